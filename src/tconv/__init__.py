@@ -1,0 +1,59 @@
+"""tconv: the transposed convolution, done completely.
+
+>>> import numpy as np, tconv
+>>> X = np.array([[0, 1], [2, 3]])
+>>> tconv.definition.scatter(X, X, stride=1)
+array([[ 0,  0,  1],
+       [ 0,  4,  6],
+       [ 4, 12,  9]])
+
+`conv_transpose` runs it, in the words of PyTorch, TensorFlow or ONNX; `Geometry` and `solve` know its shapes; `plan`
+says what will run; `matrix` and `linear_operator` are its linear algebra; `draw` shows it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tconv import definition, errors
+from tconv.dialects import convert, dialect
+from tconv.errors import TconvError
+from tconv.functional import conv, conv_transpose
+from tconv.geometry import Geometry
+from tconv.planning import plan
+from tconv.solver import solve
+from tconv.sparse import linear_operator, matrix
+
+if TYPE_CHECKING:
+    from tconv import draw as draw
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Geometry",
+    "TconvError",
+    "conv",
+    "conv_transpose",
+    "convert",
+    "definition",
+    "dialect",
+    "draw",
+    "errors",
+    "linear_operator",
+    "matrix",
+    "plan",
+    "solve",
+]
+
+_ROOMS = ("draw",)  # imported when they are first named
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"tconv.{name}")
+    raise AttributeError(f"module 'tconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

@@ -1,0 +1,186 @@
+"""Which library does an array come from, and its elements as NumPy without a copy.
+
+Libraries are recognised through `sys.modules`: an array can only be theirs if the caller has imported them. Nothing
+here imports a framework, and nothing is detached from a gradient silently.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv.errors import ArrayError, DtypeError
+
+Array = np.ndarray[Any, Any]
+
+
+def _kinds(module: str, *names: str) -> tuple[type, ...]:
+    """The named types of a module that the caller has imported; () otherwise, or while it is still being imported."""
+    loaded = sys.modules.get(module)
+    return tuple(kind for name in names if isinstance(kind := getattr(loaded, name, None), type))
+
+
+# -- NumPy -------------------------------------------------------------------------------------------------------
+
+
+def _take_numpy(array: Any, name: str) -> Array:
+    if isinstance(array, np.ma.MaskedArray):
+        raise ArrayError(f"{name} is a masked array, and a convolution has no rule for a mask. Write {name}.filled(0)")
+    return np.asarray(array)  # also drops np.matrix and np.memmap subclasses, whose operators differ
+
+
+# -- PyTorch -----------------------------------------------------------------------------------------------------
+
+
+def _take_torch(tensor: Any, name: str) -> Array:
+    torch = sys.modules["torch"]
+    if tensor.requires_grad:
+        if torch.is_grad_enabled():
+            raise ArrayError(
+                f"{name} is a torch tensor that requires gradients, which NumPy kernels would lose. Write {name}.detach(), "
+                "or torch.no_grad() around the call, or torch.nn.functional.conv_transpose2d to train"
+            )
+        tensor = tensor.detach()
+    if tensor.device.type != "cpu":
+        raise ArrayError(f"{name} is on {tensor.device}; this method runs on the CPU. Write {name}.cpu()")
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        raise ArrayError(
+            f"{name} is a {'quantized' if tensor.is_quantized else tensor.layout} tensor; a dense one is needed. Write {name}.to_dense()"
+        )
+    try:
+        dense = tensor.resolve_conj().resolve_neg()
+        if dense.dtype is torch.bfloat16:
+            return dense.view(torch.int16).numpy().view(bfloat16(name))
+        array: Array = dense.numpy()
+    except DtypeError:
+        raise
+    except (RuntimeError, TypeError) as error:  # fake and functorch tensors have no memory
+        raise ArrayError(
+            f"{name} is a {type(tensor).__name__} without memory of its own (traced, vmapped or of an unknown dtype: {error}). "
+            "Write the call outside the transform, with plain tensors"
+        ) from None
+    return array
+
+
+def _give_torch(array: Array) -> Any:
+    torch = sys.modules["torch"]
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+# -- TensorFlow --------------------------------------------------------------------------------------------------
+
+
+def _take_tensorflow(tensor: Any, name: str) -> Array:
+    if not hasattr(tensor, "numpy"):
+        raise ArrayError(
+            f"{name} is a symbolic TensorFlow tensor, which has no values yet. Write the call outside tf.function, "
+            "or tf.numpy_function around it, or tf.nn.conv2d_transpose inside"
+        )
+    record = sys.modules.get("tensorflow.python.eager.record")
+    if record is not None and record.should_record_backprop([tensor]):
+        raise ArrayError(
+            f"{name} is watched by a tf.GradientTape, which would lose it here. Write tf.stop_gradient({name}), "
+            "or the call outside the tape, or tf.nn.conv2d_transpose to train"
+        )
+    return np.asarray(tensor.numpy())
+
+
+def _give_tensorflow(array: Array) -> Any:
+    return sys.modules["tensorflow"].convert_to_tensor(array)
+
+
+# -- JAX ---------------------------------------------------------------------------------------------------------
+
+
+def _take_jax(array: Any, name: str) -> Array:
+    if isinstance(array, sys.modules["jax"].core.Tracer):
+        raise ArrayError(
+            f"{name} is a JAX tracer (inside jit, grad or vmap), which has no values. Write the call outside the transform, "
+            "or jax.lax.conv_transpose inside"
+        )
+    if array.dtype.kind in "iu" and not sys.modules["jax"].config.jax_enable_x64:
+        raise DtypeError(
+            f"{name} is a JAX array of {array.dtype}; integer results are int64, which JAX cuts to int32 by default. "
+            'Write jax.config.update("jax_enable_x64", True) first, or np.asarray(' + name + ")"
+        )
+    return np.asarray(array)
+
+
+def _give_jax(array: Array) -> Any:
+    return sys.modules["jax"].numpy.asarray(array)
+
+
+class _Library(NamedTuple):
+    kinds: Callable[[], tuple[type, ...]]
+    take: Callable[[Any, str], Array]
+    give: Callable[[Array], Any]
+    mutable: bool
+
+
+_LIBRARIES = {
+    "numpy": _Library(
+        lambda: (np.ndarray, np.generic, list, tuple, int, float, complex), _take_numpy, lambda array: array, True
+    ),
+    "torch": _Library(lambda: _kinds("torch", "Tensor"), _take_torch, _give_torch, True),
+    "tensorflow": _Library(
+        lambda: _kinds("tensorflow", "Tensor", "Variable"), _take_tensorflow, _give_tensorflow, False
+    ),
+    "jax": _Library(lambda: _kinds("jax", "Array"), _take_jax, _give_jax, False),
+}
+
+
+def bfloat16(name: str) -> Any:
+    """NumPy's bfloat16 dtype, which the package ml_dtypes provides."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise DtypeError(
+            f"{name} is bfloat16, which NumPy knows through ml_dtypes. Write: pip install ml_dtypes"
+        ) from None
+    return ml_dtypes.bfloat16
+
+
+def library_of(array: Any, name: str) -> str:
+    """The name of the library that this array belongs to, or an ArrayError."""
+    for library, entry in _LIBRARIES.items():
+        if isinstance(array, entry.kinds()):
+            return library
+    raise ArrayError(
+        f"{name} is a {type(array).__module__}.{type(array).__qualname__}; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. "
+        f"Write numpy.asarray({name})"
+    )
+
+
+def take(array: Any, name: str) -> tuple[str, Array]:
+    """The array's library, and its elements as a NumPy view."""
+    library = library_of(array, name)
+    try:
+        taken = _LIBRARIES[library].take(array, name)
+    except ValueError as error:  # a ragged list
+        raise ArrayError(f"{name} is a nested list that makes no array ({error}). Write rows of equal length") from None
+    return library, taken
+
+
+def take_all(**arrays: Any) -> tuple[str, list[Array | None]]:
+    """All arrays of one call, which must come from one library; None stays None."""
+    taken = {name: take(array, name) for name, array in arrays.items() if array is not None}
+    libraries = {library for library, _ in taken.values()}
+    if len(libraries) > 1:
+        said = ", ".join(f"{name} from {library}" for name, (library, _) in taken.items())
+        raise ArrayError(f"the call mixes libraries: {said}; one is needed. Write numpy.asarray(...) around the others")
+    return libraries.pop(), [taken[name][1] if name in taken else None for name in arrays]
+
+
+def give(array: Array, library: str) -> Any:
+    """A NumPy result as an array of this library, without a copy where the library allows it."""
+    return _LIBRARIES[library].give(array)
+
+
+def writable(library: str) -> bool:
+    """Whether arrays of this library can be written through their NumPy view."""
+    return _LIBRARIES[library].mutable

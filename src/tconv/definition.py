@@ -1,0 +1,155 @@
+"""The transposed convolution, written to be read. Every kernel of this package must equal these functions.
+
+Bare 1-D and 2-D arrays are taken as the textbook writes them, `scatter(X, K)`; arrays with more axes are batches with
+channels, x [N, C_in, *spatial] and w [C_in, C_out/groups, *kernel]. Elements are summed in float64, complex128 or
+int64 and rounded once, to the dtype of x (integers: int64). Lists and arrays of any library will do.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tconv import arrays
+from tconv.geometry import Crop, Geometry, Ints, ints_of
+
+Array = np.ndarray[Any, Any]
+
+
+def scatter(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
+    """Each input element broadcasts its kernel into the output, and neighbours are summed.
+
+    >>> scatter([[0, 1], [2, 3]], [[0, 1], [2, 3]])
+    array([[ 0,  0,  1],
+           [ 0,  4,  6],
+           [ 4, 12,  9]])
+    """
+    return _run(_scatter, x, w, bias, spec)
+
+
+def gather(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
+    """Each output element looks up the inputs that reach it: those i with s*i + d*t = its place in the full result."""
+    return _run(_gather, x, w, bias, spec)
+
+
+def zero_insertion(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
+    """Put s - 1 zeros between the inputs, pad, then convolve with the flipped kernel."""
+    return _run(_zero_insertion, x, w, bias, spec)
+
+
+def matrix(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
+    """y = K.T @ x, where K is the matrix of the convolution whose transpose this is: rows inputs, columns outputs."""
+    return _run(_matrix, x, w, bias, spec)
+
+
+def _scatter(x: Array, w: Array, g: Geometry) -> Array:
+    full = np.zeros((*x.shape[:2], w.shape[2], *g.full_shape(x.shape[3:])), x.dtype)
+    for i in np.ndindex(*x.shape[3:]):
+        place = tuple(slice(s * j, s * j + e, d) for j, s, e, d in zip(i, g.stride, g.extent, g.dilation, strict=True))
+        full[:, :, :, *place] += np.einsum("ngc,gco...->ngo...", x[:, :, :, *i], w)
+    return _crop(full, g)
+
+
+def _gather(x: Array, w: Array, g: Geometry) -> Array:
+    y = np.zeros((*x.shape[:2], w.shape[2], *g.output_shape(x.shape[3:])), x.dtype)
+    for o in np.ndindex(*y.shape[3:]):
+        for t in np.ndindex(*g.kernel):
+            steps = [p + lo - d * j for p, (lo, _), d, j in zip(o, g.crop, g.dilation, t, strict=True)]
+            i = [step // s for step, s in zip(steps, g.stride, strict=True)]
+            on_grid = all(step % s == 0 for step, s in zip(steps, g.stride, strict=True))
+            if on_grid and all(0 <= j < n for j, n in zip(i, x.shape[3:], strict=True)):
+                y[:, :, :, *o] += np.einsum("ngc,gco->ngo", x[:, :, :, *i], w[:, :, :, *t])
+    return y
+
+
+def _zero_insertion(x: Array, w: Array, g: Geometry) -> Array:
+    apart = np.zeros((*x.shape[:3], *(s * (n - 1) + 1 for s, n in zip(g.stride, x.shape[3:], strict=True))), x.dtype)
+    apart[(..., *(slice(None, None, s) for s in g.stride))] = x
+    apart = np.pad(apart, [(0, 0)] * 3 + [(e - 1, e - 1) for e in g.extent])
+    windows = np.lib.stride_tricks.sliding_window_view(apart, g.extent, tuple(range(3, x.ndim)))
+    taken = windows[(..., *(slice(None, None, d) for d in g.dilation))]
+    flipped = np.flip(w, range(3, w.ndim))
+    return _crop(np.einsum("ngc...k,gcok->ngo...", _flat(taken, g.ndim), _flat(flipped)), g)
+
+
+def _matrix(x: Array, w: Array, g: Geometry) -> Array:
+    y = np.einsum("gcoij,ngci->ngoj", dense(w, g, x.shape[3:]), _flat(x))
+    return y.reshape(*y.shape[:3], *g.output_shape(x.shape[3:]))
+
+
+def dense(w: Array, g: Geometry, input_shape: tuple[int, ...]) -> Array:
+    """K as a dense array [groups, C_in/groups, C_out/groups, inputs, outputs]: K[i, s*i + d*t - lo] = w[t]."""
+    K = np.zeros((*w.shape[:3], *input_shape, *g.output_shape(input_shape)), w.dtype)
+    for i, t in product(np.ndindex(*input_shape), np.ndindex(*g.kernel)):
+        o = [s * a + d * b - lo for a, b, s, d, (lo, _) in zip(i, t, g.stride, g.dilation, g.crop, strict=True)]
+        if all(0 <= a < L for a, L in zip(o, g.output_shape(input_shape), strict=True)):
+            K[:, :, :, *i, *o] = w[:, :, :, *t]
+    return K.reshape(*w.shape[:3], *(int(np.prod(shape)) for shape in (input_shape, g.output_shape(input_shape))))
+
+
+def conv(y: Any, w: Any, **spec: Any) -> Any:
+    """The convolution whose transpose all this is: each output slides the kernel over y. u[i] = sum_t y[s*i + d*t - lo] w[t].
+
+    >>> conv(np.arange(9).reshape(3, 3), [[1, 2], [3, 4]])
+    array([[27, 37],
+           [57, 67]])
+    """
+    return _run(_conv, y, w, None, spec)
+
+
+def _conv(y: Array, w: Array, g: Geometry) -> Array:
+    u = np.zeros((*y.shape[:2], w.shape[1], *g.conv_shape(y.shape[3:])), y.dtype)
+    for i, t in product(np.ndindex(*u.shape[3:]), np.ndindex(*g.kernel)):
+        o = [s * a + d * b - lo for a, b, s, d, (lo, _) in zip(i, t, g.stride, g.dilation, g.crop, strict=True)]
+        if all(0 <= a < L for a, L in zip(o, y.shape[3:], strict=True)):
+            u[:, :, :, *i] += np.einsum("ngo,gco->ngc", y[:, :, :, *o], w[:, :, :, *t])
+    return u
+
+
+def _flat(array: Array, last: int | None = None) -> Array:
+    """All spatial axes, or the last few axes, as one."""
+    keep = array.ndim - last if last else 3
+    return array.reshape(*array.shape[:keep], -1)
+
+
+def _crop(full: Array, g: Geometry) -> Array:
+    """full[lo : len - hi] per axis; a negative side extends with zeros."""
+    full = np.pad(full, [(0, 0)] * 3 + [(max(0, -lo), max(0, -hi)) for lo, hi in g.crop])
+    return full[(..., *(slice(max(0, lo), n - max(0, hi)) for n, (lo, hi) in zip(full.shape[3:], g.crop, strict=True)))]
+
+
+def _geometry(
+    kernel: Ints,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    crop: Crop = 0,
+) -> Geometry:
+    """The words of `spec`: padding p crops p from both ends, output_padding gives some of the end back."""
+    plain = Geometry(kernel, stride, crop, dilation, groups)
+    pads, extra = (
+        ints_of(size, name, plain.ndim) for size, name in ((padding, "padding"), (output_padding, "output_padding"))
+    )
+    cut = [(lo + p, hi + p - op) for (lo, hi), p, op in zip(plain.crop, pads, extra, strict=True)]
+    return Geometry(kernel, stride, cut, dilation, groups)
+
+
+def _run(form: Any, x: Any, w: Any, bias: Any, spec: dict[str, Any]) -> Any:
+    """What all forms share: arrays in, groups as an axis of their own, wide sums, one rounding, arrays out."""
+    library, (x, w, bias) = arrays.take_all(x=x, w=w, bias=bias)  # type: ignore[misc]
+    bare = w.ndim < 3
+    if bare:
+        x, w = x[None, None], w[None, None]
+    g = spec["geometry"] if "geometry" in spec else _geometry(w.shape[2:], **spec)
+    wide = np.int64 if x.dtype.kind in "iu" else np.complex128 if x.dtype.kind == "c" else np.float64
+    split = x.reshape(len(x), g.groups, x.shape[1] // g.groups, *x.shape[2:]).astype(wide)
+    y = form(split, w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(wide), g)
+    y = y.reshape(len(x), y.shape[1] * y.shape[2], *y.shape[3:])
+    if bias is not None:
+        y = y + bias.astype(wide).reshape(-1, *[1] * g.ndim)
+    y = y if x.dtype.kind in "iu" else y.astype(x.dtype)
+    return arrays.give(y[0, 0] if bare else y, library)

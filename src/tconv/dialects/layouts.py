@@ -1,0 +1,134 @@
+"""Axis orders, and nothing else: native arrays to the canonical `[N, C, *spatial]` and `[C_in, C_out/groups, *kernel]`.
+
+A pattern is a string of axis letters in which `*` stands for all spatial axes in order: "NC*", "N*C", "C*" for data,
+"IO*", "*OI" for weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Axis = str | int  # a letter, or the number of a spatial axis
+Array = np.ndarray[Any, Any]
+
+_SPATIAL_NAMES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
+
+
+def axes_of(pattern: str, ndim: int) -> tuple[Axis, ...]:
+    """The axes of a pattern: axes_of("N*C", 2) is ("N", 0, 1, "C")."""
+    head, _, tail = pattern.partition("*")
+    return (*head, *range(ndim), *tail)
+
+
+def _spatial(ndim: int, prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}{name}" for name in _SPATIAL_NAMES.get(ndim, tuple(str(axis) for axis in range(ndim))))
+
+
+@dataclass(frozen=True)
+class DataLayout:
+    """Where batch, channel and spatial axes stand in x and y. Without "N" the array is one image without a batch axis."""
+
+    axes: tuple[Axis, ...]
+
+    @classmethod
+    def of(cls, pattern: str, ndim: int) -> DataLayout:
+        return cls(axes_of(pattern, ndim))
+
+    @property
+    def _canonical(self) -> list[Axis]:
+        return ["N", "C", *sorted(axis for axis in self.axes if isinstance(axis, int))]
+
+    def canonical(self, x: Array) -> Array:
+        """A view of x as [N, C, *spatial]."""
+        view = x.transpose([self.axes.index(axis) for axis in self._canonical if axis in self.axes])
+        return view if "N" in self.axes else view[None]
+
+    def native_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The native shape of an array whose canonical shape this is."""
+        order = self._canonical
+        return tuple(shape[order.index(axis)] for axis in self.axes)
+
+    def sizes(self, shape: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
+        """Batch, channels and spatial sizes of a native shape."""
+        named = dict(zip(self.axes, shape, strict=True))
+        spatial = tuple(named[axis] for axis in self._canonical[2:])
+        return named.get("N", 1), named["C"], spatial
+
+    def describe(self) -> str:
+        """[N, C, h, w], say."""
+        names = _spatial(len(self._canonical) - 2, "")
+        return "[" + ", ".join(names[axis] if isinstance(axis, int) else axis for axis in self.axes) + "]"
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """Where input channels (I), output channels (O) and taps stand in a weight.
+
+    `grouped` names the axis that holds all groups side by side, the other one being per group: "I" is
+    [C_in, C_out/g], "O" is [C_out, C_in/g], and "G" says that the groups have an axis of their own, lettered G.
+    `flip` says that the taps are stored in reversed order along every spatial axis.
+    """
+
+    axes: tuple[Axis, ...]
+    grouped: str = "I"
+    flip: bool = False
+
+    @classmethod
+    def of(cls, pattern: str, ndim: int, grouped: str = "I", flip: bool = False) -> WeightLayout:
+        return cls(axes_of(pattern, ndim), grouped, flip)
+
+    @property
+    def _spatial(self) -> list[int]:
+        return sorted(axis for axis in self.axes if isinstance(axis, int))
+
+    def canonical(self, weight: Array, groups: int) -> Array:
+        """The weight as [C_in, C_out/g, *kernel], not flipped: a view, but for O-grouped layouts with groups > 1."""
+        spatial = self._spatial
+        order: list[Axis] = [
+            *(("G",) if self.grouped == "G" else ()),
+            *("OI" if self.grouped == "O" else "IO"),
+            *spatial,
+        ]
+        w = weight.transpose([self.axes.index(axis) for axis in order])
+        if self.grouped == "G":
+            w = w.reshape(w.shape[0] * w.shape[1], *w.shape[2:])
+        elif self.grouped == "O":
+            w = self._regroup(w, groups)
+        return np.flip(w, range(2, w.ndim)) if self.flip else w
+
+    def native(self, weight: Array, groups: int) -> Array:
+        """The inverse of `canonical`."""
+        spatial = self._spatial
+        w = np.flip(weight, range(2, weight.ndim)) if self.flip else weight
+        order: list[Axis] = ["I", "O", *spatial]
+        if self.grouped == "G":
+            w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+            order = ["G", *order]
+        elif self.grouped == "O":
+            w = self._regroup(w, groups)
+            order = ["O", "I", *spatial]
+        return w.transpose([order.index(axis) for axis in self.axes])
+
+    @staticmethod
+    def _regroup(w: Array, groups: int) -> Array:
+        """[g*a, b, *k] to [g*b, a, *k]; its own inverse."""
+        split = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+        return split.reshape(groups * split.shape[1], *split.shape[2:])
+
+    def sizes(self, shape: tuple[int, ...]) -> dict[Axis, int]:
+        """The size of each lettered or numbered axis of a native shape."""
+        return dict(zip(self.axes, shape, strict=True))
+
+    def kernel(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The kernel sizes in a native shape."""
+        sizes = self.sizes(shape)
+        return tuple(sizes[axis] for axis in self._spatial)
+
+    def describe(self) -> str:
+        """[C_in, C_out, kh, kw], say (of a layer without groups)."""
+        names = _spatial(len(self._spatial), "k")
+        letters = {"I": "C_in", "O": "C_out", "G": "groups"}
+        return "[" + ", ".join(names[axis] if isinstance(axis, int) else letters[axis] for axis in self.axes) + "]"

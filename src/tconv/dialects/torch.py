@@ -1,0 +1,78 @@
+"""PyTorch: torch.nn.functional.conv_transpose1d, 2d, 3d, for any number of axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tconv.dialects.base import Dialect, compact, written
+from tconv.dialects.layouts import DataLayout
+from tconv.errors import ArgumentError, GeometryError
+from tconv.geometry import Crop, Geometry, Ints, ints_of
+
+
+class Torch(Dialect):
+    """Padding p crops both ends by p; output_padding gives some of the end back: crop = (p, p - output_padding)."""
+
+    name = "torch"
+    framework = "PyTorch"
+    data_patterns = ("NC*", "C*")
+    weight_pattern = "IO*"
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        stride: Ints = 1,
+        padding: Ints | None = None,
+        output_padding: Ints | None = None,
+        groups: int = 1,
+        dilation: Ints = 1,
+        crop: Crop | None = None,
+    ) -> Geometry:
+        if crop is not None:
+            if padding is not None or output_padding is not None:
+                raise ArgumentError(
+                    "crop= was given together with padding= or output_padding=; they say the same thing twice. "
+                    "Write crop=((lo, hi), ...) alone, where lo = padding and hi = padding - output_padding"
+                )
+            return Geometry(kernel, stride, crop, dilation, groups)
+        if isinstance(padding, str):
+            raise ArgumentError(
+                f"padding is {padding!r}; PyTorch's transposed convolution takes integers. "
+                'Write padding=1, or dialect="keras" for "same" and "valid"'
+            )
+        plain = Geometry(kernel, stride, 0, dilation, groups)
+        pads = ints_of(0 if padding is None else padding, "padding", plain.ndim, least=0)
+        extra = ints_of(0 if output_padding is None else output_padding, "output_padding", plain.ndim, least=0)
+        for axis, (op, s, d) in enumerate(zip(extra, plain.stride, plain.dilation, strict=True)):
+            if op >= s and op >= d:
+                raise GeometryError(
+                    f"output_padding is {op} on spatial axis {axis}; PyTorch needs it smaller than the stride ({s}) or "
+                    f"the dilation ({d}). Write crop=((lo, hi), ...) with hi = padding - output_padding, which has no limit"
+                )
+        return Geometry(kernel, stride, [(p, p - op) for p, op in zip(pads, extra, strict=True)], dilation, groups)
+
+    def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
+        for (lo, hi), s, d in zip(geometry.crop, geometry.stride, geometry.dilation, strict=True):
+            if lo < 0 or hi > lo or lo - hi >= max(s, d):
+                raise self.cannot(
+                    f"the crop ({lo}, {hi})",
+                    "padding=0 and slice the result, or tconv.conv_transpose(..., crop=((lo, hi), ...))",
+                )
+        return {
+            "stride": compact(geometry.stride),
+            "padding": compact([lo for lo, _ in geometry.crop]),
+            "output_padding": compact([lo - hi for lo, hi in geometry.crop]),
+            "groups": geometry.groups,
+            "dilation": compact(geometry.dilation),
+        }
+
+    def code(self, geometry: Geometry, input: Ints) -> str:
+        defaults = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
+        arguments = written(self.arguments(geometry, input), defaults)
+        return f"torch.nn.functional.conv_transpose{geometry.ndim}d(x, weight{arguments})"
+
+    def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
+        return DataLayout.of("C*" if x_ndim == ndim + 1 else "NC*", ndim)

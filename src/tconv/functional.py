@@ -1,0 +1,124 @@
+"""`conv_transpose` and `conv`: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tconv import arrays, kernels
+from tconv.errors import OutputError
+from tconv.geometry import Geometry
+from tconv.kernels import taps
+from tconv.kernels.problem import Array
+from tconv.planning import Prepared, choose, prepare
+
+
+def conv_transpose(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    out: Any = None,
+    method: str = "auto",
+    **native: Any,
+) -> Any:
+    """The transposed convolution of x with weight.
+
+    >>> import numpy as np, tconv
+    >>> x = np.float32([[[[0, 1], [2, 3]]]])                        # [N, C_in, h, w]
+    >>> tconv.conv_transpose(x, x, stride=2)[0, 0]                  # weight [C_in, C_out/groups, kh, kw]
+    array([[0., 0., 0., 1.],
+           [0., 0., 2., 3.],
+           [0., 2., 0., 3.],
+           [4., 6., 6., 9.]], dtype=float32)
+
+    `dialect` says whose words the call is written in: layouts, and the names and meanings of the native arguments.
+
+    - "torch": x [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel]; stride, padding,
+      output_padding, groups, dilation; crop=((lo, hi), ...) instead of the paddings.
+    - "tensorflow": x [N, *spatial, C_in], weight [*kernel, C_out, C_in]; output_shape, strides, padding, data_format,
+      dilations.
+    - "onnx": as "torch", with the attributes of the ConvTranspose node.
+
+    `geometry` is a `Geometry` instead of all that, in PyTorch's layouts. Any number of spatial axes.
+
+    x, weight and bias [C_out] are arrays of one library (NumPy, PyTorch, TensorFlow, JAX) and one dtype: float16,
+    bfloat16, float32, float64, complex64, complex128 or integers. 2-byte floats are summed in float32 and rounded
+    once; integers are summed and returned as int64. The result is a new array of that library, or `out`.
+
+    `method` is "auto", or one that `tconv.plan` names. Formula: `tconv.definition.scatter`.
+
+    Raises ShapeError, DtypeError, GeometryError, ArgumentError, ArrayError, OutputError, TooLargeError, all of
+    them TconvError.
+    """
+    call = prepare(x, weight, bias, dialect, geometry, native)
+    chosen = choose(call.problem, method)
+    p = call.problem
+    shape = (p.batch, p.out_channels, *p.output_shape)
+    target = np.empty(call.data.native_shape(shape), p.result) if out is None else _check_out(out, call, shape)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here, not accidents
+        kernels.kernel(chosen.method).run(p, call.x, call.weight, call.bias, call.data.canonical(target))
+    return out if out is not None else arrays.give(target, call.library)
+
+
+def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
+    """The convolution whose transpose `conv_transpose` with the same weight and arguments is.
+
+    >>> import numpy as np, tconv
+    >>> tconv.conv(np.arange(9.).reshape(1, 1, 3, 3), np.float64([[[[1, 2], [3, 4]]]]))[0, 0]
+    array([[27., 37.],
+           [57., 67.]])
+
+    x is what `conv_transpose` returns: [N, C_out, *spatial] in the dialect's layout; the result is [N, C_in, *spatial]
+    with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors as `conv_transpose`; there is no bias,
+    and no output_shape in the dialects that have one: x has that shape. Weights are not conjugated.
+    """
+    call = prepare(x, weight, None, dialect, geometry, native, adjoint=True)
+    p = call.problem
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        u = taps.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
+    native_u = np.empty(call.data.native_shape(u.shape), u.dtype)
+    call.data.canonical(native_u)[...] = u
+    return arrays.give(native_u, call.library)
+
+
+def _check_out(out: Any, call: Prepared, shape: tuple[int, ...]) -> Array:
+    """`out` as a NumPy view that can take the result, or an OutputError."""
+    library = arrays.library_of(out, "out")
+    if library != call.library or not arrays.writable(library) or isinstance(out, (list, tuple)) or np.isscalar(out):
+        raise OutputError(
+            f"out is a {type(out).__module__}.{type(out).__qualname__}; a writable array of x's library ({call.library}) is needed. "
+            "Write y = conv_transpose(...) without out="
+        )
+    target = arrays.take(out, "out")[1]
+    wanted = call.data.native_shape(shape)
+    if target.shape != wanted or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
+        raise OutputError(
+            f"out has shape {target.shape} and dtype {target.dtype}; {wanted} and {call.problem.result} are needed. "
+            f"Write out=np.empty({wanted}, np.dtype({call.problem.result.name!r}))"
+        )
+    if not target.flags.writeable:
+        raise OutputError("out is read-only; a writable array is needed. Write out=out.copy()")
+    if _overlaps_itself(target):
+        raise OutputError("several elements of out share one place in memory; each needs its own. Write out=out.copy()")
+    for name, array in (("x", call.x), ("weight", call.weight), ("bias", call.bias)):
+        if array is not None and np.may_share_memory(target, array):
+            raise OutputError(
+                f"out shares memory with {name}, which would be overwritten while it is read. Write an out of its own"
+            )
+    return target
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether two elements may share memory: some stride is shorter than the span of all axes with shorter ones."""
+    span = array.itemsize
+    for stride, size in sorted(
+        (abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1
+    ):
+        if stride < span:
+            return True
+        span = stride * (size - 1) + span
+    return False

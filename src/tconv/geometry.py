@@ -1,0 +1,331 @@
+"""The shape arithmetic of a transposed convolution: one frozen spec that every other room reads.
+
+Per axis, with input index i, tap t, stride s, dilation d and k taps:
+
+    full[s*i + d*t] += x[i] * w[t]             len(full) = s*(n - 1) + d*(k - 1) + 1
+    y = full[lo : len(full) - hi]              (lo, hi) is the crop; below 0 it extends with zeros
+
+Frameworks say "padding", "output_padding", "SAME"; each is a rule that chooses (lo, hi), and `tconv.dialects`
+holds those rules. Nothing in this file knows them.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple
+
+from tconv.errors import GeometryError, ShapeError
+
+Ints = int | Sequence[int]
+Crop = int | Sequence[int | tuple[int, int]]
+
+
+class Phase(NamedTuple):
+    """One of the prod(stride) interleaved stride-1 correlations: full[s*j + offset] reads x[j - shift] through its taps.
+
+    Per axis: `offset` (r), the `taps` t with (d*t) mod s == r, and their `shifts` (d*t) div s, in the same order.
+    """
+
+    offset: tuple[int, ...]
+    taps: tuple[tuple[int, ...], ...]
+    shifts: tuple[tuple[int, ...], ...]
+
+    @property
+    def count(self) -> int:
+        """Number of taps: how many input elements one output element of this phase sums over, per channel."""
+        return math.prod(len(taps) for taps in self.taps)
+
+
+class Macs(NamedTuple):
+    """Multiply-adds under two conventions."""
+
+    exact: int
+    """Products that reach an output element: those that the crop throws away are not counted."""
+    border_free: int
+    """Inputs x taps: every input element meets every tap, as if nothing were cropped. Most profilers mean this."""
+
+
+def int_of(value: Any, name: str, least: int | None = None) -> int:
+    """`value` as a Python int, or a GeometryError that names the argument."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise GeometryError(f"{name} is {value!r}; an integer is needed. Write {name}=2, for example") from None
+    if least is not None and number < least:
+        raise GeometryError(
+            f"{name} is {number}; it must be at least {least}. Write {name}={max(least, 1)}, for example"
+        )
+    return number
+
+
+def ints_of(value: Any, name: str, ndim: int, least: int | None = None) -> tuple[int, ...]:
+    """`value` as one int per axis: an int means the same on every axis."""
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        return (int_of(value, name, least),) * ndim
+    entries = tuple(int_of(entry, name, least) for entry in value)
+    if len(entries) != ndim:
+        example = ", ".join("1" for _ in range(ndim))
+        raise GeometryError(
+            f"{name} is {entries}, which has {len(entries)} entries; there are {ndim} spatial axes. "
+            f"Write one integer for all axes, or ({example}{',' if ndim == 1 else ''})"
+        )
+    return entries
+
+
+def pairs_of(value: Any, name: str, ndim: int) -> tuple[tuple[int, int], ...]:
+    """`value` as one (lo, hi) pair per axis: an int means that much on both sides."""
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        size = int_of(value, name)
+        return ((size, size),) * ndim
+    entries = tuple(value)
+    if len(entries) != ndim:
+        example = ", ".join("(1, 1)" for _ in range(ndim))
+        raise GeometryError(
+            f"{name} is {value!r}, which has {len(entries)} entries; there are {ndim} spatial axes. "
+            f"Write ({example}{',' if ndim == 1 else ''}): one (lo, hi) pair per axis"
+        )
+    pairs = []
+    for entry in entries:
+        lo, hi = ints_of(entry, name, 2)
+        pairs.append((lo, hi))
+    return tuple(pairs)
+
+
+@dataclass(frozen=True, init=False)
+class Geometry:
+    """What a transposed convolution does to positions: kernel, stride, crop, dilation, groups; any number of axes.
+
+    >>> g = Geometry(kernel=(4, 4), stride=2, crop=1)
+    >>> g.output_shape((8, 8))
+    (16, 16)
+    >>> g.overlap
+    ((2, 2), (2, 2))
+
+    An int for `kernel` means one axis; for the others, the same on every axis. `crop` is one (lo, hi) pair per axis,
+    in output elements; a negative side extends the output with rows that hold only bias. Shapes are spatial: neither
+    batch nor channels are in them. Sizes are Python ints, so nothing overflows.
+
+    Raises GeometryError for anything that is not an operator: a stride below 1, a crop of the wrong length.
+    Source of the phases: Shi et al. 2016, arXiv:1609.07009, extended by dilation: (d*t) mod s and (d*t) div s.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    crop: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def __init__(self, kernel: Ints, stride: Ints = 1, crop: Crop = 0, dilation: Ints = 1, groups: int = 1) -> None:
+        sizes = tuple(kernel) if isinstance(kernel, Iterable) else (kernel,)
+        ndim = len(sizes)
+        if ndim == 0:
+            raise GeometryError("kernel is (), without a spatial axis; at least one is needed. Write kernel=(3, 3)")
+        fix = object.__setattr__  # the dataclass is frozen: this is the one place that fills it
+        fix(self, "kernel", ints_of(sizes, "kernel", ndim, least=1))
+        fix(self, "stride", ints_of(stride, "stride", ndim, least=1))
+        fix(self, "crop", pairs_of(crop, "crop", ndim))
+        fix(self, "dilation", ints_of(dilation, "dilation", ndim, least=1))
+        fix(self, "groups", int_of(groups, "groups", least=1))
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.kernel)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """d*(k - 1) + 1 per axis: the outputs that one input element spans, gaps of the dilation included."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    # -- sizes ---------------------------------------------------------------------------------------------------
+
+    def full_shape(self, input_shape: Ints) -> tuple[int, ...]:
+        """s*(n - 1) + d*(k - 1) + 1 per axis: the size before the crop."""
+        sizes = self._sizes(input_shape, "input")
+        return tuple(s * (n - 1) + e for n, s, e in zip(sizes, self.stride, self.extent, strict=True))
+
+    def output_shape(self, input_shape: Ints) -> tuple[int, ...]:
+        """full - lo - hi per axis. Raises ShapeError if an axis would be empty."""
+        full = self.full_shape(input_shape)
+        shape = tuple(f - lo - hi for f, (lo, hi) in zip(full, self.crop, strict=True))
+        if min(shape) < 1:
+            axis = next(a for a, size in enumerate(shape) if size < 1)
+            raise ShapeError(
+                f"the output would be {shape}: spatial axis {axis} has {full[axis]} elements and the crop "
+                f"{self.crop[axis]} takes all of them; at least one must stay. Write a smaller crop (padding)"
+            )
+        return shape
+
+    def input_shape(self, output_shape: Ints) -> tuple[int, ...] | None:
+        """The input whose output has exactly this shape, or None if there is none: L = s*(n - 1) + extent - lo - hi."""
+        sizes = self._sizes(output_shape, "output")
+        rest = [L + lo + hi - e for L, (lo, hi), e in zip(sizes, self.crop, self.extent, strict=True)]
+        if any(r < 0 or r % s for r, s in zip(rest, self.stride, strict=True)):
+            return None
+        return tuple(r // s + 1 for r, s in zip(rest, self.stride, strict=True))
+
+    def conv_shape(self, output_shape: Ints) -> tuple[int, ...]:
+        """(L + lo + hi - extent)//s + 1 per axis: what the convolution with this geometry makes of an L-sized array."""
+        sizes = self._sizes(output_shape, "convolution's input")
+        padded = tuple(L + lo + hi for L, (lo, hi) in zip(sizes, self.crop, strict=True))
+        shape = tuple((p - e) // s + 1 for p, e, s in zip(padded, self.extent, self.stride, strict=True))
+        if min(shape) < 1:
+            axis = next(a for a, size in enumerate(shape) if size < 1)
+            raise ShapeError(
+                f"the convolution of {sizes} would be {shape}: on spatial axis {axis} the kernel spans "
+                f"{self.extent[axis]} elements and only {padded[axis]} are there. Write a larger array or a smaller kernel"
+            )
+        return shape
+
+    def _sizes(self, shape: Ints, what: str) -> tuple[int, ...]:
+        sizes = ints_of(shape, f"{what} shape", self.ndim)
+        if min(sizes) < 1:
+            raise ShapeError(
+                f"the {what} has spatial shape {sizes}; every axis needs at least 1 element. "
+                "Write an array without empty spatial axes"
+            )
+        return sizes
+
+    # -- phases --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """All prod(stride) phases in C order of their offsets, those without a tap (s > k) included."""
+        axes = [
+            [
+                (
+                    r,
+                    tuple(t for t in range(k) if (d * t) % s == r),
+                    tuple(d * t // s for t in range(k) if (d * t) % s == r),
+                )
+                for r in range(s)
+            ]
+            for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True)
+        ]
+        return tuple(Phase(*(tuple(part) for part in zip(*choice, strict=True))) for choice in product(*axes))
+
+    @property
+    def overlap(self) -> tuple[tuple[int, ...], ...]:
+        """Taps per phase, per axis: overlap[axis][r] inputs meet in each output of phase r. Uneven means checkerboard."""
+        counts = []
+        for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
+            row = [0] * s
+            for t in range(k):
+                row[(d * t) % s] += 1
+            counts.append(tuple(row))
+        return tuple(counts)
+
+    @property
+    def receptive_field(self) -> tuple[int, ...]:
+        """Per axis, the span of inputs that one output element can depend on (the widest phase)."""
+        spans = []
+        for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
+            first: dict[int, int] = {}
+            for t in range(k):
+                first.setdefault((d * t) % s, t)
+            spans.append(max(d * t // s - d * first[(d * t) % s] // s + 1 for t in range(k)))
+        return tuple(spans)
+
+    # -- windows -------------------------------------------------------------------------------------------------
+
+    def input_window(self, output: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
+        """The inputs that a slice of the output needs: the smallest range per axis, empty (0, 0) where none.
+
+        >>> Geometry(kernel=4, stride=2, crop=1).input_window([slice(4, 6)])
+        (slice(1, 4, None),)
+
+        Without `input_shape` the input is taken as endless on both sides; with it the range is clipped to the input.
+        """
+        starts_stops = self._ranges(output, "output")
+        sizes = None if input_shape is None else self._sizes(input_shape, "input")
+        return tuple(
+            self._hull(
+                # input i through tap t lands on s*i + d*t - lo: solve start <= that < stop for i
+                ((-((d * t - lo - start) // s), (stop - 1 + lo - d * t) // s) for t in range(k)),
+                None if sizes is None else sizes[axis],
+            )
+            for axis, ((start, stop), k, s, d, (lo, _)) in enumerate(
+                zip(starts_stops, self.kernel, self.stride, self.dilation, self.crop, strict=True)
+            )
+        )
+
+    def output_window(self, input: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
+        """The outputs that a slice of the input touches: the smallest range per axis, empty (0, 0) where none.
+
+        >>> Geometry(kernel=4, stride=2, crop=1).output_window([slice(2, 3)])
+        (slice(3, 7, None),)
+
+        Without `input_shape` the range may leave the output (below 0, too); with it the range is clipped to the output.
+        """
+        starts_stops = self._ranges(input, "input")
+        sizes = None if input_shape is None else self.output_shape(input_shape)
+        windows = []
+        for axis, ((start, stop), k, s, d, (lo, _)) in enumerate(
+            zip(starts_stops, self.kernel, self.stride, self.dilation, self.crop, strict=True)
+        ):
+            spans = []
+            for t in range(k):
+                first, last = start, stop - 1
+                if sizes is not None:  # only the inputs whose product with tap t stays inside the output
+                    first = max(first, -((d * t - lo) // s))
+                    last = min(last, (sizes[axis] - 1 + lo - d * t) // s)
+                if first <= last:
+                    spans.append((s * first + d * t - lo, s * last + d * t - lo))
+            windows.append(self._hull(spans, None))
+        return tuple(windows)
+
+    @staticmethod
+    def _hull(spans: Iterable[tuple[int, int]], size: int | None) -> slice:
+        """The smallest slice over inclusive spans, each clipped to [0, size) first; spans that end before they begin are empty."""
+        if size is not None:
+            spans = ((max(first, 0), min(last, size - 1)) for first, last in spans)
+        kept = [(first, last) for first, last in spans if first <= last]
+        if not kept:
+            return slice(0, 0)
+        return slice(min(first for first, _ in kept), max(last for _, last in kept) + 1)
+
+    def _ranges(self, slices: Sequence[slice], what: str) -> list[tuple[int, int]]:
+        ranges = []
+        for entry in slices:
+            if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
+                raise ShapeError(
+                    f"the {what} window holds {entry!r}; a slice with start, stop and step 1 is needed per axis. "
+                    "Write (slice(0, 16), slice(0, 16))"
+                )
+            ranges.append((int_of(entry.start, "slice start"), int_of(entry.stop, "slice stop")))
+        if len(ranges) != self.ndim:
+            raise ShapeError(
+                f"the {what} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Write one slice per axis"
+            )
+        return ranges
+
+    # -- cost ----------------------------------------------------------------------------------------------------
+
+    def macs(self, input_shape: Ints, in_channels: int = 1, out_channels: int = 1, batch: int = 1) -> Macs:
+        """Multiply-adds of one call: `.exact` and `.border_free`; bias is not counted. FLOPs are twice that.
+
+        >>> Geometry(kernel=(4, 4), stride=2, crop=1).macs((8, 8))
+        Macs(exact=900, border_free=1024)
+        """
+        sizes = self._sizes(input_shape, "input")
+        outputs = self.output_shape(sizes)
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if int_of(channels, name, least=0) % self.groups:
+                raise GeometryError(
+                    f"{name} is {channels}, which {self.groups} groups do not divide. Write a multiple of {self.groups}"
+                )
+        pairs = int_of(batch, "batch", least=0) * in_channels * (out_channels // self.groups)
+        exact = 1
+        for n, L, k, s, d, (lo, _) in zip(
+            sizes, outputs, self.kernel, self.stride, self.dilation, self.crop, strict=True
+        ):
+            per_tap = (min(n - 1, (L - 1 + lo - d * t) // s) - max(0, -((d * t - lo) // s)) + 1 for t in range(k))
+            exact *= sum(max(0, count) for count in per_tap)
+        return Macs(pairs * exact, pairs * math.prod(sizes) * math.prod(self.kernel))

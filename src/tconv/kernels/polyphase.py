@@ -1,0 +1,194 @@
+"""The polyphase form on NumPy and BLAS: one matrix product per shift, no zero inserted, no column buffer.
+
+Tap t feeds phase r = (d*t) mod s from x shifted by q = (d*t) div s. All phases with a tap at shift q share that shifted
+x, so their rows stand in one matrix product: [phases x C_out, C_in] @ [C_in, positions]. Over a zero-padded, flattened
+input a shift is one constant offset: the product reads the padded input in place, and any number of axes is one axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Array, Kernel, Problem
+
+_BUDGET = 1 << 20  # bytes of sums held at a time, and as many of products: both stay in a core's own cache
+
+
+class _Axis(NamedTuple):
+    """One axis of the grid of positions j, where full[s*j + r]; shifted inputs x[j - q] come from a padded window."""
+
+    first: int  # smallest j whose outputs are kept
+    count: int  # number of j
+    reach: int  # largest shift
+    clip: tuple[int, int]  # the inputs that the window holds: x[clip[0] : clip[1]]
+    lead: int  # zeros in front of them
+
+    @property
+    def pitch(self) -> int:
+        """Length of the padded window."""
+        return self.count + self.reach
+
+
+def _axes(p: Problem) -> list[_Axis]:
+    axes = []
+    g = p.geometry
+    for n, L, e, s, (lo, _) in zip(p.input_shape, p.output_shape, g.extent, g.stride, g.crop, strict=True):
+        first, stop = lo // s, (L - 1 + lo) // s + 1
+        reach = (e - 1) // s
+        begin, end = max(0, min(first - reach, n)), max(0, min(stop, n))
+        axes.append(_Axis(first, stop - first, reach, (begin, end), begin - (first - reach)))
+    return axes
+
+
+class _Shift(NamedTuple):
+    """One shift q: per axis, the arithmetic progression of phases that have a tap there, and those taps."""
+
+    q: tuple[int, ...]
+    phases: tuple[slice, ...]
+    taps: tuple[slice, ...]
+
+
+def _shifts(g: Geometry) -> list[_Shift]:
+    per_axis = []
+    for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True):
+        found = []
+        for q in sorted({d * t // s for t in range(k)}):
+            taps = [t for t in range(k) if d * t // s == q]
+            phase = d * taps[0] - s * q
+            found.append((q, slice(phase, phase + d * (len(taps) - 1) + 1, d), slice(taps[0], taps[-1] + 1)))
+        per_axis.append(found)
+    return [_Shift(*(tuple(part) for part in zip(*choice, strict=True))) for choice in product(*per_axis)]
+
+
+class _Blocks(NamedTuple):
+    """How many images, groups, output channels and rows of the first axis are summed at a time."""
+
+    batch: int
+    groups: int
+    channels: int
+    rows: int
+
+
+def _blocks(p: Problem, axes: list[_Axis]) -> _Blocks:
+    g = p.geometry
+    unit = math.prod(g.stride) * math.prod(axis.pitch for axis in axes[1:]) * p.accumulate.itemsize
+    room = max(1, _BUDGET // unit)
+    sizes = []
+    for total in (p.out_channels // g.groups, axes[0].count, g.groups, max(1, p.batch)):
+        sizes.append(min(total, room))
+        room = max(1, room // sizes[-1])
+    channels, rows, groups, batch = sizes
+    return _Blocks(batch, groups, channels, rows)
+
+
+def _is_whole(p: Problem, axes: list[_Axis]) -> bool:
+    """Whether the padded window of x is x itself, so that no copy is needed."""
+    return all(axis.clip == (0, n) and axis.pitch == n for axis, n in zip(axes, p.input_shape, strict=True))
+
+
+def _tail(axes: list[_Axis]) -> int:
+    """Elements read behind the padded window by the last row of the most advanced shift; their sums are discarded."""
+    return sum(axis.reach * math.prod(later.pitch for later in axes[a + 1 :]) for a, axis in enumerate(axes) if a > 0)
+
+
+def _padded(p: Problem, axes: list[_Axis], x: Array) -> Array:
+    """x [N, G, C, *spatial] as [N, G, C, positions], zeros around it, in the dtype of the sums."""
+    if _is_whole(p, axes):
+        return np.ascontiguousarray(x, p.accumulate).reshape(*x.shape[:3], -1)
+    plane = math.prod(axis.pitch for axis in axes)
+    flat = np.zeros((*x.shape[:3], plane + _tail(axes)), p.accumulate)
+    window = flat[..., :plane].reshape(*x.shape[:3], *(axis.pitch for axis in axes))
+    inside = tuple(slice(axis.lead, axis.lead + axis.clip[1] - axis.clip[0]) for axis in axes)
+    window[(..., *inside)] = x[(..., *(slice(*axis.clip) for axis in axes))]
+    return flat
+
+
+def _ranges(total: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, total)) for start in range(0, total, step))
+
+
+def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
+    """Canonical x [N, C_in, *n], w [C_in, C_out/g, *k], bias [C_out] or None; fills out [N, C_out, *L]."""
+    g, G = p.geometry, p.geometry.groups
+    axes, shifts = _axes(p), _shifts(g)
+    blocks = _blocks(p, axes)
+    pitches = [math.prod(later.pitch for later in axes[a + 1 :]) for a in range(g.ndim)]
+    x = x.reshape(p.batch, G, p.in_channels // G, *p.input_shape)
+    w = w.reshape(G, p.in_channels // G, p.out_channels // G, *g.kernel).astype(p.accumulate, copy=False)
+    out = _split(out, G)
+    offset = None if bias is None else bias.reshape(G, p.out_channels // G).astype(p.accumulate, copy=False)
+    # [G, *phases, C_out/g, C_in/g] per shift: rows of the matrix product, packed once
+    rows = [np.ascontiguousarray(np.moveaxis(w[(..., *shift.taps)], (2, 1), (-2, -1))) for shift in shifts]
+    for batch in _ranges(p.batch, blocks.batch):
+        flat = _padded(p, axes, x[batch])
+        for groups, channels in product(_ranges(G, blocks.groups), _ranges(p.out_channels // G, blocks.channels)):
+            for block in _ranges(axes[0].count, blocks.rows):
+                length = (block.stop - block.start) * pitches[0]
+                size = (batch.stop - batch.start, groups.stop - groups.start)
+                sums = np.zeros((*size, *g.stride, channels.stop - channels.start, length), p.accumulate)
+                if offset is not None:
+                    sums += offset[groups, channels].reshape(1, size[1], *[1] * g.ndim, -1, 1)
+                for shift, packed in zip(shifts, rows, strict=True):
+                    start = sum((a.reach - q) * pitch for a, q, pitch in zip(axes, shift.q, pitches, strict=True))
+                    start += block.start * pitches[0]
+                    part = packed[groups][..., channels, :]
+                    products = part.reshape(size[1], -1, part.shape[-1]) @ flat[:, groups, :, start : start + length]
+                    sums[(slice(None), slice(None), *shift.phases)] += products.reshape(
+                        *size, *part.shape[1:-1], length
+                    )
+                _write(p, axes, block, sums, out[batch, groups, channels])
+
+
+def _split(out: Array, groups: int) -> Array:
+    """A view of out [N, C, ...] as [N, G, C/G, ...], whatever its strides: reshape would copy some of them."""
+    step = out.strides[1]
+    per = out.shape[1] // groups
+    shape, strides = (out.shape[0], groups, per, *out.shape[2:]), (out.strides[0], step * per, step, *out.strides[2:])
+    return np.lib.stride_tricks.as_strided(out, shape, strides)
+
+
+def _write(p: Problem, axes: list[_Axis], block: slice, sums: Array, out: Array) -> None:
+    """Interleave the phases of a block of rows into out [N, G, C, *L], dropping what the crop takes."""
+    g = p.geometry
+    grid = sums.reshape(*sums.shape[:-1], block.stop - block.start, *(axis.pitch for axis in axes[1:]))
+    starts, stops = [block.start, *[0] * (g.ndim - 1)], [block.stop, *(axis.count for axis in axes[1:])]
+    for phase in np.ndindex(*g.stride):
+        source, target = [], []
+        for a, (axis, r, s, (lo, _), L) in enumerate(zip(axes, phase, g.stride, g.crop, p.output_shape, strict=True)):
+            # positions j of this block with 0 <= s*j + r - lo < L
+            first = max(axis.first + starts[a], -((r - lo) // s))
+            stop = min(axis.first + stops[a], (L - 1 + lo - r) // s + 1)
+            source.append(slice(first - axis.first - starts[a], max(first, stop) - axis.first - starts[a]))
+            target.append(slice(s * first + r - lo, s * max(first, stop) + r - lo, s) if first < stop else slice(0, 0))
+        out[(..., *target)] = grid[(slice(None), slice(None), *phase, slice(None), *source)]
+
+
+def reasons_against(p: Problem) -> list[str]:
+    """Weights with inf or NaN: they would be multiplied with padded zeros, and make NaN where there is nothing."""
+    return (
+        [] if p.finite_weight else ["the weight holds inf or NaN, which this method would multiply with padded zeros"]
+    )
+
+
+def scratch_bytes(p: Problem) -> int:
+    """Packed weights, padded input, sums and products."""
+    axes, item = _axes(p), p.accumulate.itemsize
+    blocks = _blocks(p, axes)
+    sums = math.prod(blocks) * math.prod(p.geometry.stride) * math.prod(axis.pitch for axis in axes[1:]) * item
+    plane = math.prod(axis.pitch for axis in axes) + _tail(axes)
+    copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * item
+    return 2 * sums + copied + p.weight_count * item
+
+
+def _summary(p: Problem) -> str:
+    phases, shifts = math.prod(p.geometry.stride), len(_shifts(p.geometry))
+    return f"{phases} phase{'s' * (phases > 1)}, {shifts} matrix product{'s' * (shifts > 1)} per block (NumPy and BLAS)"
+
+
+KERNEL = Kernel("polyphase", _summary, reasons_against, scratch_bytes, run)

@@ -1,0 +1,85 @@
+"""What a kernel is asked: one problem in canonical terms, and the three answers that every kernel gives about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv.geometry import Geometry, Macs
+
+Array = np.ndarray[Any, Any]
+
+
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which sums over this dtype are kept: float32 for 2-byte floats, int64 for integers, else itself."""
+    if dtype.kind in "iu":
+        return np.dtype(np.int64)
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One transposed convolution, sizes and dtype only: enough to plan it without its arrays."""
+
+    geometry: Geometry
+    batch: int
+    in_channels: int
+    out_channels: int
+    input_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    bias: bool = False
+    finite_weight: bool = True
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Spatial shape of the output."""
+        return self.geometry.output_shape(self.input_shape)
+
+    @property
+    def accumulate(self) -> np.dtype[Any]:
+        """The dtype of the sums."""
+        return accumulator(self.dtype)
+
+    @property
+    def result(self) -> np.dtype[Any]:
+        """The dtype of the output: that of x, and int64 for integers."""
+        return self.accumulate if self.dtype.kind in "iu" else self.dtype
+
+    @property
+    def macs(self) -> Macs:
+        """Multiply-adds of the whole call."""
+        return self.geometry.macs(self.input_shape, self.in_channels, self.out_channels, self.batch)
+
+    @property
+    def weight_count(self) -> int:
+        """Elements of the weight."""
+        return self.in_channels * (self.out_channels // self.geometry.groups) * math.prod(self.geometry.kernel)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of x, weight and bias, each read once."""
+        x = self.batch * self.in_channels * math.prod(self.input_shape)
+        return (x + self.weight_count + self.bias * self.out_channels) * self.dtype.itemsize
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of y, written once."""
+        return self.batch * self.out_channels * math.prod(self.output_shape) * self.result.itemsize
+
+
+class Kernel(NamedTuple):
+    """A method: one predicate for probing and for raising, its predicted scratch memory, and the run itself."""
+
+    name: str
+    summary: Callable[[Problem], str]
+    """What it does, in a line."""
+    reasons_against: Callable[[Problem], list[str]]
+    """Every reason why it cannot run this problem; empty if it can."""
+    scratch_bytes: Callable[[Problem], int]
+    """Bytes it holds beside input and output."""
+    run: Callable[[Problem, Array, Array, Array | None, Array], None]
+    """Canonical x, weight, bias in; every element of out written once."""

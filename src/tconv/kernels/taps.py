@@ -1,0 +1,86 @@
+"""One matrix product per tap, over exactly those elements that the tap joins: nothing padded, so nothing to multiply by.
+
+Slower than the polyphase form, and safe for weights with inf or NaN. The convolution whose transpose this is walks the
+same pairs of windows in the other direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Array, Kernel, Problem
+
+_Window = tuple[slice, ...]
+
+
+def windows(
+    g: Geometry, small: tuple[int, ...], large: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, ...], _Window, _Window]]:
+    """Each tap with the windows that it joins: small[i] and large[s*i + d*t - lo]; taps that join nothing are left out."""
+    for tap in np.ndindex(*g.kernel):
+        inner, outer = [], []
+        for n, L, t, s, d, (lo, _) in zip(small, large, tap, g.stride, g.dilation, g.crop, strict=True):
+            first, last = max(0, -((d * t - lo) // s)), min(n - 1, (L - 1 + lo - d * t) // s)
+            if first > last:
+                break
+            inner.append(slice(first, last + 1))
+            outer.append(slice(s * first + d * t - lo, s * last + d * t - lo + 1, s))
+        else:
+            yield tap, tuple(inner), tuple(outer)
+
+
+def _grouped(array: Array, groups: int) -> Array:
+    return array.reshape(len(array), groups, array.shape[1] // groups, *array.shape[2:])
+
+
+def _through(source: Array, matrix: Array) -> Array:
+    """[N, G, A, *window] times [G, B, A] as [N, G, B, *window]."""
+    flat = matrix @ source.reshape(*source.shape[:3], math.prod(source.shape[3:]))
+    return flat.reshape(*flat.shape[:3], *source.shape[3:])
+
+
+def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
+    """Canonical x, w and bias; fills out [N, C_out, *L]."""
+    g = p.geometry
+    sums = np.zeros((p.batch, g.groups, p.out_channels // g.groups, *p.output_shape), p.accumulate)
+    x = _grouped(x.astype(p.accumulate, copy=False), g.groups)
+    w = w.reshape(g.groups, p.in_channels // g.groups, *w.shape[1:]).astype(p.accumulate, copy=False)
+    for tap, inner, outer in windows(g, p.input_shape, p.output_shape):
+        sums[(..., *outer)] += _through(x[(..., *inner)], w[(..., *tap)].swapaxes(1, 2))
+    if bias is not None:
+        sums += bias.astype(p.accumulate, copy=False).reshape(g.groups, -1, *[1] * g.ndim)
+    out[...] = sums.reshape(out.shape)
+
+
+def conv(g: Geometry, y: Array, w: Array, dtype: np.dtype[np.generic]) -> Array:
+    """The convolution: y [N, C_out, *L] to [N, C_in, *n], summed and returned in dtype."""
+    small = g.conv_shape(y.shape[2:])
+    sums = np.zeros((len(y), g.groups, w.shape[0] // g.groups, *small), dtype)
+    y = _grouped(y.astype(dtype, copy=False), g.groups)
+    w = w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(dtype, copy=False)
+    for tap, inner, outer in windows(g, small, y.shape[3:]):
+        sums[(..., *inner)] += _through(y[(..., *outer)], w[(..., *tap)])
+    return sums.reshape(len(y), w.shape[0] * w.shape[1], *small)
+
+
+def reasons_against(p: Problem) -> list[str]:
+    """It runs everything."""
+    return []
+
+
+def scratch_bytes(p: Problem) -> int:
+    """Sums of the whole output, and one tap's copy of input and product."""
+    x = p.batch * p.in_channels * math.prod(p.input_shape) * p.accumulate.itemsize
+    y = p.batch * p.out_channels * math.prod(p.output_shape) * p.accumulate.itemsize
+    return 2 * x + 2 * y
+
+
+def _summary(p: Problem) -> str:
+    return f"{math.prod(p.geometry.kernel)} taps, each a matrix product over the elements it joins (NumPy and BLAS)"
+
+
+KERNEL = Kernel("taps", _summary, reasons_against, scratch_bytes, run)

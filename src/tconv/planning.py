@@ -1,0 +1,273 @@
+"""What will run, and why: arguments to a `Problem`, a problem to a method, and the plan that can be printed before."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv import arrays, kernels
+from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
+from tconv.dialects.advice import channel_advice
+from tconv.errors import ArgumentError, DtypeError, GeometryError, MethodError, ShapeError, TooLargeError
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Array, Kernel, Problem, accumulator
+
+BALANCE = 10.0
+"""FLOP per byte above which a call is taken to be bound by arithmetic: 468 GFLOP/s over 44 GB/s, two AVX-512 cores."""
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+
+
+class Prepared(NamedTuple):
+    """One call behind the edge: canonical arrays, what to compute, and how to hand the result back."""
+
+    problem: Problem
+    x: Array
+    weight: Array
+    bias: Array | None
+    data: DataLayout
+    library: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call will do: printable, and computed without running anything.
+
+    `method` runs; `reasons` holds, for every other method, why it does not. `flops` are 2 x exact multiply-adds;
+    `input_bytes` and `output_bytes` count every element once; `scratch_bytes` is what the method holds beside them.
+    """
+
+    method: str
+    summary: str
+    reasons: dict[str, tuple[str, ...]]
+    problem: Problem
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations (integer ones for integer dtypes) that reach the output."""
+        return 2 * self.problem.macs.exact
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of x, weight and bias."""
+        return self.problem.input_bytes
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of y."""
+        return self.problem.output_bytes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes that the method holds beside input and output."""
+        return kernels.kernel(self.method).scratch_bytes(self.problem)
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte that must move at least."""
+        return self.flops / max(1, self.input_bytes + self.output_bytes)
+
+    @property
+    def bound(self) -> str:
+        """ "arithmetic" or "memory": which of the two limits a perfect kernel, on a machine of `BALANCE` FLOP per byte."""
+        return "arithmetic" if self.intensity >= BALANCE else "memory"
+
+    def __str__(self) -> str:
+        p, g = self.problem, self.problem.geometry
+        x, y = [p.batch, p.in_channels, *p.input_shape], [p.batch, p.out_channels, *p.output_shape]
+        kept = f", summed in {p.accumulate}" if p.accumulate != p.dtype else ""
+        lines = [
+            f"x {x} -> y {y}, {p.dtype}{kept}",
+            f"geometry  kernel {g.kernel}, stride {g.stride}, crop {g.crop}, dilation {g.dilation}, groups {g.groups}",
+            f"method    {self.method}: {self.summary}",
+            *(f"          not {name}: {'; '.join(why)}" for name, why in self.reasons.items()),
+            f"work      {si(self.flops, 'FLOP')} ({si(p.macs.exact, 'MAC')} reach the output, {si(p.macs.border_free, 'MAC')} without a border)",
+            f"bytes     {si(self.input_bytes, 'B')} read, {si(self.output_bytes, 'B')} written, {si(self.scratch_bytes, 'B')} scratch",
+            f"bound     {self.bound}: {self.intensity:.1f} FLOP per byte, arithmetic from about {BALANCE:.0f}",
+        ]
+        return "\n".join(lines)
+
+
+def si(value: float, unit: str) -> str:
+    """12345678 with "B" as "12.3 MB"."""
+    if value < 1000:
+        return f"{value:.0f} {unit}"
+    power = min(6, int(math.log10(value) / 3))
+    return f"{value / 1000**power:.3g} {' kMGTPE'[power]}{unit}"
+
+
+def plan(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    method: str = "auto",
+    **native: Any,
+) -> Plan:
+    """What `conv_transpose` with the same arguments will run, and what it costs.
+
+    >>> import numpy as np, tconv
+    >>> x, w = np.ones((1, 64, 28, 28), np.float32), np.ones((64, 32, 2, 2), np.float32)
+    >>> print(tconv.plan(x, w, stride=2))                                       # doctest: +ELLIPSIS
+    x [1, 64, 28, 28] -> y [1, 32, 56, 56], float32
+    ...
+
+    Only shapes and dtypes of x count: np.broadcast_to(np.float32(0), shape) plans a call of any size for free.
+    Raises what `conv_transpose` raises, in the same words.
+    """
+    return choose(prepare(x, weight, bias, dialect, geometry, native).problem, method)
+
+
+def choose(problem: Problem, method: str) -> Plan:
+    """The plan for a method, or for the first that can run the problem."""
+    candidates = {name: kernels.kernel(name) for name in kernels.names()}
+    if method != "auto" and method not in candidates:
+        raise MethodError(f'method is {method!r}; there are {", ".join(candidates)}. Write method="auto"')
+    against = {name: kernel.reasons_against(problem) for name, kernel in candidates.items()}
+    if method == "auto":
+        chosen = next((name for name in candidates if not against[name]), None)
+        if chosen is None:
+            raise MethodError(f"no method runs this: {against}. Write it as a smaller problem")
+    else:
+        if against[method]:
+            raise MethodError(f'method {method!r} cannot run this: {"; ".join(against[method])}. Write method="auto"')
+        chosen = method
+    reasons = {name: tuple(why or _not_first(name, chosen, method)) for name, why in against.items() if name != chosen}
+    made = Plan(chosen, candidates[chosen].summary(problem), reasons, problem)
+    _refuse_too_large(made, candidates[chosen])
+    return made
+
+
+def _not_first(name: str, chosen: str, method: str) -> list[str]:
+    return [f'method="{chosen}" was asked for' if method != "auto" else f"{chosen} comes first"]
+
+
+def _refuse_too_large(made: Plan, kernel: Kernel) -> None:
+    """Before anything is allocated: predicted bytes over physical memory are refused."""
+    p = made.problem
+    needed, there = p.input_bytes + p.output_bytes + kernel.scratch_bytes(p), physical_memory()
+    if there is not None and needed > there:
+        raise TooLargeError(
+            f"the call needs {si(needed, 'B')} ({si(p.output_bytes, 'B')} of them output "
+            f"{(p.batch, p.out_channels, *p.output_shape)}); this machine has {si(there, 'B')}. "
+            "Write it in pieces: Geometry.input_window tells which input a part of the output needs"
+        )
+
+
+def physical_memory() -> int | None:
+    """Bytes of physical memory, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+# -- the edge: arguments to canonical arrays ----------------------------------------------------------------------
+
+
+def prepare(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    *,
+    adjoint: bool = False,
+) -> Prepared:
+    """Check one call, whichever function it came through, and bring it into canonical terms.
+
+    `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels.
+    """
+    library, (x, weight, bias) = arrays.take_all(x=x, weight=weight, bias=bias)  # type: ignore[misc]
+    _check_dtypes(x=x, weight=weight, bias=bias)
+    speaker = dialect(name)
+    call = (
+        _read_geometry(geometry, x, weight, name, native)
+        if geometry is not None
+        else speaker.read(x.shape, weight.shape, native, adjoint=adjoint)
+    )
+    _check_channels(speaker, call, x.shape, weight.shape, adjoint)
+    g = call.geometry
+    w = call.weight.canonical(weight, g.groups)
+    images = call.data.canonical(x)
+    in_channels, out_channels = w.shape[0], w.shape[1] * g.groups
+    if out_channels == 0:
+        raise ShapeError(
+            f"weight {weight.shape} has no output channels; at least one is needed. Write a weight with C_out > 0"
+        )
+    if bias is not None and bias.shape != (out_channels,):
+        raise ShapeError(
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). Write bias.reshape({out_channels})"
+        )
+    small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
+    finite = weight.dtype.kind in "iu" or bool(np.isfinite(weight).all())
+    g.output_shape(small)  # raises for an empty output
+    problem = Problem(g, len(images), in_channels, out_channels, small, x.dtype, bias is not None, finite)
+    return Prepared(problem, images, w, bias, call.data, library)
+
+
+def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, native: dict[str, Any]) -> Call:
+    """A call written with geometry=: canonical layouts, no native words."""
+    if native or name != "torch":
+        words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
+        raise ArgumentError(
+            f"geometry= was given together with {words}; it says all of that. Write geometry= alone, with canonical layouts"
+        )
+    ndim = geometry.ndim
+    if weight.ndim != ndim + 2 or weight.shape[2:] != geometry.kernel:
+        raise ShapeError(
+            f"weight has shape {weight.shape}; geometry.kernel is {geometry.kernel}, so [C_in, C_out/groups, *kernel] is needed. "
+            "Write a Geometry with this weight's kernel"
+        )
+    if x.ndim not in (ndim + 1, ndim + 2):
+        raise ShapeError(
+            f"x has shape {x.shape}; geometry has {ndim} spatial axes, so {ndim + 2} axes [N, C, *spatial] are needed. Write x[None] for one image"
+        )
+    return Call(geometry, DataLayout.of("NC*" if x.ndim == ndim + 2 else "C*", ndim), WeightLayout.of("IO*", ndim))
+
+
+def _check_dtypes(**given: Array | None) -> None:
+    present = {name: array for name, array in given.items() if array is not None}
+    for name, array in present.items():
+        if array.dtype.name not in (*_FLOATS, *_INTEGERS):
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) are taken. "
+                f"Write {name}.astype(np.float32)"
+            )
+    x = present["x"]
+    for name, array in present.items():
+        whole = name == "bias" and x.dtype.kind in "iu" and array.dtype == accumulator(x.dtype)
+        if array.dtype.name != x.dtype.name and not whole:
+            raise DtypeError(
+                f"x is {x.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is needed. "
+                f"Write {name}.astype(x.dtype), or x.astype({name}.dtype)"
+            )
+
+
+def _check_channels(
+    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], adjoint: bool
+) -> None:
+    groups = call.geometry.groups
+    sizes = call.weight.sizes(weight_shape)
+    whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
+    if whole % groups:
+        raise ShapeError(
+            f"weight {weight_shape} has {whole} {'input' if call.weight.grouped == 'I' else 'output'} channels, which {groups} groups do not divide. "
+            f"Write a groups that divides {whole}"
+        )
+    per_axis = {letter: sizes[letter] * (1 if call.weight.grouped == letter else groups) for letter in "IO"}
+    have, wanted = call.data.sizes(x_shape)[1], per_axis["O" if adjoint else "I"]
+    if have != wanted:
+        side = "output" if adjoint else "input"
+        raise ShapeError(
+            f"weight {weight_shape} has {wanted} {side} channels as {speaker.framework} reads it; x has {have}. "
+            + channel_advice(speaker, call, x_shape, weight_shape, "O" if adjoint else "I")
+        )
