@@ -40,7 +40,8 @@ def _take_torch(tensor: Any, name: str) -> Array:
     if tensor.requires_grad:
         if torch.is_grad_enabled():
             raise ArrayError(
-                f"{name} is a torch tensor that requires gradients, which NumPy kernels would lose. Write {name}.detach(), "
+                f"{name} is a torch tensor that requires gradients, which NumPy kernels would lose. Write "
+                f"{name}.detach(), "
                 "or torch.no_grad() around the call, or torch.nn.functional.conv_transpose2d to train"
             )
         tensor = tensor.detach()
@@ -48,18 +49,21 @@ def _take_torch(tensor: Any, name: str) -> Array:
         raise ArrayError(f"{name} is on {tensor.device}; this method runs on the CPU. Write {name}.cpu()")
     if tensor.layout is not torch.strided or tensor.is_quantized:
         raise ArrayError(
-            f"{name} is a {'quantized' if tensor.is_quantized else tensor.layout} tensor; a dense one is needed. Write {name}.to_dense()"
+            f"{name} is a {'quantized' if tensor.is_quantized else tensor.layout} tensor; a dense one is "
+            f"needed. Write {name}.to_dense()"
         )
     try:
         dense = tensor.resolve_conj().resolve_neg()
         if dense.dtype is torch.bfloat16:
-            return dense.view(torch.int16).numpy().view(bfloat16(name))
-        array: Array = dense.numpy()
+            array: Array = dense.view(torch.int16).numpy().view(bfloat16(name))
+        else:
+            array = dense.numpy()
     except DtypeError:
         raise
     except (RuntimeError, TypeError) as error:  # fake and functorch tensors have no memory
         raise ArrayError(
-            f"{name} is a {type(tensor).__name__} without memory of its own (traced, vmapped or of an unknown dtype: {error}). "
+            f"{name} is a {type(tensor).__name__} without memory of its own (traced, vmapped or of an unknown "
+            f"dtype: {error}). "
             "Write the call outside the transform, with plain tensors"
         ) from None
     return array
@@ -100,7 +104,8 @@ def _give_tensorflow(array: Array) -> Any:
 def _take_jax(array: Any, name: str) -> Array:
     if isinstance(array, sys.modules["jax"].core.Tracer):
         raise ArrayError(
-            f"{name} is a JAX tracer (inside jit, grad or vmap), which has no values. Write the call outside the transform, "
+            f"{name} is a JAX tracer (inside jit, grad or vmap), which has no values. Write the call outside "
+            "the transform, "
             "or jax.lax.conv_transpose inside"
         )
     if array.dtype.kind in "iu" and not sys.modules["jax"].config.jax_enable_x64:
@@ -151,7 +156,8 @@ def library_of(array: Any, name: str) -> str:
         if isinstance(array, entry.kinds()):
             return library
     raise ArrayError(
-        f"{name} is a {type(array).__module__}.{type(array).__qualname__}; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. "
+        f"{name} is a {type(array).__module__}.{type(array).__qualname__}; arrays of NumPy, PyTorch, TensorFlow "
+        "and JAX are taken. "
         f"Write numpy.asarray({name})"
     )
 

@@ -40,7 +40,7 @@ def zero_insertion(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
 
 
 def matrix(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """y = K.T @ x, where K is the matrix of the convolution whose transpose this is: rows inputs, columns outputs."""
+    """The product y = K.T @ x, K being the matrix of the convolution below: rows inputs, columns outputs."""
     return _run(_matrix, x, w, bias, spec)
 
 
@@ -65,17 +65,19 @@ def _gather(x: Array, w: Array, g: Geometry) -> Array:
 
 
 def _zero_insertion(x: Array, w: Array, g: Geometry) -> Array:
+    inputs: Any = [slice(None, None, s) for s in g.stride]
+    taps: Any = [slice(None, None, d) for d in g.dilation]
     apart = np.zeros((*x.shape[:3], *(s * (n - 1) + 1 for s, n in zip(g.stride, x.shape[3:], strict=True))), x.dtype)
-    apart[(..., *(slice(None, None, s) for s in g.stride))] = x
+    apart[..., *inputs] = x
     apart = np.pad(apart, [(0, 0)] * 3 + [(e - 1, e - 1) for e in g.extent])
     windows = np.lib.stride_tricks.sliding_window_view(apart, g.extent, tuple(range(3, x.ndim)))
-    taken = windows[(..., *(slice(None, None, d) for d in g.dilation))]
-    flipped = np.flip(w, range(3, w.ndim))
+    taken = windows[..., *taps]
+    flipped = np.flip(w, tuple(range(3, w.ndim)))
     return _crop(np.einsum("ngc...k,gcok->ngo...", _flat(taken, g.ndim), _flat(flipped)), g)
 
 
 def _matrix(x: Array, w: Array, g: Geometry) -> Array:
-    y = np.einsum("gcoij,ngci->ngoj", dense(w, g, x.shape[3:]), _flat(x))
+    y: Array = np.einsum("gcoij,ngci->ngoj", dense(w, g, x.shape[3:]), _flat(x))
     return y.reshape(*y.shape[:3], *g.output_shape(x.shape[3:]))
 
 
@@ -90,7 +92,7 @@ def dense(w: Array, g: Geometry, input_shape: tuple[int, ...]) -> Array:
 
 
 def conv(y: Any, w: Any, **spec: Any) -> Any:
-    """The convolution whose transpose all this is: each output slides the kernel over y. u[i] = sum_t y[s*i + d*t - lo] w[t].
+    """The convolution whose transpose all this is: the kernel slides over y, u[i] = sum_t y[s*i + d*t - lo] w[t].
 
     >>> conv(np.arange(9).reshape(3, 3), [[1, 2], [3, 4]])
     array([[27, 37],
@@ -117,7 +119,8 @@ def _flat(array: Array, last: int | None = None) -> Array:
 def _crop(full: Array, g: Geometry) -> Array:
     """full[lo : len - hi] per axis; a negative side extends with zeros."""
     full = np.pad(full, [(0, 0)] * 3 + [(max(0, -lo), max(0, -hi)) for lo, hi in g.crop])
-    return full[(..., *(slice(max(0, lo), n - max(0, hi)) for n, (lo, hi) in zip(full.shape[3:], g.crop, strict=True)))]
+    kept: Any = [slice(max(0, lo), n - max(0, hi)) for n, (lo, hi) in zip(full.shape[3:], g.crop, strict=True)]
+    return full[..., *kept]
 
 
 def _geometry(
@@ -140,7 +143,7 @@ def _geometry(
 
 def _run(form: Any, x: Any, w: Any, bias: Any, spec: dict[str, Any]) -> Any:
     """What all forms share: arrays in, groups as an axis of their own, wide sums, one rounding, arrays out."""
-    library, (x, w, bias) = arrays.take_all(x=x, w=w, bias=bias)  # type: ignore[misc]
+    library, (x, w, bias) = arrays.take_all(x=x, w=w, bias=bias)
     bare = w.ndim < 3
     if bare:
         x, w = x[None, None], w[None, None]

@@ -58,9 +58,9 @@ def conv_transpose(
     chosen = choose(call.problem, method)
     p = call.problem
     shape = (p.batch, p.out_channels, *p.output_shape)
-    target = np.empty(call.data.native_shape(shape), p.result) if out is None else _check_out(out, call, shape)
+    target = np.empty(call.result.native_shape(shape), p.result) if out is None else _check_out(out, call, shape)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here, not accidents
-        kernels.kernel(chosen.method).run(p, call.x, call.weight, call.bias, call.data.canonical(target))
+        kernels.kernel(chosen.method).run(p, call.x, call.weight, call.bias, call.result.canonical(target))
     return out if out is not None else arrays.give(target, call.library)
 
 
@@ -80,8 +80,8 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     p = call.problem
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         u = taps.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
-    native_u = np.empty(call.data.native_shape(u.shape), u.dtype)
-    call.data.canonical(native_u)[...] = u
+    native_u = np.empty(call.result.native_shape(u.shape), u.dtype)
+    call.result.canonical(native_u)[...] = u
     return arrays.give(native_u, call.library)
 
 
@@ -90,11 +90,12 @@ def _check_out(out: Any, call: Prepared, shape: tuple[int, ...]) -> Array:
     library = arrays.library_of(out, "out")
     if library != call.library or not arrays.writable(library) or isinstance(out, (list, tuple)) or np.isscalar(out):
         raise OutputError(
-            f"out is a {type(out).__module__}.{type(out).__qualname__}; a writable array of x's library ({call.library}) is needed. "
+            f"out is a {type(out).__module__}.{type(out).__qualname__}; a writable array of x's library "
+            f"({call.library}) is needed. "
             "Write y = conv_transpose(...) without out="
         )
     target = arrays.take(out, "out")[1]
-    wanted = call.data.native_shape(shape)
+    wanted = call.result.native_shape(shape)
     if target.shape != wanted or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
         raise OutputError(
             f"out has shape {target.shape} and dtype {target.dtype}; {wanted} and {call.problem.result} are needed. "

@@ -26,7 +26,7 @@ Crop = int | Sequence[int | tuple[int, int]]
 
 
 class Phase(NamedTuple):
-    """One of the prod(stride) interleaved stride-1 correlations: full[s*j + offset] reads x[j - shift] through its taps.
+    """One of the prod(stride) interleaved correlations: full[s*j + offset] reads x[j - shift] through its taps.
 
     Per axis: `offset` (r), the `taps` t with (d*t) mod s == r, and their `shifts` (d*t) div s, in the same order.
     """
@@ -36,7 +36,7 @@ class Phase(NamedTuple):
     shifts: tuple[tuple[int, ...], ...]
 
     @property
-    def count(self) -> int:
+    def tap_count(self) -> int:
         """Number of taps: how many input elements one output element of this phase sums over, per channel."""
         return math.prod(len(taps) for taps in self.taps)
 
@@ -152,7 +152,7 @@ class Geometry:
         return tuple(s * (n - 1) + e for n, s, e in zip(sizes, self.stride, self.extent, strict=True))
 
     def output_shape(self, input_shape: Ints) -> tuple[int, ...]:
-        """full - lo - hi per axis. Raises ShapeError if an axis would be empty."""
+        """The sizes full - lo - hi. Raises ShapeError if an axis would be empty."""
         full = self.full_shape(input_shape)
         shape = tuple(f - lo - hi for f, (lo, hi) in zip(full, self.crop, strict=True))
         if min(shape) < 1:
@@ -180,7 +180,8 @@ class Geometry:
             axis = next(a for a, size in enumerate(shape) if size < 1)
             raise ShapeError(
                 f"the convolution of {sizes} would be {shape}: on spatial axis {axis} the kernel spans "
-                f"{self.extent[axis]} elements and only {padded[axis]} are there. Write a larger array or a smaller kernel"
+                f"{self.extent[axis]} elements and only {padded[axis]} are there. Write a larger array or a "
+                "smaller kernel"
             )
         return shape
 
@@ -213,7 +214,7 @@ class Geometry:
 
     @property
     def overlap(self) -> tuple[tuple[int, ...], ...]:
-        """Taps per phase, per axis: overlap[axis][r] inputs meet in each output of phase r. Uneven means checkerboard."""
+        """Taps per phase: overlap[axis][r] inputs meet in each output of phase r. Uneven counts mean checkerboard."""
         counts = []
         for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
             row = [0] * s
@@ -283,7 +284,7 @@ class Geometry:
 
     @staticmethod
     def _hull(spans: Iterable[tuple[int, int]], size: int | None) -> slice:
-        """The smallest slice over inclusive spans, each clipped to [0, size) first; spans that end before they begin are empty."""
+        """The smallest slice over inclusive (first, last) spans, clipped to [0, size); last < first is an empty span."""
         if size is not None:
             spans = ((max(first, 0), min(last, size - 1)) for first, last in spans)
         kept = [(first, last) for first, last in spans if first <= last]
@@ -302,7 +303,8 @@ class Geometry:
             ranges.append((int_of(entry.start, "slice start"), int_of(entry.stop, "slice stop")))
         if len(ranges) != self.ndim:
             raise ShapeError(
-                f"the {what} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Write one slice per axis"
+                f"the {what} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Write one "
+                "slice per axis"
             )
         return ranges
 

@@ -12,7 +12,7 @@ import numpy as np
 from tconv import arrays, kernels
 from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
 from tconv.dialects.advice import channel_advice
-from tconv.errors import ArgumentError, DtypeError, GeometryError, MethodError, ShapeError, TooLargeError
+from tconv.errors import ArgumentError, DtypeError, MethodError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Kernel, Problem, accumulator
 
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
     x: Array
     weight: Array
     bias: Array | None
-    data: DataLayout
+    result: DataLayout
     library: str
 
 
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def bound(self) -> str:
-        """ "arithmetic" or "memory": which of the two limits a perfect kernel, on a machine of `BALANCE` FLOP per byte."""
+        """Whether "arithmetic" or "memory" limits a perfect kernel, on a machine of `BALANCE` FLOP per byte."""
         return "arithmetic" if self.intensity >= BALANCE else "memory"
 
     def __str__(self) -> str:
@@ -86,8 +86,10 @@ class Plan:
             f"geometry  kernel {g.kernel}, stride {g.stride}, crop {g.crop}, dilation {g.dilation}, groups {g.groups}",
             f"method    {self.method}: {self.summary}",
             *(f"          not {name}: {'; '.join(why)}" for name, why in self.reasons.items()),
-            f"work      {si(self.flops, 'FLOP')} ({si(p.macs.exact, 'MAC')} reach the output, {si(p.macs.border_free, 'MAC')} without a border)",
-            f"bytes     {si(self.input_bytes, 'B')} read, {si(self.output_bytes, 'B')} written, {si(self.scratch_bytes, 'B')} scratch",
+            f"work      {si(self.flops, 'FLOP')} ({si(p.macs.exact, 'MAC')} reach the output, "
+            f"{si(p.macs.border_free, 'MAC')} without a border)",
+            f"bytes     {si(self.input_bytes, 'B')} read, {si(self.output_bytes, 'B')} written, "
+            f"{si(self.scratch_bytes, 'B')} scratch",
             f"bound     {self.bound}: {self.intensity:.1f} FLOP per byte, arithmetic from about {BALANCE:.0f}",
         ]
         return "\n".join(lines)
@@ -186,7 +188,7 @@ def prepare(
 
     `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels.
     """
-    library, (x, weight, bias) = arrays.take_all(x=x, weight=weight, bias=bias)  # type: ignore[misc]
+    library, (x, weight, bias) = arrays.take_all(x=x, weight=weight, bias=bias)
     _check_dtypes(x=x, weight=weight, bias=bias)
     speaker = dialect(name)
     call = (
@@ -205,13 +207,14 @@ def prepare(
         )
     if bias is not None and bias.shape != (out_channels,):
         raise ShapeError(
-            f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). Write bias.reshape({out_channels})"
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). Write "
+            f"bias.reshape({out_channels})"
         )
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
     finite = weight.dtype.kind in "iu" or bool(np.isfinite(weight).all())
     g.output_shape(small)  # raises for an empty output
     problem = Problem(g, len(images), in_channels, out_channels, small, x.dtype, bias is not None, finite)
-    return Prepared(problem, images, w, bias, call.data, library)
+    return Prepared(problem, images, w, bias, call.result, library)
 
 
 def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, native: dict[str, Any]) -> Call:
@@ -219,19 +222,23 @@ def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, nativ
     if native or name != "torch":
         words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
         raise ArgumentError(
-            f"geometry= was given together with {words}; it says all of that. Write geometry= alone, with canonical layouts"
+            f"geometry= was given together with {words}; it says all of that. Write geometry= alone, with "
+            "canonical layouts"
         )
     ndim = geometry.ndim
     if weight.ndim != ndim + 2 or weight.shape[2:] != geometry.kernel:
         raise ShapeError(
-            f"weight has shape {weight.shape}; geometry.kernel is {geometry.kernel}, so [C_in, C_out/groups, *kernel] is needed. "
+            f"weight has shape {weight.shape}; geometry.kernel is {geometry.kernel}, so [C_in, C_out/groups, "
+            "*kernel] is needed. "
             "Write a Geometry with this weight's kernel"
         )
     if x.ndim not in (ndim + 1, ndim + 2):
         raise ShapeError(
-            f"x has shape {x.shape}; geometry has {ndim} spatial axes, so {ndim + 2} axes [N, C, *spatial] are needed. Write x[None] for one image"
+            f"x has shape {x.shape}; geometry has {ndim} spatial axes, so {ndim + 2} axes [N, C, *spatial] are "
+            "needed. Write x[None] for one image"
         )
-    return Call(geometry, DataLayout.of("NC*" if x.ndim == ndim + 2 else "C*", ndim), WeightLayout.of("IO*", ndim))
+    data = DataLayout.of("NC*" if x.ndim == ndim + 2 else "C*", ndim)
+    return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
 def _check_dtypes(**given: Array | None) -> None:
@@ -239,7 +246,8 @@ def _check_dtypes(**given: Array | None) -> None:
     for name, array in present.items():
         if array.dtype.name not in (*_FLOATS, *_INTEGERS):
             raise DtypeError(
-                f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) are taken. "
+                f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) "
+                "are taken. "
                 f"Write {name}.astype(np.float32)"
             )
     x = present["x"]
@@ -260,7 +268,8 @@ def _check_channels(
     whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
     if whole % groups:
         raise ShapeError(
-            f"weight {weight_shape} has {whole} {'input' if call.weight.grouped == 'I' else 'output'} channels, which {groups} groups do not divide. "
+            f"weight {weight_shape} has {whole} {'input' if call.weight.grouped == 'I' else 'output'} channels, "
+            f"which {groups} groups do not divide. "
             f"Write a groups that divides {whole}"
         )
     per_axis = {letter: sizes[letter] * (1 if call.weight.grouped == letter else groups) for letter in "IO"}

@@ -49,7 +49,7 @@ class Solution:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """What orders solutions, best first: even overlap, no output_padding, a symmetric crop, small kernel, stride and crop."""
+        """What orders solutions: even overlap, a symmetric crop, no output_padding, small kernel, stride and crop."""
         g = self.geometry
         uneven = sum(len(set(row)) > 1 for row in g.overlap)
         extra = sum(max(0, lo - hi) for lo, hi in g.crop)
@@ -116,7 +116,8 @@ def solve(
     """
     if input is None and output is None:
         raise ArgumentError(
-            "neither input= nor output= is given; at least one size is needed. Write tconv.solve(input=8, output=16, kernel=4, stride=2)"
+            "neither input= nor output= is given; at least one size is needed. Write tconv.solve(input=8, "
+            "output=16, kernel=4, stride=2)"
         )
     given = {"input": input, "output": output, "kernel": kernel, "stride": stride, "dilation": dilation}
     lengths = {name: len(tuple(value)) for name, value in given.items() if isinstance(value, Iterable)}
@@ -158,7 +159,8 @@ def _settings(
         count *= len(options)
     if count > _MOST:
         raise ArgumentError(
-            f"{count} settings fit, more than {_MOST}. Write fewer axes at a time, or give input, output, kernel and stride"
+            f"{count} settings fit, more than {_MOST}. Write fewer axes at a time, or give input, output, "
+            "kernel and stride"
         )
     for chosen in product(*choices):
         per_axis: Sequence[tuple[int, int, int, int]] = [chosen[distinct.index(kind)] for kind in kinds]

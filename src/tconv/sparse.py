@@ -38,7 +38,8 @@ class _Spec(NamedTuple):
         """Index into the raveled native array of each canonical element [C, *spatial]."""
         count = channels * math.prod(spatial)
         native = np.arange(count).reshape(self.batched.native_shape((1, channels, *spatial)))
-        return self.batched.canonical(native)[0]
+        order: Array = self.batched.canonical(native)[0]
+        return order
 
     def counts(self) -> tuple[int, int]:
         """Rows and columns of K: inputs and outputs, channels included."""
@@ -63,13 +64,13 @@ def _spec(weight: Any, input_shape: Ints, dialect: str, geometry: Geometry | Non
     call = prepare(x, w, None, dialect, geometry, native)
     g = call.problem.geometry
     channels = (call.problem.in_channels, call.problem.out_channels)
-    return _Spec(call.weight, g, call.data, channels, call.problem.input_shape, call.problem.output_shape)
+    return _Spec(call.weight, g, call.result, channels, call.problem.input_shape, call.problem.output_shape)
 
 
 def matrix(
     weight: Any, input_shape: Ints, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any
 ) -> Any:
-    """K, the sparse matrix of the convolution whose transpose the transposed convolution is: rows inputs, columns outputs.
+    """The sparse matrix K of the convolution whose transpose this is: rows are inputs, columns outputs.
 
     >>> import numpy as np, tconv
     >>> K = tconv.matrix(np.array([[1, 2], [3, 4]]), (2, 2))
@@ -80,13 +81,13 @@ def matrix(
            [0, 0, 0, 0, 1, 2, 0, 3, 4]])
     >>> (K.T @ [0, 1, 2, 3]).reshape(3, 3)                          # = conv_transpose of [[0, 1], [2, 3]]
     array([[ 0,  1,  2],
-           [ 2,  8,  8],
+           [ 2, 10, 10],
            [ 6, 17, 12]])
 
     `input_shape` is (C_in, *spatial), or spatial alone for one channel, in the dialect's axis order ((h, w, C_in) in
     TensorFlow's); elements are numbered in C order and there is no bias: K.T @ x.ravel() == y.ravel(). A 1-D or 2-D
-    weight is a bare kernel. Native arguments as `conv_transpose`. Returns scipy.sparse.csr_array with sorted indices, of
-    the weight's dtype (2-byte floats: float32, integers: int64).
+    weight is a bare kernel. Native arguments as `conv_transpose`. Returns a scipy.sparse.csr_array with sorted indices,
+    of the weight's dtype (2-byte floats: float32, integers: int64).
 
     Raises what `conv_transpose` raises; TooLargeError if the matrix would not fit into memory; MissingExtraError
     without SciPy.
@@ -105,10 +106,11 @@ def matrix(
     needed, there = count * (2 * 8 + np.dtype(dtype).itemsize) * 2, physical_memory()
     if there is not None and needed > there:
         raise TooLargeError(
-            f"the matrix has up to {count} entries and needs {si(needed, 'B')} to build; this machine has {si(there, 'B')}. "
+            f"the matrix has up to {count} entries and needs {si(needed, 'B')} to build; this machine has "
+            f"{si(there, 'B')}. "
             "Write tconv.linear_operator(...), which needs no matrix"
         )
-    # one array axis for each of (group, C_in/g, *inputs, C_out/g, *taps): rows vary along the first, columns along all but C_in
+    # one array axis for each of (group, C_in/g, *inputs, C_out/g, *taps)
     nd, groups = g.ndim, g.groups
     c_in, c_out = spec.channels[0] // groups, spec.channels[1] // groups
     inside = np.ones((1,) * (3 + 2 * nd), bool)
@@ -149,8 +151,8 @@ def linear_operator(
     >>> lsqr(A, A @ [0., 1., 2., 3.])[0].round(6)                   # the inverse that "deconvolution" promises
     array([0., 1., 2., 3.])
 
-    Arguments and errors as `matrix`. Returns a scipy.sparse.linalg.LinearOperator of shape (outputs, inputs); PyLops takes
-    it as it is. Complex weights are conjugated in the adjoint; integer weights act as float64.
+    Arguments and errors as `matrix`. Returns a scipy.sparse.linalg.LinearOperator of shape (outputs, inputs); PyLops
+    takes it as it is. Complex weights are conjugated in the adjoint; integer weights act as float64.
     """
     sparse = _scipy()
     spec = _spec(weight, input_shape, dialect, geometry, native)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tconv.dialects.base import Call, Dialect
+from tconv.dialects.base import Call, Dialect, Fault
 from tconv.dialects.layouts import DataLayout, WeightLayout
-from tconv.errors import DialectError, ShapeError
+from tconv.errors import ArgumentError, DialectError
 
 _MEMBERS = {
     "torch": "torch:Torch",
@@ -22,7 +22,7 @@ _MEMBERS = {
     "onnx": "onnx:Onnx",
 }
 
-__all__ = ["Call", "DataLayout", "Dialect", "WeightLayout", "convert", "dialect", "names"]
+__all__ = ["Call", "DataLayout", "Dialect", "Fault", "WeightLayout", "convert", "dialect", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def dialect(name: str) -> Dialect:
     """The dialect of this name.
 
     >>> import tconv
-    >>> tconv.dialect("tensorflow").geometry(kernel=(3, 3), input=(4, 4), output_shape=(8, 8), strides=2, padding="SAME").crop
+    >>> tconv.dialect("tensorflow").geometry(kernel=(3, 3), input=(4, 4), output_shape=(8, 8), strides=2).crop
     ((0, 1), (0, 1))
 
     Raises DialectError for a name that there is not.
@@ -54,7 +54,7 @@ def dialect(name: str) -> Dialect:
     return _member(name)
 
 
-def convert(weight: Any, *, source: str, target: str, groups: int = 1) -> Any:
+def convert(weight: Any, *, source: str, target: str, groups: int = 1, **native: Any) -> Any:
     """A transposed convolution's weight, carried from one framework's layout to another's.
 
     >>> import numpy as np, tconv
@@ -62,24 +62,20 @@ def convert(weight: Any, *, source: str, target: str, groups: int = 1) -> Any:
     >>> tconv.convert(w, source="tensorflow", target="torch").shape
     (32, 64, 3, 3)
 
-    Takes and returns an array of NumPy, PyTorch, TensorFlow or JAX; NumPy results are contiguous copies.
-    Raises ShapeError if the weight has no spatial axis or `groups` does not divide its channels.
+    `native` holds arguments of either dialect that change its weight layout. Takes and returns an array of NumPy,
+    PyTorch, TensorFlow or JAX; the result is a contiguous array of its own. Raises ShapeError if the weight has no
+    spatial axis or `groups` does not divide its channels, ArgumentError for an argument that neither dialect has.
     """
     from tconv import arrays
 
-    source_dialect, target_dialect = dialect(source), dialect(target)
+    ends = dialect(source), dialect(target)
+    for name in native:
+        if not any(name in end.layout_arguments for end in ends):
+            raise ArgumentError(
+                f"{name}= changes no weight layout of {source} or {target}. Write convert(weight, source=, "
+                "target=, groups=)"
+            )
+    words = [{name: value for name, value in native.items() if name in end.layout_arguments} for end in ends]
     library, w = arrays.take(weight, "weight")
-    ndim = w.ndim - len(source_dialect.weight_pattern.replace("*", ""))
-    if ndim < 1:
-        raise ShapeError(
-            f"weight has shape {w.shape}; {source_dialect.framework}'s layout needs at least one spatial axis: "
-            f"{source_dialect.weight_layout(2).describe()} in 2-D. Write the whole weight of one layer"
-        )
-    layout = source_dialect.weight_layout(ndim)
-    whole = layout.sizes(w.shape)[layout.grouped]
-    if groups < 1 or whole % groups:
-        raise ShapeError(
-            f"weight has shape {w.shape}, with {whole} grouped channels; groups={groups} does not divide them. Write a divisor"
-        )
-    canonical = layout.canonical(w, groups)
-    return arrays.give(np.ascontiguousarray(target_dialect.weight_layout(ndim).native(canonical, groups)), library)
+    canonical = ends[0].to_canonical(w, groups, **words[0])
+    return arrays.give(np.array(ends[1].to_native(canonical, groups, **words[1]), order="C"), library)

@@ -9,7 +9,7 @@ from tconv.dialects.base import Call, Dialect
 def channel_advice(
     current: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], channel: str = "I"
 ) -> str:
-    """Which other layout of weight or data would fit, and what to write. `channel` is the weight's letter that x must match."""
+    """Which other layout of weight or data would fit, and what to write. x must match the weight's axis `channel`."""
     have = call.data.sizes(x_shape)[1]
     ndim = call.geometry.ndim
     grouped = call.weight.grouped
@@ -43,7 +43,10 @@ def channel_advice(
     for axis, size in enumerate(x_shape):
         if size == need and call.data.axes[axis] != "N":
             to = call.data.axes.index("C")
-            return f"Axis {axis} of x has {need}. Write np.moveaxis(x, {axis}, {to}) if that is the channel axis, so that x is {call.data.describe()}"
+            return (
+                f"Axis {axis} of x has {need}. Write np.moveaxis(x, {axis}, {to}) if that is the channel axis, "
+                f"so that x is {call.data.describe()}"
+            )
     return f"Write an x with {need} channels in {call.data.describe()}, or the weight of a layer that takes {have}"
 
 

@@ -1,26 +1,41 @@
-"""What every dialect is: a reader of native words into a `Geometry` and two axis orders, and a writer back."""
+"""What every dialect is: a reader of native words into a `Geometry` and axis orders, and a writer back."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tconv.dialects.layouts import DataLayout, WeightLayout
+from tconv.dialects.layouts import Array, DataLayout, WeightLayout
 from tconv.errors import ArgumentError, DialectError, ShapeError
-from tconv.geometry import Geometry, Ints
+from tconv.geometry import Geometry, Ints, ints_of
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a native call means: positions, and where the axes of x, y and the weight stand."""
+    """What a native call means: positions, and where the axes of x, the weight and y stand."""
 
     geometry: Geometry
     data: DataLayout
     weight: WeightLayout
+    result: DataLayout
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A known place where a named version does not do what its own rules say."""
+
+    versions: str
+    """Package and versions, as in "onnxruntime 1.32.0"."""
+    what: str
+    """What it does instead, in a sentence."""
+    source: str
+    """An issue, owner/repo#number, or "observed" with the version it was observed with."""
+    applies: Callable[[Geometry, tuple[int, ...], dict[str, Any]], bool]
+    """Whether a call is affected: its geometry, its input's spatial shape, its native arguments."""
 
 
 class Dialect(ABC):
@@ -29,8 +44,14 @@ class Dialect(ABC):
     >>> import tconv
     >>> tconv.dialect("torch").geometry(kernel=(4, 4), stride=2, padding=1).output_shape((8, 8))
     (16, 16)
+    >>> g = tconv.Geometry(kernel=(4, 4), stride=2, crop=1)
+    >>> tconv.dialect("tensorflow").arguments(g, input=(8, 8))
+    {'output_shape': (16, 16), 'strides': 2, 'padding': 'SAME', 'dilations': 1}
+    >>> print(tconv.dialect("torch").code(g, input=(8, 8)))
+    y = torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1)
 
-    A member defines `geometry` (native arguments -> Geometry), `arguments` (the way back), `layouts` and `call`.
+    A member defines `geometry` (native arguments -> Geometry), and for the way back `reasons_against`, `say` and
+    `call`; the class attributes hold its layouts.
     """
 
     name: ClassVar[str]
@@ -41,30 +62,40 @@ class Dialect(ABC):
     weight_grouped: ClassVar[str] = "I"
     weight_flip: ClassVar[bool] = False
     layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that choose a layout
+    faults: ClassVar[tuple[Fault, ...]] = ()
 
     # -- for members to define ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def geometry(self, *, kernel: Ints, **native: Any) -> Geometry:
-        """The Geometry that these native arguments mean. Kernel is the spatial size, one int per axis.
+    def geometry(self, *args: Any, **native: Any) -> Geometry:
+        """The Geometry that these native arguments mean; members take keywords only, and spell them out.
 
-        `input` (or, of a convolution, `output`) gives the spatial sizes where a rule of the dialect needs them.
+        `kernel` is the spatial size, one int per axis; `input` (or, of a convolution, `output`) gives the spatial sizes
+        where a rule of the dialect needs them.
         """
 
     @abstractmethod
-    def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
-        """The native arguments that mean this Geometry, or a DialectError that says what cannot be said in them."""
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        """Every part of this Geometry that the native words cannot say, each as a noun phrase; [] if they can."""
 
     @abstractmethod
-    def code(self, geometry: Geometry, input: Ints) -> str:
-        """The native call as a line of Python, for arrays `x` and `weight` of one image and one channel a group."""
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        """The native arguments of a Geometry that has no reasons against it."""
+
+    @abstractmethod
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        """The native call with these arguments, as a Python expression of `x` and `weight` in the native layouts."""
 
     def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
         """The axes of x; members with layout arguments override it."""
         return DataLayout.of(self.data_patterns[0], ndim)
 
+    def result_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
+        """The axes of y, those of x in all but a few dialects."""
+        return self.data_layout(ndim, x_ndim, **native)
+
     def weight_layout(self, ndim: int, **native: Any) -> WeightLayout:
-        """The axes of the weight."""
+        """The axes of the weight; members whose arguments change it override it."""
         return WeightLayout.of(self.weight_pattern, ndim, self.weight_grouped, self.weight_flip)
 
     def groups(
@@ -78,62 +109,127 @@ class Dialect(ABC):
         """Extra arguments for `geometry`, where the group count follows from shapes and not from an argument."""
         return {}
 
+    def padded(self, pairs: list[tuple[int, int]]) -> str:
+        """An expression that extends `y` with zeros, one (before, after) pair per native axis."""
+        return f"numpy.pad(y, {pairs!r})"
+
     # -- the same for all -----------------------------------------------------------------------------------------
+
+    def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
+        """The native arguments that mean this Geometry.
+
+        `input` is the input's spatial shape, which dialects that name the output's size need.
+        Raises DialectError with every part that cannot be said, and the call with a slice behind it that does it.
+        """
+        sizes = None if input is None else ints_of(input, "input", geometry.ndim, least=1)
+        reasons = self.reasons_against(geometry, sizes)
+        if reasons:
+            raise DialectError(
+                f"{self.framework} cannot say {'; nor '.join(reasons)}. Write {self._instead(geometry, sizes)}"
+            )
+        return self.say(geometry, sizes)
+
+    def code(self, geometry: Geometry, input: Ints) -> str:
+        """Python that computes `y` from `x` and `weight`, in the native layouts, without bias.
+
+        One call; where the words cannot say the crop, the full result and then a slice and a pad. Raises DialectError
+        where that does not help either.
+        """
+        sizes = ints_of(input, "input", geometry.ndim, least=1)
+        if not self.reasons_against(geometry, sizes):
+            return f"y = {self.call(self.say(geometry, sizes), geometry)}"
+        whole = replace(geometry, crop=0)  # type: ignore[arg-type]
+        lines = [f"y = {self.call(self.arguments(whole, sizes), whole)}"]
+        spatial = [
+            axis if isinstance(axis, int) else None for axis in self.data_layout(whole.ndim, whole.ndim + 2).axes
+        ]
+        crops = [(0, 0) if axis is None else geometry.crop[axis] for axis in spatial]
+        full = [0 if axis is None else whole.full_shape(sizes)[axis] for axis in spatial]
+        if any(max(pair) > 0 for pair in crops):
+            slices = [
+                ":" if axis is None else f"{max(0, lo)}:{n - max(0, hi)}"
+                for axis, n, (lo, hi) in zip(spatial, full, crops, strict=True)
+            ]
+            lines.append(f"y = y[{', '.join(slices)}]")
+        if any(min(pair) < 0 for pair in crops):
+            lines.append(f"y = {self.padded([(max(0, -lo), max(0, -hi)) for lo, hi in crops])}")
+        return "\n".join(lines)
+
+    def _instead(self, geometry: Geometry, input: tuple[int, ...] | None) -> str:
+        whole = replace(geometry, crop=0)  # type: ignore[arg-type]
+        if self.reasons_against(whole, input):
+            return 'tconv.conv_transpose(..., geometry=geometry), or dialect="torch"'
+        if input is None:
+            return "it without a crop and slice the result: code(geometry, input) spells it out"
+        behind = ", and add the bias behind that" if any(min(pair) < 0 for pair in geometry.crop) else ""
+        return self.code(geometry, input).replace("\n", "; ") + behind
+
+    def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
+        """A native weight as [C_in, C_out/groups, *kernel], not flipped. Raises ShapeError where it cannot be one."""
+        layout = self._layout_of(weight, **native)
+        whole = groups if layout.grouped == "G" else layout.sizes(weight.shape)[layout.grouped]
+        if groups < 1 or whole % groups or (layout.grouped == "G" and layout.sizes(weight.shape)["G"] != groups):
+            raise ShapeError(
+                f"weight {weight.shape} has {whole} {'input' if layout.grouped == 'I' else 'output'} channels in all; "
+                f"groups={groups} does not divide them. Write groups= as the layer has it"
+            )
+        return layout.canonical(weight, groups)
+
+    def to_native(self, weight: Array, groups: int = 1, **native: Any) -> Array:
+        """The inverse of `to_canonical`."""
+        return self.weight_layout(weight.ndim - 2, **native).native(weight, groups)
+
+    def _layout_of(self, weight: Array, **native: Any) -> WeightLayout:
+        ndim = weight.ndim - len(self.weight_pattern.replace("*", ""))
+        if ndim < 1:
+            raise ShapeError(
+                f"weight has shape {weight.shape}; {self.framework}'s layout needs at least one spatial axis: "
+                f"{self.weight_layout(2, **native).describe()} in 2-D. Write the whole weight of one layer"
+            )
+        return self.weight_layout(ndim, **native)
 
     def read(
         self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
     ) -> Call:
         """What a call with these shapes and native arguments means. `adjoint`: x_shape is that of the large side."""
         self.check_names(native)
-        weight_axes = len(axes_only(self.weight_pattern))
-        ndim = len(weight_shape) - weight_axes
+        ndim = len(weight_shape) - len(self.weight_pattern.replace("*", ""))
         fewest, most = self.ranks
         if ndim < fewest or (most is not None and ndim > most):
             limit = f"{fewest} to {most}" if most else f"at least {fewest}"
-            shown = self.weight_layout(2).describe()
             raise ShapeError(
-                f"weight has shape {weight_shape}, which leaves {max(ndim, 0)} spatial axes; {self.framework}'s layout, "
-                f"{shown} in 2-D, has {limit} of them. Write weight[None, None] for a bare kernel, or "
-                "tconv.definition.scatter(X, K) for bare 2-D arrays"
+                f"weight has shape {weight_shape}, which leaves {max(ndim, 0)} spatial axes; {self.framework}'s "
+                "layout, "
+                f"{self.weight_layout(2).describe()} in 2-D, has {limit} of them. Write weight[None, None] for a bare "
+                "kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"
             )
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         if len(x_shape) != len(data.axes):
             raise ShapeError(
-                f"x has shape {x_shape}, {len(x_shape)} axes; with a weight of shape {weight_shape} the {self.framework} "
-                f"dialect needs {len(data.axes)}: {data.describe()}. Write x[None] to add a batch axis, or choose the layout"
+                f"x has shape {x_shape}, {len(x_shape)} axes; with a weight of shape {weight_shape} the "
+                f"{self.framework} dialect needs {len(data.axes)}: {data.describe()}. "
+                "Write x[None] to add a batch axis, or a weight with as many spatial axes as x"
             )
         weight = self.weight_layout(ndim, **layout_native)
         sizes = data.sizes(x_shape)[2]
         where = {"output": sizes} if adjoint else {"input": sizes}
         extra = self.groups(x_shape, weight_shape, data, weight, native)
         geometry = self.geometry(kernel=weight.kernel(weight_shape), **where, **extra, **native)
-        return Call(geometry, data, weight)
+        return Call(geometry, data, weight, self.result_layout(ndim, len(x_shape), **layout_native))
 
     def check_names(self, native: dict[str, Any]) -> None:
         """ArgumentError for a native argument that this dialect does not have."""
-        known = [
-            name
-            for name, parameter in inspect.signature(self.geometry).parameters.items()
-            if name not in ("kernel", "input", "output") and parameter.kind is not parameter.VAR_KEYWORD
-        ]
+        signature = inspect.signature(self.geometry).parameters
+        known = [name for name in signature if name not in ("kernel", "input", "output")]
         known += [name for name in self.layout_arguments if name not in known]
         for name in native:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                hint = f" Write {close[0]}=" if close else f" Write one of: {', '.join(known)}"
+                hint = f"Write {close[0]}=" if close else "Write one of those"
                 raise ArgumentError(
-                    f"{name}= is not an argument of the {self.name} dialect, which has {', '.join(known)}.{hint}"
+                    f"{name}= is not an argument of the {self.name} dialect, which has {', '.join(known)}. {hint}"
                 )
-
-    def cannot(self, what: str, instead: str) -> DialectError:
-        """The error for a Geometry that these words cannot say."""
-        return DialectError(f"{self.framework} cannot say {what}. Write {instead}")
-
-
-def axes_only(pattern: str) -> str:
-    """The lettered axes of a pattern: "*OI" has "OI"."""
-    return pattern.replace("*", "")
 
 
 def compact(values: Sequence[int]) -> int | tuple[int, ...]:
@@ -142,5 +238,5 @@ def compact(values: Sequence[int]) -> int | tuple[int, ...]:
 
 
 def written(arguments: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Keyword arguments as source, those at their default left out."""
+    """Keyword arguments as source, each after a comma, those at their default left out."""
     return "".join(f", {name}={value!r}" for name, value in arguments.items() if defaults.get(name, ...) != value)

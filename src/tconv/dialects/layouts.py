@@ -18,7 +18,7 @@ _SPATIAL_NAMES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 
 
 def axes_of(pattern: str, ndim: int) -> tuple[Axis, ...]:
-    """The axes of a pattern: axes_of("N*C", 2) is ("N", 0, 1, "C")."""
+    """The axes of a pattern, "N*C" in 2-D being ("N", 0, 1, "C")."""
     head, _, tail = pattern.partition("*")
     return (*head, *range(ndim), *tail)
 
@@ -29,7 +29,7 @@ def _spatial(ndim: int, prefix: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DataLayout:
-    """Where batch, channel and spatial axes stand in x and y. Without "N" the array is one image without a batch axis."""
+    """Where batch, channel and spatial axes stand in x and y. Without "N" the array is one image, not a batch."""
 
     axes: tuple[Axis, ...]
 
@@ -97,12 +97,12 @@ class WeightLayout:
             w = w.reshape(w.shape[0] * w.shape[1], *w.shape[2:])
         elif self.grouped == "O":
             w = self._regroup(w, groups)
-        return np.flip(w, range(2, w.ndim)) if self.flip else w
+        return np.flip(w, tuple(range(2, w.ndim))) if self.flip else w
 
     def native(self, weight: Array, groups: int) -> Array:
         """The inverse of `canonical`."""
         spatial = self._spatial
-        w = np.flip(weight, range(2, weight.ndim)) if self.flip else weight
+        w = np.flip(weight, tuple(range(2, weight.ndim))) if self.flip else weight
         order: list[Axis] = ["I", "O", *spatial]
         if self.grouped == "G":
             w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])

@@ -71,26 +71,24 @@ class Onnx(Dialect):
             crop.append((lo, F - L - lo))
         return Geometry(kernel, strides, crop, dilations, group)
 
-    def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
-        if any(lo < 0 for lo, _ in geometry.crop):
-            raise self.cannot(f"a negative crop in front, {geometry.crop}", "a Pad node behind the ConvTranspose")
-        extra = [max(0, -hi) for _, hi in geometry.crop]
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        return [
+            f"the crop {pair} on spatial axis {axis}: a negative side in front"
+            for axis, pair in enumerate(geometry.crop)
+            if pair[0] < 0
+        ]
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         return {
             "strides": list(geometry.stride),
             "pads": [lo for lo, _ in geometry.crop] + [max(0, hi) for _, hi in geometry.crop],
-            "output_padding": extra,
+            "output_padding": [max(0, -hi) for _, hi in geometry.crop],
             "dilations": list(geometry.dilation),
             "group": geometry.groups,
             "kernel_shape": list(geometry.kernel),
         }
 
-    def code(self, geometry: Geometry, input: Ints) -> str:
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         zeros, ones = [0] * geometry.ndim, [1] * geometry.ndim
-        defaults = {
-            "output_padding": zeros,
-            "dilations": ones,
-            "group": 1,
-            "pads": [0] * (2 * geometry.ndim),
-            "strides": ones,
-        }
-        return f'onnx.helper.make_node("ConvTranspose", ["x", "weight"], ["y"]{written(self.arguments(geometry, input), defaults)})'
+        defaults = {"output_padding": zeros, "dilations": ones, "group": 1, "pads": zeros * 2, "strides": ones}
+        return f'onnx.helper.make_node("ConvTranspose", ["x", "weight"], ["y"]{written(arguments, defaults)})'

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tconv.dialects.base import Dialect, compact
+from tconv.dialects.base import Dialect, compact, written
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 from tconv.geometry import Geometry, Ints, ints_of, pairs_of
@@ -50,7 +50,8 @@ class TensorFlow(Dialect):
         rule = padding.upper() if isinstance(padding, str) else self._explicit(padding, ndim, channels_last)
         if isinstance(rule, str) and rule not in ("SAME", "VALID"):
             raise ArgumentError(
-                f'padding is {padding!r}; TensorFlow knows "SAME", "VALID" and [[before, after], ...]. Write one of them'
+                f'padding is {padding!r}; TensorFlow knows "SAME", "VALID" and [[before, after], ...]. Write '
+                "one of them"
             )
         if output is not None:  # of the convolution: the large side is given, and fixes the small one
             large = ints_of(output, "output", ndim, least=1)
@@ -61,7 +62,8 @@ class TensorFlow(Dialect):
         else:
             if input is None:
                 raise ArgumentError(
-                    "the TensorFlow dialect chooses its crop from sizes; input= is missing. Write input=(8, 8), output_shape=(16, 16)"
+                    "the TensorFlow dialect chooses its crop from sizes; input= is missing. Write input=(8, 8), "
+                    "output_shape=(16, 16)"
                 )
             small = ints_of(input, "input", ndim, least=1)
             large = self._output_sizes(output_shape, small, plain, channels_last)
@@ -69,8 +71,10 @@ class TensorFlow(Dialect):
         for axis, (n, L, e, s) in enumerate(zip(small, large, plain.extent, stride, strict=True)):
             if (fits := self._small(L, e, s, rule, axis)) != n:
                 raise ShapeError(
-                    f"output_shape asks for {L} on spatial axis {axis}, which a {padding!r} convolution with stride {s} takes to "
-                    f"{fits}; x has {n} there. Write a size that it takes to {n}: {self._sizes_for(n, e, s, rule, axis)}"
+                    f"output_shape asks for {L} on spatial axis {axis}, which a {padding!r} convolution with "
+                    f"stride {s} takes to "
+                    f"{fits}; x has {n} there. Write a size that it takes to {n}: "
+                    f"{self._sizes_for(n, e, s, rule, axis)}"
                 )
             rest = s * (n - 1) + e - L
             lo = rule[axis][0] if not isinstance(rule, str) else max(rest, 0) // 2 if rule == "SAME" else 0
@@ -110,12 +114,13 @@ class TensorFlow(Dialect):
             entries = entries[1:-1] if channels_last else entries[2:]
         if len(entries) != ndim:
             raise ShapeError(
-                f"output_shape is {output_shape!r}, {len(entries)} entries; {ndim + 2} are needed. Write output_shape=[{text}]"
+                f"output_shape is {output_shape!r}, {len(entries)} entries; {ndim + 2} are needed. Write "
+                f"output_shape=[{text}]"
             )
         return ints_of(entries, "output_shape", ndim, least=1)
 
     def _channels_last(self, ndim: int, data_format: str | None) -> bool:
-        letters = _LETTERS[ndim] if ndim in _LETTERS else "HW"
+        letters = _LETTERS.get(ndim, "HW")
         last, first = f"N{letters}C", f"NC{letters}"
         if data_format is None or data_format == last:
             return True
@@ -127,7 +132,7 @@ class TensorFlow(Dialect):
 
     @staticmethod
     def _per_axis(value: Ints, name: str, ndim: int, channels_last: bool) -> tuple[int, ...]:
-        """Strides and dilations may be one int, one per spatial axis, or one per array axis (1 for batch and channels)."""
+        """Strides and dilations: one int, one per spatial axis, or one per array axis (1 for batch and channels)."""
         if isinstance(value, Sequence):
             if len(value) == 1:
                 value = value[0]
@@ -146,7 +151,8 @@ class TensorFlow(Dialect):
         entries = list(padding)
         if ndim != 2:
             raise ArgumentError(
-                f"padding is {padding!r}; TensorFlow takes explicit pairs in 2-D only, and there are {ndim} spatial axes. "
+                f"padding is {padding!r}; TensorFlow takes explicit pairs in 2-D only, and there are {ndim} "
+                "spatial axes. "
                 'Write padding="SAME" or "VALID", or dialect="torch" with crop='
             )
         if len(entries) == ndim + 2:
@@ -154,7 +160,8 @@ class TensorFlow(Dialect):
         pairs = pairs_of(entries, "padding", ndim)
         if any(side < 0 for pair in pairs for side in pair):
             raise GeometryError(
-                f'padding is {pairs}; TensorFlow needs pairs of at least 0. Write dialect="torch" with crop=, which has no limit'
+                f'padding is {pairs}; TensorFlow needs pairs of at least 0. Write dialect="torch" with crop=, '
+                "which has no limit"
             )
         return pairs
 
@@ -178,39 +185,57 @@ class TensorFlow(Dialect):
         if per_group and total % per_group == 0 and total >= per_group:
             return {"groups": total // per_group}
         raise ShapeError(
-            f"output_shape {tuple(output_shape)} has {total} channels; a filter of shape {weight_shape} has {per_group} output channels "
+            f"output_shape {tuple(output_shape)} has {total} channels; a filter of shape {weight_shape} has "
+            f"{per_group} output channels "
             f"({weight.describe()}). Write a multiple of {per_group} there"
         )
 
-    def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        if geometry.ndim > 3:
+            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
         if input is None:
             raise ArgumentError(
-                "TensorFlow's arguments name the output's size; input= is missing. Write arguments(geometry, input=(8, 8))"
+                "TensorFlow's arguments name the output's size; input= is missing. "
+                "Write arguments(geometry, input=(8, 8))"
             )
-        if geometry.ndim > 3:
-            raise self.cannot(f"{geometry.ndim} spatial axes", 'dialect="torch"')
-        small, large = ints_of(input, "input", geometry.ndim), geometry.output_shape(input)
-        common: dict[str, Any] = {"output_shape": large, "strides": compact(geometry.stride)}
+        if self._padding(geometry, input) is not None:
+            return []
+        return [f"the crop {geometry.crop} at input {input}, which is neither SAME nor VALID nor a pair of at least 0"]
+
+    def _padding(self, geometry: Geometry, input: tuple[int, ...]) -> str | list[list[int]] | None:
+        """The padding argument whose rule gives this crop, the plainest first; None if there is none."""
         choices: list[str | list[list[int]]] = ["SAME", "VALID"]
         if geometry.ndim == 2:
             choices.append([[0, 0], *(list(pair) for pair in geometry.crop), [0, 0]])
         for padding in choices:
-            native = {**common, "padding": padding, "dilations": compact(geometry.dilation)}
             try:
-                if self.geometry(kernel=geometry.kernel, input=small, groups=geometry.groups, **native) == geometry:
-                    return native
+                if self.geometry(input=input, **self._words(geometry, input, padding)) == geometry:
+                    return padding
             except (ShapeError, GeometryError):
                 continue
-        raise self.cannot(
-            f"the crop {geometry.crop} at input {small}",
-            'padding="VALID" with the full output_shape, and slice the result',
-        )
+        return None
 
-    def code(self, geometry: Geometry, input: Ints) -> str:
-        native = self.arguments(geometry, input)
-        shape = [1, *native["output_shape"], geometry.groups]
-        dilations = f", dilations={native['dilations']!r}" if native["dilations"] != 1 else ""
+    @staticmethod
+    def _words(geometry: Geometry, input: tuple[int, ...], padding: Any) -> dict[str, Any]:
+        return {
+            "kernel": geometry.kernel,
+            "groups": geometry.groups,
+            "output_shape": geometry.output_shape(input),
+            "strides": compact(geometry.stride),
+            "padding": padding,
+            "dilations": compact(geometry.dilation),
+        }
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        assert input is not None  # reasons_against asked for it
+        words = self._words(geometry, input, self._padding(geometry, input))
+        return {name: value for name, value in words.items() if name not in ("kernel", "groups")}
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        nd, groups = geometry.ndim, geometry.groups
+        channels = f"weight.shape[{nd}]" + (f" * {groups}" if groups > 1 else "")
+        sizes = ", ".join(map(str, arguments["output_shape"]))
+        rest = {name: value for name, value in arguments.items() if name != "output_shape"}
         return (
-            f"tf.nn.conv{geometry.ndim}d_transpose(x, weight, output_shape={shape!r}, strides={native['strides']!r}, "
-            f"padding={native['padding']!r}{dilations})"
+            f"tf.nn.conv{nd}d_transpose(x, weight, [x.shape[0], {sizes}, {channels}]{written(rest, {'dilations': 1})})"
         )

@@ -50,17 +50,20 @@ class Torch(Dialect):
             if op >= s and op >= d:
                 raise GeometryError(
                     f"output_padding is {op} on spatial axis {axis}; PyTorch needs it smaller than the stride ({s}) or "
-                    f"the dilation ({d}). Write crop=((lo, hi), ...) with hi = padding - output_padding, which has no limit"
+                    f"the dilation ({d}). Write crop=((lo, hi), ...) with hi = padding - output_padding, which "
+                    "has no limit"
                 )
         return Geometry(kernel, stride, [(p, p - op) for p, op in zip(pads, extra, strict=True)], dilation, groups)
 
-    def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
-        for (lo, hi), s, d in zip(geometry.crop, geometry.stride, geometry.dilation, strict=True):
-            if lo < 0 or hi > lo or lo - hi >= max(s, d):
-                raise self.cannot(
-                    f"the crop ({lo}, {hi})",
-                    "padding=0 and slice the result, or tconv.conv_transpose(..., crop=((lo, hi), ...))",
-                )
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        return [
+            f"the crop ({lo}, {hi}) on spatial axis {axis}: padding is at least 0 and crops both sides alike, "
+            f"output_padding gives back less than the stride {s} or dilation {d} behind"
+            for axis, ((lo, hi), s, d) in enumerate(zip(geometry.crop, geometry.stride, geometry.dilation, strict=True))
+            if lo < 0 or hi > lo or lo - hi >= max(s, d)
+        ]
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         return {
             "stride": compact(geometry.stride),
             "padding": compact([lo for lo, _ in geometry.crop]),
@@ -69,10 +72,13 @@ class Torch(Dialect):
             "dilation": compact(geometry.dilation),
         }
 
-    def code(self, geometry: Geometry, input: Ints) -> str:
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         defaults = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
-        arguments = written(self.arguments(geometry, input), defaults)
-        return f"torch.nn.functional.conv_transpose{geometry.ndim}d(x, weight{arguments})"
+        return f"torch.nn.functional.conv_transpose{geometry.ndim}d(x, weight{written(arguments, defaults)})"
+
+    def padded(self, pairs: list[tuple[int, int]]) -> str:
+        last_first = [side for pair in reversed(pairs[2:]) for side in pair]
+        return f"torch.nn.functional.pad(y, {last_first!r})"
 
     def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
         return DataLayout.of("C*" if x_ndim == ndim + 1 else "NC*", ndim)

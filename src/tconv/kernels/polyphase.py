@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class _Axis(NamedTuple):
     """One axis of the grid of positions j, where full[s*j + r]; shifted inputs x[j - q] come from a padded window."""
 
     first: int  # smallest j whose outputs are kept
-    count: int  # number of j
+    length: int  # number of j
     reach: int  # largest shift
     clip: tuple[int, int]  # the inputs that the window holds: x[clip[0] : clip[1]]
     lead: int  # zeros in front of them
@@ -32,7 +32,7 @@ class _Axis(NamedTuple):
     @property
     def pitch(self) -> int:
         """Length of the padded window."""
-        return self.count + self.reach
+        return self.length + self.reach
 
 
 def _axes(p: Problem) -> list[_Axis]:
@@ -50,8 +50,8 @@ class _Shift(NamedTuple):
     """One shift q: per axis, the arithmetic progression of phases that have a tap there, and those taps."""
 
     q: tuple[int, ...]
-    phases: tuple[slice, ...]
-    taps: tuple[slice, ...]
+    phases: tuple[Any, ...]
+    taps: tuple[Any, ...]
 
 
 def _shifts(g: Geometry) -> list[_Shift]:
@@ -80,7 +80,7 @@ def _blocks(p: Problem, axes: list[_Axis]) -> _Blocks:
     unit = math.prod(g.stride) * math.prod(axis.pitch for axis in axes[1:]) * p.accumulate.itemsize
     room = max(1, _BUDGET // unit)
     sizes = []
-    for total in (p.out_channels // g.groups, axes[0].count, g.groups, max(1, p.batch)):
+    for total in (p.out_channels // g.groups, axes[0].length, g.groups, max(1, p.batch)):
         sizes.append(min(total, room))
         room = max(1, room // sizes[-1])
     channels, rows, groups, batch = sizes
@@ -98,14 +98,15 @@ def _tail(axes: list[_Axis]) -> int:
 
 
 def _padded(p: Problem, axes: list[_Axis], x: Array) -> Array:
-    """x [N, G, C, *spatial] as [N, G, C, positions], zeros around it, in the dtype of the sums."""
+    """The input [N, G, C, *spatial] as [N, G, C, positions], zeros around it, in the dtype of the sums."""
     if _is_whole(p, axes):
         return np.ascontiguousarray(x, p.accumulate).reshape(*x.shape[:3], -1)
     plane = math.prod(axis.pitch for axis in axes)
     flat = np.zeros((*x.shape[:3], plane + _tail(axes)), p.accumulate)
     window = flat[..., :plane].reshape(*x.shape[:3], *(axis.pitch for axis in axes))
-    inside = tuple(slice(axis.lead, axis.lead + axis.clip[1] - axis.clip[0]) for axis in axes)
-    window[(..., *inside)] = x[(..., *(slice(*axis.clip) for axis in axes))]
+    inside: Any = tuple(slice(axis.lead, axis.lead + axis.clip[1] - axis.clip[0]) for axis in axes)
+    kept: Any = [slice(*axis.clip) for axis in axes]
+    window[..., *inside] = x[..., *kept]
     return flat
 
 
@@ -124,11 +125,11 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     out = _split(out, G)
     offset = None if bias is None else bias.reshape(G, p.out_channels // G).astype(p.accumulate, copy=False)
     # [G, *phases, C_out/g, C_in/g] per shift: rows of the matrix product, packed once
-    rows = [np.ascontiguousarray(np.moveaxis(w[(..., *shift.taps)], (2, 1), (-2, -1))) for shift in shifts]
+    rows = [np.ascontiguousarray(np.moveaxis(w[..., *shift.taps], (2, 1), (-2, -1))) for shift in shifts]
     for batch in _ranges(p.batch, blocks.batch):
         flat = _padded(p, axes, x[batch])
         for groups, channels in product(_ranges(G, blocks.groups), _ranges(p.out_channels // G, blocks.channels)):
-            for block in _ranges(axes[0].count, blocks.rows):
+            for block in _ranges(axes[0].length, blocks.rows):
                 length = (block.stop - block.start) * pitches[0]
                 size = (batch.stop - batch.start, groups.stop - groups.start)
                 sums = np.zeros((*size, *g.stride, channels.stop - channels.start, length), p.accumulate)
@@ -139,9 +140,7 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
                     start += block.start * pitches[0]
                     part = packed[groups][..., channels, :]
                     products = part.reshape(size[1], -1, part.shape[-1]) @ flat[:, groups, :, start : start + length]
-                    sums[(slice(None), slice(None), *shift.phases)] += products.reshape(
-                        *size, *part.shape[1:-1], length
-                    )
+                    sums[:, :, *shift.phases] += products.reshape(*size, *part.shape[1:-1], length)
                 _write(p, axes, block, sums, out[batch, groups, channels])
 
 
@@ -157,16 +156,17 @@ def _write(p: Problem, axes: list[_Axis], block: slice, sums: Array, out: Array)
     """Interleave the phases of a block of rows into out [N, G, C, *L], dropping what the crop takes."""
     g = p.geometry
     grid = sums.reshape(*sums.shape[:-1], block.stop - block.start, *(axis.pitch for axis in axes[1:]))
-    starts, stops = [block.start, *[0] * (g.ndim - 1)], [block.stop, *(axis.count for axis in axes[1:])]
+    starts, stops = [block.start, *[0] * (g.ndim - 1)], [block.stop, *(axis.length for axis in axes[1:])]
     for phase in np.ndindex(*g.stride):
-        source, target = [], []
+        source: list[Any] = []
+        target: list[Any] = []
         for a, (axis, r, s, (lo, _), L) in enumerate(zip(axes, phase, g.stride, g.crop, p.output_shape, strict=True)):
             # positions j of this block with 0 <= s*j + r - lo < L
             first = max(axis.first + starts[a], -((r - lo) // s))
             stop = min(axis.first + stops[a], (L - 1 + lo - r) // s + 1)
             source.append(slice(first - axis.first - starts[a], max(first, stop) - axis.first - starts[a]))
             target.append(slice(s * first + r - lo, s * max(first, stop) + r - lo, s) if first < stop else slice(0, 0))
-        out[(..., *target)] = grid[(slice(None), slice(None), *phase, slice(None), *source)]
+        out[..., *target] = grid[:, :, *phase, :, *source]
 
 
 def reasons_against(p: Problem) -> list[str]:

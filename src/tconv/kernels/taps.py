@@ -1,4 +1,4 @@
-"""One matrix product per tap, over exactly those elements that the tap joins: nothing padded, so nothing to multiply by.
+"""One matrix product per tap, over exactly those elements that the tap joins: nothing is padded.
 
 Slower than the polyphase form, and safe for weights with inf or NaN. The convolution whose transpose this is walks the
 same pairs of windows in the other direction.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Kernel, Problem
 
-_Window = tuple[slice, ...]
+_Window = tuple[Any, ...]  # one index or slice per axis
 
 
-def windows(
-    g: Geometry, small: tuple[int, ...], large: tuple[int, ...]
-) -> Iterator[tuple[tuple[int, ...], _Window, _Window]]:
-    """Each tap with the windows that it joins: small[i] and large[s*i + d*t - lo]; taps that join nothing are left out."""
+def windows(g: Geometry, small: tuple[int, ...], large: tuple[int, ...]) -> Iterator[tuple[_Window, _Window, _Window]]:
+    """Each tap with the windows that it joins, small[i] and large[s*i + d*t - lo]; those that join nothing left out."""
     for tap in np.ndindex(*g.kernel):
         inner, outer = [], []
         for n, L, t, s, d, (lo, _) in zip(small, large, tap, g.stride, g.dilation, g.crop, strict=True):
@@ -50,7 +49,7 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     x = _grouped(x.astype(p.accumulate, copy=False), g.groups)
     w = w.reshape(g.groups, p.in_channels // g.groups, *w.shape[1:]).astype(p.accumulate, copy=False)
     for tap, inner, outer in windows(g, p.input_shape, p.output_shape):
-        sums[(..., *outer)] += _through(x[(..., *inner)], w[(..., *tap)].swapaxes(1, 2))
+        sums[..., *outer] += _through(x[..., *inner], w[..., *tap].swapaxes(1, 2))
     if bias is not None:
         sums += bias.astype(p.accumulate, copy=False).reshape(g.groups, -1, *[1] * g.ndim)
     out[...] = sums.reshape(out.shape)
@@ -63,7 +62,7 @@ def conv(g: Geometry, y: Array, w: Array, dtype: np.dtype[np.generic]) -> Array:
     y = _grouped(y.astype(dtype, copy=False), g.groups)
     w = w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(dtype, copy=False)
     for tap, inner, outer in windows(g, small, y.shape[3:]):
-        sums[(..., *inner)] += _through(y[(..., *outer)], w[(..., *tap)])
+        sums[..., *inner] += _through(y[..., *outer], w[..., *tap])
     return sums.reshape(len(y), w.shape[0] * w.shape[1], *small)
 
 
