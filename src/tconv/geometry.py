@@ -284,7 +284,7 @@ class Geometry:
 
     @staticmethod
     def _hull(spans: Iterable[tuple[int, int]], size: int | None) -> slice:
-        """The smallest slice over inclusive (first, last) spans, clipped to [0, size); last < first is an empty span."""
+        """The smallest slice over inclusive (first, last) spans, clipped to [0, size); last < first means empty."""
         if size is not None:
             spans = ((max(first, 0), min(last, size - 1)) for first, last in spans)
         kept = [(first, last) for first, last in spans if first <= last]

@@ -144,15 +144,15 @@ class Dialect(ABC):
             axis if isinstance(axis, int) else None for axis in self.data_layout(whole.ndim, whole.ndim + 2).axes
         ]
         crops = [(0, 0) if axis is None else geometry.crop[axis] for axis in spatial]
-        full = [0 if axis is None else whole.full_shape(sizes)[axis] for axis in spatial]
+        if any(min(pair) < 0 for pair in crops):
+            lines.append(f"y = {self.padded([(max(0, -lo), max(0, -hi)) for lo, hi in crops])}")
         if any(max(pair) > 0 for pair in crops):
+            full = [0 if axis is None else whole.full_shape(sizes)[axis] for axis in spatial]
             slices = [
-                ":" if axis is None else f"{max(0, lo)}:{n - max(0, hi)}"
+                ":" if axis is None else f"{max(0, lo)}:{max(0, -lo) + n - hi}"
                 for axis, n, (lo, hi) in zip(spatial, full, crops, strict=True)
             ]
             lines.append(f"y = y[{', '.join(slices)}]")
-        if any(min(pair) < 0 for pair in crops):
-            lines.append(f"y = {self.padded([(max(0, -lo), max(0, -hi)) for lo, hi in crops])}")
         return "\n".join(lines)
 
     def _instead(self, geometry: Geometry, input: tuple[int, ...] | None) -> str:

@@ -89,7 +89,8 @@ def _blocks(p: Problem, axes: list[_Axis]) -> _Blocks:
 
 def _is_whole(p: Problem, axes: list[_Axis]) -> bool:
     """Whether the padded window of x is x itself, so that no copy is needed."""
-    return all(axis.clip == (0, n) and axis.pitch == n for axis, n in zip(axes, p.input_shape, strict=True))
+    exact = all(axis.clip == (0, n) and axis.pitch == n for axis, n in zip(axes, p.input_shape, strict=True))
+    return exact and _tail(axes) == 0
 
 
 def _tail(axes: list[_Axis]) -> int:

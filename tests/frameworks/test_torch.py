@@ -1,0 +1,155 @@
+"""PyTorch's own operator, in a process of its own: random native arguments, its OpInfo samples, tensors in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from harness import Conformance, whole_numbers
+from torch.nn import functional
+
+import tconv
+from tconv.errors import ArrayError, DtypeError, OutputError
+
+
+def native(x, w, bias, words):
+    call = getattr(functional, f"conv_transpose{w.ndim - 2}d")
+    return call(torch.from_numpy(x), torch.from_numpy(w), None if bias is None else torch.from_numpy(bias), **words).numpy()
+
+
+def random_words(rng, ndim):
+    """Native arguments, some of them illegal; an int now and then instead of a tuple."""
+    draw = lambda lo, hi: tuple(int(v) for v in rng.integers(lo, hi, ndim))  # noqa: E731
+    words = {"stride": draw(1, 4), "padding": draw(0, 4), "output_padding": draw(0, 3), "dilation": draw(1, 4)}
+    for name in list(words):
+        chance = rng.random()
+        if chance < 0.3:
+            del words[name]
+        elif chance < 0.5:
+            words[name] = words[name][0]
+    return words
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_random_native_arguments(ndim, seed):
+    rng = np.random.default_rng([ndim, seed])
+    conformance = Conformance("torch", native)
+    for _ in range(300 if ndim < 3 else 100):
+        groups = int(rng.choice([1, 1, 2, 3]))
+        c_in, c_out = groups * int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
+        shape = (int(rng.integers(1, 4)), c_in, *rng.integers(1, 6, ndim))
+        x = whole_numbers(rng, shape if rng.random() < 0.8 else shape[1:])
+        w = whole_numbers(rng, (c_in, c_out, *rng.integers(1, 5, ndim)))
+        bias = whole_numbers(rng, (c_out * groups,)) if rng.random() < 0.5 else None
+        conformance.check(x, w, bias, {**random_words(rng, ndim), "groups": groups})
+    assert conformance.tally["equal"] > 30
+    assert conformance.tally["refused"] > 10
+
+
+def test_an_empty_batch():
+    x, w, bias = np.ones((0, 4, 5, 6), "f"), np.ones((4, 3, 2, 2), "f"), np.ones(3, "f")
+    for words in ({}, {"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}):
+        assert tconv.conv_transpose(x, w, bias, **words).shape == native(x, w, bias, words).shape
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_pytorchs_own_samples(ndim):
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    (info,) = [op for op in op_db if op.name == f"nn.functional.conv_transpose{ndim}d"]
+    count = 0
+    for dtype in (torch.float32, torch.float64, torch.complex64):
+        for sample in info.sample_inputs("cpu", dtype, requires_grad=False):
+            weight, bias = sample.args if len(sample.args) == 2 else (*sample.args, None)
+            words = sample.kwargs
+            got = tconv.conv_transpose(sample.input, weight, bias, **words)
+            wide = torch.complex128 if dtype.is_complex else torch.float64
+            truth = info.op(*(t if t is None else t.to(wide) for t in (sample.input, weight, bias)), **words)
+            theirs = (info.op(sample.input, weight, bias, **words) - truth).abs().max()
+            assert got.dtype == dtype
+            assert (got - truth).abs().max() <= 2 * theirs + 4 * torch.finfo(dtype).eps * truth.abs().max()
+            count += 1
+    assert count >= 30
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int64"])
+def test_tensors_of_every_dtype(dtype):
+    x = torch.randint(-4, 5, (2, 3, 5, 4)).to(getattr(torch, dtype))
+    w = torch.randint(-4, 5, (3, 2, 3, 2)).to(getattr(torch, dtype))
+    expected = functional.conv_transpose2d(x, w, stride=2)
+    got = tconv.conv_transpose(x, w, stride=2)
+    assert got.dtype == expected.dtype
+    assert torch.equal(got, expected)
+
+
+def test_the_error_is_no_larger_than_pytorchs_own():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 64, 9, 9)), rng.standard_normal((64, 16, 4, 4))
+    truth = tconv.definition.gather(x, w, stride=2, padding=1)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        a, b = torch.from_numpy(x).to(dtype), torch.from_numpy(w).to(dtype)
+        exact = functional.conv_transpose2d(a.double(), b.double(), stride=2, padding=1)
+        theirs = (functional.conv_transpose2d(a, b, stride=2, padding=1).double() - exact).abs().max()
+        ours = (tconv.conv_transpose(a, b, stride=2, padding=1).double() - exact).abs().max()
+        assert ours <= 2 * theirs
+    np.testing.assert_allclose(tconv.conv_transpose(x, w, stride=2, padding=1), truth, rtol=1e-12, atol=1e-12)
+
+
+def test_views_and_out():
+    x = torch.randn(2, 6, 5, 3)
+    w = torch.randn(3, 2, 4, 4)
+    expected = tconv.conv_transpose(x.permute(0, 3, 1, 2).contiguous(), w)
+    assert torch.equal(tconv.conv_transpose(x.permute(0, 3, 1, 2), w), expected)
+    out = torch.full(expected.shape, torch.nan).to(memory_format=torch.channels_last)
+    assert tconv.conv_transpose(x.permute(0, 3, 1, 2), w, out=out) is out
+    assert torch.equal(out, expected)
+    conjugated = torch.randn(1, 2, 3, dtype=torch.complex64).conj()
+    kernel = torch.randn(2, 1, 2, dtype=torch.complex64)
+    torch.testing.assert_close(tconv.conv_transpose(conjugated, kernel), functional.conv_transpose1d(conjugated, kernel))
+    with pytest.raises(OutputError, match="a writable array of x's library"):
+        tconv.conv_transpose(x.permute(0, 3, 1, 2), w, out=expected.numpy())
+
+
+def test_nothing_is_detached_silently():
+    x, w = torch.randn(1, 2, 4, 4, requires_grad=True), torch.randn(2, 3, 3, 3)
+    with pytest.raises(ArrayError, match=r"x is a torch tensor that requires gradients.*Write x\.detach\(\)"):
+        tconv.conv_transpose(x, w)
+    with torch.no_grad():
+        assert tconv.conv_transpose(x, w).shape == (1, 3, 6, 6)
+    with pytest.raises(ArrayError, match="without memory of its own"):
+        torch.func.vmap(lambda image: tconv.conv_transpose(image, w))(torch.randn(5, 1, 2, 4, 4))
+    with pytest.raises(ArrayError, match=r"x is on meta.*Write x\.cpu"):
+        tconv.conv_transpose(torch.empty(1, 2, 4, 4, device="meta"), w)
+    with pytest.raises(ArrayError, match="dense one is needed"):
+        tconv.conv_transpose(torch.randn(1, 2, 4, 4).to_sparse(), w)
+    with pytest.raises(ArrayError, match="mixes libraries: x from torch, weight from numpy"):
+        tconv.conv_transpose(torch.randn(1, 2, 4, 4), w.numpy())
+    with pytest.raises(DtypeError, match="x is float32 and weight is float64"):
+        tconv.conv_transpose(torch.randn(1, 2, 4, 4), w.double())
+
+
+def test_the_textbooks_channels_restore_the_shape():
+    x = torch.randn(1, 10, 16, 16)
+    w = torch.randn(20, 10, 5, 5)  # of conv 10 -> 20; its transpose takes 20 -> 10
+    y = tconv.conv(x, w, stride=3, padding=2)
+    torch.testing.assert_close(y, functional.conv2d(x, w, stride=3, padding=2))
+    assert tconv.conv_transpose(y, w, stride=3, padding=2).shape == x.shape
+
+
+def test_code_runs():
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        ndim = int(rng.integers(1, 4))
+        crop = [tuple(int(v) for v in rng.integers(-2, 4, 2)) for _ in range(ndim)]
+        g = tconv.Geometry(rng.integers(1, 5, ndim), rng.integers(1, 4, ndim), crop, rng.integers(1, 3, ndim), int(rng.integers(1, 3)))
+        n = tuple(int(v) for v in rng.integers(1, 5, ndim))
+        try:
+            g.output_shape(n)
+        except tconv.TconvError:
+            continue
+        x = torch.from_numpy(whole_numbers(rng, (2, 2 * g.groups, *n)))
+        w = torch.from_numpy(whole_numbers(rng, (2 * g.groups, 3, *g.kernel)))
+        names = {"torch": torch, "x": x, "weight": w}
+        exec(tconv.dialect("torch").code(g, n), names)
+        assert torch.equal(names["y"], tconv.conv_transpose(x, w, geometry=g))
