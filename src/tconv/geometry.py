@@ -244,18 +244,16 @@ class Geometry:
 
         Without `input_shape` the input is taken as endless on both sides; with it the range is clipped to the input.
         """
-        starts_stops = self._ranges(output, "output")
         sizes = None if input_shape is None else self._sizes(input_shape, "input")
-        return tuple(
-            self._hull(
-                # input i through tap t lands on s*i + d*t - lo: solve start <= that < stop for i
-                ((-((d * t - lo - start) // s), (stop - 1 + lo - d * t) // s) for t in range(k)),
-                None if sizes is None else sizes[axis],
-            )
-            for axis, ((start, stop), k, s, d, (lo, _)) in enumerate(
-                zip(starts_stops, self.kernel, self.stride, self.dilation, self.crop, strict=True)
-            )
-        )
+        ranges = self._ranges(output, "output", None if sizes is None else self.output_shape(sizes))
+        windows = []
+        for axis, ((start, stop), k, s, d, (lo, _)) in enumerate(
+            zip(ranges, self.kernel, self.stride, self.dilation, self.crop, strict=True)
+        ):
+            # input i through tap t lands on s*i + d*t - lo: solve start <= that < stop for i
+            spans = [(-((d * t - lo - start) // s), (stop - 1 + lo - d * t) // s) for t in range(k)]
+            windows.append(self._hull(spans, None if sizes is None else sizes[axis]))
+        return tuple(windows)
 
     def output_window(self, input: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
         """The outputs that a slice of the input touches: the smallest range per axis, empty (0, 0) where none.
@@ -265,11 +263,12 @@ class Geometry:
 
         Without `input_shape` the range may leave the output (below 0, too); with it the range is clipped to the output.
         """
-        starts_stops = self._ranges(input, "input")
-        sizes = None if input_shape is None else self.output_shape(input_shape)
+        limits = None if input_shape is None else self._sizes(input_shape, "input")
+        sizes = None if limits is None else self.output_shape(limits)
+        ranges = self._ranges(input, "input", limits)
         windows = []
         for axis, ((start, stop), k, s, d, (lo, _)) in enumerate(
-            zip(starts_stops, self.kernel, self.stride, self.dilation, self.crop, strict=True)
+            zip(ranges, self.kernel, self.stride, self.dilation, self.crop, strict=True)
         ):
             spans = []
             for t in range(k):
@@ -292,7 +291,8 @@ class Geometry:
             return slice(0, 0)
         return slice(min(first for first, _ in kept), max(last for _, last in kept) + 1)
 
-    def _ranges(self, slices: Sequence[slice], what: str) -> list[tuple[int, int]]:
+    def _ranges(self, slices: Sequence[slice], what: str, limits: tuple[int, ...] | None) -> list[tuple[int, int]]:
+        """(start, stop) per axis, clipped to [0, limit)."""
         ranges = []
         for entry in slices:
             if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
@@ -306,7 +306,9 @@ class Geometry:
                 f"the {what} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Write one "
                 "slice per axis"
             )
-        return ranges
+        if limits is None:
+            return ranges
+        return [(max(start, 0), min(stop, limit)) for (start, stop), limit in zip(ranges, limits, strict=True)]
 
     # -- cost ----------------------------------------------------------------------------------------------------
 
