@@ -172,14 +172,15 @@ def take(array: Any, name: str) -> tuple[str, Array]:
     return library, taken
 
 
-def take_all(**arrays: Any) -> tuple[str, list[Array | None]]:
-    """All arrays of one call, which must come from one library; None stays None."""
-    taken = {name: take(array, name) for name, array in arrays.items() if array is not None}
+def take_all(*, bias: Any = None, **arrays: Any) -> tuple[str, list[Any]]:
+    """All arrays of one call, bias last; they must come from one library. A bias of None stays None."""
+    given = arrays if bias is None else {**arrays, "bias": bias}
+    taken = {name: take(array, name) for name, array in given.items()}
     libraries = {library for library, _ in taken.values()}
     if len(libraries) > 1:
         said = ", ".join(f"{name} from {library}" for name, (library, _) in taken.items())
         raise ArrayError(f"the call mixes libraries: {said}; one is needed. Write numpy.asarray(...) around the others")
-    return libraries.pop(), [taken[name][1] if name in taken else None for name in arrays]
+    return libraries.pop(), [*(array for _, array in taken.values()), *([None] if bias is None else [])]
 
 
 def give(array: Array, library: str) -> Any:

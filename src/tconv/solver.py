@@ -55,7 +55,8 @@ class Solution:
         extra = sum(max(0, lo - hi) for lo, hi in g.crop)
         skew = sum(abs(lo - hi) for lo, hi in g.crop)
         size = sum(abs(side) for pair in g.crop for side in pair)
-        return (uneven, skew, extra, sum(g.kernel), sum(g.stride), size, g.kernel, g.stride, g.crop)
+        back = sum(hi > lo for lo, hi in g.crop)  # more behind than in front: padding cannot say that
+        return (uneven, skew, back, extra, sum(g.kernel), sum(g.stride), size, g.kernel, g.stride, g.crop)
 
     def __str__(self) -> str:
         def said(name: str) -> str:

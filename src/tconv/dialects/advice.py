@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from tconv.dialects import dialect, names
-from tconv.dialects.base import Call, Dialect
+from tconv.dialects.base import Call, Dialect, written
+from tconv.dialects.layouts import DataLayout
 
 
 def channel_advice(
     current: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], channel: str = "I"
 ) -> str:
     """Which other layout of weight or data would fit, and what to write. x must match the weight's axis `channel`."""
-    have = call.data.sizes(x_shape)[1]
-    ndim = call.geometry.ndim
-    grouped = call.weight.grouped
+    ndim, groups = call.geometry.ndim, call.geometry.groups
 
-    def channels(layout: Dialect) -> int:
-        return layout.weight_layout(ndim).sizes(weight_shape)[channel] * (
-            call.geometry.groups if layout.weight_grouped != channel and layout.weight_grouped == grouped else 1
-        )
+    def wanted(speaker: Dialect) -> int:
+        layout = speaker.weight_layout(ndim)
+        return layout.sizes(weight_shape)[channel] * (1 if layout.grouped == channel else groups)
 
-    for name in names():
-        other = dialect(name)
-        if other.weight_pattern == current.weight_pattern or len(other.weight_layout(ndim).axes) != len(weight_shape):
+    for other in map(dialect, names()):
+        layout = other.weight_layout(ndim)
+        if other.weight_pattern == current.weight_pattern or len(layout.axes) != len(weight_shape):
             continue
-        for pattern in (None, *other.data_patterns):  # None: x as it was read
-            data = call.data if pattern is None else other.data_layout(ndim, len(x_shape))
-            if len(data.axes) != len(x_shape) or channels(other) != data.sizes(x_shape)[1]:
+        for data in (call.data, other.data_layout(ndim, len(x_shape))):  # x as it was read, then as the other reads it
+            if len(data.axes) != len(x_shape) or wanted(other) != data.sizes(x_shape)[1]:
                 continue
-            default = other.data_layout(ndim, len(x_shape))
-            fit = f"It fits {other.framework}'s layout {other.weight_layout(ndim).describe()}. Write "
-            if default.axes == data.axes:
-                fit += f'dialect="{name}", or '
-            elif "data_format" in other.layout_arguments:
-                fit += f'dialect="{name}", data_format="{_data_format(ndim)}", or '
-            changed = (
-                ""
-                if pattern is None or data.axes == call.data.axes
-                else f", and x in {current.framework}'s layout {call.data.describe()}"
-            )
-            return fit + f'convert the weight: tconv.convert(weight, source="{name}", target="{current.name}"){changed}'
-    need = channels(current)
+            return f"It fits {other.framework}'s layout {layout.describe()}. Write {_ways(current, other, call.data, data)}"
+    need, have = wanted(current), call.data.sizes(x_shape)[1]
     for axis, size in enumerate(x_shape):
         if size == need and call.data.axes[axis] != "N":
             to = call.data.axes.index("C")
@@ -50,5 +36,13 @@ def channel_advice(
     return f"Write an x with {need} channels in {call.data.describe()}, or the weight of a layer that takes {have}"
 
 
-def _data_format(ndim: int) -> str:
-    return "NC" + {1: "W", 2: "HW", 3: "DHW"}[ndim]
+def _ways(current: Dialect, other: Dialect, read: DataLayout, data: DataLayout) -> str:
+    """The calls that take a weight in the other dialect's layout, x being laid out as `data`."""
+    converted = f'tconv.convert(weight, source="{other.name}", target="{current.name}")'
+    if data != read:
+        converted += f", and x in {current.framework}'s layout {read.describe()}"
+    words = other.data_words(data)
+    if words is None:
+        return converted
+    said = written(words, {}).replace("'", '"')
+    return f'dialect="{other.name}"{said}, or convert the weight: {converted}'

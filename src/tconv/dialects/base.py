@@ -90,6 +90,10 @@ class Dialect(ABC):
         """The axes of x; members with layout arguments override it."""
         return DataLayout.of(self.data_patterns[0], ndim)
 
+    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+        """The native arguments that name this data layout; None if there are none."""
+        return {} if data == self.data_layout(sum(isinstance(axis, int) for axis in data.axes), len(data.axes)) else None
+
     def result_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
         """The axes of y, those of x in all but a few dialects."""
         return self.data_layout(ndim, x_ndim, **native)

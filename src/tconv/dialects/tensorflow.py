@@ -168,6 +168,12 @@ class TensorFlow(Dialect):
     def data_layout(self, ndim: int, x_ndim: int, data_format: str | None = None, **native: Any) -> DataLayout:
         return DataLayout.of("N*C" if self._channels_last(ndim, data_format) else "NC*", ndim)
 
+    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+        ndim = sum(isinstance(axis, int) for axis in data.axes)
+        if data == DataLayout.of("NC*", ndim):
+            return {"data_format": f"NC{_LETTERS[ndim]}"}
+        return super().data_words(data)
+
     def groups(
         self,
         x_shape: tuple[int, ...],
@@ -181,6 +187,8 @@ class TensorFlow(Dialect):
         output_shape = native.get("output_shape")
         if "groups" in native or output_shape is None or len(output_shape) != len(x_shape):
             return {}
+        if data.sizes(x_shape)[1] != weight.sizes(weight_shape)["I"]:
+            return {}  # channels do not match at all, which has an error of its own
         total = int(output_shape[data.axes.index("C")])
         if per_group and total % per_group == 0 and total >= per_group:
             return {"groups": total // per_group}

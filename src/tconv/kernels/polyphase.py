@@ -140,7 +140,7 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
                     start = sum((a.reach - q) * pitch for a, q, pitch in zip(axes, shift.q, pitches, strict=True))
                     start += block.start * pitches[0]
                     part = packed[groups][..., channels, :]
-                    products = part.reshape(size[1], -1, part.shape[-1]) @ flat[:, groups, :, start : start + length]
+                    products = part.reshape(size[1], math.prod(part.shape[1:-1]), part.shape[-1]) @ flat[:, groups, :, start : start + length]
                     sums[:, :, *shift.phases] += products.reshape(*size, *part.shape[1:-1], length)
                 _write(p, axes, block, sums, out[batch, groups, channels])
 

@@ -51,7 +51,7 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     for tap, inner, outer in windows(g, p.input_shape, p.output_shape):
         sums[..., *outer] += _through(x[..., *inner], w[..., *tap].swapaxes(1, 2))
     if bias is not None:
-        sums += bias.astype(p.accumulate, copy=False).reshape(g.groups, -1, *[1] * g.ndim)
+        sums += bias.astype(p.accumulate, copy=False).reshape(g.groups, p.out_channels // g.groups, *[1] * g.ndim)
     out[...] = sums.reshape(out.shape)
 
 
