@@ -1,4 +1,4 @@
-"""Pictures of the operator, on Axes of matplotlib (`pip install "tconv[draw]"`), which is imported when one is drawn."""
+"""Pictures of the operator, on matplotlib's Axes (`pip install "tconv[draw]"`), imported by the first one drawn."""
 
 from __future__ import annotations
 

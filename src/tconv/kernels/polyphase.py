@@ -127,22 +127,34 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     offset = None if bias is None else bias.reshape(G, p.out_channels // G).astype(p.accumulate, copy=False)
     # [G, *phases, C_out/g, C_in/g] per shift: rows of the matrix product, packed once
     rows = [np.ascontiguousarray(np.moveaxis(w[..., *shift.taps], (2, 1), (-2, -1))) for shift in shifts]
+    held = np.empty((2, _block_count(p, axes, blocks)), p.accumulate)  # the sums of a block, and one shift's products
     for batch in _ranges(p.batch, blocks.batch):
         flat = _padded(p, axes, x[batch])
         for groups, channels in product(_ranges(G, blocks.groups), _ranges(p.out_channels // G, blocks.channels)):
             for block in _ranges(axes[0].length, blocks.rows):
                 length = (block.stop - block.start) * pitches[0]
                 size = (batch.stop - batch.start, groups.stop - groups.start)
-                sums = np.zeros((*size, *g.stride, channels.stop - channels.start, length), p.accumulate)
-                if offset is not None:
-                    sums += offset[groups, channels].reshape(1, size[1], *[1] * g.ndim, -1, 1)
+                sums = _shaped(held[0], (*size, *g.stride, channels.stop - channels.start, length))
+                sums[...] = 0 if offset is None else offset[groups, channels].reshape(1, size[1], *[1] * g.ndim, -1, 1)
                 for shift, packed in zip(shifts, rows, strict=True):
                     start = sum((a.reach - q) * pitch for a, q, pitch in zip(axes, shift.q, pitches, strict=True))
                     start += block.start * pitches[0]
                     part = packed[groups][..., channels, :]
-                    products = part.reshape(size[1], math.prod(part.shape[1:-1]), part.shape[-1]) @ flat[:, groups, :, start : start + length]
+                    matrix = part.reshape(size[1], math.prod(part.shape[1:-1]), part.shape[-1])
+                    products = _shaped(held[1], (*size, matrix.shape[1], length))
+                    np.matmul(matrix, flat[:, groups, :, start : start + length], out=products)
                     sums[:, :, *shift.phases] += products.reshape(*size, *part.shape[1:-1], length)
                 _write(p, axes, block, sums, out[batch, groups, channels])
+
+
+def _block_count(p: Problem, axes: list[_Axis], blocks: _Blocks) -> int:
+    """Elements of the largest block of sums."""
+    return math.prod(blocks) * math.prod(p.geometry.stride) * math.prod(axis.pitch for axis in axes[1:])
+
+
+def _shaped(memory: Array, shape: tuple[int, ...]) -> Array:
+    """The front of a flat array, in a shape."""
+    return memory[: math.prod(shape)].reshape(shape)
 
 
 def _split(out: Array, groups: int) -> Array:
@@ -181,7 +193,7 @@ def scratch_bytes(p: Problem) -> int:
     """Packed weights, padded input, sums and products."""
     axes, item = _axes(p), p.accumulate.itemsize
     blocks = _blocks(p, axes)
-    sums = math.prod(blocks) * math.prod(p.geometry.stride) * math.prod(axis.pitch for axis in axes[1:]) * item
+    sums = _block_count(p, axes, blocks) * item
     plane = math.prod(axis.pitch for axis in axes) + _tail(axes)
     copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * item
     return 2 * sums + copied + p.weight_count * item

@@ -1,0 +1,157 @@
+"""A board of cells: an Axes whose unit is one cell, with numbers, captions and frames sized to the cell."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tconv.draw import palette
+from tconv.errors import ArgumentError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = np.ndarray[Any, Any]
+Place = tuple[float, float]
+
+READABLE = 5.0
+"""Points: numbers in a smaller font are not drawn where a picture can do without them."""
+
+_LARGEST_FIGURE = 16.0  # inches
+_CELL = 0.36  # inches of a cell whose numbers have up to four characters
+_DIGIT = 0.636  # width of a digit in matplotlib's own font, DejaVu Sans, per font size
+_INTEGER_DIGITS = 6
+
+
+def short(value: Any) -> str:
+    """A number for a cell: integers as they are up to 6 digits, everything else with 3 significant digits.
+
+    >>> short(12), short(1 / 3), short(2.0), short(-1.5e-9), short(12345678), short(1 - 2j)
+    ('12', '0.333', '2', '-1.5e-9', '1.23e7', '1-2j')
+    """
+    if np.iscomplexobj(value):
+        imaginary = short(np.imag(value))
+        sign = "" if imaginary.startswith("-") else "+"
+        return f"{short(np.real(value))}{sign}{imaginary}j"
+    if abs(value) < 10**_INTEGER_DIGITS and value == int(value):
+        return str(int(value))
+    return re.sub(r"e([-+])0*", lambda sign: "e" + sign[1].strip("+"), f"{float(value):.3g}")
+
+
+@dataclass(frozen=True)
+class Board:
+    """An Axes measured in cells, rows downwards; `points` is the side of a cell."""
+
+    ax: Axes
+    points: float
+    longest: int
+
+    @classmethod
+    def of(cls, ax: Axes | None, width: float, height: float, longest: int) -> Board:
+        """The board on this Axes, or on one that fills a Figure of its own, which pyplot does not know.
+
+        `longest` is the number of characters of the longest number. Numbers are sized for the Axes as it is now.
+        """
+        try:
+            from matplotlib.axes import Axes
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise MissingExtraError("tconv.draw", "matplotlib", "draw") from None
+        if ax is None:
+            inches = min(_CELL * max(1.0, longest / 4), _LARGEST_FIGURE / max(width, height))
+            ax = Figure(figsize=(inches * width, inches * height)).add_axes((0, 0, 1, 1))
+        elif not isinstance(ax, Axes) or ax.name != "rectilinear":
+            raise ArgumentError(
+                f"ax is {type(ax).__module__}.{type(ax).__qualname__}; a flat Axes of matplotlib is needed. "
+                "Write ax=matplotlib.pyplot.figure().add_subplot(), or leave ax out"
+            )
+        ax.set_axis_off()
+        ax.set_aspect("equal")
+        ax.set_xlim(0, width)
+        ax.set_ylim(height, 0)
+        root = ax.figure.canvas.figure
+        if root.get_layout_engine() is not None:
+            root.draw_without_rendering()  # until then the Axes stands where it will not stay
+        # the place before the aspect is applied: afterwards it would be that of whatever was drawn here earlier
+        place, box = ax.get_position(original=True), ax.figure.bbox
+        per_cell = min(place.width * box.width / width, place.height * box.height / height)
+        return cls(ax, per_cell * 72 / ax.figure.dpi, longest)
+
+    def font(self, unit: float = 1.0) -> float:
+        """The font size at which every number of this board fits its cell of `unit` sides."""
+        return self.points * unit * min(0.42, 0.86 / (_DIGIT * max(1, self.longest)))
+
+    def fill(
+        self, left: float, top: float, colours: Array, unit: float = 1.0, lines: bool = True, frame: float = 0.035
+    ) -> None:
+        """A grid of cells, colours [rows, columns, 3], its corner at (left, top), with lines between and a frame."""
+        rows, columns = colours.shape[:2]
+        self.ax.pcolormesh(
+            left + unit * np.arange(columns + 1),
+            top + unit * np.arange(rows + 1),
+            colours,
+            edgecolors=palette.LINE if lines else "none",
+            linewidth=0.022 * self.points * unit if lines else 0,
+            zorder=1,
+        )
+        self.frame(left, top, rows * unit, columns * unit, frame * unit, palette.EDGE)
+
+    def hatch(self, left: float, top: float, rows: int, columns: int) -> None:
+        """Cells that are cut away."""
+        self._box(left, top, rows, columns, fill=False, hatch="///", edgecolor=palette.HATCH, linewidth=0, zorder=1.5)
+
+    def frame(self, left: float, top: float, rows: float, columns: float, width: float, colour: str) -> None:
+        """A frame around cells, `width` in cells."""
+        style = {"edgecolor": colour, "linewidth": width * self.points, "joinstyle": "miter"}
+        self._box(left, top, rows, columns, fill=False, zorder=2, **style)
+
+    def rule(self, start: Place, end: Place, width: float) -> None:
+        """A thin line from start to end, `width` in cells."""
+        x, y = zip(start, end, strict=True)
+        self.ax.plot(x, y, color=palette.EDGE, linewidth=width * self.points, solid_capstyle="butt", zorder=2)
+
+    def number(
+        self, left: float, top: float, text: str, gid: str, colour: str = palette.INK, unit: float = 1.0
+    ) -> None:
+        """A number in the cell whose corner is (left, top). Its gid says what it is: "output[2,2]"."""
+        x, y = left + unit / 2, top + unit / 2
+        self.ax.text(
+            x, y, text, gid=gid, color=colour, fontsize=self.font(unit), ha="center", va="center_baseline", zorder=3
+        )
+
+    def say(self, x: float, y: float, text: str, size: float, **style: Any) -> None:
+        """Words or an operator sign, `size` in cells."""
+        style = {"ha": "center", "va": "center_baseline", "color": palette.INK, **style}
+        self.ax.text(x, y, text, fontsize=size * self.points, zorder=3, **style)
+
+    def _box(self, left: float, top: float, rows: float, columns: float, **style: Any) -> None:
+        from matplotlib.patches import Rectangle
+
+        self.ax.add_patch(Rectangle((left, top), columns, rows, **style))
+
+
+# -- one axis or two: a 1-D array is drawn as one row --------------------------------------------------------------
+
+
+def flat(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(rows, columns) of the grid that an array of this shape is drawn as."""
+    return (1, shape[0]) if len(shape) == 1 else (shape[0], shape[1])
+
+
+def grid(colours: Array) -> Array:
+    """Colours [*shape, 3] as those of a grid, [rows, columns, 3]."""
+    return colours.reshape(*flat(colours.shape[:-1]), 3)
+
+
+def cell(place: Place, index: tuple[int, ...], unit: float = 1.0) -> Place:
+    """The corner (left, top) of one cell of the grid whose corner is `place`."""
+    row, column = (0, *index)[-2:]
+    return place[0] + unit * column, place[1] + unit * row
+
+
+def brackets(index: tuple[int, ...]) -> str:
+    """An index as it is written behind an array's name: "[0,1]"."""
+    return f"[{','.join(str(i) for i in index)}]"

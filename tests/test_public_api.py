@@ -1,0 +1,86 @@
+"""The public names, what importing costs, and that order of imports does not matter."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tconv
+
+NAMES = [
+    "Geometry", "TconvError", "conv", "conv_transpose", "convert", "definition", "dialect", "draw", "errors",
+    "linear_operator", "matrix", "plan", "solve",
+]  # fmt: skip
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_the_list():
+    assert tconv.__all__ == NAMES
+    assert all(hasattr(tconv, name) for name in NAMES)
+    assert set(NAMES) <= set(dir(tconv))
+    with pytest.raises(AttributeError, match="module 'tconv' has no attribute 'nothing'"):
+        tconv.nothing  # noqa: B018
+
+
+def test_importing_is_light():
+    done = run(
+        "import sys, tconv\n"
+        "heavy = [m for m in ('torch', 'tensorflow', 'jax', 'keras', 'onnx', 'scipy', 'matplotlib', 'numba', 'ml_dtypes',"
+        " 'dask', 'cyclopts', 'rich', 'pyvips', 'PIL') if m in sys.modules]\n"
+        "assert not heavy, heavy"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_running_numpy_arrays_imports_no_framework():
+    done = run(
+        "import sys, numpy as np, tconv\n"
+        "x = np.ones((1, 2, 3, 3)); w = np.ones((2, 1, 2, 2))\n"
+        "tconv.conv_transpose(x, w, stride=2); tconv.conv(x, np.ones((1, 2, 2, 2))); print(tconv.plan(x, w))\n"
+        "tconv.conv_transpose(x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0), dialect='tensorflow', output_shape=[1, 3, 3, 1])\n"
+        "tconv.solve(input=3, output=6); [tconv.dialect(n) for n in tconv.dialects.names()]\n"
+        "heavy = [m for m in ('torch', 'tensorflow', 'jax', 'keras', 'onnx', 'scipy', 'numba', 'ml_dtypes') if m in sys.modules]\n"
+        "assert not heavy, heavy"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+USES = {
+    "conv_transpose": "tconv.conv_transpose(x, x)",
+    "matrix": "tconv.matrix(x, (1, 2, 2))",
+    "draw": "tconv.draw.scatter(x[0, 0], x[0, 0])",
+    "definition": "tconv.definition.scatter(x[0, 0], x[0, 0])",
+    "solve": "tconv.solve(input=2, output=4)",
+}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import tconv",
+        "import tconv.draw",
+        "import tconv.sparse",
+        "from tconv.cli import explain",
+        "from tconv import dialects",
+    ],
+)
+def test_every_name_works_whatever_was_imported_first(first):
+    body = "; ".join(USES.values())
+    done = run(
+        f"{first}\nimport tconv, numpy as np\nx = np.ones((1, 1, 2, 2))\n{body}\nassert [getattr(tconv, n) for n in tconv.__all__]\nassert callable(tconv.plan) and callable(tconv.matrix) and callable(tconv.dialect)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", ["scipy", "matplotlib"])
+def test_a_missing_extra_is_named(missing):
+    call = "tconv.matrix(x, (1, 2, 2))" if missing == "scipy" else "tconv.draw.scatter(x[0, 0], x[0, 0])"
+    done = run(
+        f"import sys; sys.modules[{missing!r}] = None\nimport tconv, numpy as np\nx = np.ones((1, 1, 2, 2))\n{call}"
+    )
+    extra = {"scipy": "sparse", "matplotlib": "draw"}[missing]
+    assert f'which is not installed. Write: pip install "tconv[{extra}]"' in done.stderr
+    assert "MissingExtraError" in done.stderr
