@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import tconv
-from tconv import definition, draw
+from tconv import bare, definition, draw
 from tconv.errors import (
     ArgumentError,
     ArrayError,
@@ -51,7 +51,7 @@ def as_array(numbers, shape):
 def check_scatter(x, w, **spec):
     """Every drawn number against the definition, exactly: the data are small integers."""
     numbers = drawn(draw.scatter(x, w, **spec))
-    g = spec.get("geometry") or definition._geometry(w.shape, **spec)
+    g = bare.geometry_of(w.shape, spec)
     plain = tconv.Geometry(g.kernel, g.stride, 0, g.dilation)
     np.testing.assert_array_equal(as_array(numbers["input"], x.shape), x)
     np.testing.assert_array_equal(as_array(numbers["kernel"], w.shape), w)
@@ -415,19 +415,19 @@ class TestRefusals:
             (
                 GeometryError,
                 lambda: draw.scatter(X, K, geometry=tconv.Geometry((3, 3))),
-                "geometry has kernel (3, 3) and 1 groups; w has shape (2, 2), one channel. "
-                "Write tconv.Geometry(kernel=(2, 2), ...) without groups",
+                "geometry has kernel (3, 3) and 1 groups; the kernel given is (2, 2), of one channel. "
+                "Write tconv.Geometry(kernel=(2, 2), ...)",
             ),
             (
                 ArgumentError,
                 lambda: draw.scatter(X, K, groups=2),
-                "groups= was given; a picture shows one channel and takes stride, padding, output_padding, dilation, "
-                "crop, or geometry. Write stride=2, padding=1, for example",
+                "groups= was given; stride, padding, output_padding, dilation, crop and geometry are taken here. "
+                "Write stride=2, padding=1, for example",
             ),
             (
                 ArgumentError,
                 lambda: draw.scatter(X, K, geometry=tconv.Geometry((2, 2)), stride=2),
-                "geometry= was given together with stride=; the geometry says that already. Write geometry= alone",
+                "geometry= was given together with stride=; it says that already. Write geometry= alone",
             ),
             (
                 ArgumentError,

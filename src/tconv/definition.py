@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tconv import arrays
-from tconv.geometry import Crop, Geometry, Ints, ints_of
+from tconv.bare import evaluate
+from tconv.geometry import Geometry
 
 Array = np.ndarray[Any, Any]
 
@@ -26,22 +26,22 @@ def scatter(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
            [ 0,  4,  6],
            [ 4, 12,  9]])
     """
-    return _run(_scatter, x, w, bias, spec)
+    return evaluate(_scatter, x, w, bias, spec)
 
 
 def gather(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
     """Each output element looks up the inputs that reach it: those i with s*i + d*t = its place in the full result."""
-    return _run(_gather, x, w, bias, spec)
+    return evaluate(_gather, x, w, bias, spec)
 
 
 def zero_insertion(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
     """Put s - 1 zeros between the inputs, pad, then convolve with the flipped kernel."""
-    return _run(_zero_insertion, x, w, bias, spec)
+    return evaluate(_zero_insertion, x, w, bias, spec)
 
 
 def matrix(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
     """The product y = K.T @ x, K being the matrix of the convolution below: rows inputs, columns outputs."""
-    return _run(_matrix, x, w, bias, spec)
+    return evaluate(_matrix, x, w, bias, spec)
 
 
 def _scatter(x: Array, w: Array, g: Geometry) -> Array:
@@ -98,7 +98,7 @@ def conv(y: Any, w: Any, **spec: Any) -> Any:
     array([[27, 37],
            [57, 67]])
     """
-    return _run(_conv, y, w, None, spec)
+    return evaluate(_conv, y, w, None, spec, large=True)
 
 
 def _conv(y: Array, w: Array, g: Geometry) -> Array:
@@ -121,38 +121,3 @@ def _crop(full: Array, g: Geometry) -> Array:
     full = np.pad(full, [(0, 0)] * 3 + [(max(0, -lo), max(0, -hi)) for lo, hi in g.crop])
     kept: Any = [slice(max(0, lo), n - max(0, hi)) for n, (lo, hi) in zip(full.shape[3:], g.crop, strict=True)]
     return full[..., *kept]
-
-
-def _geometry(
-    kernel: Ints,
-    stride: Ints = 1,
-    padding: Ints = 0,
-    output_padding: Ints = 0,
-    dilation: Ints = 1,
-    groups: int = 1,
-    crop: Crop = 0,
-) -> Geometry:
-    """The words of `spec`: padding p crops p from both ends, output_padding gives some of the end back."""
-    plain = Geometry(kernel, stride, crop, dilation, groups)
-    pads, extra = (
-        ints_of(size, name, plain.ndim) for size, name in ((padding, "padding"), (output_padding, "output_padding"))
-    )
-    cut = [(lo + p, hi + p - op) for (lo, hi), p, op in zip(plain.crop, pads, extra, strict=True)]
-    return Geometry(kernel, stride, cut, dilation, groups)
-
-
-def _run(form: Any, x: Any, w: Any, bias: Any, spec: dict[str, Any]) -> Any:
-    """What all forms share: arrays in, groups as an axis of their own, wide sums, one rounding, arrays out."""
-    library, (x, w, bias) = arrays.take_all(x=x, w=w, bias=bias)
-    bare = w.ndim < 3
-    if bare:
-        x, w = x[None, None], w[None, None]
-    g = spec["geometry"] if "geometry" in spec else _geometry(w.shape[2:], **spec)
-    wide = np.int64 if x.dtype.kind in "iu" else np.complex128 if x.dtype.kind == "c" else np.float64
-    split = x.reshape(len(x), g.groups, x.shape[1] // g.groups, *x.shape[2:]).astype(wide)
-    y = form(split, w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(wide), g)
-    y = y.reshape(len(x), y.shape[1] * y.shape[2], *y.shape[3:])
-    if bias is not None:
-        y = y + bias.astype(wide).reshape(-1, *[1] * g.ndim)
-    y = y if x.dtype.kind in "iu" else y.astype(x.dtype)
-    return arrays.give(y[0, 0] if bare else y, library)

@@ -24,7 +24,8 @@ def channel_advice(
         for data in (call.data, other.data_layout(ndim, len(x_shape))):  # x as it was read, then as the other reads it
             if len(data.axes) != len(x_shape) or wanted(other) != data.sizes(x_shape)[1]:
                 continue
-            return f"It fits {other.framework}'s layout {layout.describe()}. Write {_ways(current, other, call.data, data)}"
+            ways = _ways(current, other, call.data, data)
+            return f"It fits {other.framework}'s layout {layout.describe()}. Write {ways}"
     need, have = wanted(current), call.data.sizes(x_shape)[1]
     for axis, size in enumerate(x_shape):
         if size == need and call.data.axes[axis] != "N":

@@ -15,7 +15,7 @@ from tconv import definition
 from tconv.draw import palette, spy
 from tconv.draw.arrangement import LARGEST, Arrangement, arrange
 from tconv.draw.cells import Board, Place, brackets, cell, flat, grid, short
-from tconv.draw.reading import Array, bare, geometry_of
+from tconv.draw.reading import Array, flat_arrays, geometry_of
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 
@@ -49,7 +49,7 @@ def scatter(x: Any, w: Any, *, ax: Axes | None = None, **spec: Any) -> Axes:
     no number could be read; GeometryError, DtypeError, ArrayError and ArgumentError for arrays, a spec or an ax that
     cannot be drawn; MissingExtraError without matplotlib.
     """
-    x, w = bare(x=x, w=w)
+    x, w = flat_arrays(x=x, w=w)
     g = geometry_of(w.shape, spec)
     g.output_shape(x.shape)  # refuses an empty output
     # the canvas holds the full result and, where the crop is negative, the rows beyond it

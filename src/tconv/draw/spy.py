@@ -10,7 +10,7 @@ import numpy as np
 from tconv import definition
 from tconv.draw import palette
 from tconv.draw.cells import READABLE, Board, Place, brackets, cell, flat, grid, short
-from tconv.draw.reading import Array, bare, geometry_of
+from tconv.draw.reading import Array, flat_arrays, geometry_of
 from tconv.errors import ShapeError
 from tconv.geometry import Ints, ints_of
 
@@ -45,7 +45,7 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
     DtypeError, ArrayError and ArgumentError for a w, spec or ax that cannot be drawn; MissingExtraError without
     matplotlib.
     """
-    (w,) = bare(w=w)
+    (w,) = flat_arrays(w=w)
     g = geometry_of(w.shape, spec)
     small = ints_of(input_shape, "input_shape", g.ndim)
     large = g.output_shape(small)

@@ -1,0 +1,236 @@
+"""`tconv explain`: what one transposed convolution does to sizes and positions, in the words of every dialect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from tconv.dialects import dialect as find_dialect
+from tconv.dialects import names
+from tconv.errors import ArgumentError, DialectError, FileError, TconvError
+from tconv.geometry import Geometry
+
+_WIDEST = 50  # places that the text picture may take, two columns each
+_USUAL = ("torch", "tensorflow", "keras", "jax", "onnx")  # the dialects shown without --all
+
+
+def _ints(text: list[int]) -> int | tuple[int, ...]:
+    return text[0] if len(text) == 1 else tuple(text)
+
+
+def explain(
+    *,
+    kernel: Annotated[list[int], Parameter(consume_multiple=True)],
+    stride: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    padding: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    output_padding: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    dilation: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    groups: int = 1,
+    input: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    output: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    dialect: str = "torch",
+    option: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    picture: Annotated[Path | None, Parameter(name=["-o", "--picture"])] = None,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Explain a transposed convolution: sizes, formula, overlap, a picture, the same call in other dialects.
+
+    Parameters
+    ----------
+    kernel
+        Kernel size: one number for all axes, or one per axis.
+    stride
+        Stride. Default 1.
+    padding
+        Padding in the dialect's words: numbers, or SAME or VALID.
+    output_padding
+        Extra size behind, in the dialects that have it.
+    dilation
+        Dilation. Default 1.
+    groups
+        Groups.
+    input
+        Spatial size of the input. Default 4 on each axis.
+    output
+        Spatial size of the output, in the dialects that are told it.
+    dialect
+        Whose words these are.
+    option
+        Further native arguments, NAME=VALUE, the value as JSON or plain text.
+    picture
+        Also draw the scatter to this file (.svg, .png, .pdf); needs the extra "draw".
+    every
+        Show the call in all dialects, not only the most used.
+    as_json
+        Print one JSON object instead of text.
+    """
+    ndim = max(len(given) for given in (kernel, stride, padding, output_padding, dilation, input, output) if given)
+    if len(kernel) == 1 and ndim == 1 and input is None:
+        ndim = 2  # one number is a square kernel
+    sizes = tuple(kernel) * ndim if len(kernel) == 1 else tuple(kernel)
+    n = tuple(input or [4]) * (len(sizes) if input is None or len(input) == 1 else 1)
+    words = _words(find_dialect(dialect), stride, padding, output_padding, dilation, groups, output, option)
+    geometry = find_dialect(dialect).geometry(kernel=sizes, input=n, **words)
+    shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
+    facts = _facts(geometry, n, dialect, shown)
+    print(json.dumps(facts) if as_json else _text(geometry, n, facts))
+    if picture is not None:
+        _draw(geometry, n, picture)
+
+
+def _words(
+    speaker: Any,
+    stride: list[int] | None,
+    padding: list[str] | None,
+    output_padding: list[int] | None,
+    dilation: list[int] | None,
+    groups: int,
+    output: list[int] | None,
+    option: list[str] | None,
+) -> dict[str, Any]:
+    """The options under the names that the dialect gives them."""
+    known = speaker.argument_names()
+
+    def name(*candidates: str) -> str:
+        found = next((candidate for candidate in candidates if candidate in known), None)
+        if found is None:
+            raise ArgumentError(
+                f"the {speaker.name} dialect has no {candidates[0]}; it has {', '.join(known)}. "
+                "Write --option NAME=VALUE"
+            )
+        return found
+
+    words: dict[str, Any] = {}
+    if stride is not None:
+        words[name("stride", "strides")] = _ints(stride)
+    if dilation is not None:
+        words[name("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")] = _ints(dilation)
+    if output_padding is not None:
+        words[name("output_padding", "output_pad")] = _ints(output_padding)
+    if output is not None:
+        words[name("output_shape", "output_size")] = tuple(output)
+    if groups != 1:
+        words[name("groups", "group", "feature_group_count")] = groups
+    if padding is not None:
+        numbers = [int(entry) for entry in padding if entry.lstrip("-").isdigit()]
+        if len(numbers) == len(padding):
+            words[name("padding", "pads")] = _ints(numbers)
+        elif len(padding) == 1:
+            words[name("padding", "auto_pad")] = padding[0]
+        else:
+            raise ArgumentError(
+                f"padding is {' '.join(padding)}; numbers or one word are needed. Write --padding 1 or SAME"
+            )
+    for entry in option or []:
+        key, _, value = entry.partition("=")
+        try:
+            words[key] = json.loads(value)
+        except ValueError:
+            words[key] = value
+    speaker.check_names(words)
+    return words
+
+
+def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) -> dict[str, Any]:
+    macs = g.macs(n)
+    calls = {}
+    for name in shown:
+        try:
+            calls[name] = find_dialect(name).code(g, n)
+        except TconvError as error:
+            calls[name] = f"# {error}"
+    return {
+        "dialect": dialect,
+        "geometry": asdict(g),
+        "input": n,
+        "full": g.full_shape(n),
+        "output": g.output_shape(n),
+        "overlap": g.overlap,
+        "receptive_field": g.receptive_field,
+        "macs_exact": macs.exact,
+        "macs_border_free": macs.border_free,
+        "calls": calls,
+    }
+
+
+def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
+    lines = [
+        f"{_by(n)} -> {_by(facts['output'])}   (full result {_by(facts['full'])})",
+        "",
+        "size per axis: stride*(input - 1) + dilation*(kernel - 1) + 1 - crop in front - crop behind",
+    ]
+    for axis, (size, k, s, d, (lo, hi), L) in enumerate(
+        zip(n, g.kernel, g.stride, g.dilation, g.crop, facts["output"], strict=True)
+    ):
+        behind = f"- {hi}" if hi >= 0 else f"+ {-hi}"
+        front = f"- {lo}" if lo >= 0 else f"+ {-lo}"
+        lines.append(f"  axis {axis}: {s}*({size} - 1) + {d}*({k} - 1) + 1 {front} {behind} = {L}")
+    lines += ["", "overlap: how many taps meet in each output, by its phase (place in the full result mod stride)"]
+    for axis, counts in enumerate(g.overlap):
+        even = (
+            "even"
+            if len(set(counts)) == 1
+            else "uneven: a checkerboard is likely, make the kernel a multiple of the stride"
+        )
+        lines.append(f"  axis {axis}: {' '.join(map(str, counts[:16]))}{' ...' * (len(counts) > 16)}   ({even})")
+    lines += ["", *_picture(g, n), ""]
+    lines.append(
+        f"receptive field {_by(g.receptive_field)}; {facts['macs_exact']} multiply-adds per channel pair "
+        f"({facts['macs_border_free']} without a border)"
+    )
+    lines += ["", "the same call, x and weight in the layouts of each:"]
+    width = max(map(len, facts["calls"]))
+    for name, code in facts["calls"].items():
+        lines.append(f"  {name:<{width}}  " + code.replace("\n", f"\n  {'':<{width}}  "))
+    return "\n".join(lines)
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
+    """The scatter along the last axis: a line per input element, its taps where they land, the crop as x."""
+    s, d, k, (lo, hi) = g.stride[-1], g.dilation[-1], g.kernel[-1], g.crop[-1]
+    full = g.full_shape(n)[-1]
+    front, behind = max(0, -lo), max(0, -hi)
+    width = full + front + behind
+    if width > _WIDEST or n[-1] > 12 or k > 36:
+        return [f"scatter along the last axis: {full} places, too many to draw here; write --input 4"]
+    taps = "0123456789abcdefghijklmnopqrstuvwxyz"
+    rows = ["scatter along the last axis: a row per input element, a letter per tap; rows are summed downwards"]
+    for i in range(n[-1]):
+        row = ["."] * width
+        for t in range(k):
+            row[front + s * i + d * t] = taps[t]
+        rows.append(f"  x[{i}]".ljust(9) + " ".join(row))
+    kept = ["y"] * width
+    kept[: max(0, lo)] = ["x"] * max(0, lo)
+    if hi > 0:
+        kept[-hi:] = ["x"] * hi
+    rows.append("  keep".ljust(9) + " ".join(kept) + "   (y stays, x is cropped)")
+    return rows
+
+
+def _draw(g: Geometry, n: tuple[int, ...], path: Path) -> None:
+    """The scatter of numbers 0, 1, 2, ... with a kernel of the same; 1-D and 2-D."""
+    import numpy as np
+
+    from tconv import draw
+
+    if path.exists():
+        raise FileError(f"{path} exists, and is not overwritten. Write another name after -o")
+    if g.ndim > 2:
+        raise DialectError(f"the picture shows 1 or 2 axes; there are {g.ndim}. Write fewer axes, or leave -o out")
+    x, w = np.arange(np.prod(n)).reshape(n), np.arange(1, np.prod(g.kernel) + 1).reshape(g.kernel)
+    plain = Geometry(g.kernel, g.stride, g.crop, g.dilation)
+    figure = draw.scatter(x, w, geometry=plain).get_figure(root=True)
+    assert figure is not None  # scatter made one
+    figure.savefig(path, bbox_inches="tight")
+    print(f"wrote {path}")

@@ -1,0 +1,145 @@
+"""`tconv explain` and `tconv env`: what they print is what Geometry says; quick, and without a framework."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tconv
+from tconv.cli.environment import env
+from tconv.cli.explain import explain
+from tconv.errors import ArgumentError, DialectError, FileError, GeometryError
+
+
+def said(capsys, **arguments):
+    explain(**arguments)
+    return capsys.readouterr().out
+
+
+def test_the_formula_holds_with_the_numbers_in_it(capsys):
+    text = said(capsys, kernel=[3], stride=[2], padding=["1"], input=[8, 8])
+    assert text.startswith("8 x 8 -> 15 x 15   (full result 17 x 17)\n")
+    formulas = re.findall(r"axis \d: (.*) = (\d+)$", text, re.M)
+    assert len(formulas) == 2
+    for formula, value in formulas:
+        assert eval(formula) == int(value) == 15
+    assert "axis 0: 2 1   (uneven: a checkerboard is likely" in text
+    assert "torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1)" in text
+    assert "tf.nn.conv2d_transpose(x, weight, [x.shape[0], 15, 15, weight.shape[2]], strides=2, padding='SAME')" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"kernel": [3], "stride": [2], "padding": ["1"], "input": [5]},
+        {"kernel": [2], "stride": [3], "output_padding": [2], "input": [3]},
+    ],
+)
+def test_the_picture_is_the_scatter(capsys, words):
+    """Each row of letters, times its input, summed downwards and cropped, is the operator."""
+    text = said(capsys, **words)
+    rows = re.findall(r"^  x\[\d+\] +((?:[.0-9a-z] ?)+)$", text, re.M)
+    keep = re.search(r"^  keep +((?:[xy] ?)+)", text, re.M)[1].split()
+    x, w = np.arange(1, len(rows) + 1), np.arange(10, 10 + words["kernel"][0])
+    total = sum(
+        value * np.array([0 if c == "." else w[int(c)] for c in row.split()])
+        for value, row in zip(x, rows, strict=True)
+    )
+    y = total[[place for place, kept in enumerate(keep) if kept == "y"]]
+    spec = {name: int(value[0]) for name, value in words.items() if name not in ("kernel", "input")}
+    assert y.tolist() == tconv.definition.scatter(x, w, **spec).tolist()
+
+
+def test_tensorflows_words(capsys):
+    text = said(
+        capsys, kernel=[4, 4], stride=[2], padding=["SAME"], input=[8, 8], output=[16, 16], dialect="tensorflow"
+    )
+    assert text.startswith("8 x 8 -> 16 x 16")
+
+
+def test_onnxs_words_by_option(capsys):
+    text = said(capsys, kernel=[3, 3], input=[4, 4], option=["pads=[0, 0, 1, 1]", "auto_pad=NOTSET"], dialect="onnx")
+    assert text.startswith("4 x 4 -> 5 x 5")
+
+
+def test_json(capsys):
+    facts = json.loads(said(capsys, kernel=[4], stride=[2], padding=["1"], input=[8], as_json=True))
+    assert facts["output"] == [16]
+    assert facts["geometry"] == {"kernel": [4], "stride": [2], "crop": [[1, 1]], "dilation": [1], "groups": 1}
+    assert set(facts["calls"]) == set(tconv.dialects.names())
+
+
+def test_large_cases_stay_short(capsys):
+    text = said(capsys, kernel=[1024], stride=[256], input=[862])
+    assert "too many to draw here" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_the_picture_file(capsys, tmp_path):
+    path = tmp_path / "fig.svg"
+    explain(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
+    assert path.read_text().lstrip().startswith("<?xml")
+    with pytest.raises(FileError, match=r"fig\.svg exists, and is not overwritten\. Write another name after -o"):
+        explain(kernel=[3], picture=path)
+    with pytest.raises(DialectError, match="the picture shows 1 or 2 axes; there are 3"):
+        explain(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        ({"kernel": [0]}, GeometryError, "kernel is 0; it must be at least 1"),
+        (
+            {"kernel": [3], "padding": ["SAME"]},
+            ArgumentError,
+            "padding is 'SAME'; PyTorch's transposed convolution takes integers",
+        ),
+        (
+            {"kernel": [3], "output": [8]},
+            ArgumentError,
+            "the torch dialect has no output_shape; it has stride, padding",
+        ),
+        ({"kernel": [3], "option": ["strid=2"]}, ArgumentError, "strid= is not an argument of the torch dialect"),
+        ({"kernel": [3], "padding": ["1", "SAME"]}, ArgumentError, "numbers or one word are needed"),
+        ({"kernel": [3], "dialect": "caffe"}, DialectError, "dialect is 'caffe'; there are torch"),
+    ],
+)
+def test_bad_words(arguments, kind, words):
+    with pytest.raises(kind, match=re.escape(words)):
+        explain(**arguments)
+
+
+def test_no_framework_is_imported_by_the_command():
+    code = (
+        "import sys; sys.argv = ['tconv', 'explain', '--kernel', '3', '--stride', '2', '--padding', '1']\n"
+        "from tconv.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'tensorflow', 'jax', 'scipy', 'matplotlib', 'onnx', 'numba', 'pyvips', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "7 x 7" in done.stdout
+
+
+def test_env(capsys):
+    env()
+    text = capsys.readouterr().out
+    assert text.startswith(f"tconv      {tconv.__version__}, Python ")
+    assert f"numpy      {np.__version__}" in text
+    env(as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packages"]["numpy"]["version"] == np.__version__
+    assert facts["methods"][0] == "polyphase"
+
+
+def test_env_says_how_to_install_what_is_missing(capsys, monkeypatch):
+    from tconv.cli import environment
+
+    monkeypatch.setitem(environment._PACKAGES, "no_such_package", "draw")
+    env()
+    assert 'no_such_package not installed: pip install "tconv[draw]"' in capsys.readouterr().out
