@@ -1,0 +1,50 @@
+"""The README is true: its code runs, its quoted error is the error, its commands are what continuous integration runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tconv
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", BLOCKS, ids=[str(number) for number in range(1, len(BLOCKS) + 1)])
+def test_every_block_runs(block):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_first_screen_is_seven_lines():
+    assert len(BLOCKS[0].splitlines()) == 7
+
+
+def test_the_quoted_error():
+    with pytest.raises(tconv.TconvError) as caught:
+        tconv.conv_transpose(np.ones((1, 32, 8, 8)), np.ones((3, 3, 64, 32)))
+    assert str(caught.value) in " ".join(README.split())
+
+
+def test_links_and_pictures_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_public_name_is_shown():
+    for name in ("Geometry", "solve", "conv_transpose", "plan", "matrix", "linear_operator", "convert", "definition"):
+        assert f"tconv.{name}" in README
+
+
+def test_there_are_two_commands():
+    commands = re.findall(r"^```sh\n(.*?)\n```", README, re.M | re.S)
+    assert len(commands) == 2
+    assert all("\n" not in command for command in commands)
