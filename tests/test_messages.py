@@ -91,7 +91,13 @@ def test_conv_transpose_and_plan_say_the_same(kind, arrays, words, message):
     assert "Write" in str(first.value)
 
 
-SHARED = [case for case in CASES if len(case[1]) == 2 and case[0] in (GeometryError, DialectError, DtypeError, ArrayError) and "output_shape" not in case[2]]
+SHARED = [
+    case
+    for case in CASES
+    if len(case[1]) == 2
+    and case[0] in (GeometryError, DialectError, DtypeError, ArrayError)
+    and "output_shape" not in case[2]
+]
 
 
 @pytest.mark.parametrize(("kind", "arrays", "words", "message"), SHARED, ids=[case[3][:60] for case in SHARED])
@@ -103,6 +109,11 @@ def test_conv_says_the_same(kind, arrays, words, message):
 def test_conv_names_its_own_side():
     with pytest.raises(ShapeError, match=r"weight \(2, 3, 3, 3\) has 3 output channels as PyTorch reads it; x has 2"):
         tconv.conv(X, W)
+
+
+def test_conv_refuses_what_does_not_fit_into_memory():
+    with pytest.raises(TooLargeError, match=r"of them output \(1, 2097152, 2048, 2048\)\); this machine has"):
+        tconv.conv(np.broadcast_to(np.float32(1), (1, 1, 2048, 2048)), np.ones((2**21, 1, 1, 1), "f4"))
 
 
 OUT = [
@@ -127,7 +138,9 @@ def test_out_must_not_alias_what_is_read(name):
     arrays = {"x": X, "weight": W, "bias": np.ones(3, "f4")}
     arrays[name] = memory[: arrays[name].size].reshape(arrays[name].shape)
     before = memory.copy()
-    with pytest.raises(OutputError, match=f"out shares memory with {name}, which would be overwritten while it is read"):
+    with pytest.raises(
+        OutputError, match=f"out shares memory with {name}, which would be overwritten while it is read"
+    ):
         tconv.conv_transpose(*arrays.values(), out=memory[:108].reshape(1, 3, 6, 6))
     np.testing.assert_array_equal(memory, before)
 

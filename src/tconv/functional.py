@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tconv.errors import OutputError
 from tconv.geometry import Geometry
 from tconv.kernels import taps
 from tconv.kernels.problem import Array
-from tconv.planning import Prepared, choose, prepare
+from tconv.planning import Prepared, choose, prepare, refuse_too_large
 
 
 def conv_transpose(
@@ -78,6 +79,9 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     """
     call = prepare(x, weight, None, dialect, geometry, native, adjoint=True)
     p = call.problem
+    shape = (p.batch, p.in_channels, *p.input_shape)
+    size = math.prod(shape) * p.accumulate.itemsize
+    refuse_too_large(call.x.nbytes + call.weight.nbytes + 3 * size, size, shape)  # sums, one product, the result
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         u = taps.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
     native_u = np.empty(call.result.native_shape(u.shape), u.dtype)

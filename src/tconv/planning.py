@@ -14,7 +14,7 @@ from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
 from tconv.dialects.advice import channel_advice
 from tconv.errors import ArgumentError, DtypeError, MethodError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Kernel, Problem, accumulator
+from tconv.kernels.problem import Array, Problem, accumulator
 
 BALANCE = 10.0
 """FLOP per byte above which a call is taken to be bound by arithmetic: 468 GFLOP/s over 44 GB/s, two AVX-512 cores."""
@@ -143,7 +143,9 @@ def choose(problem: Problem, method: str) -> Plan:
         chosen = method
     reasons = {name: tuple(why or _not_first(name, chosen, method)) for name, why in against.items() if name != chosen}
     made = Plan(chosen, candidates[chosen].summary(problem), reasons, problem)
-    _refuse_too_large(made, candidates[chosen])
+    p = problem
+    needed = p.input_bytes + p.output_bytes + candidates[chosen].scratch_bytes(p)
+    refuse_too_large(needed, p.output_bytes, (p.batch, p.out_channels, *p.output_shape))
     return made
 
 
@@ -151,15 +153,13 @@ def _not_first(name: str, chosen: str, method: str) -> list[str]:
     return [f'method="{chosen}" was asked for' if method != "auto" else f"{chosen} comes first"]
 
 
-def _refuse_too_large(made: Plan, kernel: Kernel) -> None:
+def refuse_too_large(needed: int, output: int, shape: tuple[int, ...]) -> None:
     """Before anything is allocated: predicted bytes over physical memory are refused."""
-    p = made.problem
-    needed, there = p.input_bytes + p.output_bytes + kernel.scratch_bytes(p), physical_memory()
+    there = physical_memory()
     if there is not None and needed > there:
         raise TooLargeError(
-            f"the call needs {si(needed, 'B')} ({si(p.output_bytes, 'B')} of them output "
-            f"{(p.batch, p.out_channels, *p.output_shape)}); this machine has {si(there, 'B')}. "
-            "Write it in pieces: Geometry.input_window tells which input a part of the output needs"
+            f"the call needs {si(needed, 'B')} ({si(output, 'B')} of them output {shape}); this machine has "
+            f"{si(there, 'B')}. Write it in pieces: Geometry.input_window tells which input a part of the output needs"
         )
 
 

@@ -137,6 +137,14 @@ def test_the_textbooks_channels_restore_the_shape():
     assert tconv.conv_transpose(y, w, stride=3, padding=2).shape == x.shape
 
 
+@pytest.mark.parametrize("form", ["scatter", "gather", "zero_insertion", "matrix"])
+def test_the_definition_takes_bare_tensors(form):
+    X = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    Y = getattr(tconv.definition, form)(X, X)
+    assert isinstance(Y, torch.Tensor)
+    assert torch.equal(Y, torch.tensor([[0.0, 0, 1], [0, 4, 6], [4, 12, 9]]))
+
+
 def test_code_runs():
     rng = np.random.default_rng(5)
     for _ in range(200):
