@@ -17,7 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tconv import definition, errors
-from tconv.dialects import convert, dialect
+from tconv.dialects import dialect
+from tconv.dialects.conversion import convert
 from tconv.errors import TconvError
 from tconv.functional import conv, conv_transpose
 from tconv.geometry import Geometry

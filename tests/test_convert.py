@@ -1,0 +1,62 @@
+"""Weights between layouts: against plain permutations, round trips through every dialect, whole state dicts."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tconv
+from tconv.errors import ArgumentError, DialectError, ShapeError
+
+NAMES = tconv.dialects.names()
+
+
+def test_by_hand():
+    w = np.arange(3 * 4 * 2 * 5).reshape(3, 4, 2, 5)  # TensorFlow: [kh, kw, C_out, C_in]
+    np.testing.assert_array_equal(tconv.convert(w, source="tensorflow", target="torch"), w.transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(tconv.convert(w, source="torch", target="tensorflow"), w.transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize("source", NAMES)
+@pytest.mark.parametrize("target", NAMES)
+@given(ndim=st.integers(1, 3), groups=st.integers(1, 3), c_in=st.integers(1, 2), c_out=st.integers(1, 3))
+def test_there_and_back(source, target, ndim, groups, c_in, c_out):
+    canonical = np.random.default_rng(0).random((groups * c_in, c_out, *range(2, 2 + ndim)))
+    native = tconv.dialect(source).to_native(canonical, groups)
+    there = tconv.convert(native, source=source, target=target, groups=groups)
+    assert there.flags.c_contiguous
+    assert not np.shares_memory(there, native)
+    np.testing.assert_array_equal(tconv.dialect(target).to_canonical(there, groups), canonical)
+    np.testing.assert_array_equal(tconv.convert(there, source=target, target=source, groups=groups), native)
+
+
+def test_a_state_dict():
+    w, dw = np.random.default_rng(0).random((3, 3, 4, 6)), np.random.default_rng(1).random((5, 5, 1, 8))
+    state = {"conv.kernel": w, "up1.kernel": w, "up1.bias": w[0, 0, :, 0], "dw.kernel": dw}
+    made = tconv.convert(state, source="tensorflow", target="torch", layers={"up*.kernel": {}, "dw.kernel": {"groups": 8}})
+    assert list(made) == list(state)
+    assert made["conv.kernel"] is w
+    assert made["up1.bias"] is state["up1.bias"]
+    assert made["up1.kernel"].shape == (6, 4, 3, 3)
+    assert made["dw.kernel"].shape == (8, 1, 5, 5)
+    back = tconv.convert(made, source="torch", target="tensorflow", layers=["up?.kernel", "dw.kernel"])
+    np.testing.assert_array_equal(back["up1.kernel"], w)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda w: tconv.convert(w, source="caffe", target="torch"), DialectError, "dialect is 'caffe'; there are torch"),
+        (lambda w: tconv.convert(w[0, 0], source="tensorflow", target="torch"), ShapeError, "layout needs at least one spatial axis: [kh, kw, C_out, C_in] in 2-D"),
+        (lambda w: tconv.convert(w, source="tensorflow", target="torch", groups=4), ShapeError, "weight (3, 3, 4, 6) has 6 input channels in all; groups=4 does not divide them"),
+        (lambda w: tconv.convert(w, source="tensorflow", target="torch", stride=2), ArgumentError, "stride= changes no weight layout of tensorflow or torch"),
+        (lambda w: tconv.convert(w, source="tensorflow", target="torch", layers=["*"]), ArgumentError, "layers= was given with one weight"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch"), ArgumentError, "patterns must name its transposed convolutions"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=["b*"]), ArgumentError, "the pattern 'b*' matches none of the 1 names. Write one that does: a"),
+    ],
+)  # fmt: skip
+def test_refusals(call, kind, words):
+    with pytest.raises(kind, match=re.escape(words)):
+        call(np.ones((3, 3, 4, 6)))
