@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import cases
 
 import tconv
+from strategies import cases
 
 
 @pytest.mark.parametrize("complex_", [False, True])

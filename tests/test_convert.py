@@ -35,7 +35,9 @@ def test_there_and_back(source, target, ndim, groups, c_in, c_out):
 def test_a_state_dict():
     w, dw = np.random.default_rng(0).random((3, 3, 4, 6)), np.random.default_rng(1).random((5, 5, 1, 8))
     state = {"conv.kernel": w, "up1.kernel": w, "up1.bias": w[0, 0, :, 0], "dw.kernel": dw}
-    made = tconv.convert(state, source="tensorflow", target="torch", layers={"up*.kernel": {}, "dw.kernel": {"groups": 8}})
+    made = tconv.convert(
+        state, source="tensorflow", target="torch", layers={"up*.kernel": {}, "dw.kernel": {"groups": 8}}
+    )
     assert list(made) == list(state)
     assert made["conv.kernel"] is w
     assert made["up1.bias"] is state["up1.bias"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import cases
 
 import tconv
+from strategies import cases
 from tconv import kernels
 
 FORMS = ["gather", "zero_insertion", "matrix"]
@@ -24,10 +24,7 @@ def test_the_forms_agree(case):
 @given(cases(ndims=(1, 2, 3), largest=6), st.sampled_from(["int8", "int64", "float32", "float64", "complex64"]))
 @settings(max_examples=300)
 def test_methods_equal_the_definition(method, case, dtype):
-    if dtype == "int8":
-        expected = case.y
-    else:
-        expected = case.y.astype(dtype)
+    expected = case.y if dtype == "int8" else case.y.astype(dtype)
     arrays = [None if a is None else a.astype(dtype) for a in (case.x, case.w, case.bias)]
     got = tconv.conv_transpose(*arrays, geometry=case.geometry, method=method)
     assert got.dtype == expected.dtype

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import geometries, shaped
 
 import tconv
+from strategies import geometries, shaped
 from tconv import Geometry
 from tconv.errors import GeometryError, ShapeError
 

@@ -5,9 +5,9 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from scipy.sparse.linalg import LinearOperator, lsqr
-from strategies import cases
 
 import tconv
+from strategies import cases
 from tconv import definition
 from tconv.errors import ShapeError, TooLargeError
 
@@ -30,7 +30,9 @@ def test_K_equals_the_dense_definition(case):
     split = case.w.reshape(g.groups, -1, *case.w.shape[1:])
     blocks = definition.dense(split, g, n)  # [groups, C_in/g, C_out/g, inputs, outputs]
     dense = [block.transpose(0, 2, 1, 3).reshape(block.shape[0] * block.shape[2], -1) for block in blocks]
-    np.testing.assert_array_equal(tconv.matrix(case.w, case.x.shape[1:], geometry=g).toarray(), scipy.linalg.block_diag(*dense))
+    np.testing.assert_array_equal(
+        tconv.matrix(case.w, case.x.shape[1:], geometry=g).toarray(), scipy.linalg.block_diag(*dense)
+    )
 
 
 def test_tensorflows_order():
@@ -43,7 +45,9 @@ def test_tensorflows_order():
     A = tconv.linear_operator(w, (4, 3, 2), dialect="tensorflow", **words)
     np.testing.assert_array_equal(A @ x.ravel(), y.ravel())
     one = tconv.matrix(w[:, :, :, :1], (4, 3), dialect="tensorflow", **words)
-    np.testing.assert_array_equal(one.T @ x[..., 0].ravel(), tconv.conv_transpose(x[..., :1], w[..., :1], dialect="tensorflow", **words).ravel())
+    np.testing.assert_array_equal(
+        one.T @ x[..., 0].ravel(), tconv.conv_transpose(x[..., :1], w[..., :1], dialect="tensorflow", **words).ravel()
+    )
 
 
 @given(cases())
@@ -68,7 +72,9 @@ def test_complex_weights_are_conjugated_in_the_adjoint():
     np.testing.assert_array_equal(A.H @ u, K.conj() @ u)
 
 
-@pytest.mark.parametrize(("dtype", "kept"), [("float32", "float32"), ("float16", "float32"), ("int8", "int64"), ("complex64", "complex64")])
+@pytest.mark.parametrize(
+    ("dtype", "kept"), [("float32", "float32"), ("float16", "float32"), ("int8", "int64"), ("complex64", "complex64")]
+)
 def test_dtypes(dtype, kept):
     assert tconv.matrix(np.ones((2, 2), dtype), (3, 3)).dtype == kept
     A = tconv.linear_operator(np.ones((2, 2), dtype), (3, 3))

@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import cases
 
 import tconv
+from strategies import cases
 from tconv.planning import si
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cases
 
 import tconv
+from strategies import cases
 from tconv import Geometry, kernels
 
 METHODS = [*kernels.names(), "auto"]
@@ -47,14 +47,20 @@ def test_integers_return_int64(dtype, method):
     y = tconv.conv_transpose(x, w, np.array([5], dtype), method=method)
     assert y.dtype == np.int64
     assert y.ravel().tolist() == [6 * top + 5, 12 * top + 5, 6 * top + 5]
-    np.testing.assert_array_equal(tconv.conv_transpose(x, w, np.array([5]), method=method), y)  # a bias of int64 is whole, too
+    np.testing.assert_array_equal(
+        tconv.conv_transpose(x, w, np.array([5]), method=method), y
+    )  # a bias of int64 is whole, too
 
 
 @pytest.mark.parametrize("where", ["x", "weight", "bias"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @given(case=cases(ndims=(1, 2)), pick=st.integers(0, 10**6))
 def test_nan_and_inf_spread_as_in_the_definition(where, value, case, pick):
-    arrays = {"x": case.x.astype("f8"), "weight": case.w.astype("f8"), "bias": None if case.bias is None else case.bias.astype("f8")}
+    arrays = {
+        "x": case.x.astype("f8"),
+        "weight": case.w.astype("f8"),
+        "bias": None if case.bias is None else case.bias.astype("f8"),
+    }
     if arrays[where] is None:
         arrays[where] = np.zeros(case.w.shape[1] * case.geometry.groups)
     arrays[where].flat[pick % arrays[where].size] = value
@@ -68,7 +74,9 @@ def test_non_finite_weights_take_the_path_without_padding():
     x, w = np.ones((1, 1, 3, 3)), np.array([[[[np.inf, 1.0], [1.0, 1.0]]]])
     made = tconv.plan(x, w, stride=3)
     assert made.method == "taps"
-    assert made.reasons["polyphase"] == ("the weight holds inf or NaN, which this method would multiply with padded zeros",)
+    assert made.reasons["polyphase"] == (
+        "the weight holds inf or NaN, which this method would multiply with padded zeros",
+    )
     y = tconv.conv_transpose(x, w, stride=3)
     assert np.isinf(y).sum() == 9
     assert not np.isnan(y).any()
@@ -114,7 +122,9 @@ def test_any_strides_in_and_out(method):
     variants += [x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), locked, x.astype(">f4")]
     for variant in variants:
         np.testing.assert_array_equal(tconv.conv_transpose(variant, w, stride=2, groups=2, method=method), expected)
-        np.testing.assert_array_equal(tconv.conv_transpose(x, w.astype(">f4"), stride=2, groups=2, method=method), expected)
+        np.testing.assert_array_equal(
+            tconv.conv_transpose(x, w.astype(">f4"), stride=2, groups=2, method=method), expected
+        )
     same = np.broadcast_to(x[:1], x.shape)
     y = tconv.conv_transpose(same, w, stride=2, groups=2, method=method)
     np.testing.assert_array_equal(y[1], y[0])
@@ -134,7 +144,13 @@ def test_channels_last_in_and_out():
     assert y.shape == (2, 10, 8, 2)
     assert y.flags.c_contiguous
     first = tconv.conv_transpose(
-        x.transpose(0, 3, 1, 2), w, dialect="tensorflow", output_shape=[2, 2, 10, 8], strides=2, padding="SAME", data_format="NCHW"
+        x.transpose(0, 3, 1, 2),
+        w,
+        dialect="tensorflow",
+        output_shape=[2, 2, 10, 8],
+        strides=2,
+        padding="SAME",
+        data_format="NCHW",
     )
     np.testing.assert_array_equal(y, first.transpose(0, 2, 3, 1))
 

@@ -38,6 +38,10 @@ class FileError(TconvError, ValueError):
     """A file that cannot be read as what it should be, or must not be overwritten."""
 
 
+class CheckError(TconvError, ValueError):
+    """A result that does not equal the definition: a fault of tconv's own, and nothing is written."""
+
+
 class ArgumentError(TconvError, TypeError):
     """An argument that the call does not know, or of a type that it cannot take."""
 

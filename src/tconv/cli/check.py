@@ -1,0 +1,95 @@
+"""The check that every run makes: thousands of its outputs, recomputed in float64 straight from the definition."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tconv.cli.upsampler import Array, Truth, Upsampler
+from tconv.errors import CheckError
+
+if TYPE_CHECKING:
+    from tconv.cli.strips import Values
+
+OUTPUTS = 4096
+"""Output elements to recompute, over all images of a run; all of them where there are fewer."""
+
+
+class Checked(NamedTuple):
+    """What a check found: how many outputs it recomputed, the largest difference, and what was allowed at its place."""
+
+    outputs: int
+    difference: float
+    tolerance: float
+
+
+def together(checks: list[Checked]) -> Checked:
+    """All outputs of several checks, and their largest difference.
+
+    >>> together([Checked(4, 1e-6, 1e-4), Checked(4, 2e-6, 1e-2)])
+    Checked(outputs=8, difference=2e-06, tolerance=0.01)
+    """
+    worst = max(checks, key=lambda check: check.difference, default=Checked(0, 0.0, 0.0))
+    return worst._replace(outputs=sum(check.outputs for check in checks))
+
+
+class Check:
+    """A check of one image: random places, what the strips computed there, then the definition at the same places.
+
+    Every channel is compared at each place. Two things must hold there: the computed numbers equal the definition's
+    within rounding, and what was stored is those numbers, rounded and clipped. The rounding allowed at a place is the
+    usual bound for its sum, eps x roundings x sum of absolute products (Higham, Accuracy and Stability of Numerical
+    Algorithms, section 3.1), and never less than the smallest normal number.
+    """
+
+    def __init__(self, x: Array, upsampler: Upsampler, values: Values, images: int) -> None:
+        self._x, self._upsampler, self._values = x, upsampler, values
+        self._shape = (x.shape[0], x.shape[1], x.shape[2])
+        channels, height, width = self._shape
+        height, width = upsampler.scale * height, upsampler.scale * width
+        wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are
+        places = min(height * width, math.ceil(wanted / max(1, images * channels)))
+        chosen = np.sort(np.random.default_rng().choice(height * width, places, replace=False))
+        self.rows, self.columns = np.divmod(chosen, width)
+        self._numbers = np.empty((upsampler.channels(channels), places), values.computed)
+
+    def see(self, rows: slice, numbers: Array) -> None:
+        """Remember the numbers [C_out, rows, W] of one strip at the places in it."""
+        inside = slice(*np.searchsorted(self.rows, (rows.start, rows.stop)))
+        self._numbers[:, inside] = numbers[:, self.rows[inside] - rows.start, self.columns[inside]]
+
+    def verdict(self, stored: Array) -> Checked:
+        """Compare with the definition and with the stored image [C_out, H, W]. Raises CheckError."""
+        numbers = self._numbers
+        with np.errstate(all="ignore"):  # inf and NaN in a feature map are values
+            truth = self._upsampler.truth(self._load, self._shape, self.rows, self.columns)
+            bounds = np.finfo(numbers.dtype)
+            tolerance = np.nan_to_num(float(bounds.eps) * truth.roundings * truth.mass) + float(bounds.tiny)
+            difference = np.abs(numbers - truth.values)
+            same = np.isclose(truth.values.astype(numbers.dtype), numbers, 0, 0, equal_nan=True)  # inf and NaN, too
+            difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
+            kept = stored[:, self.rows, self.columns]
+            lost = ~np.isclose(self._values.store(numbers), kept, 0, 0, equal_nan=True)
+        if (difference > tolerance).any() or lost.any():
+            self._fail(
+                lost if lost.any() else difference / tolerance, truth, kept if lost.any() else numbers, tolerance
+            )
+        if not numbers.size:
+            return Checked(0, 0.0, 0.0)
+        worst = np.unravel_index(np.argmax(difference), difference.shape)
+        return Checked(numbers.size, float(difference[worst]), float(tolerance[worst]))
+
+    def _load(self, rows: Array, columns: Array) -> Array:
+        rows, columns = (np.clip(at, 0, n - 1) for at, n in zip((rows, columns), self._shape[1:], strict=True))
+        return self._values.load(self._x[:, rows[:, :, None], columns[:, None, :]], wide=True)
+
+    def _fail(self, fault: Array, truth: Truth, got: Array, tolerance: Array) -> None:
+        channel, place = np.unravel_index(np.argmax(fault), fault.shape)
+        raise CheckError(
+            f"the check failed: output (channel {channel}, row {self.rows[place]}, column {self.columns[place]}) is "
+            f"{got[channel, place]} and the definition says {truth.values[channel, place]:.9g}, which may differ by "
+            f"{tolerance[channel, place]:.2g}. Nothing was written. This is a fault of tconv or of the machine: "
+            "write to its authors"
+        )

@@ -1,0 +1,104 @@
+"""Files that appear whole or not at all, and never in the place of another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from tconv.errors import FileError
+
+
+class NewFile:
+    """A file to be written: `file` is open, beside its final place under a hidden name, and moves there at the end.
+
+    >>> with NewFile([Path("/tmp/tconv-doctest.txt")], overwrite=True) as new:
+    ...     _ = new.file.write(b"whole")
+    >>> new.path.read_bytes()
+    b'whole'
+    >>> new.path.unlink()
+
+    The first of `names` that is free is taken, at the end again: another program may have been quicker. Any exception,
+    an interrupt included, removes the hidden file. Raises FileError, on entering, for a place that cannot be written
+    and, without `overwrite`, where the only name is taken.
+    """
+
+    path: Path
+    file: BinaryIO
+
+    def __init__(self, names: Iterable[Path], overwrite: bool = False) -> None:
+        self._names, self._overwrite = iter(names), overwrite
+        self.path = next(self._names)
+
+    def __enter__(self) -> NewFile:
+        while os.path.lexists(self.path) and not self._overwrite:
+            self._next()
+        if os.path.isdir(self.path):
+            raise FileError(f"{self.path} is a directory; a file is needed. Write the name of a file in it")
+        self._hidden = self.path.with_name(f".{self.path.name[:100]}.{os.getpid()}.part")
+        try:
+            self.file = self._hidden.open("w+b")
+        except FileNotFoundError:
+            raise FileError(
+                f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that does"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise _refused(self.path, error) from None
+        return self
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        self.file.flush()
+        return os.fstat(self.file.fileno()).st_size
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.file.close()
+            if kind is None:
+                self._publish()
+        except OSError as refusal:
+            raise _refused(self.path, refusal) from None
+        finally:
+            self._hidden.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk
+            raise _refused(self.path, error) from None
+
+    def _publish(self) -> None:
+        if self._overwrite:
+            self._hidden.replace(self.path)
+            return
+        while True:
+            try:
+                os.link(self._hidden, self.path)  # fails where a name is taken, as a rename would not
+                return
+            except FileExistsError:
+                self._next()
+            except OSError:  # a file system without links
+                try:
+                    self.path.touch(exist_ok=False)
+                except FileExistsError:
+                    self._next()
+                else:
+                    self._hidden.replace(self.path)
+                    return
+
+    def _next(self) -> None:
+        taken = self.path
+        try:
+            self.path = next(self._names)
+        except StopIteration:
+            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name, or --overwrite") from None
+
+
+def numbered(stem: str, ending: str) -> Iterator[Path]:
+    """STEM.png, STEM-2.png, STEM-3.png ... in the current directory."""
+    return (Path(f"{stem}{'' if n == 1 else f'-{n}'}{ending}") for n in count(1))
+
+
+def _refused(path: Path, error: OSError | ValueError) -> FileError:
+    why = getattr(error, "strerror", None) or error
+    return FileError(f"{path} cannot be written: {why}. Write a name where you may write")

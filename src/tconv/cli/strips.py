@@ -1,0 +1,119 @@
+"""An image made larger strip by strip: stored values to numbers, numbers to stored values, memory that stays small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tconv.cli.check import Check
+from tconv.cli.upsampler import Array, Upsampler
+from tconv.errors import DtypeError
+
+_STRIP = 1 << 24  # bytes of output values in one strip: few enough for the cache to help, enough to keep NumPy busy
+
+_COMPUTED = {
+    "float32": "bool int8 uint8 int16 uint16 float16 float32",
+    "float64": "int32 uint32 int64 uint64 float64",
+    "complex64": "complex64",
+    "complex128": "complex128",
+}
+
+
+@dataclass(frozen=True)
+class Values:
+    """How the values of one image are stored, and the numbers they are computed with.
+
+    8 and 16 bits are computed in float32, larger integers in float64; integers are rounded and clipped to what their
+    dtype holds. With `alpha` the last channel is opacity, and colours count by it: they are multiplied by it before
+    and divided by it after, so that the colour of invisible pixels does not bleed. Where opacity ends up as nothing
+    there is no colour, and 0 is stored.
+    """
+
+    dtype: np.dtype[Any]
+    alpha: bool = False
+
+    def __post_init__(self) -> None:
+        if not any(self.dtype.name in names.split() for names in _COMPUTED.values()):
+            raise DtypeError(
+                f"the elements are {self.dtype}; {', '.join(' '.join(_COMPUTED.values()).split())} are taken. "
+                "Write array.astype(np.float32)"
+            )
+
+    @property
+    def computed(self) -> np.dtype[Any]:
+        """The dtype of the arithmetic."""
+        return next(np.dtype(wide) for wide, names in _COMPUTED.items() if self.dtype.name in names.split())
+
+    @property
+    def _opaque(self) -> float:
+        return float(np.iinfo(self.dtype).max) if self.dtype.kind in "iu" else 1.0
+
+    def load(self, stored: Array, wide: bool = False) -> Array:
+        """Stored [C, ...] as numbers to compute with; `wide` for the definition, in float64 or complex128."""
+        numbers = stored.astype(np.promote_types(self.computed, np.float64) if wide else self.computed, order="C")
+        if self.alpha:
+            numbers[-1] /= self._opaque
+            numbers[:-1] *= numbers[-1]
+        return numbers
+
+    def store(self, numbers: Array) -> Array:
+        """Computed [C, ...] as they are to be stored."""
+        if self.alpha:
+            opacity = numbers[-1:]
+            # below half a step of 8 or 16 bits nothing is visible; of floats, below one of 16
+            least = 0.5 / (self._opaque if self.dtype.kind in "iu" else 65535)
+            colours = np.divide(numbers[:-1], opacity, out=np.zeros_like(numbers[:-1]), where=opacity >= least)
+            numbers = np.concatenate([colours, opacity * numbers.dtype.type(self._opaque)])
+        if self.dtype.kind in "biu":
+            numbers = np.clip(numbers, *self._bounds(numbers.dtype))
+            np.rint(numbers, out=numbers)
+        with np.errstate(over="ignore"):  # a float16 map may leave its range, as it may in any framework
+            return numbers.astype(self.dtype)
+
+    def _bounds(self, computed: np.dtype[Any]) -> tuple[float, float]:
+        if self.dtype.kind == "b":
+            return 0.0, 1.0
+        info = np.iinfo(self.dtype)
+        top = computed.type(info.max)
+        # the largest 64-bit integers round up to a number that is out of range
+        return float(info.min), float(top if int(top) <= info.max else np.nextafter(top, computed.type(0)))
+
+
+def strips(channels: int, height: int, width: int, scale: int, itemsize: int) -> Iterator[slice]:
+    """The output rows of an image [channels, scale*height, scale*width], in strips of whole input rows."""
+    row = channels * scale * width * itemsize
+    step = scale * max(1, _STRIP // max(1, row * scale))
+    return (slice(start, min(start + step, scale * height)) for start in range(0, scale * height, step))
+
+
+def enlarge(
+    x: Array, upsampler: Upsampler, values: Values, out: Array, check: Check, tick: Callable[[], None] = lambda: None
+) -> None:
+    """Fill out [C_out, scale*H, scale*W] from the stored image x [C, H, W]; `check` sees every strip, `tick` counts."""
+    height, width = x.shape[1:]
+    for rows in strips(out.shape[0], height, width, upsampler.scale, values.computed.itemsize):
+        window = upsampler.window(rows, height)
+        numbers = upsampler.strip(values.load(_rows(x, window)), window.start, rows)
+        check.see(rows, numbers)
+        out[:, rows] = values.store(numbers)
+        tick()
+
+
+def _rows(x: Array, window: slice) -> Array:
+    """Rows of x [C, H, W]; those beyond it are copies of its first or last row."""
+    if window.start >= 0 and window.stop <= x.shape[1]:
+        return x[:, window]
+    return x.take(np.clip(np.arange(window.start, window.stop), 0, x.shape[1] - 1), axis=1)
+
+
+def predicted_bytes(shape: tuple[int, int, int, int], channels: int, scale: int, values: Values) -> int:
+    """Bytes that images [N, C, H, W] and their results of so many channels hold, and the widest strip between them."""
+    n, inputs, height, width = shape
+    image = channels * height * width * scale**2
+    row = max(inputs, channels) * width * scale**2 * values.computed.itemsize
+    strip = 4 * min(max(_STRIP, row), image * values.computed.itemsize)  # two passes, padded input, stored values
+    return (math.prod(shape) + n * image) * values.dtype.itemsize + strip

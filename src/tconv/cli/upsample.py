@@ -1,0 +1,213 @@
+"""`tconv upsample`: a picture or feature maps made larger by transposed convolutions, checked, and written whole."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from tconv.cli import sample
+from tconv.cli.check import Check, Checked, together
+from tconv.cli.filtering import choose
+from tconv.cli.jobs import Job, SampleJob, Shape, job_for
+from tconv.cli.outputs import NewFile, numbered
+from tconv.cli.report import Report
+from tconv.cli.strips import enlarge, predicted_bytes, strips
+from tconv.cli.upsampler import Array, Upsampler
+from tconv.errors import ArgumentError, FileError, TooLargeError
+from tconv.images import format_for, write_picture
+from tconv.planning import choose as choose_method
+from tconv.planning import physical_memory, si
+
+KERNEL = "bicubic"
+"""What makes an image larger unless --kernel says it. A learned network takes this place by being an `Upsampler`."""
+
+
+def whole_number(_: Any, tokens: Any) -> int:
+    """The value of --scale: "2.5" is refused, where a plain int would be rounded to."""
+    text = tokens[0].value
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentError(f"--scale is {text}; an integer from 1 up is needed. Write --scale 2")
+    return int(text)
+
+
+def upsample(
+    source: Annotated[Path | None, Parameter(name="INPUT")] = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    scale: Annotated[int, Parameter(converter=whole_number)] = 2,
+    kernel: str = KERNEL,
+    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+) -> None:
+    """Make a picture or feature maps larger with transposed convolutions.
+
+    Example: tconv upsample photo.jpg --scale 3 -o large.png
+
+    Thousands of random outputs are checked against the definition before anything is written; no file is overwritten.
+
+    Parameters
+    ----------
+    source
+        A picture (PNG, JPEG, TIFF, WebP, GIF, HEIF) or feature maps (.npy, .npz: [H, W], [C, H, W] or [N, C, H, W]).
+        Without it, a photograph that comes with tconv is shrunk and enlarged again, and compared with the original.
+    output
+        The file to write; its ending says the format. Without it, a new name in this directory.
+    scale
+        How many times larger: an integer. 1 only filters.
+    kernel
+        nearest, bilinear, bicubic, lanczos, or a .npy file: [kh, kw], or [C_in, C_out, kh, kw] across channels.
+    overwrite
+        Let OUTPUT replace a file.
+    json
+        Print one JSON object instead of lines.
+    """
+    report = Report(json)
+    upsampler = choose(kernel, scale)
+    job = job_for(source, upsampler)
+    shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in job.batches.items()}
+    memory = _refuse_too_large(job, upsampler, shapes)
+    stem = f"{job.stem}_x{scale}"
+    _refuse_own_input(source, output)
+    target = job.target(output or Path(stem + job.ending), shapes)
+    seen: dict[str, str] = {}
+    with ExitStack() as files:
+        new = files.enter_context(NewFile(iter([output]) if output else numbered(stem, job.ending), overwrite))
+        report.line("upsample", f"{scale} times by {upsampler.words}")
+        report.line("input", "; ".join([job.words, *job.notes]))
+        pieces = _say_plan(report, job, upsampler, memory)
+        results, checked = _run(report, job, upsampler, shapes, pieces)
+        with report.timed("write"):
+            target.write(new.file, results)
+        size = new.size
+        if isinstance(job, SampleJob):
+            beside = f"{output.with_suffix('') if output else stem}_side_by_side"
+            picture = files.enter_context(NewFile(numbered(beside, ".png")))
+            seen = _compare(report, job, kernel, results[""][0], picture)
+    report.line("output", "; ".join([f"{new.path}: {target.words}, {si(size, 'B')}", *target.notes]))
+    report.line(
+        "check",
+        f"{checked.outputs} random outputs equal the definition: largest difference {checked.difference:.2g}, "
+        f"allowed {checked.tolerance:.2g}",
+    )
+    for label, said in seen.items():
+        report.line(label, said)
+    report.facts |= {
+        "kernel": kernel,
+        "scale": scale,
+        "input": {"path": None if source is None else str(source), "notes": job.notes, "arrays": _sizes(job)},
+        "output": {"path": str(new.path), "bytes": size, "notes": target.notes, "arrays": _sizes(job, shapes)},
+        "check": checked._asdict(),
+    }
+    report.close()
+
+
+def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:
+    n, c, h, w = shape
+    return n, upsampler.channels(c), upsampler.scale * h, upsampler.scale * w
+
+
+def _sizes(job: Job, shapes: dict[str, Shape] | None = None) -> list[dict[str, Any]]:
+    """Every array for --json: key, sizes [N, C, H, W], dtype."""
+    return [
+        {"key": key, "shape": list((shapes or {key: batch.shape})[key]), "dtype": str(batch.values.dtype)}
+        for key, batch in job.batches.items()
+    ]
+
+
+def _refuse_own_input(source: Path | None, output: Path | None) -> None:
+    if source is None or output is None or not (os.path.exists(source) and os.path.exists(output)):
+        return
+    if os.path.samefile(source, output):
+        raise FileError(f"{output} is the input itself, which is not overwritten. Write another name")
+
+
+def _refuse_too_large(job: Job, upsampler: Upsampler, shapes: dict[str, Shape]) -> int:
+    """The bytes that the run will hold, or TooLargeError where the machine does not have them."""
+    needed = sum(
+        predicted_bytes(batch.shape, shapes[key][1], upsampler.scale, batch.values)
+        for key, batch in job.batches.items()
+    )
+    there = physical_memory()
+    if there is not None and needed > there:
+        _, channels, height, width = max(shapes.values(), key=lambda shape: math.prod(shape))
+        raise TooLargeError(
+            f"the result would be {width} x {height} with {channels} channels, about {si(needed, 'B')} of memory with "
+            f"the input; this machine has {si(there, 'B')}. Write a smaller --scale, or cut the input"
+        )
+    return needed
+
+
+def _say_plan(report: Report, job: Job, upsampler: Upsampler, memory: int) -> int:
+    """Say what will run, from the same planning as `tconv.plan`: one strip's method, all work. How many strips."""
+    flops, pieces, planned = 0, 0, []
+    for batch in job.batches.values():
+        n, c, h, w = batch.shape
+        dtype = batch.values.computed
+        ranges = list(strips(upsampler.channels(c), h, w, upsampler.scale, dtype.itemsize))
+        pieces += n * len(ranges)
+        flops += sum(2 * n * problem.macs.exact for problem in upsampler.passes((c, h, w), dtype))
+        rows = upsampler.window(ranges[0], h)
+        planned = [choose_method(p, "auto") for p in upsampler.passes((c, rows.stop - rows.start, w), dtype)]
+    passes = [
+        {"kernel": p.problem.geometry.kernel, "stride": p.problem.geometry.stride, "method": p.method} for p in planned
+    ]
+    said = ", ".join(f"{'x'.join(map(str, p['kernel']))} stride {'x'.join(map(str, p['stride']))}" for p in passes)
+    report.line(
+        "plan",
+        f"transposed convolution{'s' * (len(passes) > 1)} {said}, by {planned[0].method}; {si(flops, 'FLOP')} in "
+        f"{pieces} strip{'s' * (pieces != 1)}, {si(memory, 'B')} of memory",
+    )
+    for note in upsampler.notes:
+        report.line("note", note)
+    report.facts["plan"] = {
+        "passes": passes,
+        "flops": flops,
+        "strips": pieces,
+        "memory_bytes": memory,
+        "notes": upsampler.notes,
+    }
+    return pieces
+
+
+def _run(
+    report: Report, job: Job, upsampler: Upsampler, shapes: dict[str, Shape], pieces: int
+) -> tuple[dict[str, Array], Checked]:
+    """Read, enlarge and check every image of every array."""
+    with report.timed("read"):
+        arrays = job.read()
+    results = {key: job.empty(key, shape) for key, shape in shapes.items()}
+    checks = []
+    images = sum(len(array) for array in arrays.values())
+    with report.progress("upsampling", pieces) as tick:
+        for key, array in arrays.items():
+            values = job.batches[key].values
+            for x, y in zip(array, results[key], strict=True):
+                check = Check(x, upsampler, values, images)
+                with report.timed("upsample"):
+                    enlarge(x, upsampler, values, y, check, tick)
+                with report.timed("check"):
+                    checks.append(check.verdict(y))
+    return results, together(checks)
+
+
+def _compare(report: Report, job: SampleJob, kernel: str, result: Array, picture: NewFile) -> dict[str, str]:
+    """PSNR against the original and the side-by-side picture (nearest, the result, the original), each in a line."""
+    repeated = job.read()[""][0].repeat(job.scale, 1).repeat(job.scale, 2)
+    shown = [repeated, result, job.original][kernel == "nearest" :]
+    detail = sample.side_by_side(shown)
+    form, _ = format_for(picture.path, detail.shape, detail.dtype, alpha=False)
+    write_picture(picture.file, form, detail, alpha=False)
+    scores = {"kernel": sample.psnr(job.original, result), "nearest": sample.psnr(job.original, repeated)}
+    report.facts["psnr"] = {name: score if np.isfinite(score) else None for name, score in scores.items()}
+    report.facts["side_by_side"] = str(picture.path)
+    return {
+        "psnr": f"{scores['kernel']:.2f} dB against the original (nearest {scores['nearest']:.2f} dB)",
+        "see": f"{picture.path}: {'nearest | ' * (kernel != 'nearest')}{kernel} | original, a detail",
+    }

@@ -1,0 +1,751 @@
+"""`tconv upsample` as a user meets it: what it writes, what it says, what it refuses, and what it never leaves behind."""
+
+import doctest
+import importlib
+import json
+import os
+import pkgutil
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+import tconv.cli
+from tconv.cli import features, filtering, main, outputs, sample, strips
+from tconv.cli.check import Check
+from tconv.cli.strips import Values
+from tconv.definition import gather
+from tconv.errors import CheckError
+from tconv.images import open_picture
+from tconv.interpolation import FILTERS, upsample
+
+MODULES = [module.name for module in pkgutil.iter_modules(tconv.cli.__path__, "tconv.cli.")]
+TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Every test in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run in this process: (exit code, stdout, stderr)."""
+
+    def call(*words):
+        code = main(["upsample", *map(str, words)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def facts(run):
+    """Run with --json and demand success: the facts."""
+
+    def call(*words):
+        code, out, err = run(*words, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return call
+
+
+def noise(*shape, dtype="u1", seed=0):
+    return np.random.default_rng(seed).integers(0, 256 ** np.dtype(dtype).itemsize, shape).astype(dtype)
+
+
+def pixels(path):
+    return open_picture(Path(path)).read()
+
+
+def rounds(actual, exact):
+    """Every stored integer is the exact value, clipped and rounded; float32 may round a tie either way."""
+    top = np.iinfo(actual.dtype).max
+    return np.abs(actual - np.clip(exact, 0, top)).max() <= 0.5 + 1e-6 * top
+
+
+def enlarged(x, scale=2, kernel="bicubic"):
+    """[H, W, C] or [H, W] as exact planes [C, sH, sW], in float64."""
+    return upsample(np.moveaxis(x.reshape(*x.shape[:2], -1), 2, 0).astype("f8"), scale, kernel)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+# -- without an input --------------------------------------------------------------------------------------------
+
+
+def test_the_default_run(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert sorted(os.listdir()) == ["tconv_chelsea_x2.png", "tconv_chelsea_x2_side_by_side.png"]
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "upsample",
+        "input",
+        "plan",
+        "output",
+        "check",
+        "psnr",
+        "see",
+        "time",
+    ]
+    assert "222 x 150, RGB, 8 bit; shrunk 2 times; photograph by Stefan van der Walt, CC0" in lines[1]
+    assert "8x1 stride 2x1, 1x8 stride 1x2, by polyphase; 4.77 MFLOP in 1 strip" in lines[2]
+    assert lines[3].startswith("output    tconv_chelsea_x2.png: 444 x 300, PNG, RGB, 8 bit, ")
+    assert re.match(r"check +4098 random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4])
+    original, result = sample.photograph(2), pixels("tconv_chelsea_x2.png")
+    assert f"{peak_signal_noise_ratio(original, result, data_range=255):.2f} dB against the original" in lines[5]
+    assert "tconv_chelsea_x2_side_by_side.png: nearest | bicubic | original" in lines[6]
+
+
+def test_the_side_by_side_picture_shows_what_it_says(run):
+    assert run()[0] == 0
+    picture, detail = pixels("tconv_chelsea_x2_side_by_side.png"), (slice(None), *sample._DETAIL)
+    panels = np.split(picture, [440, 448, 888, 896], axis=2)
+    small = sample.shrink(sample.photograph(2), 2)
+    shown = [small.repeat(2, 1).repeat(2, 2), pixels("tconv_chelsea_x2.png"), sample.photograph(2)]
+    for panel, image in zip(panels[::2], shown, strict=True):
+        np.testing.assert_array_equal(panel[:, ::4, ::4], image[detail])
+    assert all((gap == 255).all() for gap in panels[1::2])
+
+
+@pytest.mark.parametrize("kernel", FILTERS)
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5])
+def test_psnr_is_scikit_images(facts, kernel, scale):
+    made = facts("--scale", scale, "--kernel", kernel, "-o", "a.png")
+    original = sample.photograph(scale)
+    assert original.shape == (3, 300, 444 // scale * scale)
+    if scale == 1:
+        assert made["psnr"] == {"kernel": None, "nearest": None}  # equal: infinite, which JSON cannot say
+    else:
+        assert made["psnr"]["kernel"] == pytest.approx(peak_signal_noise_ratio(original, pixels("a.png")), abs=1e-9)
+        assert made["psnr"]["kernel"] >= made["psnr"]["nearest"]
+
+
+def test_the_photograph_is_shrunk_as_pillow_does():
+    original = sample.photograph(3)
+    planes = [Image.fromarray(plane.astype("f4"), "F") for plane in original]
+    exact = [np.asarray(plane.resize((148, 100), Image.Resampling.BICUBIC)) for plane in planes]
+    assert rounds(sample.shrink(original, 3), exact)
+
+
+def test_the_photograph_is_scikit_images_and_its_licence_is_beside_it():
+    from skimage.data import chelsea
+
+    np.testing.assert_array_equal(sample.photograph(12), np.moveaxis(chelsea()[:, :444], 2, 0))
+    folder = Path(tconv.__file__).parent / "data"
+    assert "CC0" in (folder / "LICENSE.txt").read_text()
+    assert (folder / "chelsea.png").stat().st_size < 250_000
+
+
+def test_runs_never_meet(run):
+    for _ in range(3):
+        assert run()[0] == 0
+    assert sorted(path for path in os.listdir() if "side" not in path) == [
+        "tconv_chelsea_x2-2.png",
+        "tconv_chelsea_x2-3.png",
+        "tconv_chelsea_x2.png",
+    ]
+    assert len(os.listdir()) == 6
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", FILTERS)
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("shape", [(11, 7, 3), (11, 7), (1, 1), (1, 9, 3), (9, 1)], ids=str)
+def test_pictures(facts, shape, dtype, kernel):
+    x = noise(*shape, dtype=dtype)
+    tifffile.imwrite("a.tif", x, photometric="rgb" if len(shape) == 3 else "minisblack")
+    made = facts("a.tif", "--scale", 3, "--kernel", kernel)
+    assert made["output"]["path"] == "a_x3.png"
+    result = pixels("a_x3.png")
+    assert result.dtype == x.dtype
+    assert rounds(result, enlarged(x, 3, kernel))
+    assert made["check"]["outputs"] == min(result.size, 3 * 1366 if len(shape) == 3 else 4096)
+    assert made["check"]["difference"] <= made["check"]["tolerance"]
+
+
+@pytest.mark.parametrize("kernel", FILTERS)
+@pytest.mark.parametrize("scale", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("mode", "level"), [("L", 255), ("RGB", (255, 130, 1)), ("RGBA", (250, 130, 7, 90)), ("LA", (255, 128))]
+)
+def test_a_constant_picture_stays_constant(facts, mode, level, scale, kernel):
+    """Edges do not darken, and colours do not change under their opacity."""
+    Image.new(mode, (5, 4), level).save("a.png")
+    facts("a.png", "--kernel", kernel, "--scale", scale, "-o", "b.png")
+    result = pixels("b.png")
+    assert result.shape == (len(np.atleast_1d(level)), 4 * scale, 5 * scale)
+    assert (result == np.reshape(level, (-1, 1, 1))).all()
+
+
+def test_sixteen_bit_white_stays_white(facts):
+    tifffile.imwrite("a.tif", np.full((5, 4, 3), 65535, "u2"), photometric="rgb")
+    facts("a.tif", "--kernel", "lanczos", "--scale", 7, "-o", "b.png")
+    assert (pixels("b.png") == 65535).all()
+
+
+def test_invisible_colours_do_not_bleed(facts):
+    x = np.zeros((8, 8, 4), np.uint8)
+    x[:, :4], x[:, 4:] = (0, 255, 0, 0), (200, 40, 10, 255)  # transparent green beside opaque red
+    Image.fromarray(x).save("a.png")
+    facts("a.png", "--kernel", "bilinear")
+    y = pixels("a_x2.png")
+    seen = y[3] > 0
+    assert (y[:3, seen].T == (200, 40, 10)).all()
+    assert (y[:3, ~seen] == 0).all()
+    assert set(y[3, 0]) == {0, 64, 191, 255}
+
+
+def test_float_pictures_stay_float_and_are_not_clipped(facts):
+    x = np.random.default_rng(0).normal(0, 100, (6, 5, 3)).astype("f4")
+    tifffile.imwrite("a.tif", x, photometric="rgb")
+    assert facts("a.tif")["output"]["path"] == "a_x2.tif"
+    np.testing.assert_array_equal(pixels("a_x2.tif"), upsample(np.moveaxis(x, 2, 0)))
+
+
+def test_large_pictures_go_in_strips_that_leave_no_seam(facts, monkeypatch):
+    monkeypatch.setattr(strips, "_STRIP", 5000)
+    x = noise(60, 40, 3)
+    Image.fromarray(x).save("a.png")
+    assert facts("a.png", "--kernel", "lanczos")["plan"]["strips"] == 30
+    assert rounds(pixels("a_x2.png"), enlarged(x, 2, "lanczos"))
+
+
+def test_orientation_is_not_applied_twice(facts):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise(4, 6, 3)).save("a.png", exif=exif)
+    made = facts("a.png", "-o", "b.png")
+    assert made["input"]["notes"] == ["turned upright (EXIF orientation 6)"]
+    written = Image.open("b.png")
+    assert written.size == (8, 12)
+    assert written.getexif().get(0x0112, 1) == 1
+
+
+def test_what_is_converted_is_said(run):
+    tifffile.imwrite("a.tif", noise(8, 8, 4, dtype="u2"), photometric="rgb", extrasamples=["unassalpha"])
+    code, out, _ = run("a.tif", "-o", "b.jpg")
+    assert code == 0
+    assert "16 bit become 8; alpha composed over white; JPEG quality 95" in out
+    assert Image.open("b.jpg").mode == "RGB"
+
+
+# -- feature maps ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 5, 4), (2, 3, 5, 4), (0, 3, 5, 4), (40, 2, 1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "c8"])
+def test_feature_maps_keep_rank_and_dtype(facts, shape, dtype):
+    x = np.random.default_rng(0).normal(0, 3, shape).astype(dtype)
+    np.save("a.npy", x)
+    made = facts("a.npy")
+    y = np.load("a_x2.npy")
+    assert y.dtype == x.dtype
+    assert made["output"]["arrays"][0]["shape"][-2:] == [2 * shape[-2], 2 * shape[-1]]
+    wide = np.complex128 if x.dtype.kind == "c" else np.float64
+    np.testing.assert_allclose(y, upsample(x.astype(wide)), rtol=0, atol=2e-2 if dtype == "f2" else 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u4", "i4", "i8", "u8", "?"])
+def test_integers_are_rounded_and_clipped_to_their_dtype(facts, dtype):
+    x = np.zeros((4, 6), dtype)
+    x[:, ::2] = np.iinfo(dtype).max if dtype != "?" else True  # bicubic overshoots on both sides
+    if dtype.startswith("i"):
+        x[:, 1::2] = np.iinfo(dtype).min
+    np.save("a.npy", x)
+    facts("a.npy")
+    y = np.load("a_x2.npy")
+    assert y.dtype == x.dtype
+    near = pytest.approx if dtype in ("i8", "u8") else lambda value: value  # float64 holds 53 of the 64 bits
+    assert y.max() == near(x.max())
+    assert y.min() == near(x.min())
+
+
+def test_infinite_and_missing_values_spread_as_in_the_definition(facts):
+    x = np.random.default_rng(0).normal(0, 1, (2, 9, 9)).astype("f4")
+    x[0, 4, 4], x[0, 0, 8], x[1, 2, 2] = np.inf, -np.inf, np.nan
+    np.save("a.npy", x)
+    facts("a.npy", "--scale", 3)
+    y = np.load("a_x3.npy")
+    assert np.isnan(y[1]).sum() < y[1].size
+    assert np.isinf(y[0]).any()
+
+
+def test_archives_keep_their_keys(facts):
+    arrays = {
+        "file": np.ones((3, 4), "f4"),
+        "deep/key": np.arange(24, dtype="i2").reshape(2, 3, 4),
+        "arr_0": np.ones((1, 1), "f8"),
+    }
+    with zipfile.ZipFile("a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w") as member:
+                np.lib.format.write_array(member, array)
+    made = facts("a.npz", "--kernel", "nearest")
+    assert [entry["key"] for entry in made["input"]["arrays"]] == list(arrays)
+    with np.load("a_x2.npz") as written:
+        assert written.files == list(arrays)
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(written[key], array.repeat(2, -2).repeat(2, -1))
+            assert written[key].dtype == array.dtype
+
+
+# -- a kernel of one's own ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 3), (4, 4), (5, 6)])
+def test_a_kernel_from_a_file_over_a_border_that_goes_on(facts, size):
+    w, x = np.random.default_rng(1).normal(0, 1, size), np.random.default_rng(2).normal(0, 1, (2, 6, 5))
+    np.save("w.npy", w)
+    np.save("a.npy", x)
+    facts("a.npy", "--kernel", "w.npy")
+    pad = 4
+    lo = [(k - 2) // 2 + 2 * pad for k in size]
+    hi = [-(-(k - 2) // 2) + 2 * pad for k in size]
+    wide = np.pad(x, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
+    truth = [gather(plane, w, stride=2, crop=tuple(zip(lo, hi, strict=True))) for plane in wide]
+    np.testing.assert_allclose(np.load("a_x2.npy"), truth, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["bilinear", "nearest"])
+def test_a_filter_from_a_file_is_the_filter(facts, kernel):
+    """Of those whose border rule agrees: a missing neighbour counts as its outermost pixel."""
+    taps = {"bilinear": np.array([1, 3, 3, 1]) / 4, "nearest": np.ones(2)}[kernel]
+    np.save("w.npy", np.outer(taps, taps).astype("f2"))
+    x = noise(9, 8, 3)
+    Image.fromarray(x).save("a.png")
+    facts("a.png", "--kernel", "w.npy")
+    assert rounds(pixels("a_x2.png"), enlarged(x, 2, kernel))
+
+
+def test_weights_across_channels(facts):
+    x, w = noise(6, 5, 3), np.random.default_rng(1).normal(0, 0.2, (3, 1, 4, 4)).astype("f4")
+    np.save("w.npy", w)
+    Image.fromarray(x).save("a.png")
+    facts("a.png", "--kernel", "w.npy", "-o", "b.png")
+    wide = np.pad(np.moveaxis(x, 2, 0).astype("f8"), ((0, 0), (3, 3), (3, 3)), mode="edge")
+    truth = gather(wide[None], w.astype("f8"), stride=2, padding=7)[0]
+    assert rounds(pixels("b.png"), truth)
+
+
+@pytest.mark.parametrize(
+    ("taps", "notes"),
+    [
+        ([1, 1], []),
+        ([1, 3, 3, 1], ["the kernel multiplies brightness by 16"]),
+        ([1, 1, 1], ["the kernel's phases sum to 1 .. 4: expect a checkerboard"]),
+    ],
+)
+def test_what_a_kernel_does_to_brightness_is_said(facts, run, taps, notes):
+    np.save("w.npy", np.outer(taps, taps))
+    Image.fromarray(noise(4, 4)).save("a.png")
+    assert facts("a.png", "--kernel", "w.npy")["plan"]["notes"] == notes
+    assert all(f"note      {note}\n" in run("a.png", "--kernel", "w.npy")[1] for note in notes)
+
+
+# -- the check ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", [*FILTERS, "w.npy"])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_the_truth_of_the_check_is_the_definition(kernel, scale):
+    """At all outputs: T(x) / T(1) by `definition.gather`; a file's kernel over its extended border is tested above."""
+    np.save("w.npy", np.random.default_rng(1).normal(0, 1, (4, 5)))
+    x = np.random.default_rng(2).normal(0, 1, (2, 5, 4))
+    upsampler = filtering.choose(kernel, scale)
+    check = Check(x, upsampler, Values(x.dtype), 1)
+    truth = upsampler.truth(check._load, x.shape, check.rows, check.columns)
+    if kernel in FILTERS:
+        w = upsampler.filter
+        taps, words = np.outer(w.taps, w.taps), {"stride": scale, "padding": (w.size - scale) // 2}
+        whole = np.array([gather(p, taps, **words) / gather(np.ones(p.shape), taps, **words) for p in x])
+    else:
+        wide = np.pad(x, ((0, 0), (6, 6), (6, 6)), mode="edge")
+        crop = tuple(((k - scale) // 2 + 6 * scale, -(-(k - scale) // 2) + 6 * scale) for k in (4, 5))
+        whole = np.array([gather(p, upsampler.weight[0, 0], stride=scale, crop=crop) for p in wide])
+    np.testing.assert_allclose(truth.values, whole.reshape(2, -1), atol=1e-12)
+    assert (truth.mass >= np.abs(truth.values) - 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_one_wrong_output_fails_the_check(dtype):
+    x, upsampler = noise(3, 6, 5).astype(dtype), filtering.choose("bicubic", 2)
+    values = Values(x.dtype)
+
+    def verdict(spoil):
+        out, check = np.empty((3, 12, 10), dtype), Check(x, upsampler, values, 1)
+        strips.enlarge(x, upsampler, values, out, check)
+        spoil(out, check)
+        return check.verdict(out)
+
+    assert verdict(lambda out, check: None).outputs == 360
+
+    def stored(out, check):
+        out[1, 7, 3] += 1
+
+    def computed(out, check):
+        check._numbers[1, 73] += np.float32(2e-3)
+
+    def missing(out, check):
+        check._numbers[1, 73] = np.nan
+
+    words = (
+        r"the check failed: output \(channel 1, row 7, column 3\) is .* and the definition says .*, which may differ by"
+    )
+    for spoil in (stored, computed, missing):
+        with pytest.raises(CheckError, match=words):
+            verdict(spoil)
+
+
+@pytest.mark.parametrize("kernel", [*FILTERS, "w.npy"])
+def test_a_faulty_kernel_is_found_and_nothing_is_written(run, monkeypatch, kernel):
+    np.save("w.npy", np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16)
+    Image.fromarray(noise(30, 30, 3)).save("a.png")
+    kind = filtering.NamedFilter if kernel in FILTERS else filtering.FileKernel
+    honest = kind.strip
+
+    def faulty(self, x, first, rows):
+        y = honest(self, x, first, rows)
+        y[:, ::5] *= np.float32(1.0001)
+        return y
+
+    monkeypatch.setattr(kind, "strip", faulty)
+    before = sorted(os.listdir())
+    code, _, err = run("a.png", "--kernel", kernel)
+    assert code == 1
+    assert err.startswith("tconv: the check failed: output (channel ")
+    assert "Nothing was written" in err
+    assert sorted(os.listdir()) == before
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------
+
+
+def bad_files():
+    """Files that are not what their names say, by name."""
+    whole = noise(4, 4)
+    np.save("whole.npy", whole)
+    np.savez("whole.npz", a=whole)
+    Image.fromarray(whole).save("whole.png")
+    Path("cut.npy").write_bytes(Path("whole.npy").read_bytes()[:-3])
+    Path("cut.npz").write_bytes(Path("whole.npz").read_bytes()[:-30])
+    data = bytearray(Path("whole.npz").read_bytes())
+    data[data.index(b"NUMPY") + 125] ^= 1
+    Path("changed.npz").write_bytes(data)
+    Path("head.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    Path("text.npy").write_text("0 1\n2 3\n")
+    Path("text.npz").write_text("0 1\n2 3\n")
+    Path("empty.npy").touch()
+    np.save("objects.npy", np.array([{}, None], object), allow_pickle=True)
+    np.save("rank5.npy", np.zeros((1, 1, 1, 2, 2)))
+    np.save("none.npy", np.zeros((3, 0, 4)))
+    np.save("words.npy", np.array([["a"]]))
+    np.savez("nothing.npz")
+    with zipfile.ZipFile("foreign.npz", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cut.npy"], "cut.npy is not a whole .npy file ("),
+        (["cut.npz"], "cut.npz is not a whole .npz file (File is not a zip file). Write one"),
+        (["changed.npz"], "changed.npz['a'] is not a whole .npz file (Bad CRC-32 for file 'a.npy'). Write one"),
+        (["head.npy"], "head.npy is not a whole .npy file (EOF: reading array header length, expected 2 bytes got 0). Write"),
+        (["text.npy"], "text.npy is not a whole .npy file (the magic string is not correct; expected b'\\x93NUMPY', got b'0 1\\n2 '). Write"),
+        (["text.npz"], "text.npz is not a whole .npz file (File is not a zip file). Write"),
+        (["empty.npy"], "empty.npy is empty; a file with content is needed. Write the name of another"),
+        (["objects.npy"], "objects.npy holds Python objects, which could run code when read; numbers are needed. Write the array with a numeric dtype: np.save(name, array.astype(np.float32))"),
+        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Write it with 2 to 4 axes"),
+        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed"),
+        (["words.npy"], "the elements are <U1; bool, int8, uint8, int16, uint16, float16, float32, int32, uint32, int64, uint64, float64, complex64, complex128 are taken. Write array.astype(np.float32)"),
+        (["nothing.npz"], "nothing.npz holds no array; at least one is needed. Write np.savez(name, features=array)"),
+        (["foreign.npz"], "foreign.npz holds 'readme.txt', which is no array; .npy members are needed. Write np.savez"),
+        (["no.png"], "no.png does not exist; a file is needed. Write the name of one that does"),
+        (["no.npy"], "no.npy does not exist; a file is needed. Write the name of one that does"),
+        (["."], ". is a directory; a file is needed. Write the name of one file in it"),
+        (["whole.npy", "-o", "b.png"], "b.png ends in .png; what comes from .npy is written as .npy. Write b.npy"),
+        (["whole.png", "-o", "b.npy"], "b.npy ends in .npy; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write b.png, for example"),
+        (["whole.png", "-o", "whole.npz"], "whole.npz ends in .npz; a picture is written as"),
+        (["whole.npy", "-o", "cut.npy"], "cut.npy exists, and nothing is overwritten. Write another name, or --overwrite"),
+        (["whole.png", "-o", "whole.png"], "whole.png is the input itself, which is not overwritten. Write another name"),
+        (["whole.png", "-o", "whole.png", "--overwrite"], "whole.png is the input itself, which is not overwritten. Write another name"),
+        (["whole.png", "-o", "no/b.png"], "no/b.png lies in no, which does not exist. Write a name in a directory that does"),
+        (["whole.png", "-o", "whole.npy/b.png"], "whole.npy/b.png cannot be written: Not a directory. Write a name where you may write"),
+        (["whole.png", "--scale", "2.5"], "--scale is 2.5; an integer from 1 up is needed. Write --scale 2"),
+        (["whole.png", "--scale", "0"], "--scale is 0; an integer from 1 up is needed. Write --scale 2"),
+        (["whole.png", "--scale", "-2"], "--scale is -2; an integer from 1 up is needed. Write --scale 2"),
+        (["whole.png", "--scale", "two"], "--scale is two; an integer from 1 up is needed. Write --scale 2"),
+        (["whole.png", "--scale", "9" * 30], "the result would be 3999"),
+        (["--scale", "301"], "--scale is 301, and the photograph that is shrunk by it has 300 rows. Write --scale 300 at most, or a picture of your own"),
+        (["whole.png", "--kernel", "cubic"], "--kernel is 'cubic'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write --kernel bicubic"),
+        (["whole.png", "--kernel", "rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); a kernel [kh, kw] or weights [C_in, C_out, kh, kw] are needed. Write np.save(name, kernel) with such an array"),
+        (["whole.png", "--kernel", "none.npy"], "none.npy has shape (3, 0, 4); a kernel [kh, kw]"),
+        (["whole.png", "--kernel", "cut.npy"], "cut.npy is not a whole .npy file"),
+        (["whole.png", "--kernel", "words.npy"], "words.npy holds <U1; real numbers are needed. Write kernel.astype(np.float32)"),
+        (["whole.png", "--kernel", "nan.npy"], "nan.npy holds inf or NaN; finite weights are needed. Write np.nan_to_num(kernel)"),
+        (["whole.png", "--kernel", "whole.npy", "--scale", "5"], "whole.npy has a 4 x 4 kernel and the scale is 5; with fewer taps than the scale, outputs get none. Write --scale 4, or a kernel of at least 5 x 5"),
+        (["whole.png", "--kernel", "mix.npy"], "mix.npy has 3 input channels, [C_in, C_out, kh, kw], and the image has 1. Write weights [1, 2, 4, 4], or one [kh, kw] for all channels"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_refusals(run, words, message):
+    bad_files()
+    np.save("nan.npy", [[np.nan, 1], [1, 1]])
+    np.save("mix.npy", np.ones((3, 2, 4, 4)))
+    before = {path: Path(path).read_bytes() for path in os.listdir()}
+    code, out, err = run(*words)
+    assert err.startswith(f"tconv: {message}")
+    assert err.count("\n") == 1
+    assert code == 1
+    assert "output" not in out
+    assert {path: Path(path).read_bytes() for path in os.listdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--bogus"], "Unknown option: --bogus."),
+        (["a.png", "b.png"], "Unused Tokens: ['b.png']."),
+        (["--scale"], 'Command "upsample" parameter --scale requires an argument.'),
+    ],
+)
+def test_a_command_line_that_is_not_understood(run, words, message):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err == f"tconv: {message} Write tconv --help, or tconv COMMAND --help\n"
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+def test_a_changed_byte_is_read_or_refused_and_never_crashes(ending):
+    rng = np.random.default_rng(0)
+    save = np.save if ending == ".npy" else np.savez
+    save("a", rng.random((3, 5, 7)))
+    whole = Path(f"a{ending}").read_bytes()
+    changed = Path(f"b{ending}")
+    refused = 0
+    for place in [*range(128), *rng.integers(len(whole), size=200)]:
+        data = bytearray(whole)
+        data[place] ^= int(rng.integers(1, 256))
+        changed.write_bytes(data)
+        try:
+            features.read_headers(changed)
+            features.read_features(changed)
+        except tconv.errors.FileError:
+            refused += 1
+    assert refused > 50
+
+
+def test_what_memory_cannot_hold_is_refused_at_once(run):
+    """A header is enough: nothing is decoded, nothing allocated."""
+    import pyvips
+
+    pyvips.Image.black(30000, 30000).pngsave("a.png", bitdepth=1)
+    header = np.lib.format.header_data_from_array_1_0(np.empty((0, 10**6, 10**6), "f4")) | {"shape": (64, 10**6, 10**6)}
+    with open("a.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    for name, size in [("a.png", "480000 x 480000 with 1 channels"), ("a.npy", "16000000 x 16000000 with 64 channels")]:
+        start = time.perf_counter()
+        code, out, err = run(name, "--scale", 16)
+        assert time.perf_counter() - start < 2
+        assert (code, out) == (1, "")
+        assert err.startswith(f"tconv: the result would be {size}, about ")
+        assert err.endswith(". Write a smaller --scale, or cut the input\n")
+
+
+def test_a_picture_that_breaks_off_leaves_nothing(run):
+    Image.fromarray(noise(64, 64, 3)).save("a.jpg")
+    Path("a.jpg").write_bytes(Path("a.jpg").read_bytes()[:3000])
+    code, _, err = run("a.jpg", "-o", "b.png")
+    assert code == 1
+    assert err.startswith("tconv: a.jpg is damaged (premature end of JPEG image); a whole file is needed")
+    assert os.listdir() == ["a.jpg"]
+
+
+# -- files that appear whole or not at all -----------------------------------------------------------------------
+
+
+def test_overwrite_replaces_the_output_only(facts):
+    Path("b.png").write_text("old")
+    Image.fromarray(noise(4, 4)).save("a.png")
+    facts("a.png", "-o", "b.png", "--overwrite")
+    assert pixels("b.png").shape == (1, 8, 8)
+    assert sorted(os.listdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError, SystemExit, RuntimeError])
+def test_nothing_is_left_of_a_run_that_ends_while_it_writes(run, monkeypatch, kind):
+    def interrupted(file, *_):
+        file.write(b"half")
+        raise kind(143)
+
+    monkeypatch.setattr(tconv.cli.jobs, "write_picture", interrupted)
+    Image.fromarray(noise(4, 4)).save("a.png")
+    if kind is KeyboardInterrupt:
+        assert run("a.png")[0] == 130
+    elif kind is MemoryError:
+        assert run("a.png")[0] == 1
+    else:
+        with pytest.raises(kind):
+            run("a.png")
+    assert os.listdir() == ["a.png"]
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_overwritten(here):
+    new = outputs.NewFile([Path("b.png")]).__enter__()
+    new.file.write(b"ours")
+    Path("b.png").write_text("theirs")
+    with pytest.raises(tconv.errors.FileError, match=r"b\.png exists, and nothing is overwritten"):
+        new.__exit__(None, None, None)
+    with outputs.NewFile(outputs.numbered("b", ".png")) as new:
+        assert new.path == Path("b-2.png")
+        new.file.write(b"ours")
+        Path("b-2.png").write_text("theirs")
+    assert new.path == Path("b-3.png")
+    assert {path: Path(path).read_text() for path in sorted(os.listdir())} == {
+        "b-2.png": "theirs",
+        "b-3.png": "ours",
+        "b.png": "theirs",
+    }
+
+
+def test_a_file_system_without_links(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    Path("b.png").write_text("theirs")
+    with outputs.NewFile(outputs.numbered("b", ".png")) as new:
+        new.file.write(b"ours")
+        Path("b-2.png").write_text("theirs")
+    assert new.path.read_text() == "ours"
+    assert sorted(os.listdir()) == ["b-2.png", "b-3.png", "b.png"]
+
+
+def test_a_full_disk_is_an_error_and_no_traceback(run, monkeypatch):
+    def full(file, *_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tconv.cli.features, "write_features", full)
+    np.save("a.npy", np.ones((2, 2)))
+    code, _, err = run("a.npy", "-o", "b.npy")
+    assert (code, err) == (
+        1,
+        "tconv: b.npy cannot be written: No space left on device. Write a name where you may write\n",
+    )
+    assert os.listdir() == ["a.npy"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals(number, code):
+    """A real process, stopped while its hidden file is there."""
+    np.save("a.npy", np.zeros((64, 600, 600), "f4"))
+    child = subprocess.Popen(
+        [*TCONV, "upsample", "a.npy"], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 20
+    while not list(Path().glob(".*.part")) and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert "Traceback" not in err
+    assert os.listdir() == ["a.npy"]
+
+
+# -- the command itself ------------------------------------------------------------------------------------------
+
+
+def test_json_is_one_object_and_nothing_else():
+    done = subprocess.run([*TCONV, "upsample", "--json"], capture_output=True, text=True, check=True)
+    made = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert list(made) == ["plan", "psnr", "side_by_side", "kernel", "scale", "input", "output", "check", "seconds"]
+    assert made["plan"]["passes"][0] == {"kernel": [8, 1], "stride": [2, 1], "method": "polyphase"}
+    assert made["output"]["arrays"] == [{"key": "", "shape": [1, 3, 300, 444], "dtype": "uint8"}]
+    assert made["output"]["bytes"] == Path(made["output"]["path"]).stat().st_size
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals are imitated by pty")
+def test_a_terminal_sees_a_bar_and_loses_it():
+    import pty
+
+    np.save("a.npy", np.zeros((8, 300, 300), "f4"))
+    outer, inner = pty.openpty()
+    done = subprocess.run([*TCONV, "upsample", "a.npy"], stderr=inner, stdout=subprocess.PIPE, text=True, check=True)
+    os.close(inner)
+    seen = os.read(outer, 10**6).decode()
+    os.close(outer)
+    assert "upsampling" in seen
+    assert seen.endswith("\x1b[1A\x1b[2K")  # the bar's line, cleared
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are no text")
+def test_a_name_that_is_no_text(run):
+    Image.fromarray(noise(4, 4)).save("a.png")
+    os.rename("a.png", b"\xff.png")
+    code, out, err = run(os.fsdecode(b"\xff.png"))
+    assert (code, err) == (0, "")
+    assert "\\udcff.png: 4 x 4" in out
+    assert b"\xff_x2.png" in os.listdir(b".")
+
+
+def test_a_name_that_is_too_long(run):
+    Image.fromarray(noise(4, 4)).save("a.png")
+    for words in (["a.png", "-o", "b" * 300 + ".png"], ["b" * 300 + ".png"], ["a.png", "--kernel", "b" * 300 + ".npy"]):
+        code, _, err = run(*words)
+        assert code == 1
+        assert "File name too long" in err
+
+
+def test_no_command_loads_what_it_does_not_need():
+    code = (
+        "import sys; from tconv.cli import main; main(['--help']); main(['--version']);"
+        "assert not {'pyvips', 'torch', 'tensorflow', 'jax', 'tconv.cli.upsample', 'tconv.cli.explain'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(word in done.stdout for word in ("upsample", "explain", "env", tconv.__version__))
+
+
+def test_help_explains_every_option(capsys):
+    assert main(["upsample", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "tconv upsample photo.jpg --scale 3 -o large.png" in out
+    assert all(word in out for word in ("INPUT", "--output -o", "--scale", "--kernel", "--overwrite", "--json"))
+
+
+def test_without_cyclopts_one_line_says_what_to_install():
+    code = "import sys; sys.modules['cyclopts'] = None; from tconv.cli import main; sys.exit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        done.stderr
+        == 'tconv: the command line needs cyclopts, which is not installed. Write: pip install "tconv[cli]"\n'
+    )
+
+
+def test_an_error_shows_its_traceback_when_asked(monkeypatch):
+    monkeypatch.setenv("TCONV_DEBUG", "1")
+    with pytest.raises(tconv.errors.FileError):
+        main(["upsample", "none.png"])
