@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,6 +46,9 @@ def figure_of(ax: Axes) -> Figure:
 
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
+        subprocess.run([sys.executable, "-m", "tconv.cli", "upsample"], cwd=folder, check=True)
+        shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
     for draw in (scatter, matrix):
         figure = draw()
         path = IMAGES / f"{draw.__name__}.png"
