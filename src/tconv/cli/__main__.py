@@ -2,4 +2,4 @@
 
 from tconv.cli import main
 
-main()
+raise SystemExit(main())
