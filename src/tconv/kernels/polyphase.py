@@ -125,26 +125,37 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     w = w.reshape(G, p.in_channels // G, p.out_channels // G, *g.kernel).astype(p.accumulate, copy=False)
     out = _split(out, G)
     offset = None if bias is None else bias.reshape(G, p.out_channels // G).astype(p.accumulate, copy=False)
-    # [G, *phases, C_out/g, C_in/g] per shift: rows of the matrix product, packed once
-    rows = [np.ascontiguousarray(np.moveaxis(w[..., *shift.taps], (2, 1), (-2, -1))) for shift in shifts]
     held = np.empty((2, _block_count(p, axes, blocks)), p.accumulate)  # the sums of a block, and one shift's products
+    parts = list(product(_ranges(G, blocks.groups), _ranges(p.out_channels // G, blocks.channels)))
+    packed = [[_packed(w[groups, :, channels], shift) for shift in shifts] for groups, channels in parts]
     for batch in _ranges(p.batch, blocks.batch):
         flat = _padded(p, axes, x[batch])
-        for groups, channels in product(_ranges(G, blocks.groups), _ranges(p.out_channels // G, blocks.channels)):
-            for block in _ranges(axes[0].length, blocks.rows):
-                length = (block.stop - block.start) * pitches[0]
-                size = (batch.stop - batch.start, groups.stop - groups.start)
-                sums = _shaped(held[0], (*size, *g.stride, channels.stop - channels.start, length))
-                sums[...] = 0 if offset is None else offset[groups, channels].reshape(1, size[1], *[1] * g.ndim, -1, 1)
-                for shift, packed in zip(shifts, rows, strict=True):
-                    start = sum((a.reach - q) * pitch for a, q, pitch in zip(axes, shift.q, pitches, strict=True))
-                    start += block.start * pitches[0]
-                    part = packed[groups][..., channels, :]
-                    matrix = part.reshape(size[1], math.prod(part.shape[1:-1]), part.shape[-1])
-                    products = _shaped(held[1], (*size, matrix.shape[1], length))
-                    np.matmul(matrix, flat[:, groups, :, start : start + length], out=products)
-                    sums[:, :, *shift.phases] += products.reshape(*size, *part.shape[1:-1], length)
-                _write(p, axes, block, sums, out[batch, groups, channels])
+        for ((groups, channels), matrices), block in product(
+            zip(parts, packed, strict=True), _ranges(axes[0].length, blocks.rows)
+        ):
+            length = (block.stop - block.start) * pitches[0]
+            size = (batch.stop - batch.start, groups.stop - groups.start)
+            sums = _shaped(held[0], (*size, *g.stride, channels.stop - channels.start, length))
+            sums[...] = 0 if offset is None else offset[groups, channels].reshape(1, size[1], *[1] * g.ndim, -1, 1)
+            for shift, matrix in zip(shifts, matrices, strict=True):
+                start = sum((a.reach - q) * pitch for a, q, pitch in zip(axes, shift.q, pitches, strict=True))
+                start += block.start * pitches[0]
+                products = _shaped(held[1], (*size, matrix.shape[1], length))
+                through = np.multiply if matrix.shape[2] == 1 else np.matmul  # one channel a group: nothing to sum
+                through(matrix, flat[:, groups, :, start : start + length], out=products)
+                place = sums[:, :, *shift.phases]
+                place += products.reshape(place.shape)
+            _write(p, axes, block, sums, out[batch, groups, channels])
+
+
+def _packed(w: Array, shift: _Shift) -> Array:
+    """The rows of one shift's matrix product, [G, phases x C_out, C_in], from w [G, C_in, C_out, *kernel].
+
+    Stored with C_in first: copying the taps of one input channel at a time reads w nearly in order, and BLAS takes a
+    transposed matrix as it is.
+    """
+    taps = np.ascontiguousarray(np.moveaxis(w[..., *shift.taps], 2, -1))
+    return taps.reshape(*taps.shape[:2], math.prod(taps.shape[2:])).swapaxes(1, 2)
 
 
 def _block_count(p: Problem, axes: list[_Axis], blocks: _Blocks) -> int:
