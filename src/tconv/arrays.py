@@ -80,6 +80,8 @@ def _give_torch(array: Array) -> Any:
 
 
 def _take_tensorflow(tensor: Any, name: str) -> Array:
+    if hasattr(tensor, "read_value"):  # a Variable: what a tape watches is the tensor read from it
+        tensor = tensor.value()
     if not hasattr(tensor, "numpy"):
         raise ArrayError(
             f"{name} is a symbolic TensorFlow tensor, which has no values yet. Write the call outside tf.function, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tconv.dialects import dialect, names
 from tconv.dialects.base import Call, Dialect, written
-from tconv.dialects.layouts import DataLayout
+from tconv.dialects.layouts import DataLayout, WeightLayout
 
 
 def channel_advice(
@@ -13,20 +13,22 @@ def channel_advice(
     """Which other layout of weight or data would fit, and what to write. x must match the weight's axis `channel`."""
     ndim, groups = call.geometry.ndim, call.geometry.groups
 
-    def wanted(speaker: Dialect) -> int:
-        layout = speaker.weight_layout(ndim)
+    def wanted(layout: WeightLayout) -> int:
         return layout.sizes(weight_shape)[channel] * (1 if layout.grouped == channel else groups)
 
     for other in map(dialect, names()):
+        fewest, most = other.ranks
+        if not fewest <= ndim <= (most or ndim):
+            continue
         layout = other.weight_layout(ndim)
         if other.weight_pattern == current.weight_pattern or len(layout.axes) != len(weight_shape):
             continue
         for data in (call.data, other.data_layout(ndim, len(x_shape))):  # x as it was read, then as the other reads it
-            if len(data.axes) != len(x_shape) or wanted(other) != data.sizes(x_shape)[1]:
+            if len(data.axes) != len(x_shape) or wanted(layout) != data.sizes(x_shape)[1]:
                 continue
             ways = _ways(current, other, call.data, data)
             return f"It fits {other.framework}'s layout {layout.describe()}. Write {ways}"
-    need, have = wanted(current), call.data.sizes(x_shape)[1]
+    need, have = wanted(call.weight), call.data.sizes(x_shape)[1]
     for axis, size in enumerate(x_shape):
         if size == need and call.data.axes[axis] != "N":
             to = call.data.axes.index("C")

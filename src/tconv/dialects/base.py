@@ -92,7 +92,9 @@ class Dialect(ABC):
 
     def data_words(self, data: DataLayout) -> dict[str, Any] | None:
         """The native arguments that name this data layout; None if there are none."""
-        return {} if data == self.data_layout(sum(isinstance(axis, int) for axis in data.axes), len(data.axes)) else None
+        return (
+            {} if data == self.data_layout(sum(isinstance(axis, int) for axis in data.axes), len(data.axes)) else None
+        )
 
     def result_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
         """The axes of y, those of x in all but a few dialects."""
@@ -209,6 +211,9 @@ class Dialect(ABC):
             )
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
+        result = self.result_layout(ndim, len(x_shape), **layout_native)
+        if adjoint:  # what the transposed convolution gives is what its adjoint takes
+            data, result = result, data
         if len(x_shape) != len(data.axes):
             raise ShapeError(
                 f"x has shape {x_shape}, {len(x_shape)} axes; with a weight of shape {weight_shape} the "
@@ -220,13 +225,17 @@ class Dialect(ABC):
         where = {"output": sizes} if adjoint else {"input": sizes}
         extra = self.groups(x_shape, weight_shape, data, weight, native)
         geometry = self.geometry(kernel=weight.kernel(weight_shape), **where, **extra, **native)
-        return Call(geometry, data, weight, self.result_layout(ndim, len(x_shape), **layout_native))
+        return Call(geometry, data, weight, result)
+
+    def argument_names(self) -> list[str]:
+        """The native arguments, those that choose a layout last."""
+        signature = inspect.signature(self.geometry).parameters
+        known = [name for name in signature if name not in ("kernel", "input", "output")]
+        return known + [name for name in self.layout_arguments if name not in known]
 
     def check_names(self, native: dict[str, Any]) -> None:
         """ArgumentError for a native argument that this dialect does not have."""
-        signature = inspect.signature(self.geometry).parameters
-        known = [name for name in signature if name not in ("kernel", "input", "output")]
-        known += [name for name in self.layout_arguments if name not in known]
+        known = self.argument_names()
         for name in native:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
