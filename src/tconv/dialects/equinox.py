@@ -1,0 +1,96 @@
+"""Equinox: eqx.nn.ConvTranspose, and ConvTranspose1d, ConvTranspose2d, ConvTranspose3d.
+
+Rules, with e = d*(k - 1) + 1 and output_padding op: a pair (a, b) crops (a, b - op), "VALID" (0, -op). "SAME" and
+"SAME_LOWER" crop P = e - s + op in all, so that L = s*n - op (op shrinks it), half of it in front, the odd one behind
+with "SAME" and in front with "SAME_LOWER"; a negative P extends the end. Source: equinox/nn/_conv.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tconv.dialects.base import compact, written
+from tconv.dialects.lax import Lax
+from tconv.errors import ArgumentError, GeometryError
+from tconv.geometry import Geometry, Ints, ints_of, pairs_of
+
+_STRINGS = ("SAME", "SAME_LOWER", "VALID")
+
+
+class Equinox(Lax):
+    """Arguments of the layer, one image without a batch axis; the weight is [C_out, C_in/groups, *k], taps reversed.
+
+    Positionally, ConvTranspose1d, 2d and 3d take output_padding before padding, the general ConvTranspose behind it.
+    """
+
+    name = "equinox"
+    framework = "Equinox"
+    data_patterns = ("C*",)
+    weight_pattern = "OI*"
+    weight_grouped = "O"
+    weight_flip = True
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        stride: Ints = 1,
+        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        output_padding: Ints = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        padding_mode: str = "ZEROS",
+    ) -> Geometry:
+        plain = Geometry(kernel, stride, 0, dilation, groups)
+        if str(padding_mode).upper() != "ZEROS":
+            raise ArgumentError(
+                f'padding_mode is {padding_mode!r}; "CIRCULAR" wraps x around, which is no crop of the result, and '
+                'others Equinox does not have. Write padding_mode="ZEROS", and pad x with numpy.pad(x, ..., "wrap")'
+            )
+        extra = ints_of(output_padding, "output_padding", plain.ndim)
+        for axis, (op, s) in enumerate(zip(extra, plain.stride, strict=True)):
+            if op >= s:
+                raise GeometryError(
+                    f"output_padding is {op} on spatial axis {axis}; Equinox needs it smaller than the stride ({s}). "
+                    "Write padding=((lo, hi), ...) with a smaller or negative hi"
+                )
+        rule = padding.upper() if isinstance(padding, str) else "VALID"
+        if rule not in _STRINGS:
+            raise ArgumentError(f"padding is {padding!r}; Equinox knows {', '.join(_STRINGS)}. Write one of them")
+        if rule != "VALID":
+            total = [e - s + op for e, s, op in zip(plain.extent, plain.stride, extra, strict=True)]
+            halves = [(max(whole, 0) + (rule == "SAME_LOWER")) // 2 for whole in total]
+            return replace(plain, crop=tuple((lo, whole - lo) for lo, whole in zip(halves, total, strict=True)))
+        pairs = ((0, 0),) * plain.ndim if isinstance(padding, str) else self._pairs(padding, plain.ndim)
+        return replace(plain, crop=tuple((a, b - op) for (a, b), op in zip(pairs, extra, strict=True)))
+
+    @staticmethod
+    def _pairs(padding: Any, ndim: int) -> tuple[tuple[int, int], ...]:
+        entries = tuple(padding) if isinstance(padding, Sequence) else (padding,) * ndim
+        paired = all(isinstance(entry, Sequence) for entry in entries)
+        return pairs_of(entries if paired else [(entry, entry) for entry in entries], "padding", ndim)
+
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        return super().reasons_against(replace(geometry, groups=1), input)  # groups it has
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        even = all(lo == hi for lo, hi in geometry.crop)
+        return {
+            "stride": compact(geometry.stride),
+            "padding": compact([lo for lo, _ in geometry.crop]) if even else geometry.crop,
+            "dilation": compact(geometry.dilation),
+            "groups": geometry.groups,
+        }
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        words = written(arguments, {"stride": 1, "padding": 0, "dilation": 1, "groups": 1})
+        inputs = "weight.shape[1]" + (f" * {geometry.groups}" if geometry.groups > 1 else "")
+        layer = (
+            f"eqx.nn.ConvTranspose({geometry.ndim}, {inputs}, weight.shape[0], {geometry.kernel}{words}, "
+            "use_bias=False, key=jax.random.key(0))"
+        )
+        return f"eqx.tree_at(lambda layer: layer.weight, {layer}, weight)(x)"

@@ -1,0 +1,81 @@
+"""Flax: linen.ConvTranspose and nnx.ConvTranspose, which hand their arguments to jax.lax.conv_transpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tconv.dialects.base import compact, written
+from tconv.dialects.lax import Lax, lax_padding
+from tconv.dialects.layouts import DataLayout, WeightLayout
+from tconv.errors import ArgumentError, ShapeError
+from tconv.geometry import Geometry, Ints
+
+
+class Flax(Lax):
+    """Arguments of the layer: an int for strides and kernel_dilation means all axes, an int or pair of padding pads x.
+
+    Padding is the dilated input's, as in jax without use_consistent_padding. Taps are stored reversed, unless
+    transpose_kernel=True, which also stores output channels before input channels. (nnx takes pairs as tuples only.)
+    """
+
+    name = "flax"
+    framework = "Flax"
+    ranks = (1, 3)
+    data_patterns = ("N*C", "*C")
+    weight_pattern = "*IO"
+    weight_flip = True
+    layout_arguments = ("transpose_kernel",)
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        strides: Ints | None = None,
+        padding: str | int | Sequence[int | tuple[int, int]] = "SAME",
+        kernel_dilation: Ints | None = None,
+        transpose_kernel: bool = False,
+    ) -> Geometry:
+        plain = Geometry(
+            kernel, 1 if strides is None else strides, 0, 1 if kernel_dilation is None else kernel_dilation
+        )
+        if padding == "CIRCULAR":
+            raise ArgumentError(
+                'padding is "CIRCULAR", which wraps the full result around and adds it up; that is no crop of it. '
+                'Write padding="VALID" and fold the result, or the layer itself'
+            )
+        if isinstance(padding, str):
+            return self.cropped(plain, padding)
+        entries = padding if isinstance(padding, Sequence) else (padding,) * plain.ndim
+        pairs = [(entry, entry) if isinstance(entry, int) else entry for entry in entries]
+        if not all(isinstance(pair, (tuple, list)) for pair in pairs):
+            raise ArgumentError(
+                f"padding is {padding!r}; a name, an int, or per spatial axis an int or a pair (lo, hi) is needed. "
+                f"Write padding=({'(1, 1), ' * plain.ndim})"
+            )
+        return self.cropped(plain, pairs)
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        return {
+            "strides": compact(geometry.stride),
+            "padding": lax_padding(geometry),
+            "kernel_dilation": compact(geometry.dilation),
+        }
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        words = written(arguments, {"strides": 1, "padding": "SAME", "kernel_dilation": 1})
+        layer = f"flax.linen.ConvTranspose(weight.shape[-1], {geometry.kernel}{words}, use_bias=False)"
+        return f'{layer}.apply({{"params": {{"kernel": weight}}}}, x)'
+
+    def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
+        if x_ndim > ndim + 2:
+            raise ShapeError(
+                f"x has {x_ndim} axes, {x_ndim - ndim - 1} of them for the batch; one is taken here (Flax flattens "
+                f"them itself). Write x.reshape(-1, *x.shape[{-ndim - 1}:])"
+            )
+        return DataLayout.of("*C" if x_ndim == ndim + 1 else "N*C", ndim)
+
+    def weight_layout(self, ndim: int, transpose_kernel: bool = False, **native: Any) -> WeightLayout:
+        return WeightLayout.of("*OI" if transpose_kernel else "*IO", ndim, flip=not transpose_kernel)

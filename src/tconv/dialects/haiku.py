@@ -1,0 +1,112 @@
+"""Haiku: hk.Conv1DTranspose, hk.Conv2DTranspose, hk.Conv3DTranspose and hk.ConvNDTranspose.
+
+Without output_shape they are jax.lax.conv_transpose; with it, "SAME" and "VALID" mean what they mean in tf.nn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tconv.dialects.base import compact, written
+from tconv.dialects.lax import Lax, lax_padding
+from tconv.dialects.layouts import DataLayout
+from tconv.dialects.tensorflow import crop_to, large_sides, refuse_size, small_side
+from tconv.errors import ArgumentError
+from tconv.geometry import Geometry, Ints, ints_of
+
+
+class Haiku(Lax):
+    """Arguments of the layer. There is no dilation, and no group; taps are stored reversed, with C_out before C_in.
+
+    output_shape holds spatial sizes. data_format is "channels_last", "channels_first", or any such as "NWC" and "NCHW".
+    """
+
+    name = "haiku"
+    framework = "Haiku"
+    data_patterns = ("N*C", "*C", "NC*", "C*")
+    weight_pattern = "*OI"
+    weight_flip = True
+    layout_arguments = ("data_format",)
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        stride: Ints = 1,
+        output_shape: Ints | None = None,
+        padding: str | Sequence[tuple[int, int]] = "SAME",
+        data_format: str = "channels_last",
+    ) -> Geometry:
+        ndim = Geometry(kernel).ndim
+        plain = Geometry(kernel, self._replicated(stride, "stride", ndim))
+        if output_shape is None:
+            return self.cropped(plain, padding)
+        if padding not in ("SAME", "VALID"):
+            raise ArgumentError(
+                f'padding is {padding!r} together with output_shape; "SAME" or "VALID" is needed then. Write one of '
+                "them, or leave output_shape out"
+            )
+        pair = None if padding == "SAME" else (0, 0)
+        axes = list(zip(plain.extent, plain.stride, strict=True))
+        if output is not None:
+            large = ints_of(output, "output", ndim, least=1)
+            small = tuple(small_side(pair, L, e, s) for L, (e, s) in zip(large, axes, strict=True))
+        elif input is None:
+            raise ArgumentError(
+                "output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8), output_shape=(16, 16)"
+            )
+        else:
+            small = ints_of(input, "input", ndim, least=1)
+            large = ints_of(self._replicated(output_shape, "output_shape", ndim), "output_shape", ndim, least=1)
+            for axis, (n, L, (e, s)) in enumerate(zip(small, large, axes, strict=True)):
+                if L not in (sizes := large_sides(pair, n, e, s)):
+                    raise refuse_size(axis, L, n, small_side(pair, L, e, s), sizes, s, padding)
+        crop = [crop_to(pair, L, n, e, s) for n, L, (e, s) in zip(small, large, axes, strict=True)]
+        return Geometry(kernel, plain.stride, crop)
+
+    @staticmethod
+    def _replicated(value: Ints, name: str, ndim: int) -> tuple[int, ...]:
+        """One int, or a sequence of one, means all axes."""
+        single = isinstance(value, Sequence) and len(value) == 1
+        return ints_of(value[0] if single else value, name, ndim, least=1)  # type: ignore[index]
+
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        dilated = ["a dilation, which it does not have"] if max(geometry.dilation) > 1 else []
+        return super().reasons_against(geometry, input) + dilated
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        return {"stride": compact(geometry.stride), "padding": lax_padding(geometry)}
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        words = written(arguments, {"stride": 1, "padding": "SAME"})
+        layer = (
+            f"hk.ConvNDTranspose({geometry.ndim}, weight.shape[-2], {geometry.kernel}{words}, with_bias=False, "
+            'name="up")'
+        )
+        return f'hk.transform(lambda x: {layer}(x)).apply({{"up": {{"w": weight}}}}, None, x)'
+
+    @staticmethod
+    def _channels_last(data_format: str) -> bool:
+        if data_format == "channels_first" or re.fullmatch("NC[^C]*", data_format):
+            return False
+        if data_format == "channels_last" or re.fullmatch("N[^C]*C|(BT|TB)[^D]*D", data_format):
+            return True
+        raise ArgumentError(
+            f'data_format is {data_format!r}; "channels_last" or "channels_first" is needed, or letters such as '
+            '"NHWC". Write one of them'
+        )
+
+    def data_layout(self, ndim: int, x_ndim: int, data_format: str = "channels_last", **native: Any) -> DataLayout:
+        return DataLayout.of(
+            ("" if x_ndim == ndim + 1 else "N") + ("*C" if self._channels_last(data_format) else "C*"), ndim
+        )
+
+    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+        ndim = sum(isinstance(axis, int) for axis in data.axes)
+        if data == self.data_layout(ndim, len(data.axes), "channels_first"):
+            return {"data_format": "channels_first"}
+        return super().data_words(data)

@@ -1,0 +1,113 @@
+"""JAX: jax.lax.conv_transpose, with both conventions of padding and any layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tconv.dialects.base import written
+from tconv.dialects.lax import Lax, lax_padding, per_axis
+from tconv.dialects.layouts import Axis, DataLayout, WeightLayout, axes_of
+from tconv.errors import ArgumentError
+from tconv.geometry import Geometry, Ints
+
+_LETTERS = ("NC", "OI", "NC")  # of x, the weight and y: the axes that are not spatial
+
+
+class Jax(Lax):
+    """strides and padding are sequences; a pair pads the dilated input, or with use_consistent_padding crops y.
+
+    dimension_numbers names the axes of x, the weight and y, and the weight's spec orders the spatial axes. Taps are
+    stored reversed, unless transpose_kernel=True, which also lets the weight's I hold output channels and O input's.
+    """
+
+    name = "jax"
+    framework = "JAX"
+    data_patterns = ("N*C",)
+    weight_pattern = "*IO"
+    weight_flip = True
+    layout_arguments = ("dimension_numbers", "transpose_kernel")
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        strides: Sequence[int] | None = None,
+        padding: str | Sequence[tuple[int, int]] | None = None,
+        rhs_dilation: Sequence[int] | None = None,
+        dimension_numbers: Any = None,
+        transpose_kernel: bool = False,
+        use_consistent_padding: bool = False,
+    ) -> Geometry:
+        ndim = Geometry(kernel).ndim
+        dilation = 1 if rhs_dilation is None else per_axis(rhs_dilation, "rhs_dilation", 1, ndim)
+        plain = Geometry(kernel, per_axis(strides, "strides", 2, ndim), 0, dilation)
+        return self.cropped(plain, padding, use_consistent_padding)
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        words: dict[str, Any] = {"strides": geometry.stride, "padding": lax_padding(geometry)}
+        if max(geometry.dilation) > 1:
+            words["rhs_dilation"] = geometry.dilation
+        if geometry.ndim > 3:
+            words["dimension_numbers"] = tuple(_spec(p, geometry.ndim) for p in ("N*C", "*IO", "N*C"))
+        return words
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        return f"jax.lax.conv_transpose(x, weight{written(arguments, {})})"
+
+    def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
+        return DataLayout(_axes(ndim, native.get("dimension_numbers"))[0])
+
+    def result_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
+        return DataLayout(_axes(ndim, native.get("dimension_numbers"))[2])
+
+    def weight_layout(self, ndim: int, transpose_kernel: bool = False, **native: Any) -> WeightLayout:
+        axes = _axes(ndim, native.get("dimension_numbers"))[1]
+        if transpose_kernel:
+            swapped: dict[Axis, Axis] = {"I": "O", "O": "I"}
+            return WeightLayout(tuple(swapped.get(axis, axis) for axis in axes))
+        return WeightLayout(axes, flip=True)
+
+    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+        words = super().data_words(data)
+        if words is not None or "N" not in data.axes:
+            return words
+        ndim = len(data.axes) - 2
+        spatial = _spec("*", ndim)
+        x = "".join(axis if isinstance(axis, str) else spatial[axis] for axis in data.axes)
+        return {"dimension_numbers": (x, _spec("*IO", ndim), x)}
+
+
+def _spec(pattern: str, ndim: int) -> str:
+    spatial = {1: "W", 2: "HW", 3: "DHW"}.get(ndim, "0123456789"[:ndim])
+    return pattern.replace("*", spatial)
+
+
+def _axes(ndim: int, dimension_numbers: Any) -> tuple[tuple[Axis, ...], ...]:
+    """The axes of x, the weight and y."""
+    if dimension_numbers is None and ndim <= 3:
+        return tuple(axes_of(pattern, ndim) for pattern in ("N*C", "*IO", "N*C"))
+    if hasattr(dimension_numbers, "lhs_spec"):  # jax.lax.ConvDimensionNumbers: where each axis stands
+        named = [[*letters, *range(ndim)] for letters in _LETTERS]
+        return tuple(
+            tuple(names[spec.index(place)] for place in range(ndim + 2))
+            for names, spec in zip(named, dimension_numbers, strict=True)
+        )
+    specs = dimension_numbers if isinstance(dimension_numbers, (tuple, list)) else ()
+    legal = len(specs) == 3 and all(
+        isinstance(spec, str) and len(spec) == len(set(spec)) == ndim + 2 and set(letters) <= set(spec)
+        for spec, letters in zip(specs, _LETTERS, strict=True)
+    )
+    if not legal or len({frozenset(spec) - set(letters) for spec, letters in zip(specs, _LETTERS, strict=True)}) > 1:
+        raise ArgumentError(
+            f"dimension_numbers is {dimension_numbers!r}; three strings of {ndim + 2} letters are needed: N, C and the "
+            "spatial letters for x and y, O, I and the same for the weight. "
+            f"Write dimension_numbers={tuple(_spec(p, ndim) for p in ('N*C', '*IO', 'N*C'))}"
+        )
+    spatial = [letter for letter in specs[1] if letter not in "OI"]
+    return tuple(
+        tuple(letter if letter in letters else spatial.index(letter) for letter in spec)
+        for spec, letters in zip(specs, _LETTERS, strict=True)
+    )

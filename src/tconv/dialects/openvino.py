@@ -1,0 +1,179 @@
+"""OpenVINO: ConvolutionBackpropData and GroupConvolutionBackpropData, as openvino.opset15 takes them.
+
+Explicit pads crop (begin, end - output_padding). With an output_shape, explicit crops `begin` in front, valid nothing,
+and same_* shares out max(F + output_padding - L, 0): same_upper the larger half in front, same_lower the smaller, the
+reverse of ONNX; the rest goes, or comes, at the end. Without an output_shape same_* and valid ignore the pads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tconv.dialects.base import Call, Dialect, Fault, written
+from tconv.dialects.layouts import Array, DataLayout, WeightLayout
+from tconv.errors import ArgumentError, GeometryError
+from tconv.geometry import Geometry, Ints, ints_of
+
+_RULES = ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+class _Backprop(Dialect):
+    """What both operations share."""
+
+    name = "openvino"
+    framework = "OpenVINO"
+    ranks = (1, 3)
+    faults = (
+        Fault(
+            "openvino 2026.4.1, CPU",
+            "with kernel 1, stride 1 and an output of the input's size, pads that shift the output are ignored",
+            "observed with openvino 2026.4.1",
+            lambda geometry, input, native: (
+                max(geometry.kernel) == max(geometry.stride) == 1
+                and any(lo for lo, _ in geometry.crop)
+                and not any(lo + hi for lo, hi in geometry.crop)
+            ),
+        ),
+        Fault(
+            "openvino 2026.4.1, group_convolution_backprop_data",
+            "pads given beside output_shape are dropped",
+            "observed with openvino 2026.4.1",
+            lambda geometry, input, native: (
+                native.get("output_shape") is not None
+                and any(ints_of(native.get("pads_begin") or 0, "pads_begin", geometry.ndim))
+            ),
+        ),
+    )
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        strides: Ints | None = None,
+        output_shape: Sequence[int] | None = None,
+        pads_begin: Sequence[int] | None = None,
+        pads_end: Sequence[int] | None = None,
+        dilations: Ints | None = None,
+        auto_pad: str | None = None,
+        output_padding: Sequence[int] | None = None,
+        groups: int = 1,
+    ) -> Geometry:
+        if strides is None:
+            raise ArgumentError("strides is missing; OpenVINO has no default for it. Write strides=[2, 2]")
+        plain = Geometry(kernel, strides, 0, 1 if dilations is None else dilations, groups)
+        ndim = plain.ndim
+        rule = "EXPLICIT" if auto_pad is None else str(auto_pad).upper()
+        if rule not in _RULES:
+            raise ArgumentError(
+                f"auto_pad is {auto_pad!r}; OpenVINO knows {', '.join(_RULES).lower()}. Write one of them"
+            )
+        begin, end, extra = (
+            ints_of(0 if value is None else value, name, ndim)
+            for value, name in ((pads_begin, "pads_begin"), (pads_end, "pads_end"), (output_padding, "output_padding"))
+        )
+        if rule != "EXPLICIT":
+            begin = end = (0,) * ndim
+        if min(begin) < 0:
+            raise GeometryError(
+                f"pads_begin is {begin}; OpenVINO needs them to be at least 0. "
+                'Write dialect="torch" with crop=((lo, hi), ...), which has no limit'
+            )
+        if output_shape is None:
+            crop = [(a, b - op) for a, b, op in zip(begin, end, extra, strict=True)]
+            return Geometry(kernel, strides, crop, plain.dilation, groups)
+        if output is not None:
+            large = ints_of(output, "output", ndim, least=1)
+            small = self._small(large, plain, rule, begin, end)
+        elif input is None:
+            raise ArgumentError("output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8)")
+        else:
+            small = ints_of(input, "input", ndim, least=1)
+            large = ints_of(tuple(output_shape), "output_shape", ndim, least=1)
+        crop = []
+        for F, L, a, op in zip(plain.full_shape(small), large, begin, extra, strict=True):
+            total = max(F + op - L, 0)
+            lo = {"SAME_UPPER": total - total // 2, "SAME_LOWER": total // 2}.get(rule, a)
+            crop.append((lo, F - L - lo))
+        return Geometry(kernel, strides, crop, plain.dilation, groups)
+
+    @staticmethod
+    def _small(
+        large: tuple[int, ...], plain: Geometry, rule: str, begin: tuple[int, ...], end: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """The size that OpenVINO's Convolution with the same pads makes of `large`."""
+        if rule.startswith("SAME"):
+            return tuple(-(-L // s) for L, s in zip(large, plain.stride, strict=True))
+        crop = list(zip(begin, end, strict=True))
+        return Geometry(plain.kernel, plain.stride, crop, plain.dilation).conv_shape(large)
+
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        if geometry.ndim > 3:
+            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
+        return [
+            f"the crop {pair} on spatial axis {axis}: pads_begin is at least 0"
+            for axis, pair in enumerate(geometry.crop)
+            if pair[0] < 0
+        ]
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        return {
+            "strides": list(geometry.stride),
+            "pads_begin": [lo for lo, _ in geometry.crop],
+            "pads_end": [max(0, hi) for _, hi in geometry.crop],
+            "dilations": list(geometry.dilation),
+            "output_padding": [max(0, -hi) for _, hi in geometry.crop],
+        }
+
+    def argument_names(self) -> list[str]:
+        return [name for name in super().argument_names() if name != "groups"]  # it is an axis of the weight
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        zeros, ones = [0] * geometry.ndim, [1] * geometry.ndim
+        defaults = {"pads_begin": zeros, "pads_end": zeros, "dilations": ones, "output_padding": zeros}
+        operation = "group_convolution_backprop_data" if geometry.groups > 1 else "convolution_backprop_data"
+        node = f"openvino.opset15.{operation}(x, weight{written(arguments, defaults)})"
+        return f'openvino.compile_model(openvino.Model([{node}], []), "CPU")([])[0]'
+
+
+class _Group(_Backprop):
+    """GroupConvolutionBackpropData: the weight's first axis is the group, and its size their number."""
+
+    weight_pattern = "GIO*"
+    weight_grouped = "G"
+
+    def groups(
+        self,
+        x_shape: tuple[int, ...],
+        weight_shape: tuple[int, ...],
+        data: DataLayout,
+        weight: WeightLayout,
+        native: dict[str, Any],
+    ) -> dict[str, Any]:
+        return {"groups": weight.sizes(weight_shape)["G"]}
+
+
+_GROUP = _Group()
+
+
+class OpenVino(_Backprop):
+    """The plain operation, or the one with groups where the weight has an axis more than x (or groups > 1)."""
+
+    def read(
+        self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
+    ) -> Call:
+        if len(weight_shape) > len(x_shape):
+            return _GROUP.read(x_shape, weight_shape, native, adjoint=adjoint)
+        return super().read(x_shape, weight_shape, native, adjoint=adjoint)
+
+    def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
+        if groups > 1:
+            return _GROUP.to_canonical(weight, groups, **native)
+        return super().to_canonical(weight, groups, **native)
+
+    def to_native(self, weight: Array, groups: int = 1, **native: Any) -> Array:
+        if groups > 1:
+            return _GROUP.to_native(weight, groups, **native)
+        return super().to_native(weight, groups, **native)

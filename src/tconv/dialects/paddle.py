@@ -1,0 +1,206 @@
+"""PaddlePaddle: paddle.nn.functional.conv1d_transpose, conv2d_transpose, conv3d_transpose.
+
+Padding (a, b) crops (a, b - output_padding), or (a, F - L - a) with an output_size. "VALID" is padding 0. "SAME" is the
+padding of a convolution over an input of n, P = max((ceil(n/s) - 1)*s + k - n, 0) with its smaller half in front, and
+sets the dilation to 1: the output has s*n elements only by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tconv.dialects.base import Dialect, Fault, compact, written
+from tconv.dialects.layouts import DataLayout
+from tconv.errors import ArgumentError, GeometryError, ShapeError
+from tconv.geometry import Geometry, Ints, ints_of, pairs_of
+
+_FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
+
+
+class Paddle(Dialect):
+    """padding is an int, a list of one per axis or of all befores and afters, pairs for all axes of x, or a name."""
+
+    name = "paddle"
+    framework = "Paddle"
+    ranks = (1, 3)
+    data_patterns = ("NC*", "N*C")
+    layout_arguments = ("data_format",)
+    faults = (
+        Fault(
+            "paddlepaddle 3.3.1, CPU",
+            "padding that leaves less than nothing of the output can end the process with a segmentation fault",
+            "observed with paddlepaddle 3.3.1",
+            lambda geometry, input, native: any(
+                sum(pair) > full for pair, full in zip(geometry.crop, geometry.full_shape(input), strict=True)
+            ),
+        ),
+        Fault(
+            "paddlepaddle 3.3.1, CPU",
+            "output_padding of at least the stride is refused, though it is below the dilation",
+            "observed with paddlepaddle 3.3.1",
+            lambda geometry, input, native: any(
+                op >= s
+                for op, s in zip(
+                    ints_of(native.get("output_padding", 0), "output_padding", geometry.ndim),
+                    geometry.stride,
+                    strict=True,
+                )
+            ),
+        ),
+    )
+
+    def geometry(
+        self,
+        *,
+        kernel: Ints,
+        input: Ints | None = None,
+        output: Ints | None = None,
+        stride: Ints = 1,
+        padding: str | int | Sequence[Any] = 0,
+        output_padding: Ints = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        output_size: Ints | None = None,
+        data_format: str | None = None,
+    ) -> Geometry:
+        same = isinstance(padding, str) and padding.upper() == "SAME"
+        plain = Geometry(kernel, stride, 0, dilation, groups)
+        ndim = plain.ndim
+        channels_last = self._channels_last(ndim, data_format)
+        if output_size is not None and output_padding != 0:
+            raise ArgumentError(
+                "output_size was given together with output_padding; Paddle takes one of them. Write one of them"
+            )
+        extra = self._extra(output_padding, plain)
+        if same:
+            plain = Geometry(kernel, stride, 0, 1, groups)
+        axes = list(zip(plain.kernel, plain.stride, plain.extent, strict=True))
+        pairs = () if same else self._pairs(padding, ndim, channels_last)
+        if output is not None:  # of the convolution: the large side is given, and fixes the small one
+            large = ints_of(output, "output", ndim, least=1)
+            if same:
+                small = tuple(_same_input(L - op, k, s) for L, op, (k, s, _) in zip(large, extra, axes, strict=True))
+            elif output_size is not None:
+                small = Geometry(kernel, stride, pairs, dilation).conv_shape(large)
+        elif input is not None:
+            small = ints_of(input, "input", ndim, least=1)
+            large = () if output_size is None else ints_of(output_size, "output_size", ndim)
+        elif same or output_size is not None:
+            raise ArgumentError(
+                'Paddle\'s "SAME" and output_size choose the crop from sizes; input= is missing. Write input=(8, 8)'
+            )
+        if same:
+            pairs = tuple(_same_pads(n, k, s) for n, (k, s, _) in zip(small, axes, strict=True))
+        if output_size is None:
+            crop = [(a, b - op) for (a, b), op in zip(pairs, extra, strict=True)]
+            return Geometry(kernel, stride, crop, plain.dilation, groups)
+        crop = []
+        for axis, (n, L, (a, b), (_, s, e)) in enumerate(zip(small, large, pairs, axes, strict=True)):
+            least = s * (n - 1) + e - a - b
+            if not least <= L < least + s:
+                raise ShapeError(
+                    f"output_size asks for {L} on spatial axis {axis}; Paddle makes {least} to {least + s - 1} of {n}. "
+                    "Write one of those"
+                )
+            crop.append((a, b + least - L))
+        return Geometry(kernel, stride, crop, plain.dilation, groups)
+
+    @staticmethod
+    def _extra(output_padding: Ints, plain: Geometry) -> tuple[int, ...]:
+        extra = ints_of(output_padding, "output_padding", plain.ndim, least=0)
+        for axis, (op, s, d) in enumerate(zip(extra, plain.stride, plain.dilation, strict=True)):
+            if op >= max(s, d) or (plain.ndim == 1 and op > s):
+                raise GeometryError(
+                    f"output_padding is {op} on spatial axis {axis}; Paddle needs it smaller than the stride ({s}) or "
+                    f"the dilation ({d}){', in 1-D no larger than the stride' if plain.ndim == 1 else ''}. "
+                    'Write dialect="torch" with crop=((lo, hi), ...), which has no limit'
+                )
+        return extra
+
+    @staticmethod
+    def _pairs(padding: str | int | Sequence[Any], ndim: int, channels_last: bool) -> tuple[tuple[int, int], ...]:
+        """The forms of padding= that are no rule: one (before, after) pair per spatial axis."""
+        if isinstance(padding, str):
+            if padding.upper() != "VALID":
+                raise ArgumentError(f'padding is {padding!r}; Paddle knows "SAME" and "VALID". Write one of them')
+            return ((0, 0),) * ndim
+        entries: list[Any] = list(padding) if isinstance(padding, Iterable) else [padding] * ndim
+        if len(entries) == ndim + 2 and isinstance(entries[0], Iterable):
+            inner, outer = (entries[1:-1], entries[:: ndim + 1]) if channels_last else (entries[2:], entries[:2])
+            if any(tuple(pair) != (0, 0) for pair in outer):
+                raise GeometryError(
+                    f"padding is {padding!r}; the pairs of batch and channels must be (0, 0). Write those"
+                )
+            pairs = pairs_of(inner, "padding", ndim)
+        elif len(entries) == 2 * ndim:
+            flat = ints_of(entries, "padding", 2 * ndim)
+            pairs = tuple(zip(flat[::2], flat[1::2], strict=True))
+        else:
+            pairs = tuple((size, size) for size in ints_of(entries, "padding", ndim))
+        if any(side < 0 for pair in pairs for side in pair):
+            raise GeometryError(
+                f'padding is {pairs}; Paddle needs it to be at least 0. Write dialect="torch" with crop=, '
+                "which has no limit"
+            )
+        return pairs
+
+    def _channels_last(self, ndim: int, data_format: str | None) -> bool:
+        first, last = _FORMATS.get(ndim, ("NCHW", "NHWC"))
+        if data_format not in (None, first, last):
+            raise ArgumentError(
+                f'data_format is {data_format!r}; with {ndim} spatial axes it is "{first}" or "{last}". Write one of '
+                "them"
+            )
+        return data_format == last
+
+    def data_layout(self, ndim: int, x_ndim: int, data_format: str | None = None, **native: Any) -> DataLayout:
+        return DataLayout.of("N*C" if self._channels_last(ndim, data_format) else "NC*", ndim)
+
+    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+        ndim = sum(isinstance(axis, int) for axis in data.axes)
+        if ndim in _FORMATS and data == DataLayout.of("N*C", ndim):
+            return {"data_format": _FORMATS[ndim][1]}
+        return super().data_words(data)
+
+    def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
+        if geometry.ndim > 3:
+            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
+        # output_padding from the stride up to the dilation passes Paddle's checks, but not its CPU kernels
+        return [
+            f"the crop ({lo}, {hi}) on spatial axis {axis}: padding is at least 0, and output_padding, which extends "
+            f"the end, stays below the stride {s}"
+            for axis, ((lo, hi), s) in enumerate(zip(geometry.crop, geometry.stride, strict=True))
+            if lo < 0 or -hi >= s
+        ]
+
+    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        pads = [(lo, max(0, hi)) for lo, hi in geometry.crop]
+        even = all(lo == hi for lo, hi in pads)
+        return {
+            "stride": compact(geometry.stride),
+            "padding": compact([lo for lo, _ in pads]) if even else [side for pair in pads for side in pair],
+            "output_padding": compact([max(0, -hi) for _, hi in geometry.crop]),
+            "dilation": compact(geometry.dilation),
+            "groups": geometry.groups,
+        }
+
+    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        defaults = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
+        return f"paddle.nn.functional.conv{geometry.ndim}d_transpose(x, weight{written(arguments, defaults)})"
+
+    def padded(self, pairs: list[tuple[int, int]]) -> str:
+        return f"paddle.nn.functional.pad(y, {[side for pair in pairs for side in pair]!r})"
+
+
+def _same_pads(n: int, k: int, s: int) -> tuple[int, int]:
+    total = max((-(-n // s) - 1) * s + k - n, 0)
+    return total // 2, total - total // 2
+
+
+def _same_input(L: int, k: int, s: int) -> int:
+    """The largest input that "SAME" takes to at most L elements."""
+    n = 1
+    while s * n + k - sum(_same_pads(n + 1, k, s)) <= L:
+        n += 1
+    return n

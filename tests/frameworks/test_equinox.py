@@ -1,0 +1,149 @@
+"""equinox.nn.ConvTranspose in a process of its own: random native arguments, code, weights."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # every shape is compiled once and run once
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, ends_the_process, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, GeometryError, ShapeError
+
+KEY = jax.random.key(0)
+LAYERS = {1: eqx.nn.ConvTranspose1d, 2: eqx.nn.ConvTranspose2d, 3: eqx.nn.ConvTranspose3d}
+
+
+def native(x, w, bias, words):
+    if ends_the_process("equinox", x, w, words):
+        raise RuntimeError("XLA would end the process")
+    inputs = w.shape[1] * words.get("groups", 1)
+    # its shapes alone: the random weights would be compiled for each
+    layer = eqx.filter_eval_shape(
+        LAYERS[w.ndim - 2], inputs, w.shape[0], w.shape[2:], use_bias=bias is not None, key=KEY, **words
+    )
+    arrays = (w,) if bias is None else (w, bias.reshape(layer.bias.shape))
+    where = lambda layer: (layer.weight,) if bias is None else (layer.weight, layer.bias)  # noqa: E731
+    return np.asarray(jax.jit(lambda x, arrays: eqx.tree_at(where, layer, arrays)(x))(x, arrays))
+
+
+def random_padding(rng, ndim):
+    pair = lambda: [int(v) for v in rng.integers(-2, 4, 2)]  # noqa: E731
+    choices = [
+        str(rng.choice(["SAME", "SAME_LOWER", "VALID"])),
+        str(rng.choice(["same", "Same_Lower", "FULL"])),
+        int(rng.integers(-1, 4)),
+        [int(v) for v in rng.integers(-1, 4, ndim)],
+        [tuple(pair()) for _ in range(ndim)],
+        tuple(pair() for _ in range(ndim)),
+        [(1, 1)] * (ndim + 1),
+        [1] * (ndim - 1) + [(1, 1)],  # an int and a pair do not mix; alone it is a pair
+    ]
+    return choices[int(rng.choice(8, p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05]))]
+
+
+def random_call(rng, ndim):
+    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
+    groups = int(rng.choice([1, 1, 2, 3]))
+    per_in, c_out = int(rng.choice([1, 2, 5, 7])), groups * int(rng.integers(1, 4))
+    s = draw(1, 4) if rng.random() < 0.8 else [1] * ndim
+    words = {"stride": s, "padding": random_padding(rng, ndim), "groups": groups}
+    if rng.random() < 0.5:
+        limit = 1 if rng.random() < 0.2 else 0  # now and then of the stride itself
+        words["output_padding"] = [int(rng.integers(0, stride + limit)) for stride in s]
+        if rng.random() < 0.1:
+            words["output_padding"] = -1
+    if rng.random() < 0.4:
+        words["dilation"] = draw(1, 4)
+    for name in ("stride", "dilation", "output_padding"):
+        if isinstance(words.get(name), list) and rng.random() < 0.4:
+            words[name] = words[name][0] if len(set(words[name])) == 1 else tuple(words[name])
+    if rng.random() < 0.1:
+        words["padding_mode"] = str(rng.choice(["zeros", "REFLECT", "NONE"]))
+    if rng.random() < 0.05:
+        words[str(rng.choice(["stride", "dilation", "output_padding"]))] = [1] * (ndim + 1)
+    x = whole_numbers(rng, [groups * per_in, *draw(1, 5)])
+    w = whole_numbers(rng, [c_out, per_in, *draw(1, 6)])
+    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.3 else None, words
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_native_arguments(ndim, seed):
+    rng = np.random.default_rng([ndim, seed])
+    conformance = Conformance("equinox", native)
+    count = {1: 270, 2: 270, 3: 110}[ndim]
+    for _ in range(count):
+        conformance.check(*random_call(rng, ndim))
+    print(dict(conformance.tally))
+    assert conformance.tally["equal"] > count // 2
+    assert conformance.tally["refused"] > count // 10
+    assert sum(number for what, number in conformance.tally.items() if what.startswith("fault")) < 5
+
+
+def test_output_padding_shrinks_same():
+    x, w = np.ones((1, 4), "f"), np.ones((1, 1, 4), "f")
+    sizes = {
+        p: tconv.conv_transpose(x, w, dialect="equinox", stride=2, padding=p, output_padding=1).shape[1]
+        for p in ("SAME", "SAME_LOWER", "VALID")
+    }
+    assert sizes == {"SAME": 7, "SAME_LOWER": 7, "VALID": 11}
+
+
+def test_the_general_layer_takes_its_arguments_in_another_order():
+    rng = np.random.default_rng(0)
+    x, w = whole_numbers(rng, (3, 5, 4)), whole_numbers(rng, (2, 3, 3, 3))
+    expected = tconv.conv_transpose(x, w, dialect="equinox", stride=2, padding=1, output_padding=0)
+    general = eqx.nn.ConvTranspose(2, 3, 2, 3, 2, 1, 0, use_bias=False, key=KEY)
+    special = eqx.nn.ConvTranspose2d(3, 2, 3, 2, 0, 1, use_bias=False, key=KEY)
+    for layer in (general, special):
+        assert np.array_equal(eqx.tree_at(lambda layer: layer.weight, layer, w)(x), expected)
+
+
+def test_the_documented_transpose_of_a_layer():
+    """Equinox's own recipe for the exact transpose of a Conv is what tconv.conv is the adjoint of."""
+    rng = np.random.default_rng(1)
+    weight = whole_numbers(rng, (4, 3, 3, 3))  # of Conv2d 3 -> 4
+    flipped = np.flip(weight, (2, 3)).swapaxes(0, 1)
+    layer = eqx.nn.Conv2d(3, 4, 3, stride=2, padding=1, use_bias=False, key=KEY)
+    x = whole_numbers(rng, (3, 7, 9))
+    expected = eqx.tree_at(lambda layer: layer.weight, layer, weight)(x)
+    assert np.array_equal(tconv.conv(x, flipped, dialect="equinox", stride=2, padding=1), expected)
+
+
+def test_weights_both_ways():
+    w = whole_numbers(np.random.default_rng(2), (6, 2, 3, 5))  # torch, 3 groups: 6 -> 6 channels
+    stored = tconv.convert(w, source="torch", target="equinox", groups=3)
+    per_group = [part[:, :, ::-1, ::-1].swapaxes(0, 1) for part in np.split(w, 3)]
+    assert np.array_equal(stored, np.concatenate(per_group))
+    back = tconv.convert(jnp.asarray(stored), source="equinox", target="torch", groups=3)
+    assert isinstance(back, jax.Array)
+    assert np.array_equal(back, w)
+
+
+def test_arguments_and_code():
+    names = {"eqx": eqx, "jax": jax, "numpy": np}
+    tally = check_writing("equinox", names, count=120, ranks=(1, 4), groups=(1, 2, 3), wrap=jnp.asarray)
+    print(dict(tally))
+    assert tally["one call"] > 80
+
+
+def test_conv_is_the_adjoint():
+    rng = np.random.default_rng(3)
+    assert sum(check_adjoint("equinox", *(c := random_call(rng, ndim))[:2], c[3]) for ndim in (1, 2, 3) * 30) > 50
+
+
+def test_what_it_is_not():
+    x, w = np.ones((2, 4, 4), "f"), np.ones((3, 2, 3, 3), "f")
+    with pytest.raises(ShapeError, match=r"x has shape \(1, 2, 4, 4\).*needs 3: \[C, h, w\]"):
+        tconv.conv_transpose(x[None], w, dialect="equinox")
+    with pytest.raises(ArgumentError, match='"CIRCULAR" wraps x around, which is no crop'):
+        tconv.conv_transpose(x, w, dialect="equinox", padding="SAME", padding_mode="circular")
+    with pytest.raises(GeometryError, match="output_padding is 1 on spatial axis 0; Equinox needs it smaller"):
+        tconv.conv_transpose(x, w, dialect="equinox", output_padding=1)

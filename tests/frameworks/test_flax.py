@@ -1,0 +1,152 @@
+"""Flax's linen.ConvTranspose and nnx.ConvTranspose in a process of their own: random native arguments, code, weights."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # every shape is compiled once and run once
+
+import flax.linen
+import flax.nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, ends_the_process, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, ShapeError
+
+
+def linen(x, w, bias, words):
+    features = w.shape[-2] if words.get("transpose_kernel") else w.shape[-1]
+    layer = flax.linen.ConvTranspose(features, w.shape[:-2], use_bias=bias is not None, **words)
+    params = {"kernel": w} if bias is None else {"kernel": w, "bias": bias}
+    return jax.jit(lambda x, params: layer.apply({"params": params}, x))(x, params)
+
+
+def nnx(x, w, bias, words):
+    ends = w.shape[:-3:-1] if words.get("transpose_kernel") else w.shape[-2:]
+    layer = flax.nnx.ConvTranspose(
+        *ends,
+        w.shape[:-2],
+        use_bias=bias is not None,
+        kernel_init=lambda key, shape, dtype: jnp.asarray(w),
+        bias_init=lambda key, shape, dtype: jnp.asarray(bias),
+        rngs=flax.nnx.Rngs(0),
+        **words,
+    )
+    return layer(x)
+
+
+def native(layer):
+    def call(x, w, bias, words):
+        if ends_the_process("flax", x, w, words):
+            raise RuntimeError("XLA would end the process")
+        return np.asarray(layer(x, w, bias, words))
+
+    return call
+
+
+def random_padding(rng, extents):
+    pairs = [tuple(e - 1 - int(v) for v in rng.integers(-2, max(3, e + 1), 2)) for e in extents]
+    choices = [
+        str(rng.choice(["SAME", "VALID"])),
+        str(rng.choice(["same", "SAME_LOWER", "CAUSAL"])),
+        int(rng.integers(-1, 4)),
+        [int(v) for v in rng.integers(-1, 4, len(extents))],
+        pairs,
+        tuple(pairs),
+        [list(pair) for pair in pairs],  # for linen only
+        [pairs[0][0], *pairs[1:]],
+        [1] * (len(extents) + 1),
+    ]
+    return choices[int(rng.choice(9, p=[0.35, 0.05, 0.1, 0.1, 0.1, 0.15, 0.05, 0.05, 0.05]))]
+
+
+def random_call(rng, ndim):
+    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
+    c_in, c_out = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
+    n, k, s = draw(1, 5), draw(1, 6), draw(1, 4) if rng.random() < 0.8 else [1] * ndim
+    d = draw(1, 4) if rng.random() < 0.4 else [1] * ndim
+    words = {"strides": s, "kernel_dilation": d}
+    for name in list(words):
+        chance = rng.random()
+        if max(words[name]) == 1 and chance < 0.6:
+            words[name] = None
+        elif len(set(words[name])) == 1 and chance < 0.8:
+            words[name] = words[name][0]
+        elif chance < 0.05:
+            words[name] = [1] * (ndim + 1)
+    if rng.random() < 0.95:
+        words["padding"] = random_padding(rng, [d_ * (k_ - 1) + 1 for k_, d_ in zip(k, d, strict=True)])
+    if rng.random() < 0.5:
+        words["transpose_kernel"] = bool(rng.random() < 0.7)
+    ends = [c_out, c_in] if words.get("transpose_kernel") else [c_in, c_out]
+    x = whole_numbers(rng, [*([] if rng.random() < 0.2 else [int(rng.integers(1, 3))]), *n, c_in])
+    w = whole_numbers(rng, [*k, *ends])
+    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.3 else None, words
+
+
+@pytest.mark.parametrize("layer", [linen, nnx])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(2))
+def test_random_native_arguments(layer, ndim, seed):
+    rng = np.random.default_rng([ndim, seed, layer is nnx])
+    conformance = Conformance("flax", native(layer))
+    count = {1: 210, 2: 210, 3: 70}[ndim]
+    for _ in range(count):
+        x, w, bias, words = random_call(rng, ndim)
+        if layer is nnx and isinstance(words.get("padding"), list):
+            words["padding"] = [tuple(pair) if isinstance(pair, list) else pair for pair in words["padding"]]
+        conformance.check(x, w, bias, words)
+    print(layer.__name__, dict(conformance.tally))
+    assert conformance.tally["equal"] > count // 2
+    assert conformance.tally["refused"] > count // 10
+    assert sum(number for what, number in conformance.tally.items() if what.startswith("fault")) < 5
+
+
+def test_flaxs_own_examples():
+    x = jnp.ones((1, 8, 3))
+    layer = flax.linen.ConvTranspose(features=4, kernel_size=(3,), padding="VALID")
+    expected, variables = layer.init_with_output(jax.random.key(0), x)
+    kernel = variables["params"]["kernel"]
+    assert kernel.shape == (3, 3, 4)
+    got = tconv.conv_transpose(x, kernel, variables["params"]["bias"], dialect="flax", padding="VALID")
+    assert got.shape == expected.shape == (1, 10, 4)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    other = flax.nnx.ConvTranspose(3, 4, (3,), padding="VALID", rngs=flax.nnx.Rngs(0))
+    got = tconv.conv_transpose(x, other.kernel[...], other.bias[...], dialect="flax", padding="VALID")
+    np.testing.assert_allclose(got, other(x), rtol=1e-5, atol=1e-6)
+
+
+def test_what_it_is_not():
+    x, w = np.ones((1, 15, 15, 3), "f"), np.ones((6, 6, 4, 3), "f")
+    with pytest.raises(ArgumentError, match='"CIRCULAR", which wraps the full result around and adds it up'):
+        tconv.conv_transpose(x, w, dialect="flax", strides=2, padding="CIRCULAR", transpose_kernel=True)
+    with pytest.raises(ShapeError, match=r"2 of them for the batch.*Write x\.reshape\(-1, \*x\.shape\[-3:\]\)"):
+        tconv.conv_transpose(x[None], w, dialect="flax", transpose_kernel=True)
+    for padding in (None, 1.5, ["SAME", "SAME"], "CAUSAL"):
+        with pytest.raises(ArgumentError, match="padding is"):
+            tconv.conv_transpose(x, w, dialect="flax", padding=padding, strides=2, transpose_kernel=True)
+
+
+def test_weights_both_ways():
+    w = whole_numbers(np.random.default_rng(2), (6, 5, 3, 2))
+    stored = tconv.convert(w, source="torch", target="flax")
+    assert np.array_equal(stored, w[:, :, ::-1, ::-1].transpose(2, 3, 0, 1))
+    transposed = tconv.convert(w, source="torch", target="flax", transpose_kernel=True)
+    assert np.array_equal(transposed, w.transpose(2, 3, 1, 0))
+    assert np.array_equal(tconv.convert(jnp.asarray(stored), source="flax", target="torch"), w)
+
+
+def test_arguments_and_code():
+    names = {"flax": flax, "jax": jax, "numpy": np}
+    tally = check_writing("flax", names, count=100, groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    print(dict(tally))
+    assert tally["one call"] > 50
+
+
+def test_conv_is_the_adjoint():
+    rng = np.random.default_rng(3)
+    assert sum(check_adjoint("flax", *(c := random_call(rng, ndim))[:2], c[3]) for ndim in (1, 2, 3) * 30) > 50

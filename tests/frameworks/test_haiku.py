@@ -1,0 +1,134 @@
+"""Haiku's transposed convolutions in a process of their own: random native arguments, code, weights."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # every shape is compiled once and run once
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, ends_the_process, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, DialectError, ShapeError
+
+LAYERS = {1: hk.Conv1DTranspose, 2: hk.Conv2DTranspose, 3: hk.Conv3DTranspose}
+LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+
+
+def native(x, w, bias, words):
+    if ends_the_process("haiku", x, w, words):
+        raise RuntimeError("XLA would end the process")
+    ndim = w.ndim - 2
+    words = {"data_format": "channels_last", **words}
+    layer = hk.transform(
+        lambda x: LAYERS[ndim](w.shape[-2], w.shape[:-2], with_bias=bias is not None, name="up", **words)(x)
+    )
+    params = {"w": w}
+    if bias is not None:
+        first = words["data_format"].startswith(("NC", "channels_first"))
+        params["b"] = bias.reshape(-1, *[1] * ndim) if first else bias
+    return np.asarray(jax.jit(lambda x, params: layer.apply({"up": params}, None, x))(x, params))
+
+
+def random_padding(rng, k):
+    pairs = [tuple(size - 1 - int(v) for v in rng.integers(-2, max(3, size + 1), 2)) for size in k]
+    choices = [
+        str(rng.choice(["SAME", "VALID"])),
+        str(rng.choice(["same", "SAME_LOWER", "FULL"])),
+        pairs,
+        tuple(list(pair) for pair in pairs),
+        1,
+        [1] * len(k),
+    ]
+    return choices[int(rng.choice(6, p=[0.5, 0.1, 0.2, 0.1, 0.05, 0.05]))]
+
+
+def random_call(rng, ndim):
+    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
+    c_in, c_out = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
+    n, k, s = draw(1, 5), draw(1, 6), draw(1, 4) if rng.random() < 0.8 else [1] * ndim
+    words = {"stride": s}
+    if rng.random() < 0.5:
+        words["padding"] = str(rng.choice(["SAME", "VALID"])) if rng.random() < 0.9 else random_padding(rng, k)
+        stray = 1 if rng.random() < 0.3 else 0
+        same = words["padding"] == "SAME"
+        low = [s_ * (n_ - 1) + (1 if same else k_) for n_, k_, s_ in zip(n, k, s, strict=True)]
+        words["output_shape"] = [
+            max(1, int(rng.integers(first - stray, first + s_ + stray))) for first, s_ in zip(low, s, strict=True)
+        ]
+    elif rng.random() < 0.95:
+        words["padding"] = random_padding(rng, k)
+    for name in ("stride", "output_shape"):
+        if name in words and len(set(words[name])) == 1 and rng.random() < 0.5:
+            words[name] = words[name][0] if rng.random() < 0.6 else words[name][:1]
+        elif name in words and rng.random() < 0.03:
+            words[name] = [2] * (ndim + 1)
+    shape, first = [*n, c_in], False
+    if rng.random() < 0.6:
+        formats = [
+            "channels_last",
+            "channels_first",
+            f"N{LETTERS[ndim]}C",
+            f"NC{LETTERS[ndim]}",
+            "N..C",
+            "NC...",
+            "BTD",
+            "HWC",
+            "nchw",
+        ]
+        words["data_format"] = str(rng.choice(formats, p=[0.2, 0.2, 0.2, 0.2, 0.05, 0.05, 0.04, 0.03, 0.03]))
+        first = words["data_format"].startswith(("NC", "channels_first"))
+        shape = [c_in, *n] if first else shape
+    x = whole_numbers(rng, [*([] if rng.random() < 0.2 else [int(rng.integers(1, 3))]), *shape])
+    w = whole_numbers(rng, [*k, c_out, c_in])
+    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.3 else None, words
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_native_arguments(ndim, seed):
+    rng = np.random.default_rng([ndim, seed])
+    conformance = Conformance("haiku", native)
+    count = {1: 270, 2: 270, 3: 110}[ndim]
+    for _ in range(count):
+        conformance.check(*random_call(rng, ndim))
+    print(dict(conformance.tally))
+    assert conformance.tally["equal"] > count // 2
+    assert conformance.tally["refused"] > count // 10
+    assert sum(number for what, number in conformance.tally.items() if what.startswith("fault")) < 5
+
+
+def test_what_it_is_not():
+    x, w = np.ones((1, 4, 4, 3), "f"), np.ones((3, 3, 4, 3), "f")
+    with pytest.raises(ShapeError, match=r"asks for 9 .* 'SAME' convolution with stride 2 takes to 5; x has 4 there"):
+        tconv.conv_transpose(x, w, dialect="haiku", stride=2, output_shape=9)
+    with pytest.raises(ArgumentError, match="together with output_shape"):
+        tconv.conv_transpose(x, w, dialect="haiku", stride=2, output_shape=8, padding=[(1, 1), (1, 1)])
+    with pytest.raises(ArgumentError, match="data_format is 'HWC'"):
+        tconv.conv_transpose(x, w, dialect="haiku", data_format="HWC")
+    with pytest.raises(DialectError, match=r"Haiku cannot say 2 groups.*nor a dilation"):
+        tconv.dialect("haiku").arguments(tconv.Geometry((3, 3), dilation=2, groups=2))
+
+
+def test_weights_both_ways():
+    w = whole_numbers(np.random.default_rng(2), (6, 5, 3, 2))
+    stored = tconv.convert(w, source="torch", target="haiku")
+    assert np.array_equal(stored, w[:, :, ::-1, ::-1].transpose(2, 3, 1, 0))
+    assert np.array_equal(tconv.convert(jnp.asarray(stored), source="haiku", target="torch"), w)
+
+
+def test_arguments_and_code():
+    names = {"hk": hk, "jax": jax, "numpy": np}
+    tally = check_writing("haiku", names, count=150, ranks=(1, 4), groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    print(dict(tally))
+    assert tally["one call"] > 40
+
+
+def test_conv_is_the_adjoint():
+    rng = np.random.default_rng(3)
+    assert sum(check_adjoint("haiku", *(c := random_call(rng, ndim))[:2], c[3]) for ndim in (1, 2, 3) * 30) > 50

@@ -1,0 +1,217 @@
+"""jax.lax.conv_transpose in a process of its own: random native arguments and layouts, code, arrays in and out."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # every shape is compiled once and run once
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, ends_the_process, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, ArrayError, DialectError
+
+LETTERS = {1: "W", 2: "HW", 3: "DHW", 4: "ABDE"}
+
+
+def native(x, w, bias, words):
+    if ends_the_process("jax", x, w, words):
+        raise RuntimeError("XLA would end the process")
+    y = np.asarray(jax.lax.conv_transpose(x, w, **words))
+    if bias is None:
+        return y
+    numbers = words.get("dimension_numbers")
+    channels = y.ndim - 1 if numbers is None else numbers[2].index("C")
+    return y + bias.reshape([-1 if axis == channels else 1 for axis in range(y.ndim)])
+
+
+def random_padding(rng, extents, strides, consistent):
+    chance = rng.random()
+    if chance < 0.4:
+        return str(rng.choice(["SAME", "VALID"]))
+    if chance < 0.5:
+        return str(rng.choice(["same", "SAME_LOWER", "Valid", "FULL"]))
+    pairs = []
+    for e in extents:
+        lo, hi = (int(v) for v in rng.integers(-2, max(3, e + 1), 2))
+        pairs.append((lo, hi) if consistent else (e - 1 - lo, e - 1 - hi))
+    chance = rng.random()
+    if chance < 0.05:
+        return [1] * len(pairs)
+    if chance < 0.2:
+        return [list(pair) for pair in pairs]  # legal without consistent padding only
+    return pairs if chance < 0.6 else tuple(pairs)
+
+
+def random_numbers(rng, ndim):
+    shuffled = lambda letters: "".join(rng.permutation(list(letters + LETTERS[ndim])))  # noqa: E731
+    return [shuffled("NC"), shuffled("OI"), shuffled("NC")]
+
+
+def spoiled(rng, words, ndim):
+    wrong = {
+        "strides": [0, 2, [1] * (ndim + 1), [0] * ndim],
+        "rhs_dilation": [2, [0] * ndim, [1] * (ndim + 1)],
+        "padding": [1, [(1, 1)] * (ndim + 1) if not words.get("use_consistent_padding") else None],
+        "dimension_numbers": ["NHWC", ("NHC", "HIO", "NHC", "O"), ("N" * (ndim + 2),) * 3],
+    }
+    name = str(rng.choice(list(wrong)))
+    return {**words, name: wrong[name][int(rng.integers(len(wrong[name])))]}
+
+
+def random_call(rng, ndim):
+    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
+    c_in, c_out = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
+    n, k, s = draw(1, 5), draw(1, 6), draw(1, 4) if rng.random() < 0.8 else [1] * ndim
+    d = draw(1, 4) if rng.random() < 0.4 else [1] * ndim
+    words = {"strides": s if rng.random() < 0.5 else tuple(s)}
+    if max(d) > 1 or rng.random() < 0.3:
+        words["rhs_dilation"] = d
+    consistent = bool(rng.random() < 0.4)
+    words["padding"] = random_padding(rng, [d_ * (k_ - 1) + 1 for k_, d_ in zip(k, d, strict=True)], s, consistent)
+    switches = {"use_consistent_padding": consistent, "transpose_kernel": bool(rng.random() < 0.4)}
+    words |= {name: value for name, value in switches.items() if value or rng.random() < 0.3}
+    transposed = words.get("transpose_kernel", False)
+    sizes = {
+        "N": int(rng.integers(1, 3)),
+        "C": c_in,
+        "O": c_in if transposed else c_out,
+        "I": c_out if transposed else c_in,
+    }
+    if ndim > 3 or rng.random() < 0.5:
+        numbers = random_numbers(rng, ndim)
+        words["dimension_numbers"] = numbers if rng.random() < 0.5 else tuple(numbers)
+        spatial = [letter for letter in numbers[1] if letter not in "OI"]
+    else:
+        spatial = list(LETTERS[ndim])
+        numbers = [f"N{LETTERS[ndim]}C", f"{LETTERS[ndim]}IO"]
+    x = whole_numbers(rng, [{**sizes, **dict(zip(spatial, n, strict=True))}[letter] for letter in numbers[0]])
+    w = whole_numbers(rng, [{**sizes, **dict(zip(spatial, k, strict=True))}[letter] for letter in numbers[1]])
+    bias = whole_numbers(rng, [c_out]) if rng.random() < 0.3 else None
+    return x, w, bias, words if rng.random() < 0.95 else spoiled(rng, words, ndim)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_native_arguments(ndim, seed):
+    rng = np.random.default_rng([ndim, seed])
+    conformance = Conformance("jax", native)
+    count = {1: 250, 2: 250, 3: 90, 4: 20}[ndim]
+    for _ in range(count):
+        conformance.check(*random_call(rng, ndim))
+    print(dict(conformance.tally))
+    assert conformance.tally["equal"] > count // 2.5
+    assert conformance.tally["refused"] > count // 10
+    assert sum(number for what, number in conformance.tally.items() if what.startswith("fault")) < 5
+
+
+def test_xla_reads_outside_its_input():
+    """The fault that is listed: right with a call and a slice, which is what `code` writes."""
+    x, w = np.ones((1, 5, 4), "f"), np.ones((1, 4, 2), "f")
+    speaker = tconv.dialect("jax")
+    g = speaker.geometry(kernel=1, strides=[1], padding=[(-3, 2)])
+    assert g.crop == ((3, -2),)
+    assert speaker.faults[0].applies(g, (5,), {})
+    with pytest.raises(DialectError, match=r"JAX cannot say the crop .* XLA reads outside x \(openxla/xla#48713\)"):
+        speaker.arguments(g)
+    scope = {"jax": jax, "numpy": np, "x": x, "weight": w}
+    exec(speaker.code(g, 5), scope)
+    assert np.array_equal(scope["y"], tconv.conv_transpose(x, w, dialect="jax", strides=[1], padding=[(-3, 2)]))
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_conv_is_jaxs_own_transpose(ndim):
+    rng = np.random.default_rng(ndim)
+    count = 0
+    for _ in range(40):
+        x, w, _, words = random_call(rng, ndim)
+        if not check_adjoint("jax", x, w, words):
+            continue
+        y = tconv.conv_transpose(x, w, dialect="jax", **words)
+        v = whole_numbers(rng, y.shape)
+        (theirs,) = jax.linear_transpose(lambda x, w=w, words=words: jax.lax.conv_transpose(x, w, **words), x)(v)
+        assert np.array_equal(tconv.conv(v, w, dialect="jax", **words), theirs)
+        count += 1
+    assert count > 12
+
+
+def test_arguments_and_code():
+    tally = check_writing("jax", {"jax": jax, "numpy": np}, count=200, groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    print(dict(tally))
+    assert tally["one call"] > 100
+
+
+def test_code_of_four_axes():
+    g = tconv.Geometry((2, 1, 3, 2), (1, 2, 1, 2), ((0, 1), (-1, 0), (1, 1), (0, 0)))
+    rng = np.random.default_rng(6)
+    x, w = whole_numbers(rng, (1, 2, 3, 2, 3, 2)), whole_numbers(rng, (2, 2, *g.kernel))
+    scope = {
+        "jax": jax,
+        "x": np.moveaxis(x, 1, -1),
+        "weight": np.moveaxis(w[:, :, ::-1, ::-1, ::-1, ::-1], (0, 1), (4, 5)),
+    }
+    exec(tconv.dialect("jax").code(g, (3, 2, 3, 2)), scope)
+    assert np.array_equal(np.moveaxis(scope["y"], -1, 1), tconv.conv_transpose(x, w, geometry=g))
+
+
+def test_weights_both_ways():
+    w = whole_numbers(np.random.default_rng(2), (6, 5, 3, 2))
+    stored = tconv.convert(w, source="torch", target="jax")
+    assert np.array_equal(stored, w[:, :, ::-1, ::-1].transpose(2, 3, 0, 1))
+    transposed = tconv.convert(w, source="torch", target="jax", transpose_kernel=True)
+    assert np.array_equal(transposed, w.transpose(2, 3, 1, 0))
+    oihw = {"dimension_numbers": ("NCHW", "OIHW", "NCHW")}
+    assert np.array_equal(tconv.convert(w, source="torch", target="jax", **oihw), w[:, :, ::-1, ::-1].swapaxes(0, 1))
+    back = tconv.convert(jnp.asarray(stored), source="jax", target="torch")
+    assert isinstance(back, jax.Array)
+    assert np.array_equal(back, w)
+
+
+def test_positions_instead_of_letters():
+    rng = np.random.default_rng(4)
+    x, w = whole_numbers(rng, (2, 3, 5, 4)), whole_numbers(rng, (3, 2, 6, 5))
+    words = {"strides": (2, 3), "padding": [(2, 1), (3, 4)]}
+    letters = ("NWCH", "WHOI", "CHNW")
+    positions = jax.lax.conv_dimension_numbers(x.shape, w.shape, letters)
+    expected = native(x, w, None, {**words, "dimension_numbers": letters})
+    for numbers in (letters, list(letters), positions):
+        assert np.array_equal(tconv.conv_transpose(x, w, dialect="jax", dimension_numbers=numbers, **words), expected)
+
+
+def test_what_is_missing_is_said():
+    x, w = np.ones((1, 4, 3), "f"), np.ones((3, 3, 2), "f")
+    with pytest.raises(ArgumentError, match=r"strides is None; jax.lax needs a sequence.*Write strides=\(2,\)"):
+        tconv.conv_transpose(x, w, dialect="jax", padding="SAME")
+    with pytest.raises(ArgumentError, match=r"padding is None; one pair \(lo, hi\) per spatial axis"):
+        tconv.conv_transpose(x, w, dialect="jax", strides=[2])
+    with pytest.raises(ArgumentError, match=r'padding, with stride 1 only\).*Write padding="SAME"'):
+        tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding="same")
+    with pytest.raises(ArgumentError, match="one tuple"):
+        tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding=[[1, 1]], use_consistent_padding=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
+def test_arrays_of_every_dtype(dtype):
+    rng = np.random.default_rng(3)
+    x, w = (jnp.asarray(whole_numbers(rng, shape), dtype) for shape in ((2, 5, 4, 3), (3, 2, 3, 2)))
+    got = tconv.conv_transpose(x, w, dialect="jax", strides=(2, 2), padding="SAME")
+    assert isinstance(got, jax.Array)
+    assert got.dtype == dtype
+    assert (got == jax.lax.conv_transpose(x, w, (2, 2), "SAME")).all()
+
+
+def test_no_tracer_is_lost_silently():
+    x, w = jnp.ones((1, 4, 3)), jnp.ones((3, 3, 2))
+    up = lambda x: tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding="SAME").sum()  # noqa: E731
+    for transformed in (jax.jit(up), jax.grad(up), jax.vmap(up)):
+        with pytest.raises(ArrayError, match=r"x is a JAX tracer.*jax\.lax\.conv_transpose inside"):
+            transformed(x[None])
+
+
+def test_an_empty_batch():
+    x, w, words = np.ones((0, 4, 5, 3), "f"), np.ones((2, 2, 3, 6), "f"), {"strides": (2, 3), "padding": "VALID"}
+    assert tconv.conv_transpose(x, w, dialect="jax", **words).shape == native(x, w, None, words).shape

@@ -1,0 +1,200 @@
+"""Keras 3 in a process of its own, on JAX, and once more in another on TensorFlow: operator, layers, code, weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # every shape is compiled once and run once
+
+import jax
+import keras
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, ends_the_process, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, DialectError
+
+BACKEND = keras.backend.backend()
+LAYERS = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
+
+
+class BackendLimitError(Exception):
+    """TensorFlow's refusal of an output_padding outside of what Keras documents."""
+
+
+def documented(w, words):
+    """Whether every output_padding is one that Keras documents: below the stride, and not nothing for an even SAME."""
+    ndim = w.ndim - 2
+    per_axis = lambda value: value if isinstance(value, (list, tuple)) else [value] * ndim  # noqa: E731
+    strides, dilations = per_axis(words.get("strides", 1)), per_axis(words.get("dilation_rate", 1))
+    same = words.get("padding", "valid").lower() == "same"
+    return all(
+        op is None or (same and (d * (k - 1)) % 2) <= op < s
+        for k, s, d, op in zip(w.shape, strides, dilations, per_axis(words.get("output_padding")), strict=False)
+    )
+
+
+def native(x, w, bias, words):
+    if BACKEND == "jax" and ends_the_process("keras", x, w, words):
+        raise RuntimeError("XLA would end the process")
+    call = lambda x, w: keras.ops.conv_transpose(x, w, **words)  # noqa: E731
+    try:
+        y = np.asarray(jax.jit(call)(x, w) if BACKEND == "jax" else call(x, w))
+    except Exception:
+        if BACKEND == "tensorflow" and isinstance(words.get("padding", ""), str) and not documented(w, words):
+            raise BackendLimitError from None
+        raise
+    first = (words.get("data_format") or "").lower() == "channels_first"
+    return y if bias is None else y + bias.reshape([-1] + [1] * (w.ndim - 2) if first else [-1])
+
+
+def spoiled(rng, words, ndim):
+    wrong = {
+        "strides": [0 if BACKEND == "jax" else [1] * (ndim + 1), [2] * (ndim + 1)],  # TensorFlow gives 0 elements
+        "padding": ["full", "causal", 1, [(1, 1)] * ndim],
+        "dilation_rate": [0, [2] * (ndim + 1)],
+        "data_format": ["NHWC", "last"],
+    }
+    name = str(rng.choice(list(wrong)))
+    return {**words, name: wrong[name][int(rng.integers(len(wrong[name])))]}
+
+
+def random_call(rng, ndim, legal=False):
+    draw = lambda lo, hi: tuple(int(v) for v in rng.integers(lo, hi, ndim))  # noqa: E731
+    c_in, c_out = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
+    n, k = draw(2, 6), draw(1, 6)
+    s = draw(1, 4)
+    d = draw(1, 4) if rng.random() < 0.3 and not (legal and max(s) > 1) else (1,) * ndim
+    words = {"strides": s, "padding": str(rng.choice(["same", "valid", "SAME", "Valid"])), "dilation_rate": d}
+    if (legal or rng.random() < 0.7) and max(s) > 1:
+        if rng.random() < 0.5:
+            words["output_padding"] = tuple(int(rng.integers(0, stride)) for stride in s)
+    elif rng.random() < (0.3 if BACKEND == "tensorflow" else 0.7) and not legal:
+        # TensorFlow ends the process where the output would have less than no elements
+        words["output_padding"] = draw(0 if BACKEND == "tensorflow" else -2, 5)
+        if rng.random() < 0.2:
+            words["output_padding"] = (None, *words["output_padding"][1:])
+    for name in list(words):
+        if isinstance(words[name], tuple) and rng.random() < 0.5:
+            words[name] = list(words[name]) if len(set(words[name])) > 1 or rng.random() < 0.3 else words[name][0]
+    if max(s) == 1 and rng.random() < 0.5:
+        del words["strides"]
+    shape = [int(rng.integers(1, 3)), *n, c_in]
+    if rng.random() < 0.5:
+        words["data_format"] = str(rng.choice(["channels_last", "channels_first"]))
+        if words["data_format"] == "channels_first":
+            shape = [shape[0], c_in, *n]
+    x, w = whole_numbers(rng, shape), whole_numbers(rng, [*k, c_out, c_in])
+    bias = whole_numbers(rng, [c_out]) if rng.random() < 0.5 else None
+    return x, w, bias, words if legal or rng.random() < 0.9 else spoiled(rng, words, ndim)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(2))
+def test_random_native_arguments(ndim, seed):
+    rng = np.random.default_rng([ndim, seed])
+    conformance = Conformance("keras", native, lambda error, words: isinstance(error, BackendLimitError), "jaxlib")
+    count = 330 if BACKEND == "tensorflow" else {1: 200, 2: 200, 3: 70}[ndim]  # JAX compiles each
+    for _ in range(count):
+        conformance.check(*random_call(rng, ndim))
+    print(BACKEND, dict(conformance.tally))
+    assert conformance.tally["equal"] > count // 2
+    assert conformance.tally["refused"] > count // 40
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_layers(ndim):
+    """A layer is the operator with its kernel, within narrower rules."""
+    rng = np.random.default_rng(ndim)
+    for _ in range(60 if BACKEND == "tensorflow" else 12):
+        x, w, _, words = random_call(rng, ndim, legal=True)
+        layer = LAYERS[ndim](w.shape[-2], w.shape[:-2], **words)
+        layer.build(x.shape)
+        layer.set_weights([w, whole_numbers(rng, [w.shape[-2]])])
+        try:
+            expected = layer(x)
+        except Exception:
+            assert BACKEND == "tensorflow"
+            assert not documented(w, words)
+            continue
+        assert np.array_equal(tconv.conv_transpose(x, *layer.get_weights(), dialect="keras", **words), expected)
+
+
+def test_layers_refuse_more_than_the_operator():
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 1, 2), "f")
+    for words, shape in (
+        ({"strides": 2, "dilation_rate": 2}, (1, 11, 11, 1)),
+        ({"strides": 2, "output_padding": 2}, (1, 11, 11, 1)),
+    ):
+        with pytest.raises(ValueError):
+            keras.layers.Conv2DTranspose(1, 3, **words)
+        assert tconv.conv_transpose(x, w, dialect="keras", **words).shape == shape
+
+
+def test_kerass_own_example():
+    x = np.random.default_rng(0).random((4, 10, 8, 128), "f")
+    layer = keras.layers.Conv2DTranspose(32, 2, 2, activation="relu")
+    expected = np.asarray(layer(x))
+    got = np.maximum(tconv.conv_transpose(x, *layer.get_weights(), dialect="keras", strides=2), 0)
+    assert got.shape == (4, 20, 16, 32)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layers_weights_to_pytorch_and_back():
+    rng = np.random.default_rng(1)
+    x, w = whole_numbers(rng, (2, 6, 5, 3)), whole_numbers(rng, (3, 3, 4, 3))
+    words = {"strides": 2, "padding": "same"}
+    there = tconv.convert(w, source="keras", target="torch")
+    assert np.array_equal(there, w.transpose(3, 2, 0, 1))
+    assert np.array_equal(tconv.convert(there, source="torch", target="keras"), w)
+    g = tconv.dialect("keras").geometry(kernel=(3, 3), **words)
+    said = tconv.dialect("torch").arguments(tconv.Geometry(g.kernel, g.stride, 0))
+    y = tconv.conv_transpose(x.transpose(0, 3, 1, 2), there, **said)[:, :, :-1, :-1]  # SAME crops the end here
+    assert np.array_equal(y.transpose(0, 2, 3, 1), keras.ops.conv_transpose(x, w, **words))
+
+
+def test_arguments_and_code():
+    tally = check_writing(
+        "keras",
+        {"keras": keras},
+        count=200 if BACKEND == "tensorflow" else 60,
+        groups=(1, 1, 1, 2),
+        wrap=keras.ops.convert_to_tensor,
+    )
+    print(dict(tally))
+    assert tally["one call"] > 10
+    assert tally["call and slice"] > 20
+
+
+def test_conv_is_the_adjoint():
+    rng = np.random.default_rng(3)
+    assert sum(check_adjoint("keras", *(c := random_call(rng, ndim))[:2], c[3]) for ndim in (1, 2, 3) * 20) > 40
+
+
+def test_what_it_is_not():
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 1, 2), "f")
+    with pytest.raises(ArgumentError, match=r'padding is 1; Keras knows "valid" and "same"'):
+        tconv.conv_transpose(x, w, dialect="keras", padding=1)
+    with pytest.raises(DialectError, match=r'Keras cannot say 2 groups.*nor the crop .* neither "valid" nor "same"'):
+        tconv.dialect("keras").arguments(tconv.Geometry((3, 3), 1, 5, 1, 2))
+
+
+def test_the_backends_arrays_and_an_empty_batch():
+    x, w = keras.ops.ones((0, 4, 5, 3)), keras.ops.ones((2, 2, 6, 3))
+    got = tconv.conv_transpose(x, w, dialect="keras", strides=2)
+    assert type(got) is type(x)
+    assert got.shape == keras.ops.conv_transpose(x, w, 2).shape
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="this is the other process")
+def test_once_more_on_tensorflow():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "addopts=-rP", __file__]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "tensorflow"})
+    print("\n".join(line for line in done.stdout.splitlines() if line.startswith("tensorflow {")))
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert done.stdout.count("tensorflow {") == 6

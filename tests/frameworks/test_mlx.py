@@ -1,0 +1,155 @@
+"""MLX in a process of its own: random native arguments of its three calls and of conv_general, its own example."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, GeometryError
+
+CALLS = {1: mx.conv_transpose1d, 2: mx.conv_transpose2d, 3: mx.conv_transpose3d}
+
+
+def native(x, w, bias, words):
+    y = np.array(CALLS[w.ndim - 2](mx.array(x), mx.array(w), **words))
+    return y if bias is None else y + bias  # the functions have no bias
+
+
+def general(x, w, bias, words):
+    y = np.array(mx.conv_general(mx.array(x), mx.array(w), **words))
+    return y if bias is None else y + bias
+
+
+def random_arrays(rng, ndim):
+    groups = int(rng.choice([1, 1, 2, 3])) if ndim < 3 or rng.random() < 0.1 else 1
+    per_in, c_out = int(rng.choice([1, 2, 5, 7])), groups * int(rng.integers(1, 4)) + (rng.random() < 0.02)
+    channels = groups * per_in + (rng.random() < 0.02)
+    x = whole_numbers(rng, (int(rng.integers(1, 3)), *rng.integers(1, 6, ndim), channels))
+    w = whole_numbers(rng, (c_out, *rng.integers(1, 5, ndim), per_in))
+    return x, w, whole_numbers(rng, (c_out,)) if rng.random() < 0.3 else None, groups
+
+
+def some_ints(rng, ndim, lo, hi):
+    """One int, or one per axis."""
+    values = tuple(int(v) for v in rng.integers(lo, hi, ndim))
+    return values[0] if ndim == 1 or rng.random() < 0.3 else values
+
+
+def random_call(rng, ndim):
+    x, w, bias, groups = random_arrays(rng, ndim)
+    words = {"stride": some_ints(rng, ndim, 1, 5), "groups": groups}
+    if rng.random() < 0.6:
+        words["padding"] = some_ints(rng, ndim, -1 if rng.random() < 0.2 else 0, 4)
+    if rng.random() < 0.5:
+        words["output_padding"] = some_ints(rng, ndim, -1 if rng.random() < 0.2 else 0, 7)
+    if rng.random() < 0.5:
+        words["dilation"] = some_ints(rng, ndim, 1, 4)
+    if (illegal := rng.random()) < 0.04:
+        words |= {"stride": 0} if illegal < 0.02 else {"padding": (1,) * (ndim + 1)}
+    return x, w, bias, words
+
+
+def random_general_call(rng, ndim):
+    x, w, bias, groups = random_arrays(rng, ndim)
+    words = {"input_dilation": some_ints(rng, ndim, 1, 5), "groups": groups}
+    if rng.random() < 0.5:
+        words["kernel_dilation"] = some_ints(rng, ndim, 1, 4)
+    if rng.random() < 0.7:
+        words["padding"] = some_ints(rng, ndim, -1 if rng.random() < 0.2 else 0, 7)
+        if rng.random() < 0.6:
+            words["padding"] = tuple([int(v) for v in rng.integers(0, 7, ndim)] for _ in range(2))
+    if rng.random() < 0.6:
+        words["flip"] = bool(rng.random() < 0.7)
+    if (illegal := rng.random()) < 0.04:
+        words |= {"kernel_dilation": 0} if illegal < 0.02 else {"padding": ([1] * ndim, [0] * ndim, [2] * ndim)}
+    return x, w, bias, words
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("name", "call", "draw"), [("mlx", native, random_call), ("mlx_general", general, random_general_call)]
+)
+def test_random_native_arguments(name, call, draw, ndim):
+    rng = np.random.default_rng(ndim)
+    conformance = Conformance(name, call)
+    for _ in range({1: 1500, 2: 1500, 3: 600}[ndim]):
+        conformance.check(*draw(rng, ndim))
+    print(conformance.tally)
+    assert conformance.tally["equal"] > 300
+    assert conformance.tally["refused"] > 50
+
+
+@pytest.mark.parametrize(("name", "draw"), [("mlx", random_call), ("mlx_general", random_general_call)])
+def test_the_adjoint(name, draw):
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(300):
+        x, w, _, words = draw(rng, int(rng.integers(1, 4)))
+        held += check_adjoint(name, x, w, words)
+    assert held > 150
+
+
+@pytest.mark.parametrize("name", ["mlx", "mlx_general"])
+def test_code_runs(name):
+    names = {"mlx": mlx}
+    flat = check_writing(name, names, wrap=mx.array, ranks=(1, 2), groups=[1, 2, 3])
+    assert not flat["cannot be said"]
+    tally = flat + check_writing(name, names, wrap=mx.array, ranks=(3, 3), groups=[1, 2], count=60)
+    assert tally["one call"] > 80
+    assert tally["call and slice"] > 15
+    assert tally["cannot be said"] > 10  # groups in 3-D
+
+
+def test_weights():
+    w = whole_numbers(np.random.default_rng(0), (6, 2, 3, 4))  # PyTorch's: 6 in, 2 out a group
+    direct = w.reshape(3, 2, 2, 3, 4).transpose(0, 2, 3, 4, 1).reshape(6, 3, 4, 2)  # [C_out, *k, C_in/g]
+    np.testing.assert_array_equal(tconv.convert(w, source="torch", target="mlx", groups=3), direct)
+    np.testing.assert_array_equal(tconv.convert(direct, source="mlx", target="torch", groups=3), w)
+    flipped = direct[:, ::-1, ::-1]
+    np.testing.assert_array_equal(tconv.convert(w, source="torch", target="mlx_general", groups=3), flipped)
+    np.testing.assert_array_equal(tconv.convert(w, source="torch", target="mlx_general", groups=3, flip=True), direct)
+
+
+def test_its_own_layers():
+    """nn.ConvTranspose1d, 2d and 3d with the sizes of their documentation's rule; the layer has no groups."""
+    rng = np.random.default_rng(0)
+    for layer, shape in (
+        (mlx.nn.ConvTranspose1d, (9,)),
+        (mlx.nn.ConvTranspose2d, (9, 8)),
+        (mlx.nn.ConvTranspose3d, (4, 5, 3)),
+    ):
+        made = layer(4, 6, 3, stride=2, padding=1, output_padding=1)
+        x = rng.standard_normal((2, *shape, 4)).astype("float32")
+        words = {"stride": 2, "padding": 1, "output_padding": 1}
+        y = tconv.conv_transpose(x, np.array(made.weight), np.array(made.bias), dialect="mlx", **words)
+        assert y.shape == (2, *(2 * n for n in shape), 6)
+        np.testing.assert_allclose(y, np.array(made(mx.array(x))), rtol=1e-5, atol=1e-6)
+
+
+def test_an_empty_batch():
+    x, w = np.ones((0, 3, 4, 2), "f"), np.ones((3, 2, 2, 2), "f")
+    assert tconv.conv_transpose(x, w, dialect="mlx", stride=2).shape == native(x, w, None, {"stride": 2}).shape
+
+
+def test_the_fault():
+    """padding beyond extent - 1: the input loses an element on each side, where the output should lose one."""
+    x, w = whole_numbers(np.random.default_rng(0), (1, 5, 1)), whole_numbers(np.random.default_rng(1), (1, 3, 1))
+    words = {"stride": 2, "padding": 3}
+    assert tconv.conv_transpose(x, w, dialect="mlx", **words).shape == (1, 5, 1)
+    theirs = native(x, w, None, words)
+    np.testing.assert_array_equal(theirs, native(x[:, 1:-1], w, None, {"stride": 2, "padding": 2}))
+    assert theirs.shape == (1, 3, 1)
+
+
+def test_what_is_refused():
+    x, w = np.ones((1, 4, 4, 4, 2), "f"), np.ones((4, 3, 3, 3, 1), "f")
+    with pytest.raises(GeometryError, match="groups is 2 with 3 spatial axes; MLX has groups in 1-D and 2-D"):
+        tconv.conv_transpose(x, w, dialect="mlx", groups=2)
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((4, 3, 3, 2), "f")
+    with pytest.raises(ArgumentError, match="stride is 2; conv_general is a transposed convolution where that is 1"):
+        tconv.conv_transpose(x, w, dialect="mlx_general", stride=2)
+    with pytest.raises(ArgumentError, match=r"padding is .*; an int, one int per axis, or two lists are needed"):
+        tconv.conv_transpose(x, w, dialect="mlx_general", padding=([1, 1], [0, 0], [0, 0]))

@@ -1,0 +1,184 @@
+"""ncnn in a process of its own: random layers of one .param file each, weights stored or as an input."""
+
+from __future__ import annotations
+
+import pathlib
+
+import ncnn
+import numpy as np
+import pytest
+from harness import Conformance, check_adjoint, check_writing, whole_numbers
+
+import tconv
+from tconv.errors import ArgumentError, GeometryError, ShapeError
+
+IDS = {
+    **{"dilation_w": 2, "dilation_h": 12, "dilation_d": 22, "stride_w": 3, "stride_h": 13, "stride_d": 23},
+    **{"pad_left": 4, "pad_right": 15, "pad_top": 14, "pad_bottom": 16, "pad_front": 24, "pad_behind": 17},
+    **{"output_pad_right": 18, "output_pad_bottom": 19, "output_w": 20, "output_h": 21},
+    **{"group": 7, "dynamic_weight": 28},
+}
+IDS_3D = IDS | {"output_pad_behind": 20, "output_w": 25, "output_h": 26, "output_d": 27}
+NAMES = {
+    "w": ["dilation_w", "stride_w", "pad_left", "pad_right", "output_pad_right", "output_w"],
+    "h": ["dilation_h", "stride_h", "pad_top", "pad_bottom", "output_pad_bottom", "output_h"],
+    "d": ["dilation_d", "stride_d", "pad_front", "pad_behind", "output_pad_behind", "output_d"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def native(x, w, bias, words):
+    ndim, group = x.ndim - 1, words.get("group", 1)
+    dynamic = bool(words.get("dynamic_weight"))
+    arrays = {"weight": w} | ({} if bias is None else {"bias": bias}) if dynamic else {}
+    ids = {0: w.shape[1] * group if dynamic else w.shape[0], 5: int(bias is not None), 6: w.size}
+    ids |= dict(zip((1, 11, 21), w.shape[:1:-1], strict=False))
+    ids |= {(IDS_3D if ndim == 3 else IDS)[name]: value for name, value in words.items()}
+    kind = ("DeconvolutionDepthWise" if group != 1 else "Deconvolution") + {1: "1D", 2: "", 3: "3D"}[ndim]
+    inputs = ["x", *arrays]
+    lines = ["7767517", f"{len(inputs) + 1} {len(inputs) + 1}", *(f"Input {name} 0 1 {name}" for name in inputs)]
+    lines.append(
+        " ".join([kind, "y", str(len(inputs)), "1", *inputs, "y", *(f"{i}={value}" for i, value in ids.items())])
+    )
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    if net.load_param_mem("\n".join(lines) + "\n"):
+        raise ValueError("ncnn does not take the parameters")
+    pathlib.Path("y.bin").write_bytes(
+        b"" if dynamic else bytes(4) + w.tobytes() + (b"" if bias is None else bias.tobytes())
+    )
+    if not dynamic and net.load_model("y.bin"):
+        raise ValueError("ncnn does not take the weights")
+    extractor = net.create_extractor()
+    for name, array in {"x": x, **arrays}.items():
+        extractor.input(name, ncnn.Mat(array).clone())
+    error, mat = extractor.extract("y")
+    if error:
+        raise ValueError(f"ncnn answers {error}")
+    y = np.array(mat)
+    del mat  # before the net that owns its memory
+    return y
+
+
+def random_call(rng, ndim):
+    """x, weight, bias and parameters; all of them, or those of the w axis and a few more."""
+    group = int(rng.choice([1, 1, 2, 3]))
+    per_in, per_out = (
+        (1, 1) if rng.random() < 0.1 else (int(rng.choice([1, 2, 4, 5, 7, 8])), int(rng.choice([1, 2, 3, 4])))
+    )
+    n, k = rng.integers(1, 6, ndim), rng.integers(1, 5, ndim)
+    mode = rng.choice(["pads", "output", "both", "plain"], p=[0.45, 0.35, 0.1, 0.1])
+    words = {"group": group} if group > 1 else {}
+    for letter in "whd"[:ndim]:
+        draws = [rng.integers(1, 4), rng.integers(1, 5), rng.integers(0, 4), rng.integers(0, 4), rng.integers(0, 5), 1]
+        for name, value in zip(NAMES[letter], draws, strict=True):
+            if rng.random() < (0.7 if letter == "w" else 0.5) and not name.startswith(
+                "output_" if name[-2] == "_" else "!"
+            ):
+                words[name] = int(value)
+    pads = [name for name in words if name.startswith("pad_")]
+    if mode in ("output", "plain"):
+        for name in pads:
+            del words[name]
+    if mode == "output":
+        words["pad_left"] = int(rng.choice([-233, -234, -233, -234, 0]))
+        if rng.random() < 0.1:
+            words["pad_right"] = int(rng.choice([-233, -234, 0]))
+    if mode in ("output", "both"):
+        sizes = tconv.dialect("ncnn").geometry(kernel=k, **{name: v for name, v in words.items() if name[:4] != "pad_"})
+        full = sizes.output_shape(n)
+        wanted = [max(1, L - int(rng.integers(0, 5))) for L in full]
+        for letter, L in zip("dhw"[-ndim:], wanted, strict=True):
+            if letter == "w" or rng.random() < 0.7:
+                words[f"output_{letter}"] = L
+    illegal = rng.random()
+    if illegal < 0.02:
+        words["stride_w"] = 0
+    elif illegal < 0.04:
+        words["dilation_w"] = 0
+    elif illegal < 0.06:
+        words["pad_left"] = 40
+    x = whole_numbers(rng, (group * per_in, *n))
+    if ndim < 3 and rng.random() < 0.2:
+        words["dynamic_weight"] = 1
+        w = whole_numbers(rng, (group * per_in, per_out, *k))
+    else:
+        w = whole_numbers(rng, (group * per_out, per_in, *k))
+    return x, w, whole_numbers(rng, (group * per_out,)) if rng.random() < 0.5 else None, words
+
+
+def unsafe(x, w, words):
+    """Whether ncnn would return memory that nobody has written, or end the process: an error in a layer whose weight is
+    an input."""
+    try:
+        tconv.conv_transpose(x, w, dialect="ncnn", **words)
+    except tconv.TconvError as error:
+        return "uninitialised memory" in str(error) or "dynamic_weight" in words
+    return False
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_random_layers(ndim):
+    rng = np.random.default_rng(ndim)
+    conformance, left_out = Conformance("ncnn", native, versions="none"), 0  # its faults are kept away from
+    for _ in range({1: 1200, 2: 1500, 3: 700}[ndim]):
+        call = random_call(rng, ndim)
+        if unsafe(call[0], call[1], call[3]):
+            left_out += 1
+            continue
+        conformance.check(*call)
+    print(conformance.tally, left_out)
+    assert conformance.tally["equal"] > 300
+    assert conformance.tally["refused"] > 50
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_the_adjoint(ndim):
+    rng, held = np.random.default_rng(ndim), 0
+    for _ in range(150):
+        x, w, _, words = random_call(rng, ndim)
+        if "output_w" not in words:
+            held += check_adjoint("ncnn", x, w, words)
+    assert held > 40
+    for pad in (-233, -234):
+        for size in (7, 8):
+            words = {"stride_w": 2, "pad_left": pad, "output_w": size}
+            assert check_adjoint("ncnn", np.ones((1, 4)), whole_numbers(rng, (1, 1, 3)), words)
+
+
+def test_code_runs():
+    names = {"ncnn": ncnn, "numpy": np, "pathlib": pathlib}
+    tally = check_writing("ncnn", names, groups=[1, 2, 3])
+    assert tally["call and slice"] == 200  # a layer takes several lines
+    one = tconv.dialect("ncnn").code(tconv.Geometry((4, 4), 2, 1), (5, 6))
+    assert "Deconvolution y 1 1 x y 0={weight.shape[0]} 6={weight.size} 11=4 1=4 3=2 4=1" in one
+    assert tconv.dialect("ncnn").arguments(tconv.Geometry((4, 4), 2, 1)) == {"stride_w": 2, "pad_left": 1, "group": 1}
+
+
+def test_weights():
+    w = whole_numbers(np.random.default_rng(0), (6, 2, 3, 4))  # PyTorch's: 6 in, 2 out a group
+    direct = w.reshape(3, 2, 2, 3, 4).transpose(0, 2, 1, 3, 4).reshape(6, 2, 3, 4)  # [C_out, C_in/g, *k]
+    np.testing.assert_array_equal(tconv.convert(w, source="torch", target="ncnn", groups=3), direct)
+    np.testing.assert_array_equal(tconv.convert(direct, source="ncnn", target="torch", groups=3), w)
+    np.testing.assert_array_equal(tconv.convert(w, source="torch", target="ncnn", groups=3, dynamic_weight=1), w)
+
+
+def test_what_is_refused():
+    x, w = np.ones((2, 4, 4), "f"), np.ones((3, 2, 3, 3), "f")
+    call = lambda **words: tconv.conv_transpose(x, w, dialect="ncnn", **words)  # noqa: E731
+    with pytest.raises(ArgumentError, match=r"output_w was given with pads of .*Write pad_left=-233"):
+        call(output_w=8, stride_w=2)
+    with pytest.raises(ShapeError, match=r"asks for \(8, 8\), more than the 6 elements.*uninitialised memory"):
+        call(output_w=8, pad_left=-234)
+    with pytest.raises(GeometryError, match=r"pads are \[\(-233, -233\), \(1, 1\)\], some above and some below 0"):
+        call(pad_left=1, pad_top=-233)
+    with pytest.raises(GeometryError, match=r"output_pad is .*; it must be at least 0"):
+        call(output_pad_right=-1)
+    with pytest.raises(ArgumentError, match="stride_d was given, and the layer has 2 spatial axes"):
+        call(stride_d=2)
+    with pytest.raises(ShapeError, match=r"needs 3: \[C, h, w\]"):
+        tconv.conv_transpose(x[None], w, dialect="ncnn")

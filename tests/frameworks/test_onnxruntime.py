@@ -1,0 +1,110 @@
+"""ONNX Runtime in a process of its own: random nodes against its own rules, and against ONNX's within listed faults."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+from harness import Conformance, check_adjoint, check_writing, whole_numbers
+from test_onnx import feeds, node, random_call
+
+import tconv
+from tconv.errors import GeometryError, ShapeError
+
+
+OPTIONS = onnxruntime.SessionOptions()
+OPTIONS.intra_op_num_threads = 1  # a session for every call: no threads to start
+OPTIONS.log_severity_level = 4
+
+
+def native(x, w, bias, words):
+    arrays = feeds(x, w, bias)
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node(x, w, bias, words)],
+        "g",
+        [value(name, 1, array.shape) for name, array in arrays.items()],
+        [value("y", 1, [None] * x.ndim)],
+    )
+    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 22)])
+    return onnxruntime.InferenceSession(model.SerializeToString(), OPTIONS).run(None, arrays)[0]
+
+
+def some_calls(ndim, count):
+    rng = np.random.default_rng([ndim, count])
+    for _ in range(count):
+        x, w, bias, words = random_call(rng, ndim)
+        chance = rng.random()
+        if chance < 0.03:
+            words["kernel_shape"] = [size + 1 for size in w.shape[2:]]
+        elif chance < 0.06:
+            words |= {"auto_pad": "SAME_UPPER", "pads": [0] * 2 * ndim}
+        elif chance < 0.1 and "output_shape" in words:
+            words["output_shape"] = [len(x), w.shape[1] * words.get("group", 1), *words["output_shape"]]
+        elif chance < 0.15 and "pads" in words:
+            words["pads"][-1] = -1
+        yield x, w, bias, words
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+def test_random_nodes(ndim):
+    conformance = Conformance("onnxruntime", native, versions="1.32")  # those listed are of older versions
+    for call in some_calls(ndim, {1: 2000, 2: 2000, 3: 1000, 4: 300}[ndim]):
+        conformance.check(*call)
+    print(conformance.tally)
+    assert conformance.tally["equal"] > 100
+    assert conformance.tally["refused"] > 50
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_onnxs_own_rules_within_the_listed_faults(ndim):
+    conformance = Conformance("onnx", native, versions="onnxruntime")
+    for call in some_calls(ndim, {1: 1500, 2: 1500, 3: 600}[ndim]):
+        conformance.check(*call)
+    print(conformance.tally)
+    assert conformance.tally["equal"] > 150
+    assert conformance.tally["refused"] > 50
+    assert conformance.tally.total() > 2 * sum(n for what, n in conformance.tally.items() if what.startswith("fault"))
+
+
+def test_an_empty_batch():
+    x, w = np.ones((0, 2, 3, 4), "f"), np.ones((2, 3, 2, 2), "f")
+    assert native(x, w, None, {}).shape == tconv.conv_transpose(x, w, dialect="onnxruntime").shape == (0, 3, 4, 5)
+
+
+def test_the_adjoint():
+    held = 0
+    for x, w, _, words in some_calls(2, 300):
+        words.pop("output_shape", None)
+        held += check_adjoint("onnxruntime", x, w, words)
+    assert held > 100
+
+
+def test_code_runs():
+    tally = check_writing("onnxruntime", {"onnx": onnx, "onnxruntime": onnxruntime, "numpy": np}, groups=[1, 2, 3])
+    assert tally["one call"] > 30
+    assert tally["call and slice"] > 30
+    assert not tally["cannot be said"]
+
+
+def test_where_it_leaves_onnx():
+    """The page's two rows: SAME with a kernel shorter than the stride, and an output_shape beyond the full result."""
+    rng = np.random.default_rng(0)
+    x, w = whole_numbers(rng, (1, 2, 3)), whole_numbers(rng, (2, 1, 2))
+    same = {"strides": [4], "auto_pad": "SAME_UPPER"}
+    assert tconv.dialect("onnx").geometry(kernel=2, input=3, **same).crop == ((-1, -1),)
+    assert tconv.dialect("onnxruntime").geometry(kernel=2, input=3, **same).crop == ((0, 0),)
+    np.testing.assert_array_equal(native(x, w, None, same), tconv.conv_transpose(x, w, dialect="onnxruntime", **same))
+    assert native(x, w, None, same).shape == (1, 1, 10)
+    stated = {"strides": [4], "output_shape": [12]}
+    assert tconv.dialect("onnx").geometry(kernel=2, input=3, **stated).crop == ((-1, -1),)
+    assert tconv.dialect("onnxruntime").geometry(kernel=2, input=3, **stated).crop == ((0, -2),)
+    np.testing.assert_array_equal(
+        native(x, w, None, stated), tconv.conv_transpose(x, w, dialect="onnxruntime", **stated)
+    )
+    with pytest.raises(ShapeError, match="asks for 4 elements beyond the full result on spatial axis 0"):
+        tconv.conv_transpose(x, w, dialect="onnxruntime", strides=[4], output_shape=[14])
+    with pytest.raises(GeometryError, match="ONNX Runtime needs it below 2 there, with stride 2 and dilation 3"):
+        tconv.conv_transpose(x, w, dialect="onnxruntime", strides=[2], dilations=[3], output_padding=[2])

@@ -1,0 +1,127 @@
+"""tinygrad in a process of its own, on its Python interpreter: random native arguments, its own example."""
+
+from __future__ import annotations
+
+import os
+
+os.environ |= {"DEV": "PYTHON", "CACHELEVEL": "0"}  # its CPU device needs clang; and no cache file in the home folder
+
+import numpy as np
+import pytest
+import tinygrad
+from harness import Conformance, check_adjoint, check_writing, whole_numbers
+
+import tconv
+from tconv.errors import GeometryError
+
+
+def native(x, w, bias, words):
+    x, w, bias = (None if array is None else tinygrad.Tensor(array) for array in (x, w, bias))
+    return x.conv_transpose2d(w, bias, **words).numpy()
+
+
+def random_call(rng, ndim, largest):
+    """x, weight, bias and native arguments; every shape costs a compilation, so small ones come often."""
+    draw = lambda lo, hi: tuple(int(v) for v in rng.integers(lo, hi, ndim))  # noqa: E731
+    groups = int(rng.choice([1, 1, 1, 2]))
+    c_in, c_out = groups * int(rng.choice([1, 1, 2, 2, 5, 7] if ndim == 1 else [1, 2])), int(rng.integers(1, 3))
+    words = {"stride": draw(1, 5)}
+    if groups > 1:
+        words["groups"] = groups
+    if rng.random() < 0.7:
+        form = rng.integers(0, 3)
+        words["padding"] = draw(0, 3)[0] if form == 0 else draw(0, 3) if form == 1 else draw(-1, 4) + draw(0, 3)
+    if rng.random() < 0.5:
+        words["output_padding"] = draw(0, 4)
+    if rng.random() < 0.5:
+        words["dilation"] = draw(1, 3)
+    for name in ("stride", "output_padding", "dilation"):
+        if name in words and rng.random() < 0.3:
+            words[name] = words[name][0]
+    illegal = rng.random()
+    if illegal < 0.05:
+        words["padding"] = (1,) * (2 * ndim + 1)
+    x = whole_numbers(
+        rng, (1 + (ndim == 1 and rng.random() < 0.3), c_in + (illegal > 0.95), *rng.integers(1, largest, ndim))
+    )
+    w = whole_numbers(rng, (c_in, c_out, *rng.integers(1, largest, ndim)))
+    return x, w, whole_numbers(rng, (c_out * groups,)) if rng.random() < 0.3 else None, words
+
+
+@pytest.mark.parametrize(("ndim", "count", "largest"), [(1, 240, 5), (2, 40, 4), (3, 12, 3)])
+def test_random_native_arguments(ndim, count, largest):
+    rng = np.random.default_rng(ndim)
+    conformance = Conformance("tinygrad", native)
+    for _ in range(count):
+        conformance.check(*random_call(rng, ndim, largest))
+    print(conformance.tally)
+    assert conformance.tally["equal"] > count / 3
+    assert conformance.tally["refused"] > count / 20
+
+
+def test_the_adjoint():
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(200):
+        x, w, _, words = random_call(rng, int(rng.integers(1, 4)), 5)
+        held += check_adjoint("tinygrad", x, w, words)
+    assert held > 100
+
+
+def test_code_runs():
+    numpy_of = lambda tensor: tensor.numpy()  # noqa: E731
+    tally = check_writing("tinygrad", {}, wrap=tinygrad.Tensor, unwrap=numpy_of, ranks=(1, 2), count=16)
+    assert tally["one call"] > 3
+    assert tally["call and slice"] > 3
+    assert not tally["cannot be said"]
+
+
+def test_weights_are_pytorchs():
+    w = whole_numbers(np.random.default_rng(0), (6, 2, 3, 4))
+    for groups in (1, 3):
+        np.testing.assert_array_equal(tconv.convert(w, source="torch", target="tinygrad", groups=groups), w)
+        np.testing.assert_array_equal(tconv.convert(w, source="tinygrad", target="torch", groups=groups), w)
+
+
+def test_its_own_example():
+    """The docstring of Tensor.conv_transpose2d."""
+    t, w = tinygrad.Tensor.arange(9).reshape(1, 1, 3, 3), tinygrad.Tensor.ones(1, 1, 2, 2)
+    expected = t.conv_transpose2d(w).numpy()
+    y = tconv.conv_transpose(np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)), dialect="tinygrad")
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(y[0, 0], [[0, 1, 3, 2], [3, 8, 12, 7], [9, 20, 24, 13], [6, 13, 15, 8]])
+
+
+def test_an_empty_batch():
+    x, w = np.ones((0, 2, 3), "f"), np.ones((2, 3, 2), "f")
+    assert tconv.conv_transpose(x, w, dialect="tinygrad", stride=2).shape == native(x, w, None, {"stride": 2}).shape
+
+
+def test_what_is_refused():
+    x, w = np.ones((1, 2, 4), "f"), np.ones((2, 3, 3), "f")
+    with pytest.raises(GeometryError, match=r"padding is \(1, 1, 1\), 3 entries; one int, 1 or 2 are needed"):
+        tconv.conv_transpose(x, w, dialect="tinygrad", padding=(1, 1, 1))
+    with pytest.raises(GeometryError, match="stride is 0; it must be at least 1"):
+        tconv.conv_transpose(x, w, dialect="tinygrad", stride=0)
+    np.testing.assert_array_equal(native(x, w, None, {"stride": 0}), native(x, w, None, {"stride": 1}))  # silently
+
+
+def test_its_onnx_importer():
+    """SAME and pads as ONNX has them; VALID as SAME_LOWER, the listed fault."""
+    from tinygrad.nn.onnx import onnx_ops
+
+    rng = np.random.default_rng(0)
+    x, w = whole_numbers(rng, (1, 2, 4)), whole_numbers(rng, (2, 1, 4))
+    imported = lambda **words: onnx_ops["ConvTranspose"](tinygrad.Tensor(x), tinygrad.Tensor(w), **words).numpy()  # noqa: E731
+    meant = lambda **words: tconv.conv_transpose(x, w, dialect="onnx", **words)  # noqa: E731
+    for words in (
+        {"pads": [1, 0]},
+        {"auto_pad": "SAME_UPPER"},
+        {"auto_pad": "SAME_LOWER", "output_padding": [1]},
+        {"output_shape": [9]},
+    ):
+        words |= {"strides": [2], "dilations": [2]}
+        np.testing.assert_array_equal(imported(**words), meant(**words))
+    valid = {"auto_pad": "VALID", "strides": [2]}
+    np.testing.assert_array_equal(imported(**valid), meant(**valid | {"auto_pad": "SAME_LOWER"}))
+    fault = next(fault for fault in tconv.dialect("onnx").faults if fault.versions.startswith("tinygrad"))
+    assert fault.applies(tconv.dialect("onnx").geometry(kernel=4, **valid), (4,), valid)
