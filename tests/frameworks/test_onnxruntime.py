@@ -13,7 +13,6 @@ from test_onnx import feeds, node, random_call
 import tconv
 from tconv.errors import GeometryError, ShapeError
 
-
 OPTIONS = onnxruntime.SessionOptions()
 OPTIONS.intra_op_num_threads = 1  # a session for every call: no threads to start
 OPTIONS.log_severity_level = 4

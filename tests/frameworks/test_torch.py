@@ -14,7 +14,9 @@ from tconv.errors import ArrayError, DtypeError, OutputError
 
 def native(x, w, bias, words):
     call = getattr(functional, f"conv_transpose{w.ndim - 2}d")
-    return call(torch.from_numpy(x), torch.from_numpy(w), None if bias is None else torch.from_numpy(bias), **words).numpy()
+    return call(
+        torch.from_numpy(x), torch.from_numpy(w), None if bias is None else torch.from_numpy(bias), **words
+    ).numpy()
 
 
 def random_words(rng, ndim):
@@ -106,7 +108,9 @@ def test_views_and_out():
     assert torch.equal(out, expected)
     conjugated = torch.randn(1, 2, 3, dtype=torch.complex64).conj()
     kernel = torch.randn(2, 1, 2, dtype=torch.complex64)
-    torch.testing.assert_close(tconv.conv_transpose(conjugated, kernel), functional.conv_transpose1d(conjugated, kernel))
+    torch.testing.assert_close(
+        tconv.conv_transpose(conjugated, kernel), functional.conv_transpose1d(conjugated, kernel)
+    )
     with pytest.raises(OutputError, match="a writable array of x's library"):
         tconv.conv_transpose(x.permute(0, 3, 1, 2), w, out=expected.numpy())
 
@@ -150,7 +154,9 @@ def test_code_runs():
     for _ in range(200):
         ndim = int(rng.integers(1, 4))
         crop = [tuple(int(v) for v in rng.integers(-2, 4, 2)) for _ in range(ndim)]
-        g = tconv.Geometry(rng.integers(1, 5, ndim), rng.integers(1, 4, ndim), crop, rng.integers(1, 3, ndim), int(rng.integers(1, 3)))
+        g = tconv.Geometry(
+            rng.integers(1, 5, ndim), rng.integers(1, 4, ndim), crop, rng.integers(1, 3, ndim), int(rng.integers(1, 3))
+        )
         n = tuple(int(v) for v in rng.integers(1, 5, ndim))
         try:
             g.output_shape(n)
