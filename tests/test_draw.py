@@ -455,7 +455,7 @@ class TestRefusals:
             (
                 DtypeError,
                 lambda: draw.scatter(np.ones((2, 2), bool), K),
-                "x has dtype bool; numbers are needed. Write x.astype(int)",
+                "x has dtype bool; numbers are needed, integers within int64. Write x.astype(int)",
             ),
             (
                 ArrayError,

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,36 @@ def test_the_picture_is_the_scatter(capsys, words):
     assert y.tolist() == tconv.definition.scatter(x, w, **spec).tolist()
 
 
+def test_every_dialect_is_explained(capsys):
+    for name in tconv.dialects.names():
+        output = [8] if name == "tensorflow" else None
+        padding = ["SAME"] if name in ("tensorflow", "jax") else None  # jax.lax has no default
+        text = said(capsys, kernel=[4], stride=[2], input=[4, 4], padding=padding, output=output, dialect=name)
+        assert text.startswith("4 x 4 -> ")
+        assert f"\n  {name} " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning"),
+    [
+        ({"kernel": [4], "stride": [2]}, "even"),
+        ({"kernel": [3], "stride": [2]}, "make the kernel a multiple of the stride"),
+        ({"kernel": [2], "stride": [3]}, "the kernel is smaller than the stride"),
+        ({"kernel": [5], "stride": [2], "dilation": [2]}, "the dilation shares a factor with the stride"),
+    ],
+)
+def test_overlap_is_explained(capsys, words, meaning):
+    assert meaning in said(capsys, **words)
+
+
+def test_a_size_is_a_whole_number():
+    done = subprocess.run(
+        [sys.executable, "-m", "tconv.cli", "explain", "--kernel", "3.5"], capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "3.5" in done.stderr
+
+
 def test_tensorflows_words(capsys):
     text = said(
         capsys, kernel=[4, 4], stride=[2], padding=["SAME"], input=[8, 8], output=[16, 16], dialect="tensorflow"
@@ -74,7 +105,7 @@ def test_json(capsys):
 
 def test_large_cases_stay_short(capsys):
     text = said(capsys, kernel=[1024], stride=[256], input=[862])
-    assert "too many to draw here" in text
+    assert "more than fit on a line here" in text
     assert len(text.splitlines()) < 30
 
 
@@ -104,10 +135,13 @@ def test_the_picture_file(capsys, tmp_path):
         ),
         ({"kernel": [3], "option": ["strid=2"]}, ArgumentError, "strid= is not an argument of the torch dialect"),
         ({"kernel": [3], "padding": ["1", "SAME"]}, ArgumentError, "numbers or one word are needed"),
+        ({"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")}, FileError, "cannot be written"),
+        ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Write a name that ends in .svg, .png or .pdf"),
         ({"kernel": [3], "dialect": "caffe"}, DialectError, "dialect is 'caffe'; there are torch"),
     ],
 )
-def test_bad_words(arguments, kind, words):
+def test_bad_words(arguments, kind, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=re.escape(words)):
         explain(**arguments)
 

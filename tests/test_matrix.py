@@ -103,11 +103,22 @@ def test_pylops_takes_it_as_it_is():
     np.testing.assert_allclose(pylops.optimization.basic.lsqr(A, A @ x, niter=200)[0], x, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", tconv.dialects.names())
+def test_every_dialects_order(name):
+    """Spatial sizes alone mean one channel in every dialect, wherever its channel axis stands."""
+    speaker, g = tconv.dialect(name), tconv.Geometry((3, 3))
+    w = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+    K = tconv.matrix(speaker.to_native(w, 1), (4, 2), dialect=name, **speaker.arguments(g, (4, 2)))
+    np.testing.assert_array_equal(K.toarray(), tconv.matrix(w, (4, 2)).toarray())
+
+
 def test_refusals():
     w = np.ones((2, 3, 3, 3))
     with pytest.raises(ShapeError, match=r"has 2 input channels as PyTorch reads it; x has 5"):
         tconv.matrix(w, (5, 8, 8))
-    with pytest.raises(ShapeError, match=r"needs 4: \[N, C, h, w\]"):
+    with pytest.raises(
+        ShapeError, match=r"input_shape is \(2, 8, 8, 8\); .* 2 or 3 sizes are needed: \[N, C, h, w\] without N"
+    ):
         tconv.matrix(w, (2, 8, 8, 8))
     with pytest.raises(TooLargeError, match=r"Write tconv\.linear_operator\(\.\.\.\), which needs no matrix"):
         tconv.matrix(np.ones((256, 256, 4, 4), "f"), (256, 256, 256))

@@ -31,7 +31,7 @@ CASES = [
     # channels and groups
     (ShapeError, (np.ones((1, 32, 8, 8)), np.ones((3, 3, 64, 32))), {}, 'weight (3, 3, 64, 32) has 3 input channels as PyTorch reads it; x has 32. It fits TensorFlow\'s layout [kh, kw, C_out, C_in]. Write dialect="tensorflow", data_format="NCHW", or convert the weight: tconv.convert(weight, source="tensorflow", target="torch")'),
     (ShapeError, (np.ones((1, 8, 8, 32)), np.ones((3, 3, 64, 32))), {}, 'x has 8. It fits TensorFlow\'s layout [kh, kw, C_out, C_in]. Write dialect="tensorflow", or convert'),
-    (ShapeError, (np.ones((1, 8, 8, 32)), np.ones((32, 64, 3, 3))), {}, "x has 8. Axis 3 of x has 32. Write np.moveaxis(x, 3, 1) if that is the channel axis, so that x is [N, C, h, w]"),
+    (ShapeError, (np.ones((1, 8, 8, 32)), np.ones((32, 64, 3, 3))), {}, "x has 8. Axis 3 of x has 32. Write np.transpose(x, (0, 3, 1, 2)) if that is the channel axis, so that x is [N, C, h, w]"),
     (ShapeError, (np.ones((1, 8, 8, 32)), np.ones((32, 64, 3, 3))), {**TF, "output_shape": [1, 16, 16, 64]}, 'It fits PyTorch\'s layout [C_in, C_out, kh, kw]. Write tconv.convert(weight, source="torch", target="tensorflow")'),
     (ShapeError, (X, np.ones((5, 3, 3, 3), "f4")), {}, "weight (5, 3, 3, 3) has 5 input channels as PyTorch reads it; x has 2. Write an x with 5 channels in [N, C, h, w], or the weight of a layer that takes 2"),
     (ShapeError, (X, W), {"groups": 3}, "weight (2, 3, 3, 3) has 2 input channels, which 3 groups do not divide. Write a groups that divides 2"),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv.errors import ArrayError, DtypeError
+from tconv.errors import ArrayError, DtypeError, OutputError
 
 Array = np.ndarray[Any, Any]
 
@@ -20,13 +20,23 @@ Array = np.ndarray[Any, Any]
 def _kinds(module: str, *names: str) -> tuple[type, ...]:
     """The named types of a module that the caller has imported; () otherwise, or while it is still being imported."""
     loaded = sys.modules.get(module)
-    return tuple(kind for name in names if isinstance(kind := getattr(loaded, name, None), type))
+    kinds = [getattr(loaded, name, None) for name in names]
+    return tuple(kind for kind in kinds if isinstance(kind, type))
 
 
 # -- NumPy -------------------------------------------------------------------------------------------------------
 
 
+def _is_plain(entry: Any) -> bool:
+    """Whether a list holds numbers and lists of numbers alone: arrays in it would lose their masks and gradients."""
+    if isinstance(entry, (list, tuple)):
+        return all(map(_is_plain, entry))
+    return isinstance(entry, (int, float, complex, np.generic))
+
+
 def _take_numpy(array: Any, name: str) -> Array:
+    if isinstance(array, (list, tuple)) and not _is_plain(array):
+        raise ArrayError(f"{name} is a list that holds more than numbers; one array is needed. Write np.stack({name})")
     if isinstance(array, np.ma.MaskedArray):
         raise ArrayError(f"{name} is a masked array, and a convolution has no rule for a mask. Write {name}.filled(0)")
     return np.asarray(array)  # also drops np.matrix and np.memmap subclasses, whose operators differ
@@ -45,6 +55,14 @@ def _take_torch(tensor: Any, name: str) -> Array:
                 "or torch.no_grad() around the call, or torch.nn.functional.conv_transpose2d to train"
             )
         tensor = tensor.detach()
+    if _is_watched_by_torch(torch, tensor):
+        raise ArrayError(
+            f"{name} is being traced or differentiated forward, which NumPy kernels would lose. Write the call "
+            "outside, "
+            "or torch.nn.functional.conv_transpose2d inside"
+        )
+    if tensor.device.type == "meta":
+        raise ArrayError(f"{name} is a meta tensor, which has no values. Write the call with tensors on the CPU")
     if tensor.device.type != "cpu":
         raise ArrayError(f"{name} is on {tensor.device}; this method runs on the CPU. Write {name}.cpu()")
     if tensor.layout is not torch.strided or tensor.is_quantized:
@@ -69,6 +87,23 @@ def _take_torch(tensor: Any, name: str) -> Array:
     return array
 
 
+def _is_watched_by_torch(torch: Any, tensor: Any) -> bool:
+    """Whether a tracer, a dispatch mode or forward-mode differentiation would lose sight of the result."""
+    forward = torch.autograd.forward_ad
+    dual = forward._current_level >= 0 and forward.unpack_dual(tensor).tangent is not None
+    mode = torch.utils._python_dispatch._get_current_dispatch_mode()
+    return bool(dual or torch.jit.is_tracing() or mode is not None)
+
+
+def _target_torch(tensor: Any, name: str) -> Array:
+    if tensor.is_conj() or tensor.is_neg():
+        raise OutputError(f"{name} is a conjugated or negated view, without memory of its own. Write {name}.clone()")
+    array = _take_torch(tensor, name)
+    # autograd learns of the write, so that a backward pass that saved the old values refuses instead of using the new
+    sys.modules["torch"].autograd.graph.increment_version(tensor)
+    return array
+
+
 def _give_torch(array: Array) -> Any:
     torch = sys.modules["torch"]
     if array.dtype.name == "bfloat16":
@@ -88,9 +123,12 @@ def _take_tensorflow(tensor: Any, name: str) -> Array:
             "or tf.numpy_function around it, or tf.nn.conv2d_transpose inside"
         )
     record = sys.modules.get("tensorflow.python.eager.record")
-    if record is not None and record.should_record_backprop([tensor]):
+    forward = sys.modules.get("tensorflow.python.eager.forwardprop_util")
+    watched = record is not None and record.should_record_backprop([tensor])
+    if watched or (forward is not None and forward.pack_tangents([tensor]).tangents):
         raise ArrayError(
-            f"{name} is watched by a tf.GradientTape, which would lose it here. Write tf.stop_gradient({name}), "
+            f"{name} is watched by a tf.GradientTape or ForwardAccumulator, which would lose it here. Write "
+            f"tf.stop_gradient({name}), "
             "or the call outside the tape, or tf.nn.conv2d_transpose to train"
         )
     return np.asarray(tensor.numpy())
@@ -110,34 +148,66 @@ def _take_jax(array: Any, name: str) -> Array:
             "the transform, "
             "or jax.lax.conv_transpose inside"
         )
-    if array.dtype.kind in "iu" and not sys.modules["jax"].config.jax_enable_x64:
-        raise DtypeError(
-            f"{name} is a JAX array of {array.dtype}; integer results are int64, which JAX cuts to int32 by default. "
-            'Write jax.config.update("jax_enable_x64", True) first, or np.asarray(' + name + ")"
-        )
     return np.asarray(array)
 
 
 def _give_jax(array: Array) -> Any:
-    return sys.modules["jax"].numpy.asarray(array)
+    jax = sys.modules["jax"]
+    if array.dtype.name in ("int64", "float64", "complex128") and not jax.config.jax_enable_x64:
+        raise DtypeError(
+            f"the result is {array.dtype}, which JAX cuts to half its width by default (integers are summed in int64). "
+            'Write jax.config.update("jax_enable_x64", True) first, or np.asarray(...) around the arguments'
+        )
+    return jax.numpy.asarray(array)
 
 
 class _Library(NamedTuple):
     kinds: Callable[[], tuple[type, ...]]
     take: Callable[[Any, str], Array]
     give: Callable[[Array], Any]
-    mutable: bool
+    target: Callable[[Any, str], Array] | None  # the view to write a result through; None where arrays cannot change
+    cast: str  # how its users convert {name} to {dtype}
+    adopt: str  # how they make an array of another library theirs
+    permute: str  # how they order axes
 
 
 _LIBRARIES = {
     "numpy": _Library(
-        lambda: (np.ndarray, np.generic, list, tuple, int, float, complex), _take_numpy, lambda array: array, True
+        lambda: (np.ndarray, np.generic, list, tuple, int, float, complex),
+        _take_numpy,
+        lambda array: array,
+        lambda array, name: np.asarray(array),
+        "{name}.astype({dtype})",
+        "numpy.asarray({name})",
+        "np.transpose({name}, {axes})",
     ),
-    "torch": _Library(lambda: _kinds("torch", "Tensor"), _take_torch, _give_torch, True),
+    "torch": _Library(
+        lambda: _kinds("torch", "Tensor"),
+        _take_torch,
+        _give_torch,
+        _target_torch,
+        "{name}.to({dtype})",
+        "torch.as_tensor({name})",
+        "{name}.permute{axes}",
+    ),
     "tensorflow": _Library(
-        lambda: _kinds("tensorflow", "Tensor", "Variable"), _take_tensorflow, _give_tensorflow, False
+        lambda: _kinds("tensorflow", "Tensor", "Variable"),
+        _take_tensorflow,
+        _give_tensorflow,
+        None,
+        "tf.cast({name}, {dtype})",
+        "tf.convert_to_tensor({name})",
+        "tf.transpose({name}, {axes})",
     ),
-    "jax": _Library(lambda: _kinds("jax", "Array"), _take_jax, _give_jax, False),
+    "jax": _Library(
+        lambda: _kinds("jax", "Array"),
+        _take_jax,
+        _give_jax,
+        None,
+        "{name}.astype({dtype})",
+        "jnp.asarray({name})",
+        "jnp.transpose({name}, {axes})",
+    ),
 }
 
 
@@ -181,7 +251,11 @@ def take_all(*, bias: Any = None, **arrays: Any) -> tuple[str, list[Any]]:
     libraries = {library for library, _ in taken.values()}
     if len(libraries) > 1:
         said = ", ".join(f"{name} from {library}" for name, (library, _) in taken.items())
-        raise ArrayError(f"the call mixes libraries: {said}; one is needed. Write numpy.asarray(...) around the others")
+        first = next(library for library, _ in taken.values())
+        write = ", ".join(
+            _LIBRARIES[first].adopt.format(name=name) for name, (library, _) in taken.items() if library != first
+        )
+        raise ArrayError(f"the call mixes libraries: {said}; one is needed. Write {write}")
     return libraries.pop(), [*(array for _, array in taken.values()), *([None] if bias is None else [])]
 
 
@@ -190,6 +264,19 @@ def give(array: Array, library: str) -> Any:
     return _LIBRARIES[library].give(array)
 
 
-def writable(library: str) -> bool:
-    """Whether arrays of this library can be written through their NumPy view."""
-    return _LIBRARIES[library].mutable
+def target(out: Any, name: str, library: str) -> Array | None:
+    """A view to write a result of this library through, or None where it is no array that can be written."""
+    view = _LIBRARIES[library].target
+    if view is None or library_of(out, name) != library or isinstance(out, (list, tuple)) or np.isscalar(out):
+        return None
+    return view(out, name)
+
+
+def permuted(library: str, name: str, axes: tuple[int, ...]) -> str:
+    """The expression that orders the axes of an array of this library, for a message."""
+    return _LIBRARIES[library].permute.format(name=name, axes=axes)
+
+
+def cast(library: str, name: str, dtype: str) -> str:
+    """The expression that converts an array of this library, for a message."""
+    return _LIBRARIES[library].cast.format(name=name, dtype=dtype)

@@ -71,8 +71,10 @@ def take(*, bias: Any = None, **given: Any) -> tuple[str, list[Any]]:
     library, taken = arrays.take_all(bias=bias, **given)
     present = {name: array for name, array in zip((*given, "bias"), taken, strict=True) if array is not None}
     for name, array in present.items():
-        if array.dtype.kind not in "iufc" and array.dtype.name != "bfloat16":
-            raise DtypeError(f"{name} has dtype {array.dtype}; numbers are needed. Write {name}.astype(int)")
+        if (array.dtype.kind not in "iufc" and array.dtype.name != "bfloat16") or array.dtype.name == "uint64":
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}; numbers are needed, integers within int64. Write {name}.astype(int)"
+            )
     if len({array.dtype for array in present.values()}) == 1:
         return library, taken
     # bfloat16 has no common dtype with integers; float32 holds all of its values
@@ -110,6 +112,14 @@ def evaluate(
         raise ShapeError(
             f"x has {x.shape[1]} channels; the kernel of shape {w.shape} with {g.groups} groups needs {channels}, in "
             f"equal groups. Write x [N, {channels}, *spatial]"
+        )
+    if not large:
+        g.output_shape(x.shape[2:])  # raises for an empty output
+    out_channels = w.shape[1] * g.groups
+    if bias is not None and bias.shape != (out_channels,):
+        raise ShapeError(
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). "
+            "Write stride=2 by its name, if that was meant"
         )
     kind = x.dtype.kind
     wide = np.int64 if kind in "iu" else np.complex128 if kind == "c" else np.float64

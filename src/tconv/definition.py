@@ -7,6 +7,7 @@ int64 and rounded once, to the dtype of x (integers: int64). Lists and arrays of
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
@@ -88,7 +89,7 @@ def dense(w: Array, g: Geometry, input_shape: tuple[int, ...]) -> Array:
         o = [s * a + d * b - lo for a, b, s, d, (lo, _) in zip(i, t, g.stride, g.dilation, g.crop, strict=True)]
         if all(0 <= a < L for a, L in zip(o, g.output_shape(input_shape), strict=True)):
             K[:, :, :, *i, *o] = w[:, :, :, *t]
-    return K.reshape(*w.shape[:3], *(int(np.prod(shape)) for shape in (input_shape, g.output_shape(input_shape))))
+    return K.reshape(*w.shape[:3], *(math.prod(shape) for shape in (input_shape, g.output_shape(input_shape))))
 
 
 def conv(y: Any, w: Any, **spec: Any) -> Any:
@@ -113,7 +114,7 @@ def _conv(y: Array, w: Array, g: Geometry) -> Array:
 def _flat(array: Array, last: int | None = None) -> Array:
     """All spatial axes, or the last few axes, as one."""
     keep = array.ndim - last if last else 3
-    return array.reshape(*array.shape[:keep], -1)
+    return array.reshape(*array.shape[:keep], math.prod(array.shape[keep:]))
 
 
 def _crop(full: Array, g: Geometry) -> Array:

@@ -56,7 +56,7 @@ def conv_transpose(
     them TconvError.
     """
     call = prepare(x, weight, bias, dialect, geometry, native)
-    chosen = choose(call.problem, method)
+    chosen = choose(call.problem, str(method))
     p = call.problem
     shape = (p.batch, p.out_channels, *p.output_shape)
     target = np.empty(call.result.native_shape(shape), p.result) if out is None else _check_out(out, call, shape)
@@ -80,25 +80,26 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     call = prepare(x, weight, None, dialect, geometry, native, adjoint=True)
     p = call.problem
     shape = (p.batch, p.in_channels, *p.input_shape)
-    size = math.prod(shape) * p.accumulate.itemsize
-    refuse_too_large(call.x.nbytes + call.weight.nbytes + 3 * size, size, shape)  # sums, one product, the result
+    size = math.prod(shape) * p.result.itemsize
+    refuse_too_large(call.x.nbytes + call.weight.nbytes + size + taps.conv_scratch_bytes(p, call.x.size), size, shape)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         u = taps.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
     native_u = np.empty(call.result.native_shape(u.shape), u.dtype)
+    if call.result.canonical(native_u).strides == u.strides:
+        return arrays.give(u.reshape(native_u.shape), call.library)
     call.result.canonical(native_u)[...] = u
     return arrays.give(native_u, call.library)
 
 
 def _check_out(out: Any, call: Prepared, shape: tuple[int, ...]) -> Array:
     """`out` as a NumPy view that can take the result, or an OutputError."""
-    library = arrays.library_of(out, "out")
-    if library != call.library or not arrays.writable(library) or isinstance(out, (list, tuple)) or np.isscalar(out):
+    target = arrays.target(out, "out", call.library)
+    if target is None:
         raise OutputError(
             f"out is a {type(out).__module__}.{type(out).__qualname__}; a writable array of x's library "
             f"({call.library}) is needed. "
             "Write y = conv_transpose(...) without out="
         )
-    target = arrays.take(out, "out")[1]
     wanted = call.result.native_shape(shape)
     if target.shape != wanted or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
         raise OutputError(
@@ -110,15 +111,25 @@ def _check_out(out: Any, call: Prepared, shape: tuple[int, ...]) -> Array:
     if _overlaps_itself(target):
         raise OutputError("several elements of out share one place in memory; each needs its own. Write out=out.copy()")
     for name, array in (("x", call.x), ("weight", call.weight), ("bias", call.bias)):
-        if array is not None and np.may_share_memory(target, array):
+        if array is not None and _shares(target, array):
             raise OutputError(
                 f"out shares memory with {name}, which would be overwritten while it is read. Write an out of its own"
             )
     return target
 
 
+def _shares(a: Array, b: Array) -> bool:
+    """Whether two arrays share an element; where that is hard to tell, whether their memory overlaps at all."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
 def _overlaps_itself(array: Array) -> bool:
     """Whether two elements may share memory: some stride is shorter than the span of all axes with shorter ones."""
+    if array.size == 0:  # its strides say nothing
+        return False
     span = array.itemsize
     for stride, size in sorted(
         (abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1
@@ -127,3 +138,8 @@ def _overlaps_itself(array: Array) -> bool:
             return True
         span = stride * (size - 1) + span
     return False
+
+
+for _face in (conv_transpose, conv):
+    # tf.function calls functions with this attribute as they are: AutoGraph would rewrite them and bury their errors
+    vars(_face)["autograph_info__"] = {}

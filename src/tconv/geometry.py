@@ -65,11 +65,19 @@ def int_of(value: Any, name: str, least: int | None = None) -> int:
     return number
 
 
+def entries_of(value: Any) -> tuple[Any, ...] | None:
+    """The entries of a sequence or 1-D array; None for anything else, which can only be one number."""
+    if isinstance(value, (str, bytes)) or not (isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1):
+        return None
+    return tuple(value)
+
+
 def ints_of(value: Any, name: str, ndim: int, least: int | None = None) -> tuple[int, ...]:
     """`value` as one int per axis: an int means the same on every axis."""
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+    given = entries_of(value)
+    if given is None:
         return (int_of(value, name, least),) * ndim
-    entries = tuple(int_of(entry, name, least) for entry in value)
+    entries = tuple(int_of(entry, name, least) for entry in given)
     if len(entries) != ndim:
         example = ", ".join("1" for _ in range(ndim))
         raise GeometryError(
@@ -81,10 +89,10 @@ def ints_of(value: Any, name: str, ndim: int, least: int | None = None) -> tuple
 
 def pairs_of(value: Any, name: str, ndim: int) -> tuple[tuple[int, int], ...]:
     """`value` as one (lo, hi) pair per axis: an int means that much on both sides."""
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+    entries = entries_of(value)
+    if entries is None:
         size = int_of(value, name)
         return ((size, size),) * ndim
-    entries = tuple(value)
     if len(entries) != ndim:
         example = ", ".join("(1, 1)" for _ in range(ndim))
         raise GeometryError(
@@ -123,7 +131,8 @@ class Geometry:
     groups: int
 
     def __init__(self, kernel: Ints, stride: Ints = 1, crop: Crop = 0, dilation: Ints = 1, groups: int = 1) -> None:
-        sizes = tuple(kernel) if isinstance(kernel, Iterable) else (kernel,)
+        entries = entries_of(kernel)
+        sizes = (kernel,) if entries is None else entries
         ndim = len(sizes)
         if ndim == 0:
             raise GeometryError("kernel is (), without a spatial axis; at least one is needed. Write kernel=(3, 3)")
@@ -294,7 +303,8 @@ class Geometry:
     def _ranges(self, slices: Sequence[slice], what: str, limits: tuple[int, ...] | None) -> list[tuple[int, int]]:
         """(start, stop) per axis, clipped to [0, limit)."""
         ranges = []
-        for entry in slices:
+        given: Any = slices  # one slice will do for one axis
+        for entry in [given] if isinstance(given, slice) else given:
             if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
                 raise ShapeError(
                     f"the {what} window holds {entry!r}; a slice with start, stop and step 1 is needed per axis. "
@@ -320,12 +330,13 @@ class Geometry:
         """
         sizes = self._sizes(input_shape, "input")
         outputs = self.output_shape(sizes)
-        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if int_of(channels, name, least=0) % self.groups:
+        c_in, c_out = int_of(in_channels, "in_channels", least=0), int_of(out_channels, "out_channels", least=0)
+        for name, channels in (("in_channels", c_in), ("out_channels", c_out)):
+            if channels % self.groups:
                 raise GeometryError(
                     f"{name} is {channels}, which {self.groups} groups do not divide. Write a multiple of {self.groups}"
                 )
-        pairs = int_of(batch, "batch", least=0) * in_channels * (out_channels // self.groups)
+        pairs = int_of(batch, "batch", least=0) * c_in * (c_out // self.groups)
         exact = 1
         for n, L, k, s, d, (lo, _) in zip(
             sizes, outputs, self.kernel, self.stride, self.dilation, self.crop, strict=True

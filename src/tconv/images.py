@@ -6,6 +6,7 @@ are refused, never read as far as they go; what a format cannot hold is converte
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -24,10 +25,14 @@ _FORMATS = {"u1": "uchar", "i1": "char", "u2": "ushort", "i2": "short", "u4": "u
 
 
 def _pyvips() -> Any:
+    os.environ.setdefault("VIPS_WARNING", "1")  # libvips keeps its warnings to itself: errors are raised all the same
     try:
         import pyvips
     except (ImportError, OSError):  # OSError: the package is there and its library is not
         raise MissingExtraError("reading and writing pictures", "pyvips", "cli") from None
+    # pyvips would run Python in a callback for each of libvips's messages, where an interrupt is swallowed
+    if silence := getattr(pyvips, "_remove_log_handler", None):
+        silence()
     return pyvips
 
 

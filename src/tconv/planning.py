@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +14,13 @@ from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
 from tconv.dialects.advice import channel_advice
 from tconv.errors import ArgumentError, DtypeError, MethodError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Problem, accumulator
+from tconv.kernels.problem import Array, Kernel, Problem, accumulator
 
 BALANCE = 10.0
 """FLOP per byte above which a call is taken to be bound by arithmetic: 468 GFLOP/s over 44 GB/s, two AVX-512 cores."""
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+_FLOAT32 = {"numpy": "np.float32", "torch": "torch.float32", "tensorflow": "tf.float32", "jax": "jnp.float32"}
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
@@ -97,10 +98,11 @@ class Plan:
 
 def si(value: float, unit: str) -> str:
     """12345678 with "B" as "12.3 MB"."""
-    if value < 1000:
-        return f"{value:.0f} {unit}"
-    power = min(6, int(math.log10(value) / 3))
-    return f"{value / 1000**power:.3g} {' kMGTPE'[power]}{unit}"
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 999.5:
+            return f"{value:.3g} {prefix}{unit}"
+        value /= 1000
+    return f"{value:.4g} E{unit}"
 
 
 def plan(
@@ -121,36 +123,49 @@ def plan(
     x [1, 64, 28, 28] -> y [1, 32, 56, 56], float32
     ...
 
-    Only shapes and dtypes of x count: np.broadcast_to(np.float32(0), shape) plans a call of any size for free.
+    Of x only shape and dtype count, so np.broadcast_to(np.float32(0), shape) plans a call without making its input.
     Raises what `conv_transpose` raises, in the same words.
     """
-    return choose(prepare(x, weight, bias, dialect, geometry, native).problem, method)
+    return choose(prepare(x, weight, bias, dialect, geometry, native).problem, str(method))
 
 
+@lru_cache(maxsize=1024)
 def choose(problem: Problem, method: str) -> Plan:
-    """The plan for a method, or for the first that can run the problem."""
+    """The plan for a method; for "auto", the quickest by estimate of those that can run and fit into memory."""
     candidates = {name: kernels.kernel(name) for name in kernels.names()}
     if method != "auto" and method not in candidates:
         raise MethodError(f'method is {method!r}; there are {", ".join(candidates)}. Write method="auto"')
     against = {name: kernel.reasons_against(problem) for name, kernel in candidates.items()}
-    if method == "auto":
-        chosen = next((name for name in candidates if not against[name]), None)
-        if chosen is None:
-            raise MethodError(f"no method runs this: {against}. Write it as a smaller problem")
-    else:
-        if against[method]:
-            raise MethodError(f'method {method!r} cannot run this: {"; ".join(against[method])}. Write method="auto"')
-        chosen = method
-    reasons = {name: tuple(why or _not_first(name, chosen, method)) for name, why in against.items() if name != chosen}
-    made = Plan(chosen, candidates[chosen].summary(problem), reasons, problem)
-    p = problem
-    needed = p.input_bytes + p.output_bytes + candidates[chosen].scratch_bytes(p)
-    refuse_too_large(needed, p.output_bytes, (p.batch, p.out_channels, *p.output_shape))
-    return made
+    if method != "auto" and against[method]:
+        raise MethodError(f'method {method!r} cannot run this: {"; ".join(against[method])}. Write method="auto"')
+    needed = {name: _needed(problem, kernel) for name, kernel in candidates.items()}
+    able = [name for name in candidates if not against[name]] if method == "auto" else [method]
+    smallest = min(able, key=needed.__getitem__)
+    refuse_too_large(
+        needed[smallest], problem.output_bytes, (problem.batch, problem.out_channels, *problem.output_shape)
+    )
+    there = physical_memory()
+    fitting = [name for name in able if there is None or needed[name] <= there]
+    estimates = {name: candidates[name].seconds(problem) for name in fitting}
+    chosen = min(fitting, key=estimates.__getitem__)
+    for name in candidates:
+        if name != chosen and not against[name]:
+            if method != "auto":
+                against[name] = [f'method="{chosen}" was asked for']
+            elif name not in fitting:
+                against[name] = [f"it needs {si(needed[name], 'B')}"]
+            else:
+                against[name] = [f"estimated overhead {_ratio(estimates[name], estimates[chosen])} that of {chosen}"]
+    reasons = {name: tuple(why) for name, why in against.items() if name != chosen}
+    return Plan(chosen, candidates[chosen].summary(problem), reasons, problem)
 
 
-def _not_first(name: str, chosen: str, method: str) -> list[str]:
-    return [f'method="{chosen}" was asked for' if method != "auto" else f"{chosen} comes first"]
+def _ratio(a: float, b: float) -> str:
+    return f"{a / b:.1f} times" if b else "above"
+
+
+def _needed(problem: Problem, kernel: Kernel) -> int:
+    return problem.input_bytes + problem.output_bytes + kernel.scratch_bytes(problem)
 
 
 def refuse_too_large(needed: int, output: int, shape: tuple[int, ...]) -> None:
@@ -189,14 +204,14 @@ def prepare(
     `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels.
     """
     library, (x, weight, bias) = arrays.take_all(x=x, weight=weight, bias=bias)
-    _check_dtypes(x=x, weight=weight, bias=bias)
+    _check_dtypes(library, x=x, weight=weight, bias=bias)
     speaker = dialect(name)
     call = (
         _read_geometry(geometry, x, weight, name, native)
         if geometry is not None
         else speaker.read(x.shape, weight.shape, native, adjoint=adjoint)
     )
-    _check_channels(speaker, call, x.shape, weight.shape, adjoint)
+    _check_channels(speaker, call, x.shape, weight.shape, library, adjoint)
     g = call.geometry
     w = call.weight.canonical(weight, g.groups)
     images = call.data.canonical(x)
@@ -211,9 +226,17 @@ def prepare(
             f"bias.reshape({out_channels})"
         )
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
-    finite = weight.dtype.kind in "iu" or bool(np.isfinite(weight).all())
-    g.output_shape(small)  # raises for an empty output
-    problem = Problem(g, len(images), in_channels, out_channels, small, x.dtype, bias is not None, finite)
+    dtype = x.dtype.newbyteorder("=")
+    problem = Problem(g, len(images), in_channels, out_channels, small, dtype, bias is not None)
+    if not adjoint:
+        # before the weight is looked at: one without memory of its own may have any size
+        refuse_too_large(
+            problem.input_bytes + problem.output_bytes,
+            problem.output_bytes,
+            (problem.batch, out_channels, *problem.output_shape),
+        )
+        finite = dtype.kind in "iu" or bool(np.isfinite(weight).all())
+        problem = problem if finite else replace(problem, finite_weight=False)
     return Prepared(problem, images, w, bias, call.result, library)
 
 
@@ -224,6 +247,10 @@ def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, nativ
         raise ArgumentError(
             f"geometry= was given together with {words}; it says all of that. Write geometry= alone, with "
             "canonical layouts"
+        )
+    if not isinstance(geometry, Geometry):
+        raise ArgumentError(
+            f"geometry is {geometry!r}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=(3, 3))"
         )
     ndim = geometry.ndim
     if weight.ndim != ndim + 2 or weight.shape[2:] != geometry.kernel:
@@ -241,14 +268,14 @@ def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, nativ
     return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
-def _check_dtypes(**given: Array | None) -> None:
+def _check_dtypes(library: str, **given: Array | None) -> None:
     present = {name: array for name, array in given.items() if array is not None}
     for name, array in present.items():
         if array.dtype.name not in (*_FLOATS, *_INTEGERS):
             raise DtypeError(
                 f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) "
                 "are taken. "
-                f"Write {name}.astype(np.float32)"
+                f"Write {arrays.cast(library, name, _FLOAT32[library])}"
             )
     x = present["x"]
     for name, array in present.items():
@@ -256,12 +283,12 @@ def _check_dtypes(**given: Array | None) -> None:
         if array.dtype.name != x.dtype.name and not whole:
             raise DtypeError(
                 f"x is {x.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is needed. "
-                f"Write {name}.astype(x.dtype), or x.astype({name}.dtype)"
+                f"Write {arrays.cast(library, name, 'x.dtype')}, or {arrays.cast(library, 'x', f'{name}.dtype')}"
             )
 
 
 def _check_channels(
-    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], adjoint: bool
+    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
 ) -> None:
     groups = call.geometry.groups
     sizes = call.weight.sizes(weight_shape)
@@ -278,5 +305,5 @@ def _check_channels(
         side = "output" if adjoint else "input"
         raise ShapeError(
             f"weight {weight_shape} has {wanted} {side} channels as {speaker.framework} reads it; x has {have}. "
-            + channel_advice(speaker, call, x_shape, weight_shape, "O" if adjoint else "I")
+            + channel_advice(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
         )

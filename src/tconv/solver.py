@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from tconv.dialects import dialect, names
-from tconv.errors import ArgumentError, DialectError, ShapeError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.errors import ArgumentError, ShapeError
+from tconv.geometry import Geometry, Ints, entries_of, ints_of
 
 LARGEST = 8
 """Kernels and strides that are not given are searched from 1 to this."""
 
-_MOST = 1_000_000
+_MOST = 20_000
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,8 @@ class Solution:
 
     def arguments(self, name: str) -> dict[str, Any] | None:
         """The native arguments in this dialect, or None where its words cannot say the crop."""
-        try:
-            return dialect(name).arguments(self.geometry, self.input)
-        except DialectError:
-            return None
+        speaker = dialect(name)
+        return None if speaker.reasons_against(self.geometry, self.input) else speaker.say(self.geometry, self.input)
 
     @property
     def torch(self) -> dict[str, Any] | None:
@@ -121,7 +119,7 @@ def solve(
             "output=16, kernel=4, stride=2)"
         )
     given = {"input": input, "output": output, "kernel": kernel, "stride": stride, "dilation": dilation}
-    lengths = {name: len(tuple(value)) for name, value in given.items() if isinstance(value, Iterable)}
+    lengths = {name: len(entries) for name, value in given.items() if (entries := entries_of(value)) is not None}
     if len(set(lengths.values())) > 1:
         raise ShapeError(
             f"the arguments disagree about the number of axes: {lengths}. Write one int, or one entry per axis, in each"

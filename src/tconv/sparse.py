@@ -9,11 +9,12 @@ import numpy as np
 
 from tconv import arrays
 from tconv.dialects import DataLayout
-from tconv.errors import DtypeError, MissingExtraError, TooLargeError
+from tconv.dialects import dialect as speaker_of
+from tconv.errors import MissingExtraError, ShapeError, TooLargeError
 from tconv.functional import conv, conv_transpose
-from tconv.geometry import Geometry, Ints
-from tconv.kernels.problem import Array
-from tconv.planning import physical_memory, prepare, si
+from tconv.geometry import Geometry, Ints, entries_of, int_of
+from tconv.kernels.problem import Array, accumulator
+from tconv.planning import physical_memory, prepare, refuse_too_large, si
 
 
 def _scipy() -> Any:
@@ -29,42 +30,49 @@ class _Spec(NamedTuple):
 
     weight: Array
     geometry: Geometry
-    batched: DataLayout  # with a batch axis, whatever was given
     channels: tuple[int, int]
     small: tuple[int, ...]
     large: tuple[int, ...]
+    layouts: tuple[DataLayout, DataLayout]
 
-    def order(self, channels: int, spatial: tuple[int, ...]) -> Array:
-        """Index into the raveled native array of each canonical element [C, *spatial]."""
-        count = channels * math.prod(spatial)
-        native = np.arange(count).reshape(self.batched.native_shape((1, channels, *spatial)))
-        order: Array = self.batched.canonical(native)[0]
-        return order
+    def order(self, side: int) -> Array:
+        """For each canonical element [C, *spatial] of input (side 0) or output (1), its place in the native array."""
+        channels, spatial, layout = self.channels[side], (self.small, self.large)[side], self.layouts[side]
+        native = np.arange(channels * math.prod(spatial)).reshape(layout.native_shape((1, channels, *spatial)))
+        order: Array = layout.canonical(native)[0]
+        return order.ravel()
 
     def counts(self) -> tuple[int, int]:
         """Rows and columns of K: inputs and outputs, channels included."""
         return self.channels[0] * math.prod(self.small), self.channels[1] * math.prod(self.large)
 
 
-def _spec(weight: Any, input_shape: Ints, dialect: str, geometry: Geometry | None, native: dict[str, Any]) -> _Spec:
+def _spec(weight: Any, input_shape: Ints, name: str, geometry: Geometry | None, native: dict[str, Any]) -> _Spec:
     _, w = arrays.take(weight, "weight")
-    if w.dtype.kind not in "iufcV":
-        raise DtypeError(f"weight has dtype {w.dtype}; numbers are needed. Write weight.astype(np.float64)")
-    if w.ndim in (1, 2) and dialect == "torch":  # a bare kernel, as the textbook writes it
+    speaker = speaker_of(name)
+    if w.ndim in (1, 2) and name == "torch":  # a bare kernel, as the textbook writes it
         w = w[None, None]
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    ndim = w.ndim - 2
+    ndim = w.ndim - len(speaker.weight_pattern.replace("*", ""))
+    entries = entries_of(input_shape)
+    shape = tuple(int_of(size, "input_shape", least=1) for size in ((input_shape,) if entries is None else entries))
+    words = {word: value for word, value in native.items() if word in speaker.layout_arguments}
+    layout = speaker.data_layout(max(1, ndim), max(1, ndim) + 2, **words)
     if len(shape) == ndim:  # spatial sizes of one channel
-        shape = (
-            (*shape, 1)
-            if dialect == "tensorflow" and native.get("data_format", "N").endswith(("N", "C"))
-            else (1, *shape)
+        whole = layout.native_shape((1, 1, *shape))
+    elif len(shape) == ndim + 1:
+        place = layout.axes.index("N") if "N" in layout.axes else len(shape)
+        whole = (*shape[:place], *((1,) if "N" in layout.axes else ()), *shape[place:])
+    else:
+        raise ShapeError(
+            f"input_shape is {shape}; a weight of shape {w.shape} has {ndim} spatial axes, so {ndim} or "
+            f"{ndim + 1} sizes "
+            f"are needed: {layout.describe()} without N. Write input_shape={(1, *(8,) * max(1, ndim))}, for example"
         )
-    x = np.broadcast_to(w.dtype.type(0), (1, *shape))
-    call = prepare(x, w, None, dialect, geometry, native)
-    g = call.problem.geometry
-    channels = (call.problem.in_channels, call.problem.out_channels)
-    return _Spec(call.weight, g, call.result, channels, call.problem.input_shape, call.problem.output_shape)
+    size = math.prod(whole) * w.dtype.itemsize
+    refuse_too_large(size, size, whole)  # NumPy has no array of any size, not even of one element repeated
+    call = prepare(np.broadcast_to(np.zeros((), w.dtype), whole), w, None, name, geometry, native)
+    p, channels = call.problem, (call.problem.in_channels, call.problem.out_channels)
+    return _Spec(call.weight, p.geometry, channels, p.input_shape, p.output_shape, (layout, call.result))
 
 
 def matrix(
@@ -96,19 +104,13 @@ def matrix(
     spec = _spec(weight, input_shape, dialect, geometry, native)
     g = spec.geometry
     count = g.macs(spec.small, *spec.channels).border_free
-    dtype = (
-        np.int64
-        if spec.weight.dtype.kind in "iu"
-        else np.float32
-        if spec.weight.dtype.itemsize == 2
-        else spec.weight.dtype
-    )
-    needed, there = count * (2 * 8 + np.dtype(dtype).itemsize) * 2, physical_memory()
+    dtype = accumulator(spec.weight.dtype.newbyteorder("="))
+    # per entry: two canonical places, two native ones, the same again sorted, and values; and the order of all elements
+    needed, there = count * (6 * 8 + 2 * dtype.itemsize) + 16 * sum(spec.counts()), physical_memory()
     if there is not None and needed > there:
         raise TooLargeError(
             f"the matrix has up to {count} entries and needs {si(needed, 'B')} to build; this machine has "
-            f"{si(there, 'B')}. "
-            "Write tconv.linear_operator(...), which needs no matrix"
+            f"{si(there, 'B')}. Write tconv.linear_operator(...), which needs no matrix"
         )
     # one array axis for each of (group, C_in/g, *inputs, C_out/g, *taps)
     nd, groups = g.ndim, g.groups
@@ -131,10 +133,7 @@ def matrix(
     rows = np.broadcast_to(inputs, full)[inside]
     values = spec.weight.reshape(groups, c_in, *[1] * nd, c_out, *g.kernel).astype(dtype)
     entries = np.broadcast_to(values, full)[inside]
-    order_in, order_out = (
-        spec.order(spec.channels[0], spec.small).ravel(),
-        spec.order(spec.channels[1], spec.large).ravel(),
-    )
+    order_in, order_out = spec.order(0), spec.order(1)
     made = sparse.coo_array((entries, (order_in[rows], order_out[columns])), shape=spec.counts()).tocsr()
     made.sort_indices()
     return made
@@ -156,30 +155,25 @@ def linear_operator(
     """
     sparse = _scipy()
     spec = _spec(weight, input_shape, dialect, geometry, native)
-    w = spec.weight
-    if w.dtype.kind in "iu":
-        w = w.astype(np.float64)
-    elif w.dtype.itemsize == 2:
-        w = w.astype(np.float32)
+    w = spec.weight.astype(np.float64 if spec.weight.dtype.kind in "iu" else accumulator(spec.weight.dtype))
     inputs, outputs = spec.counts()
 
-    def through(function: Any, weight: Array, flat: Array, channels: int, spatial: tuple[int, ...]) -> Array:
-        """The columns of flat [elements, columns] as a batch through a function, and back."""
+    def through(function: Any, weight: Array, flat: Array, side: int) -> Array:
+        """The columns of flat [elements, columns] as a batch through a function, and back in the other side's order."""
         columns = np.asarray(flat).reshape(len(flat), -1).T
-        images = columns.reshape(len(columns), *spec.batched.native_shape((1, channels, *spatial))[1:])
         dtype = np.result_type(columns.dtype, weight.dtype)
-        batch = np.stack([spec.batched.canonical(image[None])[0] for image in images]) if len(images) else images
-        result = function(batch.astype(dtype), weight.astype(dtype), geometry=spec.geometry)
-        native_result = np.empty((len(columns), *spec.batched.native_shape((1, *result.shape[1:]))[1:]), dtype)
-        spec.batched.canonical(native_result)[...] = result
-        return native_result.reshape(len(columns), -1).T
+        shape = (len(columns), spec.channels[side], *(spec.small, spec.large)[side])
+        images = columns.astype(dtype)[:, spec.order(side)].reshape(shape)
+        result = function(images, weight.astype(dtype), geometry=spec.geometry)
+        made = np.empty((len(columns), math.prod(result.shape[1:])), dtype)
+        made[:, spec.order(1 - side)] = result.reshape(made.shape)
+        return made.T
 
     def apply(flat: Array) -> Array:
-        return through(conv_transpose, w, flat, spec.channels[0], spec.small)
+        return through(conv_transpose, w, flat, 0)
 
     def adjoint(flat: Array) -> Array:
-        result = through(conv, w.conj(), flat, spec.channels[1], spec.large)
-        return result
+        return through(conv, w.conj(), flat, 1)
 
     return sparse.linalg.LinearOperator(
         (outputs, inputs), matvec=apply, rmatvec=adjoint, matmat=apply, rmatmat=adjoint, dtype=w.dtype

@@ -158,14 +158,3 @@ def check_adjoint(name: str, x: np.ndarray, w: np.ndarray, words: Words) -> bool
     assert u.shape == x.shape, f"{name}: {u.shape} instead of {x.shape} for {words}"
     assert (u * x).sum() == (v * y).sum(), f"{name}: not the adjoint for {words}"
     return True
-
-
-def ends_the_process(name: str, x: np.ndarray, w: np.ndarray, words: Words) -> bool:
-    """Whether this call has a listed fault that would take the tests with it."""
-    speaker = tconv.dialect(name)
-    try:
-        call = speaker.read(x.shape, w.shape, words)
-    except tconv.TconvError:
-        return False
-    sizes = call.data.sizes(x.shape)[2]
-    return any("ends the process" in f.what and f.applies(call.geometry, sizes, words) for f in speaker.faults)

@@ -19,22 +19,34 @@ _WIDEST = 50  # places that the text picture may take, two columns each
 _USUAL = ("torch", "tensorflow", "keras", "jax", "onnx")  # the dialects shown without --all
 
 
+def whole_numbers(_: Any, tokens: Any) -> list[int]:
+    """The values of an option: "3.5" is refused, where a plain int would be rounded to."""
+    given = [token.value for token in tokens]
+    if not all(text.removeprefix("-").isdecimal() for text in given):
+        raise ArgumentError(f"{' '.join(given)} is not a list of whole numbers. Write --kernel 3 3, for example")
+    return [int(text) for text in given]
+
+
+_Sizes = Annotated[list[int] | None, Parameter(consume_multiple=True, converter=whole_numbers, negative="")]
+_Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+
+
 def _ints(text: list[int]) -> int | tuple[int, ...]:
     return text[0] if len(text) == 1 else tuple(text)
 
 
 def explain(
     *,
-    kernel: Annotated[list[int], Parameter(consume_multiple=True)],
-    stride: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
-    padding: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    output_padding: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
-    dilation: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    kernel: Annotated[list[int], Parameter(consume_multiple=True, converter=whole_numbers, negative="")],
+    stride: _Sizes = None,
+    padding: _Words = None,
+    output_padding: _Sizes = None,
+    dilation: _Sizes = None,
     groups: int = 1,
-    input: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
-    output: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    input: _Sizes = None,
+    output: _Sizes = None,
     dialect: str = "torch",
-    option: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    option: _Words = None,
     picture: Annotated[Path | None, Parameter(name=["-o", "--picture"])] = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -75,7 +87,18 @@ def explain(
         ndim = 2  # one number is a square kernel
     sizes = tuple(kernel) * ndim if len(kernel) == 1 else tuple(kernel)
     n = tuple(input or [4]) * (len(sizes) if input is None or len(input) == 1 else 1)
-    words = _words(find_dialect(dialect), stride, padding, output_padding, dilation, groups, output, option)
+    if output is not None and len(output) == 1:
+        output = output * len(sizes)
+    words = _words(
+        find_dialect(dialect),
+        tuple(stride or [1]) * (1 if stride and len(stride) > 1 else len(sizes)),
+        padding,
+        output_padding,
+        dilation,
+        groups,
+        output,
+        option,
+    )
     geometry = find_dialect(dialect).geometry(kernel=sizes, input=n, **words)
     shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
     facts = _facts(geometry, n, dialect, shown)
@@ -86,7 +109,7 @@ def explain(
 
 def _words(
     speaker: Any,
-    stride: list[int] | None,
+    stride: tuple[int, ...],
     padding: list[str] | None,
     output_padding: list[int] | None,
     dilation: list[int] | None,
@@ -102,13 +125,12 @@ def _words(
         if found is None:
             raise ArgumentError(
                 f"the {speaker.name} dialect has no {candidates[0]}; it has {', '.join(known)}. "
-                "Write --option NAME=VALUE"
+                f"Write explain without --{candidates[0].removesuffix('_shape').replace('_', '-')}"
             )
         return found
 
     words: dict[str, Any] = {}
-    if stride is not None:
-        words[name("stride", "strides")] = _ints(stride)
+    words[name("stride", "strides", "window_strides")] = stride
     if dilation is not None:
         words[name("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")] = _ints(dilation)
     if output_padding is not None:
@@ -138,7 +160,7 @@ def _words(
 
 
 def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) -> dict[str, Any]:
-    macs = g.macs(n)
+    macs = g.macs(n, g.groups, g.groups)  # one channel a group
     calls = {}
     for name in shown:
         try:
@@ -173,11 +195,7 @@ def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
         lines.append(f"  axis {axis}: {s}*({size} - 1) + {d}*({k} - 1) + 1 {front} {behind} = {L}")
     lines += ["", "overlap: how many taps meet in each output, by its phase (place in the full result mod stride)"]
     for axis, counts in enumerate(g.overlap):
-        even = (
-            "even"
-            if len(set(counts)) == 1
-            else "uneven: a checkerboard is likely, make the kernel a multiple of the stride"
-        )
+        even = _evenness(counts, g.dilation[axis])
         lines.append(f"  axis {axis}: {' '.join(map(str, counts[:16]))}{' ...' * (len(counts) > 16)}   ({even})")
     lines += ["", *_picture(g, n), ""]
     lines.append(
@@ -191,6 +209,18 @@ def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _evenness(counts: tuple[int, ...], dilation: int) -> str:
+    """What the counts of one axis mean."""
+    if len(set(counts)) == 1:
+        return "even"
+    if 0 in counts:
+        cause = (
+            "the dilation shares a factor with the stride" if dilation > 1 else "the kernel is smaller than the stride"
+        )
+        return f"outputs without any tap hold bias alone: {cause}"
+    return "uneven: a checkerboard is likely" + ("" if dilation > 1 else ", make the kernel a multiple of the stride")
+
+
 def _by(sizes: tuple[int, ...]) -> str:
     return " x ".join(map(str, sizes))
 
@@ -202,7 +232,7 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
     front, behind = max(0, -lo), max(0, -hi)
     width = full + front + behind
     if width > _WIDEST or n[-1] > 12 or k > 36:
-        return [f"scatter along the last axis: {full} places, too many to draw here; write --input 4"]
+        return [f"scatter along the last axis: {full} places, more than fit on a line here"]
     taps = "0123456789abcdefghijklmnopqrstuvwxyz"
     rows = ["scatter along the last axis: a row per input element, a letter per tap; rows are summed downwards"]
     for i in range(n[-1]):
@@ -232,5 +262,8 @@ def _draw(g: Geometry, n: tuple[int, ...], path: Path) -> None:
     plain = Geometry(g.kernel, g.stride, g.crop, g.dilation)
     figure = draw.scatter(x, w, geometry=plain).get_figure(root=True)
     assert figure is not None  # scatter made one
-    figure.savefig(path, bbox_inches="tight")
+    try:
+        figure.savefig(path, bbox_inches="tight")
+    except (ValueError, OSError) as error:
+        raise FileError(f"{path} cannot be written: {error}. Write a name that ends in .svg, .png or .pdf") from None
     print(f"wrote {path}")

@@ -7,11 +7,12 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, wraps
 from typing import Any, ClassVar
 
 from tconv.dialects.layouts import Array, DataLayout, WeightLayout
 from tconv.errors import ArgumentError, DialectError, ShapeError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, int_of, ints_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Fault:
     """An issue, owner/repo#number, or "observed" with the version it was observed with."""
     applies: Callable[[Geometry, tuple[int, ...], dict[str, Any]], bool]
     """Whether a call is affected: its geometry, its input's spatial shape, its native arguments."""
+
+
+_SIZES = ("kernel", "input", "output")  # what `geometry` is told beside native words
+_NAMES_OF_THE_OUTPUT = ("output_shape", "output_size", "output_w", "output_h", "output_d")
 
 
 class Dialect(ABC):
@@ -63,6 +68,21 @@ class Dialect(ABC):
     weight_flip: ClassVar[bool] = False
     layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that choose a layout
     faults: ClassVar[tuple[Fault, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A member's `geometry` refuses unknown words in the same words on every path."""
+        super().__init_subclass__(**options)
+        if own := cls.__dict__.get("geometry"):
+            parameters = inspect.signature(own).parameters.keys()
+
+            @wraps(own)
+            def geometry(self: Dialect, *args: Any, **native: Any) -> Geometry:
+                if not native.keys() <= parameters:
+                    self.check_names(native)
+                made: Geometry = own(self, *args, **native)
+                return made
+
+            cls.geometry = geometry  # type: ignore[method-assign]
 
     # -- for members to define ------------------------------------------------------------------------------------
 
@@ -127,6 +147,8 @@ class Dialect(ABC):
         `input` is the input's spatial shape, which dialects that name the output's size need.
         Raises DialectError with every part that cannot be said, and the call with a slice behind it that does it.
         """
+        if not isinstance(geometry, Geometry):
+            raise ArgumentError(f"geometry is {geometry!r}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=3)")
         sizes = None if input is None else ints_of(input, "input", geometry.ndim, least=1)
         reasons = self.reasons_against(geometry, sizes)
         if reasons:
@@ -172,9 +194,10 @@ class Dialect(ABC):
 
     def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
         """A native weight as [C_in, C_out/groups, *kernel], not flipped. Raises ShapeError where it cannot be one."""
+        groups = int_of(groups, "groups", least=1)
         layout = self._layout_of(weight, **native)
         whole = groups if layout.grouped == "G" else layout.sizes(weight.shape)[layout.grouped]
-        if groups < 1 or whole % groups or (layout.grouped == "G" and layout.sizes(weight.shape)["G"] != groups):
+        if whole % groups or (layout.grouped == "G" and layout.sizes(weight.shape)["G"] != groups):
             raise ShapeError(
                 f"weight {weight.shape} has {whole} {'input' if layout.grouped == 'I' else 'output'} channels in all; "
                 f"groups={groups} does not divide them. Write groups= as the layer has it"
@@ -199,6 +222,11 @@ class Dialect(ABC):
     ) -> Call:
         """What a call with these shapes and native arguments means. `adjoint`: x_shape is that of the large side."""
         self.check_names(native)
+        if adjoint and (named := [name for name in native if name in _NAMES_OF_THE_OUTPUT]):
+            raise ArgumentError(
+                f"{named[0]}= was given to conv; x has the output's shape there, and says it. Write conv "
+                f"without {named[0]}="
+            )
         ndim = len(weight_shape) - len(self.weight_pattern.replace("*", ""))
         fewest, most = self.ranks
         if ndim < fewest or (most is not None and ndim > most):
@@ -229,20 +257,24 @@ class Dialect(ABC):
 
     def argument_names(self) -> list[str]:
         """The native arguments, those that choose a layout last."""
-        signature = inspect.signature(self.geometry).parameters
-        known = [name for name in signature if name not in ("kernel", "input", "output")]
+        known = [name for name in _parameters(type(self)) if name not in _SIZES]
         return known + [name for name in self.layout_arguments if name not in known]
 
     def check_names(self, native: dict[str, Any]) -> None:
         """ArgumentError for a native argument that this dialect does not have."""
         known = self.argument_names()
         for name in native:
-            if name not in known:
+            if name not in known and name not in _SIZES:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Write one of those"
                 raise ArgumentError(
                     f"{name}= is not an argument of the {self.name} dialect, which has {', '.join(known)}. {hint}"
                 )
+
+
+@cache
+def _parameters(kind: type[Dialect]) -> tuple[str, ...]:
+    return tuple(name for name in inspect.signature(kind.geometry).parameters if name != "self")
 
 
 def compact(values: Sequence[int]) -> int | tuple[int, ...]:

@@ -56,7 +56,8 @@ class Torch(Dialect):
         return Geometry(kernel, stride, [(p, p - op) for p, op in zip(pads, extra, strict=True)], dilation, groups)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
-        return [
+        many = [f"{geometry.ndim} spatial axes; it has 1 to 3"] if geometry.ndim > 3 else []
+        return many + [
             f"the crop ({lo}, {hi}) on spatial axis {axis}: padding is at least 0 and crops both sides alike, "
             f"output_padding gives back less than the stride {s} or dilation {d} behind"
             for axis, ((lo, hi), s, d) in enumerate(zip(geometry.crop, geometry.stride, geometry.dilation, strict=True))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
+from functools import lru_cache, partial
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class _Axis(NamedTuple):
         return self.length + self.reach
 
 
+@lru_cache(maxsize=256)
 def _axes(p: Problem) -> list[_Axis]:
     axes = []
     g = p.geometry
@@ -54,12 +56,17 @@ class _Shift(NamedTuple):
     taps: tuple[Any, ...]
 
 
+def _shift_of(s: int, d: int, t: int) -> int:
+    return d * t // s
+
+
+@lru_cache(maxsize=256)
 def _shifts(g: Geometry) -> list[_Shift]:
     per_axis = []
     for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True):
         found = []
-        for q in sorted({d * t // s for t in range(k)}):
-            taps = [t for t in range(k) if d * t // s == q]
+        for q, group in groupby(range(k), partial(_shift_of, s, d)):
+            taps = list(group)
             phase = d * taps[0] - s * q
             found.append((q, slice(phase, phase + d * (len(taps) - 1) + 1, d), slice(taps[0], taps[-1] + 1)))
         per_axis.append(found)
@@ -75,7 +82,8 @@ class _Blocks(NamedTuple):
     rows: int
 
 
-def _blocks(p: Problem, axes: list[_Axis]) -> _Blocks:
+def _blocks(p: Problem) -> _Blocks:
+    axes = _axes(p)
     g = p.geometry
     unit = math.prod(g.stride) * math.prod(axis.pitch for axis in axes[1:]) * p.accumulate.itemsize
     room = max(1, _BUDGET // unit)
@@ -101,7 +109,7 @@ def _tail(axes: list[_Axis]) -> int:
 def _padded(p: Problem, axes: list[_Axis], x: Array) -> Array:
     """The input [N, G, C, *spatial] as [N, G, C, positions], zeros around it, in the dtype of the sums."""
     if _is_whole(p, axes):
-        return np.ascontiguousarray(x, p.accumulate).reshape(*x.shape[:3], -1)
+        return np.ascontiguousarray(x, p.accumulate).reshape(*x.shape[:3], math.prod(x.shape[3:]))
     plane = math.prod(axis.pitch for axis in axes)
     flat = np.zeros((*x.shape[:3], plane + _tail(axes)), p.accumulate)
     window = flat[..., :plane].reshape(*x.shape[:3], *(axis.pitch for axis in axes))
@@ -119,7 +127,7 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     """Canonical x [N, C_in, *n], w [C_in, C_out/g, *k], bias [C_out] or None; fills out [N, C_out, *L]."""
     g, G = p.geometry, p.geometry.groups
     axes, shifts = _axes(p), _shifts(g)
-    blocks = _blocks(p, axes)
+    blocks = _blocks(p)
     pitches = [math.prod(later.pitch for later in axes[a + 1 :]) for a in range(g.ndim)]
     x = x.reshape(p.batch, G, p.in_channels // G, *p.input_shape)
     w = w.reshape(G, p.in_channels // G, p.out_channels // G, *g.kernel).astype(p.accumulate, copy=False)
@@ -203,11 +211,22 @@ def reasons_against(p: Problem) -> list[str]:
 def scratch_bytes(p: Problem) -> int:
     """Packed weights, padded input, sums and products."""
     axes, item = _axes(p), p.accumulate.itemsize
-    blocks = _blocks(p, axes)
+    blocks = _blocks(p)
     sums = _block_count(p, axes, blocks) * item
     plane = math.prod(axis.pitch for axis in axes) + _tail(axes)
     copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * item
-    return 2 * sums + copied + p.weight_count * item
+    converted = p.weight_count * item if p.accumulate != p.dtype else 0
+    return 2 * sums + copied + p.weight_count * item + converted
+
+
+def seconds(p: Problem) -> float:
+    """Rough time beside the multiply-adds: a few calls per block, shift and phase, and sums that stay in cache."""
+    axes, blocks = _axes(p), _blocks(p)
+    totals = (p.batch, p.geometry.groups, p.out_channels // p.geometry.groups, axes[0].length)
+    count = math.prod(-(-total // size) for total, size in zip(totals, blocks, strict=True))
+    phases, shifts = math.prod(p.geometry.stride), len(_shifts(p.geometry))
+    products = p.batch * p.out_channels * math.prod(p.geometry.kernel) * math.prod(axis.pitch for axis in axes)
+    return count * (shifts * 8e-6 + phases * 4e-6) + 3 * products * p.accumulate.itemsize / 2e10
 
 
 def _summary(p: Problem) -> str:
@@ -215,4 +234,4 @@ def _summary(p: Problem) -> str:
     return f"{phases} phase{'s' * (phases > 1)}, {shifts} matrix product{'s' * (shifts > 1)} per block (NumPy and BLAS)"
 
 
-KERNEL = Kernel("polyphase", _summary, reasons_against, scratch_bytes, run)
+KERNEL = Kernel("polyphase", _summary, reasons_against, scratch_bytes, seconds, run)

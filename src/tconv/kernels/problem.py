@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class Problem:
     bias: bool = False
     finite_weight: bool = True
 
-    @property
+    @cached_property
     def output_shape(self) -> tuple[int, ...]:
         """Spatial shape of the output."""
         return self.geometry.output_shape(self.input_shape)
@@ -81,5 +82,7 @@ class Kernel(NamedTuple):
     """Every reason why it cannot run this problem; empty if it can."""
     scratch_bytes: Callable[[Problem], int]
     """Bytes it holds beside input and output."""
+    seconds: Callable[[Problem], float]
+    """A rough estimate of what it spends beside the multiply-adds, to compare methods with each other."""
     run: Callable[[Problem, Array, Array, Array | None, Array], None]
     """Canonical x, weight, bias in; every element of out written once."""

@@ -72,14 +72,35 @@ def reasons_against(p: Problem) -> list[str]:
 
 
 def scratch_bytes(p: Problem) -> int:
-    """Sums of the whole output, and one tap's copy of input and product."""
-    x = p.batch * p.in_channels * math.prod(p.input_shape) * p.accumulate.itemsize
-    y = p.batch * p.out_channels * math.prod(p.output_shape) * p.accumulate.itemsize
-    return 2 * x + 2 * y
+    """Sums and one tap's product of the whole output, one tap's copy of the input, and copies in the sums' dtype."""
+    item = p.accumulate.itemsize
+    x = p.batch * p.in_channels * math.prod(p.input_shape) * item
+    y = p.batch * p.out_channels * math.prod(p.output_shape) * item
+    products = p.batch * p.out_channels * math.prod(p.input_shape) * item
+    converted = (x + p.weight_count * item) if p.accumulate != p.dtype else 0
+    one_tap = p.weight_count // math.prod(p.geometry.kernel) * item
+    return converted + x + y + products + one_tap
+
+
+def conv_scratch_bytes(p: Problem, y_count: int) -> int:
+    """The same for `conv` of an array of y_count elements, p being the problem of its transpose."""
+    item = p.accumulate.itemsize
+    u = p.batch * p.in_channels * math.prod(p.input_shape) * item
+    window = p.batch * p.out_channels * math.prod(p.input_shape) * item
+    converted = (y_count + p.weight_count) * item if p.accumulate != p.dtype else 0
+    one_tap = p.weight_count // math.prod(p.geometry.kernel) * item
+    return converted + 2 * u + window + one_tap
+
+
+def seconds(p: Problem) -> float:
+    """Rough time beside the multiply-adds: a few calls per tap, and its products through memory four times."""
+    taps = math.prod(p.geometry.kernel)
+    products = p.batch * p.out_channels * math.prod(p.input_shape)
+    return taps * (1e-5 + 4 * products * p.accumulate.itemsize / 5e9)
 
 
 def _summary(p: Problem) -> str:
     return f"{math.prod(p.geometry.kernel)} taps, each a matrix product over the elements it joins (NumPy and BLAS)"
 
 
-KERNEL = Kernel("taps", _summary, reasons_against, scratch_bytes, run)
+KERNEL = Kernel("taps", _summary, reasons_against, scratch_bytes, seconds, run)

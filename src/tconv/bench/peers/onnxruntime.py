@@ -1,0 +1,63 @@
+"""ONNX Runtime: a model of one ConvTranspose node, its weight a constant."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tconv.bench.layers import Layer
+from tconv.bench.peers.peer import Peer, Ready, Task
+from tconv.dialects import dialect
+
+
+def _start(threads: int, device: str) -> None:
+    import_module("onnxruntime")
+    import_module("onnx")  # it writes the model
+
+
+def _reasons_against(layer: Layer) -> list[str]:
+    return dialect("onnxruntime").reasons_against(layer.geometry, layer.input_shape)
+
+
+def _model(task: Task) -> bytes:
+    onnx: Any = import_module("onnx")
+    helper, layer = onnx.helper, task.layer
+    node = helper.make_node(
+        "ConvTranspose", ["x", "w"], ["y"], **dialect("onnxruntime").arguments(layer.geometry, input=layer.input_shape)
+    )
+    graph = helper.make_graph(
+        [node],
+        "layer",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, task.x.shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, layer.output_shape)],
+        [onnx.numpy_helper.from_array(task.w, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _load(task: Task) -> Ready:
+    library: Any = import_module("onnxruntime")
+    options = library.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = task.threads, 1
+    session = library.InferenceSession(_model(task), options, providers=["CPUExecutionProvider"])
+    out = np.empty(task.layer.output_shape, np.float32)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", library.OrtValue.ortvalue_from_numpy(task.x))
+    binding.bind_output("y", "cpu", 0, np.float32, out.shape, out.ctypes.data)
+
+    def into() -> Any:
+        session.run_with_iobinding(binding)
+        return out
+
+    return Ready(
+        {"out": into, "dropped": lambda: session.run(["y"], {"x": task.x})[0]},
+        read=np.asarray,
+        poison=lambda: out.fill(np.nan),
+    )
+
+
+PEER = Peer("ONNX Runtime, CPU provider", ("onnxruntime", "onnx"), _start, _reasons_against, _load)

@@ -1,0 +1,42 @@
+"""tconv itself: "tconv" is its own choice of method, "tconv:METHOD" one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tconv
+from tconv import kernels
+from tconv.bench.layers import Layer
+from tconv.bench.peers.peer import Peer, Ready, Task, UnableError
+from tconv.errors import TconvError
+
+
+def _start(threads: int, device: str) -> None:
+    if device != "cpu":
+        raise UnableError("no method of tconv runs on a GPU")
+
+
+def _load(task: Task) -> Ready:
+    x, w, g = task.x, task.w, task.layer.geometry
+    method = task.name.partition(":")[2] or "auto"
+    try:
+        plan = tconv.plan(x, w, geometry=g, method=method)
+    except TconvError as error:
+        raise UnableError(str(error)) from None
+    out = np.empty(task.layer.output_shape, np.float32)
+    return Ready(
+        {
+            "out": lambda: tconv.conv_transpose(x, w, geometry=g, method=method, out=out),
+            "dropped": lambda: tconv.conv_transpose(x, w, geometry=g, method=method),
+        },
+        read=np.asarray,
+        poison=lambda: out.fill(np.nan),
+        note=f"method {plan.method}",
+    )
+
+
+def _reasons_against(layer: Layer) -> list[str]:
+    return []
+
+
+PEER = Peer(f"tconv (methods: {', '.join(kernels.names())})", ("tconv",), _start, _reasons_against, _load)

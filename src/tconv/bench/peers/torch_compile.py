@@ -1,0 +1,41 @@
+"""torch.compile with freezing: weights are constants that Inductor may lay out as it likes."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import import_module
+from typing import Any
+
+from tconv.bench.peers import torch
+from tconv.bench.peers.peer import Peer, Ready, Task, UnableError
+
+
+def _start(threads: int, device: str) -> None:
+    if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise UnableError("there is no C++ compiler, which Inductor needs; install g++")
+    torch.start(threads, device)
+    inductor: Any = import_module("torch._inductor.config")
+    inductor.freezing = True
+
+
+def _load(task: Task) -> Ready:
+    library: Any = import_module("torch")
+    library._dynamo.reset()
+    x, w = torch.tensors(task)
+    layer, g = task.layer, task.layer.geometry
+    kind = getattr(library.nn, f"ConvTranspose{g.ndim}d")
+    sizes = {"in_channels": layer.in_channels, "out_channels": layer.out_channels, "kernel_size": g.kernel}
+    module = library.nn.utils.skip_init(kind, **sizes, **torch.words(layer), bias=False)
+    module.weight = library.nn.Parameter(w, requires_grad=False)
+    compiled = library.compile(module.eval())
+    return torch.ready(task, lambda: compiled(x))
+
+
+PEER = Peer(
+    "torch.compile with freezing",
+    ("torch",),
+    _start,
+    torch.reasons_against,
+    _load,
+    ("cpu", "cuda"),
+)

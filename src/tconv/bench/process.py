@@ -1,0 +1,123 @@
+"""The parent's side: a child process that answers JSON lines, or is ended if it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO, Any
+
+_GRACE = 3.0  # seconds between the end of its input and the end of a child
+
+
+class GoneError(Exception):
+    """A child crashed ("crashed") or did not answer in time ("hung"); it does not run any more."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+def environment(threads: int, device: str = "cpu") -> dict[str, str]:
+    """The parent's environment, every library's number of threads in it; on the CPU no accelerator is in sight."""
+    names = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "NPROC",  # XLA
+    )
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+    return {**os.environ, **dict.fromkeys(names, str(threads)), **hidden, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def command(name: str, threads: int, device: str) -> list[str]:
+    """The worker for one peer. -P: a torch.py in the current directory is not PyTorch."""
+    return [sys.executable, "-P", "-m", "tconv.bench.worker", name, str(threads), device]
+
+
+class Child:
+    """A process that answers each line with a line.
+
+    It leads a group of its own, so that an interrupt reaches the parent alone, and the parent ends the whole group.
+    """
+
+    def __init__(self, argv: Sequence[str], env: dict[str, str]) -> None:
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            env=env,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def ask(self, message: dict[str, Any], limit: float) -> dict[str, Any]:
+        """The answer to a message. Raises GoneError after `limit` seconds without one, or at the child's end."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # its last words come with the end of its output
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        try:
+            line = self._lines.get(timeout=limit)
+        except queue.Empty:
+            self.close(grace=0)
+            raise GoneError("hung", f"no answer to {message['do']!r} in {limit:.0f} s") from None
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise GoneError("crashed", self._end(line, message["do"])) from None
+        return answer
+
+    def _end(self, line: str, doing: str) -> str:
+        """Why there is no answer: the child has ended, or said what is none."""
+        said = f"it said {line[:100]!r}" if line else self._last_words()
+        code = self.close(grace=0 if line else _GRACE)
+        words = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{words} at {doing!r}{f': {said}' if said else ''}"
+
+    def _last_words(self) -> str:
+        if self._said.closed:  # it was ended from another thread
+            return ""
+        self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, self._said.tell() - 4000))
+        lines = self._said.read().decode(errors="replace").split("\n")
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def close(self, grace: float = _GRACE) -> int:
+        """End the process and all that it started, and return its exit code; twice is no error."""
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                if hasattr(os, "killpg"):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.kill()
+        code = self._process.wait()
+        self._said.close()
+        return code

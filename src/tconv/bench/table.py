@@ -1,0 +1,227 @@
+"""The table of a result, as cells for a terminal, plain text or HTML, and as Markdown:
+
+    python -m tconv.bench.table RESULT.json [MODE]
+
+prints the Markdown that a README shows; MODE is dropped (default), out or kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tconv.bench import store, summary, timing
+from tconv.bench.statistics import Estimate
+from tconv.bench.summary import Line, Result
+from tconv.errors import ArgumentError, TconvError
+
+_BUSY = 0.25  # load per core above which something else was computing
+
+
+class Table(NamedTuple):
+    """A title, column heads, and rows of cells; the first column is text, the others are numbers."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+
+
+def tables(result: Result) -> list[Table]:
+    """All tables of a result: standing by layer (losses first), every peer's time, geometric means, the base."""
+    mode = summary.headline(result)
+    found = summary.lines(result, mode)
+    made = [_standing(found, mode), _times(result, found, mode), _modes(result), _means(result)]
+    if any(line.base for line in found):
+        made.insert(1, _base(found, mode))
+    return [table for table in made if table.rows]
+
+
+def _standing(found: Sequence[Line], mode: str) -> Table:
+    heads = ["layer", "bound", "tconv", "95%", "x bound", "best peer", "ms", "best/tconv", "95%", "torch/tconv"]
+    rows = []
+    for line in found:
+        own, lead, best = line.estimate(line.own), line.over(line.best, line.own), line.best
+        rows.append(
+            [
+                _label(line),
+                number(line.bound),
+                _median(own),
+                _interval(own),
+                number(line.over_bound(line.own)),
+                best or "-",
+                _median(line.estimate(best)) if best else "-",
+                _median(lead),
+                _interval(lead),
+                _median(line.over("torch", line.own)),
+            ]
+        )
+    return Table(f"ms, output {mode}; layers where tconv is behind the best peer first", heads, rows)
+
+
+def _times(result: Result, found: Sequence[Line], mode: str) -> Table:
+    names = [name for name in result["peers"] if any(line.estimate(name) for line in found)]
+    rows = [[_label(line), *(_median(line.estimate(name)) for name in names)] for line in found]
+    return Table(f"every peer, ms, output {mode}", ["layer", *names], rows if names else [])
+
+
+def _modes(result: Result) -> Table:
+    """What tconv takes in each mode, and how it stands there."""
+    cells: dict[str, list[str]] = {}
+    for mode in _measured(result):
+        for line in summary.lines(result, mode):
+            cells.setdefault(_label(line), []).extend([_median(line.estimate(line.own)), number(line.lead)])
+    heads = [head for mode in _measured(result) for head in (mode, "best/tconv")]
+    return Table("tconv by mode, ms", ["layer", *heads], [[layer, *row] for layer, row in cells.items()])
+
+
+def _means(result: Result) -> Table:
+    """One row per mean, one column per mode and precision."""
+    columns = {}
+    precisions = list(dict.fromkeys(entry["precision"] for entry in result["layers"]))
+    for mode in _measured(result):
+        for precision in precisions:
+            found = [line for line in summary.lines(result, mode) if line.precision == precision]
+            cells = {
+                mean.what: f"{number(mean.value)} ({mean.layers})" for mean in summary.means(found, result["peers"])
+            }
+            cells["layers ahead of the best peer"] = "{} of {}".format(*summary.ahead(found))
+            columns[f"{mode} {precision}" if len(precisions) > 1 else mode] = cells
+    whats = list(dict.fromkeys(what for cells in columns.values() for what in cells))
+    rows = [[what, *(cells.get(what, "-") for cells in columns.values())] for what in whats]
+    return Table("geometric means by mode (over so many layers)", ["", *columns], rows)
+
+
+def _base(found: Sequence[Line], mode: str) -> Table:
+    rows = []
+    for line in found:
+        change = line.over(line.base, line.own)
+        if line.base and change:
+            base, own = line.estimate(line.base), line.estimate(line.own)
+            rows.append([_label(line), _median(base), _median(own), _median(change), _interval(change)])
+    base_name = found[0].base or ""
+    return Table(f"against {base_name}, ms, output {mode}", ["layer", "base", "tconv", "base/tconv", "95%"], rows)
+
+
+def machine(result: Result) -> list[str]:
+    """What was measured where, in lines."""
+    m = result["machine"]
+    versions: dict[str, str] = {}
+    for answer in result["peers"].values():
+        versions |= answer.get("versions", {})
+    found = [
+        f"{result['date']} on {m['name']}: {m['cpu']}, {m['cores']} cores, {result['threads']} threads, "
+        f"{result['device']}; {m['platform']}, Python {m['python']}",
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        f"gate: {result['tolerance']}",
+    ]
+    precisions = dict.fromkeys(entry["precision"] for entry in result["layers"])
+    bounds = {precision: summary.bound(result, precision) for precision in precisions}
+    found += [
+        f"bound ({precision}): {limit.gflops:.0f} GFLOP/s ({limit.source}), copy {limit.copy:.1f} GB/s; "
+        "direct arithmetic, each byte moved once"
+        for precision, limit in bounds.items()
+        if limit is not None
+    ]
+    if (m.get("load") or 0) > _BUSY * m["cores"]:
+        found.append(
+            f"the machine was busy: load {m['load']} on {m['cores']} cores before the run; measure again at rest"
+        )
+    if not result["complete"]:
+        found.append("interrupted: not all layers and rounds are here")
+    return found
+
+
+def text(result: Result) -> str:
+    """The whole report as plain lines: faults, tables, absences, machine."""
+    parts = summary.faults(result)
+    for table in tables(result):
+        parts += ["", table.title, *_aligned([table.heads, *table.rows])]
+    return "\n".join([*parts, "", *(f"not run: {line}" for line in summary.absences(result)), "", *machine(result)])
+
+
+def markdown(result: Result, mode: str | None = None) -> str:
+    """One table of every peer's time in ms, the ratios, and the geometric means over the bound below."""
+    mode = mode or summary.headline(result)
+    found = summary.lines(result, mode)
+    names = [name for name in result["peers"] if any(line.estimate(name) for line in found)]
+    heads = ["layer", "bound", *names, "best / tconv", "tconv / bound"]
+    rows = []
+    for line in found:
+        times = [_median(line.estimate(name)) for name in names]
+        times = [f"**{cell}**" if name == line.best else cell for name, cell in zip(names, times, strict=True)]
+        ratios = [number(line.lead), number(line.over_bound(line.own))]
+        rows.append([_label(line), number(line.bound), *times, *ratios])
+    cells = {mean.what: mean.value for mean in summary.means(found, names)}
+    over = [number(cells.get(f"{'tconv' if found and name == found[0].own else name} / bound")) for name in names]
+    last = [
+        "geometric mean / bound",
+        "1",
+        *over,
+        number(cells.get("best peer / tconv")),
+        number(cells.get("tconv / bound")),
+    ]
+    made = [heads, ["---", *("---:" for _ in heads[1:])], *rows, last]
+    won, of = summary.ahead(found)
+    words = [
+        f"tconv is ahead of the best peer of each layer (bold) on {won} of {of}; ms, output {mode}.",
+        *machine(result),
+    ]
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in made), "", *(f"{line}  " for line in words)]).rstrip()
+
+
+def _measured(result: Result) -> list[str]:
+    """The modes of this result's device that any peer was timed in."""
+    there = {mode for e in result["layers"] for s in e["peers"].values() for mode in s.get("samples", {})}
+    return [mode for mode in timing.MODES[result["device"]] if mode in there]
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, or a dash.
+
+    >>> number(1234.5), number(0.012345), number(2.0), number(None)
+    ('1234', '0.0123', '2.00', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _median(estimate: Estimate | None) -> str:
+    return number(estimate.value if estimate else None)
+
+
+def _interval(estimate: Estimate | None) -> str:
+    return f"{number(estimate.low)}..{number(estimate.high)}" if estimate else "-"
+
+
+def _label(line: Line) -> str:
+    return line.layer if line.precision == "f32" else f"{line.layer} {line.precision}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m tconv.bench.table RESULT.json [MODE]`."""
+    try:
+        if not 1 <= len(arguments) <= 2:
+            raise ArgumentError("a result file is needed. Write python -m tconv.bench.table RESULT.json [MODE]")
+        if set(arguments[1:]) - {mode for modes in timing.MODES.values() for mode in modes}:
+            raise ArgumentError(f"there is no mode {arguments[1]!r}. Write dropped, out, kept, eager or graph")
+        print(markdown(store.read(Path(arguments[0])), *arguments[1:]))
+    except TconvError as error:
+        print(f"tconv: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

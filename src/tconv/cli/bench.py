@@ -1,0 +1,225 @@
+"""`tconv bench`: the layers of real networks on tconv and its peers, checked, interleaved, the losses first."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from tconv.bench import layers as registry
+from tconv.bench import peers as known_peers
+from tconv.bench import process, revision, store, summary, table
+from tconv.bench.machine import facts
+from tconv.bench.page import page
+from tconv.bench.runner import Runner, Told
+from tconv.bench.seat import ProcessSeat, Row
+from tconv.bench.summary import Result
+from tconv.cli.outputs import NewFile
+from tconv.errors import ArgumentError
+
+_TOLERANCE = (
+    "max error <= (4 * 2**-23 * (sqrt(K) + 4)) x the truth's root mean square, K terms in the longest sum; TF32 and "
+    "bfloat16 8 of their spacings more; truth in float64, compared with the definition at random outputs"
+)
+
+
+_WIDTH = 150  # columns of the widest table
+
+
+def bench(
+    *,
+    layers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    threads: int = 2,
+    rounds: int = 15,
+    seconds: float = 480.0,
+    base: str | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    registry_file: Annotated[Path, Parameter(name="--registry")] = registry.REGISTRY,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    html: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Time tconv and its peers on the transposed convolutions of real networks.
+
+    Example: tconv bench --layers "unet up1" "dcgan last" --peers torch openvino -o result.json
+
+    Every output is checked against a float64 truth before it is timed. Each peer has a process of its own; their
+    samples are interleaved. The table starts with the layers where tconv is behind. Exit code 1: a result was wrong.
+
+    Parameters
+    ----------
+    layers
+        Names from the registry; all by default. Hyphens may stand for spaces.
+    peers
+        What tconv is compared with; all by default. tconv:METHOD is one method of tconv.
+    threads
+        Threads of every peer.
+    rounds
+        At most so many rounds for each layer.
+    seconds
+        Time for the whole run, shared out among the layers; each has at least 3 rounds.
+    base
+        Also measure tconv of this git revision, in the same run.
+    device
+        Where to run. On cuda: float32, TF32 and bfloat16, eager and as a graph.
+    registry_file
+        Another registry of layers, JSON as the one that comes with tconv.
+    output
+        Write the result with all samples to this new file.
+    html
+        Write a page to this new file.
+    as_json
+        Print the result and its summary as one JSON object.
+    """
+    for name, value in (("threads", threads), ("rounds", rounds), ("seconds", seconds)):
+        if value <= 0:
+            raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2")
+    chosen = registry.select(registry.read(registry_file), layers or ())
+    names = known_peers.select(tuple(peers or ()))
+    if all(name.partition(":")[0] != "tconv" for name in names):
+        names = ["tconv", *names]
+    precisions = ("f32",) if device == "cpu" else ("f32", "tf32", "bf16")
+    given: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds, "seconds": seconds}
+    given |= {"base": base, "device": device}
+    with ExitStack() as stack:  # files that cannot be written are refused now, not after the run
+        drawn = stack.enter_context(NewFile([html])) if html is not None else None
+        with NewFile([output]) if output is not None else nullcontext() as kept:
+            seats = [_seat(name, threads, device) for name in names]
+            if base is not None:
+                seats.insert(1, _base_seat(base, threads, device, stack))
+            rows = [Row(layer, precision) for layer in chosen for precision in precisions]
+            runner = Runner(rows, seats, _seat("machine", threads, device), rounds, seconds)
+            result: Result = {
+                "date": datetime.now(UTC).isoformat(timespec="minutes"),
+                "command": _command(given),
+                "revision": revision.describe(),
+                "machine": facts(),
+                "threads": threads,
+                "device": device,
+                "tolerance": _TOLERANCE,
+            }
+            with _progress(as_json) as runner.tell:
+                code = _run(runner)
+            result |= runner.result
+            if kept is not None:
+                kept.file.write(store.written(result).encode())
+        if drawn is not None:
+            drawn.file.write(page(result).encode())
+        _print(result, as_json)
+    return code or int(summary.wrong(result))
+
+
+def _run(runner: Runner) -> int:
+    try:
+        runner.run()
+    except KeyboardInterrupt:  # the children have ended; what is there is shown
+        return 130
+    return 0
+
+
+def _seat(name: str, threads: int, device: str) -> ProcessSeat:
+    return ProcessSeat(name, process.command(name, threads, device), process.environment(threads, device))
+
+
+def _base_seat(ref: str, threads: int, device: str, stack: ExitStack) -> ProcessSeat:
+    """A seat for tconv of a revision, unpacked for as long as the run lasts."""
+    if device != "cpu":
+        raise ArgumentError(f"--base compares on the CPU, and --device is {device}. Write --device cpu")
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
+    _, source = revision.unpack(ref, folder)
+    env = {**process.environment(threads), "PYTHONPATH": str(source)}
+    return ProcessSeat(f"tconv@{ref}", revision.command(source, threads), env)
+
+
+def _command(given: dict[str, Any]) -> str:
+    words = ["tconv", "bench"]
+    for name, value in given.items():
+        if value is not None:
+            words += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return shlex.join(words)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Told]:
+    """A bar on a terminal; elsewhere a line on stderr when a layer begins."""
+    if quiet:
+        yield lambda words, share: None
+        return
+    if not sys.stderr.isatty():
+        said = [""]
+
+        def line(words: str, share: float) -> None:
+            if words != said[0]:
+                said[0] = words
+                print(f"{share:4.0%} {words}", file=sys.stderr, flush=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    # few refreshes: the bar is drawn by this process while the peers are timed
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=1) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda words, share: bar.update(task, completed=share, description=words)
+
+
+def _print(result: Result, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**result, "summary": _summary(result)}))
+    elif sys.stdout.isatty():
+        _print_rich(result)
+    else:
+        print(table.text(result))
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    """Geometric means, layers ahead and losses by mode and precision, and what went wrong."""
+    precisions = dict.fromkeys(entry["precision"] for entry in result["layers"])
+    modes = dict.fromkeys(m for e in result["layers"] for s in e["peers"].values() for m in s.get("samples", {}))
+    made: dict[str, Any] = {"faults": summary.faults(result), "absences": summary.absences(result)}
+    for mode in modes:
+        for precision in precisions:
+            found = [line for line in summary.lines(result, mode) if line.precision == precision]
+            made[f"{mode} {precision}"] = {
+                "means": {mean.what: mean.value for mean in summary.means(found, result["peers"])},
+                "ahead": summary.ahead(found),
+                "losses": [line.layer for line in found if line.lead is not None and line.lead < 1],
+            }
+    return made
+
+
+def _print_rich(result: Result) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)  # a terminal that is too narrow folds the lines; no cell is cut
+    for fault in summary.faults(result):
+        console.print(fault, style="bold red", markup=False)
+    behind = {line.layer for line in summary.lines(result, summary.headline(result)) if (line.lead or 1) < 1}
+    for part in table.tables(result):
+        drawn = Table(title=part.title, title_justify="left", box=None, header_style="bold")
+        for number, head in enumerate(part.heads):
+            drawn.add_column(head, justify="right" if number else "left", no_wrap=True)
+        for row in part.rows:
+            drawn.add_row(*row, style="yellow" if row[0] in behind else None)
+        console.print(drawn)
+        console.print()
+    for line in (*(f"not run: {line}" for line in summary.absences(result)), *table.machine(result)):
+        console.print(line, markup=False)

@@ -1,0 +1,743 @@
+"""The benchmark: order, statistics and the gate on fakes with fake clocks; one tiny real run through the command line."""
+
+import contextlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tconv
+from tconv.bench import layers as registry
+from tconv.bench import peers, process, revision, statistics, store, summary, table, timing, truth
+from tconv.bench.page import page
+from tconv.bench.peers import cuda, shuffle
+from tconv.bench.peers.peer import Peer, Ready, UnableError
+from tconv.bench.process import Child, GoneError
+from tconv.bench.runner import Runner
+from tconv.bench.seat import Limits, ProcessSeat, Row
+from tconv.bench.worker import Worker, serve
+from tconv.cli import main
+from tconv.errors import ArgumentError, FileError, TconvError
+
+TINY = {"name": "tiny", "n": 2, "c_in": 6, "c_out": 4, "in": [5, 4], "k": 4, "s": 2, "p": 1}
+ODD = {"name": "odd one", "n": 1, "c_in": 4, "c_out": 2, "in": [9], "k": 3, "s": 2, "p": 1, "op": 1, "g": 2}
+
+
+def layer(**changes):
+    return registry.Layer.of({**TINY, **changes})
+
+
+# -- the registry --------------------------------------------------------------------------------------------------
+
+
+def test_the_registry():
+    found = registry.read()
+    assert len(found) == 24
+    assert all(entry.source for entry in found)
+    by_name = {entry.name: entry for entry in found}
+    assert by_name["unet up1"].flops == 2 * 28 * 28 * 1024 * 512 * 4
+    assert by_name["cyclegan"].output_shape == (1, 64, 256, 256)
+    assert by_name["istft"].terms == 4 * 1026
+    assert by_name["pp-ocr"].bytes == 4 * (24 * 184**2 + 24 * 24 * 4 + 24 * 368**2)
+    assert all(registry.Layer.of(entry.spec) == entry for entry in found)
+
+
+def test_names_are_checked_and_close_ones_offered():
+    found = registry.read()
+    assert [entry.name for entry in registry.select(found, ["DCGAN-last", "unet up1"])] == ["unet up1", "dcgan last"]
+    assert [entry.name for entry in registry.select(found, ["pp-ocr"])] == ["pp-ocr"]
+    with pytest.raises(
+        ArgumentError, match=r"there is no layer 'unet up2'; there are .* Write 'unet up4' or 'unet up1'"
+    ):
+        registry.select(found, ["unet up2"])
+    assert peers.select(()) == list(peers.names())
+    assert peers.select(("torch", "tconv:taps", "torch")) == ["torch", "tconv:taps"]
+    with pytest.raises(ArgumentError, match=r"there is no peer 'onxruntime'; .* Write 'onnxruntime'"):
+        peers.select(("onxruntime",))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1", "is no registry of layers"),
+        ('{"layers": [{"name": "a"}]}', "layer 0 of .* cannot be read"),
+        (json.dumps({"layers": [{**TINY, "kernel": 4}]}), "KeyError\\('kernel'\\)"),
+        (json.dumps({"layers": [{**TINY, "g": 4}]}), "groups do not divide"),
+    ],
+)
+def test_a_registry_that_is_none(tmp_path, text, words):
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(FileError, match=words):
+        registry.read(path)
+
+
+# -- statistics ----------------------------------------------------------------------------------------------------
+
+
+def test_medians_and_intervals_against_numpy():
+    samples = [5.0, 1.0, 4.0, 2.0, 9.0]
+    got = statistics.median(samples)
+    medians = sorted(np.median(np.random.default_rng(0).choice(samples, (2000, 5)), axis=1))
+    assert got.value == 4.0
+    assert got.low == np.quantile(medians, 0.025)
+    assert got.high == np.quantile(medians, 0.975)
+    assert statistics.median([3.0]) == (3.0, 3.0, 3.0)
+
+
+def test_the_interval_covers():
+    rng = np.random.default_rng(1)
+    inside = [e.low <= 0 <= e.high for e in (statistics.median(rng.standard_normal(25), seed) for seed in range(200))]
+    assert 0.88 <= np.mean(inside) <= 0.99
+
+
+def test_ratios_and_geometric_means():
+    assert statistics.ratio([2.0, 2.0], [4.0, 4.0]) == (0.5, 0.5, 0.5)
+    wide = statistics.ratio([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    assert wide.low < 1.0 == wide.value < wide.high
+    assert statistics.geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+    assert statistics.geometric_mean([]) is None
+
+
+def test_a_sample_repeats_short_calls_and_keeps_what_is_asked():
+    now, alive, most = [0.0], set(), [0]
+
+    class Output:
+        def __init__(self):
+            now[0] += 0.002
+            alive.add(id(self))
+            most[0] = max(most[0], len(alive))
+
+        def __del__(self):
+            alive.discard(id(self))
+
+    assert timing.sample(Output, 0.002, 0, clock=lambda: now[0]) == (pytest.approx(0.002), 5)
+    assert most == [1]
+    timing.sample(Output, 0.002, 3, clock=lambda: now[0])
+    assert most == [4]  # three are kept while the fourth is made
+    assert not alive
+    assert timing.sample(Output, 0.5, 0, clock=lambda: now[0])[1] == 1
+    assert [timing.kept_outputs(size) for size in (1, 1 << 26, 1 << 27, 1 << 30)] == [4, 4, 2, 2]
+
+
+def test_settling_waits_for_threads_that_spin():
+    cpu = iter([0.0, 0.002, 0.002, 0.004, 0.004, 0.0041])
+    timing.settle(lambda: next(cpu))
+    assert next(cpu, None) is None
+
+
+# -- the gate ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [TINY, ODD, {**TINY, "k": 2, "s": 3}, {**TINY, "in": [3, 2, 3], "op": 1}])
+def test_the_truth_is_the_definition(tmp_path, spec):
+    made = registry.Layer.of(spec)
+    right = truth.write(made, tmp_path, seed=3)
+    x, w, y = (np.load(tmp_path / f"{name}.npy") for name in ("x", "w", "truth"))
+    wanted = tconv.definition.scatter(x.astype(float), w.astype(float), geometry=made.geometry)
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
+    assert right.rms == pytest.approx(np.sqrt(np.mean(y**2)))
+    assert right.checked > 100
+    for place in np.ndindex(*y.shape[2:]):
+        one = truth.by_definition(made.geometry, x[:1], w, place)
+        np.testing.assert_allclose(one, wanted[(0, slice(None), *place)], rtol=0, atol=1e-12)
+
+
+def test_a_truth_that_is_none_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(truth, "conv_transpose", lambda x, w, geometry, out, method: out.fill(1.0))
+    with pytest.raises(TconvError, match="away from the definition"):
+        truth.write(layer(), tmp_path, seed=0)
+
+
+def test_float32_passes_the_gate_and_less_does_not():
+    rng = np.random.default_rng(0)
+    for terms in (1, 64, 4096):
+        a, b = rng.standard_normal((2, 2000, terms)).astype(np.float32)
+        right = (a.astype(float) * b).sum(1)
+        rms = float(np.sqrt(np.mean(right**2)))
+        chain = np.zeros(2000, np.float32)
+        for k in range(terms):
+            chain += a[:, k] * b[:, k]  # the least exact order, in one chain
+        short = (a.astype(np.float16).astype(float) * b).sum(1)
+        allowed = truth.tolerance(terms)
+        assert not truth.judge(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
+        assert truth.judge(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
+        assert allowed < truth.tolerance(terms, "tf32") < truth.tolerance(terms, "bf16")
+
+
+def fake(calls, reasons=(), **more):
+    """A peer whose layer is these calls."""
+    return Peer("a fake", ("numpy",), lambda threads, device: None, lambda _: list(reasons), lambda task: Ready(
+        {mode: (lambda call=call: call(task)) for mode, call in calls.items()}, read=np.asarray, **more
+    ))  # fmt: skip
+
+
+def right_answer(task):
+    return tconv.conv_transpose(task.x, task.w, geometry=task.layer.geometry)
+
+
+def load(peer, folder, **changes):
+    made = layer(**changes)
+    right = truth.write(made, folder, 0)
+    worker = Worker("fake", peer, 1, "cpu")
+    assert worker.answer({"do": "start"})["state"] == "started"
+    message = {"do": "load", "layer": made.spec, "folder": str(folder), "rms": right.rms, "precision": "f32"}
+    return worker, worker.answer(message)
+
+
+def test_a_right_peer_is_ready(tmp_path):
+    worker, said = load(fake({"out": right_answer, "dropped": right_answer}), tmp_path)
+    assert said["state"] == "ready"
+    assert said["modes"] == ["out", "dropped", "kept"]
+    assert said["error"] <= said["tolerance"]
+    for mode in said["modes"]:
+        taken = worker.answer({"do": "sample", "mode": mode})
+        assert taken["state"] == "sampled"
+        assert taken["ms"] > 0
+
+
+def half_filled(task):
+    y = right_answer(task)
+    y[1, 2, 0, 0] = np.nan
+    return y
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda task: right_answer(task) + 1e-3, r"error .* at image \d, channel \d; .* is rounding"),
+        (half_filled, "the output of image 1, channel 2 holds NaN"),
+        (lambda task: right_answer(task)[:1], r"the output has shape \(1, 4, 10, 8\); \(2, 4, 10, 8\) is right"),
+    ],
+)
+def test_the_gate_catches_a_wrong_peer_in_any_mode(tmp_path, call, words):
+    worker, said = load(fake({"out": right_answer, "dropped": call}), tmp_path)
+    assert said["state"] == "wrong"
+    assert re.search(words, said["reason"])
+    assert "mode dropped" in said["reason"]
+    assert worker.answer({"do": "sample", "mode": "dropped"})["state"] == "error"
+
+
+def test_an_output_that_is_not_written_is_caught(tmp_path):
+    out = np.zeros((2, 4, 10, 8), np.float32)
+    peer = fake({"out": lambda task: out}, poison=lambda: out.fill(np.nan))
+    assert "holds NaN" in load(peer, tmp_path)[1]["reason"]
+
+
+def test_a_peer_that_cannot_or_raises(tmp_path):
+    assert load(fake({}, reasons=["no groups", "no padding"]), tmp_path)[1] == {
+        "state": "unable",
+        "reason": "no groups; no padding",
+    }
+
+    def refuses(task):
+        raise UnableError("not on this chip")
+
+    def breaks(task):
+        raise RuntimeError("boom")
+
+    assert load(fake({"dropped": refuses}), tmp_path)[1] == {"state": "unable", "reason": "not on this chip"}
+    assert load(fake({"dropped": breaks}), tmp_path)[1] == {"state": "error", "reason": "RuntimeError: boom"}
+
+
+def test_a_missing_peer_says_what_to_install():
+    def start(threads, device):
+        import no_such_library  # noqa: F401
+
+    peer = fake({})._replace(start=start, packages=("no-such-library",))
+    assert Worker("fake", peer, 1, "cpu").answer({"do": "start"}) == {
+        "state": "missing",
+        "reason": "no_such_library is not installed: pip install no-such-library",
+    }
+    said = Worker("fake", peer, 1, "cuda").answer({"do": "start"})
+    assert said == {"state": "unable", "reason": "it runs on cpu only"}
+
+
+def test_the_protocol_is_a_line_for_a_line():
+    lines = []
+    serve(
+        SimpleNamespace(answer=lambda message: {"got": message["do"]}), ['{"do": "a"}\n', '{"do": "b"}\n'], lines.append
+    )
+    assert lines == ['{"got": "a"}\n', '{"got": "b"}\n']
+
+
+# -- rounds, on fake seats and a fake clock ------------------------------------------------------------------------
+
+
+class Table:
+    """Seats that share a clock and a log."""
+
+    def __init__(self, costs, modes=("out", "dropped"), answers=None):
+        self.now, self.log, self.closed = 0.0, [], 0
+        self.seats = [FakeSeat(self, name, ms, modes, (answers or {}).get(name, {})) for name, ms in costs.items()]
+
+    def run(self, rows=1, **options):
+        options = {"rounds": 5, "seconds": 1e9, **options}
+        chosen = [Row(layer(name=f"layer {number}"), "f32") for number in range(rows)]
+        runner = Runner(
+            chosen,
+            self.seats,
+            FakeSeat(self, "machine", 0.0, (), {}),
+            clock=lambda: self.now,
+            write_truth=lambda layer, folder, seed: truth.Truth(folder, 1.0, 7),
+            **options,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            runner.run()
+        return runner.result
+
+
+class FakeSeat:
+    def __init__(self, table, name, ms, modes, answers):
+        self.table, self.name, self.ms, self.modes, self.answers = table, name, ms, modes, answers
+        self.taken = 0
+
+    def start(self):
+        return self.answers.get("start", {"state": "started", "versions": {}})
+
+    def load(self, row, right):
+        assert right.folder.is_dir()
+        self.table.log.append(("load", self.name))
+        once = dict.fromkeys(self.modes, self.ms / 1e3)
+        ready = {"state": "ready", "modes": list(self.modes), "once": once, "error": 0.0, "tolerance": 1.0, "note": ""}
+        return self.answers.get("load", ready)
+
+    def sample(self, mode):
+        self.taken += 1
+        self.table.now += self.ms / 1e3
+        self.table.log.append((self.name, mode))
+        answer = self.answers.get(self.taken, {"state": "sampled", "ms": self.ms + self.taken / 1000, "calls": 1})
+        if answer is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return answer
+
+    def probe(self):
+        self.table.log.append(("probe", self.name))
+        return {"state": "probed", "sgemm": 200.0, "fma": 400.0, "copy": 40.0}
+
+    def close(self):
+        self.table.closed += 1
+
+
+def test_rounds_are_interleaved_and_shuffled_by_the_seed():
+    here = Table({"tconv": 1.0, "torch": 2.0, "jax": 3.0})
+    result = here.run(rows=2)
+    assert result["complete"]
+    assert here.closed == 4
+    everyone = sorted((seat.name, mode) for seat in here.seats for mode in seat.modes)
+    for half in (here.log[: len(here.log) // 2], here.log[len(here.log) // 2 :]):
+        assert sorted(half[:3]) == [("load", "jax"), ("load", "tconv"), ("load", "torch")]
+        assert half[3] == ("probe", "machine")
+        rounds = [half[4 + 6 * number : 10 + 6 * number] for number in range(5)]
+        assert all(sorted(one) == everyone for one in rounds)
+        assert len({tuple(one) for one in rounds}) > 1
+    samples = result["layers"][0]["peers"]["torch"]["samples"]
+    assert {mode: len(taken) for mode, taken in samples.items()} == {"out": 5, "dropped": 5}
+    assert sorted(samples["out"] + samples["dropped"]) == [round(2 + n / 1000, 3) for n in range(1, 11)]
+    again, other = Table({"tconv": 1.0, "torch": 2.0, "jax": 3.0}), Table({"tconv": 1.0, "torch": 2.0, "jax": 3.0})
+    again.run(rows=2)
+    other.run(rows=2, seed=1)
+    assert timed(again) == timed(here) != timed(other)
+
+
+def timed(here):
+    return [entry for entry in here.log if entry[0] != "load"]
+
+
+def test_the_time_is_shared_out_and_three_rounds_are_the_least():
+    here = Table({"tconv": 1000.0}, modes=("dropped",))
+    result = here.run(rows=2, rounds=100, seconds=20)
+    assert [len(e["peers"]["tconv"]["samples"]["dropped"]) for e in result["layers"]] == [10, 10]
+    assert result["seconds"] == 20
+    hurried = Table({"tconv": 1000.0}, modes=("dropped",)).run(rows=2, rounds=100, seconds=0.1)
+    assert [len(e["peers"]["tconv"]["samples"]["dropped"]) for e in hurried["layers"]] == [3, 3]
+
+
+def test_slow_peers_take_part_less():
+    result = Table({"tconv": 1.0, "slow": 50.0, "very slow": 3000.0}).run()
+    counts = {
+        name: {mode: len(taken) for mode, taken in standing["samples"].items()}
+        for name, standing in result["layers"][0]["peers"].items()
+    }
+    assert counts == {
+        "tconv": {"out": 5, "dropped": 5},
+        "slow": {"out": 3, "dropped": 3},
+        "very slow": {"dropped": 1},
+    }
+
+
+def test_peers_that_fail_have_a_reason_and_no_time():
+    gone = {"state": "crashed", "reason": "signal SIGSEGV"}
+    bad = {"state": "wrong", "reason": "error 1e-1"}
+    absent = {"state": "missing", "reason": "jax is not installed: pip install jax"}
+    answers = {"torch": {3: gone}, "openvino": {"load": bad}, "jax": {"start": absent}}
+    here = Table({"tconv": 1.0, "torch": 1.0, "openvino": 1.0, "jax": 1.0}, answers=answers)
+    result = here.run()
+    standings = result["layers"][0]["peers"]
+    assert "samples" not in standings["torch"]
+    assert standings["torch"]["state"] == "crashed"
+    assert here.seats[1].taken == 3
+    assert standings["openvino"] == bad
+    assert "jax" not in standings
+    assert ("load", "jax") not in here.log
+    result["device"] = "cpu"
+    assert summary.faults(result) == [
+        "crashed: torch on layer 0: signal SIGSEGV",
+        "wrong: openvino on layer 0: error 1e-1",
+    ]
+    assert summary.absences(result) == ["jax: jax is not installed: pip install jax"]
+    assert summary.wrong(result)
+
+
+def test_an_interrupt_leaves_what_is_there():
+    here = Table({"tconv": 1.0, "torch": 1.0}, answers={"torch": {7: KeyboardInterrupt}})
+    result = here.run(rows=3)
+    assert not result["complete"]
+    assert here.closed == 3
+    assert len(result["layers"]) == 1
+    assert len(result["layers"][0]["peers"]["tconv"]["samples"]["out"]) >= 2
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+ECHO = "import sys, json\nfor line in sys.stdin: print(json.dumps({'state': 'ready', **json.loads(line)}), flush=True)"
+CRASH = "import os, sys; sys.stdin.readline(); print('last words', file=sys.stderr, flush=True); os.abort()"
+EXIT = "import sys; sys.stdin.readline(); sys.exit(3)"
+HANG = "import time; time.sleep(60)"
+BABBLE = "import sys, time; sys.stdin.readline(); print('hello', flush=True); time.sleep(60)"
+
+
+def child(code):
+    return Child([sys.executable, "-c", code], dict(os.environ))
+
+
+def test_a_child_answers_and_ends():
+    one = child(ECHO)
+    assert one.ask({"do": "start"}, 20) == {"state": "ready", "do": "start"}
+    assert one.close() == 0
+    assert one.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "state", "words"),
+    [
+        (CRASH, 20, "crashed", "signal SIGABRT at 'load': last words"),
+        (EXIT, 20, "crashed", "exit code 3 at 'load'"),
+        (HANG, 0.3, "hung", "no answer to 'load' in 0 s"),
+        (BABBLE, 20, "crashed", "signal SIGKILL at 'load': it said 'hello"),
+    ],
+)
+def test_a_child_that_does_not_answer(code, limit, state, words):
+    one = child(code)
+    with pytest.raises(GoneError, match=re.escape(words)) as caught:
+        one.ask({"do": "load"}, limit)
+    assert caught.value.state == state
+
+
+def test_a_seat_starts_again_after_a_crash(tmp_path):
+    code = (
+        "import sys, json, os\n"
+        "for line in sys.stdin:\n"
+        "    do = json.loads(line)['do']\n"
+        "    if do == 'sample': os._exit(9)\n"
+        "    print(json.dumps({'state': 'started' if do == 'start' else 'ready', 'once': {'out': 0.1}}), flush=True)\n"
+    )
+    seat = ProcessSeat("fragile", [sys.executable, "-c", code], dict(os.environ), Limits(20, 20, 20))
+    row, right = Row(layer(), "f32"), truth.Truth(tmp_path, 1.0, 1)
+    assert seat.start()["state"] == "started"
+    for _ in range(2):
+        assert seat.load(row, right)["state"] == "ready"
+        assert seat.sample("out") == {"state": "crashed", "reason": "exit code 9 at 'sample'"}
+        assert seat.sample("out") == {"state": "crashed", "reason": "its process is gone"}
+    seat.close()
+
+
+def test_threads_are_pinned_before_a_library_is_loaded():
+    env = process.environment(3)
+    assert {env[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")} == {"3"}
+    assert env["CUDA_VISIBLE_DEVICES"] == ""
+    assert process.environment(1, "cuda").get("CUDA_VISIBLE_DEVICES") == os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+def stored():
+    """Two layers, times chosen so that every number of the table can be checked by hand."""
+
+    def ran(dropped, out=None):
+        samples = {"dropped": [dropped] * 3} | ({"out": [out] * 3} if out else {})
+        return {"state": "ran", "error": 1e-7, "tolerance": 1e-5, "note": "", "samples": samples}
+
+    ahead = {"tconv": ran(2.0, 1.0), "tconv@main": ran(3.0, 2.0), "torch": ran(8.0), "jax": ran(4.0)}
+    behind = {"tconv": ran(4.0, 2.0), "torch": ran(2.0), "jax": {"state": "unable", "reason": "no groups"}}
+    machine = {"name": "box", "cpu": "a chip", "cores": 2, "platform": "Linux", "python": "3.11", "load": 0.0}
+    return {
+        "date": "2026-01-02T03:04+00:00",
+        "command": "tconv bench",
+        "machine": machine,
+        "threads": 2,
+        "device": "cpu",
+        "tolerance": "small",
+        "complete": True,
+        "peers": {
+            "tconv": {"state": "started", "versions": {"tconv": "0.1.0"}},
+            "tconv@main": {"state": "started", "versions": {}},
+            "torch": {"state": "started", "versions": {"torch": "2.0"}},
+            "jax": {"state": "started", "versions": {}},
+            "xnnpack": {"state": "missing", "reason": "not installed"},
+        },
+        "probes": [
+            {"state": "probed", "sgemm": 150.0, "copy": 40.0},
+            {"state": "probed", "sgemm": 90.0, "fma": 200.0, "copy": 20.0},
+            {"state": "error", "reason": "?"},
+        ],
+        "layers": [
+            {"layer": TINY, "precision": "f32", "flops": 2 * 10**8, "bytes": 10**6, "peers": ahead},
+            {"layer": ODD, "precision": "f32", "flops": 10**6, "bytes": 8 * 10**7, "peers": behind},
+        ],
+    }
+
+
+def test_the_summary_by_hand():
+    result = stored()
+    assert summary.bound(result) == (200.0, "fma", 40.0)
+    lines = summary.lines(result, "dropped")
+    assert [(line.layer, line.bound, line.best, line.lead) for line in lines] == [
+        ("odd one", 2.0, "torch", 0.5),
+        ("tiny", 1.0, "jax", 2.0),
+    ]
+    means = {mean.what: (mean.value, mean.layers) for mean in summary.means(lines, result["peers"])}
+    assert means == {
+        "tconv / bound": (pytest.approx(2.0), 2),
+        "torch / bound": (pytest.approx(math.sqrt(8.0 * 1.0)), 2),
+        "jax / bound": (pytest.approx(4.0), 1),
+        "best peer / bound": (pytest.approx(2.0), 2),
+        "torch / tconv": (pytest.approx(math.sqrt(4.0 * 0.5)), 2),
+        "best peer / tconv": (pytest.approx(1.0), 2),
+        "base / tconv": (pytest.approx(1.5), 1),
+    }
+    assert summary.ahead(lines) == (1, 2)
+    out = summary.lines(result, "out")  # peers without the mode are compared by new outputs
+    assert [line.lead for line in out] == [4.0, 1.0]
+    assert summary.ahead(out) == (2, 2)
+
+
+def test_the_markdown_of_a_stored_result(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    path.write_text(store.written(stored()))
+    assert store.read(path) == stored()
+    assert table.main([str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| layer | bound | tconv | tconv@main | torch | jax | best / tconv | tconv / bound |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| odd one | 2.00 | 4.00 | - | **2.00** | - | 0.500 | 2.00 |",
+        "| tiny | 1.00 | 2.00 | 3.00 | 8.00 | **4.00** | 2.00 | 2.00 |",
+        "| geometric mean / bound | 1 | 2.00 | - | 2.83 | 4.00 | 1.00 | 2.00 |",
+        "",
+        "tconv is ahead of the best peer of each layer (bold) on 1 of 2; ms, output dropped.  ",
+        "2026-01-02T03:04+00:00 on box: a chip, 2 cores, 2 threads, cpu; Linux, Python 3.11  ",
+        "tconv 0.1.0, torch 2.0  ",
+        "gate: small  ",
+        "bound (f32): 200 GFLOP/s (fma), copy 40.0 GB/s; direct arithmetic, each byte moved once",
+    ]
+
+
+def test_the_text_starts_with_faults_and_losses():
+    result = stored()
+    result["layers"][1]["peers"]["jax"] = {"state": "wrong", "reason": "error 1e-1"}
+    result["machine"]["load"] = 1.5
+    lines = table.text(result).splitlines()
+    assert lines[0] == "wrong: jax on odd one: error 1e-1"
+    assert lines[2].startswith("ms, output dropped")
+    assert lines[4].startswith("odd one")
+    assert lines[5].startswith("tiny")
+    assert "not run: xnnpack: not installed" in lines
+    assert any("the machine was busy: load 1.5 on 2 cores" in line for line in lines)
+
+
+def test_the_page_is_whole_and_escapes():
+    result = stored()
+    result["machine"]["name"] = "<b>"
+    text = page(result)
+    assert text.count("<table>") == text.count("</table>") == 5
+    assert "&lt;b&gt;" in text
+    assert not re.search(r"(src|href)=", text)
+
+
+@pytest.mark.parametrize(("content", "words"), [("{", "cannot be read"), ("{}", "it has no date, machine")])
+def test_a_file_that_is_no_result(tmp_path, capsys, content, words):
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    assert table.main([str(path)]) == 1
+    assert words in capsys.readouterr().err
+    path.write_text(store.written(stored()))
+    assert table.main([str(path), "dropt"]) == 1
+    assert "there is no mode 'dropt'" in capsys.readouterr().err
+
+
+# -- peers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec", [TINY, ODD, {**TINY, "k": 5, "s": 3, "p": 2}, {**TINY, "in": [3, 2, 3], "k": 2, "p": 0}]
+)
+def test_a_convolution_and_a_shuffle_are_the_operator(spec):
+    """`shuffle.forward_weight` in NumPy: phases as channels, then interleaved and cropped."""
+    made = registry.Layer.of(spec)
+    g, rng = made.geometry, np.random.default_rng(0)
+    x = rng.integers(-9, 9, (made.batch, made.in_channels, *made.input_shape)).astype(float)
+    w = rng.integers(-9, 9, made.weight_shape).astype(float)
+    forward = shuffle.forward_weight(w, g)  # [C_out * prod(s), C_in/g, *taps] of a convolution with full padding
+    counts = forward.shape[2:]
+    swapped = np.concatenate([part.swapaxes(0, 1) for part in np.split(forward, g.groups)])
+    flipped = np.flip(swapped, tuple(range(2, 2 + g.ndim)))  # as a transposed convolution with stride 1
+    phases = tconv.conv_transpose(x, flipped, geometry=tconv.Geometry(counts, groups=g.groups))
+    apart = phases.reshape(made.batch, made.out_channels, *g.stride, *phases.shape[2:])
+    order = [axis for a in range(g.ndim) for axis in (2 + g.ndim + a, 2 + a)]
+    sizes = [n * s for n, s in zip(phases.shape[2:], g.stride, strict=True)]
+    whole = apart.transpose(0, 1, *order).reshape(*apart.shape[:2], *sizes)
+    kept = tuple(slice(lo, lo + L) for (lo, _), L in zip(g.crop, made.output_shape[2:], strict=True))
+    assert not shuffle.PEER.reasons_against(made)
+    np.testing.assert_array_equal(whole[..., *kept], tconv.definition.scatter(x, w, geometry=g))
+
+
+def test_a_gpu_is_measured_eagerly_and_as_a_graph():
+    """What can be tried without a GPU: the calls in their order, on a library that only records them."""
+    log = []
+    graph = SimpleNamespace(replay=lambda: log.append("replay"))
+    stream = SimpleNamespace(wait_stream=lambda other: log.append("wait"))
+    library = SimpleNamespace(
+        cuda=SimpleNamespace(
+            Stream=lambda: stream,
+            stream=lambda _: contextlib.nullcontext(),
+            current_stream=lambda: stream,
+            CUDAGraph=lambda: graph,
+            graph=lambda _: contextlib.nullcontext(),
+            synchronize=lambda: log.append("synchronize"),
+        )
+    )
+    ready = cuda.ready(library, lambda: log.append("call") or "y", read=str, note="")
+    assert log == ["wait", "call", "call", "call", "wait", "call"]
+    assert ready.calls["eager"]() == ready.calls["graph"]() == "y"
+    ready.wait()
+    assert log[6:] == ["call", "replay", "synchronize"]
+
+
+def test_importing_the_room_imports_no_peer():
+    code = (
+        "import sys, tconv.cli.bench\n"
+        "from tconv.bench import peers\n"
+        "[peers.peer(name) for name in peers.names()]\n"
+        "heavy = {'torch', 'tensorflow', 'jax', 'onnx', 'onnxruntime', 'openvino', 'numba', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps({"layers": [TINY, ODD]}))
+    return path
+
+
+def is_checkout():
+    try:
+        return bool(revision.describe())
+    except TconvError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_tiny_real_run(tiny, tmp_path, capsys):
+    """All peers that are installed but torch.compile, whose first compilation alone takes half a minute."""
+    result, html = tmp_path / "result.json", tmp_path / "page.html"
+    others = [name for name in peers.names() if name != "torch_compile"]
+    base = ["--base", "HEAD"] if is_checkout() else []
+    words = ["bench", "--registry", str(tiny), "--rounds", "1", "--json", "-o", str(result), "--html", str(html)]
+    assert main([*words, "--peers", *others, "tconv:taps", *base]) == 0
+    said = json.loads(capsys.readouterr().out)
+    kept = store.read(result)
+    assert {key: said[key] for key in kept} == kept
+    assert said["complete"]
+    assert said["threads"] == 2
+    assert summary.bound(said).gflops > 0
+    assert summary.bound(said).copy > 0
+    assert list(said["peers"])[: 1 + bool(base)] == ["tconv", *(["tconv@HEAD"] if base else [])]
+    for entry in said["layers"]:
+        for name, standing in entry["peers"].items():
+            assert standing["state"] in ("ran", "unable"), (name, standing)
+            if standing["state"] == "ran":
+                assert standing["error"] <= standing["tolerance"]
+                assert all(len(samples) == 1 for samples in standing["samples"].values())
+    standings = said["layers"][0]["peers"]
+    for name in ["tconv", "tconv:taps", "torch", *(["tconv@HEAD"] if base else [])]:
+        assert standings[name]["state"] == "ran"
+    assert set(standings["tconv"]["samples"]) == {"out", "dropped", "kept"}
+    assert "best peer / tconv" in said["summary"]["dropped f32"]["means"]
+    assert html.read_text().startswith("<!doctype html>")
+    assert table.main([str(result)]) == 0
+    assert "| tiny |" in capsys.readouterr().out
+
+
+def test_an_interrupt_prints_what_is_there(tiny):
+    words = ["bench", "--registry", str(tiny), "--rounds", "1000000", "--seconds", "1000", "--peers", "tconv"]
+    run = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main(sys.argv[1:]))", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in run.stderr:
+        if line.rstrip().endswith("tiny"):
+            break
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert re.search(r"^tiny +", said, re.M)
+    assert "interrupted: not all layers and rounds are here" in said
+
+
+def test_files_are_refused_before_the_run(tiny, tmp_path, capsys):
+    there = tmp_path / "there.json"
+    there.write_text("mine")
+    for words, said in (
+        (["-o", str(there)], "there.json exists, and nothing is overwritten"),
+        (["--html", str(tmp_path / "no" / "page.html")], "which does not exist"),
+        (["--layers", "tinny"], "there is no layer 'tinny'; there are tiny, odd one. Write 'tiny'"),
+        (["--peers", "torhc"], "there is no peer 'torhc'"),
+        (["--threads", "0"], "--threads is 0; it must be above 0"),
+        (["--base", "no-such-revision"], "no-such-revision"),
+        (["--base", "HEAD", "--device", "cuda"], "--base compares on the CPU"),
+    ):
+        assert main(["bench", "--registry", str(tiny), *words]) == 1
+        assert said in capsys.readouterr().err
+    assert main(["bench", "--registry", str(tmp_path / "none.json")]) == 1
+    assert "is no registry of layers" in capsys.readouterr().err
+    assert there.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.json", "tiny.json"]
+
+
+@pytest.mark.skipif(not is_checkout(), reason="no git checkout")
+def test_a_revision_is_unpacked_from_git(tmp_path):
+    name, source = revision.unpack("HEAD", tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", name)
+    assert (source / "tconv" / "__init__.py").exists()
+    with pytest.raises(ArgumentError, match="--base is '--help', which is no revision"):
+        revision.unpack("--help", tmp_path)
+    assert Path(revision.command(source, 1)[0]) == Path(sys.executable)
