@@ -18,9 +18,11 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=[str(number) for number in range(1, len(BLOCKS) + 1)])
-def test_every_block_runs(block):
+def test_every_block_runs(block, tmp_path):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, env=environment, timeout=300, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
 
 

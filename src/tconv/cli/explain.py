@@ -125,12 +125,13 @@ def _words(
         if found is None:
             raise ArgumentError(
                 f"the {speaker.name} dialect has no {candidates[0]}; it has {', '.join(known)}. "
-                f"Write explain without --{candidates[0].removesuffix('_shape').replace('_', '-')}"
+                f"Write --option {known[0]}=VALUE for one of those"
             )
         return found
 
     words: dict[str, Any] = {}
-    words[name("stride", "strides", "window_strides")] = stride
+    if max(stride) > 1 or "strides" in known:  # some dialects have a name for each axis, others need to be told 1
+        words[name("input_dilation", "stride", "strides")] = stride
     if dilation is not None:
         words[name("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")] = _ints(dilation)
     if output_padding is not None:
