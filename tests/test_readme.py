@@ -50,3 +50,20 @@ def test_there_are_two_commands():
     commands = re.findall(r"^```sh\n(.*?)\n```", README, re.M | re.S)
     assert len(commands) == 2
     assert all("\n" not in command for command in commands)
+
+
+def test_the_table_of_dialects_is_the_code():
+    text = (ROOT / "docs" / "dialects.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| `(.*?)` \| (yes|no) \| .* \|$", text, re.M)
+    assert [row[0] for row in rows] == list(tconv.dialects.names())
+    for name, words, layout, flipped in rows:
+        speaker = tconv.dialect(name)
+        assert words.split(", ") == speaker.argument_names()
+        assert layout == speaker.weight_layout(2).describe()
+        assert (flipped == "yes") == speaker.weight_layout(2).flip
+
+
+def test_the_dialects_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "dialects.md").read_text(), re.M | re.S):
+        exec(block, {})
