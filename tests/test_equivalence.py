@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import cases
-from tconv import kernels
+from strategies import cases, geometries
+from tconv import TconvError, kernels
 
 FORMS = ["gather", "zero_insertion", "matrix"]
 
@@ -46,6 +46,19 @@ def test_the_convolution(case):
         tconv.conv(case.y, case.w, geometry=case.geometry),
         tconv.definition.conv(case.y, case.w, geometry=case.geometry),
     )
+
+
+@given(geometries(), st.integers(0, 2**32 - 1), st.data())
+def test_the_convolution_of_any_size(g, seed, data):
+    """Sizes that no transposed convolution gives, too: what is left over behind the last window is ignored."""
+    L = data.draw(st.tuples(*[st.integers(1, 9)] * g.ndim))
+    try:
+        g.conv_shape(L)
+    except TconvError:
+        assume(False)
+    rng = np.random.default_rng(seed)
+    y, w = rng.integers(-9, 10, (2, 2 * g.groups, *L)), rng.integers(-9, 10, (g.groups, 2, *g.kernel))
+    np.testing.assert_array_equal(tconv.conv(y, w, geometry=g), tconv.definition.conv(y, w, geometry=g))
 
 
 @given(cases(), st.integers(-3, 3), st.integers(-3, 3))

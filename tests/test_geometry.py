@@ -142,6 +142,7 @@ def test_nothing_overflows():
     g = Geometry(kernel=(3,), stride=2**40)
     assert g.full_shape(2**40) == (2**40 * (2**40 - 1) + 3,)
     assert g.macs(2**62, 2**20, 2**20).exact == 3 * 2**102
+    assert Geometry(3).macs(4, np.int32(2**16), np.int32(2**16)).border_free == 12 * 2**32
 
 
 def test_one_spec_one_value():

@@ -72,6 +72,11 @@ CASES = [
     (DtypeError, (np.array("a"), W), {}, "x has dtype <U1"),
     (DtypeError, (X.astype("longdouble"), W.astype("longdouble")), {}, "x has dtype float128"),
     (ArrayError, (np.ma.masked_array(X), W), {}, "x is a masked array, and a convolution has no rule for a mask. Write x.filled(0)"),
+    (DtypeError, (X.astype("i1"), W.astype("i8")), {}, "x is int8 and weight is int64; mixed dtypes are refused"),
+    (ArrayError, ([np.ma.masked_array(X[0], mask=True)], W), {}, "x is a list that holds more than numbers; one array is needed. Write np.stack(x)"),
+    (ArgumentError, (X, W), {"geometry": {"kernel": 3}}, "geometry is {'kernel': 3}; a tconv.Geometry is needed"),
+    (GeometryError, (X, W), {"stride": {1, 2}}, "stride is {1, 2}; an integer is needed"),
+    (ShapeError, (np.ones((1, 64, 8, 8)), np.ones((32, 64, 4, 4))), {}, "x has 64. It fits with its channel axes swapped. Write np.transpose(weight, (1, 0, 2, 3))"),
     (ArrayError, ("photo.png", W), {}, "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write numpy.asarray(x)"),
     (ArrayError, (X, None), {}, "weight is a builtins.NoneType; arrays of NumPy"),
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list that makes no array"),
@@ -104,6 +109,15 @@ SHARED = [
 def test_conv_says_the_same(kind, arrays, words, message):
     with pytest.raises(kind, match=re.escape(message)):
         tconv.conv(*arrays, **words)
+
+
+def test_conv_is_told_no_output_size():
+    with pytest.raises(ArgumentError, match=r"output_shape= was given to conv; x has the output's shape there"):
+        tconv.conv(np.ones((1, 8, 8, 3), "f4"), np.ones((3, 3, 3, 2), "f4"), **TF)
+
+
+def test_scalars_of_any_kind_are_integers():
+    assert tconv.conv_transpose(X, W, stride=np.array(2)).shape == tconv.conv_transpose(X, W, stride=np.int64(2)).shape
 
 
 def test_conv_names_its_own_side():

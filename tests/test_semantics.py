@@ -33,6 +33,47 @@ def test_two_byte_floats_are_summed_in_float32_and_rounded_once(dtype, method):
     np.testing.assert_array_equal(tconv.conv(got, w), back)
 
 
+def test_conv_sums_two_byte_floats_in_float32():
+    y, w = np.full((1, 64, 2), 2048, np.float16), np.ones((1, 64, 1), np.float16)
+    y[:, 1:] = 1  # in float16, 2048 + 1 is 2048
+    assert tconv.conv(y, w).ravel().tolist() == [2048 + 64, 2048 + 64]
+
+
+def test_big_endian_results_are_native():
+    x, w = np.ones((1, 2, 3), ">f4"), np.ones((2, 1, 2), ">f4")
+    y = tconv.conv_transpose(x, w)
+    assert y.dtype.isnative
+    assert tconv.conv_transpose(x, w, out=np.empty_like(y)) is not None
+    assert tconv.matrix(w, (2, 3)).dtype == np.dtype("f4")
+
+
+def test_an_empty_batch_into_out():
+    out = np.empty((0, 3, 6))
+    assert tconv.conv_transpose(np.ones((0, 2, 4)), np.ones((2, 3, 3)), out=out) is out
+
+
+def test_interleaved_views_do_not_share_memory():
+    memory = np.ones(24)
+    x, out = memory[0:8:2].reshape(1, 1, 4), memory[1:9:2].reshape(1, 1, 4)
+    tconv.conv_transpose(x, np.full((1, 1, 1), 3.0), out=out)
+    assert out.tolist() == [[[3, 3, 3, 3]]]
+    assert x.tolist() == [[[1, 1, 1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "words", "method"),
+    [
+        ((1, 8, 16, 16), (8, 3, 3, 3), {"stride": 128}, "taps"),
+        ((1, 64, 28, 28), (64, 32, 4, 4), {"stride": 2, "padding": 1}, "polyphase"),
+        ((1, 1026, 862), (1026, 1, 1024), {"stride": 256}, "polyphase"),
+        ((1, 56, 270, 480), (56, 1, 9, 9), {"stride": 2, "padding": 4}, "polyphase"),
+    ],
+)
+def test_auto_takes_the_method_that_suits(shape, weight, words, method):
+    x = np.broadcast_to(np.float32(1), shape)
+    assert tconv.plan(x, np.broadcast_to(np.float32(1), weight), **words).method == method
+
+
 def test_overflow_to_inf_is_silent_and_right():
     x, w = np.full((1, 4, 2), 60000, np.float16), np.ones((4, 1, 1), np.float16)
     with np.errstate(all="raise"):
@@ -96,9 +137,9 @@ def test_empty_batches_and_channels():
     assert tconv.conv_transpose(np.ones((0, 2, 3)), np.ones((2, 4, 3))).shape == (0, 4, 5)
     assert tconv.conv(np.ones((0, 4, 5)), np.ones((2, 4, 3))).shape == (0, 2, 3)
     bias = np.array([1.0, 2.0])
-    for method in kernels.names():
-        y = tconv.conv_transpose(np.ones((1, 0, 3)), np.ones((0, 2, 3)), bias, method=method)
-        np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None], (1, 2, 5)))
+    for method, k, s in itertools.product(kernels.names(), (1, 3), (1, 3)):
+        y = tconv.conv_transpose(np.ones((1, 0, 3)), np.ones((0, 2, k)), bias, method=method, stride=s)
+        np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None], (1, 2, 2 * s + k)))
 
 
 def test_one_image_without_a_batch_axis():

@@ -124,5 +124,22 @@ def test_arguments_and_code():
 
 
 def test_conv_is_the_adjoint():
+    """Of the call with output_shape, too: what conv is given has that shape."""
     rng = np.random.default_rng(3)
-    assert sum(check_adjoint("haiku", *(c := random_call(rng, ndim))[:2], c[3]) for ndim in (1, 2, 3) * 30) > 50
+    held = 0
+    for ndim in (1, 2, 3) * 40:
+        x, w, _, words = random_call(rng, ndim)
+        held += check_adjoint("haiku", x, w, words)
+        if "output_shape" not in words:
+            continue
+        try:
+            y = tconv.conv_transpose(x, w, dialect="haiku", **words)
+        except tconv.TconvError:
+            continue
+        v = whole_numbers(rng, y.shape)
+        u = tconv.conv(
+            v, w, dialect="haiku", **{name: value for name, value in words.items() if name != "output_shape"}
+        )
+        assert (u.astype(float) * x).sum() == (v.astype(float) * y).sum()
+        held += 1
+    assert held > 80

@@ -136,6 +136,36 @@ def test_nothing_is_detached_silently():
         tconv.conv_transpose(torch.randn(1, 2, 4, 4), w.double())
 
 
+def test_writing_out_is_no_secret_to_autograd():
+    x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3)
+    parameter, saved = torch.randn(1, 3, 6, 6, requires_grad=True), torch.randn(1, 3, 6, 6)
+    z = (saved * parameter).sum()
+    tconv.conv_transpose(x, w, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.backward()
+    view = torch.zeros(1, 3, 6, 6, dtype=torch.complex64).conj()
+    with pytest.raises(OutputError, match="out is a conjugated or negated view"):
+        tconv.conv_transpose(x.to(torch.complex64), w.to(torch.complex64), out=view)
+
+
+def test_forward_differentiation_and_tracing_are_refused():
+    x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3)
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(ArrayError, match="traced or differentiated forward"):
+        tconv.conv_transpose(torch.autograd.forward_ad.make_dual(x, x), w)
+    with pytest.raises(ArrayError, match="traced or differentiated forward"):
+        torch.jit.trace(lambda a: tconv.conv_transpose(a, w), (x,), check_trace=False)
+    with pytest.raises(ArrayError, match="holds more than numbers"):
+        tconv.conv_transpose([x[0]], w)
+
+
+def test_a_mistake_is_answered_in_pytorchs_words():
+    x, w = torch.randn(1, 8, 8, 2), torch.randn(2, 3, 3, 3)
+    with pytest.raises(tconv.TconvError, match=r"Write x\.permute\(0, 3, 1, 2\) if that is the channel axis"):
+        tconv.conv_transpose(x, w)
+    with pytest.raises(DtypeError, match=r"Write weight\.to\(x\.dtype\), or x\.to\(weight\.dtype\)"):
+        tconv.conv_transpose(x.permute(0, 3, 1, 2), w.double())
+
+
 def test_the_textbooks_channels_restore_the_shape():
     x = torch.randn(1, 10, 16, 16)
     w = torch.randn(20, 10, 5, 5)  # of conv 10 -> 20; its transpose takes 20 -> 10

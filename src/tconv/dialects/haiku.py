@@ -43,7 +43,7 @@ class Haiku(Lax):
     ) -> Geometry:
         ndim = Geometry(kernel).ndim
         plain = Geometry(kernel, self._replicated(stride, "stride", ndim))
-        if output_shape is None:
+        if output_shape is None and (output is None or padding not in ("SAME", "VALID")):
             return self.cropped(plain, padding)
         if padding not in ("SAME", "VALID"):
             raise ArgumentError(
@@ -52,7 +52,7 @@ class Haiku(Lax):
             )
         pair = None if padding == "SAME" else (0, 0)
         axes = list(zip(plain.extent, plain.stride, strict=True))
-        if output is not None:
+        if output is not None:  # of the convolution: a large side that lax's rule would make gives lax's crop
             large = ints_of(output, "output", ndim, least=1)
             small = tuple(small_side(pair, L, e, s) for L, (e, s) in zip(large, axes, strict=True))
         elif input is None:
