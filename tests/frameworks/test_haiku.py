@@ -142,4 +142,4 @@ def test_conv_is_the_adjoint():
         )
         assert (u.astype(float) * x).sum() == (v.astype(float) * y).sum()
         held += 1
-    assert held > 80
+    assert held > 60

@@ -60,6 +60,7 @@ class Haiku(Lax):
                 "output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8), output_shape=(16, 16)"
             )
         else:
+            assert output_shape is not None  # the convolution is above, and the plain lax call has returned
             small = ints_of(input, "input", ndim, least=1)
             large = ints_of(self._replicated(output_shape, "output_shape", ndim), "output_shape", ndim, least=1)
             for axis, (n, L, (e, s)) in enumerate(zip(small, large, axes, strict=True)):
