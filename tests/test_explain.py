@@ -56,8 +56,8 @@ def test_the_picture_is_the_scatter(capsys, words):
 
 def test_every_dialect_is_explained(capsys):
     for name in tconv.dialects.names():
-        output = [8] if name == "tensorflow" else None
-        padding = ["SAME"] if name in ("tensorflow", "jax") else None  # jax.lax has no default
+        output = [8] if name in ("tensorflow", "tflite") else None
+        padding = ["SAME"] if name in ("tensorflow", "tflite", "jax") else None  # jax.lax has no default
         words = {"option": ["stride_w=2", "stride_h=2"]} if name == "ncnn" else {"stride": [2]}
         text = said(capsys, kernel=[4], input=[4, 4], padding=padding, output=output, dialect=name, **words)
         assert text.startswith("4 x 4 -> ")

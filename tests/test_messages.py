@@ -111,9 +111,11 @@ def test_conv_says_the_same(kind, arrays, words, message):
         tconv.conv(*arrays, **words)
 
 
-def test_conv_is_told_no_output_size():
-    with pytest.raises(ArgumentError, match=r"output_shape= was given to conv; x has the output's shape there"):
-        tconv.conv(np.ones((1, 8, 8, 3), "f4"), np.ones((3, 3, 3, 2), "f4"), **TF)
+def test_conv_is_told_no_other_output_than_x():
+    x, w = np.ones((1, 8, 8, 3), "f4"), np.ones((3, 3, 3, 2), "f4")
+    assert tconv.conv(x, w, **TF).shape == (1, 4, 4, 2)
+    with pytest.raises(ArgumentError, match=r"output_shape is \[1, 7, 7, 3\], and x, .* has spatial shape \(8, 8\)"):
+        tconv.conv(x, w, **{**TF, "output_shape": [1, 7, 7, 3]})
 
 
 def test_scalars_of_any_kind_are_integers():

@@ -75,7 +75,7 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
 
     x is what `conv_transpose` returns: [N, C_out, *spatial] in the dialect's layout; the result is [N, C_in, *spatial]
     with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors as `conv_transpose`; there is no bias,
-    and no output_shape in the dialects that have one: x has that shape. Weights are not conjugated.
+    and an output_shape, in the dialects that have one, is not needed: x has that shape. Weights are not conjugated.
     """
     call = prepare(x, weight, None, dialect, geometry, native, adjoint=True)
     p = call.problem

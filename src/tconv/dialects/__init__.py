@@ -16,6 +16,7 @@ from tconv.errors import DialectError
 _MEMBERS = {
     "torch": "torch:Torch",
     "tensorflow": "tensorflow:TensorFlow",
+    "tflite": "tflite:TfLite",
     "keras": "keras:Keras",
     "jax": "jax:Jax",
     "flax": "flax:Flax",

@@ -222,11 +222,6 @@ class Dialect(ABC):
     ) -> Call:
         """What a call with these shapes and native arguments means. `adjoint`: x_shape is that of the large side."""
         self.check_names(native)
-        if adjoint and (named := [name for name in native if name in _NAMES_OF_THE_OUTPUT]):
-            raise ArgumentError(
-                f"{named[0]}= was given to conv; x has the output's shape there, and says it. Write conv "
-                f"without {named[0]}="
-            )
         ndim = len(weight_shape) - len(self.weight_pattern.replace("*", ""))
         fewest, most = self.ranks
         if ndim < fewest or (most is not None and ndim > most):
@@ -253,6 +248,14 @@ class Dialect(ABC):
         where = {"output": sizes} if adjoint else {"input": sizes}
         extra = self.groups(x_shape, weight_shape, data, weight, native)
         geometry = self.geometry(kernel=weight.kernel(weight_shape), **where, **extra, **native)
+        if adjoint and (named := [name for name in native if name in _NAMES_OF_THE_OUTPUT]):
+            small = geometry.conv_shape(sizes)
+            forth = self.geometry(kernel=weight.kernel(weight_shape), input=small, **extra, **native)
+            if forth.output_shape(small) != sizes:
+                raise ArgumentError(
+                    f"{named[0]} is {native[named[0]]!r}, and x, which is what conv_transpose gives, has spatial shape "
+                    f"{sizes}; they must agree. Write conv without {named[0]}="
+                )
         return Call(geometry, data, weight, result)
 
     def argument_names(self) -> list[str]:

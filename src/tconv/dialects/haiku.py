@@ -12,7 +12,7 @@ from typing import Any
 from tconv.dialects.base import compact, written
 from tconv.dialects.lax import Lax, lax_padding
 from tconv.dialects.layouts import DataLayout
-from tconv.dialects.tensorflow import crop_to, large_sides, refuse_size, small_side
+from tconv.dialects.sized import PAIRS, adjoint, between
 from tconv.errors import ArgumentError
 from tconv.geometry import Geometry, Ints, ints_of
 
@@ -43,31 +43,24 @@ class Haiku(Lax):
     ) -> Geometry:
         ndim = Geometry(kernel).ndim
         plain = Geometry(kernel, self._replicated(stride, "stride", ndim))
-        if output_shape is None and (output is None or padding not in ("SAME", "VALID")):
+        named = isinstance(padding, str) and padding in PAIRS
+        if output_shape is None and (output is None or not named):
             return self.cropped(plain, padding)
-        if padding not in ("SAME", "VALID"):
+        if not named:
             raise ArgumentError(
                 f'padding is {padding!r} together with output_shape; "SAME" or "VALID" is needed then. Write one of '
                 "them, or leave output_shape out"
             )
-        pair = None if padding == "SAME" else (0, 0)
-        axes = list(zip(plain.extent, plain.stride, strict=True))
-        if output is not None:  # of the convolution: a large side that lax's rule would make gives lax's crop
-            large = ints_of(output, "output", ndim, least=1)
-            small = tuple(small_side(pair, L, e, s) for L, (e, s) in zip(large, axes, strict=True))
-        elif input is None:
+        pairs = (PAIRS[str(padding)],) * ndim
+        if output is not None:  # where lax's rule would have made this size, it is lax's crop
+            return adjoint(plain, pairs, output)
+        if input is None:
             raise ArgumentError(
                 "output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8), output_shape=(16, 16)"
             )
-        else:
-            assert output_shape is not None  # the convolution is above, and the plain lax call has returned
-            small = ints_of(input, "input", ndim, least=1)
-            large = ints_of(self._replicated(output_shape, "output_shape", ndim), "output_shape", ndim, least=1)
-            for axis, (n, L, (e, s)) in enumerate(zip(small, large, axes, strict=True)):
-                if L not in (sizes := large_sides(pair, n, e, s)):
-                    raise refuse_size(axis, L, n, small_side(pair, L, e, s), sizes, s, padding)
-        crop = [crop_to(pair, L, n, e, s) for n, L, (e, s) in zip(small, large, axes, strict=True)]
-        return Geometry(kernel, plain.stride, crop)
+        assert output_shape is not None
+        small = ints_of(input, "input", ndim, least=1)
+        return between(plain, pairs, padding, small, self._replicated(output_shape, "output_shape", ndim))
 
     @staticmethod
     def _replicated(value: Ints, name: str, ndim: int) -> tuple[int, ...]:
