@@ -20,7 +20,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 import tconv.cli
-from tconv.cli import features, filtering, main, outputs, sample, strips
+from tconv.cli import features, filtering, jobs, main, outputs, sample, strips
 from tconv.cli.check import Check
 from tconv.cli.strips import Values
 from tconv.definition import gather
@@ -598,7 +598,7 @@ def test_nothing_is_left_of_a_run_that_ends_while_it_writes(run, monkeypatch, ki
         file.write(b"half")
         raise kind(143)
 
-    monkeypatch.setattr(tconv.cli.jobs, "write_picture", interrupted)
+    monkeypatch.setattr(jobs, "write_picture", interrupted)
     Image.fromarray(noise(4, 4)).save("a.png")
     if kind is KeyboardInterrupt:
         assert run("a.png")[0] == 130
@@ -645,7 +645,7 @@ def test_a_full_disk_is_an_error_and_no_traceback(run, monkeypatch):
     def full(file, *_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tconv.cli.features, "write_features", full)
+    monkeypatch.setattr(features, "write_features", full)
     np.save("a.npy", np.ones((2, 2)))
     code, _, err = run("a.npy", "-o", "b.npy")
     assert (code, err) == (
