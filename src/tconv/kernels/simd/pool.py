@@ -1,0 +1,188 @@
+"""The threads: a few that wait in machine code, and take items of work by tickets.
+
+One call at a time has the helpers; a call that comes while they are busy runs on its own thread alone, which is what
+many callers on few cores want. Helpers wait by looking for a while, then by sleeping in the kernel (a futex), without
+Python's lock. After a fork the child starts helpers of its own; nothing of the parent's pool is touched. Where there
+is no futex (outside Linux) there are no helpers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import platform
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from tconv.kernels.simd.code import I64, Function, Value
+from tconv.kernels.simd.library import LIBRARY
+from tconv.kernels.simd.memory import aligned
+from tconv.kernels.simd.target import target
+
+_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
+_WAIT, _WAKE = 128, 129  # private to the process
+_LOOKS = 1500  # pauses before a helper sleeps: some tens of microseconds
+_OPEN, _JOB = 1 << 15, 1 << 16
+_MOST = 256
+
+# the integers of a pool
+_STATE = 0  # number of the job, whether it is open, and how many helpers are in it
+_TICKET = 8  # the next item; each of these has a cache line of its own
+_GENERATION = 16  # number of the job, again: what helpers wait for
+_SLEEPERS = 24
+_END, _ITEM, _FRAME, _WANTED = 32, 33, 34, 35
+_LOCALS = 64
+
+
+def _write_serve() -> str:
+    """A helper's life: `(pool, its number)`."""
+    f = Function("serve", 2, target().lanes)
+    pool, number = f.arguments
+    seen = f.var(0)
+    with f.repeat():
+        looks = f.var(0)
+        with f.repeat() as leave:
+            leave(f.atomic_load(pool, _GENERATION).differs(seen.value))
+            leave(looks.value >= _LOOKS)
+            f.pause()
+            looks.set(looks.value + 1)
+        with f.when(looks.value >= _LOOKS):
+            f.atomic_add(pool, _SLEEPERS, 1)
+            f.external("syscall", _FUTEX or 0, pool + _GENERATION * 8, _WAIT, seen.value & 0xFFFFFFFF, 0, 0, 0)
+            f.atomic_add(pool, _SLEEPERS, -1)
+        seen.set(f.atomic_load(pool, _GENERATION))
+        with f.repeat() as leave:
+            state = f.atomic_load(pool, _STATE)
+            leave((state & _OPEN).equals(0))
+            entered = f.var(0)
+            with f.when(f.atomic_swap(pool, _STATE, state, state + 1)):
+                entered.set(1)
+                with f.when(number < f.load(pool, _WANTED, I64)):
+                    _take(f, pool, f.load(pool, number + _LOCALS, I64))
+                f.atomic_add(pool, _STATE, -1)
+            leave(entered.value.equals(1))
+    return f.finish()
+
+
+def _take(f: Function, pool: Value, local: Value) -> None:
+    """Items until none is left."""
+    item, frame, end = (f.load(pool, place, I64) for place in (_ITEM, _FRAME, _END))
+    with f.repeat() as leave:
+        ticket = f.atomic_add(pool, _TICKET, 1)
+        leave(ticket >= end)
+        f.call(item, frame, local, ticket)
+
+
+def _write_launch() -> str:
+    """One call with helpers: `(pool, item function, frame, local, begin, end, helpers)`."""
+    f = Function("launch", 7, target().lanes)
+    pool, item, frame, local, begin, end, wanted = f.arguments
+    for place, value in ((_END, end), (_ITEM, item), (_FRAME, frame), (_WANTED, wanted)):
+        f.store(value, pool, place, I64)
+    f.atomic_store(begin, pool, _TICKET)
+    job = f.atomic_load(pool, _GENERATION) + 1
+    f.atomic_store(job * _JOB + _OPEN, pool, _STATE)
+    f.atomic_store(job, pool, _GENERATION)
+    with f.when(f.atomic_load(pool, _SLEEPERS) > 0):
+        f.external("syscall", _FUTEX or 0, pool + _GENERATION * 8, _WAKE, wanted, 0, 0, 0)
+    _take(f, pool, local)
+    f.atomic_add(pool, _STATE, -_OPEN)
+    waited = f.var(0)
+    with f.repeat() as leave:  # for helpers that are still at an item
+        leave((f.atomic_load(pool, _STATE) & (_OPEN - 1)).equals(0))
+        f.pause()
+        waited.set(waited.value + 1)
+        with f.when(waited.value > _LOOKS):
+            f.external("sched_yield")
+    return f.finish()
+
+
+def _write_alone() -> str:
+    """One call on the caller's thread: `(item function, frame, local, begin, end)`."""
+    f = Function("alone", 5, target().lanes)
+    item, frame, local, begin, end = f.arguments
+    with f.loop(begin, end) as ticket:
+        f.call(item, frame, local, ticket)
+    return f.finish()
+
+
+class _Scratch(threading.local):
+    """A thread's own memory: zeros at first, so that no lane holds a number that is slow to compute with."""
+
+    def __init__(self) -> None:
+        self.memory = np.zeros(0, np.uint8)
+
+    def address(self, size: int) -> int:
+        if self.memory.size < size:
+            self.memory = aligned(size)
+        return self.memory.ctypes.data
+
+
+class Pool:
+    """The helpers of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shared = mmap.mmap(-1, (_LOCALS + _MOST) * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # helpers look at it until the process ends, whatever the interpreter has taken apart by then
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shared))
+        self._state = np.frombuffer(self._shared, np.int64)
+        self._base = self._state.ctypes.data
+        self._helpers: list[np.ndarray[Any, Any]] = []
+        self._scratch = _Scratch()
+        self._alone = _function("alone", _write_alone, 5)
+        self._launch = _function("launch", _write_launch, 7) if _FUTEX else None
+
+    def run(self, item: int, frame: int, scratch: int, begin: int, end: int, threads: int) -> None:
+        """All items in [begin, end), on at most this many threads, each with this many bytes of scratch memory."""
+        local = self._scratch.address(scratch)
+        wanted = min(threads, end - begin, _MOST) - 1
+        if wanted > 0 and self._launch is not None and self._lock.acquire(blocking=False):
+            try:
+                self._prepare(wanted, scratch)
+                self._launch(self._base, item, frame, local, begin, end, wanted)
+            finally:
+                self._lock.release()
+        else:
+            self._alone(item, frame, local, begin, end)
+
+    def _prepare(self, wanted: int, scratch: int) -> None:
+        for number in range(wanted):
+            if number == len(self._helpers):
+                self._helpers.append(np.zeros(0, np.uint8))
+                serve = _function("serve", _write_serve, 2)
+                threading.Thread(target=serve, args=(self._base, number), daemon=True, name="tconv").start()
+            if self._helpers[number].size < scratch:
+                self._helpers[number] = memory = aligned(scratch)
+                self._state[_LOCALS + number] = memory.ctypes.data
+
+
+def _function(name: str, write: Any, arguments: int) -> Any:
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
+    return kind(LIBRARY.address(name, write))
+
+
+_pool: Pool | None = None
+_making = threading.Lock()
+
+
+def pool() -> Pool:
+    """The pool of this process."""
+    global _pool
+    if _pool is None:
+        with _making:
+            _pool = _pool or Pool()
+    return _pool
+
+
+def _after_fork() -> None:
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

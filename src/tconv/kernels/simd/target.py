@@ -1,0 +1,74 @@
+"""Which chip the code is made for: its name, its features, how wide its registers are and how many it has.
+
+`TCONV_CPU` names another one than the machine's own ("x86-64-v3", "x86-64", "cortex-a72"): any name that LLVM knows.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+
+_X86 = ("x86_64", "AMD64")
+_ARM = ("aarch64", "arm64")
+
+
+class Target(NamedTuple):
+    """A chip, as LLVM names it."""
+
+    cpu: str
+    features: str
+    lanes: int
+    """float32 numbers in a vector register"""
+    registers: int
+    """vector registers"""
+
+    @property
+    def words(self) -> str:
+        """For `tconv env`."""
+        return f"{self.cpu}, {self.lanes} lanes, {self.registers} vector registers"
+
+
+@cache
+def target() -> Target:
+    """The machine's own chip, or the one that TCONV_CPU names. Raises ValueError for a name that LLVM does not know."""
+    asked = os.environ.get("TCONV_CPU", "host")
+    if platform.machine() in _ARM:
+        own = asked == "host"
+        return Target(llvm.get_host_cpu_name() if own else asked, _host_features() if own else "", 4, 32)
+    if asked == "host":
+        return Target(llvm.get_host_cpu_name(), _host_features(), *_widths(llvm.get_host_cpu_features()))
+    levels = {"x86-64": 1, "x86-64-v2": 2, "x86-64-v3": 3, "haswell": 3, "x86-64-v4": 4}
+    if asked not in levels:
+        raise ValueError(f'TCONV_CPU is {asked!r}; write "host", or one of {", ".join(levels)}')
+    level = levels[asked]
+    return Target(asked, "", *_widths({"avx512f": level == 4, "avx2": level >= 3, "fma": level >= 3}))
+
+
+def _widths(features: dict[str, bool]) -> tuple[int, int]:
+    if features.get("avx512f"):
+        return 16, 32
+    return (8, 16) if features.get("avx2") and features.get("fma") else (4, 16)
+
+
+def _host_features() -> str:
+    features: str = llvm.get_host_cpu_features().flatten()
+    return features
+
+
+@cache
+def machine() -> Any:
+    """LLVM's code generator for the target."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    chip = target()
+    found = llvm.Target.from_default_triple()
+    return found.create_target_machine(chip.cpu, chip.features, opt=3, reloc="pic", codemodel="small", jit=True)
+
+
+def is_x86() -> bool:
+    """Whether the machine is of the x86 family."""
+    return platform.machine() in _X86

@@ -1,0 +1,178 @@
+"""How the positions are cut into tiles, and how a tile's inputs lie in its panel.
+
+A panel holds what a tile needs of x, zeros around it, one input channel after another: `[channel][block][copy][slot]
+[place]`. A slot is a row of x. Two forms:
+
+- whole rows: a tile is some rows over the full width, its lanes run on from row to row, and every shift of the fastest
+  axis has a copy of its own. No lane is left empty. Where the rows of a tile follow each other in one image, a shift
+  of the last slow axis is another slot; for tiny images they may cross images, and such shifts are blocks.
+- pieces: a tile is a piece of some rows, with a halo; a shift of the fastest axis is another place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+from tconv.kernels.problem import Problem
+from tconv.kernels.simd.grid import Grid
+
+_PANEL = 384 << 10  # bytes: most of a core's own cache, beside the weights of a block
+_MOST_LANES = 512
+
+
+class Tiling(NamedTuple):
+    """The form of all tiles of a call."""
+
+    whole: bool
+    crossing: bool
+    rows: int
+    width: int
+    lanes: int
+    """float32 numbers in a vector"""
+    width_total: int
+    run: int
+    """rows that follow each other: of the last slow axis, or of all images"""
+    runs: int
+    blocks: int
+    copies: int
+    slots: int
+    pitch: int
+    panel_channels: int
+
+    @property
+    def sum_pitch(self) -> int:
+        """Floats from one row of a tile to the next, in its sums."""
+        return self.width if self.whole else -(-self.width // self.lanes) * self.lanes
+
+    @property
+    def sum_row(self) -> int:
+        """Floats of sums per row of the multiply-adds."""
+        return -(-self.rows * self.sum_pitch // self.lanes) * self.lanes
+
+    @property
+    def channel_pitch(self) -> int:
+        """Floats per channel of the panel; the last vector of a channel may reach beyond its last row.
+
+        An odd number of cache lines (of 64 bytes): successive channels would else share a few places of the cache.
+        """
+        needed = self.blocks * self.copies * self.slots * self.pitch + self.lanes
+        return (-(-needed // 16) | 1) * 16
+
+    @property
+    def panel(self) -> int:
+        """Floats of the panel: the multiply-adds read whole vectors, beyond the last row."""
+        return self.channel_pitch * self.panel_channels + 8 * self.lanes
+
+    @property
+    def row_tiles(self) -> int:
+        """Tiles along a run."""
+        return -(-self.run // self.rows)
+
+    @property
+    def segments(self) -> int:
+        """Tiles along a row."""
+        return -(-self.width_total // self.width)
+
+    @property
+    def count(self) -> int:
+        """All tiles."""
+        return self.runs * self.row_tiles * self.segments
+
+    def vectors(self) -> set[int]:
+        """How many vectors of positions a tile can have (of a row, where it is made of pieces)."""
+        rows = {min(self.rows, self.run), self.run % self.rows or self.rows}
+        widths = {min(self.width, self.width_total), self.width_total % self.width or self.width}
+        if self.whole:
+            return {-(-r * self.width // self.lanes) for r in rows}
+        return {-(-w // self.lanes) for w in widths}
+
+
+def groups_of(vectors: int, most: int) -> set[int]:
+    """The sizes in which so many vectors are taken: as equal as can be."""
+    count = -(-vectors // most)
+    return {vectors // count, -(-vectors // count)}
+
+
+def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
+    fast, slow = grid.fast, grid.slow
+    shifts, last = fast.shifts, slow[-1].shifts
+    outer = prod(len(axis.shifts) for axis in slow[:-1])
+    reach = last[-1] - last[0]
+    channels = p.in_channels // p.geometry.groups
+    planes = p.batch * grid.rows // slow[-1].count
+
+    def tiling(whole: bool, crossing: bool, rows: int, width: int) -> Tiling:
+        slots = rows if crossing else rows + reach
+        blocks = outer * len(last) if crossing else outer
+        pitch = width if whole else -(-width // lanes) * lanes + shifts[-1] - shifts[0]
+        return Tiling(
+            whole,
+            crossing,
+            rows,
+            width,
+            lanes,
+            fast.count,
+            p.batch * grid.rows if crossing else slow[-1].count,
+            1 if crossing else planes,
+            blocks,
+            len(shifts) if whole else 1,
+            slots,
+            pitch,
+            channels,
+        )
+
+    for crossing in (False, True):
+        run = p.batch * grid.rows if crossing else slow[-1].count
+        for rows in sorted({min(run, r) for r in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128)}):
+            if crossing and rows == slow[-1].count and run > rows and not reach:
+                pass
+            if rows * fast.count <= max(_MOST_LANES, fast.count) and fast.count <= 4 * _MOST_LANES:
+                yield tiling(True, crossing, rows, fast.count)
+    for rows in sorted({min(slow[-1].count, r) for r in (1, 2, 4, 8, 16)}):
+        for vectors in (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32):
+            width = min(vectors * lanes, -(-fast.count // lanes) * lanes)
+            pieces = -(-fast.count // width)
+            width = -(-(-(-fast.count // pieces)) // lanes) * lanes  # as equal as can be
+            yield tiling(False, False, rows, width)
+
+
+def choose(p: Problem, grid: Grid, lanes: int, most_vectors: int, terms: int, threads: int) -> Tiling:
+    """The tiling with the least estimated work; `terms` is the weights per output position, all channels and phases."""
+    return min(set(_forms(p, grid, lanes)), key=lambda t: (_cycles(p, grid, t, most_vectors, terms, threads), t))
+
+
+def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int, threads: int) -> float:
+    """A rough count of cycles, to compare tilings of one problem with each other."""
+    rows = p.batch * grid.rows
+    per_run = [min(t.rows, t.run - i * t.rows) for i in {0, t.row_tiles - 1}]
+    share = (t.row_tiles - 1) * per_run[0] + per_run[-1]
+    assert share == t.run
+    if t.whole:
+        full, rest = (-(-r * t.width // t.lanes) for r in (per_run[0], per_run[-1]))
+        vectors = t.runs * ((t.row_tiles - 1) * full + rest)
+    else:
+        full = -(-t.width // t.lanes)
+        rest = -(-(t.width_total - (t.segments - 1) * t.width) // t.lanes)
+        vectors = rows * ((t.segments - 1) * full + rest)
+    groups = vectors / min(most_vectors, full)
+    width = min(t.width, t.width_total)
+    thin = 1.0 if min(most_vectors, full) >= 3 else 1.15 if full == 2 else 1.6
+    arithmetic = vectors * terms * thin  # terms counts all rows: one multiply-add per row, term and vector
+    channels = p.in_channels
+    pieces = t.count * t.blocks * t.copies * t.slots
+    packing = pieces * channels * (4 + 3 * -(-min(t.pitch, width + 8) // t.lanes))
+    calls = groups * 60 * p.out_channels
+    weights = t.count * terms * 4 / 16  # read once per tile, from a cache that all cores share
+    panel = t.panel * 4
+    spill = 1.0 if panel <= _PANEL else 1.0 + 0.25 * min(1.0, (panel - _PANEL) / _PANEL)
+    writing = t.count * t.rows * 20 * p.out_channels * prod(axis.stride for axis in grid.slow)
+    return (arithmetic * spill + packing + calls + weights + writing) * _imbalance(t.count, threads)
+
+
+def _imbalance(items: int, threads: int) -> float:
+    """How much longer the busiest thread works than all of them on average; few tiles are split by channels."""
+    if items >= 4 * threads:
+        return -(-items // threads) * threads / items
+    return 1.02

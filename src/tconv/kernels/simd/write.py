@@ -1,0 +1,199 @@
+"""The epilogue: bias, activation, the phases of the fastest axis interleaved, every output element written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tconv.kernels.simd.code import F32, I64, Function, Value
+from tconv.kernels.simd.fields import FRAME, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.library import LIBRARY
+from tconv.kernels.simd.target import target
+
+
+_LONG = 256
+"""Outputs of a line that begins anywhere, from which on its vectors are streamed past the caches."""
+
+
+def most_phases(stride: int) -> int:
+    """How many phases of the fastest axis are written at a time."""
+    return stride if interleaves(stride) else target().lanes
+
+
+def interleaves(stride: int) -> bool:
+    """Whether all phases of the fastest axis are interleaved in registers."""
+    return stride <= 8 or stride == target().lanes
+
+
+def address(stride: int, contiguous: bool, activated: bool) -> int:
+    """The function `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`."""
+    kind = f"interleave_{stride}" if contiguous and interleaves(stride) else "across" if contiguous else "strided"
+    name = f"write_{kind}{'_activated' if activated else ''}"
+    body = (lambda e: e.interleaved(stride)) if contiguous and interleaves(stride) else _Epilogue.one_by_one
+    if kind == "across":
+        body = _Epilogue.across
+    return LIBRARY.address(name, lambda: _Epilogue(name, activated).written(body))
+
+
+def address_of_touch() -> int:
+    """The function `(frame, local, table of rows, first line, end line, first position, end position)`."""
+    return LIBRARY.address("touch", _write_touch)
+
+
+def _write_touch() -> str:
+    """Ask for the cache lines that will be written, while the chip still has sums to do."""
+    f = Function("touch", 7, target().lanes)
+    base, local, table, first, end, begin, stop = f.arguments
+    frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
+    stride, rows = frame.stride, frame.image_rows
+    length = f.least((stop - begin) * stride, frame.out_length - (mine.first + begin) * stride) * 4
+    with f.loop(first, end) as line:
+        row = mine.row + line
+        offset = f.load(table, row % rows, I64)
+        with f.when(offset > NOWHERE):
+            image = mine.image + row // rows
+            place = image * frame.out_batch + mine.channel * frame.out_channel + offset + (mine.first + begin) * stride
+            with f.loop(mine.channels) as number:
+                to = frame.out + (place + number * frame.out_channel) * 4
+                with f.loop(0, length, 64) as byte:
+                    f.prefetch(to + byte, write=True)
+    return f.finish()
+
+
+class _Epilogue:
+    """Builds one writer: for each row of the tile and each channel, `body` writes a line."""
+
+    def __init__(self, name: str, activated: bool) -> None:
+        self.f = f = Function(name, 10, target().lanes)
+        base, local, self.table, self.phase, self.phases, self.sums, *self.ready = f.arguments
+        self.frame, self.mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
+        self.activated = activated
+
+    def written(self, body: Callable[[_Epilogue], None]) -> str:
+        f, frame, mine = self.f, self.frame, self.mine
+        channel, stride, rows = mine.channel, frame.stride, frame.image_rows
+        first_line, last_line, begin, end = self.ready
+        self.row_pitch = frame.sum_row
+        self.width = end - begin
+        first = (mine.first + begin) * stride
+        self.length = frame.out_length - first  # outputs of this line from its first on
+        with f.loop(first_line, last_line) as line:
+            row = mine.row + line
+            offset = f.load(self.table, row % rows, I64)
+            with f.when(offset > NOWHERE):
+                place = (mine.image + row // rows) * frame.out_batch + channel * frame.out_channel + offset
+                to = frame.out + (place + (first + self.phase) * frame.out_fast) * 4
+                source = self.sums + (line * frame.sum_pitch + begin) * 4
+                with f.loop(mine.channels) as number:
+                    self.to = to + number * frame.out_channel * 4
+                    self.source = source + number * mine.channel_pitch * 4
+                    self._constants(channel + number)
+                    body(self)
+        return f.finish()
+
+    def _constants(self, channel: Value) -> None:
+        f, frame = self.f, self.frame
+        bias = f.var(0.0, F32)
+        with f.when(frame.bias > 0):
+            bias.set(f.load(frame.bias, channel))
+        self.bias = f.splat(bias.value)
+        if self.activated:
+            self.slope = f.splat(f.load(frame.slopes, channel))
+            self.low, self.high = (f.splat(f.load(place, 0)) for place in (frame.low, frame.high))
+
+    def value(self, row: Value | int, place: Value | int) -> Value:
+        """A vector of finished outputs of one phase."""
+        f = self.f
+        summed = f.load(self.source + self.row_pitch * row * 4, place, f.vector) + self.bias
+        if not self.activated:
+            return summed
+        # comparisons with NaN are false: it passes through
+        bent = f.choose(summed < f.zero(), summed * self.slope, summed)
+        raised = f.choose(bent < self.low, self.low, bent)
+        return f.choose(raised > self.high, self.high, raised)
+
+    def interleaved(self, stride: int) -> None:
+        """All phases: a line of stride * width outputs, cut off at the end of the row."""
+        f = self.f
+        count = f.least(self.width * stride, self.length)
+        span = stride * f.lanes
+        # outputs before the first that begins a vector's own place in memory
+        head = f.least(((0 - self.to) & (4 * f.lanes - 1)) >> 2, count)
+
+        def lines(begin: Value | int, store: Callable[[Value, Value, Value], None]) -> None:
+            end = begin + (count - begin) // span * span
+            with f.loop(begin, end, span) as start:
+                for number, vector in enumerate(self._vectors(stride, start // stride)):
+                    store(vector, self.to, start + number * f.lanes)
+            with f.when(end < count):
+                self._some(stride, end, count)
+
+        def streamed() -> None:
+            with f.when(head > 0):
+                self._some(stride, f.value(0), head)
+            lines(head, f.stream)
+
+        worth = f.choose(head.equals(0), 1, f.choose(count >= _LONG, 1, 0)).equals(1)
+        f.cases(
+            f.both(f.both(self.frame.stream > 0, worth), (head % stride).equals(0)),
+            streamed,
+            lambda: lines(f.value(0), f.store),
+        )
+
+    def _some(self, stride: int, begin: Value, end: Value) -> None:
+        """The outputs [begin, end), fewer than a vector of each phase."""
+        for number, vector in enumerate(self._vectors(stride, begin // stride)):
+            start = begin + number * self.f.lanes
+            self.f.masked_store(vector, self.to, start, self.f.mask(0, end - start))
+
+    def _vectors(self, stride: int, place: Value) -> list[Value]:
+        return interleave(self.f, [self.value(phase, place) for phase in range(stride)])
+
+    def across(self) -> None:
+        """A few phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
+        f, stride = self.f, self.frame.stride
+        with f.loop(0, self.width, f.lanes) as place:
+            rows = []
+            for phase in range(f.lanes):
+                rows.append(self.value(f.least(self.phases - 1, phase), place))
+            for lane, vector in enumerate(interleave(f, rows)):
+                position = place + lane
+                left = f.least(self.phases, self.length - self.phase - position * stride)
+                with f.when(position < self.width):
+                    f.masked_store(vector, self.to, position * stride, f.mask(0, left))
+
+    def one_by_one(self) -> None:
+        """An output whose fastest axis is not contiguous."""
+        f, stride, step = self.f, self.frame.stride, self.frame.out_fast
+        with f.loop(self.phases) as phase:
+            # positions whose output lies before the end of the row
+            left = (self.length - self.phase - phase + stride - 1)
+            count = f.least(self.width, f.choose(left > 0, left, 0) // stride)
+            with f.loop(count) as place:
+                vector = self.value(phase, place)
+                number = Value(f, f.b.extract_element(vector.ir, f.value(0).ir))
+                f.store(number, self.to, (place * stride + phase) * step)
+
+
+def interleave(f: Function, vectors: list[Value]) -> list[Value]:
+    """Vectors a, b, ... as one sequence a[0], b[0], ..., a[1], b[1], ...; for as many as lanes, a transposition."""
+    count = len(vectors)
+    if count == 1:
+        return vectors
+    if count % 2 == 0:
+        even, odd = interleave(f, vectors[::2]), interleave(f, vectors[1::2])
+        half = f.lanes // 2
+        merged = []
+        for a, b in zip(even, odd, strict=True):
+            for start in (0, half):
+                merged.append(f.shuffle(a, b, [lane for i in range(start, start + half) for lane in (i, f.lanes + i)]))
+        return merged
+    results = []
+    for number in range(count):
+        places = [divmod(number * f.lanes + lane, count) for lane in range(f.lanes)]  # (lane of the source, source)
+        result = vectors[0]
+        for source, vector in enumerate(vectors):
+            kept = [f.lanes + at if of == source else lane for lane, (at, of) in enumerate(places)]
+            start = [at if of == 0 else 0 for at, of in places]
+            result = f.shuffle(vector, vector, start) if source == 0 else f.shuffle(result, vector, kept)
+        results.append(result)
+    return results
