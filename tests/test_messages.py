@@ -81,7 +81,7 @@ CASES = [
     (ArrayError, (X, None), {}, "weight is a builtins.NoneType; arrays of NumPy"),
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list that makes no array"),
     # methods
-    (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are polyphase, taps. Write method=\"auto\""),
+    (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, polyphase, taps. Write method=\"auto\""),
     (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight holds inf or NaN"),
 ]  # fmt: skip
 

@@ -13,12 +13,13 @@ from tconv.planning import si
 
 def test_the_text():
     x, w = np.ones((1, 64, 28, 28), "f4"), np.ones((64, 32, 2, 2), "f4")
-    made = tconv.plan(x, w, stride=2)
+    made = tconv.plan(x, w, stride=2, method="polyphase")
     assert str(made).splitlines() == [
         "x [1, 64, 28, 28] -> y [1, 32, 56, 56], float32",
         "geometry  kernel (2, 2), stride (2, 2), crop ((0, 0), (0, 0)), dilation (1, 1), groups 1",
         "method    polyphase: 4 phases, 1 matrix product per block (NumPy and BLAS)",
-        "          not taps: estimated overhead 4.3 times that of polyphase",
+        '          not simd: method="polyphase" was asked for',
+        '          not taps: method="polyphase" was asked for',
         "work      12.8 MFLOP (6.42 MMAC reach the output, 6.42 MMAC without a border)",
         f"bytes     233 kB read, 401 kB written, {si(made.scratch_bytes, 'B')} scratch",
         "bound     arithmetic: 20.2 FLOP per byte, arithmetic from about 10",
@@ -64,7 +65,10 @@ def test_asking_for_a_method():
     x, w = np.ones((1, 1, 4)), np.ones((1, 1, 3))
     made = tconv.plan(x, w, method="taps")
     assert made.method == "taps"
-    assert made.reasons == {"polyphase": ('method="taps" was asked for',)}
+    assert made.reasons == {
+        "simd": ("it computes float32, and this is float64",),
+        "polyphase": ('method="taps" was asked for',),
+    }
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from tconv.dialects.conversion import convert
 from tconv.errors import TconvError
 from tconv.functional import conv, conv_transpose
 from tconv.geometry import Geometry
+from tconv.kernels.threads import get_num_threads, set_num_threads
+from tconv.layer import prepare
+from tconv.memory import trim_pool
 from tconv.planning import plan
 from tconv.solver import solve
 from tconv.sparse import linear_operator, matrix
@@ -41,10 +44,14 @@ __all__ = [
     "dialect",
     "draw",
     "errors",
+    "get_num_threads",
     "linear_operator",
     "matrix",
     "plan",
+    "prepare",
+    "set_num_threads",
     "solve",
+    "trim_pool",
 ]
 
 _ROOMS = ("draw",)  # imported when they are first named

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tconv import arrays, kernels
+from tconv import arrays, kernels, repeat
 from tconv.errors import OutputError
 from tconv.geometry import Geometry
 from tconv.kernels import taps
-from tconv.kernels.problem import Array
+from tconv.kernels.problem import Array, is_plain
+from tconv.memory import empty
 from tconv.planning import Prepared, choose, prepare, refuse_too_large
 
 
@@ -55,14 +56,40 @@ def conv_transpose(
     Raises ShapeError, DtypeError, GeometryError, ArgumentError, ArrayError, OutputError, TooLargeError, all of
     them TconvError.
     """
+    key = repeat.key(x, weight, bias, out, dialect, geometry, method, native)
+    if key is not None:
+        result = repeat.again(key, x, weight, bias, out)
+        if result is not None:
+            return result
     call = prepare(x, weight, bias, dialect, geometry, native)
     chosen = choose(call.problem, str(method))
     p = call.problem
     shape = (p.batch, p.out_channels, *p.output_shape)
-    target = np.empty(call.result.native_shape(shape), p.result) if out is None else _check_out(out, call, shape)
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here, not accidents
-        kernels.kernel(chosen.method).run(p, call.x, call.weight, call.bias, call.result.canonical(target))
+    target = empty(call.result.native_shape(shape), p.result) if out is None else check_out(out, call)
+    bound = bind(chosen.method, call, target)
+    if bound is not None:
+        bound(call.native_x, call.native_weight, call.bias, target)
+        if key is not None:
+            repeat.remember(key, bound, target.shape)
+    else:
+        run(chosen.method, call, target)
     return out if out is not None else arrays.give(target, call.library)
+
+
+def run(method: str, call: Prepared, target: Array) -> None:
+    """Fill target, an array of the result's native shape."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here, not accidents
+        kernel = kernels.kernel(method)
+        kernel.run(call.problem, call.x, call.weight, call.bias, call.result.canonical(target))
+
+
+def bind(method: str, call: Prepared, target: Array, **more: Any) -> repeat.Run | None:
+    """A checked call as a function of native arrays with the same shapes and strides, if the method has such a form."""
+    kernel, out = kernels.kernel(method), call.result.canonical(target)
+    given = (call.x, out, call.native_weight, call.bias)
+    if kernel.bind is None or not all(array is None or is_plain(array) for array in given):
+        return None
+    return kernel.bind(call.problem, call.x.strides, out.strides, layout=call.weight_layout, **more)
 
 
 def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
@@ -91,7 +118,7 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     return arrays.give(native_u, call.library)
 
 
-def _check_out(out: Any, call: Prepared, shape: tuple[int, ...]) -> Array:
+def check_out(out: Any, call: Prepared) -> Array:
     """`out` as a NumPy view that can take the result, or an OutputError."""
     target = arrays.target(out, "out", call.library)
     if target is None:
@@ -100,7 +127,8 @@ def _check_out(out: Any, call: Prepared, shape: tuple[int, ...]) -> Array:
             f"({call.library}) is needed. "
             "Write y = conv_transpose(...) without out="
         )
-    wanted = call.result.native_shape(shape)
+    p = call.problem
+    wanted = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
     if target.shape != wanted or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
         raise OutputError(
             f"out has shape {target.shape} and dtype {target.dtype}; {wanted} and {call.problem.result} are needed. "

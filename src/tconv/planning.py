@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from tconv.dialects.advice import channel_advice
 from tconv.errors import ArgumentError, DtypeError, MethodError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Kernel, Problem, accumulator
+from tconv.memory import physical_memory
 
 BALANCE = 10.0
 """FLOP per byte above which a call is taken to be bound by arithmetic: 468 GFLOP/s over 44 GB/s, two AVX-512 cores."""
@@ -33,6 +33,9 @@ class Prepared(NamedTuple):
     bias: Array | None
     result: DataLayout
     library: str
+    native_x: Array
+    native_weight: Array
+    weight_layout: WeightLayout
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,8 @@ def choose(problem: Problem, method: str) -> Plan:
     against = {name: kernel.reasons_against(problem) for name, kernel in candidates.items()}
     if method != "auto" and against[method]:
         raise MethodError(f'method {method!r} cannot run this: {"; ".join(against[method])}. Write method="auto"')
-    needed = {name: _needed(problem, kernel) for name, kernel in candidates.items()}
     able = [name for name in candidates if not against[name]] if method == "auto" else [method]
+    needed = {name: _needed(problem, candidates[name]) for name in able}
     smallest = min(able, key=needed.__getitem__)
     refuse_too_large(
         needed[smallest], problem.output_bytes, (problem.batch, problem.out_channels, *problem.output_shape)
@@ -176,14 +179,6 @@ def refuse_too_large(needed: int, output: int, shape: tuple[int, ...]) -> None:
             f"the call needs {si(needed, 'B')} ({si(output, 'B')} of them output {shape}); this machine has "
             f"{si(there, 'B')}. Write it in pieces: Geometry.input_window tells which input a part of the output needs"
         )
-
-
-def physical_memory() -> int | None:
-    """Bytes of physical memory, or None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 # -- the edge: arguments to canonical arrays ----------------------------------------------------------------------
@@ -237,7 +232,7 @@ def prepare(
         )
         finite = dtype.kind in "iu" or bool(np.isfinite(weight).all())
         problem = problem if finite else replace(problem, finite_weight=False)
-    return Prepared(problem, images, w, bias, call.result, library)
+    return Prepared(problem, images, w, bias, call.result, library, x, weight, call.weight)
 
 
 def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, native: dict[str, Any]) -> Call:

@@ -14,7 +14,8 @@ from tconv.errors import MissingExtraError, ShapeError, TooLargeError
 from tconv.functional import conv, conv_transpose
 from tconv.geometry import Geometry, Ints, entries_of, int_of
 from tconv.kernels.problem import Array, accumulator
-from tconv.planning import physical_memory, prepare, refuse_too_large, si
+from tconv.memory import physical_memory
+from tconv.planning import prepare, refuse_too_large, si
 
 
 def _scipy() -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tconv.bench import timing
-from tconv.planning import physical_memory
+from tconv.memory import physical_memory
 
 _PRODUCT = 2048
 _COPIED = 1 << 28  # bytes: several times the caches of a large server

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 
 import tconv
 from tconv import dialects, kernels
-from tconv.planning import physical_memory, si
+from tconv.memory import physical_memory
+from tconv.planning import si
 
 _PACKAGES = {
     "numpy": "base",

@@ -21,8 +21,9 @@ from tconv.cli.strips import enlarge, predicted_bytes, strips
 from tconv.cli.upsampler import Array, Upsampler
 from tconv.errors import ArgumentError, FileError, TooLargeError
 from tconv.images import format_for, write_picture
+from tconv.memory import physical_memory
 from tconv.planning import choose as choose_method
-from tconv.planning import physical_memory, si
+from tconv.planning import si
 
 KERNEL = "bicubic"
 """What makes an image larger unless --kernel says it. A learned network takes this place by being an `Upsampler`."""

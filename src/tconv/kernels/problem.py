@@ -22,6 +22,12 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
 
 
+def is_plain(array: Array) -> bool:
+    """Whether compiled code can read and write the elements where they are: native, aligned, at whole strides."""
+    whole = all(step % array.itemsize == 0 for step in array.strides)
+    return bool(array.flags.aligned and array.dtype.isnative and whole)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One transposed convolution, sizes and dtype only: enough to plan it without its arrays."""
@@ -86,3 +92,6 @@ class Kernel(NamedTuple):
     """A rough estimate of what it spends beside the multiply-adds, to compare methods with each other."""
     run: Callable[[Problem, Array, Array, Array | None, Array], None]
     """Canonical x, weight, bias in; every element of out written once."""
+    bind: Callable[..., Callable[[Array, Array, Array | None, Array], bool]] | None = None
+    """For a kernel that gains by it: bind(problem, strides of canonical x, strides of canonical out, layout=...) is
+    a function of the native x, weight, bias and out; False if this weight needs another kernel."""

@@ -1,25 +1,96 @@
-"""float32 on the vector units of the CPU."""
+"""float32 on the vector units of the CPU, in machine code that Python writes.
+
+The polyphase form: for a phase of the output and a tap, a shifted row of x times one weight. Lanes run over positions,
+weights are broadcast, sums stay in registers. In order of work:
+
+- `grid`: which inputs, through which taps, make the outputs of a phase
+- `steps`: what is added up, and in which order
+- `tiles`: how positions are cut into tiles that fit the caches
+- `job`: all of it as tables for one problem; `weights`: the weight in the order of its use
+- `pack`, `micro`, `write`: a tile's inputs into its panel, the multiply-adds, the epilogue; `item` runs them
+- `code`, `target`, `library`: the vector language, the chip, machine code kept in files; `pool`: the threads
+
+LLVM (through llvmlite) is imported when the first call needs it.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import importlib.util
+import math
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 
-from tconv.kernels.problem import Array, Kernel, Problem
-from tconv.kernels.simd import job
-from tconv.kernels.simd.pool import pool
+from tconv.kernels.problem import Array, Kernel, Problem, is_plain
 
-_threads = 2
+_MOST_PHASES = 4096
+_MOST_STEPS = 1 << 17
 
 
-@lru_cache(maxsize=64)
-def _job(p, xs, os_, threads, activated):
-    return job.Job(p, xs, os_, threads, activated)
+def reasons_against(p: Problem) -> list[str]:
+    """Every reason why it cannot run this problem."""
+    reasons = [] if _missing() is None else [str(_missing())]
+    if p.dtype != np.float32:
+        reasons.append(f"it computes float32, and this is {p.dtype}")
+    if not p.finite_weight:
+        reasons.append("the weight holds inf or NaN, which this method would multiply with padded zeros")
+    if min(p.batch, p.in_channels) == 0:
+        reasons.append("there is nothing to add up")
+    g = p.geometry
+    phases, steps = math.prod(g.stride), math.prod(g.kernel) * max(1, p.in_channels // g.groups // 16)
+    if phases > _MOST_PHASES or steps > _MOST_STEPS:
+        reasons.append(f"{phases} phases and {steps} steps are too many to be tabled")
+    return reasons
+
+
+@cache
+def _missing() -> str | None:
+    """What keeps this method from running on this machine at all."""
+    if os.environ.get("TCONV_SIMD", "1") == "0":
+        return "TCONV_SIMD is 0 in the environment"
+    for package in ("llvmlite", "xxhash"):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed; write pip install {package}"
+    return None
+
+
+def _summary(p: Problem) -> str:
+    from tconv.kernels.simd import work
+
+    return work.summary(p)
+
+
+def scratch_bytes(p: Problem) -> int:
+    """The packed weight, tables, and each thread's panel and sums."""
+    from tconv.kernels.simd import work
+
+    return work.scratch_bytes(p)
+
+
+def seconds(p: Problem) -> float:
+    """Rough time beside the multiply-adds: tables that are made once, and the output through memory once."""
+    return 5e-6 + p.output_bytes / 1e11
+
+
+def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Callable[..., bool]:
+    """The problem with the strides (in bytes) of its canonical arrays, ready to be called: a `bound.Bound`."""
+    from tconv.kernels.simd import bound
+
+    return bound.Bound(p, x_strides, out_strides, **more)
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
-    j = _job(p, tuple(s // 4 for s in x.strides), tuple(s // 4 for s in out.strides), _threads, False)
-    weights = job.packed(p, w)
-    frame = j.filled(x.ctypes.data, weights.ctypes.data, 0 if bias is None else bias.ctypes.data, out.ctypes.data)
-    pool().run(j.item, frame.ctypes.data, j.scratch, 0, j.items, j.threads)
+    """Canonical x, w and bias; fills out [N, C_out, *L]."""
+    if not is_plain(x):
+        x = np.ascontiguousarray(x, np.float32)
+    target = out if is_plain(out) else np.empty(out.shape, np.float32)
+    flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
+    bind(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target)
+    if target is not out:
+        out[...] = target
+
+
+KERNEL: Kernel = Kernel("simd", _summary, reasons_against, scratch_bytes, seconds, run, bind)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 
@@ -100,7 +100,7 @@ class Value:
         return self._compare("!=", other)
 
 
-Operand = Union[Value, int, float]
+Operand: TypeAlias = "Value | int | float"
 
 
 class Var:

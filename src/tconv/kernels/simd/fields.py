@@ -16,29 +16,18 @@ from tconv.kernels.simd.code import I64, Function, Operand, Value
 NOWHERE = -(1 << 62)
 """In tables of offsets: there is no such row."""
 
-FRAME = {
-    name: place
-    for place, name in enumerate(
-        # addresses
-        "x out weights bias slopes low high "
-        # of x and out
-        "x_batch x_channel x_fast x_length out_batch out_channel out_fast out_length "
-        # of the grid
-        "image_rows last_rows outer_rows stretch table stride "
-        # of the tiles
-        "splits segments row_tiles run rows width width_total whole blocks block_table copies copy_table slots "
-        "slot_pitch pack_width extra wrap panel_place sums_place channel_pitch sum_pitch sum_row "
-        # of the channels
-        "group_in group_out units blocks_out wide_blocks wide group_weights "
-        # of the work
-        "chunks chunk_table call_table write_table functions pack write touch ahead ahead_place ahead_pad items stream".split()
-    )
-}
-
-LOCAL = {
-    name: place
-    for place, name in enumerate("image row line_count first width channel channels sums channel_pitch group cursor total".split())
-}
+_FRAME = """
+    x out weights bias slopes limits
+    x_batch x_channel x_fast x_length out_batch out_channel out_fast out_length
+    image_rows last_rows outer_rows stretch table stride
+    splits segments row_tiles run rows width width_total whole
+    blocks block_table copies copy_table slots slot_pitch pack_width extra wrap
+    panel_place sums_place channel_pitch sum_pitch sum_row
+    group_in group_out units blocks_out wide_blocks wide group_weights
+    chunks chunk_table call_table write_table functions pack write touch ahead ahead_place ahead_pad items stream
+"""
+_LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
+FRAME, LOCAL = ({name: place for place, name in enumerate(names.split())} for names in (_FRAME, _LOCAL))
 HEAD = 16
 """Integers in front of a thread's table of slots."""
 

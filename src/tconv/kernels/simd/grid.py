@@ -21,7 +21,7 @@ class Axis(NamedTuple):
     inputs: int
     outputs: int
     stride: int
-    count: int
+    positions: int
     """values of i: outputs of a phase, at most"""
     taps: tuple[tuple[tuple[int, int], ...], ...]
     """per phase, (shift, tap) in ascending order"""
@@ -44,7 +44,7 @@ class Grid(NamedTuple):
     @property
     def rows(self) -> int:
         """Rows of positions in an image: values of i on the slow axes."""
-        return math.prod(axis.count for axis in self.slow)
+        return math.prod(axis.positions for axis in self.slow)
 
     @property
     def slow_phases(self) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""One item of work: a tile of positions and a range of output channels, from packing the panel to writing the output."""
+"""One item of work: a tile of positions and a range of output channels, from packing the panel to the output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _write() -> str:
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     split = item % frame.splits
     _find_ahead(f, frame, mine, local, item + frame.ahead)
-    image, row_in_image, line_count, first, width = tile = _tile(f, frame, item // frame.splits)
+    tile = _tile(f, frame, item // frame.splits)
+    _, _, line_count, _, width = tile
     for name, value in zip(("image", "row", "line_count", "first", "width"), tile, strict=True):
         mine.put(name, value)
     _find_slots(f, frame, local, tile)
@@ -90,7 +91,9 @@ def _write() -> str:
                     with f.loop(first_write, last_write) as number:
                         write = frame.write_table + number * (WRITE * 8)
                         table, phase, count, sum_row = (f.load(write, place, I64) for place in range(WRITE))
-                        f.call(frame.write, base, local, table, phase, count, sums + sum_row * frame.sum_row * 4, *ready)
+                        f.call(
+                            frame.write, base, local, table, phase, count, sums + sum_row * frame.sum_row * 4, *ready
+                        )
     return f.finish()
 
 

@@ -2,67 +2,24 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import ctypes
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd import item, micro, pack, steps, tiles, write
 from tconv.kernels.simd.fields import FRAME, HEAD, NOWHERE, frame
-from tconv.kernels.simd.grid import Grid, grid
-from tconv.kernels.simd.memory import aligned
-from tconv.kernels.simd.target import target
+from tconv.kernels.simd.grid import Grid
+from tconv.kernels.simd.pool import pool
+from tconv.kernels.simd.work import Work, shape, work
 
 _UNBOUNDED = 1 << 60
-TOUCH = 1
-STREAM_FROM = 16 << 20
-AHEAD_FROM = 1 << 20
-_ROWS = 6  # of the multiply-adds, where enough channels fill them
-
-
-class Blocks(NamedTuple):
-    """Output channels in blocks: `wide` of them in the first ones, one less in the others."""
-
-    wide: int
-    wide_count: int
-    narrow_count: int
-
-    @property
-    def count(self) -> int:
-        """All blocks of a group."""
-        return self.wide_count + self.narrow_count
-
-
-class Work(NamedTuple):
-    """What has to be added up, whatever the tiles: the order of the sums and of the packed weight."""
-
-    grid: Grid
-    chunks: list[steps.Chunk]
-    blocks: Blocks
-
-    @property
-    def calls(self) -> list[steps.Call]:
-        """All calls of all chunks."""
-        return [call for chunk in self.chunks for call in chunk.calls]
-
-    @property
-    def terms(self) -> int:
-        """Weights per output channel of a group."""
-        return sum(call.terms for call in self.calls)
-
-
-@lru_cache(maxsize=64)
-def work(p: Problem) -> Work:
-    """The work of a problem."""
-    axes = grid(p)
-    stride = axes.fast.stride
-    chunks, most = steps.chunks(p, axes, write.most_phases(stride), _ROWS)
-    channels = p.out_channels // p.geometry.groups
-    count = -(-channels // most)
-    wide = -(-channels // count)
-    return Work(axes, chunks, Blocks(wide, channels - (wide - 1) * count, count - (channels - (wide - 1) * count)))
+_STREAM_FROM = 8 << 20
+"""Bytes of output from which on it is written past the caches: they could not hold it for the next reader."""
+_STRETCH = 2e10
+"""Operations after which Python may look whether it is to stop: a fraction of a second."""
 
 
 class Job:
@@ -76,31 +33,19 @@ class Job:
         threads: int,
         activated: bool,
     ) -> None:
-        chip = target()
-        done = work(p)
-        self.work = done
-        axes, blocks = done.grid, done.blocks
+        done, made = work(p), shape(p, threads)
+        axes, blocks, t = done.grid, done.blocks, made.tiling
         G = p.geometry.groups
-        fullest = max(blocks.wide * len(call.phases) for call in done.calls) if done.calls else 1
-        t = tiles.choose(p, axes, chip.lanes, micro.most_vectors(fullest), done.terms * p.out_channels, threads)
-        self.tiling = t
-        units = G * blocks.count
-        self.splits = _splits(t.count, units, threads)
-        self.items = t.count * self.splits
-        self.threads = threads
+        self.asked = threads
+        self.items, self.threads, self.scratch = made.items, made.threads, made.scratch
+        # between two stretches of this many items Python may be interrupted
+        self.stretch = max(made.threads, round(_STRETCH * made.items / max(1, 2 * p.macs.border_free)))
         fast = axes.fast
-        x_fast, out_fast = x_strides[-1], out_strides[-1]
+        # the stride of an axis with one element says nothing
+        x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
+        stream = p.output_bytes >= _STREAM_FROM
         self._kept: list[Array] = []
         table, stretch, outer_rows, starts = _sources(axes, x_strides, t)
-        largest = max(len(chunk.phases) for chunk in done.chunks) * blocks.wide
-        slots_end = 8 * (HEAD + t.blocks * t.slots)
-        # the lines of the next tile, and as many entries that ask for nothing as a call has taps
-        taps = max((_taps(call) for call in done.calls), default=1)
-        large = x_fast == 1 and p.input_bytes > AHEAD_FROM and t.count > threads
-        lines = t.blocks * t.slots * (4 * t.pitch // 64 + 2) if large else 0
-        panel_place = (slots_end + 8 * (lines + taps) + 63) // 64 * 64
-        sums_place = (panel_place + 4 * t.panel + 63) // 64 * 64
-        self.scratch = sums_place + 4 * (largest * t.sum_row + 9 * chip.lanes)
         chunk_table, call_table, write_table, functions = self._tables(p, done, t, out_strides)
         self.frame = frame(
             x_batch=x_strides[0],
@@ -112,12 +57,12 @@ class Job:
             out_fast=out_fast,
             out_length=fast.outputs,
             image_rows=axes.rows,
-            last_rows=axes.slow[-1].count,
+            last_rows=axes.slow[-1].positions,
             outer_rows=outer_rows,
             stretch=stretch,
             table=self._keep(table),
             stride=fast.stride,
-            splits=self.splits,
+            splits=made.splits,
             segments=t.segments,
             row_tiles=t.row_tiles,
             run=t.run,
@@ -133,16 +78,16 @@ class Job:
             slot_pitch=t.pitch,
             pack_width=t.pitch,
             extra=t.slots - t.rows,
-            wrap=axes.slow[-1].count if t.crossing else _UNBOUNDED,
-            panel_place=panel_place,
-            sums_place=sums_place,
+            wrap=axes.slow[-1].positions if t.crossing else _UNBOUNDED,
+            panel_place=made.panel_place,
+            sums_place=made.sums_place,
             channel_pitch=t.channel_pitch,
             sum_pitch=t.sum_pitch,
             sum_row=t.sum_row,
             group_in=p.in_channels // G,
             group_out=p.out_channels // G,
-            units=units,
-            blocks_out=blocks.count,
+            units=G * blocks.total,
+            blocks_out=blocks.total,
             wide_blocks=blocks.wide_count,
             wide=blocks.wide,
             group_weights=done.terms * (p.out_channels // G),
@@ -152,12 +97,12 @@ class Job:
             write_table=self._keep(write_table),
             functions=self._keep(functions),
             pack=pack.address(x_fast == 1),
-            ahead=threads if large else 0,
-            ahead_place=slots_end,
-            ahead_pad=max(1, taps),
-            items=self.items,
-            stream=int(p.output_bytes >= STREAM_FROM),
-            touch=write.address_of_touch() if out_fast == 1 and TOUCH and p.output_bytes < STREAM_FROM else 0,
+            ahead=made.threads if made.ahead_place and x_fast == 1 else 0,
+            ahead_place=made.ahead_place or 8 * (HEAD + t.blocks * t.slots),
+            ahead_pad=made.taps,
+            items=made.items,
+            stream=int(stream),
+            touch=write.address_of_touch() if out_fast == 1 and not stream else 0,
             write=write.address(fast.stride, out_fast == 1, activated),
         )
         self.item = item.address()
@@ -171,7 +116,9 @@ class Job:
         self, p: Problem, done: Work, t: tiles.Tiling, out_strides: tuple[int, ...]
     ) -> tuple[Any, Any, Any, Any]:
         axes, blocks, stride = done.grid, done.blocks, done.grid.fast.stride
-        chunk_rows, calls, writes = [], [], []
+        chunk_rows: list[list[int]] = []
+        calls: list[list[int]] = []
+        writes: list[list[int]] = []
         functions: list[list[int]] = []
         kinds: dict[Any, int] = {}
         targets: dict[int, int] = {}
@@ -221,28 +168,21 @@ class Job:
             chunk_rows.append([first_call, len(calls), first_write, len(writes), len(chunk.phases), *fits])
         return chunk_rows, calls, writes, functions
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the tables."""
-        return sum(kept.nbytes for kept in self._kept)
-
-    def filled(self, x: int, weights: int, bias: int, out: int) -> Array:
-        """The frame of one call."""
-        made = self.frame.copy()
-        made[FRAME["x"]], made[FRAME["weights"]], made[FRAME["bias"]], made[FRAME["out"]] = x, weights, bias, out
-        return made
-
-
-def _taps(call: steps.Call) -> int:
-    """Taps of a call: steps that differ in more than their channels."""
-    return len({(step.slow, step.fast) for part in call.parts for step in part})
+    def run(self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0) -> None:
+        """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output."""
+        told = _Frame.from_buffer_copy(self.frame.data)
+        told[_X], told[_WEIGHTS], told[_BIAS], told[_OUT] = x, weights, bias, out
+        told[_SLOPES], told[_LIMITS] = slopes, limits
+        threads = pool()
+        for begin in range(0, self.items, self.stretch):
+            end = min(begin + self.stretch, self.items)
+            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads)
 
 
-def _splits(tiles_: int, units: int, threads: int) -> int:
-    """Into how many ranges of channels each tile is cut, so that all threads have work to the end."""
-    if threads == 1 or tiles_ >= 4 * threads:
-        return 1
-    return min(units, -(-4 * threads // tiles_))
+_Frame = ctypes.c_int64 * len(FRAME)
+_X, _WEIGHTS, _BIAS, _OUT, _SLOPES, _LIMITS = (
+    FRAME[name] for name in ("x", "weights", "bias", "out", "slopes", "limits")
+)
 
 
 def _offset(axes: Grid, t: tiles.Tiling, slow: tuple[int, ...], fast: int, channel: int) -> int:
@@ -262,22 +202,22 @@ def _offset(axes: Grid, t: tiles.Tiling, slow: tuple[int, ...], fast: int, chann
 
 
 def _sources(axes: Grid, strides: tuple[int, ...], t: tiles.Tiling) -> tuple[Array, int, int, Array]:
-    """Where each row of x that a tile may need begins: [shifts of outer axes][rows of outer axes][last axis, stretched].
+    """Where each row of x begins that a tile may need: [outer shifts][outer rows][last axis, stretched by its shifts].
 
-    Also the length of the last axis, the number of outer rows, and where in the table the first row of each block is.
+    Then the length of the last axis, the number of outer rows, and where in the table the first row of each block is.
     """
     spatial = [0] * (len(axes.slow) + 3 - len(strides)) + [*strides[2:-1]]
     per_axis = []
     for axis, stride in zip(axes.slow[:-1], spatial[:-1], strict=True):
-        rows = np.arange(axis.count) - np.array(axis.shifts)[:, None]
+        rows = np.arange(axis.positions) - np.array(axis.shifts)[:, None]
         per_axis.append(np.where((rows >= 0) & (rows < axis.inputs), rows * stride, NOWHERE))
     last = axes.slow[-1]
     shifts = last.shifts
-    stretched = np.arange(-shifts[-1], last.count - shifts[0])
+    stretched = np.arange(-shifts[-1], last.positions - shifts[0])
     along = np.where((stretched >= 0) & (stretched < last.inputs), stretched * spatial[-1], NOWHERE)
     outer_rows, found = 1, []
     for axis in axes.slow[:-1]:
-        outer_rows *= axis.count
+        outer_rows *= axis.positions
     for choice in product(*(range(len(axis.shifts)) for axis in axes.slow[:-1])):
         rows = np.zeros((1,), np.int64)
         for axis_rows, shift in zip(per_axis, choice, strict=True):
@@ -301,43 +241,6 @@ def _destinations(axes: Grid, phases: tuple[int, ...], strides: tuple[int, ...])
     spatial = [0] * (len(axes.slow) + 3 - len(strides)) + [*strides[2:-1]]
     rows = np.zeros((1,), np.int64)
     for axis, phase, stride in zip(axes.slow, phases, spatial, strict=True):
-        places = np.arange(axis.count) * axis.stride + phase
+        places = np.arange(axis.positions) * axis.stride + phase
         rows = _plus(rows[:, None], np.where(places < axis.outputs, places * stride, NOWHERE)).ravel()
     return rows
-
-
-def packed(p: Problem, w: Array) -> Array:
-    """The weight [C_in, C_out/g, *kernel] in the order in which the multiply-adds read it."""
-    done = work(p)
-    blocks = done.blocks
-    g = p.geometry
-    G, channels = g.groups, p.out_channels // g.groups
-    kernel = g.kernel if g.ndim > 1 else (1, *g.kernel)
-    # taps first: each step takes [C_in, C_out] of one tap
-    by_tap = np.ascontiguousarray(
-        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (1, 2), (-2, -1)), np.float32
-    )
-    total = aligned(4 * G * done.terms * channels).view(np.float32)
-    for group in range(G):
-        mine = total[group * done.terms * channels :]
-        started = 0
-        for call in done.calls:
-            for width, count, first in (
-                (blocks.wide, blocks.wide_count, 0),
-                (blocks.wide - 1, blocks.narrow_count, blocks.wide * blocks.wide_count),
-            ):
-                if not count or not width:
-                    continue
-                size = call.terms * width
-                here = mine[started + first * call.terms :][: count * size].reshape(count, size)
-                place = 0
-                for step in (step for part in call.parts for step in part):
-                    begin, end = step.channels
-                    taps = np.stack([by_tap[group, *tap, begin:end, first : first + count * width] for tap in step.taps])
-                    length = (end - begin) * width * len(step.taps)
-                    here[:, place : place + length] = (
-                        taps.reshape(len(step.taps), end - begin, count, width).transpose(2, 1, 3, 0).reshape(count, length)
-                    )
-                    place += length
-            started += call.terms * channels
-    return total

@@ -19,7 +19,6 @@ from tconv.kernels.simd.code import I64, Function, Value
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.target import target
 
-
 STEP = 5
 _AHEAD = 1024
 """Bytes between the weight in use and the one that is asked for."""
@@ -33,7 +32,7 @@ class Rows(NamedTuple):
     kinds: tuple[tuple[int, ...], ...]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many rows."""
         return self.channels * self.phases
 
@@ -47,7 +46,7 @@ def most_vectors(rows: int) -> int:
 
 
 def address(rows: Rows, vectors: int) -> int:
-    """The function `(steps, parts, part count, panel, weights, pitch, sums, channel pitch, phase pitch, ahead, stride)`.
+    """The function `(steps, parts, part count, panel, weights, pitch, sums, channel and phase pitch, ahead, stride)`.
 
     `steps` holds `STEP` integers each: (offset, channels, kind, number of the tap, first channel); `parts` the number
     of steps in each; pitches count floats. `ahead` has an address for each tap: it and what follows at a stride of

@@ -20,8 +20,8 @@ import numpy as np
 
 from tconv.kernels.simd.code import I64, Function, Value
 from tconv.kernels.simd.library import LIBRARY
-from tconv.kernels.simd.memory import aligned
 from tconv.kernels.simd.target import target
+from tconv.memory import aligned
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
 _WAIT, _WAKE = 128, 129  # private to the process

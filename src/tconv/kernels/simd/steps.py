@@ -86,16 +86,15 @@ def call(p: Problem, grid: Grid, phases: tuple[int, ...]) -> Call | None:
     if len(kinds) > _MOST_KINDS:
         return None
     order = list(steps)
-    found = []
-    for shifts in [order] if together else [[shift] for shift in order]:
-        for channels in ranges:
-            found.append(
-                tuple(
-                    Step(slow_shift, fast_shift, channels, kind, taps)
-                    for slow_shift in shifts
-                    for fast_shift, kind, taps in steps[slow_shift]
-                )
-            )
+    found = [
+        tuple(
+            Step(slow_shift, fast_shift, channels, kind, taps)
+            for slow_shift in shifts
+            for fast_shift, kind, taps in steps[slow_shift]
+        )
+        for shifts in ([order] if together else [[shift] for shift in order])
+        for channels in ranges
+    ]
     return Call(phases, tuple(kinds) or (tuple(range(len(phases))),), tuple(found) or ((),))
 
 

@@ -44,12 +44,12 @@ class Tiling(NamedTuple):
     @property
     def sum_pitch(self) -> int:
         """Floats from one row of a tile to the next, in its sums."""
-        return self.width if self.whole else -(-self.width // self.lanes) * self.lanes
+        return self.width if self.whole else ceil(self.width, self.lanes) * self.lanes
 
     @property
     def sum_row(self) -> int:
         """Floats of sums per row of the multiply-adds."""
-        return -(-self.rows * self.sum_pitch // self.lanes) * self.lanes
+        return ceil(self.rows * self.sum_pitch, self.lanes) * self.lanes
 
     @property
     def channel_pitch(self) -> int:
@@ -58,7 +58,7 @@ class Tiling(NamedTuple):
         An odd number of cache lines (of 64 bytes): successive channels would else share a few places of the cache.
         """
         needed = self.blocks * self.copies * self.slots * self.pitch + self.lanes
-        return (-(-needed // 16) | 1) * 16
+        return (ceil(needed, 16) | 1) * 16
 
     @property
     def panel(self) -> int:
@@ -68,15 +68,15 @@ class Tiling(NamedTuple):
     @property
     def row_tiles(self) -> int:
         """Tiles along a run."""
-        return -(-self.run // self.rows)
+        return ceil(self.run, self.rows)
 
     @property
     def segments(self) -> int:
         """Tiles along a row."""
-        return -(-self.width_total // self.width)
+        return ceil(self.width_total, self.width)
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """All tiles."""
         return self.runs * self.row_tiles * self.segments
 
@@ -85,14 +85,19 @@ class Tiling(NamedTuple):
         rows = {min(self.rows, self.run), self.run % self.rows or self.rows}
         widths = {min(self.width, self.width_total), self.width_total % self.width or self.width}
         if self.whole:
-            return {-(-r * self.width // self.lanes) for r in rows}
-        return {-(-w // self.lanes) for w in widths}
+            return {ceil(r * self.width, self.lanes) for r in rows}
+        return {ceil(w, self.lanes) for w in widths}
+
+
+def ceil(a: int, b: int) -> int:
+    """a/b, rounded up."""
+    return -(-a // b)
 
 
 def groups_of(vectors: int, most: int) -> set[int]:
     """The sizes in which so many vectors are taken: as equal as can be."""
-    count = -(-vectors // most)
-    return {vectors // count, -(-vectors // count)}
+    count = ceil(vectors, most)
+    return {vectors // count, ceil(vectors, count)}
 
 
 def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
@@ -101,20 +106,20 @@ def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
     outer = prod(len(axis.shifts) for axis in slow[:-1])
     reach = last[-1] - last[0]
     channels = p.in_channels // p.geometry.groups
-    planes = p.batch * grid.rows // slow[-1].count
+    planes = p.batch * grid.rows // slow[-1].positions
 
     def tiling(whole: bool, crossing: bool, rows: int, width: int) -> Tiling:
         slots = rows if crossing else rows + reach
         blocks = outer * len(last) if crossing else outer
-        pitch = width if whole else -(-width // lanes) * lanes + shifts[-1] - shifts[0]
+        pitch = width if whole else ceil(width, lanes) * lanes + shifts[-1] - shifts[0]
         return Tiling(
             whole,
             crossing,
             rows,
             width,
             lanes,
-            fast.count,
-            p.batch * grid.rows if crossing else slow[-1].count,
+            fast.positions,
+            p.batch * grid.rows if crossing else slow[-1].positions,
             1 if crossing else planes,
             blocks,
             len(shifts) if whole else 1,
@@ -124,17 +129,15 @@ def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
         )
 
     for crossing in (False, True):
-        run = p.batch * grid.rows if crossing else slow[-1].count
+        run = p.batch * grid.rows if crossing else slow[-1].positions
         for rows in sorted({min(run, r) for r in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128)}):
-            if crossing and rows == slow[-1].count and run > rows and not reach:
-                pass
-            if rows * fast.count <= max(_MOST_LANES, fast.count) and fast.count <= 4 * _MOST_LANES:
-                yield tiling(True, crossing, rows, fast.count)
-    for rows in sorted({min(slow[-1].count, r) for r in (1, 2, 4, 8, 16)}):
+            if rows * fast.positions <= max(_MOST_LANES, fast.positions) and fast.positions <= 4 * _MOST_LANES:
+                yield tiling(True, crossing, rows, fast.positions)
+    for rows in sorted({min(slow[-1].positions, r) for r in (1, 2, 4, 8, 16)}):
         for vectors in (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32):
-            width = min(vectors * lanes, -(-fast.count // lanes) * lanes)
-            pieces = -(-fast.count // width)
-            width = -(-(-(-fast.count // pieces)) // lanes) * lanes  # as equal as can be
+            width = min(vectors * lanes, ceil(fast.positions, lanes) * lanes)
+            pieces = ceil(fast.positions, width)
+            width = -(-(ceil(fast.positions, pieces)) // lanes) * lanes  # as equal as can be
             yield tiling(False, False, rows, width)
 
 
@@ -150,10 +153,10 @@ def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int, th
     share = (t.row_tiles - 1) * per_run[0] + per_run[-1]
     assert share == t.run
     if t.whole:
-        full, rest = (-(-r * t.width // t.lanes) for r in (per_run[0], per_run[-1]))
+        full, rest = (ceil(r * t.width, t.lanes) for r in (per_run[0], per_run[-1]))
         vectors = t.runs * ((t.row_tiles - 1) * full + rest)
     else:
-        full = -(-t.width // t.lanes)
+        full = ceil(t.width, t.lanes)
         rest = -(-(t.width_total - (t.segments - 1) * t.width) // t.lanes)
         vectors = rows * ((t.segments - 1) * full + rest)
     groups = vectors / min(most_vectors, full)
@@ -161,18 +164,18 @@ def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int, th
     thin = 1.0 if min(most_vectors, full) >= 3 else 1.15 if full == 2 else 1.6
     arithmetic = vectors * terms * thin  # terms counts all rows: one multiply-add per row, term and vector
     channels = p.in_channels
-    pieces = t.count * t.blocks * t.copies * t.slots
+    pieces = t.total * t.blocks * t.copies * t.slots
     packing = pieces * channels * (4 + 3 * -(-min(t.pitch, width + 8) // t.lanes))
     calls = groups * 60 * p.out_channels
-    weights = t.count * terms * 4 / 16  # read once per tile, from a cache that all cores share
+    weights = t.total * terms * 4 / 16  # read once per tile, from a cache that all cores share
     panel = t.panel * 4
     spill = 1.0 if panel <= _PANEL else 1.0 + 0.25 * min(1.0, (panel - _PANEL) / _PANEL)
-    writing = t.count * t.rows * 20 * p.out_channels * prod(axis.stride for axis in grid.slow)
-    return (arithmetic * spill + packing + calls + weights + writing) * _imbalance(t.count, threads)
+    writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in grid.slow)
+    return (arithmetic * spill + packing + calls + weights + writing) * _imbalance(t.total, threads)
 
 
 def _imbalance(items: int, threads: int) -> float:
     """How much longer the busiest thread works than all of them on average; few tiles are split by channels."""
     if items >= 4 * threads:
-        return -(-items // threads) * threads / items
+        return ceil(items, threads) * threads / items
     return 1.02

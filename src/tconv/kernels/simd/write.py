@@ -9,7 +9,6 @@ from tconv.kernels.simd.fields import FRAME, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.target import target
 
-
 _LONG = 256
 """Outputs of a line that begins anywhere, from which on its vectors are streamed past the caches."""
 
@@ -26,11 +25,13 @@ def interleaves(stride: int) -> bool:
 
 def address(stride: int, contiguous: bool, activated: bool) -> int:
     """The function `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`."""
-    kind = f"interleave_{stride}" if contiguous and interleaves(stride) else "across" if contiguous else "strided"
+    if contiguous and interleaves(stride):
+        kind, body = f"interleave_{stride}", lambda epilogue: epilogue.interleaved(stride)
+    elif contiguous:
+        kind, body = "across", _Epilogue.across
+    else:
+        kind, body = "strided", _Epilogue.one_by_one
     name = f"write_{kind}{'_activated' if activated else ''}"
-    body = (lambda e: e.interleaved(stride)) if contiguous and interleaves(stride) else _Epilogue.one_by_one
-    if kind == "across":
-        body = _Epilogue.across
     return LIBRARY.address(name, lambda: _Epilogue(name, activated).written(body))
 
 
@@ -98,7 +99,7 @@ class _Epilogue:
         self.bias = f.splat(bias.value)
         if self.activated:
             self.slope = f.splat(f.load(frame.slopes, channel))
-            self.low, self.high = (f.splat(f.load(place, 0)) for place in (frame.low, frame.high))
+            self.low, self.high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
 
     def value(self, row: Value | int, place: Value | int) -> Value:
         """A vector of finished outputs of one phase."""
@@ -152,9 +153,7 @@ class _Epilogue:
         """A few phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
         f, stride = self.f, self.frame.stride
         with f.loop(0, self.width, f.lanes) as place:
-            rows = []
-            for phase in range(f.lanes):
-                rows.append(self.value(f.least(self.phases - 1, phase), place))
+            rows = [self.value(f.least(self.phases - 1, phase), place) for phase in range(f.lanes)]
             for lane, vector in enumerate(interleave(f, rows)):
                 position = place + lane
                 left = f.least(self.phases, self.length - self.phase - position * stride)
@@ -166,7 +165,7 @@ class _Epilogue:
         f, stride, step = self.f, self.frame.stride, self.frame.out_fast
         with f.loop(self.phases) as phase:
             # positions whose output lies before the end of the row
-            left = (self.length - self.phase - phase + stride - 1)
+            left = self.length - self.phase - phase + stride - 1
             count = f.least(self.width, f.choose(left > 0, left, 0) // stride)
             with f.loop(count) as place:
                 vector = self.value(phase, place)
@@ -182,11 +181,11 @@ def interleave(f: Function, vectors: list[Value]) -> list[Value]:
     if count % 2 == 0:
         even, odd = interleave(f, vectors[::2]), interleave(f, vectors[1::2])
         half = f.lanes // 2
-        merged = []
-        for a, b in zip(even, odd, strict=True):
-            for start in (0, half):
-                merged.append(f.shuffle(a, b, [lane for i in range(start, start + half) for lane in (i, f.lanes + i)]))
-        return merged
+        halves = [
+            [lane for i in range(start, start + half) for lane in (i, f.lanes + i)]  # a[i], b[i], a[i + 1], ...
+            for start in (0, half)
+        ]
+        return [f.shuffle(a, b, lanes) for a, b in zip(even, odd, strict=True) for lanes in halves]
     results = []
     for number in range(count):
         places = [divmod(number * f.lanes + lane, count) for lane in range(f.lanes)]  # (lane of the source, source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import mmap
 import os
 import threading
@@ -15,6 +16,8 @@ import weakref
 from typing import Any
 
 import numpy as np
+
+Array = np.ndarray[Any, Any]
 
 _PAGE = 2 << 20
 _LEAST = 1 << 20
@@ -25,13 +28,15 @@ _KEPT = 1 << 29
 
 def mapped(size: int) -> mmap.mmap:
     """Private memory, zero, in huge pages where the system gives them."""
-    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) if os.name == "posix" else mmap.mmap(-1, size)
+    # on Unix a mapping without a file is shared with forked children, unless one says otherwise
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
+    made = mmap.mmap(-1, size, **private)
     with contextlib.suppress(AttributeError, OSError):
         made.madvise(mmap.MADV_HUGEPAGE)
     return made
 
 
-def aligned(size: int) -> np.ndarray[Any, Any]:
+def aligned(size: int) -> Array:
     """Zeros, as bytes that begin at a huge page."""
     whole = np.frombuffer(mapped(size + _PAGE), np.uint8)
     start = -whole.ctypes.data % _PAGE
@@ -45,10 +50,10 @@ class Pool:
         self._lock = threading.RLock()  # a finalizer may run inside of any statement
         self._free: dict[int, list[mmap.mmap]] = {}
         self._held = 0
-        self._most = min(_KEPT, _physical() // 8)
+        self._most = min(_KEPT, (physical_memory() or 1 << 32) // 8)
 
-    def empty(self, shape: tuple[int, ...], size: int) -> np.ndarray[Any, Any]:
-        """An uninitialised float32 array of this shape, and this many bytes."""
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
+        """An uninitialised array of this shape, dtype and number of bytes."""
         rounded = -(-size // _PAGE) * _PAGE
         with self._lock:
             blocks = self._free.get(rounded)
@@ -60,7 +65,8 @@ class Pool:
         owner = (ctypes.c_char * size).from_buffer(block, start)
         # NumPy looks through arrays for the base of a view, and stops at this: it dies with the last of them
         weakref.finalize(owner, self._back, rounded, block).atexit = False
-        return np.frombuffer(owner, np.float32).reshape(shape)
+        made: Array = np.frombuffer(memoryview(owner), np.uint8).view(dtype).reshape(shape)
+        return made
 
     def _back(self, size: int, block: mmap.mmap) -> None:
         with self._lock:
@@ -76,16 +82,39 @@ class Pool:
         return held
 
 
-def _physical() -> int:
+def physical_memory() -> int | None:
+    """Bytes of physical memory, or None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 1 << 32
+        return None
 
 
-OUTPUTS = Pool()
+_pool = Pool()
 
 
-def empty(shape: tuple[int, ...], size: int) -> np.ndarray[Any, Any]:
-    """An uninitialised float32 array, large ones from the pool."""
-    return OUTPUTS.empty(shape, size) if size >= _LEAST else np.empty(shape, np.float32)
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock; the memory itself is the child's own copy."""
+    _pool._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An uninitialised array for an output: a large one from the pool, at an address that suits the vector units."""
+    size = math.prod(shape) * dtype.itemsize
+    return _pool.empty(shape, dtype, size) if size >= _LEAST else np.empty(shape, dtype)
+
+
+def trim_pool() -> int:
+    """Give the memory of past outputs back to the system; returns how many bytes that were.
+
+    >>> import tconv
+    >>> bytes_given_back = tconv.trim_pool()
+
+    Large outputs (from 1 MiB) come from memory that is kept when the last array over it dies, because fresh memory is
+    slow at its first touch. At most 512 MiB, or an eighth of the machine's memory, are kept.
+    """
+    return _pool.trim()

@@ -1,0 +1,71 @@
+"""A problem and the strides of its arrays, as a function of arrays."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tconv.activation import Activation
+from tconv.kernels.problem import Array, Problem
+from tconv.kernels.simd.job import Job
+from tconv.kernels.simd.weights import STORE, fingerprint, packed
+from tconv.kernels.threads import get_num_threads
+
+_NONE = np.zeros(0, np.float32)
+
+
+@lru_cache(maxsize=256)
+def _job(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int, activated: bool) -> Job:
+    return Job(p, x_strides, out_strides, threads, activated)
+
+
+class Bound:
+    """What `Kernel.bind` gives.
+
+    `layout` says how the weight lies in memory (its method `canonical` gives [C_in, C_out/g, *kernel]); None for a
+    canonical one. `fixed` is a weight that is known not to change: it is packed once, and never looked at again.
+    """
+
+    def __init__(
+        self,
+        p: Problem,
+        x_strides: tuple[int, ...],
+        out_strides: tuple[int, ...],
+        layout: Any = None,
+        activation: Activation | None = None,
+        fixed: Array | None = None,
+    ) -> None:
+        self._problem, self._layout = p, layout
+        self._strides = tuple(step // 4 for step in x_strides), tuple(step // 4 for step in out_strides)
+        # what the packed weight depends on, beside its numbers
+        self._sizes = (layout, p.geometry, p.in_channels, p.out_channels)
+        self._job: Job | None = None
+        self._activation = () if activation is None else activation.arrays(p.out_channels)
+        self._fixed = None if fixed is None else self._find(fixed)
+
+    def __call__(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
+        """Fill out; False, and nothing is done, if the weight is not finite."""
+        weights = self._find(w) if self._fixed is None else self._fixed
+        if weights is _NONE:
+            return False
+        job, threads = self._job, get_num_threads()
+        if job is None or job.asked != threads:
+            self._job = job = _job(self._problem, *self._strides, threads, bool(self._activation))
+        biases = 0 if bias is None else bias.ctypes.data
+        activation = (array.ctypes.data for array in self._activation)
+        job.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
+        return True
+
+    def _find(self, w: Array) -> Array:
+        key = (fingerprint(w), w.shape, w.strides, *self._sizes)
+        return STORE.find(key, lambda: self._packed(w))
+
+    def _packed(self, w: Array) -> Array:
+        """The packed weight; nothing, if it is not finite."""
+        if not np.isfinite(w).all():
+            return _NONE
+        return packed(
+            self._problem, w if self._layout is None else self._layout.canonical(w, self._problem.geometry.groups)
+        )

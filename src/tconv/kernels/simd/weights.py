@@ -1,0 +1,93 @@
+"""Packed weights, kept by what is in them.
+
+Neither the identity of an array nor a version counter tells whether its numbers changed: optimisers, `.data` and NumPy
+write without a trace. So every call takes a 64-bit fingerprint of all bytes (xxHash, 10 GB/s and more), and finds the
+packed weight by that. `tconv.prepare` pays neither: it holds the packed weight itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from tconv.kernels.problem import Array, Problem
+from tconv.kernels.simd.work import work
+from tconv.memory import aligned, physical_memory
+
+
+def packed(p: Problem, w: Array) -> Array:
+    """The weight [C_in, C_out/g, *kernel] in the order in which the multiply-adds read it."""
+    done = work(p)
+    blocks = done.blocks
+    g = p.geometry
+    G, channels = g.groups, p.out_channels // g.groups
+    kernel = g.kernel if g.ndim > 1 else (1, *g.kernel)
+    # taps first: each step takes [C_in, C_out] of one tap
+    by_tap = np.ascontiguousarray(
+        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (1, 2), (-2, -1)), np.float32
+    )
+    total = aligned(4 * G * done.terms * channels).view(np.float32)
+    for group in range(G):
+        mine = total[group * done.terms * channels :]
+        started = 0
+        for call in done.calls:
+            for width, count, first in (
+                (blocks.wide, blocks.wide_count, 0),
+                (blocks.wide - 1, blocks.narrow_count, blocks.wide * blocks.wide_count),
+            ):
+                if not count or not width:
+                    continue
+                size = call.terms * width
+                here = mine[started + first * call.terms :][: count * size].reshape(count, size)
+                place = 0
+                for step in (step for part in call.parts for step in part):
+                    begin, end = step.channels
+                    rows = slice(first, first + count * width)
+                    some = [by_tap[group][tap][begin:end, rows] for tap in step.taps]
+                    length = (end - begin) * width * len(some)
+                    # [phase, C_in, block, channel of the block] -> [block, C_in, channel of the block, phase]
+                    blocks_first = np.stack(some).reshape(len(some), end - begin, count, width).transpose(2, 1, 3, 0)
+                    here[:, place : place + length] = blocks_first.reshape(count, length)
+                    place += length
+            started += call.terms * channels
+    return total
+
+
+class Store:
+    """The packed weights that were used last, up to a number of bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Any, Array] = OrderedDict()
+        self._bytes = 0
+        self._most = most
+
+    def find(self, key: Any, pack: Callable[[], Array]) -> Array:
+        """What `pack` once gave for this key."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                return found
+        made = pack()
+        with self._lock:
+            if key not in self._kept and made.nbytes <= self._most:
+                self._kept[key] = made
+                self._bytes += made.nbytes
+                while self._bytes > self._most:
+                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return made
+
+
+STORE = Store(min(1 << 30, (physical_memory() or 1 << 33) // 8))
+
+
+def fingerprint(w: Array) -> int:
+    """64 bits that stand for all bytes of an array, in the order of its elements."""
+    whole = w if w.flags.c_contiguous else np.ascontiguousarray(w)
+    return xxhash.xxh3_64_intdigest(whole.data if whole.size else b"")

@@ -1,0 +1,121 @@
+"""`prepare`: a weight made ready once, for calls that pay for nothing but the arithmetic."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from tconv import arrays, functional
+from tconv.activation import activation_of
+from tconv.errors import ArrayError
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Array
+from tconv.memory import empty
+from tconv.planning import Plan, choose
+from tconv.planning import prepare as checked
+
+_MOST = 64
+
+
+class Layer:
+    """A transposed convolution with its weight, bias and activation: `layer(x)`. Made by `tconv.prepare`."""
+
+    def __init__(
+        self,
+        weight: Any,
+        bias: Any,
+        dialect: str,
+        geometry: Geometry | None,
+        method: str,
+        activation: Any,
+        native: dict[str, Any],
+    ) -> None:
+        self.library, (weight, bias) = arrays.take_all(weight=weight, bias=bias)
+        self._weight: Array = weight.copy()
+        self._weight.flags.writeable = False
+        self._bias: Array | None = None if bias is None else np.array(bias)
+        self._words = dialect, geometry, native
+        self._method, self._activation = str(method), activation
+        self._known: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, x: Any, out: Any = None) -> Any:
+        """What `tconv.conv_transpose` with this weight and these words returns, then the activation."""
+        key = None
+        if out is None and type(x) is np.ndarray and x.flags.aligned:
+            key = x.shape, x.strides, x.dtype
+            known = self._known.get(key)
+            if known is not None:
+                run, shape, dtype = known
+                target = empty(shape, dtype)
+                run(x, self._weight, self._bias, target)
+                return target
+        return self._first(x, out, key)
+
+    def _first(self, x: Any, out: Any, key: Any) -> Any:
+        library, taken = arrays.take(x, "x")
+        if library != self.library:
+            raise ArrayError(
+                f"x is an array of {library}; this layer was prepared with {self.library}. Write x as an array of "
+                f"{self.library}"
+            )
+        dialect, geometry, native = self._words
+        call = checked(taken, self._weight, self._bias, dialect, geometry, native)
+        p = call.problem
+        shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
+        activation = activation_of(self._activation, p.out_channels)
+        target = empty(shape, p.result) if out is None else functional.check_out(out, call)
+        bound = functional.bind(
+            choose(p, self._method).method, call, target, activation=activation, fixed=call.native_weight
+        )
+        if bound is not None:
+            bound(call.native_x, call.native_weight, call.bias, target)
+            if key is not None:
+                self._remember(key, (bound, shape, p.result))
+        else:
+            functional.run(choose(p, self._method).method, call, target)
+            if activation is not None:
+                activation.apply(call.result.canonical(target))
+        return out if out is not None else arrays.give(target, library)
+
+    def _remember(self, key: Any, entry: Any) -> None:
+        with self._lock:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[key] = entry
+
+    def plan(self, x: Any) -> Plan:
+        """What `layer(x)` will run, and what it costs."""
+        _, taken = arrays.take(x, "x")
+        dialect, geometry, native = self._words
+        return choose(checked(taken, self._weight, self._bias, dialect, geometry, native).problem, self._method)
+
+
+def prepare(
+    weight: Any,
+    bias: Any = None,
+    *,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    method: str = "auto",
+    activation: Any = None,
+    **native: Any,
+) -> Layer:
+    """A weight made ready for many calls: checked, copied and packed once.
+
+    >>> import numpy as np, tconv
+    >>> w = np.ones((8, 3, 4, 4), np.float32)
+    >>> layer = tconv.prepare(w, stride=2, padding=1, activation="relu")
+    >>> layer(np.ones((1, 8, 16, 16), np.float32)).shape
+    (1, 3, 32, 32)
+
+    The arguments are those of `tconv.conv_transpose` without x. The layer keeps a copy: later changes of the array are
+    not seen, which is what saves looking at it in every call. `activation` is applied as the output is written: None,
+    "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) with one slope or one per output channel, or
+    ("clamp", low, high). `layer.plan(x)` says what will run.
+
+    Raises ArrayError here for an array that cannot be taken; everything else with the first x, as `conv_transpose`.
+    """
+    return Layer(weight, bias, dialect, geometry, method, activation, native)
