@@ -25,6 +25,8 @@ def test_forms_on_bare_arrays(form, spec, answer):
 @pytest.mark.parametrize("method", ["auto", *tconv.planning.kernels.names()])
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_methods(method, spec, answer, dtype):
+    if method == "simd" and dtype != "float32":
+        pytest.skip("this method computes float32")
     x = X.astype(dtype)[None, None]
     y = tconv.conv_transpose(x, x, method=method, **spec)
     assert y[0, 0].tolist() == answer

@@ -106,7 +106,7 @@ def test_the_default_run(run):
         "time",
     ]
     assert "222 x 150, RGB, 8 bit; shrunk 2 times; photograph by Stefan van der Walt, CC0" in lines[1]
-    assert "8x1 stride 2x1, 1x8 stride 1x2, by polyphase; 4.77 MFLOP in 1 strip" in lines[2]
+    assert "8x1 stride 2x1, 1x8 stride 1x2, by simd; 4.77 MFLOP in 1 strip" in lines[2]
     assert lines[3].startswith("output    tconv_chelsea_x2.png: 444 x 300, PNG, RGB, 8 bit, ")
     assert re.match(r"check +4098 random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4])
     original, result = sample.photograph(2), pixels("tconv_chelsea_x2.png")
@@ -680,7 +680,7 @@ def test_json_is_one_object_and_nothing_else():
     made = json.loads(done.stdout)
     assert done.stderr == ""
     assert list(made) == ["plan", "psnr", "side_by_side", "kernel", "scale", "input", "output", "check", "seconds"]
-    assert made["plan"]["passes"][0] == {"kernel": [8, 1], "stride": [2, 1], "method": "polyphase"}
+    assert made["plan"]["passes"][0] == {"kernel": [8, 1], "stride": [2, 1], "method": "simd"}
     assert made["output"]["arrays"] == [{"key": "", "shape": [1, 3, 300, 444], "dtype": "uint8"}]
     assert made["output"]["bytes"] == Path(made["output"]["path"]).stat().st_size
 

@@ -1,7 +1,7 @@
 """What this machine can do at best, measured in the same run as the layers: multiply-adds, and bytes moved.
 
 The bound of a layer is max(2 * MACs / peak, bytes / copy bandwidth): direct arithmetic at the peak, every byte of x,
-weight and y moved once. The peak is the larger of a matrix product through NumPy's BLAS and, where Numba is installed,
+weight and y moved once. The peak is the larger of a matrix product through NumPy's BLAS and, where LLVM is installed,
 multiply-adds on registers only; a layer that fits the caches may move its bytes faster than the copy does.
 """
 

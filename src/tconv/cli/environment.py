@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +14,15 @@ from cyclopts import Parameter
 
 import tconv
 from tconv import dialects, kernels
+from tconv.errors import MethodError
+from tconv.kernels import simd
 from tconv.memory import physical_memory
 from tconv.planning import si
 
 _PACKAGES = {
     "numpy": "base",
+    "llvmlite": "base",
+    "xxhash": "base",
     "cyclopts": "cli",
     "rich": "cli",
     "pyvips": "cli",
@@ -34,16 +39,37 @@ _PACKAGES = {
 _FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
-def env(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def env(
+    *,
+    warmup: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
     """Print versions, CPU features and what is available here.
 
     Parameters
     ----------
+    warmup
+        First build the machine code that most layers need, so that no call has to.
     as_json
         Print one JSON object instead of text.
     """
+    if warmup:
+        _warm_up()
     facts = gather()
     print(json.dumps(facts) if as_json else _text(facts))
+
+
+def _warm_up() -> None:
+    reason = simd.state()["reason"]
+    if reason is not None:
+        raise MethodError(f"the float32 kernel does not run here: {reason}. Write tconv env without --warmup")
+    from rich.console import Console
+
+    from tconv.kernels.simd.warmup import warmup
+
+    with Console(stderr=True).status("building") as status:
+        built = warmup(lambda words: status.update(f"building: {words}"))
+    print(f"warmup     {built} functions built", file=sys.stderr)
 
 
 def gather() -> dict[str, Any]:
@@ -60,6 +86,7 @@ def gather() -> dict[str, Any]:
         "blas": _blas(np),
         "packages": {name: _version(name, extra) for name, extra in _PACKAGES.items()},
         "methods": list(kernels.names()),
+        "simd": simd.state(),
         "dialects": list(dialects.names()),
     }
 
@@ -70,7 +97,7 @@ def _version(name: str, extra: str) -> dict[str, str | None]:
             return {"version": metadata.version(distribution), "install": None}
         except metadata.PackageNotFoundError:
             continue
-    return {"version": None, "install": f'pip install "tconv[{extra}]"'}
+    return {"version": None, "install": f"pip install {name}" if extra == "base" else f'pip install "tconv[{extra}]"'}
 
 
 def _cpu() -> dict[str, Any]:
@@ -105,5 +132,11 @@ def _text(facts: dict[str, Any]) -> str:
     for name, found in facts["packages"].items():
         lines.append(f"  {name:<{width}} " + (found["version"] or f"not installed: {found['install']}"))
     lines.append(f"methods    {', '.join(facts['methods'])}")
+    kernel = facts["simd"]
+    if kernel["reason"]:
+        lines.append(f"simd       does not run: {kernel['reason']}")
+    else:
+        kept = f"{kernel['functions']} functions in {kernel['cache']}" if kernel["cache"] else "built in every process"
+        lines.append(f"simd       {kernel['chip']}; {kernel['threads']} threads; {kept}")
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)

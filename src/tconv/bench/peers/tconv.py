@@ -14,6 +14,7 @@ from tconv.errors import TconvError
 def _start(threads: int, device: str) -> None:
     if device != "cpu":
         raise UnableError("no method of tconv runs on a GPU")
+    tconv.set_num_threads(threads)
 
 
 def _load(task: Task) -> Ready:

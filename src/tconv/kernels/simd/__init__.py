@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from tconv.kernels.problem import Array, Kernel, Problem, is_plain
+from tconv.kernels.threads import get_num_threads
 
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17
@@ -91,6 +92,23 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     bind(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target)
     if target is not out:
         out[...] = target
+
+
+def state() -> dict[str, Any]:
+    """For `tconv env`: what keeps it from running, or the chip, the threads and where machine code is kept."""
+    reason = _missing()
+    if reason is not None:
+        return {"reason": reason}
+    from tconv.kernels.simd import library, target
+
+    folder = library.folder()
+    return {
+        "reason": None,
+        "chip": target.target().words,
+        "threads": get_num_threads(),
+        "cache": None if folder is None else str(folder),
+        "functions": 0 if folder is None or not folder.is_dir() else len(list(folder.glob("*.o"))),
+    }
 
 
 KERNEL: Kernel = Kernel("simd", _summary, reasons_against, scratch_bytes, seconds, run, bind)

@@ -96,14 +96,14 @@ class Job:
             call_table=self._keep(call_table),
             write_table=self._keep(write_table),
             functions=self._keep(functions),
-            pack=pack.address(x_fast == 1),
+            pack=pack.address(x_fast, x_strides[1]),
             ahead=made.threads if made.ahead_place and x_fast == 1 else 0,
             ahead_place=made.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=made.taps,
             items=made.items,
             stream=int(stream),
             touch=write.address_of_touch() if out_fast == 1 and not stream else 0,
-            write=write.address(fast.stride, out_fast == 1, activated),
+            write=write.address(fast.stride, out_fast, out_strides[1], activated),
         )
         self.item = item.address()
 

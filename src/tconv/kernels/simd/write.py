@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tconv.kernels.simd.code import F32, I64, Function, Value
+from tconv.kernels.simd.code import I64, Function, Value
 from tconv.kernels.simd.fields import FRAME, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.library import LIBRARY
+from tconv.kernels.simd.shuffle import interleave
 from tconv.kernels.simd.target import target
 
 _LONG = 256
@@ -23,16 +24,22 @@ def interleaves(stride: int) -> bool:
     return stride <= 8 or stride == target().lanes
 
 
-def address(stride: int, contiguous: bool, activated: bool) -> int:
-    """The function `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`."""
-    if contiguous and interleaves(stride):
+def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> int:
+    """The function `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
+
+    For an output with these strides of its fastest axis and of its channels.
+    """
+    body: Callable[[_Epilogue], None]
+    if out_fast == 1 and interleaves(stride):
         kind, body = f"interleave_{stride}", lambda epilogue: epilogue.interleaved(stride)
-    elif contiguous:
+    elif out_fast == 1:
         kind, body = "across", _Epilogue.across
+    elif out_channel == 1:
+        kind, body = "channels_last", _Epilogue.channels_last
     else:
         kind, body = "strided", _Epilogue.one_by_one
     name = f"write_{kind}{'_activated' if activated else ''}"
-    return LIBRARY.address(name, lambda: _Epilogue(name, activated).written(body))
+    return LIBRARY.address(name, lambda: _Epilogue(name, activated).written(body, kind != "channels_last"))
 
 
 def address_of_touch() -> int:
@@ -69,11 +76,11 @@ class _Epilogue:
         self.frame, self.mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
         self.activated = activated
 
-    def written(self, body: Callable[[_Epilogue], None]) -> str:
+    def written(self, body: Callable[[_Epilogue], None], by_channel: bool) -> str:
+        """`body` is told `to`, `source`, `width` and `length`, for each channel, or once for all of a block."""
         f, frame, mine = self.f, self.frame, self.mine
         channel, stride, rows = mine.channel, frame.stride, frame.image_rows
         first_line, last_line, begin, end = self.ready
-        self.row_pitch = frame.sum_row
         self.width = end - begin
         first = (mine.first + begin) * stride
         self.length = frame.out_length - first  # outputs of this line from its first on
@@ -84,33 +91,42 @@ class _Epilogue:
                 place = (mine.image + row // rows) * frame.out_batch + channel * frame.out_channel + offset
                 to = frame.out + (place + (first + self.phase) * frame.out_fast) * 4
                 source = self.sums + (line * frame.sum_pitch + begin) * 4
-                with f.loop(mine.channels) as number:
+                with f.loop(mine.channels if by_channel else 1) as number:
                     self.to = to + number * frame.out_channel * 4
                     self.source = source + number * mine.channel_pitch * 4
-                    self._constants(channel + number)
+                    if by_channel:
+                        self._constants(lambda table: f.splat(f.load(table, channel + number)))
                     body(self)
         return f.finish()
 
-    def _constants(self, channel: Value) -> None:
+    def _constants(self, load: Callable[[Value], Value]) -> None:
+        """Bias and activation; `load` takes a vector from a table of one number per channel."""
         f, frame = self.f, self.frame
-        bias = f.var(0.0, F32)
+        bias = f.var(f.zero())
         with f.when(frame.bias > 0):
-            bias.set(f.load(frame.bias, channel))
-        self.bias = f.splat(bias.value)
+            bias.set(load(frame.bias))
+        self.bias = bias.value
         if self.activated:
-            self.slope = f.splat(f.load(frame.slopes, channel))
+            self.slope = load(frame.slopes)
             self.low, self.high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
 
-    def value(self, row: Value | int, place: Value | int) -> Value:
-        """A vector of finished outputs of one phase."""
-        f = self.f
-        summed = f.load(self.source + self.row_pitch * row * 4, place, f.vector) + self.bias
+    def _sums(self, row: Value | int, place: Value | int) -> Value:
+        """A vector of sums of one phase."""
+        return self.f.load(self.source + self.frame.sum_row * row * 4, place, self.f.vector)
+
+    def finished(self, sums: Value) -> Value:
+        """Outputs: bias, then activation."""
+        f, total = self.f, sums + self.bias
         if not self.activated:
-            return summed
+            return total
         # comparisons with NaN are false: it passes through
-        bent = f.choose(summed < f.zero(), summed * self.slope, summed)
+        bent = f.choose(total < f.zero(), total * self.slope, total)
         raised = f.choose(bent < self.low, self.low, bent)
         return f.choose(raised > self.high, self.high, raised)
+
+    def value(self, row: Value | int, place: Value | int) -> Value:
+        """A vector of outputs of one phase."""
+        return self.finished(self._sums(row, place))
 
     def interleaved(self, stride: int) -> None:
         """All phases: a line of stride * width outputs, cut off at the end of the row."""
@@ -160,6 +176,24 @@ class _Epilogue:
                 with f.when(position < self.width):
                     f.masked_store(vector, self.to, position * stride, f.mask(0, left))
 
+    def channels_last(self) -> None:
+        """For each position a run of channels, by transposing blocks of vectors."""
+        f, frame, mine = self.f, self.frame, self.mine
+        stride, channels, block = frame.stride, mine.channels, self.source
+        with f.loop(0, channels, f.lanes) as channel:
+            mask = f.mask(0, channels - channel)
+            self._constants(lambda table: f.masked_load(table, mine.channel + channel, mask))
+            with f.loop(self.phases) as phase, f.loop(0, self.width, f.lanes) as place:
+                rows = []
+                for number in range(f.lanes):
+                    self.source = block + f.least(channel + number, channels - 1) * mine.channel_pitch * 4
+                    rows.append(self._sums(phase, place))
+                for lane, vector in enumerate(interleave(f, rows)):
+                    position = place + lane
+                    output = position * stride + phase
+                    with f.when(f.both(position < self.width, output + self.phase < self.length)):
+                        f.masked_store(self.finished(vector), self.to, output * frame.out_fast + channel, mask)
+
     def one_by_one(self) -> None:
         """An output whose fastest axis is not contiguous."""
         f, stride, step = self.f, self.frame.stride, self.frame.out_fast
@@ -171,28 +205,3 @@ class _Epilogue:
                 vector = self.value(phase, place)
                 number = Value(f, f.b.extract_element(vector.ir, f.value(0).ir))
                 f.store(number, self.to, (place * stride + phase) * step)
-
-
-def interleave(f: Function, vectors: list[Value]) -> list[Value]:
-    """Vectors a, b, ... as one sequence a[0], b[0], ..., a[1], b[1], ...; for as many as lanes, a transposition."""
-    count = len(vectors)
-    if count == 1:
-        return vectors
-    if count % 2 == 0:
-        even, odd = interleave(f, vectors[::2]), interleave(f, vectors[1::2])
-        half = f.lanes // 2
-        halves = [
-            [lane for i in range(start, start + half) for lane in (i, f.lanes + i)]  # a[i], b[i], a[i + 1], ...
-            for start in (0, half)
-        ]
-        return [f.shuffle(a, b, lanes) for a, b in zip(even, odd, strict=True) for lanes in halves]
-    results = []
-    for number in range(count):
-        places = [divmod(number * f.lanes + lane, count) for lane in range(f.lanes)]  # (lane of the source, source)
-        result = vectors[0]
-        for source, vector in enumerate(vectors):
-            kept = [f.lanes + at if of == source else lane for lane, (at, of) in enumerate(places)]
-            start = [at if of == 0 else 0 for at, of in places]
-            result = f.shuffle(vector, vector, start) if source == 0 else f.shuffle(result, vector, kept)
-        results.append(result)
-    return results

@@ -1,0 +1,171 @@
+"""The float32 kernel: every regime equals the definition, rounding stays near that of a matrix product, sizes are large."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import tconv
+from strategies import geometries
+from tconv import Geometry, TconvError
+
+# what each regime of the kernel is for: shape of x, shape of the weight, words
+REGIMES = {
+    "kernel = stride": ((2, 20, 9, 13), (20, 17, 2, 2), {"stride": 2}),
+    "kernel = 2 strides": ((2, 9, 8, 8), (9, 25, 4, 4), {"stride": 2, "padding": 1}),
+    "kernel no multiple of stride": ((1, 30, 17, 33), (30, 13, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "stride above kernel": ((1, 5, 9, 11), (5, 8, 2, 3), {"stride": (4, 5)}),
+    "one output channel": ((1, 56, 21, 70), (56, 1, 9, 9), {"stride": 2, "padding": 4, "output_padding": 1}),
+    "one output channel, stride 4": ((1, 20, 21, 70), (20, 1, 9, 9), {"stride": 4, "padding": 4, "output_padding": 3}),
+    "two output channels": ((3, 7, 20, 35), (7, 2, 5, 4), {"stride": (3, 2), "padding": (1, 0)}),
+    "three output channels": ((3, 64, 16, 16), (64, 3, 4, 4), {"stride": 2, "padding": 1}),
+    "four output channels": ((1, 6, 20, 40), (6, 4, 2, 2), {"stride": 2}),
+    "inverse Fourier transform": ((1, 40, 70), (40, 1, 256), {"stride": 64}),
+    "stride 16": ((1, 9, 70), (9, 3, 32), {"stride": 16, "padding": 8}),
+    "stride 17": ((1, 9, 70), (9, 7, 40), {"stride": 17, "padding": 3}),
+    "vocoder": ((2, 32, 100), (32, 16, 16), {"stride": 8, "padding": 4}),
+    "many channels": ((1, 1100, 5, 6), (1100, 40, 2, 2), {"stride": 2}),
+    "channels in parts": ((2, 300, 7), (300, 9, 3), {"stride": 2, "padding": 1}),
+    "slow shifts in parts": ((1, 50, 12, 12), (50, 7, 7, 5), {"stride": 1, "padding": 2}),
+    "volume": ((2, 12, 5, 6, 7), (12, 9, 2, 2, 2), {"stride": 2}),
+    "volume with overlap": ((1, 6, 5, 6, 7), (6, 9, 3, 4, 3), {"stride": 2, "padding": (1, 1, 0)}),
+    "groups": ((2, 24, 9, 14), (24, 5, 3, 3), {"stride": 2, "groups": 4}),
+    "depthwise": ((2, 24, 19, 40), (24, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 24}),
+    "depthwise times 3": ((1, 8, 9, 20), (8, 3, 3, 3), {"stride": 3, "groups": 8}),
+    "ordinary convolution": ((1, 33, 30, 41), (33, 20, 3, 3), {"stride": 1, "padding": 1}),
+    "large ordinary kernel": ((1, 3, 30, 41), (3, 5, 11, 11), {"stride": 1, "padding": 5}),
+    "one by one": ((2, 33, 6, 7), (33, 20, 1, 1), {}),
+    "dilation": ((1, 9, 12, 25), (9, 8, 3, 4), {"stride": 2, "dilation": (3, 2)}),
+    "dilation with few channels": ((1, 9, 12, 25), (9, 1, 3, 4), {"stride": 3, "dilation": (2, 4)}),
+    "lopsided crop": ((1, 4, 9, 30), (4, 6, 5, 5), {"stride": 3, "crop": ((0, 7), (9, 1))}),
+    "extended output": ((1, 4, 5, 6), (4, 3, 3, 3), {"stride": 2, "crop": ((-9, -3), (-1, -40))}),
+    "tiny images": ((50, 8, 2, 2), (8, 12, 4, 4), {"stride": 2, "padding": 1}),
+    "one pixel": ((7, 30, 1, 1), (30, 11, 4, 4), {}),
+    "one row": ((1, 8, 1, 300), (8, 6, 1, 3), {"stride": (1, 2)}),
+    "one column": ((1, 8, 300, 1), (8, 6, 3, 1), {"stride": (2, 1)}),
+    "four axes": ((1, 3, 3, 4, 3, 5), (3, 4, 2, 3, 1, 2), {"stride": (2, 1, 2, 2)}),
+}
+
+
+def arrays(shape, weight, words, seed=0, whole=True):
+    rng = np.random.default_rng(seed)
+    draw = (lambda *s: rng.integers(-5, 6, s)) if whole else lambda *s: rng.standard_normal(s)
+    bias = draw(weight[1] * words.get("groups", 1))
+    return tuple(np.asarray(a, np.float32) for a in (draw(*shape), draw(*weight), bias))
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_every_regime_equals_the_definition(regime):
+    x, w, bias = arrays(*REGIMES[regime])
+    words = REGIMES[regime][2]
+    expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **words)
+    for offset in (None, bias):
+        out = np.full(expected.shape, np.nan, np.float32)
+        tconv.conv_transpose(x, w, offset, out=out, method="simd", **words)
+        plain = expected - (bias.astype(np.int64).reshape(-1, *[1] * (x.ndim - 2)) if offset is None else 0)
+        np.testing.assert_array_equal(out, plain)
+
+
+def channels_last(array):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_layouts_have_the_same_bits(regime):
+    """Channels last in, out, or both: the order of the sums is the same."""
+    x, w, bias = arrays(*REGIMES[regime], whole=False)
+    words = REGIMES[regime][2]
+    expected = tconv.conv_transpose(x, w, bias, method="simd", **words)
+    for source in (x, channels_last(x)):
+        out = channels_last(np.full(expected.shape, np.nan, np.float32))
+        np.testing.assert_array_equal(tconv.conv_transpose(source, w, bias, method="simd", out=out, **words), expected)
+
+
+@given(geometries(largest=5), st.integers(0, 2**32 - 1), st.data())
+@settings(max_examples=150)
+def test_random_geometries_with_more_channels(g, seed, data):
+    n = data.draw(st.tuples(*[st.integers(1, 12)] * g.ndim))
+    c_in, c_out = g.groups * data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))
+    try:
+        g.output_shape(n)
+    except TconvError:
+        assume(False)
+    rng = np.random.default_rng(seed)
+    x, w = rng.integers(-9, 10, (2, c_in, *n)), rng.integers(-9, 10, (c_in, c_out, *g.kernel))
+    got = tconv.conv_transpose(x.astype("f4"), w.astype("f4"), geometry=g, method="simd")
+    np.testing.assert_array_equal(got, tconv.conv_transpose(x, w, geometry=g))
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "words"),
+    [
+        ((1, 4096, 6, 6), (4096, 8, 2, 2), {"stride": 2}),
+        ((1, 512, 8, 8), (512, 16, 4, 4), {"stride": 2, "padding": 1}),
+        ((1, 56, 30, 30), (56, 1, 9, 9), {"stride": 2, "padding": 4}),
+        ((1, 1026, 40), (1026, 1, 256), {"stride": 64}),
+        ((1, 64, 20, 20), (64, 32, 3, 3), {"stride": 1, "padding": 1}),
+    ],
+)
+def test_rounding_stays_near_that_of_matrix_products(shape, weight, words):
+    """Root mean square error against float64; the NumPy method adds up through BLAS, which sums in blocks."""
+    x, w, _ = arrays(shape, weight, words, whole=False)
+    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), **words)
+    error = {
+        method: np.sqrt(np.mean((tconv.conv_transpose(x, w, method=method, **words) - true) ** 2))
+        for method in ("simd", "polyphase")
+    }
+    assert error["simd"] <= 2 * error["polyphase"]
+
+
+def test_a_crop_does_not_change_the_bits():
+    """The order of the sums does not depend on where the output begins."""
+    x, w, bias = arrays((1, 50, 12, 40), (50, 7, 7, 5), {}, whole=False)
+    whole = tconv.conv_transpose(x, w, bias, stride=2)
+    for (top, bottom), (left, right) in [((1, 0), (2, 3)), ((3, 4), (0, 1)), ((2, 2), (5, 0))]:
+        part = tconv.conv_transpose(x, w, bias, stride=2, crop=((top, bottom), (left, right)))
+        np.testing.assert_array_equal(part, whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right])
+
+
+def test_what_it_refuses():
+    x, w = np.ones((1, 2, 5, 5)), np.ones((2, 3, 2, 2))
+    reasons = {
+        "it computes float32, and this is float64": tconv.plan(x, w),
+        "65536 phases and 4 steps are too many to be tabled": tconv.plan(x.astype("f4"), w.astype("f4"), stride=256),
+        "the weight holds inf or NaN, which this method would multiply with padded zeros": tconv.plan(
+            x.astype("f4"), np.full(w.shape, np.inf, "f4")
+        ),
+        "there is nothing to add up": tconv.plan(x[:0].astype("f4"), w.astype("f4")),
+    }
+    for reason, made in reasons.items():
+        assert made.reasons["simd"] == (reason,)
+        assert made.method != "simd"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_more_than_two_to_the_31_elements():
+    """Offsets are 64 bits: the last outputs of a signal of 2**31 + 2**20 of them."""
+    n = 2**30 + 2**19
+    x = np.zeros((1, 1, n), np.float32)
+    x[..., -3:] = 1, 2, 3
+    x[..., :2] = 5, 7
+    w = np.float32([[[10, 100]]])
+    y = tconv.conv_transpose(x, w, stride=2, method="simd")
+    assert y.shape == (1, 1, 2 * n)
+    assert y[0, 0, -6:].tolist() == [10, 100, 20, 200, 30, 300]
+    assert y[0, 0, :5].tolist() == [50, 500, 70, 700, 0]
+    assert not y[0, 0, 4:-6].any()
+    del y
+    tconv.trim_pool()
+    # and an input of that many, with an output far smaller
+    part = tconv.conv_transpose(x, w, stride=2, crop=((2 * n - 8, 0),), method="simd")
+    assert part[0, 0].tolist() == [0, 0, 10, 100, 20, 200, 30, 300]
+
+
+def test_a_geometry_object_and_its_words_are_one_call():
+    x, w, bias = arrays((1, 6, 9, 9), (6, 5, 4, 4), {}, whole=False)
+    g = Geometry((4, 4), 2, 1)
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            tconv.conv_transpose(x, w, bias, geometry=g), tconv.conv_transpose(x, w, bias, stride=2, padding=1)
+        )
