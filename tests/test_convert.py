@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from tconv.errors import ArgumentError, DialectError, ShapeError
+from tconv.errors import ArgumentError, DialectError, GeometryError, ShapeError
 
 NAMES = tconv.dialects.names()
 
@@ -57,6 +57,14 @@ def test_a_state_dict():
         (lambda w: tconv.convert(w, source="tensorflow", target="torch", layers=["*"]), ArgumentError, "layers= was given with one weight"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch"), ArgumentError, "patterns must name its transposed convolutions"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=["b*"]), ArgumentError, "the pattern 'b*' matches none of the 1 names. Write one that does: a"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers={"a": True}), ArgumentError, "layers['a'] is True; the layer's own groups and arguments are needed, by name. Write layers={'a': {}}, or layers={'a': {'groups': 2}}"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers={"a": {1: 2}}), ArgumentError, "layers['a'] is {1: 2}; the layer's own"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers={"a": {"groups": "2"}}), GeometryError, "groups is '2'; an integer is needed. Write groups=1, for example"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=[["a"]]), ArgumentError, "layers holds ['a']; patterns are strings. Write layers=[\"decoder.*.weight\"], for example"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=True), ArgumentError, "a state dict of 1 entries was given with layers=True; patterns must name its transposed convolutions"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=np.array(1)), ArgumentError, "was given with layers=array(1); patterns"),
+        (lambda w: tconv.convert({5: w}, source="tensorflow", target="torch", layers=["*"]), ArgumentError, "the pattern '*' matches none of the 1 names"),
+        (lambda w: tconv.convert(w, source="jax", target="torch", transpose_kernel="yes"), ArgumentError, "transpose_kernel is 'yes'; True or False is needed. Write transpose_kernel=True"),
     ],
 )  # fmt: skip
 def test_refusals(call, kind, words):

@@ -158,9 +158,21 @@ def test_one_spec_one_value():
     ("arguments", "words"),
     [
         ({"kernel": ()}, r"kernel is \(\), without a spatial axis; at least one is needed\. Write kernel=\(3, 3\)"),
-        ({"kernel": (3, 0)}, r"kernel is 0; it must be at least 1\. Write kernel=1, for example"),
+        (
+            {"kernel": (3, 0)},
+            r"kernel is \(3, 0\); every entry must be at least 1\. Write kernel=\(3, 1\), for example",
+        ),
         ({"kernel": 3, "stride": 0}, r"stride is 0; it must be at least 1"),
         ({"kernel": 3, "stride": 1.5}, r"stride is 1\.5; an integer is needed\. Write stride=2"),
+        (
+            {"kernel": (3, 3, 3), "stride": (2, 1.5, 1)},
+            r"stride is \(2, 1\.5, 1\); every entry must be an integer\. Write stride=\(2, 2, 1\), for example",
+        ),
+        (
+            {"kernel": (3, 3), "dilation": np.ones((500, 500))},
+            r"dilation is \(array.{0,95}\.\.\., which has 500 entries; there are 2 spatial axes",
+        ),
+        ({"kernel": 3, "stride": (n for n in [2])}, r"stride is <generator .*>; an integer is needed\. Write stride=2"),
         ({"kernel": 3, "stride": True}, r"stride is True; an integer is needed"),
         ({"kernel": 3, "stride": "2"}, r"stride is '2'; an integer is needed"),
         (
@@ -169,11 +181,16 @@ def test_one_spec_one_value():
         ),
         (
             {"kernel": (3, 3), "crop": (1, 2, 3)},
-            r"crop is \(1, 2, 3\), which has 3 entries; there are 2 spatial axes\. Write \(\(1, 1\), \(1, 1\)\)",
+            r"crop is \(1, 2, 3\), which has 3 entries; there are 2 spatial axes\. Write crop=\(\(1, 1\), \(1, 1\)\): one",
         ),
-        ({"kernel": 3, "crop": [(1, 2, 3)]}, r"crop is \(1, 2, 3\), which has 3 entries"),
+        (
+            {"kernel": (3, 3), "crop": [(1, 2, 3), 1]},
+            r"crop holds \(1, 2, 3\); one \(lo, hi\) pair of integers per spatial axis is needed\. Write crop=\(\(1, 1\), \(1, 1\)\)",
+        ),
+        ({"kernel": 3, "crop": 0.5}, r"crop is 0\.5; an integer is needed\. Write crop=1, for example"),
         ({"kernel": 3, "dilation": -1}, r"dilation is -1; it must be at least 1"),
         ({"kernel": 3, "groups": 0}, r"groups is 0; it must be at least 1"),
+        ({"kernel": 3, "groups": 1.5}, r"groups is 1\.5; an integer is needed\. Write groups=1, for example"),
     ],
 )
 def test_what_is_no_operator_is_refused(arguments, words):
@@ -195,6 +212,14 @@ def test_shapes_are_refused_in_words():
         match=r"the convolution of \(1,\) would be \(-3,\): on spatial axis 0 the kernel spans 5 elements and only 1",
     ):
         Geometry(kernel=5).conv_shape(1)
+    with pytest.raises(GeometryError, match=r"input_shape is \(8, 1\.5\); .* Write input_shape=\(8, 8\), for example"):
+        g.output_shape((8, 1.5))
+    with pytest.raises(GeometryError, match=r"output_shape is \(8,\), .* Write output_shape=\(8, 8\)"):
+        g.conv_shape((8,))
+    with pytest.raises(GeometryError, match=r"the output window's slice stop is 1\.5; .* Write slice\(0, 16\)"):
+        g.input_window([slice(0, 1.5), slice(0, 1)])
+    with pytest.raises(ShapeError, match=r"the output window holds 5; a slice"):
+        g.input_window(5)
     with pytest.raises(ShapeError, match=r"the output window has 1 slices; there are 2 spatial axes"):
         g.input_window([slice(0, 1)])
     with pytest.raises(ShapeError, match=r"a slice with start, stop and step 1 is needed"):

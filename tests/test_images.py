@@ -260,6 +260,16 @@ def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, alpha, words):
     assert str(caught.value).startswith(words)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a full disk on Linux")
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_a_full_disk_is_named(ending):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 200, 200)).astype(np.uint8)
+    form, _ = format_for(Path(f"a{ending}"), pixels.shape, pixels.dtype, alpha=False)
+    words = rf"{form.name} could not be written: No space left on device\. Write to a disk with room"
+    with open("/dev/full", "wb") as full, pytest.raises(FileError, match=words):
+        write_picture(full, form, pixels, alpha=False)
+
+
 def test_jpeg_says_what_it_does_not_keep(tmp_path):
     pixels = np.zeros((4, 16, 16), np.uint16)
     pixels[:3], pixels[3] = 257 * 200, 65535

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, lsqr
 import tconv
 from strategies import cases
 from tconv import definition
-from tconv.errors import ShapeError, TooLargeError
+from tconv.errors import ArgumentError, GeometryError, ShapeError, TooLargeError
 
 
 @given(cases())
@@ -120,5 +120,20 @@ def test_refusals():
         ShapeError, match=r"input_shape is \(2, 8, 8, 8\); .* 2 or 3 sizes are needed: \[N, C, h, w\] without N"
     ):
         tconv.matrix(w, (2, 8, 8, 8))
+    for made in (tconv.matrix, tconv.linear_operator):
+        with pytest.raises(
+            ArgumentError,
+            match=r"input_shape is an array of shape \(1, 2, 4, 4\); the sizes of one image are needed, 2 or 3 of them. "
+            r"Write input_shape=\(2, 4, 4\)$",
+        ):
+            made(w, np.ones((1, 2, 4, 4)))
+    with pytest.raises(ArgumentError, match=r"array of shape \(4, 4\); .* Write input_shape=\(4, 4\)$"):
+        tconv.matrix(np.ones((3, 3)), np.ones((4, 4)))
+    with pytest.raises(ArgumentError, match=r"input_shape is \[\[1, 2\], \[3, 4\]\]; .* Write input_shape=\(8, 8\)$"):
+        tconv.matrix(w, [[1, 2], [3, 4]])
+    with pytest.raises(GeometryError, match=r"input_shape is \(2, 8, 0\.5\); .* Write input_shape=\(8, 8\), for"):
+        tconv.matrix(w, (2, 8, 0.5))
+    with pytest.raises(ShapeError, match=r"weight has shape \(\); PyTorch's layout needs at least one spatial axis"):
+        tconv.matrix(5, 5)
     with pytest.raises(TooLargeError, match=r"Write tconv\.linear_operator\(\.\.\.\), which needs no matrix"):
         tconv.matrix(np.ones((256, 256, 4, 4), "f"), (256, 256, 256))

@@ -46,6 +46,11 @@ CASES = [
     # arguments
     (GeometryError, (X, W), {"stride": 0}, "stride is 0; it must be at least 1. Write stride=1, for example"),
     (GeometryError, (X, W), {"stride": (1, 2, 3)}, "stride is (1, 2, 3), which has 3 entries; there are 2 spatial axes. Write one integer for all axes, or (1, 1)"),
+    (GeometryError, (X, W), {"stride": (1, 0.5)}, "stride is (1, 0.5); every entry must be an integer. Write stride=(1, 2), for example"),
+    (GeometryError, (X, W), {"dilation": (0, 2)}, "dilation is (0, 2); every entry must be at least 1. Write dilation=(1, 2), for example"),
+    (GeometryError, (X, W), {"crop": [(1, None), 1]}, "crop holds (1, None); one (lo, hi) pair of integers per spatial axis is needed. Write crop=((1, 1), (1, 1)), for example"),
+    (GeometryError, (X, W), {"stride": X}, "stride is (array("),
+    (GeometryError, (X, W), {"groups": X}, "groups is an array of shape (1, 2, 4, 4); an integer is needed. Write groups=1, for example"),
     (GeometryError, (X, W), {"padding": -1}, "padding is -1; it must be at least 0"),
     (GeometryError, (X, W), {"dilation": 1.0}, "dilation is 1.0; an integer is needed. Write dilation=2, for example"),
     (GeometryError, (X, W), {"output_padding": 1}, "output_padding is 1 on spatial axis 0; PyTorch needs it smaller than the stride (1) or the dilation (1). Write crop=((lo, hi), ...)"),
@@ -116,6 +121,50 @@ def test_conv_is_told_no_other_output_than_x():
     assert tconv.conv(x, w, **TF).shape == (1, 4, 4, 2)
     with pytest.raises(ArgumentError, match=r"output_shape is \[1, 7, 7, 3\], and x, .* has spatial shape \(8, 8\)"):
         tconv.conv(x, w, **{**TF, "output_shape": [1, 7, 7, 3]})
+
+
+JUNK = [
+    "abc", "", b"ab", 1.5, 10**30, -1, True, np.True_, None, 1j, {1, 2}, {"a": 1}, ..., object(), int, range(7), slice(2),
+    np.float32(2), np.array(1.5), np.array([1.5, 2]), np.ones((2, 2)), np.ones((4, 2)), np.array([]), np.array(["a", "b"]),
+    [], [[]], [None, 2], [1, None, 8, 3], ["a", "b"], [1.5, 2], [True] * 4, [[1, 2], [3, 4]], [[1, 2, 3]] * 2, [(None, 1)] * 2,
+    [np.ones(2, int)] * 4, [{}, {}], [[[1]]], [10**30] * 2, [1] * 7, lambda: (n for n in (2, 2)), lambda: map(int, "22"),
+    lambda: [iter([1, 2])] * 2,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", tconv.dialects.names())
+def test_no_value_of_an_argument_ends_in_another_error(name):
+    """Every argument of every dialect, given what it cannot take: a TconvError that says what to write."""
+    speaker = tconv.dialect(name)
+    x_ndim = 3 if speaker.data_patterns == ("C*",) else 4
+    words = {"jax": {"strides": (2, 2), "padding": "SAME"}, "openvino": {"strides": 2}}.get(name, {})
+    if name in ("tensorflow", "tflite"):
+        words = {"output_shape": [1, 8, 8, 3], "strides": 2}
+    size = {"N": 1, "C": 2, "I": 2, "O": 3}
+    x = np.ones([size.get(axis, 4) for axis in speaker.data_layout(2, x_ndim).axes], "f4")
+    w = np.ones([size.get(axis, 3) for axis in speaker.weight_layout(2).axes], "f4")
+    tconv.plan(x, w, dialect=name, **words)
+    said = []
+    for argument in speaker.argument_names():
+        for junk in JUNK:
+            value = junk() if type(junk) is type(lambda: 0) else junk
+            try:
+                tconv.plan(x, w, dialect=name, **{**words, argument: value})
+            except tconv.TconvError as error:
+                said.append(str(error))
+    assert len(said) > 20 * len(speaker.argument_names())
+    assert [words for words in said if "Write" not in words or len(words) > 500] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("keras", "strides"), ("keras", "dilation_rate"), ("flax", "kernel_dilation"), ("onnx", "dilations"), ("mlx_general", "input_dilation"), ("tflite", "strides"), ("jax", "rhs_dilation"), ("ncnn", "stride_w")],
+)  # fmt: skip
+def test_an_argument_is_called_what_the_dialect_calls_it(name, argument):
+    words = {"strides": (2, 2), "padding": "SAME"} if name == "jax" else {}
+    value = [0, 1] if name == "jax" else 0
+    with pytest.raises(GeometryError, match=rf"^{argument} is .* at least 1\. Write {argument}="):
+        tconv.dialect(name).geometry(kernel=(3, 3), **{**words, argument: value})
 
 
 def test_scalars_of_any_kind_are_integers():

@@ -138,6 +138,22 @@ def test_psnr_is_scikit_images(facts, kernel, scale):
         assert made["psnr"]["kernel"] >= made["psnr"]["nearest"]
 
 
+def test_a_scale_of_1_is_said_in_other_words(run):
+    np.save("blur.npy", np.full((3, 3), 1 / 9))
+    for kernel, psnr, panels in [
+        ("bicubic", "no difference from the original, which --scale 1 does not shrink", "bicubic | original"),
+        ("nearest", "no difference from the original, which --scale 1 does not shrink", "nearest | original"),
+        ("blur.npy", r"\d\d\.\d\d dB against the original, which --scale 1 does not shrink", r"blur\.npy \| original"),
+    ]:
+        code, out, _ = run("--scale", 1, "--kernel", kernel)
+        assert code == 0
+        assert "inf" not in out
+        assert re.search("^upsample  at its own size, filtered by ", out)
+        assert "8 bit; not shrunk; photograph by" in out
+        assert re.search(rf"^psnr +{psnr}$", out, re.M)
+        assert re.search(rf": {panels.replace(' | ', ' [|] ')}, a detail$", out, re.M)
+
+
 def test_the_photograph_is_shrunk_as_pillow_does():
     original = sample.photograph(3)
     planes = [Image.fromarray(plane.astype("f4"), "F") for plane in original]
@@ -263,6 +279,31 @@ def test_feature_maps_keep_rank_and_dtype(facts, shape, dtype):
     assert made["output"]["arrays"][0]["shape"][-2:] == [2 * shape[-2], 2 * shape[-1]]
     wide = np.complex128 if x.dtype.kind == "c" else np.float64
     np.testing.assert_allclose(y, upsample(x.astype(wide)), rtol=0, atol=2e-2 if dtype == "f2" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "note"),
+    [
+        ((48, 64, 3), "read as [C, H, W], 48 channels of 64 x 3; if channels stand last, write np.save(name, np.moveaxis(x, -1, -3))"),
+        ((2, 16, 9, 4), "read as [N, C, H, W], 16 channels of 9 x 4; if channels stand last, write"),
+        ((30, 40, 1), "read as [C, H, W], 30 channels of 40 x 1; if channels stand last"),
+        ((3, 48, 64), None),
+        ((64, 8, 8), None),
+        ((512, 4, 4), None),
+        ((8, 3, 3), None),
+        ((400, 3), None),
+    ],
+)  # fmt: skip
+def test_what_looks_like_channels_last_is_said(run, facts, shape, note):
+    np.save("a.npy", np.zeros(shape, "f4"))
+    code, out, _ = run("a.npy", "-o", "b.npy")
+    assert code == 0
+    assert out.splitlines()[1].startswith(f"input     a.npy: {list(shape)} float32; {note}" if note else "input     a")
+    assert ("read as" in out) == (note is not None)
+    assert np.load("b.npy").shape == (*shape[:-2], 2 * shape[-2], 2 * shape[-1])
+    np.savez("a.npz", key=np.zeros(shape, "f4"), other=np.zeros((2, 2)))
+    notes = facts("a.npz")["input"]["notes"]
+    assert [words.startswith(f"'key' {note}") for words in notes] == [True] * (note is not None)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u4", "i4", "i8", "u8", "?"])
@@ -521,6 +562,34 @@ def test_refusals(run, words, message):
     assert {path: Path(path).read_bytes() for path in os.listdir()} == before
 
 
+def test_an_output_that_is_no_file(run):
+    Image.fromarray(noise(4, 4)).save("a.png")
+    np.save("b.npy", np.ones((2, 2)))
+    os.mkdir("folder")
+    os.mkdir("folder.png")
+    os.mkfifo("pipe.png")
+    before = sorted(os.listdir())
+    for words, message in [
+        (["a.png", "-o", "folder"], "folder is a directory; a file is needed. Write -o folder/a_x2.png"),
+        (["b.npy", "-o", "folder"], "folder is a directory; a file is needed. Write -o folder/b_x2.npy"),
+        (["-o", "folder.png"], "folder.png is a directory; a file is needed. Write -o folder.png/tconv_chelsea_x2.png"),
+        (
+            ["a.png", "-o", "folder.png", "--overwrite"],
+            "folder.png is a directory; a file is needed. Write -o folder.png/",
+        ),
+        (
+            ["a.png", "-o", "pipe.png", "--overwrite"],
+            "pipe.png is a device or a pipe; a file is needed. Write -o a_x2.png",
+        ),
+        (["a.png", "-o", os.devnull], f"{os.devnull} is a device or a pipe; a file is needed. Write -o a_x2.png"),
+    ]:
+        code, out, err = run(*words)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"tconv: {message}")
+    assert sorted(os.listdir()) == before
+    assert os.listdir("folder") == os.listdir("folder.png") == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -650,8 +719,34 @@ def test_a_full_disk_is_an_error_and_no_traceback(run, monkeypatch):
     code, _, err = run("a.npy", "-o", "b.npy")
     assert (code, err) == (
         1,
-        "tconv: b.npy cannot be written: No space left on device. Write a name where you may write\n",
+        "tconv: b.npy cannot be written: No space left on device. Write to a disk with room\n",
     )
+    assert os.listdir() == ["a.npy"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is a full disk on Linux")
+@pytest.mark.parametrize(
+    "words", [["upsample", "a.npy"], ["upsample", "a.npy", "--json"], ["explain", "--kernel", "3"]]
+)
+def test_a_full_disk_under_stdout_is_not_the_pictures_fault(words):
+    np.save("a.npy", np.ones((2, 2)))
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*TCONV, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "tconv: standard output cannot be written: No space left on device. "
+        "Write tconv ... > FILE on a disk with room\n"
+    )
+    assert not list(Path().glob(".*"))
+
+
+def test_a_reader_that_leaves_is_no_fault_at_all():
+    np.save("a.npy", np.ones((2, 2)))
+    child = subprocess.Popen([*TCONV, "upsample", "a.npy"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdout.close()
+    assert child.wait(60) == 141
+    assert child.stderr.read() == ""
+    child.stderr.close()
     assert os.listdir() == ["a.npy"]
 
 

@@ -50,58 +50,114 @@ class Macs(NamedTuple):
     """Inputs x taps: every input element meets every tap, as if nothing were cropped. Most profilers mean this."""
 
 
-def int_of(value: Any, name: str, least: int | None = None) -> int:
-    """`value` as a Python int, or a GeometryError that names the argument."""
+def shown(value: Any) -> str:
+    """`value` as a message shows it: in one line, and a large array by its shape.
+
+    >>> shown(range(3)), shown([0] * 99)[:12]
+    ('range(0, 3)', '[0, 0, 0, 0,')
+    """
+    shape = getattr(value, "shape", ())
+    if isinstance(shape, tuple) and len(shape) > 1:
+        return f"an array of shape {tuple(shape)}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _number(value: Any) -> int | None:
+    """`value` as a Python int; None for what is none, booleans among it."""
     try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise GeometryError(f"{name} is {value!r}; an integer is needed. Write {name}=2, for example") from None
+        return None if isinstance(value, bool) else operator.index(value)
+    except Exception:  # TypeError; arrays of other libraries have several kinds for it
+        return None
+
+
+def _usual(least: int | None) -> int:
+    """What a message proposes: 2 for strides, dilations and kernels, 1 for paddings and whatever else may be 0."""
+    return 2 if least == 1 else 1
+
+
+def int_of(value: Any, name: str, least: int | None = None, *, example: str | None = None) -> int:
+    """`value` as a Python int, or a GeometryError that names the argument; `example` is what to write instead."""
+    number = _number(value)
+    if number is None:
+        instead = example or f"{name}={_usual(least)}"
+        raise GeometryError(f"{name} is {shown(value)}; an integer is needed. Write {instead}, for example")
     if least is not None and number < least:
-        raise GeometryError(
-            f"{name} is {number}; it must be at least {least}. Write {name}={max(least, 1)}, for example"
-        )
+        instead = example or f"{name}={max(least, 1)}"
+        raise GeometryError(f"{name} is {number}; it must be at least {least}. Write {instead}, for example")
     return number
 
 
 def entries_of(value: Any) -> tuple[Any, ...] | None:
-    """The entries of a sequence or 1-D array; None for anything else, which can only be one number."""
-    if isinstance(value, (str, bytes)) or not (isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1):
+    """The entries of a sequence or array; None for anything else, which can only be one number."""
+    axes = getattr(value, "ndim", 0)
+    if isinstance(value, (str, bytes)) or not (isinstance(value, Sequence) or (isinstance(axes, int) and axes > 0)):
         return None
-    return tuple(value)
+    try:
+        return tuple(value)
+    except TypeError:  # a symbol of a graph
+        return None
 
 
-def ints_of(value: Any, name: str, ndim: int, least: int | None = None) -> tuple[int, ...]:
-    """`value` as one int per axis: an int means the same on every axis."""
+def ints_of(
+    value: Any,
+    name: str,
+    ndim: int,
+    least: int | None = None,
+    *,
+    needed: str | None = None,
+    example: str | None = None,
+) -> tuple[int, ...]:
+    """`value` as one int per axis: an int means the same on every axis.
+
+    `needed` says what there are `ndim` of where that is not the spatial axes, `example` what to write instead.
+    """
     given = entries_of(value)
     if given is None:
-        return (int_of(value, name, least),) * ndim
-    entries = tuple(int_of(entry, name, least) for entry in given)
-    if len(entries) != ndim:
-        example = ", ".join("1" for _ in range(ndim))
+        return (int_of(value, name, least, example=example),) * ndim
+    numbers = [_number(entry) for entry in given]
+    whole = tuple(number for number in numbers if number is not None)
+    if len(whole) == len(given) == ndim and (least is None or all(number >= least for number in whole)):
+        return whole
+    said = shown(tuple(entry if number is None else number for entry, number in zip(given, numbers, strict=True)))
+    if len(given) != ndim:
         raise GeometryError(
-            f"{name} is {entries}, which has {len(entries)} entries; there are {ndim} spatial axes. "
-            f"Write one integer for all axes, or ({example}{',' if ndim == 1 else ''})"
+            f"{name} is {said}, which has {len(given)} entries; {needed or f'there are {ndim} spatial axes'}. "
+            f"Write {example or f'one integer for all axes, or {(1,) * ndim}'}"
         )
-    return entries
+    rule = "an integer" if len(whole) < ndim else f"at least {least}"
+    fixed = tuple(_usual(least) if n is None else n if least is None else max(n, least) or 1 for n in numbers)
+    raise GeometryError(
+        f"{name} is {said}; every entry must be {rule}. Write {example or f'{name}={fixed}'}, for example"
+    )
 
 
-def pairs_of(value: Any, name: str, ndim: int) -> tuple[tuple[int, int], ...]:
-    """`value` as one (lo, hi) pair per axis: an int means that much on both sides."""
-    entries = entries_of(value)
-    if entries is None:
-        size = int_of(value, name)
+def pairs_of(
+    value: Any, name: str, ndim: int, *, axes: str = "spatial", example: str | None = None
+) -> tuple[tuple[int, int], ...]:
+    """`value` as one (lo, hi) pair per axis: an int means that much on both sides.
+
+    `axes` says which axes these are, `example` what to write instead.
+    """
+    given = entries_of(value)
+    if given is None:
+        size = int_of(value, name, example=f"{name}=1")
         return ((size, size),) * ndim
-    if len(entries) != ndim:
-        example = ", ".join("(1, 1)" for _ in range(ndim))
+    example = example or f"{name}={((1, 1),) * ndim}"
+    if len(given) != ndim:
         raise GeometryError(
-            f"{name} is {value!r}, which has {len(entries)} entries; there are {ndim} spatial axes. "
-            f"Write ({example}{',' if ndim == 1 else ''}): one (lo, hi) pair per axis"
+            f"{name} is {shown(value)}, which has {len(given)} entries; there are {ndim} {axes} axes. "
+            f"Write {example}: one (lo, hi) pair per axis"
         )
     pairs = []
-    for entry in entries:
-        lo, hi = ints_of(entry, name, 2)
+    for entry in given:
+        sides = entries_of(entry)
+        lo, hi = map(_number, (entry, entry) if sides is None else sides if len(sides) == 2 else (None, None))
+        if lo is None or hi is None:
+            raise GeometryError(
+                f"{name} holds {shown(entry)}; one (lo, hi) pair of integers per {axes} axis is needed. "
+                f"Write {example}, for example"
+            )
         pairs.append((lo, hi))
     return tuple(pairs)
 
@@ -141,7 +197,7 @@ class Geometry:
         fix(self, "stride", ints_of(stride, "stride", ndim, least=1))
         fix(self, "crop", pairs_of(crop, "crop", ndim))
         fix(self, "dilation", ints_of(dilation, "dilation", ndim, least=1))
-        fix(self, "groups", int_of(groups, "groups", least=1))
+        fix(self, "groups", int_of(groups, "groups", least=1, example="groups=1"))
 
     @property
     def ndim(self) -> int:
@@ -182,7 +238,7 @@ class Geometry:
 
     def conv_shape(self, output_shape: Ints) -> tuple[int, ...]:
         """(L + lo + hi - extent)//s + 1 per axis: what the convolution with this geometry makes of an L-sized array."""
-        sizes = self._sizes(output_shape, "convolution's input")
+        sizes = self._sizes(output_shape, "output", "convolution's input")
         padded = tuple(L + lo + hi for L, (lo, hi) in zip(sizes, self.crop, strict=True))
         shape = tuple((p - e) // s + 1 for p, e, s in zip(padded, self.extent, self.stride, strict=True))
         if min(shape) < 1:
@@ -194,11 +250,12 @@ class Geometry:
             )
         return shape
 
-    def _sizes(self, shape: Ints, what: str) -> tuple[int, ...]:
-        sizes = ints_of(shape, f"{what} shape", self.ndim)
+    def _sizes(self, shape: Ints, side: str, what: str | None = None) -> tuple[int, ...]:
+        name = f"{side}_shape"
+        sizes = ints_of(shape, name, self.ndim, example=f"{name}={(8,) * self.ndim}")
         if min(sizes) < 1:
             raise ShapeError(
-                f"the {what} has spatial shape {sizes}; every axis needs at least 1 element. "
+                f"the {what or side} has spatial shape {sizes}; every axis needs at least 1 element. "
                 "Write an array without empty spatial axes"
             )
         return sizes
@@ -304,13 +361,17 @@ class Geometry:
         """(start, stop) per axis, clipped to [0, limit)."""
         ranges = []
         given: Any = slices  # one slice will do for one axis
-        for entry in [given] if isinstance(given, slice) else given:
+        for entry in [given] if isinstance(given, slice) else entries_of(given) or [given]:
             if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
                 raise ShapeError(
-                    f"the {what} window holds {entry!r}; a slice with start, stop and step 1 is needed per axis. "
+                    f"the {what} window holds {shown(entry)}; a slice with start, stop and step 1 is needed per axis. "
                     "Write (slice(0, 16), slice(0, 16))"
                 )
-            ranges.append((int_of(entry.start, "slice start"), int_of(entry.stop, "slice stop")))
+            ends = zip(("start", "stop"), (entry.start, entry.stop), strict=True)
+            start, stop = (
+                int_of(end, f"the {what} window's slice {name}", example="slice(0, 16)") for name, end in ends
+            )
+            ranges.append((start, stop))
         if len(ranges) != self.ndim:
             raise ShapeError(
                 f"the {what} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Write one "

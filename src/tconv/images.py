@@ -274,6 +274,19 @@ def write_picture(file: BinaryIO, form: Format, pixels: Array, alpha: bool, prof
     try:
         getattr(image, form.saver)(vips.Target.new_to_descriptor(file.fileno()), **options)
     except vips.Error as error:
+        if why := _refusal_of(file.fileno()):
+            raise FileError(f"{form.name} could not be written: {why}. Write to a disk with room") from None
         raise FileError(
-            f"{form.name} could not be written: {_reason(error)}. Write to another disk or format"
+            f"{form.name} could not be written: {_reason(error)}. Write another format, .tif for example"
         ) from None
+
+
+def _refusal_of(descriptor: int) -> str | None:
+    """Why the system takes no more bytes, where it does not: some of libvips's savers do not say."""
+    block = bytes(2**20)
+    try:
+        while os.write(descriptor, block) < len(block):
+            pass
+    except OSError as error:
+        return error.strerror
+    return None

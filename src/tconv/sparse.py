@@ -10,9 +10,9 @@ import numpy as np
 from tconv import arrays
 from tconv.dialects import DataLayout
 from tconv.dialects import dialect as speaker_of
-from tconv.errors import MissingExtraError, ShapeError, TooLargeError
+from tconv.errors import ArgumentError, MissingExtraError, ShapeError, TooLargeError
 from tconv.functional import conv, conv_transpose
-from tconv.geometry import Geometry, Ints, entries_of, int_of
+from tconv.geometry import Geometry, Ints, entries_of, ints_of, shown
 from tconv.kernels.problem import Array, accumulator
 from tconv.memory import physical_memory
 from tconv.planning import prepare, refuse_too_large, si
@@ -54,10 +54,14 @@ def _spec(weight: Any, input_shape: Ints, name: str, geometry: Geometry | None, 
     if w.ndim in (1, 2) and name == "torch":  # a bare kernel, as the textbook writes it
         w = w[None, None]
     ndim = w.ndim - len(speaker.weight_pattern.replace("*", ""))
-    entries = entries_of(input_shape)
-    shape = tuple(int_of(size, "input_shape", least=1) for size in ((input_shape,) if entries is None else entries))
+    if ndim < 1:
+        raise ShapeError(
+            f"weight has shape {w.shape}; {speaker.framework}'s layout needs at least one spatial axis: "
+            f"{speaker.weight_layout(2).describe()} in 2-D. Write the whole weight of one layer"
+        )
+    shape = _shape(input_shape, ndim)
     words = {word: value for word, value in native.items() if word in speaker.layout_arguments}
-    layout = speaker.data_layout(max(1, ndim), max(1, ndim) + 2, **words)
+    layout = speaker.data_layout(ndim, ndim + 2, **words)
     if len(shape) == ndim:  # spatial sizes of one channel
         whole = layout.native_shape((1, 1, *shape))
     elif len(shape) == ndim + 1:
@@ -65,15 +69,30 @@ def _spec(weight: Any, input_shape: Ints, name: str, geometry: Geometry | None, 
         whole = (*shape[:place], *((1,) if "N" in layout.axes else ()), *shape[place:])
     else:
         raise ShapeError(
-            f"input_shape is {shape}; a weight of shape {w.shape} has {ndim} spatial axes, so {ndim} or "
-            f"{ndim + 1} sizes "
-            f"are needed: {layout.describe()} without N. Write input_shape={(1, *(8,) * max(1, ndim))}, for example"
+            f"input_shape is {shape}; a weight of shape {w.shape} has {ndim} spatial axes, so {ndim} or {ndim + 1} "
+            f"sizes are needed: {layout.describe()} without N. Write input_shape={(1, *(8,) * ndim)}, for example"
         )
     size = math.prod(whole) * w.dtype.itemsize
     refuse_too_large(size, size, whole)  # NumPy has no array of any size, not even of one element repeated
     call = prepare(np.broadcast_to(np.zeros((), w.dtype), whole), w, None, name, geometry, native)
     p, channels = call.problem, (call.problem.in_channels, call.problem.out_channels)
     return _Spec(call.weight, p.geometry, channels, p.input_shape, p.output_shape, (layout, call.result))
+
+
+def _shape(input_shape: Any, ndim: int) -> tuple[int, ...]:
+    """The entries of input_shape. Raises ArgumentError for what is an array of values, GeometryError for no sizes."""
+    entries = entries_of(input_shape)
+    if entries is None:
+        entries = (input_shape,)
+    example = (8,) * ndim
+    if any(entries_of(entry) is not None for entry in entries):
+        shape = tuple(getattr(input_shape, "shape", ()))
+        fitting = {ndim: shape, ndim + 1: shape, ndim + 2: shape[1:]}.get(len(shape), example)
+        raise ArgumentError(
+            f"input_shape is {shown(input_shape)}; the sizes of one image are needed, {ndim} or {ndim + 1} of them. "
+            f"Write input_shape={fitting}"
+        )
+    return ints_of(entries, "input_shape", len(entries), least=1, example=f"input_shape={example}")
 
 
 def matrix(

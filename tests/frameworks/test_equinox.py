@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -141,3 +143,25 @@ def test_what_it_is_not():
         tconv.conv_transpose(x, w, dialect="equinox", padding="SAME", padding_mode="circular")
     with pytest.raises(GeometryError, match="output_padding is 1 on spatial axis 0; Equinox needs it smaller"):
         tconv.conv_transpose(x, w, dialect="equinox", output_padding=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (GeometryError, {"stride": (2, "2")}, "stride is (2, '2'); every entry must be an integer. Write stride=(2, 2), for example"),
+        (GeometryError, {"dilation": [1, 0]}, "dilation is (1, 0); every entry must be at least 1. Write dilation=(1, 1), for example"),
+        (GeometryError, {"groups": 1.0}, "groups is 1.0; an integer is needed. Write groups=1, for example"),
+        (GeometryError, {"output_padding": None}, "output_padding is None; an integer is needed. Write output_padding=1"),
+        (ArgumentError, {"padding": [1, (1, 1)]}, "padding is [1, (1, 1)]; one integer per spatial axis, or one pair (lo, hi) each, is needed. Write padding=((1, 1), (1, 1))"),
+        (GeometryError, {"padding": [1, None]}, "padding holds None; one (lo, hi) pair of integers per spatial axis is needed"),
+        (GeometryError, {"padding": [(1, 2, 3), (1, 1)]}, "padding holds (1, 2, 3); one (lo, hi) pair"),
+        (GeometryError, {"padding": np.ones((2, 2))}, "padding holds array([1., 1.]); one (lo, hi) pair"),
+        (GeometryError, {"padding": (n for n in (1, 1))}, "; an integer is needed. Write padding=1, for example"),
+        (GeometryError, {"padding": [1, 1, 1]}, "padding is [1, 1, 1], which has 3 entries; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
+        (ArgumentError, {"padding_mode": np.ones(2)}, "padding_mode is array([1., 1.]); "),
+    ],
+)  # fmt: skip
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((2, 4, 4), "f"), np.ones((3, 2, 3, 3), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="equinox", **words)

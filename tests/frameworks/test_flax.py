@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import flax.linen
 import flax.nnx
 import jax
@@ -12,7 +14,7 @@ from harness import Conformance, check_adjoint, check_writing, whole_numbers
 from xla import check_all
 
 import tconv
-from tconv.errors import ArgumentError, ShapeError
+from tconv.errors import ArgumentError, GeometryError, ShapeError
 
 
 def linen(x, w, bias, words):
@@ -117,6 +119,26 @@ def test_what_it_is_not():
     for padding in (None, 1.5, ["SAME", "SAME"], "CAUSAL"):
         with pytest.raises(ArgumentError, match="padding is"):
             tconv.conv_transpose(x, w, dialect="flax", padding=padding, strides=2, transpose_kernel=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (GeometryError, {"strides": 1.5}, "strides is 1.5; an integer is needed. Write strides=2, for example"),
+        (GeometryError, {"strides": (2, None)}, "strides is (2, None); every entry must be an integer. Write strides=(2, 2), for example"),
+        (GeometryError, {"kernel_dilation": 0}, "kernel_dilation is 0; it must be at least 1. Write kernel_dilation=1"),
+        (GeometryError, {"kernel_dilation": (n for n in (1, 1))}, "; an integer is needed. Write kernel_dilation=2"),
+        (ArgumentError, {"padding": np.ones((2, 2))}, "padding is an array of shape (2, 2); a name, an int, or per spatial axis an int or a pair (lo, hi) is needed. Write padding=((1, 1), (1, 1))"),
+        (ArgumentError, {"padding": {1, 2}}, "padding is {1, 2}; a name, an int"),
+        (GeometryError, {"padding": [(1, "a"), 1]}, "padding holds (1, 'a'); one (lo, hi) pair of integers per spatial axis is needed"),
+        (GeometryError, {"padding": [1]}, "which has 1 entries; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
+        (ArgumentError, {"transpose_kernel": np.ones(2)}, "transpose_kernel is array([1., 1.]); True or False is needed"),
+    ],
+)  # fmt: skip
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 2, 3), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="flax", **words)
 
 
 def test_weights_both_ways():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from harness import Conformance, check_adjoint, check_writing, whole_numbers
 from xla import check_all
 
 import tconv
-from tconv.errors import ArgumentError, DialectError, ShapeError
+from tconv.errors import ArgumentError, DialectError, GeometryError, ShapeError
 
 LAYERS = {1: hk.Conv1DTranspose, 2: hk.Conv2DTranspose, 3: hk.Conv3DTranspose}
 LETTERS = {1: "W", 2: "HW", 3: "DHW"}
@@ -107,6 +109,30 @@ def test_what_it_is_not():
         tconv.conv_transpose(x, w, dialect="haiku", data_format="HWC")
     with pytest.raises(DialectError, match=r"Haiku cannot say 2 groups.*nor a dilation"):
         tconv.dialect("haiku").arguments(tconv.Geometry((3, 3), dilation=2, groups=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (GeometryError, {"output_shape": [8, None]}, "output_shape is (8, None); every entry must be an integer. Write output_shape=(8, 8), for example"),
+        (GeometryError, {"output_shape": "8"}, "output_shape is '8'; an integer is needed. Write output_shape=(8, 8), for example"),
+        (GeometryError, {"output_shape": [[8]]}, "output_shape is [8]; an integer is needed. Write output_shape=(8, 8)"),
+        (GeometryError, {"output_shape": (n for n in (8, 8))}, "; an integer is needed. Write output_shape=(8, 8)"),
+        (GeometryError, {"output_shape": [1, 8, 8, 3]}, "which has 4 entries; there are 2 spatial axes. Write output_shape=(8, 8)"),
+        (GeometryError, {"stride": [2.0]}, "stride is 2.0; an integer is needed. Write stride=2, for example"),
+        (GeometryError, {"stride": np.array([2, 1.5])}, "stride is (np.float64(2.0), np.float64(1.5)); every entry must be an integer"),
+        (GeometryError, {"stride": b"2"}, "stride is b'2'; an integer is needed"),
+        (ArgumentError, {"padding": [1, 1]}, "padding is [1, 1]; one pair (lo, hi) per spatial axis is needed. Write padding=((1, 1), (1, 1))"),
+        (ArgumentError, {"padding": [{1, 2}] * 2}, "padding is [{1, 2}, {1, 2}]; one pair (lo, hi) per spatial axis is needed"),
+        (GeometryError, {"padding": [(1, None), (1, 1)]}, "padding holds (1, None); one (lo, hi) pair of integers per spatial axis is needed"),
+        (ArgumentError, {"output_shape": 8, "padding": np.ones((2, 2))}, "padding is an array of shape (2, 2) together with output_shape"),
+        (ArgumentError, {"data_format": np.array(["NHWC", "NCHW"])}, "data_format is array(['NHWC', 'NCHW'], dtype='<U4'); \"channels_last\" or"),
+    ],
+)  # fmt: skip
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="haiku", **{"stride": 2, **words})
 
 
 def test_weights_both_ways():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from harness import Conformance, check_adjoint, check_writing, whole_numbers
 from xla import check_all
 
 import tconv
-from tconv.errors import ArgumentError, ArrayError, DialectError
+from tconv.errors import ArgumentError, ArrayError, DialectError, GeometryError
 
 LETTERS = {1: "W", 2: "HW", 3: "DHW", 4: "ABDE"}
 
@@ -186,6 +188,51 @@ def test_what_is_missing_is_said():
         tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding="same")
     with pytest.raises(ArgumentError, match="one tuple"):
         tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding=[[1, 1]], use_consistent_padding=True)
+
+
+ONE_AXIS = jax.lax.conv_dimension_numbers((1, 4, 2), (3, 2, 3), ("NWC", "WIO", "NWC"))
+BAD = [
+    (ArgumentError, {"strides": (n for n in (2, 2))}, "; jax.lax needs a sequence with one integer per spatial axis. Write strides=(2, 2)"),
+    (ArgumentError, {"strides": {2, 3}}, "strides is {2, 3}; jax.lax needs a sequence"),
+    (GeometryError, {"strides": [2, None]}, "strides is (2, None); every entry must be an integer. Write strides=(2, 2), for example"),
+    (GeometryError, {"strides": jnp.array([2.0, 2.0])}, "strides is (Array(2., dtype=float32), Array(2., dtype=float32)); every entry must be an integer"),
+    (GeometryError, {"strides": [[2, 2], [2, 2]]}, "strides is ([2, 2], [2, 2]); every entry must be an integer"),
+    (GeometryError, {"strides": (2, 2, 2)}, "strides is (2, 2, 2), which has 3 entries; there are 2 spatial axes. Write strides=(2, 2)"),
+    (GeometryError, {"rhs_dilation": (1, 0)}, "rhs_dilation is (1, 0); every entry must be at least 1. Write rhs_dilation=(1, 1), for example"),
+    (ArgumentError, {"padding": [1, (1, 1)]}, "padding is [1, (1, 1)]; one pair (lo, hi) per spatial axis is needed. Write padding=((1, 1), (1, 1))"),
+    (ArgumentError, {"padding": ["12", "34"]}, "padding is ['12', '34']; one pair (lo, hi)"),
+    (ArgumentError, {"padding": np.array(1)}, "padding is array(1); one pair (lo, hi)"),
+    (ArgumentError, {"padding": ((1, 1) for _ in range(2))}, "; one pair (lo, hi) per spatial axis is needed"),
+    (GeometryError, {"padding": np.ones((2, 2))}, "padding holds array([1., 1.]); one (lo, hi) pair of integers per spatial axis is needed"),
+    (GeometryError, {"padding": [(1, 1)]}, "padding is [(1, 1)], which has 1 entries; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
+    (GeometryError, {"padding": ((1, True), (1, 1)), "use_consistent_padding": True}, "padding holds (1, True); one (lo, hi) pair of integers"),
+    (ArgumentError, {"use_consistent_padding": jnp.ones(2)}, "use_consistent_padding is Array([1., 1.], dtype=float32); True or False is needed. Write use_consistent_padding=True"),
+    (ArgumentError, {"transpose_kernel": "no"}, "transpose_kernel is 'no'; True or False is needed"),
+    (ArgumentError, {"dimension_numbers": ONE_AXIS}, "three strings of 4 letters are needed"),
+    (ArgumentError, {"dimension_numbers": jax.lax.ConvDimensionNumbers((0, "C", 1, 2), None, 1)}, "three strings of 4 letters are needed"),
+    (ArgumentError, {"dimension_numbers": ("NHWC", "HWIO", None)}, "Write dimension_numbers=('NHWC', 'HWIO', 'NHWC')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "words", "message"), BAD, ids=[message[:50] for _, _, message in BAD])
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 2, 3), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="jax", **{"strides": (2, 2), "padding": "SAME", **words})
+
+
+def test_traced_values_are_refused_in_words():
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 2, 3), "f")
+
+    @jax.jit
+    def call(s):
+        with pytest.raises(GeometryError, match=r"strides is \(JitTracer.*every entry must be an integer"):
+            tconv.plan(x, w, dialect="jax", strides=s, padding="SAME")
+        with pytest.raises(ArgumentError, match=r"padding is JitTracer.*; one pair \(lo, hi\)"):
+            tconv.plan(x, w, dialect="jax", strides=(2, 2), padding=s)
+        return s
+
+    call(jnp.array([2, 2]))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])

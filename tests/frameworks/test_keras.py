@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from harness import Conformance, check_adjoint, check_writing, whole_numbers
 from xla import check_all
 
 import tconv
-from tconv.errors import ArgumentError, DialectError
+from tconv.errors import ArgumentError, DialectError, GeometryError
 
 BACKEND = keras.backend.backend()
 LAYERS = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
@@ -182,6 +183,34 @@ def test_what_it_is_not():
         tconv.conv_transpose(x, w, dialect="keras", padding=1)
     with pytest.raises(DialectError, match=r'Keras cannot say 2 groups.*nor the crop .* neither "valid" nor "same"'):
         tconv.dialect("keras").arguments(tconv.Geometry((3, 3), 1, 5, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (GeometryError, {"strides": [2, 0.5]}, "strides is (2, 0.5); every entry must be an integer. Write strides=(2, 2), for example"),
+        (GeometryError, {"strides": None}, "strides is None; an integer is needed. Write strides=2, for example"),
+        (GeometryError, {"dilation_rate": "2"}, "dilation_rate is '2'; an integer is needed. Write dilation_rate=2"),
+        (GeometryError, {"dilation_rate": (n for n in (1, 1))}, "; an integer is needed. Write dilation_rate=2"),
+        (GeometryError, {"output_padding": [[1], [1]]}, "output_padding is ([1], [1]); every entry must be an integer. Write output_padding=(1, 1), for example"),
+        (GeometryError, {"output_padding": [None, 1.5]}, "output_padding is (0, 1.5); every entry must be an integer"),
+        (GeometryError, {"output_padding": True}, "output_padding is True; an integer is needed. Write output_padding=1"),
+        (GeometryError, {"output_padding": np.ones(2)}, "output_padding is (np.float64(1.0), np.float64(1.0)); every entry must be an integer"),
+        (ArgumentError, {"padding": np.ones((2, 2))}, 'padding is an array of shape (2, 2); Keras knows "valid" and "same"'),
+        (ArgumentError, {"data_format": np.ones(2)}, "data_format is array([1., 1.]); Keras knows"),
+    ],
+)  # fmt: skip
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="keras", **words)
+
+
+def test_an_output_padding_may_be_left_open_on_one_axis():
+    spoken = tconv.dialect("keras")
+    for given in ([None, 1], (None, np.int64(1)), np.array([None, 1])):
+        geometry = spoken.geometry(kernel=(3, 3), strides=4, output_padding=given)
+        assert geometry.crop == ((0, -1), (0, -1))
 
 
 def test_the_backends_arrays_and_an_empty_batch():

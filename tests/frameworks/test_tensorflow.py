@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # refusals are expected here; TensorFlow logs each of them
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 from harness import Conformance, check_writing, whole_numbers
 
 import tconv
-from tconv.errors import ArrayError, DtypeError
+from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError
 
 CALLS = {1: tf.nn.conv1d_transpose, 2: tf.nn.conv2d_transpose, 3: tf.nn.conv3d_transpose}
 LETTERS = {1: "W", 2: "HW", 3: "DHW"}
@@ -138,6 +139,51 @@ def test_an_output_shape_may_be_any_array_and_its_batch_left_open():
         words = {"output_shape": shape, "strides": np.array([2, 2]), "dilations": None}
         assert np.array_equal(native(x, w, None, words), expected)
         assert np.array_equal(tconv.conv_transpose(x, w, dialect="tensorflow", **words), expected)
+
+
+BAD = [
+    (GeometryError, {"output_shape": tf.TensorShape([None, 8, 8, 3])}, "(batch, channels) of output_shape is (None, 3); every entry must be an integer. Write output_shape=[1, ..., 3], for example"),
+    (ArgumentError, {"output_shape": tf.TensorShape(None)}, "output_shape is TensorShape(None); a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
+    (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8); every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
+    (GeometryError, {"output_shape": np.array([1, 8, 7.5, 3])}, "(batch, channels) of output_shape is (np.float64(1.0), np.float64(3.0)); every entry"),
+    (GeometryError, {"output_shape": tf.constant([8.0, 8.0])}, "the spatial part of output_shape is (<tf.Tensor: shape=(), dtype=float32, numpy=8.0>"),
+    (GeometryError, {"output_shape": [[1, 8], [8, 3]]}, "the spatial part of output_shape is ([1, 8], [8, 3]); every entry must be an integer"),
+    (ArgumentError, {"output_shape": (n for n in (1, 8, 8, 3))}, "; a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
+    (ArgumentError, {"output_shape": "1883"}, "output_shape is '1883'; a sequence of 4 integers is needed"),
+    (ShapeError, {"output_shape": [1, 8, 3]}, "output_shape is [1, 8, 3], 3 entries; 4 are needed. Write output_shape=[N, 8, 8, C_out]"),
+    (GeometryError, {"strides": [1, 2, None, 1]}, "strides is (1, 2, None, 1); every entry must be an integer. Write strides=[1, 2, 2, 1], for example"),
+    (GeometryError, {"strides": [np.ones(2, int)] * 4}, "strides is (array([1, 1]), "),
+    (GeometryError, {"strides": tf.constant([2.0])}, "strides is <tf.Tensor: shape=(), dtype=float32, numpy=2.0>; an integer is needed. Write strides=2"),
+    (GeometryError, {"dilations": [[1, 2], 2]}, "dilations is ([1, 2], 2); every entry must be an integer. Write dilations=(2, 2), for example"),
+    (GeometryError, {"dilations": True}, "dilations is True; an integer is needed"),
+    (ArgumentError, {"padding": 1.5}, 'padding is 1.5; TensorFlow knows "SAME", "VALID" and [[before, after], ...]'),
+    (GeometryError, {"padding": [[1, 1], [1, 1]]}, "there are 4 array axes. Write padding=[(0, 0), (1, 1), (1, 1), (0, 0)]: one"),
+    (GeometryError, {"padding": [(0, 0), (1, 0.5), (1, 1), (0, 0)]}, "padding holds (1, 0.5); one (lo, hi) pair of integers per array axis is needed"),
+    (ArgumentError, {"data_format": np.array(["NHWC", "NCHW"])}, "data_format is array(['NHWC', 'NCHW'], dtype='<U4'); with 2 spatial axes"),
+    (ShapeError, {"strides": 10**30}, "Write a size that it takes to 4: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "words", "message"), BAD, ids=[message[:50] for _, _, message in BAD])
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="tensorflow", **{"output_shape": [1, 8, 8, 3], "strides": 2, **words})
+
+
+def test_symbolic_values_are_refused_in_words():
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
+
+    def call(shape):
+        with pytest.raises(ArgumentError, match=r"output_shape is <tf.Tensor 's:0'.*; a sequence of 4 integers"):
+            tconv.plan(x, w, dialect="tensorflow", output_shape=shape, strides=2)
+        with pytest.raises(GeometryError, match=r"strides is <tf.Tensor 's:0'.*; an integer is needed"):
+            tconv.plan(x, w, dialect="tensorflow", output_shape=[1, 8, 8, 3], strides=shape)
+        return shape
+
+    for size in (4, None):
+        signature = [tf.TensorSpec([size], tf.int32, "s")]
+        tf.function(call, input_signature=signature, autograph=False)(tf.constant([1, 8, 8, 3]))
 
 
 def test_an_empty_batch():

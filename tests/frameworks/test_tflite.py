@@ -7,6 +7,7 @@ shapes, weights and options in the mould takes 1 ms, and lets the operator itsel
 from __future__ import annotations
 
 import os
+import re
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -20,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from harness import Conformance, check_writing, whole_numbers
 
 import tconv
-from tconv.errors import ArgumentError, DialectError, ShapeError
+from tconv.errors import ArgumentError, DialectError, GeometryError, ShapeError
 
 KERNELS = {
     "reference": OpResolverType.BUILTIN_REF,
@@ -155,7 +156,7 @@ def test_an_empty_batch():
 
 def test_what_it_is_not():
     x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
-    with pytest.raises(ShapeError, match=r"TensorFlow Lite has no groups\. Write 3 there"):
+    with pytest.raises(ShapeError, match=r"TensorFlow Lite has no groups\. Write 3"):
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[1, 8, 8, 6], strides=2)
     with pytest.raises(ShapeError, match="output_shape begins with 2; x has a batch of 1"):
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[2, 8, 8, 3], strides=2)
@@ -165,6 +166,27 @@ def test_what_it_is_not():
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[1, 8, 8, 3], padding=[[0, 0]])
     with pytest.raises(DialectError, match=r"cannot say 2 groups.*nor a dilation in 2-D"):
         tconv.dialect("tflite").arguments(tconv.Geometry((3, 3), dilation=2, groups=2), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8); every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
+        (GeometryError, {"output_shape": [None, 8, 8, 3]}, "(batch, channels) of output_shape is (None, 3); every entry"),
+        (GeometryError, {"output_shape": np.array([[8.0, 8.0]] * 2)}, "the spatial part of output_shape is (array([8., 8.]), "),
+        (ArgumentError, {"output_shape": True}, "output_shape is True; a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
+        (ArgumentError, {"output_shape": iter([1, 8, 8, 3])}, "; a sequence of 4 integers is needed"),
+        (GeometryError, {"strides": "2"}, "strides is '2'; an integer is needed. Write strides=2, for example"),
+        (GeometryError, {"strides": (2, 0)}, "strides is (2, 0); every entry must be at least 1. Write strides=(2, 1), for example"),
+        (GeometryError, {"dilations": [None, 1]}, "dilations is (None, 1); every entry must be an integer. Write dilations=(2, 1)"),
+        (ArgumentError, {"padding": np.array(["SAME"])}, "padding is array(['SAME'], dtype='<U4'); \"SAME\" or \"VALID\" is needed"),
+        (ShapeError, {"strides": 10**30}, "Write a size that it takes to 4: "),
+    ],
+)  # fmt: skip
+def test_values_that_mean_nothing(kind, words, message):
+    x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
+    with pytest.raises(kind, match=re.escape(message)):
+        tconv.plan(x, w, dialect="tflite", **{"output_shape": [1, 8, 8, 3], "strides": 2, **words})
 
 
 def test_weights_both_ways():

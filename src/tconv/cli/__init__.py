@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # here, where a full disk can be explained
+        return code
     except TconvError as error:
         if os.environ.get("TCONV_DEBUG") == "1":
             raise
@@ -66,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `tconv explain | head`: nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is not None:  # it is not about stdout
+            raise
+        from tconv.cli.report import stdout_refused
+
+        return _say(stdout_refused(error), 1)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -118,6 +118,26 @@ def batch_shape(path: Path, key: str, shape: tuple[int, ...]) -> tuple[int, int,
     return n, c, h, w
 
 
+def channels_last_note(key: str, shape: tuple[int, ...]) -> str | None:
+    """What to know where a shape looks like [H, W, C]: it was read as [C, H, W] all the same, which no option changes.
+
+    >>> channels_last_note("", (480, 640, 3))
+    'read as [C, H, W], 480 channels of 640 x 3; if channels stand last, write np.save(name, np.moveaxis(x, -1, -3))'
+    >>> channels_last_note("", (64, 32, 32)) is None
+    True
+    """
+    if len(shape) < 3:
+        return None
+    first, second, last = shape[-3:]
+    if last > 4 or first < 4 * last or second <= last:
+        return None
+    layout = "[C, H, W]" if len(shape) == 3 else "[N, C, H, W]"
+    return (
+        f"{f'{key!r} ' if key else ''}read as {layout}, {first} channels of {second} x {last}; if channels stand last, "
+        "write np.save(name, np.moveaxis(x, -1, -3))"
+    )
+
+
 def describe(headers: dict[str, Header]) -> str:
     """Arrays in words.
 

@@ -112,7 +112,7 @@ class SampleJob(PictureJob):
             Picture(Path(sample.NAME), (channels, height, width), self._small.dtype, False, words, [], None)
         )
         self.stem = f"tconv_{sample.NAME}"
-        self.notes = [f"shrunk {scale} times", sample.CREDIT]
+        self.notes = [f"shrunk {scale} times" if scale > 1 else "not shrunk", sample.CREDIT]
 
     def read(self) -> dict[str, Array]:
         """The small picture."""
@@ -125,7 +125,9 @@ class FeatureJob:
     def __init__(self, path: Path) -> None:
         self._path, self._headers = path, features.read_headers(path)
         self.words = f"{path}: {features.describe(self._headers)}"
-        self.notes: list[str] = []
+        self.notes = [
+            note for key, header in self._headers.items() if (note := features.channels_last_note(key, header.shape))
+        ]
         self.stem, self.ending = path.stem, path.suffix.lower()
         self.batches = {
             key: Batch(features.batch_shape(path, key, header.shape), Values(header.dtype))

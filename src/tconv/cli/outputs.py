@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -64,7 +65,7 @@ class NewFile:
             raise _refused(self.path, refusal) from None
         finally:
             self._hidden.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # a full disk, not a closed stdout
             raise _refused(self.path, error) from None
 
     def _publish(self) -> None:
@@ -101,4 +102,7 @@ def numbered(stem: str, ending: str) -> Iterator[Path]:
 
 def _refused(path: Path, error: OSError | ValueError) -> FileError:
     why = getattr(error, "strerror", None) or error
-    return FileError(f"{path} cannot be written: {why}. Write a name where you may write")
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return FileError(
+        f"{path} cannot be written: {why}. Write {'to a disk with room' if full else 'a name where you may write'}"
+    )

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from tconv.errors import FileError
+
+
+def stdout_refused(error: OSError) -> FileError:
+    """The error for a standard output that takes nothing more, such as one on a full disk; later prints are lost."""
+    with suppress(OSError, ValueError):  # what is still to be printed would fail again, at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FileError(
+        f"standard output cannot be written: {error.strerror or error}. Write tconv ... > FILE on a disk with room"
+    )
 
 
 class Report:
@@ -24,7 +36,16 @@ class Report:
             return
         padded = f"{label:<10}"
         bold = sys.stdout.isatty()
-        print(f"\033[1m{padded}\033[0m{text}" if bold else f"{padded}{text}", flush=True)
+        self._print(f"\033[1m{padded}\033[0m{text}" if bold else f"{padded}{text}")
+
+    @staticmethod
+    def _print(text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise stdout_refused(error) from None
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -52,7 +73,7 @@ class Report:
         """The time, or the one JSON object."""
         self.facts["seconds"] = {stage: round(spent, 4) for stage, spent in self.seconds.items()}
         if self._json:
-            print(json.dumps(self.facts, allow_nan=False))
+            self._print(json.dumps(self.facts, allow_nan=False))
             return
         stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in self.seconds.items())
         self.line("time", f"{sum(self.seconds.values()):.2f} s ({stages})")

@@ -75,12 +75,13 @@ def upsample(
     shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in job.batches.items()}
     memory = _refuse_too_large(job, upsampler, shapes)
     stem = f"{job.stem}_x{scale}"
-    _refuse_own_input(source, output)
+    _refuse_place(source, output, stem + job.ending)
     target = job.target(output or Path(stem + job.ending), shapes)
     seen: dict[str, str] = {}
     with ExitStack() as files:
         new = files.enter_context(NewFile(iter([output]) if output else numbered(stem, job.ending), overwrite))
-        report.line("upsample", f"{scale} times by {upsampler.words}")
+        how = f"{scale} times by" if scale > 1 else "at its own size, filtered by"
+        report.line("upsample", f"{how} {upsampler.words}")
         report.line("input", "; ".join([job.words, *job.notes]))
         pieces = _say_plan(report, job, upsampler, memory)
         results, checked = _run(report, job, upsampler, shapes, pieces)
@@ -122,10 +123,15 @@ def _sizes(job: Job, shapes: dict[str, Shape] | None = None) -> list[dict[str, A
     ]
 
 
-def _refuse_own_input(source: Path | None, output: Path | None) -> None:
-    if source is None or output is None or not (os.path.exists(source) and os.path.exists(output)):
+def _refuse_place(source: Path | None, output: Path | None, name: str) -> None:
+    """FileError where OUTPUT is there and is no file, or is the input; `name` is what it would be called unasked."""
+    if output is None or not os.path.exists(output):
         return
-    if os.path.samefile(source, output):
+    if os.path.isdir(output):
+        raise FileError(f"{output} is a directory; a file is needed. Write -o {output / name}")
+    if not os.path.isfile(output):
+        raise FileError(f"{output} is a device or a pipe; a file is needed. Write -o {name}")
+    if source is not None and os.path.exists(source) and os.path.samefile(source, output):
         raise FileError(f"{output} is the input itself, which is not overwritten. Write another name")
 
 
@@ -201,14 +207,17 @@ def _run(
 def _compare(report: Report, job: SampleJob, kernel: str, result: Array, picture: NewFile) -> dict[str, str]:
     """PSNR against the original and the side-by-side picture (nearest, the result, the original), each in a line."""
     repeated = job.read()[""][0].repeat(job.scale, 1).repeat(job.scale, 2)
-    shown = [repeated, result, job.original][kernel == "nearest" :]
+    plain = kernel == "nearest" or job.scale == 1  # at its own size, nearest is the original
+    shown = [repeated, result, job.original][plain:]
     detail = sample.side_by_side(shown)
     form, _ = format_for(picture.path, detail.shape, detail.dtype, alpha=False)
     write_picture(picture.file, form, detail, alpha=False)
     scores = {"kernel": sample.psnr(job.original, result), "nearest": sample.psnr(job.original, repeated)}
     report.facts["psnr"] = {name: score if np.isfinite(score) else None for name, score in scores.items()}
     report.facts["side_by_side"] = str(picture.path)
+    said = f"{scores['kernel']:.2f} dB against" if np.isfinite(scores["kernel"]) else "no difference from"
+    beside = f" (nearest {scores['nearest']:.2f} dB)" if job.scale > 1 else ", which --scale 1 does not shrink"
     return {
-        "psnr": f"{scores['kernel']:.2f} dB against the original (nearest {scores['nearest']:.2f} dB)",
-        "see": f"{picture.path}: {'nearest | ' * (kernel != 'nearest')}{kernel} | original, a detail",
+        "psnr": f"{said} the original{beside}",
+        "see": f"{picture.path}: {'nearest | ' * (not plain)}{kernel} | original, a detail",
     }

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any, ClassVar
 
+import numpy as np
+
 from tconv.dialects.layouts import Array, DataLayout, WeightLayout
 from tconv.errors import ArgumentError, DialectError, ShapeError
-from tconv.geometry import Geometry, Ints, int_of, ints_of
+from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class Dialect(ABC):
 
     def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
         """A native weight as [C_in, C_out/groups, *kernel], not flipped. Raises ShapeError where it cannot be one."""
-        groups = int_of(groups, "groups", least=1)
+        groups = int_of(groups, "groups", least=1, example="groups=1")
         layout = self._layout_of(weight, **native)
         whole = groups if layout.grouped == "G" else layout.sizes(weight.shape)[layout.grouped]
         if whole % groups or (layout.grouped == "G" and layout.sizes(weight.shape)["G"] != groups):
@@ -278,6 +280,29 @@ class Dialect(ABC):
 @cache
 def _parameters(kind: type[Dialect]) -> tuple[str, ...]:
     return tuple(name for name in inspect.signature(kind.geometry).parameters if name != "self")
+
+
+def uncropped(
+    kernel: Ints, stride: Any, dilation: Any = 1, groups: Any = 1, *, words: str = "stride dilation groups"
+) -> Geometry:
+    """The Geometry without a crop; `words` are the dialect's names of the other arguments, which an error says."""
+    sizes = entries_of(kernel)
+    ndim = 1 if sizes is None else len(sizes)
+    names = words.split()
+    return Geometry(
+        kernel,
+        ints_of(stride, names[0], ndim, least=1),
+        0,
+        ints_of(dilation, names[1], ndim, least=1),
+        int_of(groups, names[2], least=1, example=f"{names[2]}=1"),
+    )
+
+
+def flag_of(value: Any, name: str) -> bool:
+    """`value` as a bool, 0 and 1 being ones, or an ArgumentError that names the argument."""
+    if not isinstance(value, (bool, int, np.bool_, np.integer)) or value not in (0, 1):
+        raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
+    return bool(value)
 
 
 def compact(values: Sequence[int]) -> int | tuple[int, ...]:

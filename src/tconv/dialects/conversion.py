@@ -11,6 +11,7 @@ import numpy as np
 from tconv import arrays
 from tconv.dialects import Dialect, dialect
 from tconv.errors import ArgumentError
+from tconv.geometry import shown
 
 Layers = Mapping[str, Mapping[str, Any]] | Iterable[str]
 
@@ -43,28 +44,55 @@ def convert(
     if not isinstance(weight, Mapping):
         if layers is not None:
             raise ArgumentError(
-                "layers= was given with one weight; it is for a mapping from names to arrays. Leave it out, or "
-                "write convert({...}, layers=...)"
+                "layers= was given with one weight; it is for a mapping from names to arrays. Write the call without "
+                "it, or convert({...}, layers=...)"
             )
         return _one(weight, "weight", dialect(source), dialect(target), {"groups": groups, **native})
-    if layers is None or isinstance(layers, str):
+    patterns = _patterns(layers)
+    if patterns is None:
         raise ArgumentError(
-            f"a state dict of {len(weight)} entries was given with layers={layers!r}; patterns must name its "
-            "transposed "
-            'convolutions. Write layers=["decoder.*.weight"], or layers={"up.weight": {"groups": 2}}'
+            f"a state dict of {len(weight)} entries was given with layers={shown(layers)}; patterns must name its "
+            'transposed convolutions. Write layers=["decoder.*.weight"], or layers={"up.weight": {"groups": 2}}'
         )
-    rules = layers if isinstance(layers, Mapping) else {pattern: {} for pattern in layers}
+    rules = {pattern: _rule(layers, pattern) for pattern in patterns}
     for pattern in rules:
-        if not any(fnmatchcase(name, pattern) for name in weight):
+        if not any(_matches(name, pattern) for name in weight):
             raise ArgumentError(
                 f"the pattern {pattern!r} matches none of the {len(weight)} names. Write one that does: "
-                f"{', '.join(list(weight)[:5])}"
+                f"{', '.join([name for name in weight if isinstance(name, str)][:5])}"
             )
     made = dict(weight)
     for name, array in weight.items():
-        if (rule := next((rules[pattern] for pattern in rules if fnmatchcase(name, pattern)), None)) is not None:
+        if (rule := next((rules[pattern] for pattern in rules if _matches(name, pattern)), None)) is not None:
             made[name] = _one(array, name, dialect(source), dialect(target), {"groups": groups, **native, **rule})
     return made
+
+
+def _patterns(layers: Any) -> list[Any] | None:
+    """The patterns in `layers`; None where it holds none, a string being one and not several."""
+    try:
+        return None if isinstance(layers, (str, bytes)) else list(layers)
+    except TypeError:
+        return None
+
+
+def _rule(layers: Any, pattern: Any) -> Mapping[str, Any]:
+    """A pattern's own groups and arguments."""
+    if not isinstance(pattern, str):
+        raise ArgumentError(
+            f'layers holds {shown(pattern)}; patterns are strings. Write layers=["decoder.*.weight"], for example'
+        )
+    rule = layers[pattern] if isinstance(layers, Mapping) else {}
+    if not isinstance(rule, Mapping) or not all(isinstance(word, str) for word in rule):
+        raise ArgumentError(
+            f"layers[{pattern!r}] is {shown(rule)}; the layer's own groups and arguments are needed, by name. "
+            f"Write layers={{{pattern!r}: {{}}}}, or layers={{{pattern!r}: {{'groups': 2}}}}"
+        )
+    return rule
+
+
+def _matches(name: Any, pattern: str) -> bool:
+    return isinstance(name, str) and fnmatchcase(name, pattern)
 
 
 def _one(weight: Any, name: str, source: Dialect, target: Dialect, words: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from tconv.dialects.base import compact, written
 from tconv.dialects.lax import Lax
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of, pairs_of
+from tconv.geometry import Geometry, Ints, entries_of, ints_of, pairs_of, shown
 
 _STRINGS = ("SAME", "SAME_LOWER", "VALID")
 
@@ -48,8 +48,8 @@ class Equinox(Lax):
         plain = Geometry(kernel, stride, 0, dilation, groups)
         if str(padding_mode).upper() != "ZEROS":
             raise ArgumentError(
-                f'padding_mode is {padding_mode!r}; "CIRCULAR" wraps x around, which is no crop of the result, and '
-                'others Equinox does not have. Write padding_mode="ZEROS", and pad x with numpy.pad(x, ..., "wrap")'
+                f'padding_mode is {shown(padding_mode)}; "CIRCULAR" wraps x around, which is no crop of the result, '
+                'and others Equinox does not have. Write padding_mode="ZEROS", and pad x with numpy.pad(x, ..., "wrap")'
             )
         extra = ints_of(output_padding, "output_padding", plain.ndim)
         for axis, (op, s) in enumerate(zip(extra, plain.stride, strict=True)):
@@ -70,9 +70,14 @@ class Equinox(Lax):
 
     @staticmethod
     def _pairs(padding: Any, ndim: int) -> tuple[tuple[int, int], ...]:
-        entries = tuple(padding) if isinstance(padding, Sequence) else (padding,) * ndim
-        paired = all(isinstance(entry, Sequence) for entry in entries)
-        return pairs_of(entries if paired else [(entry, entry) for entry in entries], "padding", ndim)
+        entries = entries_of(padding) or ()
+        paired = [entries_of(entry) is not None for entry in entries]
+        if any(paired) and not all(paired):
+            raise ArgumentError(
+                f"padding is {shown(padding)}; one integer per spatial axis, or one pair (lo, hi) each, is needed. "
+                f"Write padding={((1, 1),) * ndim}"
+            )
+        return pairs_of(padding, "padding", ndim)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         return super().reasons_against(replace(geometry, groups=1), input)  # groups it has

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tconv.dialects.base import compact, written
+from tconv.dialects.base import compact, flag_of, uncropped, written
 from tconv.dialects.lax import Lax, lax_padding
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, ShapeError
-from tconv.geometry import Geometry, Ints
+from tconv.geometry import Geometry, Ints, shown
 
 
 class Flax(Lax):
@@ -38,10 +38,9 @@ class Flax(Lax):
         kernel_dilation: Ints | None = None,
         transpose_kernel: bool = False,
     ) -> Geometry:
-        plain = Geometry(
-            kernel, 1 if strides is None else strides, 0, 1 if kernel_dilation is None else kernel_dilation
-        )
-        if padding == "CIRCULAR":
+        stride, dilation = (1 if value is None else value for value in (strides, kernel_dilation))
+        plain = uncropped(kernel, stride, dilation, words="strides kernel_dilation groups")
+        if isinstance(padding, str) and padding == "CIRCULAR":
             raise ArgumentError(
                 'padding is "CIRCULAR", which wraps the full result around and adds it up; that is no crop of it. '
                 'Write padding="VALID" and fold the result, or the layer itself'
@@ -52,8 +51,8 @@ class Flax(Lax):
         pairs = [(entry, entry) if isinstance(entry, int) else entry for entry in entries]
         if not all(isinstance(pair, (tuple, list)) for pair in pairs):
             raise ArgumentError(
-                f"padding is {padding!r}; a name, an int, or per spatial axis an int or a pair (lo, hi) is needed. "
-                f"Write padding=({'(1, 1), ' * plain.ndim})"
+                f"padding is {shown(padding)}; a name, an int, or per spatial axis an int or a pair (lo, hi) is "
+                f"needed. Write padding={((1, 1),) * plain.ndim}"
             )
         return self.cropped(plain, pairs)
 
@@ -78,4 +77,5 @@ class Flax(Lax):
         return DataLayout.of("*C" if x_ndim == ndim + 1 else "N*C", ndim)
 
     def weight_layout(self, ndim: int, transpose_kernel: bool = False, **native: Any) -> WeightLayout:
-        return WeightLayout.of("*OI" if transpose_kernel else "*IO", ndim, flip=not transpose_kernel)
+        swapped = flag_of(transpose_kernel, "transpose_kernel")
+        return WeightLayout.of("*OI" if swapped else "*IO", ndim, flip=not swapped)

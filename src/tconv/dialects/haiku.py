@@ -14,7 +14,7 @@ from tconv.dialects.lax import Lax, lax_padding
 from tconv.dialects.layouts import DataLayout
 from tconv.dialects.sized import PAIRS, adjoint, between
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
 
 
 class Haiku(Lax):
@@ -48,8 +48,8 @@ class Haiku(Lax):
             return self.cropped(plain, padding)
         if not named:
             raise ArgumentError(
-                f'padding is {padding!r} together with output_shape; "SAME" or "VALID" is needed then. Write one of '
-                "them, or leave output_shape out"
+                f'padding is {shown(padding)} together with output_shape; "SAME" or "VALID" is needed then. Write one '
+                "of them, or leave output_shape out"
             )
         pairs = (PAIRS[str(padding)],) * ndim
         if output is not None:  # where lax's rule would have made this size, it is lax's crop
@@ -60,13 +60,16 @@ class Haiku(Lax):
             )
         assert output_shape is not None
         small = ints_of(input, "input", ndim, least=1)
-        return between(plain, pairs, padding, small, self._replicated(output_shape, "output_shape", ndim))
+        usual = f"output_shape={tuple(s * n for s, n in zip(plain.stride, small, strict=True))}"
+        return between(plain, pairs, padding, small, self._replicated(output_shape, "output_shape", ndim, usual))
 
     @staticmethod
-    def _replicated(value: Ints, name: str, ndim: int) -> tuple[int, ...]:
+    def _replicated(value: Ints, name: str, ndim: int, example: str | None = None) -> tuple[int, ...]:
         """One int, or a sequence of one, means all axes."""
-        single = isinstance(value, Sequence) and len(value) == 1
-        return ints_of(value[0] if single else value, name, ndim, least=1)  # type: ignore[index]
+        entries = entries_of(value) or ()
+        if len(entries) == 1:
+            return (int_of(entries[0], name, least=1, example=example),) * ndim
+        return ints_of(value, name, ndim, least=1, example=example)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         dilated = ["a dilation, which it does not have"] if max(geometry.dilation) > 1 else []
@@ -85,12 +88,13 @@ class Haiku(Lax):
 
     @staticmethod
     def _channels_last(data_format: str) -> bool:
-        if data_format == "channels_first" or re.fullmatch("NC[^C]*", data_format):
+        named = str(data_format)
+        if named == "channels_first" or re.fullmatch("NC[^C]*", named):
             return False
-        if data_format == "channels_last" or re.fullmatch("N[^C]*C|(BT|TB)[^D]*D", data_format):
+        if named == "channels_last" or re.fullmatch("N[^C]*C|(BT|TB)[^D]*D", named):
             return True
         raise ArgumentError(
-            f'data_format is {data_format!r}; "channels_last" or "channels_first" is needed, or letters such as '
+            f'data_format is {shown(data_format)}; "channels_last" or "channels_first" is needed, or letters such as '
             '"NHWC". Write one of them'
         )
 

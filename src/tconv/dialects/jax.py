@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tconv.dialects.base import written
+from tconv.dialects.base import flag_of, written
 from tconv.dialects.lax import Lax, lax_padding, per_axis
 from tconv.dialects.layouts import Axis, DataLayout, WeightLayout, axes_of
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, Ints
+from tconv.geometry import Geometry, Ints, entries_of, shown
 
 _LETTERS = ("NC", "OI", "NC")  # of x, the weight and y: the axes that are not spatial
 
@@ -42,9 +42,10 @@ class Jax(Lax):
         use_consistent_padding: bool = False,
     ) -> Geometry:
         ndim = Geometry(kernel).ndim
-        dilation = 1 if rhs_dilation is None else per_axis(rhs_dilation, "rhs_dilation", 1, ndim)
-        plain = Geometry(kernel, per_axis(strides, "strides", 2, ndim), 0, dilation)
-        return self.cropped(plain, padding, use_consistent_padding)
+        dilation: Ints = 1 if rhs_dilation is None else per_axis(rhs_dilation, "rhs_dilation", 1, ndim)
+        stride = per_axis(strides, "strides", 2, ndim)
+        plain = Geometry(kernel, stride, 0, dilation)
+        return self.cropped(plain, padding, flag_of(use_consistent_padding, "use_consistent_padding"))
 
     def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         words: dict[str, Any] = {"strides": geometry.stride, "padding": lax_padding(geometry)}
@@ -65,7 +66,7 @@ class Jax(Lax):
 
     def weight_layout(self, ndim: int, transpose_kernel: bool = False, **native: Any) -> WeightLayout:
         axes = _axes(ndim, native.get("dimension_numbers"))[1]
-        if transpose_kernel:
+        if flag_of(transpose_kernel, "transpose_kernel"):
             swapped: dict[Axis, Axis] = {"I": "O", "O": "I"}
             return WeightLayout(tuple(swapped.get(axis, axis) for axis in axes))
         return WeightLayout(axes, flip=True)
@@ -89,21 +90,24 @@ def _axes(ndim: int, dimension_numbers: Any) -> tuple[tuple[Axis, ...], ...]:
     """The axes of x, the weight and y."""
     if dimension_numbers is None and ndim <= 3:
         return tuple(axes_of(pattern, ndim) for pattern in ("N*C", "*IO", "N*C"))
-    if hasattr(dimension_numbers, "lhs_spec"):  # jax.lax.ConvDimensionNumbers: where each axis stands
-        named = [[*letters, *range(ndim)] for letters in _LETTERS]
-        return tuple(
-            tuple(names[spec.index(place)] for place in range(ndim + 2))
-            for names, spec in zip(named, dimension_numbers, strict=True)
-        )
     specs = dimension_numbers if isinstance(dimension_numbers, (tuple, list)) else ()
+    if hasattr(dimension_numbers, "lhs_spec"):  # jax.lax.ConvDimensionNumbers: where each axis stands
+        places = [entries_of(spec) or () for spec in specs]
+        if len(specs) == 3 and all(len(p) == ndim + 2 and all(axis in p for axis in range(ndim + 2)) for p in places):
+            named = [[*letters, *range(ndim)] for letters in _LETTERS]
+            return tuple(
+                tuple(names[spec.index(place)] for place in range(ndim + 2))
+                for names, spec in zip(named, places, strict=True)
+            )
+        specs = ()  # of another rank than the weight
     legal = len(specs) == 3 and all(
         isinstance(spec, str) and len(spec) == len(set(spec)) == ndim + 2 and set(letters) <= set(spec)
         for spec, letters in zip(specs, _LETTERS, strict=True)
     )
     if not legal or len({frozenset(spec) - set(letters) for spec, letters in zip(specs, _LETTERS, strict=True)}) > 1:
         raise ArgumentError(
-            f"dimension_numbers is {dimension_numbers!r}; three strings of {ndim + 2} letters are needed: N, C and the "
-            "spatial letters for x and y, O, I and the same for the weight. "
+            f"dimension_numbers is {shown(dimension_numbers)}; three strings of {ndim + 2} letters are needed: N, C "
+            "and the spatial letters for x and y, O, I and the same for the weight. "
             f"Write dimension_numbers={tuple(_spec(p, ndim) for p in ('N*C', '*IO', 'N*C'))}"
         )
     spatial = [letter for letter in specs[1] if letter not in "OI"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tconv.dialects.base import Dialect, Fault, compact, written
+from tconv.dialects.base import Dialect, Fault, compact, uncropped, written
 from tconv.dialects.lax import ENDS_PROCESS
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, entries_of, ints_of, shown
 
 Extra = int | Sequence[int | None] | None
 
@@ -58,20 +58,17 @@ class Keras(Dialect):
         data_format: str | None = None,
         dilation_rate: Ints = 1,
     ) -> Geometry:
-        plain = Geometry(kernel, strides, 0, dilation_rate)
-        rule = padding.lower() if isinstance(padding, str) else padding
+        plain = uncropped(kernel, strides, dilation_rate, words="strides dilation_rate groups")
+        rule = padding.lower() if isinstance(padding, str) else ""
         if rule not in ("valid", "same"):
             raise ArgumentError(
-                f'padding is {padding!r}; Keras knows "valid" and "same". Write one of them, or dialect="torch" with '
-                "padding=1 or crop="
+                f'padding is {shown(padding)}; Keras knows "valid" and "same". Write one of them, or dialect="torch" '
+                "with padding=1 or crop="
             )
-        extra: Sequence[int | None]
-        if isinstance(output_padding, (list, tuple)) and len(output_padding) == plain.ndim:
-            extra = [None if op is None else ints_of(op, "output_padding", 1)[0] for op in output_padding]
-        else:
-            extra = (None,) * plain.ndim
-            if output_padding is not None:
-                extra = ints_of(output_padding, "output_padding", plain.ndim)
+        given = (None,) * plain.ndim if output_padding is None else entries_of(output_padding)
+        known = output_padding if given is None else tuple(0 if op is None else op for op in given)
+        numbers = ints_of(known, "output_padding", plain.ndim)
+        extra = [None if given is not None and given[axis] is None else op for axis, op in enumerate(numbers)]
         crop = []
         for e, s, op in zip(plain.extent, plain.stride, extra, strict=True):
             if rule == "valid":
@@ -87,7 +84,8 @@ class Keras(Dialect):
         named = "channels_last" if data_format is None else str(data_format).lower()
         if named not in ("channels_last", "channels_first"):
             raise ArgumentError(
-                f'data_format is {data_format!r}; Keras knows "channels_last" and "channels_first". Write one of them'
+                f'data_format is {shown(data_format)}; Keras knows "channels_last" and "channels_first". Write one of '
+                "them"
             )
         return named == "channels_last"
 

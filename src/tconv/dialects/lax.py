@@ -14,7 +14,7 @@ from typing import Any
 
 from tconv.dialects.base import Dialect, Fault
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, pairs_of
+from tconv.geometry import Geometry, entries_of, ints_of, pairs_of, shown
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -23,12 +23,14 @@ def lax_crop(padding: Any, plain: Geometry, *, consistent: bool = False) -> Pair
     """The crop that `padding` means; `consistent` is use_consistent_padding=True."""
     if isinstance(padding, str):
         return _named(padding, plain, consistent)
-    entries = tuple(padding) if hasattr(padding, "__len__") else (padding,)
-    if not all(isinstance(entry, tuple) if consistent else hasattr(entry, "__len__") for entry in entries):
-        pairs = ", ".join(["(1, 1)"] * plain.ndim) + ("," if plain.ndim == 1 else "")
-        kind = "tuple" if consistent else "pair"
-        raise ArgumentError(f"padding is {padding!r}; one {kind} (lo, hi) per spatial axis is needed. Write ({pairs})")
-    both = pairs_of(entries, "padding", plain.ndim)
+    entries = entries_of(padding)
+    paired = [isinstance(entry, tuple) if consistent else entries_of(entry) is not None for entry in entries or ()]
+    if entries is None or not all(paired):
+        kind, text = "tuple" if consistent else "pair", f"padding={((1, 1),) * plain.ndim}"
+        raise ArgumentError(
+            f"padding is {shown(padding)}; one {kind} (lo, hi) per spatial axis is needed. Write {text}"
+        )
+    both = pairs_of(padding, "padding", plain.ndim)
     if consistent:
         return both
     return tuple((e - 1 - a, e - 1 - b) for e, (a, b) in zip(plain.extent, both, strict=True))
@@ -116,9 +118,9 @@ class Lax(Dialect):
 
 def per_axis(value: Any, name: str, example: int, ndim: int) -> Sequence[int]:
     """A value that lax takes as a sequence only."""
-    if not hasattr(value, "__len__") or isinstance(value, str):
-        entries = ", ".join([str(example)] * ndim) + ("," if ndim == 1 else "")
+    text = f"{name}={(example,) * ndim}"
+    if entries_of(value) is None:
         raise ArgumentError(
-            f"{name} is {value!r}; jax.lax needs a sequence with one integer per spatial axis. Write {name}=({entries})"
+            f"{name} is {shown(value)}; jax.lax needs a sequence with one integer per spatial axis. Write {text}"
         )
-    return tuple(value)
+    return ints_of(value, name, ndim, least=1, example=text)

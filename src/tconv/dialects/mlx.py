@@ -10,10 +10,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from tconv.dialects.base import Dialect, Fault, compact, written
+from tconv.dialects.base import Dialect, Fault, compact, flag_of, uncropped, written
 from tconv.dialects.layouts import WeightLayout
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, entries_of, ints_of, shown
 
 
 class _Mlx(Dialect):
@@ -36,8 +36,10 @@ class _Mlx(Dialect):
     )
 
     @staticmethod
-    def _plain(kernel: Ints, stride: Ints, dilation: Ints, groups: int) -> Geometry:
-        plain = Geometry(kernel, stride, 0, dilation, groups)
+    def _plain(
+        kernel: Ints, stride: Ints, dilation: Ints, groups: int, words: str = "stride dilation groups"
+    ) -> Geometry:
+        plain = uncropped(kernel, stride, dilation, groups, words=words)
         if groups > 1 and plain.ndim == 3:
             raise GeometryError(
                 f'groups is {groups} with 3 spatial axes; MLX has groups in 1-D and 2-D. Write dialect="torch" with '
@@ -128,15 +130,17 @@ class MlxGeneral(_Mlx):
         groups: int = 1,
         flip: bool = False,
     ) -> Geometry:
-        plain = self._plain(kernel, input_dilation, kernel_dilation, groups)
+        words = "input_dilation kernel_dilation groups"
+        plain = self._plain(kernel, input_dilation, kernel_dilation, groups, words)
         if set(ints_of(stride, "stride", plain.ndim)) != {1}:
             raise ArgumentError(
                 f"stride is {stride}; conv_general is a transposed convolution where that is 1. Write input_dilation="
             )
-        sides = list(padding) if isinstance(padding, Sequence) and isinstance(padding[0], Sequence) else [padding] * 2
+        entries = entries_of(padding)
+        sides: Sequence[Any] = (padding, padding) if not entries or entries_of(entries[0]) is None else entries
         if len(sides) != 2:
             raise ArgumentError(
-                f"padding is {padding!r}; an int, one int per axis, or two lists are needed. "
+                f"padding is {shown(padding)}; an int, one int per axis, or two lists are needed. "
                 "Write padding=([before, ...], [after, ...])"
             )
         before, after = (ints_of(side, "padding", plain.ndim) for side in sides)
@@ -144,7 +148,7 @@ class MlxGeneral(_Mlx):
         return Geometry(kernel, plain.stride, crop, plain.dilation, groups)
 
     def weight_layout(self, ndim: int, flip: bool = False, **native: Any) -> WeightLayout:
-        return WeightLayout.of(self.weight_pattern, ndim, self.weight_grouped, not flip)
+        return WeightLayout.of(self.weight_pattern, ndim, self.weight_grouped, not flag_of(flip, "flip"))
 
     def _can_say(self, lo: int, hi: int, extent: int) -> bool:
         return max(lo, hi) < extent

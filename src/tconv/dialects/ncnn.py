@@ -11,7 +11,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tconv.dialects.base import Dialect, Fault
+from tconv.dialects.base import Dialect, Fault, flag_of, uncropped
 from tconv.dialects.layouts import WeightLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 from tconv.geometry import Geometry, Ints, int_of, ints_of
@@ -120,17 +120,21 @@ class Ncnn(Dialect):
             if words[name] is None:
                 continue
             if name not in known:
-                raise ArgumentError(f"{name} was given, and the layer has {ndim} spatial axes. Leave it out")
-            given[name] = int_of(words[name], name)
+                raise ArgumentError(
+                    f"{name} was given, and the layer has {ndim} spatial axes. Write the call without it"
+                )
+            given[name] = int_of(words[name], name, least=1 if name.startswith(("stride", "dilation")) else None)
         axes = _axes(given, ndim)
-        if dynamic_weight and ndim == 3:
-            raise ArgumentError("dynamic_weight was given with 3 spatial axes; ncnn has it in 1D and 2D. Leave it out")
+        if flag_of(dynamic_weight, "dynamic_weight") and ndim == 3:
+            raise ArgumentError(
+                "dynamic_weight was given with 3 spatial axes; ncnn has it in 1D and 2D. Write the call without it"
+            )
         if any(axis.extra < 0 for axis in axes):
             raise GeometryError(
                 f"output_pad is {[axis.extra for axis in axes]}; it must be at least 0. Write 0 or more"
             )
         strides, dilations = [axis.stride for axis in axes], [axis.dilation for axis in axes]
-        plain = Geometry(kernel, strides, 0, dilations, group)
+        plain = uncropped(kernel, strides, dilations, group, words="stride_w dilation_w group")
         pads = [(axis.before, axis.after) for axis in axes]
         sides = {side for pair in pads for side in pair}
         if max(sides) > 0:
@@ -176,7 +180,7 @@ class Ncnn(Dialect):
         return crop
 
     def weight_layout(self, ndim: int, dynamic_weight: int = 0, **native: Any) -> WeightLayout:
-        if dynamic_weight:  # a weight that comes as an input is PyTorch's
+        if flag_of(dynamic_weight, "dynamic_weight"):  # a weight that comes as an input is PyTorch's
             return WeightLayout.of("IO*", ndim)
         return super().weight_layout(ndim)
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from tconv.dialects.base import Dialect, Fault, written
+from tconv.dialects.base import Dialect, Fault, uncropped, written
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, ints_of, shown
 
 _RULES = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 _REFERENCE = "onnx 1.23.2, ReferenceEvaluator"
 
 
 def _extra(geometry: Geometry, native: dict[str, Any]) -> tuple[int, ...]:
-    return ints_of(native.get("output_padding") or 0, "output_padding", geometry.ndim)
+    return ints_of(native.get("output_padding", 0), "output_padding", geometry.ndim)
 
 
 class Onnx(Dialect):
@@ -109,10 +109,10 @@ class Onnx(Dialect):
         group: int = 1,
         kernel_shape: Ints | None = None,
     ) -> Geometry:
-        plain = Geometry(kernel, strides, 0, dilations, group)
+        plain = uncropped(kernel, strides, dilations, group, words="strides dilations group")
         ndim = plain.ndim
-        if auto_pad not in _RULES:
-            raise ArgumentError(f"auto_pad is {auto_pad!r}; ONNX knows {', '.join(_RULES)}. Write one of them")
+        if not isinstance(auto_pad, str) or auto_pad not in _RULES:
+            raise ArgumentError(f"auto_pad is {shown(auto_pad)}; ONNX knows {', '.join(_RULES)}. Write one of them")
         if pads is not None and auto_pad != "NOTSET":
             raise ArgumentError(
                 f"pads was given together with auto_pad={auto_pad!r}; ONNX takes one of them. Write pads alone, or "
@@ -132,7 +132,10 @@ class Onnx(Dialect):
                     'Write dialect="torch" with crop=((lo, hi), ...), which has no limit'
                 )
         if output_shape is None and auto_pad in ("NOTSET", "VALID"):
-            both = ints_of(0 if pads is None else pads, "pads", 2 * ndim, least=0)
+            needed = f"{2 * ndim} are needed, all beginnings and then all ends"
+            both = ints_of(
+                0 if pads is None else pads, "pads", 2 * ndim, least=0, needed=needed, example=f"pads={[1] * 2 * ndim}"
+            )
             crop = [(both[axis], both[axis + ndim] - extra[axis]) for axis in range(ndim)]
             return Geometry(kernel, strides, crop, dilations, group)
         if output is not None:
@@ -144,11 +147,9 @@ class Onnx(Dialect):
             )
         else:
             small = ints_of(input, "input", ndim, least=1)
-            large = (
-                self._same_shape(plain, small, extra)
-                if output_shape is None
-                else ints_of(tuple(output_shape), "output_shape", ndim, least=1)
-            )
+            large = self._same_shape(plain, small, extra)
+            if output_shape is not None:
+                large = ints_of(output_shape, "output_shape", ndim, least=1, example=f"output_shape={list(large)}")
         crop = []
         for axis, (F, L, op) in enumerate(zip(plain.full_shape(small), large, extra, strict=True)):
             total = self._total(F - L, op, plain.stride[axis], axis)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tconv.dialects.base import Call, Dialect, Fault, written
+from tconv.dialects.base import Call, Dialect, Fault, uncropped, written
 from tconv.dialects.layouts import Array, DataLayout, WeightLayout
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, ints_of, shown
 
 _RULES = ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID")
 
@@ -41,7 +41,8 @@ class _Backprop(Dialect):
             "observed with openvino 2026.4.1",
             lambda geometry, input, native: (
                 native.get("output_shape") is not None
-                and any(ints_of(native.get("pads_begin") or 0, "pads_begin", geometry.ndim))
+                and native.get("pads_begin") is not None
+                and any(ints_of(native["pads_begin"], "pads_begin", geometry.ndim))
             ),
         ),
     )
@@ -63,12 +64,14 @@ class _Backprop(Dialect):
     ) -> Geometry:
         if strides is None:
             raise ArgumentError("strides is missing; OpenVINO has no default for it. Write strides=[2, 2]")
-        plain = Geometry(kernel, strides, 0, 1 if dilations is None else dilations, groups)
+        plain = uncropped(
+            kernel, strides, 1 if dilations is None else dilations, groups, words="strides dilations groups"
+        )
         ndim = plain.ndim
         rule = "EXPLICIT" if auto_pad is None else str(auto_pad).upper()
         if rule not in _RULES:
             raise ArgumentError(
-                f"auto_pad is {auto_pad!r}; OpenVINO knows {', '.join(_RULES).lower()}. Write one of them"
+                f"auto_pad is {shown(auto_pad)}; OpenVINO knows {', '.join(_RULES).lower()}. Write one of them"
             )
         begin, end, extra = (
             ints_of(0 if value is None else value, name, ndim)
@@ -91,7 +94,8 @@ class _Backprop(Dialect):
             raise ArgumentError("output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8)")
         else:
             small = ints_of(input, "input", ndim, least=1)
-            large = ints_of(tuple(output_shape), "output_shape", ndim, least=1)
+            usual = [s * n for s, n in zip(plain.stride, small, strict=True)]
+            large = ints_of(output_shape, "output_shape", ndim, least=1, example=f"output_shape={usual}")
         crop = []
         for F, L, a, op in zip(plain.full_shape(small), large, begin, extra, strict=True):
             total = max(F + op - L, 0)

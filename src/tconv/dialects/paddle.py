@@ -7,13 +7,13 @@ sets the dilation to 1: the output has s*n elements only by chance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tconv.dialects.base import Dialect, Fault, compact, written
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
-from tconv.geometry import Geometry, Ints, ints_of, pairs_of
+from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, pairs_of, shown
 
 _FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
@@ -68,7 +68,8 @@ class Paddle(Dialect):
         plain = Geometry(kernel, stride, 0, dilation, groups)
         ndim = plain.ndim
         channels_last = self._channels_last(ndim, data_format)
-        if output_size is not None and output_padding != 0:
+        listed = entries_of(output_padding) is not None
+        if output_size is not None and (listed or int_of(output_padding, "output_padding") != 0):
             raise ArgumentError(
                 "output_size was given together with output_padding; Paddle takes one of them. Write one of them"
             )
@@ -85,7 +86,10 @@ class Paddle(Dialect):
                 small = Geometry(kernel, stride, pairs, dilation).conv_shape(large)
         elif input is not None:
             small = ints_of(input, "input", ndim, least=1)
-            large = () if output_size is None else ints_of(output_size, "output_size", ndim)
+            if output_size is not None:
+                sizes = zip(plain.full_shape(small), pairs or ((0, 0),) * ndim, strict=True)
+                usual = f"output_size={[max(F - a - b, 1) for F, (a, b) in sizes]}"
+                large = ints_of(output_size, "output_size", ndim, example=usual)
         elif same or output_size is not None:
             raise ArgumentError(
                 'Paddle\'s "SAME" and output_size choose the crop from sizes; input= is missing. Write input=(8, 8)'
@@ -123,16 +127,20 @@ class Paddle(Dialect):
         """The forms of padding= that are no rule: one (before, after) pair per spatial axis."""
         if isinstance(padding, str):
             if padding.upper() != "VALID":
-                raise ArgumentError(f'padding is {padding!r}; Paddle knows "SAME" and "VALID". Write one of them')
+                raise ArgumentError(f'padding is {shown(padding)}; Paddle knows "SAME" and "VALID". Write one of them')
             return ((0, 0),) * ndim
-        entries: list[Any] = list(padding) if isinstance(padding, Iterable) else [padding] * ndim
-        if len(entries) == ndim + 2 and isinstance(entries[0], Iterable):
-            inner, outer = (entries[1:-1], entries[:: ndim + 1]) if channels_last else (entries[2:], entries[:2])
-            if any(tuple(pair) != (0, 0) for pair in outer):
+        entries = entries_of(padding)
+        if entries is None:
+            entries = (int_of(padding, "padding"),) * ndim
+        if len(entries) == ndim + 2 and entries_of(entries[0]) is not None:
+            ends, sides = [(0, 0)], [(1, 1)] * ndim
+            usual = f"padding={ends + sides + ends if channels_last else ends + ends + sides}"
+            whole = pairs_of(entries, "padding", ndim + 2, axes="array", example=usual)
+            pairs, outer = (whole[1:-1], whole[:: ndim + 1]) if channels_last else (whole[2:], whole[:2])
+            if any(map(any, outer)):
                 raise GeometryError(
-                    f"padding is {padding!r}; the pairs of batch and channels must be (0, 0). Write those"
+                    f"padding is {shown(padding)}; the pairs of batch and channels must be (0, 0). Write those"
                 )
-            pairs = pairs_of(inner, "padding", ndim)
         elif len(entries) == 2 * ndim:
             flat = ints_of(entries, "padding", 2 * ndim)
             pairs = tuple(zip(flat[::2], flat[1::2], strict=True))
@@ -147,10 +155,10 @@ class Paddle(Dialect):
 
     def _channels_last(self, ndim: int, data_format: str | None) -> bool:
         first, last = _FORMATS.get(ndim, ("NCHW", "NHWC"))
-        if data_format not in (None, first, last):
+        if data_format is not None and not (isinstance(data_format, str) and data_format in (first, last)):
             raise ArgumentError(
-                f'data_format is {data_format!r}; with {ndim} spatial axes it is "{first}" or "{last}". Write one of '
-                "them"
+                f'data_format is {shown(data_format)}; with {ndim} spatial axes it is "{first}" or "{last}". Write one '
+                "of them"
             )
         return data_format == last
 

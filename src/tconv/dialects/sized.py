@@ -6,12 +6,12 @@ max(F - L, 0)//2 in front, VALID nothing, an explicit pair its first entry; what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tconv.errors import ArgumentError, ShapeError
-from tconv.geometry import Geometry, ints_of
+from tconv.geometry import Geometry, entries_of, ints_of, shown
 
 Pair = tuple[int, int]
 PAIRS: dict[str, Pair | None] = {"SAME": None, "VALID": (0, 0)}
@@ -55,7 +55,8 @@ def between(
     crop = []
     for axis, (n, L, pair, e, s) in enumerate(zip(small, large, pairs, plain.extent, plain.stride, strict=True)):
         if L not in (sizes := legal(pair, n, e, s)):
-            fit = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}" if sizes else "there is none"
+            ends = sorted({sizes[0], sizes[-1]}) if sizes else ["there is none"]
+            fit = " to ".join(map(str, ends))
             raise ShapeError(
                 f"output_shape asks for {L} on spatial axis {axis}, which a {rule!r} convolution with stride {s} takes "
                 f"to {_small_side(pair, L, e, s)}; x has {n} there. Write a size that it takes to {n}: {fit}"
@@ -76,6 +77,14 @@ def rule_of(geometry: Geometry, input: Sequence[int]) -> str | None:
     return None
 
 
+def shape_of(output_shape: Any) -> tuple[Any, ...] | None:
+    """The entries of an output_shape, None if it has none. (A tf.TensorShape is no sequence.)"""
+    try:
+        return entries_of(output_shape.as_list() if hasattr(output_shape, "as_list") else output_shape)
+    except ValueError:  # tf.TensorShape(None), of no known rank
+        return None
+
+
 def sizes_of(output_shape: Any, plain: Geometry, small: Sequence[int], operator: str, channels: int) -> tuple[int, ...]:
     """The spatial sizes in an output_shape: the whole one, with its channels at axis `channels`, or they alone."""
     usual = [str(s * n) for s, n in zip(plain.stride, small, strict=True)]
@@ -84,28 +93,41 @@ def sizes_of(output_shape: Any, plain: Geometry, small: Sequence[int], operator:
         raise ArgumentError(
             f"output_shape is missing; {operator} needs it, SAME with it too. Write output_shape=[{text}]"
         )
-    entries = tuple(output_shape) if isinstance(output_shape, Iterable) else (output_shape,)
+    entries = shape_of(output_shape)
+    if entries is None and plain.ndim > 1:
+        raise ArgumentError(
+            f"output_shape is {shown(output_shape)}; a sequence of {plain.ndim + 2} integers is needed. Write "
+            f"output_shape=[{text}]"
+        )
+    entries = (output_shape,) if entries is None else entries
     if len(entries) == plain.ndim + 2:
         entries = entries[2:] if channels == 1 else entries[1:-1]
     if len(entries) != plain.ndim:
         raise ShapeError(
-            f"output_shape is {output_shape!r}, {len(entries)} entries; {plain.ndim + 2} are needed. Write "
+            f"output_shape is {shown(output_shape)}, {len(entries)} entries; {plain.ndim + 2} are needed. Write "
             f"output_shape=[{text}]"
         )
-    return ints_of(entries, "output_shape", plain.ndim, least=1)
+    name = "the spatial part of output_shape"
+    return ints_of(entries, name, plain.ndim, least=1, example=f"output_shape=[{text}]")
 
 
-def check_ends(output_shape: Sequence[int], batch: int, per_group: int, channels: int) -> int:
-    """How often the filter's own `per_group` output channels go into those of a whole output_shape.
+def check_ends(output_shape: Any, ndim: int, batch: int, per_group: int, channels: int) -> int:
+    """How often the filter's own `per_group` output channels go into those of an output_shape; 1 if it has none.
 
-    Raises ShapeError for another batch than that of x, or -1, and for channels that are no multiple.
+    Raises ShapeError for another batch than that of x, or -1, and for channels that are no multiple; GeometryError for
+    ends that are no integers.
     """
-    if (asked := int(output_shape[0])) not in (batch, -1):
-        raise ShapeError(f"output_shape begins with {asked}; x has a batch of {batch}. Write {batch} there, or -1")
-    total = int(output_shape[channels])
-    if not per_group or total < per_group or total % per_group:
+    entries = shape_of(output_shape) or ()
+    if len(entries) != ndim + 2:
+        return 1  # the sizes alone, or a mistake that `sizes_of` has an error for
+    usual = f"[{batch}, {per_group}, ...]" if channels == 1 else f"[{batch}, ..., {per_group}]"
+    name = "(batch, channels) of output_shape"
+    ends = ints_of((entries[0], entries[channels]), name, 2, example=f"output_shape={usual}")
+    if ends[0] not in (batch, -1):
+        raise ShapeError(f"output_shape begins with {ends[0]}; x has a batch of {batch}. Write {batch} there, or -1")
+    if not per_group or ends[1] < per_group or ends[1] % per_group:
         raise ShapeError(
-            f"output_shape {tuple(output_shape)} has {total} channels; the filter has {per_group} output channels. "
+            f"output_shape {entries} has {ends[1]} channels; the filter has {per_group} output channels. "
             f"Write a multiple of {per_group} there"
         )
-    return total // per_group
+    return ends[1] // per_group

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tconv.dialects.base import Dialect, compact, written
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.dialects.sized import PAIRS, Pair, adjoint, between, check_ends, large_sides, rule_of, sizes_of
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of, pairs_of
+from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, pairs_of, shown
 
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 
@@ -70,12 +70,13 @@ class TensorFlow(Dialect):
     def _channels_last(ndim: int, data_format: str | None) -> bool:
         letters = _LETTERS.get(ndim, "HW")
         last, first = f"N{letters}C", f"NC{letters}"
-        if data_format is None or data_format == last:
+        if data_format is None:
             return True
-        if data_format == first:
-            return False
+        if isinstance(data_format, str) and data_format in (first, last):
+            return data_format == last
         raise ArgumentError(
-            f'data_format is {data_format!r}; with {ndim} spatial axes it is "{last}" or "{first}". Write one of them'
+            f'data_format is {shown(data_format)}; with {ndim} spatial axes it is "{last}" or "{first}". Write one of '
+            "them"
         )
 
     @staticmethod
@@ -83,34 +84,36 @@ class TensorFlow(Dialect):
         """Strides and dilations: one int, one per spatial axis, or one per array axis (1 for batch and channels)."""
         if value is None:
             return (1,) * ndim
-        if isinstance(value, Iterable):
-            value = tuple(value)
-            if len(value) == 1:
-                value = value[0]
-            elif len(value) == ndim + 2:
-                inner = value[1:-1] if channels_last else value[2:]
-                outer = (value[0], value[-1]) if channels_last else value[:2]
-                if outer != (1, 1):
-                    raise GeometryError(f"{name} is {value}; batch and channel entries must be 1. Write {name}={inner}")
-                value = inner
+        entries = entries_of(value) or ()
+        if len(entries) == 1:
+            return (int_of(entries[0], name, least=1),) * ndim
+        if len(entries) == ndim + 2:
+            usual = [1, *[2] * ndim, 1] if channels_last else [1, 1, *[2] * ndim]
+            whole = ints_of(entries, name, ndim + 2, least=1, example=f"{name}={usual}")
+            inner = whole[1:-1] if channels_last else whole[2:]
+            outer = (whole[0], whole[-1]) if channels_last else whole[:2]
+            if outer != (1, 1):
+                raise GeometryError(f"{name} is {whole}; batch and channel entries must be 1. Write {name}={inner}")
+            value = inner
         return ints_of(value, name, ndim, least=1)
 
     @staticmethod
     def _pairs(padding: str | Sequence[Any], ndim: int, channels_last: bool) -> tuple[Pair | None, ...]:
         """The padding per axis: None for SAME, (0, 0) for VALID."""
-        if isinstance(padding, str):
-            if padding not in PAIRS:
-                raise ArgumentError(
-                    f'padding is {padding!r}; TensorFlow knows "SAME", "VALID" and [[before, after], ...], a pair per '
-                    "array axis. Write one of them"
-                )
+        if isinstance(padding, str) and padding in PAIRS:
             return (PAIRS[padding],) * ndim
+        if isinstance(padding, str) or entries_of(padding) is None:
+            raise ArgumentError(
+                f'padding is {shown(padding)}; TensorFlow knows "SAME", "VALID" and [[before, after], ...], a pair per '
+                "array axis. Write one of them"
+            )
         if ndim != 2:
             raise ArgumentError(
-                f"padding is {padding!r}; TensorFlow takes explicit pairs in 2-D only, and there are {ndim} "
+                f"padding is {shown(padding)}; TensorFlow takes explicit pairs in 2-D only, and there are {ndim} "
                 'spatial axes. Write padding="SAME" or "VALID", or dialect="torch" with crop='
             )
-        pairs = pairs_of(padding, "padding", ndim + 2)
+        usual = [(0, 0), (1, 1), (1, 1), (0, 0)] if channels_last else [(0, 0), (0, 0), (1, 1), (1, 1)]
+        pairs = pairs_of(padding, "padding", ndim + 2, axes="array", example=f"padding={usual}")
         inner, outer = (pairs[1:-1], (pairs[0], pairs[-1])) if channels_last else (pairs[2:], pairs[:2])
         if any(side < 0 for pair in pairs for side in pair) or any(map(any, outer)):
             raise GeometryError(
@@ -137,14 +140,12 @@ class TensorFlow(Dialect):
         native: dict[str, Any],
     ) -> dict[str, Any]:
         """TensorFlow has no groups argument: C_out in output_shape over the filter's own C_out is the group count."""
-        output_shape = native.get("output_shape")
-        if "groups" in native or output_shape is None or len(output_shape) != len(x_shape):
-            return {}
-        batch, channels, _ = data.sizes(x_shape)
+        batch, channels, spatial = data.sizes(x_shape)
         sizes = weight.sizes(weight_shape)
-        if channels != sizes["I"]:
-            return {}  # channels do not match at all, which has an error of its own
-        return {"groups": check_ends(output_shape, batch, sizes["O"], data.axes.index("C"))}
+        if "groups" in native or channels != sizes["I"]:  # channels that do not match have an error of their own
+            return {}
+        times = check_ends(native.get("output_shape"), len(spatial), batch, sizes["O"], data.axes.index("C"))
+        return {"groups": times}
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         if geometry.ndim > 3:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tconv.dialects.base import Dialect, Fault, compact, written
+from tconv.dialects.base import Dialect, Fault, compact, uncropped, written
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.dialects.sized import PAIRS, adjoint, between, check_ends, large_sides, rule_of, sizes_of
 from tconv.errors import ArgumentError, ShapeError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, ints_of, shown
 
 
 def _refused(geometry: Geometry, input: tuple[int, ...], native: dict[str, Any]) -> bool:
@@ -53,14 +53,14 @@ class TfLite(Dialect):
         padding: str = "SAME",
         dilations: Ints = 1,
     ) -> Geometry:
-        plain = Geometry(kernel, strides, 0, dilations)
+        plain = uncropped(kernel, strides, dilations, words="strides dilations groups")
         if plain.ndim == 2 and max(plain.dilation) > 1:
             raise ArgumentError(
                 f"dilations is {dilations!r}; TRANSPOSE_CONV has none, CONV_3D_TRANSPOSE does. Write a 3-D call with "
                 "a first axis of 1"
             )
         if not isinstance(padding, str) or padding not in PAIRS:
-            raise ArgumentError(f'padding is {padding!r}; "SAME" or "VALID" is needed. Write one of them')
+            raise ArgumentError(f'padding is {shown(padding)}; "SAME" or "VALID" is needed. Write one of them')
         pairs = (PAIRS[padding],) * plain.ndim
         if output is not None:
             return adjoint(plain, pairs, output)
@@ -84,12 +84,11 @@ class TfLite(Dialect):
         native: dict[str, Any],
     ) -> dict[str, Any]:
         """Only a check: there are no groups."""
-        output_shape: Sequence[int] = native.get("output_shape") or ()
         channels = weight.sizes(weight_shape)["O"]
-        if len(output_shape) == len(x_shape) and check_ends(output_shape, x_shape[0], channels, -1) > 1:
+        if check_ends(native.get("output_shape"), len(x_shape) - 2, x_shape[0], channels, -1) > 1:
             raise ShapeError(
-                f"output_shape {tuple(output_shape)} has more channels than the filter's {channels}; TensorFlow Lite "
-                f"has no groups. Write {channels} there"
+                f"output_shape {shown(native['output_shape'])} has more channels than the filter's {channels}, and "
+                f"TensorFlow Lite has no groups. Write {channels} there"
             )
         return {}
 

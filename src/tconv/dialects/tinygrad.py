@@ -5,12 +5,11 @@ Padding (a, b) crops (a, b - output_padding). A flat padding list names the last
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from tconv.dialects.base import Dialect, Fault, compact, written
 from tconv.errors import GeometryError
-from tconv.geometry import Geometry, Ints, ints_of
+from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
 
 
 class Tinygrad(Dialect):
@@ -42,7 +41,9 @@ class Tinygrad(Dialect):
         output_padding: Ints = 0,
     ) -> Geometry:
         ndim = Geometry(kernel).ndim
-        entries = tuple(padding) if isinstance(padding, Iterable) else (padding,) * ndim
+        entries = entries_of(padding)
+        if entries is None:
+            entries = (int_of(padding, "padding"),) * ndim
         if len(entries) == 2 * ndim:
             flat = ints_of(entries, "padding", 2 * ndim)
             pads = list(zip(flat[-2::-2], flat[::-2], strict=True))
@@ -50,7 +51,7 @@ class Tinygrad(Dialect):
             pads = [(size, size) for size in ints_of(entries, "padding", ndim)]
         else:
             raise GeometryError(
-                f"padding is {padding!r}, {len(entries)} entries; one int, {ndim} or {2 * ndim} are needed. "
+                f"padding is {shown(padding)}, {len(entries)} entries; one int, {ndim} or {2 * ndim} are needed. "
                 f"Write padding={(1, 1) * ndim}: before and after, last axis first"
             )
         extra = ints_of(output_padding, "output_padding", ndim)
