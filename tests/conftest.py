@@ -1,9 +1,50 @@
 """One hypothesis profile for all machines: no deadline, because machines are shared, and reproducible on CI."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(scope="session")
+def code_folder(tmp_path_factory):
+    """Where the processes of this test run keep machine code: all workers build each function once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "machine-code"
+
+
+@pytest.fixture
+def python(code_folder):
+    """Run Python text in a process of its own, in which tests/ can be imported. An environment word of None is unset.
+
+    It must end with return code 0 and say nothing to stderr; what it printed is returned.
+    """
+
+    def run(text, *arguments, **words):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
+            "TCONV_CACHE_DIR": str(code_folder),
+            **{name: str(word) for name, word in words.items() if word is not None},
+        }
+        for name, word in words.items():
+            if word is None:
+                environment.pop(name, None)
+        done = subprocess.run(
+            [sys.executable, "-c", text, *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run

@@ -46,6 +46,14 @@ def test_every_public_name_is_shown():
         assert f"tconv.{name}" in README
 
 
+def test_the_table_of_times_is_the_kept_result():
+    newest = max((ROOT / "benchmarks" / "results").glob("*-cpu.json"))
+    done = subprocess.run([sys.executable, "-m", "tconv.bench.table", str(newest)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in README
+    assert f"benchmarks/results/{newest.name}" in README
+
+
 def test_there_are_two_commands():
     commands = re.findall(r"^```sh\n(.*?)\n```", README, re.M | re.S)
     assert len(commands) == 2

@@ -30,9 +30,11 @@ class Activation(NamedTuple):
     def apply(self, y: Array) -> None:
         """The same in place, on canonical y [N, C, ...], for methods that do not apply it as they write."""
         slopes = np.broadcast_to(self.slopes, (y.shape[1],)).astype(y.dtype).reshape(1, -1, *[1] * (y.ndim - 2))
-        np.multiply(y, slopes, out=y, where=y < 0)
-        np.copyto(y, y.dtype.type(self.low), where=y < self.low)
-        np.copyto(y, y.dtype.type(self.high), where=y > self.high)
+        low, high = (y.dtype.type(limit) for limit in (self.low, self.high))
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here
+            np.multiply(y, slopes, out=y, where=y < 0)
+            np.copyto(y, low, where=y < low)
+            np.copyto(y, high, where=y > high)
 
 
 def activation_of(given: Any, channels: int) -> Activation | None:
@@ -40,22 +42,43 @@ def activation_of(given: Any, channels: int) -> Activation | None:
 
     Raises ArgumentError for anything else.
     """
-    name, *numbers = given if isinstance(given, tuple) and given else (given,)
     if given is None:
         return None
+    name, *numbers = given if isinstance(given, tuple) and given else (given,)
+    name = name if isinstance(name, str) else None
+    # the slope is 1 and the limit does it: 0 * -inf would be NaN
     if name == "relu" and not numbers:
-        return Activation(np.zeros(1), 0.0)
+        return Activation(np.ones(1), 0.0)
     if name == "relu6" and not numbers:
-        return Activation(np.zeros(1), 0.0, 6.0)
+        return Activation(np.ones(1), 0.0, 6.0)
     if name in ("leaky_relu", "prelu") and len(numbers) == 1:
-        slopes = np.asarray(numbers[0])
+        slopes = _array(numbers[0])
         if slopes.dtype.kind in "fiu" and slopes.shape in ((), (1,), (channels,)) and np.isfinite(slopes).all():
             return Activation(np.atleast_1d(slopes))
-    if name == "clamp" and len(numbers) == 2 and all(isinstance(number, (int, float)) for number in numbers):
-        low, high = numbers
-        if low <= high:
-            return Activation(np.ones(1), float(low), float(high))
+    if name == "clamp" and len(numbers) == 2:
+        limits = _array(numbers)
+        if limits.dtype.kind in "fiu" and limits.shape == (2,) and limits[0] <= limits[1]:
+            return Activation(np.ones(1), float(limits[0]), float(limits[1]))
     raise ArgumentError(
         f'activation is {given!r}; None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) with one '
         f'slope or {channels}, or ("clamp", low, high) is needed. Write activation="relu", for example'
     )
+
+
+def kept(given: Any) -> Any:
+    """What a user wrote, with slopes that nobody changes later."""
+    if not isinstance(given, tuple):
+        return given
+    arrays = [_array(part) if hasattr(part, "__array__") or isinstance(part, list) else None for part in given]
+    return tuple(
+        part if array is None or array.dtype.kind not in "fiu" else array.copy()
+        for part, array in zip(given, arrays, strict=True)
+    )
+
+
+def _array(numbers: Any) -> Array:
+    """What was written for numbers, whatever it is."""
+    try:
+        return np.asarray(numbers)
+    except (ValueError, TypeError, RuntimeError):  # ragged, or a tensor that keeps its numbers to itself
+        return np.asarray(None)

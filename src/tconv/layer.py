@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 
 from tconv import arrays, functional
-from tconv.activation import activation_of
-from tconv.errors import ArrayError
+from tconv.activation import activation_of, kept
+from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array
 from tconv.memory import empty
-from tconv.planning import Plan, choose
+from tconv.planning import Plan, Prepared, choose
 from tconv.planning import prepare as checked
 
 _MOST = 64
@@ -36,10 +35,14 @@ class Layer:
         self._weight: Array = weight.copy()
         self._weight.flags.writeable = False
         self._bias: Array | None = None if bias is None else np.array(bias)
+        self._finite: bool | None = None  # not known yet
         self._words = dialect, geometry, native
-        self._method, self._activation = str(method), activation
+        self._method, self._activation = str(method), kept(activation)
         self._known: dict[Any, Any] = {}
-        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: what is known of calls holds addresses of this one."""
+        return {**vars(self), "_known": {}}
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """What `tconv.conv_transpose` with this weight and these words returns, then the activation."""
@@ -61,11 +64,15 @@ class Layer:
                 f"x is an array of {library}; this layer was prepared with {self.library}. Write x as an array of "
                 f"{self.library}"
             )
-        dialect, geometry, native = self._words
-        call = checked(taken, self._weight, self._bias, dialect, geometry, native)
+        call = self._checked(taken)._replace(library=library)
         p = call.problem
         shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
         activation = activation_of(self._activation, p.out_channels)
+        if activation is not None and p.result.kind in "iuc":
+            raise DtypeError(
+                f"x is {p.dtype}, and an activation is made for real floats. Write prepare without activation=, and "
+                "what is wanted behind the call"
+            )
         target = empty(shape, p.result) if out is None else functional.check_out(out, call)
         bound = functional.bind(
             choose(p, self._method).method, call, target, activation=activation, fixed=call.native_weight
@@ -81,16 +88,21 @@ class Layer:
         return out if out is not None else arrays.give(target, library)
 
     def _remember(self, key: Any, entry: Any) -> None:
-        with self._lock:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[key] = entry
+        # no lock: what threads may lose here is only known a little later
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[key] = entry
 
     def plan(self, x: Any) -> Plan:
         """What `layer(x)` will run, and what it costs."""
         _, taken = arrays.take(x, "x")
+        return choose(self._checked(taken).problem, self._method)
+
+    def _checked(self, x: Array) -> Prepared:
         dialect, geometry, native = self._words
-        return choose(checked(taken, self._weight, self._bias, dialect, geometry, native).problem, self._method)
+        call = checked(x, self._weight, self._bias, dialect, geometry, native, finite=self._finite)
+        self._finite = call.problem.finite_weight
+        return call
 
 
 def prepare(

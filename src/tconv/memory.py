@@ -27,10 +27,15 @@ _KEPT = 1 << 29
 
 
 def mapped(size: int) -> mmap.mmap:
-    """Private memory, zero, in huge pages where the system gives them."""
+    """Private memory, zero, in huge pages where the system gives them. Raises MemoryError where there is none left."""
     # on Unix a mapping without a file is shared with forked children, unless one says otherwise
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
-    made = mmap.mmap(-1, size, **private)
+    try:
+        made = mmap.mmap(-1, size, **private)
+    except OSError as error:
+        if trim_pool() == 0:
+            raise MemoryError(f"{size} bytes are not there: {error}") from None
+        return mapped(size)
     with contextlib.suppress(AttributeError, OSError):
         made.madvise(mmap.MADV_HUGEPAGE)
     return made
@@ -48,8 +53,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a finalizer may run inside of any statement
-        self._free: dict[int, list[mmap.mmap]] = {}
-        self._held = 0
+        self._free: dict[int, list[mmap.mmap]] = {}  # by size, what came back last at the end
         self._most = min(_KEPT, (physical_memory() or 1 << 32) // 8)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
@@ -58,8 +62,6 @@ class Pool:
         with self._lock:
             blocks = self._free.get(rounded)
             block = blocks.pop() if blocks else None
-            if block is not None:
-                self._held -= rounded
         block = block or mapped(rounded + _PAGE)
         start = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _PAGE
         owner = (ctypes.c_char * size).from_buffer(block, start)
@@ -70,15 +72,26 @@ class Pool:
 
     def _back(self, size: int, block: mmap.mmap) -> None:
         with self._lock:
-            if self._held + size <= self._most:
-                self._free.setdefault(size, []).append(block)
-                self._held += size
+            if size > self._most:
+                return
+            while self._held() + size > self._most:  # a size that has not come back for long makes room
+                longest, others = next(iter(self._free.items()))
+                if others:
+                    others.pop()
+                else:
+                    del self._free[longest]
+            blocks = self._free.pop(size, [])
+            blocks.append(block)
+            self._free[size] = blocks
+
+    def _held(self) -> int:
+        return sum(size * len(blocks) for size, blocks in self._free.items())
 
     def trim(self) -> int:
         """Give all of it back to the system; the bytes that it held."""
         with self._lock:
-            held, self._held = self._held, 0
-            self._free.clear()
+            held = self._held()
+            self._free = {}
         return held
 
 
@@ -93,13 +106,11 @@ def physical_memory() -> int | None:
 _pool = Pool()
 
 
-def _after_fork() -> None:
-    """Another thread of the parent may have held the lock; the memory itself is the child's own copy."""
-    _pool._lock = threading.RLock()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # no other thread is half-way through a change when the child's copy is made
+    os.register_at_fork(
+        before=_pool._lock.acquire, after_in_parent=_pool._lock.release, after_in_child=_pool._lock.release
+    )
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

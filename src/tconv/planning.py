@@ -193,10 +193,12 @@ def prepare(
     native: dict[str, Any],
     *,
     adjoint: bool = False,
+    finite: bool | None = None,
 ) -> Prepared:
     """Check one call, whichever function it came through, and bring it into canonical terms.
 
-    `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels.
+    `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels. `finite`:
+    whether the weight is, if that is known.
     """
     library, (x, weight, bias) = arrays.take_all(x=x, weight=weight, bias=bias)
     _check_dtypes(library, x=x, weight=weight, bias=bias)
@@ -230,9 +232,14 @@ def prepare(
             problem.output_bytes,
             (problem.batch, out_channels, *problem.output_shape),
         )
-        finite = dtype.kind in "iu" or bool(np.isfinite(weight).all())
+        finite = is_finite(weight) if finite is None else finite
         problem = problem if finite else replace(problem, finite_weight=False)
     return Prepared(problem, images, w, bias, call.result, library, x, weight, call.weight)
+
+
+def is_finite(array: Array) -> bool:
+    """Whether no element is inf or NaN."""
+    return array.dtype.kind in "iu" or bool(np.isfinite(array).all())
 
 
 def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, native: dict[str, Any]) -> Call:

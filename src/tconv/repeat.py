@@ -7,7 +7,6 @@ in every call.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,6 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 _known: dict[Any, tuple[Run, tuple[int, ...]]] = {}
-_lock = threading.Lock()
 
 
 def key(
@@ -70,7 +68,7 @@ def again(key: Any, x: Array, weight: Array, bias: Array | None, out: Array | No
 
 def remember(key: Any, run: Run, shape: tuple[int, ...]) -> None:
     """Keep how a checked call runs, and the native shape of its result."""
-    with _lock:
-        if len(_known) >= _MOST:
-            _known.clear()
-        _known[key] = run, shape
+    # no lock: what threads may lose here is only known a little later
+    if len(_known) >= _MOST:
+        _known.clear()
+    _known[key] = run, shape

@@ -55,6 +55,13 @@ def _missing() -> str | None:
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
+    if os.environ.get("TCONV_CPU"):
+        from tconv.kernels.simd.target import target
+
+        try:
+            target()
+        except ValueError as error:
+            return str(error)
     return None
 
 

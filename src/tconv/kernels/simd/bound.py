@@ -53,7 +53,9 @@ class Bound:
         job, threads = self._job, get_num_threads()
         if job is None or job.asked != threads:
             self._job = job = _job(self._problem, *self._strides, threads, bool(self._activation))
-        biases = 0 if bias is None else bias.ctypes.data
+        # held by a name until the call ends
+        flat = bias if bias is None or bias.flags.c_contiguous else np.ascontiguousarray(bias)
+        biases = 0 if flat is None else flat.ctypes.data
         activation = (array.ctypes.data for array in self._activation)
         job.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
         return True

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
-import shutil
+import re
 import sys
 import tempfile
 import threading
@@ -27,6 +28,7 @@ import llvmlite.binding as llvm
 from tconv.kernels.simd import target
 
 _KEPT_DAYS = 30
+_OURS = re.compile(r".+-[0-9a-f]{20}")
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -34,9 +36,10 @@ class Library:
     """Functions by name; each is built at its first use, in whichever thread that is."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer or a signal may call from inside of any statement
         self._addresses: dict[str, int] = {}
         self._kept: list[Any] = []
+        self._numbers = itertools.count()
         self.built = 0
         """functions that had to be built, because no file held them"""
 
@@ -45,7 +48,7 @@ class Library:
         known = self._addresses.get(name)
         if known is not None:
             return known
-        with self._lock:
+        with self.lock:
             if name not in self._addresses:
                 self._addresses[name] = self._load(name, self._read(name) or self._build(name, write))
             return self._addresses[name]
@@ -58,7 +61,8 @@ class Library:
             kept = (folder / f"{name}.o").read_bytes()
         except OSError:
             return None
-        return kept[_DIGEST:] if kept[:_DIGEST] == hashlib.sha256(kept[_DIGEST:]).digest() else None
+        code = kept[_DIGEST:]
+        return code if kept[:_DIGEST] == _seal(name, code) else None
 
     def _build(self, name: str, write: Callable[[], str]) -> bytes:
         self.built += 1
@@ -78,7 +82,8 @@ class Library:
             self._kept.append(llvm.create_lljit_compiler(target.machine()))
         jit = self._kept[0]
         builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(name)
-        tracker = builder.link(jit, name)
+        # a name of its own: what an interrupt left half done is not in the way
+        tracker = builder.link(jit, f"{name}.{next(self._numbers)}")
         self._kept.append(tracker)
         _for_ever(self._kept)
         address: int = tracker[name]
@@ -96,40 +101,59 @@ def _for_ever(kept: list[Any]) -> None:
 LIBRARY = Library()
 
 
-def _after_fork() -> None:
-    """Another thread of the parent may have held the lock; the code itself is the child's, too."""
-    LIBRARY._lock = threading.Lock()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # no other thread is inside of LLVM, which has locks of its own, when the child's copy is made
+    os.register_at_fork(
+        before=LIBRARY.lock.acquire, after_in_parent=LIBRARY.lock.release, after_in_child=LIBRARY.lock.release
+    )
+
+
+def _text() -> str | None:
+    """What the sources of this package say, as a name; None if they are not kept as files."""
+    digest = hashlib.sha256()
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest() if sources else None
+
+
+_TEXT = _text()
+"""Read now, and not when the first function is built: then it could be newer than what was imported."""
 
 
 @cache
 def _folder() -> Path | None:
     given = os.environ.get("TCONV_CACHE_DIR")
-    if given == "":
+    if given == "" or _TEXT is None:
         return None
-    if given:
-        root = Path(given)
-    elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Caches" / "tconv"
-    elif os.name == "nt":
-        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "tconv" / "cache"
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tconv"
-    return root / _fingerprint()
+    try:
+        if given:
+            root = Path(given).expanduser().absolute()
+        elif sys.platform == "darwin":
+            root = Path.home() / "Library" / "Caches" / "tconv"
+        elif os.name == "nt":
+            root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "tconv" / "cache"
+        else:
+            root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tconv"
+    except RuntimeError:  # a user without a home
+        return None
+    found = root / _fingerprint()
+    with contextlib.suppress(OSError):
+        os.utime(found)  # in use
+    return found
 
 
 @cache
 def _fingerprint() -> str:
     """What the code depends on, as a name."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
     chip = target.target()
-    digest.update(repr((chip, llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple())).encode())
-    return f"{chip.cpu}-{digest.hexdigest()[:20]}"
+    made_by = _TEXT, chip, llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple()
+    return f"{chip.cpu}-{hashlib.sha256(repr(made_by).encode()).hexdigest()[:20]}"
+
+
+def _seal(name: str, code: bytes) -> bytes:
+    """What stands in front of a function's code in its file."""
+    return hashlib.sha256(name.encode() + b"\0" + code).digest()
 
 
 def _keep(name: str, code: bytes) -> None:
@@ -140,16 +164,26 @@ def _keep(name: str, code: bytes) -> None:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _forget(folder)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
-            part.write(hashlib.sha256(code).digest() + code)
-        os.replace(part.name, folder / f"{name}.o")
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+            try:
+                part.write(_seal(name, code) + code)
+                part.close()
+                os.replace(part.name, folder / f"{name}.o")
+            except BaseException:  # a full disk, an interrupt
+                Path(part.name).unlink(missing_ok=True)
+                raise
 
 
 def _forget(folder: Path) -> None:
-    """Remove what other versions left and nobody has used for a month."""
+    """Remove what other versions left and nobody has used for a month; nothing else that is in the user's folder."""
     for other in folder.parent.iterdir():
-        if other != folder and other.is_dir() and time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
-            shutil.rmtree(other, ignore_errors=True)
+        if other == folder or not _OURS.fullmatch(other.name):
+            continue
+        with contextlib.suppress(OSError):
+            if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
+                for kept in (*other.glob("*.o"), *other.glob("*.part")):
+                    kept.unlink(missing_ok=True)
+                other.rmdir()
 
 
 def folder() -> Path | None:

@@ -23,22 +23,71 @@ def _write(name: str, contiguous: bool) -> str:
     panel = local + frame.panel_place
     first, channels = mine.first, frame.group_in
     slots, pitch, width, length = frame.slots, frame.slot_pitch, frame.pack_width, frame.x_length
+    step = None if contiguous else frame.x_fast
     filled = mine.line_count + frame.extra
     with f.loop(channels) as channel:
         shift = (mine.group * channels + channel) * frame.x_channel * 4
         to_channel = panel + channel * frame.channel_pitch * 4
         with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy:
-            start = first - f.load(frame.copy_table, copy, I64)
+            line = _Line(f, first - f.load(frame.copy_table, copy, I64), width, length, step)
             to_block = to_channel + (block * frame.copies + copy) * slots * pitch * 4
             with f.loop(filled) as slot:
                 source = f.load(local, block * slots + slot + HEAD, I64)
                 to = to_block + slot * pitch * 4
-                f.cases(
-                    source.equals(0),
-                    lambda: _clear(f, to, width),
-                    lambda: _copy(f, source + shift, to, start, width, length, None if contiguous else frame.x_fast),
-                )
+                f.cases(source.equals(0), lambda: line.clear(to), lambda: line.copy(source + shift, to))
     return f.finish()
+
+
+class _Line:
+    """to[place] = source[start + place] where that lies in [0, length), else 0, for all lines of a block.
+
+    Whole vectors are written: what lies beyond `width` is written anew by the next line.
+    """
+
+    def __init__(self, f: Function, start: Value, width: Value, length: Value, step: Value | None) -> None:
+        self.f, self.start, self.width, self.step = f, start, width, step
+        lanes = f.lanes
+        lead = f.least(f.most(0 - start, 0), width)
+        # vectors in [inner, outer) lie inside of the row; the one before and the one after are cut
+        self.inner = (lead + (lanes - 1)) // lanes * lanes
+        self.outer = f.most(f.least(width, length - start) - self.inner, 0) // lanes * lanes + self.inner
+        before = self.inner - lanes
+        self.left = lead - before, length - start - before
+        self.right = f.value(0), length - start - self.outer
+        self.masks = f.mask(*self.left), f.mask(*self.right)
+
+    def clear(self, to: Value) -> None:
+        """A line of zeros."""
+        with self.f.loop(0, self.width, self.f.lanes) as place:
+            self.f.store(self.f.zero(), to, place)
+
+    def copy(self, source: Value, to: Value) -> None:
+        """A line of a row that begins at source."""
+        f, lanes = self.f, self.f.lanes
+        with f.when(self.inner > 0):
+            with f.loop(0, self.inner - lanes, lanes) as place:
+                f.store(f.zero(), to, place)
+            self._cut(source, to, self.inner - lanes, self.left, self.masks[0])
+        with f.loop(self.inner, self.outer, lanes) as place:
+            if self.step is None:
+                f.store(f.load(source, self.start + place, f.vector), to, place)
+            else:
+                for lane in range(lanes):
+                    f.store(f.load(source, (self.start + place + lane) * self.step), to, place + lane)
+        with f.when(self.outer < self.width):
+            self._cut(source, to, self.outer, self.right, self.masks[1])
+            with f.loop(self.outer + lanes, self.width, lanes) as place:
+                f.store(f.zero(), to, place)
+
+    def _cut(self, source: Value, to: Value, place: Value, limits: tuple[Value, Value], mask: Value) -> None:
+        """A vector of which only the lanes in limits lie inside of the row."""
+        f, first = self.f, self.start + place
+        if self.step is None:
+            f.store(f.masked_load(source, first, mask), to, place)
+            return
+        f.store(f.zero(), to, place)
+        with f.loop(f.most(limits[0], 0), f.least(limits[1], f.lanes)) as lane:
+            f.store(f.load(source, (first + lane) * self.step), to, place + lane)
 
 
 def _write_last(name: str) -> str:
@@ -66,33 +115,3 @@ def _write_last(name: str) -> str:
                 with f.when(channel + number < channels):
                     f.store(vector, to, (channel + number) * channel_pitch + place)
     return f.finish()
-
-
-def _clear(f: Function, to: Value, width: Value) -> None:
-    with f.loop(0, width, f.lanes) as place:
-        f.store(f.zero(), to, place)
-
-
-def _copy(f: Function, source: Value, to: Value, start: Value, width: Value, length: Value, step: Value | None) -> None:
-    """to[place] = source[start + place] where that lies in [0, length), else 0; whole vectors are written."""
-    with f.loop(0, width, f.lanes) as place:
-        begin = start + place
-
-        def inside() -> None:
-            if step is None:
-                f.store(f.load(source, begin, f.vector), to, place)
-            else:
-                for lane in range(f.lanes):
-                    f.store(f.load(source, (begin + lane) * step), to, place + lane)
-
-        def border() -> None:
-            if step is None:
-                mask = f.mask(0 - begin, length - begin)
-                f.store(f.masked_load(source, begin, mask), to, place)
-            else:
-                f.store(f.zero(), to, place)
-                low, high = f.most(0 - begin, 0), f.least(length - begin, f.lanes)
-                with f.loop(low, high) as lane:
-                    f.store(f.load(source, (begin + lane) * step), to, place + lane)
-
-        f.cases(f.both(begin >= 0, begin + f.lanes <= length), inside, border)

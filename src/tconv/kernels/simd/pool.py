@@ -9,7 +9,6 @@ is no futex (outside Linux) there are no helpers.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import platform
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 from tconv.kernels.simd.code import I64, Function, Value
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.target import target
-from tconv.memory import aligned
+from tconv.memory import Array, aligned, mapped
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
 _WAIT, _WAKE = 128, 129  # private to the process
@@ -36,6 +35,8 @@ _GENERATION = 16  # number of the job, again: what helpers wait for
 _SLEEPERS = 24
 _END, _ITEM, _FRAME, _WANTED = 32, 33, 34, 35
 _LOCALS = 64
+
+_NOTHING: Array = np.zeros(0, np.uint8)
 
 
 def _write_serve() -> str:
@@ -114,12 +115,13 @@ class _Scratch(threading.local):
     """A thread's own memory: zeros at first, so that no lane holds a number that is slow to compute with."""
 
     def __init__(self) -> None:
-        self.memory = np.zeros(0, np.uint8)
+        self.memory = _NOTHING
 
-    def address(self, size: int) -> int:
+    def of(self, size: int) -> Array:
+        """At least so many bytes."""
         if self.memory.size < size:
             self.memory = aligned(size)
-        return self.memory.ctypes.data
+        return self.memory
 
 
 class Pool:
@@ -127,38 +129,48 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shared = mmap.mmap(-1, (_LOCALS + _MOST) * 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._shared = mapped((_LOCALS + _MOST) * 8)
         # helpers look at it until the process ends, whatever the interpreter has taken apart by then
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shared))
         self._state = np.frombuffer(self._shared, np.int64)
         self._base = self._state.ctypes.data
-        self._helpers: list[np.ndarray[Any, Any]] = []
+        self._helpers: list[Array] = []
         self._scratch = _Scratch()
         self._alone = _function("alone", _write_alone, 5)
         self._launch = _function("launch", _write_launch, 7) if _FUTEX else None
 
     def run(self, item: int, frame: int, scratch: int, begin: int, end: int, threads: int) -> None:
         """All items in [begin, end), on at most this many threads, each with this many bytes of scratch memory."""
-        local = self._scratch.address(scratch)
+        # held by this frame: at exit a daemon thread loses what is its own, while machine code still uses it
+        memory = self._scratch.of(scratch)
+        local = memory.ctypes.data
         wanted = min(threads, end - begin, _MOST) - 1
-        if wanted > 0 and self._launch is not None and self._lock.acquire(blocking=False):
-            try:
-                self._prepare(wanted, scratch)
-                self._launch(self._base, item, frame, local, begin, end, wanted)
-            finally:
-                self._lock.release()
+        # not acquire(blocking=False): an interrupt between it and a `try` would leave it locked for ever
+        if wanted > 0 and self._launch is not None and not self._lock.locked():
+            with self._lock:
+                helpers = self._prepare(wanted, scratch)
+                self._launch(self._base, item, frame, local, begin, end, helpers)
         else:
             self._alone(item, frame, local, begin, end)
 
-    def _prepare(self, wanted: int, scratch: int) -> None:
+    def _prepare(self, wanted: int, scratch: int) -> int:
+        """Give each helper its memory, and start those that are missing; how many there are, at most `wanted`."""
         for number in range(wanted):
             if number == len(self._helpers):
-                self._helpers.append(np.zeros(0, np.uint8))
                 serve = _function("serve", _write_serve, 2)
-                threading.Thread(target=serve, args=(self._base, number), daemon=True, name="tconv").start()
+                helper = threading.Thread(target=serve, args=(self._base, number), daemon=True, name="tconv")
+                self._helpers.append(_NOTHING)  # first: no interrupt can make two helpers with one number
+                try:
+                    helper.start()
+                except RuntimeError:  # the system has no more threads, or the interpreter is about to exit
+                    self._helpers.pop()
+                    return number
             if self._helpers[number].size < scratch:
-                self._helpers[number] = memory = aligned(scratch)
+                self._helpers[number] = _NOTHING  # whatever interrupts this, the next call does it again
+                memory = aligned(scratch)
                 self._state[_LOCALS + number] = memory.ctypes.data
+                self._helpers[number] = memory
+        return wanted
 
 
 def _function(name: str, write: Any, arguments: int) -> Any:
@@ -167,7 +179,7 @@ def _function(name: str, write: Any, arguments: int) -> Any:
 
 
 _pool: Pool | None = None
-_making = threading.Lock()
+_making = threading.RLock()
 
 
 def pool() -> Pool:
@@ -181,7 +193,7 @@ def pool() -> Pool:
 
 def _after_fork() -> None:
     global _pool, _making
-    _pool, _making = None, threading.Lock()
+    _pool, _making = None, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

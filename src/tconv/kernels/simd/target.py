@@ -1,6 +1,6 @@
 """Which chip the code is made for: its name, its features, how wide its registers are and how many it has.
 
-`TCONV_CPU` names another one than the machine's own ("x86-64-v3", "x86-64", "cortex-a72"): any name that LLVM knows.
+`TCONV_CPU` names another one than the machine's own: "x86-64-v3", "x86-64", or on ARM any name that LLVM knows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ import llvmlite.binding as llvm
 
 _X86 = ("x86_64", "AMD64")
 _ARM = ("aarch64", "arm64")
+_LEVELS = {
+    "x86-64": (),
+    "x86-64-v2": ("ssse3", "sse4.1", "sse4.2", "popcnt"),
+    "x86-64-v3": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"),
+    "haswell": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "rdrnd", "fsgsbase", "invpcid"),
+    "x86-64-v4": ("avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+}
+"""What a chip must have to run code that is made for one of these names."""
 
 
 class Target(NamedTuple):
@@ -34,18 +42,19 @@ class Target(NamedTuple):
 
 @cache
 def target() -> Target:
-    """The machine's own chip, or the one that TCONV_CPU names. Raises ValueError for a name that LLVM does not know."""
-    asked = os.environ.get("TCONV_CPU", "host")
+    """The machine's own chip, or the one that TCONV_CPU names. Raises ValueError for one whose code cannot run here."""
+    asked = os.environ.get("TCONV_CPU") or "host"
     if platform.machine() in _ARM:
         own = asked == "host"
         return Target(llvm.get_host_cpu_name() if own else asked, _host_features() if own else "", 4, 32)
     if asked == "host":
         return Target(llvm.get_host_cpu_name(), _host_features(), *_widths(llvm.get_host_cpu_features()))
-    levels = {"x86-64": 1, "x86-64-v2": 2, "x86-64-v3": 3, "haswell": 3, "x86-64-v4": 4}
-    if asked not in levels:
-        raise ValueError(f'TCONV_CPU is {asked!r}; write "host", or one of {", ".join(levels)}')
-    level = levels[asked]
-    return Target(asked, "", *_widths({"avx512f": level == 4, "avx2": level >= 3, "fma": level >= 3}))
+    if asked not in _LEVELS:
+        raise ValueError(f'TCONV_CPU is {asked!r}; write "host", or one of {", ".join(_LEVELS)}')
+    lacking = [name for name in _LEVELS[asked] if not llvm.get_host_cpu_features().get(name)]
+    if lacking:
+        raise ValueError(f'TCONV_CPU is {asked!r}, and this machine has no {", ".join(lacking)}; write "host"')
+    return Target(asked, "", *_widths(dict.fromkeys(_LEVELS[asked], True)))
 
 
 def _widths(features: dict[str, bool]) -> tuple[int, int]:

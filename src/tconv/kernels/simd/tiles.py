@@ -18,8 +18,9 @@ from typing import NamedTuple
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.grid import Grid
 
-_PANEL = 384 << 10  # bytes: most of a core's own cache, beside the weights of a block
+_PANEL = 192 << 10  # bytes that stay in a core's own cache, beside the weights of a block and the next tile's inputs
 _MOST_LANES = 512
+_MOST_SPLITS = 24
 
 
 class Tiling(NamedTuple):
@@ -141,41 +142,48 @@ def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
             yield tiling(False, False, rows, width)
 
 
-def choose(p: Problem, grid: Grid, lanes: int, most_vectors: int, terms: int, threads: int) -> Tiling:
-    """The tiling with the least estimated work; `terms` is the weights per output position, all channels and phases."""
-    return min(set(_forms(p, grid, lanes)), key=lambda t: (_cycles(p, grid, t, most_vectors, terms, threads), t))
+def choose(
+    p: Problem, grid: Grid, lanes: int, most_vectors: int, terms: int, units: int, threads: int
+) -> tuple[Tiling, int]:
+    """The tiling with the least estimated work, and into how many ranges of channels each of its tiles is cut.
+
+    `terms` is the weights per position, all channels and phases; `units` the blocks of channels that can be shared out.
+    """
+    best: tuple[float, Tiling, int] | None = None
+    for t in sorted(set(_forms(p, grid, lanes))):
+        work, packing = _cycles(p, grid, t, most_vectors, terms)
+        for splits in range(1, min(units, _MOST_SPLITS if threads > 1 else 1) + 1):
+            cost = (work + packing * splits) * _imbalance(t.total * splits, threads)
+            if best is None or cost < best[0]:
+                best = cost, t, splits
+    assert best is not None
+    return best[1:]
 
 
-def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int, threads: int) -> float:
-    """A rough count of cycles, to compare tilings of one problem with each other."""
-    rows = p.batch * grid.rows
-    per_run = [min(t.rows, t.run - i * t.rows) for i in {0, t.row_tiles - 1}]
-    share = (t.row_tiles - 1) * per_run[0] + per_run[-1]
-    assert share == t.run
+def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int) -> tuple[float, float]:
+    """A rough count of cycles, to compare tilings of one problem with each other: all work but packing, and packing.
+
+    Fitted to times on a Zen 4 core; of a guess that is wrong nothing depends but time.
+    """
+    full = min(t.rows, t.run)
+    last = t.run - (t.row_tiles - 1) * t.rows
     if t.whole:
-        full, rest = (ceil(r * t.width, t.lanes) for r in (per_run[0], per_run[-1]))
-        vectors = t.runs * ((t.row_tiles - 1) * full + rest)
+        many, few = (ceil(rows * t.width, t.lanes) for rows in (full, last))
+        vectors = t.runs * ((t.row_tiles - 1) * many + few)
     else:
-        full = ceil(t.width, t.lanes)
-        rest = -(-(t.width_total - (t.segments - 1) * t.width) // t.lanes)
-        vectors = rows * ((t.segments - 1) * full + rest)
-    groups = vectors / min(most_vectors, full)
-    width = min(t.width, t.width_total)
-    thin = 1.0 if min(most_vectors, full) >= 3 else 1.15 if full == 2 else 1.6
-    arithmetic = vectors * terms * thin  # terms counts all rows: one multiply-add per row, term and vector
-    channels = p.in_channels
-    pieces = t.total * t.blocks * t.copies * t.slots
-    packing = pieces * channels * (4 + 3 * -(-min(t.pitch, width + 8) // t.lanes))
-    calls = groups * 60 * p.out_channels
-    weights = t.total * terms * 4 / 16  # read once per tile, from a cache that all cores share
-    panel = t.panel * 4
-    spill = 1.0 if panel <= _PANEL else 1.0 + 0.25 * min(1.0, (panel - _PANEL) / _PANEL)
+        many, few = ceil(t.width, t.lanes), ceil(t.width_total - (t.segments - 1) * t.width, t.lanes)
+        vectors = p.batch * grid.rows * ((t.segments - 1) * many + few)
+    held = min(most_vectors, many)
+    thin = 1.0 if held > 2 else 1.05 if held == 2 else 1.25
+    spill = 1.0 + 0.04 * min(4.0, max(0.0, 4 * t.panel / _PANEL - 1))
+    calls = 60 * p.out_channels * vectors / held
+    weights = t.total * 4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)  # read once per tile, from the nearest cache
     writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in grid.slow)
-    return (arithmetic * spill + packing + calls + weights + writing) * _imbalance(t.total, threads)
+    lines = t.total * t.blocks * t.copies * t.slots * p.in_channels
+    packing = lines * (15 + 3 * ceil(min(t.pitch, t.width_total + 8), t.lanes))
+    return vectors * terms * thin * spill + calls + weights + writing, packing
 
 
 def _imbalance(items: int, threads: int) -> float:
-    """How much longer the busiest thread works than all of them on average; few tiles are split by channels."""
-    if items >= 4 * threads:
-        return ceil(items, threads) * threads / items
-    return 1.02
+    """How much longer the busiest thread works than all of them on average; a slow core shows less with many items."""
+    return 1.0 if threads == 1 else ceil(items, threads) * threads / items + 0.2 * threads / items

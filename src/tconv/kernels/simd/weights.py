@@ -7,6 +7,7 @@ packed weight by that. `tconv.prepare` pays neither: it holds the packed weight 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +19,9 @@ import xxhash
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd.work import work
 from tconv.memory import aligned, physical_memory
+
+_LARGE = 1 << 20
+"""Bytes from which on a packed weight has huge pages of its own; a small one would waste most of them."""
 
 
 def packed(p: Problem, w: Array) -> Array:
@@ -31,7 +35,7 @@ def packed(p: Problem, w: Array) -> Array:
     by_tap = np.ascontiguousarray(
         np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (1, 2), (-2, -1)), np.float32
     )
-    total = aligned(4 * G * done.terms * channels).view(np.float32)
+    total = _room(4 * G * done.terms * channels).view(np.float32)
     for group in range(G):
         mine = total[group * done.terms * channels :]
         started = 0
@@ -58,33 +62,48 @@ def packed(p: Problem, w: Array) -> Array:
     return total
 
 
-class Store:
-    """The packed weights that were used last, up to a number of bytes."""
+def _room(size: int) -> Array:
+    """Bytes that begin at a cache line."""
+    if size >= _LARGE:
+        return aligned(size)
+    whole = np.zeros(size + 64, np.uint8)
+    start = -whole.ctypes.data % 64
+    return whole[start : start + size]
 
-    def __init__(self, most: int) -> None:
-        self._lock = threading.Lock()
+
+class Store:
+    """The packed weights that were used last, up to a number of bytes, and of weights."""
+
+    def __init__(self, most: int, count: int = 4096) -> None:
+        self.lock = threading.RLock()  # a finalizer or a signal may call from inside of any statement
+        self._count = count
         self._kept: OrderedDict[Any, Array] = OrderedDict()
         self._bytes = 0
         self._most = most
 
     def find(self, key: Any, pack: Callable[[], Array]) -> Array:
         """What `pack` once gave for this key."""
-        with self._lock:
+        with self.lock:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
                 return found
         made = pack()
-        with self._lock:
+        with self.lock:
             if key not in self._kept and made.nbytes <= self._most:
                 self._kept[key] = made
                 self._bytes += made.nbytes
-                while self._bytes > self._most:
+                while self._bytes > self._most or len(self._kept) > self._count:
                     self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return made
 
 
 STORE = Store(min(1 << 30, (physical_memory() or 1 << 33) // 8))
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=STORE.lock.acquire, after_in_parent=STORE.lock.release, after_in_child=STORE.lock.release
+    )
 
 
 def fingerprint(w: Array) -> int:

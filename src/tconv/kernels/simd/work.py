@@ -89,8 +89,8 @@ def shape(p: Problem, threads: int) -> Shape:
     if 2 * p.macs.border_free < _ALONE:
         threads = 1
     fullest = max((done.blocks.wide * len(call.phases) for call in done.calls), default=1)
-    t = tiles.choose(p, done.grid, chip.lanes, micro.most_vectors(fullest), done.terms * p.out_channels, threads)
-    splits = _splits(t.total, p.geometry.groups * done.blocks.total, threads)
+    fit, terms = micro.most_vectors(fullest), done.terms * p.out_channels
+    t, splits = tiles.choose(p, done.grid, chip.lanes, fit, terms, p.geometry.groups * done.blocks.total, threads)
     # the lines of the next tile, and as many entries that ask for nothing as a call has taps
     taps = max(1, *(_taps(call) for call in done.calls), 1)
     ahead = p.input_bytes > _AHEAD_FROM and t.total > threads
@@ -130,10 +130,3 @@ def summary(p: Problem) -> str:
 def _taps(call: steps.Call) -> int:
     """Taps of a call: steps that differ in more than their channels."""
     return len({(step.slow, step.fast) for part in call.parts for step in part})
-
-
-def _splits(tiles_: int, units: int, threads: int) -> int:
-    """Into how many ranges of channels each tile is cut, so that all threads have work to the end."""
-    if threads == 1 or tiles_ >= 4 * threads:
-        return 1
-    return min(units, -(-4 * threads // tiles_))

@@ -74,6 +74,8 @@ class _Epilogue:
         self.f = f = Function(name, 10, target().lanes)
         base, local, self.table, self.phase, self.phases, self.sums, *self.ready = f.arguments
         self.frame, self.mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
+        # read once: LLVM cannot know that what is written lies elsewhere
+        self.sum_row, self.stream = self.frame.sum_row, self.frame.stream
         self.activated = activated
 
     def written(self, body: Callable[[_Epilogue], None], by_channel: bool) -> str:
@@ -112,7 +114,7 @@ class _Epilogue:
 
     def _sums(self, row: Value | int, place: Value | int) -> Value:
         """A vector of sums of one phase."""
-        return self.f.load(self.source + self.frame.sum_row * row * 4, place, self.f.vector)
+        return self.f.load(self.source + self.sum_row * row * 4, place, self.f.vector)
 
     def finished(self, sums: Value) -> Value:
         """Outputs: bias, then activation."""
@@ -151,7 +153,7 @@ class _Epilogue:
 
         worth = f.choose(head.equals(0), 1, f.choose(count >= _LONG, 1, 0)).equals(1)
         f.cases(
-            f.both(f.both(self.frame.stream > 0, worth), (head % stride).equals(0)),
+            f.both(f.both(self.stream > 0, worth), (head % stride).equals(0)),
             streamed,
             lambda: lines(f.value(0), f.store),
         )

@@ -1,0 +1,353 @@
+"""Machine code: built once and kept, never stale or damaged, for the chip that was asked for; and life without it."""
+
+import os
+import platform
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tconv
+
+pytest.importorskip("llvmlite")
+
+from tconv.kernels.simd import library
+
+SOURCES = Path(tconv.__file__).parent
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+ONE_CALL = """
+import numpy as np, tconv
+from tconv.kernels.simd.library import LIBRARY, folder
+x, w = np.arange(24, dtype="f4").reshape(1, 2, 12), np.arange(12, dtype="f4").reshape(2, 2, 3)
+y = tconv.conv_transpose(x, w, stride=2, padding=1, method="simd")
+np.testing.assert_array_equal(y, tconv.definition.scatter(x, w, stride=2, padding=1))
+print(LIBRARY.built, folder())
+"""
+
+
+def built(said):
+    return int(said.split()[0])
+
+
+def entries(root):
+    return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_second_process_builds_nothing(python, tmp_path):
+    first, second = (python(ONE_CALL, TCONV_CACHE_DIR=tmp_path).split() for _ in range(2))
+    assert int(first[0]) > 0
+    assert second == ["0", first[1]]
+    kept = entries(tmp_path)
+    assert len(kept) == int(first[0])
+    assert {path.suffix for path in kept} == {".o"}
+    assert Path(first[1]).stat().st_mode & 0o077 == 0
+
+
+DAMAGES = [
+    lambda text, other: b"",
+    lambda text, other: text[:20],
+    lambda text, other: text[: len(text) // 2],
+    lambda text, other: text + b"\0",
+    lambda text, other: text[:-9] + bytes([text[-9] ^ 1]) + text[-8:],
+    lambda text, other: bytes([text[0] ^ 128]) + text[1:],
+    lambda text, other: other,  # whole, and another function
+]
+
+
+def test_a_damaged_file_is_built_anew(python, tmp_path):
+    python(ONE_CALL, TCONV_CACHE_DIR=tmp_path)
+    files = sorted(tmp_path.rglob("*.o"))
+    texts = [file.read_bytes() for file in files]
+    for start in range(0, len(DAMAGES), len(files)):
+        for number, file in enumerate(files):
+            damage = DAMAGES[(start + number) % len(DAMAGES)]
+            file.write_bytes(damage(texts[number], texts[number - 1]))
+        assert built(python(ONE_CALL, TCONV_CACHE_DIR=tmp_path)) == len(files)
+        assert built(python(ONE_CALL, TCONV_CACHE_DIR=tmp_path)) == 0
+
+
+def test_an_edited_source_is_another_folder(python, tmp_path):
+    shutil.copytree(SOURCES, tmp_path / "lib" / "tconv", ignore=shutil.ignore_patterns("__pycache__"))
+    words = {"PYTHONPATH": tmp_path / "lib", "TCONV_CACHE_DIR": tmp_path / "kept"}
+    edit = "path = '{}'; open(path, 'a').write('# another line\\n')\n"
+    simd = tmp_path / "lib" / "tconv" / "kernels" / "simd"
+    first = python(
+        "import tconv; assert tconv.__file__.startswith(__import__('sys').argv[1])" + ONE_CALL, tmp_path, **words
+    )
+    # what was imported before an edit is what counts
+    imported = "import tconv.kernels.simd.bound\n"
+    assert python(imported + edit.format(simd / "micro.py") + ONE_CALL, **words).split() == ["0", first.split()[1]]
+    second = python(ONE_CALL, **words)
+    assert built(second) == built(first)
+    assert second.split()[1] != first.split()[1]
+    assert built(python(edit.format(tmp_path / "lib" / "tconv" / "geometry.py") + ONE_CALL, **words)) == 0
+
+
+def test_without_its_sources_nothing_is_kept(python, tmp_path):
+    """Nothing would tell one version's code from another's."""
+    shutil.copytree(SOURCES, tmp_path / "lib" / "tconv", ignore=shutil.ignore_patterns("__pycache__"))
+    for source in (tmp_path / "lib").rglob("*.py"):
+        py_compile.compile(str(source), cfile=f"{source}c", doraise=True)
+        source.unlink()
+    said = python(ONE_CALL, PYTHONPATH=tmp_path / "lib", TCONV_CACHE_DIR=tmp_path / "kept")
+    assert built(said) > 0
+    assert said.split()[1] == "None"
+    assert not (tmp_path / "kept").exists()
+
+
+def test_processes_that_build_at_the_same_time(python, tmp_path):
+    environment = {**os.environ, "TCONV_CACHE_DIR": str(tmp_path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_CALL], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    for process in started:
+        said, wrong = process.communicate(timeout=300)
+        assert (process.returncode, wrong) == (0, b"")
+    assert {path.suffix for path in entries(tmp_path)} == {".o"}
+    assert built(python(ONE_CALL, TCONV_CACHE_DIR=tmp_path)) == 0
+    assert int(said.split()[0]) <= len(entries(tmp_path))
+
+
+UNWRITABLE = {
+    "below a file": ("", {"TCONV_CACHE_DIR": "{}/file/below"}),
+    "a home below a file": ("", {"TCONV_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": "{}/file"}),
+    "no home": (
+        "import pwd\ndef nobody(number): raise KeyError(number)\npwd.getpwuid = nobody\n",
+        {"TCONV_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": None},
+    ),
+    "a home of nobody": ("", {"TCONV_CACHE_DIR": "~nobody-of-this-name/kept"}),
+    "read-only": (
+        # root may write anywhere
+        "import os, numpy.testing, tconv.kernels.simd.bound, tconv.kernels.polyphase, tconv.kernels.taps\n"
+        "if os.getuid() == 0: os.seteuid(65534)\n",
+        {"TCONV_CACHE_DIR": "{}/locked/kept"},
+    ),
+    "a full disk": (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))\n",
+        {"TCONV_CACHE_DIR": "{}/full"},
+    ),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and limits of POSIX")
+@pytest.mark.parametrize("place", UNWRITABLE)
+def test_where_nothing_can_be_written_it_is_built_every_time(place, python, tmp_path):
+    before, words = UNWRITABLE[place]
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked").chmod(0o555)
+    words = {name: None if word is None else word.format(tmp_path) for name, word in words.items()}
+    assert built(python(before + ONE_CALL, **words)) > 0
+    assert entries(tmp_path) == {Path("file")}
+
+
+def test_an_empty_name_keeps_nothing(python, tmp_path):
+    text = f"import os; os.chdir({str(tmp_path)!r})\n{ONE_CALL}"
+    said = python(text, TCONV_CACHE_DIR="", HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
+    assert built(said) > 0
+    assert said.split()[1] == "None"
+    assert entries(tmp_path) == set()
+
+
+def test_old_folders_go_and_what_is_not_ours_stays(tmp_path):
+    """The folder may be one that the user keeps other things in."""
+    old = time.time() - 40 * 86400
+    ours, used, foreign, mixed = (
+        tmp_path / name
+        for name in ("znver4-0123456789abcdef0123", "znver3-0123456789abcdef0123", "photos", "m-" + 20 * "0")
+    )
+    for folder in (ours, used, foreign, mixed):
+        folder.mkdir()
+        (folder / "item.o").touch()
+    (mixed / "diary.txt").touch()
+    for folder in (ours, foreign, mixed):
+        os.utime(folder, (old, old))
+    library._forget(tmp_path / "here")
+    assert entries(tmp_path) == {Path(f"{used.name}/item.o"), Path("photos/item.o"), Path(f"{mixed.name}/diary.txt")}
+
+
+def test_a_folder_in_use_is_not_old(python, tmp_path):
+    folder = Path(python(ONE_CALL, TCONV_CACHE_DIR=tmp_path).split()[1])
+    os.utime(folder, (0, 0))
+    python(ONE_CALL, TCONV_CACHE_DIR=tmp_path)
+    assert folder.stat().st_mtime > time.time() - 86400
+
+
+def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
+    from tconv.kernels.simd import pool
+
+    def interrupted(kept):
+        raise KeyboardInterrupt
+
+    mine = library.Library()
+    with monkeypatch.context() as patched:
+        patched.setattr(library, "_for_ever", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mine.address("alone", pool._write_alone)
+    assert mine.address("alone", pool._write_alone) == mine.address("alone", pool._write_alone)
+
+
+# -- chips -----------------------------------------------------------------------------------------------------------
+
+GEOMETRIES = """
+import sys, numpy as np, problems, tconv
+from tconv.kernels.simd.library import LIBRARY, folder
+rng = np.random.default_rng(0)
+for ndim in (1, 2, 3):
+    for kind in problems.KINDS:
+        for _ in range(2):
+            p = problems.problem(rng, ndim, kind)
+            p.check(problems.run(p))
+            slopes = rng.choice([0.5, 2, -1], p.y.shape[1])
+            layer = tconv.prepare(p.w, p.bias, geometry=p.geometry, method="simd", activation=("prelu", slopes))
+            bent = np.where(p.y < 0, p.y * slopes.reshape(-1, *[1] * ndim), p.y)
+            np.testing.assert_array_equal(layer(p.x), bent)
+last = np.ascontiguousarray(np.moveaxis(p.x, 1, -1))
+assert problems.run(p._replace(x=np.moveaxis(last, -1, 1)), out=np.empty_like(last, shape=p.y.shape)).shape == p.y.shape
+print(LIBRARY.built, folder())
+"""
+CPUS = {"x86-64": {"x"}, "x86-64-v3": {"x", "y"}, "x86-64-v4": {"x", "y", "z"}}
+"""Chips, and the first letters of the registers that their code names."""
+
+
+def registers(file, bare):
+    """The letters of registers (x, y or z, then mm) that an object file behind its checksum names."""
+    bare.write_bytes(file.read_bytes()[library._DIGEST :])
+    listed = subprocess.run(["objdump", "-d", bare], capture_output=True, text=True, check=True).stdout
+    assert f"<{file.stem}>:" in listed
+    return set(re.findall(r"%([xyz])mm\d", listed))
+
+
+@pytest.mark.skipif(not X86, reason="names of x86 chips")
+@pytest.mark.parametrize("cpu", CPUS)
+def test_every_chip_computes_the_same_in_its_own_folder(cpu, python, tmp_path):
+    from llvmlite import binding
+
+    if cpu == "x86-64-v4" and not binding.get_host_cpu_features().get("avx512f"):
+        pytest.skip("this machine has no AVX-512")
+    count, folder = python(GEOMETRIES, TCONV_CACHE_DIR=tmp_path / "kept", TCONV_CPU=cpu).split()
+    files = sorted(Path(folder).glob("*.o"))
+    assert int(count) == len(files) > 40
+    assert Path(folder).name.startswith(f"{cpu}-")
+    if shutil.which("objdump"):
+        assert set().union(*(registers(file, tmp_path / "bare.o") for file in files)) == CPUS[cpu]
+
+
+@pytest.mark.skipif(not X86, reason="names of x86 chips")
+def test_chips_have_folders_of_their_own(python):
+    folder = "from tconv.kernels.simd.library import folder; print(folder())"
+    said = [python(folder, TCONV_CPU=cpu) for cpu in ("x86-64", "x86-64-v3", "haswell", "host")]
+    assert len(set(said)) == 4
+    assert python(folder) == python(folder, TCONV_CPU="") == said[-1]
+
+
+# -- without it ------------------------------------------------------------------------------------------------------
+
+WITHOUT = """
+import numpy as np, tconv
+x, w = np.arange(18, dtype="f4").reshape(1, 2, 9), np.arange(12, dtype="f4").reshape(2, 2, 3)
+made = tconv.plan(x, w, stride=2)
+assert made.method == "polyphase", made
+np.testing.assert_array_equal(tconv.conv_transpose(x, w, stride=2), tconv.definition.scatter(x, w, stride=2))
+relu = np.maximum(tconv.definition.scatter(-x, w, stride=2), 0)
+np.testing.assert_array_equal(tconv.prepare(w, stride=2, activation="relu")(-x), relu)
+try:
+    tconv.conv_transpose(x, w, method="simd")
+except tconv.errors.MethodError as error:
+    assert made.reasons["simd"][0] in str(error)
+else:
+    raise AssertionError
+for name in sys.argv[1:]:
+    assert sys.modules.get(name) is None, name
+print("; ".join(made.reasons["simd"]))
+"""
+
+ABSENT = """
+import sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] == {0!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+"""
+NO_SPEC = """
+import sys, importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == {0!r} else found(name, package)
+sys.modules[{0!r}] = None
+"""
+
+
+def test_it_can_be_switched_off(python):
+    said = python("import sys\n" + WITHOUT, "llvmlite", "xxhash", TCONV_SIMD=0)
+    assert said == "TCONV_SIMD is 0 in the environment\n"
+
+
+@pytest.mark.parametrize("package", ["llvmlite", "xxhash"])
+@pytest.mark.parametrize("absent", ["import sys; sys.modules[{0!r}] = None\n", NO_SPEC])
+def test_without_a_package(package, absent, python):
+    assert (
+        python(absent.format(package) + WITHOUT, package)
+        == f"{package} is not installed; write pip install {package}\n"
+    )
+
+
+@pytest.mark.skipif(not X86, reason="names of x86 chips")
+@pytest.mark.parametrize("cpu", ["x86-64-v9", "host ", "cortex-a72"])
+def test_a_chip_that_nobody_knows(cpu, python):
+    reason = f'TCONV_CPU is {cpu!r}; write "host", or one of x86-64, x86-64-v2, x86-64-v3, haswell, x86-64-v4\n'
+    assert python("import sys\n" + WITHOUT, TCONV_CPU=cpu) == reason
+
+
+@pytest.mark.skipif(not X86, reason="names of x86 chips")
+def test_a_chip_with_more_than_the_machine_has(python):
+    lesser = "import sys, llvmlite.binding as llvm; llvm.get_host_cpu_features = lambda: {'avx2': True, 'fma': True}\n"
+    reason = "TCONV_CPU is 'x86-64-v4', and this machine has no avx512f, avx512bw, avx512cd, avx512dq, avx512vl; write"
+    assert python(lesser + WITHOUT, TCONV_CPU="x86-64-v4") == reason + ' "host"\n'
+
+
+def test_importing_and_other_dtypes_load_none_of_it(python):
+    python(
+        "import sys, numpy as np, tconv\n"
+        "loaded = lambda: [name for name in ('llvmlite', 'xxhash', 'tconv.kernels.simd') if name in sys.modules]\n"
+        "assert not loaded(), loaded()\n"
+        "tconv.conv_transpose(np.ones((1, 1, 4)), np.ones((1, 1, 3)))\n"
+        "assert loaded() == ['tconv.kernels.simd'], loaded()"
+    )
+
+
+def test_what_the_machine_says_of_itself(python):
+    """`tconv env` reads this."""
+    text = "from tconv.kernels import simd; state = simd.state(); print(state['reason'])"
+    assert python(text) == "None\n"
+    assert python(text, TCONV_SIMD=0) == "TCONV_SIMD is 0 in the environment\n"
+    assert python(text, TCONV_CACHE_DIR="") == "None\n"
+
+
+def test_the_folder_does_not_move_with_the_working_directory(python, tmp_path):
+    text = "import os\nfrom tconv.kernels.simd.library import folder\nbefore = folder(); os.chdir('/'); print(before)"
+    said = python(f"import os; os.chdir({str(tmp_path)!r})\n" + text, TCONV_CACHE_DIR="here")
+    assert Path(said.strip()).parent == tmp_path / "here"
+
+
+def test_numbers_of_every_process_are_the_same_bits(python, tmp_path):
+    """Code that is built and code that is read from a file, one thread and more."""
+    text = (
+        "import hashlib, numpy as np, tconv\n"
+        "rng = np.random.default_rng(0)\n"
+        "x, w = (rng.standard_normal(s).astype('f4') for s in ((2, 40, 33, 50), (40, 9, 5, 5)))\n"
+        "y = tconv.conv_transpose(x, w, stride=2, padding=1, method='simd')\n"
+        "print(hashlib.sha256(y.tobytes()).hexdigest())"
+    )
+    assert len({python(text, TCONV_CACHE_DIR=tmp_path, TCONV_NUM_THREADS=count) for count in (1, 3, 1, 2)}) == 1

@@ -1,0 +1,541 @@
+"""Memory: nothing outside of the arrays is touched, outputs are never reused while anyone looks at them, nothing grows."""
+
+import gc
+import os
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import tconv
+from tconv import memory
+
+pytest.importorskip("llvmlite")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="mprotect and /proc of Linux")
+
+# -- guard pages -----------------------------------------------------------------------------------------------------
+
+GUARDED = """
+import ctypes, os, signal, sys
+import numpy as np, problems, tconv
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+PAGE, UNTOUCHED = 4096, 0x7FA5A5A5  # as a float, NaN
+
+class Region:
+    '''Whole pages between two that may not be touched.'''
+    def __init__(self, size):
+        size = -(-size // PAGE) * PAGE
+        start = libc.mmap(None, size + 2 * PAGE, 3, 0x22, -1, 0)
+        for guard in (start, start + PAGE + size):
+            assert libc.mprotect(guard, PAGE, 0) == 0
+        self.memory = (ctypes.c_char * size).from_address(start + PAGE)
+        self.numbers = np.frombuffer(self.memory, np.int32)
+
+    def place(self, shape, strides, at_end):
+        '''An array with these strides (in elements) that ends where the pages end, or begins where they begin.'''
+        reach = [(n - 1) * step for n, step in zip(shape, strides)]
+        low, high = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
+        first = self.numbers.size - 1 - high if at_end else -low
+        self.numbers[:] = UNTOUCHED
+        steps = [4 * step for step in strides]
+        return np.ndarray(shape, np.float32, self.memory, 4 * first, steps)
+
+    def check(self, array):
+        '''Whether every element of the array was written, and nothing else.'''
+        assert not (array.view(np.int32) == UNTOUCHED).any()
+        array.view(np.int32)[...] = UNTOUCHED
+        assert (self.numbers == UNTOUCHED).all()
+
+def strides_of(rng, shape, plain):
+    '''Of a contiguous array; else axes in any order, reversed, with gaps.'''
+    order = list(range(len(shape)))
+    kind = "plain" if plain else rng.choice(["channels last", "any order", "gaps", "reversed"])
+    if kind == "channels last" and len(shape) > 1:
+        order = [0, *range(2, len(shape)), 1]
+    elif kind == "any order":
+        order = list(rng.permutation(len(shape)))
+    strides, step = [0] * len(shape), int(rng.integers(1, 4)) if kind == "gaps" else 1
+    for axis in reversed(order):
+        strides[axis] = step * (-1 if kind == "reversed" and rng.random() < 0.5 else 1)
+        step = step * shape[axis] + (int(rng.integers(0, 4)) if kind == "gaps" else 0)
+    return strides
+"""
+
+
+@linux
+def test_the_guard_pages_guard(python):
+    python(
+        GUARDED
+        + """
+for at_end in (False, True):
+    array = Region(100).place((5,), [1], at_end)
+    number = os.fork()
+    if number == 0:
+        ctypes.string_at(array.ctypes.data + (20 if at_end else -1), 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == -signal.SIGSEGV
+"""
+    )
+
+
+@linux
+@pytest.mark.parametrize("words", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
+@pytest.mark.parametrize("plain", [True, False], ids=["contiguous", "any strides"])
+def test_nothing_outside_of_the_arrays_is_touched(plain, words, python):
+    """x, weight, bias and out each end where a page begins that may not be touched, or begin where one ends."""
+    count = 4 if words else 8
+    python(
+        GUARDED
+        + f"""
+if {bool(words)} and tconv.plan(np.ones((1, 1, 2), "f4"), np.ones((1, 1, 2), "f4")).method != "simd":
+    sys.exit(0)  # another chip
+tconv.set_num_threads(3)
+rng, of_strides = (np.random.default_rng(0) for _ in range(2))  # all cases take the same problems
+regions = [Region(1 << 20) for _ in range(4)]
+for turn in range({count}):
+    for ndim in (1, 2, 3):
+        for kind in problems.KINDS:
+            p = problems.problem(rng, ndim, kind)
+            at_end = bool(turn % 2)
+            placed = []
+            for region, given in zip(regions, (p.x, p.w, p.bias)):
+                placed.append(None)
+                if given is not None:
+                    # what a broken kernel would read around them are NaN, too
+                    placed[-1] = region.place(given.shape, strides_of(of_strides, given.shape, {plain}), at_end)
+                    placed[-1][...] = given
+            out = regions[3].place(p.y.shape, strides_of(of_strides, p.y.shape, {plain}), at_end)
+            q = p._replace(x=placed[0], w=placed[1], bias=placed[2])
+            problems.run(q, out=out)
+            p.check(out)
+            regions[3].check(out)
+            problems.run(q, out=out)  # again, the quick way
+            p.check(out)
+            regions[3].check(out)
+            layer = tconv.prepare(q.w, q.bias, geometry=p.geometry, method="simd", activation=("clamp", -9, 7))
+            layer(q.x, out=out)
+            np.testing.assert_array_equal(out, np.clip(p.y, -9, 7))
+            regions[3].check(out)
+""",
+        **words,
+    )
+
+
+@linux
+def test_large_arrays_touch_nothing_else(python):
+    """Outputs that are written past the caches, inputs that are asked for ahead."""
+    python(
+        GUARDED
+        + """
+tconv.set_num_threads(3)
+rng = np.random.default_rng(0)
+regions = [Region(24 << 20) for _ in range(2)]
+for shape, weight, words in [
+    ((1, 3, 700, 701), (3, 1, 4, 4), {"stride": 2, "padding": 1}),
+    ((1, 2, 1_000_003), (2, 1, 5), {"stride": 3}),
+    ((1, 2, 301, 303), (2, 3, 3, 3), {"stride": 3, "crop": ((1, 0), (2, 5))}),
+    ((1, 40, 97, 99), (40, 24, 3, 3), {"stride": 3}),
+    ((1, 2, 40, 41, 42), (2, 5, 3, 3, 3), {"stride": 2}),
+]:
+    x, w = (rng.integers(-5, 6, s).astype("f4") for s in (shape, weight))
+    y = tconv.conv_transpose(x, w, method="polyphase", **words)
+    assert y.nbytes >= 8 << 20 or x.nbytes > 1 << 20
+    for at_end in (False, True):
+        for last in (False, True):
+            def order(s):
+                return [0, *range(2, len(s)), 1] if last else [*range(len(s))]
+            placed = []
+            for region, s in zip(regions, (x.shape, y.shape)):
+                strides, step = [0] * len(s), 1
+                for axis in reversed(order(s)):
+                    strides[axis], step = step, step * s[axis]
+                placed.append(region.place(s, strides, at_end))
+            placed[0][...] = x
+            tconv.conv_transpose(placed[0], w, out=placed[1], method="simd", **words)
+            np.testing.assert_array_equal(placed[1], y)
+            regions[1].check(placed[1])
+"""
+    )
+
+
+# -- the pool of outputs ---------------------------------------------------------------------------------------------
+
+MIB = 1 << 20
+X, W = np.ones((1, 4, 256, 256), "f4"), np.ones((4, 4, 2, 2), "f4")
+
+
+@pytest.fixture
+def fresh():
+    """A pool in which nothing is kept, before and after."""
+    gc.collect()
+    tconv.trim_pool()
+    yield
+    gc.collect()
+    tconv.trim_pool()
+
+
+def output(fill=None):
+    """4 MiB from the pool."""
+    y = tconv.conv_transpose(X, W, stride=2)
+    assert y.nbytes == 4 * MIB
+    if fill is not None:
+        y[...] = fill
+    return y
+
+
+def place(array):
+    return np.asarray(array).ctypes.data
+
+
+def test_memory_comes_back_and_is_given_back(fresh):
+    y = output()
+    at = place(y)
+    assert at % 64 == 0
+    assert tconv.trim_pool() == 0
+    del y
+    y = output()
+    assert place(y) == at
+    other = output()
+    assert not np.shares_memory(y, other)
+    del y, other
+    assert tconv.trim_pool() == 8 * MIB
+    assert tconv.trim_pool() == 0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "c16"])
+@pytest.mark.parametrize("method", ["auto", "taps"])
+def test_every_dtype_and_method_takes_it_from_there(dtype, method, fresh):
+    y = tconv.conv_transpose(X.astype(dtype), W.astype(dtype), stride=2, method=method)
+    np.testing.assert_array_equal(y, 4)
+    size = -(-y.nbytes // (2 * MIB)) * 2 * MIB
+    del y
+    assert tconv.trim_pool() == size
+
+
+VIEWS = {
+    "slice": lambda y: y[0, 1, 3:5],
+    "one number": lambda y: y[0, 0, 0, :1],
+    "reshape": lambda y: y.reshape(-1),
+    "transpose": lambda y: y.transpose(3, 2, 1, 0)[::-1],
+    "another dtype": lambda y: y.view(np.int32).view(np.float32),
+    "view of a view": lambda y: y[0][1:][::2][..., ::-3],
+    "asarray": lambda y: np.asarray(y, copy=False),
+    "memoryview": memoryview,
+    "part of a memoryview": lambda y: memoryview(y)[0:1],
+    "frombuffer": lambda y: np.frombuffer(y, np.float32)[5:9],
+    "ctypes": lambda y: y.ctypes,
+    "flat": lambda y: y.flat,
+    "broadcast": lambda y: np.broadcast_to(y[:, :, :1], (2, 4, 3, 512)),
+    "windows": lambda y: np.lib.stride_tricks.sliding_window_view(y, (3, 3), (2, 3)),
+    "dlpack": lambda y: np.from_dlpack(y),
+    "record": lambda y: y.view([("a", "f4"), ("b", "f4")])["b"],
+}
+
+
+@pytest.mark.parametrize("how", VIEWS)
+def test_memory_is_not_reused_while_anyone_looks_at_it(how, fresh):
+    view = VIEWS[how](output(7))
+    others = [output(np.nan) for _ in range(3)]
+    seen = view._arr if how == "ctypes" else np.asarray(view)
+    assert (seen == 7).all()
+    del others, seen
+    kept = tconv.trim_pool()
+    del view
+    gc.collect()
+    assert tconv.trim_pool() == 4 * MIB, kept
+
+
+def test_tensors_of_torch_hold_their_memory(python):
+    pytest.importorskip("torch")
+    python(
+        """
+import gc, numpy as np, torch, tconv
+X, W = np.ones((1, 4, 256, 256), "f4"), np.ones((4, 4, 2, 2), "f4")
+x, w = torch.from_numpy(X), torch.from_numpy(W)
+layer = tconv.prepare(w, stride=2)
+def output(fill):
+    y = tconv.conv_transpose(X, W, stride=2)
+    y[...] = fill
+    return y
+VIEWS = [torch.from_numpy, torch.as_tensor, torch.from_dlpack]
+VIEWS = [lambda make=make: make(output(7)) for make in VIEWS] + [
+    lambda: tconv.conv_transpose(x, w, stride=2).fill_(7),
+    lambda: layer(x).fill_(7),
+    lambda: layer(x).fill_(7)[0, 1, 3:9].t(),
+    lambda: layer(x).fill_(7).numpy()[0, 1],
+    lambda: torch.from_numpy(output(7))[..., 5].unsqueeze(0),
+]
+for make in VIEWS:
+    assert tconv.trim_pool() == 0
+    view = make()
+    others = [output(np.nan) for _ in range(3)]
+    assert bool((view == 7).all())
+    del others
+    assert tconv.trim_pool() == 3 << 22
+    del view
+    gc.collect()
+    assert tconv.trim_pool() == 1 << 22
+"""
+    )
+
+
+def test_it_is_bounded(fresh, monkeypatch):
+    monkeypatch.setattr(memory._pool, "_most", 9 * MIB)
+    held = [output() for _ in range(5)]
+    del held
+    assert tconv.trim_pool() == 8 * MIB
+    monkeypatch.setattr(memory._pool, "_most", 3 * MIB)
+    del_me = output()
+    del del_me
+    assert tconv.trim_pool() == 0
+
+
+def test_sizes_out_of_use_make_room(fresh, monkeypatch):
+    monkeypatch.setattr(memory._pool, "_most", 24 * MIB)
+    held = [memory.empty((size * MIB,), np.dtype("u1")) for size in (2, 4, 6, 8, 2, 2)]
+    held.clear()
+    used = memory.empty((4 * MIB,), np.dtype("u1"))
+    used[:] = 5
+    del used
+    for size in (10, 12, 14, 16, 18):
+        other = memory.empty((size * MIB,), np.dtype("u1"))
+        del other
+        assert size * MIB <= memory._pool._held() <= 24 * MIB
+        used = memory.empty((4 * MIB,), np.dtype("u1"))
+        assert (used == 5).all(), "what is in use stays; fresh memory would be zero"
+        del used
+    assert tconv.trim_pool() == 22 * MIB
+
+
+def test_small_outputs_are_numpys_own(fresh):
+    y = tconv.conv_transpose(X[:, :, :8], W, stride=2)
+    assert y.nbytes < MIB
+    del y
+    assert tconv.trim_pool() == 0
+
+
+def test_garbage_that_holds_outputs(fresh):
+    """Cycles are collected inside of any statement, those of the pool included."""
+
+    class Node:
+        pass
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        for number in range(200):
+            node = Node()
+            node.me, node.y = node, memory.empty((MIB,), np.dtype("f4"))
+            node.y[:] = number
+            assert (node.y[::4096] == number).all()
+            if number % 50 == 49:
+                tconv.trim_pool()
+    finally:
+        gc.set_threshold(*thresholds)
+    del node
+    gc.collect()
+    held = memory._pool._held()
+    assert held <= memory._pool._most
+    assert tconv.trim_pool() == held
+
+
+def test_threads_never_share_a_block(fresh):
+    wrong = []
+
+    def work(name):
+        kept = []
+        for turn in range(150):
+            y = memory.empty(((1 + turn % 3) * MIB,), np.dtype("u1"))
+            y[::4096] = name
+            kept.append(y[::4096])
+            if len(kept) > turn % 4:
+                wrong.extend(name for view in kept if (view != name).any())
+                kept = kept[1 + turn % 2 :]
+            if turn % 40 == 0:
+                tconv.trim_pool()
+
+    workers = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_writes_into_its_own_copy(python):
+    python(
+        """
+import os, numpy as np, tconv
+from tconv import memory
+y = memory.empty((4 << 20,), np.dtype("u1"))
+freed = memory.empty((4 << 20,), np.dtype("u1"))
+y[:], freed[:] = 1, 2
+at = freed.ctypes.data
+del freed
+number = os.fork()
+if number == 0:
+    mine = memory.empty((4 << 20,), np.dtype("u1"))
+    right = mine.ctypes.data == at
+    mine[:], y[:] = 3, 4
+    del mine
+    os._exit(0 if right and tconv.trim_pool() == 4 << 20 else 1)
+assert os.waitpid(number, 0)[1] == 0
+assert (y == 1).all()
+again = memory.empty((4 << 20,), np.dtype("u1"))
+assert again.ctypes.data == at and (again == 2).all()
+"""
+    )
+
+
+@linux
+def test_memory_goes_back_to_the_system(python):
+    python(
+        """
+import numpy as np, tconv
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+x, w = np.ones((1, 4, 1024, 1024), "f4"), np.ones((4, 4, 2, 2), "f4")
+y = tconv.conv_transpose(x, w, stride=2)
+before = resident()
+del y
+assert abs(resident() - before) < 8 << 20
+assert tconv.trim_pool() == 64 << 20
+assert resident() < before - (48 << 20)
+"""
+    )
+
+
+@linux
+def test_what_is_kept_is_no_reason_to_fail(python):
+    """Where the system has no more memory, the pool is given back first; then it is a MemoryError."""
+    python(
+        """
+import resource, numpy as np, tconv
+from tconv import memory
+block = lambda mib: memory.empty((mib << 20,), np.dtype("u1"))
+block(300)
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+y = block(350)
+y[:] = 1
+assert tconv.trim_pool() == 0
+try:
+    block(400)
+except MemoryError as error:
+    assert str(402 << 20) in str(error), error
+else:
+    raise AssertionError
+del y
+assert tconv.trim_pool() == 350 << 20
+"""
+    )
+
+
+# -- nothing grows ---------------------------------------------------------------------------------------------------
+
+RESIDENT = """
+import numpy as np, tconv
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+tconv.set_num_threads(2)
+"""
+
+
+@linux
+def test_three_hundred_lengths(python):
+    """A vocoder's layer: nothing is built after the first few, memory stays, caches are bounded."""
+    python(
+        RESIDENT
+        + """
+from tconv import layer, planning, repeat
+from tconv.kernels.simd import bound, weights, work
+from tconv.kernels.simd.library import LIBRARY
+x, w = np.ones((1, 64, 1000), "f4"), np.ones((64, 32, 16), "f4")
+prepared = tconv.prepare(w, stride=8, padding=4)
+def call(length):
+    y = tconv.conv_transpose(x[..., :length], w, stride=8, padding=4)
+    assert y.shape == (1, 32, 8 * length) and (y[..., 9:-9] == 128).all()
+    assert np.array_equal(prepared(np.ascontiguousarray(x[..., :length])), y)
+lengths = np.random.default_rng(0).permutation(np.arange(100, 1000))[:600].tolist()
+for length in [100, 999, *range(16, 33), *lengths[:20]]:
+    call(length)
+built, before = len(LIBRARY._addresses), resident()
+for length in lengths[20:320]:
+    call(length)
+assert len(LIBRARY._addresses) <= built + 3, sorted(LIBRARY._addresses)[built:]
+assert resident() - before < 32 << 20, resident() - before
+for length in lengths[320:]:
+    call(length)
+assert len(repeat._known) <= repeat._MOST and len(prepared._known) <= layer._MOST
+for cache in (bound._job, work.work, work.shape, planning.choose):
+    assert cache.cache_info().currsize <= cache.cache_info().maxsize <= 1024
+assert len(weights.STORE._kept) == 1
+"""
+    )
+
+
+@linux
+@pytest.mark.parametrize("value", ["turn", "np.nan"])
+def test_a_weight_that_always_changes(value, python):
+    """As in training: what is kept of the weights of the past is small, and bounded."""
+    python(
+        RESIDENT
+        + f"""
+from tconv.kernels.simd import weights
+weights.STORE._count = 500
+x, w = np.ones((1, 8, 16, 16), "f4"), np.ones((8, 3, 3, 3), "f4")
+for turn in range(100):
+    w.flat[turn] = {value}
+    tconv.conv_transpose(x, w, stride=2)
+before = resident()
+for turn in range(1000):
+    w.flat[turn % w.size] += 1
+    w.flat[(turn + 1) % w.size] = {value}
+    tconv.conv_transpose(x, w, stride=2)
+assert resident() - before < 24 << 20, resident() - before
+assert len(weights.STORE._kept) <= 500
+"""
+    )
+
+
+def test_the_store_is_bounded():
+    from tconv.kernels.simd.weights import Store
+
+    store = Store(1000, count=7)
+    for number in range(50):
+        store.find(number, lambda: np.zeros(300, np.uint8))
+    assert len(store._kept) == 3
+    assert store._bytes == 900
+    assert store.find("large", lambda: np.zeros(2000, np.uint8)).size == 2000
+    assert len(store._kept) == 3
+    for number in range(50):
+        store.find(-number, lambda: np.zeros(0, np.uint8))
+    assert len(store._kept) == 7
+    first = store.find("kept", lambda: np.zeros(3, np.uint8))
+    assert store.find("kept", lambda: np.ones(3, np.uint8)) is first
+
+
+@linux
+def test_threads_that_come_and_go(python):
+    """What belongs to a thread goes with it."""
+    python(
+        RESIDENT
+        + """
+import threading
+x, w = np.ones((1, 64, 30, 30), "f4"), np.ones((64, 8, 3, 3), "f4")
+def run(count):
+    for _ in range(count):
+        thread = threading.Thread(target=tconv.conv_transpose, args=(x, w), kwargs={"stride": 2})
+        thread.start()
+        thread.join()
+run(10)
+before = resident()
+run(100)
+assert resident() - before < 24 << 20, resident() - before
+"""
+    )
