@@ -250,6 +250,30 @@ def test_chips_have_folders_of_their_own(python):
     assert python(folder) == python(folder, TCONV_CPU="") == said[-1]
 
 
+def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
+    name = library._fingerprint.__wrapped__
+    own, names = library.target.target(), {name()}
+    for other in (
+        own._replace(features="-fma"),
+        own._replace(cpu="other"),
+        own._replace(lanes=2),
+        own._replace(registers=8),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(library.target, "target", lambda other=other: other)
+            names.add(name())
+    for module, word, value in (
+        (library.llvmlite, "__version__", "0.0"),
+        (library.llvm, "llvm_version_info", (0, 0, 0)),
+        (library, "_TEXT", "other"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, word, value)
+            names.add(name())
+    assert len(names) == 8
+    assert name() in names
+
+
 # -- without it ------------------------------------------------------------------------------------------------------
 
 WITHOUT = """

@@ -89,7 +89,7 @@ for at_end in (False, True):
 @pytest.mark.parametrize("plain", [True, False], ids=["contiguous", "any strides"])
 def test_nothing_outside_of_the_arrays_is_touched(plain, words, python):
     """x, weight, bias and out each end where a page begins that may not be touched, or begin where one ends."""
-    count = 4 if words else 8
+    count = 4 if words else 6
     python(
         GUARDED
         + f"""
@@ -497,7 +497,8 @@ for turn in range(1000):
     w.flat[turn % w.size] += 1
     w.flat[(turn + 1) % w.size] = {value}
     tconv.conv_transpose(x, w, stride=2)
-assert resident() - before < 24 << 20, resident() - before
+    if turn % 50 == 0:
+        assert resident() - before < 24 << 20, (turn, resident() - before)
 assert len(weights.STORE._kept) <= 500
 """
     )
