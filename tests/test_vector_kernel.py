@@ -1,5 +1,7 @@
 """The float32 kernel: every regime equals the definition, rounding stays near that of a matrix product, sizes are large."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 import tconv
 from strategies import geometries
 from tconv import Geometry, TconvError
+from tconv.kernels.simd import bound
+from tconv.kernels.simd.bound import Bound
 
 # what each regime of the kernel is for: shape of x, shape of the weight, words
 REGIMES = {
@@ -104,6 +108,9 @@ def test_random_geometries_with_more_channels(g, seed, data):
         ((1, 56, 30, 30), (56, 1, 9, 9), {"stride": 2, "padding": 4}),
         ((1, 1026, 40), (1026, 1, 256), {"stride": 64}),
         ((1, 64, 20, 20), (64, 32, 3, 3), {"stride": 1, "padding": 1}),
+        ((1, 16, 600), (16, 4, 1000), {"stride": 1}),
+        ((1, 64, 600), (64, 2, 512), {"stride": 4}),
+        ((1, 16, 5, 300), (16, 2, 3, 300), {"stride": 1}),
     ],
 )
 def test_rounding_stays_near_that_of_matrix_products(shape, weight, words):
@@ -124,6 +131,50 @@ def test_a_crop_does_not_change_the_bits():
     for (top, bottom), (left, right) in [((1, 0), (2, 3)), ((3, 4), (0, 1)), ((2, 2), (5, 0))]:
         part = tconv.conv_transpose(x, w, bias, stride=2, crop=((top, bottom), (left, right)))
         np.testing.assert_array_equal(part, whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right])
+
+
+def test_a_weight_written_while_it_is_packed_is_not_kept_under_its_old_numbers(monkeypatch):
+    x, w, _ = arrays((1, 5, 6, 6), (5, 4, 3, 3), {}, seed=11, whole=False)
+    before = w.copy()
+    expected = tconv.conv_transpose(x, before, method="taps")
+    pack = Bound._packed
+
+    def disturbed(self, own):
+        w[...] = 7
+        return pack(self, own)
+
+    monkeypatch.setattr(Bound, "_packed", disturbed)
+    tconv.conv_transpose(x, w, method="simd")
+    monkeypatch.undo()
+    np.testing.assert_allclose(tconv.conv_transpose(x, before, method="simd"), expected, atol=1e-4)
+    np.testing.assert_allclose(tconv.prepare(before)(x), expected, atol=1e-4)
+
+
+def test_a_weight_that_becomes_infinite_after_it_was_looked_at(monkeypatch):
+    x, w, _ = arrays((1, 5, 6, 6), (5, 4, 3, 3), {}, seed=12)
+    look = bound.fingerprint
+
+    def late(array):
+        array[0, 0, 0, 0] = np.inf
+        return look(array)
+
+    monkeypatch.setattr(bound, "fingerprint", late)
+    got = tconv.conv_transpose(x, w)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(got, tconv.conv_transpose(x, w, method="taps"))
+
+
+def test_the_plan_follows_the_number_of_threads():
+    x, w, _ = arrays((1, 64, 64, 64), (64, 32, 4, 4), {})
+    before = tconv.get_num_threads()
+    try:
+        for count in (1, 2, 10**6):
+            tconv.set_num_threads(count)
+            made = tconv.plan(x, w, stride=2)
+            assert made.scratch_bytes < 100e6
+            assert re.search(r"(\d+) thread", made.summary)[1] == str(min(count, 2)) or count == 10**6
+    finally:
+        tconv.set_num_threads(before)
 
 
 def test_what_it_refuses():

@@ -14,6 +14,7 @@ from tconv.dialects.advice import channel_advice
 from tconv.errors import ArgumentError, DtypeError, MethodError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Kernel, Problem, accumulator
+from tconv.kernels.threads import get_num_threads
 from tconv.memory import physical_memory
 
 BALANCE = 10.0
@@ -132,9 +133,14 @@ def plan(
     return choose(prepare(x, weight, bias, dialect, geometry, native).problem, str(method))
 
 
-@lru_cache(maxsize=1024)
 def choose(problem: Problem, method: str) -> Plan:
     """The plan for a method; for "auto", the quickest by estimate of those that can run and fit into memory."""
+    return _choose(problem, method, get_num_threads())
+
+
+@lru_cache(maxsize=1024)
+def _choose(problem: Problem, method: str, threads: int) -> Plan:
+    """The same, kept: what a method says of itself depends on the number of threads, too."""
     candidates = {name: kernels.kernel(name) for name in kernels.names()}
     if method != "auto" and method not in candidates:
         raise MethodError(f'method is {method!r}; there are {", ".join(candidates)}. Write method="auto"')

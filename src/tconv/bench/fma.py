@@ -7,7 +7,9 @@ stored while they run.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +22,9 @@ _CHAINS = 12
 
 def build() -> tuple[Callable[[int], None], int]:
     """A function of a number of loops that runs without the GIL, and the floating-point operations of one loop."""
-    chained = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(LIBRARY.address("multiply_adds", _write))
+    # machine code is kept by name, and this file is not among the sources that it is kept for
+    name = "multiply_adds_" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    chained = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(LIBRARY.address(name, lambda: _write(name)))
     lanes = target().lanes
 
     def run(loops: int) -> None:
@@ -30,8 +34,8 @@ def build() -> tuple[Callable[[int], None], int]:
     return run, 2 * _CHAINS * lanes
 
 
-def _write() -> str:
-    f = Function("multiply_adds", 2, target().lanes)
+def _write(name: str) -> str:
+    f = Function(name, 2, target().lanes)
     loops, sums = f.arguments
     half, one = (f.value(number, f.vector) for number in (0.5, 1.0))
     chains = [f.var(f.value(float(number), f.vector)) for number in range(_CHAINS)]

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from tconv.kernels import taps
 from tconv.kernels.problem import Array, Kernel, Problem, is_plain
 from tconv.kernels.threads import get_num_threads
 
@@ -33,9 +34,11 @@ _MOST_STEPS = 1 << 17
 
 def reasons_against(p: Problem) -> list[str]:
     """Every reason why it cannot run this problem."""
-    reasons = [] if _missing() is None else [str(_missing())]
+    reasons = []
     if p.dtype != np.float32:
         reasons.append(f"it computes float32, and this is {p.dtype}")
+    elif _missing() is not None:
+        reasons.append(str(_missing()))
     if not p.finite_weight:
         reasons.append("the weight holds inf or NaN, which this method would multiply with padded zeros")
     if min(p.batch, p.in_channels) == 0:
@@ -55,13 +58,14 @@ def _missing() -> str | None:
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
-    if os.environ.get("TCONV_CPU"):
-        from tconv.kernels.simd.target import target
+    try:
+        from tconv.kernels.simd import bound, target  # noqa: F401  (all of it loads)
 
-        try:
-            target()
-        except ValueError as error:
-            return str(error)
+        target.target()
+    except ValueError as error:
+        return str(error)
+    except (ImportError, OSError, RuntimeError) as error:  # an LLVM that is there, and broken
+        return f"llvmlite or xxhash does not load: {error}"
     return None
 
 
@@ -96,7 +100,8 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
         x = np.ascontiguousarray(x, np.float32)
     target = out if is_plain(out) else np.empty(out.shape, np.float32)
     flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
-    bind(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target)
+    if not bind(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
+        taps.run(p, x, w, flat, target)  # the weight has become infinite since it was looked at
     if target is not out:
         out[...] = target
 

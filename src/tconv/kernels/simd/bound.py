@@ -61,8 +61,14 @@ class Bound:
         return True
 
     def _find(self, w: Array) -> Array:
-        key = (fingerprint(w), w.shape, w.strides, *self._sizes)
-        return STORE.find(key, lambda: self._packed(w))
+        described = w.shape, w.strides, *self._sizes
+        found = STORE.find((fingerprint(w), *described))
+        if found is None:
+            # of a private copy: another thread may write w between the fingerprint and the packing
+            own = w.copy()
+            found = self._packed(own)
+            STORE.keep((fingerprint(own), *described), found)
+        return found
 
     def _packed(self, w: Array) -> Array:
         """The packed weight; nothing, if it is not finite."""

@@ -353,6 +353,19 @@ class Function:
         """An address that llvmlite knows as one of an integer, as its atomic instructions want."""
         return self.b.inttoptr((base + index * 8).ir, I64.as_pointer())
 
+    def keep_float_mode(self, base: Value, index: int) -> None:
+        """Write down how this thread rounds, and what it does with denormal numbers, where the chip lets one ask."""
+        self._float_mode("llvm.x86.sse.stmxcsr", base, index)
+
+    def take_float_mode(self, base: Value, index: int) -> None:
+        """Compute as the thread that wrote it down."""
+        self._float_mode("llvm.x86.sse.ldmxcsr", base, index)
+
+    def _float_mode(self, name: str, base: Value, index: int) -> None:
+        if is_x86():
+            kind = ir.FunctionType(ir.VoidType(), [POINTER])
+            self.b.call(self._intrinsic(name, kind), [self._place(base, index, I64)])
+
     def external(self, name: str, *arguments: Operand) -> Value:
         """Call a C function of 64-bit integers that the process has."""
         kind = ir.FunctionType(I64, [I64] * len(arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -116,6 +117,7 @@ class Job:
         self, p: Problem, done: Work, t: tiles.Tiling, out_strides: tuple[int, ...]
     ) -> tuple[Any, Any, Any, Any]:
         axes, blocks, stride = done.grid, done.blocks, done.grid.fast.stride
+        offset = _offsets(axes, t)
         chunk_rows: list[list[int]] = []
         calls: list[list[int]] = []
         writes: list[list[int]] = []
@@ -143,7 +145,7 @@ class Job:
                 for step in (step for part in call.parts for step in part):
                     begin, end = step.channels
                     tap = order.setdefault((step.slow, step.fast), len(order))
-                    numbers.append([_offset(axes, t, step.slow, step.fast, begin), end - begin, step.kind, tap, begin])
+                    numbers.append([offset(step.slow, step.fast, begin), end - begin, step.kind, tap, begin])
                 place = chunk.phases.index(call.phases[0])
                 calls.append(
                     [
@@ -185,20 +187,26 @@ _X, _WEIGHTS, _BIAS, _OUT, _SLOPES, _LIMITS = (
 )
 
 
-def _offset(axes: Grid, t: tiles.Tiling, slow: tuple[int, ...], fast: int, channel: int) -> int:
-    """Where in the panel the lanes of a tap begin."""
-    last = axes.slow[-1].shifts
-    block = 0
-    for axis, shift in zip(axes.slow[:-1], slow[:-1], strict=True):
-        block = block * len(axis.shifts) + axis.shifts.index(shift)
-    slot = 0
-    if t.crossing:
-        block = block * len(last) + last.index(slow[-1])
-    else:
-        slot = last[-1] - slow[-1]
-    shifts = axes.fast.shifts
-    copy, place = (shifts.index(fast), 0) if t.whole else (0, shifts[-1] - fast)
-    return channel * t.channel_pitch + ((block * t.copies + copy) * t.slots + slot) * t.pitch + place
+def _offsets(axes: Grid, t: tiles.Tiling) -> Callable[[tuple[int, ...], int, int], int]:
+    """Where in the panel the lanes of a tap begin: a function of its slow shifts, its fast shift, and a channel."""
+    fast, last = axes.fast.shifts, axes.slow[-1].shifts
+    outer = [{shift: place for place, shift in enumerate(axis.shifts)} for axis in axes.slow[:-1]]
+    copies = {shift: place for place, shift in enumerate(fast)}
+    crossed = {shift: place for place, shift in enumerate(last)}
+
+    def offset(slow: tuple[int, ...], shift: int, channel: int) -> int:
+        block = 0
+        for places, part in zip(outer, slow[:-1], strict=True):
+            block = block * len(places) + places[part]
+        slot = 0
+        if t.crossing:
+            block = block * len(last) + crossed[slow[-1]]
+        else:
+            slot = last[-1] - slow[-1]
+        copy, place = (copies[shift], 0) if t.whole else (0, fast[-1] - shift)
+        return channel * t.channel_pitch + ((block * t.copies + copy) * t.slots + slot) * t.pitch + place
+
+    return offset
 
 
 def _sources(axes: Grid, strides: tuple[int, ...], t: tiles.Tiling) -> tuple[Array, int, int, Array]:

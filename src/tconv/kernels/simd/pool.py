@@ -24,6 +24,7 @@ from tconv.memory import Array, aligned, mapped
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
 _WAIT, _WAKE = 128, 129  # private to the process
+_ALL = (1 << 31) - 1
 _LOOKS = 1500  # pauses before a helper sleeps: some tens of microseconds
 _OPEN, _JOB = 1 << 15, 1 << 16
 _MOST = 256
@@ -33,7 +34,7 @@ _STATE = 0  # number of the job, whether it is open, and how many helpers are in
 _TICKET = 8  # the next item; each of these has a cache line of its own
 _GENERATION = 16  # number of the job, again: what helpers wait for
 _SLEEPERS = 24
-_END, _ITEM, _FRAME, _WANTED = 32, 33, 34, 35
+_END, _ITEM, _FRAME, _WANTED, _MODE = 32, 33, 34, 35, 36
 _LOCALS = 64
 
 _NOTHING: Array = np.zeros(0, np.uint8)
@@ -63,6 +64,7 @@ def _write_serve() -> str:
             with f.when(f.atomic_swap(pool, _STATE, state, state + 1)):
                 entered.set(1)
                 with f.when(number < f.load(pool, _WANTED, I64)):
+                    f.take_float_mode(pool, _MODE)  # the same bits, whichever thread computes them
                     _take(f, pool, f.load(pool, number + _LOCALS, I64))
                 f.atomic_add(pool, _STATE, -1)
             leave(entered.value.equals(1))
@@ -84,12 +86,13 @@ def _write_launch() -> str:
     pool, item, frame, local, begin, end, wanted = f.arguments
     for place, value in ((_END, end), (_ITEM, item), (_FRAME, frame), (_WANTED, wanted)):
         f.store(value, pool, place, I64)
+    f.keep_float_mode(pool, _MODE)
     f.atomic_store(begin, pool, _TICKET)
     job = f.atomic_load(pool, _GENERATION) + 1
     f.atomic_store(job * _JOB + _OPEN, pool, _STATE)
     f.atomic_store(job, pool, _GENERATION)
     with f.when(f.atomic_load(pool, _SLEEPERS) > 0):
-        f.external("syscall", _FUTEX or 0, pool + _GENERATION * 8, _WAKE, wanted, 0, 0, 0)
+        f.external("syscall", _FUTEX or 0, pool + _GENERATION * 8, _WAKE, _ALL, 0, 0, 0)
     _take(f, pool, local)
     f.atomic_add(pool, _STATE, -_OPEN)
     waited = f.var(0)

@@ -2,8 +2,9 @@
 
 The sum of an output element runs over its taps in ascending order (slowest axis first) and over the input channels.
 If it has more than 512 terms it is cut into parts: one per shift of the slow axes, and where channels times taps of the
-fastest axis are more than 256, one per range of channels, too. Within a part: slow shifts, then fast shifts, then
-channels, each ascending, one fused multiply-add after another. The parts are added in order, and the bias last.
+fastest axis are more than 256, one per run of its shifts and range of channels, too (16 of each, or more).
+Within a part: slow shifts, then fast shifts, then channels, each ascending, one fused multiply-add after another. The
+parts are added in order, and the bias last.
 Nothing in this depends on tiles, threads, the batch or the crop.
 """
 
@@ -18,6 +19,8 @@ from tconv.kernels.simd.grid import Grid
 from tconv.kernels.simd.micro import Rows
 
 TERMS = 256
+_LEAST = 16
+"""Channels of a range, and shifts of a run, where there are that many: shorter loops cost more than they gain."""
 _MOST_KINDS = 4
 
 
@@ -61,7 +64,7 @@ def parts(p: Problem, grid: Grid) -> tuple[bool, list[tuple[int, int]]]:
     fast = max(1, max(map(len, grid.fast.taps)))
     if channels * fast * math.prod(max(map(len, axis.taps)) for axis in grid.slow) <= 2 * TERMS:
         return True, [(0, channels)]
-    count = -(-channels // max(16, TERMS // fast))
+    count = -(-channels // max(_LEAST, TERMS // fast))
     return False, [(channels * i // count, channels * (i + 1) // count) for i in range(count)]
 
 
@@ -86,13 +89,18 @@ def call(p: Problem, grid: Grid, phases: tuple[int, ...]) -> Call | None:
     if len(kinds) > _MOST_KINDS:
         return None
     order = list(steps)
+    if together:
+        runs = [[(shift, *step) for shift in order for step in steps[shift]]]
+    else:
+        length = max(_LEAST, TERMS // (ranges[0][1] - ranges[0][0]))
+        if len(phases) > 1 and max(map(len, grid.fast.taps)) > length:
+            return None  # phases cut their taps at different shifts
+        cut = [steps[shift][i : i + length] for shift in order for i in range(0, len(steps[shift]), length)]
+        places = [shift for shift in order for _ in range(0, len(steps[shift]), length)]
+        runs = [[(shift, *step) for step in run] for shift, run in zip(places, cut, strict=True)]
     found = [
-        tuple(
-            Step(slow_shift, fast_shift, channels, kind, taps)
-            for slow_shift in shifts
-            for fast_shift, kind, taps in steps[slow_shift]
-        )
-        for shifts in ([order] if together else [[shift] for shift in order])
+        tuple(Step(slow, fast, channels, kind, taps) for slow, fast, kind, taps in run)
+        for run in runs
         for channels in ranges
     ]
     return Call(phases, tuple(kinds) or (tuple(range(len(phases))),), tuple(found) or ((),))

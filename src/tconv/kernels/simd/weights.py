@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,21 +80,25 @@ class Store:
         self._bytes = 0
         self._most = most
 
-    def find(self, key: Any, pack: Callable[[], Array]) -> Array:
-        """What `pack` once gave for this key."""
+    def find(self, key: Any) -> Array | None:
+        """What was kept under this key."""
         with self.lock:
-            found = self._kept.get(key)
+            found = self._kept.pop(key, None)
             if found is not None:
-                self._kept.move_to_end(key)
-                return found
-        made = pack()
+                self._kept[key] = found  # as the last one used
+            return found
+
+    def keep(self, key: Any, made: Array) -> None:
+        """Keep a packed weight, and forget those that were not used for longest."""
+        if made.nbytes > self._most:
+            return
         with self.lock:
-            if key not in self._kept and made.nbytes <= self._most:
-                self._kept[key] = made
-                self._bytes += made.nbytes
-                while self._bytes > self._most or len(self._kept) > self._count:
-                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return made
+            before = self._kept.pop(key, None)
+            self._kept[key] = made
+            self._bytes += made.nbytes - (0 if before is None else before.nbytes)
+            while self._bytes > self._most or len(self._kept) > self._count:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.nbytes
 
 
 STORE = Store(min(1 << 30, (physical_memory() or 1 << 33) // 8))

@@ -91,6 +91,7 @@ def shape(p: Problem, threads: int) -> Shape:
     fullest = max((done.blocks.wide * len(call.phases) for call in done.calls), default=1)
     fit, terms = micro.most_vectors(fullest), done.terms * p.out_channels
     t, splits = tiles.choose(p, done.grid, chip.lanes, fit, terms, p.geometry.groups * done.blocks.total, threads)
+    threads = min(threads, t.total * splits)
     # the lines of the next tile, and as many entries that ask for nothing as a call has taps
     taps = max(1, *(_taps(call) for call in done.calls), 1)
     ahead = p.input_bytes > _AHEAD_FROM and t.total > threads
