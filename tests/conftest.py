@@ -1,8 +1,10 @@
 """One hypothesis profile for all machines: no deadline, because machines are shared, and reproducible on CI."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,14 +39,23 @@ def python(code_folder):
         for name, word in words.items():
             if word is None:
                 environment.pop(name, None)
-        done = subprocess.run(
-            [sys.executable, "-c", text, *map(str, arguments)],
+        process = subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-c", text, *map(str, arguments)],
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
+            start_new_session=True,
         )
-        assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        try:
+            said, wrong = process.communicate(timeout=200)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it says where it hangs
+            time.sleep(1)
+            os.killpg(process.pid, signal.SIGKILL)  # with all its children
+            said, wrong = process.communicate()
+            wrong = f"it hung\n{wrong}"
+        assert (process.returncode, wrong) == (0, ""), f"{process.returncode}\n{said}\n{wrong}"
+        return said
 
     return run

@@ -1,6 +1,7 @@
 """Memory: nothing outside of the arrays is touched, outputs are never reused while anyone looks at them, nothing grows."""
 
 import gc
+import importlib.util
 import os
 import sys
 import threading
@@ -73,6 +74,8 @@ def test_the_guard_pages_guard(python):
     python(
         GUARDED
         + """
+import faulthandler
+faulthandler.disable()
 for at_end in (False, True):
     array = Region(100).place((5,), [1], at_end)
     number = os.fork()
@@ -251,8 +254,8 @@ def test_memory_is_not_reused_while_anyone_looks_at_it(how, fresh):
     assert tconv.trim_pool() == 4 * MIB, kept
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_tensors_of_torch_hold_their_memory(python):
-    pytest.importorskip("torch")
     python(
         """
 import gc, numpy as np, torch, tconv
@@ -472,7 +475,7 @@ assert resident() - before < 32 << 20, resident() - before
 for length in lengths[320:]:
     call(length)
 assert len(repeat._known) <= repeat._MOST and len(prepared._known) <= layer._MOST
-for cache in (bound._job, work.work, work.shape, planning.choose):
+for cache in (bound._job, work.work, work.shape, planning._choose):
     assert cache.cache_info().currsize <= cache.cache_info().maxsize <= 1024
 assert len(weights.STORE._kept) == 1
 """
@@ -509,16 +512,24 @@ def test_the_store_is_bounded():
 
     store = Store(1000, count=7)
     for number in range(50):
-        store.find(number, lambda: np.zeros(300, np.uint8))
+        store.keep(number, np.zeros(300, np.uint8))
     assert len(store._kept) == 3
     assert store._bytes == 900
-    assert store.find("large", lambda: np.zeros(2000, np.uint8)).size == 2000
+    store.keep("large", np.zeros(2000, np.uint8))
+    assert store.find("large") is None
     assert len(store._kept) == 3
+    store.keep(49, np.zeros(100, np.uint8))
+    assert store._bytes == 700
     for number in range(50):
-        store.find(-number, lambda: np.zeros(0, np.uint8))
+        store.keep(-number, np.zeros(0, np.uint8))
     assert len(store._kept) == 7
-    first = store.find("kept", lambda: np.zeros(3, np.uint8))
-    assert store.find("kept", lambda: np.ones(3, np.uint8)) is first
+    assert store._bytes == 0
+    kept = np.zeros(3, np.uint8)
+    store.keep("kept", kept)
+    for number in range(6):
+        store.keep(number, np.zeros(400, np.uint8))
+        assert store.find("kept") is kept, "what is used stays"
+    assert store._bytes <= 1000
 
 
 @linux

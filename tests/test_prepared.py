@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import importlib.util
 import itertools
 import pickle
 import re
@@ -148,9 +149,9 @@ def test_groups_of_one_weight(first, whole):
         np.testing.assert_array_equal(y, exact(x, w, groups=groups, **WORDS))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_optimisers_of_torch(python):
     """Every way in which torch changes a weight, in tensors and in NumPy views of them."""
-    pytest.importorskip("torch")
     python(
         """
 import numpy as np, torch, tconv

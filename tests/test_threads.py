@@ -1,5 +1,6 @@
 """Threads: results do not depend on them, many callers do not disturb each other, and forks, exits and signals are survived."""
 
+import importlib.util
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ pytest.importorskip("llvmlite")
 
 from tconv.kernels.simd import pool
 
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
 # each is work enough to wake a helper; sizes are no multiples of a vector
@@ -294,9 +296,9 @@ def test_a_fork_of_a_fork(python):
 
 
 @posix
+@needs_torch
 @pytest.mark.slow
 def test_workers_of_a_data_loader(python):
-    pytest.importorskip("torch")
     python(
         BEGIN
         + """
@@ -321,9 +323,9 @@ for turn in range(2):
     )
 
 
+@needs_torch
 @pytest.mark.slow
 def test_beside_the_threads_of_torch(python):
-    pytest.importorskip("torch")
     python(
         BEGIN
         + """

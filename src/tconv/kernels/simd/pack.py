@@ -47,12 +47,13 @@ class _Line:
     def __init__(self, f: Function, start: Value, width: Value, length: Value, step: Value | None) -> None:
         self.f, self.start, self.width, self.step = f, start, width, step
         lanes = f.lanes
-        lead = f.least(f.most(0 - start, 0), width)
+        first = f.most(0 - start, 0)  # may lie beyond the width of a line
+        lead = f.least(first, width)
         # vectors in [inner, outer) lie inside of the row; the one before and the one after are cut
         self.inner = (lead + (lanes - 1)) // lanes * lanes
         self.outer = f.most(f.least(width, length - start) - self.inner, 0) // lanes * lanes + self.inner
         before = self.inner - lanes
-        self.left = lead - before, length - start - before
+        self.left = first - before, length - start - before
         self.right = f.value(0), length - start - self.outer
         self.masks = f.mask(*self.left), f.mask(*self.right)
 
