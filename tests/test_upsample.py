@@ -753,7 +753,7 @@ def test_a_reader_that_leaves_is_no_fault_at_all():
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(number, code):
     """A real process, stopped while its hidden file is there."""
-    np.save("a.npy", np.zeros((8000, 16, 7, 7), "f4"))  # small, and many seconds of work
+    np.save("a.npy", np.zeros((40_000, 16, 7, 7), "f4"))  # seconds of work
     child = subprocess.Popen(
         [*TCONV, "upsample", "a.npy"], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
     )
