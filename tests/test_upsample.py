@@ -1,6 +1,7 @@
 """`tconv upsample` as a user meets it: what it writes, what it says, what it refuses, and what it never leaves behind."""
 
 import doctest
+import gc
 import importlib
 import json
 import os
@@ -676,6 +677,28 @@ def test_nothing_is_left_of_a_run_that_ends_while_it_writes(run, monkeypatch, ki
     else:
         with pytest.raises(kind):
             run("a.png")
+    assert os.listdir() == ["a.png"]
+
+
+@pytest.mark.parametrize("method", ["open", "__exit__"])
+def test_an_interrupt_before_or_behind_the_writing_leaves_nothing(run, monkeypatch, method):
+    """A signal may arrive between any two statements: here, as the file was just made, and as it is about to end."""
+    owner = Path if method == "open" else outputs.NewFile
+    usual = getattr(owner, method)
+
+    def interrupted(*args):
+        if method == "__exit__" or str(args[0]).endswith(".part"):
+            if method == "open":
+                usual(*args)
+            assert len(os.listdir()) == 2
+            raise KeyboardInterrupt
+        return usual(*args)
+
+    Image.fromarray(noise(4, 4)).save("a.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, method, interrupted)
+        assert run("a.png")[0] == 130
+    gc.collect()
     assert os.listdir() == ["a.png"]
 
 

@@ -15,11 +15,11 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
 from tconv.errors import GeometryError, ShapeError
+from tconv.lazily import cached_property
 
 Ints = int | Sequence[int]
 Crop = int | Sequence[int | tuple[int, int]]

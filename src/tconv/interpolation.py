@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ from tconv import arrays
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.functional import conv, conv_transpose
 from tconv.geometry import Geometry, int_of
+from tconv.lazily import cached_property
 
 Array = np.ndarray[Any, Any]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from tconv.bench.statistics import Estimate, geometric_mean, median, ratio
+from tconv.lazily import cached_property
 
 Result = dict[str, Any]
 FALLBACK = {"out": "dropped", "kept": "dropped"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
@@ -40,6 +41,8 @@ class NewFile:
         if os.path.isdir(self.path):
             raise FileError(f"{self.path} is a directory; a file is needed. Write the name of a file in it")
         self._hidden = self.path.with_name(f".{self.path.name[:100]}.{os.getpid()}.part")
+        # an interrupt may come at any statement, of this method and of __exit__ too: what is left goes with the object
+        self._remove = weakref.finalize(self, self._hidden.unlink, missing_ok=True)
         try:
             self.file = self._hidden.open("w+b")
         except FileNotFoundError:
@@ -64,7 +67,7 @@ class NewFile:
         except OSError as refusal:
             raise _refused(self.path, refusal) from None
         finally:
-            self._hidden.unlink(missing_ok=True)
+            self._remove()
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # a full disk, not a closed stdout
             raise _refused(self.path, error) from None
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tconv.geometry import Geometry, Macs
+from tconv.lazily import cached_property
 
 Array = np.ndarray[Any, Any]
 
