@@ -7,12 +7,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture
+def whole():
+    """Arrays of whole numbers, in which every method is exact."""
+    rng = np.random.default_rng(0)
+    return lambda *shape: rng.integers(-5, 6, shape).astype(np.float32)
 
 
 @pytest.fixture(scope="session")

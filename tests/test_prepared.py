@@ -20,13 +20,6 @@ pytest.importorskip("llvmlite")
 WORDS = {"stride": 2, "padding": 1}
 
 
-@pytest.fixture
-def whole():
-    """Arrays of whole numbers, in which every method is exact."""
-    rng = np.random.default_rng(0)
-    return lambda *shape: rng.integers(-5, 6, shape).astype(np.float32)
-
-
 def exact(x, w, bias=None, **words):
     """The result by another method, which remembers nothing."""
     return tconv.conv_transpose(x, w, bias, method="polyphase", **words)
@@ -448,6 +441,30 @@ def test_a_layer_is_the_call(method, whole):
         tconv.set_num_threads(before)
 
 
+def test_what_a_layer_knows_is_not_taken_for_another_call(whole):
+    """The short way is for the same shapes and strides, into memory of its own that can be written."""
+    x, w = whole(1, 8, 6, 8), whole(8, 8, 2, 2)
+    made = tconv.prepare(w, stride=2)
+    expected, out = made(x), np.empty((1, 8, 12, 16), np.float32)
+    for _ in range(2):
+        assert made(x, out=out) is out
+    assert len(made._packed) == 1
+    out.flags.writeable = False
+    with pytest.raises(tconv.errors.OutputError, match="out is read-only"):
+        made(x, out=out)
+    room = np.zeros(out.size + x.size, np.float32)
+    into, source = room[: out.size].reshape(out.shape), room[-x.size :].reshape(x.shape)
+    source[...] = x
+    np.testing.assert_array_equal(made(source, out=into), expected)
+    source = room[: x.size].reshape(x.shape)
+    source[...] = x
+    with pytest.raises(tconv.errors.OutputError, match="out shares memory with x"):
+        made(source, out=into)
+    np.testing.assert_array_equal(source, x)
+    with pytest.raises(tconv.errors.OutputError, match=r"out has shape \(1, 8, 12, 15\)"):
+        made(x, out=np.empty((1, 8, 12, 15), np.float32))
+
+
 def test_a_layer_with_an_infinite_weight():
     x, w = np.ones((1, 2, 4, 4), np.float32), np.ones((2, 2, 3, 3), np.float32)
     w[0, 0, 1, 1] = np.inf
@@ -592,7 +609,7 @@ def test_slopes_per_channel_of_groups(whole):
 WRONG = [
     "gelu", "RELU", "leaky_relu", "prelu", "clamp", "", 0, 1.0, True, [], (), ["relu"], np.ones(3), {"relu": 1}, max, b"relu",
     ("relu", 1), ("relu6", 6), ("gelu",), ("leaky_relu",), ("leaky_relu", "0.1"), ("leaky_relu", None), ("leaky_relu", True),
-    ("leaky_relu", np.nan), ("leaky_relu", np.inf), ("leaky_relu", 1j), ("leaky_relu", 0.1, 0.2), ("prelu", [1, 2]), ("prelu", [1] * 4),
+    ("leaky_relu", np.nan), ("leaky_relu", np.inf), ("leaky_relu", 1e300), ("leaky_relu", 1j), ("leaky_relu", 0.1, 0.2), ("prelu", [1, 2]), ("prelu", [1] * 4),
     ("prelu", [[1, 2, 3]]), ("prelu", [[1], [2, 3]]), ("prelu", []), ("prelu", [1, 2, np.nan]), ("prelu", {1, 2, 3}),
     ("clamp",), ("clamp", 1), ("clamp", 2, 1), ("clamp", 0, np.nan), ("clamp", np.nan, 0), ("clamp", "0", "1"), ("clamp", None, 1),
     ("clamp", 0, 1, 2), ("clamp", [0], [1]), ("clamp", 10**400, 10**401), (np.ones(3), 1), (("relu",),),

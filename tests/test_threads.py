@@ -13,6 +13,7 @@ from tconv.memory import physical_memory
 
 pytest.importorskip("llvmlite")
 
+from tconv.kernels import threads as threads_of
 from tconv.kernels.simd import pool
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
@@ -440,7 +441,7 @@ print(interrupted > 300)
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "2", None])
 def test_numbers_of_threads_that_are_none(count, threads):
-    with pytest.raises(tconv.errors.GeometryError, match="count is"):
+    with pytest.raises(tconv.errors.ArgumentError, match="count is"):
         tconv.set_num_threads(count)
 
 
@@ -454,6 +455,29 @@ def test_the_environment_says_how_many(python):
     for word in ("0", "-1", "two", "1.5"):
         expected = f"TCONV_NUM_THREADS is {word!r}; a number from 1 on is needed. Write 4, for example\n"
         assert python(wrong, TCONV_NUM_THREADS=word) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "100000 0"}, None),
+        ({"cpu.max": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_of_a_container(files, quota, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert threads_of._quota(tmp_path) == quota
+    monkeypatch.delenv("TCONV_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads_of, "_quota", lambda: quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    assert threads_of._first.__wrapped__() == {None: 3, 1.5: 2, 4: 3}[quota]
 
 
 def test_a_call_never_waits_for_another(own_pool):

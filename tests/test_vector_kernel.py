@@ -181,7 +181,10 @@ def test_what_it_refuses():
     x, w = np.ones((1, 2, 5, 5)), np.ones((2, 3, 2, 2))
     reasons = {
         "it computes float32, and this is float64": tconv.plan(x, w),
-        "65536 phases and 4 steps are too many to be tabled": tconv.plan(x.astype("f4"), w.astype("f4"), stride=256),
+        "65536 phases are more than the 4096 that it tables": tconv.plan(x.astype("f4"), w.astype("f4"), stride=256),
+        "160000 steps (taps x channels/16) are more than the 131072 that it tables": tconv.plan(
+            np.ones((1, 2, 5, 5), "f4"), np.ones((2, 1, 400, 400), "f4")
+        ),
         "the weight holds inf or NaN, which this method would multiply with padded zeros": tconv.plan(
             x.astype("f4"), np.full(w.shape, np.inf, "f4")
         ),

@@ -53,7 +53,8 @@ def activation_of(given: Any, channels: int) -> Activation | None:
         return Activation(np.ones(1), 0.0, 6.0)
     if name in ("leaky_relu", "prelu") and len(numbers) == 1:
         slopes = _array(numbers[0])
-        if slopes.dtype.kind in "fiu" and slopes.shape in ((), (1,), (channels,)) and np.isfinite(slopes).all():
+        fitting = slopes.dtype.kind in "fiu" and slopes.shape in ((), (1,), (channels,))
+        if fitting and np.abs(slopes).max() <= np.finfo(np.float32).max:  # not inf, as a kernel holds it
             return Activation(np.atleast_1d(slopes))
     if name == "clamp" and len(numbers) == 2:
         limits = _array(numbers)

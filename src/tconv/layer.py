@@ -38,33 +38,41 @@ class Layer:
         self._finite: bool | None = None  # not known yet
         self._words = dialect, geometry, native
         self._method, self._activation = str(method), kept(activation)
+        self._packed: dict[Any, Any] = {}
         self._known: dict[Any, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: what is known of calls holds addresses of this one."""
-        return {**vars(self), "_known": {}}
+        return {**vars(self), "_packed": {}, "_known": {}}
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """What `tconv.conv_transpose` with this weight and these words returns, then the activation."""
-        key = None
-        if out is None and type(x) is np.ndarray and x.flags.aligned:
-            key = x.shape, x.strides, x.dtype
-            known = self._known.get(key)
-            if known is not None:
-                run, shape, dtype = known
-                target = empty(shape, dtype)
-                run(x, self._weight, self._bias, target)
-                return target
-        return self._first(x, out, key)
-
-    def _first(self, x: Any, out: Any, key: Any) -> Any:
-        library, taken = arrays.take(x, "x")
+        library, taken = ("numpy", x) if type(x) is np.ndarray else arrays.take(x, "x")
         if library != self.library:
             raise ArrayError(
                 f"x is an array of {library}; this layer was prepared with {self.library}. Write x as an array of "
                 f"{self.library}"
             )
-        call = self._checked(taken)._replace(library=library)
+        target = None if out is None else arrays.target(out, "out", library)
+        key: Any = None
+        if taken.flags.aligned and (out is None or (target is not None and target.flags.aligned)):
+            key = taken.shape, taken.strides, taken.dtype
+            if target is not None:
+                key += target.shape, target.strides, target.dtype
+            known = self._known.get(key)
+            if known is not None:
+                run, shape, dtype = known
+                if target is None:
+                    target = empty(shape, dtype)
+                    run(taken, self._weight, self._bias, target)
+                    return target if library == "numpy" else arrays.give(target, library)
+                if target.flags.writeable and not np.may_share_memory(target, taken):
+                    run(taken, self._weight, self._bias, target)
+                    return out
+        return self._first(taken, out, key)
+
+    def _first(self, x: Array, out: Any, key: Any) -> Any:
+        call = self._checked(x)._replace(library=self.library)
         p = call.problem
         shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
         activation = activation_of(self._activation, p.out_channels)
@@ -75,7 +83,7 @@ class Layer:
             )
         target = empty(shape, p.result) if out is None else functional.check_out(out, call)
         bound = functional.bind(
-            choose(p, self._method).method, call, target, activation=activation, fixed=call.native_weight
+            choose(p, self._method).method, call, target, activation=activation, packings=self._packed
         )
         if bound is not None:
             bound(call.native_x, call.native_weight, call.bias, target)
@@ -85,7 +93,7 @@ class Layer:
             functional.run(choose(p, self._method).method, call, target)
             if activation is not None:
                 activation.apply(call.result.canonical(target))
-        return out if out is not None else arrays.give(target, library)
+        return out if out is not None else arrays.give(target, self.library)
 
     def _remember(self, key: Any, entry: Any) -> None:
         # no lock: what threads may lose here is only known a little later

@@ -13,6 +13,7 @@ import mmap
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,8 @@ def physical_memory() -> int | None:
 
 
 _pool = Pool()
+TRIMMED: list[Callable[[], int]] = [_pool.trim]
+"""What `trim_pool` calls: each gives back what it keeps, and says how many bytes that were."""
 
 
 if hasattr(os, "register_at_fork"):
@@ -120,12 +123,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def trim_pool() -> int:
-    """Give the memory of past outputs back to the system; returns how many bytes that were.
+    """Give the memory of past outputs and packed weights back to the system; returns how many bytes that were.
 
     >>> import tconv
     >>> bytes_given_back = tconv.trim_pool()
 
     Large outputs (from 1 MiB) come from memory that is kept when the last array over it dies, because fresh memory is
-    slow at its first touch. At most 512 MiB, or an eighth of the machine's memory, are kept.
+    slow at its first touch. At most 512 MiB, or an eighth of the machine's memory, are kept. Weights are kept as the
+    kernel reads them, up to 1 GiB or an eighth; what a layer of `tconv.prepare` holds stays with it.
     """
-    return _pool.trim()
+    return sum(trim() for trim in TRIMMED)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
+from pathlib import Path
 
-from tconv.errors import ArgumentError
+from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import int_of
 
 _asked: int | None = None
@@ -21,13 +23,17 @@ def set_num_threads(count: int) -> None:
     1
     >>> tconv.set_num_threads(before)
 
-    At first it is the number of cores that the process may run on, or the environment variable TCONV_NUM_THREADS.
+    At first it is the number of cores that the process may run on, no more than its share of time (the CPU quota of a
+    container) fills, or the environment variable TCONV_NUM_THREADS.
     Results do not depend on it. The methods of NumPy use the threads of its BLAS library, which has words of its own.
 
-    Raises GeometryError for anything but an integer from 1 on.
+    Raises ArgumentError for anything but an integer from 1 on.
     """
     global _asked
-    _asked = int_of(count, "count", least=1)
+    try:
+        _asked = int_of(count, "count", least=1)
+    except GeometryError as error:
+        raise ArgumentError(str(error)) from None
 
 
 def get_num_threads() -> int:
@@ -43,6 +49,20 @@ def _first() -> int:
             raise ArgumentError(f"TCONV_NUM_THREADS is {given!r}; a number from 1 on is needed. Write 4, for example")
         return int(given)
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    quota = _quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """How many cores' time a container may use, or None: more threads would only be stopped in turn (Linux cgroups)."""
+    try:
+        if (root / "cpu.max").exists():  # version 2: "200000 100000", or "max 100000"
+            share, period = (root / "cpu.max").read_text().split()
+        else:
+            share, period = ((root / "cpu" / f"cpu.cfs_{word}_us").read_text() for word in ("quota", "period"))
+        return float(share) / float(period) if float(share) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

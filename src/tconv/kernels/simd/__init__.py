@@ -45,8 +45,10 @@ def reasons_against(p: Problem) -> list[str]:
         reasons.append("there is nothing to add up")
     g = p.geometry
     phases, steps = math.prod(g.stride), math.prod(g.kernel) * max(1, p.in_channels // g.groups // 16)
-    if phases > _MOST_PHASES or steps > _MOST_STEPS:
-        reasons.append(f"{phases} phases and {steps} steps are too many to be tabled")
+    if phases > _MOST_PHASES:
+        reasons.append(f"{phases} phases are more than the {_MOST_PHASES} that it tables")
+    if steps > _MOST_STEPS:
+        reasons.append(f"{steps} steps (taps x channels/16) are more than the {_MOST_STEPS} that it tables")
     return reasons
 
 

@@ -25,7 +25,8 @@ class Bound:
     """What `Kernel.bind` gives.
 
     `layout` says how the weight lies in memory (its method `canonical` gives [C_in, C_out/g, *kernel]); None for a
-    canonical one. `fixed` is a weight that is known not to change: it is packed once, and never looked at again.
+    canonical one. `packings` is where the owner of a weight that does not change keeps its packed form: it is packed
+    once, and never looked at again.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Bound:
         out_strides: tuple[int, ...],
         layout: Any = None,
         activation: Activation | None = None,
-        fixed: Array | None = None,
+        packings: dict[Any, Array] | None = None,
     ) -> None:
         self._problem, self._layout = p, layout
         self._strides = tuple(step // 4 for step in x_strides), tuple(step // 4 for step in out_strides)
@@ -43,11 +44,12 @@ class Bound:
         self._sizes = (layout, p.geometry, p.in_channels, p.out_channels)
         self._job: Job | None = None
         self._activation = () if activation is None else activation.arrays(p.out_channels)
-        self._fixed = None if fixed is None else self._find(fixed)
+        self._packings = packings
+        self._fixed: Array | None = None
 
     def __call__(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
         """Fill out; False, and nothing is done, if the weight is not finite."""
-        weights = self._find(w) if self._fixed is None else self._fixed
+        weights = self._find(w) if self._packings is None else self._held(w, self._packings)
         if weights is _NONE:
             return False
         job, threads = self._job, get_num_threads()
@@ -59,6 +61,12 @@ class Bound:
         activation = (array.ctypes.data for array in self._activation)
         job.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
         return True
+
+    def _held(self, w: Array, packings: dict[Any, Array]) -> Array:
+        if self._fixed is None:
+            found = packings.get(self._sizes)
+            self._fixed = packings.setdefault(self._sizes, self._find(w)) if found is None else found
+        return self._fixed
 
     def _find(self, w: Array) -> Array:
         described = w.shape, w.strides, *self._sizes

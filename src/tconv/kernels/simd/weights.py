@@ -17,7 +17,7 @@ import xxhash
 
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd.work import work
-from tconv.memory import aligned, physical_memory
+from tconv.memory import TRIMMED, aligned, physical_memory
 
 _LARGE = 1 << 20
 """Bytes from which on a packed weight has huge pages of its own; a small one would waste most of them."""
@@ -30,35 +30,35 @@ def packed(p: Problem, w: Array) -> Array:
     g = p.geometry
     G, channels = g.groups, p.out_channels // g.groups
     kernel = g.kernel if g.ndim > 1 else (1, *g.kernel)
-    # taps first: each step takes [C_in, C_out] of one tap
+    # taps first: each step takes [G, C_in, C_out] of one tap
     by_tap = np.ascontiguousarray(
-        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (1, 2), (-2, -1)), np.float32
+        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), np.float32
     )
-    total = _room(4 * G * done.terms * channels).view(np.float32)
-    for group in range(G):
-        mine = total[group * done.terms * channels :]
-        started = 0
-        for call in done.calls:
-            for width, count, first in (
-                (blocks.wide, blocks.wide_count, 0),
-                (blocks.wide - 1, blocks.narrow_count, blocks.wide * blocks.wide_count),
-            ):
-                if not count or not width:
-                    continue
-                size = call.terms * width
-                here = mine[started + first * call.terms :][: count * size].reshape(count, size)
-                place = 0
-                for step in (step for part in call.parts for step in part):
-                    begin, end = step.channels
-                    rows = slice(first, first + count * width)
-                    some = [by_tap[group][tap][begin:end, rows] for tap in step.taps]
-                    length = (end - begin) * width * len(some)
-                    # [phase, C_in, block, channel of the block] -> [block, C_in, channel of the block, phase]
-                    blocks_first = np.stack(some).reshape(len(some), end - begin, count, width).transpose(2, 1, 3, 0)
-                    here[:, place : place + length] = blocks_first.reshape(count, length)
-                    place += length
-            started += call.terms * channels
-    return total
+    whole = _room(4 * G * done.terms * channels).view(np.float32)
+    total = whole.reshape(G, -1)
+    started = 0
+    for call in done.calls:
+        for width, count, first in (
+            (blocks.wide, blocks.wide_count, 0),
+            (blocks.wide - 1, blocks.narrow_count, blocks.wide * blocks.wide_count),
+        ):
+            if not count or not width:
+                continue
+            size = call.terms * width
+            begin_here = started + first * call.terms
+            here = total[:, begin_here : begin_here + count * size].reshape(G, count, size)
+            place = 0
+            for step in (step for part in call.parts for step in part):
+                begin, end = step.channels
+                rows = slice(first, first + count * width)
+                some = np.stack([by_tap[tap][:, begin:end, rows] for tap in step.taps])
+                length = (end - begin) * width * len(some)
+                # [phase, G, C_in, block, channel of the block] -> [G, block, C_in, channel of the block, phase]
+                blocks_first = some.reshape(len(some), G, end - begin, count, width).transpose(1, 3, 2, 4, 0)
+                here[:, :, place : place + length] = blocks_first.reshape(G, count, length)
+                place += length
+        started += call.terms * channels
+    return whole
 
 
 def _room(size: int) -> Array:
@@ -100,8 +100,16 @@ class Store:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= oldest.nbytes
 
+    def trim(self) -> int:
+        """Forget all of them; the bytes that they took."""
+        with self.lock:
+            held, self._bytes = self._bytes, 0
+            self._kept.clear()
+        return held
+
 
 STORE = Store(min(1 << 30, (physical_memory() or 1 << 33) // 8))
+TRIMMED.append(STORE.trim)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(

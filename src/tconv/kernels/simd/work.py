@@ -105,7 +105,7 @@ def shape(p: Problem, threads: int) -> Shape:
 
 
 def scratch_bytes(p: Problem) -> int:
-    """The packed weight, the tables of rows, and what each thread holds."""
+    """The packed weight and two copies made while packing, the tables of rows, and what each thread holds."""
     made, done = shape(p, get_num_threads()), work(p)
     slow = done.grid.slow
     stretched = slow[-1].positions + slow[-1].shifts[-1] - slow[-1].shifts[0]
@@ -113,7 +113,7 @@ def scratch_bytes(p: Problem) -> int:
     for axis in slow[:-1]:
         sources *= axis.positions * len(axis.shifts)
     rows = sources + done.grid.rows * len(done.grid.slow_phases)
-    return 4 * p.weight_count + 8 * rows + made.threads * made.scratch
+    return 3 * 4 * p.weight_count + 8 * rows + made.threads * made.scratch
 
 
 def summary(p: Problem) -> str:
