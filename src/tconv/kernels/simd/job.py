@@ -97,7 +97,7 @@ class Job:
             call_table=self._keep(call_table),
             write_table=self._keep(write_table),
             functions=self._keep(functions),
-            pack=pack.address(x_fast, x_strides[1]),
+            pack=pack.address(x_fast, x_strides[1], t.pitch),
             ahead=made.threads if made.ahead_place and x_fast == 1 else 0,
             ahead_place=made.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=made.taps,

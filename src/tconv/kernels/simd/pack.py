@@ -8,14 +8,25 @@ from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.shuffle import interleave
 from tconv.kernels.simd.target import target
 
-
-def address(x_fast: int, x_channel: int) -> int:
-    """The function `(frame, local)` for an x with these strides of its fastest axis and of its channels."""
-    name = "pack" if x_fast == 1 else "pack_channels_last" if x_channel == 1 else "pack_strided"
-    return LIBRARY.address(name, lambda: _write_last(name) if x_channel == 1 != x_fast else _write(name, x_fast == 1))
+SHORT = 4
+"""Vectors of a line that is copied without loops."""
 
 
-def _write(name: str, contiguous: bool) -> str:
+def address(x_fast: int, x_channel: int, width: int) -> int:
+    """The function `(frame, local)` for an x with these strides of its fastest axis and of its channels.
+
+    `width` is that of a line in the panel.
+    """
+    if x_fast != 1:
+        name = "pack_channels_last" if x_channel == 1 else "pack_strided"
+        return LIBRARY.address(name, lambda: _write_last(name) if x_channel == 1 else _write(name, True))
+    vectors = -(-width // target().lanes)
+    short = vectors if vectors <= SHORT else None
+    name = f"pack_{short}" if short else "pack"
+    return LIBRARY.address(name, lambda: _write(name, False, short))
+
+
+def _write(name: str, strided: bool, vectors: int | None = None) -> str:
     """Channel after channel, so that neighbouring rows of x are read after each other."""
     f = Function(name, 2, target().lanes)
     base, local = f.arguments
@@ -23,13 +34,14 @@ def _write(name: str, contiguous: bool) -> str:
     panel = local + frame.panel_place
     first, channels = mine.first, frame.group_in
     slots, pitch, width, length = frame.slots, frame.slot_pitch, frame.pack_width, frame.x_length
-    step = None if contiguous else frame.x_fast
     filled = mine.line_count + frame.extra
     with f.loop(channels) as channel:
         shift = (mine.group * channels + channel) * frame.x_channel * 4
         to_channel = panel + channel * frame.channel_pitch * 4
         with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy:
-            line = _Line(f, first - f.load(frame.copy_table, copy, I64), width, length, step)
+            start = first - f.load(frame.copy_table, copy, I64)
+            step = frame.x_fast if strided else None
+            line = _Short(f, start, length, vectors) if vectors else _Line(f, start, width, length, step)
             to_block = to_channel + (block * frame.copies + copy) * slots * pitch * 4
             with f.loop(filled) as slot:
                 source = f.load(local, block * slots + slot + HEAD, I64)
@@ -89,6 +101,26 @@ class _Line:
         f.store(f.zero(), to, place)
         with f.loop(f.most(limits[0], 0), f.least(limits[1], f.lanes)) as lane:
             f.store(f.load(source, (first + lane) * self.step), to, place + lane)
+
+
+class _Short:
+    """The same for contiguous lines of so many vectors: no loops, each vector through a mask."""
+
+    def __init__(self, f: Function, start: Value, length: Value, vectors: int) -> None:
+        self.f, self.start = f, start
+        before = [start + v * f.lanes for v in range(vectors)]
+        self.masks = [f.mask(0 - place, length - place) for place in before]
+
+    def clear(self, to: Value) -> None:
+        """A line of zeros."""
+        for v in range(len(self.masks)):
+            self.f.store(self.f.zero(), to, v * self.f.lanes)
+
+    def copy(self, source: Value, to: Value) -> None:
+        """A line of a row that begins at source."""
+        for v, mask in enumerate(self.masks):
+            place = v * self.f.lanes
+            self.f.store(self.f.masked_load(source, self.start + place, mask), to, place)
 
 
 def _write_last(name: str) -> str:

@@ -13,6 +13,7 @@ from tconv.kernels.simd import micro, pack, write
 from tconv.kernels.simd.job import Job
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.pool import pool
+from tconv.kernels.simd.target import target
 
 _KERNELS = (
     (1, 1, 0),
@@ -44,7 +45,8 @@ def warmup(tell: Callable[[str], None]) -> int:
             write.address(stride, out_fast, out_channel, activated)
     for x_fast, x_channel in product((1, 2), (1, 2)):
         tell("packing")
-        pack.address(x_fast, x_channel)
+        for vectors in range(1, pack.SHORT + 2):
+            pack.address(x_fast, x_channel, vectors * target().lanes)
     for k, s, p in _KERNELS:
         for channels in (1, 2, 3, 4):
             tell(f"kernel {k}, stride {s}, {channels} output channels")
