@@ -502,3 +502,36 @@ def test_helpers_are_started_once_and_by_need(own_pool):
         run(*given, words)
     assert len(own_pool._helpers) == 4
     assert threading.active_count() == before + 4
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen")
+def test_helpers_keep_off_the_core_of_their_caller(python):
+    """And go where it may go: whoever confines the process later is obeyed."""
+    text = """
+import os, threading, time, numpy as np, tconv
+tconv.set_num_threads(3)
+allowed = os.sched_getaffinity(0)
+x, w = np.ones((1, 64, 64, 64), "f4"), np.ones((64, 64, 4, 4), "f4")
+def masks(turns=200):
+    for _ in range(turns):
+        tconv.conv_transpose(x, w, stride=2, method="simd")
+        yield [os.sched_getaffinity(t.native_id) for t in threading.enumerate() if t.name == "tconv"]
+def until(right):
+    seen = []
+    for found in masks():
+        seen.append(found)
+        if right(found):
+            return
+    raise AssertionError((allowed, seen[-1]))
+if len(allowed) > 1:
+    until(lambda found: len(found) == 2 and all(len(mask) == len(allowed) - 1 and mask < allowed for mask in found))
+assert os.sched_getaffinity(0) == allowed
+for core in sorted(allowed)[:2]:
+    os.sched_setaffinity(0, {core})  # nothing is left beside it: the helpers stay where they are
+    before = next(masks())
+    assert next(masks()) == before
+    os.sched_setaffinity(0, allowed)
+    if len(allowed) > 1:
+        until(lambda found: all(len(mask) == len(allowed) - 1 for mask in found))
+"""
+    python(text)

@@ -74,6 +74,9 @@ class Value:
     def __rshift__(self, other: Operand) -> Value:
         return self._binary(other, "lshr", "")
 
+    def __lshift__(self, other: Operand) -> Value:
+        return self._binary(other, "shl", "")
+
     def _compare(self, sign: str, other: Operand) -> Value:
         a, b = self._both(other)
         through = self.f.b.icmp_signed if _is_whole(a.type) else self.f.b.fcmp_ordered
