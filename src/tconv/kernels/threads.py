@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import int_of
 
 _asked: int | None = None
+_mine = threading.local()
 
 
 def set_num_threads(count: int) -> None:
@@ -38,7 +42,17 @@ def set_num_threads(count: int) -> None:
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
-    return _asked or _first()
+    return getattr(_mine, "count", None) or _asked or _first()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Calls of this thread use no other: for whoever shares out work among threads of its own."""
+    _mine.count = 1
+    try:
+        yield
+    finally:
+        del _mine.count
 
 
 @cache

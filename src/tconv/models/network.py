@@ -1,0 +1,340 @@
+"""A network of transposed convolutions: every layer on the project's kernel, a few rows of the picture at a time.
+
+An ordinary convolution of stride 1 is a transposed one (flip the taps, swap the channels, crop d(k - 1) - p), so one
+kernel runs all of it. Rows flow through: each layer makes the rows that the next ones need now, and keeps those that
+they will need again. Nothing is computed twice, memory does not grow with the height, and because the kernel has one
+order of sums, the numbers are the same bits whatever the strips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv.activation import Activation, activation_of
+from tconv.errors import ArrayError, GeometryError, ShapeError
+from tconv.geometry import Geometry
+from tconv.interpolation import crop_for
+from tconv.kernels.problem import Array, Problem
+from tconv.kernels.threads import alone, get_num_threads
+from tconv.layer import Layer, prepare
+from tconv.lazily import cached_property
+from tconv.memory import empty
+
+_STRIP = 1 << 21
+"""Bytes of a layer's rows that are made at a time: they stay in the caches until the next layer reads them."""
+
+_FLOAT32 = np.dtype(np.float32)
+_MOST_MADE = 64
+_LEAST_BAND = 4
+"""Bands are so many times as high as what one output row needs."""
+
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A transposed convolution with its bias and activation: weight [C_in, C_out/groups, kh, kw], float32.
+
+    `activation` is what `tconv.prepare` takes.
+    """
+
+    weight: Array
+    geometry: Geometry
+    bias: Array | None = None
+    activation: Any = None
+    _made: dict[Any, Layer] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def ordinary(
+        cls,
+        weight: Array,
+        bias: Array | None = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+    ) -> Convolution:
+        """An ordinary convolution of stride 1, its weight [C_out, C_in/groups, kh, kw]; padding as in `Geometry.crop`.
+
+        >>> import numpy as np
+        >>> Convolution.ordinary(np.ones((8, 3, 5, 5), np.float32), padding=2).geometry.crop
+        ((2, 2), (2, 2))
+        """
+        out, into, *kernel = weight.shape
+        apart = weight.reshape(groups, out // groups, into, *kernel)
+        flipped = np.flip(np.moveaxis(apart, 2, 1), (3, 4)).reshape(groups * into, out // groups, *kernel)
+        around = Geometry(kernel, 1, padding, dilation, groups)
+        crop = [(extent - 1 - lo, extent - 1 - hi) for extent, (lo, hi) in zip(around.extent, around.crop, strict=True)]
+        return cls(np.ascontiguousarray(flipped), replace_crop(around, crop), bias, activation)
+
+    @cached_property
+    def along(self) -> Geometry:
+        """The operator along the rows of a picture."""
+        g = self.geometry
+        return Geometry(g.kernel[0], g.stride[0], [g.crop[0]], g.dilation[0])
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Input and output channels."""
+        return self.weight.shape[0], self.weight.shape[1] * self.geometry.groups
+
+    def rows(self, x: Array, first: int, outputs: slice, out: Array) -> None:
+        """Fill out [1, C_out, rows, W] with these output rows from the input rows x, which start at `first`."""
+        # the strips of a picture are alike, but for the first and the last
+        key = outputs.start - self.geometry.stride[0] * first, x.shape[2], out.shape[2]
+        layer = self._made.get(key)
+        if layer is None:
+            crop = crop_for(self.along, first, x.shape[2], outputs)
+            geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
+            layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            self._made[key] = layer
+        layer(x, out=out)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of two inputs of one size."""
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """An activation alone, where no layer in front of it can do it."""
+
+    activation: Any
+
+
+class Node(NamedTuple):
+    """One step and what it reads: 0 is the input of the network, j the output of its j-th node."""
+
+    step: Convolution | Sum | Pointwise
+    inputs: tuple[int, ...]
+
+
+def replace_crop(g: Geometry, crop: Any) -> Geometry:
+    """The same operator with another crop."""
+    return Geometry(g.kernel, g.stride, crop, g.dilation, g.groups)
+
+
+class Network:
+    """Nodes in the order in which they run; the last one's output is the network's.
+
+    >>> import numpy as np
+    >>> layer = Convolution(np.ones((1, 1, 4, 4), np.float32), Geometry((4, 4), 2, 1))
+    >>> Network([Node(layer, (0,))])(np.ones((1, 1, 3, 3), np.float32)).shape
+    (1, 1, 6, 6)
+
+    Raises ShapeError where channels do not fit, GeometryError for a graph that reads what is not there yet.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = tuple(nodes)
+        first = next((node.step for node in self.nodes if isinstance(node.step, Convolution)), None)
+        if first is None:
+            raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
+        self.channels = [first.channels[0]]
+        self._activations: dict[int, Activation | None] = {}
+        for number, node in enumerate(self.nodes, 1):
+            self.channels.append(self._checked(number, node))
+
+    def _checked(self, number: int, node: Node) -> int:
+        """The output channels of a node that fits to what is in front of it."""
+        if not node.inputs or any(not 0 <= place < number for place in node.inputs):
+            raise GeometryError(
+                f"node {number} reads {node.inputs}; numbers from 0 to {number - 1} are needed: 0 is the input, j the "
+                "output of node j. Write the nodes in the order in which they run"
+            )
+        given = [self.channels[place] for place in node.inputs]
+        if isinstance(node.step, Convolution):
+            wanted, made = node.step.channels
+            if given != [wanted]:
+                raise ShapeError(f"node {number} has a weight for {wanted} input channels; it is given {given}")
+            return made
+        if len(set(given)) > 1 or len(given) != 1 + isinstance(node.step, Sum):
+            raise ShapeError(f"node {number}, {node.step}, is given inputs of {given} channels")
+        if isinstance(node.step, Pointwise):
+            self._activations[number] = activation_of(node.step.activation, given[0])
+        return given[0]
+
+    # -- sizes ---------------------------------------------------------------------------------------------------
+
+    def sizes(self, shape: Shape) -> list[Shape]:
+        """Height and width of the input and of every node's output. Raises ShapeError where they do not fit."""
+        sizes = [shape]
+        for number, node in enumerate(self.nodes, 1):
+            given = [sizes[place] for place in node.inputs]
+            if len(set(given)) > 1:
+                raise ShapeError(f"node {number} adds pictures of {given}; they must be of one size")
+            if isinstance(node.step, Convolution):
+                height, width = node.step.geometry.output_shape(given[0])
+                sizes.append((height, width))
+            else:
+                sizes.append(given[0])
+        return sizes
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Height and width of the output."""
+        return self.sizes(shape)[-1]
+
+    def problems(self, shape: Shape) -> list[Problem]:
+        """The transposed convolutions over an input of this size."""
+        sizes, dtype = self.sizes(shape), _FLOAT32
+        return [
+            Problem(
+                node.step.geometry, 1, *node.step.channels, sizes[node.inputs[0]], dtype, node.step.bias is not None
+            )
+            for node in self.nodes
+            if isinstance(node.step, Convolution)
+        ]
+
+    def window(self, outputs: slice, height: int) -> slice:
+        """The input rows that these output rows need, of an input of this height."""
+        heights = [rows for rows, _ in self.sizes((height, 1 << 20))]
+        return self._needed(outputs, heights)[0]
+
+    def _needed(self, outputs: slice, heights: list[int]) -> list[slice]:
+        """Of the input and of each node, the rows that these rows of the output need; at least one each."""
+        spans: list[list[slice]] = [[] for _ in heights]
+        spans[-1].append(outputs)
+        for number in range(len(self.nodes), 0, -1):
+            node, wanted = self.nodes[number - 1], _hull(spans[number])
+            for place in node.inputs:
+                spans[place].append(_source(node.step, wanted, heights[place]))
+        return [_hull(each) for each in spans]
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any) -> Array:
+        """Pictures x [N, C, H, W], float32, as [N, C', H', W']."""
+        x = np.asarray(x)
+        if x.ndim != 4 or x.shape[1] != self.channels[0]:
+            raise ShapeError(f"x has shape {x.shape}; [N, {self.channels[0]}, H, W] is needed")
+        height, width = self.output_shape((x.shape[2], x.shape[3]))
+        out = np.empty((len(x), self.channels[-1], height, width), np.float32)
+        for picture, made in zip(x, out, strict=True):
+            self.rows(picture, 0, x.shape[2], slice(0, height), made)
+        return out
+
+    def rows(self, x: Array, first: int, height: int, outputs: slice, out: Array | None = None) -> Array:
+        """Output rows [C', rows, W'] of a picture of this height, of whose rows x [C, h, W] holds those from `first` on.
+
+        `Network.window` says which rows are needed. The numbers do not depend on how the rows are cut.
+        """
+        if x.dtype != np.float32:
+            raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
+        sizes = self.sizes((height, x.shape[2]))
+        heights = [rows for rows, _ in sizes]
+        if out is None:
+            out = np.empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), np.float32)
+        # each thread takes a band of rows through all layers: nothing that it made has to come from another core
+        bands = self._bands(outputs, heights)
+        if len(bands) == 1:
+            self._band(x, first, sizes, outputs, out)
+            return out
+        made = [out[:, band.start - outputs.start : band.stop - outputs.start] for band in bands]
+        with ThreadPoolExecutor(len(bands) - 1) as workers:
+            others = zip(bands[1:], made[1:], strict=True)
+            running = [workers.submit(self._alone, x, first, sizes, *each) for each in others]
+            self._alone(x, first, sizes, bands[0], made[0])
+            for each in running:
+                each.result()
+        return out
+
+    def _bands(self, outputs: slice, heights: list[int]) -> list[slice]:
+        """The rows in as many bands as there are threads, if what two bands compute twice is little."""
+        rows = outputs.stop - outputs.start
+        (one,) = {h.stop - h.start for h in self._needed(slice(heights[-1] // 2, heights[-1] // 2 + 1), heights)[:1]}
+        count = max(1, min(get_num_threads(), rows * heights[0] // max(1, heights[-1]) // (_LEAST_BAND * one)))
+        return [slice(outputs.start + rows * i // count, outputs.start + rows * (i + 1) // count) for i in range(count)]
+
+    def _alone(self, *given: Any) -> None:
+        with alone():
+            self._band(*given)
+
+    def _band(self, x: Array, first: int, sizes: list[Shape], outputs: slice, out: Array) -> None:
+        """Output rows, a strip at a time."""
+        heights = [rows for rows, _ in sizes]
+        whole = self._needed(outputs, heights)
+        kept = [_Kept(x, first, first + x.shape[1])]
+        for channels, (_, width), span in zip(self.channels[1:-1], sizes[1:-1], whole[1:-1], strict=True):
+            kept.append(_Kept(np.empty((channels, 0, width), _FLOAT32), span.start, span.start))
+        kept.append(_Kept(out, outputs.start, outputs.start))
+        step = self._step(sizes)
+        for start in range(outputs.start, outputs.stop, step):
+            self._advance(kept, slice(start, min(start + step, outputs.stop)), heights)
+
+    def _step(self, sizes: list[Shape]) -> int:
+        """Output rows at a time: of the widest layer so many that they stay in the caches."""
+        out_rows = sizes[-1][0]
+        most = max(channels * 4 * h * w for channels, (h, w) in zip(self.channels[1:], sizes[1:], strict=True))
+        return max(1, min(out_rows, _STRIP * out_rows // max(1, most)))
+
+    def _advance(self, kept: list[_Kept], outputs: slice, heights: list[int]) -> None:
+        """Make the rows that the next output rows need and that are not there yet."""
+        needed = self._needed(outputs, heights)
+        for number, node in enumerate(self.nodes, 1):
+            mine = kept[number]
+            rows = slice(mine.stop, max(mine.stop, needed[number].stop))
+            if rows.start == rows.stop:
+                continue
+            if number < len(self.nodes):
+                mine.make_room(needed[number].start, rows.stop)
+            spans = [_source(node.step, rows, heights[place]) for place in node.inputs]
+            given = [kept[place].view(span) for place, span in zip(node.inputs, spans, strict=True)]
+            target = mine.view(rows)
+            if isinstance(node.step, Convolution):
+                node.step.rows(given[0], spans[0].start, rows, target)
+            elif isinstance(node.step, Sum):
+                np.add(given[0], given[1], out=target)
+            else:
+                target[...] = given[0]
+                activation = self._activations[number]
+                if activation is not None:
+                    activation.apply(target)
+            mine.stop = rows.stop
+
+
+class _Kept:
+    """Rows [start, stop) of a layer's output, [C, rows, W]."""
+
+    def __init__(self, array: Array, start: int, stop: int) -> None:
+        self._array, self._start, self.stop = array, start, stop
+
+    def view(self, rows: slice) -> Array:
+        """Rows that are there, or that there is room for, [1, C, rows, W]."""
+        return self._array[None, :, rows.start - self._start : rows.stop - self._start]
+
+    def make_room(self, start: int, stop: int) -> None:
+        """Make room up to `stop`; the rows before `start` may be forgotten."""
+        if stop - self._start <= self._array.shape[1]:
+            return
+        start = min(start, self.stop)
+        before = self.view(slice(start, self.stop))[0]
+        if stop - start > self._array.shape[1]:
+            channels, _, width = self._array.shape
+            self._array = empty((channels, stop - start, width), _FLOAT32)
+        self._array[:, : self.stop - start] = before
+        self._start = start
+
+
+def _source(step: Any, outputs: slice, height: int) -> slice:
+    """The rows of an input of this height that these output rows need; at least one."""
+    if not isinstance(step, Convolution):
+        return outputs
+    # what Geometry.input_window says, without its checks: this runs for every strip of every layer
+    (extent,), (stride,), ((lo, _),) = step.along.extent, step.along.stride, step.along.crop
+    start = -((extent - 1 - outputs.start - lo) // stride)
+    stop = (outputs.stop - 1 + lo) // stride + 1
+    start = min(max(start, 0), height - 1)
+    return slice(start, max(start + 1, min(stop, height)))
+
+
+def _hull(spans: list[slice]) -> slice:
+    """The rows from the first to the last of all spans; none of what nobody reads."""
+    return slice(min((s.start for s in spans), default=0), max((s.stop for s in spans), default=0))
