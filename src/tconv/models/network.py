@@ -8,9 +8,10 @@ order of sums, the numbers are the same bits whatever the strips.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,10 +74,11 @@ class Convolution:
         return cls(np.ascontiguousarray(flipped), replace_crop(around, crop), bias, activation)
 
     @cached_property
-    def along(self) -> Geometry:
-        """The operator along the rows of a picture."""
+    def along(self) -> tuple[Geometry, Geometry]:
+        """The operator along the rows of a picture, and along its columns."""
         g = self.geometry
-        return Geometry(g.kernel[0], g.stride[0], [g.crop[0]], g.dilation[0])
+        down, across = (Geometry(g.kernel[a], g.stride[a], [g.crop[a]], g.dilation[a]) for a in (0, 1))
+        return down, across
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -89,7 +91,7 @@ class Convolution:
         key = outputs.start - self.geometry.stride[0] * first, x.shape[2], out.shape[2]
         layer = self._made.get(key)
         if layer is None:
-            crop = crop_for(self.along, first, x.shape[2], outputs)
+            crop = crop_for(self.along[0], first, x.shape[2], outputs)
             geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
             layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
             if len(self._made) >= _MOST_MADE:
@@ -122,6 +124,28 @@ def replace_crop(g: Geometry, crop: Any) -> Geometry:
     return Geometry(g.kernel, g.stride, crop, g.dilation, g.groups)
 
 
+def fused(nodes: Sequence[Node]) -> list[Node]:
+    """The same network, activations done by the convolutions in front of them where nothing else reads those."""
+    readers = Counter(place for node in nodes for place in node.inputs)
+    places: dict[int, int] = {0: 0}
+    made: list[Node] = []
+    for number, node in enumerate(nodes, 1):
+        inputs = tuple(places[place] for place in node.inputs)
+        before = made[inputs[0] - 1].step if inputs[0] else None
+        if (
+            isinstance(node.step, Pointwise)
+            and isinstance(before, Convolution)
+            and before.activation is None
+            and readers[node.inputs[0]] == 1
+        ):
+            made[inputs[0] - 1] = made[inputs[0] - 1]._replace(step=replace(before, activation=node.step.activation))
+            places[number] = inputs[0]
+        else:
+            made.append(Node(node.step, inputs))
+            places[number] = len(made)
+    return made
+
+
 class Network:
     """Nodes in the order in which they run; the last one's output is the network's.
 
@@ -139,7 +163,8 @@ class Network:
         if first is None:
             raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
         self.channels = [first.channels[0]]
-        self._activations: dict[int, Activation | None] = {}
+        self.activations: dict[int, Activation | None] = {}
+        """of the nodes that are nothing else"""
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
 
@@ -159,7 +184,7 @@ class Network:
         if len(set(given)) > 1 or len(given) != 1 + isinstance(node.step, Sum):
             raise ShapeError(f"node {number}, {node.step}, is given inputs of {given} channels")
         if isinstance(node.step, Pointwise):
-            self._activations[number] = activation_of(node.step.activation, given[0])
+            self.activations[number] = activation_of(node.step.activation, given[0])
         return given[0]
 
     # -- sizes ---------------------------------------------------------------------------------------------------
@@ -196,16 +221,19 @@ class Network:
     def window(self, outputs: slice, height: int) -> slice:
         """The input rows that these output rows need, of an input of this height."""
         heights = [rows for rows, _ in self.sizes((height, 1 << 20))]
-        return self._needed(outputs, heights)[0]
+        return self.needed(outputs, heights)[0]
 
-    def _needed(self, outputs: slice, heights: list[int]) -> list[slice]:
-        """Of the input and of each node, the rows that these rows of the output need; at least one each."""
-        spans: list[list[slice]] = [[] for _ in heights]
+    def needed(self, outputs: slice, sizes: list[int], axis: int = 0) -> list[slice]:
+        """Of the input and of each node, the rows (axis 1: columns) that these ones of the output need; at least one.
+
+        `sizes` are all their heights (widths).
+        """
+        spans: list[list[slice]] = [[] for _ in sizes]
         spans[-1].append(outputs)
         for number in range(len(self.nodes), 0, -1):
             node, wanted = self.nodes[number - 1], _hull(spans[number])
             for place in node.inputs:
-                spans[place].append(_source(node.step, wanted, heights[place]))
+                spans[place].append(_source(node.step, wanted, sizes[place], axis))
         return [_hull(each) for each in spans]
 
     # -- running -------------------------------------------------------------------------------------------------
@@ -222,7 +250,7 @@ class Network:
         return out
 
     def rows(self, x: Array, first: int, height: int, outputs: slice, out: Array | None = None) -> Array:
-        """Output rows [C', rows, W'] of a picture of this height, of whose rows x [C, h, W] holds those from `first` on.
+        """Output rows [C', rows, W'] of a picture of this height; x [C, h, W] holds its rows from `first` on.
 
         `Network.window` says which rows are needed. The numbers do not depend on how the rows are cut.
         """
@@ -249,7 +277,7 @@ class Network:
     def _bands(self, outputs: slice, heights: list[int]) -> list[slice]:
         """The rows in as many bands as there are threads, if what two bands compute twice is little."""
         rows = outputs.stop - outputs.start
-        (one,) = {h.stop - h.start for h in self._needed(slice(heights[-1] // 2, heights[-1] // 2 + 1), heights)[:1]}
+        (one,) = {h.stop - h.start for h in self.needed(slice(heights[-1] // 2, heights[-1] // 2 + 1), heights)[:1]}
         count = max(1, min(get_num_threads(), rows * heights[0] // max(1, heights[-1]) // (_LEAST_BAND * one)))
         return [slice(outputs.start + rows * i // count, outputs.start + rows * (i + 1) // count) for i in range(count)]
 
@@ -260,7 +288,7 @@ class Network:
     def _band(self, x: Array, first: int, sizes: list[Shape], outputs: slice, out: Array) -> None:
         """Output rows, a strip at a time."""
         heights = [rows for rows, _ in sizes]
-        whole = self._needed(outputs, heights)
+        whole = self.needed(outputs, heights)
         kept = [_Kept(x, first, first + x.shape[1])]
         for channels, (_, width), span in zip(self.channels[1:-1], sizes[1:-1], whole[1:-1], strict=True):
             kept.append(_Kept(np.empty((channels, 0, width), _FLOAT32), span.start, span.start))
@@ -277,7 +305,7 @@ class Network:
 
     def _advance(self, kept: list[_Kept], outputs: slice, heights: list[int]) -> None:
         """Make the rows that the next output rows need and that are not there yet."""
-        needed = self._needed(outputs, heights)
+        needed = self.needed(outputs, heights)
         for number, node in enumerate(self.nodes, 1):
             mine = kept[number]
             rows = slice(mine.stop, max(mine.stop, needed[number].stop))
@@ -294,7 +322,7 @@ class Network:
                 np.add(given[0], given[1], out=target)
             else:
                 target[...] = given[0]
-                activation = self._activations[number]
+                activation = self.activations[number]
                 if activation is not None:
                     activation.apply(target)
             mine.stop = rows.stop
@@ -323,16 +351,17 @@ class _Kept:
         self._start = start
 
 
-def _source(step: Any, outputs: slice, height: int) -> slice:
-    """The rows of an input of this height that these output rows need; at least one."""
+def _source(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:
+    """The rows (columns) of an input of this height (width) that these output rows need; at least one."""
     if not isinstance(step, Convolution):
         return outputs
     # what Geometry.input_window says, without its checks: this runs for every strip of every layer
-    (extent,), (stride,), ((lo, _),) = step.along.extent, step.along.stride, step.along.crop
+    along = step.along[axis]
+    (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
     start = -((extent - 1 - outputs.start - lo) // stride)
     stop = (outputs.stop - 1 + lo) // stride + 1
-    start = min(max(start, 0), height - 1)
-    return slice(start, max(start + 1, min(stop, height)))
+    start = min(max(start, 0), size - 1)
+    return slice(start, max(start + 1, min(stop, size)))
 
 
 def _hull(spans: list[slice]) -> slice:

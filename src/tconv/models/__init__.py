@@ -1,0 +1,57 @@
+"""Networks that make pictures larger, run on the project's own kernel without a framework.
+
+>>> import numpy as np, tconv.models
+>>> enlarge = tconv.models.photo(2)                     # comes with tconv
+>>> enlarge(np.full((3, 20, 30), 0.5, np.float32)).shape
+(3, 40, 60)
+
+`load` reads a network of your own: .onnx, .safetensors with a description, or ncnn's .param.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from tconv.errors import ArgumentError, FileError
+from tconv.models.model import Model
+from tconv.models.network import Convolution, Network, Node, Pointwise, Sum
+
+__all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
+
+_READERS = {".safetensors": "described", ".onnx": "onnx", ".param": "ncnn"}
+
+PHOTO_SCALES = (2, 3, 4)
+"""Scales for which a network of photographs comes with tconv."""
+
+
+def photo(scale: int = 2) -> Model:
+    """The network that comes with tconv for photographs at this scale: 2, 3 or 4.
+
+    Its data, training and scores are in `tconv/models/data/README.md`. Raises ArgumentError for another scale.
+    """
+    if scale not in PHOTO_SCALES:
+        raise ArgumentError(f"scale is {scale!r}; networks come with tconv for {PHOTO_SCALES}. Write photo(2)")
+    with as_file(files("tconv.models") / "data" / f"photo_x{scale}.safetensors") as path:
+        return load(path)._replace(words=f"photo x{scale}")
+
+
+def load(path: Path | str) -> Model:
+    """The network in a file: .safetensors with a description, .onnx, or ncnn's .param with the .bin beside it.
+
+    Graphs of convolutions of stride 1, transposed convolutions, activations and sums are read. Raises FileError for a
+    file that cannot be read or is damaged, and for graphs with anything else; ShapeError for one that enlarges nothing;
+    MissingExtraError without the package that reads it.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise FileError(
+            f"{path} ends in {path.suffix or 'nothing'}; .safetensors, .onnx or .param (ncnn) is needed. Write the "
+            "name of such a file"
+        )
+    if not path.is_file():
+        raise FileError(f"{path} does not exist, or is no file. Write the name of a file of weights")
+    model: Model = import_module(f"tconv.models.{reader}").read(path)
+    return model
