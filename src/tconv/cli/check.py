@@ -51,9 +51,8 @@ class Check:
         height, width = upsampler.scale * height, upsampler.scale * width
         wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are
         places = min(height * width, math.ceil(wanted / max(1, images * channels)))
-        chosen = np.sort(np.random.default_rng().choice(height * width, places, replace=False))
-        self.rows, self.columns = np.divmod(chosen, width)
-        self._numbers = np.empty((upsampler.channels(channels), places), values.computed)
+        self.rows, self.columns = _places(height, width, places, upsampler.block)
+        self._numbers = np.empty((upsampler.channels(channels), len(self.rows)), values.computed)
 
     def see(self, rows: slice, numbers: Array) -> None:
         """Remember the numbers [C_out, rows, W] of one strip at the places in it."""
@@ -64,9 +63,11 @@ class Check:
         """Compare with the definition and with the stored image [C_out, H, W]. Raises CheckError."""
         numbers = self._numbers
         with np.errstate(all="ignore"):  # inf and NaN in a feature map are values
-            truth = self._upsampler.truth(self._load, self._shape, self.rows, self.columns)
+            frame = self._values.frame(self._shape[1])
+            truth = self._upsampler.truth(self._load, self._shape, self.rows, self.columns, frame)
             bounds = np.finfo(numbers.dtype)
-            tolerance = np.nan_to_num(float(bounds.eps) * truth.roundings * truth.mass) + float(bounds.tiny)
+            error = float(bounds.eps) * truth.roundings * truth.mass if truth.error is None else truth.error
+            tolerance = np.nan_to_num(error) + float(bounds.tiny)
             difference = np.abs(numbers - truth.values)
             same = np.isclose(truth.values.astype(numbers.dtype), numbers, 0, 0, equal_nan=True)  # inf and NaN, too
             difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
@@ -93,3 +94,17 @@ class Check:
             f"{tolerance[channel, place]:.2g}. Nothing was written. This is a fault of tconv or of the machine: "
             "write to its authors"
         )
+
+
+def _places(height: int, width: int, count: int, block: int) -> tuple[Array, Array]:
+    """Rows and columns of about so many random outputs, in order; in squares of side `block` on a grid of those."""
+    rng = np.random.default_rng()
+    down, across = -(-height // block), -(-width // block)
+    cells = np.sort(rng.choice(down * across, min(down * across, -(-count // block**2)), replace=False))
+    top, left = np.divmod(cells, across)
+    inside = np.arange(block)
+    rows = np.broadcast_to((top * block)[:, None, None] + inside[:, None], (len(cells), block, block)).ravel()
+    columns = np.broadcast_to((left * block)[:, None, None] + inside, (len(cells), block, block)).ravel()
+    there = (rows < height) & (columns < width)
+    order = np.lexsort((columns[there], rows[there]))
+    return rows[there][order], columns[there][order]

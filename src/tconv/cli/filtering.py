@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from tconv.cli.features import read_features, read_headers
-from tconv.cli.upsampler import Array, Load, Truth, Upsampler, reach
+from tconv.cli.upsampler import Array, Frame, Load, Truth, Upsampler, reach
 from tconv.errors import ArgumentError, FileError, ShapeError
 from tconv.functional import conv_transpose
 from tconv.geometry import Geometry
 from tconv.interpolation import FILTERS, Interpolation, crop_for
 from tconv.kernels.problem import Problem
 
+STRIP = 1 << 24
+"""Bytes of output values in one strip: few enough for the cache to help, enough to keep the kernels busy."""
 
-def choose(kernel: str, scale: int) -> Upsampler:
+
+def by_kernel(kernel: str, scale: int) -> Upsampler:
     """The upsampler that --kernel names: a filter, or a .npy file. Raises ArgumentError, FileError, ShapeError."""
     if kernel in FILTERS:
         return NamedFilter(kernel, scale)
@@ -31,9 +34,12 @@ def choose(kernel: str, scale: int) -> Upsampler:
 class NamedFilter:
     """A filter of `tconv.interpolation`, applied to every channel alone."""
 
+    strip_bytes, block = STRIP, 1
+    plainer = "nearest"
+
     def __init__(self, kernel: str, scale: int) -> None:
         self.filter = Interpolation(kernel, scale)
-        self.words, self.scale, self.mixes = self.filter.words, scale, False
+        self.name, self.words, self.scale, self.mixes = kernel, self.filter.words, scale, False
         self.notes: list[str] = []
 
     def channels(self, channels: int) -> int:
@@ -46,15 +52,19 @@ class NamedFilter:
         sizes = [(height, width), (self.scale * height, width)]
         return [Problem(self.filter.planar(axis), channels, 1, 1, sizes[axis], dtype) for axis in (0, 1)]
 
+    def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
+        """Nothing beside the strips."""
+        return 0
+
     def window(self, rows: slice, height: int) -> slice:
         """Never beyond the image: at its border the sum is divided by the weights that are there."""
         return self.filter.window(rows, height)
 
-    def strip(self, x: Array, first: int, rows: slice) -> Array:
+    def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Output rows from input rows."""
         return self.filter.strip(x, first, rows)
 
-    def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array) -> Truth:
+    def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """The sum over all pairs of inputs and taps, divided by the sum of those taps."""
         sides = [reach(at, n, self.filter.geometry) for at, n in ((y, shape[1]), (x, shape[2]))]
         down, across = (np.where(side.there, self.filter.taps[side.taps % self.filter.size], 0) for side in sides)
@@ -77,11 +87,14 @@ class FileKernel:
     Raises FileError for weights that are no such array, and ShapeError where they are smaller than the scale.
     """
 
+    strip_bytes, block = STRIP, 1
+    plainer = "nearest"
+
     def __init__(self, path: Path, scale: int) -> None:
         weight = _read_weight(path)
         self.mixes, self.scale = weight.ndim == 4, scale
         self.weight = weight if self.mixes else weight[None, None]
-        self.words = f"{path.name} {list(weight.shape)}"
+        self.name, self.words = path.name, f"{path.name} {list(weight.shape)}"
         self.notes = self._gains()
         self._path = path
         height, width = weight.shape[-2:]
@@ -113,11 +126,15 @@ class FileKernel:
         into, out = self.weight.shape[:2]
         return [Problem(geometry, 1 if self.mixes else channels, into, out, (sizes[0], sizes[1]), dtype)]
 
+    def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
+        """Nothing beside the strips."""
+        return 0
+
     def window(self, rows: slice, height: int) -> slice:
         """Of an image without an end: the rows beyond it are copies."""
         return self.axes[0].input_window([rows])[0]
 
-    def strip(self, x: Array, first: int, rows: slice) -> Array:
+    def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Output rows from input rows; columns beyond the image are copied here."""
         columns = slice(0, self.scale * x.shape[2])
         span = self.axes[1].input_window([columns])[0]
@@ -131,7 +148,7 @@ class FileKernel:
         crops = [crop_for(*each) for each in zip(self.axes, starts, sizes, outputs, strict=True)]
         return Geometry(self.weight.shape[2:], self.scale, crops)
 
-    def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array) -> Truth:
+    def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """The sum over all pairs of inputs and taps, phase by phase; the image has no end."""
         rows, columns = (reach(at, n, axis) for at, n, axis in zip((y, x), shape[1:], self.axes, strict=True))
         values = load(rows.inputs, columns.inputs)

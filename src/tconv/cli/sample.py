@@ -9,7 +9,8 @@ import numpy as np
 from tconv.cli.upsampler import Array
 from tconv.errors import ShapeError
 from tconv.images import open_picture
-from tconv.interpolation import downsample
+from tconv.interpolation import downsample, upsample
+from tconv.models.model import luma
 
 NAME = "chelsea"
 CREDIT = "photograph by Stefan van der Walt, CC0, from scikit-image"
@@ -37,14 +38,49 @@ def shrink(pixels: Array, scale: int) -> Array:
     return eight
 
 
-def psnr(original: Array, other: Array) -> float:
-    """Peak signal-to-noise ratio of 8-bit pixels in dB, 10*log10(255^2 / mean squared difference); inf if equal.
+def enlarged(pixels: Array, scale: int, kernel: str) -> Array:
+    """8-bit pixels [C, H, W] made larger by a filter."""
+    larger: Array = upsample(pixels.astype(np.float32), scale, kernel)
+    eight: Array = np.rint(np.clip(larger, 0, 255)).astype(np.uint8)
+    return eight
 
-    >>> round(psnr(np.uint8([[0, 100]]), np.uint8([[0, 110]])), 2)
-    31.14
+
+def _lumas(*pictures: Array) -> list[Array]:
+    return [luma(picture.astype(np.float64))[0] for picture in pictures]
+
+
+def psnr(original: Array, other: Array) -> float:
+    """Peak signal-to-noise ratio of the luma of 8-bit pixels [3, H, W], 10*log10(255^2 / mean squared difference).
+
+    In dB; inf if equal.
+
+    >>> round(psnr(np.full((3, 1, 2), 100, np.uint8), np.full((3, 1, 2), 110, np.uint8)), 2)
+    28.13
     """
-    squared = np.mean((original.astype(np.float64) - other) ** 2)
+    a, b = _lumas(original, other)
+    squared = np.mean((a - b) ** 2)
     return float(10 * np.log10(255**2 / squared)) if squared else float("inf")
+
+
+def ssim(original: Array, other: Array) -> float:
+    """Structural similarity of the luma of 8-bit pixels [3, H, W]: the mean over all windows of 7 x 7, 1 if equal.
+
+    Wang and others, Image quality assessment: from error visibility to structural similarity, 2004; uniform windows and
+    sample covariances, as in scikit-image. NaN where a picture has no such window.
+    """
+    a, b = _lumas(original, other)
+    if min(a.shape) < 7:
+        return float("nan")
+
+    def mean(values: Array) -> Array:
+        windows = np.lib.stride_tricks.sliding_window_view(values, 7, 0).mean(-1)
+        found: Array = np.lib.stride_tricks.sliding_window_view(windows, 7, 1).mean(-1)
+        return found
+
+    ma, mb, unbiased = mean(a), mean(b), 49 / 48
+    va, vb, vab = ((mean(p * q) - mean(p) * mean(q)) * unbiased for p, q in ((a, a), (b, b), (a, b)))
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return float(np.mean((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))))
 
 
 def side_by_side(pictures: list[Array]) -> Array:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from tconv.cli.check import Check
-from tconv.cli.upsampler import Array, Upsampler
+from tconv.cli.upsampler import Array, Frame, Upsampler
 from tconv.errors import DtypeError
-
-_STRIP = 1 << 24  # bytes of output values in one strip: few enough for the cache to help, enough to keep NumPy busy
+from tconv.models.model import copied
 
 _COMPUTED = {
     "float32": "bool int8 uint8 int16 uint16 float16 float32",
@@ -49,14 +48,19 @@ class Values:
         return next(np.dtype(wide) for wide, names in _COMPUTED.items() if self.dtype.name in names.split())
 
     @property
-    def _opaque(self) -> float:
+    def white(self) -> float:
+        """The number that stands for full brightness, and full opacity."""
         return float(np.iinfo(self.dtype).max) if self.dtype.kind in "iu" else 1.0
+
+    def frame(self, height: int) -> Frame:
+        """What an upsampler is told of an image of this height."""
+        return Frame(height, self.white, self.alpha)
 
     def load(self, stored: Array, wide: bool = False) -> Array:
         """Stored [C, ...] as numbers to compute with; `wide` for the definition, in float64 or complex128."""
         numbers = stored.astype(np.promote_types(self.computed, np.float64) if wide else self.computed, order="C")
         if self.alpha:
-            numbers[-1] /= self._opaque
+            numbers[-1] /= self.white
             numbers[:-1] *= numbers[-1]
         return numbers
 
@@ -65,9 +69,9 @@ class Values:
         if self.alpha:
             opacity = numbers[-1:]
             # below half a step of 8 or 16 bits nothing is visible; of floats, below one of 16
-            least = 0.5 / (self._opaque if self.dtype.kind in "iu" else 65535)
+            least = 0.5 / (self.white if self.dtype.kind in "iu" else 65535)
             colours = np.divide(numbers[:-1], opacity, out=np.zeros_like(numbers[:-1]), where=opacity >= least)
-            numbers = np.concatenate([colours, opacity * numbers.dtype.type(self._opaque)])
+            numbers = np.concatenate([colours, opacity * numbers.dtype.type(self.white)])
         if self.dtype.kind in "biu":
             numbers = np.clip(numbers, *self._bounds(numbers.dtype))
             np.rint(numbers, out=numbers)
@@ -83,10 +87,12 @@ class Values:
         return float(info.min), float(top if int(top) <= info.max else np.nextafter(top, computed.type(0)))
 
 
-def strips(channels: int, height: int, width: int, scale: int, itemsize: int) -> Iterator[slice]:
-    """The output rows of an image [channels, scale*height, scale*width], in strips of whole input rows."""
-    row = channels * scale * width * itemsize
-    step = scale * max(1, _STRIP // max(1, row * scale))
+def strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
+    """The output rows of an image [C, height, width] made larger, in strips of whole input rows."""
+    channels, height, width = shape
+    scale = upsampler.scale
+    row = upsampler.channels(channels) * scale * width * itemsize
+    step = scale * max(1, upsampler.strip_bytes // max(1, row * scale))
     return (slice(start, min(start + step, scale * height)) for start in range(0, scale * height, step))
 
 
@@ -94,26 +100,22 @@ def enlarge(
     x: Array, upsampler: Upsampler, values: Values, out: Array, check: Check, tick: Callable[[], None] = lambda: None
 ) -> None:
     """Fill out [C_out, scale*H, scale*W] from the stored image x [C, H, W]; `check` sees every strip, `tick` counts."""
-    height, width = x.shape[1:]
-    for rows in strips(out.shape[0], height, width, upsampler.scale, values.computed.itemsize):
+    height = x.shape[1]
+    for rows in strips(upsampler, (x.shape[0], height, x.shape[2]), values.computed.itemsize):
         window = upsampler.window(rows, height)
-        numbers = upsampler.strip(values.load(_rows(x, window)), window.start, rows)
+        numbers = upsampler.strip(values.load(copied(x, window, 1)), window.start, rows, values.frame(height))
         check.see(rows, numbers)
         out[:, rows] = values.store(numbers)
         tick()
 
 
-def _rows(x: Array, window: slice) -> Array:
-    """Rows of x [C, H, W]; those beyond it are copies of its first or last row."""
-    if window.start >= 0 and window.stop <= x.shape[1]:
-        return x[:, window]
-    return x.take(np.clip(np.arange(window.start, window.stop), 0, x.shape[1] - 1), axis=1)
-
-
-def predicted_bytes(shape: tuple[int, int, int, int], channels: int, scale: int, values: Values) -> int:
-    """Bytes that images [N, C, H, W] and their results of so many channels hold, and the widest strip between them."""
+def predicted_bytes(shape: tuple[int, int, int, int], upsampler: Upsampler, values: Values) -> int:
+    """Bytes that images [N, C, H, W] and their results hold, and the widest strip between them."""
     n, inputs, height, width = shape
-    image = channels * height * width * scale**2
-    row = max(inputs, channels) * width * scale**2 * values.computed.itemsize
-    strip = 4 * min(max(_STRIP, row), image * values.computed.itemsize)  # two passes, padded input, stored values
-    return (math.prod(shape) + n * image) * values.dtype.itemsize + strip
+    channels, area = upsampler.channels(inputs), upsampler.scale**2
+    image = channels * height * width * area
+    row = max(inputs, channels) * width * area * values.computed.itemsize
+    # two passes, padded input, stored values
+    strip = 4 * min(max(upsampler.strip_bytes, row), image * values.computed.itemsize)
+    held = upsampler.scratch_bytes((inputs, height, width))
+    return (math.prod(shape) + n * image) * values.dtype.itemsize + strip + held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tconv.cli import sample
+from tconv.cli import rival, sample
 from tconv.cli.check import Check, Checked, together
-from tconv.cli.filtering import choose
+from tconv.cli.choosing import choose
 from tconv.cli.jobs import Job, SampleJob, Shape, job_for
+from tconv.cli.learned import Learned
 from tconv.cli.outputs import NewFile, numbered
 from tconv.cli.report import Report
 from tconv.cli.strips import enlarge, predicted_bytes, strips
@@ -24,9 +26,6 @@ from tconv.images import format_for, write_picture
 from tconv.memory import physical_memory
 from tconv.planning import choose as choose_method
 from tconv.planning import si
-
-KERNEL = "bicubic"
-"""What makes an image larger unless --kernel says it. A learned network takes this place by being an `Upsampler`."""
 
 
 def whole_number(_: Any, tokens: Any) -> int:
@@ -42,8 +41,10 @@ def upsample(
     /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    scale: Annotated[int, Parameter(converter=whole_number)] = 2,
-    kernel: str = KERNEL,
+    scale: Annotated[int | None, Parameter(converter=whole_number)] = None,
+    model: str | None = None,
+    kernel: str | None = None,
+    weights: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
 ) -> None:
@@ -61,16 +62,22 @@ def upsample(
     output
         The file to write; its ending says the format. Without it, a new name in this directory.
     scale
-        How many times larger: an integer. 1 only filters.
+        How many times larger: an integer, 2 unless --weights knows another. 1 only filters.
+    model
+        photo, a small network that comes with tconv: what pictures are made larger with if nothing else is asked for.
     kernel
-        nearest, bilinear, bicubic, lanczos, or a .npy file: [kh, kw], or [C_in, C_out, kh, kw] across channels.
+        nearest, bilinear, bicubic (the usual one of feature maps), lanczos, or a .npy file: [kh, kw], or
+        [C_in, C_out, kh, kw] across channels.
+    weights
+        A network of your own: .onnx, .safetensors with a description, or ncnn's .param beside its .bin.
     overwrite
         Let OUTPUT replace a file.
     json
         Print one JSON object instead of lines.
     """
     report = Report(json)
-    upsampler = choose(kernel, scale)
+    upsampler = choose(source, scale, model, kernel, weights)
+    scale = upsampler.scale
     job = job_for(source, upsampler)
     shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in job.batches.items()}
     memory = _refuse_too_large(job, upsampler, shapes)
@@ -91,7 +98,7 @@ def upsample(
         if isinstance(job, SampleJob):
             beside = f"{output.with_suffix('') if output else stem}_side_by_side"
             picture = files.enter_context(NewFile(numbered(beside, ".png")))
-            seen = _compare(report, job, kernel, results[""][0], picture)
+            seen = _compare(report, job, upsampler, results[""][0], picture)
     report.line("output", "; ".join([f"{new.path}: {target.words}, {si(size, 'B')}", *target.notes]))
     report.line(
         "check",
@@ -101,7 +108,7 @@ def upsample(
     for label, said in seen.items():
         report.line(label, said)
     report.facts |= {
-        "kernel": kernel,
+        "upsampler": upsampler.name,
         "scale": scale,
         "input": {"path": None if source is None else str(source), "notes": job.notes, "arrays": _sizes(job)},
         "output": {"path": str(new.path), "bytes": size, "notes": target.notes, "arrays": _sizes(job, shapes)},
@@ -137,10 +144,7 @@ def _refuse_place(source: Path | None, output: Path | None, name: str) -> None:
 
 def _refuse_too_large(job: Job, upsampler: Upsampler, shapes: dict[str, Shape]) -> int:
     """The bytes that the run will hold, or TooLargeError where the machine does not have them."""
-    needed = sum(
-        predicted_bytes(batch.shape, shapes[key][1], upsampler.scale, batch.values)
-        for key, batch in job.batches.items()
-    )
+    needed = sum(predicted_bytes(batch.shape, upsampler, batch.values) for batch in job.batches.values())
     there = physical_memory()
     if there is not None and needed > there:
         _, channels, height, width = max(shapes.values(), key=lambda shape: math.prod(shape))
@@ -157,7 +161,7 @@ def _say_plan(report: Report, job: Job, upsampler: Upsampler, memory: int) -> in
     for batch in job.batches.values():
         n, c, h, w = batch.shape
         dtype = batch.values.computed
-        ranges = list(strips(upsampler.channels(c), h, w, upsampler.scale, dtype.itemsize))
+        ranges = list(strips(upsampler, (c, h, w), dtype.itemsize))
         pieces += n * len(ranges)
         flops += sum(2 * n * problem.macs.exact for problem in upsampler.passes((c, h, w), dtype))
         rows = upsampler.window(ranges[0], h)
@@ -165,7 +169,8 @@ def _say_plan(report: Report, job: Job, upsampler: Upsampler, memory: int) -> in
     passes = [
         {"kernel": p.problem.geometry.kernel, "stride": p.problem.geometry.stride, "method": p.method} for p in planned
     ]
-    said = ", ".join(f"{'x'.join(map(str, p['kernel']))} stride {'x'.join(map(str, p['stride']))}" for p in passes)
+    kinds = Counter(f"{'x'.join(map(str, p['kernel']))} stride {'x'.join(map(str, p['stride']))}" for p in passes)
+    said = ", ".join(f"{count} of {kind}" if count > 1 else kind for kind, count in kinds.items())
     report.line(
         "plan",
         f"transposed convolution{'s' * (len(passes) > 1)} {said}, by {planned[0].method}; {si(flops, 'FLOP')} in "
@@ -204,20 +209,24 @@ def _run(
     return results, together(checks)
 
 
-def _compare(report: Report, job: SampleJob, kernel: str, result: Array, picture: NewFile) -> dict[str, str]:
-    """PSNR against the original and the side-by-side picture (nearest, the result, the original), each in a line."""
-    repeated = job.read()[""][0].repeat(job.scale, 1).repeat(job.scale, 2)
-    plain = kernel == "nearest" or job.scale == 1  # at its own size, nearest is the original
-    shown = [repeated, result, job.original][plain:]
-    detail = sample.side_by_side(shown)
+def _compare(report: Report, job: SampleJob, upsampler: Upsampler, result: Array, picture: NewFile) -> dict[str, str]:
+    """Scores against the original, and the side-by-side picture (plainer, the result, the original), each in a line."""
+    name, scale = upsampler.name, job.scale
+    plain = sample.enlarged(job.read()[""][0], scale, upsampler.plainer)
+    alike = name == upsampler.plainer or scale == 1  # at its own size, nearest is the original
+    detail = sample.side_by_side([plain, result, job.original][alike:])
     form, _ = format_for(picture.path, detail.shape, detail.dtype, alpha=False)
     write_picture(picture.file, form, detail, alpha=False)
-    scores = {"kernel": sample.psnr(job.original, result), "nearest": sample.psnr(job.original, repeated)}
-    report.facts["psnr"] = {name: score if np.isfinite(score) else None for name, score in scores.items()}
     report.facts["side_by_side"] = str(picture.path)
-    said = f"{scores['kernel']:.2f} dB against" if np.isfinite(scores["kernel"]) else "no difference from"
-    beside = f" (nearest {scores['nearest']:.2f} dB)" if job.scale > 1 else ", which --scale 1 does not shrink"
-    return {
-        "psnr": f"{said} the original{beside}",
-        "see": f"{picture.path}: {'nearest | ' * (not plain)}{kernel} | original, a detail",
-    }
+    said = {}
+    for label, unit, score in (("psnr", " dB", sample.psnr), ("ssim", "", sample.ssim)):
+        scores = {each: score(job.original, made) for each, made in ((name, result), (upsampler.plainer, plain))}
+        report.facts[label] = {each: value if np.isfinite(value) else None for each, value in scores.items()}
+        beside = "" if alike else f" ({upsampler.plainer} {scores[upsampler.plainer]:.4g}{unit})"
+        said[label] = f"{scores[name]:.4g}{unit} in luma, against the original{beside}"
+    if isinstance(upsampler, Learned) and (times := rival.times(upsampler.model, job.read()[""][0])) is not None:
+        ours, theirs = (f"{seconds * 1e3:.3g} ms" for seconds in (times.here, times.torch))
+        said["torch"] = f"{times.version} takes {theirs} for this network and picture, tconv {ours} (medians)"
+        report.facts["torch"] = times._asdict()
+    said["see"] = f"{picture.path}: {f'{upsampler.plainer} | ' * (not alike)}{name} | original, a detail"
+    return said

@@ -25,6 +25,16 @@ class Truth(NamedTuple):
     """The same sums over absolute values: what rounding errors are relative to."""
     roundings: int
     """How often a value is rounded on its way to an output, at most."""
+    error: Array | None = None
+    """How far a kernel may be from it, where mass and roundings do not say that."""
+
+
+class Frame(NamedTuple):
+    """What strips of an image do not tell: its height, the number that stands for white, and whether it has opacity."""
+
+    height: int
+    white: float
+    alpha: bool
 
 
 class Upsampler(Protocol):
@@ -33,13 +43,21 @@ class Upsampler(Protocol):
     An interpolation filter is one; a learned network becomes one by answering the same questions.
     """
 
+    name: str
+    """What an option calls it."""
     words: str
     """What it is called in a report."""
     notes: list[str]
     """What a user should know about it."""
     scale: int
     mixes: bool
-    """Whether an output channel hears of several input channels."""
+    """Whether an output channel hears of several input channels, opacity among them."""
+    plainer: str
+    """The filter that its result is compared with, where the original is known."""
+    strip_bytes: int
+    """How large a strip of output values should be."""
+    block: int
+    """Outputs to be checked are drawn in squares of this side, where that makes the definition's work less."""
 
     def channels(self, channels: int) -> int:
         """Output channels for so many input channels. Raises ShapeError where it takes other ones."""
@@ -47,13 +65,16 @@ class Upsampler(Protocol):
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
         """The transposed convolutions over an image of this shape, one after the other."""
 
+    def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
+        """Bytes that it holds while an image of this shape is made larger, beside the strips."""
+
     def window(self, rows: slice, height: int) -> slice:
         """The input rows that these output rows need; those beyond the image are copies of its first or last row."""
 
-    def strip(self, x: Array, first: int, rows: slice) -> Array:
+    def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
 
-    def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array) -> Truth:
+    def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """What the definition says of the outputs at rows y [P] and columns x [P]."""
 
 

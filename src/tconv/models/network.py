@@ -218,10 +218,19 @@ class Network:
             if isinstance(node.step, Convolution)
         ]
 
-    def window(self, outputs: slice, height: int) -> slice:
-        """The input rows that these output rows need, of an input of this height."""
-        heights = [rows for rows, _ in self.sizes((height, 1 << 20))]
-        return self.needed(outputs, heights)[0]
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """The input rows (axis 1: columns) that these output ones need, of an input of this height (width)."""
+        return self.needed(outputs, [each[axis] for each in self.sizes((size, size))], axis)[0]
+
+    def scratch_bytes(self, shape: Shape) -> int:
+        """What `rows` holds of the layers' outputs beside its own."""
+        sizes = self.sizes(shape)
+        step = self._step(sizes)
+        strips = [
+            channels * 4 * width * min(height, -(-step * height // sizes[-1][0]) + 32)
+            for channels, (height, width) in zip(self.channels[1:-1], sizes[1:-1], strict=True)
+        ]
+        return get_num_threads() * sum(strips)
 
     def needed(self, outputs: slice, sizes: list[int], axis: int = 0) -> list[slice]:
         """Of the input and of each node, the rows (axis 1: columns) that these ones of the output need; at least one.

@@ -1,0 +1,105 @@
+"""The same network in PyTorch, where it is installed: how long it takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv.activation import activation_of
+from tconv.cli.upsampler import Array
+from tconv.kernels.threads import get_num_threads
+from tconv.models.model import Model, copied
+from tconv.models.network import Convolution, Network, Sum
+
+_RUNS = 5
+
+
+class Times(NamedTuple):
+    """Seconds of one run of a network, medians of interleaved runs, and the version of PyTorch."""
+
+    here: float
+    torch: float
+    version: str
+
+
+def times(model: Model, pixels: Array) -> Times | None:
+    """Both times for 8-bit pixels [C, H, W]; None where PyTorch is not installed or does not load."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    try:
+        import torch
+    except (ImportError, OSError):
+        return None
+    border = model.border
+    given = model.seen(pixels.astype(np.float32) / 255)
+    for axis in (1, 2):
+        given = copied(given, slice(-border, given.shape[axis] + border), axis)
+    x = np.ascontiguousarray(given[None])
+    before = torch.get_num_threads()
+    torch.set_num_threads(get_num_threads())
+    try:
+        run, tensor = in_torch(model.network), torch.from_numpy(x)
+        spent: dict[str, list[float]] = {"here": [], "torch": []}
+        with torch.inference_mode():
+            for turn in range(_RUNS + 1):
+                for name, call in (("here", lambda: model.network(x)), ("torch", lambda: run(tensor))):
+                    start = time.perf_counter()
+                    call()
+                    if turn:  # the first run makes things ready
+                        spent[name].append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    here, there = (statistics.median(each) for each in spent.values())
+    return Times(here, there, str(torch.__version__))
+
+
+def in_torch(network: Network) -> Callable[[Any], Any]:
+    """The network as its owner would write it: ordinary convolutions, and a transposed one where there is a stride."""
+    import torch
+
+    steps = []
+    for number, node in enumerate(network.nodes, 1):
+        step = node.step
+        if isinstance(step, Convolution):
+            call, activation = _layer(step), activation_of(step.activation, step.channels[1])
+        else:
+            call, activation = None, network.activations.get(number)
+        slopes = None if activation is None else torch.from_numpy(activation.slopes.astype(np.float32))
+        steps.append((node, call, activation, slopes))
+
+    def run(x: Any) -> Any:
+        made = [x]
+        for node, call, activation, slopes in steps:
+            given = [made[place] for place in node.inputs]
+            y = call(given[0]) if call else given[0] + given[1] if isinstance(node.step, Sum) else given[0]
+            if activation is not None:
+                y = torch.nn.functional.prelu(y, slopes) if (activation.slopes != 1).any() else y
+                if np.isfinite([activation.low, activation.high]).any():
+                    y = torch.clamp(y, activation.low, activation.high)
+            made.append(y)
+        return made[-1]
+
+    return run
+
+
+def _layer(step: Convolution) -> Callable[[Any], Any]:
+    import torch
+
+    g, (into, out) = step.geometry, step.channels
+    bias = None if step.bias is None else torch.from_numpy(step.bias)
+    if g.stride == (1, 1) and all(lo == hi <= extent - 1 for (lo, hi), extent in zip(g.crop, g.extent, strict=True)):
+        apart = step.weight.reshape(g.groups, into // g.groups, out // g.groups, *g.kernel)
+        turned = np.flip(np.moveaxis(apart, 1, 2), (3, 4)).reshape(out, into // g.groups, *g.kernel)
+        weight = torch.from_numpy(turned.copy())
+        padding = [extent - 1 - lo for extent, (lo, _) in zip(g.extent, g.crop, strict=True)]
+        return lambda x: torch.nn.functional.conv2d(x, weight, bias, 1, padding, g.dilation, g.groups)
+    weight, padding = torch.from_numpy(step.weight), [min(pair) for pair in g.crop]
+    more = [lo - hi for lo, hi in g.crop]
+    return lambda x: torch.nn.functional.conv_transpose2d(
+        x, weight, bias, g.stride, padding, more, g.groups, g.dilation
+    )
