@@ -6,6 +6,7 @@ import errno
 import os
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,7 @@ class NewFile:
             raise FileError(f"{self.path} is a directory; a file is needed. Write the name of a file in it")
         self._hidden = self.path.with_name(f".{self.path.name[:100]}.{os.getpid()}.part")
         # an interrupt may come at any statement, of this method and of __exit__ too: what is left goes with the object
-        self._remove = weakref.finalize(self, self._hidden.unlink, missing_ok=True)
+        self._remove = weakref.finalize(self, _forget, self._hidden)
         try:
             self.file = self._hidden.open("w+b")
         except FileNotFoundError:
@@ -96,6 +97,11 @@ class NewFile:
             self.path = next(self._names)
         except StopIteration:
             raise FileError(f"{taken} exists, and nothing is overwritten. Write another name, or --overwrite") from None
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):  # it may never have been there
+        path.unlink()
 
 
 def numbered(stem: str, ending: str) -> Iterator[Path]:
