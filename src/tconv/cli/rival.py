@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv.activation import activation_of
+from tconv.activation import Activation, activation_of
 from tconv.cli.upsampler import Array
 from tconv.kernels.threads import get_num_threads
 from tconv.models.model import Model, copied
@@ -69,22 +69,29 @@ def in_torch(network: Network) -> Callable[[Any], Any]:
             call, activation = _layer(step), activation_of(step.activation, step.channels[1])
         else:
             call, activation = None, network.activations.get(number)
-        slopes = None if activation is None else torch.from_numpy(activation.slopes.astype(np.float32))
-        steps.append((node, call, activation, slopes))
+        steps.append((node.inputs, call, isinstance(step, Sum), *_activation(activation)))
 
     def run(x: Any) -> Any:
         made = [x]
-        for node, call, activation, slopes in steps:
-            given = [made[place] for place in node.inputs]
-            y = call(given[0]) if call else given[0] + given[1] if isinstance(node.step, Sum) else given[0]
-            if activation is not None:
-                y = torch.nn.functional.prelu(y, slopes) if (activation.slopes != 1).any() else y
-                if np.isfinite([activation.low, activation.high]).any():
-                    y = torch.clamp(y, activation.low, activation.high)
-            made.append(y)
+        for inputs, call, is_sum, slopes, limits in steps:
+            given = [made[place] for place in inputs]
+            y = call(given[0]) if call else given[0] + given[1] if is_sum else given[0]
+            y = y if slopes is None else torch.nn.functional.prelu(y, slopes)
+            made.append(y if limits is None else torch.clamp(y, *limits))
         return made[-1]
 
     return run
+
+
+def _activation(activation: Activation | None) -> tuple[Any, tuple[float, float] | None]:
+    """Slopes and limits, where there are any."""
+    import torch
+
+    if activation is None:
+        return None, None
+    slopes, limits = activation.slopes.astype(np.float32), (activation.low, activation.high)
+    bent, bounded = bool((slopes != 1).any()), bool(np.isfinite(limits).any())
+    return torch.from_numpy(slopes) if bent else None, limits if bounded else None
 
 
 def _layer(step: Convolution) -> Callable[[Any], Any]:
@@ -98,8 +105,7 @@ def _layer(step: Convolution) -> Callable[[Any], Any]:
         weight = torch.from_numpy(turned.copy())
         padding = [extent - 1 - lo for extent, (lo, _) in zip(g.extent, g.crop, strict=True)]
         return lambda x: torch.nn.functional.conv2d(x, weight, bias, 1, padding, g.dilation, g.groups)
-    weight, padding = torch.from_numpy(step.weight), [min(pair) for pair in g.crop]
-    more = [lo - hi for lo, hi in g.crop]
-    return lambda x: torch.nn.functional.conv_transpose2d(
-        x, weight, bias, g.stride, padding, more, g.groups, g.dilation
-    )
+    weight, padding = torch.from_numpy(step.weight), [lo for lo, _ in g.crop]
+    words = g.stride, padding, [max(0, lo - hi) for lo, hi in g.crop], g.groups, g.dilation
+    beyond = tuple(slice(None, lo - hi if lo < hi else None) for lo, hi in g.crop)  # PyTorch cannot crop more there
+    return lambda x: torch.nn.functional.conv_transpose2d(x, weight, bias, *words)[:, :, *beyond]
