@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,18 @@ class Layer:
                     run(taken, self._weight, self._bias, target)
                     return out
         return self._first(taken, out, key)
+
+    def bound(self, x: Array, out: Array) -> Callable[[Array, Array], Any]:
+        """The layer as a function of NumPy arrays x and out, checked with these two, for others with their layout.
+
+        Nothing is checked any more: the others must have the same shapes, strides and dtypes, and not overlap.
+        """
+        self(x, out=out)
+        known = self._known.get((x.shape, x.strides, x.dtype, out.shape, out.strides, out.dtype))
+        if known is None:  # a method without such a form
+            return lambda x, out: self(x, out=out)
+        run, weight, bias = known[0], self._weight, self._bias
+        return lambda x, out: run(x, weight, bias, out)
 
     def _first(self, x: Array, out: Any, key: Any) -> Any:
         call = self._checked(x)._replace(library=self.library)

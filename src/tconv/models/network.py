@@ -9,7 +9,7 @@ order of sums, the numbers are the same bits whatever the strips.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -48,7 +48,8 @@ class Convolution:
     geometry: Geometry
     bias: Array | None = None
     activation: Any = None
-    _made: dict[Any, Layer] = field(default_factory=dict, init=False, repr=False)
+    _layers: dict[Any, Layer] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[Any, Callable[[Array, Array], Any]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def ordinary(
@@ -88,16 +89,25 @@ class Convolution:
     def rows(self, x: Array, first: int, outputs: slice, out: Array) -> None:
         """Fill out [1, C_out, rows, W] with these output rows from the input rows x, which start at `first`."""
         # the strips of a picture are alike, but for the first and the last
-        key = outputs.start - self.geometry.stride[0] * first, x.shape[2], out.shape[2]
-        layer = self._made.get(key)
-        if layer is None:
+        key = outputs.start - self.geometry.stride[0] * first, x.shape, x.strides, out.shape, out.strides
+        run = self._made.get(key)
+        if run is None:
             crop = crop_for(self.along[0], first, x.shape[2], outputs)
-            geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
-            layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
-            if len(self._made) >= _MOST_MADE:
-                self._made.clear()
-            self._made[key] = layer
-        layer(x, out=out)
+            layer = self._layers.get(crop)
+            if layer is None:
+                geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
+                layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
+                _remember(self._layers, crop, layer)
+            run = layer.bound(x, out)
+            _remember(self._made, key, run)
+        run(x, out)
+
+
+def _remember(known: dict[Any, Any], key: Any, made: Any) -> None:
+    # no lock: what threads may lose here is only made a second time
+    if len(known) >= _MOST_MADE:
+        known.clear()
+    known[key] = made
 
 
 @dataclass(frozen=True)
