@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import tconv.cli
-from tconv.cli import features, filtering, jobs, main, outputs, sample, strips
+from tconv.cli import features, filtering, jobs, main, outputs, rival, sample, strips
 from tconv.cli.check import Check
 from tconv.cli.strips import Values
 from tconv.definition import gather
@@ -35,8 +35,9 @@ TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Every test in a directory of its own."""
+    """Every test in a directory of its own, without PyTorch: that is loaded in processes of its own only."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rival, "times", lambda model, pixels: rival.Times(0.002, 0.004, "2.0"))
     return tmp_path
 
 
@@ -83,6 +84,19 @@ def enlarged(x, scale=2, kernel="bicubic"):
     return upsample(np.moveaxis(x.reshape(*x.shape[:2], -1), 2, 0).astype("f8"), scale, kernel)
 
 
+def luma(picture):
+    """Of red, green and blue, as ITU-R BT.601 weighs them."""
+    return np.tensordot([0.299, 0.587, 0.114], picture.astype("f8"), 1)
+
+
+def psnr(original, picture):
+    return peak_signal_noise_ratio(luma(original), luma(picture), data_range=255)
+
+
+def ssim(original, picture):
+    return structural_similarity(luma(original), luma(picture), data_range=255)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
@@ -103,24 +117,48 @@ def test_the_default_run(run):
         "output",
         "check",
         "psnr",
+        "ssim",
+        "torch",
         "see",
         "time",
     ]
+    assert re.match(r"upsample +2 times by photo x2 \(a network of \d+ layers, added to bicubic\)$", lines[0])
     assert "222 x 150, RGB, 8 bit; shrunk 2 times; photograph by Stefan van der Walt, CC0" in lines[1]
-    assert "8x1 stride 2x1, 1x8 stride 1x2, by simd; 4.77 MFLOP in 1 strip" in lines[2]
+    assert lines[2].startswith("plan      transposed convolutions ")
+    assert re.search(r"stride 2x2, 8x1 stride 2x1, 1x8 stride 1x2, by simd; \S+ GFLOP in 1 strip, ", lines[2])
     assert lines[3].startswith("output    tconv_chelsea_x2.png: 444 x 300, PNG, RGB, 8 bit, ")
-    assert re.match(r"check +4098 random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4])
+    found = re.match(
+        r"check +(\d+) random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4]
+    )
+    assert int(found[1]) > 3000
     original, result = sample.photograph(2), pixels("tconv_chelsea_x2.png")
-    assert f"{peak_signal_noise_ratio(original, result, data_range=255):.2f} dB against the original" in lines[5]
-    assert "tconv_chelsea_x2_side_by_side.png: nearest | bicubic | original" in lines[6]
+    plain = sample.enlarged(sample.shrink(original, 2), 2, "bicubic")
+    for line, unit, score in [(lines[5], " dB", psnr), (lines[6], "", ssim)]:
+        said = f"{score(original, result):.4g}{unit} in luma, against the original"
+        assert line[10:] == f"{said} (bicubic {score(original, plain):.4g}{unit})"
+    assert lines[7][10:] == "2.0 takes 4 ms for this network and picture, tconv 2 ms (medians)"
+    assert "tconv_chelsea_x2_side_by_side.png: bicubic | photo | original" in lines[8]
 
 
-def test_the_side_by_side_picture_shows_what_it_says(run):
-    assert run()[0] == 0
+def test_the_run_of_a_filter(run):
+    code, out, err = run("--kernel", "bicubic")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    words = [line.split()[0] for line in lines]
+    assert words == ["upsample", "input", "plan", "output", "check", "psnr", "ssim", "see", "time"]
+    assert "8x1 stride 2x1, 1x8 stride 1x2, by simd; 4.77 MFLOP in 1 strip" in lines[2]
+    assert re.match(r"check +4098 random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4])
+    assert "tconv_chelsea_x2_side_by_side.png: nearest | bicubic | original" in lines[7]
+
+
+@pytest.mark.parametrize(("words", "plainer"), [([], "bicubic"), (["--kernel", "bicubic"], "nearest")])
+def test_the_side_by_side_picture_shows_what_it_says(run, words, plainer):
+    assert run(*words)[0] == 0
     picture, detail = pixels("tconv_chelsea_x2_side_by_side.png"), (slice(None), *sample._DETAIL)
     panels = np.split(picture, [440, 448, 888, 896], axis=2)
     small = sample.shrink(sample.photograph(2), 2)
-    shown = [small.repeat(2, 1).repeat(2, 2), pixels("tconv_chelsea_x2.png"), sample.photograph(2)]
+    shown = [sample.enlarged(small, 2, plainer), pixels("tconv_chelsea_x2.png"), sample.photograph(2)]
+    np.testing.assert_array_equal(sample.enlarged(small, 2, "nearest"), small.repeat(2, 1).repeat(2, 2))
     for panel, image in zip(panels[::2], shown, strict=True):
         np.testing.assert_array_equal(panel[:, ::4, ::4], image[detail])
     assert all((gap == 255).all() for gap in panels[1::2])
@@ -128,27 +166,43 @@ def test_the_side_by_side_picture_shows_what_it_says(run):
 
 @pytest.mark.parametrize("kernel", FILTERS)
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 5])
-def test_psnr_is_scikit_images(facts, kernel, scale):
+def test_psnr_and_ssim_are_scikit_images(facts, kernel, scale):
     made = facts("--scale", scale, "--kernel", kernel, "-o", "a.png")
     original = sample.photograph(scale)
     assert original.shape == (3, 300, 444 // scale * scale)
     if scale == 1:
-        assert made["psnr"] == {"kernel": None, "nearest": None}  # equal: infinite, which JSON cannot say
+        assert made["psnr"] == {kernel: None, "nearest": None}  # equal: infinite, which JSON cannot say
+        assert made["ssim"] == pytest.approx({kernel: 1, "nearest": 1})
     else:
-        assert made["psnr"]["kernel"] == pytest.approx(peak_signal_noise_ratio(original, pixels("a.png")), abs=1e-9)
-        assert made["psnr"]["kernel"] >= made["psnr"]["nearest"]
+        plain = sample.enlarged(sample.shrink(original, scale), scale, "nearest")
+        for word, score in [("psnr", psnr), ("ssim", ssim)]:
+            expected = {"nearest": score(original, plain), kernel: score(original, pixels("a.png"))}
+            assert made[word] == pytest.approx(expected, abs=1e-9)
+            assert made[word][kernel] >= made[word]["nearest"]
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (7, 30), (31, 8), (40, 50)])
+@pytest.mark.parametrize("change", ["a little", "all", "flat"])
+def test_scores_of_any_picture_are_scikit_images(shape, change):
+    a = noise(3, *shape)
+    rng = np.random.default_rng(1)
+    b = {"a little": a ^ rng.integers(0, 8, a.shape).astype("u1"), "all": noise(3, *shape, seed=2), "flat": a * 0}
+    assert sample.psnr(a, b[change]) == pytest.approx(psnr(a, b[change]), abs=1e-9)
+    assert sample.ssim(a, b[change]) == pytest.approx(ssim(a, b[change]), abs=1e-9)
+    assert sample.ssim(a, a) == pytest.approx(1, abs=1e-12)
+    assert np.isnan(sample.ssim(a[:, :6], a[:, :6]))
 
 
 def test_a_scale_of_1_is_said_in_other_words(run):
     np.save("blur.npy", np.full((3, 3), 1 / 9))
-    for kernel, psnr, panels in [
-        ("bicubic", "no difference from the original, which --scale 1 does not shrink", "bicubic | original"),
-        ("nearest", "no difference from the original, which --scale 1 does not shrink", "nearest | original"),
-        ("blur.npy", r"\d\d\.\d\d dB against the original, which --scale 1 does not shrink", r"blur\.npy \| original"),
+    for words, psnr, panels in [
+        ([], "inf dB in luma, against the original", "bicubic | original"),
+        (["--kernel", "bicubic"], "inf dB in luma, against the original", "bicubic | original"),
+        (["--kernel", "nearest"], "inf dB in luma, against the original", "nearest | original"),
+        (["--kernel", "blur.npy"], r"\d\d\.\d\d dB in luma, against the original", r"blur\.npy \| original"),
     ]:
-        code, out, _ = run("--scale", 1, "--kernel", kernel)
+        code, out, _ = run("--scale", 1, *words)
         assert code == 0
-        assert "inf" not in out
         assert re.search("^upsample  at its own size, filtered by ", out)
         assert "8 bit; not shrunk; photograph by" in out
         assert re.search(rf"^psnr +{psnr}$", out, re.M)
@@ -235,12 +289,12 @@ def test_invisible_colours_do_not_bleed(facts):
 def test_float_pictures_stay_float_and_are_not_clipped(facts):
     x = np.random.default_rng(0).normal(0, 100, (6, 5, 3)).astype("f4")
     tifffile.imwrite("a.tif", x, photometric="rgb")
-    assert facts("a.tif")["output"]["path"] == "a_x2.tif"
+    assert facts("a.tif", "--kernel", "bicubic")["output"]["path"] == "a_x2.tif"
     np.testing.assert_array_equal(pixels("a_x2.tif"), upsample(np.moveaxis(x, 2, 0)))
 
 
 def test_large_pictures_go_in_strips_that_leave_no_seam(facts, monkeypatch):
-    monkeypatch.setattr(strips, "_STRIP", 5000)
+    monkeypatch.setattr(filtering.NamedFilter, "strip_bytes", 5000)
     x = noise(60, 40, 3)
     Image.fromarray(x).save("a.png")
     assert facts("a.png", "--kernel", "lanczos")["plan"]["strips"] == 30
@@ -413,9 +467,9 @@ def test_the_truth_of_the_check_is_the_definition(kernel, scale):
     """At all outputs: T(x) / T(1) by `definition.gather`; a file's kernel over its extended border is tested above."""
     np.save("w.npy", np.random.default_rng(1).normal(0, 1, (4, 5)))
     x = np.random.default_rng(2).normal(0, 1, (2, 5, 4))
-    upsampler = filtering.choose(kernel, scale)
-    check = Check(x, upsampler, Values(x.dtype), 1)
-    truth = upsampler.truth(check._load, x.shape, check.rows, check.columns)
+    upsampler, values = filtering.by_kernel(kernel, scale), Values(x.dtype)
+    check = Check(x, upsampler, values, 1)
+    truth = upsampler.truth(check._load, x.shape, check.rows, check.columns, values.frame(x.shape[1]))
     if kernel in FILTERS:
         w = upsampler.filter
         taps, words = np.outer(w.taps, w.taps), {"stride": scale, "padding": (w.size - scale) // 2}
@@ -430,7 +484,7 @@ def test_the_truth_of_the_check_is_the_definition(kernel, scale):
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_one_wrong_output_fails_the_check(dtype):
-    x, upsampler = noise(3, 6, 5).astype(dtype), filtering.choose("bicubic", 2)
+    x, upsampler = noise(3, 6, 5).astype(dtype), filtering.by_kernel("bicubic", 2)
     values = Values(x.dtype)
 
     def verdict(spoil):
@@ -465,8 +519,8 @@ def test_a_faulty_kernel_is_found_and_nothing_is_written(run, monkeypatch, kerne
     kind = filtering.NamedFilter if kernel in FILTERS else filtering.FileKernel
     honest = kind.strip
 
-    def faulty(self, x, first, rows):
-        y = honest(self, x, first, rows)
+    def faulty(self, x, first, rows, frame):
+        y = honest(self, x, first, rows, frame)
         y[:, ::5] *= np.float32(1.0001)
         return y
 
@@ -797,8 +851,14 @@ def test_json_is_one_object_and_nothing_else():
     done = subprocess.run([*TCONV, "upsample", "--json"], capture_output=True, text=True, check=True)
     made = json.loads(done.stdout)
     assert done.stderr == ""
-    assert list(made) == ["plan", "psnr", "side_by_side", "kernel", "scale", "input", "output", "check", "seconds"]
-    assert made["plan"]["passes"][0] == {"kernel": [8, 1], "stride": [2, 1], "method": "simd"}
+    rest = ["upsampler", "scale", "input", "output", "check", "seconds"]
+    assert list(made) == ["plan", "side_by_side", "psnr", "ssim", "torch", *rest]
+    assert (made["upsampler"], made["scale"]) == ("photo", 2)
+    assert {(*each["stride"], each["method"]) for each in made["plan"]["passes"][:-3]} == {(1, 1, "simd")}
+    assert [each["stride"] for each in made["plan"]["passes"][-3:]] == [[2, 2], [2, 1], [1, 2]]
+    assert set(made["psnr"]) == set(made["ssim"]) == {"photo", "bicubic"}
+    assert made["torch"]["version"][0].isdecimal()
+    assert min(made["torch"]["here"], made["torch"]["torch"]) > 0
     assert made["output"]["arrays"] == [{"key": "", "shape": [1, 3, 300, 444], "dtype": "uint8"}]
     assert made["output"]["bytes"] == Path(made["output"]["path"]).stat().st_size
 
@@ -849,7 +909,10 @@ def test_help_explains_every_option(capsys):
     assert main(["upsample", "--help"]) == 0
     out = capsys.readouterr().out
     assert "tconv upsample photo.jpg --scale 3 -o large.png" in out
-    assert all(word in out for word in ("INPUT", "--output -o", "--scale", "--kernel", "--overwrite", "--json"))
+    assert all(
+        word in out
+        for word in ("INPUT", "--output -o", "--scale", "--model", "--kernel", "--weights", "--overwrite", "--json")
+    )
 
 
 def test_without_cyclopts_one_line_says_what_to_install():

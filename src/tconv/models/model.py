@@ -11,7 +11,7 @@ from tconv.interpolation import FILTERS, Interpolation
 from tconv.kernels.problem import Array
 from tconv.models.network import Network
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma of ITU-R BT.601."""
 
 
