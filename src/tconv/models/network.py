@@ -230,7 +230,12 @@ class Network:
 
     def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
         """The input rows (axis 1: columns) that these output ones need, of an input of this height (width)."""
-        return self.needed(outputs, [each[axis] for each in self.sizes((size, size))], axis)[0]
+        sizes = [size]
+        for node in self.nodes:
+            given = sizes[node.inputs[0]]
+            along = node.step.along[axis] if isinstance(node.step, Convolution) else None
+            sizes.append(given if along is None else along.output_shape([given])[0])
+        return self.needed(outputs, sizes, axis)[0]
 
     def scratch_bytes(self, shape: Shape) -> int:
         """What `rows` holds of the layers' outputs beside its own."""
@@ -250,6 +255,8 @@ class Network:
         spans: list[list[slice]] = [[] for _ in sizes]
         spans[-1].append(outputs)
         for number in range(len(self.nodes), 0, -1):
+            if not spans[number]:  # nobody reads it: it is not run
+                continue
             node, wanted = self.nodes[number - 1], _hull(spans[number])
             for place in node.inputs:
                 spans[place].append(_source(node.step, wanted, sizes[place], axis))
@@ -377,10 +384,10 @@ def _source(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:
     # what Geometry.input_window says, without its checks: this runs for every strip of every layer
     along = step.along[axis]
     (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
-    start = -((extent - 1 - outputs.start - lo) // stride)
+    last = (outputs.start + lo) // stride  # that reaches the first of them, or lies before it, in a gap between inputs
+    start = min(-((extent - 1 - outputs.start - lo) // stride), last)
     stop = (outputs.stop - 1 + lo) // stride + 1
-    start = min(max(start, 0), size - 1)
-    return slice(start, max(start + 1, min(stop, size)))
+    return slice(min(max(start, 0), size - 1), min(max(stop, 1), size))
 
 
 def _hull(spans: list[slice]) -> slice:
