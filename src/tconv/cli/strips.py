@@ -75,7 +75,8 @@ class Values:
         if self.dtype.kind in "biu":
             numbers = np.clip(numbers, *self._bounds(numbers.dtype))
             np.rint(numbers, out=numbers)
-        with np.errstate(over="ignore"):  # a float16 map may leave its range, as it may in any framework
+        # a float16 map may leave its range, as it may in any framework; what the check must not let pass may be NaN
+        with np.errstate(over="ignore", invalid="ignore"):
             return numbers.astype(self.dtype)
 
     def _bounds(self, computed: np.dtype[Any]) -> tuple[float, float]:

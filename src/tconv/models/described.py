@@ -37,14 +37,14 @@ def read(path: Path) -> Model:
             f"{path} has no description of its layers. Write one into the metadata under {KEY!r}, or into {beside.name}"
         )
     try:
-        described = json.loads(metadata.get(KEY) or beside.read_text())
+        described = json.loads(metadata[KEY] if KEY in metadata else beside.read_text())
         if described["format"] != 1:
             raise FileError(f"its format is {described['format']!r}; 1 is needed. Write {KEY} with a newer version")
-        network = Network(_nodes(described["layers"], tensors))
-        return Model.of(network, path.name, described.get("adds"))
-    except (FileError, KeyError, TypeError, ValueError, TconvError) as error:
+        network, adds = Network(_nodes(described["layers"], tensors)), described.get("adds")
+    except (KeyError, TypeError, ValueError, RecursionError, OSError, TconvError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise FileError(f"{path} describes no network that can be run: {said}") from None
+    return Model.of(network, path.name, adds)
 
 
 def _open(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -61,9 +61,11 @@ def _open(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     for name, tensor in tensors.items():
         if tensor.dtype.kind != "f":
             raise FileError(f"{path}: {name} has dtype {tensor.dtype}; floats are needed. Write it as float32")
-        if not np.isfinite(tensor).all():
-            raise FileError(f"{path}: {name} holds inf or NaN; weights are numbers. Write it anew")
-    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, metadata
+        with np.errstate(over="ignore"):
+            tensors[name] = tensor.astype(np.float32)
+        if not np.isfinite(tensors[name]).all():
+            raise FileError(f"{path}: {name} holds inf or NaN in float32; weights are numbers. Write it anew")
+    return tensors, metadata
 
 
 def _nodes(layers: Any, tensors: dict[str, Array]) -> list[Node]:
@@ -80,7 +82,10 @@ def _nodes(layers: Any, tensors: dict[str, Array]) -> list[Node]:
         except KeyError as missing:
             raise FileError(f"layer {number} reads {missing}, which no layer before it is called") from None
         nodes.append(Node(_step(number, layer, tensors), inputs))
-        places[layer.get("name", f"{number}")] = number
+        name = layer.get("name", f"{number}")
+        if name in places:
+            raise FileError(f"layer {number} is called {name!r}, as is what another makes. Write a name of its own")
+        places[name] = number
     return nodes
 
 
@@ -88,6 +93,8 @@ def _step(number: int, layer: dict[str, Any], tensors: dict[str, Array]) -> Conv
     op = layer["op"]
     activation = _activation(layer.get("activation"), tensors)
     if op == "add":
+        if activation is not None:
+            raise FileError(f"layer {number} adds, and has an activation. Write that as a layer behind it")
         return Sum()
     if op == "activation":
         return Pointwise(activation)

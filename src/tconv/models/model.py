@@ -39,12 +39,17 @@ class Model(NamedTuple):
                 f"{words} has {into} input and {out} output channels; 1 (luma) or 3 (red, green, blue) of both are "
                 "needed. Write a network of pictures"
             )
-        if adds is not None and adds not in FILTERS:
+        if adds not in (None, *FILTERS):
             raise ShapeError(f"{words} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
         sizes = [network.output_shape((n, n)) for n in (64, 65)]
         if sizes[0][0] != sizes[0][1] or sizes[1][0] != sizes[1][1]:
             raise ShapeError(f"{words} makes {sizes[0]} of (64, 64); squares of squares are needed")
         scale = sizes[1][0] - sizes[0][0]
+        if scale == 1:
+            raise ShapeError(
+                f"{words} makes {sizes[0]} of (64, 64) and {sizes[1]} of (65, 65): it enlarges nothing. Write a "
+                "network with a transposed convolution whose stride is the scale"
+            )
         lost = 64 * scale - sizes[0][0]
         if lost < 0 or lost % (2 * scale):
             raise ShapeError(
@@ -91,6 +96,11 @@ class Model(NamedTuple):
 
     def seen(self, picture: Array) -> Array:
         """What the network reads of a picture [C, ...]: its luma, or three channels."""
+        if picture.shape[0] not in (1, 3):
+            raise ShapeError(
+                f"the picture has {picture.shape[0]} channels beside opacity; 1 (grey) or 3 (red, green, blue) are "
+                "needed. Write one of those, or interpolate: --kernel bicubic"
+            )
         if self.network.channels[0] == 1 and picture.shape[0] == 3:
             return luma(picture)
         return np.repeat(picture, 3, 0) if self.network.channels[0] > picture.shape[0] else picture

@@ -52,7 +52,7 @@ def read(path: Path) -> Model:
         raise FileError(f"{path} is no network that can be run: {error}") from None
     except TconvError as error:
         raise type(error)(f"{path}: {error}") from None
-    except (ValueError, IndexError, KeyError, OSError) as error:
+    except (ValueError, IndexError, KeyError, ArithmeticError, OSError) as error:
         raise FileError(f"{path} is damaged or no ncnn network: {error}") from None
 
 
@@ -133,6 +133,9 @@ def _nodes(lines: list[_Line], blob: _Blob) -> list[Node]:
         if activation is not None:
             nodes.append(Node(Pointwise(activation), (len(nodes),)))
         places[line.outputs[0]] = len(nodes)
+    ends = {name for line in lines for name in line.outputs} - {name for line in lines for name in line.inputs}
+    if ends != set(lines[-1].outputs):
+        raise FileError(f"it has the outputs {', '.join(sorted(ends))}; one is needed, of the last layer")
     return nodes
 
 
@@ -146,7 +149,8 @@ def _step(line: _Line, blob: _Blob) -> Convolution | Sum | Pointwise:
         return Pointwise(("prelu", blob.floats(line.whole(0, 0))))
     if line.kind == "Clip":
         return Pointwise(("clamp", line.words.get(0, -np.inf), line.words.get(1, np.inf)))
-    if (line.kind, line.whole(0, 0)) in (("BinaryOp", 0), ("Eltwise", 1)) and len(line.inputs) == 2:
+    sums = (line.kind, line.whole(0, 0)) in (("BinaryOp", 0), ("Eltwise", 1))
+    if sums and len(line.inputs) == 2 and set(line.lists.get(1, [])) <= {1.0}:
         return Sum()
     raise FileError(
         f"{line.name} is a {line.kind}; Convolution, Deconvolution, ReLU, PReLU, Clip, Split and sums are read"
@@ -170,8 +174,10 @@ def _convolution(line: _Line, blob: _Blob) -> Convolution:
     if line.kind.startswith("Convolution"):
         if stride != (1, 1):
             raise FileError(f"{line.name} is a convolution of stride {stride}; only 1 keeps the size of a picture")
+        if line.words.get(18, 0.0):
+            raise FileError(f"{line.name} pads with {line.words[18]}; only 0 is read")
         return Convolution.ordinary(weight.reshape(out, into // groups, *kernel), bias, crop, dilation, groups)
-    if line.whole(18, 0) or line.whole(19, 0) or line.whole(20, 0):
+    if any(line.whole(key, 0) for key in (18, 19, 20, 21)):
         raise FileError(f"{line.name} has an output padding or size of its own, which is not read")
     # a Deconvolution's weight is [groups, C_out/g, C_in/g, kh, kw]
     apart = weight.reshape(groups, out // groups, into // groups, *kernel)

@@ -68,9 +68,11 @@ class Convolution:
         ((2, 2), (2, 2))
         """
         out, into, *kernel = weight.shape
+        around = Geometry(kernel, 1, padding, dilation, groups)
+        if out % around.groups:
+            raise ShapeError(f"weight has shape {weight.shape}; {groups} groups of output channels are needed")
         apart = weight.reshape(groups, out // groups, into, *kernel)
         flipped = np.flip(np.moveaxis(apart, 2, 1), (3, 4)).reshape(groups * into, out // groups, *kernel)
-        around = Geometry(kernel, 1, padding, dilation, groups)
         crop = [(extent - 1 - lo, extent - 1 - hi) for extent, (lo, hi) in zip(around.extent, around.crop, strict=True)]
         return cls(np.ascontiguousarray(flipped), replace_crop(around, crop), bias, activation)
 
@@ -190,6 +192,7 @@ class Network:
             wanted, made = node.step.channels
             if given != [wanted]:
                 raise ShapeError(f"node {number} has a weight for {wanted} input channels; it is given {given}")
+            _check(number, node.step)
             return made
         if len(set(given)) > 1 or len(given) != 1 + isinstance(node.step, Sum):
             raise ShapeError(f"node {number}, {node.step}, is given inputs of {given} channels")
@@ -375,6 +378,16 @@ class _Kept:
             self._array = empty((channels, stop - start, width), _FLOAT32)
         self._array[:, : self.stop - start] = before
         self._start = start
+
+
+def _check(number: int, step: Convolution) -> None:
+    """Raise ShapeError or ArgumentError for what `tconv.prepare` would not take."""
+    g, (into, made) = step.geometry, step.channels
+    if step.weight.shape[2:] != g.kernel or into % g.groups or 0 in step.weight.shape:
+        raise ShapeError(f"node {number} has a weight of {step.weight.shape}, which does not fit {g}")
+    if step.bias is not None and step.bias.shape != (made,):
+        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({made},) is needed")
+    activation_of(step.activation, made)
 
 
 def _source(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:

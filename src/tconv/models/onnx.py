@@ -53,7 +53,7 @@ class _Graph:
             "Add": lambda node, words: Sum(),
             "Relu": lambda node, words: Pointwise("relu"),
             "LeakyRelu": lambda node, words: Pointwise(("leaky_relu", words.get("alpha", 0.01))),
-            "PRelu": lambda node, words: Pointwise(("prelu", self._weight(node, 1).ravel())),
+            "PRelu": self._prelu,
             "Clip": self._clip,
         }
         nodes: list[Node] = []
@@ -93,9 +93,11 @@ class _Graph:
         if name not in self._constants:
             raise FileError(f"{node.op_type} {node.name!r} computes its weight {name!r}; a constant is needed")
         found = self._constants[name]
-        if found.dtype.kind != "f" or not np.isfinite(found).all():
+        with np.errstate(over="ignore"):
+            weight = found.astype(np.float32)
+        if found.dtype.kind != "f" or not np.isfinite(weight).all():
             raise FileError(f"{name!r} has dtype {found.dtype}, or holds inf or NaN; finite floats are needed")
-        return found.astype(np.float32)
+        return weight
 
     def _images(self, node: Any, words: dict[str, Any]) -> tuple[Array, Array | None, dict[str, Any]]:
         weight = self._weight(node, 1)
@@ -142,6 +144,13 @@ class _Graph:
             out, tap = divmod(into, r**2) if crd else divmod(into, channels // r**2)[::-1]
             weight[into, out, tap // r, tap % r] = 1
         return Convolution(weight, Geometry((r, r), r))
+
+    def _prelu(self, node: Any, words: dict[str, Any]) -> Pointwise:
+        slopes = self._weight(node, 1)
+        # they broadcast from the last axis on
+        if slopes.size > 1 and slopes.shape[-3:] != (slopes.size, 1, 1):
+            raise FileError(f"PRelu {node.name!r} has slopes of {slopes.shape}; one, or (channels, 1, 1) are needed")
+        return Pointwise(("prelu", slopes.ravel()))
 
     def _clip(self, node: Any, words: dict[str, Any]) -> Pointwise:
         limits = [words.get("min", -np.inf), words.get("max", np.inf)]
