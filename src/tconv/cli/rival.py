@@ -96,16 +96,23 @@ def _activation(activation: Activation | None) -> tuple[Any, tuple[float, float]
 
 def _layer(step: Convolution) -> Callable[[Any], Any]:
     import torch
+    import torch.nn.functional as nn
 
     g, (into, out) = step.geometry, step.channels
     bias = None if step.bias is None else torch.from_numpy(step.bias)
-    if g.stride == (1, 1) and all(lo == hi <= extent - 1 for (lo, hi), extent in zip(g.crop, g.extent, strict=True)):
+    if g.stride == (1, 1):
         apart = step.weight.reshape(g.groups, into // g.groups, out // g.groups, *g.kernel)
         turned = np.flip(np.moveaxis(apart, 1, 2), (3, 4)).reshape(out, into // g.groups, *g.kernel)
         weight = torch.from_numpy(turned.copy())
-        padding = [extent - 1 - lo for extent, (lo, _) in zip(g.extent, g.crop, strict=True)]
-        return lambda x: torch.nn.functional.conv2d(x, weight, bias, 1, padding, g.dilation, g.groups)
-    weight, padding = torch.from_numpy(step.weight), [lo for lo, _ in g.crop]
-    words = g.stride, padding, [max(0, lo - hi) for lo, hi in g.crop], g.groups, g.dilation
-    beyond = tuple(slice(None, lo - hi if lo < hi else None) for lo, hi in g.crop)  # PyTorch cannot crop more there
-    return lambda x: torch.nn.functional.conv_transpose2d(x, weight, bias, *words)[:, :, *beyond]
+        (top, bottom), (left, right) = ((e - 1 - lo, e - 1 - hi) for e, (lo, hi) in zip(g.extent, g.crop, strict=True))
+        if top == bottom >= 0 and left == right >= 0:
+            return lambda x: nn.conv2d(x, weight, bias, 1, (top, left), g.dilation, g.groups)
+        return lambda x: nn.conv2d(nn.pad(x, (left, right, top, bottom)), weight, bias, 1, 0, g.dilation, g.groups)
+    weight = torch.from_numpy(step.weight)
+    if all(lo >= 0 and 0 <= lo - hi < max(s, d) for (lo, hi), s, d in zip(g.crop, g.stride, g.dilation, strict=True)):
+        words = g.stride, [lo for lo, _ in g.crop], [lo - hi for lo, hi in g.crop], g.groups, g.dilation
+        return lambda x: nn.conv_transpose2d(x, weight, bias, *words)
+    # what PyTorch has no words for: the full result, cut or padded
+    cut = [-side for side in (*g.crop[1], *g.crop[0])]
+    shift = 0 if bias is None else bias[:, None, None]
+    return lambda x: nn.pad(nn.conv_transpose2d(x, weight, None, g.stride, 0, 0, g.groups, g.dilation), cut) + shift
