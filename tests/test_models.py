@@ -1,5 +1,6 @@
 """Networks: every layer equals the definition however the rows are cut, and the command checks what it writes."""
 
+import itertools
 import json
 import os
 import threading
@@ -22,6 +23,7 @@ from tconv.errors import FileError, GeometryError, ShapeError
 from tconv.images import open_picture
 from tconv.interpolation import upsample
 from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, load, network, photo
+from tconv.models.model import copied
 from tconv.models.truth import piece
 
 ACTIVATIONS = [None, "relu", "relu6", ("leaky_relu", 0.2), ("clamp", -0.5, 0.5), "prelu"]
@@ -192,7 +194,7 @@ def test_rows_are_the_same_bits_however_they_are_cut(seed, strip, threads, band)
     with cut(1 << strip, threads, band):
         np.testing.assert_array_equal(net(x)[0], whole)
         edges = [0, *sorted(rng.integers(0, total + 1, int(rng.integers(0, 5)))), total]
-        for start, stop in zip(map(int, edges), map(int, edges[1:]), strict=False):
+        for start, stop in itertools.pairwise(map(int, edges)):
             if start == stop:
                 continue
             window = net.window(slice(start, stop), height)
@@ -277,3 +279,595 @@ def test_memory_does_not_grow_with_the_height_and_is_foretold(seed, threads):
         assert peak <= net.scratch_bytes((height, width)) + 300_000
         if max(net.channels) * max(w for _, w in net.sizes((height, width))) < 1000:
             assert net.scratch_bytes((10 * height, width)) <= 2 * net.scratch_bytes((height, width))
+
+
+# -- the definition's pieces -------------------------------------------------------------------------------------
+
+
+@given(seeds)
+@settings(max_examples=80)
+def test_a_piece_of_the_truth_is_the_definition(seed):
+    net, x, rng = drawn(seed)
+    y, _ = evaluated(net, x)
+    shape = x.shape[2:]
+    for _ in range(3):
+        outputs = []
+        for size in y.shape[2:]:
+            start, stop = sorted(int(n) for n in rng.integers(0, size + 1, 2))
+            start = min(start, size - 1)
+            outputs.append(slice(start, max(start + 1, stop)))
+        rows, columns = (net.window(span, shape[axis], axis) for axis, span in enumerate(outputs))
+        found = piece(net, x[0, :, rows, columns].astype("f8"), (rows, columns), shape, tuple(outputs))
+        np.testing.assert_allclose(found.values, y[0, :, *outputs], rtol=0, atol=1e-11 * max(1, np.abs(y).max()))
+        # what the network makes is as near as the piece allows
+        assert (np.abs(net(x)[0, :, *outputs] - found.values) <= 8 * np.sqrt(found.variance) + 1e-30).all()
+
+
+@pytest.mark.parametrize("level", [0, 1e-3, 0.5, 1])
+def test_the_truth_allows_the_errors_of_flat_pictures(level):
+    """There rounding errors are all alike, which independent ones are not."""
+    model = photo(2)
+    net, shape = model.network, (50, 50)
+    x = np.full((1, net.channels[0], *shape), level, "f4")
+    whole = slice(0, 40), slice(0, 40)
+    found = piece(net, x[0].astype("f8"), (slice(0, 50), slice(0, 50)), shape, whole)
+    assert (np.abs(net(x)[0] - found.values) <= 8 * np.sqrt(found.variance) + 1e-30).all()
+
+
+# -- models ------------------------------------------------------------------------------------------------------
+
+
+def small(channels=1, scale=2, border=0, seed=0, bias=0.05):
+    """A network of two layers that knows this border: a valid convolution, and a transposed one."""
+    rng = np.random.default_rng(seed)
+    side = 2 * border + 1
+    first = rng.normal(0, 0.3 / side, (4, channels, side, side)).astype("f4")
+    second = rng.normal(0, 0.3, (4, channels, 2 * scale, 2 * scale)).astype("f4")
+    geometry = Geometry((2 * scale, 2 * scale), scale, [(scale // 2, scale - scale // 2)] * 2)
+    layers = [
+        Convolution.ordinary(first, np.full(4, bias, "f4"), 0, activation=("leaky_relu", 0.1)),
+        Convolution(second, geometry),
+    ]
+    return Network([Node(layer, (number,)) for number, layer in enumerate(layers)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("border", [0, 1, 3])
+def test_scale_and_border_follow_from_the_sizes(channels, scale, border):
+    net = small(channels, scale, border)
+    model = Model.of(net, "mine")
+    assert (model.scale, model.border, model.words) == (scale, border, "mine")
+    x = np.random.default_rng(1).random((channels, 7, 5)).astype("f4")
+    wide = np.pad(x, ((0, 0), (border, border), (border, border)), mode="edge")
+    assert net.output_shape(wide.shape[1:]) == (7 * scale, 5 * scale)
+    np.testing.assert_array_equal(model(x), net(wide[None])[0])
+    added = model._replace(adds="bicubic")(x)
+    np.testing.assert_allclose(added, model(x) + upsample(x, scale, "bicubic"), atol=1e-6)
+
+
+def test_networks_that_are_no_models():
+    ones = np.ones
+
+    def net(weight, *geometry):
+        return Network([Node(Convolution(ones(weight, "f4"), Geometry(weight[2:], *geometry)), (0,))])
+
+    with pytest.raises(ShapeError, match=r"mine has 2 input and 2 output channels; 1 .luma. or 3"):
+        Model.of(net((2, 2, 4, 4), 2, 1), "mine")
+    with pytest.raises(ShapeError, match="mine has 1 input and 3 output channels"):
+        Model.of(net((1, 3, 4, 4), 2, 1), "mine")
+    with pytest.raises(ShapeError, match=r"mine makes \(64, 64\) of \(64, 64\) .*: it enlarges nothing"):
+        Model.of(net((1, 1, 3, 3), 1, 1), "mine")
+    with pytest.raises(ShapeError, match="squares of squares"):
+        Model.of(net((1, 1, 4, 4), (2, 3), 0), "mine")
+    for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
+        with pytest.raises(ShapeError, match="that is no picture with a border of whole pixels"):
+            Model.of(net((1, 1, 4, 4), 2, crop), "mine")
+    with pytest.raises(ShapeError, match="mine adds to 'cubic'; one of nearest, bilinear"):
+        Model.of(net((1, 1, 4, 4), 2, 1), "mine", "cubic")
+    with pytest.raises(ShapeError, match=r"picture has shape \(2, 5, 5\)"):
+        Model.of(net((1, 1, 4, 4), 2, 1), "mine")(ones((2, 5, 5)))
+
+
+def test_graphs_that_do_not_fit():
+    layer = Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), padding=1)
+    with pytest.raises(GeometryError, match="has no convolution"):
+        Network([Node(Pointwise("relu"), (0,))])
+    for inputs in [(1,), (2,), (-1,), ()]:
+        with pytest.raises(GeometryError, match="node 1 reads"):
+            Network([Node(layer, inputs)])
+    with pytest.raises(ShapeError, match="node 2 has a weight for 3 input channels; it is given"):
+        Network([Node(layer, (0,)), Node(Convolution.ordinary(np.ones((1, 3, 1, 1), "f4")), (1,))])
+    with pytest.raises(ShapeError, match="node 1 has a bias of"):
+        Network([Node(Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), np.ones(3, "f4")), (0,))])
+    with pytest.raises(TconvError, match="activation is 'swish'"):
+        Network([Node(Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), activation="swish"), (0,))])
+    with pytest.raises(ShapeError, match="node 2 adds pictures of"):
+        Network([Node(Convolution.ordinary(np.ones((2, 2, 3, 3), "f4")), (0,)), Node(Sum(), (0, 1))]).sizes((9, 9))
+    for groups in (0, 3):
+        with pytest.raises(TconvError):
+            Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), groups=groups)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_networks_that_come_with_tconv(scale):
+    model = photo(scale)
+    assert (model.scale, model.adds, model.words) == (scale, "bicubic", f"photo x{scale}")
+    assert model.network.channels[0] == model.network.channels[-1] == 1
+    x = np.random.default_rng(0).random((3, 9, 8)).astype("f4")
+    detail = model(x) - upsample(x, scale)
+    np.testing.assert_allclose(detail, np.broadcast_to(detail[:1], detail.shape), atol=1e-6)
+    with pytest.raises(TconvError, match=r"scale is 5; networks come with tconv for \(2, 3, 4\)"):
+        photo(5)
+
+
+def test_the_network_enlarges_the_photograph_better_than_bicubic():
+    """This one test is of the weights that are shipped, and needs trained ones."""
+    for scale in (2, 3, 4):
+        original = sample.photograph(scale)
+        shrunk = sample.shrink(original, scale)
+        made = np.rint(np.clip(255 * photo(scale)(shrunk / np.float32(255)), 0, 255)).astype("u1")
+        plain = sample.enlarged(shrunk, scale, "bicubic")
+        assert sample.psnr(original, made) > sample.psnr(original, plain)
+        assert sample.ssim(original, made) > sample.ssim(original, plain)
+
+
+# -- the command -------------------------------------------------------------------------------------------------
+
+
+def described(path, net, adds=None, beside=False, **more):
+    """Write a network of convolutions as a described .safetensors file."""
+    from safetensors.numpy import save_file
+
+    tensors, layers = {}, []
+    for number, node in enumerate(net.nodes):
+        step = node.step
+        layer = {"name": f"n{number + 1}", "inputs": [f"n{place}" if place else "input" for place in node.inputs]}
+        if isinstance(step, Sum):
+            layer |= {"op": "add"}
+        else:
+            bend = step.activation
+            if isinstance(bend, tuple):
+                if bend[0] == "prelu":
+                    tensors[f"{number}.slopes"] = bend[1]
+                    bend = ["prelu", f"{number}.slopes"]
+                layer["activation"] = list(bend)
+            elif bend is not None:
+                layer["activation"] = bend
+            if isinstance(step, Pointwise):
+                layer |= {"op": "activation"}
+            else:
+                g = step.geometry
+                tensors[f"{number}.weight"] = step.weight
+                layer |= {"op": "conv_transpose", "weight": f"{number}.weight", "stride": g.stride}
+                layer |= {"padding": g.crop, "dilation": g.dilation, "groups": g.groups}
+                if step.bias is not None:
+                    tensors[f"{number}.bias"] = step.bias
+                    layer["bias"] = f"{number}.bias"
+        layers.append(layer)
+    said = json.dumps({"format": 1, "adds": adds, "layers": layers} | more)
+    save_file(tensors, path, None if beside else {"tconv": said})
+    if beside:
+        Path(path).with_suffix(".json").write_text(said)
+
+
+def faults(monkeypatch, spoil):
+    """Networks whose `rows` is spoiled."""
+    honest = Network.rows
+    monkeypatch.setattr(Network, "rows", lambda self, *given: spoil(self, honest(self, *given)))
+
+
+def picture(path, *shape, dtype="u1", seed=0):
+    """Write noise [H, W] or [H, W, C] as a picture; [C, H, W]."""
+    x = np.random.default_rng(seed).integers(0, 256 ** np.dtype(dtype).itemsize, shape).astype(dtype)
+    if dtype == "u1":
+        Image.fromarray(x).save(path)
+    else:
+        kind = "rgb" if x.ndim == 3 else "minisblack"
+        tifffile.imwrite(path, x, photometric=kind, extrasamples=["unassalpha"] if x.shape[2:] == (4,) else None)
+    return np.moveaxis(x.reshape(*shape[:2], -1), 2, 0)
+
+
+@pytest.mark.parametrize("words", [["--model", "photo"], ["--weights", "w.safetensors"]])
+@pytest.mark.parametrize("fault", ["a weight", "a layer", "a row", "NaN"])
+def test_a_faulty_network_is_found_and_nothing_is_written(run, monkeypatch, words, fault):
+    described("w.safetensors", small(3))
+    picture("a.png", 30, 30, 3)
+    before = sorted(os.listdir())
+    assert run("a.png", *words, "-o", "b.png")[0] == 0
+    os.remove("b.png")
+    if fault == "a weight":
+        honest, spoiled = Convolution.rows, []
+
+        def rows(self, x, first, outputs, out):
+            if not spoiled:  # the first layer that runs, and only that one
+                weight = self.weight.copy()
+                weight.flat[np.argmax(np.abs(weight))] += 1
+                spoiled.append((self, Convolution(weight, self.geometry, self.bias, self.activation)))
+            self = spoiled[0][1] if self is spoiled[0][0] else self
+            honest(self, x, first, outputs, out)
+
+        monkeypatch.setattr(Convolution, "rows", rows)
+    elif fault == "a layer":
+        honest = Network.rows
+
+        def skipped(self, *given):
+            at = next(n for n, node in enumerate(self.nodes) if node.step.activation is not None)
+            step = self.nodes[at].step
+            plain = Node(Convolution(step.weight, step.geometry, step.bias), self.nodes[at].inputs)
+            return honest(Network([*self.nodes[:at], plain, *self.nodes[at + 1 :]]), *given)
+
+        monkeypatch.setattr(Network, "rows", skipped)
+    else:
+
+        def spoil(self, y):
+            y[:, ::7] = np.nan if fault == "NaN" else np.roll(y[:, ::7], 1, 2)
+            return y
+
+        faults(monkeypatch, spoil)
+    code, _, err = run("a.png", *words, "-o", "b.png")
+    assert code == 1
+    assert err.startswith("tconv: the check failed: output (channel ")
+    assert "Nothing was written" in err
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1, 3), (11, 7), (25, 31, 3), (6, 5, 4), (1, 1, 4)], ids=str)
+@pytest.mark.parametrize("words", [[], ["--weights", "luma"], ["--weights", "rgb"], ["--weights", "bicubic"]], ids=str)
+def test_pictures_of_all_kinds(run, words, shape, dtype):
+    """The stored pixels are the model's own, and opacity is interpolated."""
+    if words:
+        made = {"luma": (small(1, 2, 1), None), "rgb": (small(3, 2, 0), None), "bicubic": (small(3, 2, 2), "bicubic")}
+        described("w.safetensors", *made[words[1]])
+        words = ["--weights", "w.safetensors"]
+    model = load("w.safetensors") if words else photo(2)
+    x = picture("a.png" if dtype == "u1" else "a.tif", *shape, dtype=dtype)
+    code, _, err = run("a.png" if dtype == "u1" else "a.tif", *words, "-o", "b.png")
+    assert (code, err) == (0, "")
+    y = open_picture(Path("b.png")).read()
+    height, width = shape[:2]
+    assert y.shape == (len(x), 2 * height, 2 * width)
+    assert y.dtype == x.dtype
+    if len(shape) == 3 and model.network.channels[0] == 1 and model.adds is None:
+        return  # grey of a colour picture: only that it runs
+    top = float(np.iinfo(dtype).max)
+    colours = x[:3].astype("f8") / top
+    opacity = x[3:4] / top if len(x) == 4 else np.ones((1, height, width))
+    exact = model((colours * opacity).astype("f4")).astype("f8")
+    if len(x) == 4:
+        alpha = upsample(opacity, 2)
+        assert np.abs(y[3] - np.clip(top * alpha[0], 0, top)).max() <= 0.5 + 1e-5 * top
+        exact = np.divide(exact, alpha, out=np.zeros_like(exact), where=alpha > 0.1)
+        seen = np.broadcast_to(alpha > 0.1, exact.shape)
+    else:
+        seen = np.ones(exact.shape, bool)
+    np.testing.assert_array_less(np.abs(y[:3] - np.clip(top * exact, 0, top))[seen], 0.5 + 2e-5 * top)
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb"])
+def test_float_pictures_keep_their_numbers(run, kind):
+    x = np.random.default_rng(0).normal(0, 3, (9, 8, 3) if kind == "rgb" else (9, 8)).astype("f4")
+    tifffile.imwrite("a.tif", x, photometric="rgb" if kind == "rgb" else "minisblack")
+    assert run("a.tif")[0] == 0
+    y = open_picture(Path("a_x2.tif")).read()
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, photo(2)(np.moveaxis(x.reshape(9, 8, -1), 2, 0)), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 7, 8, 9, 11])
+def test_every_scale_keeps_pixels_in_their_places(run, scale):
+    """A gradient stays one, and a dot stays where it is, whatever is interpolated behind the network."""
+    dot = np.zeros((17, 19), "u2")
+    dot[8, 6] = 60000
+    tifffile.imwrite("a.tif", dot, photometric="minisblack")
+    assert run("a.tif", "--scale", scale, "-o", "b.png")[0] == 0
+    y = open_picture(Path("b.png")).read()[0].astype("f8")
+    assert y.shape == (17 * scale, 19 * scale)
+    for axis, at in ((0, 8), (1, 6)):
+        weight = y.sum(1 - axis)
+        middle = (weight * np.arange(len(weight))).sum() / weight.sum()
+        assert middle == pytest.approx((at + 0.5) * scale - 0.5, abs=0.15 * scale)
+
+
+@pytest.mark.parametrize("scale", [4, 5, 6, 7, 11])
+def test_detail_at_other_scales_is_interpolated_where_it_belongs(run, scale, monkeypatch):
+    """A model that repeats every pixel, exactly: what is interpolated of it keeps linear pictures linear."""
+    times = 2 if scale in (4, 6) else 3
+    repeat = Convolution(np.ones((1, 1, times, times), "f4"), Geometry((times, times), times))
+    model = Model.of(Network([Node(repeat, (0,))]), "repeat")
+    upsampler = learned.Learned(model, scale, "repeat")
+    height, width = 6, 40
+    x = np.broadcast_to(np.arange(width, dtype="f4"), (1, height, width)) / 64
+    rows = slice(0, scale * height)
+    window = upsampler.window(rows, height)
+    frame = learned.Frame(height, 1.0, False)
+    y = upsampler.strip(copied(x, window, 1), window.start, rows, frame)
+    assert y.shape == (1, scale * height, scale * width)
+    places = (np.arange(scale * width) + 0.5) / scale - 0.5
+    # each pixel is off by no more than the half pixel that repeating makes, and not to one side
+    error = (y[0, 0] * 64 - places)[3 * scale : -3 * scale]
+    assert np.abs(error).max() <= 0.51
+    assert abs(error.reshape(-1, scale).mean()) < 0.02
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.sampled_from([2, 3, 4, 5, 7]), st.integers(1, 5), seeds)
+@settings(max_examples=40)
+def test_strips_of_a_learned_picture_leave_no_seam(height, width, scale, pieces, seed):
+    upsampler = learned.by_model("photo", scale)
+    x = np.random.default_rng(seed).integers(0, 256, (3, height, width)).astype("f4")
+    frame = learned.Frame(height, 255.0, False)
+
+    def made(rows):
+        window = upsampler.window(rows, height)
+        return upsampler.strip(copied(x, window, 1), window.start, rows, frame)
+
+    whole = made(slice(0, scale * height))
+    edges = sorted({0, scale * height, *np.random.default_rng(seed).integers(0, scale * height, pieces).tolist()})
+    parts = [made(slice(*pair)) for pair in itertools.pairwise(edges)]
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.png", "--model", "photo", "--scale", "1"], "--scale is 1, and --model makes pictures larger. Write --scale 2"),
+        (["a.png", "--model", "cartoon"], "--model is 'cartoon'; there is photo. Write --model photo, or --weights FILE"),
+        (["a.npy", "--model", "photo"], "a.npy holds feature maps, and --model is for pictures. Write --kernel"),
+        (["a.npy", "--weights", "w.safetensors"], "a.npy holds feature maps, and --weights is for pictures"),
+        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each says what enlarges. Write one"),
+        (["a.png", "--weights", "w.safetensors", "--kernel", "bicubic"], "--kernel and --weights were given"),
+        (["a.png", "--model", "photo", "--weights", "w.safetensors"], "--model and --weights were given"),
+        (["a.png", "--weights", "w.safetensors", "--scale", "3"], "--scale is 3, and w.safetensors makes pictures 2 times larger. Write --scale 2, or a multiple"),
+        (["a.png", "--weights", "w.safetensors", "--scale", "1"], "--scale is 1, and w.safetensors makes"),
+        (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is no file"),
+        (["a.png", "--weights", "a.png"], "a.png ends in .png; .safetensors, .onnx or .param (ncnn) is needed"),
+        (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is no file"),
+        (["five.tif"], "the picture has 5 channels beside opacity; 1 (grey) or 3 (red, green, blue) are needed"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_refusals(run, words, message):
+    described("w.safetensors", small(3))
+    picture("a.png", 4, 4, 3)
+    np.save("a.npy", np.ones((2, 2)))
+    os.mkdir("d.onnx")
+    tifffile.imwrite("five.tif", np.ones((4, 4, 5), "u1"), photometric="minisblack", planarconfig="contig")
+    before = sorted(os.listdir())
+    code, out, err = run(*words)
+    assert (code, "output" in out) == (1, False)
+    assert err.startswith(f"tconv: {message}")
+    assert err.count("\n") == 1
+    assert sorted(os.listdir()) == before
+
+
+def test_a_multiple_of_the_networks_own_scale(run):
+    described("w.safetensors", small(3))
+    picture("a.png", 5, 4, 3)
+    for scale, words in [(2, []), (2, ["--scale", "2"]), (6, ["--scale", "6"])]:
+        assert run("a.png", "--weights", "w.safetensors", *words, "-o", "b.png", "--overwrite")[0] == 0
+        assert open_picture(Path("b.png")).read().shape == (3, 5 * scale, 4 * scale)
+
+
+def test_feature_maps_and_scale_1_are_interpolated(run):
+    np.save("a.npy", np.ones((2, 2)))
+    picture("a.png", 4, 4, 3)
+    assert "by bicubic" in run("a.npy")[1]
+    assert "filtered by bicubic" in run("a.png", "--scale", 1)[1]
+
+
+# -- described .safetensors files --------------------------------------------------------------------------------
+
+
+def models_of(rng, count):
+    """Random networks that are models: a random one from as many channels to 1 or 3, then one that enlarges."""
+    made = []
+    while len(made) < count:
+        net = random_network(rng)
+        channels = net.channels[0]
+        if channels not in (1, 3):
+            continue
+        try:
+            made.append(Model.of(net, "random"))
+        except (ShapeError, TconvError):
+            scale = int(rng.integers(2, 4))
+            last = rng.normal(0, 0.3, (net.channels[-1], channels, scale, scale)).astype("f4")
+            grown = Network([*net.nodes, Node(Convolution(last, Geometry((scale, scale), scale)), (len(net.nodes),))])
+            try:
+                made.append(Model.of(grown, "random"))
+            except (ShapeError, TconvError):
+                continue
+    return made
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_described_network_comes_back(beside):
+    rng = np.random.default_rng(4)
+    for model in models_of(rng, 12):
+        described("w.safetensors", model.network, "lanczos", beside)
+        found = load("w.safetensors")
+        assert (found.scale, found.border, found.adds) == (model.scale, model.border, "lanczos")
+        x = rng.normal(0, 1, (1, model.network.channels[0], 40, 30)).astype("f4")
+        np.testing.assert_array_equal(found.network(x), model.network(x))
+        Path("w.json").unlink(missing_ok=True)
+
+
+def test_ordinary_convolutions_and_layers_in_a_row():
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    w = {"0.weight": (6, 1, 5, 5), "0.bias": (6,), "0.slopes": (6,), "1.weight": (6, 1, 3, 3), "2.weight": (6, 1, 4, 4)}
+    w = {name: rng.normal(0, 0.3, shape).astype("f2") for name, shape in w.items()}
+    layers = [
+        {"op": "conv", "weight": "0.weight", "bias": "0.bias", "padding": 2, "activation": ["prelu", "0.slopes"]},
+        {"op": "conv", "weight": "1.weight", "groups": 6, "padding": [2, 2], "dilation": 2, "name": "deep"},
+        {"op": "activation", "activation": ["leaky_relu", 0.25]},
+        {"op": "add", "inputs": ["3", "deep"]},
+        {"op": "conv_transpose", "weight": "2.weight", "stride": 2, "padding": 1},
+    ]
+    save_file(w, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": layers})})
+    model = load("w.safetensors")
+    x = rng.random((1, 1, 9, 8)).astype("f4")
+    y, allowed = evaluated(model.network, x)
+    np.testing.assert_allclose(model.network(x), y, atol=allowed)
+    assert (model.scale, model.border, model.adds) == (2, 0, None)
+    # the first layer by hand
+    first = model.network.nodes[0].step
+    expected = np.zeros((6, 9, 8))
+    wide = np.pad(x[0, 0].astype("f8"), 2)
+    for c in range(6):
+        for i in range(9):
+            for j in range(8):
+                expected[c, i, j] = (w["0.weight"][c, 0].astype("f8") * wide[i : i + 5, j : j + 5]).sum()
+    expected += w["0.bias"].astype("f8")[:, None, None]
+    expected = np.where(expected < 0, w["0.slopes"].astype("f8")[:, None, None] * expected, expected)
+    np.testing.assert_allclose(Network([Node(first, (0,))])(x)[0], expected, atol=1e-5)
+
+
+GOOD = [
+    {"op": "conv", "weight": "a", "bias": "b", "padding": 1, "activation": "relu", "name": "one"},
+    {"op": "conv_transpose", "weight": "c", "stride": 2, "padding": 1},
+]
+
+
+def changed(number, **words):
+    return [layer | words if at == number else layer for at, layer in enumerate(GOOD)]
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        ("[" * 100_000, ""),
+        ("[]", ""),
+        ("3", ""),
+        ("null", ""),
+        ({}, "'format' is missing"),
+        ({"format": 1}, "'layers' is missing"),
+        ({"format": 2, "layers": GOOD}, "its format is 2; 1 is needed"),
+        ({"format": 1, "layers": {}}, "layers must be a list of objects"),
+        ({"format": 1, "layers": [1]}, "layers must be a list of objects"),
+        ({"format": 1, "layers": []}, "the network has no convolution"),
+        ({"format": 1, "layers": [{}]}, "'op' is missing"),
+        (changed(0, op="pool"), "layer 1 is 'pool'; one of conv, conv_transpose, add, activation is needed"),
+        (changed(0, op={}), "layer 1 is {}"),
+        (changed(0, padded=1), "layer 1 has ['padded']; activation, bias, dilation"),
+        (changed(0, weight="z"), "there is no tensor 'z'; there are"),
+        (changed(0, weight=None), "there is no tensor None"),
+        (changed(0, weight=["a"]), ""),
+        (changed(0, weight="b"), "b has shape (4,); 4 axes are needed"),
+        (changed(0, bias="a"), "a has shape (4, 1, 3, 3); 1 axes are needed"),
+        (changed(0, bias="d"), "node 1 has a bias of (3,); (4,) is needed"),
+        (changed(0, stride=2), "layer 1 is a convolution of stride 2; only 1 keeps the size"),
+        (changed(0, groups=0), "groups is 0"),
+        (changed(0, groups=3), "3 groups of output channels are needed"),
+        (changed(0, groups="x"), ""),
+        (changed(0, dilation=0), "dilation is 0"),
+        (changed(0, padding="same"), ""),
+        (changed(0, padding=1.5), ""),
+        (changed(0, activation="swish"), "activation is 'swish'"),
+        (changed(0, activation=["prelu"]), "activation is"),
+        (changed(0, activation=["prelu", "d"]), "activation is"),
+        (changed(0, activation=["prelu", "none"]), "activation is"),
+        (changed(0, activation={"a": 1}), ""),
+        (changed(0, activation=[]), "activation is"),
+        (changed(0, activation=3), ""),
+        (changed(0, inputs=["two"]), "layer 1 reads 'two', which no layer before it is called"),
+        (changed(0, inputs=["one"]), "layer 1 reads 'one', which no layer before it is called"),
+        (changed(1, inputs=[]), "node 2 reads ()"),
+        (changed(1, inputs=3), ""),
+        (changed(1, inputs=[[]]), ""),
+        (changed(1, inputs=["one", "input"]), "node 2 has a weight for 4 input channels"),
+        (changed(1, inputs=["input"]), "node 2 has a weight for 4 input channels; it is given [1]"),
+        (changed(1, name="one"), "layer 2 is called 'one'"),
+        (changed(1, name="input"), "layer 2 is called 'input'"),
+        (changed(1, stride=0), "stride is 0"),
+        (changed(1, op="add", activation="relu"), "layer 2 adds, and has an activation"),
+        (changed(1, op="add", inputs=["one", "input"]), "node 2, Sum(), is given inputs of [4, 1] channels"),
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_descriptions_that_are_refused(description, message):
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    shapes = {"a": (4, 1, 3, 3), "b": (4,), "c": (4, 1, 4, 4), "d": (3,)}
+    tensors = {name: rng.normal(0, 1, shape).astype("f4") for name, shape in shapes.items()}
+    if isinstance(description, list):
+        description = {"format": 1, "layers": description}
+    said = description if isinstance(description, str) else json.dumps(description)
+    save_file(tensors, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD})})
+    assert load("w.safetensors").scale == 2
+    save_file(tensors, "w.safetensors", {"tconv": said})
+    with pytest.raises(FileError) as caught:
+        load("w.safetensors")
+    assert str(caught.value).startswith("w.safetensors describes no network that can be run: ")
+    assert message in str(caught.value)
+    save_file(tensors, "w.safetensors")
+    Path("w.json").write_text(said)
+    with pytest.raises(FileError, match=r"w\.safetensors describes no network"):
+        load("w.safetensors")
+
+
+def test_weights_that_are_refused(run):
+    from safetensors.numpy import save_file
+
+    picture("a.png", 4, 4)
+    layers = json.dumps({"format": 1, "layers": GOOD})
+    good = {"a": np.ones((4, 1, 3, 3), "f4"), "b": np.ones(4, "f4"), "c": np.ones((4, 1, 4, 4), "f4")}
+    bad = good["a"].copy()
+    bad[1, 0, 2, 1] = np.nan
+
+    def refused(message, words=None):
+        code, _, err = run("a.png", "--weights", "w.safetensors")
+        assert code == 1
+        assert err.startswith(f"tconv: {message}")
+        assert err.count("\n") == 1
+
+    save_file(good | {"a": bad}, "w.safetensors", {"tconv": layers})
+    refused("w.safetensors: a holds inf or NaN in float32; weights are numbers")
+    save_file(good | {"a": good["a"].astype("i4")}, "w.safetensors", {"tconv": layers})
+    refused("w.safetensors: a has dtype int32; floats are needed. Write it as float32")
+    save_file(good | {"a": good["a"].astype("f8") * 1e300}, "w.safetensors", {"tconv": layers})
+    refused("w.safetensors: a holds inf or NaN")
+    save_file(good, "w.safetensors")
+    refused("w.safetensors has no description of its layers. Write one into the metadata under 'tconv', or into w.json")
+    save_file(
+        {name: np.repeat(value, 2, 0) if name == "c" else value for name, value in good.items()},
+        "w.safetensors",
+        {"tconv": layers},
+    )
+    refused("w.safetensors describes no network that can be run: node 2 has a weight for 8 input channels")
+    save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD[:1]})})
+    refused("w.safetensors has 1 input and 4 output channels")
+    save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD, "adds": ["bicubic"]})})
+    refused("w.safetensors adds to ['bicubic']; one of nearest")
+    Path("w.safetensors").write_bytes(Path("a.png").read_bytes())
+    refused("w.safetensors is damaged or no .safetensors file")
+    Path("w.safetensors").write_bytes(b"")
+    refused("w.safetensors is damaged or no .safetensors file")
+    os.remove("w.safetensors")
+    os.mkdir("w.safetensors")
+    refused("w.safetensors does not exist, or is no file")
+
+
+@pytest.mark.parametrize("part", ["cut", "changed"])
+def test_a_damaged_file_is_read_or_refused_and_never_crashes(part):
+    described("whole.safetensors", small(1))
+    whole = Path("whole.safetensors").read_bytes()
+    head = 8 + int.from_bytes(whole[:8], "little")
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place in [*range(0, head, 5), *rng.integers(head, len(whole), 40).tolist()]:
+        data = bytearray(whole[:place] if part == "cut" else whole)
+        if part == "changed":
+            data[place] ^= int(rng.integers(1, 256))
+        Path("w.safetensors").write_bytes(data)
+        try:
+            model = load("w.safetensors")
+            if model.scale * (1 + model.border) < 100:
+                model(np.ones((1, 3, 3), "f4"))
+        except TconvError:
+            refused += 1
+    assert refused > 100
