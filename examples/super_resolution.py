@@ -7,9 +7,9 @@ convolution. The photographs come from Debian packages and from scikit-image, 8 
     mkdir -p pictures && cd pictures
     for p in lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds palapeli-data plasma-workspace-wallpapers
     do apt-get download $p && dpkg-deb -x ${p}_*.deb $p; done; cd ..
-    python examples/super_resolution.py --scale 2 --packages pictures --run runs/x2 --compile
-    python examples/super_resolution.py --scale 3 --packages pictures --run runs/x3 --compile --body runs/x2/last.pt
-    torchrun --nproc-per-node 2 examples/super_resolution.py --packages pictures --run runs/x2     # data-parallel
+    python examples/super_resolution.py --scale 2 --packages pictures --folder runs/x2 --compile
+    python examples/super_resolution.py --scale 3 --packages pictures --folder runs/x3 --compile --body runs/x2/last.pt
+    torchrun --nproc-per-node 2 examples/super_resolution.py --packages pictures --folder runs/x2     # data-parallel
     python examples/super_resolution.py --card                   # measure the weights again, rewrite the model card
     python examples/super_resolution.py --quick                  # a minute, scikit-image's pictures only; 1 on failure
 
@@ -41,7 +41,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 WEIGHTS = Path(__file__).parents[1] / "src/tconv/models/data"
 CHANNELS = 12
-QUICK = {"run": Path("runs/quick"), "steps": 200, "layers": 4, "batch": 8, "patch": 32, "ema": 0.99, "every": 100}
+QUICK = {"folder": Path("runs/quick"), "steps": 200, "layers": 4, "batch": 8, "patch": 32, "ema": 0.99, "every": 100}
 QUICK_GAIN = 0.3
 """What --quick must gain on bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
 
@@ -195,7 +195,8 @@ class Run:
         self.mean = AveragedModel(self.net, multi_avg_fn=decay)
         self.optimiser = torch.optim.Adam(self.net.parameters(), options.lr)
         self.step, self.seconds = 0, 0.0
-        self.last = options.run / "last.pt"
+        self.ends = [[0, options.steps]]
+        self.last = options.folder / "last.pt"
         if self.last.exists():
             self._resume()
 
@@ -213,20 +214,22 @@ class Run:
         if state["recipe"] != self.recipe():
             raise SystemExit(
                 f"{self.last} is of a run with {state['recipe']}; this one has {self.recipe()}. "
-                "Write the same options, or another --run"
+                "Write the same options, or another --folder"
             )
         for name in ("net", "mean", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.ends = state["step"], state["seconds"], state["ends"]
+        if self.ends[-1][1] != self.options.steps:  # allowed, as time may be short, but kept on record
+            self.ends.append([self.step, self.options.steps])
 
     def recipe(self):
-        """The options that decide about the weights."""
-        names = ("scale", "layers", "steps", "batch", "patch", "lr", "ema", "late", "seed")
+        """The options that decide about the weights and must not change on the way."""
+        names = ("scale", "layers", "batch", "patch", "lr", "ema", "late", "seed")
         return {name: getattr(self.options, name) for name in names}
 
     def checkpoint(self):
         state = {name: getattr(self, name).state_dict() for name in ("net", "mean", "optimiser")}
-        state |= {"step": self.step, "seconds": self.seconds, "recipe": self.recipe()}
+        state |= {"step": self.step, "seconds": self.seconds, "ends": self.ends, "recipe": self.recipe()}
         with replacing(self.last) as part:
             torch.save(state, part)
 
@@ -339,10 +342,10 @@ def options_of(arguments):
     add = parser.add_argument
     add("--scale", type=int, default=2, choices=[2, 3, 4], help="how many times larger (2)")
     add("--packages", type=Path, help="folder of unpacked Debian packages; without it only scikit-image's pictures")
-    add("--run", type=Path, help="folder of the cache and the checkpoint, where a run goes on (runs/x<scale>)")
+    add("--folder", type=Path, help="folder of the cache and the checkpoint, where a run goes on (runs/x<scale>)")
     add("--body", type=Path, help="checkpoint of another scale whose layers, but the last, are where this run starts")
     add("--out", type=Path, help="weight file to write (photo_x<scale>.safetensors in the run's folder)")
-    add("--steps", type=int, default=30000)
+    add("--steps", type=int, default=16000, help="at which the learning rate has fallen to its end (16000)")
     add("--layers", type=int, default=12, help="3 x 3 convolutions between the first and the last layer (12)")
     add("--batch", type=int, default=16, help="patches of a step, of all processes together (16)")
     add("--patch", type=int, default=48, help="their side, in small pixels (48)")
@@ -359,7 +362,7 @@ def options_of(arguments):
     if options.quick:
         parser.set_defaults(**QUICK)
         options = parser.parse_args(arguments)
-    options.run = options.run or Path(f"runs/x{options.scale}")
+    options.folder = options.folder or Path(f"runs/x{options.scale}")
     return options
 
 
@@ -374,9 +377,9 @@ def main(arguments=None):
         raise SystemExit(f"{world} processes cannot share --batch {options.batch} evenly. Write --batch {16 * world}")
     if world > 1:
         torch.distributed.init_process_group("gloo")
-    cache = options.run / f"pairs_x{options.scale}.npz"
+    cache = options.folder / f"pairs_x{options.scale}.npz"
     if rank == 0:
-        options.run.mkdir(parents=True, exist_ok=True)
+        options.folder.mkdir(parents=True, exist_ok=True)
         data = Data(cache, options.scale, options.packages)
     if world > 1:
         torch.distributed.barrier()  # one process makes the cache, the others find it
@@ -388,9 +391,9 @@ def main(arguments=None):
         torch.distributed.destroy_process_group()
     if rank:
         return None
-    out = options.out or options.run / f"photo_x{options.scale}.safetensors"
+    out = options.out or options.folder / f"photo_x{options.scale}.safetensors"
     words = f"{run.step} steps of {options.batch} patches, {run.seconds / 60:.0f} minutes"
-    save(out, run.mean.module, options.scale, {**run.recipe(), "words": words})
+    save(out, run.mean.module, options.scale, {**run.recipe(), "ends": run.ends, "words": words})
     net, scale, _ = load(out)  # what is scored is what was written
     table = scores(net, scale, ["scikit-image"] if options.quick else HELD_OUT)
     print("\n".join(lines_of(table)))
