@@ -8,7 +8,7 @@ convolution. The photographs come from Debian packages and from scikit-image, 8 
     for p in lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds palapeli-data plasma-workspace-wallpapers
     do apt-get download $p && dpkg-deb -x ${p}_*.deb $p; done; cd ..
     python examples/super_resolution.py --scale 2 --packages pictures --folder runs/x2 --compile
-    python examples/super_resolution.py --scale 3 --packages pictures --folder runs/x3 --compile --body runs/x2/last.pt
+    python examples/super_resolution.py --scale 3 --packages pictures --folder runs/x3 --compile --start runs/x2/last.pt
     torchrun --nproc-per-node 2 examples/super_resolution.py --packages pictures --folder runs/x2     # data-parallel
     python examples/super_resolution.py --card                   # measure the weights again, rewrite the model card
     python examples/super_resolution.py --quick                  # a minute, scikit-image's pictures only; 1 on failure
@@ -189,24 +189,25 @@ class Run:
         self.options, self.rank, self.world = options, rank, world
         torch.manual_seed(options.seed)
         self.net = network(options.scale, options.layers)
-        if options.body:
-            self._take_body(options.body)
+        self.last = options.folder / "last.pt"
+        if options.start and not self.last.exists():
+            self._start_from(options.start)
         decay = get_ema_multi_avg_fn(options.ema)
         self.mean = AveragedModel(self.net, multi_avg_fn=decay)
         self.optimiser = torch.optim.Adam(self.net.parameters(), options.lr)
         self.step, self.seconds = 0, 0.0
         self.ends = [[0, options.steps]]
-        self.last = options.folder / "last.pt"
         if self.last.exists():
             self._resume()
 
-    def _take_body(self, path):
-        """Start from another scale's network: all layers but the last, which is what the scales differ in."""
+    def _start_from(self, path):
+        """Take the weights of another run; where the scales differ so do the last layers, and that one starts anew."""
         state = torch.load(path, weights_only=True)
         layers = state["recipe"]["layers"]
         if layers != self.options.layers:
             raise SystemExit(f"{path} has {layers} layers; this run has {self.options.layers}. Write --layers {layers}")
-        for i, layer in enumerate(self.net[:-1]):
+        same = state["recipe"]["scale"] == self.options.scale
+        for i, layer in enumerate(self.net if same else self.net[:-1]):
             layer.load_state_dict({name: state["mean"][f"module.{i}.{name}"] for name in layer.state_dict()})
 
     def _resume(self):
@@ -343,7 +344,7 @@ def options_of(arguments):
     add("--scale", type=int, default=2, choices=[2, 3, 4], help="how many times larger (2)")
     add("--packages", type=Path, help="folder of unpacked Debian packages; without it only scikit-image's pictures")
     add("--folder", type=Path, help="folder of the cache and the checkpoint, where a run goes on (runs/x<scale>)")
-    add("--body", type=Path, help="checkpoint of another scale whose layers, but the last, are where this run starts")
+    add("--start", type=Path, help="checkpoint of another run whose weights, as far as they fit, this one starts from")
     add("--out", type=Path, help="weight file to write (photo_x<scale>.safetensors in the run's folder)")
     add("--steps", type=int, default=16000, help="at which the learning rate has fallen to its end (16000)")
     add("--layers", type=int, default=12, help="3 x 3 convolutions between the first and the last layer (12)")
@@ -351,7 +352,7 @@ def options_of(arguments):
     add("--patch", type=int, default=48, help="their side, in small pixels (48)")
     add("--lr", type=float, default=2e-3, help="highest learning rate (0.002)")
     add("--ema", type=float, default=0.999, help="decay of the moving average of the weights (0.999)")
-    add("--late", type=float, default=0.7, help="part of the steps after which the loss is the square (0.7)")
+    add("--late", type=float, default=1.0, help="part of the steps after which the loss is the square (1: never)")
     add("--seed", type=int, default=0)
     add("--every", type=int, default=500, help="steps between checkpoints (500)")
     add("--threads", type=int, default=2, help="of each process (2)")

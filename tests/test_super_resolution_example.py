@@ -49,10 +49,10 @@ def finish(process, seconds=200):
     return process.returncode, said
 
 
-def weights(run):
+def weights(run, scale=2):
     """The tensors and the description of the weight file of a run."""
     safetensors = pytest.importorskip("safetensors")
-    with safetensors.safe_open(run / "photo_x2.safetensors", "np") as kept:
+    with safetensors.safe_open(run / f"photo_x{scale}.safetensors", "np") as kept:
         return {name: kept.get_tensor(name) for name in kept.offset_keys()}, json.loads(kept.metadata()["tconv"])
 
 
@@ -156,8 +156,22 @@ def test_the_quick_run_beats_bicubic(tmp_path):
     assert "| china |" not in said
 
 
-@pytest.mark.timeout(120)
-def test_a_run_that_does_not_beat_bicubic_fails(tmp_path):
-    code, said = finish(start(tmp_path, *TINY, "--steps", "1"))
+@pytest.mark.timeout(200)
+def test_a_run_that_does_not_beat_bicubic_fails_and_another_scale_can_start_from_it(tmp_path):
+    code, said = finish(start(tmp_path / "x2", *TINY, "--steps", "1"))
     assert code == 1
     assert "at least +0.30 dB is needed" in said
+
+    other = [*TINY, "--scale", "3", "--steps", "0", "--start", tmp_path / "x2" / "last.pt"]
+    code, said = finish(start(tmp_path / "x3", *other))
+    assert code == 1, said
+    (before, _), (after, described) = weights(tmp_path / "x2"), weights(tmp_path / "x3", scale=3)
+    assert described["scale"] == described["layers"][2]["stride"] == 3
+    for name in ("0.weight", "0.bias", "0.slopes", "1.weight", "1.bias", "1.slopes"):
+        np.testing.assert_array_equal(before[name], after[name])
+    assert after["2.weight"].shape == (12, 1, 9, 9)
+    assert not after["2.weight"].any()
+
+    code, said = finish(start(tmp_path / "deep", *other, "--layers", "2"))
+    assert code == 1
+    assert "last.pt has 1 layers; this run has 2. Write --layers 1" in said
