@@ -1,0 +1,200 @@
+"""The photographs that the example networks learn from, choose by and are scored on, as pairs of small and large.
+
+A pair is the luma of the small picture, and the detail that the large one has beyond bicubic interpolation of it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import skimage.data
+from PIL import Image
+
+import tconv.interpolation
+
+LUMA = np.float32([0.299, 0.587, 0.114]) / np.float32(255)
+
+HELD_OUT = {
+    "scikit-image": ["astronaut.png", "coffee.png", "chelsea.png", "camera.png"],
+    "scikit-learn": ["china.jpg", "flower.jpg"],
+}
+"""For the final scores alone: nothing is trained on them and nothing is chosen by them."""
+
+
+class Source(NamedTuple):
+    """Photographs of one package by one author: where they lie in it, and the licence its copyright file names."""
+
+    package: str
+    folder: str
+    licence: str
+    author: str
+    files: list[str]
+
+
+_MATE, _LOMIRI, _PLASMA = "usr/share/backgrounds/mate/nature", "usr/share/backgrounds", "usr/share/wallpapers"
+_PALAPELI = "usr/share/palapeli/collection"
+_LARGE = "contents/images/2560x1600.jpg"
+TRAINING = [
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Charles Barbin", ["Aqua.jpg", "Garden.jpg", "LadyBird.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Charles Barbin", ["YellowFlower.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Charles Barbin, Hylke Bons", ["TwoWings.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Lennart Poettering, Andrea Cimitan", ["Blinds.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Marco Cogoni, Hylke Bons", ["Dune.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Jens Ansorg", ["FreshFlower.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Timothy Schellhase, Lapo Calamandrei", ["GreenMeadow.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "blackcombwhistler07", ["RainDrops.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Sergey Nazarov", ["Storm.jpg"]),
+    Source("mate-backgrounds", _MATE, "GPL-2+", "Jean-François Fortin Tam", ["Wood.jpg"]),
+    Source("lomiri-wallpapers-16.04", _LOMIRI, "CC-BY-SA-4.0", "Sander Klootwijk", ["Bridge_by_Sander_Klootwijk.jpg"]),
+    Source("lomiri-wallpapers-16.04", _LOMIRI, "CC-BY-SA-4.0", "Bolly", ["Dragonfly_by_Bolly.jpg"]),
+    Source(
+        "lomiri-wallpapers-16.04",
+        _LOMIRI,
+        "CC-BY-SA-4.0",
+        "Peter Nerlich",
+        ["free_by_Peter_Nerlich.jpg", "greentock_by_Peter_Nerlich.jpg"],
+    ),
+    Source(
+        "lomiri-wallpapers-16.04",
+        _LOMIRI,
+        "CC-BY-4.0",
+        "Aitzol Berasategi",
+        [f"{name}_by_Aitzol_Berasategi.jpg" for name in ["aitzgorri", "friends", "life", "picosdeeuropa", "sunset"]],
+    ),
+    Source(
+        "lomiri-wallpapers-16.04",
+        _LOMIRI,
+        "CC-BY-4.0",
+        'Trevor "Freespace"',
+        ["Picture_0B_by_freespace.jpg", "Picture_1A_by_freespace.jpg"],
+    ),
+    Source("lomiri-wallpapers-16.04", _LOMIRI, "CC0-1.0", "Clemens Engelhardt", ["seeding_by_Clements_Engelhardt.jpg"]),
+    Source("lomiri-wallpapers-16.04", _LOMIRI, "CC-BY-4.0", "Jakub Mede", ["Wine_by_Jakkub_Mede.jpg"]),
+    Source("lomiri-wallpapers-20.04", _LOMIRI, "CC-BY-SA-3.0", "Lukas Baubkus", ["Kleiber_by_Lukas_Baubkus.jpg"]),
+    Source("palapeli-data", _PALAPELI, "public domain", "Derek Jensen", ["cincinnati-bridge.jpg"]),
+    Source("palapeli-data", _PALAPELI, "public domain", "US Department of Agriculture", ["citrus-fruits.jpg"]),
+    Source("palapeli-data", _PALAPELI, "public domain", "John Severns", ["european-honey-bee.jpg"]),
+    Source("plasma-workspace-wallpapers", _PLASMA, "GPL-2+", "Maciej Wiklo", [f"BytheWater/{_LARGE}"]),
+    Source("plasma-workspace-wallpapers", _PLASMA, "GPL-2+", "Dmitri Popov", [f"ColorfulCups/{_LARGE}"]),
+    Source("plasma-workspace-wallpapers", _PLASMA, "GPL-2+", "Ian Hex", [f"EveningGlow/{_LARGE}"]),
+    Source("plasma-workspace-wallpapers", _PLASMA, "GPL-2+", "Martin Klapetek", [f"FallenLeaf/{_LARGE}"]),
+    Source("plasma-workspace-wallpapers", _PLASMA, "GPL-2+", "Sigi Sagi", [f"Grey/{_LARGE}"]),
+    Source(
+        "plasma-workspace-wallpapers",
+        _PLASMA,
+        "GPL-2+",
+        "Risto Saukonpää",
+        [f"{name}/{_LARGE}" for name in ["ColdRipple", "Kite", "OneStandsOut", "Path"]],
+    ),
+    Source("scikit-image", "", "CC0-1.0", "see skimage.data", ["brick.png", "grass.png", "gravel.png"]),
+    Source("scikit-image", "", "no known restrictions", "Brooklyn Museum", ["coins.png"]),
+    Source("scikit-image", "", "public domain", "SpaceX", ["rocket.jpg"]),
+    Source("scikit-image", "", "public domain", "NASA", ["hubble_deep_field.jpg"]),
+]
+VALIDATION = ["Wine_by_Jakkub_Mede.jpg", "citrus-fruits.jpg", f"EveningGlow/{_LARGE}", f"Grey/{_LARGE}", "gravel.png"]
+"""Of the training pictures, those kept to choose by: never sampled."""
+LONGER_SIDES = [1280, 900, 600, 400]
+"""The sizes in which a picture is used, at most half its own: that takes away the noise and the blocks of JPEG."""
+AS_IT_IS = {"scikit-image": [1.0], "palapeli-data": [1.0, 0.6]}
+"""Packages of small, clean pictures, and the factors by which these are made smaller instead."""
+
+
+def read(path, factor=1.0):
+    """The 8-bit RGB picture of a file, [H, W, 3], `factor` times as large."""
+    with Image.open(path) as picture:
+        picture = picture.convert("RGB")
+        if factor != 1:
+            size = [max(16, round(n * factor)) for n in picture.size]
+            picture = picture.resize(size, Image.Resampling.LANCZOS)
+        return np.asarray(picture)
+
+
+def path_of(package, file, packages=None, folder=""):
+    """Where a picture lies: in a wheel, or in a Debian package unpacked below `packages`."""
+    if package == "scikit-image":
+        return Path(skimage.data.__file__).parent / file
+    if package == "scikit-learn":
+        import sklearn.datasets
+
+        return Path(sklearn.datasets.__file__).parent / "images" / file
+    path = Path(packages) / package / folder / file
+    if not path.exists():
+        raise SystemExit(f"{path} is not there; it comes from a Debian package. Write: apt-get download {package}")
+    return path
+
+
+def shrink(picture, scale):
+    """The picture cropped to a multiple of the scale, and the small picture that it is to be made of again."""
+    height, width = (n // scale * scale for n in picture.shape[:2])
+    large = np.ascontiguousarray(picture[:height, :width])
+    small = Image.fromarray(large).resize((width // scale, height // scale), Image.Resampling.BICUBIC)
+    return large, np.asarray(small)
+
+
+def bicubic(x, scale):
+    """[..., H, W] to [..., s*H, s*W] by the operator that the network's detail is added to."""
+    return tconv.interpolation.upsample(np.ascontiguousarray(x, np.float32), scale, "bicubic")
+
+
+def pair(picture, scale):
+    """Luma [h, w] of the small picture and the detail [s*h, s*w] that its bicubic interpolation lacks, float32."""
+    large, small = (image @ LUMA for image in shrink(picture, scale))
+    return small, large - bicubic(small, scale)
+
+
+class Data:
+    """All (luma, detail) pairs of a scale, from a cache file that is made once."""
+
+    def __init__(self, cache, scale, packages=None):
+        if not cache.exists():
+            collect(cache, scale, packages)
+        with np.load(cache) as kept:
+            shapes, luma, detail, chosen = (kept[name] for name in ("shapes", "luma", "detail", "validation"))
+        area = shapes.prod(1)
+        starts = np.concatenate([[0], np.cumsum(area)])
+        pairs = [
+            (luma[a:b].reshape(h, w), detail[a * scale**2 : b * scale**2].reshape(h * scale, w * scale))
+            for a, b, (h, w) in zip(starts, starts[1:], shapes, strict=False)
+        ]
+        self.validation = [p for p, kept_apart in zip(pairs, chosen, strict=True) if kept_apart]
+        self.training = [p for p, kept_apart in zip(pairs, chosen, strict=True) if not kept_apart]
+
+
+def collect(cache, scale, packages=None):
+    """Make the cache file: every training picture in several sizes; without `packages` those of scikit-image alone."""
+    pairs, validation = [], []
+    for source in TRAINING:
+        if packages is None and source.package != "scikit-image":
+            continue
+        for file in source.files:
+            path = path_of(source.package, file, packages, source.folder)
+            with Image.open(path) as picture:
+                longer = max(picture.size)
+            factors = AS_IT_IS.get(source.package) or [n / longer for n in LONGER_SIDES if 2 * n <= longer]
+            for factor in factors[1:2] if file in VALIDATION and len(factors) > 1 else factors:
+                pairs.append(pair(read(path, factor), scale))
+                validation.append(file in VALIDATION)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(cache) as part, part.open("wb") as stream:
+        np.savez(
+            stream,
+            shapes=np.array([luma.shape for luma, _ in pairs]),
+            luma=np.concatenate([luma.ravel() for luma, _ in pairs]),
+            detail=np.concatenate([detail.ravel() for _, detail in pairs]).astype(np.float16),
+            validation=np.array(validation),
+        )
+
+
+@contextmanager
+def replacing(path):
+    """A file that is whole or not there: written beside its place, then renamed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

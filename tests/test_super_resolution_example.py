@@ -1,0 +1,177 @@
+"""The training example: what it learns from, that it learns, and that a killed run goes on as if nothing had been."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPT = EXAMPLES / "super_resolution.py"
+TINY = ["--quick", "--layers", "1", "--batch", "4", "--patch", "16", "--threads", "1"]
+
+
+@pytest.fixture
+def photographs(monkeypatch):
+    pytest.importorskip("skimage")
+    pytest.importorskip("PIL")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import photographs
+
+    return photographs
+
+
+def start(run, *arguments, launcher=()):
+    """The example in a process group of its own, at work in the folder `run`."""
+    return subprocess.Popen(
+        [sys.executable, *launcher, SCRIPT, "--folder", run, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process, seconds=200):
+    """Its return code and what it said."""
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, said
+
+
+def weights(run, scale=2):
+    """The tensors and the description of the weight file of a run."""
+    safetensors = pytest.importorskip("safetensors")
+    with safetensors.safe_open(run / f"photo_x{scale}.safetensors", "np") as kept:
+        return {name: kept.get_tensor(name) for name in kept.offset_keys()}, json.loads(kept.metadata()["tconv"])
+
+
+def test_the_held_out_pictures_are_never_trained_on(photographs, tmp_path, monkeypatch):
+    held_out = {name for names in photographs.HELD_OUT.values() for name in names}
+    listed = [file for source in photographs.TRAINING for file in source.files]
+    assert len(held_out) == 6
+    assert not held_out & {Path(file).name for file in listed}
+    assert len(set(listed)) == len(listed)
+    assert set(photographs.VALIDATION) < set(listed)
+
+    opened, read = [], photographs.read
+    monkeypatch.setattr(photographs, "read", lambda path, factor: opened.append(path.name) or read(path, factor))
+    data = photographs.Data(tmp_path / "pairs.npz", 2)
+    assert set(opened) == {"brick.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "rocket.jpg"}
+    assert (len(data.training), len(data.validation)) == (5, 1)
+
+
+def test_every_picture_has_a_licence_and_an_author(photographs):
+    free = {"GPL-2+", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "public domain", "no known restrictions"}
+    assert {source.licence for source in photographs.TRAINING} == free
+    assert all(source.author for source in photographs.TRAINING)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_and_the_detail_give_the_picture(photographs, scale):
+    picture = np.random.default_rng(0).integers(0, 256, (25, 31, 3), dtype=np.uint8)
+    luma, detail = photographs.pair(picture, scale)
+    assert luma.shape == (25 // scale, 31 // scale)
+    again = photographs.bicubic(luma, scale) + detail
+    height, width = again.shape
+    np.testing.assert_allclose(again, picture[:height, :width] @ [0.299 / 255, 0.587 / 255, 0.114 / 255], atol=1e-6)
+
+
+def test_a_picture_that_is_not_there_is_answered_with_its_package(photographs, tmp_path):
+    with pytest.raises(SystemExit, match=r"it comes from a Debian package\. Write: apt-get download mate-backgrounds"):
+        photographs.collect(tmp_path / "pairs.npz", 2, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_was_killed_gives_the_same_weights(tmp_path, python):
+    arguments = [*TINY, "--steps", "60", "--every", "7"]
+    killed = start(tmp_path / "killed", *arguments)
+    while not (tmp_path / "killed" / "last.pt").exists():
+        assert killed.poll() is None, killed.communicate()[0]
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    killed.stdout.close()
+    assert not (tmp_path / "killed" / "photo_x2.safetensors").exists()
+
+    for run in ("killed", "whole"):
+        code, said = finish(start(tmp_path / run, *arguments))
+        assert code in (0, 1), said  # so short a run need not reach what --quick asks for
+        assert ("step 7," in said) == (run == "whole")
+    compare = """
+import sys, torch
+a, b = (torch.load(path, weights_only=True) for path in sys.argv[1:])
+assert a["step"] == b["step"] == 60
+for part in ("net", "mean"):
+    assert a[part].keys() == b[part].keys()
+    assert all(torch.equal(a[part][name], b[part][name]) for name in a[part]), part
+"""
+    python(compare, tmp_path / "killed" / "last.pt", tmp_path / "whole" / "last.pt")
+
+    code, said = finish(start(tmp_path / "whole", *arguments, "--seed", "1"))
+    assert code == 1
+    assert "Write the same options, or another --folder" in said
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_train_as_one(tmp_path):
+    arguments = [*TINY, "--steps", "5"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    two, one = start(tmp_path / "two", *arguments, launcher=launcher), start(tmp_path / "one", *arguments)
+    for process in (two, one):
+        code, said = finish(process)
+        assert code in (0, 1), said
+    (tensors, described), (alone, same) = weights(tmp_path / "two"), weights(tmp_path / "one")
+    assert described == same
+    assert tensors.keys() == alone.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(tensor, alone[name], atol=2e-3, err_msg=name)
+
+    first, middle, last = described.pop("layers")
+    assert described == {"format": 1, "scale": 2, "input": "luma", "adds": "bicubic", "border": "edge"}
+    assert first == {"op": "conv", "weight": "0.weight", "bias": "0.bias", "activation": ["prelu", "0.slopes"]}
+    assert middle["activation"] == ["prelu", "1.slopes"]
+    assert last == {"op": "conv_transpose", "weight": "2.weight", "bias": "2.bias", "stride": 2, "padding": 4}
+    assert [tensors[f"{i}.weight"].shape for i in range(3)] == [(12, 1, 5, 5), (12, 12, 3, 3), (12, 1, 6, 6)]
+    assert tensors["1.slopes"].shape == (12,)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_quick_run_beats_bicubic(tmp_path):
+    code, said = finish(start(tmp_path, "--quick"), seconds=280)
+    assert code == 0, said
+    assert "| astronaut |" in said
+    assert "| china |" not in said
+
+
+@pytest.mark.timeout(200)
+def test_a_run_that_does_not_beat_bicubic_fails_and_another_scale_can_start_from_it(tmp_path):
+    code, said = finish(start(tmp_path / "x2", *TINY, "--steps", "1"))
+    assert code == 1
+    assert "at least +0.30 dB is needed" in said
+
+    other = [*TINY, "--scale", "3", "--steps", "0", "--start", tmp_path / "x2" / "last.pt"]
+    code, said = finish(start(tmp_path / "x3", *other))
+    assert code == 1, said
+    (before, _), (after, described) = weights(tmp_path / "x2"), weights(tmp_path / "x3", scale=3)
+    assert described["scale"] == described["layers"][2]["stride"] == 3
+    for name in ("0.weight", "0.bias", "0.slopes", "1.weight", "1.bias", "1.slopes"):
+        np.testing.assert_array_equal(before[name], after[name])
+    assert after["2.weight"].shape == (12, 1, 9, 9)
+    assert not after["2.weight"].any()
+
+    code, said = finish(start(tmp_path / "deep", *other, "--layers", "2"))
+    assert code == 1
+    assert "last.pt has 1 layers; this run has 2. Write --layers 1" in said
