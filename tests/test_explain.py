@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import tconv
 from tconv.cli.environment import env
 from tconv.cli.explain import explain
-from tconv.errors import ArgumentError, DialectError, FileError, GeometryError
+from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
 
 def said(capsys, **arguments):
@@ -108,14 +109,21 @@ def test_large_cases_stay_short(capsys):
     text = said(capsys, kernel=[1024], stride=[256], input=[862])
     assert "more than fit on a line here" in text
     assert len(text.splitlines()) < 30
+    begun = time.perf_counter()
+    text = said(capsys, kernel=[10**12], stride=[3], dilation=[2], input=[10**9], every=True)
+    assert time.perf_counter() - begun < 5
+    assert len(text.splitlines()) < 60
 
 
 def test_the_picture_file(capsys, tmp_path):
     path = tmp_path / "fig.svg"
     explain(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
-    with pytest.raises(FileError, match=r"fig\.svg exists, and is not overwritten\. Write another name after -o"):
+    with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
         explain(kernel=[3], picture=path)
+    with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
+        explain(kernel=[1000], picture=tmp_path / "c.svg")
+    assert [file.name for file in tmp_path.iterdir()] == ["fig.svg"]
     with pytest.raises(DialectError, match="the picture shows 1 or 2 axes; there are 3"):
         explain(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
 
@@ -123,7 +131,28 @@ def test_the_picture_file(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        ({"kernel": [0]}, GeometryError, "kernel is (0, 0); every entry must be at least 1. Write kernel=(1, 1), for"),
+        ({"kernel": [0]}, GeometryError, "kernel is (0, 0); every entry must be at least 1. Write --kernel 1 1, for"),
+        (
+            {"kernel": [3], "stride": [0]},
+            GeometryError,
+            "stride is (0, 0); every entry must be at least 1. Write --stride 1 1, for",
+        ),
+        (
+            {"kernel": [3], "stride": [10**12]},
+            ArgumentError,
+            "stride is 1000000000000; taps are counted in each phase here",
+        ),
+        ({"kernel": [3, 3], "input": [4, 4, 4]}, GeometryError, "there are 2 spatial axes. Write --input 8 8"),
+        (
+            {"kernel": [4], "stride": [2], "padding": ["SAME"], "dialect": "tensorflow"},
+            ArgumentError,
+            "SAME with it too. Write --output 8 8",
+        ),
+        (
+            {"kernel": [4], "stride": [2], "dialect": "ncnn"},
+            ArgumentError,
+            "--stride does not go with the ncnn dialect",
+        ),
         (
             {"kernel": [3], "padding": ["SAME"]},
             ArgumentError,
@@ -132,13 +161,18 @@ def test_the_picture_file(capsys, tmp_path):
         (
             {"kernel": [3], "output": [8]},
             ArgumentError,
-            "the torch dialect has no output_shape; it has stride, padding",
+            "--output does not go with the torch dialect, which has stride, padding, output_padding, groups, dilation, crop; it goes with tensorflow, tflite, haiku, onnx, onnxruntime, openvino, paddle. Write --dialect tensorflow, or",
         ),
         ({"kernel": [3], "option": ["strid=2"]}, ArgumentError, "strid= is not an argument of the torch dialect"),
         ({"kernel": [3], "padding": ["1", "SAME"]}, ArgumentError, "numbers or one word are needed"),
-        ({"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")}, FileError, "cannot be written"),
+        (
+            {"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")},
+            FileError,
+            "lies in no/such/folder, which does not exist. Write a name",
+        ),
         ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Write a name that ends in .svg, .png or .pdf"),
         ({"kernel": [3], "dialect": "caffe"}, DialectError, "dialect is 'caffe'; there are torch"),
+        ({"kernel": [3], "dialect": "tf"}, DialectError, "Write --dialect tensorflow"),
     ],
 )
 def test_bad_words(arguments, kind, words, tmp_path, monkeypatch):

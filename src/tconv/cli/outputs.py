@@ -25,13 +25,13 @@ class NewFile:
 
     The first of `names` that is free is taken, at the end again: another program may have been quicker. Any exception,
     an interrupt included, removes the hidden file. Raises FileError, on entering, for a place that cannot be written
-    and, without `overwrite`, where the only name is taken.
+    and, without `overwrite`, where the only name is taken; `overwrite` is None for a command that has no such option.
     """
 
     path: Path
     file: BinaryIO
 
-    def __init__(self, names: Iterable[Path], overwrite: bool = False) -> None:
+    def __init__(self, names: Iterable[Path], overwrite: bool | None = None) -> None:
         self._names, self._overwrite = iter(names), overwrite
         self.path = next(self._names)
 
@@ -45,11 +45,12 @@ class NewFile:
         self._remove = weakref.finalize(self, self._hidden.unlink, missing_ok=True)
         try:
             self.file = self._hidden.open("w+b")
-        except FileNotFoundError:
-            raise FileError(
-                f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that does"
-            ) from None
         except (OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError) and not self.path.parent.exists():
+                raise FileError(
+                    f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that "
+                    "does"
+                ) from None
             raise _refused(self.path, error) from None
         return self
 
@@ -95,7 +96,8 @@ class NewFile:
         try:
             self.path = next(self._names)
         except StopIteration:
-            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name, or --overwrite") from None
+            way = "" if self._overwrite is None else ", or --overwrite"
+            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name{way}") from None
 
 
 def numbered(stem: str, ending: str) -> Iterator[Path]:
