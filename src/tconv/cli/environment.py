@@ -15,27 +15,11 @@ from cyclopts import Parameter
 import tconv
 from tconv import dialects, kernels
 from tconv.errors import MethodError
+from tconv.extras import EXTRAS, install
 from tconv.kernels import simd
 from tconv.memory import physical_memory
 from tconv.planning import si
 
-_PACKAGES = {
-    "numpy": "base",
-    "llvmlite": "base",
-    "xxhash": "base",
-    "cyclopts": "cli",
-    "rich": "cli",
-    "pyvips": "cli",
-    "matplotlib": "draw",
-    "scipy": "sparse",
-    "torch": "torch",
-    "ml_dtypes": "torch",
-    "tensorflow": "tensorflow",
-    "jax": "jax",
-    "onnx": "onnx",
-    "dask": "scale",
-    "zarr": "scale",
-}
 _FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
@@ -84,20 +68,20 @@ def gather() -> dict[str, Any]:
         "cpu": _cpu(),
         "memory_bytes": memory,
         "blas": _blas(np),
-        "packages": {name: _version(name, extra) for name, extra in _PACKAGES.items()},
+        "packages": {name: _version(name) for name in EXTRAS},
         "methods": list(kernels.names()),
         "simd": simd.state(),
         "dialects": list(dialects.names()),
     }
 
 
-def _version(name: str, extra: str) -> dict[str, str | None]:
+def _version(name: str) -> dict[str, str | None]:
     for distribution in (name, f"{name}-cpu"):  # tensorflow-cpu is TensorFlow, too
         try:
             return {"version": metadata.version(distribution), "install": None}
         except metadata.PackageNotFoundError:
             continue
-    return {"version": None, "install": f"pip install {name}" if extra == "base" else f'pip install "tconv[{extra}]"'}
+    return {"version": None, "install": install(name)}
 
 
 def _cpu() -> dict[str, Any]:
