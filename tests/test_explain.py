@@ -80,9 +80,7 @@ def test_overlap_is_explained(capsys, words, meaning):
 
 
 def test_a_size_is_a_whole_number():
-    done = subprocess.run(
-        [sys.executable, "-m", "tconv.cli", "explain", "--kernel", "3.5"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "tconv", "explain", "--kernel", "3.5"], capture_output=True, text=True)
     assert done.returncode != 0
     assert "3.5" in done.stderr
 

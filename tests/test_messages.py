@@ -86,6 +86,9 @@ CASES = [
     (ArrayError, ("photo.png", W), {}, "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write numpy.asarray(x)"),
     (ArrayError, (X, None), {}, "weight is a builtins.NoneType; arrays of NumPy"),
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list that makes no array"),
+    (DtypeError, (X, W, [1j, 0, 0]), {}, "x is float32 and bias is complex128"),
+    (ShapeError, (X, W, [1, 2]), {}, "bias has shape (2,); one number per output channel is needed: (3,)"),
+    (ArgumentError, (X, W), {"activation": "relu"}, "activation= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Write tconv.prepare(weight, activation=...), and call what it returns with x"),
     # methods
     (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, polyphase, taps. Write method=\"auto\""),
     (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight holds inf or NaN"),
@@ -228,3 +231,15 @@ def test_nothing_is_left_half_done_by_a_refusal():
     with pytest.raises(DtypeError):
         tconv.conv_transpose(X, W.astype("f8"), out=out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "i4"])
+def test_a_bias_may_be_a_list(dtype):
+    """Of the dtype of floats; of integers it is the int64 that they are summed in."""
+    x, w = X.astype(dtype), W.astype(dtype)
+    numbers = [1, -2, 3] if dtype == "i4" else [0.5, -2, 3]
+    bias = np.array(numbers, "i8" if dtype == "i4" else dtype)
+    expected = tconv.conv_transpose(x, w, bias)
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, numbers), expected)
+    np.testing.assert_array_equal(tconv.prepare(w, tuple(numbers))(x), expected)
+    assert expected.dtype == tconv.conv_transpose(x, w, numbers).dtype

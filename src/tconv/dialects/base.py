@@ -305,6 +305,8 @@ class Dialect(ABC):
             if name not in known and name not in _SIZES:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Write one of those"
+                if name == "activation":
+                    hint = "Write tconv.prepare(weight, activation=...), and call what it returns with x"
                 raise ArgumentError(
                     f"{name}= is not an argument of the {self.name} dialect, which has {', '.join(known)}. {hint}"
                 )
