@@ -252,9 +252,9 @@ def take_all(*, bias: Any = None, **arrays: Any) -> tuple[str, list[Any]]:
     given = arrays if bias is None else {**arrays, "bias": bias}
     taken = {name: take(array, name) for name, array in given.items()}
     if isinstance(bias, (list, tuple)):
-        (owner, first), (_, numbers) = next(iter(taken.values())), taken["bias"]
-        if owner == "numpy" and numbers.dtype.kind in _HELD.get(first.dtype.kind, ""):
-            taken["bias"] = owner, numbers.astype(first.dtype)
+        (owner, leader), (_, numbers) = next(iter(taken.values())), taken["bias"]
+        if owner == "numpy" and numbers.dtype.kind in _HELD.get(leader.dtype.kind, ""):
+            taken["bias"] = owner, numbers.astype(leader.dtype)
     libraries = {library for library, _ in taken.values()}
     if len(libraries) > 1:
         said = ", ".join(f"{name} from {library}" for name, (library, _) in taken.items())
