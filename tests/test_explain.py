@@ -180,6 +180,16 @@ def test_bad_words(arguments, kind, words, tmp_path, monkeypatch):
         explain(**arguments)
 
 
+def test_a_place_in_a_file_is_refused_without_an_echo(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "tconv", "explain", "--kernel", "3", "-o", str(tmp_path / "file" / "a.png")],
+        capture_output=True,
+        text=True,
+    )
+    assert re.fullmatch(r"tconv: .*a\.png cannot be written: Not a directory\. Write a name .*\n", done.stderr)
+
+
 def test_no_framework_is_imported_by_the_command():
     code = (
         "import sys; sys.argv = ['tconv', 'explain', '--kernel', '3', '--stride', '2', '--padding', '1']\n"

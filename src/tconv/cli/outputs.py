@@ -46,6 +46,7 @@ class NewFile:
         try:
             self.file = self._hidden.open("w+b")
         except (OSError, ValueError) as error:
+            self._remove.detach()  # there is nothing to remove, and no folder to look for it
             if isinstance(error, FileNotFoundError) and not self.path.parent.exists():
                 raise FileError(
                     f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that "
