@@ -89,6 +89,8 @@ CASES = [
     (DtypeError, (X, W, [1j, 0, 0]), {}, "x is float32 and bias is complex128"),
     (ShapeError, (X, W, [1, 2]), {}, "bias has shape (2,); one number per output channel is needed: (3,)"),
     (ArgumentError, (X, W), {"activation": "relu"}, "activation= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Write tconv.prepare(weight, activation=...), and call what it returns with x"),
+    (ArgumentError, (X, W), {"output": 9}, "output= was given, which the shapes of the arrays say. Write the call without output="),
+    (ArgumentError, (X, W), {"kernel": 3}, "kernel= was given, which the shapes of the arrays say"),
     # methods
     (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, polyphase, taps. Write method=\"auto\""),
     (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight holds inf or NaN"),

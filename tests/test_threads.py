@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 import threading
 
@@ -443,7 +444,8 @@ def test_many_threads_are_asked_for_and_few_are_used(threads, python):
     most = max(8, 4 * len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else max(8, 4 * os.cpu_count())
     tconv.set_num_threads(1024)
     assert tconv.get_num_threads() == most <= 256
-    assert f", {most} thread" in tconv.plan(np.ones((1, 16, 512, 512), "f4"), np.ones((16, 16, 3, 3), "f4")).summary
+    said = tconv.plan(np.ones((1, 16, 512, 512), "f4"), np.ones((16, 16, 3, 3), "f4")).summary
+    assert 1 < int(re.search(r"(\d+) threads", said)[1]) <= most
     assert python("import tconv; print(tconv.get_num_threads())", TCONV_NUM_THREADS=1000) == f"{most}\n"
 
 

@@ -49,7 +49,7 @@ class Layer:
         said = [f"weight {self._weight.shape} {self._weight.dtype}"]
         said += [] if self._bias is None else [f"bias {self._bias.shape}"]
         said += [f"dialect={dialect!r}"] if geometry is None else [f"geometry={geometry!r}"]
-        said += [f"{name}={value!r}" for name, value in native.items()]
+        said += [f"{name}={shown(value)}" for name, value in native.items()]
         said += [f"method={self._method!r}"] if self._method != "auto" else []
         said += [] if self._activation is None else [f"activation={shown(self._activation)}"]
         return f"tconv.prepare({', '.join(said)})"

@@ -224,6 +224,10 @@ class Dialect(ABC):
     def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> int:
         """How many spatial axes the weight has. ArgumentError for an unknown word, ShapeError for a wrong rank."""
         self.check_names(native)
+        if taken := [name for name in _SIZES if name in native]:
+            raise ArgumentError(
+                f"{taken[0]}= was given, which the shapes of the arrays say. Write the call without {taken[0]}="
+            )
         ndim = len(weight_shape) - len(self.weight_pattern.replace("*", ""))
         fewest, most = self.ranks
         if ndim < fewest or (most is not None and ndim > most):
