@@ -47,7 +47,7 @@ def figure_of(ax: Axes) -> Figure:
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
-        subprocess.run([sys.executable, "-m", "tconv.cli", "upsample"], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
     for draw in (scatter, matrix):
         figure = draw()

@@ -258,6 +258,12 @@ def test_a_missing_peer_says_what_to_install():
         "state": "missing",
         "reason": "no_such_library is not installed: pip install no-such-library",
     }
+
+    def start_torch(threads, device):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    said = Worker("fake", peer._replace(start=start_torch), 1, "cpu").answer({"do": "start"})
+    assert said == {"state": "missing", "reason": 'torch is not installed: pip install "tconv[torch]"'}
     said = Worker("fake", peer, 1, "cuda").answer({"do": "start"})
     assert said == {"state": "unable", "reason": "it runs on cpu only"}
 
@@ -694,6 +700,42 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
     assert "| tiny |" in capsys.readouterr().out
 
 
+@pytest.fixture
+def without_torch(tmp_path, monkeypatch):
+    """PyTorch is not there for the processes of the peers."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+
+
+def test_without_any_peer_nothing_is_measured(tiny, tmp_path, without_torch, capsys):
+    result = tmp_path / "result.json"
+    assert main(["bench", "--registry", str(tiny), "--peers", "torch", "torch_cl", "-o", str(result)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert (
+        'not here: torch: torch is not installed: pip install "tconv[torch]"\nnot here: torch_cl: torch' in printed.err
+    )
+    assert printed.err.endswith(
+        "tconv: none of the peers is here (torch, torch_cl); one at least is needed. Write --peers tconv to time tconv alone\n"
+    )
+    assert not result.exists()
+    assert main(["bench", "--registry", str(tiny), "--peers", "torch", "--device", "cuda"]) == 1
+    assert "not here: tconv: it runs on cpu only" in (said := capsys.readouterr().err)
+    assert said.endswith("Write --device cpu\n")
+
+
+def test_peers_that_cannot_run_any_layer_are_no_comparison(tmp_path, capsys):
+    path = tmp_path / "four.json"
+    path.write_text(json.dumps({"layers": [{**TINY, "in": [2, 2, 2, 2], "k": 2, "s": 2, "p": 0}]}))
+    pytest.importorskip("torch")
+    words = ["bench", "--registry", str(path), "--rounds", "1", "--threads", "1"]
+    assert main([*words, "--peers", "torch"]) == 1
+    printed = capsys.readouterr()
+    assert "not run: torch: PyTorch has 1 to 3 axes" in printed.out
+    assert printed.err.endswith("tconv: no peer ran any layer; there is nothing to compare tconv with\n")
+    assert main([*words, "--peers", "tconv"]) == 0  # asked for alone
+
+
 def test_an_interrupt_prints_what_is_there(tiny):
     words = ["bench", "--registry", str(tiny), "--rounds", "1000000", "--seconds", "1000", "--peers", "tconv"]
     run = subprocess.Popen(
@@ -717,11 +759,14 @@ def test_files_are_refused_before_the_run(tiny, tmp_path, capsys):
     there = tmp_path / "there.json"
     there.write_text("mine")
     for words, said in (
-        (["-o", str(there)], "there.json exists, and nothing is overwritten"),
+        (["-o", str(there)], "there.json exists, and nothing is overwritten. Write another name\n"),
         (["--html", str(tmp_path / "no" / "page.html")], "which does not exist"),
+        *((["--html", "/proc/page.html"], "/proc/page.html cannot be written: "),) * Path("/proc").is_dir(),
         (["--layers", "tinny"], "there is no layer 'tinny'; there are tiny, odd one. Write 'tiny'"),
         (["--peers", "torhc"], "there is no peer 'torhc'"),
         (["--threads", "0"], "--threads is 0; it must be above 0"),
+        (["--threads", "999"], "--threads is 999; tconv uses no more than"),
+        (["--seconds", "nan"], "--seconds is nan; it must be above 0"),
         (["--base", "no-such-revision"], "no-such-revision"),
         (["--base", "HEAD", "--device", "cuda"], "--base compares on the CPU"),
     ):

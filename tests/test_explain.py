@@ -4,15 +4,17 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tconv
+from tconv import extras
 from tconv.cli.environment import env
 from tconv.cli.explain import explain
-from tconv.errors import ArgumentError, DialectError, FileError, GeometryError
+from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
 
 def said(capsys, **arguments):
@@ -78,9 +80,7 @@ def test_overlap_is_explained(capsys, words, meaning):
 
 
 def test_a_size_is_a_whole_number():
-    done = subprocess.run(
-        [sys.executable, "-m", "tconv.cli", "explain", "--kernel", "3.5"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "tconv", "explain", "--kernel", "3.5"], capture_output=True, text=True)
     assert done.returncode != 0
     assert "3.5" in done.stderr
 
@@ -108,14 +108,21 @@ def test_large_cases_stay_short(capsys):
     text = said(capsys, kernel=[1024], stride=[256], input=[862])
     assert "more than fit on a line here" in text
     assert len(text.splitlines()) < 30
+    begun = time.perf_counter()
+    text = said(capsys, kernel=[10**12], stride=[3], dilation=[2], input=[10**9], every=True)
+    assert time.perf_counter() - begun < 5
+    assert len(text.splitlines()) < 60
 
 
 def test_the_picture_file(capsys, tmp_path):
     path = tmp_path / "fig.svg"
     explain(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
-    with pytest.raises(FileError, match=r"fig\.svg exists, and is not overwritten\. Write another name after -o"):
+    with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
         explain(kernel=[3], picture=path)
+    with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
+        explain(kernel=[1000], picture=tmp_path / "c.svg")
+    assert [file.name for file in tmp_path.iterdir()] == ["fig.svg"]
     with pytest.raises(DialectError, match="the picture shows 1 or 2 axes; there are 3"):
         explain(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
 
@@ -123,7 +130,28 @@ def test_the_picture_file(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        ({"kernel": [0]}, GeometryError, "kernel is (0, 0); every entry must be at least 1. Write kernel=(1, 1), for"),
+        ({"kernel": [0]}, GeometryError, "kernel is (0, 0); every entry must be at least 1. Write --kernel 1 1, for"),
+        (
+            {"kernel": [3], "stride": [0]},
+            GeometryError,
+            "stride is (0, 0); every entry must be at least 1. Write --stride 1 1, for",
+        ),
+        (
+            {"kernel": [3], "stride": [10**12]},
+            ArgumentError,
+            "stride is 1000000000000; taps are counted in each phase here",
+        ),
+        ({"kernel": [3, 3], "input": [4, 4, 4]}, GeometryError, "there are 2 spatial axes. Write --input 8 8"),
+        (
+            {"kernel": [4], "stride": [2], "padding": ["SAME"], "dialect": "tensorflow"},
+            ArgumentError,
+            "SAME with it too. Write --output 8 8",
+        ),
+        (
+            {"kernel": [4], "stride": [2], "dialect": "ncnn"},
+            ArgumentError,
+            "--stride does not go with the ncnn dialect",
+        ),
         (
             {"kernel": [3], "padding": ["SAME"]},
             ArgumentError,
@@ -132,19 +160,34 @@ def test_the_picture_file(capsys, tmp_path):
         (
             {"kernel": [3], "output": [8]},
             ArgumentError,
-            "the torch dialect has no output_shape; it has stride, padding",
+            "--output does not go with the torch dialect, which has stride, padding, output_padding, groups, dilation, crop; it goes with tensorflow, tflite, haiku, onnx, onnxruntime, openvino, paddle. Write --dialect tensorflow, or",
         ),
         ({"kernel": [3], "option": ["strid=2"]}, ArgumentError, "strid= is not an argument of the torch dialect"),
         ({"kernel": [3], "padding": ["1", "SAME"]}, ArgumentError, "numbers or one word are needed"),
-        ({"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")}, FileError, "cannot be written"),
+        (
+            {"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")},
+            FileError,
+            "lies in no/such/folder, which does not exist. Write a name",
+        ),
         ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Write a name that ends in .svg, .png or .pdf"),
         ({"kernel": [3], "dialect": "caffe"}, DialectError, "dialect is 'caffe'; there are torch"),
+        ({"kernel": [3], "dialect": "tf"}, DialectError, "Write --dialect tensorflow"),
     ],
 )
 def test_bad_words(arguments, kind, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=re.escape(words)):
         explain(**arguments)
+
+
+def test_a_place_in_a_file_is_refused_without_an_echo(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "tconv", "explain", "--kernel", "3", "-o", str(tmp_path / "file" / "a.png")],
+        capture_output=True,
+        text=True,
+    )
+    assert re.fullmatch(r"tconv: .*a\.png cannot be written: Not a directory\. Write a name .*\n", done.stderr)
 
 
 def test_no_framework_is_imported_by_the_command():
@@ -173,8 +216,6 @@ def test_env(capsys):
 
 
 def test_env_says_how_to_install_what_is_missing(capsys, monkeypatch):
-    from tconv.cli import environment
-
-    monkeypatch.setitem(environment._PACKAGES, "no_such_package", "draw")
+    monkeypatch.setitem(extras.EXTRAS, "no_such_package", "draw")
     env()
     assert 'no_such_package not installed: pip install "tconv[draw]"' in capsys.readouterr().out

@@ -138,6 +138,17 @@ def test_receptive_field(g):
     assert g.receptive_field == (max(max(inputs) - min(inputs) + 1 for inputs in reach.values()),)
 
 
+def test_sizes_of_any_magnitude_are_counted_at_once():
+    """With k a multiple of s*d the counts have a plain form."""
+    k, n = 6 * 10**14, 10**15
+    g = Geometry((k,), 3, 0, 2)
+    assert g.overlap == ((k // 3,) * 3,)
+    assert g.receptive_field == (2 * (k // 3 - 1) + 1,)
+    assert g.macs((n,)).exact == n * k
+    cut = Geometry((n,), 1, [(0, 2 * n - 1 - n // 2)])  # what is left is a triangle: i + t < n//2
+    assert cut.macs((n,)).exact == n // 2 * (n // 2 + 1) // 2
+
+
 def test_nothing_overflows():
     g = Geometry(kernel=(3,), stride=2**40)
     assert g.full_shape(2**40) == (2**40 * (2**40 - 1) + 3,)

@@ -1,5 +1,6 @@
 """Machine code: built once and kept, never stale or damaged, for the chip that was asked for; and life without it."""
 
+import json
 import os
 import platform
 import py_compile
@@ -326,18 +327,89 @@ def test_without_a_package(package, absent, python):
     )
 
 
+REFUSED = """
+import numpy as np, tconv
+x, w = np.ones((1, 2, 9), "f4"), np.ones((2, 2, 3), "f4")
+for call in (tconv.conv_transpose, tconv.plan):
+    try:
+        call(x, w)
+    except tconv.errors.ArgumentError as error:
+        said = str(error)
+    else:
+        raise AssertionError(call)
+tconv.conv_transpose(x.astype("f8"), w.astype("f8"))  # which has no use for it
+print(said)
+"""
+
+
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
-@pytest.mark.parametrize("cpu", ["x86-64-v9", "host ", "cortex-a72"])
+@pytest.mark.parametrize("cpu", ["x86-64-v9", "foo", "cortex-a72"])
 def test_a_chip_that_nobody_knows(cpu, python):
-    reason = f'TCONV_CPU is {cpu!r}; write "host", or one of x86-64, x86-64-v2, x86-64-v3, haswell, x86-64-v4\n'
-    assert python("import sys\n" + WITHOUT, TCONV_CPU=cpu) == reason
+    own = library.llvm.get_host_cpu_name()
+    names = "x86-64, x86-64-v2, x86-64-v3, haswell, x86-64-v4"
+    words = f"TCONV_CPU is {cpu!r}; host (which is {own}) or one of {names} is needed. Write host\n"
+    assert python(REFUSED, TCONV_CPU=cpu) == words
 
 
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 def test_a_chip_with_more_than_the_machine_has(python):
-    lesser = "import sys, llvmlite.binding as llvm; llvm.get_host_cpu_features = lambda: {'avx2': True, 'fma': True}\n"
-    reason = "TCONV_CPU is 'x86-64-v4', and this machine has no avx512f, avx512bw, avx512cd, avx512dq, avx512vl; write"
-    assert python(lesser + WITHOUT, TCONV_CPU="x86-64-v4") == reason + ' "host"\n'
+    lesser = "import llvmlite.binding as llvm; llvm.get_host_cpu_features = lambda: {'avx2': True, 'fma': True}\n"
+    words = "TCONV_CPU is 'x86-64-v4', and this machine has no avx512f, avx512bw, avx512cd, avx512dq, avx512vl. Write host\n"
+    assert python(lesser + REFUSED, TCONV_CPU="x86-64-v4") == words
+
+
+def test_a_chip_by_its_other_names(python):
+    own = "from tconv.kernels.simd.target import target; print(target())"
+    expected = python(own, TCONV_CPU=None)
+    for name in ("native", "HOST", " host ", library.llvm.get_host_cpu_name()):
+        assert python(own, TCONV_CPU=name) == expected
+    if X86:
+        assert python(own, TCONV_CPU="X86-64-V2") == python(own, TCONV_CPU="x86-64-v2")
+
+
+@pytest.mark.parametrize("word", ["off", "False", "NO"])
+def test_other_words_for_off(word, python):
+    assert python("import sys\n" + WITHOUT, TCONV_SIMD=word) == f"TCONV_SIMD is {word} in the environment\n"
+
+
+def test_a_switch_is_on_or_off(python):
+    words = "TCONV_SIMD is 'maybe'; 0 (never take the float32 kernel) or 1 is needed. Write 1\n"
+    assert python(REFUSED, TCONV_SIMD="maybe") == words
+    for word in ("", "1", "on"):
+        assert python("from tconv.kernels import simd; print(simd.state()['reason'])", TCONV_SIMD=word) == "None\n"
+
+
+ENV = "from tconv.cli import main; print(main(['env', *{0!r}]))"
+
+
+def test_env_names_a_wrong_variable_in_its_place(python):
+    pytest.importorskip("cyclopts")
+    said = python(ENV.format([]), TCONV_NUM_THREADS="abc")
+    assert "\nthreads    TCONV_NUM_THREADS is 'abc'; a number from 1 to 1024 is needed. Write 4, for example\n" in said
+    assert "\nmethods    simd, polyphase, taps\n" in said
+    said = python(ENV.format([]), TCONV_SIMD="maybe")
+    assert "\nmethods    polyphase, taps\nsimd       does not run: TCONV_SIMD is 'maybe'; 0 (never" in said
+    assert said.endswith("\n0\n")
+    said = python(ENV.format(["--json"]), TCONV_NUM_THREADS=3, TCONV_SIMD=0)
+    facts = json.loads(said.splitlines()[0])
+    assert facts["threads"] == {"reason": None, "count": 3}
+    assert facts["methods"] == ["polyphase", "taps"]
+
+
+@pytest.mark.parametrize("place", ["", "/dev/null", "a file"])
+def test_env_says_that_nothing_is_kept(place, python, tmp_path):
+    pytest.importorskip("cyclopts")
+    if place == "a file":
+        place = str(tmp_path / "file")
+        Path(place).write_text("")
+    reason = f"{place} cannot be written: Not a directory" if place else "TCONV_CACHE_DIR is empty"
+    assert f"; code built now is not kept: {reason}\n" in python(ENV.format([]), TCONV_CACHE_DIR=place)
+    warmup = "import sys; sys.stderr = sys.stdout\n" + ENV.format(["--warmup"])
+    said = python(warmup, TCONV_CACHE_DIR=place)
+    assert said.startswith(
+        f"tconv: machine code is not kept: {reason}, so nothing can be built ahead. Write TCONV_CACHE_DIR="
+    )
+    assert said.endswith("\n1\n")
 
 
 def test_importing_and_other_dtypes_load_none_of_it(python):

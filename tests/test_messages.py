@@ -1,6 +1,7 @@
 """Bad input: one clear error each, of the TconvError family and of the built-in kind, in the same words on every path."""
 
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -85,6 +86,11 @@ CASES = [
     (ArrayError, ("photo.png", W), {}, "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write numpy.asarray(x)"),
     (ArrayError, (X, None), {}, "weight is a builtins.NoneType; arrays of NumPy"),
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list that makes no array"),
+    (DtypeError, (X, W, [1j, 0, 0]), {}, "x is float32 and bias is complex128"),
+    (ShapeError, (X, W, [1, 2]), {}, "bias has shape (2,); one number per output channel is needed: (3,)"),
+    (ArgumentError, (X, W), {"activation": "relu"}, "activation= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Write tconv.prepare(weight, activation=...), and call what it returns with x"),
+    (ArgumentError, (X, W), {"output": 9}, "output= was given, which the shapes of the arrays say. Write the call without output="),
+    (ArgumentError, (X, W), {"kernel": 3}, "kernel= was given, which the shapes of the arrays say"),
     # methods
     (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, polyphase, taps. Write method=\"auto\""),
     (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight holds inf or NaN"),
@@ -152,6 +158,10 @@ def test_no_value_of_an_argument_ends_in_another_error(name):
                 tconv.plan(x, w, dialect=name, **{**words, argument: value})
             except tconv.TconvError as error:
                 said.append(str(error))
+                with suppress(tconv.TconvError):
+                    tconv.prepare(w, dialect=name, **{**words, argument: value})
+            else:
+                tconv.prepare(w, dialect=name, **{**words, argument: value})
     assert len(said) > 20 * len(speaker.argument_names())
     assert [words for words in said if "Write" not in words or len(words) > 500] == []
 
@@ -223,3 +233,15 @@ def test_nothing_is_left_half_done_by_a_refusal():
     with pytest.raises(DtypeError):
         tconv.conv_transpose(X, W.astype("f8"), out=out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "i4"])
+def test_a_bias_may_be_a_list(dtype):
+    """Of the dtype of floats; of integers it is the int64 that they are summed in."""
+    x, w = X.astype(dtype), W.astype(dtype)
+    numbers = [1, -2, 3] if dtype == "i4" else [0.5, -2, 3]
+    bias = np.array(numbers, "i8" if dtype == "i4" else dtype)
+    expected = tconv.conv_transpose(x, w, bias)
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, numbers), expected)
+    np.testing.assert_array_equal(tconv.prepare(w, tuple(numbers))(x), expected)
+    assert expected.dtype == tconv.conv_transpose(x, w, numbers).dtype

@@ -8,11 +8,14 @@ import pickle
 import re
 import threading
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
 import problems
 import tconv
+from strategies import shaped
 from tconv import Geometry, TconvError, kernels, layer, memory, repeat
 
 pytest.importorskip("llvmlite")
@@ -618,33 +621,118 @@ WRONG = [
 
 @pytest.mark.parametrize("activation", WRONG, ids=repr)
 def test_wrong_activations_are_named(activation, whole):
-    made = tconv.prepare(whole(2, 3, 2, 2), activation=activation)
+    with pytest.raises(tconv.errors.ArgumentError, match=r"^activation is .*; .*\. Write activation=.*, for example$"):
+        tconv.prepare(whole(2, 3, 2, 2), activation=activation)
+
+
+@pytest.mark.parametrize(
+    ("activation", "words"),
+    [
+        ("sigmoid", 'activation is \'sigmoid\'; None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) or'),
+        ("leaky_relu", 'a name and its slope are needed. Write activation=("leaky_relu", 0.01), for example'),
+        (("clamp", 5, 1), '; a name and two limits are needed, the lower first. Write activation=("clamp", 1, 5), for'),
+        (("prelu", [1, 2]), "; one slope, or 3, one per output channel, is needed; there are 2. Write"),
+        (("leaky_relu", np.inf), "; slopes must be finite in float32. Write"),
+    ],
+)
+def test_a_wrong_activation_is_told_its_form(activation, words, whole):
+    with pytest.raises(tconv.errors.ArgumentError, match=re.escape(words)):
+        tconv.prepare(whole(2, 3, 2, 2), activation=activation)
+
+
+def test_what_prepare_does_not_know_yet_is_refused_with_the_first_x(whole):
+    """Whose size of the output fits which x is known there; nothing is written by a refusal."""
+    made = tconv.prepare(whole(4, 4, 3, 2), dialect="openvino", strides=[2, 2], activation="gelu")
     out = np.full((1, 3, 4, 5), 7, np.float32)
     for more in ({}, {"out": out}):
-        with pytest.raises(tconv.errors.ArgumentError) as error:
-            made(whole(1, 2, 3, 4), **more)
-        said = str(error.value)
-        assert said.startswith("activation is ")
-        assert said.endswith(
-            '; None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) with one slope or 3, or ("clamp", low, high) '
-            'is needed. Write activation="relu", for example'
-        )
+        with pytest.raises(tconv.errors.ArgumentError, match="activation is 'gelu'; None"):
+            made(whole(1, 4, 5, 5), **more)
     assert (out == 7).all()
-    if not isinstance(activation, (tuple, np.ndarray)):
-        assert said.startswith(f"activation is {activation!r}; ")
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i8", "u2", "c8", "c16"])
 def test_activations_are_for_real_floats(dtype):
-    made = tconv.prepare(np.ones((1, 1, 2), dtype), activation="relu")
-    message = f"x is {np.dtype(dtype)}, and an activation is made for real floats. Write prepare without activation="
+    message = (
+        f"the weight is {np.dtype(dtype)}, and an activation is made for real floats. Write tconv.prepare(...) without"
+    )
     with pytest.raises(tconv.errors.DtypeError, match=re.escape(message)):
-        made(np.ones((1, 1, 3), dtype))
+        tconv.prepare(np.ones((1, 1, 2), dtype), activation="relu")
     assert tconv.prepare(np.ones((1, 1, 2), dtype))(np.ones((1, 1, 3), dtype)).tolist() == [[[1, 2, 2, 1]]]
 
 
 @pytest.mark.parametrize("dtype", ["O", "U1", "?", "u8"])
-def test_dtypes_are_refused_with_the_first_x(dtype):
-    made = tconv.prepare(np.ones((1, 1, 2)).astype(dtype), activation="relu")
-    with pytest.raises(tconv.errors.DtypeError, match="x has dtype"):
-        made(np.ones((1, 1, 3)).astype(dtype))
+def test_dtypes_are_refused_at_once(dtype):
+    with pytest.raises(tconv.errors.DtypeError, match="weight has dtype"):
+        tconv.prepare(np.ones((1, 1, 2)).astype(dtype))
+
+
+# -- what is refused before there is an x ----------------------------------------------------------------------------
+
+KERNEL = np.ones((4, 3, 3, 2), np.float32)
+TF = {"dialect": "tensorflow", "strides": 2, "output_shape": [2, 9, 12, 3]}
+
+
+@pytest.mark.parametrize(
+    ("weight", "words", "kind"),
+    [
+        (KERNEL, {"strid": 2}, "ArgumentError"),
+        (KERNEL, {"stride": 0}, "GeometryError"),
+        (KERNEL, {"method": "zz"}, "MethodError"),
+        (KERNEL.astype("f8"), {"method": "simd"}, "MethodError"),
+        (KERNEL * np.nan, {"method": "polyphase"}, "MethodError"),
+        (KERNEL, {"bias": np.ones(4, "f4")}, "ShapeError"),
+        (KERNEL, {"bias": np.ones(3)}, "DtypeError"),
+        (KERNEL[0, 0], {}, "ShapeError"),
+        (KERNEL[:, :0], {}, "ShapeError"),
+        (KERNEL[:, :, :0], {}, "GeometryError"),
+        (KERNEL, {"groups": 3}, "ShapeError"),
+        (KERNEL, {"dialect": "pytorch"}, "DialectError"),
+        (KERNEL, {"geometry": Geometry((3, 3))}, "ShapeError"),
+        (KERNEL, {"geometry": Geometry((3, 2)), "stride": 2}, "ArgumentError"),
+        (KERNEL, {**TF, "strides": 0}, "GeometryError"),
+        (KERNEL, {**TF, "output_shape": [2, 9, 12, 4]}, "ShapeError"),
+        (KERNEL, {**TF, "bias": np.ones(4, "f4")}, "ShapeError"),
+        (KERNEL, {**TF, "data_format": "NHCW"}, "ArgumentError"),
+    ],
+)
+def test_what_no_x_could_change_is_refused_at_once(weight, words, kind):
+    """In the words of the call itself, but that there the array that the others must fit is x."""
+    with pytest.raises(tconv.errors.TconvError) as early:
+        tconv.prepare(weight, **words)
+    assert type(early.value).__name__ == kind
+    x = np.ones((2, 5, 6, 2) if words.get("dialect") == "tensorflow" else (2, 4, 5, 6), weight.dtype)
+    with pytest.raises(type(early.value)) as late:
+        tconv.conv_transpose(x, weight, **words)
+    assert str(early.value) == re.sub(r"\bx\b", "weight", str(late.value))
+
+
+@hypothesis.given(shape=shaped(), seed=st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=40)
+def test_prepare_refuses_no_right_call(shape, seed):
+    g, sizes = shape
+    rng = np.random.default_rng(seed)
+    w = rng.integers(-3, 4, (2 * g.groups, 3, *g.kernel)).astype(np.float32)
+    x = rng.integers(-3, 4, (2, len(w), *sizes)).astype(np.float32)
+    bias = np.arange(3 * g.groups, dtype=np.float32)
+    for name in tconv.dialects.names():
+        speaker = tconv.dialect(name)
+        try:
+            words = speaker.arguments(g, input=sizes)
+        except tconv.TconvError:
+            continue
+        data, result = speaker.data_layout(g.ndim, g.ndim + 2), speaker.result_layout(g.ndim, g.ndim + 2)
+        images = x if "N" in data.axes else x[:1]
+        native = np.empty(data.native_shape(images.shape), np.float32)
+        data.canonical(native)[...] = images
+        expected = tconv.conv_transpose(images, w, bias, geometry=g)
+        made = tconv.prepare(np.ascontiguousarray(speaker.to_native(w, g.groups)), bias, dialect=name, **words)
+        np.testing.assert_array_equal(result.canonical(made(native)), expected, err_msg=name)
+
+
+def test_a_layer_says_what_it_is(whole):
+    made = tconv.prepare(whole(4, 3, 2, 2), whole(3), stride=2, activation=("leaky_relu", 0.1))
+    said = "weight (4, 3, 2, 2) float32, bias (3,), dialect='torch', stride=2, activation=('leaky_relu', 0.1)"
+    assert repr(made) == f"tconv.prepare({said})"
+    made = tconv.prepare(whole(4, 3, 2), geometry=Geometry(2), method="taps")
+    assert repr(made).startswith("tconv.prepare(weight (4, 3, 2) float32, geometry=Geometry(kernel=(2,), ")
+    assert repr(made).endswith(", method='taps')")

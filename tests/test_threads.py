@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 import threading
 
@@ -439,7 +440,16 @@ print(interrupted > 300)
 # -- the words -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.0, True, "2", None])
+def test_many_threads_are_asked_for_and_few_are_used(threads, python):
+    most = max(8, 4 * len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else max(8, 4 * os.cpu_count())
+    tconv.set_num_threads(1024)
+    assert tconv.get_num_threads() == most <= 256
+    said = tconv.plan(np.ones((1, 16, 512, 512), "f4"), np.ones((16, 16, 3, 3), "f4")).summary
+    assert 1 < int(re.search(r"(\d+) threads", said)[1]) <= most
+    assert python("import tconv; print(tconv.get_num_threads())", TCONV_NUM_THREADS=1000) == f"{most}\n"
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, True, "2", None, 1025, 10**9])
 def test_numbers_of_threads_that_are_none(count, threads):
     with pytest.raises(tconv.errors.ArgumentError, match="count is"):
         tconv.set_num_threads(count)
@@ -452,8 +462,8 @@ def test_the_environment_says_how_many(python):
         assert python(text, TCONV_NUM_THREADS="") == f"{len(os.sched_getaffinity(0))}\n"
         assert python("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n" + text) == "1\n"
     wrong = "import tconv\ntry: tconv.get_num_threads()\nexcept tconv.errors.ArgumentError as error: print(error)"
-    for word in ("0", "-1", "two", "1.5"):
-        expected = f"TCONV_NUM_THREADS is {word!r}; a number from 1 on is needed. Write 4, for example\n"
+    for word in ("0", "-1", "two", "1.5", "1025", "100000"):
+        expected = f"TCONV_NUM_THREADS is {word!r}; a number from 1 to 1024 is needed. Write 4, for example\n"
         assert python(wrong, TCONV_NUM_THREADS=word) == expected
 
 

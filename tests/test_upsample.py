@@ -254,6 +254,15 @@ def test_pictures(facts, shape, dtype, kernel):
     assert made["check"]["difference"] <= made["check"]["tolerance"]
 
 
+def test_outputs_that_are_not_finite_are_counted(facts):
+    """Every one of them is compared here, in two images."""
+    x = np.ones((2, 3, 4, 5), np.float32)
+    x[0, 1, 2, 3], x[1, 0] = np.nan, np.inf
+    np.save("a.npy", x)
+    check = facts("a.npy", "--kernel", "nearest")["check"]
+    assert (check["outputs"], check["not_finite"]) == (2 * 3 * 8 * 10, 4 + 8 * 10)
+
+
 @pytest.mark.parametrize("kernel", FILTERS)
 @pytest.mark.parametrize("scale", [2, 3, 4, 5])
 @pytest.mark.parametrize(

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv.errors import ArgumentError
+from tconv.geometry import shown
 
 Array = np.ndarray[Any, Any]
+
+
+_FORMS = 'None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) or ("clamp", low, high) is needed'
 
 
 class Activation(NamedTuple):
@@ -51,19 +55,27 @@ def activation_of(given: Any, channels: int) -> Activation | None:
         return Activation(np.ones(1), 0.0)
     if name == "relu6" and not numbers:
         return Activation(np.ones(1), 0.0, 6.0)
-    if name in ("leaky_relu", "prelu") and len(numbers) == 1:
-        slopes = _array(numbers[0])
-        fitting = slopes.dtype.kind in "fiu" and slopes.shape in ((), (1,), (channels,))
-        if fitting and np.abs(slopes).max() <= np.finfo(np.float32).max:  # not inf, as a kernel holds it
-            return Activation(np.atleast_1d(slopes))
-    if name == "clamp" and len(numbers) == 2:
+    why, instead = _FORMS, '"relu"'
+    if name in ("leaky_relu", "prelu"):
+        why, instead = "a name and its slope are needed", f'("{name}", 0.01)'
+        if len(numbers) == 1:
+            slopes = _array(numbers[0])
+            if slopes.dtype.kind not in "fiu" or slopes.shape not in ((), (1,), (channels,)):
+                count = f"one slope, or {channels}, one per output channel, is needed"
+                why = f"{count}; there are {slopes.size}" if slopes.dtype.kind in "fiu" else count
+            elif np.abs(slopes).max() <= np.finfo(np.float32).max:  # not inf, as a kernel holds it
+                return Activation(np.atleast_1d(slopes))
+            else:
+                why = "slopes must be finite in float32"
+    if name == "clamp":
+        why, instead = "a name and two limits are needed, the lower first", '("clamp", 0, 1)'
         limits = _array(numbers)
-        if limits.dtype.kind in "fiu" and limits.shape == (2,) and limits[0] <= limits[1]:
-            return Activation(np.ones(1), float(limits[0]), float(limits[1]))
-    raise ArgumentError(
-        f'activation is {given!r}; None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) with one '
-        f'slope or {channels}, or ("clamp", low, high) is needed. Write activation="relu", for example'
-    )
+        if limits.dtype.kind in "fiu" and limits.shape == (2,):
+            low, high = float(limits[0]), float(limits[1])
+            if low <= high:
+                return Activation(np.ones(1), low, high)
+            instead = f'("clamp", {high:g}, {low:g})' if high < low else instead
+    raise ArgumentError(f"activation is {shown(given)}; {why}. Write activation={instead}, for example")
 
 
 def kept(given: Any) -> Any:

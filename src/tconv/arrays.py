@@ -15,6 +15,7 @@ import numpy as np
 from tconv.errors import ArrayError, DtypeError, OutputError
 
 Array = np.ndarray[Any, Any]
+_HELD = {"f": "iuf", "V": "iuf", "c": "iufc"}  # kinds of numbers that floats can hold; NumPy knows bfloat16 as V
 
 
 def _kinds(module: str, *names: str) -> tuple[type, ...]:
@@ -65,11 +66,10 @@ def _take_torch(tensor: Any, name: str) -> Array:
         raise ArrayError(f"{name} is a meta tensor, which has no values. Write the call with tensors on the CPU")
     if tensor.device.type != "cpu":
         raise ArrayError(f"{name} is on {tensor.device}; this method runs on the CPU. Write {name}.cpu()")
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        raise ArrayError(
-            f"{name} is a {'quantized' if tensor.is_quantized else tensor.layout} tensor; a dense one is "
-            f"needed. Write {name}.to_dense()"
-        )
+    if tensor.is_quantized:
+        raise ArrayError(f"{name} is a quantized tensor; plain numbers are needed. Write {name}.dequantize()")
+    if tensor.layout is not torch.strided:
+        raise ArrayError(f"{name} is a {tensor.layout} tensor; a dense one is needed. Write {name}.to_dense()")
     try:
         dense = tensor.resolve_conj().resolve_neg()
         if dense.dtype is torch.bfloat16:
@@ -245,9 +245,16 @@ def take(array: Any, name: str) -> tuple[str, Array]:
 
 
 def take_all(*, bias: Any = None, **arrays: Any) -> tuple[str, list[Any]]:
-    """All arrays of one call, bias last; they must come from one library. A bias of None stays None."""
+    """All arrays of one call, bias last; they must come from one library. A bias of None stays None.
+
+    A bias written as a list of numbers takes the dtype of a first array of floats.
+    """
     given = arrays if bias is None else {**arrays, "bias": bias}
     taken = {name: take(array, name) for name, array in given.items()}
+    if isinstance(bias, (list, tuple)):
+        (owner, leader), (_, numbers) = next(iter(taken.values())), taken["bias"]
+        if owner == "numpy" and numbers.dtype.kind in _HELD.get(leader.dtype.kind, ""):
+            taken["bias"] = owner, numbers.astype(leader.dtype)
     libraries = {library for library, _ in taken.values()}
     if len(libraries) > 1:
         said = ", ".join(f"{name} from {library}" for name, (library, _) in taken.items())

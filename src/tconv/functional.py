@@ -49,7 +49,8 @@ def conv_transpose(
 
     x, weight and bias [C_out] are arrays of one library (NumPy, PyTorch, TensorFlow, JAX) and one dtype: float16,
     bfloat16, float32, float64, complex64, complex128 or integers. 2-byte floats are summed in float32 and rounded
-    once; integers are summed and returned as int64. The result is a new array of that library, or `out`.
+    once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new array of that
+    library, or `out`.
 
     `method` is "auto", or one that `tconv.plan` names. Formula: `tconv.definition.scatter`.
 

@@ -284,21 +284,19 @@ class Geometry:
         counts = []
         for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
             row = [0] * s
-            for t in range(k):
-                row[(d * t) % s] += 1
+            period = s // math.gcd(s, d)  # taps that far apart are of one phase
+            for t in range(min(k, period)):
+                row[(d * t) % s] = (k - 1 - t) // period + 1
             counts.append(tuple(row))
         return tuple(counts)
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
         """Per axis, the span of inputs that one output element can depend on (the widest phase)."""
-        spans = []
-        for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
-            first: dict[int, int] = {}
-            for t in range(k):
-                first.setdefault((d * t) % s, t)
-            spans.append(max(d * t // s - d * first[(d * t) % s] // s + 1 for t in range(k)))
-        return tuple(spans)
+        common = [math.gcd(s, d) for s, d in zip(self.stride, self.dilation, strict=True)]
+        # the phase of tap 0 has the most taps, each d/gcd inputs behind the one before
+        axes = zip(self.kernel, self.stride, self.dilation, common, strict=True)
+        return tuple(d // g * ((k - 1) // (s // g)) + 1 for k, s, d, g in axes)
 
     # -- windows -------------------------------------------------------------------------------------------------
 
@@ -402,6 +400,24 @@ class Geometry:
         for n, L, k, s, d, (lo, _) in zip(
             sizes, outputs, self.kernel, self.stride, self.dilation, self.crop, strict=True
         ):
-            per_tap = (min(n - 1, (L - 1 + lo - d * t) // s) - max(0, -((d * t - lo) // s)) + 1 for t in range(k))
-            exact *= sum(max(0, count) for count in per_tap)
+            exact *= _products_below(lo + L, n, k, s, d) - _products_below(lo, n, k, s, d)
         return Macs(pairs * exact, pairs * math.prod(sizes) * math.prod(self.kernel))
+
+
+def _products_below(end: int, n: int, k: int, s: int, d: int) -> int:
+    """How many pairs of input i < n and tap t < k land below `end`: s*i + d*t < end. Quick, however large they are."""
+    taps = min(k, max(0, -(-end // d)))  # later ones land beyond, whatever the input
+    whole = min(taps, max(0, (end - 1 - s * (n - 1)) // d + 1))  # of these every input lands below
+    # the others: (end - 1 - d*t)//s + 1 inputs each, from the last tap to the first
+    return whole * n + _floors(taps - whole, s, d, end - 1 - d * (taps - 1)) + taps - whole
+
+
+def _floors(count: int, m: int, a: int, b: int) -> int:
+    """The sum of (a*j + b)//m over j < count: points under a line, its slope turned over as in Euclid's algorithm."""
+    total = 0
+    while count > 0:
+        total += count * (count - 1) // 2 * (a // m) + count * (b // m)
+        a, b = a % m, b % m
+        top = a * count + b
+        count, b, a, m = top // m, top % m, m, a
+    return total

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from tconv import arrays, functional
-from tconv.activation import activation_of, kept
+from tconv.activation import Activation, activation_of, kept
 from tconv.errors import ArrayError, DtypeError
-from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
+from tconv.geometry import Geometry, shown
+from tconv.kernels.problem import Array, Problem
 from tconv.memory import empty
-from tconv.planning import Plan, Prepared, choose
+from tconv.planning import Plan, Prepared, choose, prepare_alone
 from tconv.planning import prepare as checked
 
 _MOST = 64
@@ -41,6 +41,19 @@ class Layer:
         self._method, self._activation = str(method), kept(activation)
         self._packed: dict[Any, Any] = {}
         self._known: dict[Any, Any] = {}
+        problem = prepare_alone(self.library, self._weight, self._bias, *self._words, self._method)
+        if problem is not None:
+            self._activation_for(problem)
+
+    def __repr__(self) -> str:
+        dialect, geometry, native = self._words
+        said = [f"weight {self._weight.shape} {self._weight.dtype}"]
+        said += [] if self._bias is None else [f"bias {self._bias.shape}"]
+        said += [f"dialect={dialect!r}"] if geometry is None else [f"geometry={geometry!r}"]
+        said += [f"{name}={shown(value)}" for name, value in native.items()]
+        said += [f"method={self._method!r}"] if self._method != "auto" else []
+        said += [] if self._activation is None else [f"activation={shown(self._activation)}"]
+        return f"tconv.prepare({', '.join(said)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: what is known of calls holds addresses of this one."""
@@ -88,12 +101,7 @@ class Layer:
         call = self._checked(x)._replace(library=self.library)
         p = call.problem
         shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
-        activation = activation_of(self._activation, p.out_channels)
-        if activation is not None and p.result.kind in "iuc":
-            raise DtypeError(
-                f"x is {p.dtype}, and an activation is made for real floats. Write prepare without activation=, and "
-                "what is wanted behind the call"
-            )
+        activation = self._activation_for(p)
         target = empty(shape, p.result) if out is None else functional.check_out(out, call)
         bound = functional.bind(
             choose(p, self._method).method, call, target, activation=activation, packings=self._packed
@@ -107,6 +115,15 @@ class Layer:
             if activation is not None:
                 activation.apply(call.result.canonical(target))
         return out if out is not None else arrays.give(target, self.library)
+
+    def _activation_for(self, p: Problem) -> Activation | None:
+        activation = activation_of(self._activation, p.out_channels)
+        if activation is not None and p.result.kind in "iuc":
+            raise DtypeError(
+                f"the weight is {p.dtype}, and an activation is made for real floats. Write tconv.prepare(...) without "
+                "activation=, and apply it to what the layer returns"
+            )
+        return activation
 
     def _remember(self, key: Any, entry: Any) -> None:
         # no lock: what threads may lose here is only known a little later
@@ -136,7 +153,7 @@ def prepare(
     activation: Any = None,
     **native: Any,
 ) -> Layer:
-    """A weight made ready for many calls: checked, copied and packed once.
+    """A weight made ready for many calls: checked and copied here, packed by the first call of each geometry.
 
     >>> import numpy as np, tconv
     >>> w = np.ones((8, 3, 4, 4), np.float32)
@@ -145,10 +162,13 @@ def prepare(
     (1, 3, 32, 32)
 
     The arguments are those of `tconv.conv_transpose` without x. The layer keeps a copy: later changes of the array are
-    not seen, which is what saves looking at it in every call. `activation` is applied as the output is written: None,
-    "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) with one slope or one per output channel, or
-    ("clamp", low, high). `layer.plan(x)` says what will run.
+    not seen, which is what saves looking at it in every call. The first call packs it and builds what machine code is
+    missing; later ones pay for the arithmetic alone. `activation` is applied as the output is written: None, "relu",
+    "relu6", ("leaky_relu", slope), ("prelu", slopes) with one slope or one per output channel, or ("clamp", low, high).
+    `layer.plan(x)` says what will run.
 
-    Raises ArrayError here for an array that cannot be taken; everything else with the first x, as `conv_transpose`.
+    Raises what `conv_transpose` raises, in the same words: here what no x could change (words, dtypes, a weight's axes,
+    the bias, the method, the activation), and with the first x what depends on it (its channels and sizes, an
+    output_shape that does not fit them).
     """
     return Layer(weight, bias, dialect, geometry, method, activation, native)

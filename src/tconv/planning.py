@@ -142,11 +142,10 @@ def choose(problem: Problem, method: str) -> Plan:
 def _choose(problem: Problem, method: str, threads: int) -> Plan:
     """The same, kept: what a method says of itself depends on the number of threads, too."""
     candidates = {name: kernels.kernel(name) for name in kernels.names()}
-    if method != "auto" and method not in candidates:
-        raise MethodError(f'method is {method!r}; there are {", ".join(candidates)}. Write method="auto"')
+    _check_method(method)
     against = {name: kernel.reasons_against(problem) for name, kernel in candidates.items()}
-    if method != "auto" and against[method]:
-        raise MethodError(f'method {method!r} cannot run this: {"; ".join(against[method])}. Write method="auto"')
+    if method != "auto":
+        _refuse_method(method, against[method])
     able = [name for name in candidates if not against[name]] if method == "auto" else [method]
     needed = {name: _needed(problem, candidates[name]) for name in able}
     smallest = min(able, key=needed.__getitem__)
@@ -167,6 +166,16 @@ def _choose(problem: Problem, method: str, threads: int) -> Plan:
                 against[name] = [f"estimated overhead {_ratio(estimates[name], estimates[chosen])} that of {chosen}"]
     reasons = {name: tuple(why) for name, why in against.items() if name != chosen}
     return Plan(chosen, candidates[chosen].summary(problem), reasons, problem)
+
+
+def _check_method(method: str) -> None:
+    if method != "auto" and method not in kernels.names():
+        raise MethodError(f'method is {method!r}; there are {", ".join(kernels.names())}. Write method="auto"')
+
+
+def _refuse_method(method: str, reasons: list[str]) -> None:
+    if reasons:
+        raise MethodError(f'method {method!r} cannot run this: {"; ".join(reasons)}. Write method="auto"')
 
 
 def _ratio(a: float, b: float) -> str:
@@ -210,7 +219,7 @@ def prepare(
     _check_dtypes(library, x=x, weight=weight, bias=bias)
     speaker = dialect(name)
     call = (
-        _read_geometry(geometry, x, weight, name, native)
+        _read_geometry(geometry, x.shape, weight.shape, name, native)
         if geometry is not None
         else speaker.read(x.shape, weight.shape, native, adjoint=adjoint)
     )
@@ -218,16 +227,7 @@ def prepare(
     g = call.geometry
     w = call.weight.canonical(weight, g.groups)
     images = call.data.canonical(x)
-    in_channels, out_channels = w.shape[0], w.shape[1] * g.groups
-    if out_channels == 0:
-        raise ShapeError(
-            f"weight {weight.shape} has no output channels; at least one is needed. Write a weight with C_out > 0"
-        )
-    if bias is not None and bias.shape != (out_channels,):
-        raise ShapeError(
-            f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). Write "
-            f"bias.reshape({out_channels})"
-        )
+    in_channels, out_channels = w.shape[0], _out_channels(call, weight.shape, bias)
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
     dtype = x.dtype.newbyteorder("=")
     problem = Problem(g, len(images), in_channels, out_channels, small, dtype, bias is not None)
@@ -243,12 +243,52 @@ def prepare(
     return Prepared(problem, images, w, bias, call.result, library, x, weight, call.weight)
 
 
+def prepare_alone(
+    library: str,
+    weight: Array,
+    bias: Array | None,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    method: str,
+) -> Problem | None:
+    """Check what can be checked before there is an x, in the words of `prepare` and `choose`.
+
+    The problem with some x, of which only x's sizes may change; None where the words fit an x that cannot be guessed.
+    """
+    _check_dtypes(library, weight=weight, bias=bias)
+    _check_method(method)
+    speaker = dialect(name)
+    call = (
+        _read_geometry(geometry, (1,) * weight.ndim, weight.shape, name, native)
+        if geometry is not None
+        else speaker.read_alone(weight.shape, native)
+    )
+    if call is None:
+        return None
+    g = call.geometry
+    _check_groups(call, weight.shape)
+    in_channels, out_channels = (
+        call.weight.canonical(weight, g.groups).shape[0],
+        _out_channels(call, weight.shape, bias),
+    )
+    dtype = weight.dtype.newbyteorder("=")
+    problem = Problem(g, 1, in_channels, out_channels, (1,) * g.ndim, dtype, bias is not None)
+    if method != "auto":
+        _refuse_method(
+            method, kernels.kernel(method).reasons_against(replace(problem, finite_weight=is_finite(weight)))
+        )
+    return problem
+
+
 def is_finite(array: Array) -> bool:
     """Whether no element is inf or NaN."""
     return array.dtype.kind in "iu" or bool(np.isfinite(array).all())
 
 
-def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, native: dict[str, Any]) -> Call:
+def _read_geometry(
+    geometry: Geometry, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], name: str, native: dict[str, Any]
+) -> Call:
     """A call written with geometry=: canonical layouts, no native words."""
     if native or name != "torch":
         words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
@@ -261,18 +301,18 @@ def _read_geometry(geometry: Geometry, x: Array, weight: Array, name: str, nativ
             f"geometry is {geometry!r}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=(3, 3))"
         )
     ndim = geometry.ndim
-    if weight.ndim != ndim + 2 or weight.shape[2:] != geometry.kernel:
+    if len(weight_shape) != ndim + 2 or weight_shape[2:] != geometry.kernel:
         raise ShapeError(
-            f"weight has shape {weight.shape}; geometry.kernel is {geometry.kernel}, so [C_in, C_out/groups, "
+            f"weight has shape {weight_shape}; geometry.kernel is {geometry.kernel}, so [C_in, C_out/groups, "
             "*kernel] is needed. "
             "Write a Geometry with this weight's kernel"
         )
-    if x.ndim not in (ndim + 1, ndim + 2):
+    if len(x_shape) not in (ndim + 1, ndim + 2):
         raise ShapeError(
-            f"x has shape {x.shape}; geometry has {ndim} spatial axes, so {ndim + 2} axes [N, C, *spatial] are "
+            f"x has shape {x_shape}; geometry has {ndim} spatial axes, so {ndim + 2} axes [N, C, *spatial] are "
             "needed. Write x[None] for one image"
         )
-    data = DataLayout.of("NC*" if x.ndim == ndim + 2 else "C*", ndim)
+    data = DataLayout.of("NC*" if len(x_shape) == ndim + 2 else "C*", ndim)
     return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
@@ -285,21 +325,19 @@ def _check_dtypes(library: str, **given: Array | None) -> None:
                 "are taken. "
                 f"Write {arrays.cast(library, name, _FLOAT32[library])}"
             )
-    x = present["x"]
+    first, reference = next(iter(present.items()))  # x, or the weight where there is no x yet
     for name, array in present.items():
-        whole = name == "bias" and x.dtype.kind in "iu" and array.dtype == accumulator(x.dtype)
-        if array.dtype.name != x.dtype.name and not whole:
+        whole = name == "bias" and reference.dtype.kind in "iu" and array.dtype == accumulator(reference.dtype)
+        if array.dtype.name != reference.dtype.name and not whole:
             raise DtypeError(
-                f"x is {x.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is needed. "
-                f"Write {arrays.cast(library, name, 'x.dtype')}, or {arrays.cast(library, 'x', f'{name}.dtype')}"
+                f"{first} is {reference.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is "
+                f"needed. Write {arrays.cast(library, name, f'{first}.dtype')}, or "
+                f"{arrays.cast(library, first, f'{name}.dtype')}"
             )
 
 
-def _check_channels(
-    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
-) -> None:
-    groups = call.geometry.groups
-    sizes = call.weight.sizes(weight_shape)
+def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
+    groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
     if whole % groups:
         raise ShapeError(
@@ -307,6 +345,29 @@ def _check_channels(
             f"which {groups} groups do not divide. "
             f"Write a groups that divides {whole}"
         )
+
+
+def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None) -> int:
+    """How many output channels there are: at least one, and as many as the bias has numbers."""
+    groups = call.geometry.groups
+    count = call.weight.sizes(weight_shape)["O"] * (1 if call.weight.grouped == "O" else groups)
+    if count == 0:
+        raise ShapeError(
+            f"weight {weight_shape} has no output channels; at least one is needed. Write a weight with C_out > 0"
+        )
+    if bias is not None and bias.shape != (count,):
+        raise ShapeError(
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({count},). Write "
+            f"bias.reshape({count})"
+        )
+    return count
+
+
+def _check_channels(
+    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
+) -> None:
+    groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
+    _check_groups(call, weight_shape)
     per_axis = {letter: sizes[letter] * (1 if call.weight.grouped == letter else groups) for letter in "IO"}
     have, wanted = call.data.sizes(x_shape)[1], per_axis["O" if adjoint else "I"]
     if have != wanted:

@@ -1,4 +1,4 @@
-"""From wanted sizes to every setting that gives them, in each framework's words."""
+"""From wanted sizes to the settings that give them, in each framework's words."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def solve(
     stride: Ints | None = None,
     dilation: Ints = 1,
 ) -> Solutions:
-    """Every setting that takes `input` to `output`, ranked, with PyTorch's, TensorFlow's and ONNX's arguments.
+    """Every setting of a domain that takes `input` to `output`, ranked, in PyTorch's, TensorFlow's and ONNX's words.
 
     >>> import tconv
     >>> best = tconv.solve(input=8, output=16, kernel=4, stride=2)[0]

@@ -46,6 +46,8 @@ class Conformance:
             ours = tconv.conv_transpose(x, w, bias, dialect=self.name, **words)
         except tconv.TconvError as error:
             said = str(error)
+        else:
+            tconv.prepare(w, bias, dialect=self.name, **words)  # refuses nothing that there is an x for
         try:
             theirs = np.asarray(self.native(x, w, bias, words))
         except Exception as error:  # each framework has its own kinds

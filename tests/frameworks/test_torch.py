@@ -200,3 +200,10 @@ def test_code_runs():
         names = {"torch": torch, "x": x, "weight": w}
         exec(tconv.dialect("torch").code(g, n), names)
         assert torch.equal(names["y"], tconv.conv_transpose(x, w, geometry=g))
+
+
+def test_a_quantized_tensor_is_told_to_be_dequantized():
+    x = torch.quantize_per_tensor(torch.ones(1, 2, 4, 4), 0.5, 0, torch.qint8)
+    with pytest.raises(tconv.errors.ArrayError, match=r"x is a quantized tensor; .* Write x\.dequantize\(\)"):
+        tconv.conv_transpose(x, torch.ones(2, 1, 3, 3))
+    assert tconv.conv_transpose(x.dequantize(), torch.ones(2, 1, 3, 3)).shape == (1, 1, 6, 6)

@@ -58,6 +58,8 @@ class Runner:
     seconds: float = 480.0
     seed: int = 0
     tell: Told = lambda words, share: None
+    meet: Callable[[dict[str, Message]], None] = lambda peers: None
+    """Is given what each peer said when it started; what it raises ends the run."""
     clock: Callable[[], float] = time.perf_counter
     write_truth: Callable[..., Truth] = truth.write
     result: dict[str, Any] = field(default_factory=lambda: {"complete": False, "peers": {}, "probes": [], "layers": []})
@@ -84,6 +86,7 @@ class Runner:
         self.tell("starting", 0.0)
         answers = self._together([*(seat.start for seat in self.seats), self.prober.start])
         self.result["peers"] = {seat.name: answer for seat, answer in zip(self.seats, answers[:-1], strict=True)}
+        self.meet(self.result["peers"])
 
     def _row(self, row: Row, number: int, deadline: float, order: random.Random) -> None:
         name, layer = row.layer.name, row.layer

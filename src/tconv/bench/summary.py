@@ -84,6 +84,25 @@ def is_own(name: str) -> bool:
     return name.startswith("tconv")
 
 
+def others(names: Iterable[str]) -> list[str]:
+    """Everybody but tconv: what it is compared with, its other methods and its base among them."""
+    given = list(names)
+    return [name for name in given if name != _own(given)]
+
+
+def _own(names: Iterable[str]) -> str:
+    return next((name for name in names if is_own(name) and "@" not in name), "tconv")
+
+
+def alone(result: Result) -> bool:
+    """Whether peers were to be compared, and none was timed on any layer."""
+    compared = others(result["peers"])
+    timed = (
+        entry["peers"][name].get("samples") for entry in result["layers"] for name in compared if name in entry["peers"]
+    )
+    return bool(compared) and not any(timed)
+
+
 def bound(result: Result, precision: str = "f32") -> Bound | None:
     """The best of all probes; None if none succeeded."""
     probes = [probe for probe in result["probes"] if probe["state"] == "probed"]
@@ -100,7 +119,7 @@ def headline(result: Result) -> str:
 def lines(result: Result, mode: str) -> list[Line]:
     """All layers: those where tconv is behind the best peer first, furthest behind on top; the rest in order."""
     names = list(result["peers"])
-    own = next((name for name in names if is_own(name) and "@" not in name), "tconv")
+    own = _own(names)
     base = next((name for name in names if name.startswith("tconv@")), None)
     found = []
     for entry in (entry for entry in result["layers"] if entry["peers"]):  # an interrupt may leave an empty one

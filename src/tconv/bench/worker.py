@@ -24,6 +24,7 @@ import numpy as np
 from tconv.bench import peers, timing, truth
 from tconv.bench.layers import Layer
 from tconv.bench.peers.peer import Peer, Ready, Task, UnableError
+from tconv.extras import EXTRAS, install
 
 Message = dict[str, Any]
 
@@ -58,7 +59,9 @@ class Worker:
         try:
             self.peer.start(self.threads, self.device)
         except ModuleNotFoundError as error:
-            return {"state": "missing", "reason": f"{error.name} is not installed: pip install {self.peer.packages[0]}"}
+            found = (error.name or "").partition(".")[0]
+            way = install(found if found in EXTRAS else self.peer.packages[0])
+            return {"state": "missing", "reason": f"{error.name} is not installed: {way}"}
         except ImportError as error:
             return {"state": "missing", "reason": str(error)}
         return {"state": "started", "summary": self.peer.summary, "versions": _versions(self.peer.packages)}

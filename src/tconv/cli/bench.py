@@ -23,7 +23,8 @@ from tconv.bench.runner import Runner, Told
 from tconv.bench.seat import ProcessSeat, Row
 from tconv.bench.summary import Result
 from tconv.cli.outputs import NewFile
-from tconv.errors import ArgumentError
+from tconv.errors import ArgumentError, MethodError
+from tconv.kernels.threads import most_threads
 
 _TOLERANCE = (
     "max error <= (4 * 2**-23 * (sqrt(K) + 4)) x the truth's root mean square, K terms in the longest sum; TF32 and "
@@ -53,7 +54,8 @@ def bench(
     Example: tconv bench --layers "unet up1" "dcgan last" --peers torch openvino -o result.json
 
     Every output is checked against a float64 truth before it is timed. Each peer has a process of its own; their
-    samples are interleaved. The table starts with the layers where tconv is behind. Exit code 1: a result was wrong.
+    samples are interleaved. The table starts with the layers where tconv is behind. Peers that are not installed are
+    named first. Exit code 1: a result was wrong, or there was no peer to compare tconv with.
 
     Parameters
     ----------
@@ -81,8 +83,13 @@ def bench(
         Print the result and its summary as one JSON object.
     """
     for name, value in (("threads", threads), ("rounds", rounds), ("seconds", seconds)):
-        if value <= 0:
+        if not value > 0:  # nor NaN
             raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2")
+    if threads > most_threads():
+        raise ArgumentError(
+            f"--threads is {threads}; tconv uses no more than {most_threads()} here, and its peers would use more. "
+            "Write --threads 2"
+        )
     chosen = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(tuple(peers or ()))
     if all(name.partition(":")[0] != "tconv" for name in names):
@@ -107,6 +114,7 @@ def bench(
                 "device": device,
                 "tolerance": _TOLERANCE,
             }
+            runner.meet = lambda peers: _meet(peers, device)
             with _progress(as_json) as runner.tell:
                 code = _run(runner)
             result |= runner.result
@@ -115,7 +123,21 @@ def bench(
         if drawn is not None:
             drawn.file.write(page(result).encode())
         _print(result, as_json)
+    if not code and summary.alone(result):
+        print("tconv: no peer ran any layer; there is nothing to compare tconv with", file=sys.stderr)
+        return 1
     return code or int(summary.wrong(result))
+
+
+def _meet(peers: dict[str, Any], device: str) -> None:
+    """Say which peers are not here. Raises MethodError if some were to be compared, and none is."""
+    absent = {name: answer["reason"] for name, answer in peers.items() if answer["state"] != "started"}
+    for name, reason in absent.items():
+        print(f"not here: {name}: {reason}", file=sys.stderr, flush=True)
+    compared = summary.others(peers)
+    if compared and all(name in absent for name in compared):
+        instead = "--peers tconv to time tconv alone" if device == "cpu" else "--device cpu"
+        raise MethodError(f"none of the peers is here ({', '.join(compared)}); one at least is needed. Write {instead}")
 
 
 def _run(runner: Runner) -> int:

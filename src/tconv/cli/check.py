@@ -18,21 +18,26 @@ OUTPUTS = 4096
 
 
 class Checked(NamedTuple):
-    """What a check found: how many outputs it recomputed, the largest difference, and what was allowed at its place."""
+    """What a check found: how many outputs it recomputed, the largest difference, and what was allowed at its place.
+
+    Of the outputs, `not_finite` are inf or NaN, as the definition says: of those there is no difference to measure.
+    """
 
     outputs: int
     difference: float
     tolerance: float
+    not_finite: int = 0
 
 
 def together(checks: list[Checked]) -> Checked:
     """All outputs of several checks, and their largest difference.
 
-    >>> together([Checked(4, 1e-6, 1e-4), Checked(4, 2e-6, 1e-2)])
-    Checked(outputs=8, difference=2e-06, tolerance=0.01)
+    >>> together([Checked(4, 1e-6, 1e-4), Checked(4, 2e-6, 1e-2, not_finite=1)])
+    Checked(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1)
     """
     worst = max(checks, key=lambda check: check.difference, default=Checked(0, 0.0, 0.0))
-    return worst._replace(outputs=sum(check.outputs for check in checks))
+    not_finite = sum(check.not_finite for check in checks)
+    return worst._replace(outputs=sum(check.outputs for check in checks), not_finite=not_finite)
 
 
 class Check:
@@ -80,7 +85,8 @@ class Check:
         if not numbers.size:
             return Checked(0, 0.0, 0.0)
         worst = np.unravel_index(np.argmax(difference), difference.shape)
-        return Checked(numbers.size, float(difference[worst]), float(tolerance[worst]))
+        not_finite = numbers.size - int(np.isfinite(numbers).sum())
+        return Checked(numbers.size, float(difference[worst]), float(tolerance[worst]), not_finite)
 
     def _load(self, rows: Array, columns: Array) -> Array:
         rows, columns = (np.clip(at, 0, n - 1) for at, n in zip((rows, columns), self._shape[1:], strict=True))

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,28 +15,13 @@ from cyclopts import Parameter
 
 import tconv
 from tconv import dialects, kernels
-from tconv.errors import MethodError
+from tconv.errors import ArgumentError, FileError, MethodError
+from tconv.extras import EXTRAS, install
 from tconv.kernels import simd
+from tconv.kernels.threads import get_num_threads
 from tconv.memory import physical_memory
 from tconv.planning import si
 
-_PACKAGES = {
-    "numpy": "base",
-    "llvmlite": "base",
-    "xxhash": "base",
-    "cyclopts": "cli",
-    "rich": "cli",
-    "pyvips": "cli",
-    "matplotlib": "draw",
-    "scipy": "sparse",
-    "torch": "torch",
-    "ml_dtypes": "torch",
-    "tensorflow": "tensorflow",
-    "jax": "jax",
-    "onnx": "onnx",
-    "dask": "scale",
-    "zarr": "scale",
-}
 _FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
@@ -60,9 +46,14 @@ def env(
 
 
 def _warm_up() -> None:
-    reason = simd.state()["reason"]
-    if reason is not None:
-        raise MethodError(f"the float32 kernel does not run here: {reason}. Write tconv env without --warmup")
+    state = simd.state()
+    if state["reason"] is not None:
+        raise MethodError(f"the float32 kernel does not run here: {state['reason']}. Write tconv env without --warmup")
+    if state["not_kept"] is not None:
+        raise FileError(
+            f"machine code is not kept: {state['not_kept']}, so nothing can be built ahead. Write "
+            "TCONV_CACHE_DIR=DIRECTORY with one that you may write, or tconv env without --warmup"
+        )
     from rich.console import Console
 
     from tconv.kernels.simd.warmup import warmup
@@ -76,7 +67,7 @@ def gather() -> dict[str, Any]:
     """Everything that the command prints. Nothing is imported for it: versions come from the packages' metadata."""
     import numpy as np
 
-    memory = physical_memory()
+    memory, vector, threads = physical_memory(), _said(simd.state), _said(lambda: {"count": get_num_threads()})
     return {
         "tconv": tconv.__version__,
         "python": platform.python_version(),
@@ -84,20 +75,29 @@ def gather() -> dict[str, Any]:
         "cpu": _cpu(),
         "memory_bytes": memory,
         "blas": _blas(np),
-        "packages": {name: _version(name, extra) for name, extra in _PACKAGES.items()},
-        "methods": list(kernels.names()),
-        "simd": simd.state(),
+        "packages": {name: _version(name) for name in EXTRAS},
+        "threads": {"reason": None, **threads},
+        "methods": [name for name in kernels.names() if name != "simd" or vector["reason"] is None],
+        "simd": vector,
         "dialects": list(dialects.names()),
     }
 
 
-def _version(name: str, extra: str) -> dict[str, str | None]:
+def _said(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a part of tconv says of itself; the reason where a variable of the environment keeps it from speaking."""
+    try:
+        return ask()
+    except ArgumentError as error:
+        return {"reason": str(error)}
+
+
+def _version(name: str) -> dict[str, str | None]:
     for distribution in (name, f"{name}-cpu"):  # tensorflow-cpu is TensorFlow, too
         try:
             return {"version": metadata.version(distribution), "install": None}
         except metadata.PackageNotFoundError:
             continue
-    return {"version": None, "install": f"pip install {name}" if extra == "base" else f'pip install "tconv[{extra}]"'}
+    return {"version": None, "install": install(name)}
 
 
 def _cpu() -> dict[str, Any]:
@@ -131,12 +131,14 @@ def _text(facts: dict[str, Any]) -> str:
     width = max(map(len, facts["packages"]))
     for name, found in facts["packages"].items():
         lines.append(f"  {name:<{width}} " + (found["version"] or f"not installed: {found['install']}"))
+    threads, kernel = facts["threads"], facts["simd"]
+    lines.append(f"threads    {threads['reason'] or threads['count']}")
     lines.append(f"methods    {', '.join(facts['methods'])}")
-    kernel = facts["simd"]
     if kernel["reason"]:
         lines.append(f"simd       does not run: {kernel['reason']}")
     else:
-        kept = f"{kernel['functions']} functions in {kernel['cache']}" if kernel["cache"] else "built in every process"
-        lines.append(f"simd       {kernel['chip']}; {kernel['threads']} threads; {kept}")
+        kept = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
+        kept += [f"code built now is not kept: {kernel['not_kept']}"] if kernel["not_kept"] else []
+        lines.append("; ".join([f"simd       {kernel['chip']}", *(kept or [f"code is kept in {kernel['cache']}"])]))
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)

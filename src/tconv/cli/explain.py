@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +11,28 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from tconv.cli.outputs import NewFile
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects import names
-from tconv.errors import ArgumentError, DialectError, FileError, TconvError
+from tconv.errors import ArgumentError, DialectError, FileError, ShapeError, TconvError
 from tconv.geometry import Geometry
 
 _WIDEST = 50  # places that the text picture may take, two columns each
 _USUAL = ("torch", "tensorflow", "keras", "jax", "onnx")  # the dialects shown without --all
+_MOST_PHASES = 1 << 16  # the overlap is a number for each
+_FLAGS = {
+    "--kernel": ("kernel",),
+    "--stride": ("input_dilation", "stride", "strides"),
+    "--padding": ("padding", "pads", "auto_pad"),
+    "--output-padding": ("output_padding", "output_pad"),
+    "--dilation": ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"),
+    "--groups": ("groups", "group", "feature_group_count"),
+    "--input": ("input", "input_shape"),
+    "--output": ("output_shape", "output_size"),
+    "--dialect": ("dialect",),
+}
+"""Each option, and what the library and its dialects call it."""
+_WRITTEN = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
 
 
 def whole_numbers(_: Any, tokens: Any) -> list[int]:
@@ -89,19 +105,20 @@ def explain(
     n = tuple(input or [4]) * (len(sizes) if input is None or len(input) == 1 else 1)
     if output is not None and len(output) == 1:
         output = output * len(sizes)
-    words = _words(
-        find_dialect(dialect),
-        tuple(stride or [1]) * (1 if stride and len(stride) > 1 else len(sizes)),
-        padding,
-        output_padding,
-        dilation,
-        groups,
-        output,
-        option,
-    )
-    geometry = find_dialect(dialect).geometry(kernel=sizes, input=n, **words)
-    shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
-    facts = _facts(geometry, n, dialect, shown)
+    strides = tuple(stride or [1]) * (1 if stride and len(stride) > 1 else len(sizes))
+    try:
+        speaker = find_dialect(dialect)
+        words = _words(speaker, strides, padding, output_padding, dilation, groups, output, option)
+        geometry = speaker.geometry(kernel=sizes, input=n, **words)
+        if max(geometry.stride) > _MOST_PHASES:
+            raise ArgumentError(
+                f"stride is {max(geometry.stride)}; taps are counted in each phase here, of which there may be "
+                f"{_MOST_PHASES} on an axis. Write stride={_MOST_PHASES}, or less"
+            )
+        shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
+        facts = _facts(geometry, n, dialect, shown)
+    except TconvError as error:
+        raise type(error)(_in_flags(str(error))) from None
     print(json.dumps(facts) if as_json else _text(geometry, n, facts))
     if picture is not None:
         _draw(geometry, n, picture)
@@ -120,32 +137,34 @@ def _words(
     """The options under the names that the dialect gives them."""
     known = speaker.argument_names()
 
-    def name(*candidates: str) -> str:
-        found = next((candidate for candidate in candidates if candidate in known), None)
+    def name(flag: str, *candidates: str) -> str:
+        """What this dialect calls an option: the first of these, or of all names of it, that it has."""
+        found = _called(speaker, candidates or _FLAGS[flag])
         if found is None:
+            others = [name for name in names() if _called(find_dialect(name), candidates or _FLAGS[flag])]
             raise ArgumentError(
-                f"the {speaker.name} dialect has no {candidates[0]}; it has {', '.join(known)}. "
-                f"Write --option {known[0]}=VALUE for one of those"
+                f"{flag} does not go with the {speaker.name} dialect, which has {', '.join(known)}; it goes with "
+                f"{', '.join(others)}. Write --dialect {others[0]}, or --option NAME=VALUE in the words it has"
             )
         return found
 
     words: dict[str, Any] = {}
-    if max(stride) > 1 or "strides" in known:  # some dialects have a name for each axis, others need to be told 1
-        words[name("input_dilation", "stride", "strides")] = stride
+    if set(stride) != {1} or "strides" in known:  # some dialects have a name for each axis, others need to be told 1
+        words[name("--stride")] = stride
     if dilation is not None:
-        words[name("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation")] = _ints(dilation)
+        words[name("--dilation")] = _ints(dilation)
     if output_padding is not None:
-        words[name("output_padding", "output_pad")] = _ints(output_padding)
+        words[name("--output-padding")] = _ints(output_padding)
     if output is not None:
-        words[name("output_shape", "output_size")] = tuple(output)
+        words[name("--output")] = tuple(output)
     if groups != 1:
-        words[name("groups", "group", "feature_group_count")] = groups
+        words[name("--groups")] = groups
     if padding is not None:
         numbers = [int(entry) for entry in padding if entry.lstrip("-").isdigit()]
         if len(numbers) == len(padding):
-            words[name("padding", "pads")] = _ints(numbers)
+            words[name("--padding", "padding", "pads")] = _ints(numbers)
         elif len(padding) == 1:
-            words[name("padding", "auto_pad")] = padding[0]
+            words[name("--padding", "padding", "auto_pad")] = padding[0]
         else:
             raise ArgumentError(
                 f"padding is {' '.join(padding)}; numbers or one word are needed. Write --padding 1 or SAME"
@@ -158,6 +177,28 @@ def _words(
             words[key] = value
     speaker.check_names(words)
     return words
+
+
+def _called(speaker: Any, candidates: Sequence[str]) -> str | None:
+    known = speaker.argument_names()
+    return next((candidate for candidate in candidates if candidate in known), None)
+
+
+def _in_flags(message: str) -> str:
+    """A message of the library, what it says to write said in options.
+
+    >>> _in_flags("output_shape is missing. Write output_shape=[N, 8, 8, C_out]")
+    'output_shape is missing. Write --output 8 8'
+    """
+    flags = {name: flag for flag, called in _FLAGS.items() for name in called}
+
+    def said(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        entries = re.findall(r"-?\d+", value) if value[0] in "([" else [value.strip("'\"")]
+        return " ".join([flags[name], *entries]) if name in flags and entries else found[0]
+
+    before, write, after = message.partition("Write ")
+    return before + write + _WRITTEN.sub(said, after)
 
 
 def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) -> dict[str, Any]:
@@ -254,17 +295,22 @@ def _draw(g: Geometry, n: tuple[int, ...], path: Path) -> None:
     import numpy as np
 
     from tconv import draw
+    from tconv.draw.arrangement import LARGEST
 
-    if path.exists():
-        raise FileError(f"{path} exists, and is not overwritten. Write another name after -o")
     if g.ndim > 2:
         raise DialectError(f"the picture shows 1 or 2 axes; there are {g.ndim}. Write fewer axes, or leave -o out")
+    if max(full := g.full_shape(n)) > LARGEST:
+        raise ShapeError(
+            f"the full result has {_by(full)} cells; up to {LARGEST} on an axis can be drawn. Write a smaller "
+            "--kernel, --stride or --input, or leave -o out"
+        )
     x, w = np.arange(np.prod(n)).reshape(n), np.arange(1, np.prod(g.kernel) + 1).reshape(g.kernel)
     plain = Geometry(g.kernel, g.stride, g.crop, g.dilation)
-    figure = draw.scatter(x, w, geometry=plain).get_figure(root=True)
-    assert figure is not None  # scatter made one
-    try:
-        figure.savefig(path, bbox_inches="tight")
-    except (ValueError, OSError) as error:
-        raise FileError(f"{path} cannot be written: {error}. Write a name that ends in .svg, .png or .pdf") from None
+    with NewFile([path]) as new:
+        figure = draw.scatter(x, w, geometry=plain).get_figure(root=True)
+        assert figure is not None  # scatter made one
+        form = path.suffix.lower().removeprefix(".")
+        if form not in figure.canvas.get_supported_filetypes():
+            raise FileError(f"{path} names no format of pictures. Write a name that ends in .svg, .png or .pdf")
+        figure.savefig(new.file, format=form, bbox_inches="tight")
     print(f"wrote {path}")

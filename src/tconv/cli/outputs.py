@@ -26,13 +26,13 @@ class NewFile:
 
     The first of `names` that is free is taken, at the end again: another program may have been quicker. Any exception,
     an interrupt included, removes the hidden file. Raises FileError, on entering, for a place that cannot be written
-    and, without `overwrite`, where the only name is taken.
+    and, without `overwrite`, where the only name is taken; `overwrite` is None for a command that has no such option.
     """
 
     path: Path
     file: BinaryIO
 
-    def __init__(self, names: Iterable[Path], overwrite: bool = False) -> None:
+    def __init__(self, names: Iterable[Path], overwrite: bool | None = None) -> None:
         self._names, self._overwrite = iter(names), overwrite
         self.path = next(self._names)
 
@@ -46,11 +46,13 @@ class NewFile:
         self._remove = weakref.finalize(self, _forget, self._hidden)
         try:
             self.file = self._hidden.open("w+b")
-        except FileNotFoundError:
-            raise FileError(
-                f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that does"
-            ) from None
         except (OSError, ValueError) as error:
+            self._remove.detach()  # there is nothing to remove, and no folder to look for it
+            if isinstance(error, FileNotFoundError) and not self.path.parent.exists():
+                raise FileError(
+                    f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that "
+                    "does"
+                ) from None
             raise _refused(self.path, error) from None
         return self
 
@@ -96,7 +98,8 @@ class NewFile:
         try:
             self.path = next(self._names)
         except StopIteration:
-            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name, or --overwrite") from None
+            way = "" if self._overwrite is None else ", or --overwrite"
+            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name{way}") from None
 
 
 def _forget(path: Path) -> None:

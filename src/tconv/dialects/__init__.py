@@ -32,6 +32,16 @@ _MEMBERS = {
     "ncnn": "ncnn:Ncnn",
 }
 
+_SHORT = {
+    "tf": "tensorflow",
+    "lite": "tflite",
+    "litert": "tflite",
+    "lax": "jax",
+    "ort": "onnxruntime",
+    "ov": "openvino",
+}
+"""Names that people use for a dialect and that are not close to its own."""
+
 __all__ = ["Call", "DataLayout", "Dialect", "Fault", "WeightLayout", "dialect", "names"]
 
 
@@ -57,8 +67,7 @@ def dialect(name: str) -> Dialect:
     Raises DialectError for a name that there is not.
     """
     if not isinstance(name, str) or name not in _MEMBERS:
-        close = difflib.get_close_matches(str(name).lower(), _MEMBERS, 1)
-        raise DialectError(
-            f"dialect is {name!r}; there are {', '.join(_MEMBERS)}. Write dialect={close[0] if close else 'torch'!r}"
-        )
+        said = str(name).lower()
+        close = [_SHORT[said]] if said in _SHORT else difflib.get_close_matches(said, _MEMBERS, 1) or ["torch"]
+        raise DialectError(f"dialect is {name!r}; there are {', '.join(_MEMBERS)}. Write dialect={close[0]!r}")
     return _member(name)

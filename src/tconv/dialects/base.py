@@ -6,6 +6,7 @@ import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any, ClassVar
@@ -13,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tconv.dialects.layouts import Array, DataLayout, WeightLayout
-from tconv.errors import ArgumentError, DialectError, ShapeError
+from tconv.dialects.sized import shape_of
+from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
 
 
@@ -219,11 +221,13 @@ class Dialect(ABC):
             )
         return self.weight_layout(ndim, **native)
 
-    def read(
-        self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
-    ) -> Call:
-        """What a call with these shapes and native arguments means. `adjoint`: x_shape is that of the large side."""
+    def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> int:
+        """How many spatial axes the weight has. ArgumentError for an unknown word, ShapeError for a wrong rank."""
         self.check_names(native)
+        if taken := [name for name in _SIZES if name in native]:
+            raise ArgumentError(
+                f"{taken[0]}= was given, which the shapes of the arrays say. Write the call without {taken[0]}="
+            )
         ndim = len(weight_shape) - len(self.weight_pattern.replace("*", ""))
         fewest, most = self.ranks
         if ndim < fewest or (most is not None and ndim > most):
@@ -234,6 +238,39 @@ class Dialect(ABC):
                 f"{self.weight_layout(2).describe()} in 2-D, has {limit} of them. Write weight[None, None] for a bare "
                 "kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"
             )
+        return ndim
+
+    def read_alone(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> Call | None:
+        """What a call with some x means; None where the words fit none that is tried. Raises what any x would raise.
+
+        Tried are the x that the output asked for comes from, and two others: what is refused in the same words for all
+        of them does not depend on x.
+        """
+        ndim = self._ndim(weight_shape, native)
+        layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
+        data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
+        kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
+        asked = shape_of(next((native[name] for name in _NAMES_OF_THE_OUTPUT if name in native), None)) or ()
+        batch, _, large = data.sizes(asked) if len(asked) == len(data.axes) else (1, 0, asked)
+        batch = batch if isinstance(batch, int) and batch > 0 else 1
+        trials = [(1,) * ndim, (7,) * ndim]
+        with suppress(TconvError):
+            trials.insert(0, self.geometry(kernel=kernel, output=large, **native).conv_shape(large))
+        refusals = []
+        for sizes in trials:
+            try:
+                return self.read(data.native_shape((batch, channels, *sizes)), weight_shape, native)
+            except TconvError as refusal:
+                refusals.append(refusal)
+        if len({str(refusal) for refusal in refusals}) == 1:
+            raise refusals[0]
+        return None
+
+    def read(
+        self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
+    ) -> Call:
+        """What a call with these shapes and native arguments means. `adjoint`: x_shape is that of the large side."""
+        ndim = self._ndim(weight_shape, native)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         result = self.result_layout(ndim, len(x_shape), **layout_native)
@@ -272,6 +309,8 @@ class Dialect(ABC):
             if name not in known and name not in _SIZES:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Write one of those"
+                if name == "activation":
+                    hint = "Write tconv.prepare(weight, activation=...), and call what it returns with x"
                 raise ArgumentError(
                     f"{name}= is not an argument of the {self.name} dialect, which has {', '.join(known)}. {hint}"
                 )

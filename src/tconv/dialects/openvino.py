@@ -172,6 +172,10 @@ class OpenVino(_Backprop):
             return _GROUP.read(x_shape, weight_shape, native, adjoint=adjoint)
         return super().read(x_shape, weight_shape, native, adjoint=adjoint)
 
+    def read_alone(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> Call | None:
+        self.check_names(native)
+        return None  # only x says which operation a weight of this rank belongs to
+
     def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
         if groups > 1:
             return _GROUP.to_canonical(weight, groups, **native)

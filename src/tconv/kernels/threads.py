@@ -13,6 +13,8 @@ from pathlib import Path
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import int_of
 
+_LARGEST = 1024  # what is more is a mistake
+_PLACES = 256  # for threads in the float32 kernel's pool
 _asked: int | None = None
 _mine = threading.local()
 
@@ -28,16 +30,25 @@ def set_num_threads(count: int) -> None:
     >>> tconv.set_num_threads(before)
 
     At first it is the number of cores that the process may run on, no more than its share of time (the CPU quota of a
-    container) fills, or the environment variable TCONV_NUM_THREADS.
+    container) fills, or the environment variable TCONV_NUM_THREADS. More than four for each core (8, where that is less
+    than 8) are never used, whatever is asked for; `tconv.get_num_threads` says how many are.
     Results do not depend on it. The methods of NumPy use the threads of its BLAS library, which has words of its own.
 
-    Raises ArgumentError for anything but an integer from 1 on.
+    Raises ArgumentError for anything but an integer from 1 to 1024.
     """
     global _asked
     try:
-        _asked = int_of(count, "count", least=1)
+        asked = int_of(count, "count", least=1)
     except GeometryError as error:
         raise ArgumentError(str(error)) from None
+    if asked > _LARGEST:
+        raise ArgumentError(f"count is {asked}; at most {_LARGEST} threads can be asked for. Write {_cores()}")
+    _asked = min(asked, most_threads())
+
+
+def most_threads() -> int:
+    """How many threads a call uses at most, whatever was asked for: more would only wait for a core."""
+    return min(_PLACES, max(8, 4 * _cores()))
 
 
 def get_num_threads() -> int:
@@ -59,15 +70,21 @@ def alone() -> Iterator[None]:
 def _first() -> int:
     given = os.environ.get("TCONV_NUM_THREADS", "")
     if given:
-        if not given.isdecimal() or int(given) < 1:
-            raise ArgumentError(f"TCONV_NUM_THREADS is {given!r}; a number from 1 on is needed. Write 4, for example")
-        return int(given)
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    quota = _quota()
+        if not given.isdecimal() or not 1 <= int(given) <= _LARGEST:
+            raise ArgumentError(
+                f"TCONV_NUM_THREADS is {given!r}; a number from 1 to {_LARGEST} is needed. Write 4, for example"
+            )
+        return min(int(given), most_threads())
+    cores, quota = _cores(), _quota()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _cores() -> int:
+    """How many cores this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv.errors import ArgumentError
 from tconv.kernels import taps
 from tconv.kernels.problem import Array, Kernel, Problem, is_plain
-from tconv.kernels.threads import get_num_threads
 
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17
@@ -54,9 +54,13 @@ def reasons_against(p: Problem) -> list[str]:
 
 @cache
 def _missing() -> str | None:
-    """What keeps this method from running on this machine at all."""
-    if os.environ.get("TCONV_SIMD", "1") == "0":
-        return "TCONV_SIMD is 0 in the environment"
+    """What keeps this method from running on this machine at all. ArgumentError for a TCONV_ word that is none."""
+    given = os.environ.get("TCONV_SIMD") or "1"
+    switch = given.strip().lower()
+    if switch in ("0", "off", "false", "no"):
+        return f"TCONV_SIMD is {given} in the environment"
+    if switch not in ("1", "on", "true", "yes"):
+        raise ArgumentError(f"TCONV_SIMD is {given!r}; 0 (never take the float32 kernel) or 1 is needed. Write 1")
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
@@ -64,8 +68,6 @@ def _missing() -> str | None:
         from tconv.kernels.simd import bound, target  # noqa: F401  (all of it loads)
 
         target.target()
-    except ValueError as error:
-        return str(error)
     except (ImportError, OSError, RuntimeError) as error:  # an LLVM that is there, and broken
         return f"llvmlite or xxhash does not load: {error}"
     return None
@@ -109,7 +111,10 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
 
 
 def state() -> dict[str, Any]:
-    """For `tconv env`: what keeps it from running, or the chip, the threads and where machine code is kept."""
+    """For `tconv env`: what keeps it from running, or the chip and where machine code is kept, or why it is not.
+
+    Raises ArgumentError for a TCONV_ word that is none.
+    """
     reason = _missing()
     if reason is not None:
         return {"reason": reason}
@@ -119,9 +124,9 @@ def state() -> dict[str, Any]:
     return {
         "reason": None,
         "chip": target.target().words,
-        "threads": get_num_threads(),
         "cache": None if folder is None else str(folder),
         "functions": 0 if folder is None or not folder.is_dir() else len(list(folder.glob("*.o"))),
+        "not_kept": library.refusal(),
     }
 
 

@@ -189,3 +189,16 @@ def _forget(folder: Path) -> None:
 def folder() -> Path | None:
     """Where built code is kept, or None."""
     return _folder()
+
+
+def refusal() -> str | None:
+    """Why code that is built now is not kept; None where it is. Nothing is left behind by asking."""
+    folder = _folder()
+    if folder is None:
+        return "TCONV_CACHE_DIR is empty" if os.environ.get("TCONV_CACHE_DIR") == "" else "there is no folder for it"
+    there = next(str(place) for place in (folder, *folder.parents) if os.path.exists(place))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there} cannot be written: {error.strerror}"

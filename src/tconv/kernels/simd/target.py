@@ -1,6 +1,7 @@
 """Which chip the code is made for: its name, its features, how wide its registers are and how many it has.
 
-`TCONV_CPU` names another one than the machine's own: "x86-64-v3", "x86-64", or on ARM any name that LLVM knows.
+`TCONV_CPU` names another one than the machine's own, which is "host", "native" or what LLVM calls it: "x86-64-v3",
+"x86-64", or on ARM any name that LLVM knows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
+
+from tconv.errors import ArgumentError
 
 _X86 = ("x86_64", "AMD64")
 _ARM = ("aarch64", "arm64")
@@ -42,18 +45,20 @@ class Target(NamedTuple):
 
 @cache
 def target() -> Target:
-    """The machine's own chip, or the one that TCONV_CPU names. Raises ValueError for one whose code cannot run here."""
-    asked = os.environ.get("TCONV_CPU") or "host"
-    if platform.machine() in _ARM:
-        own = asked == "host"
-        return Target(llvm.get_host_cpu_name() if own else asked, _host_features() if own else "", 4, 32)
-    if asked == "host":
-        return Target(llvm.get_host_cpu_name(), _host_features(), *_widths(llvm.get_host_cpu_features()))
+    """The machine's own chip, or the one that TCONV_CPU names. ArgumentError for one whose code cannot run here."""
+    given = os.environ.get("TCONV_CPU") or "host"
+    own, asked, arm = llvm.get_host_cpu_name(), given.strip().lower(), platform.machine() in _ARM
+    if asked in ("host", "native", own.lower()):
+        return Target(own, _host_features(), *((4, 32) if arm else _widths(llvm.get_host_cpu_features())))
+    if arm:
+        return Target(asked, "", 4, 32)
     if asked not in _LEVELS:
-        raise ValueError(f'TCONV_CPU is {asked!r}; write "host", or one of {", ".join(_LEVELS)}')
+        raise ArgumentError(
+            f"TCONV_CPU is {given!r}; host (which is {own}) or one of {', '.join(_LEVELS)} is needed. Write host"
+        )
     lacking = [name for name in _LEVELS[asked] if not llvm.get_host_cpu_features().get(name)]
     if lacking:
-        raise ValueError(f'TCONV_CPU is {asked!r}, and this machine has no {", ".join(lacking)}; write "host"')
+        raise ArgumentError(f"TCONV_CPU is {given!r}, and this machine has no {', '.join(lacking)}. Write host")
     return Target(asked, "", *_widths(dict.fromkeys(_LEVELS[asked], True)))
 
 

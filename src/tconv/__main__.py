@@ -1,4 +1,4 @@
-"""`python -m tconv.cli`: the command where its script is not on the path."""
+"""`python -m tconv`: the command where its script is not on the path."""
 
 from tconv.cli import main
 
