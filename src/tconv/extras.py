@@ -9,6 +9,7 @@ EXTRAS = {
     "cyclopts": "cli",
     "rich": "cli",
     "pyvips": "cli",
+    "safetensors": "cli",
     "matplotlib": "draw",
     "scipy": "sparse",
     "torch": "torch",

@@ -10,7 +10,7 @@ import numpy as np
 
 from tconv import models
 from tconv.cli.filtering import NamedFilter
-from tconv.cli.upsampler import Array, Frame, Load, Truth
+from tconv.cli.upsampler import Array, Frame, Load, Truth, reach
 from tconv.errors import ArgumentError
 from tconv.interpolation import Interpolation
 from tconv.kernels.problem import Problem
@@ -172,11 +172,12 @@ class Learned:
         """Of the network's rows and columns `made`, the output rows and columns: each a sum over a few taps."""
         assert self._more is not None
         for axis, (held, span) in enumerate(zip(made, outputs, strict=True), 1):
-            places = np.arange(self._fine(span).start, self._fine(span).stop, self._step)
-            g = self._more.geometry
-            steps = places[:, None] + g.crop[0][0] - g.stride[0] * np.arange(held.start, held.stop)
-            reached = (steps >= 0) & (steps < self._more.size)
-            matrix = np.where(reached, self._more.taps[np.clip(steps, 0, self._more.size - 1)], 0)
-            matrix = weighed(matrix / matrix.sum(1, keepdims=True))
-            part = np.moveaxis(np.tensordot(matrix, part, (1, axis)), 0, axis)
+            fine = self._fine(span)
+            met = reach(np.arange(fine.start, fine.stop, self._step), held.stop, self._more.geometry)
+            there = met.there & (met.inputs >= held.start)
+            weights = np.where(there, self._more.taps[met.taps % self._more.size], 0)
+            weights = weighed(weights / weights.sum(1, keepdims=True))
+            taken = np.moveaxis(part, axis, -1)[..., np.clip(met.inputs, held.start, held.stop - 1) - held.start]
+            # an infinite neighbour that no tap reaches must not count
+            part = np.moveaxis((np.where(there, taken, 0) * weights).sum(-1), -1, axis)
         return part

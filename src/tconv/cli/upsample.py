@@ -100,11 +100,7 @@ def upsample(
             picture = files.enter_context(NewFile(numbered(beside, ".png")))
             seen = _compare(report, job, upsampler, results[""][0], picture)
     report.line("output", "; ".join([f"{new.path}: {target.words}, {si(size, 'B')}", *target.notes]))
-    report.line(
-        "check",
-        f"{checked.outputs} random outputs equal the definition: largest difference {checked.difference:.2g}, "
-        f"allowed {checked.tolerance:.2g}",
-    )
+    report.line("check", _say_checked(checked))
     for label, said in seen.items():
         report.line(label, said)
     report.facts |= {
@@ -207,6 +203,13 @@ def _run(
                 with report.timed("check"):
                     checks.append(check.verdict(y))
     return results, together(checks)
+
+
+def _say_checked(checked: Checked) -> str:
+    finite = checked.outputs - checked.not_finite
+    said = f"{finite} random outputs equal the definition: largest difference {checked.difference:.2g}, "
+    said += f"allowed {checked.tolerance:.2g}"
+    return said + f"; {checked.not_finite} more are inf or NaN there, too" * (checked.not_finite > 0)
 
 
 def _compare(report: Report, job: SampleJob, upsampler: Upsampler, result: Array, picture: NewFile) -> dict[str, str]:
