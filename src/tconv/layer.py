@@ -169,6 +169,7 @@ def prepare(
 
     Raises what `conv_transpose` raises, in the same words: here what no x could change (words, dtypes, a weight's axes,
     the bias, the method, the activation), and with the first x what depends on it (its channels and sizes, an
-    output_shape that does not fit them).
+    output_shape that does not fit them; OpenVINO's words and the activation beside them, because its weights do not say
+    how many axes x has).
     """
     return Layer(weight, bias, dialect, geometry, method, activation, native)
