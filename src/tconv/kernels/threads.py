@@ -14,7 +14,8 @@ from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import int_of
 
 _LARGEST = 1024  # what is more is a mistake
-_PLACES = 256  # for threads in the float32 kernel's pool
+PLACES = 256
+"""Threads that the float32 kernel's pool has room for."""
 _asked: int | None = None
 _mine = threading.local()
 
@@ -48,7 +49,7 @@ def set_num_threads(count: int) -> None:
 
 def most_threads() -> int:
     """How many threads a call uses at most, whatever was asked for: more would only wait for a core."""
-    return min(_PLACES, max(8, 4 * _cores()))
+    return min(PLACES, max(8, 4 * _cores()))
 
 
 def get_num_threads() -> int:

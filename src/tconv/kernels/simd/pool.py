@@ -22,6 +22,7 @@ import numpy as np
 from tconv.kernels.simd.code import I64, Function, Value
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.target import target
+from tconv.kernels.threads import PLACES
 from tconv.memory import Array, aligned, mapped
 
 _CALLS = {"x86_64": (202, 186), "aarch64": (98, 178)}
@@ -30,7 +31,6 @@ _WAIT, _WAKE = 128, 129  # private to the process
 _ALL = (1 << 31) - 1
 _LOOKS = 1500  # pauses before a helper sleeps: some tens of microseconds
 _OPEN, _JOB = 1 << 15, 1 << 16
-_MOST = 256
 
 # the integers of a pool
 _STATE = 0  # number of the job, whether it is open, and how many helpers are in it
@@ -40,8 +40,8 @@ _SLEEPERS = 24
 _END, _ITEM, _FRAME, _WANTED, _MODE = 32, 33, 34, 35, 36
 _CORE, _STARTED = 37, 38  # the core that helpers keep off, and how many there are
 _LOCALS = 64
-_THREADS = _LOCALS + _MOST  # what the system calls them; 0 until they say it
-_CORES = _THREADS + _MOST  # a set of cores, a bit each
+_THREADS = _LOCALS + PLACES  # what the system calls them; 0 until they say it
+_CORES = _THREADS + PLACES  # a set of cores, a bit each
 _WORDS = 16
 
 _NOTHING: Array = np.zeros(0, np.uint8)
@@ -177,7 +177,7 @@ class Pool:
         # held by this frame: at exit a daemon thread loses what is its own, while machine code still uses it
         memory = self._scratch.of(scratch)
         local = memory.ctypes.data
-        wanted = min(threads, end - begin, _MOST) - 1
+        wanted = min(threads, end - begin, PLACES) - 1
         # not acquire(blocking=False): an interrupt between it and a `try` would leave it locked for ever
         if wanted > 0 and self._launch is not None and not self._lock.locked():
             with self._lock:
