@@ -555,6 +555,18 @@ def test_float_pictures_keep_their_numbers(run, kind):
     np.testing.assert_allclose(y, photo(2)(np.moveaxis(x.reshape(9, 8, -1), 2, 0)), atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("scale", [2, 5, 6])
+def test_infinite_and_missing_values_spread_as_in_the_definition(run, scale, value):
+    x = np.random.default_rng(0).random((50, 45, 3)).astype("f4")
+    x[20, 22, 1] = value
+    tifffile.imwrite("a.tif", x, photometric="rgb")
+    assert run("a.tif", "--scale", scale, "-o", "b.tif")[0] == 0
+    y = open_picture(Path("b.tif")).read()
+    assert not np.isfinite(y[:, 20 * scale, 22 * scale]).any()
+    assert np.isfinite(y[:, 0]).all()
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 7, 8, 9, 11])
 def test_every_scale_keeps_pixels_in_their_places(run, scale):
     """A gradient stays one, and a dot stays where it is, whatever is interpolated behind the network."""

@@ -243,12 +243,15 @@ class Network:
     def scratch_bytes(self, shape: Shape) -> int:
         """What `rows` holds of the layers' outputs beside its own."""
         sizes = self.sizes(shape)
-        step = self._step(sizes)
-        strips = [
-            channels * 4 * width * min(height, -(-step * height // sizes[-1][0]) + 32)
-            for channels, (height, width) in zip(self.channels[1:-1], sizes[1:-1], strict=True)
+        heights, step = [rows for rows, _ in sizes], self._step(sizes)
+        start = (heights[-1] - step) // 2
+        spans = self.needed(slice(start, start + step), heights)
+        strips: list[int] = [  # strips elsewhere may need a row or two more
+            channels * 4 * size[1] * min(size[0], span.stop - span.start + 2)
+            for channels, size, span in zip(self.channels[1:-1], sizes[1:-1], spans[1:-1], strict=True)
         ]
-        return get_num_threads() * sum(strips)
+        # a layer that needs more room has the old one beside it for a moment
+        return get_num_threads() * (sum(strips) + max(strips, default=0))
 
     def needed(self, outputs: slice, sizes: list[int], axis: int = 0) -> list[slice]:
         """Of the input and of each node, the rows (axis 1: columns) that these ones of the output need; at least one.
