@@ -363,6 +363,8 @@ def test_networks_that_are_no_models():
     for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
         with pytest.raises(ShapeError, match="that is no picture with a border of whole pixels"):
             Model.of(net((1, 1, 4, 4), 2, crop), "mine")
+    with pytest.raises(ShapeError, match=r"mine makes nothing of \(64, 64\): the output would be"):
+        Model.of(net((1, 1, 4, 4), 2, 70), "mine")
     with pytest.raises(ShapeError, match="mine adds to 'cubic'; one of nearest, bilinear"):
         Model.of(net((1, 1, 4, 4), 2, 1), "mine", "cubic")
     with pytest.raises(ShapeError, match=r"picture has shape \(2, 5, 5\)"):

@@ -229,7 +229,7 @@ def _compare(report: Report, job: SampleJob, upsampler: Upsampler, result: Array
         said[label] = f"{scores[name]:.4g}{unit} in luma, against the original{beside}"
     if isinstance(upsampler, Learned) and (times := rival.times(upsampler.model, job.read()[""][0])) is not None:
         ours, theirs = (f"{seconds * 1e3:.3g} ms" for seconds in (times.here, times.torch))
-        said["torch"] = f"{times.version} takes {theirs} for this network and picture, tconv {ours} (medians)"
+        said["torch"] = f"{times.version} takes {theirs} for this network and picture, tconv {ours} (the best of 5)"
         report.facts["torch"] = times._asdict()
     said["see"] = f"{picture.path}: {f'{upsampler.plainer} | ' * (not alike)}{name} | original, a detail"
     return said

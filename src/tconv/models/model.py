@@ -41,7 +41,10 @@ class Model(NamedTuple):
             )
         if adds not in (None, *FILTERS):
             raise ShapeError(f"{words} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
-        sizes = [network.output_shape((n, n)) for n in (64, 65)]
+        try:
+            sizes = [network.output_shape((n, n)) for n in (64, 65)]
+        except ShapeError as error:
+            raise ShapeError(f"{words} makes nothing of (64, 64): {error}") from None
         if sizes[0][0] != sizes[0][1] or sizes[1][0] != sizes[1][1]:
             raise ShapeError(f"{words} makes {sizes[0]} of (64, 64); squares of squares are needed")
         scale = sizes[1][0] - sizes[0][0]

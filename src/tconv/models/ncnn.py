@@ -47,13 +47,14 @@ def read(path: Path) -> Model:
         nodes = _nodes(lines, blob)
         if blob.left:
             raise FileError(f"{weights.name} has {blob.left} bytes more than the layers need")
-        return Model.of(Network(fused(nodes)), path.name)
+        network = Network(fused(nodes))
     except FileError as error:
         raise FileError(f"{path} is no network that can be run: {error}") from None
     except TconvError as error:
         raise type(error)(f"{path}: {error}") from None
     except (ValueError, IndexError, KeyError, ArithmeticError, OSError) as error:
         raise FileError(f"{path} is damaged or no ncnn network: {error}") from None
+    return Model.of(network, path.name)
 
 
 def _lines(text: str) -> list[_Line]:

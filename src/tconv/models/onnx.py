@@ -24,13 +24,14 @@ def read(path: Path) -> Model:
         raise MissingExtraError(".onnx files", "onnx", "onnx") from None
     try:
         graph = onnx.load(path).graph
-        return Model.of(Network(fused(_Graph(graph, onnx).nodes())), path.name)
+        network = Network(fused(_Graph(graph, onnx).nodes()))
     except FileError as error:
         raise FileError(f"{path} is no network that can be run: {error}") from None
     except TconvError as error:
         raise type(error)(f"{path}: {error}") from None
     except Exception as error:  # whatever protobuf and onnx raise over bytes that are no model
         raise FileError(f"{path} is damaged or no ONNX model: {error}") from None
+    return Model.of(network, path.name)
 
 
 class _Graph:
