@@ -136,7 +136,7 @@ def test_the_default_run(run):
     for line, unit, score in [(lines[5], " dB", psnr), (lines[6], "", ssim)]:
         said = f"{score(original, result):.4g}{unit} in luma, against the original"
         assert line[10:] == f"{said} (bicubic {score(original, plain):.4g}{unit})"
-    assert lines[7][10:] == "2.0 takes 4 ms for this network and picture, tconv 2 ms (medians)"
+    assert lines[7][10:] == "2.0 takes 4 ms for this network and picture, tconv 2 ms (the best of 5)"
     assert "tconv_chelsea_x2_side_by_side.png: bicubic | photo | original" in lines[8]
 
 
