@@ -23,6 +23,19 @@ def whole():
     return lambda *shape: rng.integers(-5, 6, shape).astype(np.float32)
 
 
+@pytest.fixture
+def run(capsys):
+    """Run `tconv upsample` in this process: (exit code, stdout, stderr)."""
+    cli = pytest.importorskip("tconv.cli")
+
+    def call(*words):
+        code = cli.main(["upsample", *map(str, words)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def code_folder(tmp_path_factory):
     """Where the processes of this test run keep machine code: all workers build each function once."""

@@ -18,7 +18,7 @@ from PIL import Image
 import tconv
 from tconv import Geometry, TconvError, definition
 from tconv.activation import activation_of
-from tconv.cli import learned, main, rival, sample
+from tconv.cli import learned, rival, sample
 from tconv.errors import FileError, GeometryError, ShapeError
 from tconv.images import open_picture
 from tconv.interpolation import upsample
@@ -35,18 +35,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rival, "times", lambda model, pixels: None)
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run in this process: (exit code, stdout, stderr)."""
-
-    def call(*words):
-        code = main(["upsample", *map(str, words)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 @contextmanager

@@ -226,7 +226,8 @@ def _compare(report: Report, job: SampleJob, upsampler: Upsampler, result: Array
         scores = {each: score(job.original, made) for each, made in ((name, result), (upsampler.plainer, plain))}
         report.facts[label] = {each: value if np.isfinite(value) else None for each, value in scores.items()}
         beside = "" if alike else f" ({upsampler.plainer} {scores[upsampler.plainer]:.4g}{unit})"
-        said[label] = f"{scores[name]:.4g}{unit} in luma, against the original{beside}"
+        measured = f"{scores[name]:.4g}{unit}" if np.isfinite(scores[name]) else "no difference"
+        said[label] = f"{measured} in luma, against the original{beside}"
     if isinstance(upsampler, Learned) and (times := rival.times(upsampler.model, job.read()[""][0])) is not None:
         ours, theirs = (f"{seconds * 1e3:.3g} ms" for seconds in (times.here, times.torch))
         said["torch"] = f"{times.version} takes {theirs} for this network and picture, tconv {ours} (the best of 5)"
