@@ -1,7 +1,7 @@
 """Train a small network that makes photographs larger with more detail than bicubic interpolation has.
 
 The network maps the luma of a picture to the detail that bicubic interpolation lacks; its last layer is a transposed
-convolution. The photographs come from Debian packages and from scikit-image, 8 GB of memory are plenty, no GPU:
+convolution. The photographs come from Debian packages and from scikit-image; no GPU is needed:
 
     pip install ".[test]" scikit-learn
     mkdir -p pictures && cd pictures
@@ -11,7 +11,7 @@ convolution. The photographs come from Debian packages and from scikit-image, 8 
     python examples/super_resolution.py --scale 3 --packages pictures --folder runs/x3 --compile --start runs/x2/last.pt
     torchrun --nproc-per-node 2 examples/super_resolution.py --packages pictures --folder runs/x2     # data-parallel
     python examples/super_resolution.py --card                   # measure the weights again, rewrite the model card
-    python examples/super_resolution.py --quick                  # a minute, scikit-image's pictures only; 1 on failure
+    python examples/super_resolution.py --quick                  # 200 steps, scikit-image only; exit code 1 on failure
 
 A run that was killed goes on where its last checkpoint was, with the very samples that an undisturbed run would draw.
 """
