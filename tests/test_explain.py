@@ -208,7 +208,7 @@ def test_env(capsys):
     env()
     text = capsys.readouterr().out
     assert text.startswith(f"tconv      {tconv.__version__}, Python ")
-    assert f"numpy      {np.__version__}" in text
+    assert re.search(rf"numpy +{re.escape(np.__version__)}\n", text)
     env(as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["packages"]["numpy"]["version"] == np.__version__

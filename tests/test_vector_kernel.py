@@ -168,11 +168,11 @@ def test_the_plan_follows_the_number_of_threads():
     x, w, _ = arrays((1, 64, 64, 64), (64, 32, 4, 4), {})
     before = tconv.get_num_threads()
     try:
-        for count in (1, 2, 10**6):
+        for count in (1, 2, 1000):
             tconv.set_num_threads(count)
             made = tconv.plan(x, w, stride=2)
             assert made.scratch_bytes < 100e6
-            assert re.search(r"(\d+) thread", made.summary)[1] == str(min(count, 2)) or count == 10**6
+            assert re.search(r"(\d+) thread", made.summary)[1] == str(min(count, 2)) or count == 1000
     finally:
         tconv.set_num_threads(before)
 
