@@ -26,7 +26,7 @@ from tconv.layer import Layer, prepare
 from tconv.lazily import cached_property
 from tconv.memory import empty
 
-_STRIP = 1 << 21
+_STRIP = 1 << 22
 """Bytes of a layer's rows that are made at a time: they stay in the caches until the next layer reads them."""
 
 _FLOAT32 = np.dtype(np.float32)
