@@ -276,7 +276,7 @@ class Network:
         if x.ndim != 4 or x.shape[1] != self.channels[0]:
             raise ShapeError(f"x has shape {x.shape}; [N, {self.channels[0]}, H, W] is needed")
         height, width = self.output_shape((x.shape[2], x.shape[3]))
-        out = np.empty((len(x), self.channels[-1], height, width), np.float32)
+        out = empty((len(x), self.channels[-1], height, width), _FLOAT32)
         for picture, made in zip(x, out, strict=True):
             self.rows(picture, 0, x.shape[2], slice(0, height), made)
         return out
@@ -291,7 +291,7 @@ class Network:
         sizes = self.sizes((height, x.shape[2]))
         heights = [rows for rows, _ in sizes]
         if out is None:
-            out = np.empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), np.float32)
+            out = empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), _FLOAT32)
         # each thread takes a band of rows through all layers: nothing that it made has to come from another core
         bands = self._bands(outputs, heights)
         if len(bands) == 1:
