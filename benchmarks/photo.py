@@ -143,7 +143,7 @@ def judge(network: Network, x: np.ndarray, y: np.ndarray) -> float:
         ]
         seen = x[0, :, spans[0], spans[1]].astype(np.float64)
         found = piece(network, seen, (spans[0], spans[1]), x.shape[2:], (rows, columns)).values
-        worst = max(worst, float(np.abs(found - y[0, :, rows, columns]).max()))
+        worst = float(np.maximum(worst, np.abs(found - y[0, :, rows, columns]).max()))
     return worst / float(np.abs(y).max())
 
 
@@ -182,7 +182,7 @@ def main() -> int:
                 continue
             error = judge(model.network, x, np.load(Path(folder) / f"{name}.npy"))
             result["peers"][name] = {"error": error, "ms": []}
-            if error > ALLOWED:
+            if not error <= ALLOWED:
                 print(f"{name} is wrong: {error:.2g} of the largest output", file=sys.stderr)
                 return 1
             live[name] = seat

@@ -747,7 +747,7 @@ def changed(number, **words):
         ("null", ""),
         ({}, "'format' is missing"),
         ({"format": 1}, "'layers' is missing"),
-        ({"format": 2, "layers": GOOD}, "its format is 2; 1 is needed"),
+        ({"format": 2, "layers": GOOD}, "its format is 2; this version of tconv reads 1"),
         ({"format": 1, "layers": {}}, "layers must be a list of objects"),
         ({"format": 1, "layers": [1]}, "layers must be a list of objects"),
         ({"format": 1, "layers": []}, "the network has no convolution"),
@@ -873,3 +873,17 @@ def test_a_damaged_file_is_read_or_refused_and_never_crashes(part):
         except TconvError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "?", "c8"])
+def test_pictures_whose_white_is_not_known_are_refused(dtype):
+    with pytest.raises(tconv.errors.DtypeError, match=r"floats from 0 \(black\) to 1 \(white\) are needed"):
+        photo(2)(np.zeros((3, 4, 5), dtype))
+
+
+def test_fusing_leaves_the_output_where_it_is():
+    """An unread node between a convolution and its activation must not become the last one."""
+    twice, hundred = (Convolution(np.full((1, 1, 1, 1), w, np.float32), Geometry((1, 1))) for w in (2, 100))
+    nodes = [Node(twice, (0,)), Node(hundred, (0,)), Node(Pointwise("relu"), (1,))]
+    x = np.ones((1, 1, 2, 2), np.float32)
+    np.testing.assert_array_equal(Network(network.fused(nodes))(x), Network(nodes)(x))

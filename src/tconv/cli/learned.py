@@ -75,10 +75,13 @@ class Learned:
         return channels
 
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
-        """The layers, and the interpolation of what they are added to."""
-        around = 2 * self.model.border
-        network = self.model.network.problems((shape[1] + around, shape[2] + around))
-        return network + (self._filter.passes(shape, dtype) if self.model.adds else [])
+        """The layers, the interpolation of what they make, and of what that is added to."""
+        around, model = 2 * self.model.border, self.model
+        passes = model.network.problems((shape[1] + around, shape[2] + around))
+        if self._more is not None:
+            made = model.shown_channels(shape[0]), model.scale * shape[1], model.scale * shape[2]
+            passes += NamedFilter("bicubic", self._more.scale).passes(made, np.dtype(np.float32))
+        return passes + (self._filter.passes(shape, dtype) if model.adds else [])
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """What the layers hold of their outputs."""

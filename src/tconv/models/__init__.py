@@ -31,7 +31,7 @@ def photo(scale: int = 2) -> Model:
 
     Its data, training and scores are in `tconv/models/data/README.md`. Raises ArgumentError for another scale.
     """
-    if scale not in PHOTO_SCALES:
+    if type(scale) is not int or scale not in PHOTO_SCALES:
         raise ArgumentError(f"scale is {scale!r}; networks come with tconv for {PHOTO_SCALES}. Write photo(2)")
     with as_file(files("tconv.models") / "data" / f"photo_x{scale}.safetensors") as path:
         return load(path)._replace(words=f"photo x{scale}")

@@ -37,9 +37,14 @@ def read(path: Path) -> Model:
             f"{path} has no description of its layers. Write one into the metadata under {KEY!r}, or into {beside.name}"
         )
     try:
-        described = json.loads(metadata[KEY] if KEY in metadata else beside.read_text())
+        try:
+            described = json.loads(metadata[KEY] if KEY in metadata else beside.read_text())
+        except json.JSONDecodeError as error:
+            raise FileError(f"its description is no JSON: {error}") from None
+        if not isinstance(described, dict):
+            raise FileError("its description is no JSON object. Write {...}")
         if described["format"] != 1:
-            raise FileError(f"its format is {described['format']!r}; 1 is needed. Write {KEY} with a newer version")
+            raise FileError(f"its format is {described['format']!r}; this version of tconv reads 1")
         network, adds = Network(_nodes(described["layers"], tensors)), described.get("adds")
     except (KeyError, TypeError, ValueError, RecursionError, OSError, TconvError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -51,7 +56,7 @@ def _open(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
-        raise MissingExtraError(".safetensors files", "safetensors", "cli") from None
+        raise MissingExtraError("a .safetensors file", "safetensors", "cli") from None
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  no dict

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tconv.errors import ShapeError
+from tconv.errors import DtypeError, ShapeError
 from tconv.interpolation import FILTERS, Interpolation
 from tconv.kernels.problem import Array
 from tconv.models.network import Network
@@ -69,7 +69,13 @@ class Model(NamedTuple):
         >>> tconv.models.photo(2)(np.full((3, 5, 6), 0.5, np.float32)).shape
         (3, 10, 12)
         """
-        picture = np.asarray(picture, np.float32)
+        picture = np.asarray(picture)
+        if picture.dtype.kind != "f":
+            raise DtypeError(
+                f"picture has dtype {picture.dtype}; floats from 0 (black) to 1 (white) are needed. Write "
+                "(picture / 255).astype(np.float32) for 8 bits"
+            )
+        picture = picture.astype(np.float32, copy=False)
         if picture.ndim != 3 or picture.shape[0] not in (1, 3) or 0 in picture.shape:
             raise ShapeError(f"picture has shape {picture.shape}; [1, H, W] or [3, H, W] is needed")
         height = picture.shape[1]
@@ -107,6 +113,10 @@ class Model(NamedTuple):
         if self.network.channels[0] == 1 and picture.shape[0] == 3:
             return luma(picture)
         return np.repeat(picture, 3, 0) if self.network.channels[0] > picture.shape[0] else picture
+
+    def shown_channels(self, channels: int) -> int:
+        """Channels of what the network makes, for a picture of so many."""
+        return min(self.network.channels[-1], channels)
 
     def shown(self, made: Array, channels: int) -> Array:
         """What the network made, for a picture of so many channels."""

@@ -149,6 +149,7 @@ def fused(nodes: Sequence[Node]) -> list[Node]:
             and isinstance(before, Convolution)
             and before.activation is None
             and readers[node.inputs[0]] == 1
+            and (number < len(nodes) or inputs[0] == len(made))  # what comes last makes the output
         ):
             made[inputs[0] - 1] = made[inputs[0] - 1]._replace(step=replace(before, activation=node.step.activation))
             places[number] = inputs[0]

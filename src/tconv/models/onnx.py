@@ -21,7 +21,7 @@ def read(path: Path) -> Model:
     try:
         import onnx
     except ImportError:
-        raise MissingExtraError(".onnx files", "onnx", "onnx") from None
+        raise MissingExtraError("a .onnx file", "onnx", "onnx") from None
     try:
         graph = onnx.load(path).graph
         network = Network(fused(_Graph(graph, onnx).nodes()))
