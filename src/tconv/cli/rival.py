@@ -69,13 +69,18 @@ def in_torch(network: Network) -> Callable[[Any], Any]:
             call, activation = _layer(step), activation_of(step.activation, step.channels[1])
         else:
             call, activation = None, network.activations.get(number)
-        steps.append((node.inputs, call, isinstance(step, Sum), *_activation(activation)))
+        read_later = {place for later in network.nodes[number:] for place in later.inputs}
+        done = [place for place in range(number) if place not in read_later]
+        steps.append((node.inputs, done, call, isinstance(step, Sum), *_activation(activation)))
 
     def run(x: Any) -> Any:
         made = [x]
-        for inputs, call, is_sum, slopes, limits in steps:
+        for inputs, done, call, is_sum, slopes, limits in steps:
             given = [made[place] for place in inputs]
+            for place in done:  # memory that nobody reads any more comes back, as in a model of modules
+                made[place] = None
             y = call(given[0]) if call else given[0] + given[1] if is_sum else given[0]
+            given.clear()
             y = y if slopes is None else torch.nn.functional.prelu(y, slopes)
             made.append(y if limits is None else torch.clamp(y, *limits))
         return made[-1]
