@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 from contextlib import contextmanager
@@ -608,6 +610,41 @@ def test_strips_of_a_learned_picture_leave_no_seam(height, width, scale, pieces,
     edges = sorted({0, scale * height, *np.random.default_rng(seed).integers(0, scale * height, pieces).tolist()})
     parts = [made(slice(*pair)) for pair in itertools.pairwise(edges)]
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=0, atol=2e-4)
+
+
+MEASURED = """
+import resource, sys
+import numpy as np
+from tconv.cli import learned
+from tconv.cli.check import Check
+from tconv.cli.strips import Values, enlarge, predicted_bytes
+
+def run(channels, height, width):
+    x = np.random.default_rng(0).integers(0, 256, (channels, height, width)).astype("u1")
+    values = Values(x.dtype, channels in (2, 4))
+    out = np.empty((channels, scale * height, scale * width), "u1")
+    check = Check(x, upsampler, values, 1)
+    enlarge(x, upsampler, values, out, check)
+    check.verdict(out)
+    return predicted_bytes((1, *x.shape), upsampler, values)
+
+scale, channels = map(int, sys.argv[1:])
+upsampler = learned.by_model("photo", scale)
+run(channels, 20, 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+foretold = run(channels, 900, 1400)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, foretold)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize(("scale", "channels"), [(2, 4), (3, 3), (5, 1), (5, 3), (7, 3)])
+def test_the_memory_of_a_run_is_foretold(scale, channels):
+    """The peak of a whole process, with the memory that is kept for later outputs."""
+    words = [sys.executable, "-c", MEASURED, str(scale), str(channels)]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
+    peak, foretold = map(int, said.split())
+    assert 0.4 * foretold < peak <= foretold + 20_000_000  # modules that are loaded late, and the check
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 
 from tconv import models
 from tconv.cli.filtering import NamedFilter
+from tconv.cli.strips import strips
 from tconv.cli.upsampler import Array, Frame, Load, Truth, reach
 from tconv.errors import ArgumentError
 from tconv.interpolation import Interpolation
@@ -18,6 +19,7 @@ from tconv.models.model import Model, copied
 from tconv.models.truth import Piece, piece
 
 NAME = "photo"
+_FLOAT32 = np.dtype(np.float32)
 
 
 def by_model(name: str, scale: int) -> Learned:
@@ -80,13 +82,20 @@ class Learned:
         passes = model.network.problems((shape[1] + around, shape[2] + around))
         if self._more is not None:
             made = model.shown_channels(shape[0]), model.scale * shape[1], model.scale * shape[2]
-            passes += NamedFilter("bicubic", self._more.scale).passes(made, np.dtype(np.float32))
+            passes += NamedFilter("bicubic", self._more.scale).passes(made, _FLOAT32)
         return passes + (self._filter.passes(shape, dtype) if model.adds else [])
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
-        """What the layers hold of their outputs."""
-        around = 2 * self.model.border
-        return self.model.network.scratch_bytes((shape[1] + around, shape[2] + around))
+        """What the layers hold of their outputs, and what is interpolated of a strip of them."""
+        around, (channels, height, width) = 2 * self.model.border, shape
+        held = self.model.network.scratch_bytes((height + around, width + around))
+        if self._more is None:
+            return held
+        rows = next(strips(self, shape, _FLOAT32.itemsize)).stop
+        # what is not kept of the rows, then of the columns; the latter also as it was for the strip before
+        tall, wide = (rows * self._step * width * scale for scale in (self.model.scale, self.scale))
+        more: int = self.model.shown_channels(channels) * (tall + 2 * wide) * _FLOAT32.itemsize
+        return held + more
 
     def _fine(self, rows: slice) -> slice:
         """The rows of the network's output, interpolated, among which these output rows are."""
@@ -110,9 +119,7 @@ class Learned:
         around = copied(seen, slice(wanted.start - first, wanted.stop - first), 1)
         detail = self.model.detail(around, wanted.start, frame.height, made)
         if self._more is not None:
-            fine = self._fine(rows)
-            grown = self._more.strip(detail, made.start, fine)
-            detail = grown[:, :: self._step, self._step // 2 :: self._step]
+            detail = self._more.strip(detail, made.start, self._fine(rows), self._step)
         detail = detail * np.float32(frame.white)
         if self.model.adds is None and not frame.alpha:
             return detail.astype(x.dtype, copy=False)
