@@ -241,6 +241,27 @@ def test_one_network_in_four_threads():
     assert faults == []
 
 
+@pytest.mark.parametrize("there", [0, 1, 2])
+def test_where_no_thread_can_be_had_the_caller_goes_on_alone(monkeypatch, there):
+    net = photo(2).network
+    x = np.random.default_rng(0).random((1, 1, 200, 40)).astype("f4")
+    with cut(1 << 14, 1, 1):
+        expected = net(x)
+    start, started = threading.Thread.start, []
+
+    def refused(thread):
+        if len(started) == there:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    with cut(1 << 14, 4, 1):
+        assert len(net._bands(slice(0, 376), [rows for rows, _ in net.sizes((200, 40))])) == 4
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        np.testing.assert_array_equal(net(x), expected)
+    assert len(started) == there
+
+
 def test_several_pictures_at_once():
     net, x, rng = drawn(5)
     many = np.concatenate([x, rng.normal(0, 1, (2, *x.shape[1:])).astype("f4")])
