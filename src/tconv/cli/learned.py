@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +147,8 @@ class Learned:
             found = self._piece(load, shape, (rows, columns), frame)
             there = y[members] - rows.start, x[members] - columns.start
             values[:colours, members] += frame.white * found.values[:, *there]
-            # 8 standard deviations, and what the sum of the two is rounded by
-            error[:colours, members] += 8 * frame.white * np.sqrt(found.variance[:, *there])
+            error[:colours, members] += frame.white * found.error[:, *there]
+            # what the sum of the two is rounded by
             error[:colours, members] += np.finfo(np.float32).eps * np.abs(values[:colours, members])
         return base._replace(values=values, error=error)
 
@@ -165,20 +164,10 @@ class Learned:
             colours = colours[:-1]
         seen = model.seen(colours / frame.white)
         found = piece(model.network, seen, (spans[0], spans[1]), (around[0], around[1]), (made[0], made[1]))
-        values = model.shown(found.values, len(colours))
-        variance = found.variance if len(values) == len(found.values) else found.variance.mean(0, keepdims=True)
-        if self._more is not None:
-            values = self._interpolated(values, made, outputs)
-            variance = self._interpolated(np.sqrt(variance), made, outputs, np.abs) ** 2
-        return Piece(values, variance)
+        shown = found.through(lambda part: model.shown(part, len(colours)))
+        return shown if self._more is None else shown.through(lambda part: self._interpolated(part, made, outputs))
 
-    def _interpolated(
-        self,
-        part: Array,
-        made: tuple[slice, ...],
-        outputs: tuple[slice, slice],
-        weighed: Callable[[Array], Array] = lambda matrix: matrix,
-    ) -> Array:
+    def _interpolated(self, part: Array, made: tuple[slice, ...], outputs: tuple[slice, slice]) -> Array:
         """Of the network's rows and columns `made`, the output rows and columns: each a sum over a few taps."""
         assert self._more is not None
         for axis, (held, span) in enumerate(zip(made, outputs, strict=True), 1):
@@ -186,7 +175,7 @@ class Learned:
             met = reach(np.arange(fine.start, fine.stop, self._step), held.stop, self._more.geometry)
             there = met.there & (met.inputs >= held.start)
             weights = np.where(there, self._more.taps[met.taps % self._more.size], 0)
-            weights = weighed(weights / weights.sum(1, keepdims=True))
+            weights /= weights.sum(1, keepdims=True)
             taken = np.moveaxis(part, axis, -1)[..., np.clip(met.inputs, held.start, held.stop - 1) - held.start]
             # an infinite neighbour that no tap reaches must not count
             part = np.moveaxis((np.where(there, taken, 0) * weights).sum(-1), -1, axis)
