@@ -426,12 +426,69 @@ def test_networks_that_are_no_models():
     for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
         with pytest.raises(ShapeError, match="that is no picture with a border of whole pixels"):
             Model.of(net((1, 1, 4, 4), 2, crop), "mine")
-    with pytest.raises(ShapeError, match=r"mine makes nothing of \(64, 64\): the output would be"):
-        Model.of(net((1, 1, 4, 4), 2, 70), "mine")
+    with pytest.raises(ShapeError, match=r"mine makes nothing of \(16384, 16384\): the output would be"):
+        Model.of(net((1, 1, 4, 4), 2, 40000), "mine")
     with pytest.raises(ShapeError, match="mine adds to 'cubic'; one of nearest, bilinear"):
         Model.of(net((1, 1, 4, 4), 2, 1), "mine", "cubic")
     with pytest.raises(ShapeError, match=r"picture has shape \(2, 5, 5\)"):
         Model.of(net((1, 1, 4, 4), 2, 1), "mine")(ones((2, 5, 5)))
+
+
+def padded(*pads):
+    """3 x 3 means with these pads (above, below), each with the same to its left and right, then twice the size."""
+    mean = np.full((1, 1, 3, 3), 1 / 9, "f4")
+    layers = [Convolution.ordinary(mean, padding=[pad, pad]) for pad in pads]
+    layers.append(Convolution(np.ones((1, 1, 2, 2), "f4"), Geometry((2, 2), 2)))
+    return Network([Node(layer, (number,)) for number, layer in enumerate(layers)])
+
+
+@pytest.mark.parametrize(
+    ("pads", "border"),
+    [
+        ([(1, 1)], 0),
+        ([(0, 0)], 1),
+        ([(2, 0), (0, 2)], 0),
+        ([(0, 0), (2, 2)], 0),
+        ([(1, 0), (0, 1)], 1),
+        ([(1, 1), (2, 0), (0, 0), (0, 2)], 1),
+        ([(0, 0)] * 100, 100),
+    ],
+)
+def test_padding_that_is_centred_shifts_nothing(pads, border):
+    model = Model.of(padded(*pads), "mine")
+    assert (model.scale, model.border) == (2, border)
+    x = np.zeros((1, 11, 11), "f4")
+    x[0, 4, 6] = 1
+    y = model(x)[0]
+    rows, columns = np.indices(y.shape)
+    if len(pads) < 5:  # the middle of the dot stays where it was
+        assert (rows * y).sum() / y.sum() == pytest.approx(2 * 4.5 - 0.5, abs=1e-4)
+        assert (columns * y).sum() / y.sum() == pytest.approx(2 * 6.5 - 0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("pads", "even", "span"),
+    [
+        ([(2, 0)], [(1, 1)], "i-2 to i+0"),
+        ([(0, 2)], [(1, 1)], "i+0 to i+2"),
+        ([(1, 0), (1, 0)], [(1, 0), (0, 1)], "i-3 to i+1"),
+    ],
+)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_padding_that_shifts_the_picture_is_refused(pads, even, span, axis):
+    nodes = []
+    for one, other in zip(padded(*pads).nodes, padded(*even).nodes, strict=True):
+        crop = [other.step.geometry.crop[1]] * 2
+        crop[axis] = one.step.geometry.crop[axis]
+        geometry = network.replace_crop(one.step.geometry, crop)
+        nodes.append(Node(Convolution(one.step.weight, geometry), one.inputs))
+    name = ("rows", "columns")[axis]
+    with pytest.raises(ShapeError) as caught:
+        Model.of(Network(nodes), "mine")
+    assert f"mine makes the output {name} of pixel i from the input {name} {span}, which would shift" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("Write a padding (crop) that is alike on both sides")
 
 
 def test_graphs_that_do_not_fit():
