@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,8 @@ def engine(name: str, network: Network, x: np.ndarray, threads: int) -> tuple[Ca
         import torch
 
         torch.set_num_threads(threads)
-        run, tensor = in_torch(network), torch.from_numpy(x)
-        if name == "torch_cl":
-            tensor = tensor.to(memory_format=torch.channels_last)
+        form = torch.channels_last if name == "torch_cl" else torch.contiguous_format  # of weights, too
+        run, tensor = in_torch(network, form), torch.from_numpy(x).to(memory_format=form)
         if name == "torch_compile":
             import torch._inductor.config as inductor
 
@@ -148,7 +148,7 @@ def judge(network: Network, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def main() -> int:
-    """Run all of it; 1 if an output is wrong."""
+    """Run all of it; 1 if an output is wrong, or the result cannot be written."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--size", type=int, nargs=2, default=(960, 540))
     parser.add_argument("--rounds", type=int, default=15)
@@ -164,52 +164,68 @@ def main() -> int:
     x = np.random.default_rng(0).random((1, 1, height, width), np.float32)
     flops = sum(2 * problem.macs.exact for problem in model.network.problems((height, width)))
     result: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="minutes"), "machine": platform.processor()}
-    result |= {"size": list(given.size), "threads": given.threads, "flops": flops, "peers": {}}
-    with tempfile.TemporaryDirectory() as folder:
+    result |= {"size": list(given.size), "threads": given.threads, "flops": flops, "complete": False, "peers": {}}
+    try:  # before minutes are spent
+        file = given.output.open("x") if given.output else None
+    except OSError as error:
+        print(f"{given.output} cannot be written: {error.strerror}. Write a new name", file=sys.stderr)
+        return 1
+    try:
+        result["complete"] = measure(result, model.network, x, given.rounds)
+        peak = Bound(given.threads, "cpu")
+        peak.answer({"do": "start"})
+        result["probe"] = peak.answer({"do": "probe"})
+    finally:  # what was measured is kept, whatever came in between
+        if file is not None:
+            with file:
+                json.dump(result, file, indent=1)
+        print(table(result))
+    return 0 if result["complete"] else 1
+
+
+def measure(result: dict[str, Any], network: Network, x: np.ndarray, rounds: int) -> bool:
+    """Fill in result["peers"] round by round; False where an output is wrong, and nothing is timed."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as seats:
         np.save(Path(folder) / "x.npy", x)
-        environment = process.environment(given.threads)
-        command = [sys.executable, __file__, "--threads", str(given.threads), "--peer"]
+        environment = process.environment(result["threads"])
+        command = [sys.executable, __file__, "--threads", str(result["threads"]), "--peer"]
         live = {}
         for name in PEERS:
             seat = process.Child([*command, name, folder], environment)
+            seats.callback(seat.close)
             try:
                 answer = seat.ask({"do": "load"}, 300)
             except process.GoneError as error:
                 answer = {"reason": str(error)}
             if "reason" in answer:
                 result["peers"][name] = answer
-                seat.close()
                 continue
-            error = judge(model.network, x, np.load(Path(folder) / f"{name}.npy"))
+            error = judge(network, x, np.load(Path(folder) / f"{name}.npy"))
             result["peers"][name] = {"error": error, "ms": []}
             if not error <= ALLOWED:
                 print(f"{name} is wrong: {error:.2g} of the largest output", file=sys.stderr)
-                return 1
+                return False
             live[name] = seat
         order = random.Random(0)
-        for _ in range(given.rounds):
+        for _ in range(rounds):
             for name in order.sample(list(live), len(live)):
-                result["peers"][name]["ms"].append(live[name].ask({"do": "sample"}, 300)["ms"])
-        for seat in live.values():
-            seat.close()
-    peak = Bound(given.threads, "cpu")
-    peak.answer({"do": "start"})
-    result["probe"] = peak.answer({"do": "probe"})
-    if given.output:
-        with given.output.open("x") as file:
-            json.dump(result, file, indent=1)
-    print(table(result))
-    return 0
+                try:
+                    result["peers"][name]["ms"].append(live[name].ask({"do": "sample"}, 300)["ms"])
+                except process.GoneError as error:  # the others go on
+                    result["peers"][name]["reason"] = str(error)
+                    del live[name]
+    return True
 
 
 def table(result: dict[str, Any]) -> str:
     """Medians, and how many times as long as tconv each takes."""
-    ms = {name: statistics.median(each["ms"]) for name, each in result["peers"].items() if "ms" in each}
+    ms = {name: statistics.median(each["ms"]) for name, each in result["peers"].items() if each.get("ms")}
     lines = ["| engine | ms | / tconv | error |", "| --- | ---: | ---: | ---: |"]
     for name in sorted(ms, key=ms.__getitem__):
-        error = result["peers"][name]["error"]
-        lines.append(f"| {name} | {ms[name]:.3g} | {ms[name] / ms['tconv']:.2f} | {error:.1e} |")
-    lines += [f"\nnot run: {name}: {each['reason']}" for name, each in result["peers"].items() if "reason" in each]
+        beside = f"{ms[name] / ms['tconv']:.2f}" if "tconv" in ms else ""
+        lines.append(f"| {name} | {ms[name]:.3g} | {beside} | {result['peers'][name]['error']:.1e} |")
+    reasons = {name: each["reason"] for name, each in result["peers"].items() if "reason" in each}
+    lines += [f"\n{'gone on the way' if name in ms else 'not run'}: {name}: {why}" for name, why in reasons.items()]
     return "\n".join(lines)
 
 

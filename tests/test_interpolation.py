@@ -129,3 +129,12 @@ def test_errors_say_what_to_write(kind, call, words):
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_step_keeps_some_of_the_rows_and_columns(step):
+    x = np.random.default_rng(0).normal(0, 1, (2, 6, 9)).astype("f4")
+    filter = Interpolation("bicubic", 5)
+    whole, rows = filter.upsample(x), slice(step // 2 + 5, 30)
+    kept = filter.strip(x, 0, rows, step)
+    np.testing.assert_array_equal(kept, whole[:, rows][:, ::step, step // 2 :: step])

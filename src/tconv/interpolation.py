@@ -143,10 +143,14 @@ class Interpolation:
         """The input rows that these output rows need, of an input of this height."""
         return self.geometry.input_window([rows], height)[0]
 
-    def strip(self, x: Array, first: int, rows: slice) -> Array:
-        """Output rows `rows` of images, of whose input rows x [..., h, W] holds those from `first` on."""
-        tall = self._stretch(x, 0, first, rows)
-        return self._stretch(tall, 1, 0, slice(0, self.scale * x.shape[-1]))
+    def strip(self, x: Array, first: int, rows: slice, step: int = 1) -> Array:
+        """Output rows `rows` of images, of whose input rows x [..., h, W] holds those from `first` on.
+
+        With a `step` n, only every n-th of those rows, and every n-th column, the middle one of each n.
+        """
+        # rows go before columns come, so that what nobody keeps is never there on both axes
+        tall = self._stretch(x, 0, first, rows)[..., ::step, :]
+        return self._stretch(tall, 1, 0, slice(step // 2, self.scale * x.shape[-1]))[..., ::step]
 
     def _stretch(self, x: Array, axis: int, first: int, outputs: slice) -> Array:
         """`outputs` along one axis from the inputs x, which start at index `first`: T(x) / T(1)."""

@@ -349,6 +349,26 @@ def test_the_network_in_pytorch_is_the_network(random_networks):
             same(rival.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
 
 
+@pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
+def test_weights_in_pytorch_have_the_layout_that_is_asked_for(monkeypatch, form):
+    import torch
+
+    form, seen = getattr(torch, form), []
+    for name in ("conv2d", "conv_transpose2d"):
+        honest = getattr(torch.nn.functional, name)
+
+        def call(x, weight, *rest, honest=honest):
+            seen.append((x.is_contiguous(memory_format=form), weight.is_contiguous(memory_format=form)))
+            return honest(x, weight, *rest)
+
+        monkeypatch.setattr(torch.nn.functional, name, call)
+    net = photo(2).network
+    x = np.random.default_rng(0).random((1, 1, 40, 44)).astype("f4")
+    with torch.inference_mode():
+        same(rival.in_torch(net, form)(torch.from_numpy(x).to(memory_format=form)).numpy(), net(x))
+    assert seen == [(True, True)] * len(net.nodes)
+
+
 def test_times_are_plausible():
     import time
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from tconv import models
 from tconv.cli.filtering import NamedFilter
+from tconv.cli.strips import strips
 from tconv.cli.upsampler import Array, Frame, Load, Truth, reach
 from tconv.errors import ArgumentError
 from tconv.interpolation import Interpolation
@@ -18,6 +18,7 @@ from tconv.models.model import Model, copied
 from tconv.models.truth import Piece, piece
 
 NAME = "photo"
+_FLOAT32 = np.dtype(np.float32)
 
 
 def by_model(name: str, scale: int) -> Learned:
@@ -80,13 +81,20 @@ class Learned:
         passes = model.network.problems((shape[1] + around, shape[2] + around))
         if self._more is not None:
             made = model.shown_channels(shape[0]), model.scale * shape[1], model.scale * shape[2]
-            passes += NamedFilter("bicubic", self._more.scale).passes(made, np.dtype(np.float32))
+            passes += NamedFilter("bicubic", self._more.scale).passes(made, _FLOAT32)
         return passes + (self._filter.passes(shape, dtype) if model.adds else [])
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
-        """What the layers hold of their outputs."""
-        around = 2 * self.model.border
-        return self.model.network.scratch_bytes((shape[1] + around, shape[2] + around))
+        """What the layers hold of their outputs, and what is interpolated of a strip of them."""
+        around, (channels, height, width) = 2 * self.model.border, shape
+        held = self.model.network.scratch_bytes((height + around, width + around))
+        if self._more is None:
+            return held
+        rows = next(strips(self, shape, _FLOAT32.itemsize)).stop
+        # what is not kept of the rows, then of the columns; the latter also as it was for the strip before
+        tall, wide = (rows * self._step * width * scale for scale in (self.model.scale, self.scale))
+        more: int = self.model.shown_channels(channels) * (tall + 2 * wide) * _FLOAT32.itemsize
+        return held + more
 
     def _fine(self, rows: slice) -> slice:
         """The rows of the network's output, interpolated, among which these output rows are."""
@@ -110,9 +118,7 @@ class Learned:
         around = copied(seen, slice(wanted.start - first, wanted.stop - first), 1)
         detail = self.model.detail(around, wanted.start, frame.height, made)
         if self._more is not None:
-            fine = self._fine(rows)
-            grown = self._more.strip(detail, made.start, fine)
-            detail = grown[:, :: self._step, self._step // 2 :: self._step]
+            detail = self._more.strip(detail, made.start, self._fine(rows), self._step)
         detail = detail * np.float32(frame.white)
         if self.model.adds is None and not frame.alpha:
             return detail.astype(x.dtype, copy=False)
@@ -141,8 +147,8 @@ class Learned:
             found = self._piece(load, shape, (rows, columns), frame)
             there = y[members] - rows.start, x[members] - columns.start
             values[:colours, members] += frame.white * found.values[:, *there]
-            # 8 standard deviations, and what the sum of the two is rounded by
-            error[:colours, members] += 8 * frame.white * np.sqrt(found.variance[:, *there])
+            error[:colours, members] += frame.white * found.error[:, *there]
+            # what the sum of the two is rounded by
             error[:colours, members] += np.finfo(np.float32).eps * np.abs(values[:colours, members])
         return base._replace(values=values, error=error)
 
@@ -158,20 +164,10 @@ class Learned:
             colours = colours[:-1]
         seen = model.seen(colours / frame.white)
         found = piece(model.network, seen, (spans[0], spans[1]), (around[0], around[1]), (made[0], made[1]))
-        values = model.shown(found.values, len(colours))
-        variance = found.variance if len(values) == len(found.values) else found.variance.mean(0, keepdims=True)
-        if self._more is not None:
-            values = self._interpolated(values, made, outputs)
-            variance = self._interpolated(np.sqrt(variance), made, outputs, np.abs) ** 2
-        return Piece(values, variance)
+        shown = found.through(lambda part: model.shown(part, len(colours)))
+        return shown if self._more is None else shown.through(lambda part: self._interpolated(part, made, outputs))
 
-    def _interpolated(
-        self,
-        part: Array,
-        made: tuple[slice, ...],
-        outputs: tuple[slice, slice],
-        weighed: Callable[[Array], Array] = lambda matrix: matrix,
-    ) -> Array:
+    def _interpolated(self, part: Array, made: tuple[slice, ...], outputs: tuple[slice, slice]) -> Array:
         """Of the network's rows and columns `made`, the output rows and columns: each a sum over a few taps."""
         assert self._more is not None
         for axis, (held, span) in enumerate(zip(made, outputs, strict=True), 1):
@@ -179,7 +175,7 @@ class Learned:
             met = reach(np.arange(fine.start, fine.stop, self._step), held.stop, self._more.geometry)
             there = met.there & (met.inputs >= held.start)
             weights = np.where(there, self._more.taps[met.taps % self._more.size], 0)
-            weights = weighed(weights / weights.sum(1, keepdims=True))
+            weights /= weights.sum(1, keepdims=True)
             taken = np.moveaxis(part, axis, -1)[..., np.clip(met.inputs, held.start, held.stop - 1) - held.start]
             # an infinite neighbour that no tap reaches must not count
             part = np.moveaxis((np.where(there, taken, 0) * weights).sum(-1), -1, axis)

@@ -58,15 +58,18 @@ def times(model: Model, pixels: Array) -> Times | None:
     return Times(here, there, str(torch.__version__))
 
 
-def in_torch(network: Network) -> Callable[[Any], Any]:
-    """The network as its owner would write it: ordinary convolutions, and a transposed one where there is a stride."""
+def in_torch(network: Network, form: Any = None) -> Callable[[Any], Any]:
+    """The network as its owner would write it: ordinary convolutions, and a transposed one where there is a stride.
+
+    `form` is the memory format of the weights, torch.channels_last for example.
+    """
     import torch
 
     steps = []
     for number, node in enumerate(network.nodes, 1):
         step = node.step
         if isinstance(step, Convolution):
-            call, activation = _layer(step), activation_of(step.activation, step.channels[1])
+            call, activation = _layer(step, form), activation_of(step.activation, step.channels[1])
         else:
             call, activation = None, network.activations.get(number)
         read_later = {place for later in network.nodes[number:] for place in later.inputs}
@@ -99,21 +102,23 @@ def _activation(activation: Activation | None) -> tuple[Any, tuple[float, float]
     return torch.from_numpy(slopes) if bent else None, limits if bounded else None
 
 
-def _layer(step: Convolution) -> Callable[[Any], Any]:
+def _layer(step: Convolution, form: Any) -> Callable[[Any], Any]:
     import torch
     import torch.nn.functional as nn
+
+    form = form or torch.contiguous_format
 
     g, (into, out) = step.geometry, step.channels
     bias = None if step.bias is None else torch.from_numpy(step.bias)
     if g.stride == (1, 1):
         apart = step.weight.reshape(g.groups, into // g.groups, out // g.groups, *g.kernel)
         turned = np.flip(np.moveaxis(apart, 1, 2), (3, 4)).reshape(out, into // g.groups, *g.kernel)
-        weight = torch.from_numpy(turned.copy())
+        weight = torch.from_numpy(turned.copy()).contiguous(memory_format=form)
         (top, bottom), (left, right) = ((e - 1 - lo, e - 1 - hi) for e, (lo, hi) in zip(g.extent, g.crop, strict=True))
         if top == bottom >= 0 and left == right >= 0:
             return lambda x: nn.conv2d(x, weight, bias, 1, (top, left), g.dilation, g.groups)
         return lambda x: nn.conv2d(nn.pad(x, (left, right, top, bottom)), weight, bias, 1, 0, g.dilation, g.groups)
-    weight = torch.from_numpy(step.weight)
+    weight = torch.from_numpy(step.weight).contiguous(memory_format=form)
     if all(lo >= 0 and 0 <= lo - hi < max(s, d) for (lo, hi), s, d in zip(g.crop, g.stride, g.dilation, strict=True)):
         words = g.stride, [lo for lo, _ in g.crop], [lo - hi for lo, hi in g.crop], g.groups, g.dilation
         return lambda x: nn.conv_transpose2d(x, weight, bias, *words)

@@ -116,7 +116,7 @@ def predicted_bytes(shape: tuple[int, int, int, int], upsampler: Upsampler, valu
     channels, area = upsampler.channels(inputs), upsampler.scale**2
     image = channels * height * width * area
     row = max(inputs, channels) * width * area * values.computed.itemsize
-    # two passes, padded input, stored values
-    strip = 4 * min(max(upsampler.strip_bytes, row), image * values.computed.itemsize)
+    # two passes, padded input, stored values; and the colours that are divided by opacity
+    strip = (4 + values.alpha) * min(max(upsampler.strip_bytes, row), image * values.computed.itemsize)
     held = upsampler.scratch_bytes((inputs, height, width))
     return (math.prod(shape) + n * image) * values.dtype.itemsize + strip + held

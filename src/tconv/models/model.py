@@ -15,6 +15,10 @@ LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma of ITU-R BT.601."""
 
 
+_SIDES = 64, 1 << 14
+"""Of squares that a network is tried with: a small one, and one for networks that lose much at the border."""
+
+
 class Model(NamedTuple):
     """A network that makes pictures larger. Made by `tconv.models.load` and `tconv.models.photo`.
 
@@ -41,26 +45,41 @@ class Model(NamedTuple):
             )
         if adds not in (None, *FILTERS):
             raise ShapeError(f"{words} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
+        side = _SIDES[0] if _takes(network, _SIDES[0]) else _SIDES[1]
         try:
-            sizes = [network.output_shape((n, n)) for n in (64, 65)]
+            sizes = [network.output_shape((n, n)) for n in (side, side + 1)]
         except ShapeError as error:
-            raise ShapeError(f"{words} makes nothing of (64, 64): {error}") from None
+            raise ShapeError(f"{words} makes nothing of ({side}, {side}): {error}") from None
         if sizes[0][0] != sizes[0][1] or sizes[1][0] != sizes[1][1]:
-            raise ShapeError(f"{words} makes {sizes[0]} of (64, 64); squares of squares are needed")
+            raise ShapeError(f"{words} makes {sizes[0]} of ({side}, {side}); squares of squares are needed")
         scale = sizes[1][0] - sizes[0][0]
-        if scale == 1:
+        made = f"{words} makes {sizes[0]} of ({side}, {side}) and {sizes[1]} of ({side + 1}, {side + 1})"
+        if scale < 2:
             raise ShapeError(
-                f"{words} makes {sizes[0]} of (64, 64) and {sizes[1]} of (65, 65): it enlarges nothing. Write a "
-                "network with a transposed convolution whose stride is the scale"
+                f"{made}: it enlarges nothing. Write a network with a transposed convolution whose stride is the scale"
             )
-        lost = 64 * scale - sizes[0][0]
+        lost = side * scale - sizes[0][0]
         if lost < 0 or lost % (2 * scale):
             raise ShapeError(
-                f"{words} makes {sizes[0]} of (64, 64) and {sizes[1]} of (65, 65); at scale {scale} that is no picture "
-                "with a border of whole pixels. Write a crop (padding) that leaves scale x the size, or that less a "
-                "multiple of 2 x scale"
+                f"{made}; at scale {scale} that is no picture with a border of whole pixels. Write a crop (padding) "
+                "that leaves scale x the size, or that less a multiple of 2 x scale"
             )
-        return cls(network, scale, lost // (2 * scale), adds, words)
+        model = cls(network, scale, lost // (2 * scale), adds, words)
+        for axis, name in enumerate(("rows", "columns")):
+            model._refuse_off_centre(axis, name)
+        return model
+
+    def _refuse_off_centre(self, axis: int, name: str) -> None:
+        """Raise ShapeError where output pixels are made of inputs whose middle is a pixel or more beside them."""
+        place = _SIDES[1] // 2
+        outputs = slice(self.scale * (place - self.border), self.scale * (place - self.border + 1))
+        read = self.network.window(outputs, _SIDES[1], axis)
+        first, last = read.start - place, read.stop - 1 - place
+        if abs(first + last) >= 2:
+            raise ShapeError(
+                f"{self.words} makes the output {name} of pixel i from the input {name} i{first:+d} to i{last:+d}, "
+                "which would shift the picture. Write a padding (crop) that is alike on both sides"
+            )
 
     def __call__(self, picture: Array) -> Array:
         """A picture [C, H, W] with 1 (grey) or 3 channels, values 0 to 1, as float32 [C, scale*H, scale*W].
@@ -121,6 +140,14 @@ class Model(NamedTuple):
     def shown(self, made: Array, channels: int) -> Array:
         """What the network made, for a picture of so many channels."""
         return luma(made) if channels == 1 and made.shape[0] == 3 else made
+
+
+def _takes(network: Network, side: int) -> bool:
+    try:
+        network.output_shape((side, side))
+    except ShapeError:
+        return False
+    return True
 
 
 def luma(picture: Array) -> Array:

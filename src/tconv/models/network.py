@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -365,11 +366,14 @@ class Network:
         if len(bands) == 1:
             self._band(x, first, sizes, outputs, out)
             return out
-        made = [out[:, band.start - outputs.start : band.stop - outputs.start] for band in bands]
+        parts = [(band, out[:, band.start - outputs.start : band.stop - outputs.start]) for band in bands]
         with ThreadPoolExecutor(len(bands) - 1) as workers:
-            others = zip(bands[1:], made[1:], strict=True)
-            running = [workers.submit(self._alone, x, first, sizes, *each) for each in others]
-            self._alone(x, first, sizes, bands[0], made[0])
+            running: list[Future[None]] = []
+            with suppress(RuntimeError):  # the system has no more threads: what is not under way is done here
+                for part in parts[1:]:
+                    running.append(workers.submit(self._alone, x, first, sizes, *part))  # noqa: PERF401  those before an error count
+            for part in [parts[0], *parts[1 + len(running) :]]:
+                self._alone(x, first, sizes, *part)
             for each in running:
                 each.result()
         return out

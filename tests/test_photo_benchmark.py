@@ -1,0 +1,81 @@
+"""benchmarks/photo.py: where its result goes is known before minutes are spent, and what was measured is kept."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tconv.bench import process
+from tconv.bench.machine import Bound
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "photo.py"
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run it with tconv as the only engine, on a tiny picture; the result."""
+    spec = importlib.util.spec_from_file_location("photo_benchmark", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "PEERS", ("tconv",))
+    monkeypatch.setattr(Bound, "answer", lambda self, message: {})
+    path = tmp_path / "result.json"
+
+    def call(rounds=3):
+        monkeypatch.setattr(sys, "argv", ["photo.py", "--size", "24", "20", "--rounds", str(rounds), "-o", str(path)])
+        try:
+            return script.main()
+        finally:
+            call.result = path.read_text()
+
+    return call
+
+
+def sampled(monkeypatch, error):
+    """The third sample raises this."""
+    honest, asked = process.Child.ask, []
+
+    def ask(self, message, limit):
+        asked.append(message["do"])
+        if asked.count("sample") == 3:
+            raise error
+        return honest(self, message, limit)
+
+    monkeypatch.setattr(process.Child, "ask", ask)
+
+
+def test_a_whole_run(run, capsys):
+    assert run() == 0
+    result = json.loads(run.result)
+    assert result["complete"] is True
+    assert len(result["peers"]["tconv"]["ms"]) == 3
+    assert "| tconv | " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("something else")])
+def test_an_exception_keeps_what_was_measured(run, monkeypatch, error):
+    sampled(monkeypatch, error)
+    with pytest.raises(type(error)):
+        run()
+    result = json.loads(run.result)
+    assert result["complete"] is False
+    assert len(result["peers"]["tconv"]["ms"]) == 2
+
+
+def test_an_engine_that_dies_keeps_what_it_measured(run, monkeypatch, capsys):
+    sampled(monkeypatch, process.GoneError("crashed", "signal SIGSEGV"))
+    assert run() == 0
+    result = json.loads(run.result)
+    assert result["peers"]["tconv"]["reason"] == "signal SIGSEGV"
+    assert len(result["peers"]["tconv"]["ms"]) == 2
+    assert "gone on the way: tconv: signal SIGSEGV" in capsys.readouterr().out
+
+
+def test_a_result_that_is_there_is_not_overwritten_and_nothing_is_run(run, monkeypatch, capsys, tmp_path):
+    (tmp_path / "result.json").write_text("precious")
+    monkeypatch.setattr(process, "Child", None)
+    assert run() == 1
+    assert run.result == "precious"
+    assert "result.json cannot be written: File exists. Write a new name" in capsys.readouterr().err
