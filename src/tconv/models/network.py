@@ -296,14 +296,17 @@ class Network:
             if isinstance(node.step, Convolution)
         ]
 
-    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
-        """The input rows (axis 1: columns) that these output ones need, of an input of this height (width)."""
+    def window(self, outputs: slice, size: int, axis: int = 0, grouped: bool = True) -> slice:
+        """The input rows (axis 1: columns) that these output ones need, of an input of this height (width).
+
+        Not `grouped`: those that the definition reads, without what layers that make rows in groups read beside them.
+        """
         sizes = [size]
         for node in self.nodes:
             given = sizes[node.inputs[0]]
             along = node.step.along[axis] if isinstance(node.step, Convolution) else None
             sizes.append(given if along is None else along.output_shape([given])[0])
-        return self.needed(outputs, sizes, axis)[0]
+        return self.needed(outputs, sizes, axis, grouped)[0]
 
     def scratch_bytes(self, shape: Shape) -> int:
         """What `rows` holds of the layers' outputs beside its own."""
@@ -319,7 +322,7 @@ class Network:
         # a layer that needs more room has the old one beside it for a moment
         return get_num_threads() * (sum(strips) + max(strips, default=0))
 
-    def needed(self, outputs: slice, sizes: list[int], axis: int = 0) -> list[slice]:
+    def needed(self, outputs: slice, sizes: list[int], axis: int = 0, grouped: bool = True) -> list[slice]:
         """Of the input and of each node, the rows (axis 1: columns) that these ones of the output need; at least one.
 
         `sizes` are all their heights (widths).
@@ -330,7 +333,7 @@ class Network:
             if not spans[number]:  # nobody reads it: it is not run
                 continue
             node, wanted = self.nodes[number - 1], _hull(spans[number])
-            if axis == 0 and number in self.anchors:
+            if grouped and axis == 0 and number in self.anchors:
                 wanted = _grouped(wanted, self.anchors[number], sizes[number])
                 spans[number] = [wanted]
             for place in node.inputs:

@@ -12,16 +12,20 @@ and A are exact in float32, and with so few terms the error is that of the direc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tconv.kernels.problem import Array
-from tconv.kernels.simd.code import Function, Value
+
+if TYPE_CHECKING:
+    from tconv.kernels.simd.code import Function, Value
 
 OUTPUTS, TAPS = 4, 3
 PLANES = OUTPUTS + TAPS - 1
 """Products, and input rows, of a group of output rows."""
+ROUNDINGS = 12
+"""How often a number is rounded on its way through G, B and A."""
 _P, _Q = 0.5, 1.5
 _POINTS = (0.0, _P, -_P, _Q, -_Q)
 
@@ -52,10 +56,11 @@ def planes_of(weight: Array) -> Array:
 
 
 def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
-    """What rounding errors are proportional to: the output of a layer with absolute values all the way, float64.
+    """What rounding errors are proportional to, for each output of a layer, [C_out, H', W'], float64.
 
     x [C_in, H, W] and weight [C_in, C_out, 3, kw], absolute values; groups begin at row `anchor`. The direct form has
-    |weight| * |x| here; this is larger, and knows that an output is touched by all inputs of its group.
+    |weight| * |x| here. Here each plane has its own sum of absolute products, with errors of its own: they add up as
+    independent ones do, weighed by A. It is larger, and an output has its share of all inputs of its group.
     """
     A, G, B = (np.abs(matrix) for matrix in matrices())
     (top, bottom), (left, right) = crop
@@ -69,7 +74,8 @@ def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
         start + OUTPUTS * np.arange(groups)[:, None] + np.arange(PLANES),
         np.arange(columns + kw - 1) + left - (kw - 1),
     )
-    reach = (max(0, top - (TAPS - 1)), min(x.shape[1], rows + top)), (0, x.shape[2])
+    # at least one row, whoever reads it
+    reach = (max(0, min(top - (TAPS - 1), x.shape[1] - 1)), min(x.shape[1], max(1, rows + top))), (0, x.shape[2])
     there = [(at >= begin) & (at < end) for at, (begin, end) in zip(wanted, reach, strict=True)]
     at = [np.clip(at, 0, size - 1) for at, size in zip(wanted, x.shape[1:], strict=True)]
     d = np.where(there[0][:, :, None] & there[1], x[:, at[0][:, :, None], at[1]], 0)
@@ -77,7 +83,7 @@ def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
     U = np.einsum("mr,iort->mtio", G, weight[:, :, ::-1, ::-1])
     # over planes one by one: all at once would take their products apart
     products = np.stack([np.einsum("igwt,tio->ogw", seen[m], U[m], optimize=True) for m in range(PLANES)])
-    y = np.einsum("jm,mogw->ogjw", A, products).reshape(weight.shape[1], -1, columns)
+    y = np.sqrt(np.einsum("jm,mogw->ogjw", A**2, products**2)).reshape(weight.shape[1], -1, columns)
     return np.ascontiguousarray(y[:, -first : rows - first])
 
 

@@ -65,7 +65,7 @@ class Rows:
         held = [self._packed(weight, rows), biases]
         held += [] if activation is None else activation.arrays(self._made)
         self._held = dict(zip(("weights", "bias", "slopes", "limits"), held, strict=False))
-        self._item = _item(activation is not None)
+        self._item = address(activation is not None)
         self._frames: dict[Any, tuple[Any, int, int, list[Array]]] = {}
 
     def _ranges(self) -> list[tuple[int, int]]:
@@ -139,7 +139,7 @@ class Rows:
         return frame, told["segments"], scratch, list(tables.values())
 
 
-def _item(activated: bool) -> int:
+def address(activated: bool) -> int:
     """The function `(frame, local, item)`."""
     name = f"winograd_item{'_activated' if activated else ''}"
     return LIBRARY.address(name, lambda: _write(name, activated))
@@ -195,10 +195,12 @@ def _pack(f: Function, frame: Fields, panel: Value, row: Value, column: Value, c
         sources.append(f.choose(there, source, frame.nothing))
         steps.append(f.choose(there, frame.x_channel * 4, 0))
     plane, pitch, begin, length = frame.plane, frame.pitch, column + frame.left, frame.x_columns
+    # what the last vector reads, too: what another call has left there may be infinite
+    read = (count + (f.lanes - 1)) // f.lanes * f.lanes + (frame.taps - 1)
     with f.loop(frame.channels) as channel:
         rows = [source + channel * step for source, step in zip(sources, steps, strict=True)]
         to = panel + channel * pitch * 4
-        with f.loop(0, count + (frame.taps - 1), f.lanes) as place:
+        with f.loop(0, read, f.lanes) as place:
             start = begin + place
 
             def transformed(loaded: list[Value]) -> None:
