@@ -678,6 +678,24 @@ def test_float_pictures_keep_their_numbers(run, kind):
     np.testing.assert_allclose(y, photo(2)(np.moveaxis(x.reshape(9, 8, -1), 2, 0)), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("words", [[], ["--kernel", "bicubic"], ["--scale", "5"]], ids=str)
+@pytest.mark.parametrize("kind", ["flat", "noise", "one pixel is NaN"])
+def test_numbers_whose_sums_leave_float32_are_not_the_machines_fault(run, words, kind):
+    x = np.full((50, 52, 3), 3.4e38, "f4")
+    if kind != "flat":
+        x *= np.random.default_rng(0).random(x.shape, np.float32)
+    if kind == "one pixel is NaN":
+        x[0, 0] = np.nan
+    tifffile.imwrite("a.tif", x, photometric="rgb")
+    code, _, err = run("a.tif", *words, "-o", "b.tif")
+    assert code == 1
+    assert err.startswith(
+        "tconv: the image holds numbers up to 3.4e+38, and sums of those leave float32, which ends at"
+    )
+    assert not Path("b.tif").exists()
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("scale", [2, 5, 6])
 def test_infinite_and_missing_values_spread_as_in_the_definition(run, scale, value):
