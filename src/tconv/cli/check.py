@@ -104,8 +104,8 @@ class Check:
         if np.isfinite(got) or largest <= float(held.max) * _ROOM:
             return
         raise DtypeError(
-            f"the image holds numbers up to {largest:.2g}, and sums of those leave {self._numbers.dtype}, which ends at "
-            f"{held.max:.2g}. Nothing was written. Write smaller numbers, image / {largest:.0e} for example"
+            f"the image holds numbers up to {largest:.2g}, and sums of those leave {self._numbers.dtype}, which ends "
+            f"at {held.max:.2g}. Nothing was written. Write smaller numbers, image / {largest:.0e} for example"
         )
 
     def _fail(self, fault: Array, truth: Truth, got: Array, tolerance: Array) -> None:
