@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -513,7 +514,7 @@ def test_graphs_that_do_not_fit():
         Network([Node(layer, (0,)), Node(Convolution.ordinary(np.ones((1, 3, 1, 1), "f4")), (1,))])
     with pytest.raises(ShapeError, match="node 1 has a bias of"):
         Network([Node(Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), np.ones(3, "f4")), (0,))])
-    with pytest.raises(TconvError, match="activation is 'swish'"):
+    with pytest.raises(TconvError, match='layer 1: its activation is \'swish\'; "relu", "relu6"'):
         Network([Node(Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), activation="swish"), (0,))])
     with pytest.raises(ShapeError, match="node 2 adds pictures of"):
         Network([Node(Convolution.ordinary(np.ones((2, 2, 3, 3), "f4")), (0,)), Node(Sum(), (0, 1))]).sizes((9, 9))
@@ -686,6 +687,24 @@ def test_float_pictures_keep_their_numbers(run, kind):
     y = open_picture(Path("a_x2.tif")).read()
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, photo(2)(np.moveaxis(x.reshape(9, 8, -1), 2, 0)), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("words", [[], ["--kernel", "bicubic"], ["--scale", "5"]], ids=str)
+@pytest.mark.parametrize("kind", ["flat", "noise", "one pixel is NaN"])
+def test_numbers_whose_sums_leave_float32_are_not_the_machines_fault(run, words, kind):
+    x = np.full((50, 52, 3), 3.4e38, "f4")
+    if kind != "flat":
+        x *= np.random.default_rng(0).random(x.shape, np.float32)
+    if kind == "one pixel is NaN":
+        x[0, 0] = np.nan
+    tifffile.imwrite("a.tif", x, photometric="rgb")
+    code, _, err = run("a.tif", *words, "-o", "b.tif")
+    assert code == 1
+    assert err.startswith(
+        "tconv: the image holds numbers up to 3.4e+38, and sums of those leave float32, which ends at"
+    )
+    assert not Path("b.tif").exists()
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -923,51 +942,51 @@ def changed(number, **words):
     [
         ("", "Expecting value"),
         ("{", "Expecting property name"),
-        ("[" * 100_000, ""),
-        ("[]", ""),
+        ("[" * 100_000, "nested too deeply"),
+        ("[]", "its description is [], no JSON object"),
         ("3", ""),
-        ("null", ""),
+        ("null", "its description is null, no JSON object"),
         ({}, "'format' is missing"),
         ({"format": 1}, "'layers' is missing"),
         ({"format": 2, "layers": GOOD}, "its format is 2; this version of tconv reads 1"),
-        ({"format": 1, "layers": {}}, "layers must be a list of objects"),
-        ({"format": 1, "layers": [1]}, "layers must be a list of objects"),
+        ({"format": 1, "layers": {}}, "'layers' is {}; a list of layers is needed"),
+        ({"format": 1, "layers": [1]}, "layer 1: it is 1; an object is needed"),
         ({"format": 1, "layers": []}, "the network has no convolution"),
         ({"format": 1, "layers": [{}]}, "'op' is missing"),
-        (changed(0, op="pool"), "layer 1 is 'pool'; one of conv, conv_transpose, add, activation is needed"),
-        (changed(0, op={}), "layer 1 is {}"),
-        (changed(0, padded=1), "layer 1 has ['padded']; activation, bias, dilation"),
+        (changed(0, op="pool"), "layer 1: its op is 'pool'; one of conv, conv_transpose, add, activation is needed"),
+        (changed(0, op={}), "layer 1: its op is {}"),
+        (changed(0, padded=1), "layer 1: it has 'padded'; activation, bias, dilation"),
         (changed(0, weight="z"), "there is no tensor 'z'; there are"),
-        (changed(0, weight=None), "there is no tensor None"),
-        (changed(0, weight=["a"]), ""),
+        (changed(0, weight=None), "layer 1: 'weight' is null; the name of a tensor is needed"),
+        (changed(0, weight=["a"]), "'weight' is [\"a\"]; the name"),
         (changed(0, weight="b"), "b has shape (4,); 4 axes are needed"),
         (changed(0, bias="a"), "a has shape (4, 1, 3, 3); 1 axes are needed"),
         (changed(0, bias="d"), "node 1 has a bias of (3,); (4,) is needed"),
-        (changed(0, stride=2), "layer 1 is a convolution of stride 2; only 1 keeps the size"),
+        (changed(0, stride=2), "layer 1: it is a convolution of stride 2; ordinary convolutions of stride 1 are read, and transposed ones"),
         (changed(0, groups=0), "groups is 0"),
-        (changed(0, groups=3), "3 groups of output channels are needed"),
-        (changed(0, groups="x"), ""),
+        (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); that makes no 3 groups"),
+        (changed(0, groups="x"), "layer 1: groups is 'x'; an integer is needed"),
         (changed(0, dilation=0), "dilation is 0"),
-        (changed(0, padding="same"), ""),
-        (changed(0, padding=1.5), ""),
-        (changed(0, activation="swish"), "activation is 'swish'"),
+        (changed(0, padding="same"), "layer 1: padding is 'same'; an integer is needed"),
+        (changed(0, padding=[[1], 1]), 'Write "padding": [[1, 1], [1, 1]]'),
+        (changed(0, activation="swish"), "layer 1: its activation is 'swish'; \"relu\", \"relu6\""),
         (changed(0, activation=["prelu"]), "activation is"),
-        (changed(0, activation=["prelu", "d"]), "activation is"),
-        (changed(0, activation=["prelu", "none"]), "activation is"),
-        (changed(0, activation={"a": 1}), ""),
+        (changed(0, activation=["prelu", "d"]), 'its activation is ["prelu", "d"]; "relu"'),
+        (changed(0, activation=["prelu", "none"]), "layer 1: there is no tensor 'none'"),
+        (changed(0, activation={"a": 1}), "'activation' is {\"a\": 1}; a name, or a list"),
         (changed(0, activation=[]), "activation is"),
-        (changed(0, activation=3), ""),
-        (changed(0, inputs=["two"]), "layer 1 reads 'two', which no layer before it is called"),
-        (changed(0, inputs=["one"]), "layer 1 reads 'one', which no layer before it is called"),
+        (changed(0, activation=3), "'activation' is 3; a name, or a list of a name and numbers, is needed"),
+        (changed(0, inputs=["two"]), "layer 1: it reads 'two', which no layer before it is called"),
+        (changed(0, inputs=["one"]), "layer 1: it reads 'one', which no layer before it is called"),
         (changed(1, inputs=[]), "node 2 reads ()"),
-        (changed(1, inputs=3), ""),
-        (changed(1, inputs=[[]]), ""),
+        (changed(1, inputs=3), "layer 2: 'inputs' is 3; a list of names is needed"),
+        (changed(1, inputs=[[]]), "layer 2: it reads [], which no layer before it is called"),
         (changed(1, inputs=["one", "input"]), "node 2 has a weight for 4 input channels"),
         (changed(1, inputs=["input"]), "node 2 has a weight for 4 input channels; it is given [1]"),
-        (changed(1, name="one"), "layer 2 is called 'one'"),
-        (changed(1, name="input"), "layer 2 is called 'input'"),
+        (changed(1, name="one"), "layer 2: it is called 'one'"),
+        (changed(1, name="input"), "layer 2: it is called 'input'"),
         (changed(1, stride=0), "stride is 0"),
-        (changed(1, op="add", activation="relu"), "layer 2 adds, and has an activation"),
+        (changed(1, op="add", activation="relu"), "layer 2: it adds, and has an activation"),
         (changed(1, op="add", inputs=["one", "input"]), "node 2, Sum(), is given inputs of [4, 1] channels"),
     ],
     ids=lambda value: str(value)[:60],
@@ -992,6 +1011,57 @@ def test_descriptions_that_are_refused(description, message):
     Path("w.json").write_text(said)
     with pytest.raises(FileError, match=r"w\.safetensors describes no network"):
         load("w.safetensors")
+
+
+JUNK = [None, 0, -1, 1.5, "", "x", "a", [], {}, [[]], [None], True, 1e400, [1, 2, 3], ["a"], 10**30, {"a": 1}, [["b"]]]
+JUNK += [float("nan"), ["prelu"], ["clamp", 1], ["clamp", "a", "b"], ["leaky_relu", None], [[1, 2], [3]], "input"]
+PYTHON = re.compile(
+    r"out of range|unpack|unhashable|not iterable|subscriptable|object has no|NoneType|codec|expected \d|: '[^']*'$|: $"
+)
+"""What Python says of its own, and what is left of a KeyError."""
+
+
+def test_altered_descriptions_are_read_or_refused():
+    """Anything in the place of anything, and it is said in the words of the description which layer it is."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    shapes = {"a": (4, 1, 3, 3), "b": (4,), "c": (4, 1, 4, 4), "d": (3,)}
+    tensors = {name: rng.normal(0, 1, shape).astype("f4") for name, shape in shapes.items()}
+    layers = [
+        {"op": "conv", "weight": "a", "bias": "b", "padding": [[1, 1], [1, 1]], "activation": ["prelu", "b"]},
+        {"op": "activation", "activation": ["clamp", 0, 1], "name": "two"},
+        {"op": "add", "inputs": ["1", "two"]},
+        {"op": "conv_transpose", "weight": "c", "stride": [2, 2], "padding": 1, "dilation": 1, "groups": 1},
+    ]
+    save_file(tensors, "w.safetensors")
+    messages = []
+    for number in range(1500):
+        said = json.loads(json.dumps({"format": 1, "adds": "bicubic", "layers": layers}))
+        where, key = (
+            [(said, "format"), (said, "adds"), (said, "layers")][number % 3]
+            if number % 10 == 0
+            else (said["layers"], int(rng.integers(4)))
+        )
+        if number % 10:
+            where = where[key]
+            key = list(where)[rng.integers(len(where))]
+        if number % 7 == 0:
+            del where[key]
+        elif number % 7 == 1 and isinstance(where[key], list):
+            where[key][rng.integers(len(where[key]))] = JUNK[rng.integers(len(JUNK))]
+        else:
+            where[key] = JUNK[rng.integers(len(JUNK))]
+        text = json.dumps(said).encode()
+        if number % 11 == 0:
+            text = text.replace(text[(at := int(rng.integers(len(text)))) : at + 1], b"\xff", 1)
+        Path("w.json").write_bytes(text)
+        try:
+            load("w.safetensors")
+        except TconvError as error:
+            messages.append(str(error))
+    assert len(messages) > 1000
+    assert [message for message in messages if PYTHON.search(message) or "crop is" in message] == []
 
 
 def test_weights_that_are_refused(run):

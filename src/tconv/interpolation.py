@@ -162,10 +162,11 @@ class Interpolation:
         gain = conv_transpose(ones, self._weight(g, ones.dtype), geometry=g).ravel().astype(w.real.dtype)
         uneven = np.flatnonzero(gain != 1)  # a few at the border, as a rule: the rest is left alone
         where = uneven if 2 * uneven.size < gain.size else slice(None)
-        if axis:
-            y[..., where] /= gain[where]
-        else:
-            y[..., where, :] /= gain[where, None]
+        with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here
+            if axis:
+                y[..., where] /= gain[where]
+            else:
+                y[..., where, :] /= gain[where, None]
         return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
     def planar(self, axis: int, crop: tuple[int, int] | None = None) -> Geometry:

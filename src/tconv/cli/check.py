@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tconv.cli.upsampler import Array, Truth, Upsampler
-from tconv.errors import CheckError
+from tconv.errors import CheckError, DtypeError
 
 if TYPE_CHECKING:
     from tconv.cli.strips import Values
+
+_ROOM = 1e-6
+"""Of the largest number of a dtype: what is larger, a network's sums or a filter's may carry beyond it."""
 
 OUTPUTS = 4096
 """Output elements to recompute, over all images of a run; all of them where there are fewer."""
@@ -92,8 +95,22 @@ class Check:
         rows, columns = (np.clip(at, 0, n - 1) for at, n in zip((rows, columns), self._shape[1:], strict=True))
         return self._values.load(self._x[:, rows[:, :, None], columns[:, None, :]], wide=True)
 
+    def _blame_the_range(self, got: Any) -> None:
+        """Raise DtypeError where an output is inf or NaN because sums of such large inputs are."""
+        held = np.finfo(self._numbers.dtype)
+        with np.errstate(all="ignore"):
+            sizes = np.abs(self._values.load(self._x))
+        largest = float(np.max(sizes, initial=0, where=np.isfinite(sizes)))
+        if np.isfinite(got) or largest <= float(held.max) * _ROOM:
+            return
+        raise DtypeError(
+            f"the image holds numbers up to {largest:.2g}, and sums of those leave {self._numbers.dtype}, which ends "
+            f"at {held.max:.2g}. Nothing was written. Write smaller numbers, image / {largest:.0e} for example"
+        )
+
     def _fail(self, fault: Array, truth: Truth, got: Array, tolerance: Array) -> None:
         channel, place = np.unravel_index(np.argmax(fault), fault.shape)
+        self._blame_the_range(got[channel, place])
         raise CheckError(
             f"the check failed: output (channel {channel}, row {self.rows[place]}, column {self.columns[place]}) is "
             f"{got[channel, place]} and the definition says {truth.values[channel, place]:.9g}, which may differ by "

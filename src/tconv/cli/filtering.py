@@ -95,7 +95,6 @@ class FileKernel:
         self.mixes, self.scale = weight.ndim == 4, scale
         self.weight = weight if self.mixes else weight[None, None]
         self.name, self.words = path.name, f"{path.name} {list(weight.shape)}"
-        self.notes = self._gains()
         self._path = path
         height, width = weight.shape[-2:]
         if min(height, width) < scale:
@@ -103,6 +102,7 @@ class FileKernel:
                 f"{path} has a {height} x {width} kernel and the scale is {scale}; with fewer taps than the scale, "
                 f"outputs get none. Write --scale {min(height, width)}, or a kernel of at least {scale} x {scale}"
             )
+        self.notes = self._gains()
         self.axes = [Geometry(k, scale, [((k - scale) // 2, -(-(k - scale) // 2))]) for k in (height, width)]
 
     def channels(self, channels: int) -> int:
@@ -177,10 +177,11 @@ class FileKernel:
         if self.mixes:
             return []
         s, taps = self.scale, self.weight[0, 0]
-        sums = [float(taps[row::s, column::s].sum()) for row in range(s) for column in range(s)]
-        if max(sums) - min(sums) > 0.01 * max(map(abs, sums)):
-            return [f"the kernel's phases sum to {min(sums):.3g} .. {max(sums):.3g}: expect a checkerboard"]
-        return [f"the kernel multiplies brightness by {sums[0]:.3g}"] if abs(sums[0] - 1) > 0.01 else []
+        whole = np.pad(taps, [(0, -k % s) for k in taps.shape])
+        sums = whole.reshape(whole.shape[0] // s, s, whole.shape[1] // s, s).sum((0, 2))
+        if np.ptp(sums) > 0.01 * np.abs(sums).max():
+            return [f"the kernel's phases sum to {sums.min():.3g} .. {sums.max():.3g}: expect a checkerboard"]
+        return [f"the kernel multiplies brightness by {sums[0, 0]:.3g}"] if abs(sums[0, 0] - 1) > 0.01 else []
 
 
 def _read_weight(path: Path) -> Array:

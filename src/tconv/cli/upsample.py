@@ -22,17 +22,25 @@ from tconv.cli.report import Report
 from tconv.cli.strips import enlarge, predicted_bytes, strips
 from tconv.cli.upsampler import Array, Upsampler
 from tconv.errors import ArgumentError, FileError, TooLargeError
+from tconv.geometry import shown
 from tconv.images import format_for, write_picture
 from tconv.memory import physical_memory
 from tconv.planning import choose as choose_method
 from tconv.planning import si
 
+_DIGITS = 100
+"""Of a scale, at most: bytes can be foretold for it."""
+
 
 def whole_number(_: Any, tokens: Any) -> int:
     """The value of --scale: "2.5" is refused, where a plain int would be rounded to."""
     text = tokens[0].value
+    if text.isdecimal() and len(text) > _DIGITS:
+        raise ArgumentError(f"--scale is a number of {len(text)} digits, which no memory holds. Write --scale 2")
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentError(f"--scale is {text}; an integer from 1 up is needed. Write --scale 2")
+        raise ArgumentError(
+            f"--scale is {shown(text)[1:-1] or 'empty'}; an integer from 1 up is needed. Write --scale 2"
+        )
     return int(text)
 
 

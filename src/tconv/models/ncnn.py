@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv.errors import FileError, TconvError
-from tconv.geometry import Geometry
+from tconv.geometry import Geometry, shown
 from tconv.kernels.problem import Array
 from tconv.models.model import Model
-from tconv.models.network import Convolution, Network, Node, Pointwise, Sum, fused
+from tconv.models.network import ORDINARY, Convolution, Network, Node, Pointwise, Sum, fused
 
 _MAGIC = "7767517"
 _HALF = 0x01306B47
@@ -32,8 +32,14 @@ class _Line(NamedTuple):
     words: dict[int, float]
     lists: dict[int, list[float]]
 
-    def whole(self, key: int, usual: int) -> int:
-        return int(self.words.get(key, usual))
+    def whole(self, key: int, usual: int, least: int | None = None) -> int:
+        """The integer under a key. Raises FileError for another number, or a smaller one."""
+        given = self.words.get(key, usual)
+        if not float(given).is_integer():
+            raise FileError(f"{self.name} has {key}={given:g}; an integer is needed")
+        if least is not None and given < least:
+            raise FileError(f"{self.name} has {key}={given:g}; at least {least} is needed")
+        return int(given)
 
 
 def read(path: Path) -> Model:
@@ -42,7 +48,7 @@ def read(path: Path) -> Model:
     if not weights.is_file():
         raise FileError(f"{path} needs {weights.name} beside it, which is not there. Write both into one directory")
     try:
-        lines = _lines(path.read_text())
+        lines = _lines(_text(path))
         blob = _Blob(weights.read_bytes())
         nodes = _nodes(lines, blob)
         if blob.left:
@@ -52,30 +58,47 @@ def read(path: Path) -> Model:
         raise FileError(f"{path} is no network that can be run: {error}") from None
     except TconvError as error:
         raise type(error)(f"{path}: {error}") from None
-    except (ValueError, IndexError, KeyError, ArithmeticError, OSError) as error:
-        raise FileError(f"{path} is damaged or no ncnn network: {error}") from None
+    except OSError as error:
+        raise FileError(f"{error.filename} cannot be read: {error.strerror}") from None
     return Model.of(network, path.name)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileError(f"it is no text: byte {error.start} is none of UTF-8") from None
 
 
 def _lines(text: str) -> list[_Line]:
     rows = [row.split() for row in text.splitlines() if row.strip()]
     if not rows or rows[0] != [_MAGIC]:
         raise FileError(f"it does not begin with {_MAGIC}, as ncnn's text files do")
+    if len(rows) < 3 or len(rows[1]) != 2 or not rows[1][0].isdecimal():
+        raise FileError("it breaks off, or its second line does not hold two numbers, of layers and blobs")
     if int(rows[1][0]) != len(rows) - 2:
         raise FileError(f"it says that it has {rows[1][0]} layers, and has {len(rows) - 2}")
-    found = []
-    for kind, name, inputs, outputs, *rest in rows[2:]:
-        names, given = rest[: int(inputs) + int(outputs)], rest[int(inputs) + int(outputs) :]
-        words: dict[int, float] = {}
-        lists: dict[int, list[float]] = {}
-        for entry in given:
+    return [_line(row) for row in rows[2:]]
+
+
+def _line(row: list[str]) -> _Line:
+    words: dict[int, float] = {}
+    lists: dict[int, list[float]] = {}
+    try:
+        kind, name, inputs, outputs = row[0], row[1], int(row[2]), int(row[3])
+        ends = 4 + inputs, 4 + inputs + outputs
+        if min(inputs, outputs) < 0 or ends[1] > len(row):
+            raise ValueError
+        for entry in row[ends[1] :]:
             key, value = entry.split("=")
             if int(key) <= _ARRAY:
                 lists[_ARRAY - int(key)] = [float(part) for part in value.split(",")[1:]]
             else:
                 words[int(key)] = float(value)
-        found.append(_Line(kind, name, names[: int(inputs)], names[int(inputs) :], words, lists))
-    return found
+    except (ValueError, IndexError):
+        form = "type, name, the numbers of inputs and outputs, their names, and key=value"
+        raise FileError(f"its line {shown(' '.join(row))} is no layer; {form} are needed") from None
+    return _Line(kind, name, row[4 : ends[0]], row[ends[0] : ends[1]], words, lists)
 
 
 class _Blob:
@@ -120,12 +143,18 @@ def _nodes(lines: list[_Line], blob: _Blob) -> list[Node]:
     places: dict[str, int] = {}
     nodes: list[Node] = []
     for line in lines:
+        if not line.outputs:
+            raise FileError(f"{line.name} has no output; every layer needs one")
         if line.kind == "Input":
             if places:
                 raise FileError("it has several inputs; one is needed")
             places[line.outputs[0]] = 0
             continue
+        if missing := [name for name in line.inputs if name not in places]:
+            raise FileError(f"{line.name} reads {missing[0]!r}, which no layer before it makes")
         inputs = tuple(places[name] for name in line.inputs)
+        if not inputs:
+            raise FileError(f"{line.name} has no input; every layer but Input needs one")
         if line.kind == "Split":
             places.update(dict.fromkeys(line.outputs, inputs[0]))
             continue
@@ -147,7 +176,7 @@ def _step(line: _Line, blob: _Blob) -> Convolution | Sum | Pointwise:
         slope = line.words.get(0, 0.0)
         return Pointwise(("leaky_relu", slope) if slope else "relu")
     if line.kind == "PReLU":
-        return Pointwise(("prelu", blob.floats(line.whole(0, 0))))
+        return Pointwise(("prelu", blob.floats(line.whole(0, 0, least=1))))
     if line.kind == "Clip":
         return Pointwise(("clamp", line.words.get(0, -np.inf), line.words.get(1, np.inf)))
     sums = (line.kind, line.whole(0, 0)) in (("BinaryOp", 0), ("Eltwise", 1))
@@ -159,22 +188,27 @@ def _step(line: _Line, blob: _Blob) -> Convolution | Sum | Pointwise:
 
 
 def _convolution(line: _Line, blob: _Blob) -> Convolution:
-    out, wide = line.whole(0, 0), line.whole(1, 1)
-    kernel = line.whole(11, wide), wide
-    dilation = line.whole(12, line.whole(2, 1)), line.whole(2, 1)
-    stride = line.whole(13, line.whole(3, 1)), line.whole(3, 1)
+    out, wide = line.whole(0, 0, least=1), line.whole(1, 1, least=1)
+    kernel = line.whole(11, wide, least=1), wide
+    dilation = line.whole(12, line.whole(2, 1), least=1), line.whole(2, 1, least=1)
+    stride = line.whole(13, line.whole(3, 1), least=1), line.whole(3, 1, least=1)
     left, top = line.whole(4, 0), line.whole(14, line.whole(4, 0))
     crop = (top, line.whole(16, top)), (left, line.whole(15, left))
     if min(min(pair) for pair in crop) < 0:
         raise FileError(f"{line.name} has a padding of {left}: a rule of another framework; numbers are needed")
-    groups = line.whole(7, 1)
-    count = line.whole(6, 0)
+    groups = line.whole(7, 1, least=1)
+    count = line.whole(6, 0, least=1)
     into = count // (out * kernel[0] * kernel[1]) * groups
+    if count * groups != into * out * kernel[0] * kernel[1] or out % groups:
+        raise FileError(
+            f"{line.name} has {count} weights, which do not make {out} channels of {kernel[0]} x {kernel[1]} taps in "
+            f"{groups} groups"
+        )
     weight = blob.weight(count)
     bias = blob.floats(out) if line.whole(5, 0) else None
     if line.kind.startswith("Convolution"):
         if stride != (1, 1):
-            raise FileError(f"{line.name} is a convolution of stride {stride}; only 1 keeps the size of a picture")
+            raise FileError(f"{line.name} is a convolution of stride {stride}; {ORDINARY}")
         if line.words.get(18, 0.0):
             raise FileError(f"{line.name} pads with {line.words[18]}; only 0 is read")
         return Convolution.ordinary(weight.reshape(out, into // groups, *kernel), bias, crop, dilation, groups)
@@ -193,8 +227,9 @@ def _activation(line: _Line) -> object:
         return None
     if kind == 1:
         return "relu"
-    if kind == 2:
+    if kind == 2 and len(numbers) == 1:
         return "leaky_relu", numbers[0]
-    if kind == 3:
+    if kind == 3 and len(numbers) == 2:
         return "clamp", numbers[0], numbers[1]
-    raise FileError(f"{line.name} has activation {kind}; 1 (ReLU), 2 (leaky) and 3 (clip) are read")
+    said = f"activation {kind}, with {len(numbers)} numbers"
+    raise FileError(f"{line.name} has {said}; 1 (ReLU), 2 (leaky, 1 number) and 3 (clip, 2 numbers) are read")

@@ -40,6 +40,9 @@ _MOST_MADE = 64
 _LEAST_BAND = 4
 """Bands are so many times as high as what one output row needs."""
 
+ORDINARY = "ordinary convolutions of stride 1 are read, and transposed ones of any stride"
+"""What readers say of a convolution that makes pictures smaller."""
+
 Shape = tuple[int, int]
 
 
