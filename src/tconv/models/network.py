@@ -27,7 +27,7 @@ from tconv.memory import empty
 from tconv.models.kept import Kept, ring_rows, row_floats
 from tconv.models.steps import Convolution, Node, Pointwise, Shape, Sum, check, first_row, source_rows
 
-_STRIP = 1 << 20
+_STRIP = 1 << 21
 """Bytes of a layer's rows that are made at a time: they stay in the caches until the next layer reads them."""
 
 _FLOAT32 = np.dtype(np.float32)
