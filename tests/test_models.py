@@ -65,6 +65,8 @@ def convolution(rng, into, out, kind, groups=1):
     """A random one: it keeps the size, is valid, crops unevenly, or enlarges."""
     pair = [int(n) for n in rng.integers(1, 6, 2)]
     dilation = [int(n) for n in rng.choice([1, 1, 1, 2, 3], 2)]
+    if groups == 1 and rng.random() < 0.5:  # what is made in groups of rows, if it has the channels
+        pair[0], dilation = 3, [1, 1]
     extent = [d * (k - 1) + 1 for d, k in zip(dilation, pair, strict=True)]
     bias = rng.normal(0, 0.3, out).astype("f4") if rng.random() < 0.7 else None
     size = np.sqrt(into // groups * pair[0] * pair[1])
@@ -84,7 +86,7 @@ def convolution(rng, into, out, kind, groups=1):
 
 def random_network(rng):
     """1 to 8 nodes, sums of earlier outputs of one shape among them, and outputs that nobody reads."""
-    nodes, channels = [], [int(rng.integers(1, 7))]
+    nodes, channels = [], [int(rng.integers(1, 10))]
     sizes = [(1, 1, 0, 0)]  # along each axis, the output is slope * input + offset
     for number in range(1, int(rng.integers(1, 9)) + 1):
         at = number - 1 if rng.random() < 0.7 else int(rng.integers(0, number))
@@ -100,7 +102,7 @@ def random_network(rng):
             sizes.append(sizes[at])
         else:
             groups = int(rng.choice([g for g in (1, 1, 2, 3) if channels[at] % g == 0]))
-            out = channels[at] if rng.random() < 0.4 else groups * int(rng.integers(1, 4))
+            out = channels[at] if rng.random() < 0.4 else groups * int(rng.integers(1, 7))
             kind = "same" if kind in ("sum", "pointwise") else kind
             step = convolution(rng, channels[at], out, kind, groups if out % groups == 0 else 1)
             (a, b), (c, d) = (step.geometry.output_shape((n, n)) for n in (64, 65))
@@ -172,6 +174,15 @@ def test_a_random_network_is_the_definition(seed):
     assert made.dtype == np.float32
     assert made.shape == y.shape == (1, net.channels[-1], *net.output_shape(x.shape[2:]))
     np.testing.assert_allclose(made, y, rtol=0, atol=allowed)
+
+
+def test_random_networks_have_layers_that_are_made_in_groups():
+    """And groups that begin elsewhere than at the first row, rings, and layers in front of rings that read directly."""
+    nets = [drawn(seed)[0] for seed in range(200)]
+    assert sum(len(net.anchors) > 1 for net in nets) > 5
+    assert sum(any(net.anchors.values()) for net in nets) > 20
+    assert sum(bool(net.rings) for net in nets) > 10
+    assert sum(bool(net.rings - net.anchors.keys()) for net in nets) > 5
 
 
 @given(seeds, st.integers(0, 17), st.integers(1, 4), st.integers(1, 2))

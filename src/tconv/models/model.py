@@ -73,7 +73,7 @@ class Model(NamedTuple):
         """Raise ShapeError where output pixels are made of inputs whose middle is a pixel or more beside them."""
         place = _SIDES[1] // 2
         outputs = slice(self.scale * (place - self.border), self.scale * (place - self.border + 1))
-        read = self.network.window(outputs, _SIDES[1], axis)
+        read = self.network.window(outputs, _SIDES[1], axis, grouped=False)
         first, last = read.start - place, read.stop - 1 - place
         if abs(first + last) >= 2:
             raise ShapeError(

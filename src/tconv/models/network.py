@@ -4,6 +4,9 @@ An ordinary convolution of stride 1 is a transposed one (flip the taps, swap the
 kernel runs all of it. Rows flow through: each layer makes the rows that the next ones need now, and keeps those that
 they will need again. Nothing is computed twice, memory does not grow with the height, and because the kernel has one
 order of sums, the numbers are the same bits whatever the strips.
+
+Layers with three rows of taps make their rows in groups of four, which takes half of the multiplications
+(`kernels/simd/winograd.py`). The groups lie where the whole picture's lie, whatever the strips.
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.geometry import Geometry
 from tconv.interpolation import crop_for
 from tconv.kernels.problem import Array, Problem
+from tconv.kernels.simd import GROUP, Rows, grouped
 from tconv.kernels.threads import alone, get_num_threads
 from tconv.layer import Layer, prepare
 from tconv.lazily import cached_property
 from tconv.memory import empty
+from tconv.models.kept import Kept, ring_rows, row_floats
 
-_STRIP = 1 << 22
+_STRIP = 1 << 20
 """Bytes of a layer's rows that are made at a time: they stay in the caches until the next layer reads them."""
 
 _FLOAT32 = np.dtype(np.float32)
@@ -91,6 +96,33 @@ class Convolution:
     def channels(self) -> tuple[int, int]:
         """Input and output channels."""
         return self.weight.shape[0], self.weight.shape[1] * self.geometry.groups
+
+    @cached_property
+    def grouped(self) -> Rows | None:
+        """The layer that makes rows in groups; None where geometry, weight or machine are not made for it."""
+        return grouped(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
+
+    def in_groups(self, given: Kept, outputs: slice, made: Kept, heights: Shape, anchor: int) -> None:
+        """Put these output rows into `made`, from input rows `given`; `heights` are those of input and output.
+
+        Groups begin at rows that differ from `anchor` by multiples of their height.
+        """
+        grouped = self.grouped
+        assert grouped is not None
+        reach = _source(self, slice(0, heights[1]), heights[0])
+        if grouped(given, reach, outputs, made, anchor):
+            return
+        # what is infinite, or NaN, is as in the definition, whatever the strips; it takes no activation to see that
+        plain = replace(self, activation=None).grouped
+        assert plain is not None
+        shape = made.array.shape[0], outputs.stop - outputs.start, made.array.shape[2]
+        sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
+        plain(given, reach, outputs, Kept(sums, outputs.start, outputs.stop), anchor)
+        span = _source(self, outputs, heights[0])
+        self.rows(given.gathered(span), span.start, outputs, direct[None])
+        for piece in made.pieces(outputs):
+            part = slice(piece.start - outputs.start, piece.stop - outputs.start)
+            np.copyto(made.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
     def rows(self, x: Array, first: int, outputs: slice, out: Array) -> None:
         """Fill out [1, C_out, rows, W] with these output rows from the input rows x, which start at `first`."""
@@ -184,6 +216,37 @@ class Network:
         """of the nodes that are nothing else"""
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
+        self.anchors = self._anchored()
+        """of the nodes that make rows in groups: one row at which a group begins"""
+        readers: dict[int, set[int]] = {}
+        for number, node in enumerate(self.nodes, 1):
+            for place in node.inputs:
+                readers.setdefault(place, set()).add(number)
+        self.rings = {
+            number
+            for number, node in enumerate(self.nodes, 1)
+            if isinstance(node.step, Convolution) and readers.get(number, {0}) <= self.anchors.keys()
+        }
+        """the nodes whose rows are kept in rings: convolutions that are read in groups only"""
+
+    def _anchored(self) -> dict[int, int]:
+        """Groups lie so that those of one layer begin where those of the next begin to read.
+
+        The last layer makes its rows one by one: which of them are asked for is the caller's choice.
+        """
+        anchors: dict[int, int] = {}
+        starts: list[int | None] = [None] * len(self.nodes) + [0]
+        for number in range(len(self.nodes), 0, -1):
+            start, node = starts[number], self.nodes[number - 1]
+            if start is None:
+                continue
+            if number < len(self.nodes) and isinstance(node.step, Convolution) and node.step.grouped is not None:
+                anchors[number] = start % GROUP
+            for place in node.inputs:
+                before = starts[place]
+                found = _first(node.step, start)
+                starts[place] = found if before is None else min(before, found)
+        return anchors
 
     def _checked(self, number: int, node: Node) -> int:
         """The output channels of a node that fits to what is in front of it."""
@@ -236,14 +299,17 @@ class Network:
             if isinstance(node.step, Convolution)
         ]
 
-    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
-        """The input rows (axis 1: columns) that these output ones need, of an input of this height (width)."""
+    def window(self, outputs: slice, size: int, axis: int = 0, grouped: bool = True) -> slice:
+        """The input rows (axis 1: columns) that these output ones need, of an input of this height (width).
+
+        Not `grouped`: those that the definition reads, without what layers that make rows in groups read beside them.
+        """
         sizes = [size]
         for node in self.nodes:
             given = sizes[node.inputs[0]]
             along = node.step.along[axis] if isinstance(node.step, Convolution) else None
             sizes.append(given if along is None else along.output_shape([given])[0])
-        return self.needed(outputs, sizes, axis)[0]
+        return self.needed(outputs, sizes, axis, grouped)[0]
 
     def scratch_bytes(self, shape: Shape) -> int:
         """What `rows` holds of the layers' outputs beside its own."""
@@ -251,14 +317,15 @@ class Network:
         heights, step = [rows for rows, _ in sizes], self._step(sizes)
         start = (heights[-1] - step) // 2
         spans = self.needed(slice(start, start + step), heights)
-        strips: list[int] = [  # strips elsewhere may need a row or two more
-            channels * 4 * size[1] * min(size[0], span.stop - span.start + 2)
-            for channels, size, span in zip(self.channels[1:-1], sizes[1:-1], spans[1:-1], strict=True)
-        ]
+        strips: list[int] = []
+        for number, span in enumerate(spans[1:-1], 1):
+            rows = span.stop - span.start + 2  # strips elsewhere may need a row or two more
+            rows = ring_rows(rows) if number in self.rings else min(sizes[number][0], rows)
+            strips.append(self.channels[number] * 4 * row_floats(sizes[number][1]) * rows)
         # a layer that needs more room has the old one beside it for a moment
         return get_num_threads() * (sum(strips) + max(strips, default=0))
 
-    def needed(self, outputs: slice, sizes: list[int], axis: int = 0) -> list[slice]:
+    def needed(self, outputs: slice, sizes: list[int], axis: int = 0, grouped: bool = True) -> list[slice]:
         """Of the input and of each node, the rows (axis 1: columns) that these ones of the output need; at least one.
 
         `sizes` are all their heights (widths).
@@ -269,6 +336,9 @@ class Network:
             if not spans[number]:  # nobody reads it: it is not run
                 continue
             node, wanted = self.nodes[number - 1], _hull(spans[number])
+            if grouped and axis == 0 and number in self.anchors:
+                wanted = _grouped(wanted, self.anchors[number], sizes[number])
+                spans[number] = [wanted]
             for place in node.inputs:
                 spans[place].append(_source(node.step, wanted, sizes[place], axis))
         return [_hull(each) for each in spans]
@@ -329,13 +399,18 @@ class Network:
         """Output rows, a strip at a time."""
         heights = [rows for rows, _ in sizes]
         whole = self.needed(outputs, heights)
-        kept = [_Kept(x, first, first + x.shape[1])]
-        for channels, (_, width), span in zip(self.channels[1:-1], sizes[1:-1], whole[1:-1], strict=True):
-            kept.append(_Kept(np.empty((channels, 0, width), _FLOAT32), span.start, span.start))
-        kept.append(_Kept(out, outputs.start, outputs.start))
         step = self._step(sizes)
-        for start in range(outputs.start, outputs.stop, step):
-            self._advance(kept, slice(start, min(start + step, outputs.stop)), heights)
+        kept = [Kept(x, first, first + x.shape[1])]
+        for number, (channels, (_, width)) in enumerate(zip(self.channels[1:-1], sizes[1:-1], strict=True), 1):
+            start = whole[number].start
+            if number in self.rings:
+                kept.append(Kept.ring(channels, width, self.anchors.get(number, 0) - GROUP, start))
+            else:
+                kept.append(Kept.buffer(channels, width, start))
+        kept.append(Kept(out, outputs.start, outputs.start))
+        for begin in range(outputs.start, outputs.stop, step):
+            strip = slice(begin, min(begin + step, outputs.stop))
+            self._advance(kept, self.needed(strip, heights), heights)
 
     def _step(self, sizes: list[Shape]) -> int:
         """Output rows at a time: of the widest layer so many that they stay in the caches."""
@@ -343,9 +418,8 @@ class Network:
         most = max(channels * 4 * h * w for channels, (h, w) in zip(self.channels[1:], sizes[1:], strict=True))
         return max(1, min(out_rows, _STRIP * out_rows // max(1, most)))
 
-    def _advance(self, kept: list[_Kept], outputs: slice, heights: list[int]) -> None:
-        """Make the rows that the next output rows need and that are not there yet."""
-        needed = self.needed(outputs, heights)
+    def _advance(self, kept: list[Kept], needed: list[slice], heights: list[int]) -> None:
+        """Make the rows that are needed now and that are not there yet."""
         for number, node in enumerate(self.nodes, 1):
             mine = kept[number]
             rows = slice(mine.stop, max(mine.stop, needed[number].stop))
@@ -353,42 +427,29 @@ class Network:
                 continue
             if number < len(self.nodes):
                 mine.make_room(needed[number].start, rows.stop)
-            spans = [_source(node.step, rows, heights[place]) for place in node.inputs]
-            given = [kept[place].view(span) for place, span in zip(node.inputs, spans, strict=True)]
-            target = mine.view(rows)
-            if isinstance(node.step, Convolution):
-                node.step.rows(given[0], spans[0].start, rows, target)
-            elif isinstance(node.step, Sum):
-                np.add(given[0], given[1], out=target)
+            if number in self.anchors and isinstance(node.step, Convolution):
+                (place,) = node.inputs
+                ends = heights[place], heights[number]
+                node.step.in_groups(kept[place], rows, mine, ends, self.anchors[number])
             else:
-                target[...] = given[0]
-                activation = self.activations[number]
-                if activation is not None:
-                    activation.apply(target)
+                for piece in mine.pieces(rows):
+                    self._directly(number, kept, piece, heights)
             mine.stop = rows.stop
 
-
-class _Kept:
-    """Rows [start, stop) of a layer's output, [C, rows, W]."""
-
-    def __init__(self, array: Array, start: int, stop: int) -> None:
-        self._array, self._start, self.stop = array, start, stop
-
-    def view(self, rows: slice) -> Array:
-        """Rows that are there, or that there is room for, [1, C, rows, W]."""
-        return self._array[None, :, rows.start - self._start : rows.stop - self._start]
-
-    def make_room(self, start: int, stop: int) -> None:
-        """Make room up to `stop`; the rows before `start` may be forgotten."""
-        if stop - self._start <= self._array.shape[1]:
-            return
-        start = min(start, self.stop)
-        before = self.view(slice(start, self.stop))[0]
-        if stop - start > self._array.shape[1]:
-            channels, _, width = self._array.shape
-            self._array = empty((channels, stop - start, width), _FLOAT32)
-        self._array[:, : self.stop - start] = before
-        self._start = start
+    def _directly(self, number: int, kept: list[Kept], rows: slice, heights: list[int]) -> None:
+        """Make a piece of rows of a node that reads whole pieces."""
+        node, target = self.nodes[number - 1], kept[number].view(rows)
+        spans = [_source(node.step, rows, heights[place]) for place in node.inputs]
+        given = [kept[place].view(span) for place, span in zip(node.inputs, spans, strict=True)]
+        if isinstance(node.step, Convolution):
+            node.step.rows(given[0], spans[0].start, rows, target)
+        elif isinstance(node.step, Sum):
+            np.add(given[0], given[1], out=target)
+        else:
+            target[...] = given[0]
+            activation = self.activations[number]
+            if activation is not None:
+                activation.apply(target)
 
 
 def _check(number: int, step: Convolution) -> None:
@@ -407,11 +468,27 @@ def _source(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:
         return outputs
     # what Geometry.input_window says, without its checks: this runs for every strip of every layer
     along = step.along[axis]
-    (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
-    last = (outputs.start + lo) // stride  # that reaches the first of them, or lies before it, in a gap between inputs
-    start = min(-((extent - 1 - outputs.start - lo) // stride), last)
+    (stride,), ((lo, _),) = along.stride, along.crop
+    start = _first(step, outputs.start, axis)
     stop = (outputs.stop - 1 + lo) // stride + 1
     return slice(min(max(start, 0), size - 1), min(max(stop, 1), size))
+
+
+def _first(step: Any, output: int, axis: int = 0) -> int:
+    """The first row (column) of an endless input that this output row needs."""
+    if not isinstance(step, Convolution):
+        return output
+    along = step.along[axis]
+    (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
+    last = (output + lo) // stride  # that reaches it, or lies before it, in a gap between inputs
+    return min(-((extent - 1 - output - lo) // stride), last)
+
+
+def _grouped(rows: slice, anchor: int, size: int) -> slice:
+    """Whole groups around these rows, of which the picture has so many."""
+    start = (rows.start - anchor) // GROUP * GROUP + anchor
+    stop = -((anchor - rows.stop) // GROUP) * GROUP + anchor
+    return slice(max(0, start), min(stop, size))
 
 
 def _hull(spans: list[slice]) -> slice:

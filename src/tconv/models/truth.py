@@ -21,6 +21,7 @@ from tconv.functional import conv_transpose
 from tconv.geometry import Geometry
 from tconv.interpolation import crop_for
 from tconv.kernels.problem import Array
+from tconv.kernels.simd import winograd
 from tconv.models.network import Convolution, Network, Shape, Sum
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
@@ -49,16 +50,17 @@ class Piece(NamedTuple):
         return Piece(linear(self.values), np.stack([linear(copy) for copy in self.copies]))
 
 
-def rounding(step: Convolution) -> float:
+def rounding(step: Convolution, grouped: bool) -> float:
     """What rounding is likely to make of a layer's sum, as a share of the sum of its absolute products.
 
     sqrt(n) half steps for n products and their sum in float32, in any order: more than lambda times that has the
     probability 2 exp(-lambda^2/2) at most (Higham and Mary, A new approach to probabilistic rounding error analysis,
-    2019). A kernel that does not sum the products themselves (minimal filtering) states here what it is off by.
+    2019). A layer that makes rows in groups sums over channels and columns, and rounds in three transforms.
     """
     g = step.geometry
     taps = math.prod(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
-    return _UNIT * math.sqrt(step.channels[0] // g.groups * taps + 1)
+    terms = step.channels[0] // g.groups * (g.kernel[1] if grouped else taps)
+    return _UNIT * math.sqrt(terms + (winograd.ROUNDINGS if grouped else 1))
 
 
 def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> Piece:
@@ -76,7 +78,8 @@ def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> 
         if target[0].stop == 0:  # nobody reads it
             made.append(given[0])
         elif isinstance(node.step, Convolution):
-            made.append(_convolved(rng, node.step, given[0], held[node.inputs[0]], target))
+            anchor = network.anchors.get(number)
+            made.append(_convolved(rng, node.step, given[0], held[node.inputs[0]], target, anchor))
         else:
             cut = [_part(each, held[place], target) for each, place in zip(given, node.inputs, strict=True)]
             if isinstance(node.step, Sum):
@@ -93,7 +96,9 @@ def _part(given: Piece, held: Span, wanted: Span) -> Piece:
     return Piece(given.values[:, *cut], given.copies[:, :, *cut])
 
 
-def _convolved(rng: np.random.Generator, step: Convolution, given: Piece, held: Span, wanted: Span) -> Piece:
+def _convolved(
+    rng: np.random.Generator, step: Convolution, given: Piece, held: Span, wanted: Span, anchor: int | None
+) -> Piece:
     g = step.geometry
     crops = [
         crop_for(step.along[axis], held[axis].start, given.values.shape[1 + axis], wanted[axis]) for axis in (0, 1)
@@ -107,10 +112,14 @@ def _convolved(rng: np.random.Generator, step: Convolution, given: Piece, held: 
         return y
 
     values = of(given.values, weight, bias)
-    mass = of(np.abs(given.values), np.abs(weight), np.abs(bias))
+    absolute = np.abs(given.values), np.abs(weight), np.abs(bias)
+    if anchor is None:
+        mass = of(*absolute)
+    else:
+        mass = winograd.mass(*absolute[:2], here.crop, anchor - wanted[0].start) + absolute[2][:, None, None]
     # only differences count here, so these need not come from the definition, which would take most of the time
     copies = conv_transpose(given.copies, weight, bias, geometry=here)
-    copies += _errors(rng, values, rounding(step) * mass)
+    copies += _errors(rng, values, rounding(step, anchor is not None) * mass)
     return _activated(activation_of(step.activation, step.channels[1]), values, copies)
 
 

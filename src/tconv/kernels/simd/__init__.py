@@ -8,6 +8,7 @@ weights are broadcast, sums stay in registers. In order of work:
 - `tiles`: how positions are cut into tiles that fit the caches
 - `job`: all of it as tables for one problem; `weights`: the weight in the order of its use
 - `pack`, `micro`, `write`: a tile's inputs into its panel, the multiply-adds, the epilogue; `item` runs them
+- `winograd`, `winograd_rows`: layers of networks with three rows of taps, by fewer multiplications
 - `code`, `target`, `library`: the vector language, the chip, machine code kept in files; `pool`: the threads
 
 LLVM (through llvmlite) is imported when the first call needs it.
@@ -20,14 +21,18 @@ import math
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from tconv.activation import Activation
 from tconv.errors import ArgumentError
+from tconv.geometry import Geometry
 from tconv.kernels import taps
 from tconv.kernels.problem import Array, Kernel, Problem, is_plain
 
+_LEAST_GROUPED = 4
+"""Input channels; with fewer, transforming them costs more than it saves."""
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17
 
@@ -108,6 +113,40 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
         taps.run(p, x, w, flat, target)  # the weight has become infinite since it was looked at
     if target is not out:
         out[...] = target
+
+
+class Held(Protocol):
+    """Some rows of a picture [C, H, W]: row r is at index (r - anchor) mod period of the array, if it is there."""
+
+    array: Array
+    anchor: int
+    period: int
+    address: int
+
+
+class Rows(Protocol):
+    """A layer of a network that makes its output rows in groups: `winograd_rows.Rows`."""
+
+    def __call__(self, x: Held, reach: slice, rows: slice, out: Held, anchor: int) -> bool:
+        """Put output rows into `out`; whether all were finite before the activation."""
+
+
+GROUP = 4
+"""Rows that are made together."""
+
+
+def grouped(w: Array, bias: Array | None, g: Geometry, activation: Activation | None) -> Rows | None:
+    """The layer with a canonical weight [C_in, C_out, kh, kw] by minimal filtering; None where it does not apply.
+
+    It has its own order of sums, and reaches beyond the rows of an output: a network knows which rows lie in a group.
+    """
+    if _missing() is not None or len(w) < _LEAST_GROUPED or not np.isfinite(w).all():
+        return None
+    if g.kernel[0] != 3 or (g.stride, g.dilation, g.groups) != ((1, 1), (1, 1), 1):
+        return None
+    from tconv.kernels.simd import winograd_rows
+
+    return winograd_rows.Rows(w, bias, activation, g.crop[0][0], g.crop[1][0])
 
 
 def state() -> dict[str, Any]:

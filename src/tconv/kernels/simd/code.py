@@ -79,7 +79,9 @@ class Value:
 
     def _compare(self, sign: str, other: Operand) -> Value:
         a, b = self._both(other)
-        through = self.f.b.icmp_signed if _is_whole(a.type) else self.f.b.fcmp_ordered
+        # of floats a comparison with NaN is false, but for "!="
+        real = self.f.b.fcmp_unordered if sign == "!=" else self.f.b.fcmp_ordered
+        through = self.f.b.icmp_signed if _is_whole(a.type) else real
         return Value(self.f, through(sign, a, b))
 
     def __lt__(self, other: Operand) -> Value:
@@ -99,7 +101,7 @@ class Value:
         return self._compare("==", other)
 
     def differs(self, other: Operand) -> Value:
-        """Whether two integers are not the same."""
+        """Whether two numbers are not the same, NaN among them."""
         return self._compare("!=", other)
 
 
@@ -188,6 +190,11 @@ class Function:
     def both(self, a: Value, b: Value) -> Value:
         """Whether two conditions hold."""
         return Value(self, self.b.and_(a.ir, b.ir))
+
+    def any(self, condition: Value) -> Value:
+        """Whether a condition holds in at least one lane."""
+        bits = ir.IntType(self.lanes)
+        return Value(self, self.b.icmp_unsigned("!=", self.b.bitcast(condition.ir, bits), bits(0)))
 
     # -- control -------------------------------------------------------------------------------------------------
 

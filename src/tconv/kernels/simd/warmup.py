@@ -9,7 +9,7 @@ import numpy as np
 
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
-from tconv.kernels.simd import micro, pack, write
+from tconv.kernels.simd import micro, pack, winograd_rows, write
 from tconv.kernels.simd.job import Job
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.pool import pool
@@ -47,6 +47,9 @@ def warmup(tell: Callable[[str], None]) -> int:
         tell("packing")
         for vectors in range(1, pack.SHORT + 2):
             pack.address(x_fast, x_channel, vectors * target().lanes)
+    for activated in (False, True):
+        tell("groups of rows")
+        winograd_rows.address(activated)
     for k, s, p in _KERNELS:
         for channels in (1, 2, 3, 4):
             tell(f"kernel {k}, stride {s}, {channels} output channels")

@@ -67,6 +67,13 @@ def _write_touch() -> str:
     return f.finish()
 
 
+def bent(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
+    """The activation of a vector. Comparisons with NaN are false: it passes through."""
+    leant = f.choose(y < f.zero(), y * slope, y)
+    raised = f.choose(leant < low, low, leant)
+    return f.choose(raised > high, high, raised)
+
+
 class _Epilogue:
     """Builds one writer: for each row of the tile and each channel, `body` writes a line."""
 
@@ -121,10 +128,7 @@ class _Epilogue:
         f, total = self.f, sums + self.bias
         if not self.activated:
             return total
-        # comparisons with NaN are false: it passes through
-        bent = f.choose(total < f.zero(), total * self.slope, total)
-        raised = f.choose(bent < self.low, self.low, bent)
-        return f.choose(raised > self.high, self.high, raised)
+        return bent(f, total, self.slope, self.low, self.high)
 
     def value(self, row: Value | int, place: Value | int) -> Value:
         """A vector of outputs of one phase."""
