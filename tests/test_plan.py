@@ -22,7 +22,7 @@ def test_the_text():
         '          not taps: method="polyphase" was asked for',
         "work      12.8 MFLOP (6.42 MMAC reach the output, 6.42 MMAC without a border)",
         f"bytes     233 kB read, 401 kB written, {si(made.scratch_bytes, 'B')} scratch",
-        "bound     arithmetic: 20.2 FLOP per byte, arithmetic from about 10",
+        "limit     arithmetic: 20.2 FLOP per byte, arithmetic from about 10",
     ]
     assert made.bound == "arithmetic"
     assert tconv.plan(x, w[:, :1], stride=2).bound == "memory"

@@ -1,7 +1,7 @@
 """Memory in huge pages, and a pool of it for outputs.
 
 A fresh array is paid for at its first touch, a page at a time: filling it can cost more than the arithmetic. Memory of
-arrays that nobody holds any more is kept for the next one, up to a bound; `trim_pool` gives it back.
+arrays that nobody holds any more is kept for the next one, up to a limit; `trim_pool` gives it back.
 """
 
 from __future__ import annotations

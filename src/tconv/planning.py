@@ -95,7 +95,7 @@ class Plan:
             f"{si(p.macs.border_free, 'MAC')} without a border)",
             f"bytes     {si(self.input_bytes, 'B')} read, {si(self.output_bytes, 'B')} written, "
             f"{si(self.scratch_bytes, 'B')} scratch",
-            f"bound     {self.bound}: {self.intensity:.1f} FLOP per byte, arithmetic from about {BALANCE:.0f}",
+            f"limit     {self.bound}: {self.intensity:.1f} FLOP per byte, arithmetic from about {BALANCE:.0f}",
         ]
         return "\n".join(lines)
 

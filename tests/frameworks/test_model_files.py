@@ -324,6 +324,11 @@ def _other_kernel(graph):
     graph.conv(1, 4, kernel_shape=[5, 5], **padded(1, 1, 1, 1))
 
 
+def _shapes_of_constants(graph):
+    graph.add("Shape", graph.constant(np.ones(3, "f4")))
+    plain(graph)
+
+
 def _many_limits(graph):
     graph.conv(1, 4, **padded(1, 1, 1, 1))
     graph.add("Clip", graph.last, graph.constant(np.zeros(0, "f4")))
@@ -341,6 +346,7 @@ def _many_limits(graph):
         (_two_pads, "Conv 'y0' has pads=[1, 1]; 4 are needed, all beginnings and then all ends"),
         (_unknown_rule, "Conv 'y0' has auto_pad='FULL'; NOTSET, SAME_UPPER, SAME_LOWER and VALID are read"),
         (_other_kernel, "Conv 'y0' has kernel_shape=[5, 5] and a weight of (4, 1, 3, 3)"),
+        (_shapes_of_constants, "it has a node Shape; Conv, ConvTranspose"),
         (_many_limits, "'c2' has dtype float32 and shape (0,); floats are needed"),
         (_pool, "it has a node MaxPool; Conv, ConvTranspose"),
         (_computed, "reads 'c0', which is a constant"),

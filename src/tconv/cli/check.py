@@ -48,7 +48,7 @@ class Check:
 
     Every channel is compared at each place. Two things must hold there: the computed numbers equal the definition's
     within rounding, and what was stored is those numbers, rounded and clipped. The rounding allowed at a place is the
-    usual bound for its sum, eps x roundings x sum of absolute products (Higham, Accuracy and Stability of Numerical
+    usual one for its sum, eps x roundings x sum of absolute products (Higham, Accuracy and Stability of Numerical
     Algorithms, section 3.1), and never less than the smallest normal number.
     """
 
@@ -73,9 +73,9 @@ class Check:
         with np.errstate(all="ignore"):  # inf and NaN in a feature map are values
             frame = self._values.frame(self._shape[1])
             truth = self._upsampler.truth(self._load, self._shape, self.rows, self.columns, frame)
-            bounds = np.finfo(numbers.dtype)
-            error = float(bounds.eps) * truth.roundings * truth.mass if truth.error is None else truth.error
-            tolerance = np.nan_to_num(error) + float(bounds.tiny)
+            held = np.finfo(numbers.dtype)
+            error = float(held.eps) * truth.roundings * truth.mass if truth.error is None else truth.error
+            tolerance = np.nan_to_num(error) + float(held.tiny)
             difference = np.abs(numbers - truth.values)
             same = np.isclose(truth.values.astype(numbers.dtype), numbers, 0, 0, equal_nan=True)  # inf and NaN, too
             difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))

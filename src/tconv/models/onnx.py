@@ -49,6 +49,9 @@ _TYPES: dict[str, tuple[Any, str]] = {
 """What attributes must be, and in words."""
 
 
+_Maker = Callable[[Any, dict[str, Any]], Convolution | Sum | Pointwise]
+
+
 class _Graph:
     """One ONNX graph, on the way to nodes."""
 
@@ -59,6 +62,8 @@ class _Graph:
         if len(inputs) != 1 or len(graph.output) != 1:
             raise FileError(f"it has {len(inputs)} inputs and {len(graph.output)} outputs; one of each is needed")
         self._places = {inputs[0]: 0}
+        self._channels = [-1]
+        """Of the picture, which nobody has said yet, and of each node's output."""
 
     def _array(self, tensor: Any) -> Array:
         try:
@@ -86,18 +91,7 @@ class _Graph:
 
     def nodes(self) -> list[Node]:
         """All of them, in order; the last one makes the output."""
-        steps: dict[str, Callable[[Any, dict[str, Any]], Convolution | Sum | Pointwise]] = {
-            "Conv": self._conv,
-            "ConvTranspose": self._conv_transpose,
-            "DepthToSpace": self._depth_to_space,
-            "Add": lambda node, words: Sum(),
-            "Relu": lambda node, words: Pointwise("relu"),
-            "LeakyRelu": lambda node, words: Pointwise(("leaky_relu", words.get("alpha", 0.01))),
-            "PRelu": self._prelu,
-            "Clip": self._clip,
-        }
         nodes: list[Node] = []
-        self._channels = {0: -1}
         for node in self._graph.node:
             words = self._words(node)
             if len(node.output) != 1:
@@ -108,23 +102,36 @@ class _Graph:
                 self._constants[node.output[0]] = self._constants[node.input[0]]
             elif node.op_type == "Identity":
                 self._places[node.output[0]] = self._place(node, node.input[0])
-            elif node.op_type in steps:
-                count = 2 if node.op_type == "Add" else 1
+            else:
+                make, count = self._maker(node), 2 if node.op_type == "Add" else 1
                 inputs = tuple(self._place(node, self._input(node, number)) for number in range(count))
-                step = steps[node.op_type](node, words)
+                step = make(node, words)
                 nodes.append(Node(step, inputs))
                 self._places[node.output[0]] = len(nodes)
-                self._channels[len(nodes)] = (
-                    step.channels[1] if isinstance(step, Convolution) else self._channels[inputs[0]]
-                )
-            else:
-                raise FileError(
-                    f"it has a node {node.op_type}; {', '.join(steps)}, Constant and Identity are read. Write a "
-                    "network of those"
-                )
+                same = self._channels[inputs[0]]
+                self._channels.append(step.channels[1] if isinstance(step, Convolution) else same)
         if self._places.get(self._graph.output[0].name) != len(nodes):
             raise FileError("its output is not what its last node makes")
         return nodes
+
+    def _maker(self, node: Any) -> _Maker:
+        """What makes the step of a node of this type."""
+        steps: dict[str, _Maker] = {
+            "Conv": self._conv,
+            "ConvTranspose": self._conv_transpose,
+            "DepthToSpace": self._depth_to_space,
+            "Add": lambda node, words: Sum(),
+            "Relu": lambda node, words: Pointwise("relu"),
+            "LeakyRelu": lambda node, words: Pointwise(("leaky_relu", words.get("alpha", 0.01))),
+            "PRelu": self._prelu,
+            "Clip": self._clip,
+        }
+        if node.op_type not in steps:
+            raise FileError(
+                f"it has a node {node.op_type}; {', '.join(steps)}, Constant and Identity are read. Write a network of "
+                "those"
+            )
+        return steps[node.op_type]
 
     def _constant(self, node: Any, words: dict[str, Any]) -> Array:
         """The number, or numbers, of a Constant node."""
