@@ -41,16 +41,16 @@ def here(tmp_path, monkeypatch):
 
 
 @contextmanager
-def cut(strip, threads, band):
-    """Rows in strips of so many bytes, by so many threads, bands of so many times what one row needs."""
-    before = network._STRIP, network._LEAST_BAND, tconv.get_num_threads()
-    network._STRIP, network._LEAST_BAND = strip, band
+def cut(strip, threads):
+    """Rows in strips of so many bytes, by so many threads."""
+    before = network._STRIP, tconv.get_num_threads()
+    network._STRIP = strip
     tconv.set_num_threads(threads)
     try:
         yield
     finally:
-        network._STRIP, network._LEAST_BAND = before[:2]
-        tconv.set_num_threads(before[2])
+        network._STRIP = before[0]
+        tconv.set_num_threads(before[1])
 
 
 # -- random networks ---------------------------------------------------------------------------------------------
@@ -185,15 +185,15 @@ def test_random_networks_have_layers_that_are_made_in_groups():
     assert sum(bool(net.rings - net.anchors.keys()) for net in nets) > 5
 
 
-@given(seeds, st.integers(0, 17), st.integers(1, 4), st.integers(1, 2))
+@given(seeds, st.integers(0, 17), st.integers(1, 4))
 @settings(max_examples=150)
-def test_rows_are_the_same_bits_however_they_are_cut(seed, strip, threads, band):
+def test_rows_are_the_same_bits_however_they_are_cut(seed, strip, threads):
     net, x, rng = drawn(seed, most=40)
     height = x.shape[2]
-    with cut(1 << 40, 1, 1):
+    with cut(1 << 40, 1):
         whole = net(x)[0]
     total = whole.shape[1]
-    with cut(1 << strip, threads, band):
+    with cut(1 << strip, threads):
         np.testing.assert_array_equal(net(x)[0], whole)
         edges = [0, *sorted(rng.integers(0, total + 1, int(rng.integers(0, 5)))), total]
         for start, stop in itertools.pairwise(map(int, edges)):
@@ -216,7 +216,7 @@ def test_kernels_that_are_taller_than_the_picture():
         x = rng.normal(0, 1, (1, 1, *shape)).astype("f4")
         y, allowed = evaluated(net, x)
         for threads in (1, 4):
-            with cut(1, threads, 1):
+            with cut(1, threads):
                 np.testing.assert_allclose(net(x), y, rtol=0, atol=allowed)
 
 
@@ -244,34 +244,13 @@ def test_one_network_in_four_threads():
             if not np.array_equal(fresh(pictures[at]), expected[at]):
                 faults.append(at)
 
-    with cut(1 << 12, 2, 1):
+    with cut(1 << 12, 2):
         threads = [threading.Thread(target=work, args=(turn,)) for turn in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert faults == []
-
-
-@pytest.mark.parametrize("there", [0, 1, 2])
-def test_where_no_thread_can_be_had_the_caller_goes_on_alone(monkeypatch, there):
-    net = photo(2).network
-    x = np.random.default_rng(0).random((1, 1, 200, 40)).astype("f4")
-    with cut(1 << 14, 1, 1):
-        expected = net(x)
-    start, started = threading.Thread.start, []
-
-    def refused(thread):
-        if len(started) == there:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    with cut(1 << 14, 4, 1):
-        assert len(net._bands(slice(0, 376), [rows for rows, _ in net.sizes((200, 40))])) == 4
-        monkeypatch.setattr(threading.Thread, "start", refused)
-        np.testing.assert_array_equal(net(x), expected)
-    assert len(started) == there
 
 
 def test_several_pictures_at_once():
@@ -290,7 +269,7 @@ def test_memory_does_not_grow_with_the_height_and_is_foretold(seed, threads):
     except TconvError:
         return
     x = rng.normal(0, 1, (net.channels[0], height, width)).astype("f4")
-    with cut(1 << 15, threads, 1):
+    with cut(1 << 15, threads):
         out = np.empty((net.channels[-1], *shape), "f4")
         rows = slice(0, shape[0])
         net.rows(x, 0, height, rows, out)  # makes ready

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +14,6 @@ _LARGEST = 1024  # what is more is a mistake
 PLACES = 256
 """Threads that the float32 kernel's pool has room for."""
 _asked: int | None = None
-_mine = threading.local()
 
 
 def set_num_threads(count: int) -> None:
@@ -54,17 +50,7 @@ def most_threads() -> int:
 
 def get_num_threads() -> int:
     """How many threads a call may use."""
-    return getattr(_mine, "count", None) or _asked or _first()
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Calls of this thread use no other: for whoever shares out work among threads of its own."""
-    _mine.count = 1
-    try:
-        yield
-    finally:
-        del _mine.count
+    return _asked or _first()
 
 
 @cache

@@ -12,8 +12,6 @@ Layers with three rows of taps make their rows in groups of four, which takes ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,6 @@ from tconv.activation import Activation, activation_of
 from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd import GROUP
-from tconv.kernels.threads import alone, get_num_threads
 from tconv.memory import empty
 from tconv.models.kept import Kept, ring_rows, row_floats
 from tconv.models.steps import Convolution, Node, Pointwise, Shape, Sum, check, first_row, source_rows
@@ -31,8 +28,6 @@ _STRIP = 1 << 21
 """Bytes of a layer's rows that are made at a time: they stay in the caches until the next layer reads them."""
 
 _FLOAT32 = np.dtype(np.float32)
-_LEAST_BAND = 4
-"""Bands are so many times as high as what one output row needs."""
 
 
 class Network:
@@ -164,7 +159,7 @@ class Network:
             rows = ring_rows(rows) if number in self.rings else min(sizes[number][0], rows)
             strips.append(self.channels[number] * 4 * row_floats(sizes[number][1]) * rows)
         # a layer that needs more room has the old one beside it for a moment
-        return get_num_threads() * (sum(strips) + max(strips, default=0))
+        return sum(strips) + max(strips, default=0)
 
     def needed(self, outputs: slice, sizes: list[int], axis: int = 0, grouped: bool = True) -> list[slice]:
         """Of the input and of each node, the rows (axis 1: columns) that these ones of the output need; at least one.
@@ -208,37 +203,6 @@ class Network:
         heights = [rows for rows, _ in sizes]
         if out is None:
             out = empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), _FLOAT32)
-        # each thread takes a band of rows through all layers: nothing that it made has to come from another core
-        bands = self._bands(outputs, heights)
-        if len(bands) == 1:
-            self._band(x, first, sizes, outputs, out)
-            return out
-        parts = [(band, out[:, band.start - outputs.start : band.stop - outputs.start]) for band in bands]
-        with ThreadPoolExecutor(len(bands) - 1) as workers:
-            running: list[Future[None]] = []
-            with suppress(RuntimeError):  # the system has no more threads: what is not under way is done here
-                for part in parts[1:]:
-                    running.append(workers.submit(self._alone, x, first, sizes, *part))  # noqa: PERF401  those before an error count
-            for part in [parts[0], *parts[1 + len(running) :]]:
-                self._alone(x, first, sizes, *part)
-            for each in running:
-                each.result()
-        return out
-
-    def _bands(self, outputs: slice, heights: list[int]) -> list[slice]:
-        """The rows in as many bands as there are threads, if what two bands compute twice is little."""
-        rows = outputs.stop - outputs.start
-        (one,) = {h.stop - h.start for h in self.needed(slice(heights[-1] // 2, heights[-1] // 2 + 1), heights)[:1]}
-        count = max(1, min(get_num_threads(), rows * heights[0] // max(1, heights[-1]) // (_LEAST_BAND * one)))
-        return [slice(outputs.start + rows * i // count, outputs.start + rows * (i + 1) // count) for i in range(count)]
-
-    def _alone(self, *given: Any) -> None:
-        with alone():
-            self._band(*given)
-
-    def _band(self, x: Array, first: int, sizes: list[Shape], outputs: slice, out: Array) -> None:
-        """Output rows, a strip at a time."""
-        heights = [rows for rows, _ in sizes]
         whole = self.needed(outputs, heights)
         step = self._step(sizes)
         kept = [Kept(x, first, first + x.shape[1])]
@@ -252,6 +216,7 @@ class Network:
         for begin in range(outputs.start, outputs.stop, step):
             strip = slice(begin, min(begin + step, outputs.stop))
             self._advance(kept, self.needed(strip, heights), heights)
+        return out
 
     def _step(self, sizes: list[Shape]) -> int:
         """Output rows at a time: of the widest layer so many that they stay in the caches."""
