@@ -124,10 +124,16 @@ def _convolved(
 
 
 def _activated(activation: Activation | None, values: Array, copies: Array) -> Piece:
-    if activation is not None:
-        activation.apply(values[None])
-        activation.apply(copies)
-    return Piece(values, copies)
+    if activation is None:
+        return Piece(values, copies)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        # at a limit only errors of one sign are seen, and all copies may have the other one
+        mirrored = 2 * values - copies
+        for each in (values[None], copies, mirrored):
+            activation.apply(each)
+        ahead, behind = copies - values, values - mirrored
+        errors = np.where(np.abs(ahead) >= np.abs(behind), ahead, behind)
+        return Piece(values, np.where(np.isfinite(values), values + errors, 0))
 
 
 def _errors(rng: np.random.Generator, values: Array, size: Array) -> Array:
