@@ -346,7 +346,7 @@ def test_the_truth_allows_the_errors_of_our_networks_and_little_more(level, patt
         x *= np.random.default_rng(0).random(x.shape, np.float32)
     most, error = allowed(net, x)
     assert (error <= most + 1e-30).all()
-    assert most.max() <= 1e-4 * level + 2e-6  # where a step of 8 bits is 4e-3
+    assert most.max() <= 2e-4 * level + 4e-6  # where a step of 8 bits is 4e-3
 
 
 def test_errors_that_are_alike_add_up():

@@ -27,7 +27,7 @@ from tconv.models.network import Convolution, Network, Shape, Sum
 _UNIT = float(np.finfo(np.float32).eps) / 2
 """Half a step: what one rounding is off by, at most, as a share of the number."""
 _COPIES = 8
-_SURE = 4.0
+_SURE = 6.0
 """Errors are taken so many times as large as they are likely to be."""
 
 Span = tuple[slice, slice]
