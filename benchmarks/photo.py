@@ -28,7 +28,8 @@ from tconv import models
 from tconv.bench import process, timing
 from tconv.bench.machine import Bound
 from tconv.cli.rival import in_torch
-from tconv.models.network import Convolution, Network
+from tconv.models.network import Network
+from tconv.models.steps import Convolution
 from tconv.models.truth import piece
 
 PEERS = ("tconv", "torch", "torch_cl", "torch_compile", "onnxruntime", "openvino")

@@ -12,7 +12,7 @@ from tconv import Geometry, definition
 from tconv.activation import activation_of
 from tconv.kernels import simd
 from tconv.kernels.simd import winograd
-from tconv.models import Convolution, Network, Node
+from tconv.models import Convolution, Network, Node, steps
 from tconv.models import network as networks
 from tconv.models.kept import Kept
 from test_machine_code import CPUS, X86
@@ -172,7 +172,7 @@ def test_what_is_not_finite_spreads_as_in_the_direct_form(value, activation, str
     net = chain(np.random.default_rng(1), activation)
     assert net.anchors
     with monkeypatch.context() as patch:
-        patch.setattr(networks, "grouped", lambda *given: None)
+        patch.setattr(steps, "grouped", lambda *given: None)
         direct = chain(np.random.default_rng(1), activation)
         assert not direct.anchors
         with np.errstate(all="ignore"):

@@ -13,7 +13,8 @@ from tconv.activation import Activation, activation_of
 from tconv.cli.upsampler import Array
 from tconv.kernels.threads import get_num_threads
 from tconv.models.model import Model, copied
-from tconv.models.network import Convolution, Network, Sum
+from tconv.models.network import Network
+from tconv.models.steps import Convolution, Sum
 
 _RUNS = 5
 

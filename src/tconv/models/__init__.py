@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tconv.errors import ArgumentError, FileError
 from tconv.models.model import Model
-from tconv.models.network import Convolution, Network, Node, Pointwise, Sum
+from tconv.models.network import Network
+from tconv.models.steps import Convolution, Node, Pointwise, Sum
 
 __all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
 

@@ -22,7 +22,8 @@ from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
 from tconv.geometry import Geometry, int_of, ints_of, pairs_of, shown
 from tconv.kernels.problem import Array
 from tconv.models.model import Model
-from tconv.models.network import ORDINARY, Convolution, Network, Node, Pointwise, Sum
+from tconv.models.network import Network
+from tconv.models.steps import ORDINARY, Convolution, Node, Pointwise, Sum
 
 KEY = "tconv"
 _WORDS = {"op", "name", "inputs", "weight", "bias", "stride", "padding", "dilation", "groups", "activation"}

@@ -17,7 +17,8 @@ from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry, shown
 from tconv.kernels.problem import Array
 from tconv.models.model import Model
-from tconv.models.network import ORDINARY, Convolution, Network, Node, Pointwise, Sum, fused
+from tconv.models.network import Network
+from tconv.models.steps import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 
 _MAGIC = "7767517"
 _HALF = 0x01306B47

@@ -13,7 +13,8 @@ from tconv.errors import FileError, MissingExtraError, TconvError
 from tconv.geometry import Geometry, shown
 from tconv.kernels.problem import Array
 from tconv.models.model import Model
-from tconv.models.network import ORDINARY, Convolution, Network, Node, Pointwise, Sum, fused
+from tconv.models.network import Network
+from tconv.models.steps import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 
 
 def read(path: Path) -> Model:

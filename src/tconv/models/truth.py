@@ -22,7 +22,8 @@ from tconv.geometry import Geometry
 from tconv.interpolation import crop_for
 from tconv.kernels.problem import Array
 from tconv.kernels.simd import winograd
-from tconv.models.network import Convolution, Network, Shape, Sum
+from tconv.models.network import Network
+from tconv.models.steps import Convolution, Shape, Sum
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
 """Half a step: what one rounding is off by, at most, as a share of the number."""
