@@ -325,7 +325,7 @@ def test_the_truth_allows_the_errors_of_our_networks_and_little_more(level, patt
         x *= np.random.default_rng(0).random(x.shape, np.float32)
     most, error = allowed(net, x)
     assert (error <= most + 1e-30).all()
-    assert most.max() <= 1e-4 * level + 2e-6  # where a step of 8 bits is 4e-3
+    assert most.max() <= 2e-4 * level + 4e-6  # where a step of 8 bits is 4e-3
 
 
 def test_errors_that_are_alike_add_up():
@@ -340,6 +340,23 @@ def test_errors_that_are_alike_add_up():
         assert (error <= most).all()
         errors.append((error / most).max())
     assert max(errors) > 0.01
+
+
+@pytest.mark.parametrize("limits", [("clamp", 0, 1), "relu", ("clamp", -1, 0)])
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_output_at_a_limit_may_be_beside_it(limits, alone):
+    """What is 0 but for rounding is cut on one side, whatever errors the copies have; black and white are such places."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1, (1, 4, 1, 1)).astype("f4")
+    weight[0, 3] = -weight[0, :3].astype("f8").sum()
+    spread = np.ones((4, 1, 1, 1), "f4")
+    layers = [Node(Convolution.ordinary(spread), (0,))]
+    layers.append(Node(Convolution.ordinary(weight, activation=None if alone else limits), (1,)))
+    if alone:
+        layers.append(Node(Pointwise(limits), (2,)))
+    most, error = allowed(Network(layers), rng.random((1, 1, 150, 150), np.float32))
+    assert error.max() > 0
+    assert (error <= most + 1e-30).all()
 
 
 def test_errors_with_one_cause_cancel():

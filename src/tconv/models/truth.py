@@ -28,7 +28,7 @@ from tconv.models.steps import Convolution, Shape, Sum
 _UNIT = float(np.finfo(np.float32).eps) / 2
 """Half a step: what one rounding is off by, at most, as a share of the number."""
 _COPIES = 8
-_SURE = 4.0
+_SURE = 6.0
 """Errors are taken so many times as large as they are likely to be."""
 
 Span = tuple[slice, slice]
@@ -125,10 +125,16 @@ def _convolved(
 
 
 def _activated(activation: Activation | None, values: Array, copies: Array) -> Piece:
-    if activation is not None:
-        activation.apply(values[None])
-        activation.apply(copies)
-    return Piece(values, copies)
+    if activation is None:
+        return Piece(values, copies)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        # at a limit only errors of one sign are seen, and all copies may have the other one
+        mirrored = 2 * values - copies
+        for each in (values[None], copies, mirrored):
+            activation.apply(each)
+        ahead, behind = copies - values, values - mirrored
+        errors = np.where(np.abs(ahead) >= np.abs(behind), ahead, behind)
+        return Piece(values, np.where(np.isfinite(values), values + errors, 0))
 
 
 def _errors(rng: np.random.Generator, values: Array, size: Array) -> Array:
