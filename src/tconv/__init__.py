@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tconv import definition, errors
+from tconv.diagnosis import diagnose
 from tconv.dialects import dialect
 from tconv.dialects.conversion import convert
 from tconv.errors import TconvError
@@ -41,6 +42,7 @@ __all__ = [
     "conv_transpose",
     "convert",
     "definition",
+    "diagnose",
     "dialect",
     "draw",
     "errors",

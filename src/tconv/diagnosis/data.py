@@ -1,0 +1,114 @@
+"""Causes in the data: x or y reshaped where it had to be transposed, axes exchanged, channels or groups in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from tconv.diagnosis.cause import Cause
+from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.setting import Array, Setting
+
+Pair = tuple[Callable[[Array], Array], Callable[[Array], Array]]
+
+
+def _last_read_as_first(a: Array) -> Array:
+    """The memory of [N, *spatial, C] as [N, C, *spatial]."""
+    return np.ascontiguousarray(np.moveaxis(a, 1, -1)).reshape(a.shape)
+
+
+def _first_read_as_last(a: Array) -> Array:
+    """The memory of [N, C, *spatial] as [N, *spatial, C], in canonical order again."""
+    return np.moveaxis(np.ascontiguousarray(a).reshape(a.shape[0], *a.shape[2:], a.shape[1]), -1, 1)
+
+
+def _shuffled(rows: int) -> Pair:
+    """Channels [rows, columns] to [columns, rows], and back."""
+
+    def forth(a: Array) -> Array:
+        return a.reshape(len(a), rows, -1, *a.shape[2:]).swapaxes(1, 2).reshape(a.shape)
+
+    def back(a: Array) -> Array:
+        return a.reshape(len(a), -1, rows, *a.shape[2:]).swapaxes(1, 2).reshape(a.shape)
+
+    return forth, back
+
+
+def _memory(a: str, hand: Hand) -> Iterator[tuple[str, str, Pair, str]]:
+    """Reading one layout's memory as the other's: name, words, and the turn with its inverse."""
+    yield (
+        f"{a} reshaped to channels first",
+        f"{a}'s memory with channels last was reshaped to channels first where its axes had to be transposed",
+        (_last_read_as_first, _first_read_as_last),
+        "",
+    )
+    yield (
+        f"{a} reshaped to channels last",
+        f"{a}'s memory with channels first was reshaped to channels last where its axes had to be transposed",
+        (_first_read_as_last, _last_read_as_first),
+        "",
+    )
+
+
+def _orders(
+    name: str, channels: int, groups: int, ndim: int, shape: tuple[int, ...], hand: Hand
+) -> Iterator[tuple[str, str, Pair, str]]:
+    """What x and y have in common: (name, words, (turn, back), statement that undoes it)."""
+    if channels > 1:
+        flip = hand.flip(name, ["C"])
+        yield (
+            f"{name} channels reversed",
+            f"{name}'s channels stand in reverse order",
+            (lambda a: a[:, ::-1],) * 2,
+            flip,
+        )
+        if np.prod(shape) > 1:
+            yield from _memory(name, hand)
+    if ndim > 1 and max(shape) > 1:
+        ends = (lambda a: np.swapaxes(a, 2, a.ndim - 1),) * 2
+        words = f"{name}'s first and last spatial axes are exchanged"
+        yield f"{name} axes exchanged", words, ends, hand.swap(name, 0, ndim - 1)
+    if groups > 1 and channels // groups > 1:
+        per = channels // groups
+        one = f"{name}'s channels are interleaved: sorted by their number within the group, not by group"
+        yield f"{name} groups interleaved", one, _shuffled(groups), hand.shuffle(name, per, groups)
+        if per != groups:
+            other = f"{name}'s channels are sorted as if the groups' had been interleaved before"
+            yield f"{name} groups de-interleaved", other, _shuffled(groups)[::-1], hand.shuffle(name, groups, per)
+
+
+def input_causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
+    """All that can be done to x without changing its shape."""
+    x, ndim = setting.x, setting.geometry.ndim
+    for name, words, (turn, _), undo in _orders("x", x.shape[1], setting.groups, ndim, x.shape[2:], hand):
+        if turn(x).shape == x.shape:
+            involution = "reversed" in name or "exchanged" in name
+            yield Cause(
+                name, "x", words, lambda s, turn=turn: replace(s, x=turn(s.x)), apply=undo if involution else "", undo=undo
+            )  # fmt: skip
+    for axis in range(ndim):
+        if x.shape[axis + 2] > 1:
+            words = hand.flip("x", [axis])
+            yield Cause(
+                f"x flipped on axis {axis}", "x", f"x is reversed along spatial axis {axis}",
+                lambda s, axis=axis: replace(s, x=np.flip(s.x, axis + 2)), apply=words, undo=words,
+            )  # fmt: skip
+
+
+def result_causes(setting: Setting, shape: tuple[int, ...], hand: Hand) -> Iterator[Cause]:
+    """All that can be done to y; `shape` is the canonical shape of the output that was given."""
+    ndim = setting.geometry.ndim
+    for name, words, (turn, back), undo in _orders("y", shape[1], setting.groups, ndim, shape[2:], hand):
+        involution = "reversed" in name or "exchanged" in name
+        yield Cause(name, "result", words, turn=turn, back=back, apply=undo if involution else "", undo=undo)
+    for axis in range(ndim):
+        if shape[axis + 2] > 1:
+            words = hand.flip("y", [axis])
+            same = (lambda a, axis=axis: np.flip(a, axis + 2),) * 2
+            yield Cause(
+                f"y flipped on axis {axis}", "result", f"y is reversed along spatial axis {axis}", turn=same[0], back=same[1],
+                apply=words, undo=words,
+            )  # fmt: skip
+    yield Cause("ReLU", "result", "a ReLU is applied to y", turn=lambda y: np.maximum(y, 0), apply="y = y * (y > 0)")

@@ -1,0 +1,122 @@
+"""Causes in the weight: taps reversed, axes exchanged, memory read in another order, groups sorted otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from tconv.diagnosis.cause import Cause, Change
+from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.setting import Array, Setting
+from tconv.dialects.layouts import WeightLayout
+
+_STORED = (("tensorflow", "*OI"), ("jax", "*IO"), ("tflite", "O*I"))
+"""Whose layouts a weight may have been stored in before it was read as another: one dialect for each order of axes."""
+
+
+def _weight(turn: Callable[[Array], Array]) -> Change:
+    return lambda setting: replace(setting, weight=turn(setting.weight))
+
+
+def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
+    """All that can be done to this weight without changing its shape."""
+    w, g, G = setting.weight, setting.geometry, setting.groups
+    spatial = tuple(range(2, w.ndim))
+    flip = hand.flip("weight", range(g.ndim))
+    if max(g.kernel) > 1:
+        yield Cause(
+            "kernel flipped", "weight", "the kernel's taps are reversed", _weight(lambda w: np.flip(w, spatial)), apply=flip, undo=flip
+        )  # fmt: skip
+    yield from _swapped(setting, hand)
+    yield from _regrouped(setting, hand)
+    if g.ndim > 1 and g.kernel == g.kernel[::-1] and max(g.kernel) > 1:
+        words = hand.swap("weight", 0, g.ndim - 1)
+        yield Cause(
+            "kernel axes exchanged", "weight", "the kernel's first and last spatial axes are exchanged",
+            _weight(lambda w: np.swapaxes(w, 2, w.ndim - 1)), apply=words, undo=words,
+        )  # fmt: skip
+    for axis in range(g.ndim) if g.ndim > 1 else ():
+        if g.kernel[axis] > 1 and sum(k > 1 for k in g.kernel) > 1:
+            words = hand.flip("weight", [axis])
+            yield Cause(
+                f"kernel flipped on axis {axis}", "weight", f"the kernel's taps are reversed along spatial axis {axis} alone",
+                _weight(lambda w, axis=axis: np.flip(w, axis + 2)), apply=words, undo=words,
+            )  # fmt: skip
+    for name, pattern in _STORED:
+        layout = WeightLayout.of(pattern, g.ndim)
+        if G == 1 and not _is_reshape(layout, w.shape):
+            yield Cause(
+                f"weight reshaped from {name}'s layout", "weight",
+                f"the weight's memory in {name}'s layout {layout.describe()} was reshaped where its axes had to be transposed",
+                _weight(lambda w, layout=layout: np.ascontiguousarray(layout.native(w, 1)).reshape(w.shape)),
+                undo=f'weight = tconv.convert(weight, source="{name}", target="{hand.speaker.name}")',
+            )  # fmt: skip
+
+
+def _is_reshape(layout: WeightLayout, shape: tuple[int, ...]) -> bool:
+    """Whether reading the memory of this layout as the canonical one moves nothing."""
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    return bool((layout.native(numbers, 1).ravel() == numbers.ravel()).all())
+
+
+def _swapped(setting: Setting, hand: Hand) -> Iterator[Cause]:
+    """Input and output channels exchanged."""
+    w, G = setting.weight, setting.groups
+    inner, outer = w.shape[0] // G, w.shape[1]
+    if max(inner, outer) == 1 or inner * outer == 1:
+        return
+    if inner == outer:
+        words = hand.swap("weight", "I", "O") if G == 1 else ""
+        yield Cause(
+            "channels swapped", "weight", "the weight's input and output channels are exchanged",
+            _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)), apply=words, undo=words,
+        )  # fmt: skip
+    elif G == 1 and min(inner, outer) > 1:
+        yield Cause(
+            "weight reshaped from C_out first", "weight",
+            "the weight's memory in [C_out, C_in, ...] was reshaped to [C_in, C_out, ...] where its axes had to be transposed",
+            _weight(lambda w: np.ascontiguousarray(w.swapaxes(0, 1)).reshape(w.shape)),
+            undo=f'weight = tconv.convert(weight, source="ncnn", target="{hand.speaker.name}")',
+        )  # fmt: skip
+
+
+def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
+    """Groups that were sorted otherwise."""
+    w, G = setting.weight, setting.groups
+    inner, outer = w.shape[0] // G, w.shape[1]
+    if G == 1:
+        return
+    if outer > 1 or inner > 1:
+        layout = WeightLayout.of("OI*", setting.geometry.ndim, grouped="O")
+        yield Cause(
+            "group order of the weight", "weight",
+            "the weight's groups were laid out as [C_out, C_in/groups, ...] and read as [C_in, C_out/groups, ...]",
+            _weight(lambda w: np.ascontiguousarray(layout.native(w, G)).reshape(w.shape)),
+            undo=f'weight = tconv.convert(weight, source="ncnn", target="{hand.speaker.name}", groups={G})',
+        )  # fmt: skip
+    order = list(range(w.shape[0]))
+    yield Cause(
+        "groups reversed", "weight", "the weight's groups stand in reverse order",
+        _weight(lambda w: w.reshape(G, inner, *w.shape[1:])[::-1].reshape(w.shape)),
+        apply=_regroup_words(hand, order, G, inner), undo=_regroup_words(hand, order, G, inner),
+    )  # fmt: skip
+    if inner > 1:
+        yield Cause(
+            "input channels of the groups interleaved", "weight",
+            "the weight's input channels are sorted by their number within the group, not by group",
+            _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)),
+        )  # fmt: skip
+        yield Cause(
+            "input channels of the groups de-interleaved", "weight",
+            "the weight's input channels are sorted as if the groups' had been interleaved before",
+            _weight(lambda w: w.reshape(inner, G, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)),
+        )  # fmt: skip
+
+
+def _regroup_words(hand: Hand, order: list[int], groups: int, inner: int) -> str:
+    if hand.weight.grouped != "I":
+        return ""
+    flat = np.array(order).reshape(groups, inner)[::-1].ravel().tolist()
+    return hand.take("weight", "I", flat)
