@@ -165,6 +165,8 @@ class Pair:
             ours.append(slice(first, stop))
             theirs.append(slice(first + step, stop + step))
         a, b = y[(..., *ours)], base[(..., *theirs)]
+        if a.size < _LEAST * y.size or not fitted.informative(a):
+            return None
         finite = np.isfinite(a)
         distance = np.abs(a - b)
         if not (distance <= tolerance_alone(base, self.dtype).at(np.where(finite, a, 0)))[finite].all():

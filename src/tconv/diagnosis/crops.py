@@ -48,8 +48,10 @@ _RULES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str, Any]) -> Iterator[Rule]:
     """Every named crop near this geometry, the likeliest first; `L` is the size of the output that was given."""
     axes = list(zip(g.crop, g.extent, g.stride, strict=True))
-    pads = _given(native, ("padding", "pads", "pads_begin"), g.ndim) or tuple(lo for lo, _ in g.crop)
-    extra = _given(native, ("output_padding",), g.ndim) or tuple(max(0, lo - hi) for lo, hi in g.crop)
+    pads = _given(native, ("padding", "pads", "pads_begin"), g.ndim) or tuple(max(0, lo) for lo, _ in g.crop)
+    extra = _given(native, ("output_padding",), g.ndim)
+    if extra is None:  # a Geometry has no words
+        extra = (0,) * g.ndim if native else tuple(max(0, lo - hi) for lo, hi in g.crop)
     both = list(zip(pads, extra, strict=True))
 
     def rule(name: str, words: str, crop: Any, source: str = "") -> Rule:
@@ -67,6 +69,9 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
         yield rule(
             "output_padding as padding", "output_padding is cropped, as padding is", ((p, p + op) for p, op in both)
         )  # fmt: skip
+        words = "output_padding is taken as padding of the input: each element of it is a stride of outputs more"
+        longer = ((p, p - op * s) for (p, op), s in zip(both, g.stride, strict=True))
+        yield rule("output_padding as input padding", words, longer, "apple/coreai-torch#57")
         yield rule(
             "output_padding instead of padding", "output_padding is taken for padding", ((op, op) for _, op in both)
         )
@@ -78,21 +83,30 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     if any(lo != hi for lo, hi in g.crop):
         words = "the sides of the crop are exchanged"
         yield rule("crop sides exchanged", words, ((hi, lo) for lo, hi in g.crop), "keras-team/keras#22876")
-    yield from _dialects(g, n, L)
+        total = [lo + hi for lo, hi in g.crop]
+        even = [(whole // 2, whole - whole // 2) for whole in total]
+        words = "the whole crop is shared out evenly between both sides"
+        yield rule("crop shared evenly", words, even, "llvm/torch-mlir#4650")
+        yield rule("crop shared evenly", words, ((hi, lo) for lo, hi in even), "llvm/torch-mlir#4650")
     if any(pads):
         yield rule("padding ignored", "the padding is ignored", ((0, -op) for _, op in both))
         yield rule("padding twice", "the padding is taken twice", ((2 * p, 2 * p - op) for p, op in both))
         words = "padding is taken as padding of the input: zeros around x"
         outward = ((-s * p, -s * p - op) for (p, op), (_, _, s) in zip(both, axes, strict=True))
-        yield rule("padding as input padding", words, outward)
+        yield rule("padding as input padding", words, outward, "Samsung/TICO#420")
         yield rule(
             "padding axes exchanged",
             "the axes of padding are exchanged",
             ((p, p - op) for p, op in zip(pads[::-1], extra[::-1], strict=True)),
         )
+    if any(lo or hi for lo, hi in g.crop):
+        yield rule("full result", "nothing is cropped, and nothing added", ((0, 0),) * g.ndim)
+    yield from _dialects(g, n, L, sized=False)
     words = "padding is taken as padding of the dilated input (extent - 1 - padding is cropped), as JAX's pairs are"
     into = ((e - 1 - p, e - 1 - p - op) for (p, op), (_, e, _) in zip(both, axes, strict=True))
-    yield rule("padding as padding of the dilated input", words, into, "google/flax#3137")
+    yield rule("padding as padding of the dilated input", words, into, "jax-ml/jax#32267")
+    if L == tuple(F - lo - hi for F, (lo, hi) in zip(g.full_shape(n), g.crop, strict=True)):  # told the right size
+        yield from _dialects(g, n, L, sized=True)
     for step in (1, -1):
         moved = "later" if step > 0 else "earlier"
         words = f"the output is shifted: it starts one element (one phase) {moved} on every axis"
@@ -114,9 +128,11 @@ def _given(native: dict[str, Any], names: tuple[str, ...], ndim: int) -> tuple[i
     return None
 
 
-def _dialects(g: Geometry, n: tuple[int, ...], L: tuple[int, ...]) -> Iterator[Rule]:
-    """What each dialect's own rule crops from this kernel, stride, dilation and input."""
+def _dialects(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], *, sized: bool) -> Iterator[Rule]:
+    """What each dialect's own rule crops from this kernel, stride, dilation and input; `sized`: told the output, too."""
     for name, member, words in _RULES:
+        if sized != (words.get("output_shape") == "output" or member == "ncnn"):
+            continue
         said = _words(member, g, words, n, L)
         if said is None:
             continue

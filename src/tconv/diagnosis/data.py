@@ -36,6 +36,23 @@ def _shuffled(rows: int) -> Pair:
     return forth, back
 
 
+def _phases(steps: tuple[int, ...]) -> Pair:
+    """Along each axis, outputs 0, s, 2s, ... first, then 1, s + 1, ...; and back."""
+
+    def forth(a: Array) -> Array:
+        for axis, s in enumerate(steps, 2):
+            a = np.concatenate([np.take(a, range(r, a.shape[axis], s), axis) for r in range(s)], axis)
+        return a
+
+    def back(a: Array) -> Array:
+        for axis, s in enumerate(steps, 2):
+            order = np.arange(a.shape[axis]).reshape(s, -1).T.ravel()
+            a = np.take(a, order, axis)
+        return a
+
+    return forth, back
+
+
 def _memory(a: str, hand: Hand) -> Iterator[tuple[str, str, Pair, str]]:
     """Reading one layout's memory as the other's: name, words, and the turn with its inverse."""
     yield (
@@ -111,4 +128,11 @@ def result_causes(setting: Setting, shape: tuple[int, ...], hand: Hand) -> Itera
                 f"y flipped on axis {axis}", "result", f"y is reversed along spatial axis {axis}", turn=same[0], back=same[1],
                 apply=words, undo=words,
             )  # fmt: skip
+    steps = setting.geometry.stride
+    if max(steps) > 1 and all(L % s == 0 for L, s in zip(shape[2:], steps, strict=True)):
+        forth, back = _phases(steps)
+        yield Cause(
+            "phases not interleaved", "result", "the phases of the output stand side by side, they are not interleaved",
+            turn=forth, back=back, source="microsoft/onnxruntime#32506",
+        )  # fmt: skip
     yield Cause("ReLU", "result", "a ReLU is applied to y", turn=lambda y: np.maximum(y, 0), apply="y = y * (y > 0)")

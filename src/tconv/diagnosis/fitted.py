@@ -79,6 +79,8 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
     P, Y = (np.moveaxis(_flat(array)[..., places], 1, 0).reshape(array.shape[1], -1) for array in (expected, y))
     allowed = np.moveaxis(_flat(tolerance.at(y))[..., places], 1, 0).reshape(y.shape[1], -1)
     p, q = P.mean(1, keepdims=True), Y.mean(1, keepdims=True)
+    if (np.abs(P - Y) <= allowed).all():
+        return  # what differs lies elsewhere
     spread = (np.abs(P - p) ** 2).sum(1)
     if not (spread > 0).all() or not (np.abs(Y - q).max(1) > 4 * allowed.max(1)).all():
         return  # a constant has no factor
@@ -245,7 +247,7 @@ def spoiled(expected: Array, y: Array, finite: Array, allowed: Array, *, alone: 
         rows = np.flatnonzero(bad.any(axis=tuple(a for a in range(y.ndim) if a != axis)))
         if not 0 < len(rows) <= y.shape[axis] // 2:
             continue
-        if not _informative(np.delete(y, rows, axis)):  # phases without a tap hold the bias alone, whatever x is
+        if not informative(np.delete(y, rows, axis)):  # phases without a tap hold the bias alone, whatever x is
             continue
         held = np.take(y, rows, axis)
         ends = rows[0] + len(rows) == y.shape[axis] and rows[-1] == y.shape[axis] - 1
@@ -285,7 +287,7 @@ def _listed(rows: Array) -> str:
     return ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
 
 
-def _informative(values: Array) -> bool:
+def informative(values: Array) -> bool:
     """Whether numbers that agree with a prediction say anything: a few different ones in one plane."""
     planes = values.reshape(-1, math.prod(values.shape[2:]))[:64, :4096]
     return any(len(np.unique(plane)) >= 4 for plane in planes)

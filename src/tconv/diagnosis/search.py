@@ -191,15 +191,20 @@ class Search:
     def run(self, count: int) -> list[Fit]:
         """The fits of this many causes, the likeliest first; [] if there are none."""
         found = sorted(self._confirmed(self._candidates(count)), key=_rank)
-        if count == 1:  # listed faults come behind the plain words for what they do
-            found += [fit for cause in self._faults if (fit := self._direct(cause)) is not None]
-        return found or (self.fitted() if count == 1 else [])
+        if count > 1:
+            return found
+        # plain words for what happened come first, then a listed fault that does it, then numbers without a name
+        listed = [fit for cause in self._faults if (fit := self._direct(cause)) is not None]
+        named = [fit for fit in found if not _unnamed(fit) and not fit.names[-1].startswith("off by")]
+        return [*named, *listed, *(fit for fit in found if fit not in named)] or self.fitted()
 
     def fitted(self) -> list[Fit]:
         """The first of the causes whose numbers are read off the target, that explains it."""
         spatial = self.setting.spatial
-        if spatial is None or (len(self.setting.x), self.setting.out_channels, *spatial) != self.target.y.shape:
+        if spatial is None:
             return []
+        if spatial != self.target.y.shape[2:]:
+            return self._longer(spatial)
         rows = max(1, _FITTED // max(1, self.target.y.size // spatial[0]))
         window = (slice(max(0, spatial[0] - rows), spatial[0]), *whole(spatial[1:]))
         part: Any = (..., *window)
@@ -222,6 +227,23 @@ class Search:
                 if fit is not None:
                     return [fit]
         return []
+
+    def _longer(self, spatial: tuple[int, ...]) -> list[Fit]:
+        """The result, and behind it rows that do not belong to it."""
+        y, sizes = self.target.y, self.target.y.shape[2:]
+        if any(L > M for L, M in zip(spatial, sizes, strict=True)):
+            return []
+        part: Any = (..., *whole(spatial))
+        front = Search(self.setting, Target.of(y[part], self.target.dtype), self.hand, self.speaker, self.native)
+        error = front.confirm(self.setting)
+        if error is None or front.too_little:
+            return []
+        more = " and ".join(f"{M - L} along spatial axis {a}" for a, (L, M) in enumerate(zip(spatial, sizes, strict=True)) if M > L)
+        kept = ", ".join(f":{L}" for L in spatial)
+        cause = Cause(
+            "rows appended", "result", f"rows that are no part of the result follow it: {more}", undo=f"y = y[..., {kept}]"
+        )  # fmt: skip
+        return [Fit((cause,), self.setting, error)]
 
     def _fitted(self, cause: Cause, expected: Array, y: Array, finite: Array, limits: Array) -> Fit | None:
         if cause.change is not None:
@@ -403,8 +425,11 @@ _ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "scale", 
 def _rank(fit: Fit) -> tuple[float, ...]:
     """Named crops first, then the parts in the order in which they are usually wrong; crops without a name last."""
     parts = [_ORDER.index(cause.part) for cause in fit.causes]
-    unnamed = [cause.name in ("crop shifted", "crop at the end") for cause in fit.causes]
-    return (sum(unnamed), max(parts), sum(parts))
+    return (_unnamed(fit), max(parts), sum(parts))
+
+
+def _unnamed(fit: Fit) -> bool:
+    return any(cause.name in ("crop shifted", "crop at the end") for cause in fit.causes)
 
 
 class _Patch(NamedTuple):

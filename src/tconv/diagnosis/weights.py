@@ -51,7 +51,7 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
                 f"weight reshaped from {name}'s layout", "weight",
                 f"the weight's memory in {name}'s layout {layout.describe()} was reshaped where its axes had to be transposed",
                 _weight(lambda w, layout=layout: np.ascontiguousarray(layout.native(w, 1)).reshape(w.shape)),
-                undo=f'weight = tconv.convert(weight, source="{name}", target="{hand.speaker.name}")',
+                undo=f'weight = tconv.convert(stored, source="{name}", target="{hand.speaker.name}")',
             )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _swapped(setting: Setting, hand: Hand) -> Iterator[Cause]:
             "weight reshaped from C_out first", "weight",
             "the weight's memory in [C_out, C_in, ...] was reshaped to [C_in, C_out, ...] where its axes had to be transposed",
             _weight(lambda w: np.ascontiguousarray(w.swapaxes(0, 1)).reshape(w.shape)),
-            undo=f'weight = tconv.convert(weight, source="ncnn", target="{hand.speaker.name}")',
+            undo=f'weight = tconv.convert(stored, source="ncnn", target="{hand.speaker.name}")',
         )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
             "group order of the weight", "weight",
             "the weight's groups were laid out as [C_out, C_in/groups, ...] and read as [C_in, C_out/groups, ...]",
             _weight(lambda w: np.ascontiguousarray(layout.native(w, G)).reshape(w.shape)),
-            undo=f'weight = tconv.convert(weight, source="ncnn", target="{hand.speaker.name}", groups={G})',
+            undo=f'weight = tconv.convert(stored, source="ncnn", target="{hand.speaker.name}", groups={G})',
         )  # fmt: skip
     order = list(range(w.shape[0]))
     yield Cause(

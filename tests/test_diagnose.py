@@ -1,0 +1,312 @@
+"""diagnose: the cause that was put in is the cause that is named, the fix mends it, and noise is blamed on nothing."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from faulty import SAME_THING, random_call, random_fault
+from threads import CASES, LISTED
+
+import tconv
+from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
+
+
+def names(found):
+    """What the first finding is called, by all of its names."""
+    first = found.findings[0] if found.findings else None
+    return {*first.causes, *first.also} if first and len(first.causes) == 1 else set()
+
+
+@pytest.mark.parametrize("build", CASES + LISTED, ids=lambda build: build.thread[:60])
+def test_real_threads_and_listed_faults(build):
+    case = build(np.random.default_rng(3))
+    found = case.diagnose()
+    assert found.verdict == "found", str(found)
+    assert set(found.findings[0].causes) <= case.cause, str(found)
+    assert found.findings[0].residual <= 2 * found.rounding
+    assert found.before is None or found.before > 10 * found.rounding
+
+
+@pytest.mark.slow
+def test_a_thousand_random_single_faults():
+    rng, missed = np.random.default_rng(1), []
+    for _ in range(1000):
+        name, call, got = random_fault(rng)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        if not names(found) & ({name} | SAME_THING.get(name, set())):
+            missed.append((name, found.cause, call.words))
+    assert len(missed) <= 10, missed
+
+
+def noise(rng, number):
+    """A call with an output that has nothing to do with it: other numbers, whole numbers, or another call's output."""
+    call = random_call(rng)
+    if number % 4 == 2:
+        call = call._replace(x=np.rint(3 * call.x), w=np.rint(3 * call.w), bias=np.rint(3 * call.bias))
+        return call, np.rint(rng.standard_normal(call.y.shape) * call.y.std()).astype(np.float32)
+    if number % 4 == 3:
+        return call, call.other(
+            x=rng.standard_normal(call.x.shape).astype("f"), w=rng.standard_normal(call.w.shape).astype("f")
+        )
+    y = rng.standard_normal(call.y.shape)
+    return call, (y * call.y.std() + call.y.mean() if number % 4 else y).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_noise_is_blamed_on_nothing():
+    """benchmarks/diagnose.py does the same over ten thousand pairs."""
+    rng = np.random.default_rng(7)
+    for number in range(200):
+        call, got = noise(rng, number)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        assert not found.findings, str(found)
+        assert found.verdict in ("none", "untellable")
+        assert not tconv.diagnose(got, call.y).findings, str(found)
+
+
+def test_pairs_of_causes():
+    rng, right, count = np.random.default_rng(2), 0, 60
+    pairs = [
+        ({"kernel flipped", "bias missing"}, lambda c: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim))), bias=None)),
+        ({"bias twice", "off by one element"}, lambda c: c._replace(bias=2 * c.bias).cropped([(lo + 1, hi - 1) for lo, hi in c.geometry.crop])),
+        ({"x channels reversed", "kernel flipped"}, lambda c: c.other(x=c.x[:, ::-1], w=np.flip(c.w, tuple(range(2, c.w.ndim))))),
+    ]  # fmt: skip
+    for number in range(count):
+        causes, build = pairs[number % len(pairs)]
+        call = random_call(rng)
+        while call.x.shape[1] == 1:
+            call = random_call(rng)
+        found = tconv.diagnose(build(call), call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        first = found.findings[0] if found.findings else None
+        right += first is not None and len(causes & {*first.causes, *first.also}) == 2
+    assert right >= 0.95 * count
+
+
+# -- the fix ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", CASES[:10], ids=lambda build: build.thread)
+def test_the_line_that_mends_a_crop_is_the_right_call(build):
+    """It is written in PyTorch's words here, whatever the call's, and gives what was expected."""
+    torch = pytest.importorskip("torch")
+    case = build(np.random.default_rng(4))
+    found = case.diagnose(target="torch")
+    if "conv_transpose" not in found.fix:
+        pytest.skip("its fix is no call")
+    x, weight, bias = case.arrays
+    first_last = case.words.get("dialect") == "keras"
+    x = np.moveaxis(x, -1, 1) if first_last else x
+    scope = {
+        "torch": torch, "tconv": tconv, "x": torch.tensor(x.copy()), "weight": torch.tensor(weight),
+        "bias": None if bias is None else torch.tensor(bias),
+    }  # fmt: skip
+    assert "\n" not in found.fix
+    exec(found.fix, scope)
+    y = scope["y"].numpy()
+    np.testing.assert_allclose(np.moveaxis(y, 1, -1) if first_last else y, case.expected, atol=1e-4)
+
+
+def test_a_port_from_keras_gone_wrong_by_same():
+    """The port was written in PyTorch's words; the answer is one line in them."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 8, 8, 4)).astype("f"), rng.standard_normal((3, 3, 5, 4)).astype("f")
+    expected = tconv.conv_transpose(x, w, dialect="keras", strides=2, padding="same")
+    x, weight = torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(tconv.convert(w, source="keras", target="torch"))
+    words = {"stride": 2, "padding": 1, "output_padding": 1}
+    got = torch.nn.functional.conv_transpose2d(x, weight, **words)
+    found = tconv.diagnose(got, expected, x=x, weight=weight, **words)
+    assert found.cause.startswith("SAME of")
+    assert found.fix == "y = torch.nn.functional.conv_transpose2d(x, weight, stride=2)[:, :, 0:16, 0:16]"
+    scope = {"torch": torch, "x": x, "weight": weight}
+    exec(found.fix, scope)
+    np.testing.assert_allclose(scope["y"].permute(0, 2, 3, 1), expected, atol=1e-4)
+    assert "got is [N, C, h, w]" not in found.findings[0].words
+    assert any("expected is [N, h, w, C], the other [N, C, h, w]" in note for note in found.notes)
+
+
+def test_the_line_for_a_bias_and_for_a_weight():
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 3, 3, 3), (3,)))
+    words = {"x": x, "weight": w, "bias": b, "stride": 2}
+    expected = tconv.conv_transpose(x, w, b, stride=2)
+    assert tconv.diagnose(tconv.conv_transpose(x, w, stride=2), expected, **words).fix == "y = y + bias.reshape(-1, 1, 1)"
+    # the call describes got, and is mended itself
+    assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **words).fix == "bias = None"
+    swapped = tconv.conv_transpose(x, w.swapaxes(0, 1), b, stride=2)
+    assert tconv.diagnose(expected, swapped, **words).fix == "weight = weight.transpose(0, 1)"
+    assert tconv.diagnose(expected, swapped, **words, target="onnx").fix == "weight = numpy.swapaxes(weight, 0, 1)"
+
+
+# -- outputs alone ----------------------------------------------------------------------------------------------------
+
+
+Y = np.random.default_rng(5).standard_normal((2, 3, 12, 10)).astype("f")
+ALONE = [
+    ("cropped", Y[:, :, 1:, :-1]),
+    ("not cropped", np.pad(Y, ((0, 0), (0, 0), (1, 0), (0, 2)))),
+    ("shifted", np.roll(Y, 1, 2)),
+    ("axes exchanged", Y.swapaxes(2, 3)),
+    ("y flipped on axis 1", Y[..., ::-1]),
+    ("y flipped", Y[..., ::-1, ::-1]),
+    ("y channels reversed", Y[:, ::-1]),
+    ("channels in another order", Y[:, [1, 2, 0]]),
+    ("y reshaped to channels first", np.ascontiguousarray(np.moveaxis(Y, 1, -1)).reshape(Y.shape)),
+    ("scaled", Y * np.float32(0.25)),
+    ("offset per channel", Y + np.float32([1, 2, 3]).reshape(-1, 1, 1)),
+    ("scale per channel", Y * np.float32([1, 2, 3]).reshape(-1, 1, 1)),
+    ("ReLU", np.maximum(Y, 0)),
+    ("result rounded to bfloat16", (Y.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)),
+    ("NaN rows", np.where(np.arange(10) > 8, np.nan, Y).astype("f")),
+]
+
+
+@pytest.mark.parametrize(("cause", "got"), ALONE, ids=[name for name, _ in ALONE])
+def test_outputs_alone(cause, got):
+    found = tconv.diagnose(got, Y)
+    assert found.cause == cause, str(found)
+    assert any("with x=, weight=" in note for note in found.notes)
+
+
+def test_the_fix_of_outputs_alone():
+    got = np.pad(Y, ((0, 0), (0, 0), (1, 0), (0, 2)))
+    scope = {"y": got}
+    exec(tconv.diagnose(got, Y).fix, scope)
+    np.testing.assert_array_equal(scope["y"], Y)
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def call(seed=0, **words):
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((1, 3, 7, 7)).astype("f"), rng.standard_normal((3, 3, 3, 3)).astype("f")
+    return x, w, tconv.conv_transpose(x, w, stride=2, **words)
+
+
+def test_the_report():
+    x, w, y = call()
+    text = str(tconv.diagnose(tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), y, x=x, weight=w, stride=2))
+    lines = text.splitlines()
+    assert lines[0] == "cause     got is what the call gives if the kernel's taps are reversed"
+    assert re.match(r"residual  [\d.]+ before, [\d.e-]+ after; rounding is up to [\d.e-]+ ", lines[1])
+    assert lines[2] == "fix       weight = weight.flip(2, 3)"
+    assert lines[3] == "note      the call describes expected"
+    assert re.match(r"tried     \d+ causes and every crop near the call's, \d+ single and 0 paired hypotheses, ", lines[4])
+
+
+def test_equal_outputs_and_outputs_of_another_layout():
+    x, w, y = call()
+    assert tconv.diagnose(y, y, x=x, weight=w, stride=2).verdict == "equal"
+    assert tconv.diagnose(y, y * np.float32(1 + 2e-7)).verdict == "equal"
+    found = tconv.diagnose(y.transpose(0, 2, 3, 1), y, x=x, weight=w, stride=2)
+    assert (found.cause, found.fix) == ("data layout", "y = y.permute(0, 3, 1, 2)")
+
+
+def test_a_symmetric_kernel_leaves_causes_open():
+    x, w, _ = call()
+    w = w + w[:, :, ::-1, ::-1]
+    w = w + w.swapaxes(0, 1)
+    y = tconv.conv_transpose(x, w, stride=2)
+    found = tconv.diagnose(tconv.conv_transpose(x, w, stride=2, padding=1), y, x=x, weight=w, stride=2)
+    (note,) = [note for note in found.notes if "cannot be seen" in note]
+    assert "kernel flipped" in note
+    assert "channels swapped" in note
+
+
+def test_causes_that_fit_alike_are_all_listed():
+    x, w, _ = call()
+    w = w + w[:, :, ::-1, ::-1].swapaxes(2, 3)  # reversed, it has its axes exchanged
+    y = tconv.conv_transpose(x, w, stride=2)
+    found = tconv.diagnose(tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), y, x=x, weight=w, stride=2)
+    assert {finding.causes for finding in found.findings} >= {("kernel flipped",), ("kernel axes exchanged",)}
+    assert "fits too  " in str(found)
+
+
+def test_constant_outputs_and_nan():
+    x, w, y = call()
+    found = tconv.diagnose(np.ones_like(y), y, x=x, weight=w, stride=2)
+    assert found.verdict == "untellable"
+    assert "got is 1 everywhere; a flip, swap or shift cannot be seen in it" in str(found)
+    assert "x is zero everywhere" in str(tconv.diagnose(y, 2 * y, x=0 * x, weight=w, stride=2))
+    broken = y.copy()
+    broken[..., -1] = np.nan
+    found = tconv.diagnose(broken, y, x=x, weight=w, stride=2)
+    assert found.cause == "NaN rows"
+    assert f"got holds NaN or inf in {3 * y.shape[2]} of {y.size} places" in str(found)
+    assert "holds no finite number" in str(tconv.diagnose(np.full_like(y, np.nan), y, x=x, weight=w, stride=2))
+
+
+def test_few_whole_numbers_are_not_enough():
+    """Two small integers fit one of a hundred hypotheses by chance: that is said, and nothing is named."""
+    rng, told = np.random.default_rng(0), 0
+    for _ in range(60):
+        x, w = rng.integers(1, 3, (1, 1, 1)).astype("f"), rng.integers(-2, 3, (1, 1, 2)).astype("f")
+        got, y = rng.integers(-2, 3, (1, 1, 2)).astype("f"), tconv.conv_transpose(x, w)
+        found = tconv.diagnose(got, y, x=x, weight=w)
+        assert not found.findings, str(found)
+        told += "may fit by chance" in str(found)
+    assert told
+
+
+def test_the_call_may_describe_neither():
+    """Both outputs have a bias that the call was not told of; still the flip is found."""
+    x, w, y = call()
+    b = np.float32([1, 2, 3]).reshape(-1, 1, 1)
+    wrong = tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2)
+    found = tconv.diagnose(wrong + b, y + b, x=x, weight=w, stride=2)
+    assert found.cause == "kernel flipped", str(found)
+    assert any("describes neither output" in note for note in found.notes)
+
+
+def test_every_library_and_dtype():
+    torch = pytest.importorskip("torch")
+    x, w, y = call()
+    wrong = torch.tensor(tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2))
+    assert tconv.diagnose(wrong, y, x=x, weight=torch.tensor(w), stride=2).cause == "kernel flipped"
+    assert tconv.diagnose(wrong.bfloat16(), torch.tensor(y).half(), x=x, weight=w, stride=2).cause == "kernel flipped"
+    assert tconv.diagnose(torch.tensor(y).half(), y, x=x, weight=w, stride=2).verdict == "equal"
+    z, v = x + 1j * x[:, ::-1], w + 1j * w[::-1]
+    right = tconv.conv_transpose(z.astype("c8"), v.astype("c8"), stride=2)
+    flipped = tconv.conv_transpose(z.astype("c8"), v[:, :, ::-1, ::-1].astype("c8"), stride=2)
+    assert tconv.diagnose(flipped, right, x=z, weight=v, stride=2).cause == "kernel flipped"
+
+
+X1, W1 = np.ones((1, 3, 7, 7)), np.ones((3, 3, 3, 3))
+Y1 = np.ones((1, 3, 15, 15))
+BAD = [
+    (ArgumentError, (Y1, None), {}, "got and expected are both needed. Write tconv.diagnose(got, expected, x=x, weight=weight)"),
+    (ArgumentError, (Y1, Y1), {"x": X1}, "x and weight are needed together. Write both, or neither"),
+    (ArgumentError, (Y1, Y1), {"bias": X1}, "x and weight are needed together"),
+    (ShapeError, (np.ones((1, 5, 15, 15)), Y1), {"x": X1, "weight": W1, "stride": 2}, "got has shape (1, 5, 15, 15); the call gives (1, 3, 15, 15), [N, C, h, w], and no order of axes makes batch 1 and channels 3 agree"),
+    (ShapeError, (np.ones((4, 5)), np.ones((1, 2, 3, 4))), {}, "they need as many axes. Write got[None]"),
+    (ShapeError, (np.ones((1, 5, 4, 4)), np.ones((1, 3, 4, 4))), {}, "batch or channels differ, and no order of axes makes them agree"),
+    (ShapeError, (Y1, Y1), {"x": X1, "weight": np.ones((4, 3, 3, 3))}, "weight (4, 3, 3, 3) has 4 input channels as PyTorch reads it; x has 3"),
+    (GeometryError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 0}, "stride is 0; it must be at least 1"),
+    (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "dialect": "caffe"}, "dialect is 'caffe'; there are"),
+    (DialectError, (Y1, 1 + Y1), {"target": "caffe"}, "dialect is 'caffe'; there are"),
+    (ArgumentError, (Y1, Y1), {"strides": 2}, "strides= is not an argument of the torch dialect"),
+    (DtypeError, (np.array("a"), Y1), {}, "got has dtype <U1; numbers are needed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "outputs", "words", "message"), BAD, ids=[case[3][:50] for case in BAD])
+def test_bad_input(kind, outputs, words, message):
+    with pytest.raises(kind, match=re.escape(message)) as caught:
+        tconv.diagnose(*outputs, **words)
+    assert "Write" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_large_outputs_take_seconds():
+    """Not timed: the whole suite has a limit. A thousand rows and columns, all bands of them compared."""
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 4, 500, 500), (4, 2, 3, 3), (2,)))
+    words = {"stride": 2, "padding": 1, "output_padding": 1}
+    y = tconv.conv_transpose(x, w, b, **words)
+    got = tconv.conv_transpose(x, w, stride=2, crop=((0, 1), (0, 1)))
+    found = tconv.diagnose(got, y, x=x, weight=w, bias=b, **words)
+    assert y.shape[2:] == (1000, 1000)
+    assert set(found.findings[0].causes) == {"bias missing", "output_padding at the front"}
