@@ -59,8 +59,9 @@ def reordered(expected: Array, y: Array, finite: Array, allowed: Array, hand: Ha
         def back(y: Array, axis: int = axis, inverse: Array = inverse) -> Array:
             return np.take(y, inverse, axis)
 
+        label = f"y {name} reversed" if taken == list(range(count))[::-1] else f"{name} in another order"
         yield Cause(
-            f"{name} in another order", "result", f"y's {name} stand in another order: {said}", turn=turn, back=back,
+            label, "result", f"y's {name} stand in another order: {said}", turn=turn, back=back,
             apply=hand.take("y", letter, taken) if letter in hand.data.axes else "",
             undo=hand.take("y", letter, inverse.tolist()) if letter in hand.data.axes else "",
         )  # fmt: skip
