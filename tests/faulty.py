@@ -185,3 +185,17 @@ def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
         if got.shape == right.shape and np.abs(got - right).max() < 1e-3 * right.std():
             continue
         return name, call, got
+
+
+def noise(rng, number):
+    """A call with an output that has nothing to do with it: other numbers, whole numbers, or another call's output."""
+    call = random_call(rng)
+    if number % 4 == 2:
+        call = call._replace(x=np.rint(3 * call.x), w=np.rint(3 * call.w), bias=np.rint(3 * call.bias))
+        return call, np.rint(rng.standard_normal(call.y.shape) * call.y.std()).astype(np.float32)
+    if number % 4 == 3:
+        return call, call.other(
+            x=rng.standard_normal(call.x.shape).astype("f"), w=rng.standard_normal(call.w.shape).astype("f")
+        )
+    y = rng.standard_normal(call.y.shape)
+    return call, (y * call.y.std() + call.y.mean() if number % 4 else y).astype(np.float32)

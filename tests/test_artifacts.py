@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import geometries
 
 import tconv
+from strategies import geometries
 from tconv import Geometry
 from tconv.artifacts import equalise, icnr
 from tconv.errors import ArgumentError, GeometryError, ShapeError
@@ -48,12 +48,22 @@ def test_equalised_weights_give_a_constant_and_change_least(g, seed):
     made = equalise(w, geometry=g)
     response = inside(made, g)
     spatial = tuple(range(2, response.ndim))
-    np.testing.assert_allclose(response, np.broadcast_to(response.mean(spatial, keepdims=True), response.shape), atol=1e-12)
+    np.testing.assert_allclose(
+        response, np.broadcast_to(response.mean(spatial, keepdims=True), response.shape), atol=1e-12
+    )
     np.testing.assert_allclose(response.mean(spatial), inside(w, g).mean(spatial), atol=1e-12)  # the mean gain stays
     assert tconv.checkerboard(made, geometry=g).score < 1e-10
     np.testing.assert_allclose(equalise(made, geometry=g), made, atol=1e-12)
     # the nearest weight with equal gains: the solution of least norm of "gain of each phase grows by what it lacks"
-    A = np.stack([np.isin(np.arange(g.kernel[0]), p.taps[0]) for p in Geometry(g.kernel[0], g.stride[0], 0, g.dilation[0]).phases]) * 1.0
+    A = (
+        np.stack(
+            [
+                np.isin(np.arange(g.kernel[0]), p.taps[0])
+                for p in Geometry(g.kernel[0], g.stride[0], 0, g.dilation[0]).phases
+            ]
+        )
+        * 1.0
+    )
     if g.ndim == 1:
         gains = A @ w[0, 0]
         nearest = w[0, 0] + np.linalg.pinv(A) @ (gains.mean() - gains)
@@ -134,7 +144,12 @@ def test_every_layout_and_dtype():
     made = equalise(keras, **words)
     np.testing.assert_array_equal(made, tconv.convert(equalise(w, stride=2), source="torch", target="keras"))
     jax = tconv.convert(w, source="torch", target="jax")  # taps reversed: another phase is the first
-    assert tconv.checkerboard(icnr(jax, dialect="jax", strides=(2, 2), padding="SAME"), dialect="jax", strides=(2, 2), padding="SAME").score < 1e-6
+    assert (
+        tconv.checkerboard(
+            icnr(jax, dialect="jax", strides=(2, 2), padding="SAME"), dialect="jax", strides=(2, 2), padding="SAME"
+        ).score
+        < 1e-6
+    )
 
 
 def test_the_picture():

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from faulty import SAME_THING, random_call, random_fault
-from threads import CASES, LISTED
 
 import tconv
+from faulty import SAME_THING, noise, random_call, random_fault
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
+from threads import CASES, LISTED
 
 
 def names(found):
@@ -38,20 +38,6 @@ def test_a_thousand_random_single_faults():
         if not names(found) & ({name} | SAME_THING.get(name, set())):
             missed.append((name, found.cause, call.words))
     assert len(missed) <= 10, missed
-
-
-def noise(rng, number):
-    """A call with an output that has nothing to do with it: other numbers, whole numbers, or another call's output."""
-    call = random_call(rng)
-    if number % 4 == 2:
-        call = call._replace(x=np.rint(3 * call.x), w=np.rint(3 * call.w), bias=np.rint(3 * call.bias))
-        return call, np.rint(rng.standard_normal(call.y.shape) * call.y.std()).astype(np.float32)
-    if number % 4 == 3:
-        return call, call.other(
-            x=rng.standard_normal(call.x.shape).astype("f"), w=rng.standard_normal(call.w.shape).astype("f")
-        )
-    y = rng.standard_normal(call.y.shape)
-    return call, (y * call.y.std() + call.y.mean() if number % 4 else y).astype(np.float32)
 
 
 @pytest.mark.slow
@@ -92,7 +78,9 @@ def test_the_line_for_a_bias_and_for_a_weight():
     x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 3, 3, 3), (3,)))
     words = {"x": x, "weight": w, "bias": b, "stride": 2}
     expected = tconv.conv_transpose(x, w, b, stride=2)
-    assert tconv.diagnose(tconv.conv_transpose(x, w, stride=2), expected, **words).fix == "y = y + bias.reshape(-1, 1, 1)"
+    assert (
+        tconv.diagnose(tconv.conv_transpose(x, w, stride=2), expected, **words).fix == "y = y + bias.reshape(-1, 1, 1)"
+    )
     # the call describes got, and is mended itself
     assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **words).fix == "bias = None"
     swapped = tconv.conv_transpose(x, w.swapaxes(0, 1), b, stride=2)
@@ -154,7 +142,9 @@ def test_the_report():
     assert re.match(r"residual  [\d.]+ before, [\d.e-]+ after; rounding is up to [\d.e-]+ ", lines[1])
     assert lines[2] == "fix       weight = weight.flip(2, 3)"
     assert lines[3] == "note      the call describes expected"
-    assert re.match(r"tried     \d+ causes and every crop near the call's, \d+ single and 0 paired hypotheses, ", lines[4])
+    assert re.match(
+        r"tried     \d+ causes and every crop near the call's, \d+ single and 0 paired hypotheses, ", lines[4]
+    )
 
 
 def test_equal_outputs_and_outputs_of_another_layout():

@@ -411,7 +411,10 @@ def tinygrad_valid(rng):
     return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
 
 
-@listed("mlx 0.32.4: padding above extent - 1", "mlx 0.32.4: a crop beyond extent - 1 is taken from the input, before its stride")
+@listed(
+    "mlx 0.32.4: padding above extent - 1",
+    "mlx 0.32.4: a crop beyond extent - 1 is taken from the input, before its stride",
+)
 def mlx_padding(rng):
     x, w, _ = _arrays(rng, (1, 8, 3), (4, 2, 3))
     words = {"dialect": "mlx", "stride": 2, "padding": 3}
@@ -431,7 +434,11 @@ def ncnn_memory(rng):
 @listed("ai-edge-litert 2.3.0, XNNPACK: VALID gives another size", "crop at the end")
 def xnnpack_valid(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
-    return arrays, {"stride": 2, "crop": ((0, 2), (0, 2))}, tconv.conv_transpose(*arrays, stride=2, crop=((0, -1), (0, -1)))
+    return (
+        arrays,
+        {"stride": 2, "crop": ((0, 2), (0, 2))},
+        tconv.conv_transpose(*arrays, stride=2, crop=((0, -1), (0, -1))),
+    )
 
 
 @listed("keras 3.10.0, torch backend: SAME shifted by one", "crop sides exchanged")

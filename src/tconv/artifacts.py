@@ -54,7 +54,7 @@ class Checkerboard:
     @property
     def period(self) -> tuple[int, ...]:
         """After how many outputs the pattern repeats, per axis: the product of the strides."""
-        return self.response.shape[2:]
+        return tuple(self.response.shape[2:])
 
     @property
     def gains(self) -> Array:
@@ -70,14 +70,21 @@ class Checkerboard:
 
     def __str__(self) -> str:
         grade = "even" if self.score < VISIBLE else "a checkerboard"
-        lines = [f"score     {self.score:.3f}: {self.score:.1%} of the output's root mean square is a pattern of phases ({grade})"]
+        lines = [
+            f"score     {self.score:.3f}: {self.score:.1%} of the output's root mean square is a pattern of "
+            f"phases ({grade})"
+        ]
         for number, (own, counts, (_, g)) in enumerate(zip(self.layers, self.overlaps, self.stack, strict=True), 1):
             name = f"layer {number}" if len(self.layers) > 1 else "layer"
             same = all(len(set(row)) == 1 for row in counts)
             words = "as many taps in every phase" if same else "uneven taps per phase"
-            lines.append(f"{name:<10}{own:.3f} by itself; kernel {g.kernel}, stride {g.stride}: {words} {_listed(counts)}")
+            lines.append(
+                f"{name:<10}{own:.3f} by itself; kernel {g.kernel}, stride {g.stride}: {words} {_listed(counts)}"
+            )
         channels = self.by_channel
-        lines.append(f"channels  worst {channels.max():.3f} (channel {int(channels.argmax())}), best {channels.min():.3f}")
+        lines.append(
+            f"channels  worst {channels.max():.3f} (channel {int(channels.argmax())}), best {channels.min():.3f}"
+        )
         per_phase = np.sqrt((np.abs(self.response) ** 2).mean((0, 1)))
         if per_phase.size <= 64:
             shown_gains = np.array2string(per_phase, precision=3, separator=", ").replace("\n", "\n          ")
@@ -94,11 +101,20 @@ class Checkerboard:
             if own < VISIBLE:
                 continue
             if min(map(min, counts)) == 0:
-                found.append(f"phases without a tap cannot be mended{where}: train with a kernel of at least the stride {g.stride}")
+                found.append(
+                    f"phases without a tap cannot be mended{where}: train with a kernel of at least the stride "
+                    f"{g.stride}"
+                )
                 continue
-            found.append(f"weight = tconv.artifacts.equalise(weight, ...): every phase the same gain, the mean kept{where}")
+            found.append(
+                f"weight = tconv.artifacts.equalise(weight, ...): every phase the same gain, the mean kept{where}"
+            )
             even = all(len(set(row)) == 1 for row in counts)
-            multiple = "" if even else f", with a kernel that is a multiple of the stride {g.stride}, which alone is not enough"
+            multiple = (
+                ""
+                if even
+                else f", with a kernel that is a multiple of the stride {g.stride}, which alone is not enough"
+            )
             found.append(f"before training anew: weight = tconv.artifacts.icnr(weight, ...){multiple}{where}")
         return found
 
@@ -148,8 +164,8 @@ def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None =
     >>> tconv.artifacts.equalise(w + [[[0, 1, 0]]], stride=2)
     array([[[1.25, 2.5 , 1.25]]])
 
-    For each pair of channels, each tap of phase r grows by (mean of the gains - gain of r) / (taps of r): of all weights
-    with equal gains and this mean the nearest in the sense of least squares. An input that is constant comes out
+    For each pair of channels, each tap of phase r grows by (mean of the gains - gain of r) / (taps of r): of all the
+    weights with equal gains and this mean the nearest in the sense of least squares. A constant input comes out
     constant, borders apart. Arguments as `checkerboard`; the result is of the weight's library, layout and dtype.
 
     Raises GeometryError where a phase has no tap (a kernel smaller than the stride).
@@ -157,15 +173,16 @@ def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None =
     library, w, g, back = _one(weight, dialect, geometry, native)
     if min(map(min, g.overlap)) == 0:
         raise GeometryError(
-            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} leaves phases without a tap, whose gain "
+            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} leaves phases without a tap, "
+            "whose gain "
             "is 0 whatever the weight is. Write a kernel of at least the stride, and train again"
         )
-    made = w.astype(_wide(w))
+    made: Array = w.astype(_wide(w))
     gains = _gains(made, g, grouped=True)
     goal = gains.mean(tuple(range(2, gains.ndim)))
     for phase in g.phases:
-        lacking = (goal - gains[(..., *phase.offset)]) / phase.tap_count
-        made[(..., *_taps(phase))] += lacking.reshape(*lacking.shape, *[1] * g.ndim)
+        lacking = (goal - gains[_place(phase)]) / phase.tap_count
+        made[_taps(phase)] += lacking.reshape(*lacking.shape, *[1] * g.ndim)
     return arrays.give(back(made), library)
 
 
@@ -186,13 +203,14 @@ def icnr(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = Non
     if any(len(set(row)) > 1 for row in g.overlap):
         more = tuple(-(-k // s) * s for k, s in zip(g.kernel, g.stride, strict=True))
         raise GeometryError(
-            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} has {_listed(g.overlap)} taps per phase; "
+            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} has {_listed(g.overlap)} taps "
+            "per phase; "
             f"ICNR copies one phase to all, which need as many. Write a kernel that is a multiple of the stride, {more}"
         )
     made = w.copy()
-    first = w[(..., *_taps(g.phases[0]))].copy()
+    first = w[_taps(g.phases[0])].copy()
     for phase in g.phases:
-        made[(..., *_taps(phase))] = first
+        made[_taps(phase)] = first
     return arrays.give(back(made), library)
 
 
@@ -203,21 +221,28 @@ def _wide(w: Array) -> type:
     return np.complex128 if w.dtype.kind == "c" else np.float64
 
 
-def _one(weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any]) -> tuple[str, Array, Geometry, Any]:
+def _one(
+    weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any]
+) -> tuple[str, Array, Geometry, Any]:
     """The library, the canonical weight, its geometry, and the way back to the native array."""
     library, taken = arrays.take(weight, "weight")
     speaker = find_dialect(dialect)
     if geometry is not None:
         if native or dialect != "torch":
-            raise ArgumentError("geometry= was given together with other words; it says all of that. Write geometry= alone")
+            raise ArgumentError(
+                "geometry= was given together with other words; it says all of that. Write geometry= alone"
+            )
         if not isinstance(geometry, Geometry):
-            raise ArgumentError(f"geometry is {shown(geometry)}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=3)")
+            raise ArgumentError(
+                f"geometry is {shown(geometry)}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=3)"
+            )
         g, groups, layout = geometry, geometry.groups, {}
     else:
         call = speaker.read_alone(taken.shape, native)
         if call is None:
             raise ArgumentError(
-                f"these words of the {dialect} dialect need the input's size. Write geometry=tconv.dialect({dialect!r})."
+                f"these words of the {dialect} dialect need the input's size. Write "
+                f"geometry=tconv.dialect({dialect!r})."
                 "geometry(kernel=, input=, ...), and the weight in PyTorch's layout"
             )
         g, groups = call.geometry, call.geometry.groups
@@ -242,8 +267,10 @@ def _stack(
         _, w, g, _ = _one(weight, dialect, geometry, native)
         return ((w.astype(_wide(w)), g),)
     if native or geometry is not None:
-        raise ArgumentError("a stack says each layer's arguments in its list. Write [(weight, {'stride': 2}), ...] alone")
-    found = []
+        raise ArgumentError(
+            "a stack says each layer's arguments in its list. Write [(weight, {'stride': 2}), ...] alone"
+        )
+    found: list[tuple[Array, Geometry]] = []
     for entry in weight:
         if not (isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[1], dict)):
             raise ArgumentError(
@@ -269,16 +296,24 @@ def _mean(mean: Any, channels: int) -> Array | None:
         return None
     _, taken = arrays.take(mean, "mean")
     if taken.shape != (channels,):
-        raise ShapeError(f"mean has shape {taken.shape}; one number per input channel is needed: ({channels},). Write x.mean((0, 2, 3))")
+        raise ShapeError(
+            f"mean has shape {taken.shape}; one number per input channel is needed: ({channels},). Write "
+            "x.mean((0, 2, 3))"
+        )
     return taken.astype(np.float64)
 
 
 # -- gains ------------------------------------------------------------------------------------------------------------
 
 
-def _taps(phase: Phase) -> tuple[Array, ...]:
-    """An index of the kernel's axes that picks the taps of a phase, as a grid."""
-    return np.ix_(*(np.array(taps, int) for taps in phase.taps))
+def _taps(phase: Phase) -> Any:
+    """The index of a weight that picks the taps of a phase, as a grid."""
+    return (..., *np.ix_(*(np.array(taps, int) for taps in phase.taps)))
+
+
+def _place(phase: Phase) -> Any:
+    """The index of gains that picks a phase."""
+    return (..., *phase.offset)
 
 
 def _gains(w: Array, g: Geometry, *, grouped: bool = False) -> Array:
@@ -286,7 +321,7 @@ def _gains(w: Array, g: Geometry, *, grouped: bool = False) -> Array:
     gains = np.zeros((*w.shape[:2], *g.stride), w.dtype)
     for phase in g.phases:
         if phase.tap_count:
-            gains[(..., *phase.offset)] = w[(..., *_taps(phase))].sum(tuple(range(2, w.ndim)))
+            gains[_place(phase)] = w[_taps(phase)].sum(tuple(range(2, w.ndim)))
     if grouped or g.groups == 1:
         return gains
     spread = np.zeros((w.shape[0], w.shape[1] * g.groups, *g.stride), w.dtype)

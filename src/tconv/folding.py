@@ -53,12 +53,14 @@ def fold_batchnorm(
     read = {name: _per_channel(array, name, count) for name, array in given.items() if array is not None}
     if missing := [name for name in ("mean", "variance") if name not in read]:
         raise ArgumentError(
-            f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or scale_channels(weight, s)"
+            f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or "
+            "scale_channels(weight, s)"
         )
     spread = read["variance"] + eps
     if not (spread > 0).all():
         raise GeometryError(
-            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the right variance"
+            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the right "
+            "variance"
         )
     scale = read.get("gamma", np.ones(count)) / np.sqrt(spread)
     shift = read.get("beta", np.zeros(count)) + scale * (read.get("bias", np.zeros(count)) - read["mean"])

@@ -1,4 +1,4 @@
-"""`tconv diagnose`: why two outputs differ, of arrays in files, of one ONNX model on two runtimes, or of two networks."""
+"""`tconv diagnose`: why outputs differ, of arrays in files, of an ONNX model on two runtimes, or of two networks."""
 
 from __future__ import annotations
 
@@ -98,9 +98,13 @@ def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
         features.read_headers(got)
         found = features.read_features(got)
         if unknown := [name for name in found if name not in _NAMES]:
-            raise FileError(f"{got} holds {unknown[0]!r}; it may hold {', '.join(_NAMES)}. Write np.savez(name, got=y, ...)")
+            raise FileError(
+                f"{got} holds {unknown[0]!r}; it may hold {', '.join(_NAMES)}. Write np.savez(name, got=y, ...)"
+            )
         if missing := [name for name in _NAMES[:2] if name not in found]:
-            raise FileError(f"{got} holds no {missing[0]!r}; got and expected are needed. Write np.savez(name, got=y, ...)")
+            raise FileError(
+                f"{got} holds no {missing[0]!r}; got and expected are needed. Write np.savez(name, got=y, ...)"
+            )
         return found
     if others["expected"] is None:
         raise ArgumentError(f"{got} is one output; two are needed. Write tconv diagnose got.npy expected.npy")
@@ -128,14 +132,17 @@ def _networks(
     paths = [got, got if expected is None else expected]
     onnx = [path.suffix.lower() == ".onnx" for path in paths]
     if not any(onnx) or (all(onnx) and expected is not None):
-        raise ArgumentError("of two networks one must be .onnx, whose attributes name the call. Write model.onnx model.pt")
+        raise ArgumentError(
+            "of two networks one must be .onnx, whose attributes name the call. Write model.onnx model.pt"
+        )
     pair = [
         layers.of_onnx(path, layers.runtime(name)) if is_onnx else layers.of_network(path)
         for path, is_onnx, name in zip(paths, onnx, [names[0], names[-1]], strict=True)
     ]
     if len(pair[0]) != len(pair[1]):
         raise FileError(
-            f"{paths[0]} has {len(pair[0])} transposed convolutions and {paths[1]} {len(pair[1])}; they are compared one by "
+            f"{paths[0]} has {len(pair[0])} transposed convolutions and {paths[1]} {len(pair[1])}; they are "
+            "compared one by "
             "one. Write two files of the same network"
         )
     rng = np.random.default_rng(seed)
@@ -144,9 +151,15 @@ def _networks(
         x = rng.standard_normal((1, called.in_channels, *_sizes(size, called.ndim))).astype(called.weight.dtype)
         writes = target or (first if onnx[1] else second).dialect
         found = diagnose_arrays(
-            first.run(x), second.run(x), x=x, weight=called.weight, bias=called.bias, dialect="onnx", target=writes,
+            first.run(x),
+            second.run(x),
+            x=x,
+            weight=called.weight,
+            bias=called.bias,
+            dialect="onnx",
+            target=writes,
             **called.words,
-        )  # fmt: skip
+        )
         label = first.name if first.name == second.name else f"{first.name} | {second.name}"
         yield f"{label}: x {list(x.shape)}, weight {list(called.weight.shape)}", found
 
@@ -155,12 +168,17 @@ def _sizes(size: list[int] | None, ndim: int) -> list[int]:
     if not size:
         return [_DEFAULT_SIZE] * ndim
     if len(size) not in (1, ndim) or min(size) < 1:
-        raise ShapeError(f"--size is {size}; one size of at least 1, or {ndim}, are needed. Write --size {_DEFAULT_SIZE}")
+        raise ShapeError(
+            f"--size is {size}; one size of at least 1, or {ndim}, are needed. Write --size {_DEFAULT_SIZE}"
+        )
     return size * (ndim if len(size) == 1 else 1)
 
 
 def _facts(found: Diagnosis) -> dict[str, Any]:
-    facts = {name: getattr(found, name) for name in ("verdict", "cause", "fix", "before", "rounding", "shapes", "notes", "tried")}
+    facts = {
+        name: getattr(found, name)
+        for name in ("verdict", "cause", "fix", "before", "rounding", "shapes", "notes", "tried")
+    }
     return facts | {"findings": [asdict(finding) for finding in found.findings]}
 
 

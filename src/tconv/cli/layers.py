@@ -87,7 +87,7 @@ RUNTIMES: dict[str, Callable[[Any, dict[str, Array]], list[Array]]] = {
     "reference": _reference,
     "tconv": _tconv,
 }
-"""What runs an ONNX node: ONNX Runtime, OpenVINO, ONNX's own reference evaluator, and the specification as tconv has it."""
+"""What runs an ONNX node; "reference" is ONNX's own evaluator, "tconv" the specification as conv_transpose has it."""
 
 
 def runtime(name: str) -> Callable[[Any, dict[str, Array]], list[Array]]:
@@ -122,9 +122,7 @@ def of_onnx(path: Path, runs: Callable[[Any, dict[str, Array]], list[Array]]) ->
     for node in graph.node:
         if node.op_type == "Constant" and "value" in (found := attributes(node)):
             constants[node.output[0]] = onnx.numpy_helper.to_array(found["value"])
-    return [
-        _onnx_layer(path, model, node, constants, runs) for node in graph.node if node.op_type == "ConvTranspose"
-    ]  # fmt: skip
+    return [_onnx_layer(path, model, node, constants, runs) for node in graph.node if node.op_type == "ConvTranspose"]
 
 
 def _onnx_layer(path: Path, model: Any, node: Any, constants: dict[str, Array], runs: Any) -> Layer:
@@ -132,7 +130,9 @@ def _onnx_layer(path: Path, model: Any, node: Any, constants: dict[str, Array], 
 
     name = node.name or node.output[0]
     if any(each not in constants for each in node.input[1:] if each):
-        raise FileError(f"{path}: ConvTranspose {name!r} computes its weight; a constant is needed. Write a folded model")
+        raise FileError(
+            f"{path}: ConvTranspose {name!r} computes its weight; a constant is needed. Write a folded model"
+        )
     weight = constants[node.input[1]]
     bias = constants[node.input[2]] if len(node.input) > 2 and node.input[2] else None
     made = onnx.helper.make_node("ConvTranspose", ["x", "weight", *(["bias"] if bias is not None else [])], ["y"])
@@ -144,13 +144,14 @@ def _onnx_layer(path: Path, model: Any, node: Any, constants: dict[str, Array], 
     def run(x: Array) -> Array:
         ends = (
             onnx.helper.make_tensor_value_info(label, kind, shape) for label, shape in (("x", x.shape), ("y", None))
-        )  # fmt: skip
+        )
         first, last = ends
         graph = onnx.helper.make_graph([made], "layer", [first], [last], stored)
         opsets = [each for each in model.opset_import if each.domain in ("", "ai.onnx")]
         alone = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=min(model.ir_version, 10))
         try:
-            return runs(alone, {"x": x.astype(weight.dtype)})[0]
+            y: Array = runs(alone, {"x": x.astype(weight.dtype)})[0]
+            return y
         except TconvError:
             raise
         except Exception as error:  # each runtime has its own kinds
@@ -174,7 +175,8 @@ def of_torch(path: Path) -> list[Layer]:
         script = torch.jit.load(path, map_location="cpu")
     except Exception as error:
         raise FileError(
-            f"{path} is no TorchScript and no exported program ({str(error)[:200]}); pickled modules would run what they "
+            f"{path} is no TorchScript and no exported program ({str(error)[:200]}); pickled modules would run "
+            "what they "
             f"hold. Write torch.jit.script(model).save({path.name!r})"
         ) from None
     return [
@@ -233,12 +235,15 @@ def of_keras(path: Path) -> list[Layer]:
 def _keras_layer(layer: Any) -> Layer:
     last = layer.data_format == "channels_last"
     words = {
-        "strides": tuple(layer.strides), "padding": layer.padding, "output_padding": layer.output_padding,
-        "dilation_rate": tuple(layer.dilation_rate), "data_format": layer.data_format,
-    }  # fmt: skip
+        "strides": tuple(layer.strides),
+        "padding": layer.padding,
+        "output_padding": layer.output_padding,
+        "dilation_rate": tuple(layer.dilation_rate),
+        "data_format": layer.data_format,
+    }
 
     def run(x: Array) -> Array:
-        y = np.asarray(layer(np.moveaxis(x, 1, -1) if last else x))
+        y: Array = np.asarray(layer(np.moveaxis(x, 1, -1) if last else x))
         return np.moveaxis(y, -1, 1) if last else y
 
     bias = None if layer.bias is None else np.asarray(layer.bias)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -70,7 +71,7 @@ class Pair:
         self, base: Array, y: Array, finite: Array, limits: Array, allowed: Any
     ) -> tuple[Cause, float] | None:
         unit = max(spacing(self.dtype), 2.0**-23)
-        trials = (
+        trials: tuple[Callable[[], Iterator[Cause]], ...] = (
             lambda: fitted.reordered(base, y, finite, limits, self.hand),
             lambda: fitted.scaled(base, y, finite, allowed, self.hand),
             lambda: fitted.spoiled(base, self.got, np.isfinite(self.got), limits, alone=True),
@@ -97,22 +98,27 @@ class Pair:
             if shape[:2] == self.got.shape[:2] and (shape == self.got.shape or sorted(order[:2]) == [0, 1]):
                 said = ", ".join(names[axis] for axis in order)
                 yield Cause(
-                    "axes exchanged", "axes", f"the axes stand in another order: [{said}] where [{', '.join(names)}] was expected",
-                    turn=lambda a, order=order: a.transpose(order),
+                    "axes exchanged",
+                    "axes",
+                    f"the axes stand in another order: [{said}] where [{', '.join(names)}] was expected",
+                    turn=partial(np.transpose, axes=order),
                     undo=f"y = numpy.transpose(y, {tuple(int(i) for i in np.argsort(order))})",
-                )  # fmt: skip
+                )
         y = self.got
         blank = Setting(
             np.zeros((len(y), 1, *[1] * nd)), np.zeros((1, y.shape[1], *[1] * nd)), None, Geometry((1,) * nd)
         )
-        for cause in data.result_causes(blank, y.shape, self.hand):
-            yield cause
+        yield from data.result_causes(blank, y.shape, self.hand)
         spatial = [axis for axis in range(2, y.ndim) if y.shape[axis] > 1]
         if len(spatial) > 1:
             words = self.hand.flip("y", [axis - 2 for axis in spatial])
             yield Cause(
-                "y flipped", "result", "y is reversed along all spatial axes", turn=lambda a: np.flip(a, spatial), undo=words
-            )  # fmt: skip
+                "y flipped",
+                "result",
+                "y is reversed along all spatial axes",
+                turn=partial(np.flip, axis=tuple(spatial)),
+                undo=words,
+            )
 
     # -- moved -------------------------------------------------------------------------------------------------------
 
@@ -164,7 +170,9 @@ class Pair:
                 return None
             ours.append(slice(first, stop))
             theirs.append(slice(first + step, stop + step))
-        a, b = y[(..., *ours)], base[(..., *theirs)]
+        left: Any = (..., *ours)
+        right: Any = (..., *theirs)
+        a, b = y[left], base[right]
         if a.size < _LEAST * y.size or not fitted.informative(a):
             return None
         finite = np.isfinite(a)
@@ -187,8 +195,11 @@ class Pair:
         if outside:
             parts = ", ".join(f"{-step}:{M - step} of {L}" for step, L, M in axes)
             return Cause(
-                "not cropped", "crop", f"expected is a part of got, {parts}: less is cropped", undo=f"y = y[..., {slices}]"
-            )  # fmt: skip
+                "not cropped",
+                "crop",
+                f"expected is a part of got, {parts}: less is cropped",
+                undo=f"y = y[..., {slices}]",
+            )
         words = (
             f"got starts elsewhere: got[i] is expected[i + shift], shift {steps or '0, the sizes differ at the end'}"
         )
@@ -236,10 +247,11 @@ def diagnose_alone(two: Two, speaker: Dialect, target: str | None, start: float)
     first, second = layout.canonical(a), layout.canonical(b)
     if first.shape[:2] != second.shape[:2] and sorted(a.shape) != sorted(b.shape):
         raise ShapeError(
-            f"got has shape {two.got.shape} and expected {two.expected.shape}; read as {layout.describe()} their batch or "
+            f"got has shape {two.got.shape} and expected {two.expected.shape}; read as {layout.describe()} their "
+            "batch or "
             "channels differ, and no order of axes makes them agree. Write outputs of the same layer and batch"
         )
-    hand = Hand.of(target or SPEAKERS.get(two.library, speaker.name), ndim, 1, speaker.name, None, None)
+    hand = Hand.of(target or SPEAKERS.get(two.library, speaker.name), ndim, speaker.name)
     allowed = tolerance_alone(np.where(np.isfinite(second), second, 0), two.dtype)
     rms = rms_of(second)
     finding: tuple[Finding, ...] = ()

@@ -35,15 +35,21 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
     if len(b) > 1:
         first = f"{added} - bias[0]"
         yield bias(
-            "first bias everywhere", "every channel has the first channel's bias", lambda b: np.full_like(b, b[0]),
-            "bias = 0 * bias + bias[0]", f"y = y + ({first})",
-        )  # fmt: skip
+            "first bias everywhere",
+            "every channel has the first channel's bias",
+            lambda b: np.full_like(b, b[0]),
+            "bias = 0 * bias + bias[0]",
+            f"y = y + ({first})",
+        )
         yield bias("bias reversed", "the bias's channels stand in reverse order", lambda b: b[::-1])
     if 1 < G < len(b):
         yield bias(
-            "bias interleaved", "the bias's channels are sorted by their number within the group, not by group",
+            "bias interleaved",
+            "the bias's channels are sorted by their number within the group, not by group",
             lambda b: b.reshape(G, -1).T.ravel(),
-        )  # fmt: skip
+        )
         yield bias(
-            "first group's bias everywhere", "every group has the first group's bias", lambda b: np.tile(b[: len(b) // G], G)
-        )  # fmt: skip
+            "first group's bias everywhere",
+            "every group has the first group's bias",
+            lambda b: np.tile(b[: len(b) // G], G),
+        )

@@ -27,16 +27,22 @@ class _Reading(NamedTuple):
 
     y: Array
     layout: DataLayout
-    native: bool
 
 
 class Case:
     """One call with two outputs."""
 
     def __init__(
-        self, two: Two, setting: Setting, layout: DataLayout, weight: Any, speaker: Dialect, native: dict[str, Any],
-        target: str | None, start: float,
-    ) -> None:  # fmt: skip
+        self,
+        two: Two,
+        setting: Setting,
+        layout: DataLayout,
+        weight: Any,
+        speaker: Dialect,
+        native: dict[str, Any],
+        target: str | None,
+        start: float,
+    ) -> None:
         self.two, self.setting, self.layout, self.weight = two, setting, layout, weight
         self.speaker, self.native, self.target, self.start = speaker, native, target, start
         self.searches: list[Search] = []
@@ -81,14 +87,17 @@ class Case:
         array = numbers(getattr(self.two, name))
         ndim, wanted = self.setting.geometry.ndim, (len(self.setting.x), self.setting.out_channels)
         layouts = [self.layout, *(DataLayout.of(pattern, ndim) for pattern in ("NC*", "N*C", "C*", "*C"))]
-        found: list[_Reading] = []
-        for layout in dict.fromkeys(layouts):
-            if len(layout.axes) == array.ndim and layout.sizes(array.shape)[:2] == wanted:
-                found.append(_Reading(layout.canonical(array), layout, layout == self.layout))
+        found = [
+            _Reading(layout.canonical(array), layout)
+            for layout in dict.fromkeys(layouts)
+            if len(layout.axes) == array.ndim and layout.sizes(array.shape)[:2] == wanted
+        ]
         if not found:
             raise ShapeError(
-                f"{name} has shape {array.shape}; the call gives {self.layout.native_shape((*wanted, *(self.setting.spatial or ())))}, "
-                f"{self.layout.describe()}, and no order of axes makes batch {wanted[0]} and channels {wanted[1]} agree. "
+                f"{name} has shape {array.shape}; the call gives "
+                f"{self.layout.native_shape((*wanted, *(self.setting.spatial or ())))}, "
+                f"{self.layout.describe()}, and no order of axes makes batch {wanted[0]} and channels {wanted[1]} "
+                "agree. "
                 f"Write the {name} of this x and weight"
             )
         return found
@@ -137,9 +146,12 @@ class Case:
     def _hand(self) -> Hand:
         mine = self.fixer == self.speaker.name
         return Hand.of(
-            self.fixer, self.setting.geometry.ndim, self.setting.groups, self.speaker.name,
-            self.layout if mine else None, self.weight if mine else None,
-        )  # fmt: skip
+            self.fixer,
+            self.setting.geometry.ndim,
+            self.speaker.name,
+            self.layout if mine else None,
+            self.weight if mine else None,
+        )
 
     # -- explaining --------------------------------------------------------------------------------------------------
 
@@ -155,7 +167,8 @@ class Case:
             pair = (reading, other) if subject == "got" else (other, reading)
             if reading.layout != other.layout:
                 self.notes.append(
-                    f"{subject} is {reading.layout.describe()}, the other {other.layout.describe()}; they were compared in one order"
+                    f"{subject} is {reading.layout.describe()}, the other {other.layout.describe()}; they were "
+                    "compared in one order"
                 )
             findings = tuple(self._finding(fit, subject, reading) for fit in fits)
             if search.too_little:
@@ -207,9 +220,14 @@ class Case:
         )
         rms = rms_of(reading.y)
         return Finding(
-            tuple(cause.name for cause in causes), words, self._fix(fit, subject), of_rms(fit.error, rms),
-            tuple(rule.name for rule in rules[1:]), sources, all(cause.certain for cause in causes),
-        )  # fmt: skip
+            tuple(cause.name for cause in causes),
+            words,
+            self._fix(fit, subject),
+            of_rms(fit.error, rms),
+            tuple(rule.name for rule in rules[1:]),
+            sources,
+            all(cause.certain for cause in causes),
+        )
 
     def _fix(self, fit: Fit, subject: str) -> str:
         """One line: the statements of each cause, and the call where its geometry is another one."""
@@ -219,7 +237,7 @@ class Case:
             geometry = fit.setting.geometry if mend else self.setting.geometry
             line = hand.call(geometry, self.setting.x.shape[2:], self.setting.bias is not None)
         convert = hand.convert() if line and not mend else ""
-        before, after = [convert] if convert else [], []
+        before, after = ([convert] if convert else []), list[str]()
         for cause in fit.causes:
             statement = cause.apply if mend else cause.undo
             if line and not mend and (cause.part == "bias" or (convert and cause.part == "weight")):
@@ -293,7 +311,8 @@ class Case:
         seconds = time.perf_counter() - self.start
         count = len(self.searches[0].causes) if self.searches else 0
         tried = (
-            f"{count} causes and every crop near the call's, {singles} single and {pairs} paired hypotheses, {seconds:.2g} s"
+            f"{count} causes and every crop near the call's, {singles} single and {pairs} paired hypotheses, "
+            f"{seconds:.2g} s"
             if count
             else f"the call itself, {seconds:.2g} s"
         )

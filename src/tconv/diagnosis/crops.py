@@ -60,15 +60,17 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     if any(extra):
         yield rule("output_padding ignored", "output_padding is ignored", ((p, p) for p, _ in both))
         yield rule(
-            "output_padding at the front", "output_padding extends the front, not the end", ((p - op, p) for p, op in both),
+            "output_padding at the front",
+            "output_padding extends the front, not the end",
+            ((p - op, p) for p, op in both),
             "onnx/onnx#1609",
-        )  # fmt: skip
+        )
         yield rule(
             "output_padding at both ends", "output_padding extends both ends", ((p - op, p - op) for p, op in both)
         )
         yield rule(
             "output_padding as padding", "output_padding is cropped, as padding is", ((p, p + op) for p, op in both)
-        )  # fmt: skip
+        )
         words = "output_padding is taken as padding of the input: each element of it is a stride of outputs more"
         longer = ((p, p - op * s) for (p, op), s in zip(both, g.stride, strict=True))
         yield rule("output_padding as input padding", words, longer, "apple/coreai-torch#57")
@@ -105,7 +107,7 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     words = "padding is taken as padding of the dilated input (extent - 1 - padding is cropped), as JAX's pairs are"
     into = ((e - 1 - p, e - 1 - p - op) for (p, op), (_, e, _) in zip(both, axes, strict=True))
     yield rule("padding as padding of the dilated input", words, into, "jax-ml/jax#32267")
-    if L == tuple(F - lo - hi for F, (lo, hi) in zip(g.full_shape(n), g.crop, strict=True)):  # told the right size
+    if tuple(F - lo - hi for F, (lo, hi) in zip(g.full_shape(n), g.crop, strict=True)) == L:  # told the right size
         yield from _dialects(g, n, L, sized=True)
     for step in (1, -1):
         moved = "later" if step > 0 else "earlier"
@@ -129,7 +131,7 @@ def _given(native: dict[str, Any], names: tuple[str, ...], ndim: int) -> tuple[i
 
 
 def _dialects(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], *, sized: bool) -> Iterator[Rule]:
-    """What each dialect's own rule crops from this kernel, stride, dilation and input; `sized`: told the output, too."""
+    """What each dialect's own rule crops from this kernel, stride and input; `sized`: told the output, too."""
     for name, member, words in _RULES:
         if sized != (words.get("output_shape") == "output" or member == "ncnn"):
             continue
@@ -158,10 +160,10 @@ def _words(
         letters = "dhw"[-g.ndim :]
         if g.ndim > 3:
             return None
-        said = {f"stride_{a}": s for a, s in zip(letters, g.stride, strict=True)}
-        said |= {f"dilation_{a}": d for a, d in zip(letters, g.dilation, strict=True)}
-        return said | {f"output_{a}": size for a, size in zip(letters, L, strict=True)} | {"pad_left": -233}
-    said = dict(words)
+        sizes: dict[str, Any] = {f"stride_{a}": s for a, s in zip(letters, g.stride, strict=True)}
+        sizes |= {f"dilation_{a}": d for a, d in zip(letters, g.dilation, strict=True)}
+        return sizes | {f"output_{a}": size for a, size in zip(letters, L, strict=True)} | {"pad_left": -233}
+    said: dict[str, Any] = dict(words)
     for value, names in ((g.stride, _GRID["stride"]), (g.dilation, _GRID["dilation"])):
         name = next((name for name in names if name in known), None)
         if name is not None:

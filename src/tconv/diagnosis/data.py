@@ -1,17 +1,18 @@
-"""Causes in the data: x or y reshaped where it had to be transposed, axes exchanged, channels or groups in another order."""
+"""Causes in the data: x or y reshaped for transposed, axes exchanged, channels or groups in another order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from tconv.diagnosis.cause import Cause
+from tconv.diagnosis.cause import Cause, Change, Turn
 from tconv.diagnosis.hand import Hand
 from tconv.diagnosis.setting import Array, Setting
 
-Pair = tuple[Callable[[Array], Array], Callable[[Array], Array]]
+Pair = tuple[Turn, Turn]
 
 
 def _last_read_as_first(a: Array) -> Array:
@@ -96,22 +97,28 @@ def _orders(
             yield f"{name} groups de-interleaved", other, _shuffled(groups)[::-1], hand.shuffle(name, groups, per)
 
 
+def _input(turn: Turn) -> Change:
+    return lambda setting: replace(setting, x=turn(setting.x))
+
+
 def input_causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
     """All that can be done to x without changing its shape."""
     x, ndim = setting.x, setting.geometry.ndim
     for name, words, (turn, _), undo in _orders("x", x.shape[1], setting.groups, ndim, x.shape[2:], hand):
         if turn(x).shape == x.shape:
             involution = "reversed" in name or "exchanged" in name
-            yield Cause(
-                name, "x", words, lambda s, turn=turn: replace(s, x=turn(s.x)), apply=undo if involution else "", undo=undo
-            )  # fmt: skip
+            yield Cause(name, "x", words, _input(turn), apply=undo if involution else "", undo=undo)
     for axis in range(ndim):
         if x.shape[axis + 2] > 1:
             words = hand.flip("x", [axis])
             yield Cause(
-                f"x flipped on axis {axis}", "x", f"x is reversed along spatial axis {axis}",
-                lambda s, axis=axis: replace(s, x=np.flip(s.x, axis + 2)), apply=words, undo=words,
-            )  # fmt: skip
+                f"x flipped on axis {axis}",
+                "x",
+                f"x is reversed along spatial axis {axis}",
+                _input(partial(np.flip, axis=axis + 2)),
+                apply=words,
+                undo=words,
+            )
 
 
 def result_causes(setting: Setting, shape: tuple[int, ...], hand: Hand) -> Iterator[Cause]:
@@ -123,16 +130,25 @@ def result_causes(setting: Setting, shape: tuple[int, ...], hand: Hand) -> Itera
     for axis in range(ndim):
         if shape[axis + 2] > 1:
             words = hand.flip("y", [axis])
-            same = (lambda a, axis=axis: np.flip(a, axis + 2),) * 2
+            same = (partial(np.flip, axis=axis + 2),) * 2
             yield Cause(
-                f"y flipped on axis {axis}", "result", f"y is reversed along spatial axis {axis}", turn=same[0], back=same[1],
-                apply=words, undo=words,
-            )  # fmt: skip
+                f"y flipped on axis {axis}",
+                "result",
+                f"y is reversed along spatial axis {axis}",
+                turn=same[0],
+                back=same[1],
+                apply=words,
+                undo=words,
+            )
     steps = setting.geometry.stride
     if max(steps) > 1 and all(L % s == 0 for L, s in zip(shape[2:], steps, strict=True)):
         forth, back = _phases(steps)
         yield Cause(
-            "phases not interleaved", "result", "the phases of the output stand side by side, they are not interleaved",
-            turn=forth, back=back, source="microsoft/onnxruntime#32506",
-        )  # fmt: skip
+            "phases not interleaved",
+            "result",
+            "the phases of the output stand side by side, they are not interleaved",
+            turn=forth,
+            back=back,
+            source="microsoft/onnxruntime#32506",
+        )
     yield Cause("ReLU", "result", "a ReLU is applied to y", turn=lambda y: np.maximum(y, 0), apply="y = y * (y > 0)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,56 +103,106 @@ class Known(NamedTuple):
 
 KNOWN = (
     Known(
-        "onnxruntime before 1.13", "SAME_UPPER and SAME_LOWER were swapped", "microsoft/onnxruntime#12537",
-        ("onnx", "onnxruntime"), lambda s, w: _same(w), _other_half,
+        "onnxruntime before 1.13",
+        "SAME_UPPER and SAME_LOWER were swapped",
+        "microsoft/onnxruntime#12537",
+        ("onnx", "onnxruntime"),
+        lambda s, w: _same(w),
+        _other_half,
     ),
     Known(
-        "onnxruntime before 1.14", "output_shape without auto_pad cropped the smaller half in front",
-        "microsoft/onnxruntime#13311", ("onnx", "onnxruntime"), lambda s, w: _sized(w) and not _same(w), _other_half,
+        "onnxruntime before 1.14",
+        "output_shape without auto_pad cropped the smaller half in front",
+        "microsoft/onnxruntime#13311",
+        ("onnx", "onnxruntime"),
+        lambda s, w: _sized(w) and not _same(w),
+        _other_half,
     ),
     Known(
         "onnxruntime 1.32.0; OpenVINO, MNN, TVM and OpenCV importers",
-        "pads that SAME_* or output_shape make negative are taken as 0", "observed with onnxruntime 1.32.0",
-        ("onnx", "openvino"), lambda s, w: (_same(w) or _sized(w)) and any(_negative(s, w)), _no_negative_pads,
+        "pads that SAME_* or output_shape make negative are taken as 0",
+        "observed with onnxruntime 1.32.0",
+        ("onnx", "openvino"),
+        lambda s, w: (_same(w) or _sized(w)) and any(_negative(s, w)),
+        _no_negative_pads,
     ),
     Known(
-        "openvino 2026.4.1, ONNX importer", "output_shape with SAME_UPPER crops the larger half in front",
-        "observed with openvino 2026.4.1", ("onnx", "openvino"), lambda s, w: _sized(w) and _auto(w) == "SAME_UPPER", _other_half,
+        "openvino 2026.4.1, ONNX importer",
+        "output_shape with SAME_UPPER crops the larger half in front",
+        "observed with openvino 2026.4.1",
+        ("onnx", "openvino"),
+        lambda s, w: _sized(w) and _auto(w) == "SAME_UPPER",
+        _other_half,
     ),
     Known(
-        "openvino 2026.4.1, ONNX importer", "output_shape with groups crops nothing in front", "observed with openvino 2026.4.1",
-        ("onnx", "openvino"), lambda s, w: _sized(w) and s.groups > 1, _nothing_in_front,
+        "openvino 2026.4.1, ONNX importer",
+        "output_shape with groups crops nothing in front",
+        "observed with openvino 2026.4.1",
+        ("onnx", "openvino"),
+        lambda s, w: _sized(w) and s.groups > 1,
+        _nothing_in_front,
     ),
     Known(
-        "onnx 1.23.2, ReferenceEvaluator; TVM and OpenCV importers", "output_shape is taken with pads of 0: nothing is cropped in front",
-        "observed with onnx 1.23.2", ("onnx",), lambda s, w: _sized(w), _nothing_in_front,
+        "onnx 1.23.2, ReferenceEvaluator; TVM and OpenCV importers",
+        "output_shape is taken with pads of 0: nothing is cropped in front",
+        "observed with onnx 1.23.2",
+        ("onnx",),
+        lambda s, w: _sized(w),
+        _nothing_in_front,
     ),
     Known(
-        "onnx 1.23.2, ReferenceEvaluator", "a depthwise node gets the first channel's bias everywhere",
-        "observed with onnx 1.23.2", ("onnx",), lambda s, w: s.groups > 1 and s.bias is not None, _first_bias,
+        "onnx 1.23.2, ReferenceEvaluator",
+        "a depthwise node gets the first channel's bias everywhere",
+        "observed with onnx 1.23.2",
+        ("onnx",),
+        lambda s, w: s.groups > 1 and s.bias is not None,
+        _first_bias,
     ),
     Known(
-        "MNN, ONNX importer", "SAME_LOWER, and output_shape without auto_pad, are done as SAME_UPPER", "observed with MNN",
-        ("onnx",), lambda s, w: _auto(w) == "SAME_LOWER" or (_sized(w) and not _same(w)), _other_half,
+        "MNN, ONNX importer",
+        "SAME_LOWER, and output_shape without auto_pad, are done as SAME_UPPER",
+        "observed with MNN",
+        ("onnx",),
+        lambda s, w: _auto(w) == "SAME_LOWER" or (_sized(w) and not _same(w)),
+        _other_half,
     ),
     Known(
-        "MNN, ONNX importer", "the dilation is ignored with SAME_*", "observed with MNN", ("onnx",),
-        lambda s, w: _same(w) and max(s.geometry.dilation) > 1, _without_dilation,
+        "MNN, ONNX importer",
+        "the dilation is ignored with SAME_*",
+        "observed with MNN",
+        ("onnx",),
+        lambda s, w: _same(w) and max(s.geometry.dilation) > 1,
+        _without_dilation,
     ),
     Known(
-        "tinygrad 0.14.0, ONNX importer", "auto_pad=VALID is taken as SAME_LOWER", "observed with tinygrad 0.14.0",
-        ("onnx", "tinygrad"), lambda s, w: _auto(w) == "VALID", _same_lower,
+        "tinygrad 0.14.0, ONNX importer",
+        "auto_pad=VALID is taken as SAME_LOWER",
+        "observed with tinygrad 0.14.0",
+        ("onnx", "tinygrad"),
+        lambda s, w: _auto(w) == "VALID",
+        _same_lower,
     ),
     Known(
-        "keras 3.10.0, torch backend", '"same" with an odd crop takes the larger half of it in front', "keras-team/keras#22876",
-        ("keras",), lambda s, w: str(w.get("padding")).lower() == "same", _exchanged,
+        "keras 3.10.0, torch backend",
+        '"same" with an odd crop takes the larger half of it in front',
+        "keras-team/keras#22876",
+        ("keras",),
+        lambda s, w: str(w.get("padding")).lower() == "same",
+        _exchanged,
     ),
     Known(
-        "mlx 0.32.4", "a crop beyond extent - 1 is taken from the input, before its stride", "observed with mlx 0.32.4",
+        "mlx 0.32.4",
+        "a crop beyond extent - 1 is taken from the input, before its stride",
+        "observed with mlx 0.32.4",
         ("mlx", "mlx_general"),
-        lambda s, w: any(max(pair) >= e for pair, e in zip(s.geometry.crop, s.geometry.extent, strict=True)), _cropped_input,
+        lambda s, w: any(max(pair) >= e for pair, e in zip(s.geometry.crop, s.geometry.extent, strict=True)),
+        _cropped_input,
     ),
-)  # fmt: skip
+)
+
+
+def _effect(known: Known, native: Words, setting: Setting) -> Setting | None:
+    return known.effect(setting, native)
 
 
 def causes(setting: Setting, speaker: Dialect, native: Words) -> Iterator[Cause]:
@@ -160,8 +211,8 @@ def causes(setting: Setting, speaker: Dialect, native: Words) -> Iterator[Cause]
         if speaker.name in known.dialects and known.applies(setting, native):
             words = f"a listed fault, {known.versions}: {known.what} ({known.source})"
             yield Cause(
-                f"{known.versions}: {known.what}", "fault", words, lambda s, known=known: known.effect(s, native), source=known.source
-            )  # fmt: skip
+                f"{known.versions}: {known.what}", "fault", words, partial(_effect, known, native), source=known.source
+            )
 
 
 def unexplained(setting: Setting, speaker: Dialect, native: Words) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,14 @@ def reordered(expected: Array, y: Array, finite: Array, allowed: Array, hand: Ha
 
         label = f"y {name} reversed" if taken == list(range(count))[::-1] else f"{name} in another order"
         yield Cause(
-            label, "result", f"y's {name} stand in another order: {said}", turn=turn, back=back,
+            label,
+            "result",
+            f"y's {name} stand in another order: {said}",
+            turn=turn,
+            back=back,
             apply=hand.take("y", letter, taken) if letter in hand.data.axes else "",
             undo=hand.take("y", letter, inverse.tolist()) if letter in hand.data.axes else "",
-        )  # fmt: skip
+        )
 
 
 def _choice(row: Array, number: int) -> int | None:
@@ -91,9 +96,11 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
     zero = np.zeros_like(q[:, 0])
     offset = (q - p)[:, 0]
     settled = (
-        ("scaled", one, zero), ("offset per channel", np.ones_like(free), offset), ("scale per channel", through, zero),
+        ("scaled", one, zero),
+        ("offset per channel", np.ones_like(free), offset),
+        ("scale per channel", through, zero),
         ("scale and offset per channel", free, (q - free[:, None] * p)[:, 0]),
-    )  # fmt: skip
+    )
     for name, a, b in settled:
         wide = allowed * np.maximum(1, np.abs(a[:, None])) * 2
         if not (np.abs(a[:, None] * P + b[:, None] - Y) <= wide).all() or min(np.abs(a)) < 1e-6:
@@ -110,9 +117,11 @@ def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
     words = {
         "scaled": f"y is multiplied by {a[0]:.6g}",
         "offset per channel": f"a constant is added to each channel, {numbers(b)}: another bias, or none",
-        "scale per channel": f"each output channel is multiplied by a number of its own, {numbers(a)}: a scale per channel "
+        "scale per channel": f"each output channel is multiplied by a number of its own, {numbers(a)}: a scale "
+        "per channel "
         "(of quantization, or of a BatchNorm) that is in one of them and not in the other",
-        "scale and offset per channel": f"each output channel has a scale {numbers(a)} and an offset {numbers(b)}: a BatchNorm "
+        "scale and offset per channel": f"each output channel has a scale {numbers(a)} and an offset "
+        f"{numbers(b)}: a BatchNorm "
         "that is in one of them and not in the other",
     }[name]
     shape = (-1, *[1] * ndim)
@@ -140,8 +149,14 @@ def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
         return replace(s, weight=s.weight * factor, bias=bias)
 
     return Cause(
-        name, "scale", words, change=change, turn=lambda y: a.reshape(shape) * y + b.reshape(shape), apply=apply, undo=undo
-    )  # fmt: skip
+        name,
+        "scale",
+        words,
+        change=change,
+        turn=lambda y: a.reshape(shape) * y + b.reshape(shape),
+        apply=apply,
+        undo=undo,
+    )
 
 
 def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) -> Iterator[tuple[Cause, Setting]]:
@@ -192,10 +207,14 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
         )
         changed = replace(setting, weight=made.reshape(setting.weight.shape), bias=offsets.ravel())
         cause = Cause(
-            "BatchNorm folded on the wrong axis", "weight", f"a BatchNorm is folded on the wrong axis of the weight: {words}",
-            lambda s, changed=changed: changed, apply=f"weight, bias = {_FOLD}{f', groups={G}' if G > 1 else ''})",
-            undo=f"weight, bias = {_FOLD}{f', groups={G}' if G > 1 else ''})", source="ultralytics/ultralytics#25364",
-        )  # fmt: skip
+            "BatchNorm folded on the wrong axis",
+            "weight",
+            f"a BatchNorm is folded on the wrong axis of the weight: {words}",
+            partial(_always, changed),
+            apply=f"weight, bias = {_FOLD}{f', groups={G}' if G > 1 else ''})",
+            undo=f"weight, bias = {_FOLD}{f', groups={G}' if G > 1 else ''})",
+            source="ultralytics/ultralytics#25364",
+        )
         yield cause, changed
         return
     common = factors.mean(axis=(0, 2) if G == 1 else 2, keepdims=True)
@@ -203,14 +222,23 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
         scale = (factors[:, :, 0]).ravel()
         made = setting.weight * scale.reshape(-1, *[1] * (setting.weight.ndim - 1))
         changed = replace(setting, weight=made, bias=offsets.ravel())
-        yield Cause(
-            "scale per input channel", "weight", "each input channel is multiplied by a number of its own",
-            lambda s, changed=changed: changed,
-        ), changed  # fmt: skip
+        yield (
+            Cause(
+                "scale per input channel",
+                "weight",
+                "each input channel is multiplied by a number of its own",
+                partial(_always, changed),
+            ),
+            changed,
+        )
+
+
+def _always(changed: Setting, _: Setting) -> Setting:
+    return changed
 
 
 def _consistent(factors: Array, number: Array, own: Array, loose: float) -> bool:
-    """Whether factors == s[number] / s[own] for some s without zeros: the null vector of s[number] - factor * s[own]."""
+    """Whether factors == s[number] / s[own] for some s: the null vector of s[number] - factor * s[own]."""
     count = int(max(own.max(), number.max())) + 1
     system = np.zeros((factors.size, count))
     rows = np.arange(factors.size)
@@ -313,14 +341,23 @@ def coarse(expected: Array, y: Array, finite: Array, tolerance: Tolerance, unit:
             return
     for name, step in (("float32", 2.0**-20), ("TF32 or float16", 2.0**-10), ("bfloat16", 2.0**-7)):
         if step > unit and distance.max() <= 8 * step * power:
-            words = f"the difference is of the size that {name} products leave ({distance.max() / power:.1e} of y's root mean square)"
+            words = (
+                f"the difference is of the size that {name} products leave ({distance.max() / power:.1e} of "
+                "y's root mean square)"
+            )
             fixed = y
 
             def turn(p: Array, fixed: Array = fixed) -> Array:
                 return fixed
 
             yield Cause(
-                f"rounding of {name}", "rounding", words, turn=turn, certain=False,
-                undo="torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False" if "TF32" in name else "",
-            )  # fmt: skip
+                f"rounding of {name}",
+                "rounding",
+                words,
+                turn=turn,
+                certain=False,
+                undo="torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"
+                if "TF32" in name
+                else "",
+            )
             return

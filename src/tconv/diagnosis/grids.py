@@ -33,8 +33,10 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
         )
     if g.dilation != g.dilation[::-1]:
         yield grid(
-            "dilation axes exchanged", f"the dilation is {g.dilation[::-1]}, its axes exchanged", dilation=g.dilation[::-1]
-        )  # fmt: skip
+            "dilation axes exchanged",
+            f"the dilation is {g.dilation[::-1]}, its axes exchanged",
+            dilation=g.dilation[::-1],
+        )
     if g.stride != ones:
         yield grid("stride ignored", f"the stride {g.stride} is ignored", stride=1)
     if g.stride != g.dilation:

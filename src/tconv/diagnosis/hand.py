@@ -23,9 +23,9 @@ class Hand:
 
     @classmethod
     def of(
-        cls, name: str, ndim: int, groups: int, source: str, data: DataLayout | None, weight: WeightLayout | None
+        cls, name: str, ndim: int, source: str, data: DataLayout | None = None, weight: WeightLayout | None = None
     ) -> Hand:
-        """For the dialect of this name; `data` and `weight` are the layouts of the call, if it is the call's dialect."""
+        """For the dialect of this name; `data` and `weight` are the call's layouts, if it is the call's dialect."""
         speaker = dialect(name)
         return cls(speaker, data or speaker.data_layout(ndim, ndim + 2), weight or speaker.weight_layout(ndim), source)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tconv.diagnosis.setting import Array
 
@@ -79,7 +79,8 @@ class Diagnosis:
                 lines.append(f"          {other.fix}")
         if len(self.findings) > 4:
             lines.append(
-                f"          and {len(self.findings) - 4} more: {', '.join(' + '.join(f.causes) for f in self.findings[4:])}"
+                f"          and {len(self.findings) - 4} more: "
+                f"{', '.join(' + '.join(f.causes) for f in self.findings[4:])}"
             )
         lines += [f"note      {note}" for note in self.notes]
         lines.append(f"tried     {self.tried}")
@@ -108,22 +109,19 @@ class Diagnosis:
 
     def _residual(self) -> str:
         before = (
-            f"shapes {self.shapes[0]} and {self.shapes[1]} differ" if self.before is None else f"{self.before:.2g} before"
-        )  # fmt: skip
+            f"shapes {self.shapes[0]} and {self.shapes[1]} differ"
+            if self.before is None
+            else f"{self.before:.2g} before"
+        )
         after = f", {self.findings[0].residual:.2g} after" if self.findings else ""
         return f"{before}{after}; rounding is up to {self.rounding:.1g} (of the root mean square of expected)"
 
 
 def joined(words: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """The words in a row: a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def of_rms(value: float, rms: float) -> float:
     """A distance in units of a root mean square."""
     return value / rms if rms > 0 else (0.0 if value == 0 else float("inf"))
-
-
-def magnitude(value: Any) -> str:
-    """A number with three digits."""
-    return f"{float(value):.3g}"

@@ -26,12 +26,13 @@ def spacing(dtype: np.dtype[Any]) -> float:
 
 def held(array: Array) -> np.dtype[Any]:
     """The dtype that an array was computed in: float64 numbers that float32 holds exactly were computed in float32."""
-    if array.dtype != np.float64:
-        return array.dtype
+    own: np.dtype[Any] = array.dtype
+    if own != np.float64:
+        return own
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = array.astype(np.float32)
     same = np.array_equal(narrow, array, equal_nan=True)
-    return np.dtype(np.float32) if same and not (np.rint(array) == array).all() else array.dtype
+    return np.dtype(np.float32) if same and not (np.rint(array) == array).all() else own
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,13 +17,12 @@ import numpy as np
 from tconv.diagnosis import biases, crops, data, faults, fitted, grids, precision, weights
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.patch import Patch
 from tconv.diagnosis.rounding import Tolerance, power_of, spacing, tolerance
 from tconv.diagnosis.setting import Array, Setting, Window, whole
 from tconv.dialects import Dialect
 from tconv.geometry import Geometry
 
-_PATCH = {1: 24, 2: 5, 3: 3}  # output places per axis that a hypothesis is first tried on
-_REACH = {1: 4096, 2: 40, 3: 8}  # how far a crop is looked for, at most
 _MOST = 4e9  # multiply-adds of a confirmation, above which it looks at parts
 _FITTED = 2**22  # numbers that scales, orders and spoiled rows are read off
 _CONFIRMED = 6  # hypotheses of one rank that are compared on the whole output
@@ -114,7 +113,7 @@ class Search:
         self.singles = self.pairs = 0
         shape = target.y.shape
         self._scales: dict[Geometry, Tolerance] = {}
-        self._patches: dict[Any, _Patch | None] = {}
+        self._patches: dict[Any, Patch | None] = {}
         self._grids = list(grids.causes(setting, hand))
         self._inputs = list(data.input_causes(setting, hand))
         self._weights = list(weights.causes(setting, hand))
@@ -127,8 +126,14 @@ class Search:
     def causes(self) -> list[Cause]:
         """Every cause that does not depend on what is found, the crop apart."""
         return [
-            *self._weights, *self._grids, *self._biases, *self._inputs, *self._results, *self._rounding, *self._faults
-        ]  # fmt: skip
+            *self._weights,
+            *self._grids,
+            *self._biases,
+            *self._inputs,
+            *self._results,
+            *self._rounding,
+            *self._faults,
+        ]
 
     @property
     def too_little(self) -> str:
@@ -145,7 +150,8 @@ class Search:
         if bits >= np.log2(1 + tried) + _CHANCE:
             return ""
         return (
-            f"the output holds {y.size} number{'s' * (y.size > 1)}, about {bits:.0f} bits, and {tried} hypotheses were tried: "
+            f"the output holds {y.size} number{'s' * (y.size > 1)}, about {bits:.0f} bits, and {tried} hypotheses "
+            "were tried: "
             "one of them may fit by chance. Write an output with more different numbers"
         )
 
@@ -238,11 +244,16 @@ class Search:
         error = front.confirm(self.setting)
         if error is None or front.too_little:
             return []
-        more = " and ".join(f"{M - L} along spatial axis {a}" for a, (L, M) in enumerate(zip(spatial, sizes, strict=True)) if M > L)
+        more = " and ".join(
+            f"{M - L} along spatial axis {a}" for a, (L, M) in enumerate(zip(spatial, sizes, strict=True)) if M > L
+        )
         kept = ", ".join(f":{L}" for L in spatial)
         cause = Cause(
-            "rows appended", "result", f"rows that are no part of the result follow it: {more}", undo=f"y = y[..., {kept}]"
-        )  # fmt: skip
+            "rows appended",
+            "result",
+            f"rows that are no part of the result follow it: {more}",
+            undo=f"y = y[..., {kept}]",
+        )
         return [Fit((cause,), self.setting, error)]
 
     def _fitted(self, cause: Cause, expected: Array, y: Array, finite: Array, limits: Array) -> Fit | None:
@@ -304,8 +315,7 @@ class Search:
 
     def _candidates(self, count: int) -> Iterator[tuple[tuple[Cause, ...], Setting, tuple[int, ...]]]:
         """(causes beside the crop, call, shift) of `count` causes, the crop included, that fit on a patch."""
-        nothing: list[Cause | None] = [None]
-        for grid, base in product(nothing + [*self._grids], nothing + [*self._inputs, *self._rounding]):
+        for grid, base in product([None, *self._grids], [None, *self._inputs, *self._rounding]):
             outer = [cause for cause in (grid, base) if cause is not None]
             if len(outer) > count:
                 continue
@@ -333,15 +343,14 @@ class Search:
         s = rows[0].setting
         if not rows or s.weight.size == 0 or math.prod(self.target.y.shape) == 0:
             return
-        nothing: list[Cause | None] = [None]
         cache: dict[Any, Array] = {}
-        for result in nothing + [*self._results]:
+        for result in [None, *self._results]:
             if len(rows[0].causes) + (result is not None) > count:
                 continue
             patch = self._patch(s, result)
             if patch is None:
                 continue
-            for bias in nothing + [*self._biases]:
+            for bias in [None, *self._biases]:
                 extra = [cause for cause in (bias, result) if cause is not None]
                 counts = [len(row.causes) + len(extra) for row in rows]
                 # the crop is a cause of its own: it may be another one where one cause fewer is there
@@ -350,18 +359,18 @@ class Search:
                     if kept:
                         yield from self._compare([rows[at] for at in kept], extra, patch, free, cache)
 
-    def _patch(self, s: Setting, result: Cause | None) -> _Patch | None:
+    def _patch(self, s: Setting, result: Cause | None) -> Patch | None:
         key = (result, s.groups, s.out_channels, len(s.x))
         if key not in self._patches:
             y, finite = self.target.y, self.target.finite
             if result is not None and result.back is not None:
                 y, finite = result.back(y), result.back(finite)
             fits = y.shape[:2] == (len(s.x), s.out_channels)
-            self._patches[key] = _Patch.of(y, finite, s) if fits else None
+            self._patches[key] = Patch.of(y, finite, s) if fits else None
         return self._patches[key]
 
     def _compare(
-        self, rows: list[_Row], extra: list[Cause], patch: _Patch, free: bool, cache: dict[Any, Array]
+        self, rows: list[_Row], extra: list[Cause], patch: Patch, free: bool, cache: dict[Any, Array]
     ) -> Iterator[tuple[tuple[Cause, ...], Setting, tuple[int, ...]]]:
         s = rows[0].setting
         reach = patch.reach(s) if free else ((0, 0),) * s.geometry.ndim
@@ -393,7 +402,7 @@ class Search:
                 setting = row.setting if biased is s else replace(row.setting, bias=biased.bias)
                 yield causes, setting, shift
 
-    def _loose(self, s: Setting, patch: _Patch) -> Array:
+    def _loose(self, s: Setting, patch: Patch) -> Array:
         if s.geometry not in self._scales:  # the same for all weights and inputs, which are alike in size
             self._scales[s.geometry] = self._allowed(replace(self.setting, geometry=s.geometry))
         allowed = self._scales[s.geometry]
@@ -430,88 +439,3 @@ def _rank(fit: Fit) -> tuple[float, ...]:
 
 def _unnamed(fit: Fit) -> bool:
     return any(cause.name in ("crop shifted", "crop at the end") for cause in fit.causes)
-
-
-class _Patch(NamedTuple):
-    """A few places of a target, in up to two channels of one image."""
-
-    values: Array
-    """[channels, *patch]"""
-    finite: Array
-    image: int
-    groups: tuple[int, ...]
-    within: tuple[int, ...]
-    place: tuple[tuple[int, int], ...]
-    sizes: tuple[int, ...]
-
-    @classmethod
-    def of(cls, y: Array, finite: Array, s: Setting) -> _Patch | None:
-        """Where the numbers differ most, among a few places."""
-        per = s.out_channels // s.groups
-        groups = (0,) if s.groups == 1 else (0, s.groups - 1)
-        within = tuple(sorted({0, per - 1})) if s.groups == 1 else (per - 1,)
-        channels = [group * per + c for group in groups for c in within]
-        size = tuple(min(L, _PATCH.get(s.geometry.ndim, 2)) for L in y.shape[2:])
-        best: tuple[float, Any] = (-1.0, None)
-        for image in sorted({0, len(y) - 1}):
-            for part in (2, 3, 5, 1):  # the middle first
-                place = tuple((at := (L - p) // part, at + p) for L, p in zip(y.shape[2:], size, strict=True))
-                window: Any = (image, channels, *(slice(a, b) for a, b in place))
-                counted = np.where(finite[window], np.abs(y[window] - y[window].ravel()[0]), 0)
-                content = float(finite[window].mean()) * (1 + (counted > 0).mean())
-                if content > best[0]:
-                    best = (content, (image, place, window))
-        image, place, window = best[1]
-        return cls(y[window], finite[window], image, groups, within, place, y.shape[2:])
-
-    def reach(self, s: Setting) -> tuple[tuple[int, int], ...]:
-        """How many elements earlier and later than the call's own the crop is looked for, per axis."""
-        g = s.geometry
-        most = _REACH.get(g.ndim, 2)
-        found = []
-        for (lo, hi), e, st in zip(g.crop, g.extent, g.stride, strict=True):
-            far = min(most, max(e, 2 * st, st * (max(lo, hi, 0) + 1)) + 1)
-            found.append((-far, far))
-        return tuple(found)
-
-    def predicted(self, settings: list[Setting], reach: tuple[tuple[int, int], ...]) -> Array:
-        """[settings, channels, *places]: the patch and what is around it, without bias."""
-        images = slice(self.image, self.image + 1)
-        parts = [replace(s, x=s.x[images], bias=None).channels(self.groups, self.within) for s in settings]
-        first = parts[0]
-        weight = np.concatenate([part.weight for part in parts], 1)
-        stacked = replace(first, weight=weight)
-        window = tuple(slice(a + lo, b + hi) for (a, b), (lo, hi) in zip(self.place, reach, strict=True))
-        y = stacked.window(window)[0]
-        y = y.reshape(len(self.groups), len(settings), len(self.within), *y.shape[1:])
-        moved: Array = np.moveaxis(y, 0, 1)
-        return moved.reshape(len(settings), len(self.groups) * len(self.within), *y.shape[3:])
-
-    def of_channels(self, values: Array) -> Array:
-        """A number per output channel, for the channels of this patch."""
-        grouped = values.reshape(max(self.groups) + 1 if len(self.groups) > 1 else 1, -1)
-        return grouped[np.ix_(self.groups, self.within)].reshape(-1, *[1] * (self.values.ndim - 1))
-
-    def hits(self, predicted: Array, allowed: Array) -> Array:
-        """[settings, *shifts]: where every number of the patch agrees."""
-        nd = self.values.ndim - 1
-        windows = np.lib.stride_tricks.sliding_window_view(predicted, self.values.shape[1:], tuple(range(2, 2 + nd)))
-        # settings, channels, *shifts, *patch
-        ones = (1,) * nd
-        wanted = self.values.reshape(1, len(self.values), *ones, *self.values.shape[1:])
-        limit = allowed.reshape(wanted.shape)
-        counts = self.finite.reshape(wanted.shape)
-        last = tuple(range(2 + nd, 2 + 2 * nd))
-        # a few numbers first: most shifts fail there
-        probe: Any = (..., *[slice(0, 1)] * nd)
-        first = (np.abs(windows[probe] - wanted[probe]) <= limit[probe]) | ~counts[probe]
-        alive: Array = first.all(axis=(1, *last))
-        if not alive.any():
-            return alive
-        places = np.argwhere(alive)
-        for at in places:
-            row, *shift = (int(number) for number in at)
-            part: Any = (row, slice(None), *shift)
-            close = (np.abs(windows[part] - self.values) <= allowed) | ~self.finite
-            alive[tuple(at)] = bool(close.all())
-        return alive

@@ -1,4 +1,4 @@
-"""What a call computes, in canonical terms and float64: the thing that a cause changes, and any window of its output."""
+"""What a call computes, in canonical terms and float64: what a cause changes, and any window of its output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Window = tuple[slice, ...]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One call: x [N, C_in, *n], weight [C_in, C_out/groups, *kernel], bias [C_out] or None, all float64 or complex128."""
+    """One call: x [N, C_in, *n], weight [C_in, C_out/groups, *kernel], bias [C_out] or None; float64 or complex128."""
 
     x: Array
     weight: Array
@@ -34,12 +34,12 @@ class Setting:
     @property
     def in_channels(self) -> int:
         """C_in."""
-        return self.weight.shape[0]
+        return int(self.weight.shape[0])
 
     @property
     def out_channels(self) -> int:
         """C_out."""
-        return self.weight.shape[1] * self.groups
+        return int(self.weight.shape[1]) * self.groups
 
     @property
     def spatial(self) -> tuple[int, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -27,32 +28,52 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
     flip = hand.flip("weight", range(g.ndim))
     if max(g.kernel) > 1:
         yield Cause(
-            "kernel flipped", "weight", "the kernel's taps are reversed", _weight(lambda w: np.flip(w, spatial)), apply=flip, undo=flip
-        )  # fmt: skip
+            "kernel flipped",
+            "weight",
+            "the kernel's taps are reversed",
+            _weight(lambda w: np.flip(w, spatial)),
+            apply=flip,
+            undo=flip,
+        )
     yield from _swapped(setting, hand)
     yield from _regrouped(setting, hand)
     if g.ndim > 1 and g.kernel == g.kernel[::-1] and max(g.kernel) > 1:
         words = hand.swap("weight", 0, g.ndim - 1)
         yield Cause(
-            "kernel axes exchanged", "weight", "the kernel's first and last spatial axes are exchanged",
-            _weight(lambda w: np.swapaxes(w, 2, w.ndim - 1)), apply=words, undo=words,
-        )  # fmt: skip
+            "kernel axes exchanged",
+            "weight",
+            "the kernel's first and last spatial axes are exchanged",
+            _weight(lambda w: np.swapaxes(w, 2, w.ndim - 1)),
+            apply=words,
+            undo=words,
+        )
     for axis in range(g.ndim) if g.ndim > 1 else ():
         if g.kernel[axis] > 1 and sum(k > 1 for k in g.kernel) > 1:
             words = hand.flip("weight", [axis])
             yield Cause(
-                f"kernel flipped on axis {axis}", "weight", f"the kernel's taps are reversed along spatial axis {axis} alone",
-                _weight(lambda w, axis=axis: np.flip(w, axis + 2)), apply=words, undo=words,
-            )  # fmt: skip
+                f"kernel flipped on axis {axis}",
+                "weight",
+                f"the kernel's taps are reversed along spatial axis {axis} alone",
+                _weight(partial(np.flip, axis=axis + 2)),
+                apply=words,
+                undo=words,
+            )
     for name, pattern in _STORED:
         layout = WeightLayout.of(pattern, g.ndim)
         if G == 1 and not _is_reshape(layout, w.shape):
             yield Cause(
-                f"weight reshaped from {name}'s layout", "weight",
-                f"the weight's memory in {name}'s layout {layout.describe()} was reshaped where its axes had to be transposed",
-                _weight(lambda w, layout=layout: np.ascontiguousarray(layout.native(w, 1)).reshape(w.shape)),
+                f"weight reshaped from {name}'s layout",
+                "weight",
+                f"the weight's memory in {name}'s layout {layout.describe()} was reshaped where its axes had to "
+                "be transposed",
+                _weight(partial(_reshaped, layout)),
                 undo=f'weight = tconv.convert(stored, source="{name}", target="{hand.speaker.name}")',
-            )  # fmt: skip
+            )
+
+
+def _reshaped(layout: WeightLayout, w: Array) -> Array:
+    """The memory of w in this layout, read as w is."""
+    return np.ascontiguousarray(layout.native(w, 1)).reshape(w.shape)
 
 
 def _is_reshape(layout: WeightLayout, shape: tuple[int, ...]) -> bool:
@@ -70,16 +91,22 @@ def _swapped(setting: Setting, hand: Hand) -> Iterator[Cause]:
     if inner == outer:
         words = hand.swap("weight", "I", "O") if G == 1 else ""
         yield Cause(
-            "channels swapped", "weight", "the weight's input and output channels are exchanged",
-            _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)), apply=words, undo=words,
-        )  # fmt: skip
+            "channels swapped",
+            "weight",
+            "the weight's input and output channels are exchanged",
+            _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)),
+            apply=words,
+            undo=words,
+        )
     elif G == 1 and min(inner, outer) > 1:
         yield Cause(
-            "weight reshaped from C_out first", "weight",
-            "the weight's memory in [C_out, C_in, ...] was reshaped to [C_in, C_out, ...] where its axes had to be transposed",
+            "weight reshaped from C_out first",
+            "weight",
+            "the weight's memory in [C_out, C_in, ...] was reshaped to [C_in, C_out, ...] where axes had to "
+            "be transposed",
             _weight(lambda w: np.ascontiguousarray(w.swapaxes(0, 1)).reshape(w.shape)),
             undo=f'weight = tconv.convert(stored, source="ncnn", target="{hand.speaker.name}")',
-        )  # fmt: skip
+        )
 
 
 def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
@@ -91,28 +118,34 @@ def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
     if outer > 1 or inner > 1:
         layout = WeightLayout.of("OI*", setting.geometry.ndim, grouped="O")
         yield Cause(
-            "group order of the weight", "weight",
+            "group order of the weight",
+            "weight",
             "the weight's groups were laid out as [C_out, C_in/groups, ...] and read as [C_in, C_out/groups, ...]",
             _weight(lambda w: np.ascontiguousarray(layout.native(w, G)).reshape(w.shape)),
             undo=f'weight = tconv.convert(stored, source="ncnn", target="{hand.speaker.name}", groups={G})',
-        )  # fmt: skip
+        )
     order = list(range(w.shape[0]))
     yield Cause(
-        "groups reversed", "weight", "the weight's groups stand in reverse order",
+        "groups reversed",
+        "weight",
+        "the weight's groups stand in reverse order",
         _weight(lambda w: w.reshape(G, inner, *w.shape[1:])[::-1].reshape(w.shape)),
-        apply=_regroup_words(hand, order, G, inner), undo=_regroup_words(hand, order, G, inner),
-    )  # fmt: skip
+        apply=_regroup_words(hand, order, G, inner),
+        undo=_regroup_words(hand, order, G, inner),
+    )
     if inner > 1:
         yield Cause(
-            "input channels of the groups interleaved", "weight",
+            "input channels of the groups interleaved",
+            "weight",
             "the weight's input channels are sorted by their number within the group, not by group",
             _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)),
-        )  # fmt: skip
+        )
         yield Cause(
-            "input channels of the groups de-interleaved", "weight",
+            "input channels of the groups de-interleaved",
+            "weight",
             "the weight's input channels are sorted as if the groups' had been interleaved before",
             _weight(lambda w: w.reshape(inner, G, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)),
-        )  # fmt: skip
+        )
 
 
 def _regroup_words(hand: Hand, order: list[int], groups: int, inner: int) -> str:

@@ -42,7 +42,7 @@ def short(value: Any) -> str:
 
 
 def axes_of(ax: Axes | None, width: float, height: float, *, fill: bool = False) -> Axes:
-    """This Axes, checked; or one in a Figure of its own of so many inches, which pyplot does not know.
+    """The given Axes, checked; or one in a Figure of its own of so many inches, which pyplot does not know.
 
     `fill`: it fills the Figure, without room for ticks and a title.
     """

@@ -27,8 +27,8 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
     'largest difference 1, at (0, 0)'
 
     `ax.figure.savefig("difference.png")` writes it. got and expected are arrays [N, C, *spatial] of any library; of one
-    spatial axis a line is drawn, of three or more the largest over all but the last two. Where the spatial sizes differ,
-    the part that both have is compared, and the title says so. Places that are not finite are drawn in black.
+    spatial axis a line is drawn, of three or more the largest over all but the last two. Of different sizes the part
+    that both have is compared, and the title says so. Places that are not finite are drawn in black.
 
     Raises ShapeError for arrays that are no outputs of one layer, and what `tconv.draw.scatter` raises for an ax.
     """

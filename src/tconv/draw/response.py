@@ -41,7 +41,11 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
     shares = [_share(tile) for tile in tiles]
     ax = axes_of(ax, 3.2 * len(tiles) + 0.4, 3.4)
     words = f"{shares[0]:.0%} of it" if after is None else f"{shares[0]:.0%} of it before, {shares[1]:.0%} after"
-    ax.set_title(f"output channel {channel} of a constant input: pattern {words}".replace("%", " %"), fontsize=8, color=palette.INK)
+    ax.set_title(
+        f"output channel {channel} of a constant input: pattern {words}".replace("%", " %"),
+        fontsize=8,
+        color=palette.INK,
+    )
     pictures = [_periods(tile) for tile in tiles]
     if pictures[0].ndim == 1:
         for picture, label in zip(pictures, ("before", "after"), strict=False):
