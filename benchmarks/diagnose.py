@@ -1,6 +1,6 @@
 """How often diagnose is right, whom it blames for noise, and how long it takes: python benchmarks/diagnose.py [SEED].
 
-Ten thousand pairs of unrelated noise (about ten minutes), two thousand random single faults, and outputs of 1000 x 1000.
+Ten thousand pairs of unrelated noise (about ten minutes), two thousand random single faults, outputs of 1000 x 1000.
 The cases are those of tests/faulty.py, of which the tests run fewer.
 """
 

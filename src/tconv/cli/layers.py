@@ -117,7 +117,7 @@ def of_onnx(path: Path, runs: Callable[[Any, dict[str, Array]], list[Array]]) ->
     except FileNotFoundError:
         raise FileError(f"{path} does not exist. Write the name of a file that does") from None
     except Exception as error:  # whatever protobuf raises over bytes that are no model
-        raise FileError(f"{path} is damaged or no ONNX model: {error}") from None
+        raise FileError(f"{path} is damaged or no ONNX model: {error}. Write onnx.save(model, name)") from None
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and "value" in (found := attributes(node)):
