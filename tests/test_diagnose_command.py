@@ -19,7 +19,12 @@ def arrays(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 4, 3, 3), (4,)))
-    made = {"x": x, "weight": w, "bias": b, "expected": tconv.conv_transpose(x, w, b, stride=2, padding=1, output_padding=1)}
+    made = {
+        "x": x,
+        "weight": w,
+        "bias": b,
+        "expected": tconv.conv_transpose(x, w, b, stride=2, padding=1, output_padding=1),
+    }
     made["got"] = tconv.conv_transpose(x, w, b, stride=2, crop=((0, 1), (0, 1)))
     for name, array in made.items():
         np.save(f"{name}.npy", array)
@@ -40,12 +45,17 @@ def test_arrays_in_one_file_and_in_five(arrays, capsys):
     assert code == 0
     assert one.splitlines()[:-1] == five.splitlines()[:-1]  # the last line has the time
     assert "the crop is (0, 1) instead of (1, 0): output_padding extends the front" in one
-    assert "\nfix       y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, padding=1, output_padding=1)\n" in one
+    assert (
+        "\nfix       y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, padding=1, output_padding=1)\n"
+        in one
+    )
 
 
 def test_outputs_alone(arrays, capsys):
     _, text, _ = run(capsys, "got.npy", "expected.npy")
-    assert text.startswith("cause     got starts elsewhere: got[i] is expected[i + shift], shift -1 along h, -1 along w")
+    assert text.startswith(
+        "cause     got starts elsewhere: got[i] is expected[i + shift], shift -1 along h, -1 along w"
+    )
 
 
 def test_json(arrays, capsys):

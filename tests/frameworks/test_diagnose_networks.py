@@ -114,8 +114,12 @@ net.save(sys.argv[2])
 def test_keras_against_onnx(model, weights, tmp_path):
     np.savez(tmp_path / "w.npz", **weights)
     path = tmp_path / "net.keras"
-    subprocess.run([sys.executable, "-c", KERAS, tmp_path / "w.npz", path], check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-c", KERAS, tmp_path / "w.npz", path], check=True, capture_output=True, timeout=300
+    )
     first, second = run(path, model)
     assert first["cause"] == "output_padding at the front"  # "same" crops (0, 1), the ONNX node (1, 0)
-    assert first["fix"].startswith('weight = tconv.convert(weight, source="onnx", target="keras"); y = keras.ops.conv_transpose')
+    assert first["fix"].startswith(
+        'weight = tconv.convert(weight, source="onnx", target="keras"); y = keras.ops.conv_transpose'
+    )
     assert second["cause"] == "kernel flipped"

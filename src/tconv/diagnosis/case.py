@@ -215,9 +215,8 @@ class Case:
             )
         right = "expected is what the call gives if" if subject == "expected" else "got is what the call gives if"
         words = f"{right} {joined([cause.words for cause in causes])}"
-        sources = tuple(
-            dict.fromkeys(cause.source for cause in causes if "#" in cause.source and cause.part != "fault")
-        )
+        own = [cause.source for cause in causes if cause.part != "fault"]
+        sources = tuple(dict.fromkeys(source for source in [*(r.source for r in rules), *own] if "#" in source))
         rms = rms_of(reading.y)
         return Finding(
             tuple(cause.name for cause in causes),

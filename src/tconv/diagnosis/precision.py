@@ -22,7 +22,7 @@ WORDS = {
 def causes(setting: Setting) -> Iterator[Cause]:
     """Each format that changes x or weight."""
     for form in FORMATS:
-        if any((form.round(array) != array).any() for array in (setting.x, setting.weight)):
+        if any((form.round(few) != few).any() for few in (a.ravel()[:4096] for a in (setting.x, setting.weight))):
             words, fix, source = WORDS[form.name]
             cut = ", towards zero" if form.rule == "zero" else ""
             yield Cause(form.name, "rounding", words + cut, _rounded(form), undo=fix, source=source)

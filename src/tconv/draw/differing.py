@@ -28,7 +28,7 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
 
     `ax.figure.savefig("difference.png")` writes it. got and expected are arrays [N, C, *spatial] of any library; of one
     spatial axis a line is drawn, of three or more the largest over all but the last two. Of different sizes the part
-    that both have is compared, and the title says so. Places that are not finite are drawn in black.
+    that both have is compared, and the title says so. Places that are not finite are drawn in blue.
 
     Raises ShapeError for arrays that are no outputs of one layer, and what `tconv.draw.scatter` raises for an ax.
     """
@@ -60,7 +60,7 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
     shown = np.ma.masked_invalid(_blocks(flat))
     from matplotlib import colormaps
 
-    colours = colormaps["magma_r"].with_extremes(bad="black")
+    colours = colormaps["magma_r"].with_extremes(bad="#4477AA")
     image = ax.imshow(shown, cmap=colours, extent=(0, flat.shape[1], flat.shape[0], 0), interpolation="nearest", vmin=0)
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
     return ax
