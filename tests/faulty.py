@@ -166,7 +166,7 @@ FAULTS = {
 }
 """Each fault of one call as a wrong output, or None where the call cannot have it."""
 
-SAME_THING = {"float16": {"TF32"}, "group order of the weight": {"channels swapped"}}
+SAME_THING = {"float16": {"TF32"}, "channels swapped": {"group order of the weight"}}
 """Other names of the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed."""
 
 

@@ -88,6 +88,43 @@ def test_the_line_for_a_bias_and_for_a_weight():
     assert tconv.diagnose(expected, swapped, **words, target="onnx").fix == "weight = numpy.swapaxes(weight, 0, 1)"
 
 
+def test_the_statement_undoes_the_fault():
+    """Run on the wrong array it gives the right one: in NumPy's words here, PyTorch's in a process of their own."""
+    rng, run = np.random.default_rng(3), set()
+    for _ in range(300):
+        c = random_call(rng)
+        G, spatial = c.words["groups"], tuple(range(2, c.w.ndim))
+        wrong_w = {"kernel flipped": np.flip(c.w, spatial), "groups reversed": np.concatenate(np.split(c.w, G)[::-1])}
+        if G == 1 and c.w.shape[0] == c.w.shape[1]:
+            wrong_w["channels swapped"] = c.w.swapaxes(0, 1)
+        if G > 1:
+            wrong_w["input channels of the groups interleaved"] = (
+                c.w.reshape(G, -1, *c.w.shape[1:]).swapaxes(0, 1).reshape(c.w.shape)
+            )
+        y = c.y
+        wrong_y = {"y channels reversed": y[:, ::-1], "y flipped on axis 0": np.flip(y, 2)}
+        if G > 1:
+            wrong_y["y groups interleaved"] = y.reshape(len(y), G, -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
+        wrong_y["bias missing"] = c.other(bias=None)
+        for cause, weight in wrong_w.items():
+            found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            if found.cause == cause:
+                scope = {"numpy": np, "weight": weight}
+                exec(found.fix, scope)
+                np.testing.assert_array_equal(scope["weight"], c.w, err_msg=found.fix)
+                run.add(cause)
+        for cause, got in wrong_y.items():
+            found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            if found.cause == cause:
+                scope = {"numpy": np, "y": got, "bias": c.bias}
+                exec(found.fix, scope)
+                np.testing.assert_allclose(scope["y"], y, atol=1e-5, err_msg=found.fix)
+                run.add(cause)
+        if len(run) == 8:
+            break
+    assert len(run) == 8, run
+
+
 # -- outputs alone ----------------------------------------------------------------------------------------------------
 
 

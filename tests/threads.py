@@ -245,7 +245,7 @@ def group_weight_of_the_other_order(rng):
     return arrays, words, tconv.conv_transpose(x, wrong, **words)
 
 
-@case("Tencent/ncnn#300", "group order of the weight", "channels swapped")
+@case("Tencent/ncnn#300", "group order of the weight")
 def caffe_groups_in_ncnn(rng):
     arrays, words = _arrays(rng, (1, 8, 5, 5), (8, 2, 4, 4)), {"groups": 4, "stride": 2, "padding": 1}
     x, w, _ = arrays

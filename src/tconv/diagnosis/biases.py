@@ -41,7 +41,13 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
             "bias = 0 * bias + bias[0]",
             f"y = y + ({first})",
         )
-        yield bias("bias reversed", "the bias's channels stand in reverse order", lambda b: b[::-1])
+        yield bias(
+            "bias reversed",
+            "the bias's channels stand in reverse order",
+            lambda b: b[::-1],
+            hand.reverse("bias"),
+            hand.reverse("bias"),
+        )
     if 1 < G < len(b):
         yield bias(
             "bias interleaved",

@@ -149,6 +149,7 @@ class Case:
             self.fixer,
             self.setting.geometry.ndim,
             self.speaker.name,
+            self.setting.groups,
             self.layout if mine else None,
             self.weight if mine else None,
         )
@@ -237,7 +238,7 @@ class Case:
             line = hand.call(geometry, self.setting.x.shape[2:], self.setting.bias is not None)
         convert = hand.convert() if line and not mend else ""
         before, after = ([convert] if convert else []), list[str]()
-        for cause in fit.causes:
+        for cause in fit.causes if mend else fit.causes[::-1]:  # the last one is undone first
             statement = cause.apply if mend else cause.undo
             if line and not mend and (cause.part == "bias" or (convert and cause.part == "weight")):
                 continue  # the line says it already
@@ -251,6 +252,7 @@ class Case:
         searches = {name: self._search(readings[0]) for name, readings in (("got", got), ("expected", expected))}
         self.searches += searches.values()
         found = {name: self._causes(search) for name, search in searches.items()}
+        found = {name: [] if searches[name].too_little else fits for name, fits in found.items()}
         a, b = got[0], expected[0]
         for subject, other in (("expected", "got"), ("got", "expected")):
             if not found[subject] or not self._is_call(found[subject][0]):

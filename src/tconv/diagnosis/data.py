@@ -54,19 +54,19 @@ def _phases(steps: tuple[int, ...]) -> Pair:
     return forth, back
 
 
-def _memory(a: str, hand: Hand) -> Iterator[tuple[str, str, Pair, str]]:
+def _memory(a: str, ndim: int, hand: Hand) -> Iterator[tuple[str, str, Pair, str]]:
     """Reading one layout's memory as the other's: name, words, and the turn with its inverse."""
     yield (
         f"{a} reshaped to channels first",
         f"{a}'s memory with channels last was reshaped to channels first where its axes had to be transposed",
         (_last_read_as_first, _first_read_as_last),
-        "",
+        hand.permute(a, "stored", (0, ndim + 1, *range(1, ndim + 1))),
     )
     yield (
         f"{a} reshaped to channels last",
         f"{a}'s memory with channels first was reshaped to channels last where its axes had to be transposed",
         (_first_read_as_last, _last_read_as_first),
-        "",
+        hand.permute(a, "stored", (0, *range(2, ndim + 2), 1)),
     )
 
 
@@ -83,7 +83,7 @@ def _orders(
             flip,
         )
         if np.prod(shape) > 1:
-            yield from _memory(name, hand)
+            yield from _memory(name, ndim, hand)
     if ndim > 1 and max(shape) > 1:
         ends = (lambda a: np.swapaxes(a, 2, a.ndim - 1),) * 2
         words = f"{name}'s first and last spatial axes are exchanged"

@@ -20,14 +20,23 @@ class Hand:
     weight: WeightLayout
     source: str
     """The dialect whose layout the weight that was given has."""
+    groups: int = 1
 
     @classmethod
     def of(
-        cls, name: str, ndim: int, source: str, data: DataLayout | None = None, weight: WeightLayout | None = None
+        cls,
+        name: str,
+        ndim: int,
+        source: str,
+        groups: int = 1,
+        data: DataLayout | None = None,
+        weight: WeightLayout | None = None,
     ) -> Hand:
         """For the dialect of this name; `data` and `weight` are the call's layouts, if it is the call's dialect."""
         speaker = dialect(name)
-        return cls(speaker, data or speaker.data_layout(ndim, ndim + 2), weight or speaker.weight_layout(ndim), source)
+        return cls(
+            speaker, data or speaker.data_layout(ndim, ndim + 2), weight or speaker.weight_layout(ndim), source, groups
+        )
 
     @property
     def _torch(self) -> bool:
@@ -54,6 +63,22 @@ class Hand:
             if self._torch
             else f"{name} = numpy.swapaxes({name}, {one}, {two})"
         )
+
+    def permute(self, name: str, source: str, order: Sequence[int]) -> str:
+        """Order the axes of an array, `source` being what it is made of."""
+        places = ", ".join(map(str, order))
+        return (
+            f"{name} = {source}.permute({places})" if self._torch else f"{name} = numpy.transpose({source}, ({places}))"
+        )
+
+    def stored(self, source: str) -> str:
+        """The weight made anew of the array as it was stored, in that dialect's layout, before it was reshaped."""
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        return f'weight = tconv.convert(stored, source="{source}", target="{self.speaker.name}"{groups})'
+
+    def reverse(self, name: str) -> str:
+        """Reverse a list of numbers, such as the bias."""
+        return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"
 
     def take(self, name: str, axis: Axis, order: Sequence[int]) -> str:
         """Put the entries of one axis into this order; an order of many is a name for the reader to fill in."""
@@ -93,4 +118,5 @@ class Hand:
             len(self.weight.axes) - 2
         ):
             return ""
-        return f'weight = tconv.convert(weight, source="{self.source}", target="{self.speaker.name}")'
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        return f'weight = tconv.convert(weight, source="{self.source}", target="{self.speaker.name}"{groups})'

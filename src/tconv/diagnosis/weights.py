@@ -67,7 +67,7 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
                 f"the weight's memory in {name}'s layout {layout.describe()} was reshaped where its axes had to "
                 "be transposed",
                 _weight(partial(_reshaped, layout)),
-                undo=f'weight = tconv.convert(stored, source="{name}", target="{hand.speaker.name}")',
+                undo=hand.stored(name),
             )
 
 
@@ -88,24 +88,26 @@ def _swapped(setting: Setting, hand: Hand) -> Iterator[Cause]:
     inner, outer = w.shape[0] // G, w.shape[1]
     if max(inner, outer) == 1 or inner * outer == 1:
         return
+    if G > 1:
+        return  # it is the group order then
     if inner == outer:
-        words = hand.swap("weight", "I", "O") if G == 1 else ""
+        words = hand.swap("weight", "I", "O")
         yield Cause(
             "channels swapped",
             "weight",
             "the weight's input and output channels are exchanged",
-            _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)),
+            _weight(lambda w: w.swapaxes(0, 1)),
             apply=words,
             undo=words,
         )
-    elif G == 1 and min(inner, outer) > 1:
+    elif min(inner, outer) > 1:
         yield Cause(
             "weight reshaped from C_out first",
             "weight",
             "the weight's memory in [C_out, C_in, ...] was reshaped to [C_in, C_out, ...] where axes had to "
             "be transposed",
             _weight(lambda w: np.ascontiguousarray(w.swapaxes(0, 1)).reshape(w.shape)),
-            undo=f'weight = tconv.convert(stored, source="ncnn", target="{hand.speaker.name}")',
+            undo=hand.stored("ncnn"),
         )
 
 
@@ -120,36 +122,23 @@ def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
         yield Cause(
             "group order of the weight",
             "weight",
-            "the weight's groups were laid out as [C_out, C_in/groups, ...] and read as [C_in, C_out/groups, ...]",
+            "the weight's groups were laid out as [C_out, C_in/groups, ...] and read as [C_in, C_out/groups, ...]"
+            + (": input and output channels are exchanged in each" if inner == outer else ""),
             _weight(lambda w: np.ascontiguousarray(layout.native(w, G)).reshape(w.shape)),
-            undo=f'weight = tconv.convert(stored, source="ncnn", target="{hand.speaker.name}", groups={G})',
+            undo=hand.stored("ncnn"),
         )
-    order = list(range(w.shape[0]))
-    yield Cause(
-        "groups reversed",
-        "weight",
-        "the weight's groups stand in reverse order",
-        _weight(lambda w: w.reshape(G, inner, *w.shape[1:])[::-1].reshape(w.shape)),
-        apply=_regroup_words(hand, order, G, inner),
-        undo=_regroup_words(hand, order, G, inner),
-    )
+    rows = np.arange(w.shape[0])
+    orders = {"groups reversed": ("the weight's groups stand in reverse order", rows.reshape(G, inner)[::-1].ravel())}
     if inner > 1:
-        yield Cause(
-            "input channels of the groups interleaved",
-            "weight",
-            "the weight's input channels are sorted by their number within the group, not by group",
-            _weight(lambda w: w.reshape(G, inner, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)),
-        )
-        yield Cause(
-            "input channels of the groups de-interleaved",
-            "weight",
-            "the weight's input channels are sorted as if the groups' had been interleaved before",
-            _weight(lambda w: w.reshape(inner, G, *w.shape[1:]).swapaxes(0, 1).reshape(w.shape)),
-        )
+        mixed = "the weight's input channels are sorted by their number within the group, not by group"
+        orders["input channels of the groups interleaved"] = (mixed, rows.reshape(G, inner).T.ravel())
+        parted = "the weight's input channels are sorted as if the groups' had been interleaved before"
+        orders["input channels of the groups de-interleaved"] = (parted, rows.reshape(inner, G).T.ravel())
+    for name, (words, order) in orders.items():
+        apply, undo = (_taken(hand, each) for each in (order, np.argsort(order)))
+        yield Cause(name, "weight", words, _weight(partial(np.take, indices=order, axis=0)), apply=apply, undo=undo)
 
 
-def _regroup_words(hand: Hand, order: list[int], groups: int, inner: int) -> str:
-    if hand.weight.grouped != "I":
-        return ""
-    flat = np.array(order).reshape(groups, inner)[::-1].ravel().tolist()
-    return hand.take("weight", "I", flat)
+def _taken(hand: Hand, order: Array) -> str:
+    """The statement that puts the input channels into this order, in a layout that has them on one axis."""
+    return hand.take("weight", "I", order.tolist()) if hand.weight.grouped == "I" else ""
