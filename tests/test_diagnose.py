@@ -256,6 +256,28 @@ def test_complex_numbers():
     assert tconv.diagnose(flipped, right, x=z, weight=v, stride=2).cause == "kernel flipped"
 
 
+def test_any_number_of_axes_and_words_of_any_dialect():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 2, 3, 3, 3, 3)), rng.standard_normal((2, 2, 2, 2, 2, 2))
+    y = tconv.conv_transpose(x, w, stride=2)
+    found = tconv.diagnose(tconv.conv_transpose(x, w, stride=2, crop=1), y, x=x, weight=w, stride=2)
+    scope = {"tconv": tconv, "x": x, "weight": w}
+    exec(found.fix, scope)  # PyTorch has no words for four axes
+    np.testing.assert_array_equal(scope["y"], y)
+    x, w = (
+        rng.standard_normal((3, 7, 7)),
+        rng.standard_normal((3, 4, 3, 3)),
+    )  # one image, with a batch in the other output
+    y = tconv.conv_transpose(x, w, stride=2)
+    got = tconv.conv_transpose(x[None], w[:, :, ::-1, ::-1], stride=2)
+    assert tconv.diagnose(got, y, x=x, weight=w, stride=2).cause == "kernel flipped"
+    x, w = rng.standard_normal((1, 4, 6, 6)), rng.standard_normal((2, 2, 3, 3, 3))  # OpenVINO's groups have an axis
+    words = {"dialect": "openvino", "strides": [2, 2]}
+    y = tconv.conv_transpose(x, w, **words)
+    got = tconv.conv_transpose(x, np.ascontiguousarray(w[::-1]), **words)
+    assert tconv.diagnose(got, y, x=x, weight=w, **words).cause == "groups reversed"
+
+
 X1, W1 = np.ones((1, 3, 7, 7)), np.ones((3, 3, 3, 3))
 Y1 = np.ones((1, 3, 15, 15))
 BAD = [
@@ -269,6 +291,8 @@ BAD = [
     (GeometryError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 0}, "stride is 0; it must be at least 1"),
     (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "dialect": "caffe"}, "dialect is 'caffe'; there are"),
     (DialectError, (Y1, 1 + Y1), {"target": "caffe"}, "dialect is 'caffe'; there are"),
+    (ShapeError, (Y1[:0], Y1), {}, "got has shape (0, 3, 15, 15) and no element"),
+    (ArgumentError, (Y1, Y1), {"x": X1, "weight": np.full_like(W1, np.nan)}, "weight holds NaN or inf in 81 of 81 places, from which no cause can be told"),
     (ArgumentError, (Y1, Y1), {"strides": 2}, "strides= is not an argument of the torch dialect"),
     (DtypeError, (np.array("a"), Y1), {}, "got has dtype <U1; numbers are needed"),
 ]  # fmt: skip

@@ -18,9 +18,9 @@ from tconv.diagnosis.outputs import Two
 from tconv.diagnosis.report import Diagnosis, Finding
 from tconv.diagnosis.setting import Setting, numbers
 from tconv.dialects import dialect as find_dialect
-from tconv.errors import ArgumentError, DtypeError
+from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.planning import prepare
+from tconv.planning import is_finite, prepare
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -60,8 +60,8 @@ def diagnose(
     A cause fits where rounding explains every number that remains: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums
     of K products for float32 (the gate of `tconv bench`).
 
-    Raises ShapeError for outputs whose batch or channels agree in no order of axes, ArgumentError for an x without a
-    weight, and what `conv_transpose` raises for a call that is none.
+    Raises ShapeError for outputs that are empty, or whose batch or channels agree in no order of axes, ArgumentError
+    for an x without a weight or with NaN, and what `conv_transpose` raises for a call that is none.
     """
     start = time.perf_counter()
     given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
@@ -76,6 +76,8 @@ def diagnose(
     for name, (_, array) in outputs.items():
         if array.dtype.kind not in "iufcb" and array.dtype.name != "bfloat16":
             raise DtypeError(f"{name} has dtype {array.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+        if array.size == 0:
+            raise ShapeError(f"{name} has shape {array.shape} and no element. Write outputs of a batch of at least one")
     two = Two(outputs["got"][1], outputs["expected"][1], outputs["got"][0])
     speaker = find_dialect(dialect)
     if x is None:
@@ -84,6 +86,13 @@ def diagnose(
             return diagnose_alone(two, speaker, target, start)
     wide_x, wide_weight = (numbers(arrays.take(array, name)[1]) for array, name in ((x, "x"), (weight, "weight")))
     wide_bias = None if bias is None else numbers(arrays.take(bias, "bias")[1])
+    for name, numbers_of in (("x", wide_x), ("weight", wide_weight), ("bias", wide_bias)):
+        if numbers_of is not None and not is_finite(numbers_of):
+            bad = int((~np.isfinite(numbers_of)).sum())
+            raise ArgumentError(
+                f"{name} holds NaN or inf in {bad} of {numbers_of.size} places, from which no cause can be told. Write "
+                "finite numbers, a random x for example"
+            )
     call = prepare(wide_x, wide_weight, wide_bias, dialect, geometry, native)
     setting = Setting(call.x, call.weight, call.bias, call.problem.geometry)
     with np.errstate(all="ignore"):  # inf and NaN are values here, not accidents

@@ -95,11 +95,14 @@ class Hand:
         return f"bias.reshape({', '.join(['-1', *['1'] * len(behind)])})" if behind else "bias"
 
     def call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
-        """One line that computes y with this geometry, or "" where the dialect has no words for it."""
+        """One line that computes y with this geometry; tconv's own, in PyTorch's layouts, for want of other words."""
         try:
             first, *rest = self.speaker.code(geometry, input).splitlines()
         except TconvError:
-            return ""
+            g = geometry
+            numbers = ", ".join(map(str, (g.kernel, g.stride, g.crop, g.dilation, g.groups)))
+            added = ", bias" if bias else ""
+            return f"y = tconv.conv_transpose(x, weight{added}, geometry=tconv.Geometry({numbers}))"
         if "\n".join([first, *rest]).count("y = ") != 1 + len(rest):  # a program, not a call and a slice
             return "; ".join([first, *rest])
         extends = any(line.startswith("y = y[") is False for line in rest)
