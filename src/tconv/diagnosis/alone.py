@@ -14,7 +14,7 @@ import numpy as np
 from tconv.diagnosis import data, fitted
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.hand import Hand
-from tconv.diagnosis.outputs import SPEAKERS, Two, before, rms_of, says_nothing
+from tconv.diagnosis.outputs import SPEAKERS, Two, before, rms_of, says_nothing, says_too_little
 from tconv.diagnosis.report import Diagnosis, Finding, joined, of_rms
 from tconv.diagnosis.rounding import spacing, tolerance_alone
 from tconv.diagnosis.setting import Array, Setting, numbers
@@ -268,9 +268,13 @@ def diagnose_alone(two: Two, speaker: Dialect, target: str | None, start: float)
             if bad := int((~np.isfinite(y)).sum()):
                 notes.insert(0, f"{name} holds NaN or inf in {bad} of {y.size} places")
         for causes, error in pair.explain():
+            words = joined([cause.words for cause in causes])
+            if little := says_too_little(second, two.dtype, pair.tried):
+                verdict = "untellable"
+                notes += [little, f"it could be that {words}"]
+                break
             verdict = "found"
             fix = "; ".join(cause.undo for cause in reversed(causes) if cause.undo)
-            words = joined([cause.words for cause in causes])
             certain = all(cause.certain for cause in causes)
             finding = (Finding(tuple(c.name for c in causes), words, fix, of_rms(error, rms), certain=certain),)
     tried = f"{pair.tried} hypotheses about the outputs alone, {time.perf_counter() - start:.2g} s"

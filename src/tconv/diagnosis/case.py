@@ -311,9 +311,10 @@ class Case:
         singles, pairs = sum(s.singles for s in self.searches), sum(s.pairs for s in self.searches)
         seconds = time.perf_counter() - self.start
         count = len(self.searches[0].causes) if self.searches else 0
+        parts = ", compared on parts of a large output" if any(s.partial for s in self.searches) else ""
         tried = (
-            f"{count} causes and every crop near the call's, {singles} single and {pairs} paired hypotheses, "
-            f"{seconds:.2g} s"
+            f"{count} causes and every crop near the call's, {singles} single and {pairs} paired hypotheses"
+            f"{parts}, {seconds:.2g} s"
             if count
             else f"the call itself, {seconds:.2g} s"
         )

@@ -159,7 +159,7 @@ def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
     )
 
 
-def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) -> Iterator[tuple[Cause, Setting]]:
+def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) -> Iterator[Cause]:
     """Scales of a BatchNorm, or of quantization, multiplied onto another axis of the weight than C_out.
 
     y[o] = sum over i of factor[i, o] * (x[i] through weight[i, o]) + offset[o] is solved by least squares; the factors
@@ -206,7 +206,7 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
             *factors.shape, *[1] * setting.geometry.ndim
         )
         changed = replace(setting, weight=made.reshape(setting.weight.shape), bias=offsets.ravel())
-        cause = Cause(
+        yield Cause(
             "BatchNorm folded on the wrong axis",
             "weight",
             f"a BatchNorm is folded on the wrong axis of the weight: {words}",
@@ -215,22 +215,14 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
             undo=f"weight, bias = {_FOLD}{f', groups={G}' if G > 1 else ''})",
             source="ultralytics/ultralytics#25364",
         )
-        yield cause, changed
         return
     common = factors.mean(axis=(0, 2) if G == 1 else 2, keepdims=True)
     if np.abs(factors - common).max() < loose * np.abs(common).max():
         scale = (factors[:, :, 0]).ravel()
         made = setting.weight * scale.reshape(-1, *[1] * (setting.weight.ndim - 1))
         changed = replace(setting, weight=made, bias=offsets.ravel())
-        yield (
-            Cause(
-                "scale per input channel",
-                "weight",
-                "each input channel is multiplied by a number of its own",
-                partial(_always, changed),
-            ),
-            changed,
-        )
+        words = "each input channel is multiplied by a number of its own"
+        yield Cause("scale per input channel", "weight", words, partial(_always, changed))
 
 
 def _always(changed: Setting, _: Setting) -> Setting:

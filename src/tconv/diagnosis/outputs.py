@@ -13,6 +13,8 @@ from tconv.diagnosis.setting import Array
 SPEAKERS = {"torch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
 """Which dialect is written for the arrays of a library."""
 
+_CHANCE = 7  # bits: one chance in 128, at most, that a hypothesis fits by accident
+
 
 class Two(NamedTuple):
     """The two outputs as NumPy, as they were given, and the library of the first."""
@@ -51,3 +53,21 @@ def says_nothing(a: Array, b: Array) -> str:
                 "Write the outputs of random x and weight"
             )
     return ""
+
+
+def says_too_little(y: Array, dtype: np.dtype[Any], tried: int) -> str:
+    """Why a fit may be chance: y has fewer bits than the choice between all that was tried; "" if it has enough."""
+    y = y[np.isfinite(y)]
+    if not y.size:
+        return ""
+    y = y[:: max(1, y.size // 65536)]
+    _, counts = np.unique(y, return_counts=True)
+    whole = not np.iscomplexobj(y) and bool((np.rint(y) == y).all())
+    step = 1.0 if whole else max(spacing(dtype), 2.0**-23) * 64 * float(np.abs(y).max())
+    bits = float((y.size - counts.max()) * np.log2(1 + y.std() / step)) if step > 0 else 0.0
+    if bits >= np.log2(1 + tried) + _CHANCE:
+        return ""
+    return (
+        f"the output holds {y.size} number{'s' * (y.size > 1)}, about {bits:.0f} bits, and {tried} hypotheses were "
+        "tried: one of them may fit by chance. Write an output with more different numbers"
+    )

@@ -17,6 +17,7 @@ import numpy as np
 from tconv.diagnosis import biases, crops, data, faults, fitted, grids, precision, weights
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.outputs import says_too_little
 from tconv.diagnosis.patch import Patch
 from tconv.diagnosis.rounding import Tolerance, power_of, spacing, tolerance
 from tconv.diagnosis.setting import Array, Setting, Window, whole
@@ -25,8 +26,7 @@ from tconv.geometry import Geometry
 
 _MOST = 4e9  # multiply-adds of a confirmation, above which it looks at parts
 _FITTED = 2**22  # numbers that scales, orders and spoiled rows are read off
-_CONFIRMED = 6  # hypotheses of one rank that are compared on the whole output
-_CHANCE = 7  # bits: one chance in 128, at most, that a hypothesis fits by accident
+_CONFIRMED = 12  # hypotheses of one count of causes that are compared on the whole output
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,6 @@ class Target:
     y: Array
     dtype: np.dtype[Any]
     finite: Array
-
     power: Array
     """Mean square of each plane."""
 
@@ -57,7 +56,6 @@ class Fit:
     """Largest distance from the target."""
     rules: tuple[crops.Rule, ...] = ()
     """Names of the crop, where that is one of the causes."""
-
     base: crops.Pairs = ()
     """The crop before that."""
 
@@ -69,13 +67,6 @@ class Fit:
     def words(self, rule: crops.Rule) -> str:
         """The crop that was found, by the name of this rule."""
         return f"the crop is {_shown(rule.crop)} instead of {_shown(self.base)}: {rule.words}"
-
-
-class Tried(NamedTuple):
-    """How many hypotheses were looked at."""
-
-    singles: int
-    pairs: int
 
 
 class _Row(NamedTuple):
@@ -111,6 +102,7 @@ class Search:
     def __init__(self, setting: Setting, target: Target, hand: Hand, speaker: Dialect, native: dict[str, Any]) -> None:
         self.setting, self.target, self.hand, self.speaker, self.native = setting, target, hand, speaker, native
         self.singles = self.pairs = 0
+        self.partial = False  # whether parts of the output were compared, because the whole takes too long
         shape = target.y.shape
         self._scales: dict[Geometry, Tolerance] = {}
         self._patches: dict[Any, Patch | None] = {}
@@ -138,22 +130,7 @@ class Search:
     @property
     def too_little(self) -> str:
         """Why a fit may be chance: the target says fewer bits than it takes to choose between all hypotheses; or ""."""
-        y = self.target.y[self.target.finite]
-        if not y.size:
-            return ""
-        y = y[:: max(1, y.size // 65536)]
-        values, counts = np.unique(y, return_counts=True)
-        whole_numbers = not np.iscomplexobj(y) and bool((np.rint(y) == y).all())
-        step = 1.0 if whole_numbers else max(spacing(self.target.dtype), 2.0**-23) * 64 * float(np.abs(y).max())
-        bits = float((y.size - counts.max()) * np.log2(1 + values.std() / step)) if step > 0 else 0.0
-        tried = self.singles + self.pairs
-        if bits >= np.log2(1 + tried) + _CHANCE:
-            return ""
-        return (
-            f"the output holds {y.size} number{'s' * (y.size > 1)}, about {bits:.0f} bits, and {tried} hypotheses "
-            "were tried: "
-            "one of them may fit by chance. Write an output with more different numbers"
-        )
+        return says_too_little(self.target.y, self.target.dtype, self.singles + self.pairs)
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -189,6 +166,7 @@ class Search:
         starts = list(range(0, sizes[0], rows))
         most = max(2, int(len(starts) * _MOST / max(1.0, setting.work)))
         if most < len(starts):
+            self.partial = True
             starts = [starts[at] for at in np.linspace(0, len(starts) - 1, most).astype(int)]
         return [(slice(start, min(start + rows, sizes[0])), *whole(sizes[1:])) for start in starts]
 
@@ -212,6 +190,7 @@ class Search:
         if spatial != self.target.y.shape[2:]:
             return self._longer(spatial)
         rows = max(1, _FITTED // max(1, self.target.y.size // spatial[0]))
+        self.partial = self.partial or rows < spatial[0]
         window = (slice(max(0, spatial[0] - rows), spatial[0]), *whole(spatial[1:]))
         part: Any = (..., *window)
         y, finite = self.target.y[part], self.target.finite[part]
@@ -222,7 +201,7 @@ class Search:
         trials: tuple[Callable[[], Iterator[Cause]], ...] = (
             lambda: fitted.reordered(expected, y, finite, limits, self.hand),
             lambda: fitted.scaled(expected, y, finite, allowed, self.hand),
-            lambda: (cause for cause, _ in fitted.wrong_axis(self.setting, self.target.y, self.target.finite, allowed)),
+            lambda: fitted.wrong_axis(self.setting, self.target.y, self.target.finite, allowed),
             lambda: fitted.spoiled(expected, y, finite, limits),
             lambda: fitted.coarse(expected, y, finite, allowed, unit),
         )
@@ -275,7 +254,7 @@ class Search:
         return None if changed is None or error is None else Fit((cause,), changed, error)
 
     def _confirmed(self, candidates: Iterator[tuple[tuple[Cause, ...], Setting, tuple[int, ...]]]) -> Iterator[Fit]:
-        left, seen, known = _CONFIRMED * 2, set(), set()
+        left, seen, known = _CONFIRMED, set(), set()
         for causes, setting, shift in candidates:
             fit = self._with_crop(causes, setting, shift)
             key, same = (*map(id, causes), fit.setting.geometry), (frozenset(fit.names), fit.setting.geometry)
@@ -341,7 +320,7 @@ class Search:
     def _batch(self, rows: list[_Row], count: int) -> Iterator[tuple[tuple[Cause, ...], Setting, tuple[int, ...]]]:
         """One call for all these weights, compared with the target under every bias, result cause and crop."""
         s = rows[0].setting
-        if not rows or s.weight.size == 0 or math.prod(self.target.y.shape) == 0:
+        if s.weight.size == 0 or math.prod(self.target.y.shape) == 0:
             return
         cache: dict[Any, Array] = {}
         for result in [None, *self._results]:
@@ -376,7 +355,7 @@ class Search:
         reach = patch.reach(s) if free else ((0, 0),) * s.geometry.ndim
         if not free and (s.spatial is None or s.spatial != patch.sizes):
             return
-        key = (patch.place, reach, tuple(id(row.setting) for row in rows))
+        key = (patch.image, patch.place, reach, tuple(id(row.setting) for row in rows))
         if key not in cache:
             cache[key] = patch.predicted([row.setting for row in rows], reach)
         values = cache[key]
