@@ -89,6 +89,15 @@ def test_bilinear_and_nearest_weights_have_none():
     assert tconv.checkerboard(np.ones((1, 1, 3, 3)), stride=2).score > 0.3  # the textbook's uneven overlap
 
 
+def test_gains_and_spreads_per_phase():
+    w = np.random.default_rng(0).standard_normal((5, 3, 4))
+    found = tconv.checkerboard(w, stride=2)
+    gains = np.stack([w[..., 0::2].sum(-1), w[..., 1::2].sum(-1)], -1)
+    np.testing.assert_allclose(found.gains, np.sqrt((gains**2).mean(0)))
+    np.testing.assert_allclose(found.spreads, np.sqrt(((gains - gains.mean(-1, keepdims=True)) ** 2).mean(0)))
+    assert "\nspread    per phase, from the mean over phases" in str(found)
+
+
 def test_the_score_is_the_share_of_the_root_mean_square():
     rng = np.random.default_rng(1)
     w, g = rng.standard_normal((6, 4, 5, 3)), Geometry((5, 3), (3, 2))

@@ -59,8 +59,12 @@ class Checkerboard:
     @property
     def gains(self) -> Array:
         """DC gain per phase and output channel, [C_out, *period]: root mean square over input channels."""
-        gains: Array = np.sqrt((np.abs(self.response) ** 2).mean(0))
-        return gains
+        return _rms(self.response, 0)
+
+    @property
+    def spreads(self) -> Array:
+        """How far each phase's gain is from the mean over phases, [C_out, *period]: root mean square over inputs."""
+        return _rms(self.response - self.response.mean(tuple(range(2, self.response.ndim)), keepdims=True), 0)
 
     def draw(self, after: Checkerboard | None = None, *, ax: Axes | None = None) -> Axes:
         """The response to a constant input as a picture, and that of mended weights beside it."""
@@ -85,10 +89,11 @@ class Checkerboard:
         lines.append(
             f"channels  worst {channels.max():.3f} (channel {int(channels.argmax())}), best {channels.min():.3f}"
         )
-        per_phase = np.sqrt((np.abs(self.response) ** 2).mean((0, 1)))
-        if per_phase.size <= 64:
-            shown_gains = np.array2string(per_phase, precision=3, separator=", ").replace("\n", "\n          ")
-            lines.append(f"gain      per phase, root mean square over channels:\n          {shown_gains}")
+        if math.prod(self.period) <= 64:
+            for name, numbers in (("gain", self.gains), ("spread", self.spreads)):
+                rows = np.array2string(_rms(numbers, 0), precision=3, separator=", ").replace("\n", "\n          ")
+                words = "" if name == "gain" else ", from the mean over phases"
+                lines.append(f"{name:<10}per phase{words}, root mean square over channels:\n          {rows}")
         lines += [f"remedy    {words}" for words in self._remedies()]
         return "\n".join(lines)
 
@@ -117,6 +122,12 @@ class Checkerboard:
             )
             found.append(f"before training anew: weight = tconv.artifacts.icnr(weight, ...){multiple}{where}")
         return found
+
+
+def _rms(array: Array, axis: int) -> Array:
+    """Root of the mean of the squares along an axis."""
+    root: Array = np.sqrt((np.abs(array) ** 2).mean(axis))
+    return root
 
 
 def _listed(counts: tuple[tuple[int, ...], ...]) -> str:
