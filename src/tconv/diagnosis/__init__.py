@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 
 from tconv import arrays
-from tconv.diagnosis.alone import diagnose_alone
-from tconv.diagnosis.case import Case
-from tconv.diagnosis.outputs import Two
 from tconv.diagnosis.report import Diagnosis, Finding
 from tconv.diagnosis.setting import Setting, numbers
 from tconv.dialects import dialect as find_dialect
@@ -63,6 +60,10 @@ def diagnose(
     Raises ShapeError for outputs that are empty, or whose batch or channels agree in no order of axes, ArgumentError
     for an x without a weight or with NaN, and what `conv_transpose` raises for a call that is none.
     """
+    from tconv.diagnosis.alone import diagnose_alone  # here: importing tconv stays quick
+    from tconv.diagnosis.case import Case
+    from tconv.diagnosis.outputs import Two
+
     start = time.perf_counter()
     given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
     if len(given) < 2:
