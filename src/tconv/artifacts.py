@@ -184,9 +184,8 @@ def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None =
     library, w, g, back = _one(weight, dialect, geometry, native)
     if min(map(min, g.overlap)) == 0:
         raise GeometryError(
-            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} leaves phases without a tap, "
-            "whose gain "
-            "is 0 whatever the weight is. Write a kernel of at least the stride, and train again"
+            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} leaves phases without a tap, whose "
+            "gain is 0 whatever the weight is. Write a kernel of at least the stride, and train again"
         )
     made: Array = w.astype(_wide(w))
     gains = _gains(made, g, grouped=True)
@@ -214,9 +213,9 @@ def icnr(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = Non
     if any(len(set(row)) > 1 for row in g.overlap):
         more = tuple(-(-k // s) * s for k, s in zip(g.kernel, g.stride, strict=True))
         raise GeometryError(
-            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} has {_listed(g.overlap)} taps "
-            "per phase; "
-            f"ICNR copies one phase to all, which need as many. Write a kernel that is a multiple of the stride, {more}"
+            f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} has {_listed(g.overlap)} taps per "
+            "phase; ICNR copies one phase to all, which need as many. Write a kernel that is a multiple of the "
+            f"stride, {more}"
         )
     made = w.copy()
     first = w[_taps(g.phases[0])].copy()
@@ -233,10 +232,10 @@ def _wide(w: Array) -> type:
 
 
 def _one(
-    weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any]
+    weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any], read: Any = arrays.take
 ) -> tuple[str, Array, Geometry, Any]:
     """The library, the canonical weight, its geometry, and the way back to the native array."""
-    library, taken = arrays.take(weight, "weight")
+    library, taken = read(weight, "weight")
     speaker = find_dialect(dialect)
     if geometry is not None:
         if native or dialect != "torch":
@@ -275,7 +274,7 @@ def _stack(
 ) -> tuple[tuple[Array, Geometry], ...]:
     """Canonical weights in float64 with their geometries, first layer first."""
     if not isinstance(weight, (list, tuple)):
-        _, w, g, _ = _one(weight, dialect, geometry, native)
+        _, w, g, _ = _one(weight, dialect, geometry, native, arrays.look)
         return ((w.astype(_wide(w)), g),)
     if native or geometry is not None:
         raise ArgumentError(
@@ -289,7 +288,7 @@ def _stack(
                 "Write [(w1, {'stride': 2}), (w2, {'stride': 2})]"
             )
         words = dict(entry[1])
-        _, w, g, _ = _one(entry[0], words.pop("dialect", dialect), words.pop("geometry", None), words)
+        _, w, g, _ = _one(entry[0], words.pop("dialect", dialect), words.pop("geometry", None), words, arrays.look)
         if found and (w.shape[0] != found[-1][0].shape[1] * found[-1][1].groups or w.ndim != found[-1][0].ndim):
             before = found[-1][0].shape[1] * found[-1][1].groups
             raise ShapeError(
@@ -305,7 +304,7 @@ def _stack(
 def _mean(mean: Any, channels: int) -> Array | None:
     if mean is None:
         return None
-    _, taken = arrays.take(mean, "mean")
+    _, taken = arrays.look(mean, "mean")
     if taken.shape != (channels,):
         raise ShapeError(
             f"mean has shape {taken.shape}; one number per input channel is needed: ({channels},). Write "

@@ -79,3 +79,13 @@ def test_fold_batchnorm_is_the_layer_and_its_batchnorm(groups):
         expected = norm(layer(x))
         y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, groups=groups)
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_needs_gradients_is_read():
+    """Outputs and parameters of a layer as they are: nothing is computed from them that a gradient could be lost of."""
+    layer = torch.nn.ConvTranspose2d(4, 3, 3, stride=2)
+    x = torch.randn(1, 4, 6, 6)
+    got = torch.nn.functional.conv_transpose2d(x, layer.weight.flip(2, 3), layer.bias, stride=2)
+    found = tconv.diagnose(got, layer(x), x=x, weight=layer.weight, bias=layer.bias, stride=2)
+    assert found.cause == "kernel flipped"
+    assert 0 < tconv.checkerboard(layer.weight, stride=2).score < 1

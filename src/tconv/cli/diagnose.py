@@ -142,8 +142,7 @@ def _networks(
     if len(pair[0]) != len(pair[1]):
         raise FileError(
             f"{paths[0]} has {len(pair[0])} transposed convolutions and {paths[1]} {len(pair[1])}; they are "
-            "compared one by "
-            "one. Write two files of the same network"
+            "compared one by one. Write two files of the same network"
         )
     rng = np.random.default_rng(seed)
     for first, second in zip(*pair, strict=True):

@@ -176,8 +176,7 @@ def of_torch(path: Path) -> list[Layer]:
     except Exception as error:
         raise FileError(
             f"{path} is no TorchScript and no exported program ({str(error)[:200]}); pickled modules would run "
-            "what they "
-            f"hold. Write torch.jit.script(model).save({path.name!r})"
+            f"what they hold. Write torch.jit.script(model).save({path.name!r})"
         ) from None
     return [
         _scripted(torch, name, module)

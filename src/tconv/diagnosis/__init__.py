@@ -50,7 +50,7 @@ def diagnose(
     was done otherwise: every single cause, then every pair; `print` the result. Without x and weight it is said what
     the outputs alone tell: shift, crop, exchanged axes, order, scale, spoiled rows, rounding.
 
-    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype. got and expected may have
+    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype; gradients do not matter. got and expected may have
     channels first or last. `target` is the dialect that the fix is written in: by default that of the array `got`, or
     of the call if it is the call that is to be mended.
 
@@ -73,7 +73,7 @@ def diagnose(
             "x, weight and bias describe one call; x and weight are needed together. Write both, or neither to compare "
             "the outputs alone"
         )
-    outputs = {name: arrays.take(array, name) for name, array in given.items()}
+    outputs = {name: arrays.look(array, name) for name, array in given.items()}
     for name, (_, array) in outputs.items():
         if array.dtype.kind not in "iufcb" and array.dtype.name != "bfloat16":
             raise DtypeError(f"{name} has dtype {array.dtype}; numbers are needed. Write {name}.astype(np.float32)")
@@ -85,8 +85,8 @@ def diagnose(
         speaker.check_names(native)
         with np.errstate(all="ignore"):
             return diagnose_alone(two, speaker, target, start)
-    wide_x, wide_weight = (numbers(arrays.take(array, name)[1]) for array, name in ((x, "x"), (weight, "weight")))
-    wide_bias = None if bias is None else numbers(arrays.take(bias, "bias")[1])
+    wide_x, wide_weight = (numbers(arrays.look(array, name)[1]) for array, name in ((x, "x"), (weight, "weight")))
+    wide_bias = None if bias is None else numbers(arrays.look(bias, "bias")[1])
     for name, numbers_of in (("x", wide_x), ("weight", wide_weight), ("bias", wide_bias)):
         if numbers_of is not None and not is_finite(numbers_of):
             bad = int((~np.isfinite(numbers_of)).sum())

@@ -248,8 +248,7 @@ def diagnose_alone(two: Two, speaker: Dialect, target: str | None, start: float)
     if first.shape[:2] != second.shape[:2] and sorted(a.shape) != sorted(b.shape):
         raise ShapeError(
             f"got has shape {two.got.shape} and expected {two.expected.shape}; read as {layout.describe()} their "
-            "batch or "
-            "channels differ, and no order of axes makes them agree. Write outputs of the same layer and batch"
+            "batch or channels differ, and no order of axes makes them agree. Write outputs of the same layer and batch"
         )
     hand = Hand.of(target or SPEAKERS.get(two.library, speaker.name), ndim, speaker.name)
     allowed = tolerance_alone(np.where(np.isfinite(second), second, 0), two.dtype)

@@ -97,8 +97,7 @@ class Case:
                 f"{name} has shape {array.shape}; the call gives "
                 f"{self.layout.native_shape((*wanted, *(self.setting.spatial or ())))}, "
                 f"{self.layout.describe()}, and no order of axes makes batch {wanted[0]} and channels {wanted[1]} "
-                "agree. "
-                f"Write the {name} of this x and weight"
+                f"agree. Write the {name} of this x and weight"
             )
         return found
 

@@ -117,12 +117,10 @@ def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
     words = {
         "scaled": f"y is multiplied by {a[0]:.6g}",
         "offset per channel": f"a constant is added to each channel, {numbers(b)}: another bias, or none",
-        "scale per channel": f"each output channel is multiplied by a number of its own, {numbers(a)}: a scale "
-        "per channel "
-        "(of quantization, or of a BatchNorm) that is in one of them and not in the other",
-        "scale and offset per channel": f"each output channel has a scale {numbers(a)} and an offset "
-        f"{numbers(b)}: a BatchNorm "
-        "that is in one of them and not in the other",
+        "scale per channel": f"each output channel is multiplied by a number of its own, {numbers(a)}: a scale per "
+        "channel (of quantization, or of a BatchNorm) that is in one of them and not in the other",
+        "scale and offset per channel": f"each output channel has a scale {numbers(a)} and an offset {numbers(b)}: a "
+        "BatchNorm that is in one of them and not in the other",
     }[name]
     shape = (-1, *[1] * ndim)
     fixes = {
