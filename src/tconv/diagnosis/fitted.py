@@ -12,11 +12,12 @@ import numpy as np
 
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.hand import Hand
-from tconv.diagnosis.rounding import FORMATS, Tolerance, spacing
+from tconv.diagnosis.rounding import FORMATS, Tolerance
 from tconv.diagnosis.setting import Array, Setting, Window
 
 _AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 _MOST_INPUTS = 64  # input channels whose scales are fitted
+_LOOSE = 1e-3  # of a factor that least squares found: rounding times the condition of a few dozen random columns
 _FOLD = "tconv.fold_batchnorm(weight, bias, gamma, beta, mean, variance"
 
 
@@ -187,8 +188,7 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
         if not (error <= 4 * allowed[:, g, o].ravel()[ok]).all():
             return
         factors[g, :, o], offsets[g, o] = solved[:-1], solved[-1]
-    loose = max(1e-3, 50 * spacing(np.dtype(np.float32)))
-    if np.abs(factors - 1).max() < loose:
+    if np.abs(factors - 1).max() < _LOOSE:
         return
     own = np.arange(G * outs).reshape(G, 1, outs) + np.zeros((1, per, 1), int)
     flat = (np.arange(G * per).reshape(G, per, 1) * outs + np.arange(outs)) // per
@@ -198,7 +198,7 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
             0, ("the scales stand on the weight's input channels", np.arange(G * per).reshape(G, per, 1) + 0 * own)
         )
     for words, number in readings:
-        if (number == own).all() or not _consistent(factors, number, own, loose):
+        if (number == own).all() or not _consistent(factors, number, own):
             continue
         made = setting.weight.reshape(G, per, outs, *setting.weight.shape[2:]) * factors.reshape(
             *factors.shape, *[1] * setting.geometry.ndim
@@ -215,7 +215,7 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
         )
         return
     common = factors.mean(axis=(0, 2) if G == 1 else 2, keepdims=True)
-    if np.abs(factors - common).max() < loose * np.abs(common).max():
+    if np.abs(factors - common).max() < _LOOSE * np.abs(common).max():
         scale = (factors[:, :, 0]).ravel()
         made = setting.weight * scale.reshape(-1, *[1] * (setting.weight.ndim - 1))
         changed = replace(setting, weight=made, bias=offsets.ravel())
@@ -227,7 +227,7 @@ def _always(changed: Setting, _: Setting) -> Setting:
     return changed
 
 
-def _consistent(factors: Array, number: Array, own: Array, loose: float) -> bool:
+def _consistent(factors: Array, number: Array, own: Array) -> bool:
     """Whether factors == s[number] / s[own] for some s: the null vector of s[number] - factor * s[own]."""
     count = int(max(own.max(), number.max())) + 1
     system = np.zeros((factors.size, count))
@@ -237,7 +237,7 @@ def _consistent(factors: Array, number: Array, own: Array, loose: float) -> bool
     used = np.abs(system).max(0) > 0
     _, values, vectors = np.linalg.svd(system[:, used], full_matrices=False)
     s = vectors[-1]
-    return bool(values[-1] <= loose * values[0] and np.abs(s).min() > 1e-3 * np.abs(s).max())
+    return bool(values[-1] <= _LOOSE * values[0] and np.abs(s).min() > 1e-3 * np.abs(s).max())
 
 
 def _some(shape: tuple[int, ...], wanted: int) -> tuple[Window | None, slice]:
