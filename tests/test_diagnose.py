@@ -88,6 +88,23 @@ def test_the_line_for_a_bias_and_for_a_weight():
     assert tconv.diagnose(expected, swapped, **words, target="onnx").fix == "weight = numpy.swapaxes(weight, 0, 1)"
 
 
+@pytest.mark.parametrize(
+    ("groups", "c_in", "c_out"), [(1, 3, 5), (1, 5, 5), (2, 4, 6), (2, 6, 4), (2, 4, 4), (3, 6, 9)]
+)
+def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
+    """weight.view(C_out, -1) is no axis of this weight; seen whether the weight that is given is folded or not."""
+    rng = np.random.default_rng(c_in)
+    x, w, b = (rng.standard_normal(s).astype("f") for s in ((2, c_in, 8, 8), (c_in, c_out // groups, 3, 3), (c_out,)))
+    scale = rng.uniform(0.5, 2, c_out).astype("f")
+    words = {"stride": 2, "groups": groups}
+    right = tconv.scale_channels(w, scale, groups=groups)
+    wrong = (w.reshape(c_out, -1) * scale[:, None]).reshape(w.shape)
+    got, expected = (tconv.conv_transpose(x, each, b, **words) for each in (wrong, right))
+    for weight in (right, w):
+        found = tconv.diagnose(got, expected, x=x, weight=weight, bias=b, **words)
+        assert found.cause == "BatchNorm folded on the wrong axis", str(found)
+
+
 def test_the_statement_undoes_the_fault():
     """Run on the wrong array it gives the right one: in NumPy's words here, PyTorch's in a process of their own."""
     rng, run = np.random.default_rng(3), set()

@@ -50,9 +50,9 @@ def diagnose(
     was done otherwise: every single cause, then every pair; `print` the result. Without x and weight it is said what
     the outputs alone tell: shift, crop, exchanged axes, order, scale, spoiled rows, rounding.
 
-    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype; gradients do not
-    matter. got and expected may have channels first or last. `target` is the dialect that the fix is written in: by default that of the array `got`, or
-    of the call if it is the call that is to be mended.
+    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype; gradients do not matter.
+    got and expected may have channels first or last. `target` is the dialect that the fix is written in: by default
+    that of the array `got`, or of the call if it is the call that is to be mended.
 
     A cause fits where rounding explains every number that remains: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums
     of K products for float32 (the gate of `tconv bench`).

@@ -236,8 +236,11 @@ def _consistent(factors: Array, number: Array, own: Array) -> bool:
     np.add.at(system, (rows, own.ravel()), -factors.ravel())
     used = np.abs(system).max(0) > 0
     _, values, vectors = np.linalg.svd(system[:, used], full_matrices=False)
-    s = vectors[-1]
-    return bool(values[-1] <= _LOOSE * values[0] and np.abs(s).min() > 1e-3 * np.abs(s).max())
+    null = vectors[values <= _LOOSE * values[0]]  # one vector for each set of channels that meet, such as a group
+    if not len(null) or len(null) == used.sum():
+        return False
+    s = np.cos(np.arange(len(null))) @ null  # any mixture of them: none of it is zero, if some mixture has no zero
+    return bool(np.abs(s).min() > _LOOSE * np.abs(s).max())
 
 
 def _some(shape: tuple[int, ...], wanted: int) -> tuple[Window | None, slice]:
