@@ -81,7 +81,7 @@ class Hand:
         return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"
 
     def take(self, name: str, axis: Axis, order: Sequence[int]) -> str:
-        """Put the entries of one axis into this order; an order of many is a name for the reader to fill in."""
+        """Put the entries of one axis into this order."""
         (place,) = self._places(name, (axis,))
         return f"{name} = {name}[{':, ' * place}{list(order)}]"
 
