@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -39,6 +40,14 @@ def matrix() -> Figure:
     return figure_of(tconv.draw.matrix([[1, 2], [3, 4]], (2, 2)))
 
 
+def checkerboard() -> Figure:
+    """What random weights with a kernel of twice the stride make of a constant input, and what they make mended."""
+    w = np.random.default_rng(0).standard_normal((64, 32, 4, 4))
+    before = tconv.checkerboard(w, stride=2, padding=1)
+    after = tconv.checkerboard(tconv.artifacts.equalise(w, stride=2, padding=1), stride=2, padding=1)
+    return figure_of(before.draw(after))
+
+
 def figure_of(ax: Axes) -> Figure:
     assert isinstance(ax.figure, Figure)
     return ax.figure
@@ -49,7 +58,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
         subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
-    for draw in (scatter, matrix):
+    for draw in (scatter, matrix, checkerboard):
         figure = draw()
         path = IMAGES / f"{draw.__name__}.png"
         # no Software entry: the same picture is the same file, whatever the version of matplotlib

@@ -488,5 +488,34 @@ def test_importing_the_room_does_not_import_matplotlib():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("sizes", [(9,), (7, 5), (3, 4, 5)])
+def test_a_difference_is_where_it_is_drawn(sizes):
+    """The largest over images, channels and leading axes, at its place; the title says it."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 2, 3, *sizes))
+    distance = np.abs(a - b).reshape(-1, *sizes).max(0)
+    flat = distance.reshape(-1, *sizes[-2:]).max(0) if len(sizes) > 2 else distance
+    ax = draw.difference(a, b)
+    place = tuple(int(i) for i in np.unravel_index(flat.argmax(), flat.shape))
+    assert ax.get_title() == f"largest difference {flat.max():.3g}, at ({', '.join(map(str, place))})"
+    shown = ax.lines[0].get_ydata() if len(sizes) == 1 else ax.get_images()[0].get_array()
+    np.testing.assert_allclose(shown, flat)
+
+
+def test_a_difference_of_sizes_nan_and_too_many_places():
+    a, b = np.zeros((1, 1, 4, 6)), np.zeros((1, 1, 5, 5))
+    a[0, 0, 1, 2], a[0, 0, 3, 3] = np.nan, 2
+    ax = draw.difference(a, b, title="why")
+    assert ax.get_title() == "why\nlargest difference 2, at (3, 3); sizes (4, 6) and (5, 5), compared where both are"
+    shown = ax.get_images()[0].get_array()
+    assert (shown.shape, shown.mask.sum(), shown.max()) == ((4, 5), 1, 2)
+    large = np.zeros((1, 1, 4001, 3))
+    large[0, 0, 4000, 1] = 7
+    (image,) = draw.difference(large, 0 * large).get_images()
+    assert (image.get_array().shape, image.get_array().max()) == ((1334, 1), 7)
+    with pytest.raises(ShapeError, match=r"got has shape \(1, 1, 4, 6\) and expected \(1, 2, 4, 6\).*Write y\[None\]"):
+        draw.difference(a, np.zeros((1, 2, 4, 6)))
+
+
 def test_the_public_names():
-    assert draw.__all__ == ["matrix", "scatter"]
+    assert draw.__all__ == ["difference", "matrix", "response", "scatter"]

@@ -8,8 +8,9 @@ import pytest
 import tconv
 
 NAMES = [
-    "Geometry", "TconvError", "conv", "conv_transpose", "convert", "definition", "dialect", "draw", "errors",
-    "get_num_threads", "linear_operator", "matrix", "plan", "prepare", "set_num_threads", "solve", "trim_pool",
+    "Geometry", "TconvError", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
+    "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "linear_operator", "matrix", "plan", "prepare",
+    "scale_channels", "set_num_threads", "solve", "trim_pool",
 ]  # fmt: skip
 
 

@@ -42,7 +42,17 @@ def test_links_and_pictures_exist():
 
 
 def test_every_public_name_is_shown():
-    for name in ("Geometry", "solve", "conv_transpose", "plan", "matrix", "linear_operator", "convert", "definition"):
+    for name in (
+        "Geometry",
+        "solve",
+        "conv_transpose",
+        "plan",
+        "matrix",
+        "linear_operator",
+        "convert",
+        "definition",
+        "diagnose",
+    ):
         assert f"tconv.{name}" in README
 
 
@@ -71,7 +81,8 @@ def test_the_table_of_dialects_is_the_code():
         assert (flipped == "yes") == speaker.weight_layout(2).flip
 
 
-def test_the_dialects_page_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["dialects", "diagnosis"])
+def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "dialects.md").read_text(), re.M | re.S):
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text(), re.M | re.S):
         exec(block, {})

@@ -17,9 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tconv import definition, errors
+from tconv.artifacts import checkerboard
+from tconv.diagnosis import diagnose
 from tconv.dialects import dialect
 from tconv.dialects.conversion import convert
 from tconv.errors import TconvError
+from tconv.folding import channel_scales, fold_batchnorm, scale_channels
 from tconv.functional import conv, conv_transpose
 from tconv.geometry import Geometry
 from tconv.kernels.threads import get_num_threads, set_num_threads
@@ -37,18 +40,23 @@ __version__ = "0.1.0"
 __all__ = [
     "Geometry",
     "TconvError",
+    "channel_scales",
+    "checkerboard",
     "conv",
     "conv_transpose",
     "convert",
     "definition",
+    "diagnose",
     "dialect",
     "draw",
     "errors",
+    "fold_batchnorm",
     "get_num_threads",
     "linear_operator",
     "matrix",
     "plan",
     "prepare",
+    "scale_channels",
     "set_num_threads",
     "solve",
     "trim_pool",

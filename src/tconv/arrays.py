@@ -244,6 +244,12 @@ def take(array: Any, name: str) -> tuple[str, Array]:
     return library, taken
 
 
+def look(array: Any, name: str) -> tuple[str, Array]:
+    """As `take`, for a report that nothing is computed from: a torch tensor that requires gradients is only read."""
+    detached = library_of(array, name) == "torch" and array.requires_grad
+    return take(array.detach() if detached else array, name)
+
+
 def take_all(*, bias: Any = None, **arrays: Any) -> tuple[str, list[Any]]:
     """All arrays of one call, bias last; they must come from one library. A bias of None stays None.
 

@@ -169,13 +169,24 @@ def _words(
             raise ArgumentError(
                 f"padding is {' '.join(padding)}; numbers or one word are needed. Write --padding 1 or SAME"
             )
-    for entry in option or []:
+    words |= native_options(option)
+    speaker.check_names(words)
+    return words
+
+
+def native_options(entries: Sequence[str] | None) -> dict[str, Any]:
+    """NAME=VALUE as native arguments, the value as JSON or plain text.
+
+    >>> native_options(["strides=[2, 2]", "padding=SAME"])
+    {'strides': [2, 2], 'padding': 'SAME'}
+    """
+    words: dict[str, Any] = {}
+    for entry in entries or ():
         key, _, value = entry.partition("=")
         try:
             words[key] = json.loads(value)
         except ValueError:
             words[key] = value
-    speaker.check_names(words)
     return words
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tconv.draw.differing import difference
 from tconv.draw.painting import scatter
+from tconv.draw.response import response
 from tconv.draw.spy import matrix
 
-__all__ = ["matrix", "scatter"]
+__all__ = ["difference", "matrix", "response", "scatter"]

@@ -41,6 +41,27 @@ def short(value: Any) -> str:
     return re.sub(r"e([-+])0*", lambda sign: "e" + sign[1].strip("+"), f"{float(value):.3g}")
 
 
+def axes_of(ax: Axes | None, width: float, height: float, *, fill: bool = False) -> Axes:
+    """The given Axes, checked; or one in a Figure of its own of so many inches, which pyplot does not know.
+
+    `fill`: it fills the Figure, without room for ticks and a title.
+    """
+    try:
+        from matplotlib.axes import Axes
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("tconv.draw", "matplotlib", "draw") from None
+    if ax is None:
+        figure = Figure(figsize=(width, height), layout=None if fill else "constrained")
+        return figure.add_axes((0, 0, 1, 1)) if fill else figure.add_subplot()
+    if not isinstance(ax, Axes) or ax.name != "rectilinear":
+        raise ArgumentError(
+            f"ax is {type(ax).__module__}.{type(ax).__qualname__}; a flat Axes of matplotlib is needed. "
+            "Write ax=matplotlib.pyplot.figure().add_subplot(), or leave ax out"
+        )
+    return ax
+
+
 @dataclass(frozen=True)
 class Board:
     """An Axes measured in cells, rows downwards; `points` is the side of a cell."""
@@ -55,19 +76,8 @@ class Board:
 
         `longest` is the number of characters of the longest number. Numbers are sized for the Axes as it is now.
         """
-        try:
-            from matplotlib.axes import Axes
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise MissingExtraError("tconv.draw", "matplotlib", "draw") from None
-        if ax is None:
-            inches = min(_CELL * max(1.0, longest / 4), _LARGEST_FIGURE / max(width, height))
-            ax = Figure(figsize=(inches * width, inches * height)).add_axes((0, 0, 1, 1))
-        elif not isinstance(ax, Axes) or ax.name != "rectilinear":
-            raise ArgumentError(
-                f"ax is {type(ax).__module__}.{type(ax).__qualname__}; a flat Axes of matplotlib is needed. "
-                "Write ax=matplotlib.pyplot.figure().add_subplot(), or leave ax out"
-            )
+        inches = min(_CELL * max(1.0, longest / 4), _LARGEST_FIGURE / max(width, height))
+        ax = axes_of(ax, inches * width, inches * height, fill=True)
         ax.set_axis_off()
         ax.set_aspect("equal")
         ax.set_xlim(0, width)

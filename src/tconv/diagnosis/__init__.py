@@ -1,0 +1,100 @@
+"""`diagnose`: why two outputs of a transposed convolution differ.
+
+A new cause is a few lines in the file of its family (weights, data, biases, grids, crops, precision, faults), or in
+fitted.py where its numbers are read off the output.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from tconv import arrays
+from tconv.diagnosis.report import Diagnosis, Finding
+from tconv.diagnosis.setting import Setting, numbers
+from tconv.dialects import dialect as find_dialect
+from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.geometry import Geometry
+from tconv.planning import is_finite, prepare
+
+__all__ = ["Diagnosis", "Finding", "diagnose"]
+
+
+def diagnose(
+    got: Any,
+    expected: Any,
+    *,
+    x: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    target: str | None = None,
+    **native: Any,
+) -> Diagnosis:
+    """Why two outputs of a transposed convolution differ: the cause, and the line that mends it.
+
+    >>> import numpy as np, tconv
+    >>> rng = np.random.default_rng(0)
+    >>> x, w = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 3, 3, 3))
+    >>> expected = tconv.conv_transpose(x, w, stride=2, padding=1)
+    >>> got = tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2, padding=1)
+    >>> found = tconv.diagnose(got, expected, x=x, weight=w, stride=2, padding=1)
+    >>> found.cause, found.fix
+    ('kernel flipped', 'weight = weight.flip(2, 3)')
+
+    x, weight, bias, `dialect`, `geometry` and the native arguments are those of `conv_transpose`: they describe the
+    call that one of the two outputs comes from, and it is found out which. The other output is then explained by what
+    was done otherwise: every single cause, then every pair; `print` the result. Without x and weight it is said what
+    the outputs alone tell: shift, crop, exchanged axes, order, scale, spoiled rows, rounding.
+
+    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype; gradients do not matter.
+    got and expected may have channels first or last. `target` is the dialect that the fix is written in: by default
+    that of the array `got`, or of the call if it is the call that is to be mended.
+
+    A cause fits where rounding explains every number that remains: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums
+    of K products for float32 (the gate of `tconv bench`).
+
+    Raises ShapeError for outputs that are empty, or whose batch or channels agree in no order of axes, ArgumentError
+    for an x without a weight or with NaN, and what `conv_transpose` raises for a call that is none.
+    """
+    from tconv.diagnosis.alone import diagnose_alone  # here: importing tconv stays quick
+    from tconv.diagnosis.case import Case
+    from tconv.diagnosis.outputs import Two
+
+    start = time.perf_counter()
+    given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
+    if len(given) < 2:
+        raise ArgumentError("got and expected are both needed. Write tconv.diagnose(got, expected, x=x, weight=weight)")
+    if (x is None) != (weight is None) or (bias is not None and x is None):
+        raise ArgumentError(
+            "x, weight and bias describe one call; x and weight are needed together. Write both, or neither to compare "
+            "the outputs alone"
+        )
+    outputs = {name: arrays.look(array, name) for name, array in given.items()}
+    for name, (_, array) in outputs.items():
+        if array.dtype.kind not in "iufcb" and array.dtype.name != "bfloat16":
+            raise DtypeError(f"{name} has dtype {array.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+        if array.size == 0:
+            raise ShapeError(f"{name} has shape {array.shape} and no element. Write outputs of a batch of at least one")
+    two = Two(outputs["got"][1], outputs["expected"][1], outputs["got"][0])
+    speaker = find_dialect(dialect)
+    if x is None:
+        speaker.check_names(native)
+        with np.errstate(all="ignore"):
+            return diagnose_alone(two, speaker, target, start)
+    wide_x, wide_weight = (numbers(arrays.look(array, name)[1]) for array, name in ((x, "x"), (weight, "weight")))
+    wide_bias = None if bias is None else numbers(arrays.look(bias, "bias")[1])
+    for name, numbers_of in (("x", wide_x), ("weight", wide_weight), ("bias", wide_bias)):
+        if numbers_of is not None and not is_finite(numbers_of):
+            bad = int((~np.isfinite(numbers_of)).sum())
+            raise ArgumentError(
+                f"{name} holds NaN or inf in {bad} of {numbers_of.size} places, from which no cause can be told. Write "
+                "finite numbers, a random x for example"
+            )
+    call = prepare(wide_x, wide_weight, wide_bias, dialect, geometry, native)
+    setting = Setting(call.x, call.weight, call.bias, call.problem.geometry)
+    with np.errstate(all="ignore"):  # inf and NaN are values here, not accidents
+        return Case(two, setting, call.result, call.weight_layout, speaker, dict(native), target, start).run()

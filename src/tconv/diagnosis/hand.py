@@ -1,0 +1,125 @@
+"""The hand that writes fixes: Python statements about x, weight, bias and y in the words of one dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tconv.dialects import Dialect, dialect
+from tconv.dialects.layouts import Axis, DataLayout, WeightLayout
+from tconv.errors import TconvError
+from tconv.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Writes for one dialect, for arrays in its layouts."""
+
+    speaker: Dialect
+    data: DataLayout
+    weight: WeightLayout
+    source: str
+    """The dialect whose layout the weight that was given has."""
+    groups: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        ndim: int,
+        source: str,
+        groups: int = 1,
+        data: DataLayout | None = None,
+        weight: WeightLayout | None = None,
+    ) -> Hand:
+        """For the dialect of this name; `data` and `weight` are the call's layouts, if it is the call's dialect."""
+        speaker = dialect(name)
+        return cls(
+            speaker, data or speaker.data_layout(ndim, ndim + 2), weight or speaker.weight_layout(ndim), source, groups
+        )
+
+    @property
+    def _torch(self) -> bool:
+        return self.speaker.name == "torch"
+
+    def _places(self, name: str, axes: Sequence[Axis]) -> tuple[int, ...]:
+        order = self.weight.axes if name == "weight" else self.data.axes
+        return tuple(order.index(axis) for axis in axes if axis in order)
+
+    def flip(self, name: str, axes: Sequence[Axis]) -> str:
+        """Reverse an array along these axes."""
+        places = self._places(name, axes)
+        flipped = f"{name}.flip({', '.join(map(str, places))})" if self._torch else f"numpy.flip({name}, {places})"
+        return f"{name} = {flipped}"
+
+    def swap(self, name: str, a: Axis, b: Axis) -> str:
+        """Exchange two axes of an array."""
+        places = self._places(name, (a, b))
+        if len(places) < 2:
+            return ""
+        one, two = places
+        return (
+            f"{name} = {name}.transpose({one}, {two})"
+            if self._torch
+            else f"{name} = numpy.swapaxes({name}, {one}, {two})"
+        )
+
+    def permute(self, name: str, source: str, order: Sequence[int]) -> str:
+        """Order the axes of an array, `source` being what it is made of."""
+        places = ", ".join(map(str, order))
+        return (
+            f"{name} = {source}.permute({places})" if self._torch else f"{name} = numpy.transpose({source}, ({places}))"
+        )
+
+    def stored(self, source: str) -> str:
+        """The weight made anew of the array as it was stored, in that dialect's layout, before it was reshaped."""
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        return f'weight = tconv.convert(stored, source="{source}", target="{self.speaker.name}"{groups})'
+
+    def reverse(self, name: str) -> str:
+        """Reverse a list of numbers, such as the bias."""
+        return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"
+
+    def take(self, name: str, axis: Axis, order: Sequence[int]) -> str:
+        """Put the entries of one axis into this order."""
+        (place,) = self._places(name, (axis,))
+        return f"{name} = {name}[{':, ' * place}{list(order)}]"
+
+    def shuffle(self, name: str, rows: int, columns: int) -> str:
+        """Read the channel axis as [rows, columns] and write it as [columns, rows]."""
+        return self.take(name, "C", [r * columns + c for c in range(columns) for r in range(rows)])
+
+    def bias(self) -> str:
+        """The bias as it is added to y."""
+        behind = self.data.axes[self.data.axes.index("C") + 1 :]
+        return f"bias.reshape({', '.join(['-1', *['1'] * len(behind)])})" if behind else "bias"
+
+    def call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
+        """One line that computes y with this geometry; tconv's own, in PyTorch's layouts, for want of other words."""
+        try:
+            first, *rest = self.speaker.code(geometry, input).splitlines()
+        except TconvError:
+            g = geometry
+            numbers = ", ".join(map(str, (g.kernel, g.stride, g.crop, g.dilation, g.groups)))
+            added = ", bias" if bias else ""
+            return f"y = tconv.conv_transpose(x, weight{added}, geometry=tconv.Geometry({numbers}))"
+        if "\n".join([first, *rest]).count("y = ") != 1 + len(rest):  # a program, not a call and a slice
+            return "; ".join([first, *rest])
+        extends = any(line.startswith("y = y[") is False for line in rest)
+        if bias and self._torch and not extends:
+            first, bias = first.replace("(x, weight", "(x, weight, bias", 1), False
+        for line in rest:
+            if line.startswith("y = y[") and not extends:
+                first += line.removeprefix("y = y")
+            else:
+                first += "; " + line
+        return first + (f"{'; y = y' if ';' in first else ''} + {self.bias()}" if bias else "")
+
+    def convert(self) -> str:
+        """The statement that brings the given weight into this dialect's layout; "" where it has it."""
+        if self.source == self.speaker.name or self.weight == dialect(self.source).weight_layout(
+            len(self.weight.axes) - 2
+        ):
+            return ""
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        return f'weight = tconv.convert(weight, source="{self.source}", target="{self.speaker.name}"{groups})'

@@ -1,0 +1,201 @@
+"""Transposed convolutions gone wrong in one way, each written here anew with NumPy and `conv_transpose` in float32."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+import tconv
+from tconv import Geometry, TconvError
+
+
+class Call(NamedTuple):
+    """A call as PyTorch's users write it."""
+
+    x: np.ndarray
+    w: np.ndarray
+    bias: np.ndarray | None
+    words: dict
+
+    @property
+    def geometry(self) -> Geometry:
+        return tconv.dialect("torch").geometry(kernel=self.w.shape[2:], **self.words)
+
+    @property
+    def y(self) -> np.ndarray:
+        return tconv.conv_transpose(self.x, self.w, self.bias, **self.words)
+
+    def other(self, **parts) -> np.ndarray:
+        """The output of the same call with another x, w, bias or geometry."""
+        geometry = parts.pop("geometry", self.geometry)
+        call = self._replace(**parts)
+        return tconv.conv_transpose(call.x, call.w, call.bias, geometry=geometry)
+
+    def cropped(self, crop) -> np.ndarray:
+        g = self.geometry
+        return self.other(geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
+
+
+def random_call(rng: np.random.Generator, ndim: int | None = None) -> Call:
+    """A random call with bias, of asymmetric normal numbers, whose output has at least a few dozen elements."""
+    while True:
+        nd = ndim or int(rng.choice([1, 2, 2, 2, 3]))
+        k, s = (tuple(int(v) for v in rng.integers(lo, hi, nd)) for lo, hi in ((2, 6), (1, 4)))
+        d = tuple(int(v) for v in rng.integers(1, 3, nd)) if rng.random() < 0.3 else (1,) * nd
+        p = tuple(int(v) for v in rng.integers(0, 3, nd))
+        op = tuple(int(rng.integers(0, max(a, b))) if rng.random() < 0.5 else 0 for a, b in zip(s, d, strict=True))
+        groups = int(rng.choice([1, 1, 1, 2, 3]))
+        inner, outer = (int(v) for v in rng.integers(1, 6, 2))
+        n = tuple(int(v) for v in rng.integers(4, {1: 40, 2: 10, 3: 6}[nd], nd))
+        words = {"stride": s, "padding": p, "output_padding": op, "dilation": d, "groups": groups}
+        x = rng.standard_normal((int(rng.integers(1, 3)), groups * inner, *n)).astype(np.float32)
+        w = rng.standard_normal((groups * inner, outer, *k)).astype(np.float32)
+        call = Call(x, w, rng.standard_normal(groups * outer).astype(np.float32), words)
+        try:
+            call.geometry.output_shape(n)
+        except TconvError:
+            continue
+        return call
+
+
+def _grouped_swap(c: Call) -> np.ndarray | None:
+    G = c.words["groups"]
+    inner, outer = c.w.shape[0] // G, c.w.shape[1]
+    if inner != outer or inner == 1:
+        return None
+    return c.other(w=np.concatenate([part.swapaxes(0, 1) for part in np.split(c.w, G)]))
+
+
+def _same(c: Call) -> np.ndarray:
+    g = c.geometry
+    rest = [e - s for e, s in zip(g.extent, g.stride, strict=True)]
+    return c.cropped([(max(r, 0) // 2, r - max(r, 0) // 2) for r in rest])
+
+
+def _tf32(a: np.ndarray, bits: int = 10) -> np.ndarray:
+    """Round float32 by its bits, half up: what hardware does, and on random numbers what any rule to the nearest does."""
+    drop = 23 - bits
+    whole = a.astype(np.float32).view(np.uint32)
+    return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
+
+
+def _interleaved(y: np.ndarray, groups: int) -> np.ndarray | None:
+    per = y.shape[1] // groups
+    if groups == 1 or per == 1:
+        return None
+    return y[:, [g * per + j for j in range(per) for g in range(groups)]]
+
+
+def _fold_wrong(c: Call, rng: np.random.Generator) -> np.ndarray | None:
+    """The scales of C_out multiplied onto the input channels of the right, folded weight."""
+    if c.words["groups"] > 1 or c.w.shape[0] != c.w.shape[1] or c.w.shape[0] == 1:
+        return None
+    s = (rng.uniform(0.5, 2, len(c.w)) * rng.choice([-1, 1], len(c.w))).astype(np.float32)
+    shape = (-1, *[1] * (c.w.ndim - 2))
+    return c.other(w=c.w / s.reshape(1, *shape) * s.reshape(-1, 1, *shape[1:]))
+
+
+def _regrouped(c: Call) -> np.ndarray | None:
+    G = c.words["groups"]
+    if G == 1 or c.w.size == 1:
+        return None
+    native = tconv.convert(c.w, source="torch", target="ncnn", groups=G)
+    return c.other(w=native.reshape(c.w.shape))
+
+
+def _uninitialised(c: Call, rng: np.random.Generator) -> np.ndarray | None:
+    y = c.y.copy()
+    if y.shape[-1] < 4:
+        return None
+    y[..., -1] = rng.standard_normal(y.shape[:-1]) * 1e3
+    return y
+
+
+def _channels_last(a: np.ndarray) -> np.ndarray | None:
+    return None if a.shape[1] == 1 else np.ascontiguousarray(np.moveaxis(a, 1, -1)).reshape(a.shape)
+
+
+def _grid(c: Call, **parts) -> np.ndarray:
+    g = c.geometry
+    words = {"stride": g.stride, "dilation": g.dilation, **parts}
+    return c.other(geometry=Geometry(g.kernel, words["stride"], g.crop, words["dilation"], g.groups))
+
+
+FAULTS = {
+    "kernel flipped": lambda c, rng: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim)))),
+    "channels swapped": lambda c, rng: _grouped_swap(c),
+    "kernel axes exchanged": lambda c, rng: c.other(w=c.w.swapaxes(2, -1)) if c.w.shape[2] == c.w.shape[-1] else None,
+    "weight reshaped from tensorflow's layout": lambda c, rng: (
+        c.other(w=np.ascontiguousarray(np.moveaxis(c.w, (1, 0), (-2, -1))).reshape(c.w.shape))
+        if c.words["groups"] == 1
+        else None
+    ),
+    "group order of the weight": lambda c, rng: _regrouped(c),
+    "y groups interleaved": lambda c, rng: _interleaved(c.y, c.words["groups"]),
+    "x groups interleaved": lambda c, rng: (
+        None if (x := _interleaved(c.x, c.words["groups"])) is None else c.other(x=x)
+    ),
+    "x reshaped to channels first": lambda c, rng: None if (x := _channels_last(c.x)) is None else c.other(x=x),
+    "x axes exchanged": lambda c, rng: c.other(x=c.x.swapaxes(2, -1)) if c.x.shape[2] == c.x.shape[-1] else None,
+    "y reshaped to channels first": lambda c, rng: _channels_last(c.y),
+    "crop sides exchanged": lambda c, rng: c.cropped([(hi, lo) for lo, hi in c.geometry.crop]),
+    "output_padding ignored": lambda c, rng: c.cropped([(lo, lo) for lo, _ in c.geometry.crop]),
+    "output_padding as padding": lambda c, rng: c.cropped([(lo, 2 * lo - hi) for lo, hi in c.geometry.crop]),
+    "padding ignored": lambda c, rng: c.cropped([(0, hi - lo) for lo, hi in c.geometry.crop]),
+    "padding as input padding": lambda c, rng: c.cropped(
+        [(-s * lo, hi - lo - s * lo) for (lo, hi), s in zip(c.geometry.crop, c.geometry.stride, strict=True)]
+    ),
+    "padding as padding of the dilated input": lambda c, rng: c.cropped(
+        [(e - 1 - lo, e - 1 - 2 * lo + hi) for (lo, hi), e in zip(c.geometry.crop, c.geometry.extent, strict=True)]
+    ),
+    "SAME of JAX": lambda c, rng: _same(c),
+    "off by one element": lambda c, rng: c.cropped([(lo + 1, hi - 1) for lo, hi in c.geometry.crop]),
+    "off by one stride": lambda c, rng: c.cropped(
+        [(lo + s, hi - s) for (lo, hi), s in zip(c.geometry.crop, c.geometry.stride, strict=True)]
+    ),
+    "dilation ignored": lambda c, rng: _grid(c, dilation=1),
+    "stride axes exchanged": lambda c, rng: _grid(c, stride=c.geometry.stride[::-1]),
+    "bias missing": lambda c, rng: c.other(bias=None),
+    "bias twice": lambda c, rng: c.other(bias=2 * c.bias),
+    "TF32": lambda c, rng: c.other(x=_tf32(c.x), w=_tf32(c.w)),
+    "bfloat16": lambda c, rng: c.other(x=_tf32(c.x, 7), w=_tf32(c.w, 7)),
+    "float16": lambda c, rng: c.other(x=c.x.astype("f2").astype("f4"), w=c.w.astype("f2").astype("f4")),
+    "BatchNorm folded on the wrong axis": _fold_wrong,
+    "uninitialised rows": _uninitialised,
+}
+"""Each fault of one call as a wrong output, or None where the call cannot have it."""
+
+SAME_THING = {"float16": {"TF32"}, "channels swapped": {"group order of the weight"}}
+"""Other names of the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed."""
+
+
+def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
+    """A call, the name of one fault, and the wrong output, which differs from the right one by more than rounding."""
+    while True:
+        name = str(rng.choice(list(FAULTS)))
+        call = random_call(rng)
+        try:
+            got = FAULTS[name](call, rng)
+        except TconvError:
+            continue
+        if got is None or got.size < 24:
+            continue
+        right = call.y
+        if got.shape == right.shape and np.abs(got - right).max() < 1e-3 * right.std():
+            continue
+        return name, call, got
+
+
+def noise(rng, number):
+    """A call with an output that has nothing to do with it: other numbers, whole numbers, or another call's output."""
+    call = random_call(rng)
+    if number % 4 == 2:
+        call = call._replace(x=np.rint(3 * call.x), w=np.rint(3 * call.w), bias=np.rint(3 * call.bias))
+        return call, np.rint(rng.standard_normal(call.y.shape) * call.y.std()).astype(np.float32)
+    if number % 4 == 3:
+        return call, call.other(
+            x=rng.standard_normal(call.x.shape).astype("f"), w=rng.standard_normal(call.w.shape).astype("f")
+        )
+    y = rng.standard_normal(call.y.shape)
+    return call, (y * call.y.std() + call.y.mean() if number % 4 else y).astype(np.float32)

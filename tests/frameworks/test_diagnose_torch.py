@@ -1,0 +1,91 @@
+"""diagnose with PyTorch in a process of its own: its tensors, and the lines that are pasted back into its code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tconv
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from threads import CASES
+
+
+@pytest.mark.parametrize("build", CASES[:10], ids=lambda build: build.thread)
+def test_the_line_that_mends_a_crop_is_the_right_call(build):
+    """It is written in PyTorch's words here, whatever the call's, and gives what was expected."""
+    case = build(np.random.default_rng(4))
+    found = case.diagnose(target="torch")
+    if "conv_transpose" not in found.fix:
+        pytest.skip("its fix is no call")
+    x, weight, bias = case.arrays
+    first_last = case.words.get("dialect") == "keras"
+    x = np.moveaxis(x, -1, 1) if first_last else x
+    scope = {
+        "torch": torch, "tconv": tconv, "x": torch.tensor(x.copy()), "weight": torch.tensor(weight),
+        "bias": None if bias is None else torch.tensor(bias),
+    }  # fmt: skip
+    assert "\n" not in found.fix
+    exec(found.fix, scope)
+    y = scope["y"].numpy()
+    np.testing.assert_allclose(np.moveaxis(y, 1, -1) if first_last else y, case.expected, atol=1e-4)
+
+
+def test_a_port_from_keras_gone_wrong_by_same():
+    """The port was written in PyTorch's words; the answer is one line in them."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 8, 8, 4)).astype("f"), rng.standard_normal((3, 3, 5, 4)).astype("f")
+    expected = tconv.conv_transpose(x, w, dialect="keras", strides=2, padding="same")
+    x, weight = torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(tconv.convert(w, source="keras", target="torch"))
+    words = {"stride": 2, "padding": 1, "output_padding": 1}
+    got = torch.nn.functional.conv_transpose2d(x, weight, **words)
+    found = tconv.diagnose(got, expected, x=x, weight=weight, **words)
+    assert found.cause.startswith("SAME of")
+    assert found.fix == "y = torch.nn.functional.conv_transpose2d(x, weight, stride=2)[:, :, 0:16, 0:16]"
+    scope = {"torch": torch, "x": x, "weight": weight}
+    exec(found.fix, scope)
+    np.testing.assert_allclose(scope["y"].permute(0, 2, 3, 1), expected, atol=1e-4)
+    assert "got is [N, C, h, w]" not in found.findings[0].words
+    assert any("expected is [N, h, w, C], the other [N, C, h, w]" in note for note in found.notes)
+
+
+def test_every_library_and_dtype():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 3, 7, 7)).astype("f"), rng.standard_normal((3, 3, 3, 3)).astype("f")
+    y = tconv.conv_transpose(x, w, stride=2)
+    wrong = torch.tensor(tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2))
+    assert tconv.diagnose(wrong, y, x=x, weight=torch.tensor(w), stride=2).cause == "kernel flipped"
+    assert tconv.diagnose(wrong.bfloat16(), torch.tensor(y).half(), x=x, weight=w, stride=2).cause == "kernel flipped"
+    assert tconv.diagnose(torch.tensor(y).half(), y, x=x, weight=w, stride=2).verdict == "equal"
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_fold_batchnorm_is_the_layer_and_its_batchnorm(groups):
+    torch.manual_seed(groups)
+    layer = torch.nn.ConvTranspose2d(6, 3 * groups, 3, stride=2, groups=groups)
+    norm = torch.nn.BatchNorm2d(3 * groups).eval()
+    for tensor in (norm.running_mean, norm.weight.data, norm.bias.data):
+        tensor.normal_()
+    norm.running_var.uniform_(0.1, 2)
+    with torch.no_grad():
+        weight, bias = tconv.fold_batchnorm(
+            layer.weight, layer.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var, eps=norm.eps, groups=groups
+        )  # fmt: skip
+        x = torch.randn(2, 6, 5, 5)
+        expected = norm(layer(x))
+        y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, groups=groups)
+    torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_what_needs_gradients_is_read():
+    """Outputs and parameters of a layer as they are: nothing is computed from them that a gradient could be lost of."""
+    layer = torch.nn.ConvTranspose2d(4, 3, 3, stride=2)
+    x = torch.randn(1, 4, 6, 6)
+    got = torch.nn.functional.conv_transpose2d(x, layer.weight.flip(2, 3), layer.bias, stride=2)
+    found = tconv.diagnose(got, layer(x), x=x, weight=layer.weight, bias=layer.bias, stride=2)
+    assert found.cause == "kernel flipped"
+    assert 0 < tconv.checkerboard(layer.weight, stride=2).score < 1

@@ -1,0 +1,335 @@
+"""diagnose: the cause that was put in is the cause that is named, the fix mends it, and noise is blamed on nothing."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import tconv
+from faulty import SAME_THING, noise, random_call, random_fault
+from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
+from threads import CASES, LISTED
+
+
+def names(found):
+    """What the first finding is called, by all of its names."""
+    first = found.findings[0] if found.findings else None
+    return {*first.causes, *first.also} if first and len(first.causes) == 1 else set()
+
+
+@pytest.mark.parametrize("build", CASES + LISTED, ids=lambda build: build.thread[:60])
+def test_real_threads_and_listed_faults(build):
+    case = build(np.random.default_rng(3))
+    found = case.diagnose()
+    assert found.verdict == "found", str(found)
+    assert set(found.findings[0].causes) <= case.cause, str(found)
+    assert found.findings[0].residual <= 2 * found.rounding
+    assert found.before is None or found.before > 10 * found.rounding
+
+
+@pytest.mark.slow
+def test_a_thousand_random_single_faults():
+    rng, missed = np.random.default_rng(1), []
+    for _ in range(1000):
+        name, call, got = random_fault(rng)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        if not names(found) & ({name} | SAME_THING.get(name, set())):
+            missed.append((name, found.cause, call.words))
+    assert len(missed) <= 10, missed
+
+
+@pytest.mark.slow
+def test_noise_is_blamed_on_nothing():
+    """benchmarks/diagnose.py does the same over ten thousand pairs."""
+    rng = np.random.default_rng(7)
+    for number in range(120):
+        call, got = noise(rng, number)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        assert not found.findings, str(found)
+        assert found.verdict in ("none", "untellable")
+        assert not tconv.diagnose(got, call.y).findings, str(found)
+
+
+def test_pairs_of_causes():
+    rng, right, count = np.random.default_rng(2), 0, 60
+    pairs = [
+        ({"kernel flipped", "bias missing"}, lambda c: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim))), bias=None)),
+        ({"bias twice", "off by one element"}, lambda c: c._replace(bias=2 * c.bias).cropped([(lo + 1, hi - 1) for lo, hi in c.geometry.crop])),
+        ({"x channels reversed", "kernel flipped"}, lambda c: c.other(x=c.x[:, ::-1], w=np.flip(c.w, tuple(range(2, c.w.ndim))))),
+    ]  # fmt: skip
+    for number in range(count):
+        causes, build = pairs[number % len(pairs)]
+        call = random_call(rng)
+        while call.x.shape[1] == 1:
+            call = random_call(rng)
+        found = tconv.diagnose(build(call), call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        first = found.findings[0] if found.findings else None
+        right += first is not None and len(causes & {*first.causes, *first.also}) == 2
+    assert right >= 0.95 * count
+
+
+# -- the fix ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_line_for_a_bias_and_for_a_weight():
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 3, 3, 3), (3,)))
+    words = {"x": x, "weight": w, "bias": b, "stride": 2}
+    expected = tconv.conv_transpose(x, w, b, stride=2)
+    assert (
+        tconv.diagnose(tconv.conv_transpose(x, w, stride=2), expected, **words).fix == "y = y + bias.reshape(-1, 1, 1)"
+    )
+    # the call describes got, and is mended itself
+    assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **words).fix == "bias = None"
+    swapped = tconv.conv_transpose(x, w.swapaxes(0, 1), b, stride=2)
+    assert tconv.diagnose(expected, swapped, **words).fix == "weight = weight.transpose(0, 1)"
+    assert tconv.diagnose(expected, swapped, **words, target="onnx").fix == "weight = numpy.swapaxes(weight, 0, 1)"
+
+
+@pytest.mark.parametrize(
+    ("groups", "c_in", "c_out"), [(1, 3, 5), (1, 5, 5), (2, 4, 6), (2, 6, 4), (2, 4, 4), (3, 6, 9)]
+)
+def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
+    """weight.view(C_out, -1) is no axis of this weight; seen whether the weight that is given is folded or not."""
+    rng = np.random.default_rng(c_in)
+    x, w, b = (rng.standard_normal(s).astype("f") for s in ((2, c_in, 8, 8), (c_in, c_out // groups, 3, 3), (c_out,)))
+    scale = rng.uniform(0.5, 2, c_out).astype("f")
+    words = {"stride": 2, "groups": groups}
+    right = tconv.scale_channels(w, scale, groups=groups)
+    wrong = (w.reshape(c_out, -1) * scale[:, None]).reshape(w.shape)
+    got, expected = (tconv.conv_transpose(x, each, b, **words) for each in (wrong, right))
+    for weight in (right, w):
+        found = tconv.diagnose(got, expected, x=x, weight=weight, bias=b, **words)
+        assert found.cause == "BatchNorm folded on the wrong axis", str(found)
+
+
+def test_the_statement_undoes_the_fault():
+    """Run on the wrong array it gives the right one: in NumPy's words here, PyTorch's in a process of their own."""
+    rng, run = np.random.default_rng(3), set()
+    for _ in range(300):
+        c = random_call(rng)
+        G, spatial = c.words["groups"], tuple(range(2, c.w.ndim))
+        wrong_w = {"kernel flipped": np.flip(c.w, spatial), "groups reversed": np.concatenate(np.split(c.w, G)[::-1])}
+        if G == 1 and c.w.shape[0] == c.w.shape[1]:
+            wrong_w["channels swapped"] = c.w.swapaxes(0, 1)
+        if G > 1:
+            wrong_w["input channels of the groups interleaved"] = (
+                c.w.reshape(G, -1, *c.w.shape[1:]).swapaxes(0, 1).reshape(c.w.shape)
+            )
+        y = c.y
+        wrong_y = {"y channels reversed": y[:, ::-1], "y flipped on axis 0": np.flip(y, 2)}
+        if G > 1:
+            wrong_y["y groups interleaved"] = y.reshape(len(y), G, -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
+        wrong_y["bias missing"] = c.other(bias=None)
+        for cause, weight in wrong_w.items():
+            found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            if found.cause == cause:
+                scope = {"numpy": np, "weight": weight}
+                exec(found.fix, scope)
+                np.testing.assert_array_equal(scope["weight"], c.w, err_msg=found.fix)
+                run.add(cause)
+        for cause, got in wrong_y.items():
+            found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            if found.cause == cause:
+                scope = {"numpy": np, "y": got, "bias": c.bias}
+                exec(found.fix, scope)
+                np.testing.assert_allclose(scope["y"], y, atol=1e-5, err_msg=found.fix)
+                run.add(cause)
+        if len(run) == 8:
+            break
+    assert len(run) == 8, run
+
+
+# -- outputs alone ----------------------------------------------------------------------------------------------------
+
+
+Y = np.random.default_rng(5).standard_normal((2, 3, 12, 10)).astype("f")
+ALONE = [
+    ("cropped", Y[:, :, 1:, :-1]),
+    ("not cropped", np.pad(Y, ((0, 0), (0, 0), (1, 0), (0, 2)))),
+    ("shifted", np.roll(Y, 1, 2)),
+    ("axes exchanged", Y.swapaxes(2, 3)),
+    ("y flipped on axis 1", Y[..., ::-1]),
+    ("y flipped", Y[..., ::-1, ::-1]),
+    ("y channels reversed", Y[:, ::-1]),
+    ("channels in another order", Y[:, [1, 2, 0]]),
+    ("y reshaped to channels first", np.ascontiguousarray(np.moveaxis(Y, 1, -1)).reshape(Y.shape)),
+    ("scaled", Y * np.float32(0.25)),
+    ("offset per channel", Y + np.float32([1, 2, 3]).reshape(-1, 1, 1)),
+    ("scale per channel", Y * np.float32([1, 2, 3]).reshape(-1, 1, 1)),
+    ("ReLU", np.maximum(Y, 0)),
+    ("result rounded to bfloat16", (Y.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)),
+    ("NaN rows", np.where(np.arange(10) > 8, np.nan, Y).astype("f")),
+]
+
+
+@pytest.mark.parametrize(("cause", "got"), ALONE, ids=[name for name, _ in ALONE])
+def test_outputs_alone(cause, got):
+    found = tconv.diagnose(got, Y)
+    assert found.cause == cause, str(found)
+    assert any("with x=, weight=" in note for note in found.notes)
+
+
+def test_the_fix_of_outputs_alone():
+    got = np.pad(Y, ((0, 0), (0, 0), (1, 0), (0, 2)))
+    scope = {"y": got}
+    exec(tconv.diagnose(got, Y).fix, scope)
+    np.testing.assert_array_equal(scope["y"], Y)
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def call(seed=0, **words):
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((1, 3, 7, 7)).astype("f"), rng.standard_normal((3, 3, 3, 3)).astype("f")
+    return x, w, tconv.conv_transpose(x, w, stride=2, **words)
+
+
+def test_the_report():
+    x, w, y = call()
+    text = str(tconv.diagnose(tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), y, x=x, weight=w, stride=2))
+    lines = text.splitlines()
+    assert lines[0] == "cause     got is what the call gives if the kernel's taps are reversed"
+    assert re.match(r"residual  [\d.]+ before, [\d.e-]+ after; rounding is up to [\d.e-]+ ", lines[1])
+    assert lines[2] == "fix       weight = weight.flip(2, 3)"
+    assert lines[3] == "note      the call describes expected"
+    assert re.match(
+        r"tried     \d+ causes and every crop near the call's, \d+ single and 0 paired hypotheses, ", lines[4]
+    )
+
+
+def test_equal_outputs_and_outputs_of_another_layout():
+    x, w, y = call()
+    assert tconv.diagnose(y, y, x=x, weight=w, stride=2).verdict == "equal"
+    assert tconv.diagnose(y, y * np.float32(1 + 2e-7)).verdict == "equal"
+    found = tconv.diagnose(y.transpose(0, 2, 3, 1), y, x=x, weight=w, stride=2)
+    assert (found.cause, found.fix) == ("data layout", "y = y.permute(0, 3, 1, 2)")
+
+
+def test_a_symmetric_kernel_leaves_causes_open():
+    x, w, _ = call()
+    w = w + w[:, :, ::-1, ::-1]
+    w = w + w.swapaxes(0, 1)
+    y = tconv.conv_transpose(x, w, stride=2)
+    found = tconv.diagnose(tconv.conv_transpose(x, w, stride=2, padding=1), y, x=x, weight=w, stride=2)
+    (note,) = [note for note in found.notes if "cannot be seen" in note]
+    assert "kernel flipped" in note
+    assert "channels swapped" in note
+
+
+def test_causes_that_fit_alike_are_all_listed():
+    x, w, _ = call()
+    w = w + w[:, :, ::-1, ::-1].swapaxes(2, 3)  # reversed, it has its axes exchanged
+    y = tconv.conv_transpose(x, w, stride=2)
+    found = tconv.diagnose(tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), y, x=x, weight=w, stride=2)
+    assert {finding.causes for finding in found.findings} >= {("kernel flipped",), ("kernel axes exchanged",)}
+    assert "fits too  " in str(found)
+
+
+def test_constant_outputs_and_nan():
+    x, w, y = call()
+    found = tconv.diagnose(np.ones_like(y), y, x=x, weight=w, stride=2)
+    assert found.verdict == "untellable"
+    assert "got is 1 everywhere; a flip, swap or shift cannot be seen in it" in str(found)
+    assert "x is zero everywhere" in str(tconv.diagnose(y, 2 * y, x=0 * x, weight=w, stride=2))
+    broken = y.copy()
+    broken[..., -1] = np.nan
+    found = tconv.diagnose(broken, y, x=x, weight=w, stride=2)
+    assert found.cause == "NaN rows"
+    assert f"got holds NaN or inf in {3 * y.shape[2]} of {y.size} places" in str(found)
+    assert "holds no finite number" in str(tconv.diagnose(np.full_like(y, np.nan), y, x=x, weight=w, stride=2))
+
+
+def test_few_whole_numbers_are_not_enough():
+    """Two small integers fit one of a hundred hypotheses by chance: that is said, and nothing is named."""
+    rng, told = np.random.default_rng(0), 0
+    for _ in range(60):
+        x, w = rng.integers(1, 3, (1, 1, 1)).astype("f"), rng.integers(-2, 3, (1, 1, 2)).astype("f")
+        got, y = rng.integers(-2, 3, (1, 1, 2)).astype("f"), tconv.conv_transpose(x, w)
+        found = tconv.diagnose(got, y, x=x, weight=w)
+        assert not found.findings, str(found)
+        told += "may fit by chance" in str(found)
+    assert told
+
+
+def test_the_call_may_describe_neither():
+    """Both outputs have a bias that the call was not told of; still the flip is found."""
+    x, w, y = call()
+    b = np.float32([1, 2, 3]).reshape(-1, 1, 1)
+    wrong = tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2)
+    found = tconv.diagnose(wrong + b, y + b, x=x, weight=w, stride=2)
+    assert found.cause == "kernel flipped", str(found)
+    assert any("describes neither output" in note for note in found.notes)
+
+
+def test_complex_numbers():
+    x, w, _ = call()
+    z, v = (x + 1j * x[:, ::-1]).astype("c8"), (w + 1j * w[::-1]).astype("c8")
+    right = tconv.conv_transpose(z, v, stride=2)
+    flipped = tconv.conv_transpose(z, v[:, :, ::-1, ::-1], stride=2)
+    assert tconv.diagnose(flipped, right, x=z, weight=v, stride=2).cause == "kernel flipped"
+
+
+def test_any_number_of_axes_and_words_of_any_dialect():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 2, 3, 3, 3, 3)), rng.standard_normal((2, 2, 2, 2, 2, 2))
+    y = tconv.conv_transpose(x, w, stride=2)
+    found = tconv.diagnose(tconv.conv_transpose(x, w, stride=2, crop=1), y, x=x, weight=w, stride=2)
+    scope = {"tconv": tconv, "x": x, "weight": w}
+    exec(found.fix, scope)  # PyTorch has no words for four axes
+    np.testing.assert_array_equal(scope["y"], y)
+    x, w = (
+        rng.standard_normal((3, 7, 7)),
+        rng.standard_normal((3, 4, 3, 3)),
+    )  # one image, with a batch in the other output
+    y = tconv.conv_transpose(x, w, stride=2)
+    got = tconv.conv_transpose(x[None], w[:, :, ::-1, ::-1], stride=2)
+    assert tconv.diagnose(got, y, x=x, weight=w, stride=2).cause == "kernel flipped"
+    x, w = rng.standard_normal((1, 4, 6, 6)), rng.standard_normal((2, 2, 3, 3, 3))  # OpenVINO's groups have an axis
+    words = {"dialect": "openvino", "strides": [2, 2]}
+    y = tconv.conv_transpose(x, w, **words)
+    got = tconv.conv_transpose(x, np.ascontiguousarray(w[::-1]), **words)
+    assert tconv.diagnose(got, y, x=x, weight=w, **words).cause == "groups reversed"
+
+
+X1, W1 = np.ones((1, 3, 7, 7)), np.ones((3, 3, 3, 3))
+Y1 = np.ones((1, 3, 15, 15))
+BAD = [
+    (ArgumentError, (Y1, None), {}, "got and expected are both needed. Write tconv.diagnose(got, expected, x=x, weight=weight)"),
+    (ArgumentError, (Y1, Y1), {"x": X1}, "x and weight are needed together. Write both, or neither"),
+    (ArgumentError, (Y1, Y1), {"bias": X1}, "x and weight are needed together"),
+    (ShapeError, (np.ones((1, 5, 15, 15)), Y1), {"x": X1, "weight": W1, "stride": 2}, "got has shape (1, 5, 15, 15); the call gives (1, 3, 15, 15), [N, C, h, w], and no order of axes makes batch 1 and channels 3 agree"),
+    (ShapeError, (np.ones((4, 5)), np.ones((1, 2, 3, 4))), {}, "they need as many axes. Write got[None]"),
+    (ShapeError, (np.ones((1, 5, 4, 4)), np.ones((1, 3, 4, 4))), {}, "batch or channels differ, and no order of axes makes them agree"),
+    (ShapeError, (Y1, Y1), {"x": X1, "weight": np.ones((4, 3, 3, 3))}, "weight (4, 3, 3, 3) has 4 input channels as PyTorch reads it; x has 3"),
+    (GeometryError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 0}, "stride is 0; it must be at least 1"),
+    (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "dialect": "caffe"}, "dialect is 'caffe'; there are"),
+    (DialectError, (Y1, 1 + Y1), {"target": "caffe"}, "dialect is 'caffe'; there are"),
+    (ShapeError, (Y1[:0], Y1), {}, "got has shape (0, 3, 15, 15) and no element"),
+    (ArgumentError, (Y1, Y1), {"x": X1, "weight": np.full_like(W1, np.nan)}, "weight holds NaN or inf in 81 of 81 places, from which no cause can be told"),
+    (ArgumentError, (Y1, Y1), {"strides": 2}, "strides= is not an argument of the torch dialect"),
+    (DtypeError, (np.array("a"), Y1), {}, "got has dtype <U1; numbers are needed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "outputs", "words", "message"), BAD, ids=[case[3][:50] for case in BAD])
+def test_bad_input(kind, outputs, words, message):
+    with pytest.raises(kind, match=re.escape(message)) as caught:
+        tconv.diagnose(*outputs, **words)
+    assert "Write" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_large_outputs_take_seconds():
+    """Not timed: the whole suite has a limit. A thousand rows and columns, all bands of them compared."""
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 4, 500, 500), (4, 2, 3, 3), (2,)))
+    words = {"stride": 2, "padding": 1, "output_padding": 1}
+    y = tconv.conv_transpose(x, w, b, **words)
+    got = tconv.conv_transpose(x, w, stride=2, crop=((0, 1), (0, 1)))
+    found = tconv.diagnose(got, y, x=x, weight=w, bias=b, **words)
+    assert y.shape[2:] == (1000, 1000)
+    assert set(found.findings[0].causes) == {"bias missing", "output_padding at the front"}

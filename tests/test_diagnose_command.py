@@ -1,0 +1,107 @@
+"""`tconv diagnose`: arrays in files, the picture, and what is said about files that are none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import tconv
+
+cli = pytest.importorskip("tconv.cli")
+WORDS = ["--option", "stride=2", "padding=1", "output_padding=1"]
+
+
+@pytest.fixture
+def arrays(tmp_path, monkeypatch):
+    """A folder with the arrays of one call gone wrong by the side of its crop."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 4, 3, 3), (4,)))
+    made = {
+        "x": x,
+        "weight": w,
+        "bias": b,
+        "expected": tconv.conv_transpose(x, w, b, stride=2, padding=1, output_padding=1),
+    }
+    made["got"] = tconv.conv_transpose(x, w, b, stride=2, crop=((0, 1), (0, 1)))
+    for name, array in made.items():
+        np.save(f"{name}.npy", array)
+    np.savez("call.npz", **made)
+    return tmp_path
+
+
+def run(capsys, *words):
+    code = cli.main(["diagnose", *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_arrays_in_one_file_and_in_five(arrays, capsys):
+    code, one, _ = run(capsys, "call.npz", *WORDS)
+    files = ["--x", "x.npy", "--weight", "weight.npy", "--bias", "bias.npy"]
+    _, five, _ = run(capsys, "got.npy", "expected.npy", *files, *WORDS)
+    assert code == 0
+    assert one.splitlines()[:-1] == five.splitlines()[:-1]  # the last line has the time
+    assert "the crop is (0, 1) instead of (1, 0): output_padding extends the front" in one
+    assert (
+        "\nfix       y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, padding=1, output_padding=1)\n"
+        in one
+    )
+
+
+def test_outputs_alone(arrays, capsys):
+    _, text, _ = run(capsys, "got.npy", "expected.npy")
+    assert text.startswith(
+        "cause     got starts elsewhere: got[i] is expected[i + shift], shift -1 along h, -1 along w"
+    )
+
+
+def test_json(arrays, capsys):
+    _, text, _ = run(capsys, "call.npz", *WORDS, "--json", "--target", "keras")
+    facts = json.loads(text)
+    assert facts["verdict"] == "found"
+    assert facts["cause"] == facts["findings"][0]["causes"][0] == "output_padding at the front"
+    assert facts["fix"].startswith('weight = tconv.convert(weight, source="torch", target="keras"); y = keras.ops')
+
+
+def test_the_picture(arrays, capsys):
+    pytest.importorskip("matplotlib")
+    code, text, _ = run(capsys, "call.npz", *WORDS, "-o", "difference.png")
+    assert (code, text.splitlines()[-1]) == (0, "wrote difference.png")
+    assert (arrays / "difference.png").read_bytes().startswith(b"\x89PNG")
+    code, _, error = run(capsys, "call.npz", *WORDS, "-o", "difference.png")
+    assert code == 1
+    assert "difference.png exists, and nothing is overwritten" in error
+
+
+BAD = [
+    (["got.npy"], "got.npy is one output; two are needed. Write tconv diagnose got.npy expected.npy"),
+    (["nothing.npy", "expected.npy"], "nothing.npy"),
+    (["x.txt", "expected.npy"], "x.txt is no .npy file. Write np.save"),
+    (["bad.npz"], "bad.npz holds 'y'; it may hold got, expected, x, weight, bias"),
+    (["half.npz"], "half.npz holds no 'expected'; got and expected are needed"),
+    (["got.npy", "expected.npy", "--x", "x.npy"], "x and weight are needed together"),
+    (["call.npz", "--option", "stride=0"], "stride is 0; it must be at least 1"),
+    (["call.npz", *WORDS, "-o", "picture.xyz"], "picture.xyz names no format of pictures"),
+    (["model.onnx"], "model.onnx does not exist"),
+    (["damaged.onnx"], "damaged.onnx is damaged or no ONNX model"),
+    (["damaged.onnx", "--runtimes", "caffe", "tconv"], "--runtimes names 'caffe'; there are onnxruntime, openvino, reference, tconv"),
+    (["damaged.onnx", "--runtimes", "tconv"], "--runtimes names 1; two run one model"),
+    (["model.pt", "model.keras"], "of two networks one must be .onnx"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_what_is_refused(arrays, capsys, words, message):
+    pytest.importorskip("onnx")
+    np.savez("bad.npz", y=np.ones(3))
+    np.savez("half.npz", got=np.ones((1, 1, 3)))
+    (arrays / "x.txt").write_text("1 2 3")
+    (arrays / "damaged.onnx").write_bytes(b"not a model")
+    code, _, error = run(capsys, *words)
+    assert code == 1
+    assert message in error
+    assert "Write" in error
+    assert not (arrays / "picture.xyz").exists()

@@ -1,0 +1,90 @@
+"""Numbers per output channel land on that channel, whatever axes a layout has: groups, dialects, dtypes."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import tconv
+from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
+
+
+def layer(rng, groups, inner=2, outer=3):
+    w = rng.standard_normal((inner * groups, outer, 3, 2))
+    return rng.standard_normal((2, inner * groups, 5, 4)), w, rng.standard_normal(outer * groups)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_the_folded_layer_is_the_layer_and_its_batchnorm(groups):
+    rng = np.random.default_rng(groups)
+    x, w, b = layer(rng, groups)
+    gamma, beta, mean = rng.standard_normal((3, len(b)))
+    variance = rng.uniform(0.1, 2, len(b))
+    words = {"stride": 2, "groups": groups}
+    y = tconv.conv_transpose(x, w, b, **words)
+    column = lambda v: v.reshape(-1, 1, 1)  # noqa: E731
+    expected = (y - column(mean)) / np.sqrt(column(variance) + 1e-3) * column(gamma) + column(beta)
+    weight, bias = tconv.fold_batchnorm(w, b, gamma, beta, mean, variance, eps=1e-3, groups=groups)
+    np.testing.assert_allclose(tconv.conv_transpose(x, weight, bias, **words), expected, atol=1e-12)
+    weight, bias = tconv.fold_batchnorm(w, None, None, None, mean, variance, groups=groups)
+    y = tconv.conv_transpose(x, w, **words)
+    expected = (y - column(mean)) / np.sqrt(column(variance) + 1e-5)
+    np.testing.assert_allclose(tconv.conv_transpose(x, weight, bias, **words), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in tconv.dialects.names() if n not in ("mlx_general",)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_every_dialects_layout(name, groups):
+    """Scaled in PyTorch's layout and converted, or converted and scaled: the same, exactly."""
+    rng = np.random.default_rng(0)
+    _, w, _ = layer(rng, groups)
+    w = np.rint(4 * w)
+    s = rng.integers(1, 9, 3 * groups).astype(float)
+    try:
+        native = tconv.convert(w, source="torch", target=name, groups=groups)
+        tconv.dialect(name).to_canonical(native, groups)
+    except tconv.TconvError:
+        pytest.skip(f"{name} has no groups")
+    there = tconv.scale_channels(native, s, dialect=name, groups=groups)
+    here = tconv.scale_channels(w, s, groups=groups)
+    np.testing.assert_array_equal(there, tconv.convert(here, source="torch", target=name, groups=groups))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_scales_for_quantization(groups):
+    rng = np.random.default_rng(0)
+    _, w, _ = layer(rng, groups)
+    scales = tconv.channel_scales(w, groups=groups)
+    steps = tconv.scale_channels(w, 1 / scales, groups=groups)
+    per_channel = np.abs(steps.reshape(groups, -1, 3, 6)).max((1, 3)).ravel()
+    np.testing.assert_allclose(per_channel, 127)
+    assert (tconv.channel_scales(0 * w, groups=groups) == 1).all()
+    np.testing.assert_allclose(tconv.channel_scales(w, bits=4, groups=groups) * 7, scales * 127)
+
+
+def test_dtypes_are_kept_and_rounded_once():
+    w = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float16)
+    weight, bias = tconv.fold_batchnorm(w, None, None, None, np.ones(3, "f4"), np.full(3, 3.0), eps=0)
+    assert (weight.dtype, bias.dtype) == (np.float16, np.float16)
+    np.testing.assert_array_equal(weight, (w.astype(float) / np.sqrt(3)).astype(np.float16))
+
+
+W, ONES = np.ones((2, 3, 2)), np.ones(3)
+BAD = [
+    (ShapeError, lambda: tconv.fold_batchnorm(W, None, np.ones(2), None, ONES, ONES), "gamma has shape (2,); the layer has 3 output channels, so (3,) is needed"),
+    (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=2), "scales has shape (3,); the layer has 6 output channels"),
+    (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "groups=3 does not divide them"),
+    (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel; it must be above 0"),
+    (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, None, ONES), "mean is None; a BatchNorm has one"),
+    (DtypeError, lambda: tconv.scale_channels(W.astype(int), ONES), "weight has dtype int64; floats are needed"),
+    (GeometryError, lambda: tconv.channel_scales(W, bits=1), "bits is 1; it must be at least 2. Write bits=8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "run", "message"), BAD, ids=[case[2][:40] for case in BAD])
+def test_bad_input(kind, run, message):
+    with pytest.raises(kind, match=re.escape(message)) as caught:
+        run()
+    assert "Write" in str(caught.value)

@@ -1,0 +1,452 @@
+"""Real threads of public issue trackers, and the faults that DIALECTS lists, rebuilt as arrays: what was seen, and why.
+
+Each case is a call, its right output, and the wrong one as the thread tells that it came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tconv
+from tconv import Geometry
+
+
+class Case(NamedTuple):
+    """x, weight, bias and the native words of the right call; what came out instead; the cause to be named."""
+
+    thread: str
+    arrays: tuple
+    words: dict[str, Any]
+    got: np.ndarray
+    cause: set[str]
+
+    @property
+    def expected(self) -> np.ndarray:
+        return tconv.conv_transpose(*self.arrays, **self.words)
+
+    def diagnose(self, **more) -> tconv.diagnosis.Diagnosis:
+        x, w, bias = self.arrays
+        return tconv.diagnose(self.got, self.expected, x=x, weight=w, bias=bias, **self.words, **more)
+
+
+CASES: list[Callable[[np.random.Generator], Case]] = []
+
+
+def case(thread: str, *cause: str):
+    """A function (rng) -> (x, w, bias), words, got is one of the cases."""
+
+    def add(build):
+        def built(rng):
+            arrays, words, got = build(rng)
+            return Case(thread, arrays, words, np.asarray(got), set(cause))
+
+        built.thread = thread
+        CASES.append(built)
+        return build
+
+    return add
+
+
+def _arrays(rng, x, w, bias=None):
+    made = [rng.standard_normal(shape).astype(np.float32) for shape in (x, w)]
+    return (*made, None if bias is None else rng.standard_normal(bias).astype(np.float32))
+
+
+def _cropped(arrays, g: Geometry, crop) -> np.ndarray:
+    """PyTorch's layouts, another crop."""
+    x, w, bias = arrays
+    return tconv.conv_transpose(x, w, bias, geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
+
+
+def _torch(arrays, words):
+    return tconv.dialect("torch").geometry(kernel=arrays[1].shape[2:], **words)
+
+
+# -- padding and SAME ------------------------------------------------------------------------------------------------
+
+
+@case("keras-team/keras#22876", "crop sides exchanged")
+def keras_same_on_torch(rng):
+    x, w, _ = _arrays(rng, (2, 8, 8, 4), (3, 3, 5, 4))
+    words = {"dialect": "keras", "strides": 2, "padding": "same"}
+    torch_w = tconv.convert(w, source="keras", target="torch")
+    y = tconv.conv_transpose(np.moveaxis(x, -1, 1), torch_w, stride=2, padding=1, output_padding=1)
+    return (x, w, None), words, np.moveaxis(y, 1, -1)
+
+
+@case("keras-team/keras-core#774", "full result")
+def keras_valid_with_a_small_kernel(rng):
+    x, w, b = _arrays(rng, (1, 6, 6, 3), (2, 2, 4, 3), 4)
+    words = {"dialect": "keras", "strides": 3, "padding": "valid"}
+    y = tconv.conv_transpose(np.moveaxis(x, -1, 1), tconv.convert(w, source="keras", target="torch"), b, stride=3)
+    return (x, w, b), words, np.moveaxis(y, 1, -1)
+
+
+@case("Samsung/TICO#420", "padding as input padding")
+def padding_before_the_operator(rng):
+    arrays = _arrays(rng, (1, 3, 6, 6), (3, 4, 4, 4), 4)
+    padded = np.pad(arrays[0], ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return arrays, {"stride": 2, "padding": 1}, tconv.conv_transpose(padded, *arrays[1:], stride=2)
+
+
+@case("llvm/torch-mlir#4650", "crop shared evenly")
+def a_negative_crop_shared_evenly(rng):
+    arrays, words = _arrays(rng, (1, 3, 5, 5), (3, 2, 3, 3), 2), {"stride": 4, "padding": 0, "output_padding": 2}
+    return arrays, words, _cropped(arrays, _torch(arrays, words), ((-1, -1), (-1, -1)))
+
+
+@case("llvm/torch-mlir#2026", "rows of zeros")
+def output_padding_as_zeros(rng):
+    arrays, words = _arrays(rng, (1, 3, 5, 6), (3, 2, 3, 3), 2), {"stride": 2, "padding": 1, "output_padding": (0, 1)}
+    short = tconv.conv_transpose(*arrays, stride=2, padding=1)
+    return arrays, words, np.pad(short, ((0, 0), (0, 0), (0, 0), (0, 1)))
+
+
+@case("apple/coreai-torch#57", "output_padding as input padding")
+def output_padding_before_the_operator(rng):
+    arrays = _arrays(rng, (1, 4, 30), (4, 3, 16), 3)
+    words = {"stride": 8, "padding": 4, "output_padding": 3}
+    longer = np.pad(arrays[0], ((0, 0), (0, 0), (0, 3)))
+    return arrays, words, tconv.conv_transpose(longer, *arrays[1:], stride=8, padding=4)
+
+
+@case("apache/tvm#18635", "output_padding ignored")
+def output_padding_not_passed_on(rng):
+    arrays = _arrays(rng, (1, 3, 14, 14), (3, 6, 3, 3), 6)
+    words = {"dialect": "onnx", "strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=2, padding=1)
+
+
+@case("pytorch/pytorch#104206", "output_padding ignored")
+def output_padding_lost_by_an_exporter(rng):
+    arrays, words = _arrays(rng, (2, 4, 9), (4, 2, 5), 2), {"stride": 3, "padding": 1, "output_padding": 2}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=3, padding=1)
+
+
+@case("jax-ml/jax#32267", "padding as padding of the dilated input")
+def padding_of_lax(rng):
+    arrays, words = _arrays(rng, (1, 3, 7, 7), (3, 2, 5, 5)), {"stride": 2, "padding": 1}
+    x, w, _ = arrays
+    jax_w = tconv.convert(w, source="torch", target="jax")
+    y = tconv.conv_transpose(
+        np.moveaxis(x, 1, -1), jax_w, dialect="jax", strides=(2, 2), padding=((1, 1), (1, 1))
+    )  # fmt: skip
+    return arrays, words, np.moveaxis(y, -1, 1)
+
+
+@case("microsoft/onnxruntime#4086", "full result", "padding ignored")
+def same_taken_as_valid(rng):
+    arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 3, 3))
+    words = {"dialect": "onnx", "strides": [1, 1], "auto_pad": "SAME_UPPER"}
+    return arrays, words, tconv.conv_transpose(*arrays)
+
+
+@case("microsoft/onnxruntime#12537", "crop sides exchanged")
+def same_upper_and_lower_swapped(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
+    words = {"dialect": "onnxruntime", "strides": [2, 2], "auto_pad": "SAME_UPPER"}
+    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
+
+
+@case("onnx/tensorflow-onnx#765", "crop sides exchanged")
+def output_shape_without_auto_pad(rng):
+    arrays = _arrays(rng, (1, 3, 5, 5), (3, 2, 3, 3))
+    words = {"dialect": "onnx", "strides": [2, 2], "output_shape": [10, 10]}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+
+
+@case("onnx/tensorflow-onnx#201", "padding axes exchanged")
+def pads_in_another_order(rng):
+    arrays = _arrays(rng, (1, 3, 7, 7), (3, 2, 5, 5))
+    return arrays, {"stride": 2, "padding": (2, 1)}, tconv.conv_transpose(*arrays, stride=2, padding=(1, 2))
+
+
+# -- layouts and the flip ---------------------------------------------------------------------------------------------
+
+
+@case("jax-ml/jax#11252", "kernel flipped", "channels swapped")
+def torch_weight_in_flax(rng):
+    arrays = _arrays(rng, (1, 6, 5, 5), (6, 6, 4, 4), 6)
+    x, w, b = arrays
+    y = tconv.conv_transpose(
+        np.moveaxis(x, 1, -1), w.transpose(2, 3, 1, 0), b, dialect="flax", strides=(4, 4), padding="VALID"
+    )  # fmt: skip
+    return arrays, {"stride": 4}, np.moveaxis(y, -1, 1)
+
+
+@case("google/flax#3137", "kernel flipped")
+def transpose_kernel_forgotten(rng):
+    arrays = _arrays(rng, (1, 3, 5, 5), (3, 4, 3, 3))
+    x, w, _ = arrays
+    y = tconv.conv_transpose(
+        np.moveaxis(x, 1, -1), w.transpose(2, 3, 0, 1), dialect="flax", strides=(2, 2), padding="VALID"
+    )  # fmt: skip
+    return arrays, {"stride": 2}, np.moveaxis(y, -1, 1)
+
+
+@case("patrick-kidger/equinox#574", "kernel flipped", "channels swapped")
+def torch_weight_in_equinox(rng):
+    arrays = _arrays(rng, (1, 4, 6, 6), (4, 4, 3, 3), 4)
+    x, w, b = arrays
+    y = tconv.conv_transpose(x[0], w, b, dialect="equinox", stride=2, padding=1)[None]
+    return arrays, {"stride": 2, "padding": 1}, y
+
+
+@case("patrick-kidger/equinox#728", "kernel flipped", "kernel axes exchanged", "channels swapped")
+def a_conv_weight_used_as_it_is(rng):
+    # the adjoint of Conv2d needs its weight [O, I, k, k] with I and O exchanged and the taps reversed
+    arrays = _arrays(rng, (1, 2, 6, 6), (2, 2, 3, 3))
+    x, w, _ = arrays
+    y = tconv.conv_transpose(x[0], w, dialect="equinox", stride=1, padding="SAME")[None]
+    return arrays, {"stride": 1, "padding": 1}, y
+
+
+@case("jax-ml/jax#14337", "kernel flipped")
+def keras_weight_in_jax(rng):
+    x, w, _ = _arrays(rng, (1, 5, 5, 3), (3, 3, 4, 3))
+    y = tconv.conv_transpose(x, np.swapaxes(w, 2, 3), dialect="jax", strides=(2, 2), padding="SAME")
+    return (x, w, None), {"dialect": "keras", "strides": 2, "padding": "same"}, y
+
+
+@case("tf-coreml/tf-coreml#241", "x reshaped to channels first")
+def reshape_for_transpose(rng):
+    arrays = _arrays(rng, (1, 3, 6, 8), (3, 4, 4, 4), 4)
+    x, w, b = arrays
+    wrong = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(x.shape)
+    return arrays, {"stride": 2, "padding": 1}, tconv.conv_transpose(wrong, w, b, stride=2, padding=1)
+
+
+@case("uxlfoundation/oneDNN#314", "weight reshaped from C_out first")
+def a_weight_of_the_other_order(rng):
+    arrays = _arrays(rng, (2, 3, 5, 5), (3, 4, 3, 3), 4)
+    x, w, b = arrays
+    wrong = np.ascontiguousarray(w.swapaxes(0, 1)).reshape(w.shape)
+    return arrays, {"padding": 1}, tconv.conv_transpose(x, wrong, b, padding=1)
+
+
+# -- groups -----------------------------------------------------------------------------------------------------------
+
+
+@case("uxlfoundation/oneDNN#352", "y groups interleaved")
+def groups_laid_crosswise(rng):
+    arrays, words = _arrays(rng, (1, 8, 3, 3), (8, 4, 1, 1)), {"groups": 2}
+    y = tconv.conv_transpose(*arrays, groups=2)
+    return arrays, words, y[:, [0, 4, 1, 5, 2, 6, 3, 7]]
+
+
+@case("google/XNNPACK#1951", "group order of the weight")
+def group_weight_of_the_other_order(rng):
+    arrays, words = _arrays(rng, (1, 6, 5, 5), (6, 2, 3, 3)), {"groups": 2, "stride": 2}
+    x, w, _ = arrays
+    wrong = tconv.convert(w, source="torch", target="ncnn", groups=2).reshape(w.shape)
+    return arrays, words, tconv.conv_transpose(x, wrong, **words)
+
+
+@case("Tencent/ncnn#300", "group order of the weight")
+def caffe_groups_in_ncnn(rng):
+    arrays, words = _arrays(rng, (1, 8, 5, 5), (8, 2, 4, 4)), {"groups": 4, "stride": 2, "padding": 1}
+    x, w, _ = arrays
+    wrong = tconv.convert(w, source="torch", target="ncnn", groups=4).reshape(w.shape)
+    return arrays, words, tconv.conv_transpose(x, wrong, **words)
+
+
+# -- precision, kernels, folding --------------------------------------------------------------------------------------
+
+
+def _bits(a, bits):
+    drop = 23 - bits
+    whole = a.view(np.uint32)
+    return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
+
+
+@case("pytorch/functorch#1050", "TF32")
+def tensor_cores(rng):
+    arrays, words = _arrays(rng, (1, 16, 8, 8), (16, 8, 3, 3)), {"stride": 2, "padding": 1}
+    x, w, _ = arrays
+    return arrays, words, tconv.conv_transpose(_bits(x, 10), _bits(w, 10), **words)
+
+
+@case("microsoft/onnxruntime#32506", "phases not interleaved")
+def phases_side_by_side(rng):
+    arrays, words = _arrays(rng, (1, 4, 8), (4, 3, 4)), {"stride": 2, "padding": 1}
+    y = tconv.conv_transpose(*arrays, **words)
+    return arrays, words, np.concatenate([y[..., 0::2], y[..., 1::2]], -1)
+
+
+@case("pytorch/pytorch#99519", "uninitialised rows", "channels spoiled")
+def memory_not_written(rng):
+    arrays, words = _arrays(rng, (1, 3, 8, 8), (3, 4, 5, 5), 4), {"stride": 2, "padding": 2}
+    y = tconv.conv_transpose(*arrays, **words)
+    y[:, :, -2:] = rng.standard_normal(y[:, :, -2:].shape) * 1e20
+    return arrays, words, y
+
+
+@case("ultralytics/ultralytics#25364", "BatchNorm folded on the wrong axis")
+def batchnorm_through_view(rng):
+    # the layer is 4 -> 6; deconv.weight.view(C_out, -1) was multiplied by diag(scale)
+    x, w, b = _arrays(rng, (2, 4, 9, 9), (4, 6, 2, 2), 6)
+    scale = rng.uniform(0.5, 2, 6).astype(np.float32)
+    folded = w * scale.reshape(1, -1, 1, 1)
+    wrong = (w.reshape(6, -1) * scale[:, None]).reshape(w.shape)
+    return (x, folded, b), {"stride": 2}, tconv.conv_transpose(x, wrong, b, stride=2)
+
+
+@case("onnx/optimizer#106", "BatchNorm folded on the wrong axis")
+def batchnorm_on_axis_0(rng):
+    x, w, b = _arrays(rng, (1, 5, 9, 9), (5, 5, 3, 3), 5)
+    scale = rng.uniform(0.5, 2, 5).astype(np.float32)
+    shape = (1, -1, 1, 1)
+    wrong = w * scale.reshape(-1, 1, 1, 1)
+    return (x, w * scale.reshape(shape), b), {"stride": 2}, tconv.conv_transpose(x, wrong, b, stride=2)
+
+
+@case("microsoft/onnxruntime#14270", "scale and offset per channel")
+def batchnorm_left_out(rng):
+    x, w, b = _arrays(rng, (1, 3, 9, 9), (3, 4, 4, 4), 4)
+    scale, shift = rng.uniform(0.5, 2, 4).astype("f"), rng.standard_normal(4).astype("f")
+    y = tconv.conv_transpose(x, w, b, stride=2) * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
+    return (x, w, b), {"stride": 2}, y
+
+
+@case("PINTO0309/onnx2tf#251", "dilation ignored")
+def dilation_lost(rng):
+    arrays = _arrays(rng, (1, 3, 9, 9), (3, 2, 3, 3))
+    g = Geometry((3, 3), 2, 2)
+    return arrays, {"stride": 2, "padding": 2, "dilation": 2}, tconv.conv_transpose(*arrays[:2], geometry=g)
+
+
+# -- the faults that DIALECTS lists (those that give numbers; others refuse the call, or end the process) -------------
+
+
+LISTED: list[Callable[[np.random.Generator], Case]] = []
+
+
+def listed(thread: str, *cause: str):
+    """The same for a listed fault of a named version."""
+
+    def add(build):
+        case(thread, *cause)(build)
+        LISTED.append(CASES.pop())
+        return build
+
+    return add
+
+
+@listed("onnx 1.23.2, ReferenceEvaluator: bias of a depthwise node", "first bias everywhere")
+def depthwise_bias(rng):
+    arrays = _arrays(rng, (1, 4, 5, 5), (4, 1, 3, 3), 4)
+    x, w, b = arrays
+    y = tconv.conv_transpose(x, w, np.full(4, b[0]), stride=2, groups=4)
+    return arrays, {"dialect": "onnx", "strides": [2, 2], "group": 4}, y
+
+
+@listed(
+    "onnx 1.23.2, ReferenceEvaluator; TVM and OpenCV importers: output_shape",
+    "onnx 1.23.2, ReferenceEvaluator; TVM and OpenCV importers: output_shape is taken with pads of 0: nothing is cropped in front",
+)  # fmt: skip
+def output_shape_with_pads_of_0(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 4, 4))
+    words = {"dialect": "onnx", "strides": [2, 2], "output_shape": [9, 9]}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 3), (0, 3)))
+
+
+@listed("onnx 1.23.2, shape inference: SAME with output_padding", "rows appended")
+def an_inferred_buffer_that_is_too_large(rng):
+    arrays = _arrays(rng, (1, 2, 5), (2, 3, 4))
+    words = {"dialect": "onnx", "strides": [2], "auto_pad": "SAME_UPPER", "output_padding": [1]}
+    y = tconv.conv_transpose(*arrays, **words)
+    return arrays, words, np.concatenate([y, rng.standard_normal((1, 3, 1)).astype("f")], -1)
+
+
+@listed("onnxruntime before 1.13: SAME_UPPER and SAME_LOWER swapped", "crop sides exchanged")
+def onnxruntime_same(rng):
+    arrays = _arrays(rng, (1, 2, 6), (2, 3, 5))
+    words = {"dialect": "onnxruntime", "strides": [2], "auto_pad": "SAME_LOWER"}
+    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2], auto_pad="SAME_UPPER")
+
+
+@listed("onnxruntime before 1.14: output_shape without auto_pad", "crop sides exchanged")
+def onnxruntime_output_shape(rng):
+    arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 4, 4))
+    words = {"dialect": "onnxruntime", "strides": [2, 2], "output_shape": [11, 11]}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((1, 2), (1, 2)))
+
+
+@listed("onnxruntime 1.32.0, OpenVINO, MNN, TVM, OpenCV: SAME with a kernel below the stride", "full result")
+def same_with_a_small_kernel(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 2, 2))
+    words = {"dialect": "onnx", "strides": [3, 3], "auto_pad": "SAME_UPPER"}
+    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnxruntime", strides=[3, 3], auto_pad="SAME_UPPER")
+
+
+@listed("MNN, ONNX importer: SAME_LOWER done as SAME_UPPER", "crop sides exchanged")
+def mnn_lower(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
+    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_LOWER"}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+
+
+@listed("MNN, ONNX importer: dilation ignored with SAME", "MNN, ONNX importer: the dilation is ignored with SAME_*")
+def mnn_dilation(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
+    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "dilations": [2, 2]}
+    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+
+
+@listed("openvino 2026.4.1, ONNX importer: SAME_UPPER with output_shape", "crop sides exchanged")
+def openvino_same_upper(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
+    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "output_shape": [10, 10]}
+    wrong = {"strides": [2, 2], "auto_pad": "same_upper", "output_shape": [10, 10]}
+    return arrays, words, tconv.conv_transpose(*arrays, dialect="openvino", **wrong)
+
+
+@listed("tinygrad 0.14.0, ONNX importer: VALID done as SAME", "SAME_LOWER of ONNX")
+def tinygrad_valid(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 5, 5))
+    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "VALID"}
+    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
+
+
+@listed(
+    "mlx 0.32.4: padding above extent - 1",
+    "mlx 0.32.4: a crop beyond extent - 1 is taken from the input, before its stride",
+)
+def mlx_padding(rng):
+    x, w, _ = _arrays(rng, (1, 8, 3), (4, 2, 3))
+    words = {"dialect": "mlx", "stride": 2, "padding": 3}
+    y = tconv.conv_transpose(x[:, 2:-2], w, dialect="mlx", stride=2, padding=1)
+    return (x, w, None), words, y
+
+
+@listed("ncnn -234: an output larger than the full result", "uninitialised rows")
+def ncnn_memory(rng):
+    arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 3, 3), 3)
+    words = {"stride": 2, "crop": ((0, 0), (0, -2))}
+    y = tconv.conv_transpose(*arrays, **words)
+    y[..., -2:] = rng.standard_normal(y[..., -2:].shape) * 1e-30
+    return arrays, words, y
+
+
+@listed("ai-edge-litert 2.3.0, XNNPACK: VALID gives another size", "crop at the end")
+def xnnpack_valid(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
+    return (
+        arrays,
+        {"stride": 2, "crop": ((0, 2), (0, 2))},
+        tconv.conv_transpose(*arrays, stride=2, crop=((0, -1), (0, -1))),
+    )
+
+
+@listed("keras 3.10.0, torch backend: SAME shifted by one", "crop sides exchanged")
+def keras_310(rng):
+    x, w, _ = _arrays(rng, (1, 5, 5, 2), (5, 5, 3, 2))
+    words = {"dialect": "keras", "strides": 2, "padding": "same"}
+    y = tconv.conv_transpose(x, w, geometry=None, dialect="tensorflow", strides=2, output_shape=[1, 10, 10, 3])
+    assert np.array_equal(y, tconv.conv_transpose(x, w, **words))
+    torch_w = tconv.convert(w, source="keras", target="torch")
+    wrong = tconv.conv_transpose(np.moveaxis(x, -1, 1), torch_w, stride=2, crop=((2, 1), (2, 1)))
+    return (x, w, None), words, np.moveaxis(wrong, 1, -1)
