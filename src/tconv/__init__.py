@@ -31,6 +31,8 @@ from tconv.sparse import linear_operator, matrix
 
 if TYPE_CHECKING:
     from tconv import draw as draw
+    from tconv import initializers as initializers
+    from tconv import torch as torch
 
 __version__ = "0.1.0"
 
@@ -45,16 +47,18 @@ __all__ = [
     "draw",
     "errors",
     "get_num_threads",
+    "initializers",
     "linear_operator",
     "matrix",
     "plan",
     "prepare",
     "set_num_threads",
     "solve",
+    "torch",
     "trim_pool",
 ]
 
-_ROOMS = ("draw",)  # imported when they are first named
+_ROOMS = ("draw", "initializers", "torch")  # imported when they are first named
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,32 @@
+"""PyTorch's transposed convolutions on tconv's kernel: layers, a functional form, and one line for a whole model.
+
+>>> import torch, tconv.torch
+>>> layer = tconv.torch.ConvTranspose2d(64, 32, 4, stride=2, padding=1)           # as torch.nn.ConvTranspose2d
+>>> layer(torch.randn(1, 64, 28, 28)).shape
+torch.Size([1, 32, 56, 56])
+"""
+
+from __future__ import annotations
+
+from tconv.errors import MissingExtraError
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise MissingExtraError("tconv.torch", "torch", "torch") from None
+
+from tconv.torch.functional import conv_transpose
+from tconv.torch.initializers import bilinear_, icnr_
+from tconv.torch.layer_plan import LayerPlan, plan
+from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+
+__all__ = [
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "LayerPlan",
+    "bilinear_",
+    "conv_transpose",
+    "icnr_",
+    "plan",
+]
