@@ -15,18 +15,26 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.torch", "torch", "torch") from None
 
+from tconv.torch.accelerating import accelerate, restore
 from tconv.torch.functional import conv_transpose
+from tconv.torch.fusing import fold_batchnorm
 from tconv.torch.initializers import bilinear_, icnr_
 from tconv.torch.layer_plan import LayerPlan, plan
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from tconv.torch.report import LayerReport, Report
 
 __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
     "LayerPlan",
+    "LayerReport",
+    "Report",
+    "accelerate",
     "bilinear_",
     "conv_transpose",
+    "fold_batchnorm",
     "icnr_",
     "plan",
+    "restore",
 ]

@@ -198,12 +198,19 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.dtype is torch.float32 and _keys(tensor) in _PLAIN and tensor.data_ptr() % 4 == 0
 
 
-def known(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, words: Words) -> Call:
+def known(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    words: Words,
+    activation: Activation | None = None,
+    activation_key: Any = None,
+) -> Call:
     """What was read of such tensors and words before, or is read now."""
-    key = x.shape, x.stride(), weight.shape, weight.stride(), bias is None, words
+    key = x.shape, x.stride(), weight.shape, weight.stride(), bias is None, words, activation_key
     found = _known.get(key)
     if found is None:
-        found = Call(x, weight, bias, words)
+        found = Call(x, weight, bias, words, activation)
         # no lock: what threads may lose here is only known a little later
         if len(_known) >= _MOST:
             _known.clear()

@@ -57,20 +57,20 @@ def _each(value: Any, ndim: int) -> tuple[int, ...]:
 def apply(input: Any, weight: Any, bias: Any, words: Words) -> Any:
     """The call by the way that suits the moment."""
     if torch.compiler.is_compiling():
-        way = OPERATOR if _compiled(input, weight) else None
+        how = OPERATOR if _compiled(input, weight) else None
     else:
-        way = _way(input, weight, bias)
+        how = way(input, weight, bias)
     axes = input.dim() - len(words.stride)
-    if way is None or not 1 <= axes <= 2:  # PyTorch says what is wrong
+    if how is None or not 1 <= axes <= 2:  # PyTorch says what is wrong
         return pytorchs(input, weight, bias, words)
     batch = input if axes == 2 else input.unsqueeze(0)
-    if way is OPERATOR:
+    if how is OPERATOR:
         made = OPERATOR(batch, weight, bias, *words)
     else:
         call = known(batch, weight, bias, words)
         if call.reasons:
             made = None
-        elif way is Differentiable:
+        elif how is Differentiable:
             made = Differentiable.apply(batch, weight, bias, *words)
         else:
             made = call(batch, weight, bias)
@@ -85,7 +85,7 @@ def _compiled(input: Any, weight: Any) -> bool:
     return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
 
 
-def _way(input: Any, weight: Any, bias: Any) -> Any:
+def way(input: Any, weight: Any, bias: Any) -> Any:
     """What is called in eager mode: a `Call`, `Differentiable`, the `OPERATOR`, or PyTorch's, None.
 
     That is where subclasses of tensors bring their rules, symbolic tracers must see it, and forward-mode derivatives

@@ -23,6 +23,11 @@ class DropIn:
             sizes = (self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation)
             padding = self._output_padding(input, output_size, *sizes)
         words = Words(self.stride, self.padding, tuple(padding), self.dilation, self.groups)
+        chain = self.__dict__.get("_chain")
+        if chain is not None and not torch.compiler.is_compiling():
+            made: torch.Tensor | None = chain.run(self, input, words)
+            if made is not None:
+                return made
         return apply(input, self.weight, self.bias, words)
 
     def __prepare_scriptable__(self: Any) -> torch.nn.Module:
