@@ -19,7 +19,7 @@ Named = list[tuple[str, str]]
 _OURS: dict[Any, Any] = {kind._stock: kind for kind in (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)}
 _STOCK = tuple(_OURS)
 _FLAG = "_accelerated"
-_LEAST = 0.97
+_LEAST = 0.95
 """A layer that gains less than this, measured, is left to PyTorch."""
 
 
