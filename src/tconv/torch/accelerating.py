@@ -84,7 +84,7 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
     if given is not None and measured is not None:
         with quiet(model):
             if fuse:
-                fused, unfused = _fuse(model, layers, given, measured)
+                fused, unfused = fuse_all(model, given, measured)
             difference = measured.difference(given.run(model))
     return Report(
         tuple(kept),
@@ -216,9 +216,9 @@ def _reported(name: str, layer: Any, measured: Measured | None) -> LayerReport:
     return LayerReport(name, stock, tuple(seen.input.shape), seen.seconds, what.method, what.reasons, won)
 
 
-def _fuse(model: torch.nn.Module, layers: dict[str, Any], example: Example, measured: Measured) -> tuple[Named, Named]:
-    """Install the chains that leave the model's output as it is, one after another."""
-    ours = {name: layer for name, layer in layers.items() if isinstance(layer, DropIn)}
+def fuse_all(model: torch.nn.Module, example: Example, measured: Measured) -> tuple[Named, Named]:
+    """Install the chains that leave the output of an accelerated model as it is, one after another."""
+    ours = {name: module for name, module in model.named_modules() if module.__dict__.get(_FLAG)}
     observer = fusing.Observer(model, list(ours.values()))
     try:
         example.run(model)
