@@ -1,4 +1,4 @@
-"""Networks with transposed convolutions, from their published configurations, with random weights: `tconv bench --models`.
+"""Networks with transposed convolutions, from published configurations, with random weights: `tconv bench --models`.
 
 PyTorch is imported when one is built. A new network is one function and one line in `NETWORKS`.
 """

@@ -26,8 +26,8 @@ def kind_of(asked: dict[str, bool], others: dict[str, bool]) -> str | None:
         raise ArgumentError(f"--{kinds[0]} was given together with --{kinds[1]}; one is needed. Write --{kinds[0]}")
     if kinds and (given := [word for word, wanted in others.items() if wanted]):
         raise ArgumentError(
-            f"--{given[0]} was given together with --{kinds[0]}, which compares PyTorch with PyTorch on tconv's kernel. "
-            f"Write --{kinds[0]} alone"
+            f"--{given[0]} was given together with --{kinds[0]}, which compares PyTorch with PyTorch on tconv's "
+            f"kernel. Write --{kinds[0]} alone"
         )
     return kinds[0] if kinds else None
 
