@@ -113,7 +113,7 @@ def model(name: str) -> Case:
 
 
 def training(name: str) -> Case:
-    """Forward and backward of a layer of the registry: gradients of input, weight and bias."""
+    """Forward and backward of a layer of the registry, gradients of input, weight and bias; then the weight changes."""
     (layer,) = [layer for layer in registry.read() if layer.name == name]
     return Case(_layer_sides(layer, True), {"words": name, "flops": 3 * layer.flops})
 
@@ -140,7 +140,10 @@ def _layer_sides(layer: registry.Layer, trained: bool) -> dict[str, Callable[[],
 
         def step() -> Any:
             y = call(*given, **words)
-            return (y.detach(), *torch.autograd.grad(y, given, towards))
+            grads = torch.autograd.grad(y, given, towards)
+            with torch.no_grad():
+                given[1].add_(grads[1], alpha=-1e-6)  # a weight that is trained changes, and is packed anew
+            return (y.detach(), *grads)
 
         return step
 

@@ -70,7 +70,8 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
             measured = measure(model, layers, given)
     for layer in layers.values():
         _change(layer)
-    reports = [_reported(name, layer, measured) for name, layer in layers.items()]
+    with torch.no_grad():
+        reports = [_reported(name, layer, measured) for name, layer in layers.items()]
     kept = []
     for entry in reports:
         if entry.gain is not None and entry.gain < _LEAST:

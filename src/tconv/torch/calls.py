@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from functools import lru_cache
+import os
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The channels-last memory format of a tensor with so many axes."""
 _FROM_POOL = 1 << 20
 """Bytes from which on an output comes from tconv's pool of huge pages."""
+_TRAINED = 1 << 28
+"""Bytes of packed weights that need gradients."""
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -77,6 +80,17 @@ def reasons_against(p: Problem) -> list[str]:
     return reasons
 
 
+def against_training(x_shape: Any, w_shape: Any, words: Words) -> bool:
+    """Whether a weight that is being trained is left to PyTorch: it changes in every step, and is packed anew.
+
+    Packing takes as long as some hundred positions of x, or some thousand where taps overlap; with PyTorch's gradients
+    beside it, a step is not to be slower for it.
+    """
+    taps = math.prod(w_shape[2:])
+    apart = tuple(w_shape[2:]) == words.stride
+    return bool(x_shape[0] * math.prod(x_shape[2:]) < (256 if apart else 2048 * max(1, taps / 256)))
+
+
 class Call:
     """float32 tensors of these shapes and strides on the CPU: runs them, or says why PyTorch should."""
 
@@ -99,7 +113,8 @@ class Call:
         # loads LLVM, which is there: the kernel has no reason against it
         from tconv.kernels.simd import weights
 
-        self._problem, self._store, self._pack = p, weights.STORE, weights.packed
+        self._problem, self._pack = p, weights.packed
+        self._store, self._trained = weights.STORE, _trained_weights()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
         self._large = p.output_bytes >= _FROM_POOL
         self._strides = tuple(x.stride()), torch.empty(self._shape, device="meta", memory_format=self._format).stride()
@@ -113,11 +128,13 @@ class Call:
         self._job: Any = None
         self._packed: tuple[Array | None, int] = (None, 0)
 
-    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
+    def __call__(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, trained: bool = False
+    ) -> torch.Tensor | None:
         """The output; None if these numbers are PyTorch's (a weight that is not finite)."""
         if not self._dense:
             weight = weight.contiguous()
-        packed, at = self._find(weight)
+        packed, at = self._find(weight, self._trained if trained else self._store)
         if at == 0:
             return None
         threads = min(torch.get_num_threads(), get_num_threads())
@@ -138,16 +155,16 @@ class Call:
         n, channels, *spatial = self._shape
         return torch.from_numpy(np.moveaxis(memory.empty((n, *spatial, channels), _FLOAT32), -1, 1))
 
-    def _find(self, weight: torch.Tensor) -> tuple[Array | None, int]:
+    def _find(self, weight: torch.Tensor, store: Any) -> tuple[Array | None, int]:
         """The packed weight and its address; 0 if the weight is not finite."""
         key = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr())), self._sizes
-        found = self._store.find(key)
+        found = store.find(key)
         if found is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
             own = weight.detach().clone().numpy()
             native = own if own.flags.c_contiguous else np.moveaxis(own, 1, -1)
             found = self._pack(self._problem, own) if np.isfinite(own).all() else _NOTHING
-            self._store.keep((xxhash.xxh3_64_intdigest(native.data), self._sizes), found)
+            store.keep((xxhash.xxh3_64_intdigest(native.data), self._sizes), found)
         held = self._packed
         if found is not held[0]:
             self._packed = held = found, 0 if found is _NOTHING else found.ctypes.data
@@ -160,6 +177,20 @@ _NOTHING: Array = np.zeros(0, np.float32)
 def _is_last(tensor: torch.Tensor) -> bool:
     last = LAST.get(tensor.dim())
     return last is not None and tensor.is_contiguous(memory_format=last)
+
+
+@cache
+def _trained_weights() -> Any:
+    """Where weights that change in every step are kept: few, because most will never be asked for again."""
+    from tconv.kernels.simd.weights import Store
+
+    made = Store(_TRAINED)
+    memory.TRIMMED.append(made.trim)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=made.lock.acquire, after_in_parent=made.lock.release, after_in_child=made.lock.release
+        )
+    return made
 
 
 @lru_cache(maxsize=1024)
@@ -218,10 +249,12 @@ def known(
     return found
 
 
-def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, words: Words) -> torch.Tensor | None:
+def run(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, words: Words, trained: bool = False
+) -> torch.Tensor | None:
     """What the kernel makes of batched tensors, without a gradient; None where PyTorch's operator is to run."""
     if is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias)):
         call = known(x, weight, bias, words)
         if not call.reasons:
-            return call(x, weight, bias)
+            return call(x, weight, bias, trained)
     return None

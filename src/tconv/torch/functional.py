@@ -9,7 +9,7 @@ from torch._C._functorch import TransformType, get_interpreter_stack, maybe_curr
 from torch.autograd import forward_ad
 from torch.nn.parameter import Parameter
 
-from tconv.torch.calls import Call, Words, is_plain, known
+from tconv.torch.calls import Call, Words, against_training, is_plain, known
 from tconv.torch.operator import OPERATOR, Differentiable, pytorchs
 
 _OWN = frozenset((torch.Tensor, Parameter, torch.nn.Buffer, type(None)))
@@ -60,6 +60,8 @@ def apply(input: Any, weight: Any, bias: Any, words: Words) -> Any:
         how = OPERATOR if _compiled(input, weight) else None
     else:
         how = way(input, weight, bias)
+    if how is not None and how is not Call and _is_trained(input, weight, words):
+        how = None
     axes = input.dim() - len(words.stride)
     if how is None or not 1 <= axes <= 2:  # PyTorch says what is wrong
         return pytorchs(input, weight, bias, words)
@@ -83,6 +85,14 @@ def _compiled(input: Any, weight: Any) -> bool:
     """Whether a compiled graph shall hold tconv's operator: exported ones, and other devices and dtypes, shall not."""
     plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
     return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
+
+
+def _is_trained(input: Any, weight: Any, words: Words) -> bool:
+    """Whether the weight may change in every step, and is better left to PyTorch."""
+    if not (weight.requires_grad and torch.is_grad_enabled()):
+        return False
+    batch = input.shape if input.dim() == len(words.stride) + 2 else (1, *input.shape)
+    return against_training(batch, weight.shape, words)
 
 
 def way(input: Any, weight: Any, bias: Any) -> Any:

@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.planning import choose
-from tconv.torch.calls import Words, is_plain, problem_of, reasons_against
+from tconv.torch.calls import Words, against_training, is_plain, problem_of, reasons_against
 
 
 class LayerPlan(NamedTuple):
@@ -38,6 +38,8 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     method    pytorch: PyTorch's operator
               not simd: x is float64; the kernel computes float32
 
+    A weight that needs gradients, outside of torch.no_grad(), is taken to change in every step.
+
     `layer` is a transposed convolution, tconv's or PyTorch's (then it says what tconv's would run). A weight with inf
     or NaN goes to PyTorch, too. Raises ArgumentError for other layers.
     """
@@ -62,6 +64,8 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     if not reasons and not bool(torch.isfinite(weight).all()):
         reasons.append("the weight holds inf or NaN, which the kernel would multiply with padded zeros")
     reasons += reasons_against(problem)
+    if weight.requires_grad and torch.is_grad_enabled() and against_training(x_shape, weight.shape, words):
+        reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
     return LayerPlan("pytorch" if reasons else "simd", tuple(reasons), problem)
 
 

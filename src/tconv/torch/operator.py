@@ -33,11 +33,19 @@ def pytorchs(input: Any, weight: Any, bias: Any, words: Words) -> Any:
 
 
 def compute(
-    input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+    groups: int,
+    trained: bool = False,
 ) -> Any:
     """Batched tensors without a gradient, by tconv's kernel or PyTorch's operator; the output's format is the same."""
     words = Words(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
-    made = run(input, weight, bias, words)
+    made = run(input, weight, bias, words, trained)
     if made is None:
         made = pytorchs(input, weight, bias, words)
         made = made.contiguous(memory_format=format_of(input, weight))  # in 3-D, PyTorch does not always keep it
@@ -87,7 +95,10 @@ class Differentiable(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Any:
         """Keep what the gradients need."""
         _setup(ctx, inputs, None)
-        return compute(*inputs)
+        input, weight, bias, *words = inputs
+        stride, padding, output_padding, dilation, groups = words
+        trained = ctx.needs_input_grad[1]
+        return compute(input, weight, bias, stride, padding, output_padding, dilation, groups, trained)
 
     backward = staticmethod(_backward)
 
