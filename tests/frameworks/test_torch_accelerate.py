@@ -428,3 +428,38 @@ def test_what_cannot_be_fused_is_said_and_stays_right(x):
         ours.fold_batchnorm(nn.ConvTranspose2d(4, 6, 2), nn.BatchNorm2d(6))
     with pytest.raises(tconv.TconvError, match="has 5 features, and the layer 6 output channels"):
         ours.fold_batchnorm(nn.ConvTranspose2d(4, 6, 2), nn.BatchNorm2d(5).eval())
+
+
+class Copied(nn.Module):
+    """Its batch norm is given a copy now and then."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.norm, self.copied = nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6), False
+
+    def forward(self, x):
+        y = self.up(x)
+        return self.norm(y.clone() if self.copied else y)
+
+
+def test_a_copy_is_not_normalised_twice(x):
+    model = Copied().eval()
+    model.norm.running_mean.normal_()
+    with torch.no_grad():
+        expected = model(x)
+        assert ours.accelerate(model, x, fuse=True).fused
+        model.copied = True
+        with pytest.raises(tconv.errors.ArrayError, match="a fused BatchNorm2d was given another tensor"):
+            model(x)
+        model.copied = False
+        close(model(x), expected)
+        model.up(x)  # alone; then a run that does not fuse
+        with torch.enable_grad():
+            close(model(x), expected)
+        close(
+            model.norm(x.repeat(1, 2, 1, 1)[:, :6]),
+            nn.functional.batch_norm(x.repeat(1, 2, 1, 1)[:, :6], model.norm.running_mean, model.norm.running_var),
+        )
+        model.norm.double()  # not what the kernel can fold
+        with pytest.raises(RuntimeError, match=r"Double|double|dtype|expected scalar type"):
+            model(x)

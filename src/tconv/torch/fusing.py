@@ -9,6 +9,7 @@ mode or under a tracer, where nothing is folded, runs them as ever.
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ import torch
 import xxhash
 
 from tconv.activation import Activation, activation_of
-from tconv.errors import ArgumentError
-from tconv.torch.calls import Call, Words, known
+from tconv.errors import ArgumentError, ArrayError
+from tconv.torch.calls import Call, Words, is_plain, known
 from tconv.torch.functional import way
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -84,9 +85,10 @@ class Chain:
     def __init__(self, norm: Any, activation: Any) -> None:
         self.norm, self.activation = norm, activation
         self._made: tuple[Any, torch.Tensor, torch.Tensor | None] | None = None
+        self._awaited: set[int] = set()  # threads whose last output has not come to its last module yet
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": None}
+        return {**vars(self), "_made": None, "_awaited": set()}
 
     @property
     def words(self) -> str:
@@ -97,21 +99,43 @@ class Chain:
     def run(self, layer: Any, input: Any, words: Words) -> torch.Tensor | None:
         """The output of all of it, marked; None where nothing is folded, and the layer runs alone."""
         weight, bias = layer.weight, layer.bias
+        self._awaited.discard(threading.get_ident())
         if self.norm is not None and self.norm.training:
             return None
         if input.dim() != len(words.stride) + 2 or way(input, weight, bias) is not Call:
             return None
-        others = [self.activation.weight] if isinstance(self.activation, torch.nn.PReLU) else []
-        if torch.is_grad_enabled() and any(part.requires_grad for part in (*self._parts(), *others)):
+        parts = self._parts()
+        if isinstance(self.activation, torch.nn.PReLU):
+            parts.append(self.activation.weight)
+        if not all(map(is_plain, parts)) or (torch.is_grad_enabled() and any(part.requires_grad for part in parts)):
             return None
         if self.norm is not None:
             weight, bias = self._fold(layer)
         activation, key = self._activation(layer.out_channels)
         call = known(input, weight, bias, words, activation, key)
         made = None if call.reasons else call(input, weight, bias)
-        if made is not None and (self.norm is not None or self.activation is not None):
+        if made is not None:
             setattr(made, _MARK, self)
+            self._awaited.add(threading.get_ident())
         return made
+
+    def passes(self, module: Any, input: Any) -> bool:
+        """Whether a module of the chain has nothing to do, because its input is what the layer has made for it.
+
+        Raises ArrayError if the layer has made it, and this is another tensor: it would be normalised twice.
+        """
+        if getattr(input, _MARK, None) is self:
+            if module is self.activation or self.activation is None:
+                self._awaited.discard(threading.get_ident())
+            return True
+        if threading.get_ident() in self._awaited:
+            self._awaited.discard(threading.get_ident())
+            raise ArrayError(
+                f"a fused {_stock_of(type(module)).__qualname__} was given another tensor than its transposed "
+                "convolution returned: a copy of it, or something else while its output was waited for. Write "
+                "tconv.torch.restore(model), and accelerate it without fuse=True"
+            )
+        return False
 
     def _parts(self) -> list[torch.Tensor]:
         norm = self.norm
@@ -153,9 +177,8 @@ class _Passing:
     _stock: Any
 
     def forward(self: Any, input: Any) -> Any:
-        """The stock module's, unless the input bears the mark of the chain that this module is in."""
-        chain = getattr(input, _MARK, None)
-        if chain is not None and (chain.norm is self or chain.activation is self):
+        """The stock module's, unless the layer in front has done it."""
+        if not torch.compiler.is_compiling() and self.__dict__["_chain"].passes(self, input):
             return input
         return super().forward(input)  # type: ignore[misc]
 
@@ -178,8 +201,9 @@ def install(layer: Any, chain: Chain) -> None:
     """Let a layer do what stands behind it."""
     layer.__dict__["_chain"] = chain  # no submodule: the state dict stays as it is
     for part in (chain.norm, chain.activation):
-        if part is not None and not isinstance(part, _Passing):
+        if part is not None:
             part.__class__ = passing(type(part))
+            part.__dict__["_chain"] = chain
 
 
 def remove(layer: Any) -> None:
@@ -188,6 +212,7 @@ def remove(layer: Any) -> None:
     for part in (chain.norm, chain.activation) if chain is not None else ():
         if isinstance(part, _Passing):
             part.__class__ = part._stock
+            del part.__dict__["_chain"]
 
 
 class Observer:
