@@ -202,6 +202,15 @@ def test_what_is_left_alone_is_said():
         ours.accelerate(nn.Identity(), 3)
 
 
+def test_a_model_that_draws_random_numbers_is_compared_with_itself(x):
+    class Noisy(nn.Sequential):
+        def forward(self, given):
+            return super().forward(given + torch.randn_like(given))
+
+    report = ours.accelerate(Noisy(nn.ConvTranspose2d(4, 2, 2)), x)
+    assert report.difference < 1e-5
+
+
 def test_measuring_leaves_no_trace(net, x):
     net.drop = nn.Dropout()
     net.train()

@@ -71,7 +71,7 @@ def problem_of(x_shape: tuple[int, ...], w_shape: tuple[int, ...], bias: bool, w
 def reasons_against(p: Problem) -> list[str]:
     """Why a float32 call on the CPU is left to PyTorch: what the kernel cannot do, and where it would be slower."""
     g, reasons = p.geometry, list(kernels.kernel("simd").reasons_against(p))
-    # measured over some 1700 random layers: elsewhere the kernel is quicker on the whole, three times in the mean
+    # benchmarks/random_layers.py: elsewhere the kernel is quicker on the whole, three times in the mean
     if p.batch == math.prod(p.input_shape) == g.groups == 1 and not (g.ndim == 2 and min(g.kernel) > 3):
         reasons.append("x is one position, and PyTorch's product of a vector and the weight reads the weight only once")
     spread = max(g.dilation) > 1 and max(g.stride) > 1
