@@ -76,12 +76,14 @@ def test_every_name_works_whatever_was_imported_first(first):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("missing", ["scipy", "matplotlib"])
+@pytest.mark.parametrize("missing", ["scipy", "matplotlib", "torch"])
 def test_a_missing_extra_is_named(missing):
-    call = "tconv.matrix(x, (1, 2, 2))" if missing == "scipy" else "tconv.draw.scatter(x[0, 0], x[0, 0])"
+    call = {"scipy": "tconv.matrix(x, (1, 2, 2))", "matplotlib": "tconv.draw.scatter(x[0, 0], x[0, 0])"}.get(
+        missing, "tconv.torch.accelerate"
+    )
     done = run(
         f"import sys; sys.modules[{missing!r}] = None\nimport tconv, numpy as np\nx = np.ones((1, 1, 2, 2))\n{call}"
     )
-    extra = {"scipy": "sparse", "matplotlib": "draw"}[missing]
+    extra = {"scipy": "sparse", "matplotlib": "draw", "torch": "torch"}[missing]
     assert f'which is not installed. Write: pip install "tconv[{extra}]"' in done.stderr
     assert "MissingExtraError" in done.stderr
