@@ -8,6 +8,8 @@ import importlib
 import io
 import itertools
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -688,6 +690,18 @@ def test_in_a_dataloaders_worker(start):
     got = list(loader)
     assert torch.equal(torch.cat([y for y, _ in got]), expected)
     assert all((threads == 1).all() for _, threads in got)
+
+
+def test_imported_inside_of_a_mode():
+    code = (
+        "import torch\n"
+        "with torch._subclasses.FakeTensorMode():\n    import tconv.torch\n"
+        "from tconv.torch.calls import is_plain\n"
+        "assert is_plain(torch.empty(1))\n"
+        "with torch.inference_mode():\n    assert is_plain(torch.empty(1))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # -- plans, documents ----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import xxhash
 from torch._prims_common import suggest_memory_format
+from torch.utils._python_dispatch import _disable_current_modes
 
 from tconv import kernels, memory
 from tconv.activation import Activation
@@ -218,9 +219,10 @@ def _keys(tensor: torch.Tensor) -> int:
     return kept
 
 
-with torch.inference_mode():
+with _disable_current_modes():  # of whoever imports this
     _PLAIN = {_keys(torch.empty(0, device="cpu"))}
-_PLAIN.add(_keys(torch.empty(0, device="cpu")))
+    with torch.inference_mode():
+        _PLAIN.add(_keys(torch.empty(0, device="cpu")))
 """Dense tensors on the CPU that are nothing but memory: not fake, wrapped, negated, sparse or of a subclass."""
 
 
