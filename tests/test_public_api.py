@@ -9,8 +9,8 @@ import tconv
 
 NAMES = [
     "Geometry", "TconvError", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
-    "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "linear_operator", "matrix", "plan", "prepare",
-    "scale_channels", "set_num_threads", "solve", "trim_pool",
+    "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "plan",
+    "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool",
 ]  # fmt: skip
 
 
@@ -20,7 +20,7 @@ def run(code):
 
 def test_the_list():
     assert tconv.__all__ == NAMES
-    assert all(hasattr(tconv, name) for name in NAMES)
+    assert all(hasattr(tconv, name) for name in NAMES if name != "torch")
     assert dir(tconv) == sorted([*NAMES, "__version__"])
     with pytest.raises(AttributeError, match="module 'tconv' has no attribute 'nothing'"):
         tconv.nothing  # noqa: B018
@@ -76,12 +76,14 @@ def test_every_name_works_whatever_was_imported_first(first):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("missing", ["scipy", "matplotlib"])
+@pytest.mark.parametrize("missing", ["scipy", "matplotlib", "torch"])
 def test_a_missing_extra_is_named(missing):
-    call = "tconv.matrix(x, (1, 2, 2))" if missing == "scipy" else "tconv.draw.scatter(x[0, 0], x[0, 0])"
+    call = {"scipy": "tconv.matrix(x, (1, 2, 2))", "matplotlib": "tconv.draw.scatter(x[0, 0], x[0, 0])"}.get(
+        missing, "tconv.torch.accelerate"
+    )
     done = run(
         f"import sys; sys.modules[{missing!r}] = None\nimport tconv, numpy as np\nx = np.ones((1, 1, 2, 2))\n{call}"
     )
-    extra = {"scipy": "sparse", "matplotlib": "draw"}[missing]
+    extra = {"scipy": "sparse", "matplotlib": "draw", "torch": "torch"}[missing]
     assert f'which is not installed. Write: pip install "tconv[{extra}]"' in done.stderr
     assert "MissingExtraError" in done.stderr

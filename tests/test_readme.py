@@ -52,6 +52,7 @@ def test_every_public_name_is_shown():
         "convert",
         "definition",
         "diagnose",
+        "torch.accelerate",
     ):
         assert f"tconv.{name}" in README
 
@@ -62,6 +63,27 @@ def test_the_table_of_times_is_the_kept_result():
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in README
     assert f"benchmarks/results/{newest.name}" in README
+
+
+def test_the_table_of_models_is_the_kept_result():
+    newest = max((ROOT / "benchmarks" / "results").glob("*-models.json"))
+    done = subprocess.run(
+        [sys.executable, "-m", "tconv.bench.pairs_table", str(newest)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in README
+    assert f"benchmarks/results/{newest.name}" in README
+
+
+def test_the_table_of_training_steps_is_the_kept_result():
+    page = (ROOT / "docs" / "torch.md").read_text()
+    for kind in ("training", "overhead"):
+        newest = max((ROOT / "benchmarks" / "results").glob(f"*-{kind}.json"))
+        done = subprocess.run(
+            [sys.executable, "-m", "tconv.bench.pairs_table", str(newest)], capture_output=True, text=True
+        )
+        assert done.stdout.strip() in page
+        assert f"benchmarks/results/{newest.name}" in page
 
 
 def test_there_are_two_commands():

@@ -34,6 +34,8 @@ from tconv.sparse import linear_operator, matrix
 
 if TYPE_CHECKING:
     from tconv import draw as draw
+    from tconv import initializers as initializers
+    from tconv import torch as torch
 
 __version__ = "0.1.0"
 
@@ -52,6 +54,7 @@ __all__ = [
     "errors",
     "fold_batchnorm",
     "get_num_threads",
+    "initializers",
     "linear_operator",
     "matrix",
     "plan",
@@ -59,10 +62,11 @@ __all__ = [
     "scale_channels",
     "set_num_threads",
     "solve",
+    "torch",
     "trim_pool",
 ]
 
-_ROOMS = ("draw",)  # imported when they are first named
+_ROOMS = ("draw", "initializers", "torch")  # imported when they are first named
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,14 +54,14 @@ def _take_torch(tensor: Any, name: str) -> Array:
             raise ArrayError(
                 f"{name} is a torch tensor that requires gradients, which NumPy kernels would lose. Write "
                 f"{name}.detach(), "
-                "or torch.no_grad() around the call, or torch.nn.functional.conv_transpose2d to train"
+                "or torch.no_grad() around the call, or tconv.torch.conv_transpose to train"
             )
         tensor = tensor.detach()
     if _is_watched_by_torch(torch, tensor):
         raise ArrayError(
             f"{name} is being traced or differentiated forward, which NumPy kernels would lose. Write the call "
             "outside, "
-            "or torch.nn.functional.conv_transpose2d inside"
+            "or tconv.torch.conv_transpose inside"
         )
     if tensor.device.type == "meta":
         raise ArrayError(f"{name} is a meta tensor, which has no values. Write the call with tensors on the CPU")
@@ -93,6 +94,14 @@ def _is_watched_by_torch(torch: Any, tensor: Any) -> bool:
     dual = forward._current_level >= 0 and forward.unpack_dual(tensor).tangent is not None
     mode = torch.utils._python_dispatch._get_current_dispatch_mode()
     return bool(dual or torch.jit.is_tracing() or mode is not None)
+
+
+def _watched_torch(tensor: Any) -> bool:
+    """Whether a gradient, a transform or a tracer has to see what becomes of a tensor."""
+    torch = sys.modules["torch"]
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    return torch._C._functorch.maybe_current_level() is not None or _is_watched_by_torch(torch, tensor)
 
 
 def _target_torch(tensor: Any, name: str) -> Array:
@@ -169,6 +178,8 @@ class _Library(NamedTuple):
     cast: str  # how its users convert {name} to {dtype}
     adopt: str  # how they make an array of another library theirs
     permute: str  # how they order axes
+    face: str | None = None  # "module:function" that runs calls whose arrays are watched
+    watched: Callable[[Any], bool] = lambda array: False
 
 
 _LIBRARIES = {
@@ -189,6 +200,8 @@ _LIBRARIES = {
         "{name}.to({dtype})",
         "torch.as_tensor({name})",
         "{name}.permute{axes}",
+        "tconv.torch.face:run",
+        _watched_torch,
     ),
     "tensorflow": _Library(
         lambda: _kinds("tensorflow", "Tensor", "Variable"),
@@ -232,6 +245,20 @@ def library_of(array: Any, name: str) -> str:
         "and JAX are taken. "
         f"Write numpy.asarray({name})"
     )
+
+
+def face(*given: Any) -> Callable[..., Any] | None:
+    """What runs a call on these arrays, if a gradient, a transform or a tracer has to see it; else None."""
+    for entry in _LIBRARIES.values():
+        if entry.face is None:
+            continue
+        kinds = entry.kinds()
+        own = [array for array in given if isinstance(array, kinds)]
+        if any(entry.watched(array) for array in own):
+            module, _, function = entry.face.partition(":")
+            run: Callable[..., Any] = getattr(import_module(module), function)
+            return run
+    return None
 
 
 def take(array: Any, name: str) -> tuple[str, Array]:

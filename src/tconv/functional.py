@@ -52,6 +52,9 @@ def conv_transpose(
     once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new array of that
     library, or `out`.
 
+    PyTorch's tensors may need gradients, be vmapped or traced: such calls are `tconv.torch.conv_transpose`, and take no
+    `out` and no `method`.
+
     `method` is "auto", or one that `tconv.plan` names. Formula: `tconv.definition.scatter`.
 
     Raises ShapeError, DtypeError, GeometryError, ArgumentError, ArrayError, OutputError, TooLargeError, all of
@@ -62,6 +65,8 @@ def conv_transpose(
         result = repeat.again(key, x, weight, bias, out)
         if result is not None:
             return result
+    if key is None and (face := arrays.face(x, weight, bias, out)) is not None:
+        return face(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
     call = prepare(x, weight, bias, dialect, geometry, native)
     chosen = choose(call.problem, str(method))
     p = call.problem
@@ -106,6 +111,8 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors as `conv_transpose`; there is no bias,
     and an output_shape, in the dialects that have one, is not needed: x has that shape. Weights are not conjugated.
     """
+    if (face := arrays.face(x, weight)) is not None:
+        return face(x, weight, None, dialect, geometry, native, adjoint=True)
     call = prepare(x, weight, None, dialect, geometry, native, adjoint=True)
     p = call.problem
     shape = (p.batch, p.in_channels, *p.input_shape)

@@ -37,6 +37,7 @@ class Prepared(NamedTuple):
     native_x: Array
     native_weight: Array
     weight_layout: WeightLayout
+    data: DataLayout
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,22 @@ def prepare(
     whether the weight is, if that is known.
     """
     library, (x, weight, bias) = arrays.take_all(x=x, weight=weight, bias=bias)
+    return prepare_taken(library, x, weight, bias, name, geometry, native, adjoint=adjoint, finite=finite)
+
+
+def prepare_taken(
+    library: str,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    *,
+    adjoint: bool = False,
+    finite: bool | None = None,
+) -> Prepared:
+    """The same for arrays that were taken from their library, or for stand-ins of their shapes and dtypes."""
     _check_dtypes(library, x=x, weight=weight, bias=bias)
     speaker = dialect(name)
     call = (
@@ -240,7 +257,7 @@ def prepare(
         )
         finite = is_finite(weight) if finite is None else finite
         problem = problem if finite else replace(problem, finite_weight=False)
-    return Prepared(problem, images, w, bias, call.result, library, x, weight, call.weight)
+    return Prepared(problem, images, w, bias, call.result, library, x, weight, call.weight, call.data)
 
 
 def prepare_alone(

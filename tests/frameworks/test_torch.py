@@ -115,25 +115,19 @@ def test_views_and_out():
         tconv.conv_transpose(x.permute(0, 3, 1, 2), w, out=expected.numpy())
 
 
-def test_nothing_is_detached_silently():
-    x, w = torch.randn(1, 2, 4, 4, requires_grad=True), torch.randn(2, 3, 3, 3)
-    with pytest.raises(ArrayError, match=r"x is a torch tensor that requires gradients.*Write x\.detach\(\)"):
-        tconv.conv_transpose(x, w)
-    with torch.no_grad():
-        assert tconv.conv_transpose(x, w).shape == (1, 3, 6, 6)
-    with pytest.raises(ArrayError, match="without memory of its own"):
-        torch.func.vmap(lambda image: tconv.conv_transpose(image, w))(torch.randn(5, 1, 2, 4, 4))
+def test_what_cannot_be_taken_is_refused():
+    w = torch.randn(2, 3, 3, 3)
     with pytest.raises(ArrayError, match="x is a meta tensor, which has no values"):
         tconv.conv_transpose(torch.empty(1, 2, 4, 4, device="meta"), w)
     with pytest.raises(ArrayError, match="dense one is needed"):
         tconv.conv_transpose(torch.randn(1, 2, 4, 4).to_sparse(), w)
-    with pytest.raises(
-        ArrayError,
-        match=r"mixes libraries: x from torch, weight from numpy; one is needed. Write torch.as_tensor\(weight\)",
-    ):
-        tconv.conv_transpose(torch.randn(1, 2, 4, 4), w.numpy())
-    with pytest.raises(DtypeError, match="x is float32 and weight is float64"):
-        tconv.conv_transpose(torch.randn(1, 2, 4, 4), w.double())
+    for x in (torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4, requires_grad=True)):
+        with pytest.raises(ArrayError, match=r"mixes libraries: .* Write torch.as_tensor\(weight\)"):
+            tconv.conv_transpose(x, w.numpy())
+        with pytest.raises(DtypeError, match="x is float32 and weight is float64"):
+            tconv.conv_transpose(x, w.double())
+    with pytest.raises(ArrayError, match=r"weight is a torch tensor that requires gradients.*Write weight\.detach\(\)"):
+        tconv.prepare(w.requires_grad_())
 
 
 def test_writing_out_is_no_secret_to_autograd():
@@ -148,14 +142,67 @@ def test_writing_out_is_no_secret_to_autograd():
         tconv.conv_transpose(x.to(torch.complex64), w.to(torch.complex64), out=view)
 
 
-def test_forward_differentiation_and_tracing_are_refused():
+WORDS = [
+    ("torch", (2, 4, 5, 6), (4, 3, 3, 2), {"stride": 2, "padding": 1, "groups": 2}),
+    ("torch", (4, 5), (4, 3, 3), {"stride": 2, "crop": ((-1, 2),)}),
+    ("torch", (2, 4, 3, 4, 3), (4, 3, 2, 2, 3), {"stride": (1, 2, 3), "crop": ((0, 1), (2, -3), (1, 1))}),
+    ("tensorflow", (2, 5, 6, 4), (3, 3, 2, 4), {"output_shape": [2, 10, 12, 2], "strides": 2, "padding": "SAME"}),
+    ("jax", (2, 5, 6, 4), (3, 3, 4, 2), {"strides": (2, 2), "padding": "SAME"}),
+    ("equinox", (4, 5, 6), (6, 2, 3, 3), {"stride": 2, "groups": 2}),
+    ("haiku", (2, 5, 6, 4), (3, 3, 2, 4), {"stride": 2}),
+    ("paddle", (2, 4, 5), (4, 2, 3), {"stride": 2, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize(("dialect", "x_shape", "w_shape", "words"), WORDS)
+def test_calls_in_any_words_are_differentiable(dialect, x_shape, w_shape, words):
+    rng = np.random.default_rng(0)
+    x, w = (torch.from_numpy(whole_numbers(rng, shape, "float64")) for shape in (x_shape, w_shape))
+    expected = tconv.conv_transpose(x, w, dialect=dialect, **words)
+    count = 3 * words.get("groups", 1) if dialect == "torch" else None
+    bias = None if count is None else torch.arange(count, dtype=torch.float64)
+    if bias is not None:
+        expected = tconv.conv_transpose(x, w, bias, dialect=dialect, **words)
+    given = [tensor.clone().requires_grad_() for tensor in (x, w, bias) if tensor is not None]
+    run = lambda *t: tconv.conv_transpose(*t, dialect=dialect, **words)  # noqa: E731
+    assert torch.equal(run(*given), expected)
+    assert torch.autograd.gradcheck(run, given, fast_mode=True)
+    back = tconv.conv(expected, w, dialect=dialect, **{k: v for k, v in words.items() if k != "output_shape"})
+    through = [tensor.clone().requires_grad_() for tensor in (expected, w)]
+    conv = lambda *t: tconv.conv(*t, dialect=dialect, **{k: v for k, v in words.items() if k != "output_shape"})  # noqa: E731
+    assert torch.equal(conv(*through), back)
+    assert torch.autograd.gradcheck(conv, through, fast_mode=True)
+    # the adjoint is the gradient
+    (grad,) = torch.autograd.grad(run(*given), given[0], expected)
+    assert torch.equal(grad, back)
+
+
+def test_transforms_and_tracers_see_the_call():
     x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3)
-    with torch.autograd.forward_ad.dual_level(), pytest.raises(ArrayError, match="traced or differentiated forward"):
-        tconv.conv_transpose(torch.autograd.forward_ad.make_dual(x, x), w)
-    with pytest.raises(ArrayError, match="traced or differentiated forward"):
-        torch.jit.trace(lambda a: tconv.conv_transpose(a, w), (x,), check_trace=False)
+    plain = functional.conv_transpose2d(x, w)
+    batch = torch.randn(5, 1, 2, 4, 4)
+    mapped = torch.func.vmap(lambda image: tconv.conv_transpose(image, w))(batch)
+    torch.testing.assert_close(mapped, functional.conv_transpose2d(batch[:, 0], w)[:, None], rtol=1e-5, atol=1e-5)
+    with torch.autograd.forward_ad.dual_level():
+        dual = tconv.conv_transpose(torch.autograd.forward_ad.make_dual(x, x), w)
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, plain, rtol=1e-5, atol=1e-5)
+    traced = torch.jit.trace(lambda a: tconv.conv_transpose(a, w), (x,), check_trace=False)
+    torch.testing.assert_close(traced(2 * x), 2 * plain, rtol=1e-5, atol=1e-5)
+    x.requires_grad_()
+    with torch.no_grad():
+        assert not tconv.conv_transpose(x, w).requires_grad
+    y = tconv.conv_transpose(x, w)
+    (mine,), (theirs,) = (torch.autograd.grad(each.sum(), x) for each in (y, functional.conv_transpose2d(x, w)))
+    torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    for word, value in (("out", torch.empty(1, 3, 6, 6)), ("method", "taps")):
+        with pytest.raises(tconv.TconvError, match=rf"{word}= was given, and the call is differentiated or traced"):
+            tconv.conv_transpose(x, w, **{word: value})
+    with pytest.raises(ArrayError, match="4 spatial axes, and PyTorch differentiates 1 to 3"):
+        tconv.conv_transpose(torch.randn(1, 2, 3, 3, 3, 3, requires_grad=True), torch.randn(2, 1, 2, 2, 2, 2))
     with pytest.raises(ArrayError, match="holds more than numbers"):
         tconv.conv_transpose([x[0]], w)
+    with pytest.raises(tconv.TconvError, match=r"has 2 input channels as PyTorch reads it; x has 3"):
+        tconv.conv_transpose(torch.randn(1, 3, 4, 4, requires_grad=True), w)
 
 
 def test_a_mistake_is_answered_in_pytorchs_words():

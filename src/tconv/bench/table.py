@@ -17,7 +17,7 @@ from tconv.bench.statistics import Estimate
 from tconv.bench.summary import Line, Result
 from tconv.errors import ArgumentError, TconvError
 
-_BUSY = 0.25  # load per core above which something else was computing
+BUSY = 0.25  # load per core above which something else was computing
 
 
 class Table(NamedTuple):
@@ -124,7 +124,7 @@ def machine(result: Result) -> list[str]:
         for precision, limit in bounds.items()
         if limit is not None
     ]
-    if (m.get("load") or 0) > _BUSY * m["cores"]:
+    if (m.get("load") or 0) > BUSY * m["cores"]:
         found.append(
             f"the machine was busy: load {m['load']} on {m['cores']} cores before the run; measure again at rest"
         )
@@ -137,7 +137,7 @@ def text(result: Result) -> str:
     """The whole report as plain lines: faults, tables, absences, machine."""
     parts = summary.faults(result)
     for table in tables(result):
-        parts += ["", table.title, *_aligned([table.heads, *table.rows])]
+        parts += ["", table.title, *aligned([table.heads, *table.rows])]
     return "\n".join([*parts, "", *(f"not run: {line}" for line in summary.absences(result)), "", *machine(result)])
 
 
@@ -200,7 +200,8 @@ def _label(line: Line) -> str:
     return line.layer if line.precision == "f32" else f"{line.layer} {line.precision}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -64,7 +64,7 @@ class Worker:
             return {"state": "missing", "reason": f"{error.name} is not installed: {way}"}
         except ImportError as error:
             return {"state": "missing", "reason": str(error)}
-        return {"state": "started", "summary": self.peer.summary, "versions": _versions(self.peer.packages)}
+        return {"state": "started", "summary": self.peer.summary, "versions": versions(self.peer.packages)}
 
     def _load(self, message: Message) -> Message:
         self._ready, self._task, self._once = None, None, {}
@@ -112,7 +112,8 @@ class Worker:
         return {"state": "sampled", "ms": seconds * 1e3, "calls": calls}
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those that are installed."""
     found = {}
     for package in packages:
         try:

@@ -22,6 +22,7 @@ from tconv.bench.page import page
 from tconv.bench.runner import Runner, Told
 from tconv.bench.seat import ProcessSeat, Row
 from tconv.bench.summary import Result
+from tconv.cli import paired
 from tconv.cli.outputs import NewFile
 from tconv.errors import ArgumentError, MethodError
 from tconv.kernels.threads import most_threads
@@ -47,6 +48,9 @@ def bench(
     registry_file: Annotated[Path, Parameter(name="--registry")] = registry.REGISTRY,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     html: Path | None = None,
+    models: Annotated[bool, Parameter(negative="")] = False,
+    training: Annotated[bool, Parameter(negative="")] = False,
+    overhead: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Time tconv and its peers on the transposed convolutions of real networks.
@@ -79,6 +83,13 @@ def bench(
         Write the result with all samples to this new file.
     html
         Write a page to this new file.
+    models
+        Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, beside what can be won at best;
+        --layers are then names of models.
+    training
+        Time a forward and backward pass of each layer in PyTorch instead, on its operator and on tconv's.
+    overhead
+        Time a call with next to nothing to compute in PyTorch instead.
     as_json
         Print the result and its summary as one JSON object.
     """
@@ -90,6 +101,11 @@ def bench(
             f"--threads is {threads}; tconv uses no more than {most_threads()} here, and its peers would use more. "
             "Write --threads 2"
         )
+    others = {"peers": bool(peers), "base": base is not None, "html": html is not None}
+    others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    kind = paired.kind_of({"models": models, "training": training, "overhead": overhead}, others)
+    if kind is not None:
+        return paired.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress)
     chosen = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(tuple(peers or ()))
     if all(name.partition(":")[0] != "tconv" for name in names):
@@ -115,7 +131,7 @@ def bench(
                 "tolerance": _TOLERANCE,
             }
             runner.meet = lambda peers: _meet(peers, device)
-            with _progress(as_json) as runner.tell:
+            with progress(as_json) as runner.tell:
                 code = _run(runner)
             result |= runner.result
             if kept is not None:
@@ -171,7 +187,7 @@ def _command(given: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Told]:
+def progress(quiet: bool) -> Iterator[Told]:
     """A bar on a terminal; elsewhere a line on stderr when a layer begins."""
     if quiet:
         yield lambda words, share: None

@@ -1,0 +1,40 @@
+"""PyTorch's transposed convolutions on tconv's kernel: layers, a functional form, and one line for a whole model.
+
+>>> import torch, tconv.torch
+>>> layer = tconv.torch.ConvTranspose2d(64, 32, 4, stride=2, padding=1)           # as torch.nn.ConvTranspose2d
+>>> layer(torch.randn(1, 64, 28, 28)).shape
+torch.Size([1, 32, 56, 56])
+"""
+
+from __future__ import annotations
+
+from tconv.errors import MissingExtraError
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise MissingExtraError("tconv.torch", "torch", "torch") from None
+
+from tconv.torch.accelerating import accelerate, restore
+from tconv.torch.functional import conv_transpose
+from tconv.torch.fusing import fold_batchnorm
+from tconv.torch.initializers import bilinear_, icnr_
+from tconv.torch.layer_plan import LayerPlan, plan
+from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from tconv.torch.report import LayerReport, Report
+
+__all__ = [
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "LayerPlan",
+    "LayerReport",
+    "Report",
+    "accelerate",
+    "bilinear_",
+    "conv_transpose",
+    "fold_batchnorm",
+    "icnr_",
+    "plan",
+    "restore",
+]

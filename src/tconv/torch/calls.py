@@ -1,0 +1,262 @@
+"""One call of PyTorch's operator on the float32 kernel: read once for its shapes and strides, then four addresses.
+
+A call is known by the shapes and strides of its tensors and by its words. What is kept under them never depends on the
+numbers in a weight: those are looked at in every call (a 64-bit fingerprint of all bytes), so that no optimiser, no
+`.data`, no NumPy view and no parametrisation can leave a stale weight behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import xxhash
+from torch._prims_common import suggest_memory_format
+from torch.utils._python_dispatch import _disable_current_modes
+
+from tconv import kernels, memory
+from tconv.activation import Activation
+from tconv.dialects import dialect
+from tconv.errors import ShapeError, TconvError
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Array, Problem
+from tconv.kernels.threads import get_num_threads
+
+LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The channels-last memory format of a tensor with so many axes."""
+_FROM_POOL = 1 << 20
+"""Bytes from which on an output comes from tconv's pool of huge pages."""
+_TRAINED = 1 << 28
+"""Bytes of packed weights that need gradients."""
+_FLOAT32 = np.dtype(np.float32)
+
+
+class Words(NamedTuple):
+    """What a call says beside its tensors: one integer per spatial axis, and the groups."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+def format_of(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
+    """How the output is stored: channels last if x or the weight is, as PyTorch does it."""
+    last = LAST.get(x.dim())
+    if last is not None and (suggest_memory_format(x) is last or suggest_memory_format(weight) is last):
+        return last
+    return torch.contiguous_format
+
+
+def problem_of(x_shape: tuple[int, ...], w_shape: tuple[int, ...], bias: bool, words: Words) -> Problem:
+    """The call as a kernel is asked. Raises a TconvError for one that PyTorch refuses, or answers in its own way."""
+    g = dialect("torch").geometry(kernel=w_shape[2:], **words._asdict())
+    if x_shape[1] != w_shape[0] or w_shape[0] % words.groups:
+        raise ShapeError(f"x {x_shape} does not fit the weight {w_shape} with groups={words.groups}")
+    # the stride of an axis with one input says nothing: with one as long as the kernel no phase has a second tap
+    alone = [n == d == 1 for n, d in zip(x_shape[2:], g.dilation, strict=True)]
+    stride = [k if one else s for one, k, s in zip(alone, g.kernel, g.stride, strict=True)]
+    g = Geometry(g.kernel, stride, g.crop, g.dilation, g.groups)
+    made = Problem(g, x_shape[0], x_shape[1], w_shape[1] * words.groups, x_shape[2:], _FLOAT32, bias)
+    if min(made.out_channels, *made.output_shape) < 1:
+        raise ShapeError("the output is empty")
+    return made
+
+
+def reasons_against(p: Problem) -> list[str]:
+    """Why a float32 call on the CPU is left to PyTorch: what the kernel cannot do, and where it would be slower."""
+    g, reasons = p.geometry, list(kernels.kernel("simd").reasons_against(p))
+    # benchmarks/random_layers.py: elsewhere the kernel is quicker on the whole, three times in the mean
+    if p.batch == math.prod(p.input_shape) == g.groups == 1 and not (g.ndim == 2 and min(g.kernel) > 3):
+        reasons.append("x is one position, and PyTorch's product of a vector and the weight reads the weight only once")
+    spread = max(g.dilation) > 1 and max(g.stride) > 1
+    if spread and p.out_channels <= 3 * g.groups and (p.batch > 1 or g.ndim == 3):
+        reasons.append("dilation leaves phases without taps, and so few output channels fill no registers")
+    return reasons
+
+
+def against_training(x_shape: Any, w_shape: Any, words: Words) -> bool:
+    """Whether a weight that is being trained is left to PyTorch: it changes in every step, and is packed anew.
+
+    Packing takes as long as some hundred positions of x, or some thousand where taps overlap; with PyTorch's gradients
+    beside it, a step is not to be slower for it.
+    """
+    taps = math.prod(w_shape[2:])
+    apart = tuple(w_shape[2:]) == words.stride
+    return bool(x_shape[0] * math.prod(x_shape[2:]) < (256 if apart else 2048 * max(1, taps / 256)))
+
+
+class Call:
+    """float32 tensors of these shapes and strides on the CPU: runs them, or says why PyTorch should."""
+
+    def __init__(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        words: Words,
+        activation: Activation | None = None,
+    ) -> None:
+        try:
+            p = problem_of(tuple(x.shape), tuple(weight.shape), bias is not None, words)
+        except TconvError as error:
+            self.reasons = [str(error)]
+            return
+        self.reasons = reasons_against(p)
+        if self.reasons:
+            return
+        # loads LLVM, which is there: the kernel has no reason against it
+        from tconv.kernels.simd import weights
+
+        self._problem, self._pack = p, weights.packed
+        self._store, self._trained = weights.STORE, _trained_weights()
+        self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
+        self._large = p.output_bytes >= _FROM_POOL
+        self._strides = tuple(x.stride()), torch.empty(self._shape, device="meta", memory_format=self._format).stride()
+        self._bytes = ctypes.c_char * (weight.numel() * 4)
+        last = not weight.is_contiguous() and _is_last(weight)
+        self._dense = last or weight.is_contiguous()
+        # what the packed weight depends on, beside its numbers
+        self._sizes = _same((last, p.geometry, p.in_channels, p.out_channels))
+        self._slopes = () if activation is None else activation.arrays(p.out_channels)
+        self._ends = [array.ctypes.data for array in self._slopes]
+        self._job: Any = None
+        self._packed: tuple[Array | None, int] = (None, 0)
+
+    def __call__(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, trained: bool = False
+    ) -> torch.Tensor | None:
+        """The output; None if these numbers are PyTorch's (a weight that is not finite)."""
+        if not self._dense:
+            weight = weight.contiguous()
+        packed, at = self._find(weight, self._trained if trained else self._store)
+        if at == 0:
+            return None
+        threads = min(torch.get_num_threads(), get_num_threads())
+        job = self._job
+        if job is None or job.asked != threads:
+            self._job = job = _job(self._problem, *self._strides, threads, bool(self._ends))
+        out = self._empty()
+        flat = bias if bias is None or bias.is_contiguous() else bias.contiguous()
+        job.run(x.data_ptr(), at, 0 if flat is None else flat.data_ptr(), out.data_ptr(), *self._ends)
+        del packed, flat  # held until here
+        return out
+
+    def _empty(self) -> torch.Tensor:
+        if not self._large:
+            return torch.empty(self._shape, dtype=torch.float32, device="cpu", memory_format=self._format)
+        if self._format is torch.contiguous_format:
+            return torch.from_numpy(memory.empty(self._shape, _FLOAT32))
+        n, channels, *spatial = self._shape
+        return torch.from_numpy(np.moveaxis(memory.empty((n, *spatial, channels), _FLOAT32), -1, 1))
+
+    def _find(self, weight: torch.Tensor, store: Any) -> tuple[Array | None, int]:
+        """The packed weight and its address; 0 if the weight is not finite."""
+        key = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr())), self._sizes
+        found = store.find(key)
+        if found is None:
+            # of a private copy: another thread may write the weight between the fingerprint and the packing
+            own = weight.detach().clone().numpy()
+            native = own if own.flags.c_contiguous else np.moveaxis(own, 1, -1)
+            found = self._pack(self._problem, own) if np.isfinite(own).all() else _NOTHING
+            store.keep((xxhash.xxh3_64_intdigest(native.data), self._sizes), found)
+        held = self._packed
+        if found is not held[0]:
+            self._packed = held = found, 0 if found is _NOTHING else found.ctypes.data
+        return held
+
+
+_NOTHING: Array = np.zeros(0, np.float32)
+
+
+def _is_last(tensor: torch.Tensor) -> bool:
+    last = LAST.get(tensor.dim())
+    return last is not None and tensor.is_contiguous(memory_format=last)
+
+
+@cache
+def _trained_weights() -> Any:
+    """Where weights that change in every step are kept: few, because most will never be asked for again."""
+    from tconv.kernels.simd.weights import Store
+
+    made = Store(_TRAINED)
+    memory.TRIMMED.append(made.trim)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=made.lock.acquire, after_in_parent=made.lock.release, after_in_child=made.lock.release
+        )
+    return made
+
+
+@lru_cache(maxsize=1024)
+def _same(sizes: Any) -> object:
+    """One object for equal sizes, quicker to look up than they are."""
+    return object()
+
+
+@lru_cache(maxsize=256)
+def _job(p: Problem, x_strides: Any, out_strides: Any, threads: int, activated: bool) -> Any:
+    from tconv.kernels.simd.job import Job
+
+    return Job(p, x_strides, out_strides, threads, activated)
+
+
+# -- from tensors to calls ---------------------------------------------------------------------------------------------
+
+
+_MOST = 512
+_known: dict[Any, Call] = {}
+
+
+def _keys(tensor: torch.Tensor) -> int:
+    kept: int = torch._C._dispatch_keys(tensor).raw_repr()
+    return kept
+
+
+with _disable_current_modes():  # of whoever imports this
+    _PLAIN = {_keys(torch.empty(0, device="cpu"))}
+    with torch.inference_mode():
+        _PLAIN.add(_keys(torch.empty(0, device="cpu")))
+"""Dense tensors on the CPU that are nothing but memory: not fake, wrapped, negated, sparse or of a subclass."""
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the kernel can take this tensor's memory as it is."""
+    return tensor.dtype is torch.float32 and _keys(tensor) in _PLAIN and tensor.data_ptr() % 4 == 0
+
+
+def known(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    words: Words,
+    activation: Activation | None = None,
+    activation_key: Any = None,
+) -> Call:
+    """What was read of such tensors and words before, or is read now."""
+    key = x.shape, x.stride(), weight.shape, weight.stride(), bias is None, words, activation_key
+    found = _known.get(key)
+    if found is None:
+        found = Call(x, weight, bias, words, activation)
+        # no lock: what threads may lose here is only known a little later
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[key] = found
+    return found
+
+
+def run(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, words: Words, trained: bool = False
+) -> torch.Tensor | None:
+    """What the kernel makes of batched tensors, without a gradient; None where PyTorch's operator is to run."""
+    if is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias)):
+        call = known(x, weight, bias, words)
+        if not call.reasons:
+            return call(x, weight, bias, trained)
+    return None

@@ -1,0 +1,276 @@
+"""A batch norm and an activation behind a transposed convolution, done as its output is written; in eval mode only.
+
+A chain is observed, not guessed: in a forward pass, the very tensor that a layer returned was given to a batch norm or
+an activation, every time. Parameters stay where they are: what is folded is a copy, made anew whenever a byte of it
+changes. The output carries a mark, and the modules behind pass what bears it; so a pass with gradients, in training
+mode or under a tracer, where nothing is folded, runs them as ever.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+
+from tconv.activation import Activation, activation_of
+from tconv.errors import ArgumentError, ArrayError
+from tconv.torch.calls import Call, Words, is_plain, known
+from tconv.torch.functional import way
+
+NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+ACTIVATIONS = (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.LeakyReLU, torch.nn.PReLU, torch.nn.Hardtanh)
+_MARK = "_tconv_chain"
+
+
+def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Module:
+    """A copy of a transposed convolution that does what it and the batch norm behind it do in eval mode.
+
+    >>> import torch, tconv.torch
+    >>> up, norm = torch.nn.ConvTranspose2d(8, 6, 4, 2, 1, groups=2), torch.nn.BatchNorm2d(6).eval()
+    >>> x = torch.randn(1, 8, 5, 5)
+    >>> torch.allclose(tconv.torch.fold_batchnorm(up, norm)(x), norm(up(x)), atol=1e-5)
+    True
+
+    The scale of output channel o, gamma/sqrt(var + eps), goes along the second axis of the weight [C_in, C_out/groups,
+    *kernel], and to the group that o is in: not along the first, as in a convolution. Computed in float64.
+    Raises ArgumentError for a norm that cannot be folded.
+    """
+    if reason := against_norm(layer, norm):
+        raise ArgumentError(
+            f"the norm {reason}. Write norm.eval() with running statistics, of {layer.out_channels} features"
+        )
+    folded = copy.deepcopy(layer)
+    weight, bias = _folded(layer, norm)
+    with torch.no_grad():
+        folded.weight.copy_(weight)
+    folded.bias = torch.nn.Parameter(bias, requires_grad=layer.weight.requires_grad)
+    return folded
+
+
+def against_norm(layer: Any, norm: Any) -> str | None:
+    """Why a batch norm cannot be folded into a layer, or None."""
+    if type(norm) not in NORMS and not isinstance(norm, _Passing):
+        return f"is a {type(norm).__qualname__}, which has no running statistics to fold"
+    if norm.running_mean is None or norm.running_var is None:
+        return "keeps no running statistics"
+    if norm.num_features != layer.out_channels:
+        return f"has {norm.num_features} features, and the layer {layer.out_channels} output channels"
+    return "is in training mode" if norm.training else None
+
+
+def _folded(layer: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of the two together."""
+    weight, groups = layer.weight.detach(), layer.groups
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach().double()
+    before = 0.0 if layer.bias is None else layer.bias.detach().double()
+    shift = (before - norm.running_mean.double()) * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.detach().double()
+    c_in, per_group, *kernel = weight.shape
+    by_group = weight.double().reshape(groups, c_in // groups, per_group, *kernel)
+    by_group = by_group * scale.reshape(groups, 1, per_group, *[1] * len(kernel))
+    made = by_group.reshape(weight.shape).to(weight.dtype)
+    return made, shift.to(weight.dtype)
+
+
+class Chain:
+    """What stands behind one layer: a batch norm, an activation, or both."""
+
+    def __init__(self, norm: Any, activation: Any) -> None:
+        self.norm, self.activation = norm, activation
+        self._made: tuple[Any, torch.Tensor, torch.Tensor | None] | None = None
+        self._awaited: set[int] = set()  # threads whose last output has not come to its last module yet
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": None, "_awaited": set()}
+
+    @property
+    def words(self) -> str:
+        """The names of what is folded."""
+        parts = (part for part in (self.norm, self.activation) if part is not None)
+        return ", ".join(_stock_of(type(part)).__qualname__ for part in parts)
+
+    def run(self, layer: Any, input: Any, words: Words) -> torch.Tensor | None:
+        """The output of all of it, marked; None where nothing is folded, and the layer runs alone."""
+        weight, bias = layer.weight, layer.bias
+        self._awaited.discard(threading.get_ident())
+        if self.norm is not None and self.norm.training:
+            return None
+        if input.dim() != len(words.stride) + 2 or way(input, weight, bias) is not Call:
+            return None
+        parts = self._parts()
+        if isinstance(self.activation, torch.nn.PReLU):
+            parts.append(self.activation.weight)
+        if not all(map(is_plain, parts)) or (torch.is_grad_enabled() and any(part.requires_grad for part in parts)):
+            return None
+        if self.norm is not None:
+            weight, bias = self._fold(layer)
+        activation, key = self._activation(layer.out_channels)
+        call = known(input, weight, bias, words, activation, key)
+        made = None if call.reasons else call(input, weight, bias)
+        if made is not None:
+            setattr(made, _MARK, self)
+            self._awaited.add(threading.get_ident())
+        return made
+
+    def passes(self, module: Any, input: Any) -> bool:
+        """Whether a module of the chain has nothing to do, because its input is what the layer has made for it.
+
+        Raises ArrayError if the layer has made it, and this is another tensor: it would be normalised twice.
+        """
+        if getattr(input, _MARK, None) is self:
+            if module is self.activation or self.activation is None:
+                self._awaited.discard(threading.get_ident())
+            return True
+        if threading.get_ident() in self._awaited:
+            self._awaited.discard(threading.get_ident())
+            raise ArrayError(
+                f"a fused {_stock_of(type(module)).__qualname__} was given another tensor than its transposed "
+                "convolution returned: a copy of it, or something else while its output was waited for. Write "
+                "tconv.torch.restore(model), and accelerate it without fuse=True"
+            )
+        return False
+
+    def _parts(self) -> list[torch.Tensor]:
+        norm = self.norm
+        kept = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        return [part for part in kept if part is not None]
+
+    def _fold(self, layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        given = [layer.weight, *([] if layer.bias is None else [layer.bias]), *self._parts()]
+        key = (self.norm.eps, layer.groups, *map(_fingerprint, given))
+        made = self._made
+        if made is None or made[0] != key:
+            self._made = made = (key, *_folded(layer, self.norm))
+        return made[1], made[2]
+
+    def _activation(self, channels: int) -> tuple[Activation | None, Any]:
+        """The activation as the kernel applies it, and what it is known by."""
+        module = self.activation
+        if module is None:
+            return None, None
+        if isinstance(module, torch.nn.PReLU):
+            slopes = module.weight.detach().numpy().copy()
+            return activation_of(("prelu", slopes), channels), ("prelu", slopes.tobytes())
+        given: Any = "relu"
+        if isinstance(module, torch.nn.LeakyReLU):
+            given = ("leaky_relu", module.negative_slope)
+        elif isinstance(module, torch.nn.Hardtanh):  # ReLU6 is one, too
+            given = ("clamp", module.min_val, module.max_val)
+        return activation_of(given, channels), given
+
+
+def _fingerprint(tensor: torch.Tensor) -> int:
+    dense: np.ndarray[Any, Any] = tensor.detach().contiguous().numpy()
+    return xxhash.xxh3_64_intdigest(dense.data)
+
+
+class _Passing:
+    """A module behind a fused layer: it passes what the layer has done for it already."""
+
+    _stock: Any
+
+    def forward(self: Any, input: Any) -> Any:
+        """The stock module's, unless the layer in front has done it."""
+        if not torch.compiler.is_compiling() and self.__dict__["_chain"].passes(self, input):
+            return input
+        return super().forward(input)  # type: ignore[misc]
+
+
+def passing(kind: Any) -> Any:
+    """The class that stands in for one of a norm or an activation; the same in every process, so that it pickles."""
+    return globals()[f"Passing{kind.__name__}"]
+
+
+def _stock_of(kind: Any) -> Any:
+    return kind._stock if issubclass(kind, _Passing) else kind
+
+
+for _kind in (*NORMS, *ACTIVATIONS):
+    _name = f"Passing{_kind.__name__}"
+    globals()[_name] = type(_name, (_Passing, _kind), {"_stock": _kind, "__module__": __name__})
+
+
+def install(layer: Any, chain: Chain) -> None:
+    """Let a layer do what stands behind it."""
+    layer.__dict__["_chain"] = chain  # no submodule: the state dict stays as it is
+    for part in (chain.norm, chain.activation):
+        if part is not None:
+            part.__class__ = passing(type(part))
+            part.__dict__["_chain"] = chain
+
+
+def remove(layer: Any) -> None:
+    """Undo `install`."""
+    chain = layer.__dict__.pop("_chain", None)
+    for part in (chain.norm, chain.activation) if chain is not None else ():
+        if isinstance(part, _Passing):
+            part.__class__ = part._stock
+            del part.__dict__["_chain"]
+
+
+class Observer:
+    """Watches one forward pass: which module was given what a layer returned."""
+
+    def __init__(self, model: torch.nn.Module, layers: list[Any]) -> None:
+        self._layers = {id(layer) for layer in layers}
+        self._made: dict[
+            int, tuple[Any, Any]
+        ] = {}  # id of a tensor: itself, so that no other takes its id, and its maker
+        self._read: dict[int, list[tuple[Any, Any]]] = {}
+        self._calls: dict[int, int] = {}
+        found = [m for m in model.modules() if id(m) in self._layers or type(m) in (*NORMS, *ACTIVATIONS)]
+        self._handles = [module.register_forward_hook(self._saw) for module in found]
+
+    def _saw(self, module: Any, given: Any, made: Any) -> None:
+        self._calls[id(module)] = self._calls.get(id(module), 0) + 1
+        if id(module) not in self._layers and len(given) == 1 and id(given[0]) in self._made:
+            maker = self._made[id(given[0])][1]
+            self._read.setdefault(id(maker), []).append((maker, module))
+        if isinstance(made, torch.Tensor):
+            self._made[id(made)] = made, module
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+        self._made.clear()
+
+    def behind(self, module: Any) -> Any:
+        """The module that read all outputs of this one, and nothing else; None if there is none."""
+        read = self._read.get(id(module), [])
+        readers = {id(reader): reader for _, reader in read}
+        if len(readers) != 1:
+            return None
+        (reader,) = readers.values()
+        same = len(read) == self._calls[id(module)] == self._calls[id(reader)]
+        return reader if same else None
+
+    def chain(self, layer: Any) -> tuple[Chain | None, str]:
+        """After `close`: what can be fused behind a layer, or why nothing can."""
+        norm, reason = self.behind(layer), ""
+        if type(norm) in NORMS:
+            reason = against_norm(layer, norm) or _hooked(norm)
+            if reason:
+                return None, f"the {type(norm).__qualname__} behind it {reason}"
+            activation = self.behind(norm)
+        else:
+            norm, activation = None, norm
+        if type(activation) not in ACTIVATIONS or _hooked(activation):
+            activation = None
+        if isinstance(activation, torch.nn.PReLU) and activation.num_parameters not in (1, layer.out_channels):
+            activation = None
+        if norm is None and activation is None:
+            return None, "no batch norm or pointwise activation reads its output, and nothing else"
+        return Chain(norm, activation), ""
+
+
+def _hooked(module: Any) -> str:
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return "has hooks" if any(getattr(module, name) for name in hooks) else ""

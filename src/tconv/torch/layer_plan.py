@@ -1,0 +1,94 @@
+"""`plan`: what a layer will run on an input, and why."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.autograd import forward_ad
+
+from tconv.errors import ArgumentError, TconvError
+from tconv.kernels.problem import Problem
+from tconv.planning import choose
+from tconv.torch.calls import Words, against_training, is_plain, problem_of, reasons_against
+
+
+class LayerPlan(NamedTuple):
+    """What runs: `method` is "simd", tconv's kernel, or "pytorch"; `reasons` says why it is not the kernel."""
+
+    method: str
+    reasons: tuple[str, ...]
+    problem: Problem | None
+    """None where the call is one that PyTorch refuses, or answers in its own way."""
+
+    def __str__(self) -> str:
+        if self.problem is None or self.method == "pytorch":
+            return f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
+        return str(choose(self.problem, "simd"))
+
+
+def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
+    """What `layer(input)` will run, and why, without running it.
+
+    >>> import torch, tconv.torch
+    >>> layer = tconv.torch.ConvTranspose2d(64, 32, 2, stride=2)
+    >>> tconv.torch.plan(layer, torch.randn(1, 64, 28, 28)).method
+    'simd'
+    >>> print(tconv.torch.plan(layer.double(), torch.randn(1, 64, 28, 28).double()))
+    method    pytorch: PyTorch's operator
+              not simd: x is float64; the kernel computes float32
+
+    A weight that needs gradients, outside of torch.no_grad(), is taken to change in every step.
+
+    `layer` is a transposed convolution, tconv's or PyTorch's (then it says what tconv's would run). A weight with inf
+    or NaN goes to PyTorch, too. Raises ArgumentError for other layers.
+    """
+    if not isinstance(layer, (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)):
+        raise ArgumentError(
+            f"layer is a {type(layer).__qualname__}; a transposed convolution is needed. Write "
+            "tconv.torch.plan(model.up, x), or print what tconv.torch.accelerate(model, x) returns for all of them"
+        )
+    stride, padding, extra, dilation = (
+        tuple(value) for value in (layer.stride, layer.padding, layer.output_padding, layer.dilation)
+    )
+    words, weight, bias = Words(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
+    reasons = against_tensors(input, weight, bias)
+    x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)
+    if len(x_shape) != len(stride) + 2:
+        reasons.append(f"x has {input.dim()} axes")
+        return LayerPlan("pytorch", tuple(reasons), None)
+    try:
+        problem = problem_of(x_shape, tuple(weight.shape), bias is not None, words)
+    except TconvError as error:
+        return LayerPlan("pytorch", (*reasons, str(error)), None)
+    if not reasons and not bool(torch.isfinite(weight).all()):
+        reasons.append("the weight holds inf or NaN, which the kernel would multiply with padded zeros")
+    reasons += reasons_against(problem)
+    if weight.requires_grad and torch.is_grad_enabled() and against_training(x_shape, weight.shape, words):
+        reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
+    return LayerPlan("pytorch" if reasons else "simd", tuple(reasons), problem)
+
+
+def against_tensors(input: Any, weight: Any, bias: Any) -> list[str]:
+    """What keeps these tensors, at this moment, from the kernel."""
+    reasons = []
+    for name, tensor in (("x", input), ("the weight", weight), ("the bias", bias)):
+        if tensor is None:
+            continue
+        kind = type(tensor)
+        if kind not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+            reasons.append(f"{name} is a {kind.__qualname__}, which brings rules of its own")
+        elif tensor.device.type != "cpu":
+            reasons.append(f"{name} is on {tensor.device}; the kernel runs on the CPU")
+        elif tensor.dtype is not torch.float32:
+            reasons.append(f"{name} is {str(tensor.dtype).removeprefix('torch.')}; the kernel computes float32")
+            break  # the others are, too, or PyTorch refuses the call
+        elif not is_plain(tensor):
+            reasons.append(f"{name} is not dense memory (sparse, negated, wrapped by a transform or not aligned)")
+    if torch.is_autocast_enabled("cpu"):
+        reasons.append("autocast computes in another dtype")
+    if torch._C._get_tracing_state() is not None:
+        reasons.append("the call is being traced")
+    if forward_ad._current_level >= 0:
+        reasons.append("forward-mode derivatives are PyTorch's")
+    return reasons

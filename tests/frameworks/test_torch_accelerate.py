@@ -1,0 +1,474 @@
+"""`accelerate` changes how a model runs and nothing else; `restore` undoes it; what is fused is the same model in eval mode."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize
+
+import tconv
+import tconv.torch as ours
+
+
+class Named(nn.ConvTranspose2d):
+    """A user's subclass, with the forward of its base."""
+
+
+class Own(nn.ConvTranspose2d):
+    def forward(self, input, output_size=None):
+        return 2 * super().forward(input, output_size)
+
+
+class Net(nn.Module):
+    """Layers of all kinds, in one forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.ConvTranspose2d(4, 6, 4, 2, 1)
+        self.norm = nn.BatchNorm2d(6)
+        self.body = nn.Sequential(nn.ReLU(), Named(6, 5, 3, 2, bias=False))
+        self.weighted = parametrizations.weight_norm(nn.ConvTranspose2d(5, 5, 2, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.hooked = nn.utils.weight_norm(nn.ConvTranspose2d(5, 3, 3))
+        self.tied = nn.ConvTranspose2d(3, 3, 3, padding=1)
+        self.twin = nn.ConvTranspose2d(3, 3, 3, padding=1)
+        self.twin.weight = self.tied.weight
+        self.again = self.tied
+        self.own = Own(3, 2, 3)
+
+    def forward(self, x, scale=1.0):
+        x = self.body(self.norm(self.first(x)))
+        x = self.twin(self.again(self.tied(self.hooked(self.weighted(x)))))
+        return self.own(x) * scale
+
+
+REPLACED = ["first", "body.1", "weighted", "hooked", "tied", "twin"]
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    made = Net()
+    made.norm.running_mean.normal_()
+    return made
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(1))
+
+
+def twin(net):
+    """Another with the same numbers; the old weight norm cannot be copied."""
+    made = Net()
+    made.load_state_dict(net.state_dict())
+    return made
+
+
+def close(a, b):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_the_same_model_afterwards(net, x, measured):
+    stock, names = twin(net), {id(module): name for name, module in net.named_modules()}
+    keys, classes = list(net.state_dict()), {name: type(module) for name, module in net.named_modules()}
+    parameters = {name: id(parameter) for name, parameter in net.named_parameters()}
+    report = ours.accelerate(net, x if measured else None)
+    left = {name for name, reason in report.left}
+    assert [layer.name for layer in report.layers] == REPLACED
+    assert left - set(REPLACED) == {"own"}
+    assert dict(report.left)["own"] == "Own has a forward of its own"
+    assert {id(module): name for name, module in net.named_modules()} == names
+    assert list(net.state_dict()) == keys
+    assert {name: id(parameter) for name, parameter in net.named_parameters()} == parameters
+    assert all(isinstance(net.get_submodule(name), nn.ConvTranspose2d) for name in REPLACED)
+    assert measured or all(isinstance(net.get_submodule(name), ours.modules.DropIn) for name in REPLACED)
+    assert repr(net) == repr(stock)
+    for mode in (True, False):
+        close(net.train(mode)(x), stock.train(mode)(x))
+    for model in (net, stock):
+        model(x).square().sum().backward()
+    for mine, theirs in zip(net.parameters(), stock.parameters(), strict=True):
+        close(mine.grad, theirs.grad)
+    assert str(net.load_state_dict(stock.state_dict())) == "<All keys matched successfully>"
+    count = len(REPLACED) - len(left & set(REPLACED))
+    assert ours.restore(net) == count
+    assert {name: type(module).__mro__[1:] for name, module in net.named_modules()} == {
+        name: kind.__mro__[1:] for name, kind in classes.items()
+    }
+    assert ours.restore(net) == 0
+    assert torch.equal(net(x), stock(x))
+
+
+def test_twice_is_no_harm_and_own_layers_stay():
+    model = nn.Sequential(nn.ConvTranspose1d(2, 2, 2), ours.ConvTranspose1d(2, 2, 2))
+    ours.accelerate(model)
+    again = ours.accelerate(model)
+    assert again.left == (("0", "it is tconv's already"), ("1", "it is tconv's already"))
+    assert ours.restore(model) == 1
+    assert [type(layer) for layer in model] == [nn.ConvTranspose1d, ours.ConvTranspose1d]
+    single = nn.ConvTranspose3d(2, 2, 2)
+    assert ours.accelerate(single).layers[0].name == ""
+    assert type(single) is ours.ConvTranspose3d
+
+
+def test_copies_and_pickles(net, x):
+    plain = nn.Sequential(net.first, net.norm, *net.body)
+    for fuse in (False, True):
+        ours.accelerate(plain.eval(), x, fuse=fuse)
+        with torch.no_grad():
+            expected = plain(x)
+            for other in (copy.deepcopy(plain), pickle.loads(pickle.dumps(plain))):
+                assert [type(a).__name__ for a in other] == [type(a).__name__ for a in plain]
+                assert torch.equal(other(x), expected)
+                other[0].weight.mul_(2)
+                assert torch.equal(plain(x), expected)
+                assert not torch.equal(other(x), expected)
+                assert ours.restore(other) == 2
+                assert type(other[-1]) is Named
+        ours.restore(plain)
+    ours.accelerate(net)
+    with torch.no_grad():
+        expected = net(x)
+        close(copy.deepcopy(net)(x), expected)  # weight-normed, hooked and tied ones among them
+    file = io.BytesIO()
+    torch.save(net.state_dict(), file)
+    file.seek(0)
+    assert str(Net().load_state_dict(torch.load(file))) == "<All keys matched successfully>"
+
+
+def test_parametrisations_come_and_go():
+    model = nn.Sequential(nn.ConvTranspose2d(4, 3, 3, 2))
+    x = torch.randn(1, 4, 5, 5)
+    ours.accelerate(model)
+    parametrizations.weight_norm(model[0])
+    stock = copy.deepcopy(model)
+    assert ours.restore(stock) == 1
+    assert parametrize.is_parametrized(stock[0])
+    assert not isinstance(stock[0], ours.modules.DropIn)
+    close(model(x), stock(x))
+    for each in (model, stock):
+        parametrize.remove_parametrizations(each[0], "weight")
+    assert type(model[0]) is ours.ConvTranspose2d
+    assert type(stock[0]) is nn.ConvTranspose2d
+    close(model(x), stock(x))
+    parametrizations.weight_norm(stock[0])
+    ours.accelerate(stock)
+    assert isinstance(stock[0], ours.modules.DropIn)
+    parametrize.remove_parametrizations(stock[0], "weight")
+    assert type(stock[0]) is ours.ConvTranspose2d
+    assert ours.restore(stock) == 1
+    assert type(stock[0]) is nn.ConvTranspose2d
+
+
+def test_what_is_left_alone_is_said():
+    patched = nn.ConvTranspose2d(2, 2, 2)
+    patched.forward = lambda x: x
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(nn.Sequential(nn.ConvTranspose2d(2, 2, 2)))
+    model = nn.ModuleDict(
+        {
+            "lazy": nn.LazyConvTranspose2d(2, 2),
+            "wide": nn.ConvTranspose2d(2, 2, 2).double(),
+            "narrow": nn.ConvTranspose2d(2, 2, 2).half(),
+            "patched": patched,
+            "scripted": scripted,
+            "own": Own(2, 2, 2),
+        }
+    )
+    report = ours.accelerate(model)
+    assert report.layers == ()
+    assert dict(report.left) == {
+        "lazy": "it is not initialised yet; run the model once first",
+        "wide": "its weight is float64; the kernel computes float32",
+        "narrow": "its weight is float16; the kernel computes float32",
+        "patched": "ConvTranspose2d has a forward of its own",
+        "scripted": "TorchScript has compiled it; accelerate a model before torch.jit.script",
+        "own": "Own has a forward of its own",
+    }
+    assert str(report).startswith("there is no transposed convolution to replace\n  left alone: lazy: it is not")
+    with pytest.raises(tconv.TconvError, match=r"model is a function; a torch\.nn\.Module is needed"):
+        ours.accelerate(close)
+    with pytest.raises(tconv.TconvError, match="example is a int"):
+        ours.accelerate(nn.Identity(), 3)
+
+
+def test_a_model_that_draws_random_numbers_is_compared_with_itself(x):
+    class Noisy(nn.Sequential):
+        def forward(self, given):
+            return super().forward(given + torch.randn_like(given))
+
+    report = ours.accelerate(Noisy(nn.ConvTranspose2d(4, 2, 2)), x)
+    assert report.difference < 1e-5
+
+
+def test_measuring_leaves_no_trace(net, x):
+    net.drop = nn.Dropout()
+    net.train()
+    net.body.eval()
+    before = copy.deepcopy(net.state_dict())
+    modes = [module.training for module in net.modules()]
+    torch.manual_seed(3)
+    first = torch.rand(2)
+    torch.manual_seed(3)
+    report = ours.accelerate(net, {"x": x, "scale": 2.0})
+    assert torch.equal(torch.rand(2), first)
+    assert [module.training for module in net.modules()] == modes
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), net.state_dict().values(), strict=True))
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+    assert report.difference is not None
+    assert report.difference < 1e-4
+
+
+def test_the_report_says_what_can_be_won(net, x):
+    report = ours.accelerate(net, (x,))
+    assert 0 < report.share < 1
+    assert report.ceiling == pytest.approx(1 / (1 - report.share))
+    assert 1 <= report.expected <= report.ceiling * 1.001 or report.expected == pytest.approx(1)
+    text = str(report)
+    assert text.startswith(f"transposed convolutions take {100 * report.share:.0f}% of this model: at best ")
+    assert "first     ConvTranspose2d [2, 4, 5, 6]: " in text
+    assert "body.1    Named [2, 6, 10, 12]: " in text
+    assert "left alone: own: Own has a forward of its own" in text
+    tied = next(layer for layer in report.layers if layer.name == "tied")
+    assert tied.seconds > 0
+    assert str(ours.accelerate(nn.Sequential(nn.ConvTranspose1d(2, 2, 2)))).startswith(
+        "1 transposed convolution on tconv's kernel; not measured. Write tconv.torch.accelerate(model, x)"
+    )
+
+
+def test_a_layer_that_pytorch_runs_quicker_is_left_to_it(monkeypatch, net, x):
+    from tconv.torch import accelerating
+
+    monkeypatch.setattr(accelerating, "gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
+    report = ours.accelerate(net, x)
+    assert type(net.first) is nn.ConvTranspose2d
+    assert ("first", "PyTorch's operator is quicker on this input (0.50x)") in report.left
+    assert isinstance(net.tied, ours.modules.DropIn)
+
+
+def test_a_compiled_model(x):
+    torch._dynamo.reset()
+    model = nn.Sequential(nn.ConvTranspose2d(4, 6, 4, 2, 1), nn.ReLU()).eval()
+    expected = model(x)
+    ours.accelerate(model, x, fuse=True)
+    close(torch.compile(model, fullgraph=True, backend="aot_eager")(x), expected)
+    with torch.no_grad():
+        close(torch.compile(model, fullgraph=True, backend="aot_eager")(x), expected)
+
+
+# -- fusing --------------------------------------------------------------------------------------------------------
+
+LAYERS = {
+    1: (nn.ConvTranspose1d, nn.BatchNorm1d),
+    2: (nn.ConvTranspose2d, nn.BatchNorm2d),
+    3: (nn.ConvTranspose3d, nn.BatchNorm3d),
+}
+ACTIVATIONS = [
+    nn.ReLU,
+    nn.ReLU6,
+    lambda: nn.LeakyReLU(0.2),
+    lambda: nn.PReLU(6),
+    lambda: nn.Hardtanh(-0.5, 0.7),
+    lambda: nn.ReLU(inplace=True),
+]
+
+
+def normed(ndim=2, groups=1, activation=nn.ReLU, bias=True, **words):
+    layer, norm = LAYERS[ndim]
+    model = nn.Sequential(layer(4, 6, 3, 2, groups=groups, bias=bias), norm(6, **words), activation())
+    for parameter in model[1].parameters():
+        nn.init.uniform_(parameter, -1.5, 1.5)
+    model[1].running_mean.normal_()
+    model[1].running_var.uniform_(0.2, 3)
+    if isinstance(model[2], nn.PReLU):
+        nn.init.uniform_(model[2].weight)
+    return model.eval()
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """Counts what batch norms are run."""
+    seen, run = [], torch.nn.functional.batch_norm
+    monkeypatch.setattr(torch.nn.functional, "batch_norm", lambda *a, **k: seen.append(1) or run(*a, **k))
+    return seen
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_batch_norm_is_folded_on_the_right_axis(ndim, groups, bias, alone):
+    model, x = normed(ndim, groups, bias=bias), torch.randn(2, 4, *[5] * ndim)
+    with torch.no_grad():
+        expected = model(x)
+        report = ours.accelerate(model, x, fuse=True)
+        assert report.fused == (("0", f"BatchNorm{ndim}d, ReLU"),)
+        assert 0 <= report.difference < 1e-5
+        alone.clear()
+        close(model(x), expected)
+        assert not alone
+        close(model[0](x), expected)  # the layer did it
+        ours.restore(model)
+        close(ours.fold_batchnorm(model[0], model[1])(x).relu(), expected)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("norm", [True, False])
+def test_activations(activation, norm):
+    model = normed(activation=activation)
+    if not norm:
+        del model[1]
+    x = torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        expected = model(x)
+        report = ours.accelerate(model, x, fuse=True)
+        assert len(report.fused) == 1
+        close(model(x), expected)
+        close(model[0](x), expected)
+        assert ours.restore(model) == 1
+        assert torch.equal(model(x), expected)
+
+
+def test_nothing_that_is_folded_is_ever_stale(alone):
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    ours.accelerate(model, x, fuse=True)
+    other = copy.deepcopy(model)
+    ours.restore(other)
+    changes = [
+        lambda m: m[0].weight.data.mul_(2),
+        lambda m: m[0].bias.data.add_(1),
+        lambda m: m[1].running_mean.add_(0.5),
+        lambda m: m[1].running_var.mul_(1.5),
+        lambda m: m[1].weight.data.numpy().__setitem__(2, 3.0),
+        lambda m: m[1].bias.data.sub_(1),
+        lambda m: setattr(m[1], "eps", 0.1),
+        lambda m: m.load_state_dict({k: v + 0.25 if v.is_floating_point() else v for k, v in m.state_dict().items()}),
+    ]
+    with torch.no_grad():
+        for change in changes:
+            alone.clear()
+            for each in (model, other):
+                change(each)
+            close(model(x), other(x))
+            assert len(alone) == 1
+
+
+def test_training_mode_and_gradients_run_unfused(alone):
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    ours.accelerate(model, x, fuse=True)
+    other = copy.deepcopy(model)
+    ours.restore(other)
+    assert list(model.state_dict()) == list(other.state_dict())
+    for each in (model, other):
+        each.train()
+    close(model(x), other(x))
+    for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
+        close(a, b) if a.is_floating_point() else None
+    for each in (model.eval(), other.eval()):
+        each.zero_grad()
+        each(x).square().sum().backward()
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        close(a.grad, b.grad)
+    model[1].train()  # one module alone
+    other[1].train()
+    with torch.no_grad():
+        close(model(x), other(x))
+    for dtype in (torch.float64, torch.bfloat16):
+        with torch.no_grad():
+            assert torch.equal(model.eval().to(dtype)(x.to(dtype)), other.eval().to(dtype)(x.to(dtype)))
+
+
+class Skip(nn.Module):
+    """The layer's output is read twice."""
+
+    def __init__(self, twice):
+        super().__init__()
+        self.up, self.norm, self.act, self.twice = nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6), nn.ReLU(), twice
+
+    def forward(self, x):
+        y = self.up(x)
+        if self.twice == "norm":
+            return self.act(self.norm(y)) + self.norm(2 * y)
+        z = self.act(self.norm(y))
+        return z + y if self.twice == "skip" else z + self.norm(y) if self.twice == "again" else z
+
+
+def test_what_cannot_be_fused_is_said_and_stays_right(x):
+    cases = [
+        (Skip("skip"), "something else reads its output, too"),
+        (Skip("norm"), "no batch norm or pointwise activation reads its output, and nothing else"),
+        (Skip("again"), "no batch norm or pointwise activation reads its output, and nothing else"),
+        (
+            nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6, track_running_stats=False)),
+            "keeps no running statistics",
+        ),
+        (nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.InstanceNorm2d(6), nn.ReLU()), "no batch norm"),
+        (nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.Tanh()), "no batch norm"),
+    ]
+    for model, words in cases:
+        model.eval()
+        for parameter in model.parameters():
+            nn.init.uniform_(parameter, -1, 1)
+        with torch.no_grad():
+            expected = model(x)
+            report = ours.accelerate(model, x, fuse=True)
+            assert report.fused == ()
+            assert words in str(report)
+            close(model(x), expected)
+    fine = Skip("").eval()
+    assert ours.accelerate(fine, x, fuse=True).fused == (("up", "BatchNorm2d, ReLU"),)
+    hooked = normed()
+    hooked[1].register_forward_hook(lambda module, given, made: made + 1)
+    assert "the BatchNorm2d behind it has hooks" in str(ours.accelerate(hooked, x, fuse=True))
+    for model, example in ((normed().train(), x), (normed(), None)):
+        with pytest.raises(tconv.TconvError, match="fuse=True needs a model in eval mode and an example"):
+            ours.accelerate(model, example, fuse=True)
+    with pytest.raises(tconv.TconvError, match="the norm is in training mode"):
+        ours.fold_batchnorm(nn.ConvTranspose2d(4, 6, 2), nn.BatchNorm2d(6))
+    with pytest.raises(tconv.TconvError, match="has 5 features, and the layer 6 output channels"):
+        ours.fold_batchnorm(nn.ConvTranspose2d(4, 6, 2), nn.BatchNorm2d(5).eval())
+
+
+class Copied(nn.Module):
+    """Its batch norm is given a copy now and then."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.norm, self.copied = nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6), False
+
+    def forward(self, x):
+        y = self.up(x)
+        return self.norm(y.clone() if self.copied else y)
+
+
+def test_a_copy_is_not_normalised_twice(x):
+    model = Copied().eval()
+    model.norm.running_mean.normal_()
+    with torch.no_grad():
+        expected = model(x)
+        assert ours.accelerate(model, x, fuse=True).fused
+        model.copied = True
+        with pytest.raises(tconv.errors.ArrayError, match="a fused BatchNorm2d was given another tensor"):
+            model(x)
+        model.copied = False
+        close(model(x), expected)
+        model.up(x)  # alone; then a run that does not fuse
+        with torch.enable_grad():
+            close(model(x), expected)
+        close(
+            model.norm(x.repeat(1, 2, 1, 1)[:, :6]),
+            nn.functional.batch_norm(x.repeat(1, 2, 1, 1)[:, :6], model.norm.running_mean, model.norm.running_var),
+        )
+        model.norm.double()  # not what the kernel can fold
+        with pytest.raises(RuntimeError, match=r"Double|double|dtype|expected scalar type"):
+            model(x)
