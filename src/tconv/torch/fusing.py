@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import xxhash
 
+from tconv import folding
 from tconv.activation import Activation, activation_of
 from tconv.errors import ArgumentError, ArrayError
 from tconv.torch.calls import Call, Words, is_plain, known
@@ -36,7 +37,7 @@ def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Mo
     True
 
     The scale of output channel o, gamma/sqrt(var + eps), goes along the second axis of the weight [C_in, C_out/groups,
-    *kernel], and to the group that o is in: not along the first, as in a convolution. Computed in float64.
+    *kernel], and to the group that o is in: not along the first, as in a convolution (`tconv.fold_batchnorm`).
     Raises ArgumentError for a norm that cannot be folded.
     """
     if reason := against_norm(layer, norm):
@@ -63,20 +64,12 @@ def against_norm(layer: Any, norm: Any) -> str | None:
 
 
 def _folded(layer: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of the two together."""
-    weight, groups = layer.weight.detach(), layer.groups
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()
-    before = 0.0 if layer.bias is None else layer.bias.detach().double()
-    shift = (before - norm.running_mean.double()) * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.detach().double()
-    c_in, per_group, *kernel = weight.shape
-    by_group = weight.double().reshape(groups, c_in // groups, per_group, *kernel)
-    by_group = by_group * scale.reshape(groups, 1, per_group, *[1] * len(kernel))
-    made = by_group.reshape(weight.shape).to(weight.dtype)
-    return made, shift.to(weight.dtype)
+    """Weight and bias of the two together, where the layer's are."""
+    given = [layer.weight, layer.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+    here = [None if part is None else part.detach().cpu() for part in given]
+    made = folding.fold_batchnorm(*here, eps=norm.eps, groups=layer.groups)
+    weight, bias = (part.to(layer.weight.device) for part in made)
+    return weight, bias
 
 
 class Chain:
