@@ -81,15 +81,13 @@ def reasons_against(p: Problem) -> list[str]:
     return reasons
 
 
-def against_training(x_shape: Any, w_shape: Any, words: Words) -> bool:
+def against_training(x_shape: Any, w_shape: Any) -> bool:
     """Whether a weight that is being trained is left to PyTorch: it changes in every step, and is packed anew.
 
-    Packing takes as long as some hundred positions of x, or some thousand where taps overlap; with PyTorch's gradients
-    beside it, a step is not to be slower for it.
+    Packing takes as long as some thousand positions of x, longer where there are many taps; with PyTorch's gradients
+    beside it, a step is not to be slower for it (`tconv bench --training`).
     """
-    taps = math.prod(w_shape[2:])
-    apart = tuple(w_shape[2:]) == words.stride
-    return bool(x_shape[0] * math.prod(x_shape[2:]) < (256 if apart else 2048 * max(1, taps / 256)))
+    return bool(x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256))
 
 
 class Call:

@@ -92,7 +92,7 @@ def _is_trained(input: Any, weight: Any, words: Words) -> bool:
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
     batch = input.shape if input.dim() == len(words.stride) + 2 else (1, *input.shape)
-    return against_training(batch, weight.shape, words)
+    return against_training(batch, weight.shape)
 
 
 def way(input: Any, weight: Any, bias: Any) -> Any:

@@ -64,7 +64,7 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     if not reasons and not bool(torch.isfinite(weight).all()):
         reasons.append("the weight holds inf or NaN, which the kernel would multiply with padded zeros")
     reasons += reasons_against(problem)
-    if weight.requires_grad and torch.is_grad_enabled() and against_training(x_shape, weight.shape, words):
+    if weight.requires_grad and torch.is_grad_enabled() and against_training(x_shape, weight.shape):
         reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
     return LayerPlan("pytorch" if reasons else "simd", tuple(reasons), problem)
 
