@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import threading
 import warnings
 
 import pytest
@@ -317,9 +318,93 @@ def test_a_batch_norm_is_folded_on_the_right_axis(ndim, groups, bias, alone):
         alone.clear()
         close(model(x), expected)
         assert not alone
-        close(model[0](x), expected)  # the layer did it
+        close(made_inside(model, x), expected)  # the layer did it
         ours.restore(model)
         close(ours.fold_batchnorm(model[0], model[1])(x).relu(), expected)
+
+
+def made_inside(model, x):
+    """What the first layer of a model returns while the model runs."""
+    made = []
+    handle = model[0].register_forward_hook(lambda module, given, output: made.append(output))
+    model(x)
+    handle.remove()
+    return made[0]
+
+
+def test_a_part_of_a_fused_model_is_what_it_was():
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    stock = copy.deepcopy(model)
+    with torch.no_grad():
+        assert ours.accelerate(model, x, fuse=True).fused
+        for cut in (slice(0, 1), slice(0, 2), slice(1, 3)):
+            given = x if cut.start == 0 else stock[0](x)
+            close(model[cut](given), stock[cut](given))
+        close(model[1](model[0](x)), stock[1](stock[0](x)))
+        close(nn.Sequential(*list(model.children())[:1])(x), stock[0](x))
+        close(nn.Sequential(model, nn.Tanh())(x), stock(x).tanh())  # the whole of it is folded anywhere
+        close(model.forward(x), stock(x))
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_module_behind_a_fused_layer_that_is_replaced_is_missed(place):
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        ours.accelerate(model, x, fuse=True)
+        model[place] = nn.Sigmoid()
+        with pytest.raises(tconv.errors.ArrayError, match=r"fused .* restore\(model\)"):
+            model(x)
+        assert ours.restore(model) == 1
+        assert not model._forward_hooks
+        assert not model._forward_pre_hooks
+        close(model(x), nn.Sequential(*model)(x))
+
+
+def test_an_error_in_the_middle_leaves_nothing_behind():
+    class Failing(nn.Sequential):
+        fails = False
+
+        def forward(self, x):
+            y = self[0](x)
+            if self.fails:
+                raise KeyError("in the middle")
+            return self[2](self[1](y))
+
+    model, x = Failing(*normed()).eval(), torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        expected = model(x)
+        assert ours.accelerate(model, x, fuse=True).fused
+        model.fails = True
+        with pytest.raises(KeyError, match="in the middle"):
+            model(x)
+        model.fails = False
+        close(model(x), expected)
+        close(copy.deepcopy(model)(x), expected)
+
+
+def test_fused_models_in_threads_and_files():
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        expected = model(x)
+        ours.accelerate(model, x, fuse=True)
+        loaded = pickle.loads(pickle.dumps(model))
+        close(made_inside(loaded, x), expected)
+        faults = []
+
+        def work():
+            with torch.no_grad():  # it belongs to a thread
+                for _ in range(50):
+                    if not torch.allclose(model(x), expected, atol=1e-4):
+                        faults.append("values")
+                    if torch.allclose(model[0](x), expected, atol=1e-4):
+                        faults.append("a part was folded")
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert faults == []
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -334,7 +419,7 @@ def test_activations(activation, norm):
         report = ours.accelerate(model, x, fuse=True)
         assert len(report.fused) == 1
         close(model(x), expected)
-        close(model[0](x), expected)
+        close(made_inside(model, x), expected)
         assert ours.restore(model) == 1
         assert torch.equal(model(x), expected)
 

@@ -53,10 +53,9 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
 
     Raises ArgumentError for what is no module, and for fuse=True without an example or in training mode.
     """
-    if not isinstance(model, torch.nn.Module):
-        raise ArgumentError(
-            f"model is a {type(model).__qualname__}; a torch.nn.Module is needed. Write accelerate(model)"
-        )
+    _check_module(model)
+    if not isinstance(fuse, bool):
+        raise ArgumentError(f"fuse is {fuse!r}; True or False is needed. Write fuse=True")
     given = None if example is None else Example.of(example)
     if fuse and (given is None or model.training):
         raise ArgumentError(
@@ -108,10 +107,20 @@ def restore(model: torch.nn.Module) -> int:
 
     Layers that were made as `tconv.torch.ConvTransposeNd` stay.
     """
+    _check_module(model)
     changed = [module for module in model.modules() if module.__dict__.get(_FLAG)]
     for module in changed:
         _back(module)
+    for module in model.modules():
+        fusing.forget(module)
     return len(changed)
+
+
+def _check_module(model: Any) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise ArgumentError(
+            f"model is a {type(model).__qualname__}; a torch.nn.Module is needed. Write accelerate(model)"
+        )
 
 
 def _sorted(model: torch.nn.Module) -> tuple[dict[str, Any], Named]:
@@ -232,7 +241,7 @@ def fuse_all(model: torch.nn.Module, example: Example, measured: Measured) -> tu
         if chain is None:
             unfused.append((name, reason))
             continue
-        fusing.install(layer, chain)
+        fusing.install(model, layer, chain)
         if measured.agrees(example.run(model)):
             fused.append((name, chain.words))
         else:

@@ -24,7 +24,7 @@ from tconv.torch.functional import way
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 ACTIVATIONS = (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.LeakyReLU, torch.nn.PReLU, torch.nn.Hardtanh)
-_MARK = "_tconv_chain"
+_MARK, _SCOPE = "_tconv_chain", "_tconv_scope"
 
 
 def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Module:
@@ -72,16 +72,73 @@ def _folded(layer: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return weight, bias
 
 
+class Scope:
+    """A model with fused layers: in which threads it is running, and which chains have not come to their ends there."""
+
+    def __init__(self, model: torch.nn.Module | None = None) -> None:
+        self._mine = threading.local()
+        if model is not None:
+            model.__dict__[_SCOPE] = (
+                self,
+                [
+                    model.register_forward_pre_hook(self.enter),
+                    model.register_forward_hook(self.leave, always_call=True),
+                ],
+            )
+
+    def __reduce__(self) -> Any:
+        return Scope, ()
+
+    @staticmethod
+    def of(model: torch.nn.Module) -> Scope:
+        """The model's scope, made at the first call."""
+        known = model.__dict__.get(_SCOPE)
+        return Scope(model) if known is None else known[0]
+
+    @property
+    def running(self) -> bool:
+        """Whether the model is running in this thread."""
+        return getattr(self._mine, "depth", 0) > 0
+
+    @property
+    def awaited(self) -> list[Chain]:
+        """The chains whose layer has run, and whose last module has not."""
+        if not hasattr(self._mine, "awaited"):
+            self._mine.awaited = []
+        found: list[Chain] = self._mine.awaited
+        return found
+
+    def enter(self, model: Any, given: Any) -> None:
+        """Before the model's forward."""
+        if not torch.compiler.is_compiling():
+            self._mine.depth = getattr(self._mine, "depth", 0) + 1
+
+    def leave(self, model: Any, given: Any, made: Any) -> None:
+        """After it, or after an error in it. Raises ArrayError for a chain that did not come to its end."""
+        if torch.compiler.is_compiling() or not self.running:
+            return
+        self._mine.depth -= 1
+        left: list[Chain] = [] if self.running else self.awaited[:]
+        if left:
+            self.awaited.clear()
+            if made is not None:
+                raise ArrayError(
+                    f"a fused {left[0].words} was not called after its transposed convolution, which has done its work "
+                    "already: the model is not the one that was accelerated. Write tconv.torch.restore(model), and "
+                    "accelerate it anew"
+                )
+
+
 class Chain:
     """What stands behind one layer: a batch norm, an activation, or both."""
 
     def __init__(self, norm: Any, activation: Any) -> None:
         self.norm, self.activation = norm, activation
+        self.scope: Scope | None = None
         self._made: tuple[Any, torch.Tensor, torch.Tensor | None] | None = None
-        self._awaited: set[int] = set()  # threads whose last output has not come to its last module yet
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": None, "_awaited": set()}
+        return {**vars(self), "_made": None}
 
     @property
     def words(self) -> str:
@@ -91,9 +148,8 @@ class Chain:
 
     def run(self, layer: Any, input: Any, words: Words) -> torch.Tensor | None:
         """The output of all of it, marked; None where nothing is folded, and the layer runs alone."""
-        weight, bias = layer.weight, layer.bias
-        self._awaited.discard(threading.get_ident())
-        if self.norm is not None and self.norm.training:
+        weight, bias, scope = layer.weight, layer.bias, self.scope
+        if scope is None or not scope.running or (self.norm is not None and self.norm.training):
             return None
         if input.dim() != len(words.stride) + 2 or way(input, weight, bias) is not Call:
             return None
@@ -109,7 +165,7 @@ class Chain:
         made = None if call.reasons else call(input, weight, bias)
         if made is not None:
             setattr(made, _MARK, self)
-            self._awaited.add(threading.get_ident())
+            scope.awaited.append(self)
         return made
 
     def passes(self, module: Any, input: Any) -> bool:
@@ -117,12 +173,13 @@ class Chain:
 
         Raises ArrayError if the layer has made it, and this is another tensor: it would be normalised twice.
         """
+        awaited = [] if self.scope is None else self.scope.awaited
         if getattr(input, _MARK, None) is self:
-            if module is self.activation or self.activation is None:
-                self._awaited.discard(threading.get_ident())
+            if (module is self.activation or self.activation is None) and self in awaited:
+                awaited.remove(self)
             return True
-        if threading.get_ident() in self._awaited:
-            self._awaited.discard(threading.get_ident())
+        if self in awaited:
+            awaited.clear()
             raise ArrayError(
                 f"a fused {_stock_of(type(module)).__qualname__} was given another tensor than its transposed "
                 "convolution returned: a copy of it, or something else while its output was waited for. Write "
@@ -190,8 +247,9 @@ for _kind in (*NORMS, *ACTIVATIONS):
     globals()[_name] = type(_name, (_Passing, _kind), {"_stock": _kind, "__module__": __name__})
 
 
-def install(layer: Any, chain: Chain) -> None:
-    """Let a layer do what stands behind it."""
+def install(model: torch.nn.Module, layer: Any, chain: Chain) -> None:
+    """Let a layer of a model do what stands behind it."""
+    chain.scope = Scope.of(model)
     layer.__dict__["_chain"] = chain  # no submodule: the state dict stays as it is
     for part in (chain.norm, chain.activation):
         if part is not None:
@@ -206,6 +264,13 @@ def remove(layer: Any) -> None:
         if isinstance(part, _Passing):
             part.__class__ = part._stock
             del part.__dict__["_chain"]
+
+
+def forget(model: torch.nn.Module) -> None:
+    """Take away the hooks of a model without fused layers."""
+    _, handles = model.__dict__.pop(_SCOPE, (None, ()))
+    for handle in handles:
+        handle.remove()
 
 
 class Observer:
