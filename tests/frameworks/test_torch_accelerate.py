@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import pickle
 import threading
 import warnings
@@ -358,6 +359,65 @@ def test_a_module_behind_a_fused_layer_that_is_replaced_is_missed(place):
         assert not model._forward_hooks
         assert not model._forward_pre_hooks
         close(model(x), nn.Sequential(*model)(x))
+
+
+def test_a_chain_is_passed_in_its_order_and_unchanged():
+    def changed(change):
+        model, x = normed(), torch.randn(2, 4, 5, 6)
+        assert ours.accelerate(model, x, fuse=True).fused
+        change(model)
+        with pytest.raises(tconv.errors.ArrayError, match=r"a fused .*restore\(model\)"):
+            model(x)
+
+    with torch.no_grad():
+        changed(lambda m: m.__setitem__(1, nn.Identity()))
+        changed(lambda m: m[0].register_forward_hook(lambda module, given, made: made.mul_(2)))
+        changed(lambda m: m[0].register_forward_hook(lambda module, given, made: m[1].train() and None))
+
+
+class Returned(nn.Module):
+    """Its batch norm's input is read twice, and what it returns hides that, or does not."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.up, self.norm, self.made = nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6), made
+        self.norm.running_mean.normal_()
+
+    def forward(self, x):
+        y = self.up(x)
+        return self.made(self.norm(y) + y)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (lambda y: y, "something else reads its output"),
+        (lambda y: y.argmax(1), "something else reads its output"),
+        (lambda y: (y.mean() * 0 + 1e6, y), "something else reads its output"),
+        (lambda y: [str(y)], "holds no tensor to compare"),
+    ],
+)
+def test_only_what_is_seen_to_agree_is_fused(made, reason, x):
+    model = Returned(made).eval()
+    report = ours.accelerate(model, x, fuse=True)
+    assert not report.fused
+    assert reason in str(report)
+
+
+def test_differences_know_nan_and_integers():
+    from tconv.torch.measuring import Measured
+
+    one, nan, inf = torch.ones(2), torch.tensor([1.0, math.nan]), torch.tensor([1.0, math.inf])
+    for a, b, difference in [
+        ([one, one], [one, nan], math.inf),
+        ([nan, inf], [nan, inf], 0.0),
+        ([inf], [one], math.inf),
+        ([torch.arange(3)], [torch.arange(3) + 1], math.inf),
+        ([one, one], [one, one + 0.5], 0.5),
+        ([], [], None),
+    ]:
+        assert Measured(1.0, {}, a).difference(b) == difference
+        assert Measured(1.0, {}, a).agrees(b) == (difference == 0)
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind():

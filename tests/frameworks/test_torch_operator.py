@@ -744,3 +744,42 @@ def test_examples(name):
     module = importlib.import_module("tconv.torch" + ("" if name == "__init__" else f".{name}"))
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert doctest.testmod(module, optionflags=flags).failed == 0
+
+
+@pytest.mark.parametrize("size", [(3,), (1,), (32, 1), (0,), (), (33,)], ids=str)
+def test_a_bias_of_another_size_is_refused_as_pytorch_does(size):
+    x, w = torch.randn(1, 64, 20, 20), torch.randn(64, 32, 4, 4)
+    right, wrong = torch.zeros(32), torch.zeros(size)
+    layer = ours.ConvTranspose2d(64, 32, 4)
+    with torch.no_grad():
+        ours.conv_transpose(x, w, right)  # is known from now on
+    layer.bias = torch.nn.Parameter(wrong)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            for call in (
+                lambda: ours.conv_transpose(x, w, wrong),
+                lambda: ours.conv_transpose(x.requires_grad_(torch.is_grad_enabled()), w, wrong),
+                lambda: layer(x),
+                lambda: torch.ops.tconv.conv_transpose(x, w, wrong, [1, 1], [0, 0], [0, 0], [1, 1], 1),
+            ):
+                with pytest.raises(RuntimeError, match="expected bias to be 1-dimensional"):
+                    call()
+    plain = [tensor.detach() for tensor in (x, w, wrong)]
+    with torch._subclasses.FakeTensorMode() as mode:
+        fakes = [mode.from_tensor(tensor) for tensor in plain]
+        with pytest.raises(RuntimeError, match="not one number for each of 32"):
+            torch.ops.tconv.conv_transpose(*fakes, [1, 1], [0, 0], [0, 0], [1, 1], 1)
+
+
+def test_words_of_numpy_and_of_tensors_and_words_that_are_none():
+    x, w = torch.randn(1, 4, 5, 5), torch.randn(4, 3, 4, 4)
+    expected = functional.conv_transpose2d(x, w, stride=2, padding=1)
+    for two in (np.int64(2), torch.tensor(2), [np.int32(2), 2], (2,)):
+        close = torch.testing.assert_close
+        close(ours.conv_transpose(x, w, stride=two, padding=np.int8(1)), expected, rtol=1e-4, atol=1e-5)
+    for wrong in ({"stride": 2.0}, {"stride": "2"}, {"padding": None}, {"groups": 1.0}, {"dilation": [1.5, 1]}):
+        with pytest.raises(TypeError, match="conv_transpose2d"):
+            ours.conv_transpose(x, w, **wrong)
+    for tensors in ((x, None), (None, w), (x.numpy(), w), (x, w.numpy())):
+        with pytest.raises(TypeError, match="conv_transpose"):
+            ours.conv_transpose(*tensors)

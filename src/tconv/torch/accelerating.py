@@ -246,5 +246,6 @@ def fuse_all(model: torch.nn.Module, example: Example, measured: Measured) -> tu
             fused.append((name, chain.words))
         else:
             fusing.remove(layer)
-            unfused.append((name, "something else reads its output, too: the model's output changed"))
+            why = "something else reads its output, too: the model's output changed"
+            unfused.append((name, why if measured.output else "the model's output holds no tensor to compare"))
     return fused, unfused

@@ -107,6 +107,8 @@ class Call:
             self.reasons = [str(error)]
             return
         self.reasons = reasons_against(p)
+        if bias is not None and tuple(bias.shape) != (p.out_channels,):
+            self.reasons.append(f"the bias is {tuple(bias.shape)}, and there are {p.out_channels} output channels")
         if self.reasons:
             return
         # loads LLVM, which is there: the kernel has no reason against it
@@ -238,7 +240,8 @@ def known(
     activation_key: Any = None,
 ) -> Call:
     """What was read of such tensors and words before, or is read now."""
-    key = x.shape, x.stride(), weight.shape, weight.stride(), bias is None, words, activation_key
+    of_bias = None if bias is None else bias.shape
+    key = x.shape, x.stride(), weight.shape, weight.stride(), of_bias, words, activation_key
     found = _known.get(key)
     if found is None:
         found = Call(x, weight, bias, words, activation)

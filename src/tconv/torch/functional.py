@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -42,15 +44,26 @@ def conv_transpose(
     Threads: at most `torch.get_num_threads()`, and at most `tconv.get_num_threads()`. The result is the same bits on
     any number of them.
     """
-    ndim = weight.dim() - 2
-    words = Words(_each(stride, ndim), _each(padding, ndim), _each(output_padding, ndim), _each(dilation, ndim), groups)
-    return apply(input, weight, bias, words)
+    ndim = weight.dim() - 2 if isinstance(weight, torch.Tensor) else 0
+    words: Words | None = None
+    with suppress(TypeError):
+        axes = [_each(word, ndim) for word in (stride, padding, output_padding, dilation)]
+        words = Words(axes[0], axes[1], axes[2], axes[3], groups if isinstance(groups, int) else operator.index(groups))
+    if words is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch says what is wrong
+        call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[min(max(ndim, 1), 3) - 1]
+        made: torch.Tensor = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
+        return made
+    made = apply(input, weight, bias, words)
+    return made
 
 
 def _each(value: Any, ndim: int) -> tuple[int, ...]:
+    """One integer per axis; whole numbers of NumPy and of tensors, too. Raises TypeError for anything else."""
     if isinstance(value, int):
         return (value,) * ndim
-    given = tuple(value)
+    if not isinstance(value, (tuple, list)):
+        return (operator.index(value),) * ndim
+    given = tuple(one if isinstance(one, int) else operator.index(one) for one in value)
     return given * ndim if len(given) == 1 else given
 
 

@@ -72,6 +72,25 @@ def _folded(layer: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return weight, bias
 
 
+class Folded:
+    """The mark of a folded output: whose it is, which modules are still to pass it, and what nobody may change."""
+
+    def __init__(self, chain: Chain, made: torch.Tensor) -> None:
+        self.chain, self.left = chain, [part for part in (chain.norm, chain.activation) if part is not None]
+        self._version = _version(made)
+
+    def passed(self, module: Any, given: torch.Tensor) -> bool:
+        """Whether this module's turn has come, and the numbers are those that the layer made."""
+        if self.left[:1] != [module] or (module.training and module is self.chain.norm):
+            return False
+        del self.left[0]
+        return _version(given) == self._version
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
 class Scope:
     """A model with fused layers: in which threads it is running, and which chains have not come to their ends there."""
 
@@ -101,11 +120,11 @@ class Scope:
         return getattr(self._mine, "depth", 0) > 0
 
     @property
-    def awaited(self) -> list[Chain]:
-        """The chains whose layer has run, and whose last module has not."""
+    def awaited(self) -> list[Folded]:
+        """What layers have made, and the last module of its chain has not been given."""
         if not hasattr(self._mine, "awaited"):
             self._mine.awaited = []
-        found: list[Chain] = self._mine.awaited
+        found: list[Folded] = self._mine.awaited
         return found
 
     def enter(self, model: Any, given: Any) -> None:
@@ -118,13 +137,13 @@ class Scope:
         if torch.compiler.is_compiling() or not self.running:
             return
         self._mine.depth -= 1
-        left: list[Chain] = [] if self.running else self.awaited[:]
+        left: list[Folded] = [] if self.running else self.awaited[:]
         if left:
             self.awaited.clear()
             if made is not None:
                 raise ArrayError(
-                    f"a fused {left[0].words} was not called after its transposed convolution, which has done its work "
-                    "already: the model is not the one that was accelerated. Write tconv.torch.restore(model), and "
+                    f"a fused {left[0].chain.words} was not called after its transposed convolution, which has done "
+                    "its work: the model is not the one that was accelerated. Write tconv.torch.restore(model), and "
                     "accelerate it anew"
                 )
 
@@ -164,8 +183,9 @@ class Chain:
         call = known(input, weight, bias, words, activation, key)
         made = None if call.reasons else call(input, weight, bias)
         if made is not None:
-            setattr(made, _MARK, self)
-            scope.awaited.append(self)
+            mark = Folded(self, made)
+            setattr(made, _MARK, mark)
+            scope.awaited.append(mark)
         return made
 
     def passes(self, module: Any, input: Any) -> bool:
@@ -174,11 +194,12 @@ class Chain:
         Raises ArrayError if the layer has made it, and this is another tensor: it would be normalised twice.
         """
         awaited = [] if self.scope is None else self.scope.awaited
-        if getattr(input, _MARK, None) is self:
-            if (module is self.activation or self.activation is None) and self in awaited:
-                awaited.remove(self)
+        mark = getattr(input, _MARK, None)
+        if isinstance(mark, Folded) and mark.chain is self and mark.passed(module, input):
+            if not mark.left and mark in awaited:
+                awaited.remove(mark)
             return True
-        if self in awaited:
+        if any(other.chain is self for other in awaited):
             awaited.clear()
             raise ArrayError(
                 f"a fused {_stock_of(type(module)).__qualname__} was given another tensor than its transposed "

@@ -31,7 +31,7 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     """What `layer(input)` will run, and why, without running it.
 
     >>> import torch, tconv.torch
-    >>> layer = tconv.torch.ConvTranspose2d(64, 32, 2, stride=2)
+    >>> layer = tconv.torch.ConvTranspose2d(64, 32, 2, stride=2).requires_grad_(False)
     >>> tconv.torch.plan(layer, torch.randn(1, 64, 28, 28)).method
     'simd'
     >>> print(tconv.torch.plan(layer.double(), torch.randn(1, 64, 28, 28).double()))

@@ -61,23 +61,39 @@ class Measured(NamedTuple):
     layers: dict[str, Seen]
     output: list[torch.Tensor]
 
-    def difference(self, output: Any) -> float:
-        """The largest absolute difference of any tensor in another output; inf if it is made otherwise."""
+    def difference(self, output: Any) -> float | None:
+        """The largest absolute difference of any tensor in another output; inf if it is made otherwise.
+
+        None where there is no tensor to compare.
+        """
         found = _tensors(output)
         if [tensor.shape for tensor in found] != [tensor.shape for tensor in self.output]:
             return math.inf
-        pairs = zip(self.output, found, strict=True)
-        return max((float((a - b).abs().max()) for a, b in pairs if a.numel()), default=0.0)
+        return max(map(_distance, self.output, found), default=None)
 
     def agrees(self, output: Any) -> bool:
-        """Whether another output is the same but for rounding."""
-        largest = max((float(a.abs().max()) for a in self.output if a.numel()), default=0.0)
-        return self.difference(output) <= _AGREES * largest
+        """Whether every tensor of another output is the same but for rounding; False where there is none."""
+        found = _tensors(output)
+        alike = [tensor.shape for tensor in found] == [tensor.shape for tensor in self.output]
+        return bool(found) and alike and all(map(_agree, self.output, found))
+
+
+def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The largest absolute difference; inf where integers differ, or one is NaN or inf and the other is not."""
+    if not (a.is_floating_point() or a.is_complex()):
+        return 0.0 if torch.equal(a, b) else math.inf
+    same = (a == b) | (a.isnan() & b.isnan())
+    apart = torch.where(same, 0, (a - b).abs())
+    return float(apart.nan_to_num(nan=math.inf, posinf=math.inf).max()) if a.numel() else 0.0
+
+
+def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
+    largest = float(a[a.isfinite()].abs().max()) if a.is_floating_point() and a.isfinite().any() else 0.0
+    return _distance(a, b) <= _AGREES * largest
 
 
 def _tensors(output: Any) -> list[torch.Tensor]:
-    leaves = tree_leaves(output)
-    return [leaf.detach().clone() for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    return [leaf.detach().clone() for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
 
 
 @contextmanager

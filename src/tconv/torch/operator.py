@@ -61,6 +61,12 @@ def _fake(
 ) -> Any:
     torch._check(input.dim() == weight.dim() == len(stride) + 2, lambda: f"x {input.shape}, weight {weight.shape}")
     torch._check(input.shape[1] == weight.shape[0], lambda: f"weight {weight.shape} does not take x {input.shape}")
+    torch._check(weight.shape[0] % groups == 0, lambda: f"{groups} groups do not divide the weight {weight.shape}")
+    if bias is not None:
+        torch._check(
+            bias.dim() == 1 and bias.shape[0] == weight.shape[1] * groups,
+            lambda: f"bias {bias.shape} is not one number for each of {weight.shape[1] * groups} output channels",
+        )
     torch._check(input.dtype == weight.dtype, lambda: f"x is {input.dtype}, the weight {weight.dtype}")
     axes = zip(input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation, strict=True)
     sizes = [(n - 1) * s - 2 * p + d * (k - 1) + op + 1 for n, k, s, p, op, d in axes]
