@@ -385,6 +385,22 @@ def test_a_network_of_large_weights_that_cancel_is_not_called_wrong(run):
         assert run("a.png", "--weights", "w.safetensors", "-o", "b.png", "--overwrite")[0] == 0
 
 
+def test_the_truth_knows_that_zeros_are_none_beside_black():
+    """What rounding leaves of a zero reaches all rows of a group, where minimal filtering makes them."""
+    rng = np.random.default_rng(0)
+    steps_of = [rng.normal(0, 0.3, (8, into, 3, 3)).astype("f4") for into in (1, 8, 8, 8)]
+    layers = [Convolution.ordinary(weight, None, 1, activation="relu") for weight in steps_of]
+    net = Network(
+        [Node(layer, (n,)) for n, layer in enumerate([*layers, Convolution.ordinary(np.ones((1, 8, 1, 1), "f4"))])]
+    )
+    assert net.anchors
+    for seed in range(10):
+        x = np.random.default_rng(seed).random((1, 1, 48, 48), np.float32)
+        x[:, :, :22] = 0
+        most, error = allowed(net, x)
+        assert (error <= most + 1e-37).all()
+
+
 # -- models ------------------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import tconv
 from tconv import Geometry, definition
 from tconv.activation import activation_of
+from tconv.errors import ShapeError
 from tconv.kernels import simd
-from tconv.kernels.simd import winograd
+from tconv.kernels.simd import winograd, winograd_rows
 from tconv.models import Convolution, Network, Node, steps
 from tconv.models import network as networks
 from tconv.models.kept import Kept
@@ -41,8 +42,8 @@ class Case:
     """A random layer, its input, and what float64 says of it."""
 
     def __init__(self, rng):
-        into, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 8))
-        self.height, width = (int(n) for n in rng.choice([1, 2, 3, 5, 16, 31, 64, 100], 2))
+        into, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
+        self.height, width = (int(n) for n in rng.choice([1, 2, 3, 5, 16, 31, 100, 200], 2))
         self.geometry = Geometry((3, taps), 1, [tuple(map(int, rng.integers(-3, 6, 2))) for _ in range(2)])
         try:
             self.shape = self.geometry.output_shape((self.height, width))
@@ -57,6 +58,7 @@ class Case:
             [None, "relu", ("prelu", rng.normal(0, 1, out).astype("f4"))][rng.integers(3)], out
         )
         self.anchor = int(rng.integers(0, 4))
+        self.panel = int(rng.choice([1, 1 << 30]))  # rows in segments, as short as can be, or whole
 
     def truth(self):
         """The output [C, H, W] in float64, and how far float32 may be from it."""
@@ -74,12 +76,12 @@ class Case:
 
     def layer(self):
         crop = self.geometry.crop
-        from tconv.kernels.simd.winograd_rows import Rows
-
-        return Rows(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
+        return winograd_rows.Rows(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
 
     def run(self, given, made, rows, layer=None):
-        return (layer or self.layer())(given, self.reach, rows, made, self.anchor)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(winograd_rows, "_PANEL", self.panel)
+            return (layer or self.layer())(given, self.reach, rows, made, self.anchor)
 
 
 def cases(seed):
@@ -131,6 +133,29 @@ def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
                 np.testing.assert_array_equal(made.gathered(slice(first, last))[0], whole[:, first:last])
     finally:
         tconv.set_num_threads(before)
+
+
+def test_rows_of_many_segments_and_sums_of_many_parts():
+    """What the random layers are to meet: else nothing tests it."""
+    found = [cases(seed)[0] for seed in range(300)]
+    assert sum(case.panel == 1 and case.shape[1] > 64 for case in found) > 20
+    assert sum(len(case.layer()._ranges()) > 1 for case in found) > 5
+
+
+@pytest.mark.parametrize("taps", [255, 256, 257, 300])
+def test_rows_of_very_many_taps(taps):
+    rng = np.random.default_rng(0)
+    w = rng.normal(0, 1, (4, 4, 3, taps)).astype("f4")
+    layers = [
+        Convolution(w, Geometry((3, taps), 1, [(1, 1), (taps // 2, taps // 2)])),
+        Convolution.ordinary(w[:, :, :1, :1]),
+    ]
+    net = Network([Node(layer, (number,)) for number, layer in enumerate(layers)])
+    assert bool(net.anchors) == (taps <= 256)
+    x = rng.normal(0, 1, (1, 4, 9, 320)).astype("f4")
+    y = definition.scatter(x.astype("f8"), w.astype("f8"), geometry=layers[0].geometry)
+    y = definition.scatter(y, layers[1].weight.astype("f8"))
+    np.testing.assert_allclose(net(x), y, rtol=0, atol=1e-5 * np.abs(y).max())
 
 
 @pytest.mark.parametrize("shape", [(12, 12, 3), (64, 64, 3), (256, 8, 3), (4, 32, 7)], ids=str)
@@ -186,6 +211,42 @@ def test_what_is_not_finite_spreads_as_in_the_direct_form(value, activation, str
     np.testing.assert_allclose(made[fine], expected[fine], rtol=0, atol=2e-5 * (abs(value) if value == 3e38 else 1))
 
 
+# -- what a network is given -------------------------------------------------------------------------------------
+
+
+def test_pictures_of_any_layout():
+    net, rng = chain(np.random.default_rng(1), "relu"), np.random.default_rng(0)
+    records = np.zeros((1, 4, 20, 24), [("value", "f4"), ("other", "i2")])
+    records["value"] = rng.random(records.shape)
+    for x in (
+        np.moveaxis(rng.random((20, 24, 4), np.float32), 2, 0)[None],
+        rng.random((1, 4, 20, 24), np.float32)[..., ::-1],
+        rng.random((1, 4, 20, 48), np.float32)[..., ::2],
+        rng.random((1, 4, 24, 20), np.float32).swapaxes(2, 3),
+        np.broadcast_to(rng.random((1, 4, 1, 1), np.float32), (1, 4, 20, 24)),
+        records["value"],
+    ):
+        np.testing.assert_array_equal(net(x), net(np.ascontiguousarray(x)))
+
+
+def test_rows_that_are_not_there_are_refused():
+    net = chain(np.random.default_rng(1), None)
+    x = np.random.default_rng(0).random((4, 200, 30), np.float32)
+    for x_given, first, height, outputs, words in [
+        (x[:, 100:], 100, 200, slice(0, 200), "x holds rows 100 to 200 of the picture; 0 to 200 are needed"),
+        (x[:, :50], 0, 200, slice(0, 200), "x holds rows 0 to 50"),
+        (x, 0, 100_000, slice(0, 100_000), "x holds rows 0 to 200"),
+        (x[:2], 0, 200, slice(0, 200), r"x has shape \(2, 200, 30\); \[4, h, W\] is needed"),
+        (np.concatenate([x, x[:1]]), 0, 200, slice(0, 200), "x has shape"),
+        (x[0], 0, 200, slice(0, 200), "x has shape"),
+        (x[:, :0], 0, 200, slice(0, 200), "x has shape"),
+        (x, 0, 200, slice(-5, 205), "outputs are rows -5 to 205; the output of a picture of 200 rows has 200"),
+        (x, 0, 200, slice(9, 3), "outputs are rows 9 to 3"),
+    ]:
+        with pytest.raises(ShapeError, match=words):
+            net.rows(x_given, first, height, outputs)
+
+
 # -- machines ----------------------------------------------------------------------------------------------------
 
 RANDOM = """
@@ -219,7 +280,7 @@ def test_nothing_outside_of_the_arrays_is_touched(python):
 import test_winograd as t
 from tconv.models.kept import Kept
 tconv.set_num_threads(3)
-regions = [Region(1 << 20) for _ in range(2)]
+regions = [Region(1 << 23) for _ in range(2)]
 for seed in range(60):
     case, rng = t.cases(seed)
     y, allowed = case.truth()
@@ -246,6 +307,8 @@ def test_layers_that_are_not_for_it():
         (w, Geometry((3, 3), 1, 0, (1, 2))),
         (np.ones((4, 2, 3, 3), "f4"), Geometry((3, 3), groups=2)),
         (np.where(np.arange(3) == 1, np.inf, w), fits),
+        (np.where(np.arange(3) == 1, np.float32(1e38), w), fits),
+        (w.astype("f8"), fits),
     ):
         assert simd.grouped(weight, None, geometry, None) is None
 

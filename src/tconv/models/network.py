@@ -18,7 +18,7 @@ import numpy as np
 
 from tconv.activation import Activation, activation_of
 from tconv.errors import ArrayError, GeometryError, ShapeError
-from tconv.kernels.problem import Array, Problem
+from tconv.kernels.problem import Array, Problem, is_plain
 from tconv.kernels.simd import GROUP
 from tconv.memory import empty
 from tconv.models.kept import Kept, ring_rows, row_floats
@@ -155,7 +155,8 @@ class Network:
         spans = self.needed(slice(start, start + step), heights)
         strips: list[int] = []
         for number, span in enumerate(spans[1:-1], 1):
-            rows = span.stop - span.start + 2  # strips elsewhere may need a row or two more
+            # strips elsewhere may need a row or two more, or a group
+            rows = span.stop - span.start + (GROUP if number in self.anchors else 2)
             rows = ring_rows(rows) if number in self.rings else min(sizes[number][0], rows)
             strips.append(self.channels[number] * 4 * row_floats(sizes[number][1]) * rows)
         # a layer that needs more room has the old one beside it for a moment
@@ -199,7 +200,22 @@ class Network:
         """
         if x.dtype != np.float32:
             raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
+        if x.ndim != 3 or len(x) != self.channels[0] or 0 in x.shape:
+            raise ShapeError(f"x has shape {x.shape}; [{self.channels[0]}, h, W] is needed")
         sizes = self.sizes((height, x.shape[2]))
+        if not 0 <= outputs.start < outputs.stop <= sizes[-1][0]:
+            raise ShapeError(
+                f"outputs are rows {outputs.start} to {outputs.stop}; the output of a picture of {height} rows has "
+                f"{sizes[-1][0]}. Write slice(0, {sizes[-1][0]}), or a part of it"
+            )
+        needed = self.window(outputs, height)
+        if first > needed.start or first + x.shape[1] < needed.stop:
+            raise ShapeError(
+                f"x holds rows {first} to {first + x.shape[1]} of the picture; {needed.start} to {needed.stop} are "
+                "needed. Network.window says which"
+            )
+        if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
+            x = np.ascontiguousarray(x)  # rows in one piece, as compiled code reads them
         heights = [rows for rows, _ in sizes]
         if out is None:
             out = empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), _FLOAT32)

@@ -84,6 +84,13 @@ class Convolution:
         """The layer that makes rows in groups; None where geometry, weight or machine are not made for it."""
         return grouped(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
 
+    @cached_property
+    def _plain(self) -> Rows:
+        """The same without an activation."""
+        plain = self.grouped if self.activation is None else replace(self, activation=None).grouped
+        assert plain is not None
+        return plain
+
     def in_groups(self, given: Kept, outputs: slice, made: Kept, heights: Shape, anchor: int) -> None:
         """Put these output rows into `made`, from input rows `given`; `heights` are those of input and output.
 
@@ -95,8 +102,7 @@ class Convolution:
         if grouped(given, reach, outputs, made, anchor):
             return
         # what is infinite, or NaN, is as in the definition, whatever the strips; it takes no activation to see that
-        plain = replace(self, activation=None).grouped
-        assert plain is not None
+        plain = self._plain
         shape = made.array.shape[0], outputs.stop - outputs.start, made.array.shape[2]
         sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
         plain(given, reach, outputs, Kept(sums, outputs.start, outputs.stop), anchor)

@@ -113,11 +113,12 @@ def _convolved(
         return y
 
     values = of(given.values, weight, bias)
-    absolute = np.abs(given.values), np.abs(weight), np.abs(bias)
+    w, b = np.abs(weight), np.abs(bias)
     if anchor is None:
-        mass = of(*absolute)
-    else:
-        mass = winograd.mass(*absolute[:2], here.crop, anchor - wanted[0].start) + absolute[2][:, None, None]
+        mass = of(np.abs(given.values), w, b)
+    else:  # an exact 0 is none in float32, and reaches all rows of its group
+        seen = np.abs(given.values) + given.error
+        mass = winograd.mass(seen, w, here.crop, anchor - wanted[0].start) + b[:, None, None]
     # only differences count here, so these need not come from the definition, which would take most of the time
     copies = conv_transpose(given.copies, weight, bias, geometry=here)
     copies += _errors(rng, values, rounding(step, anchor is not None) * mass)

@@ -33,6 +33,10 @@ from tconv.kernels.problem import Array, Kernel, Problem, is_plain
 
 _LEAST_GROUPED = 4
 """Input channels; with fewer, transforming them costs more than it saves."""
+_MOST_COLUMNS = 256
+"""Taps of a row: the sums of one channel make one part."""
+_LARGEST_GROUPED = 1e37
+"""Weights below this stay finite when they are transformed."""
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17
 
@@ -140,9 +144,11 @@ def grouped(w: Array, bias: Array | None, g: Geometry, activation: Activation | 
 
     It has its own order of sums, and reaches beyond the rows of an output: a network knows which rows lie in a group.
     """
-    if _missing() is not None or len(w) < _LEAST_GROUPED or not np.isfinite(w).all():
+    if _missing() is not None or len(w) < _LEAST_GROUPED or not (np.abs(w) < _LARGEST_GROUPED).all():
         return None
-    if g.kernel[0] != 3 or (g.stride, g.dilation, g.groups) != ((1, 1), (1, 1), 1):
+    if w.dtype != np.float32 or g.kernel[0] != 3 or g.kernel[1] > _MOST_COLUMNS:
+        return None
+    if (g.stride, g.dilation, g.groups) != ((1, 1), (1, 1), 1):
         return None
     from tconv.kernels.simd import winograd_rows
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv.kernels.problem import Array
+from tconv.kernels.simd import GROUP
 
 if TYPE_CHECKING:
     from tconv.kernels.simd.code import Function, Value
 
-OUTPUTS, TAPS = 4, 3
+OUTPUTS, TAPS = GROUP, 3
 PLANES = OUTPUTS + TAPS - 1
 """Products, and input rows, of a group of output rows."""
 ROUNDINGS = 12
