@@ -12,6 +12,7 @@ from tconv.errors import ArgumentError
 from tconv.torch import fusing
 from tconv.torch.measuring import Example, Measured, gain, measure, quiet
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DropIn
+from tconv.torch.observing import Observer
 from tconv.torch.report import LayerReport, Report
 
 Named = list[tuple[str, str]]
@@ -229,7 +230,7 @@ def _reported(name: str, layer: Any, measured: Measured | None) -> LayerReport:
 def fuse_all(model: torch.nn.Module, example: Example, measured: Measured) -> tuple[Named, Named]:
     """Install the chains that leave the output of an accelerated model as it is, one after another."""
     ours = {name: module for name, module in model.named_modules() if module.__dict__.get(_FLAG)}
-    observer = fusing.Observer(model, list(ours.values()))
+    observer = Observer(model, list(ours.values()))
     try:
         example.run(model)
     finally:
