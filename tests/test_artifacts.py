@@ -193,3 +193,19 @@ def test_bad_input(kind, function, arguments, words, message):
     with pytest.raises(kind, match=re.escape(message)) as caught:
         function(*arguments, **words)
     assert "Write" in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, None])
+def test_weights_that_are_no_numbers_are_refused(bad):
+    w = np.ones((2, 0 if bad is None else 3, 4, 4))
+    w[:1, :1] = 1 if bad is None else bad
+    words = "no element" if bad is None else "NaN or inf"
+    for call in (tconv.checkerboard, tconv.artifacts.equalise, tconv.artifacts.icnr):
+        with pytest.raises(tconv.TconvError, match=words):
+            call(w, stride=2)
+
+
+def test_the_score_does_not_depend_on_the_scale():
+    w = np.random.default_rng(0).standard_normal((4, 3, 4, 4))
+    scores = [tconv.checkerboard(w * scale, stride=2).score for scale in (1e-200, 1e-170, 1, 1e170, 1e200)]
+    np.testing.assert_allclose(scores, scores[2], rtol=1e-12)

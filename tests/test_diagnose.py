@@ -333,3 +333,30 @@ def test_large_outputs_take_seconds():
     found = tconv.diagnose(got, y, x=x, weight=w, bias=b, **words)
     assert y.shape[2:] == (1000, 1000)
     assert set(found.findings[0].causes) == {"bias missing", "output_padding at the front"}
+
+
+def test_scattered_nan_is_what_it_is():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 3, 9, 9)).astype("f4"), rng.standard_normal((3, 4, 4, 4)).astype("f4")
+    y = tconv.conv_transpose(x, w, stride=2)
+    for share in (0.01, 0.1, 0.4):
+        spoiled = np.where(rng.random(y.shape) < share, np.float32(np.nan), y)
+        found = tconv.diagnose(spoiled, y, x=x, weight=w, stride=2)
+        assert found.cause == "NaN or inf", found
+        assert f"in {int(np.isnan(spoiled).sum())} of {y.size} places" in str(found)
+        assert not found.fix
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("target", ["onnx", "onnxruntime", "torch", "jax", "keras", "openvino", "ncnn"])
+def test_a_fix_that_makes_y_anew_has_the_bias(target, groups):
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 6 // groups, 3, 3)), rng.standard_normal(6)
+    words = {"stride": 2, "padding": 1, "groups": groups}
+    right = tconv.conv_transpose(x, w, b, **words)
+    wrong = tconv.conv_transpose(x, w, b, **words | {"padding": 0})[:, :, :15, :15]
+    found = tconv.diagnose(wrong, right, x=x, weight=w, bias=b, target=target, **words)
+    assert found.verdict == "found", found
+    assert "bias" in found.fix.replace("use_bias", "")
+    if target == "onnx" and groups > 1:
+        assert "ReferenceEvaluator" not in found.fix  # it gets groups wrong

@@ -76,6 +76,16 @@ def test_the_picture(arrays, capsys):
     assert "difference.png exists, and nothing is overwritten" in error
 
 
+def test_json_is_json(arrays, capsys):
+    np.save("zeros.npy", np.zeros((1, 4, 12, 12), "f"))
+    for words in (["got.npy", "zeros.npy"], ["call.npz", *WORDS, "-o", "beside.png"]):
+        code, text, error = run(capsys, *words, "--json")
+        facts = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert code == 0
+        assert facts["verdict"]
+        assert ("wrote beside.png" in error) == ("-o" in words)
+
+
 BAD = [
     (["got.npy"], "got.npy is one output; two are needed. Write tconv diagnose got.npy expected.npy"),
     (["nothing.npy", "expected.npy"], "nothing.npy"),

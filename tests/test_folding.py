@@ -88,3 +88,15 @@ def test_bad_input(kind, run, message):
     with pytest.raises(kind, match=re.escape(message)) as caught:
         run()
     assert "Write" in str(caught.value)
+
+
+def test_weights_and_scales_that_are_no_numbers_are_refused():
+    w = np.ones((2, 3, 4))
+    spoiled = np.where(np.arange(4) == 1, np.nan, w)
+    for call in (lambda: tconv.channel_scales(spoiled), lambda: tconv.scale_channels(spoiled, np.ones(3))):
+        with pytest.raises(tconv.TconvError, match="NaN or inf"):
+            call()
+    with pytest.raises(tconv.TconvError, match="no element"):
+        tconv.channel_scales(w[:, :0])
+    with pytest.raises(tconv.TconvError, match="scales is complex, and the weight is not"):
+        tconv.scale_channels(w, np.ones(3) * 1j)

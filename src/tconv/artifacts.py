@@ -21,6 +21,7 @@ from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 from tconv.functional import conv_transpose
 from tconv.geometry import Geometry, Phase, shown
+from tconv.planning import is_finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,6 +264,10 @@ def _one(
             f"weight has shape {taken.shape}; geometry.kernel is {g.kernel}. Write a Geometry with this weight's kernel"
         )
 
+    if taken.size == 0 or not is_finite(taken):
+        what = "no element" if taken.size == 0 else "NaN or inf"
+        raise ShapeError(f"weight has shape {taken.shape} and {what}. Write a weight of finite numbers")
+
     def back(made: Array) -> Array:
         return np.array(speaker.to_native(made, groups, **layout), dtype=taken.dtype, order="C")
 
@@ -345,6 +350,8 @@ def _gains(w: Array, g: Geometry, *, grouped: bool = False) -> Array:
 def _score(response: Array) -> tuple[float, Array]:
     """sqrt(sum |G - mean over phases|^2 / sum |G|^2), of all channels and of each output channel."""
     axes = tuple(range(2, response.ndim))
+    largest = float(np.abs(response).max(initial=0.0))
+    response = response / largest if largest > 0 else response  # squares of very large and very small numbers are none
     pattern = np.abs(response - response.mean(axes, keepdims=True)) ** 2
     whole = np.abs(response) ** 2
     each, all_of = (np.sum(part, axis=(0, *axes)) for part in (pattern, whole))

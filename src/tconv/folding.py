@@ -13,6 +13,7 @@ from tconv import arrays
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 from tconv.geometry import int_of
+from tconv.planning import is_finite
 
 Array = np.ndarray[Any, Any]
 
@@ -50,7 +51,11 @@ def fold_batchnorm(
     _check_floats(w)
     count = _out_channels(w, dialect, groups, native)
     given = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
-    read = {name: _per_channel(array, name, count) for name, array in given.items() if array is not None}
+    read = {
+        name: _per_channel(array, name, count, w.dtype.kind == "c")
+        for name, array in given.items()
+        if array is not None
+    }
     if missing := [name for name in ("mean", "variance") if name not in read]:
         raise ArgumentError(
             f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or "
@@ -80,7 +85,7 @@ def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: 
     """
     library, w = arrays.take(weight, "weight")
     _check_floats(w)
-    numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native))
+    numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native), w.dtype.kind == "c")
     return arrays.give(_multiplied(w, numbers, dialect, groups, native), library)
 
 
@@ -104,6 +109,9 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
 
 
 def _check_floats(w: Array) -> None:
+    if w.size == 0 or not is_finite(w):
+        what = "no element" if w.size == 0 else "NaN or inf"
+        raise ShapeError(f"weight has shape {w.shape} and {what}. Write a weight of finite numbers")
     if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
         raise DtypeError(f"weight has dtype {w.dtype}; floats are needed. Write weight.astype(np.float32)")
 
@@ -113,13 +121,15 @@ def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -
     return int(canonical.shape[1]) * groups
 
 
-def _per_channel(array: Any, name: str, count: int) -> Array:
+def _per_channel(array: Any, name: str, count: int, complex_too: bool) -> Array:
     _, taken = arrays.take(array, name)
     if taken.shape != (count,):
         raise ShapeError(
             f"{name} has shape {taken.shape}; the layer has {count} output channels, so ({count},) is needed. "
             f"Write {name}.reshape({count}), or groups= as the layer has it"
         )
+    if taken.dtype.kind == "c" and not complex_too:
+        raise DtypeError(f"{name} is complex, and the weight is not. Write {name}.real, or a complex weight")
     return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -82,14 +84,14 @@ def diagnose(
             print(json.dumps([{"layer": name, **_facts(each)} for name, each in found]))
         else:
             print("\n\n".join(f"{name}\n{each}" for name, each in found))
-        worst = max((each for _, each in found), key=lambda each: each.before or 0.0)
+        worst = max((each for _, each in found), key=lambda each: math.inf if each.before is None else each.before)
     else:
         given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
         first, second = given.pop("got"), given.pop("expected")
         worst = diagnose_arrays(first, second, **given, dialect=dialect, target=target, **native_options(option))
         print(json.dumps(_facts(worst)) if as_json else worst)
     if picture is not None:
-        _draw(worst, picture)
+        _draw(worst, picture, as_json)
 
 
 def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
@@ -178,10 +180,20 @@ def _facts(found: Diagnosis) -> dict[str, Any]:
         name: getattr(found, name)
         for name in ("verdict", "cause", "fix", "before", "rounding", "shapes", "notes", "tried")
     }
-    return facts | {"findings": [asdict(finding) for finding in found.findings]}
+    facts["findings"] = [asdict(finding) for finding in found.findings]
+    return {name: _finite(value) for name, value in facts.items()}
 
 
-def _draw(found: Diagnosis, path: Path) -> None:
+def _finite(value: Any) -> Any:
+    """JSON has no inf and no NaN: null."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _draw(found: Diagnosis, path: Path, beside_json: bool) -> None:
     with NewFile([path]) as new:
         figure = found.draw().get_figure(root=True)
         assert figure is not None  # draw made one
@@ -189,4 +201,4 @@ def _draw(found: Diagnosis, path: Path) -> None:
         if form not in figure.canvas.get_supported_filetypes():
             raise FileError(f"{path} names no format of pictures. Write a name that ends in .svg, .png or .pdf")
         figure.savefig(new.file, format=form)
-    print(f"wrote {path}")
+    print(f"wrote {path}", file=sys.stderr if beside_json else sys.stdout)

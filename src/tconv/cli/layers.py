@@ -5,6 +5,7 @@ Each becomes a `Layer`: its weight and words, and a function that runs this laye
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -223,15 +224,18 @@ def of_keras(path: Path) -> list[Layer]:
     try:
         import keras
     except ImportError:
-        raise FileError(f"{path.name} needs keras, which is not installed. Write: pip install keras") from None
+        why = "whose backend is not installed" if importlib.util.find_spec("keras") else "which is not installed"
+        raise FileError(
+            f"{path.name} needs keras, {why}. Write: pip install keras, and set KERAS_BACKEND to what is there"
+        ) from None
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         raise FileError(f"{path} is no Keras model: {str(error)[:200]}. Write model.save('model.keras')") from None
-    return [_keras_layer(each) for each in model._flatten_layers() if type(each).__name__.endswith("DTranspose")]
+    return [_keras_layer(keras, each) for each in model._flatten_layers() if type(each).__name__.endswith("DTranspose")]
 
 
-def _keras_layer(layer: Any) -> Layer:
+def _keras_layer(keras: Any, layer: Any) -> Layer:
     last = layer.data_format == "channels_last"
     words = {
         "strides": tuple(layer.strides),
@@ -242,11 +246,11 @@ def _keras_layer(layer: Any) -> Layer:
     }
 
     def run(x: Array) -> Array:
-        y: Array = np.asarray(layer(np.moveaxis(x, 1, -1) if last else x))
+        y: Array = keras.ops.convert_to_numpy(layer(np.moveaxis(x, 1, -1) if last else x))
         return np.moveaxis(y, -1, 1) if last else y
 
-    bias = None if layer.bias is None else np.asarray(layer.bias)
-    return Layer(layer.name, "keras", words, np.asarray(layer.kernel), bias, run)
+    bias = None if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
+    return Layer(layer.name, "keras", words, keras.ops.convert_to_numpy(layer.kernel), bias, run)
 
 
 def of_network(path: Path) -> list[Layer]:

@@ -96,15 +96,19 @@ class Hand:
 
     def call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
         """One line that computes y with this geometry; tconv's own, in PyTorch's layouts, for want of other words."""
+        speaker = self.speaker
+        if speaker.name == "onnx" and geometry.groups > 1:  # ONNX's own evaluator gets groups wrong
+            speaker = dialect("onnxruntime")
         try:
-            first, *rest = self.speaker.code(geometry, input).splitlines()
+            first, *rest = speaker.code(geometry, input).splitlines()
         except TconvError:
             g = geometry
             numbers = ", ".join(map(str, (g.kernel, g.stride, g.crop, g.dilation, g.groups)))
             added = ", bias" if bias else ""
             return f"y = tconv.conv_transpose(x, weight{added}, geometry=tconv.Geometry({numbers}))"
         if "\n".join([first, *rest]).count("y = ") != 1 + len(rest):  # a program, not a call and a slice
-            return "; ".join([first, *rest])
+            behind = [f"y = y + {self.bias()}"] if bias else []
+            return "; ".join([first, *rest, *behind])
         extends = any(line.startswith("y = y[") is False for line in rest)
         if bias and self._torch and not extends:
             first, bias = first.replace("(x, weight", "(x, weight, bias", 1), False
