@@ -360,3 +360,42 @@ def test_a_fix_that_makes_y_anew_has_the_bias(target, groups):
     assert "bias" in found.fix.replace("use_bias", "")
     if target == "onnx" and groups > 1:
         assert "ReferenceEvaluator" not in found.fix  # it gets groups wrong
+
+
+@pytest.mark.parametrize("told", ["right", "wrong"])
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((5, 7, 3, 3), 1), ((6, 6, 4, 4), 1), ((4, 3, 3, 2), 1), ((6, 2, 3, 3), 2)], ids=str
+)
+@pytest.mark.parametrize("stored", ["tensorflow", "jax", "ncnn"])
+def test_reshaped_weights_are_named_from_either_side(told, shape, groups, stored):
+    """Whoever asks holds the weight that was reshaped, as a rule."""
+    rng = np.random.default_rng(0)
+    if groups > 1 and stored != "ncnn":
+        pytest.skip("there a weight has one group")
+    x, w = rng.standard_normal((1, shape[0], 7, 6)), rng.standard_normal(shape)
+    native = tconv.convert(w, source="torch", target=stored, groups=groups)
+    if stored == "jax":  # its layout alone, without the reversed taps
+        native = native[::-1, ::-1]
+    broken = np.ascontiguousarray(native).reshape(shape)
+    words = {"stride": 2, "padding": 1, "groups": groups}
+    right, wrong = (tconv.conv_transpose(x, weight, **words) for weight in (w, broken))
+    found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, **words)
+    assert found.verdict == "found", found
+    names = ("weight", "channels swapped", "group order")
+    assert found.findings[0].causes[0].startswith(names), found
+    if told == "wrong" and found.cause.startswith("weight is memory") and stored != "jax":
+        space = {"weight": broken, "tconv": tconv}
+        exec(found.fix, space)
+        np.testing.assert_array_equal(space["weight"], w)
+
+
+@pytest.mark.parametrize("told", [{"dilation": 2, "padding": 2}, {"stride": 1}, {"dilation": 2}], ids=str)
+def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told):
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((1, 4, 12, 12)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(3)
+    words = {"stride": 2, "padding": 1}
+    right, wrong = tconv.conv_transpose(x, w, b, **words), tconv.conv_transpose(x, w, **words | told)
+    found = tconv.diagnose(wrong, right, x=x, weight=w, bias=b, **words | told)
+    if found.verdict == "found":
+        assert {"bias missing"} < set(found.findings[0].causes), found
+        assert not found.fix or "(x, weight, bias, stride=2, padding=1)" in found.fix

@@ -270,7 +270,7 @@ class Case:
                 self.setting = given
             if found[other]:
                 both = tuple(self._finding(fit, other, a if other == "got" else b) for fit in found[other])
-                return self._report("found", both, a, b)
+                return self._report("found", _beside(both, fit, subject), a, b)
             return self._report("none", (), a, b)
         for name in ("expected", "got"):
             if found[name]:
@@ -307,6 +307,7 @@ class Case:
         rounding = of_rms(float(allowed.planes.max(initial=0.0)), rms)
         if verdict == "found":
             self.notes += self._unseen()
+            verdict = "found" if findings[0].certain else "likely"
         singles, pairs = sum(s.singles for s in self.searches), sum(s.pairs for s in self.searches)
         seconds = time.perf_counter() - self.start
         count = len(self.searches[0].causes) if self.searches else 0
@@ -331,6 +332,23 @@ class Case:
             if changed is not None and np.array_equal(getattr(changed, part), getattr(s, part)):
                 names.append(cause.name)
         return [f"cannot be seen with these numbers, because they change nothing: {', '.join(names)}"] if names else []
+
+
+def _beside(findings: tuple[Finding, ...], fit: Fit, subject: str) -> tuple[Finding, ...]:
+    """Findings about a call that describes neither output, with what leads from it to the other one.
+
+    The line that mends one of the two does not mend the call that was given: there is none.
+    """
+    names, words = fit.names, joined([cause.words for cause in fit.causes])
+    return tuple(
+        replace(
+            finding,
+            causes=(*finding.causes, *names),
+            words=f"{finding.words}; and {subject} is what it gives if {words}",
+            fix="",
+        )
+        for finding in findings
+    )
 
 
 def _whose(rule: Any) -> bool:

@@ -76,6 +76,12 @@ class Hand:
         groups = f", groups={self.groups}" if self.groups > 1 else ""
         return f'weight = tconv.convert(stored, source="{source}", target="{self.speaker.name}"{groups})'
 
+    def reread(self, source: str, shape: tuple[int, ...]) -> str:
+        """The weight made anew of its own memory, which is in that dialect's layout."""
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        target = self.speaker.name
+        return f'weight = tconv.convert(weight.reshape{shape}, source="{source}", target="{target}"{groups})'
+
     def reverse(self, name: str) -> str:
         """Reverse a list of numbers, such as the bias."""
         return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"

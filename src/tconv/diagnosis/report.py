@@ -36,7 +36,8 @@ class Diagnosis:
     """Why two outputs differ. `print` it; `findings` are best first, and fit equally well."""
 
     verdict: str
-    """"equal", "found", "none" (nothing that was tried fits), or "untellable" (the outputs say too little)."""
+    """"equal", "found", "likely" (the size of the difference fits, no more), "none" (nothing that was tried fits), or
+    "untellable" (the outputs say too little)."""
     findings: tuple[Finding, ...]
     before: float | None
     """Largest difference of the two outputs, in units of expected's root mean square; None if their shapes differ."""

@@ -66,14 +66,33 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
                 "weight",
                 f"the weight's memory in {name}'s layout {layout.describe()} was reshaped where its axes had to "
                 "be transposed",
-                _weight(partial(_reshaped, layout)),
+                _weight(partial(_reshaped, layout, 1)),
                 undo=hand.stored(name),
             )
+            yield _memory_of(name, layout, w, hand)
 
 
-def _reshaped(layout: WeightLayout, w: Array) -> Array:
+def _memory_of(name: str, layout: WeightLayout, w: Array, hand: Hand) -> Cause:
+    """The weight that was given is the broken one: its memory is to be read in the layout in which it was stored."""
+    shape = layout.native(w, hand.groups).shape
+    return Cause(
+        f"weight is memory in {name}'s layout",
+        "weight",
+        f"the weight's memory is read in {name}'s layout {layout.describe()}: it was reshaped where its axes had to be "
+        "transposed",
+        _weight(partial(_reread, layout, hand.groups)),
+        apply=hand.reread(name, shape),
+    )
+
+
+def _reshaped(layout: WeightLayout, groups: int, w: Array) -> Array:
     """The memory of w in this layout, read as w is."""
-    return np.ascontiguousarray(layout.native(w, 1)).reshape(w.shape)
+    return np.ascontiguousarray(layout.native(w, groups)).reshape(w.shape)
+
+
+def _reread(layout: WeightLayout, groups: int, w: Array) -> Array:
+    """The memory of w, read in this layout."""
+    return layout.canonical(np.ascontiguousarray(w).reshape(layout.native(w, groups).shape), groups)
 
 
 def _is_reshape(layout: WeightLayout, shape: tuple[int, ...]) -> bool:
@@ -109,6 +128,7 @@ def _swapped(setting: Setting, hand: Hand) -> Iterator[Cause]:
             _weight(lambda w: np.ascontiguousarray(w.swapaxes(0, 1)).reshape(w.shape)),
             undo=hand.stored("ncnn"),
         )
+        yield _memory_of("ncnn", WeightLayout.of("OI*", setting.geometry.ndim, grouped="O"), w, hand)
 
 
 def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
@@ -124,9 +144,10 @@ def _regrouped(setting: Setting, hand: Hand) -> Iterator[Cause]:
             "weight",
             "the weight's groups were laid out as [C_out, C_in/groups, ...] and read as [C_in, C_out/groups, ...]"
             + (": input and output channels are exchanged in each" if inner == outer else ""),
-            _weight(lambda w: np.ascontiguousarray(layout.native(w, G)).reshape(w.shape)),
+            _weight(partial(_reshaped, layout, G)),
             undo=hand.stored("ncnn"),
         )
+        yield _memory_of("ncnn", layout, w, hand)
     rows = np.arange(w.shape[0])
     orders = {"groups reversed": ("the weight's groups stand in reverse order", rows.reshape(G, inner)[::-1].ravel())}
     if inner > 1:
