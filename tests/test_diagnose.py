@@ -399,3 +399,14 @@ def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told)
     if found.verdict == "found":
         assert {"bias missing"} < set(found.findings[0].causes), found
         assert not found.fix or "(x, weight, bias, stride=2, padding=1)" in found.fix
+
+
+def test_what_mends_a_part_of_it_is_no_fix():
+    """x was reshaped where its axes had to be transposed, for which there is no line, and the kernel is flipped."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 6, 6, 6)), rng.standard_normal((6, 3, 3, 3))
+    wrong = tconv.conv_transpose(np.moveaxis(x, 1, -1).reshape(x.shape), w[:, :, ::-1, ::-1], stride=2, padding=1)
+    found = tconv.diagnose(wrong, tconv.conv_transpose(x, w, stride=2, padding=1), x=x, weight=w, stride=2, padding=1)
+    assert "kernel flipped" in found.findings[0].causes, found
+    assert len(found.findings[0].causes) == 2
+    assert not found.fix or "stored" in found.fix

@@ -63,7 +63,10 @@ def test_json(arrays, capsys):
     facts = json.loads(text)
     assert facts["verdict"] == "found"
     assert facts["cause"] == facts["findings"][0]["causes"][0] == "output_padding at the front"
-    assert facts["fix"].startswith('weight = tconv.convert(weight, source="torch", target="keras"); y = keras.ops')
+    assert facts["fix"].startswith(
+        "x = numpy.transpose(x, (0, 2, 3, 1)); "
+        'weight = tconv.convert(weight, source="torch", target="keras"); y = keras.ops'
+    )
 
 
 def test_the_picture(arrays, capsys):

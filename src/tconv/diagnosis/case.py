@@ -229,20 +229,26 @@ class Case:
         )
 
     def _fix(self, fit: Fit, subject: str) -> str:
-        """One line: the statements of each cause, and the call where its geometry is another one."""
+        """One line: the statements of each cause, and the call where its geometry is another one.
+
+        A line that computes y anew is about the arrays that were given; statements alone are about the code that made
+        the output. What mends a part of it only is no fix.
+        """
         hand, mend = self._hand(), subject == "expected"
         line = ""
         if any(cause.part in ("crop", "grid", "fault") for cause in fit.causes):
             geometry = fit.setting.geometry if mend else self.setting.geometry
             line = hand.call(geometry, self.setting.x.shape[2:], self.setting.bias is not None)
-        convert = hand.convert() if line and not mend else ""
-        before, after = ([convert] if convert else []), list[str]()
+            if not mend:  # the call that was given is right
+                return "; ".join(filter(None, (hand.relaid("x", self.layout), hand.convert(), line)))
+        before, after = list[str](), list[str]()
         for cause in fit.causes if mend else fit.causes[::-1]:  # the last one is undone first
+            if line and cause.part in ("crop", "grid", "fault"):
+                continue
             statement = cause.apply if mend else cause.undo
-            if line and not mend and (cause.part == "bias" or (convert and cause.part == "weight")):
-                continue  # the line says it already
-            if statement:
-                (after if statement.startswith("y =") else before).append(statement)
+            if not statement:
+                return ""
+            (after if statement.startswith("y =") else before).append(statement)
         return "; ".join([*before, *([line] if line else []), *after])
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:

@@ -71,6 +71,12 @@ class Hand:
             f"{name} = {source}.permute({places})" if self._torch else f"{name} = numpy.transpose({source}, ({places}))"
         )
 
+    def relaid(self, name: str, given: DataLayout) -> str:
+        """The statement that brings data of this layout into this dialect's; "" where it has it."""
+        if given == self.data or len(given.axes) != len(self.data.axes):
+            return ""
+        return self.permute(name, name, [given.axes.index(axis) for axis in self.data.axes])
+
     def stored(self, source: str) -> str:
         """The weight made anew of the array as it was stored, in that dialect's layout, before it was reshaped."""
         groups = f", groups={self.groups}" if self.groups > 1 else ""
