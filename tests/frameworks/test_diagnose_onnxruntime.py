@@ -1,0 +1,23 @@
+"""diagnose with ONNX Runtime in a process of its own: the line that it writes computes what was expected."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx.parser
+import onnxruntime
+import pytest
+
+import tconv
+
+
+@pytest.mark.parametrize(("target", "groups"), [("onnxruntime", 1), ("onnxruntime", 2), ("onnx", 2)])
+def test_the_line_adds_the_bias_and_has_the_groups(target, groups):
+    """For groups it is ONNX Runtime's in ONNX's words, too: ONNX's own evaluator gets them wrong."""
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((2, 4, 6, 6), (4, 6 // groups, 3, 3), (6,)))
+    words = {"stride": 2, "groups": groups}
+    got, expected = (tconv.conv_transpose(x, w, b, padding=padding, **words) for padding in (0, 1))
+    found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, padding=1, **words)
+    scope = {"onnx": onnx, "onnxruntime": onnxruntime, "x": x, "weight": w, "bias": b}
+    exec(found.fix, scope)
+    np.testing.assert_allclose(scope["y"], expected, atol=1e-5)
