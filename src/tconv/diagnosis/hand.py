@@ -77,16 +77,16 @@ class Hand:
             return ""
         return self.permute(name, name, [given.axes.index(axis) for axis in self.data.axes])
 
-    def stored(self, source: str) -> str:
-        """The weight made anew of the array as it was stored, in that dialect's layout, before it was reshaped."""
+    def stored(self, source: str, array: str = "stored") -> str:
+        """The weight made anew of an array in that dialect's layout: as it was stored, before it was reshaped."""
         groups = f", groups={self.groups}" if self.groups > 1 else ""
-        return f'weight = tconv.convert(stored, source="{source}", target="{self.speaker.name}"{groups})'
+        if source == "jax":  # its axes alone are meant: jax itself reverses the taps, too
+            source, array = "tensorflow", f"{array}.swapaxes(-1, -2)"
+        return f'weight = tconv.convert({array}, source="{source}", target="{self.speaker.name}"{groups})'
 
     def reread(self, source: str, shape: tuple[int, ...]) -> str:
         """The weight made anew of its own memory, which is in that dialect's layout."""
-        groups = f", groups={self.groups}" if self.groups > 1 else ""
-        target = self.speaker.name
-        return f'weight = tconv.convert(weight.reshape{shape}, source="{source}", target="{target}"{groups})'
+        return self.stored(source, f"weight.reshape{shape}")
 
     def reverse(self, name: str) -> str:
         """Reverse a list of numbers, such as the bias."""
