@@ -406,11 +406,15 @@ def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told)
 
 
 def test_what_mends_a_part_of_it_is_no_fix():
-    """x was reshaped where its axes had to be transposed, for which there is no line, and the kernel is flipped."""
+    """The kernel is flipped, for which there is a line; and what a ReLU cut off, no line brings back."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 6, 6, 6)), rng.standard_normal((6, 3, 3, 3))
-    wrong = tconv.conv_transpose(np.moveaxis(x, 1, -1).reshape(x.shape), w[:, :, ::-1, ::-1], stride=2, padding=1)
-    found = tconv.diagnose(wrong, tconv.conv_transpose(x, w, stride=2, padding=1), x=x, weight=w, stride=2, padding=1)
-    assert "kernel flipped" in found.findings[0].causes, found
-    assert len(found.findings[0].causes) == 2
-    assert not found.fix or "stored" in found.fix
+    right = tconv.conv_transpose(x, w, stride=2, padding=1)
+    flipped = tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2, padding=1)
+    alone, both = (
+        tconv.diagnose(wrong, right, x=x, weight=w, stride=2, padding=1) for wrong in (flipped, flipped.clip(0))
+    )
+    assert alone.fix == "weight = weight.flip(2, 3)"
+    assert "kernel flipped" in both.findings[0].causes, both
+    assert len(both.findings[0].causes) == 2
+    assert both.fix == ""

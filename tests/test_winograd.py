@@ -131,6 +131,7 @@ def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
                 last = min(first + 4, end) if begin else min(end, made.period - 4)
                 case.run(given, made, slice(first, last), layer)
                 np.testing.assert_array_equal(made.gathered(slice(first, last))[0], whole[:, first:last])
+        assert np.isnan(made.array.base[:, :, whole.shape[2] :]).all()
     finally:
         tconv.set_num_threads(before)
 
