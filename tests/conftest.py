@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import tconv
+
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
@@ -80,3 +82,11 @@ def python(code_folder):
         return said
 
     return run
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads; it is as before, afterwards."""
+    before = tconv.get_num_threads()
+    yield tconv.set_num_threads
+    tconv.set_num_threads(before)

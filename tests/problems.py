@@ -9,7 +9,7 @@ import numpy as np
 import tconv
 from tconv import Geometry, TconvError
 
-KINDS = ("any", "kernel = stride", "long kernel", "long stride", "few channels", "many channels", "short rows")
+KINDS = ("any", "kernel = stride", "long kernel", "long stride", "few channels", "many channels", "short rows", "pairs")
 
 
 class Problem(NamedTuple):
@@ -20,6 +20,7 @@ class Problem(NamedTuple):
     bias: np.ndarray | None
     geometry: Geometry
     y: np.ndarray
+    method: str = "simd"
 
     def check(self, y):
         np.testing.assert_array_equal(y, self.y, err_msg=repr((self.x.shape, self.w.shape, self.geometry)))
@@ -38,6 +39,11 @@ def problem(rng, ndim=None, kind="any"):
         kernel, stride, dilation = pick(1, 5), pick(1, 4), pick(1, 3) if rng.random() < 0.3 else (1,) * ndim
         if kind == "kernel = stride":
             kernel, dilation = stride, (1,) * ndim
+        elif kind == "pairs":  # phases of one tap and of two
+            kernel, dilation = [s + int(rng.integers(1, s + 1)) for s in stride], (1,) * ndim
+            if ndim > 1 and rng.random() < 0.4:  # and an axis of another kind
+                kernel[rng.integers(ndim - 1)] = int(rng.integers(5, 10))
+            kernel = tuple(kernel)
         elif kind == "long kernel":
             kernel = (*kernel[:-1], int(rng.integers(9, 40)))
         elif kind == "long stride":
@@ -55,6 +61,8 @@ def problem(rng, ndim=None, kind="any"):
         groups, batch, c_out = (
             int(rng.choice(choices)) for choices in ([1, 1, 1, 2, 3], [1, 2, 3], range(1, most + 1))
         )
+        if kind == "pairs":
+            groups = 1
         g = Geometry(kernel, stride, crop, dilation, groups)
         try:
             size = batch * groups * c_out * int(np.prod(g.output_shape(n)))
@@ -69,8 +77,9 @@ def problem(rng, ndim=None, kind="any"):
 
     x, w = whole(batch, c_in, *n), whole(c_in, c_out, *kernel)
     bias = whole(c_out * groups) if rng.random() < 0.5 else None
-    return Problem(x, w, bias, g, tconv.definition.scatter(x, w, bias, geometry=g))
+    y = tconv.definition.scatter(x, w, bias, geometry=g)
+    return Problem(x, w, bias, g, y, "winograd" if kind == "pairs" else "simd")
 
 
-def run(p, method="simd", **more):
-    return tconv.conv_transpose(p.x, p.w, p.bias, geometry=p.geometry, method=method, **more)
+def run(p, method=None, **more):
+    return tconv.conv_transpose(p.x, p.w, p.bias, geometry=p.geometry, method=method or p.method, **more)

@@ -493,7 +493,7 @@ assert resident() - before < 32 << 20, resident() - before
 for length in lengths[320:]:
     call(length)
 assert len(repeat._known) <= repeat._MOST and len(prepared._known) <= layer._MOST
-for cache in (bound._job, work.work, work.shape, planning._choose):
+for cache in (bound.job, work.work, work.shape, planning._choose):
     assert cache.cache_info().currsize <= cache.cache_info().maxsize <= 1024
 assert len(weights.STORE._kept) == 1
 """

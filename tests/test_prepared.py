@@ -21,6 +21,8 @@ from tconv import Geometry, TconvError, kernels, layer, memory, repeat
 pytest.importorskip("llvmlite")
 
 WORDS = {"stride": 2, "padding": 1}
+METHODS = [name for name in kernels.names() if name != "winograd"]
+"""Those that run every layer here; the other is in test_pairs.py."""
 
 
 def exact(x, w, bias=None, **words):
@@ -412,7 +414,7 @@ def test_a_layer_keeps_copies(whole):
         assert not np.array_equal(tconv.prepare(w, bias, activation=("prelu", given), **WORDS)(x), twin)
 
 
-@pytest.mark.parametrize("method", ["auto", *kernels.names()])
+@pytest.mark.parametrize("method", ["auto", *METHODS])
 def test_a_layer_is_the_call(method, whole):
     """First call and later ones, out or none, one image or many, other strides, other numbers of threads."""
     w, bias = whole(8, 5, 4, 4), whole(5)
@@ -542,7 +544,7 @@ def activations(channels):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("method", kernels.names())
+@pytest.mark.parametrize("method", METHODS)
 def test_activations_equal_computing_them_after(method):
     """As bits, for NaN and infinities in x, too; with and without out, first call and later ones."""
     rng = np.random.default_rng(1)
@@ -564,7 +566,7 @@ def test_activations_equal_computing_them_after(method):
 def test_infinities_and_signs():
     """The limits of relu do not multiply: -inf is 0, and no zero has a sign."""
     x, w = np.float32([[[-np.inf, -1, -0.0, np.nan, np.inf, 3]]]), np.ones((1, 1, 1), np.float32)
-    for method in kernels.names():
+    for method in METHODS:
         for activation, expected in (("relu", [0, 0, 0, np.nan, np.inf, 3]), ("relu6", [0, 0, 0, np.nan, 6, 3])):
             y = tconv.prepare(w, activation=activation, method=method)(x)
             np.testing.assert_array_equal(y.ravel(), expected)

@@ -50,14 +50,6 @@ def run(x, w, bias, words):
     return tconv.conv_transpose(x, w, bias, out=out, method="simd", **words)
 
 
-@pytest.fixture
-def threads():
-    """Set the number of threads; it is as before, afterwards."""
-    before = tconv.get_num_threads()
-    yield tconv.set_num_threads
-    tconv.set_num_threads(before)
-
-
 def same_bits(a, b):
     np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
 

@@ -77,7 +77,7 @@ def gather() -> dict[str, Any]:
         "blas": _blas(np),
         "packages": {name: _version(name) for name in EXTRAS},
         "threads": {"reason": None, **threads},
-        "methods": [name for name in kernels.names() if name != "simd" or vector["reason"] is None],
+        "methods": [name for name in kernels.names() if name not in ("simd", "winograd") or vector["reason"] is None],
         "simd": vector,
         "dialects": list(dialects.names()),
     }

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from tconv.kernels.problem import Kernel
 
-_MEMBERS = ("simd", "polyphase", "taps")
+_MEMBERS = ("simd", "winograd", "polyphase", "taps")
 
 
 def names() -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from tconv.errors import ShapeError, TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.threads import get_num_threads
+from tconv.planning import choose
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The channels-last memory format of a tensor with so many axes."""
@@ -90,6 +91,17 @@ def against_training(x_shape: Any, w_shape: Any) -> bool:
     return bool(x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256))
 
 
+class Way:
+    """One form of the kernel (`kernels.simd.bound.Form`) for a call: its job, and the weight that it packed last."""
+
+    def __init__(self, form: Any, p: Problem, last: bool) -> None:
+        self.form, self.problem = form, p
+        # what the packed weight depends on, beside its numbers
+        self.sizes = _same((form.name, last, p.geometry, p.in_channels, p.out_channels))
+        self.job: Any = None
+        self.packed: tuple[Array | None, int] = (None, 0)
+
+
 class Call:
     """float32 tensors of these shapes and strides on the CPU: runs them, or says why PyTorch should."""
 
@@ -112,9 +124,8 @@ class Call:
         if self.reasons:
             return
         # loads LLVM, which is there: the kernel has no reason against it
-        from tconv.kernels.simd import weights
+        from tconv.kernels.simd import bound, weights
 
-        self._problem, self._pack = p, weights.packed
         self._store, self._trained = weights.STORE, _trained_weights()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
         self._large = p.output_bytes >= _FROM_POOL
@@ -122,12 +133,11 @@ class Call:
         self._bytes = ctypes.c_char * (weight.numel() * 4)
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
-        # what the packed weight depends on, beside its numbers
-        self._sizes = _same((last, p.geometry, p.in_channels, p.out_channels))
+        self._direct = Way(bound.DIRECT, p, last)
+        pairs = choose(p, "auto").method == "winograd"
+        self._best = Way(bound.PAIRS, p, last) if pairs else self._direct
         self._slopes = () if activation is None else activation.arrays(p.out_channels)
         self._ends = [array.ctypes.data for array in self._slopes]
-        self._job: Any = None
-        self._packed: tuple[Array | None, int] = (None, 0)
 
     def __call__(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, trained: bool = False
@@ -135,18 +145,21 @@ class Call:
         """The output; None if these numbers are PyTorch's (a weight that is not finite)."""
         if not self._dense:
             weight = weight.contiguous()
-        packed, at = self._find(weight, self._trained if trained else self._store)
-        if at == 0:
-            return None
-        threads = min(torch.get_num_threads(), get_num_threads())
-        job = self._job
-        if job is None or job.asked != threads:
-            self._job = job = _job(self._problem, *self._strides, threads, bool(self._ends))
-        out = self._empty()
         flat = bias if bias is None or bias.is_contiguous() else bias.contiguous()
-        job.run(x.data_ptr(), at, 0 if flat is None else flat.data_ptr(), out.data_ptr(), *self._ends)
-        del packed, flat  # held until here
-        return out
+        threads = min(torch.get_num_threads(), get_num_threads())
+        out = None
+        # a weight that is packed for one step alone is packed in the form that is sooner done
+        for way in (self._direct,) if trained or self._best is self._direct else (self._best, self._direct):
+            packed, at = self._find(way, weight, self._trained if trained else self._store)
+            if at:
+                job = way.job
+                if job is None or job.asked != threads:
+                    way.job = job = _job(way.form, way.problem, *self._strides, threads, bool(self._ends))
+                out = self._empty() if out is None else out
+                if job.run(x.data_ptr(), at, 0 if flat is None else flat.data_ptr(), out.data_ptr(), *self._ends):
+                    return out
+            del packed  # held until here
+        return None
 
     def _empty(self) -> torch.Tensor:
         if not self._large:
@@ -156,23 +169,20 @@ class Call:
         n, channels, *spatial = self._shape
         return torch.from_numpy(np.moveaxis(memory.empty((n, *spatial, channels), _FLOAT32), -1, 1))
 
-    def _find(self, weight: torch.Tensor, store: Any) -> tuple[Array | None, int]:
-        """The packed weight and its address; 0 if the weight is not finite."""
-        key = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr())), self._sizes
+    def _find(self, way: Way, weight: torch.Tensor, store: Any) -> tuple[Array | None, int]:
+        """The packed weight and its address; 0 if the weight is not finite, or too large for this way."""
+        key = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr())), way.sizes
         found = store.find(key)
         if found is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
             own = weight.detach().clone().numpy()
             native = own if own.flags.c_contiguous else np.moveaxis(own, 1, -1)
-            found = self._pack(self._problem, own) if np.isfinite(own).all() else _NOTHING
-            store.keep((xxhash.xxh3_64_intdigest(native.data), self._sizes), found)
-        held = self._packed
+            found = way.form.pack(way.problem, own)
+            store.keep((xxhash.xxh3_64_intdigest(native.data), way.sizes), found)
+        held = way.packed
         if found is not held[0]:
-            self._packed = held = found, 0 if found is _NOTHING else found.ctypes.data
+            way.packed = held = found, found.ctypes.data if found.size else 0
         return held
-
-
-_NOTHING: Array = np.zeros(0, np.float32)
 
 
 def _is_last(tensor: torch.Tensor) -> bool:
@@ -200,11 +210,10 @@ def _same(sizes: Any) -> object:
     return object()
 
 
-@lru_cache(maxsize=256)
-def _job(p: Problem, x_strides: Any, out_strides: Any, threads: int, activated: bool) -> Any:
-    from tconv.kernels.simd.job import Job
+def _job(form: Any, p: Problem, x_strides: Any, out_strides: Any, threads: int, activated: bool) -> Any:
+    from tconv.kernels.simd import bound
 
-    return Job(p, x_strides, out_strides, threads, activated)
+    return bound.job(form, p, x_strides, out_strides, threads, activated)
 
 
 # -- from tensors to calls ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ weights are broadcast, sums stay in registers. In order of work:
 - `tiles`: how positions are cut into tiles that fit the caches
 - `job`: all of it as tables for one problem; `weights`: the weight in the order of its use
 - `pack`, `micro`, `write`: a tile's inputs into its panel, the multiply-adds, the epilogue; `item` runs them
+- `pairs` and its rooms: phases of two taps by fewer multiplications, the method "winograd" (`kernels/winograd.py`)
 - `winograd`, `winograd_rows`: layers of networks with three rows of taps, by fewer multiplications
 - `code`, `target`, `library`: the vector language, the chip, machine code kept in files; `pool`: the threads
 
@@ -107,7 +108,7 @@ def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], *
     return bound.Bound(p, x_strides, out_strides, **more)
 
 
-def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
+def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array, bind: Callable[..., Any] = bind) -> None:
     """Canonical x, w and bias; fills out [N, C_out, *L]."""
     if not is_plain(x):
         x = np.ascontiguousarray(x, np.float32)

@@ -133,7 +133,7 @@ class Function:
 
     def __init__(self, name: str, arguments: int, lanes: int, returns: bool = False) -> None:
         self.lanes = lanes
-        self.vector = ir.VectorType(F32, lanes)
+        self.vector, self.bits = ir.VectorType(F32, lanes), ir.VectorType(I32, lanes)
         self._module = ir.Module(name)
         kind = ir.FunctionType(I64 if returns else ir.VoidType(), [I64] * arguments)
         self._function = ir.Function(self._module, kind, name)
@@ -327,6 +327,11 @@ class Function:
         return self.b.shuffle_vector(
             one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count)
         )
+
+    def only(self, a: Value, bits: Value) -> Value:
+        """A vector where a vector of 32-bit integers is -1, and 0.0 where it is 0."""
+        kept = self.b.and_(self.b.bitcast(a.ir, bits.ir.type), bits.ir)
+        return Value(self, self.b.bitcast(kept, self.vector))
 
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """A vector picked from the lanes of a (0 ...) and b (`lanes` ...)."""

@@ -24,11 +24,11 @@ def _write() -> str:
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     split = item % frame.splits
     _find_ahead(f, frame, mine, local, item + frame.ahead)
-    tile = _tile(f, frame, item // frame.splits)
-    _, _, line_count, _, width = tile
-    for name, value in zip(("image", "row", "line_count", "first", "width"), tile, strict=True):
+    place = tile(f, frame, item // frame.splits)
+    _, _, line_count, _, width = place
+    for name, value in zip(("image", "row", "line_count", "first", "width"), place, strict=True):
         mine.put(name, value)
-    _find_slots(f, frame, local, tile)
+    _find_slots(f, frame, local, place)
     whole = frame.whole.equals(1)
     lines = f.choose(whole, 1, line_count)
     vectors = (f.choose(whole, line_count * width, width) + (f.lanes - 1)) // f.lanes
@@ -97,9 +97,9 @@ def _write() -> str:
     return f.finish()
 
 
-def _tile(f: Function, frame: Fields, tile: Value) -> tuple[Value, ...]:
+def tile(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
     """Image and row of the first line, number of lines, first position and number of positions."""
-    segment, rest = tile % frame.segments, tile // frame.segments
+    segment, rest = number % frame.segments, number // frame.segments
     in_run = rest % frame.row_tiles * frame.rows
     row = rest // frame.row_tiles * frame.run + in_run
     first = segment * frame.width
@@ -136,11 +136,11 @@ def _find_ahead(f: Function, frame: Fields, mine: Fields, local: Value, item: Va
     total = f.var(0)
     table = local + frame.ahead_place
     with f.when(f.both(frame.ahead > 0, item < frame.items)):
-        tile = _tile(f, frame, item // frame.splits)
-        _find_slots(f, frame, local, tile)
-        begin = f.most(tile[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - tile[4]), 0)
+        place = tile(f, frame, item // frame.splits)
+        _find_slots(f, frame, local, place)
+        begin = f.most(place[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - place[4]), 0)
         end = f.least(begin + frame.pack_width, frame.x_length)
-        with f.loop(frame.blocks) as block, f.loop(tile[2] + frame.extra) as slot:
+        with f.loop(frame.blocks) as block, f.loop(place[2] + frame.extra) as slot:
             source = f.load(local, block * frame.slots + slot + HEAD, I64)
             with f.when(source.differs(0)), f.loop(source + begin * 4, source + end * 4, 64) as line:
                 f.store(line, table, total.value, I64)

@@ -12,15 +12,20 @@ import numpy as np
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd import item, micro, pack, steps, tiles, write
 from tconv.kernels.simd.fields import FRAME, HEAD, NOWHERE, frame
-from tconv.kernels.simd.grid import Grid
+from tconv.kernels.simd.grid import Axis, Grid
 from tconv.kernels.simd.pool import pool
 from tconv.kernels.simd.work import Work, shape, work
 
 _UNBOUNDED = 1 << 60
-_STREAM_FROM = 8 << 20
+STREAM_FROM = 8 << 20
 """Bytes of output from which on it is written past the caches: they could not hold it for the next reader."""
 _STRETCH = 2e10
 """Operations after which Python may look whether it is to stop: a fraction of a second."""
+
+
+def stretch_of(p: Problem, items: int, threads: int) -> int:
+    """Between two stretches of this many items Python may be interrupted."""
+    return max(threads, round(_STRETCH * items / max(1, 2 * p.macs.border_free)))
 
 
 class Job:
@@ -39,12 +44,11 @@ class Job:
         G = p.geometry.groups
         self.asked = threads
         self.items, self.threads, self.scratch = made.items, made.threads, made.scratch
-        # between two stretches of this many items Python may be interrupted
-        self.stretch = max(made.threads, round(_STRETCH * made.items / max(1, 2 * p.macs.border_free)))
+        self.stretch = stretch_of(p, made.items, made.threads)
         fast = axes.fast
         # the stride of an axis with one element says nothing
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
-        stream = p.output_bytes >= _STREAM_FROM
+        stream = p.output_bytes >= STREAM_FROM
         self._kept: list[Array] = []
         table, stretch, outer_rows, starts = _sources(axes, x_strides, t)
         chunk_table, call_table, write_table, functions = self._tables(p, done, t, out_strides)
@@ -165,13 +169,13 @@ class Job:
                 by_slow.setdefault(phase // stride, []).append(place)
             for slow, places in by_slow.items():
                 if slow not in targets:
-                    targets[slow] = self._keep(_destinations(axes, axes.slow_phases[slow], out_strides))
+                    targets[slow] = self._keep(destinations(axes.slow, axes.slow_phases[slow], out_strides))
                 writes.append([targets[slow], chunk.phases[places[0]] % stride, len(places), places[0]])
             chunk_rows.append([first_call, len(calls), first_write, len(writes), len(chunk.phases), *fits])
         return chunk_rows, calls, writes, functions
 
-    def run(self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0) -> None:
-        """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output."""
+    def run(self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0) -> bool:
+        """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output. True."""
         told = _Frame.from_buffer_copy(self.frame.data)
         told[_X], told[_WEIGHTS], told[_BIAS], told[_OUT] = x, weights, bias, out
         told[_SLOPES], told[_LIMITS] = slopes, limits
@@ -179,6 +183,7 @@ class Job:
         for begin in range(0, self.items, self.stretch):
             end = min(begin + self.stretch, self.items)
             threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads)
+        return True
 
 
 _Frame = ctypes.c_int64 * len(FRAME)
@@ -229,8 +234,8 @@ def _sources(axes: Grid, strides: tuple[int, ...], t: tiles.Tiling) -> tuple[Arr
     for choice in product(*(range(len(axis.shifts)) for axis in axes.slow[:-1])):
         rows = np.zeros((1,), np.int64)
         for axis_rows, shift in zip(per_axis, choice, strict=True):
-            rows = _plus(rows[:, None], axis_rows[shift]).ravel()
-        found.append(_plus(rows[:, None], along))
+            rows = plus(rows[:, None], axis_rows[shift]).ravel()
+        found.append(plus(rows[:, None], along))
     table = np.stack(found)
     size = outer_rows * len(along)
     if t.crossing:
@@ -240,15 +245,15 @@ def _sources(axes: Grid, strides: tuple[int, ...], t: tiles.Tiling) -> tuple[Arr
     return table, len(along), outer_rows, np.array(starts, np.int64)
 
 
-def _plus(a: Array, b: Array) -> Array:
+def plus(a: Array, b: Array) -> Array:
     return np.where((a == NOWHERE) | (b == NOWHERE), NOWHERE, a + b)
 
 
-def _destinations(axes: Grid, phases: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+def destinations(slow: tuple[Axis, ...], phases: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """Where each row of the output of these slow phases begins."""
-    spatial = [0] * (len(axes.slow) + 3 - len(strides)) + [*strides[2:-1]]
+    spatial = [0] * (len(slow) + 3 - len(strides)) + [*strides[2:-1]]
     rows = np.zeros((1,), np.int64)
-    for axis, phase, stride in zip(axes.slow, phases, spatial, strict=True):
+    for axis, phase, stride in zip(slow, phases, spatial, strict=True):
         places = np.arange(axis.positions) * axis.stride + phase
-        rows = _plus(rows[:, None], np.where(places < axis.outputs, places * stride, NOWHERE)).ravel()
+        rows = plus(rows[:, None], np.where(places < axis.outputs, places * stride, NOWHERE)).ravel()
     return rows

@@ -20,6 +20,9 @@ from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.target import target
 
 STEP = 5
+SPREAD = 4
+"""Places to which a part can be added, at most, where it is added to several."""
+PART = 2 + 2 * SPREAD
 _AHEAD = 1024
 """Bytes between the weight in use and the one that is asked for."""
 
@@ -45,19 +48,22 @@ def most_vectors(rows: int) -> int:
     return max(1, min(8, (target().registers - 2) // (rows + 1)))
 
 
-def address(rows: Rows, vectors: int) -> int:
+def address(rows: Rows, vectors: int, spread: bool = False) -> int:
     """The function `(steps, parts, part count, panel, weights, pitch, sums, channel and phase pitch, ahead, stride)`.
 
     `steps` holds `STEP` integers each: (offset, channels, kind, number of the tap, first channel); `parts` the number
     of steps in each; pitches count floats. `ahead` has an address for each tap: it and what follows at a stride of
     bytes, one per channel, is asked for on the way (a piece of the next tile's inputs).
+
+    `spread` makes another function: what a part leaves goes to several places. Then `parts` holds `PART` integers each:
+    (steps, places, distance of a place from `sums` in floats, whether there is something to add to, the next ...).
     """
     kinds = "_".join("".join(map(str, kind)) for kind in rows.kinds)
-    name = f"accumulate_{rows.channels}x{rows.phases}_{kinds}_{vectors}"
-    return LIBRARY.address(name, lambda: _write(name, rows, vectors))
+    name = f"{'spread' if spread else 'accumulate'}_{rows.channels}x{rows.phases}_{kinds}_{vectors}"
+    return LIBRARY.address(name, lambda: _write(name, rows, vectors, spread))
 
 
-def _write(name: str, rows: Rows, vectors: int) -> str:
+def _write(name: str, rows: Rows, vectors: int, spread: bool) -> str:
     f = Function(name, 11, target().lanes)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
@@ -101,18 +107,27 @@ def _write(name: str, rows: Rows, vectors: int) -> str:
     with f.loop(part_count) as part:
         for sum_ in held.values():
             sum_.set(f.zero())
-        with f.loop(f.load(parts, part, I64)):
+        entry = parts + part * (PART * 8 if spread else 8)
+        with f.loop(f.load(entry, 0, I64)):
             here = step.value
             x = panel + f.load(here, 0, I64) * 4
             later = f.load(ahead, f.load(here, 3, I64), I64) + f.load(here, 4, I64) * stride
             dispatch(list(range(len(rows.kinds))), f.load(here, 2, I64), x, f.load(here, 1, I64), later)
             step.set(here + STEP * 8)
 
-        def write(add: bool) -> None:
+        def write(to: Value, add: bool) -> None:
             for (channel, phase, v), sum_ in held.items():
                 place = channel_pitch * channel + phase_pitch * phase + v * f.lanes
                 value = sum_.value
-                f.store(f.load(sums, place, f.vector) + value if add else value, sums, place)
+                f.store(f.load(to, place, f.vector) + value if add else value, to, place)
 
-        f.cases(part.equals(0), lambda: write(False), lambda: write(True))
+        def leave(to: Value, first: Value) -> None:
+            f.cases(first, lambda: write(to, False), lambda: write(to, True))
+
+        if spread:
+            with f.loop(f.load(entry, 1, I64)) as number:
+                distance, add = (f.load(entry, number * 2 + at, I64) for at in (2, 3))
+                leave(sums + distance * 4, add.equals(0))
+        else:
+            leave(sums, part.equals(0))
     return f.finish()

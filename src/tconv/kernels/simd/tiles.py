@@ -144,8 +144,8 @@ def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
 
 def choose(
     p: Problem, grid: Grid, lanes: int, most_vectors: int, terms: int, units: int, threads: int
-) -> tuple[Tiling, int]:
-    """The tiling with the least estimated work, and into how many ranges of channels each of its tiles is cut.
+) -> tuple[Tiling, int, float]:
+    """The tiling with the least estimated work, into how many ranges of channels each of its tiles is cut, the cycles.
 
     `terms` is the weights per position, all channels and phases; `units` the blocks of channels that can be shared out.
     """
@@ -153,11 +153,12 @@ def choose(
     for t in sorted(set(_forms(p, grid, lanes))):
         work, packing = _cycles(p, grid, t, most_vectors, terms)
         for splits in range(1, min(units, _MOST_SPLITS if threads > 1 else 1) + 1):
-            cost = (work + packing * splits) * _imbalance(t.total * splits, threads)
+            cost = (work + packing * splits) * imbalance(t.total * splits, threads)
             if best is None or cost < best[0]:
                 best = cost, t, splits
     assert best is not None
-    return best[1:]
+    cycles, chosen, cut = best
+    return chosen, cut, cycles
 
 
 def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int) -> tuple[float, float]:
@@ -184,6 +185,6 @@ def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int) ->
     return vectors * terms * thin * spill + calls + weights + writing, packing
 
 
-def _imbalance(items: int, threads: int) -> float:
+def imbalance(items: int, threads: int) -> float:
     """How much longer the busiest thread works than all of them on average; a slow core shows less with many items."""
     return 1.0 if threads == 1 else ceil(items, threads) * threads / items + 0.2 * threads / items

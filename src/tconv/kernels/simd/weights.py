@@ -34,7 +34,7 @@ def packed(p: Problem, w: Array) -> Array:
     by_tap = np.ascontiguousarray(
         np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), np.float32
     )
-    whole = _room(4 * G * done.terms * channels).view(np.float32)
+    whole = room(4 * G * done.terms * channels).view(np.float32)
     total = whole.reshape(G, -1)
     started = 0
     for call in done.calls:
@@ -61,7 +61,7 @@ def packed(p: Problem, w: Array) -> Array:
     return whole
 
 
-def _room(size: int) -> Array:
+def room(size: int) -> Array:
     """Bytes that begin at a cache line."""
     if size >= _LARGE:
         return aligned(size)

@@ -75,6 +75,8 @@ class Shape(NamedTuple):
     panel_place: int
     sums_place: int
     scratch: int
+    cycles: float
+    """estimated, of all threads together"""
 
     @property
     def items(self) -> int:
@@ -90,7 +92,8 @@ def shape(p: Problem, threads: int) -> Shape:
         threads = 1
     fullest = max((done.blocks.wide * len(call.phases) for call in done.calls), default=1)
     fit, terms = micro.most_vectors(fullest), done.terms * p.out_channels
-    t, splits = tiles.choose(p, done.grid, chip.lanes, fit, terms, p.geometry.groups * done.blocks.total, threads)
+    units = p.geometry.groups * done.blocks.total
+    t, splits, cycles = tiles.choose(p, done.grid, chip.lanes, fit, terms, units, threads)
     threads = min(threads, t.total * splits)
     # the lines of the next tile, and as many entries that ask for nothing as a call has taps
     taps = max(1, *(_taps(call) for call in done.calls), 1)
@@ -101,7 +104,7 @@ def shape(p: Problem, threads: int) -> Shape:
     sums_place = (panel_place + 4 * t.panel + 63) // 64 * 64
     largest = max(len(chunk.phases) for chunk in done.chunks) * done.blocks.wide
     scratch = sums_place + 4 * (largest * t.sum_row + 9 * chip.lanes)
-    return Shape(t, splits, threads, taps, ahead_place if ahead else 0, panel_place, sums_place, scratch)
+    return Shape(t, splits, threads, taps, ahead_place if ahead else 0, panel_place, sums_place, scratch, cycles)
 
 
 def scratch_bytes(p: Problem) -> int:

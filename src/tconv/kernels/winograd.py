@@ -1,0 +1,75 @@
+"""float32 with fewer multiplications: layers whose phases have two taps, by minimal filtering (`simd/pairs.py`).
+
+A quarter of the products of such an axis are saved, and the machine code is that of `simd`. What it costs is a panel of
+differences, so that it pays with enough output channels and positions. Inputs whose squares overflow, infinities and
+NaN go to `simd`, which multiplies nothing that the definition does not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tconv.kernels import simd
+from tconv.kernels.problem import Array, Kernel, Problem
+
+_MARGIN = 2.2
+"""How much the estimate for `simd` is above what it takes, beside the one for pairs: they are of different chips."""
+_LEAST = 1 << 24
+"""Operations below which nothing is gained that would be noticed."""
+
+
+def reasons_against(p: Problem) -> list[str]:
+    """Every reason why it cannot run this problem."""
+    reasons = simd.reasons_against(p)
+    g = p.geometry
+    if g.groups > 1:
+        reasons.append("it has groups")
+    if any(k < s or math.gcd(s, d) > 1 for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True)):
+        reasons.append("there are phases without taps")
+    if not reasons:
+        from tconv.kernels.simd.pairs import MOST_STRIDE, pairs
+
+        done = pairs(p)
+        if done.slow.step == done.fast.step == 1:
+            reasons.append(f"one of the last two axes has to have stride < kernel <= 2 stride, stride <= {MOST_STRIDE}")
+    return reasons
+
+
+def _summary(p: Problem) -> str:
+    from tconv.kernels.simd import pairs_tiles
+
+    return pairs_tiles.summary(p)
+
+
+def scratch_bytes(p: Problem) -> int:
+    """The transformed weight, tables, and each thread's planes and sums."""
+    from tconv.kernels.simd import pairs_tiles
+
+    return pairs_tiles.scratch_bytes(p)
+
+
+def seconds(p: Problem) -> float:
+    """That of `simd`, as the estimated cycles of one thread: what is chosen is the same for any number of them."""
+    if 2 * p.macs.border_free < _LEAST:
+        return 2 * simd.seconds(p)
+    from tconv.kernels.simd import pairs_tiles, work
+
+    return simd.seconds(p) * _MARGIN * pairs_tiles.tiles(p, 1)[1] / work.shape(p, 1).cycles
+
+
+def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Any:
+    """The problem with the strides (in bytes) of its canonical arrays, ready to be called: a `bound.Bound`."""
+    from tconv.kernels.simd import bound
+
+    return bound.Bound(p, x_strides, out_strides, form=bound.PAIRS, **more)
+
+
+def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
+    """Canonical x, w and bias; fills out [N, C_out, *L]."""
+    simd.run(p, x, np.asarray(w), bias, out, bind)
+
+
+KERNEL: Kernel = Kernel("winograd", _summary, reasons_against, scratch_bytes, seconds, run, bind)

@@ -1,0 +1,186 @@
+"""The method "winograd": two outputs from three products, equal to the definition, and left where it could not be."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import problems
+import tconv
+from tconv.errors import MethodError
+
+pytest.importorskip("llvmlite")
+
+LAYERS = {
+    # x, weight, words
+    "rows and columns": ((2, 33, 20, 31), (33, 21, 4, 4), {"stride": 2, "padding": 1}),
+    "tiny images": ((37, 40, 4, 4), (40, 30, 4, 4), {"stride": 2, "padding": 1}),
+    "one tap beside two": ((1, 140, 18, 18), (140, 16, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "stride one": ((1, 20, 15, 50), (20, 12, 2, 2), {}),
+    "a signal": ((2, 300, 500), (300, 32, 16), {"stride": 8, "padding": 4}),
+    "a signal, no vector of phases": ((1, 64, 333), (64, 24, 10), {"stride": 5}),
+    "a volume": ((1, 24, 7, 9, 10), (24, 18, 4, 4, 4), {"stride": 2, "padding": 1}),
+    "columns only": ((1, 30, 12, 40), (30, 16, 2, 4), {"stride": 2, "padding": (0, 1)}),
+    "rows only": ((1, 30, 40, 12), (30, 16, 4, 2), {"stride": 2, "padding": (1, 0)}),
+    "five taps of rows": ((1, 16, 21, 40), (16, 16, 5, 4), {"stride": (1, 2)}),
+    "long rows": ((1, 16, 6, 700), (16, 9, 4, 4), {"stride": 2}),
+    "lopsided crop": ((1, 16, 19, 30), (16, 9, 5, 5), {"stride": 3, "crop": ((0, 17), (19, 1))}),
+    "extended output": ((1, 16, 9, 9), (16, 9, 3, 3), {"stride": 2, "crop": ((-9, -3), (-1, -40))}),
+}
+
+
+def arrays(name, whole=True, seed=0):
+    shape, weight, _ = LAYERS[name]
+    rng = np.random.default_rng(seed)
+    draw = (lambda *s: rng.integers(-5, 6, s)) if whole else (lambda *s: rng.standard_normal(s))
+    return tuple(np.asarray(a, np.float32) for a in (draw(*shape), draw(*weight), draw(weight[1])))
+
+
+def run(x, w, bias=None, **words):
+    return tconv.conv_transpose(x, w, bias, method="winograd", **words)
+
+
+def direct(x, w, bias=None, **words):
+    return tconv.conv_transpose(x, w, bias, method="simd", **words)
+
+
+def channels_last(array):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+def same_bits(a, b):
+    np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_whole_numbers_are_exact(name):
+    x, w, bias = arrays(name)
+    words = LAYERS[name][2]
+    expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **words)
+    for source, arrange in itertools.product((x, channels_last(x)), (np.asarray, channels_last)):
+        out = arrange(np.full(expected.shape, np.nan, np.float32))
+        np.testing.assert_array_equal(run(source, w, bias, out=out, **words), expected)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_random_layers_with_pairs(ndim):
+    rng = np.random.default_rng(ndim)
+    for _ in range(60):
+        p = problems.problem(rng, ndim, "pairs")
+        p.check(problems.run(p))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_number_of_threads_does_not_change_the_bits(name, threads):
+    given, words = arrays(name, whole=False), LAYERS[name][2]
+    threads(1)
+    expected = run(*given, **words)
+    for count in (2, 3, 7, 2):
+        threads(count)
+        same_bits(run(*given, **words), expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_neighbours_in_the_batch_and_layouts_do_not_change_the_bits(name):
+    (x, w, bias), words = arrays(name, whole=False), LAYERS[name][2]
+    alone = run(x[:1], w, bias, **words)
+    batch = np.random.default_rng(3).standard_normal((9, *x.shape[1:])).astype(np.float32)
+    batch[5] = x[0]
+    same_bits(run(batch, w, bias, **words)[5:6], alone)
+    same_bits(np.ascontiguousarray(run(channels_last(x[:1]), w, bias, **words)), alone)
+
+
+def test_what_is_chosen_depends_on_sizes_alone(threads):
+    x, w = np.broadcast_to(np.float32(0), (64, 256, 8, 8)), np.broadcast_to(np.float32(0), (256, 128, 4, 4))
+    for count in (1, 2, 7):
+        threads(count)
+        assert tconv.plan(x, w, stride=2, padding=1).method == "winograd"
+        assert tconv.plan(x[:1, :, :2, :2], w, stride=2, padding=1).method == "simd"  # 4 positions of 16 lanes
+        large = np.broadcast_to(np.float32(0), (1, 128, 128, 128))
+        assert tconv.plan(large, w[:128, :3], stride=2, padding=1).method == "simd"  # its planes would cost more
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rounding_stays_near_that_of_the_direct_sum(name):
+    (x, w, bias), words = arrays(name, whole=False), LAYERS[name][2]
+    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), bias.astype("f8"), **words)
+    ours, theirs = (np.sqrt(np.mean((call(x, w, bias, **words) - true) ** 2)) for call in (run, direct))
+    assert ours <= 2.5 * theirs
+    # what rounding errors are proportional to: where all inputs cancel, nothing may be left
+    mass = tconv.conv_transpose(*(np.abs(a).astype("f8") for a in (x, w, bias)), **words)
+    assert (np.abs(run(x, w, bias, **words) - true) <= 40 * 2.0**-24 * mass.max()).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38, 2e19], ids=str)
+@pytest.mark.parametrize("name", ["rows and columns", "a signal", "a volume"])
+def test_inputs_that_differences_would_spoil_are_computed_directly(name, value):
+    x, w, bias = arrays(name)
+    words = LAYERS[name][2]
+    for place in (0, -1, x[0].size // 2):
+        spoiled = x.copy()
+        spoiled.flat[place] = value
+        same_bits(run(spoiled, w, bias, **words), direct(spoiled, w, bias, **words))
+    same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))  # whole numbers: and then as before
+
+
+@pytest.mark.parametrize("value", [1e13, 3e38, np.inf, np.nan], ids=str)
+def test_weights_that_sums_would_spoil_are_computed_directly(value):
+    x, w, bias = arrays("rows and columns")
+    words = LAYERS["rows and columns"][2]
+    layer = tconv.prepare(w, bias, method="winograd", **words)
+    same_bits(layer(x), run(x, w, bias, **words))
+    w[3, 2, 1, 0] = value
+    if np.isfinite(value):
+        same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))
+        same_bits(tconv.prepare(w, bias, method="winograd", **words)(x), direct(x, w, bias, **words))
+    else:
+        with pytest.raises(MethodError, match="inf or NaN"):
+            run(x, w, bias, **words)
+
+
+def test_a_weight_that_becomes_infinite_is_seen():
+    x, w, bias = arrays("rows and columns")
+    words = LAYERS["rows and columns"][2]
+    out = np.empty_like(run(x, w, bias, **words))
+    run(x, w, bias, out=out, **words)
+    w[0, 0, 0, 0] = np.inf
+    expected = tconv.conv_transpose(x, w, bias, method="taps", **words)
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **words), expected)
+
+
+def test_a_changed_weight_is_seen():
+    x, w, bias = arrays("rows and columns")
+    words = LAYERS["rows and columns"][2]
+    run(x, w, bias, **words)
+    w[1, 2, 3, 3] += 1
+    same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))
+
+
+@pytest.mark.parametrize("activation", ["relu", ("leaky_relu", 0.25), ("clamp", -3.0, 60.0)], ids=str)
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+def test_a_prepared_layer_bends_its_output(activation, last):
+    x, w, bias = arrays("tiny images")
+    words = LAYERS["tiny images"][2]
+    x = channels_last(x) if last else x
+    layers = [tconv.prepare(w, bias, method=way, activation=activation, **words) for way in ("winograd", "simd")]
+    out = (channels_last if last else np.asarray)(np.empty((37, 30, 8, 8), np.float32))
+    same_bits(np.ascontiguousarray(layers[0](x, out=out)), np.ascontiguousarray(layers[1](x)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "words", "reason"),
+    [
+        ((1, 4, 9, 9), (4, 4, 2, 2), {"stride": 2}, "stride < kernel"),
+        ((1, 4, 9, 9), (4, 4, 5, 5), {"stride": 2}, "stride < kernel"),
+        ((1, 4, 9, 9), (4, 2, 4, 4), {"stride": 2, "groups": 2}, "groups"),
+        ((1, 4, 9, 9), (4, 2, 2, 4), {"stride": (3, 2)}, "without taps"),
+        ((1, 4, 9, 9), (4, 2, 4, 4), {"stride": 2, "dilation": 2}, "without taps"),
+    ],
+)
+def test_what_it_cannot_run_is_refused_in_words(shape, weight, words, reason):
+    x, w = np.ones(shape, "f4"), np.ones(weight, "f4")
+    with pytest.raises(MethodError, match=reason):
+        run(x, w, **words)
+    with pytest.raises(MethodError, match="float64"):
+        run(x.astype("f8"), w.astype("f8"), **words)
+    assert tconv.plan(x, w, **words).method == "simd"
