@@ -10,6 +10,8 @@ from tconv.dialects.layouts import Axis, DataLayout, WeightLayout
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 
+FOLD = "tconv.fold_batchnorm(weight, bias, gamma, beta, mean, variance"
+
 
 @dataclass(frozen=True)
 class Hand:
