@@ -88,3 +88,19 @@ def test_what_needs_gradients_is_read():
     found = tconv.diagnose(got, layer(x), x=x, weight=layer.weight, bias=layer.bias, stride=2)
     assert found.cause == "kernel flipped"
     assert 0 < tconv.checkerboard(layer.weight, stride=2).score < 1
+
+
+@pytest.mark.parametrize("cause", ["scale per channel", "offset per channel", "scale and offset per channel"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_line_of_scales_runs_on_tensors(cause, dtype):
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 4, 7, 7), torch.randn(4, 3, 3, 3)
+    expected = torch.nn.functional.conv_transpose2d(x, weight, stride=2)
+    scale, offset = (torch.rand(3, 1, 1) + 1 for _ in range(2))
+    y = (expected * scale if "scale" in cause else expected) + (offset if "offset" in cause else 0)
+    found = tconv.diagnose(y.to(dtype), expected, x=x, weight=weight, stride=2)
+    assert found.cause == cause, str(found)
+    scope = {"y": y.to(dtype)}
+    exec(found.fix, scope)
+    assert scope["y"].dtype == dtype
+    torch.testing.assert_close(scope["y"].float(), expected, atol=1e-5 if dtype == torch.float32 else 2e-2, rtol=2e-3)

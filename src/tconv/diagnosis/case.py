@@ -153,6 +153,7 @@ class Case:
             self.setting.groups,
             self.layout if mine else None,
             self.weight if mine else None,
+            self.native,
         )
 
     # -- explaining --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tconv.diagnosis.cause import Cause
-from tconv.diagnosis.hand import FOLD
+from tconv.diagnosis.hand import Hand
 from tconv.diagnosis.rounding import Tolerance
 from tconv.diagnosis.setting import Array, Setting, Window, flat
 
@@ -19,7 +19,7 @@ _MOST_INPUTS = 64  # input channels whose scales are fitted
 _LOOSE = 1e-3  # of a factor that least squares found: rounding times the condition of a few dozen random columns
 
 
-def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) -> Iterator[Cause]:
+def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance, hand: Hand) -> Iterator[Cause]:
     """Scales of a BatchNorm, or of quantization, multiplied onto another axis of the weight than C_out.
 
     y[o] = sum over i of factor[i, o] * (x[i] through weight[i, o]) + offset[o] is solved by least squares; the factors
@@ -70,8 +70,8 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance) 
             "weight",
             f"a BatchNorm is folded on the wrong axis of the weight: {words}",
             partial(_always, changed),
-            apply=f"weight, bias = {FOLD}{f', groups={G}' if G > 1 else ''})",
-            undo=f"weight, bias = {FOLD}{f', groups={G}' if G > 1 else ''})",
+            apply=hand.fold(),
+            undo=hand.fold(),
             source="ultralytics/ultralytics#25364",
         )
         return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tconv.diagnosis.cause import Cause
-from tconv.diagnosis.hand import FOLD, Hand
+from tconv.diagnosis.hand import Hand
 from tconv.diagnosis.rounding import Tolerance
 from tconv.diagnosis.setting import Array, Setting, flat
 
@@ -21,15 +21,17 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
         return
     P, Y = (np.moveaxis(flat(array)[..., places], 1, 0).reshape(array.shape[1], -1) for array in (expected, y))
     allowed = np.moveaxis(flat(tolerance.at(y))[..., places], 1, 0).reshape(y.shape[1], -1)
-    p, q = P.mean(1, keepdims=True), Y.mean(1, keepdims=True)
+    sure = allowed**-2 / (allowed**-2).sum(1, keepdims=True)  # small numbers of a 2-byte float are known better
+    p, q = ((sure * values).sum(1, keepdims=True) for values in (P, Y))
     if (np.abs(P - Y) <= allowed).all():
         return  # what differs lies elsewhere
-    spread = (np.abs(P - p) ** 2).sum(1)
+    spread = (sure * np.abs(P - p) ** 2).sum(1)
     if not (spread > 0).all() or not (np.abs(Y - q).max(1) > 4 * allowed.max(1)).all():
         return  # a constant has no factor
-    free = ((P - p).conj() * (Y - q)).sum(1) / spread
-    through = (P.conj() * Y).sum(1) / (np.abs(P) ** 2).sum(1)
-    one = np.full_like(free, (P.conj() * Y).sum() / (np.abs(P) ** 2).sum())
+    free = (sure * (P - p).conj() * (Y - q)).sum(1) / spread
+    products, squares = (sure * P.conj() * Y).sum(1), (sure * np.abs(P) ** 2).sum(1)
+    through = products / squares
+    one = np.full_like(free, products.sum() / squares.sum())
     zero = np.zeros_like(q[:, 0])
     offset = (q - p)[:, 0]
     settled = (
@@ -42,7 +44,7 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
         wide = allowed * np.maximum(1, np.abs(a[:, None])) * 2
         if not (np.abs(a[:, None] * P + b[:, None] - Y) <= wide).all() or min(np.abs(a)) < 1e-6:
             continue
-        yield _affine(name, a, b, y.ndim - 2, hand)
+        yield _affine(name, a, b, y.ndim - 2, hand, tolerance.relative)
         return
 
 
@@ -52,7 +54,7 @@ def _samples(y: Array, finite: Array, most: int = 4096) -> Any:
     return ok if len(ok) <= most else ok[np.linspace(0, len(ok) - 1, most).astype(int)]
 
 
-def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
+def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand, unit: float) -> Cause:
     def numbers(values: Array) -> str:
         said = ", ".join(f"{value:.6g}" for value in values[:4])
         return f"[{said}{', ...' if len(values) > 4 else ''}]"
@@ -63,23 +65,21 @@ def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
         "scale per channel": f"each output channel is multiplied by a number of its own, {numbers(a)}: a scale per "
         "channel (of quantization, or of a BatchNorm) that is in one of them and not in the other",
         "scale and offset per channel": f"each output channel has a scale {numbers(a)} and an offset {numbers(b)}: a "
-        "BatchNorm that is in one of them and not in the other",
+        "BatchNorm that is in one of them and not in the other (tconv.fold_batchnorm puts it into weight and bias)",
     }[name]
     shape = (-1, *[1] * ndim)
-    fixes = {
-        "scaled": (f"y = y * {a[0]:.9g}", f"y = y / {a[0]:.9g}"),
-        "offset per channel": ("", ""),
-        "scale per channel": ("", ""),
-        "scale and offset per channel": ("", ""),
-    }
-    if len(b) <= 16 and name == "offset per channel":
-        listed = (
-            f"numpy.reshape({[float(f'{v:.9g}') for v in b.real]}, {shape if hand.data.axes[-1] != 'C' else (-1,)})"
-        )
-        fixes[name] = (f"y = y + {listed}", f"y = y - {listed}")
-    if name.endswith("per channel") and name.startswith("scale"):
-        fixes[name] = (f"weight, bias = {FOLD})", f"weight, bias = {FOLD})")
-    apply, undo = fixes[name]
+    factor, offset = (_written(values, unit) for values in (a, b))
+    if name == "scaled":
+        apply, undo = f"y = y * {factor[0]}", f"y = y / {factor[0]}"
+    else:
+        times, plus = hand.column(factor), hand.column(offset)
+        apply, undo = {
+            "offset per channel": (f"y = y + {plus}", f"y = y - {plus}"),
+            "scale per channel": (f"y = y * {times}", f"y = y / {times}"),
+            "scale and offset per channel": (f"y = y * {times} + {plus}", f"y = (y - {plus}) / {times}"),
+        }[name]
+        if not times:
+            apply = undo = ""
 
     def change(s: Setting) -> Setting:
         per = s.weight.shape[1]
@@ -98,3 +98,10 @@ def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand) -> Cause:
         apply=apply,
         undo=undo,
     )
+
+
+def _written(values: Array, unit: float) -> list[float | complex]:
+    """With as many digits as numbers with this spacing around 1 have."""
+    if np.iscomplexobj(values):
+        return [complex(value) for value in values]
+    return [float(str(np.float32(value))) if unit >= 2.0**-23 else float(value) for value in values]

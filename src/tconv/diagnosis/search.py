@@ -67,7 +67,7 @@ class Search:
         trials: tuple[Callable[[], Iterator[Cause]], ...] = (
             lambda: orders.reordered(expected, y, finite, limits, self.hand),
             lambda: scales.scaled(expected, y, finite, allowed, self.hand),
-            lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed),
+            lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
             lambda: spoiled.spoiled(expected, y, finite, limits),
             lambda: precision.coarse(expected, y, finite, allowed, unit),
         )
