@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 
+from tconv.diagnosis import residual
 from tconv.diagnosis.hand import Hand
 from tconv.diagnosis.outputs import SPEAKERS, Two, before, rms_of, says_nothing, says_too_little
 from tconv.diagnosis.pair import Pair
 from tconv.diagnosis.report import Diagnosis, Finding, joined, of_rms
-from tconv.diagnosis.rounding import tolerance_alone
+from tconv.diagnosis.rounding import spacing, tolerance_alone
 from tconv.diagnosis.setting import Array, numbers
 from tconv.dialects import DataLayout, Dialect
 from tconv.errors import ShapeError
@@ -64,8 +65,11 @@ def diagnose_alone(two: Two, speaker: Dialect, target: str | None, start: float)
                 break
             verdict = "found"
             fix = "; ".join(cause.undo for cause in reversed(causes) if cause.undo)
-            certain = all(cause.certain for cause in causes)
-            finding = (Finding(tuple(c.name for c in causes), words, fix, of_rms(error, rms), certain=certain),)
+            finding = (Finding(tuple(c.name for c in causes), words, fix, of_rms(error, rms)),)
+        if verdict == "none" and first.shape == second.shape:
+            finite = np.isfinite(first) & np.isfinite(second)
+            if size := residual.size(second, first, finite, max(spacing(two.dtype), 2.0**-23)):
+                notes.append(f"{size}; whether it is one can be told with x= and weight= alone")
     tried = f"{pair.tried} hypotheses about the outputs alone, {time.perf_counter() - start:.2g} s"
     rounding = of_rms(float(allowed.planes.max(initial=0.0)), rms)
     return Diagnosis(

@@ -256,7 +256,8 @@ class Case:
         )
 
     def _hints(self, got: _Reading, expected: _Reading) -> None:
-        """What may help where nothing fits: what the outputs alone say, and listed faults that the call meets."""
+        """What may help where nothing fits: how small the difference is, what the outputs alone say, listed faults."""
+        self.notes += dict.fromkeys(search.hint for search in self.searches if search.hint)
         pair = Pair(part_of(expected.y), part_of(got.y), self.two.dtype, self._hand())
         for causes, _ in pair.explain():
             self.notes.append(f"of the outputs alone: {joined([cause.words for cause in causes])}")

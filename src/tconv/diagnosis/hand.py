@@ -131,6 +131,23 @@ class Hand:
         made = f"y.new_tensor({list(values)})"
         return f"{made}.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else made
 
+    def exact(self, name: str) -> str:
+        """No products of rounded numbers, such as TF32's, where they are a setting."""
+        if self._torch and name == "TF32":
+            return "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"
+        return {
+            "torch": "torch.set_float32_matmul_precision('highest')",
+            "tensorflow": "tf.config.experimental.enable_tensor_float_32_execution(False)" if name == "TF32" else "",
+            "jax": 'jax.config.update("jax_default_matmul_precision", "highest")',
+        }.get(self.speaker.name, "")
+
+    def widened(self, bias: bool) -> str:
+        """x, weight and bias in float32."""
+        wide = {"torch": "{}.float()", "tensorflow": 'tf.cast({}, "float32")', "keras": 'keras.ops.cast({}, "float32")'}
+        names = ["x", "weight", *["bias"] * bias]
+        each = wide.get(self.speaker.name, '{}.astype("float32")')
+        return f"{', '.join(names)} = {', '.join(map(each.format, names))}"
+
     def fold(self) -> str:
         """Weight and bias with the BatchNorm in them."""
         words = [] if self.speaker.name == "torch" else [f'dialect="{self.speaker.name}"']

@@ -50,7 +50,7 @@ class Hypotheses:
         self._weights = list(weights.causes(setting, hand))
         self._biases = list(biases.causes(setting, hand))
         self._results = list(data.result_causes(setting, judge.target.y.shape, hand))
-        self._rounding = list(precision.causes(setting))
+        self._rounding = list(precision.causes(setting, hand))
         self.faults = list(faults.causes(setting, speaker, native))
 
     @property

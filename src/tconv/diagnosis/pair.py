@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis import data, orders, precision, scales, spoiled
+from tconv.diagnosis import data, orders, residual, scales, spoiled
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.hand import Hand
 from tconv.diagnosis.moved import moved
 from tconv.diagnosis.outputs import likely
-from tconv.diagnosis.rounding import spacing, tolerance_alone
+from tconv.diagnosis.rounding import tolerance_alone
 from tconv.diagnosis.setting import Array, Setting, axis_names
 from tconv.geometry import Geometry
 
@@ -64,12 +64,11 @@ class Pair:
     def _measured(
         self, base: Array, y: Array, finite: Array, limits: Array, allowed: Any
     ) -> tuple[Cause, float] | None:
-        unit = max(spacing(self.dtype), 2.0**-23)
         trials: tuple[Callable[[], Iterator[Cause]], ...] = (
             lambda: orders.reordered(base, y, finite, limits, self.hand),
             lambda: scales.scaled(base, y, finite, allowed, self.hand),
             lambda: spoiled.spoiled(base, self.got, np.isfinite(self.got), limits, alone=True),
-            lambda: precision.coarse(base, y, finite, allowed, unit),
+            lambda: residual.rounded(base, y, finite, allowed),
         )
         for trial in trials:
             for cause in trial():

@@ -1,34 +1,39 @@
-"""Causes in the precision: x and weight rounded to a format of fewer bits before they are multiplied, or the result."""
+"""Causes in the precision: x, weight or both rounded to a format of fewer bits before they are multiplied."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from tconv.diagnosis.cause import Cause, Change
-from tconv.diagnosis.rounding import FORMATS, Format, Tolerance
+from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.rounding import FORMATS, Format
 from tconv.diagnosis.setting import Array, Setting
 
-WORDS = {
-    "TF32": (
-        "x and weight are rounded to 10 fraction bits: TF32 (NVIDIA GPUs) or float16",
-        "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False",
-        "pytorch/functorch#1050",
-    ),
-    "bfloat16": ("x and weight are rounded to bfloat16", "torch.set_float32_matmul_precision('highest')", ""),
-}
+_SAID = {"TF32": "10 fraction bits: TF32 (NVIDIA GPUs) or float16", "bfloat16": "bfloat16"}
+_SOURCES = {"TF32": "pytorch/functorch#1050"}
 
 
-def causes(setting: Setting) -> Iterator[Cause]:
+def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
     """Each format that changes x or weight."""
     for form in FORMATS:
-        if any((form.round(few) != few).any() for few in (a.ravel()[:4096] for a in (setting.x, setting.weight))):
-            words, fix, source = WORDS[form.name]
+        if _changes(form, setting.x) or _changes(form, setting.weight):
             cut = ", towards zero" if form.rule == "zero" else ""
-            yield Cause(form.name, "rounding", words + cut, _rounded(form), undo=fix, source=source)
+            yield Cause(
+                form.name,
+                "rounding",
+                f"x and weight are rounded to {_SAID[form.name]}{cut}",
+                _rounded(form),
+                undo=hand.exact(form.name),
+                source=_SOURCES.get(form.name, ""),
+            )
+
+
+def _changes(form: Format, array: Array) -> bool:
+    few = array.ravel()[:4096]
+    return bool((form.round(few) != few).any())
 
 
 def _rounded(form: Format) -> Change:
@@ -43,47 +48,42 @@ def _rounded(form: Format) -> Change:
     return lambda s: replace(s, x=rounded(s.x), weight=form.round(s.weight))
 
 
-def coarse(expected: Array, y: Array, finite: Array, tolerance: Tolerance, unit: float) -> Iterator[Cause]:
-    """A result that was rounded itself, or a difference of the size that rounding makes."""
-    distance = np.where(finite, np.abs(expected - y), 0)
-    power = math.sqrt((np.abs(y[finite]) ** 2).mean()) if finite.any() else 0.0
-    if not power > 0:
-        return
-    known = np.where(finite, y, 0)
-    if (distance <= tolerance.at(known)).all():
-        if not finite.all():
-            words = f"NaN or inf stand in {int((~finite).sum())} of {finite.size} places; all else is right"
-            yield Cause("NaN or inf", "result", words, turn=lambda p: p)
-        return
+def one_of_them(setting: Setting) -> Iterator[Cause]:
+    """One of x and weight rounded, as a file or a cast does it; the weight quantized to 8 bits."""
     for form in FORMATS:
-        few = known.ravel()[:4096]
-        if not (form.round(few) == few).all() or not (form.round(known) == known).all():
+        if form.rule != "even":
             continue
-        steps = 1.0 if form.rule == "zero" else 0.51
-        if (distance <= steps * form.spacing * np.abs(known) + tolerance.at(known)).all():
-            cut = ", towards zero" if form.rule == "zero" else ""
-            words = f"y is rounded to {form.bits} fraction bits ({form.name}){cut}"
-            yield Cause(f"result rounded to {form.name}", "rounding", words, turn=form.round)
-            return
-    for name, step in (("float32", 2.0**-20), ("TF32 or float16", 2.0**-10), ("bfloat16", 2.0**-7)):
-        if step > unit and distance.max() <= 8 * step * power:
+        said = "float16 (or TF32)" if form.name == "TF32" else form.name
+        for part in ("weight", "x"):
+            if _changes(form, getattr(setting, part)):
+                yield Cause(
+                    f"{part} in {said.split()[0]}", "rounding", f"{part} is rounded to {said}", _part(part, form.round)
+                )
+    yield from _quantized(setting)
+
+
+def _part(part: str, turn: Callable[[Array], Array]) -> Change:
+    return lambda s: replace(s, x=turn(s.x)) if part == "x" else replace(s, weight=turn(s.weight))
+
+
+def _quantized(setting: Setting) -> Iterator[Cause]:
+    """The weight in int8, symmetric: the largest magnitude is 127 steps, or 127.5 where -128 is one of them, too."""
+    w, G = setting.weight, setting.groups
+    if np.iscomplexobj(w) or not w.any():
+        return
+    grouped = (G, len(w) // G, *w.shape[1:])
+    taps = tuple(range(3, len(grouped)))
+    for over, axes in (("tensor", None), ("output channel", (1, *taps)), ("input channel", (2, *taps))):
+        largest = np.abs(w.reshape(grouped)).max(axis=axes, keepdims=True)
+        for steps in (127.0, 127.5):
+            scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(steps)
+
+            def turn(w: Array, scale: Array = scale) -> Array:
+                taken = np.clip(np.rint(w.reshape(grouped).astype(np.float32) / scale), -128, 127)
+                made: Array = (taken * scale).reshape(w.shape).astype(w.dtype)
+                return made
+
             words = (
-                f"the difference is of the size that {name} products leave ({distance.max() / power:.1e} of "
-                "y's root mean square)"
+                f"the weight is quantized to int8, symmetric, one scale per {over} (the largest magnitude is {steps:g})"
             )
-            fixed = y
-
-            def turn(p: Array, fixed: Array = fixed) -> Array:
-                return fixed
-
-            yield Cause(
-                f"rounding of {name}",
-                "rounding",
-                words,
-                turn=turn,
-                certain=False,
-                undo="torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"
-                if "TF32" in name
-                else "",
-            )
-            return
+            yield Cause(f"int8 weight per {over}", "rounding", words, _part("weight", turn))

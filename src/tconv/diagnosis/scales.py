@@ -13,6 +13,8 @@ from tconv.diagnosis.hand import Hand
 from tconv.diagnosis.rounding import Tolerance
 from tconv.diagnosis.setting import Array, Setting, flat
 
+_WIDE = 2.0  # times what rounding explains, which numbers may be off with factors that were found
+
 
 def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand: Hand) -> Iterator[Cause]:
     """One factor, a factor per channel, an offset per channel, or both: y = a * expected + b."""
@@ -23,7 +25,7 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
     allowed = np.moveaxis(flat(tolerance.at(y))[..., places], 1, 0).reshape(y.shape[1], -1)
     sure = allowed**-2 / (allowed**-2).sum(1, keepdims=True)  # small numbers of a 2-byte float are known better
     p, q = ((sure * values).sum(1, keepdims=True) for values in (P, Y))
-    if (np.abs(P - Y) <= allowed).all():
+    if (np.abs(P - Y) <= _WIDE * allowed).all():
         return  # what differs lies elsewhere
     spread = (sure * np.abs(P - p) ** 2).sum(1)
     if not (spread > 0).all() or not (np.abs(Y - q).max(1) > 4 * allowed.max(1)).all():
@@ -41,7 +43,7 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
         ("scale and offset per channel", free, (q - free[:, None] * p)[:, 0]),
     )
     for name, a, b in settled:
-        wide = allowed * np.maximum(1, np.abs(a[:, None])) * 2
+        wide = _WIDE * allowed * np.maximum(1, np.abs(a[:, None]))
         if not (np.abs(a[:, None] * P + b[:, None] - Y) <= wide).all() or min(np.abs(a)) < 1e-6:
             continue
         yield _affine(name, a, b, y.ndim - 2, hand, tolerance.relative)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis import crops, folded, orders, precision, scales, spoiled
+from tconv.diagnosis import crops, folded, orders, precision, residual, scales, spoiled
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.fit import Fit, rank, unnamed
 from tconv.diagnosis.hand import Hand
@@ -29,6 +29,7 @@ class Search:
 
     def __init__(self, setting: Setting, target: Target, hand: Hand, speaker: Dialect, native: dict[str, Any]) -> None:
         self.setting, self.target, self.hand, self.speaker, self.native = setting, target, hand, speaker, native
+        self.hint = ""  # what the difference looks like, where nothing explains it
         self.judge = Judge(setting, target)
         self.hypotheses = Hypotheses(setting, self.judge, hand, speaker, native)
 
@@ -63,13 +64,16 @@ class Search:
         expected = self.setting.window(window)
         allowed = self.judge.allowed(self.setting)
         limits = allowed.at(np.where(finite, y, 0))
-        unit = max(spacing(self.target.dtype), 2.0**-23)
+        small = residual.is_small(expected, y, finite)
         trials: tuple[Callable[[], Iterator[Cause]], ...] = (
             lambda: orders.reordered(expected, y, finite, limits, self.hand),
             lambda: scales.scaled(expected, y, finite, allowed, self.hand),
             lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
+            lambda: precision.one_of_them(self.setting) if small else iter(()),
+            lambda: residual.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
             lambda: spoiled.spoiled(expected, y, finite, limits),
-            lambda: precision.coarse(expected, y, finite, allowed, unit),
+            lambda: residual.rounded(expected, y, finite, allowed),
+            lambda: residual.correlated(self.setting, window, expected, y, finite, self.hand) if small else iter(()),
         )
         for trial in trials:
             for cause in trial():
@@ -77,6 +81,8 @@ class Search:
                 fit = self._fitted(cause, expected, y, finite, limits)
                 if fit is not None:
                     return [fit]
+        if size := residual.size(expected, y, finite, max(spacing(self.target.dtype), 2.0**-23)):
+            self.hint = f"{size}, but fits no rounding that was tried"
         return []
 
     def _longer(self, spatial: tuple[int, ...]) -> list[Fit]:
