@@ -71,7 +71,7 @@ class Search:
             lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
             lambda: precision.one_of_them(self.setting) if small else iter(()),
             lambda: residual.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
-            lambda: spoiled.spoiled(expected, y, finite, limits),
+            lambda: spoiled.spoiled(expected, y, finite, limits, self.setting.geometry.stride),
             lambda: residual.rounded(expected, y, finite, allowed),
             lambda: residual.correlated(self.setting, window, expected, y, finite, self.hand) if small else iter(()),
         )
