@@ -475,3 +475,57 @@ def test_what_mends_a_part_of_it_is_no_fix():
     assert "kernel flipped" in both.findings[0].causes, both
     assert len(both.findings[0].causes) == 2
     assert both.fix == ""
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((6, 4, 3, 3), {"stride": 2, "padding": 1}),
+        ((5, 7, 4), {"stride": 3, "dilation": 2}),
+        ((8, 1, 3, 3), {"stride": 2, "groups": 8}),
+        ((6, 2, 3, 3), {"stride": 2, "groups": 3}),
+        ((12, 3, 2, 2, 3), {"stride": (1, 2, 2)}),
+    ],
+    ids=str,
+)
+def test_channels_of_the_weight_in_another_order(side, shape, words):
+    """The order is read off the output, told either weight; the line puts it right."""
+    rng = np.random.default_rng(len(shape))
+    n = {3: (60,), 4: (9, 11), 5: (6, 7, 8)}[len(shape)]
+    groups = words.get("groups", 1)
+    if side == "output" and groups > 1:
+        pytest.skip("output channels of a group are no axis of the weight alone")
+    x, w = rng.standard_normal((2, shape[0], *n)).astype("f"), rng.standard_normal(shape).astype("f")
+    b = rng.standard_normal(shape[1] * groups).astype("f")
+    axis = 0 if side == "input" else 1
+    broken = np.take(w, np.roll(rng.permutation(shape[axis]), 1), axis)
+    if np.array_equal(broken, np.flip(w, axis)) or np.array_equal(broken, w):
+        broken = np.roll(w, 1, axis)
+    right, wrong = (tconv.conv_transpose(x, weight, b, **words) for weight in (w, broken))
+    for got, expected, told in ((wrong, right, w), (wrong, right, broken)):
+        found = tconv.diagnose(got, expected, x=x, weight=told, bias=b, **words)
+        assert found.cause == f"{side} channels of the weight in another order", str(found)
+        scope = {"weight": broken}
+        exec(found.fix, scope)
+        np.testing.assert_array_equal(scope["weight"], w)
+
+
+@pytest.mark.parametrize("told", ["right", "wrong"])
+@pytest.mark.parametrize(("channels", "multiplier", "inner"), [(6, 1, True), (3, 2, True), (5, 3, False)])
+@pytest.mark.parametrize("target", ["onnx", "ncnn"])
+def test_a_depthwise_weight_of_tensorflow(told, channels, multiplier, inner, target):
+    """[kh, kw, C, multiplier], of which the multiplier is the input's or the output's."""
+    rng = np.random.default_rng(0)
+    stored = rng.standard_normal((3, 4, channels, multiplier)).astype("f")
+    shape = (channels * multiplier, 1, 3, 4) if inner else (channels, multiplier, 3, 4)
+    w, broken = stored.transpose(2, 3, 0, 1).reshape(shape), stored.reshape(shape)
+    x = rng.standard_normal((1, shape[0], 7, 6)).astype("f")
+    words = {"stride": 2, "groups": channels}
+    right, wrong = (tconv.conv_transpose(x, weight, **words) for weight in (w, broken))
+    found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, target=target, **words)
+    kind = {"right": "weight reshaped from", "wrong": "weight is memory in"}[told]
+    assert found.cause == f"{kind} tensorflow's depthwise layout", str(found)
+    scope = {"numpy": np, "tconv": tconv, "stored": stored, "weight": broken}
+    exec(found.fix, scope)
+    np.testing.assert_array_equal(scope["weight"], tconv.convert(w, source="torch", target=target, groups=channels))

@@ -100,6 +100,15 @@ class Hand:
         """The weight made anew of its own memory, which is in that dialect's layout."""
         return self.stored(source, f"weight.reshape{shape}")
 
+    def depthwise(self, source: str, shape: tuple[int, ...]) -> str:
+        """The weight [C_in, C_out/groups, *kernel] of this shape made of one that is [*kernel, C, multiplier]."""
+        ndim = len(shape) - 2
+        made = f"{self.permute('weight', source, (ndim, ndim + 1, *range(ndim)))}.reshape{shape}"
+        if self.weight == dialect("torch").weight_layout(ndim):
+            return made
+        words = f'source="torch", target="{self.speaker.name}", groups={self.groups}'
+        return f"{made}; weight = tconv.convert(weight, {words})"
+
     def reverse(self, name: str) -> str:
         """Reverse a list of numbers, such as the bias."""
         return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"

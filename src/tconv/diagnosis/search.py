@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis import crops, folded, orders, precision, residual, scales, spoiled
+from tconv.diagnosis import crops, folded, orders, permuted, precision, residual, scales, spoiled
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.fit import Fit, rank, unnamed
 from tconv.diagnosis.hand import Hand
@@ -69,6 +69,7 @@ class Search:
             lambda: orders.reordered(expected, y, finite, limits, self.hand),
             lambda: scales.scaled(expected, y, finite, allowed, self.hand),
             lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
+            lambda: permuted.permuted(self.setting, self.target.y, self.target.finite, self.hand),
             lambda: precision.one_of_them(self.setting) if small else iter(()),
             lambda: residual.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
             lambda: spoiled.spoiled(expected, y, finite, limits, self.setting.geometry.stride),
