@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty import SAME_THING, noise, random_call, random_fault
+from faulty import SAME_THING, noise, random_call, random_fault, rounded
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
 from threads import CASES, LISTED
 
@@ -529,3 +529,45 @@ def test_a_depthwise_weight_of_tensorflow(told, channels, multiplier, inner, tar
     scope = {"numpy": np, "tconv": tconv, "stored": stored, "weight": broken}
     exec(found.fix, scope)
     np.testing.assert_array_equal(scope["weight"], tconv.convert(w, source="torch", target=target, groups=channels))
+
+
+SECOND = {
+    "kernel flipped": lambda c: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim)))),
+    "x channels reversed": lambda c: c.other(x=c.x[:, ::-1]),
+    "off by one element": lambda c: c.cropped([(lo + 1, hi - 1) for lo, hi in c.geometry.crop]),
+    "full result": lambda c: c.cropped([(0, 0)] * len(c.geometry.crop)),
+    "y flipped on axis 0": lambda c: np.flip(c.y, 2),
+    "TF32": lambda c: c.other(x=rounded(c.x, 10), w=rounded(c.w, 10)),
+}
+
+
+@pytest.mark.parametrize("cause", SECOND)
+def test_a_bias_that_was_not_told_and_a_second_fault(cause):
+    """The call is told as the port has it: without the bias, which the right output has, and with the fault."""
+    rng, right, count = np.random.default_rng(9), 0, 12
+    for _ in range(count):
+        call = random_call(rng)
+        while min(call.x.shape[1:]) == 1 or not any(lo or hi for lo, hi in call.geometry.crop):
+            call = random_call(rng)
+        plain, other = call.other(bias=None), SECOND[cause](call)
+        for got, expected in ((plain, other), (other, plain)):
+            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.words)
+            first = found.findings[0] if found.findings else None
+            named = {*first.causes, *first.also} if first else set()
+            right += {"offset per channel", cause} <= named
+            if got is plain and cause in ("kernel flipped", "y flipped on axis 0") and cause in named:
+                scope = {"numpy": np, "weight": call.w}
+                for statement in sorted(found.fix.split("; "), key=lambda line: line.startswith("y")):
+                    if statement.startswith("y") and "y" not in scope:  # here the port computes
+                        scope["y"] = call.other(w=scope["weight"], bias=None)
+                    exec(statement, scope)
+                np.testing.assert_allclose(scope["y"], expected, rtol=1e-4, atol=1e-4)
+    assert right >= 2 * count - 2, right
+
+
+def test_noise_is_no_bias_that_was_not_told():
+    rng = np.random.default_rng(10)
+    for number in range(80):
+        call, got = noise(rng, number)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.words)
+        assert not found.findings, str(found)

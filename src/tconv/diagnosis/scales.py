@@ -49,7 +49,7 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
             continue
         if rest.max() > before / _WIDE:
             return  # noise, which factors of almost 1 do not make smaller
-        yield _affine(name, a, b, y.ndim - 2, hand, tolerance.relative)
+        yield affine(name, a, b, y.ndim - 2, hand, tolerance.relative)
         return
 
 
@@ -59,7 +59,9 @@ def _samples(y: Array, finite: Array, most: int = 4096) -> Any:
     return ok if len(ok) <= most else ok[np.linspace(0, len(ok) - 1, most).astype(int)]
 
 
-def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand, unit: float) -> Cause:
+def affine(name: str, a: Array, b: Array, ndim: int, hand: Hand, unit: float) -> Cause:
+    """The cause of this name: y is a * y + b, both [C], in numbers whose spacing around 1 is `unit`."""
+
     def numbers(values: Array) -> str:
         said = ", ".join(f"{value:.6g}" for value in values[:4])
         return f"[{said}{', ...' if len(values) > 4 else ''}]"
