@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty import SAME_THING, noise, random_call, random_fault
+from faulty import SAME_THING, noise, random_call, random_fault, rounded
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
 from threads import CASES, LISTED
 
@@ -84,8 +84,8 @@ def test_the_line_for_a_bias_and_for_a_weight():
     # the call describes got, and is mended itself
     assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **words).fix == "bias = None"
     swapped = tconv.conv_transpose(x, w.swapaxes(0, 1), b, stride=2)
-    assert tconv.diagnose(expected, swapped, **words).fix == "weight = weight.transpose(0, 1)"
-    assert tconv.diagnose(expected, swapped, **words, target="onnx").fix == "weight = numpy.swapaxes(weight, 0, 1)"
+    assert tconv.diagnose(expected, swapped, **words).fix == "weight = np.swapaxes(weight, 0, 1)"
+    assert tconv.diagnose(expected, swapped, **words, target="torch").fix == "weight = weight.transpose(0, 1)"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,63 @@ def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
     for weight in (right, w):
         found = tconv.diagnose(got, expected, x=x, weight=weight, bias=b, **words)
         assert found.cause == "BatchNorm folded on the wrong axis", str(found)
+    # the line folds it anew, in any dialect's layout
+    zero = np.zeros(c_out)
+    norm = {"bias": b, "gamma": scale, "beta": scale * 0, "mean": zero, "variance": zero + 1 - 1e-5}
+    for target in ("torch", "onnx", *(("keras", "jax") if groups == 1 else ("ncnn",))):
+        fix = tconv.diagnose(got, expected, x=x, weight=right, bias=b, target=target, **words).fix
+        scope = {"tconv": tconv, "weight": tconv.convert(w, source="torch", target=target, groups=groups), **norm}
+        exec(fix, scope)
+        folded = tconv.convert(right, source="torch", target=target, groups=groups)
+        np.testing.assert_allclose(scope["weight"], folded, rtol=1e-6, err_msg=fix)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("target", ["onnx", "keras"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8"])
+@pytest.mark.parametrize("cause", ["scaled", "offset per channel", "scale per channel", "scale and offset per channel"])
+def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, target, groups):
+    """All numbers are written out; whichever of the two outputs the call describes."""
+    if groups > 1 and target == "keras":
+        pytest.skip("Keras has no groups")
+    rng = np.random.default_rng(3)
+
+    def draw(*shape):
+        turn = 1j if dtype == "c8" else 0
+        return (rng.standard_normal(shape) + turn * rng.standard_normal(shape)).astype(dtype)
+
+    x, w, b = draw(2, 4, 6, 5), draw(4, 6 // groups, 3, 3), draw(6)
+    words = {"stride": 2, "groups": groups}
+    right = tconv.conv_transpose(x, w, b, **words)
+    a, c = draw(6).reshape(-1, 1, 1) + 3, draw(6).reshape(-1, 1, 1)
+    wrong = {
+        "scaled": a[0] * right,
+        "offset per channel": right + c,
+        "scale per channel": a * right,
+        "scale and offset per channel": a * right + c,
+    }[cause]
+    for got, expected in ((wrong, right), (right, wrong)):
+        found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, **words)
+        assert found.cause == cause, str(found)
+        order = (0, 2, 3, 1) if target == "keras" else (0, 1, 2, 3)
+        scope = {"np": np, "y": got.transpose(order)}
+        exec(found.fix, scope)
+        assert found.fix in str(found)
+        limit = 1e-12 if dtype == "f8" else 1e-5
+        np.testing.assert_allclose(scope["y"], expected.transpose(order), rtol=limit, atol=100 * limit)
+
+
+def test_the_layout_that_native_words_choose_is_in_the_line_that_folds():
+    rng = np.random.default_rng(0)
+    x, w, scale = rng.standard_normal((1, 9, 9, 5)), rng.standard_normal((3, 3, 5, 5)), rng.uniform(0.5, 2, 5)
+    words = {"dialect": "jax", "strides": (2, 2), "padding": "SAME", "transpose_kernel": True}
+    right, wrong = (tconv.conv_transpose(x, w * s, **words) for s in (scale[:, None], scale))
+    found = tconv.diagnose(wrong, right, x=x, weight=w * scale[:, None], target="jax", **words)
+    assert found.cause == "BatchNorm folded on the wrong axis", str(found)
+    norm = {"bias": None, "gamma": scale, "beta": None, "mean": 0 * scale, "variance": 0 * scale + 1 - 1e-5}
+    scope = {"tconv": tconv, "weight": w, **norm}
+    exec(found.fix, scope)
+    np.testing.assert_allclose(scope["weight"], w * scale[:, None])
 
 
 def test_the_statement_undoes_the_fault():
@@ -126,14 +183,14 @@ def test_the_statement_undoes_the_fault():
         for cause, weight in wrong_w.items():
             found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
             if found.cause == cause:
-                scope = {"numpy": np, "weight": weight}
+                scope = {"np": np, "weight": weight}
                 exec(found.fix, scope)
                 np.testing.assert_array_equal(scope["weight"], c.w, err_msg=found.fix)
                 run.add(cause)
         for cause, got in wrong_y.items():
             found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
             if found.cause == cause:
-                scope = {"numpy": np, "y": got, "bias": c.bias}
+                scope = {"np": np, "y": got, "bias": c.bias}
                 exec(found.fix, scope)
                 np.testing.assert_allclose(scope["y"], y, atol=1e-5, err_msg=found.fix)
                 run.add(cause)
@@ -194,7 +251,7 @@ def test_the_report():
     lines = text.splitlines()
     assert lines[0] == "cause     got is what the call gives if the kernel's taps are reversed"
     assert re.match(r"residual  [\d.]+ before, [\d.e-]+ after; rounding is up to [\d.e-]+ ", lines[1])
-    assert lines[2] == "fix       weight = weight.flip(2, 3)"
+    assert lines[2] == "fix       weight = np.flip(weight, (2, 3))"
     assert lines[3] == "note      the call describes expected"
     assert re.match(
         r"tried     \d+ causes and every crop near the call's, \d+ single and 0 paired hypotheses, ", lines[4]
@@ -206,7 +263,7 @@ def test_equal_outputs_and_outputs_of_another_layout():
     assert tconv.diagnose(y, y, x=x, weight=w, stride=2).verdict == "equal"
     assert tconv.diagnose(y, y * np.float32(1 + 2e-7)).verdict == "equal"
     found = tconv.diagnose(y.transpose(0, 2, 3, 1), y, x=x, weight=w, stride=2)
-    assert (found.cause, found.fix) == ("data layout", "y = y.permute(0, 3, 1, 2)")
+    assert (found.cause, found.fix) == ("data layout", "y = np.transpose(y, (0, 3, 1, 2))")
 
 
 def test_a_symmetric_kernel_leaves_causes_open():
@@ -401,7 +458,7 @@ def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told)
     assert found.verdict == "found"
     assert {"bias missing"} < set(found.findings[0].causes), found
     # one leads from the call to the other output, and then the call's own line mends it; or two lead to one each
-    right_call = "y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, padding=1)"
+    right_call = "y = tconv.conv_transpose(x, weight, bias, stride=2, padding=1)"
     assert found.fix == ("" if "padding" in told else right_call)
 
 
@@ -414,7 +471,144 @@ def test_what_mends_a_part_of_it_is_no_fix():
     alone, both = (
         tconv.diagnose(wrong, right, x=x, weight=w, stride=2, padding=1) for wrong in (flipped, flipped.clip(0))
     )
-    assert alone.fix == "weight = weight.flip(2, 3)"
+    assert alone.fix == "weight = np.flip(weight, (2, 3))"
     assert "kernel flipped" in both.findings[0].causes, both
     assert len(both.findings[0].causes) == 2
     assert both.fix == ""
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((6, 4, 3, 3), {"stride": 2, "padding": 1}),
+        ((5, 7, 4), {"stride": 3, "dilation": 2}),
+        ((8, 1, 3, 3), {"stride": 2, "groups": 8}),
+        ((6, 2, 3, 3), {"stride": 2, "groups": 3}),
+        ((12, 3, 2, 2, 3), {"stride": (1, 2, 2)}),
+    ],
+    ids=str,
+)
+def test_channels_of_the_weight_in_another_order(side, shape, words):
+    """The order is read off the output, told either weight; the line puts it right."""
+    rng = np.random.default_rng(len(shape))
+    n = {3: (60,), 4: (9, 11), 5: (6, 7, 8)}[len(shape)]
+    groups = words.get("groups", 1)
+    if side == "output" and groups > 1:
+        pytest.skip("output channels of a group are no axis of the weight alone")
+    x, w = rng.standard_normal((2, shape[0], *n)).astype("f"), rng.standard_normal(shape).astype("f")
+    b = rng.standard_normal(shape[1] * groups).astype("f")
+    axis = 0 if side == "input" else 1
+    broken = np.take(w, np.roll(rng.permutation(shape[axis]), 1), axis)
+    if np.array_equal(broken, np.flip(w, axis)) or np.array_equal(broken, w):
+        broken = np.roll(w, 1, axis)
+    right, wrong = (tconv.conv_transpose(x, weight, b, **words) for weight in (w, broken))
+    for got, expected, told in ((wrong, right, w), (wrong, right, broken)):
+        found = tconv.diagnose(got, expected, x=x, weight=told, bias=b, **words)
+        assert found.cause == f"{side} channels of the weight in another order", str(found)
+        scope = {"weight": broken}
+        exec(found.fix, scope)
+        np.testing.assert_array_equal(scope["weight"], w)
+
+
+@pytest.mark.parametrize("told", ["right", "wrong"])
+@pytest.mark.parametrize(("channels", "multiplier", "inner"), [(6, 1, True), (3, 2, True), (5, 3, False)])
+@pytest.mark.parametrize("target", ["onnx", "ncnn"])
+def test_a_depthwise_weight_of_tensorflow(told, channels, multiplier, inner, target):
+    """[kh, kw, C, multiplier], of which the multiplier is the input's or the output's."""
+    rng = np.random.default_rng(0)
+    stored = rng.standard_normal((3, 4, channels, multiplier)).astype("f")
+    shape = (channels * multiplier, 1, 3, 4) if inner else (channels, multiplier, 3, 4)
+    w, broken = stored.transpose(2, 3, 0, 1).reshape(shape), stored.reshape(shape)
+    x = rng.standard_normal((1, shape[0], 7, 6)).astype("f")
+    words = {"stride": 2, "groups": channels}
+    right, wrong = (tconv.conv_transpose(x, weight, **words) for weight in (w, broken))
+    found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, target=target, **words)
+    kind = {"right": "weight reshaped from", "wrong": "weight is memory in"}[told]
+    assert found.cause == f"{kind} tensorflow's depthwise layout", str(found)
+    scope = {"np": np, "tconv": tconv, "stored": stored, "weight": broken}
+    exec(found.fix, scope)
+    np.testing.assert_array_equal(scope["weight"], tconv.convert(w, source="torch", target=target, groups=channels))
+
+
+SECOND = {
+    "kernel flipped": lambda c: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim)))),
+    "x channels reversed": lambda c: c.other(x=c.x[:, ::-1]),
+    "off by one element": lambda c: c.cropped([(lo + 1, hi - 1) for lo, hi in c.geometry.crop]),
+    "full result": lambda c: c.cropped([(0, 0)] * len(c.geometry.crop)),
+    "y flipped on axis 0": lambda c: np.flip(c.y, 2),
+    "TF32": lambda c: c.other(x=rounded(c.x, 10), w=rounded(c.w, 10)),
+}
+
+
+@pytest.mark.parametrize("cause", SECOND)
+def test_a_bias_that_was_not_told_and_a_second_fault(cause):
+    """The call is told as the port has it: without the bias, which the right output has, and with the fault."""
+    rng, right, count = np.random.default_rng(9), 0, 12
+    for _ in range(count):
+        call = random_call(rng)
+        while min(call.x.shape[1:]) == 1 or not any(lo or hi for lo, hi in call.geometry.crop):
+            call = random_call(rng)
+        plain, other = call.other(bias=None), SECOND[cause](call)
+        for got, expected in ((plain, other), (other, plain)):
+            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.words)
+            first = found.findings[0] if found.findings else None
+            named = {*first.causes, *first.also} if first else set()
+            right += {"offset per channel", cause} <= named
+            if got is plain and cause in ("kernel flipped", "y flipped on axis 0") and cause in named:
+                scope = {"np": np, "weight": call.w}
+                for statement in sorted(found.fix.split("; "), key=lambda line: line.startswith("y")):
+                    if statement.startswith("y") and "y" not in scope:  # here the port computes
+                        scope["y"] = call.other(w=scope["weight"], bias=None)
+                    exec(statement, scope)
+                np.testing.assert_allclose(scope["y"], expected, rtol=1e-4, atol=1e-4)
+    assert right >= 2 * count - 2, right
+
+
+def test_noise_is_no_bias_that_was_not_told():
+    rng = np.random.default_rng(10)
+    for number in range(80):
+        call, got = noise(rng, number)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.words)
+        assert not found.findings, str(found)
+
+
+@pytest.mark.parametrize("told", [{}, {"dialect": "torch"}, {"target": "torch"}], ids=str)
+def test_whose_words_the_line_is_in(told):
+    """NumPy's and tconv's, where all arrays are NumPy's and no dialect is named."""
+    x, w, y = call()
+    cases = {
+        "weight = {np}": (tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), {"x": x, "weight": w, "stride": 2}),
+        "y = {call}": (call(padding=1)[2], {"x": x, "weight": w, "stride": 2}),
+        "y = {np}": (y[:, ::-1], {"x": x, "weight": w, "stride": 2}),
+    }
+    for got, words in cases.values():
+        fix = tconv.diagnose(got, y, **words, **told).fix
+        assert ("np." in fix or "tconv." in fix) is not bool(told), fix
+        assert "numpy" not in fix
+        assert ("torch" in fix or ".flip(" in fix.replace("np.flip(", "")) is bool(told), fix
+    alone = tconv.diagnose(y[..., ::-1], y, **told).fix
+    assert alone == ("y = y.flip(3)" if told else "y = np.flip(y, (3,))")
+
+
+def test_the_neutral_line_computes_what_was_expected():
+    """Any crop, dilation, groups and bias, in any number of axes; whichever output the call describes."""
+    rng, run = np.random.default_rng(11), 0
+    for number in range(60):
+        c = random_call(rng)
+        crop = [(lo + 1 - number % 3, hi - number % 2) for lo, hi in c.geometry.crop]
+        try:
+            other = c.cropped(crop)
+        except ShapeError:
+            continue
+        bias = {"bias": c.bias} if number % 4 else {}
+        right, wrong = (y if bias else y - c.bias.reshape(-1, *[1] * (y.ndim - 2)) for y in (c.y, other))
+        for got, expected in ((wrong, right), (right, wrong)):
+            found = tconv.diagnose(got, expected, x=c.x, weight=c.w, **bias, **c.words)
+            if found.verdict != "found" or not found.fix.startswith("y = tconv.conv_transpose(x, weight"):
+                continue
+            scope = {"tconv": tconv, "x": c.x, "weight": c.w, **bias}
+            exec(found.fix, scope)
+            np.testing.assert_allclose(scope["y"], expected, rtol=1e-4, atol=1e-4)
+            run += 1
+    assert run > 60, run

@@ -34,7 +34,7 @@ def diagnose(
     x: Path | None = None,
     weight: Path | None = None,
     bias: Path | None = None,
-    dialect: str = "torch",
+    dialect: str | None = None,
     option: _Words = None,
     target: str | None = None,
     runtimes: _Words = None,
@@ -59,7 +59,7 @@ def diagnose(
     bias
         The call's bias (.npy).
     dialect
-        Whose words the call is written in.
+        Whose words the call is written in. Default: torch.
     option
         The call's native arguments, NAME=VALUE, the value as JSON or plain text: stride=2 padding=1.
     target

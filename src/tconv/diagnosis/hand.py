@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tconv.dialects import Dialect, dialect
 from tconv.dialects.layouts import Axis, DataLayout, WeightLayout
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
+
+NEUTRAL = "numpy"
+"""Who writes NumPy's words and tconv's own, about arrays in PyTorch's layouts."""
+
+_MOST_WRITTEN = 256  # numbers per channel that a line spells out
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,9 @@ class Hand:
     source: str
     """The dialect whose layout the weight that was given has."""
     groups: int = 1
+    words: tuple[tuple[str, object], ...] = ()
+    """The native arguments that choose the weight's layout."""
+    neutral: bool = False
 
     @classmethod
     def of(
@@ -31,16 +40,25 @@ class Hand:
         groups: int = 1,
         data: DataLayout | None = None,
         weight: WeightLayout | None = None,
+        native: Mapping[str, object] | None = None,
     ) -> Hand:
-        """For the dialect of this name; `data` and `weight` are the call's layouts, if it is the call's dialect."""
-        speaker = dialect(name)
+        """For this dialect, or NEUTRAL; `data`, `weight` and `native` are the call's, if it is the call's dialect."""
+        speaker = dialect("torch" if name == NEUTRAL else name)
+        own = speaker.weight_layout(ndim)
+        words = {key: value for key, value in (native or {}).items() if key in speaker.layout_arguments}
         return cls(
-            speaker, data or speaker.data_layout(ndim, ndim + 2), weight or speaker.weight_layout(ndim), source, groups
+            speaker,
+            data or speaker.data_layout(ndim, ndim + 2),
+            weight or own,
+            source,
+            groups,
+            tuple(words.items()) if weight not in (None, own) else (),
+            name == NEUTRAL,
         )
 
     @property
     def _torch(self) -> bool:
-        return self.speaker.name == "torch"
+        return self.speaker.name == "torch" and not self.neutral
 
     def _places(self, name: str, axes: Sequence[Axis]) -> tuple[int, ...]:
         order = self.weight.axes if name == "weight" else self.data.axes
@@ -49,7 +67,7 @@ class Hand:
     def flip(self, name: str, axes: Sequence[Axis]) -> str:
         """Reverse an array along these axes."""
         places = self._places(name, axes)
-        flipped = f"{name}.flip({', '.join(map(str, places))})" if self._torch else f"numpy.flip({name}, {places})"
+        flipped = f"{name}.flip({', '.join(map(str, places))})" if self._torch else f"np.flip({name}, {places})"
         return f"{name} = {flipped}"
 
     def swap(self, name: str, a: Axis, b: Axis) -> str:
@@ -59,17 +77,13 @@ class Hand:
             return ""
         one, two = places
         return (
-            f"{name} = {name}.transpose({one}, {two})"
-            if self._torch
-            else f"{name} = numpy.swapaxes({name}, {one}, {two})"
+            f"{name} = {name}.transpose({one}, {two})" if self._torch else f"{name} = np.swapaxes({name}, {one}, {two})"
         )
 
     def permute(self, name: str, source: str, order: Sequence[int]) -> str:
         """Order the axes of an array, `source` being what it is made of."""
         places = ", ".join(map(str, order))
-        return (
-            f"{name} = {source}.permute({places})" if self._torch else f"{name} = numpy.transpose({source}, ({places}))"
-        )
+        return f"{name} = {source}.permute({places})" if self._torch else f"{name} = np.transpose({source}, ({places}))"
 
     def relaid(self, name: str, given: DataLayout) -> str:
         """The statement that brings data of this layout into this dialect's; "" where it has it."""
@@ -88,6 +102,15 @@ class Hand:
         """The weight made anew of its own memory, which is in that dialect's layout."""
         return self.stored(source, f"weight.reshape{shape}")
 
+    def depthwise(self, source: str, shape: tuple[int, ...]) -> str:
+        """The weight [C_in, C_out/groups, *kernel] of this shape made of one that is [*kernel, C, multiplier]."""
+        ndim = len(shape) - 2
+        made = f"{self.permute('weight', source, (ndim, ndim + 1, *range(ndim)))}.reshape{shape}"
+        if self.weight == dialect("torch").weight_layout(ndim):
+            return made
+        words = f'source="torch", target="{self.speaker.name}", groups={self.groups}'
+        return f"{made}; weight = tconv.convert(weight, {words})"
+
     def reverse(self, name: str) -> str:
         """Reverse a list of numbers, such as the bias."""
         return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"
@@ -103,12 +126,53 @@ class Hand:
 
     def bias(self) -> str:
         """The bias as it is added to y."""
-        behind = self.data.axes[self.data.axes.index("C") + 1 :]
-        return f"bias.reshape({', '.join(['-1', *['1'] * len(behind)])})" if behind else "bias"
+        return f"bias.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else "bias"
+
+    @property
+    def _column(self) -> tuple[int, ...]:
+        """The shape of one number per channel, as it is added to y."""
+        return -1, *[1] * len(self.data.axes[self.data.axes.index("C") + 1 :])
+
+    def column(self, values: Sequence[float | complex]) -> str:
+        """These numbers, one per channel, as they are added to y or multiplied onto it; "" for too many of them."""
+        if len(values) > _MOST_WRITTEN:
+            return ""
+        if not self._torch:
+            return f"np.reshape({list(values)}, {self._column})"
+        made = f"y.new_tensor({list(values)})"
+        return f"{made}.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else made
+
+    def exact(self, name: str) -> str:
+        """No products of rounded numbers, such as TF32's, where they are a setting."""
+        if self.neutral:
+            return ""
+        if self._torch and name == "TF32":
+            return "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"
+        return {
+            "torch": "torch.set_float32_matmul_precision('highest')",
+            "tensorflow": "tf.config.experimental.enable_tensor_float_32_execution(False)" if name == "TF32" else "",
+            "jax": 'jax.config.update("jax_default_matmul_precision", "highest")',
+        }.get(self.speaker.name, "")
+
+    def widened(self, bias: bool) -> str:
+        """x, weight and bias in float32."""
+        wide = {"torch": "{}.float()", "tensorflow": 'tf.cast({}, "float32")', "keras": 'keras.ops.cast({}, "float32")'}
+        names = ["x", "weight", *["bias"] * bias]
+        each = wide.get(self.speaker.name, '{}.astype("float32")') if not self.neutral else '{}.astype("float32")'
+        return f"{', '.join(names)} = {', '.join(map(each.format, names))}"
+
+    def fold(self) -> str:
+        """Weight and bias with the BatchNorm in them."""
+        words = [] if self.speaker.name == "torch" else [f'dialect="{self.speaker.name}"']
+        words += [f"groups={self.groups}"] * (self.groups > 1) + [f"{key}={value!r}" for key, value in self.words]
+        given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", *words])
+        return f"weight, bias = tconv.fold_batchnorm({given})"
 
     def call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
         """One line that computes y with this geometry; tconv's own, in PyTorch's layouts, for want of other words."""
         speaker = self.speaker
+        if self.neutral:
+            return f"y = tconv.conv_transpose(x, weight{', bias' * bias}{_torch_words(geometry, input)})"
         if speaker.name == "onnx" and geometry.groups > 1:  # ONNX's own evaluator gets groups wrong
             speaker = dialect("onnxruntime")
         try:
@@ -139,3 +203,21 @@ class Hand:
             return ""
         groups = f", groups={self.groups}" if self.groups > 1 else ""
         return f'weight = tconv.convert(weight, source="{self.source}", target="{self.speaker.name}"{groups})'
+
+
+def _torch_words(geometry: Geometry, input: tuple[int, ...]) -> str:
+    """PyTorch's arguments, or those of tconv that PyTorch lacks: ", stride=2, padding=1", say."""
+    speaker = dialect("torch")
+    try:
+        words = speaker.arguments(geometry, input)
+    except TconvError:
+        g = geometry
+        words = {"stride": g.stride, "crop": g.crop, "dilation": g.dilation, "groups": g.groups}
+    plain = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+    said = {name: value if name == "crop" else _short(value) for name, value in words.items()}
+    return "".join(f", {name}={value}" for name, value in said.items() if value != plain.get(name))
+
+
+def _short(value: Any) -> Any:
+    """One entry for all axes, where all have the same."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

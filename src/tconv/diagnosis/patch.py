@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv.diagnosis.setting import Array, Setting
+from tconv.diagnosis.shifts import shifts
 
 _PATCH = {1: 24, 2: 5, 3: 3}  # output places per axis that a hypothesis is first tried on
 _REACH = {1: 4096, 2: 40, 3: 8}  # how far a crop is looked for, at most
@@ -73,26 +74,16 @@ class Patch(NamedTuple):
         grouped = values.reshape(max(self.groups) + 1 if len(self.groups) > 1 else 1, -1)
         return grouped[np.ix_(self.groups, self.within)].reshape(-1, *[1] * (self.values.ndim - 1))
 
-    def hits(self, predicted: Array, allowed: Array) -> Array:
-        """[settings, *shifts]: where every number of the patch agrees."""
-        nd = self.values.ndim - 1
-        windows = np.lib.stride_tricks.sliding_window_view(predicted, self.values.shape[1:], tuple(range(2, 2 + nd)))
-        # settings, channels, *shifts, *patch
-        ones = (1,) * nd
-        wanted = self.values.reshape(1, len(self.values), *ones, *self.values.shape[1:])
-        limit = allowed.reshape(wanted.shape)
-        counts = self.finite.reshape(wanted.shape)
-        last = tuple(range(2 + nd, 2 + 2 * nd))
-        # a few numbers first: most shifts fail there
-        probe: Any = (..., *[slice(0, 1)] * nd)
-        first = (np.abs(windows[probe] - wanted[probe]) <= limit[probe]) | ~counts[probe]
-        alive: Array = first.all(axis=(1, *last))
-        if not alive.any():
-            return alive
-        places = np.argwhere(alive)
-        for at in places:
-            row, *shift = (int(number) for number in at)
-            part: Any = (row, slice(None), *shift)
-            close = (np.abs(windows[part] - self.values) <= allowed) | ~self.finite
-            alive[tuple(at)] = bool(close.all())
-        return alive
+    def hits(self, predicted: Array, allowed: Array, level: bool = False) -> Array:
+        """[settings, *shifts]: where every number of the patch agrees; with `level`, but for a constant per channel."""
+        if not level:
+            return shifts(predicted, self.values, allowed, self.finite)
+        # what no constant changes is the difference of neighbours
+        axis = max(range(1, self.values.ndim), key=lambda axis: self.values.shape[axis])
+        first, second = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        return shifts(
+            np.diff(predicted, axis=axis + 1),
+            np.diff(self.values, axis=axis),
+            allowed[first] + allowed[second],
+            self.finite[first] & self.finite[second],
+        )
