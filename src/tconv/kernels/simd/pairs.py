@@ -154,6 +154,11 @@ class Pairs(NamedTuple):
         return math.prod(one.positions for one in self.outer) * self.slow.positions
 
     @property
+    def slow_phases(self) -> int:
+        """Phases of all axes but the fastest: a chunk each."""
+        return math.prod(one.stride for one in self.outer) * self.slow.stride
+
+    @property
     def products(self) -> int:
         """How many products all chunks have."""
         outer = math.prod(sum(map(len, one.taps)) for one in self.outer)

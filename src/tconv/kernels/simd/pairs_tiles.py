@@ -98,7 +98,7 @@ def _cycles(p: Problem, done: Pairs, cut: Blocks, t: Tiles, threads: int) -> flo
     lines = t.lines + done.slow.reach[1] - done.slow.reach[0]
     rows = done.blocks * done.slow.step * lines * (12 + 6 * ceil(t.width, target().lanes))
     packing = total * t.splits * p.in_channels * (rows + done.blocks * t.vectors * (40 + 4 * done.planes))
-    writing = total * t.vectors * p.out_channels * done.rows * len(done.chunks()) * 3
+    writing = total * t.vectors * p.out_channels * done.rows * done.slow_phases * 3
     return (multiply + weights + packing + writing) * imbalance(t.items, threads)
 
 
@@ -107,7 +107,7 @@ def scratch_bytes(p: Problem) -> int:
     threads = get_num_threads()
     done, cut, (t, _) = pairs(p), blocks(p.out_channels), tiles(p, threads)
     packed_bytes = 4 * done.products * cut.total * cut.size * p.in_channels
-    tables = 8 * done.lines * (done.blocks * done.slow.step + len(done.chunks()) * done.slow.step)
+    tables = 8 * done.lines * (done.blocks * done.slow.step + done.slow_phases * done.slow.step)
     held = layout(p, done, cut, t).scratch
     return packed_bytes + 4 * p.weight_count + tables + min(threads, t.items) * held
 
