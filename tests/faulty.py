@@ -73,7 +73,7 @@ def _same(c: Call) -> np.ndarray:
     return c.cropped([(max(r, 0) // 2, r - max(r, 0) // 2) for r in rest])
 
 
-def _tf32(a: np.ndarray, bits: int = 10) -> np.ndarray:
+def rounded(a: np.ndarray, bits: int = 10) -> np.ndarray:
     """Round float32 by its bits, half up: what hardware does, and on random numbers what any rule to the nearest does."""
     drop = 23 - bits
     whole = a.astype(np.float32).view(np.uint32)
@@ -158,8 +158,8 @@ FAULTS = {
     "stride axes exchanged": lambda c, rng: _grid(c, stride=c.geometry.stride[::-1]),
     "bias missing": lambda c, rng: c.other(bias=None),
     "bias twice": lambda c, rng: c.other(bias=2 * c.bias),
-    "TF32": lambda c, rng: c.other(x=_tf32(c.x), w=_tf32(c.w)),
-    "bfloat16": lambda c, rng: c.other(x=_tf32(c.x, 7), w=_tf32(c.w, 7)),
+    "TF32": lambda c, rng: c.other(x=rounded(c.x), w=rounded(c.w)),
+    "bfloat16": lambda c, rng: c.other(x=rounded(c.x, 7), w=rounded(c.w, 7)),
     "float16": lambda c, rng: c.other(x=c.x.astype("f2").astype("f4"), w=c.w.astype("f2").astype("f4")),
     "BatchNorm folded on the wrong axis": _fold_wrong,
     "uninitialised rows": _uninitialised,

@@ -103,6 +103,63 @@ def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
     for weight in (right, w):
         found = tconv.diagnose(got, expected, x=x, weight=weight, bias=b, **words)
         assert found.cause == "BatchNorm folded on the wrong axis", str(found)
+    # the line folds it anew, in any dialect's layout
+    zero = np.zeros(c_out)
+    norm = {"bias": b, "gamma": scale, "beta": scale * 0, "mean": zero, "variance": zero + 1 - 1e-5}
+    for target in ("torch", "onnx", *(("keras", "jax") if groups == 1 else ("ncnn",))):
+        fix = tconv.diagnose(got, expected, x=x, weight=right, bias=b, target=target, **words).fix
+        scope = {"tconv": tconv, "weight": tconv.convert(w, source="torch", target=target, groups=groups), **norm}
+        exec(fix, scope)
+        folded = tconv.convert(right, source="torch", target=target, groups=groups)
+        np.testing.assert_allclose(scope["weight"], folded, rtol=1e-6, err_msg=fix)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("target", ["onnx", "keras"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8"])
+@pytest.mark.parametrize("cause", ["scaled", "offset per channel", "scale per channel", "scale and offset per channel"])
+def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, target, groups):
+    """All numbers are written out; whichever of the two outputs the call describes."""
+    if groups > 1 and target == "keras":
+        pytest.skip("Keras has no groups")
+    rng = np.random.default_rng(3)
+
+    def draw(*shape):
+        turn = 1j if dtype == "c8" else 0
+        return (rng.standard_normal(shape) + turn * rng.standard_normal(shape)).astype(dtype)
+
+    x, w, b = draw(2, 4, 6, 5), draw(4, 6 // groups, 3, 3), draw(6)
+    words = {"stride": 2, "groups": groups}
+    right = tconv.conv_transpose(x, w, b, **words)
+    a, c = draw(6).reshape(-1, 1, 1) + 3, draw(6).reshape(-1, 1, 1)
+    wrong = {
+        "scaled": a[0] * right,
+        "offset per channel": right + c,
+        "scale per channel": a * right,
+        "scale and offset per channel": a * right + c,
+    }[cause]
+    for got, expected in ((wrong, right), (right, wrong)):
+        found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, **words)
+        assert found.cause == cause, str(found)
+        order = (0, 2, 3, 1) if target == "keras" else (0, 1, 2, 3)
+        scope = {"numpy": np, "y": got.transpose(order)}
+        exec(found.fix, scope)
+        assert found.fix in str(found)
+        limit = 1e-12 if dtype == "f8" else 1e-5
+        np.testing.assert_allclose(scope["y"], expected.transpose(order), rtol=limit, atol=100 * limit)
+
+
+def test_the_layout_that_native_words_choose_is_in_the_line_that_folds():
+    rng = np.random.default_rng(0)
+    x, w, scale = rng.standard_normal((1, 9, 9, 5)), rng.standard_normal((3, 3, 5, 5)), rng.uniform(0.5, 2, 5)
+    words = {"dialect": "jax", "strides": (2, 2), "padding": "SAME", "transpose_kernel": True}
+    right, wrong = (tconv.conv_transpose(x, w * s, **words) for s in (scale[:, None], scale))
+    found = tconv.diagnose(wrong, right, x=x, weight=w * scale[:, None], target="jax", **words)
+    assert found.cause == "BatchNorm folded on the wrong axis", str(found)
+    norm = {"bias": None, "gamma": scale, "beta": None, "mean": 0 * scale, "variance": 0 * scale + 1 - 1e-5}
+    scope = {"tconv": tconv, "weight": w, **norm}
+    exec(found.fix, scope)
+    np.testing.assert_allclose(scope["weight"], w * scale[:, None])
 
 
 def test_the_statement_undoes_the_fault():

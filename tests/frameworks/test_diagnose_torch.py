@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
@@ -88,3 +89,38 @@ def test_what_needs_gradients_is_read():
     found = tconv.diagnose(got, layer(x), x=x, weight=layer.weight, bias=layer.bias, stride=2)
     assert found.cause == "kernel flipped"
     assert 0 < tconv.checkerboard(layer.weight, stride=2).score < 1
+
+
+@pytest.mark.parametrize("cause", ["scale per channel", "offset per channel", "scale and offset per channel"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_line_of_scales_runs_on_tensors(cause, dtype):
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 4, 7, 7), torch.randn(4, 3, 3, 3)
+    expected = torch.nn.functional.conv_transpose2d(x, weight, stride=2)
+    scale, offset = (torch.rand(3, 1, 1) + 1 for _ in range(2))
+    y = (expected * scale if "scale" in cause else expected) + (offset if "offset" in cause else 0)
+    found = tconv.diagnose(y.to(dtype), expected, x=x, weight=weight, stride=2)
+    assert found.cause == cause, str(found)
+    scope = {"y": y.to(dtype)}
+    exec(found.fix, scope)
+    assert scope["y"].dtype == dtype
+    torch.testing.assert_close(scope["y"].float(), expected, atol=1e-5 if dtype == torch.float32 else 2e-2, rtol=2e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("c_in", "kernel", "stride"), [(16, 3, 2), (64, 4, 2), (128, 5, 3), (256, 4, 2)])
+def test_a_layer_in_float16_on_the_cpu(c_in, kernel, stride, bias):
+    """PyTorch adds its taps, and the bias, in float16."""
+    torch.manual_seed(0)
+    layer = torch.nn.ConvTranspose2d(c_in, 8, kernel, stride, bias=bias)
+    x = torch.randn(1, c_in, 10, 10)
+    expected, narrow = layer(x), copy.deepcopy(layer).half()
+    got = narrow(x.half())
+    found = tconv.diagnose(got, expected, x=x, weight=layer.weight, bias=layer.bias, stride=stride)
+    assert found.cause == "summed in float16", str(found)
+    scope = {"x": x.half(), "weight": narrow.weight, "bias": narrow.bias}
+    exec(found.fix, scope)
+    assert {scope[name].dtype for name in ("x", "weight", *["bias"] * bias)} == {torch.float32}
+    y = torch.nn.functional.conv_transpose2d(scope["x"], scope["weight"], scope["bias"], stride=stride)
+    exact = narrow.double()(x.half().double())
+    torch.testing.assert_close(y.double(), exact, atol=1e-5, rtol=1e-5)

@@ -1,7 +1,7 @@
 """`diagnose`: why two outputs of a transposed convolution differ.
 
-A new cause is a few lines in the file of its family (weights, data, biases, grids, crops, precision, faults), or in
-fitted.py where its numbers are read off the output.
+A new cause is a few lines in the file of its family: weights, data, biases, grids, crops, precision, faults; or orders,
+scales, folded and spoiled, where its numbers are read off the output.
 """
 
 from __future__ import annotations

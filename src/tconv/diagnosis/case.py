@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv.diagnosis import alone
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.faults import unexplained
+from tconv.diagnosis.fit import Fit
 from tconv.diagnosis.hand import Hand
-from tconv.diagnosis.outputs import SPEAKERS, Two, before, rms_of, says_nothing
+from tconv.diagnosis.judge import Target
+from tconv.diagnosis.mending import beside, finding
+from tconv.diagnosis.outputs import SPEAKERS, Two, before, likely, part_of, rms_of, says_nothing
+from tconv.diagnosis.pair import Pair
 from tconv.diagnosis.report import Diagnosis, Finding, joined, of_rms
 from tconv.diagnosis.rounding import tolerance
-from tconv.diagnosis.search import Fit, Search, Target
+from tconv.diagnosis.search import Search
 from tconv.diagnosis.setting import Array, Setting, numbers
 from tconv.dialects import DataLayout, Dialect
 from tconv.errors import ShapeError
@@ -75,10 +77,10 @@ class Case:
         layout = self._relaid(got, expected, "got")
         if layout is None:
             return self._report("equal", (), got, expected)
-        finding = self._finding(
+        relaid = self._finding(
             Fit((layout,), self.setting, float(np.abs(got.y - expected.y).max(initial=0.0))), "got", got
         )
-        return self._report("found", (finding,), got, expected)
+        return self._report("found", (relaid,), got, expected)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class Case:
 
     def _agree(self, a: Array, b: Array) -> bool:
         """Whether two outputs are equal to within rounding, NaNs in the same places."""
-        if not alone.likely(a, b, self.two.dtype):
+        if not likely(a, b, self.two.dtype):
             return False
         finite = np.isfinite(a) & np.isfinite(b)
         same = np.isnan(a) == np.isnan(b)
@@ -134,7 +136,7 @@ class Case:
         for reading in readings:
             if reading.y.shape[2:] == self.setting.spatial:
                 search = self._search(reading)
-                if search.confirm(self.setting) is not None and np.isfinite(reading.y).all():
+                if search.judge.confirm(self.setting) is not None and np.isfinite(reading.y).all():
                     return reading
         return None
 
@@ -151,6 +153,7 @@ class Case:
             self.setting.groups,
             self.layout if mine else None,
             self.weight if mine else None,
+            self.native,
         )
 
     # -- explaining --------------------------------------------------------------------------------------------------
@@ -207,49 +210,7 @@ class Case:
         return Cause("data layout", "layout", text, apply=words, undo=words)
 
     def _finding(self, fit: Fit, subject: str, reading: _Reading) -> Finding:
-        causes, rules = fit.causes, fit.rules
-        if subject == "expected" and len(rules) > 1:  # whose rule it is says more here than how it could be misread
-            rules = tuple(sorted(rules, key=_whose))
-            causes = tuple(
-                replace(c, name=rules[0].name, words=fit.words(rules[0])) if c.part == "crop" else c for c in causes
-            )
-        right = "expected is what the call gives if" if subject == "expected" else "got is what the call gives if"
-        words = f"{right} {joined([cause.words for cause in causes])}"
-        own = [cause.source for cause in causes if cause.part != "fault"]
-        sources = tuple(dict.fromkeys(source for source in [*(r.source for r in rules), *own] if "#" in source))
-        rms = rms_of(reading.y)
-        return Finding(
-            tuple(cause.name for cause in causes),
-            words,
-            self._fix(fit, subject),
-            of_rms(fit.error, rms),
-            tuple(rule.name for rule in rules[1:]),
-            sources,
-            all(cause.certain for cause in causes),
-        )
-
-    def _fix(self, fit: Fit, subject: str) -> str:
-        """One line: the statements of each cause, and the call where its geometry is another one.
-
-        A line that computes y anew is about the arrays that were given; statements alone are about the code that made
-        the output. What mends a part of it only is no fix.
-        """
-        hand, mend = self._hand(), subject == "expected"
-        line = ""
-        if any(cause.part in ("crop", "grid", "fault") for cause in fit.causes):
-            geometry = fit.setting.geometry if mend else self.setting.geometry
-            line = hand.call(geometry, self.setting.x.shape[2:], self.setting.bias is not None)
-            if not mend:  # the call that was given is right
-                return "; ".join(filter(None, (hand.relaid("x", self.layout), hand.convert(), line)))
-        before, after = list[str](), list[str]()
-        for cause in fit.causes if mend else fit.causes[::-1]:  # the last one is undone first
-            if line and cause.part in ("crop", "grid", "fault"):
-                continue
-            statement = cause.apply if mend else cause.undo
-            if not statement:
-                return ""
-            (after if statement.startswith("y =") else before).append(statement)
-        return "; ".join([*before, *([line] if line else []), *after])
+        return finding(fit, subject, rms_of(reading.y), self.setting, self.layout, self._hand())
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """The call gives neither output: each is explained from it, or one of them at least."""
@@ -276,7 +237,7 @@ class Case:
                 self.setting = given
             if found[other]:
                 both = tuple(self._finding(fit, other, a if other == "got" else b) for fit in found[other])
-                return self._report("found", _beside(both, fit, subject), a, b)
+                return self._report("found", beside(both, fit, subject), a, b)
             return self._report("none", (), a, b)
         for name in ("expected", "got"):
             if found[name]:
@@ -295,8 +256,9 @@ class Case:
         )
 
     def _hints(self, got: _Reading, expected: _Reading) -> None:
-        """What may help where nothing fits: what the outputs alone say, and listed faults that the call meets."""
-        pair = alone.Pair(alone.part_of(expected.y), alone.part_of(got.y), self.two.dtype, self._hand())
+        """What may help where nothing fits: how small the difference is, what the outputs alone say, listed faults."""
+        self.notes += dict.fromkeys(search.hint for search in self.searches if search.hint)
+        pair = Pair(part_of(expected.y), part_of(got.y), self.two.dtype, self._hand())
         for causes, _ in pair.explain():
             self.notes.append(f"of the outputs alone: {joined([cause.words for cause in causes])}")
         self.notes += [
@@ -314,23 +276,24 @@ class Case:
         if verdict == "found":
             self.notes += self._unseen()
             verdict = "found" if findings[0].certain else "likely"
-        singles, pairs = sum(s.singles for s in self.searches), sum(s.pairs for s in self.searches)
+        tried = [search.hypotheses for search in self.searches]
+        singles, pairs = sum(each.singles for each in tried), sum(each.pairs for each in tried)
         seconds = time.perf_counter() - self.start
-        count = len(self.searches[0].causes) if self.searches else 0
-        parts = ", compared on parts of a large output" if any(s.partial for s in self.searches) else ""
-        tried = (
+        count = len(tried[0].causes) if tried else 0
+        parts = ", compared on parts of a large output" if any(s.judge.partial for s in self.searches) else ""
+        looked = (
             f"{count} causes and every crop near the call's, {singles} single and {pairs} paired hypotheses"
             f"{parts}, {seconds:.2g} s"
             if count
             else f"the call itself, {seconds:.2g} s"
         )
         shapes = (self.two.got.shape, self.two.expected.shape)
-        return Diagnosis(verdict, findings, distance, rounding, shapes, tuple(self.notes), tried, (a, b))
+        return Diagnosis(verdict, findings, distance, rounding, shapes, tuple(self.notes), looked, (a, b))
 
     def _unseen(self) -> list[str]:
         """Causes that change nothing here, so that they cannot be seen or ruled out."""
         s, names = self.setting, []
-        for cause in self.searches[-1].causes if self.searches else []:
+        for cause in self.searches[-1].hypotheses.causes if self.searches else []:
             if cause.part not in ("weight", "x") or cause.change is None:
                 continue
             changed = cause.change(s)
@@ -338,25 +301,3 @@ class Case:
             if changed is not None and np.array_equal(getattr(changed, part), getattr(s, part)):
                 names.append(cause.name)
         return [f"cannot be seen with these numbers, because they change nothing: {', '.join(names)}"] if names else []
-
-
-def _beside(findings: tuple[Finding, ...], fit: Fit, subject: str) -> tuple[Finding, ...]:
-    """Findings about a call that describes neither output, with what leads from it to the other one.
-
-    The line that mends one of the two does not mend the call that was given: there is none.
-    """
-    names, words = fit.names, joined([cause.words for cause in fit.causes])
-    return tuple(
-        replace(
-            finding,
-            causes=(*finding.causes, *names),
-            words=f"{finding.words}; and {subject} is what it gives if {words}",
-            fix="",
-        )
-        for finding in findings
-    )
-
-
-def _whose(rule: Any) -> bool:
-    """False, which sorts first, for a rule that belongs to a framework and needs no size to be told."""
-    return " of " not in rule.name or "output_shape" in rule.name or rule.name[0].islower()

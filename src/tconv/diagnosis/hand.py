@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tconv.dialects import Dialect, dialect
 from tconv.dialects.layouts import Axis, DataLayout, WeightLayout
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
+
+_MOST_WRITTEN = 256  # numbers per channel that a line spells out
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Hand:
     source: str
     """The dialect whose layout the weight that was given has."""
     groups: int = 1
+    words: tuple[tuple[str, object], ...] = ()
+    """The native arguments that choose the weight's layout."""
 
     @classmethod
     def of(
@@ -31,11 +35,19 @@ class Hand:
         groups: int = 1,
         data: DataLayout | None = None,
         weight: WeightLayout | None = None,
+        native: Mapping[str, object] | None = None,
     ) -> Hand:
-        """For the dialect of this name; `data` and `weight` are the call's layouts, if it is the call's dialect."""
+        """For the dialect of this name; `data`, `weight` and `native` are the call's, if it is the call's dialect."""
         speaker = dialect(name)
+        own = speaker.weight_layout(ndim)
+        words = {key: value for key, value in (native or {}).items() if key in speaker.layout_arguments}
         return cls(
-            speaker, data or speaker.data_layout(ndim, ndim + 2), weight or speaker.weight_layout(ndim), source, groups
+            speaker,
+            data or speaker.data_layout(ndim, ndim + 2),
+            weight or own,
+            source,
+            groups,
+            tuple(words.items()) if weight not in (None, own) else (),
         )
 
     @property
@@ -103,8 +115,45 @@ class Hand:
 
     def bias(self) -> str:
         """The bias as it is added to y."""
-        behind = self.data.axes[self.data.axes.index("C") + 1 :]
-        return f"bias.reshape({', '.join(['-1', *['1'] * len(behind)])})" if behind else "bias"
+        return f"bias.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else "bias"
+
+    @property
+    def _column(self) -> tuple[int, ...]:
+        """The shape of one number per channel, as it is added to y."""
+        return -1, *[1] * len(self.data.axes[self.data.axes.index("C") + 1 :])
+
+    def column(self, values: Sequence[float | complex]) -> str:
+        """These numbers, one per channel, as they are added to y or multiplied onto it; "" for too many of them."""
+        if len(values) > _MOST_WRITTEN:
+            return ""
+        if not self._torch:
+            return f"numpy.reshape({list(values)}, {self._column})"
+        made = f"y.new_tensor({list(values)})"
+        return f"{made}.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else made
+
+    def exact(self, name: str) -> str:
+        """No products of rounded numbers, such as TF32's, where they are a setting."""
+        if self._torch and name == "TF32":
+            return "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"
+        return {
+            "torch": "torch.set_float32_matmul_precision('highest')",
+            "tensorflow": "tf.config.experimental.enable_tensor_float_32_execution(False)" if name == "TF32" else "",
+            "jax": 'jax.config.update("jax_default_matmul_precision", "highest")',
+        }.get(self.speaker.name, "")
+
+    def widened(self, bias: bool) -> str:
+        """x, weight and bias in float32."""
+        wide = {"torch": "{}.float()", "tensorflow": 'tf.cast({}, "float32")', "keras": 'keras.ops.cast({}, "float32")'}
+        names = ["x", "weight", *["bias"] * bias]
+        each = wide.get(self.speaker.name, '{}.astype("float32")')
+        return f"{', '.join(names)} = {', '.join(map(each.format, names))}"
+
+    def fold(self) -> str:
+        """Weight and bias with the BatchNorm in them."""
+        words = [] if self.speaker.name == "torch" else [f'dialect="{self.speaker.name}"']
+        words += [f"groups={self.groups}"] * (self.groups > 1) + [f"{key}={value!r}" for key, value in self.words]
+        given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", *words])
+        return f"weight, bias = tconv.fold_batchnorm({given})"
 
     def call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
         """One line that computes y with this geometry; tconv's own, in PyTorch's layouts, for want of other words."""

@@ -71,3 +71,21 @@ def says_too_little(y: Array, dtype: np.dtype[Any], tried: int) -> str:
         f"the output holds {y.size} number{'s' * (y.size > 1)}, about {bits:.0f} bits, and {tried} hypotheses were "
         "tried: one of them may fit by chance. Write an output with more different numbers"
     )
+
+
+def likely(a: Array, b: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether two arrays agree at a few places: a look that costs nothing before all are compared."""
+    at = np.linspace(0, a.size - 1, min(a.size, 512)).astype(int)
+    one, two = a.flat[at], b.flat[at]
+    finite = np.isfinite(one) & np.isfinite(two)
+    limit = 16 * max(spacing(dtype), 2.0**-17) * (np.abs(two) + np.abs(two[finite]).max(initial=0.0))
+    return bool((np.abs(one - two) <= limit)[finite].all())
+
+
+def part_of(y: Array, most: int = 2**21) -> Array:
+    """The first image of a large output, and so many of its channels and rows that it is quick to look at."""
+    if y.size <= most:
+        return y
+    part = y[:1, : max(2, most * y.shape[1] // (y.size // len(y)))]
+    rows = max(16, most * part.shape[2] // part.size)
+    return part[:, :, :rows]

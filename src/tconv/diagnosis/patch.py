@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv.diagnosis.setting import Array, Setting
+from tconv.diagnosis.shifts import shifts
 
 _PATCH = {1: 24, 2: 5, 3: 3}  # output places per axis that a hypothesis is first tried on
 _REACH = {1: 4096, 2: 40, 3: 8}  # how far a crop is looked for, at most
@@ -75,24 +76,4 @@ class Patch(NamedTuple):
 
     def hits(self, predicted: Array, allowed: Array) -> Array:
         """[settings, *shifts]: where every number of the patch agrees."""
-        nd = self.values.ndim - 1
-        windows = np.lib.stride_tricks.sliding_window_view(predicted, self.values.shape[1:], tuple(range(2, 2 + nd)))
-        # settings, channels, *shifts, *patch
-        ones = (1,) * nd
-        wanted = self.values.reshape(1, len(self.values), *ones, *self.values.shape[1:])
-        limit = allowed.reshape(wanted.shape)
-        counts = self.finite.reshape(wanted.shape)
-        last = tuple(range(2 + nd, 2 + 2 * nd))
-        # a few numbers first: most shifts fail there
-        probe: Any = (..., *[slice(0, 1)] * nd)
-        first = (np.abs(windows[probe] - wanted[probe]) <= limit[probe]) | ~counts[probe]
-        alive: Array = first.all(axis=(1, *last))
-        if not alive.any():
-            return alive
-        places = np.argwhere(alive)
-        for at in places:
-            row, *shift = (int(number) for number in at)
-            part: Any = (row, slice(None), *shift)
-            close = (np.abs(windows[part] - self.values) <= allowed) | ~self.finite
-            alive[tuple(at)] = bool(close.all())
-        return alive
+        return shifts(predicted, self.values, allowed, self.finite)

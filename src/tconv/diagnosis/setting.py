@@ -110,3 +110,16 @@ def whole(shape: Sequence[int]) -> Window:
 def numbers(array: Array) -> Array:
     """An array in float64, or complex128."""
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def flat(array: Array) -> Array:
+    """[N, C, *spatial] as [N, C, places]."""
+    return array.reshape(*array.shape[:2], -1)
+
+
+_AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
+
+
+def axis_names(ndim: int) -> tuple[str, ...]:
+    """Images, channels and the spatial axes, as a report names them."""
+    return ("image", "channel", *_AXES.get(ndim, tuple(f"axis {a}" for a in range(ndim))))

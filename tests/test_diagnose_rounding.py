@@ -1,0 +1,129 @@
+"""diagnose on small differences: a rounding is named where it makes just this difference, and noise is no rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tconv
+from faulty import random_call, rounded
+
+
+def summed(call, turn, *, taps_first=True):
+    """The definition's scatter, every product and every sum rounded by `turn`."""
+    g, x, w, b = call.geometry, turn(call.x), turn(call.w), turn(call.bias)
+    n, per, inner = x.shape[2:], w.shape[1], len(w) // g.groups
+    full = np.zeros((len(x), per * g.groups, *g.full_shape(n)), np.float32)
+    places = [(c, tap) for tap in np.ndindex(*g.kernel) for c in range(len(w))]
+    for c, tap in places if taps_first else sorted(places):
+        first = [d * t for d, t in zip(g.dilation, tap, strict=True)]
+        at = [slice(f, f + s * (size - 1) + 1, s) for f, s, size in zip(first, g.stride, n, strict=True)]
+        channels = slice(c // inner * per, (c // inner + 1) * per)
+        weight = w[(c, slice(None), *tap)].reshape(-1, *[1] * len(n))
+        part = full[(slice(None), channels, *at)]
+        part[...] = turn(part + turn(x[:, c : c + 1] * weight))
+    wider = [(max(0, -lo), max(0, -hi)) for lo, hi in g.crop]
+    full = np.pad(full, [(0, 0), (0, 0), *wider])
+    kept = [slice(max(0, lo), size - max(0, hi)) for (lo, hi), size in zip(g.crop, full.shape[2:], strict=True)]
+    return turn(full[(..., *kept)] + b.reshape(-1, *[1] * len(n)))
+
+
+def half(a):
+    return a.astype(np.float16).astype(np.float32)
+
+
+def diagnosed(call, got):
+    return tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+
+
+@pytest.mark.parametrize("taps_first", [True, False])
+@pytest.mark.parametrize(("name", "turn"), [("float16", half), ("bfloat16", lambda a: rounded(a, 7))])
+def test_sums_in_few_bits_are_named(name, turn, taps_first):
+    rng, right = np.random.default_rng(0), 0
+    for number in range(20):
+        call = random_call(rng)
+        if number % 3 == 0:  # as behind a ReLU: sums that grow
+            call = call._replace(x=np.abs(call.x))
+        got = summed(call, turn, taps_first=taps_first)
+        found = diagnosed(call, got if number % 2 or name != "float16" else got.astype(np.float16))
+        right += found.cause == f"summed in {name}" and found.verdict == "likely"
+    assert right >= 18, right
+
+
+def test_the_line_sums_in_float32():
+    call = random_call(np.random.default_rng(1), 2)
+    found = tconv.diagnose(
+        summed(call, half), call.y, x=call.x, weight=call.w, bias=call.bias, target="onnx", **call.words
+    )
+    assert found.cause == "summed in float16", str(found)
+    scope = {"x": call.x.astype("f2"), "weight": call.w.astype("f2"), "bias": call.bias.astype("f2")}
+    exec(found.fix, scope)
+    assert {scope[name].dtype for name in ("x", "weight", "bias")} == {np.dtype("f4")}
+
+
+NOISE = {
+    "1e-3 of y": lambda c, draw: c.y + 1e-3 * c.y.std() * draw(c.y.shape),
+    "1e-3 of each number": lambda c, draw: c.y * (1 + 1e-3 * draw(c.y.shape)),
+    "1e-5 of y": lambda c, draw: c.y + 1e-5 * c.y.std() * draw(c.y.shape),
+    "1e-3 of the weight": lambda c, draw: c.other(w=(c.w * (1 + 1e-3 * draw(c.w.shape))).astype("f4")),
+    "3e-3 of y, held in float16": lambda c, draw: half(c.y + 3e-3 * c.y.std() * draw(c.y.shape)),
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_noise_of_the_size_of_rounding_is_no_rounding(kind):
+    rng = np.random.default_rng(4)
+    for _ in range(25):
+        call = random_call(rng)
+        found = diagnosed(call, NOISE[kind](call, rng.standard_normal).astype("f4"))
+        assert not found.findings, str(found)
+        assert "fits no rounding that was tried" in str(found)
+        alone = tconv.diagnose(NOISE[kind](call, rng.standard_normal).astype("f4"), call.y)
+        assert not alone.findings, str(alone)
+        assert "is of the size that" in str(alone)
+
+
+@pytest.mark.parametrize("over", ["tensor", "output channel", "input channel"])
+@pytest.mark.parametrize("steps", [127, 127.5])
+def test_a_weight_quantized_to_8_bits(over, steps):
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        call = random_call(rng)
+        if call.x.shape[1] == call.words["groups"] or call.w.shape[1] == 1:
+            continue
+        parts = call.w.reshape(call.words["groups"], -1, *call.w.shape[1:])
+        kept = {"tensor": (), "output channel": (0, 2), "input channel": (0, 1)}[over]
+        others = tuple(axis for axis in range(parts.ndim) if axis not in kept)
+        scale = np.abs(parts).max(axis=others, keepdims=True) / steps
+        quantized = (np.clip(np.rint(parts / scale), -128, 127) * scale).reshape(call.w.shape).astype("f4")
+        found = diagnosed(call, call.other(w=quantized))
+        assert (found.cause, found.verdict) == (f"int8 weight per {over}", "found"), str(found)
+
+
+@pytest.mark.parametrize(
+    ("part", "turn", "name"),
+    [("w", lambda a: rounded(a, 7), "weight in bfloat16"), ("x", half, "x in float16")],
+)
+def test_one_of_them_rounded(part, turn, name):
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        call = random_call(rng)
+        found = diagnosed(call, call.other(**{part: turn(getattr(call, part))}))
+        assert (found.cause, found.verdict) == (name, "found"), str(found)
+
+
+def test_a_rounding_that_explains_most_of_a_difference():
+    """TF32's products, and errors of another kind beside them."""
+    rng, named = np.random.default_rng(7), 0
+    for _ in range(20):
+        call = random_call(rng, 2)
+        if call.w.size < 100:
+            continue
+        got = call.other(x=rounded(call.x, 10), w=rounded(call.w, 10))
+        got = got + (0.3 * (got - call.y).std() * rng.standard_normal(got.shape)).astype("f4")
+        found = diagnosed(call, got)
+        assert found.cause == "TF32", str(found)
+        assert found.verdict == "likely"
+        assert "% of the difference" in found.findings[0].words
+        named += 1
+    assert named > 5
