@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty import SAME_THING, noise, random_call, random_fault
+from faulty import SAME_THING, noise, random_call, random_fault, rounded
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
 from threads import CASES, LISTED
 
@@ -484,3 +484,99 @@ def test_what_mends_a_part_of_it_is_no_fix():
     assert "kernel flipped" in both.findings[0].causes, both
     assert len(both.findings[0].causes) == 2
     assert both.fix == ""
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((6, 4, 3, 3), {"stride": 2, "padding": 1}),
+        ((5, 7, 4), {"stride": 3, "dilation": 2}),
+        ((8, 1, 3, 3), {"stride": 2, "groups": 8}),
+        ((6, 2, 3, 3), {"stride": 2, "groups": 3}),
+        ((12, 3, 2, 2, 3), {"stride": (1, 2, 2)}),
+    ],
+    ids=str,
+)
+def test_channels_of_the_weight_in_another_order(side, shape, words):
+    """The order is read off the output, told either weight; the line puts it right."""
+    rng = np.random.default_rng(len(shape))
+    n = {3: (60,), 4: (9, 11), 5: (6, 7, 8)}[len(shape)]
+    groups = words.get("groups", 1)
+    if side == "output" and groups > 1:
+        pytest.skip("output channels of a group are no axis of the weight alone")
+    x, w = rng.standard_normal((2, shape[0], *n)).astype("f"), rng.standard_normal(shape).astype("f")
+    b = rng.standard_normal(shape[1] * groups).astype("f")
+    axis = 0 if side == "input" else 1
+    broken = np.take(w, np.roll(rng.permutation(shape[axis]), 1), axis)
+    if np.array_equal(broken, np.flip(w, axis)) or np.array_equal(broken, w):
+        broken = np.roll(w, 1, axis)
+    right, wrong = (tconv.conv_transpose(x, weight, b, **words) for weight in (w, broken))
+    for got, expected, told in ((wrong, right, w), (wrong, right, broken)):
+        found = tconv.diagnose(got, expected, x=x, weight=told, bias=b, **words)
+        assert found.cause == f"{side} channels of the weight in another order", str(found)
+        scope = {"weight": broken}
+        exec(found.fix, scope)
+        np.testing.assert_array_equal(scope["weight"], w)
+
+
+@pytest.mark.parametrize("told", ["right", "wrong"])
+@pytest.mark.parametrize(("channels", "multiplier", "inner"), [(6, 1, True), (3, 2, True), (5, 3, False)])
+@pytest.mark.parametrize("target", ["onnx", "ncnn"])
+def test_a_depthwise_weight_of_tensorflow(told, channels, multiplier, inner, target):
+    """[kh, kw, C, multiplier], of which the multiplier is the input's or the output's."""
+    rng = np.random.default_rng(0)
+    stored = rng.standard_normal((3, 4, channels, multiplier)).astype("f")
+    shape = (channels * multiplier, 1, 3, 4) if inner else (channels, multiplier, 3, 4)
+    w, broken = stored.transpose(2, 3, 0, 1).reshape(shape), stored.reshape(shape)
+    x = rng.standard_normal((1, shape[0], 7, 6)).astype("f")
+    words = {"stride": 2, "groups": channels}
+    right, wrong = (tconv.conv_transpose(x, weight, **words) for weight in (w, broken))
+    found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, target=target, **words)
+    kind = {"right": "weight reshaped from", "wrong": "weight is memory in"}[told]
+    assert found.cause == f"{kind} tensorflow's depthwise layout", str(found)
+    scope = {"numpy": np, "tconv": tconv, "stored": stored, "weight": broken}
+    exec(found.fix, scope)
+    np.testing.assert_array_equal(scope["weight"], tconv.convert(w, source="torch", target=target, groups=channels))
+
+
+SECOND = {
+    "kernel flipped": lambda c: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim)))),
+    "x channels reversed": lambda c: c.other(x=c.x[:, ::-1]),
+    "off by one element": lambda c: c.cropped([(lo + 1, hi - 1) for lo, hi in c.geometry.crop]),
+    "full result": lambda c: c.cropped([(0, 0)] * len(c.geometry.crop)),
+    "y flipped on axis 0": lambda c: np.flip(c.y, 2),
+    "TF32": lambda c: c.other(x=rounded(c.x, 10), w=rounded(c.w, 10)),
+}
+
+
+@pytest.mark.parametrize("cause", SECOND)
+def test_a_bias_that_was_not_told_and_a_second_fault(cause):
+    """The call is told as the port has it: without the bias, which the right output has, and with the fault."""
+    rng, right, count = np.random.default_rng(9), 0, 12
+    for _ in range(count):
+        call = random_call(rng)
+        while min(call.x.shape[1:]) == 1 or not any(lo or hi for lo, hi in call.geometry.crop):
+            call = random_call(rng)
+        plain, other = call.other(bias=None), SECOND[cause](call)
+        for got, expected in ((plain, other), (other, plain)):
+            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.words)
+            first = found.findings[0] if found.findings else None
+            named = {*first.causes, *first.also} if first else set()
+            right += {"offset per channel", cause} <= named
+            if got is plain and cause in ("kernel flipped", "y flipped on axis 0") and cause in named:
+                scope = {"numpy": np, "weight": call.w}
+                for statement in sorted(found.fix.split("; "), key=lambda line: line.startswith("y")):
+                    if statement.startswith("y") and "y" not in scope:  # here the port computes
+                        scope["y"] = call.other(w=scope["weight"], bias=None)
+                    exec(statement, scope)
+                np.testing.assert_allclose(scope["y"], expected, rtol=1e-4, atol=1e-4)
+    assert right >= 2 * count - 2, right
+
+
+def test_noise_is_no_bias_that_was_not_told():
+    rng = np.random.default_rng(10)
+    for number in range(80):
+        call, got = noise(rng, number)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.words)
+        assert not found.findings, str(found)

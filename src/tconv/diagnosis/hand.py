@@ -122,6 +122,15 @@ class Hand:
         weight = weight.removeprefix("weight = ") or "weight"
         return self.stored(source, f"{weight}.reshape{shape}" if self._torch else f"numpy.reshape({weight}, {shape})")
 
+    def depthwise(self, source: str, shape: tuple[int, ...]) -> str:
+        """The weight [C_in, C_out/groups, *kernel] of this shape made of one that is [*kernel, C, multiplier]."""
+        ndim = len(shape) - 2
+        made = f"{self.permute('weight', source, (ndim, ndim + 1, *range(ndim)))}.reshape{shape}"
+        if self.weight == dialect("torch").weight_layout(ndim):
+            return made
+        words = f'source="torch", target="{self.speaker.name}", groups={self.groups}'
+        return f"{made}; weight = tconv.convert(weight, {words})"
+
     def reverse(self, name: str) -> str:
         """Reverse a list of numbers, such as the bias."""
         return f"{name} = {name}.flip(0)" if self._torch else f"{name} = {name}[::-1]"

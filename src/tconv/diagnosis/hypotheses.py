@@ -73,15 +73,15 @@ class Hypotheses:
         else:
             self.pairs += number
 
-    def candidates(self, count: int) -> Iterator[Candidate]:
-        """What fits on a patch, of `count` causes, the crop included."""
+    def candidates(self, count: int, level: bool = False) -> Iterator[Candidate]:
+        """What fits on a patch, of `count` causes, the crop included; `level`: but for a constant per channel."""
         for grid, base in product([None, *self._grids], [None, *self._inputs, *self._rounding]):
             outer = [cause for cause in (grid, base) if cause is not None]
             if len(outer) > count:
                 continue
             rows = list(self._rows(outer, count))
             for kernel in {row.setting.weight.shape for row in rows}:
-                yield from self._batch([row for row in rows if row.setting.weight.shape == kernel], count)
+                yield from self._batch([row for row in rows if row.setting.weight.shape == kernel], count, level)
 
     def _rows(self, outer: list[Cause], count: int) -> Iterator[_Row]:
         """The call with these causes, and with each cause, or pair of causes, of the weight beside them."""
@@ -98,7 +98,7 @@ class Hypotheses:
             if setting is not None:
                 yield _Row((*extra, *outer), setting)
 
-    def _batch(self, rows: list[_Row], count: int) -> Iterator[Candidate]:
+    def _batch(self, rows: list[_Row], count: int, level: bool) -> Iterator[Candidate]:
         """One call for all these weights, compared with the target under every bias, result cause and crop."""
         s = rows[0].setting
         if s.weight.size == 0 or math.prod(self.judge.target.y.shape) == 0:
@@ -108,7 +108,7 @@ class Hypotheses:
             if len(rows[0].causes) + (result is not None) > count:
                 continue
             patch = self._patch(s, result)
-            if patch is None:
+            if patch is None or (level and (max(patch.values.shape[1:]) < 2 or (result and not result.back))):
                 continue
             for bias in [None, *self._biases]:
                 extra = [cause for cause in (bias, result) if cause is not None]
@@ -117,7 +117,7 @@ class Hypotheses:
                 for free in (True, False):
                     kept = [at for at, c in enumerate(counts) if (c == count - 1 if free else c == count)]
                     if kept:
-                        yield from self._compare([rows[at] for at in kept], extra, patch, free, cache)
+                        yield from self._compare([rows[at] for at in kept], extra, patch, free, cache, level)
 
     def _patch(self, s: Setting, result: Cause | None) -> Patch | None:
         key = (result, s.groups, s.out_channels, len(s.x))
@@ -130,7 +130,7 @@ class Hypotheses:
         return self._patches[key]
 
     def _compare(
-        self, rows: list[_Row], extra: list[Cause], patch: Patch, free: bool, cache: dict[Any, Array]
+        self, rows: list[_Row], extra: list[Cause], patch: Patch, free: bool, cache: dict[Any, Array], level: bool
     ) -> Iterator[Candidate]:
         s = rows[0].setting
         reach = patch.reach(s) if free else ((0, 0),) * s.geometry.ndim
@@ -150,8 +150,8 @@ class Hypotheses:
         for cause in extra:
             if cause.part == "result" and cause.back is None and cause.turn is not None:
                 values = cause.turn(values)
-        hits = patch.hits(values, self.judge.loose(s, patch))
-        self.count(len(rows) * hits[0].size, len(rows[0].causes) + len(extra) + free)
+        hits = patch.hits(values, self.judge.loose(s, patch), level)
+        self.count(len(rows) * hits[0].size, len(rows[0].causes) + len(extra) + free + level)
         for at, row in enumerate(rows):
             places = np.argwhere(hits[at])
             shifts = [tuple(int(p + lo) for p, (lo, _) in zip(place, reach, strict=True)) for place in places]

@@ -64,6 +64,26 @@ class Judge:
             worst = max(worst, float(distance[counts].max(initial=0.0)))
         return worst
 
+    def constant(self, setting: Setting, causes: Sequence[Cause] = ()) -> Array | None:
+        """[C]: what is added to each channel of this call, if nothing but a constant is, in the mean of some rows."""
+        y, finite = self.target.y, self.target.finite
+        for cause in causes:
+            if cause.part == "result":
+                assert cause.back is not None
+                y, finite = cause.back(y), cause.back(finite)
+        sizes = setting.spatial
+        if sizes is None or (len(setting.x), setting.out_channels, *sizes) != y.shape:
+            return None
+        rows = max(1, min(sizes[0], 2**20 * sizes[0] // y.size))
+        start = (sizes[0] - rows) // 2
+        part: Any = (..., slice(start, start + rows), *whole(sizes[1:]))
+        wanted, counts = y[part], finite[part]
+        sure = np.where(counts, self.allowed(setting).at(np.where(counts, wanted, 0)) ** -2, 0)
+        rest = np.where(counts, wanted, 0) - setting.window(part[1:])
+        over = (0, *range(2, y.ndim))
+        found: Array = (sure * rest).sum(over) / sure.sum(over)
+        return found
+
     def _bands(self, setting: Setting) -> list[Window]:
         """The whole output in bands of rows; of more work than a few seconds allow, some of them."""
         sizes = setting.spatial

@@ -27,7 +27,6 @@ def reordered(expected: Array, y: Array, finite: Array, allowed: Array, hand: Ha
         if None in order or sorted(map(int, order)) != list(range(count)) or order == list(range(count)):  # type: ignore[arg-type]
             continue
         taken = [int(number) for number in order if number is not None]
-        said = str(taken) if count <= 16 else f"[{', '.join(map(str, taken[:8]))}, ...]"
         inverse = np.argsort(taken)
 
         def turn(y: Array, axis: int = axis, taken: list[int] = taken) -> Array:
@@ -40,12 +39,17 @@ def reordered(expected: Array, y: Array, finite: Array, allowed: Array, hand: Ha
         yield Cause(
             label,
             "result",
-            f"y's {name} stand in another order: {said}",
+            f"y's {name} stand in another order: {listed(taken)}",
             turn=turn,
             back=back,
             apply=hand.take("y", letter, taken) if letter in hand.data.axes else "",
             undo=hand.take("y", letter, inverse.tolist()) if letter in hand.data.axes else "",
         )
+
+
+def listed(order: list[int]) -> str:
+    """An order of channels, as far as it can be read."""
+    return str(order) if len(order) <= 16 else f"[{', '.join(map(str, order[:8]))}, ...]"
 
 
 def _choice(row: Array, number: int) -> int | None:

@@ -67,7 +67,7 @@ class Pair:
         trials: tuple[Callable[[], Iterator[Cause]], ...] = (
             lambda: orders.reordered(base, y, finite, limits, self.hand),
             lambda: scales.scaled(base, y, finite, allowed, self.hand),
-            lambda: spoiled.spoiled(base, self.got, np.isfinite(self.got), limits, alone=True),
+            lambda: spoiled.spoiled(base, self.got, np.isfinite(self.got), limits),
             lambda: residual.rounded(base, y, finite, allowed),
         )
         for trial in trials:

@@ -74,6 +74,16 @@ class Patch(NamedTuple):
         grouped = values.reshape(max(self.groups) + 1 if len(self.groups) > 1 else 1, -1)
         return grouped[np.ix_(self.groups, self.within)].reshape(-1, *[1] * (self.values.ndim - 1))
 
-    def hits(self, predicted: Array, allowed: Array) -> Array:
-        """[settings, *shifts]: where every number of the patch agrees."""
-        return shifts(predicted, self.values, allowed, self.finite)
+    def hits(self, predicted: Array, allowed: Array, level: bool = False) -> Array:
+        """[settings, *shifts]: where every number of the patch agrees; with `level`, but for a constant per channel."""
+        if not level:
+            return shifts(predicted, self.values, allowed, self.finite)
+        # what no constant changes is the difference of neighbours
+        axis = max(range(1, self.values.ndim), key=lambda axis: self.values.shape[axis])
+        first, second = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        return shifts(
+            np.diff(predicted, axis=axis + 1),
+            np.diff(self.values, axis=axis),
+            allowed[first] + allowed[second],
+            self.finite[first] & self.finite[second],
+        )

@@ -25,7 +25,8 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
     allowed = np.moveaxis(flat(tolerance.at(y))[..., places], 1, 0).reshape(y.shape[1], -1)
     sure = allowed**-2 / (allowed**-2).sum(1, keepdims=True)  # small numbers of a 2-byte float are known better
     p, q = ((sure * values).sum(1, keepdims=True) for values in (P, Y))
-    if (np.abs(P - Y) <= _WIDE * allowed).all():
+    before = np.max(np.abs(P - Y) / allowed, initial=0.0)
+    if before <= _WIDE:
         return  # what differs lies elsewhere
     spread = (sure * np.abs(P - p) ** 2).sum(1)
     if not (spread > 0).all() or not (np.abs(Y - q).max(1) > 4 * allowed.max(1)).all():
@@ -43,10 +44,12 @@ def scaled(expected: Array, y: Array, finite: Array, tolerance: Tolerance, hand:
         ("scale and offset per channel", free, (q - free[:, None] * p)[:, 0]),
     )
     for name, a, b in settled:
-        wide = _WIDE * allowed * np.maximum(1, np.abs(a[:, None]))
-        if not (np.abs(a[:, None] * P + b[:, None] - Y) <= wide).all() or min(np.abs(a)) < 1e-6:
+        rest = np.abs(a[:, None] * P + b[:, None] - Y) / allowed
+        if (rest > _WIDE * np.maximum(1, np.abs(a[:, None]))).any() or min(np.abs(a)) < 1e-6:
             continue
-        yield _affine(name, a, b, y.ndim - 2, hand, tolerance.relative)
+        if rest.max() > before / _WIDE:
+            return  # noise, which factors of almost 1 do not make smaller
+        yield affine(name, a, b, y.ndim - 2, hand, tolerance.relative)
         return
 
 
@@ -56,7 +59,9 @@ def _samples(y: Array, finite: Array, most: int = 4096) -> Any:
     return ok if len(ok) <= most else ok[np.linspace(0, len(ok) - 1, most).astype(int)]
 
 
-def _affine(name: str, a: Array, b: Array, ndim: int, hand: Hand, unit: float) -> Cause:
+def affine(name: str, a: Array, b: Array, ndim: int, hand: Hand, unit: float) -> Cause:
+    """The cause of this name: y is a * y + b, both [C], in numbers whose spacing around 1 is `unit`."""
+
     def numbers(values: Array) -> str:
         said = ", ".join(f"{value:.6g}" for value in values[:4])
         return f"[{said}{', ...' if len(values) > 4 else ''}]"

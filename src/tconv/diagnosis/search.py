@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis import crops, folded, orders, precision, residual, scales, spoiled
+from tconv.diagnosis import crops, folded, orders, permuted, precision, residual, scales, spoiled
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.fit import Fit, rank, unnamed
 from tconv.diagnosis.hand import Hand
@@ -43,7 +44,7 @@ class Search:
         """The fits of this many causes, the likeliest first; [] if there are none."""
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
-            return found
+            return found or sorted(self._with_constant(), key=rank)
         # plain words for what happened come first, then a listed fault that does it, then numbers without a name
         listed = [fit for cause in self.hypotheses.faults if (fit := self._direct(cause)) is not None]
         named = [fit for fit in found if not unnamed(fit) and not fit.names[-1].startswith("off by")]
@@ -69,9 +70,10 @@ class Search:
             lambda: orders.reordered(expected, y, finite, limits, self.hand),
             lambda: scales.scaled(expected, y, finite, allowed, self.hand),
             lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
+            lambda: permuted.permuted(self.setting, self.target.y, self.target.finite, self.hand),
             lambda: precision.one_of_them(self.setting) if small else iter(()),
             lambda: residual.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
-            lambda: spoiled.spoiled(expected, y, finite, limits),
+            lambda: spoiled.spoiled(expected, y, finite, limits, self.setting.geometry.stride),
             lambda: residual.rounded(expected, y, finite, allowed),
             lambda: residual.correlated(self.setting, window, expected, y, finite, self.hand) if small else iter(()),
         )
@@ -140,6 +142,25 @@ class Search:
                 yield replace(fit, error=error)
             if left <= 0:
                 return
+
+    def _with_constant(self) -> Iterator[Fit]:
+        """The fits of one cause and a bias that nothing was said of."""
+        if self.setting.bias is not None:
+            return
+        known = set()
+        for candidate in islice(self.hypotheses.candidates(1, level=True), _CONFIRMED):
+            fit = self._with_crop(*candidate)
+            added = self.judge.constant(fit.setting, fit.causes)
+            if added is None or not fit.causes or not np.isfinite(added).all():
+                continue
+            g, unit = fit.setting.geometry, self.judge.allowed(fit.setting).relative
+            cause = scales.affine("offset per channel", np.ones_like(added), added, g.ndim, self.hand, unit)
+            fit = replace(fit, setting=replace(fit.setting, bias=added), causes=(cause, *fit.causes))
+            error = self.judge.confirm(fit.setting, fit.causes, loose=2.0)
+            same = (frozenset(fit.names), fit.setting.geometry)
+            if error is not None and same not in known:
+                known.add(same)
+                yield replace(fit, error=error)
 
     def _with_crop(self, causes: tuple[Cause, ...], setting: Setting, shift: tuple[int, ...]) -> Fit:
         """The fit whose output starts `shift` elements later and is as long as the target."""

@@ -70,6 +70,31 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
                 undo=hand.stored(name),
             )
             yield _memory_of(name, layout, w, hand)
+    yield from _depthwise(setting, hand)
+
+
+def _depthwise(setting: Setting, hand: Hand) -> Iterator[Cause]:
+    """A depthwise weight as TensorFlow stores it, [*k, C, multiplier]: its groups have an axis of their own."""
+    w, g, G = setting.weight, setting.geometry, setting.groups
+    inner, outer = w.shape[0] // G, w.shape[1]
+    layout = WeightLayout.of("*IO", g.ndim)
+    if G == 1 or min(inner, outer) > 1 or _is_reshape(layout, w.shape):
+        return
+    said = "tensorflow's depthwise layout [kernel, C, multiplier]"
+    yield Cause(
+        "weight reshaped from tensorflow's depthwise layout",
+        "weight",
+        f"the weight's memory in {said} was reshaped where its axes had to be transposed",
+        _weight(partial(_reshaped, layout, 1)),
+        undo=hand.depthwise("stored", w.shape),
+    )
+    yield Cause(
+        "weight is memory in tensorflow's depthwise layout",
+        "weight",
+        f"the weight's memory is read in {said}: it was reshaped where its axes had to be transposed",
+        _weight(partial(_reread, layout, 1)),
+        apply=hand.depthwise(f"weight.reshape{(*g.kernel, G, max(inner, outer))}", w.shape),
+    )
 
 
 def _memory_of(name: str, layout: WeightLayout, w: Array, hand: Hand) -> Cause:
