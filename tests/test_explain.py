@@ -34,6 +34,14 @@ def test_the_formula_holds_with_the_numbers_in_it(capsys):
     assert "tf.nn.conv2d_transpose(x, weight, [x.shape[0], 15, 15, weight.shape[2]], strides=2, padding='SAME')" in text
 
 
+def test_one_axis_is_said(capsys):
+    """--kernel 3 alone is a square kernel; one number for the input, too, makes a signal of it."""
+    text = said(capsys, kernel=[3], input=[8])
+    assert text.startswith("8 -> 10   (full result 10; one spatial axis, write --input 8 8 for two)\n")
+    assert "one spatial axis" not in said(capsys, kernel=[3])
+    assert "one spatial axis" not in said(capsys, kernel=[3], input=[8, 8])
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -237,8 +237,9 @@ def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) 
 
 
 def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
+    axes = f"; one spatial axis, write --input {n[0]} {n[0]} for two" if len(n) == 1 else ""
     lines = [
-        f"{_by(n)} -> {_by(facts['output'])}   (full result {_by(facts['full'])})",
+        f"{_by(n)} -> {_by(facts['output'])}   (full result {_by(facts['full'])}{axes})",
         "",
         "size per axis: stride*(input - 1) + dilation*(kernel - 1) + 1 - crop in front - crop behind",
     ]
