@@ -471,6 +471,36 @@ def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told)
     assert found.fix == ("" if "padding" in told else right_call)
 
 
+def test_a_real_call_and_complex_outputs():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 6, 8, 8)), rng.standard_normal((6, 5, 3, 3))
+    y = tconv.conv_transpose(x, w, stride=2)
+    for got, expected in ((y + 1j, y), (y, y + 1j), (y * 1j, y)):
+        found = tconv.diagnose(got, expected, x=x, weight=w, stride=2)
+        assert found.findings, found
+        assert found.findings[0].residual <= 2 * found.rounding
+
+
+def test_where_nothing_is_finite_no_distance_is_said():
+    y = np.random.default_rng(0).standard_normal((1, 2, 9, 9))
+    found = tconv.diagnose(np.full_like(y, np.nan), y)
+    assert found.verdict == "untellable"
+    assert np.isnan(found.before)
+    assert "residual  no place is finite in both; rounding" in str(found)
+
+
+def test_outputs_alone_have_no_line_for_a_part_of_it():
+    """For the order of the axes there is a line, for the crop there is none."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 6, 3, 3))
+    expected = tconv.conv_transpose(x, w, stride=2, padding=1, output_padding=1)
+    got = tconv.conv_transpose(x, w, stride=2, crop=((0, 1), (0, 1)))
+    assert tconv.diagnose(expected.transpose(0, 2, 3, 1), expected).fix == "y = numpy.transpose(y, (0, 3, 1, 2))"
+    found = tconv.diagnose(got, expected.transpose(0, 2, 3, 1))
+    assert len(found.findings[0].causes) == 2, found
+    assert found.fix == ""
+
+
 def test_what_mends_a_part_of_it_is_no_fix():
     """The kernel is flipped, for which there is a line; and what a ReLU cut off, no line brings back."""
     rng = np.random.default_rng(0)

@@ -114,6 +114,7 @@ BAD = [
     (["nothing.npy", "expected.npy"], "nothing.npy"),
     (["x.txt", "expected.npy"], "x.txt is no .npy file. Write np.save"),
     (["bad.npz"], "bad.npz holds 'y'; it may hold got, expected, x, weight, bias"),
+    (["call.npz", "--x", "x.npy"], "call.npz holds all arrays of a call, and x.npy came beside it. Write tconv diagnose call.npz alone"),
     (["half.npz"], "half.npz holds no 'expected'; got and expected are needed"),
     (["got.npy", "expected.npy", "--x", "x.npy"], "x and weight are needed together"),
     (["call.npz", "--option", "stride=0"], "stride is 0; it must be at least 1"),

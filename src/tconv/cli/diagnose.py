@@ -91,7 +91,7 @@ def diagnose(
                 print(json.dumps([{"layer": name, **_facts(each)} for name, each in found]))
             else:
                 print("\n\n".join(f"{name}\n{each}" for name, each in found))
-            worst = max((each for _, each in found), key=lambda each: math.inf if each.before is None else each.before)
+            worst = max((each for _, each in found), key=_distance)
         else:
             given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
             first, second = given.pop("got"), given.pop("expected")
@@ -126,6 +126,11 @@ def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
                 f"{got} holds no {missing[0]!r}; got and expected are needed. Write np.savez(name, got=y, ...)"
             )
         return found
+    if got.suffix.lower() == ".npz":
+        raise ArgumentError(
+            f"{got} holds all arrays of a call, and {' and '.join(str(path) for path in others.values() if path)} came "
+            f"beside it. Write tconv diagnose {got} alone, or a .npy file for each array"
+        )
     if others["expected"] is None:
         raise ArgumentError(f"{got} is one output; two are needed. Write tconv diagnose got.npy expected.npy")
     return {name: _one(path) for name, path in {"got": got, **others}.items() if path is not None}
@@ -191,6 +196,11 @@ def _sizes(size: list[int] | None, ndim: int) -> list[int]:
             f"--size is {size}; one size of at least 1, or {ndim}, are needed. Write --size {_DEFAULT_SIZE}"
         )
     return size * (ndim if len(size) == 1 else 1)
+
+
+def _distance(found: Diagnosis) -> float:
+    """How far the outputs are from each other; further than any number where they cannot be compared."""
+    return math.inf if found.before is None or math.isnan(found.before) else found.before
 
 
 def _facts(found: Diagnosis) -> dict[str, Any]:
