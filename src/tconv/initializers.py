@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import DtypeError, GeometryError, ShapeError
 from tconv.geometry import Ints, int_of, ints_of
 from tconv.interpolation import FILTERS
 
@@ -81,7 +81,8 @@ def icnr(
     an output). With padding p the blocks begin at -p mod s.
 
     Raises ShapeError for a shape that is no weight, that the groups do not divide, or where `draw` gives another shape;
-    GeometryError for a kernel below the stride, which leaves phases without a tap.
+    DtypeError where it gives no real numbers; GeometryError for a kernel below the stride, which leaves phases without
+    a tap.
     """
     c_in, c_out, kernel, strides = _read(shape, stride, groups)
     for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
@@ -99,6 +100,10 @@ def icnr(
         if made.shape != small:
             raise ShapeError(
                 f"draw gave {made.shape}; {small} is needed. Write draw=lambda shape: rng.normal(size=shape)"
+            )
+        if made.dtype.kind not in "iuf":
+            raise DtypeError(
+                f"draw gave {made.dtype}; real numbers are needed. Write draw=lambda shape: rng.normal(size=shape)"
             )
     return alike(made, kernel, strides).astype(np.float32)
 
