@@ -12,6 +12,14 @@ from tconv.geometry import Geometry
 
 Words = tuple[tuple[str, object], ...]
 
+_FOREIGN = {
+    "paddle": ("numpy.asarray({})", "paddle.to_tensor({})"),
+    "mlx": ("numpy.asarray({})", "mlx.core.array({})"),
+    "mlx_general": ("numpy.asarray({})", "mlx.core.array({})"),
+    "tinygrad": ("{}.numpy()", "tinygrad.Tensor({})"),
+}
+"""Of dialects whose arrays tconv does not take: such an array as NumPy's, and the way back."""
+
 _MOST_WRITTEN = 256  # numbers per channel that a line spells out
 
 
@@ -104,7 +112,12 @@ class Hand:
             source = "tensorflow"
             array = f"{array}.swapaxes(-1, -2)" if self._torch else f"numpy.swapaxes({array}, -1, -2)"
         words = self.words if self.source == self.speaker.name else ()
-        return f"weight = {self._carried(array, source, (), self.speaker.name, words)}"
+        return self._carry(array, source, (), self.speaker.name, words)
+
+    def _carry(self, array: str, source: str, here: Words, target: str, there: Words) -> str:
+        """The statement that carries an array of one dialect's weight layout into that of another."""
+        read, made = _FOREIGN.get(self.speaker.name, ("{}", "{}"))
+        return f"weight = {made.format(self._carried(read.format(array), source, here, target, there))}"
 
     def _carried(self, array: str, source: str, here: Words, target: str, there: Words) -> str:
         """An array of one dialect's weight layout in that of another, each with its own arguments."""
@@ -142,6 +155,8 @@ class Hand:
             "torch": f"{name}[{':, ' * place}{list(order)}]",
             "tensorflow": f"tf.gather({name}, {list(order)}, axis={place})",
             "keras": f"keras.ops.take({name}, {list(order)}, axis={place})",
+            "mlx": f"mlx.core.take({name}, mlx.core.array({list(order)}), axis={place})",
+            "mlx_general": f"mlx.core.take({name}, mlx.core.array({list(order)}), axis={place})",
         }
         return f"{name} = " + written.get(self.speaker.name, f"{name}[{':, ' * place}numpy.array({list(order)})]")
 
@@ -215,7 +230,9 @@ class Hand:
             usual = replace(usual, data=DataLayout.of("NC*", ndim), weight=WeightLayout.of("IO*", ndim))
             numbers = ", ".join(map(str, (geometry.kernel, geometry.stride, geometry.crop, geometry.dilation)))
             words = f"geometry=tconv.Geometry({numbers}, {geometry.groups})"
-            line = f"y = tconv.conv_transpose(x, weight{', bias' if bias else ''}, {words})"
+            read, made = _FOREIGN.get(self.speaker.name, ("{}", "{}"))
+            arrays = ", ".join(map(read.format, ["x", "weight", *["bias"] * bias]))
+            line = f"y = {made.format(f'tconv.conv_transpose({arrays}, {words})')}"
             result = usual.data
         steps += [usual.relaid("x", layout), now._converted(usual), line]
         if result.axes != self.data.axes and set(result.axes) == set(self.data.axes):
@@ -254,4 +271,4 @@ class Hand:
         if given == to.weight:
             return ""
         target = to.speaker.name if to.weight == to.speaker.weight_layout(ndim, groups=self.groups) else "torch"
-        return f"weight = {self._carried('weight', self.source, self.words, target, ())}"
+        return self._carry("weight", self.source, self.words, target, ())
