@@ -84,8 +84,8 @@ def test_the_line_for_a_bias_and_for_a_weight():
     # the call describes got, and is mended itself
     assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **words).fix == "bias = None"
     swapped = tconv.conv_transpose(x, w.swapaxes(0, 1), b, stride=2)
-    assert tconv.diagnose(expected, swapped, **words).fix == "weight = weight.transpose(0, 1)"
-    assert tconv.diagnose(expected, swapped, **words, target="onnx").fix == "weight = numpy.swapaxes(weight, 0, 1)"
+    assert tconv.diagnose(expected, swapped, **words).fix == "weight = np.swapaxes(weight, 0, 1)"
+    assert tconv.diagnose(expected, swapped, **words, target="torch").fix == "weight = weight.transpose(0, 1)"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, targ
         found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, **words)
         assert found.cause == cause, str(found)
         order = (0, 2, 3, 1) if target == "keras" else (0, 1, 2, 3)
-        scope = {"numpy": np, "y": got.transpose(order)}
+        scope = {"np": np, "y": got.transpose(order)}
         exec(found.fix, scope)
         assert found.fix in str(found)
         limit = 1e-12 if dtype == "f8" else 1e-5
@@ -183,14 +183,14 @@ def test_the_statement_undoes_the_fault():
         for cause, weight in wrong_w.items():
             found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
             if found.cause == cause:
-                scope = {"numpy": np, "weight": weight}
+                scope = {"np": np, "weight": weight}
                 exec(found.fix, scope)
                 np.testing.assert_array_equal(scope["weight"], c.w, err_msg=found.fix)
                 run.add(cause)
         for cause, got in wrong_y.items():
             found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
             if found.cause == cause:
-                scope = {"numpy": np, "y": got, "bias": c.bias}
+                scope = {"np": np, "y": got, "bias": c.bias}
                 exec(found.fix, scope)
                 np.testing.assert_allclose(scope["y"], y, atol=1e-5, err_msg=found.fix)
                 run.add(cause)
@@ -251,7 +251,7 @@ def test_the_report():
     lines = text.splitlines()
     assert lines[0] == "cause     got is what the call gives if the kernel's taps are reversed"
     assert re.match(r"residual  [\d.]+ before, [\d.e-]+ after; rounding is up to [\d.e-]+ ", lines[1])
-    assert lines[2] == "fix       weight = weight.flip(2, 3)"
+    assert lines[2] == "fix       weight = np.flip(weight, (2, 3))"
     assert lines[3] == "note      the call describes expected"
     assert re.match(
         r"tried     \d+ causes and every crop near the call's, \d+ single and 0 paired hypotheses, ", lines[4]
@@ -263,7 +263,7 @@ def test_equal_outputs_and_outputs_of_another_layout():
     assert tconv.diagnose(y, y, x=x, weight=w, stride=2).verdict == "equal"
     assert tconv.diagnose(y, y * np.float32(1 + 2e-7)).verdict == "equal"
     found = tconv.diagnose(y.transpose(0, 2, 3, 1), y, x=x, weight=w, stride=2)
-    assert (found.cause, found.fix) == ("data layout", "y = y.permute(0, 3, 1, 2)")
+    assert (found.cause, found.fix) == ("data layout", "y = np.transpose(y, (0, 3, 1, 2))")
 
 
 def test_a_symmetric_kernel_leaves_causes_open():
@@ -452,7 +452,7 @@ def test_reshaped_weights_are_named_from_either_side(told, shape, groups, stored
     names = {"right": ("weight reshaped", "group order of the weight"), "wrong": ("weight is memory",)}[told]
     assert found.verdict == "found", found
     assert found.cause.startswith(names), found
-    space = {"weight": broken, "stored": native, "tconv": tconv}
+    space = {"weight": broken, "stored": native, "tconv": tconv, "np": np}
     exec(found.fix, space)
     np.testing.assert_array_equal(space["weight"], w)
 
@@ -467,7 +467,7 @@ def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told)
     assert found.verdict == "found"
     assert {"bias missing"} < set(found.findings[0].causes), found
     # one leads from the call to the other output, and then the call's own line mends it; or two lead to one each
-    right_call = "y = torch.nn.functional.conv_transpose2d(x, weight, bias, stride=2, padding=1)"
+    right_call = "y = tconv.conv_transpose(x, weight, bias, stride=2, padding=1)"
     assert found.fix == ("" if "padding" in told else right_call)
 
 
@@ -495,7 +495,7 @@ def test_outputs_alone_have_no_line_for_a_part_of_it():
     x, w = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 6, 3, 3))
     expected = tconv.conv_transpose(x, w, stride=2, padding=1, output_padding=1)
     got = tconv.conv_transpose(x, w, stride=2, crop=((0, 1), (0, 1)))
-    assert tconv.diagnose(expected.transpose(0, 2, 3, 1), expected).fix == "y = numpy.transpose(y, (0, 3, 1, 2))"
+    assert tconv.diagnose(expected.transpose(0, 2, 3, 1), expected).fix == "y = np.transpose(y, (0, 3, 1, 2))"
     found = tconv.diagnose(got, expected.transpose(0, 2, 3, 1))
     assert len(found.findings[0].causes) == 2, found
     assert found.fix == ""
@@ -510,7 +510,7 @@ def test_what_mends_a_part_of_it_is_no_fix():
     alone, both = (
         tconv.diagnose(wrong, right, x=x, weight=w, stride=2, padding=1) for wrong in (flipped, flipped.clip(0))
     )
-    assert alone.fix == "weight = weight.flip(2, 3)"
+    assert alone.fix == "weight = np.flip(weight, (2, 3))"
     assert "kernel flipped" in both.findings[0].causes, both
     assert len(both.findings[0].causes) == 2
     assert both.fix == ""
@@ -565,7 +565,7 @@ def test_a_depthwise_weight_of_tensorflow(told, channels, multiplier, inner, tar
     found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, target=target, **words)
     kind = {"right": "weight reshaped from", "wrong": "weight is memory in"}[told]
     assert found.cause == f"{kind} tensorflow's depthwise layout", str(found)
-    scope = {"numpy": np, "tconv": tconv, "stored": stored, "weight": broken}
+    scope = {"np": np, "tconv": tconv, "stored": stored, "weight": broken}
     exec(found.fix, scope)
     np.testing.assert_array_equal(scope["weight"], tconv.convert(w, source="torch", target=target, groups=channels))
 
@@ -595,7 +595,7 @@ def test_a_bias_that_was_not_told_and_a_second_fault(cause):
             named = {*first.causes, *first.also} if first else set()
             right += {"offset per channel", cause} <= named
             if got is plain and cause in ("kernel flipped", "y flipped on axis 0") and cause in named:
-                scope = {"numpy": np, "weight": call.w}
+                scope = {"np": np, "weight": call.w}
                 for statement in sorted(found.fix.split("; "), key=lambda line: line.startswith("y")):
                     if statement.startswith("y") and "y" not in scope:  # here the port computes
                         scope["y"] = call.other(w=scope["weight"], bias=None)
@@ -610,3 +610,44 @@ def test_noise_is_no_bias_that_was_not_told():
         call, got = noise(rng, number)
         found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.words)
         assert not found.findings, str(found)
+
+
+@pytest.mark.parametrize("told", [{}, {"dialect": "torch"}, {"target": "torch"}], ids=str)
+def test_whose_words_the_line_is_in(told):
+    """NumPy's and tconv's, where all arrays are NumPy's and no dialect is named."""
+    x, w, y = call()
+    cases = {
+        "weight = {np}": (tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), {"x": x, "weight": w, "stride": 2}),
+        "y = {call}": (call(padding=1)[2], {"x": x, "weight": w, "stride": 2}),
+        "y = {np}": (y[:, ::-1], {"x": x, "weight": w, "stride": 2}),
+    }
+    for got, words in cases.values():
+        fix = tconv.diagnose(got, y, **words, **told).fix
+        assert ("np." in fix or "tconv." in fix) is not bool(told), fix
+        assert "numpy" not in fix
+        assert ("torch" in fix or ".flip(" in fix.replace("np.flip(", "")) is bool(told), fix
+    alone = tconv.diagnose(y[..., ::-1], y, **told).fix
+    assert alone == ("y = y.flip(3)" if told else "y = np.flip(y, (3,))")
+
+
+def test_the_neutral_line_computes_what_was_expected():
+    """Any crop, dilation, groups and bias, in any number of axes; whichever output the call describes."""
+    rng, run = np.random.default_rng(11), 0
+    for number in range(60):
+        c = random_call(rng)
+        crop = [(lo + 1 - number % 3, hi - number % 2) for lo, hi in c.geometry.crop]
+        try:
+            other = c.cropped(crop)
+        except ShapeError:
+            continue
+        bias = {"bias": c.bias} if number % 4 else {}
+        right, wrong = (y if bias else y - c.bias.reshape(-1, *[1] * (y.ndim - 2)) for y in (c.y, other))
+        for got, expected in ((wrong, right), (right, wrong)):
+            found = tconv.diagnose(got, expected, x=c.x, weight=c.w, **bias, **c.words)
+            if found.verdict != "found" or not found.fix.startswith("y = tconv.conv_transpose(x, weight"):
+                continue
+            scope = {"tconv": tconv, "x": c.x, "weight": c.w, **bias}
+            exec(found.fix, scope)
+            np.testing.assert_allclose(scope["y"], expected, rtol=1e-4, atol=1e-4)
+            run += 1
+    assert run > 60, run

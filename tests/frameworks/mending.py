@@ -240,7 +240,7 @@ def _check(said, name, right, wrong, told, speaker, dialect, extra, names, wrap,
     stored = wrong.stored
     if stored is not None:
         stored = wrap(stored if "N" in data.axes or "reshaped" not in name or name[0] == "w" else stored[0])
-    scope = {**names, "tconv": tconv, "numpy": np, "stored": stored}
+    scope = {**names, "tconv": tconv, "np": np, "stored": stored}
     anew = makes_anew(found.fix)
     if anew:
         scope |= {"x": wrap(x), "weight": wrap(w), "bias": None if told.bias is None else wrap(told.bias)}

@@ -120,7 +120,7 @@ def test_keras_against_onnx(model, weights, tmp_path):
     first, second = run(path, model)
     assert first["cause"] == "output_padding at the front"  # "same" crops (0, 1), the ONNX node (1, 0)
     assert first["fix"].startswith(
-        "x = numpy.transpose(x, (0, 2, 3, 1)); "
+        "x = np.transpose(x, (0, 2, 3, 1)); "
         'weight = tconv.convert(weight, source="onnx", target="keras"); y = keras.ops.conv_transpose'
     )
     assert second["cause"] == "kernel flipped"

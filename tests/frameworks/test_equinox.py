@@ -124,7 +124,7 @@ def test_weights_both_ways():
 
 
 def test_arguments_and_code():
-    names = {"eqx": eqx, "jax": jax, "numpy": np}
+    names = {"eqx": eqx, "jax": jax, "np": np}
     tally = check_writing("equinox", names, count=120, ranks=(1, 4), groups=(1, 2, 3), wrap=jnp.asarray)
     print(dict(tally))
     assert tally["one call"] > 80

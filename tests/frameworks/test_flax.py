@@ -151,7 +151,7 @@ def test_weights_both_ways():
 
 
 def test_arguments_and_code():
-    names = {"flax": flax, "jax": jax, "numpy": np}
+    names = {"flax": flax, "jax": jax, "np": np}
     tally = check_writing("flax", names, count=100, groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
     assert tally["one call"] > 50

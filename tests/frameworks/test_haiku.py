@@ -143,7 +143,7 @@ def test_weights_both_ways():
 
 
 def test_arguments_and_code():
-    names = {"hk": hk, "jax": jax, "numpy": np}
+    names = {"hk": hk, "jax": jax, "np": np}
     tally = check_writing("haiku", names, count=150, ranks=(1, 4), groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
     assert tally["one call"] > 40

@@ -114,7 +114,7 @@ def test_xla_reads_outside_its_input():
     assert speaker.faults[0].applies(g, (5,), {})
     with pytest.raises(DialectError, match=r"JAX cannot say the crop .* XLA reads outside x \(openxla/xla#48713\)"):
         speaker.arguments(g)
-    scope = {"jax": jax, "numpy": np, "x": x, "weight": w}
+    scope = {"jax": jax, "np": np, "x": x, "weight": w}
     exec(speaker.code(g, 5), scope)
     assert np.array_equal(scope["y"], tconv.conv_transpose(x, w, dialect="jax", strides=[1], padding=[(-3, 2)]))
 
@@ -136,7 +136,7 @@ def test_conv_is_jaxs_own_transpose(ndim):
 
 
 def test_arguments_and_code():
-    tally = check_writing("jax", {"jax": jax, "numpy": np}, count=200, groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    tally = check_writing("jax", {"jax": jax, "np": np}, count=200, groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
     assert tally["one call"] > 100
 

@@ -151,7 +151,7 @@ def test_the_adjoint(ndim):
 
 
 def test_code_runs():
-    names = {"ncnn": ncnn, "numpy": np, "pathlib": pathlib}
+    names = {"ncnn": ncnn, "np": np, "pathlib": pathlib}
     tally = check_writing("ncnn", names, groups=[1, 2, 3])
     assert tally["call and slice"] == 200  # a layer takes several lines
     one = tconv.dialect("ncnn").code(tconv.Geometry((4, 4), 2, 1), (5, 6))

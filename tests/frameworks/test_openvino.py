@@ -118,7 +118,7 @@ def test_the_adjoint():
 
 
 def test_code_runs():
-    tally = check_writing("openvino", {"openvino": openvino, "numpy": np}, groups=[1, 2, 3])
+    tally = check_writing("openvino", {"openvino": openvino, "np": np}, groups=[1, 2, 3])
     assert tally["one call"] > 50
     assert tally["call and slice"] > 50
     assert not tally["cannot be said"]

@@ -222,7 +222,7 @@ def test_weights_both_ways():
 
 
 def test_arguments_and_code():
-    tally = check_writing("tensorflow", {"tf": tf, "numpy": np}, count=300, wrap=tf.constant)
+    tally = check_writing("tensorflow", {"tf": tf, "np": np}, count=300, wrap=tf.constant)
     print(dict(tally))
     assert tally["one call"] > 80
     assert tally["call and slice"] > 80

@@ -202,7 +202,7 @@ def test_arguments_and_code():
     """The code converts and runs a model."""
     tally = check_writing(
         "tflite",
-        {"tf": tf, "ai_edge_litert": ai_edge_litert, "numpy": np},
+        {"tf": tf, "ai_edge_litert": ai_edge_litert, "np": np},
         count=100,
         ranks=(2, 3),
         groups=(1, 1, 1, 2),

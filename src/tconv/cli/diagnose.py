@@ -59,7 +59,7 @@ def diagnose(
     bias
         The call's bias (.npy).
     dialect
-        Whose words the call is written in. Default torch.
+        Whose words the call is written in. Default: torch.
     option
         The call's native arguments, NAME=VALUE, the value as JSON or plain text: stride=2 padding=1.
     target
@@ -95,7 +95,7 @@ def diagnose(
         else:
             given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
             first, second = given.pop("got"), given.pop("expected")
-            words = {"dialect": dialect or "torch", "target": target, **native_options(option)}
+            words = {"dialect": dialect, "target": target, **native_options(option)}
             worst = diagnose_arrays(first, second, **given, **words)
             print(json.dumps(_facts(worst)) if as_json else worst)
         draw(worst.draw)

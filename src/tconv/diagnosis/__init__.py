@@ -1,7 +1,7 @@
 """`diagnose`: why two outputs of a transposed convolution differ.
 
 A new cause is a few lines in the file of its family: weights, data, biases, grids, crops, precision, faults; or orders,
-scales, folded and spoiled, where its numbers are read off the output.
+permuted, scales, folded, spoiled and residual, where its numbers are read off the output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def diagnose(
     x: Any = None,
     weight: Any = None,
     bias: Any = None,
-    dialect: str = "torch",
+    dialect: str | None = None,
     geometry: Geometry | None = None,
     target: str | None = None,
     **native: Any,
@@ -43,16 +43,18 @@ def diagnose(
     >>> got = tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2, padding=1)
     >>> found = tconv.diagnose(got, expected, x=x, weight=w, stride=2, padding=1)
     >>> found.cause, found.fix
-    ('kernel flipped', 'weight = weight.flip(2, 3)')
+    ('kernel flipped', 'weight = np.flip(weight, (2, 3))')
 
-    x, weight, bias, `dialect`, `geometry` and the native arguments are those of `conv_transpose`: they describe the
-    call that one of the two outputs comes from, and it is found out which. The other output is then explained by what
-    was done otherwise: every single cause, then every pair; `print` the result. Without x and weight it is said what
-    the outputs alone tell: shift, crop, exchanged axes, order, scale, spoiled rows, rounding.
+    x, weight, bias, `dialect` (PyTorch's by default), `geometry` and the native arguments are those of
+    `conv_transpose`: they describe the call that one of the two outputs comes from, and it is found out which. The
+    other output is then explained by what was done otherwise: every single cause, then every pair; `print` the result.
+    Without x and weight it is said what the outputs alone tell: shift, crop, exchanged axes, order, scale, spoiled
+    rows, rounding.
 
     Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype; gradients do not matter.
     got and expected may have channels first or last. `target` is the dialect that the fix is written in: by default
-    that of the array `got`, or of the call if it is the call that is to be mended.
+    that of the arrays, or of the call if it is the call that is to be mended; "numpy", NumPy's words and tconv's own,
+    where all arrays are NumPy's and no dialect is named.
 
     A cause fits where rounding explains every number that remains: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums
     of K products for float32 (the gate of `tconv bench`).
@@ -62,7 +64,8 @@ def diagnose(
     """
     from tconv.diagnosis.alone import diagnose_alone  # here: importing tconv stays quick
     from tconv.diagnosis.case import Case
-    from tconv.diagnosis.outputs import Two
+    from tconv.diagnosis.hand import NEUTRAL
+    from tconv.diagnosis.outputs import SPEAKERS, Two
 
     start = time.perf_counter()
     given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
@@ -79,7 +82,20 @@ def diagnose(
             raise DtypeError(f"{name} has dtype {array.dtype}; numbers are needed. Write {name}.astype(np.float32)")
         if array.size == 0:
             raise ShapeError(f"{name} has shape {array.shape} and no element. Write outputs of a batch of at least one")
-    two = Two(outputs["got"][1], outputs["expected"][1], outputs["got"][0])
+    parts = {
+        name: arrays.look(array, name)
+        for name, array in (("x", x), ("weight", weight), ("bias", bias))
+        if array is not None
+    }
+    known = [SPEAKERS[library] for library, _ in (outputs["got"], *parts.values()) if library in SPEAKERS]
+    if known:
+        writer = known[0]
+    elif dialect is None:
+        writer = NEUTRAL
+    else:  # outputs alone are in the words that were named; with a call it is the port that is mended
+        writer = dialect if x is None else "torch"
+    two = Two(outputs["got"][1], outputs["expected"][1], writer)
+    dialect = "torch" if dialect is None else dialect
     speaker = find_dialect(dialect)
     if target is not None:
         find_dialect(target, argument="target")
@@ -92,16 +108,15 @@ def diagnose(
             )
         with np.errstate(all="ignore"):
             return diagnose_alone(two, speaker, target, start)
-    wide_x, wide_weight = (numbers(arrays.look(array, name)[1]) for array, name in ((x, "x"), (weight, "weight")))
-    wide_bias = None if bias is None else numbers(arrays.look(bias, "bias")[1])
-    for name, numbers_of in (("x", wide_x), ("weight", wide_weight), ("bias", wide_bias)):
-        if numbers_of is not None and not is_finite(numbers_of):
-            bad = int((~np.isfinite(numbers_of)).sum())
+    wide = {name: numbers(array) for name, (_, array) in parts.items()}
+    for name, values in wide.items():
+        if not is_finite(values):
+            bad = int((~np.isfinite(values)).sum())
             raise ArgumentError(
-                f"{name} holds NaN or inf in {bad} of {numbers_of.size} places, from which no cause can be told. Write "
+                f"{name} holds NaN or inf in {bad} of {values.size} places, from which no cause can be told. Write "
                 "finite numbers, a random x for example"
             )
-    call = prepare(wide_x, wide_weight, wide_bias, dialect, geometry, native)
+    call = prepare(wide["x"], wide["weight"], wide.get("bias"), dialect, geometry, native)
     setting = Setting(call.x, call.weight, call.bias, call.problem.geometry)
     with np.errstate(all="ignore"):  # inf and NaN are values here, not accidents
         return Case(two, setting, call.result, call.weight_layout, speaker, dict(native), target, start).run()

@@ -8,7 +8,7 @@ import numpy as np
 
 from tconv.diagnosis import residual
 from tconv.diagnosis.hand import Hand
-from tconv.diagnosis.outputs import SPEAKERS, Two, before, rms_of, says_nothing, says_too_little
+from tconv.diagnosis.outputs import Two, before, rms_of, says_nothing, says_too_little
 from tconv.diagnosis.pair import Pair
 from tconv.diagnosis.report import Diagnosis, Finding, joined, of_rms
 from tconv.diagnosis.rounding import spacing, tolerance_alone
@@ -41,7 +41,7 @@ def diagnose_alone(two: Two, speaker: Dialect, target: str | None, start: float)
             f"got has shape {two.got.shape} and expected {two.expected.shape}; read as {layout.describe()} their "
             "batch or channels differ, and no order of axes makes them agree. Write outputs of the same layer and batch"
         )
-    hand = Hand.of(target or SPEAKERS.get(two.library, speaker.name), ndim, speaker.name)
+    hand = Hand.of(target or two.writer, ndim, speaker.name)
     allowed = tolerance_alone(np.where(np.isfinite(second), second, 0), two.dtype)
     rms = rms_of(second)
     finding: tuple[Finding, ...] = ()

@@ -11,10 +11,10 @@ import numpy as np
 from tconv.diagnosis.cause import Cause
 from tconv.diagnosis.faults import unexplained
 from tconv.diagnosis.fit import Fit
-from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.hand import NEUTRAL, Hand
 from tconv.diagnosis.judge import Target
 from tconv.diagnosis.mending import beside, finding
-from tconv.diagnosis.outputs import SPEAKERS, Two, before, likely, part_of, rms_of, says_nothing
+from tconv.diagnosis.outputs import Two, before, likely, part_of, rms_of, says_nothing
 from tconv.diagnosis.pair import Pair
 from tconv.diagnosis.report import Diagnosis, Finding, joined, of_rms
 from tconv.diagnosis.rounding import tolerance
@@ -145,7 +145,7 @@ class Case:
         return Search(self.setting, Target.of(reading.y, dtype), self._hand(), self.speaker, self.native)
 
     def _hand(self) -> Hand:
-        mine = self.fixer == self.speaker.name
+        mine = self.speaker.name == ("torch" if self.fixer == NEUTRAL else self.fixer)
         return Hand.of(
             self.fixer,
             self.setting.geometry.ndim,
@@ -191,11 +191,8 @@ class Case:
         return []
 
     def _usual(self, subject: str) -> str:
-        """The dialect to write in: that of the call if it is to be mended, else that of the array that got is."""
-        if subject == "expected":
-            return self.speaker.name
-        own = SPEAKERS.get(self.two.library)
-        return own or ("torch" if self.speaker.name != "torch" else self.speaker.name)
+        """The dialect to write in: that of the call if it is to be mended, else that of the arrays."""
+        return self.speaker.name if subject == "expected" and self.two.writer != NEUTRAL else self.two.writer
 
     def _relaid(self, reading: _Reading, other: _Reading, subject: str) -> Cause | None:
         """The layout as a cause, where the two outputs have different ones."""
@@ -204,8 +201,7 @@ class Case:
         order = tuple(reading.layout.axes.index(axis) for axis in other.layout.axes)
         if subject == "expected":
             order = tuple(other.layout.axes.index(axis) for axis in reading.layout.axes)
-        torch = self.fixer == "torch"
-        words = f"y = y.permute{order}" if torch else f"y = numpy.transpose(y, {order})"
+        words = self._hand().permute("y", "y", order)
         text = f"{subject} is {reading.layout.describe()} where the other is {other.layout.describe()}"
         return Cause("data layout", "layout", text, apply=words, undo=words)
 
@@ -214,7 +210,7 @@ class Case:
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """The call gives neither output: each is explained from it, or one of them at least."""
-        self.fixer = self.target or self.speaker.name
+        self.fixer = self.target or self._usual("expected")
         searches = {name: self._search(readings[0]) for name, readings in (("got", got), ("expected", expected))}
         self.searches += searches.values()
         found = {name: self._causes(search) for name, search in searches.items()}

@@ -32,4 +32,4 @@ class Cause:
     source: str = ""
     """An issue, owner/repo#number, that describes it."""
     certain: bool = field(default=True)
-    """Whether it predicts every number; otherwise it explains the size of the difference only."""
+    """Whether it predicts every number; otherwise it explains most of them, or their statistics."""

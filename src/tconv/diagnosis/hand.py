@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tconv.dialects import Dialect, dialect
 from tconv.dialects.layouts import Axis, DataLayout, WeightLayout, axes_of
@@ -13,12 +14,15 @@ from tconv.geometry import Geometry
 Words = tuple[tuple[str, object], ...]
 
 _FOREIGN = {
-    "paddle": ("numpy.asarray({})", "paddle.to_tensor({})"),
-    "mlx": ("numpy.asarray({})", "mlx.core.array({})"),
-    "mlx_general": ("numpy.asarray({})", "mlx.core.array({})"),
+    "paddle": ("np.asarray({})", "paddle.to_tensor({})"),
+    "mlx": ("np.asarray({})", "mlx.core.array({})"),
+    "mlx_general": ("np.asarray({})", "mlx.core.array({})"),
     "tinygrad": ("{}.numpy()", "tinygrad.Tensor({})"),
 }
 """Of dialects whose arrays tconv does not take: such an array as NumPy's, and the way back."""
+
+NEUTRAL = "numpy"
+"""Who writes NumPy's words and tconv's own, about arrays in PyTorch's layouts."""
 
 _MOST_WRITTEN = 256  # numbers per channel that a line spells out
 
@@ -35,6 +39,7 @@ class Hand:
     groups: int = 1
     words: Words = ()
     """The source's native arguments that choose the weight's layout."""
+    neutral: bool = False
 
     @classmethod
     def of(
@@ -47,16 +52,24 @@ class Hand:
         weight: WeightLayout | None = None,
         native: Mapping[str, object] | None = None,
     ) -> Hand:
-        """For the dialect of this name; `data`, `weight` and `native` are the call's, if it is the call's dialect."""
-        speaker = dialect(name)
+        """For this dialect, or NEUTRAL; `data`, `weight` and `native` are the call's, if it is the call's dialect."""
+        speaker = dialect("torch" if name == NEUTRAL else name)
         own = speaker.weight_layout(ndim, groups=groups)
         known = dialect(source).layout_arguments
         words = tuple((key, value) for key, value in (native or {}).items() if key in known)
-        return cls(speaker, data or speaker.data_layout(ndim, ndim + 2), weight or own, source, groups, words)
+        return cls(
+            speaker,
+            data or speaker.data_layout(ndim, ndim + 2),
+            weight or own,
+            source,
+            groups,
+            words,
+            name == NEUTRAL,
+        )
 
     @property
     def _torch(self) -> bool:
-        return self.speaker.name == "torch"
+        return self.speaker.name == "torch" and not self.neutral
 
     def _places(self, name: str, axes: Sequence[Axis]) -> tuple[int, ...]:
         order = self.weight.axes if name == "weight" else self.data.axes
@@ -65,7 +78,7 @@ class Hand:
     def flip(self, name: str, axes: Sequence[Axis]) -> str:
         """Reverse an array along these axes."""
         places = self._places(name, axes)
-        flipped = f"{name}.flip({', '.join(map(str, places))})" if self._torch else f"numpy.flip({name}, {places})"
+        flipped = f"{name}.flip({', '.join(map(str, places))})" if self._torch else f"np.flip({name}, {places})"
         return f"{name} = {flipped}"
 
     def swap(self, name: str, a: Axis, b: Axis) -> str:
@@ -75,17 +88,13 @@ class Hand:
             return ""
         one, two = places
         return (
-            f"{name} = {name}.transpose({one}, {two})"
-            if self._torch
-            else f"{name} = numpy.swapaxes({name}, {one}, {two})"
+            f"{name} = {name}.transpose({one}, {two})" if self._torch else f"{name} = np.swapaxes({name}, {one}, {two})"
         )
 
     def permute(self, name: str, source: str, order: Sequence[int]) -> str:
         """Order the axes of an array, `source` being what it is made of."""
         places = ", ".join(map(str, order))
-        return (
-            f"{name} = {source}.permute({places})" if self._torch else f"{name} = numpy.transpose({source}, ({places}))"
-        )
+        return f"{name} = {source}.permute({places})" if self._torch else f"{name} = np.transpose({source}, ({places}))"
 
     def relaid(self, name: str, given: DataLayout) -> str:
         """The statement that brings data, of one image if need be, from this layout into this dialect's; or ""."""
@@ -110,7 +119,7 @@ class Hand:
         """The weight made anew of an array in that dialect's layout: as it was stored, before it was reshaped."""
         if source == "jax":  # its axes alone are meant: jax itself reverses the taps, too
             source = "tensorflow"
-            array = f"{array}.swapaxes(-1, -2)" if self._torch else f"numpy.swapaxes({array}, -1, -2)"
+            array = f"{array}.swapaxes(-1, -2)" if self._torch else f"np.swapaxes({array}, -1, -2)"
         words = self.words if self.source == self.speaker.name else ()
         return self._carry(array, source, (), self.speaker.name, words)
 
@@ -133,7 +142,7 @@ class Hand:
         canonical = replace(self, weight=dialect("torch").weight_layout(ndim), speaker=dialect("torch"))
         weight = (self if self.source == self.speaker.name else canonical)._converted(canonical)
         weight = weight.removeprefix("weight = ") or "weight"
-        return self.stored(source, f"{weight}.reshape{shape}" if self._torch else f"numpy.reshape({weight}, {shape})")
+        return self.stored(source, f"{weight}.reshape{shape}" if self._torch else f"np.reshape({weight}, {shape})")
 
     def depthwise(self, source: str, shape: tuple[int, ...]) -> str:
         """The weight [C_in, C_out/groups, *kernel] of this shape made of one that is [*kernel, C, multiplier]."""
@@ -158,7 +167,7 @@ class Hand:
             "mlx": f"mlx.core.take({name}, mlx.core.array({list(order)}), axis={place})",
             "mlx_general": f"mlx.core.take({name}, mlx.core.array({list(order)}), axis={place})",
         }
-        return f"{name} = " + written.get(self.speaker.name, f"{name}[{':, ' * place}numpy.array({list(order)})]")
+        return f"{name} = " + written.get(self.speaker.name, f"{name}[{':, ' * place}np.array({list(order)})]")
 
     def shuffle(self, name: str, rows: int, columns: int) -> str:
         """Read the channel axis as [rows, columns] and write it as [columns, rows]."""
@@ -182,12 +191,14 @@ class Hand:
         if len(values) > _MOST_WRITTEN:
             return ""
         if not self._torch:
-            return f"numpy.reshape({list(values)}, {self._column})"
+            return f"np.reshape({list(values)}, {self._column})"
         made = f"y.new_tensor({list(values)})"
         return f"{made}.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else made
 
     def exact(self, name: str) -> str:
         """No products of rounded numbers, such as TF32's, where they are a setting."""
+        if self.neutral:
+            return ""
         if self._torch and name == "TF32":
             return "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"
         return {
@@ -200,7 +211,7 @@ class Hand:
         """x, weight and bias in float32."""
         wide = {"torch": "{}.float()", "tensorflow": 'tf.cast({}, "float32")', "keras": 'keras.ops.cast({}, "float32")'}
         names = ["x", "weight", *["bias"] * bias]
-        each = wide.get(self.speaker.name, '{}.astype("float32")')
+        each = wide.get(self.speaker.name, '{}.astype("float32")') if not self.neutral else '{}.astype("float32")'
         return f"{', '.join(names)} = {', '.join(map(each.format, names))}"
 
     def fold(self) -> str:
@@ -217,7 +228,7 @@ class Hand:
         The call is written in the dialect's usual layouts; where it has no words for it, as tconv's own in PyTorch's.
         """
         ndim = geometry.ndim
-        usual = Hand.of(self.speaker.name, ndim, self.source, self.groups)
+        usual = Hand.of(NEUTRAL if self.neutral else self.speaker.name, ndim, self.source, self.groups)
         steps = []
         now, layout = self, given
         if before:
@@ -242,6 +253,8 @@ class Hand:
     def _call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
         """One line that computes y with this geometry in the usual layouts; "" for want of words."""
         speaker = self.speaker
+        if self.neutral:
+            return f"y = tconv.conv_transpose(x, weight{', bias' * bias}{_torch_words(geometry, input)})"
         if speaker.name == "onnx" and geometry.groups > 1:  # ONNX's own evaluator gets groups wrong
             speaker = dialect("onnxruntime")
         try:
@@ -272,3 +285,21 @@ class Hand:
             return ""
         target = to.speaker.name if to.weight == to.speaker.weight_layout(ndim, groups=self.groups) else "torch"
         return self._carry("weight", self.source, self.words, target, ())
+
+
+def _torch_words(geometry: Geometry, input: tuple[int, ...]) -> str:
+    """PyTorch's arguments, or those of tconv that PyTorch lacks: ", stride=2, padding=1", say."""
+    speaker = dialect("torch")
+    try:
+        words = speaker.arguments(geometry, input)
+    except TconvError:
+        g = geometry
+        words = {"stride": g.stride, "crop": g.crop, "dilation": g.dilation, "groups": g.groups}
+    plain = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+    said = {name: value if name == "crop" else _short(value) for name, value in words.items()}
+    return "".join(f", {name}={value}" for name, value in said.items() if value != plain.get(name))
+
+
+def _short(value: Any) -> Any:
+    """One entry for all axes, where all have the same."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

@@ -17,11 +17,11 @@ _CHANCE = 7  # bits: one chance in 128, at most, that a hypothesis fits by accid
 
 
 class Two(NamedTuple):
-    """The two outputs as NumPy, as they were given, and the library of the first."""
+    """The two outputs as NumPy, as they were given, and who writes the line that mends the first by default."""
 
     got: Array
     expected: Array
-    library: str
+    writer: str
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -95,7 +95,7 @@ class Pair:
                     "axes",
                     f"the axes stand in another order: [{said}] where [{', '.join(names)}] was expected",
                     turn=partial(np.transpose, axes=order),
-                    undo=f"y = numpy.transpose(y, {tuple(int(i) for i in np.argsort(order))})",
+                    undo=self.hand.permute("y", "y", np.argsort(order).tolist()),
                 )
         y = self.got
         blank = Setting(

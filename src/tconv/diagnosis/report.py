@@ -29,7 +29,7 @@ class Finding:
     sources: tuple[str, ...] = ()
     """Issues that describe it, owner/repo#number."""
     certain: bool = True
-    """False where only the size of the difference is explained."""
+    """False where a rounding is explained for the most part, or in its statistics."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Diagnosis:
     """Why two outputs differ. `print` it; `findings` are best first, and fit equally well."""
 
     verdict: str
-    """"equal", "found", "likely" (the size of the difference fits, no more), "none" (nothing that was tried fits), or
-    "untellable" (the outputs say too little)."""
+    """"equal", "found", "likely" (a rounding explains most of it, or its statistics), "none" (nothing that was tried
+    fits), or "untellable" (the outputs say too little)."""
     findings: tuple[Finding, ...]
     before: float | None
     """Largest difference of the two outputs, in units of expected's root mean square; None if their shapes differ."""

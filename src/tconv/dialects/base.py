@@ -141,7 +141,7 @@ class Dialect(ABC):
 
     def padded(self, pairs: list[tuple[int, int]]) -> str:
         """An expression that extends `y` with zeros, one (before, after) pair per native axis."""
-        return f"numpy.pad(y, {pairs!r})"
+        return f"np.pad(y, {pairs!r})"
 
     # -- the same for all -----------------------------------------------------------------------------------------
 

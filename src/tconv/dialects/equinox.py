@@ -49,7 +49,7 @@ class Equinox(Lax):
         if str(padding_mode).upper() != "ZEROS":
             raise ArgumentError(
                 f'padding_mode is {shown(padding_mode)}; "CIRCULAR" wraps x around, which is no crop of the result, '
-                'and others Equinox does not have. Write padding_mode="ZEROS", and pad x with numpy.pad(x, ..., "wrap")'
+                'and others Equinox does not have. Write padding_mode="ZEROS", and pad x with np.pad(x, ..., "wrap")'
             )
         extra = ints_of(output_padding, "output_padding", plain.ndim)
         for axis, (op, s) in enumerate(zip(extra, plain.stride, strict=True)):

@@ -207,7 +207,7 @@ class Ncnn(Dialect):
         return words | {"group": geometry.groups}
 
     def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
-        return 'numpy.array(extractor.extract("y")[1])'
+        return 'np.array(extractor.extract("y")[1])'
 
     def code(self, geometry: Geometry, input: Ints) -> str:
         sizes = ints_of(input, "input", geometry.ndim, least=1)
