@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import tconv
 from strategies import geometries
 from tconv import Geometry
 from tconv.artifacts import equalise, icnr
-from tconv.errors import ArgumentError, GeometryError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError, TooLargeError
 
 
 def uncropped(g):
@@ -172,12 +173,80 @@ def test_the_picture():
     left, right = shown[:, : middle - 2], shown[:, middle + 2 :]
     assert left.std() > 0.1
     assert right.std() < 1e-10
+    scaled = [tconv.checkerboard(w * scale, stride=2).draw().get_title() for scale in (1e-200, 1, 1e200)]
+    assert len(set(scaled)) == 1
     line = tconv.checkerboard(w[:, :, 0], stride=2).draw()
     assert len(line.lines) == 1
+    with pytest.raises(ShapeError, match=r"after of \(8, 3, 2, 2\).*Write the reports of the same layers"):
+        before.draw(tconv.checkerboard(w[:, :3], stride=2))
+
+
+def test_the_picture_shows_the_input_that_makes_most_of_the_pattern():
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    for w in (rng.standard_normal((8, 1, 6)), rng.standard_normal((8, 1, 6)) + 1j * rng.standard_normal((8, 1, 6))):
+        found = tconv.checkerboard(w, stride=3)
+        moving = found.response[:, 0] - found.response[:, 0].mean(1, keepdims=True)
+        (line,) = found.draw().lines
+        seen = np.abs(line.get_ydata()[:3] - line.get_ydata()[:3].mean())
+        left = np.linalg.svd(moving)[0][:, 0]
+        tile = np.real(left.conj() @ found.response[:, 0])
+        if w.dtype.kind == "f":  # of a complex weight the phase of the vector is free
+            np.testing.assert_allclose(seen, np.abs(tile - tile.mean()), atol=1e-12)
+        assert np.linalg.norm(seen) <= np.linalg.norm(moving, 2) + 1e-12
+
+
+@given(geometries(ndims=(1, 2)), st.integers(0, 2**32 - 1))
+@settings(max_examples=60)
+def test_icnr_gives_every_phase_the_same_taps(g, seed):
+    """The rule for any kernel: as many taps as every phase has, the same in each; what some phases have more is 0."""
+    w = np.random.default_rng(seed).integers(1, 9, (2 * g.groups, 2, *g.kernel))
+    if min(map(min, g.overlap)) == 0:
+        with pytest.raises(GeometryError, match="leaves phases without a tap"):
+            icnr(w, geometry=g)
+        return
+    made = icnr(w, geometry=g)
+    least = [min(counts) for counts in g.overlap]
+    first = w[(..., *np.ix_(*(taps[:count] for taps, count in zip(g.phases[0].taps, least, strict=True))))]
+    for phase in g.phases:
+        taps = made[(..., *np.ix_(*phase.taps))]
+        kept = tuple(slice(0, count) for count in least)
+        np.testing.assert_array_equal(taps[(..., *kept)], first)
+        assert np.count_nonzero(taps) == first.size
+    assert tconv.checkerboard(made, geometry=g).score == 0
+    if set(g.dilation) == {1}:  # the numbers are those of the initialiser, which is told the sizes alone
+        drawn = tconv.initializers.icnr(w.shape, g.stride, g.groups, draw=lambda shape: first)
+        np.testing.assert_array_equal(made, drawn)
+
+
+def test_a_stack_of_real_and_complex_weights():
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((1, 2, 3)) + 1j * rng.standard_normal((1, 2, 3)), rng.standard_normal((2, 1, 3))
+    found = tconv.checkerboard([(first, {"stride": 2}), (second, {"stride": 1})])
+    x = tconv.conv_transpose(np.ones((1, 1, 20), complex), first, stride=2)
+    y = tconv.conv_transpose(x, second.astype(complex))
+    np.testing.assert_allclose(found.response[0, 0], y[0, 0, 20:22])
+
+
+def test_a_response_is_not_held_many_times():
+    """One axis' sums beside it, and parts of fixed size: no copies of the whole."""
+    w = np.random.default_rng(0).standard_normal((32, 32, 64, 64))
+    stack = [(w[..., :4, :4], {"stride": 2})] * 6
+    for layers, words in ((w, {"stride": 64}), (stack, {})):
+        tracemalloc.start()
+        found = tconv.checkerboard(layers, **words)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4 * found.response.nbytes
 
 
 BAD = [
-    (GeometryError, icnr, (np.ones((1, 1, 3, 3)),), {"stride": 2}, "has (2 1) taps per phase; ICNR copies one phase to all, which need as many. Write a kernel that is a multiple of the stride, (4, 4)"),
+    (GeometryError, icnr, (np.ones((1, 1, 3, 1)),), {"stride": 2}, "kernel (3, 1) with stride (2, 2) and dilation (1, 1) leaves phases without a tap"),
+    (GeometryError, icnr, (np.ones((1, 1, 9)),), {"stride": 4, "dilation": 2}, "Write a kernel of at least the stride, a dilation that has no factor in common with it"),
+    (DtypeError, equalise, (np.ones((1, 1, 4), np.int8),), {"stride": 2}, "weight is int8; equal gains need fractions, which whole numbers would round away. Write tconv.artifacts.equalise(weight.astype(numpy.float32), ...)"),
+    (DtypeError, equalise, (np.ones((1, 1, 4), bool),), {"stride": 2}, "weight is bool"),
+    (ArgumentError, tconv.checkerboard, (np.ones((2, 1, 2)),), {"mean": np.float64([1, np.nan])}, "mean is [1.0, nan], which holds NaN or inf"),
+    (TooLargeError, tconv.checkerboard, (np.ones((1, 1, 2, 2)),), {"stride": 1 << 20}, "the response to a constant has shape (1, 1, 1048576, 1048576)"),
     (ArgumentError, tconv.checkerboard, ([],), {}, "the stack is empty"),
     (ArgumentError, tconv.checkerboard, ([np.ones((1, 1, 2))],), {}, "pairs of a weight and its arguments are needed"),
     (ArgumentError, tconv.checkerboard, ([(np.ones((1, 1, 2)), {})],), {"stride": 2}, "a stack says each layer's arguments in its list"),

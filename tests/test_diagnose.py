@@ -364,7 +364,10 @@ BAD = [
     (ShapeError, (Y1, Y1), {"x": X1, "weight": np.ones((4, 3, 3, 3))}, "weight (4, 3, 3, 3) has 4 input channels as PyTorch reads it; x has 3"),
     (GeometryError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 0}, "stride is 0; it must be at least 1"),
     (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "dialect": "caffe"}, "dialect is 'caffe'; there are"),
-    (DialectError, (Y1, 1 + Y1), {"target": "caffe"}, "dialect is 'caffe'; there are"),
+    (DialectError, (Y1, 1 + Y1), {"target": "caffe"}, "target is 'caffe'; there are"),
+    (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 2, "target": "caffe"}, "target is 'caffe'; there are"),
+    (ArgumentError, (Y1, Y1), {"stride": 2, "padding": 1}, "stride= and padding= would describe a call, whose x and weight are missing: outputs alone are compared as they are. Write x and weight, too, or leave stride= out"),
+    (ArgumentError, (Y1, Y1), {"geometry": tconv.Geometry(3)}, "geometry= would describe a call"),
     (ShapeError, (Y1[:0], Y1), {}, "got has shape (0, 3, 15, 15) and no element"),
     (ArgumentError, (Y1, Y1), {"x": X1, "weight": np.full_like(W1, np.nan)}, "weight holds NaN or inf in 81 of 81 places, from which no cause can be told"),
     (ArgumentError, (Y1, Y1), {"strides": 2}, "strides= is not an argument of the torch dialect"),
@@ -421,14 +424,20 @@ def test_a_fix_that_makes_y_anew_has_the_bias(target, groups):
 
 @pytest.mark.parametrize("told", ["right", "wrong"])
 @pytest.mark.parametrize(
-    ("shape", "groups"), [((5, 7, 3, 3), 1), ((6, 6, 4, 4), 1), ((4, 3, 3, 2), 1), ((6, 2, 3, 3), 2)], ids=str
+    ("stored", "shape", "groups"),
+    [
+        *(
+            (stored, shape, 1)
+            for stored in ("tensorflow", "jax", "ncnn")
+            for shape in ((5, 7, 3, 3), (6, 6, 4, 4), (4, 3, 3, 2))
+        ),
+        ("ncnn", (6, 2, 3, 3), 2),  # elsewhere a weight has one group
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("stored", ["tensorflow", "jax", "ncnn"])
 def test_reshaped_weights_are_named_from_either_side(told, shape, groups, stored):
     """Whoever asks holds the weight that was reshaped, as a rule."""
     rng = np.random.default_rng(0)
-    if groups > 1 and stored != "ncnn":
-        pytest.skip("there a weight has one group")
     x, w = rng.standard_normal((1, shape[0], 7, 6)), rng.standard_normal(shape)
     native = tconv.convert(w, source="torch", target=stored, groups=groups)
     if stored == "jax":  # its layout alone, without the reversed taps
@@ -443,7 +452,7 @@ def test_reshaped_weights_are_named_from_either_side(told, shape, groups, stored
     names = {"right": ("weight reshaped", "group order of the weight"), "wrong": ("weight is memory",)}[told]
     assert found.verdict == "found", found
     assert found.cause.startswith(names), found
-    space = {"weight": broken, "stored": native, "tconv": tconv}
+    space = {"weight": broken, "stored": native, "tconv": tconv, "np": np}
     exec(found.fix, space)
     np.testing.assert_array_equal(space["weight"], w)
 
@@ -460,6 +469,36 @@ def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told)
     # one leads from the call to the other output, and then the call's own line mends it; or two lead to one each
     right_call = "y = tconv.conv_transpose(x, weight, bias, stride=2, padding=1)"
     assert found.fix == ("" if "padding" in told else right_call)
+
+
+def test_a_real_call_and_complex_outputs():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 6, 8, 8)), rng.standard_normal((6, 5, 3, 3))
+    y = tconv.conv_transpose(x, w, stride=2)
+    for got, expected in ((y + 1j, y), (y, y + 1j), (y * 1j, y)):
+        found = tconv.diagnose(got, expected, x=x, weight=w, stride=2)
+        assert found.findings, found
+        assert found.findings[0].residual <= 2 * found.rounding
+
+
+def test_where_nothing_is_finite_no_distance_is_said():
+    y = np.random.default_rng(0).standard_normal((1, 2, 9, 9))
+    found = tconv.diagnose(np.full_like(y, np.nan), y)
+    assert found.verdict == "untellable"
+    assert np.isnan(found.before)
+    assert "residual  no place is finite in both; rounding" in str(found)
+
+
+def test_outputs_alone_have_no_line_for_a_part_of_it():
+    """For the order of the axes there is a line, for the crop there is none."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 6, 3, 3))
+    expected = tconv.conv_transpose(x, w, stride=2, padding=1, output_padding=1)
+    got = tconv.conv_transpose(x, w, stride=2, crop=((0, 1), (0, 1)))
+    assert tconv.diagnose(expected.transpose(0, 2, 3, 1), expected).fix == "y = np.transpose(y, (0, 3, 1, 2))"
+    found = tconv.diagnose(got, expected.transpose(0, 2, 3, 1))
+    assert len(found.findings[0].causes) == 2, found
+    assert found.fix == ""
 
 
 def test_what_mends_a_part_of_it_is_no_fix():

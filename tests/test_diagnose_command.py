@@ -78,6 +78,26 @@ def test_the_picture(arrays, capsys):
     assert "difference.png exists, and nothing is overwritten" in error
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("taken.png", "taken.png exists, and nothing is overwritten"),
+        ("picture.xyz", "picture.xyz names no format of pictures. Write a name that ends in .svg, .png or .pdf"),
+        ("picture", "picture names no format of pictures"),
+        ("missing/picture.png", "lies in missing, which does not exist"),
+    ],
+)
+def test_a_place_for_no_picture_is_refused_before_the_work(arrays, capsys, name, message):
+    pytest.importorskip("matplotlib")
+    (arrays / "taken.png").write_bytes(b"mine")
+    for words in (["call.npz", *WORDS], ["damaged.onnx"]):  # which would say so, once it is read
+        code, text, error = run(capsys, *words, "-o", name)
+        assert (code, text) == (1, "")
+        assert message in error
+    assert (arrays / "taken.png").read_bytes() == b"mine"
+    assert not [path for path in arrays.iterdir() if "picture" in path.name]
+
+
 def test_json_is_json(arrays, capsys):
     np.save("zeros.npy", np.zeros((1, 4, 12, 12), "f"))
     for words in (["got.npy", "zeros.npy"], ["call.npz", *WORDS, "-o", "beside.png"]):
@@ -93,6 +113,7 @@ BAD = [
     (["nothing.npy", "expected.npy"], "nothing.npy"),
     (["x.txt", "expected.npy"], "x.txt is no .npy file. Write np.save"),
     (["bad.npz"], "bad.npz holds 'y'; it may hold got, expected, x, weight, bias"),
+    (["call.npz", "--x", "x.npy"], "call.npz holds all arrays of a call, and x.npy came beside it. Write tconv diagnose call.npz alone"),
     (["half.npz"], "half.npz holds no 'expected'; got and expected are needed"),
     (["got.npy", "expected.npy", "--x", "x.npy"], "x and weight are needed together"),
     (["call.npz", "--option", "stride=0"], "stride is 0; it must be at least 1"),
@@ -101,6 +122,12 @@ BAD = [
     (["damaged.onnx"], "damaged.onnx is damaged or no ONNX model"),
     (["damaged.onnx", "--runtimes", "caffe", "tconv"], "--runtimes names 'caffe'; there are onnxruntime, openvino, reference, tconv"),
     (["damaged.onnx", "--runtimes", "tconv"], "--runtimes names 1; two run one model"),
+    (["got.npy", "expected.npy", "--option", "stride=2"], "stride= would describe a call, whose x and weight are missing"),
+    (["call.npz", *WORDS, "--target", "caffe"], "target is 'caffe'; there are torch"),
+    (["damaged.onnx", "--target", "caffe"], "target is 'caffe'; there are torch"),
+    (["call.npz", *WORDS, "--runtimes", "openvino", "tconv"], "--runtimes would change nothing: call.npz holds arrays, and nothing is run on random input. Write it without --runtimes"),
+    (["got.npy", "expected.npy", "--size", "8", "--seed", "1"], "--size and --seed would change nothing: got.npy holds arrays"),
+    (["damaged.onnx", "--dialect", "keras", "--x", "x.npy"], "--x and --dialect would change nothing: damaged.onnx is a network, which says its calls itself"),
     (["model.pt", "model.keras"], "of two networks one must be .onnx"),
 ]  # fmt: skip
 

@@ -508,7 +508,18 @@ def test_a_difference_of_sizes_nan_and_too_many_places():
     ax = draw.difference(a, b, title="why")
     assert ax.get_title() == "why\nlargest difference 2, at (3, 3); sizes (4, 6) and (5, 5), compared where both are"
     shown = ax.get_images()[0].get_array()
-    assert (shown.shape, shown.mask.sum(), shown.max()) == ((4, 5), 1, 2)
+    assert (shown.shape, shown[:4, :5].mask.sum(), shown.max()) == ((5, 6), 1, 2)
+    assert shown.mask[4:].all()  # what one of the two does not have
+    assert shown.mask[:, 5:].all()
+    line = draw.difference(np.zeros((1, 1, 4)), np.ones((1, 1, 6))).lines[0].get_ydata()
+    np.testing.assert_array_equal(line, [1, 1, 1, 1, np.nan, np.nan])
+    deep = draw.difference(np.zeros((1, 1, 2, 4, 3)), np.ones((1, 1, 3, 4, 4))).get_images()[0].get_array()
+    assert (deep.shape, deep.mask.sum(), deep.min()) == ((4, 4), 4, 1)
+    same = draw.difference(b, b)
+    (image,) = same.get_images()
+    assert image.norm(0.0) == 0  # no difference is drawn as none, without a scale of differences
+    assert len(same.figure.axes) == 1
+    assert draw.difference(b, b + np.nan).get_title() == "no place is finite in both"
     large = np.zeros((1, 1, 4001, 3))
     large[0, 0, 4000, 1] = 7
     (image,) = draw.difference(large, 0 * large).get_images()

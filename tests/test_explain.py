@@ -34,6 +34,14 @@ def test_the_formula_holds_with_the_numbers_in_it(capsys):
     assert "tf.nn.conv2d_transpose(x, weight, [x.shape[0], 15, 15, weight.shape[2]], strides=2, padding='SAME')" in text
 
 
+def test_one_axis_is_said(capsys):
+    """--kernel 3 alone is a square kernel; one number for the input, too, makes a signal of it."""
+    text = said(capsys, kernel=[3], input=[8])
+    assert text.startswith("8 -> 10   (full result 10; one spatial axis, write --input 8 8 for two)\n")
+    assert "one spatial axis" not in said(capsys, kernel=[3])
+    assert "one spatial axis" not in said(capsys, kernel=[3], input=[8, 8])
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -118,13 +126,20 @@ def test_the_picture_file(capsys, tmp_path):
     path = tmp_path / "fig.svg"
     explain(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
+    capsys.readouterr()
     with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
         explain(kernel=[3], picture=path)
+    assert capsys.readouterr().out == ""  # refused before anything is said
     with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
         explain(kernel=[1000], picture=tmp_path / "c.svg")
     assert [file.name for file in tmp_path.iterdir()] == ["fig.svg"]
     with pytest.raises(DialectError, match="the picture shows 1 or 2 axes; there are 3"):
         explain(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
+    capsys.readouterr()
+    explain(kernel=[3], picture=tmp_path / "d.svg", as_json=True)
+    text = capsys.readouterr()
+    json.loads(text.out)
+    assert text.err == f"wrote {tmp_path / 'd.svg'}\n"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,13 @@ BAD = [
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "groups=3 does not divide them"),
     (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel; it must be above 0"),
     (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, None, ONES), "mean is None; a BatchNorm has one"),
+    (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES * np.nan, ONES), "mean holds NaN or inf, which would spoil its channels"),
+    (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES * np.inf), "variance holds NaN or inf"),
+    (ShapeError, lambda: tconv.scale_channels(W, ONES * np.nan), "scales holds NaN or inf"),
+    (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES, eps="a"), "eps is 'a'; a finite number is needed"),
+    (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES, eps=np.nan), "eps is nan; a finite number is needed"),
+    (DtypeError, lambda: tconv.fold_batchnorm(W + 0j, None, None, None, ONES, ONES * 1j), "variance is complex; it is a real number"),
+    (DtypeError, lambda: tconv.fold_batchnorm(W, None, None, None, np.array(["a"] * 3), ONES), "mean has dtype <U1; numbers are needed"),
     (DtypeError, lambda: tconv.scale_channels(W.astype(int), ONES), "weight has dtype int64; floats are needed"),
     (GeometryError, lambda: tconv.channel_scales(W, bits=1), "bits is 1; it must be at least 2. Write bits=8"),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tconv
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import DtypeError, GeometryError, ShapeError
 from tconv.initializers import bilinear, icnr
 from tconv.interpolation import Interpolation
 
@@ -75,3 +75,6 @@ def test_what_is_refused():
             make((3, 1), 2)
     with pytest.raises(ShapeError, match=r"draw gave \(2,\)"):
         icnr((1, 1, 4), 2, draw=lambda shape: np.ones(2))
+    for kind in (complex, str):
+        with pytest.raises(DtypeError, match="real numbers are needed"):
+            icnr((1, 1, 4), 2, draw=lambda shape, kind=kind: np.ones(shape).astype(kind))

@@ -57,6 +57,11 @@ def test_every_public_name_is_shown():
         assert f"tconv.{name}" in README
 
 
+def test_every_dialect_is_listed():
+    (said,) = re.findall(r"^Dialects: (.*?); each", README, re.M | re.S)
+    assert re.findall(r"`(\w+)`", said) == list(tconv.dialects.names())
+
+
 def test_the_table_of_times_is_the_kept_result():
     newest = max((ROOT / "benchmarks" / "results").glob("*-cpu.json"))
     done = subprocess.run([sys.executable, "-m", "tconv.bench.table", str(newest)], capture_output=True, text=True)

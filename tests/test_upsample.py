@@ -337,6 +337,7 @@ def test_feature_maps_keep_rank_and_dtype(facts, shape, dtype):
     ("shape", "note"),
     [
         ((48, 64, 3), "read as [C, H, W], 48 channels of 64 x 3; if channels stand last, write np.save(name, np.moveaxis(x, -1, -3))"),
+        ((8, 8, 3), "read as [C, H, W], 8 channels of 8 x 3; if channels stand last"),
         ((2, 16, 9, 4), "read as [N, C, H, W], 16 channels of 9 x 4; if channels stand last, write"),
         ((30, 40, 1), "read as [C, H, W], 30 channels of 40 x 1; if channels stand last"),
         ((3, 48, 64), None),

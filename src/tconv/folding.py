@@ -5,6 +5,7 @@ The weight is [C_in, C_out/groups, *kernel] in PyTorch, so C_out is no axis of a
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from tconv import arrays
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
-from tconv.geometry import int_of
+from tconv.geometry import int_of, shown
 from tconv.planning import is_finite
 
 Array = np.ndarray[Any, Any]
@@ -44,8 +45,8 @@ def fold_batchnorm(
     None (0, 1 and 0). weight is in the dialect's layout, `groups` the layer's, `native` arguments that change that
     layout; all others are [C_out]. Arrays are of one library; sums are in float64, the results in the weight's dtype.
 
-    Raises ShapeError for numbers that are not one per output channel, GeometryError for a variance + eps that is not
-    above 0.
+    Raises ShapeError for numbers that are not one per output channel, or not finite; GeometryError for a variance + eps
+    that is not above 0; DtypeError for what is no number.
     """
     library, w = arrays.take(weight, "weight")
     _check_floats(w)
@@ -61,6 +62,10 @@ def fold_batchnorm(
             f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or "
             "scale_channels(weight, s)"
         )
+    if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating)) or not math.isfinite(eps):
+        raise ArgumentError(f"eps is {shown(eps)}; a finite number is needed. Write eps=1e-5, as the BatchNorm has it")
+    if read["variance"].dtype.kind == "c":
+        raise DtypeError("variance is complex; it is a real number above 0. Write variance.real")
     spread = read["variance"] + eps
     if not (spread > 0).all():
         raise GeometryError(
@@ -128,6 +133,10 @@ def _per_channel(array: Any, name: str, count: int, complex_too: bool) -> Array:
             f"{name} has shape {taken.shape}; the layer has {count} output channels, so ({count},) is needed. "
             f"Write {name}.reshape({count}), or groups= as the layer has it"
         )
+    if taken.dtype.kind not in "iufc" and taken.dtype.name != "bfloat16":
+        raise DtypeError(f"{name} has dtype {taken.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+    if not is_finite(taken):
+        raise ShapeError(f"{name} holds NaN or inf, which would spoil its channels. Write finite numbers")
     if taken.dtype.kind == "c" and not complex_too:
         raise DtypeError(f"{name} is complex, and the weight is not. Write {name}.real, or a complex weight")
     return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)

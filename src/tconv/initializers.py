@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import DtypeError, GeometryError, ShapeError
 from tconv.geometry import Ints, int_of, ints_of
 from tconv.interpolation import FILTERS
 
@@ -76,11 +76,13 @@ def icnr(
 
     `shape` is [C_in, C_out/groups, *kernel]; the result is float32. Tap t of an axis is small[t div s] for t < s*(k div
     s), 0 behind: what ICNR (Aitken et al. 2017, arXiv 1707.02937) does for a pixel shuffle, said for the kernel of the
-    transposed convolution. The small weight [C_in, C_out/groups, *(k div s)] is draw(its shape); by default it is He's
-    normal distribution, with variance 2 / (terms of an output). With padding p the blocks begin at -p mod s.
+    transposed convolution. A kernel that is a multiple of the stride has no such zeros. The small weight [C_in,
+    C_out/groups, *(k div s)] is draw(its shape); by default it is He's normal distribution, with variance 2 / (terms of
+    an output). With padding p the blocks begin at -p mod s.
 
     Raises ShapeError for a shape that is no weight, that the groups do not divide, or where `draw` gives another shape;
-    GeometryError for a kernel below the stride, which leaves phases without a tap.
+    DtypeError where it gives no real numbers; GeometryError for a kernel below the stride, which leaves phases without
+    a tap.
     """
     c_in, c_out, kernel, strides = _read(shape, stride, groups)
     for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
@@ -99,11 +101,29 @@ def icnr(
             raise ShapeError(
                 f"draw gave {made.shape}; {small} is needed. Write draw=lambda shape: rng.normal(size=shape)"
             )
-    for axis, (k, s) in enumerate(zip(kernel, strides, strict=True), 2):
-        made = np.repeat(made, s, axis)
-        behind = [(0, k % s if place == axis else 0) for place in range(made.ndim)]
-        made = np.pad(made, behind)
-    return made.astype(np.float32)
+        if made.dtype.kind not in "iuf":
+            raise DtypeError(
+                f"draw gave {made.dtype}; real numbers are needed. Write draw=lambda shape: rng.normal(size=shape)"
+            )
+    return alike(made, kernel, strides).astype(np.float32)
+
+
+def alike(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
+    """The rule of ICNR: a weight [C_in, C_out/groups, *kernel] all of whose phases have the taps of `small`, in order.
+
+    >>> import numpy as np
+    >>> alike(np.float32([[[1, 2]]]), (5,), (2,))
+    array([[[1., 1., 2., 2., 0.]]], dtype=float32)
+
+    `small` is [C_in, C_out/groups, *(kernel div stride)]. Where the kernel is no multiple of the stride some phases
+    have a tap more than others. It is 0: phases and their sums are equal only through taps that all of them have. The
+    rule holds for every dilation without a factor in common with the stride: tap t is tap t div s of its phase there,
+    too.
+    """
+    for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 2):
+        small = np.repeat(small, s, axis)
+        small = np.pad(small, [(0, k % s if place == axis else 0) for place in range(small.ndim)])
+    return small
 
 
 def _read(shape: Sequence[int], stride: Ints, groups: int) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:

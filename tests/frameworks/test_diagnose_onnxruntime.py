@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import onnx.parser
+import onnx.reference
 import onnxruntime
 import pytest
+from mending import check_mending
 
 import tconv
 
@@ -21,3 +23,11 @@ def test_the_line_adds_the_bias_and_has_the_groups(target, groups):
     scope = {"onnx": onnx, "onnxruntime": onnxruntime, "x": x, "weight": w, "bias": b}
     exec(found.fix, scope)
     np.testing.assert_allclose(scope["y"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("target", "groups"), [("onnxruntime", (1, 2)), ("onnx", (1,))])
+def test_the_lines_that_mend(target, groups):
+    tally = check_mending(target, {"onnx": onnx, "onnxruntime": onnxruntime}, groups=groups)
+    print(dict(tally))
+    assert tally["made anew"] > 30 * len(groups)
+    assert tally["mended"] > 120 * len(groups)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +14,10 @@ from cyclopts import Parameter
 
 from tconv.cli import features, layers
 from tconv.cli.explain import native_options
-from tconv.cli.outputs import NewFile
+from tconv.cli.pictures import new_picture
 from tconv.diagnosis import Diagnosis
 from tconv.diagnosis import diagnose as diagnose_arrays
+from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, FileError, ShapeError
 
 _NAMES = ("got", "expected", "x", "weight", "bias")
@@ -39,7 +39,7 @@ def diagnose(
     target: str | None = None,
     runtimes: _Words = None,
     size: Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")] = None,
-    seed: int = 0,
+    seed: int | None = None,
     picture: Annotated[Path | None, Parameter(name=["-o", "--picture"])] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
@@ -70,28 +70,46 @@ def diagnose(
     size
         Spatial size of the layers' random input. Default 8 on each axis.
     seed
-        Seed of the random input.
+        Seed of the random input. Default 0.
     picture
         Also draw the difference to this file (.svg, .png, .pdf), of the layer that differs most; needs "draw".
     as_json
         Print one JSON object instead of text, a list of them for networks.
     """
-    if got.suffix.lower() in _NETWORKS:
-        found = list(_networks(got, expected, runtimes, size, seed, target))
-        if not found:
-            raise FileError(f"{got} has no transposed convolution. Write a network that has one")
-        if as_json:
-            print(json.dumps([{"layer": name, **_facts(each)} for name, each in found]))
+    call = {"x": x, "weight": weight, "bias": bias, "dialect": dialect, "option": option}
+    draws = {"runtimes": runtimes, "size": size, "seed": seed}
+    networks = got.suffix.lower() in _NETWORKS
+    _refuse_idle(call if networks else draws, got, networks)
+    if target is not None:
+        find_dialect(target, argument="target")
+    with new_picture(picture, as_json) as draw:
+        if networks:
+            found = list(_networks(got, expected, runtimes, size, seed or 0, target))
+            if not found:
+                raise FileError(f"{got} has no transposed convolution. Write a network that has one")
+            if as_json:
+                print(json.dumps([{"layer": name, **_facts(each)} for name, each in found]))
+            else:
+                print("\n\n".join(f"{name}\n{each}" for name, each in found))
+            worst = max((each for _, each in found), key=_distance)
         else:
-            print("\n\n".join(f"{name}\n{each}" for name, each in found))
-        worst = max((each for _, each in found), key=lambda each: math.inf if each.before is None else each.before)
-    else:
-        given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
-        first, second = given.pop("got"), given.pop("expected")
-        worst = diagnose_arrays(first, second, **given, dialect=dialect, target=target, **native_options(option))
-        print(json.dumps(_facts(worst)) if as_json else worst)
-    if picture is not None:
-        _draw(worst, picture, as_json)
+            given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
+            first, second = given.pop("got"), given.pop("expected")
+            words = {"dialect": dialect, "target": target, **native_options(option)}
+            worst = diagnose_arrays(first, second, **given, **words)
+            print(json.dumps(_facts(worst)) if as_json else worst)
+        draw(worst.draw)
+
+
+def _refuse_idle(given: dict[str, Any], got: Path, networks: bool) -> None:
+    """ArgumentError for options that would change nothing about files of this kind."""
+    if idle := [f"--{name}" for name, value in given.items() if value is not None]:
+        what = (
+            "is a network, which says its calls itself"
+            if networks
+            else "holds arrays, and nothing is run on random input"
+        )
+        raise ArgumentError(f"{' and '.join(idle)} would change nothing: {got} {what}. Write it without {idle[0]}")
 
 
 def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
@@ -108,6 +126,11 @@ def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
                 f"{got} holds no {missing[0]!r}; got and expected are needed. Write np.savez(name, got=y, ...)"
             )
         return found
+    if got.suffix.lower() == ".npz":
+        raise ArgumentError(
+            f"{got} holds all arrays of a call, and {' and '.join(str(path) for path in others.values() if path)} came "
+            f"beside it. Write tconv diagnose {got} alone, or a .npy file for each array"
+        )
     if others["expected"] is None:
         raise ArgumentError(f"{got} is one output; two are needed. Write tconv diagnose got.npy expected.npy")
     return {name: _one(path) for name, path in {"got": got, **others}.items() if path is not None}
@@ -175,6 +198,11 @@ def _sizes(size: list[int] | None, ndim: int) -> list[int]:
     return size * (ndim if len(size) == 1 else 1)
 
 
+def _distance(found: Diagnosis) -> float:
+    """How far the outputs are from each other; further than any number where they cannot be compared."""
+    return math.inf if found.before is None or math.isnan(found.before) else found.before
+
+
 def _facts(found: Diagnosis) -> dict[str, Any]:
     facts = {
         name: getattr(found, name)
@@ -191,14 +219,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _draw(found: Diagnosis, path: Path, beside_json: bool) -> None:
-    with NewFile([path]) as new:
-        figure = found.draw().get_figure(root=True)
-        assert figure is not None  # draw made one
-        form = path.suffix.lower().removeprefix(".")
-        if form not in figure.canvas.get_supported_filetypes():
-            raise FileError(f"{path} names no format of pictures. Write a name that ends in .svg, .png or .pdf")
-        figure.savefig(new.file, format=form)
-    print(f"wrote {path}", file=sys.stderr if beside_json else sys.stdout)

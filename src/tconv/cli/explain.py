@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tconv.cli.outputs import NewFile
+from tconv.cli.pictures import new_picture
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects import names
-from tconv.errors import ArgumentError, DialectError, FileError, ShapeError, TconvError
+from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry
 
 _WIDEST = 50  # places that the text picture may take, two columns each
@@ -119,9 +119,11 @@ def explain(
         facts = _facts(geometry, n, dialect, shown)
     except TconvError as error:
         raise type(error)(_in_flags(str(error))) from None
-    print(json.dumps(facts) if as_json else _text(geometry, n, facts))
-    if picture is not None:
-        _draw(geometry, n, picture)
+    with new_picture(picture, as_json) as draw:
+        if picture is not None:
+            _refuse_unreadable(geometry, n)
+        print(json.dumps(facts) if as_json else _text(geometry, n, facts))
+        draw(lambda: _scatter(geometry, n))
 
 
 def _words(
@@ -235,8 +237,9 @@ def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) 
 
 
 def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
+    axes = f"; one spatial axis, write --input {n[0]} {n[0]} for two" if len(n) == 1 else ""
     lines = [
-        f"{_by(n)} -> {_by(facts['output'])}   (full result {_by(facts['full'])})",
+        f"{_by(n)} -> {_by(facts['output'])}   (full result {_by(facts['full'])}{axes})",
         "",
         "size per axis: stride*(input - 1) + dilation*(kernel - 1) + 1 - crop in front - crop behind",
     ]
@@ -301,11 +304,8 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
     return rows
 
 
-def _draw(g: Geometry, n: tuple[int, ...], path: Path) -> None:
-    """The scatter of numbers 0, 1, 2, ... with a kernel of the same; 1-D and 2-D."""
-    import numpy as np
-
-    from tconv import draw
+def _refuse_unreadable(g: Geometry, n: tuple[int, ...]) -> None:
+    """DialectError or ShapeError where the picture could not be read."""
     from tconv.draw.arrangement import LARGEST
 
     if g.ndim > 2:
@@ -315,13 +315,13 @@ def _draw(g: Geometry, n: tuple[int, ...], path: Path) -> None:
             f"the full result has {_by(full)} cells; up to {LARGEST} on an axis can be drawn. Write a smaller "
             "--kernel, --stride or --input, or leave -o out"
         )
+
+
+def _scatter(g: Geometry, n: tuple[int, ...]) -> Any:
+    """The scatter of numbers 0, 1, 2, ... with a kernel of the same; 1-D and 2-D."""
+    import numpy as np
+
+    from tconv import draw
+
     x, w = np.arange(np.prod(n)).reshape(n), np.arange(1, np.prod(g.kernel) + 1).reshape(g.kernel)
-    plain = Geometry(g.kernel, g.stride, g.crop, g.dilation)
-    with NewFile([path]) as new:
-        figure = draw.scatter(x, w, geometry=plain).get_figure(root=True)
-        assert figure is not None  # scatter made one
-        form = path.suffix.lower().removeprefix(".")
-        if form not in figure.canvas.get_supported_filetypes():
-            raise FileError(f"{path} names no format of pictures. Write a name that ends in .svg, .png or .pdf")
-        figure.savefig(new.file, format=form, bbox_inches="tight")
-    print(f"wrote {path}")
+    return draw.scatter(x, w, geometry=Geometry(g.kernel, g.stride, g.crop, g.dilation))

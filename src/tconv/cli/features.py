@@ -123,13 +123,15 @@ def channels_last_note(key: str, shape: tuple[int, ...]) -> str | None:
 
     >>> channels_last_note("", (480, 640, 3))
     'read as [C, H, W], 480 channels of 640 x 3; if channels stand last, write np.save(name, np.moveaxis(x, -1, -3))'
+    >>> channels_last_note("", (8, 8, 3))[:38]
+    'read as [C, H, W], 8 channels of 8 x 3'
     >>> channels_last_note("", (64, 32, 32)) is None
     True
     """
     if len(shape) < 3:
         return None
     first, second, last = shape[-3:]
-    if last > 4 or first < 4 * last or second <= last:
+    if last > 4 or min(first, second) <= last:
         return None
     layout = "[C, H, W]" if len(shape) == 3 else "[N, C, H, W]"
     return (

@@ -14,7 +14,7 @@ import numpy as np
 from tconv import arrays
 from tconv.diagnosis.report import Diagnosis, Finding
 from tconv.diagnosis.setting import Setting, numbers
-from tconv.dialects import dialect as find_dialect
+from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.planning import is_finite, prepare
@@ -97,8 +97,15 @@ def diagnose(
     two = Two(outputs["got"][1], outputs["expected"][1], writer)
     dialect = "torch" if dialect is None else dialect
     speaker = find_dialect(dialect)
+    if target is not None:
+        find_dialect(target, argument="target")
     if x is None:
         speaker.check_names(native)
+        if said := [f"{name}=" for name in (*native, *(("geometry",) if geometry is not None else ()))]:
+            raise ArgumentError(
+                f"{' and '.join(said)} would describe a call, whose x and weight are missing: outputs alone are "
+                f"compared as they are. Write x and weight, too, or leave {said[0]} out"
+            )
         with np.errstate(all="ignore"):
             return diagnose_alone(two, speaker, target, start)
     wide = {name: numbers(array) for name, (_, array) in parts.items()}

@@ -64,7 +64,8 @@ def diagnose_alone(two: Two, speaker: Dialect, target: str | None, start: float)
                 notes += [little, f"it could be that {words}"]
                 break
             verdict = "found"
-            fix = "; ".join(cause.undo for cause in reversed(causes) if cause.undo)
+            undone = [cause.undo for cause in reversed(causes)]
+            fix = "; ".join(undone) if all(undone) else ""  # what mends a part of it is no fix
             finding = (Finding(tuple(c.name for c in causes), words, fix, of_rms(error, rms)),)
         if verdict == "none" and first.shape == second.shape:
             finite = np.isfinite(first) & np.isfinite(second)

@@ -60,13 +60,13 @@ def _memory(a: str, ndim: int, hand: Hand) -> Iterator[tuple[str, str, Pair, str
         f"{a} reshaped to channels first",
         f"{a}'s memory with channels last was reshaped to channels first where its axes had to be transposed",
         (_last_read_as_first, _first_read_as_last),
-        hand.permute(a, "stored", (0, ndim + 1, *range(1, ndim + 1))),
+        hand.laid(a, "N*C", ndim),
     )
     yield (
         f"{a} reshaped to channels last",
         f"{a}'s memory with channels first was reshaped to channels last where its axes had to be transposed",
         (_first_read_as_last, _last_read_as_first),
-        hand.permute(a, "stored", (0, *range(2, ndim + 2), 1)),
+        hand.laid(a, "NC*", ndim),
     )
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tconv.dialects import Dialect, dialect
-from tconv.dialects.layouts import Axis, DataLayout, WeightLayout
+from tconv.dialects.layouts import Axis, DataLayout, WeightLayout, axes_of
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
+
+Words = tuple[tuple[str, object], ...]
+
+_FOREIGN = {
+    "paddle": ("np.asarray({})", "paddle.to_tensor({})"),
+    "mlx": ("np.asarray({})", "mlx.core.array({})"),
+    "mlx_general": ("np.asarray({})", "mlx.core.array({})"),
+    "tinygrad": ("{}.numpy()", "tinygrad.Tensor({})"),
+}
+"""Of dialects whose arrays tconv does not take: such an array as NumPy's, and the way back."""
 
 NEUTRAL = "numpy"
 """Who writes NumPy's words and tconv's own, about arrays in PyTorch's layouts."""
@@ -27,8 +37,8 @@ class Hand:
     source: str
     """The dialect whose layout the weight that was given has."""
     groups: int = 1
-    words: tuple[tuple[str, object], ...] = ()
-    """The native arguments that choose the weight's layout."""
+    words: Words = ()
+    """The source's native arguments that choose the weight's layout."""
     neutral: bool = False
 
     @classmethod
@@ -44,15 +54,16 @@ class Hand:
     ) -> Hand:
         """For this dialect, or NEUTRAL; `data`, `weight` and `native` are the call's, if it is the call's dialect."""
         speaker = dialect("torch" if name == NEUTRAL else name)
-        own = speaker.weight_layout(ndim)
-        words = {key: value for key, value in (native or {}).items() if key in speaker.layout_arguments}
+        own = speaker.weight_layout(ndim, groups=groups)
+        known = dialect(source).layout_arguments
+        words = tuple((key, value) for key, value in (native or {}).items() if key in known)
         return cls(
             speaker,
             data or speaker.data_layout(ndim, ndim + 2),
             weight or own,
             source,
             groups,
-            tuple(words.items()) if weight not in (None, own) else (),
+            words,
             name == NEUTRAL,
         )
 
@@ -86,21 +97,52 @@ class Hand:
         return f"{name} = {source}.permute({places})" if self._torch else f"{name} = np.transpose({source}, ({places}))"
 
     def relaid(self, name: str, given: DataLayout) -> str:
-        """The statement that brings data of this layout into this dialect's; "" where it has it."""
-        if given == self.data or len(given.axes) != len(self.data.axes):
-            return ""
-        return self.permute(name, name, [given.axes.index(axis) for axis in self.data.axes])
+        """The statement that brings data, of one image if need be, from this layout into this dialect's; or ""."""
+        source, axes = name, given.axes
+        if "N" in axes and "N" not in self.data.axes:
+            source = f"{name}[{':, ' * axes.index('N')}0]"
+            axes = tuple(axis for axis in axes if axis != "N")
+        elif "N" not in axes and "N" in self.data.axes:
+            source, axes = f"{name}[None]", ("N", *axes)
+        if axes != self.data.axes:
+            return self.permute(name, source, [axes.index(axis) for axis in self.data.axes])
+        return "" if source == name else f"{name} = {source}"
+
+    def laid(self, name: str, pattern: str, ndim: int) -> str:
+        """The statement that makes data of the array as it was stored, with its axes in this order."""
+        stored = tuple(axis for axis in axes_of(pattern, ndim) if axis in self.data.axes)
+        if stored == self.data.axes:
+            return f"{name} = stored"
+        return self.permute(name, "stored", [stored.index(axis) for axis in self.data.axes])
 
     def stored(self, source: str, array: str = "stored") -> str:
         """The weight made anew of an array in that dialect's layout: as it was stored, before it was reshaped."""
-        groups = f", groups={self.groups}" if self.groups > 1 else ""
         if source == "jax":  # its axes alone are meant: jax itself reverses the taps, too
-            source, array = "tensorflow", f"{array}.swapaxes(-1, -2)"
-        return f'weight = tconv.convert({array}, source="{source}", target="{self.speaker.name}"{groups})'
+            source = "tensorflow"
+            array = f"{array}.swapaxes(-1, -2)" if self._torch else f"np.swapaxes({array}, -1, -2)"
+        words = self.words if self.source == self.speaker.name else ()
+        return self._carry(array, source, (), self.speaker.name, words)
+
+    def _carry(self, array: str, source: str, here: Words, target: str, there: Words) -> str:
+        """The statement that carries an array of one dialect's weight layout into that of another."""
+        read, made = _FOREIGN.get(self.speaker.name, ("{}", "{}"))
+        return f"weight = {made.format(self._carried(read.format(array), source, here, target, there))}"
+
+    def _carried(self, array: str, source: str, here: Words, target: str, there: Words) -> str:
+        """An array of one dialect's weight layout in that of another, each with its own arguments."""
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        if there or (source == target and here):  # arguments of one call are for both ends
+            array, source, here = self._carried(array, source, here, "torch", ()), "torch", there
+        words = "".join(f", {key}={value!r}" for key, value in here)
+        return f'tconv.convert({array}, source="{source}", target="{target}"{groups}{words})'
 
     def reread(self, source: str, shape: tuple[int, ...]) -> str:
-        """The weight made anew of its own memory, which is in that dialect's layout."""
-        return self.stored(source, f"weight.reshape{shape}")
+        """The weight made anew of its own memory, in PyTorch's order of axes, which is in that dialect's layout."""
+        ndim = len(shape) - 2
+        canonical = replace(self, weight=dialect("torch").weight_layout(ndim), speaker=dialect("torch"))
+        weight = (self if self.source == self.speaker.name else canonical)._converted(canonical)
+        weight = weight.removeprefix("weight = ") or "weight"
+        return self.stored(source, f"{weight}.reshape{shape}" if self._torch else f"np.reshape({weight}, {shape})")
 
     def depthwise(self, source: str, shape: tuple[int, ...]) -> str:
         """The weight [C_in, C_out/groups, *kernel] of this shape made of one that is [*kernel, C, multiplier]."""
@@ -118,7 +160,14 @@ class Hand:
     def take(self, name: str, axis: Axis, order: Sequence[int]) -> str:
         """Put the entries of one axis into this order."""
         (place,) = self._places(name, (axis,))
-        return f"{name} = {name}[{':, ' * place}{list(order)}]"
+        written = {  # an array as an index is not what tensors of these take, a list not what JAX's arrays do
+            "torch": f"{name}[{':, ' * place}{list(order)}]",
+            "tensorflow": f"tf.gather({name}, {list(order)}, axis={place})",
+            "keras": f"keras.ops.take({name}, {list(order)}, axis={place})",
+            "mlx": f"mlx.core.take({name}, mlx.core.array({list(order)}), axis={place})",
+            "mlx_general": f"mlx.core.take({name}, mlx.core.array({list(order)}), axis={place})",
+        }
+        return f"{name} = " + written.get(self.speaker.name, f"{name}[{':, ' * place}np.array({list(order)})]")
 
     def shuffle(self, name: str, rows: int, columns: int) -> str:
         """Read the channel axis as [rows, columns] and write it as [columns, rows]."""
@@ -126,7 +175,11 @@ class Hand:
 
     def bias(self) -> str:
         """The bias as it is added to y."""
-        return f"bias.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else "bias"
+        if len(self._column) == 1:
+            return "bias"
+        shape = ", ".join(map(str, self._column))
+        written = {"tensorflow": f"tf.reshape(bias, [{shape}])", "keras": f"keras.ops.reshape(bias, ({shape}))"}
+        return written.get(self.speaker.name, f"bias.reshape({shape})")
 
     @property
     def _column(self) -> tuple[int, ...]:
@@ -164,12 +217,41 @@ class Hand:
     def fold(self) -> str:
         """Weight and bias with the BatchNorm in them."""
         words = [] if self.speaker.name == "torch" else [f'dialect="{self.speaker.name}"']
-        words += [f"groups={self.groups}"] * (self.groups > 1) + [f"{key}={value!r}" for key, value in self.words]
+        own = self.words if self.source == self.speaker.name else ()
+        words += [f"groups={self.groups}"] * (self.groups > 1) + [f"{key}={value!r}" for key, value in own]
         given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", *words])
         return f"weight, bias = tconv.fold_batchnorm({given})"
 
-    def call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
-        """One line that computes y with this geometry; tconv's own, in PyTorch's layouts, for want of other words."""
+    def anew(self, geometry: Geometry, input: tuple[int, ...], bias: bool, given: DataLayout, before: str = "") -> str:
+        """Statements that compute y with this geometry from x and weight as they were given, `before` changing them.
+
+        The call is written in the dialect's usual layouts; where it has no words for it, as tconv's own in PyTorch's.
+        """
+        ndim = geometry.ndim
+        usual = Hand.of(NEUTRAL if self.neutral else self.speaker.name, ndim, self.source, self.groups)
+        steps = []
+        now, layout = self, given
+        if before:
+            steps += [self.relaid("x", given), self._converted(self), before]
+            layout = self.data
+            now = replace(self, source=self.speaker.name)
+        line = usual._call(geometry, input, bias)
+        result = self.speaker.result_layout(ndim, ndim + 2)
+        if not line:
+            usual = replace(usual, data=DataLayout.of("NC*", ndim), weight=WeightLayout.of("IO*", ndim))
+            numbers = ", ".join(map(str, (geometry.kernel, geometry.stride, geometry.crop, geometry.dilation)))
+            words = f"geometry=tconv.Geometry({numbers}, {geometry.groups})"
+            read, made = _FOREIGN.get(self.speaker.name, ("{}", "{}"))
+            arrays = ", ".join(map(read.format, ["x", "weight", *["bias"] * bias]))
+            line = f"y = {made.format(f'tconv.conv_transpose({arrays}, {words})')}"
+            result = usual.data
+        steps += [usual.relaid("x", layout), now._converted(usual), line]
+        if result.axes != self.data.axes and set(result.axes) == set(self.data.axes):
+            steps.append(self.relaid("y", result))
+        return "; ".join(filter(None, steps))
+
+    def _call(self, geometry: Geometry, input: tuple[int, ...], bias: bool) -> str:
+        """One line that computes y with this geometry in the usual layouts; "" for want of words."""
         speaker = self.speaker
         if self.neutral:
             return f"y = tconv.conv_transpose(x, weight{', bias' * bias}{_torch_words(geometry, input)})"
@@ -178,10 +260,7 @@ class Hand:
         try:
             first, *rest = speaker.code(geometry, input).splitlines()
         except TconvError:
-            g = geometry
-            numbers = ", ".join(map(str, (g.kernel, g.stride, g.crop, g.dilation, g.groups)))
-            added = ", bias" if bias else ""
-            return f"y = tconv.conv_transpose(x, weight{added}, geometry=tconv.Geometry({numbers}))"
+            return ""
         if "\n".join([first, *rest]).count("y = ") != 1 + len(rest):  # a program, not a call and a slice
             behind = [f"y = y + {self.bias()}"] if bias else []
             return "; ".join([first, *rest, *behind])
@@ -195,14 +274,17 @@ class Hand:
                 first += "; " + line
         return first + (f"{'; y = y' if ';' in first else ''} + {self.bias()}" if bias else "")
 
-    def convert(self) -> str:
-        """The statement that brings the given weight into this dialect's layout; "" where it has it."""
-        if self.source == self.speaker.name or self.weight == dialect(self.source).weight_layout(
-            len(self.weight.axes) - 2
-        ):
+    def _converted(self, to: Hand) -> str:
+        """The statement that brings the weight, in the source's layout, into that of another hand; "" if it is."""
+        mine = self.source == self.speaker.name
+        ndim = sum(isinstance(axis, int) for axis in self.weight.axes)
+        given = (
+            self.weight if mine else dialect(self.source).weight_layout(ndim, groups=self.groups, **dict(self.words))
+        )
+        if given == to.weight:
             return ""
-        groups = f", groups={self.groups}" if self.groups > 1 else ""
-        return f'weight = tconv.convert(weight, source="{self.source}", target="{self.speaker.name}"{groups})'
+        target = to.speaker.name if to.weight == to.speaker.weight_layout(ndim, groups=self.groups) else "torch"
+        return self._carry("weight", self.source, self.words, target, ())
 
 
 def _torch_words(geometry: Geometry, input: tuple[int, ...]) -> str:

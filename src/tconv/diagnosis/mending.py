@@ -38,21 +38,23 @@ def _fix(fit: Fit, mend: bool, setting: Setting, layout: DataLayout, hand: Hand)
     A line that computes y anew is about the arrays that were given; statements alone are about the code that made
     the output. What mends a part of it only is no fix.
     """
-    line = ""
-    if any(cause.part in ("crop", "grid", "fault") for cause in fit.causes):
-        geometry = fit.setting.geometry if mend else setting.geometry
-        line = hand.call(geometry, setting.x.shape[2:], setting.bias is not None)
-        if not mend:  # the call that was given is right
-            return "; ".join(filter(None, (hand.relaid("x", layout), hand.convert(), line)))
+    anew = any(cause.part in ("crop", "grid", "fault") for cause in fit.causes)
+    shape, bias = setting.x.shape[2:], setting.bias is not None
+    if anew and "N" in layout.axes and "N" not in hand.data.axes and len(setting.x) > 1:
+        return ""  # one call there, and several images here
+    if anew and not mend:  # the call that was given is right
+        return hand.anew(setting.geometry, shape, bias, layout)
     before, after = list[str](), list[str]()
     for cause in fit.causes if mend else fit.causes[::-1]:  # the last one is undone first
-        if line and cause.part in ("crop", "grid", "fault"):
+        if anew and cause.part in ("crop", "grid", "fault"):
             continue
         statement = cause.apply if mend else cause.undo
         if not statement:
             return ""
         (after if statement.startswith("y =") else before).append(statement)
-    return "; ".join([*before, *([line] if line else []), *after])
+    if anew:
+        return "; ".join([hand.anew(fit.setting.geometry, shape, bias, layout, "; ".join(before)), *after])
+    return "; ".join([*before, *after])
 
 
 def beside(findings: tuple[Finding, ...], fit: Fit, subject: str) -> tuple[Finding, ...]:

@@ -35,10 +35,11 @@ def rms_of(y: Array) -> float:
 
 
 def before(a: Array, b: Array, rms: float) -> float | None:
+    """The largest difference; None of outputs of different shapes, NaN where no place is finite in both."""
     if a.shape != b.shape:
         return None
     finite = np.isfinite(a) & np.isfinite(b)
-    return of_rms(float(np.abs(a - b)[finite].max(initial=0.0)), rms)
+    return of_rms(float(np.abs(a - b)[finite].max()), rms) if finite.any() else float("nan")
 
 
 def says_nothing(a: Array, b: Array) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -109,11 +110,10 @@ class Diagnosis:
         return found
 
     def _residual(self) -> str:
-        before = (
-            f"shapes {self.shapes[0]} and {self.shapes[1]} differ"
-            if self.before is None
-            else f"{self.before:.2g} before"
-        )
+        if self.before is None:
+            before = f"shapes {self.shapes[0]} and {self.shapes[1]} differ"
+        else:
+            before = "no place is finite in both" if math.isnan(self.before) else f"{self.before:.2g} before"
         after = f", {self.findings[0].residual:.2g} after" if self.findings else ""
         return f"{before}{after}; rounding is up to {self.rounding:.1g} (of the root mean square of expected)"
 

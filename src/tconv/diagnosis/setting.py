@@ -96,9 +96,11 @@ class Setting:
             ]
             full = g.full_shape(small.shape[2:])
             crop = [(lo, F - lo - L) for F, lo, L in zip(full, front, shape[2:], strict=True)]
-            y = conv_transpose(small, self.weight, geometry=replace(g, crop=tuple(crop)))
+            kind = np.result_type(small, self.weight)  # a cause may make one of them complex
+            small, weight = small.astype(kind, copy=False), self.weight.astype(kind, copy=False)
+            y = conv_transpose(small, weight, geometry=replace(g, crop=tuple(crop)))
         if self.bias is not None:
-            y += self.bias.reshape(-1, *[1] * g.ndim)
+            y = y + self.bias.reshape(-1, *[1] * g.ndim)
         return y
 
 

@@ -42,7 +42,7 @@ _SHORT = {
 }
 """Names that people use for a dialect and that are not close to its own."""
 
-__all__ = ["Call", "DataLayout", "Dialect", "Fault", "WeightLayout", "dialect", "names"]
+__all__ = ["Call", "DataLayout", "Dialect", "Fault", "WeightLayout", "dialect", "find", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -66,8 +66,13 @@ def dialect(name: str) -> Dialect:
 
     Raises DialectError for a name that there is not.
     """
+    return find(name)
+
+
+def find(name: str, argument: str = "dialect") -> Dialect:
+    """The dialect of this name, which the caller's own caller wrote as this argument. Raises DialectError."""
     if not isinstance(name, str) or name not in _MEMBERS:
         said = str(name).lower()
         close = [_SHORT[said]] if said in _SHORT else difflib.get_close_matches(said, _MEMBERS, 1) or ["torch"]
-        raise DialectError(f"dialect is {name!r}; there are {', '.join(_MEMBERS)}. Write dialect={close[0]!r}")
+        raise DialectError(f"{argument} is {name!r}; there are {', '.join(_MEMBERS)}. Write {argument}={close[0]!r}")
     return _member(name)

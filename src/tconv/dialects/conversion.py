@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tconv import arrays
-from tconv.dialects import Dialect, dialect
+from tconv.dialects import Dialect, find
 from tconv.errors import ArgumentError
 from tconv.geometry import shown
 
@@ -47,7 +47,7 @@ def convert(
                 "layers= was given with one weight; it is for a mapping from names to arrays. Write the call without "
                 "it, or convert({...}, layers=...)"
             )
-        return _one(weight, "weight", dialect(source), dialect(target), {"groups": groups, **native})
+        return _one(weight, "weight", find(source, "source"), find(target, "target"), {"groups": groups, **native})
     patterns = _patterns(layers)
     if patterns is None:
         raise ArgumentError(
@@ -64,7 +64,9 @@ def convert(
     made = dict(weight)
     for name, array in weight.items():
         if (rule := next((rules[pattern] for pattern in rules if _matches(name, pattern)), None)) is not None:
-            made[name] = _one(array, name, dialect(source), dialect(target), {"groups": groups, **native, **rule})
+            made[name] = _one(
+                array, name, find(source, "source"), find(target, "target"), {"groups": groups, **native, **rule}
+            )
     return made
 
 

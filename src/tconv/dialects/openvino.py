@@ -176,6 +176,9 @@ class OpenVino(_Backprop):
         self.check_names(native)
         return None  # only x says which operation a weight of this rank belongs to
 
+    def weight_layout(self, ndim: int, groups: int = 1, **native: Any) -> WeightLayout:
+        return _GROUP.weight_layout(ndim) if groups > 1 else super().weight_layout(ndim)
+
     def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
         if groups > 1:
             return _GROUP.to_canonical(weight, groups, **native)

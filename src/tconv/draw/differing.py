@@ -28,7 +28,8 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
 
     `ax.figure.savefig("difference.png")` writes it. got and expected are arrays [N, C, *spatial] of any library; of one
     spatial axis a line is drawn, of three or more the largest over all but the last two. Of different sizes the part
-    that both have is compared, and the title says so. Places that are not finite are drawn in blue.
+    that both have is compared, and the title says so. Places that are not finite, and those that one of the two does
+    not have, are drawn in blue.
 
     Raises ShapeError for arrays that are no outputs of one layer, and what `tconv.draw.scatter` raises for an ax.
     """
@@ -40,18 +41,21 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
         )
     sizes = tuple(map(min, a.shape[2:], b.shape[2:]))
     part: Any = (..., *(slice(0, size) for size in sizes))
+    flat = np.full(tuple(map(max, a.shape[2:], b.shape[2:])), np.nan)
     with np.errstate(invalid="ignore"):
         distance = np.abs(a[part] - b[part]).astype(float)
-    flat = distance.reshape(-1, *sizes).max(0) if distance.size else np.zeros(sizes)
-    flat = flat.reshape(-1, *sizes[-2:]).max(0) if len(sizes) > 2 else flat
+    flat[part] = distance.reshape(-1, *sizes).max(0) if distance.size else np.zeros(sizes)
+    if flat.ndim > 2:
+        leading = tuple(slice(0, size) for size in sizes[:-2])  # what both have
+        flat = flat[leading].reshape(-1, *flat.shape[-2:]).max(0)
     ax = axes_of(ax, 6, 2.5 if len(sizes) == 1 else 5)
     cut = f"; sizes {a.shape[2:]} and {b.shape[2:]}, compared where both are" if a.shape != b.shape else ""
     finite = np.isfinite(flat)
-    largest = float(flat[finite].max()) if finite.any() else float("nan")
-    words = f"largest difference {largest:.3g}"
+    words, largest = "no place is finite in both", 0.0
     if finite.any():
+        largest = float(flat[finite].max())
         place = np.unravel_index(int(np.where(finite, flat, -1).argmax()), flat.shape)
-        words += f", at ({', '.join(str(int(i)) for i in place)})"
+        words = f"largest difference {largest:.3g}, at ({', '.join(str(int(i)) for i in place)})"
     ax.set_title("\n".join(filter(None, [title, words + cut])), fontsize=9, color=palette.INK)
     if flat.ndim == 1:
         ax.plot(np.arange(len(flat)), flat, color=palette.INK, linewidth=0.8)
@@ -61,8 +65,10 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
     from matplotlib import colormaps
 
     colours = colormaps["magma_r"].with_extremes(bad="#4477AA")
-    image = ax.imshow(shown, cmap=colours, extent=(0, flat.shape[1], flat.shape[0], 0), interpolation="nearest", vmin=0)
-    ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    extent = (0, flat.shape[1], flat.shape[0], 0)
+    image = ax.imshow(shown, cmap=colours, extent=extent, interpolation="nearest", vmin=0, vmax=largest or 1.0)
+    if largest > 0:
+        ax.figure.colorbar(image, ax=ax, shrink=0.8)
     return ax
 
 

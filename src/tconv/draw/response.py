@@ -9,6 +9,7 @@ import numpy as np
 from tconv.draw import palette
 from tconv.draw.cells import axes_of
 from tconv.draw.reading import Array
+from tconv.errors import ShapeError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,12 +31,22 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
 
     Shown is the output channel with the strongest pattern, a few periods of it, for the constant input that shows it
     most (the leading singular vector); both pictures have the same input and the same grey levels. Of one spatial axis
-    lines are drawn, of three or more the last two. Raises what `tconv.draw.scatter` raises for an ax.
+    lines are drawn, of three or more the last two.
+
+    Raises ShapeError where the two are not of the same layers, and what `tconv.draw.scatter` raises for an ax.
     """
+    if after is not None and after.response.shape != before.response.shape:
+        raise ShapeError(
+            f"before has a response of shape {before.response.shape} and after of {after.response.shape}, [C_in, "
+            "C_out, *period]; they are compared place by place. Write the reports of the same layers with other weights"
+        )
     channel = int(np.argmax(before.by_channel))
-    pattern = _flat(before.response[:, channel])
+    pattern = before.response[:, channel].reshape(len(before.response), -1)
     moving = pattern - pattern.mean(1, keepdims=True)
-    direction = np.linalg.svd(moving, full_matrices=False)[0][:, 0] if moving.any() else np.ones(len(moving))
+    direction = np.ones(len(moving))
+    if moving.any():  # the input that shows most of the pattern: by the small matrix of the channels' products
+        moving /= np.abs(moving).max()
+        direction = np.linalg.eigh(moving @ moving.conj().T)[1][:, -1].conj()
     reports = [before] if after is None else [before, after]
     tiles = [np.real(np.tensordot(direction, each.response[:, channel], (0, 0))) for each in reports]
     shares = [_share(tile) for tile in tiles]
@@ -50,7 +61,8 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
     if pictures[0].ndim == 1:
         for picture, label in zip(pictures, ("before", "after"), strict=False):
             ax.plot(picture, drawstyle="steps-mid", label=label, linewidth=1)
-        ax.legend()
+        if after is not None:
+            ax.legend()
         return ax
     gap = np.full((pictures[0].shape[0], max(1, pictures[0].shape[1] // 12)), np.nan)
     row = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
@@ -61,12 +73,9 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
     return ax
 
 
-def _flat(array: Array) -> Array:
-    return array.reshape(len(array), -1)
-
-
 def _share(tile: Array) -> float:
     """The pattern's share of the root mean square."""
+    tile = tile / (np.abs(tile).max() or 1.0)  # squares of very large and very small numbers are none
     power = float((tile**2).mean())
     return float(np.sqrt(((tile - tile.mean()) ** 2).mean() / power)) if power > 0 else 0.0
 
