@@ -9,7 +9,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from tconv.errors import ArgumentError
-from tconv.torch import fusing
+from tconv.torch import fusing, scope
 from tconv.torch.measuring import Example, Measured, gain, measure, quiet
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DropIn
 from tconv.torch.observing import Observer
@@ -113,7 +113,7 @@ def restore(model: torch.nn.Module) -> int:
     for module in changed:
         _back(module)
     for module in model.modules():
-        fusing.forget(module)
+        scope.forget(module)
     return len(changed)
 
 
@@ -242,11 +242,17 @@ def fuse_all(model: torch.nn.Module, example: Example, measured: Measured) -> tu
         if chain is None:
             unfused.append((name, reason))
             continue
-        fusing.install(model, layer, chain)
-        if measured.agrees(example.run(model)):
+        fusing.install(model, name, layer, chain)
+        if measured.agrees(example.run(model)) and not chain.read_elsewhere:
+            chain.settled = True
             fused.append((name, chain.words))
         else:
             fusing.remove(layer)
-            why = "something else reads its output, too: the model's output changed"
-            unfused.append((name, why if measured.output else "the model's output holds no tensor to compare"))
+            if chain.read_elsewhere:
+                why = "something else reads its output, too"
+            else:
+                why = (
+                    "the model's output changed" if measured.output else "the model's output holds no tensor to compare"
+                )
+            unfused.append((name, why))
     return fused, unfused

@@ -130,12 +130,20 @@ class Call:
         self._packed: tuple[Array | None, int] = (None, 0)
 
     def __call__(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, trained: bool = False
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        trained: bool = False,
+        known_by: int | None = None,
     ) -> torch.Tensor | None:
-        """The output; None if these numbers are PyTorch's (a weight that is not finite)."""
+        """The output; None if these numbers are PyTorch's (a weight that is not finite).
+
+        `known_by` is the fingerprint of a weight that nobody else can write: it is not taken again.
+        """
         if not self._dense:
             weight = weight.contiguous()
-        packed, at = self._find(weight, self._trained if trained else self._store)
+        packed, at = self._find(weight, self._trained if trained else self._store, known_by)
         if at == 0:
             return None
         threads = min(torch.get_num_threads(), get_num_threads())
@@ -156,9 +164,11 @@ class Call:
         n, channels, *spatial = self._shape
         return torch.from_numpy(np.moveaxis(memory.empty((n, *spatial, channels), _FLOAT32), -1, 1))
 
-    def _find(self, weight: torch.Tensor, store: Any) -> tuple[Array | None, int]:
+    def _find(self, weight: torch.Tensor, store: Any, known_by: int | None) -> tuple[Array | None, int]:
         """The packed weight and its address; 0 if the weight is not finite."""
-        key = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr())), self._sizes
+        if known_by is None:
+            known_by = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr()))
+        key = known_by, self._sizes
         found = store.find(key)
         if found is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
@@ -173,6 +183,12 @@ class Call:
 
 
 _NOTHING: Array = np.zeros(0, np.float32)
+
+
+def fingerprint(tensor: torch.Tensor) -> int:
+    """64 bits that stand for all bytes of a tensor of plain memory, as they lie there."""
+    dense = tensor if tensor.is_contiguous() or _is_last(tensor) else tensor.contiguous()
+    return xxhash.xxh3_64_intdigest((ctypes.c_char * (4 * dense.numel())).from_address(dense.data_ptr()))
 
 
 def _is_last(tensor: torch.Tensor) -> bool:
