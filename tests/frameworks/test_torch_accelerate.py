@@ -124,8 +124,71 @@ def test_twice_is_no_harm_and_own_layers_stay():
     assert ours.restore(model) == 1
     assert [type(layer) for layer in model] == [nn.ConvTranspose1d, ours.ConvTranspose1d]
     single = nn.ConvTranspose3d(2, 2, 2)
-    assert ours.accelerate(single).layers[0].name == ""
+    report = ours.accelerate(single)
+    assert report.layers[0].name == ""
+    assert "  the model  ConvTranspose3d" in str(report)
     assert type(single) is ours.ConvTranspose3d
+
+
+class Copying(nn.ConvTranspose2d):
+    """A user's subclass that copies itself, as the class of a parametrised layer does."""
+
+    def __deepcopy__(self, memo):
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return made
+
+
+@pytest.mark.parametrize("parametrised", [False, True])
+def test_a_subclass_that_copies_itself(parametrised):
+    model, x = nn.Sequential(Copying(4, 3, 3, 2)), torch.randn(1, 4, 5, 5)
+    if parametrised:
+        parametrizations.weight_norm(model[0])
+    kind, expected = type(model[0]), model(x)
+    ours.accelerate(model)
+    others = [copy.deepcopy(model)] if parametrised else [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for each in (model, *others):
+        close(each(x), expected)
+        assert isinstance(each[0], ours.modules.DropIn)
+        assert ours.restore(each) == 1
+        assert type(each[0]) is kind if not parametrised else type(each[0]).__mro__[1:] == kind.__mro__[1:]
+
+
+def test_a_compiled_model_is_refused():
+    def made():
+        return nn.Sequential(nn.Sequential(nn.ConvTranspose2d(4, 3, 2)), nn.ReLU()).eval()
+
+    class Decorated(nn.Sequential):
+        forward = torch.compile(nn.Sequential.forward, backend="eager")
+
+    within, itself = made(), made()
+    within[0] = torch.compile(within[0], backend="eager")
+    itself[0].compile(backend="eager")
+    x = torch.randn(1, 4, 5, 5)
+    for model, name in (
+        (torch.compile(made(), backend="eager"), "the model"),
+        (within, "0"),
+        (itself, "0"),
+        (Decorated(*made()), "the model"),
+    ):
+        for example in (x, None):
+            with pytest.raises(tconv.TconvError, match=f"^{name} is compiled by torch.compile.* then torch.compile"):
+                ours.accelerate(model, example)
+        assert ours.restore(model) == 0
+
+    class Undecorated(nn.Sequential):
+        forward = torch.compiler.disable(nn.Sequential.forward)
+
+    assert ours.accelerate(Undecorated(*made()), x).layers
+
+
+def test_random_numbers_of_other_devices_are_left_alone(monkeypatch, x):
+    seeded = []
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: seeded.append(seed))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: seeded.append(seed))
+    ours.accelerate(nn.Sequential(nn.ConvTranspose2d(4, 2, 2)), x)
+    assert not seeded
 
 
 def test_copies_and_pickles(net, x):

@@ -26,6 +26,7 @@ from tconv.torch.calls import Call, Words, fingerprint, is_plain, known
 from tconv.torch.deferring import Deferred, unwatched
 from tconv.torch.functional import way
 from tconv.torch.operator import compute
+from tconv.torch.report import called
 from tconv.torch.scope import Scope
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -148,7 +149,7 @@ class Chain:
         """Something else reads the layer's output: from now on it runs alone, and all is computed once."""
         if self.settled and not self.read_elsewhere:
             warnings.warn(
-                f"{self.name or 'the model'}: something else than the fused {self.words} reads its output, which is "
+                f"{called(self.name)}: something else than the fused {self.words} reads its output, which is "
                 "computed anew; it is not fused any more. To fuse what can be, accelerate with an example that takes "
                 "this branch",
                 stacklevel=2,
@@ -237,7 +238,7 @@ class Run:
         if self._is_changed() or (place == 1 and self.chain._norms() != self.of_norm):
             # no TypeError: an operator of Python would take that for a refusal, and say something else
             raise StaleError(
-                f"the output of {self.chain.name or 'the model'}, before its fused {self.chain.words}, is read after "
+                f"the output of {called(self.chain.name)}, before its fused {self.chain.words}, is read after "
                 "what it was made of was changed in place: its numbers are not known any more. Write "
                 "tconv.torch.restore(model), and accelerate it without fuse=True"
             )
