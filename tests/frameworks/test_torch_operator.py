@@ -730,6 +730,15 @@ def test_plans_say_why():
         assert words in str(plan)
     with torch.autocast("cpu"):
         assert "autocast" in str(ours.plan(layer, x))
+    plans = []
+    torch.vmap(lambda one: plans.append(ours.plan(layer, one)) or one)(torch.randn(2, 1, 8, 5, 5))
+
+    torch.func.grad(lambda one: plans.append(ours.plan(layer, one)) or one.sum())(x)
+    assert [plan.method for plan in plans] == ["simd", "pytorch"]
+    assert "a transform of torch.func" in str(plans[1])
+    other = ours.ConvTranspose2d(8, 4, 3, 2).requires_grad_(False)
+    other.bias = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
+    assert "the bias is (3,), and there are 4 output channels" in str(ours.plan(other, x))
     layer.weight.data[0, 0, 0, 0] = torch.nan
     assert "the weight holds inf or NaN" in str(ours.plan(layer, x))
     with pytest.raises(tconv.TconvError, match="layer is a Linear; a transposed convolution is needed"):

@@ -81,6 +81,11 @@ def reasons_against(p: Problem) -> list[str]:
     return reasons
 
 
+def against_bias(shape: tuple[int, ...], p: Problem) -> str:
+    """Why a bias of this shape is left to PyTorch, or nothing."""
+    return "" if shape == (p.out_channels,) else f"the bias is {shape}, and there are {p.out_channels} output channels"
+
+
 def against_training(x_shape: Any, w_shape: Any) -> bool:
     """Whether a weight that is being trained is left to PyTorch: it changes in every step, and is packed anew.
 
@@ -107,8 +112,8 @@ class Call:
             self.reasons = [str(error)]
             return
         self.reasons = reasons_against(p)
-        if bias is not None and tuple(bias.shape) != (p.out_channels,):
-            self.reasons.append(f"the bias is {tuple(bias.shape)}, and there are {p.out_channels} output channels")
+        if bias is not None and (wrong := against_bias(tuple(bias.shape), p)):
+            self.reasons.append(wrong)
         if self.reasons:
             return
         # loads LLVM, which is there: the kernel has no reason against it
