@@ -54,6 +54,10 @@ class ArrayError(TconvError, TypeError):
     """An array of a library, or in a state, that cannot be taken without losing something."""
 
 
+class StaleError(TconvError, RuntimeError):
+    """Numbers that are asked for after what they are made of was changed."""
+
+
 class MissingExtraError(TconvError, ImportError):
     """A room that needs a package which is not installed; the message names the extra to install."""
 

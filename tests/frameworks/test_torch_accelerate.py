@@ -54,6 +54,12 @@ class Net(nn.Module):
 REPLACED = ["first", "body.1", "weighted", "hooked", "tied", "twin"]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No layer is left to PyTorch because the machine was busy."""
+    monkeypatch.setattr("tconv.torch.accelerating.gain", lambda layer, seen: 2.0)
+
+
 @pytest.fixture
 def net():
     torch.manual_seed(0)
@@ -118,8 +124,71 @@ def test_twice_is_no_harm_and_own_layers_stay():
     assert ours.restore(model) == 1
     assert [type(layer) for layer in model] == [nn.ConvTranspose1d, ours.ConvTranspose1d]
     single = nn.ConvTranspose3d(2, 2, 2)
-    assert ours.accelerate(single).layers[0].name == ""
+    report = ours.accelerate(single)
+    assert report.layers[0].name == ""
+    assert "  the model  ConvTranspose3d" in str(report)
     assert type(single) is ours.ConvTranspose3d
+
+
+class Copying(nn.ConvTranspose2d):
+    """A user's subclass that copies itself, as the class of a parametrised layer does."""
+
+    def __deepcopy__(self, memo):
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return made
+
+
+@pytest.mark.parametrize("parametrised", [False, True])
+def test_a_subclass_that_copies_itself(parametrised):
+    model, x = nn.Sequential(Copying(4, 3, 3, 2)), torch.randn(1, 4, 5, 5)
+    if parametrised:
+        parametrizations.weight_norm(model[0])
+    kind, expected = type(model[0]), model(x)
+    ours.accelerate(model)
+    others = [copy.deepcopy(model)] if parametrised else [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for each in (model, *others):
+        close(each(x), expected)
+        assert isinstance(each[0], ours.modules.DropIn)
+        assert ours.restore(each) == 1
+        assert type(each[0]) is kind if not parametrised else type(each[0]).__mro__[1:] == kind.__mro__[1:]
+
+
+def test_a_compiled_model_is_refused():
+    def made():
+        return nn.Sequential(nn.Sequential(nn.ConvTranspose2d(4, 3, 2)), nn.ReLU()).eval()
+
+    class Decorated(nn.Sequential):
+        forward = torch.compile(nn.Sequential.forward, backend="eager")
+
+    within, itself = made(), made()
+    within[0] = torch.compile(within[0], backend="eager")
+    itself[0].compile(backend="eager")
+    x = torch.randn(1, 4, 5, 5)
+    for model, name in (
+        (torch.compile(made(), backend="eager"), "the model"),
+        (within, "0"),
+        (itself, "0"),
+        (Decorated(*made()), "the model"),
+    ):
+        for example in (x, None):
+            with pytest.raises(tconv.TconvError, match=f"^{name} is compiled by torch.compile.* then torch.compile"):
+                ours.accelerate(model, example)
+        assert ours.restore(model) == 0
+
+    class Undecorated(nn.Sequential):
+        forward = torch.compiler.disable(nn.Sequential.forward)
+
+    assert ours.accelerate(Undecorated(*made()), x).layers
+
+
+def test_random_numbers_of_other_devices_are_left_alone(monkeypatch, x):
+    seeded = []
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: seeded.append(seed))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: seeded.append(seed))
+    ours.accelerate(nn.Sequential(nn.ConvTranspose2d(4, 2, 2)), x)
+    assert not seeded
 
 
 def test_copies_and_pickles(net, x):
@@ -319,18 +388,18 @@ def test_a_batch_norm_is_folded_on_the_right_axis(ndim, groups, bias, alone):
         alone.clear()
         close(model(x), expected)
         assert not alone
-        close(made_inside(model, x), expected)  # the layer did it
+        assert folds(model, x)
         ours.restore(model)
         close(ours.fold_batchnorm(model[0], model[1])(x).relu(), expected)
 
 
-def made_inside(model, x):
-    """What the first layer of a model returns while the model runs."""
+def folds(model, x):
+    """Whether the first layer of a model does the work of those behind it."""
     made = []
-    handle = model[0].register_forward_hook(lambda module, given, output: made.append(output))
+    handle = model[0].register_forward_hook(lambda module, given, output: made.append(type(output)))
     model(x)
     handle.remove()
-    return made[0]
+    return made[0] is ours.deferring.Deferred
 
 
 def test_a_part_of_a_fused_model_is_what_it_was():
@@ -347,32 +416,175 @@ def test_a_part_of_a_fused_model_is_what_it_was():
         close(model.forward(x), stock(x))
 
 
+ELSEWHERE = pytest.warns(UserWarning, match=r"^0: something else than the fused BatchNorm2d, ReLU reads its output")
+
+
 @pytest.mark.parametrize("place", [1, 2])
-def test_a_module_behind_a_fused_layer_that_is_replaced_is_missed(place):
+def test_a_module_behind_a_fused_layer_may_be_replaced(place):
     model, x = normed(), torch.randn(2, 4, 5, 6)
     with torch.no_grad():
         ours.accelerate(model, x, fuse=True)
         model[place] = nn.Sigmoid()
-        with pytest.raises(tconv.errors.ArrayError, match=r"fused .*restore\(model\)"):
-            model(x)
+        expected = nn.Sequential(*model)(x)
+        with ELSEWHERE:
+            close(model(x), expected)
+        close(model(x), expected)  # no second warning
         assert ours.restore(model) == 1
         assert not model._forward_hooks
         assert not model._forward_pre_hooks
-        close(model(x), nn.Sequential(*model)(x))
+        close(model(x), expected)
 
 
-def test_a_chain_is_passed_in_its_order_and_unchanged():
-    def changed(change):
-        model, x = normed(), torch.randn(2, 4, 5, 6)
+HOOKS = {
+    "read": lambda seen: lambda m, given, made: seen.append(made * 1),
+    "kept": lambda seen: lambda m, given, made: seen.append(made),
+    "numpy": lambda seen: lambda m, given, made: seen.append(torch.from_numpy(made.numpy())),
+    "array": lambda seen: lambda m, given, made: seen.append(torch.tensor(made.tolist())),
+    "scripted": lambda seen: lambda m, given, made: seen.append(SCRIPTED(made)),
+    "in C++": lambda seen: lambda m, given, made: seen.append(torch.tensor(made)),
+    "changed": lambda seen: lambda m, given, made: seen.append(made.mul_(2).clone()),
+    "another": lambda seen: lambda m, given, made: made + 1,
+    "compiled": lambda seen: lambda m, given, made: seen.append(COMPILED(made)),
+    "vmap": lambda seen: lambda m, given, made: seen.append(torch.vmap(lambda one: 1 * one)(made)),
+    "grad": lambda seen: lambda m, given, made: seen.append(torch.func.grad(lambda a: (a * made).sum())(0 * made)),
+    "no norm": lambda seen: lambda m, given, made: m.chain[1].train() and None,
+    "other statistics": lambda seen: lambda m, given, made: seen.append(m.chain[1].running_mean.add_(1).clone()),
+    "another eps": lambda seen: lambda m, given, made: setattr(m.chain[1], "eps", 0.5),
+}
+SCRIPTED = torch.jit.script(nn.Sequential(nn.Identity()))
+COMPILED = torch.compile(lambda y: y * 1, backend="eager")
+
+
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", HOOKS)
+def test_whoever_reads_inside_of_a_chain_finds_the_models_own_numbers(name, place, inference):
+    if name == "compiled":
+        torch._dynamo.reset()
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    found = []
+    with torch.inference_mode(inference), torch.no_grad():
+        stock = copy.deepcopy(model)
         assert ours.accelerate(model, x, fuse=True).fused
-        change(model)
-        with pytest.raises(tconv.errors.ArrayError, match=r"a fused .*restore\(model\)"):
-            model(x)
+        model(x)
+        for each in (stock, model):
+            seen = []
+            each[place].__dict__["chain"] = [*each]
+            each[place].register_forward_hook(HOOKS[name](seen))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.append([each(given).clone() for given in (x, x + 1)] + seen)
+    for mine, theirs in zip(*reversed(found), strict=True):
+        close(mine + 0, theirs)
 
+
+class Branch(nn.Module):
+    """Somebody else reads what is inside of a chain, in a branch that the example does not take."""
+
+    def __init__(self, inplace, normed):
+        super().__init__()
+        self.up, self.act = nn.ConvTranspose2d(4, 6, 3, 2), nn.ReLU(inplace)
+        self.norm = nn.BatchNorm2d(6) if normed else nn.Identity()
+        if normed:
+            self.norm.running_mean.normal_()
+            self.norm.running_var.uniform_(0.3, 2)
+        self.branch = None
+
+    def forward(self, x):
+        y = self.up(x)
+        if self.branch == "before":
+            return self.act(self.norm(y + 1))
+        if self.branch == "returned":
+            return y, {"y": y}
+        z = self.norm(y)
+        if self.branch == "norm":
+            return z
+        if self.branch == "norm twice":
+            return self.act(self.norm(y)) + 2 * self.act(z)
+        made = self.act(z)
+        if self.branch == "twice":
+            return torch.cat([made.add_(1), self.act(z)])
+        if self.branch == "after":
+            return made + y
+        if self.branch == "after the norm":
+            return made * z
+        if self.branch == "kept":
+            self.y, self.z = y, z
+        if self.branch == "input":
+            x.mul_(2)
+            return made + y
+        return made
+
+
+@pytest.mark.filterwarnings("ignore:.*something else than the fused")
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize(
+    "branch", ["before", "returned", "norm", "norm twice", "twice", "after", "after the norm", "kept", "input"]
+)
+def test_a_branch_that_the_example_does_not_take(branch, inplace, normed, inference):
+    model, x = Branch(inplace, normed).eval(), torch.randn(2, 4, 5, 6)
+    with torch.inference_mode(inference), torch.no_grad():
+        stock = copy.deepcopy(model)
+        assert ours.accelerate(model, x, fuse=True).fused
+        for turn in range(3):
+            model.branch = stock.branch = None if turn == 1 else branch
+            given = [x.clone(), x.clone()]
+            stale = pytest.raises(tconv.errors.StaleError, match="changed in place: its numbers are not known any more")
+            # without versions, a change of what was made of x looks like a change of x
+            lost = (branch, inference, inplace) == ("twice", True, False) or (
+                branch == "input" and (normed or not inplace)
+            )
+            if turn == 0 and lost:
+                with stale:
+                    model(given[0])
+                break
+            made = model(given[0])
+            theirs = stock(given[1])
+            for a, b in zip(
+                torch.utils._pytree.tree_leaves(made), torch.utils._pytree.tree_leaves(theirs), strict=True
+            ):
+                close(a, b)
+                assert type(a) is torch.Tensor
+                assert a.is_inference() == inference
+            if model.branch == "kept":
+                given[0].zero_()
+                close(model.y + 0, stock.y)
+                close(model.z + 0, stock.z)
+
+
+def test_shapes_inside_of_a_chain_are_no_reading():
+    class Shapes(nn.Sequential):
+        def forward(self, x):
+            y = self[0](x)
+            assert (y.shape, y.dim(), y.size(1), y.dtype, len(y)) == ((2, 6, 11, 13), 4, 6, torch.float32, 2)
+            assert not y.requires_grad
+            return self[2](self[1](y))
+
+    model, x = Shapes(*normed()).eval(), torch.randn(2, 4, 5, 6)
     with torch.no_grad():
-        changed(lambda m: m.__setitem__(1, nn.Identity()))
-        changed(lambda m: m[0].register_forward_hook(lambda module, given, made: made.mul_(2)))
-        changed(lambda m: m[0].register_forward_hook(lambda module, given, made: m[1].train() and None))
+        assert ours.accelerate(model, x, fuse=True).fused
+        assert folds(model, x)
+
+
+def test_gradients_that_begin_behind_a_fused_layer():
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    stock = copy.deepcopy(model)
+    ours.accelerate(model, x, fuse=True)
+    for each in (model, stock):
+        each[0].register_forward_pre_hook(lambda m, given: torch.set_grad_enabled(False) and None)
+        each[0].register_forward_hook(lambda m, given, made: torch.set_grad_enabled(True) and None)
+        each(x).sum().backward()
+    close(model[1].weight.grad, stock[1].weight.grad)
+
+
+def test_a_channels_last_weight_keeps_its_format_when_it_is_folded():
+    model, x = normed().to(memory_format=torch.channels_last), torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        expected = model(x)
+        assert ours.accelerate(model, x, fuse=True).fused
+        assert model(x).stride() == expected.stride()
 
 
 class Returned(nn.Module):
@@ -389,19 +601,23 @@ class Returned(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("made", "reason"),
-    [
-        (lambda y: y, "something else reads its output"),
-        (lambda y: y.argmax(1), "something else reads its output"),
-        (lambda y: (y.mean() * 0 + 1e6, y), "something else reads its output"),
-        (lambda y: [str(y)], "holds no tensor to compare"),
-    ],
+    "made", [lambda y: y, lambda y: y.argmax(1), lambda y: (y.mean() * 0 + 1e6, y), lambda y: [str(y)]]
 )
-def test_only_what_is_seen_to_agree_is_fused(made, reason, x):
+def test_only_what_nothing_else_reads_is_fused(made, x):
     model = Returned(made).eval()
     report = ours.accelerate(model, x, fuse=True)
     assert not report.fused
-    assert reason in str(report)
+    assert "something else reads its output, too" in str(report)
+
+
+def test_only_what_can_be_compared_is_fused():
+    class Worded(nn.Sequential):
+        def forward(self, x):
+            return [str(super().forward(x))]
+
+    report = ours.accelerate(Worded(*normed()).eval(), torch.randn(1, 4, 5, 5), fuse=True)
+    assert not report.fused
+    assert "the model's output holds no tensor to compare" in str(report)
 
 
 def test_differences_know_nan_and_integers():
@@ -448,7 +664,8 @@ def test_fused_models_in_threads_and_files():
         expected = model(x)
         ours.accelerate(model, x, fuse=True)
         loaded = pickle.loads(pickle.dumps(model))
-        close(made_inside(loaded, x), expected)
+        assert folds(loaded, x)
+        close(loaded(x), expected)
         faults = []
 
         def work():
@@ -479,7 +696,7 @@ def test_activations(activation, norm):
         report = ours.accelerate(model, x, fuse=True)
         assert len(report.fused) == 1
         close(model(x), expected)
-        close(made_inside(model, x), expected)
+        assert folds(model, x)
         assert ours.restore(model) == 1
         assert torch.equal(model(x), expected)
 
@@ -603,8 +820,8 @@ def test_a_copy_is_not_normalised_twice(x):
         expected = model(x)
         assert ours.accelerate(model, x, fuse=True).fused
         model.copied = True
-        with pytest.raises(tconv.errors.ArrayError, match="a fused BatchNorm2d was given another tensor"):
-            model(x)
+        with pytest.warns(UserWarning, match=r"^up: something else than the fused BatchNorm2d reads its output"):
+            close(model(x), expected)
         model.copied = False
         close(model(x), expected)
         model.up(x)  # alone; then a run that does not fuse

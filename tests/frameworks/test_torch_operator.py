@@ -619,6 +619,32 @@ def test_results_do_not_depend_on_threads_or_runs():
     assert all(torch.equal(found[0], other) for other in found)
 
 
+def test_a_large_layer_saves_multiplications_unless_it_is_trained():
+    """Two forms of the kernel, each with its own packed weight; what one does not take goes to the other."""
+    layer, x = ours.ConvTranspose2d(128, 64, 4, 2, 1), torch.randint(-3, 4, (16, 128, 16, 16)).float()
+    with torch.no_grad():
+        layer.weight.copy_(torch.randint(-3, 4, layer.weight.shape))
+        layer.bias.zero_()
+    exact = torch.nn.functional.conv_transpose2d(x.double(), layer.weight.double(), None, 2, 1).float()
+    assert ours.plan(layer, x).method == "simd"
+    assert torch.equal(layer(x), exact)
+    with torch.no_grad():
+        assert ours.plan(layer, x).method == "winograd"
+        assert torch.equal(layer(x), exact)
+        for last in (x.to(memory_format=torch.channels_last), x.expand(16, -1, -1, -1)):
+            assert torch.equal(layer(last), exact)
+        spoiled = x.clone()
+        spoiled[3, 5, 7, 9] = float("inf")
+        trained = ours.ConvTranspose2d(128, 64, 4, 2, 1)
+        trained.load_state_dict(layer.state_dict())
+        with torch.enable_grad():
+            direct = trained(spoiled).detach()
+        assert torch.equal(layer(spoiled).nan_to_num(7.0), direct.nan_to_num(7.0))
+        layer.weight[0, 0, 0, 0] = 1e20
+        far = torch.nn.functional.conv_transpose2d(x.double(), layer.weight.double(), None, 2, 1)
+        assert torch.allclose(layer(x).double(), far, rtol=1e-6, atol=1e-3)
+
+
 def test_torchs_number_of_threads_is_honoured(monkeypatch):
     from tconv.torch import calls
 
@@ -728,6 +754,15 @@ def test_plans_say_why():
         assert words in str(plan)
     with torch.autocast("cpu"):
         assert "autocast" in str(ours.plan(layer, x))
+    plans = []
+    torch.vmap(lambda one: plans.append(ours.plan(layer, one)) or one)(torch.randn(2, 1, 8, 5, 5))
+
+    torch.func.grad(lambda one: plans.append(ours.plan(layer, one)) or one.sum())(x)
+    assert [plan.method for plan in plans] == ["simd", "pytorch"]
+    assert "a transform of torch.func" in str(plans[1])
+    other = ours.ConvTranspose2d(8, 4, 3, 2).requires_grad_(False)
+    other.bias = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
+    assert "the bias is (3,), and there are 4 output channels" in str(ours.plan(other, x))
     layer.weight.data[0, 0, 0, 0] = torch.nan
     assert "the weight holds inf or NaN" in str(ours.plan(layer, x))
     with pytest.raises(tconv.TconvError, match="layer is a Linear; a transposed convolution is needed"):

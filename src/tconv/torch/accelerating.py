@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,11 +10,11 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from tconv.errors import ArgumentError
-from tconv.torch import fusing
+from tconv.torch import fusing, scope
 from tconv.torch.measuring import Example, Measured, gain, measure, quiet
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DropIn
 from tconv.torch.observing import Observer
-from tconv.torch.report import LayerReport, Report
+from tconv.torch.report import LayerReport, Report, called
 
 Named = list[tuple[str, str]]
 """Names of layers, and words about each."""
@@ -52,9 +53,11 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
     LeakyReLU, PReLU, Hardtanh) that alone read a layer's output are then done as the output is written; in training
     mode and with gradients they run as before. `report.difference` is the largest absolute change of any output.
 
-    Raises ArgumentError for what is no module, and for fuse=True without an example or in training mode.
+    Raises ArgumentError for what is no module or is compiled already, and for fuse=True without an example or in
+    training mode.
     """
     _check_module(model)
+    _check_uncompiled(model)
     if not isinstance(fuse, bool):
         raise ArgumentError(f"fuse is {fuse!r}; True or False is needed. Write fuse=True")
     given = None if example is None else Example.of(example)
@@ -113,7 +116,7 @@ def restore(model: torch.nn.Module) -> int:
     for module in changed:
         _back(module)
     for module in model.modules():
-        fusing.forget(module)
+        scope.forget(module)
     return len(changed)
 
 
@@ -122,6 +125,18 @@ def _check_module(model: Any) -> None:
         raise ArgumentError(
             f"model is a {type(model).__qualname__}; a torch.nn.Module is needed. Write accelerate(model)"
         )
+
+
+def _check_uncompiled(model: torch.nn.Module) -> None:
+    """A compiled graph calls no layers: none could be replaced, nor measured."""
+    for name, module in model.named_modules():
+        forward = getattr(module, "forward", None)
+        compiled = hasattr(forward, "_torchdynamo_orig_callable") and not hasattr(forward, "_torchdynamo_disable")
+        if compiled or getattr(module, "_compiled_call_impl", None) is not None:
+            raise ArgumentError(
+                f"{called(name)} is compiled by torch.compile, and its layers cannot be seen in there. Write "
+                "tconv.torch.accelerate(model, x) with the model as it was before, then torch.compile(model)"
+            )
 
 
 def _sorted(model: torch.nn.Module) -> tuple[dict[str, Any], Named]:
@@ -163,27 +178,28 @@ def _against(module: Any) -> str | None:
 
 
 def _change(module: Any) -> None:
-    module.__class__ = _faster(type(module))
+    module.__class__ = _exchanged(module, _faster)
     module.__dict__[_FLAG] = True
 
 
 def _back(module: Any) -> None:
     fusing.remove(module)
-    module.__class__ = _plain(type(module))
+    module.__class__ = _exchanged(module, _plain)
     module.__dict__.pop(_FLAG, None)
 
 
-def _is_parametrised(kind: Any) -> bool:
-    """Whether `torch.nn.utils.parametrize` made this class, for one module."""
-    return kind.__module__ == parametrize.__name__ or "__deepcopy__" in vars(kind)
+def _exchanged(module: Any, exchange: Callable[[Any], Any]) -> Any:
+    """Another class for a module; for a parametrised one the same on another base, which removing it leaves."""
+    kind = type(module)
+    if parametrize.is_parametrized(module):
+        return _rebased(kind, exchange(kind.__bases__[0]))
+    return exchange(kind)
 
 
 def _faster(kind: Any) -> Any:
     """The drop-in for a class."""
     if kind in _OURS:
         return _OURS[kind]
-    if _is_parametrised(kind):  # its first base is what removing the parametrisation leaves
-        return _rebased(kind, _faster(kind.__bases__[0]))
     words = {"_stock": kind, "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__reduce_ex__": _reduce}
     _OURS[kind] = made = type(kind.__name__, (DropIn, kind), words)
     return made
@@ -191,8 +207,6 @@ def _faster(kind: Any) -> Any:
 
 def _plain(kind: Any) -> Any:
     """The class that a drop-in stands in for."""
-    if _is_parametrised(kind):
-        return _rebased(kind, _plain(kind.__bases__[0]))
     return kind._stock
 
 
@@ -223,7 +237,7 @@ def _reported(name: str, layer: Any, measured: Measured | None) -> LayerReport:
     from tconv.torch.layer_plan import plan
 
     what = plan(layer, seen.input)
-    won = gain(layer, seen) if what.method == "simd" else 1.0
+    won = gain(layer, seen) if what.method != "pytorch" else 1.0
     return LayerReport(name, stock, tuple(seen.input.shape), seen.seconds, what.method, what.reasons, won)
 
 
@@ -242,11 +256,17 @@ def fuse_all(model: torch.nn.Module, example: Example, measured: Measured) -> tu
         if chain is None:
             unfused.append((name, reason))
             continue
-        fusing.install(model, layer, chain)
-        if measured.agrees(example.run(model)):
+        fusing.install(model, name, layer, chain)
+        if measured.agrees(example.run(model)) and not chain.read_elsewhere:
+            chain.settled = True
             fused.append((name, chain.words))
         else:
             fusing.remove(layer)
-            why = "something else reads its output, too: the model's output changed"
-            unfused.append((name, why if measured.output else "the model's output holds no tensor to compare"))
+            if chain.read_elsewhere:
+                why = "something else reads its output, too"
+            else:
+                why = (
+                    "the model's output changed" if measured.output else "the model's output holds no tensor to compare"
+                )
+            unfused.append((name, why))
     return fused, unfused

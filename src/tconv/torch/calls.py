@@ -82,6 +82,11 @@ def reasons_against(p: Problem) -> list[str]:
     return reasons
 
 
+def against_bias(shape: tuple[int, ...], p: Problem) -> str:
+    """Why a bias of this shape is left to PyTorch, or nothing."""
+    return "" if shape == (p.out_channels,) else f"the bias is {shape}, and there are {p.out_channels} output channels"
+
+
 def against_training(x_shape: Any, w_shape: Any) -> bool:
     """Whether a weight that is being trained is left to PyTorch: it changes in every step, and is packed anew.
 
@@ -89,6 +94,14 @@ def against_training(x_shape: Any, w_shape: Any) -> bool:
     beside it, a step is not to be slower for it (`tconv bench --training`).
     """
     return bool(x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256))
+
+
+def method_of(p: Problem, trained: bool = False) -> str:
+    """The method of a call that the kernel takes. A weight that is being trained is packed for one step alone.
+
+    It stays with the direct sum, whose packed weight is smaller.
+    """
+    return "winograd" if not trained and choose(p, "auto").method == "winograd" else "simd"
 
 
 class Way:
@@ -119,8 +132,8 @@ class Call:
             self.reasons = [str(error)]
             return
         self.reasons = reasons_against(p)
-        if bias is not None and tuple(bias.shape) != (p.out_channels,):
-            self.reasons.append(f"the bias is {tuple(bias.shape)}, and there are {p.out_channels} output channels")
+        if bias is not None and (wrong := against_bias(tuple(bias.shape), p)):
+            self.reasons.append(wrong)
         if self.reasons:
             return
         # loads LLVM, which is there: the kernel has no reason against it
@@ -134,23 +147,29 @@ class Call:
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
         self._direct = Way(bound.DIRECT, p, last)
-        pairs = choose(p, "auto").method == "winograd"
-        self._best = Way(bound.PAIRS, p, last) if pairs else self._direct
+        self._best = Way(bound.PAIRS, p, last) if method_of(p) == "winograd" else self._direct
         self._slopes = () if activation is None else activation.arrays(p.out_channels)
         self._ends = [array.ctypes.data for array in self._slopes]
 
     def __call__(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, trained: bool = False
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        trained: bool = False,
+        known_by: int | None = None,
     ) -> torch.Tensor | None:
-        """The output; None if these numbers are PyTorch's (a weight that is not finite)."""
+        """The output; None if these numbers are PyTorch's (a weight that is not finite).
+
+        `known_by` is the fingerprint of a weight that nobody else can write: it is not taken again.
+        """
         if not self._dense:
             weight = weight.contiguous()
         flat = bias if bias is None or bias.is_contiguous() else bias.contiguous()
         threads = min(torch.get_num_threads(), get_num_threads())
         out = None
-        # a weight that is packed for one step alone is packed in the form that is sooner done
         for way in (self._direct,) if trained or self._best is self._direct else (self._best, self._direct):
-            packed, at = self._find(way, weight, self._trained if trained else self._store)
+            packed, at = self._find(way, weight, self._trained if trained else self._store, known_by)
             if at:
                 job = way.job
                 if job is None or job.asked != threads:
@@ -169,9 +188,11 @@ class Call:
         n, channels, *spatial = self._shape
         return torch.from_numpy(np.moveaxis(memory.empty((n, *spatial, channels), _FLOAT32), -1, 1))
 
-    def _find(self, way: Way, weight: torch.Tensor, store: Any) -> tuple[Array | None, int]:
+    def _find(self, way: Way, weight: torch.Tensor, store: Any, known_by: int | None) -> tuple[Array | None, int]:
         """The packed weight and its address; 0 if the weight is not finite, or too large for this way."""
-        key = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr())), way.sizes
+        if known_by is None:
+            known_by = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr()))
+        key = known_by, way.sizes
         found = store.find(key)
         if found is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
@@ -183,6 +204,12 @@ class Call:
         if found is not held[0]:
             way.packed = held = found, found.ctypes.data if found.size else 0
         return held
+
+
+def fingerprint(tensor: torch.Tensor) -> int:
+    """64 bits that stand for all bytes of a tensor of plain memory, as they lie there."""
+    dense = tensor if tensor.is_contiguous() or _is_last(tensor) else tensor.contiguous()
+    return xxhash.xxh3_64_intdigest((ctypes.c_char * (4 * dense.numel())).from_address(dense.data_ptr()))
 
 
 def _is_last(tensor: torch.Tensor) -> bool:

@@ -70,13 +70,13 @@ def _each(value: Any, ndim: int) -> tuple[int, ...]:
 def apply(input: Any, weight: Any, bias: Any, words: Words) -> Any:
     """The call by the way that suits the moment."""
     if torch.compiler.is_compiling():
-        how = OPERATOR if _compiled(input, weight) else None
+        how: Any = OPERATOR if _compiled(input, weight) else ""
     else:
         how = way(input, weight, bias)
-    if how is not None and how is not Call and _is_trained(input, weight, words):
-        how = None
+    if how is not Call and (type(how) is str or is_trained(input, weight, words)):
+        return pytorchs(input, weight, bias, words)
     axes = input.dim() - len(words.stride)
-    if how is None or not 1 <= axes <= 2:  # PyTorch says what is wrong
+    if not 1 <= axes <= 2:  # PyTorch says what is wrong
         return pytorchs(input, weight, bias, words)
     batch = input if axes == 2 else input.unsqueeze(0)
     if how is OPERATOR:
@@ -100,7 +100,7 @@ def _compiled(input: Any, weight: Any) -> bool:
     return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
 
 
-def _is_trained(input: Any, weight: Any, words: Words) -> bool:
+def is_trained(input: Any, weight: Any, words: Words) -> bool:
     """Whether the weight may change in every step, and is better left to PyTorch."""
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
@@ -109,26 +109,25 @@ def _is_trained(input: Any, weight: Any, words: Words) -> bool:
 
 
 def way(input: Any, weight: Any, bias: Any) -> Any:
-    """What is called in eager mode: a `Call`, `Differentiable`, the `OPERATOR`, or PyTorch's, None.
+    """What is called in eager mode: a `Call`, `Differentiable` or the `OPERATOR`; or why it is PyTorch's, a str.
 
-    That is where subclasses of tensors bring their rules, symbolic tracers must see it, and forward-mode derivatives
-    and autocast are known. Vmap, dispatch modes and the profiler see tconv's operator; where nobody looks, it is called
-    directly.
+    PyTorch's is called where subclasses of tensors bring their rules, symbolic tracers must see it, and forward-mode
+    derivatives and autocast are known. Vmap, dispatch modes and the profiler see tconv's operator; where nobody looks,
+    it is called directly.
     """
-    if (
-        type(input) not in _OWN
-        or type(weight) not in _OWN
-        or type(bias) not in _OWN
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._get_tracing_state() is not None
-        or forward_ad._current_level >= 0
-    ):
-        return None
+    if type(input) not in _OWN or type(weight) not in _OWN or type(bias) not in _OWN:
+        return next(why for why in map(_of_its_kind, _NAMES, (input, weight, bias)) if why)
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast computes in another dtype"
+    if torch._C._get_tracing_state() is not None:
+        return "the call is being traced"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives are PyTorch's"
     if maybe_current_level() is not None:
         only = all(level.key() == TransformType.Vmap for level in get_interpreter_stack())
-        return OPERATOR if only and _compiled(input, weight) else None
+        return OPERATOR if only and _compiled(input, weight) else "a transform of torch.func asks for PyTorch's"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):
-        return None
+        return next(why for why in map(_of_its_memory, _NAMES, (input, weight, bias)) if why)
     if (
         torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
@@ -140,3 +139,21 @@ def way(input: Any, weight: Any, bias: Any) -> Any:
     ):
         return Differentiable
     return Call
+
+
+_NAMES = ("x", "the weight", "the bias")
+
+
+def _of_its_kind(name: str, given: Any) -> str:
+    kind = type(given)
+    return "" if kind in _OWN else f"{name} is a {kind.__qualname__}, which brings rules of its own"
+
+
+def _of_its_memory(name: str, tensor: Any) -> str:
+    if tensor is None or is_plain(tensor):
+        return ""
+    if tensor.device.type != "cpu":
+        return f"{name} is on {tensor.device}; the kernel runs on the CPU"
+    if tensor.dtype is not torch.float32:
+        return f"{name} is {str(tensor.dtype).removeprefix('torch.')}; the kernel computes float32"
+    return f"{name} is not dense memory (sparse, negated, wrapped by a transform or not aligned)"

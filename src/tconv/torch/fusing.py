@@ -2,29 +2,35 @@
 
 A chain is observed, not guessed: in a forward pass, the very tensor that a layer returned was given to a batch norm or
 an activation, every time. Parameters stay where they are: what is folded is a copy, made anew whenever a byte of it
-changes. The output carries a mark, and the modules behind pass what bears it; so a pass with gradients, in training
-mode or under a tracer, where nothing is folded, runs them as ever.
+changes. The output is a deferred tensor, which only the modules behind can pass; whoever else reads it finds what the
+layer alone returns. A pass with gradients, in training mode or under a tracer folds nothing.
 """
 
 from __future__ import annotations
 
 import copy
-import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import xxhash
+from torch._prims_common import suggest_memory_format
 
 from tconv import folding
 from tconv.activation import Activation, activation_of
-from tconv.errors import ArgumentError, ArrayError
-from tconv.torch.calls import Call, Words, is_plain, known
+from tconv.errors import ArgumentError, StaleError
+from tconv.torch.calls import Call, Words, fingerprint, is_plain, known
+from tconv.torch.deferring import Deferred, unwatched
 from tconv.torch.functional import way
+from tconv.torch.operator import compute
+from tconv.torch.report import called
+from tconv.torch.scope import Scope
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 ACTIVATIONS = (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.LeakyReLU, torch.nn.PReLU, torch.nn.Hardtanh)
-_MARK, _SCOPE = "_tconv_chain", "_tconv_scope"
 
 
 def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Module:
@@ -45,7 +51,7 @@ def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Mo
             f"the norm {reason}. Write norm.eval() with running statistics, of {layer.out_channels} features"
         )
     folded = copy.deepcopy(layer)
-    weight, bias = _folded(layer, norm)
+    weight, bias = _folded(layer.weight, layer.bias, norm, layer.groups)
     with torch.no_grad():
         folded.weight.copy_(weight)
     folded.bias = torch.nn.Parameter(bias, requires_grad=layer.weight.requires_grad)
@@ -63,89 +69,13 @@ def against_norm(layer: Any, norm: Any) -> str | None:
     return "is in training mode" if norm.training else None
 
 
-def _folded(layer: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of the two together, where the layer's are."""
-    given = [layer.weight, layer.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+def _folded(weight: Any, bias: Any, norm: Any, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of the two together, where the layer's are, and as they are stored."""
+    given = [weight, bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
     here = [None if part is None else part.detach().cpu() for part in given]
-    made = folding.fold_batchnorm(*here, eps=norm.eps, groups=layer.groups)
-    weight, bias = (part.to(layer.weight.device) for part in made)
-    return weight, bias
-
-
-class Folded:
-    """The mark of a folded output: whose it is, which modules are still to pass it, and what nobody may change."""
-
-    def __init__(self, chain: Chain, made: torch.Tensor) -> None:
-        self.chain, self.left = chain, [part for part in (chain.norm, chain.activation) if part is not None]
-        self._version = _version(made)
-
-    def passed(self, module: Any, given: torch.Tensor) -> bool:
-        """Whether this module's turn has come, and the numbers are those that the layer made."""
-        if self.left[:1] != [module] or (module.training and module is self.chain.norm):
-            return False
-        del self.left[0]
-        return _version(given) == self._version
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
-
-
-class Scope:
-    """A model with fused layers: in which threads it is running, and which chains have not come to their ends there."""
-
-    def __init__(self, model: torch.nn.Module | None = None) -> None:
-        self._mine = threading.local()
-        if model is not None:
-            model.__dict__[_SCOPE] = (
-                self,
-                [
-                    model.register_forward_pre_hook(self.enter),
-                    model.register_forward_hook(self.leave, always_call=True),
-                ],
-            )
-
-    def __reduce__(self) -> Any:
-        return Scope, ()
-
-    @staticmethod
-    def of(model: torch.nn.Module) -> Scope:
-        """The model's scope, made at the first call."""
-        known = model.__dict__.get(_SCOPE)
-        return Scope(model) if known is None else known[0]
-
-    @property
-    def running(self) -> bool:
-        """Whether the model is running in this thread."""
-        return getattr(self._mine, "depth", 0) > 0
-
-    @property
-    def awaited(self) -> list[Folded]:
-        """What layers have made, and the last module of its chain has not been given."""
-        if not hasattr(self._mine, "awaited"):
-            self._mine.awaited = []
-        found: list[Folded] = self._mine.awaited
-        return found
-
-    def enter(self, model: Any, given: Any) -> None:
-        """Before the model's forward."""
-        if not torch.compiler.is_compiling():
-            self._mine.depth = getattr(self._mine, "depth", 0) + 1
-
-    def leave(self, model: Any, given: Any, made: Any) -> None:
-        """After it, or after an error in it. Raises ArrayError for a chain that did not come to its end."""
-        if torch.compiler.is_compiling() or not self.running:
-            return
-        self._mine.depth -= 1
-        left: list[Folded] = [] if self.running else self.awaited[:]
-        if left:
-            self.awaited.clear()
-            if made is not None:
-                raise ArrayError(
-                    f"a fused {left[0].chain.words} was not called after its transposed convolution, which has done "
-                    "its work: the model is not the one that was accelerated. Write tconv.torch.restore(model), and "
-                    "accelerate it anew"
-                )
+    folded, shift = folding.fold_batchnorm(*here, eps=norm.eps, groups=groups)
+    stored = suggest_memory_format(weight)
+    return folded.to(weight.device).contiguous(memory_format=stored), shift.to(weight.device)
 
 
 class Chain:
@@ -154,92 +84,211 @@ class Chain:
     def __init__(self, norm: Any, activation: Any) -> None:
         self.norm, self.activation = norm, activation
         self.scope: Scope | None = None
-        self._made: tuple[Any, torch.Tensor, torch.Tensor | None] | None = None
+        self.name = ""
+        self.read_elsewhere = False
+        """Something else read the layer's output once: nothing is folded any more."""
+        self.settled = False
+        """The chain is in use, and its end is said."""
+        self._made: tuple[Any, torch.Tensor, torch.Tensor, int] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_made": None}
 
     @property
+    def parts(self) -> list[Any]:
+        """The modules behind the layer, in order."""
+        return [part for part in (self.norm, self.activation) if part is not None]
+
+    @property
     def words(self) -> str:
         """The names of what is folded."""
-        parts = (part for part in (self.norm, self.activation) if part is not None)
-        return ", ".join(_stock_of(type(part)).__qualname__ for part in parts)
+        return ", ".join(_stock_of(type(part)).__qualname__ for part in self.parts)
 
     def run(self, layer: Any, input: Any, words: Words) -> torch.Tensor | None:
-        """The output of all of it, marked; None where nothing is folded, and the layer runs alone."""
-        weight, bias, scope = layer.weight, layer.bias, self.scope
-        if scope is None or not scope.running or (self.norm is not None and self.norm.training):
+        """A tensor for the modules behind, which holds all their work; None where the layer runs alone."""
+        scope = self.scope
+        if self.read_elsewhere or scope is None or not scope.running or input.dim() != len(words.stride) + 2:
             return None
-        if input.dim() != len(words.stride) + 2 or way(input, weight, bias) is not Call:
+        weight, bias = layer.weight, layer.bias
+        if not self._may(input, weight, bias):
             return None
-        parts = self._parts()
+        of_layer, of_norm = _known_by(weight, bias), self._norms()
+        taken, added, known_by = weight, bias, of_layer[0]
+        if self.norm is not None:
+            taken, added, known_by = self._fold(weight, bias, layer.groups, (of_layer, of_norm))
+        key = self._activations()
+        call = known(input, taken, added, words, self._activation(key, layer.out_channels), key)
+        if call.reasons:
+            return None
+        make = partial(call, input, taken, added, known_by=known_by)
+        made = make()
+        if made is None:
+            return None
+        given = [input, weight] if bias is None else [input, weight, bias]
+        run = Run(self, given, words, make, made, of_layer, of_norm, key)
+        return scope.deferred(Stage(run, 0))
+
+    def passes(self, module: Any, stage: Stage) -> torch.Tensor | None:
+        """What a module of the chain returns if the layer has done its work; None where it is to run as ever."""
+        run = stage.run
+        if run.chain is not self or stage.made is not None or self.parts[stage.place] is not module:
+            return None
+        if self.scope is None or not self._may(*run.tensors):
+            return None
+        now, then = (self._norms(), run.of_norm) if module is self.norm else (self._activations(), run.activation)
+        if now != then or run.handed:
+            return None
+        if module is not self.parts[-1]:
+            return self.scope.deferred(Stage(run, stage.place + 1))
+        run.handed = True  # a second reader gets a tensor of its own
+        if getattr(module, "inplace", False):
+            stage.made = run.made
+        return run.made
+
+    def is_read(self) -> None:
+        """Something else reads the layer's output: from now on it runs alone, and all is computed once."""
+        if self.settled and not self.read_elsewhere:
+            warnings.warn(
+                f"{called(self.name)}: something else than the fused {self.words} reads its output, which is "
+                "computed anew; it is not fused any more. To fuse what can be, accelerate with an example that takes "
+                "this branch",
+                stacklevel=2,
+            )
+        self.read_elsewhere = True
+
+    def _may(self, input: Any, weight: Any, bias: Any) -> bool:
+        """Whether all of it is eval mode, without gradients and unwatched, at this moment."""
+        if (self.norm is not None and self.norm.training) or way(input, weight, bias) is not Call:
+            return False
+        parts = self._norm_tensors()
         if isinstance(self.activation, torch.nn.PReLU):
             parts.append(self.activation.weight)
-        if not all(map(is_plain, parts)) or (torch.is_grad_enabled() and any(part.requires_grad for part in parts)):
-            return None
-        if self.norm is not None:
-            weight, bias = self._fold(layer)
-        activation, key = self._activation(layer.out_channels)
-        call = known(input, weight, bias, words, activation, key)
-        made = None if call.reasons else call(input, weight, bias)
-        if made is not None:
-            mark = Folded(self, made)
-            setattr(made, _MARK, mark)
-            scope.awaited.append(mark)
-        return made
+        return all(map(is_plain, parts)) and not (torch.is_grad_enabled() and any(p.requires_grad for p in parts))
 
-    def passes(self, module: Any, input: Any) -> bool:
-        """Whether a module of the chain has nothing to do, because its input is what the layer has made for it.
-
-        Raises ArrayError if the layer has made it, and this is another tensor: it would be normalised twice.
-        """
-        awaited = [] if self.scope is None else self.scope.awaited
-        mark = getattr(input, _MARK, None)
-        if isinstance(mark, Folded) and mark.chain is self and mark.passed(module, input):
-            if not mark.left and mark in awaited:
-                awaited.remove(mark)
-            return True
-        if any(other.chain is self for other in awaited):
-            awaited.clear()
-            raise ArrayError(
-                f"a fused {_stock_of(type(module)).__qualname__} was given another tensor than its transposed "
-                "convolution returned: a copy of it, or something else while its output was waited for. Write "
-                "tconv.torch.restore(model), and accelerate it without fuse=True"
-            )
-        return False
-
-    def _parts(self) -> list[torch.Tensor]:
+    def _norm_tensors(self) -> list[torch.Tensor]:
         norm = self.norm
         kept = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
         return [part for part in kept if part is not None]
 
-    def _fold(self, layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        given = [layer.weight, *([] if layer.bias is None else [layer.bias]), *self._parts()]
-        key = (self.norm.eps, layer.groups, *map(_fingerprint, given))
+    def _norms(self) -> Any:
+        """What the norm's work is known by."""
+        return None if self.norm is None else (self.norm.eps, *map(fingerprint, self._norm_tensors()))
+
+    def _fold(self, weight: Any, bias: Any, groups: int, key: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Weight and bias of layer and norm, which nobody else can write, and the weight's fingerprint."""
         made = self._made
         if made is None or made[0] != key:
-            self._made = made = (key, *_folded(layer, self.norm))
-        return made[1], made[2]
+            folded, shift = _folded(weight, bias, self.norm, groups)
+            made = (key, folded, shift, fingerprint(folded))
+            if (_known_by(weight, bias), self._norms()) == key:  # no other thread has written in between
+                self._made = made
+        return made[1:]
 
-    def _activation(self, channels: int) -> tuple[Activation | None, Any]:
-        """The activation as the kernel applies it, and what it is known by."""
+    def _activations(self) -> Any:
+        """What the activation's work is known by."""
         module = self.activation
         if module is None:
-            return None, None
+            return None
         if isinstance(module, torch.nn.PReLU):
-            slopes = module.weight.detach().numpy().copy()
-            return activation_of(("prelu", slopes), channels), ("prelu", slopes.tobytes())
-        given: Any = "relu"
+            return "prelu", module.weight.detach().numpy().tobytes()
         if isinstance(module, torch.nn.LeakyReLU):
-            given = ("leaky_relu", module.negative_slope)
-        elif isinstance(module, torch.nn.Hardtanh):  # ReLU6 is one, too
-            given = ("clamp", module.min_val, module.max_val)
-        return activation_of(given, channels), given
+            return "leaky_relu", module.negative_slope
+        if isinstance(module, torch.nn.Hardtanh):  # ReLU6 is one, too
+            return "clamp", module.min_val, module.max_val
+        return "relu"
+
+    @staticmethod
+    def _activation(key: Any, channels: int) -> Activation | None:
+        """The activation as the kernel applies it."""
+        if key is None:
+            return None
+        return activation_of(("prelu", np.frombuffer(key[1], np.float32)) if key[0] == "prelu" else key, channels)
 
 
-def _fingerprint(tensor: torch.Tensor) -> int:
-    dense: np.ndarray[Any, Any] = tensor.detach().contiguous().numpy()
-    return xxhash.xxh3_64_intdigest(dense.data)
+@dataclass
+class Run:
+    """One call of a fused layer: its fused output, and what it was made of."""
+
+    chain: Chain
+    given: list[torch.Tensor]
+    """The layer's input, weight and bias, if there is one."""
+    words: Words
+    make: Callable[[], torch.Tensor | None]
+    """The fused output, once more."""
+    made: torch.Tensor
+    of_layer: Any
+    of_norm: Any
+    activation: Any
+    """What weight and bias, the norm and the activation were known by."""
+    handed: bool = False
+    """The chain came to its end, and others have `made`."""
+
+    def __post_init__(self) -> None:
+        self._versions, self._version = [*map(_version, self.given)], _version(self.made)
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The layer's input, weight and bias."""
+        input, weight, *bias = self.given
+        return input, weight, bias[0] if bias else None
+
+    def alone(self, place: int) -> torch.Tensor:
+        """What the layer alone returned (0), or the norm behind it (1). Raises StaleError if that is not known."""
+        norm = self.chain.norm
+        if self._is_changed() or (place == 1 and self.chain._norms() != self.of_norm):
+            # no TypeError: an operator of Python would take that for a refusal, and say something else
+            raise StaleError(
+                f"the output of {called(self.chain.name)}, before its fused {self.chain.words}, is read after "
+                "what it was made of was changed in place: its numbers are not known any more. Write "
+                "tconv.torch.restore(model), and accelerate it without fuse=True"
+            )
+        input, weight, bias = self.tensors
+        stride, padding, output_padding, dilation, groups = self.words
+        made: torch.Tensor = compute(input, weight, bias, stride, padding, output_padding, dilation, groups)
+        if place == 1:
+            kept = norm.running_mean, norm.running_var, norm.weight, norm.bias
+            made = torch.nn.functional.batch_norm(made, *kept, False, 0.0, norm.eps)
+        return made
+
+    def _is_changed(self) -> bool:
+        _, weight, bias = self.tensors
+        if [*map(_version, self.given)] != self._versions:
+            return True
+        if _known_by(weight, bias) != self.of_layer:
+            return True
+        # what was written without a version: the kernel makes the same bits of the same input
+        again = self.make() if _version(self.made) == self._version else self.made
+        return again is None or not torch.equal(again.view(torch.int32), self.made.view(torch.int32))
+
+
+def _known_by(weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[int, int | None]:
+    """What a layer's work is known by."""
+    return fingerprint(weight), None if bias is None else fingerprint(bias)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+class Stage:
+    """A tensor inside of a chain: the layer's output, place 0, or the norm's."""
+
+    def __init__(self, run: Run, place: int) -> None:
+        self.run, self.place = run, place
+        self.made: torch.Tensor | None = None
+
+    @property
+    def like(self) -> torch.Tensor:
+        """A tensor of the same shape and strides."""
+        return self.run.made if self.made is None else self.made
+
+    def numbers(self) -> torch.Tensor:
+        """What the unfused model has here, made at the first call. Raises StaleError if it is not known any more."""
+        if self.made is None:
+            with unwatched(self.run.made.is_inference()):
+                self.made = self.run.alone(self.place)
+            self.run.chain.is_read()
+        return self.made
 
 
 class _Passing:
@@ -249,8 +298,10 @@ class _Passing:
 
     def forward(self: Any, input: Any) -> Any:
         """The stock module's, unless the layer in front has done it."""
-        if not torch.compiler.is_compiling() and self.__dict__["_chain"].passes(self, input):
-            return input
+        if type(input) is Deferred and not torch.compiler.is_compiling():
+            made = self.__dict__["_chain"].passes(self, input.source)
+            if made is not None:
+                return made
         return super().forward(input)  # type: ignore[misc]
 
 
@@ -268,27 +319,19 @@ for _kind in (*NORMS, *ACTIVATIONS):
     globals()[_name] = type(_name, (_Passing, _kind), {"_stock": _kind, "__module__": __name__})
 
 
-def install(model: torch.nn.Module, layer: Any, chain: Chain) -> None:
+def install(model: torch.nn.Module, name: str, layer: Any, chain: Chain) -> None:
     """Let a layer of a model do what stands behind it."""
-    chain.scope = Scope.of(model)
+    chain.scope, chain.name = Scope.of(model), name
     layer.__dict__["_chain"] = chain  # no submodule: the state dict stays as it is
-    for part in (chain.norm, chain.activation):
-        if part is not None:
-            part.__class__ = passing(type(part))
-            part.__dict__["_chain"] = chain
+    for part in chain.parts:
+        part.__class__ = passing(type(part))
+        part.__dict__["_chain"] = chain
 
 
 def remove(layer: Any) -> None:
     """Undo `install`."""
     chain = layer.__dict__.pop("_chain", None)
-    for part in (chain.norm, chain.activation) if chain is not None else ():
+    for part in chain.parts if chain is not None else ():
         if isinstance(part, _Passing):
             part.__class__ = part._stock
             del part.__dict__["_chain"]
-
-
-def forget(model: torch.nn.Module) -> None:
-    """Take away the hooks of a model without fused layers."""
-    _, handles = model.__dict__.pop(_SCOPE, (None, ()))
-    for handle in handles:
-        handle.remove()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch.autograd import forward_ad
 
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.planning import choose
-from tconv.torch.calls import Words, against_training, is_plain, problem_of, reasons_against
+from tconv.torch.calls import Words, against_bias, is_plain, method_of, problem_of, reasons_against
+from tconv.torch.functional import is_trained, way
 
 
 class LayerPlan(NamedTuple):
-    """What runs: `method` is "simd", tconv's kernel, or "pytorch"; `reasons` says why it is not the kernel."""
+    """What runs: `method` is "simd" or "winograd", tconv's, or "pytorch"; `reasons` says why it is not tconv's."""
 
     method: str
     reasons: tuple[str, ...]
@@ -24,7 +24,7 @@ class LayerPlan(NamedTuple):
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
             return f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
-        return str(choose(self.problem, "simd"))
+        return str(choose(self.problem, self.method))
 
 
 def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
@@ -52,7 +52,8 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
         tuple(value) for value in (layer.stride, layer.padding, layer.output_padding, layer.dilation)
     )
     words, weight, bias = Words(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
-    reasons = against_tensors(input, weight, bias)
+    how = way(input, weight, bias)
+    reasons = [how] if isinstance(how, str) else []
     x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)
     if len(x_shape) != len(stride) + 2:
         reasons.append(f"x has {input.dim()} axes")
@@ -61,34 +62,12 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
         problem = problem_of(x_shape, tuple(weight.shape), bias is not None, words)
     except TconvError as error:
         return LayerPlan("pytorch", (*reasons, str(error)), None)
-    if not reasons and not bool(torch.isfinite(weight).all()):
+    if not reasons and is_plain(weight) and not bool(torch.isfinite(weight).all()):
         reasons.append("the weight holds inf or NaN, which the kernel would multiply with padded zeros")
     reasons += reasons_against(problem)
-    if weight.requires_grad and torch.is_grad_enabled() and against_training(x_shape, weight.shape):
+    if bias is not None and (wrong := against_bias(tuple(bias.shape), problem)):
+        reasons.append(wrong)
+    if is_trained(input, weight, words):
         reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
-    return LayerPlan("pytorch" if reasons else "simd", tuple(reasons), problem)
-
-
-def against_tensors(input: Any, weight: Any, bias: Any) -> list[str]:
-    """What keeps these tensors, at this moment, from the kernel."""
-    reasons = []
-    for name, tensor in (("x", input), ("the weight", weight), ("the bias", bias)):
-        if tensor is None:
-            continue
-        kind = type(tensor)
-        if kind not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
-            reasons.append(f"{name} is a {kind.__qualname__}, which brings rules of its own")
-        elif tensor.device.type != "cpu":
-            reasons.append(f"{name} is on {tensor.device}; the kernel runs on the CPU")
-        elif tensor.dtype is not torch.float32:
-            reasons.append(f"{name} is {str(tensor.dtype).removeprefix('torch.')}; the kernel computes float32")
-            break  # the others are, too, or PyTorch refuses the call
-        elif not is_plain(tensor):
-            reasons.append(f"{name} is not dense memory (sparse, negated, wrapped by a transform or not aligned)")
-    if torch.is_autocast_enabled("cpu"):
-        reasons.append("autocast computes in another dtype")
-    if torch._C._get_tracing_state() is not None:
-        reasons.append("the call is being traced")
-    if forward_ad._current_level >= 0:
-        reasons.append("forward-mode derivatives are PyTorch's")
-    return reasons
+    trained = weight.requires_grad and torch.is_grad_enabled()
+    return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+def called(name: str) -> str:
+    """A module's name in words: a model has none in itself."""
+    return name or "the model"
+
+
 class LayerReport(NamedTuple):
     """One layer that was replaced, or could have been; seconds, input and gain are None where nothing was measured."""
 
@@ -13,7 +18,7 @@ class LayerReport(NamedTuple):
     input: tuple[int, ...] | None
     seconds: float | None
     method: str
-    """"simd", tconv's kernel, or "pytorch"."""
+    """"simd" or "winograd", tconv's, or "pytorch"."""
     reasons: tuple[str, ...]
     gain: float | None
     """PyTorch's time over tconv's, on the input that was seen."""
@@ -54,11 +59,11 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         lines = [self._first()]
-        width = max((len(layer.name) for layer in self.layers), default=0)
-        lines += [f"  {layer.name:<{width}}  {self._line(layer)}" for layer in self.layers]
-        lines += [f"  left alone: {name or 'the model'}: {reason}" for name, reason in self.left]
-        lines += [f"  fused: {name} with {what}" for name, what in self.fused]
-        lines += [f"  not fused: {name}: {reason}" for name, reason in self.unfused]
+        width = max((len(called(layer.name)) for layer in self.layers), default=0)
+        lines += [f"  {called(layer.name):<{width}}  {self._line(layer)}" for layer in self.layers]
+        lines += [f"  left alone: {called(name)}: {reason}" for name, reason in self.left]
+        lines += [f"  fused: {called(name)} with {what}" for name, what in self.fused]
+        lines += [f"  not fused: {called(name)}: {reason}" for name, reason in self.unfused]
         if self.difference is not None:
             lines.append(f"  largest change of the output: {self.difference:.2g}")
         return "\n".join(lines)
