@@ -54,7 +54,7 @@ class ArrayError(TconvError, TypeError):
     """An array of a library, or in a state, that cannot be taken without losing something."""
 
 
-class StaleError(TconvError, RuntimeError):
+class StaleError(TconvError, ValueError):
     """Numbers that are asked for after what they are made of was changed."""
 
 

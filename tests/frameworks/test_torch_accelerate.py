@@ -338,6 +338,29 @@ def test_a_compiled_model(x):
         close(torch.compile(model, fullgraph=True, backend="aot_eager")(x), expected)
 
 
+@pytest.mark.parametrize("number", [math.inf, math.nan, -1.0])
+@pytest.mark.parametrize("name", ["0.weight", "0.bias", "1.weight", "1.running_mean", "1.running_var"])
+def test_numbers_that_cannot_be_folded_are_pytorchs(name, number):
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    stock = copy.deepcopy(model)
+    with torch.no_grad():
+        assert ours.accelerate(model, x, fuse=True).fused
+        for each in (model, stock):
+            each.state_dict()[name].view(-1)[0] = number
+        torch.testing.assert_close(model(x), stock(x), rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def test_a_fused_model_under_fx():
+    model, x = normed(), torch.randn(2, 4, 5, 6)
+    with torch.no_grad():
+        expected = model(x)
+        assert ours.accelerate(model, x, fuse=True).fused
+        close(torch.fx.symbolic_trace(model)(x), expected)
+        close(pickle.loads(pickle.dumps(model))(x), expected)
+        ours.restore(model)
+        assert "__module__" not in vars(model[1])
+
+
 # -- fusing --------------------------------------------------------------------------------------------------------
 
 LAYERS = {

@@ -21,7 +21,7 @@ from torch._prims_common import suggest_memory_format
 
 from tconv import folding
 from tconv.activation import Activation, activation_of
-from tconv.errors import ArgumentError, StaleError
+from tconv.errors import ArgumentError, StaleError, TconvError
 from tconv.torch.calls import Call, Words, fingerprint, is_plain, known
 from tconv.torch.deferring import Deferred, unwatched
 from tconv.torch.functional import way
@@ -115,7 +115,10 @@ class Chain:
         of_layer, of_norm = _known_by(weight, bias), self._norms()
         taken, added, known_by = weight, bias, of_layer[0]
         if self.norm is not None:
-            taken, added, known_by = self._fold(weight, bias, layer.groups, (of_layer, of_norm))
+            try:
+                taken, added, known_by = self._fold(weight, bias, layer.groups, (of_layer, of_norm))
+            except TconvError:  # numbers that cannot be folded: PyTorch makes NaN of them, module by module
+                return None
         key = self._activations()
         call = known(input, taken, added, words, self._activation(key, layer.out_channels), key)
         if call.reasons:
@@ -325,7 +328,8 @@ def install(model: torch.nn.Module, name: str, layer: Any, chain: Chain) -> None
     layer.__dict__["_chain"] = chain  # no submodule: the state dict stays as it is
     for part in chain.parts:
         part.__class__ = passing(type(part))
-        part.__dict__["_chain"] = chain
+        # torch.fx takes what is PyTorch's, by this word, as a whole; a pickle names the class by the class's own
+        part.__dict__.update(_chain=chain, __module__=part._stock.__module__)
 
 
 def remove(layer: Any) -> None:
@@ -334,4 +338,4 @@ def remove(layer: Any) -> None:
     for part in chain.parts if chain is not None else ():
         if isinstance(part, _Passing):
             part.__class__ = part._stock
-            del part.__dict__["_chain"]
+            del part.__dict__["_chain"], part.__dict__["__module__"]
