@@ -386,7 +386,7 @@ def test_env_names_a_wrong_variable_in_its_place(python):
     pytest.importorskip("cyclopts")
     said = python(ENV.format([]), TCONV_NUM_THREADS="abc")
     assert "\nthreads    TCONV_NUM_THREADS is 'abc'; a number from 1 to 1024 is needed. Write 4, for example\n" in said
-    assert "\nmethods    simd, polyphase, taps\n" in said
+    assert "\nmethods    simd, winograd, polyphase, taps\n" in said
     said = python(ENV.format([]), TCONV_SIMD="maybe")
     assert "\nmethods    polyphase, taps\nsimd       does not run: TCONV_SIMD is 'maybe'; 0 (never" in said
     assert said.endswith("\n0\n")

@@ -22,7 +22,7 @@ def test_forms_on_bare_arrays(form, spec, answer):
 
 
 @pytest.mark.parametrize(("spec", "answer"), ANSWERS)
-@pytest.mark.parametrize("method", ["auto", *tconv.planning.kernels.names()])
+@pytest.mark.parametrize("method", ["auto", "simd", "polyphase", "taps"])
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_methods(method, spec, answer, dtype):
     if method == "simd" and dtype != "float32":

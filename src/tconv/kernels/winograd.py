@@ -15,7 +15,7 @@ import numpy as np
 from tconv.kernels import simd
 from tconv.kernels.problem import Array, Kernel, Problem
 
-_MARGIN = 2.2
+_MARGIN = 1.9
 """How much the estimate for `simd` is above what it takes, beside the one for pairs: they are of different chips."""
 _LEAST = 1 << 24
 """Operations below which nothing is gained that would be noticed."""

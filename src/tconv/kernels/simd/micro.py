@@ -63,7 +63,7 @@ def address(rows: Rows, vectors: int, spread: bool = False) -> int:
     return LIBRARY.address(name, lambda: _write(name, rows, vectors, spread))
 
 
-def _write(name: str, rows: Rows, vectors: int, spread: bool) -> str:
+def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
     f = Function(name, 11, target().lanes)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
