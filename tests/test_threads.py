@@ -152,7 +152,7 @@ def test_a_system_without_more_threads(own_pool, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", start)
     for _ in range(3):
         np.testing.assert_array_equal(run(*given, words), expected)
-    assert len(own_pool._helpers) == 1
+    assert own_pool._started == 1
     monkeypatch.undo()
 
 
@@ -178,7 +178,7 @@ def test_an_interrupt_while_helpers_are_made(place, own_pool, monkeypatch):
     with monkeypatch.context() as patched:
         if place:
             own_pool._scratch.memory = pool._NOTHING
-            own_pool._helpers[:] = [pool._NOTHING] * len(own_pool._helpers)
+            own_pool._memories[:] = [pool._NOTHING] * len(own_pool._memories)
             patched.setattr(pool, "aligned", interrupted)
         else:
             patched.setattr(threading.Thread, "start", started)
@@ -188,8 +188,8 @@ def test_an_interrupt_while_helpers_are_made(place, own_pool, monkeypatch):
     assert not own_pool._lock.locked()
     for _ in range(5):
         np.testing.assert_array_equal(run(*given, words), expected)
-    numbers = [own_pool._state[pool._LOCALS + number] for number in range(len(own_pool._helpers))]
-    assert numbers == [memory.ctypes.data for memory in own_pool._helpers]
+    numbers = [own_pool._state[pool._LOCALS + number] for number in range(len(own_pool._memories))]
+    assert numbers == [memory.ctypes.data for memory in own_pool._memories]
     assert len(set(numbers)) == len(numbers) >= 2
 
 
@@ -492,7 +492,7 @@ def test_a_call_never_waits_for_another(own_pool):
         caller.join(60)
         assert results, "it waits"
     np.testing.assert_array_equal(results[0], expected)
-    assert not own_pool._helpers
+    assert not own_pool._memories
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="helpers need a futex")
@@ -502,7 +502,7 @@ def test_helpers_are_started_once_and_by_need(own_pool):
     for count in (1, 3, 2, 3, 5, 4, 5):
         tconv.set_num_threads(count)
         run(*given, words)
-    assert len(own_pool._helpers) == 4
+    assert len(own_pool._memories) == own_pool._started == 4
     assert threading.active_count() == before + 4
 
 

@@ -27,6 +27,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.threads import get_num_threads
 from tconv.planning import choose
+from tconv.torch.team import team
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The channels-last memory format of a tensor with so many axes."""
@@ -166,7 +167,9 @@ class Call:
         if not self._dense:
             weight = weight.contiguous()
         flat = bias if bias is None or bias.is_contiguous() else bias.contiguous()
-        threads = min(torch.get_num_threads(), get_num_threads())
+        torchs = torch.get_num_threads()
+        threads = min(torchs, get_num_threads())
+        helpers = team(torchs) if threads > 1 else None
         out = None
         for way in (self._direct,) if trained or self._best is self._direct else (self._best, self._direct):
             packed, at = self._find(way, weight, self._trained if trained else self._store, known_by)
@@ -175,7 +178,8 @@ class Call:
                 if job is None or job.asked != threads:
                     way.job = job = _job(way.form, way.problem, *self._strides, threads, bool(self._ends))
                 out = self._empty() if out is None else out
-                if job.run(x.data_ptr(), at, 0 if flat is None else flat.data_ptr(), out.data_ptr(), *self._ends):
+                at_bias = 0 if flat is None else flat.data_ptr()
+                if job.run(x.data_ptr(), at, at_bias, out.data_ptr(), *self._ends, team=helpers):
                     return out
             del packed  # held until here
         return None

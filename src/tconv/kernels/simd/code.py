@@ -368,15 +368,15 @@ class Function:
         """An address that llvmlite knows as one of an integer, as its atomic instructions want."""
         return self.b.inttoptr((base + index * 8).ir, I64.as_pointer())
 
-    def keep_float_mode(self, base: Value, index: int) -> None:
+    def keep_float_mode(self, base: Value, index: Operand) -> None:
         """Write down how this thread rounds, and what it does with denormal numbers, where the chip lets one ask."""
         self._float_mode("llvm.x86.sse.stmxcsr", base, index)
 
-    def take_float_mode(self, base: Value, index: int) -> None:
+    def take_float_mode(self, base: Value, index: Operand) -> None:
         """Compute as the thread that wrote it down."""
         self._float_mode("llvm.x86.sse.ldmxcsr", base, index)
 
-    def _float_mode(self, name: str, base: Value, index: int) -> None:
+    def _float_mode(self, name: str, base: Value, index: Operand) -> None:
         if is_x86():
             kind = ir.FunctionType(ir.VoidType(), [POINTER])
             self.b.call(self._intrinsic(name, kind), [self._place(base, index, I64)])

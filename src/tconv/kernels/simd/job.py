@@ -13,7 +13,7 @@ from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd import item, micro, pack, steps, tiles, write
 from tconv.kernels.simd.fields import FRAME, HEAD, NOWHERE, frame
 from tconv.kernels.simd.grid import Axis, Grid
-from tconv.kernels.simd.pool import pool
+from tconv.kernels.simd.pool import Team, pool
 from tconv.kernels.simd.work import Work, shape, work
 
 _UNBOUNDED = 1 << 60
@@ -174,7 +174,9 @@ class Job:
             chunk_rows.append([first_call, len(calls), first_write, len(writes), len(chunk.phases), *fits])
         return chunk_rows, calls, writes, functions
 
-    def run(self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0) -> bool:
+    def run(
+        self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0, team: Team | None = None
+    ) -> bool:
         """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output. True."""
         told = _Frame.from_buffer_copy(self.frame.data)
         told[_X], told[_WEIGHTS], told[_BIAS], told[_OUT] = x, weights, bias, out
@@ -182,7 +184,7 @@ class Job:
         threads = pool()
         for begin in range(0, self.items, self.stretch):
             end = min(begin + self.stretch, self.items)
-            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads)
+            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads, team)
         return True
 
 

@@ -16,7 +16,7 @@ from tconv.kernels.simd.item import MOST
 from tconv.kernels.simd.job import STREAM_FROM, destinations, plus, stretch_of
 from tconv.kernels.simd.pairs import Pairs, pairs
 from tconv.kernels.simd.pairs_frame import PLACES
-from tconv.kernels.simd.pool import pool
+from tconv.kernels.simd.pool import Team, pool
 from tconv.kernels.simd.target import target
 
 
@@ -104,7 +104,9 @@ class Job:
             chunk_rows.append([first_product, len(products), first_write, len(writes)])
         return chunk_rows, products, writes
 
-    def run(self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0) -> bool:
+    def run(
+        self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0, team: Team | None = None
+    ) -> bool:
         """The call itself, with the addresses of its arrays; False if an input is too large, or no number."""
         told = _Frame.from_buffer_copy(self.frame)
         told[_X], told[_WEIGHTS], told[_BIAS], told[_OUT] = x, weights, bias, out
@@ -112,7 +114,7 @@ class Job:
         threads = pool()
         for begin in range(0, self.items, self.stretch):
             end = min(begin + self.stretch, self.items)
-            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads)
+            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads, team)
             if told[_SPOILED]:
                 return False
         return True

@@ -1,7 +1,8 @@
 """The threads: a few that wait in machine code, and take items of work by tickets.
 
 One call at a time has the helpers; a call that comes while they are busy runs on its own thread alone, which is what
-many callers on few cores want. Helpers wait by looking for a while, then by sleeping in the kernel (a futex), without
+many callers on few cores want. Somebody else's threads may help instead (`Team`): those that already wait on the cores.
+Helpers wait by looking for a while, then by sleeping in the kernel (a futex), without
 Python's lock. They keep off the core that the caller is on: Linux may wake them right there, and they wait for it to
 finish while another core idles (on two cores, calls of 3 ms took 5.5 for seconds on end). After a fork the child
 starts helpers of its own; nothing of the parent's pool is touched. Where there is no futex (outside Linux) there are
@@ -15,7 +16,7 @@ import os
 import platform
 import sys
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,12 +40,26 @@ _GENERATION = 16  # number of the job, again: what helpers wait for
 _SLEEPERS = 24
 _END, _ITEM, _FRAME, _WANTED, _MODE = 32, 33, 34, 35, 36
 _CORE, _STARTED = 37, 38  # the core that helpers keep off, and how many there are
+_CALLER, _NUMBER = 39, 40  # of a team: the caller's memory, and the function that says which thread one is
 _LOCALS = 64
 _THREADS = _LOCALS + PLACES  # what the system calls them; 0 until they say it
 _CORES = _THREADS + PLACES  # a set of cores, a bit each
 _WORDS = 16
+_MODES = _CORES + _WORDS  # how the threads of a team round for others
 
 _NOTHING: Array = np.zeros(0, np.uint8)
+
+
+class Team(NamedTuple):
+    """The threads of an OpenMP runtime, which wait for work by looking for it, and would be in the way of others.
+
+    `parallel` is the address of its `GOMP_parallel`, `number` that of `omp_get_thread_num`, `threads` how many it has:
+    a runtime that is asked for fewer ends the others.
+    """
+
+    parallel: int
+    number: int
+    threads: int
 
 
 def _write_serve() -> str:
@@ -116,6 +131,35 @@ def _write_launch() -> str:
     return f.finish()
 
 
+def _write_join() -> str:
+    """One thread of a team: `(pool)`."""
+    f = Function("join", 1, target().lanes)
+    pool = f.arguments[0]
+    number = f.call(f.load(pool, _NUMBER, I64), returns=True) & 0xFFFFFFFF
+
+    def help_() -> None:
+        with f.when(number <= f.load(pool, _WANTED, I64)):
+            f.keep_float_mode(pool, number + _MODES)
+            f.take_float_mode(pool, _MODE)
+            _take(f, pool, f.load(pool, number + (_LOCALS - 1), I64))
+            f.take_float_mode(pool, number + _MODES)  # the thread is somebody else's
+
+    f.cases(number.equals(0), lambda: _take(f, pool, f.load(pool, _CALLER, I64)), help_)
+    return f.finish()
+
+
+def _write_gather() -> str:
+    """One call with a team: `(pool, item function, frame, local, begin, end, helpers, join, parallel, threads)`."""
+    f = Function("gather", 10, target().lanes)
+    pool, item, frame, local, begin, end, wanted, join, parallel, threads = f.arguments
+    for place, value in ((_END, end), (_ITEM, item), (_FRAME, frame), (_WANTED, wanted), (_CALLER, local)):
+        f.store(value, pool, place, I64)
+    f.keep_float_mode(pool, _MODE)
+    f.atomic_store(begin, pool, _TICKET)
+    f.call(parallel, join, pool, threads, 0)
+    return f.finish()
+
+
 def _keep_off(f: Function, pool: Value, core: Value) -> None:
     """Let all helpers run where the caller may run, but not on the core where it is now, if there is another."""
     size, cores = _WORDS * 8, pool + _CORES * 8
@@ -162,48 +206,70 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shared = mapped((_CORES + _WORDS) * 8)
+        self._shared = mapped((_MODES + PLACES) * 8)
         # helpers look at it until the process ends, whatever the interpreter has taken apart by then
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shared))
         self._state = np.frombuffer(self._shared, np.int64)
         self._base = self._state.ctypes.data
-        self._helpers: list[Array] = []
+        self._memories: list[Array] = []
+        self._started = 0
         self._scratch = _Scratch()
         self._alone = _function("alone", _write_alone, 5)
         self._launch = _function("launch", _write_launch, 7) if _FUTEX else None
+        self._gather: Any = None
 
-    def run(self, item: int, frame: int, scratch: int, begin: int, end: int, threads: int) -> None:
-        """All items in [begin, end), on at most this many threads, each with this many bytes of scratch memory."""
+    def run(
+        self, item: int, frame: int, scratch: int, begin: int, end: int, threads: int, team: Team | None = None
+    ) -> None:
+        """All items in [begin, end), on at most this many threads, each with this many bytes of scratch memory.
+
+        The helpers are a team's threads, if there is one, else the pool's own.
+        """
         # held by this frame: at exit a daemon thread loses what is its own, while machine code still uses it
         memory = self._scratch.of(scratch)
         local = memory.ctypes.data
         wanted = min(threads, end - begin, PLACES) - 1
         # not acquire(blocking=False): an interrupt between it and a `try` would leave it locked for ever
-        if wanted > 0 and self._launch is not None and not self._lock.locked():
+        if wanted > 0 and (team or self._launch) is not None and not self._lock.locked():
             with self._lock:
-                helpers = self._prepare(wanted, scratch)
-                self._launch(self._base, item, frame, local, begin, end, helpers)
+                self._lend(wanted, scratch)
+                if team is not None:
+                    self._with_team(team, item, frame, local, begin, end, wanted)
+                elif self._launch is not None:
+                    self._launch(self._base, item, frame, local, begin, end, self._start(wanted))
         else:
             self._alone(item, frame, local, begin, end)
 
-    def _prepare(self, wanted: int, scratch: int) -> int:
-        """Give each helper its memory, and start those that are missing; how many there are, at most `wanted`."""
+    def _with_team(self, team: Team, item: int, frame: int, local: int, begin: int, end: int, wanted: int) -> None:
+        if self._gather is None:
+            self._gather = _function("gather", _write_gather, 10), LIBRARY.address("join", _write_join)
+        gather, join = self._gather
+        self._state[_NUMBER] = team.number
+        gather(self._base, item, frame, local, begin, end, wanted, join, team.parallel, team.threads)
+
+    def _lend(self, wanted: int, scratch: int) -> None:
+        """Give each helper its memory."""
         for number in range(wanted):
-            if number == len(self._helpers):
-                serve = _function("serve", _write_serve, 2)
-                helper = threading.Thread(target=serve, args=(self._base, number), daemon=True, name="tconv")
-                self._helpers.append(_NOTHING)  # first: no interrupt can make two helpers with one number
-                try:
-                    helper.start()
-                except RuntimeError:  # the system has no more threads, or the interpreter is about to exit
-                    self._helpers.pop()
-                    return number
-                self._state[_CORE], self._state[_STARTED] = -1, len(self._helpers)
-            if self._helpers[number].size < scratch:
-                self._helpers[number] = _NOTHING  # whatever interrupts this, the next call does it again
+            if number == len(self._memories):
+                self._memories.append(_NOTHING)
+            if self._memories[number].size < scratch:
+                self._memories[number] = _NOTHING  # whatever interrupts this, the next call does it again
                 memory = aligned(scratch)
                 self._state[_LOCALS + number] = memory.ctypes.data
-                self._helpers[number] = memory
+                self._memories[number] = memory
+
+    def _start(self, wanted: int) -> int:
+        """Start the helpers that are missing; how many there are, at most `wanted`."""
+        while self._started < wanted:
+            serve = _function("serve", _write_serve, 2)
+            helper = threading.Thread(target=serve, args=(self._base, self._started), daemon=True, name="tconv")
+            self._started += 1  # first: no interrupt can make two helpers with one number
+            try:
+                helper.start()
+            except RuntimeError:  # the system has no more threads, or the interpreter is about to exit
+                self._started -= 1
+                return self._started
+            self._state[_CORE], self._state[_STARTED] = -1, self._started
         return wanted
 
 
