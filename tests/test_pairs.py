@@ -167,6 +167,14 @@ def test_a_prepared_layer_bends_its_output(activation, last):
     same_bits(np.ascontiguousarray(layers[0](x, out=out)), np.ascontiguousarray(layers[1](x)))
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_prepared_whatever_its_crop(name):
+    """Before there is an x, nothing is known that a crop could leave too little of."""
+    x, w, bias = arrays(name)
+    words = LAYERS[name][2]
+    same_bits(tconv.prepare(w, bias, method="winograd", **words)(x), run(x, w, bias, **words))
+
+
 @pytest.mark.parametrize(
     ("shape", "weight", "words", "reason"),
     [

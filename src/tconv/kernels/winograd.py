@@ -14,6 +14,7 @@ import numpy as np
 
 from tconv.kernels import simd
 from tconv.kernels.problem import Array, Kernel, Problem
+from tconv.kernels.simd.pairs import MOST_STRIDE, step
 
 _MARGIN = 1.9
 """How much the estimate for `simd` is above what it takes, beside the one for pairs: they are of different chips."""
@@ -29,12 +30,10 @@ def reasons_against(p: Problem) -> list[str]:
         reasons.append("it has groups")
     if any(k < s or math.gcd(s, d) > 1 for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True)):
         reasons.append("there are phases without taps")
-    if not reasons:
-        from tconv.kernels.simd.pairs import MOST_STRIDE, pairs
-
-        done = pairs(p)
-        if done.slow.step == done.fast.step == 1:
-            reasons.append(f"one of the last two axes has to have stride < kernel <= 2 stride, stride <= {MOST_STRIDE}")
+    if max(map(step, g.kernel[-2:], g.stride[-2:], g.dilation[-2:])) == 1:
+        reasons.append(
+            f"one of the last two axes has to have stride < kernel <= 2 stride, stride <= {MOST_STRIDE} and no dilation"
+        )
     return reasons
 
 

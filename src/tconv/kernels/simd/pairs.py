@@ -98,11 +98,13 @@ def _phase(taps: tuple[tuple[int, int], ...], step: int) -> tuple[Product, ...]:
     )
 
 
-def axis(a: grids.Axis) -> Axis:
-    """An axis in pairs, where it can be and gains by it."""
-    counts = {len(phase) for phase in a.taps}
-    follow = all(phase[-1][0] - phase[0][0] == 1 for phase in a.taps if len(phase) == 2)
-    step = 2 if counts <= {1, 2} and 2 in counts and follow and a.stride <= MOST_STRIDE else 1
+def step(kernel: int, stride: int, dilation: int) -> int:
+    """How many positions of an axis are taken together: 2 where each phase has one tap or two that are neighbours."""
+    return 2 if dilation == 1 and stride < kernel <= 2 * stride and stride <= MOST_STRIDE else 1
+
+
+def axis(a: grids.Axis, step: int) -> Axis:
+    """An axis with so many positions together."""
     made = -(-a.positions // step)
     return Axis(a.inputs, a.outputs, a.stride, step, made, tuple(_phase(phase, step) for phase in a.taps))
 
@@ -207,6 +209,8 @@ class Pairs(NamedTuple):
 @lru_cache(maxsize=256)
 def pairs(p: Problem) -> Pairs:
     """A problem in pairs."""
-    axes = grids.grid(p)
+    axes, g = grids.grid(p), p.geometry
     *outer, last = axes.slow
-    return Pairs(tuple(outer), axis(last), axis(axes.fast))
+    # a signal is a picture with one row
+    steps = [1, *map(step, g.kernel, g.stride, g.dilation)]
+    return Pairs(tuple(outer), axis(last, steps[-2]), axis(axes.fast, steps[-1]))
