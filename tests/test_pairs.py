@@ -123,6 +123,19 @@ def test_inputs_that_differences_would_spoil_are_computed_directly(name, value):
     same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))  # whole numbers: and then as before
 
 
+@pytest.mark.parametrize("name", ["tiny images", "a signal", "lopsided crop"])
+def test_many_large_inputs_are_no_infinite_one(name, threads):
+    """Their squares overflow in sum, but not those that one output reads: no number of threads changes what is done."""
+    (x, w, bias), words = arrays(name, whole=False), LAYERS[name][2]
+    x = x * np.float32(5e17)
+    threads(1)
+    expected = run(x, w, bias, **words)
+    assert (expected != direct(x, w, bias, **words)).any()
+    for count in (2, 7):
+        threads(count)
+        same_bits(run(x, w, bias, **words), expected)
+
+
 @pytest.mark.parametrize("value", [1e13, 3e38, np.inf, np.nan], ids=str)
 def test_weights_that_sums_would_spoil_are_computed_directly(value):
     x, w, bias = arrays("rows and columns")

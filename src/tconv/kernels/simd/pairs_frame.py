@@ -5,6 +5,6 @@ from __future__ import annotations
 from tconv.kernels.simd.fields import FRAME
 
 _MORE = """
-    spoiled nothing positions mask_place stream_place stream_size stream_channel plane_size range_blocks most
+    spoiled nothing positions made mask_place stream_place stream_size stream_channel plane_size range_blocks most
 """
 PLACES = FRAME | {name: len(FRAME) + place for place, name in enumerate(_MORE.split())}

@@ -44,7 +44,7 @@ class Job:
             "x_batch": x_strides[0], "x_channel": x_strides[1], "x_fast": x_fast, "x_length": fast.inputs,
             "out_batch": out_strides[0], "out_channel": out_strides[1], "out_fast": out_fast,
             "out_length": fast.outputs,
-            "image_rows": done.lines, "last_rows": slow.positions, "positions": fast.positions,
+            "image_rows": done.lines, "last_rows": slow.positions, "positions": fast.positions, "made": fast.made,
             "table": self._keep(_sources(done, x_strides)), "stride": fast.phases,
             "splits": t.splits, "segments": t.segments, "row_tiles": t.row_tiles, "run": p.batch * done.lines,
             "rows": t.lines, "width": t.width, "width_total": fast.positions if t.whole else fast.made,

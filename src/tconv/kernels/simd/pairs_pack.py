@@ -4,8 +4,9 @@ First each row of x that the tile needs is taken apart into its even and odd ele
 a time). A plane's elements then lie at one distance from the positions they belong to, and are loaded as vectors, each
 through a mask: positions run on from row to row, and the neighbour of a row's last one is no neighbour.
 
-Every element is squared and summed on the way: what is infinite, NaN or so large that a difference or a product might
-overflow where the plain sum does not, is noticed, and the call is then made without pairs.
+What a position reads is squared and summed on the way: an element that is infinite, NaN or so large that a difference
+or a product might overflow where the plain sum does not, is noticed, and the call is then made without pairs. Sums are
+those of one position and channel: whether a number is noticed depends on no tiling.
 """
 
 from __future__ import annotations
@@ -67,8 +68,7 @@ class _Pack:
                 self._streams(first + number, self._of_channel(number))
             with f.loop(count) as number:
                 self._planes(first + number, self._of_channel(number), spoiled)
-        total = spoiled.value
-        with f.when(f.any((total * 0.0).differs(0.0))):
+        with f.when(f.any(spoiled.value.differs(0.0))):
             frame.put("spoiled", 1)
         return f.finish()
 
@@ -91,18 +91,22 @@ class _Pack:
             f.store(f.choose(there, place, 0), self.local, block * frame.slots + slot + HEAD, I64)
 
     def _find_masks(self) -> None:
-        """For each shift, -1 at positions whose neighbour at that distance is one, in lines of the same image."""
+        """For each shift, -1 at positions whose neighbour at that distance is one, in lines of the same image.
+
+        A position without an output reads nothing: tiles of whole rows have some, tiles of pieces do not.
+        """
         f, frame, mine = self.f, self.frame, self.mine
         masks, length = self.local + frame.mask_place, frame.sum_row
         with f.loop(0, length * len(self.shifts), f.lanes) as place:
             f.store(f.zero(), masks, place)
         yes, no = f.value(-1, I32), f.value(0, I32)
-        lines, positions, width = frame.last_rows, frame.positions, mine.width
+        lines, positions, made, width = frame.last_rows, frame.positions, frame.made, mine.width
         with f.loop(mine.line_count) as line, f.loop(width) as place:
             row, column = (mine.row + line) % lines, mine.first + place
             for number, (down, right) in enumerate(self.shifts):
                 rows = f.both(row + down >= 0, row + down < lines)
-                inside = f.both(rows, f.both(column + right >= 0, column + right < positions))
+                columns = f.both(column + right >= 0, column + right < positions)
+                inside = f.both(rows, f.both(columns, column < made))
                 f.store(f.choose(inside, yes, no), masks, number * length + line * width + place)
 
     def _streams(self, channel: Value, streams: Value) -> None:
@@ -173,6 +177,7 @@ class _Pack:
         with f.loop(frame.blocks) as block, f.loop(0, lanes, f.lanes) as lane:
             kept = [f.load(masks, number * length + lane, f.bits) for number in range(len(self.shifts))]
             x: dict[tuple[int, int], Value] = {}
+            squares = f.zero()
             for a in self.slow.places:
                 down, row = divmod(a, self.slow.step)
                 for b in self.fast.places:
@@ -180,7 +185,8 @@ class _Pack:
                     stream = (block * self.slow.step + row) * self.fast.step + column
                     place = stream * size + lane + (down - self.up) * pitch + (right - self.left)
                     x[a, b] = f.only(f.load(streams, place, f.vector), kept[self.shifts.index((down, right))])
-                    spoiled.set(f.fma(x[a, b], x[a, b], spoiled.value))
+                    squares = f.fma(x[a, b], x[a, b], squares)
+            spoiled.set(f.fma(squares, f.zero(), spoiled.value))  # 0 x inf is NaN, and stays there
             for number, plane in enumerate(slow_planes):
                 column_of = {b: {a: x[a, b] for a in self.slow.places} for b in self.fast.places}
                 row_of = {b: _taken(plane, column.__getitem__) for b, column in column_of.items()}
