@@ -19,7 +19,7 @@ def test_the_text():
         "geometry  kernel (2, 2), stride (2, 2), crop ((0, 0), (0, 0)), dilation (1, 1), groups 1",
         "method    polyphase: 4 phases, 1 matrix product per block (NumPy and BLAS)",
         '          not simd: method="polyphase" was asked for',
-        "          not winograd: one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16",
+        "          not winograd: one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16 and no dilation",
         '          not taps: method="polyphase" was asked for',
         "work      12.8 MFLOP (6.42 MMAC reach the output, 6.42 MMAC without a border)",
         f"bytes     233 kB read, 401 kB written, {si(made.scratch_bytes, 'B')} scratch",
@@ -68,7 +68,10 @@ def test_asking_for_a_method():
     assert made.method == "taps"
     assert made.reasons == {
         "simd": ("it computes float32, and this is float64",),
-        "winograd": ("it computes float32, and this is float64",),
+        "winograd": (
+            "it computes float32, and this is float64",
+            "one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16 and no dilation",
+        ),
         "polyphase": ('method="taps" was asked for',),
     }
 
