@@ -195,6 +195,7 @@ def test_a_layer_is_prepared_whatever_its_crop(name):
         ((1, 4, 9, 9), (4, 4, 5, 5), {"stride": 2}, "stride < kernel"),
         ((1, 4, 9, 9), (4, 2, 4, 4), {"stride": 2, "groups": 2}, "groups"),
         ((1, 4, 9, 9), (4, 2, 2, 4), {"stride": (3, 2)}, "without taps"),
+        ((1, 4, 9, 9), (4, 2, 100, 4), {"stride": (1, 2)}, "more than 32 taps"),
         ((1, 4, 9, 9), (4, 2, 4, 4), {"stride": 2, "dilation": 2}, "without taps"),
     ],
 )

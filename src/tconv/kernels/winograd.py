@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv.kernels import simd
 from tconv.kernels.problem import Array, Kernel, Problem
-from tconv.kernels.simd.pairs import MOST_STRIDE, step
+from tconv.kernels.simd.pairs import MOST_PLACES, MOST_STRIDE, step
 
 _MARGIN = 1.9
 """How much the estimate for `simd` is above what it takes, beside the one for pairs: they are of different chips."""
@@ -30,10 +30,13 @@ def reasons_against(p: Problem) -> list[str]:
         reasons.append("it has groups")
     if any(k < s or math.gcd(s, d) > 1 for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True)):
         reasons.append("there are phases without taps")
-    if max(map(step, g.kernel[-2:], g.stride[-2:], g.dilation[-2:])) == 1:
+    last = list(zip(g.kernel, g.stride, g.dilation, strict=True))[-2:]
+    if all(step(*axis) == 1 for axis in last):
         reasons.append(
             f"one of the last two axes has to have stride < kernel <= 2 stride, stride <= {MOST_STRIDE} and no dilation"
         )
+    if any(d * (k - 1) >= MOST_PLACES * s for k, s, d in last):
+        reasons.append(f"one of the last two axes has more than {MOST_PLACES} taps for an output")
     return reasons
 
 

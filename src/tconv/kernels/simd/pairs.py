@@ -25,6 +25,9 @@ from tconv.kernels.simd import grid as grids
 MOST_STRIDE = 16
 """Of an axis whose positions are taken in pairs; larger ones would need too many sums at a time."""
 
+MOST_PLACES = 32
+"""Taps of an output on one of the last two axes: each is a few lines of machine code."""
+
 
 class Plane(NamedTuple):
     """x[step*j + place] for all positions j of an axis, or its difference to the next element of x."""

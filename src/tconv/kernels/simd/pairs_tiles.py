@@ -18,6 +18,8 @@ _TERMS = 128
 """Input channels whose products are summed in one chain: the error is then near that of PyTorch's own sum."""
 _SUMS = 192 << 10
 """Bytes of sums that are held at a time, where one block of channels needs no more."""
+_TABLED = 1500
+"""Bytes of tables, and of what they are made from, for each product."""
 _BLOCKS = (6, 8, 5, 4, 3, 2, 1)
 _LINES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _VECTORS = (2, 3, 4, 5, 6, 8, 12, 16)
@@ -103,13 +105,13 @@ def _cycles(p: Problem, done: Pairs, cut: Blocks, t: Tiles, threads: int) -> flo
 
 
 def scratch_bytes(p: Problem) -> int:
-    """The packed weight and a copy of it, tables, and what each thread holds."""
+    """The packed weight and two copies made while packing, tables, and what each thread holds."""
     threads = get_num_threads()
     done, cut, (t, _) = pairs(p), blocks(p.out_channels), tiles(p, threads)
     packed_bytes = 4 * done.products * cut.total * cut.size * p.in_channels
-    tables = 8 * done.lines * (done.blocks * done.slow.step + done.slow_phases * done.slow.step)
+    tables = 8 * done.lines * (done.blocks + done.slow_phases) * done.slow.step + _TABLED * done.products
     held = layout(p, done, cut, t).scratch
-    return packed_bytes + 4 * p.weight_count + tables + min(threads, t.items) * held
+    return packed_bytes + 2 * 4 * p.weight_count + tables + min(threads, t.items) * held
 
 
 def summary(p: Problem) -> str:

@@ -11,7 +11,7 @@ from tconv.kernels.simd.pairs import pairs
 from tconv.kernels.simd.pairs_tiles import blocks
 from tconv.kernels.simd.weights import room
 
-LARGEST = 1e12
+LARGEST = 1e11
 """Weights up to it, times inputs whose squares are finite, can be summed in any order without an overflow."""
 
 
