@@ -131,6 +131,34 @@ for turn in range({count}):
 
 
 @linux
+def test_nothing_outside_of_the_threads_memory_is_touched(python):
+    """It ends where a page begins that may not be touched, and holds what others have left."""
+    python(
+        GUARDED
+        + """
+from tconv.kernels.simd import pool
+made = []
+def guarded(size):
+    made.append(Region(size))
+    made[-1].numbers[:] = UNTOUCHED
+    return np.frombuffer(made[-1].memory, np.uint8)[-(-(-size // 64) * 64) :]
+pool.aligned = guarded
+tconv.set_num_threads(2)
+rng = np.random.default_rng(0)
+for turn in range(8):
+    for ndim in (1, 2, 3):
+        for kind in problems.KINDS:
+            threads = pool.pool()
+            threads._scratch.memory = pool._NOTHING
+            threads._memories[:] = [pool._NOTHING] * len(threads._memories)
+            p = problems.problem(rng, ndim, kind)
+            p.check(problems.run(p))
+assert len(made) > 200
+"""
+    )
+
+
+@linux
 def test_large_arrays_touch_nothing_else(python):
     """Outputs that are written past the caches, inputs that are asked for ahead."""
     python(

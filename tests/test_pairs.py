@@ -188,6 +188,34 @@ def test_a_layer_is_prepared_whatever_its_crop(name):
     same_bits(tconv.prepare(w, bias, method="winograd", **words)(x), run(x, w, bias, **words))
 
 
+def test_a_crop_costs_nothing(threads):
+    """What is held and computed is that of the output; nothing is read that only thrown away outputs need."""
+    threads(2)
+    x, w = np.broadcast_to(np.float32(0), (4, 32, 2000, 2000)), np.broadcast_to(np.float32(0), (32, 32, 4, 4))
+    plans = [
+        tconv.plan(x, w, stride=2, crop=((lo, 4002 - 64 - lo),) * 2, method="winograd")
+        for lo in (-900, 0, 1, 3001, 3900)
+    ]
+    assert max(each.scratch_bytes for each in plans) < 8 << 20
+
+
+def test_numbers_that_no_output_reads_are_noticed_by_all_tiles_or_none(threads):
+    """Tiles of whole rows see as much of what is cropped away as pieces do."""
+    rng = np.random.default_rng(0)
+    for length, crop in itertools.product(range(33, 57), (3, 5)):
+        x, w = (rng.standard_normal(s).astype(np.float32) for s in ((3, 16, 7, length), (16, 8, 4, 4)))
+        words = {"stride": 2, "crop": ((2, 2), (2, crop))}
+        for place in range(-4, 0):
+            spoiled = x.copy()
+            spoiled[..., place] = np.inf
+            answers = []
+            for count in (1, 4, 7):
+                threads(count)
+                answers.append(run(spoiled, w, **words))
+            same_bits(answers[0], answers[1])
+            same_bits(answers[0], answers[2])
+
+
 @pytest.mark.parametrize(
     ("shape", "weight", "words", "reason"),
     [

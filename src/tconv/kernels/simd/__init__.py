@@ -6,7 +6,7 @@ weights are broadcast, sums stay in registers. In order of work:
 - `grid`: which inputs, through which taps, make the outputs of a phase
 - `steps`: what is added up, and in which order
 - `tiles`: how positions are cut into tiles that fit the caches
-- `job`: all of it as tables for one problem; `weights`: the weight in the order of its use
+- `job`: all of it as tables for one problem (`tables`, `ready`); `weights`: the weight in the order of its use
 - `pack`, `micro`, `write`: a tile's inputs into its panel, the multiply-adds, the epilogue; `item` runs them
 - `pairs` and its rooms: phases of two taps by fewer multiplications, the method "winograd" (`kernels/winograd.py`)
 - `winograd`, `winograd_rows`: layers of networks with three rows of taps, by fewer multiplications

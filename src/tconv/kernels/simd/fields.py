@@ -25,6 +25,8 @@ _FRAME = """
     panel_place sums_place channel_pitch sum_pitch sum_row
     group_in group_out units blocks_out wide_blocks wide group_weights
     chunks chunk_table call_table write_table functions pack write touch ahead ahead_place ahead_pad items stream
+    spoiled nothing x_first positions made mask_place stream_place stream_size stream_channel plane_size
+    range_blocks most
 """
 _LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
 FRAME, LOCAL = ({name: place for place, name in enumerate(names.split())} for names in (_FRAME, _LOCAL))

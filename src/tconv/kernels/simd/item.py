@@ -24,10 +24,8 @@ def _write() -> str:
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     split = item % frame.splits
     _find_ahead(f, frame, mine, local, item + frame.ahead)
-    place = tile(f, frame, item // frame.splits)
+    place = enter(f, frame, mine, item)
     _, _, line_count, _, width = place
-    for name, value in zip(("image", "row", "line_count", "first", "width"), place, strict=True):
-        mine.put(name, value)
     _find_slots(f, frame, local, place)
     whole = frame.whole.equals(1)
     lines = f.choose(whole, 1, line_count)
@@ -97,7 +95,15 @@ def _write() -> str:
     return f.finish()
 
 
-def tile(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
+def enter(f: Function, frame: Fields, mine: Fields, item: Value) -> tuple[Value, ...]:
+    """Write down the tile of an item, and give it."""
+    place = _tile(f, frame, item // frame.splits)
+    for name, value in zip(("image", "row", "line_count", "first", "width"), place, strict=True):
+        mine.put(name, value)
+    return place
+
+
+def _tile(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
     """Image and row of the first line, number of lines, first position and number of positions."""
     segment, rest = number % frame.segments, number // frame.segments
     in_run = rest % frame.row_tiles * frame.rows
@@ -136,7 +142,7 @@ def _find_ahead(f: Function, frame: Fields, mine: Fields, local: Value, item: Va
     total = f.var(0)
     table = local + frame.ahead_place
     with f.when(f.both(frame.ahead > 0, item < frame.items)):
-        place = tile(f, frame, item // frame.splits)
+        place = _tile(f, frame, item // frame.splits)
         _find_slots(f, frame, local, place)
         begin = f.most(place[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - place[4]), 0)
         end = f.least(begin + frame.pack_width, frame.x_length)

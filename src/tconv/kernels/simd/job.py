@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd import item, micro, pack, steps, tiles, write
-from tconv.kernels.simd.fields import FRAME, HEAD, NOWHERE, frame
-from tconv.kernels.simd.grid import Axis, Grid
-from tconv.kernels.simd.pool import Team, pool
+from tconv.kernels.simd.fields import HEAD, frame
+from tconv.kernels.simd.grid import Grid
+from tconv.kernels.simd.ready import STREAM_FROM, Ready
+from tconv.kernels.simd.tables import along, destinations, outer, plus, slow_strides
 from tconv.kernels.simd.work import Work, shape, work
 
 _UNBOUNDED = 1 << 60
-STREAM_FROM = 8 << 20
-"""Bytes of output from which on it is written past the caches: they could not hold it for the next reader."""
-_STRETCH = 2e10
-"""Operations after which Python may look whether it is to stop: a fraction of a second."""
 
 
-def stretch_of(p: Problem, items: int, threads: int) -> int:
-    """Between two stretches of this many items Python may be interrupted."""
-    return max(threads, round(_STRETCH * items / max(1, 2 * p.macs.border_free)))
-
-
-class Job:
+class Job(Ready):
     """A problem with the strides of its arrays, ready to run on a number of threads."""
 
     def __init__(
@@ -42,14 +32,11 @@ class Job:
         done, made = work(p), shape(p, threads)
         axes, blocks, t = done.grid, done.blocks, made.tiling
         G = p.geometry.groups
-        self.asked = threads
-        self.items, self.threads, self.scratch = made.items, made.threads, made.scratch
-        self.stretch = stretch_of(p, made.items, made.threads)
+        super().__init__(p, made.items, made.threads, made.scratch, threads)
         fast = axes.fast
         # the stride of an axis with one element says nothing
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
         stream = p.output_bytes >= STREAM_FROM
-        self._kept: list[Array] = []
         table, stretch, outer_rows, starts = _sources(axes, x_strides, t)
         chunk_table, call_table, write_table, functions = self._tables(p, done, t, out_strides)
         self.frame = frame(
@@ -65,7 +52,7 @@ class Job:
             last_rows=axes.slow[-1].positions,
             outer_rows=outer_rows,
             stretch=stretch,
-            table=self._keep(table),
+            table=self.keep(table),
             stride=fast.stride,
             splits=made.splits,
             segments=t.segments,
@@ -76,9 +63,9 @@ class Job:
             width_total=t.width_total,
             whole=int(t.whole),
             blocks=t.blocks,
-            block_table=self._keep(starts),
+            block_table=self.keep(starts),
             copies=t.copies,
-            copy_table=self._keep(np.array(fast.shifts if t.whole else [fast.shifts[-1]], np.int64)),
+            copy_table=self.keep(np.array(fast.shifts if t.whole else [fast.shifts[-1]], np.int64)),
             slots=t.slots,
             slot_pitch=t.pitch,
             pack_width=t.pitch,
@@ -97,10 +84,10 @@ class Job:
             wide=blocks.wide,
             group_weights=done.terms * (p.out_channels // G),
             chunks=len(done.chunks),
-            chunk_table=self._keep(chunk_table),
-            call_table=self._keep(call_table),
-            write_table=self._keep(write_table),
-            functions=self._keep(functions),
+            chunk_table=self.keep(chunk_table),
+            call_table=self.keep(call_table),
+            write_table=self.keep(write_table),
+            functions=self.keep(functions),
             pack=pack.address(x_fast, x_strides[1], t.pitch),
             ahead=made.threads if made.ahead_place and x_fast == 1 else 0,
             ahead_place=made.ahead_place or 8 * (HEAD + t.blocks * t.slots),
@@ -111,11 +98,6 @@ class Job:
             write=write.address(fast.stride, out_fast, out_strides[1], activated),
         )
         self.item = item.address()
-
-    def _keep(self, table: Any) -> int:
-        kept = np.ascontiguousarray(table, np.int64)
-        self._kept.append(kept)
-        return int(kept.ctypes.data)
 
     def _tables(
         self, p: Problem, done: Work, t: tiles.Tiling, out_strides: tuple[int, ...]
@@ -153,8 +135,8 @@ class Job:
                 place = chunk.phases.index(call.phases[0])
                 calls.append(
                     [
-                        self._keep(numbers or [[0] * micro.STEP]),
-                        self._keep([len(part) for part in call.parts]),
+                        self.keep(numbers or [[0] * micro.STEP]),
+                        self.keep([len(part) for part in call.parts]),
                         len(call.parts),
                         started,
                         call.terms,
@@ -169,29 +151,10 @@ class Job:
                 by_slow.setdefault(phase // stride, []).append(place)
             for slow, places in by_slow.items():
                 if slow not in targets:
-                    targets[slow] = self._keep(destinations(axes.slow, axes.slow_phases[slow], out_strides))
+                    targets[slow] = self.keep(destinations(axes.slow, axes.slow_phases[slow], out_strides))
                 writes.append([targets[slow], chunk.phases[places[0]] % stride, len(places), places[0]])
             chunk_rows.append([first_call, len(calls), first_write, len(writes), len(chunk.phases), *fits])
         return chunk_rows, calls, writes, functions
-
-    def run(
-        self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0, team: Team | None = None
-    ) -> bool:
-        """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output. True."""
-        told = _Frame.from_buffer_copy(self.frame.data)
-        told[_X], told[_WEIGHTS], told[_BIAS], told[_OUT] = x, weights, bias, out
-        told[_SLOPES], told[_LIMITS] = slopes, limits
-        threads = pool()
-        for begin in range(0, self.items, self.stretch):
-            end = min(begin + self.stretch, self.items)
-            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads, team)
-        return True
-
-
-_Frame = ctypes.c_int64 * len(FRAME)
-_X, _WEIGHTS, _BIAS, _OUT, _SLOPES, _LIMITS = (
-    FRAME[name] for name in ("x", "weights", "bias", "out", "slopes", "limits")
-)
 
 
 def _offsets(axes: Grid, t: tiles.Tiling) -> Callable[[tuple[int, ...], int, int], int]:
@@ -221,41 +184,16 @@ def _sources(axes: Grid, strides: tuple[int, ...], t: tiles.Tiling) -> tuple[Arr
 
     Then the length of the last axis, the number of outer rows, and where in the table the first row of each block is.
     """
-    spatial = [0] * (len(axes.slow) + 3 - len(strides)) + [*strides[2:-1]]
-    per_axis = []
-    for axis, stride in zip(axes.slow[:-1], spatial[:-1], strict=True):
-        rows = np.arange(axis.positions) - np.array(axis.shifts)[:, None]
-        per_axis.append(np.where((rows >= 0) & (rows < axis.inputs), rows * stride, NOWHERE))
+    slow_steps = slow_strides(strides, len(axes.slow))
     last = axes.slow[-1]
     shifts = last.shifts
-    stretched = np.arange(-shifts[-1], last.positions - shifts[0])
-    along = np.where((stretched >= 0) & (stretched < last.inputs), stretched * spatial[-1], NOWHERE)
-    outer_rows, found = 1, []
-    for axis in axes.slow[:-1]:
-        outer_rows *= axis.positions
-    for choice in product(*(range(len(axis.shifts)) for axis in axes.slow[:-1])):
-        rows = np.zeros((1,), np.int64)
-        for axis_rows, shift in zip(per_axis, choice, strict=True):
-            rows = plus(rows[:, None], axis_rows[shift]).ravel()
-        found.append(plus(rows[:, None], along))
-    table = np.stack(found)
-    size = outer_rows * len(along)
+    stretched = along(np.arange(-shifts[-1], last.positions - shifts[0]), last.inputs, slow_steps[-1])
+    found = outer(axes.slow[:-1], slow_steps[:-1])
+    table = np.stack([plus(rows[:, None], stretched) for rows in found])
+    outer_rows, length = len(found[0]), len(stretched)
+    size = outer_rows * length
     if t.crossing:
         starts = [oc * size + shifts[-1] - shift for oc in range(len(found)) for shift in shifts]
     else:
         starts = [oc * size for oc in range(len(found))]
-    return table, len(along), outer_rows, np.array(starts, np.int64)
-
-
-def plus(a: Array, b: Array) -> Array:
-    return np.where((a == NOWHERE) | (b == NOWHERE), NOWHERE, a + b)
-
-
-def destinations(slow: tuple[Axis, ...], phases: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """Where each row of the output of these slow phases begins."""
-    spatial = [0] * (len(slow) + 3 - len(strides)) + [*strides[2:-1]]
-    rows = np.zeros((1,), np.int64)
-    for axis, phase, stride in zip(slow, phases, spatial, strict=True):
-        places = np.arange(axis.positions) * axis.stride + phase
-        rows = plus(rows[:, None], np.where(places < axis.outputs, places * stride, NOWHERE)).ravel()
-    return rows
+    return table, length, outer_rows, np.array(starts, np.int64)

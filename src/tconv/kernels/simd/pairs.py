@@ -30,7 +30,7 @@ MOST_PLACES = 32
 
 
 class Plane(NamedTuple):
-    """x[step*j + place] for all positions j of an axis, or its difference to the next element of x."""
+    """x[first + step*j + place] for all positions j of an axis, or its difference to the next element of x."""
 
     place: int
     difference: bool
@@ -52,6 +52,8 @@ class Axis(NamedTuple):
     stride: int
     step: int
     """positions that are taken together: 2, or 1 where the sum stays as it is"""
+    first: int
+    """element of x from which places are counted at position 0: not 0 where a crop moves the output far"""
     made: int
     """positions j that have an output"""
     products: tuple[tuple[Product, ...], ...]
@@ -64,7 +66,7 @@ class Axis(NamedTuple):
 
     @property
     def places(self) -> list[int]:
-        """The elements of x, counted from x[step*j], that planes are made of."""
+        """The elements of x, counted from x[first + step*j], that planes are made of."""
         return sorted({plane.place + more for plane in self.planes for more in range(1 + plane.difference)})
 
     @property
@@ -76,7 +78,7 @@ class Axis(NamedTuple):
     @property
     def positions(self) -> int:
         """Positions j, with those behind the last output whose x is read."""
-        there = -(-self.inputs // self.step)
+        there = -((self.first - self.inputs) // self.step)
         return max(self.made, min(self.made + self.reach[1], there))
 
     @property
@@ -85,12 +87,11 @@ class Axis(NamedTuple):
         return self.stride * self.step
 
 
-def _phase(taps: tuple[tuple[int, int], ...], step: int) -> tuple[Product, ...]:
-    """The products of a phase with these (shift, tap)."""
+def _phase(taps: list[tuple[int, int]], step: int) -> tuple[Product, ...]:
+    """The products of a phase with these (place, tap)."""
     if step == 1:
-        return tuple(Product(Plane(-shift, False), ((tap, 1),), (0,)) for shift, tap in taps)
-    (shift, first), *more = taps
-    c = -shift
+        return tuple(Product(Plane(place, False), ((tap, 1),), (0,)) for place, tap in taps)
+    (c, first), *more = taps
     if not more:
         return tuple(Product(Plane(c + each, False), ((first, 1),), (each,)) for each in (0, 1))
     second = more[0][1]
@@ -108,8 +109,11 @@ def step(kernel: int, stride: int, dilation: int) -> int:
 
 def axis(a: grids.Axis, step: int) -> Axis:
     """An axis with so many positions together."""
-    made = -(-a.positions // step)
-    return Axis(a.inputs, a.outputs, a.stride, step, made, tuple(_phase(phase, step) for phase in a.taps))
+    first = -a.shifts[-1] // step * step
+    if -MOST_PLACES < first < 0:
+        first = 0  # x is zeros before it, and a base there would cost every row a position more
+    products = tuple(_phase([(-shift - first, tap) for shift, tap in phase], step) for phase in a.taps)
+    return Axis(a.inputs, a.outputs, a.stride, step, first, -(-a.positions // step), products)
 
 
 class Piece(NamedTuple):
@@ -180,15 +184,16 @@ class Pairs(NamedTuple):
 
     def chunks(self) -> list[Chunk]:
         """In the order of work; products in the order in which they are added."""
-        slow_planes, fast_planes = self.slow.planes, self.fast.planes
+        planes = {both: number for number, both in enumerate(product(self.slow.planes, self.fast.planes))}
+        blocks = {shifts: number for number, shifts in enumerate(product(*(one.shifts for one in self.outer)))}
         found = []
         for outer in product(*(range(one.stride) for one in self.outer)):
             choices = list(product(*(one.taps[phase] for one, phase in zip(self.outer, outer, strict=True))))
             for phase, slows in enumerate(self.slow.products):
                 pieces = [
                     Piece(
-                        self._block(tuple(shift for shift, _ in choice)),
-                        slow_planes.index(slow.plane) * len(fast_planes) + fast_planes.index(fast.plane),
+                        blocks[tuple(shift for shift, _ in choice)],
+                        planes[slow.plane, fast.plane],
                         tuple(
                             ((*(tap for _, tap in choice), a, b), sign * other)
                             for (a, sign), (b, other) in product(slow.taps, fast.taps)
@@ -201,12 +206,6 @@ class Pairs(NamedTuple):
                 ]
                 found.append(Chunk(outer, phase, tuple(pieces)))
         return found
-
-    def _block(self, shifts: tuple[int, ...]) -> int:
-        block = 0
-        for one, shift in zip(self.outer, shifts, strict=True):
-            block = block * len(one.shifts) + one.shifts.index(shift)
-        return block
 
 
 @lru_cache(maxsize=256)

@@ -7,10 +7,9 @@ pass by once. What the products leave is added up in the rows of sums of a chunk
 from __future__ import annotations
 
 from tconv.kernels.simd.code import I64, Function
-from tconv.kernels.simd.fields import LOCAL, Fields
-from tconv.kernels.simd.item import WRITE, tile
+from tconv.kernels.simd.fields import FRAME, LOCAL, Fields
+from tconv.kernels.simd.item import WRITE, enter
 from tconv.kernels.simd.library import LIBRARY
-from tconv.kernels.simd.pairs_frame import PLACES
 from tconv.kernels.simd.target import target
 
 CHUNK = 4  # integers of a chunk: its products and its writes
@@ -25,12 +24,9 @@ def address() -> int:
 def _write() -> str:
     f = Function("pairs_item", 3, target().lanes)
     base, local, item = f.arguments
-    frame, mine = Fields(f, base, PLACES), Fields(f, local, LOCAL)
+    frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     split = item % frame.splits
-    place = tile(f, frame, item // frame.splits)
-    _, _, line_count, _, width = place
-    for name, value in zip(("image", "row", "line_count", "first", "width"), place, strict=True):
-        mine.put(name, value)
+    _, _, line_count, _, width = enter(f, frame, mine, item)
     f.call(frame.pack, base, local)
     vectors = (f.choose(frame.whole.equals(1), line_count, 1) * width + (f.lanes - 1)) // f.lanes
     begin, end = split * frame.blocks_out // frame.splits, (split + 1) * frame.blocks_out // frame.splits

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tconv.kernels.simd.code import I32, I64, Function, Value, Var
-from tconv.kernels.simd.fields import HEAD, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.fields import FRAME, HEAD, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.library import LIBRARY
 from tconv.kernels.simd.pairs import Axis, Pairs, Plane
-from tconv.kernels.simd.pairs_frame import PLACES
 from tconv.kernels.simd.target import target
 
 CHANNELS = 8
@@ -49,7 +48,7 @@ class _Pack:
     def __init__(self, name: str, done: Pairs, kind: str) -> None:
         self.f = Function(name, 2, target().lanes)
         base, self.local = self.f.arguments
-        self.frame, self.mine = Fields(self.f, base, PLACES), Fields(self.f, self.local, LOCAL)
+        self.frame, self.mine = Fields(self.f, base, FRAME), Fields(self.f, self.local, LOCAL)
         self.slow, self.fast, self.kind = done.slow, done.fast, kind
         self.shifts = shifts(done)
         self.whole = self.frame.whole.equals(1)
@@ -114,7 +113,7 @@ class _Pack:
         f, frame, mine = self.f, self.frame, self.mine
         shift, size, pitch, slots = channel * frame.x_channel * 4, frame.stream_size, frame.slot_pitch, frame.slots
         from_place = f.choose(self.whole, 0, self.left)
-        start = (from_place + f.choose(self.whole, 0, mine.first)) * self.fast.step
+        start = frame.x_first + (from_place + f.choose(self.whole, 0, mine.first)) * self.fast.step
         length = f.choose(self.whole, mine.width, mine.width + (self.right - self.left))
         with f.loop(frame.blocks * self.slow.step) as block, f.loop(mine.line_count + (self.down - self.up)) as slot:
             source = f.load(self.local, block * slots + slot + HEAD, I64)
