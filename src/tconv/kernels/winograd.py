@@ -1,8 +1,8 @@
 """float32 with fewer multiplications: layers whose phases have two taps, by minimal filtering (`simd/pairs.py`).
 
-A quarter of the products of such an axis are saved, and the machine code is that of `simd`. What it costs is a panel of
-differences, so that it pays with enough output channels and positions. Inputs whose squares overflow, infinities and
-NaN go to `simd`, which multiplies nothing that the definition does not.
+Up to a quarter of the products of each such axis is saved, and the machine code is that of `simd`. What it costs is a
+panel of differences, so that it pays with enough output channels and positions. Inputs whose squares overflow,
+infinities and NaN go to `simd`, which multiplies nothing that the definition does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tconv.kernels.problem import Array, Kernel, Problem
 from tconv.kernels.simd.pairs import MOST_PLACES, MOST_STRIDE, step
 
 _MARGIN = 1.9
-"""How much the estimate for `simd` is above what it takes, beside the one for pairs: they are of different chips."""
+"""The cycles of `simd` are counted for a core that takes two for an AVX-512 instruction (`tiles.py`), those of pairs for
+one that takes one: near 1.8 times as many of them are the same time. A little more, so that a tie goes to `simd`."""
 _LEAST = 1 << 24
 """Operations below which nothing is gained that would be noticed."""
 

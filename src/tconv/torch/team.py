@@ -1,8 +1,8 @@
 """PyTorch's own threads, for the kernel to run on.
 
 Between two operators PyTorch's OpenMP threads look for work for a while, on all cores. The kernel's own threads would
-share the cores with them: a layer between two of PyTorch's operators took half as long again. So the kernel asks the
-same runtime for the same threads.
+share the cores with them: a network of few and short operators between its layers took half as long again
+(`benchmarks/team.py`). So the kernel asks the same runtime for the same threads.
 """
 
 from __future__ import annotations

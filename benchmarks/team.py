@@ -1,0 +1,45 @@
+"""What it is worth to run on PyTorch's own threads: python benchmarks/team.py [MODEL].
+
+A model of `tconv bench --models` after `tconv.torch.accelerate`, in turn with the kernel on PyTorch's threads and on
+tconv's own; the outputs have to have the same bits.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+
+import tconv.torch
+from tconv.bench.networks import NETWORKS
+from tconv.torch import calls
+
+ROUNDS = 41
+
+
+def main(name: str) -> None:
+    """Print both medians, in ms."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]
+    model, x = network.build().eval(), torch.randn(network.shape)
+    tconv.torch.accelerate(model)
+    team, times, outputs = calls.team, {"PyTorch's": [], "tconv's own": []}, []
+    with torch.inference_mode():
+        for _ in range(ROUNDS):
+            for threads in times:
+                calls.team = team if threads == "PyTorch's" else lambda _: None
+                start = time.perf_counter()
+                y = model(x)
+                times[threads].append(time.perf_counter() - start)
+                outputs.append(y)
+            if any(not torch.equal(outputs[0], other) for other in outputs):
+                sys.exit("the outputs differ")
+            del outputs[1:]
+    for threads, taken in times.items():
+        print(f"{name}: {1e3 * statistics.median(taken):.1f} ms on {threads} threads, median of {ROUNDS}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "dcgan")
