@@ -17,8 +17,8 @@ from tconv.kernels.problem import Array, Kernel, Problem
 from tconv.kernels.simd.pairs import MOST_PLACES, MOST_STRIDE, step
 
 _MARGIN = 1.9
-"""The cycles of `simd` are counted for a core that takes two for an AVX-512 instruction (`tiles.py`), those of pairs for
-one that takes one: near 1.8 times as many of them are the same time. A little more, so that a tie goes to `simd`."""
+"""The cycles of `simd` are counted for a core that does one multiply-add of vectors in each (`tiles.py`), those of
+pairs for one that does two: near 1.8 times as many are the same time. A little more, so that a tie goes to `simd`."""
 _LEAST = 1 << 24
 """Operations below which nothing is gained that would be noticed."""
 
