@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import tconv
-from tconv.kernels.simd.library import LIBRARY
+from tconv.kernels.simd.object_cache import LIBRARY
 
 _PAGE = 4096
 

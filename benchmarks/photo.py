@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from tconv import models
-from tconv.bench import process, timing
-from tconv.bench.machine import Bound
-from tconv.cli.rival import in_torch
+from tconv.bench import child_process, timing
+from tconv.bench.roofline import Bound
+from tconv.models.error_bound import piece
+from tconv.models.layers import Convolution
 from tconv.models.network import Network
-from tconv.models.steps import Convolution
-from tconv.models.truth import piece
+from tconv.upsampling.torch_comparison import in_torch
 
 PEERS = ("tconv", "torch", "torch_cl", "torch_compile", "onnxruntime", "openvino")
 ALLOWED = 1e-5
@@ -188,15 +188,15 @@ def measure(result: dict[str, Any], network: Network, x: np.ndarray, rounds: int
     """Fill in result["peers"] round by round; False where an output is wrong, and nothing is timed."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as seats:
         np.save(Path(folder) / "x.npy", x)
-        environment = process.environment(result["threads"])
+        environment = child_process.environment(result["threads"])
         command = [sys.executable, __file__, "--threads", str(result["threads"]), "--peer"]
         live = {}
         for name in PEERS:
-            seat = process.Child([*command, name, folder], environment)
+            seat = child_process.Child([*command, name, folder], environment)
             seats.callback(seat.close)
             try:
                 answer = seat.ask({"do": "load"}, 300)
-            except process.GoneError as error:
+            except child_process.GoneError as error:
                 answer = {"reason": str(error)}
             if "reason" in answer:
                 result["peers"][name] = answer
@@ -212,7 +212,7 @@ def measure(result: dict[str, Any], network: Network, x: np.ndarray, rounds: int
             for name in order.sample(list(live), len(live)):
                 try:
                     result["peers"][name]["ms"].append(live[name].ask({"do": "sample"}, 300)["ms"])
-                except process.GoneError as error:  # the others go on
+                except child_process.GoneError as error:  # the others go on
                     result["peers"][name]["reason"] = str(error)
                     del live[name]
     return True

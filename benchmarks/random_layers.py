@@ -19,8 +19,8 @@ import torch
 
 from tconv.bench import timing
 from tconv.bench.statistics import geometric_mean
-from tconv.torch.calls import Call, Words
-from tconv.torch.operator import pytorchs
+from tconv.torch.custom_op import pytorchs
+from tconv.torch.kernel_call import Call, Words
 
 LARGEST = {"multiply-adds": 1_000_000_000, "outputs": 10_000_000, "weights": 20_000_000}
 SIZES = {1: (1, 4, 30, 300, 3000, 30000), 2: (1, 2, 3, 4, 7, 14, 28, 56, 112, 224), 3: (1, 2, 4, 8, 16, 32)}

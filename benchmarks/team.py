@@ -14,7 +14,7 @@ import torch
 
 import tconv.torch
 from tconv.bench.networks import NETWORKS
-from tconv.torch import calls
+from tconv.torch import kernel_call
 
 ROUNDS = 41
 
@@ -25,11 +25,11 @@ def main(name: str) -> None:
     network = NETWORKS[name]
     model, x = network.build().eval(), torch.randn(network.shape)
     tconv.torch.accelerate(model)
-    team, times, outputs = calls.team, {"PyTorch's": [], "tconv's own": []}, []
+    team, times, outputs = kernel_call.team, {"PyTorch's": [], "tconv's own": []}, []
     with torch.inference_mode():
         for _ in range(ROUNDS):
             for threads in times:
-                calls.team = team if threads == "PyTorch's" else lambda _: None
+                kernel_call.team = team if threads == "PyTorch's" else lambda _: None
                 start = time.perf_counter()
                 y = model(x)
                 times[threads].append(time.perf_counter() - start)

@@ -14,7 +14,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-import tconv.interpolation
+from tconv.weights import interpolation
 
 LUMA = np.float32([0.299, 0.587, 0.114]) / np.float32(255)
 
@@ -137,7 +137,7 @@ def shrink(picture, scale):
 
 def bicubic(x, scale):
     """[..., H, W] to [..., s*H, s*W] by the operator that the network's detail is added to."""
-    return tconv.interpolation.upsample(np.ascontiguousarray(x, np.float32), scale, "bicubic")
+    return interpolation.upsample(np.ascontiguousarray(x, np.float32), scale, "bicubic")
 
 
 def pair(picture, scale):

@@ -16,14 +16,24 @@ import numpy as np
 import pytest
 
 import tconv
+from tconv.bench import (
+    child_process,
+    correctness_gate,
+    peers,
+    result_file,
+    revision,
+    statistics,
+    summary,
+    table,
+    timing,
+)
 from tconv.bench import layers as registry
-from tconv.bench import peers, process, revision, statistics, store, summary, table, timing, truth
-from tconv.bench.page import page
+from tconv.bench.child_process import Child, GoneError
+from tconv.bench.html_report import page
+from tconv.bench.peer_process import Limits, ProcessSeat, Row
 from tconv.bench.peers import cuda, shuffle
-from tconv.bench.peers.peer import Peer, Ready, UnableError
-from tconv.bench.process import Child, GoneError
+from tconv.bench.peers.interface import Peer, Ready, UnableError
 from tconv.bench.runner import Runner
-from tconv.bench.seat import Limits, ProcessSeat, Row
 from tconv.bench.worker import Worker, serve
 from tconv.cli import main
 from tconv.errors import ArgumentError, FileError, TconvError
@@ -141,21 +151,21 @@ def test_settling_waits_for_threads_that_spin():
 @pytest.mark.parametrize("spec", [TINY, ODD, {**TINY, "k": 2, "s": 3}, {**TINY, "in": [3, 2, 3], "op": 1}])
 def test_the_truth_is_the_definition(tmp_path, spec):
     made = registry.Layer.of(spec)
-    right = truth.write(made, tmp_path, seed=3)
+    right = correctness_gate.write(made, tmp_path, seed=3)
     x, w, y = (np.load(tmp_path / f"{name}.npy") for name in ("x", "w", "truth"))
     wanted = tconv.definition.scatter(x.astype(float), w.astype(float), geometry=made.geometry)
     np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
     assert right.rms == pytest.approx(np.sqrt(np.mean(y**2)))
     assert right.checked > 100
     for place in np.ndindex(*y.shape[2:]):
-        one = truth.by_definition(made.geometry, x[:1], w, place)
+        one = correctness_gate.by_definition(made.geometry, x[:1], w, place)
         np.testing.assert_allclose(one, wanted[(0, slice(None), *place)], rtol=0, atol=1e-12)
 
 
 def test_a_truth_that_is_none_stops_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(truth, "conv_transpose", lambda x, w, geometry, out, method: out.fill(1.0))
+    monkeypatch.setattr(correctness_gate, "conv_transpose", lambda x, w, geometry, out, method: out.fill(1.0))
     with pytest.raises(TconvError, match="away from the definition"):
-        truth.write(layer(), tmp_path, seed=0)
+        correctness_gate.write(layer(), tmp_path, seed=0)
 
 
 def test_float32_passes_the_gate_and_less_does_not():
@@ -168,10 +178,10 @@ def test_float32_passes_the_gate_and_less_does_not():
         for k in range(terms):
             chain += a[:, k] * b[:, k]  # the least exact order, in one chain
         short = (a.astype(np.float16).astype(float) * b).sum(1)
-        allowed = truth.tolerance(terms)
-        assert not truth.judge(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
-        assert truth.judge(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
-        assert allowed < truth.tolerance(terms, "tf32") < truth.tolerance(terms, "bf16")
+        allowed = correctness_gate.tolerance(terms)
+        assert not correctness_gate.judge(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
+        assert correctness_gate.judge(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
+        assert allowed < correctness_gate.tolerance(terms, "tf32") < correctness_gate.tolerance(terms, "bf16")
 
 
 def fake(calls, reasons=(), **more):
@@ -187,7 +197,7 @@ def right_answer(task):
 
 def load(peer, folder, **changes):
     made = layer(**changes)
-    right = truth.write(made, folder, 0)
+    right = correctness_gate.write(made, folder, 0)
     worker = Worker("fake", peer, 1, "cpu")
     assert worker.answer({"do": "start"})["state"] == "started"
     message = {"do": "load", "layer": made.spec, "folder": str(folder), "rms": right.rms, "precision": "f32"}
@@ -294,7 +304,7 @@ class Table:
             self.seats,
             FakeSeat(self, "machine", 0.0, (), {}),
             clock=lambda: self.now,
-            write_truth=lambda layer, folder, seed: truth.Truth(folder, 1.0, 7),
+            write_truth=lambda layer, folder, seed: correctness_gate.Truth(folder, 1.0, 7),
             **options,
         )
         with contextlib.suppress(KeyboardInterrupt):
@@ -458,7 +468,7 @@ def test_a_seat_starts_again_after_a_crash(tmp_path):
         "    print(json.dumps({'state': 'started' if do == 'start' else 'ready', 'once': {'out': 0.1}}), flush=True)\n"
     )
     seat = ProcessSeat("fragile", [sys.executable, "-c", code], dict(os.environ), Limits(20, 20, 20))
-    row, right = Row(layer(), "f32"), truth.Truth(tmp_path, 1.0, 1)
+    row, right = Row(layer(), "f32"), correctness_gate.Truth(tmp_path, 1.0, 1)
     assert seat.start()["state"] == "started"
     for _ in range(2):
         assert seat.load(row, right)["state"] == "ready"
@@ -468,10 +478,10 @@ def test_a_seat_starts_again_after_a_crash(tmp_path):
 
 
 def test_threads_are_pinned_before_a_library_is_loaded():
-    env = process.environment(3)
+    env = child_process.environment(3)
     assert {env[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")} == {"3"}
     assert env["CUDA_VISIBLE_DEVICES"] == ""
-    assert process.environment(1, "cuda").get("CUDA_VISIBLE_DEVICES") == os.environ.get("CUDA_VISIBLE_DEVICES")
+    assert child_process.environment(1, "cuda").get("CUDA_VISIBLE_DEVICES") == os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
@@ -540,8 +550,8 @@ def test_the_summary_by_hand():
 
 def test_the_markdown_of_a_stored_result(tmp_path, capsys):
     path = tmp_path / "result.json"
-    path.write_text(store.written(stored()))
-    assert store.read(path) == stored()
+    path.write_text(result_file.written(stored()))
+    assert result_file.read(path) == stored()
     assert table.main([str(path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "| layer | bound | tconv | tconv@main | torch | jax | best / tconv | tconv / bound |",
@@ -586,7 +596,7 @@ def test_a_file_that_is_no_result(tmp_path, capsys, content, words):
     path.write_text(content)
     assert table.main([str(path)]) == 1
     assert words in capsys.readouterr().err
-    path.write_text(store.written(stored()))
+    path.write_text(result_file.written(stored()))
     assert table.main([str(path), "dropt"]) == 1
     assert "there is no mode 'dropt'" in capsys.readouterr().err
 
@@ -677,7 +687,7 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
     words = ["bench", "--registry", str(tiny), "--rounds", "1", "--json", "-o", str(result), "--html", str(html)]
     assert main([*words, "--peers", *others, "tconv:taps", *base]) == 0
     said = json.loads(capsys.readouterr().out)
-    kept = store.read(result)
+    kept = result_file.read(result)
     assert {key: said[key] for key in kept} == kept
     assert said["complete"]
     assert said["threads"] == 2

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty import SAME_THING, noise, random_call, random_fault, rounded
+from faulty_calls import SAME_THING, noise, random_call, random_fault, rounded
+from issue_reports import CASES, LISTED
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
-from threads import CASES, LISTED
 
 
 def names(found):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty import random_call, rounded
+from faulty_calls import random_call, rounded
 
 
 def summed(call, turn, *, taps_first=True):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tconv
-from tconv import extras
-from tconv.cli.environment import env
+from tconv import _extras
+from tconv.cli.env import env
 from tconv.cli.explain import explain
 from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
@@ -231,6 +231,6 @@ def test_env(capsys):
 
 
 def test_env_says_how_to_install_what_is_missing(capsys, monkeypatch):
-    monkeypatch.setitem(extras.EXTRAS, "no_such_package", "draw")
+    monkeypatch.setitem(_extras.EXTRAS, "no_such_package", "draw")
     env()
     assert 'no_such_package not installed: pip install "tconv[draw]"' in capsys.readouterr().out

@@ -5,8 +5,8 @@ import pytest
 
 import tconv
 from tconv.errors import DtypeError, GeometryError, ShapeError
-from tconv.initializers import bilinear, icnr
-from tconv.interpolation import Interpolation
+from tconv.weights.initializers import bilinear, icnr
+from tconv.weights.interpolation import Interpolation
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

@@ -6,7 +6,7 @@ from PIL import Image
 
 import tconv
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
-from tconv.interpolation import FILTERS, Interpolation, downsample, upsample
+from tconv.weights.interpolation import FILTERS, Interpolation, downsample, upsample
 
 PILLOW = {
     "nearest": Image.Resampling.NEAREST,

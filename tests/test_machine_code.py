@@ -17,14 +17,14 @@ import tconv
 
 pytest.importorskip("llvmlite")
 
-from tconv.kernels.simd import library
+from tconv.kernels.simd import object_cache
 
 SOURCES = Path(tconv.__file__).parent
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 ONE_CALL = """
 import numpy as np, tconv
-from tconv.kernels.simd.library import LIBRARY, folder
+from tconv.kernels.simd.object_cache import LIBRARY, folder
 x, w = np.arange(24, dtype="f4").reshape(1, 2, 12), np.arange(12, dtype="f4").reshape(2, 2, 3)
 y = tconv.conv_transpose(x, w, stride=2, padding=1, method="simd")
 np.testing.assert_array_equal(y, tconv.definition.scatter(x, w, stride=2, padding=1))
@@ -82,7 +82,7 @@ def test_an_edited_source_is_another_folder(python, tmp_path):
         "import tconv; assert tconv.__file__.startswith(__import__('sys').argv[1])" + ONE_CALL, tmp_path, **words
     )
     # what was imported before an edit is what counts
-    imported = "import tconv.kernels.simd.bound\n"
+    imported = "import tconv.kernels.simd.specialized_call\n"
     assert python(imported + edit.format(simd / "micro.py") + ONE_CALL, **words).split() == ["0", first.split()[1]]
     second = python(ONE_CALL, **words)
     assert built(second) == built(first)
@@ -128,7 +128,7 @@ UNWRITABLE = {
     "a home of nobody": ("", {"TCONV_CACHE_DIR": "~nobody-of-this-name/kept"}),
     "read-only": (
         # root may write anywhere
-        "import os, numpy.testing, tconv.kernels.simd.bound, tconv.kernels.polyphase, tconv.kernels.taps\n"
+        "import os, numpy.testing, tconv.kernels.simd.specialized_call, tconv.kernels.polyphase, tconv.kernels.taps\n"
         "if os.getuid() == 0: os.seteuid(65534)\n",
         {"TCONV_CACHE_DIR": "{}/locked/kept"},
     ),
@@ -172,7 +172,7 @@ def test_old_folders_go_and_what_is_not_ours_stays(tmp_path):
     (mixed / "diary.txt").touch()
     for folder in (ours, foreign, mixed):
         os.utime(folder, (old, old))
-    library._forget(tmp_path / "here")
+    object_cache._forget(tmp_path / "here")
     assert entries(tmp_path) == {Path(f"{used.name}/item.o"), Path("photos/item.o"), Path(f"{mixed.name}/diary.txt")}
 
 
@@ -184,24 +184,24 @@ def test_a_folder_in_use_is_not_old(python, tmp_path):
 
 
 def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
-    from tconv.kernels.simd import pool
+    from tconv.kernels.simd import thread_pool
 
     def interrupted(kept):
         raise KeyboardInterrupt
 
-    mine = library.Library()
+    mine = object_cache.Library()
     with monkeypatch.context() as patched:
-        patched.setattr(library, "_for_ever", interrupted)
+        patched.setattr(object_cache, "_for_ever", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            mine.address("alone", pool._write_alone)
-    assert mine.address("alone", pool._write_alone) == mine.address("alone", pool._write_alone)
+            mine.address("alone", thread_pool._write_alone)
+    assert mine.address("alone", thread_pool._write_alone) == mine.address("alone", thread_pool._write_alone)
 
 
 # -- chips -----------------------------------------------------------------------------------------------------------
 
 GEOMETRIES = """
 import sys, numpy as np, problems, tconv
-from tconv.kernels.simd.library import LIBRARY, folder
+from tconv.kernels.simd.object_cache import LIBRARY, folder
 rng = np.random.default_rng(0)
 for ndim in (1, 2, 3):
     for kind in problems.KINDS:
@@ -222,7 +222,7 @@ CPUS = {"x86-64": {"x"}, "x86-64-v3": {"x", "y"}, "x86-64-v4": {"x", "y", "z"}}
 
 def registers(file, bare):
     """The letters of registers (x, y or z, then mm) that an object file behind its checksum names."""
-    bare.write_bytes(file.read_bytes()[library._DIGEST :])
+    bare.write_bytes(file.read_bytes()[object_cache._DIGEST :])
     listed = subprocess.run(["objdump", "-d", bare], capture_output=True, text=True, check=True).stdout
     assert f"<{file.stem}>:" in listed
     return set(re.findall(r"%([xyz])mm\d", listed))
@@ -245,15 +245,15 @@ def test_every_chip_computes_the_same_in_its_own_folder(cpu, python, tmp_path):
 
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 def test_chips_have_folders_of_their_own(python):
-    folder = "from tconv.kernels.simd.library import folder; print(folder())"
+    folder = "from tconv.kernels.simd.object_cache import folder; print(folder())"
     said = [python(folder, TCONV_CPU=cpu) for cpu in ("x86-64", "x86-64-v3", "haswell", "host")]
     assert len(set(said)) == 4
     assert python(folder) == python(folder, TCONV_CPU="") == said[-1]
 
 
 def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
-    name = library._fingerprint.__wrapped__
-    own, names = library.target.target(), {name()}
+    name = object_cache._fingerprint.__wrapped__
+    own, names = object_cache.cpu_target.target(), {name()}
     for other in (
         own._replace(features="-fma"),
         own._replace(cpu="other"),
@@ -261,12 +261,12 @@ def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
         own._replace(registers=8),
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(library.target, "target", lambda other=other: other)
+            patched.setattr(object_cache.cpu_target, "target", lambda other=other: other)
             names.add(name())
     for module, word, value in (
-        (library.llvmlite, "__version__", "0.0"),
-        (library.llvm, "llvm_version_info", (0, 0, 0)),
-        (library, "_TEXT", "other"),
+        (object_cache.llvmlite, "__version__", "0.0"),
+        (object_cache.llvm, "llvm_version_info", (0, 0, 0)),
+        (object_cache, "_TEXT", "other"),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(module, word, value)
@@ -345,7 +345,7 @@ print(said)
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 @pytest.mark.parametrize("cpu", ["x86-64-v9", "foo", "cortex-a72"])
 def test_a_chip_that_nobody_knows(cpu, python):
-    own = library.llvm.get_host_cpu_name()
+    own = object_cache.llvm.get_host_cpu_name()
     names = "x86-64, x86-64-v2, x86-64-v3, haswell, x86-64-v4"
     words = f"TCONV_CPU is {cpu!r}; host (which is {own}) or one of {names} is needed. Write host\n"
     assert python(REFUSED, TCONV_CPU=cpu) == words
@@ -359,9 +359,9 @@ def test_a_chip_with_more_than_the_machine_has(python):
 
 
 def test_a_chip_by_its_other_names(python):
-    own = "from tconv.kernels.simd.target import target; print(target())"
+    own = "from tconv.kernels.simd.cpu_target import target; print(target())"
     expected = python(own, TCONV_CPU=None)
-    for name in ("native", "HOST", " host ", library.llvm.get_host_cpu_name()):
+    for name in ("native", "HOST", " host ", object_cache.llvm.get_host_cpu_name()):
         assert python(own, TCONV_CPU=name) == expected
     if X86:
         assert python(own, TCONV_CPU="X86-64-V2") == python(own, TCONV_CPU="x86-64-v2")
@@ -431,7 +431,9 @@ def test_what_the_machine_says_of_itself(python):
 
 
 def test_the_folder_does_not_move_with_the_working_directory(python, tmp_path):
-    text = "import os\nfrom tconv.kernels.simd.library import folder\nbefore = folder(); os.chdir('/'); print(before)"
+    text = (
+        "import os\nfrom tconv.kernels.simd.object_cache import folder\nbefore = folder(); os.chdir('/'); print(before)"
+    )
     said = python(f"import os; os.chdir({str(tmp_path)!r})\n" + text, TCONV_CACHE_DIR="here")
     assert Path(said.strip()).parent == tmp_path / "here"
 

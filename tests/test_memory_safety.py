@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tconv
-from tconv import memory
+from tconv import _memory
 
 pytest.importorskip("llvmlite")
 
@@ -136,13 +136,13 @@ def test_nothing_outside_of_the_threads_memory_is_touched(python):
     python(
         GUARDED
         + """
-from tconv.kernels.simd import pool
+from tconv.kernels.simd import thread_pool
 made = []
 def guarded(size):
     made.append(Region(size))
     made[-1].numbers[:] = UNTOUCHED
     return np.frombuffer(made[-1].memory, np.uint8)[-(-(-size // 64) * 64) :]
-pool.aligned = guarded
+thread_pool.aligned = guarded
 tconv.set_num_threads(2)
 rng = np.random.default_rng(0)
 for turn in range(8):
@@ -213,7 +213,7 @@ def fresh():
 
 def given_back():
     """What the pool of outputs gives back."""
-    return memory._pool.trim()
+    return _memory._pool.trim()
 
 
 def output(fill=None):
@@ -321,42 +321,42 @@ VIEWS = [lambda make=make: make(output(7)) for make in VIEWS] + [
     lambda: torch.from_numpy(output(7))[..., 5].unsqueeze(0),
 ]
 for make in VIEWS:
-    assert tconv.memory._pool.trim() == 0
+    assert tconv._memory._pool.trim() == 0
     view = make()
     others = [output(np.nan) for _ in range(3)]
     assert bool((view == 7).all())
     del others
-    assert tconv.memory._pool.trim() == 3 << 22
+    assert tconv._memory._pool.trim() == 3 << 22
     del view
     gc.collect()
-    assert tconv.memory._pool.trim() == 1 << 22
+    assert tconv._memory._pool.trim() == 1 << 22
 """
     )
 
 
 def test_it_is_bounded(fresh, monkeypatch):
-    monkeypatch.setattr(memory._pool, "_most", 9 * MIB)
+    monkeypatch.setattr(_memory._pool, "_most", 9 * MIB)
     held = [output() for _ in range(5)]
     del held
     assert given_back() == 8 * MIB
-    monkeypatch.setattr(memory._pool, "_most", 3 * MIB)
+    monkeypatch.setattr(_memory._pool, "_most", 3 * MIB)
     del_me = output()
     del del_me
     assert given_back() == 0
 
 
 def test_sizes_out_of_use_make_room(fresh, monkeypatch):
-    monkeypatch.setattr(memory._pool, "_most", 24 * MIB)
-    held = [memory.empty((size * MIB,), np.dtype("u1")) for size in (2, 4, 6, 8, 2, 2)]
+    monkeypatch.setattr(_memory._pool, "_most", 24 * MIB)
+    held = [_memory.empty((size * MIB,), np.dtype("u1")) for size in (2, 4, 6, 8, 2, 2)]
     held.clear()
-    used = memory.empty((4 * MIB,), np.dtype("u1"))
+    used = _memory.empty((4 * MIB,), np.dtype("u1"))
     used[:] = 5
     del used
     for size in (10, 12, 14, 16, 18):
-        other = memory.empty((size * MIB,), np.dtype("u1"))
+        other = _memory.empty((size * MIB,), np.dtype("u1"))
         del other
-        assert size * MIB <= memory._pool._held() <= 24 * MIB
-        used = memory.empty((4 * MIB,), np.dtype("u1"))
+        assert size * MIB <= _memory._pool._held() <= 24 * MIB
+        used = _memory.empty((4 * MIB,), np.dtype("u1"))
         assert (used == 5).all(), "what is in use stays; fresh memory would be zero"
         del used
     assert given_back() == 22 * MIB
@@ -380,7 +380,7 @@ def test_garbage_that_holds_outputs(fresh):
     try:
         for number in range(200):
             node = Node()
-            node.me, node.y = node, memory.empty((MIB,), np.dtype("f4"))
+            node.me, node.y = node, _memory.empty((MIB,), np.dtype("f4"))
             node.y[:] = number
             assert (node.y[::4096] == number).all()
             if number % 50 == 49:
@@ -389,8 +389,8 @@ def test_garbage_that_holds_outputs(fresh):
         gc.set_threshold(*thresholds)
     del node
     gc.collect()
-    held = memory._pool._held()
-    assert held <= memory._pool._most
+    held = _memory._pool._held()
+    assert held <= _memory._pool._most
     assert given_back() == held
 
 
@@ -400,7 +400,7 @@ def test_threads_never_share_a_block(fresh):
     def work(name):
         kept = []
         for turn in range(150):
-            y = memory.empty(((1 + turn % 3) * MIB,), np.dtype("u1"))
+            y = _memory.empty(((1 + turn % 3) * MIB,), np.dtype("u1"))
             y[::4096] = name
             kept.append(y[::4096])
             if len(kept) > turn % 4:
@@ -422,7 +422,7 @@ def test_a_forked_child_writes_into_its_own_copy(python):
     python(
         """
 import os, numpy as np, tconv
-from tconv import memory
+from tconv import _memory as memory
 y = memory.empty((4 << 20,), np.dtype("u1"))
 freed = memory.empty((4 << 20,), np.dtype("u1"))
 y[:], freed[:] = 1, 2
@@ -466,7 +466,7 @@ def test_what_is_kept_is_no_reason_to_fail(python):
     python(
         """
 import resource, numpy as np, tconv
-from tconv import memory
+from tconv import _memory as memory
 block = lambda mib: memory.empty((mib << 20,), np.dtype("u1"))
 block(300)
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
@@ -501,9 +501,11 @@ def test_three_hundred_lengths(python):
     python(
         RESIDENT
         + """
-from tconv import layer, planning, repeat
-from tconv.kernels.simd import bound, weights, work
-from tconv.kernels.simd.library import LIBRARY
+from tconv.kernels.simd import specialized_call, weight_cache
+from tconv.kernels.simd.direct import schedule
+from tconv.operator import call_cache, method_choice
+from tconv.operator.prepared import _MOST
+from tconv.kernels.simd.object_cache import LIBRARY
 x, w = np.ones((1, 64, 1000), "f4"), np.ones((64, 32, 16), "f4")
 prepared = tconv.prepare(w, stride=8, padding=4)
 def call(length):
@@ -520,10 +522,10 @@ assert len(LIBRARY._addresses) <= built + 3, sorted(LIBRARY._addresses)[built:]
 assert resident() - before < 32 << 20, resident() - before
 for length in lengths[320:]:
     call(length)
-assert len(repeat._known) <= repeat._MOST and len(prepared._known) <= layer._MOST
-for cache in (bound.job, work.work, work.shape, planning._choose):
+assert len(call_cache._known) <= call_cache._MOST and len(prepared._known) <= _MOST
+for cache in (specialized_call.job, schedule.work, schedule.shape, method_choice._choose):
     assert cache.cache_info().currsize <= cache.cache_info().maxsize <= 1024
-assert len(weights.STORE._kept) == 1
+assert len(weight_cache.STORE._kept) == 1
 """
     )
 
@@ -535,8 +537,8 @@ def test_a_weight_that_always_changes(value, python):
     python(
         RESIDENT
         + f"""
-from tconv.kernels.simd import weights
-weights.STORE._count = 500
+from tconv.kernels.simd import weight_cache
+weight_cache.STORE._count = 500
 x, w = np.ones((1, 8, 16, 16), "f4"), np.ones((8, 3, 3, 3), "f4")
 for turn in range(100):
     w.flat[turn] = {value}
@@ -548,13 +550,13 @@ for turn in range(1000):
     tconv.conv_transpose(x, w, stride=2)
     if turn % 50 == 0:
         assert resident() - before < 24 << 20, (turn, resident() - before)
-assert len(weights.STORE._kept) <= 500
+assert len(weight_cache.STORE._kept) <= 500
 """
     )
 
 
 def test_the_store_is_bounded():
-    from tconv.kernels.simd.weights import Store
+    from tconv.kernels.simd.weight_cache import Store
 
     store = Store(1000, count=7)
     for number in range(50):

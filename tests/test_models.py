@@ -20,14 +20,14 @@ from PIL import Image
 
 import tconv
 from tconv import Geometry, TconvError, definition
-from tconv.activation import activation_of
-from tconv.cli import learned, rival, sample
 from tconv.errors import FileError, GeometryError, ShapeError
-from tconv.images import open_picture
-from tconv.interpolation import upsample
-from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, load, network, photo, steps
-from tconv.models.model import copied
-from tconv.models.truth import piece
+from tconv.io.pictures import open_picture
+from tconv.kernels.activation import activation_of
+from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, layers, load, network, photo
+from tconv.models.error_bound import piece
+from tconv.models.image_model import copied
+from tconv.upsampling import learned, sample_photo, torch_comparison
+from tconv.weights.interpolation import upsample
 
 ACTIVATIONS = [None, "relu", "relu6", ("leaky_relu", 0.2), ("clamp", -0.5, 0.5), "prelu"]
 
@@ -36,7 +36,7 @@ ACTIVATIONS = [None, "relu", "relu6", ("leaky_relu", 0.2), ("clamp", -0.5, 0.5),
 def here(tmp_path, monkeypatch):
     """Every test in a directory of its own, without PyTorch: that is loaded in processes of its own only."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rival, "times", lambda model, pixels: None)
+    monkeypatch.setattr(torch_comparison, "times", lambda model, pixels: None)
     return tmp_path
 
 
@@ -504,7 +504,7 @@ def test_padding_that_shifts_the_picture_is_refused(pads, even, span, axis):
     for one, other in zip(padded(*pads).nodes, padded(*even).nodes, strict=True):
         crop = [other.step.geometry.crop[1]] * 2
         crop[axis] = one.step.geometry.crop[axis]
-        geometry = steps.replace_crop(one.step.geometry, crop)
+        geometry = layers.replace_crop(one.step.geometry, crop)
         nodes.append(Node(Convolution(one.step.weight, geometry), one.inputs))
     name = ("rows", "columns")[axis]
     with pytest.raises(ShapeError) as caught:
@@ -550,12 +550,12 @@ def test_the_networks_that_come_with_tconv(scale):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_network_enlarges_the_photograph_better_than_bicubic(scale):
     """The only test that asks what the weights are worth: it needs the trained ones."""
-    original = sample.photograph(scale)
-    shrunk = sample.shrink(original, scale)
+    original = sample_photo.photograph(scale)
+    shrunk = sample_photo.shrink(original, scale)
     made = np.rint(np.clip(255 * photo(scale)(shrunk / np.float32(255)), 0, 255)).astype("u1")
-    plain = sample.enlarged(shrunk, scale, "bicubic")
-    assert sample.psnr(original, made) > sample.psnr(original, plain)
-    assert sample.ssim(original, made) > sample.ssim(original, plain)
+    plain = sample_photo.enlarged(shrunk, scale, "bicubic")
+    assert sample_photo.psnr(original, made) > sample_photo.psnr(original, plain)
+    assert sample_photo.ssim(original, made) > sample_photo.ssim(original, plain)
 
 
 # -- the command -------------------------------------------------------------------------------------------------
@@ -787,9 +787,9 @@ def test_strips_of_a_learned_picture_leave_no_seam(height, width, scale, pieces,
 MEASURED = """
 import sys
 import numpy as np
-from tconv.cli import learned
-from tconv.cli.check import Check
-from tconv.cli.strips import Values, enlarge, predicted_bytes
+from tconv.upsampling import learned
+from tconv.upsampling.check import Check
+from tconv.upsampling.strips import Values, enlarge, predicted_bytes
 
 def run(channels, height, width):
     x = np.random.default_rng(0).integers(0, 256, (channels, height, width)).astype("u1")
@@ -1150,4 +1150,4 @@ def test_fusing_leaves_the_output_where_it_is():
     twice, hundred = (Convolution(np.full((1, 1, 1, 1), w, np.float32), Geometry((1, 1))) for w in (2, 100))
     nodes = [Node(twice, (0,)), Node(hundred, (0,)), Node(Pointwise("relu"), (1,))]
     x = np.ones((1, 1, 2, 2), np.float32)
-    np.testing.assert_array_equal(Network(steps.fused(nodes))(x), Network(nodes)(x))
+    np.testing.assert_array_equal(Network(layers.fused(nodes))(x), Network(nodes)(x))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tconv.bench import process
-from tconv.bench.machine import Bound
+from tconv.bench import child_process
+from tconv.bench.roofline import Bound
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "photo.py"
 
@@ -35,7 +35,7 @@ def run(monkeypatch, tmp_path):
 
 def sampled(monkeypatch, error):
     """The third sample raises this."""
-    honest, asked = process.Child.ask, []
+    honest, asked = child_process.Child.ask, []
 
     def ask(self, message, limit):
         asked.append(message["do"])
@@ -43,7 +43,7 @@ def sampled(monkeypatch, error):
             raise error
         return honest(self, message, limit)
 
-    monkeypatch.setattr(process.Child, "ask", ask)
+    monkeypatch.setattr(child_process.Child, "ask", ask)
 
 
 def test_a_whole_run(run, capsys):
@@ -65,7 +65,7 @@ def test_an_exception_keeps_what_was_measured(run, monkeypatch, error):
 
 
 def test_an_engine_that_dies_keeps_what_it_measured(run, monkeypatch, capsys):
-    sampled(monkeypatch, process.GoneError("crashed", "signal SIGSEGV"))
+    sampled(monkeypatch, child_process.GoneError("crashed", "signal SIGSEGV"))
     assert run() == 0
     result = json.loads(run.result)
     assert result["peers"]["tconv"]["reason"] == "signal SIGSEGV"
@@ -75,7 +75,7 @@ def test_an_engine_that_dies_keeps_what_it_measured(run, monkeypatch, capsys):
 
 def test_a_result_that_is_there_is_not_overwritten_and_nothing_is_run(run, monkeypatch, capsys, tmp_path):
     (tmp_path / "result.json").write_text("precious")
-    monkeypatch.setattr(process, "Child", None)
+    monkeypatch.setattr(child_process, "Child", None)
     assert run() == 1
     assert run.result == "precious"
     assert "result.json cannot be written: File exists. Write a new name" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from hypothesis import given
 
 import tconv
 from strategies import cases
-from tconv.planning import si
+from tconv._memory import si
 
 
 def test_the_text():

@@ -16,13 +16,14 @@ import pytest
 import problems
 import tconv
 from strategies import shaped
-from tconv import Geometry, TconvError, kernels, layer, memory, repeat
+from tconv import Geometry, TconvError, _memory, kernels
+from tconv.operator import call_cache, prepared
 
 pytest.importorskip("llvmlite")
 
 WORDS = {"stride": 2, "padding": 1}
 METHODS = [name for name in kernels.names() if name != "winograd"]
-"""Those that run every layer here; the other is in test_pairs.py."""
+"""Those that run every layer here; the other is in test_winograd_f22.py."""
 
 
 def exact(x, w, bias=None, **words):
@@ -32,8 +33,8 @@ def exact(x, w, bias=None, **words):
 
 def is_known(x, w, bias=None, out=None, **words):
     """Whether the call will go the quick way."""
-    key = repeat.key(x, w, bias, out, words.pop("dialect", "torch"), words.pop("geometry", None), "auto", words)
-    return key in repeat._known
+    key = call_cache.key(x, w, bias, out, words.pop("dialect", "torch"), words.pop("geometry", None), "auto", words)
+    return key in call_cache._known
 
 
 # -- weights ---------------------------------------------------------------------------------------------------------
@@ -245,11 +246,11 @@ def test_a_right_call_does_not_make_wrong_ones_right(whole):
     x, w = whole(1, 4, 5, 6), whole(4, 4, 3, 3)
     base = {"stride": 2, "padding": 1}
     changed = [{**base, **other} for other in OTHER_WORDS] + OTHER_WORDS
-    repeat._known.clear()
+    call_cache._known.clear()
     before = []
     for words in changed:
         before.append(outcome(x, w, **words))
-        repeat._known.clear()
+        call_cache._known.clear()
     assert sum(first[0] is np.ndarray for first in before) > 60
     assert sum(issubclass(first[0], TconvError) for first in before) > 300
     for right in [
@@ -275,7 +276,7 @@ def test_other_arrays_after_a_right_call(whole):
         (x[:0], w, bias), (x, w, whole(8)[::2]), (x, w, whole(4)[::-1]), (x, w, np.broadcast_to(np.float32(3), (4,))),
         (x, None, bias), (None, w, bias), ("x", w, bias),
     ]  # fmt: skip
-    repeat._known.clear()
+    call_cache._known.clear()
     before = [outcome(*arrays, **WORDS) for arrays in others]
     for arrays in others:
         outcome(*arrays, **WORDS)
@@ -374,25 +375,25 @@ def test_an_out_woven_into_x(whole):
 
 def test_what_is_known_of_calls_is_bounded(whole):
     x, w = whole(1, 2, 900), whole(2, 2, 3)
-    prepared = tconv.prepare(w, stride=2)
+    layer = tconv.prepare(w, stride=2)
     for length in range(1, 700):
         tconv.conv_transpose(x[..., :length], w, stride=2)
-        prepared(x[..., :length])
-    assert len(repeat._known) <= repeat._MOST
-    assert len(prepared._known) <= layer._MOST
+        layer(x[..., :length])
+    assert len(call_cache._known) <= call_cache._MOST
+    assert len(layer._known) <= prepared._MOST
 
 
 def test_results_do_not_share_memory(whole):
     x, w = whole(1, 4, 200, 200), whole(4, 4, 2, 2)
-    prepared = tconv.prepare(w, stride=2)
-    results = [run() for _ in range(3) for run in (lambda: tconv.conv_transpose(x, w, stride=2), lambda: prepared(x))]
-    assert results[0].nbytes > memory._LEAST // 2
+    layer = tconv.prepare(w, stride=2)
+    results = [run() for _ in range(3) for run in (lambda: tconv.conv_transpose(x, w, stride=2), lambda: layer(x))]
+    assert results[0].nbytes > _memory._LEAST // 2
     for a, b in itertools.combinations(results, 2):
         assert not np.shares_memory(a, b)
     for y in results:
         assert y.flags.writeable
         y[...] = 0
-    np.testing.assert_array_equal(prepared(x), exact(x, w, stride=2))
+    np.testing.assert_array_equal(layer(x), exact(x, w, stride=2))
 
 
 # -- layers ----------------------------------------------------------------------------------------------------------

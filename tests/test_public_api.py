@@ -8,8 +8,8 @@ import pytest
 import tconv
 
 NAMES = [
-    "Geometry", "TconvError", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
-    "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "plan",
+    "Geometry", "TconvError", "artifacts", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
+    "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
     "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool",
 ]  # fmt: skip
 
@@ -63,7 +63,7 @@ USES = {
     [
         "import tconv",
         "import tconv.draw",
-        "import tconv.sparse",
+        "import tconv.linalg",
         "from tconv.cli import explain",
         "from tconv import dialects",
     ],

@@ -21,13 +21,15 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import tconv.cli
-from tconv.cli import features, filtering, jobs, main, outputs, rival, sample, strips
-from tconv.cli.check import Check
-from tconv.cli.strips import Values
+from tconv.cli import main
 from tconv.definition import gather
 from tconv.errors import CheckError
-from tconv.images import open_picture
-from tconv.interpolation import FILTERS, upsample
+from tconv.io import array_files, output_files
+from tconv.io.pictures import open_picture
+from tconv.upsampling import filters, inputs, sample_photo, strips, torch_comparison
+from tconv.upsampling.check import Check
+from tconv.upsampling.strips import Values
+from tconv.weights.interpolation import FILTERS, upsample
 
 MODULES = [module.name for module in pkgutil.iter_modules(tconv.cli.__path__, "tconv.cli.")]
 TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main())"]
@@ -37,7 +39,7 @@ TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit
 def here(tmp_path, monkeypatch):
     """Every test in a directory of its own, without PyTorch: that is loaded in processes of its own only."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rival, "times", lambda model, pixels: rival.Times(0.002, 0.004, "2.0"))
+    monkeypatch.setattr(torch_comparison, "times", lambda model, pixels: torch_comparison.Times(0.002, 0.004, "2.0"))
     return tmp_path
 
 
@@ -119,8 +121,8 @@ def test_the_default_run(run):
         r"check +(\d+) random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4]
     )
     assert int(found[1]) > 3000
-    original, result = sample.photograph(2), pixels("tconv_chelsea_x2.png")
-    plain = sample.enlarged(sample.shrink(original, 2), 2, "bicubic")
+    original, result = sample_photo.photograph(2), pixels("tconv_chelsea_x2.png")
+    plain = sample_photo.enlarged(sample_photo.shrink(original, 2), 2, "bicubic")
     for line, unit, score in [(lines[5], " dB", psnr), (lines[6], "", ssim)]:
         said = f"{score(original, result):.4g}{unit} in luma, against the original"
         assert line[10:] == f"{said} (bicubic {score(original, plain):.4g}{unit})"
@@ -142,11 +144,11 @@ def test_the_run_of_a_filter(run):
 @pytest.mark.parametrize(("words", "plainer"), [([], "bicubic"), (["--kernel", "bicubic"], "nearest")])
 def test_the_side_by_side_picture_shows_what_it_says(run, words, plainer):
     assert run(*words)[0] == 0
-    picture, detail = pixels("tconv_chelsea_x2_side_by_side.png"), (slice(None), *sample._DETAIL)
+    picture, detail = pixels("tconv_chelsea_x2_side_by_side.png"), (slice(None), *sample_photo._DETAIL)
     panels = np.split(picture, [440, 448, 888, 896], axis=2)
-    small = sample.shrink(sample.photograph(2), 2)
-    shown = [sample.enlarged(small, 2, plainer), pixels("tconv_chelsea_x2.png"), sample.photograph(2)]
-    np.testing.assert_array_equal(sample.enlarged(small, 2, "nearest"), small.repeat(2, 1).repeat(2, 2))
+    small = sample_photo.shrink(sample_photo.photograph(2), 2)
+    shown = [sample_photo.enlarged(small, 2, plainer), pixels("tconv_chelsea_x2.png"), sample_photo.photograph(2)]
+    np.testing.assert_array_equal(sample_photo.enlarged(small, 2, "nearest"), small.repeat(2, 1).repeat(2, 2))
     for panel, image in zip(panels[::2], shown, strict=True):
         np.testing.assert_array_equal(panel[:, ::4, ::4], image[detail])
     assert all((gap == 255).all() for gap in panels[1::2])
@@ -156,13 +158,13 @@ def test_the_side_by_side_picture_shows_what_it_says(run, words, plainer):
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 5])
 def test_psnr_and_ssim_are_scikit_images(facts, kernel, scale):
     made = facts("--scale", scale, "--kernel", kernel, "-o", "a.png")
-    original = sample.photograph(scale)
+    original = sample_photo.photograph(scale)
     assert original.shape == (3, 300, 444 // scale * scale)
     if scale == 1:
         assert made["psnr"] == {kernel: None, "nearest": None}  # equal: infinite, which JSON cannot say
         assert made["ssim"] == pytest.approx({kernel: 1, "nearest": 1})
     else:
-        plain = sample.enlarged(sample.shrink(original, scale), scale, "nearest")
+        plain = sample_photo.enlarged(sample_photo.shrink(original, scale), scale, "nearest")
         for word, score in [("psnr", psnr), ("ssim", ssim)]:
             expected = {"nearest": score(original, plain), kernel: score(original, pixels("a.png"))}
             assert made[word] == pytest.approx(expected, abs=1e-9)
@@ -175,10 +177,10 @@ def test_scores_of_any_picture_are_scikit_images(shape, change):
     a = noise(3, *shape)
     rng = np.random.default_rng(1)
     b = {"a little": a ^ rng.integers(0, 8, a.shape).astype("u1"), "all": noise(3, *shape, seed=2), "flat": a * 0}
-    assert sample.psnr(a, b[change]) == pytest.approx(psnr(a, b[change]), abs=1e-9)
-    assert sample.ssim(a, b[change]) == pytest.approx(ssim(a, b[change]), abs=1e-9)
-    assert sample.ssim(a, a) == pytest.approx(1, abs=1e-12)
-    assert np.isnan(sample.ssim(a[:, :6], a[:, :6]))
+    assert sample_photo.psnr(a, b[change]) == pytest.approx(psnr(a, b[change]), abs=1e-9)
+    assert sample_photo.ssim(a, b[change]) == pytest.approx(ssim(a, b[change]), abs=1e-9)
+    assert sample_photo.ssim(a, a) == pytest.approx(1, abs=1e-12)
+    assert np.isnan(sample_photo.ssim(a[:, :6], a[:, :6]))
 
 
 def test_a_scale_of_1_is_said_in_other_words(run):
@@ -198,16 +200,16 @@ def test_a_scale_of_1_is_said_in_other_words(run):
 
 
 def test_the_photograph_is_shrunk_as_pillow_does():
-    original = sample.photograph(3)
+    original = sample_photo.photograph(3)
     planes = [Image.fromarray(plane.astype("f4"), "F") for plane in original]
     exact = [np.asarray(plane.resize((148, 100), Image.Resampling.BICUBIC)) for plane in planes]
-    assert rounds(sample.shrink(original, 3), exact)
+    assert rounds(sample_photo.shrink(original, 3), exact)
 
 
 def test_the_photograph_is_scikit_images_and_its_licence_is_beside_it():
     from skimage.data import chelsea
 
-    np.testing.assert_array_equal(sample.photograph(12), np.moveaxis(chelsea()[:, :444], 2, 0))
+    np.testing.assert_array_equal(sample_photo.photograph(12), np.moveaxis(chelsea()[:, :444], 2, 0))
     folder = Path(tconv.__file__).parent / "data"
     assert "CC0" in (folder / "LICENSE.txt").read_text()
     assert (folder / "chelsea.png").stat().st_size < 250_000
@@ -291,7 +293,7 @@ def test_float_pictures_stay_float_and_are_not_clipped(facts):
 
 
 def test_large_pictures_go_in_strips_that_leave_no_seam(facts, monkeypatch):
-    monkeypatch.setattr(filtering.NamedFilter, "strip_bytes", 5000)
+    monkeypatch.setattr(filters.NamedFilter, "strip_bytes", 5000)
     x = noise(60, 40, 3)
     Image.fromarray(x).save("a.png")
     assert facts("a.png", "--kernel", "lanczos")["plan"]["strips"] == 30
@@ -465,7 +467,7 @@ def test_the_truth_of_the_check_is_the_definition(kernel, scale):
     """At all outputs: T(x) / T(1) by `definition.gather`; a file's kernel over its extended border is tested above."""
     np.save("w.npy", np.random.default_rng(1).normal(0, 1, (4, 5)))
     x = np.random.default_rng(2).normal(0, 1, (2, 5, 4))
-    upsampler, values = filtering.by_kernel(kernel, scale), Values(x.dtype)
+    upsampler, values = filters.by_kernel(kernel, scale), Values(x.dtype)
     check = Check(x, upsampler, values, 1)
     truth = upsampler.truth(check._load, x.shape, check.rows, check.columns, values.frame(x.shape[1]))
     if kernel in FILTERS:
@@ -482,7 +484,7 @@ def test_the_truth_of_the_check_is_the_definition(kernel, scale):
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_one_wrong_output_fails_the_check(dtype):
-    x, upsampler = noise(3, 6, 5).astype(dtype), filtering.by_kernel("bicubic", 2)
+    x, upsampler = noise(3, 6, 5).astype(dtype), filters.by_kernel("bicubic", 2)
     values = Values(x.dtype)
 
     def verdict(spoil):
@@ -514,7 +516,7 @@ def test_one_wrong_output_fails_the_check(dtype):
 def test_a_faulty_kernel_is_found_and_nothing_is_written(run, monkeypatch, kernel):
     np.save("w.npy", np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16)
     Image.fromarray(noise(30, 30, 3)).save("a.png")
-    kind = filtering.NamedFilter if kernel in FILTERS else filtering.FileKernel
+    kind = filters.NamedFilter if kernel in FILTERS else filters.FileKernel
     honest = kind.strip
 
     def faulty(self, x, first, rows, frame):
@@ -678,8 +680,8 @@ def test_a_changed_byte_is_read_or_refused_and_never_crashes(ending):
         data[place] ^= int(rng.integers(1, 256))
         changed.write_bytes(data)
         try:
-            features.read_headers(changed)
-            features.read_features(changed)
+            array_files.read_headers(changed)
+            array_files.read_features(changed)
         except tconv.errors.FileError:
             refused += 1
     assert refused > 50
@@ -728,7 +730,7 @@ def test_nothing_is_left_of_a_run_that_ends_while_it_writes(run, monkeypatch, ki
         file.write(b"half")
         raise kind(143)
 
-    monkeypatch.setattr(jobs, "write_picture", interrupted)
+    monkeypatch.setattr(inputs, "write_picture", interrupted)
     Image.fromarray(noise(4, 4)).save("a.png")
     if kind is KeyboardInterrupt:
         assert run("a.png")[0] == 130
@@ -743,7 +745,7 @@ def test_nothing_is_left_of_a_run_that_ends_while_it_writes(run, monkeypatch, ki
 @pytest.mark.parametrize("method", ["open", "__exit__"])
 def test_an_interrupt_before_or_behind_the_writing_leaves_nothing(run, monkeypatch, method):
     """A signal may arrive between any two statements: here, as the file was just made, and as it is about to end."""
-    owner = Path if method == "open" else outputs.NewFile
+    owner = Path if method == "open" else output_files.NewFile
     usual = getattr(owner, method)
 
     def interrupted(*args):
@@ -763,12 +765,12 @@ def test_an_interrupt_before_or_behind_the_writing_leaves_nothing(run, monkeypat
 
 
 def test_a_name_that_is_taken_meanwhile_is_not_overwritten(here):
-    new = outputs.NewFile([Path("b.png")]).__enter__()
+    new = output_files.NewFile([Path("b.png")]).__enter__()
     new.file.write(b"ours")
     Path("b.png").write_text("theirs")
     with pytest.raises(tconv.errors.FileError, match=r"b\.png exists, and nothing is overwritten"):
         new.__exit__(None, None, None)
-    with outputs.NewFile(outputs.numbered("b", ".png")) as new:
+    with output_files.NewFile(output_files.numbered("b", ".png")) as new:
         assert new.path == Path("b-2.png")
         new.file.write(b"ours")
         Path("b-2.png").write_text("theirs")
@@ -786,7 +788,7 @@ def test_a_file_system_without_links(monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
     Path("b.png").write_text("theirs")
-    with outputs.NewFile(outputs.numbered("b", ".png")) as new:
+    with output_files.NewFile(output_files.numbered("b", ".png")) as new:
         new.file.write(b"ours")
         Path("b-2.png").write_text("theirs")
     assert new.path.read_text() == "ours"
@@ -797,7 +799,7 @@ def test_a_full_disk_is_an_error_and_no_traceback(run, monkeypatch):
     def full(file, *_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(features, "write_features", full)
+    monkeypatch.setattr(array_files, "write_features", full)
     np.save("a.npy", np.ones((2, 2)))
     code, _, err = run("a.npy", "-o", "b.npy")
     assert (code, err) == (

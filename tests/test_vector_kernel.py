@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import tconv
 from strategies import geometries
 from tconv import Geometry, TconvError
-from tconv.kernels.simd import bound
-from tconv.kernels.simd.bound import Bound
+from tconv.kernels.simd import specialized_call
+from tconv.kernels.simd.specialized_call import Bound
 
 # what each regime of the kernel is for: shape of x, shape of the weight, words
 REGIMES = {
@@ -152,13 +152,13 @@ def test_a_weight_written_while_it_is_packed_is_not_kept_under_its_old_numbers(m
 
 def test_a_weight_that_becomes_infinite_after_it_was_looked_at(monkeypatch):
     x, w, _ = arrays((1, 5, 6, 6), (5, 4, 3, 3), {}, seed=12)
-    look = bound.fingerprint
+    look = specialized_call.fingerprint
 
     def late(array):
         array[0, 0, 0, 0] = np.inf
         return look(array)
 
-    monkeypatch.setattr(bound, "fingerprint", late)
+    monkeypatch.setattr(specialized_call, "fingerprint", late)
     got = tconv.conv_transpose(x, w)
     monkeypatch.undo()
     np.testing.assert_array_equal(got, tconv.conv_transpose(x, w, method="taps"))

@@ -17,31 +17,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tconv import definition, errors
-from tconv.artifacts import checkerboard
+from tconv._memory import trim_pool
 from tconv.diagnosis import diagnose
 from tconv.dialects import dialect
-from tconv.dialects.conversion import convert
 from tconv.errors import TconvError
-from tconv.folding import channel_scales, fold_batchnorm, scale_channels
-from tconv.functional import conv, conv_transpose
 from tconv.geometry import Geometry
-from tconv.kernels.threads import get_num_threads, set_num_threads
-from tconv.layer import prepare
-from tconv.memory import trim_pool
-from tconv.planning import plan
+from tconv.kernels.num_threads import get_num_threads, set_num_threads
+from tconv.linalg import linear_operator, matrix
+from tconv.operator.functional import conv, conv_transpose
+from tconv.operator.method_choice import plan
+from tconv.operator.prepared import prepare
 from tconv.solver import solve
-from tconv.sparse import linear_operator, matrix
+from tconv.weights.artifacts import checkerboard
+from tconv.weights.conversion import convert
+from tconv.weights.folding import channel_scales, fold_batchnorm, scale_channels
 
 if TYPE_CHECKING:
     from tconv import draw as draw
-    from tconv import initializers as initializers
+    from tconv import models as models
     from tconv import torch as torch
+    from tconv.weights import artifacts as artifacts
+    from tconv.weights import initializers as initializers
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Geometry",
     "TconvError",
+    "artifacts",
     "channel_scales",
     "checkerboard",
     "conv",
@@ -57,6 +60,7 @@ __all__ = [
     "initializers",
     "linear_operator",
     "matrix",
+    "models",
     "plan",
     "prepare",
     "scale_channels",
@@ -66,12 +70,19 @@ __all__ = [
     "trim_pool",
 ]
 
-_ROOMS = ("draw", "initializers", "torch")  # imported when they are first named
+_LAZY = {
+    "artifacts": "tconv.weights.artifacts",
+    "draw": "tconv.draw",
+    "initializers": "tconv.weights.initializers",
+    "models": "tconv.models",
+    "torch": "tconv.torch",
+}
+"""Public modules that are imported when they are first named."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"tconv.{name}")
+    if name in _LAZY:
+        return import_module(_LAZY[name])
     raise AttributeError(f"module 'tconv' has no attribute {name!r}")
 
 

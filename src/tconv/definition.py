@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.bare import evaluate
+from tconv._textbook import evaluate
 from tconv.geometry import Geometry
 
 Array = np.ndarray[Any, Any]

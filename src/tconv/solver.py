@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, ints_of
 from tconv.dialects import dialect, names
 from tconv.errors import ArgumentError, ShapeError
-from tconv.geometry import Geometry, Ints, entries_of, ints_of
+from tconv.geometry import Geometry
 
 LARGEST = 8
 """Kernels and strides that are not given are searched from 1 to this."""

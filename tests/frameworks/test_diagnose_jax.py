@@ -8,7 +8,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import pytest
-from mending import check_mending
+from fix_lines import check_mending
 
 OTHER = (("NCH", "HIO", "NCH"), ("NCHW", "IOHW", "NCHW"), ("NCDHW", "DHWIO", "NCDHW"))
 

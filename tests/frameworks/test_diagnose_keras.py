@@ -11,7 +11,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import pytest
-from mending import check_mending
+from fix_lines import check_mending
 
 BACKEND = keras.backend.backend()
 

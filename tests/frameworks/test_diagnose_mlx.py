@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core
 import numpy as np
 import pytest
-from mending import check_mending
+from fix_lines import check_mending
 
 
 @pytest.mark.parametrize("name", ["mlx", "mlx_general"])

@@ -6,7 +6,7 @@ import pathlib
 
 import ncnn
 import numpy as np
-from mending import check_mending
+from fix_lines import check_mending
 
 import tconv
 

@@ -7,7 +7,7 @@ import onnx.parser
 import onnx.reference
 import onnxruntime
 import pytest
-from mending import check_mending
+from fix_lines import check_mending
 
 import tconv
 

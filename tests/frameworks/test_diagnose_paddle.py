@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from mending import check_mending
+from fix_lines import check_mending
 
 
 def test_the_lines_that_mend():

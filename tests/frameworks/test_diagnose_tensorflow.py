@@ -7,7 +7,7 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import tensorflow as tf
-from mending import check_mending
+from fix_lines import check_mending
 
 
 def test_the_lines_that_mend():

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mending import check_mending, makes_anew
+from fix_lines import check_mending, makes_anew
 
 import tconv
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from threads import CASES, LISTED
+from issue_reports import CASES, LISTED
 
 
 def test_the_lines_that_mend():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from tconv.interpolation import downsample, upsample
+from tconv.weights.interpolation import downsample, upsample
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 7])

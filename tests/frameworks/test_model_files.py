@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tconv import TconvError
-from tconv.cli import rival
 from tconv.errors import FileError, ShapeError
 from tconv.models import load, photo
+from tconv.upsampling import torch_comparison
 
 FLOAT = TensorProto.FLOAT
 
@@ -492,12 +492,12 @@ def test_the_network_in_pytorch_is_the_network(random_networks):
 
     for net, x in random_networks(60):
         with torch.inference_mode():
-            same(rival.in_torch(net)(torch.from_numpy(x)).numpy(), net(x), 3e-5)
+            same(torch_comparison.in_torch(net)(torch.from_numpy(x)).numpy(), net(x), 3e-5)
     x = np.random.default_rng(0).random((1, 1, 40, 44)).astype("f4")
     for scale in (2, 3, 4):
         net = photo(scale).network
         with torch.inference_mode():
-            same(rival.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
+            same(torch_comparison.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
 
 
 @pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
@@ -516,7 +516,7 @@ def test_weights_in_pytorch_have_the_layout_that_is_asked_for(monkeypatch, form)
     net = photo(2).network
     x = np.random.default_rng(0).random((1, 1, 40, 44)).astype("f4")
     with torch.inference_mode():
-        same(rival.in_torch(net, form)(torch.from_numpy(x).to(memory_format=form)).numpy(), net(x))
+        same(torch_comparison.in_torch(net, form)(torch.from_numpy(x).to(memory_format=form)).numpy(), net(x))
     assert seen == [(True, True)] * len(net.nodes)
 
 
@@ -528,7 +528,7 @@ def test_times_are_plausible():
     before = torch.get_num_threads()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 30, 40)).astype("u1")
     start = time.perf_counter()
-    found = rival.times(photo(2), pixels)
+    found = torch_comparison.times(photo(2), pixels)
     spent = time.perf_counter() - start
     assert found.version == torch.__version__
     assert 0 < found.here < spent

@@ -57,7 +57,7 @@ REPLACED = ["first", "body.1", "weighted", "hooked", "tied", "twin"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No layer is left to PyTorch because the machine was busy."""
-    monkeypatch.setattr("tconv.torch.accelerating.gain", lambda layer, seen: 2.0)
+    monkeypatch.setattr("tconv.torch.model_acceleration.gain", lambda layer, seen: 2.0)
 
 
 @pytest.fixture
@@ -319,9 +319,9 @@ def test_the_report_says_what_can_be_won(net, x):
 
 
 def test_a_layer_that_pytorch_runs_quicker_is_left_to_it(monkeypatch, net, x):
-    from tconv.torch import accelerating
+    from tconv.torch import model_acceleration
 
-    monkeypatch.setattr(accelerating, "gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
+    monkeypatch.setattr(model_acceleration, "gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
     report = ours.accelerate(net, x)
     assert type(net.first) is nn.ConvTranspose2d
     assert ("first", "PyTorch's operator is quicker on this input (0.50x)") in report.left
@@ -644,7 +644,7 @@ def test_only_what_can_be_compared_is_fused():
 
 
 def test_differences_know_nan_and_integers():
-    from tconv.torch.measuring import Measured
+    from tconv.torch.layer_timing import Measured
 
     one, nan, inf = torch.ones(2), torch.tensor([1.0, math.nan]), torch.tensor([1.0, math.inf])
     for a, b, difference in [

@@ -38,10 +38,10 @@ def pair(ndim=2, *arguments, **words):
 
 def calls_of_the_kernel(monkeypatch):
     """A list that grows with every run of tconv's kernel."""
-    from tconv.torch import calls
+    from tconv.torch import kernel_call
 
-    seen, run = [], calls.Call.__call__
-    monkeypatch.setattr(calls.Call, "__call__", lambda self, *tensors: seen.append(self) or run(self, *tensors))
+    seen, run = [], kernel_call.Call.__call__
+    monkeypatch.setattr(kernel_call.Call, "__call__", lambda self, *tensors: seen.append(self) or run(self, *tensors))
     return seen
 
 
@@ -169,7 +169,7 @@ def test_a_weight_that_is_trained_on_few_positions_is_left_to_pytorch(seen):
         with torch.no_grad():
             w += step
         ours.conv_transpose(large, w, stride=2)
-    from tconv.kernels.simd.weights import STORE
+    from tconv.kernels.simd.weight_cache import STORE
 
     assert tconv.trim_pool() >= 0
     before = STORE._bytes
@@ -646,10 +646,10 @@ def test_a_large_layer_saves_multiplications_unless_it_is_trained():
 
 
 def test_torchs_number_of_threads_is_honoured(monkeypatch):
-    from tconv.torch import calls
+    from tconv.torch import kernel_call
 
-    asked, make = [], calls._job
-    monkeypatch.setattr(calls, "_job", lambda *given: asked.append(given[-2]) or make(*given))
+    asked, make = [], kernel_call._job
+    monkeypatch.setattr(kernel_call, "_job", lambda *given: asked.append(given[-2]) or make(*given))
     layer, x, before, own = (
         ours.ConvTranspose2d(8, 8, 4, 2),
         torch.randn(1, 8, 33, 35),
@@ -720,7 +720,7 @@ def test_imported_inside_of_a_mode():
     code = (
         "import torch\n"
         "with torch._subclasses.FakeTensorMode():\n    import tconv.torch\n"
-        "from tconv.torch.calls import is_plain\n"
+        "from tconv.torch.kernel_call import is_plain\n"
         "assert is_plain(torch.empty(1))\n"
         "with torch.inference_mode():\n    assert is_plain(torch.empty(1))\n"
     )

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tconv.bench import truth
-from tconv.bench.seat import Message, Row, Seat
-from tconv.bench.truth import Truth
+from tconv.bench import correctness_gate
+from tconv.bench.correctness_gate import Truth
+from tconv.bench.peer_process import Message, Row, Seat
 
 LEAST_ROUNDS = 3
 _SLOW = 10.0
@@ -61,7 +61,7 @@ class Runner:
     meet: Callable[[dict[str, Message]], None] = lambda peers: None
     """Is given what each peer said when it started; what it raises ends the run."""
     clock: Callable[[], float] = time.perf_counter
-    write_truth: Callable[..., Truth] = truth.write
+    write_truth: Callable[..., Truth] = correctness_gate.write
     result: dict[str, Any] = field(default_factory=lambda: {"complete": False, "peers": {}, "probes": [], "layers": []})
 
     def run(self) -> dict[str, Any]:

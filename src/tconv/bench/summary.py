@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tconv._cached_property import cached_property
 from tconv.bench.statistics import Estimate, geometric_mean, median, ratio
-from tconv.lazily import cached_property
 
 Result = dict[str, Any]
 FALLBACK = {"out": "dropped", "kept": "dropped"}

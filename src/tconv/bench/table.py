@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tconv.bench import store, summary, timing
+from tconv.bench import result_file, summary, timing
 from tconv.bench.statistics import Estimate
 from tconv.bench.summary import Line, Result
 from tconv.errors import ArgumentError, TconvError
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str]) -> int:
             raise ArgumentError("a result file is needed. Write python -m tconv.bench.table RESULT.json [MODE]")
         if set(arguments[1:]) - {mode for modes in timing.MODES.values() for mode in modes}:
             raise ArgumentError(f"there is no mode {arguments[1]!r}. Write dropped, out, kept, eager or graph")
-        print(markdown(store.read(Path(arguments[0])), *arguments[1:]))
+        print(markdown(result_file.read(Path(arguments[0])), *arguments[1:]))
     except TconvError as error:
         print(f"tconv: {error}", file=sys.stderr)
         return 1

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from tconv.bench import peers, timing, truth
+from tconv._extras import EXTRAS, install
+from tconv.bench import correctness_gate, peers, timing
 from tconv.bench.layers import Layer
-from tconv.bench.peers.peer import Peer, Ready, Task, UnableError
-from tconv.extras import EXTRAS, install
+from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
 
 Message = dict[str, Any]
 
@@ -77,7 +77,7 @@ class Worker:
         self._task = Task(self.name, layer, x, w, self.threads, self.device, precision)
         ready = self.peer.load(self._task)
         right = np.load(folder / "truth.npy", mmap_mode="r")
-        allowed = truth.tolerance(layer.terms, precision)
+        allowed = correctness_gate.tolerance(layer.terms, precision)
         errors = {}
         for mode, call in ready.calls.items():
             ready.poison()
@@ -85,7 +85,7 @@ class Worker:
             output = call()
             ready.wait()
             spent = time.perf_counter() - start
-            verdict = truth.judge(ready.read(output), right, message["rms"], allowed)
+            verdict = correctness_gate.judge(ready.read(output), right, message["rms"], allowed)
             del output
             if verdict.words:
                 return {"state": "wrong", "reason": f"{verdict.words} (mode {mode})"}
@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> None:
     name, threads, device = arguments
     answers = private_stdout()
     if name == "machine":
-        from tconv.bench.machine import Bound
+        from tconv.bench.roofline import Bound
 
         serve(Bound(int(threads), device), sys.stdin, answers.write)
     else:

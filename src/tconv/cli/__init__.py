@@ -21,7 +21,7 @@ _COMMANDS = {
         "Say why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
     "bench": ("tconv.cli.bench:bench", "Time tconv and its peers on the layers of real networks; the losses first."),
-    "env": ("tconv.cli.environment:env", "Say what is installed, what this machine has, and why something is missing."),
+    "env": ("tconv.cli.env:env", "Say what is installed, what this machine has, and why something is missing."),
 }
 
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is not None:  # it is not about stdout
             raise
-        from tconv.cli.report import stdout_refused
+        from tconv.cli.console import stdout_refused
 
         return _say(stdout_refused(error), 1)
 

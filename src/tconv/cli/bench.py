@@ -14,18 +14,18 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from tconv.bench import child_process, result_file, revision, summary, table
 from tconv.bench import layers as registry
 from tconv.bench import peers as known_peers
-from tconv.bench import process, revision, store, summary, table
-from tconv.bench.machine import facts
-from tconv.bench.page import page
+from tconv.bench.html_report import page
+from tconv.bench.peer_process import ProcessSeat, Row
+from tconv.bench.roofline import facts
 from tconv.bench.runner import Runner, Told
-from tconv.bench.seat import ProcessSeat, Row
 from tconv.bench.summary import Result
-from tconv.cli import paired
-from tconv.cli.outputs import NewFile
+from tconv.cli import bench_torch
 from tconv.errors import ArgumentError, MethodError
-from tconv.kernels.threads import most_threads
+from tconv.io.output_files import NewFile
+from tconv.kernels.num_threads import most_threads
 
 _TOLERANCE = (
     "max error <= (4 * 2**-23 * (sqrt(K) + 4)) x the truth's root mean square, K terms in the longest sum; TF32 and "
@@ -103,9 +103,9 @@ def bench(
         )
     others = {"peers": bool(peers), "base": base is not None, "html": html is not None}
     others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
-    kind = paired.kind_of({"models": models, "training": training, "overhead": overhead}, others)
+    kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        return paired.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress)
+        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress)
     chosen = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(tuple(peers or ()))
     if all(name.partition(":")[0] != "tconv" for name in names):
@@ -135,7 +135,7 @@ def bench(
                 code = _run(runner)
             result |= runner.result
             if kept is not None:
-                kept.file.write(store.written(result).encode())
+                kept.file.write(result_file.written(result).encode())
         if drawn is not None:
             drawn.file.write(page(result).encode())
         _print(result, as_json)
@@ -165,7 +165,7 @@ def _run(runner: Runner) -> int:
 
 
 def _seat(name: str, threads: int, device: str) -> ProcessSeat:
-    return ProcessSeat(name, process.command(name, threads, device), process.environment(threads, device))
+    return ProcessSeat(name, child_process.command(name, threads, device), child_process.environment(threads, device))
 
 
 def _base_seat(ref: str, threads: int, device: str, stack: ExitStack) -> ProcessSeat:
@@ -174,7 +174,7 @@ def _base_seat(ref: str, threads: int, device: str, stack: ExitStack) -> Process
         raise ArgumentError(f"--base compares on the CPU, and --device is {device}. Write --device cpu")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
     _, source = revision.unpack(ref, folder)
-    env = {**process.environment(threads), "PYTHONPATH": str(source)}
+    env = {**child_process.environment(threads), "PYTHONPATH": str(source)}
     return ProcessSeat(f"tconv@{ref}", revision.command(source, threads), env)
 
 

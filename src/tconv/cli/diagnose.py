@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tconv.cli import features, layers
 from tconv.cli.explain import native_options
-from tconv.cli.pictures import new_picture
+from tconv.cli.figures import new_picture
 from tconv.diagnosis import Diagnosis
 from tconv.diagnosis import diagnose as diagnose_arrays
 from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, FileError, ShapeError
+from tconv.io import array_files
+from tconv.models.readers import transposed_layers
 
 _NAMES = ("got", "expected", "x", "weight", "bias")
 _NETWORKS = (".onnx", ".pt", ".pth", ".pt2", ".ts", ".keras", ".h5")
@@ -115,8 +116,8 @@ def _refuse_idle(given: dict[str, Any], got: Path, networks: bool) -> None:
 def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
     """The arrays of a call from one .npz, or from a .npy file each."""
     if got.suffix.lower() == ".npz" and not any(others.values()):
-        features.read_headers(got)
-        found = features.read_features(got)
+        array_files.read_headers(got)
+        found = array_files.read_features(got)
         if unknown := [name for name in found if name not in _NAMES]:
             raise FileError(
                 f"{got} holds {unknown[0]!r}; it may hold {', '.join(_NAMES)}. Write np.savez(name, got=y, ...)"
@@ -139,8 +140,8 @@ def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
 def _one(path: Path) -> Any:
     if path.suffix.lower() != ".npy":
         raise FileError(f"{path} is no .npy file. Write np.save('{path.stem}.npy', array)")
-    features.read_headers(path)
-    (array,) = features.read_features(path).values()
+    array_files.read_headers(path)
+    (array,) = array_files.read_features(path).values()
     return array
 
 
@@ -161,7 +162,9 @@ def _networks(
             "of two networks one must be .onnx, whose attributes name the call. Write model.onnx model.pt"
         )
     pair = [
-        layers.of_onnx(path, layers.runtime(name)) if is_onnx else layers.of_network(path)
+        transposed_layers.of_onnx(path, transposed_layers.runtime(name))
+        if is_onnx
+        else transposed_layers.of_network(path)
         for path, is_onnx, name in zip(paths, onnx, [names[0], names[-1]], strict=True)
     ]
     if len(pair[0]) != len(pair[1]):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tconv.cli.pictures import new_picture
+from tconv.cli.figures import new_picture
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects import names
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
@@ -306,7 +306,7 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
 
 def _refuse_unreadable(g: Geometry, n: tuple[int, ...]) -> None:
     """DialectError or ShapeError where the picture could not be read."""
-    from tconv.draw.arrangement import LARGEST
+    from tconv.draw.scatter_layout import LARGEST
 
     if g.ndim > 2:
         raise DialectError(f"the picture shows 1 or 2 axes; there are {g.ndim}. Write fewer axes, or leave -o out")

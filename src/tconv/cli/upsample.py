@@ -12,21 +12,20 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tconv.cli import rival, sample
-from tconv.cli.check import Check, Checked, together
-from tconv.cli.choosing import choose
-from tconv.cli.jobs import Job, SampleJob, Shape, job_for
-from tconv.cli.learned import Learned
-from tconv.cli.outputs import NewFile, numbered
-from tconv.cli.report import Report
-from tconv.cli.strips import enlarge, predicted_bytes, strips
-from tconv.cli.upsampler import Array, Upsampler
+from tconv._arguments import shown
+from tconv._memory import physical_memory, si
+from tconv.cli.console import Report
 from tconv.errors import ArgumentError, FileError, TooLargeError
-from tconv.geometry import shown
-from tconv.images import format_for, write_picture
-from tconv.memory import physical_memory
-from tconv.planning import choose as choose_method
-from tconv.planning import si
+from tconv.io.output_files import NewFile, numbered
+from tconv.io.pictures import format_for, write_picture
+from tconv.operator.method_choice import choose_method
+from tconv.upsampling import sample_photo, torch_comparison
+from tconv.upsampling.check import Check, Checked, together
+from tconv.upsampling.inputs import Job, SampleJob, Shape, job_for
+from tconv.upsampling.learned import Learned
+from tconv.upsampling.selection import choose
+from tconv.upsampling.strips import enlarge, predicted_bytes, strips
+from tconv.upsampling.upsampler import Array, Upsampler
 
 _DIGITS = 100
 """Of a scale, at most: bytes can be foretold for it."""
@@ -223,20 +222,23 @@ def _say_checked(checked: Checked) -> str:
 def _compare(report: Report, job: SampleJob, upsampler: Upsampler, result: Array, picture: NewFile) -> dict[str, str]:
     """Scores against the original, and the side-by-side picture (plainer, the result, the original), each in a line."""
     name, scale = upsampler.name, job.scale
-    plain = sample.enlarged(job.read()[""][0], scale, upsampler.plainer)
+    plain = sample_photo.enlarged(job.read()[""][0], scale, upsampler.plainer)
     alike = name == upsampler.plainer or scale == 1  # at its own size, nearest is the original
-    detail = sample.side_by_side([plain, result, job.original][alike:])
+    detail = sample_photo.side_by_side([plain, result, job.original][alike:])
     form, _ = format_for(picture.path, detail.shape, detail.dtype, alpha=False)
     write_picture(picture.file, form, detail, alpha=False)
     report.facts["side_by_side"] = str(picture.path)
     said = {}
-    for label, unit, score in (("psnr", " dB", sample.psnr), ("ssim", "", sample.ssim)):
+    for label, unit, score in (("psnr", " dB", sample_photo.psnr), ("ssim", "", sample_photo.ssim)):
         scores = {each: score(job.original, made) for each, made in ((name, result), (upsampler.plainer, plain))}
         report.facts[label] = {each: value if np.isfinite(value) else None for each, value in scores.items()}
         beside = "" if alike else f" ({upsampler.plainer} {scores[upsampler.plainer]:.4g}{unit})"
         measured = f"{scores[name]:.4g}{unit}" if np.isfinite(scores[name]) else "no difference"
         said[label] = f"{measured} in luma, against the original{beside}"
-    if isinstance(upsampler, Learned) and (times := rival.times(upsampler.model, job.read()[""][0])) is not None:
+    if (
+        isinstance(upsampler, Learned)
+        and (times := torch_comparison.times(upsampler.model, job.read()[""][0])) is not None
+    ):
         ours, theirs = (f"{seconds * 1e3:.3g} ms" for seconds in (times.here, times.torch))
         said["torch"] = f"{times.version} takes {theirs} for this network and picture, tconv {ours} (the best of 5)"
         report.facts["torch"] = times._asdict()

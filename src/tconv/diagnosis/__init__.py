@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tconv import arrays
+from tconv import _arrays
+from tconv._arrays import is_finite
+from tconv.diagnosis.canonical_call import Setting, numbers
 from tconv.diagnosis.report import Diagnosis, Finding
-from tconv.diagnosis.setting import Setting, numbers
 from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.planning import is_finite, prepare
+from tconv.operator.call import read_call
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -62,10 +63,10 @@ def diagnose(
     Raises ShapeError for outputs that are empty, or whose batch or channels agree in no order of axes, ArgumentError
     for an x without a weight or with NaN, and what `conv_transpose` raises for a call that is none.
     """
-    from tconv.diagnosis.alone import diagnose_alone  # here: importing tconv stays quick
-    from tconv.diagnosis.case import Case
-    from tconv.diagnosis.hand import NEUTRAL
+    from tconv.diagnosis.call_diagnosis import Case
+    from tconv.diagnosis.fix_writer import NEUTRAL
     from tconv.diagnosis.outputs import SPEAKERS, Two
+    from tconv.diagnosis.outputs_diagnosis import diagnose_alone  # here: importing tconv stays quick
 
     start = time.perf_counter()
     given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
@@ -76,14 +77,14 @@ def diagnose(
             "x, weight and bias describe one call; x and weight are needed together. Write both, or neither to compare "
             "the outputs alone"
         )
-    outputs = {name: arrays.look(array, name) for name, array in given.items()}
+    outputs = {name: _arrays.look(array, name) for name, array in given.items()}
     for name, (_, array) in outputs.items():
         if array.dtype.kind not in "iufcb" and array.dtype.name != "bfloat16":
             raise DtypeError(f"{name} has dtype {array.dtype}; numbers are needed. Write {name}.astype(np.float32)")
         if array.size == 0:
             raise ShapeError(f"{name} has shape {array.shape} and no element. Write outputs of a batch of at least one")
     parts = {
-        name: arrays.look(array, name)
+        name: _arrays.look(array, name)
         for name, array in (("x", x), ("weight", weight), ("bias", bias))
         if array is not None
     }
@@ -116,7 +117,7 @@ def diagnose(
                 f"{name} holds NaN or inf in {bad} of {values.size} places, from which no cause can be told. Write "
                 "finite numbers, a random x for example"
             )
-    call = prepare(wide["x"], wide["weight"], wide.get("bias"), dialect, geometry, native)
+    call = read_call(wide["x"], wide["weight"], wide.get("bias"), dialect, geometry, native)
     setting = Setting(call.x, call.weight, call.bias, call.problem.geometry)
     with np.errstate(all="ignore"):  # inf and NaN are values here, not accidents
         return Case(two, setting, call.result, call.weight_layout, speaker, dict(native), target, start).run()

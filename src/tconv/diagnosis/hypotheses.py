@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv.diagnosis import biases, data, faults, grids, precision, weights
-from tconv.diagnosis.cause import Cause
-from tconv.diagnosis.hand import Hand
-from tconv.diagnosis.judge import Judge
-from tconv.diagnosis.patch import Patch
-from tconv.diagnosis.setting import Array, Setting
+from tconv.diagnosis.canonical_call import Array, Setting
+from tconv.diagnosis.causes import biases, data, precision, runtime_faults, stride_dilation, weights
+from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.fix_writer import Hand
+from tconv.diagnosis.sample_patch import Patch
+from tconv.diagnosis.tolerance_test import Judge
 from tconv.dialects import Dialect
 
 
@@ -45,13 +45,13 @@ class Hypotheses:
         self.setting, self.judge = setting, judge
         self.singles = self.pairs = 0
         self._patches: dict[Any, Patch | None] = {}
-        self._grids = list(grids.causes(setting, hand))
+        self._grids = list(stride_dilation.causes(setting, hand))
         self._inputs = list(data.input_causes(setting, hand))
         self._weights = list(weights.causes(setting, hand))
         self._biases = list(biases.causes(setting, hand))
         self._results = list(data.result_causes(setting, judge.target.y.shape, hand))
         self._rounding = list(precision.causes(setting, hand))
-        self.faults = list(faults.causes(setting, speaker, native))
+        self.faults = list(runtime_faults.causes(setting, speaker, native))
 
     @property
     def causes(self) -> list[Cause]:

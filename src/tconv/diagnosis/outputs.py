@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv.diagnosis.canonical_call import Array
 from tconv.diagnosis.report import of_rms
-from tconv.diagnosis.rounding import held, spacing
-from tconv.diagnosis.setting import Array
+from tconv.diagnosis.tolerance import held, spacing
 
 SPEAKERS = {"torch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
 """Which dialect is written for the arrays of a library."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tconv.diagnosis.setting import Array
+from tconv.diagnosis.canonical_call import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

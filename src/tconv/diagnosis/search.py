@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis import crops, folded, orders, permuted, precision, residual, scales, spoiled
-from tconv.diagnosis.cause import Cause
-from tconv.diagnosis.fit import Fit, rank, unnamed
-from tconv.diagnosis.hand import Hand
+from tconv.diagnosis.canonical_call import Array, Setting, whole
+from tconv.diagnosis.causes import crops, precision
+from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.explanation import Fit, rank, unnamed
+from tconv.diagnosis.fitted import corrupted_parts, order, scales, small_difference, weight_permutation, weight_scales
+from tconv.diagnosis.fix_writer import Hand
 from tconv.diagnosis.hypotheses import Candidate, Hypotheses
-from tconv.diagnosis.judge import Judge, Target
 from tconv.diagnosis.outputs import says_too_little
-from tconv.diagnosis.rounding import spacing
-from tconv.diagnosis.setting import Array, Setting, whole
+from tconv.diagnosis.tolerance import spacing
+from tconv.diagnosis.tolerance_test import Judge, Target
 from tconv.dialects import Dialect
 
 _FITTED = 2**22  # numbers that scales, orders and spoiled rows are read off
@@ -65,17 +66,19 @@ class Search:
         expected = self.setting.window(window)
         allowed = self.judge.allowed(self.setting)
         limits = allowed.at(np.where(finite, y, 0))
-        small = residual.is_small(expected, y, finite)
+        small = small_difference.is_small(expected, y, finite)
         trials: tuple[Callable[[], Iterator[Cause]], ...] = (
-            lambda: orders.reordered(expected, y, finite, limits, self.hand),
+            lambda: order.reordered(expected, y, finite, limits, self.hand),
             lambda: scales.scaled(expected, y, finite, allowed, self.hand),
-            lambda: folded.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
-            lambda: permuted.permuted(self.setting, self.target.y, self.target.finite, self.hand),
+            lambda: weight_scales.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
+            lambda: weight_permutation.permuted(self.setting, self.target.y, self.target.finite, self.hand),
             lambda: precision.one_of_them(self.setting) if small else iter(()),
-            lambda: residual.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
-            lambda: spoiled.spoiled(expected, y, finite, limits, self.setting.geometry.stride),
-            lambda: residual.rounded(expected, y, finite, allowed),
-            lambda: residual.correlated(self.setting, window, expected, y, finite, self.hand) if small else iter(()),
+            lambda: small_difference.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
+            lambda: corrupted_parts.spoiled(expected, y, finite, limits, self.setting.geometry.stride),
+            lambda: small_difference.rounded(expected, y, finite, allowed),
+            lambda: (
+                small_difference.correlated(self.setting, window, expected, y, finite, self.hand) if small else iter(())
+            ),
         )
         for trial in trials:
             for cause in trial():
@@ -83,7 +86,7 @@ class Search:
                 fit = self._fitted(cause, expected, y, finite, limits)
                 if fit is not None:
                     return [fit]
-        if size := residual.size(expected, y, finite, max(spacing(self.target.dtype), 2.0**-23)):
+        if size := small_difference.size(expected, y, finite, max(spacing(self.target.dtype), 2.0**-23)):
             self.hint = f"{size}, but fits no rounding that was tried"
         return []
 

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
 from tconv.dialects.layouts import Array, DataLayout, WeightLayout
-from tconv.dialects.sized import shape_of
+from tconv.dialects.named_output_shape import shape_of
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
-from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
+from tconv.geometry import Geometry
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, ints_of, pairs_of, shown
 from tconv.dialects.base import compact, written
-from tconv.dialects.lax import Lax
+from tconv.dialects.lax_padding import Lax
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, entries_of, ints_of, pairs_of, shown
+from tconv.geometry import Geometry
 
 _STRINGS = ("SAME", "SAME_LOWER", "VALID")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, shown
 from tconv.dialects.base import compact, flag_of, uncropped, written
-from tconv.dialects.lax import Lax, lax_padding
+from tconv.dialects.lax_padding import Lax, lax_padding
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, ShapeError
-from tconv.geometry import Geometry, Ints, shown
+from tconv.geometry import Geometry
 
 
 class Flax(Lax):

@@ -9,12 +9,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
 from tconv.dialects.base import compact, written
-from tconv.dialects.lax import Lax, lax_padding
+from tconv.dialects.lax_padding import Lax, lax_padding
 from tconv.dialects.layouts import DataLayout
-from tconv.dialects.sized import PAIRS, adjoint, between
+from tconv.dialects.named_output_shape import PAIRS, adjoint, between
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
+from tconv.geometry import Geometry
 
 
 class Haiku(Lax):

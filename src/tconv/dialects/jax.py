@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, shown
 from tconv.dialects.base import flag_of, written
-from tconv.dialects.lax import Lax, lax_padding, per_axis
+from tconv.dialects.lax_padding import Lax, lax_padding, per_axis
 from tconv.dialects.layouts import Axis, DataLayout, WeightLayout, axes_of
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, Ints, entries_of, shown
+from tconv.geometry import Geometry
 
 _LETTERS = ("NC", "OI", "NC")  # of x, the weight and y: the axes that are not spatial
 

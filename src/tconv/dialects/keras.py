@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv.dialects.base import Dialect, Fault, compact, uncropped, written
-from tconv.dialects.lax import ENDS_PROCESS
+from tconv.dialects.lax_padding import ENDS_PROCESS
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError
-from tconv.geometry import Geometry, Ints, entries_of, ints_of, shown
+from tconv.geometry import Geometry
 
 Extra = int | Sequence[int | None] | None
 

@@ -10,10 +10,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv.dialects.base import Dialect, Fault, compact, flag_of, uncropped, written
 from tconv.dialects.layouts import WeightLayout
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, entries_of, ints_of, shown
+from tconv.geometry import Geometry
 
 
 class _Mlx(Dialect):

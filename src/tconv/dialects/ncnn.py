@@ -11,10 +11,11 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from tconv._arguments import Ints, int_of, ints_of
 from tconv.dialects.base import Dialect, Fault, flag_of, uncropped
 from tconv.dialects.layouts import WeightLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
-from tconv.geometry import Geometry, Ints, int_of, ints_of
+from tconv.geometry import Geometry
 
 _SAME_UPPER, _SAME_LOWER = -233, -234
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from tconv._arguments import Ints, ints_of, shown
 from tconv.dialects.base import Dialect, Fault, uncropped, written
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of, shown
+from tconv.geometry import Geometry
 
 _RULES = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 _REFERENCE = "onnx 1.23.2, ReferenceEvaluator"

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, ints_of, shown
 from tconv.dialects.base import Call, Dialect, Fault, uncropped, written
 from tconv.dialects.layouts import Array, DataLayout, WeightLayout
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, ints_of, shown
+from tconv.geometry import Geometry
 
 _RULES = ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID")
 

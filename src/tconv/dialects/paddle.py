@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, int_of, ints_of, pairs_of, shown
 from tconv.dialects.base import Dialect, Fault, compact, written
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
-from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, pairs_of, shown
+from tconv.geometry import Geometry
 
 _FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, int_of, ints_of, pairs_of, shown
 from tconv.dialects.base import Dialect, compact, written
 from tconv.dialects.layouts import DataLayout, WeightLayout
-from tconv.dialects.sized import PAIRS, Pair, adjoint, between, check_ends, large_sides, rule_of, sizes_of
+from tconv.dialects.named_output_shape import PAIRS, Pair, adjoint, between, check_ends, large_sides, rule_of, sizes_of
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, pairs_of, shown
+from tconv.geometry import Geometry
 
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tconv._arguments import Ints, ints_of, shown
 from tconv.dialects.base import Dialect, Fault, compact, uncropped, written
 from tconv.dialects.layouts import DataLayout, WeightLayout
-from tconv.dialects.sized import PAIRS, adjoint, between, check_ends, large_sides, rule_of, sizes_of
+from tconv.dialects.named_output_shape import PAIRS, adjoint, between, check_ends, large_sides, rule_of, sizes_of
 from tconv.errors import ArgumentError, ShapeError
-from tconv.geometry import Geometry, Ints, ints_of, shown
+from tconv.geometry import Geometry
 
 
 def _refused(geometry: Geometry, input: tuple[int, ...], native: dict[str, Any]) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
 from tconv.dialects.base import Dialect, Fault, compact, written
 from tconv.errors import GeometryError
-from tconv.geometry import Geometry, Ints, entries_of, int_of, ints_of, shown
+from tconv.geometry import Geometry
 
 
 class Tinygrad(Dialect):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tconv._arguments import Crop, Ints, ints_of
 from tconv.dialects.base import Dialect, compact, written
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError, GeometryError
-from tconv.geometry import Crop, Geometry, Ints, ints_of
+from tconv.geometry import Geometry
 
 
 class Torch(Dialect):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tconv.draw.differing import difference
-from tconv.draw.painting import scatter
-from tconv.draw.response import response
-from tconv.draw.spy import matrix
+from tconv.draw.difference_picture import difference
+from tconv.draw.matrix_picture import matrix
+from tconv.draw.response_picture import response
+from tconv.draw.scatter_picture import scatter
 
 __all__ = ["difference", "matrix", "response", "scatter"]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._cached_property import cached_property
 from tconv.geometry import Geometry, Macs
-from tconv.lazily import cached_property
 
 Array = np.ndarray[Any, Any]
 

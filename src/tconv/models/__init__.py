@@ -15,9 +15,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from tconv.errors import ArgumentError, FileError
-from tconv.models.model import Model
+from tconv.models.image_model import Model
+from tconv.models.layers import Convolution, Node, Pointwise, Sum
 from tconv.models.network import Network
-from tconv.models.steps import Convolution, Node, Pointwise, Sum
 
 __all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from tconv.activation import Activation, activation_of
+from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
+from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.problem import Array, Problem, is_plain
-from tconv.kernels.simd import GROUP
-from tconv.memory import empty
-from tconv.models.kept import Kept, ring_rows, row_floats
-from tconv.models.steps import Convolution, Node, Pointwise, Shape, Sum, check, first_row, source_rows
+from tconv.kernels.simd.winograd_f43.rows import GROUP
+from tconv.models.layers import Convolution, Node, Pointwise, Shape, Sum, check, first_row, source_rows
+from tconv.models.row_buffer import Kept, ring_rows, row_floats
 
 _STRIP = 1 << 21
 """Bytes of a layer's rows that are made at a time: they stay in the caches until the next layer reads them."""

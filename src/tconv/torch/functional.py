@@ -11,8 +11,8 @@ from torch._C._functorch import TransformType, get_interpreter_stack, maybe_curr
 from torch.autograd import forward_ad
 from torch.nn.parameter import Parameter
 
-from tconv.torch.calls import Call, Words, against_training, is_plain, known
-from tconv.torch.operator import OPERATOR, Differentiable, pytorchs
+from tconv.torch.custom_op import OPERATOR, Differentiable, pytorchs
+from tconv.torch.kernel_call import Call, Words, against_training, is_plain, known
 
 _OWN = frozenset((torch.Tensor, Parameter, torch.nn.Buffer, type(None)))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from tconv import initializers
-from tconv.geometry import Ints
+from tconv._arguments import Ints
+from tconv.weights import initializers
 
 
 def bilinear_(tensor: torch.Tensor, stride: Ints, groups: int = 1) -> torch.Tensor:

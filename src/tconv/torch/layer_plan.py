@@ -8,9 +8,9 @@ import torch
 
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
-from tconv.planning import choose
-from tconv.torch.calls import Words, against_bias, is_plain, method_of, problem_of, reasons_against
+from tconv.operator.method_choice import choose_method
 from tconv.torch.functional import is_trained, way
+from tconv.torch.kernel_call import Words, against_bias, is_plain, method_of, problem_of, reasons_against
 
 
 class LayerPlan(NamedTuple):
@@ -24,7 +24,7 @@ class LayerPlan(NamedTuple):
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
             return f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
-        return str(choose(self.problem, self.method))
+        return str(choose_method(self.problem, self.method))
 
 
 def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:

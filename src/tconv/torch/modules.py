@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tconv.torch.calls import Words
 from tconv.torch.functional import apply
+from tconv.torch.kernel_call import Words
 
 
 class DropIn:

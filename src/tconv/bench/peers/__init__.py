@@ -6,7 +6,7 @@ from importlib import import_module
 
 from tconv import kernels
 from tconv.bench.layers import known_name
-from tconv.bench.peers.peer import Peer
+from tconv.bench.peers.interface import Peer
 
 _MEMBERS = (
     "tconv",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tconv.bench.peers.peer import Ready, UnableError
+from tconv.bench.peers.interface import Ready, UnableError
 from tconv.kernels.problem import Array
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tconv.bench.layers import Layer
-from tconv.bench.peers.peer import Peer, Ready, Task
+from tconv.bench.peers.interface import Peer, Ready, Task
 from tconv.dialects import dialect
 
 

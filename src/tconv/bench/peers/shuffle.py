@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
-from tconv.bench.peers.peer import Peer, Ready, Task
+from tconv.bench.peers.interface import Peer, Ready, Task
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array
 

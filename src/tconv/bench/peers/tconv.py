@@ -7,7 +7,7 @@ import numpy as np
 import tconv
 from tconv import kernels
 from tconv.bench.layers import Layer
-from tconv.bench.peers.peer import Peer, Ready, Task, UnableError
+from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
 from tconv.errors import TconvError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
-from tconv.bench.peers.peer import Peer, Ready, Task
+from tconv.bench.peers.interface import Peer, Ready, Task
 
 _FORMATS = {2: "channels_last", 3: "channels_last_3d"}
 

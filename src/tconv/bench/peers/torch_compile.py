@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from tconv.bench.peers import torch
-from tconv.bench.peers.peer import Peer, Ready, Task, UnableError
+from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
 
 
 def _start(threads: int, device: str) -> None:

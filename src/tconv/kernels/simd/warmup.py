@@ -9,11 +9,13 @@ import numpy as np
 
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
-from tconv.kernels.simd import micro, pack, winograd_rows, write
-from tconv.kernels.simd.job import Job
-from tconv.kernels.simd.library import LIBRARY
-from tconv.kernels.simd.pool import pool
-from tconv.kernels.simd.target import target
+from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.direct import pack
+from tconv.kernels.simd.direct.call_tables import Job
+from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.thread_pool import pool
+from tconv.kernels.simd.winograd_f43 import row_groups
 
 _KERNELS = (
     (1, 1, 0),
@@ -36,20 +38,20 @@ def warmup(tell: Callable[[str], None]) -> int:
     tell("threads")
     pool()
     for rows in range(1, 7):
-        for vectors in range(1, micro.most_vectors(rows) + 1):
+        for vectors in range(1, microkernel.most_vectors(rows) + 1):
             tell(f"multiply-adds, {rows} rows of {vectors} vectors")
-            micro.address(micro.Rows(rows, 1, ((0,),)), vectors)
+            microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors)
     for stride in (1, 2, 3, 4, 8):
         for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
             tell(f"writing, stride {stride}")
-            write.address(stride, out_fast, out_channel, activated)
+            epilogue.address(stride, out_fast, out_channel, activated)
     for x_fast, x_channel in product((1, 2), (1, 2)):
         tell("packing")
         for vectors in range(1, pack.SHORT + 2):
             pack.address(x_fast, x_channel, vectors * target().lanes)
     for activated in (False, True):
         tell("groups of rows")
-        winograd_rows.address(activated)
+        row_groups.address(activated)
     for k, s, p in _KERNELS:
         for channels in (1, 2, 3, 4):
             tell(f"kernel {k}, stride {s}, {channels} output channels")

@@ -1,0 +1,133 @@
+"""Arrays and words as the textbook writes them: bare 2-D arrays of any library, padding and stride as plain numbers.
+
+What `tconv.definition` and `tconv.draw` share, so that their own files hold only the operator and the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tconv import _arrays
+from tconv._arguments import Crop, Ints, ints_of
+from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
+from tconv.geometry import Geometry
+
+Array = np.ndarray[Any, Any]
+
+WORDS = ("stride", "padding", "output_padding", "dilation", "groups", "crop")
+
+
+def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], words: Sequence[str] = WORDS) -> Geometry:
+    """The Geometry that `spec` describes: the given words, or geometry= alone. Raises ArgumentError, GeometryError."""
+    if unknown := [word for word in spec if word not in (*words, "geometry")]:
+        raise ArgumentError(
+            f"{unknown[0]}= was given; {', '.join(words)} and geometry are taken here. "
+            "Write stride=2, padding=1, for example"
+        )
+    if "geometry" not in spec:
+        return _geometry(kernel, **spec)
+    if len(spec) > 1:
+        other = next(word for word in spec if word != "geometry")
+        raise ArgumentError(f"geometry= was given together with {other}=; it says that already. Write geometry= alone")
+    g = spec["geometry"]
+    if not isinstance(g, Geometry):
+        raise ArgumentError(
+            f"geometry is {g!r}; a tconv.Geometry is needed. Write geometry=tconv.Geometry(kernel={kernel}, stride=2)"
+        )
+    if g.kernel != kernel or (g.groups != 1 and "groups" not in words):
+        raise GeometryError(
+            f"geometry has kernel {g.kernel} and {g.groups} groups; the kernel given is {kernel}"
+            f"{'' if 'groups' in words else ', of one channel'}. Write tconv.Geometry(kernel={kernel}, ...)"
+        )
+    return g
+
+
+def _geometry(
+    kernel: Ints,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    crop: Crop = 0,
+) -> Geometry:
+    """Padding p crops p from both ends, output_padding gives some of the end back; crop adds to both."""
+    plain = Geometry(kernel, stride, crop, dilation, groups)
+    pads, extra = (
+        ints_of(size, name, plain.ndim) for size, name in ((padding, "padding"), (output_padding, "output_padding"))
+    )
+    cut = [(lo + p, hi + p - op) for (lo, hi), p, op in zip(plain.crop, pads, extra, strict=True)]
+    return Geometry(kernel, stride, cut, dilation, groups)
+
+
+def take(*, bias: Any = None, **given: Any) -> tuple[str, list[Any]]:
+    """The arrays' library, and the arrays as NumPy in their common dtype, bias last.
+
+    A definition and a picture are about values, not dtypes: integers beside floats are promoted here, where the kernels
+    refuse them.
+    """
+    library, taken = _arrays.take_all(bias=bias, **given)
+    present = {name: array for name, array in zip((*given, "bias"), taken, strict=True) if array is not None}
+    for name, array in present.items():
+        if (array.dtype.kind not in "iufc" and array.dtype.name != "bfloat16") or array.dtype.name == "uint64":
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}; numbers are needed, integers within int64. Write {name}.astype(int)"
+            )
+    if len({array.dtype for array in present.values()}) == 1:
+        return library, taken
+    # bfloat16 has no common dtype with integers; float32 holds all of its values
+    wide = [None if a is None else a.astype(np.float32) if a.dtype.name == "bfloat16" else a for a in taken]
+    common = np.result_type(*(array for array in wide if array is not None))
+    return library, [None if array is None else array.astype(common) for array in wide]
+
+
+def evaluate(
+    form: Callable[[Array, Array, Geometry], Array],
+    x: Any,
+    w: Any,
+    bias: Any,
+    spec: dict[str, Any],
+    *,
+    large: bool = False,
+) -> Any:
+    """Run a form of the definition: groups on an axis of their own, wide sums, one rounding, arrays out as they came.
+
+    The form gets x [N, G, C_in/G, *spatial] and w [G, C_in/G, C_out/G, *kernel]; `large` says that x is the large side,
+    with the weight's output channels.
+    """
+    library, (x, w, bias) = take(x=x, w=w, bias=bias)
+    bare = w.ndim < 3
+    if x.ndim != w.ndim or w.ndim == 0:
+        raise ShapeError(
+            f"x has shape {x.shape} and the kernel {w.shape}; they need the same number of axes: two bare arrays, or "
+            "x [N, C_in, *spatial] and w [C_in, C_out/groups, *kernel]. Write x[None] to add an axis"
+        )
+    if bare:
+        x, w = x[None, None], w[None, None]
+    g = geometry_of(w.shape[2:], spec)
+    channels = w.shape[1] * g.groups if large else w.shape[0]
+    if x.shape[1] != channels or w.shape[0] % g.groups:
+        raise ShapeError(
+            f"x has {x.shape[1]} channels; the kernel of shape {w.shape} with {g.groups} groups needs {channels}, in "
+            f"equal groups. Write x [N, {channels}, *spatial]"
+        )
+    if not large:
+        g.output_shape(x.shape[2:])  # raises for an empty output
+    out_channels = w.shape[1] * g.groups
+    if bias is not None and bias.shape != (out_channels,):
+        raise ShapeError(
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). "
+            "Write stride=2 by its name, if that was meant"
+        )
+    kind = x.dtype.kind
+    wide = np.int64 if kind in "iu" else np.complex128 if kind == "c" else np.float64
+    split = x.reshape(len(x), g.groups, x.shape[1] // g.groups, *x.shape[2:]).astype(wide)
+    y = form(split, w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(wide), g)
+    y = y.reshape(len(x), y.shape[1] * y.shape[2], *y.shape[3:])
+    if bias is not None:
+        y = y + bias.astype(wide).reshape(-1, *[1] * g.ndim)
+    y = y if kind in "iu" else y.astype(x.dtype)
+    return _arrays.give(y[0, 0] if bare else y, library)

@@ -1,0 +1,134 @@
+"""What this machine can do at best, measured in the same run as the layers: multiply-adds, and bytes moved.
+
+The bound of a layer is max(2 * MACs / peak, bytes / copy bandwidth): direct arithmetic at the peak, every byte of x,
+weight and y moved once. The peak is the larger of a matrix product through NumPy's BLAS and, where LLVM is installed,
+multiply-adds on registers only; a layer that fits the caches may move its bytes faster than the copy does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv._memory import physical_memory
+from tconv.bench import timing
+
+_PRODUCT = 2048
+_COPIED = 1 << 28  # bytes: several times the caches of a large server
+_FMA_SECONDS = 0.03
+
+
+class Bound:
+    """The prober: answers the messages "start" and "probe" as a worker does."""
+
+    def __init__(self, threads: int, device: str) -> None:
+        self._threads, self._device = threads, device
+        self._probe: Callable[[], dict[str, float]] = lambda: {}
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """{"state": "probed", ...}: GFLOP/s by source, and "copy" in GB/s, bytes read and bytes written counted."""
+        try:
+            if message["do"] == "start":
+                self._probe = _cuda_probe() if self._device == "cuda" else _cpu_probe(self._threads)
+                return {"state": "started", "versions": {"numpy": np.__version__}}
+            found = self._probe()
+            timing.settle()
+            return {"state": "probed", **found}
+        except Exception as error:  # the layers can be timed without a bound
+            return {"state": "error", "reason": f"{type(error).__name__}: {error}"[:600]}
+
+
+def _cpu_probe(threads: int) -> Callable[[], dict[str, float]]:
+    a, b = np.ones((2, _PRODUCT, _PRODUCT), np.float32)
+    c = np.empty_like(a)
+    source, target = np.ones(_COPIED, np.uint8), np.ones(_COPIED, np.uint8)
+    parts = [slice(start, start + _COPIED // threads) for start in range(0, _COPIED, _COPIED // threads)]
+    pool = ThreadPoolExecutor(threads)
+    multiply_adds = _multiply_adds(pool, threads)
+
+    def copy() -> None:
+        list(pool.map(lambda part: np.copyto(target[part], source[part]), parts))
+
+    def probe() -> dict[str, float]:
+        found = {
+            "sgemm": 2 * _PRODUCT**3 / _best(lambda: np.matmul(a, b, out=c)) / 1e9,
+            "copy": 2 * _COPIED / _best(copy) / 1e9,
+        }
+        timing.settle()
+        return found if multiply_adds is None else {**found, "fma": multiply_adds()}
+
+    return probe
+
+
+def _multiply_adds(pool: ThreadPoolExecutor, threads: int) -> Callable[[], float] | None:
+    try:
+        run, flops = import_module("tconv.bench.peak_flops").build()
+    except ImportError:  # no LLVM
+        return None
+    once = min(_seconds(lambda: run(100_000)) for _ in range(3))
+    loops = round(100_000 * _FMA_SECONDS / once)
+    return lambda: threads * loops * flops / _best(lambda: list(pool.map(run, [loops] * threads))) / 1e9
+
+
+def _best(call: Callable[[], Any], times: int = 3) -> float:
+    return min(_seconds(call) for _ in range(times))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _cuda_probe() -> Callable[[], dict[str, float]]:
+    """Products in every precision and a copy on the GPU. Not tried yet: no GPU was at hand."""
+    torch: Any = import_module("torch")
+    size = 8192
+    a, b = torch.randn(2, size, size, device="cuda")
+    source = torch.ones(1 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+
+    def timed(call: Callable[[], Any]) -> float:
+        def once() -> None:
+            call()
+            torch.cuda.synchronize()
+
+        once()
+        return _best(once)
+
+    def product(precision: str) -> float:
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        left, right = (a.bfloat16(), b.bfloat16()) if precision == "bf16" else (a, b)
+        return float(2 * size**3 / timed(lambda: left @ right) / 1e9)
+
+    def probe() -> dict[str, float]:
+        products = {precision: product(precision) for precision in ("f32", "tf32", "bf16")}
+        return {**products, "copy": 2 * len(source) / timed(lambda: target.copy_(source)) / 1e9}
+
+    return probe
+
+
+def facts() -> dict[str, Any]:
+    """Name, processor, cores, memory, system and present load (the average of a minute) of this machine."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        named = [line for line in info.read_text(errors="replace").splitlines() if line.startswith("model name")]
+        model = named[0].partition(":")[2].strip() if named else model
+    return {
+        "name": platform.node(),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_bytes": physical_memory(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }

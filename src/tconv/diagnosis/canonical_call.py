@@ -1,0 +1,127 @@
+"""What a call computes, in canonical terms and float64: what a cause changes, and any window of its output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tconv.errors import ShapeError
+from tconv.geometry import Geometry
+from tconv.operator.functional import conv_transpose
+
+Array = np.ndarray[Any, Any]
+Window = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One call: x [N, C_in, *n], weight [C_in, C_out/groups, *kernel], bias [C_out] or None; float64 or complex128."""
+
+    x: Array
+    weight: Array
+    bias: Array | None
+    geometry: Geometry
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return self.geometry.groups
+
+    @property
+    def in_channels(self) -> int:
+        """C_in."""
+        return int(self.weight.shape[0])
+
+    @property
+    def out_channels(self) -> int:
+        """C_out."""
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def spatial(self) -> tuple[int, ...] | None:
+        """The output's spatial shape; None if the crop leaves nothing."""
+        try:
+            return self.geometry.output_shape(self.x.shape[2:])
+        except ShapeError:
+            return None
+
+    @property
+    def terms(self) -> int:
+        """Products in the longest sum."""
+        return max(1, math.prod(map(max, self.geometry.overlap)) * self.in_channels // self.groups)
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds of the whole call."""
+        return self.geometry.macs(self.x.shape[2:], self.in_channels, self.out_channels, len(self.x)).border_free
+
+    def with_geometry(self, **parts: Any) -> Setting:
+        """The same call with other parts of the geometry."""
+        return replace(self, geometry=replace(self.geometry, **parts))
+
+    def channels(self, groups: Sequence[int], within: Sequence[int]) -> Setting:
+        """The call that computes only these output channels, numbered within their groups, of only these groups."""
+        G, per = self.groups, self.in_channels // self.groups
+        x = self.x.reshape(len(self.x), G, per, *self.x.shape[2:])
+        x = x if len(groups) == G else x[:, list(groups)]
+        w = self.weight.reshape(G, per, *self.weight.shape[1:])[list(groups)][:, :, list(within)]
+        bias = None if self.bias is None else self.bias.reshape(G, -1)[np.ix_(groups, within)].ravel()
+        return Setting(
+            x.reshape(len(x), len(groups) * per, *x.shape[3:]),
+            w.reshape(len(groups) * per, *w.shape[2:]),
+            bias,
+            replace(self.geometry, groups=len(groups)),
+        )
+
+    def window(self, window: Sequence[slice], images: slice = slice(None)) -> Array:
+        """The output [N, C_out, *sizes] on ranges of output places, which may leave the output (there is bias only)."""
+        g, x = self.geometry, self.x[images]
+        shape = (len(x), self.out_channels, *(part.stop - part.start for part in window))
+        needed = [
+            slice(max(part.start, 0), min(part.stop, n))
+            for part, n in zip(g.input_window(window), x.shape[2:], strict=True)
+        ]
+        if any(part.start >= part.stop for part in needed):
+            y: Array = np.zeros(shape, np.result_type(x, self.weight))
+        else:
+            inputs: Any = (..., *needed)
+            small = x[inputs]
+            front = [
+                part.start + lo - s * inner.start
+                for part, (lo, _), s, inner in zip(window, g.crop, g.stride, needed, strict=True)
+            ]
+            full = g.full_shape(small.shape[2:])
+            crop = [(lo, F - lo - L) for F, lo, L in zip(full, front, shape[2:], strict=True)]
+            kind = np.result_type(small, self.weight)  # a cause may make one of them complex
+            small, weight = small.astype(kind, copy=False), self.weight.astype(kind, copy=False)
+            y = conv_transpose(small, weight, geometry=replace(g, crop=tuple(crop)))
+        if self.bias is not None:
+            y = y + self.bias.reshape(-1, *[1] * g.ndim)
+        return y
+
+
+def whole(shape: Sequence[int]) -> Window:
+    """All places of an output of this spatial shape."""
+    return tuple(slice(0, size) for size in shape)
+
+
+def numbers(array: Array) -> Array:
+    """An array in float64, or complex128."""
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def flat(array: Array) -> Array:
+    """[N, C, *spatial] as [N, C, places]."""
+    return array.reshape(*array.shape[:2], -1)
+
+
+_AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
+
+
+def axis_names(ndim: int) -> tuple[str, ...]:
+    """Images, channels and the spatial axes, as a report names them."""
+    return ("image", "channel", *_AXES.get(ndim, tuple(f"axis {a}" for a in range(ndim))))

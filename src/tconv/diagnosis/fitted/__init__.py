@@ -1,0 +1,1 @@
+"""Causes that are read off the outputs: scales, orders and shifts whose numbers are fitted, not guessed."""

@@ -1,0 +1,112 @@
+"""The weight's channels in another order, which is read off the output: the weight that made it is solved for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tconv.diagnosis.canonical_call import Array, Setting
+from tconv.diagnosis.causes.cause import Cause, Change
+from tconv.diagnosis.fitted.order import listed
+from tconv.diagnosis.fix_writer import Hand
+
+_MOST = 512  # numbers of the weight that one output channel of a phase is made of
+_MORE = 3  # equations for each of them
+_NEAR = 0.1  # of the weight's root mean square: how far a solved channel is from the one it is taken for, at most
+
+
+def permuted(setting: Setting, y: Array, finite: Array, hand: Hand) -> Iterator[Cause]:
+    """Input channels of the weight in another order, or output channels of one without groups."""
+    G, per, outs = setting.groups, setting.in_channels // setting.groups, setting.weight.shape[1]
+    taps, places = _phase(setting, y)
+    count = per * math.prod(map(len, taps)) + 1
+    total = len(y) * math.prod(map(len, places))
+    if setting.in_channels < 2 or count > _MOST or total < 2 * count:
+        return
+    chosen = np.random.default_rng(0).choice(total, min(total, _MORE * count), replace=False)
+    image, *at = np.unravel_index(chosen, (len(y), *map(len, places)))
+    where = [places[axis][index] for axis, index in enumerate(at)]
+    lo = [crop[0] for crop in setting.geometry.crop]
+    wanted: Any = (image, slice(None), *(f - first for f, first in zip(where, lo, strict=True)))
+    ok = finite[wanted].all(1)
+    if ok.sum() < 2 * count:
+        return
+    rows = np.moveaxis(_inputs(setting, taps, image, where), 1, 0)[:, ok]
+    values = y[wanted][ok].reshape(-1, G, outs)
+    few = np.ix_(range(G * per), range(outs), *taps)
+    given = setting.weight[few].reshape(G * per, outs, -1)
+    solved = np.empty_like(given)
+    for g in range(G):
+        A = np.moveaxis(rows[g * per : (g + 1) * per], 0, 1).reshape(int(ok.sum()), -1)
+        A = np.column_stack([A, np.ones(len(A))])
+        found, *_ = np.linalg.lstsq(A, values[:, g])
+        if np.abs(A @ found - values[:, g]).max() > _NEAR * values[:, g].std():
+            return
+        solved[g * per : (g + 1) * per] = np.moveaxis(found[:-1].reshape(per, -1, outs), 2, 1)
+    for axis, letter, name in ((0, "I", "input"), (1, "O", "output")):
+        order = _order(*(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (solved, given)))
+        if order is None or (letter == "O" and G > 1):
+            continue
+        yield Cause(
+            f"{name} channels of the weight in another order",
+            "weight",
+            f"the weight's {name} channels stand in another order: {listed(order)}",
+            _taken(order, axis),
+            apply=_statement(hand, letter, order),
+            undo=_statement(hand, letter, np.argsort(order).tolist()),
+        )
+
+
+def _phase(setting: Setting, y: Array) -> tuple[list[list[int]], list[Array]]:
+    """Per axis, the taps of the phase that has the most, and its places in the full output."""
+    g = setting.geometry
+    taps, places = [], []
+    for k, s, d, (lo, _), L in zip(g.kernel, g.stride, g.dilation, g.crop, y.shape[2:], strict=True):
+        each = [[t for t in range(k) if d * t % s == r] for r in range(s)]
+        r = max(range(s), key=lambda r: len(each[r]))
+        taps.append(each[r])
+        full = np.arange(lo, lo + L)
+        places.append(full[full % s == r])
+    return taps, places
+
+
+def _inputs(setting: Setting, taps: list[list[int]], image: Array, where: list[Array]) -> Array:
+    """[places, C_in, taps of the phase]: what each tap reads at each place of the full output."""
+    g, x = setting.geometry, setting.x
+    read = []
+    for tap in np.ndindex(*map(len, taps)):
+        at, inside = [], np.ones(len(image), bool)
+        for axis, (f, number) in enumerate(zip(where, tap, strict=True)):
+            i = (f - g.dilation[axis] * taps[axis][number]) // g.stride[axis]
+            inside &= (i >= 0) & (i < x.shape[axis + 2])
+            at.append(np.clip(i, 0, x.shape[axis + 2] - 1))
+        index: Any = (image, slice(None), *at)
+        read.append(np.where(inside[:, None], x[index], 0))
+    return np.stack(read, -1)
+
+
+def _order(solved: Array, given: Array) -> list[int] | None:
+    """Which of the given channels each of the solved ones is; None if they are not all there, or all in place."""
+    if len(given) < 2:
+        return None
+    squares = (np.abs(solved) ** 2).sum(1)[:, None] + (np.abs(given) ** 2).sum(1)
+    distance = squares - 2 * (solved @ given.conj().T).real
+    order = np.where(
+        np.diag(distance) <= distance.min(1) + 1e-12 * squares.max(), np.arange(len(given)), distance.argmin(1)
+    )
+    near = distance[np.arange(len(given)), order].max() <= _NEAR**2 * (np.abs(given) ** 2).mean() * given.shape[1]
+    right = near and len(set(order.tolist())) == len(given) and (order != np.arange(len(given))).any()
+    return [int(number) for number in order] if right else None
+
+
+def _taken(order: list[int], axis: int) -> Change:
+    return lambda s: replace(s, weight=np.take(s.weight, order, axis))
+
+
+def _statement(hand: Hand, letter: str, order: list[int]) -> str:
+    """The statement that puts the channels into this order, in a layout that has all of them on one axis."""
+    return hand.take("weight", letter, order) if hand.groups == 1 or hand.weight.grouped == letter else ""

@@ -1,0 +1,118 @@
+"""Scales multiplied onto another axis of the weight than C_out, which are read off the output by least squares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tconv.diagnosis.canonical_call import Array, Setting, Window, flat
+from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.fix_writer import Hand
+from tconv.diagnosis.tolerance import Tolerance
+
+_MOST_INPUTS = 64  # input channels whose scales are fitted
+_LOOSE = 1e-3  # of a factor that least squares found: rounding times the condition of a few dozen random columns
+
+
+def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance, hand: Hand) -> Iterator[Cause]:
+    """Scales of a BatchNorm, or of quantization, multiplied onto another axis of the weight than C_out.
+
+    y[o] = sum over i of factor[i, o] * (x[i] through weight[i, o]) + offset[o] is solved by least squares; the factors
+    are then s[number[i, o]] / s[o] for the number that the wrong reading of the weight gives, or they are not.
+    """
+    G, per, outs = setting.groups, setting.in_channels // setting.groups, setting.weight.shape[1]
+    if per > _MOST_INPUTS or setting.out_channels > 256 or setting.in_channels == 0:
+        return
+    window, images = _some(y.shape, (per + 1) * 4)
+    if window is None:
+        return
+    apart = replace(setting, bias=None, geometry=replace(setting.geometry, groups=setting.in_channels))
+    parts = flat(apart.window(window, images)).reshape(-1, G, per, outs, math.prod(s.stop - s.start for s in window))
+    place: Any = (images, slice(None), *window)
+    Y = flat(y[place]).reshape(len(parts), G, outs, -1)
+    counts = flat(finite[place]).reshape(Y.shape)
+    allowed = np.broadcast_to(flat(tolerance.at(y[place], images)), (len(Y), G * outs, Y.shape[-1])).reshape(Y.shape)
+    factors = np.ones((G, per, outs))
+    offsets = np.zeros((G, outs))
+    for g, o in np.ndindex(G, outs):
+        A = np.moveaxis(parts[:, g, :, o], 1, -1).reshape(-1, per)
+        target, ok = Y[:, g, o].ravel(), counts[:, g, o].ravel()
+        if ok.sum() < 2 * (per + 1) or np.iscomplexobj(A):
+            return
+        solved, *_ = np.linalg.lstsq(np.column_stack([A, np.ones(len(A))])[ok], target[ok])
+        error = np.abs(A @ solved[:-1] + solved[-1] - target)[ok]
+        if not (error <= 4 * allowed[:, g, o].ravel()[ok]).all():
+            return
+        factors[g, :, o], offsets[g, o] = solved[:-1], solved[-1]
+    if np.abs(factors - 1).max() < _LOOSE:
+        return
+    own = np.arange(G * outs).reshape(G, 1, outs) + np.zeros((1, per, 1), int)
+    rows = (np.arange(G * per).reshape(G, per, 1) * outs + np.arange(outs)) // per
+    readings = [("weight.view(C_out, -1) scales other rows than C_out", rows)]
+    if G * per == G * outs:
+        readings.insert(
+            0, ("the scales stand on the weight's input channels", np.arange(G * per).reshape(G, per, 1) + 0 * own)
+        )
+    for words, number in readings:
+        if (number == own).all() or not _consistent(factors, number, own):
+            continue
+        made = setting.weight.reshape(G, per, outs, *setting.weight.shape[2:]) * factors.reshape(
+            *factors.shape, *[1] * setting.geometry.ndim
+        )
+        changed = replace(setting, weight=made.reshape(setting.weight.shape), bias=offsets.ravel())
+        yield Cause(
+            "BatchNorm folded on the wrong axis",
+            "weight",
+            f"a BatchNorm is folded on the wrong axis of the weight: {words}",
+            partial(_always, changed),
+            apply=hand.fold(),
+            undo=hand.fold(),
+            source="ultralytics/ultralytics#25364",
+        )
+        return
+    common = factors.mean(axis=(0, 2) if G == 1 else 2, keepdims=True)
+    if np.abs(factors - common).max() < _LOOSE * np.abs(common).max():
+        scale = (factors[:, :, 0]).ravel()
+        made = setting.weight * scale.reshape(-1, *[1] * (setting.weight.ndim - 1))
+        changed = replace(setting, weight=made, bias=offsets.ravel())
+        words = "each input channel is multiplied by a number of its own"
+        yield Cause("scale per input channel", "weight", words, partial(_always, changed))
+
+
+def _always(changed: Setting, _: Setting) -> Setting:
+    return changed
+
+
+def _consistent(factors: Array, number: Array, own: Array) -> bool:
+    """Whether factors == s[number] / s[own] for some s: the null vector of s[number] - factor * s[own]."""
+    count = int(max(own.max(), number.max())) + 1
+    system = np.zeros((factors.size, count))
+    rows = np.arange(factors.size)
+    np.add.at(system, (rows, number.ravel()), 1.0)
+    np.add.at(system, (rows, own.ravel()), -factors.ravel())
+    used = np.abs(system).max(0) > 0
+    _, values, vectors = np.linalg.svd(system[:, used], full_matrices=False)
+    null = vectors[values <= _LOOSE * values[0]]  # one vector for each set of channels that meet, such as a group
+    if not len(null) or len(null) == used.sum():
+        return False
+    s = np.cos(np.arange(len(null))) @ null  # any mixture of them: none of it is zero, if some mixture has no zero
+    return bool(np.abs(s).min() > _LOOSE * np.abs(s).max())
+
+
+def _some(shape: tuple[int, ...], wanted: int) -> tuple[Window | None, slice]:
+    """A window with at least that many places, in as many images as that takes; None if there are not so many."""
+    sizes = list(shape[2:])
+    window = [min(size, max(4, round(wanted ** (1 / len(sizes))) + 1)) for size in sizes]
+    while math.prod(window) < wanted and window != sizes:
+        window = [min(size, 2 * w) for size, w in zip(sizes, window, strict=True)]
+    images = min(shape[0], -(-wanted // math.prod(window)))
+    if images * math.prod(window) < wanted:
+        return None, slice(0, 0)
+    return tuple(slice((size - w) // 2, (size - w) // 2 + w) for size, w in zip(sizes, window, strict=True)), slice(
+        0, images
+    )

@@ -1,0 +1,36 @@
+"""What a picture is asked to show: bare arrays of any library and the words of `tconv.definition`, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tconv import _textbook
+from tconv.errors import ShapeError
+from tconv.geometry import Geometry
+
+Array = np.ndarray[Any, Any]
+
+
+def flat_arrays(**given: Any) -> list[Array]:
+    """The arrays of one call as NumPy, all 1-D or all 2-D, in their common dtype."""
+    _, (*read, _) = _textbook.take(**given)  # the last is for a bias
+    for name, array in zip(given, read, strict=True):
+        if array.ndim not in (1, 2):
+            extra = ", ".join("0" for _ in range(array.ndim - 2))
+            raise ShapeError(
+                f"{name} has shape {array.shape}; a bare 1-D or 2-D array is needed, without batch and channels. "
+                f"Write {f'{name}[{extra}], one channel of one image' if extra else f'[{name}]'}"
+            )
+        if array.ndim != read[0].ndim:
+            raise ShapeError(
+                f"x has shape {read[0].shape} and {name} has shape {array.shape}; both must be 1-D or both 2-D. "
+                "Write np.atleast_2d(...) around the 1-D one"
+            )
+    return read
+
+
+def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any]) -> Geometry:
+    """The Geometry that `spec` describes; a picture shows one channel, so there are no groups."""
+    return _textbook.geometry_of(kernel, spec, [word for word in _textbook.WORDS if word != "groups"])

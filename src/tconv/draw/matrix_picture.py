@@ -1,0 +1,166 @@
+"""The operator as a matrix to look at: K, whose rows are inputs and columns outputs, and its transpose."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tconv import definition
+from tconv._arguments import Ints, ints_of
+from tconv.draw import palette
+from tconv.draw.arguments import Array, flat_arrays, geometry_of
+from tconv.draw.cell_board import READABLE, Board, Place, brackets, cell, flat, grid, short
+from tconv.errors import ShapeError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LARGEST = 512
+"""Inputs + outputs: the bands of a larger K are too thin to see."""
+
+_COMFORTABLE = 45  # cells across, up to which titles and the kernel are drawn in units of one cell
+
+
+def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) -> Axes:
+    """Draw the kernel, K and K.T: the same tap has the same colour everywhere, so that the bands of K show.
+
+    >>> import tconv
+    >>> ax = tconv.draw.matrix([[1, 2], [3, 4]], (2, 2))
+    >>> [text.get_text() for text in ax.texts if (text.get_gid() or "").startswith("K[0,")]
+    ['1', '2', '0', '3', '4', '0', '0', '0', '0']
+
+    `ax.figure.savefig("matrix.svg")` writes it. w is a bare 1-D or 2-D array of any library, `input_shape` the spatial
+    shape of x (an int: the same on every axis), `spec` that of `tconv.definition.scatter`: stride, padding,
+    output_padding, dilation, crop, or geometry.
+
+    K is the matrix of `tconv.matrix`: [inputs, outputs], numbered in C order, so that y.ravel() = K.T @ x.ravel(). Thin
+    lines part the rows of the input image and of the output image. Where the cells have room for them, every number is
+    a text of the Axes whose gid names it, "K[3,8]", "K.T[8,3]", "kernel[1,0]"; a faint 0 stands where no tap is.
+    Smaller cells have colours only. Draws on `ax`, or on an Axes that fills a new Figure (pyplot does not know it), and
+    returns the Axes. Numbers are sized for the Axes as it is now.
+
+    Raises ShapeError for a w that is not bare and for more than 512 inputs and outputs together; GeometryError,
+    DtypeError, ArrayError and ArgumentError for a w, spec or ax that cannot be drawn; MissingExtraError without
+    matplotlib.
+    """
+    (w,) = flat_arrays(w=w)
+    g = geometry_of(w.shape, spec)
+    small = ints_of(input_shape, "input_shape", g.ndim)
+    large = g.output_shape(small)
+    inputs, outputs = math.prod(small), math.prod(large)
+    if inputs + outputs > LARGEST:
+        raise ShapeError(
+            f"K would have {inputs} rows and {outputs} columns; up to {LARGEST} of both together are drawn. "
+            f"Write a smaller input_shape, whose K has the same bands, or tconv.matrix(w, {small}) for the numbers"
+        )
+    values = definition.dense(w[None, None, None], g, small)[0, 0, 0]
+    # the same matrix of tap numbers tells which tap stands where, and 0 where none does
+    numbers = np.arange(1, w.size + 1).reshape(1, 1, 1, *w.shape)
+    taps = definition.dense(numbers, g, small)[0, 0, 0]
+
+    label = max(len(brackets(shape)) for shape in (small, large))
+    places = _places(flat(w.shape), inputs, outputs, label)
+    board = Board.of(ax, places.width, places.height, longest=max(len(short(value)) for value in w.flat))
+    shades = palette.shades(w.shape)
+    colours = np.concatenate([np.ones((1, 3)), shades.reshape(-1, 3)])[taps]
+    x, y = _Side("x", small, "inputs"), _Side("y", large, "outputs")
+    _draw_key(board, places, w, shades)
+    _draw(board, places, _Matrix("K", places.K, values, taps, colours, x, y))
+    _draw(board, places, _Matrix("K.T", places.KT, values.T, taps.T, colours.transpose(1, 0, 2), y, x))
+    return board.ax
+
+
+class _Side(NamedTuple):
+    """What the rows, or the columns, of a matrix number: the elements of x or of y."""
+
+    letter: str
+    shape: tuple[int, ...]
+    plural: str
+
+
+class _Matrix(NamedTuple):
+    """K or K.T and the place of its upper left corner; `taps` is 0 where no tap is."""
+
+    name: str
+    place: Place
+    values: Array
+    taps: Array
+    colours: Array
+    down: _Side
+    across: _Side
+
+
+class _Places(NamedTuple):
+    """The size of the picture and the upper left corners of its grids, in cells of K.
+
+    `unit` is the side of a cell of the kernel, `room` the length of a label.
+    """
+
+    width: float
+    height: float
+    unit: float
+    room: float
+    kernel: Place
+    K: Place
+    KT: Place
+
+
+def _places(kernel: tuple[int, int], inputs: int, outputs: int, label: int) -> _Places:
+    """Kernel, K and K.T beside each other, rows and columns labelled by a letter and up to `label` characters."""
+    unit = max(1.0, (kernel[1] + inputs + outputs) / _COMFORTABLE)
+    edge, title, room = 0.5 * unit, 1.0 * unit, (0.62 + 0.22 * label) * unit
+    height = max(inputs, outputs, unit * kernel[0] + room)
+    K = edge + kernel[1] * unit + unit + room
+    KT = K + outputs + unit + room
+    below = edge + title + room
+    return _Places(
+        width=KT + inputs + edge,
+        height=below + height + edge,
+        unit=unit,
+        room=room,
+        kernel=(edge, below + (height - unit * kernel[0]) / 2),
+        K=(K, below + (height - inputs) / 2),
+        KT=(KT, below + (height - outputs) / 2),
+    )
+
+
+def _draw_key(board: Board, places: _Places, w: Array, shades: Array) -> None:
+    """The kernel, the key to the colours."""
+    left, top = places.kernel
+    board.fill(left, top, grid(shades), unit=places.unit)
+    board.say(left + flat(w.shape)[1] * places.unit / 2, top - 0.5 * places.unit, "Kernel", 0.4 * places.unit)
+    if board.font(places.unit) < READABLE:
+        return
+    for index in np.ndindex(*w.shape):
+        corner = cell((left, top), index, places.unit)
+        board.number(*corner, short(w[index]), f"kernel{brackets(index)}", palette.ink(shades[index]), places.unit)
+
+
+def _draw(board: Board, places: _Places, m: _Matrix) -> None:
+    """One matrix, with thin lines between the rows of the images that its rows and columns number."""
+    (left, top), (rows, columns) = m.place, m.values.shape
+    numbered = board.font() >= READABLE
+    line = 0.035 * places.unit
+    board.fill(left, top, m.colours, lines=numbered, frame=line)
+    for at in range(m.down.shape[-1], rows, m.down.shape[-1]):
+        board.rule((left, top + at), (left + columns, top + at), line)
+    for at in range(m.across.shape[-1], columns, m.across.shape[-1]):
+        board.rule((left + at, top), (left + at, top + rows), line)
+    quiet: dict[str, Any] = {"size": 0.34 * places.unit, "color": palette.MUTED}
+    upwards: dict[str, Any] = {"rotation": 90, **quiet}
+    gap = 0.2 * places.unit
+    if numbered:
+        for index in np.ndindex(rows, columns):
+            colour = palette.ink(m.colours[index]) if m.taps[index] else palette.FAINT
+            board.number(*cell(m.place, index), short(m.values[index]), f"{m.name}{brackets(index)}", colour)
+        for at, index in enumerate(np.ndindex(*m.down.shape)):
+            board.say(left - gap, top + at + 0.5, f"{m.down.letter}{brackets(index)}", ha="right", **quiet)
+        for at, index in enumerate(np.ndindex(*m.across.shape)):
+            board.say(left + at + 0.5, top - gap, f"{m.across.letter}{brackets(index)}", va="bottom", **upwards)
+    else:
+        board.say(left - gap, top + rows / 2, f"{rows} {m.down.plural}", ha="right", va="center", **upwards)
+        board.say(left + columns / 2, top - gap, f"{columns} {m.across.plural}", va="bottom", **quiet)
+    above = places.room + 0.4 * places.unit if numbered else places.unit
+    board.say(left + columns / 2, top - above, m.name, 0.5 * places.unit, weight="bold")

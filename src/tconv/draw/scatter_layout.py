@@ -1,0 +1,111 @@
+"""Where the grids of the scatter picture stand. Units are cells, from the upper left corner of the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tconv.draw.cell_board import Place
+
+Grid = tuple[int, int]
+
+LARGEST = 80
+"""Cells: a picture wider or higher than this has numbers too small to read."""
+
+_WIDE = 40  # cells up to which everything stands on one line
+_SIGN = 1.3
+_CAPTION = 0.9
+_MARGIN = 0.5
+
+
+class Arrangement(NamedTuple):
+    """The size of a picture and the upper left corners (left, top) of its grids; signs are (centre, text)."""
+
+    width: float
+    height: float
+    input: Place
+    kernel: Place
+    painted: tuple[Place, ...]
+    output: Place
+    signs: tuple[tuple[Place, str], ...]
+
+    @property
+    def readable(self) -> bool:
+        """Whether the numbers in the cells can be read."""
+        return max(self.width, self.height) <= LARGEST
+
+
+def arrange(x: Grid, kernel: Grid, canvas: Grid, long: bool) -> Arrangement:
+    """The arrangement for these grids, all (rows, columns), with one painted grid of canvas size per element of x.
+
+    `long` (1-D) writes them below each other, as a column addition; otherwise they stand on one line, or, where that
+    is too wide, as the elements of x stand.
+    """
+    if long:
+        return _column(x, kernel, canvas)
+    line, as_x, single = (_band(x, kernel, canvas, per_line) for per_line in (math.prod(x), x[1], 1))
+    if line.width <= _WIDE and line.readable:
+        return line
+    return next((choice for choice in (as_x, line, single) if choice.readable), as_x)
+
+
+def _band(x: Grid, kernel: Grid, canvas: Grid, per_line: int) -> Arrangement:
+    """Input, kernel = painted grids, `per_line` on a line = output; all centred on one height."""
+    count = math.prod(x)
+    lines = math.ceil(count / per_line)
+    block = lines * canvas[0] + (lines - 1) * _SIGN
+    middle = _MARGIN + _CAPTION + max(x[0], kernel[0], block) / 2
+    left_of_kernel = _MARGIN + x[1] + _SIGN
+    first = left_of_kernel + kernel[1] + _SIGN
+    step = canvas[1] + _SIGN
+    last = first + per_line * step
+    signs = [((first - _SIGN / 2, middle), "="), ((last - _SIGN / 2, middle), "=")]
+    painted = []
+    for line, start in enumerate(range(0, count, per_line)):
+        top = middle - block / 2 + line * (canvas[0] + _SIGN)
+        if line:
+            signs.append((((first + last - _SIGN) / 2, top - _SIGN / 2), "+"))
+        for column in range(min(per_line, count - start)):
+            painted.append((first + column * step, top))
+            if column:
+                signs.append(((first + column * step - _SIGN / 2, top + canvas[0] / 2), "+"))
+    return Arrangement(
+        width=last + canvas[1] + _MARGIN,
+        height=2 * middle - _CAPTION,
+        input=(_MARGIN, middle - x[0] / 2),
+        kernel=(left_of_kernel, middle - kernel[0] / 2),
+        painted=tuple(painted),
+        output=(last, middle - canvas[0] / 2),
+        signs=tuple(signs),
+    )
+
+
+def _column(x: Grid, kernel: Grid, canvas: Grid) -> Arrangement:
+    """Input and kernel on the first line, one painted grid on each line below, and their sum on the last."""
+    left = _MARGIN + _SIGN
+    tops = _tops(x, kernel, canvas)
+    head = next(tops)
+    painted = [(left, next(tops)) for _ in range(math.prod(x))]
+    last = next(tops)
+    signs = [((left - _SIGN / 2, top + canvas[0] / 2), "+" if at else "=") for at, (_, top) in enumerate(painted)]
+    return Arrangement(
+        width=left + max(canvas[1], x[1] + _SIGN + kernel[1]) + _MARGIN,
+        height=last + canvas[0] + _MARGIN,
+        input=(left, head),
+        kernel=(left + x[1] + _SIGN, head),
+        painted=tuple(painted),
+        output=(left, last),
+        signs=(*signs, ((left - _SIGN / 2, last + canvas[0] / 2), "=")),
+    )
+
+
+def _tops(x: Grid, kernel: Grid, canvas: Grid) -> Iterator[float]:
+    """The upper edges of the lines of `_column`."""
+    top = _MARGIN + _CAPTION
+    yield top
+    top += max(x[0], kernel[0]) + _MARGIN + _CAPTION
+    for _ in range(math.prod(x)):
+        yield top
+        top += canvas[0] + 0.3
+    yield top + _CAPTION

@@ -1,0 +1,1 @@
+"""Files: pictures, arrays, and outputs that appear whole or not at all."""

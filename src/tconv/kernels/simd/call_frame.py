@@ -1,0 +1,56 @@
+"""What the compiled functions are told: integers at fixed places of two arrays, the frame and the local one.
+
+The frame is the same for all threads of a call; the local array belongs to one thread and describes its present tile.
+Sizes and pitches count float32 numbers, addresses bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tconv.kernels.simd.vector_ir import I64, Function, Operand, Value
+
+NOWHERE = -(1 << 62)
+"""In tables of offsets: there is no such row."""
+
+_FRAME = """
+    x out weights bias slopes limits
+    x_batch x_channel x_fast x_length out_batch out_channel out_fast out_length
+    image_rows last_rows outer_rows stretch table stride
+    splits segments row_tiles run rows width width_total whole
+    blocks block_table copies copy_table slots slot_pitch pack_width extra wrap
+    panel_place sums_place channel_pitch sum_pitch sum_row
+    group_in group_out units blocks_out wide_blocks wide group_weights
+    chunks chunk_table call_table write_table functions pack write touch ahead ahead_place ahead_pad items stream
+    spoiled nothing x_first positions made mask_place stream_place stream_size stream_channel plane_size
+    range_blocks most
+"""
+_LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
+FRAME, LOCAL = ({name: place for place, name in enumerate(names.split())} for names in (_FRAME, _LOCAL))
+HEAD = 16
+"""Integers in front of a thread's table of slots."""
+
+
+class Fields:
+    """Reads and writes named integers of the frame or the local array."""
+
+    def __init__(self, f: Function, base: Value, places: Mapping[str, int]) -> None:
+        self._f, self._base, self._places = f, base, places
+
+    def __getattr__(self, name: str) -> Value:
+        return self._f.load(self._base, self._places[name], I64)
+
+    def put(self, name: str, value: Operand) -> None:
+        """Write one."""
+        self._f.store(value, self._base, self._places[name], I64)
+
+
+def frame(**values: int) -> np.ndarray[Any, Any]:
+    """A frame with these integers; those that no one reads stay 0."""
+    made = np.zeros(len(FRAME), np.int64)
+    for name, value in values.items():
+        made[FRAME[name]] = value
+    return made

@@ -1,0 +1,213 @@
+"""The epilogue: bias, activation, the phases of the fastest axis interleaved, every output element written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tconv.kernels.simd.call_frame import FRAME, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.interleave import interleave
+from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.vector_ir import I64, Function, Value
+
+_LONG = 256
+"""Outputs of a line that begins anywhere, from which on its vectors are streamed past the caches."""
+
+
+def most_phases(stride: int) -> int:
+    """How many phases of the fastest axis are written at a time."""
+    return stride if interleaves(stride) else target().lanes
+
+
+def interleaves(stride: int) -> bool:
+    """Whether all phases of the fastest axis are interleaved in registers."""
+    return stride <= 8 or stride == target().lanes
+
+
+def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> int:
+    """The function `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
+
+    For an output with these strides of its fastest axis and of its channels.
+    """
+    body: Callable[[_Epilogue], None]
+    if out_fast == 1 and interleaves(stride):
+        kind, body = f"interleave_{stride}", lambda epilogue: epilogue.interleaved(stride)
+    elif out_fast == 1:
+        kind, body = "across", _Epilogue.across
+    elif out_channel == 1:
+        kind, body = "channels_last", _Epilogue.channels_last
+    else:
+        kind, body = "strided", _Epilogue.one_by_one
+    name = f"write_{kind}{'_activated' if activated else ''}"
+    return LIBRARY.address(name, lambda: _Epilogue(name, activated).written(body, kind != "channels_last"))
+
+
+def address_of_touch() -> int:
+    """The function `(frame, local, table of rows, first line, end line, first position, end position)`."""
+    return LIBRARY.address("touch", _write_touch)
+
+
+def _write_touch() -> str:
+    """Ask for the cache lines that will be written, while the chip still has sums to do."""
+    f = Function("touch", 7, target().lanes)
+    base, local, table, first, end, begin, stop = f.arguments
+    frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
+    stride, rows = frame.stride, frame.image_rows
+    length = f.least((stop - begin) * stride, frame.out_length - (mine.first + begin) * stride) * 4
+    with f.loop(first, end) as line:
+        row = mine.row + line
+        offset = f.load(table, row % rows, I64)
+        with f.when(offset > NOWHERE):
+            image = mine.image + row // rows
+            place = image * frame.out_batch + mine.channel * frame.out_channel + offset + (mine.first + begin) * stride
+            with f.loop(mine.channels) as number:
+                to = frame.out + (place + number * frame.out_channel) * 4
+                with f.loop(0, length, 64) as byte:
+                    f.prefetch(to + byte, write=True)
+    return f.finish()
+
+
+def bent(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
+    """The activation of a vector. Comparisons with NaN are false: it passes through."""
+    leant = f.choose(y < f.zero(), y * slope, y)
+    raised = f.choose(leant < low, low, leant)
+    return f.choose(raised > high, high, raised)
+
+
+class _Epilogue:
+    """Builds one writer: for each row of the tile and each channel, `body` writes a line."""
+
+    def __init__(self, name: str, activated: bool) -> None:
+        self.f = f = Function(name, 10, target().lanes)
+        base, local, self.table, self.phase, self.phases, self.sums, *self.ready = f.arguments
+        self.frame, self.mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
+        # read once: LLVM cannot know that what is written lies elsewhere
+        self.sum_row, self.stream = self.frame.sum_row, self.frame.stream
+        self.activated = activated
+
+    def written(self, body: Callable[[_Epilogue], None], by_channel: bool) -> str:
+        """`body` is told `to`, `source`, `width` and `length`, for each channel, or once for all of a block."""
+        f, frame, mine = self.f, self.frame, self.mine
+        channel, stride, rows = mine.channel, frame.stride, frame.image_rows
+        first_line, last_line, begin, end = self.ready
+        self.width = end - begin
+        first = (mine.first + begin) * stride
+        self.length = frame.out_length - first  # outputs of this line from its first on
+        with f.loop(first_line, last_line) as line:
+            row = mine.row + line
+            offset = f.load(self.table, row % rows, I64)
+            with f.when(offset > NOWHERE):
+                place = (mine.image + row // rows) * frame.out_batch + channel * frame.out_channel + offset
+                to = frame.out + (place + (first + self.phase) * frame.out_fast) * 4
+                source = self.sums + (line * frame.sum_pitch + begin) * 4
+                with f.loop(mine.channels if by_channel else 1) as number:
+                    self.to = to + number * frame.out_channel * 4
+                    self.source = source + number * mine.channel_pitch * 4
+                    if by_channel:
+                        self._constants(lambda table: f.splat(f.load(table, channel + number)))
+                    body(self)
+        return f.finish()
+
+    def _constants(self, load: Callable[[Value], Value]) -> None:
+        """Bias and activation; `load` takes a vector from a table of one number per channel."""
+        f, frame = self.f, self.frame
+        bias = f.var(f.zero())
+        with f.when(frame.bias > 0):
+            bias.set(load(frame.bias))
+        self.bias = bias.value
+        if self.activated:
+            self.slope = load(frame.slopes)
+            self.low, self.high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
+
+    def _sums(self, row: Value | int, place: Value | int) -> Value:
+        """A vector of sums of one phase."""
+        return self.f.load(self.source + self.sum_row * row * 4, place, self.f.vector)
+
+    def finished(self, sums: Value) -> Value:
+        """Outputs: bias, then activation."""
+        f, total = self.f, sums + self.bias
+        if not self.activated:
+            return total
+        return bent(f, total, self.slope, self.low, self.high)
+
+    def value(self, row: Value | int, place: Value | int) -> Value:
+        """A vector of outputs of one phase."""
+        return self.finished(self._sums(row, place))
+
+    def interleaved(self, stride: int) -> None:
+        """All phases: a line of stride * width outputs, cut off at the end of the row."""
+        f = self.f
+        count = f.least(self.width * stride, self.length)
+        span = stride * f.lanes
+        # outputs before the first that begins a vector's own place in memory
+        head = f.least(((0 - self.to) & (4 * f.lanes - 1)) >> 2, count)
+
+        def lines(begin: Value | int, store: Callable[[Value, Value, Value], None]) -> None:
+            end = begin + (count - begin) // span * span
+            with f.loop(begin, end, span) as start:
+                for number, vector in enumerate(self._vectors(stride, start // stride)):
+                    store(vector, self.to, start + number * f.lanes)
+            with f.when(end < count):
+                self._some(stride, end, count)
+
+        def streamed() -> None:
+            with f.when(head > 0):
+                self._some(stride, f.value(0), head)
+            lines(head, f.stream)
+
+        worth = f.choose(head.equals(0), 1, f.choose(count >= _LONG, 1, 0)).equals(1)
+        f.cases(
+            f.both(f.both(self.stream > 0, worth), (head % stride).equals(0)),
+            streamed,
+            lambda: lines(f.value(0), f.store),
+        )
+
+    def _some(self, stride: int, begin: Value, end: Value) -> None:
+        """The outputs [begin, end), fewer than a vector of each phase."""
+        for number, vector in enumerate(self._vectors(stride, begin // stride)):
+            start = begin + number * self.f.lanes
+            self.f.masked_store(vector, self.to, start, self.f.mask(0, end - start))
+
+    def _vectors(self, stride: int, place: Value) -> list[Value]:
+        return interleave(self.f, [self.value(phase, place) for phase in range(stride)])
+
+    def across(self) -> None:
+        """A few phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
+        f, stride = self.f, self.frame.stride
+        with f.loop(0, self.width, f.lanes) as place:
+            rows = [self.value(f.least(self.phases - 1, phase), place) for phase in range(f.lanes)]
+            for lane, vector in enumerate(interleave(f, rows)):
+                position = place + lane
+                left = f.least(self.phases, self.length - self.phase - position * stride)
+                with f.when(position < self.width):
+                    f.masked_store(vector, self.to, position * stride, f.mask(0, left))
+
+    def channels_last(self) -> None:
+        """For each position a run of channels, by transposing blocks of vectors."""
+        f, frame, mine = self.f, self.frame, self.mine
+        stride, channels, block = frame.stride, mine.channels, self.source
+        with f.loop(0, channels, f.lanes) as channel:
+            mask = f.mask(0, channels - channel)
+            self._constants(lambda table: f.masked_load(table, mine.channel + channel, mask))
+            with f.loop(self.phases) as phase, f.loop(0, self.width, f.lanes) as place:
+                rows = []
+                for number in range(f.lanes):
+                    self.source = block + f.least(channel + number, channels - 1) * mine.channel_pitch * 4
+                    rows.append(self._sums(phase, place))
+                for lane, vector in enumerate(interleave(f, rows)):
+                    position = place + lane
+                    output = position * stride + phase
+                    with f.when(f.both(position < self.width, output + self.phase < self.length)):
+                        f.masked_store(self.finished(vector), self.to, output * frame.out_fast + channel, mask)
+
+    def one_by_one(self) -> None:
+        """An output whose fastest axis is not contiguous."""
+        f, stride, step = self.f, self.frame.stride, self.frame.out_fast
+        with f.loop(self.phases) as phase:
+            # positions whose output lies before the end of the row
+            left = self.length - self.phase - phase + stride - 1
+            count = f.least(self.width, f.choose(left > 0, left, 0) // stride)
+            with f.loop(count) as place:
+                vector = self.value(phase, place)
+                number = Value(f, f.b.extract_element(vector.ir, f.value(0).ir))
+                f.store(number, self.to, (place * stride + phase) * step)

@@ -1,0 +1,267 @@
+"""The transposed convolutions in files of networks: ONNX models, TorchScript, exported PyTorch programs, Keras models.
+
+Each becomes a `Layer`: its weight and words, and a function that runs this layer alone as its runtime does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv.dialects import dialect
+from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
+from tconv.operator.functional import conv_transpose
+
+Array = np.ndarray[Any, Any]
+
+
+class Layer(NamedTuple):
+    """One transposed convolution of a network; x and y are [N, C, *spatial], whatever the network has."""
+
+    name: str
+    dialect: str
+    words: dict[str, Any]
+    weight: Array
+    bias: Array | None
+    run: Callable[[Array], Array]
+
+    @property
+    def in_channels(self) -> int:
+        """C_in."""
+        speaker = dialect(self.dialect)
+        layout = speaker.weight_layout(self.weight.ndim - 2)
+        groups = self.words.get("group", 1) if layout.grouped == "O" else 1
+        return layout.sizes(self.weight.shape)["I"] * int(groups)
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return self.weight.ndim - 2
+
+
+# -- ONNX -------------------------------------------------------------------------------------------------------------
+
+
+def _onnxruntime(model: Any, feeds: dict[str, Array]) -> list[Array]:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise FileError("onnxruntime is not installed. Write: pip install onnxruntime") from None
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return [np.asarray(y) for y in session.run(None, feeds)]
+
+
+def _openvino(model: Any, feeds: dict[str, Array]) -> list[Array]:
+    try:
+        import openvino
+    except ImportError:
+        raise FileError("openvino is not installed. Write: pip install openvino") from None
+    import io
+
+    compiled = openvino.compile_model(openvino.Core().read_model(io.BytesIO(model.SerializeToString())), "CPU")
+    return [np.asarray(y) for y in compiled(feeds).values()]
+
+
+def _reference(model: Any, feeds: dict[str, Array]) -> list[Array]:
+    import onnx.reference
+
+    return [np.asarray(y) for y in onnx.reference.ReferenceEvaluator(model).run(None, feeds)]
+
+
+def _tconv(model: Any, feeds: dict[str, Array]) -> list[Array]:
+    """The specification: one node, by conv_transpose."""
+    import onnx
+
+    (node,) = model.graph.node
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer} | feeds
+    x, weight, *bias = [values[name] for name in node.input if name]
+    return [np.asarray(conv_transpose(x, weight, *bias, dialect="onnx", **attributes(node)))]
+
+
+RUNTIMES: dict[str, Callable[[Any, dict[str, Array]], list[Array]]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "reference": _reference,
+    "tconv": _tconv,
+}
+"""What runs an ONNX node; "reference" is ONNX's own evaluator, "tconv" the specification as conv_transpose has it."""
+
+
+def runtime(name: str) -> Callable[[Any, dict[str, Array]], list[Array]]:
+    """The runtime of this name. Raises ArgumentError."""
+    if name not in RUNTIMES:
+        raise ArgumentError(f"--runtimes names {name!r}; there are {', '.join(RUNTIMES)}. Write two of them")
+    return RUNTIMES[name]
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """A node's attributes as native words."""
+    import onnx
+
+    values = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def of_onnx(path: Path, runs: Callable[[Any, dict[str, Array]], list[Array]]) -> list[Layer]:
+    """The ConvTranspose nodes of a model, each to be run alone. Raises FileError, MissingExtraError."""
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtraError("a .onnx file", "onnx", "onnx") from None
+    try:
+        model = onnx.load(path)
+        graph = model.graph
+    except FileNotFoundError:
+        raise FileError(f"{path} does not exist. Write the name of a file that does") from None
+    except Exception as error:  # whatever protobuf raises over bytes that are no model
+        raise FileError(f"{path} is damaged or no ONNX model: {error}. Write onnx.save(model, name)") from None
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and "value" in (found := attributes(node)):
+            constants[node.output[0]] = onnx.numpy_helper.to_array(found["value"])
+    return [_onnx_layer(path, model, node, constants, runs) for node in graph.node if node.op_type == "ConvTranspose"]
+
+
+def _onnx_layer(path: Path, model: Any, node: Any, constants: dict[str, Array], runs: Any) -> Layer:
+    import onnx
+
+    name = node.name or node.output[0]
+    if any(each not in constants for each in node.input[1:] if each):
+        raise FileError(
+            f"{path}: ConvTranspose {name!r} computes its weight; a constant is needed. Write a folded model"
+        )
+    weight = constants[node.input[1]]
+    bias = constants[node.input[2]] if len(node.input) > 2 and node.input[2] else None
+    made = onnx.helper.make_node("ConvTranspose", ["x", "weight", *(["bias"] if bias is not None else [])], ["y"])
+    made.attribute.extend(node.attribute)
+    stored = [onnx.numpy_helper.from_array(weight, "weight")]
+    stored += [onnx.numpy_helper.from_array(bias, "bias")] if bias is not None else []
+    kind = onnx.helper.np_dtype_to_tensor_dtype(weight.dtype)
+
+    def run(x: Array) -> Array:
+        ends = (
+            onnx.helper.make_tensor_value_info(label, kind, shape) for label, shape in (("x", x.shape), ("y", None))
+        )
+        first, last = ends
+        graph = onnx.helper.make_graph([made], "layer", [first], [last], stored)
+        opsets = [each for each in model.opset_import if each.domain in ("", "ai.onnx")]
+        alone = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=min(model.ir_version, 10))
+        try:
+            y: Array = runs(alone, {"x": x.astype(weight.dtype)})[0]
+            return y
+        except TconvError:
+            raise
+        except Exception as error:  # each runtime has its own kinds
+            raise FileError(f"{path}: the runtime refuses ConvTranspose {name!r}: {str(error)[:300]}") from None
+
+    return Layer(name, "onnx", attributes(node), weight, bias, run)
+
+
+# -- PyTorch and Keras ------------------------------------------------------------------------------------------------
+
+
+def of_torch(path: Path) -> list[Layer]:
+    """The ConvTranspose modules of a TorchScript file, or the conv_transpose calls of an exported program (.pt2)."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError(f"{path.name}", "torch", "torch") from None
+    try:
+        if path.suffix.lower() == ".pt2":
+            return list(_exported(torch, torch.export.load(path)))
+        script = torch.jit.load(path, map_location="cpu")
+    except Exception as error:
+        raise FileError(
+            f"{path} is no TorchScript and no exported program ({str(error)[:200]}); pickled modules would run "
+            f"what they hold. Write torch.jit.script(model).save({path.name!r})"
+        ) from None
+    return [
+        _scripted(torch, name, module)
+        for name, module in script.named_modules()
+        if getattr(module, "original_name", "").startswith("ConvTranspose")
+    ]
+
+
+def _scripted(torch: Any, name: str, module: Any) -> Layer:
+    module = module.eval()
+    bias = getattr(module, "bias", None)
+
+    def run(x: Array) -> Array:
+        with torch.no_grad():
+            y = module(torch.from_numpy(np.ascontiguousarray(x)).to(module.weight.dtype))
+        return np.asarray(y.numpy())
+
+    weight = module.weight.detach().numpy()
+    return Layer(name, "torch", {}, weight, None if bias is None else bias.detach().numpy(), run)
+
+
+def _exported(torch: Any, program: Any) -> Iterator[Layer]:
+    """Layers of a torch.export program: nodes of its graph whose weight is one of its parameters."""
+    stored = {**program.state_dict, **program.constants}
+    signature = program.graph_signature
+    owner = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    for node in program.graph.nodes:
+        if node.op != "call_function" or "conv_transpose" not in str(node.target):
+            continue
+        _, weight, *rest = node.args
+        tensors = [stored[owner[each.name]].detach() for each in (weight, *rest[:1]) if each is not None]
+        bias = tensors[1] if len(tensors) > 1 else None
+
+        def run(x: Array, node: Any = node, weight: Any = tensors[0], bias: Any = bias, rest: Any = rest) -> Array:
+            with torch.no_grad():
+                given = torch.from_numpy(np.ascontiguousarray(x)).to(weight.dtype)
+                return np.asarray(node.target(given, weight, bias, *rest[1:], **node.kwargs).numpy())
+
+        yield Layer(node.name, "torch", {}, tensors[0].numpy(), None if bias is None else bias.numpy(), run)
+
+
+def of_keras(path: Path) -> list[Layer]:
+    """The Conv1DTranspose, Conv2DTranspose and Conv3DTranspose layers of a saved model."""
+    try:
+        import keras
+    except ImportError:
+        why = "whose backend is not installed" if importlib.util.find_spec("keras") else "which is not installed"
+        raise FileError(
+            f"{path.name} needs keras, {why}. Write: pip install keras, and set KERAS_BACKEND to what is there"
+        ) from None
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise FileError(f"{path} is no Keras model: {str(error)[:200]}. Write model.save('model.keras')") from None
+    return [_keras_layer(keras, each) for each in model._flatten_layers() if type(each).__name__.endswith("DTranspose")]
+
+
+def _keras_layer(keras: Any, layer: Any) -> Layer:
+    last = layer.data_format == "channels_last"
+    words = {
+        "strides": tuple(layer.strides),
+        "padding": layer.padding,
+        "output_padding": layer.output_padding,
+        "dilation_rate": tuple(layer.dilation_rate),
+        "data_format": layer.data_format,
+    }
+
+    def run(x: Array) -> Array:
+        y: Array = keras.ops.convert_to_numpy(layer(np.moveaxis(x, 1, -1) if last else x))
+        return np.moveaxis(y, -1, 1) if last else y
+
+    bias = None if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
+    return Layer(layer.name, "keras", words, keras.ops.convert_to_numpy(layer.kernel), bias, run)
+
+
+def of_network(path: Path) -> list[Layer]:
+    """The layers of a PyTorch or Keras file, by its ending."""
+    ending = path.suffix.lower()
+    if not path.exists():
+        raise FileError(f"{path} does not exist. Write the name of a file that does")
+    if ending in (".keras", ".h5"):
+        return of_keras(path)
+    if ending in (".pt", ".pth", ".pt2", ".ts"):
+        return of_torch(path)
+    raise FileError(
+        f"{path} is no network that is known here by its ending. Write a .onnx, .pt (TorchScript), .pt2 or .keras file"
+    )

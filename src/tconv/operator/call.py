@@ -1,0 +1,221 @@
+"""Reading a call: native arguments and arrays in, one `Problem` and canonical arrays out.
+
+Nothing behind this module hears of a dialect, a layout or "padding".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tconv import _arrays
+from tconv._arrays import is_finite
+from tconv._memory import refuse_too_large
+from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
+from tconv.dialects.channel_advice import channel_advice
+from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Array, Problem, accumulator
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+_FLOAT32 = {"numpy": "np.float32", "torch": "torch.float32", "tensorflow": "tf.float32", "jax": "jnp.float32"}
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+
+
+class CanonicalCall(NamedTuple):
+    """One call behind the edge: canonical arrays, what to compute, and how to hand the result back."""
+
+    problem: Problem
+    x: Array
+    weight: Array
+    bias: Array | None
+    result: DataLayout
+    library: str
+    native_x: Array
+    native_weight: Array
+    weight_layout: WeightLayout
+    data: DataLayout
+
+
+def read_call(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    *,
+    adjoint: bool = False,
+    finite: bool | None = None,
+) -> CanonicalCall:
+    """Check one call, whichever function it came through, and bring it into canonical terms.
+
+    `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels. `finite`:
+    whether the weight is, if that is known.
+    """
+    library, (x, weight, bias) = _arrays.take_all(x=x, weight=weight, bias=bias)
+    return read_taken_call(library, x, weight, bias, name, geometry, native, adjoint=adjoint, finite=finite)
+
+
+def read_taken_call(
+    library: str,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    *,
+    adjoint: bool = False,
+    finite: bool | None = None,
+) -> CanonicalCall:
+    """The same for arrays that were taken from their library, or for stand-ins of their shapes and dtypes."""
+    _check_dtypes(library, x=x, weight=weight, bias=bias)
+    speaker = dialect(name)
+    call = (
+        _read_geometry(geometry, x.shape, weight.shape, name, native)
+        if geometry is not None
+        else speaker.read(x.shape, weight.shape, native, adjoint=adjoint)
+    )
+    _check_channels(speaker, call, x.shape, weight.shape, library, adjoint)
+    g = call.geometry
+    w = call.weight.canonical(weight, g.groups)
+    images = call.data.canonical(x)
+    in_channels, out_channels = w.shape[0], _out_channels(call, weight.shape, bias)
+    small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
+    dtype = x.dtype.newbyteorder("=")
+    problem = Problem(g, len(images), in_channels, out_channels, small, dtype, bias is not None)
+    if not adjoint:
+        # before the weight is looked at: one without memory of its own may have any size
+        refuse_too_large(
+            problem.input_bytes + problem.output_bytes,
+            problem.output_bytes,
+            (problem.batch, out_channels, *problem.output_shape),
+        )
+        finite = is_finite(weight) if finite is None else finite
+        problem = problem if finite else replace(problem, finite_weight=False)
+    return CanonicalCall(problem, images, w, bias, call.result, library, x, weight, call.weight, call.data)
+
+
+def read_layer(
+    library: str,
+    weight: Array,
+    bias: Array | None,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+) -> Problem | None:
+    """Read a layer before there is an x: its problem with an x of one element, of which only the sizes may change.
+
+    None where the native arguments do not say how many axes x has. Raises what `read_call` raises.
+    """
+    _check_dtypes(library, weight=weight, bias=bias)
+    speaker = dialect(name)
+    call = (
+        _read_geometry(geometry, (1,) * weight.ndim, weight.shape, name, native)
+        if geometry is not None
+        else speaker.read_alone(weight.shape, native)
+    )
+    if call is None:
+        return None
+    g = call.geometry
+    _check_groups(call, weight.shape)
+    in_channels, out_channels = (
+        call.weight.canonical(weight, g.groups).shape[0],
+        _out_channels(call, weight.shape, bias),
+    )
+    dtype = weight.dtype.newbyteorder("=")
+    problem = Problem(g, 1, in_channels, out_channels, (1,) * g.ndim, dtype, bias is not None)
+    return problem if is_finite(weight) else replace(problem, finite_weight=False)
+
+
+def _read_geometry(
+    geometry: Geometry, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], name: str, native: dict[str, Any]
+) -> Call:
+    """A call written with geometry=: canonical layouts, no native words."""
+    if native or name != "torch":
+        words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
+        raise ArgumentError(
+            f"geometry= was given together with {words}; it says all of that. Write geometry= alone, with "
+            "canonical layouts"
+        )
+    if not isinstance(geometry, Geometry):
+        raise ArgumentError(
+            f"geometry is {geometry!r}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=(3, 3))"
+        )
+    ndim = geometry.ndim
+    if len(weight_shape) != ndim + 2 or weight_shape[2:] != geometry.kernel:
+        raise ShapeError(
+            f"weight has shape {weight_shape}; geometry.kernel is {geometry.kernel}, so [C_in, C_out/groups, "
+            "*kernel] is needed. "
+            "Write a Geometry with this weight's kernel"
+        )
+    if len(x_shape) not in (ndim + 1, ndim + 2):
+        raise ShapeError(
+            f"x has shape {x_shape}; geometry has {ndim} spatial axes, so {ndim + 2} axes [N, C, *spatial] are "
+            "needed. Write x[None] for one image"
+        )
+    data = DataLayout.of("NC*" if len(x_shape) == ndim + 2 else "C*", ndim)
+    return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
+
+
+def _check_dtypes(library: str, **given: Array | None) -> None:
+    present = {name: array for name, array in given.items() if array is not None}
+    for name, array in present.items():
+        if array.dtype.name not in (*_FLOATS, *_INTEGERS):
+            raise DtypeError(
+                f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) "
+                "are taken. "
+                f"Write {_arrays.cast(library, name, _FLOAT32[library])}"
+            )
+    first, reference = next(iter(present.items()))  # x, or the weight where there is no x yet
+    for name, array in present.items():
+        whole = name == "bias" and reference.dtype.kind in "iu" and array.dtype == accumulator(reference.dtype)
+        if array.dtype.name != reference.dtype.name and not whole:
+            raise DtypeError(
+                f"{first} is {reference.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is "
+                f"needed. Write {_arrays.cast(library, name, f'{first}.dtype')}, or "
+                f"{_arrays.cast(library, first, f'{name}.dtype')}"
+            )
+
+
+def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
+    groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
+    whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
+    if whole % groups:
+        raise ShapeError(
+            f"weight {weight_shape} has {whole} {'input' if call.weight.grouped == 'I' else 'output'} channels, "
+            f"which {groups} groups do not divide. "
+            f"Write a groups that divides {whole}"
+        )
+
+
+def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None) -> int:
+    """How many output channels there are: at least one, and as many as the bias has numbers."""
+    groups = call.geometry.groups
+    count = call.weight.sizes(weight_shape)["O"] * (1 if call.weight.grouped == "O" else groups)
+    if count == 0:
+        raise ShapeError(
+            f"weight {weight_shape} has no output channels; at least one is needed. Write a weight with C_out > 0"
+        )
+    if bias is not None and bias.shape != (count,):
+        raise ShapeError(
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({count},). Write "
+            f"bias.reshape({count})"
+        )
+    return count
+
+
+def _check_channels(
+    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
+) -> None:
+    groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
+    _check_groups(call, weight_shape)
+    per_axis = {letter: sizes[letter] * (1 if call.weight.grouped == letter else groups) for letter in "IO"}
+    have, wanted = call.data.sizes(x_shape)[1], per_axis["O" if adjoint else "I"]
+    if have != wanted:
+        side = "output" if adjoint else "input"
+        raise ShapeError(
+            f"weight {weight_shape} has {wanted} {side} channels as {speaker.framework} reads it; x has {have}. "
+            + channel_advice(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
+        )

@@ -1,0 +1,184 @@
+"""`conv_transpose` and `conv`: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tconv import _arrays, kernels
+from tconv._memory import empty, refuse_too_large
+from tconv.errors import OutputError
+from tconv.geometry import Geometry
+from tconv.kernels import taps
+from tconv.kernels.problem import Array, is_plain
+from tconv.operator import call_cache
+from tconv.operator.call import CanonicalCall, read_call
+from tconv.operator.method_choice import choose_method
+
+
+def conv_transpose(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    out: Any = None,
+    method: str = "auto",
+    **native: Any,
+) -> Any:
+    """The transposed convolution of x with weight.
+
+    >>> import numpy as np, tconv
+    >>> x = np.float32([[[[0, 1], [2, 3]]]])                        # [N, C_in, h, w]
+    >>> tconv.conv_transpose(x, x, stride=2)[0, 0]                  # weight [C_in, C_out/groups, kh, kw]
+    array([[0., 0., 0., 1.],
+           [0., 0., 2., 3.],
+           [0., 2., 0., 3.],
+           [4., 6., 6., 9.]], dtype=float32)
+
+    `dialect` says whose words the call is written in: layouts, and the names and meanings of the native arguments.
+
+    - "torch": x [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel]; stride, padding,
+      output_padding, groups, dilation; crop=((lo, hi), ...) instead of the paddings.
+    - "tensorflow": x [N, *spatial, C_in], weight [*kernel, C_out, C_in]; output_shape, strides, padding, data_format,
+      dilations.
+    - "onnx": as "torch", with the attributes of the ConvTranspose node.
+
+    `geometry` is a `Geometry` instead of all that, in PyTorch's layouts. Any number of spatial axes.
+
+    x, weight and bias [C_out] are arrays of one library (NumPy, PyTorch, TensorFlow, JAX) and one dtype: float16,
+    bfloat16, float32, float64, complex64, complex128 or integers. 2-byte floats are summed in float32 and rounded
+    once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new array of that
+    library, or `out`.
+
+    PyTorch's tensors may need gradients, be vmapped or traced: such calls are `tconv.torch.conv_transpose`, and take no
+    `out` and no `method`.
+
+    `method` is "auto", or one that `tconv.plan` names. Formula: `tconv.definition.scatter`.
+
+    Raises ShapeError, DtypeError, GeometryError, ArgumentError, ArrayError, OutputError, TooLargeError, all of
+    them TconvError.
+    """
+    key = call_cache.key(x, weight, bias, out, dialect, geometry, method, native)
+    if key is not None:
+        result = call_cache.again(key, x, weight, bias, out)
+        if result is not None:
+            return result
+    if key is None and (face := _arrays.face(x, weight, bias, out)) is not None:
+        return face(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
+    call = read_call(x, weight, bias, dialect, geometry, native)
+    chosen = choose_method(call.problem, str(method))
+    p = call.problem
+    shape = (p.batch, p.out_channels, *p.output_shape)
+    target = empty(call.result.native_shape(shape), p.result) if out is None else check_out(out, call)
+    bound = bind(chosen.method, call, target)
+    if bound is not None:
+        if not bound(call.native_x, call.native_weight, call.bias, target):
+            run("taps", call, target)  # the weight has become infinite since it was looked at
+        elif key is not None:
+            call_cache.remember(key, bound, target.shape)
+    else:
+        run(chosen.method, call, target)
+    return out if out is not None else _arrays.give(target, call.library)
+
+
+def run(method: str, call: CanonicalCall, target: Array) -> None:
+    """Fill target, an array of the result's native shape."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here, not accidents
+        kernel = kernels.kernel(method)
+        kernel.run(call.problem, call.x, call.weight, call.bias, call.result.canonical(target))
+
+
+def bind(method: str, call: CanonicalCall, target: Array, **more: Any) -> call_cache.Run | None:
+    """A checked call as a function of native arrays with the same shapes and strides, if the method has such a form."""
+    kernel, out = kernels.kernel(method), call.result.canonical(target)
+    given = (call.x, out, call.native_weight, call.bias)
+    if kernel.bind is None or not all(array is None or is_plain(array) for array in given):
+        return None
+    return kernel.bind(call.problem, call.x.strides, out.strides, layout=call.weight_layout, **more)
+
+
+def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
+    """The convolution whose transpose `conv_transpose` with the same weight and arguments is.
+
+    >>> import numpy as np, tconv
+    >>> tconv.conv(np.arange(9.).reshape(1, 1, 3, 3), np.float64([[[[1, 2], [3, 4]]]]))[0, 0]
+    array([[27., 37.],
+           [57., 67.]])
+
+    x is what `conv_transpose` returns: [N, C_out, *spatial] in the dialect's layout; the result is [N, C_in, *spatial]
+    with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors as `conv_transpose`; there is no bias,
+    and an output_shape, in the dialects that have one, is not needed: x has that shape. Weights are not conjugated.
+    """
+    if (face := _arrays.face(x, weight)) is not None:
+        return face(x, weight, None, dialect, geometry, native, adjoint=True)
+    call = read_call(x, weight, None, dialect, geometry, native, adjoint=True)
+    p = call.problem
+    shape = (p.batch, p.in_channels, *p.input_shape)
+    size = math.prod(shape) * p.result.itemsize
+    refuse_too_large(call.x.nbytes + call.weight.nbytes + size + taps.conv_scratch_bytes(p, call.x.size), size, shape)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        u = taps.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
+    native_u = np.empty(call.result.native_shape(u.shape), u.dtype)
+    if call.result.canonical(native_u).strides == u.strides:
+        return _arrays.give(u.reshape(native_u.shape), call.library)
+    call.result.canonical(native_u)[...] = u
+    return _arrays.give(native_u, call.library)
+
+
+def check_out(out: Any, call: CanonicalCall) -> Array:
+    """`out` as a NumPy view that can take the result, or an OutputError."""
+    target = _arrays.target(out, "out", call.library)
+    if target is None:
+        raise OutputError(
+            f"out is a {type(out).__module__}.{type(out).__qualname__}; a writable array of x's library "
+            f"({call.library}) is needed. "
+            "Write y = conv_transpose(...) without out="
+        )
+    p = call.problem
+    wanted = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
+    if target.shape != wanted or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
+        raise OutputError(
+            f"out has shape {target.shape} and dtype {target.dtype}; {wanted} and {call.problem.result} are needed. "
+            f"Write out=np.empty({wanted}, np.dtype({call.problem.result.name!r}))"
+        )
+    if not target.flags.writeable:
+        raise OutputError("out is read-only; a writable array is needed. Write out=out.copy()")
+    if _overlaps_itself(target):
+        raise OutputError("several elements of out share one place in memory; each needs its own. Write out=out.copy()")
+    for name, array in (("x", call.x), ("weight", call.weight), ("bias", call.bias)):
+        if array is not None and _shares(target, array):
+            raise OutputError(
+                f"out shares memory with {name}, which would be overwritten while it is read. Write an out of its own"
+            )
+    return target
+
+
+def _shares(a: Array, b: Array) -> bool:
+    """Whether two arrays share an element; where that is hard to tell, whether their memory overlaps at all."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether two elements may share memory: some stride is shorter than the span of all axes with shorter ones."""
+    if array.size == 0:  # its strides say nothing
+        return False
+    span = array.itemsize
+    for stride, size in sorted(
+        (abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1
+    ):
+        if stride < span:
+            return True
+        span = stride * (size - 1) + span
+    return False
+
+
+for _face in (conv_transpose, conv):
+    # tf.function calls functions with this attribute as they are: AutoGraph would rewrite them and bury their errors
+    vars(_face)["autograph_info__"] = {}

@@ -1,0 +1,120 @@
+"""`tconv.conv_transpose` and `tconv.conv` on tensors whose gradients, transforms or tracers must see the call."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from tconv import _arrays
+from tconv.dialects import DataLayout, WeightLayout, dialect
+from tconv.errors import ArgumentError, ArrayError, DtypeError
+from tconv.geometry import Geometry
+from tconv.operator.call import read_taken_call
+from tconv.torch.functional import conv_transpose
+
+
+def run(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    *,
+    out: Any = None,
+    method: str = "auto",
+    adjoint: bool = False,
+) -> torch.Tensor:
+    """A call in any dialect's words as PyTorch's operators, checked in the words of `tconv.conv_transpose`."""
+    for word, given in (("out", out is not None), ("method", method != "auto")):
+        if given:
+            raise ArgumentError(
+                f"{word}= was given, and the call is differentiated or traced, which goes through PyTorch's operators. "
+                f"Write it without {word}=, or x.detach()"
+            )
+    tensors = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
+    stand_ins = {key: _stand_in(tensor, key) for key, tensor in tensors.items()}
+    call = read_taken_call(
+        "torch",
+        stand_ins["x"],
+        stand_ins["weight"],
+        stand_ins.get("bias"),
+        name,
+        geometry,
+        native,
+        adjoint=adjoint,
+        finite=True,
+    )
+    g = call.problem.geometry
+    if g.ndim > 3:
+        raise ArrayError(f"the call has {g.ndim} spatial axes, and PyTorch differentiates 1 to 3. Write x.detach()")
+    images = _canonical(x, call.data)
+    w = _weight(weight, call.weight_layout, g.groups)
+    y = _conv(images, w, g) if adjoint else _conv_transpose(images, w, bias, g)
+    return _native(y, call.result)
+
+
+def _stand_in(tensor: Any, name: str) -> _arrays.Array:
+    """An array with a tensor's shape and dtype, and without memory. Raises ArrayError for what is no tensor."""
+    if not isinstance(tensor, torch.Tensor):
+        library = _arrays.library_of(tensor, name)
+        raise ArrayError(
+            f"the call mixes libraries: {name} is from {library}, others from torch; one is needed. "
+            f"Write torch.as_tensor({name})"
+        )
+    kind = str(tensor.dtype).removeprefix("torch.")
+    try:
+        dtype = np.dtype(_arrays.bfloat16(name) if kind == "bfloat16" else kind)
+    except TypeError:
+        raise DtypeError(f"{name} is {kind}, which NumPy does not know. Write {name}.float()") from None
+    return np.broadcast_to(np.zeros((), dtype), tuple(int(size) for size in tensor.shape))
+
+
+def _order(layout: DataLayout) -> list[Any]:
+    return ["N", "C", *sorted(axis for axis in layout.axes if isinstance(axis, int))]
+
+
+def _canonical(x: torch.Tensor, layout: DataLayout) -> torch.Tensor:
+    view = x.permute([layout.axes.index(axis) for axis in _order(layout) if axis in layout.axes])
+    return view if "N" in layout.axes else view.unsqueeze(0)
+
+
+def _native(y: torch.Tensor, layout: DataLayout) -> torch.Tensor:
+    order = _order(layout)
+    if "N" not in layout.axes:
+        y = y.squeeze(0)
+        order = order[1:]
+    return y.permute([order.index(axis) for axis in layout.axes])
+
+
+def _weight(weight: torch.Tensor, layout: WeightLayout, groups: int) -> torch.Tensor:
+    ndim = sum(isinstance(axis, int) for axis in layout.axes)
+    if layout == WeightLayout.of("IO*", ndim):
+        return weight
+    return weight.reshape(-1)[_places(layout, tuple(weight.shape), groups)]
+
+
+@lru_cache(maxsize=64)
+def _places(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> torch.Tensor:
+    """Where each element of the canonical weight stands in the native one, by the layout's own rule."""
+    native = np.arange(int(np.prod(shape))).reshape(shape)
+    return torch.from_numpy(np.ascontiguousarray(layout.canonical(native, groups)))
+
+
+def _conv_transpose(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, g: Geometry) -> torch.Tensor:
+    torchs = dialect("torch")
+    if not torchs.reasons_against(g, None):
+        return conv_transpose(x, w, bias, **torchs.say(g, None))
+    # what PyTorch has no words for: the full result, cut or extended
+    whole = conv_transpose(x, w, None, g.stride, 0, 0, g.groups, g.dilation)
+    cut = torch.nn.functional.pad(whole, [-side for pair in reversed(g.crop) for side in pair])
+    return cut if bias is None else cut + bias.reshape(-1, *[1] * g.ndim)
+
+
+def _conv(y: torch.Tensor, w: torch.Tensor, g: Geometry) -> torch.Tensor:
+    call = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[g.ndim - 1]
+    whole = torch.nn.functional.pad(y, [side for pair in reversed(g.crop) for side in pair])
+    return call(whole, w, None, g.stride, 0, g.dilation, g.groups)

@@ -1,0 +1,64 @@
+"""PyTorch's own threads, for the kernel to run on.
+
+Between two operators PyTorch's OpenMP threads look for work for a while, on all cores. The kernel's own threads would
+share the cores with them: a network of few and short operators between its layers took half as long again
+(`benchmarks/team.py`). So the kernel asks the same runtime for the same threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@cache
+def _runtime() -> tuple[int, int] | None:
+    """Addresses of `GOMP_parallel` and `omp_get_thread_num` in the OpenMP that PyTorch is linked with, if it is.
+
+    GNU's runtime has the names, and those of LLVM and Intel have them, too.
+    """
+    if sys.platform != "linux" or not torch.backends.openmp.is_available():
+        return None
+    try:
+        # a symbol is looked up in a library, and then in those that it is linked with
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        parallel, number = (
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+            for name in ("GOMP_parallel", "omp_get_thread_num")
+        )
+    except (OSError, AttributeError):
+        return None
+    return (parallel, number) if parallel and number else None
+
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def team(threads: int) -> Any:
+    """A `kernels.simd.pool.Team` of so many of PyTorch's threads; None in a forked child, where it has none."""
+    found = None if _forked else _runtime()
+    if found is None:
+        return None
+    return _team(*found, threads)
+
+
+@cache
+def _team(parallel: int, number: int, threads: int) -> Any:
+    from tconv.kernels.simd.thread_pool import Team
+
+    return Team(parallel, number, threads)

@@ -1,0 +1,1 @@
+"""Pictures and feature maps made larger by transposed convolutions."""

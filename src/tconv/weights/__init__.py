@@ -1,0 +1,1 @@
+"""Weights: carried between layouts, folded, initialised, and measured for checkerboards."""

@@ -1,0 +1,153 @@
+"""Numbers per output channel, multiplied onto the right axis of the weight: a BatchNorm folded in, quantization scales.
+
+The weight is [C_in, C_out/groups, *kernel] in PyTorch, so C_out is no axis of a grouped weight, and axis 0 is never it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tconv import _arrays
+from tconv._arguments import int_of, shown
+from tconv._arrays import is_finite
+from tconv.dialects import dialect as find_dialect
+from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
+
+Array = np.ndarray[Any, Any]
+
+
+def fold_batchnorm(
+    weight: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    eps: float = 1e-5,
+    dialect: str = "torch",
+    groups: int = 1,
+    **native: Any,
+) -> tuple[Any, Any]:
+    """Weight and bias of the one transposed convolution that is a transposed convolution and a BatchNorm behind it.
+
+    >>> import numpy as np, tconv
+    >>> w, ones = np.ones((2, 3, 2, 2)), np.ones(3)
+    >>> weight, bias = tconv.fold_batchnorm(w, None, np.array([1.0, 2.0, 3.0]), 0 * ones, ones, ones, eps=0)
+    >>> weight[0, :, 0, 0], bias
+    (array([1., 2., 3.]), array([-1., -2., -3.]))
+
+    With s = gamma / sqrt(variance + eps) the weight is multiplied by s[o] for its output channel o, and the bias is
+    beta + s * (bias - mean): Ioffe and Szegedy 2015, arXiv:1502.03167, in inference. `bias`, `gamma` and `beta` may be
+    None (0, 1 and 0). weight is in the dialect's layout, `groups` the layer's, `native` arguments that change that
+    layout; all others are [C_out]. Arrays are of one library; sums are in float64, the results in the weight's dtype.
+
+    Raises ShapeError for numbers that are not one per output channel, or not finite; GeometryError for a variance + eps
+    that is not above 0; DtypeError for what is no number.
+    """
+    library, w = _arrays.take(weight, "weight")
+    _check_floats(w)
+    count = _out_channels(w, dialect, groups, native)
+    given = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    read = {
+        name: _per_channel(array, name, count, w.dtype.kind == "c")
+        for name, array in given.items()
+        if array is not None
+    }
+    if missing := [name for name in ("mean", "variance") if name not in read]:
+        raise ArgumentError(
+            f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or "
+            "scale_channels(weight, s)"
+        )
+    if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating)) or not math.isfinite(eps):
+        raise ArgumentError(f"eps is {shown(eps)}; a finite number is needed. Write eps=1e-5, as the BatchNorm has it")
+    if read["variance"].dtype.kind == "c":
+        raise DtypeError("variance is complex; it is a real number above 0. Write variance.real")
+    spread = read["variance"] + eps
+    if not (spread > 0).all():
+        raise GeometryError(
+            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the right "
+            "variance"
+        )
+    scale = read.get("gamma", np.ones(count)) / np.sqrt(spread)
+    shift = read.get("beta", np.zeros(count)) + scale * (read.get("bias", np.zeros(count)) - read["mean"])
+    folded = _multiplied(w, scale, dialect, groups, native)
+    return _arrays.give(folded, library), _arrays.give(shift.astype(w.dtype), library)
+
+
+def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: int = 1, **native: Any) -> Any:
+    """The weight multiplied by one number per output channel, whatever axes these are on.
+
+    >>> import numpy as np, tconv
+    >>> w = np.ones((4, 1, 3))                                       # [C_in, C_out/groups, k]: 2 groups, C_out = 2
+    >>> tconv.scale_channels(w, np.array([2.0, 5.0]), groups=2)[:, 0, 0]
+    array([2., 2., 5., 5.])
+
+    scales is [C_out]; `dialect`, `groups` and `native` as in `fold_batchnorm`. Raises ShapeError, DtypeError.
+    """
+    library, w = _arrays.take(weight, "weight")
+    _check_floats(w)
+    numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native), w.dtype.kind == "c")
+    return _arrays.give(_multiplied(w, numbers, dialect, groups, native), library)
+
+
+def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups: int = 1, **native: Any) -> Any:
+    """The scale of each output channel for symmetric quantization: its largest |w| over 2**(bits - 1) - 1.
+
+    >>> import numpy as np, tconv
+    >>> w = np.arange(12.0).reshape(2, 3, 2)                         # [C_in, C_out, k]
+    >>> tconv.channel_scales(w) * 127
+    array([ 7.,  9., 11.])
+
+    The result is [C_out], of the weight's library and dtype; 1 for a channel of zeros. Arguments as `scale_channels`.
+    """
+    library, w = _arrays.take(weight, "weight")
+    _check_floats(w)
+    steps = 2 ** (int_of(bits, "bits", least=2, example="bits=8") - 1) - 1
+    canonical = find_dialect(dialect).to_canonical(w, groups, **native)
+    grouped = np.abs(canonical.reshape(groups, canonical.shape[0] // groups, canonical.shape[1], -1))
+    largest = grouped.max(axis=(1, 3)).ravel().astype(np.float64)
+    return _arrays.give(np.where(largest > 0, largest / steps, 1.0).astype(w.dtype), library)
+
+
+def _check_floats(w: Array) -> None:
+    if w.size == 0 or not is_finite(w):
+        what = "no element" if w.size == 0 else "NaN or inf"
+        raise ShapeError(f"weight has shape {w.shape} and {what}. Write a weight of finite numbers")
+    if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
+        raise DtypeError(f"weight has dtype {w.dtype}; floats are needed. Write weight.astype(np.float32)")
+
+
+def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -> int:
+    canonical = find_dialect(dialect).to_canonical(w, groups, **native)
+    return int(canonical.shape[1]) * groups
+
+
+def _per_channel(array: Any, name: str, count: int, complex_too: bool) -> Array:
+    _, taken = _arrays.take(array, name)
+    if taken.shape != (count,):
+        raise ShapeError(
+            f"{name} has shape {taken.shape}; the layer has {count} output channels, so ({count},) is needed. "
+            f"Write {name}.reshape({count}), or groups= as the layer has it"
+        )
+    if taken.dtype.kind not in "iufc" and taken.dtype.name != "bfloat16":
+        raise DtypeError(f"{name} has dtype {taken.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+    if not is_finite(taken):
+        raise ShapeError(f"{name} holds NaN or inf, which would spoil its channels. Write finite numbers")
+    if taken.dtype.kind == "c" and not complex_too:
+        raise DtypeError(f"{name} is complex, and the weight is not. Write {name}.real, or a complex weight")
+    return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)
+
+
+def _multiplied(w: Array, scale: Array, dialect: str, groups: int, native: dict[str, Any]) -> Array:
+    """The weight in its own layout, multiplied by one number per output channel, rounded once."""
+    speaker = find_dialect(dialect)
+    canonical = speaker.to_canonical(w, groups, **native)
+    per = canonical.shape[1]
+    factors = np.repeat(scale.reshape(groups, per), canonical.shape[0] // groups, axis=0)
+    wide = canonical.astype(scale.dtype if w.dtype.kind != "c" else np.complex128)
+    made = wide * factors.reshape(*factors.shape, *[1] * (canonical.ndim - 2))
+    return np.array(speaker.to_native(made, groups, **native), dtype=w.dtype, order="C")

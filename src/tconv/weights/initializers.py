@@ -1,0 +1,140 @@
+"""First weights for transposed convolutions: interpolation that fills all channels, and weights without a checkerboard.
+
+Both make canonical weights [C_in, C_out/groups, *kernel], which are PyTorch's; `tconv.convert(w, source="torch", ...)`
+carries them elsewhere. `tconv.torch.bilinear_` and `icnr_` fill tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from tconv._arguments import Ints, int_of, ints_of
+from tconv.errors import DtypeError, GeometryError, ShapeError
+from tconv.weights.interpolation import FILTERS
+
+Array = np.ndarray[Any, Any]
+
+
+def bilinear(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
+    """A weight that enlarges by linear interpolation along each axis, all channels filled.
+
+    >>> import numpy as np, tconv
+    >>> w = tconv.initializers.bilinear((1, 1, 4, 4), stride=2)
+    >>> w[0, 0, 0] * 16
+    array([1., 3., 3., 1.], dtype=float32)
+    >>> y = tconv.conv_transpose(np.full((1, 1, 4, 4), 7, np.float32), w, stride=2, padding=1)
+    >>> bool((y[0, 0, 1:-1, 1:-1] == 7).all())              # at the border, taps are missing
+    True
+
+    `shape` is [C_in, C_out/groups, *kernel], for any number of axes; the result is float32. A tap weighs
+    max(0, 1 - |t - (k - 1)/2| / s) per axis (Long et al. 2015, arXiv 1411.4038, as Caffe's bilinear filler has it).
+    Within a group, output channel j interpolates input channel j mod C_in; where there are fewer output channels, each
+    is the mean of its input channels. Constants stay what they are.
+
+    Raises ShapeError for a shape that is no weight or that the groups do not divide, GeometryError for a kernel below
+    2*stride - 1, which holds no whole triangle.
+    """
+    c_in, c_out, kernel, strides = _read(shape, stride, groups)
+    axes = []
+    for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
+        if k < 2 * s - 1:
+            raise GeometryError(
+                f"the kernel is {k} on spatial axis {axis}; linear interpolation with stride {s} needs {2 * s - 1} "
+                f"taps or more. Write a kernel of {2 * s - s % 2}, with padding {math.ceil((s - 1) / 2)}"
+            )
+        axes.append(FILTERS["bilinear"].weight((np.arange(k) - (k - 1) / 2) / s))
+    taps = reduce(np.multiply.outer, axes)
+    i, j = np.arange(c_in // groups)[:, None], np.arange(c_out)
+    fewest = min(c_in // groups, c_out)
+    joined = (i % fewest == j % fewest) & ((i < fewest) | (j < fewest))
+    share = joined / joined.sum(0)
+    one = share.reshape(*share.shape, *[1] * len(kernel)) * taps
+    return np.tile(one, (groups, 1, *[1] * len(kernel))).astype(np.float32)
+
+
+def icnr(
+    shape: Sequence[int],
+    stride: Ints,
+    groups: int = 1,
+    *,
+    draw: Callable[[tuple[int, ...]], Any] | None = None,
+    seed: int | None = None,
+) -> Array:
+    """A random weight whose phases are all alike: at first, the output repeats values and shows no checkerboard.
+
+    >>> import numpy as np, tconv
+    >>> w = tconv.initializers.icnr((8, 3, 4, 4), stride=2, seed=0)
+    >>> y = tconv.conv_transpose(np.random.default_rng(0).standard_normal((1, 8, 5, 5), np.float32), w, stride=2)
+    >>> blocks = y.reshape(1, 3, 6, 2, 6, 2)                # all four outputs of a block are equal
+    >>> np.allclose(blocks, blocks[:, :, :, :1, :, :1], atol=1e-6)
+    True
+
+    `shape` is [C_in, C_out/groups, *kernel]; the result is float32. Tap t of an axis is small[t div s] for t < s*(k div
+    s), 0 behind: what ICNR (Aitken et al. 2017, arXiv 1707.02937) does for a pixel shuffle, said for the kernel of the
+    transposed convolution. A kernel that is a multiple of the stride has no such zeros. The small weight [C_in,
+    C_out/groups, *(k div s)] is draw(its shape); by default it is He's normal distribution, with variance 2 / (terms of
+    an output). With padding p the blocks begin at -p mod s.
+
+    Raises ShapeError for a shape that is no weight, that the groups do not divide, or where `draw` gives another shape;
+    DtypeError where it gives no real numbers; GeometryError for a kernel below the stride, which leaves phases without
+    a tap.
+    """
+    c_in, c_out, kernel, strides = _read(shape, stride, groups)
+    for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
+        if k < s:
+            raise GeometryError(
+                f"the kernel is {k} on spatial axis {axis}, below the stride {s}, and some outputs have no tap. "
+                f"Write a kernel of {s} or {2 * s}"
+            )
+    small = (c_in, c_out, *(k // s for k, s in zip(kernel, strides, strict=True)))
+    if draw is None:
+        terms = c_in // groups * math.prod(small[2:])
+        made = np.random.default_rng(seed).normal(0.0, math.sqrt(2 / terms), small)
+    else:
+        made = np.asarray(draw(small))
+        if made.shape != small:
+            raise ShapeError(
+                f"draw gave {made.shape}; {small} is needed. Write draw=lambda shape: rng.normal(size=shape)"
+            )
+        if made.dtype.kind not in "iuf":
+            raise DtypeError(
+                f"draw gave {made.dtype}; real numbers are needed. Write draw=lambda shape: rng.normal(size=shape)"
+            )
+    return alike(made, kernel, strides).astype(np.float32)
+
+
+def alike(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
+    """The rule of ICNR: a weight [C_in, C_out/groups, *kernel] all of whose phases have the taps of `small`, in order.
+
+    >>> import numpy as np
+    >>> alike(np.float32([[[1, 2]]]), (5,), (2,))
+    array([[[1., 1., 2., 2., 0.]]], dtype=float32)
+
+    `small` is [C_in, C_out/groups, *(kernel div stride)]. Where the kernel is no multiple of the stride some phases
+    have a tap more than others. It is 0: phases and their sums are equal only through taps that all of them have. The
+    rule holds for every dilation without a factor in common with the stride: tap t is tap t div s of its phase there,
+    too.
+    """
+    for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 2):
+        small = np.repeat(small, s, axis)
+        small = np.pad(small, [(0, k % s if place == axis else 0) for place in range(small.ndim)])
+    return small
+
+
+def _read(shape: Sequence[int], stride: Ints, groups: int) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    """C_in, C_out/groups, kernel and strides."""
+    sizes = tuple(int_of(size, "shape", least=1) for size in shape)
+    if len(sizes) < 3:
+        raise ShapeError(f"shape is {sizes}; a weight [C_in, C_out/groups, *kernel] is needed. Write (64, 64, 4, 4)")
+    groups = int_of(groups, "groups", least=1)
+    if sizes[0] % groups:
+        raise ShapeError(
+            f"shape {sizes} has {sizes[0]} input channels, which {groups} groups do not divide. "
+            f"Write a groups that divides {sizes[0]}"
+        )
+    return sizes[0], sizes[1], sizes[2:], ints_of(stride, "stride", len(sizes) - 2, least=1)

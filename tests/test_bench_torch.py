@@ -1,0 +1,95 @@
+"""`tconv bench --models` and its kin: what a result says, what is refused, and one real run of the smallest case."""
+
+import json
+
+import pytest
+
+from tconv.bench import timing, torch_comparison, torch_table
+from tconv.bench.networks import NETWORKS
+from tconv.cli import main
+from tconv.errors import FileError
+
+MACHINE = {"cpu": "a chip", "cores": 2, "platform": "here", "python": "3.11", "load": 0.1}
+
+
+def result(*cases, kind="models", **more):
+    made = {"date": "2026-11-25", "kind": kind, "machine": MACHINE, "threads": 2, "allowed": 1e-5, "complete": True}
+    return {**made, "cases": list(cases), **more}
+
+
+def case(torch, tconv, share=0.5, **more):
+    samples = {"torch": torch, "tconv": tconv, **more}
+    return {
+        "name": "a",
+        "words": "A net",
+        "share": share,
+        "samples": samples,
+        "difference": 2e-7,
+        "versions": {"torch": "2"},
+    }
+
+
+def test_the_table_shows_the_gain_beside_what_could_be_won():
+    made = torch_table.markdown(
+        result(case([10.0] * 5, [6.0] * 5, fused=[5.0] * 5), {"name": "b", "reason": "no monai"})
+    )
+    assert made.splitlines()[0] == "| model | share | torch | tconv | gain | 95% | fused | at best | difference |"
+    assert made.splitlines()[2] == "| A net | 50% | 10.0 | 6.00 | 1.67 | 1.67..1.67 | 2.00 | 2.00 | 2.0e-07 |"
+    assert "not run: b: no monai" in made
+    training = torch_table.text(result(case([10.0], [8.0]), case([4.0], [4.0]), kind="training"))
+    assert "geometric mean of the gains 1.12; smallest 1.00" in training
+    assert "at best" not in training
+
+
+def test_a_loss_is_one_only_with_its_whole_interval():
+    assert not torch_table.wrong(result(case([10.0, 10.0], [10.0, 10.0])))
+    assert torch_table.wrong(result(case([9.0, 9.0], [10.0, 10.0])))
+    assert not torch_table.wrong(result(case([9.0, 9.0, 12.0], [10.0, 10.0, 9.0])))
+    assert not torch_table.wrong(result(case([9.0, 9.0], [10.0, 10.0]), kind="overhead"))
+    assert torch_table.wrong(result({"name": "a", "reason": "wrong: the outputs differ"}))
+
+
+def test_rounds_interleave_both_sides_and_end_in_time():
+    calls = []
+    found = torch_comparison.rounds_of(
+        torch_comparison.Case({side: (lambda side=side: calls.append(side)) for side in ("torch", "tconv")}, {}), 4, 0.0
+    )
+    assert {side: len(samples) for side, samples in found.items()} == {"torch": 3, "tconv": 3}
+    assert set(calls) == {"torch", "tconv"}
+    assert timing.SAMPLE_SECONDS
+
+
+def test_what_is_refused(capsys, tmp_path):
+    for words, said in (
+        (["--models", "--training"], "--models was given together with --training"),
+        (["--models", "--peers", "torch"], "--peers was given together with --models"),
+        (["--models", "--layers", "dcgun"], "there is no model 'dcgun'; there are dcgan"),
+        (["--training", "--layers", "poze"], "there is no training 'poze'"),
+        (["--models", "--device", "cuda"], "--device was given together with --models"),
+    ):
+        assert main(["bench", *words]) == 1
+        assert said in capsys.readouterr().err
+    path = tmp_path / "none.json"
+    path.write_text("{}")
+    with pytest.raises(FileError, match="Write a file that tconv bench --models -o made"):
+        torch_table.read(path)
+    assert torch_table.main([str(path)]) == 1
+    assert torch_table.main([]) == 1
+
+
+@pytest.mark.slow
+def test_the_smallest_case_runs_and_is_kept(capsys, tmp_path):
+    path = tmp_path / "made.json"
+    assert main(["bench", "--overhead", "--rounds", "3", "--seconds", "5", "-o", str(path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    kept = json.loads(path.read_text())
+    assert kept == printed
+    (entry,) = kept["cases"]
+    assert entry["difference"] <= 1e-5
+    assert len(entry["samples"]["torch"]) == len(entry["samples"]["tconv"]) == 3
+    assert "| tiny layer |" in torch_table.markdown(torch_table.read(path))
+
+
+def test_every_network_says_what_it_is():
+    assert all(network.words and network.package for network in NETWORKS.values())
+    assert torch_comparison.names("training")[0] == "unet up1"

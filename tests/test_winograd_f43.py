@@ -1,0 +1,324 @@
+"""Minimal filtering: the identity, every geometry against the definition, the same bits however rows are cut."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tconv
+from tconv import Geometry, definition
+from tconv.errors import ShapeError
+from tconv.kernels.activation import activation_of
+from tconv.kernels.simd import winograd_f43
+from tconv.kernels.simd.winograd_f43 import filtering, row_groups
+from tconv.models import Convolution, Network, Node, layers
+from tconv.models import network as networks
+from tconv.models.row_buffer import Kept
+from test_machine_code import CPUS, X86
+from test_memory_safety import GUARDED, linux
+
+EPS = float(np.finfo(np.float32).eps)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def test_the_identity_in_exact_numbers():
+    """In fractions, where nothing is rounded."""
+    from fractions import Fraction
+
+    A, G, B = filtering.matrices()
+    for matrix in (A, B):
+        assert (matrix.astype(np.float32) == matrix).all()
+    exact = np.vectorize(lambda value: Fraction(float(value)).limit_denominator(1000), otypes=[object])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        g, d = (exact(rng.integers(-9, 10, count)) for count in (3, 6))
+        y = exact(A).dot(exact(G).dot(g) * exact(B).dot(d))
+        assert (y == [sum(g[r] * d[j + r] for r in range(3)) for j in range(4)]).all()
+
+
+class Case:
+    """A random layer, its input, and what float64 says of it."""
+
+    def __init__(self, rng):
+        into, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
+        self.height, width = (int(n) for n in rng.choice([1, 2, 3, 5, 16, 31, 100, 200], 2))
+        self.geometry = Geometry((3, taps), 1, [tuple(map(int, rng.integers(-3, 6, 2))) for _ in range(2)])
+        try:
+            self.shape = self.geometry.output_shape((self.height, width))
+        except tconv.TconvError:
+            self.shape = (0, 0)
+        top = self.geometry.crop[0][0]
+        self.reach = slice(max(0, min(top - 2, self.height - 1)), min(self.height, max(1, self.shape[0] + top)))
+        self.x = rng.normal(0, 1, (into, self.height, width)).astype("f4")
+        self.w = rng.normal(0, 1, (into, out, 3, taps)).astype("f4")
+        self.bias = rng.normal(0, 1, out).astype("f4") if rng.random() < 0.7 else None
+        self.activation = activation_of(
+            [None, "relu", ("prelu", rng.normal(0, 1, out).astype("f4"))][rng.integers(3)], out
+        )
+        self.anchor = int(rng.integers(0, 4))
+        self.panel = int(rng.choice([1, 1 << 30]))  # rows in segments, as short as can be, or whole
+
+    def truth(self):
+        """The output [C, H, W] in float64, and how far float32 may be from it."""
+        bias = None if self.bias is None else self.bias.astype("f8")
+        y = definition.scatter(self.x[None].astype("f8"), self.w.astype("f8"), bias, geometry=self.geometry)
+        mass = filtering.mass(np.abs(self.x), np.abs(self.w), self.geometry.crop, self.anchor)
+        terms = len(self.x) * self.w.shape[3]
+        allowed = EPS * np.sqrt(terms + 8) * (mass + (0 if bias is None else np.abs(bias)[:, None, None]))
+        if self.activation is not None:
+            self.activation.apply(y)
+            allowed = (
+                allowed * np.maximum(1, np.abs(np.broadcast_to(self.activation.slopes, y.shape[1])))[:, None, None]
+            )
+        return y[0], allowed
+
+    def layer(self):
+        crop = self.geometry.crop
+        return row_groups.Rows(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
+
+    def run(self, given, made, rows, layer=None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(row_groups, "_PANEL", self.panel)
+            return (layer or self.layer())(given, self.reach, rows, made, self.anchor)
+
+
+def cases(seed):
+    rng = np.random.default_rng(seed)
+    while True:
+        case = Case(rng)
+        if min(case.shape) > 0:
+            return case, rng
+
+
+@given(seeds)
+@settings(max_examples=150)
+def test_every_layer_is_the_definition(seed):
+    case, _ = cases(seed)
+    y, allowed = case.truth()
+    out = np.full(y.shape, np.nan, "f4")
+    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert (np.abs(out - y) <= allowed).all()
+
+
+def ring(channels, rows, width, anchor):
+    """Lines of NaN, with others between them that are none of its business."""
+    return Kept(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
+
+
+@given(seeds, st.integers(1, 4))
+@settings(max_examples=100)
+def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
+    case, rng = cases(seed)
+    rows = case.shape[0]
+    whole = np.full((len(case.w[0]), *case.shape), np.nan, "f4")
+    case.run(Kept(case.x, 0, case.height), Kept(whole, 0, 0), slice(0, rows))
+    # the input in a ring that has room for all of it, begun anywhere; the output in a ring of groups
+    period = case.height + int(rng.integers(0, 5))
+    start = -int(rng.integers(0, period))
+    given = ring(len(case.x), period, case.x.shape[2], start)
+    for piece in given.pieces(case.reach):  # what nobody reads is NaN
+        given.view(piece)[0] = case.x[:, piece]
+    made = ring(len(whole), 4 * int(rng.integers(2, 6)), whole.shape[2], case.anchor - 4)
+    layer, before = case.layer(), tconv.get_num_threads()
+    tconv.set_num_threads(threads)
+    try:
+        starts = [n for n in range(case.anchor - 4, rows + 4, 4) if 0 < n < rows]
+        cuts = sorted({int(n) for n in rng.choice(starts, min(4, len(starts)), replace=False)}) if starts else []
+        for begin, end in itertools.pairwise([0, *cuts, rows]):
+            for first in range(begin, end, 4) if begin else [0]:
+                last = min(first + 4, end) if begin else min(end, made.period - 4)
+                case.run(given, made, slice(first, last), layer)
+                np.testing.assert_array_equal(made.gathered(slice(first, last))[0], whole[:, first:last])
+        assert np.isnan(made.array.base[:, :, whole.shape[2] :]).all()
+    finally:
+        tconv.set_num_threads(before)
+
+
+def test_rows_of_many_segments_and_sums_of_many_parts():
+    """What the random layers are to meet: else nothing tests it."""
+    found = [cases(seed)[0] for seed in range(300)]
+    assert sum(case.panel == 1 and case.shape[1] > 64 for case in found) > 20
+    assert sum(len(case.layer()._ranges()) > 1 for case in found) > 5
+
+
+@pytest.mark.parametrize("taps", [255, 256, 257, 300])
+def test_rows_of_very_many_taps(taps):
+    rng = np.random.default_rng(0)
+    w = rng.normal(0, 1, (4, 4, 3, taps)).astype("f4")
+    layers = [
+        Convolution(w, Geometry((3, taps), 1, [(1, 1), (taps // 2, taps // 2)])),
+        Convolution.ordinary(w[:, :, :1, :1]),
+    ]
+    net = Network([Node(layer, (number,)) for number, layer in enumerate(layers)])
+    assert bool(net.anchors) == (taps <= 256)
+    x = rng.normal(0, 1, (1, 4, 9, 320)).astype("f4")
+    y = definition.scatter(x.astype("f8"), w.astype("f8"), geometry=layers[0].geometry)
+    y = definition.scatter(y, layers[1].weight.astype("f8"))
+    np.testing.assert_allclose(net(x), y, rtol=0, atol=1e-5 * np.abs(y).max())
+
+
+@pytest.mark.parametrize("shape", [(12, 12, 3), (64, 64, 3), (256, 8, 3), (4, 32, 7)], ids=str)
+def test_rounding_stays_near_that_of_the_direct_sum(shape):
+    """The root mean square error is at most three times the direct kernel's."""
+    rng = np.random.default_rng(0)
+    into, out, taps = shape
+    x, w = rng.normal(0, 1, (into, 40, 50)).astype("f4"), rng.normal(0, 1, (into, out, 3, taps)).astype("f4")
+    g = Geometry((3, taps), 1, [(1, 1), (taps // 2, taps // 2)])
+    y = definition.scatter(x[None].astype("f8"), w.astype("f8"), geometry=g)[0]
+    direct = tconv.conv_transpose(x[None], w, geometry=g, method="simd")[0]
+    made = np.empty_like(direct)
+    winograd_f43.grouped(w, None, g, None)(Kept(x, 0, 40), slice(0, 40), slice(0, 40), Kept(made, 0, 0), 0)
+    assert np.sqrt(np.mean((made - y) ** 2)) <= 3 * np.sqrt(np.mean((direct - y) ** 2))
+
+
+# -- what is not finite ------------------------------------------------------------------------------------------
+
+
+def chain(rng, activation):
+    """Three layers, the first two of them made in groups."""
+    steps = [
+        Convolution.ordinary(rng.normal(0, 0.2, (5, 4, 3, 3)).astype("f4"), None, 1, activation=activation),
+        Convolution.ordinary(rng.normal(0, 0.2, (4, 5, 3, 3)).astype("f4"), None, 1, activation=activation),
+        Convolution.ordinary(rng.normal(0, 0.2, (2, 4, 1, 1)).astype("f4")),
+    ]
+    return Network([Node(step, (number,)) for number, step in enumerate(steps)])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", ("clamp", -1, 1), ("leaky_relu", -0.5)], ids=str)
+@pytest.mark.parametrize("strip", [1, 1 << 40])
+def test_what_is_not_finite_spreads_as_in_the_direct_form(value, activation, strip, monkeypatch):
+    monkeypatch.setattr(networks, "_STRIP", strip)
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (1, 4, 40, 30)).astype("f4")
+    for row, column in ((7, 3), (22, 29), (39, 0)):
+        x[0, int(rng.integers(4)), row, column] = value
+    net = chain(np.random.default_rng(1), activation)
+    assert net.anchors
+    with monkeypatch.context() as patch:
+        patch.setattr(layers, "grouped", lambda *given: None)
+        direct = chain(np.random.default_rng(1), activation)
+        assert not direct.anchors
+        with np.errstate(all="ignore"):
+            expected = direct(x)
+    with np.errstate(all="ignore"):
+        made = net(x)
+    np.testing.assert_array_equal(np.isnan(made), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(made), np.isinf(expected))
+    fine = np.isfinite(expected)
+    # errors are in proportion to what is in a group
+    np.testing.assert_allclose(made[fine], expected[fine], rtol=0, atol=2e-5 * (abs(value) if value == 3e38 else 1))
+
+
+# -- what a network is given -------------------------------------------------------------------------------------
+
+
+def test_pictures_of_any_layout():
+    net, rng = chain(np.random.default_rng(1), "relu"), np.random.default_rng(0)
+    records = np.zeros((1, 4, 20, 24), [("value", "f4"), ("other", "i2")])
+    records["value"] = rng.random(records.shape)
+    for x in (
+        np.moveaxis(rng.random((20, 24, 4), np.float32), 2, 0)[None],
+        rng.random((1, 4, 20, 24), np.float32)[..., ::-1],
+        rng.random((1, 4, 20, 48), np.float32)[..., ::2],
+        rng.random((1, 4, 24, 20), np.float32).swapaxes(2, 3),
+        np.broadcast_to(rng.random((1, 4, 1, 1), np.float32), (1, 4, 20, 24)),
+        records["value"],
+    ):
+        np.testing.assert_array_equal(net(x), net(np.ascontiguousarray(x)))
+
+
+def test_rows_that_are_not_there_are_refused():
+    net = chain(np.random.default_rng(1), None)
+    x = np.random.default_rng(0).random((4, 200, 30), np.float32)
+    for x_given, first, height, outputs, words in [
+        (x[:, 100:], 100, 200, slice(0, 200), "x holds rows 100 to 200 of the picture; 0 to 200 are needed"),
+        (x[:, :50], 0, 200, slice(0, 200), "x holds rows 0 to 50"),
+        (x, 0, 100_000, slice(0, 100_000), "x holds rows 0 to 200"),
+        (x[:2], 0, 200, slice(0, 200), r"x has shape \(2, 200, 30\); \[4, h, W\] is needed"),
+        (np.concatenate([x, x[:1]]), 0, 200, slice(0, 200), "x has shape"),
+        (x[0], 0, 200, slice(0, 200), "x has shape"),
+        (x[:, :0], 0, 200, slice(0, 200), "x has shape"),
+        (x, 0, 200, slice(-5, 205), "outputs are rows -5 to 205; the output of a picture of 200 rows has 200"),
+        (x, 0, 200, slice(9, 3), "outputs are rows 9 to 3"),
+    ]:
+        with pytest.raises(ShapeError, match=words):
+            net.rows(x_given, first, height, outputs)
+
+
+# -- machines ----------------------------------------------------------------------------------------------------
+
+RANDOM = """
+import numpy as np, test_winograd_f43 as t
+from tconv.models.row_buffer import Kept
+for seed in range(40):
+    case, _ = t.cases(seed)
+    y, allowed = case.truth()
+    out = np.full(y.shape, np.nan, "f4")
+    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert (np.abs(out - y) <= allowed).all()
+"""
+
+
+@pytest.mark.skipif(not X86, reason="names of x86 chips")
+@pytest.mark.parametrize("cpu", CPUS)
+def test_every_chip_is_the_definition(cpu, python):
+    from llvmlite import binding
+
+    if cpu == "x86-64-v4" and not binding.get_host_cpu_features().get("avx512f"):
+        pytest.skip("this machine has no AVX-512")
+    python(RANDOM, TCONV_CPU=cpu)
+
+
+@linux
+def test_nothing_outside_of_the_arrays_is_touched(python):
+    """Input and output each end where a page begins that may not be touched, or begin where one ends."""
+    python(
+        GUARDED
+        + """
+import test_winograd_f43 as t
+from tconv.models.row_buffer import Kept
+tconv.set_num_threads(3)
+regions = [Region(1 << 23) for _ in range(2)]
+for seed in range(60):
+    case, rng = t.cases(seed)
+    y, allowed = case.truth()
+    placed = [
+        region.place(shape, strides_of(np.random.default_rng(0), shape, True), bool(seed % 2))
+        for region, shape in zip(regions, (case.x.shape, y.shape))
+    ]
+    placed[0][...] = case.x
+    assert case.run(Kept(placed[0], 0, case.height), Kept(placed[1], 0, 0), slice(0, y.shape[1]))
+    assert (np.abs(placed[1] - y) <= allowed).all()
+    regions[1].check(placed[1])
+"""
+    )
+
+
+def test_layers_that_are_not_for_it():
+    w = np.ones((4, 3, 3, 3), "f4")
+    fits = Geometry((3, 3), 1, 1)
+    assert winograd_f43.grouped(w, None, fits, None) is not None
+    for weight, geometry in (
+        (w[:3], fits),
+        (np.ones((4, 3, 5, 3), "f4"), Geometry((5, 3))),
+        (w, Geometry((3, 3), 2)),
+        (w, Geometry((3, 3), 1, 0, (1, 2))),
+        (np.ones((4, 2, 3, 3), "f4"), Geometry((3, 3), groups=2)),
+        (np.where(np.arange(3) == 1, np.inf, w), fits),
+        (np.where(np.arange(3) == 1, np.float32(1e38), w), fits),
+        (w.astype("f8"), fits),
+    ):
+        assert winograd_f43.grouped(weight, None, geometry, None) is None
+
+
+def test_without_the_kernel_networks_run_directly(python):
+    python(
+        "import numpy as np, test_winograd_f43 as t\n"
+        "net = t.chain(np.random.default_rng(0), 'relu')\n"
+        "assert not net.anchors\n"
+        "assert net(np.ones((1, 4, 9, 9), 'f4')).shape == (1, 2, 9, 9)\n",
+        TCONV_SIMD="0",
+    )
