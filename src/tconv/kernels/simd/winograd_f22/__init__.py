@@ -56,12 +56,12 @@ def scratch_bytes(p: Problem) -> int:
 
 def seconds(p: Problem) -> float:
     """That of `simd`, as the estimated cycles of one thread: what is chosen is the same for any number of them."""
-    if 2 * p.macs.border_free < _LEAST:
+    if 2 * p.products < _LEAST:
         return 2 * direct.seconds(p)
     from tconv.kernels.simd.direct import schedule
     from tconv.kernels.simd.winograd_f22 import tiling
 
-    return direct.seconds(p) * _MARGIN * tiling.tiles(p, 1)[1] / schedule.shape(p, 1).cycles
+    return direct.seconds(p) * _MARGIN * tiling.cycles(p) / schedule.cycles(p)
 
 
 def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Any:
