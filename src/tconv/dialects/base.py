@@ -72,6 +72,7 @@ class Dialect(ABC):
     weight_grouped: ClassVar[str] = "I"
     weight_flip: ClassVar[bool] = False
     layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that choose a layout
+    reads_sizes: ClassVar[bool] = True  # whether the spatial sizes of x can change what the native arguments mean
     faults: ClassVar[tuple[Fault, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:

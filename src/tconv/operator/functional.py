@@ -74,14 +74,14 @@ def conv_transpose(
     p = call.problem
     shape = (p.batch, p.out_channels, *p.output_shape)
     target = empty(call.result.native_shape(shape), p.result) if out is None else check_out(out, call)
-    bound = bind(chosen.method, call, target)
+    bound = bind(chosen, call, target)
     if bound is not None:
         if not bound(call.native_x, call.native_weight, call.bias, target):
             run("taps", call, target)  # the weight has become infinite since it was looked at
         elif key is not None:
             call_cache.remember(key, bound, target.shape)
     else:
-        run(chosen.method, call, target)
+        run(chosen, call, target)
     return out if out is not None else _arrays.give(target, call.library)
 
 
