@@ -62,6 +62,14 @@ class Problem:
     bias: bool = False
     finite_weight: bool = True
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Taken once, and of numbers alone, whose hashes are those of other processes."""
+        return hash((self.geometry, self.batch, self.in_channels, self.out_channels, self.input_shape, self.bias))
+
     @cached_property
     def layer(self) -> Layer:
         """All of it but the batch, the size and what the weight holds."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tconv.kernels.simd.phase_axes import Grid, Lengths
@@ -162,63 +163,63 @@ def estimates(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> list[
     """All tilings that are tried, with a rough count of cycles each.
 
     Fitted to times on a Zen 4 core; of a guess that is wrong nothing depends but time. It is made for every size of x
-    that was not seen before: plain integers, and what does not change from tiling to tiling taken out of the loop.
+    that was not seen before: plain integers, and what does not change from tiling to tiling stays outside of the loop.
     """
-    last, copies = layer.grid.slow[-1].shifts, len(layer.grid.fast.shifts)
-    reach, halo = last[-1] - last[0], layer.grid.fast.shifts[-1] - layer.grid.fast.shifts[0]
-    total_rows, positions, long = batch * lengths.rows, lengths.fast.positions, lengths.slow[-1].positions
-    channels, group_in, most = layer.in_channels, layer.group_in, layer.most_vectors
-    terms, per_vector = layer.terms, 60 * layer.out_channels
+    terms, most, per_vector = layer.terms, layer.most_vectors, 60 * layer.out_channels
     per_tile = 4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)  # weights: read once per tile, from the nearest cache
     per_row = 20 * layer.out_channels * layer.slow_phases
+    channels, group_in, tail = layer.in_channels, layer.group_in, 8 * lanes
     found = []
-
-    def sums(vectors: int, many: int) -> tuple[float, float]:
-        """The multiply-adds, and the calls of the functions that do them."""
-        held = min(most, many)
-        return vectors * terms * (1.0 if held > 2 else 1.05 if held == 2 else 1.25), per_vector * vectors / held
-
-    def take(
-        whole: bool, crossing: bool, rows: int, width: int, total: int, form: tuple[int, int, int], each: Any
-    ) -> None:
-        lines, pitch, packed = form  # of a panel's channel, and the cycles of packing one of them
-        multiply, calls = each
-        needed = lines * pitch + lanes
-        panel = (-(-needed // 16) | 1) * 16 * group_in + 8 * lanes
-        spill = 1.0 + 0.04 * min(4.0, max(0.0, 4 * panel / _PANEL - 1))
-        work = multiply * spill + calls + total * per_tile + total * rows * per_row
+    for whole, crossing, rows, width, total, lines, pitch, packed, vectors, many in _forms(
+        layer, lengths, batch, lanes
+    ):
+        held = most if most < many else many
+        multiply = vectors * terms * (1.0 if held > 2 else 1.05 if held == 2 else 1.25)
+        panel = (-(-(lines * pitch + lanes) // 16) | 1) * 16 * group_in + tail
+        over = 4 * panel / _PANEL - 1
+        spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
+        work = multiply * spill + per_vector * vectors / held + total * per_tile + total * rows * per_row
         found.append(Estimate(work, total * lines * channels * packed, total, whole, crossing, rows, width))
+    return found
 
-    pieces: list[tuple[int, int, int, int, tuple[float, float]]] = []
+
+def _forms(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
+    """Whole, crossing, rows, width and number of tiles.
+
+    Then lines of a channel in the panel, their pitch, and cycles to pack one; vectors of all tiles, and of a tile.
+    """
+    fast, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
+    reach, halo, outer = last[-1] - last[0], fast[-1] - fast[0], layer.outer
+    all_rows, positions, long = batch * lengths.rows, lengths.fast.positions, lengths.slow[-1].positions
+    planes = all_rows // long
+    pieces: list[tuple[int, ...]] = []
     for vectors in _VECTORS:
         width = min(vectors * lanes, ceil(positions, lanes) * lanes)
-        segments = ceil(positions, width)
-        width = ceil(ceil(positions, segments), lanes) * lanes  # as equal as can be
-        if pieces and pieces[-1][0] == width:
-            continue
-        segments = ceil(positions, width)
-        many, few = width // lanes, ceil(positions - (segments - 1) * width, lanes)
-        pitch = width + halo
-        packed = 15 + 3 * ceil(min(pitch, positions + 8), lanes)
-        pieces.append((width, segments, pitch, packed, sums(total_rows * ((segments - 1) * many + few), many)))
+        width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes  # as equal as can be
+        if not pieces or pieces[-1][0] != width:
+            segments, many, pitch = ceil(positions, width), width // lanes, width + halo
+            few = ceil(positions - (segments - 1) * width, lanes)
+            packed = 15 + 3 * ceil(min(pitch, positions + 8), lanes)
+            pieces.append((width, segments, pitch, packed, all_rows * ((segments - 1) * many + few), many))
     for rows in _up_to(_FEW_ROWS, long):
-        tiles, lines = total_rows // long * ceil(long, rows), layer.outer * (rows + reach)
-        for width, segments, pitch, packed, each in pieces:
-            take(False, False, rows, width, tiles * segments, (lines, pitch, packed), each)
+        tiles, lines = planes * ceil(long, rows), outer * (rows + reach)
+        for width, segments, pitch, packed, vectors, many in pieces:
+            yield False, False, rows, width, tiles * segments, lines, pitch, packed, vectors, many
     if positions > 4 * _MOST_LANES:
-        return found
+        return
     packed = 15 + 3 * ceil(positions, lanes)
-    for crossing in (False, True):
-        run = total_rows if crossing else long
+    for crossing, run in ((False, long), (True, all_rows)):
         for rows in _up_to(_ROWS, run):
             if rows * positions > max(_MOST_LANES, positions):
                 break
+            lines = len(last) * rows if crossing else rows + reach
+            if crossing and run == long and lines >= rows + reach:
+                continue  # one image: never better than the same without crossing
             tiles = ceil(run, rows)
             many, few = ceil(rows * positions, lanes), ceil((run - (tiles - 1) * rows) * positions, lanes)
-            each = sums(total_rows // run * ((tiles - 1) * many + few), many)
-            lines = layer.outer * copies * (len(last) * rows if crossing else rows + reach)
-            take(True, crossing, rows, positions, total_rows // run * tiles, (lines, positions, packed), each)
-    return found
+            vectors = all_rows // run * ((tiles - 1) * many + few)
+            lines *= outer * len(fast)
+            yield True, crossing, rows, positions, all_rows // run * tiles, lines, positions, packed, vectors, many
 
 
 def choose(found: list[Estimate], units: int, threads: int) -> tuple[Estimate, int, float]:

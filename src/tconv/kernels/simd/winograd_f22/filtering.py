@@ -228,6 +228,7 @@ def pairs(g: Geometry) -> Pairs:
     )
 
 
+@lru_cache(maxsize=64)
 def lengths(p: Problem) -> Lengths:
     """The lengths of a problem's axes, in pairs."""
     done, (slow, fast) = pairs(p.geometry), grids.lengths(p)

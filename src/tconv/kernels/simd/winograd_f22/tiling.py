@@ -203,6 +203,7 @@ class Layout(NamedTuple):
     scratch: int
 
 
+@lru_cache(maxsize=256)
 def layout(layer: Layer, t: Tiles) -> Layout:
     """A thread's memory."""
     (done, cut, masked), lanes = layered(layer), target().lanes
