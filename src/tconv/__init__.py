@@ -24,7 +24,6 @@ from tconv.geometry import Geometry
 from tconv.kernels.num_threads import get_num_threads, set_num_threads
 from tconv.operator.functional import conv, conv_transpose
 from tconv.operator.method_choice import plan
-from tconv.operator.prepared import prepare
 
 if TYPE_CHECKING:
     from tconv import draw as draw
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from tconv.diagnosis import diagnose as diagnose
     from tconv.linalg import linear_operator as linear_operator
     from tconv.linalg import matrix as matrix
+    from tconv.operator.prepared import prepare as prepare
     from tconv.solver import solve as solve
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
@@ -88,6 +88,7 @@ _LAZY_FUNCTIONS = {
     "fold_batchnorm": "tconv.weights.folding",
     "linear_operator": "tconv.linalg",
     "matrix": "tconv.linalg",
+    "prepare": "tconv.operator.prepared",
     "scale_channels": "tconv.weights.folding",
     "solve": "tconv.solver",
 }

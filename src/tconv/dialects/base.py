@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -309,6 +308,8 @@ class Dialect(ABC):
         known = self.argument_names()
         for name in native:
             if name not in known and name not in _SIZES:
+                import difflib  # for the message alone
+
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Write one of those"
                 if name == "activation":
