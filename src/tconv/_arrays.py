@@ -39,7 +39,7 @@ def _is_plain(entry: Any) -> bool:
 def _take_numpy(array: Any, name: str) -> Array:
     if isinstance(array, (list, tuple)) and not _is_plain(array):
         raise ArrayError(f"{name} is a list that holds more than numbers; one array is needed. Write np.stack({name})")
-    if isinstance(array, np.ma.MaskedArray):
+    if isinstance(array, _kinds("numpy.ma", "MaskedArray")):
         raise ArrayError(f"{name} is a masked array, and a convolution has no rule for a mask. Write {name}.filled(0)")
     return np.asarray(array)  # also drops np.matrix and np.memmap subclasses, whose operators differ
 

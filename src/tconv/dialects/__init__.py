@@ -5,7 +5,6 @@ A new member is one file with a `Dialect` in it, and one line in `_MEMBERS`.
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib import import_module
 
@@ -73,6 +72,8 @@ def find(name: str, argument: str = "dialect") -> Dialect:
     """The dialect of this name, which the caller's own caller wrote as this argument. Raises DialectError."""
     if not isinstance(name, str) or name not in _MEMBERS:
         said = str(name).lower()
+        import difflib  # for the message alone
+
         close = [_SHORT[said]] if said in _SHORT else difflib.get_close_matches(said, _MEMBERS, 1) or ["torch"]
         raise DialectError(f"{argument} is {name!r}; there are {', '.join(_MEMBERS)}. Write {argument}={close[0]!r}")
     return _member(name)

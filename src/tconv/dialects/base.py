@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -72,6 +71,7 @@ class Dialect(ABC):
     weight_grouped: ClassVar[str] = "I"
     weight_flip: ClassVar[bool] = False
     layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that choose a layout
+    reads_sizes: ClassVar[bool] = True  # whether the spatial sizes of x can change what the native arguments mean
     faults: ClassVar[tuple[Fault, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -308,6 +308,8 @@ class Dialect(ABC):
         known = self.argument_names()
         for name in native:
             if name not in known and name not in _SIZES:
+                import difflib  # for the message alone
+
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Write one of those"
                 if name == "activation":

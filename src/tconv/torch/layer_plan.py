@@ -8,7 +8,7 @@ import torch
 
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
-from tconv.operator.method_choice import choose_method
+from tconv.operator.method_choice import explain_method
 from tconv.torch.functional import is_trained, way
 from tconv.torch.kernel_call import Words, against_bias, is_plain, method_of, problem_of, reasons_against
 
@@ -24,7 +24,7 @@ class LayerPlan(NamedTuple):
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
             return f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
-        return str(choose_method(self.problem, self.method))
+        return str(explain_method(self.problem, self.method))
 
 
 def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:

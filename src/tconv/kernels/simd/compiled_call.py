@@ -28,7 +28,7 @@ class Ready:
     def __init__(self, p: Problem, items: int, threads: int, scratch: int, asked: int) -> None:
         self.items, self.threads, self.scratch, self.asked = items, threads, scratch, asked
         # between two stretches of this many items Python may be interrupted
-        self.stretch = max(threads, round(_STRETCH * items / max(1, 2 * p.macs.border_free)))
+        self.stretch = max(threads, round(_STRETCH * items / max(1, 2 * p.products)))
         self._kept: list[Array] = []
 
     def keep(self, table: Any) -> int:

@@ -10,7 +10,6 @@ Where nothing can be written, code is built in every process. `TCONV_CACHE_DIR` 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -25,12 +24,13 @@ from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+import xxhash
 
 from tconv.kernels.simd import cpu_target
 
 _KEPT_DAYS = 30
-_OURS = re.compile(r".+-[0-9a-f]{20}")
-_DIGEST = hashlib.sha256().digest_size
+_DIGEST = xxhash.xxh3_128().digest_size
+"""128 bits: against accidents, not against somebody who may write there. hashlib would load OpenSSL for it."""
 
 
 class Library:
@@ -111,11 +111,15 @@ if hasattr(os, "register_at_fork"):
 
 def _text() -> str | None:
     """What the sources of this package say, as a name; None if they are not kept as files."""
-    digest = hashlib.sha256()
+    digest, root = xxhash.xxh3_128(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # all of `kernels`, sub-folders too: constants of any of them may stand in the machine code
-    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    folders = os.walk(root)
+    sources = sorted(os.path.join(folder, name) for folder, _, names in folders for name in names if name[-3:] == ".py")
     for source in sources:
-        digest.update(source.read_bytes())
+        with open(source, "rb") as file:
+            text = file.read()
+        # the name and the length too, so that no text can move from one file into the next
+        digest.update(f"{os.path.relpath(source, root)} {len(text)} ".encode() + text)
     return digest.hexdigest() if sources else None
 
 
@@ -150,12 +154,12 @@ def _fingerprint() -> str:
     """What the code depends on, as a name."""
     chip = cpu_target.target()
     made_by = _TEXT, chip, llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple()
-    return f"{chip.cpu}-{hashlib.sha256(repr(made_by).encode()).hexdigest()[:20]}"
+    return f"{chip.cpu}-{xxhash.xxh3_128_hexdigest(repr(made_by).encode())[:20]}"
 
 
 def _seal(name: str, code: bytes) -> bytes:
     """What stands in front of a function's code in its file."""
-    return hashlib.sha256(name.encode() + b"\0" + code).digest()
+    return xxhash.xxh3_128_digest(name.encode() + b"\0" + code)
 
 
 def _keep(name: str, code: bytes) -> None:
@@ -179,7 +183,7 @@ def _keep(name: str, code: bytes) -> None:
 def _forget(folder: Path) -> None:
     """Remove what other versions left and nobody has used for a month; nothing else that is in the user's folder."""
     for other in folder.parent.iterdir():
-        if other == folder or not _OURS.fullmatch(other.name):
+        if other == folder or not re.fullmatch(r".+-[0-9a-f]{20}", other.name):
             continue
         with contextlib.suppress(OSError):
             if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:

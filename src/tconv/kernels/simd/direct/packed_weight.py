@@ -11,7 +11,7 @@ from tconv.kernels.simd.weight_cache import room
 
 def packed(p: Problem, w: Array) -> Array:
     """The weight [C_in, C_out/g, *kernel] in the order in which the multiply-adds read it."""
-    done = work(p)
+    done = work(p.layer)
     blocks = done.blocks
     g = p.geometry
     G, channels = g.groups, p.out_channels // g.groups

@@ -12,6 +12,7 @@ those of one position and channel: whether a number is noticed depends on no til
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.cpu_target import target
@@ -28,14 +29,15 @@ def shifts(done: Pairs) -> list[tuple[int, int]]:
     return sorted({(a // done.slow.step, b // done.fast.step) for a in done.slow.places for b in done.fast.places})
 
 
-def address(done: Pairs, x_fast: int) -> int:
-    """The function `(frame, local)`."""
-    short = x_fast == 1 and done.fast.inputs <= target().lanes  # no vector is whole
+def address(done: Pairs, x_fast: int, x_length: int) -> int:
+    """The function `(frame, local)`, for rows of x of this length."""
+    short = x_fast == 1 and x_length <= target().lanes  # no vector is whole
     kind = "strided" if x_fast != 1 else "short" if short else "long"
     name = f"planes_{_word(done.slow)}_{_word(done.fast)}_{kind}"
     return LIBRARY.address(name, lambda: _Pack(name, done, kind).written())
 
 
+@lru_cache(maxsize=64)
 def _word(axis: Axis) -> str:
     """An axis in a name: its step and planes."""
     planes = (f"{'xd'[plane.difference]}{plane.place}".replace("-", "m") for plane in axis.planes)
