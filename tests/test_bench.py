@@ -1,5 +1,6 @@
 """The benchmark: order, statistics and the gate on fakes with fake clocks; one tiny real run through the command line."""
 
+import ast
 import contextlib
 import json
 import math
@@ -30,11 +31,12 @@ from tconv.bench import (
 from tconv.bench import layers as registry
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.html_report import page
-from tconv.bench.peer_process import Limits, ProcessSeat, Row
+from tconv.bench.json_lines import serve
+from tconv.bench.peer_process import Limits, ProcessSeat, Row, with_install_command
 from tconv.bench.peers import cuda, shuffle
 from tconv.bench.peers.interface import Peer, Ready, UnableError
 from tconv.bench.runner import Runner
-from tconv.bench.worker import Worker, serve
+from tconv.bench.worker import Worker
 from tconv.cli import main
 from tconv.errors import ArgumentError, FileError, TconvError
 
@@ -69,10 +71,11 @@ def test_names_are_checked_and_close_ones_offered():
         ArgumentError, match=r"there is no layer 'unet up2'; there are .* Write 'unet up4' or 'unet up1'"
     ):
         registry.select(found, ["unet up2"])
-    assert peers.select(()) == list(peers.names())
-    assert peers.select(("torch", "tconv:taps", "torch")) == ["torch", "tconv:taps"]
+    methods = tconv.kernels.names()
+    assert peers.select((), methods) == list(peers.names())
+    assert peers.select(("torch", "tconv:taps", "torch"), methods) == ["torch", "tconv:taps"]
     with pytest.raises(ArgumentError, match=r"there is no peer 'onxruntime'; .* Write 'onnxruntime'"):
-        peers.select(("onxruntime",))
+        peers.select(("onxruntime",), methods)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +267,7 @@ def test_a_missing_peer_says_what_to_install():
         import no_such_library  # noqa: F401
 
     peer = fake({})._replace(start=start, packages=("no-such-library",))
-    assert Worker("fake", peer, 1, "cpu").answer({"do": "start"}) == {
+    assert with_install_command(Worker("fake", peer, 1, "cpu").answer({"do": "start"})) == {
         "state": "missing",
         "reason": "no_such_library is not installed: pip install no-such-library",
     }
@@ -272,8 +275,11 @@ def test_a_missing_peer_says_what_to_install():
     def start_torch(threads, device):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    said = Worker("fake", peer._replace(start=start_torch), 1, "cpu").answer({"do": "start"})
-    assert said == {"state": "missing", "reason": 'torch is not installed: pip install "tconv[torch]"'}
+    answer = Worker("fake", peer._replace(start=start_torch), 1, "cpu").answer({"do": "start"})
+    assert with_install_command(answer) == {
+        "state": "missing",
+        "reason": 'torch is not installed: pip install "tconv[torch]"',
+    }
     said = Worker("fake", peer, 1, "cuda").answer({"do": "start"})
     assert said == {"state": "unable", "reason": "it runs on cpu only"}
 
@@ -661,6 +667,54 @@ def test_importing_the_room_imports_no_peer():
     assert done.returncode == 0, done.stderr
 
 
+def imports(module, path):
+    """What a module imports when it runs, as dotted names: absolute imports, and texts that are names in tconv."""
+    skipped = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped |= set(ast.walk(node))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"tconv(\.\w+)*", str(node.value)):
+            yield node.value
+
+
+def test_a_process_of_another_revision_needs_public_names_only():
+    """The benchmark drives an older tconv, whose private modules have other names: `revision.PEER_MODULES`."""
+    folder = Path(revision.__file__).parent
+    modules = {
+        ".".join(["tconv", "bench", *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in folder.rglob("*.py")
+    }
+    waiting = [f"tconv.bench.{name}" for name in revision.PEER_MODULES]
+    waiting += [name for name in modules if name.startswith("tconv.bench.peers")]
+    seen = set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for name in imports(module, modules[module]):
+            if not name.startswith("tconv."):
+                continue
+            inside = next((part for part in (name, name.rpartition(".")[0]) if part in modules), None)
+            if inside is None:
+                public = name.split(".")[1]
+                assert public in tconv.__all__, f"{module} imports {name}"
+                assert not any(part.startswith("_") for part in name.split(".")), f"{module} imports {name}"
+            else:
+                waiting.append(inside)
+    assert {"tconv.bench.correctness_gate", "tconv.bench.timing", "tconv.bench.peers.cuda"} <= seen
+    assert "tconv.bench.roofline" not in seen
+
+
 # -- the command ---------------------------------------------------------------------------------------------------
 
 
@@ -678,12 +732,24 @@ def is_checkout():
         return False
 
 
+def base_revision():
+    """The revision before all modules were renamed, if this is a checkout that has it; else HEAD, else None."""
+    if not is_checkout():
+        return None
+    old = "bd06aa6"
+    done = subprocess.run(
+        ["git", "cat-file", "-e", f"{old}^{{commit}}"], capture_output=True, cwd=Path(__file__).parent
+    )
+    return old if done.returncode == 0 else "HEAD"
+
+
 @pytest.mark.slow
 def test_a_tiny_real_run(tiny, tmp_path, capsys):
     """All peers that are installed but torch.compile, whose first compilation alone takes half a minute."""
     result, html = tmp_path / "result.json", tmp_path / "page.html"
     others = [name for name in peers.names() if name != "torch_compile"]
-    base = ["--base", "HEAD"] if is_checkout() else []
+    ref = base_revision()
+    base = ["--base", ref] if ref else []
     words = ["bench", "--registry", str(tiny), "--rounds", "1", "--json", "-o", str(result), "--html", str(html)]
     assert main([*words, "--peers", *others, "tconv:taps", *base]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -693,7 +759,7 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
     assert said["threads"] == 2
     assert summary.bound(said).gflops > 0
     assert summary.bound(said).copy > 0
-    assert list(said["peers"])[: 1 + bool(base)] == ["tconv", *(["tconv@HEAD"] if base else [])]
+    assert list(said["peers"])[: 1 + bool(base)] == ["tconv", *([f"tconv@{ref}"] if base else [])]
     for entry in said["layers"]:
         for name, standing in entry["peers"].items():
             assert standing["state"] in ("ran", "unable"), (name, standing)
@@ -701,7 +767,7 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
                 assert standing["error"] <= standing["tolerance"]
                 assert all(len(samples) == 1 for samples in standing["samples"].values())
     standings = said["layers"][0]["peers"]
-    for name in ["tconv", "tconv:taps", "torch", *(["tconv@HEAD"] if base else [])]:
+    for name in ["tconv", "tconv:taps", "torch", *([f"tconv@{ref}"] if base else [])]:
         assert standings[name]["state"] == "ran"
     assert set(standings["tconv"]["samples"]) == {"out", "dropped", "kept"}
     assert "best peer / tconv" in said["summary"]["dropped f32"]["means"]
@@ -790,9 +856,10 @@ def test_files_are_refused_before_the_run(tiny, tmp_path, capsys):
 
 @pytest.mark.skipif(not is_checkout(), reason="no git checkout")
 def test_a_revision_is_unpacked_from_git(tmp_path):
-    name, source = revision.unpack("HEAD", tmp_path)
-    assert re.fullmatch("[0-9a-f]{40}", name)
-    assert (source / "tconv" / "__init__.py").exists()
+    unpacked = revision.unpack("HEAD", tmp_path)
+    assert unpacked.peer_name == "tconv@HEAD"
+    assert re.fullmatch("[0-9a-f]{40}", unpacked.commit)
+    assert (unpacked.source / "tconv" / "__init__.py").exists()
+    assert Path(unpacked.command("worker", "tconv", "1", "cpu")[0]) == Path(sys.executable)
     with pytest.raises(ArgumentError, match="--base is '--help', which is no revision"):
         revision.unpack("--help", tmp_path)
-    assert Path(revision.command(source, 1)[0]) == Path(sys.executable)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from tconv.bench import timing, torch_comparison, torch_table
+from tconv.bench import torch_cases, torch_comparison, torch_table
 from tconv.bench.networks import NETWORKS
 from tconv.cli import main
 from tconv.errors import FileError
+from test_bench import base_revision
 
 MACHINE = {"cpu": "a chip", "cores": 2, "platform": "here", "python": "3.11", "load": 0.1}
 
@@ -21,7 +22,7 @@ def case(torch, tconv, share=0.5, **more):
     samples = {"torch": torch, "tconv": tconv, **more}
     return {
         "name": "a",
-        "words": "A net",
+        "title": "A net",
         "share": share,
         "samples": samples,
         "difference": 2e-7,
@@ -41,6 +42,22 @@ def test_the_table_shows_the_gain_beside_what_could_be_won():
     assert "at best" not in training
 
 
+def test_the_table_shows_another_revision():
+    based = case([10.0] * 5, [6.0] * 5, **{"tconv@main": [9.0] * 5})
+    made = torch_table.text(result(based, {**case([1.0], [1.0]), "base": "tconv@main: no torch"}))
+    assert made.split("\n")[0].split()[4:10] == ["gain", "95%", "tconv@main", "base", "/", "tconv"]
+    assert made.split("\n")[1].split()[7:10] == ["9.00", "1.50", "1.50..1.50"]
+    assert "tconv@main: geometric mean of base / tconv 1.500 over 1 cases" in made
+    assert "not run: tconv@main: no torch (a)" in made
+
+
+def test_results_of_november_can_be_read(tmp_path):
+    old = result({"name": "a", "words": "A net", "reason": "?"})
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    assert torch_table.read(path)["cases"] == [{"name": "a", "title": "A net", "reason": "?"}]
+
+
 def test_a_loss_is_one_only_with_its_whole_interval():
     assert not torch_table.wrong(result(case([10.0, 10.0], [10.0, 10.0])))
     assert torch_table.wrong(result(case([9.0, 9.0], [10.0, 10.0])))
@@ -51,12 +68,10 @@ def test_a_loss_is_one_only_with_its_whole_interval():
 
 def test_rounds_interleave_both_sides_and_end_in_time():
     calls = []
-    found = torch_comparison.rounds_of(
-        torch_comparison.Case({side: (lambda side=side: calls.append(side)) for side in ("torch", "tconv")}, {}), 4, 0.0
-    )
-    assert {side: len(samples) for side, samples in found.items()} == {"torch": 3, "tconv": 3}
-    assert set(calls) == {"torch", "tconv"}
-    assert timing.SAMPLE_SECONDS
+    takers = {side: lambda side=side: calls.append(side) or 1.23456789 for side in ("torch", "tconv")}
+    assert torch_comparison.rounds_of(takers, 4, 0.0) == {"torch": [1.2346] * 3, "tconv": [1.2346] * 3}
+    assert all(set(calls[turn : turn + 2]) == {"torch", "tconv"} for turn in (0, 2, 4))
+    assert len(torch_comparison.rounds_of(takers, 4, 100.0)["torch"]) == 4
 
 
 def test_what_is_refused(capsys, tmp_path):
@@ -79,17 +94,20 @@ def test_what_is_refused(capsys, tmp_path):
 
 @pytest.mark.slow
 def test_the_smallest_case_runs_and_is_kept(capsys, tmp_path):
-    path = tmp_path / "made.json"
-    assert main(["bench", "--overhead", "--rounds", "3", "--seconds", "5", "-o", str(path), "--json"]) == 0
+    path, ref = tmp_path / "made.json", base_revision()
+    base = ["--base", ref] if ref else []
+    assert main(["bench", "--overhead", "--rounds", "3", "--seconds", "5", "-o", str(path), "--json", *base]) == 0
     printed = json.loads(capsys.readouterr().out)
     kept = json.loads(path.read_text())
     assert kept == printed
     (entry,) = kept["cases"]
     assert entry["difference"] <= 1e-5
     assert len(entry["samples"]["torch"]) == len(entry["samples"]["tconv"]) == 3
+    assert "base" not in entry
+    assert set(entry["samples"]) == {"torch", "tconv", *([f"tconv@{ref}"] if ref else [])}
     assert "| tiny layer |" in torch_table.markdown(torch_table.read(path))
 
 
 def test_every_network_says_what_it_is():
-    assert all(network.words and network.package for network in NETWORKS.values())
-    assert torch_comparison.names("training")[0] == "unet up1"
+    assert all(network.title and network.package for network in NETWORKS.values())
+    assert torch_cases.names("training")[0] == "unet up1"

@@ -42,9 +42,10 @@ def environment(threads: int, device: str = "cpu") -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(names, str(threads)), **hidden, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def command(name: str, threads: int, device: str) -> list[str]:
-    """The worker for one peer. -P: a torch.py in the current directory is not PyTorch."""
-    return [sys.executable, "-P", "-m", "tconv.bench.worker", name, str(threads), device]
+def command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of the benchmark."""
+    # -P: a file torch.py in the current directory is not imported as PyTorch
+    return [sys.executable, "-P", "-m", f"tconv.bench.{module}", *arguments]
 
 
 class Child:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tconv import definition
+from tconv import Geometry, conv_transpose, definition
 from tconv.bench.layers import Layer
 from tconv.errors import TconvError
-from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
-from tconv.operator.functional import conv_transpose
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 UNITS = {"f32": 2.0**-23, "tf32": 2.0**-10, "bf16": 2.0**-7}
 """Spacing of the numbers around 1 in each precision."""

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tconv import Geometry
 from tconv.errors import ArgumentError, FileError, TconvError
-from tconv.geometry import Geometry
-from tconv.kernels.problem import Problem
 
 REGISTRY = Path(__file__).with_name("layers.json")
 _NEEDED = ("name", "n", "c_in", "c_out", "in", "k", "s")
 _OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": ""}
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Layer:
     """One layer, float32 and without bias: x [n, c_in, *in] to y [n, c_out, *L].
 
     >>> layer = Layer.of({"name": "tiny", "n": 1, "c_in": 8, "c_out": 4, "in": [4, 4], "k": 4, "s": 2, "p": 1})
-    >>> layer.problem.output_shape, layer.terms
-    ((8, 8), 32)
+    >>> layer.output_shape, layer.terms
+    ((1, 4, 8, 8), 32)
 
     `spec` is the entry as the registry writes it, k, s, p and op as PyTorch means them, the same on every axis.
     """
@@ -50,7 +48,7 @@ class Layer:
         sizes = tuple(entry["in"])
         geometry = Geometry((entry["k"],) * len(sizes), entry["s"], (crop,) * len(sizes), 1, entry["g"])
         made = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes)
-        _ = made.problem.macs  # raises for channels that the groups do not divide, and for an empty output
+        _ = made.flops  # raises for channels that the groups do not divide, and for an empty output
         return made
 
     @property
@@ -62,15 +60,9 @@ class Layer:
         return {"name": self.name, "source": self.source, **numbers, **shape}
 
     @property
-    def problem(self) -> Problem:
-        """The layer as a kernel is asked."""
-        shape = (self.batch, self.in_channels, self.out_channels, self.input_shape)
-        return Problem(self.geometry, *shape, np.dtype(np.float32))
-
-    @property
     def output_shape(self) -> tuple[int, ...]:
         """[N, C_out, *L]."""
-        return (self.batch, self.out_channels, *self.problem.output_shape)
+        return (self.batch, self.out_channels, *self.geometry.output_shape(self.input_shape))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -85,12 +77,18 @@ class Layer:
     @property
     def flops(self) -> int:
         """2 x the multiply-adds that reach the output."""
-        return 2 * self.problem.macs.exact
+        return 2 * self.geometry.macs(self.input_shape, self.in_channels, self.out_channels, self.batch).exact
 
     @property
     def bytes(self) -> int:
-        """Bytes of x, weight and y, each touched once."""
-        return self.problem.input_bytes + self.problem.output_bytes
+        """Bytes of x, weight and y in float32, each moved once."""
+        x_shape = (self.batch, self.in_channels, *self.input_shape)
+        return _FLOAT_BYTES * sum(map(math.prod, (x_shape, self.weight_shape, self.output_shape)))
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of y in float32."""
+        return _FLOAT_BYTES * math.prod(self.output_shape)
 
 
 def read(path: Path = REGISTRY) -> list[Layer]:

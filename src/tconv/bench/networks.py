@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 class Network(NamedTuple):
     """What is timed: a model in eval mode and what it is called with."""
 
-    words: str
+    title: str
     package: str
     """What it needs beside PyTorch, or "torch"."""
     build: Callable[[], Any]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from tconv._extras import EXTRAS, install
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.correctness_gate import Truth
+from tconv.bench.json_lines import Message
 from tconv.bench.layers import Layer
-
-Message = dict[str, Any]
 
 
 class Row(NamedTuple):
@@ -57,7 +57,7 @@ class ProcessSeat:
     def start(self) -> Message:
         """Start the process, too."""
         self._child = Child(self._argv, self._env)
-        return self._ask({"do": "start"}, self._limits.start)
+        return with_install_command(self._ask({"do": "start"}, self._limits.start))
 
     def load(self, row: Row, truth: Truth) -> Message:
         """Start anew first if the process is gone."""
@@ -90,3 +90,16 @@ class ProcessSeat:
         except GoneError as gone:
             self._child = None
             return {"state": gone.state, "reason": str(gone)}
+
+
+def with_install_command(answer: Message) -> Message:
+    """Return an answer of state "missing" with a reason that contains the command to install what is missing.
+
+    The child names only the module, and the package to install if no extra of tconv brings the module: extras of an
+    older tconv may differ.
+    """
+    if answer["state"] != "missing" or "reason" in answer:
+        return answer
+    name = (answer["module"] or "").partition(".")[0]
+    command = install(name if name in EXTRAS else answer["package"])
+    return {"state": "missing", "reason": f"{answer['module']} is not installed: {command}"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 
 from tconv._memory import physical_memory
 from tconv.bench import timing
+from tconv.bench.json_lines import private_stdout, serve
 
 _PRODUCT = 2048
 _COPIED = 1 << 28  # bytes: several times the caches of a large server
@@ -132,3 +134,14 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the probes: THREADS DEVICE."""
+    threads, device = arguments
+    answers = private_stdout()
+    serve(Bound(int(threads), device), sys.stdin, answers.write)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 
 from tconv.bench import correctness_gate
 from tconv.bench.correctness_gate import Truth
-from tconv.bench.peer_process import Message, Row, Seat
+from tconv.bench.json_lines import Message
+from tconv.bench.peer_process import Row, Seat
 
 LEAST_ROUNDS = 3
 _SLOW = 10.0

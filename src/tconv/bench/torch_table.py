@@ -24,6 +24,9 @@ def read(path: Path) -> Result:
     """A stored result. Raises FileError for a file that is none."""
     try:
         result: Result = json.loads(path.read_text(encoding="utf-8"))
+        for case in result["cases"]:
+            if "words" in case:  # as results of November 2026 call the title
+                case["title"] = case.pop("words")
         return {key: result[key] for key in ("date", "machine", "threads", "kind", "cases", "allowed", "complete")}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FileError(
@@ -36,7 +39,9 @@ def rows(result: Result) -> tuple[list[str], list[list[str]]]:
     timed = [case for case in result["cases"] if "samples" in case]
     fused = any("fused" in case["samples"] for case in timed)
     shared = result["kind"] == "models"
+    base = _base(result)
     heads = [*(["model", "share"] if shared else ["case"]), "torch", "tconv", "gain", "95%"]
+    heads += [base, "base / tconv", "95%"] if base else []
     overhead = result["kind"] == "overhead"
     heads += [
         *(["us more"] if overhead else []),
@@ -48,9 +53,11 @@ def rows(result: Result) -> tuple[list[str], list[list[str]]]:
     for case in timed:
         samples = case["samples"]
         stock, ours, won = samples["torch"], samples["tconv"], ratio(samples["torch"], samples["tconv"])
-        cells = [case["words"], *([f"{100 * case['share']:.0f}%"] if shared else [])]
+        cells = [case["title"], *([f"{100 * case['share']:.0f}%"] if shared else [])]
         cells += [table.number(median(stock).value), table.number(median(ours).value)]
         cells += [f"{won.value:.2f}", f"{won.low:.2f}..{won.high:.2f}"]
+        if base:
+            cells += _base_cells(samples.get(base), samples["tconv"])
         if overhead:
             cells.append(f"{1e3 * (median(ours).value - median(stock).value):.1f}")
         if fused:
@@ -58,6 +65,19 @@ def rows(result: Result) -> tuple[list[str], list[list[str]]]:
         cells += [*([f"{1 / max(1e-9, 1 - case['share']):.2f}"] if shared else []), f"{case['difference']:.1e}"]
         made.append(cells)
     return heads, made
+
+
+def _base(result: Result) -> str | None:
+    """The side that is tconv of another revision, "tconv@REF", if any case was timed with it."""
+    sides = [side for case in result["cases"] for side in case.get("samples", {})]
+    return next((side for side in sides if side.startswith("tconv@")), None)
+
+
+def _base_cells(base: list[float] | None, own: list[float]) -> list[str]:
+    if not base:
+        return ["-"] * 3
+    change = ratio(base, own)
+    return [table.number(median(base).value), f"{change.value:.2f}", f"{change.low:.2f}..{change.high:.2f}"]
 
 
 def words(result: Result) -> list[str]:
@@ -72,7 +92,13 @@ def words(result: Result) -> list[str]:
     ]
     if mean is not None and len(gains) > 1:
         lines.append(f"geometric mean of the gains {mean:.2f}; smallest {min(gain.value for gain in gains):.2f}")
+    if base := _base(result):
+        changes = [ratio(case["samples"][base], case["samples"]["tconv"]) for case in timed if base in case["samples"]]
+        mean = geometric_mean(change.value for change in changes)
+        if mean is not None:
+            lines.append(f"{base}: geometric mean of base / tconv {mean:.3f} over {len(changes)} cases")
     lines += [f"not run: {case['name']}: {case['reason']}" for case in result["cases"] if "reason" in case]
+    lines += [f"not run: {case['base']} ({case['name']})" for case in result["cases"] if "base" in case]
     versions: dict[str, str] = {}
     for case in timed:
         versions |= case["versions"]

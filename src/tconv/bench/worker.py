@@ -10,23 +10,18 @@ A state other than started, ready and sampled carries a reason. The end of the i
 from __future__ import annotations
 
 import gc
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tconv._extras import EXTRAS, install
 from tconv.bench import correctness_gate, peers, timing
+from tconv.bench.json_lines import Message, private_stdout, serve
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
-
-Message = dict[str, Any]
 
 
 class Worker:
@@ -59,9 +54,7 @@ class Worker:
         try:
             self.peer.start(self.threads, self.device)
         except ModuleNotFoundError as error:
-            found = (error.name or "").partition(".")[0]
-            way = install(found if found in EXTRAS else self.peer.packages[0])
-            return {"state": "missing", "reason": f"{error.name} is not installed: {way}"}
+            return {"state": "missing", "module": error.name, "package": self.peer.packages[0]}
         except ImportError as error:
             return {"state": "missing", "reason": str(error)}
         return {"state": "started", "summary": self.peer.summary, "versions": versions(self.peer.packages)}
@@ -94,7 +87,7 @@ class Worker:
             self._once[mode] = spent if spent > 1 else timing.sample(call, 1.0, 0, ready.wait)[0]
         if "dropped" in ready.calls:
             self._once["kept"] = self._once["dropped"]
-        self._ready, self._hold = ready, timing.kept_outputs(layer.problem.output_bytes)
+        self._ready, self._hold = ready, timing.kept_outputs(layer.output_bytes)
         timing.settle()
         modes = [mode for mode in timing.MODES[self.device] if mode in self._once]
         facts = {"error": max(errors.values()), "tolerance": allowed, "note": ready.note}
@@ -123,29 +116,11 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def serve(worker: Any, lines: Iterable[str], write: Callable[[str], Any]) -> None:
-    """Answer each line with a line, until there are no more."""
-    for line in lines:
-        write(json.dumps(worker.answer(json.loads(line))) + "\n")
-
-
-def private_stdout() -> Any:
-    """A file for the answers; whatever a library prints to stdout goes to stderr from now on."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    return answers
-
-
 def main(arguments: list[str]) -> None:
     """NAME THREADS DEVICE, as the parent starts it."""
     name, threads, device = arguments
     answers = private_stdout()
-    if name == "machine":
-        from tconv.bench.roofline import Bound
-
-        serve(Bound(int(threads), device), sys.stdin, answers.write)
-    else:
-        serve(Worker(name, peers.peer(name), int(threads), device), sys.stdin, answers.write)
+    serve(Worker(name, peers.peer(name), int(threads), device), sys.stdin, answers.write)
 
 
 if __name__ == "__main__":

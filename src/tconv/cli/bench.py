@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from tconv import kernels
 from tconv.bench import child_process, result_file, revision, summary, table
 from tconv.bench import layers as registry
 from tconv.bench import peers as known_peers
@@ -101,13 +102,13 @@ def bench(
             f"--threads is {threads}; tconv uses no more than {most_threads()} here, and its peers would use more. "
             "Write --threads 2"
         )
-    others = {"peers": bool(peers), "base": base is not None, "html": html is not None}
+    others = {"peers": bool(peers), "html": html is not None}
     others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
     kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress)
+        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress, base)
     chosen = registry.select(registry.read(registry_file), layers or ())
-    names = known_peers.select(tuple(peers or ()))
+    names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
     precisions = ("f32",) if device == "cpu" else ("f32", "tf32", "bf16")
@@ -120,7 +121,7 @@ def bench(
             if base is not None:
                 seats.insert(1, _base_seat(base, threads, device, stack))
             rows = [Row(layer, precision) for layer in chosen for precision in precisions]
-            runner = Runner(rows, seats, _seat("machine", threads, device), rounds, seconds)
+            runner = Runner(rows, seats, _prober(threads, device), rounds, seconds)
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
                 "command": _command(given),
@@ -165,7 +166,13 @@ def _run(runner: Runner) -> int:
 
 
 def _seat(name: str, threads: int, device: str) -> ProcessSeat:
-    return ProcessSeat(name, child_process.command(name, threads, device), child_process.environment(threads, device))
+    command = child_process.command("worker", name, str(threads), device)
+    return ProcessSeat(name, command, child_process.environment(threads, device))
+
+
+def _prober(threads: int, device: str) -> ProcessSeat:
+    command = child_process.command("roofline", str(threads), device)
+    return ProcessSeat("machine", command, child_process.environment(threads, device))
 
 
 def _base_seat(ref: str, threads: int, device: str, stack: ExitStack) -> ProcessSeat:
@@ -173,9 +180,9 @@ def _base_seat(ref: str, threads: int, device: str, stack: ExitStack) -> Process
     if device != "cpu":
         raise ArgumentError(f"--base compares on the CPU, and --device is {device}. Write --device cpu")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
-    _, source = revision.unpack(ref, folder)
-    env = {**child_process.environment(threads), "PYTHONPATH": str(source)}
-    return ProcessSeat(f"tconv@{ref}", revision.command(source, threads), env)
+    unpacked = revision.unpack(ref, folder)
+    command = unpacked.command("worker", "tconv", str(threads), device)
+    return ProcessSeat(unpacked.peer_name, command, unpacked.environment(threads))
 
 
 def _command(given: dict[str, Any]) -> str:

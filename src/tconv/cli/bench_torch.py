@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tconv.bench import result_file, revision, torch_comparison, torch_table
+from tconv.bench import result_file, revision, torch_cases, torch_comparison, torch_table
 from tconv.bench.layers import known_name
 from tconv.bench.roofline import facts
 from tconv.errors import ArgumentError, MethodError
@@ -41,23 +42,30 @@ def run(
     output: Path | None,
     as_json: bool,
     progress: Progress,
+    base: str | None = None,
 ) -> int:
     """Take the times, print the table and keep the result; 1 if an output was wrong or a case was lost."""
-    known = torch_comparison.names(kind)
+    known = torch_cases.names(kind)
     chosen = [known_name(name, known, kind.removesuffix("s")) for name in names] or known
     result: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="minutes"), "kind": kind}
     result |= {
         "revision": revision.describe(),
         "machine": facts(),
         "threads": threads,
-        "allowed": torch_comparison.ALLOWED,
+        "allowed": torch_cases.ALLOWED,
     }
     result |= {"complete": False, "cases": []}
-    with NewFile([output]) if output is not None else nullcontext() as kept:
+    with ExitStack() as stack:
+        kept = stack.enter_context(NewFile([output])) if output is not None else None
+        compared = None
+        if base is not None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
+            compared = revision.unpack(base, folder)
+            result["base"] = {"ref": base, "commit": compared.commit}
         code = 0
         try:
             with progress(as_json) as tell:
-                for entry in torch_comparison.run(kind, chosen, threads, rounds, seconds, tell):
+                for entry in torch_comparison.run(kind, chosen, threads, rounds, seconds, tell, compared):
                     result["cases"].append(entry)
             result["complete"] = True
         except KeyboardInterrupt:  # what is there is shown

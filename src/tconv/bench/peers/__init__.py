@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
-from tconv import kernels
 from tconv.bench.layers import known_name
 from tconv.bench.peers.interface import Peer
 
@@ -27,12 +27,12 @@ def names() -> tuple[str, ...]:
     return _MEMBERS
 
 
-def select(wanted: tuple[str, ...]) -> list[str]:
-    """The peers of these names, "tconv:METHOD" being one method of tconv; all for no name.
+def select(wanted: Sequence[str], methods: Iterable[str]) -> list[str]:
+    """Return the peers of these names, "tconv:METHOD" being one of tconv's `methods`; all for no name.
 
     Raises ArgumentError, with close matches, for a name that is not there.
     """
-    known = [*_MEMBERS, *(f"tconv:{method}" for method in kernels.names())]
+    known = [*_MEMBERS, *(f"tconv:{method}" for method in methods)]
     chosen = [known_name(name, known, "peer") for name in wanted] or list(_MEMBERS)
     return list(dict.fromkeys(chosen))
 

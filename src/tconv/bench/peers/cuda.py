@@ -7,10 +7,12 @@ dispatch, which hides behind the GPU's work where that takes longer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tconv.bench.peers.interface import Ready, UnableError
-from tconv.kernels.problem import Array
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 def start(torch: Any) -> None:

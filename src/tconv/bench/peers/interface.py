@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tconv.bench.layers import Layer
-from tconv.kernels.problem import Array
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 class UnableError(Exception):

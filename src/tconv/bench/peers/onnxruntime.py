@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv import dialect
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import Peer, Ready, Task
-from tconv.dialects import dialect
 
 
 def _start(threads: int, device: str) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tconv import Geometry
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
 from tconv.bench.peers.interface import Peer, Ready, Task
-from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 def _reasons_against(layer: Layer) -> list[str]:
@@ -24,7 +26,7 @@ def _reasons_against(layer: Layer) -> list[str]:
     reasons = [] if g.ndim <= 3 else [f"PyTorch has 1 to 3 axes, this layer {g.ndim}"]
     if max(g.dilation) > 1:
         reasons.append("a dilated kernel is no pixel shuffle")
-    sizes = zip(g.crop, layer.problem.output_shape, g.stride, layer.input_shape, g.kernel, strict=True)
+    sizes = zip(g.crop, layer.output_shape[2:], g.stride, layer.input_shape, g.kernel, strict=True)
     if any(lo < 0 or lo + L > s * (n - 1 - (-k // s)) for (lo, _), L, s, n, k in sizes):
         reasons.append(f"the crop {g.crop} leaves the shuffled result")
     return reasons

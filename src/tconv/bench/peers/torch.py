@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tconv import dialect
 from tconv.bench.layers import Layer
 from tconv.bench.peers import cuda
 from tconv.bench.peers.interface import Peer, Ready, Task
-from tconv.dialects import dialect
-from tconv.kernels.problem import Array
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 def start(threads: int, device: str) -> None:
@@ -45,7 +47,7 @@ def read(output: Any) -> Array:
     return array
 
 
-def words(layer: Layer) -> dict[str, Any]:
+def arguments(layer: Layer) -> dict[str, Any]:
     """The arguments of torch.nn.functional.conv_transposeNd."""
     return dialect("torch").arguments(layer.geometry, input=layer.input_shape)
 
@@ -66,9 +68,9 @@ def load_as(task: Task, memory_format: str) -> Ready:
     torch: Any = import_module("torch")
     layout = {"memory_format": getattr(torch, memory_format)}
     x, w = tensors(task, **layout)
-    run, arguments = operator(task.layer), words(task.layer)
-    kept = run(x, w, **arguments).is_contiguous(**layout)
-    return ready(task, lambda: run(x, w, **arguments), "" if kept else f"the output is not {memory_format}")
+    run, given = operator(task.layer), arguments(task.layer)
+    kept = run(x, w, **given).is_contiguous(**layout)
+    return ready(task, lambda: run(x, w, **given), "" if kept else f"the output is not {memory_format}")
 
 
 PEER = Peer(

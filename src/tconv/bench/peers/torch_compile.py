@@ -25,7 +25,7 @@ def _load(task: Task) -> Ready:
     layer, g = task.layer, task.layer.geometry
     kind = getattr(library.nn, f"ConvTranspose{g.ndim}d")
     sizes = {"in_channels": layer.in_channels, "out_channels": layer.out_channels, "kernel_size": g.kernel}
-    module = library.nn.utils.skip_init(kind, **sizes, **torch.words(layer), bias=False)
+    module = library.nn.utils.skip_init(kind, **sizes, **torch.arguments(layer), bias=False)
     module.weight = library.nn.Parameter(w, requires_grad=False)
     compiled = library.compile(module.eval())
     return torch.ready(task, lambda: compiled(x))

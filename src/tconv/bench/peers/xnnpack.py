@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
-from tconv.kernels.problem import Array
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 def _start(threads: int, device: str) -> None:
