@@ -29,7 +29,7 @@ KINDS = ("models", "training", "overhead")
 _TINY = {"name": "tiny layer", "n": 1, "c_in": 3, "c_out": 2, "in": [4, 4], "k": 3, "s": 2, "p": 1}
 
 
-class Case(NamedTuple):
+class TorchCase(NamedTuple):
     """The sides of a comparison, each a call that returns its outputs, and facts for the table."""
 
     sides: dict[str, Callable[[], Any]]
@@ -43,7 +43,7 @@ def names(kind: str) -> list[str]:
     return [layer.name for layer in registry.read()] if kind == "training" else [str(_TINY["name"])]
 
 
-def model(name: str) -> Case:
+def model(name: str) -> TorchCase:
     """Return a network in eval mode, without gradients: PyTorch's, accelerated, and accelerated with fuse=True."""
     torch: Any = import_module("torch")
     tconv_torch: Any = import_module("tconv.torch")
@@ -63,18 +63,18 @@ def model(name: str) -> Case:
     sides = {"torch": stock, "tconv": accelerated, **({"fused": fused} if measured.fused else {})}
     calls = {side: torch.no_grad()(lambda network=network: network(x)) for side, network in sides.items()}
     facts = {"share": measured.share, "layers": len(report.layers), "left": len(report.left)}
-    return Case(calls, {"title": network.title, **facts})
+    return TorchCase(calls, {"title": network.title, **facts})
 
 
-def training(name: str) -> Case:
+def training(name: str) -> TorchCase:
     """Return a training step of a layer: forward, gradients of input, weight and bias, and an update of the weight."""
     (layer,) = [layer for layer in registry.read() if layer.name == name]
-    return Case(_layer_sides(layer, trained=True), {"title": name, "flops": 3 * layer.flops})
+    return TorchCase(_layer_sides(layer, trained=True), {"title": name, "flops": 3 * layer.flops})
 
 
-def overhead(name: str) -> Case:
+def overhead(name: str) -> TorchCase:
     """Return a layer with next to nothing to compute, called as a function without gradients."""
-    return Case(_layer_sides(registry.Layer.of(_TINY), trained=False), {"title": name})
+    return TorchCase(_layer_sides(registry.Layer.of(_TINY), trained=False), {"title": name})
 
 
 def _layer_sides(layer: registry.Layer, trained: bool) -> dict[str, Callable[[], Any]]:

@@ -61,18 +61,18 @@ class _CaseProcess:
 
 def run(
     kind: str,
-    chosen: Sequence[str],
+    selected: Sequence[str],
     threads: int,
     rounds: int,
     seconds: float,
-    tell: Callable[[str, float], None] = lambda text, share: None,
+    report_progress: Callable[[str, float], None] = lambda text, share: None,
     base: Revision | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield one entry per case: samples in ms by side, or the reason why there are none."""
     begun = time.monotonic()
-    for number, name in enumerate(chosen):
-        tell(name, number / len(chosen))
-        left = max(1.0, (seconds - (time.monotonic() - begun)) / (len(chosen) - number))
+    for number, name in enumerate(selected):
+        report_progress(name, number / len(selected))
+        left = max(1.0, (seconds - (time.monotonic() - begun)) / (len(selected) - number))
         yield {"name": name, **_case([kind, name, str(threads)], threads, rounds, left, base)}
 
 

@@ -1,4 +1,4 @@
-"""tconv itself: "tconv" is its own choice of method, "tconv:METHOD" one of them."""
+"""tconv itself: "tconv" runs the method that it chooses, "tconv:METHOD" a named one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 import tconv
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
 from tconv.errors import TconvError
 
 
@@ -16,7 +16,7 @@ def _start(threads: int, device: str) -> None:
     tconv.set_num_threads(threads)
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     x, w, g = task.x, task.w, task.layer.geometry
     method = task.name.partition(":")[2] or "auto"
     try:
@@ -24,7 +24,7 @@ def _load(task: Task) -> Ready:
     except TconvError as error:
         raise UnableError(str(error)) from None
     out = np.empty(task.layer.output_shape, np.float32)
-    return Ready(
+    return LoadedLayer(
         {
             "out": lambda: tconv.conv_transpose(x, w, geometry=g, method=method, out=out),
             "dropped": lambda: tconv.conv_transpose(x, w, geometry=g, method=method),
