@@ -70,7 +70,7 @@ def test_the_measurements_of_an_engine_that_dies_are_stored(run, monkeypatch, ca
     result = json.loads(run.result)
     assert result["peers"]["tconv"]["reason"] == "signal SIGSEGV"
     assert len(result["peers"]["tconv"]["ms"]) == 2
-    assert "gone on the way: tconv: signal SIGSEGV" in capsys.readouterr().out
+    assert "ended early: tconv: signal SIGSEGV" in capsys.readouterr().out
 
 
 def test_an_existing_result_is_not_overwritten_and_nothing_is_run(run, monkeypatch, capsys, tmp_path):
@@ -78,4 +78,4 @@ def test_an_existing_result_is_not_overwritten_and_nothing_is_run(run, monkeypat
     monkeypatch.setattr(child_process, "Child", None)
     assert run() == 1
     assert run.result == "precious"
-    assert "result.json cannot be written: File exists. Write a new name" in capsys.readouterr().err
+    assert "result.json cannot be written: File exists. Choose a new name" in capsys.readouterr().err

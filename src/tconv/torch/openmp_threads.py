@@ -2,7 +2,7 @@
 
 Between two operators PyTorch's OpenMP threads look for work for a while, on all cores. The kernel's own threads would
 share the cores with them: a network of few and short operators between its layers took half as long again
-(`benchmarks/team.py`). So the kernel asks the same runtime for the same threads.
+(`benchmarks/openmp_threads.py`). So the kernel asks the same runtime for the same threads.
 """
 
 from __future__ import annotations
