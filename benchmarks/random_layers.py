@@ -19,7 +19,7 @@ import torch
 
 from tconv.bench import timing
 from tconv.bench.statistics import geometric_mean
-from tconv.torch.custom_op import pytorchs
+from tconv.torch.custom_op import pytorch_conv_transpose
 from tconv.torch.kernel_call import Call, Words
 
 LARGEST = {"multiply-adds": 1_000_000_000, "outputs": 10_000_000, "weights": 20_000_000}
@@ -69,13 +69,13 @@ def main(minutes: float, seed: int = 0) -> int:
         call = Call(x, w, None, arguments)
         if call.reasons:
             continue
-        expected, y = pytorchs(x, w, None, arguments), call(x, w, None)
+        expected, y = pytorch_conv_transpose(x, w, None, arguments), call(x, w, None)
         name = f"{list(x.shape)} * {list(w.shape)} {arguments._asdict()}"
         if y is None or not float((y - expected).abs().max()) <= 1e-4 * float(expected.abs().max()):
             print(f"wrong: {name}", file=sys.stderr)
             return 1
         seconds = median(
-            {"torch": lambda: pytorchs(x, w, None, arguments), "tconv": lambda: call(x, w, None)}  # noqa: B023
+            {"torch": lambda: pytorch_conv_transpose(x, w, None, arguments), "tconv": lambda: call(x, w, None)}  # noqa: B023
         )
         gains.append(seconds["torch"] / seconds["tconv"])
         if gains[-1] < 0.95:

@@ -57,7 +57,7 @@ REPLACED = ["first", "body.1", "weighted", "hooked", "tied", "twin"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No layer is left to PyTorch because the machine was busy."""
-    monkeypatch.setattr("tconv.torch.model_acceleration.gain", lambda layer, seen: 2.0)
+    monkeypatch.setattr("tconv.torch.model_acceleration.measure_gain", lambda layer, seen: 2.0)
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_what_is_left_alone_is_said():
     report = ours.accelerate(model)
     assert report.layers == ()
     assert dict(report.left) == {
-        "lazy": "it is not initialised yet; run the model once first",
+        "lazy": "it is not initialised yet; run the model once before",
         "wide": "its weight is float64; the kernel computes float32",
         "narrow": "its weight is float16; the kernel computes float32",
         "patched": "ConvTranspose2d has a forward of its own",
@@ -321,10 +321,10 @@ def test_the_report_says_what_can_be_won(net, x):
 def test_a_layer_that_pytorch_runs_quicker_is_left_to_it(monkeypatch, net, x):
     from tconv.torch import model_acceleration
 
-    monkeypatch.setattr(model_acceleration, "gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
+    monkeypatch.setattr(model_acceleration, "measure_gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
     report = ours.accelerate(net, x)
     assert type(net.first) is nn.ConvTranspose2d
-    assert ("first", "PyTorch's operator is quicker on this input (0.50x)") in report.left
+    assert ("first", "PyTorch's operator is faster on this input (0.50x)") in report.left
     assert isinstance(net.tied, ours.modules.DropIn)
 
 
@@ -422,7 +422,7 @@ def folds(model, x):
     handle = model[0].register_forward_hook(lambda module, given, output: made.append(type(output)))
     model(x)
     handle.remove()
-    return made[0] is ours.deferring.Deferred
+    return made[0] is ours.lazy_tensor.LazyTensor
 
 
 def test_a_part_of_a_fused_model_is_what_it_was():
@@ -439,7 +439,7 @@ def test_a_part_of_a_fused_model_is_what_it_was():
         close(model.forward(x), stock(x))
 
 
-ELSEWHERE = pytest.warns(UserWarning, match=r"^0: something else than the fused BatchNorm2d, ReLU reads its output")
+ELSEWHERE = pytest.warns(UserWarning, match=r"^0: other code than the fused BatchNorm2d, ReLU reads its output")
 
 
 @pytest.mark.parametrize("place", [1, 2])
@@ -539,7 +539,7 @@ class Branch(nn.Module):
         return made
 
 
-@pytest.mark.filterwarnings("ignore:.*something else than the fused")
+@pytest.mark.filterwarnings("ignore:.*other code than the fused")
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("inference", [False, True])
@@ -554,7 +554,9 @@ def test_a_branch_that_the_example_does_not_take(branch, inplace, normed, infere
         for turn in range(3):
             model.branch = stock.branch = None if turn == 1 else branch
             given = [x.clone(), x.clone()]
-            stale = pytest.raises(tconv.errors.StaleError, match="changed in place: its numbers are not known any more")
+            stale = pytest.raises(
+                tconv.errors.StaleError, match="changed in place; its values cannot be computed any more"
+            )
             # without versions, a change of what was made of x looks like a change of x
             lost = (branch, inference, inplace) == ("twice", True, False) or (
                 branch == "input" and (normed or not inplace)
@@ -630,7 +632,7 @@ def test_only_what_nothing_else_reads_is_fused(made, x):
     model = Returned(made).eval()
     report = ours.accelerate(model, x, fuse=True)
     assert not report.fused
-    assert "something else reads its output, too" in str(report)
+    assert "other code reads its output, too" in str(report)
 
 
 def test_only_what_can_be_compared_is_fused():
@@ -640,11 +642,11 @@ def test_only_what_can_be_compared_is_fused():
 
     report = ours.accelerate(Worded(*normed()).eval(), torch.randn(1, 4, 5, 5), fuse=True)
     assert not report.fused
-    assert "the model's output holds no tensor to compare" in str(report)
+    assert "the model's output contains no tensor to compare" in str(report)
 
 
 def test_differences_know_nan_and_integers():
-    from tconv.torch.layer_timing import Measured
+    from tconv.torch.layer_timing import ForwardTime
 
     one, nan, inf = torch.ones(2), torch.tensor([1.0, math.nan]), torch.tensor([1.0, math.inf])
     for a, b, difference in [
@@ -655,8 +657,8 @@ def test_differences_know_nan_and_integers():
         ([one, one], [one, one + 0.5], 0.5),
         ([], [], None),
     ]:
-        assert Measured(1.0, {}, a).difference(b) == difference
-        assert Measured(1.0, {}, a).agrees(b) == (difference == 0)
+        assert ForwardTime(1.0, {}, a).difference(b) == difference
+        assert ForwardTime(1.0, {}, a).agrees(b) == (difference == 0)
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind():
@@ -790,12 +792,12 @@ class Skip(nn.Module):
 
 def test_what_cannot_be_fused_is_said_and_stays_right(x):
     cases = [
-        (Skip("skip"), "something else reads its output, too"),
-        (Skip("norm"), "no batch norm or pointwise activation reads its output, and nothing else"),
-        (Skip("again"), "no batch norm or pointwise activation reads its output, and nothing else"),
+        (Skip("skip"), "other code reads its output, too"),
+        (Skip("norm"), "no batch norm or pointwise activation is the only reader of its output"),
+        (Skip("again"), "no batch norm or pointwise activation is the only reader of its output"),
         (
             nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6, track_running_stats=False)),
-            "keeps no running statistics",
+            "has no running statistics",
         ),
         (nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.InstanceNorm2d(6), nn.ReLU()), "no batch norm"),
         (nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.Tanh()), "no batch norm"),
@@ -843,7 +845,7 @@ def test_a_copy_is_not_normalised_twice(x):
         expected = model(x)
         assert ours.accelerate(model, x, fuse=True).fused
         model.copied = True
-        with pytest.warns(UserWarning, match=r"^up: something else than the fused BatchNorm2d reads its output"):
+        with pytest.warns(UserWarning, match=r"^up: other code than the fused BatchNorm2d reads its output"):
             close(model(x), expected)
         model.copied = False
         close(model(x), expected)

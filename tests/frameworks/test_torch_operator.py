@@ -120,7 +120,7 @@ def test_gradients_of_first_and_second_order(ndim, groups):
     bias = torch.randn(2 * groups, dtype=torch.float64, requires_grad=True)
     through = (
         lambda *given: OPERATOR(*given, [2] * ndim, [1] * ndim, [1] * ndim, [1] * ndim, groups),
-        lambda *given: ours.operator.Differentiable.apply(
+        lambda *given: ours.custom_op.Differentiable.apply(
             *given, (2,) * ndim, (1,) * ndim, (1,) * ndim, (1,) * ndim, groups
         ),
     )
@@ -742,7 +742,7 @@ def test_plans_say_why():
     cases = [
         (layer, x.double(), "x is float64; the kernel computes float32"),
         (layer, torch.empty(1, 8, 5, 5, device="meta"), "x is on meta; the kernel runs on the CPU"),
-        (layer, x.as_subclass(type("Named", (torch.Tensor,), {})), "x is a Named, which brings rules of its own"),
+        (layer, x.as_subclass(type("Named", (torch.Tensor,), {})), "x is a Named, a subclass with rules of its own"),
         (layer, x[:, :2], "x (1, 2, 5, 5) does not fit the weight"),
         (ours.ConvTranspose2d(8, 4, 2, 2), x[:, :, :1, :1], "x is one position"),
         (ours.ConvTranspose2d(8, 2, 3, 2, dilation=2), torch.randn(2, 8, 5, 5), "dilation leaves phases without taps"),
@@ -764,7 +764,7 @@ def test_plans_say_why():
     other.bias = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
     assert "the bias is (3,), and there are 4 output channels" in str(ours.plan(other, x))
     layer.weight.data[0, 0, 0, 0] = torch.nan
-    assert "the weight holds inf or NaN" in str(ours.plan(layer, x))
+    assert "the weight contains inf or NaN" in str(ours.plan(layer, x))
     with pytest.raises(tconv.TconvError, match="layer is a Linear; a transposed convolution is needed"):
         ours.plan(torch.nn.Linear(2, 2), x)
 
