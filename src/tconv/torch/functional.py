@@ -52,9 +52,8 @@ def conv_transpose(
     arguments: Words | None = None
     with suppress(TypeError):
         axes = [_per_axis(value, ndim) for value in (stride, padding, output_padding, dilation)]
-        arguments = Words(
-            axes[0], axes[1], axes[2], axes[3], groups if isinstance(groups, int) else operator.index(groups)
-        )
+        count = groups if isinstance(groups, int) else operator.index(groups)
+        arguments = Words(axes[0], axes[1], axes[2], axes[3], count)
     if arguments is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch raises the error
         call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[min(max(ndim, 1), 3) - 1]
         output: torch.Tensor = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
