@@ -122,8 +122,8 @@ def select(layers: Sequence[Layer], names: Iterable[str]) -> list[Layer]:
     Raises ArgumentError, with close matches, for an unknown name.
     """
     known = {_plain(layer.name): layer.name for layer in layers}
-    wanted = {known.get(_plain(name)) or known_name(name, list(known.values()), "layer") for name in names}
-    return [layer for layer in layers if not wanted or layer.name in wanted]
+    selected = {known.get(_plain(name)) or known_name(name, list(known.values()), "layer") for name in names}
+    return [layer for layer in layers if not selected or layer.name in selected]
 
 
 def known_name(name: str, known: Sequence[str], what: str) -> str:

@@ -142,14 +142,14 @@ def lines(result: Result, mode: str) -> list[Line]:
 def means(layers: Iterable[Line], peers: Iterable[str]) -> list[Mean]:
     """Return the geometric means of the ratios of times and bounds."""
     layers = list(layers)
-    found = [_mean("tconv / bound", (line.over_bound(line.own) for line in layers))]
+    averages = [_mean("tconv / bound", (line.over_bound(line.own) for line in layers))]
     rivals = filterfalse(is_own, peers)
-    found += [_mean(f"{name} / bound", [line.over_bound(name) for line in layers]) for name in rivals]
-    found.append(_mean("best peer / bound", (line.over_bound(line.best) for line in layers)))
-    found.append(_mean("torch / tconv", (_value(line.over("torch", line.own)) for line in layers)))
-    found.append(_mean("best peer / tconv", (line.lead for line in layers)))
-    found.append(_mean("base / tconv", (_value(line.over(line.base, line.own)) for line in layers)))
-    return [mean for mean in found if mean is not None]
+    averages += [_mean(f"{name} / bound", [line.over_bound(name) for line in layers]) for name in rivals]
+    averages.append(_mean("best peer / bound", (line.over_bound(line.best) for line in layers)))
+    averages.append(_mean("torch / tconv", (_value(line.over("torch", line.own)) for line in layers)))
+    averages.append(_mean("best peer / tconv", (line.lead for line in layers)))
+    averages.append(_mean("base / tconv", (_value(line.over(line.base, line.own)) for line in layers)))
+    return [mean for mean in averages if mean is not None]
 
 
 def ahead(layers: Iterable[Line]) -> tuple[int, int]:

@@ -36,11 +36,11 @@ def select(wanted: Sequence[str], methods: Iterable[str]) -> list[str]:
     Raises ArgumentError, with close matches, for an unknown name.
     """
     known = [*_MEMBERS, *(f"tconv:{method}" for method in methods)]
-    chosen = [known_name(name, known, "peer") for name in wanted] or list(_MEMBERS)
-    return list(dict.fromkeys(chosen))
+    selected = [known_name(name, known, "peer") for name in wanted] or list(_MEMBERS)
+    return list(dict.fromkeys(selected))
 
 
 def peer(name: str) -> Peer:
     """Return the peer of this name. Text after a colon, as in "tconv:taps", is for the peer itself."""
-    found: Peer = import_module(f"tconv.bench.peers.{name.partition(':')[0]}").PEER
-    return found
+    member: Peer = import_module(f"tconv.bench.peers.{name.partition(':')[0]}").PEER
+    return member

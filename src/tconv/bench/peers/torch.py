@@ -68,9 +68,9 @@ def load_as(task: Task, memory_format: str) -> LoadedLayer:
     torch: Any = import_module("torch")
     layout = {"memory_format": getattr(torch, memory_format)}
     x, w = tensors(task, **layout)
-    run, given = operator(task.layer), arguments(task.layer)
-    same = run(x, w, **given).is_contiguous(**layout)
-    return loaded(task, lambda: run(x, w, **given), "" if same else f"the output is not {memory_format}")
+    run, native = operator(task.layer), arguments(task.layer)
+    same = run(x, w, **native).is_contiguous(**layout)
+    return loaded(task, lambda: run(x, w, **native), "" if same else f"the output is not {memory_format}")
 
 
 PEER = Peer(
