@@ -640,7 +640,7 @@ def test_a_convolution_and_a_shuffle_are_the_operator(spec):
 
 
 def test_a_gpu_is_measured_eagerly_and_as_a_graph():
-    """What can be tried without a GPU: the calls in their order, on a library that only records them."""
+    """Without a GPU: the order of the calls, on a library that only records them."""
     log = []
     graph = SimpleNamespace(replay=lambda: log.append("replay"))
     stream = SimpleNamespace(wait_stream=lambda other: log.append("wait"))
@@ -674,7 +674,7 @@ def test_importing_the_benchmark_imports_no_peer():
 
 
 def imports(module, path):
-    """What a module imports when it runs, as dotted names: absolute imports, and texts that are names in tconv."""
+    """Yield the imports of a module at run time, as dotted names; strings that are names in tconv count, too."""
     skipped = set()
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):

@@ -417,7 +417,7 @@ def test_a_batch_norm_is_folded_on_the_right_axis(ndim, groups, bias, alone):
 
 
 def folds(model, x):
-    """Whether the first layer of a model does the work of those behind it."""
+    """Return True if the first layer of a model does the work of the modules behind it."""
     made = []
     handle = model[0].register_forward_hook(lambda module, given, output: made.append(type(output)))
     model(x)
