@@ -1,9 +1,9 @@
-"""Signals of ever-changing lengths: memory stays flat, no machine code is built, and a new length costs little.
+"""Signals of ever-changing lengths: memory must stay flat, no machine code be built, and a new length cost little.
 
-    python benchmarks/lengths.py [MINUTES]
+    python benchmarks/changing_lengths.py [MINUTES]
 
-prints, once a minute, the process's resident memory, the functions built so far, and the median time of a call with a
-length that was not met before, and of the same call again.
+prints, once a minute, the resident memory of the process, the number of compiled functions, and the median time of a
+call with a new length, and of the same call again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PAGE = 4096
 
 
 def resident() -> float:
-    """Resident memory of this process, in MB."""
+    """Return the resident memory of this process, in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
