@@ -205,18 +205,18 @@ def test_icnr_gives_every_phase_the_same_taps(g, seed):
         with pytest.raises(GeometryError, match="leaves phases without a tap"):
             icnr(w, geometry=g)
         return
-    made = icnr(w, geometry=g)
+    weight = icnr(w, geometry=g)
     least = [min(counts) for counts in g.overlap]
     first = w[(..., *np.ix_(*(taps[:count] for taps, count in zip(g.phases[0].taps, least, strict=True))))]
     for phase in g.phases:
-        taps = made[(..., *np.ix_(*phase.taps))]
+        taps = weight[(..., *np.ix_(*phase.taps))]
         common = tuple(slice(0, count) for count in least)
         np.testing.assert_array_equal(taps[(..., *common)], first)
         assert np.count_nonzero(taps) == first.size
-    assert tconv.checkerboard(made, geometry=g).score == 0
+    assert tconv.checkerboard(weight, geometry=g).score == 0
     if set(g.dilation) == {1}:  # the initializer, which knows only the sizes, gives the same
         drawn = tconv.initializers.icnr(w.shape, g.stride, g.groups, draw=lambda shape: first)
-        np.testing.assert_array_equal(made, drawn)
+        np.testing.assert_array_equal(weight, drawn)
 
 
 def test_a_stack_of_real_and_complex_weights():

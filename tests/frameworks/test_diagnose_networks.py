@@ -87,8 +87,8 @@ torch.export.save(torch.export.export(net, (torch.randn(1, 3, 8, 8),)), sys.argv
 def test_pytorch_against_onnx(model, weights, tmp_path):
     np.savez(tmp_path / "w.npz", **weights)
     (tmp_path / "port.py").write_text(PORT)  # TorchScript reads the source
-    made = [sys.executable, tmp_path / "port.py", tmp_path / "w.npz", tmp_path]
-    subprocess.run(made, check=True, capture_output=True, timeout=300)
+    command = [sys.executable, tmp_path / "port.py", tmp_path / "w.npz", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     for name in ("script.pt", "trace.pt", "program.pt2"):
         first, second = run(tmp_path / name, model, "--size", 7)
         assert first["verdict"] == "equal", name

@@ -23,8 +23,8 @@ Part = Literal["weight", "grid", "bias", "x", "result", "rounding", "fault", "cr
 class Cause:
     """One thing that may have been done differently from the call that was given.
 
-    A cause before the result has `change`, which returns the call that was really made, or None where it cannot be
-    made. A cause in the result has `transform`, on [N, C, *spatial], and its `inverse` where there is one. `apply` and
+    A cause before the result has `change`, which returns the call with this cause, or None where it is impossible. A
+    cause in the result has `transform`, on [N, C, *spatial], and its `inverse` where there is one. `apply` and
     `undo` are Python statements that change x, weight, bias or y in the dialect of the fix: `apply` fixes a call that
     lacks this change, `undo` one that has it wrongly.
     """
