@@ -14,8 +14,7 @@ from cyclopts import Parameter
 
 from tconv.cli.explain import native_options
 from tconv.cli.figures import new_picture
-from tconv.diagnosis import Diagnosis
-from tconv.diagnosis import diagnose as diagnose_arrays
+from tconv.diagnosis import Diagnosis, diagnose
 from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, FileError, ShapeError
 from tconv.io import array_files
@@ -28,7 +27,7 @@ _DEFAULT_SIZE = 8  # of each spatial axis of a layer's random input
 _Values = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 
-def diagnose(
+def run(
     got: Path,
     expected: Path | None = None,
     *,
@@ -97,7 +96,7 @@ def diagnose(
             given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
             first, second = given.pop("got"), given.pop("expected")
             arguments = {"dialect": dialect, "target": target, **native_options(option)}
-            worst = diagnose_arrays(first, second, **given, **arguments)
+            worst = diagnose(first, second, **given, **arguments)
             print(json.dumps(_facts(worst)) if as_json else worst)
         draw(worst.draw)
 
@@ -179,7 +178,7 @@ def _networks(
         called = first if onnx[0] else second  # the layer whose arguments are known
         x = rng.standard_normal((1, called.in_channels, *_sizes(size, called.ndim))).astype(called.weight.dtype)
         fix_dialect = target or (first if onnx[1] else second).dialect
-        found = diagnose_arrays(
+        found = diagnose(
             first.run(x),
             second.run(x),
             x=x,

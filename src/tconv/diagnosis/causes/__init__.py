@@ -16,4 +16,4 @@ FAMILIES = (
     precision.causes,
     runtime_faults.causes,
 )
-"""Functions from a `CauseContext` to its causes. The part of a cause says where the search combines it with others."""
+"""Functions from a `CauseContext` to its causes. The part of a cause decides how it is combined with others."""
