@@ -127,19 +127,19 @@ def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -
 
 
 def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Array:
-    _, taken = _arrays.take(array, name)
-    if taken.shape != (count,):
+    _, values = _arrays.take(array, name)
+    if values.shape != (count,):
         raise ShapeError(
-            f"{name} has shape {taken.shape}; the layer has {count} output channels, so ({count},) is needed. "
+            f"{name} has shape {values.shape}; the layer has {count} output channels, so ({count},) is needed. "
             f"Write {name}.reshape({count}), or the groups= of the layer"
         )
-    if taken.dtype.kind not in "iufc" and taken.dtype.name != "bfloat16":
-        raise DtypeError(f"{name} has dtype {taken.dtype}; numbers are needed. Write {name}.astype(np.float32)")
-    if not is_finite(taken):
+    if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
+        raise DtypeError(f"{name} has dtype {values.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+    if not is_finite(values):
         raise ShapeError(f"{name} contains NaN or inf, which would spread to whole channels. Write finite numbers")
-    if taken.dtype.kind == "c" and not allow_complex:
+    if values.dtype.kind == "c" and not allow_complex:
         raise DtypeError(f"{name} is complex and the weight is real. Write {name}.real, or a complex weight")
-    return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)
+    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 
 
 def _multiplied(w: Array, scale: Array, dialect: str, groups: int, native: dict[str, Any]) -> Array:

@@ -217,13 +217,13 @@ def crop_for(g: Geometry, first: int, n: int, outputs: slice) -> tuple[int, int]
 
 def _images(x: Any) -> tuple[str, Array]:
     """Return library and array, with two axes or more, floating or complex. Raises ShapeError, DtypeError."""
-    library, taken = _arrays.take(x, "x")
-    if taken.ndim < 2:
-        raise ShapeError(f"x has shape {taken.shape}; rows and columns are needed: [..., H, W]. Write x[None]")
-    if taken.dtype.kind in "biu":
+    library, array = _arrays.take(x, "x")
+    if array.ndim < 2:
+        raise ShapeError(f"x has shape {array.shape}; rows and columns are needed: [..., H, W]. Write x[None]")
+    if array.dtype.kind in "biu":
         raise DtypeError(
-            f"x has dtype {taken.dtype}, and weighted means of integers are fractions. Write x.astype(np.float32)"
+            f"x has dtype {array.dtype}, and weighted means of integers are fractions. Write x.astype(np.float32)"
         )
-    if math.prod(taken.shape[-2:]) == 0:
-        raise ShapeError(f"x has shape {taken.shape}; every image needs at least 1 row and 1 column")
-    return library, taken
+    if math.prod(array.shape[-2:]) == 0:
+        raise ShapeError(f"x has shape {array.shape}; every image needs at least 1 row and 1 column")
+    return library, array

@@ -36,7 +36,7 @@ def read_weight(
     weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any], read: Any = _arrays.take
 ) -> ReadWeight:
     """Return one weight and its geometry, read from the layer's arguments. Raises ArgumentError, ShapeError."""
-    library, taken = read(weight, "weight")
+    library, array = read(weight, "weight")
     reader = find_dialect(dialect)
     if geometry is not None:
         if native or dialect != "torch":
@@ -49,7 +49,7 @@ def read_weight(
             )
         g, groups, layout = geometry, geometry.groups, {}
     else:
-        call = reader.read_alone(taken.shape, native)
+        call = reader.read_alone(array.shape, native)
         if call is None:
             raise ArgumentError(
                 f"these arguments of the {dialect} dialect need the input's size. Write "
@@ -58,17 +58,17 @@ def read_weight(
             )
         g, groups = call.geometry, call.geometry.groups
         layout = {name: value for name, value in native.items() if name in reader.layout_arguments}
-    canonical = reader.to_canonical(taken, groups, **layout)
+    canonical = reader.to_canonical(array, groups, **layout)
     if canonical.shape[2:] != g.kernel:
         raise ShapeError(
-            f"weight has shape {taken.shape}; geometry.kernel is {g.kernel}. Write a Geometry with this weight's kernel"
+            f"weight has shape {array.shape}; geometry.kernel is {g.kernel}. Write a Geometry with this weight's kernel"
         )
-    if taken.size == 0 or not is_finite(taken):
-        problem = "no element" if taken.size == 0 else "NaN or inf"
-        raise ShapeError(f"weight has shape {taken.shape} and {problem}. Write a weight of finite numbers")
+    if array.size == 0 or not is_finite(array):
+        problem = "no element" if array.size == 0 else "NaN or inf"
+        raise ShapeError(f"weight has shape {array.shape} and {problem}. Write a weight of finite numbers")
 
     def to_native(canonical: Array) -> Array:
-        return np.array(reader.to_native(canonical, groups, **layout), dtype=taken.dtype, order="C")
+        return np.array(reader.to_native(canonical, groups, **layout), dtype=array.dtype, order="C")
 
     return ReadWeight(library, canonical, g, to_native)
 

@@ -55,14 +55,14 @@ def _means(mean: Any, channels: int) -> Array | None:
     """Return the channel means in double precision; None if there are none. Raises ShapeError, ArgumentError."""
     if mean is None:
         return None
-    _, taken = _arrays.look(mean, "mean")
-    if taken.shape != (channels,):
+    _, values = _arrays.look(mean, "mean")
+    if values.shape != (channels,):
         raise ShapeError(
-            f"mean has shape {taken.shape}; one number per input channel is needed: ({channels},). Write "
+            f"mean has shape {values.shape}; one number per input channel is needed: ({channels},). Write "
             "x.mean((0, 2, 3))"
         )
-    if not is_finite(taken):
+    if not is_finite(values):
         raise ArgumentError(
-            f"mean is {taken.tolist()[:8]}, which contains NaN or inf. Write x.mean((0, 2, 3)) of finite x"
+            f"mean is {values.tolist()[:8]}, which contains NaN or inf. Write x.mean((0, 2, 3)) of finite x"
         )
-    return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)
+    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
