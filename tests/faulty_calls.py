@@ -1,4 +1,7 @@
-"""Transposed convolutions gone wrong in one way, each written here anew with NumPy and `conv_transpose` in float32."""
+"""Transposed convolutions with one fault each, written with NumPy and `conv_transpose` in float32.
+
+Tests and benchmarks of diagnose draw random calls and faults from here.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ from tconv import Geometry, TconvError
 
 
 class Call(NamedTuple):
-    """A call as PyTorch's users write it."""
+    """A call in PyTorch's layouts and arguments."""
 
     x: np.ndarray
     w: np.ndarray
     bias: np.ndarray | None
-    words: dict
+    arguments: dict
 
     @property
     def geometry(self) -> Geometry:
-        return tconv.dialect("torch").geometry(kernel=self.w.shape[2:], **self.words)
+        return tconv.dialect("torch").geometry(kernel=self.w.shape[2:], **self.arguments)
 
     @property
     def y(self) -> np.ndarray:
-        return tconv.conv_transpose(self.x, self.w, self.bias, **self.words)
+        return tconv.conv_transpose(self.x, self.w, self.bias, **self.arguments)
 
     def other(self, **parts) -> np.ndarray:
-        """The output of the same call with another x, w, bias or geometry."""
+        """Return the output of the call with another x, w, bias or geometry."""
         geometry = parts.pop("geometry", self.geometry)
         call = self._replace(**parts)
         return tconv.conv_transpose(call.x, call.w, call.bias, geometry=geometry)
@@ -38,7 +41,7 @@ class Call(NamedTuple):
 
 
 def random_call(rng: np.random.Generator, ndim: int | None = None) -> Call:
-    """A random call with bias, of asymmetric normal numbers, whose output has at least a few dozen elements."""
+    """Return a random call with bias, of asymmetric normal numbers, with a valid output."""
     while True:
         nd = ndim or int(rng.choice([1, 2, 2, 2, 3]))
         k, s = (tuple(int(v) for v in rng.integers(lo, hi, nd)) for lo, hi in ((2, 6), (1, 4)))
@@ -48,10 +51,10 @@ def random_call(rng: np.random.Generator, ndim: int | None = None) -> Call:
         groups = int(rng.choice([1, 1, 1, 2, 3]))
         inner, outer = (int(v) for v in rng.integers(1, 6, 2))
         n = tuple(int(v) for v in rng.integers(4, {1: 40, 2: 10, 3: 6}[nd], nd))
-        words = {"stride": s, "padding": p, "output_padding": op, "dilation": d, "groups": groups}
+        arguments = {"stride": s, "padding": p, "output_padding": op, "dilation": d, "groups": groups}
         x = rng.standard_normal((int(rng.integers(1, 3)), groups * inner, *n)).astype(np.float32)
         w = rng.standard_normal((groups * inner, outer, *k)).astype(np.float32)
-        call = Call(x, w, rng.standard_normal(groups * outer).astype(np.float32), words)
+        call = Call(x, w, rng.standard_normal(groups * outer).astype(np.float32), arguments)
         try:
             call.geometry.output_shape(n)
         except TconvError:
@@ -60,7 +63,7 @@ def random_call(rng: np.random.Generator, ndim: int | None = None) -> Call:
 
 
 def _grouped_swap(c: Call) -> np.ndarray | None:
-    G = c.words["groups"]
+    G = c.arguments["groups"]
     inner, outer = c.w.shape[0] // G, c.w.shape[1]
     if inner != outer or inner == 1:
         return None
@@ -74,7 +77,7 @@ def _same(c: Call) -> np.ndarray:
 
 
 def rounded(a: np.ndarray, bits: int = 10) -> np.ndarray:
-    """Round float32 by its bits, half up: what hardware does, and on random numbers what any rule to the nearest does."""
+    """Return float32 numbers rounded to fewer fraction bits, half up, as hardware does."""
     drop = 23 - bits
     whole = a.astype(np.float32).view(np.uint32)
     return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
@@ -88,8 +91,8 @@ def _interleaved(y: np.ndarray, groups: int) -> np.ndarray | None:
 
 
 def _fold_wrong(c: Call, rng: np.random.Generator) -> np.ndarray | None:
-    """The scales of C_out multiplied onto the input channels of the right, folded weight."""
-    if c.words["groups"] > 1 or c.w.shape[0] != c.w.shape[1] or c.w.shape[0] == 1:
+    """Return the output with the scales of C_out on the input channels of the right, folded weight."""
+    if c.arguments["groups"] > 1 or c.w.shape[0] != c.w.shape[1] or c.w.shape[0] == 1:
         return None
     s = (rng.uniform(0.5, 2, len(c.w)) * rng.choice([-1, 1], len(c.w))).astype(np.float32)
     shape = (-1, *[1] * (c.w.ndim - 2))
@@ -97,7 +100,7 @@ def _fold_wrong(c: Call, rng: np.random.Generator) -> np.ndarray | None:
 
 
 def _regrouped(c: Call) -> np.ndarray | None:
-    G = c.words["groups"]
+    G = c.arguments["groups"]
     if G == 1 or c.w.size == 1:
         return None
     native = tconv.convert(c.w, source="torch", target="ncnn", groups=G)
@@ -118,8 +121,8 @@ def _channels_last(a: np.ndarray) -> np.ndarray | None:
 
 def _grid(c: Call, **parts) -> np.ndarray:
     g = c.geometry
-    words = {"stride": g.stride, "dilation": g.dilation, **parts}
-    return c.other(geometry=Geometry(g.kernel, words["stride"], g.crop, words["dilation"], g.groups))
+    arguments = {"stride": g.stride, "dilation": g.dilation, **parts}
+    return c.other(geometry=Geometry(g.kernel, arguments["stride"], g.crop, arguments["dilation"], g.groups))
 
 
 FAULTS = {
@@ -128,13 +131,13 @@ FAULTS = {
     "kernel axes exchanged": lambda c, rng: c.other(w=c.w.swapaxes(2, -1)) if c.w.shape[2] == c.w.shape[-1] else None,
     "weight reshaped from tensorflow's layout": lambda c, rng: (
         c.other(w=np.ascontiguousarray(np.moveaxis(c.w, (1, 0), (-2, -1))).reshape(c.w.shape))
-        if c.words["groups"] == 1
+        if c.arguments["groups"] == 1
         else None
     ),
     "group order of the weight": lambda c, rng: _regrouped(c),
-    "y groups interleaved": lambda c, rng: _interleaved(c.y, c.words["groups"]),
+    "y groups interleaved": lambda c, rng: _interleaved(c.y, c.arguments["groups"]),
     "x groups interleaved": lambda c, rng: (
-        None if (x := _interleaved(c.x, c.words["groups"])) is None else c.other(x=x)
+        None if (x := _interleaved(c.x, c.arguments["groups"])) is None else c.other(x=x)
     ),
     "x reshaped to channels first": lambda c, rng: None if (x := _channels_last(c.x)) is None else c.other(x=x),
     "x axes exchanged": lambda c, rng: c.other(x=c.x.swapaxes(2, -1)) if c.x.shape[2] == c.x.shape[-1] else None,
@@ -164,14 +167,14 @@ FAULTS = {
     "BatchNorm folded on the wrong axis": _fold_wrong,
     "uninitialised rows": _uninitialised,
 }
-"""Each fault of one call as a wrong output, or None where the call cannot have it."""
+"""Each fault as a function to the wrong output of a call, or None if the call cannot have it."""
 
 SAME_THING = {"float16": {"TF32"}, "channels swapped": {"group order of the weight"}}
-"""Other names of the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed."""
+"""Other names of the same fault: float16 has TF32's ten bits; square groups read in the other order are transposed."""
 
 
 def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
-    """A call, the name of one fault, and the wrong output, which differs from the right one by more than rounding."""
+    """Return the name of one fault, a call, and its wrong output, which differs by more than rounding."""
     while True:
         name = str(rng.choice(list(FAULTS)))
         call = random_call(rng)
@@ -188,7 +191,7 @@ def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
 
 
 def noise(rng, number):
-    """A call with an output that has nothing to do with it: other numbers, whole numbers, or another call's output."""
+    """Return a call and an unrelated output: random numbers, whole numbers, or another call's output."""
     call = random_call(rng)
     if number % 4 == 2:
         call = call._replace(x=np.rint(3 * call.x), w=np.rint(3 * call.w), bias=np.rint(3 * call.bias))
