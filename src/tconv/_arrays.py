@@ -16,6 +16,8 @@ import numpy as np
 from tconv.errors import ArrayError, DtypeError, OutputError
 
 Array = np.ndarray[Any, Any]
+"""A NumPy array of any shape and dtype: the one alias that every module of tconv imports."""
+
 _HELD = {"f": "iuf", "V": "iuf", "c": "iufc"}  # kinds of numbers that floats can hold; NumPy knows bfloat16 as V
 
 

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import TooLargeError
-
-Array = np.ndarray[Any, Any]
 
 _PAGE = 2 << 20
 _LEAST = 1 << 20

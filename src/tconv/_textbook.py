@@ -12,10 +12,9 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import Crop, Ints, ints_of
+from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 from tconv.geometry import Geometry
-
-Array = np.ndarray[Any, Any]
 
 WORDS = ("stride", "padding", "output_padding", "dilation", "groups", "crop")
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._textbook import evaluate
 from tconv.geometry import Geometry
-
-Array = np.ndarray[Any, Any]
 
 
 def scatter(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:

@@ -9,12 +9,13 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import Ints, entries_of, ints_of, shown
+from tconv._arrays import Array
 from tconv._memory import physical_memory, refuse_too_large, si
 from tconv.dialects import DataLayout
 from tconv.dialects import dialect as speaker_of
 from tconv.errors import ArgumentError, MissingExtraError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, accumulator
+from tconv.kernels.problem import accumulator
 from tconv.operator.call import read_call
 from tconv.operator.functional import conv, conv_transpose
 

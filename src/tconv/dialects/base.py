@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
-from tconv.dialects.layouts import Array, DataLayout, WeightLayout
+from tconv._arrays import Array
+from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.dialects.named_output_shape import shape_of
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry

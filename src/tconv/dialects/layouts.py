@@ -7,12 +7,12 @@ A pattern is a string of axis letters in which `*` stands for all spatial axes i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
+
 Axis = str | int  # a letter, or the number of a spatial axis
-Array = np.ndarray[Any, Any]
 
 _SPATIAL_NAMES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, ints_of, shown
+from tconv._arrays import Array
 from tconv.dialects.base import Call, Dialect, Fault, uncropped, written
-from tconv.dialects.layouts import Array, DataLayout, WeightLayout
+from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
 
