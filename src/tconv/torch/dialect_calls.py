@@ -107,7 +107,7 @@ def _places(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> torch.
 def _conv_transpose(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, g: Geometry) -> torch.Tensor:
     torchs = dialect("torch")
     if not torchs.reasons_against(g, None):
-        return conv_transpose(x, w, bias, **torchs.say(g, None))
+        return conv_transpose(x, w, bias, **torchs.native_arguments(g, None))
     # what PyTorch has no words for: the full result, cut or extended
     whole = conv_transpose(x, w, None, g.stride, 0, 0, g.groups, g.dilation)
     cut = torch.nn.functional.pad(whole, [-side for pair in reversed(g.crop) for side in pair])

@@ -50,7 +50,7 @@ def read_weight(
             )
         g, groups, layout = geometry, geometry.groups, {}
     else:
-        call = speaker.read_alone(taken.shape, native)
+        call = speaker.read_without_x(taken.shape, native)
         if call is None:
             raise ArgumentError(
                 f"these words of the {dialect} dialect need the input's size. Write "
