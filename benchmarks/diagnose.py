@@ -17,7 +17,7 @@ import numpy as np
 import tconv
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from faulty_calls import SAME_THING, noise, random_fault
+from random_calls.faults import SAME_THING, noise, random_fault
 
 NOISE, FAULTS, REPEATS = 10_000, 2_000, 5
 
@@ -27,7 +27,7 @@ def blamed(rng: np.random.Generator) -> None:
     wrong: Counter[str] = Counter()
     for number in range(NOISE):
         call, got = noise(rng, number)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         alone = tconv.diagnose(got, call.y)
         wrong.update(f"{name}: {each.cause}" for name, each in (("call", found), ("alone", alone)) if each.findings)
     print(f"noise: {sum(wrong.values())} of {2 * NOISE} diagnoses of {NOISE} pairs blame something {dict(wrong)}")
@@ -40,7 +40,7 @@ def right(rng: np.random.Generator) -> None:
     for _ in range(FAULTS):
         name, call, got = random_fault(rng)
         start = time.perf_counter()
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         times.append(time.perf_counter() - start)
         first = found.findings[0] if found.findings else None
         names = {*first.causes, *first.also} if first and len(first.causes) == 1 else set()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty_calls import SAME_THING, noise, random_call, random_fault, rounded
 from issue_reports import CASES, LISTED
+from random_calls.faults import SAME_THING, noise, random_call, random_fault, rounded
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
 
 
@@ -34,9 +34,9 @@ def test_a_thousand_random_single_faults():
     rng, missed = np.random.default_rng(1), []
     for _ in range(1000):
         name, call, got = random_fault(rng)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         if not names(found) & ({name} | SAME_THING.get(name, set())):
-            missed.append((name, found.cause, call.words))
+            missed.append((name, found.cause, call.arguments))
     assert len(missed) <= 10, missed
 
 
@@ -46,7 +46,7 @@ def test_noise_is_blamed_on_nothing():
     rng = np.random.default_rng(7)
     for number in range(120):
         call, got = noise(rng, number)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         assert not found.findings, str(found)
         assert found.verdict in ("none", "untellable")
         assert not tconv.diagnose(got, call.y).findings, str(found)
@@ -64,7 +64,7 @@ def test_pairs_of_causes():
         call = random_call(rng)
         while call.x.shape[1] == 1:
             call = random_call(rng)
-        found = tconv.diagnose(build(call), call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(build(call), call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         first = found.findings[0] if found.findings else None
         right += first is not None and len(causes & {*first.causes, *first.also}) == 2
     assert right >= 0.95 * count
@@ -164,7 +164,7 @@ def test_the_statement_undoes_the_fault():
     rng, run = np.random.default_rng(3), set()
     for _ in range(300):
         c = random_call(rng)
-        G, spatial = c.words["groups"], tuple(range(2, c.w.ndim))
+        G, spatial = c.arguments["groups"], tuple(range(2, c.w.ndim))
         wrong_w = {"kernel flipped": np.flip(c.w, spatial), "groups reversed": np.concatenate(np.split(c.w, G)[::-1])}
         if G == 1 and c.w.shape[0] == c.w.shape[1]:
             wrong_w["channels swapped"] = c.w.swapaxes(0, 1)
@@ -178,14 +178,14 @@ def test_the_statement_undoes_the_fault():
             wrong_y["y groups interleaved"] = y.reshape(len(y), G, -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
         wrong_y["bias missing"] = c.other(bias=None)
         for cause, weight in wrong_w.items():
-            found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.arguments)
             if found.cause == cause:
                 scope = {"np": np, "weight": weight}
                 exec(found.fix, scope)
                 np.testing.assert_array_equal(scope["weight"], c.w, err_msg=found.fix)
                 run.add(cause)
         for cause, got in wrong_y.items():
-            found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.arguments)
             if found.cause == cause:
                 scope = {"np": np, "y": got, "bias": c.bias}
                 exec(found.fix, scope)
@@ -592,7 +592,7 @@ def test_a_bias_that_was_not_told_and_a_second_fault(cause):
             call = random_call(rng)
         plain, other = call.other(bias=None), SECOND[cause](call)
         for got, expected in ((plain, other), (other, plain)):
-            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.words)
+            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.arguments)
             first = found.findings[0] if found.findings else None
             named = {*first.causes, *first.also} if first else set()
             right += {"offset per channel", cause} <= named
@@ -610,7 +610,7 @@ def test_noise_is_no_bias_that_was_not_told():
     rng = np.random.default_rng(10)
     for number in range(80):
         call, got = noise(rng, number)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.arguments)
         assert not found.findings, str(found)
 
 
@@ -645,7 +645,7 @@ def test_the_neutral_line_computes_what_was_expected():
         bias = {"bias": c.bias} if number % 4 else {}
         right, wrong = (y if bias else y - c.bias.reshape(-1, *[1] * (y.ndim - 2)) for y in (c.y, other))
         for got, expected in ((wrong, right), (right, wrong)):
-            found = tconv.diagnose(got, expected, x=c.x, weight=c.w, **bias, **c.words)
+            found = tconv.diagnose(got, expected, x=c.x, weight=c.w, **bias, **c.arguments)
             if found.verdict != "found" or not found.fix.startswith("y = tconv.conv_transpose(x, weight"):
                 continue
             scope = {"tconv": tconv, "x": c.x, "weight": c.w, **bias}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty_calls import random_call, rounded
+from random_calls.faults import random_call, rounded
 
 
 def summed(call, turn, *, taps_first=True):
@@ -33,7 +33,7 @@ def half(a):
 
 
 def diagnosed(call, got):
-    return tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+    return tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
 
 
 @pytest.mark.parametrize("taps_first", [True, False])
@@ -53,7 +53,7 @@ def test_sums_in_few_bits_are_named(name, turn, taps_first):
 def test_the_line_sums_in_float32():
     call = random_call(np.random.default_rng(1), 2)
     found = tconv.diagnose(
-        summed(call, half), call.y, x=call.x, weight=call.w, bias=call.bias, target="onnx", **call.words
+        summed(call, half), call.y, x=call.x, weight=call.w, bias=call.bias, target="onnx", **call.arguments
     )
     assert found.cause == "summed in float16", str(found)
     scope = {"x": call.x.astype("f2"), "weight": call.w.astype("f2"), "bias": call.bias.astype("f2")}
@@ -89,9 +89,9 @@ def test_a_weight_quantized_to_8_bits(over, steps):
     rng = np.random.default_rng(5)
     for _ in range(10):
         call = random_call(rng)
-        if call.x.shape[1] == call.words["groups"] or call.w.shape[1] == 1:
+        if call.x.shape[1] == call.arguments["groups"] or call.w.shape[1] == 1:
             continue
-        parts = call.w.reshape(call.words["groups"], -1, *call.w.shape[1:])
+        parts = call.w.reshape(call.arguments["groups"], -1, *call.w.shape[1:])
         kept = {"tensor": (), "output channel": (0, 2), "input channel": (0, 1)}[over]
         others = tuple(axis for axis in range(parts.ndim) if axis not in kept)
         scale = np.abs(parts).max(axis=others, keepdims=True) / steps

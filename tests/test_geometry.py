@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries, shaped
+from random_calls.strategies import geometries, shaped
 from tconv import Geometry
 from tconv.errors import GeometryError, ShapeError
 

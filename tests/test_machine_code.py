@@ -200,7 +200,8 @@ def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
 # -- chips -----------------------------------------------------------------------------------------------------------
 
 GEOMETRIES = """
-import sys, numpy as np, problems, tconv
+import sys, numpy as np, tconv
+from random_calls import problems
 from tconv.kernels.simd.object_cache import LIBRARY, folder
 rng = np.random.default_rng(0)
 for ndim in (1, 2, 3):

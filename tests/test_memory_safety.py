@@ -20,7 +20,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="mprotect and /proc o
 
 GUARDED = """
 import ctypes, os, signal, sys
-import numpy as np, problems, tconv
+import numpy as np, tconv
+from random_calls import problems
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p

@@ -13,9 +13,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-import problems
 import tconv
-from strategies import shaped
+from random_calls import problems
+from random_calls.strategies import shaped
 from tconv import Geometry, TconvError, _memory, kernels
 from tconv.operator import call_cache, prepared
 
