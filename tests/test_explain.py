@@ -12,13 +12,12 @@ import pytest
 
 import tconv
 from tconv import _extras
-from tconv.cli.env import env
-from tconv.cli.explain import explain
+from tconv.cli import env, explain
 from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
 
 def printed(capsys, **arguments):
-    explain(**arguments)
+    explain.run(**arguments)
     return capsys.readouterr().out
 
 
@@ -124,19 +123,19 @@ def test_large_cases_stay_short(capsys):
 
 def test_the_picture_file(capsys, tmp_path):
     path = tmp_path / "fig.svg"
-    explain(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
+    explain.run(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
     capsys.readouterr()
     with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
-        explain(kernel=[3], picture=path)
+        explain.run(kernel=[3], picture=path)
     assert capsys.readouterr().out == ""  # refused before anything is printed
     with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
-        explain(kernel=[1000], picture=tmp_path / "c.svg")
+        explain.run(kernel=[1000], picture=tmp_path / "c.svg")
     assert [file.name for file in tmp_path.iterdir()] == ["fig.svg"]
     with pytest.raises(DialectError, match="the picture shows 1 or 2 axes; there are 3"):
-        explain(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
+        explain.run(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
     capsys.readouterr()
-    explain(kernel=[3], picture=tmp_path / "d.svg", as_json=True)
+    explain.run(kernel=[3], picture=tmp_path / "d.svg", as_json=True)
     text = capsys.readouterr()
     json.loads(text.out)
     assert text.err == f"wrote {tmp_path / 'd.svg'}\n"
@@ -196,7 +195,7 @@ def test_the_picture_file(capsys, tmp_path):
 def test_bad_options(arguments, kind, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=re.escape(message)):
-        explain(**arguments)
+        explain.run(**arguments)
 
 
 def test_a_place_in_a_file_is_refused_without_an_echo(tmp_path):
@@ -224,11 +223,11 @@ def test_no_framework_is_imported_by_the_command():
 
 
 def test_env(capsys):
-    env()
+    env.run()
     text = capsys.readouterr().out
     assert text.startswith(f"tconv      {tconv.__version__}, Python ")
     assert re.search(rf"numpy +{re.escape(np.__version__)}\n", text)
-    env(as_json=True)
+    env.run(as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["packages"]["numpy"]["version"] == np.__version__
     assert facts["methods"][0] == "simd"
@@ -236,5 +235,5 @@ def test_env(capsys):
 
 def test_env_says_how_to_install_what_is_missing(capsys, monkeypatch):
     monkeypatch.setitem(_extras.EXTRAS, "no_such_package", "draw")
-    env()
+    env.run()
     assert 'no_such_package not installed: pip install "tconv[draw]"' in capsys.readouterr().out

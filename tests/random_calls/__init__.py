@@ -6,6 +6,6 @@
 - tests/frameworks/test_*.py add the native arguments of each framework to random sizes.
 """
 
-from random_calls.sizes import Sizes, has_output, random_crop, random_geometry, random_sizes, whole_numbers
+from random_calls.sizes import Sizes, has_output, integers, random_crop, random_geometry, random_sizes, whole_numbers
 
-__all__ = ["Sizes", "has_output", "random_crop", "random_geometry", "random_sizes", "whole_numbers"]
+__all__ = ["Sizes", "has_output", "integers", "random_crop", "random_geometry", "random_sizes", "whole_numbers"]

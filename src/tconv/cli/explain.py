@@ -51,7 +51,7 @@ def _ints(text: list[int]) -> int | tuple[int, ...]:
     return text[0] if len(text) == 1 else tuple(text)
 
 
-def explain(
+def run(
     *,
     kernel: Annotated[list[int], Parameter(consume_multiple=True, converter=whole_numbers, negative="")],
     stride: _Sizes = None,
