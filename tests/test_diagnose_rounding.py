@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty_calls import random_call, rounded
+from random_calls.faults import random_call, rounded
 
 
 def summed(call, round_, *, taps_first=True):

@@ -200,7 +200,8 @@ def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
 # -- chips -----------------------------------------------------------------------------------------------------------
 
 GEOMETRIES = """
-import sys, numpy as np, problems, tconv
+import sys, numpy as np, tconv
+from random_calls import problems
 from tconv.kernels.simd.object_cache import LIBRARY, folder
 rng = np.random.default_rng(0)
 for ndim in (1, 2, 3):
@@ -403,11 +404,11 @@ def test_env_says_that_nothing_is_kept(place, python, tmp_path):
         place = str(tmp_path / "file")
         Path(place).write_text("")
     reason = f"{place} cannot be written: Not a directory" if place else "TCONV_CACHE_DIR is empty"
-    assert f"; code built now is not kept: {reason}\n" in python(ENV.format([]), TCONV_CACHE_DIR=place)
+    assert f"; new code cannot be cached: {reason}\n" in python(ENV.format([]), TCONV_CACHE_DIR=place)
     warmup = "import sys; sys.stderr = sys.stdout\n" + ENV.format(["--warmup"])
     said = python(warmup, TCONV_CACHE_DIR=place)
     assert said.startswith(
-        f"tconv: machine code is not kept: {reason}, so nothing can be built ahead. Write TCONV_CACHE_DIR="
+        f"tconv: machine code cannot be cached: {reason}, so nothing can be compiled in advance. Write TCONV_CACHE_DIR="
     )
     assert said.endswith("\n1\n")
 

@@ -20,7 +20,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="mprotect and /proc o
 
 GUARDED = """
 import ctypes, os, signal, sys
-import numpy as np, problems, tconv
+import numpy as np, tconv
+from random_calls import problems
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -335,18 +336,18 @@ for make in VIEWS:
 
 
 def test_it_is_bounded(fresh, monkeypatch):
-    monkeypatch.setattr(_memory._pool, "_most", 9 * MIB)
+    monkeypatch.setattr(_memory._pool, "_limit", 9 * MIB)
     held = [output() for _ in range(5)]
     del held
     assert given_back() == 8 * MIB
-    monkeypatch.setattr(_memory._pool, "_most", 3 * MIB)
+    monkeypatch.setattr(_memory._pool, "_limit", 3 * MIB)
     del_me = output()
     del del_me
     assert given_back() == 0
 
 
 def test_sizes_out_of_use_make_room(fresh, monkeypatch):
-    monkeypatch.setattr(_memory._pool, "_most", 24 * MIB)
+    monkeypatch.setattr(_memory._pool, "_limit", 24 * MIB)
     held = [_memory.empty((size * MIB,), np.dtype("u1")) for size in (2, 4, 6, 8, 2, 2)]
     held.clear()
     used = _memory.empty((4 * MIB,), np.dtype("u1"))
@@ -355,7 +356,7 @@ def test_sizes_out_of_use_make_room(fresh, monkeypatch):
     for size in (10, 12, 14, 16, 18):
         other = _memory.empty((size * MIB,), np.dtype("u1"))
         del other
-        assert size * MIB <= _memory._pool._held() <= 24 * MIB
+        assert size * MIB <= _memory._pool._free_bytes() <= 24 * MIB
         used = _memory.empty((4 * MIB,), np.dtype("u1"))
         assert (used == 5).all(), "what is in use stays; fresh memory would be zero"
         del used
@@ -389,8 +390,8 @@ def test_garbage_that_holds_outputs(fresh):
         gc.set_threshold(*thresholds)
     del node
     gc.collect()
-    held = _memory._pool._held()
-    assert held <= _memory._pool._most
+    held = _memory._pool._free_bytes()
+    assert held <= _memory._pool._limit
     assert given_back() == held
 
 

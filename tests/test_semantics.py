@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 from tconv import Geometry, kernels
 
 ANY_DTYPE = [name for name in kernels.names() if name not in ("simd", "winograd")]

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries
+from random_calls.strategies import geometries
 from tconv import Geometry, TconvError
 from tconv.kernels.simd import specialized_call
 from tconv.kernels.simd.specialized_call import Bound

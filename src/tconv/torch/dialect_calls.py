@@ -110,7 +110,7 @@ def _positions(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> tor
 def _conv_transpose(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, g: Geometry) -> torch.Tensor:
     torch_dialect = dialect("torch")
     if not torch_dialect.reasons_against(g, None):
-        return conv_transpose(x, w, bias, **torch_dialect.say(g, None))
+        return conv_transpose(x, w, bias, **torch_dialect.native_arguments(g, None))
     # PyTorch's arguments cannot express this crop: the full result is cropped or extended
     full = conv_transpose(x, w, None, g.stride, 0, 0, g.groups, g.dilation)
     cropped = torch.nn.functional.pad(full, [-side for pair in reversed(g.crop) for side in pair])

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._memory import Array, aligned, mapped
+from tconv._arrays import Array
+from tconv._memory import aligned, mapped
 from tconv.kernels.num_threads import PLACES
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import LIBRARY
