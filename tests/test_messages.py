@@ -93,7 +93,7 @@ CASES = [
     (ArgumentError, (X, W), {"kernel": 3}, "kernel= was given, which the shapes of the arrays say"),
     # methods
     (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, winograd, polyphase, taps. Write method=\"auto\""),
-    (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight holds inf or NaN"),
+    (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight contains inf or NaN"),
 ]  # fmt: skip
 
 

@@ -48,9 +48,9 @@ def _warm_up() -> None:
     state = availability.state()
     if state["reason"] is not None:
         raise MethodError(f"the float32 kernel does not run here: {state['reason']}. Write tconv env without --warmup")
-    if state["not_kept"] is not None:
+    if state["not_stored"] is not None:
         raise FileError(
-            f"machine code is not kept: {state['not_kept']}, so nothing can be built ahead. Write "
+            f"machine code is not kept: {state['not_stored']}, so nothing can be built ahead. Write "
             "TCONV_CACHE_DIR=DIRECTORY with one that you may write, or tconv env without --warmup"
         )
     from rich.console import Console
@@ -137,7 +137,7 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(f"simd       does not run: {kernel['reason']}")
     else:
         kept = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
-        kept += [f"code built now is not kept: {kernel['not_kept']}"] if kernel["not_kept"] else []
+        kept += [f"code built now is not kept: {kernel['not_stored']}"] if kernel["not_stored"] else []
         lines.append("; ".join([f"simd       {kernel['chip']}", *(kept or [f"code is kept in {kernel['cache']}"])]))
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)
