@@ -213,13 +213,13 @@ def reasons_against(p: Problem) -> list[str]:
 
 def scratch_bytes(p: Problem) -> int:
     """Return the bytes of packed weights, padded input, sums and products."""
-    axes, item = _axes(p), p.accumulate.itemsize
+    axes, itemsize = _axes(p), p.accumulate.itemsize
     blocks = _blocks(p)
-    sums = _block_count(p, axes, blocks) * item
+    sums = _block_count(p, axes, blocks) * itemsize
     plane = math.prod(axis.pitch for axis in axes) + _tail(axes)
-    copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * item
-    converted = p.weight_count * item if p.accumulate != p.dtype else 0
-    return 2 * sums + copied + p.weight_count * item + converted
+    copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * itemsize
+    converted = p.weight_count * itemsize if p.accumulate != p.dtype else 0
+    return 2 * sums + copied + p.weight_count * itemsize + converted
 
 
 def seconds(p: Problem) -> float:

@@ -73,22 +73,22 @@ def reasons_against(p: Problem) -> list[str]:
 
 def scratch_bytes(p: Problem) -> int:
     """Return the bytes of the sums, one tap's products and its copy of the input, and copies in the sums' dtype."""
-    item = p.accumulate.itemsize
-    x = p.batch * p.in_channels * math.prod(p.input_shape) * item
-    y = p.batch * p.out_channels * math.prod(p.output_shape) * item
-    products = p.batch * p.out_channels * math.prod(p.input_shape) * item
-    converted = (x + p.weight_count * item) if p.accumulate != p.dtype else 0
-    one_tap = p.weight_count // math.prod(p.geometry.kernel) * item
+    itemsize = p.accumulate.itemsize
+    x = p.batch * p.in_channels * math.prod(p.input_shape) * itemsize
+    y = p.batch * p.out_channels * math.prod(p.output_shape) * itemsize
+    products = p.batch * p.out_channels * math.prod(p.input_shape) * itemsize
+    converted = (x + p.weight_count * itemsize) if p.accumulate != p.dtype else 0
+    one_tap = p.weight_count // math.prod(p.geometry.kernel) * itemsize
     return converted + x + y + products + one_tap
 
 
 def conv_scratch_bytes(p: Problem, y_count: int) -> int:
     """Return the scratch bytes of `conv` for an array of y_count elements; p is the problem of its transpose."""
-    item = p.accumulate.itemsize
-    u = p.batch * p.in_channels * math.prod(p.input_shape) * item
-    window = p.batch * p.out_channels * math.prod(p.input_shape) * item
-    converted = (y_count + p.weight_count) * item if p.accumulate != p.dtype else 0
-    one_tap = p.weight_count // math.prod(p.geometry.kernel) * item
+    itemsize = p.accumulate.itemsize
+    u = p.batch * p.in_channels * math.prod(p.input_shape) * itemsize
+    window = p.batch * p.out_channels * math.prod(p.input_shape) * itemsize
+    converted = (y_count + p.weight_count) * itemsize if p.accumulate != p.dtype else 0
+    one_tap = p.weight_count // math.prod(p.geometry.kernel) * itemsize
     return converted + 2 * u + window + one_tap
 
 

@@ -14,7 +14,7 @@ from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 _LONG = 256
-"""Outputs from which on an unaligned line is streamed past the caches; an aligned one always is."""
+"""Outputs from which on an unaligned line of a streamed output goes past the caches; aligned lines always do."""
 
 
 def most_phases(stride: int) -> int:
@@ -28,7 +28,7 @@ def interleaves(stride: int) -> bool:
 
 
 def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> int:
-    """Return the function that writes outputs with these strides of the fastest axis and of the channels.
+    """Return the address of the function that writes outputs with these strides of fastest axis and channels.
 
     Its arguments are `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
     """
@@ -46,7 +46,7 @@ def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> in
 
 
 def address_of_touch() -> int:
-    """Return the function that prefetches the cache lines which a call of the epilogue will write.
+    """Return the address of the function that prefetches the cache lines a call of the epilogue will write.
 
     Its arguments are `(frame, local, table of rows, first line, end line, first position, end position)`.
     """

@@ -51,7 +51,7 @@ def most_vectors(rows: int) -> int:
 
 
 def address(rows: Rows, vectors: int, spread: bool = False) -> int:
-    """Return the function for these rows and this many vectors of positions.
+    """Return the address of the function for these rows and this many vectors of positions.
 
     Its arguments are `(steps, parts, part count, panel, weights, pitch, sums, channel pitch, phase pitch, ahead,
     stride)`; pitches count floats. `steps` has `STEP` integers per step: (offset, channels, kind, number of the tap,
@@ -77,9 +77,9 @@ def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
         for v in range(vectors)
     }
 
-    def channels(kind: tuple[int, ...], x: Value, count: Value, later: Value) -> None:
+    def channels(kind: tuple[int, ...], x: Value, count: Value, next_inputs: Value) -> None:
         """Write the loop over the channels of a step."""
-        place, w, prefetched = f.var(x), f.var(weight.value), f.var(later)
+        place, w, prefetched = f.var(x), f.var(weight.value), f.var(next_inputs)
         with f.loop(count, at_least_once=True):
             here = place.value
             columns = [f.load(here, v * f.lanes, f.vector) for v in range(vectors)]
@@ -114,8 +114,8 @@ def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
         with f.loop(f.load(entry, 0, I64)):
             here = step.value
             x = panel + f.load(here, 0, I64) * 4
-            later = f.load(ahead, f.load(here, 3, I64), I64) + f.load(here, 4, I64) * stride
-            dispatch(list(range(len(rows.kinds))), f.load(here, 2, I64), x, f.load(here, 1, I64), later)
+            next_inputs = f.load(ahead, f.load(here, 3, I64), I64) + f.load(here, 4, I64) * stride
+            dispatch(list(range(len(rows.kinds))), f.load(here, 2, I64), x, f.load(here, 1, I64), next_inputs)
             step.set(here + STEP * 8)
 
         def write(to: Value, add: bool) -> None:

@@ -16,7 +16,7 @@ SHORT = 4
 
 
 def address(x_fast: int, x_channel: int, width: int) -> int:
-    """Return the function `(frame, local)` for an x with these strides of its fastest axis and of its channels.
+    """Return the address of the function `(frame, local)` for an x with these strides of fastest axis and channels.
 
     `width` is the number of positions of a line in the panel.
     """

@@ -21,7 +21,7 @@ MOST = 8
 
 
 def address() -> int:
-    """Return the function `(frame, local, number of the tile)`."""
+    """Return the address of the function `(frame, local, number of the tile)`."""
     return OBJECT_CACHE.address("direct_tile", _write)
 
 

@@ -144,7 +144,7 @@ class WinogradLayer:
 
 
 def address(activated: bool) -> int:
-    """Return the function `(frame, local, number of the tile)`."""
+    """Return the address of the function `(frame, local, number of the tile)`."""
     name = f"winograd_f43_tile{'_activated' if activated else ''}"
     return OBJECT_CACHE.address(name, lambda: _write(name, activated))
 
