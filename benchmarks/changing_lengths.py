@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import tconv
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 
 _PAGE = 4096
 
@@ -42,7 +42,8 @@ def main(minutes: float) -> None:
                 times.append(time.perf_counter() - start)
         medians = [statistics.median(times) * 1e3 for times in (new, again)]
         print(
-            f"{minute:6}  {len(new):5}  {resident():11.1f}  {LIBRARY.built:15}  {medians[0]:13.2f}  {medians[1]:8.2f}"
+            f"{minute:6}  {len(new):5}  {resident():11.1f}  {OBJECT_CACHE.built:15}  "
+            f"{medians[0]:13.2f}  {medians[1]:8.2f}"
         )
 
 

@@ -38,9 +38,9 @@ def test_the_kernel_runs_on_torchs_threads(team, monkeypatch):
 
     own, seen = thread_pool.Pool(), []
     monkeypatch.setattr(thread_pool, "_pool", own)
-    taken = thread_pool.Pool._with_team
+    taken = thread_pool.Pool._run_openmp
     monkeypatch.setattr(
-        thread_pool.Pool, "_with_team", lambda self, *given: seen.append(given[0]) or taken(self, *given)
+        thread_pool.Pool, "_run_openmp", lambda self, *given: seen.append(given[0]) or taken(self, *given)
     )
     layer, x = ours.ConvTranspose2d(16, 24, 4, 2).requires_grad_(False), torch.randn(3, 16, 37, 41)
     first = layer(x)

@@ -169,12 +169,12 @@ def test_a_weight_that_is_trained_on_few_positions_is_left_to_pytorch(seen):
         with torch.no_grad():
             w += step
         ours.conv_transpose(large, w, stride=2)
-    from tconv.kernels.simd.weight_cache import STORE
+    from tconv.kernels.simd.weight_cache import WEIGHT_CACHE
 
     assert tconv.trim_pool() >= 0
-    before = STORE._bytes
+    before = WEIGHT_CACHE._bytes
     ours.conv_transpose(large, w, stride=2)
-    assert STORE._bytes == before
+    assert WEIGHT_CACHE._bytes == before
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import Function
 
 _CHAINS = 12
@@ -24,7 +24,7 @@ def build() -> tuple[Callable[[int], None], int]:
     """Return a function of a number of loops that runs without the GIL, and the operations (FLOP) of one loop."""
     # machine code is cached by name and by the sources of the kernels, and this file is not one of them
     name = "multiply_adds_" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    chained = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(LIBRARY.address(name, lambda: _write(name)))
+    chained = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(OBJECT_CACHE.address(name, lambda: _write(name)))
     lanes = target().lanes
 
     def run(loops: int) -> None:

@@ -50,7 +50,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def team(threads: int) -> Any:
-    """Return a `kernels.simd.thread_pool.Team` of this many PyTorch threads; None in a forked child, which has none."""
+    """Return this many of PyTorch's threads, as `OpenMPThreads`; None in a forked child, where it has none."""
     addresses = None if _forked else _runtime()
     if addresses is None:
         return None
@@ -59,6 +59,6 @@ def team(threads: int) -> Any:
 
 @cache
 def _team(parallel: int, number: int, threads: int) -> Any:
-    from tconv.kernels.simd.thread_pool import Team
+    from tconv.kernels.simd.thread_pool import OpenMPThreads
 
-    return Team(parallel, number, threads)
+    return OpenMPThreads(parallel, number, threads)
