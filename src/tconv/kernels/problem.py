@@ -138,3 +138,5 @@ class Kernel(NamedTuple):
     bind: Callable[..., Callable[[Array, Array, Array | None, Array], bool]] | None = None
     """For a kernel that gains by it: bind(problem, strides of canonical x, strides of canonical out, layout=...) is
     a function of the native x, weight, bias and out; False if this weight needs another kernel."""
+    most_seconds: Callable[[Problem], float] | None = None
+    """Not less than `seconds`, and quicker to tell; where it chooses this method, nobody needs to know better."""

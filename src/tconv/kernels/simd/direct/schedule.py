@@ -110,6 +110,11 @@ class Shape(NamedTuple):
     scratch: int
 
 
+def least_cycles(p: Problem) -> float:
+    """A number of cycles that no tiling stays below."""
+    return tiling.least_cycles(work(p.layer).layered, lengths(p), p.batch, target().lanes)
+
+
 @lru_cache(maxsize=256)
 def shape(p: Problem, threads: int) -> Shape:
     """How a problem is cut up for a number of threads."""

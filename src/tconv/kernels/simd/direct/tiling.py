@@ -183,6 +183,14 @@ def estimates(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> list[
     return found
 
 
+def least_cycles(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> float:
+    """What every estimate has: all positions, full vectors of them, and the writing of all rows."""
+    rows = batch * lengths.rows
+    vectors = rows * lengths.fast.positions / lanes
+    writing = rows * 20 * layer.out_channels * layer.slow_phases
+    return vectors * layer.terms + 60 * layer.out_channels * vectors / layer.most_vectors + writing
+
+
 def _forms(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
     """Whole, crossing, rows, width and number of tiles.
 
