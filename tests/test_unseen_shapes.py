@@ -7,9 +7,9 @@ import threading
 from math import prod
 
 import numpy as np
+import problems
 import pytest
 
-import problems
 import tconv
 from tconv import Geometry, TconvError, kernels
 from tconv.kernels.problem import Problem

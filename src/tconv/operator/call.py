@@ -14,7 +14,7 @@ from tconv import _arrays
 from tconv._arrays import is_finite
 from tconv._memory import refuse_too_large
 from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
-from tconv.dialects.channel_advice import channel_advice
+from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Layer, Problem, accumulator
@@ -173,7 +173,7 @@ def read_layer(
     call = (
         _read_geometry(geometry, (1,) * weight.ndim, weight.shape, name, native)
         if geometry is not None
-        else speaker.read_alone(weight.shape, native)
+        else speaker.read_without_x(weight.shape, native)
     )
     if call is None:
         return None
@@ -276,5 +276,5 @@ def _check_channels(
         side = "output" if adjoint else "input"
         raise ShapeError(
             f"weight {weight_shape} has {wanted} {side} channels as {speaker.framework} reads it; x has {have}. "
-            + channel_advice(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
+            + suggest_layout(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
         )

@@ -12,7 +12,7 @@ from tconv._arguments import shown
 from tconv._memory import empty
 from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
-from tconv.kernels.activation import Activation, activation_of, kept
+from tconv.kernels.activation import Activation, activation_of, frozen
 from tconv.kernels.problem import Array, Problem
 from tconv.operator import functional
 from tconv.operator.call import CanonicalCall, read_call, read_layer
@@ -40,7 +40,7 @@ class PreparedLayer:
         self._bias: Array | None = None if bias is None else np.array(bias)
         self._finite: bool | None = None  # not known yet
         self._words = dialect, geometry, native
-        self._method, self._activation = str(method), kept(activation)
+        self._method, self._activation = str(method), frozen(activation)
         self._packed: dict[Any, Any] = {}
         self._known: dict[Any, Any] = {}
         problem = read_layer(self.library, self._weight, self._bias, *self._words)

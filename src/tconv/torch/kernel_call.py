@@ -157,7 +157,7 @@ class Call:
         # loads LLVM, which is there: the kernel has no reason against it
         from tconv.kernels.simd import specialized_call, weight_cache
 
-        self._store, self._trained = weight_cache.STORE, _trained_weights()
+        self._store, self._trained = weight_cache.WEIGHT_CACHE, _trained_weights()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
         self._large = p.output_bytes >= _FROM_POOL
         self._strides = tuple(x.stride()), _strides_of(self._shape, self._format)
@@ -214,13 +214,13 @@ class Call:
         if known_by is None:
             known_by = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr()))
         key = known_by, way.sizes
-        found = store.find(key)
+        found = store.get(key)
         if found is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
             own = weight.detach().clone().numpy()
             native = own if own.flags.c_contiguous else np.moveaxis(own, 1, -1)
             found = way.form.pack(way.problem, own)
-            store.keep((xxhash.xxh3_64_intdigest(native.data), way.sizes), found)
+            store.put((xxhash.xxh3_64_intdigest(native.data), way.sizes), found)
         held = way.packed
         if found is not held[0]:
             way.packed = held = found, found.ctypes.data if found.size else 0
@@ -241,9 +241,9 @@ def _is_last(tensor: torch.Tensor) -> bool:
 @cache
 def _trained_weights() -> Any:
     """Where weights that change in every step are kept: few, because most will never be asked for again."""
-    from tconv.kernels.simd.weight_cache import Store
+    from tconv.kernels.simd.weight_cache import WeightCache
 
-    made = Store(_TRAINED)
+    made = WeightCache(_TRAINED)
     _memory.TRIMMED.append(made.trim)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(

@@ -13,7 +13,7 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd.direct.call_tables import Job
 from tconv.kernels.simd.direct.packed_weight import packed
-from tconv.kernels.simd.weight_cache import STORE, fingerprint
+from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, fingerprint
 from tconv.kernels.simd.winograd_f22 import call_tables, packed_weight
 
 NONE = np.zeros(0, np.float32)
@@ -105,12 +105,12 @@ class Bound:
 
     def _find(self, w: Array) -> Array:
         described = w.shape, w.strides, *self._sizes
-        found = STORE.find((fingerprint(w), *described))
+        found = WEIGHT_CACHE.get((fingerprint(w), *described))
         if found is None:
             # of a private copy: another thread may write w between the fingerprint and the packing
             own = w.copy()
             found = self._packed(own)
-            STORE.keep((fingerprint(own), *described), found)
+            WEIGHT_CACHE.put((fingerprint(own), *described), found)
         return found
 
     def _packed(self, w: Array) -> Array:
