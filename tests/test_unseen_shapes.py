@@ -7,10 +7,10 @@ import threading
 from math import prod
 
 import numpy as np
-import problems
 import pytest
 
 import tconv
+from random_calls import problems
 from tconv import Geometry, TconvError, kernels
 from tconv.kernels.problem import Problem
 from tconv.operator import call, call_cache, method_choice
