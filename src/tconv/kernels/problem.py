@@ -29,7 +29,7 @@ def is_plain(array: Array) -> bool:
 
 
 class Layer(NamedTuple):
-    """What stays of a problem when x has another size: the order of the sums, and how the packed weight lies.
+    """The part of a problem that stays when x has another size: the order of the sums, the layout of the packed weight.
 
     What is kept under it serves inputs of all sizes, so that a size not seen before costs little.
     """
