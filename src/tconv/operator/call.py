@@ -124,7 +124,7 @@ _known: dict[Any, _Words] = {}
 def _words(
     x: Array, weight: Array, bias: Array | None, name: str, geometry: Geometry | None, native: dict[str, Any]
 ) -> Any:
-    """What `_Words` depend on; None for a call that is always read anew."""
+    """Return all that `_Words` depend on; None for a call that is always read anew."""
     words = plain_words(name, geometry, native)
     if words is None:
         return None
