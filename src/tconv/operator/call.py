@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tconv import _arrays
 from tconv._arrays import is_finite
 from tconv._memory import refuse_too_large
-from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
+from tconv.dialects import DataLayout, Dialect, NativeCall, WeightLayout, dialect
 from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
@@ -131,7 +131,7 @@ def read_layer(
 
 def _read_geometry(
     geometry: Geometry, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], name: str, native: dict[str, Any]
-) -> Call:
+) -> NativeCall:
     """A call written with geometry=: canonical layouts, no native words."""
     if native or name != "torch":
         words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
@@ -156,7 +156,7 @@ def _read_geometry(
             "needed. Write x[None] for one image"
         )
     data = DataLayout.of("NC*" if len(x_shape) == ndim + 2 else "C*", ndim)
-    return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
+    return NativeCall(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
 def _check_dtypes(library: str, **given: Array | None) -> None:
@@ -179,7 +179,7 @@ def _check_dtypes(library: str, **given: Array | None) -> None:
             )
 
 
-def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
+def _check_groups(call: NativeCall, weight_shape: tuple[int, ...]) -> None:
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
     if whole % groups:
@@ -190,7 +190,7 @@ def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
         )
 
 
-def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None) -> int:
+def _out_channels(call: NativeCall, weight_shape: tuple[int, ...], bias: Array | None) -> int:
     """How many output channels there are: at least one, and as many as the bias has numbers."""
     groups = call.geometry.groups
     count = call.weight.sizes(weight_shape)["O"] * (1 if call.weight.grouped == "O" else groups)
@@ -207,7 +207,12 @@ def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None)
 
 
 def _check_channels(
-    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
+    speaker: Dialect,
+    call: NativeCall,
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    library: str,
+    adjoint: bool,
 ) -> None:
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     _check_groups(call, weight_shape)
