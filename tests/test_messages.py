@@ -94,7 +94,7 @@ CASES = [
     (ArgumentError, (X, W), {"kernel": 3}, "kernel= was given; the sizes are those of the arrays. Write the call without kernel="),
     # methods
     (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, winograd, polyphase, taps. Write method=\"auto\""),
-    (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight holds inf or NaN"),
+    (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight contains inf or NaN"),
 ]  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def test_non_finite_weights_take_the_path_without_padding():
     plan = tconv.plan(x, w, stride=3)
     assert plan.method == "taps"
     assert plan.reasons["polyphase"] == (
-        "the weight holds inf or NaN, which this method would multiply with padded zeros",
+        "the weight contains inf or NaN, which this method would multiply with padded zeros",
     )
     y = tconv.conv_transpose(x, w, stride=3)
     assert np.isinf(y).sum() == 9

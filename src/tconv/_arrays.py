@@ -43,7 +43,7 @@ def _take_numpy(array: Any, name: str) -> Array:
         raise ArrayError(
             f"{name} is a list that contains more than numbers; one array is needed. Write np.stack({name})"
         )
-    if isinstance(array, np.ma.MaskedArray):
+    if isinstance(array, _kinds("numpy.ma", "MaskedArray")):
         raise ArrayError(f"{name} is a masked array, and a convolution has no rule for masks. Write {name}.filled(0)")
     return np.asarray(array)  # also drops np.matrix and np.memmap subclasses, whose operators differ
 

@@ -17,7 +17,7 @@ _COMMANDS = {
     "upsample": ("tconv.cli.upsample:upsample", "Make a picture or feature maps larger."),
     "explain": ("tconv.cli.explain:run", "Explain one transposed convolution: sizes, formula, overlap, a picture."),
     "diagnose": (
-        "tconv.cli.diagnose:diagnose",
+        "tconv.cli.diagnose:run",
         "Say why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
     "bench": ("tconv.cli.bench:bench", "Time tconv and its peers on the layers of real networks; the losses first."),

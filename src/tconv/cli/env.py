@@ -49,9 +49,9 @@ def _warm_up() -> None:
     state = availability.state()
     if state["reason"] is not None:
         raise MethodError(f"the float32 kernel does not run here: {state['reason']}. Write tconv env without --warmup")
-    if state["not_kept"] is not None:
+    if state["not_stored"] is not None:
         raise FileError(
-            f"machine code cannot be cached: {state['not_kept']}, so nothing can be compiled in advance. Write "
+            f"machine code cannot be cached: {state['not_stored']}, so nothing can be compiled in advance. Write "
             "TCONV_CACHE_DIR=DIRECTORY with a writable directory, or tconv env without --warmup"
         )
     from rich.console import Console
@@ -139,7 +139,7 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(f"simd       does not run: {kernel['reason']}")
     else:
         cache = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
-        cache += [f"new code cannot be cached: {kernel['not_kept']}"] if kernel["not_kept"] else []
+        cache += [f"new code cannot be cached: {kernel['not_stored']}"] if kernel["not_stored"] else []
         lines.append("; ".join([f"simd       {kernel['chip']}", *(cache or [f"code is cached in {kernel['cache']}"])]))
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from tconv.cli.console import Report
 from tconv.errors import ArgumentError, FileError, TooLargeError
 from tconv.io.output_files import NewFile, numbered
 from tconv.io.pictures import format_for, write_picture
-from tconv.operator.method_choice import choose_method
+from tconv.operator.method_choice import explain_method
 from tconv.upsampling import sample_photo, torch_comparison
 from tconv.upsampling.check import Check, Checked, together
 from tconv.upsampling.inputs import Job, SampleJob, Shape, job_for
@@ -168,7 +168,7 @@ def _say_plan(report: Report, job: Job, upsampler: Upsampler, memory: int) -> in
         pieces += n * len(ranges)
         flops += sum(2 * n * problem.macs.exact for problem in upsampler.passes((c, h, w), dtype))
         rows = upsampler.window(ranges[0], h)
-        planned = [choose_method(p, "auto") for p in upsampler.passes((c, rows.stop - rows.start, w), dtype)]
+        planned = [explain_method(p, "auto") for p in upsampler.passes((c, rows.stop - rows.start, w), dtype)]
     passes = [
         {"kernel": p.problem.geometry.kernel, "stride": p.problem.geometry.stride, "method": p.method} for p in planned
     ]

@@ -7,7 +7,6 @@ known faults of runtimes, `channel_mismatch` the advice for a weight that does n
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib import import_module
 
@@ -75,6 +74,8 @@ def dialect(name: str) -> Dialect:
 def find(name: str, argument: str = "dialect") -> Dialect:
     """Return the dialect of this name. Raises DialectError, which calls the name by this `argument` of the caller."""
     if not isinstance(name, str) or name not in _MEMBERS:
+        import difflib  # for the message alone
+
         text = str(name).lower()
         close = _SYNONYMS.get(text) or next(iter(difflib.get_close_matches(text, _MEMBERS, 1)), "torch")
         raise DialectError(f"{argument} is {name!r}; there are {', '.join(_MEMBERS)}. Write {argument}={close!r}")

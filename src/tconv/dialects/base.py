@@ -5,7 +5,6 @@ Every file of a framework in this folder defines a subclass of `Dialect`, with t
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -63,6 +62,7 @@ class Dialect(ABC):
     weight_grouped: ClassVar[str] = "I"
     weight_flip: ClassVar[bool] = False
     layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that set a layout
+    reads_sizes: ClassVar[bool] = True  # True if the sizes of x can change what the native arguments mean
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Make the `geometry` of a subclass refuse unknown arguments with the error of `check_names`."""
@@ -309,6 +309,8 @@ class Dialect(ABC):
         known = self.argument_names()
         for name in native:
             if name not in known and name not in _SIZES:
+                import difflib  # for the message alone
+
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Use one of those"
                 if name == "activation":

@@ -18,6 +18,7 @@ class Torch(Dialect):
     framework = "PyTorch"
     data_patterns = ("NC*", "C*")
     weight_pattern = "IO*"
+    reads_sizes = False
 
     def geometry(
         self,

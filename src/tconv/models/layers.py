@@ -14,8 +14,8 @@ from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
 from tconv.kernels.problem import Array
-from tconv.kernels.simd.winograd_f43 import grouped
-from tconv.kernels.simd.winograd_f43.rows import Rows
+from tconv.kernels.simd.winograd_f43 import row_group_layer
+from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
 from tconv.models.row_buffer import Kept
 from tconv.operator.prepared import PreparedLayer, prepare
 from tconv.weights.interpolation import crop_for
@@ -81,12 +81,12 @@ class Convolution:
         return self.weight.shape[0], self.weight.shape[1] * self.geometry.groups
 
     @cached_property
-    def grouped(self) -> Rows | None:
+    def grouped(self) -> RowGroupLayer | None:
         """The layer that makes rows in groups; None where geometry, weight or machine are not made for it."""
-        return grouped(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
+        return row_group_layer(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
 
     @cached_property
-    def _plain(self) -> Rows:
+    def _plain(self) -> RowGroupLayer:
         """The same without an activation."""
         plain = self.grouped if self.activation is None else replace(self, activation=None).grouped
         assert plain is not None

@@ -39,7 +39,7 @@ class NamedFilter:
 
     def __init__(self, kernel: str, scale: int) -> None:
         self.filter = Interpolation(kernel, scale)
-        self.name, self.words, self.scale, self.mixes = kernel, self.filter.words, scale, False
+        self.name, self.words, self.scale, self.mixes = kernel, self.filter.description, scale, False
         self.notes: list[str] = []
 
     def channels(self, channels: int) -> int:
