@@ -21,7 +21,7 @@ from tconv.models.network import Network
 
 __all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
 
-_READERS = {".safetensors": "described", ".onnx": "onnx", ".param": "ncnn"}
+_READERS = {".safetensors": "safetensors", ".onnx": "onnx", ".param": "ncnn"}
 
 PHOTO_SCALES = (2, 3, 4)
 """Scales for which a network of photographs comes with tconv."""
@@ -54,5 +54,5 @@ def load(path: Path | str) -> Model:
         )
     if not path.is_file():
         raise FileError(f"{path} does not exist, or is no file. Write the name of a file of weights")
-    model: Model = import_module(f"tconv.models.{reader}").read(path)
+    model: Model = import_module(f"tconv.models.readers.{reader}").read(path)
     return model
