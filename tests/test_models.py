@@ -21,12 +21,12 @@ from PIL import Image
 import tconv
 from tconv import Geometry, TconvError, definition
 from tconv.errors import FileError, GeometryError, ShapeError
-from tconv.io.pictures import open_picture
+from tconv.io.picture_reading import open_picture
 from tconv.kernels.activation import activation_of
 from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, layers, load, network, photo
 from tconv.models.error_bound import piece
-from tconv.models.image_model import copied
-from tconv.upsampling import learned, sample_photo, torch_comparison
+from tconv.models.image_model import edge_extended
+from tconv.upsampling import learned, metrics, sample_photo, torch_comparison
 from tconv.weights.interpolation import upsample
 
 ACTIVATIONS = [None, "relu", "relu6", ("leaky_relu", 0.2), ("clamp", -0.5, 0.5), "prelu"]
@@ -261,7 +261,7 @@ def test_several_pictures_at_once():
 
 @given(seeds, st.integers(1, 3))
 @settings(max_examples=25)
-def test_memory_does_not_grow_with_the_height_and_is_foretold(seed, threads):
+def test_memory_does_not_grow_with_the_height_and_is_predicted(seed, threads):
     net, _, rng = drawn(seed)
     height, width = 3000, 8
     try:
@@ -424,7 +424,7 @@ def small(channels=1, scale=2, border=0, seed=0, bias=0.05):
 def test_scale_and_border_follow_from_the_sizes(channels, scale, border):
     net = small(channels, scale, border)
     model = Model.of(net, "mine")
-    assert (model.scale, model.border, model.words) == (scale, border, "mine")
+    assert (model.scale, model.border, model.name) == (scale, border, "mine")
     x = np.random.default_rng(1).random((channels, 7, 5)).astype("f4")
     wide = np.pad(x, ((0, 0), (border, border), (border, border)), mode="edge")
     assert net.output_shape(wide.shape[1:]) == (7 * scale, 5 * scale)
@@ -448,7 +448,7 @@ def test_networks_that_are_no_models():
     with pytest.raises(ShapeError, match="squares of squares"):
         Model.of(net((1, 1, 4, 4), (2, 3), 0), "mine")
     for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
-        with pytest.raises(ShapeError, match="that is no picture with a border of whole pixels"):
+        with pytest.raises(ShapeError, match="that is not a picture with a border of whole pixels"):
             Model.of(net((1, 1, 4, 4), 2, crop), "mine")
     with pytest.raises(ShapeError, match=r"mine makes nothing of \(16384, 16384\): the output would be"):
         Model.of(net((1, 1, 4, 4), 2, 40000), "mine")
@@ -512,7 +512,7 @@ def test_padding_that_shifts_the_picture_is_refused(pads, even, span, axis):
     assert f"mine makes the output {name} of pixel i from the input {name} {span}, which would shift" in str(
         caught.value
     )
-    assert str(caught.value).endswith("Write a padding (crop) that is alike on both sides")
+    assert str(caught.value).endswith("Write a padding (crop) that is the same on both sides")
 
 
 def test_graphs_that_do_not_fit():
@@ -538,7 +538,7 @@ def test_graphs_that_do_not_fit():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_networks_that_come_with_tconv(scale):
     model = photo(scale)
-    assert (model.scale, model.adds, model.words) == (scale, "bicubic", f"photo x{scale}")
+    assert (model.scale, model.adds, model.name) == (scale, "bicubic", f"photo x{scale}")
     assert model.network.channels[0] == model.network.channels[-1] == 1
     x = np.random.default_rng(0).random((3, 9, 8)).astype("f4")
     detail = model(x) - upsample(x, scale)
@@ -554,8 +554,8 @@ def test_the_network_enlarges_the_photograph_better_than_bicubic(scale):
     shrunk = sample_photo.shrink(original, scale)
     made = np.rint(np.clip(255 * photo(scale)(shrunk / np.float32(255)), 0, 255)).astype("u1")
     plain = sample_photo.enlarged(shrunk, scale, "bicubic")
-    assert sample_photo.psnr(original, made) > sample_photo.psnr(original, plain)
-    assert sample_photo.ssim(original, made) > sample_photo.ssim(original, plain)
+    assert metrics.psnr(original, made) > metrics.psnr(original, plain)
+    assert metrics.ssim(original, made) > metrics.ssim(original, plain)
 
 
 # -- the command -------------------------------------------------------------------------------------------------
@@ -714,7 +714,7 @@ def test_numbers_whose_sums_leave_float32_are_not_the_machines_fault(run, words,
     code, _, err = run("a.tif", *words, "-o", "b.tif")
     assert code == 1
     assert err.startswith(
-        "tconv: the image holds numbers up to 3.4e+38, and sums of those leave float32, which ends at"
+        "tconv: the image has numbers up to 3.4e+38, and sums of those overflow float32, which ends at"
     )
     assert not Path("b.tif").exists()
 
@@ -752,13 +752,13 @@ def test_detail_at_other_scales_is_interpolated_where_it_belongs(run, scale, mon
     times = 2 if scale in (4, 6) else 3
     repeat = Convolution(np.ones((1, 1, times, times), "f4"), Geometry((times, times), times))
     model = Model.of(Network([Node(repeat, (0,))]), "repeat")
-    upsampler = learned.Learned(model, scale, "repeat")
+    upsampler = learned.LearnedUpsampler(model, scale, "repeat")
     height, width = 6, 40
     x = np.broadcast_to(np.arange(width, dtype="f4"), (1, height, width)) / 64
     rows = slice(0, scale * height)
     window = upsampler.window(rows, height)
     frame = learned.Frame(height, 1.0, False)
-    y = upsampler.strip(copied(x, window, 1), window.start, rows, frame)
+    y = upsampler.strip(edge_extended(x, window, 1), window.start, rows, frame)
     assert y.shape == (1, scale * height, scale * width)
     places = (np.arange(scale * width) + 0.5) / scale - 0.5
     # each pixel is off by no more than the half pixel that repeating makes, and not to one side
@@ -770,13 +770,13 @@ def test_detail_at_other_scales_is_interpolated_where_it_belongs(run, scale, mon
 @given(st.integers(1, 60), st.integers(1, 40), st.sampled_from([2, 3, 4, 5, 7]), st.integers(1, 5), seeds)
 @settings(max_examples=40)
 def test_strips_of_a_learned_picture_leave_no_seam(height, width, scale, pieces, seed):
-    upsampler = learned.by_model("photo", scale)
+    upsampler = learned.from_name("photo", scale)
     x = np.random.default_rng(seed).integers(0, 256, (3, height, width)).astype("f4")
     frame = learned.Frame(height, 255.0, False)
 
     def made(rows):
         window = upsampler.window(rows, height)
-        return upsampler.strip(copied(x, window, 1), window.start, rows, frame)
+        return upsampler.strip(edge_extended(x, window, 1), window.start, rows, frame)
 
     whole = made(slice(0, scale * height))
     edges = sorted({0, scale * height, *np.random.default_rng(seed).integers(0, scale * height, pieces).tolist()})
@@ -789,15 +789,16 @@ import sys
 import numpy as np
 from tconv.upsampling import learned
 from tconv.upsampling.check import Check
-from tconv.upsampling.strips import Values, enlarge, predicted_bytes
+from tconv.upsampling.stored_values import StoredValues
+from tconv.upsampling.strips import enlarge, predicted_bytes
 
 def run(channels, height, width):
     x = np.random.default_rng(0).integers(0, 256, (channels, height, width)).astype("u1")
-    values = Values(x.dtype, channels in (2, 4))
+    values = StoredValues(x.dtype, channels in (2, 4))
     out = np.empty((channels, scale * height, scale * width), "u1")
     check = Check(x, upsampler, values, 1)
     enlarge(x, upsampler, values, out, check)
-    check.verdict(out)
+    check.compare(out)
     return predicted_bytes((1, *x.shape), upsampler, values)
 
 def peak():  # ru_maxrss would know the parent's
@@ -805,22 +806,22 @@ def peak():  # ru_maxrss would know the parent's
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 scale, channels = map(int, sys.argv[1:])
-upsampler = learned.by_model("photo", scale)
+upsampler = learned.from_name("photo", scale)
 run(channels, 20, 20)
 before = peak()
-foretold = run(channels, 900, 1400)
-print(peak() - before, foretold)
+predicted = run(channels, 900, 1400)
+print(peak() - before, predicted)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 @pytest.mark.parametrize(("scale", "channels"), [(2, 4), (3, 3), (5, 1), (5, 3), (7, 3)])
-def test_the_memory_of_a_run_is_foretold(scale, channels):
-    """The peak of a whole process, with the memory that is kept for later outputs."""
+def test_the_memory_of_a_run_is_predicted(scale, channels):
+    """The peak of a whole process, with the memory pooled for later outputs."""
     words = [sys.executable, "-c", MEASURED, str(scale), str(channels)]
-    said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
-    peak, foretold = map(int, said.split())
-    assert 0.4 * foretold < peak <= foretold + 20_000_000  # modules that are loaded late, and the check
+    output = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
+    peak, predicted = map(int, output.split())
+    assert 0.4 * predicted < peak <= predicted + 20_000_000  # modules that are loaded late, and the check
 
 
 @pytest.mark.parametrize(
@@ -828,17 +829,17 @@ def test_the_memory_of_a_run_is_foretold(scale, channels):
     [
         (["a.png", "--model", "photo", "--scale", "1"], "--scale is 1, and --model makes pictures larger. Write --scale 2"),
         (["a.png", "--model", "cartoon"], "--model is 'cartoon'; there is photo. Write --model photo, or --weights FILE"),
-        (["a.npy", "--model", "photo"], "a.npy holds feature maps, and --model is for pictures. Write --kernel"),
-        (["a.npy", "--weights", "w.safetensors"], "a.npy holds feature maps, and --weights is for pictures"),
-        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each says what enlarges. Write one"),
+        (["a.npy", "--model", "photo"], "a.npy contains feature maps, and --model is for pictures. Write --kernel bicubic, or the name of a picture"),
+        (["a.npy", "--weights", "w.safetensors"], "a.npy contains feature maps, and --weights is for pictures"),
+        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each selects an upsampling method. Write one of them"),
         (["a.png", "--weights", "w.safetensors", "--kernel", "bicubic"], "--kernel and --weights were given"),
         (["a.png", "--model", "photo", "--weights", "w.safetensors"], "--model and --weights were given"),
         (["a.png", "--weights", "w.safetensors", "--scale", "3"], "--scale is 3, and w.safetensors makes pictures 2 times larger. Write --scale 2, or a multiple"),
         (["a.png", "--weights", "w.safetensors", "--scale", "1"], "--scale is 1, and w.safetensors makes"),
-        (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is no file"),
+        (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["a.png", "--weights", "a.png"], "a.png ends in .png; .safetensors, .onnx or .param (ncnn) is needed"),
-        (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is no file"),
-        (["five.tif"], "the picture has 5 channels beside opacity; 1 (grey) or 3 (red, green, blue) are needed"),
+        (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is not a file"),
+        (["five.tif"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Write a picture of those, or interpolate: --kernel bicubic"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -955,9 +956,9 @@ def changed(number, **words):
         ("", "Expecting value"),
         ("{", "Expecting property name"),
         ("[" * 100_000, "nested too deeply"),
-        ("[]", "its description is [], no JSON object"),
+        ("[]", "its description is []; a JSON object is needed"),
         ("3", ""),
-        ("null", "its description is null, no JSON object"),
+        ("null", "its description is null; a JSON object is needed"),
         ({}, "'format' is missing"),
         ({"format": 1}, "'layers' is missing"),
         ({"format": 2, "layers": GOOD}, "its format is 2; this version of tconv reads 1"),
@@ -976,7 +977,7 @@ def changed(number, **words):
         (changed(0, bias="d"), "node 1 has a bias of (3,); (4,) is needed"),
         (changed(0, stride=2), "layer 1: it is a convolution of stride 2; ordinary convolutions of stride 1 are read, and transposed ones"),
         (changed(0, groups=0), "groups is 0"),
-        (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); that makes no 3 groups"),
+        (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); 3 groups do not divide it"),
         (changed(0, groups="x"), "layer 1: groups is 'x'; an integer is needed"),
         (changed(0, dilation=0), "dilation is 0"),
         (changed(0, padding="same"), "layer 1: padding is 'same'; an integer is needed"),
@@ -988,17 +989,17 @@ def changed(number, **words):
         (changed(0, activation={"a": 1}), "'activation' is {\"a\": 1}; a name, or a list"),
         (changed(0, activation=[]), "activation is"),
         (changed(0, activation=3), "'activation' is 3; a name, or a list of a name and numbers, is needed"),
-        (changed(0, inputs=["two"]), "layer 1: it reads 'two', which no layer before it is called"),
-        (changed(0, inputs=["one"]), "layer 1: it reads 'one', which no layer before it is called"),
+        (changed(0, inputs=["two"]), "layer 1: it reads 'two', which is not the name of a layer before it"),
+        (changed(0, inputs=["one"]), "layer 1: it reads 'one', which is not the name of a layer before it"),
         (changed(1, inputs=[]), "node 2 reads ()"),
         (changed(1, inputs=3), "layer 2: 'inputs' is 3; a list of names is needed"),
-        (changed(1, inputs=[[]]), "layer 2: it reads [], which no layer before it is called"),
+        (changed(1, inputs=[[]]), "layer 2: it reads [], which is not the name of a layer before it"),
         (changed(1, inputs=["one", "input"]), "node 2 has a weight for 4 input channels"),
         (changed(1, inputs=["input"]), "node 2 has a weight for 4 input channels; it is given [1]"),
-        (changed(1, name="one"), "layer 2: it is called 'one'"),
-        (changed(1, name="input"), "layer 2: it is called 'input'"),
+        (changed(1, name="one"), "layer 2: its name 'one' is already taken"),
+        (changed(1, name="input"), "layer 2: its name 'input' is already taken"),
         (changed(1, stride=0), "stride is 0"),
-        (changed(1, op="add", activation="relu"), "layer 2: it adds, and has an activation"),
+        (changed(1, op="add", activation="relu"), "layer 2: it is a sum with an activation"),
         (changed(1, op="add", inputs=["one", "input"]), "node 2, Sum(), is given inputs of [4, 1] channels"),
     ],
     ids=lambda value: str(value)[:60],
@@ -1017,11 +1018,11 @@ def test_descriptions_that_are_refused(description, message):
     save_file(tensors, "w.safetensors", {"tconv": said})
     with pytest.raises(FileError) as caught:
         load("w.safetensors")
-    assert str(caught.value).startswith("w.safetensors describes no network that can be run: ")
+    assert str(caught.value).startswith("w.safetensors does not describe a network that can be run: ")
     assert message in str(caught.value)
     save_file(tensors, "w.safetensors")
     Path("w.json").write_text(said)
-    with pytest.raises(FileError, match=r"w\.safetensors describes no network"):
+    with pytest.raises(FileError, match=r"w\.safetensors does not describe a network"):
         load("w.safetensors")
 
 
@@ -1092,11 +1093,11 @@ def test_weights_that_are_refused(run):
         assert err.count("\n") == 1
 
     save_file(good | {"a": bad}, "w.safetensors", {"tconv": layers})
-    refused("w.safetensors: a holds inf or NaN in float32; weights are numbers")
+    refused("w.safetensors: a contains inf or NaN in float32; finite weights are needed")
     save_file(good | {"a": good["a"].astype("i4")}, "w.safetensors", {"tconv": layers})
     refused("w.safetensors: a has dtype int32; floats are needed. Write it as float32")
     save_file(good | {"a": good["a"].astype("f8") * 1e300}, "w.safetensors", {"tconv": layers})
-    refused("w.safetensors: a holds inf or NaN")
+    refused("w.safetensors: a contains inf or NaN")
     save_file(good, "w.safetensors")
     refused("w.safetensors has no description of its layers. Write one into the metadata under 'tconv', or into w.json")
     save_file(
@@ -1104,18 +1105,18 @@ def test_weights_that_are_refused(run):
         "w.safetensors",
         {"tconv": layers},
     )
-    refused("w.safetensors describes no network that can be run: node 2 has a weight for 8 input channels")
+    refused("w.safetensors does not describe a network that can be run: node 2 has a weight for 8 input channels")
     save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD[:1]})})
     refused("w.safetensors has 1 input and 4 output channels")
     save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD, "adds": ["bicubic"]})})
     refused("w.safetensors adds to ['bicubic']; one of nearest")
     Path("w.safetensors").write_bytes(Path("a.png").read_bytes())
-    refused("w.safetensors is damaged or no .safetensors file")
+    refused("w.safetensors is damaged, or not a .safetensors file")
     Path("w.safetensors").write_bytes(b"")
-    refused("w.safetensors is damaged or no .safetensors file")
+    refused("w.safetensors is damaged, or not a .safetensors file")
     os.remove("w.safetensors")
     os.mkdir("w.safetensors")
-    refused("w.safetensors does not exist, or is no file")
+    refused("w.safetensors does not exist, or is not a file")
 
 
 @pytest.mark.parametrize("part", ["cut", "changed"])

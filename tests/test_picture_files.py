@@ -11,7 +11,9 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from tconv.errors import FileError, MissingExtraError
-from tconv.io.pictures import describe, format_for, open_picture, write_picture
+from tconv.io.picture import describe
+from tconv.io.picture_reading import open_picture
+from tconv.io.picture_writing import format_for, write_picture
 
 pyvips = pytest.importorskip("pyvips")
 RGB = np.random.default_rng(1).integers(0, 256, (7, 9, 3), dtype=np.uint8)
@@ -50,7 +52,7 @@ def test_modes(tmp_path, mode, plain, words, notes, ending):
     image = Image.fromarray(RGB).convert(mode)
     picture = open_picture(saved(tmp_path, image, f"a{ending}"))
     expected = np.asarray(image.convert(plain))
-    assert picture.words == f"{'PNG' if ending == '.png' else 'TIFF'}, {words}"
+    assert picture.description == f"{'PNG' if ending == '.png' else 'TIFF'}, {words}"
     assert picture.notes == notes
     assert picture.alpha == plain.endswith("A")
     np.testing.assert_array_equal(rows(picture), expected)
@@ -60,7 +62,7 @@ def test_a_palette_with_transparency_becomes_rgb_with_alpha(tmp_path):
     image = Image.fromarray(RGB).convert("P")
     path = saved(tmp_path, image, "a.png", transparency=3)
     picture = open_picture(path)
-    assert picture.words == "PNG, RGB with alpha, 8 bit"
+    assert picture.description == "PNG, RGB with alpha, 8 bit"
     np.testing.assert_array_equal(rows(picture), np.asarray(Image.open(path).convert("RGBA")))
 
 
@@ -98,7 +100,7 @@ def test_more_channels_are_planes_without_alpha(tmp_path):
     values = np.random.default_rng(2).integers(0, 9999, (7, 9, 5), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
     picture = open_picture(tmp_path / "a.tif")
-    assert (picture.shape, picture.alpha, picture.words) == ((5, 7, 9), False, "TIFF, 5 channels, 16 bit")
+    assert (picture.shape, picture.alpha, picture.description) == ((5, 7, 9), False, "TIFF, 5 channels, 16 bit")
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -210,7 +212,7 @@ def test_a_changed_byte_in_a_png_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.png", b"hello world\n" * 9, "is not a picture that can be read (buffer is not in a known format); PNG, JPEG, TIFF, WebP, GIF, HEIF, .npy and .npz are. Write it as PNG, for example"),
+        ("text.png", b"hello world\n" * 9, "is not a picture that can be read (buffer is not in a known format); PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000, .npy and .npz are. Write it as PNG, for example"),
         ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>', "is not a picture that can be read (its kind is svg); PNG"),
         ("empty.png", b"", "is empty; a file with content is needed. Write the name of another"),
         ("head.png", b"\x89PNG\r\n\x1a\n", "is damaged, or of a kind that libvips does not read ("),
@@ -248,10 +250,10 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
     [
         ("a.bmp", (3, 8, 8), "u1", False, "a.bmp ends in .bmp; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write a.png, for example"),
         ("a", (3, 8, 8), "u1", False, "a ends in nothing; a picture is written as"),
-        ("a.png", (3, 8, 8), "f4", False, "the picture is RGB, 32 bit float, which PNG cannot hold. Write a.tif"),
-        ("a.jpg", (5, 8, 8), "u1", False, "the picture is 5 channels, 8 bit, which JPEG cannot hold. Write a.tif"),
-        ("a.png", (4, 8, 8), "u1", False, "the picture is 4 channels, 8 bit, which PNG cannot hold. Write a.tif"),
-        ("a.webp", (3, 8, 20000), "u1", False, "the picture would be 20000 x 8, and WebP holds at most 16383 pixels a side. Write a.png"),
+        ("a.png", (3, 8, 8), "f4", False, "the picture is RGB, 32 bit float, which PNG cannot contain. Write a.tif"),
+        ("a.jpg", (5, 8, 8), "u1", False, "the picture is 5 channels, 8 bit, which JPEG cannot contain. Write a.tif"),
+        ("a.png", (4, 8, 8), "u1", False, "the picture is 4 channels, 8 bit, which PNG cannot contain. Write a.tif"),
+        ("a.webp", (3, 8, 20000), "u1", False, "the picture would be 20000 x 8, and WebP allows at most 16383 pixels a side. Write a.png"),
     ],
 )  # fmt: skip
 def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, alpha, words):
@@ -265,7 +267,7 @@ def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, alpha, words):
 def test_a_full_disk_is_named(ending):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 200, 200)).astype(np.uint8)
     form, _ = format_for(Path(f"a{ending}"), pixels.shape, pixels.dtype, alpha=False)
-    words = rf"{form.name} could not be written: No space left on device\. Write to a disk with room"
+    words = rf"{form.name} could not be written: No space left on device\. Free some space, or write to another disk"
     with open("/dev/full", "wb") as full, pytest.raises(FileError, match=words):
         write_picture(full, form, pixels, alpha=False)
 
@@ -307,6 +309,6 @@ def test_without_pyvips_the_extra_is_named(tmp_path, monkeypatch):
     assert str(caught.value) == words
 
 
-def test_importing_the_room_loads_no_libvips():
-    code = "import sys, tconv.io.pictures; assert 'pyvips' not in sys.modules"
+def test_importing_the_readers_loads_no_libvips():
+    code = "import sys, tconv.io.picture_reading; assert 'pyvips' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

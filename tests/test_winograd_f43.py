@@ -15,7 +15,7 @@ from tconv.kernels.simd import winograd_f43
 from tconv.kernels.simd.winograd_f43 import filtering, row_groups
 from tconv.models import Convolution, Network, Node, layers
 from tconv.models import network as networks
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 from test_machine_code import CPUS, X86
 from test_memory_safety import GUARDED, linux
 
@@ -98,13 +98,13 @@ def test_every_layer_is_the_definition(seed):
     case, _ = cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
-    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(case.x, 0, case.height), RowBuffer(out, 0, 0), slice(0, y.shape[1]))
     assert (np.abs(out - y) <= allowed).all()
 
 
 def ring(channels, rows, width, anchor):
     """Lines of NaN, with others between them that are none of its business."""
-    return Kept(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
+    return RowBuffer(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
 
 
 @given(seeds, st.integers(1, 4))
@@ -113,7 +113,7 @@ def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
     case, rng = cases(seed)
     rows = case.shape[0]
     whole = np.full((len(case.w[0]), *case.shape), np.nan, "f4")
-    case.run(Kept(case.x, 0, case.height), Kept(whole, 0, 0), slice(0, rows))
+    case.run(RowBuffer(case.x, 0, case.height), RowBuffer(whole, 0, 0), slice(0, rows))
     # the input in a ring that has room for all of it, begun anywhere; the output in a ring of groups
     period = case.height + int(rng.integers(0, 5))
     start = -int(rng.integers(0, period))
@@ -169,7 +169,7 @@ def test_rounding_stays_near_that_of_the_direct_sum(shape):
     y = definition.scatter(x[None].astype("f8"), w.astype("f8"), geometry=g)[0]
     direct = tconv.conv_transpose(x[None], w, geometry=g, method="simd")[0]
     made = np.empty_like(direct)
-    winograd_f43.grouped(w, None, g, None)(Kept(x, 0, 40), slice(0, 40), slice(0, 40), Kept(made, 0, 0), 0)
+    winograd_f43.grouped(w, None, g, None)(RowBuffer(x, 0, 40), slice(0, 40), slice(0, 40), RowBuffer(made, 0, 0), 0)
     assert np.sqrt(np.mean((made - y) ** 2)) <= 3 * np.sqrt(np.mean((direct - y) ** 2))
 
 
@@ -234,7 +234,7 @@ def test_rows_that_are_not_there_are_refused():
     net = chain(np.random.default_rng(1), None)
     x = np.random.default_rng(0).random((4, 200, 30), np.float32)
     for x_given, first, height, outputs, words in [
-        (x[:, 100:], 100, 200, slice(0, 200), "x holds rows 100 to 200 of the picture; 0 to 200 are needed"),
+        (x[:, 100:], 100, 200, slice(0, 200), "x has rows 100 to 200 of the picture; 0 to 200 are needed"),
         (x[:, :50], 0, 200, slice(0, 200), "x holds rows 0 to 50"),
         (x, 0, 100_000, slice(0, 100_000), "x holds rows 0 to 200"),
         (x[:2], 0, 200, slice(0, 200), r"x has shape \(2, 200, 30\); \[4, h, W\] is needed"),
@@ -252,12 +252,12 @@ def test_rows_that_are_not_there_are_refused():
 
 RANDOM = """
 import numpy as np, test_winograd_f43 as t
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 for seed in range(40):
     case, _ = t.cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
-    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(case.x, 0, case.height), RowBuffer(out, 0, 0), slice(0, y.shape[1]))
     assert (np.abs(out - y) <= allowed).all()
 """
 
@@ -279,7 +279,7 @@ def test_nothing_outside_of_the_arrays_is_touched(python):
         GUARDED
         + """
 import test_winograd_f43 as t
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 tconv.set_num_threads(3)
 regions = [Region(1 << 23) for _ in range(2)]
 for seed in range(60):
@@ -290,7 +290,7 @@ for seed in range(60):
         for region, shape in zip(regions, (case.x.shape, y.shape))
     ]
     placed[0][...] = case.x
-    assert case.run(Kept(placed[0], 0, case.height), Kept(placed[1], 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(placed[0], 0, case.height), RowBuffer(placed[1], 0, 0), slice(0, y.shape[1]))
     assert (np.abs(placed[1] - y) <= allowed).all()
     regions[1].check(placed[1])
 """

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tconv import draw as draw
     from tconv import models as models
     from tconv import torch as torch
+    from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
 
@@ -68,6 +69,7 @@ __all__ = [
     "solve",
     "torch",
     "trim_pool",
+    "upsample",
 ]
 
 _LAZY = {
@@ -76,13 +78,15 @@ _LAZY = {
     "initializers": "tconv.weights.initializers",
     "models": "tconv.models",
     "torch": "tconv.torch",
+    "upsample": "tconv.upsampling.functional:upsample",
 }
-"""Public modules that are imported when they are first named."""
+"""Public modules, and functions as "module:name", that are imported when they are first named."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return import_module(_LAZY[name])
+        module, _, function = _LAZY[name].partition(":")
+        return getattr(import_module(module), function) if function else import_module(module)
     raise AttributeError(f"module 'tconv' has no attribute {name!r}")
 
 
