@@ -235,8 +235,8 @@ def test_rows_that_are_not_there_are_refused():
     x = np.random.default_rng(0).random((4, 200, 30), np.float32)
     for x_given, first, height, outputs, words in [
         (x[:, 100:], 100, 200, slice(0, 200), "x has rows 100 to 200 of the picture; 0 to 200 are needed"),
-        (x[:, :50], 0, 200, slice(0, 200), "x holds rows 0 to 50"),
-        (x, 0, 100_000, slice(0, 100_000), "x holds rows 0 to 200"),
+        (x[:, :50], 0, 200, slice(0, 200), "x has rows 0 to 50"),
+        (x, 0, 100_000, slice(0, 100_000), "x has rows 0 to 200"),
         (x[:2], 0, 200, slice(0, 200), r"x has shape \(2, 200, 30\); \[4, h, W\] is needed"),
         (np.concatenate([x, x[:1]]), 0, 200, slice(0, 200), "x has shape"),
         (x[0], 0, 200, slice(0, 200), "x has shape"),
