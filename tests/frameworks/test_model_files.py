@@ -127,7 +127,7 @@ def test_padding_rules(rule, k):
     graph.add("Relu")
     graph.conv_transpose(4, 1, 4, strides=[2, 2], **padded(1, 1, 1, 1))
     if rule == "VALID" and k % 2 == 0:  # a border of half a pixel
-        with pytest.raises(ShapeError, match="no picture with a border of whole pixels"):
+        with pytest.raises(ShapeError, match="not a picture with a border of whole pixels"):
             graph.save()
     else:
         agrees(graph.save())
@@ -353,15 +353,15 @@ def _many_limits(graph):
         (_computed_from_the_input, "computes its weight 'x'; a constant is needed"),
         (_inputs, "it has 2 inputs and 1 outputs; one of each is needed"),
         (_outputs, "it has 1 inputs and 2 outputs"),
-        (_early_output, "its output is not what its last node makes"),
+        (_early_output, "its output is not the output of its last node"),
         (_constant_sum, "which is a constant"),
         (_strides, "has strides [2, 2]; ordinary convolutions of stride 1 are read, and transposed ones of any stride"),
         (_slopes_along_columns, "has slopes of (4,); one, or (channels, 1, 1) are needed"),
         (_stated_size, "has an output_shape, which fits one size only"),
         (_one_axis, "has a weight of 3 axes; 4 are needed, for pictures"),
-        (_uneven, "does not come out even"),
-        (_missing, "reads 'none', which is nothing that was made before it"),
-        (_not_finite, "holds inf or NaN; finite floats are needed"),
+        (_uneven, "has 5 channels, which 2 x 2 blocks do not divide"),
+        (_missing, "reads 'none', which is no output of a node before it"),
+        (_not_finite, "contains inf or NaN; finite floats are needed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -679,13 +679,16 @@ def _edited(old, new):
         (lambda text, data: (text, data[:100]), "bytes too early"),
         (lambda text, data: (text, b""), "bytes too early"),
         (lambda text, data: (text, data + bytes(8)), "a.bin has 8 bytes more than the layers need"),
-        (lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]), "stored in a way (0x04030201) that is not read"),
-        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "its weights hold inf or NaN"),
+        (
+            lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]),
+            "its weights have the type 0x04030201; float32 and float16 are read",
+        ),
+        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "its weights contain inf or NaN"),
         (lambda text, data: ("", data), "it does not begin with 7767517"),
         (lambda text, data: ("7767517", data), ""),
         (lambda text, data: ("\x00\xff" * 50, data), "it does not begin with 7767517"),
         (_edited("7767517", "7767518"), "it does not begin with 7767517"),
-        (_edited("12 ", "11 "), "it says that it has 11 layers, and has 12"),
+        (_edited("12 ", "11 "), "its second line states 11 layers, and it has 12"),
         (_edited("PReLU c", "Sigmoid c"), "c is a Sigmoid; Convolution, Deconvolution"),
         (_edited("BinaryOp d 2 1 c a2 d 0=0", "BinaryOp d 2 1 c a2 d 0=2"), "d is a BinaryOp"),
         (_edited("Eltwise f 2 1 e d2 f 0=1", "Eltwise f 2 1 e d2 f 0=1 -23301=2,0.5,1.0"), "f is a Eltwise"),
@@ -704,8 +707,8 @@ def _edited(old, new):
         (_edited("4=1 9=2 -23310=1,0.1", "4=-233"), "a rule of another framework"),
         (_edited("9=2 -23310=1,0.1", "9=5"), "a has activation 5"),
         (_edited("9=2 -23310=1,0.1", "9=2"), ""),
-        (_edited("3=2 4=1", "3=2 4=1 21=40"), "an output padding or size of its own"),
-        (_edited("3=2 4=1", "3=2 4=1 18=1"), "an output padding or size of its own"),
+        (_edited("3=2 4=1", "3=2 4=1 21=40"), "has an output padding or an output size, which are not read"),
+        (_edited("3=2 4=1", "3=2 4=1 18=1"), "has an output padding or an output size, which are not read"),
         (_edited("e d2 f", "e e f"), "it has the outputs d2, y; one is needed"),
         (_edited("PReLU c 1 1 b c 0=6", "PReLU c 1 1 b"), ""),
         (_edited("PReLU c 1 1 b c 0=6", "PReLU c x y b c 0=6"), ""),
@@ -726,7 +729,7 @@ def test_ncnn_files_that_are_refused(edit, message):
 def test_ncnn_files_of_two():
     path = whole_network().save()
     Path("a.bin").unlink()
-    with pytest.raises(FileError, match=r"a\.param needs a\.bin beside it, which is not there"):
+    with pytest.raises(FileError, match=r"a\.param needs a\.bin beside it, which does not exist"):
         load(path)
 
 
