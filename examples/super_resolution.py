@@ -51,9 +51,9 @@ QUICK_GAIN = 0.3
 def network(scale, layers):
     """Return a network from [N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3.
 
-    Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides that starts there has
-    no preferred phase, hence no checkerboard. The layers between start near the identity: from PyTorch's own start a
-    network this deep and this narrow learns nothing at first.
+    Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides
+    that starts there has no preferred phase, hence no checkerboard. The layers between start near the identity: from
+    PyTorch's own start a network this deep and this narrow learns nothing at first.
     """
     body = []
     for _ in range(layers):
@@ -139,13 +139,13 @@ class Samples:
         self.patch, self.batch, self.seed = patch, batch, seed
 
     def __call__(self, step, rank=0, world=1):
-        """Return luma [n, 1, p + 2*border, ...] and detail [n, 1, s*p, ...] of this process's share of the step's batch."""
+        """Return luma [n, 1, p + 2*border, ...] and detail [n, 1, s*p, ...] of this process's share of a batch."""
         rng = np.random.default_rng([self.seed, step])
         drawn = [self._draw(rng) for _ in range(self.batch)][rank::world]
         return tuple(torch.from_numpy(np.stack(side)[:, None].astype(np.float32)) for side in zip(*drawn, strict=True))
 
     def _draw(self, rng):
-        """Return the one of two random patches with more detail: smooth ones teach little, and photographs have many."""
+        """Return the one of two random patches with more detail: smooth ones, of which there are many, teach little."""
         luma, detail = max((self._patch(rng) for _ in range(2)), key=lambda pair: float(np.abs(pair[1]).mean()))
         turns, mirrored = rng.integers(4), rng.integers(2)
         return tuple(np.rot90(side[:, ::-1] if mirrored else side, turns) for side in (luma, detail))

@@ -50,6 +50,7 @@ def test_one_broken_file_among_ten(run):
     whole = [n for n in range(10) if n != 3]
     assert sorted(os.listdir("large")) == [f"{n}_x2.png" for n in whole]
     lines = out.splitlines()
+    assert lines.pop(0).startswith("upsample  2 times by photo x2 (a network of ")
     assert [line.split(":")[0] for line in lines[:9]] == [f"output    large/{n}_x2.png" for n in whole]
     assert lines[0].startswith("output    large/0_x2.png: 80 x 60, PNG, RGB, 8 bit, ")
     assert lines[9].startswith("check     ")
@@ -177,6 +178,7 @@ def test_two_inputs_with_one_output_name_are_refused_before_the_work(run, output
         (["--kernel", "cubic"], "--kernel is 'cubic'; nearest, bilinear"),
         (["--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["--kernel", "bicubic", "--model", "photo"], "--model and --kernel were given"),
+        (["-o", ""], "-o is empty; a file or a folder is needed. Write -o large.png"),
         (["-o", "0.jpg"], "0.jpg is a file; a folder is needed. Write the name of a folder"),
         (["-o", "no/large"], "no/large lies in no, which does not exist. Write a folder in a directory that does"),
     ],

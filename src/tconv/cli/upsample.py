@@ -27,6 +27,7 @@ from tconv.upsampling.inputs import SampleInput
 from tconv.upsampling.naming import COMMAND
 from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.selection import Selection
+from tconv.upsampling.upsampler import Upsampler
 
 _DIGITS = 100
 """Most digits of a scale whose memory is still predicted."""
@@ -86,8 +87,10 @@ def upsample(
         Print one JSON object instead of lines.
     """
     report = Report(json)
+    if output == "":
+        raise ArgumentError("-o is empty; a file or a folder is needed. Write -o large.png")
     selection = Selection(scale, model, kernel, weights, COMMAND)
-    folder = Path(output) if output and output.endswith("/") else None
+    folder = Path(output) if output and output.endswith(("/", os.sep)) else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
         return _upsample_many(report, sources, selection, Path(output) if output else None, overwrite)
     run = open_run(sources[0] if sources else None, selection)
@@ -106,15 +109,15 @@ def _upsample_one(
     compared: dict[str, str] = {}
     with ExitStack() as files:
         file_run = files.enter_context(FileRun(run, COMMAND, sources, output, folder, overwrite))
-        by = f"{run.upsampler.scale} times by" if run.upsampler.scale > 1 else "at its own size, filtered by"
-        report.line("upsample", f"{by} {run.upsampler.description}")
+        report.line("upsample", _upsampler_text(run.upsampler))
         report.line("input", "; ".join([run.source.description, *run.source.notes]))
         plan = run.plan()
-        report.line("plan", _plan_text(run, plan))
+        strips = run.strip_count()
+        report.line("plan", _plan_text(run, plan, strips))
         for note in run.upsampler.notes:
             report.line("note", note)
-        report.facts["plan"] = _plan_facts(run, plan)
-        with report.progress("upsampling", plan.strips) as advance:
+        report.facts["plan"] = _plan_facts(run, plan, strips)
+        with report.progress("upsampling", strips) as advance:
             results = file_run.execute(advance, report.timed)
         if isinstance(run.source, SampleInput):
             beside = files.enter_context(NewFile(numbered(f"{file_run.stem}_side_by_side", ".png")))
@@ -163,6 +166,10 @@ def _upsample_many(
     """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
     batch = FileBatch(sources, selection, folder, overwrite)
     files, checks, total = [], [], len(batch.paths)
+    for upsampler in batch.upsamplers:
+        report.line("upsample", _upsampler_text(upsampler))
+        for note in upsampler.notes:
+            report.line("note", note)
     with report.progress("upsampling", total, "files") as advance:
         for source, file_run in batch.run(advance, report.timed):
             run = file_run.run
@@ -196,18 +203,23 @@ def _upsample_many(
 # -- texts and facts ---------------------------------------------------------------------------------------------
 
 
-def _plan_text(run: Run, plan: RunPlan) -> str:
+def _upsampler_text(upsampler: Upsampler) -> str:
+    by = f"{upsampler.scale} times by" if upsampler.scale > 1 else "at its own size, filtered by"
+    return f"{by} {upsampler.description}"
+
+
+def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
     """Return the transposed convolutions that run, their method, work, strips and memory."""
     shapes = ((each.problem.geometry.kernel, each.problem.geometry.stride) for each in plan.passes)
     counts = Counter(f"{'x'.join(map(str, kernel))} stride {'x'.join(map(str, stride))}" for kernel, stride in shapes)
     kinds = ", ".join(f"{count} of {kind}" if count > 1 else kind for kind, count in counts.items())
     return (
         f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}, by {plan.passes[0].method}; "
-        f"{si(plan.flops, 'FLOP')} in {plan.strips} strip{'s' * (plan.strips != 1)}, {si(run.memory, 'B')} of memory"
+        f"{si(plan.flops, 'FLOP')} in {strips} strip{'s' * (strips != 1)}, {si(run.memory, 'B')} of memory"
     )
 
 
-def _plan_facts(run: Run, plan: RunPlan) -> dict[str, Any]:
+def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
     passes = [
         {"kernel": each.problem.geometry.kernel, "stride": each.problem.geometry.stride, "method": each.method}
         for each in plan.passes
@@ -215,7 +227,7 @@ def _plan_facts(run: Run, plan: RunPlan) -> dict[str, Any]:
     return {
         "passes": passes,
         "flops": plan.flops,
-        "strips": plan.strips,
+        "strips": strips,
         "memory_bytes": run.memory,
         "notes": run.upsampler.notes,
     }

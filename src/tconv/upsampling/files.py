@@ -153,7 +153,8 @@ class FileBatch:
     """Many files, enlarged one after another into one folder; a broken file does not stop the others.
 
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
-    output folder the results go into the current directory, under new names. Before any work, raises FileError if two
+    output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
+    feature maps, as far as there are any. Before any work, raises FileError if two
     inputs would be written to the same name, and what the selection of upsamplers raises.
     """
 
@@ -163,8 +164,14 @@ class FileBatch:
         self._selection, self._folder, self._overwrite = selection, folder, overwrite
         self.paths, self.failures = _expanded(sources)
         self._ids = file_ids(self.paths)
-        if any(not is_feature_file(path) for path in self.paths):
-            selection.for_pictures()  # a wrong option is an error of the call, not of each file
+        pictures = [path for path in self.paths if not is_feature_file(path)]
+        maps = [path for path in self.paths if is_feature_file(path)]
+        # a wrong option is an error of the call, not of each file; a network's option only fails the feature maps
+        self.upsamplers = [selection.for_pictures()] if pictures else []
+        if maps and not (pictures and selection.is_for_pictures):
+            upsampler = selection.for_feature_maps(maps[0])
+            self.upsamplers += [] if upsampler in self.upsamplers else [upsampler]
+        _refuse_folder(folder)
         self._refuse_clashes()
 
     def run(
@@ -185,7 +192,7 @@ class FileBatch:
                         folder=self._folder,
                         overwrite=self._overwrite,
                     ) as file_run:
-                        share = 1 / max(1, file_run.run.plan().strips)
+                        share = 1 / max(1, file_run.run.strip_count())
 
                         def strip_done(share: float = share) -> None:
                             nonlocal left
@@ -228,14 +235,9 @@ def output_folder(folder: Path | None) -> Iterator[None]:
     if folder is None or os.path.isdir(folder):
         yield
         return
-    if os.path.lexists(folder):
-        raise FileError(f"{folder} is a file; a folder is needed. Write the name of a folder")
+    _refuse_folder(folder)
     try:
         folder.mkdir()
-    except FileNotFoundError:
-        raise FileError(
-            f"{folder} lies in {folder.parent}, which does not exist. Write a folder in a directory that does"
-        ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise FileError(
@@ -246,6 +248,18 @@ def output_folder(folder: Path | None) -> Iterator[None]:
     finally:
         with suppress(OSError):  # there are files in it
             folder.rmdir()
+
+
+def _refuse_folder(folder: Path | None) -> None:
+    """Raise FileError for the name of a file, and for a folder whose parent does not exist."""
+    if folder is None or os.path.isdir(folder):
+        return
+    if os.path.lexists(folder):
+        raise FileError(f"{folder} is a file; a folder is needed. Write the name of a folder")
+    if not os.path.exists(folder.parent):
+        raise FileError(
+            f"{folder} lies in {folder.parent}, which does not exist. Write a folder in a directory that does"
+        )
 
 
 def expanded(sources: Sequence[Path]) -> list[Path]:

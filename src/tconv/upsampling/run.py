@@ -25,11 +25,10 @@ Timed = Callable[[str], AbstractContextManager[Any]]
 
 
 class RunPlan(NamedTuple):
-    """Transposed convolutions of one strip in order, floating-point operations of the whole run, number of strips."""
+    """Transposed convolutions of one strip in order, and the floating-point operations of the whole run."""
 
     passes: list[Plan]
     flops: int
-    strips: int
 
 
 class Run:
@@ -54,17 +53,22 @@ class Run:
 
     def plan(self) -> RunPlan:
         """Return the same planning as `tconv.plan`, for a report."""
-        flops, count, passes = 0, 0, []
+        flops, passes = 0, []
         for batch in self.source.batches.values():
             n, c, h, w = batch.shape
             dtype = batch.values.computed
-            ranges = list(strips(self.upsampler, (c, h, w), dtype.itemsize))
-            count += n * len(ranges)
             flops += sum(2 * n * problem.macs.exact for problem in self.upsampler.passes((c, h, w), dtype))
-            rows = self.upsampler.window(ranges[0], h)
+            rows = self.upsampler.window(next(strips(self.upsampler, (c, h, w), dtype.itemsize)), h)
             strip = (c, rows.stop - rows.start, w)
             passes = [choose_method(problem, "auto") for problem in self.upsampler.passes(strip, dtype)]
-        return RunPlan(passes, flops, count)
+        return RunPlan(passes, flops)
+
+    def strip_count(self) -> int:
+        """Return the number of strips of all images, which a progress bar counts."""
+        return sum(
+            n * sum(1 for _ in strips(self.upsampler, (c, h, w), values.computed.itemsize))
+            for (n, c, h, w), values in self.source.batches.values()
+        )
 
     def execute(
         self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()

@@ -41,6 +41,11 @@ class Selection:
         self._interpolates = kernel is not None or (scale == 1 and not self._given)
         self._upsamplers: dict[bool, Upsampler] = {}
 
+    @property
+    def is_for_pictures(self) -> bool:
+        """True if the options select a network, which takes no feature maps."""
+        return bool(self._given) and self._kernel is None
+
     def for_pictures(self) -> Upsampler:
         """Return the network of photographs if no option says otherwise; scale 1 is filtered.
 
@@ -53,7 +58,7 @@ class Selection:
 
         `source` is the file of the maps, for the message.
         """
-        if self._given and self._kernel is None:
+        if self.is_for_pictures:
             raise ArgumentError(
                 f"{source} contains feature maps, and {self._given[0]} is for pictures. Write "
                 f"{self.naming.example('kernel', DEFAULT_KERNEL)}, or the name of a picture"
