@@ -14,10 +14,9 @@ from PIL import Image
 
 import tconv
 import tconv.models
-from tconv.errors import FileError
 from tconv.io.picture_reading import open_picture
 from tconv.upsampling import learned
-from tconv.upsampling.files import FileBatch
+from tconv.upsampling.file_batch import FileBatch
 from tconv.upsampling.selection import Selection
 
 TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main())"]
@@ -249,7 +248,7 @@ def test_a_batch_is_also_a_library(here):
     runs = [file_run.path.name for _, file_run in batch.run(shares.append)]
     assert runs == [f"{n}_x3.png" for n in range(10) if n != 3]
     assert sum(shares) == pytest.approx(10)
-    assert [(failure.source.name, type(failure.error)) for failure in batch.failures] == [("3.jpg", FileError)]
+    assert [failure.source.name for failure in batch.failures] == ["3.jpg"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals are imitated by pty")

@@ -22,7 +22,8 @@ from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.check import CheckResult, merged
 from tconv.upsampling.comparison import Comparison, compare, write_side_by_side
-from tconv.upsampling.files import FileBatch, FileRun, open_run, output_folder
+from tconv.upsampling.file_batch import FileBatch, output_folder
+from tconv.upsampling.file_run import FileRun, open_run
 from tconv.upsampling.inputs import SampleInput
 from tconv.upsampling.naming import COMMAND
 from tconv.upsampling.run import Run, RunPlan

@@ -16,7 +16,8 @@ from tconv._arguments import int_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError
 from tconv.models.image_model import Model
-from tconv.upsampling.files import FileBatch, FileRun, expanded, open_run, output_folder
+from tconv.upsampling.file_batch import FileBatch, expanded, output_folder
+from tconv.upsampling.file_run import FileRun, open_run
 from tconv.upsampling.inputs import ArrayInput
 from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.naming import PYTHON

@@ -1,149 +1,30 @@
-"""Enlargement of files into new files: one file, or many of which some may be broken.
+"""Enlargement of many files, of which some may be broken, into one folder.
 
-Output files appear whole or not at all, and replace another file only if that is asked for.
+A file that fails does not stop the others; its reason is collected.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.io import array_files
-from tconv.io.output_files import NewFile, numbered
 from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
-from tconv.upsampling.check import CheckResult
-from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
-from tconv.upsampling.naming import Naming
-from tconv.upsampling.run import Run, Timed
+from tconv.upsampling.file_run import FileRun, default_name, file_ids, open_run
+from tconv.upsampling.inputs import is_feature_file
+from tconv.upsampling.run import Timed
 from tconv.upsampling.selection import Selection
-from tconv.upsampling.upsampler import Upsampler
-
-FileIds = frozenset[tuple[int, int]]
-"""Device and inode numbers of files, by which one file is known under all its names."""
-
-
-def file_ids(paths: Iterable[Path]) -> FileIds:
-    """Return the numbers of the files that exist."""
-    ids = set()
-    for path in paths:
-        with suppress(OSError, ValueError):
-            status = os.stat(path)
-            ids.add((status.st_dev, status.st_ino))
-    return frozenset(ids)
-
-
-def open_run(source: Path | None, selection: Selection) -> Run:
-    """Return the run of a file, or of the sample photograph for None.
-
-    Raises FileError, ArgumentError, ShapeError, DtypeError, TooLargeError, MissingExtraError.
-    """
-    if source is None:
-        upsampler = selection.for_pictures()
-        return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
-    upsampler = _upsampler_for(source, selection)
-    return Run(open_input(source, upsampler.mixes), upsampler, selection.naming)
-
-
-def _upsampler_for(source: Path, selection: Selection) -> Upsampler:
-    return selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
-
-
-def _default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
-    """Return stem and ending of the output that no name was given for."""
-    return f"{source.stem}_x{upsampler.scale}", source.ending
-
-
-class FileRun:
-    """A run whose result is written into a new file: opened on entering, in its place after leaving.
-
-    The file is `output`; without it a default name in `folder`; without both a new numbered name in the current
-    directory. On construction, raises FileError if `output` is a folder, a device or one of the `inputs`, or if its
-    format cannot contain the result. On entering, raises FileError if the place cannot be written or the name is taken.
-    """
-
-    check: CheckResult
-    size: int
-    """Bytes of the file, once it is written."""
-
-    def __init__(
-        self,
-        run: Run,
-        naming: Naming,
-        inputs: Iterable[Path] | FileIds = (),
-        output: Path | None = None,
-        folder: Path | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        self.run = run
-        stem, ending = _default_name(run.source, run.upsampler)
-        if folder is not None:
-            output = folder / (stem + ending)
-        if output is not None:
-            ids = inputs if isinstance(inputs, frozenset) else file_ids(inputs)
-            _refuse_place(output, stem + ending, ids, naming)
-        self.stem = stem if output is None else str(output.with_suffix(""))
-        """Path of the output without its ending."""
-        self.format = run.source.output_format(output or Path(stem + ending), run.shapes)
-        names = numbered(stem, ending) if output is None else iter([output])
-        self._new = NewFile(names, overwrite, f", or {naming.flag('overwrite')}")
-
-    def __enter__(self) -> FileRun:
-        self._new.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._new.__exit__(kind, error, at)
-
-    @property
-    def path(self) -> Path:
-        """The output file."""
-        return self._new.path
-
-    def execute(
-        self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
-    ) -> dict[str, Array]:
-        """Run, check and write; return the results [N, C, H, W] by key. Raises what `Run.execute` raises."""
-        results, self.check = self.run.execute(advance, timed)
-        with timed("write"):
-            file: BinaryIO = self._new.file
-            self.format.write(file, results)
-        self.size = self._new.size
-        return results
-
-
-def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> None:
-    """Raise FileError if the output exists and is no file, or is an input; `name` is its default name."""
-    if not os.path.exists(output):
-        return
-    if os.path.isdir(output):
-        better = naming.example("output", output / name)
-        raise FileError(f"{output} is a directory; a file is needed. Write {better}")
-    if not os.path.isfile(output):
-        raise FileError(f"{output} is a device or a pipe; a file is needed. Write {naming.example('output', name)}")
-    if file_ids([output]) & inputs:
-        which = "the input itself" if len(inputs) == 1 else "an input"
-        raise FileError(f"{output} is {which}, which is not overwritten. Write another name")
-
-
-# -- many files --------------------------------------------------------------------------------------------------
 
 
 class Failure(NamedTuple):
     """A file that could not be enlarged, and the reason."""
 
     source: Path
-    error: Exception
-
-    @property
-    def reason(self) -> str:
-        """Message of the error."""
-        return f"out of memory ({self.error})" if isinstance(self.error, MemoryError) else str(self.error)
+    reason: str
 
     def __str__(self) -> str:
         return self.reason if str(self.source) in self.reason else f"{self.source}: {self.reason}"
@@ -154,8 +35,8 @@ class FileBatch:
 
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
     output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
-    feature maps, as far as there are any. Before any work, raises FileError if two
-    inputs would be written to the same name, and what the selection of upsamplers raises.
+    feature maps, as far as there are any. Before any work, raises FileError if two inputs would be written to the same
+    name, and what the selection of upsamplers raises.
     """
 
     def __init__(
@@ -200,8 +81,10 @@ class FileBatch:
                             advance(share)
 
                         file_run.execute(strip_done, timed)
-                except (TconvError, MemoryError) as error:
-                    self.failures.append(Failure(path, error.with_traceback(None)))
+                except TconvError as error:
+                    self.failures.append(Failure(path, str(error)))
+                except MemoryError as error:
+                    self.failures.append(Failure(path, f"out of memory ({error})"))
                 else:
                     yield path, file_run
                 advance(left)
@@ -217,10 +100,10 @@ class FileBatch:
             seen: dict[str, Path] = {}
             for path in paths:
                 try:
-                    upsampler = _upsampler_for(path, self._selection)
-                    name = "".join(_default_name(open_input(path, upsampler.mixes), upsampler))
+                    run = open_run(path, self._selection)
                 except TconvError:
                     continue  # it will fail for that reason
+                name = "".join(default_name(run.source, run.upsampler))
                 if name in seen:
                     raise FileError(
                         f"{seen[name]} and {path} would both be written as {(self._folder or Path()) / name}. Enlarge "
@@ -278,7 +161,7 @@ def _expanded(sources: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         try:
             paths += _pictures_in(source)
         except FileError as error:
-            failures.append(Failure(source, error))
+            failures.append(Failure(source, str(error)))
     return paths, failures
 
 
