@@ -1,6 +1,6 @@
-"""Real threads of public issue trackers, and the faults that DIALECTS lists, rebuilt as arrays: what was seen, and why.
+"""Threads of public issue trackers, and the listed faults of the dialects, rebuilt as arrays.
 
-Each case is a call, its right output, and the wrong one as the thread tells that it came about.
+Each case is a call, its right output, the wrong output made as the thread describes, and the cause to be named.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from tconv import Geometry
 
 
 class Case(NamedTuple):
-    """x, weight, bias and the native words of the right call; what came out instead; the cause to be named."""
+    """Arrays (x, weight, bias) and native arguments of the right call, the wrong output, and the names of its cause."""
 
     thread: str
     arrays: tuple
-    words: dict[str, Any]
+    arguments: dict[str, Any]
     got: np.ndarray
     cause: set[str]
 
     @property
     def expected(self) -> np.ndarray:
-        return tconv.conv_transpose(*self.arrays, **self.words)
+        return tconv.conv_transpose(*self.arrays, **self.arguments)
 
     def diagnose(self, **more) -> tconv.diagnosis.Diagnosis:
         x, w, bias = self.arrays
-        return tconv.diagnose(self.got, self.expected, x=x, weight=w, bias=bias, **self.words, **more)
+        return tconv.diagnose(self.got, self.expected, x=x, weight=w, bias=bias, **self.arguments, **more)
 
 
 CASES: list[Callable[[np.random.Generator], Case]] = []
 
 
 def case(thread: str, *cause: str):
-    """A function (rng) -> (x, w, bias), words, got is one of the cases."""
+    """Return a decorator that adds a function (rng) -> (x, w, bias), arguments, got to the cases."""
 
     def add(build):
         def built(rng):
-            arrays, words, got = build(rng)
-            return Case(thread, arrays, words, np.asarray(got), set(cause))
+            arrays, arguments, got = build(rng)
+            return Case(thread, arrays, arguments, np.asarray(got), set(cause))
 
         built.thread = thread
         CASES.append(built)
@@ -51,18 +51,18 @@ def case(thread: str, *cause: str):
 
 
 def _arrays(rng, x, w, bias=None):
-    made = [rng.standard_normal(shape).astype(np.float32) for shape in (x, w)]
-    return (*made, None if bias is None else rng.standard_normal(bias).astype(np.float32))
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in (x, w)]
+    return (*arrays, None if bias is None else rng.standard_normal(bias).astype(np.float32))
 
 
 def _cropped(arrays, g: Geometry, crop) -> np.ndarray:
-    """PyTorch's layouts, another crop."""
+    """Return the output with another crop, in PyTorch's layouts."""
     x, w, bias = arrays
     return tconv.conv_transpose(x, w, bias, geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
 
 
-def _torch(arrays, words):
-    return tconv.dialect("torch").geometry(kernel=arrays[1].shape[2:], **words)
+def _torch(arrays, arguments):
+    return tconv.dialect("torch").geometry(kernel=arrays[1].shape[2:], **arguments)
 
 
 # -- padding and SAME ------------------------------------------------------------------------------------------------
@@ -71,18 +71,18 @@ def _torch(arrays, words):
 @case("keras-team/keras#22876", "crop sides exchanged")
 def keras_same_on_torch(rng):
     x, w, _ = _arrays(rng, (2, 8, 8, 4), (3, 3, 5, 4))
-    words = {"dialect": "keras", "strides": 2, "padding": "same"}
+    arguments = {"dialect": "keras", "strides": 2, "padding": "same"}
     torch_w = tconv.convert(w, source="keras", target="torch")
     y = tconv.conv_transpose(np.moveaxis(x, -1, 1), torch_w, stride=2, padding=1, output_padding=1)
-    return (x, w, None), words, np.moveaxis(y, 1, -1)
+    return (x, w, None), arguments, np.moveaxis(y, 1, -1)
 
 
 @case("keras-team/keras-core#774", "full result")
 def keras_valid_with_a_small_kernel(rng):
     x, w, b = _arrays(rng, (1, 6, 6, 3), (2, 2, 4, 3), 4)
-    words = {"dialect": "keras", "strides": 3, "padding": "valid"}
+    arguments = {"dialect": "keras", "strides": 3, "padding": "valid"}
     y = tconv.conv_transpose(np.moveaxis(x, -1, 1), tconv.convert(w, source="keras", target="torch"), b, stride=3)
-    return (x, w, b), words, np.moveaxis(y, 1, -1)
+    return (x, w, b), arguments, np.moveaxis(y, 1, -1)
 
 
 @case("Samsung/TICO#420", "padding as input padding")
@@ -94,68 +94,71 @@ def padding_before_the_operator(rng):
 
 @case("llvm/torch-mlir#4650", "crop shared evenly")
 def a_negative_crop_shared_evenly(rng):
-    arrays, words = _arrays(rng, (1, 3, 5, 5), (3, 2, 3, 3), 2), {"stride": 4, "padding": 0, "output_padding": 2}
-    return arrays, words, _cropped(arrays, _torch(arrays, words), ((-1, -1), (-1, -1)))
+    arrays, arguments = _arrays(rng, (1, 3, 5, 5), (3, 2, 3, 3), 2), {"stride": 4, "padding": 0, "output_padding": 2}
+    return arrays, arguments, _cropped(arrays, _torch(arrays, arguments), ((-1, -1), (-1, -1)))
 
 
 @case("llvm/torch-mlir#2026", "rows of zeros")
 def output_padding_as_zeros(rng):
-    arrays, words = _arrays(rng, (1, 3, 5, 6), (3, 2, 3, 3), 2), {"stride": 2, "padding": 1, "output_padding": (0, 1)}
+    arrays, arguments = (
+        _arrays(rng, (1, 3, 5, 6), (3, 2, 3, 3), 2),
+        {"stride": 2, "padding": 1, "output_padding": (0, 1)},
+    )
     short = tconv.conv_transpose(*arrays, stride=2, padding=1)
-    return arrays, words, np.pad(short, ((0, 0), (0, 0), (0, 0), (0, 1)))
+    return arrays, arguments, np.pad(short, ((0, 0), (0, 0), (0, 0), (0, 1)))
 
 
 @case("apple/coreai-torch#57", "output_padding as input padding")
 def output_padding_before_the_operator(rng):
     arrays = _arrays(rng, (1, 4, 30), (4, 3, 16), 3)
-    words = {"stride": 8, "padding": 4, "output_padding": 3}
+    arguments = {"stride": 8, "padding": 4, "output_padding": 3}
     longer = np.pad(arrays[0], ((0, 0), (0, 0), (0, 3)))
-    return arrays, words, tconv.conv_transpose(longer, *arrays[1:], stride=8, padding=4)
+    return arrays, arguments, tconv.conv_transpose(longer, *arrays[1:], stride=8, padding=4)
 
 
 @case("apache/tvm#18635", "output_padding ignored")
 def output_padding_not_passed_on(rng):
     arrays = _arrays(rng, (1, 3, 14, 14), (3, 6, 3, 3), 6)
-    words = {"dialect": "onnx", "strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=2, padding=1)
+    arguments = {"dialect": "onnx", "strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, padding=1)
 
 
 @case("pytorch/pytorch#104206", "output_padding ignored")
 def output_padding_lost_by_an_exporter(rng):
-    arrays, words = _arrays(rng, (2, 4, 9), (4, 2, 5), 2), {"stride": 3, "padding": 1, "output_padding": 2}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=3, padding=1)
+    arrays, arguments = _arrays(rng, (2, 4, 9), (4, 2, 5), 2), {"stride": 3, "padding": 1, "output_padding": 2}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=3, padding=1)
 
 
 @case("jax-ml/jax#32267", "padding as padding of the dilated input")
 def padding_of_lax(rng):
-    arrays, words = _arrays(rng, (1, 3, 7, 7), (3, 2, 5, 5)), {"stride": 2, "padding": 1}
+    arrays, arguments = _arrays(rng, (1, 3, 7, 7), (3, 2, 5, 5)), {"stride": 2, "padding": 1}
     x, w, _ = arrays
     jax_w = tconv.convert(w, source="torch", target="jax")
     y = tconv.conv_transpose(
         np.moveaxis(x, 1, -1), jax_w, dialect="jax", strides=(2, 2), padding=((1, 1), (1, 1))
     )  # fmt: skip
-    return arrays, words, np.moveaxis(y, -1, 1)
+    return arrays, arguments, np.moveaxis(y, -1, 1)
 
 
 @case("microsoft/onnxruntime#4086", "full result", "padding ignored")
 def same_taken_as_valid(rng):
     arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 3, 3))
-    words = {"dialect": "onnx", "strides": [1, 1], "auto_pad": "SAME_UPPER"}
-    return arrays, words, tconv.conv_transpose(*arrays)
+    arguments = {"dialect": "onnx", "strides": [1, 1], "auto_pad": "SAME_UPPER"}
+    return arrays, arguments, tconv.conv_transpose(*arrays)
 
 
 @case("microsoft/onnxruntime#12537", "crop sides exchanged")
 def same_upper_and_lower_swapped(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
-    words = {"dialect": "onnxruntime", "strides": [2, 2], "auto_pad": "SAME_UPPER"}
-    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
+    arguments = {"dialect": "onnxruntime", "strides": [2, 2], "auto_pad": "SAME_UPPER"}
+    return arrays, arguments, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
 
 
 @case("onnx/tensorflow-onnx#765", "crop sides exchanged")
 def output_shape_without_auto_pad(rng):
     arrays = _arrays(rng, (1, 3, 5, 5), (3, 2, 3, 3))
-    words = {"dialect": "onnx", "strides": [2, 2], "output_shape": [10, 10]}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+    arguments = {"dialect": "onnx", "strides": [2, 2], "output_shape": [10, 10]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
 
 
 @case("onnx/tensorflow-onnx#201", "padding axes exchanged")
@@ -232,25 +235,25 @@ def a_weight_of_the_other_order(rng):
 
 @case("uxlfoundation/oneDNN#352", "y groups interleaved")
 def groups_laid_crosswise(rng):
-    arrays, words = _arrays(rng, (1, 8, 3, 3), (8, 4, 1, 1)), {"groups": 2}
+    arrays, arguments = _arrays(rng, (1, 8, 3, 3), (8, 4, 1, 1)), {"groups": 2}
     y = tconv.conv_transpose(*arrays, groups=2)
-    return arrays, words, y[:, [0, 4, 1, 5, 2, 6, 3, 7]]
+    return arrays, arguments, y[:, [0, 4, 1, 5, 2, 6, 3, 7]]
 
 
 @case("google/XNNPACK#1951", "group order of the weight")
 def group_weight_of_the_other_order(rng):
-    arrays, words = _arrays(rng, (1, 6, 5, 5), (6, 2, 3, 3)), {"groups": 2, "stride": 2}
+    arrays, arguments = _arrays(rng, (1, 6, 5, 5), (6, 2, 3, 3)), {"groups": 2, "stride": 2}
     x, w, _ = arrays
     wrong = tconv.convert(w, source="torch", target="ncnn", groups=2).reshape(w.shape)
-    return arrays, words, tconv.conv_transpose(x, wrong, **words)
+    return arrays, arguments, tconv.conv_transpose(x, wrong, **arguments)
 
 
 @case("Tencent/ncnn#300", "group order of the weight")
 def caffe_groups_in_ncnn(rng):
-    arrays, words = _arrays(rng, (1, 8, 5, 5), (8, 2, 4, 4)), {"groups": 4, "stride": 2, "padding": 1}
+    arrays, arguments = _arrays(rng, (1, 8, 5, 5), (8, 2, 4, 4)), {"groups": 4, "stride": 2, "padding": 1}
     x, w, _ = arrays
     wrong = tconv.convert(w, source="torch", target="ncnn", groups=4).reshape(w.shape)
-    return arrays, words, tconv.conv_transpose(x, wrong, **words)
+    return arrays, arguments, tconv.conv_transpose(x, wrong, **arguments)
 
 
 # -- precision, kernels, folding --------------------------------------------------------------------------------------
@@ -264,24 +267,24 @@ def _bits(a, bits):
 
 @case("pytorch/functorch#1050", "TF32")
 def tensor_cores(rng):
-    arrays, words = _arrays(rng, (1, 16, 8, 8), (16, 8, 3, 3)), {"stride": 2, "padding": 1}
+    arrays, arguments = _arrays(rng, (1, 16, 8, 8), (16, 8, 3, 3)), {"stride": 2, "padding": 1}
     x, w, _ = arrays
-    return arrays, words, tconv.conv_transpose(_bits(x, 10), _bits(w, 10), **words)
+    return arrays, arguments, tconv.conv_transpose(_bits(x, 10), _bits(w, 10), **arguments)
 
 
 @case("microsoft/onnxruntime#32506", "phases not interleaved")
 def phases_side_by_side(rng):
-    arrays, words = _arrays(rng, (1, 4, 8), (4, 3, 4)), {"stride": 2, "padding": 1}
-    y = tconv.conv_transpose(*arrays, **words)
-    return arrays, words, np.concatenate([y[..., 0::2], y[..., 1::2]], -1)
+    arrays, arguments = _arrays(rng, (1, 4, 8), (4, 3, 4)), {"stride": 2, "padding": 1}
+    y = tconv.conv_transpose(*arrays, **arguments)
+    return arrays, arguments, np.concatenate([y[..., 0::2], y[..., 1::2]], -1)
 
 
 @case("pytorch/pytorch#99519", "uninitialised rows", "channels spoiled")
 def memory_not_written(rng):
-    arrays, words = _arrays(rng, (1, 3, 8, 8), (3, 4, 5, 5), 4), {"stride": 2, "padding": 2}
-    y = tconv.conv_transpose(*arrays, **words)
+    arrays, arguments = _arrays(rng, (1, 3, 8, 8), (3, 4, 5, 5), 4), {"stride": 2, "padding": 2}
+    y = tconv.conv_transpose(*arrays, **arguments)
     y[:, :, -2:] = rng.standard_normal(y[:, :, -2:].shape) * 1e20
-    return arrays, words, y
+    return arrays, arguments, y
 
 
 @case("ultralytics/ultralytics#25364", "BatchNorm folded on the wrong axis")
@@ -318,14 +321,14 @@ def dilation_lost(rng):
     return arrays, {"stride": 2, "padding": 2, "dilation": 2}, tconv.conv_transpose(*arrays[:2], geometry=g)
 
 
-# -- the faults that DIALECTS lists (those that give numbers; others refuse the call, or end the process) -------------
+# -- listed faults of the dialects that give wrong numbers (others refuse the call or end the process) ----------------
 
 
 LISTED: list[Callable[[np.random.Generator], Case]] = []
 
 
 def listed(thread: str, *cause: str):
-    """The same for a listed fault of a named version."""
+    """Return a decorator that adds a listed fault of a named version."""
 
     def add(build):
         case(thread, *cause)(build)
@@ -349,66 +352,70 @@ def depthwise_bias(rng):
 )  # fmt: skip
 def output_shape_with_pads_of_0(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 4, 4))
-    words = {"dialect": "onnx", "strides": [2, 2], "output_shape": [9, 9]}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 3), (0, 3)))
+    arguments = {"dialect": "onnx", "strides": [2, 2], "output_shape": [9, 9]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 3), (0, 3)))
 
 
 @listed("onnx 1.23.2, shape inference: SAME with output_padding", "rows appended")
 def an_inferred_buffer_that_is_too_large(rng):
     arrays = _arrays(rng, (1, 2, 5), (2, 3, 4))
-    words = {"dialect": "onnx", "strides": [2], "auto_pad": "SAME_UPPER", "output_padding": [1]}
-    y = tconv.conv_transpose(*arrays, **words)
-    return arrays, words, np.concatenate([y, rng.standard_normal((1, 3, 1)).astype("f")], -1)
+    arguments = {"dialect": "onnx", "strides": [2], "auto_pad": "SAME_UPPER", "output_padding": [1]}
+    y = tconv.conv_transpose(*arrays, **arguments)
+    return arrays, arguments, np.concatenate([y, rng.standard_normal((1, 3, 1)).astype("f")], -1)
 
 
 @listed("onnxruntime before 1.13: SAME_UPPER and SAME_LOWER swapped", "crop sides exchanged")
 def onnxruntime_same(rng):
     arrays = _arrays(rng, (1, 2, 6), (2, 3, 5))
-    words = {"dialect": "onnxruntime", "strides": [2], "auto_pad": "SAME_LOWER"}
-    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2], auto_pad="SAME_UPPER")
+    arguments = {"dialect": "onnxruntime", "strides": [2], "auto_pad": "SAME_LOWER"}
+    return arrays, arguments, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2], auto_pad="SAME_UPPER")
 
 
 @listed("onnxruntime before 1.14: output_shape without auto_pad", "crop sides exchanged")
 def onnxruntime_output_shape(rng):
     arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 4, 4))
-    words = {"dialect": "onnxruntime", "strides": [2, 2], "output_shape": [11, 11]}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((1, 2), (1, 2)))
+    arguments = {"dialect": "onnxruntime", "strides": [2, 2], "output_shape": [11, 11]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((1, 2), (1, 2)))
 
 
 @listed("onnxruntime 1.32.0, OpenVINO, MNN, TVM, OpenCV: SAME with a kernel below the stride", "full result")
 def same_with_a_small_kernel(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 2, 2))
-    words = {"dialect": "onnx", "strides": [3, 3], "auto_pad": "SAME_UPPER"}
-    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnxruntime", strides=[3, 3], auto_pad="SAME_UPPER")
+    arguments = {"dialect": "onnx", "strides": [3, 3], "auto_pad": "SAME_UPPER"}
+    return (
+        arrays,
+        arguments,
+        tconv.conv_transpose(*arrays, dialect="onnxruntime", strides=[3, 3], auto_pad="SAME_UPPER"),
+    )
 
 
 @listed("MNN, ONNX importer: SAME_LOWER done as SAME_UPPER", "crop sides exchanged")
 def mnn_lower(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
-    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_LOWER"}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+    arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_LOWER"}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
 
 
 @listed("MNN, ONNX importer: dilation ignored with SAME", "MNN, ONNX importer: the dilation is ignored with SAME_*")
 def mnn_dilation(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
-    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "dilations": [2, 2]}
-    return arrays, words, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+    arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "dilations": [2, 2]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
 
 
 @listed("openvino 2026.4.1, ONNX importer: SAME_UPPER with output_shape", "crop sides exchanged")
 def openvino_same_upper(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
-    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "output_shape": [10, 10]}
+    arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "output_shape": [10, 10]}
     wrong = {"strides": [2, 2], "auto_pad": "same_upper", "output_shape": [10, 10]}
-    return arrays, words, tconv.conv_transpose(*arrays, dialect="openvino", **wrong)
+    return arrays, arguments, tconv.conv_transpose(*arrays, dialect="openvino", **wrong)
 
 
 @listed("tinygrad 0.14.0, ONNX importer: VALID done as SAME", "SAME_LOWER of ONNX")
 def tinygrad_valid(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 5, 5))
-    words = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "VALID"}
-    return arrays, words, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
+    arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "VALID"}
+    return arrays, arguments, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
 
 
 @listed(
@@ -417,18 +424,18 @@ def tinygrad_valid(rng):
 )
 def mlx_padding(rng):
     x, w, _ = _arrays(rng, (1, 8, 3), (4, 2, 3))
-    words = {"dialect": "mlx", "stride": 2, "padding": 3}
+    arguments = {"dialect": "mlx", "stride": 2, "padding": 3}
     y = tconv.conv_transpose(x[:, 2:-2], w, dialect="mlx", stride=2, padding=1)
-    return (x, w, None), words, y
+    return (x, w, None), arguments, y
 
 
 @listed("ncnn -234: an output larger than the full result", "uninitialised rows")
 def ncnn_memory(rng):
     arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 3, 3), 3)
-    words = {"stride": 2, "crop": ((0, 0), (0, -2))}
-    y = tconv.conv_transpose(*arrays, **words)
+    arguments = {"stride": 2, "crop": ((0, 0), (0, -2))}
+    y = tconv.conv_transpose(*arrays, **arguments)
     y[..., -2:] = rng.standard_normal(y[..., -2:].shape) * 1e-30
-    return arrays, words, y
+    return arrays, arguments, y
 
 
 @listed("ai-edge-litert 2.3.0, XNNPACK: VALID gives another size", "crop at the end")
@@ -444,9 +451,9 @@ def xnnpack_valid(rng):
 @listed("keras 3.10.0, torch backend: SAME shifted by one", "crop sides exchanged")
 def keras_310(rng):
     x, w, _ = _arrays(rng, (1, 5, 5, 2), (5, 5, 3, 2))
-    words = {"dialect": "keras", "strides": 2, "padding": "same"}
+    arguments = {"dialect": "keras", "strides": 2, "padding": "same"}
     y = tconv.conv_transpose(x, w, geometry=None, dialect="tensorflow", strides=2, output_shape=[1, 10, 10, 3])
-    assert np.array_equal(y, tconv.conv_transpose(x, w, **words))
+    assert np.array_equal(y, tconv.conv_transpose(x, w, **arguments))
     torch_w = tconv.convert(w, source="keras", target="torch")
     wrong = tconv.conv_transpose(np.moveaxis(x, -1, 1), torch_w, stride=2, crop=((2, 1), (2, 1)))
-    return (x, w, None), words, np.moveaxis(wrong, 1, -1)
+    return (x, w, None), arguments, np.moveaxis(wrong, 1, -1)

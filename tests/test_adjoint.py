@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 
 
 @pytest.mark.parametrize("complex_", [False, True])

@@ -1,4 +1,4 @@
-"""The checkerboard: gains are what the operator makes of a constant, remedies are exact, scores mean what they say."""
+"""The checkerboard: gains are the operator's output for a constant, remedies are exact, scores are measured shares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries
+from random_calls.strategies import geometries
 from tconv import Geometry
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError, TooLargeError
 from tconv.weights.artifacts import equalise, icnr
@@ -22,7 +22,7 @@ def uncropped(g):
 
 
 def inside(w, g, periods=1):
-    """One period of what a constant 1 in each input channel becomes, far from every border: [C_in, C_out, *stride]."""
+    """Return one period of the output for a constant 1 in each input channel, far from borders: [C_in, C_out, *stride]."""
     n = [2 * (e // s + 2) + periods for e, s in zip(g.extent, g.stride, strict=True)]
     x = np.eye(len(w)).reshape(len(w), len(w), *[1] * g.ndim) * np.ones(n)
     y = tconv.conv_transpose(x, w.astype(float), geometry=uncropped(g))
@@ -32,7 +32,7 @@ def inside(w, g, periods=1):
 
 @given(geometries(ndims=(1, 2)), st.integers(0, 2**32 - 1))
 @settings(max_examples=60)
-def test_gains_are_what_a_constant_becomes(g, seed):
+def test_gains_are_the_output_for_a_constant(g, seed):
     rng = np.random.default_rng(seed)
     w = rng.integers(-9, 10, (2 * g.groups, 3, *g.kernel)).astype(float)
     np.testing.assert_array_equal(tconv.checkerboard(w, geometry=g).response, inside(w, g))
@@ -46,16 +46,16 @@ def test_equalised_weights_give_a_constant_and_change_least(g, seed):
         with pytest.raises(GeometryError, match="leaves phases without a tap"):
             equalise(w, geometry=g)
         return
-    made = equalise(w, geometry=g)
-    response = inside(made, g)
+    equal = equalise(w, geometry=g)
+    response = inside(equal, g)
     spatial = tuple(range(2, response.ndim))
     np.testing.assert_allclose(
         response, np.broadcast_to(response.mean(spatial, keepdims=True), response.shape), atol=1e-12
     )
     np.testing.assert_allclose(response.mean(spatial), inside(w, g).mean(spatial), atol=1e-12)  # the mean gain stays
-    assert tconv.checkerboard(made, geometry=g).score < 1e-10
-    np.testing.assert_allclose(equalise(made, geometry=g), made, atol=1e-12)
-    # the nearest weight with equal gains: the solution of least norm of "gain of each phase grows by what it lacks"
+    assert tconv.checkerboard(equal, geometry=g).score < 1e-10
+    np.testing.assert_allclose(equalise(equal, geometry=g), equal, atol=1e-12)
+    # the nearest weight with equal gains: the least-norm change that adds to each phase the gain that it lacks
     A = (
         np.stack(
             [
@@ -68,7 +68,7 @@ def test_equalised_weights_give_a_constant_and_change_least(g, seed):
     if g.ndim == 1:
         gains = A @ w[0, 0]
         nearest = w[0, 0] + np.linalg.pinv(A) @ (gains.mean() - gains)
-        np.testing.assert_allclose(made[0, 0], nearest, atol=1e-12)
+        np.testing.assert_allclose(equal[0, 0], nearest, atol=1e-12)
 
 
 def test_a_kernel_that_is_a_multiple_of_the_stride_is_not_enough():
@@ -78,12 +78,12 @@ def test_a_kernel_that_is_a_multiple_of_the_stride_is_not_enough():
     assert found.overlaps == (((2, 2), (2, 2)),)
     assert abs(found.score - np.sqrt(3 / 4)) < 0.02  # gains of 4 phases, independent: 3/4 of the power is the pattern
     assert "as many taps in every phase" in str(found)
-    for mended in (equalise(w, stride=2, padding=1), icnr(w, stride=2, padding=1)):
-        assert mended.dtype == w.dtype
-        assert tconv.checkerboard(mended, stride=2, padding=1).score < 1e-6
+    for corrected in (equalise(w, stride=2, padding=1), icnr(w, stride=2, padding=1)):
+        assert corrected.dtype == w.dtype
+        assert tconv.checkerboard(corrected, stride=2, padding=1).score < 1e-6
 
 
-def test_bilinear_and_nearest_weights_have_none():
+def test_bilinear_and_nearest_weights_have_no_checkerboard():
     tent = np.float64([1, 3, 3, 1]) / 4
     for w, stride in ((np.outer(tent, tent), 2), (np.ones((3, 3)), 3)):
         assert tconv.checkerboard(w[None, None], stride=stride).score < 1e-12
@@ -126,8 +126,8 @@ def test_a_stack_responds_as_its_layers_run_one_after_the_other(seed):
         channels = 2
     found = tconv.checkerboard(layers)
     x = np.eye(3).reshape(3, 3, *[1] * ndim) * np.ones([24] * ndim)
-    for w, words in layers:
-        x = tconv.conv_transpose(x, w, **words)
+    for w, arguments in layers:
+        x = tconv.conv_transpose(x, w, **arguments)
     start = [(size // 2 // p) * p for size, p in zip(x.shape[2:], found.period, strict=True)]
     part = x[(..., *(slice(a, a + p) for a, p in zip(start, found.period, strict=True)))]
     np.testing.assert_array_equal(found.response, part)
@@ -140,8 +140,8 @@ def test_stacked_layers_that_are_even_stay_even():
     assert uneven.period == (4, 4)
     assert min(uneven.layers) > 0.3
     assert uneven.score > 0.3
-    mended = [(equalise(w, stride=2), {"stride": 2}) for w in (w1, w2)]
-    assert tconv.checkerboard(mended).score < 1e-10
+    corrected = [(equalise(w, stride=2), {"stride": 2}) for w in (w1, w2)]
+    assert tconv.checkerboard(corrected).score < 1e-10
     assert "(layer 2)" in str(uneven)
 
 
@@ -149,10 +149,10 @@ def test_every_layout_and_dtype():
     rng = np.random.default_rng(0)
     w = rng.standard_normal((4, 3, 4, 4)).astype("f")
     keras = tconv.convert(w, source="torch", target="keras")
-    words = {"dialect": "keras", "strides": 2, "padding": "same"}
-    assert tconv.checkerboard(keras, **words).score == tconv.checkerboard(w, stride=2).score
-    made = equalise(keras, **words)
-    np.testing.assert_array_equal(made, tconv.convert(equalise(w, stride=2), source="torch", target="keras"))
+    arguments = {"dialect": "keras", "strides": 2, "padding": "same"}
+    assert tconv.checkerboard(keras, **arguments).score == tconv.checkerboard(w, stride=2).score
+    equal = equalise(keras, **arguments)
+    np.testing.assert_array_equal(equal, tconv.convert(equalise(w, stride=2), source="torch", target="keras"))
     jax = tconv.convert(w, source="torch", target="jax")  # taps reversed: another phase is the first
     assert (
         tconv.checkerboard(
@@ -199,24 +199,24 @@ def test_the_picture_shows_the_input_that_makes_most_of_the_pattern():
 @given(geometries(ndims=(1, 2)), st.integers(0, 2**32 - 1))
 @settings(max_examples=60)
 def test_icnr_gives_every_phase_the_same_taps(g, seed):
-    """The rule for any kernel: as many taps as every phase has, the same in each; what some phases have more is 0."""
+    """For any kernel: the taps that every phase has are the same in each; a tap that only some phases have is 0."""
     w = np.random.default_rng(seed).integers(1, 9, (2 * g.groups, 2, *g.kernel))
     if min(map(min, g.overlap)) == 0:
         with pytest.raises(GeometryError, match="leaves phases without a tap"):
             icnr(w, geometry=g)
         return
-    made = icnr(w, geometry=g)
+    weight = icnr(w, geometry=g)
     least = [min(counts) for counts in g.overlap]
     first = w[(..., *np.ix_(*(taps[:count] for taps, count in zip(g.phases[0].taps, least, strict=True))))]
     for phase in g.phases:
-        taps = made[(..., *np.ix_(*phase.taps))]
-        kept = tuple(slice(0, count) for count in least)
-        np.testing.assert_array_equal(taps[(..., *kept)], first)
+        taps = weight[(..., *np.ix_(*phase.taps))]
+        common = tuple(slice(0, count) for count in least)
+        np.testing.assert_array_equal(taps[(..., *common)], first)
         assert np.count_nonzero(taps) == first.size
-    assert tconv.checkerboard(made, geometry=g).score == 0
-    if set(g.dilation) == {1}:  # the numbers are those of the initialiser, which is told the sizes alone
+    assert tconv.checkerboard(weight, geometry=g).score == 0
+    if set(g.dilation) == {1}:  # the initializer, which knows only the sizes, gives the same
         drawn = tconv.initializers.icnr(w.shape, g.stride, g.groups, draw=lambda shape: first)
-        np.testing.assert_array_equal(made, drawn)
+        np.testing.assert_array_equal(weight, drawn)
 
 
 def test_a_stack_of_real_and_complex_weights():
@@ -228,13 +228,13 @@ def test_a_stack_of_real_and_complex_weights():
     np.testing.assert_allclose(found.response[0, 0], y[0, 0, 20:22])
 
 
-def test_a_response_is_not_held_many_times():
-    """One axis' sums beside it, and parts of fixed size: no copies of the whole."""
+def test_the_memory_of_a_response():
+    """Computing it takes the sums over one axis and parts of fixed size, and no copies of the whole."""
     w = np.random.default_rng(0).standard_normal((32, 32, 64, 64))
     stack = [(w[..., :4, :4], {"stride": 2})] * 6
-    for layers, words in ((w, {"stride": 64}), (stack, {})):
+    for layers, arguments in ((w, {"stride": 64}), (stack, {})):
         tracemalloc.start()
-        found = tconv.checkerboard(layers, **words)
+        found = tconv.checkerboard(layers, **arguments)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 4 * found.response.nbytes
@@ -242,14 +242,14 @@ def test_a_response_is_not_held_many_times():
 
 BAD = [
     (GeometryError, icnr, (np.ones((1, 1, 3, 1)),), {"stride": 2}, "kernel (3, 1) with stride (2, 2) and dilation (1, 1) leaves phases without a tap"),
-    (GeometryError, icnr, (np.ones((1, 1, 9)),), {"stride": 4, "dilation": 2}, "Write a kernel of at least the stride, a dilation that has no factor in common with it"),
-    (DtypeError, equalise, (np.ones((1, 1, 4), np.int8),), {"stride": 2}, "weight is int8; equal gains need fractions, which whole numbers would round away. Write tconv.artifacts.equalise(weight.astype(numpy.float32), ...)"),
+    (GeometryError, icnr, (np.ones((1, 1, 9)),), {"stride": 4, "dilation": 2}, "Write a kernel of at least the stride and a dilation that has no factor in common with it"),
+    (DtypeError, equalise, (np.ones((1, 1, 4), np.int8),), {"stride": 2}, "weight is int8; equal gains need fractions, which integers cannot represent. Write tconv.artifacts.equalise(weight.astype(numpy.float32), ...)"),
     (DtypeError, equalise, (np.ones((1, 1, 4), bool),), {"stride": 2}, "weight is bool"),
-    (ArgumentError, tconv.checkerboard, (np.ones((2, 1, 2)),), {"mean": np.float64([1, np.nan])}, "mean is [1.0, nan], which holds NaN or inf"),
+    (ArgumentError, tconv.checkerboard, (np.ones((2, 1, 2)),), {"mean": np.float64([1, np.nan])}, "mean is [1.0, nan], which contains NaN or inf"),
     (TooLargeError, tconv.checkerboard, (np.ones((1, 1, 2, 2)),), {"stride": 1 << 20}, "the response to a constant has shape (1, 1, 1048576, 1048576)"),
     (ArgumentError, tconv.checkerboard, ([],), {}, "the stack is empty"),
-    (ArgumentError, tconv.checkerboard, ([np.ones((1, 1, 2))],), {}, "pairs of a weight and its arguments are needed"),
-    (ArgumentError, tconv.checkerboard, ([(np.ones((1, 1, 2)), {})],), {"stride": 2}, "a stack says each layer's arguments in its list"),
+    (ArgumentError, tconv.checkerboard, ([np.ones((1, 1, 2))],), {}, "each entry must be a weight and its arguments"),
+    (ArgumentError, tconv.checkerboard, ([(np.ones((1, 1, 2)), {})],), {"stride": 2}, "the list of a stack has each layer's arguments in it"),
     (ShapeError, tconv.checkerboard, ([(np.ones((1, 2, 2)), {}), (np.ones((3, 2, 2)), {})],), {}, "layer 2 takes 3 channels, and the layer before it gives 2"),
     (ShapeError, tconv.checkerboard, (np.ones((2, 1, 2)),), {"mean": np.ones(3)}, "mean has shape (3,); one number per input channel is needed: (2,)"),
     (ShapeError, tconv.checkerboard, (np.ones((2, 1, 2)),), {"geometry": Geometry(3)}, "geometry.kernel is (3,)"),
@@ -257,20 +257,22 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "function", "arguments", "words", "message"), BAD, ids=[case[4][:50] for case in BAD])
-def test_bad_input(kind, function, arguments, words, message):
+@pytest.mark.parametrize(
+    ("kind", "function", "arguments", "native", "message"), BAD, ids=[case[4][:50] for case in BAD]
+)
+def test_bad_input(kind, function, arguments, native, message):
     with pytest.raises(kind, match=re.escape(message)) as caught:
-        function(*arguments, **words)
+        function(*arguments, **native)
     assert "Write" in str(caught.value)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, None])
-def test_weights_that_are_no_numbers_are_refused(bad):
+def test_empty_and_infinite_weights_are_refused(bad):
     w = np.ones((2, 0 if bad is None else 3, 4, 4))
     w[:1, :1] = 1 if bad is None else bad
-    words = "no element" if bad is None else "NaN or inf"
+    problem = "no element" if bad is None else "NaN or inf"
     for call in (tconv.checkerboard, tconv.artifacts.equalise, tconv.artifacts.icnr):
-        with pytest.raises(tconv.TconvError, match=words):
+        with pytest.raises(tconv.TconvError, match=problem):
             call(w, stride=2)
 
 

@@ -1,4 +1,4 @@
-"""Weights between layouts: against plain permutations, round trips through every dialect, whole state dicts."""
+"""Conversion of weights: against plain permutations, round trips through every dialect, whole state dicts."""
 
 import re
 
@@ -35,25 +35,25 @@ def test_there_and_back(source, target, ndim, groups, c_in, c_out):
 def test_a_state_dict():
     w, dw = np.random.default_rng(0).random((3, 3, 4, 6)), np.random.default_rng(1).random((5, 5, 1, 8))
     state = {"conv.kernel": w, "up1.kernel": w, "up1.bias": w[0, 0, :, 0], "dw.kernel": dw}
-    made = tconv.convert(
+    converted = tconv.convert(
         state, source="tensorflow", target="torch", layers={"up*.kernel": {}, "dw.kernel": {"groups": 8}}
     )
-    assert list(made) == list(state)
-    assert made["conv.kernel"] is w
-    assert made["up1.bias"] is state["up1.bias"]
-    assert made["up1.kernel"].shape == (6, 4, 3, 3)
-    assert made["dw.kernel"].shape == (8, 1, 5, 5)
-    back = tconv.convert(made, source="torch", target="tensorflow", layers=["up?.kernel", "dw.kernel"])
+    assert list(converted) == list(state)
+    assert converted["conv.kernel"] is w
+    assert converted["up1.bias"] is state["up1.bias"]
+    assert converted["up1.kernel"].shape == (6, 4, 3, 3)
+    assert converted["dw.kernel"].shape == (8, 1, 5, 5)
+    back = tconv.convert(converted, source="torch", target="tensorflow", layers=["up?.kernel", "dw.kernel"])
     np.testing.assert_array_equal(back["up1.kernel"], w)
 
 
 @pytest.mark.parametrize(
-    ("call", "kind", "words"),
+    ("call", "kind", "message"),
     [
         (lambda w: tconv.convert(w, source="caffe", target="torch"), DialectError, "source is 'caffe'; there are torch"),
         (lambda w: tconv.convert(w, source="torch", target="tf"), DialectError, "Write target='tensorflow'"),
         (lambda w: tconv.convert(w[0, 0], source="tensorflow", target="torch"), ShapeError, "layout needs at least one spatial axis: [kh, kw, C_out, C_in] in 2-D"),
-        (lambda w: tconv.convert(w, source="tensorflow", target="torch", groups=4), ShapeError, "weight (3, 3, 4, 6) has 6 input channels in all; groups=4 does not divide them"),
+        (lambda w: tconv.convert(w, source="tensorflow", target="torch", groups=4), ShapeError, "weight (3, 3, 4, 6) has 6 input channels in total, which groups=4 does not divide. Write groups= with the number of groups of the layer"),
         (lambda w: tconv.convert(w, source="tensorflow", target="torch", stride=2), ArgumentError, "stride= changes no weight layout of tensorflow or torch"),
         (lambda w: tconv.convert(w, source="tensorflow", target="torch", layers=["*"]), ArgumentError, "layers= was given with one weight"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch"), ArgumentError, "patterns must name its transposed convolutions"),
@@ -61,13 +61,13 @@ def test_a_state_dict():
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers={"a": True}), ArgumentError, "layers['a'] is True; the layer's own groups and arguments are needed, by name. Write layers={'a': {}}, or layers={'a': {'groups': 2}}"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers={"a": {1: 2}}), ArgumentError, "layers['a'] is {1: 2}; the layer's own"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers={"a": {"groups": "2"}}), GeometryError, "groups is '2'; an integer is needed. Write groups=1, for example"),
-        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=[["a"]]), ArgumentError, "layers holds ['a']; patterns are strings. Write layers=[\"decoder.*.weight\"], for example"),
+        (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=[["a"]]), ArgumentError, "layers contains ['a']; patterns are strings. Write layers=[\"decoder.*.weight\"], for example"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=True), ArgumentError, "a state dict of 1 entries was given with layers=True; patterns must name its transposed convolutions"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch", layers=np.array(1)), ArgumentError, "was given with layers=array(1); patterns"),
         (lambda w: tconv.convert({5: w}, source="tensorflow", target="torch", layers=["*"]), ArgumentError, "the pattern '*' matches none of the 1 names"),
         (lambda w: tconv.convert(w, source="jax", target="torch", transpose_kernel="yes"), ArgumentError, "transpose_kernel is 'yes'; True or False is needed. Write transpose_kernel=True"),
     ],
 )  # fmt: skip
-def test_refusals(call, kind, words):
-    with pytest.raises(kind, match=re.escape(words)):
+def test_refusals(call, kind, message):
+    with pytest.raises(kind, match=re.escape(message)):
         call(np.ones((3, 3, 4, 6)))

@@ -1,4 +1,4 @@
-"""diagnose: the cause that was put in is the cause that is named, the fix mends it, and noise is blamed on nothing."""
+"""diagnose: the fault that was made is the cause that is named, the fix repairs it, and noise has no cause."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty_calls import SAME_THING, noise, random_call, random_fault, rounded
 from issue_reports import CASES, LISTED
+from random_calls.faults import SAME_THING, noise, random_call, random_fault, rounded
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
 
 
 def names(found):
-    """What the first finding is called, by all of its names."""
+    """Return all names of the first finding if it is a single cause."""
     first = found.findings[0] if found.findings else None
     return {*first.causes, *first.also} if first and len(first.causes) == 1 else set()
 
@@ -34,19 +34,19 @@ def test_a_thousand_random_single_faults():
     rng, missed = np.random.default_rng(1), []
     for _ in range(1000):
         name, call, got = random_fault(rng)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         if not names(found) & ({name} | SAME_THING.get(name, set())):
-            missed.append((name, found.cause, call.words))
+            missed.append((name, found.cause, call.arguments))
     assert len(missed) <= 10, missed
 
 
 @pytest.mark.slow
-def test_noise_is_blamed_on_nothing():
-    """benchmarks/diagnose.py does the same over ten thousand pairs."""
+def test_noise_has_no_cause():
+    """benchmarks/diagnose.py tests ten thousand pairs of outputs."""
     rng = np.random.default_rng(7)
     for number in range(120):
         call, got = noise(rng, number)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         assert not found.findings, str(found)
         assert found.verdict in ("none", "untellable")
         assert not tconv.diagnose(got, call.y).findings, str(found)
@@ -64,7 +64,7 @@ def test_pairs_of_causes():
         call = random_call(rng)
         while call.x.shape[1] == 1:
             call = random_call(rng)
-        found = tconv.diagnose(build(call), call.y, x=call.x, weight=call.w, bias=call.bias, **call.words)
+        found = tconv.diagnose(build(call), call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         first = found.findings[0] if found.findings else None
         right += first is not None and len(causes & {*first.causes, *first.also}) == 2
     assert right >= 0.95 * count
@@ -76,38 +76,39 @@ def test_pairs_of_causes():
 def test_the_line_for_a_bias_and_for_a_weight():
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 3, 3, 3), (3,)))
-    words = {"x": x, "weight": w, "bias": b, "stride": 2}
+    arguments = {"x": x, "weight": w, "bias": b, "stride": 2}
     expected = tconv.conv_transpose(x, w, b, stride=2)
     assert (
-        tconv.diagnose(tconv.conv_transpose(x, w, stride=2), expected, **words).fix == "y = y + bias.reshape(-1, 1, 1)"
+        tconv.diagnose(tconv.conv_transpose(x, w, stride=2), expected, **arguments).fix
+        == "y = y + bias.reshape(-1, 1, 1)"
     )
-    # the call describes got, and is mended itself
-    assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **words).fix == "bias = None"
+    # the call describes got, so the call itself is fixed
+    assert tconv.diagnose(expected, tconv.conv_transpose(x, w, stride=2), **arguments).fix == "bias = None"
     swapped = tconv.conv_transpose(x, w.swapaxes(0, 1), b, stride=2)
-    assert tconv.diagnose(expected, swapped, **words).fix == "weight = np.swapaxes(weight, 0, 1)"
-    assert tconv.diagnose(expected, swapped, **words, target="torch").fix == "weight = weight.transpose(0, 1)"
+    assert tconv.diagnose(expected, swapped, **arguments).fix == "weight = np.swapaxes(weight, 0, 1)"
+    assert tconv.diagnose(expected, swapped, **arguments, target="torch").fix == "weight = weight.transpose(0, 1)"
 
 
 @pytest.mark.parametrize(
     ("groups", "c_in", "c_out"), [(1, 3, 5), (1, 5, 5), (2, 4, 6), (2, 6, 4), (2, 4, 4), (3, 6, 9)]
 )
 def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
-    """weight.view(C_out, -1) is no axis of this weight; seen whether the weight that is given is folded or not."""
+    """weight.view(C_out, -1) is no axis of this weight; it is seen with the folded and with the unfolded weight."""
     rng = np.random.default_rng(c_in)
     x, w, b = (rng.standard_normal(s).astype("f") for s in ((2, c_in, 8, 8), (c_in, c_out // groups, 3, 3), (c_out,)))
     scale = rng.uniform(0.5, 2, c_out).astype("f")
-    words = {"stride": 2, "groups": groups}
+    arguments = {"stride": 2, "groups": groups}
     right = tconv.scale_channels(w, scale, groups=groups)
     wrong = (w.reshape(c_out, -1) * scale[:, None]).reshape(w.shape)
-    got, expected = (tconv.conv_transpose(x, each, b, **words) for each in (wrong, right))
+    got, expected = (tconv.conv_transpose(x, each, b, **arguments) for each in (wrong, right))
     for weight in (right, w):
-        found = tconv.diagnose(got, expected, x=x, weight=weight, bias=b, **words)
+        found = tconv.diagnose(got, expected, x=x, weight=weight, bias=b, **arguments)
         assert found.cause == "BatchNorm folded on the wrong axis", str(found)
-    # the line folds it anew, in any dialect's layout
+    # the fix folds it again, in any dialect's layout
     zero = np.zeros(c_out)
     norm = {"bias": b, "gamma": scale, "beta": scale * 0, "mean": zero, "variance": zero + 1 - 1e-5}
     for target in ("torch", "onnx", *(("keras", "jax") if groups == 1 else ("ncnn",))):
-        fix = tconv.diagnose(got, expected, x=x, weight=right, bias=b, target=target, **words).fix
+        fix = tconv.diagnose(got, expected, x=x, weight=right, bias=b, target=target, **arguments).fix
         scope = {"tconv": tconv, "weight": tconv.convert(w, source="torch", target=target, groups=groups), **norm}
         exec(fix, scope)
         folded = tconv.convert(right, source="torch", target=target, groups=groups)
@@ -117,8 +118,8 @@ def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
 @pytest.mark.parametrize(("target", "groups"), [("onnx", 1), ("onnx", 2), ("keras", 1)])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8"])
 @pytest.mark.parametrize("cause", ["scaled", "offset per channel", "scale per channel", "scale and offset per channel"])
-def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, target, groups):
-    """All numbers are written out; whichever of the two outputs the call describes."""
+def test_the_fix_of_scales_and_offsets_runs_as_printed(cause, dtype, target, groups):
+    """All numbers are written out, for a call that describes either output."""
     rng = np.random.default_rng(3)
 
     def draw(*shape):
@@ -126,8 +127,8 @@ def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, targ
         return (rng.standard_normal(shape) + turn * rng.standard_normal(shape)).astype(dtype)
 
     x, w, b = draw(2, 4, 6, 5), draw(4, 6 // groups, 3, 3), draw(6)
-    words = {"stride": 2, "groups": groups}
-    right = tconv.conv_transpose(x, w, b, **words)
+    arguments = {"stride": 2, "groups": groups}
+    right = tconv.conv_transpose(x, w, b, **arguments)
     a, c = draw(6).reshape(-1, 1, 1) + 3, draw(6).reshape(-1, 1, 1)
     wrong = {
         "scaled": a[0] * right,
@@ -136,7 +137,7 @@ def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, targ
         "scale and offset per channel": a * right + c,
     }[cause]
     for got, expected in ((wrong, right), (right, wrong)):
-        found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, **words)
+        found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, **arguments)
         assert found.cause == cause, str(found)
         order = (0, 2, 3, 1) if target == "keras" else (0, 1, 2, 3)
         scope = {"np": np, "y": got.transpose(order)}
@@ -146,12 +147,12 @@ def test_the_line_of_scales_and_offsets_runs_as_it_is_printed(cause, dtype, targ
         np.testing.assert_allclose(scope["y"], expected.transpose(order), rtol=limit, atol=100 * limit)
 
 
-def test_the_layout_that_native_words_choose_is_in_the_line_that_folds():
+def test_native_layout_arguments_are_in_the_line_that_folds():
     rng = np.random.default_rng(0)
     x, w, scale = rng.standard_normal((1, 9, 9, 5)), rng.standard_normal((3, 3, 5, 5)), rng.uniform(0.5, 2, 5)
-    words = {"dialect": "jax", "strides": (2, 2), "padding": "SAME", "transpose_kernel": True}
-    right, wrong = (tconv.conv_transpose(x, w * s, **words) for s in (scale[:, None], scale))
-    found = tconv.diagnose(wrong, right, x=x, weight=w * scale[:, None], target="jax", **words)
+    arguments = {"dialect": "jax", "strides": (2, 2), "padding": "SAME", "transpose_kernel": True}
+    right, wrong = (tconv.conv_transpose(x, w * s, **arguments) for s in (scale[:, None], scale))
+    found = tconv.diagnose(wrong, right, x=x, weight=w * scale[:, None], target="jax", **arguments)
     assert found.cause == "BatchNorm folded on the wrong axis", str(found)
     norm = {"bias": None, "gamma": scale, "beta": None, "mean": 0 * scale, "variance": 0 * scale + 1 - 1e-5}
     scope = {"tconv": tconv, "weight": w, **norm}
@@ -160,11 +161,11 @@ def test_the_layout_that_native_words_choose_is_in_the_line_that_folds():
 
 
 def test_the_statement_undoes_the_fault():
-    """Run on the wrong array it gives the right one: in NumPy's words here, PyTorch's in a process of their own."""
+    """Run on the wrong array it gives the right one. Here with NumPy; tests/frameworks does it with each framework."""
     rng, run = np.random.default_rng(3), set()
     for _ in range(300):
         c = random_call(rng)
-        G, spatial = c.words["groups"], tuple(range(2, c.w.ndim))
+        G, spatial = c.arguments["groups"], tuple(range(2, c.w.ndim))
         wrong_w = {"kernel flipped": np.flip(c.w, spatial), "groups reversed": np.concatenate(np.split(c.w, G)[::-1])}
         if G == 1 and c.w.shape[0] == c.w.shape[1]:
             wrong_w["channels swapped"] = c.w.swapaxes(0, 1)
@@ -178,14 +179,14 @@ def test_the_statement_undoes_the_fault():
             wrong_y["y groups interleaved"] = y.reshape(len(y), G, -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
         wrong_y["bias missing"] = c.other(bias=None)
         for cause, weight in wrong_w.items():
-            found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            found = tconv.diagnose(c.other(w=weight), y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.arguments)
             if found.cause == cause:
                 scope = {"np": np, "weight": weight}
                 exec(found.fix, scope)
                 np.testing.assert_array_equal(scope["weight"], c.w, err_msg=found.fix)
                 run.add(cause)
         for cause, got in wrong_y.items():
-            found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.words)
+            found = tconv.diagnose(got, y, x=c.x, weight=c.w, bias=c.bias, target="onnx", **c.arguments)
             if found.cause == cause:
                 scope = {"np": np, "y": got, "bias": c.bias}
                 exec(found.fix, scope)
@@ -233,13 +234,13 @@ def test_the_fix_of_outputs_alone():
     np.testing.assert_array_equal(scope["y"], Y)
 
 
-# -- what is said -----------------------------------------------------------------------------------------------------
+# -- the report -----------------------------------------------------------------------------------------------------
 
 
-def call(seed=0, **words):
+def call(seed=0, **arguments):
     rng = np.random.default_rng(seed)
     x, w = rng.standard_normal((1, 3, 7, 7)).astype("f"), rng.standard_normal((3, 3, 3, 3)).astype("f")
-    return x, w, tconv.conv_transpose(x, w, stride=2, **words)
+    return x, w, tconv.conv_transpose(x, w, stride=2, **arguments)
 
 
 def test_the_report():
@@ -263,7 +264,7 @@ def test_equal_outputs_and_outputs_of_another_layout():
     assert (found.cause, found.fix) == ("data layout", "y = np.transpose(y, (0, 3, 1, 2))")
 
 
-def test_a_symmetric_kernel_leaves_causes_open():
+def test_a_symmetric_kernel_hides_causes():
     x, w, _ = call()
     w = w + w[:, :, ::-1, ::-1]
     w = w + w.swapaxes(0, 1)
@@ -293,24 +294,24 @@ def test_constant_outputs_and_nan():
     broken[..., -1] = np.nan
     found = tconv.diagnose(broken, y, x=x, weight=w, stride=2)
     assert found.cause == "NaN rows"
-    assert f"got holds NaN or inf in {3 * y.shape[2]} of {y.size} places" in str(found)
-    assert "holds no finite number" in str(tconv.diagnose(np.full_like(y, np.nan), y, x=x, weight=w, stride=2))
+    assert f"got contains NaN or inf in {3 * y.shape[2]} of {y.size} places" in str(found)
+    assert "contains no finite number" in str(tconv.diagnose(np.full_like(y, np.nan), y, x=x, weight=w, stride=2))
 
 
 def test_few_whole_numbers_are_not_enough():
-    """Two small integers fit one of a hundred hypotheses by chance: that is said, and nothing is named."""
-    rng, told = np.random.default_rng(0), 0
+    """Two small integers fit one of a hundred hypotheses by chance: the report says so and names no cause."""
+    rng, explained = np.random.default_rng(0), 0
     for _ in range(60):
         x, w = rng.integers(1, 3, (1, 1, 1)).astype("f"), rng.integers(-2, 3, (1, 1, 2)).astype("f")
         got, y = rng.integers(-2, 3, (1, 1, 2)).astype("f"), tconv.conv_transpose(x, w)
         found = tconv.diagnose(got, y, x=x, weight=w)
         assert not found.findings, str(found)
-        told += "may fit by chance" in str(found)
-    assert told
+        explained += "may fit by chance" in str(found)
+    assert explained
 
 
 def test_the_call_may_describe_neither():
-    """Both outputs have a bias that the call was not told of; still the flip is found."""
+    """Both outputs have a bias that the call lacks; the flip is found all the same."""
     x, w, y = call()
     b = np.float32([1, 2, 3]).reshape(-1, 1, 1)
     wrong = tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2)
@@ -327,13 +328,13 @@ def test_complex_numbers():
     assert tconv.diagnose(flipped, right, x=z, weight=v, stride=2).cause == "kernel flipped"
 
 
-def test_any_number_of_axes_and_words_of_any_dialect():
+def test_any_number_of_axes_and_arguments_of_any_dialect():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 2, 3, 3, 3, 3)), rng.standard_normal((2, 2, 2, 2, 2, 2))
     y = tconv.conv_transpose(x, w, stride=2)
     found = tconv.diagnose(tconv.conv_transpose(x, w, stride=2, crop=1), y, x=x, weight=w, stride=2)
     scope = {"tconv": tconv, "x": x, "weight": w}
-    exec(found.fix, scope)  # PyTorch has no words for four axes
+    exec(found.fix, scope)  # PyTorch has no call for four axes
     np.testing.assert_array_equal(scope["y"], y)
     x, w = (
         rng.standard_normal((3, 7, 7)),
@@ -343,10 +344,10 @@ def test_any_number_of_axes_and_words_of_any_dialect():
     got = tconv.conv_transpose(x[None], w[:, :, ::-1, ::-1], stride=2)
     assert tconv.diagnose(got, y, x=x, weight=w, stride=2).cause == "kernel flipped"
     x, w = rng.standard_normal((1, 4, 6, 6)), rng.standard_normal((2, 2, 3, 3, 3))  # OpenVINO's groups have an axis
-    words = {"dialect": "openvino", "strides": [2, 2]}
-    y = tconv.conv_transpose(x, w, **words)
-    got = tconv.conv_transpose(x, np.ascontiguousarray(w[::-1]), **words)
-    assert tconv.diagnose(got, y, x=x, weight=w, **words).cause == "groups reversed"
+    arguments = {"dialect": "openvino", "strides": [2, 2]}
+    y = tconv.conv_transpose(x, w, **arguments)
+    got = tconv.conv_transpose(x, np.ascontiguousarray(w[::-1]), **arguments)
+    assert tconv.diagnose(got, y, x=x, weight=w, **arguments).cause == "groups reversed"
 
 
 X1, W1 = np.ones((1, 3, 7, 7)), np.ones((3, 3, 3, 3))
@@ -356,43 +357,43 @@ BAD = [
     (ArgumentError, (Y1, Y1), {"x": X1}, "x and weight are needed together. Write both, or neither"),
     (ArgumentError, (Y1, Y1), {"bias": X1}, "x and weight are needed together"),
     (ShapeError, (np.ones((1, 5, 15, 15)), Y1), {"x": X1, "weight": W1, "stride": 2}, "got has shape (1, 5, 15, 15); the call gives (1, 3, 15, 15), [N, C, h, w], and no order of axes makes batch 1 and channels 3 agree"),
-    (ShapeError, (np.ones((4, 5)), np.ones((1, 2, 3, 4))), {}, "they need as many axes. Write got[None]"),
+    (ShapeError, (np.ones((4, 5)), np.ones((1, 2, 3, 4))), {}, "they need the same number of axes. Write got[None] to add a batch axis"),
     (ShapeError, (np.ones((1, 5, 4, 4)), np.ones((1, 3, 4, 4))), {}, "batch or channels differ, and no order of axes makes them agree"),
     (ShapeError, (Y1, Y1), {"x": X1, "weight": np.ones((4, 3, 3, 3))}, "weight (4, 3, 3, 3) has 4 input channels as PyTorch reads it; x has 3"),
     (GeometryError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 0}, "stride is 0; it must be at least 1"),
     (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "dialect": "caffe"}, "dialect is 'caffe'; there are"),
     (DialectError, (Y1, 1 + Y1), {"target": "caffe"}, "target is 'caffe'; there are"),
     (DialectError, (Y1, Y1), {"x": X1, "weight": W1, "stride": 2, "target": "caffe"}, "target is 'caffe'; there are"),
-    (ArgumentError, (Y1, Y1), {"stride": 2, "padding": 1}, "stride= and padding= would describe a call, whose x and weight are missing: outputs alone are compared as they are. Write x and weight, too, or leave stride= out"),
+    (ArgumentError, (Y1, Y1), {"stride": 2, "padding": 1}, "stride= and padding= would describe a call, but x and weight are missing, and without them only the outputs are compared. Write x and weight, too, or leave stride= out"),
     (ArgumentError, (Y1, Y1), {"geometry": tconv.Geometry(3)}, "geometry= would describe a call"),
     (ShapeError, (Y1[:0], Y1), {}, "got has shape (0, 3, 15, 15) and no element"),
-    (ArgumentError, (Y1, Y1), {"x": X1, "weight": np.full_like(W1, np.nan)}, "weight holds NaN or inf in 81 of 81 places, from which no cause can be told"),
+    (ArgumentError, (Y1, Y1), {"x": X1, "weight": np.full_like(W1, np.nan)}, "weight contains NaN or inf in 81 of 81 places, so no cause can be found"),
     (ArgumentError, (Y1, Y1), {"strides": 2}, "strides= is not an argument of the torch dialect"),
     (DtypeError, (np.array("a"), Y1), {}, "got has dtype <U1; numbers are needed"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "outputs", "words", "message"), BAD, ids=[case[3][:50] for case in BAD])
-def test_bad_input(kind, outputs, words, message):
+@pytest.mark.parametrize(("kind", "outputs", "arguments", "message"), BAD, ids=[case[3][:50] for case in BAD])
+def test_bad_input(kind, outputs, arguments, message):
     with pytest.raises(kind, match=re.escape(message)) as caught:
-        tconv.diagnose(*outputs, **words)
+        tconv.diagnose(*outputs, **arguments)
     assert "Write" in str(caught.value)
 
 
 @pytest.mark.slow
 def test_large_outputs_take_seconds():
-    """Not timed: the whole suite has a limit. A thousand rows and columns, all bands of them compared."""
+    """A thousand rows and columns, all compared in bands. There is no time limit but the suite's."""
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 4, 500, 500), (4, 2, 3, 3), (2,)))
-    words = {"stride": 2, "padding": 1, "output_padding": 1}
-    y = tconv.conv_transpose(x, w, b, **words)
+    arguments = {"stride": 2, "padding": 1, "output_padding": 1}
+    y = tconv.conv_transpose(x, w, b, **arguments)
     got = tconv.conv_transpose(x, w, stride=2, crop=((0, 1), (0, 1)))
-    found = tconv.diagnose(got, y, x=x, weight=w, bias=b, **words)
+    found = tconv.diagnose(got, y, x=x, weight=w, bias=b, **arguments)
     assert y.shape[2:] == (1000, 1000)
     assert set(found.findings[0].causes) == {"bias missing", "output_padding at the front"}
 
 
-def test_scattered_nan_is_what_it_is():
+def test_scattered_nan_is_named():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 3, 9, 9)).astype("f4"), rng.standard_normal((3, 4, 4, 4)).astype("f4")
     y = tconv.conv_transpose(x, w, stride=2)
@@ -406,20 +407,20 @@ def test_scattered_nan_is_what_it_is():
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("target", ["onnx", "onnxruntime", "torch", "jax", "keras", "openvino", "ncnn"])
-def test_a_fix_that_makes_y_anew_has_the_bias(target, groups):
+def test_a_fix_that_recomputes_y_has_the_bias(target, groups):
     rng = np.random.default_rng(0)
     x, w, b = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 6 // groups, 3, 3)), rng.standard_normal(6)
-    words = {"stride": 2, "padding": 1, "groups": groups}
-    right = tconv.conv_transpose(x, w, b, **words)
-    wrong = tconv.conv_transpose(x, w, b, **words | {"padding": 0})[:, :, :15, :15]
-    found = tconv.diagnose(wrong, right, x=x, weight=w, bias=b, target=target, **words)
+    arguments = {"stride": 2, "padding": 1, "groups": groups}
+    right = tconv.conv_transpose(x, w, b, **arguments)
+    wrong = tconv.conv_transpose(x, w, b, **arguments | {"padding": 0})[:, :, :15, :15]
+    found = tconv.diagnose(wrong, right, x=x, weight=w, bias=b, target=target, **arguments)
     assert found.verdict == "found", found
     assert "bias" in found.fix.replace("use_bias", "")
     if target == "onnx" and groups > 1:
         assert "ReferenceEvaluator" not in found.fix  # it gets groups wrong
 
 
-@pytest.mark.parametrize("told", ["right", "wrong"])
+@pytest.mark.parametrize("given", ["right", "wrong"])
 @pytest.mark.parametrize(
     ("stored", "shape", "groups"),
     [
@@ -432,21 +433,21 @@ def test_a_fix_that_makes_y_anew_has_the_bias(target, groups):
     ],
     ids=str,
 )
-def test_reshaped_weights_are_named_from_either_side(told, shape, groups, stored):
-    """Whoever asks holds the weight that was reshaped, as a rule."""
+def test_reshaped_weights_are_named_from_either_side(given, shape, groups, stored):
+    """The caller often has only the weight that was reshaped."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, shape[0], 7, 6)), rng.standard_normal(shape)
     native = tconv.convert(w, source="torch", target=stored, groups=groups)
     if stored == "jax":  # its layout alone, without the reversed taps
         native = native[::-1, ::-1]
     broken = np.ascontiguousarray(native).reshape(shape)
-    words = {"stride": 2, "padding": 1, "groups": groups}
-    right, wrong = (tconv.conv_transpose(x, weight, **words) for weight in (w, broken))
-    found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, **words)
+    arguments = {"stride": 2, "padding": 1, "groups": groups}
+    right, wrong = (tconv.conv_transpose(x, weight, **arguments) for weight in (w, broken))
+    found = tconv.diagnose(wrong, right, x=x, weight=w if given == "right" else broken, **arguments)
     if stored == "ncnn" and shape[0] == shape[1]:  # nothing was reshaped then
         assert found.cause == "channels swapped", found
         return
-    names = {"right": ("weight reshaped", "group order of the weight"), "wrong": ("weight is memory",)}[told]
+    names = {"right": ("weight reshaped", "group order of the weight"), "wrong": ("weight is memory",)}[given]
     assert found.verdict == "found", found
     assert found.cause.startswith(names), found
     space = {"weight": broken, "stored": native, "tconv": tconv, "np": np}
@@ -454,18 +455,18 @@ def test_reshaped_weights_are_named_from_either_side(told, shape, groups, stored
     np.testing.assert_array_equal(space["weight"], w)
 
 
-@pytest.mark.parametrize("told", [{"dilation": 2, "padding": 2}, {"stride": 1}, {"dilation": 2}], ids=str)
-def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(told):
+@pytest.mark.parametrize("wrong_arguments", [{"dilation": 2, "padding": 2}, {"stride": 1}, {"dilation": 2}], ids=str)
+def test_two_faults_in_a_call_that_describes_neither_output_are_both_named(wrong_arguments):
     rng = np.random.default_rng(0)
     x, w, b = rng.standard_normal((1, 4, 12, 12)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(3)
-    words = {"stride": 2, "padding": 1}
-    right, wrong = tconv.conv_transpose(x, w, b, **words), tconv.conv_transpose(x, w, **words | told)
-    found = tconv.diagnose(wrong, right, x=x, weight=w, bias=b, **words | told)
+    arguments = {"stride": 2, "padding": 1}
+    right, wrong = tconv.conv_transpose(x, w, b, **arguments), tconv.conv_transpose(x, w, **arguments | wrong_arguments)
+    found = tconv.diagnose(wrong, right, x=x, weight=w, bias=b, **arguments | wrong_arguments)
     assert found.verdict == "found"
     assert {"bias missing"} < set(found.findings[0].causes), found
-    # one leads from the call to the other output, and then the call's own line mends it; or two lead to one each
+    # either one fault leads from the call to the other output, and the call has a fix, or each output has its own
     right_call = "y = tconv.conv_transpose(x, weight, bias, stride=2, padding=1)"
-    assert found.fix == ("" if "padding" in told else right_call)
+    assert found.fix == ("" if "padding" in wrong_arguments else right_call)
 
 
 def test_a_real_call_and_complex_outputs():
@@ -478,7 +479,7 @@ def test_a_real_call_and_complex_outputs():
         assert found.findings[0].residual <= 2 * found.rounding
 
 
-def test_where_nothing_is_finite_no_distance_is_said():
+def test_without_finite_numbers_there_is_no_distance():
     y = np.random.default_rng(0).standard_normal((1, 2, 9, 9))
     found = tconv.diagnose(np.full_like(y, np.nan), y)
     assert found.verdict == "untellable"
@@ -486,8 +487,8 @@ def test_where_nothing_is_finite_no_distance_is_said():
     assert "residual  no place is finite in both; rounding" in str(found)
 
 
-def test_outputs_alone_have_no_line_for_a_part_of_it():
-    """For the order of the axes there is a line, for the crop there is none."""
+def test_outputs_alone_have_no_fix_for_one_of_two_causes():
+    """The order of the axes has a fix, and the crop has none."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 4, 8, 8)), rng.standard_normal((4, 6, 3, 3))
     expected = tconv.conv_transpose(x, w, stride=2, padding=1, output_padding=1)
@@ -498,8 +499,8 @@ def test_outputs_alone_have_no_line_for_a_part_of_it():
     assert found.fix == ""
 
 
-def test_what_mends_a_part_of_it_is_no_fix():
-    """The kernel is flipped, for which there is a line; and what a ReLU cut off, no line brings back."""
+def test_two_causes_have_no_fix_if_one_has_none():
+    """A flipped kernel has a fix; numbers that a ReLU cut off cannot be brought back."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 6, 6, 6)), rng.standard_normal((6, 3, 3, 3))
     right = tconv.conv_transpose(x, w, stride=2, padding=1)
@@ -523,7 +524,7 @@ IN_ANOTHER_ORDER = [
 
 
 @pytest.mark.parametrize(
-    ("side", "shape", "words"),
+    ("side", "shape", "arguments"),
     [
         (side, *call)
         for side in ("input", "output")
@@ -532,40 +533,40 @@ IN_ANOTHER_ORDER = [
     ],
     ids=str,
 )
-def test_channels_of_the_weight_in_another_order(side, shape, words):
-    """The order is read off the output, told either weight; the line puts it right."""
+def test_channels_of_the_weight_in_another_order(side, shape, arguments):
+    """The order is read off the output, given either weight, and the fix restores it."""
     rng = np.random.default_rng(len(shape))
     n = {3: (60,), 4: (9, 11), 5: (6, 7, 8)}[len(shape)]
-    groups = words.get("groups", 1)
+    groups = arguments.get("groups", 1)
     x, w = rng.standard_normal((2, shape[0], *n)).astype("f"), rng.standard_normal(shape).astype("f")
     b = rng.standard_normal(shape[1] * groups).astype("f")
     axis = 0 if side == "input" else 1
     broken = np.take(w, np.roll(rng.permutation(shape[axis]), 1), axis)
     if np.array_equal(broken, np.flip(w, axis)) or np.array_equal(broken, w):
         broken = np.roll(w, 1, axis)
-    right, wrong = (tconv.conv_transpose(x, weight, b, **words) for weight in (w, broken))
-    for got, expected, told in ((wrong, right, w), (wrong, right, broken)):
-        found = tconv.diagnose(got, expected, x=x, weight=told, bias=b, **words)
+    right, wrong = (tconv.conv_transpose(x, weight, b, **arguments) for weight in (w, broken))
+    for got, expected, given in ((wrong, right, w), (wrong, right, broken)):
+        found = tconv.diagnose(got, expected, x=x, weight=given, bias=b, **arguments)
         assert found.cause == f"{side} channels of the weight in another order", str(found)
         scope = {"weight": broken}
         exec(found.fix, scope)
         np.testing.assert_array_equal(scope["weight"], w)
 
 
-@pytest.mark.parametrize("told", ["right", "wrong"])
+@pytest.mark.parametrize("given", ["right", "wrong"])
 @pytest.mark.parametrize(("channels", "multiplier", "inner"), [(6, 1, True), (3, 2, True), (5, 3, False)])
 @pytest.mark.parametrize("target", ["onnx", "ncnn"])
-def test_a_depthwise_weight_of_tensorflow(told, channels, multiplier, inner, target):
-    """[kh, kw, C, multiplier], of which the multiplier is the input's or the output's."""
+def test_a_depthwise_weight_of_tensorflow(given, channels, multiplier, inner, target):
+    """TensorFlow's [kh, kw, C, multiplier], whose multiplier belongs to the input or to the output channels."""
     rng = np.random.default_rng(0)
     stored = rng.standard_normal((3, 4, channels, multiplier)).astype("f")
     shape = (channels * multiplier, 1, 3, 4) if inner else (channels, multiplier, 3, 4)
     w, broken = stored.transpose(2, 3, 0, 1).reshape(shape), stored.reshape(shape)
     x = rng.standard_normal((1, shape[0], 7, 6)).astype("f")
-    words = {"stride": 2, "groups": channels}
-    right, wrong = (tconv.conv_transpose(x, weight, **words) for weight in (w, broken))
-    found = tconv.diagnose(wrong, right, x=x, weight=w if told == "right" else broken, target=target, **words)
-    kind = {"right": "weight reshaped from", "wrong": "weight is memory in"}[told]
+    arguments = {"stride": 2, "groups": channels}
+    right, wrong = (tconv.conv_transpose(x, weight, **arguments) for weight in (w, broken))
+    found = tconv.diagnose(wrong, right, x=x, weight=w if given == "right" else broken, target=target, **arguments)
+    kind = {"right": "weight reshaped from", "wrong": "weight is memory in"}[given]
     assert found.cause == f"{kind} tensorflow's depthwise layout", str(found)
     scope = {"np": np, "tconv": tconv, "stored": stored, "weight": broken}
     exec(found.fix, scope)
@@ -583,8 +584,8 @@ SECOND = {
 
 
 @pytest.mark.parametrize("cause", SECOND)
-def test_a_bias_that_was_not_told_and_a_second_fault(cause):
-    """The call is told as the port has it: without the bias, which the right output has, and with the fault."""
+def test_a_bias_that_was_not_given_and_a_second_fault(cause):
+    """The call is given as in the wrong code: without the bias of the right output, and with the fault."""
     rng, right, count = np.random.default_rng(9), 0, 12
     for _ in range(count):
         call = random_call(rng)
@@ -592,48 +593,48 @@ def test_a_bias_that_was_not_told_and_a_second_fault(cause):
             call = random_call(rng)
         plain, other = call.other(bias=None), SECOND[cause](call)
         for got, expected in ((plain, other), (other, plain)):
-            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.words)
+            found = tconv.diagnose(got, expected, x=call.x, weight=call.w, target="onnxruntime", **call.arguments)
             first = found.findings[0] if found.findings else None
             named = {*first.causes, *first.also} if first else set()
             right += {"offset per channel", cause} <= named
             if got is plain and cause in ("kernel flipped", "y flipped on axis 0") and cause in named:
                 scope = {"np": np, "weight": call.w}
                 for statement in sorted(found.fix.split("; "), key=lambda line: line.startswith("y")):
-                    if statement.startswith("y") and "y" not in scope:  # here the port computes
+                    if statement.startswith("y") and "y" not in scope:  # here the wrong code computes y
                         scope["y"] = call.other(w=scope["weight"], bias=None)
                     exec(statement, scope)
                 np.testing.assert_allclose(scope["y"], expected, rtol=1e-4, atol=1e-4)
     assert right >= 2 * count - 2, right
 
 
-def test_noise_is_no_bias_that_was_not_told():
+def test_noise_is_no_bias_that_was_not_given():
     rng = np.random.default_rng(10)
     for number in range(80):
         call, got = noise(rng, number)
-        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.words)
+        found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.arguments)
         assert not found.findings, str(found)
 
 
-@pytest.mark.parametrize("told", [{}, {"dialect": "torch"}, {"target": "torch"}], ids=str)
-def test_whose_words_the_line_is_in(told):
-    """NumPy's and tconv's, where all arrays are NumPy's and no dialect is named."""
+@pytest.mark.parametrize("named", [{}, {"dialect": "torch"}, {"target": "torch"}], ids=str)
+def test_the_dialect_of_the_fix(named):
+    """It is NumPy's and tconv's if all arrays are NumPy's and no dialect is named."""
     x, w, y = call()
     cases = {
         "weight = {np}": (tconv.conv_transpose(x, w[:, :, ::-1, ::-1], stride=2), {"x": x, "weight": w, "stride": 2}),
         "y = {call}": (call(padding=1)[2], {"x": x, "weight": w, "stride": 2}),
         "y = {np}": (y[:, ::-1], {"x": x, "weight": w, "stride": 2}),
     }
-    for got, words in cases.values():
-        fix = tconv.diagnose(got, y, **words, **told).fix
-        assert ("np." in fix or "tconv." in fix) is not bool(told), fix
+    for got, arguments in cases.values():
+        fix = tconv.diagnose(got, y, **arguments, **named).fix
+        assert ("np." in fix or "tconv." in fix) is not bool(named), fix
         assert "numpy" not in fix
-        assert ("torch" in fix or ".flip(" in fix.replace("np.flip(", "")) is bool(told), fix
-    alone = tconv.diagnose(y[..., ::-1], y, **told).fix
-    assert alone == ("y = y.flip(3)" if told else "y = np.flip(y, (3,))")
+        assert ("torch" in fix or ".flip(" in fix.replace("np.flip(", "")) is bool(named), fix
+    alone = tconv.diagnose(y[..., ::-1], y, **named).fix
+    assert alone == ("y = y.flip(3)" if named else "y = np.flip(y, (3,))")
 
 
 def test_the_neutral_line_computes_what_was_expected():
-    """Any crop, dilation, groups and bias, in any number of axes; whichever output the call describes."""
+    """Any crop, dilation, groups and bias, in any number of axes, for a call that describes either output."""
     rng, run = np.random.default_rng(11), 0
     for number in range(60):
         c = random_call(rng)
@@ -645,7 +646,7 @@ def test_the_neutral_line_computes_what_was_expected():
         bias = {"bias": c.bias} if number % 4 else {}
         right, wrong = (y if bias else y - c.bias.reshape(-1, *[1] * (y.ndim - 2)) for y in (c.y, other))
         for got, expected in ((wrong, right), (right, wrong)):
-            found = tconv.diagnose(got, expected, x=c.x, weight=c.w, **bias, **c.words)
+            found = tconv.diagnose(got, expected, x=c.x, weight=c.w, **bias, **c.arguments)
             if found.verdict != "found" or not found.fix.startswith("y = tconv.conv_transpose(x, weight"):
                 continue
             scope = {"tconv": tconv, "x": c.x, "weight": c.w, **bias}

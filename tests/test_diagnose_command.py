@@ -1,4 +1,4 @@
-"""`tconv diagnose`: arrays in files, the picture, and what is said about files that are none."""
+"""`tconv diagnose`: arrays in files, the picture, and the errors for invalid files."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ import pytest
 import tconv
 
 cli = pytest.importorskip("tconv.cli")
-WORDS = ["--option", "stride=2", "padding=1", "output_padding=1"]
+OPTIONS = ["--option", "stride=2", "padding=1", "output_padding=1"]
 
 
 @pytest.fixture
 def arrays(tmp_path, monkeypatch):
-    """A folder with the arrays of one call gone wrong by the side of its crop."""
+    """Folder with the arrays of one call whose crop is on the wrong side."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((1, 3, 6, 6), (3, 4, 3, 3), (4,)))
-    made = {
+    arrays = {
         "x": x,
         "weight": w,
         "bias": b,
         "expected": tconv.conv_transpose(x, w, b, stride=2, padding=1, output_padding=1),
     }
-    made["got"] = tconv.conv_transpose(x, w, b, stride=2, crop=((0, 1), (0, 1)))
-    for name, array in made.items():
+    arrays["got"] = tconv.conv_transpose(x, w, b, stride=2, crop=((0, 1), (0, 1)))
+    for name, array in arrays.items():
         np.save(f"{name}.npy", array)
-    np.savez("call.npz", **made)
+    np.savez("call.npz", **arrays)
     return tmp_path
 
 
-def run(capsys, *words):
-    code = cli.main(["diagnose", *words])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+def run(capsys, *arguments):
+    code = cli.main(["diagnose", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 def test_arrays_in_one_file_and_in_five(arrays, capsys):
-    code, one, _ = run(capsys, "call.npz", *WORDS)
+    code, one, _ = run(capsys, "call.npz", *OPTIONS)
     files = ["--x", "x.npy", "--weight", "weight.npy", "--bias", "bias.npy"]
-    _, five, _ = run(capsys, "got.npy", "expected.npy", *files, *WORDS)
+    _, five, _ = run(capsys, "got.npy", "expected.npy", *files, *OPTIONS)
     assert code == 0
     assert one.splitlines()[:-1] == five.splitlines()[:-1]  # the last line has the time
     assert "the crop is (0, 1) instead of (1, 0): output_padding extends the front" in one
     call = "conv_transpose(x, weight, bias, stride=2, padding=1, output_padding=1)\n"
     assert f"\nfix       y = tconv.{call}" in one
-    assert "torch.nn.functional" in run(capsys, "call.npz", *WORDS, "--dialect", "torch")[1]
+    assert "torch.nn.functional" in run(capsys, "call.npz", *OPTIONS, "--dialect", "torch")[1]
 
 
 def test_outputs_alone(arrays, capsys):
@@ -58,7 +58,7 @@ def test_outputs_alone(arrays, capsys):
 
 
 def test_json(arrays, capsys):
-    _, text, _ = run(capsys, "call.npz", *WORDS, "--json", "--target", "keras")
+    _, text, _ = run(capsys, "call.npz", *OPTIONS, "--json", "--target", "keras")
     facts = json.loads(text)
     assert facts["verdict"] == "found"
     assert facts["cause"] == facts["findings"][0]["causes"][0] == "output_padding at the front"
@@ -70,10 +70,10 @@ def test_json(arrays, capsys):
 
 def test_the_picture(arrays, capsys):
     pytest.importorskip("matplotlib")
-    code, text, _ = run(capsys, "call.npz", *WORDS, "-o", "difference.png")
+    code, text, _ = run(capsys, "call.npz", *OPTIONS, "-o", "difference.png")
     assert (code, text.splitlines()[-1]) == (0, "wrote difference.png")
     assert (arrays / "difference.png").read_bytes().startswith(b"\x89PNG")
-    code, _, error = run(capsys, "call.npz", *WORDS, "-o", "difference.png")
+    code, _, error = run(capsys, "call.npz", *OPTIONS, "-o", "difference.png")
     assert code == 1
     assert "difference.png exists, and nothing is overwritten" in error
 
@@ -87,11 +87,11 @@ def test_the_picture(arrays, capsys):
         ("missing/picture.png", "lies in missing, which does not exist"),
     ],
 )
-def test_a_place_for_no_picture_is_refused_before_the_work(arrays, capsys, name, message):
+def test_a_bad_picture_path_is_refused_before_the_work(arrays, capsys, name, message):
     pytest.importorskip("matplotlib")
     (arrays / "taken.png").write_bytes(b"mine")
-    for words in (["call.npz", *WORDS], ["damaged.onnx"]):  # which would say so, once it is read
-        code, text, error = run(capsys, *words, "-o", name)
+    for arguments in (["call.npz", *OPTIONS], ["damaged.onnx"]):  # reading it would raise another error
+        code, text, error = run(capsys, *arguments, "-o", name)
         assert (code, text) == (1, "")
         assert message in error
     assert (arrays / "taken.png").read_bytes() == b"mine"
@@ -100,46 +100,46 @@ def test_a_place_for_no_picture_is_refused_before_the_work(arrays, capsys, name,
 
 def test_json_is_json(arrays, capsys):
     np.save("zeros.npy", np.zeros((1, 4, 12, 12), "f"))
-    for words in (["got.npy", "zeros.npy"], ["call.npz", *WORDS, "-o", "beside.png"]):
-        code, text, error = run(capsys, *words, "--json")
+    for arguments in (["got.npy", "zeros.npy"], ["call.npz", *OPTIONS, "-o", "beside.png"]):
+        code, text, error = run(capsys, *arguments, "--json")
         facts = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
         assert code == 0
         assert facts["verdict"]
-        assert ("wrote beside.png" in error) == ("-o" in words)
+        assert ("wrote beside.png" in error) == ("-o" in arguments)
 
 
 BAD = [
     (["got.npy"], "got.npy is one output; two are needed. Write tconv diagnose got.npy expected.npy"),
     (["nothing.npy", "expected.npy"], "nothing.npy"),
-    (["x.txt", "expected.npy"], "x.txt is no .npy file. Write np.save"),
-    (["bad.npz"], "bad.npz holds 'y'; it may hold got, expected, x, weight, bias"),
-    (["call.npz", "--x", "x.npy"], "call.npz holds all arrays of a call, and x.npy came beside it. Write tconv diagnose call.npz alone"),
-    (["half.npz"], "half.npz holds no 'expected'; got and expected are needed"),
+    (["x.txt", "expected.npy"], "x.txt is not a .npy file. Write np.save"),
+    (["bad.npz"], "bad.npz contains 'y'; it may contain got, expected, x, weight, bias"),
+    (["call.npz", "--x", "x.npy"], "call.npz contains all arrays of a call, and x.npy was given, too. Write tconv diagnose call.npz alone"),
+    (["half.npz"], "half.npz contains no 'expected'; got and expected are needed"),
     (["got.npy", "expected.npy", "--x", "x.npy"], "x and weight are needed together"),
     (["call.npz", "--option", "stride=0"], "stride is 0; it must be at least 1"),
-    (["call.npz", *WORDS, "-o", "picture.xyz"], "picture.xyz names no format of pictures"),
+    (["call.npz", *OPTIONS, "-o", "picture.xyz"], "picture.xyz names no format of pictures"),
     (["model.onnx"], "model.onnx does not exist"),
-    (["damaged.onnx"], "damaged.onnx is damaged or no ONNX model"),
+    (["damaged.onnx"], "damaged.onnx is damaged or not an ONNX model"),
     (["damaged.onnx", "--runtimes", "caffe", "tconv"], "--runtimes names 'caffe'; there are onnxruntime, openvino, reference, tconv"),
-    (["damaged.onnx", "--runtimes", "tconv"], "--runtimes names 1; two run one model"),
-    (["got.npy", "expected.npy", "--option", "stride=2"], "stride= would describe a call, whose x and weight are missing"),
-    (["call.npz", *WORDS, "--target", "caffe"], "target is 'caffe'; there are torch"),
+    (["damaged.onnx", "--runtimes", "tconv"], "--runtimes names 1 of them; two run one model. Write --runtimes onnxruntime openvino"),
+    (["got.npy", "expected.npy", "--option", "stride=2"], "stride= would describe a call, but x and weight are missing"),
+    (["call.npz", *OPTIONS, "--target", "caffe"], "target is 'caffe'; there are torch"),
     (["damaged.onnx", "--target", "caffe"], "target is 'caffe'; there are torch"),
-    (["call.npz", *WORDS, "--runtimes", "openvino", "tconv"], "--runtimes would change nothing: call.npz holds arrays, and nothing is run on random input. Write it without --runtimes"),
-    (["got.npy", "expected.npy", "--size", "8", "--seed", "1"], "--size and --seed would change nothing: got.npy holds arrays"),
-    (["damaged.onnx", "--dialect", "keras", "--x", "x.npy"], "--x and --dialect would change nothing: damaged.onnx is a network, which says its calls itself"),
-    (["model.pt", "model.keras"], "of two networks one must be .onnx"),
+    (["call.npz", *OPTIONS, "--runtimes", "openvino", "tconv"], "--runtimes has no effect: call.npz contains arrays, and nothing is run on random input. Write it without --runtimes"),
+    (["got.npy", "expected.npy", "--size", "8", "--seed", "1"], "--size and --seed have no effect: got.npy contains arrays"),
+    (["damaged.onnx", "--dialect", "keras", "--x", "x.npy"], "--x and --dialect have no effect: damaged.onnx is a network, which defines its calls itself"),
+    (["model.pt", "model.keras"], "one of two networks must be .onnx, because its attributes describe the call"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("words", "message"), BAD, ids=[message[:40] for _, message in BAD])
-def test_what_is_refused(arrays, capsys, words, message):
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_what_is_refused(arrays, capsys, arguments, message):
     pytest.importorskip("onnx")
     np.savez("bad.npz", y=np.ones(3))
     np.savez("half.npz", got=np.ones((1, 1, 3)))
     (arrays / "x.txt").write_text("1 2 3")
     (arrays / "damaged.onnx").write_bytes(b"not a model")
-    code, _, error = run(capsys, *words)
+    code, _, error = run(capsys, *arguments)
     assert code == 1
     assert message in error
     assert "Write" in error

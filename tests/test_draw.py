@@ -1,4 +1,4 @@
-"""The pictures: every number that is drawn is the definition's, and stands where it can be read."""
+"""The pictures: every drawn number is the definition's and can be read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ K3 = np.arange(1, 10).reshape(3, 3)
 
 
 def drawn(ax):
-    """{name: {index: text}} of all numbers, an index for every pair of brackets."""
+    """Return {name: {index: text}} of all numbers, with one index for each brackets."""
     named = {}
     for text in ax.texts:
         if text.get_gid() is None:
@@ -43,13 +43,13 @@ def drawn(ax):
 
 
 def as_array(numbers, shape):
-    """The drawn numbers as an array: all of its indices must be there."""
+    """Return the drawn numbers as an array; all of its indices must be there."""
     assert set(numbers) == {(index,) for index in np.ndindex(*shape)}
     return np.array([float(numbers[(index,)]) for index in np.ndindex(*shape)]).reshape(shape)
 
 
 def check_scatter(x, w, **spec):
-    """Every drawn number against the definition, exactly: the data are small integers."""
+    """Compare every drawn number with the definition, exactly: the data are small integers."""
     numbers = drawn(draw.scatter(x, w, **spec))
     g = _textbook.geometry_of(w.shape, spec)
     plain = tconv.Geometry(g.kernel, g.stride, 0, g.dilation)
@@ -65,7 +65,7 @@ def check_scatter(x, w, **spec):
             painted[i, place] = str(x[i] * w[t])
     assert numbers["painted"] == painted
 
-    # what is cut away, and nothing else, is drawn as a part of the full result
+    # only the numbers that are cut away are drawn as parts of the full result
     full = definition.scatter(x, w, geometry=plain)
     cut = {}
     ranges = [range(min(lo, 0), n - min(hi, 0)) for n, (lo, hi) in zip(full.shape, g.crop, strict=True)]
@@ -122,13 +122,13 @@ class TestScatter:
             {"stride": (2, 1), "dilation": (1, 2), "padding": (1, 0)},
             {"stride": 3, "padding": 1, "output_padding": 2},
             {"crop": ((-1, 2), (3, -2))},
-            {"crop": ((7, -4), (0, 0))},  # only rows beyond the full result stay
+            {"crop": ((7, -4), (0, 0))},  # only rows beyond the full result remain
         ],
     )
-    def test_every_word_of_the_definition(self, spec):
+    def test_every_argument_of_the_definition(self, spec):
         check_scatter(np.arange(6).reshape(2, 3) - 2, K3, **spec)
 
-    def test_colours_say_whose_a_cell_is(self):
+    def test_cells_have_the_colours_of_their_elements(self):
         ax = draw.scatter([[1, 2], [3, 4]], np.ones((3, 3), int), stride=2)
         given_, kernel, *painted, output = (mesh.get_array() for mesh in meshes(ax))
         assert len({tuple(colour) for colour in given_.reshape(4, 3)}) == 4
@@ -143,12 +143,12 @@ class TestScatter:
         assert len(set(output[0, 2])) == 1, "a sum is grey"
         assert output[2, 2, 0] < output[0, 2, 0] < 1, "and the darker, the more are summed"
 
-    def test_a_value_that_no_element_reaches_is_drawn_in_white(self):
+    def test_a_cell_that_no_element_reaches_is_white(self):
         ax = draw.scatter([1, 2], [5], stride=2)
         assert drawn(ax)["output"] == {((0,),): "5", ((1,),): "0", ((2,),): "10"}
         np.testing.assert_array_equal(meshes(ax)[-1].get_array()[0, 1], [1, 1, 1])
 
-    def test_what_stays_is_framed_and_what_goes_is_hatched(self):
+    def test_the_output_is_framed_and_cropped_cells_are_hatched(self):
         ax = draw.scatter([1, 2, 3], [1, 1], crop=((1, -1),))
         hatched = [patch for patch in ax.patches if patch.get_hatch()]
         assert len(hatched) == len(drawn(ax)["full"]) == 1
@@ -174,7 +174,7 @@ class TestMatrix:
     def test_every_number_is_the_definitions(self, case, seed):
         shape, geometry = case
         w = np.random.default_rng(seed).integers(-9, 10, geometry.kernel)
-        ax = Figure(figsize=(60, 60)).add_axes((0, 0, 1, 1))  # room for the numbers of the largest of these
+        ax = Figure(figsize=(60, 60)).add_axes((0, 0, 1, 1))  # large enough for the numbers of the largest of these
         numbers = drawn(draw.matrix(w, shape, geometry=geometry, ax=ax))
         dense = definition.dense(w[None, None, None], geometry, shape)[0, 0, 0]
         np.testing.assert_array_equal(as_array(numbers["kernel"], w.shape), w)
@@ -197,8 +197,8 @@ class TestMatrix:
         assert (K_ != 1).any(axis=2).sum() == 4 * 6
 
     def test_labels_name_the_rows_and_columns(self):
-        words = [text.get_text() for text in draw.matrix([1, 2], 2).texts if text.get_gid() is None]
-        assert words == [
+        labels = [text.get_text() for text in draw.matrix([1, 2], 2).texts if text.get_gid() is None]
+        assert labels == [
             "Kernel",
             *["x[0]", "x[1]", "y[0]", "y[1]", "y[2]", "K"],
             "y[0]",
@@ -209,7 +209,7 @@ class TestMatrix:
             "K.T",
         ]
 
-    def test_rules_part_the_rows_of_the_images(self):
+    def test_lines_separate_the_rows_of_the_images(self):
         ax = draw.matrix(np.ones((2, 2), int), (2, 3))  # K is 6 x 12: inputs in rows of 3, outputs in rows of 4
         assert len(ax.lines) == 2 * (1 + 2)
         assert len(draw.matrix([1, 2], 5).lines) == 0
@@ -266,7 +266,7 @@ class TestLayout:
         apart = (grids[:, None, :2] >= grids[None, :, 2:]).any(axis=2)
         assert (apart | apart.T | np.eye(len(grids), dtype=bool)).all()
 
-    def test_a_picture_stands_as_its_input_does(self):
+    def test_the_layout_follows_the_input(self):
         def rows(ax):
             return len({mesh.get_datalim(ax.transData).y0 for mesh in meshes(ax)[2:-1]})
 
@@ -280,11 +280,11 @@ class TestLayout:
         sizes = [draw.scatter(X, K, ax=ax).texts[0].get_fontsize() for ax in (small, large)]
         assert sizes[1] == pytest.approx(2 * sizes[0])
 
-    def test_a_layout_engine_is_heard_before_the_numbers_are_sized(self):
+    def test_a_layout_engine_runs_before_the_numbers_are_sized(self):
         ax = Figure(figsize=(10, 6), layout="constrained").subplots(2)[1]
         assert set(drawn(draw.matrix(K, 2, ax=ax))) == {"kernel", "K", "K.T"}
 
-    def test_a_part_of_a_figure_is_measured_as_a_part(self):
+    def test_numbers_are_sized_for_a_subfigure(self):
         parts = Figure(figsize=(20, 10)).subfigures(1, 2)
         sizes = [draw.scatter(X, K, ax=figure.add_axes((0, 0, 1, 1))).texts[0].get_fontsize() for figure in parts]
         whole = draw.scatter(X, K, ax=Figure(figsize=(10, 10)).add_axes((0, 0, 1, 1)))
@@ -313,13 +313,13 @@ class TestNumbers:
     def test_are_short(self, value, text):
         assert drawn(draw.scatter([value], [1]))["output"] == {((0,),): text}
 
-    def test_integers_and_floats_meet_as_values(self):
+    def test_integers_and_floats_are_combined(self):
         assert drawn(draw.scatter([1, 2], [0.5, 0.25]))["output"] == {((0,),): "0.5", ((1,),): "1.25", ((2,),): "0.5"}
 
 
 class TestAxes:
     @pytest.mark.parametrize("name", ["stride 1", "4 x 9"])
-    def test_axes_in_are_axes_out(self, name):
+    def test_the_given_axes_are_returned(self, name):
         ax = Figure().subplots()
         assert PICTURES[name](ax=ax) is ax
 
@@ -344,7 +344,7 @@ class TestAxes:
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("error", "call", "words"),
+        ("error", "call", "message"),
         [
             (
                 ShapeError,
@@ -368,7 +368,7 @@ class TestRefusals:
                 lambda: draw.scatter(np.ones((8, 8)), np.ones((3, 3))),
                 "x has shape (8, 8), and each of its 64 elements would be drawn on a grid of (10, 10); the numbers can "
                 "be read up to 80 cells across the whole picture. Write a part of it, x[:6, :6], or "
-                "tconv.draw.matrix(w, (8, 8)), which can do without numbers",
+                "tconv.draw.matrix(w, (8, 8)), which needs no numbers",
             ),
             (
                 ShapeError,
@@ -393,13 +393,13 @@ class TestRefusals:
                 ShapeError,
                 lambda: draw.scatter(np.ones((0, 2)), K),
                 "the input has spatial shape (0, 2); every axis needs at least 1 element. "
-                "Write an array without empty spatial axes",
+                "Use an array without empty spatial axes",
             ),
             (
                 ShapeError,
                 lambda: draw.scatter(X, K, padding=2),
-                "the output would be (-1, -1): spatial axis 0 has 3 elements and the crop (2, 2) takes all of them; at "
-                "least one must stay. Write a smaller crop (padding)",
+                "the output would be (-1, -1): spatial axis 0 has 3 elements and the crop (2, 2) removes all of "
+                "them; at least one must remain. Use a smaller crop (padding)",
             ),
             (
                 GeometryError,
@@ -421,13 +421,13 @@ class TestRefusals:
             (
                 ArgumentError,
                 lambda: draw.scatter(X, K, groups=2),
-                "groups= was given; stride, padding, output_padding, dilation, crop and geometry are taken here. "
+                "groups= was given; the arguments are stride, padding, output_padding, dilation, crop and geometry. "
                 "Write stride=2, padding=1, for example",
             ),
             (
                 ArgumentError,
                 lambda: draw.scatter(X, K, geometry=tconv.Geometry((2, 2)), stride=2),
-                "geometry= was given together with stride=; it says that already. Write geometry= alone",
+                "geometry= was given together with stride=, which it contains already. Write geometry= alone",
             ),
             (
                 ArgumentError,
@@ -455,7 +455,7 @@ class TestRefusals:
             (
                 DtypeError,
                 lambda: draw.scatter(np.ones((2, 2), bool), K),
-                "x has dtype bool; numbers are needed, integers within int64. Write x.astype(int)",
+                "x has dtype bool; numbers are needed, and integers must fit int64. Write x.astype(int)",
             ),
             (
                 ArrayError,
@@ -464,13 +464,13 @@ class TestRefusals:
             ),
         ],
     )
-    def test_say_what_was_given_what_is_needed_and_what_to_write(self, error, call, words):
+    def test_messages(self, error, call, message):
         with pytest.raises(TconvError) as caught:
             call()
         assert type(caught.value) is error
-        assert str(caught.value) == words
+        assert str(caught.value) == message
 
-    def test_what_a_refusal_proposes_is_drawn(self):
+    def test_the_proposals_of_messages_are_drawn(self):
         draw.scatter(np.ones((6, 6)), np.ones((3, 3)))
         draw.scatter(np.ones((5, 5)), K, stride=2)
 
@@ -483,14 +483,14 @@ class TestRefusals:
         )
 
 
-def test_importing_the_room_does_not_import_matplotlib():
+def test_importing_draw_does_not_import_matplotlib():
     code = "import sys, tconv.draw; tconv.draw.scatter, tconv.draw.matrix; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("sizes", [(9,), (7, 5), (3, 4, 5)])
-def test_a_difference_is_where_it_is_drawn(sizes):
-    """The largest over images, channels and leading axes, at its place; the title says it."""
+def test_a_difference_is_drawn_at_its_place(sizes):
+    """The largest over images, channels and leading axes is at its place and in the title."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 2, 3, *sizes))
     distance = np.abs(a - b).reshape(-1, *sizes).max(0)
@@ -506,10 +506,12 @@ def test_a_difference_of_sizes_nan_and_too_many_places():
     a, b = np.zeros((1, 1, 4, 6)), np.zeros((1, 1, 5, 5))
     a[0, 0, 1, 2], a[0, 0, 3, 3] = np.nan, 2
     ax = draw.difference(a, b, title="why")
-    assert ax.get_title() == "why\nlargest difference 2, at (3, 3); sizes (4, 6) and (5, 5), compared where both are"
+    assert (
+        ax.get_title() == "why\nlargest difference 2, at (3, 3); sizes (4, 6) and (5, 5), compared in their common part"
+    )
     shown = ax.get_images()[0].get_array()
     assert (shown.shape, shown[:4, :5].mask.sum(), shown.max()) == ((5, 6), 1, 2)
-    assert shown.mask[4:].all()  # what one of the two does not have
+    assert shown.mask[4:].all()  # only one of the two has these places
     assert shown.mask[:, 5:].all()
     line = draw.difference(np.zeros((1, 1, 4)), np.ones((1, 1, 6))).lines[0].get_ydata()
     np.testing.assert_array_equal(line, [1, 1, 1, 1, np.nan, np.nan])
@@ -517,7 +519,7 @@ def test_a_difference_of_sizes_nan_and_too_many_places():
     assert (deep.shape, deep.mask.sum(), deep.min()) == ((4, 4), 4, 1)
     same = draw.difference(b, b)
     (image,) = same.get_images()
-    assert image.norm(0.0) == 0  # no difference is drawn as none, without a scale of differences
+    assert image.norm(0.0) == 0  # without a difference all is 0, and there is no colour bar
     assert len(same.figure.axes) == 1
     assert draw.difference(b, b + np.nan).get_title() == "no place is finite in both"
     large = np.zeros((1, 1, 4001, 3))

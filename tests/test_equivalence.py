@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import cases, geometries
+from random_calls.strategies import cases, geometries
 from tconv import TconvError, kernels
 
 FORMS = ["gather", "zero_insertion", "matrix"]

@@ -1,4 +1,4 @@
-"""Numbers per output channel land on that channel, whatever axes a layout has: groups, dialects, dtypes."""
+"""Numbers per output channel are applied to that channel in every layout: groups, dialects, dtypes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def test_the_folded_layer_is_the_layer_and_its_batchnorm(groups):
     x, w, b = layer(rng, groups)
     gamma, beta, mean = rng.standard_normal((3, len(b)))
     variance = rng.uniform(0.1, 2, len(b))
-    words = {"stride": 2, "groups": groups}
-    y = tconv.conv_transpose(x, w, b, **words)
+    arguments = {"stride": 2, "groups": groups}
+    y = tconv.conv_transpose(x, w, b, **arguments)
     column = lambda v: v.reshape(-1, 1, 1)  # noqa: E731
     expected = (y - column(mean)) / np.sqrt(column(variance) + 1e-3) * column(gamma) + column(beta)
     weight, bias = tconv.fold_batchnorm(w, b, gamma, beta, mean, variance, eps=1e-3, groups=groups)
-    np.testing.assert_allclose(tconv.conv_transpose(x, weight, bias, **words), expected, atol=1e-12)
+    np.testing.assert_allclose(tconv.conv_transpose(x, weight, bias, **arguments), expected, atol=1e-12)
     weight, bias = tconv.fold_batchnorm(w, None, None, None, mean, variance, groups=groups)
-    y = tconv.conv_transpose(x, w, **words)
+    y = tconv.conv_transpose(x, w, **arguments)
     expected = (y - column(mean)) / np.sqrt(column(variance) + 1e-5)
-    np.testing.assert_allclose(tconv.conv_transpose(x, weight, bias, **words), expected, atol=1e-12)
+    np.testing.assert_allclose(tconv.conv_transpose(x, weight, bias, **arguments), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [n for n in tconv.dialects.names() if n not in ("mlx_general",)])
@@ -64,7 +64,7 @@ def test_scales_for_quantization(groups):
     np.testing.assert_allclose(tconv.channel_scales(w, bits=4, groups=groups) * 7, scales * 127)
 
 
-def test_dtypes_are_kept_and_rounded_once():
+def test_the_dtype_stays_and_is_rounded_once():
     w = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float16)
     weight, bias = tconv.fold_batchnorm(w, None, None, None, np.ones(3, "f4"), np.full(3, 3.0), eps=0)
     assert (weight.dtype, bias.dtype) == (np.float16, np.float16)
@@ -75,15 +75,15 @@ W, ONES = np.ones((2, 3, 2)), np.ones(3)
 BAD = [
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, np.ones(2), None, ONES, ONES), "gamma has shape (2,); the layer has 3 output channels, so (3,) is needed"),
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=2), "scales has shape (3,); the layer has 6 output channels"),
-    (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "groups=3 does not divide them"),
+    (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "weight (2, 3, 2) has 2 input channels in total, which groups=3 does not divide. Write groups= with the number of groups of the layer"),
     (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel; it must be above 0"),
     (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, None, ONES), "mean is None; a BatchNorm has one"),
-    (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES * np.nan, ONES), "mean holds NaN or inf, which would spoil its channels"),
-    (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES * np.inf), "variance holds NaN or inf"),
-    (ShapeError, lambda: tconv.scale_channels(W, ONES * np.nan), "scales holds NaN or inf"),
+    (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES * np.nan, ONES), "mean contains NaN or inf, which would spread to whole channels"),
+    (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES * np.inf), "variance contains NaN or inf"),
+    (ShapeError, lambda: tconv.scale_channels(W, ONES * np.nan), "scales contains NaN or inf"),
     (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES, eps="a"), "eps is 'a'; a finite number is needed"),
     (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES, eps=np.nan), "eps is nan; a finite number is needed"),
-    (DtypeError, lambda: tconv.fold_batchnorm(W + 0j, None, None, None, ONES, ONES * 1j), "variance is complex; it is a real number"),
+    (DtypeError, lambda: tconv.fold_batchnorm(W + 0j, None, None, None, ONES, ONES * 1j), "variance is complex; real numbers above 0 are needed"),
     (DtypeError, lambda: tconv.fold_batchnorm(W, None, None, None, np.array(["a"] * 3), ONES), "mean has dtype <U1; numbers are needed"),
     (DtypeError, lambda: tconv.scale_channels(W.astype(int), ONES), "weight has dtype int64; floats are needed"),
     (GeometryError, lambda: tconv.channel_scales(W, bits=1), "bits is 1; it must be at least 2. Write bits=8"),
@@ -105,5 +105,5 @@ def test_weights_and_scales_that_are_no_numbers_are_refused():
             call()
     with pytest.raises(tconv.TconvError, match="no element"):
         tconv.channel_scales(w[:, :0])
-    with pytest.raises(tconv.TconvError, match="scales is complex, and the weight is not"):
+    with pytest.raises(tconv.TconvError, match="scales is complex and the weight is real"):
         tconv.scale_channels(w, np.ones(3) * 1j)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries, shaped
+from random_calls.strategies import geometries, shaped
 from tconv import Geometry
 from tconv.errors import GeometryError, ShapeError
 
@@ -196,7 +196,7 @@ def test_one_spec_one_value():
         ),
         (
             {"kernel": (3, 3), "crop": [(1, 2, 3), 1]},
-            r"crop holds \(1, 2, 3\); one \(lo, hi\) pair of integers per spatial axis is needed\. Write crop=\(\(1, 1\), \(1, 1\)\)",
+            r"crop contains \(1, 2, 3\); one \(lo, hi\) pair of integers per spatial axis is needed\. Write crop=\(\(1, 1\), \(1, 1\)\)",
         ),
         ({"kernel": 3, "crop": 0.5}, r"crop is 0\.5; an integer is needed\. Write crop=1, for example"),
         ({"kernel": 3, "dilation": -1}, r"dilation is -1; it must be at least 1"),
@@ -213,27 +213,33 @@ def test_shapes_are_refused_in_words():
     g = Geometry(kernel=(3, 3), stride=2, crop=3)
     with pytest.raises(
         ShapeError,
-        match=r"the output would be \(-3, 11\): spatial axis 0 has 3 elements and the crop \(3, 3\) takes all",
+        match=r"the output would be \(-3, 11\): spatial axis 0 has 3 elements and the crop \(3, 3\) removes all of them; at least "
+        r"one must remain\. Use a smaller crop \(padding\)$",
     ):
         g.output_shape((1, 8))
-    with pytest.raises(ShapeError, match=r"the input has spatial shape \(0, 4\); every axis needs at least 1 element"):
+    with pytest.raises(
+        ShapeError, match=r"the input has spatial shape \(0, 4\); every axis needs at least 1 element\. Use"
+    ):
         g.output_shape((0, 4))
     with pytest.raises(
         ShapeError,
-        match=r"the convolution of \(1,\) would be \(-3,\): on spatial axis 0 the kernel spans 5 elements and only 1",
+        match=r"the convolution of \(1,\) would be \(-3,\): on spatial axis 0 the kernel spans 5 elements, but there are only "
+        r"1\. Use a larger array or a smaller kernel$",
     ):
         Geometry(kernel=5).conv_shape(1)
     with pytest.raises(GeometryError, match=r"input_shape is \(8, 1\.5\); .* Write input_shape=\(8, 8\), for example"):
         g.output_shape((8, 1.5))
     with pytest.raises(GeometryError, match=r"output_shape is \(8,\), .* Write output_shape=\(8, 8\)"):
         g.conv_shape((8,))
-    with pytest.raises(GeometryError, match=r"the output window's slice stop is 1\.5; .* Write slice\(0, 16\)"):
+    with pytest.raises(GeometryError, match=r"the stop of the output window's slice is 1\.5; .* Write slice\(0, 16\)"):
         g.input_window([slice(0, 1.5), slice(0, 1)])
-    with pytest.raises(ShapeError, match=r"the output window holds 5; a slice"):
+    with pytest.raises(ShapeError, match=r"the output window contains 5; a slice"):
         g.input_window(5)
-    with pytest.raises(ShapeError, match=r"the output window has 1 slices; there are 2 spatial axes"):
+    with pytest.raises(
+        ShapeError, match=r"the output window has 1 slices; there are 2 spatial axes\. Use one slice per axis$"
+    ):
         g.input_window([slice(0, 1)])
     with pytest.raises(ShapeError, match=r"a slice with start, stop and step 1 is needed"):
         g.input_window([slice(0, 4, 2), slice(0, 1)])
-    with pytest.raises(GeometryError, match=r"in_channels is 3, which 2 groups do not divide\. Write a multiple of 2"):
+    with pytest.raises(GeometryError, match=r"in_channels is 3, which 2 groups do not divide\. Use a multiple of 2$"):
         Geometry(kernel=3, groups=2).macs(4, 3, 2)

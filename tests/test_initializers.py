@@ -1,4 +1,4 @@
-"""Initialisers: constants are kept in every channel, blocks are equal, whatever the axes, groups and strides."""
+"""Initializers: constants stay in every channel and blocks are equal, for any axes, groups and strides."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_what_is_refused():
             make((3, 1, 4), 2, groups=2)
         with pytest.raises(ShapeError, match="a weight"):
             make((3, 1), 2)
-    with pytest.raises(ShapeError, match=r"draw gave \(2,\)"):
+    with pytest.raises(ShapeError, match=r"draw returned \(2,\)"):
         icnr((1, 1, 4), 2, draw=lambda shape: np.ones(2))
     for kind in (complex, str):
         with pytest.raises(DtypeError, match="real numbers are needed"):

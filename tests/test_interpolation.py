@@ -1,4 +1,4 @@
-"""The filters against their oracles, and what they promise: no darkened edge, adjoint, the same in parts."""
+"""The filters against Pillow, and their properties: no dark border, adjoint, the same result in strips."""
 
 import numpy as np
 import pytest
@@ -73,9 +73,9 @@ def test_up_and_down_are_adjoint_before_they_are_normalised(kernel, scale):
     small, large = (3, 5), (3 * scale, 5 * scale)
     x, y = values(small, "f8"), values(large, "f8")
     w = Interpolation(kernel, scale)
-    taps, words = np.outer(w.taps, w.taps)[None, None], {"stride": scale, "padding": (w.size - scale) // 2}
-    ones = tconv.conv_transpose(np.ones((1, 1, *small)), taps, **words)[0, 0]
-    back = tconv.conv(np.ones((1, 1, *large)), taps, **words)[0, 0]
+    taps, arguments = np.outer(w.taps, w.taps)[None, None], {"stride": scale, "padding": (w.size - scale) // 2}
+    ones = tconv.conv_transpose(np.ones((1, 1, *small)), taps, **arguments)[0, 0]
+    back = tconv.conv(np.ones((1, 1, *large)), taps, **arguments)[0, 0]
     left = np.vdot(upsample(x, scale, kernel) * ones, y)
     assert left == pytest.approx(np.vdot(x, downsample(y, scale, kernel) * back), rel=1e-12)
 
@@ -114,7 +114,7 @@ def test_the_kernel_is_symmetric_and_the_largest_that_fits(kernel, scale):
 
 
 @pytest.mark.parametrize(
-    ("kind", "call", "words"),
+    ("kind", "call", "message"),
     [
         (ArgumentError, lambda: upsample(np.ones((2, 2)), 2, "cubic"), "kernel is 'cubic'; there are nearest, bilinear, bicubic, lanczos. Write kernel=\"bicubic\", for example"),
         (GeometryError, lambda: upsample(np.ones((2, 2)), 2.5), "scale is 2.5; an integer is needed. Write scale=2, for example"),
@@ -125,10 +125,10 @@ def test_the_kernel_is_symmetric_and_the_largest_that_fits(kernel, scale):
         (ShapeError, lambda: downsample(np.ones((5, 6)), 2), "the array is 5 x 6, which scale 2 does not divide; multiples of it are needed. Write y[..., :4, :6]"),
     ],
 )  # fmt: skip
-def test_errors_say_what_to_write(kind, call, words):
+def test_messages(kind, call, message):
     with pytest.raises(kind) as caught:
         call()
-    assert str(caught.value).startswith(words)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
@@ -136,5 +136,5 @@ def test_a_step_keeps_some_of_the_rows_and_columns(step):
     x = np.random.default_rng(0).normal(0, 1, (2, 6, 9)).astype("f4")
     filter = Interpolation("bicubic", 5)
     whole, rows = filter.upsample(x), slice(step // 2 + 5, 30)
-    kept = filter.strip(x, 0, rows, step)
-    np.testing.assert_array_equal(kept, whole[:, rows][:, ::step, step // 2 :: step])
+    strip = filter.strip(x, 0, rows, step)
+    np.testing.assert_array_equal(strip, whole[:, rows][:, ::step, step // 2 :: step])

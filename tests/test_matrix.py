@@ -7,7 +7,7 @@ from hypothesis import given
 from scipy.sparse.linalg import LinearOperator, lsqr
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 from tconv import definition
 from tconv.errors import ArgumentError, GeometryError, ShapeError, TooLargeError
 

@@ -1,4 +1,4 @@
-"""Picture files of every mode: the pixels that Pillow, tifffile and libvips put in come out, and damage is refused."""
+"""Picture files of every mode: the pixels that Pillow, tifffile and libvips write are read, and damage is refused."""
 
 import io
 import struct
@@ -30,12 +30,12 @@ def saved(tmp_path, image, name, **options):
 
 
 def rows(picture):
-    """The pixels as Pillow and tifffile have them: [H, W, C], or [H, W] of one channel."""
+    """Return the pixels in the layout of Pillow and tifffile: [H, W, C], or [H, W] of one channel."""
     pixels = np.moveaxis(picture.read(), 0, 2)
     return pixels[:, :, 0] if picture.shape[0] == 1 else pixels
 
 
-# -- modes -------------------------------------------------------------------------------------------------------
+# -- modes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -143,7 +143,7 @@ def test_an_icc_profile_stays(tmp_path):
     assert Image.open(tmp_path / "b.png").info["icc_profile"] == profile
 
 
-# -- orientation and pages ---------------------------------------------------------------------------------------
+# -- orientation and pages -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
@@ -181,7 +181,7 @@ def test_a_changed_file_is_read_anew(tmp_path):
         assert (open_picture(path).read() == level).all()
 
 
-# -- what cannot be read -----------------------------------------------------------------------------------------
+# -- refusals of readers -------------------------------------------------------------------------------------------
 
 
 def encoded(ending):
@@ -220,14 +220,14 @@ def test_a_changed_byte_in_a_png_is_refused(tmp_path):
         ("head.png", b"\x89PNG\r\n\x1a\n", "is damaged, or of a kind that libvips does not read ("),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(tmp_path, name, content, words):
+def test_files_that_are_not_pictures_are_refused(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileError) as caught:
         open_picture(tmp_path / name).read()
     assert str(caught.value).startswith(f"{tmp_path / name} {words}")
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_paths_that_are_not_files_are_refused(tmp_path):
     for path, words in [
         (tmp_path / "none.png", "does not exist; a file is needed. Write the name of one that does"),
         (tmp_path, "is a directory; a file is needed. Write the name of one file in it"),
@@ -244,7 +244,7 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
         open_picture(tmp_path / "a.tif")
 
 
-# -- what cannot be written --------------------------------------------------------------------------------------
+# -- refusals of writers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
         ("a.webp", (3, 8, 20000), "u1", False, "the picture would be 20000 x 8, and WebP allows at most 16383 pixels a side. Write a.png"),
     ],
 )  # fmt: skip
-def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, alpha, words):
+def test_pictures_that_a_format_cannot_contain_are_refused(name, shape, dtype, alpha, words):
     with pytest.raises(FileError) as caught:
         format_for(Path(name), shape, np.dtype(dtype), alpha)
     assert str(caught.value).startswith(words)
@@ -274,7 +274,7 @@ def test_a_full_disk_is_named(ending):
         write_picture(full, form, pixels, alpha=False)
 
 
-def test_jpeg_says_what_it_does_not_keep(tmp_path):
+def test_the_losses_of_jpeg_are_noted(tmp_path):
     pixels = np.zeros((4, 16, 16), np.uint16)
     pixels[:3], pixels[3] = 257 * 200, 65535
     pixels[3, :, :8] = 0
@@ -297,7 +297,7 @@ def test_sixteen_bits_become_eight_by_the_ratio_of_their_whites(tmp_path):
     np.testing.assert_array_equal(seen.ravel(), np.rint(np.arange(65536) / 257))
 
 
-def test_words():
+def test_descriptions():
     assert describe(1, np.uint8, False) == "grey, 8 bit"
     assert describe(2, np.uint16, True) == "grey with alpha, 16 bit"
     assert describe(3, np.int16, False) == "RGB, 16 bit signed"
@@ -316,11 +316,11 @@ def test_importing_the_readers_loads_no_libvips():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# -- resolution --------------------------------------------------------------------------------------------------
+# -- resolution ----------------------------------------------------------------------------------------------------
 
 
 def dpi_of(path):
-    """Pixels per inch, as Pillow reads them."""
+    """Return the pixels per inch as Pillow reads them."""
     image = Image.open(path)
     if "dpi" in image.info and image.format != "JPEG":  # of those, Pillow takes one number of the two in EXIF
         return tuple(round(float(value), 1) for value in image.info["dpi"])
@@ -330,7 +330,7 @@ def dpi_of(path):
 
 
 def with_resolution(tmp_path, ending, dpi, image=None):
-    """A picture file that states its resolution, in the way of its format."""
+    """Write a picture file that states its resolution, as its format does, and return its path."""
     path, image = tmp_path / f"source{ending}", image or Image.fromarray(SMOOTH)
     if ending in (".webp", ".avif"):
         exif = Image.Exif()
@@ -375,7 +375,7 @@ def test_units_of_tiff(tmp_path, unit, expected):
     assert found is None if expected is None else found == pytest.approx(expected, abs=0.01)
 
 
-# -- BMP and JPEG 2000 -------------------------------------------------------------------------------------------
+# -- BMP and JPEG 2000 ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_bmp(tmp_path, mode, plain, words, notes):
 
 
 def bitmap(width, height, bits, data, masks=(), palette=b"", compression=0, core=False):
-    """The bytes of a BMP file with this header, palette and data."""
+    """Return the bytes of a BMP file with this header, palette and data."""
     masked = b"".join(mask.to_bytes(4, "little") for mask in masks)
     if core:
         header = struct.pack("<IHHHH", 12, width, height, 1, bits)
@@ -431,7 +431,7 @@ def test_bmp_of_16_bits_a_pixel(tmp_path):
 
 
 def test_bmp_of_32_bits_a_pixel(tmp_path):
-    """Opacity is read where a mask names it; a fourth byte without one is no opacity."""
+    """A fourth byte is opacity only if a mask states it."""
     rgba = np.random.default_rng(0).integers(1, 256, (2, 3, 4), dtype=np.uint8)
     data = rgba[::-1, :, [2, 1, 0, 3]].tobytes()
     picture = opened(tmp_path, bitmap(3, 2, 32, data, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), compression=3))
@@ -488,8 +488,8 @@ def test_grey_jpeg_2000_of_16_bits(tmp_path):
     assert tconv.upsample(tmp_path / "a.jp2").dtype == np.uint16
 
 
-def test_colours_of_16_bits_are_said_to_be_read_as_8(tmp_path):
-    """The header is all that is changed here: Pillow writes no such file."""
+def test_colours_of_16_bits_are_noted_as_read_as_8(tmp_path):
+    """Only the header is changed here, because Pillow writes no such file."""
     path = saved(tmp_path, Image.fromarray(SMOOTH), "a.j2k")
     data = bytearray(path.read_bytes())
     data[42] = data[45] = data[48] = 15

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 from tconv import Geometry, kernels
 
 ANY_DTYPE = [name for name in kernels.names() if name not in ("simd", "winograd")]
@@ -118,7 +118,7 @@ def test_non_finite_weights_take_the_path_without_padding():
     made = tconv.plan(x, w, stride=3)
     assert made.method == "taps"
     assert made.reasons["polyphase"] == (
-        "the weight holds inf or NaN, which this method would multiply with padded zeros",
+        "the weight contains inf or NaN, which this method would multiply with padded zeros",
     )
     y = tconv.conv_transpose(x, w, stride=3)
     assert np.isinf(y).sum() == 9

@@ -1,4 +1,4 @@
-"""diagnose with Keras 3 in a process of its own, on JAX and on TensorFlow: the lines that it writes, run on its tensors."""
+"""diagnose with Keras 3 in a process of its own, on JAX and on TensorFlow: its fixes run on its tensors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import pytest
-from fix_lines import check_mending
+from fix_lines import check_fixes
 
 BACKEND = keras.backend.backend()
 
 
-def test_the_lines_that_mend():
+def test_the_fixes():
     first = lambda ndim: {"data_format": "channels_first"}  # noqa: E731
-    tally = check_mending("keras", {"keras": keras}, wrap=keras.ops.convert_to_tensor, layout=first)
+    tally = check_fixes("keras", {"keras": keras}, wrap=keras.ops.convert_to_tensor, layout=first)
     print(dict(tally))
-    assert tally["made anew"] > 50
-    assert tally["mended"] > 200
+    assert tally["recomputed"] > 50
+    assert tally["fixed"] > 200
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="this is the other process")
+@pytest.mark.skipif(BACKEND != "jax", reason="this process runs on TensorFlow already")
 def test_once_more_on_tensorflow():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "addopts=", __file__]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "tensorflow"})

@@ -1,4 +1,4 @@
-"""diagnose with ncnn in a process of its own: the lines that it writes, for one image and weights of both layouts."""
+"""diagnose with ncnn in a process of its own: its fixes for one image and weights of both layouts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import pathlib
 
 import ncnn
 import numpy as np
-from fix_lines import check_mending
+from fix_lines import check_fixes
 
 import tconv
 
 
-def test_the_lines_that_mend(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a line writes the weight to y.bin
+def test_the_fixes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one fix writes the weight to y.bin
     layout = lambda ndim: {"dynamic_weight": 1}  # noqa: E731
-    tally = check_mending("ncnn", {"ncnn": ncnn, "pathlib": pathlib}, batch=1, layout=layout)
+    tally = check_fixes("ncnn", {"ncnn": ncnn, "pathlib": pathlib}, batch=1, layout=layout)
     print(dict(tally))
-    assert tally["made anew"] > 80
-    assert tally["mended"] > 300
+    assert tally["recomputed"] > 80
+    assert tally["fixed"] > 300
 
 
-def test_several_images_are_no_line_of_a_layer_that_takes_one():
+def test_several_images_have_no_fix_in_a_layer_that_takes_one():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 3, 6, 6)), rng.standard_normal((3, 4, 3, 3))
     right, wrong = tconv.conv_transpose(x, w, stride=2, padding=1), tconv.conv_transpose(x, w, stride=2)

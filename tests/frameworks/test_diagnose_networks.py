@@ -13,9 +13,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 
-def run(*words):
+def run(*arguments):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, "-m", "tconv", "diagnose", *map(str, words), "--json"]
+    command = [sys.executable, "-m", "tconv", "diagnose", *map(str, arguments), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -31,9 +31,9 @@ def weights():
 @pytest.fixture(scope="module")
 def model(weights, tmp_path_factory):
     """Two transposed convolutions with a ReLU between them."""
-    words = {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
+    arguments = {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
     nodes = [
-        helper.make_node("ConvTranspose", ["x", "w1", "b1"], ["h"], name="up1", **words),
+        helper.make_node("ConvTranspose", ["x", "w1", "b1"], ["h"], name="up1", **arguments),
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("ConvTranspose", ["r", "w2"], ["y"], name="up2", strides=[2, 2], auto_pad="SAME_UPPER"),
     ]
@@ -53,7 +53,7 @@ def test_one_model_on_two_runtimes(model, runtimes):
 
 
 def test_a_runtime_with_a_listed_fault(weights, tmp_path):
-    """ONNX Runtime takes SAME with a kernel below the stride otherwise; the specification is tconv's."""
+    """ONNX Runtime takes SAME with a kernel below the stride differently; tconv follows the specification."""
     w = weights["w1"][:, :, :2, :2]
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="up", strides=[3, 3], auto_pad="SAME_UPPER")
     ends = [helper.make_tensor_value_info("x", 1, [1, 3, None, None]), helper.make_tensor_value_info("y", 1, None)]
@@ -62,7 +62,7 @@ def test_a_runtime_with_a_listed_fault(weights, tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     (facts,) = run(path)
     assert facts["cause"] == "full result"
-    assert any("pads that SAME_* or output_shape make negative are taken as 0" in f["words"] for f in facts["findings"])
+    assert any("pads that SAME_* or output_shape make negative are taken as 0" in f["text"] for f in facts["findings"])
 
 
 PORT = """
@@ -87,8 +87,8 @@ torch.export.save(torch.export.export(net, (torch.randn(1, 3, 8, 8),)), sys.argv
 def test_pytorch_against_onnx(model, weights, tmp_path):
     np.savez(tmp_path / "w.npz", **weights)
     (tmp_path / "port.py").write_text(PORT)  # TorchScript reads the source
-    made = [sys.executable, tmp_path / "port.py", tmp_path / "w.npz", tmp_path]
-    subprocess.run(made, check=True, capture_output=True, timeout=300)
+    command = [sys.executable, tmp_path / "port.py", tmp_path / "w.npz", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     for name in ("script.pt", "trace.pt", "program.pt2"):
         first, second = run(tmp_path / name, model, "--size", 7)
         assert first["verdict"] == "equal", name

@@ -1,4 +1,4 @@
-"""diagnose with ONNX Runtime in a process of its own: the line that it writes computes what was expected."""
+"""diagnose with ONNX Runtime in a process of its own: its fixes run on ONNX Runtime and ONNX's evaluator."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import onnx.parser
 import onnx.reference
 import onnxruntime
 import pytest
-from fix_lines import check_mending
+from fix_lines import check_fixes
 
 import tconv
 
 
 @pytest.mark.parametrize(("target", "groups"), [("onnxruntime", 1), ("onnxruntime", 2), ("onnx", 2)])
-def test_the_line_adds_the_bias_and_has_the_groups(target, groups):
-    """For groups it is ONNX Runtime's in ONNX's words, too: ONNX's own evaluator gets them wrong."""
+def test_the_fix_has_the_bias_and_the_groups(target, groups):
+    """For groups the fix in the onnx dialect runs ONNX Runtime, too: ONNX's own evaluator gets them wrong."""
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape).astype("f") for shape in ((2, 4, 6, 6), (4, 6 // groups, 3, 3), (6,)))
-    words = {"stride": 2, "groups": groups}
-    got, expected = (tconv.conv_transpose(x, w, b, padding=padding, **words) for padding in (0, 1))
-    found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, padding=1, **words)
+    arguments = {"stride": 2, "groups": groups}
+    got, expected = (tconv.conv_transpose(x, w, b, padding=padding, **arguments) for padding in (0, 1))
+    found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, target=target, padding=1, **arguments)
     scope = {"onnx": onnx, "onnxruntime": onnxruntime, "x": x, "weight": w, "bias": b}
     exec(found.fix, scope)
     np.testing.assert_allclose(scope["y"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("target", "groups"), [("onnxruntime", (1, 2)), ("onnx", (1,))])
-def test_the_lines_that_mend(target, groups):
-    tally = check_mending(target, {"onnx": onnx, "onnxruntime": onnxruntime}, groups=groups)
+def test_the_fixes(target, groups):
+    tally = check_fixes(target, {"onnx": onnx, "onnxruntime": onnxruntime}, groups=groups)
     print(dict(tally))
-    assert tally["made anew"] > 30 * len(groups)
-    assert tally["mended"] > 120 * len(groups)
+    assert tally["recomputed"] > 30 * len(groups)
+    assert tally["fixed"] > 120 * len(groups)

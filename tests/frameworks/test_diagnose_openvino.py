@@ -1,13 +1,13 @@
-"""diagnose with OpenVINO in a process of its own: the lines that it writes, whose weights have an axis for groups."""
+"""diagnose with OpenVINO in a process of its own: its fixes, whose weights have an axis for groups."""
 
 from __future__ import annotations
 
 import openvino
-from fix_lines import check_mending
+from fix_lines import check_fixes
 
 
-def test_the_lines_that_mend():
-    tally = check_mending("openvino", {"openvino": openvino})
+def test_the_fixes():
+    tally = check_fixes("openvino", {"openvino": openvino})
     print(dict(tally))
-    assert tally["made anew"] > 60
-    assert tally["mended"] > 250
+    assert tally["recomputed"] > 60
+    assert tally["fixed"] > 250

@@ -1,4 +1,4 @@
-"""diagnose with TensorFlow in a process of its own: the lines that it writes, run on TensorFlow's tensors."""
+"""diagnose with TensorFlow in a process of its own: its fixes run on TensorFlow's tensors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import tensorflow as tf
-from fix_lines import check_mending
+from fix_lines import check_fixes
 
 
-def test_the_lines_that_mend():
+def test_the_fixes():
     first = lambda ndim: {"data_format": ("NCW", "NCHW", "NCDHW")[ndim - 1]}  # noqa: E731
-    tally = check_mending("tensorflow", {"tf": tf}, wrap=tf.constant, layout=first)
+    tally = check_fixes("tensorflow", {"tf": tf}, wrap=tf.constant, layout=first)
     print(dict(tally))
-    assert tally["made anew"] > 60
-    assert tally["mended"] > 250
+    assert tally["recomputed"] > 60
+    assert tally["fixed"] > 250

@@ -1,4 +1,4 @@
-"""diagnose with PyTorch in a process of its own: its tensors, and the lines that are pasted back into its code."""
+"""diagnose with PyTorch in a process of its own: its tensors as arguments, and its fixes run on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fix_lines import check_mending, makes_anew
+from fix_lines import check_fixes, recomputes
 
 import tconv
 
@@ -17,24 +17,24 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from issue_reports import CASES, LISTED
 
 
-def test_the_lines_that_mend():
-    tally = check_mending("torch", {"torch": torch}, wrap=lambda array: torch.tensor(np.array(array)))
+def test_the_fixes():
+    tally = check_fixes("torch", {"torch": torch}, wrap=lambda array: torch.tensor(np.array(array)))
     print(dict(tally))
-    assert tally["made anew"] > 60
-    assert tally["mended"] > 250
+    assert tally["recomputed"] > 60
+    assert tally["fixed"] > 250
 
 
-def test_the_lines_of_real_threads_that_make_y_anew():
-    """They are written in PyTorch's words here, whatever the call's, and give what was expected."""
-    anew = 0
+def test_the_fixes_of_real_threads_that_recompute_y():
+    """They are written for PyTorch, for a call in any dialect, and give the expected output."""
+    recomputed = 0
     for build in CASES + LISTED:
         case = build(np.random.default_rng(4))
         found = case.diagnose(target="torch")
         assert "\n" not in found.fix
-        if not (found.fix and makes_anew(found.fix)):
+        if not (found.fix and recomputes(found.fix)):
             continue
         x, weight, bias = case.arrays
-        dialect = case.words.get("dialect", "torch")  # the line brings x and weight, as they were given, into order
+        dialect = case.arguments.get("dialect", "torch")  # the fix starts from x and weight as they were given
         scope = {
             "torch": torch, "tconv": tconv, "x": torch.tensor(x.copy()), "weight": torch.tensor(weight),
             "bias": None if bias is None else torch.tensor(bias),
@@ -42,25 +42,25 @@ def test_the_lines_of_real_threads_that_make_y_anew():
         exec(found.fix, scope)
         y, layout = scope["y"].numpy(), tconv.dialect(dialect).data_layout(x.ndim - 2, x.ndim)
         np.testing.assert_allclose(y, layout.canonical(case.expected), atol=1e-4, err_msg=case.thread)
-        anew += 1
-    assert anew >= 20
+        recomputed += 1
+    assert recomputed >= 20
 
 
-def test_a_port_from_keras_gone_wrong_by_same():
-    """The port was written in PyTorch's words; the answer is one line in them."""
+def test_a_wrong_port_of_keras_same():
+    """The port was written for PyTorch, and so is the fix."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 8, 8, 4)).astype("f"), rng.standard_normal((3, 3, 5, 4)).astype("f")
     expected = tconv.conv_transpose(x, w, dialect="keras", strides=2, padding="same")
     x, weight = torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(tconv.convert(w, source="keras", target="torch"))
-    words = {"stride": 2, "padding": 1, "output_padding": 1}
-    got = torch.nn.functional.conv_transpose2d(x, weight, **words)
-    found = tconv.diagnose(got, expected, x=x, weight=weight, **words)
+    arguments = {"stride": 2, "padding": 1, "output_padding": 1}
+    got = torch.nn.functional.conv_transpose2d(x, weight, **arguments)
+    found = tconv.diagnose(got, expected, x=x, weight=weight, **arguments)
     assert found.cause.startswith("SAME of")
     assert found.fix == "y = torch.nn.functional.conv_transpose2d(x, weight, stride=2)[:, :, 0:16, 0:16]"
     scope = {"torch": torch, "x": x, "weight": weight}
     exec(found.fix, scope)
     np.testing.assert_allclose(scope["y"].permute(0, 2, 3, 1), expected, atol=1e-4)
-    assert "got is [N, C, h, w]" not in found.findings[0].words
+    assert "got is [N, C, h, w]" not in found.findings[0].text
     assert any("expected is [N, h, w, C], the other [N, C, h, w]" in note for note in found.notes)
 
 
@@ -92,8 +92,8 @@ def test_fold_batchnorm_is_the_layer_and_its_batchnorm(groups):
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_what_needs_gradients_is_read():
-    """Outputs and parameters of a layer as they are: nothing is computed from them that a gradient could be lost of."""
+def test_tensors_that_require_gradients_are_read():
+    """Outputs and parameters of a layer are only read, so no gradient can get lost."""
     layer = torch.nn.ConvTranspose2d(4, 3, 3, stride=2)
     x = torch.randn(1, 4, 6, 6)
     got = torch.nn.functional.conv_transpose2d(x, layer.weight.flip(2, 3), layer.bias, stride=2)
@@ -104,7 +104,7 @@ def test_what_needs_gradients_is_read():
 
 @pytest.mark.parametrize("cause", ["scale per channel", "offset per channel", "scale and offset per channel"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_the_line_of_scales_runs_on_tensors(cause, dtype):
+def test_the_fix_of_scales_runs_on_tensors(cause, dtype):
     torch.manual_seed(0)
     x, weight = torch.randn(1, 4, 7, 7), torch.randn(4, 3, 3, 3)
     expected = torch.nn.functional.conv_transpose2d(x, weight, stride=2)

@@ -1,4 +1,4 @@
-"""Networks from files of PyTorch and ncnn, in a process of its own: ONNX Runtime, PyTorch and ncnn say what they mean."""
+"""Networks from files of PyTorch and ncnn, compared with ONNX Runtime, PyTorch and ncnn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _folder_of_its_own(tmp_path, monkeypatch):
 
 
 def same(actual, expected, relative=1e-5):
-    """Within so much of the largest number."""
+    """Assert that the difference is at most this share of the largest number."""
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=0, atol=relative * max(1, np.abs(expected).max()))
 
@@ -34,7 +34,7 @@ def same(actual, expected, relative=1e-5):
 
 
 class Graph:
-    """An ONNX graph that grows node by node: `x` is its input."""
+    """ONNX graph that is built node by node; `x` is its input."""
 
     def __init__(self, channels, seed=0, opset=22):
         self.rng, self.nodes, self.constants, self.opset = np.random.default_rng(seed), [], [], opset
@@ -208,7 +208,7 @@ def plain(graph):
 
 
 def refuse(spoil):
-    """A graph that is whole, but for one thing."""
+    """Build a graph with one fault; return the message of its refusal."""
     graph = Graph(1)
     words = spoil(graph) or {}
     with pytest.raises(FileError) as caught:
@@ -373,11 +373,11 @@ PYTHON = re.compile(
     r"out of range|unpack|invalid literal|could not convert|cannot reshape|codec|unhashable|not iterable|subscriptable|"
     r"object has no|NoneType|Traceback|zip\(\)|division|operand|expected \d|buffer|: '[^']*'$|: \d+$|: $"
 )
-"""What Python and NumPy say of their own, and what is left of a KeyError."""
+"""Parts of Python's and NumPy's own error messages, which no message of tconv may contain."""
 
 
 def read_or_refused(path):
-    """Whether it is refused; never by another error, nor in the words of one."""
+    """Return True if the file is refused, by an error and with a message of tconv's own."""
     message = ""
     try:
         load(path)
@@ -409,7 +409,7 @@ def test_damaged_onnx_files_are_read_or_refused():
 
 
 def test_altered_onnx_graphs_are_read_or_refused():
-    """Still protobuf, with one thing of another kind: an attribute, an input, a constant, a type."""
+    """The file is still valid protobuf, with one thing of another type: an attribute, an input, a constant."""
     graph = Graph(1)
     graph.conv(1, 8, 5, **padded(2, 2, 2, 2))
     first = graph.last
@@ -435,9 +435,9 @@ def test_altered_onnx_graphs_are_read_or_refused():
         node = model.graph.node[rng.integers(len(model.graph.node))]
         if number % 5 == 0:
             name = words[rng.integers(len(words))]
-            kept = [each for each in node.attribute if each.name != name]
+            others = [each for each in node.attribute if each.name != name]
             del node.attribute[:]
-            node.attribute.extend([*kept, helper.make_attribute(name, values[rng.integers(len(values))])])
+            node.attribute.extend([*others, helper.make_attribute(name, values[rng.integers(len(values))])])
         elif number % 5 == 1:
             node.op_type = kinds[rng.integers(len(kinds))]
         elif number % 5 == 2:
@@ -569,7 +569,7 @@ def ncnn_says(stem, x, output):
 
 
 class Param:
-    """A pair of .param and .bin that grows layer by layer."""
+    """Files .param and .bin that are built layer by layer."""
 
     def __init__(self, seed=0):
         self.rng, self.lines, self.data, self.blobs = np.random.default_rng(seed), ["Input x 0 1 x"], b"", 1

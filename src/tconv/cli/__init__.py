@@ -17,14 +17,14 @@ from tconv import __version__
 from tconv.errors import MissingExtraError, TconvError
 
 _COMMANDS = {
-    "upsample": ("tconv.cli.upsample:upsample", "Make pictures or feature maps larger."),
-    "explain": ("tconv.cli.explain:explain", "Explain one transposed convolution: sizes, formula, overlap, a picture."),
+    "upsample": ("tconv.cli.upsample:run", "Make pictures or feature maps larger."),
+    "explain": ("tconv.cli.explain:run", "Explain one transposed convolution: sizes, formula, overlap, a picture."),
     "diagnose": (
-        "tconv.cli.diagnose:diagnose",
+        "tconv.cli.diagnose:run",
         "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
     "bench": ("tconv.cli.bench:bench", "Time tconv and its peers on the layers of real networks; the losses first."),
-    "env": ("tconv.cli.env:env", "Show what is installed, what this machine has, and why something is missing."),
+    "env": ("tconv.cli.env:run", "Show what is installed, what this machine has, and why something is missing."),
 }
 
 

@@ -46,7 +46,7 @@ def whole_number(_: Any, tokens: Any) -> int:
     return int(text)
 
 
-def upsample(
+def run(
     *sources: Annotated[Path, Parameter(name="INPUT")],
     output: Annotated[str | None, Parameter(alias="-o")] = None,
     scale: Annotated[int | None, Parameter(converter=whole_number)] = None,
@@ -94,9 +94,9 @@ def upsample(
     folder = Path(output) if output and output.endswith(("/", os.sep)) else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
         return _upsample_many(report, sources, selection, Path(output) if output else None, overwrite)
-    run = open_run(sources[0] if sources else None, selection)
+    single = open_run(sources[0] if sources else None, selection)
     with output_folder(folder):
-        _upsample_one(report, run, sources, Path(output) if output and not folder else None, folder, overwrite)
+        _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
     return 0
 
 

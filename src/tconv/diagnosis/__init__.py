@@ -1,7 +1,7 @@
-"""`diagnose`: why two outputs of a transposed convolution differ.
+"""`diagnose`: the cause of the difference between two outputs of a transposed convolution.
 
-A new cause is a few lines in the file of its family: weights, data, biases, grids, crops, precision, faults; or orders,
-permuted, scales, folded, spoiled and residual, where its numbers are read off the output.
+Causes are in `causes/` (tried one by one and in pairs) and `fitted/` (read off the outputs), `fix_writer` writes the
+line that fixes them, and `call_diagnosis` follows one diagnosis from start to end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arrays import is_finite
-from tconv.diagnosis.canonical_call import Setting, numbers
+from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.report import Diagnosis, Finding
 from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, DtypeError, ShapeError
@@ -35,7 +35,7 @@ def diagnose(
     target: str | None = None,
     **native: Any,
 ) -> Diagnosis:
-    """Why two outputs of a transposed convolution differ: the cause, and the line that mends it.
+    """Return the cause of the difference between two outputs of a transposed convolution, and the line that fixes it.
 
     >>> import numpy as np, tconv
     >>> rng = np.random.default_rng(0)
@@ -47,26 +47,24 @@ def diagnose(
     ('kernel flipped', 'weight = np.flip(weight, (2, 3))')
 
     x, weight, bias, `dialect` (PyTorch's by default), `geometry` and the native arguments are those of
-    `conv_transpose`: they describe the call that one of the two outputs comes from, and it is found out which. The
-    other output is then explained by what was done otherwise: every single cause, then every pair; `print` the result.
-    Without x and weight it is said what the outputs alone tell: shift, crop, exchanged axes, order, scale, spoiled
-    rows, rounding.
+    `conv_transpose`: they describe the call behind one of the two outputs; which one is found by a test. The other
+    output is then explained as a change of that call: by every single cause, then by every pair. `print` the result.
+    Without x and weight only the outputs are compared: shift, crop, exchanged axes, order, scale, wrong rows, rounding.
 
-    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of them and of its own dtype; gradients do not matter.
-    got and expected may have channels first or last. `target` is the dialect that the fix is written in: by default
-    that of the arrays, or of the call if it is the call that is to be mended; "numpy", NumPy's words and tconv's own,
-    where all arrays are NumPy's and no dialect is named.
+    Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of these libraries and of any dtype; tensors that
+    require gradients are only read. got and expected may have channels first or last. `target` is the dialect of the
+    fix. By default it is the arrays' own, or the call's if the call is wrong; it is "numpy", NumPy's functions and
+    tconv's own, if all arrays are NumPy's and no dialect is named.
 
-    A cause fits where rounding explains every number that remains: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums
-    of K products for float32 (the gate of `tconv bench`).
+    A cause fits if rounding explains every remaining difference: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums of
+    K products for float32, the limit of `tconv bench`.
 
-    Raises ShapeError for outputs that are empty, or whose batch or channels agree in no order of axes, ArgumentError
-    for an x without a weight or with NaN, and what `conv_transpose` raises for a call that is none.
+    Raises ShapeError for empty outputs, or if no order of axes makes batch and channels agree; ArgumentError for an x
+    without a weight or with NaN; and the errors of `conv_transpose` for an invalid call.
     """
-    from tconv.diagnosis.call_diagnosis import Case
-    from tconv.diagnosis.fix_writer import NEUTRAL
-    from tconv.diagnosis.outputs import SPEAKERS, Two
-    from tconv.diagnosis.outputs_diagnosis import diagnose_alone  # here: importing tconv stays quick
+    from tconv.diagnosis.call_diagnosis import CallDiagnosis  # here, because importing tconv has to be quick
+    from tconv.diagnosis.given_outputs import GivenOutputs
+    from tconv.diagnosis.outputs_diagnosis import diagnose_outputs
 
     start = time.perf_counter()
     given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
@@ -88,36 +86,46 @@ def diagnose(
         for name, array in (("x", x), ("weight", weight), ("bias", bias))
         if array is not None
     }
-    known = [SPEAKERS[library] for library, _ in (outputs["got"], *parts.values()) if library in SPEAKERS]
-    if known:
-        writer = known[0]
-    elif dialect is None:
-        writer = NEUTRAL
-    else:  # outputs alone are in the words that were named; with a call it is the port that is mended
-        writer = dialect if x is None else "torch"
-    two = Two(outputs["got"][1], outputs["expected"][1], writer)
+    libraries = [library for library, _ in (outputs["got"], *parts.values())]
+    fix_dialect = _usual_fix_dialect(libraries, dialect, outputs_alone=x is None)
+    both = GivenOutputs(outputs["got"][1], outputs["expected"][1], fix_dialect)
     dialect = "torch" if dialect is None else dialect
-    speaker = find_dialect(dialect)
+    call_dialect = find_dialect(dialect)
     if target is not None:
         find_dialect(target, argument="target")
     if x is None:
-        speaker.check_names(native)
-        if said := [f"{name}=" for name in (*native, *(("geometry",) if geometry is not None else ()))]:
+        call_dialect.check_names(native)
+        if names := [f"{name}=" for name in (*native, *(("geometry",) if geometry is not None else ()))]:
             raise ArgumentError(
-                f"{' and '.join(said)} would describe a call, whose x and weight are missing: outputs alone are "
-                f"compared as they are. Write x and weight, too, or leave {said[0]} out"
+                f"{' and '.join(names)} would describe a call, but x and weight are missing, and without them only the "
+                f"outputs are compared. Write x and weight, too, or leave {names[0]} out"
             )
         with np.errstate(all="ignore"):
-            return diagnose_alone(two, speaker, target, start)
-    wide = {name: numbers(array) for name, (_, array) in parts.items()}
+            return diagnose_outputs(both, call_dialect, target, start)
+    wide = {name: as_float64(array) for name, (_, array) in parts.items()}
     for name, values in wide.items():
         if not is_finite(values):
             bad = int((~np.isfinite(values)).sum())
             raise ArgumentError(
-                f"{name} holds NaN or inf in {bad} of {values.size} places, from which no cause can be told. Write "
+                f"{name} contains NaN or inf in {bad} of {values.size} places, so no cause can be found. Write "
                 "finite numbers, a random x for example"
             )
     call = read_call(wide["x"], wide["weight"], wide.get("bias"), dialect, geometry, native)
-    setting = Setting(call.x, call.weight, call.bias, call.problem.geometry)
-    with np.errstate(all="ignore"):  # inf and NaN are values here, not accidents
-        return Case(two, setting, call.result, call.weight_layout, speaker, dict(native), target, start).run()
+    model = CallModel(call.x, call.weight, call.bias, call.problem.geometry)
+    with np.errstate(all="ignore"):  # inf and NaN are ordinary values here
+        return CallDiagnosis(
+            both, model, call.result, call.weight_layout, call_dialect, dict(native), target, start
+        ).run()
+
+
+def _usual_fix_dialect(libraries: list[str], dialect: str | None, *, outputs_alone: bool) -> str:
+    """Return the dialect that a fix of `got` is written in if the caller names no target."""
+    from tconv.diagnosis.fix_writer import NEUTRAL
+    from tconv.diagnosis.given_outputs import FIX_DIALECTS
+
+    known = [FIX_DIALECTS[library] for library in libraries if library in FIX_DIALECTS]
+    if known:
+        return known[0]
+    if dialect is None:
+        return NEUTRAL
+    return dialect if outputs_alone else "torch"  # with a call, the code to fix is a port of it to PyTorch

@@ -1,4 +1,4 @@
-"""One call with two outputs: which of the two it describes, and what explains the other."""
+"""Diagnosis of two outputs with a call: the output that the call describes, and the explanation of the other."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting, numbers
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.causes.runtime_faults import unexplained
-from tconv.diagnosis.explanation import Fit
-from tconv.diagnosis.finding import beside, finding
-from tconv.diagnosis.fix_writer import NEUTRAL, Hand
-from tconv.diagnosis.outputs import Two, before, likely, part_of, rms_of, says_nothing
-from tconv.diagnosis.outputs_comparison import Pair
-from tconv.diagnosis.report import Diagnosis, Finding, joined, of_rms
+from tconv.diagnosis.causes.runtime_faults import possible_faults
+from tconv.diagnosis.explanation import Explanation
+from tconv.diagnosis.findings import finding_of, with_second_explanation
+from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
+from tconv.diagnosis.given_outputs import (
+    GivenOutputs,
+    agree_at_samples,
+    largest_difference,
+    rms_of,
+    sample_of,
+    why_uninformative,
+)
+from tconv.diagnosis.output_matcher import ObservedOutput
+from tconv.diagnosis.outputs_comparison import OutputsComparison
+from tconv.diagnosis.report import Diagnosis, Finding, in_rms, joined
 from tconv.diagnosis.search import Search
-from tconv.diagnosis.tolerance import tolerance
-from tconv.diagnosis.tolerance_test import Target
+from tconv.diagnosis.tolerance import call_tolerance
 from tconv.dialects import DataLayout, Dialect
 from tconv.errors import ShapeError
 
@@ -31,269 +39,269 @@ class _Reading(NamedTuple):
     layout: DataLayout
 
 
-class Case:
-    """One call with two outputs."""
+class CallDiagnosis:
+    """Diagnosis of one call and two outputs."""
 
     def __init__(
         self,
-        two: Two,
-        setting: Setting,
-        layout: DataLayout,
-        weight: Any,
-        speaker: Dialect,
+        outputs: GivenOutputs,
+        call: CallModel,
+        data_layout: DataLayout,
+        weight_layout: Any,
+        dialect: Dialect,
         native: dict[str, Any],
         target: str | None,
         start: float,
     ) -> None:
-        self.two, self.setting, self.layout, self.weight = two, setting, layout, weight
-        self.speaker, self.native, self.target, self.start = speaker, native, target, start
+        self.outputs, self.call, self.data_layout, self.weight_layout = outputs, call, data_layout, weight_layout
+        self.dialect, self.native, self.target, self.start = dialect, native, target, start
         self.searches: list[Search] = []
         self.notes: list[str] = []
-        self.fixer = speaker.name
+        self.fix_dialect = dialect.name
 
     def run(self) -> Diagnosis:
-        """Which of the two the call describes, and what explains the other."""
+        """Return the diagnosis. Raises ShapeError for an output whose batch or channels are not the call's."""
         got, expected = (self._readings(name) for name in ("got", "expected"))
         a, b = got[0], expected[0]
         for one, other in product(got, expected):
             if one.y.shape == other.y.shape and self._agree(one.y, other.y):
                 return self._same(one, other)
-        if said := self._says_nothing(a.y, b.y):
-            self.notes.append(said)
+        if reason := self._why_uninformative(a.y, b.y):
+            self.notes.append(reason)
             return self._report("untellable", (), a, b)
-        self._look_for_nan(a.y, b.y)
-        mine = {name: self._fits(reading) for name, reading in (("got", got), ("expected", expected))}
-        if mine["expected"] is not None:
+        self._note_nan(a.y, b.y)
+        matches = {name: self._matching(readings) for name, readings in (("got", got), ("expected", expected))}
+        if matches["expected"] is not None:
             self.notes.append("the call describes expected")
-            return self._explain("got", got, mine["expected"])
-        if mine["got"] is not None:
+            return self._explain("got", got, matches["expected"])
+        if matches["got"] is not None:
             self.notes.append("the call describes got")
-            return self._explain("expected", expected, mine["got"])
+            return self._explain("expected", expected, matches["got"])
         return self._neither(got, expected)
 
     def _same(self, got: _Reading, expected: _Reading) -> Diagnosis:
-        """Outputs that agree, if need be after an exchange of axes."""
-        self.fixer = self.target or self._usual("got")
-        layout = self._relaid(got, expected, "got")
+        """Return the diagnosis of outputs that agree, possibly in different layouts."""
+        self.fix_dialect = self.target or self._usual_dialect("got")
+        layout = self._layout_cause(got, expected, "got")
         if layout is None:
             return self._report("equal", (), got, expected)
-        relaid = self._finding(
-            Fit((layout,), self.setting, float(np.abs(got.y - expected.y).max(initial=0.0))), "got", got
-        )
-        return self._report("found", (relaid,), got, expected)
+        error = float(np.abs(got.y - expected.y).max(initial=0.0))
+        finding = self._finding(Explanation((layout,), self.call, error), "got", got)
+        return self._report("found", (finding,), got, expected)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _readings(self, name: str) -> list[_Reading]:
-        """The output in canonical order: as the call lays it out, and in other layouts that its shape fits."""
-        array = numbers(getattr(self.two, name))
-        ndim, wanted = self.setting.geometry.ndim, (len(self.setting.x), self.setting.out_channels)
-        layouts = [self.layout, *(DataLayout.of(pattern, ndim) for pattern in ("NC*", "N*C", "C*", "*C"))]
-        found = [
+        """Return the output in canonical order, read in the call's layout and in others that its shape fits."""
+        array = as_float64(getattr(self.outputs, name))
+        ndim, wanted = self.call.geometry.ndim, (len(self.call.x), self.call.out_channels)
+        layouts = [self.data_layout, *(DataLayout.of(pattern, ndim) for pattern in ("NC*", "N*C", "C*", "*C"))]
+        readings = [
             _Reading(layout.canonical(array), layout)
             for layout in dict.fromkeys(layouts)
             if len(layout.axes) == array.ndim and layout.sizes(array.shape)[:2] == wanted
         ]
-        if not found:
+        if not readings:
             raise ShapeError(
                 f"{name} has shape {array.shape}; the call gives "
-                f"{self.layout.native_shape((*wanted, *(self.setting.spatial or ())))}, "
-                f"{self.layout.describe()}, and no order of axes makes batch {wanted[0]} and channels {wanted[1]} "
+                f"{self.data_layout.native_shape((*wanted, *(self.call.spatial or ())))}, "
+                f"{self.data_layout.describe()}, and no order of axes makes batch {wanted[0]} and channels {wanted[1]} "
                 f"agree. Write the {name} of this x and weight"
             )
-        return found
+        return readings
 
     def _agree(self, a: Array, b: Array) -> bool:
-        """Whether two outputs are equal to within rounding, NaNs in the same places."""
-        if not likely(a, b, self.two.dtype):
+        """Return True if two outputs are equal to within rounding, with NaNs in the same places."""
+        if not agree_at_samples(a, b, self.outputs.dtype):
             return False
         finite = np.isfinite(a) & np.isfinite(b)
         same = np.isnan(a) == np.isnan(b)
-        limit = 2 * tolerance(self.setting, b, self.two.dtype).at(np.where(finite, b, 0))
+        limit = 2 * call_tolerance(self.call, b, self.outputs.dtype).at(np.where(finite, b, 0))
         return bool(
             same.all()
             and ((np.abs(a - b) <= limit) | ~finite | (a == b)).all()
             and (finite | (a == b) | np.isnan(a)).all()
         )
 
-    def _says_nothing(self, a: Array, b: Array) -> str:
-        """Why these outputs can tell nothing; "" if they can."""
-        for name, array in (("x", self.setting.x), ("weight", self.setting.weight)):
+    def _why_uninformative(self, a: Array, b: Array) -> str:
+        """Return the reason why nothing can be read off these arrays; "" if there is none."""
+        for name, array in (("x", self.call.x), ("weight", self.call.weight)):
             if array.size and not array.any():
                 return f"{name} is zero everywhere: only the bias is left. Write a random {name}"
-        return says_nothing(a, b)
+        return why_uninformative(a, b)
 
-    def _look_for_nan(self, a: Array, b: Array) -> None:
+    def _note_nan(self, a: Array, b: Array) -> None:
         for name, y in (("got", a), ("expected", b)):
             bad = int((~np.isfinite(y)).sum())
             if bad:
                 self.notes.append(
-                    f"{name} holds NaN or inf in {bad} of {y.size} places, which are left out of the comparison"
+                    f"{name} contains NaN or inf in {bad} of {y.size} places, which are left out of the comparison"
                 )
 
-    def _fits(self, readings: list[_Reading]) -> _Reading | None:
-        """The reading of an output that the call gives as it stands."""
+    def _matching(self, readings: list[_Reading]) -> _Reading | None:
+        """Return the reading of an output that the unchanged call gives; None if there is none."""
         for reading in readings:
-            if reading.y.shape[2:] == self.setting.spatial:
-                search = self._search(reading)
-                if search.judge.confirm(self.setting) is not None and np.isfinite(reading.y).all():
+            if reading.y.shape[2:] == self.call.spatial:
+                error = self._search(reading).matcher.largest_error(self.call)
+                if error is not None and np.isfinite(reading.y).all():
                     return reading
         return None
 
     def _search(self, reading: _Reading) -> Search:
-        dtype = self.two.dtype
-        return Search(self.setting, Target.of(reading.y, dtype), self._hand(), self.speaker, self.native)
+        output = ObservedOutput.of(reading.y, self.outputs.dtype)
+        return Search(self.call, output, self._fix_writer(), self.dialect, self.native)
 
-    def _hand(self) -> Hand:
-        mine = self.speaker.name == ("torch" if self.fixer == NEUTRAL else self.fixer)
-        return Hand.of(
-            self.fixer,
-            self.setting.geometry.ndim,
-            self.speaker.name,
-            self.setting.groups,
-            self.layout if mine else None,
-            self.weight if mine else None,
+    def _fix_writer(self) -> FixWriter:
+        own = self.dialect.name == ("torch" if self.fix_dialect == NEUTRAL else self.fix_dialect)
+        return FixWriter.of(
+            self.fix_dialect,
+            self.call.geometry.ndim,
+            self.dialect.name,
+            self.call.groups,
+            self.data_layout if own else None,
+            self.weight_layout if own else None,
             self.native,
         )
 
     # -- explaining --------------------------------------------------------------------------------------------------
 
     def _explain(self, subject: str, readings: list[_Reading], other: _Reading) -> Diagnosis:
-        """What makes the call give the other output."""
-        self.fixer = self.target or self._usual(subject)
+        """Return the diagnosis with the causes that make the call give `subject`."""
+        self.fix_dialect = self.target or self._usual_dialect(subject)
         for reading in readings:
             search = self._search(reading)
             self.searches.append(search)
-            fits = self._causes(search)
-            if not fits:
+            explanations = self._explanations(search)
+            if not explanations:
                 continue
-            pair = (reading, other) if subject == "got" else (other, reading)
+            both = (reading, other) if subject == "got" else (other, reading)
             if reading.layout != other.layout:
                 self.notes.append(
                     f"{subject} is {reading.layout.describe()}, the other {other.layout.describe()}; they were "
                     "compared in one order"
                 )
-            findings = tuple(self._finding(fit, subject, reading) for fit in fits)
-            if search.too_little:
-                self.notes += [search.too_little, *(f"it could be that {finding.words}" for finding in findings[:3])]
-                return self._report("untellable", (), *pair)
-            return self._report("found", findings, *pair)
+            findings = tuple(self._finding(each, subject, reading) for each in explanations)
+            if search.too_few_bits:
+                self.notes += [search.too_few_bits, *(f"it could be that {each.text}" for each in findings[:3])]
+                return self._report("untellable", (), *both)
+            return self._report("found", findings, *both)
         reading = readings[0]
-        pair = (reading, other) if subject == "got" else (other, reading)
-        self._hints(*pair)
-        return self._report("none", (), *pair)
+        both = (reading, other) if subject == "got" else (other, reading)
+        self._add_hints(*both)
+        return self._report("none", (), *both)
 
     @staticmethod
-    def _causes(search: Search) -> list[Fit]:
+    def _explanations(search: Search) -> list[Explanation]:
         for count in (1, 2):
-            if fits := search.run(count):
-                return fits
+            if explanations := search.run(count):
+                return explanations
         return []
 
-    def _usual(self, subject: str) -> str:
-        """The dialect to write in: that of the call if it is to be mended, else that of the arrays."""
-        return self.speaker.name if subject == "expected" and self.two.writer != NEUTRAL else self.two.writer
+    def _usual_dialect(self, subject: str) -> str:
+        """Return the dialect of the fix: the call's if the call is wrong, else that of the arrays."""
+        neutral = self.outputs.fix_dialect == NEUTRAL
+        return self.dialect.name if subject == "expected" and not neutral else self.outputs.fix_dialect
 
-    def _relaid(self, reading: _Reading, other: _Reading, subject: str) -> Cause | None:
-        """The layout as a cause, where the two outputs have different ones."""
+    def _layout_cause(self, reading: _Reading, other: _Reading, subject: str) -> Cause | None:
+        """Return the layout as a cause if the two outputs have different ones; else None."""
         if reading.layout == other.layout or len(reading.layout.axes) != len(other.layout.axes):
             return None
         order = tuple(reading.layout.axes.index(axis) for axis in other.layout.axes)
         if subject == "expected":
             order = tuple(other.layout.axes.index(axis) for axis in reading.layout.axes)
-        words = self._hand().permute("y", "y", order)
+        statement = self._fix_writer().permute("y", "y", order)
         text = f"{subject} is {reading.layout.describe()} where the other is {other.layout.describe()}"
-        return Cause("data layout", "layout", text, apply=words, undo=words)
+        return Cause("data layout", "layout", text, apply=statement, undo=statement)
 
-    def _finding(self, fit: Fit, subject: str, reading: _Reading) -> Finding:
-        return finding(fit, subject, rms_of(reading.y), self.setting, self.layout, self._hand())
+    def _finding(self, explanation: Explanation, subject: str, reading: _Reading) -> Finding:
+        return finding_of(explanation, subject, rms_of(reading.y), self.call, self.data_layout, self._fix_writer())
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
-        """The call gives neither output: each is explained from it, or one of them at least."""
-        self.fixer = self.target or self._usual("expected")
+        """Return the diagnosis of a call that gives neither output: each is explained by changes of the call."""
+        self.fix_dialect = self.target or self._usual_dialect("expected")
         searches = {name: self._search(readings[0]) for name, readings in (("got", got), ("expected", expected))}
         self.searches += searches.values()
-        found = {name: self._causes(search) for name, search in searches.items()}
-        found = {name: [] if searches[name].too_little else fits for name, fits in found.items()}
+        found = {name: self._explanations(search) for name, search in searches.items()}
+        found = {name: [] if searches[name].too_few_bits else each for name, each in found.items()}
         a, b = got[0], expected[0]
         for subject, other in (("expected", "got"), ("got", "expected")):
-            if not found[subject] or not self._is_call(found[subject][0]):
+            if not found[subject] or not self._changes_call(found[subject][0]):
                 continue
-            fit = found[subject][0]
+            explanation = found[subject][0]
             self.notes.append(
                 f"the call as it was given describes neither output; {subject} is what it gives if "
-                f"{joined([cause.words for cause in fit.causes])}"
+                f"{joined([cause.text for cause in explanation.causes])}"
             )
             if subject == "expected" or not found["expected"]:
-                given, self.setting = self.setting, fit.setting
+                given, self.call = self.call, explanation.call
                 readings = got if other == "got" else expected
-                done = self._explain(other, readings, a if subject == "got" else b)
-                if done.findings:
-                    return done
-                self.setting = given
+                diagnosis = self._explain(other, readings, a if subject == "got" else b)
+                if diagnosis.findings:
+                    return diagnosis
+                self.call = given
             if found[other]:
-                both = tuple(self._finding(fit, other, a if other == "got" else b) for fit in found[other])
-                return self._report("found", beside(both, fit, subject), a, b)
+                findings = tuple(self._finding(each, other, a if other == "got" else b) for each in found[other])
+                return self._report("found", with_second_explanation(findings, explanation, subject), a, b)
             return self._report("none", (), a, b)
         for name in ("expected", "got"):
             if found[name]:
-                words = joined([cause.words for cause in found[name][0].causes])
-                self.notes.append(f"the call describes neither output; {name} is what it gives if {words}")
+                text = joined([cause.text for cause in found[name][0].causes])
+                self.notes.append(f"the call describes neither output; {name} is what it gives if {text}")
         if not self.notes or "neither" not in self.notes[-1]:
             self.notes.append("the call as it was given describes neither output, and no cause leads to one of them")
-        self._hints(a, b)
+        self._add_hints(a, b)
         return self._report("none", (), a, b)
 
     @staticmethod
-    def _is_call(fit: Fit) -> bool:
-        """Whether all causes change the call, so that it can be started from anew."""
+    def _changes_call(explanation: Explanation) -> bool:
+        """Return True if all causes change the call, so that the changed call can explain the other output."""
         return all(
-            cause.part != "result" and not (cause.part == "rounding" and cause.change is None) for cause in fit.causes
+            cause.part != "result" and not (cause.part == "rounding" and cause.change is None)
+            for cause in explanation.causes
         )
 
-    def _hints(self, got: _Reading, expected: _Reading) -> None:
-        """What may help where nothing fits: how small the difference is, what the outputs alone say, listed faults."""
+    def _add_hints(self, got: _Reading, expected: _Reading) -> None:
+        """Add notes where nothing fits: the size of the difference, causes of the outputs alone, listed faults."""
         self.notes += dict.fromkeys(search.hint for search in self.searches if search.hint)
-        pair = Pair(part_of(expected.y), part_of(got.y), self.two.dtype, self._hand())
-        for causes, _ in pair.explain():
-            self.notes.append(f"of the outputs alone: {joined([cause.words for cause in causes])}")
-        self.notes += [
-            f"a listed fault meets this call: {words}" for words in unexplained(self.setting, self.speaker, self.native)
-        ]
+        comparison = OutputsComparison(sample_of(expected.y), sample_of(got.y), self.outputs.dtype, self._fix_writer())
+        for causes, _ in comparison.explain():
+            self.notes.append(f"of the outputs alone: {joined([cause.text for cause in causes])}")
+        faults = possible_faults(self.call, self.dialect, self.native)
+        self.notes += [f"a listed fault applies to this call: {fault}" for fault in faults]
 
     # -- reporting ---------------------------------------------------------------------------------------------------
 
     def _report(self, verdict: str, findings: tuple[Finding, ...], got: _Reading, expected: _Reading) -> Diagnosis:
         a, b = got.y, expected.y
         rms = rms_of(b)
-        distance = before(a, b, rms)
-        allowed = tolerance(self.setting, np.where(np.isfinite(b), b, 0), self.two.dtype)
-        rounding = of_rms(float(allowed.planes.max(initial=0.0)), rms)
+        difference = largest_difference(a, b, rms)
+        tolerance = call_tolerance(self.call, np.where(np.isfinite(b), b, 0), self.outputs.dtype)
+        rounding = in_rms(float(tolerance.planes.max(initial=0.0)), rms)
         if verdict == "found":
-            self.notes += self._unseen()
+            self.notes += self._invisible_causes()
             verdict = "found" if findings[0].certain else "likely"
-        tried = [search.hypotheses for search in self.searches]
-        singles, pairs = sum(each.singles for each in tried), sum(each.pairs for each in tried)
+        hypotheses = [search.hypotheses for search in self.searches]
+        singles, pairs = sum(each.singles for each in hypotheses), sum(each.pairs for each in hypotheses)
         seconds = time.perf_counter() - self.start
-        count = len(tried[0].causes) if tried else 0
-        parts = ", compared on parts of a large output" if any(s.judge.partial for s in self.searches) else ""
-        looked = (
+        count = len(hypotheses[0].causes) if hypotheses else 0
+        parts = ", compared on parts of a large output" if any(s.matcher.partial for s in self.searches) else ""
+        tried = (
             f"{count} causes and every crop near the call's, {singles} single and {pairs} paired hypotheses"
             f"{parts}, {seconds:.2g} s"
             if count
             else f"the call itself, {seconds:.2g} s"
         )
-        shapes = (self.two.got.shape, self.two.expected.shape)
-        return Diagnosis(verdict, findings, distance, rounding, shapes, tuple(self.notes), looked, (a, b))
+        shapes = (self.outputs.got.shape, self.outputs.expected.shape)
+        return Diagnosis(verdict, findings, difference, rounding, shapes, tuple(self.notes), tried, (a, b))
 
-    def _unseen(self) -> list[str]:
-        """Causes that change nothing here, so that they cannot be seen or ruled out."""
-        s, names = self.setting, []
+    def _invisible_causes(self) -> list[str]:
+        """Return a note with the causes that change nothing here, so that they can be neither seen nor ruled out."""
+        call, names = self.call, []
         for cause in self.searches[-1].hypotheses.causes if self.searches else []:
             if cause.part not in ("weight", "x") or cause.change is None:
                 continue
-            changed = cause.change(s)
+            changed = cause.change(call)
             part = "weight" if cause.part == "weight" else "x"
-            if changed is not None and np.array_equal(getattr(changed, part), getattr(s, part)):
+            if changed is not None and np.array_equal(getattr(changed, part), getattr(call, part)):
                 names.append(cause.name)
         return [f"cannot be seen with these numbers, because they change nothing: {', '.join(names)}"] if names else []

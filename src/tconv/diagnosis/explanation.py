@@ -1,51 +1,51 @@
-"""A fit: causes that together make a call give the target; and which of several comes first."""
+"""Explanation: causes that together make the call give the other output, and the order of several explanations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tconv.diagnosis.canonical_call import Setting
+from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes import crops
 from tconv.diagnosis.causes.cause import Cause
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
-    """Causes that together make a call give the target."""
+class Explanation:
+    """Causes that together make a call give the output to explain."""
 
     causes: tuple[Cause, ...]
-    setting: Setting
+    call: CallModel
     """The call with the causes that change it."""
     error: float
-    """Largest distance from the target."""
+    """Largest distance from the output."""
     rules: tuple[crops.Rule, ...] = ()
-    """Names of the crop, where that is one of the causes."""
-    base: crops.Pairs = ()
-    """The crop before that."""
+    """Names of the crop, if the crop is one of the causes."""
+    given_crop: crops.CropPairs = ()
+    """Crop of the given call."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of the causes."""
+        """Names of the causes."""
         return tuple(cause.name for cause in self.causes)
 
-    def words(self, rule: crops.Rule) -> str:
-        """The crop that was found, by the name of this rule."""
-        return f"the crop is {_shown(rule.crop)} instead of {_shown(self.base)}: {rule.words}"
+    def crop_text(self, rule: crops.Rule) -> str:
+        """Return the text for the crop under the name of this rule."""
+        return f"the crop is {_shown(rule.crop)} instead of {_shown(self.given_crop)}: {rule.text}"
 
 
-def _shown(crop: crops.Pairs) -> str:
+def _shown(crop: crops.CropPairs) -> str:
     return str(crop[0]) if len(set(crop)) == 1 else str(crop)
 
 
 _ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "scale", "fault")
 
 
-def rank(fit: Fit) -> tuple[float, ...]:
-    """Named crops first, then the parts in the order in which they are usually wrong; crops without a name last."""
-    parts = [_ORDER.index(cause.part) for cause in fit.causes]
-    return (unnamed(fit), max(parts), sum(parts))
+def rank(explanation: Explanation) -> tuple[float, ...]:
+    """Return a sort key: the parts that are usually wrong come first, crops without a name last."""
+    parts = [_ORDER.index(cause.part) for cause in explanation.causes]
+    return (has_unnamed_crop(explanation), max(parts), sum(parts))
 
 
-def unnamed(fit: Fit) -> bool:
-    """Whether its crop has numbers, but no name."""
-    return any(cause.name in ("crop shifted", "crop at the end") for cause in fit.causes)
+def has_unnamed_crop(explanation: Explanation) -> bool:
+    """Return True if the crop is known by its numbers only."""
+    return any(cause.name in ("crop shifted", "crop at the end") for cause in explanation.causes)

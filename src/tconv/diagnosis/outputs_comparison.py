@@ -1,8 +1,11 @@
-"""Two outputs without a call: axes exchanged, reversed or in another order, moved, scaled, spoiled, rounded."""
+"""Comparison of two outputs without a call: axes exchanged or reversed, another order, shifts, scales, wrong parts.
+
+It is used where no call was given, and for a hint where the call explains nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import permutations
@@ -10,106 +13,100 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting, axis_names
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes import data
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fitted import corrupted_parts, order, scales, small_difference
-from tconv.diagnosis.fitted.shift import moved
-from tconv.diagnosis.fix_writer import Hand
-from tconv.diagnosis.outputs import likely
-from tconv.diagnosis.tolerance import tolerance_alone
+from tconv.diagnosis.fitted import FAMILIES
+from tconv.diagnosis.fitted.observation import Observation
+from tconv.diagnosis.fix_writer import FixWriter
+from tconv.diagnosis.given_outputs import agree_at_samples
+from tconv.diagnosis.outputs_shift import shifted
+from tconv.diagnosis.tolerance import outputs_tolerance
 from tconv.geometry import Geometry
 
 
 @dataclass(eq=False)
-class Pair:
-    """Two outputs [N, C, *spatial] in float64: `got` is to be made from `expected`."""
+class OutputsComparison:
+    """Two outputs [N, C, *spatial] in float64, of which `got` is explained as a change of `expected`."""
 
     expected: Array
     got: Array
     dtype: np.dtype[Any]
-    hand: Hand
+    writer: FixWriter
     tried: int = field(default=0)
+    """Number of hypotheses tried so far."""
 
     def explain(self) -> list[tuple[tuple[Cause, ...], float]]:
-        """The causes that make got of expected, and what remains; the fewest first. [] if none do."""
-        turns = list(self._turns())
-        for turn in (None, *turns):
-            found = self._with(turn)
-            if found is not None:
-                return [found]
+        """Return [(causes, largest error)] of the first explanation, with the fewest causes; [] if there is none."""
+        for reordering in (None, *self._reorderings()):
+            explained = self._explain_after(reordering)
+            if explained is not None:
+                return [explained]
         return []
 
-    def _with(self, turn: Cause | None) -> tuple[tuple[Cause, ...], float] | None:
-        """Expected turned, and then moved, scaled or in another order."""
-        base = self.expected if turn is None else turn.turn(self.expected) if turn.turn else self.expected
-        first = () if turn is None else (turn,)
+    def _explain_after(self, reordering: Cause | None) -> tuple[tuple[Cause, ...], float] | None:
+        """Return the explanation with this reordering first, alone or followed by a fitted cause or a shift."""
+        base, first = self.expected, () if reordering is None else (reordering,)
+        if reordering is not None and reordering.transform is not None:
+            base = reordering.transform(self.expected)
         if base.shape[:2] != self.got.shape[:2] or base.ndim != self.got.ndim:
             return None
         self.tried += 1
-        if base.shape == self.got.shape and (turn is None or turn.part == "axes" or likely(base, self.got, self.dtype)):
+        fits = reordering is None or reordering.part == "axes"  # a fitted cause or a shift may follow
+        if base.shape == self.got.shape and (fits or agree_at_samples(base, self.got, self.dtype)):
             finite = np.isfinite(base) & np.isfinite(self.got)
-            y = np.where(finite, self.got, 0)
-            allowed = tolerance_alone(np.where(finite, base, 0), self.dtype)
-            limits = allowed.at(y)
-            if turn is not None and finite.any() and (np.abs(base - y) <= limits)[finite].all():
-                return first, float(np.abs(base - y)[finite].max())
-            if turn is None or turn.part == "axes":
-                found = self._measured(base, y, finite, limits, allowed)
-                if found is not None:
-                    return (*first, found[0]), found[1]
-        found, tried = moved(base, self.got, self.dtype)
+            tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
+            observation = Observation(base, self.got, finite, tolerance, self.writer)
+            distance = np.abs(base - observation.known)[finite]
+            if reordering is not None and finite.any() and (distance <= observation.limits[finite]).all():
+                return first, float(distance.max())
+            if fits:
+                fitted = self._fitted(observation)
+                if fitted is not None:
+                    return (*first, fitted[0]), fitted[1]
+        shift, tried = shifted(base, self.got, self.dtype)
         self.tried += tried
-        return None if found is None else ((*first, found[0]), found[1])
+        return None if shift is None else ((*first, shift[0]), shift[1])
 
-    def _measured(
-        self, base: Array, y: Array, finite: Array, limits: Array, allowed: Any
-    ) -> tuple[Cause, float] | None:
-        trials: tuple[Callable[[], Iterator[Cause]], ...] = (
-            lambda: order.reordered(base, y, finite, limits, self.hand),
-            lambda: scales.scaled(base, y, finite, allowed, self.hand),
-            lambda: corrupted_parts.spoiled(base, self.got, np.isfinite(self.got), limits),
-            lambda: small_difference.rounded(base, y, finite, allowed),
-        )
-        for trial in trials:
-            for cause in trial():
+    def _fitted(self, observation: Observation) -> tuple[Cause, float] | None:
+        """Return the first fitted cause that explains the output, and the largest error with it."""
+        finite = observation.finite
+        for family in FAMILIES:
+            for cause in family(observation):
                 self.tried += 1
-                assert cause.turn is not None
-                distance = np.abs(cause.turn(base) - y)[finite]
-                wide = 8.0 if cause.part == "scale" else 1.0
-                if cause.part == "rounding" or (distance <= wide * limits[finite]).all():
+                assert cause.transform is not None
+                distance = np.abs(cause.transform(observation.predicted) - observation.known)[finite]
+                factor = 8.0 if cause.part == "scale" else 1.0
+                if cause.part == "rounding" or (distance <= factor * observation.limits[finite]).all():
                     return cause, float(distance.max(initial=0.0))
         return None
 
-    def _turns(self) -> Iterator[Cause]:
-        """Exchanged axes, reversed axes, memory read in another order."""
+    def _reorderings(self) -> Iterator[Cause]:
+        """Yield exchanged axes, reversed axes, and memory read in another layout."""
         nd = self.expected.ndim - 2
         names = axis_names(nd)
-        for turned in permutations(range(nd + 2)):
-            if turned == tuple(range(nd + 2)):
+        for order in permutations(range(nd + 2)):
+            if order == tuple(range(nd + 2)):
                 continue
-            shape = tuple(self.expected.shape[axis] for axis in turned)
-            if shape[:2] == self.got.shape[:2] and (shape == self.got.shape or sorted(turned[:2]) == [0, 1]):
-                said = ", ".join(names[axis] for axis in turned)
+            shape = tuple(self.expected.shape[axis] for axis in order)
+            if shape[:2] == self.got.shape[:2] and (shape == self.got.shape or sorted(order[:2]) == [0, 1]):
+                actual = ", ".join(names[axis] for axis in order)
                 yield Cause(
                     "axes exchanged",
                     "axes",
-                    f"the axes stand in another order: [{said}] where [{', '.join(names)}] was expected",
-                    turn=partial(np.transpose, axes=turned),
-                    undo=self.hand.permute("y", "y", np.argsort(turned).tolist()),
+                    f"the axes are in another order: [{actual}] where [{', '.join(names)}] was expected",
+                    transform=partial(np.transpose, axes=order),
+                    undo=self.writer.permute("y", "y", np.argsort(order).tolist()),
                 )
         y = self.got
-        blank = Setting(
-            np.zeros((len(y), 1, *[1] * nd)), np.zeros((1, y.shape[1], *[1] * nd)), None, Geometry((1,) * nd)
-        )
-        yield from data.result_causes(blank, y.shape, self.hand)
+        yield from data.result_causes(Geometry((1,) * nd), y.shape, self.writer)
         spatial = [axis for axis in range(2, y.ndim) if y.shape[axis] > 1]
         if len(spatial) > 1:
-            words = self.hand.flip("y", [axis - 2 for axis in spatial])
             yield Cause(
                 "y flipped",
                 "result",
                 "y is reversed along all spatial axes",
-                turn=partial(np.flip, axis=tuple(spatial)),
-                undo=words,
+                transform=partial(np.flip, axis=tuple(spatial)),
+                undo=self.writer.flip("y", [axis - 2 for axis in spatial]),
             )

@@ -1,4 +1,4 @@
-"""What a diagnosis says: its findings, best first, and the same as text."""
+"""Result of a diagnosis: its findings, best first, its notes, and the report as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tconv.diagnosis.canonical_call import Array
+from tconv._arrays import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,39 +18,40 @@ class Finding:
 
     causes: tuple[str, ...]
     """Names of the causes, short and stable."""
-    words: str
-    """What happened, in a sentence."""
+    text: str
+    """Description of what happened, in one sentence."""
     fix: str
-    """A line of Python that mends it, "" where there is none."""
+    """A line of Python that fixes it; "" if there is none."""
     residual: float
-    """Largest distance that remains, in units of the output's root mean square."""
+    """Largest remaining distance, in units of the output's root mean square."""
     also: tuple[str, ...] = ()
-    """Other names of the same thing: whose rule it is, listed faults that do it."""
+    """Other names of the same cause: framework rules and listed faults with the same effect."""
     sources: tuple[str, ...] = ()
     """Issues that describe it, owner/repo#number."""
     certain: bool = True
-    """False where a rounding is explained for the most part, or in its statistics."""
+    """False if it explains most of a rounding error, or its statistics, but not every number."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why two outputs differ. `print` it; `findings` are best first, and fit equally well."""
+    """Explanation of the difference of two outputs. `print` it; `findings` fit equally well and come best first."""
 
     verdict: str
-    """"equal", "found", "likely" (a rounding explains most of it, or its statistics), "none" (nothing that was tried
-    fits), or "untellable" (the outputs say too little)."""
+    """"equal", "found", "likely" (rounding explains most of it, or its statistics), "none" (no cause that was tried
+    fits), or "untellable" (the outputs have too little information)."""
     findings: tuple[Finding, ...]
     before: float | None
     """Largest difference of the two outputs, in units of expected's root mean square; None if their shapes differ."""
     rounding: float
-    """What rounding alone explains, in the same units."""
+    """Largest difference that rounding alone explains, in the same units."""
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
     """Shapes of got and expected, as they were given."""
     notes: tuple[str, ...] = ()
-    """What else is to be known: which of the two the call describes, NaNs, what cannot be seen in these numbers."""
+    """Further facts: the output that the call describes, NaNs, causes that cannot be seen in these numbers."""
     tried: str = ""
-    """What was looked at, and how long that took."""
+    """Number of causes and hypotheses tried, and the time in seconds."""
     outputs: tuple[Array, Array] | None = field(default=None, repr=False, compare=False)
+    """Got and expected as [N, C, *spatial], for the picture."""
 
     @property
     def cause(self) -> str | None:
@@ -59,24 +60,24 @@ class Diagnosis:
 
     @property
     def fix(self) -> str:
-        """The first finding's line; "" if there is none."""
+        """Fix of the first finding; "" if there is none."""
         return self.findings[0].fix if self.findings else ""
 
     def draw(self, ax: Axes | None = None) -> Axes:
-        """A picture of the difference: `tconv.draw.difference(got, expected)`, of arrays brought into one layout."""
-        from tconv import draw
+        """Draw the difference: `tconv.draw.difference(got, expected)`, with both arrays in one layout."""
+        from tconv.draw import difference  # here, because matplotlib is optional
 
         assert self.outputs is not None
-        return draw.difference(*self.outputs, title=self.cause or self.verdict, ax=ax)
+        return difference(*self.outputs, title=self.cause or self.verdict, ax=ax)
 
     def __str__(self) -> str:
         lines = [self._headline()]
-        lines += [f"          {words}" for words in self._details()]
+        lines += [f"          {line}" for line in self._details()]
         lines.append(f"residual  {self._residual()}")
         if self.fix:
             lines.append(f"fix       {self.fix}")
         for other in self.findings[1:4]:
-            lines.append(f"fits too  {other.words}")
+            lines.append(f"fits too  {other.text}")
             if other.fix and other.fix != self.fix:
                 lines.append(f"          {other.fix}")
         if len(self.findings) > 4:
@@ -92,22 +93,22 @@ class Diagnosis:
         if self.verdict == "equal":
             return "equal     got and expected agree to within rounding"
         if self.verdict == "untellable":
-            return "unclear   these outputs say too little to name a cause"
+            return "unclear   these outputs have too little information to name a cause"
         if not self.findings:
-            return "unknown   none of these: nothing that was tried turns one output into the other"
-        return f"{'cause ' if self.findings[0].certain else 'likely'}    {self.findings[0].words}"
+            return "unknown   no cause that was tried turns one output into the other"
+        return f"{'cause ' if self.findings[0].certain else 'likely'}    {self.findings[0].text}"
 
     def _details(self) -> list[str]:
         if not self.findings:
             return []
         first = self.findings[0]
-        found = []
+        details = []
         if first.also:
             more = f"; and {len(first.also) - 5} more" if len(first.also) > 5 else ""
-            found.append(f"also known as: {'; '.join(first.also[:5])}{more}")
+            details.append(f"also known as: {'; '.join(first.also[:5])}{more}")
         if first.sources:
-            found.append(f"seen in {', '.join(first.sources)}")
-        return found
+            details.append(f"seen in {', '.join(first.sources)}")
+        return details
 
     def _residual(self) -> str:
         if self.before is None:
@@ -118,11 +119,11 @@ class Diagnosis:
         return f"{before}{after}; rounding is up to {self.rounding:.1g} (of the root mean square of expected)"
 
 
-def joined(words: list[str]) -> str:
-    """The words in a row: a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def joined(texts: list[str]) -> str:
+    """Return texts as one list: a, b and c."""
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def of_rms(value: float, rms: float) -> float:
-    """A distance in units of a root mean square."""
+def in_rms(value: float, rms: float) -> float:
+    """Return a distance in units of a root mean square."""
     return value / rms if rms > 0 else (0.0 if value == 0 else float("inf"))

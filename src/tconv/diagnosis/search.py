@@ -1,189 +1,201 @@
-"""The search: single causes, then pairs, each first on a patch of the output and then on the whole."""
+"""Search for explanations: single causes, then pairs, each first on a patch of the output and then on the whole.
+
+Fitted causes come last among the single ones, because they need no hypothesis to be tried.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting, whole
-from tconv.diagnosis.causes import crops, precision
-from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.explanation import Fit, rank, unnamed
-from tconv.diagnosis.fitted import corrupted_parts, order, scales, small_difference, weight_permutation, weight_scales
-from tconv.diagnosis.fix_writer import Hand
+from tconv.diagnosis.call_model import CallModel, whole
+from tconv.diagnosis.causes import crops
+from tconv.diagnosis.causes.cause import Cause, CauseContext
+from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, rank
+from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
+from tconv.diagnosis.fitted.observation import CallObservation, Observation
+from tconv.diagnosis.fix_writer import FixWriter
+from tconv.diagnosis.given_outputs import why_too_few_bits
 from tconv.diagnosis.hypotheses import Candidate, Hypotheses
-from tconv.diagnosis.outputs import says_too_little
+from tconv.diagnosis.output_matcher import ObservedOutput, OutputMatcher
 from tconv.diagnosis.tolerance import spacing
-from tconv.diagnosis.tolerance_test import Judge, Target
 from tconv.dialects import Dialect
 
-_FITTED = 2**22  # numbers that scales, orders and spoiled rows are read off
-_CONFIRMED = 12  # hypotheses of one count of causes that are compared on the whole output
+_FITTED = 2**22  # most numbers that a fitted cause is read off
+_CONFIRMED = 12  # most hypotheses of one number of causes that are compared on the whole output
 
 
 class Search:
-    """The fits of one call to one target."""
+    """Search for the explanations of one output by one call."""
 
-    def __init__(self, setting: Setting, target: Target, hand: Hand, speaker: Dialect, native: dict[str, Any]) -> None:
-        self.setting, self.target, self.hand, self.speaker, self.native = setting, target, hand, speaker, native
-        self.hint = ""  # what the difference looks like, where nothing explains it
-        self.judge = Judge(setting, target)
-        self.hypotheses = Hypotheses(setting, self.judge, hand, speaker, native)
+    def __init__(
+        self, call: CallModel, output: ObservedOutput, writer: FixWriter, dialect: Dialect, native: dict[str, Any]
+    ) -> None:
+        self.call, self.output, self.writer, self.dialect, self.native = call, output, writer, dialect, native
+        self.hint = ""
+        """Size of a difference that nothing explains, as text."""
+        self.matcher = OutputMatcher(call, output)
+        self.hypotheses = Hypotheses(CauseContext(call, dialect, native, output.y.shape, writer), self.matcher)
 
     @property
-    def too_little(self) -> str:
-        """Why a fit may be chance: the target says fewer bits than it takes to choose between all hypotheses; or ""."""
+    def too_few_bits(self) -> str:
+        """Reason why a match may be chance; "" if the output has enough bits to choose between all hypotheses."""
         tried = self.hypotheses.singles + self.hypotheses.pairs
-        return says_too_little(self.target.y, self.target.dtype, tried)
+        return why_too_few_bits(self.output.y, self.output.dtype, tried)
 
-    def run(self, count: int) -> list[Fit]:
-        """The fits of this many causes, the likeliest first; [] if there are none."""
+    def run(self, count: int) -> list[Explanation]:
+        """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
-            return found or sorted(self._with_constant(), key=rank)
-        # plain words for what happened come first, then a listed fault that does it, then numbers without a name
-        listed = [fit for cause in self.hypotheses.faults if (fit := self._direct(cause)) is not None]
-        named = [fit for fit in found if not unnamed(fit) and not fit.names[-1].startswith("off by")]
-        return [*named, *listed, *(fit for fit in found if fit not in named)] or self.fitted()
+            return found or sorted(self._with_missing_bias(), key=rank)
+        # descriptions of what happened come first, then listed faults, then crops that have no name
+        faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
+        named = [each for each in found if not has_unnamed_crop(each) and not each.names[-1].startswith("off by")]
+        return [*named, *faults, *(each for each in found if each not in named)] or self.fitted()
 
-    def fitted(self) -> list[Fit]:
-        """The first of the causes whose numbers are read off the target, that explains it."""
-        spatial = self.setting.spatial
+    # -- fitted causes -----------------------------------------------------------------------------------------------
+
+    def fitted(self) -> list[Explanation]:
+        """Return the first fitted cause that explains the output, as a list; [] if there is none."""
+        spatial = self.call.spatial
         if spatial is None:
             return []
-        if spatial != self.target.y.shape[2:]:
+        if spatial != self.output.y.shape[2:]:
             return self._longer(spatial)
-        rows = max(1, _FITTED // max(1, self.target.y.size // spatial[0]))
-        self.judge.partial = self.judge.partial or rows < spatial[0]
-        window = (slice(max(0, spatial[0] - rows), spatial[0]), *whole(spatial[1:]))
-        part: Any = (..., *window)
-        y, finite = self.target.y[part], self.target.finite[part]
-        expected = self.setting.window(window)
-        allowed = self.judge.allowed(self.setting)
-        limits = allowed.at(np.where(finite, y, 0))
-        small = small_difference.is_small(expected, y, finite)
-        trials: tuple[Callable[[], Iterator[Cause]], ...] = (
-            lambda: order.reordered(expected, y, finite, limits, self.hand),
-            lambda: scales.scaled(expected, y, finite, allowed, self.hand),
-            lambda: weight_scales.wrong_axis(self.setting, self.target.y, self.target.finite, allowed, self.hand),
-            lambda: weight_permutation.permuted(self.setting, self.target.y, self.target.finite, self.hand),
-            lambda: precision.one_of_them(self.setting) if small else iter(()),
-            lambda: small_difference.summed(self.setting, window, y, finite, self.hand) if small else iter(()),
-            lambda: corrupted_parts.spoiled(expected, y, finite, limits, self.setting.geometry.stride),
-            lambda: small_difference.rounded(expected, y, finite, allowed),
-            lambda: (
-                small_difference.correlated(self.setting, window, expected, y, finite, self.hand) if small else iter(())
-            ),
-        )
-        for trial in trials:
-            for cause in trial():
+        observation = self._observation(spatial)
+        for family in FAMILIES:
+            for cause in family(observation):
                 self.hypotheses.count(1)
-                fit = self._fitted(cause, expected, y, finite, limits)
-                if fit is not None:
-                    return [fit]
-        if size := small_difference.size(expected, y, finite, max(spacing(self.target.dtype), 2.0**-23)):
+                explanation = self._confirm_fitted(cause, observation)
+                if explanation is not None:
+                    return [explanation]
+        unit = max(spacing(self.output.dtype), 2.0**-23)
+        size = rounding.size_of_difference(observation.predicted, observation.y, observation.finite, unit)
+        if size:
             self.hint = f"{size}, but fits no rounding that was tried"
         return []
 
-    def _longer(self, spatial: tuple[int, ...]) -> list[Fit]:
-        """The result, and behind it rows that do not belong to it."""
-        y, sizes = self.target.y, self.target.y.shape[2:]
+    def _observation(self, spatial: tuple[int, ...]) -> Observation:
+        """Return the output beside the call's, or the last rows of both if they are large."""
+        rows = max(1, _FITTED // max(1, self.output.y.size // spatial[0]))
+        self.matcher.partial = self.matcher.partial or rows < spatial[0]
+        window = (slice(max(0, spatial[0] - rows), spatial[0]), *whole(spatial[1:]))
+        part: Any = (..., *window)
+        return Observation(
+            self.call.window(window),
+            self.output.y[part],
+            self.output.finite[part],
+            self.matcher.tolerance(self.call),
+            self.writer,
+            CallObservation(self.call, window, self.output.y, self.output.finite),
+        )
+
+    def _longer(self, spatial: tuple[int, ...]) -> list[Explanation]:
+        """Return the explanation of an output that is the call's with more rows behind it."""
+        y, sizes = self.output.y, self.output.y.shape[2:]
         if any(L > M for L, M in zip(spatial, sizes, strict=True)):
             return []
         part: Any = (..., *whole(spatial))
-        front = Search(self.setting, Target.of(y[part], self.target.dtype), self.hand, self.speaker, self.native)
-        error = front.judge.confirm(self.setting)
-        if error is None or front.too_little:
+        front = Search(self.call, ObservedOutput.of(y[part], self.output.dtype), self.writer, self.dialect, self.native)
+        error = front.matcher.largest_error(self.call)
+        if error is None or front.too_few_bits:
             return []
         more = " and ".join(
             f"{M - L} along spatial axis {a}" for a, (L, M) in enumerate(zip(spatial, sizes, strict=True)) if M > L
         )
-        kept = ", ".join(f":{L}" for L in spatial)
+        slices = ", ".join(f":{L}" for L in spatial)
         cause = Cause(
             "rows appended",
             "result",
             f"rows that are no part of the result follow it: {more}",
-            undo=f"y = y[..., {kept}]",
+            undo=f"y = y[..., {slices}]",
         )
-        return [Fit((cause,), self.setting, error)]
+        return [Explanation((cause,), self.call, error)]
 
-    def _fitted(self, cause: Cause, expected: Array, y: Array, finite: Array, limits: Array) -> Fit | None:
+    def _confirm_fitted(self, cause: Cause, observation: Observation) -> Explanation | None:
         if cause.change is not None:
-            changed = cause.change(self.setting)
-            error = None if changed is None else self.judge.confirm(changed, loose=4.0)
-            return None if changed is None or error is None else Fit((cause,), changed, error)
-        assert cause.turn is not None
-        distance = np.abs(cause.turn(expected) - y)
-        if cause.part != "rounding" and not (distance <= limits)[finite].all():
+            changed = cause.change(self.call)
+            error = None if changed is None else self.matcher.largest_error(changed, factor=4.0)
+            return None if changed is None or error is None else Explanation((cause,), changed, error)
+        assert cause.transform is not None
+        distance = np.abs(cause.transform(observation.predicted) - observation.y)
+        if cause.part != "rounding" and not (distance <= observation.limits)[observation.finite].all():
             return None
-        return Fit((cause,), self.setting, float(distance[finite].max(initial=0.0)))
+        return Explanation((cause,), self.call, float(distance[observation.finite].max(initial=0.0)))
 
-    def _direct(self, cause: Cause) -> Fit | None:
+    # -- hypotheses --------------------------------------------------------------------------------------------------
+
+    def _confirm(self, cause: Cause) -> Explanation | None:
+        """Return the explanation by one cause, without a search for its crop; None if it does not match."""
         self.hypotheses.count(1)
         assert cause.change is not None
-        changed = cause.change(self.setting)
-        error = None if changed is None else self.judge.confirm(changed)
-        return None if changed is None or error is None else Fit((cause,), changed, error)
+        changed = cause.change(self.call)
+        error = None if changed is None else self.matcher.largest_error(changed)
+        return None if changed is None or error is None else Explanation((cause,), changed, error)
 
-    def _confirmed(self, candidates: Iterator[Candidate]) -> Iterator[Fit]:
-        left, seen, known = _CONFIRMED, set(), set()
-        for causes, setting, shift in candidates:
-            fit = self._with_crop(causes, setting, shift)
-            key, same = (*map(id, causes), fit.setting.geometry), (frozenset(fit.names), fit.setting.geometry)
-            if key in seen or same in known or not fit.causes:
+    def _confirmed(self, candidates: Iterator[Candidate]) -> Iterator[Explanation]:
+        """Yield the candidates that match the whole output."""
+        left, tested, confirmed = _CONFIRMED, set(), set()
+        for causes, call, shift in candidates:
+            explanation = self._with_crop(causes, call, shift)
+            geometry = explanation.call.geometry
+            key, same = (*map(id, causes), geometry), (frozenset(explanation.names), geometry)
+            if key in tested or same in confirmed or not explanation.causes:
                 continue
-            seen.add(key)
-            error = self.judge.confirm(fit.setting, fit.causes)
+            tested.add(key)
+            error = self.matcher.largest_error(explanation.call, explanation.causes)
             left -= 1
             if error is not None:
-                known.add(same)
-                yield replace(fit, error=error)
+                confirmed.add(same)
+                yield replace(explanation, error=error)
             if left <= 0:
                 return
 
-    def _with_constant(self) -> Iterator[Fit]:
-        """The fits of one cause and a bias that nothing was said of."""
-        if self.setting.bias is not None:
+    def _with_missing_bias(self) -> Iterator[Explanation]:
+        """Yield explanations by one cause and a bias, for a call that was given without one."""
+        if self.call.bias is not None:
             return
-        known = set()
-        for candidate in islice(self.hypotheses.candidates(1, level=True), _CONFIRMED):
-            fit = self._with_crop(*candidate)
-            added = self.judge.constant(fit.setting, fit.causes)
-            if added is None or not fit.causes or not np.isfinite(added).all():
+        confirmed = set()
+        for candidate in islice(self.hypotheses.candidates(1, up_to_bias=True), _CONFIRMED):
+            explanation = self._with_crop(*candidate)
+            bias = self.matcher.missing_bias(explanation.call, explanation.causes)
+            if bias is None or not explanation.causes or not np.isfinite(bias).all():
                 continue
-            g, unit = fit.setting.geometry, self.judge.allowed(fit.setting).relative
-            cause = scales.affine("offset per channel", np.ones_like(added), added, g.ndim, self.hand, unit)
-            fit = replace(fit, setting=replace(fit.setting, bias=added), causes=(cause, *fit.causes))
-            error = self.judge.confirm(fit.setting, fit.causes, loose=2.0)
-            same = (frozenset(fit.names), fit.setting.geometry)
-            if error is not None and same not in known:
-                known.add(same)
-                yield replace(fit, error=error)
+            g, unit = explanation.call.geometry, self.matcher.tolerance(explanation.call).relative
+            cause = output_scales.affine("offset per channel", np.ones_like(bias), bias, g.ndim, self.writer, unit)
+            explanation = replace(
+                explanation, call=replace(explanation.call, bias=bias), causes=(cause, *explanation.causes)
+            )
+            error = self.matcher.largest_error(explanation.call, explanation.causes, factor=2.0)
+            same = (frozenset(explanation.names), explanation.call.geometry)
+            if error is not None and same not in confirmed:
+                confirmed.add(same)
+                yield replace(explanation, error=error)
 
-    def _with_crop(self, causes: tuple[Cause, ...], setting: Setting, shift: tuple[int, ...]) -> Fit:
-        """The fit whose output starts `shift` elements later and is as long as the target."""
-        g, n = setting.geometry, setting.x.shape[2:]
+    def _with_crop(self, causes: tuple[Cause, ...], call: CallModel, shift: tuple[int, ...]) -> Explanation:
+        """Return an explanation whose call starts `shift` elements later and is as long as the output; error is NaN."""
+        g, n = call.geometry, call.x.shape[2:]
         sizes = self._sizes(causes)
         lo = [a + step for (a, _), step in zip(g.crop, shift, strict=True)]
         crop = tuple((a, F - a - L) for a, F, L in zip(lo, g.full_shape(n), sizes, strict=True))
         if crop == g.crop:
-            return Fit(causes, setting, math.nan)
-        found = crops.named(crop, g, n, sizes, self.native)
-        fit = Fit(causes, setting.with_geometry(crop=crop), math.nan, tuple(found), g.crop)
-        words, source = fit.words(found[0]), found[0].source
-        cause = Cause(found[0].name, "crop", words, lambda s: s.with_geometry(crop=crop), source=source)
-        return replace(fit, causes=(*causes, cause))
+            return Explanation(causes, call, math.nan)
+        rules = crops.named(crop, g, n, sizes, self.native)
+        explanation = Explanation(causes, call.with_geometry(crop=crop), math.nan, tuple(rules), g.crop)
+        text, source = explanation.crop_text(rules[0]), rules[0].source
+        cause = Cause(rules[0].name, "crop", text, lambda c: c.with_geometry(crop=crop), source=source)
+        return replace(explanation, causes=(*causes, cause))
 
     def _sizes(self, causes: Sequence[Cause]) -> tuple[int, ...]:
-        """The spatial sizes of the target, a result cause undone."""
-        y = self.target.y
+        """Return the spatial sizes of the output with a cause in the result undone."""
+        y = self.output.y
         for cause in causes:
-            if cause.part == "result" and cause.back is not None:
-                y = cause.back(y)
+            if cause.part == "result" and cause.inverse is not None:
+                y = cause.inverse(y)
         sizes: tuple[int, ...] = y.shape[2:]
         return sizes

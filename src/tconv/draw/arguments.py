@@ -1,21 +1,18 @@
-"""What a picture is asked to show: bare arrays of any library and the words of `tconv.definition`, checked."""
+"""Reading of a picture's arguments: bare arrays of any library, and the geometry arguments of `tconv.definition`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tconv import _textbook
+from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 
-Array = np.ndarray[Any, Any]
-
 
 def flat_arrays(**given: Any) -> list[Array]:
-    """The arrays of one call as NumPy, all 1-D or all 2-D, in their common dtype."""
-    _, (*read, _) = _textbook.take(**given)  # the last is for a bias
+    """Return the arrays of one call as NumPy, all 1-D or all 2-D, in their common dtype. Raises ShapeError."""
+    _, (*read, _) = _textbook.take(**given)  # the last is the bias, which pictures do not have
     for name, array in zip(given, read, strict=True):
         if array.ndim not in (1, 2):
             extra = ", ".join("0" for _ in range(array.ndim - 2))
@@ -32,5 +29,5 @@ def flat_arrays(**given: Any) -> list[Array]:
 
 
 def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any]) -> Geometry:
-    """The Geometry that `spec` describes; a picture shows one channel, so there are no groups."""
-    return _textbook.geometry_of(kernel, spec, [word for word in _textbook.WORDS if word != "groups"])
+    """Return the Geometry that `spec` describes; a picture shows one channel, so groups is no argument."""
+    return _textbook.geometry_of(kernel, spec, [name for name in _textbook.ARGUMENTS if name != "groups"])

@@ -1,4 +1,7 @@
-"""A board of cells: an Axes whose unit is one cell, with numbers, captions and frames sized to the cell."""
+"""Board of cells: an Axes whose unit is one cell, with numbers, captions and frames sized to the cell.
+
+The pictures of the scatter and of the matrix are drawn on it.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.draw import palette
 from tconv.errors import ArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Array = np.ndarray[Any, Any]
 Place = tuple[float, float]
 
 READABLE = 5.0
-"""Points: numbers in a smaller font are not drawn where a picture can do without them."""
+"""Smallest font in points: smaller numbers are left out where a picture does not need them."""
 
 _LARGEST_FIGURE = 16.0  # inches
 _CELL = 0.36  # inches of a cell whose numbers have up to four characters
@@ -27,7 +30,7 @@ _INTEGER_DIGITS = 6
 
 
 def short(value: Any) -> str:
-    """A number for a cell: integers as they are up to 6 digits, everything else with 3 significant digits.
+    """Return the text of a number: integers of up to 6 digits in full, other numbers with 3 significant digits.
 
     >>> short(12), short(1 / 3), short(2.0), short(-1.5e-9), short(12345678), short(1 - 2j)
     ('12', '0.333', '2', '-1.5e-9', '1.23e7', '1-2j')
@@ -42,9 +45,10 @@ def short(value: Any) -> str:
 
 
 def axes_of(ax: Axes | None, width: float, height: float, *, fill: bool = False) -> Axes:
-    """The given Axes, checked; or one in a Figure of its own of so many inches, which pyplot does not know.
+    """Return the given Axes, or a new one in a Figure of this size in inches, which pyplot does not manage.
 
-    `fill`: it fills the Figure, without room for ticks and a title.
+    With `fill` the new Axes fills the Figure, without space for ticks and a title. Raises ArgumentError for another
+    `ax`, MissingExtraError without matplotlib.
     """
     try:
         from matplotlib.axes import Axes
@@ -64,7 +68,10 @@ def axes_of(ax: Axes | None, width: float, height: float, *, fill: bool = False)
 
 @dataclass(frozen=True)
 class Board:
-    """An Axes measured in cells, rows downwards; `points` is the side of a cell."""
+    """An Axes in units of cells, rows downwards.
+
+    `points` is the side of a cell, `longest` the number of characters of the longest number.
+    """
 
     ax: Axes
     points: float
@@ -72,9 +79,9 @@ class Board:
 
     @classmethod
     def of(cls, ax: Axes | None, width: float, height: float, longest: int) -> Board:
-        """The board on this Axes, or on one that fills a Figure of its own, which pyplot does not know.
+        """Return the board on this Axes, or on one that fills a new Figure, which pyplot does not manage.
 
-        `longest` is the number of characters of the longest number. Numbers are sized for the Axes as it is now.
+        `width` and `height` are in cells. Numbers are sized for the current size of the Axes.
         """
         inches = min(_CELL * max(1.0, longest / 4), _LARGEST_FIGURE / max(width, height))
         ax = axes_of(ax, inches * width, inches * height, fill=True)
@@ -84,20 +91,20 @@ class Board:
         ax.set_ylim(height, 0)
         root = ax.figure.canvas.figure
         if root.get_layout_engine() is not None:
-            root.draw_without_rendering()  # until then the Axes stands where it will not stay
-        # the place before the aspect is applied: afterwards it would be that of whatever was drawn here earlier
-        place, box = ax.get_position(original=True), ax.figure.bbox
-        per_cell = min(place.width * box.width / width, place.height * box.height / height)
+            root.draw_without_rendering()  # the layout engine moves the Axes only when it draws
+        # the position before the aspect is applied: the other one belongs to an earlier picture here
+        position, box = ax.get_position(original=True), ax.figure.bbox
+        per_cell = min(position.width * box.width / width, position.height * box.height / height)
         return cls(ax, per_cell * 72 / ax.figure.dpi, longest)
 
     def font(self, unit: float = 1.0) -> float:
-        """The font size at which every number of this board fits its cell of `unit` sides."""
+        """Return the font size at which every number of this board fits a cell whose side is `unit`."""
         return self.points * unit * min(0.42, 0.86 / (_DIGIT * max(1, self.longest)))
 
     def fill(
         self, left: float, top: float, colours: Array, unit: float = 1.0, lines: bool = True, frame: float = 0.035
     ) -> None:
-        """A grid of cells, colours [rows, columns, 3], its corner at (left, top), with lines between and a frame."""
+        """Draw a grid of cells with its corner at (left, top), colours [rows, columns, 3], lines and a frame."""
         rows, columns = colours.shape[:2]
         self.ax.pcolormesh(
             left + unit * np.arange(columns + 1),
@@ -110,30 +117,30 @@ class Board:
         self.frame(left, top, rows * unit, columns * unit, frame * unit, palette.EDGE)
 
     def hatch(self, left: float, top: float, rows: int, columns: int) -> None:
-        """Cells that are cut away."""
+        """Hatch cells that the crop cuts away."""
         self._box(left, top, rows, columns, fill=False, hatch="///", edgecolor=palette.HATCH, linewidth=0, zorder=1.5)
 
     def frame(self, left: float, top: float, rows: float, columns: float, width: float, colour: str) -> None:
-        """A frame around cells, `width` in cells."""
+        """Draw a frame around cells, `width` in cells."""
         style = {"edgecolor": colour, "linewidth": width * self.points, "joinstyle": "miter"}
         self._box(left, top, rows, columns, fill=False, zorder=2, **style)
 
     def rule(self, start: Place, end: Place, width: float) -> None:
-        """A thin line from start to end, `width` in cells."""
+        """Draw a thin line from start to end, `width` in cells."""
         x, y = zip(start, end, strict=True)
         self.ax.plot(x, y, color=palette.EDGE, linewidth=width * self.points, solid_capstyle="butt", zorder=2)
 
     def number(
         self, left: float, top: float, text: str, gid: str, colour: str = palette.INK, unit: float = 1.0
     ) -> None:
-        """A number in the cell whose corner is (left, top). Its gid says what it is: "output[2,2]"."""
+        """Write a number in the cell whose corner is (left, top). Its gid names it: "output[2,2]"."""
         x, y = left + unit / 2, top + unit / 2
         self.ax.text(
             x, y, text, gid=gid, color=colour, fontsize=self.font(unit), ha="center", va="center_baseline", zorder=3
         )
 
-    def say(self, x: float, y: float, text: str, size: float, **style: Any) -> None:
-        """Words or an operator sign, `size` in cells."""
+    def text(self, x: float, y: float, text: str, size: float, **style: Any) -> None:
+        """Write a text or an operator sign, `size` in cells."""
         style = {"ha": "center", "va": "center_baseline", "color": palette.INK, **style}
         self.ax.text(x, y, text, fontsize=size * self.points, zorder=3, **style)
 
@@ -147,21 +154,21 @@ class Board:
 
 
 def flat(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(rows, columns) of the grid that an array of this shape is drawn as."""
+    """Return (rows, columns) of the grid that an array of this shape is drawn as."""
     return (1, shape[0]) if len(shape) == 1 else (shape[0], shape[1])
 
 
 def grid(colours: Array) -> Array:
-    """Colours [*shape, 3] as those of a grid, [rows, columns, 3]."""
+    """Return colours [*shape, 3] as those of a grid, [rows, columns, 3]."""
     return colours.reshape(*flat(colours.shape[:-1]), 3)
 
 
 def cell(place: Place, index: tuple[int, ...], unit: float = 1.0) -> Place:
-    """The corner (left, top) of one cell of the grid whose corner is `place`."""
+    """Return the corner (left, top) of one cell of the grid whose corner is `place`."""
     row, column = (0, *index)[-2:]
     return place[0] + unit * column, place[1] + unit * row
 
 
 def brackets(index: tuple[int, ...]) -> str:
-    """An index as it is written behind an array's name: "[0,1]"."""
+    """Return an index as it is written after an array's name: "[0,1]"."""
     return f"[{','.join(str(i) for i in index)}]"

@@ -1,4 +1,4 @@
-"""Where two outputs differ, as a picture."""
+"""Picture of the difference of two outputs: the largest at each place."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv import _arrays
+from tconv._arrays import Array
 from tconv.draw import palette
-from tconv.draw.arguments import Array
 from tconv.draw.cell_board import axes_of
 from tconv.errors import ShapeError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LARGEST = 2000  # places across, above which blocks of places are shown by their largest difference
+_LARGEST = 2000  # places across; of larger outputs the largest difference of each block is shown
 
 
 def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | None = None) -> Axes:
@@ -26,18 +26,19 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
     >>> ax.get_title()
     'largest difference 1, at (0, 0)'
 
-    `ax.figure.savefig("difference.png")` writes it. got and expected are arrays [N, C, *spatial] of any library; of one
-    spatial axis a line is drawn, of three or more the largest over all but the last two. Of different sizes the part
-    that both have is compared, and the title says so. Places that are not finite, and those that one of the two does
-    not have, are drawn in blue.
+    `ax.figure.savefig("difference.png")` writes it. got and expected are arrays [N, C, *spatial] of any library; for
+    one spatial axis a line is drawn, for three or more the largest over all but the last two. Of outputs with different
+    sizes the common part is compared, and the title says so. Places that are not finite, or that only one of the two
+    has, are blue.
 
-    Raises ShapeError for arrays that are no outputs of one layer, and what `tconv.draw.scatter` raises for an ax.
+    Raises ShapeError for arrays that are not outputs of one layer, ArgumentError for an ax that is not a flat Axes,
+    MissingExtraError without matplotlib.
     """
     a, b = (np.asarray(_arrays.take(array, name)[1]) for array, name in ((got, "got"), (expected, "expected")))
     if a.ndim != b.ndim or a.ndim < 3 or a.shape[:2] != b.shape[:2]:
         raise ShapeError(
             f"got has shape {a.shape} and expected {b.shape}; two outputs [N, C, *spatial] of one layer are needed. "
-            "Write y[None] to add a batch axis, or tconv.diagnose(got, expected) for what else may differ"
+            "Write y[None] to add a batch axis, or tconv.diagnose(got, expected) for other differences"
         )
     sizes = tuple(map(min, a.shape[2:], b.shape[2:]))
     part: Any = (..., *(slice(0, size) for size in sizes))
@@ -46,17 +47,17 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
         distance = np.abs(a[part] - b[part]).astype(float)
     flat[part] = distance.reshape(-1, *sizes).max(0) if distance.size else np.zeros(sizes)
     if flat.ndim > 2:
-        leading = tuple(slice(0, size) for size in sizes[:-2])  # what both have
+        leading = tuple(slice(0, size) for size in sizes[:-2])  # the common part
         flat = flat[leading].reshape(-1, *flat.shape[-2:]).max(0)
     ax = axes_of(ax, 6, 2.5 if len(sizes) == 1 else 5)
-    cut = f"; sizes {a.shape[2:]} and {b.shape[2:]}, compared where both are" if a.shape != b.shape else ""
+    cut = f"; sizes {a.shape[2:]} and {b.shape[2:]}, compared in their common part" if a.shape != b.shape else ""
     finite = np.isfinite(flat)
-    words, largest = "no place is finite in both", 0.0
+    text, largest = "no place is finite in both", 0.0
     if finite.any():
         largest = float(flat[finite].max())
         place = np.unravel_index(int(np.where(finite, flat, -1).argmax()), flat.shape)
-        words = f"largest difference {largest:.3g}, at ({', '.join(str(int(i)) for i in place)})"
-    ax.set_title("\n".join(filter(None, [title, words + cut])), fontsize=9, color=palette.INK)
+        text = f"largest difference {largest:.3g}, at ({', '.join(str(int(i)) for i in place)})"
+    ax.set_title("\n".join(filter(None, [title, text + cut])), fontsize=9, color=palette.INK)
     if flat.ndim == 1:
         ax.plot(np.arange(len(flat)), flat, color=palette.INK, linewidth=0.8)
         ax.set_xlabel("output place")
@@ -73,7 +74,7 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
 
 
 def _blocks(flat: Array) -> Array:
-    """A large picture by the largest number of each block."""
+    """Return a picture of at most 2000 places across: of a larger one, the largest number of each block."""
     step = max(1, -(-max(flat.shape) // _LARGEST))
     if step == 1:
         return flat

@@ -1,4 +1,4 @@
-"""The operator as a matrix to look at: K, whose rows are inputs and columns outputs, and its transpose."""
+"""Picture of the operator as a matrix: K, whose rows are inputs and whose columns are outputs, and its transpose."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from tconv import definition
 from tconv._arguments import Ints, ints_of
+from tconv._arrays import Array
 from tconv.draw import palette
-from tconv.draw.arguments import Array, flat_arrays, geometry_of
+from tconv.draw.arguments import flat_arrays, geometry_of
 from tconv.draw.cell_board import READABLE, Board, Place, brackets, cell, flat, grid, short
 from tconv.errors import ShapeError
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LARGEST = 512
-"""Inputs + outputs: the bands of a larger K are too thin to see."""
+"""Most inputs + outputs: the bands of a larger K are too thin to see."""
 
-_COMFORTABLE = 45  # cells across, up to which titles and the kernel are drawn in units of one cell
+_COMFORTABLE = 45  # cells across up to which titles and the kernel have the size of K's cells
 
 
 def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) -> Axes:
-    """Draw the kernel, K and K.T: the same tap has the same colour everywhere, so that the bands of K show.
+    """Draw the kernel, K and K.T: the same tap has the same colour everywhere, so that the bands of K can be seen.
 
     >>> import tconv
     >>> ax = tconv.draw.matrix([[1, 2], [3, 4]], (2, 2))
@@ -36,12 +37,12 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
     output_padding, dilation, crop, or geometry.
 
     K is the matrix of `tconv.matrix`: [inputs, outputs], numbered in C order, so that y.ravel() = K.T @ x.ravel(). Thin
-    lines part the rows of the input image and of the output image. Where the cells have room for them, every number is
-    a text of the Axes whose gid names it, "K[3,8]", "K.T[8,3]", "kernel[1,0]"; a faint 0 stands where no tap is.
-    Smaller cells have colours only. Draws on `ax`, or on an Axes that fills a new Figure (pyplot does not know it), and
-    returns the Axes. Numbers are sized for the Axes as it is now.
+    lines separate the rows of the input image and of the output image. If the cells are large enough, every number is a
+    text of the Axes whose gid names it, "K[3,8]", "K.T[8,3]", "kernel[1,0]"; a faint 0 marks a place without a tap.
+    Smaller cells have colours only. Draws on `ax`, or on an Axes that fills a new Figure (which pyplot does not
+    manage), and returns the Axes. Numbers are sized for its current size.
 
-    Raises ShapeError for a w that is not bare and for more than 512 inputs and outputs together; GeometryError,
+    Raises ShapeError for a w with other axes and for more than 512 inputs and outputs together; GeometryError,
     DtypeError, ArrayError and ArgumentError for a w, spec or ax that cannot be drawn; MissingExtraError without
     matplotlib.
     """
@@ -56,12 +57,12 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
             f"Write a smaller input_shape, whose K has the same bands, or tconv.matrix(w, {small}) for the numbers"
         )
     values = definition.dense(w[None, None, None], g, small)[0, 0, 0]
-    # the same matrix of tap numbers tells which tap stands where, and 0 where none does
+    # the same matrix of tap numbers has the number of the tap at each place, and 0 where there is none
     numbers = np.arange(1, w.size + 1).reshape(1, 1, 1, *w.shape)
     taps = definition.dense(numbers, g, small)[0, 0, 0]
 
-    label = max(len(brackets(shape)) for shape in (small, large))
-    places = _places(flat(w.shape), inputs, outputs, label)
+    characters = max(len(brackets(shape)) for shape in (small, large))
+    places = _places(flat(w.shape), inputs, outputs, characters)
     board = Board.of(ax, places.width, places.height, longest=max(len(short(value)) for value in w.flat))
     shades = palette.shades(w.shape)
     colours = np.concatenate([np.ones((1, 3)), shades.reshape(-1, 3)])[taps]
@@ -73,7 +74,7 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
 
 
 class _Side(NamedTuple):
-    """What the rows, or the columns, of a matrix number: the elements of x or of y."""
+    """Array whose elements the rows or the columns of a matrix stand for: x or y."""
 
     letter: str
     shape: tuple[int, ...]
@@ -81,7 +82,7 @@ class _Side(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """K or K.T and the place of its upper left corner; `taps` is 0 where no tap is."""
+    """K or K.T and the place of its upper left corner; `taps` is 0 where there is no tap."""
 
     name: str
     place: Place
@@ -95,31 +96,31 @@ class _Matrix(NamedTuple):
 class _Places(NamedTuple):
     """The size of the picture and the upper left corners of its grids, in cells of K.
 
-    `unit` is the side of a cell of the kernel, `room` the length of a label.
+    `unit` is the side of a cell of the kernel, `label` the length of a label.
     """
 
     width: float
     height: float
     unit: float
-    room: float
+    label: float
     kernel: Place
     K: Place
     KT: Place
 
 
-def _places(kernel: tuple[int, int], inputs: int, outputs: int, label: int) -> _Places:
-    """Kernel, K and K.T beside each other, rows and columns labelled by a letter and up to `label` characters."""
+def _places(kernel: tuple[int, int], inputs: int, outputs: int, characters: int) -> _Places:
+    """Return the places of kernel, K and K.T beside each other, with labels of a letter and `characters` more."""
     unit = max(1.0, (kernel[1] + inputs + outputs) / _COMFORTABLE)
-    edge, title, room = 0.5 * unit, 1.0 * unit, (0.62 + 0.22 * label) * unit
-    height = max(inputs, outputs, unit * kernel[0] + room)
-    K = edge + kernel[1] * unit + unit + room
-    KT = K + outputs + unit + room
-    below = edge + title + room
+    edge, title, label = 0.5 * unit, 1.0 * unit, (0.62 + 0.22 * characters) * unit
+    height = max(inputs, outputs, unit * kernel[0] + label)
+    K = edge + kernel[1] * unit + unit + label
+    KT = K + outputs + unit + label
+    below = edge + title + label
     return _Places(
         width=KT + inputs + edge,
         height=below + height + edge,
         unit=unit,
-        room=room,
+        label=label,
         kernel=(edge, below + (height - unit * kernel[0]) / 2),
         K=(K, below + (height - inputs) / 2),
         KT=(KT, below + (height - outputs) / 2),
@@ -127,10 +128,10 @@ def _places(kernel: tuple[int, int], inputs: int, outputs: int, label: int) -> _
 
 
 def _draw_key(board: Board, places: _Places, w: Array, shades: Array) -> None:
-    """The kernel, the key to the colours."""
+    """Draw the kernel as the key to the colours."""
     left, top = places.kernel
     board.fill(left, top, grid(shades), unit=places.unit)
-    board.say(left + flat(w.shape)[1] * places.unit / 2, top - 0.5 * places.unit, "Kernel", 0.4 * places.unit)
+    board.text(left + flat(w.shape)[1] * places.unit / 2, top - 0.5 * places.unit, "Kernel", 0.4 * places.unit)
     if board.font(places.unit) < READABLE:
         return
     for index in np.ndindex(*w.shape):
@@ -139,7 +140,7 @@ def _draw_key(board: Board, places: _Places, w: Array, shades: Array) -> None:
 
 
 def _draw(board: Board, places: _Places, m: _Matrix) -> None:
-    """One matrix, with thin lines between the rows of the images that its rows and columns number."""
+    """Draw one matrix, with thin lines between the rows of the images that its rows and columns stand for."""
     (left, top), (rows, columns) = m.place, m.values.shape
     numbered = board.font() >= READABLE
     line = 0.035 * places.unit
@@ -156,11 +157,11 @@ def _draw(board: Board, places: _Places, m: _Matrix) -> None:
             colour = palette.ink(m.colours[index]) if m.taps[index] else palette.FAINT
             board.number(*cell(m.place, index), short(m.values[index]), f"{m.name}{brackets(index)}", colour)
         for at, index in enumerate(np.ndindex(*m.down.shape)):
-            board.say(left - gap, top + at + 0.5, f"{m.down.letter}{brackets(index)}", ha="right", **quiet)
+            board.text(left - gap, top + at + 0.5, f"{m.down.letter}{brackets(index)}", ha="right", **quiet)
         for at, index in enumerate(np.ndindex(*m.across.shape)):
-            board.say(left + at + 0.5, top - gap, f"{m.across.letter}{brackets(index)}", va="bottom", **upwards)
+            board.text(left + at + 0.5, top - gap, f"{m.across.letter}{brackets(index)}", va="bottom", **upwards)
     else:
-        board.say(left - gap, top + rows / 2, f"{rows} {m.down.plural}", ha="right", va="center", **upwards)
-        board.say(left + columns / 2, top - gap, f"{columns} {m.across.plural}", va="bottom", **quiet)
-    above = places.room + 0.4 * places.unit if numbered else places.unit
-    board.say(left + columns / 2, top - above, m.name, 0.5 * places.unit, weight="bold")
+        board.text(left - gap, top + rows / 2, f"{rows} {m.down.plural}", ha="right", va="center", **upwards)
+        board.text(left + columns / 2, top - gap, f"{columns} {m.across.plural}", va="bottom", **quiet)
+    above = places.label + 0.4 * places.unit if numbered else places.unit
+    board.text(left + columns / 2, top - above, m.name, 0.5 * places.unit, weight="bold")

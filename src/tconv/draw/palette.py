@@ -7,11 +7,10 @@ https://personal.sron.nl/~pault/.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tconv._arrays import Array
 
 INK = "#1f2328"
 MUTED = "#6f7680"
@@ -25,15 +24,15 @@ def _rgb(*hexes: str) -> Array:
     return np.array([[int(code[j : j + 2], 16) / 255 for j in (0, 2, 4)] for code in hexes])
 
 
-# one seventh paler than published: the numbers are the picture, the colours only say whose they are
+# one seventh paler than published, so that the numbers stand out from the colours
 _LIGHT = 1 - 6 / 7 * (1 - _rgb("77AADD", "EEDD88", "44BB99", "EE8866", "99DDFF", "FFAABB", "BBCC33", "AAAA00"))
 _BRIGHT = _rgb("4477AA", "EE6677", "228833", "CCBB44", "66CCEE", "AA3377")
 
 
 def shades(shape: tuple[int, ...]) -> Array:
-    """One colour per element of a 1-D or 2-D grid: [*shape, 3].
+    """Return one colour per element of a 1-D or 2-D grid: [*shape, 3].
 
-    Up to 8 elements have a hue each. More are told apart as the grid is: the hue is the row, the tint the column.
+    Up to 8 elements have a hue each. Of more, each row has a hue and each column a tint.
     """
     count = math.prod(shape)
     if count <= len(_LIGHT):
@@ -47,18 +46,18 @@ def shades(shape: tuple[int, ...]) -> Array:
 def _hues(rows: int) -> Array:
     if rows <= len(_BRIGHT):
         return _BRIGHT[:rows]
-    from matplotlib import colormaps  # more hues than a reader can name: an even ramp shows their order instead
+    from matplotlib import colormaps  # too many hues to name: an even ramp shows their order instead
 
     return np.asarray(colormaps["viridis"](np.linspace(0.05, 0.95, rows)))[:, :3]
 
 
 def greys(counts: Array) -> Array:
-    """A neutral shade per cell, darker where more products are summed: [*counts.shape, 3], white at 0."""
+    """Return a grey per cell, darker where more products are summed: [*counts.shape, 3], white at 0."""
     depth = 0.32 * counts / max(1, counts.max())
     return np.broadcast_to((1 - depth)[..., None], (*counts.shape, 3)).copy()
 
 
 def ink(colour: Array) -> str:
-    """The colour of a number on this colour."""
+    """Return the text colour that can be read on this colour."""
     luminance = float(colour @ [0.2126, 0.7152, 0.0722])
     return INK if luminance > 0.42 else "#ffffff"

@@ -1,4 +1,4 @@
-"""The checkerboard as it would be seen: the response of weights to an input that is constant."""
+"""Picture of a checkerboard: the response of weights to a constant input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.draw import palette
-from tconv.draw.arguments import Array
 from tconv.draw.cell_board import axes_of
 from tconv.errors import ShapeError
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from tconv.weights.artifacts import Checkerboard
 
-_LEAST = 24  # places across, at least: so many periods that the pattern shows
+_LEAST = 24  # least places across, so that the pattern is repeated often enough to be seen
 
 
 def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw what a constant input becomes, and beside it what it becomes with mended weights.
+    """Draw the output for a constant input, and beside it the output with corrected weights.
 
     >>> import numpy as np, tconv
     >>> w = np.random.default_rng(0).standard_normal((8, 4, 4, 4))
@@ -30,30 +30,32 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
     'output channel 0 of a constant input: pattern 99 % of it before, 0 % after'
 
     Shown is the output channel with the strongest pattern, a few periods of it, for the constant input that shows it
-    most (the leading singular vector); both pictures have the same input and the same grey levels. Of one spatial axis
-    lines are drawn, of three or more the last two.
+    most (the leading singular vector); both pictures have the same input and the same grey levels. For one spatial axis
+    lines are drawn, for three or more the last two axes.
 
-    Raises ShapeError where the two are not of the same layers, and what `tconv.draw.scatter` raises for an ax.
+    Raises ShapeError if the two are not of the same layers, ArgumentError for an ax that is not a flat Axes,
+    MissingExtraError without matplotlib.
     """
     if after is not None and after.response.shape != before.response.shape:
         raise ShapeError(
             f"before has a response of shape {before.response.shape} and after of {after.response.shape}, [C_in, "
-            "C_out, *period]; they are compared place by place. Write the reports of the same layers with other weights"
+            "C_out, *period]; they must agree, because they are compared place by place. Write the reports of the same "
+            "layers with other weights"
         )
     channel = int(np.argmax(before.by_channel))
     pattern = before.response[:, channel].reshape(len(before.response), -1)
-    moving = pattern - pattern.mean(1, keepdims=True)
-    direction = np.ones(len(moving))
-    if moving.any():  # the input that shows most of the pattern: by the small matrix of the channels' products
-        moving /= np.abs(moving).max()
-        direction = np.linalg.eigh(moving @ moving.conj().T)[1][:, -1].conj()
+    deviation = pattern - pattern.mean(1, keepdims=True)
+    direction = np.ones(len(deviation))
+    if deviation.any():  # the leading singular vector, from the small matrix of products of channels
+        deviation /= np.abs(deviation).max()
+        direction = np.linalg.eigh(deviation @ deviation.conj().T)[1][:, -1].conj()
     reports = [before] if after is None else [before, after]
     tiles = [np.real(np.tensordot(direction, each.response[:, channel], (0, 0))) for each in reports]
     shares = [_share(tile) for tile in tiles]
     ax = axes_of(ax, 3.2 * len(tiles) + 0.4, 3.4)
-    words = f"{shares[0]:.0%} of it" if after is None else f"{shares[0]:.0%} of it before, {shares[1]:.0%} after"
+    text = f"{shares[0]:.0%} of it" if after is None else f"{shares[0]:.0%} of it before, {shares[1]:.0%} after"
     ax.set_title(
-        f"output channel {channel} of a constant input: pattern {words}".replace("%", " %"),
+        f"output channel {channel} of a constant input: pattern {text}".replace("%", " %"),
         fontsize=8,
         color=palette.INK,
     )
@@ -74,14 +76,14 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
 
 
 def _share(tile: Array) -> float:
-    """The pattern's share of the root mean square."""
-    tile = tile / (np.abs(tile).max() or 1.0)  # squares of very large and very small numbers are none
+    """Return the pattern's share of the root mean square."""
+    tile = tile / (np.abs(tile).max() or 1.0)  # squares of very large numbers overflow, those of very small ones are 0
     power = float((tile**2).mean())
     return float(np.sqrt(((tile - tile.mean()) ** 2).mean() / power)) if power > 0 else 0.0
 
 
 def _periods(tile: Array) -> Array:
-    """Some periods of the last two axes."""
+    """Return a few periods of the last two axes."""
     while tile.ndim > 2:
         tile = tile[0]
     repeats = [max(2, -(-_LEAST // size)) for size in tile.shape]

@@ -1,4 +1,4 @@
-"""Where the grids of the scatter picture stand. Units are cells, from the upper left corner of the picture."""
+"""Layout of the scatter picture: the places of its grids and signs, in cells from the upper left corner."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tconv.draw.cell_board import Place
 Grid = tuple[int, int]
 
 LARGEST = 80
-"""Cells: a picture wider or higher than this has numbers too small to read."""
+"""Most cells across: a wider or higher picture has numbers too small to read."""
 
-_WIDE = 40  # cells up to which everything stands on one line
+_WIDE = 40  # most cells across of a picture on one line
 _SIGN = 1.3
 _CAPTION = 0.9
 _MARGIN = 0.5
@@ -32,15 +32,15 @@ class Arrangement(NamedTuple):
 
     @property
     def readable(self) -> bool:
-        """Whether the numbers in the cells can be read."""
+        """True if the numbers in the cells are large enough to read."""
         return max(self.width, self.height) <= LARGEST
 
 
 def arrange(x: Grid, kernel: Grid, canvas: Grid, long: bool) -> Arrangement:
-    """The arrangement for these grids, all (rows, columns), with one painted grid of canvas size per element of x.
+    """Return the arrangement of these grids, all (rows, columns), with one painted grid for each element of x.
 
-    `long` (1-D) writes them below each other, as a column addition; otherwise they stand on one line, or, where that
-    is too wide, as the elements of x stand.
+    With `long` (1-D) they are below each other, as in a column addition; otherwise on one line, or, if that is too
+    wide, in the order of the elements of x.
     """
     if long:
         return _column(x, kernel, canvas)
@@ -51,7 +51,7 @@ def arrange(x: Grid, kernel: Grid, canvas: Grid, long: bool) -> Arrangement:
 
 
 def _band(x: Grid, kernel: Grid, canvas: Grid, per_line: int) -> Arrangement:
-    """Input, kernel = painted grids, `per_line` on a line = output; all centred on one height."""
+    """Return: input, kernel = painted grids, `per_line` on a line = output; all centred on one height."""
     count = math.prod(x)
     lines = math.ceil(count / per_line)
     block = lines * canvas[0] + (lines - 1) * _SIGN
@@ -82,7 +82,7 @@ def _band(x: Grid, kernel: Grid, canvas: Grid, per_line: int) -> Arrangement:
 
 
 def _column(x: Grid, kernel: Grid, canvas: Grid) -> Arrangement:
-    """Input and kernel on the first line, one painted grid on each line below, and their sum on the last."""
+    """Return: input and kernel on the first line, one painted grid on each line below, their sum on the last."""
     left = _MARGIN + _SIGN
     tops = _tops(x, kernel, canvas)
     head = next(tops)
@@ -101,7 +101,7 @@ def _column(x: Grid, kernel: Grid, canvas: Grid) -> Arrangement:
 
 
 def _tops(x: Grid, kernel: Grid, canvas: Grid) -> Iterator[float]:
-    """The upper edges of the lines of `_column`."""
+    """Yield the upper edges of the lines of `_column`."""
     top = _MARGIN + _CAPTION
     yield top
     top += max(x[0], kernel[0]) + _MARGIN + _CAPTION

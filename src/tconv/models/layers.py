@@ -17,8 +17,8 @@ from tconv._cached_property import cached_property
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
-from tconv.kernels.simd.winograd_f43 import grouped
-from tconv.kernels.simd.winograd_f43.rows import Rows
+from tconv.kernels.simd.winograd_f43 import row_group_layer
+from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
 from tconv.models.row_buffer import RowBuffer
 from tconv.operator.prepared import PreparedLayer, prepare
 from tconv.weights.interpolation import crop_for
@@ -87,12 +87,12 @@ class Convolution:
         return self.weight.shape[0], self.weight.shape[1] * self.geometry.groups
 
     @cached_property
-    def grouped(self) -> Rows | None:
+    def grouped(self) -> RowGroupLayer | None:
         """Compiled layer that computes rows in groups (Winograd); None if geometry, weight or machine do not fit."""
-        return grouped(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
+        return row_group_layer(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
 
     @cached_property
-    def _grouped_linear(self) -> Rows:
+    def _grouped_linear(self) -> RowGroupLayer:
         """Compiled layer that computes rows in groups, without the activation."""
         linear = self.grouped if self.activation is None else replace(self, activation=None).grouped
         assert linear is not None

@@ -51,7 +51,7 @@ class NamedFilter:
 
     def __init__(self, kernel: str, scale: int) -> None:
         self.filter = Interpolation(kernel, scale)
-        self.name, self.description, self.scale, self.mixes = kernel, self.filter.words, scale, False
+        self.name, self.description, self.scale, self.mixes = kernel, self.filter.description, scale, False
         self.notes: list[str] = []
 
     def channels(self, channels: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tconv._arrays import Array
 from tconv._memory import physical_memory, si
 from tconv.errors import TooLargeError
-from tconv.operator.method_choice import Plan, choose_method
+from tconv.operator.method_choice import Plan, explain_method
 from tconv.upsampling.check import Check, CheckResult, merged
 from tconv.upsampling.inputs import Input, Shape
 from tconv.upsampling.naming import PYTHON, Naming
@@ -60,7 +60,7 @@ class Run:
             flops += sum(2 * n * problem.macs.exact for problem in self.upsampler.passes((c, h, w), dtype))
             rows = self.upsampler.window(next(strips(self.upsampler, (c, h, w), dtype.itemsize)), h)
             strip = (c, rows.stop - rows.start, w)
-            passes = [choose_method(problem, "auto") for problem in self.upsampler.passes(strip, dtype)]
+            passes = [explain_method(problem, "auto") for problem in self.upsampler.passes(strip, dtype)]
         return RunPlan(passes, flops)
 
     def strip_count(self) -> int:

@@ -1,1 +1,4 @@
-"""Weights: carried between layouts, folded, initialised, and measured for checkerboards."""
+"""Weights of transposed convolutions: conversion between layouts, folding, initialisation, checkerboards.
+
+Every file works on NumPy weights of one layer and has no state.
+"""

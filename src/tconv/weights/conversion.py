@@ -1,4 +1,4 @@
-"""Weights from any framework's layout to any other's: one array, or the layers of a whole state dict."""
+"""Conversion of weights between the layouts of any two frameworks: one array, or the layers of a whole state dict."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Layers = Mapping[str, Mapping[str, Any]] | Iterable[str]
 def convert(
     weight: Any, *, source: str, target: str, groups: int = 1, layers: Layers | None = None, **native: Any
 ) -> Any:
-    """A transposed convolution's weight, carried from one framework's layout to another's.
+    """Return a transposed convolution's weight, converted from one framework's layout to another's.
 
     >>> import numpy as np, tconv
     >>> w = np.zeros((3, 3, 64, 32), np.float32)                    # TensorFlow: [kh, kw, C_out, C_in]
     >>> tconv.convert(w, source="tensorflow", target="torch").shape
     (32, 64, 3, 3)
     >>> state = {"up.weight": w, "up.bias": np.zeros(64, np.float32)}
-    >>> made = tconv.convert(state, source="tensorflow", target="torch", layers=["*.weight"])
-    >>> {name: array.shape for name, array in made.items()}
+    >>> converted = tconv.convert(state, source="tensorflow", target="torch", layers=["*.weight"])
+    >>> {name: array.shape for name, array in converted.items()}
     {'up.weight': (32, 64, 3, 3), 'up.bias': (64,)}
 
-    `weight` is an array of NumPy, PyTorch, TensorFlow or JAX, and the result a contiguous array of its own. `groups` is
-    the layer's; `native` holds arguments of either dialect that change its weight layout. The source's are read first,
-    so an argument that both dialects have means the same for both.
+    `weight` is an array of NumPy, PyTorch, TensorFlow or JAX, and the result is a new contiguous array. `groups` is the
+    layer's; `native` are arguments of either dialect that change its weight layout. An argument that both dialects have
+    applies to both.
 
     A mapping from names to arrays is a state dict: `layers` then names its transposed convolutions by patterns with *
-    and ?, the first that matches counting; as a mapping it gives each pattern its own groups and arguments. All other
-    entries are passed on as they are.
+    and ?, of which the first match counts; as a mapping it gives each pattern its own groups and arguments. All other
+    entries stay as they are.
 
     Raises ShapeError if a weight has no spatial axis or its groups do not divide its channels, ArgumentError for an
     argument that neither dialect has, or a pattern that matches nothing.
@@ -47,7 +47,9 @@ def convert(
                 "layers= was given with one weight; it is for a mapping from names to arrays. Write the call without "
                 "it, or convert({...}, layers=...)"
             )
-        return _one(weight, "weight", find(source, "source"), find(target, "target"), {"groups": groups, **native})
+        return _convert_one(
+            weight, "weight", find(source, "source"), find(target, "target"), {"groups": groups, **native}
+        )
     patterns = _patterns(layers)
     if patterns is None:
         raise ArgumentError(
@@ -61,17 +63,17 @@ def convert(
                 f"the pattern {pattern!r} matches none of the {len(weight)} names. Write one that does: "
                 f"{', '.join([name for name in weight if isinstance(name, str)][:5])}"
             )
-    made = dict(weight)
+    converted = dict(weight)
     for name, array in weight.items():
         if (rule := next((rules[pattern] for pattern in rules if _matches(name, pattern)), None)) is not None:
-            made[name] = _one(
+            converted[name] = _convert_one(
                 array, name, find(source, "source"), find(target, "target"), {"groups": groups, **native, **rule}
             )
-    return made
+    return converted
 
 
 def _patterns(layers: Any) -> list[Any] | None:
-    """The patterns in `layers`; None where it holds none, a string being one and not several."""
+    """Return the patterns in `layers` as a list; None if it is a string or not iterable."""
     try:
         return None if isinstance(layers, (str, bytes)) else list(layers)
     except TypeError:
@@ -79,13 +81,13 @@ def _patterns(layers: Any) -> list[Any] | None:
 
 
 def _rule(layers: Any, pattern: Any) -> Mapping[str, Any]:
-    """A pattern's own groups and arguments."""
+    """Return a pattern's own groups and arguments. Raises ArgumentError."""
     if not isinstance(pattern, str):
         raise ArgumentError(
-            f'layers holds {shown(pattern)}; patterns are strings. Write layers=["decoder.*.weight"], for example'
+            f'layers contains {shown(pattern)}; patterns are strings. Write layers=["decoder.*.weight"], for example'
         )
     rule = layers[pattern] if isinstance(layers, Mapping) else {}
-    if not isinstance(rule, Mapping) or not all(isinstance(word, str) for word in rule):
+    if not isinstance(rule, Mapping) or not all(isinstance(key, str) for key in rule):
         raise ArgumentError(
             f"layers[{pattern!r}] is {shown(rule)}; the layer's own groups and arguments are needed, by name. "
             f"Write layers={{{pattern!r}: {{}}}}, or layers={{{pattern!r}: {{'groups': 2}}}}"
@@ -97,16 +99,17 @@ def _matches(name: Any, pattern: str) -> bool:
     return isinstance(name, str) and fnmatchcase(name, pattern)
 
 
-def _one(weight: Any, name: str, source: Dialect, target: Dialect, words: dict[str, Any]) -> Any:
-    groups = words.pop("groups")
-    for word in words:
-        if not any(word in end.layout_arguments for end in (source, target)):
+def _convert_one(weight: Any, name: str, source: Dialect, target: Dialect, arguments: dict[str, Any]) -> Any:
+    groups = arguments.pop("groups")
+    for key in arguments:
+        if not any(key in dialect.layout_arguments for dialect in (source, target)):
             raise ArgumentError(
-                f"{word}= changes no weight layout of {source.name} or {target.name}. Write groups= alone for {name}"
+                f"{key}= changes no weight layout of {source.name} or {target.name}. Write groups= alone for {name}"
             )
     library, w = _arrays.take(weight, name)
     reading, writing = (
-        {word: words[word] for word in words if word in end.layout_arguments} for end in (source, target)
+        {key: value for key, value in arguments.items() if key in dialect.layout_arguments}
+        for dialect in (source, target)
     )
     canonical = source.to_canonical(w, groups, **reading)
     return _arrays.give(np.array(target.to_native(canonical, groups, **writing), order="C"), library)

@@ -1,6 +1,6 @@
-"""Numbers per output channel, multiplied onto the right axis of the weight: a BatchNorm folded in, quantization scales.
+"""Folding of numbers per output channel into a weight: a BatchNorm, or the scales of quantization.
 
-The weight is [C_in, C_out/groups, *kernel] in PyTorch, so C_out is no axis of a grouped weight, and axis 0 is never it.
+PyTorch's weight is [C_in, C_out/groups, *kernel], so axis 0 is never C_out, and a grouped weight has no axis of it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import int_of, shown
-from tconv._arrays import is_finite
+from tconv._arrays import Array, is_finite
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
-
-Array = np.ndarray[Any, Any]
 
 
 def fold_batchnorm(
@@ -32,7 +30,7 @@ def fold_batchnorm(
     groups: int = 1,
     **native: Any,
 ) -> tuple[Any, Any]:
-    """Weight and bias of the one transposed convolution that is a transposed convolution and a BatchNorm behind it.
+    """Return weight and bias of the transposed convolution that includes the BatchNorm after it.
 
     >>> import numpy as np, tconv
     >>> w, ones = np.ones((2, 3, 2, 2)), np.ones(3)
@@ -43,10 +41,10 @@ def fold_batchnorm(
     With s = gamma / sqrt(variance + eps) the weight is multiplied by s[o] for its output channel o, and the bias is
     beta + s * (bias - mean): Ioffe and Szegedy 2015, arXiv:1502.03167, in inference. `bias`, `gamma` and `beta` may be
     None (0, 1 and 0). weight is in the dialect's layout, `groups` the layer's, `native` arguments that change that
-    layout; all others are [C_out]. Arrays are of one library; sums are in float64, the results in the weight's dtype.
+    layout; all other arrays are [C_out]. Arrays are of one library; sums are in float64, results in the weight's dtype.
 
     Raises ShapeError for numbers that are not one per output channel, or not finite; GeometryError for a variance + eps
-    that is not above 0; DtypeError for what is no number.
+    that is not above 0; DtypeError for arrays that are not numbers.
     """
     library, w = _arrays.take(weight, "weight")
     _check_floats(w)
@@ -63,14 +61,16 @@ def fold_batchnorm(
             "scale_channels(weight, s)"
         )
     if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating)) or not math.isfinite(eps):
-        raise ArgumentError(f"eps is {shown(eps)}; a finite number is needed. Write eps=1e-5, as the BatchNorm has it")
+        raise ArgumentError(
+            f"eps is {shown(eps)}; a finite number is needed. Write the eps of the BatchNorm, for example eps=1e-5"
+        )
     if read["variance"].dtype.kind == "c":
-        raise DtypeError("variance is complex; it is a real number above 0. Write variance.real")
+        raise DtypeError("variance is complex; real numbers above 0 are needed. Write variance.real")
     spread = read["variance"] + eps
     if not (spread > 0).all():
         raise GeometryError(
-            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the right "
-            "variance"
+            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the "
+            "running variance"
         )
     scale = read.get("gamma", np.ones(count)) / np.sqrt(spread)
     shift = read.get("beta", np.zeros(count)) + scale * (read.get("bias", np.zeros(count)) - read["mean"])
@@ -79,7 +79,7 @@ def fold_batchnorm(
 
 
 def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: int = 1, **native: Any) -> Any:
-    """The weight multiplied by one number per output channel, whatever axes these are on.
+    """Return the weight multiplied by one number per output channel, in any layout.
 
     >>> import numpy as np, tconv
     >>> w = np.ones((4, 1, 3))                                       # [C_in, C_out/groups, k]: 2 groups, C_out = 2
@@ -95,7 +95,7 @@ def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: 
 
 
 def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups: int = 1, **native: Any) -> Any:
-    """The scale of each output channel for symmetric quantization: its largest |w| over 2**(bits - 1) - 1.
+    """Return the scale of each output channel for symmetric quantization: its largest |w| over 2**(bits - 1) - 1.
 
     >>> import numpy as np, tconv
     >>> w = np.arange(12.0).reshape(2, 3, 2)                         # [C_in, C_out, k]
@@ -115,8 +115,8 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
 
 def _check_floats(w: Array) -> None:
     if w.size == 0 or not is_finite(w):
-        what = "no element" if w.size == 0 else "NaN or inf"
-        raise ShapeError(f"weight has shape {w.shape} and {what}. Write a weight of finite numbers")
+        problem = "no element" if w.size == 0 else "NaN or inf"
+        raise ShapeError(f"weight has shape {w.shape} and {problem}. Write a weight of finite numbers")
     if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
         raise DtypeError(f"weight has dtype {w.dtype}; floats are needed. Write weight.astype(np.float32)")
 
@@ -126,28 +126,28 @@ def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -
     return int(canonical.shape[1]) * groups
 
 
-def _per_channel(array: Any, name: str, count: int, complex_too: bool) -> Array:
-    _, taken = _arrays.take(array, name)
-    if taken.shape != (count,):
+def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Array:
+    _, values = _arrays.take(array, name)
+    if values.shape != (count,):
         raise ShapeError(
-            f"{name} has shape {taken.shape}; the layer has {count} output channels, so ({count},) is needed. "
-            f"Write {name}.reshape({count}), or groups= as the layer has it"
+            f"{name} has shape {values.shape}; the layer has {count} output channels, so ({count},) is needed. "
+            f"Write {name}.reshape({count}), or the groups= of the layer"
         )
-    if taken.dtype.kind not in "iufc" and taken.dtype.name != "bfloat16":
-        raise DtypeError(f"{name} has dtype {taken.dtype}; numbers are needed. Write {name}.astype(np.float32)")
-    if not is_finite(taken):
-        raise ShapeError(f"{name} holds NaN or inf, which would spoil its channels. Write finite numbers")
-    if taken.dtype.kind == "c" and not complex_too:
-        raise DtypeError(f"{name} is complex, and the weight is not. Write {name}.real, or a complex weight")
-    return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)
+    if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
+        raise DtypeError(f"{name} has dtype {values.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+    if not is_finite(values):
+        raise ShapeError(f"{name} contains NaN or inf, which would spread to whole channels. Write finite numbers")
+    if values.dtype.kind == "c" and not allow_complex:
+        raise DtypeError(f"{name} is complex and the weight is real. Write {name}.real, or a complex weight")
+    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 
 
 def _multiplied(w: Array, scale: Array, dialect: str, groups: int, native: dict[str, Any]) -> Array:
-    """The weight in its own layout, multiplied by one number per output channel, rounded once."""
-    speaker = find_dialect(dialect)
-    canonical = speaker.to_canonical(w, groups, **native)
+    """Return the weight in its own layout, multiplied by one number per output channel and rounded once."""
+    layout = find_dialect(dialect)
+    canonical = layout.to_canonical(w, groups, **native)
     per = canonical.shape[1]
     factors = np.repeat(scale.reshape(groups, per), canonical.shape[0] // groups, axis=0)
     wide = canonical.astype(scale.dtype if w.dtype.kind != "c" else np.complex128)
-    made = wide * factors.reshape(*factors.shape, *[1] * (canonical.ndim - 2))
-    return np.array(speaker.to_native(made, groups, **native), dtype=w.dtype, order="C")
+    scaled = wide * factors.reshape(*factors.shape, *[1] * (canonical.ndim - 2))
+    return np.array(layout.to_native(scaled, groups, **native), dtype=w.dtype, order="C")

@@ -1,7 +1,7 @@
-"""First weights for transposed convolutions: interpolation that fills all channels, and weights without a checkerboard.
+"""Initial weights for transposed convolutions: interpolation in all channels, and weights without a checkerboard.
 
-Both make canonical weights [C_in, C_out/groups, *kernel], which are PyTorch's; `tconv.convert(w, source="torch", ...)`
-carries them elsewhere. `tconv.torch.bilinear_` and `icnr_` fill tensors.
+Both are canonical weights [C_in, C_out/groups, *kernel], PyTorch's layout; `tconv.convert(w, source="torch", ...)`
+converts them to others. `tconv.torch.bilinear_` and `icnr_` fill tensors.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from tconv._arguments import Ints, int_of, ints_of
+from tconv._arrays import Array
 from tconv.errors import DtypeError, GeometryError, ShapeError
 from tconv.weights.interpolation import FILTERS
 
-Array = np.ndarray[Any, Any]
-
 
 def bilinear(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
-    """A weight that enlarges by linear interpolation along each axis, all channels filled.
+    """Return a weight that enlarges by linear interpolation along each axis, in all channels.
 
     >>> import numpy as np, tconv
     >>> w = tconv.initializers.bilinear((1, 1, 4, 4), stride=2)
@@ -32,12 +31,12 @@ def bilinear(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
     True
 
     `shape` is [C_in, C_out/groups, *kernel], for any number of axes; the result is float32. A tap weighs
-    max(0, 1 - |t - (k - 1)/2| / s) per axis (Long et al. 2015, arXiv 1411.4038, as Caffe's bilinear filler has it).
+    max(0, 1 - |t - (k - 1)/2| / s) per axis (Long et al. 2015, arXiv 1411.4038, as in Caffe's bilinear filler).
     Within a group, output channel j interpolates input channel j mod C_in; where there are fewer output channels, each
-    is the mean of its input channels. Constants stay what they are.
+    is the mean of its input channels. A constant input gives the same constant.
 
-    Raises ShapeError for a shape that is no weight or that the groups do not divide, GeometryError for a kernel below
-    2*stride - 1, which holds no whole triangle.
+    Raises ShapeError for a shape that is not a weight's or that the groups do not divide, GeometryError for a kernel
+    below 2*stride - 1, which is shorter than the filter.
     """
     c_in, c_out, kernel, strides = _read(shape, stride, groups)
     axes = []
@@ -65,7 +64,7 @@ def icnr(
     draw: Callable[[tuple[int, ...]], Any] | None = None,
     seed: int | None = None,
 ) -> Array:
-    """A random weight whose phases are all alike: at first, the output repeats values and shows no checkerboard.
+    """Return a random weight with equal phases: before training, the output repeats values without a checkerboard.
 
     >>> import numpy as np, tconv
     >>> w = tconv.initializers.icnr((8, 3, 4, 4), stride=2, seed=0)
@@ -75,14 +74,14 @@ def icnr(
     True
 
     `shape` is [C_in, C_out/groups, *kernel]; the result is float32. Tap t of an axis is small[t div s] for t < s*(k div
-    s), 0 behind: what ICNR (Aitken et al. 2017, arXiv 1707.02937) does for a pixel shuffle, said for the kernel of the
-    transposed convolution. A kernel that is a multiple of the stride has no such zeros. The small weight [C_in,
-    C_out/groups, *(k div s)] is draw(its shape); by default it is He's normal distribution, with variance 2 / (terms of
-    an output). With padding p the blocks begin at -p mod s.
+    s), and 0 for the others: ICNR (Aitken et al. 2017, arXiv 1707.02937), which is defined for a pixel shuffle, applied
+    to the kernel of a transposed convolution. A kernel that is a multiple of the stride has no such zeros. The small
+    weight [C_in, C_out/groups, *(k div s)] is draw(its shape); by default it is He's normal distribution, with variance
+    2 / (terms of an output). With padding p the blocks begin at -p mod s.
 
-    Raises ShapeError for a shape that is no weight, that the groups do not divide, or where `draw` gives another shape;
-    DtypeError where it gives no real numbers; GeometryError for a kernel below the stride, which leaves phases without
-    a tap.
+    Raises ShapeError for a shape that is not a weight's, that the groups do not divide, or that `draw` does not return;
+    DtypeError if `draw` returns no real numbers; GeometryError for a kernel below the stride, which leaves phases
+    without a tap.
     """
     c_in, c_out, kernel, strides = _read(shape, stride, groups)
     for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
@@ -94,31 +93,30 @@ def icnr(
     small = (c_in, c_out, *(k // s for k, s in zip(kernel, strides, strict=True)))
     if draw is None:
         terms = c_in // groups * math.prod(small[2:])
-        made = np.random.default_rng(seed).normal(0.0, math.sqrt(2 / terms), small)
+        drawn = np.random.default_rng(seed).normal(0.0, math.sqrt(2 / terms), small)
     else:
-        made = np.asarray(draw(small))
-        if made.shape != small:
+        drawn = np.asarray(draw(small))
+        if drawn.shape != small:
             raise ShapeError(
-                f"draw gave {made.shape}; {small} is needed. Write draw=lambda shape: rng.normal(size=shape)"
+                f"draw returned {drawn.shape}; {small} is needed. Write draw=lambda shape: rng.normal(size=shape)"
             )
-        if made.dtype.kind not in "iuf":
+        if drawn.dtype.kind not in "iuf":
             raise DtypeError(
-                f"draw gave {made.dtype}; real numbers are needed. Write draw=lambda shape: rng.normal(size=shape)"
+                f"draw returned {drawn.dtype}; real numbers are needed. Write draw=lambda shape: rng.normal(size=shape)"
             )
-    return alike(made, kernel, strides).astype(np.float32)
+    return equal_phases(drawn, kernel, strides).astype(np.float32)
 
 
-def alike(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
-    """The rule of ICNR: a weight [C_in, C_out/groups, *kernel] all of whose phases have the taps of `small`, in order.
+def equal_phases(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
+    """Return the ICNR weight [C_in, C_out/groups, *kernel], in which every phase has the taps of `small`, in order.
 
     >>> import numpy as np
-    >>> alike(np.float32([[[1, 2]]]), (5,), (2,))
+    >>> equal_phases(np.float32([[[1, 2]]]), (5,), (2,))
     array([[[1., 1., 2., 2., 0.]]], dtype=float32)
 
-    `small` is [C_in, C_out/groups, *(kernel div stride)]. Where the kernel is no multiple of the stride some phases
-    have a tap more than others. It is 0: phases and their sums are equal only through taps that all of them have. The
-    rule holds for every dilation without a factor in common with the stride: tap t is tap t div s of its phase there,
-    too.
+    `small` is [C_in, C_out/groups, *(kernel div stride)]. Where the kernel is no multiple of the stride, some phases
+    have one tap more than others. That tap is 0, because only taps that all phases have can be equal in all. The rule
+    holds for every dilation without a factor in common with the stride: tap t is tap t div s of its phase there, too.
     """
     for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 2):
         small = np.repeat(small, s, axis)
@@ -127,7 +125,7 @@ def alike(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
 
 
 def _read(shape: Sequence[int], stride: Ints, groups: int) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-    """C_in, C_out/groups, kernel and strides."""
+    """Return C_in, C_out/groups, kernel and strides. Raises ShapeError."""
     sizes = tuple(int_of(size, "shape", least=1) for size in shape)
     if len(sizes) < 3:
         raise ShapeError(f"shape is {sizes}; a weight [C_in, C_out/groups, *kernel] is needed. Write (64, 64, 4, 4)")
@@ -135,6 +133,6 @@ def _read(shape: Sequence[int], stride: Ints, groups: int) -> tuple[int, int, tu
     if sizes[0] % groups:
         raise ShapeError(
             f"shape {sizes} has {sizes[0]} input channels, which {groups} groups do not divide. "
-            f"Write a groups that divides {sizes[0]}"
+            f"Use a number of groups that divides {sizes[0]}, for example groups=1"
         )
     return sizes[0], sizes[1], sizes[2:], ints_of(stride, "stride", len(sizes) - 2, least=1)

@@ -1,12 +1,12 @@
-"""Interpolation filters as transposed convolutions: the weights, and arrays made larger and smaller with them.
+"""Interpolation filters as transposed convolutions: their weights, and upsampling and downsampling with them.
 
 Making an array `s` times larger by a filter h is the transposed convolution with stride s whose tap t weighs
 
     w[t] = h((t - (k - 1)/2) / s)             h in input pixels, half-pixel centres (align_corners=False)
 
-where k is the largest size, even or odd as s is, that holds no tap outside h's support; cropping (k - s)/2 from
+where k is the largest size, even or odd as s is, without a tap outside h's support; cropping (k - s)/2 from
 both ends leaves exactly s*n outputs. At a border taps are missing and the picture would darken, and the phases of
-Lanczos do not quite sum to one; so the result is divided by what the same operator makes of ones:
+Lanczos do not quite sum to one; so the result is divided by the same operator's output for ones:
 
     y = T(x) / T(1)                           making smaller: u = T*(y) / T*(1), with the adjoint T*
 
@@ -24,20 +24,19 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import int_of
+from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.operator.functional import conv, conv_transpose
 
-Array = np.ndarray[Any, Any]
-
 
 class Filter(NamedTuple):
-    """A filter h(u): its whole width in input pixels, its formula, and the words that pin it down."""
+    """A filter h(u): its full width in input pixels, its formula, and a description."""
 
     width: int
     weight: Callable[[Array], Array]
-    words: str
+    description: str
 
 
 def _keys(u: Array) -> Array:
@@ -53,7 +52,7 @@ FILTERS = {
     "bicubic": Filter(4, _keys, "Keys, a = -0.5"),
     "lanczos": Filter(6, lambda u: np.where(np.abs(u) < 3, np.sinc(u) * np.sinc(u / 3), 0.0), "3 lobes"),
 }
-"""The filters by name. Bicubic: Keys 1981, doi:10.1109/TASSP.1981.1163711, eq. 4; Lanczos: Duchon 1979, 3 lobes."""
+"""Filters by name. Bicubic: Keys 1981, doi:10.1109/TASSP.1981.1163711, eq. 4; Lanczos: Duchon 1979, 3 lobes."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,13 @@ class Interpolation:
         object.__setattr__(self, "scale", int_of(self.scale, "scale", least=1))
 
     @property
-    def words(self) -> str:
-        """What it is called in a report."""
-        return f"{self.kernel} ({FILTERS[self.kernel].words})"
+    def description(self) -> str:
+        """Name and description of the filter, for a report."""
+        return f"{self.kernel} ({FILTERS[self.kernel].description})"
 
     @property
     def size(self) -> int:
-        """Taps of one axis, k: known without making them."""
+        """Number of taps of one axis, k."""
         width, s = FILTERS[self.kernel].width, self.scale
         return width * s - (width - 1) * s % 2
 
@@ -101,26 +100,26 @@ class Interpolation:
 
     @cached_property
     def geometry(self) -> Geometry:
-        """The operator on one axis: n inputs to scale*n outputs."""
+        """Geometry of the operator on one axis: n inputs to scale*n outputs."""
         return Geometry(self.size, self.scale, (self.size - self.scale) // 2)
 
     # -- whole arrays --------------------------------------------------------------------------------------------
 
     def upsample(self, x: Any) -> Any:
-        """Make x [..., H, W], floating or complex, `scale` times larger on both axes; the dtype stays.
+        """Return x [..., H, W], floating or complex, `scale` times larger on both axes; the dtype stays.
 
-        Raises ShapeError, DtypeError, and what `conv_transpose` raises.
+        Raises ShapeError, DtypeError, and the errors of `conv_transpose`.
         """
         library, x = _images(x)
         return _arrays.give(self.strip(x, 0, slice(0, self.scale * x.shape[-2])), library)
 
     def downsample(self, y: Any) -> Any:
-        """Make y [..., s*H, s*W] smaller, [..., H, W]: the adjoint of `upsample`, each output a mean of s*width inputs.
+        """Return y [..., s*H, s*W] as [..., H, W]: the adjoint of `upsample`, each output a mean of s*width inputs.
 
         >>> Interpolation("nearest", 2).downsample(np.float32([[1, 3, 5, 5], [1, 3, 5, 5]]))
         array([[2., 5.]], dtype=float32)
 
-        Raises ShapeError where the scale does not divide the size.
+        Raises ShapeError if the scale does not divide the size.
         """
         library, y = _images(y)
         s, (height, width) = self.scale, y.shape[-2:]
@@ -141,29 +140,29 @@ class Interpolation:
     # -- a part of the rows --------------------------------------------------------------------------------------
 
     def window(self, rows: slice, height: int) -> slice:
-        """The input rows that these output rows need, of an input of this height."""
+        """Return the input rows that these output rows need, of an input of this height."""
         return self.geometry.input_window([rows], height)[0]
 
     def strip(self, x: Array, first: int, rows: slice, step: int = 1) -> Array:
-        """Output rows `rows` of images, of whose input rows x [..., h, W] holds those from `first` on.
+        """Return the output rows `rows` of images, from x [..., h, W] with the input rows from `first` on.
 
-        With a `step` n, only every n-th of those rows, and every n-th column, the middle one of each n.
+        With a `step` n, return only every n-th of those rows, and every n-th column, the middle one of each n.
         """
-        # rows go before columns come, so that what nobody keeps is never there on both axes
+        # unused rows are dropped before columns are computed, so that no unused number is computed on both axes
         tall = self._stretch(x, 0, first, rows)[..., ::step, :]
         return self._stretch(tall, 1, 0, slice(step // 2, self.scale * x.shape[-1]))[..., ::step]
 
     def _stretch(self, x: Array, axis: int, first: int, outputs: slice) -> Array:
-        """`outputs` along one axis from the inputs x, which start at index `first`: T(x) / T(1)."""
+        """Return `outputs` along one axis from the inputs x, which start at index `first`: T(x) / T(1)."""
         n = x.shape[axis - 2]
         g = self.planar(axis, crop_for(self.geometry, first, n, outputs))
         w = self._weight(g, x.dtype)
         y: Array = conv_transpose(x.reshape(-1, 1, *x.shape[-2:]), w, geometry=g)
         ones = np.ones((1, 1, 1, n) if axis else (1, 1, n, 1))
         gain = conv_transpose(ones, self._weight(g, ones.dtype), geometry=g).ravel().astype(w.real.dtype)
-        uneven = np.flatnonzero(gain != 1)  # a few at the border, as a rule: the rest is left alone
+        uneven = np.flatnonzero(gain != 1)  # mostly a few at the border: the other outputs need no division
         where = uneven if 2 * uneven.size < gain.size else slice(None)
-        with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here
+        with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are ordinary values here
             if axis:
                 y[..., where] /= gain[where]
             else:
@@ -171,7 +170,7 @@ class Interpolation:
         return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
     def planar(self, axis: int, crop: tuple[int, int] | None = None) -> Geometry:
-        """The operator on planes [N, 1, H, W], along rows (axis 0) or columns (axis 1), with the crop of a part."""
+        """Return the geometry on planes [N, 1, H, W], along rows (axis 0) or columns (axis 1), with any `crop`."""
         shape, stride, crops = [1, 1], [1, 1], [(0, 0), (0, 0)]
         shape[axis], stride[axis], crops[axis] = self.size, self.scale, crop or self.geometry.crop[0]
         return Geometry(shape, stride, crops)
@@ -181,20 +180,20 @@ class Interpolation:
 
 
 def upsample(x: Any, scale: int = 2, kernel: str = "bicubic") -> Any:
-    """Make x [..., H, W] `scale` times larger on its two last axes by a named filter.
+    """Return x [..., H, W] `scale` times larger on its two last axes by a named filter.
 
     >>> upsample(np.float32([[0, 4]]), 2, "nearest")
     array([[0., 0., 4., 4.],
            [0., 0., 4., 4.]], dtype=float32)
 
     x is a floating or complex array of any library that `conv_transpose` takes; library and dtype stay. `kernel` is a
-    name in `FILTERS`. A constant stays constant, up to the border. Raises what `Interpolation` raises.
+    name in `FILTERS`. A constant stays constant, up to the border. Raises the errors of `Interpolation`.
     """
     return Interpolation(kernel, scale).upsample(x)
 
 
 def downsample(y: Any, scale: int = 2, kernel: str = "bicubic") -> Any:
-    """Make y [..., s*H, s*W] `scale` times smaller, without aliasing: the adjoint of `upsample`, normalised.
+    """Return y [..., s*H, s*W] `scale` times smaller, without aliasing: the adjoint of `upsample`, normalised.
 
     >>> downsample(upsample(np.float32([[1, 1], [1, 1]])))
     array([[1., 1.],
@@ -206,7 +205,7 @@ def downsample(y: Any, scale: int = 2, kernel: str = "bicubic") -> Any:
 
 
 def crop_for(g: Geometry, first: int, n: int, outputs: slice) -> tuple[int, int]:
-    """The crop of a one-axis operator that leaves `outputs`, run on the n inputs from index `first` on alone.
+    """Return the crop with which a one-axis operator on the n inputs from index `first` on gives just `outputs`.
 
     >>> crop_for(Geometry(4, 2, 1), first=1, n=3, outputs=slice(4, 6))
     (3, 3)
@@ -217,14 +216,14 @@ def crop_for(g: Geometry, first: int, n: int, outputs: slice) -> tuple[int, int]
 
 
 def _images(x: Any) -> tuple[str, Array]:
-    """The array and its library: at least two axes, elements that can hold weights."""
-    library, taken = _arrays.take(x, "x")
-    if taken.ndim < 2:
-        raise ShapeError(f"x has shape {taken.shape}; rows and columns are needed: [..., H, W]. Write x[None]")
-    if taken.dtype.kind in "biu":
+    """Return library and array, with two axes or more, floating or complex. Raises ShapeError, DtypeError."""
+    library, array = _arrays.take(x, "x")
+    if array.ndim < 2:
+        raise ShapeError(f"x has shape {array.shape}; rows and columns are needed: [..., H, W]. Write x[None]")
+    if array.dtype.kind in "biu":
         raise DtypeError(
-            f"x has dtype {taken.dtype}, and weighted means of integers are fractions. Write x.astype(np.float32)"
+            f"x has dtype {array.dtype}, and weighted means of integers are fractions. Write x.astype(np.float32)"
         )
-    if math.prod(taken.shape[-2:]) == 0:
-        raise ShapeError(f"x has shape {taken.shape}; every image needs at least 1 row and 1 column")
-    return library, taken
+    if math.prod(array.shape[-2:]) == 0:
+        raise ShapeError(f"x has shape {array.shape}; every image needs at least 1 row and 1 column")
+    return library, array

@@ -1,4 +1,4 @@
-"""Causes in the bias."""
+"""Causes in the bias: missing, added twice, negated, or in another order of channels."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting
-from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fix_writer import Hand
+from tconv._arrays import Array
+from tconv.diagnosis.causes.cause import Cause, CauseContext
 
 
-def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
-    """All that can be done to this bias."""
-    b, G = setting.bias, setting.groups
+def causes(context: CauseContext) -> Iterator[Cause]:
+    """Yield the changes of this bias; none if there is no bias or it is zero."""
+    b, G, writer = context.call.bias, context.call.groups, context.writer
     if b is None or not b.any():
         return
 
-    def bias(name: str, words: str, turn: Callable[[Array], Array | None], apply: str = "", undo: str = "") -> Cause:
+    def bias(name: str, text: str, change: Callable[[Array], Array | None], apply: str = "", undo: str = "") -> Cause:
         return Cause(
             name,
             "bias",
-            words,
-            lambda s: replace(s, bias=None if s.bias is None else turn(s.bias)),
+            text,
+            lambda call: replace(call, bias=None if call.bias is None else change(call.bias)),
             apply=apply,
             undo=undo,
         )
 
-    added = hand.bias()
+    added = writer.bias()
     yield bias("bias missing", "the bias is missing", lambda b: None, "bias = None", f"y = y + {added}")
     yield bias("bias twice", "the bias is added twice", lambda b: 2 * b, "bias = 2 * bias", f"y = y - {added}")
     yield bias("bias negated", "the bias is subtracted", lambda b: -b, "bias = -bias", f"y = y + 2 * {added}")
@@ -43,10 +42,10 @@ def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
         )
         yield bias(
             "bias reversed",
-            "the bias's channels stand in reverse order",
+            "the bias's channels are in reverse order",
             lambda b: b[::-1],
-            hand.reverse("bias"),
-            hand.reverse("bias"),
+            writer.reverse("bias"),
+            writer.reverse("bias"),
         )
     if 1 < G < len(b):
         yield bias(

@@ -1,35 +1,57 @@
-"""A cause: one way in which a call goes wrong, how it changes the call, its words, and the line that mends it."""
+"""Type of a cause: one thing that may have gone wrong in a call, and the statements that fix it.
+
+Every family of causes yields these from a `CauseContext`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
-from tconv.diagnosis.canonical_call import Array, Setting
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import CallModel
+from tconv.diagnosis.fix_writer import FixWriter
+from tconv.dialects import Dialect
 
-Change = Callable[[Setting], Setting | None]
-Turn = Callable[[Array], Array]
+Change = Callable[[CallModel], CallModel | None]
+Transform = Callable[[Array], Array]
+Part = Literal["weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes"]
 
 
 @dataclass(frozen=True, eq=False)
 class Cause:
-    """One thing that may have been done otherwise.
+    """One thing that may have been done differently from the call that was given.
 
-    `change` makes the other call of a call, or None where it cannot be made. What is done to the result instead has
-    `turn`, on [N, C, *spatial]; `back` undoes it, where it can be undone. `apply` and `undo` are Python statements that
-    change x, weight, bias or y in the words of the dialect that the fix is written in: `apply` for a call that lacks
-    this, `undo` for one that has it wrongly.
+    A cause before the result has `change`, which returns the call with this cause, or None where it is impossible. A
+    cause in the result has `transform`, on [N, C, *spatial], and its `inverse` where there is one. `apply` and
+    `undo` are Python statements that change x, weight, bias or y in the dialect of the fix: `apply` fixes a call that
+    lacks this change, `undo` one that has it wrongly.
     """
 
     name: str
-    part: str
-    words: str
+    part: Part
+    """Part of the call that it changes; "grid" is stride and dilation, "result" is y."""
+    text: str
     change: Change | None = None
-    turn: Turn | None = None
-    back: Turn | None = None
+    transform: Transform | None = None
+    inverse: Transform | None = None
     apply: str = ""
     undo: str = ""
     source: str = ""
     """An issue, owner/repo#number, that describes it."""
     certain: bool = field(default=True)
-    """Whether it predicts every number; otherwise it explains most of them, or their statistics."""
+    """True if it predicts every number, False if it explains most of them or their statistics."""
+
+
+class CauseContext(NamedTuple):
+    """Everything that a family of causes may read."""
+
+    call: CallModel
+    dialect: Dialect
+    """Dialect of the call."""
+    native: dict[str, Any]
+    """Native arguments of the call."""
+    output_shape: tuple[int, ...]
+    """Shape [N, C, *spatial] of the output to explain."""
+    writer: FixWriter

@@ -1,74 +1,90 @@
-"""Causes in the precision: x, weight or both rounded to a format of fewer bits before they are multiplied."""
+"""Causes in the precision: x, weight or both are rounded to fewer bits before they are multiplied.
+
+`causes` are tried on every call; `one_operand_rounded` only where the outputs differ by little.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting
-from tconv.diagnosis.causes.cause import Cause, Change
-from tconv.diagnosis.fix_writer import Hand
-from tconv.diagnosis.tolerance import FORMATS, Format
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import CallModel
+from tconv.diagnosis.causes.cause import Cause, CauseContext, Change
+from tconv.diagnosis.fix_writer import FixWriter
+from tconv.diagnosis.float_formats import FORMATS, FloatFormat
 
-_SAID = {"TF32": "10 fraction bits: TF32 (NVIDIA GPUs) or float16", "bfloat16": "bfloat16"}
+_DESCRIPTIONS = {"TF32": "10 fraction bits: TF32 (NVIDIA GPUs) or float16", "bfloat16": "bfloat16"}
 _SOURCES = {"TF32": "pytorch/functorch#1050"}
 
 
-def causes(setting: Setting, hand: Hand) -> Iterator[Cause]:
-    """Each format that changes x or weight."""
+def causes(context: CauseContext) -> Iterator[Cause]:
+    """Yield the formats that x and weight together may have been rounded to."""
+    return both_operands_rounded(context.call, context.writer)
+
+
+def both_operands_rounded(call: CallModel, writer: FixWriter) -> Iterator[Cause]:
+    """Yield each format whose rounding changes x or weight."""
     for form in FORMATS:
-        if _changes(form, setting.x) or _changes(form, setting.weight):
+        if _changes(form, call.x) or _changes(form, call.weight):
             cut = ", towards zero" if form.rule == "zero" else ""
             yield Cause(
                 form.name,
                 "rounding",
-                f"x and weight are rounded to {_SAID[form.name]}{cut}",
+                f"x and weight are rounded to {_DESCRIPTIONS[form.name]}{cut}",
                 _rounded(form),
-                undo=hand.exact(form.name),
+                undo=writer.full_precision(form.name),
                 source=_SOURCES.get(form.name, ""),
             )
 
 
-def _changes(form: Format, array: Array) -> bool:
+def _changes(form: FloatFormat, array: Array) -> bool:
     few = array.ravel()[:4096]
     return bool((form.round(few) != few).any())
 
 
-def _rounded(form: Format) -> Change:
-    kept: dict[int, tuple[Array, Array]] = {}  # x is the same in many hypotheses
+def _rounded(form: FloatFormat) -> Change:
+    cached: dict[int, tuple[Array, Array]] = {}  # x is the same in many hypotheses
 
     def rounded(array: Array) -> Array:
-        if id(array) not in kept:
-            kept.clear()
-            kept[id(array)] = array, form.round(array)
-        return kept[id(array)][1]
+        if id(array) not in cached:
+            cached.clear()
+            cached[id(array)] = array, form.round(array)
+        return cached[id(array)][1]
 
-    return lambda s: replace(s, x=rounded(s.x), weight=form.round(s.weight))
+    return lambda call: replace(call, x=rounded(call.x), weight=form.round(call.weight))
 
 
-def one_of_them(setting: Setting) -> Iterator[Cause]:
-    """One of x and weight rounded, as a file or a cast does it; the weight quantized to 8 bits."""
+def one_operand_rounded(call: CallModel) -> Iterator[Cause]:
+    """Yield x or weight rounded alone, as a file or a cast does it, and the weight quantized to 8 bits."""
+    parts: tuple[Literal["weight", "x"], ...] = ("weight", "x")
     for form in FORMATS:
         if form.rule != "even":
             continue
-        said = "float16 (or TF32)" if form.name == "TF32" else form.name
-        for part in ("weight", "x"):
-            if _changes(form, getattr(setting, part)):
+        label = "float16 (or TF32)" if form.name == "TF32" else form.name
+        for part in parts:
+            if _changes(form, getattr(call, part)):
                 yield Cause(
-                    f"{part} in {said.split()[0]}", "rounding", f"{part} is rounded to {said}", _part(part, form.round)
+                    f"{part} in {label.split()[0]}",
+                    "rounding",
+                    f"{part} is rounded to {label}",
+                    _change_of(part, form.round),
                 )
-    yield from _quantized(setting)
+    yield from _quantized(call)
 
 
-def _part(part: str, turn: Callable[[Array], Array]) -> Change:
-    return lambda s: replace(s, x=turn(s.x)) if part == "x" else replace(s, weight=turn(s.weight))
+def _change_of(part: Literal["weight", "x"], transform: Callable[[Array], Array]) -> Change:
+    if part == "x":
+        return lambda call: replace(call, x=transform(call.x))
+    return lambda call: replace(call, weight=transform(call.weight))
 
 
-def _quantized(setting: Setting) -> Iterator[Cause]:
-    """The weight in int8, symmetric: the largest magnitude is 127 steps, or 127.5 where -128 is one of them, too."""
-    w, G = setting.weight, setting.groups
+def _quantized(call: CallModel) -> Iterator[Cause]:
+    """Yield the weight in symmetric int8. The largest magnitude is 127 steps, or 127.5 where -128 is used too."""
+    w, G = call.weight, call.groups
     if np.iscomplexobj(w) or not w.any():
         return
     grouped = (G, len(w) // G, *w.shape[1:])
@@ -78,12 +94,12 @@ def _quantized(setting: Setting) -> Iterator[Cause]:
         for steps in (127.0, 127.5):
             scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(steps)
 
-            def turn(w: Array, scale: Array = scale) -> Array:
-                taken = np.clip(np.rint(w.reshape(grouped).astype(np.float32) / scale), -128, 127)
-                made: Array = (taken * scale).reshape(w.shape).astype(w.dtype)
-                return made
+            def quantize(w: Array, scale: Array = scale) -> Array:
+                integers = np.clip(np.rint(w.reshape(grouped).astype(np.float32) / scale), -128, 127)
+                quantized: Array = (integers * scale).reshape(w.shape).astype(w.dtype)
+                return quantized
 
-            words = (
+            text = (
                 f"the weight is quantized to int8, symmetric, one scale per {over} (the largest magnitude is {steps:g})"
             )
-            yield Cause(f"int8 weight per {over}", "rounding", words, _part("weight", turn))
+            yield Cause(f"int8 weight per {over}", "rounding", text, _change_of("weight", quantize))

@@ -1,1 +1,28 @@
-"""Causes that are read off the outputs: scales, orders and shifts whose numbers are fitted, not guessed."""
+"""Causes whose numbers are not tried but fitted: scales, orders and wrong parts are read off the two outputs.
+
+A new one is a function from an `Observation` to causes, in a new file or one of these, and its line in `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from tconv.diagnosis.fitted import (
+    corrupted_parts,
+    output_permutation,
+    output_scales,
+    rounding,
+    weight_permutation,
+    weight_scales,
+)
+
+FAMILIES = (
+    output_permutation.reordered,
+    output_scales.scaled,
+    weight_scales.wrong_axis,
+    weight_permutation.permuted,
+    rounding.one_operand,
+    rounding.low_precision_sums,
+    corrupted_parts.corrupted,
+    rounding.rounded_result,
+    rounding.rounded_products,
+)
+"""Functions from an `Observation` to its causes, in the order in which they are tried: the first that fits is named."""

@@ -1,4 +1,4 @@
-"""Parts of an output that hold something else, all else being right: rows, phases, channels, images, single numbers."""
+"""Parts of an output that are wrong while all else is right: rows, phases, channels, images, single numbers."""
 
 from __future__ import annotations
 
@@ -7,63 +7,58 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, axis_names
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.fitted.observation import Observation
 
-_CLEAR = 8.0  # times what rounding explains: how far most of the wrong numbers are off
-_FILLED = 0.5  # of a part that holds other numbers, that must be wrong; some may be right by chance
-_LARGEST = 0.6  # of an output, that a part may be
-_SINGLE = 8  # wrong numbers that form no part
+_CLEAR = 8.0  # times the limit of rounding: least median error of the wrong numbers
+_FILLED = 0.5  # least share of a part with other numbers that is wrong; some may be right by chance
+_LARGEST = 0.6  # largest share of an output that a part may be
+_SINGLE = 8  # most wrong numbers that form no part
 
 
-def spoiled(
-    expected: Array,
-    y: Array,
-    finite: Array,
-    allowed: Array,
-    stride: tuple[int, ...] | None = None,
-) -> Iterator[Cause]:
-    """Rows, phases, channels, images or single numbers that are something else; `stride` is that of the call."""
-    distance = np.abs(expected - y)
+def corrupted(observation: Observation) -> Iterator[Cause]:
+    """Yield the rows, phases, channels, images or single numbers that are wrong, as one cause."""
+    y, allowed, finite = observation.y, observation.limits, np.isfinite(observation.y)
+    stride = None if observation.whole is None else observation.whole.call.geometry.stride
+    distance = np.abs(observation.predicted - y)
     bad = ~finite | (distance > allowed)
     if not bad.any():
         return
     places = [np.unique(indices) for indices in np.nonzero(bad)]
     part = np.ix_(*places)
-    held, wrong = y[part], bad[part]
+    values, wrong = y[part], bad[part]
     clear = not finite[bad].all() or bool(np.median(distance[bad] / np.maximum(allowed[bad], 1e-300)) > _CLEAR)
     where = [(axis, rows) for axis, rows in enumerate(places) if len(rows) < y.shape[axis]]
-    if not np.isfinite(held).any():
-        what, kind = "NaN or inf", "NaN"
-    elif not held.any():
-        what, kind = "zeros", "zeros"
-    elif held.size > 1 and (held == held.flat[0]).all():
-        what, kind = f"{held.flat[0]:.6g} everywhere", "constant"
+    if not np.isfinite(values).any():
+        content, kind = "NaN or inf", "NaN"
+    elif not values.any():
+        content, kind = "zeros", "zeros"
+    elif values.size > 1 and (values == values.flat[0]).all():
+        content, kind = f"{values.flat[0]:.6g} everywhere", "constant"
     else:
-        what, kind = "other numbers", ""
-    taken = bad
-    if where and held.size <= _LARGEST * y.size and (kind or (wrong.mean() >= _FILLED and clear)):
-        taken = np.zeros_like(bad)
-        taken[part] = True
+        content, kind = "other numbers", ""
+    explained = bad
+    if where and values.size <= _LARGEST * y.size and (kind or (wrong.mean() >= _FILLED and clear)):
+        explained = np.zeros_like(bad)
+        explained[part] = True
     elif bad.sum() > _SINGLE or not clear:
         return
-    if not informative(np.where(taken, 0, y)):  # phases without a tap hold the bias alone, whatever x is
+    if not informative(np.where(explained, 0, y)):  # a phase without a tap is the bias alone, for any x
         return
-    if taken is bad or (held.size == 1 and len(where) > 1):
-        name, words = "single numbers", _singles(bad)
+    if explained is bad or (values.size == 1 and len(where) > 1):
+        name, text = "single numbers", _singles(bad)
     else:
-        name, words = _part(where, y.shape, stride, kind, what)
+        name, text = _describe(where, y.shape, stride, kind, content)
 
-    def turn(p: Array) -> Array:
-        return np.where(bad, y, p)
-
-    yield Cause(name, "result", f"{words}; all else is right", turn=turn)
+    yield Cause(name, "result", f"{text}; all else is right", transform=lambda p: np.where(bad, y, p))
 
 
-def _part(
-    where: list[tuple[int, Array]], shape: tuple[int, ...], stride: tuple[int, ...] | None, kind: str, what: str
+def _describe(
+    where: list[tuple[int, Array]], shape: tuple[int, ...], stride: tuple[int, ...] | None, kind: str, content: str
 ) -> tuple[str, str]:
-    """Name and words of the numbers at these indices of these axes."""
+    """Return the name and text of a part, given by indices along some axes, that contains `content`."""
     names = axis_names(len(shape) - 2)
     steps = {axis: _step(rows, shape[axis], stride[axis - 2] if stride else 0) for axis, rows in where if axis > 1}
     labels = []
@@ -88,14 +83,14 @@ def _part(
         )
         ends = len(rows) == rows[-1] - rows[0] + 1 and rows[-1] == shape[axis] - 1
         more = ", the end of the axis, which output_padding extends" if ends and stride else ""
-        more += "" if kind else ": memory that was not written, or written over"
+        more += "" if kind else ": memory that was not written, or was overwritten"
     single = one and (len(rows) == 1 or (axis > 1 and bool(steps[axis])))
-    verb = "holds" if single or not one else "hold"
-    return name, f"{labels[0] if one else 'the part of ' + ', '.join(labels)} {verb} {what}{more}"
+    verb = "contains" if single or not one else "contain"
+    return name, f"{labels[0] if one else 'the part of ' + ', '.join(labels)} {verb} {content}{more}"
 
 
 def _step(rows: Array, size: int, stride: int) -> int:
-    """The s of rows r, r + s, r + 2s, ... that are all such rows of the axis, as a phase's are; 0 if they are not."""
+    """Return the step s if the rows are all rows r, r + s, r + 2s, ... of the axis, as a phase's are; 0 if not."""
     if len(rows) < 2:
         return 0
     step = int(rows[1] - rows[0])
@@ -109,9 +104,9 @@ def _ordinal(number: int) -> str:
 
 def _singles(bad: Array) -> str:
     places = np.argwhere(bad)
-    said = ", ".join(str(place.tolist()) for place in places[:4]) + (", ..." if len(places) > 4 else "")
-    numbers = "number is another one" if len(places) == 1 else "numbers are other ones"
-    return f"{len(places)} {numbers}, at {said} of {list(bad.shape)}"
+    listed = ", ".join(str(place.tolist()) for place in places[:4]) + (", ..." if len(places) > 4 else "")
+    numbers = "number is different" if len(places) == 1 else "numbers are different"
+    return f"{len(places)} {numbers}, at {listed} of {list(bad.shape)}"
 
 
 def _listed(rows: Array) -> str:
@@ -121,6 +116,6 @@ def _listed(rows: Array) -> str:
 
 
 def informative(values: Array) -> bool:
-    """Whether numbers that agree with a prediction say anything: a few different ones in one plane."""
+    """Return True if some plane has at least 4 different numbers, so that agreement with them means something."""
     planes = values.reshape(-1, math.prod(values.shape[2:]))[:64, :4096]
     return any(len(np.unique(plane)) >= 4 for plane in planes)

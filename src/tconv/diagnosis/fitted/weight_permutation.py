@@ -1,4 +1,4 @@
-"""The weight's channels in another order, which is read off the output: the weight that made it is solved for."""
+"""Channels of the weight in another order: the weight behind the output is solved for and compared."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes.cause import Cause, Change
-from tconv.diagnosis.fitted.order import listed
-from tconv.diagnosis.fix_writer import Hand
+from tconv.diagnosis.fitted.observation import Observation
+from tconv.diagnosis.fitted.output_permutation import listed
 
-_MOST = 512  # numbers of the weight that one output channel of a phase is made of
-_MORE = 3  # equations for each of them
-_NEAR = 0.1  # of the weight's root mean square: how far a solved channel is from the one it is taken for, at most
+_MOST_UNKNOWNS = 512  # weights behind one output channel of a phase
+_EQUATIONS = 3  # for each unknown
+_NEAR = 0.1  # of the weight's root mean square: largest distance of a solved channel from the matching given one
 
 
-def permuted(setting: Setting, y: Array, finite: Array, hand: Hand) -> Iterator[Cause]:
-    """Input channels of the weight in another order, or output channels of one without groups."""
-    G, per, outs = setting.groups, setting.in_channels // setting.groups, setting.weight.shape[1]
-    taps, places = _phase(setting, y)
+def permuted(observation: Observation) -> Iterator[Cause]:
+    """Yield input channels of the weight in another order, or output channels of a weight without groups."""
+    if observation.whole is None:
+        return
+    call, y, finite, writer = observation.whole.call, observation.whole.y, observation.whole.finite, observation.writer
+    G, per, outs = call.groups, call.in_channels // call.groups, call.weight.shape[1]
+    taps, places = _phase(call, y)
     count = per * math.prod(map(len, taps)) + 1
     total = len(y) * math.prod(map(len, places))
-    if setting.in_channels < 2 or count > _MOST or total < 2 * count:
+    if call.in_channels < 2 or count > _MOST_UNKNOWNS or total < 2 * count:
         return
-    chosen = np.random.default_rng(0).choice(total, min(total, _MORE * count), replace=False)
-    image, *at = np.unravel_index(chosen, (len(y), *map(len, places)))
+    picked = np.random.default_rng(0).choice(total, min(total, _EQUATIONS * count), replace=False)
+    image, *at = np.unravel_index(picked, (len(y), *map(len, places)))
     where = [places[axis][index] for axis, index in enumerate(at)]
-    lo = [crop[0] for crop in setting.geometry.crop]
+    lo = [crop[0] for crop in call.geometry.crop]
     wanted: Any = (image, slice(None), *(f - first for f, first in zip(where, lo, strict=True)))
     ok = finite[wanted].all(1)
     if ok.sum() < 2 * count:
         return
-    rows = np.moveaxis(_inputs(setting, taps, image, where), 1, 0)[:, ok]
+    rows = np.moveaxis(_inputs(call, taps, image, where), 1, 0)[:, ok]
     values = y[wanted][ok].reshape(-1, G, outs)
     few = np.ix_(range(G * per), range(outs), *taps)
-    given = setting.weight[few].reshape(G * per, outs, -1)
+    given = call.weight[few].reshape(G * per, outs, -1)
     solved = np.empty_like(given)
     for g in range(G):
         A = np.moveaxis(rows[g * per : (g + 1) * per], 0, 1).reshape(int(ok.sum()), -1)
@@ -54,16 +58,16 @@ def permuted(setting: Setting, y: Array, finite: Array, hand: Hand) -> Iterator[
         yield Cause(
             f"{name} channels of the weight in another order",
             "weight",
-            f"the weight's {name} channels stand in another order: {listed(order)}",
+            f"the weight's {name} channels are in another order: {listed(order)}",
             _taken(order, axis),
-            apply=_statement(hand, letter, order),
-            undo=_statement(hand, letter, np.argsort(order).tolist()),
+            apply=writer.take_weight(letter, order),
+            undo=writer.take_weight(letter, np.argsort(order).tolist()),
         )
 
 
-def _phase(setting: Setting, y: Array) -> tuple[list[list[int]], list[Array]]:
-    """Per axis, the taps of the phase that has the most, and its places in the full output."""
-    g = setting.geometry
+def _phase(call: CallModel, y: Array) -> tuple[list[list[int]], list[Array]]:
+    """Return, per axis, the taps of the phase that has most, and the places of that phase in the full output."""
+    g = call.geometry
     taps, places = [], []
     for k, s, d, (lo, _), L in zip(g.kernel, g.stride, g.dilation, g.crop, y.shape[2:], strict=True):
         each = [[t for t in range(k) if d * t % s == r] for r in range(s)]
@@ -74,9 +78,9 @@ def _phase(setting: Setting, y: Array) -> tuple[list[list[int]], list[Array]]:
     return taps, places
 
 
-def _inputs(setting: Setting, taps: list[list[int]], image: Array, where: list[Array]) -> Array:
-    """[places, C_in, taps of the phase]: what each tap reads at each place of the full output."""
-    g, x = setting.geometry, setting.x
+def _inputs(call: CallModel, taps: list[list[int]], image: Array, where: list[Array]) -> Array:
+    """Return the input that each tap reads at each place of the full output, [places, C_in, taps of the phase]."""
+    g, x = call.geometry, call.x
     read = []
     for tap in np.ndindex(*map(len, taps)):
         at, inside = [], np.ones(len(image), bool)
@@ -90,7 +94,7 @@ def _inputs(setting: Setting, taps: list[list[int]], image: Array, where: list[A
 
 
 def _order(solved: Array, given: Array) -> list[int] | None:
-    """Which of the given channels each of the solved ones is; None if they are not all there, or all in place."""
+    """Return the given channel that each solved one matches; None if some match none, or all are in place."""
     if len(given) < 2:
         return None
     squares = (np.abs(solved) ** 2).sum(1)[:, None] + (np.abs(given) ** 2).sum(1)
@@ -105,8 +109,3 @@ def _order(solved: Array, given: Array) -> list[int] | None:
 
 def _taken(order: list[int], axis: int) -> Change:
     return lambda s: replace(s, weight=np.take(s.weight, order, axis))
-
-
-def _statement(hand: Hand, letter: str, order: list[int]) -> str:
-    """The statement that puts the channels into this order, in a layout that has all of them on one axis."""
-    return hand.take("weight", letter, order) if hand.groups == 1 or hand.weight.grouped == letter else ""

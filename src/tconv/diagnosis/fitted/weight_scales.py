@@ -1,4 +1,4 @@
-"""Scales multiplied onto another axis of the weight than C_out, which are read off the output by least squares."""
+"""Scales on a wrong axis of the weight, as of a BatchNorm folded onto C_in, which are fitted by least squares."""
 
 from __future__ import annotations
 
@@ -10,33 +10,45 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, Setting, Window, flat
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import CallModel, Window, flatten_places
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fix_writer import Hand
-from tconv.diagnosis.tolerance import Tolerance
+from tconv.diagnosis.fitted.observation import Observation
 
 _MOST_INPUTS = 64  # input channels whose scales are fitted
-_LOOSE = 1e-3  # of a factor that least squares found: rounding times the condition of a few dozen random columns
+_LOOSE = 1e-3  # of a fitted factor: rounding times the condition of a few dozen random columns
 
 
-def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance, hand: Hand) -> Iterator[Cause]:
-    """Scales of a BatchNorm, or of quantization, multiplied onto another axis of the weight than C_out.
+def wrong_axis(observation: Observation) -> Iterator[Cause]:
+    """Yield scales of a BatchNorm, or of quantization, multiplied onto another axis of the weight than C_out.
 
-    y[o] = sum over i of factor[i, o] * (x[i] through weight[i, o]) + offset[o] is solved by least squares; the factors
-    are then s[number[i, o]] / s[o] for the number that the wrong reading of the weight gives, or they are not.
+    y[o] = sum over i of factor[i, o] * (x[i] through weight[i, o]) + offset[o] is solved by least squares. The
+    factors are then compared with s[number[i, o]] / s[o], where a wrong reading of the weight gives the number.
     """
-    G, per, outs = setting.groups, setting.in_channels // setting.groups, setting.weight.shape[1]
-    if per > _MOST_INPUTS or setting.out_channels > 256 or setting.in_channels == 0:
+    if observation.whole is None:
         return
-    window, images = _some(y.shape, (per + 1) * 4)
+    call, y, finite, tolerance = (
+        observation.whole.call,
+        observation.whole.y,
+        observation.whole.finite,
+        observation.tolerance,
+    )
+    G, per, outs = call.groups, call.in_channels // call.groups, call.weight.shape[1]
+    if per > _MOST_INPUTS or call.out_channels > 256 or call.in_channels == 0:
+        return
+    window, images = _sample(y.shape, (per + 1) * 4)
     if window is None:
         return
-    apart = replace(setting, bias=None, geometry=replace(setting.geometry, groups=setting.in_channels))
-    parts = flat(apart.window(window, images)).reshape(-1, G, per, outs, math.prod(s.stop - s.start for s in window))
+    apart = replace(call, bias=None, geometry=replace(call.geometry, groups=call.in_channels))
+    parts = flatten_places(apart.window(window, images)).reshape(
+        -1, G, per, outs, math.prod(s.stop - s.start for s in window)
+    )
     place: Any = (images, slice(None), *window)
-    Y = flat(y[place]).reshape(len(parts), G, outs, -1)
-    counts = flat(finite[place]).reshape(Y.shape)
-    allowed = np.broadcast_to(flat(tolerance.at(y[place], images)), (len(Y), G * outs, Y.shape[-1])).reshape(Y.shape)
+    Y = flatten_places(y[place]).reshape(len(parts), G, outs, -1)
+    counts = flatten_places(finite[place]).reshape(Y.shape)
+    allowed = np.broadcast_to(flatten_places(tolerance.at(y[place], images)), (len(Y), G * outs, Y.shape[-1])).reshape(
+        Y.shape
+    )
     factors = np.ones((G, per, outs))
     offsets = np.zeros((G, outs))
     for g, o in np.ndindex(G, outs):
@@ -56,40 +68,40 @@ def wrong_axis(setting: Setting, y: Array, finite: Array, tolerance: Tolerance, 
     readings = [("weight.view(C_out, -1) scales other rows than C_out", rows)]
     if G * per == G * outs:
         readings.insert(
-            0, ("the scales stand on the weight's input channels", np.arange(G * per).reshape(G, per, 1) + 0 * own)
+            0, ("the scales are on the weight's input channels", np.arange(G * per).reshape(G, per, 1) + 0 * own)
         )
-    for words, number in readings:
+    for text, number in readings:
         if (number == own).all() or not _consistent(factors, number, own):
             continue
-        made = setting.weight.reshape(G, per, outs, *setting.weight.shape[2:]) * factors.reshape(
-            *factors.shape, *[1] * setting.geometry.ndim
+        scaled = call.weight.reshape(G, per, outs, *call.weight.shape[2:]) * factors.reshape(
+            *factors.shape, *[1] * call.geometry.ndim
         )
-        changed = replace(setting, weight=made.reshape(setting.weight.shape), bias=offsets.ravel())
+        changed = replace(call, weight=scaled.reshape(call.weight.shape), bias=offsets.ravel())
         yield Cause(
             "BatchNorm folded on the wrong axis",
             "weight",
-            f"a BatchNorm is folded on the wrong axis of the weight: {words}",
-            partial(_always, changed),
-            apply=hand.fold(),
-            undo=hand.fold(),
+            f"a BatchNorm is folded on the wrong axis of the weight: {text}",
+            partial(_fixed, changed),
+            apply=observation.writer.fold_batchnorm(),
+            undo=observation.writer.fold_batchnorm(),
             source="ultralytics/ultralytics#25364",
         )
         return
     common = factors.mean(axis=(0, 2) if G == 1 else 2, keepdims=True)
     if np.abs(factors - common).max() < _LOOSE * np.abs(common).max():
         scale = (factors[:, :, 0]).ravel()
-        made = setting.weight * scale.reshape(-1, *[1] * (setting.weight.ndim - 1))
-        changed = replace(setting, weight=made, bias=offsets.ravel())
-        words = "each input channel is multiplied by a number of its own"
-        yield Cause("scale per input channel", "weight", words, partial(_always, changed))
+        scaled = call.weight * scale.reshape(-1, *[1] * (call.weight.ndim - 1))
+        changed = replace(call, weight=scaled, bias=offsets.ravel())
+        text = "each input channel is multiplied by a number of its own"
+        yield Cause("scale per input channel", "weight", text, partial(_fixed, changed))
 
 
-def _always(changed: Setting, _: Setting) -> Setting:
+def _fixed(changed: CallModel, _: CallModel) -> CallModel:
     return changed
 
 
 def _consistent(factors: Array, number: Array, own: Array) -> bool:
-    """Whether factors == s[number] / s[own] for some s: the null vector of s[number] - factor * s[own]."""
+    """Return True if factors == s[number] / s[own] for some s: a null vector of s[number] - factor * s[own]."""
     count = int(max(own.max(), number.max())) + 1
     system = np.zeros((factors.size, count))
     rows = np.arange(factors.size)
@@ -104,8 +116,8 @@ def _consistent(factors: Array, number: Array, own: Array) -> bool:
     return bool(np.abs(s).min() > _LOOSE * np.abs(s).max())
 
 
-def _some(shape: tuple[int, ...], wanted: int) -> tuple[Window | None, slice]:
-    """A window with at least that many places, in as many images as that takes; None if there are not so many."""
+def _sample(shape: tuple[int, ...], wanted: int) -> tuple[Window | None, slice]:
+    """Return a window and images with at least `wanted` places in all; None if there are not so many."""
     sizes = list(shape[2:])
     window = [min(size, max(4, round(wanted ** (1 / len(sizes))) + 1)) for size in sizes]
     while math.prod(window) < wanted and window != sizes:

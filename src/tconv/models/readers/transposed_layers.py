@@ -1,6 +1,7 @@
-"""The transposed convolutions in files of networks: ONNX models, TorchScript, exported PyTorch programs, Keras models.
+"""Reader of the transposed convolutions in ONNX models, TorchScript files, exported PyTorch programs and Keras models.
 
-Each becomes a `Layer`: its weight and words, and a function that runs this layer alone as its runtime does.
+Each becomes a `FileLayer`: weight, native arguments, and a function that runs this layer alone on its runtime.
+`tconv diagnose` compares them.
 """
 
 from __future__ import annotations
@@ -12,29 +13,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.dialects import dialect
 from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
 from tconv.operator.functional import conv_transpose
 
-Array = np.ndarray[Any, Any]
+OnnxRunner = Callable[[Any, dict[str, Array]], list[Array]]
+"""Function from an ONNX model and its inputs by name to its outputs."""
 
 
-class Layer(NamedTuple):
-    """One transposed convolution of a network; x and y are [N, C, *spatial], whatever the network has."""
+class FileLayer(NamedTuple):
+    """One transposed convolution of a network."""
 
     name: str
     dialect: str
-    words: dict[str, Any]
+    arguments: dict[str, Any]
+    """Native arguments of the dialect."""
     weight: Array
     bias: Array | None
     run: Callable[[Array], Array]
+    """Function from x to y, both [N, C, *spatial] in any data layout of the network."""
 
     @property
     def in_channels(self) -> int:
         """C_in."""
-        speaker = dialect(self.dialect)
-        layout = speaker.weight_layout(self.weight.ndim - 2)
-        groups = self.words.get("group", 1) if layout.grouped == "O" else 1
+        layout = dialect(self.dialect).weight_layout(self.weight.ndim - 2)
+        groups = self.arguments.get("group", 1) if layout.grouped == "O" else 1
         return layout.sizes(self.weight.shape)["I"] * int(groups)
 
     @property
@@ -73,7 +77,7 @@ def _reference(model: Any, feeds: dict[str, Array]) -> list[Array]:
 
 
 def _tconv(model: Any, feeds: dict[str, Array]) -> list[Array]:
-    """The specification: one node, by conv_transpose."""
+    """Run a model of one node by conv_transpose, which follows the specification."""
     import onnx
 
     (node,) = model.graph.node
@@ -82,32 +86,32 @@ def _tconv(model: Any, feeds: dict[str, Array]) -> list[Array]:
     return [np.asarray(conv_transpose(x, weight, *bias, dialect="onnx", **attributes(node)))]
 
 
-RUNTIMES: dict[str, Callable[[Any, dict[str, Array]], list[Array]]] = {
+RUNTIMES: dict[str, OnnxRunner] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "reference": _reference,
     "tconv": _tconv,
 }
-"""What runs an ONNX node; "reference" is ONNX's own evaluator, "tconv" the specification as conv_transpose has it."""
+"""Runners of an ONNX node by name; "reference" is ONNX's own evaluator, "tconv" is conv_transpose."""
 
 
-def runtime(name: str) -> Callable[[Any, dict[str, Array]], list[Array]]:
-    """The runtime of this name. Raises ArgumentError."""
+def runtime(name: str) -> OnnxRunner:
+    """Return the runner of this name. Raises ArgumentError."""
     if name not in RUNTIMES:
         raise ArgumentError(f"--runtimes names {name!r}; there are {', '.join(RUNTIMES)}. Write two of them")
     return RUNTIMES[name]
 
 
 def attributes(node: Any) -> dict[str, Any]:
-    """A node's attributes as native words."""
+    """Return a node's attributes as native arguments."""
     import onnx
 
     values = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
-def of_onnx(path: Path, runs: Callable[[Any, dict[str, Array]], list[Array]]) -> list[Layer]:
-    """The ConvTranspose nodes of a model, each to be run alone. Raises FileError, MissingExtraError."""
+def of_onnx(path: Path, run_model: OnnxRunner) -> list[FileLayer]:
+    """Return the ConvTranspose nodes of a model. Raises FileError, MissingExtraError."""
     try:
         import onnx
     except ImportError:
@@ -116,56 +120,60 @@ def of_onnx(path: Path, runs: Callable[[Any, dict[str, Array]], list[Array]]) ->
         model = onnx.load(path)
         graph = model.graph
     except FileNotFoundError:
-        raise FileError(f"{path} does not exist. Write the name of a file that does") from None
-    except Exception as error:  # whatever protobuf raises over bytes that are no model
-        raise FileError(f"{path} is damaged or no ONNX model: {error}. Write onnx.save(model, name)") from None
+        raise FileError(f"{path} does not exist. Write the name of an existing file") from None
+    except Exception as error:  # protobuf raises many types for bytes that are not a model
+        raise FileError(f"{path} is damaged or not an ONNX model: {error}. Write onnx.save(model, name)") from None
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and "value" in (found := attributes(node)):
-            constants[node.output[0]] = onnx.numpy_helper.to_array(found["value"])
-    return [_onnx_layer(path, model, node, constants, runs) for node in graph.node if node.op_type == "ConvTranspose"]
+        if node.op_type == "Constant" and "value" in (given := attributes(node)):
+            constants[node.output[0]] = onnx.numpy_helper.to_array(given["value"])
+    nodes = [node for node in graph.node if node.op_type == "ConvTranspose"]
+    return [_onnx_layer(path, model, node, constants, run_model) for node in nodes]
 
 
-def _onnx_layer(path: Path, model: Any, node: Any, constants: dict[str, Array], runs: Any) -> Layer:
+def _onnx_layer(path: Path, model: Any, node: Any, constants: dict[str, Array], run_model: Any) -> FileLayer:
     import onnx
 
     name = node.name or node.output[0]
     if any(each not in constants for each in node.input[1:] if each):
         raise FileError(
-            f"{path}: ConvTranspose {name!r} computes its weight; a constant is needed. Write a folded model"
+            f"{path}: the weight of ConvTranspose {name!r} is computed by the model; a constant is needed. "
+            "Write a model with folded constants"
         )
     weight = constants[node.input[1]]
     bias = constants[node.input[2]] if len(node.input) > 2 and node.input[2] else None
-    made = onnx.helper.make_node("ConvTranspose", ["x", "weight", *(["bias"] if bias is not None else [])], ["y"])
-    made.attribute.extend(node.attribute)
+    alone = onnx.helper.make_node("ConvTranspose", ["x", "weight", *(["bias"] if bias is not None else [])], ["y"])
+    alone.attribute.extend(node.attribute)
     stored = [onnx.numpy_helper.from_array(weight, "weight")]
     stored += [onnx.numpy_helper.from_array(bias, "bias")] if bias is not None else []
     kind = onnx.helper.np_dtype_to_tensor_dtype(weight.dtype)
 
     def run(x: Array) -> Array:
-        ends = (
+        first, last = (
             onnx.helper.make_tensor_value_info(label, kind, shape) for label, shape in (("x", x.shape), ("y", None))
         )
-        first, last = ends
-        graph = onnx.helper.make_graph([made], "layer", [first], [last], stored)
+        graph = onnx.helper.make_graph([alone], "layer", [first], [last], stored)
         opsets = [each for each in model.opset_import if each.domain in ("", "ai.onnx")]
-        alone = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=min(model.ir_version, 10))
+        single = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=min(model.ir_version, 10))
         try:
-            y: Array = runs(alone, {"x": x.astype(weight.dtype)})[0]
+            y: Array = run_model(single, {"x": x.astype(weight.dtype)})[0]
             return y
         except TconvError:
             raise
-        except Exception as error:  # each runtime has its own kinds
-            raise FileError(f"{path}: the runtime refuses ConvTranspose {name!r}: {str(error)[:300]}") from None
+        except Exception as error:  # each runtime has its own types
+            raise FileError(f"{path}: the runtime fails on ConvTranspose {name!r}: {str(error)[:300]}") from None
 
-    return Layer(name, "onnx", attributes(node), weight, bias, run)
+    return FileLayer(name, "onnx", attributes(node), weight, bias, run)
 
 
 # -- PyTorch and Keras ------------------------------------------------------------------------------------------------
 
 
-def of_torch(path: Path) -> list[Layer]:
-    """The ConvTranspose modules of a TorchScript file, or the conv_transpose calls of an exported program (.pt2)."""
+def of_torch(path: Path) -> list[FileLayer]:
+    """Return the ConvTranspose modules of a TorchScript file, or the conv_transpose calls of a .pt2 program.
+
+    Raises FileError, MissingExtraError.
+    """
     try:
         import torch
     except ImportError:
@@ -176,8 +184,8 @@ def of_torch(path: Path) -> list[Layer]:
         script = torch.jit.load(path, map_location="cpu")
     except Exception as error:
         raise FileError(
-            f"{path} is no TorchScript and no exported program ({str(error)[:200]}); pickled modules would run "
-            f"what they hold. Write torch.jit.script(model).save({path.name!r})"
+            f"{path} is neither TorchScript nor an exported program ({str(error)[:200]}); pickled modules are not "
+            f"read, because that would run their code. Write torch.jit.script(model).save({path.name!r})"
         ) from None
     return [
         _scripted(torch, name, module)
@@ -186,7 +194,7 @@ def of_torch(path: Path) -> list[Layer]:
     ]
 
 
-def _scripted(torch: Any, name: str, module: Any) -> Layer:
+def _scripted(torch: Any, name: str, module: Any) -> FileLayer:
     module = module.eval()
     bias = getattr(module, "bias", None)
 
@@ -196,11 +204,11 @@ def _scripted(torch: Any, name: str, module: Any) -> Layer:
         return np.asarray(y.numpy())
 
     weight = module.weight.detach().numpy()
-    return Layer(name, "torch", {}, weight, None if bias is None else bias.detach().numpy(), run)
+    return FileLayer(name, "torch", {}, weight, None if bias is None else bias.detach().numpy(), run)
 
 
-def _exported(torch: Any, program: Any) -> Iterator[Layer]:
-    """Layers of a torch.export program: nodes of its graph whose weight is one of its parameters."""
+def _exported(torch: Any, program: Any) -> Iterator[FileLayer]:
+    """Yield the layers of a torch.export program: nodes of its graph whose weight is one of its parameters."""
     stored = {**program.state_dict, **program.constants}
     signature = program.graph_signature
     owner = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -216,28 +224,29 @@ def _exported(torch: Any, program: Any) -> Iterator[Layer]:
                 given = torch.from_numpy(np.ascontiguousarray(x)).to(weight.dtype)
                 return np.asarray(node.target(given, weight, bias, *rest[1:], **node.kwargs).numpy())
 
-        yield Layer(node.name, "torch", {}, tensors[0].numpy(), None if bias is None else bias.numpy(), run)
+        yield FileLayer(node.name, "torch", {}, tensors[0].numpy(), None if bias is None else bias.numpy(), run)
 
 
-def of_keras(path: Path) -> list[Layer]:
-    """The Conv1DTranspose, Conv2DTranspose and Conv3DTranspose layers of a saved model."""
+def of_keras(path: Path) -> list[FileLayer]:
+    """Return the Conv1DTranspose, Conv2DTranspose and Conv3DTranspose layers of a saved model. Raises FileError."""
     try:
         import keras
     except ImportError:
-        why = "whose backend is not installed" if importlib.util.find_spec("keras") else "which is not installed"
+        reason = "whose backend is not installed" if importlib.util.find_spec("keras") else "which is not installed"
         raise FileError(
-            f"{path.name} needs keras, {why}. Write: pip install keras, and set KERAS_BACKEND to what is there"
+            f"{path.name} needs keras, {reason}. Write: pip install keras, and set KERAS_BACKEND to a backend that is "
+            "installed"
         ) from None
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise FileError(f"{path} is no Keras model: {str(error)[:200]}. Write model.save('model.keras')") from None
+        raise FileError(f"{path} is not a Keras model: {str(error)[:200]}. Write model.save('model.keras')") from None
     return [_keras_layer(keras, each) for each in model._flatten_layers() if type(each).__name__.endswith("DTranspose")]
 
 
-def _keras_layer(keras: Any, layer: Any) -> Layer:
+def _keras_layer(keras: Any, layer: Any) -> FileLayer:
     last = layer.data_format == "channels_last"
-    words = {
+    arguments = {
         "strides": tuple(layer.strides),
         "padding": layer.padding,
         "output_padding": layer.output_padding,
@@ -250,18 +259,18 @@ def _keras_layer(keras: Any, layer: Any) -> Layer:
         return np.moveaxis(y, -1, 1) if last else y
 
     bias = None if layer.bias is None else keras.ops.convert_to_numpy(layer.bias)
-    return Layer(layer.name, "keras", words, keras.ops.convert_to_numpy(layer.kernel), bias, run)
+    return FileLayer(layer.name, "keras", arguments, keras.ops.convert_to_numpy(layer.kernel), bias, run)
 
 
-def of_network(path: Path) -> list[Layer]:
-    """The layers of a PyTorch or Keras file, by its ending."""
+def of_network(path: Path) -> list[FileLayer]:
+    """Return the layers of a PyTorch or Keras file, by its ending. Raises FileError, MissingExtraError."""
     ending = path.suffix.lower()
     if not path.exists():
-        raise FileError(f"{path} does not exist. Write the name of a file that does")
+        raise FileError(f"{path} does not exist. Write the name of an existing file")
     if ending in (".keras", ".h5"):
         return of_keras(path)
     if ending in (".pt", ".pth", ".pt2", ".ts"):
         return of_torch(path)
     raise FileError(
-        f"{path} is no network that is known here by its ending. Write a .onnx, .pt (TorchScript), .pt2 or .keras file"
+        f"{path} is not a network file: its ending is unknown. Write a .onnx, .pt (TorchScript), .pt2 or .keras file"
     )

@@ -1,4 +1,4 @@
-"""Weights and words of one layer or a stack, brought into canonical terms."""
+"""Reading of weights and native arguments, of one layer or a stack, into canonical weights and geometries."""
 
 from __future__ import annotations
 
@@ -9,40 +9,39 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import shown
-from tconv._arrays import is_finite
+from tconv._arrays import Array, is_finite
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
 
-Array = np.ndarray[Any, Any]
-Layer = tuple[Array, Geometry]
+LayerWeight = tuple[Array, Geometry]
 """A canonical weight [C_in, C_out/groups, *kernel] in float64 or complex128, and its geometry."""
 
 
-class Taken(NamedTuple):
-    """A weight that was given: its library, its canonical form and geometry, and the way back to the native array."""
+class ReadWeight(NamedTuple):
+    """A weight that was given: its library, its canonical form, its geometry, and the conversion back to its layout."""
 
     library: Any
     weight: Array
     geometry: Geometry
-    back: Callable[[Array], Array]
+    to_native: Callable[[Array], Array]
 
 
 def wide(w: Array) -> Array:
-    """The numbers in float64, complex ones in complex128."""
+    """Return the numbers in float64, or in complex128 if they are complex."""
     return w.astype(np.complex128 if w.dtype.kind == "c" else np.float64, copy=False)
 
 
 def read_weight(
     weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any], read: Any = _arrays.take
-) -> Taken:
-    """One weight and the words of its layer."""
-    library, taken = read(weight, "weight")
-    speaker = find_dialect(dialect)
+) -> ReadWeight:
+    """Return one weight and its geometry, read from the layer's arguments. Raises ArgumentError, ShapeError."""
+    library, array = read(weight, "weight")
+    reader = find_dialect(dialect)
     if geometry is not None:
         if native or dialect != "torch":
             raise ArgumentError(
-                "geometry= was given together with other words; it says all of that. Write geometry= alone"
+                "geometry= was given together with other arguments, which it replaces. Write geometry= alone"
             )
         if not isinstance(geometry, Geometry):
             raise ArgumentError(
@@ -50,57 +49,57 @@ def read_weight(
             )
         g, groups, layout = geometry, geometry.groups, {}
     else:
-        call = speaker.read_alone(taken.shape, native)
+        call = reader.read_without_x(array.shape, native)
         if call is None:
             raise ArgumentError(
-                f"these words of the {dialect} dialect need the input's size. Write "
+                f"these arguments of the {dialect} dialect need the input's size. Write "
                 f"geometry=tconv.dialect({dialect!r})."
                 "geometry(kernel=, input=, ...), and the weight in PyTorch's layout"
             )
         g, groups = call.geometry, call.geometry.groups
-        layout = {name: value for name, value in native.items() if name in speaker.layout_arguments}
-    canonical = speaker.to_canonical(taken, groups, **layout)
+        layout = {name: value for name, value in native.items() if name in reader.layout_arguments}
+    canonical = reader.to_canonical(array, groups, **layout)
     if canonical.shape[2:] != g.kernel:
         raise ShapeError(
-            f"weight has shape {taken.shape}; geometry.kernel is {g.kernel}. Write a Geometry with this weight's kernel"
+            f"weight has shape {array.shape}; geometry.kernel is {g.kernel}. Write a Geometry with this weight's kernel"
         )
-    if taken.size == 0 or not is_finite(taken):
-        what = "no element" if taken.size == 0 else "NaN or inf"
-        raise ShapeError(f"weight has shape {taken.shape} and {what}. Write a weight of finite numbers")
+    if array.size == 0 or not is_finite(array):
+        problem = "no element" if array.size == 0 else "NaN or inf"
+        raise ShapeError(f"weight has shape {array.shape} and {problem}. Write a weight of finite numbers")
 
-    def back(made: Array) -> Array:
-        return np.array(speaker.to_native(made, groups, **layout), dtype=taken.dtype, order="C")
+    def to_native(canonical: Array) -> Array:
+        return np.array(reader.to_native(canonical, groups, **layout), dtype=array.dtype, order="C")
 
-    return Taken(library, canonical, g, back)
+    return ReadWeight(library, canonical, g, to_native)
 
 
-def read_stack(weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any]) -> tuple[Layer, ...]:
-    """The layers, first layer first."""
+def read_stack(weight: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any]) -> tuple[LayerWeight, ...]:
+    """Return the layers of a stack, first layer first; one layer alone as a stack. Raises ArgumentError, ShapeError."""
     if not isinstance(weight, (list, tuple)):
         one = read_weight(weight, dialect, geometry, native, _arrays.look)
         return ((wide(one.weight), one.geometry),)
     if native or geometry is not None:
         raise ArgumentError(
-            "a stack says each layer's arguments in its list. Write [(weight, {'stride': 2}), ...] alone"
+            "the list of a stack has each layer's arguments in it. Write [(weight, {'stride': 2}), ...] alone"
         )
-    found: list[Layer] = []
+    stack: list[LayerWeight] = []
     for entry in weight:
         if not (isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[1], dict)):
             raise ArgumentError(
-                f"the stack holds {shown(entry)}; pairs of a weight and its arguments are needed. "
+                f"the stack contains {shown(entry)}; each entry must be a weight and its arguments. "
                 "Write [(w1, {'stride': 2}), (w2, {'stride': 2})]"
             )
-        words = dict(entry[1])
+        arguments = dict(entry[1])
         _, w, g, _ = read_weight(
-            entry[0], words.pop("dialect", dialect), words.pop("geometry", None), words, _arrays.look
+            entry[0], arguments.pop("dialect", dialect), arguments.pop("geometry", None), arguments, _arrays.look
         )
-        if found and (w.shape[0] != found[-1][0].shape[1] * found[-1][1].groups or w.ndim != found[-1][0].ndim):
-            before = found[-1][0].shape[1] * found[-1][1].groups
+        if stack and (w.shape[0] != stack[-1][0].shape[1] * stack[-1][1].groups or w.ndim != stack[-1][0].ndim):
+            before = stack[-1][0].shape[1] * stack[-1][1].groups
             raise ShapeError(
-                f"layer {len(found) + 1} takes {w.shape[0]} channels, and the layer before it gives {before}. "
+                f"layer {len(stack) + 1} takes {w.shape[0]} channels, and the layer before it gives {before}. "
                 "Write the weights of consecutive layers"
             )
-        found.append((wide(w), g))
-    if not found:
+        stack.append((wide(w), g))
+    if not stack:
         raise ArgumentError("the stack is empty; at least one layer is needed. Write [(weight, {'stride': 2})]")
-    return tuple(found)
+    return tuple(stack)

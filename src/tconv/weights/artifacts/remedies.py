@@ -1,4 +1,4 @@
-"""Weights without a checkerboard: the nearest ones with equal gains, and first ones whose phases are alike."""
+"""Remedies for a checkerboard: the nearest weight with equal gains, and an initial weight with equal phases."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ from tconv.errors import DtypeError, GeometryError
 from tconv.geometry import Geometry
 from tconv.weights.artifacts.arguments import read_weight, wide
 from tconv.weights.artifacts.phase_gains import gains_of, phase_of_taps
-from tconv.weights.initializers import alike
+from tconv.weights.initializers import equal_phases
 
 
 def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
-    """The weight with the least change that gives every phase the same DC gain; its mean gain stays.
+    """Return the nearest weight that gives every phase the same DC gain; the mean gain stays.
 
     >>> import numpy as np, tconv
     >>> w = np.float64([[[1, 2, 1]]])                                # phases of stride 2: taps 0 and 2, tap 1
     >>> tconv.artifacts.equalise(w + [[[0, 1, 0]]], stride=2)
     array([[[1.25, 2.5 , 1.25]]])
 
-    For each pair of channels, each tap of phase r grows by (mean of the gains - gain of r) / (taps of r): of all the
-    weights with equal gains and this mean the nearest in the sense of least squares. A constant input comes out
-    constant, borders apart. Arguments as `checkerboard`; the result is of the weight's library, layout and dtype.
+    For each pair of channels, each tap of phase r grows by (mean of the gains - gain of r) / (taps of r): of all
+    weights with equal gains and this mean, the nearest by least squares. A constant input then gives a constant output,
+    except at borders. Arguments as `checkerboard`; the result has the weight's library, layout and dtype.
 
-    Raises GeometryError where a phase has no tap (a kernel smaller than the stride), DtypeError for integers, which
-    do not hold the fractions.
+    Raises GeometryError if a phase has no tap (a kernel smaller than the stride), DtypeError for integers, which
+    cannot represent the fractions.
     """
-    library, w, g, back = read_weight(weight, dialect, geometry, native)
+    library, w, g, to_native = read_weight(weight, dialect, geometry, native)
     _refuse_empty_phases(g)
     if w.dtype.kind in "iub":
         raise DtypeError(
-            f"weight is {w.dtype}; equal gains need fractions, which whole numbers would round away. Write "
+            f"weight is {w.dtype}; equal gains need fractions, which integers cannot represent. Write "
             "tconv.artifacts.equalise(weight.astype(numpy.float32), ...), and quantize the result"
         )
     gains = gains_of(wide(w), g)
-    lacking = gains.mean(tuple(range(2, gains.ndim)), keepdims=True) - gains
-    lacking /= reduce(np.multiply.outer, map(np.array, g.overlap))  # shared among the taps of each phase
-    return _arrays.give(back(wide(w) + lacking[phase_of_taps(g)]), library)
+    missing = gains.mean(tuple(range(2, gains.ndim)), keepdims=True) - gains
+    missing /= reduce(np.multiply.outer, map(np.array, g.overlap))  # shared among the taps of each phase
+    return _arrays.give(to_native(wide(w) + missing[phase_of_taps(g)]), library)
 
 
 def icnr(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
-    """A freshly drawn weight with the taps of phase 0 given to every phase: training starts without a checkerboard.
+    """Return a random initial weight with the taps of phase 0 in every phase: training starts without a checkerboard.
 
     >>> import numpy as np, tconv
     >>> tconv.artifacts.icnr(np.float32([[[1, 2, 3, 4]]]), stride=2)
     array([[[1., 1., 3., 3.]]], dtype=float32)
 
-    The layer then is nearest-neighbour upsampling followed by a convolution with kernel div stride taps. The rule, and
-    what it does with a kernel that is no multiple of the stride, is that of `tconv.initializers.icnr`, which draws the
-    numbers, too; this one takes a weight's own. Arguments as `checkerboard`; the result is of the weight's library,
-    layout and dtype.
+    The layer then is nearest-neighbour upsampling followed by a convolution with kernel div stride taps. The rule,
+    also for a kernel that is no multiple of the stride, is that of `tconv.initializers.icnr`, which also draws the
+    numbers; here they are those of `weight`. Arguments as `checkerboard`; the result has the weight's library, layout
+    and dtype.
 
-    Raises GeometryError where a phase has no tap (a kernel smaller than the stride).
+    Raises GeometryError if a phase has no tap (a kernel smaller than the stride).
     """
-    library, w, g, back = read_weight(weight, dialect, geometry, native)
+    library, w, g, to_native = read_weight(weight, dialect, geometry, native)
     _refuse_empty_phases(g)
     first: Any = (..., *(slice(0, k // s * s, s) for k, s in zip(g.kernel, g.stride, strict=True)))
-    return _arrays.give(back(alike(w[first], g.kernel, g.stride)), library)
+    return _arrays.give(to_native(equal_phases(w[first], g.kernel, g.stride)), library)
 
 
 def _refuse_empty_phases(g: Geometry) -> None:
     if min(map(min, g.overlap)) == 0:
         raise GeometryError(
             f"kernel {g.kernel} with stride {g.stride} and dilation {g.dilation} leaves phases without a tap, whose "
-            "gain is 0 whatever the weight is. Write a kernel of at least the stride, a dilation that has no factor in "
+            "gain is 0 for any weight. Write a kernel of at least the stride and a dilation that has no factor in "
             "common with it, and train again"
         )

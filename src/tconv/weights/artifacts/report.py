@@ -1,48 +1,49 @@
-"""What `checkerboard` answers: the score, where the pattern comes from, and what ends it."""
+"""Result of `checkerboard`: the score, the origin of the pattern, the remedies, and the report as text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.geometry import Geometry
-from tconv.weights.artifacts.arguments import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VISIBLE = 0.02
-"""A pattern of 2 % of the output's root mean square; below it the report calls a layer even."""
+"""Score below which the report calls a layer even: a pattern of 2 % of the output's root mean square."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkerboard:
-    """How much of the output a pattern of phases is. `print` it.
+    """Share of the output that is a pattern of phases. `print` it.
 
     `score` is in [0, 1]: for inputs that are constant over space (or that have the channel means that were given), the
-    root mean square of what differs between phases, over that of the whole output without bias. 0 is no checkerboard; 1
-    is nothing but checkerboard. Channels of the input are taken as independent and of equal power.
+    root mean square of the differences between phases, over that of the whole output without bias. 0 is no
+    checkerboard; 1 is nothing else. Channels of the input are assumed to be independent and of equal power.
     """
 
     score: float
     by_channel: Array
-    """The same score of each output channel of the last layer, [C_out]."""
+    """Score of each output channel of the last layer, [C_out]."""
     response: Array
     """Output [C_in, C_out, *period] for a constant 1 in each input channel, over one period of all strides."""
     layers: tuple[float, ...]
-    """The score of each layer by itself."""
+    """Score of each layer alone."""
     overlaps: tuple[tuple[tuple[int, ...], ...], ...]
     """Taps per phase, per layer and axis."""
     geometries: tuple[Geometry, ...] = field(repr=False)
-    """Of each layer."""
+    """Geometry of each layer."""
 
     @property
     def period(self) -> tuple[int, ...]:
-        """After how many outputs the pattern repeats, per axis: the product of the strides."""
+        """Period of the pattern in outputs, per axis: the product of the strides."""
         return tuple(self.response.shape[2:])
 
     @property
@@ -52,15 +53,14 @@ class Checkerboard:
 
     @property
     def spreads(self) -> Array:
-        """How far each phase's gain is from the mean over phases, [C_out, *period]: root mean square over inputs."""
+        """Distance of each phase's gain from the mean over phases, [C_out, *period]: root mean square over inputs."""
         phases = tuple(range(1, self.response.ndim - 1))
         return _rms(plane - plane.mean(phases, keepdims=True) for plane in self.response)
 
     def draw(self, after: Checkerboard | None = None, *, ax: Axes | None = None) -> Axes:
-        """The response to a constant input as a picture, and that of mended weights beside it."""
-        from tconv import draw
-
-        return draw.response(self, after, ax=ax)
+        """Draw the response to a constant input, and beside it that of corrected weights."""
+        axes: Axes = import_module("tconv.draw").response(self, after, ax=ax)  # by name, because draw is above weights
+        return axes
 
     def __str__(self) -> str:
         grade = "even" if self.score < VISIBLE else "a checkerboard"
@@ -71,10 +71,8 @@ class Checkerboard:
         for number, (own, counts, g) in enumerate(zip(self.layers, self.overlaps, self.geometries, strict=True), 1):
             name = f"layer {number}" if len(self.layers) > 1 else "layer"
             same = all(len(set(row)) == 1 for row in counts)
-            words = "as many taps in every phase" if same else "uneven taps per phase"
-            lines.append(
-                f"{name:<10}{own:.3f} by itself; kernel {g.kernel}, stride {g.stride}: {words} {_listed(counts)}"
-            )
+            taps = "as many taps in every phase" if same else "uneven taps per phase"
+            lines.append(f"{name:<10}{own:.3f} alone; kernel {g.kernel}, stride {g.stride}: {taps} {_listed(counts)}")
         channels = self.by_channel
         lines.append(
             f"channels  worst {channels.max():.3f} (channel {int(channels.argmax())}), best {channels.min():.3f}"
@@ -82,40 +80,39 @@ class Checkerboard:
         if math.prod(self.period) <= 64:
             for name, numbers in (("gain", self.gains), ("spread", self.spreads)):
                 rows = np.array2string(_rms(numbers), precision=3, separator=", ").replace("\n", "\n          ")
-                words = "" if name == "gain" else ", from the mean over phases"
-                lines.append(f"{name:<10}per phase{words}, root mean square over channels:\n          {rows}")
-        lines += [f"remedy    {words}" for words in self._remedies()]
+                origin = "" if name == "gain" else ", from the mean over phases"
+                lines.append(f"{name:<10}per phase{origin}, root mean square over channels:\n          {rows}")
+        lines += [f"remedy    {remedy}" for remedy in self._remedies()]
         return "\n".join(lines)
 
     def _remedies(self) -> list[str]:
         if self.score < VISIBLE:
             return []
-        found = []
+        remedies = []
         for number, (own, counts, g) in enumerate(zip(self.layers, self.overlaps, self.geometries, strict=True), 1):
             where = f" (layer {number})" if len(self.layers) > 1 else ""
             if own < VISIBLE:
                 continue
             if min(map(min, counts)) == 0:
-                found.append(
-                    f"phases without a tap cannot be mended{where}: train with a kernel of at least the stride "
+                remedies.append(
+                    f"phases without a tap cannot be corrected{where}: train with a kernel of at least the stride "
                     f"{g.stride}"
                 )
                 continue
-            found.append(
-                f"weight = tconv.artifacts.equalise(weight, ...): every phase the same gain, the mean kept{where}"
+            remedies.append(
+                f"weight = tconv.artifacts.equalise(weight, ...): the same gain in every phase, and the mean "
+                f"gain unchanged{where}"
             )
             even = all(len(set(row)) == 1 for row in counts)
             multiple = (
-                ""
-                if even
-                else f", best with a kernel that is a multiple of the stride {g.stride}, which leaves no tap at 0"
+                "" if even else f", best with a kernel that is a multiple of the stride {g.stride}, so that no tap is 0"
             )
-            found.append(f"before training anew: weight = tconv.artifacts.icnr(weight, ...){multiple}{where}")
-        return found
+            remedies.append(f"before training again: weight = tconv.artifacts.icnr(weight, ...){multiple}{where}")
+        return remedies
 
 
 def _rms(planes: Iterable[Array]) -> Array:
-    """Root of the mean of the squares over the first axis, one entry of it at a time."""
+    """Return the root mean square over the first axis, computed one entry at a time."""
     powers: Any = 0
     count = 0
     for plane in planes:

@@ -1,4 +1,4 @@
-"""`checkerboard`: how much of the output of a layer, or of a stack of them, is a pattern of phases."""
+"""`checkerboard`: the share of the output of a layer, or of a stack of layers, that is a pattern of phases."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from tconv import _arrays
-from tconv._arrays import is_finite
+from tconv._arrays import Array, is_finite
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
-from tconv.weights.artifacts.arguments import Array, read_stack
-from tconv.weights.artifacts.phase_gains import response, score
+from tconv.weights.artifacts.arguments import read_stack
+from tconv.weights.artifacts.phase_gains import pattern_share, response
 from tconv.weights.artifacts.report import Checkerboard
 
 
 def checkerboard(
     weight: Any, *, mean: Any = None, dialect: str = "torch", geometry: Geometry | None = None, **native: Any
 ) -> Checkerboard:
-    """How much checkerboard a transposed convolution, or a stack of them, makes with these weights.
+    """Return how strong the checkerboard of a transposed convolution, or of a stack of them, is with these weights.
 
     >>> import numpy as np, tconv
     >>> rng = np.random.default_rng(0)
@@ -30,36 +30,39 @@ def checkerboard(
     >>> good.score < 1e-12
     True
 
-    weight is in the dialect's layout and `native` are the layer's arguments, or `geometry` says it in PyTorch's layout.
-    A stack is a list of (weight, arguments): [(w1, {"stride": 2}), (w2, {"stride": 2, "padding": 1})], first layer
-    first; activations between them are left out, and borders. `mean` [C_in] is the mean of each input channel, where it
-    is known (behind a ReLU, say): the score is then that of this one constant input.
+    weight is in the dialect's layout and `native` are the layer's arguments; a `geometry` replaces them, and weight is
+    in PyTorch's layout then. A stack is a list of (weight, arguments), first layer first:
+    [(w1, {"stride": 2}), (w2, {"stride": 2, "padding": 1})]; activations between the layers and borders are left out.
+    `mean` [C_in] is the mean of each input channel, if it is known (after a ReLU, for example): the score is then that
+    of this one constant input.
 
-    The layer's own numbers are exact sums over taps; a stack's are its response in float64, over one period. That
-    response, C_in * C_out * period numbers, is what it keeps; little more is held while it is made.
+    The numbers of one layer are exact sums over taps; those of a stack are its response in float64, over one period.
+    The result contains that response, C_in * C_out * period numbers; computing it takes little more memory.
+
     Raises ShapeError, GeometryError, ArgumentError, DialectError; TooLargeError if the response does not fit into
     memory.
     """
     stack = read_stack(weight, dialect, geometry, native)
-    made = response(stack)
-    means = _means(mean, made.shape[0])
-    total, by_channel = score(made if means is None else np.tensordot(means, made, (0, 0))[None])
-    alone = tuple(score(made if len(stack) == 1 else response([layer]))[0] for layer in stack)
+    whole = response(stack)
+    means = _means(mean, whole.shape[0])
+    total, by_channel = pattern_share(whole if means is None else np.tensordot(means, whole, (0, 0))[None])
+    alone = tuple(pattern_share(whole if len(stack) == 1 else response([layer]))[0] for layer in stack)
     geometries = tuple(g for _, g in stack)
-    return Checkerboard(total, by_channel, made, alone, tuple(g.overlap for g in geometries), geometries)
+    return Checkerboard(total, by_channel, whole, alone, tuple(g.overlap for g in geometries), geometries)
 
 
 def _means(mean: Any, channels: int) -> Array | None:
+    """Return the channel means in double precision; None if there are none. Raises ShapeError, ArgumentError."""
     if mean is None:
         return None
-    _, taken = _arrays.look(mean, "mean")
-    if taken.shape != (channels,):
+    _, values = _arrays.look(mean, "mean")
+    if values.shape != (channels,):
         raise ShapeError(
-            f"mean has shape {taken.shape}; one number per input channel is needed: ({channels},). Write "
+            f"mean has shape {values.shape}; one number per input channel is needed: ({channels},). Write "
             "x.mean((0, 2, 3))"
         )
-    if not is_finite(taken):
+    if not is_finite(values):
         raise ArgumentError(
-            f"mean is {taken.tolist()[:8]}, which holds NaN or inf. Write x.mean((0, 2, 3)) of finite x"
+            f"mean is {values.tolist()[:8]}, which contains NaN or inf. Write x.mean((0, 2, 3)) of finite x"
         )
-    return taken.astype(np.complex128 if taken.dtype.kind == "c" else np.float64)
+    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)

@@ -1,4 +1,7 @@
-"""An output that starts elsewhere in the other, or is a part of it: cropped otherwise."""
+"""Shift between two outputs: one starts at another place of the other, or is a part of it, as with another crop.
+
+Only outputs without a call need it; with a call every crop is tried as a hypothesis.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from tconv.diagnosis.canonical_call import Array, axis_names
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fitted import corrupted_parts
-from tconv.diagnosis.patch_alignment import shifts
-from tconv.diagnosis.tolerance import tolerance_alone
+from tconv.diagnosis.fitted.corrupted_parts import informative
+from tconv.diagnosis.patch_alignment import matching_shifts
+from tconv.diagnosis.tolerance import outputs_tolerance
 
-_PATCH = {1: 24, 2: 6, 3: 4}
-_REACH = {1: 4096, 2: 64, 3: 12}
-_LEAST = 0.25  # of an output, that must agree when it is moved
+_PATCH = {1: 24, 2: 6, 3: 4}  # places per axis of the patch that is searched for
+_REACH = {1: 4096, 2: 64, 3: 12}  # largest shift
+_LEAST = 0.25  # least share of an output that has to agree
 
 
-def moved(base: Array, y: Array, dtype: np.dtype[Any]) -> tuple[tuple[Cause, float] | None, int]:
-    """y[i] == base[i + shift] wherever both have it: the cause and what remains; and how many shifts were tried."""
+def shifted(base: Array, y: Array, dtype: np.dtype[Any]) -> tuple[tuple[Cause, float] | None, int]:
+    """Return the shift with y[i] == base[i + shift] where both have that place, and the number of shifts tried.
+
+    The shift is a cause and its largest error; None if there is none.
+    """
     nd = y.ndim - 2
     if not np.isfinite(base).all() or min(y.shape) == 0 or min(base.shape) == 0:
         return None, 0
@@ -36,17 +43,18 @@ def moved(base: Array, y: Array, dtype: np.dtype[Any]) -> tuple[tuple[Cause, flo
     if any(lo > hi for lo, hi in reach):
         return None, 0
     around: Any = (0, channels, *(slice(lo, hi + p) for (lo, hi), p in zip(reach, size, strict=True)))
-    limits = 4 * tolerance_alone(base[:1, channels], dtype).at(patch[None])[0]
-    fitting = shifts(base[around][None], patch, limits, np.isfinite(patch))[0]
-    for found in np.argwhere(fitting):
-        shift = tuple(int(f) + lo - at for f, (lo, _), at in zip(found, reach, place, strict=True))
-        error = _agrees(base, y, shift, dtype)
+    limits = 4 * outputs_tolerance(base[:1, channels], dtype).at(patch[None])[0]
+    matches = matching_shifts(base[around][None], patch, limits, np.isfinite(patch))[0]
+    for match in np.argwhere(matches):
+        shift = tuple(int(m) + lo - at for m, (lo, _), at in zip(match, reach, place, strict=True))
+        error = _largest_error(base, y, shift, dtype)
         if error is not None and (any(shift) or base.shape != y.shape):
-            return (_cause(base.shape[2:], y.shape[2:], shift), error), fitting.size
-    return None, fitting.size
+            return (_cause(base.shape[2:], y.shape[2:], shift), error), matches.size
+    return None, matches.size
 
 
-def _agrees(base: Array, y: Array, shift: tuple[int, ...], dtype: np.dtype[Any]) -> float | None:
+def _largest_error(base: Array, y: Array, shift: tuple[int, ...], dtype: np.dtype[Any]) -> float | None:
+    """Return the largest distance at this shift; None if rounding does not explain it or too few places overlap."""
     ours, theirs = [], []
     for step, L, M in zip(shift, y.shape[2:], base.shape[2:], strict=True):
         first, stop = max(0, -step), min(L, M - step)
@@ -57,11 +65,11 @@ def _agrees(base: Array, y: Array, shift: tuple[int, ...], dtype: np.dtype[Any])
     left: Any = (..., *ours)
     right: Any = (..., *theirs)
     a, b = y[left], base[right]
-    if a.size < _LEAST * y.size or not corrupted_parts.informative(a):
+    if a.size < _LEAST * y.size or not informative(a):
         return None
     finite = np.isfinite(a)
     distance = np.abs(a - b)
-    if not (distance <= tolerance_alone(base, dtype).at(np.where(finite, a, 0)))[finite].all():
+    if not (distance <= outputs_tolerance(base, dtype).at(np.where(finite, a, 0)))[finite].all():
         return None
     return float(distance[finite].max(initial=0.0))
 
@@ -75,7 +83,7 @@ def _cause(expected: tuple[int, ...], got: tuple[int, ...], shift: tuple[int, ..
     slices = ", ".join(f"{-step}:{M - step}" for step, _, M in axes)
     if inside:
         parts = ", ".join(f"{step}:{step + L} of {M}" for step, L, M in axes)
-        return Cause("cropped", "crop", f"got is a part of expected, {parts}: more is cropped", turn=None)
+        return Cause("cropped", "crop", f"got is a part of expected, {parts}: more is cropped")
     if outside:
         parts = ", ".join(f"{-step}:{M - step} of {L}" for step, L, M in axes)
         return Cause(
@@ -84,7 +92,5 @@ def _cause(expected: tuple[int, ...], got: tuple[int, ...], shift: tuple[int, ..
             f"expected is a part of got, {parts}: less is cropped",
             undo=f"y = y[..., {slices}]",
         )
-    words = f"got starts elsewhere: got[i] is expected[i + shift], shift {steps or '0, the sizes differ at the end'}"
-    return Cause(
-        "shifted", "crop", f"{words}; the crop (padding) is on the other side, or output_padding is", turn=None
-    )
+    text = f"got starts elsewhere: got[i] is expected[i + shift], shift {steps or '0, the sizes differ at the end'}"
+    return Cause("shifted", "crop", f"{text}; the crop (padding) or output_padding is on the other side")

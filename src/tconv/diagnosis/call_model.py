@@ -1,4 +1,7 @@
-"""What a call computes, in canonical terms and float64: what a cause changes, and any window of its output."""
+"""Model of one call in canonical layouts and float64.
+
+Causes change it, and it computes any window of the output of the changed call.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.operator.functional import conv_transpose
 
-Array = np.ndarray[Any, Any]
 Window = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class CallModel:
     """One call: x [N, C_in, *n], weight [C_in, C_out/groups, *kernel], bias [C_out] or None; float64 or complex128."""
 
     x: Array
@@ -55,22 +58,22 @@ class Setting:
         return max(1, math.prod(map(max, self.geometry.overlap)) * self.in_channels // self.groups)
 
     @property
-    def work(self) -> int:
+    def macs(self) -> int:
         """Multiply-adds of the whole call."""
         return self.geometry.macs(self.x.shape[2:], self.in_channels, self.out_channels, len(self.x)).border_free
 
-    def with_geometry(self, **parts: Any) -> Setting:
-        """The same call with other parts of the geometry."""
+    def with_geometry(self, **parts: Any) -> CallModel:
+        """Return the call with these parts of the geometry replaced."""
         return replace(self, geometry=replace(self.geometry, **parts))
 
-    def channels(self, groups: Sequence[int], within: Sequence[int]) -> Setting:
-        """The call that computes only these output channels, numbered within their groups, of only these groups."""
+    def channels(self, groups: Sequence[int], within: Sequence[int]) -> CallModel:
+        """Return the call that computes only these output channels of these groups; channels count within a group."""
         G, per = self.groups, self.in_channels // self.groups
         x = self.x.reshape(len(self.x), G, per, *self.x.shape[2:])
         x = x if len(groups) == G else x[:, list(groups)]
         w = self.weight.reshape(G, per, *self.weight.shape[1:])[list(groups)][:, :, list(within)]
         bias = None if self.bias is None else self.bias.reshape(G, -1)[np.ix_(groups, within)].ravel()
-        return Setting(
+        return CallModel(
             x.reshape(len(x), len(groups) * per, *x.shape[3:]),
             w.reshape(len(groups) * per, *w.shape[2:]),
             bias,
@@ -78,7 +81,7 @@ class Setting:
         )
 
     def window(self, window: Sequence[slice], images: slice = slice(None)) -> Array:
-        """The output [N, C_out, *sizes] on ranges of output places, which may leave the output (there is bias only)."""
+        """Return the output [N, C_out, *sizes] on ranges of output places; beyond the output there is only bias."""
         g, x = self.geometry, self.x[images]
         shape = (len(x), self.out_channels, *(part.stop - part.start for part in window))
         needed = [
@@ -96,8 +99,8 @@ class Setting:
             ]
             full = g.full_shape(small.shape[2:])
             crop = [(lo, F - lo - L) for F, lo, L in zip(full, front, shape[2:], strict=True)]
-            kind = np.result_type(small, self.weight)  # a cause may make one of them complex
-            small, weight = small.astype(kind, copy=False), self.weight.astype(kind, copy=False)
+            dtype = np.result_type(small, self.weight)  # a cause may make one of them complex
+            small, weight = small.astype(dtype, copy=False), self.weight.astype(dtype, copy=False)
             y = conv_transpose(small, weight, geometry=replace(g, crop=tuple(crop)))
         if self.bias is not None:
             y = y + self.bias.reshape(-1, *[1] * g.ndim)
@@ -105,17 +108,17 @@ class Setting:
 
 
 def whole(shape: Sequence[int]) -> Window:
-    """All places of an output of this spatial shape."""
+    """Return the window of all places of an output with this spatial shape."""
     return tuple(slice(0, size) for size in shape)
 
 
-def numbers(array: Array) -> Array:
-    """An array in float64, or complex128."""
+def as_float64(array: Array) -> Array:
+    """Return an array as float64, or as complex128 if it is complex."""
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
-def flat(array: Array) -> Array:
-    """[N, C, *spatial] as [N, C, places]."""
+def flatten_places(array: Array) -> Array:
+    """Return [N, C, *spatial] as [N, C, places]."""
     return array.reshape(*array.shape[:2], -1)
 
 
@@ -123,5 +126,5 @@ _AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 
 
 def axis_names(ndim: int) -> tuple[str, ...]:
-    """Images, channels and the spatial axes, as a report names them."""
+    """Return the names of the axes [N, C, *spatial] for a report."""
     return ("image", "channel", *_AXES.get(ndim, tuple(f"axis {a}" for a in range(ndim))))

@@ -1,0 +1,122 @@
+"""Scales and offsets of y, one for all or one per channel, which are fitted by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.diagnosis.call_model import CallModel, flatten_places
+from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.fitted.observation import Observation
+from tconv.diagnosis.fix_writer import FixWriter
+
+_WIDE = 2.0  # times the limit of rounding: largest error with fitted factors
+
+
+def scaled(observation: Observation) -> Iterator[Cause]:
+    """Yield one factor, a factor per channel, an offset per channel, or both: y = a * predicted + b."""
+    y, tolerance = observation.y, observation.tolerance
+    places = _samples(y, observation.finite)
+    if len(places) * len(y) < 6:
+        return
+    P, Y = (
+        np.moveaxis(flatten_places(array)[..., places], 1, 0).reshape(array.shape[1], -1)
+        for array in (observation.predicted, y)
+    )
+    allowed = np.moveaxis(flatten_places(tolerance.at(y))[..., places], 1, 0).reshape(y.shape[1], -1)
+    weights = allowed**-2 / (allowed**-2).sum(1, keepdims=True)  # small numbers of a 2-byte float are more accurate
+    p, q = ((weights * values).sum(1, keepdims=True) for values in (P, Y))
+    before = np.max(np.abs(P - Y) / allowed, initial=0.0)
+    if before <= _WIDE:
+        return  # the difference is in other places
+    spread = (weights * np.abs(P - p) ** 2).sum(1)
+    if not (spread > 0).all() or not (np.abs(Y - q).max(1) > 4 * allowed.max(1)).all():
+        return  # a constant has no factor
+    free = (weights * (P - p).conj() * (Y - q)).sum(1) / spread
+    products, squares = (weights * P.conj() * Y).sum(1), (weights * np.abs(P) ** 2).sum(1)
+    through = products / squares
+    one = np.full_like(free, products.sum() / squares.sum())
+    zero = np.zeros_like(q[:, 0])
+    offset = (q - p)[:, 0]
+    candidates = (
+        ("scaled", one, zero),
+        ("offset per channel", np.ones_like(free), offset),
+        ("scale per channel", through, zero),
+        ("scale and offset per channel", free, (q - free[:, None] * p)[:, 0]),
+    )
+    for name, a, b in candidates:
+        rest = np.abs(a[:, None] * P + b[:, None] - Y) / allowed
+        if (rest > _WIDE * np.maximum(1, np.abs(a[:, None]))).any() or min(np.abs(a)) < 1e-6:
+            continue
+        if rest.max() > before / _WIDE:
+            return  # noise: factors of almost 1 do not make it smaller
+        yield affine(name, a, b, y.ndim - 2, observation.writer, tolerance.relative)
+        return
+
+
+def _samples(y: Array, finite: Array, most: int = 4096) -> Any:
+    """Return an index [places] of up to `most` places, spread out, at which every image and channel is finite."""
+    ok = np.flatnonzero(finite.all(axis=(0, 1)).ravel())
+    return ok if len(ok) <= most else ok[np.linspace(0, len(ok) - 1, most).astype(int)]
+
+
+def affine(name: str, a: Array, b: Array, ndim: int, writer: FixWriter, unit: float) -> Cause:
+    """Return the cause of this name: y becomes a * y + b, both [C].
+
+    `unit` is the spacing of the output's numbers around 1; the fix has as many digits.
+    """
+
+    def shown(values: Array) -> str:
+        numbers = ", ".join(f"{value:.6g}" for value in values[:4])
+        return f"[{numbers}{', ...' if len(values) > 4 else ''}]"
+
+    text = {
+        "scaled": f"y is multiplied by {a[0]:.6g}",
+        "offset per channel": f"a constant is added to each channel, {shown(b)}: another bias, or none",
+        "scale per channel": f"each output channel is multiplied by a number of its own, {shown(a)}: a scale per "
+        "channel (of quantization, or of a BatchNorm) that is in only one of the two",
+        "scale and offset per channel": f"each output channel has a scale {shown(a)} and an offset {shown(b)}: a "
+        "BatchNorm that is in only one of the two (tconv.fold_batchnorm puts it into weight and bias)",
+    }[name]
+    shape = (-1, *[1] * ndim)
+    factor, offset = (_rounded(values, unit) for values in (a, b))
+    if name == "scaled":
+        apply, undo = f"y = y * {factor[0]}", f"y = y / {factor[0]}"
+    else:
+        times, plus = writer.column(factor), writer.column(offset)
+        apply, undo = {
+            "offset per channel": (f"y = y + {plus}", f"y = y - {plus}"),
+            "scale per channel": (f"y = y * {times}", f"y = y / {times}"),
+            "scale and offset per channel": (f"y = y * {times} + {plus}", f"y = (y - {plus}) / {times}"),
+        }[name]
+        if not times:
+            apply = undo = ""
+
+    def change(s: CallModel) -> CallModel:
+        per = s.weight.shape[1]
+        factor = np.repeat(a.reshape(s.groups, 1, per), s.in_channels // s.groups, 1).reshape(
+            s.in_channels, per, *[1] * ndim
+        )
+        bias = b if s.bias is None else a * s.bias + b
+        return replace(s, weight=s.weight * factor, bias=bias)
+
+    return Cause(
+        name,
+        "scale",
+        text,
+        change=change,
+        transform=lambda y: a.reshape(shape) * y + b.reshape(shape),
+        apply=apply,
+        undo=undo,
+    )
+
+
+def _rounded(values: Array, unit: float) -> list[float | complex]:
+    """Return numbers with the digits of a format whose spacing around 1 is `unit`."""
+    if np.iscomplexobj(values):
+        return [complex(value) for value in values]
+    return [float(str(np.float32(value))) if unit >= 2.0**-23 else float(value) for value in values]
