@@ -272,7 +272,7 @@ def test_memory_does_not_grow_with_the_height_and_is_predicted(seed, threads):
     with cut(1 << 15, threads):
         out = np.empty((net.channels[-1], *shape), "f4")
         rows = slice(0, shape[0])
-        net.rows(x, 0, height, rows, out)  # makes ready
+        net.rows(x, 0, height, rows, out)  # allocates and compiles
         tracemalloc.start()
         net.rows(x, 0, height, rows, out)
         peak = tracemalloc.get_traced_memory()[1]
@@ -443,14 +443,14 @@ def test_networks_that_are_not_models():
         Model.of(net((2, 2, 4, 4), 2, 1), "mine")
     with pytest.raises(ShapeError, match="mine has 1 input and 3 output channels"):
         Model.of(net((1, 3, 4, 4), 2, 1), "mine")
-    with pytest.raises(ShapeError, match=r"mine makes \(64, 64\) of \(64, 64\) .*: it enlarges nothing"):
+    with pytest.raises(ShapeError, match=r"mine turns \(64, 64\) into \(64, 64\), .*: it enlarges nothing"):
         Model.of(net((1, 1, 3, 3), 1, 1), "mine")
-    with pytest.raises(ShapeError, match="squares of squares"):
+    with pytest.raises(ShapeError, match="a square must become a square"):
         Model.of(net((1, 1, 4, 4), (2, 3), 0), "mine")
     for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
         with pytest.raises(ShapeError, match="that is not a picture with a border of whole pixels"):
             Model.of(net((1, 1, 4, 4), 2, crop), "mine")
-    with pytest.raises(ShapeError, match=r"mine makes nothing of \(16384, 16384\): the output would be"):
+    with pytest.raises(ShapeError, match=r"mine does not take a picture of \(16384, 16384\): the output would be"):
         Model.of(net((1, 1, 4, 4), 2, 40000), "mine")
     with pytest.raises(ShapeError, match="mine adds to 'cubic'; one of nearest, bilinear"):
         Model.of(net((1, 1, 4, 4), 2, 1), "mine", "cubic")
@@ -509,7 +509,7 @@ def test_padding_that_shifts_the_picture_is_refused(pads, even, span, axis):
     name = ("rows", "columns")[axis]
     with pytest.raises(ShapeError) as caught:
         Model.of(Network(nodes), "mine")
-    assert f"mine makes the output {name} of pixel i from the input {name} {span}, which would shift" in str(
+    assert f"mine computes the output {name} of pixel i from the input {name} {span}, which would shift" in str(
         caught.value
     )
     assert str(caught.value).endswith("Write a padding (crop) that is the same on both sides")

@@ -301,6 +301,7 @@ X = np.zeros((4, 5, 3), np.uint8)
         (b"a.png", {}, ArgumentError, "image is b'a.png'; an array"),
         (3, {}, ArgumentError, "image is 3; an array"),
         ("", {}, ArgumentError, "image is ''; a path is needed"),
+        ([X, X.astype(int)], {}, DtypeError, "image[1] has dtype int64, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to 1, are usual. Write image[1].astype(np.uint8)"),
         ([], {}, ShapeError, "image has shape (0,); [H, W]"),
         ([X, 3], {}, ArgumentError, "image[1] is 3; a path, or an array [H, W] or [H, W, C], is needed. Write a list of those"),
         ([X, X], {"output": "out"}, ArgumentError, "output was given with a list of arrays, which have no names. Write one call for each array, with its own output"),

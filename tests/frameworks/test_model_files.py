@@ -339,7 +339,10 @@ def _many_limits(graph):
     [
         (_whole_number_constant, "'one' has dtype int64 and shape (); floats are needed"),
         (_text_constant, "Constant 'one' has value_string; value, value_float(s) or value_int(s) are read"),
-        (_blocks_of_the_picture, "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels make no blocks"),
+        (
+            _blocks_of_the_picture,
+            "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels cannot be split into blocks",
+        ),
         (_no_blocksize, "DepthToSpace 'y1' has blocksize=0 and mode='DCR'; 1 or more, DCR or CRD, are needed"),
         (_no_weight, "Conv 'y0' has no input 1, which it needs"),
         (_text_for_numbers, "Conv 'y0' has pads=b'SAME', where integers should be"),
@@ -360,7 +363,7 @@ def _many_limits(graph):
         (_stated_size, "has an output_shape, which fits one size only"),
         (_one_axis, "has a weight of 3 axes; 4 are needed, for pictures"),
         (_uneven, "has 5 channels, which 2 x 2 blocks do not divide"),
-        (_missing, "reads 'none', which is no output of a node before it"),
+        (_missing, "reads 'none', which is not an output of a node before it"),
         (_not_finite, "contains inf or NaN; finite floats are needed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -61,7 +61,7 @@ class Report:
 
     @contextmanager
     def progress(self, stage: str, total: int, unit: str = "") -> Iterator[Callable[..., None]]:
-        """Show a bar on the terminal until the stage is over; nothing if stderr is no terminal.
+        """Show a bar on the terminal until the stage is over; nothing if stderr is not a terminal.
 
         Yields the function that advances the bar, by 1 or by the number given. With a `unit`, the bar counts it:
         "3/10 files".

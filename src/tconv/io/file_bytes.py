@@ -1,6 +1,6 @@
-"""Bytes of a file, or an error that says why there are none.
+"""Content of a file, or an error with the reason why it cannot be read.
 
-All readers of pictures and arrays open their files here, so that a missing file is answered alike everywhere.
+All readers of pictures and arrays open their files here, so that their messages are the same.
 """
 
 from __future__ import annotations

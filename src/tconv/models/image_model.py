@@ -28,8 +28,8 @@ class Model(NamedTuple):
     A network with one input channel reads luma and is run once for a picture; one with three reads red, green and
     blue. Values are 0 (black) to 1 (white). `border` pixels around the picture are copies of its outermost ones.
     `adds` names the filter of `tconv.weights.interpolation` whose result the network's output is added to, so that
-    colours are interpolated where a network knows luma only; None for a network that makes the whole picture. `name`
-    stands in reports and messages.
+    colours are interpolated where a network knows luma only; None for a network whose output is the whole picture.
+    `name` stands in reports and messages.
     """
 
     network: Network
@@ -53,11 +53,11 @@ class Model(NamedTuple):
         try:
             sizes = [network.output_shape((n, n)) for n in (side, side + 1)]
         except ShapeError as error:
-            raise ShapeError(f"{name} makes nothing of ({side}, {side}): {error}") from None
+            raise ShapeError(f"{name} does not take a picture of ({side}, {side}): {error}") from None
         if sizes[0][0] != sizes[0][1] or sizes[1][0] != sizes[1][1]:
-            raise ShapeError(f"{name} makes {sizes[0]} of ({side}, {side}); squares of squares are needed")
+            raise ShapeError(f"{name} turns ({side}, {side}) into {sizes[0]}; a square must become a square")
         scale = sizes[1][0] - sizes[0][0]
-        sizes_text = f"{name} makes {sizes[0]} of ({side}, {side}) and {sizes[1]} of ({side + 1}, {side + 1})"
+        sizes_text = f"{name} turns ({side}, {side}) into {sizes[0]}, and ({side + 1}, {side + 1}) into {sizes[1]}"
         if scale < 2:
             raise ShapeError(
                 f"{sizes_text}: it enlarges nothing. Write a network with a transposed convolution whose stride is the "
@@ -82,7 +82,7 @@ class Model(NamedTuple):
         first, last = read.start - place, read.stop - 1 - place
         if abs(first + last) >= 2:
             raise ShapeError(
-                f"{self.name} makes the output {lines} of pixel i from the input {lines} i{first:+d} to i{last:+d}, "
+                f"{self.name} computes the output {lines} of pixel i from the input {lines} i{first:+d} to i{last:+d}, "
                 "which would shift the picture. Write a padding (crop) that is the same on both sides"
             )
 
@@ -139,11 +139,11 @@ class Model(NamedTuple):
         return np.repeat(picture, 3, 0) if self.network.channels[0] > picture.shape[0] else picture
 
     def output_channels(self, channels: int) -> int:
-        """Return the channels of the network's output for a picture of so many."""
+        """Return the channels of the network's output for a picture of this many."""
         return min(self.network.channels[-1], channels)
 
     def network_output(self, y: Array, channels: int) -> Array:
-        """Return the network's output for a picture of so many channels."""
+        """Return the network's output for a picture of this many channels."""
         return luma(y) if channels == 1 and y.shape[0] == 3 else y
 
 

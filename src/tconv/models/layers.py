@@ -181,7 +181,7 @@ def fused(nodes: Sequence[Node]) -> list[Node]:
             and isinstance(before, Convolution)
             and before.activation is None
             and readers[node.inputs[0]] == 1
-            and (number < len(nodes) or inputs[0] == len(result))  # the last node makes the output
+            and (number < len(nodes) or inputs[0] == len(result))  # the last node is the output
         ):
             result[inputs[0] - 1] = result[inputs[0] - 1]._replace(
                 step=replace(before, activation=node.step.activation)

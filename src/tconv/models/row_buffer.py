@@ -77,7 +77,7 @@ class RowBuffer:
             self.anchor = start
 
     def _grow(self, start: int, rows: int) -> None:
-        """Enlarge the ring to so many rows from `start` on."""
+        """Enlarge the ring to this many rows from `start` on."""
         channels, _, width = self.array.shape
         period = ring_rows(rows)
         larger = RowBuffer(_allocate(channels, period, width), self.anchor, self.stop, period)
@@ -89,7 +89,7 @@ class RowBuffer:
 
 
 def ring_rows(rows: int) -> int:
-    """Return the size of a ring for so many rows: whole groups, and one more because the first may begin inside one."""
+    """Return the size of a ring for this many rows: whole groups, and one more, as the first may begin inside one."""
     return -(-rows // GROUP) * GROUP + GROUP
 
 

@@ -112,7 +112,7 @@ class FileRun:
 
 
 def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> None:
-    """Raise FileError if the output exists and is no file, or is an input; `name` is its default name."""
+    """Raise FileError if the output exists and is not a file, or is an input; `name` is its default name."""
     if not os.path.exists(output):
         return
     if os.path.isdir(output):

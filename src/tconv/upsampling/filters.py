@@ -212,7 +212,7 @@ def _check_shape(name: str, shape: tuple[int, ...], error: type[TconvError]) -> 
 
 
 def _checked_weight(name: str, weight: Array, error: type[TconvError]) -> Array:
-    """Return the weight in float64, or raise this error for elements that are no finite real numbers."""
+    """Return the weight in float64, or raise this error for elements that are not finite real numbers."""
     if weight.dtype.kind not in "biuf":
         raise error(f"{name} has {weight.dtype} elements; real numbers are needed. Write kernel.astype(np.float32)")
     if not np.isfinite(weight).all():

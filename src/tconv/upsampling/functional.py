@@ -118,13 +118,13 @@ def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, 
             "output was given with a list of arrays, which have no names. Write one call for each array, with its own "
             "output"
         )
-    return [_upsample_entry(entry, selection, alpha) for entry in images]
+    return [_upsample_entry(entry, f"image[{number}]", selection, alpha) for number, entry in enumerate(images)]
 
 
-def _upsample_entry(entry: Any, selection: Selection, alpha: bool | None) -> Any:
+def _upsample_entry(entry: Any, name: str, selection: Selection, alpha: bool | None) -> Any:
     if not _is_path(entry):
-        return _upsample_array(entry, selection, alpha)
-    run = open_run(_path(entry, "image"), selection)
+        return _upsample_array(entry, selection, alpha, name=name)
+    run = open_run(_path(entry, name), selection)
     return run.source.result(run.execute()[0])
 
 
@@ -145,7 +145,12 @@ def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwr
 
 
 def _upsample_array(
-    image: Any, selection: Selection, alpha: bool | None = None, output: Any = None, overwrite: bool = False
+    image: Any,
+    selection: Selection,
+    alpha: bool | None = None,
+    output: Any = None,
+    overwrite: bool = False,
+    name: str = "image",
 ) -> Any:
     """Return the enlarged array, or write it into the file `output` and return its path."""
     if image is None or isinstance(image, (bytes, int, float, complex, dict, set)):
@@ -153,14 +158,14 @@ def _upsample_array(
             f"image is {shown(image)}; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write "
             'image="photo.jpg", for example'
         )
-    library, array = _arrays.take(image, "image")
-    _check_array(array, alpha)
+    library, array = _arrays.take(image, name)
+    _check_array(array, name, alpha)
     pixels = np.moveaxis(array[:, :, None] if array.ndim == 2 else array, 2, 0)
     upsampler = selection.for_pictures()
     if array.dtype.name in ("int64", "uint64") and isinstance(upsampler, LearnedUpsampler):
         raise DtypeError(
-            f"image has dtype {array.dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
-            "1, are usual. Write image.astype(np.uint8) for values from 0 to 255"
+            f"{name} has dtype {array.dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
+            f"1, are usual. Write {name}.astype(np.uint8) for values from 0 to 255"
         )
     has_alpha = len(pixels) in (2, 4) if alpha is None else alpha
     run = Run(ArrayInput(pixels, has_alpha, upsampler.mixes), upsampler)
@@ -176,31 +181,31 @@ def _upsample_array(
     return _arrays.give(result[:, :, 0] if array.ndim == 2 and result.shape[2] == 1 else result, library)
 
 
-def _check_array(array: Array, alpha: bool | None) -> None:
-    """Raise ShapeError or DtypeError for an array that is no picture with its channels last."""
+def _check_array(array: Array, name: str, alpha: bool | None) -> None:
+    """Raise ShapeError or DtypeError for an array that is not a picture with channels last."""
     if array.ndim == 4:
         raise ShapeError(
-            f"image has shape {array.shape}; [H, W] or [H, W, C] is needed. Write tconv.upsample(list(image)) for "
+            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed. Write tconv.upsample(list({name})) for "
             "several images [N, H, W, C]"
         )
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ShapeError(
-            f"image has shape {array.shape}; [H, W] or [H, W, C] is needed, with at least 1 row, column and channel. "
+            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed, with at least 1 row, column and channel. "
             "Write an array such as np.zeros((20, 30, 3), np.uint8)"
         )
     if array.dtype.kind not in "biuf":
         raise DtypeError(
-            f"image has dtype {array.dtype}; integers, floats or booleans are needed. Write "
-            + ("[image.real, image.imag], two images" if array.dtype.kind == "c" else "image.astype(np.float32)")
+            f"{name} has dtype {array.dtype}; integers, floats or booleans are needed. Write "
+            + (f"[{name}.real, {name}.imag], two images" if array.dtype.kind == "c" else f"{name}.astype(np.float32)")
         )
     if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
         raise ShapeError(
-            f"image has shape {array.shape}, which looks like [C, H, W]; channels last are needed, [H, W, C]. Write "
-            f"np.moveaxis(image, 0, -1)"
+            f"{name} has shape {array.shape}, which looks like [C, H, W]; channels last are needed, [H, W, C]. Write "
+            f"np.moveaxis({name}, 0, -1)"
         )
     if alpha and (array.ndim == 2 or array.shape[2] == 1):
         raise ShapeError(
-            f"image has shape {array.shape} and alpha=True; opacity needs a channel beside the colours. Write "
+            f"{name} has shape {array.shape} and alpha=True; opacity needs a channel beside the colours. Write "
             "alpha=None"
         )
 

@@ -153,7 +153,7 @@ def _nodes(lines: list[_Line], blob: _Blob) -> list[Node]:
             places[line.outputs[0]] = 0
             continue
         if missing := [name for name in line.inputs if name not in places]:
-            raise FileError(f"{line.name} reads {missing[0]!r}, which is no output of a layer before it")
+            raise FileError(f"{line.name} reads {missing[0]!r}, which is not an output of a layer before it")
         inputs = tuple(places[name] for name in line.inputs)
         if not inputs:
             raise FileError(f"{line.name} has no input; every layer but Input needs one")

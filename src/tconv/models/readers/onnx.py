@@ -94,7 +94,7 @@ class _Graph:
         return attributes
 
     def nodes(self) -> list[Node]:
-        """All of them, in order; the last one makes the output."""
+        """Return all nodes in order; the output of the last one is the network's."""
         nodes: list[Node] = []
         for node in self._graph.node:
             attributes = self._attributes(node)
@@ -155,7 +155,7 @@ class _Graph:
 
     def _place(self, node: Any, name: str) -> int:
         if name not in self._places:
-            what = "a constant" if name in self._constants else "no output of a node before it"
+            what = "a constant" if name in self._constants else "not an output of a node before it"
             raise FileError(f"{_label(node)} reads {name!r}, which is {what}")
         return self._places[name]
 
@@ -218,7 +218,8 @@ class _Graph:
         channels = self._channels[self._places[node.input[0]]]
         if channels < 1:
             raise FileError(
-                f"{_label(node)} reads the picture itself, whose 1 or 3 channels make no blocks. Put a Conv before it"
+                f"{_label(node)} reads the picture itself, whose 1 or 3 channels cannot be split into blocks. "
+                "Put a Conv before it"
             )
         if channels % r**2:
             raise FileError(f"{_label(node)} has {channels} channels, which {r} x {r} blocks do not divide")
