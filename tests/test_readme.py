@@ -76,6 +76,11 @@ def test_the_table_of_times_is_the_stored_result():
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in BENCHMARKS
     assert f"(results/{newest.name})" in BENCHMARKS
+    words = [sys.executable, "-m", "tconv.bench.table", str(newest), "brief"]
+    brief = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    assert brief in README
+    assert len(brief.splitlines()) <= 6
+    assert f"benchmarks/results/{newest.name}" in README
 
 
 def test_the_table_of_models_is_the_stored_result():

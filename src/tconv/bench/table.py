@@ -2,7 +2,8 @@
 
     python -m tconv.bench.table RESULT.json [MODE]
 
-prints the Markdown of `benchmarks/README.md`; MODE is dropped (default), out or kept.
+prints the Markdown of `benchmarks/README.md`; MODE is dropped (default), out or kept, or `brief` for the table of the
+README.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tconv.bench import result_file, summary, timing
-from tconv.bench.statistics import Estimate
+from tconv.bench.statistics import Estimate, geometric_mean
 from tconv.bench.summary import Line, Result
 from tconv.errors import ArgumentError, TconvError
 
@@ -171,6 +172,24 @@ def markdown(result: Result, mode: str | None = None) -> str:
     return "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", *(f"{line}  " for line in notes)]).rstrip()
 
 
+_BRIEF = {"torch": "PyTorch", "torch_cl": "PyTorch, channels last", "tensorflow": "TensorFlow"}
+"""Peers of the README's table."""
+
+
+def brief(result: Result) -> str:
+    """Return the table of the README in Markdown: for a few peers, and the fastest of all peers of each layer."""
+    lines = summary.lines(result, summary.headline(result))
+    peers = len(summary.others(result["peers"]))
+    rivals = [(title, [line.over(name, line.own) for line in lines]) for name, title in _BRIEF.items()]
+    rivals.append((f"the fastest of {peers} peers, layer by layer", [line.over(line.best, line.own) for line in lines]))
+    rows = [["compared with", "tconv is faster on", "its time / tconv's, geometric mean"], ["---", "---:", "---:"]]
+    for title, ratios in rivals:
+        values = [ratio.value for ratio in ratios if ratio is not None]
+        faster = f"{sum(value >= 1 for value in values)} of {len(values)} layers"
+        rows.append([title, faster, number(geometric_mean(values))])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def _measured(result: Result) -> list[str]:
     """Modes of this result's device in which any peer was timed."""
     timed = {mode for e in result["layers"] for s in e["peers"].values() for mode in s.get("samples", {})}
@@ -215,9 +234,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if not 1 <= len(arguments) <= 2:
             raise ArgumentError("one result file is needed. Write python -m tconv.bench.table RESULT.json [MODE]")
-        if set(arguments[1:]) - {mode for modes in timing.MODES.values() for mode in modes}:
-            raise ArgumentError(f"there is no mode {arguments[1]!r}. Write dropped, out, kept, eager or graph")
-        print(markdown(result_file.read(Path(arguments[0])), *arguments[1:]))
+        if set(arguments[1:]) - {"brief", *(mode for modes in timing.MODES.values() for mode in modes)}:
+            raise ArgumentError(f"there is no mode {arguments[1]!r}. Write dropped, out, kept, eager, graph or brief")
+        result = result_file.read(Path(arguments[0]))
+        print(brief(result) if arguments[1:] == ["brief"] else markdown(result, *arguments[1:]))
     except TconvError as error:
         print(f"tconv: {error}", file=sys.stderr)
         return 1
