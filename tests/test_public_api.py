@@ -10,7 +10,7 @@ import tconv
 NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
-    "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool",
+    "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tconv.kernels.simd import winograd_f43
 from tconv.kernels.simd.winograd_f43 import filtering, row_groups
 from tconv.models import Convolution, Network, Node, layers
 from tconv.models import network as networks
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 from test_machine_code import CPUS, X86
 from test_memory_safety import GUARDED, linux
 
@@ -98,13 +98,13 @@ def test_every_layer_is_the_definition(seed):
     case, _ = cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
-    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(case.x, 0, case.height), RowBuffer(out, 0, 0), slice(0, y.shape[1]))
     assert (np.abs(out - y) <= allowed).all()
 
 
 def ring(channels, rows, width, anchor):
     """Return a ring of rows of NaN, with other elements between the rows that must not be changed."""
-    return Kept(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
+    return RowBuffer(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
 
 
 @given(seeds, st.integers(1, 4))
@@ -113,7 +113,7 @@ def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
     case, rng = cases(seed)
     rows = case.shape[0]
     whole = np.full((len(case.w[0]), *case.shape), np.nan, "f4")
-    case.run(Kept(case.x, 0, case.height), Kept(whole, 0, 0), slice(0, rows))
+    case.run(RowBuffer(case.x, 0, case.height), RowBuffer(whole, 0, 0), slice(0, rows))
     # the input in a ring as long as all of it or longer, begun anywhere; the output in a ring of groups
     period = case.height + int(rng.integers(0, 5))
     start = -int(rng.integers(0, period))
@@ -170,7 +170,7 @@ def test_rounding_stays_near_that_of_the_direct_sum(shape):
     direct = tconv.conv_transpose(x[None], w, geometry=g, method="simd")[0]
     got = np.empty_like(direct)
     layer = winograd_f43.row_group_layer(w, None, g, None)
-    layer(Kept(x, 0, 40), slice(0, 40), slice(0, 40), Kept(got, 0, 0), 0)
+    layer(RowBuffer(x, 0, 40), slice(0, 40), slice(0, 40), RowBuffer(got, 0, 0), 0)
     assert np.sqrt(np.mean((got - y) ** 2)) <= 3 * np.sqrt(np.mean((direct - y) ** 2))
 
 
@@ -235,9 +235,9 @@ def test_rows_that_are_not_there_are_refused():
     net = chain(np.random.default_rng(1), None)
     x = np.random.default_rng(0).random((4, 200, 30), np.float32)
     for rows, first, height, outputs, message in [
-        (x[:, 100:], 100, 200, slice(0, 200), "x holds rows 100 to 200 of the picture; 0 to 200 are needed"),
-        (x[:, :50], 0, 200, slice(0, 200), "x holds rows 0 to 50"),
-        (x, 0, 100_000, slice(0, 100_000), "x holds rows 0 to 200"),
+        (x[:, 100:], 100, 200, slice(0, 200), "x has rows 100 to 200 of the picture; 0 to 200 are needed"),
+        (x[:, :50], 0, 200, slice(0, 200), "x has rows 0 to 50"),
+        (x, 0, 100_000, slice(0, 100_000), "x has rows 0 to 200"),
         (x[:2], 0, 200, slice(0, 200), r"x has shape \(2, 200, 30\); \[4, h, W\] is needed"),
         (np.concatenate([x, x[:1]]), 0, 200, slice(0, 200), "x has shape"),
         (x[0], 0, 200, slice(0, 200), "x has shape"),
@@ -253,12 +253,12 @@ def test_rows_that_are_not_there_are_refused():
 
 RANDOM = """
 import numpy as np, test_winograd_f43 as t
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 for seed in range(40):
     case, _ = t.cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
-    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(case.x, 0, case.height), RowBuffer(out, 0, 0), slice(0, y.shape[1]))
     assert (np.abs(out - y) <= allowed).all()
 """
 
@@ -280,7 +280,7 @@ def test_nothing_outside_of_the_arrays_is_touched(python):
         GUARDED
         + """
 import test_winograd_f43 as t
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 tconv.set_num_threads(3)
 regions = [Region(1 << 23) for _ in range(2)]
 for seed in range(60):
@@ -291,7 +291,7 @@ for seed in range(60):
         for region, shape in zip(regions, (case.x.shape, y.shape))
     ]
     placed[0][...] = case.x
-    assert case.run(Kept(placed[0], 0, case.height), Kept(placed[1], 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(placed[0], 0, case.height), RowBuffer(placed[1], 0, 0), slice(0, y.shape[1]))
     assert (np.abs(placed[1] - y) <= allowed).all()
     regions[1].check(placed[1])
 """

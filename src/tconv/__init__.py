@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tconv.linalg import matrix as matrix
     from tconv.operator.prepared import prepare as prepare
     from tconv.solver import solve as solve
+    from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
     from tconv.weights.artifacts import checkerboard as checkerboard
@@ -71,6 +72,7 @@ __all__ = [
     "solve",
     "torch",
     "trim_pool",
+    "upsample",
 ]
 
 _LAZY_MODULES = {
@@ -91,6 +93,7 @@ _LAZY_FUNCTIONS = {
     "prepare": "tconv.operator.prepared",
     "scale_channels": "tconv.weights.folding",
     "solve": "tconv.solver",
+    "upsample": "tconv.upsampling.functional",
 }
 """Public names whose modules are imported when they are first named: a first call does not wait for them."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 EXTRAS = {
     "numpy": "",
     "llvmlite": "",
+    "safetensors": "",
     "xxhash": "",
     "cyclopts": "cli",
     "rich": "cli",
     "pyvips": "cli",
-    "safetensors": "cli",
+    "pillow": "cli",
     "matplotlib": "draw",
     "scipy": "sparse",
     "torch": "torch",
