@@ -155,7 +155,7 @@ def test_what_it_is_not():
         (GeometryError, {"dilation": [1, 0]}, "dilation is (1, 0); every entry must be at least 1. Write dilation=(1, 1), for example"),
         (GeometryError, {"groups": 1.0}, "groups is 1.0; an integer is needed. Write groups=1, for example"),
         (GeometryError, {"output_padding": None}, "output_padding is None; an integer is needed. Write output_padding=1"),
-        (ArgumentError, {"padding": [1, (1, 1)]}, "padding is [1, (1, 1)]; one integer per spatial axis, or one pair (lo, hi) each, is needed. Write padding=((1, 1), (1, 1))"),
+        (ArgumentError, {"padding": [1, (1, 1)]}, "padding is [1, (1, 1)]; one integer per spatial axis, or one pair (lo, hi) per axis, is needed. Write padding=((1, 1), (1, 1))"),
         (GeometryError, {"padding": [1, None]}, "padding contains None; one (lo, hi) pair of integers per spatial axis is needed"),
         (GeometryError, {"padding": [(1, 2, 3), (1, 1)]}, "padding contains (1, 2, 3); one (lo, hi) pair"),
         (GeometryError, {"padding": np.ones((2, 2))}, "padding contains array([1., 1.]); one (lo, hi) pair"),
