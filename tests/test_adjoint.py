@@ -1,4 +1,4 @@
-"""<conv(u), v> == <u, conv_transpose(v)>: what makes the one the transpose of the other."""
+"""The identity <conv(u), v> == <u, conv_transpose(v)>, which makes one the transpose of the other."""
 
 import numpy as np
 import pytest

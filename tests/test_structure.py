@@ -41,7 +41,7 @@ LOOSE_MODULES = 12
 LONGEST_FILES = {"src": 450, "benchmarks": 450, "examples": 450, "tests": 1200}
 KERNEL_PACKAGES = {"numpy", "llvmlite", "xxhash"}
 OPENINGS = ("What", "Whether", "How", "Where", "Why", "Whose", "Who", "Which", "If", "So")
-"""Words that open a riddle and not the description of a function, class or module."""
+"""First words of docstrings that ask a question instead of describing a function, class or module."""
 
 
 # -- the modules and their imports -------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
     found = [entry for name in modules() for entry in docstrings(name)]
     assert len(found) > 1000
     openings = tuple(f"{word} " for word in OPENINGS)
-    riddles = [f"{place}: {text.splitlines()[0]}" for place, text in found if text.startswith(openings)]
-    assert not riddles, "\n".join(riddles)
+    questions = [f"{place}: {text.splitlines()[0]}" for place, text in found if text.startswith(openings)]
+    assert not questions, "\n".join(questions)
 
 
 @pytest.mark.parametrize("folder", LONGEST_FILES)

@@ -7,11 +7,11 @@ import threading
 from math import prod
 
 import numpy as np
-import problems
 import pytest
 
 import tconv
-from tconv import Geometry, TconvError
+from random_calls import problems
+from tconv import Geometry, TconvError, kernels
 from tconv.kernels.problem import Problem
 from tconv.operator import call, call_cache, method_choice
 
@@ -122,7 +122,7 @@ def all_tilings(p):
             width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes
             forms.add((False, False, min(rows, long), width))
     for form in sorted(forms):
-        yield tiling.tiling(layer, sizes, p.batch, lanes, tiling.Estimate(0.0, 0, 0, *form))
+        yield tiling.tiling_of(layer, sizes, p.batch, lanes, tiling.TilingEstimate(0.0, 0, 0, *form))
 
 
 def cycles(p, t, splits, threads):
@@ -165,6 +165,7 @@ def test_the_tiles_are_those_with_the_least_cycles(ndim):
             most = min(units, tiling._MOST_SPLITS if used > 1 else 1)
             costs = {(splits, t): cycles(p, t, splits, used) for t in found for splits in range(1, most + 1)}
             assert costs[made.splits, made.tiling] == min(costs.values()), (p, threads)
+            assert threads > 1 or schedule.least_cycles(p) <= schedule.cycles(p) == min(costs.values())
 
 
 def axes(p):
@@ -255,10 +256,31 @@ def test_a_plan_says_what_is_chosen():
         asked = Problem(p.geometry, batch, c_in, p.y.shape[1], tuple(n), np.dtype(np.float32))
         for method in ("auto", "simd", "taps"):
             assert method_choice.explain_method(asked, method).method == method_choice.choose_method(asked, method)
-    large = Problem(Geometry((4, 4), 2, 1), 8, 256, 128, (64, 64), np.dtype(np.float32))
-    assert (
-        method_choice.choose_method(large, "auto") == method_choice.explain_method(large, "auto").method == "winograd"
-    )
+
+
+def test_the_method_is_the_one_with_the_least_seconds():
+    """Whatever short way led to it."""
+    rng, chosen = np.random.default_rng(4), []
+    for kernel, stride in (
+        ((4, 4), 2),
+        ((3, 3), 2),
+        ((16,), 8),
+        ((5, 4), (1, 2)),
+        ((4, 4, 4), 2),
+        ((7, 7), 2),
+        ((2, 2), 2),
+    ):
+        for _ in range(12):
+            longest = {1: 900, 2: 70, 3: 16}[len(kernel)]
+            c_in, c_out, batch = (int(rng.choice(sizes)) for sizes in ([16, 64, 250], [3, 24, 128], [1, 1, 6]))
+            n = tuple(int(size) for size in rng.integers(2, longest, len(kernel)))
+            p = Problem(Geometry(kernel, stride, 1), batch, c_in, c_out, n, np.dtype(np.float32))
+            able = [kernels.kernel(name) for name in kernels.names()]
+            able = [kernel for kernel in able if not kernel.reasons_against(p)]
+            chosen.append(method_choice.choose_method(p, "auto"))
+            assert chosen[-1] == min(able, key=lambda kernel: kernel.seconds(p)).name
+            assert all(kernel.most_seconds is None or kernel.most_seconds(p) >= kernel.seconds(p) for kernel in able)
+    assert min(chosen.count(method) for method in METHODS) > 10
 
 
 def test_every_cache_is_bounded():

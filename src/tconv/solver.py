@@ -28,11 +28,11 @@ class Solution:
 
     def arguments(self, name: str) -> dict[str, Any] | None:
         """Return the native arguments in this dialect, or None if they cannot express the crop."""
-        speaker = dialect(name)
+        target = dialect(name)
         return (
             None
-            if speaker.reasons_against(self.geometry, self.input)
-            else speaker.native_arguments(self.geometry, self.input)
+            if target.reasons_against(self.geometry, self.input)
+            else target.native_arguments(self.geometry, self.input)
         )
 
     @property

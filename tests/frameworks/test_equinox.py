@@ -139,7 +139,10 @@ def test_what_it_is_not():
     x, w = np.ones((2, 4, 4), "f"), np.ones((3, 2, 3, 3), "f")
     with pytest.raises(ShapeError, match=r"x has shape \(1, 2, 4, 4\).*needs 3: \[C, h, w\]"):
         tconv.conv_transpose(x[None], w, dialect="equinox")
-    with pytest.raises(ArgumentError, match='"CIRCULAR" wraps x around, which is no crop'):
+    with pytest.raises(
+        ArgumentError,
+        match=r'"ZEROS" is needed \("CIRCULAR" wraps x around, which is not a crop, and Equinox has no other\)',
+    ):
         tconv.conv_transpose(x, w, dialect="equinox", padding="SAME", padding_mode="circular")
     with pytest.raises(GeometryError, match="output_padding is 1 on spatial axis 0; Equinox needs it smaller"):
         tconv.conv_transpose(x, w, dialect="equinox", output_padding=1)

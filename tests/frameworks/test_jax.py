@@ -189,7 +189,9 @@ def test_a_missing_argument_is_named():
         tconv.conv_transpose(x, w, dialect="jax", padding="SAME")
     with pytest.raises(ArgumentError, match=r"padding is None; one pair \(lo, hi\) per spatial axis"):
         tconv.conv_transpose(x, w, dialect="jax", strides=[2])
-    with pytest.raises(ArgumentError, match=r'padding, with stride 1 only\).*Write padding="SAME"'):
+    with pytest.raises(
+        ArgumentError, match=r'mean the padding of a convolution, with stride 1 only\)\. Write padding="SAME"'
+    ):
         tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding="same")
     with pytest.raises(ArgumentError, match="one tuple"):
         tconv.conv_transpose(x, w, dialect="jax", strides=[2], padding=[[1, 1]], use_consistent_padding=True)
@@ -213,8 +215,8 @@ BAD = [
     (GeometryError, {"padding": ((1, True), (1, 1)), "use_consistent_padding": True}, "padding contains (1, True); one (lo, hi) pair of integers"),
     (ArgumentError, {"use_consistent_padding": jnp.ones(2)}, "use_consistent_padding is Array([1., 1.], dtype=float32); True or False is needed. Write use_consistent_padding=True"),
     (ArgumentError, {"transpose_kernel": "no"}, "transpose_kernel is 'no'; True or False is needed"),
-    (ArgumentError, {"dimension_numbers": ONE_AXIS}, "three strings of 4 letters are needed"),
-    (ArgumentError, {"dimension_numbers": jax.lax.ConvDimensionNumbers((0, "C", 1, 2), None, 1)}, "three strings of 4 letters are needed"),
+    (ArgumentError, {"dimension_numbers": ONE_AXIS}, "three strings of 4 letters are needed: N, C and the spatial letters for x and y; O, I and the same spatial letters for the weight. Write"),
+    (ArgumentError, {"dimension_numbers": jax.lax.ConvDimensionNumbers((0, "C", 1, 2), None, 1)}, "three strings of 4 letters are needed: N, C and the spatial letters for x and y; O, I and the same spatial letters for the weight. Write"),
     (ArgumentError, {"dimension_numbers": ("NHWC", "HWIO", None)}, "Write dimension_numbers=('NHWC', 'HWIO', 'NHWC')"),
 ]  # fmt: skip
 

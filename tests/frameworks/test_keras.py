@@ -125,7 +125,11 @@ def test_layers(ndim):
             assert BACKEND == "tensorflow"
             assert not documented(w, arguments)
             continue
-        assert np.array_equal(tconv.conv_transpose(x, *layer.get_weights(), dialect="keras", **arguments), expected)
+        kernel, bias = layer.get_weights()
+        if BACKEND == "tensorflow" and layer.data_format == "channels_first" and 1 < len(bias) == expected.shape[-1]:
+            # keras.ops.add takes the last axis for the channels, where it has their number (keras 3.15.1)
+            expected, bias = keras.ops.conv_transpose(x, kernel, **arguments), None
+        assert np.array_equal(tconv.conv_transpose(x, kernel, bias, dialect="keras", **arguments), expected)
 
 
 def test_layers_refuse_more_than_the_operator():

@@ -121,12 +121,12 @@ def test_its_own_layers():
         (mlx.nn.ConvTranspose2d, (9, 8)),
         (mlx.nn.ConvTranspose3d, (4, 5, 3)),
     ):
-        made = layer(4, 6, 3, stride=2, padding=1, output_padding=1)
+        module = layer(4, 6, 3, stride=2, padding=1, output_padding=1)
         x = rng.standard_normal((2, *shape, 4)).astype("float32")
         arguments = {"stride": 2, "padding": 1, "output_padding": 1}
-        y = tconv.conv_transpose(x, np.array(made.weight), np.array(made.bias), dialect="mlx", **arguments)
+        y = tconv.conv_transpose(x, np.array(module.weight), np.array(module.bias), dialect="mlx", **arguments)
         assert y.shape == (2, *(2 * n for n in shape), 6)
-        np.testing.assert_allclose(y, np.array(made(mx.array(x))), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(y, np.array(module(mx.array(x))), rtol=1e-5, atol=1e-6)
 
 
 def test_an_empty_batch():

@@ -37,9 +37,9 @@ def test_sizes():
         assert g.conv_shape(L) == n
         x = np.broadcast_to(np.float32(0), (1, c_in, *n))
         w = np.broadcast_to(np.float32(0), (c_in, c_out // groups, *g.kernel))
-        made = tconv.plan(x, w, geometry=g)
-        assert made.problem.output_shape == L
-        assert made.problem.macs.exact <= g.macs(n, c_in, c_out).border_free
+        problem = tconv.plan(x, w, geometry=g).problem
+        assert problem.output_shape == L
+        assert problem.macs.exact <= g.macs(n, c_in, c_out).border_free
 
 
 @pytest.mark.parametrize("part", range(8))

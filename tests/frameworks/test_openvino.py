@@ -39,7 +39,7 @@ def results(calls):
             try:
                 tconv.dialect("openvino").read(x.shape, w.shape, arguments).geometry.output_shape(x.shape[2:])
                 nodes.append(node(x, w, arguments))
-            except Exception:  # also of OpenVINO: such calls are made again, and counted, one by one
+            except Exception:  # also of OpenVINO: such calls are repeated, and counted, one by one
                 nodes.append(None)
         try:
             together = iter(run([one for one in nodes if one is not None]))

@@ -115,7 +115,7 @@ def test_views_and_out():
         tconv.conv_transpose(x.permute(0, 3, 1, 2), w, out=expected.numpy())
 
 
-def test_what_cannot_be_taken_is_refused():
+def test_invalid_tensors_are_refused():
     w = torch.randn(2, 3, 3, 3)
     with pytest.raises(ArrayError, match="x is a meta tensor, which has no values"):
         tconv.conv_transpose(torch.empty(1, 2, 4, 4, device="meta"), w)
@@ -130,7 +130,7 @@ def test_what_cannot_be_taken_is_refused():
         tconv.prepare(w.requires_grad_())
 
 
-def test_writing_out_is_no_secret_to_autograd():
+def test_autograd_detects_the_write_to_out():
     x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3)
     parameter, saved = torch.randn(1, 3, 6, 6, requires_grad=True), torch.randn(1, 3, 6, 6)
     z = (saved * parameter).sum()
@@ -194,9 +194,9 @@ def test_transforms_and_tracers_see_the_call():
     y = tconv.conv_transpose(x, w)
     (mine,), (theirs,) = (torch.autograd.grad(each.sum(), x) for each in (y, functional.conv_transpose2d(x, w)))
     torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
-    for word, value in (("out", torch.empty(1, 3, 6, 6)), ("method", "taps")):
-        with pytest.raises(tconv.TconvError, match=rf"{word}= was given, and the call is differentiated or traced"):
-            tconv.conv_transpose(x, w, **{word: value})
+    for name, value in (("out", torch.empty(1, 3, 6, 6)), ("method", "taps")):
+        with pytest.raises(tconv.TconvError, match=rf"{name}= was given, and the call is differentiated or traced"):
+            tconv.conv_transpose(x, w, **{name: value})
     with pytest.raises(ArrayError, match="4 spatial axes, and PyTorch differentiates 1 to 3"):
         tconv.conv_transpose(torch.randn(1, 2, 3, 3, 3, 3, requires_grad=True), torch.randn(2, 1, 2, 2, 2, 2))
     with pytest.raises(ArrayError, match="contains more than numbers"):

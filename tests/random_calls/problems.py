@@ -1,6 +1,6 @@
 """Random float32 calls of whole numbers with their exact results, for tests of the compiled kernels.
 
-Each kind of problem has shapes that the kernels treat in their own way. Tests that run the kernels in a process of
+Each kind of problem has shapes that the kernels treat differently. Tests that run the kernels in a process of
 their own import this module there.
 """
 

@@ -28,7 +28,7 @@ class Case:
 
 
 class _HypothesisSource:
-    """Source of `random_sizes` that Hypothesis can shrink. It weighs probabilities in its own way."""
+    """Source of `random_sizes` that Hypothesis can shrink. It chooses how often chances are True."""
 
     def __init__(self, draw):
         self._draw = draw

@@ -25,7 +25,7 @@ from tconv.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class Call:
+class NativeCall:
     """Meaning of a native call: its geometry, and the axis orders of x, the weight and y."""
 
     geometry: Geometry
@@ -238,7 +238,7 @@ class Dialect(ABC):
             )
         return ndim
 
-    def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> Call | None:
+    def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> NativeCall | None:
         """Return the meaning of a call before there is an x; None where it depends on x. Raises what any x would raise.
 
         Three x are tried: the one that an output size among the arguments would come from, and two others. An error
@@ -267,7 +267,7 @@ class Dialect(ABC):
 
     def read(
         self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
-    ) -> Call:
+    ) -> NativeCall:
         """Return the meaning of a call with these shapes and native arguments.
 
         With `adjoint`, x is the large side: what the convolution takes, and the transposed convolution returns.
@@ -297,7 +297,7 @@ class Dialect(ABC):
                     f"{given[0]} is {native[given[0]]!r}, but x, which is an output of conv_transpose, has spatial "
                     f"shape {sizes}; they must agree. Write conv(...) without {given[0]}="
                 )
-        return Call(geometry, data, weight, result)
+        return NativeCall(geometry, data, weight, result)
 
     def argument_names(self) -> list[str]:
         """Return the names of the native arguments, those that set a layout last."""

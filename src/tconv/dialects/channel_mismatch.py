@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from tconv._arrays import permuted
 from tconv.dialects import dialect, names
-from tconv.dialects.base import Call, Dialect, keywords
+from tconv.dialects.base import Dialect, NativeCall, keywords
 from tconv.dialects.layouts import DataLayout, WeightLayout
 
 
 def suggest_layout(
     current: Dialect,
-    call: Call,
+    call: NativeCall,
     x_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],
     library: str,

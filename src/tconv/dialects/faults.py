@@ -1,4 +1,4 @@
-"""Known faults of frameworks and runtimes: where a named version does not do what its own rules say.
+"""Known faults of frameworks and runtimes: where a named version deviates from its own rules.
 
 Each is recorded once, in `FAULTS`, with the dialects whose calls it affects; `Dialect.faults` returns those of one
 dialect. `tconv.diagnose` names them where they could explain a difference, and the tests let a framework differ only
@@ -33,7 +33,7 @@ class Fault:
     versions: str
     """Package and versions, as in "onnxruntime 1.32.0"."""
     what: str
-    """Description of the fault in a sentence: what happens instead of what the rules say."""
+    """Description of the fault in a sentence: the behaviour in place of the rules."""
     source: str
     """An issue, owner/repo#number, or "observed" with the version it was observed with."""
     applies: Callable[[Geometry, Sizes, Native], bool]

@@ -54,7 +54,7 @@ class Flax(Lax):
         pairs = [(entry, entry) if isinstance(entry, int) else entry for entry in entries]
         if not all(isinstance(pair, (tuple, list)) for pair in pairs):
             raise ArgumentError(
-                f"padding is {shown(padding)}; a name, an int, or an int or a pair (lo, hi) per spatial axis is "
+                f"padding is {shown(padding)}; a name, one int, or per spatial axis an int or a pair (lo, hi) is "
                 f"needed. Write padding={((1, 1),) * plain.ndim}"
             )
         return self.cropped(plain, pairs)

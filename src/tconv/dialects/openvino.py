@@ -12,7 +12,7 @@ from typing import Any
 
 from tconv._arguments import Ints, ints_of, shown
 from tconv._arrays import Array
-from tconv.dialects.base import Call, Dialect, keywords, uncropped
+from tconv.dialects.base import Dialect, NativeCall, keywords, uncropped
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
@@ -149,12 +149,12 @@ class OpenVino(_Backprop):
 
     def read(
         self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
-    ) -> Call:
+    ) -> NativeCall:
         if len(weight_shape) > len(x_shape):
             return _GROUP.read(x_shape, weight_shape, native, adjoint=adjoint)
         return super().read(x_shape, weight_shape, native, adjoint=adjoint)
 
-    def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> Call | None:
+    def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> NativeCall | None:
         self.check_names(native)
         return None  # the operation follows from the ranks of weight and x
 

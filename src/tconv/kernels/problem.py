@@ -29,7 +29,7 @@ def is_plain(array: Array) -> bool:
 
 
 class Layer(NamedTuple):
-    """What stays of a problem when x has another size: the order of the sums, and how the packed weight lies.
+    """The part of a problem that stays when x has another size: the order of the sums, the layout of the packed weight.
 
     What is kept under it serves inputs of all sizes, so that a size not seen before costs little.
     """
@@ -138,3 +138,5 @@ class Kernel(NamedTuple):
     bind: Callable[..., Callable[[Array, Array, Array | None, Array], bool]] | None = None
     """For a kernel that gains by it: bind(problem, strides of canonical x, strides of canonical out, layout=...) is
     a function of the native x, weight, bias and out; False if this weight needs another kernel."""
+    most_seconds: Callable[[Problem], float] | None = None
+    """Not less than `seconds`, and quicker to tell; where it chooses this method, nobody needs to know better."""

@@ -13,7 +13,7 @@ import numpy as np
 from tconv import _arrays
 from tconv._arrays import is_finite
 from tconv._memory import refuse_too_large
-from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
+from tconv.dialects import DataLayout, Dialect, NativeCall, WeightLayout, dialect
 from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
@@ -109,7 +109,7 @@ def read_taken_call(
 class _Words(NamedTuple):
     """A call that was read and checked, but for the batch and the sizes of x."""
 
-    call: Call
+    call: NativeCall
     layer: Layer
     dtype: np.dtype[Any]
     channel_axis: int
@@ -124,7 +124,7 @@ _known: dict[Any, _Words] = {}
 def _words(
     x: Array, weight: Array, bias: Array | None, name: str, geometry: Geometry | None, native: dict[str, Any]
 ) -> Any:
-    """What `_Words` depend on; None for a call that is always read anew."""
+    """Return all that `_Words` depend on; None for a call that is always read anew."""
     words = plain_words(name, geometry, native)
     if words is None:
         return None
@@ -190,7 +190,7 @@ def read_layer(
 
 def _read_geometry(
     geometry: Geometry, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], name: str, native: dict[str, Any]
-) -> Call:
+) -> NativeCall:
     """A call written with geometry=: canonical layouts, no native words."""
     if native or name != "torch":
         words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
@@ -215,7 +215,7 @@ def _read_geometry(
             "needed. Write x[None] for one image"
         )
     data = DataLayout.of("NC*" if len(x_shape) == ndim + 2 else "C*", ndim)
-    return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
+    return NativeCall(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
 def _check_dtypes(library: str, **given: Array | None) -> None:
@@ -238,7 +238,7 @@ def _check_dtypes(library: str, **given: Array | None) -> None:
             )
 
 
-def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
+def _check_groups(call: NativeCall, weight_shape: tuple[int, ...]) -> None:
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
     if whole % groups:
@@ -249,7 +249,7 @@ def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
         )
 
 
-def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None) -> int:
+def _out_channels(call: NativeCall, weight_shape: tuple[int, ...], bias: Array | None) -> int:
     """How many output channels there are: at least one, and as many as the bias has numbers."""
     groups = call.geometry.groups
     count = call.weight.sizes(weight_shape)["O"] * (1 if call.weight.grouped == "O" else groups)
@@ -266,7 +266,12 @@ def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None)
 
 
 def _check_channels(
-    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
+    speaker: Dialect,
+    call: NativeCall,
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    library: str,
+    adjoint: bool,
 ) -> None:
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     _check_groups(call, weight_shape)

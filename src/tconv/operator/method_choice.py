@@ -122,7 +122,7 @@ def _choose(problem: Problem, method: str, threads: int) -> str:
     check_method(method, problem)
     able = _able(problem, method)
     there = physical_memory()
-    estimates = {name: kernels.kernel(name).seconds(problem) if len(able) > 1 else 0.0 for name in able}
+    estimates = _estimates(problem, able)
     for name in sorted(able, key=estimates.__getitem__):
         if there is None or _needed(problem, name) <= there:
             return name
@@ -156,6 +156,19 @@ def _explain(problem: Problem, method: str, threads: int) -> Plan:
             why = [f"estimated overhead {_ratio(other, least)} that of {chosen}"]
         reasons[name] = tuple(why)
     return Plan(chosen, kernels.kernel(chosen).summary(problem), reasons, problem)
+
+
+def _estimates(problem: Problem, able: list[str]) -> dict[str, float]:
+    """Seconds by method; if a method is chosen with the most that it may take, that will do."""
+    if len(able) == 1:
+        return dict.fromkeys(able, 0.0)
+    known = {name: kernels.kernel(name).seconds(problem) for name in able if kernels.kernel(name).most_seconds is None}
+    for name in (name for name in able if name not in known):
+        kernel = kernels.kernel(name)
+        assert kernel.most_seconds is not None
+        most = kernel.most_seconds(problem)
+        known[name] = most if most < min(known.values()) else kernel.seconds(problem)
+    return {name: known[name] for name in able}
 
 
 def _able(problem: Problem, method: str) -> list[str]:

@@ -70,7 +70,7 @@ def problem_of(x_shape: tuple[int, ...], w_shape: tuple[int, ...], bias: bool, w
 
 @lru_cache(maxsize=512)
 def _geometry(kernel: tuple[int, ...], words: Words, single: tuple[bool, ...]) -> Geometry:
-    """What the words mean for an x with one input on these axes."""
+    """Return the meaning of the words for an x with one input on these axes."""
     g = dialect("torch").geometry(kernel=kernel, **words._asdict())
     # the stride of an axis with one input says nothing: with one as long as the kernel no phase has a second tap
     alone = [one and d == 1 for one, d in zip(single, g.dilation, strict=True)]

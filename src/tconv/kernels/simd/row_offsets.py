@@ -40,7 +40,10 @@ def outer(axes: Iterable[Axis], lengths: Iterable[Length], strides: Iterable[int
 
 
 def destinations(axes: Iterable[tuple[int, int, int]], strides: Iterable[int]) -> Array:
-    """Where each row of the output begins, [slow phases, rows]; of each slow axis phases, positions and outputs."""
+    """Return where each row of the output begins, [slow phases, rows].
+
+    `axes` has phases, positions and outputs of each slow axis.
+    """
     return together(
         along(np.arange(positions * phases).reshape(positions, phases).T, outputs, stride)
         for (phases, positions, outputs), stride in zip(axes, strides, strict=True)

@@ -20,7 +20,7 @@ from tconv.kernels.simd.row_offsets import along, destinations, outer, slow_stri
 _UNBOUNDED = 1 << 60
 
 
-class _Tables:
+class _LayerTables:
     """The tables of a layer, in which a problem fills in what depends on its tiles and strides: offsets and addresses.
 
     Functions are added when the first tile needs them; all problems of the layer share them.
@@ -121,8 +121,8 @@ class _Tables:
 
 
 @lru_cache(maxsize=64)
-def _tables(layer: Layer) -> _Tables:
-    return _Tables(layer)
+def _tables(layer: Layer) -> _LayerTables:
+    return _LayerTables(layer)
 
 
 class Job(Ready):
@@ -213,7 +213,7 @@ class Job(Ready):
 
 
 def _places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
-    """Where in a panel the lanes of a tap begin, in numbers that do not depend on its sizes.
+    """Return where in a panel the lanes of a tap begin, in numbers that do not depend on its sizes.
 
     A function of its slow shifts and its fast shift: the choice of the outer shifts, the last slow shift as a block and
     as a slot, the fast shift as a copy and as a place.
@@ -235,7 +235,7 @@ def _places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
 def _sources(
     axes: Grid, sizes: Lengths, strides: tuple[int, ...], t: tiling.Tiling
 ) -> tuple[Array, int, int, list[int]]:
-    """Where each row of x begins that a tile may need: [outer shifts][outer rows][last axis, stretched by its shifts].
+    """Return where rows of x begin that a tile may need: [outer shifts][outer rows][last axis, stretched by its shifts].
 
     Then the length of the last axis, the number of outer rows, and where in the table the first row of each block is.
     """

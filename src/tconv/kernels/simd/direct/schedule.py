@@ -36,7 +36,7 @@ class Blocks(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What has to be added up, whatever the tiles and the size of x: the order of the sums and of the packed weight."""
+    """The sums of a layer, whatever the tiles and the size of x: their order, and that of the packed weight."""
 
     grid: Grid
     chunks: list[accumulation_order.Chunk]
@@ -49,7 +49,7 @@ class Work(NamedTuple):
     """of a call, at most"""
     sums: int
     """rows of sums that a chunk holds, at most"""
-    layered: tiling.Layered
+    layered: tiling.LayerCosts
 
 
 @lru_cache(maxsize=64)
@@ -71,7 +71,7 @@ def work(layer: Layer) -> Work:
         terms,
         max(1, *map(_taps, calls), 1),
         max(len(chunk.phases) for chunk in chunks) * wide,
-        tiling.Layered(
+        tiling.LayerCosts(
             axes,
             layer.group_in,
             layer.in_channels,
@@ -86,7 +86,7 @@ def work(layer: Layer) -> Work:
 
 
 @lru_cache(maxsize=64)
-def estimates(p: Problem) -> list[tiling.Estimate]:
+def estimates(p: Problem) -> list[tiling.TilingEstimate]:
     """All tilings that are tried, whatever the number of threads."""
     return tiling.estimates(work(p.layer).layered, lengths(p), p.batch, target().lanes)
 
@@ -110,14 +110,19 @@ class Shape(NamedTuple):
     scratch: int
 
 
+def least_cycles(p: Problem) -> float:
+    """A number of cycles that no tiling stays below."""
+    return tiling.least_cycles(work(p.layer).layered, lengths(p), p.batch, target().lanes)
+
+
 @lru_cache(maxsize=256)
 def shape(p: Problem, threads: int) -> Shape:
-    """How a problem is cut up for a number of threads."""
+    """Cut up a problem for a number of threads."""
     done, lanes = work(p.layer), target().lanes
     if 2 * p.products < _ALONE:
         threads = 1
     chosen, splits, _ = tiling.choose(estimates(p), done.layered.units, threads)
-    t = tiling.tiling(done.layered, lengths(p), p.batch, lanes, chosen)
+    t = tiling.tiling_of(done.layered, lengths(p), p.batch, lanes, chosen)
     threads = min(threads, chosen.total * splits)
     # the lines of the next tile, and as many entries that ask for nothing as a call has taps
     ahead = p.input_bytes > _AHEAD_FROM and chosen.total > threads

@@ -106,8 +106,8 @@ def groups_of(vectors: int, most: int) -> set[int]:
     return {vectors // count, ceil(vectors, count)}
 
 
-class Layered(NamedTuple):
-    """What an estimate needs to know of a layer."""
+class LayerCosts(NamedTuple):
+    """The numbers of a layer that estimates need."""
 
     grid: Grid
     group_in: int
@@ -123,7 +123,7 @@ class Layered(NamedTuple):
     slow_phases: int
 
 
-class Estimate(NamedTuple):
+class TilingEstimate(NamedTuple):
     """A tiling with a rough count of cycles, to compare it with others of the same problem."""
 
     work: float
@@ -137,7 +137,7 @@ class Estimate(NamedTuple):
     width: int
 
 
-def tiling(layer: Layered, lengths: Lengths, batch: int, lanes: int, chosen: Estimate) -> Tiling:
+def tiling_of(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int, chosen: TilingEstimate) -> Tiling:
     """The form that was estimated."""
     _, _, _, whole, crossing, rows, width = chosen
     shifts, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
@@ -159,7 +159,7 @@ def tiling(layer: Layered, lengths: Lengths, batch: int, lanes: int, chosen: Est
     )
 
 
-def estimates(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> list[Estimate]:
+def estimates(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> list[TilingEstimate]:
     """All tilings that are tried, with a rough count of cycles each.
 
     Fitted to times on a Zen 4 core; of a guess that is wrong nothing depends but time. It is made for every size of x
@@ -179,11 +179,19 @@ def estimates(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> list[
         over = 4 * panel / _PANEL - 1
         spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
         work = multiply * spill + per_vector * vectors / held + total * per_tile + total * rows * per_row
-        found.append(Estimate(work, total * lines * channels * packed, total, whole, crossing, rows, width))
+        found.append(TilingEstimate(work, total * lines * channels * packed, total, whole, crossing, rows, width))
     return found
 
 
-def _forms(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
+def least_cycles(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> float:
+    """Return cycles that every estimate has: all positions, as full vectors, and the writing of all rows."""
+    rows = batch * lengths.rows
+    vectors = rows * lengths.fast.positions / lanes
+    writing = rows * 20 * layer.out_channels * layer.slow_phases
+    return vectors * layer.terms + 60 * layer.out_channels * vectors / layer.most_vectors + writing
+
+
+def _forms(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
     """Whole, crossing, rows, width and number of tiles.
 
     Then lines of a channel in the panel, their pitch, and cycles to pack one; vectors of all tiles, and of a tile.
@@ -222,7 +230,7 @@ def _forms(layer: Layered, lengths: Lengths, batch: int, lanes: int) -> Iterator
             yield True, crossing, rows, positions, all_rows // run * tiles, lines, positions, packed, vectors, many
 
 
-def choose(found: list[Estimate], units: int, threads: int) -> tuple[Estimate, int, float]:
+def choose(found: list[TilingEstimate], units: int, threads: int) -> tuple[TilingEstimate, int, float]:
     """The tiling with the least cycles of all threads, into how many ranges of channels its tiles are cut, the cycles.
 
     `units` is the blocks of channels that can be shared out.

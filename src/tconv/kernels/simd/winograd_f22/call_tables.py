@@ -19,10 +19,10 @@ from tconv.kernels.simd.winograd_f22 import pack, tile_loop, tiling
 from tconv.kernels.simd.winograd_f22.filtering import Lengths, Pairs, lengths
 
 _NOTHING = np.zeros(16, np.int64)
-"""What a function may be told to ask for ahead, where nothing is."""
+"""Addresses for functions that are to ask for nothing ahead."""
 
 
-class _Tables:
+class _LayerTables:
     """The tables of a layer, in which a problem fills in what depends on its tiles and strides: places and addresses.
 
     Functions are added when the first tile needs them; all problems of the layer share them.
@@ -101,8 +101,8 @@ class _Tables:
 
 
 @lru_cache(maxsize=64)
-def _tables(layer: Layer) -> _Tables:
-    return _Tables(layer)
+def _tables(layer: Layer) -> _LayerTables:
+    return _LayerTables(layer)
 
 
 class Job(Ready):
@@ -149,7 +149,7 @@ class Job(Ready):
 
 
 def _sources(done: Pairs, sizes: Lengths, strides: tuple[int, ...]) -> Array:
-    """Where each line's row of x begins: [outer shifts, step of the slow axis][line of an image]."""
+    """Return where each line's row of x begins: [outer shifts, step of the slow axis][line of an image]."""
     slow, slow_steps = done.slow, slow_strides(strides, len(done.outer) + 1)
     places = slow.first + np.arange(sizes.slow.positions) * slow.step + np.arange(slow.step)[:, None]
     last = along(places, sizes.slow.inputs, slow_steps[-1])
@@ -157,7 +157,7 @@ def _sources(done: Pairs, sizes: Lengths, strides: tuple[int, ...]) -> Array:
 
 
 def _destinations(done: Pairs, sizes: Lengths, strides: tuple[int, ...]) -> Array:
-    """Where each line's row of the output begins: [outer phases, phases of the slow axis and its pairs][line]."""
+    """Return where each line of the output begins: [outer phases, phases of the slow axis and its pairs][line]."""
     outs = zip((one.stride for one in done.outer), sizes.outer, strict=True)
     axes = [(stride, length.positions, length.outputs) for stride, length in outs]
     axes.append((done.slow.phases, sizes.slow.positions, sizes.slow.outputs))

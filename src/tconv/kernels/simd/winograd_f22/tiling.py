@@ -67,7 +67,7 @@ def ranges(channels: int) -> list[tuple[int, int]]:
 
 
 class Layered(NamedTuple):
-    """What stays of a problem when x has another size."""
+    """The parts of a problem that stay when x has another size."""
 
     done: Pairs
     cut: Blocks
@@ -82,7 +82,7 @@ def layered(layer: Layer) -> Layered:
     return Layered(done, blocks(layer.out_channels), len(pack.shifts(done)))
 
 
-class Estimate(NamedTuple):
+class CutEstimate(NamedTuple):
     """A cut of positions with a rough count of cycles: before packing, of packing, and of writing."""
 
     multiply: float
@@ -96,7 +96,7 @@ class Estimate(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def estimates(p: Problem) -> list[Estimate]:
+def estimates(p: Problem) -> list[CutEstimate]:
     """All cuts that are tried; of a guess that is wrong nothing depends but time.
 
     Made for every size of x that was not seen before: plain integers, and what all cuts share outside of the loop.
@@ -131,7 +131,7 @@ def estimates(p: Problem) -> list[Estimate]:
         multiply = tiles * groups * of_calls * (channels * per_channel + 40 + 3 * size * held)
         packed = of_line * (rows + down - up) * (12 + 6 * along) + vectors * of_vector
         found.append(
-            Estimate(
+            CutEstimate(
                 multiply + tiles * weights,
                 tiles * channels * packed,
                 tiles * vectors * writing,
@@ -233,7 +233,7 @@ def _odd(floats: int) -> int:
 
 
 def vectors_of(p: Problem, t: Tiles) -> set[int]:
-    """How many vectors of positions a tile can have."""
+    """Return all counts of vectors that a tile can have."""
     lanes, sizes = target().lanes, lengths(p)
     if t.whole:
         lines = p.batch * sizes.lines
