@@ -17,7 +17,7 @@ from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model, edge_extended
 from tconv.upsampling.filters import NamedFilter
 from tconv.upsampling.naming import PYTHON, Naming
-from tconv.upsampling.strips import strips
+from tconv.upsampling.strips import row_strips
 from tconv.upsampling.upsampler import Frame, Load, Truth, reach
 from tconv.weights.interpolation import Interpolation
 
@@ -113,7 +113,7 @@ class LearnedUpsampler:
         buffers = self.model.network.scratch_bytes((height + around, width + around))
         if self._more is None:
             return buffers
-        rows = next(strips(self, shape, _FLOAT32.itemsize)).stop
+        rows = next(row_strips(self, shape, _FLOAT32.itemsize)).stop
         # interpolated rows, then columns, before every d-th is taken; the columns of the strip before are there, too
         tall, wide = (rows * self._step * width * scale for scale in (self.model.scale, self.scale))
         more: int = self.model.output_channels(channels) * (tall + 2 * wide) * _FLOAT32.itemsize

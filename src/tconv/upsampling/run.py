@@ -17,7 +17,7 @@ from tconv.operator.method_choice import Plan, explain_method
 from tconv.upsampling.check import Check, CheckResult, merged
 from tconv.upsampling.inputs import Input, Shape
 from tconv.upsampling.naming import PYTHON, Naming
-from tconv.upsampling.strips import enlarge, predicted_bytes, strips
+from tconv.upsampling.strips import enlarge, predicted_bytes, row_strips
 from tconv.upsampling.upsampler import Upsampler
 
 Timed = Callable[[str], AbstractContextManager[Any]]
@@ -58,7 +58,7 @@ class Run:
             n, c, h, w = batch.shape
             dtype = batch.values.computed
             flops += sum(2 * n * problem.macs.exact for problem in self.upsampler.passes((c, h, w), dtype))
-            rows = self.upsampler.window(next(strips(self.upsampler, (c, h, w), dtype.itemsize)), h)
+            rows = self.upsampler.window(next(row_strips(self.upsampler, (c, h, w), dtype.itemsize)), h)
             strip = (c, rows.stop - rows.start, w)
             passes = [explain_method(problem, "auto") for problem in self.upsampler.passes(strip, dtype)]
         return RunPlan(passes, flops)
@@ -66,7 +66,7 @@ class Run:
     def strip_count(self) -> int:
         """Return the number of strips of all images, which a progress bar counts."""
         return sum(
-            n * sum(1 for _ in strips(self.upsampler, (c, h, w), values.computed.itemsize))
+            n * sum(1 for _ in row_strips(self.upsampler, (c, h, w), values.computed.itemsize))
             for (n, c, h, w), values in self.source.batches.values()
         )
 

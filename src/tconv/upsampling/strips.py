@@ -15,7 +15,7 @@ from tconv.upsampling.stored_values import StoredValues
 from tconv.upsampling.upsampler import Upsampler
 
 
-def strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
+def row_strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
     """Return the output rows of an enlarged image [C, height, width], in strips of whole input rows."""
     channels, height, width = shape
     scale = upsampler.scale
@@ -37,7 +37,7 @@ def enlarge(
     `check` records every strip; `advance` is called after each, for a progress bar.
     """
     height = x.shape[1]
-    for rows in strips(upsampler, (x.shape[0], height, x.shape[2]), values.computed.itemsize):
+    for rows in row_strips(upsampler, (x.shape[0], height, x.shape[2]), values.computed.itemsize):
         window = upsampler.window(rows, height)
         numbers = upsampler.strip(values.load(edge_extended(x, window, 1)), window.start, rows, values.frame(height))
         check.record(rows, numbers)
