@@ -32,6 +32,7 @@ WARM = 60
 SIDE = """
 import sys, time
 import numpy as np, tconv
+assert tconv.__file__.startswith(sys.argv[2]), tconv.__file__
 way, shape, stride, padding = eval(sys.argv[1])
 words = {"stride": stride, "padding": padding}
 w, new = np.random.default_rng(0).standard_normal(shape, dtype=np.float32), lambda shape: np.ones(shape, np.float32)
@@ -64,9 +65,9 @@ print(time.perf_counter() - start)
 
 def planning(sides: dict[str, dict[str, str]], way: str, layer: Any, rounds: int) -> dict[str, list[float]]:
     """Seconds by side, a number for each shape."""
-    command = [sys.executable, "-c", SIDE, repr((way, *layer))]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     running = {
-        name: subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        name: subprocess.Popen([sys.executable, "-c", SIDE, repr((way, *layer)), env["PYTHONPATH"]], env=env, **pipes)
         for name, env in sides.items()
     }
     spent: dict[str, list[float]] = {name: [] for name in sides}
@@ -109,7 +110,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sources = {"now": Path(__file__).parents[1] / "src"}
         if asked.base:
-            sources["base"] = unpack(asked.base, Path(folder))[1]
+            sources["base"] = unpack(asked.base, Path(folder)).source
         own = {**os.environ, "TCONV_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "PYTHONPYCACHEPREFIX": f"{folder}/pyc"}
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         sides = {name: {**own, "PYTHONPATH": str(source)} for name, source in sources.items()}

@@ -235,7 +235,7 @@ def _places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
 def _sources(
     axes: Grid, sizes: Lengths, strides: tuple[int, ...], t: tiling.Tiling
 ) -> tuple[Array, int, int, list[int]]:
-    """Return where rows of x begin that a tile may need: [outer shifts][outer rows][last axis, stretched by its shifts].
+    """Return where rows of x begin that tiles need: [outer shifts][outer rows][last axis, stretched by its shifts].
 
     Then the length of the last axis, the number of outer rows, and where in the table the first row of each block is.
     """
