@@ -1,7 +1,7 @@
 """Accuracy of diagnose on random faults and on noise, and its times: python benchmarks/diagnose.py [SEED].
 
 Ten thousand pairs of unrelated noise (about ten minutes), two thousand random single faults, outputs of 1000 x 1000.
-The cases are those of tests/faulty_calls.py, of which the tests run fewer.
+The cases are those of tests/random_calls/faults.py, of which the tests run fewer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import tconv
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from faulty_calls import SAME_THING, noise, random_fault
+from random_calls.faults import SAME_THING, noise, random_fault
 
 NOISE, FAULTS, REPEATS = 10_000, 2_000, 5
 

@@ -1,9 +1,9 @@
-"""Random transposed convolutions in PyTorch, on its operator and on tconv's: where the kernel loses.
+"""Random transposed convolutions in PyTorch, with its operator and with tconv's kernel, to find where tconv is slower.
 
     python benchmarks/random_layers.py MINUTES [SEED]
 
 For each layer: outputs compared, then the median of 5 interleaved samples of each side, two threads, without gradients.
-Layers that `tconv.torch` leaves to PyTorch are left out. Printed are the layers behind, and the geometric mean of all.
+Layers that `tconv.torch` leaves to PyTorch are skipped. Layers below 0.95 and the geometric mean of all are printed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from tconv.bench import timing
 from tconv.bench.statistics import geometric_mean
-from tconv.torch.custom_op import pytorchs
+from tconv.torch.custom_op import pytorch_conv_transpose
 from tconv.torch.kernel_call import Call, Words
 
 LARGEST = {"multiply-adds": 1_000_000_000, "outputs": 10_000_000, "weights": 20_000_000}
@@ -27,7 +27,7 @@ SIZES = {1: (1, 4, 30, 300, 3000, 30000), 2: (1, 2, 3, 4, 7, 14, 28, 56, 112, 22
 
 
 def layer(draw: random.Random) -> tuple[torch.Tensor, torch.Tensor, Words]:
-    """One that a network might hold, and some that none does."""
+    """Return x, weight and arguments of a random layer: typical ones, and some that no network has."""
     while True:
         ndim = draw.choice((1, 2, 2, 2, 3))
         s = draw.choice((1, 2, 2, 2, 3, 4, 8) if ndim < 3 else (1, 2, 2))
@@ -44,42 +44,44 @@ def layer(draw: random.Random) -> tuple[torch.Tensor, torch.Tensor, Words]:
             continue
         if n * per_group * groups * (size * s) ** ndim > LARGEST["outputs"]:
             continue
-        words = Words((s,) * ndim, (p,) * ndim, (0,) * ndim, (d,) * ndim, groups)
-        return torch.randn(n, c_in, *[size] * ndim), torch.randn(c_in, per_group, *[k] * ndim), words
+        arguments = Words((s,) * ndim, (p,) * ndim, (0,) * ndim, (d,) * ndim, groups)
+        return torch.randn(n, c_in, *[size] * ndim), torch.randn(c_in, per_group, *[k] * ndim), arguments
 
 
 def median(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Seconds by name."""
+    """Return the median seconds of each call."""
     once = {name: timing.sample(call, 1.0)[0] for name, call in calls.items()}
-    spent: dict[str, list[float]] = {name: [] for name in calls}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(5):
         for name, call in calls.items():
-            spent[name].append(timing.sample(call, once[name])[0])
-    return {name: statistics.median(times) for name, times in spent.items()}
+            samples[name].append(timing.sample(call, once[name])[0])
+    return {name: statistics.median(times) for name, times in samples.items()}
 
 
 def main(minutes: float, seed: int = 0) -> int:
-    """Run it; 1 if an output was wrong."""
+    """Run the comparison; return 1 if an output was wrong."""
     draw, end = random.Random(seed), time.monotonic() + 60 * minutes
     torch.manual_seed(seed)
     torch.set_num_threads(2)
     gains = []
     while time.monotonic() < end:
-        x, w, words = layer(draw)
-        call = Call(x, w, None, words)
+        x, w, arguments = layer(draw)
+        call = Call(x, w, None, arguments)
         if call.reasons:
             continue
-        theirs, ours = pytorchs(x, w, None, words), call(x, w, None)
-        name = f"{list(x.shape)} * {list(w.shape)} {words._asdict()}"
-        if ours is None or not float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.abs().max()):
+        expected, y = pytorch_conv_transpose(x, w, None, arguments), call(x, w, None)
+        name = f"{list(x.shape)} * {list(w.shape)} {arguments._asdict()}"
+        if y is None or not float((y - expected).abs().max()) <= 1e-4 * float(expected.abs().max()):
             print(f"wrong: {name}", file=sys.stderr)
             return 1
-        found = median(
-            {"torch": lambda: pytorchs(x, w, None, words), "tconv": lambda: call(x, w, None)}  # noqa: B023
+        seconds = median(
+            {"torch": lambda: pytorch_conv_transpose(x, w, None, arguments), "tconv": lambda: call(x, w, None)}  # noqa: B023
         )
-        gains.append(found["torch"] / found["tconv"])
+        gains.append(seconds["torch"] / seconds["tconv"])
         if gains[-1] < 0.95:
-            print(f"{gains[-1]:.2f}x  {1e6 * found['torch']:8.0f} {1e6 * found['tconv']:8.0f} us  {name}", flush=True)
+            print(
+                f"{gains[-1]:.2f}x  {1e6 * seconds['torch']:8.0f} {1e6 * seconds['tconv']:8.0f} us  {name}", flush=True
+            )
     behind = sum(gain < 0.95 for gain in gains)
     print(f"{len(gains)} layers, geometric mean of the gains {geometric_mean(gains):.2f}, {behind} below 0.95")
     return 0

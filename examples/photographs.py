@@ -1,4 +1,4 @@
-"""The photographs that the example networks learn from, choose by and are scored on, as pairs of small and large.
+"""Photographs for training, validating and scoring the example networks, as pairs of small and large pictures.
 
 A pair is the luma of the small picture, and the detail that the large one has beyond bicubic interpolation of it.
 """
@@ -22,11 +22,11 @@ HELD_OUT = {
     "scikit-image": ["astronaut.png", "coffee.png", "chelsea.png", "camera.png"],
     "scikit-learn": ["china.jpg", "flower.jpg"],
 }
-"""For the final scores alone: nothing is trained on them and nothing is chosen by them."""
+"""Pictures for the final scores alone: no training and no choice uses them."""
 
 
 class Source(NamedTuple):
-    """Photographs of one package by one author: where they lie in it, and the licence its copyright file names."""
+    """Photographs of one package by one author: their folder in it, and the licence that its copyright file names."""
 
     package: str
     folder: str
@@ -96,15 +96,15 @@ TRAINING = [
     Source("scikit-image", "", "public domain", "NASA", ["hubble_deep_field.jpg"]),
 ]
 VALIDATION = ["Wine_by_Jakkub_Mede.jpg", "citrus-fruits.jpg", f"EveningGlow/{_LARGE}", f"Grey/{_LARGE}", "gravel.png"]
-"""Of the training pictures, those kept to choose by: never sampled."""
+"""Training pictures that are set aside for validation, and never sampled."""
 LONGER_SIDES = [1280, 900, 600, 400]
-"""The sizes in which a picture is used, at most half its own: that takes away the noise and the blocks of JPEG."""
+"""Sizes in which a picture is used, at most half its own: that removes the noise and the blocks of JPEG."""
 AS_IT_IS = {"scikit-image": [1.0], "palapeli-data": [1.0, 0.6]}
-"""Packages of small, clean pictures, and the factors by which these are made smaller instead."""
+"""Factors by which the small, clean pictures of these packages are shrunk instead."""
 
 
 def read(path, factor=1.0):
-    """The 8-bit RGB picture of a file, [H, W, 3], `factor` times as large."""
+    """Return the 8-bit RGB picture of a file, [H, W, 3], resized by `factor`."""
     with Image.open(path) as picture:
         picture = picture.convert("RGB")
         if factor != 1:
@@ -114,7 +114,7 @@ def read(path, factor=1.0):
 
 
 def path_of(package, file, packages=None, folder=""):
-    """Where a picture lies: in a wheel, or in a Debian package unpacked below `packages`."""
+    """Return the path of a picture: in a wheel, or in a Debian package unpacked below `packages`."""
     if package == "scikit-image":
         return Path(skimage.data.__file__).parent / file
     if package == "scikit-learn":
@@ -123,12 +123,12 @@ def path_of(package, file, packages=None, folder=""):
         return Path(sklearn.datasets.__file__).parent / "images" / file
     path = Path(packages) / package / folder / file
     if not path.exists():
-        raise SystemExit(f"{path} is not there; it comes from a Debian package. Write: apt-get download {package}")
+        raise SystemExit(f"{path} does not exist; it comes from a Debian package. Write: apt-get download {package}")
     return path
 
 
 def shrink(picture, scale):
-    """The picture cropped to a multiple of the scale, and the small picture that it is to be made of again."""
+    """Return the picture cropped to a multiple of the scale, and the small picture."""
     height, width = (n // scale * scale for n in picture.shape[:2])
     large = np.ascontiguousarray(picture[:height, :width])
     small = Image.fromarray(large).resize((width // scale, height // scale), Image.Resampling.BICUBIC)
@@ -136,36 +136,36 @@ def shrink(picture, scale):
 
 
 def bicubic(x, scale):
-    """[..., H, W] to [..., s*H, s*W] by the operator that the network's detail is added to."""
+    """Return [..., H, W] interpolated to [..., s*H, s*W], which the network's detail is added to."""
     return interpolation.upsample(np.ascontiguousarray(x, np.float32), scale, "bicubic")
 
 
 def pair(picture, scale):
-    """Luma [h, w] of the small picture and the detail [s*h, s*w] that its bicubic interpolation lacks, float32."""
+    """Return the luma [h, w] of the small picture and the detail [s*h, s*w] that its interpolation lacks, float32."""
     large, small = (image @ LUMA for image in shrink(picture, scale))
     return small, large - bicubic(small, scale)
 
 
 class Data:
-    """All (luma, detail) pairs of a scale, from a cache file that is made once."""
+    """All (luma, detail) pairs of a scale, from a cache file that is written once."""
 
     def __init__(self, cache, scale, packages=None):
         if not cache.exists():
             collect(cache, scale, packages)
-        with np.load(cache) as kept:
-            shapes, luma, detail, chosen = (kept[name] for name in ("shapes", "luma", "detail", "validation"))
+        with np.load(cache) as file:
+            shapes, luma, detail, validation = (file[name] for name in ("shapes", "luma", "detail", "validation"))
         area = shapes.prod(1)
         starts = np.concatenate([[0], np.cumsum(area)])
         pairs = [
             (luma[a:b].reshape(h, w), detail[a * scale**2 : b * scale**2].reshape(h * scale, w * scale))
             for a, b, (h, w) in zip(starts, starts[1:], shapes, strict=False)
         ]
-        self.validation = [p for p, kept_apart in zip(pairs, chosen, strict=True) if kept_apart]
-        self.training = [p for p, kept_apart in zip(pairs, chosen, strict=True) if not kept_apart]
+        self.validation = [p for p, aside in zip(pairs, validation, strict=True) if aside]
+        self.training = [p for p, aside in zip(pairs, validation, strict=True) if not aside]
 
 
 def collect(cache, scale, packages=None):
-    """Make the cache file: every training picture in several sizes; without `packages` those of scikit-image alone."""
+    """Write the cache file: every training picture in several sizes; without `packages` those of scikit-image alone."""
     pairs, validation = [], []
     for source in TRAINING:
         if packages is None and source.package != "scikit-image":
@@ -191,7 +191,7 @@ def collect(cache, scale, packages=None):
 
 @contextmanager
 def replacing(path):
-    """A file that is whole or not there: written beside its place, then renamed."""
+    """Yield a path beside `path`, which is renamed to it at the end: the file appears whole or not at all."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         yield part

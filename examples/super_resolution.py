@@ -13,7 +13,7 @@ convolution. The photographs come from Debian packages and from scikit-image; no
     python examples/super_resolution.py --card                   # measure the weights again, rewrite the model card
     python examples/super_resolution.py --quick                  # 200 steps, scikit-image only; exit code 1 on failure
 
-A run that was killed goes on where its last checkpoint was, with the very samples that an undisturbed run would draw.
+A run that was killed continues at its last checkpoint, with the same samples that an undisturbed run would draw.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ WEIGHTS = Path(__file__).parents[1] / "src/tconv/models/data"
 CHANNELS = 12
 QUICK = {"folder": Path("runs/quick"), "steps": 200, "layers": 4, "batch": 8, "patch": 32, "ema": 0.99, "every": 100}
 QUICK_GAIN = 0.3
-"""What --quick must gain on bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
+"""Least gain of --quick over bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
 
 # -- the network -----------------------------------------------------------------------------------------------------
 
 
 def network(scale, layers):
-    """[N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3; every layer is "valid".
+    """Return a network from [N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3.
 
-    Its last layer starts at zero, which is bicubic interpolation, and a kernel of three strides that starts there has
-    no preferred phase, hence no checkerboard. The layers between start near the identity: from PyTorch's own start a
-    network this deep and this narrow learns nothing at first.
+    Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides
+    that starts there has no preferred phase, hence no checkerboard. The layers between start near the identity: from
+    PyTorch's own start a network this deep and this narrow learns nothing at first.
     """
     body = []
     for _ in range(layers):
@@ -69,7 +69,7 @@ def network(scale, layers):
 
 
 def border_of(net):
-    """Pixels that the network needs around the picture."""
+    """Return the pixels that the network needs around the picture."""
     return sum(layer.kernel_size[0] // 2 for layer in net if isinstance(layer, nn.Conv2d)) + 1
 
 
@@ -78,12 +78,12 @@ def linear_layers(net):
 
 
 def multiply_adds(net):
-    """Per pixel of the small picture: every weight of a layer meets every pixel once."""
+    """Return the multiply-adds per pixel of the small picture: each weight of a layer is used once a pixel."""
     return sum(layer.weight.numel() for layer in linear_layers(net))
 
 
 def detail_of(net, luma):
-    """The detail [s*h, s*w] of a whole picture's luma [h, w], whose edge pixels are repeated outwards."""
+    """Return the detail [s*h, s*w] of a whole picture's luma [h, w], whose edge pixels are repeated outwards."""
     with torch.inference_mode():
         padded = np.pad(luma, border_of(net), mode="edge")
         return net(torch.from_numpy(padded)[None, None])[0, 0].numpy()
@@ -109,10 +109,10 @@ def save(path, net, scale, about):
 
 
 def load(path):
-    """The network of a file that `save` wrote, its scale, and what the file says about its training."""
-    with safe_open(path, "pt") as kept:
-        tensors = {name: kept.get_tensor(name).float() for name in kept.offset_keys()}
-        described, about = (json.loads(kept.metadata()[name]) for name in ("tconv", "training"))
+    """Return the network of a file that `save` wrote, its scale, and the description of its training."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name).float() for name in file.offset_keys()}
+        described, about = (json.loads(file.metadata()[name]) for name in ("tconv", "training"))
     net = network(described["scale"], len(described["layers"]) - 2)
     slopes = [layer for layer in net if isinstance(layer, nn.PReLU)]
     with torch.no_grad():
@@ -127,7 +127,7 @@ def load(path):
 
 
 class Samples:
-    """Patches of the training pictures: those of a step follow from the seed and the step, and from nothing else."""
+    """Patches of the training pictures; those of a step depend on the seed and the step alone."""
 
     def __init__(self, pairs, scale, border, patch, batch, seed):
         # A picture's own edges are seen as they will be at inference: repeated outwards.
@@ -139,13 +139,13 @@ class Samples:
         self.patch, self.batch, self.seed = patch, batch, seed
 
     def __call__(self, step, rank=0, world=1):
-        """Luma [n, 1, p + 2*border, ...] and detail [n, 1, s*p, ...] of this process's share of the step's batch."""
+        """Return luma [n, 1, p + 2*border, ...] and detail [n, 1, s*p, ...] of this process's share of a batch."""
         rng = np.random.default_rng([self.seed, step])
         drawn = [self._draw(rng) for _ in range(self.batch)][rank::world]
         return tuple(torch.from_numpy(np.stack(side)[:, None].astype(np.float32)) for side in zip(*drawn, strict=True))
 
     def _draw(self, rng):
-        """Of two random patches the one with more detail: smooth ones teach little and photographs are full of them."""
+        """Return the one of two random patches with more detail: smooth ones, of which there are many, teach little."""
         luma, detail = max((self._patch(rng) for _ in range(2)), key=lambda pair: float(np.abs(pair[1]).mean()))
         turns, mirrored = rng.integers(4), rng.integers(2)
         return tuple(np.rot90(side[:, ::-1] if mirrored else side, turns) for side in (luma, detail))
@@ -159,7 +159,7 @@ class Samples:
 
 
 def validate(net, pairs, scale):
-    """Mean gain in PSNR over bicubic interpolation, in dB, and the mean PSNR, over the pictures kept to choose by."""
+    """Return the mean gain in PSNR over bicubic interpolation, in dB, and the mean PSNR, of the validation pictures."""
     psnr = []
     for luma, detail in pairs:
         inner = np.s_[scale:-scale, scale:-scale]
@@ -170,7 +170,7 @@ def validate(net, pairs, scale):
 
 
 def rate(step, steps, highest):
-    """The learning rate: a short rise, then half a cosine down to a hundredth."""
+    """Return the learning rate: a short rise, then half a cosine down to a hundredth."""
     rise = min(200, steps // 10 + 1)
     if step < rise:
         return highest * (step + 1) / rise
@@ -178,12 +178,12 @@ def rate(step, steps, highest):
 
 
 def loss_of(error, late):
-    """Charbonnier's smooth absolute error, which outliers do not rule; late, the square that PSNR is about."""
+    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, the square, as in PSNR."""
     return 100 * error.square().mean() if late else torch.sqrt(error.square() + 1e-6).mean()
 
 
 class Run:
-    """One training run in a folder: network, its moving average, optimiser, and the step they stand at."""
+    """One training run in a folder: network, its moving average, optimiser, and the current step."""
 
     def __init__(self, options, rank=0, world=1):
         self.options, self.rank, self.world = options, rank, world
@@ -201,7 +201,7 @@ class Run:
             self._resume()
 
     def _start_from(self, path):
-        """Take the weights of another run; where the scales differ so do the last layers, and that one starts anew."""
+        """Load the weights of another run; if the scales differ, the last layer starts anew."""
         state = torch.load(path, weights_only=True)
         layers = state["recipe"]["layers"]
         if layers != self.options.layers:
@@ -220,11 +220,11 @@ class Run:
         for name in ("net", "mean", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.seconds, self.ends = state["step"], state["seconds"], state["ends"]
-        if self.ends[-1][1] != self.options.steps:  # allowed, as time may be short, but kept on record
+        if self.ends[-1][1] != self.options.steps:  # allowed, as time may be short, but recorded
             self.ends.append([self.step, self.options.steps])
 
     def recipe(self):
-        """The options that decide about the weights and must not change on the way."""
+        """Return the options that determine the weights and must not change during the run."""
         names = ("scale", "layers", "batch", "patch", "lr", "ema", "late", "seed")
         return {name: getattr(self.options, name) for name in names}
 
@@ -235,7 +235,7 @@ class Run:
             torch.save(state, part)
 
     def train(self, data):
-        """Steps up to the last one; the moving average is the result."""
+        """Run all remaining steps; the moving average is the result."""
         o, net = self.options, self.net
         samples = Samples(data.training, o.scale, border_of(net), o.patch, o.batch, o.seed)
         if self.world > 1:
@@ -273,18 +273,18 @@ class Run:
 # -- scores ----------------------------------------------------------------------------------------------------------
 
 METHODS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bicubic", "lanczos")}
-"""What the network is compared with: Pillow's."""
+"""Pillow's filters that the network is compared with."""
 
 
 def enlarge(net, small, scale):
-    """The 8-bit picture made larger: bicubic interpolation, and the same detail added to red, green and blue."""
+    """Return the 8-bit picture enlarged: bicubic interpolation, and the same detail added to red, green and blue."""
     detail = detail_of(net, small @ LUMA)
     large = bicubic(np.moveaxis(small, -1, 0), scale) + 255 * detail
     return np.moveaxis(np.clip(np.rint(large), 0, 255).astype(np.uint8), 0, -1)
 
 
 def measure(truth, picture, scale):
-    """PSNR in dB and SSIM of the luma (BT.601, 16 to 235 of 255), `scale` pixels of the border left out."""
+    """Return PSNR in dB and SSIM of the luma (BT.601, 16 to 235 of 255) without `scale` pixels of the border."""
     inner = np.s_[scale:-scale, scale:-scale]
     a, b = (rgb2ycbcr(image)[..., 0][inner] for image in (truth, picture))
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
@@ -292,7 +292,7 @@ def measure(truth, picture, scale):
 
 
 def scores(net, scale, packages):
-    """{picture: {method: (PSNR, SSIM)}} of the held-out pictures."""
+    """Return {picture: {method: (PSNR, SSIM)}} of the held-out pictures."""
     table = {}
     for package in packages:
         for file in HELD_OUT[package]:
@@ -306,7 +306,7 @@ def scores(net, scale, packages):
 
 
 def lines_of(table):
-    """The scores as rows of a Markdown table: PSNR / SSIM."""
+    """Return the scores as rows of a Markdown table: PSNR / SSIM."""
     names = [*METHODS, "network"]
     rows = [["picture", *names, "network - bicubic"], ["---", *["---:"] * (len(names) + 1)]]
     for picture, row in table.items():
@@ -383,7 +383,7 @@ def main(arguments=None):
         options.folder.mkdir(parents=True, exist_ok=True)
         data = Data(cache, options.scale, options.packages)
     if world > 1:
-        torch.distributed.barrier()  # one process makes the cache, the others find it
+        torch.distributed.barrier()  # one process writes the cache, the others wait for it
     if rank:
         data = Data(cache, options.scale, options.packages)
     run = Run(options, rank, world)
@@ -395,7 +395,7 @@ def main(arguments=None):
     out = options.out or options.folder / f"photo_x{options.scale}.safetensors"
     words = f"{run.step} steps of {options.batch} patches, {run.seconds / 60:.0f} minutes"
     save(out, run.mean.module, options.scale, {**run.recipe(), "ends": run.ends, "words": words})
-    net, scale, _ = load(out)  # what is scored is what was written
+    net, scale, _ = load(out)  # the written file is scored
     table = scores(net, scale, ["scikit-image"] if options.quick else HELD_OUT)
     print("\n".join(lines_of(table)))
     print(f"wrote {out}: {words}")

@@ -30,37 +30,37 @@ def run(capsys):
     """Run `tconv upsample` in this process: (exit code, stdout, stderr)."""
     cli = pytest.importorskip("tconv.cli")
 
-    def call(*words):
-        code = cli.main(["upsample", *map(str, words)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+    def call(*arguments):
+        code = cli.main(["upsample", *map(str, arguments)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 
 
 @pytest.fixture(scope="session")
 def code_folder(tmp_path_factory):
-    """Where the processes of this test run keep machine code: all workers build each function once."""
+    """Folder of the machine code of this test run, in which all workers compile each function once."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "machine-code"
 
 
 @pytest.fixture
 def python(code_folder):
-    """Run Python text in a process of its own, in which tests/ can be imported. An environment word of None is unset.
+    """Run Python text in a process of its own, in which tests/ can be imported, and return what it printed.
 
-    It must end with return code 0 and say nothing to stderr; what it printed is returned.
+    It must end with return code 0 and an empty stderr. Keywords are environment variables; None unsets one.
     """
 
-    def run(text, *arguments, **words):
+    def run(text, *arguments, **variables):
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
             "TCONV_CACHE_DIR": str(code_folder),
-            **{name: str(word) for name, word in words.items() if word is not None},
+            **{name: str(value) for name, value in variables.items() if value is not None},
         }
-        for name, word in words.items():
-            if word is None:
+        for name, value in variables.items():
+            if value is None:
                 environment.pop(name, None)
         process = subprocess.Popen(
             [sys.executable, "-X", "faulthandler", "-c", text, *map(str, arguments)],
@@ -71,22 +71,22 @@ def python(code_folder):
             start_new_session=True,
         )
         try:
-            said, wrong = process.communicate(timeout=200)
+            output, errors = process.communicate(timeout=200)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # it says where it hangs
+            process.send_signal(signal.SIGABRT)  # faulthandler prints where it hangs
             time.sleep(1)
             os.killpg(process.pid, signal.SIGKILL)  # with all its children
-            said, wrong = process.communicate()
-            wrong = f"it hung\n{wrong}"
-        assert (process.returncode, wrong) == (0, ""), f"{process.returncode}\n{said}\n{wrong}"
-        return said
+            output, errors = process.communicate()
+            errors = f"it hung\n{errors}"
+        assert (process.returncode, errors) == (0, ""), f"{process.returncode}\n{output}\n{errors}"
+        return output
 
     return run
 
 
 @pytest.fixture
 def threads():
-    """Set the number of threads; it is as before, afterwards."""
+    """Set the number of threads; it is restored afterwards."""
     before = tconv.get_num_threads()
     yield tconv.set_num_threads
     tconv.set_num_threads(before)

@@ -1,11 +1,11 @@
-"""<conv(u), v> == <u, conv_transpose(v)>: what makes the one the transpose of the other."""
+"""The identity <conv(u), v> == <u, conv_transpose(v)>, which makes one the transpose of the other."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 
 
 @pytest.mark.parametrize("complex_", [False, True])

@@ -1,5 +1,6 @@
 """The benchmark: order, statistics and the gate on fakes with fake clocks; one tiny real run through the command line."""
 
+import ast
 import contextlib
 import json
 import math
@@ -29,12 +30,13 @@ from tconv.bench import (
 )
 from tconv.bench import layers as registry
 from tconv.bench.child_process import Child, GoneError
-from tconv.bench.html_report import page
-from tconv.bench.peer_process import Limits, ProcessSeat, Row
+from tconv.bench.html_report import to_html
+from tconv.bench.json_lines import serve
+from tconv.bench.peer_process import PeerProcess, Row, TimeLimits, with_install_command
 from tconv.bench.peers import cuda, shuffle
-from tconv.bench.peers.interface import Peer, Ready, UnableError
+from tconv.bench.peers.interface import LoadedLayer, Peer, UnableError
 from tconv.bench.runner import Runner
-from tconv.bench.worker import Worker, serve
+from tconv.bench.worker import Worker
 from tconv.cli import main
 from tconv.errors import ArgumentError, FileError, TconvError
 
@@ -66,28 +68,29 @@ def test_names_are_checked_and_close_ones_offered():
     assert [entry.name for entry in registry.select(found, ["DCGAN-last", "unet up1"])] == ["unet up1", "dcgan last"]
     assert [entry.name for entry in registry.select(found, ["pp-ocr"])] == ["pp-ocr"]
     with pytest.raises(
-        ArgumentError, match=r"there is no layer 'unet up2'; there are .* Write 'unet up4' or 'unet up1'"
+        ArgumentError, match=r"there is no layer 'unet up2'; the layers are .* Write 'unet up4' or 'unet up1'"
     ):
         registry.select(found, ["unet up2"])
-    assert peers.select(()) == list(peers.names())
-    assert peers.select(("torch", "tconv:taps", "torch")) == ["torch", "tconv:taps"]
+    methods = tconv.kernels.names()
+    assert peers.select((), methods) == list(peers.names())
+    assert peers.select(("torch", "tconv:taps", "torch"), methods) == ["torch", "tconv:taps"]
     with pytest.raises(ArgumentError, match=r"there is no peer 'onxruntime'; .* Write 'onnxruntime'"):
-        peers.select(("onxruntime",))
+        peers.select(("onxruntime",), methods)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
-        ("[1", "is no registry of layers"),
+        ("[1", "is not a registry of layers"),
         ('{"layers": [{"name": "a"}]}', "layer 0 of .* cannot be read"),
         (json.dumps({"layers": [{**TINY, "kernel": 4}]}), "KeyError\\('kernel'\\)"),
         (json.dumps({"layers": [{**TINY, "g": 4}]}), "groups do not divide"),
     ],
 )
-def test_a_registry_that_is_none(tmp_path, text, words):
+def test_an_invalid_registry(tmp_path, text, message):
     path = tmp_path / "mine.json"
     path.write_text(text)
-    with pytest.raises(FileError, match=words):
+    with pytest.raises(FileError, match=message):
         registry.read(path)
 
 
@@ -118,7 +121,7 @@ def test_ratios_and_geometric_means():
     assert statistics.geometric_mean([]) is None
 
 
-def test_a_sample_repeats_short_calls_and_keeps_what_is_asked():
+def test_a_sample_repeats_short_calls_and_keeps_outputs_alive():
     now, alive, most = [0.0], set(), [0]
 
     class Output:
@@ -133,10 +136,10 @@ def test_a_sample_repeats_short_calls_and_keeps_what_is_asked():
     assert timing.sample(Output, 0.002, 0, clock=lambda: now[0]) == (pytest.approx(0.002), 5)
     assert most == [1]
     timing.sample(Output, 0.002, 3, clock=lambda: now[0])
-    assert most == [4]  # three are kept while the fourth is made
+    assert most == [4]  # three are alive while the fourth is made
     assert not alive
     assert timing.sample(Output, 0.5, 0, clock=lambda: now[0])[1] == 1
-    assert [timing.kept_outputs(size) for size in (1, 1 << 26, 1 << 27, 1 << 30)] == [4, 4, 2, 2]
+    assert [timing.outputs_alive(size) for size in (1, 1 << 26, 1 << 27, 1 << 30)] == [4, 4, 2, 2]
 
 
 def test_settling_waits_for_threads_that_spin():
@@ -149,23 +152,23 @@ def test_settling_waits_for_threads_that_spin():
 
 
 @pytest.mark.parametrize("spec", [TINY, ODD, {**TINY, "k": 2, "s": 3}, {**TINY, "in": [3, 2, 3], "op": 1}])
-def test_the_truth_is_the_definition(tmp_path, spec):
-    made = registry.Layer.of(spec)
-    right = correctness_gate.write(made, tmp_path, seed=3)
-    x, w, y = (np.load(tmp_path / f"{name}.npy") for name in ("x", "w", "truth"))
-    wanted = tconv.definition.scatter(x.astype(float), w.astype(float), geometry=made.geometry)
+def test_the_reference_is_the_definition(tmp_path, spec):
+    tiny_layer = registry.Layer.of(spec)
+    reference = correctness_gate.write_reference(tiny_layer, tmp_path, seed=3)
+    x, w, y = (np.load(tmp_path / f"{name}.npy") for name in ("x", "w", "reference"))
+    wanted = tconv.definition.scatter(x.astype(float), w.astype(float), geometry=tiny_layer.geometry)
     np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
-    assert right.rms == pytest.approx(np.sqrt(np.mean(y**2)))
-    assert right.checked > 100
+    assert reference.rms == pytest.approx(np.sqrt(np.mean(y**2)))
+    assert reference.checked > 100
     for place in np.ndindex(*y.shape[2:]):
-        one = correctness_gate.by_definition(made.geometry, x[:1], w, place)
+        one = correctness_gate.by_definition(tiny_layer.geometry, x[:1], w, place)
         np.testing.assert_allclose(one, wanted[(0, slice(None), *place)], rtol=0, atol=1e-12)
 
 
-def test_a_truth_that_is_none_stops_the_run(tmp_path, monkeypatch):
+def test_a_wrong_reference_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(correctness_gate, "conv_transpose", lambda x, w, geometry, out, method: out.fill(1.0))
-    with pytest.raises(TconvError, match="away from the definition"):
-        correctness_gate.write(layer(), tmp_path, seed=0)
+    with pytest.raises(TconvError, match="differs from the definition by"):
+        correctness_gate.write_reference(layer(), tmp_path, seed=0)
 
 
 def test_float32_passes_the_gate_and_less_does_not():
@@ -179,14 +182,14 @@ def test_float32_passes_the_gate_and_less_does_not():
             chain += a[:, k] * b[:, k]  # the least exact order, in one chain
         short = (a.astype(np.float16).astype(float) * b).sum(1)
         allowed = correctness_gate.tolerance(terms)
-        assert not correctness_gate.judge(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
-        assert correctness_gate.judge(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).words
+        assert not correctness_gate.compare(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).fault
+        assert correctness_gate.compare(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).fault
         assert allowed < correctness_gate.tolerance(terms, "tf32") < correctness_gate.tolerance(terms, "bf16")
 
 
 def fake(calls, reasons=(), **more):
     """A peer whose layer is these calls."""
-    return Peer("a fake", ("numpy",), lambda threads, device: None, lambda _: list(reasons), lambda task: Ready(
+    return Peer("a fake", ("numpy",), lambda threads, device: None, lambda _: list(reasons), lambda task: LoadedLayer(
         {mode: (lambda call=call: call(task)) for mode, call in calls.items()}, read=np.asarray, **more
     ))  # fmt: skip
 
@@ -196,20 +199,26 @@ def right_answer(task):
 
 
 def load(peer, folder, **changes):
-    made = layer(**changes)
-    right = correctness_gate.write(made, folder, 0)
+    loaded_layer = layer(**changes)
+    reference = correctness_gate.write_reference(loaded_layer, folder, 0)
     worker = Worker("fake", peer, 1, "cpu")
     assert worker.answer({"do": "start"})["state"] == "started"
-    message = {"do": "load", "layer": made.spec, "folder": str(folder), "rms": right.rms, "precision": "f32"}
+    message = {
+        "do": "load",
+        "layer": loaded_layer.spec,
+        "folder": str(folder),
+        "rms": reference.rms,
+        "precision": "f32",
+    }
     return worker, worker.answer(message)
 
 
-def test_a_right_peer_is_ready(tmp_path):
-    worker, said = load(fake({"out": right_answer, "dropped": right_answer}), tmp_path)
-    assert said["state"] == "ready"
-    assert said["modes"] == ["out", "dropped", "kept"]
-    assert said["error"] <= said["tolerance"]
-    for mode in said["modes"]:
+def test_a_right_peer_is_loaded(tmp_path):
+    worker, answer = load(fake({"out": right_answer, "dropped": right_answer}), tmp_path)
+    assert answer["state"] == "loaded"
+    assert answer["modes"] == ["out", "dropped", "kept"]
+    assert answer["error"] <= answer["tolerance"]
+    for mode in answer["modes"]:
         taken = worker.answer({"do": "sample", "mode": mode})
         assert taken["state"] == "sampled"
         assert taken["ms"] > 0
@@ -222,25 +231,25 @@ def half_filled(task):
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("call", "fault"),
     [
-        (lambda task: right_answer(task) + 1e-3, r"error .* at image \d, channel \d; .* is rounding"),
-        (half_filled, "the output of image 1, channel 2 holds NaN"),
+        (lambda task: right_answer(task) + 1e-3, r"error .* at image \d, channel \d; rounding explains .*"),
+        (half_filled, "the output of image 1, channel 2 contains NaN"),
         (lambda task: right_answer(task)[:1], r"the output has shape \(1, 4, 10, 8\); \(2, 4, 10, 8\) is right"),
     ],
 )
-def test_the_gate_catches_a_wrong_peer_in_any_mode(tmp_path, call, words):
-    worker, said = load(fake({"out": right_answer, "dropped": call}), tmp_path)
-    assert said["state"] == "wrong"
-    assert re.search(words, said["reason"])
-    assert "mode dropped" in said["reason"]
+def test_the_gate_catches_a_wrong_peer_in_any_mode(tmp_path, call, fault):
+    worker, answer = load(fake({"out": right_answer, "dropped": call}), tmp_path)
+    assert answer["state"] == "wrong"
+    assert re.search(fault, answer["reason"])
+    assert "mode dropped" in answer["reason"]
     assert worker.answer({"do": "sample", "mode": "dropped"})["state"] == "error"
 
 
 def test_an_output_that_is_not_written_is_caught(tmp_path):
     out = np.zeros((2, 4, 10, 8), np.float32)
     peer = fake({"out": lambda task: out}, poison=lambda: out.fill(np.nan))
-    assert "holds NaN" in load(peer, tmp_path)[1]["reason"]
+    assert "contains NaN" in load(peer, tmp_path)[1]["reason"]
 
 
 def test_a_peer_that_cannot_or_raises(tmp_path):
@@ -264,7 +273,7 @@ def test_a_missing_peer_says_what_to_install():
         import no_such_library  # noqa: F401
 
     peer = fake({})._replace(start=start, packages=("no-such-library",))
-    assert Worker("fake", peer, 1, "cpu").answer({"do": "start"}) == {
+    assert with_install_command(Worker("fake", peer, 1, "cpu").answer({"do": "start"})) == {
         "state": "missing",
         "reason": "no_such_library is not installed: pip install no-such-library",
     }
@@ -272,10 +281,13 @@ def test_a_missing_peer_says_what_to_install():
     def start_torch(threads, device):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    said = Worker("fake", peer._replace(start=start_torch), 1, "cpu").answer({"do": "start"})
-    assert said == {"state": "missing", "reason": 'torch is not installed: pip install "tconv[torch]"'}
-    said = Worker("fake", peer, 1, "cuda").answer({"do": "start"})
-    assert said == {"state": "unable", "reason": "it runs on cpu only"}
+    answer = Worker("fake", peer._replace(start=start_torch), 1, "cpu").answer({"do": "start"})
+    assert with_install_command(answer) == {
+        "state": "missing",
+        "reason": 'torch is not installed: pip install "tconv[torch]"',
+    }
+    answer = Worker("fake", peer, 1, "cuda").answer({"do": "start"})
+    assert answer == {"state": "unable", "reason": "it runs on cpu only"}
 
 
 def test_the_protocol_is_a_line_for_a_line():
@@ -286,25 +298,25 @@ def test_the_protocol_is_a_line_for_a_line():
     assert lines == ['{"got": "a"}\n', '{"got": "b"}\n']
 
 
-# -- rounds, on fake seats and a fake clock ------------------------------------------------------------------------
+# -- rounds, on fake peers and a fake clock ------------------------------------------------------------------------
 
 
 class Table:
-    """Seats that share a clock and a log."""
+    """Fake peers that share a clock and a log."""
 
     def __init__(self, costs, modes=("out", "dropped"), answers=None):
         self.now, self.log, self.closed = 0.0, [], 0
-        self.seats = [FakeSeat(self, name, ms, modes, (answers or {}).get(name, {})) for name, ms in costs.items()]
+        self.peers = [FakePeer(self, name, ms, modes, (answers or {}).get(name, {})) for name, ms in costs.items()]
 
     def run(self, rows=1, **options):
         options = {"rounds": 5, "seconds": 1e9, **options}
         chosen = [Row(layer(name=f"layer {number}"), "f32") for number in range(rows)]
         runner = Runner(
             chosen,
-            self.seats,
-            FakeSeat(self, "machine", 0.0, (), {}),
+            self.peers,
+            FakePeer(self, "machine", 0.0, (), {}),
             clock=lambda: self.now,
-            write_truth=lambda layer, folder, seed: correctness_gate.Truth(folder, 1.0, 7),
+            write_reference=lambda layer, folder, seed: correctness_gate.Reference(folder, 1.0, 7),
             **options,
         )
         with contextlib.suppress(KeyboardInterrupt):
@@ -312,7 +324,7 @@ class Table:
         return runner.result
 
 
-class FakeSeat:
+class FakePeer:
     def __init__(self, table, name, ms, modes, answers):
         self.table, self.name, self.ms, self.modes, self.answers = table, name, ms, modes, answers
         self.taken = 0
@@ -320,11 +332,11 @@ class FakeSeat:
     def start(self):
         return self.answers.get("start", {"state": "started", "versions": {}})
 
-    def load(self, row, right):
-        assert right.folder.is_dir()
+    def load(self, row, reference):
+        assert reference.folder.is_dir()
         self.table.log.append(("load", self.name))
         once = dict.fromkeys(self.modes, self.ms / 1e3)
-        ready = {"state": "ready", "modes": list(self.modes), "once": once, "error": 0.0, "tolerance": 1.0, "note": ""}
+        ready = {"state": "loaded", "modes": list(self.modes), "once": once, "error": 0.0, "tolerance": 1.0, "note": ""}
         return self.answers.get("load", ready)
 
     def sample(self, mode):
@@ -349,7 +361,7 @@ def test_rounds_are_interleaved_and_shuffled_by_the_seed():
     result = here.run(rows=2)
     assert result["complete"]
     assert here.closed == 4
-    everyone = sorted((seat.name, mode) for seat in here.seats for mode in seat.modes)
+    everyone = sorted((peer.name, mode) for peer in here.peers for mode in peer.modes)
     for half in (here.log[: len(here.log) // 2], here.log[len(here.log) // 2 :]):
         assert sorted(half[:3]) == [("load", "jax"), ("load", "tconv"), ("load", "torch")]
         assert half[3] == ("probe", "machine")
@@ -381,8 +393,8 @@ def test_the_time_is_shared_out_and_three_rounds_are_the_least():
 def test_slow_peers_take_part_less():
     result = Table({"tconv": 1.0, "slow": 50.0, "very slow": 3000.0}).run()
     counts = {
-        name: {mode: len(taken) for mode, taken in standing["samples"].items()}
-        for name, standing in result["layers"][0]["peers"].items()
+        name: {mode: len(taken) for mode, taken in outcome["samples"].items()}
+        for name, outcome in result["layers"][0]["peers"].items()
     }
     assert counts == {
         "tconv": {"out": 5, "dropped": 5},
@@ -398,12 +410,12 @@ def test_peers_that_fail_have_a_reason_and_no_time():
     answers = {"torch": {3: gone}, "openvino": {"load": bad}, "jax": {"start": absent}}
     here = Table({"tconv": 1.0, "torch": 1.0, "openvino": 1.0, "jax": 1.0}, answers=answers)
     result = here.run()
-    standings = result["layers"][0]["peers"]
-    assert "samples" not in standings["torch"]
-    assert standings["torch"]["state"] == "crashed"
-    assert here.seats[1].taken == 3
-    assert standings["openvino"] == bad
-    assert "jax" not in standings
+    outcomes = result["layers"][0]["peers"]
+    assert "samples" not in outcomes["torch"]
+    assert outcomes["torch"]["state"] == "crashed"
+    assert here.peers[1].taken == 3
+    assert outcomes["openvino"] == bad
+    assert "jax" not in outcomes
     assert ("load", "jax") not in here.log
     result["device"] = "cpu"
     assert summary.faults(result) == [
@@ -425,7 +437,7 @@ def test_an_interrupt_leaves_what_is_there():
 
 # -- processes -----------------------------------------------------------------------------------------------------
 
-ECHO = "import sys, json\nfor line in sys.stdin: print(json.dumps({'state': 'ready', **json.loads(line)}), flush=True)"
+ECHO = "import sys, json\nfor line in sys.stdin: print(json.dumps({'state': 'loaded', **json.loads(line)}), flush=True)"
 CRASH = "import os, sys; sys.stdin.readline(); print('last words', file=sys.stderr, flush=True); os.abort()"
 EXIT = "import sys; sys.stdin.readline(); sys.exit(3)"
 HANG = "import time; time.sleep(60)"
@@ -438,43 +450,43 @@ def child(code):
 
 def test_a_child_answers_and_ends():
     one = child(ECHO)
-    assert one.ask({"do": "start"}, 20) == {"state": "ready", "do": "start"}
+    assert one.ask({"do": "start"}, 20) == {"state": "loaded", "do": "start"}
     assert one.close() == 0
     assert one.close() == 0
 
 
 @pytest.mark.parametrize(
-    ("code", "limit", "state", "words"),
+    ("code", "limit", "state", "reason"),
     [
         (CRASH, 20, "crashed", "signal SIGABRT at 'load': last words"),
         (EXIT, 20, "crashed", "exit code 3 at 'load'"),
         (HANG, 0.3, "hung", "no answer to 'load' in 0 s"),
-        (BABBLE, 20, "crashed", "signal SIGKILL at 'load': it said 'hello"),
+        (BABBLE, 20, "crashed", "signal SIGKILL at 'load': its answer was 'hello"),
     ],
 )
-def test_a_child_that_does_not_answer(code, limit, state, words):
+def test_a_child_that_does_not_answer(code, limit, state, reason):
     one = child(code)
-    with pytest.raises(GoneError, match=re.escape(words)) as caught:
+    with pytest.raises(GoneError, match=re.escape(reason)) as caught:
         one.ask({"do": "load"}, limit)
     assert caught.value.state == state
 
 
-def test_a_seat_starts_again_after_a_crash(tmp_path):
+def test_a_peer_process_starts_again_after_a_crash(tmp_path):
     code = (
         "import sys, json, os\n"
         "for line in sys.stdin:\n"
         "    do = json.loads(line)['do']\n"
         "    if do == 'sample': os._exit(9)\n"
-        "    print(json.dumps({'state': 'started' if do == 'start' else 'ready', 'once': {'out': 0.1}}), flush=True)\n"
+        "    print(json.dumps({'state': 'started' if do == 'start' else 'loaded', 'once': {'out': 0.1}}), flush=True)\n"
     )
-    seat = ProcessSeat("fragile", [sys.executable, "-c", code], dict(os.environ), Limits(20, 20, 20))
-    row, right = Row(layer(), "f32"), correctness_gate.Truth(tmp_path, 1.0, 1)
-    assert seat.start()["state"] == "started"
+    process = PeerProcess("fragile", [sys.executable, "-c", code], dict(os.environ), TimeLimits(20, 20, 20))
+    row, reference = Row(layer(), "f32"), correctness_gate.Reference(tmp_path, 1.0, 1)
+    assert process.start()["state"] == "started"
     for _ in range(2):
-        assert seat.load(row, right)["state"] == "ready"
-        assert seat.sample("out") == {"state": "crashed", "reason": "exit code 9 at 'sample'"}
-        assert seat.sample("out") == {"state": "crashed", "reason": "its process is gone"}
-    seat.close()
+        assert process.load(row, reference)["state"] == "loaded"
+        assert process.sample("out") == {"state": "crashed", "reason": "exit code 9 at 'sample'"}
+        assert process.sample("out") == {"state": "crashed", "reason": "its process is gone"}
+    process.close()
 
 
 def test_threads_are_pinned_before_a_library_is_loaded():
@@ -526,13 +538,13 @@ def stored():
 
 def test_the_summary_by_hand():
     result = stored()
-    assert summary.bound(result) == (200.0, "fma", 40.0)
+    assert summary.roofline(result) == (200.0, "fma", 40.0)
     lines = summary.lines(result, "dropped")
     assert [(line.layer, line.bound, line.best, line.lead) for line in lines] == [
         ("odd one", 2.0, "torch", 0.5),
         ("tiny", 1.0, "jax", 2.0),
     ]
-    means = {mean.what: (mean.value, mean.layers) for mean in summary.means(lines, result["peers"])}
+    means = {mean.name: (mean.value, mean.layers) for mean in summary.means(lines, result["peers"])}
     assert means == {
         "tconv / bound": (pytest.approx(2.0), 2),
         "torch / bound": (pytest.approx(math.sqrt(8.0 * 1.0)), 2),
@@ -550,7 +562,7 @@ def test_the_summary_by_hand():
 
 def test_the_markdown_of_a_stored_result(tmp_path, capsys):
     path = tmp_path / "result.json"
-    path.write_text(result_file.written(stored()))
+    path.write_text(result_file.to_text(stored()))
     assert result_file.read(path) == stored()
     assert table.main([str(path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -581,22 +593,22 @@ def test_the_text_starts_with_faults_and_losses():
     assert any("the machine was busy: load 1.5 on 2 cores" in line for line in lines)
 
 
-def test_the_page_is_whole_and_escapes():
+def test_the_html_page_is_complete_and_escapes():
     result = stored()
     result["machine"]["name"] = "<b>"
-    text = page(result)
+    text = to_html(result)
     assert text.count("<table>") == text.count("</table>") == 5
     assert "&lt;b&gt;" in text
     assert not re.search(r"(src|href)=", text)
 
 
-@pytest.mark.parametrize(("content", "words"), [("{", "cannot be read"), ("{}", "it has no date, machine")])
-def test_a_file_that_is_no_result(tmp_path, capsys, content, words):
+@pytest.mark.parametrize(("content", "message"), [("{", "cannot be read"), ("{}", "it has no date, machine")])
+def test_an_invalid_result_file(tmp_path, capsys, content, message):
     path = tmp_path / "r.json"
     path.write_text(content)
     assert table.main([str(path)]) == 1
-    assert words in capsys.readouterr().err
-    path.write_text(result_file.written(stored()))
+    assert message in capsys.readouterr().err
+    path.write_text(result_file.to_text(stored()))
     assert table.main([str(path), "dropt"]) == 1
     assert "there is no mode 'dropt'" in capsys.readouterr().err
 
@@ -609,26 +621,26 @@ def test_a_file_that_is_no_result(tmp_path, capsys, content, words):
 )
 def test_a_convolution_and_a_shuffle_are_the_operator(spec):
     """`shuffle.forward_weight` in NumPy: phases as channels, then interleaved and cropped."""
-    made = registry.Layer.of(spec)
-    g, rng = made.geometry, np.random.default_rng(0)
-    x = rng.integers(-9, 9, (made.batch, made.in_channels, *made.input_shape)).astype(float)
-    w = rng.integers(-9, 9, made.weight_shape).astype(float)
+    shuffled = registry.Layer.of(spec)
+    g, rng = shuffled.geometry, np.random.default_rng(0)
+    x = rng.integers(-9, 9, (shuffled.batch, shuffled.in_channels, *shuffled.input_shape)).astype(float)
+    w = rng.integers(-9, 9, shuffled.weight_shape).astype(float)
     forward = shuffle.forward_weight(w, g)  # [C_out * prod(s), C_in/g, *taps] of a convolution with full padding
     counts = forward.shape[2:]
     swapped = np.concatenate([part.swapaxes(0, 1) for part in np.split(forward, g.groups)])
     flipped = np.flip(swapped, tuple(range(2, 2 + g.ndim)))  # as a transposed convolution with stride 1
     phases = tconv.conv_transpose(x, flipped, geometry=tconv.Geometry(counts, groups=g.groups))
-    apart = phases.reshape(made.batch, made.out_channels, *g.stride, *phases.shape[2:])
+    split = phases.reshape(shuffled.batch, shuffled.out_channels, *g.stride, *phases.shape[2:])
     order = [axis for a in range(g.ndim) for axis in (2 + g.ndim + a, 2 + a)]
     sizes = [n * s for n, s in zip(phases.shape[2:], g.stride, strict=True)]
-    whole = apart.transpose(0, 1, *order).reshape(*apart.shape[:2], *sizes)
-    kept = tuple(slice(lo, lo + L) for (lo, _), L in zip(g.crop, made.output_shape[2:], strict=True))
-    assert not shuffle.PEER.reasons_against(made)
-    np.testing.assert_array_equal(whole[..., *kept], tconv.definition.scatter(x, w, geometry=g))
+    whole = split.transpose(0, 1, *order).reshape(*split.shape[:2], *sizes)
+    cropped = tuple(slice(lo, lo + L) for (lo, _), L in zip(g.crop, shuffled.output_shape[2:], strict=True))
+    assert not shuffle.PEER.reasons_against(shuffled)
+    np.testing.assert_array_equal(whole[..., *cropped], tconv.definition.scatter(x, w, geometry=g))
 
 
 def test_a_gpu_is_measured_eagerly_and_as_a_graph():
-    """What can be tried without a GPU: the calls in their order, on a library that only records them."""
+    """Without a GPU: the order of the calls, on a library that only records them."""
     log = []
     graph = SimpleNamespace(replay=lambda: log.append("replay"))
     stream = SimpleNamespace(wait_stream=lambda other: log.append("wait"))
@@ -642,14 +654,14 @@ def test_a_gpu_is_measured_eagerly_and_as_a_graph():
             synchronize=lambda: log.append("synchronize"),
         )
     )
-    ready = cuda.ready(library, lambda: log.append("call") or "y", read=str, note="")
+    loaded = cuda.loaded(library, lambda: log.append("call") or "y", read=str, note="")
     assert log == ["wait", "call", "call", "call", "wait", "call"]
-    assert ready.calls["eager"]() == ready.calls["graph"]() == "y"
-    ready.wait()
+    assert loaded.calls["eager"]() == loaded.calls["graph"]() == "y"
+    loaded.wait()
     assert log[6:] == ["call", "replay", "synchronize"]
 
 
-def test_importing_the_room_imports_no_peer():
+def test_importing_the_benchmark_imports_no_peer():
     code = (
         "import sys, tconv.cli.bench\n"
         "from tconv.bench import peers\n"
@@ -659,6 +671,54 @@ def test_importing_the_room_imports_no_peer():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def imports(module, path):
+    """Yield the imports of a module at run time, as dotted names; strings that are names in tconv count, too."""
+    skipped = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped |= set(ast.walk(node))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"tconv(\.\w+)*", str(node.value)):
+            yield node.value
+
+
+def test_a_process_of_another_revision_needs_public_names_only():
+    """The benchmark drives an older tconv, whose private modules have other names: `revision.PEER_MODULES`."""
+    folder = Path(revision.__file__).parent
+    modules = {
+        ".".join(["tconv", "bench", *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in folder.rglob("*.py")
+    }
+    waiting = [f"tconv.bench.{name}" for name in revision.PEER_MODULES]
+    waiting += [name for name in modules if name.startswith("tconv.bench.peers")]
+    seen = set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for name in imports(module, modules[module]):
+            if not name.startswith("tconv."):
+                continue
+            inside = next((part for part in (name, name.rpartition(".")[0]) if part in modules), None)
+            if inside is None:
+                public = name.split(".")[1]
+                assert public in tconv.__all__, f"{module} imports {name}"
+                assert not any(part.startswith("_") for part in name.split(".")), f"{module} imports {name}"
+            else:
+                waiting.append(inside)
+    assert {"tconv.bench.correctness_gate", "tconv.bench.timing", "tconv.bench.peers.cuda"} <= seen
+    assert "tconv.bench.roofline" not in seen
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
@@ -678,33 +738,45 @@ def is_checkout():
         return False
 
 
+def base_revision():
+    """The revision before all modules were renamed, if this is a checkout that has it; else HEAD, else None."""
+    if not is_checkout():
+        return None
+    old = "bd06aa6"
+    done = subprocess.run(
+        ["git", "cat-file", "-e", f"{old}^{{commit}}"], capture_output=True, cwd=Path(__file__).parent
+    )
+    return old if done.returncode == 0 else "HEAD"
+
+
 @pytest.mark.slow
 def test_a_tiny_real_run(tiny, tmp_path, capsys):
     """All peers that are installed but torch.compile, whose first compilation alone takes half a minute."""
     result, html = tmp_path / "result.json", tmp_path / "page.html"
     others = [name for name in peers.names() if name != "torch_compile"]
-    base = ["--base", "HEAD"] if is_checkout() else []
-    words = ["bench", "--registry", str(tiny), "--rounds", "1", "--json", "-o", str(result), "--html", str(html)]
-    assert main([*words, "--peers", *others, "tconv:taps", *base]) == 0
-    said = json.loads(capsys.readouterr().out)
-    kept = result_file.read(result)
-    assert {key: said[key] for key in kept} == kept
-    assert said["complete"]
-    assert said["threads"] == 2
-    assert summary.bound(said).gflops > 0
-    assert summary.bound(said).copy > 0
-    assert list(said["peers"])[: 1 + bool(base)] == ["tconv", *(["tconv@HEAD"] if base else [])]
-    for entry in said["layers"]:
-        for name, standing in entry["peers"].items():
-            assert standing["state"] in ("ran", "unable"), (name, standing)
-            if standing["state"] == "ran":
-                assert standing["error"] <= standing["tolerance"]
-                assert all(len(samples) == 1 for samples in standing["samples"].values())
-    standings = said["layers"][0]["peers"]
-    for name in ["tconv", "tconv:taps", "torch", *(["tconv@HEAD"] if base else [])]:
-        assert standings[name]["state"] == "ran"
-    assert set(standings["tconv"]["samples"]) == {"out", "dropped", "kept"}
-    assert "best peer / tconv" in said["summary"]["dropped f32"]["means"]
+    ref = base_revision()
+    base = ["--base", ref] if ref else []
+    arguments = ["bench", "--registry", str(tiny), "--rounds", "1", "--json", "-o", str(result), "--html", str(html)]
+    assert main([*arguments, "--peers", *others, "tconv:taps", *base]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    stored = result_file.read(result)
+    assert {key: printed[key] for key in stored} == stored
+    assert printed["complete"]
+    assert printed["threads"] == 2
+    assert summary.roofline(printed).gflops > 0
+    assert summary.roofline(printed).copy > 0
+    assert list(printed["peers"])[: 1 + bool(base)] == ["tconv", *([f"tconv@{ref}"] if base else [])]
+    for entry in printed["layers"]:
+        for name, outcome in entry["peers"].items():
+            assert outcome["state"] in ("ran", "unable"), (name, outcome)
+            if outcome["state"] == "ran":
+                assert outcome["error"] <= outcome["tolerance"]
+                assert all(len(samples) == 1 for samples in outcome["samples"].values())
+    outcomes = printed["layers"][0]["peers"]
+    for name in ["tconv", "tconv:taps", "torch", *([f"tconv@{ref}"] if base else [])]:
+        assert outcomes[name]["state"] == "ran"
+    assert set(outcomes["tconv"]["samples"]) == {"out", "dropped", "kept"}
+    assert "best peer / tconv" in printed["summary"]["dropped f32"]["means"]
     assert html.read_text().startswith("<!doctype html>")
     assert table.main([str(result)]) == 0
     assert "| tiny |" in capsys.readouterr().out
@@ -723,33 +795,34 @@ def test_without_any_peer_nothing_is_measured(tiny, tmp_path, without_torch, cap
     printed = capsys.readouterr()
     assert printed.out == ""
     assert (
-        'not here: torch: torch is not installed: pip install "tconv[torch]"\nnot here: torch_cl: torch' in printed.err
+        'not available: torch: torch is not installed: pip install "tconv[torch]"\nnot available: torch_cl: torch'
+        in printed.err
     )
     assert printed.err.endswith(
-        "tconv: none of the peers is here (torch, torch_cl); one at least is needed. Write --peers tconv to time tconv alone\n"
+        "tconv: none of the peers is available (torch, torch_cl); at least one is needed. Write --peers tconv to time tconv alone\n"
     )
     assert not result.exists()
     assert main(["bench", "--registry", str(tiny), "--peers", "torch", "--device", "cuda"]) == 1
-    assert "not here: tconv: it runs on cpu only" in (said := capsys.readouterr().err)
-    assert said.endswith("Write --device cpu\n")
+    assert "not available: tconv: it runs on cpu only" in (errors := capsys.readouterr().err)
+    assert errors.endswith("Write --device cpu\n")
 
 
 def test_peers_that_cannot_run_any_layer_are_no_comparison(tmp_path, capsys):
     path = tmp_path / "four.json"
     path.write_text(json.dumps({"layers": [{**TINY, "in": [2, 2, 2, 2], "k": 2, "s": 2, "p": 0}]}))
     pytest.importorskip("torch")
-    words = ["bench", "--registry", str(path), "--rounds", "1", "--threads", "1"]
-    assert main([*words, "--peers", "torch"]) == 1
+    arguments = ["bench", "--registry", str(path), "--rounds", "1", "--threads", "1"]
+    assert main([*arguments, "--peers", "torch"]) == 1
     printed = capsys.readouterr()
     assert "not run: torch: PyTorch has 1 to 3 axes" in printed.out
     assert printed.err.endswith("tconv: no peer ran any layer; there is nothing to compare tconv with\n")
-    assert main([*words, "--peers", "tconv"]) == 0  # asked for alone
+    assert main([*arguments, "--peers", "tconv"]) == 0  # asked for alone
 
 
 def test_an_interrupt_prints_what_is_there(tiny):
-    words = ["bench", "--registry", str(tiny), "--rounds", "1000000", "--seconds", "1000", "--peers", "tconv"]
+    arguments = ["bench", "--registry", str(tiny), "--rounds", "1000000", "--seconds", "1000", "--peers", "tconv"]
     run = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main(sys.argv[1:]))", *words],
+        [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main(sys.argv[1:]))", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -759,40 +832,41 @@ def test_an_interrupt_prints_what_is_there(tiny):
             break
     time.sleep(0.5)
     run.send_signal(signal.SIGINT)
-    said, _ = run.communicate(timeout=60)
+    printed, _ = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert re.search(r"^tiny +", said, re.M)
-    assert "interrupted: not all layers and rounds are here" in said
+    assert re.search(r"^tiny +", printed, re.M)
+    assert "interrupted: some layers or rounds are missing" in printed
 
 
 def test_files_are_refused_before_the_run(tiny, tmp_path, capsys):
     there = tmp_path / "there.json"
     there.write_text("mine")
-    for words, said in (
+    for arguments, message in (
         (["-o", str(there)], "there.json exists, and nothing is overwritten. Write another name\n"),
         (["--html", str(tmp_path / "no" / "page.html")], "which does not exist"),
         *((["--html", "/proc/page.html"], "/proc/page.html cannot be written: "),) * Path("/proc").is_dir(),
-        (["--layers", "tinny"], "there is no layer 'tinny'; there are tiny, odd one. Write 'tiny'"),
+        (["--layers", "tinny"], "there is no layer 'tinny'; the layers are tiny, odd one. Write 'tiny'"),
         (["--peers", "torhc"], "there is no peer 'torhc'"),
         (["--threads", "0"], "--threads is 0; it must be above 0"),
-        (["--threads", "999"], "--threads is 999; tconv uses no more than"),
+        (["--threads", "999"], "--threads is 999; tconv uses at most"),
         (["--seconds", "nan"], "--seconds is nan; it must be above 0"),
         (["--base", "no-such-revision"], "no-such-revision"),
         (["--base", "HEAD", "--device", "cuda"], "--base compares on the CPU"),
     ):
-        assert main(["bench", "--registry", str(tiny), *words]) == 1
-        assert said in capsys.readouterr().err
+        assert main(["bench", "--registry", str(tiny), *arguments]) == 1
+        assert message in capsys.readouterr().err
     assert main(["bench", "--registry", str(tmp_path / "none.json")]) == 1
-    assert "is no registry of layers" in capsys.readouterr().err
+    assert "is not a registry of layers" in capsys.readouterr().err
     assert there.read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.json", "tiny.json"]
 
 
 @pytest.mark.skipif(not is_checkout(), reason="no git checkout")
 def test_a_revision_is_unpacked_from_git(tmp_path):
-    name, source = revision.unpack("HEAD", tmp_path)
-    assert re.fullmatch("[0-9a-f]{40}", name)
-    assert (source / "tconv" / "__init__.py").exists()
+    unpacked = revision.unpack("HEAD", tmp_path)
+    assert unpacked.peer_name == "tconv@HEAD"
+    assert re.fullmatch("[0-9a-f]{40}", unpacked.commit)
+    assert (unpacked.source / "tconv" / "__init__.py").exists()
+    assert Path(unpacked.command("worker", "tconv", "1", "cpu")[0]) == Path(sys.executable)
     with pytest.raises(ArgumentError, match="--base is '--help', which is no revision"):
         revision.unpack("--help", tmp_path)
-    assert Path(revision.command(source, 1)[0]) == Path(sys.executable)

@@ -1,4 +1,4 @@
-"""Lazy attributes: computed once for an instance, and never waiting for another thread."""
+"""Lazy attributes are computed once for an instance, and never wait for another thread."""
 
 import threading
 
@@ -11,7 +11,7 @@ class Thing:
 
     @cached_property
     def value(self):
-        """What it is worth."""
+        """Value of the thing."""
         return self.compute()
 
 
@@ -19,11 +19,11 @@ def test_computed_once_for_each_instance():
     numbers = iter(range(9))
     one, other = Thing(lambda: next(numbers)), Thing(lambda: next(numbers))
     assert (one.value, other.value, one.value, other.value) == (0, 1, 0, 1)
-    assert Thing.value.__doc__ == "What it is worth."
+    assert Thing.value.__doc__ == "Value of the thing."
 
 
-def test_a_thread_that_computes_holds_up_no_other():
-    """A fork copies locks that are held: one of them here, and the child waits for ever."""
+def test_a_thread_that_computes_does_not_delay_another():
+    """A fork copies acquired locks, so that the child would wait for ever if this attribute had one."""
     inside, go_on = threading.Event(), threading.Event()
     slow = Thing(lambda: (inside.set(), go_on.wait(60)))
     thread = threading.Thread(target=lambda: slow.value)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries
+from random_calls.strategies import geometries
 from tconv import Geometry
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError, TooLargeError
 from tconv.weights.artifacts import equalise, icnr

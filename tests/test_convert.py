@@ -53,7 +53,7 @@ def test_a_state_dict():
         (lambda w: tconv.convert(w, source="caffe", target="torch"), DialectError, "source is 'caffe'; there are torch"),
         (lambda w: tconv.convert(w, source="torch", target="tf"), DialectError, "Write target='tensorflow'"),
         (lambda w: tconv.convert(w[0, 0], source="tensorflow", target="torch"), ShapeError, "layout needs at least one spatial axis: [kh, kw, C_out, C_in] in 2-D"),
-        (lambda w: tconv.convert(w, source="tensorflow", target="torch", groups=4), ShapeError, "weight (3, 3, 4, 6) has 6 input channels in all; groups=4 does not divide them"),
+        (lambda w: tconv.convert(w, source="tensorflow", target="torch", groups=4), ShapeError, "weight (3, 3, 4, 6) has 6 input channels in total, which groups=4 does not divide. Write groups= with the number of groups of the layer"),
         (lambda w: tconv.convert(w, source="tensorflow", target="torch", stride=2), ArgumentError, "stride= changes no weight layout of tensorflow or torch"),
         (lambda w: tconv.convert(w, source="tensorflow", target="torch", layers=["*"]), ArgumentError, "layers= was given with one weight"),
         (lambda w: tconv.convert({"a": w}, source="tensorflow", target="torch"), ArgumentError, "patterns must name its transposed convolutions"),

@@ -1,4 +1,4 @@
-"""Threads: results do not depend on them, many callers do not disturb each other, and forks, exits and signals are survived."""
+"""Tests of threads: results do not depend on them, callers do not disturb each other; forks, exits and signals."""
 
 import importlib.util
 import os
@@ -14,13 +14,13 @@ from tconv._memory import physical_memory
 
 pytest.importorskip("llvmlite")
 
-from tconv.kernels import num_threads as threads_of
+from tconv.kernels import num_threads
 from tconv.kernels.simd import thread_pool
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
-# each is work enough to wake a helper; sizes are no multiples of a vector
+# each is large enough to wake a helper; sizes are no multiples of a vector
 LAYERS = {
     "picture": ((2, 33, 29, 37), (33, 21, 4, 4), {"stride": 2, "padding": 1}),
     "one channel": ((1, 56, 40, 51), (56, 1, 9, 9), {"stride": 2, "padding": 4, "output_padding": 1}),
@@ -38,16 +38,16 @@ LAYERS = {
 
 def arrays(name, whole=False):
     rng = np.random.default_rng(len(name))
-    shape, weight, words = LAYERS[name]
+    shape, weight, arguments = LAYERS[name]
     draw = (lambda *s: rng.integers(-5, 6, s)) if whole else lambda *s: rng.standard_normal(s)
-    bias = draw(weight[1] * words.get("groups", 1))
+    bias = draw(weight[1] * arguments.get("groups", 1))
     return [np.asarray(a, np.float32) for a in (draw(*shape), draw(*weight), bias)]
 
 
-def run(x, w, bias, words):
-    out = np.full(tconv.plan(x, w, bias, **words).problem.output_shape, np.nan, np.float32)
-    out = np.full((len(x), w.shape[1] * words.get("groups", 1), *out.shape), np.nan, np.float32)
-    return tconv.conv_transpose(x, w, bias, out=out, method="simd", **words)
+def run(x, w, bias, arguments):
+    out = np.full(tconv.plan(x, w, bias, **arguments).problem.output_shape, np.nan, np.float32)
+    out = np.full((len(x), w.shape[1] * arguments.get("groups", 1), *out.shape), np.nan, np.float32)
+    return tconv.conv_transpose(x, w, bias, out=out, method="simd", **arguments)
 
 
 def same_bits(a, b):
@@ -56,31 +56,31 @@ def same_bits(a, b):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_number_of_threads_does_not_change_the_bits(name, threads):
-    given, words = arrays(name), LAYERS[name][2]
+    inputs, arguments = arrays(name), LAYERS[name][2]
     threads(1)
-    expected = run(*given, words)
+    expected = run(*inputs, arguments)
     for count in (2, 3, 7, 300, 2):
         threads(count)
-        same_bits(run(*given, words), expected)
+        same_bits(run(*inputs, arguments), expected)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_neighbours_in_the_batch_do_not_change_the_bits(name):
-    (x, w, bias), words = arrays(name), LAYERS[name][2]
-    alone = run(x[:1], w, bias, words)
+    (x, w, bias), arguments = arrays(name), LAYERS[name][2]
+    alone = run(x[:1], w, bias, arguments)
     for size, at in ((2, 1), (5, 3), (16, 7)):
         batch = np.random.default_rng(size).standard_normal((size, *x.shape[1:])).astype(np.float32)
         batch[at] = x[0]
-        same_bits(run(batch, w, bias, words)[at : at + 1], alone)
+        same_bits(run(batch, w, bias, arguments)[at : at + 1], alone)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_tiles_and_crops_do_not_change_the_bits(name):
-    """A window of the output, computed from all of x by a crop, and from the part of x that it needs."""
-    (x, w, bias), words = arrays(name), LAYERS[name][2]
-    g = tconv.plan(x, w, bias, **words).problem.geometry
+    """A window of the output is computed from all of x by a crop, and from the part of x that it needs."""
+    (x, w, bias), arguments = arrays(name), LAYERS[name][2]
+    g = tconv.plan(x, w, bias, **arguments).problem.geometry
     n, ndim = x.shape[2:], x.ndim - 2
-    whole = run(x, w, bias, words)
+    whole = run(x, w, bias, arguments)
     lo = [s * (size // 4) for s, size in zip(g.stride, n, strict=True)]
     hi = [s * (size // 3) for s, size in zip(g.stride, n, strict=True)]
     crop = tuple((a + more, b + rest) for (a, b), more, rest in zip(g.crop, lo, hi, strict=True))
@@ -88,21 +88,21 @@ def test_tiles_and_crops_do_not_change_the_bits(name):
     part = tconv.conv_transpose(x, w, bias, geometry=tconv.Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
     same_bits(part, whole[:, :, *window])
     reach = [-(-e // s) for e, s in zip(g.extent, g.stride, strict=True)]
-    kept = [slice(0, size - size // 3) for size in n]
+    front = [slice(0, size - size // 3) for size in n]
     safe = [
-        slice(0, max(0, s * (k.stop - r) - lo)) for s, k, r, (lo, _) in zip(g.stride, kept, reach, g.crop, strict=True)
+        slice(0, max(0, s * (k.stop - r) - lo)) for s, k, r, (lo, _) in zip(g.stride, front, reach, g.crop, strict=True)
     ]
-    tile = run(x[:, :, *kept], w, bias, words)[:, :, *safe]
+    tile = run(x[:, :, *front], w, bias, arguments)[:, :, *safe]
     assert tile.size or ndim == 3
     same_bits(tile, whole[:, :, *safe])
 
 
 def test_runs_repeat_their_bits(threads):
     threads(3)
-    given, words = arrays("picture"), LAYERS["picture"][2]
-    expected = run(*given, words)
+    inputs, arguments = arrays("picture"), LAYERS["picture"][2]
+    expected = run(*inputs, arguments)
     for _ in range(50):
-        same_bits(run(*given, words), expected)
+        same_bits(run(*inputs, arguments), expected)
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["different problems", "the same problem"])
@@ -110,14 +110,14 @@ def test_eight_threads_at_once(same, threads):
     threads(3)
     names = ["three channels"] * 8 if same else list(LAYERS)[:8]
     problems = [(*arrays(name, whole=True), LAYERS[name][2]) for name in names]
-    expected = [tconv.conv_transpose(x, w, b, method="polyphase", **words) for x, w, b, words in problems]
+    expected = [tconv.conv_transpose(x, w, b, method="polyphase", **arguments) for x, w, b, arguments in problems]
     together, wrong = threading.Barrier(8), []
 
     def work(number):
-        *given, words = problems[number]
+        *inputs, arguments = problems[number]
         together.wait()
         for _ in range(40):
-            y = tconv.conv_transpose(*given, method="simd", **words)
+            y = tconv.conv_transpose(*inputs, method="simd", **arguments)
             if not np.array_equal(y, expected[number]):
                 wrong.append(number)
 
@@ -131,16 +131,16 @@ def test_eight_threads_at_once(same, threads):
 
 @pytest.fixture
 def own_pool(monkeypatch, threads):
-    """A pool without helpers, for this test alone."""
+    """Return a pool without helpers, for this test alone."""
     threads(3)
-    made = thread_pool.Pool()
-    monkeypatch.setattr(thread_pool, "_pool", made)
-    return made
+    pool = thread_pool.Pool()
+    monkeypatch.setattr(thread_pool, "_pool", pool)
+    return pool
 
 
 def test_a_system_without_more_threads(own_pool, monkeypatch):
-    given, words = arrays("picture", whole=True), LAYERS["picture"][2]
-    expected = tconv.conv_transpose(*given, method="polyphase", **words)
+    inputs, arguments = arrays("picture", whole=True), LAYERS["picture"][2]
+    expected = tconv.conv_transpose(*inputs, method="polyphase", **arguments)
     begin, started = threading.Thread.start, []
 
     def start(thread):
@@ -151,17 +151,17 @@ def test_a_system_without_more_threads(own_pool, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", start)
     for _ in range(3):
-        np.testing.assert_array_equal(run(*given, words), expected)
+        np.testing.assert_array_equal(run(*inputs, arguments), expected)
     assert own_pool._started == 1
     monkeypatch.undo()
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_an_interrupt_while_helpers_are_made(place, own_pool, monkeypatch):
-    """Wherever it comes, the pool is free again, and no helper has memory that is gone or another's."""
-    given, words = arrays("picture", whole=True), LAYERS["picture"][2]
-    expected = tconv.conv_transpose(*given, method="polyphase", **words)
-    np.testing.assert_array_equal(run(*given, words), expected)
+def test_an_interrupt_while_helpers_are_started(place, own_pool, monkeypatch):
+    """Afterwards the pool is free again, and each helper has memory of its own."""
+    inputs, arguments = arrays("picture", whole=True), LAYERS["picture"][2]
+    expected = tconv.conv_transpose(*inputs, method="polyphase", **arguments)
+    np.testing.assert_array_equal(run(*inputs, arguments), expected)
     aligned, begin, calls = thread_pool.aligned, threading.Thread.start, []
 
     def interrupted(size):
@@ -177,20 +177,21 @@ def test_an_interrupt_while_helpers_are_made(place, own_pool, monkeypatch):
 
     with monkeypatch.context() as patched:
         if place:
-            own_pool._scratch.memory = thread_pool._NOTHING
-            own_pool._memories[:] = [thread_pool._NOTHING] * len(own_pool._memories)
+            own_pool._scratch.memory = thread_pool._EMPTY
+            own_pool._helper_scratches[:] = [thread_pool._EMPTY] * len(own_pool._helper_scratches)
             patched.setattr(thread_pool, "aligned", interrupted)
         else:
             patched.setattr(threading.Thread, "start", started)
             tconv.set_num_threads(4)
         with pytest.raises(KeyboardInterrupt):
-            run(*given, words)
+            run(*inputs, arguments)
     assert not own_pool._lock.locked()
     for _ in range(5):
-        np.testing.assert_array_equal(run(*given, words), expected)
-    numbers = [own_pool._state[thread_pool._LOCALS + number] for number in range(len(own_pool._memories))]
-    assert numbers == [memory.ctypes.data for memory in own_pool._memories]
-    assert len(set(numbers)) == len(numbers) >= 2
+        np.testing.assert_array_equal(run(*inputs, arguments), expected)
+    scratches = own_pool._helper_scratches
+    addresses = [own_pool._state[thread_pool._SCRATCHES + number] for number in range(len(scratches))]
+    assert addresses == [memory.ctypes.data for memory in scratches]
+    assert len(set(addresses)) == len(addresses) >= 2
 
 
 # -- processes: forks, exits, signals --------------------------------------------------------------------------------
@@ -200,21 +201,21 @@ import os, sys, threading, time
 import numpy as np, tconv
 tconv.set_num_threads(3)
 rng = np.random.default_rng(0)
-def problem(shape, weight, **words):
+def problem(shape, weight, **arguments):
     x, w = (rng.integers(-5, 6, s).astype("f4") for s in (shape, weight))
-    return x, w, words, tconv.conv_transpose(x, w, method="polyphase", **words)
+    return x, w, arguments, tconv.conv_transpose(x, w, method="polyphase", **arguments)
 small = problem((1, 33, 29, 37), (33, 21, 4, 4), stride=2)
 large = problem((2, 64, 40, 50), (64, 64, 4, 4), stride=2)  # its output comes from the pool
 def right(p):
-    x, w, words, y = p
-    return np.array_equal(tconv.conv_transpose(x, w, method="simd", **words), y)
+    x, w, arguments, y = p
+    return np.array_equal(tconv.conv_transpose(x, w, method="simd", **arguments), y)
 assert right(small) and right(large)
 """
 
 FORKS = """
 import multiprocessing, signal
 def child():
-    signal.alarm(100)  # a child that waits for ever is killed, and its exit code tells
+    signal.alarm(100)  # a child that waits for ever is killed, which its exit code shows
     ok = all(right(p) for p in (small, large, small, problem((1, 9, 30, 31), (9, 9, 5, 5), stride=3)) for _ in range(2))
     tconv.trim_pool()
     if sys.platform == "linux":  # with helpers of its own
@@ -234,7 +235,7 @@ BUSY = {
     "building": """
     from tconv.kernels.simd import microkernel, object_cache
     name = f"fork_{threading.get_ident()}_{count}"
-    object_cache.LIBRARY.address(name, lambda: microkernel._write(name, microkernel.Rows(5, 1, ((0,),)), 4))
+    object_cache.OBJECT_CACHE.address(name, lambda: microkernel._write(name, microkernel.Rows(5, 1, ((0,),)), 4))
     """,
     "weights": "w = small[1].copy(); w[0, 0, 0, 0] = count; tconv.conv_transpose(small[0], w, stride=2)",
     "new shapes": "tconv.conv_transpose(small[0][..., : 5 + count % 20], small[1], stride=2)",
@@ -301,9 +302,9 @@ class Images(torch.utils.data.Dataset):
     def __len__(self):
         return 12
     def __getitem__(self, number):
-        x, w, words, _ = small
-        y = tconv.conv_transpose(torch.from_numpy(x * number), torch.from_numpy(w), **words)
-        return number, y, torch.from_numpy(tconv.conv_transpose(x * number, w, **words))
+        x, w, arguments, _ = small
+        y = tconv.conv_transpose(torch.from_numpy(x * number), torch.from_numpy(w), **arguments)
+        return number, y, torch.from_numpy(tconv.conv_transpose(x * number, w, **arguments))
 for turn in range(2):
     seen = []
     loader = torch.utils.data.DataLoader(Images(), batch_size=2, num_workers=2, multiprocessing_context="fork")
@@ -325,13 +326,13 @@ def test_beside_the_threads_of_torch(python):
         + """
 import torch
 torch.set_num_threads(2)
-x, w, words, y = large
+x, w, arguments, y = large
 tx, tw = torch.from_numpy(x), torch.from_numpy(w)
 for turn in range(10):
-    theirs = torch.nn.functional.conv_transpose2d(tx, tw, **words)
+    theirs = torch.nn.functional.conv_transpose2d(tx, tw, **arguments)
     assert right(large) and right(small)
     np.testing.assert_allclose(theirs.numpy(), y, rtol=1e-4, atol=1e-2)
-    assert torch.equal(tconv.conv_transpose(tx, tw, **words), torch.from_numpy(y))
+    assert torch.equal(tconv.conv_transpose(tx, tw, **arguments), torch.from_numpy(y))
 """
     )
 
@@ -340,7 +341,7 @@ EXITS = {
     "right after a call": "",
     "after an error": "try: tconv.conv_transpose(1, 2)\nexcept tconv.TconvError: pass\n",
     "with a call at exit": "import atexit\natexit.register(lambda: (right(small), right(large)) == (True, True) or os._exit(9))\n",
-    "with arrays alive": "kept = [tconv.conv_transpose(*large[:2], **large[2]) for _ in range(3)]; view = memoryview(kept[0])\n",
+    "with arrays alive": "outputs = [tconv.conv_transpose(*large[:2], **large[2]) for _ in range(3)]; view = memoryview(outputs[0])\n",
     "while a daemon computes": """
 started = threading.Event()
 def work():
@@ -363,18 +364,18 @@ time.sleep(0.02 * int(sys.argv[1]))
 }
 
 
-@pytest.mark.parametrize("how", EXITS)
-def test_the_interpreter_exits_cleanly(how, python):
-    for turn in range(4 if "while" in how else 2):
-        assert python(BEGIN + EXITS[how], turn) == ""
+@pytest.mark.parametrize("moment", EXITS)
+def test_the_interpreter_exits_cleanly(moment, python):
+    for turn in range(4 if "while" in moment else 2):
+        assert python(BEGIN + EXITS[moment], turn) == ""
 
 
 @posix
 def test_an_interrupt_ends_a_long_call(python):
-    """Much of the output has not been touched when the call ends; the next one is right."""
+    """Much of the output is not written when the call ends; the next call is right."""
     if (physical_memory() or 0) < 1 << 31:
         pytest.skip("needs 2 GB")
-    said = python(
+    output = python(
         BEGIN
         + """
 import signal
@@ -394,14 +395,14 @@ assert not pool()._lock.locked()
 assert all(right(p) for p in (small, large) for _ in range(10))
 """
     )
-    assert said == "interrupted True\n"
+    assert output == "interrupted True\n"
 
 
 @posix
 @pytest.mark.slow
 def test_interrupts_at_any_moment(python):
-    """A few hundred of them, in the midst of short calls, new shapes and new weights: whatever follows is right."""
-    said = python(
+    """A few hundred of them, during short calls, new shapes and new weights: all later calls are right."""
+    output = python(
         BEGIN
         + """
 import signal, random
@@ -426,37 +427,37 @@ assert right(large) and not pool()._lock.locked()
 print(interrupted > 300)
 """
     )
-    assert said == "True\n"
+    assert output == "True\n"
 
 
-# -- the words -------------------------------------------------------------------------------------------------------
+# -- settings -------------------------------------------------------------------------------------------------------
 
 
-def test_many_threads_are_asked_for_and_few_are_used(threads, python):
+def test_many_threads_are_requested_and_few_are_used(threads, python):
     most = max(8, 4 * len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else max(8, 4 * os.cpu_count())
     tconv.set_num_threads(1024)
     assert tconv.get_num_threads() == most <= 256
-    said = tconv.plan(np.ones((1, 16, 512, 512), "f4"), np.ones((16, 16, 3, 3), "f4")).summary
-    assert 1 < int(re.search(r"(\d+) threads", said)[1]) <= most
+    summary = tconv.plan(np.ones((1, 16, 512, 512), "f4"), np.ones((16, 16, 3, 3), "f4")).summary
+    assert 1 < int(re.search(r"(\d+) threads", summary)[1]) <= most
     assert python("import tconv; print(tconv.get_num_threads())", TCONV_NUM_THREADS=1000) == f"{most}\n"
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "2", None, 1025, 10**9])
-def test_numbers_of_threads_that_are_none(count, threads):
+def test_invalid_numbers_of_threads(count, threads):
     with pytest.raises(tconv.errors.ArgumentError, match="count is"):
         tconv.set_num_threads(count)
 
 
-def test_the_environment_says_how_many(python):
+def test_the_number_from_the_environment(python):
     text = "import tconv; print(tconv.get_num_threads())"
     assert python(text, TCONV_NUM_THREADS=5) == "5\n"
     if hasattr(os, "sched_getaffinity"):
         assert python(text, TCONV_NUM_THREADS="") == f"{len(os.sched_getaffinity(0))}\n"
         assert python("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n" + text) == "1\n"
-    wrong = "import tconv\ntry: tconv.get_num_threads()\nexcept tconv.errors.ArgumentError as error: print(error)"
-    for word in ("0", "-1", "two", "1.5", "1025", "100000"):
-        expected = f"TCONV_NUM_THREADS is {word!r}; a number from 1 to 1024 is needed. Write 4, for example\n"
-        assert python(wrong, TCONV_NUM_THREADS=word) == expected
+    invalid = "import tconv\ntry: tconv.get_num_threads()\nexcept tconv.errors.ArgumentError as error: print(error)"
+    for value in ("0", "-1", "two", "1.5", "1025", "100000"):
+        needed = "a number from 1 to 1024 is needed. Write TCONV_NUM_THREADS=4, for example"
+        assert python(invalid, TCONV_NUM_THREADS=value) == f"TCONV_NUM_THREADS is {value!r}; {needed}\n"
 
 
 @pytest.mark.parametrize(
@@ -475,40 +476,40 @@ def test_the_quota_of_a_container(files, quota, tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert threads_of._quota(tmp_path) == quota
+    assert num_threads._cpu_quota(tmp_path) == quota
     monkeypatch.delenv("TCONV_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads_of, "_quota", lambda: quota)
+    monkeypatch.setattr(num_threads, "_cpu_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
-    assert threads_of._first.__wrapped__() == {None: 3, 1.5: 2, 4: 3}[quota]
+    assert num_threads._default.__wrapped__() == {None: 3, 1.5: 2, 4: 3}[quota]
 
 
 def test_a_call_never_waits_for_another(own_pool):
-    """It runs on its own thread while the helpers are busy: else a call from a signal handler could wait for itself."""
-    given, words = arrays("picture", whole=True), LAYERS["picture"][2]
-    expected, results = tconv.conv_transpose(*given, method="polyphase", **words), []
+    """It runs on its own thread while the helpers are busy; a call from a signal handler could wait for itself."""
+    inputs, arguments = arrays("picture", whole=True), LAYERS["picture"][2]
+    expected, results = tconv.conv_transpose(*inputs, method="polyphase", **arguments), []
     with own_pool._lock:
-        caller = threading.Thread(target=lambda: results.append(run(*given, words)), daemon=True)
+        caller = threading.Thread(target=lambda: results.append(run(*inputs, arguments)), daemon=True)
         caller.start()
         caller.join(60)
         assert results, "it waits"
     np.testing.assert_array_equal(results[0], expected)
-    assert not own_pool._memories
+    assert not own_pool._helper_scratches
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="helpers need a futex")
-def test_helpers_are_started_once_and_by_need(own_pool):
-    given, words = arrays("picture"), LAYERS["picture"][2]
+def test_helpers_are_started_once_and_when_needed(own_pool):
+    inputs, arguments = arrays("picture"), LAYERS["picture"][2]
     before = threading.active_count()
     for count in (1, 3, 2, 3, 5, 4, 5):
         tconv.set_num_threads(count)
-        run(*given, words)
-    assert len(own_pool._memories) == own_pool._started == 4
+        run(*inputs, arguments)
+    assert len(own_pool._helper_scratches) == own_pool._started == 4
     assert threading.active_count() == before + 4
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen")
-def test_helpers_keep_off_the_core_of_their_caller(python):
-    """And go where it may go: whoever confines the process later is obeyed."""
+def test_helpers_avoid_the_core_of_their_caller(python):
+    """They run only where the caller may run, after a later change of its affinity, too."""
     text = """
 import os, threading, time, numpy as np, tconv
 tconv.set_num_threads(3)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tconv
-from faulty_calls import SAME_THING, noise, random_call, random_fault, rounded
 from issue_reports import CASES, LISTED
+from random_calls.faults import SAME_THING, noise, random_call, random_fault, rounded
 from tconv.errors import ArgumentError, DialectError, DtypeError, GeometryError, ShapeError
 
 

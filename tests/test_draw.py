@@ -393,13 +393,13 @@ class TestRefusals:
                 ShapeError,
                 lambda: draw.scatter(np.ones((0, 2)), K),
                 "the input has spatial shape (0, 2); every axis needs at least 1 element. "
-                "Write an array without empty spatial axes",
+                "Use an array without empty spatial axes",
             ),
             (
                 ShapeError,
                 lambda: draw.scatter(X, K, padding=2),
-                "the output would be (-1, -1): spatial axis 0 has 3 elements and the crop (2, 2) takes all of them; at "
-                "least one must stay. Write a smaller crop (padding)",
+                "the output would be (-1, -1): spatial axis 0 has 3 elements and the crop (2, 2) removes all of "
+                "them; at least one must remain. Use a smaller crop (padding)",
             ),
             (
                 GeometryError,
@@ -421,13 +421,13 @@ class TestRefusals:
             (
                 ArgumentError,
                 lambda: draw.scatter(X, K, groups=2),
-                "groups= was given; stride, padding, output_padding, dilation, crop and geometry are taken here. "
+                "groups= was given; the arguments are stride, padding, output_padding, dilation, crop and geometry. "
                 "Write stride=2, padding=1, for example",
             ),
             (
                 ArgumentError,
                 lambda: draw.scatter(X, K, geometry=tconv.Geometry((2, 2)), stride=2),
-                "geometry= was given together with stride=; it says that already. Write geometry= alone",
+                "geometry= was given together with stride=, which it contains already. Write geometry= alone",
             ),
             (
                 ArgumentError,
@@ -455,7 +455,7 @@ class TestRefusals:
             (
                 DtypeError,
                 lambda: draw.scatter(np.ones((2, 2), bool), K),
-                "x has dtype bool; numbers are needed, integers within int64. Write x.astype(int)",
+                "x has dtype bool; numbers are needed, and integers must fit int64. Write x.astype(int)",
             ),
             (
                 ArrayError,

@@ -1,4 +1,4 @@
-"""All forms of the definition and all methods give equal numbers, element for element."""
+"""All forms of the definition and all methods give equal results, element for element."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import cases, geometries
+from random_calls.strategies import cases, geometries
 from tconv import TconvError, kernels
 
 FORMS = ["gather", "zero_insertion", "matrix"]
@@ -57,7 +57,7 @@ def test_the_convolution(case):
 
 @given(geometries(), st.integers(0, 2**32 - 1), st.data())
 def test_the_convolution_of_any_size(g, seed, data):
-    """Sizes that no transposed convolution gives, too: what is left over behind the last window is ignored."""
+    """Also sizes that no transposed convolution gives: elements after the last window are ignored."""
     L = data.draw(st.tuples(*[st.integers(1, 9)] * g.ndim))
     try:
         g.conv_shape(L)
@@ -82,8 +82,8 @@ def test_a_batch_is_its_images(case):
         np.testing.assert_array_equal(tconv.conv_transpose(image, case.w, case.bias, geometry=case.geometry), result)
 
 
-def test_many_blocks_join_without_a_seam():
-    """Problems large enough that rows, channels, groups and images are each cut into blocks."""
+def test_results_of_many_blocks():
+    """Problems so large that rows, channels, groups and images are divided into blocks."""
     rng = np.random.default_rng(0)
     for shape, weight, spec in [
         ((2, 8, 300, 200), (8, 3, 4, 4), {"stride": 2, "padding": 1}),

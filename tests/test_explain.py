@@ -1,4 +1,4 @@
-"""`tconv explain` and `tconv env`: what they print is what Geometry says; quick, and without a framework."""
+"""`tconv explain` and `tconv env`: they print what Geometry computes, quickly and without importing a framework."""
 
 import json
 import re
@@ -12,18 +12,17 @@ import pytest
 
 import tconv
 from tconv import _extras
-from tconv.cli.env import env
-from tconv.cli.explain import explain
+from tconv.cli import env, explain
 from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
 
-def said(capsys, **arguments):
-    explain(**arguments)
+def printed(capsys, **arguments):
+    explain.run(**arguments)
     return capsys.readouterr().out
 
 
 def test_the_formula_holds_with_the_numbers_in_it(capsys):
-    text = said(capsys, kernel=[3], stride=[2], padding=["1"], input=[8, 8])
+    text = printed(capsys, kernel=[3], stride=[2], padding=["1"], input=[8, 8])
     assert text.startswith("8 x 8 -> 15 x 15   (full result 17 x 17)\n")
     formulas = re.findall(r"axis \d: (.*) = (\d+)$", text, re.M)
     assert len(formulas) == 2
@@ -34,33 +33,33 @@ def test_the_formula_holds_with_the_numbers_in_it(capsys):
     assert "tf.nn.conv2d_transpose(x, weight, [x.shape[0], 15, 15, weight.shape[2]], strides=2, padding='SAME')" in text
 
 
-def test_one_axis_is_said(capsys):
-    """--kernel 3 alone is a square kernel; one number for the input, too, makes a signal of it."""
-    text = said(capsys, kernel=[3], input=[8])
+def test_one_axis_is_mentioned(capsys):
+    """--kernel 3 alone is a square kernel; with one number for the input, too, it is that of a signal."""
+    text = printed(capsys, kernel=[3], input=[8])
     assert text.startswith("8 -> 10   (full result 10; one spatial axis, write --input 8 8 for two)\n")
-    assert "one spatial axis" not in said(capsys, kernel=[3])
-    assert "one spatial axis" not in said(capsys, kernel=[3], input=[8, 8])
+    assert "one spatial axis" not in printed(capsys, kernel=[3])
+    assert "one spatial axis" not in printed(capsys, kernel=[3], input=[8, 8])
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         {"kernel": [3], "stride": [2], "padding": ["1"], "input": [5]},
         {"kernel": [2], "stride": [3], "output_padding": [2], "input": [3]},
     ],
 )
-def test_the_picture_is_the_scatter(capsys, words):
-    """Each row of letters, times its input, summed downwards and cropped, is the operator."""
-    text = said(capsys, **words)
+def test_the_picture_is_the_scatter(capsys, arguments):
+    """The rows of letters, each times its input, summed downwards and cropped, are the operator."""
+    text = printed(capsys, **arguments)
     rows = re.findall(r"^  x\[\d+\] +((?:[.0-9a-z] ?)+)$", text, re.M)
-    keep = re.search(r"^  keep +((?:[xy] ?)+)", text, re.M)[1].split()
-    x, w = np.arange(1, len(rows) + 1), np.arange(10, 10 + words["kernel"][0])
+    crop = re.search(r"^  crop +((?:[xy] ?)+)", text, re.M)[1].split()
+    x, w = np.arange(1, len(rows) + 1), np.arange(10, 10 + arguments["kernel"][0])
     total = sum(
         value * np.array([0 if c == "." else w[int(c)] for c in row.split()])
         for value, row in zip(x, rows, strict=True)
     )
-    y = total[[place for place, kept in enumerate(keep) if kept == "y"]]
-    spec = {name: int(value[0]) for name, value in words.items() if name not in ("kernel", "input")}
+    y = total[[position for position, letter in enumerate(crop) if letter == "y"]]
+    spec = {name: int(value[0]) for name, value in arguments.items() if name not in ("kernel", "input")}
     assert y.tolist() == tconv.definition.scatter(x, w, **spec).tolist()
 
 
@@ -68,14 +67,14 @@ def test_every_dialect_is_explained(capsys):
     for name in tconv.dialects.names():
         output = [8] if name in ("tensorflow", "tflite") else None
         padding = ["SAME"] if name in ("tensorflow", "tflite", "jax") else None  # jax.lax has no default
-        words = {"option": ["stride_w=2", "stride_h=2"]} if name == "ncnn" else {"stride": [2]}
-        text = said(capsys, kernel=[4], input=[4, 4], padding=padding, output=output, dialect=name, **words)
+        stride = {"option": ["stride_w=2", "stride_h=2"]} if name == "ncnn" else {"stride": [2]}
+        text = printed(capsys, kernel=[4], input=[4, 4], padding=padding, output=output, dialect=name, **stride)
         assert text.startswith("4 x 4 -> ")
         assert f"\n  {name} " in text
 
 
 @pytest.mark.parametrize(
-    ("words", "meaning"),
+    ("arguments", "meaning"),
     [
         ({"kernel": [4], "stride": [2]}, "even"),
         ({"kernel": [3], "stride": [2]}, "make the kernel a multiple of the stride"),
@@ -83,8 +82,8 @@ def test_every_dialect_is_explained(capsys):
         ({"kernel": [5], "stride": [2], "dilation": [2]}, "the dilation shares a factor with the stride"),
     ],
 )
-def test_overlap_is_explained(capsys, words, meaning):
-    assert meaning in said(capsys, **words)
+def test_overlap_is_explained(capsys, arguments, meaning):
+    assert meaning in printed(capsys, **arguments)
 
 
 def test_a_size_is_a_whole_number():
@@ -93,57 +92,57 @@ def test_a_size_is_a_whole_number():
     assert "3.5" in done.stderr
 
 
-def test_tensorflows_words(capsys):
-    text = said(
+def test_tensorflows_arguments(capsys):
+    text = printed(
         capsys, kernel=[4, 4], stride=[2], padding=["SAME"], input=[8, 8], output=[16, 16], dialect="tensorflow"
     )
     assert text.startswith("8 x 8 -> 16 x 16")
 
 
-def test_onnxs_words_by_option(capsys):
-    text = said(capsys, kernel=[3, 3], input=[4, 4], option=["pads=[0, 0, 1, 1]", "auto_pad=NOTSET"], dialect="onnx")
+def test_onnxs_arguments_by_option(capsys):
+    text = printed(capsys, kernel=[3, 3], input=[4, 4], option=["pads=[0, 0, 1, 1]", "auto_pad=NOTSET"], dialect="onnx")
     assert text.startswith("4 x 4 -> 5 x 5")
 
 
 def test_json(capsys):
-    facts = json.loads(said(capsys, kernel=[4], stride=[2], padding=["1"], input=[8], as_json=True))
+    facts = json.loads(printed(capsys, kernel=[4], stride=[2], padding=["1"], input=[8], as_json=True))
     assert facts["output"] == [16]
     assert facts["geometry"] == {"kernel": [4], "stride": [2], "crop": [[1, 1]], "dilation": [1], "groups": 1}
     assert set(facts["calls"]) == set(tconv.dialects.names())
 
 
 def test_large_cases_stay_short(capsys):
-    text = said(capsys, kernel=[1024], stride=[256], input=[862])
-    assert "more than fit on a line here" in text
+    text = printed(capsys, kernel=[1024], stride=[256], input=[862])
+    assert "positions, too many for a line of this picture" in text
     assert len(text.splitlines()) < 30
     begun = time.perf_counter()
-    text = said(capsys, kernel=[10**12], stride=[3], dilation=[2], input=[10**9], every=True)
+    text = printed(capsys, kernel=[10**12], stride=[3], dilation=[2], input=[10**9], every=True)
     assert time.perf_counter() - begun < 5
     assert len(text.splitlines()) < 60
 
 
 def test_the_picture_file(capsys, tmp_path):
     path = tmp_path / "fig.svg"
-    explain(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
+    explain.run(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
     capsys.readouterr()
     with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
-        explain(kernel=[3], picture=path)
-    assert capsys.readouterr().out == ""  # refused before anything is said
+        explain.run(kernel=[3], picture=path)
+    assert capsys.readouterr().out == ""  # refused before anything is printed
     with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
-        explain(kernel=[1000], picture=tmp_path / "c.svg")
+        explain.run(kernel=[1000], picture=tmp_path / "c.svg")
     assert [file.name for file in tmp_path.iterdir()] == ["fig.svg"]
     with pytest.raises(DialectError, match="the picture shows 1 or 2 axes; there are 3"):
-        explain(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
+        explain.run(kernel=[3, 3, 3], picture=tmp_path / "b.svg")
     capsys.readouterr()
-    explain(kernel=[3], picture=tmp_path / "d.svg", as_json=True)
+    explain.run(kernel=[3], picture=tmp_path / "d.svg", as_json=True)
     text = capsys.readouterr()
     json.loads(text.out)
     assert text.err == f"wrote {tmp_path / 'd.svg'}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "words"),
+    ("arguments", "kind", "message"),
     [
         ({"kernel": [0]}, GeometryError, "kernel is (0, 0); every entry must be at least 1. Write --kernel 1 1, for"),
         (
@@ -154,18 +153,18 @@ def test_the_picture_file(capsys, tmp_path):
         (
             {"kernel": [3], "stride": [10**12]},
             ArgumentError,
-            "stride is 1000000000000; taps are counted in each phase here",
+            "stride is 1000000000000; the taps of each phase are counted, and an axis may have at most 65536 phases. Write --stride 65536, or less",
         ),
         ({"kernel": [3, 3], "input": [4, 4, 4]}, GeometryError, "there are 2 spatial axes. Write --input 8 8"),
         (
             {"kernel": [4], "stride": [2], "padding": ["SAME"], "dialect": "tensorflow"},
             ArgumentError,
-            "SAME with it too. Write --output 8 8",
+            "output_shape is missing; tf.nn needs it, with SAME too. Write --output 8 8",
         ),
         (
             {"kernel": [4], "stride": [2], "dialect": "ncnn"},
             ArgumentError,
-            "--stride does not go with the ncnn dialect",
+            "--stride is not an option of the ncnn dialect, which has ",
         ),
         (
             {"kernel": [3], "padding": ["SAME"]},
@@ -175,10 +174,14 @@ def test_the_picture_file(capsys, tmp_path):
         (
             {"kernel": [3], "output": [8]},
             ArgumentError,
-            "--output does not go with the torch dialect, which has stride, padding, output_padding, groups, dilation, crop; it goes with tensorflow, tflite, haiku, onnx, onnxruntime, openvino, paddle. Write --dialect tensorflow, or",
+            "--output is not an option of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop; the dialects tensorflow, tflite, haiku, onnx, onnxruntime, openvino, paddle have it. Write --dialect tensorflow, or --option NAME=VALUE with one of its names",
         ),
         ({"kernel": [3], "option": ["strid=2"]}, ArgumentError, "strid= is not an argument of the torch dialect"),
-        ({"kernel": [3], "padding": ["1", "SAME"]}, ArgumentError, "numbers or one word are needed"),
+        (
+            {"kernel": [3], "padding": ["1", "SAME"]},
+            ArgumentError,
+            "padding is 1 SAME; numbers or one name are needed. Write --padding 1, or --padding SAME",
+        ),
         (
             {"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")},
             FileError,
@@ -189,10 +192,10 @@ def test_the_picture_file(capsys, tmp_path):
         ({"kernel": [3], "dialect": "tf"}, DialectError, "Write --dialect tensorflow"),
     ],
 )
-def test_bad_words(arguments, kind, words, tmp_path, monkeypatch):
+def test_bad_options(arguments, kind, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(kind, match=re.escape(words)):
-        explain(**arguments)
+    with pytest.raises(kind, match=re.escape(message)):
+        explain.run(**arguments)
 
 
 def test_a_place_in_a_file_is_refused_without_an_echo(tmp_path):
@@ -220,11 +223,11 @@ def test_no_framework_is_imported_by_the_command():
 
 
 def test_env(capsys):
-    env()
+    env.run()
     text = capsys.readouterr().out
     assert text.startswith(f"tconv      {tconv.__version__}, Python ")
     assert re.search(rf"numpy +{re.escape(np.__version__)}\n", text)
-    env(as_json=True)
+    env.run(as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["packages"]["numpy"]["version"] == np.__version__
     assert facts["methods"][0] == "simd"
@@ -232,5 +235,5 @@ def test_env(capsys):
 
 def test_env_says_how_to_install_what_is_missing(capsys, monkeypatch):
     monkeypatch.setitem(_extras.EXTRAS, "no_such_package", "draw")
-    env()
+    env.run()
     assert 'no_such_package not installed: pip install "tconv[draw]"' in capsys.readouterr().out

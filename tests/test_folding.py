@@ -75,7 +75,7 @@ W, ONES = np.ones((2, 3, 2)), np.ones(3)
 BAD = [
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, np.ones(2), None, ONES, ONES), "gamma has shape (2,); the layer has 3 output channels, so (3,) is needed"),
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=2), "scales has shape (3,); the layer has 6 output channels"),
-    (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "groups=3 does not divide them"),
+    (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "weight (2, 3, 2) has 2 input channels in total, which groups=3 does not divide. Write groups= with the number of groups of the layer"),
     (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel; it must be above 0"),
     (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, None, ONES), "mean is None; a BatchNorm has one"),
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES * np.nan, ONES), "mean contains NaN or inf, which would spread to whole channels"),

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries, shaped
+from random_calls.strategies import geometries, shaped
 from tconv import Geometry
 from tconv.errors import GeometryError, ShapeError
 
 
-def joined(g, n):
-    """All (input index, tap, output index) that a transposed convolution joins, cropped ones included."""
+def products(g, n):
+    """Yield (input index, tap, output index) of all products of a transposed convolution, cropped ones included."""
     for i, t in product(np.ndindex(*n), np.ndindex(*g.kernel)):
         yield (
             i,
@@ -50,14 +50,16 @@ def test_input_shape_is_none_exactly_where_no_input_fits(g, size):
 
 
 @given(geometries(ndims=(1, 2)))
-def test_phases_hold_every_tap_once(g):
+def test_phases_contain_every_tap_once(g):
     assert len(g.phases) == np.prod(g.stride)
     seen = []
     for phase in g.phases:
         for taps in product(*phase.taps):
             seen.append(taps)
             place = tuple(d * t for d, t in zip(g.dilation, taps, strict=True))
-            shifts = [row[kept.index(t)] for row, kept, t in zip(phase.shifts, phase.taps, taps, strict=True)]
+            shifts = [
+                row[taps_of_axis.index(t)] for row, taps_of_axis, t in zip(phase.shifts, phase.taps, taps, strict=True)
+            ]
             assert place == tuple(s * q + r for s, q, r in zip(g.stride, shifts, phase.offset, strict=True))
         counts = [row[r] for row, r in zip(g.overlap, phase.offset, strict=True)]
         assert phase.tap_count == np.prod(counts)
@@ -79,13 +81,13 @@ def test_windows_are_the_smallest(drawn, data):
     from_outputs, from_inputs = g.input_window(outputs, n), g.output_window(inputs, n)
     for axis in range(g.ndim):  # axes are independent of each other
         line = Geometry(g.kernel[axis], g.stride[axis], [g.crop[axis]], g.dilation[axis])
-        pairs = [(i[0], o[0]) for i, _, o in joined(line, n[axis : axis + 1]) if inside(o, L[axis : axis + 1])]
-        kept = from_outputs[axis]
-        assert (kept.start, kept.stop) == hull(
+        pairs = [(i[0], o[0]) for i, _, o in products(line, n[axis : axis + 1]) if inside(o, L[axis : axis + 1])]
+        window = from_outputs[axis]
+        assert (window.start, window.stop) == hull(
             [i for i, o in pairs if o in range(outputs[axis].start, outputs[axis].stop)]
         )
-        kept = from_inputs[axis]
-        assert (kept.start, kept.stop) == hull(
+        window = from_inputs[axis]
+        assert (window.start, window.stop) == hull(
             [o for i, o in pairs if i in range(inputs[axis].start, inputs[axis].stop)]
         )
 
@@ -99,13 +101,13 @@ def test_a_window_of_the_input_gives_that_part_of_the_output(drawn, data):
     rng = np.random.default_rng(0)
     x, w = rng.integers(-9, 10, (1, g.groups, *n)), rng.integers(-9, 10, (g.groups, 2, *g.kernel))
     y = tconv.conv_transpose(x, w, geometry=g)[(..., *part)]
-    if any(kept.stop == 0 for kept in window):
+    if any(needed.stop == 0 for needed in window):
         assert not y.any()
         return
     crop = []
-    for kept, wanted, s, e, (lo, _) in zip(window, part, g.stride, g.extent, g.crop, strict=True):
-        front = wanted.start + lo - s * kept.start
-        crop.append((front, s * (kept.stop - kept.start - 1) + e - front - (wanted.stop - wanted.start)))
+    for needed, wanted, s, e, (lo, _) in zip(window, part, g.stride, g.extent, g.crop, strict=True):
+        front = wanted.start + lo - s * needed.start
+        crop.append((front, s * (needed.stop - needed.start - 1) + e - front - (wanted.stop - wanted.start)))
     tile = Geometry(g.kernel, g.stride, crop, g.dilation, g.groups)
     np.testing.assert_array_equal(tconv.conv_transpose(x[(..., *window)], w, geometry=tile), y)
 
@@ -122,9 +124,9 @@ def test_endless_windows():
 def test_macs(drawn, a, b, batch):
     g, n = drawn
     c_in, c_out = a * g.groups, b * g.groups
-    kept = sum(inside(o, g.output_shape(n)) for _, _, o in joined(g, n))
+    count = sum(inside(o, g.output_shape(n)) for _, _, o in products(g, n))
     macs = g.macs(n, c_in, c_out, batch)
-    assert macs.exact == batch * c_in * b * kept
+    assert macs.exact == batch * c_in * b * count
     assert macs.border_free == batch * c_in * b * np.prod(n) * np.prod(g.kernel)
 
 
@@ -133,7 +135,7 @@ def test_receptive_field(g):
     n = (40,)
     uncropped = Geometry(g.kernel, g.stride, 0, g.dilation)
     reach = {}
-    for i, _, o in joined(uncropped, n):
+    for i, _, o in products(uncropped, n):
         reach.setdefault(o, []).append(i[0])
     assert g.receptive_field == (max(max(inputs) - min(inputs) + 1 for inputs in reach.values()),)
 
@@ -166,7 +168,7 @@ def test_one_spec_one_value():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"kernel": ()}, r"kernel is \(\), without a spatial axis; at least one is needed\. Write kernel=\(3, 3\)"),
         (
@@ -196,7 +198,7 @@ def test_one_spec_one_value():
         ),
         (
             {"kernel": (3, 3), "crop": [(1, 2, 3), 1]},
-            r"crop holds \(1, 2, 3\); one \(lo, hi\) pair of integers per spatial axis is needed\. Write crop=\(\(1, 1\), \(1, 1\)\)",
+            r"crop contains \(1, 2, 3\); one \(lo, hi\) pair of integers per spatial axis is needed\. Write crop=\(\(1, 1\), \(1, 1\)\)",
         ),
         ({"kernel": 3, "crop": 0.5}, r"crop is 0\.5; an integer is needed\. Write crop=1, for example"),
         ({"kernel": 3, "dilation": -1}, r"dilation is -1; it must be at least 1"),
@@ -204,36 +206,42 @@ def test_one_spec_one_value():
         ({"kernel": 3, "groups": 1.5}, r"groups is 1\.5; an integer is needed\. Write groups=1, for example"),
     ],
 )
-def test_what_is_no_operator_is_refused(arguments, words):
-    with pytest.raises(GeometryError, match=words):
+def test_invalid_geometries_are_refused(arguments, message):
+    with pytest.raises(GeometryError, match=message):
         Geometry(**arguments)
 
 
-def test_shapes_are_refused_in_words():
+def test_invalid_shapes_are_refused():
     g = Geometry(kernel=(3, 3), stride=2, crop=3)
     with pytest.raises(
         ShapeError,
-        match=r"the output would be \(-3, 11\): spatial axis 0 has 3 elements and the crop \(3, 3\) takes all",
+        match=r"the output would be \(-3, 11\): spatial axis 0 has 3 elements and the crop \(3, 3\) removes all of them; at least "
+        r"one must remain\. Use a smaller crop \(padding\)$",
     ):
         g.output_shape((1, 8))
-    with pytest.raises(ShapeError, match=r"the input has spatial shape \(0, 4\); every axis needs at least 1 element"):
+    with pytest.raises(
+        ShapeError, match=r"the input has spatial shape \(0, 4\); every axis needs at least 1 element\. Use"
+    ):
         g.output_shape((0, 4))
     with pytest.raises(
         ShapeError,
-        match=r"the convolution of \(1,\) would be \(-3,\): on spatial axis 0 the kernel spans 5 elements and only 1",
+        match=r"the convolution of \(1,\) would be \(-3,\): on spatial axis 0 the kernel spans 5 elements, but there are only "
+        r"1\. Use a larger array or a smaller kernel$",
     ):
         Geometry(kernel=5).conv_shape(1)
     with pytest.raises(GeometryError, match=r"input_shape is \(8, 1\.5\); .* Write input_shape=\(8, 8\), for example"):
         g.output_shape((8, 1.5))
     with pytest.raises(GeometryError, match=r"output_shape is \(8,\), .* Write output_shape=\(8, 8\)"):
         g.conv_shape((8,))
-    with pytest.raises(GeometryError, match=r"the output window's slice stop is 1\.5; .* Write slice\(0, 16\)"):
+    with pytest.raises(GeometryError, match=r"the stop of the output window's slice is 1\.5; .* Write slice\(0, 16\)"):
         g.input_window([slice(0, 1.5), slice(0, 1)])
-    with pytest.raises(ShapeError, match=r"the output window holds 5; a slice"):
+    with pytest.raises(ShapeError, match=r"the output window contains 5; a slice"):
         g.input_window(5)
-    with pytest.raises(ShapeError, match=r"the output window has 1 slices; there are 2 spatial axes"):
+    with pytest.raises(
+        ShapeError, match=r"the output window has 1 slices; there are 2 spatial axes\. Use one slice per axis$"
+    ):
         g.input_window([slice(0, 1)])
     with pytest.raises(ShapeError, match=r"a slice with start, stop and step 1 is needed"):
         g.input_window([slice(0, 4, 2), slice(0, 1)])
-    with pytest.raises(GeometryError, match=r"in_channels is 3, which 2 groups do not divide\. Write a multiple of 2"):
+    with pytest.raises(GeometryError, match=r"in_channels is 3, which 2 groups do not divide\. Use a multiple of 2$"):
         Geometry(kernel=3, groups=2).macs(4, 3, 2)

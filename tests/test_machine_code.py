@@ -1,4 +1,4 @@
-"""Machine code: built once and kept, never stale or damaged, for the chip that was asked for; and life without it."""
+"""Tests of the cache of machine code: built once, never stale or damaged, for the target; and of running without it."""
 
 import json
 import os
@@ -24,16 +24,17 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 
 ONE_CALL = """
 import numpy as np, tconv
-from tconv.kernels.simd.object_cache import LIBRARY, folder
+from tconv.kernels.simd.object_cache import OBJECT_CACHE, folder
 x, w = np.arange(24, dtype="f4").reshape(1, 2, 12), np.arange(12, dtype="f4").reshape(2, 2, 3)
 y = tconv.conv_transpose(x, w, stride=2, padding=1, method="simd")
 np.testing.assert_array_equal(y, tconv.definition.scatter(x, w, stride=2, padding=1))
-print(LIBRARY.built, folder())
+print(OBJECT_CACHE.built, folder())
 """
 
 
-def built(said):
-    return int(said.split()[0])
+def built(output):
+    """Return the number of functions built, which ONE_CALL prints."""
+    return int(output.split()[0])
 
 
 def entries(root):
@@ -44,9 +45,9 @@ def test_a_second_process_builds_nothing(python, tmp_path):
     first, second = (python(ONE_CALL, TCONV_CACHE_DIR=tmp_path).split() for _ in range(2))
     assert int(first[0]) > 0
     assert second == ["0", first[1]]
-    kept = entries(tmp_path)
-    assert len(kept) == int(first[0])
-    assert {path.suffix for path in kept} == {".o"}
+    files = entries(tmp_path)
+    assert len(files) == int(first[0])
+    assert {path.suffix for path in files} == {".o"}
     assert Path(first[1]).stat().st_mode & 0o077 == 0
 
 
@@ -57,7 +58,7 @@ DAMAGES = [
     lambda text, other: text + b"\0",
     lambda text, other: text[:-9] + bytes([text[-9] ^ 1]) + text[-8:],
     lambda text, other: bytes([text[0] ^ 128]) + text[1:],
-    lambda text, other: other,  # whole, and another function
+    lambda text, other: other,  # undamaged, but another function
 ]
 
 
@@ -75,31 +76,34 @@ def test_a_damaged_file_is_built_anew(python, tmp_path):
 
 def test_an_edited_source_is_another_folder(python, tmp_path):
     shutil.copytree(SOURCES, tmp_path / "lib" / "tconv", ignore=shutil.ignore_patterns("__pycache__"))
-    words = {"PYTHONPATH": tmp_path / "lib", "TCONV_CACHE_DIR": tmp_path / "kept"}
+    environment = {"PYTHONPATH": tmp_path / "lib", "TCONV_CACHE_DIR": tmp_path / "cache"}
     edit = "path = '{}'; open(path, 'a').write('# another line\\n')\n"
     simd = tmp_path / "lib" / "tconv" / "kernels" / "simd"
     first = python(
-        "import tconv; assert tconv.__file__.startswith(__import__('sys').argv[1])" + ONE_CALL, tmp_path, **words
+        "import tconv; assert tconv.__file__.startswith(__import__('sys').argv[1])" + ONE_CALL, tmp_path, **environment
     )
-    # what was imported before an edit is what counts
+    # code belongs to the sources that were imported, not to those that were edited since
     imported = "import tconv.kernels.simd.specialized_call\n"
-    assert python(imported + edit.format(simd / "micro.py") + ONE_CALL, **words).split() == ["0", first.split()[1]]
-    second = python(ONE_CALL, **words)
+    assert python(imported + edit.format(simd / "microkernel.py") + ONE_CALL, **environment).split() == [
+        "0",
+        first.split()[1],
+    ]
+    second = python(ONE_CALL, **environment)
     assert built(second) == built(first)
     assert second.split()[1] != first.split()[1]
-    assert built(python(edit.format(tmp_path / "lib" / "tconv" / "geometry.py") + ONE_CALL, **words)) == 0
+    assert built(python(edit.format(tmp_path / "lib" / "tconv" / "geometry.py") + ONE_CALL, **environment)) == 0
 
 
-def test_without_its_sources_nothing_is_kept(python, tmp_path):
-    """Nothing would tell one version's code from another's."""
+def test_without_its_sources_nothing_is_stored(python, tmp_path):
+    """The code of two versions could not be told apart."""
     shutil.copytree(SOURCES, tmp_path / "lib" / "tconv", ignore=shutil.ignore_patterns("__pycache__"))
     for source in (tmp_path / "lib").rglob("*.py"):
         py_compile.compile(str(source), cfile=f"{source}c", doraise=True)
         source.unlink()
-    said = python(ONE_CALL, PYTHONPATH=tmp_path / "lib", TCONV_CACHE_DIR=tmp_path / "kept")
-    assert built(said) > 0
-    assert said.split()[1] == "None"
-    assert not (tmp_path / "kept").exists()
+    output = python(ONE_CALL, PYTHONPATH=tmp_path / "lib", TCONV_CACHE_DIR=tmp_path / "cache")
+    assert built(output) > 0
+    assert output.split()[1] == "None"
+    assert not (tmp_path / "cache").exists()
 
 
 def test_processes_that_build_at_the_same_time(python, tmp_path):
@@ -111,26 +115,26 @@ def test_processes_that_build_at_the_same_time(python, tmp_path):
         for _ in range(3)
     ]
     for process in started:
-        said, wrong = process.communicate(timeout=300)
-        assert (process.returncode, wrong) == (0, b"")
+        output, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, b"")
     assert {path.suffix for path in entries(tmp_path)} == {".o"}
     assert built(python(ONE_CALL, TCONV_CACHE_DIR=tmp_path)) == 0
-    assert int(said.split()[0]) <= len(entries(tmp_path))
+    assert built(output) <= len(entries(tmp_path))
 
 
 UNWRITABLE = {
     "below a file": ("", {"TCONV_CACHE_DIR": "{}/file/below"}),
     "a home below a file": ("", {"TCONV_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": "{}/file"}),
     "no home": (
-        "import pwd\ndef nobody(number): raise KeyError(number)\npwd.getpwuid = nobody\n",
+        "import pwd\ndef unknown(number): raise KeyError(number)\npwd.getpwuid = unknown\n",
         {"TCONV_CACHE_DIR": None, "XDG_CACHE_HOME": None, "HOME": None},
     ),
-    "a home of nobody": ("", {"TCONV_CACHE_DIR": "~nobody-of-this-name/kept"}),
+    "the home of an unknown user": ("", {"TCONV_CACHE_DIR": "~no-user-of-this-name/cache"}),
     "read-only": (
         # root may write anywhere
         "import os, numpy.testing, tconv.kernels.simd.specialized_call, tconv.kernels.polyphase, tconv.kernels.taps\n"
         "if os.getuid() == 0: os.seteuid(65534)\n",
-        {"TCONV_CACHE_DIR": "{}/locked/kept"},
+        {"TCONV_CACHE_DIR": "{}/locked/cache"},
     ),
     "a full disk": (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))\n",
@@ -141,26 +145,26 @@ UNWRITABLE = {
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and limits of POSIX")
 @pytest.mark.parametrize("place", UNWRITABLE)
-def test_where_nothing_can_be_written_it_is_built_every_time(place, python, tmp_path):
-    before, words = UNWRITABLE[place]
+def test_where_nothing_can_be_written_code_is_built_every_time(place, python, tmp_path):
+    before, environment = UNWRITABLE[place]
     (tmp_path / "file").touch()
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked").chmod(0o555)
-    words = {name: None if word is None else word.format(tmp_path) for name, word in words.items()}
-    assert built(python(before + ONE_CALL, **words)) > 0
+    environment = {name: None if value is None else value.format(tmp_path) for name, value in environment.items()}
+    assert built(python(before + ONE_CALL, **environment)) > 0
     assert entries(tmp_path) == {Path("file")}
 
 
-def test_an_empty_name_keeps_nothing(python, tmp_path):
+def test_with_an_empty_name_nothing_is_stored(python, tmp_path):
     text = f"import os; os.chdir({str(tmp_path)!r})\n{ONE_CALL}"
-    said = python(text, TCONV_CACHE_DIR="", HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
-    assert built(said) > 0
-    assert said.split()[1] == "None"
+    output = python(text, TCONV_CACHE_DIR="", HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
+    assert built(output) > 0
+    assert output.split()[1] == "None"
     assert entries(tmp_path) == set()
 
 
-def test_old_folders_go_and_what_is_not_ours_stays(tmp_path):
-    """The folder may be one that the user keeps other things in."""
+def test_old_folders_are_removed_and_other_files_stay(tmp_path):
+    """The user may have other files in the folder."""
     old = time.time() - 40 * 86400
     ours, used, foreign, mixed = (
         tmp_path / name
@@ -168,12 +172,16 @@ def test_old_folders_go_and_what_is_not_ours_stays(tmp_path):
     )
     for folder in (ours, used, foreign, mixed):
         folder.mkdir()
-        (folder / "item.o").touch()
+        (folder / "function.o").touch()
     (mixed / "diary.txt").touch()
     for folder in (ours, foreign, mixed):
         os.utime(folder, (old, old))
-    object_cache._forget(tmp_path / "here")
-    assert entries(tmp_path) == {Path(f"{used.name}/item.o"), Path("photos/item.o"), Path(f"{mixed.name}/diary.txt")}
+    object_cache._remove_old_folders(tmp_path / "here")
+    assert entries(tmp_path) == {
+        Path(f"{used.name}/function.o"),
+        Path("photos/function.o"),
+        Path(f"{mixed.name}/diary.txt"),
+    }
 
 
 def test_a_folder_in_use_is_not_old(python, tmp_path):
@@ -186,22 +194,23 @@ def test_a_folder_in_use_is_not_old(python, tmp_path):
 def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
     from tconv.kernels.simd import thread_pool
 
-    def interrupted(kept):
+    def interrupted(loaded):
         raise KeyboardInterrupt
 
-    mine = object_cache.Library()
+    own = object_cache.ObjectCache()
     with monkeypatch.context() as patched:
-        patched.setattr(object_cache, "_for_ever", interrupted)
+        patched.setattr(object_cache, "_never_release", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            mine.address("alone", thread_pool._write_alone)
-    assert mine.address("alone", thread_pool._write_alone) == mine.address("alone", thread_pool._write_alone)
+            own.address("serial", thread_pool._write_serial)
+    assert own.address("serial", thread_pool._write_serial) == own.address("serial", thread_pool._write_serial)
 
 
 # -- chips -----------------------------------------------------------------------------------------------------------
 
 GEOMETRIES = """
-import sys, numpy as np, problems, tconv
-from tconv.kernels.simd.object_cache import LIBRARY, folder
+import sys, numpy as np, tconv
+from random_calls import problems
+from tconv.kernels.simd.object_cache import OBJECT_CACHE, folder
 rng = np.random.default_rng(0)
 for ndim in (1, 2, 3):
     for kind in problems.KINDS:
@@ -210,19 +219,19 @@ for ndim in (1, 2, 3):
             p.check(problems.run(p))
             slopes = rng.choice([0.5, 2, -1], p.y.shape[1])
             layer = tconv.prepare(p.w, p.bias, geometry=p.geometry, method="simd", activation=("prelu", slopes))
-            bent = np.where(p.y < 0, p.y * slopes.reshape(-1, *[1] * ndim), p.y)
-            np.testing.assert_array_equal(layer(p.x), bent)
+            expected = np.where(p.y < 0, p.y * slopes.reshape(-1, *[1] * ndim), p.y)
+            np.testing.assert_array_equal(layer(p.x), expected)
 last = np.ascontiguousarray(np.moveaxis(p.x, 1, -1))
 assert problems.run(p._replace(x=np.moveaxis(last, -1, 1)), out=np.empty_like(last, shape=p.y.shape)).shape == p.y.shape
-print(LIBRARY.built, folder())
+print(OBJECT_CACHE.built, folder())
 """
 CPUS = {"x86-64": {"x"}, "x86-64-v3": {"x", "y"}, "x86-64-v4": {"x", "y", "z"}}
 """Chips, and the first letters of the registers that their code names."""
 
 
 def registers(file, bare):
-    """The letters of registers (x, y or z, then mm) that an object file behind its checksum names."""
-    bare.write_bytes(file.read_bytes()[object_cache._DIGEST :])
+    """Return the first letters of the registers (xmm, ymm, zmm) in the code of a file, after its checksum."""
+    bare.write_bytes(file.read_bytes()[object_cache._CHECKSUM_BYTES :])
     listed = subprocess.run(["objdump", "-d", bare], capture_output=True, text=True, check=True).stdout
     assert f"<{file.stem}>:" in listed
     return set(re.findall(r"%([xyz])mm\d", listed))
@@ -235,7 +244,7 @@ def test_every_chip_computes_the_same_in_its_own_folder(cpu, python, tmp_path):
 
     if cpu == "x86-64-v4" and not binding.get_host_cpu_features().get("avx512f"):
         pytest.skip("this machine has no AVX-512")
-    count, folder = python(GEOMETRIES, TCONV_CACHE_DIR=tmp_path / "kept", TCONV_CPU=cpu).split()
+    count, folder = python(GEOMETRIES, TCONV_CACHE_DIR=tmp_path / "cache", TCONV_CPU=cpu).split()
     files = sorted(Path(folder).glob("*.o"))
     assert int(count) == len(files) > 40
     assert Path(folder).name.startswith(f"{cpu}-")
@@ -246,13 +255,13 @@ def test_every_chip_computes_the_same_in_its_own_folder(cpu, python, tmp_path):
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 def test_chips_have_folders_of_their_own(python):
     folder = "from tconv.kernels.simd.object_cache import folder; print(folder())"
-    said = [python(folder, TCONV_CPU=cpu) for cpu in ("x86-64", "x86-64-v3", "haswell", "host")]
-    assert len(set(said)) == 4
-    assert python(folder) == python(folder, TCONV_CPU="") == said[-1]
+    folders = [python(folder, TCONV_CPU=cpu) for cpu in ("x86-64", "x86-64-v3", "haswell", "host")]
+    assert len(set(folders)) == 4
+    assert python(folder) == python(folder, TCONV_CPU="") == folders[-1]
 
 
 def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
-    name = object_cache._fingerprint.__wrapped__
+    name = object_cache._folder_name.__wrapped__
     own, names = object_cache.cpu_target.target(), {name()}
     for other in (
         own._replace(features="-fma"),
@@ -263,37 +272,37 @@ def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(object_cache.cpu_target, "target", lambda other=other: other)
             names.add(name())
-    for module, word, value in (
+    for module, attribute, value in (
         (object_cache.llvmlite, "__version__", "0.0"),
         (object_cache.llvm, "llvm_version_info", (0, 0, 0)),
-        (object_cache, "_TEXT", "other"),
+        (object_cache, "_SOURCES", "other"),
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(module, word, value)
+            patched.setattr(module, attribute, value)
             names.add(name())
     assert len(names) == 8
     assert name() in names
 
 
-# -- without it ------------------------------------------------------------------------------------------------------
+# -- without machine code -------------------------------------------------------------------------------------------------
 
 WITHOUT = """
 import numpy as np, tconv
 x, w = np.arange(18, dtype="f4").reshape(1, 2, 9), np.arange(12, dtype="f4").reshape(2, 2, 3)
-made = tconv.plan(x, w, stride=2)
-assert made.method == "polyphase", made
+plan = tconv.plan(x, w, stride=2)
+assert plan.method == "polyphase", plan
 np.testing.assert_array_equal(tconv.conv_transpose(x, w, stride=2), tconv.definition.scatter(x, w, stride=2))
 relu = np.maximum(tconv.definition.scatter(-x, w, stride=2), 0)
 np.testing.assert_array_equal(tconv.prepare(w, stride=2, activation="relu")(-x), relu)
 try:
     tconv.conv_transpose(x, w, method="simd")
 except tconv.errors.MethodError as error:
-    assert made.reasons["simd"][0] in str(error)
+    assert plan.reasons["simd"][0] in str(error)
 else:
     raise AssertionError
 for name in sys.argv[1:]:
     assert sys.modules.get(name) is None, name
-print("; ".join(made.reasons["simd"]))
+print("; ".join(plan.reasons["simd"]))
 """
 
 ABSENT = """
@@ -307,15 +316,15 @@ sys.meta_path.insert(0, Absent())
 """
 NO_SPEC = """
 import sys, importlib.util
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name == {0!r} else found(name, package)
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == {0!r} else find_spec(name, package)
 sys.modules[{0!r}] = None
 """
 
 
 def test_it_can_be_switched_off(python):
-    said = python("import sys\n" + WITHOUT, "llvmlite", "xxhash", TCONV_SIMD=0)
-    assert said == "TCONV_SIMD is 0 in the environment\n"
+    reasons = python("import sys\n" + WITHOUT, "llvmlite", "xxhash", TCONV_SIMD=0)
+    assert reasons == "TCONV_SIMD is 0 in the environment\n"
 
 
 @pytest.mark.parametrize("package", ["llvmlite", "xxhash"])
@@ -334,28 +343,29 @@ for call in (tconv.conv_transpose, tconv.plan):
     try:
         call(x, w)
     except tconv.errors.ArgumentError as error:
-        said = str(error)
+        message = str(error)
     else:
         raise AssertionError(call)
-tconv.conv_transpose(x.astype("f8"), w.astype("f8"))  # which has no use for it
-print(said)
+tconv.conv_transpose(x.astype("f8"), w.astype("f8"))  # which does not use it
+print(message)
 """
 
 
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 @pytest.mark.parametrize("cpu", ["x86-64-v9", "foo", "cortex-a72"])
-def test_a_chip_that_nobody_knows(cpu, python):
+def test_an_unknown_chip(cpu, python):
     own = object_cache.llvm.get_host_cpu_name()
     names = "x86-64, x86-64-v2, x86-64-v3, haswell, x86-64-v4"
-    words = f"TCONV_CPU is {cpu!r}; host (which is {own}) or one of {names} is needed. Write host\n"
-    assert python(REFUSED, TCONV_CPU=cpu) == words
+    message = f"TCONV_CPU is {cpu!r}; host (here {own}) or one of {names} is needed. Write TCONV_CPU=host\n"
+    assert python(REFUSED, TCONV_CPU=cpu) == message
 
 
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 def test_a_chip_with_more_than_the_machine_has(python):
     lesser = "import llvmlite.binding as llvm; llvm.get_host_cpu_features = lambda: {'avx2': True, 'fma': True}\n"
-    words = "TCONV_CPU is 'x86-64-v4', and this machine has no avx512f, avx512bw, avx512cd, avx512dq, avx512vl. Write host\n"
-    assert python(lesser + REFUSED, TCONV_CPU="x86-64-v4") == words
+    missing = "avx512f, avx512bw, avx512cd, avx512dq, avx512vl"
+    message = f"TCONV_CPU is 'x86-64-v4'; this machine has no {missing}. Write TCONV_CPU=host\n"
+    assert python(lesser + REFUSED, TCONV_CPU="x86-64-v4") == message
 
 
 def test_a_chip_by_its_other_names(python):
@@ -367,49 +377,51 @@ def test_a_chip_by_its_other_names(python):
         assert python(own, TCONV_CPU="X86-64-V2") == python(own, TCONV_CPU="x86-64-v2")
 
 
-@pytest.mark.parametrize("word", ["off", "False", "NO"])
-def test_other_words_for_off(word, python):
-    assert python("import sys\n" + WITHOUT, TCONV_SIMD=word) == f"TCONV_SIMD is {word} in the environment\n"
+@pytest.mark.parametrize("value", ["off", "False", "NO"])
+def test_other_values_for_off(value, python):
+    assert python("import sys\n" + WITHOUT, TCONV_SIMD=value) == f"TCONV_SIMD is {value} in the environment\n"
 
 
 def test_a_switch_is_on_or_off(python):
-    words = "TCONV_SIMD is 'maybe'; 0 (never take the float32 kernel) or 1 is needed. Write 1\n"
-    assert python(REFUSED, TCONV_SIMD="maybe") == words
-    for word in ("", "1", "on"):
-        assert python("from tconv.kernels import simd; print(simd.state()['reason'])", TCONV_SIMD=word) == "None\n"
+    message = "TCONV_SIMD is 'maybe'; 1, or 0 to switch the float32 kernel off, is needed. Write TCONV_SIMD=1\n"
+    assert python(REFUSED, TCONV_SIMD="maybe") == message
+    text = "from tconv.kernels.simd import availability; print(availability.state()['reason'])"
+    for value in ("", "1", "on"):
+        assert python(text, TCONV_SIMD=value) == "None\n"
 
 
 ENV = "from tconv.cli import main; print(main(['env', *{0!r}]))"
 
 
-def test_env_names_a_wrong_variable_in_its_place(python):
+def test_env_shows_an_invalid_variable_in_its_line(python):
     pytest.importorskip("cyclopts")
-    said = python(ENV.format([]), TCONV_NUM_THREADS="abc")
-    assert "\nthreads    TCONV_NUM_THREADS is 'abc'; a number from 1 to 1024 is needed. Write 4, for example\n" in said
-    assert "\nmethods    simd, winograd, polyphase, taps\n" in said
-    said = python(ENV.format([]), TCONV_SIMD="maybe")
-    assert "\nmethods    polyphase, taps\nsimd       does not run: TCONV_SIMD is 'maybe'; 0 (never" in said
-    assert said.endswith("\n0\n")
-    said = python(ENV.format(["--json"]), TCONV_NUM_THREADS=3, TCONV_SIMD=0)
-    facts = json.loads(said.splitlines()[0])
+    output = python(ENV.format([]), TCONV_NUM_THREADS="abc")
+    message = "TCONV_NUM_THREADS is 'abc'; a number from 1 to 1024 is needed. Write TCONV_NUM_THREADS=4, for example"
+    assert f"\nthreads    {message}\n" in output
+    assert "\nmethods    simd, winograd, polyphase, taps\n" in output
+    output = python(ENV.format([]), TCONV_SIMD="maybe")
+    assert "\nmethods    polyphase, taps\nsimd       does not run: TCONV_SIMD is 'maybe'; 1, or 0" in output
+    assert output.endswith("\n0\n")
+    output = python(ENV.format(["--json"]), TCONV_NUM_THREADS=3, TCONV_SIMD=0)
+    facts = json.loads(output.splitlines()[0])
     assert facts["threads"] == {"reason": None, "count": 3}
     assert facts["methods"] == ["polyphase", "taps"]
 
 
 @pytest.mark.parametrize("place", ["", "/dev/null", "a file"])
-def test_env_says_that_nothing_is_kept(place, python, tmp_path):
+def test_env_shows_that_nothing_is_stored(place, python, tmp_path):
     pytest.importorskip("cyclopts")
     if place == "a file":
         place = str(tmp_path / "file")
         Path(place).write_text("")
     reason = f"{place} cannot be written: Not a directory" if place else "TCONV_CACHE_DIR is empty"
-    assert f"; code built now is not kept: {reason}\n" in python(ENV.format([]), TCONV_CACHE_DIR=place)
+    assert f"; new code cannot be cached: {reason}\n" in python(ENV.format([]), TCONV_CACHE_DIR=place)
     warmup = "import sys; sys.stderr = sys.stdout\n" + ENV.format(["--warmup"])
-    said = python(warmup, TCONV_CACHE_DIR=place)
-    assert said.startswith(
-        f"tconv: machine code is not kept: {reason}, so nothing can be built ahead. Write TCONV_CACHE_DIR="
+    output = python(warmup, TCONV_CACHE_DIR=place)
+    assert output.startswith(
+        f"tconv: machine code cannot be cached: {reason}, so nothing can be compiled in advance. Write TCONV_CACHE_DIR="
     )
-    assert said.endswith("\n1\n")
+    assert output.endswith("\n1\n")
 
 
 def test_importing_and_other_dtypes_load_none_of_it(python):
@@ -422,9 +434,9 @@ def test_importing_and_other_dtypes_load_none_of_it(python):
     )
 
 
-def test_what_the_machine_says_of_itself(python):
+def test_the_state_for_env(python):
     """`tconv env` reads this."""
-    text = "from tconv.kernels import simd; state = simd.state(); print(state['reason'])"
+    text = "from tconv.kernels.simd import availability; print(availability.state()['reason'])"
     assert python(text) == "None\n"
     assert python(text, TCONV_SIMD=0) == "TCONV_SIMD is 0 in the environment\n"
     assert python(text, TCONV_CACHE_DIR="") == "None\n"
@@ -434,12 +446,12 @@ def test_the_folder_does_not_move_with_the_working_directory(python, tmp_path):
     text = (
         "import os\nfrom tconv.kernels.simd.object_cache import folder\nbefore = folder(); os.chdir('/'); print(before)"
     )
-    said = python(f"import os; os.chdir({str(tmp_path)!r})\n" + text, TCONV_CACHE_DIR="here")
-    assert Path(said.strip()).parent == tmp_path / "here"
+    output = python(f"import os; os.chdir({str(tmp_path)!r})\n" + text, TCONV_CACHE_DIR="here")
+    assert Path(output.strip()).parent == tmp_path / "here"
 
 
-def test_numbers_of_every_process_are_the_same_bits(python, tmp_path):
-    """Code that is built and code that is read from a file, one thread and more."""
+def test_results_of_every_process_are_the_same_bits(python, tmp_path):
+    """With code that is built and code that is read from a file, on one thread and on more."""
     text = (
         "import hashlib, numpy as np, tconv\n"
         "rng = np.random.default_rng(0)\n"

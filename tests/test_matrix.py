@@ -1,4 +1,4 @@
-"""K and the operator without a matrix: entries, dialect orders, dtypes, least squares, PyLops."""
+"""The matrix K and the LinearOperator: entries, orders of the dialects, dtypes, least squares, PyLops."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from scipy.sparse.linalg import LinearOperator, lsqr
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 from tconv import definition
 from tconv.errors import ArgumentError, GeometryError, ShapeError, TooLargeError
 
@@ -38,15 +38,16 @@ def test_K_equals_the_dense_definition(case):
 def test_tensorflows_order():
     rng = np.random.default_rng(0)
     x, w = rng.integers(-5, 6, (1, 4, 3, 2)), rng.integers(-5, 6, (3, 3, 5, 2))
-    words = {"output_shape": [1, 8, 6, 5], "strides": 2, "padding": "SAME"}
-    y = tconv.conv_transpose(x, w, dialect="tensorflow", **words)
-    K = tconv.matrix(w, (4, 3, 2), dialect="tensorflow", **words)
+    arguments = {"output_shape": [1, 8, 6, 5], "strides": 2, "padding": "SAME"}
+    y = tconv.conv_transpose(x, w, dialect="tensorflow", **arguments)
+    K = tconv.matrix(w, (4, 3, 2), dialect="tensorflow", **arguments)
     np.testing.assert_array_equal(K.T @ x.ravel(), y.ravel())
-    A = tconv.linear_operator(w, (4, 3, 2), dialect="tensorflow", **words)
+    A = tconv.linear_operator(w, (4, 3, 2), dialect="tensorflow", **arguments)
     np.testing.assert_array_equal(A @ x.ravel(), y.ravel())
-    one = tconv.matrix(w[:, :, :, :1], (4, 3), dialect="tensorflow", **words)
+    one = tconv.matrix(w[:, :, :, :1], (4, 3), dialect="tensorflow", **arguments)
     np.testing.assert_array_equal(
-        one.T @ x[..., 0].ravel(), tconv.conv_transpose(x[..., :1], w[..., :1], dialect="tensorflow", **words).ravel()
+        one.T @ x[..., 0].ravel(),
+        tconv.conv_transpose(x[..., :1], w[..., :1], dialect="tensorflow", **arguments).ravel(),
     )
 
 
@@ -73,15 +74,16 @@ def test_complex_weights_are_conjugated_in_the_adjoint():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "kept"), [("float32", "float32"), ("float16", "float32"), ("int8", "int64"), ("complex64", "complex64")]
+    ("dtype", "expected"),
+    [("float32", "float32"), ("float16", "float32"), ("int8", "int64"), ("complex64", "complex64")],
 )
-def test_dtypes(dtype, kept):
-    assert tconv.matrix(np.ones((2, 2), dtype), (3, 3)).dtype == kept
+def test_dtypes(dtype, expected):
+    assert tconv.matrix(np.ones((2, 2), dtype), (3, 3)).dtype == expected
     A = tconv.linear_operator(np.ones((2, 2), dtype), (3, 3))
     assert (A @ np.ones(9)).sum() == 36
 
 
-def test_least_squares_is_the_inverse_that_deconvolution_promises():
+def test_least_squares_is_the_inverse():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((3, 8, 9)), rng.standard_normal((3, 4, 4, 4))
     A = tconv.linear_operator(w, x.shape, stride=2, padding=1)
@@ -92,7 +94,7 @@ def test_least_squares_is_the_inverse_that_deconvolution_promises():
     assert np.abs(tconv.conv(y, w, stride=2, padding=1) - x).max() > 1  # the transpose is no inverse
 
 
-def test_pylops_takes_it_as_it_is():
+def test_pylops_takes_the_operator():
     pylops = pytest.importorskip("pylops")
     w = np.random.default_rng(0).standard_normal((2, 3, 3, 3))
     A = pylops.aslinearoperator(tconv.linear_operator(w, (2, 5, 4), stride=2))
@@ -105,10 +107,10 @@ def test_pylops_takes_it_as_it_is():
 
 @pytest.mark.parametrize("name", tconv.dialects.names())
 def test_every_dialects_order(name):
-    """Spatial sizes alone mean one channel in every dialect, wherever its channel axis stands."""
-    speaker, g = tconv.dialect(name), tconv.Geometry((3, 3))
+    """Spatial sizes alone mean one channel in every dialect, at any position of its channel axis."""
+    dialect, g = tconv.dialect(name), tconv.Geometry((3, 3))
     w = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
-    K = tconv.matrix(speaker.to_native(w, 1), (4, 2), dialect=name, **speaker.arguments(g, (4, 2)))
+    K = tconv.matrix(dialect.to_native(w, 1), (4, 2), dialect=name, **dialect.arguments(g, (4, 2)))
     np.testing.assert_array_equal(K.toarray(), tconv.matrix(w, (4, 2)).toarray())
 
 
@@ -120,13 +122,13 @@ def test_refusals():
         ShapeError, match=r"input_shape is \(2, 8, 8, 8\); .* 2 or 3 sizes are needed: \[N, C, h, w\] without N"
     ):
         tconv.matrix(w, (2, 8, 8, 8))
-    for made in (tconv.matrix, tconv.linear_operator):
+    for function in (tconv.matrix, tconv.linear_operator):
         with pytest.raises(
             ArgumentError,
             match=r"input_shape is an array of shape \(1, 2, 4, 4\); the sizes of one image are needed, 2 or 3 of them. "
             r"Write input_shape=\(2, 4, 4\)$",
         ):
-            made(w, np.ones((1, 2, 4, 4)))
+            function(w, np.ones((1, 2, 4, 4)))
     with pytest.raises(ArgumentError, match=r"array of shape \(4, 4\); .* Write input_shape=\(4, 4\)$"):
         tconv.matrix(np.ones((3, 3)), np.ones((4, 4)))
     with pytest.raises(ArgumentError, match=r"input_shape is \[\[1, 2\], \[3, 4\]\]; .* Write input_shape=\(8, 8\)$"):

@@ -1,4 +1,4 @@
-"""Memory: nothing outside of the arrays is touched, outputs are never reused while anyone looks at them, nothing grows."""
+"""Tests of memory: nothing outside of the arrays is touched, outputs in use are never reused, and caches are bounded."""
 
 import gc
 import importlib.util
@@ -20,7 +20,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="mprotect and /proc o
 
 GUARDED = """
 import ctypes, os, signal, sys
-import numpy as np, problems, tconv
+import numpy as np, tconv
+from random_calls import problems
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -29,7 +30,7 @@ libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 PAGE, UNTOUCHED = 4096, 0x7FA5A5A5  # as a float, NaN
 
 class Region:
-    '''Whole pages between two that may not be touched.'''
+    '''Whole pages between two that may not be accessed.'''
     def __init__(self, size):
         size = -(-size // PAGE) * PAGE
         start = libc.mmap(None, size + 2 * PAGE, 3, 0x22, -1, 0)
@@ -48,13 +49,13 @@ class Region:
         return np.ndarray(shape, np.float32, self.memory, 4 * first, steps)
 
     def check(self, array):
-        '''Whether every element of the array was written, and nothing else.'''
+        '''Assert that every element of the array was written, and nothing else.'''
         assert not (array.view(np.int32) == UNTOUCHED).any()
         array.view(np.int32)[...] = UNTOUCHED
         assert (self.numbers == UNTOUCHED).all()
 
 def strides_of(rng, shape, plain):
-    '''Of a contiguous array; else axes in any order, reversed, with gaps.'''
+    '''Return strides of a contiguous array; if not plain, with axes in any order, reversed, or with gaps.'''
     order = list(range(len(shape)))
     kind = "plain" if plain else rng.choice(["channels last", "any order", "gaps", "reversed"])
     if kind == "channels last" and len(shape) > 1:
@@ -88,18 +89,18 @@ for at_end in (False, True):
 
 
 @linux
-@pytest.mark.parametrize("words", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
+@pytest.mark.parametrize("environment", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
 @pytest.mark.parametrize("plain", [True, False], ids=["contiguous", "any strides"])
-def test_nothing_outside_of_the_arrays_is_touched(plain, words, python):
-    """x, weight, bias and out each end where a page begins that may not be touched, or begin where one ends."""
-    count = 4 if words else 6
+def test_nothing_outside_of_the_arrays_is_touched(plain, environment, python):
+    """x, weight, bias and out each end where a page begins that may not be accessed, or begin where one ends."""
+    count = 4 if environment else 6
     python(
         GUARDED
         + f"""
-if {bool(words)} and tconv.plan(np.ones((1, 1, 2), "f4"), np.ones((1, 1, 2), "f4")).method != "simd":
+if {bool(environment)} and tconv.plan(np.ones((1, 1, 2), "f4"), np.ones((1, 1, 2), "f4")).method != "simd":
     sys.exit(0)  # another chip
 tconv.set_num_threads(3)
-rng, of_strides = (np.random.default_rng(0) for _ in range(2))  # all cases take the same problems
+rng, of_strides = (np.random.default_rng(0) for _ in range(2))  # all cases have the same problems
 regions = [Region(1 << 20) for _ in range(4)]
 for turn in range({count}):
     for ndim in (1, 2, 3):
@@ -107,18 +108,18 @@ for turn in range({count}):
             p = problems.problem(rng, ndim, kind)
             at_end = bool(turn % 2)
             placed = []
-            for region, given in zip(regions, (p.x, p.w, p.bias)):
+            for region, array in zip(regions, (p.x, p.w, p.bias)):
                 placed.append(None)
-                if given is not None:
-                    # what a broken kernel would read around them are NaN, too
-                    placed[-1] = region.place(given.shape, strides_of(of_strides, given.shape, {plain}), at_end)
-                    placed[-1][...] = given
+                if array is not None:
+                    # the numbers around them, which a wrong kernel would read, are NaN, too
+                    placed[-1] = region.place(array.shape, strides_of(of_strides, array.shape, {plain}), at_end)
+                    placed[-1][...] = array
             out = regions[3].place(p.y.shape, strides_of(of_strides, p.y.shape, {plain}), at_end)
             q = p._replace(x=placed[0], w=placed[1], bias=placed[2])
             problems.run(q, out=out)
             p.check(out)
             regions[3].check(out)
-            problems.run(q, out=out)  # again, the quick way
+            problems.run(q, out=out)  # again, from the cache of calls
             p.check(out)
             regions[3].check(out)
             layer = tconv.prepare(q.w, q.bias, geometry=p.geometry, method="simd", activation=("clamp", -9, 7))
@@ -126,48 +127,48 @@ for turn in range({count}):
             np.testing.assert_array_equal(out, np.clip(p.y, -9, 7))
             regions[3].check(out)
 """,
-        **words,
+        **environment,
     )
 
 
 @linux
 def test_nothing_outside_of_the_threads_memory_is_touched(python):
-    """It ends where a page begins that may not be touched, and holds what others have left."""
+    """It ends where a page begins that may not be accessed, and contains numbers of earlier calls."""
     python(
         GUARDED
         + """
 from tconv.kernels.simd import thread_pool
-made = []
+allocated = []
 def guarded(size):
-    made.append(Region(size))
-    made[-1].numbers[:] = UNTOUCHED
-    return np.frombuffer(made[-1].memory, np.uint8)[-(-(-size // 64) * 64) :]
+    allocated.append(Region(size))
+    allocated[-1].numbers[:] = UNTOUCHED
+    return np.frombuffer(allocated[-1].memory, np.uint8)[-(-(-size // 64) * 64) :]
 thread_pool.aligned = guarded
 tconv.set_num_threads(2)
 rng = np.random.default_rng(0)
 for turn in range(8):
     for ndim in (1, 2, 3):
         for kind in problems.KINDS:
-            threads = pool.pool()
-            threads._scratch.memory = pool._NOTHING
-            threads._memories[:] = [pool._NOTHING] * len(threads._memories)
+            pool = thread_pool.pool()
+            pool._scratch.memory = thread_pool._EMPTY
+            pool._helper_scratches[:] = [thread_pool._EMPTY] * len(pool._helper_scratches)
             p = problems.problem(rng, ndim, kind)
             p.check(problems.run(p))
-assert len(made) > 200
+assert len(allocated) > 200
 """
     )
 
 
 @linux
 def test_large_arrays_touch_nothing_else(python):
-    """Outputs that are written past the caches, inputs that are asked for ahead."""
+    """Outputs that are written past the caches, and inputs that are prefetched."""
     python(
         GUARDED
         + """
 tconv.set_num_threads(3)
 rng = np.random.default_rng(0)
 regions = [Region(24 << 20) for _ in range(2)]
-for shape, weight, words in [
+for shape, weight, arguments in [
     ((1, 3, 700, 701), (3, 1, 4, 4), {"stride": 2, "padding": 1}),
     ((1, 2, 1_000_003), (2, 1, 5), {"stride": 3}),
     ((1, 2, 301, 303), (2, 3, 3, 3), {"stride": 3, "crop": ((1, 0), (2, 5))}),
@@ -175,7 +176,7 @@ for shape, weight, words in [
     ((1, 2, 40, 41, 42), (2, 5, 3, 3, 3), {"stride": 2}),
 ]:
     x, w = (rng.integers(-5, 6, s).astype("f4") for s in (shape, weight))
-    y = tconv.conv_transpose(x, w, method="polyphase", **words)
+    y = tconv.conv_transpose(x, w, method="polyphase", **arguments)
     assert y.nbytes >= 8 << 20 or x.nbytes > 1 << 20
     for at_end in (False, True):
         for last in (False, True):
@@ -188,7 +189,7 @@ for shape, weight, words in [
                     strides[axis], step = step, step * s[axis]
                 placed.append(region.place(s, strides, at_end))
             placed[0][...] = x
-            tconv.conv_transpose(placed[0], w, out=placed[1], method="simd", **words)
+            tconv.conv_transpose(placed[0], w, out=placed[1], method="simd", **arguments)
             np.testing.assert_array_equal(placed[1], y)
             regions[1].check(placed[1])
 """
@@ -203,7 +204,7 @@ X, W = np.ones((1, 4, 256, 256), "f4"), np.ones((4, 4, 2, 2), "f4")
 
 @pytest.fixture
 def fresh():
-    """A pool in which nothing is kept, before and after."""
+    """Empty the pool of outputs before and after the test."""
     gc.collect()
     tconv.trim_pool()
     yield
@@ -211,13 +212,13 @@ def fresh():
     tconv.trim_pool()
 
 
-def given_back():
-    """What the pool of outputs gives back."""
+def freed():
+    """Empty the pool of outputs, and return the bytes that it had."""
     return _memory._pool.trim()
 
 
 def output(fill=None):
-    """4 MiB from the pool."""
+    """Return an output of 4 MiB from the pool."""
     y = tconv.conv_transpose(X, W, stride=2)
     assert y.nbytes == 4 * MIB
     if fill is not None:
@@ -229,29 +230,29 @@ def place(array):
     return np.asarray(array).ctypes.data
 
 
-def test_memory_comes_back_and_is_given_back(fresh):
+def test_memory_comes_back_and_is_freed(fresh):
     y = output()
     at = place(y)
     assert at % 64 == 0
-    assert given_back() == 0
+    assert freed() == 0
     del y
     y = output()
     assert place(y) == at
     other = output()
     assert not np.shares_memory(y, other)
     del y, other
-    assert given_back() == 8 * MIB
-    assert given_back() == 0
+    assert freed() == 8 * MIB
+    assert freed() == 0
 
 
-def test_packed_weights_are_given_back_too(fresh, whole):
-    """Those that a layer holds stay with it, and what was given back is packed anew."""
+def test_packed_weights_are_freed_too(fresh, whole):
+    """Those of a prepared layer stay, and the others are packed again."""
     x, w = whole(1, 40, 8, 8), whole(40, 30, 4, 4)
-    made = tconv.prepare(w, stride=2)
-    expected = made(x)
+    layer = tconv.prepare(w, stride=2)
+    expected = layer(x)
     assert tconv.trim_pool() == 4 * w.size
     assert tconv.trim_pool() == 0
-    np.testing.assert_array_equal(made(x), expected)
+    np.testing.assert_array_equal(layer(x), expected)
     assert tconv.trim_pool() == 0
     np.testing.assert_array_equal(tconv.conv_transpose(x, w, stride=2), expected)
     assert tconv.trim_pool() == 4 * w.size
@@ -259,12 +260,12 @@ def test_packed_weights_are_given_back_too(fresh, whole):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "c16"])
 @pytest.mark.parametrize("method", ["auto", "taps"])
-def test_every_dtype_and_method_takes_it_from_there(dtype, method, fresh):
+def test_outputs_of_every_dtype_and_method_come_from_it(dtype, method, fresh):
     y = tconv.conv_transpose(X.astype(dtype), W.astype(dtype), stride=2, method=method)
     np.testing.assert_array_equal(y, 4)
     size = -(-y.nbytes // (2 * MIB)) * 2 * MIB
     del y
-    assert given_back() == size
+    assert freed() == size
 
 
 VIEWS = {
@@ -287,21 +288,21 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("how", VIEWS)
-def test_memory_is_not_reused_while_anyone_looks_at_it(how, fresh):
-    view = VIEWS[how](output(7))
+@pytest.mark.parametrize("kind", VIEWS)
+def test_memory_is_not_reused_while_there_is_a_view_of_it(kind, fresh):
+    view = VIEWS[kind](output(7))
     others = [output(np.nan) for _ in range(3)]
-    seen = view._arr if how == "ctypes" else np.asarray(view)
-    assert (seen == 7).all()
-    del others, seen
-    kept = given_back()
+    array = view._arr if kind == "ctypes" else np.asarray(view)
+    assert (array == 7).all()
+    del others, array
+    before = freed()
     del view
     gc.collect()
-    assert given_back() == 4 * MIB, kept
+    assert freed() == 4 * MIB, before
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
-def test_tensors_of_torch_hold_their_memory(python):
+def test_memory_is_not_reused_while_a_tensor_of_torch_uses_it(python):
     python(
         """
 import gc, numpy as np, torch, tconv
@@ -335,42 +336,42 @@ for make in VIEWS:
 
 
 def test_it_is_bounded(fresh, monkeypatch):
-    monkeypatch.setattr(_memory._pool, "_most", 9 * MIB)
-    held = [output() for _ in range(5)]
-    del held
-    assert given_back() == 8 * MIB
-    monkeypatch.setattr(_memory._pool, "_most", 3 * MIB)
-    del_me = output()
-    del del_me
-    assert given_back() == 0
+    monkeypatch.setattr(_memory._pool, "_limit", 9 * MIB)
+    outputs = [output() for _ in range(5)]
+    del outputs
+    assert freed() == 8 * MIB
+    monkeypatch.setattr(_memory._pool, "_limit", 3 * MIB)
+    y = output()
+    del y
+    assert freed() == 0
 
 
-def test_sizes_out_of_use_make_room(fresh, monkeypatch):
-    monkeypatch.setattr(_memory._pool, "_most", 24 * MIB)
-    held = [_memory.empty((size * MIB,), np.dtype("u1")) for size in (2, 4, 6, 8, 2, 2)]
-    held.clear()
+def test_sizes_out_of_use_are_freed_first(fresh, monkeypatch):
+    monkeypatch.setattr(_memory._pool, "_limit", 24 * MIB)
+    outputs = [_memory.empty((size * MIB,), np.dtype("u1")) for size in (2, 4, 6, 8, 2, 2)]
+    outputs.clear()
     used = _memory.empty((4 * MIB,), np.dtype("u1"))
     used[:] = 5
     del used
     for size in (10, 12, 14, 16, 18):
         other = _memory.empty((size * MIB,), np.dtype("u1"))
         del other
-        assert size * MIB <= _memory._pool._held() <= 24 * MIB
+        assert size * MIB <= _memory._pool._free_bytes() <= 24 * MIB
         used = _memory.empty((4 * MIB,), np.dtype("u1"))
-        assert (used == 5).all(), "what is in use stays; fresh memory would be zero"
+        assert (used == 5).all(), "a size in use stays; fresh memory would be zero"
         del used
-    assert given_back() == 22 * MIB
+    assert freed() == 22 * MIB
 
 
 def test_small_outputs_are_numpys_own(fresh):
     y = tconv.conv_transpose(X[:, :, :8], W, stride=2)
     assert y.nbytes < MIB
     del y
-    assert given_back() == 0
+    assert freed() == 0
 
 
-def test_garbage_that_holds_outputs(fresh):
-    """Cycles are collected inside of any statement, those of the pool included."""
+def test_outputs_in_reference_cycles(fresh):
+    """The garbage collector may run inside of any statement of the pool."""
 
     class Node:
         pass
@@ -389,23 +390,23 @@ def test_garbage_that_holds_outputs(fresh):
         gc.set_threshold(*thresholds)
     del node
     gc.collect()
-    held = _memory._pool._held()
-    assert held <= _memory._pool._most
-    assert given_back() == held
+    size = _memory._pool._free_bytes()
+    assert size <= _memory._pool._limit
+    assert freed() == size
 
 
 def test_threads_never_share_a_block(fresh):
     wrong = []
 
     def work(name):
-        kept = []
+        views = []
         for turn in range(150):
             y = _memory.empty(((1 + turn % 3) * MIB,), np.dtype("u1"))
             y[::4096] = name
-            kept.append(y[::4096])
-            if len(kept) > turn % 4:
-                wrong.extend(name for view in kept if (view != name).any())
-                kept = kept[1 + turn % 2 :]
+            views.append(y[::4096])
+            if len(views) > turn % 4:
+                wrong.extend(name for view in views if (view != name).any())
+                views = views[1 + turn % 2 :]
             if turn % 40 == 0:
                 tconv.trim_pool()
 
@@ -461,8 +462,8 @@ assert resident() < before - (48 << 20)
 
 
 @linux
-def test_what_is_kept_is_no_reason_to_fail(python):
-    """Where the system has no more memory, the pool is given back first; then it is a MemoryError."""
+def test_the_pool_is_emptied_before_a_memory_error(python):
+    """Where the system has no more memory, that of the pool is given back first; then there is a MemoryError."""
     python(
         """
 import resource, numpy as np, tconv
@@ -505,7 +506,7 @@ from tconv.kernels.simd import specialized_call, weight_cache
 from tconv.kernels.simd.direct import schedule
 from tconv.operator import call_cache, method_choice
 from tconv.operator.prepared import _MOST
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 x, w = np.ones((1, 64, 1000), "f4"), np.ones((64, 32, 16), "f4")
 prepared = tconv.prepare(w, stride=8, padding=4)
 def call(length):
@@ -515,17 +516,17 @@ def call(length):
 lengths = np.random.default_rng(0).permutation(np.arange(100, 1000))[:600].tolist()
 for length in [100, 999, *range(16, 33), *lengths[:20]]:
     call(length)
-built, before = len(LIBRARY._addresses), resident()
+built, before = len(OBJECT_CACHE._addresses), resident()
 for length in lengths[20:320]:
     call(length)
-assert len(LIBRARY._addresses) <= built + 3, sorted(LIBRARY._addresses)[built:]
+assert len(OBJECT_CACHE._addresses) <= built + 3, sorted(OBJECT_CACHE._addresses)[built:]
 assert resident() - before < 32 << 20, resident() - before
 for length in lengths[320:]:
     call(length)
 assert len(call_cache._known) <= call_cache._MOST and len(prepared._known) <= _MOST
 for cache in (specialized_call.job, schedule.work, schedule.shape, method_choice._choose):
     assert cache.cache_info().currsize <= cache.cache_info().maxsize <= 1024
-assert len(weight_cache.STORE._kept) == 1
+assert len(weight_cache.WEIGHT_CACHE._weights) == 1
 """
     )
 
@@ -533,12 +534,12 @@ assert len(weight_cache.STORE._kept) == 1
 @linux
 @pytest.mark.parametrize("value", ["turn", "np.nan"])
 def test_a_weight_that_always_changes(value, python):
-    """As in training: what is kept of the weights of the past is small, and bounded."""
+    """As in training: the cache of past weights stays small."""
     python(
         RESIDENT
         + f"""
 from tconv.kernels.simd import weight_cache
-weight_cache.STORE._count = 500
+weight_cache.WEIGHT_CACHE._most_weights = 500
 x, w = np.ones((1, 8, 16, 16), "f4"), np.ones((8, 3, 3, 3), "f4")
 for turn in range(100):
     w.flat[turn] = {value}
@@ -550,39 +551,39 @@ for turn in range(1000):
     tconv.conv_transpose(x, w, stride=2)
     if turn % 50 == 0:
         assert resident() - before < 24 << 20, (turn, resident() - before)
-assert len(weight_cache.STORE._kept) <= 500
+assert len(weight_cache.WEIGHT_CACHE._weights) <= 500
 """
     )
 
 
-def test_the_store_is_bounded():
-    from tconv.kernels.simd.weight_cache import Store
+def test_the_weight_cache_is_bounded():
+    from tconv.kernels.simd.weight_cache import WeightCache
 
-    store = Store(1000, count=7)
+    cache = WeightCache(1000, most_weights=7)
     for number in range(50):
-        store.keep(number, np.zeros(300, np.uint8))
-    assert len(store._kept) == 3
-    assert store._bytes == 900
-    store.keep("large", np.zeros(2000, np.uint8))
-    assert store.find("large") is None
-    assert len(store._kept) == 3
-    store.keep(49, np.zeros(100, np.uint8))
-    assert store._bytes == 700
+        cache.put(number, np.zeros(300, np.uint8))
+    assert len(cache._weights) == 3
+    assert cache._bytes == 900
+    cache.put("large", np.zeros(2000, np.uint8))
+    assert cache.get("large") is None
+    assert len(cache._weights) == 3
+    cache.put(49, np.zeros(100, np.uint8))
+    assert cache._bytes == 700
     for number in range(50):
-        store.keep(-number, np.zeros(0, np.uint8))
-    assert len(store._kept) == 7
-    assert store._bytes == 0
-    kept = np.zeros(3, np.uint8)
-    store.keep("kept", kept)
+        cache.put(-number, np.zeros(0, np.uint8))
+    assert len(cache._weights) == 7
+    assert cache._bytes == 0
+    used = np.zeros(3, np.uint8)
+    cache.put("used", used)
     for number in range(6):
-        store.keep(number, np.zeros(400, np.uint8))
-        assert store.find("kept") is kept, "what is used stays"
-    assert store._bytes <= 1000
+        cache.put(number, np.zeros(400, np.uint8))
+        assert cache.get("used") is used, "weights in use stay"
+    assert cache._bytes <= 1000
 
 
 @linux
 def test_threads_that_come_and_go(python):
-    """What belongs to a thread goes with it."""
+    """The memory of a thread is freed with it."""
     python(
         RESIDENT
         + """

@@ -1,4 +1,4 @@
-"""Networks: every layer equals the definition however the rows are cut, and the command checks what it writes."""
+"""Networks: every layer equals the definition for any strips, and the command checks its results."""
 
 import itertools
 import json
@@ -21,12 +21,12 @@ from PIL import Image
 import tconv
 from tconv import Geometry, TconvError, definition
 from tconv.errors import FileError, GeometryError, ShapeError
-from tconv.io.pictures import open_picture
+from tconv.io.picture_reading import open_picture
 from tconv.kernels.activation import activation_of
 from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, layers, load, network, photo
 from tconv.models.error_bound import piece
-from tconv.models.image_model import copied
-from tconv.upsampling import learned, sample_photo, torch_comparison
+from tconv.models.image_model import edge_extended
+from tconv.upsampling import learned, metrics, sample_photo, torch_comparison
 from tconv.weights.interpolation import upsample
 
 ACTIVATIONS = [None, "relu", "relu6", ("leaky_relu", 0.2), ("clamp", -0.5, 0.5), "prelu"]
@@ -34,7 +34,7 @@ ACTIVATIONS = [None, "relu", "relu6", ("leaky_relu", 0.2), ("clamp", -0.5, 0.5),
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Every test in a directory of its own, without PyTorch: that is loaded in processes of its own only."""
+    """Run every test in a directory of its own, without PyTorch, which is only loaded in processes of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch_comparison, "times", lambda model, pixels: None)
     return tmp_path
@@ -42,7 +42,7 @@ def here(tmp_path, monkeypatch):
 
 @contextmanager
 def cut(strip, threads):
-    """Rows in strips of so many bytes, by so many threads."""
+    """Run networks with strips of so many bytes and so many threads."""
     before = network._STRIP, tconv.get_num_threads()
     network._STRIP = strip
     tconv.set_num_threads(threads)
@@ -62,7 +62,7 @@ def activation(rng, channels):
 
 
 def convolution(rng, into, out, kind, groups=1):
-    """A random one: it keeps the size, is valid, crops unevenly, or enlarges."""
+    """Return a random convolution: same size, valid, with an uneven crop, or enlarging."""
     pair = [int(n) for n in rng.integers(1, 6, 2)]
     dilation = [int(n) for n in rng.choice([1, 1, 1, 2, 3], 2)]
     if groups == 1 and rng.random() < 0.5:  # what is made in groups of rows, if it has the channels
@@ -85,7 +85,7 @@ def convolution(rng, into, out, kind, groups=1):
 
 
 def random_network(rng):
-    """1 to 8 nodes, sums of earlier outputs of one shape among them, and outputs that nobody reads."""
+    """1 to 8 nodes, sums of earlier outputs of one shape among them, and outputs that no node reads."""
     nodes, channels = [], [int(rng.integers(1, 10))]
     sizes = [(1, 1, 0, 0)]  # along each axis, the output is slope * input + offset
     for number in range(1, int(rng.integers(1, 9)) + 1):
@@ -122,7 +122,7 @@ def random_network(rng):
 
 
 def evaluated(net, x):
-    """The output for x [1, C, H, W] by the definition in float64, and how far float32 may be from it."""
+    """Return the output for x [1, C, H, W] by the definition in float64, and the allowed error of float32."""
     made = [x.astype("f8")]
     for node in net.nodes:
         given = [made[place] for place in node.inputs]
@@ -143,7 +143,7 @@ def evaluated(net, x):
 
 
 def drawn(seed, most=14, area=40_000):
-    """A random network with a picture that it takes, and a generator for more."""
+    """Return a random network, a picture of a size that it takes, and the generator."""
     rng = np.random.default_rng(seed)
     while True:
         net = random_network(rng)
@@ -176,8 +176,8 @@ def test_a_random_network_is_the_definition(seed):
     np.testing.assert_allclose(made, y, rtol=0, atol=allowed)
 
 
-def test_random_networks_have_layers_that_are_made_in_groups():
-    """And groups that begin elsewhere than at the first row, rings, and layers in front of rings that read directly."""
+def test_random_networks_have_layers_that_run_in_groups():
+    """Some also have groups that do not begin at the first row, rings, and direct layers before rings."""
     nets = [drawn(seed)[0] for seed in range(200)]
     assert sum(len(net.anchors) > 1 for net in nets) > 5
     assert sum(any(net.anchors.values()) for net in nets) > 20
@@ -187,7 +187,7 @@ def test_random_networks_have_layers_that_are_made_in_groups():
 
 @given(seeds, st.integers(0, 17), st.integers(1, 4))
 @settings(max_examples=150)
-def test_rows_are_the_same_bits_however_they_are_cut(seed, strip, threads):
+def test_rows_have_the_same_bits_for_any_strips(seed, strip, threads):
     net, x, rng = drawn(seed, most=40)
     height = x.shape[2]
     with cut(1 << 40, 1):
@@ -201,7 +201,7 @@ def test_rows_are_the_same_bits_however_they_are_cut(seed, strip, threads):
                 continue
             window = net.window(slice(start, stop), height)
             assert 0 <= window.start < window.stop <= height
-            # a row more than is needed does no harm
+            # one row more than needed is allowed
             first, last = max(0, window.start - int(rng.integers(0, 2))), window.stop + int(rng.integers(0, 2))
             rows = net.rows(x[0, :, first:last], first, height, slice(start, stop))
             np.testing.assert_array_equal(rows, whole[:, start:stop])
@@ -261,7 +261,7 @@ def test_several_pictures_at_once():
 
 @given(seeds, st.integers(1, 3))
 @settings(max_examples=25)
-def test_memory_does_not_grow_with_the_height_and_is_foretold(seed, threads):
+def test_memory_does_not_grow_with_the_height_and_is_predicted(seed, threads):
     net, _, rng = drawn(seed)
     height, width = 3000, 8
     try:
@@ -272,12 +272,12 @@ def test_memory_does_not_grow_with_the_height_and_is_foretold(seed, threads):
     with cut(1 << 15, threads):
         out = np.empty((net.channels[-1], *shape), "f4")
         rows = slice(0, shape[0])
-        net.rows(x, 0, height, rows, out)  # makes ready
+        net.rows(x, 0, height, rows, out)  # allocates and compiles
         tracemalloc.start()
         net.rows(x, 0, height, rows, out)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # layers in front of the kernel, and what Python itself needs, are a little more
+        # prepared layers and Python's own objects take a little more
         assert peak <= net.scratch_bytes((height, width)) + 300_000
         if max(net.channels) * max(w for _, w in net.sizes((height, width))) < 1000:
             assert net.scratch_bytes((10 * height, width)) <= 2 * net.scratch_bytes((height, width))
@@ -288,7 +288,7 @@ def test_memory_does_not_grow_with_the_height_and_is_foretold(seed, threads):
 
 @given(seeds)
 @settings(max_examples=80)
-def test_a_piece_of_the_truth_is_the_definition(seed):
+def test_a_piece_equals_the_definition(seed):
     net, x, rng = drawn(seed)
     y, _ = evaluated(net, x)
     shape = x.shape[2:]
@@ -301,12 +301,12 @@ def test_a_piece_of_the_truth_is_the_definition(seed):
         rows, columns = (net.window(span, shape[axis], axis) for axis, span in enumerate(outputs))
         found = piece(net, x[0, :, rows, columns].astype("f8"), (rows, columns), shape, tuple(outputs))
         np.testing.assert_allclose(found.values, y[0, :, *outputs], rtol=0, atol=1e-11 * max(1, np.abs(y).max()))
-        # what the network makes is as near as the piece allows
+        # the network's output is within the allowed error
         assert (np.abs(net(x)[0, :, *outputs] - found.values) <= found.error + 1e-30).all()
 
 
 def allowed(net, x):
-    """What rounding may do to the whole output for x [1, C, H, W], and what it does: errors [C, H, W]."""
+    """Return the allowed and the actual errors [C, H, W] of the whole output for x [1, C, H, W]."""
     shape = x.shape[2:]
     whole = tuple(slice(0, n) for n in net.output_shape(shape))
     found = piece(net, x[0].astype("f8"), tuple(slice(0, n) for n in shape), shape, whole)
@@ -315,8 +315,8 @@ def allowed(net, x):
 
 @pytest.mark.parametrize("level", [0, 1e-3, 0.5, 1])
 @pytest.mark.parametrize("pattern", ["flat", "stripes", "noise"])
-def test_the_truth_allows_the_errors_of_our_networks_and_little_more(level, pattern):
-    """In flat pictures and in patterns rounding errors are alike, which independent ones are not."""
+def test_the_allowed_error_covers_our_networks_and_little_more(level, pattern):
+    """In flat pictures and in patterns rounding errors are equal, not independent."""
     net = photo(2).network
     x = np.full((1, 1, 50, 50), level, "f4")
     if pattern == "stripes":
@@ -328,7 +328,7 @@ def test_the_truth_allows_the_errors_of_our_networks_and_little_more(level, patt
     assert most.max() <= 2e-4 * level + 4e-6  # where a step of 8 bits is 4e-3
 
 
-def test_errors_that_are_alike_add_up():
+def test_equal_errors_add_up():
     """A difference that cancels leaves the same error everywhere in a flat picture, and sums collect it."""
     difference = np.float32([[[[1000.3, -1000.3]]]])
     box = np.ones((1, 1, 15, 15), "f4")
@@ -345,7 +345,7 @@ def test_errors_that_are_alike_add_up():
 @pytest.mark.parametrize("limits", [("clamp", 0, 1), "relu", ("clamp", -1, 0)])
 @pytest.mark.parametrize("alone", [False, True])
 def test_an_output_at_a_limit_may_be_beside_it(limits, alone):
-    """What is 0 but for rounding is cut on one side, whatever errors the copies have; black and white are such places."""
+    """A value that is 0 up to rounding is clipped on one side only, as in black and white areas."""
     rng = np.random.default_rng(0)
     weight = rng.normal(0, 1, (1, 4, 1, 1)).astype("f4")
     weight[0, 3] = -weight[0, :3].astype("f8").sum()
@@ -360,7 +360,7 @@ def test_an_output_at_a_limit_may_be_beside_it(limits, alone):
 
 
 def test_errors_with_one_cause_cancel():
-    """Each pair of layers keeps a picture as it is: 10 * 10x - 9.9 * 10x. What is wrong by a hundredth is seen."""
+    """Two layers together leave a picture unchanged: 10 * 10x - 9.9 * 10x. A fault of a hundredth is detected."""
     spread, gather = np.float32([10, 10]).reshape(2, 1, 1, 1), np.float32([10, -9.9]).reshape(1, 2, 1, 1)
     net = Network(
         [Node(Convolution.ordinary(spread if n % 2 == 0 else gather), (n,)) for n in range(12)],
@@ -372,8 +372,8 @@ def test_errors_with_one_cause_cancel():
     assert most.max() < 0.01
 
 
-def test_a_network_of_large_weights_that_cancel_is_not_called_wrong(run):
-    """The same through the command."""
+def test_a_network_of_large_weights_that_cancel_passes_the_check(run):
+    """The command accepts it."""
     first = np.float32([1000.3, -1000.3]).reshape(1, 1, 1, 2)
     box = np.ones((1, 1, 15, 15), "f4")
     last = Convolution(np.full((1, 1, 2, 2), 1e-3, "f4"), Geometry((2, 2), 2))
@@ -385,8 +385,8 @@ def test_a_network_of_large_weights_that_cancel_is_not_called_wrong(run):
         assert run("a.png", "--weights", "w.safetensors", "-o", "b.png", "--overwrite")[0] == 0
 
 
-def test_the_truth_knows_that_zeros_are_none_beside_black():
-    """What rounding leaves of a zero reaches all rows of a group, where minimal filtering makes them."""
+def test_rounding_beside_black_reaches_a_group_of_rows():
+    """With minimal filtering, the rounding error at an exact zero reaches all rows of its group."""
     rng = np.random.default_rng(0)
     steps_of = [rng.normal(0, 0.3, (8, into, 3, 3)).astype("f4") for into in (1, 8, 8, 8)]
     layers = [Convolution.ordinary(weight, None, 1, activation="relu") for weight in steps_of]
@@ -405,7 +405,7 @@ def test_the_truth_knows_that_zeros_are_none_beside_black():
 
 
 def small(channels=1, scale=2, border=0, seed=0, bias=0.05):
-    """A network of two layers that knows this border: a valid convolution, and a transposed one."""
+    """Return a network of two layers with this border: a valid convolution, and a transposed one."""
     rng = np.random.default_rng(seed)
     side = 2 * border + 1
     first = rng.normal(0, 0.3 / side, (4, channels, side, side)).astype("f4")
@@ -424,7 +424,7 @@ def small(channels=1, scale=2, border=0, seed=0, bias=0.05):
 def test_scale_and_border_follow_from_the_sizes(channels, scale, border):
     net = small(channels, scale, border)
     model = Model.of(net, "mine")
-    assert (model.scale, model.border, model.words) == (scale, border, "mine")
+    assert (model.scale, model.border, model.name) == (scale, border, "mine")
     x = np.random.default_rng(1).random((channels, 7, 5)).astype("f4")
     wide = np.pad(x, ((0, 0), (border, border), (border, border)), mode="edge")
     assert net.output_shape(wide.shape[1:]) == (7 * scale, 5 * scale)
@@ -433,7 +433,7 @@ def test_scale_and_border_follow_from_the_sizes(channels, scale, border):
     np.testing.assert_allclose(added, model(x) + upsample(x, scale, "bicubic"), atol=1e-6)
 
 
-def test_networks_that_are_no_models():
+def test_networks_that_are_not_models():
     ones = np.ones
 
     def net(weight, *geometry):
@@ -443,14 +443,14 @@ def test_networks_that_are_no_models():
         Model.of(net((2, 2, 4, 4), 2, 1), "mine")
     with pytest.raises(ShapeError, match="mine has 1 input and 3 output channels"):
         Model.of(net((1, 3, 4, 4), 2, 1), "mine")
-    with pytest.raises(ShapeError, match=r"mine makes \(64, 64\) of \(64, 64\) .*: it enlarges nothing"):
+    with pytest.raises(ShapeError, match=r"mine turns \(64, 64\) into \(64, 64\), .*: it enlarges nothing"):
         Model.of(net((1, 1, 3, 3), 1, 1), "mine")
-    with pytest.raises(ShapeError, match="squares of squares"):
+    with pytest.raises(ShapeError, match="a square must become a square"):
         Model.of(net((1, 1, 4, 4), (2, 3), 0), "mine")
     for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
-        with pytest.raises(ShapeError, match="that is no picture with a border of whole pixels"):
+        with pytest.raises(ShapeError, match="that is not a picture with a border of whole pixels"):
             Model.of(net((1, 1, 4, 4), 2, crop), "mine")
-    with pytest.raises(ShapeError, match=r"mine makes nothing of \(16384, 16384\): the output would be"):
+    with pytest.raises(ShapeError, match=r"mine does not take a picture of \(16384, 16384\): the output would be"):
         Model.of(net((1, 1, 4, 4), 2, 40000), "mine")
     with pytest.raises(ShapeError, match="mine adds to 'cubic'; one of nearest, bilinear"):
         Model.of(net((1, 1, 4, 4), 2, 1), "mine", "cubic")
@@ -459,7 +459,7 @@ def test_networks_that_are_no_models():
 
 
 def padded(*pads):
-    """3 x 3 means with these pads (above, below), each with the same to its left and right, then twice the size."""
+    """Return a network of 3 x 3 means with these pads (above, below), the same left and right, then scale 2."""
     mean = np.full((1, 1, 3, 3), 1 / 9, "f4")
     layers = [Convolution.ordinary(mean, padding=[pad, pad]) for pad in pads]
     layers.append(Convolution(np.ones((1, 1, 2, 2), "f4"), Geometry((2, 2), 2)))
@@ -509,10 +509,10 @@ def test_padding_that_shifts_the_picture_is_refused(pads, even, span, axis):
     name = ("rows", "columns")[axis]
     with pytest.raises(ShapeError) as caught:
         Model.of(Network(nodes), "mine")
-    assert f"mine makes the output {name} of pixel i from the input {name} {span}, which would shift" in str(
+    assert f"mine computes the output {name} of pixel i from the input {name} {span}, which would shift" in str(
         caught.value
     )
-    assert str(caught.value).endswith("Write a padding (crop) that is alike on both sides")
+    assert str(caught.value).endswith("Write a padding (crop) that is the same on both sides")
 
 
 def test_graphs_that_do_not_fit():
@@ -538,7 +538,7 @@ def test_graphs_that_do_not_fit():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_networks_that_come_with_tconv(scale):
     model = photo(scale)
-    assert (model.scale, model.adds, model.words) == (scale, "bicubic", f"photo x{scale}")
+    assert (model.scale, model.adds, model.name) == (scale, "bicubic", f"photo x{scale}")
     assert model.network.channels[0] == model.network.channels[-1] == 1
     x = np.random.default_rng(0).random((3, 9, 8)).astype("f4")
     detail = model(x) - upsample(x, scale)
@@ -549,13 +549,13 @@ def test_the_networks_that_come_with_tconv(scale):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_network_enlarges_the_photograph_better_than_bicubic(scale):
-    """The only test that asks what the weights are worth: it needs the trained ones."""
+    """The only test of the quality of the trained weights."""
     original = sample_photo.photograph(scale)
     shrunk = sample_photo.shrink(original, scale)
     made = np.rint(np.clip(255 * photo(scale)(shrunk / np.float32(255)), 0, 255)).astype("u1")
     plain = sample_photo.enlarged(shrunk, scale, "bicubic")
-    assert sample_photo.psnr(original, made) > sample_photo.psnr(original, plain)
-    assert sample_photo.ssim(original, made) > sample_photo.ssim(original, plain)
+    assert metrics.psnr(original, made) > metrics.psnr(original, plain)
+    assert metrics.ssim(original, made) > metrics.ssim(original, plain)
 
 
 # -- the command -------------------------------------------------------------------------------------------------
@@ -591,20 +591,20 @@ def described(path, net, adds=None, beside=False, **more):
                     tensors[f"{number}.bias"] = step.bias
                     layer["bias"] = f"{number}.bias"
         layers.append(layer)
-    said = json.dumps({"format": 1, "adds": adds, "layers": layers} | more)
-    save_file(tensors, path, None if beside else {"tconv": said})
+    text = json.dumps({"format": 1, "adds": adds, "layers": layers} | more)
+    save_file(tensors, path, None if beside else {"tconv": text})
     if beside:
-        Path(path).with_suffix(".json").write_text(said)
+        Path(path).with_suffix(".json").write_text(text)
 
 
 def faults(monkeypatch, spoil):
-    """Networks whose `rows` is spoiled."""
+    """Replace `Network.rows` by a faulty one."""
     honest = Network.rows
     monkeypatch.setattr(Network, "rows", lambda self, *given: spoil(self, honest(self, *given)))
 
 
 def picture(path, *shape, dtype="u1", seed=0):
-    """Write noise [H, W] or [H, W, C] as a picture; [C, H, W]."""
+    """Write noise [H, W] or [H, W, C] as a picture; return it as [C, H, W]."""
     x = np.random.default_rng(seed).integers(0, 256 ** np.dtype(dtype).itemsize, shape).astype(dtype)
     if dtype == "u1":
         Image.fromarray(x).save(path)
@@ -662,7 +662,7 @@ def test_a_faulty_network_is_found_and_nothing_is_written(run, monkeypatch, word
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1, 3), (11, 7), (25, 31, 3), (6, 5, 4), (1, 1, 4)], ids=str)
 @pytest.mark.parametrize("words", [[], ["--weights", "luma"], ["--weights", "rgb"], ["--weights", "bicubic"]], ids=str)
 def test_pictures_of_all_kinds(run, words, shape, dtype):
-    """The stored pixels are the model's own, and opacity is interpolated."""
+    """The stored pixels equal the model's output, and opacity is interpolated."""
     if words:
         made = {"luma": (small(1, 2, 1), None), "rgb": (small(3, 2, 0), None), "bicubic": (small(3, 2, 2), "bicubic")}
         described("w.safetensors", *made[words[1]])
@@ -704,7 +704,7 @@ def test_float_pictures_keep_their_numbers(run, kind):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("words", [[], ["--kernel", "bicubic"], ["--scale", "5"]], ids=str)
 @pytest.mark.parametrize("kind", ["flat", "noise", "one pixel is NaN"])
-def test_numbers_whose_sums_leave_float32_are_not_the_machines_fault(run, words, kind):
+def test_numbers_whose_sums_overflow_are_refused_as_such(run, words, kind):
     x = np.full((50, 52, 3), 3.4e38, "f4")
     if kind != "flat":
         x *= np.random.default_rng(0).random(x.shape, np.float32)
@@ -714,7 +714,7 @@ def test_numbers_whose_sums_leave_float32_are_not_the_machines_fault(run, words,
     code, _, err = run("a.tif", *words, "-o", "b.tif")
     assert code == 1
     assert err.startswith(
-        "tconv: the image holds numbers up to 3.4e+38, and sums of those leave float32, which ends at"
+        "tconv: the image has numbers up to 3.4e+38, and sums of those overflow float32, which ends at"
     )
     assert not Path("b.tif").exists()
 
@@ -733,7 +733,7 @@ def test_infinite_and_missing_values_spread_as_in_the_definition(run, scale, val
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 7, 8, 9, 11])
 def test_every_scale_keeps_pixels_in_their_places(run, scale):
-    """A gradient stays one, and a dot stays where it is, whatever is interpolated behind the network."""
+    """A gradient stays a gradient and a dot stays in place, at every scale."""
     dot = np.zeros((17, 19), "u2")
     dot[8, 6] = 60000
     tifffile.imwrite("a.tif", dot, photometric="minisblack")
@@ -748,20 +748,20 @@ def test_every_scale_keeps_pixels_in_their_places(run, scale):
 
 @pytest.mark.parametrize("scale", [4, 5, 6, 7, 11])
 def test_detail_at_other_scales_is_interpolated_where_it_belongs(run, scale, monkeypatch):
-    """A model that repeats every pixel, exactly: what is interpolated of it keeps linear pictures linear."""
+    """Interpolating the output of a model that repeats every pixel keeps linear pictures linear."""
     times = 2 if scale in (4, 6) else 3
     repeat = Convolution(np.ones((1, 1, times, times), "f4"), Geometry((times, times), times))
     model = Model.of(Network([Node(repeat, (0,))]), "repeat")
-    upsampler = learned.Learned(model, scale, "repeat")
+    upsampler = learned.LearnedUpsampler(model, scale, "repeat")
     height, width = 6, 40
     x = np.broadcast_to(np.arange(width, dtype="f4"), (1, height, width)) / 64
     rows = slice(0, scale * height)
     window = upsampler.window(rows, height)
     frame = learned.Frame(height, 1.0, False)
-    y = upsampler.strip(copied(x, window, 1), window.start, rows, frame)
+    y = upsampler.strip(edge_extended(x, window, 1), window.start, rows, frame)
     assert y.shape == (1, scale * height, scale * width)
     places = (np.arange(scale * width) + 0.5) / scale - 0.5
-    # each pixel is off by no more than the half pixel that repeating makes, and not to one side
+    # repeating shifts each pixel by at most half a pixel, and not to one side only
     error = (y[0, 0] * 64 - places)[3 * scale : -3 * scale]
     assert np.abs(error).max() <= 0.51
     assert abs(error.reshape(-1, scale).mean()) < 0.02
@@ -770,13 +770,13 @@ def test_detail_at_other_scales_is_interpolated_where_it_belongs(run, scale, mon
 @given(st.integers(1, 60), st.integers(1, 40), st.sampled_from([2, 3, 4, 5, 7]), st.integers(1, 5), seeds)
 @settings(max_examples=40)
 def test_strips_of_a_learned_picture_leave_no_seam(height, width, scale, pieces, seed):
-    upsampler = learned.by_model("photo", scale)
+    upsampler = learned.from_name("photo", scale)
     x = np.random.default_rng(seed).integers(0, 256, (3, height, width)).astype("f4")
     frame = learned.Frame(height, 255.0, False)
 
     def made(rows):
         window = upsampler.window(rows, height)
-        return upsampler.strip(copied(x, window, 1), window.start, rows, frame)
+        return upsampler.strip(edge_extended(x, window, 1), window.start, rows, frame)
 
     whole = made(slice(0, scale * height))
     edges = sorted({0, scale * height, *np.random.default_rng(seed).integers(0, scale * height, pieces).tolist()})
@@ -789,15 +789,16 @@ import sys
 import numpy as np
 from tconv.upsampling import learned
 from tconv.upsampling.check import Check
-from tconv.upsampling.strips import Values, enlarge, predicted_bytes
+from tconv.upsampling.stored_values import StoredValues
+from tconv.upsampling.strips import enlarge, predicted_bytes
 
 def run(channels, height, width):
     x = np.random.default_rng(0).integers(0, 256, (channels, height, width)).astype("u1")
-    values = Values(x.dtype, channels in (2, 4))
+    values = StoredValues(x.dtype, channels in (2, 4))
     out = np.empty((channels, scale * height, scale * width), "u1")
     check = Check(x, upsampler, values, 1)
     enlarge(x, upsampler, values, out, check)
-    check.verdict(out)
+    check.compare(out)
     return predicted_bytes((1, *x.shape), upsampler, values)
 
 def peak():  # ru_maxrss would know the parent's
@@ -805,22 +806,22 @@ def peak():  # ru_maxrss would know the parent's
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 scale, channels = map(int, sys.argv[1:])
-upsampler = learned.by_model("photo", scale)
+upsampler = learned.from_name("photo", scale)
 run(channels, 20, 20)
 before = peak()
-foretold = run(channels, 900, 1400)
-print(peak() - before, foretold)
+predicted = run(channels, 900, 1400)
+print(peak() - before, predicted)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 @pytest.mark.parametrize(("scale", "channels"), [(2, 4), (3, 3), (5, 1), (5, 3), (7, 3)])
-def test_the_memory_of_a_run_is_foretold(scale, channels):
-    """The peak of a whole process, with the memory that is kept for later outputs."""
+def test_the_memory_of_a_run_is_predicted(scale, channels):
+    """Peak memory of a whole process, with the memory pooled for later outputs."""
     words = [sys.executable, "-c", MEASURED, str(scale), str(channels)]
-    said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
-    peak, foretold = map(int, said.split())
-    assert 0.4 * foretold < peak <= foretold + 20_000_000  # modules that are loaded late, and the check
+    output = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
+    peak, predicted = map(int, output.split())
+    assert 0.4 * predicted < peak <= predicted + 20_000_000  # modules that are loaded late, and the check
 
 
 @pytest.mark.parametrize(
@@ -828,17 +829,17 @@ def test_the_memory_of_a_run_is_foretold(scale, channels):
     [
         (["a.png", "--model", "photo", "--scale", "1"], "--scale is 1, and --model makes pictures larger. Write --scale 2"),
         (["a.png", "--model", "cartoon"], "--model is 'cartoon'; there is photo. Write --model photo, or --weights FILE"),
-        (["a.npy", "--model", "photo"], "a.npy holds feature maps, and --model is for pictures. Write --kernel"),
-        (["a.npy", "--weights", "w.safetensors"], "a.npy holds feature maps, and --weights is for pictures"),
-        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each says what enlarges. Write one"),
+        (["a.npy", "--model", "photo"], "a.npy contains feature maps, and --model is for pictures. Write --kernel bicubic, or the name of a picture"),
+        (["a.npy", "--weights", "w.safetensors"], "a.npy contains feature maps, and --weights is for pictures"),
+        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each selects an upsampling method. Write one of them"),
         (["a.png", "--weights", "w.safetensors", "--kernel", "bicubic"], "--kernel and --weights were given"),
         (["a.png", "--model", "photo", "--weights", "w.safetensors"], "--model and --weights were given"),
         (["a.png", "--weights", "w.safetensors", "--scale", "3"], "--scale is 3, and w.safetensors makes pictures 2 times larger. Write --scale 2, or a multiple"),
         (["a.png", "--weights", "w.safetensors", "--scale", "1"], "--scale is 1, and w.safetensors makes"),
-        (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is no file"),
+        (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["a.png", "--weights", "a.png"], "a.png ends in .png; .safetensors, .onnx or .param (ncnn) is needed"),
-        (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is no file"),
-        (["five.tif"], "the picture has 5 channels beside opacity; 1 (grey) or 3 (red, green, blue) are needed"),
+        (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is not a file"),
+        (["five.tif"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Write a picture of those, or interpolate: --kernel bicubic"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -875,7 +876,7 @@ def test_feature_maps_and_scale_1_are_interpolated(run):
 
 
 def models_of(rng, count):
-    """Random networks that are models: a random one from as many channels to 1 or 3, then one that enlarges."""
+    """Return random networks that are models: random layers, then one that enlarges to 1 or 3 channels."""
     made = []
     while len(made) < count:
         net = random_network(rng)
@@ -955,9 +956,9 @@ def changed(number, **words):
         ("", "Expecting value"),
         ("{", "Expecting property name"),
         ("[" * 100_000, "nested too deeply"),
-        ("[]", "its description is [], no JSON object"),
+        ("[]", "its description is []; a JSON object is needed"),
         ("3", ""),
-        ("null", "its description is null, no JSON object"),
+        ("null", "its description is null; a JSON object is needed"),
         ({}, "'format' is missing"),
         ({"format": 1}, "'layers' is missing"),
         ({"format": 2, "layers": GOOD}, "its format is 2; this version of tconv reads 1"),
@@ -976,7 +977,7 @@ def changed(number, **words):
         (changed(0, bias="d"), "node 1 has a bias of (3,); (4,) is needed"),
         (changed(0, stride=2), "layer 1: it is a convolution of stride 2; ordinary convolutions of stride 1 are read, and transposed ones"),
         (changed(0, groups=0), "groups is 0"),
-        (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); that makes no 3 groups"),
+        (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); 3 groups do not divide it"),
         (changed(0, groups="x"), "layer 1: groups is 'x'; an integer is needed"),
         (changed(0, dilation=0), "dilation is 0"),
         (changed(0, padding="same"), "layer 1: padding is 'same'; an integer is needed"),
@@ -988,17 +989,17 @@ def changed(number, **words):
         (changed(0, activation={"a": 1}), "'activation' is {\"a\": 1}; a name, or a list"),
         (changed(0, activation=[]), "activation is"),
         (changed(0, activation=3), "'activation' is 3; a name, or a list of a name and numbers, is needed"),
-        (changed(0, inputs=["two"]), "layer 1: it reads 'two', which no layer before it is called"),
-        (changed(0, inputs=["one"]), "layer 1: it reads 'one', which no layer before it is called"),
+        (changed(0, inputs=["two"]), "layer 1: it reads 'two', which is not the name of a layer before it"),
+        (changed(0, inputs=["one"]), "layer 1: it reads 'one', which is not the name of a layer before it"),
         (changed(1, inputs=[]), "node 2 reads ()"),
         (changed(1, inputs=3), "layer 2: 'inputs' is 3; a list of names is needed"),
-        (changed(1, inputs=[[]]), "layer 2: it reads [], which no layer before it is called"),
+        (changed(1, inputs=[[]]), "layer 2: it reads [], which is not the name of a layer before it"),
         (changed(1, inputs=["one", "input"]), "node 2 has a weight for 4 input channels"),
         (changed(1, inputs=["input"]), "node 2 has a weight for 4 input channels; it is given [1]"),
-        (changed(1, name="one"), "layer 2: it is called 'one'"),
-        (changed(1, name="input"), "layer 2: it is called 'input'"),
+        (changed(1, name="one"), "layer 2: its name 'one' is already taken"),
+        (changed(1, name="input"), "layer 2: its name 'input' is already taken"),
         (changed(1, stride=0), "stride is 0"),
-        (changed(1, op="add", activation="relu"), "layer 2: it adds, and has an activation"),
+        (changed(1, op="add", activation="relu"), "layer 2: it is a sum with an activation"),
         (changed(1, op="add", inputs=["one", "input"]), "node 2, Sum(), is given inputs of [4, 1] channels"),
     ],
     ids=lambda value: str(value)[:60],
@@ -1011,17 +1012,17 @@ def test_descriptions_that_are_refused(description, message):
     tensors = {name: rng.normal(0, 1, shape).astype("f4") for name, shape in shapes.items()}
     if isinstance(description, list):
         description = {"format": 1, "layers": description}
-    said = description if isinstance(description, str) else json.dumps(description)
+    text = description if isinstance(description, str) else json.dumps(description)
     save_file(tensors, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD})})
     assert load("w.safetensors").scale == 2
-    save_file(tensors, "w.safetensors", {"tconv": said})
+    save_file(tensors, "w.safetensors", {"tconv": text})
     with pytest.raises(FileError) as caught:
         load("w.safetensors")
-    assert str(caught.value).startswith("w.safetensors describes no network that can be run: ")
+    assert str(caught.value).startswith("w.safetensors does not describe a network that can be run: ")
     assert message in str(caught.value)
     save_file(tensors, "w.safetensors")
-    Path("w.json").write_text(said)
-    with pytest.raises(FileError, match=r"w\.safetensors describes no network"):
+    Path("w.json").write_text(text)
+    with pytest.raises(FileError, match=r"w\.safetensors does not describe a network"):
         load("w.safetensors")
 
 
@@ -1030,11 +1031,11 @@ JUNK += [float("nan"), ["prelu"], ["clamp", 1], ["clamp", "a", "b"], ["leaky_rel
 PYTHON = re.compile(
     r"out of range|unpack|unhashable|not iterable|subscriptable|object has no|NoneType|codec|expected \d|: '[^']*'$|: $"
 )
-"""What Python says of its own, and what is left of a KeyError."""
+"""Parts of Python's own error messages, which no message of tconv may contain."""
 
 
 def test_altered_descriptions_are_read_or_refused():
-    """Anything in the place of anything, and it is said in the words of the description which layer it is."""
+    """Any value may stand anywhere; the message names the layer in the terms of the description."""
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(0)
@@ -1049,11 +1050,11 @@ def test_altered_descriptions_are_read_or_refused():
     save_file(tensors, "w.safetensors")
     messages = []
     for number in range(1500):
-        said = json.loads(json.dumps({"format": 1, "adds": "bicubic", "layers": layers}))
+        description = json.loads(json.dumps({"format": 1, "adds": "bicubic", "layers": layers}))
         where, key = (
-            [(said, "format"), (said, "adds"), (said, "layers")][number % 3]
+            [(description, "format"), (description, "adds"), (description, "layers")][number % 3]
             if number % 10 == 0
-            else (said["layers"], int(rng.integers(4)))
+            else (description["layers"], int(rng.integers(4)))
         )
         if number % 10:
             where = where[key]
@@ -1064,7 +1065,7 @@ def test_altered_descriptions_are_read_or_refused():
             where[key][rng.integers(len(where[key]))] = JUNK[rng.integers(len(JUNK))]
         else:
             where[key] = JUNK[rng.integers(len(JUNK))]
-        text = json.dumps(said).encode()
+        text = json.dumps(description).encode()
         if number % 11 == 0:
             text = text.replace(text[(at := int(rng.integers(len(text)))) : at + 1], b"\xff", 1)
         Path("w.json").write_bytes(text)
@@ -1092,11 +1093,11 @@ def test_weights_that_are_refused(run):
         assert err.count("\n") == 1
 
     save_file(good | {"a": bad}, "w.safetensors", {"tconv": layers})
-    refused("w.safetensors: a holds inf or NaN in float32; weights are numbers")
+    refused("w.safetensors: a contains inf or NaN in float32; finite weights are needed")
     save_file(good | {"a": good["a"].astype("i4")}, "w.safetensors", {"tconv": layers})
     refused("w.safetensors: a has dtype int32; floats are needed. Write it as float32")
     save_file(good | {"a": good["a"].astype("f8") * 1e300}, "w.safetensors", {"tconv": layers})
-    refused("w.safetensors: a holds inf or NaN")
+    refused("w.safetensors: a contains inf or NaN")
     save_file(good, "w.safetensors")
     refused("w.safetensors has no description of its layers. Write one into the metadata under 'tconv', or into w.json")
     save_file(
@@ -1104,18 +1105,18 @@ def test_weights_that_are_refused(run):
         "w.safetensors",
         {"tconv": layers},
     )
-    refused("w.safetensors describes no network that can be run: node 2 has a weight for 8 input channels")
+    refused("w.safetensors does not describe a network that can be run: node 2 has a weight for 8 input channels")
     save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD[:1]})})
     refused("w.safetensors has 1 input and 4 output channels")
     save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD, "adds": ["bicubic"]})})
     refused("w.safetensors adds to ['bicubic']; one of nearest")
     Path("w.safetensors").write_bytes(Path("a.png").read_bytes())
-    refused("w.safetensors is damaged or no .safetensors file")
+    refused("w.safetensors is damaged, or not a .safetensors file")
     Path("w.safetensors").write_bytes(b"")
-    refused("w.safetensors is damaged or no .safetensors file")
+    refused("w.safetensors is damaged, or not a .safetensors file")
     os.remove("w.safetensors")
     os.mkdir("w.safetensors")
-    refused("w.safetensors does not exist, or is no file")
+    refused("w.safetensors does not exist, or is not a file")
 
 
 @pytest.mark.parametrize("part", ["cut", "changed"])
@@ -1140,7 +1141,7 @@ def test_a_damaged_file_is_read_or_refused_and_never_crashes(part):
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i8", "?", "c8"])
-def test_pictures_whose_white_is_not_known_are_refused(dtype):
+def test_integers_are_refused_because_their_white_is_unknown(dtype):
     with pytest.raises(tconv.errors.DtypeError, match=r"floats from 0 \(black\) to 1 \(white\) are needed"):
         photo(2)(np.zeros((3, 4, 5), dtype))
 

@@ -1,4 +1,4 @@
-"""benchmarks/photo.py: where its result goes is known before minutes are spent, and what was measured is kept."""
+"""benchmarks/photo.py: the result file is opened before minutes are spent, and all that was measured is stored."""
 
 import importlib.util
 import json
@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tconv.bench import child_process
-from tconv.bench.roofline import Bound
+from tconv.bench.roofline import RooflineProbe
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "photo.py"
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run it with tconv as the only engine, on a tiny picture; the result."""
+    """Run it with tconv as the only engine, on a tiny picture; return the exit code, with the result as an attribute."""
     spec = importlib.util.spec_from_file_location("photo_benchmark", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.setattr(script, "PEERS", ("tconv",))
-    monkeypatch.setattr(Bound, "answer", lambda self, message: {})
+    monkeypatch.setattr(RooflineProbe, "answer", lambda self, message: {})
     path = tmp_path / "result.json"
 
     def call(rounds=3):
@@ -34,14 +34,14 @@ def run(monkeypatch, tmp_path):
 
 
 def sampled(monkeypatch, error):
-    """The third sample raises this."""
-    honest, asked = child_process.Child.ask, []
+    """Let the third sample raise this error."""
+    original, asked = child_process.Child.ask, []
 
     def ask(self, message, limit):
         asked.append(message["do"])
         if asked.count("sample") == 3:
             raise error
-        return honest(self, message, limit)
+        return original(self, message, limit)
 
     monkeypatch.setattr(child_process.Child, "ask", ask)
 
@@ -55,7 +55,7 @@ def test_a_whole_run(run, capsys):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("something else")])
-def test_an_exception_keeps_what_was_measured(run, monkeypatch, error):
+def test_after_an_exception_the_measurements_are_stored(run, monkeypatch, error):
     sampled(monkeypatch, error)
     with pytest.raises(type(error)):
         run()
@@ -64,18 +64,18 @@ def test_an_exception_keeps_what_was_measured(run, monkeypatch, error):
     assert len(result["peers"]["tconv"]["ms"]) == 2
 
 
-def test_an_engine_that_dies_keeps_what_it_measured(run, monkeypatch, capsys):
+def test_the_measurements_of_an_engine_that_dies_are_stored(run, monkeypatch, capsys):
     sampled(monkeypatch, child_process.GoneError("crashed", "signal SIGSEGV"))
     assert run() == 0
     result = json.loads(run.result)
     assert result["peers"]["tconv"]["reason"] == "signal SIGSEGV"
     assert len(result["peers"]["tconv"]["ms"]) == 2
-    assert "gone on the way: tconv: signal SIGSEGV" in capsys.readouterr().out
+    assert "ended early: tconv: signal SIGSEGV" in capsys.readouterr().out
 
 
-def test_a_result_that_is_there_is_not_overwritten_and_nothing_is_run(run, monkeypatch, capsys, tmp_path):
+def test_an_existing_result_is_not_overwritten_and_nothing_is_run(run, monkeypatch, capsys, tmp_path):
     (tmp_path / "result.json").write_text("precious")
     monkeypatch.setattr(child_process, "Child", None)
     assert run() == 1
     assert run.result == "precious"
-    assert "result.json cannot be written: File exists. Write a new name" in capsys.readouterr().err
+    assert "result.json cannot be written: File exists. Choose a new name" in capsys.readouterr().err

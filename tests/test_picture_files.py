@@ -1,6 +1,7 @@
-"""Picture files of every mode: the pixels that Pillow, tifffile and libvips put in come out, and damage is refused."""
+"""Picture files of every mode: the pixels that Pillow, tifffile and libvips write are read, and damage is refused."""
 
 import io
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
+import tconv
 from tconv.errors import FileError, MissingExtraError
-from tconv.io.pictures import describe, format_for, open_picture, write_picture
+from tconv.io.picture import describe
+from tconv.io.picture_reading import open_picture
+from tconv.io.picture_writing import format_for, write_picture
 
 pyvips = pytest.importorskip("pyvips")
 RGB = np.random.default_rng(1).integers(0, 256, (7, 9, 3), dtype=np.uint8)
@@ -26,12 +30,12 @@ def saved(tmp_path, image, name, **options):
 
 
 def rows(picture):
-    """The pixels as Pillow and tifffile have them: [H, W, C], or [H, W] of one channel."""
+    """Return the pixels in the layout of Pillow and tifffile: [H, W, C], or [H, W] of one channel."""
     pixels = np.moveaxis(picture.read(), 0, 2)
     return pixels[:, :, 0] if picture.shape[0] == 1 else pixels
 
 
-# -- modes -------------------------------------------------------------------------------------------------------
+# -- modes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -50,7 +54,7 @@ def test_modes(tmp_path, mode, plain, words, notes, ending):
     image = Image.fromarray(RGB).convert(mode)
     picture = open_picture(saved(tmp_path, image, f"a{ending}"))
     expected = np.asarray(image.convert(plain))
-    assert picture.words == f"{'PNG' if ending == '.png' else 'TIFF'}, {words}"
+    assert picture.description == f"{'PNG' if ending == '.png' else 'TIFF'}, {words}"
     assert picture.notes == notes
     assert picture.alpha == plain.endswith("A")
     np.testing.assert_array_equal(rows(picture), expected)
@@ -60,7 +64,7 @@ def test_a_palette_with_transparency_becomes_rgb_with_alpha(tmp_path):
     image = Image.fromarray(RGB).convert("P")
     path = saved(tmp_path, image, "a.png", transparency=3)
     picture = open_picture(path)
-    assert picture.words == "PNG, RGB with alpha, 8 bit"
+    assert picture.description == "PNG, RGB with alpha, 8 bit"
     np.testing.assert_array_equal(rows(picture), np.asarray(Image.open(path).convert("RGBA")))
 
 
@@ -98,7 +102,7 @@ def test_more_channels_are_planes_without_alpha(tmp_path):
     values = np.random.default_rng(2).integers(0, 9999, (7, 9, 5), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
     picture = open_picture(tmp_path / "a.tif")
-    assert (picture.shape, picture.alpha, picture.words) == ((5, 7, 9), False, "TIFF, 5 channels, 16 bit")
+    assert (picture.shape, picture.alpha, picture.description) == ((5, 7, 9), False, "TIFF, 5 channels, 16 bit")
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -139,7 +143,7 @@ def test_an_icc_profile_stays(tmp_path):
     assert Image.open(tmp_path / "b.png").info["icc_profile"] == profile
 
 
-# -- orientation and pages ---------------------------------------------------------------------------------------
+# -- orientation and pages -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
@@ -177,7 +181,7 @@ def test_a_changed_file_is_read_anew(tmp_path):
         assert (open_picture(path).read() == level).all()
 
 
-# -- what cannot be read -----------------------------------------------------------------------------------------
+# -- refusals of readers -------------------------------------------------------------------------------------------
 
 
 def encoded(ending):
@@ -210,20 +214,20 @@ def test_a_changed_byte_in_a_png_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.png", b"hello world\n" * 9, "is not a picture that can be read (buffer is not in a known format); PNG, JPEG, TIFF, WebP, GIF, HEIF, .npy and .npz are. Write it as PNG, for example"),
+        ("text.png", b"hello world\n" * 9, "is not a picture that can be read (buffer is not in a known format); PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000, .npy and .npz are. Write it as PNG, for example"),
         ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>', "is not a picture that can be read (its kind is svg); PNG"),
         ("empty.png", b"", "is empty; a file with content is needed. Write the name of another"),
         ("head.png", b"\x89PNG\r\n\x1a\n", "is damaged, or of a kind that libvips does not read ("),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(tmp_path, name, content, words):
+def test_files_that_are_not_pictures_are_refused(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileError) as caught:
         open_picture(tmp_path / name).read()
     assert str(caught.value).startswith(f"{tmp_path / name} {words}")
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_paths_that_are_not_files_are_refused(tmp_path):
     for path, words in [
         (tmp_path / "none.png", "does not exist; a file is needed. Write the name of one that does"),
         (tmp_path, "is a directory; a file is needed. Write the name of one file in it"),
@@ -240,7 +244,7 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
         open_picture(tmp_path / "a.tif")
 
 
-# -- what cannot be written --------------------------------------------------------------------------------------
+# -- refusals of writers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -248,13 +252,13 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
     [
         ("a.bmp", (3, 8, 8), "u1", False, "a.bmp ends in .bmp; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write a.png, for example"),
         ("a", (3, 8, 8), "u1", False, "a ends in nothing; a picture is written as"),
-        ("a.png", (3, 8, 8), "f4", False, "the picture is RGB, 32 bit float, which PNG cannot hold. Write a.tif"),
-        ("a.jpg", (5, 8, 8), "u1", False, "the picture is 5 channels, 8 bit, which JPEG cannot hold. Write a.tif"),
-        ("a.png", (4, 8, 8), "u1", False, "the picture is 4 channels, 8 bit, which PNG cannot hold. Write a.tif"),
-        ("a.webp", (3, 8, 20000), "u1", False, "the picture would be 20000 x 8, and WebP holds at most 16383 pixels a side. Write a.png"),
+        ("a.png", (3, 8, 8), "f4", False, "the picture is RGB, 32 bit float, which PNG cannot contain. Write a.tif"),
+        ("a.jpg", (5, 8, 8), "u1", False, "the picture is 5 channels, 8 bit, which JPEG cannot contain. Write a.tif"),
+        ("a.png", (4, 8, 8), "u1", False, "the picture is 4 channels, 8 bit, which PNG cannot contain. Write a.tif"),
+        ("a.webp", (3, 8, 20000), "u1", False, "the picture would be 20000 x 8, and WebP allows at most 16383 pixels a side. Write a.png"),
     ],
 )  # fmt: skip
-def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, alpha, words):
+def test_pictures_that_a_format_cannot_contain_are_refused(name, shape, dtype, alpha, words):
     with pytest.raises(FileError) as caught:
         format_for(Path(name), shape, np.dtype(dtype), alpha)
     assert str(caught.value).startswith(words)
@@ -265,12 +269,12 @@ def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, alpha, words):
 def test_a_full_disk_is_named(ending):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 200, 200)).astype(np.uint8)
     form, _ = format_for(Path(f"a{ending}"), pixels.shape, pixels.dtype, alpha=False)
-    words = rf"{form.name} could not be written: No space left on device\. Write to a disk with room"
+    words = rf"{form.name} could not be written: No space left on device\. Free some space, or write to another disk"
     with open("/dev/full", "wb") as full, pytest.raises(FileError, match=words):
         write_picture(full, form, pixels, alpha=False)
 
 
-def test_jpeg_says_what_it_does_not_keep(tmp_path):
+def test_the_losses_of_jpeg_are_noted(tmp_path):
     pixels = np.zeros((4, 16, 16), np.uint16)
     pixels[:3], pixels[3] = 257 * 200, 65535
     pixels[3, :, :8] = 0
@@ -293,7 +297,7 @@ def test_sixteen_bits_become_eight_by_the_ratio_of_their_whites(tmp_path):
     np.testing.assert_array_equal(seen.ravel(), np.rint(np.arange(65536) / 257))
 
 
-def test_words():
+def test_descriptions():
     assert describe(1, np.uint8, False) == "grey, 8 bit"
     assert describe(2, np.uint16, True) == "grey with alpha, 16 bit"
     assert describe(3, np.int16, False) == "RGB, 16 bit signed"
@@ -307,6 +311,229 @@ def test_without_pyvips_the_extra_is_named(tmp_path, monkeypatch):
     assert str(caught.value) == words
 
 
-def test_importing_the_room_loads_no_libvips():
-    code = "import sys, tconv.io.pictures; assert 'pyvips' not in sys.modules"
+def test_importing_the_readers_loads_no_libvips():
+    code = "import sys, tconv.io.picture_reading; assert 'pyvips' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- resolution ----------------------------------------------------------------------------------------------------
+
+
+def dpi_of(path):
+    """Return the pixels per inch as Pillow reads them."""
+    image = Image.open(path)
+    if "dpi" in image.info and image.format != "JPEG":  # of those, Pillow takes one number of the two in EXIF
+        return tuple(round(float(value), 1) for value in image.info["dpi"])
+    exif = image.getexif()
+    assert exif[0x0128] == 2  # inches
+    return tuple(round(float(exif[tag]), 1) for tag in (0x011A, 0x011B))
+
+
+def with_resolution(tmp_path, ending, dpi, image=None):
+    """Write a picture file that states its resolution, as its format does, and return its path."""
+    path, image = tmp_path / f"source{ending}", image or Image.fromarray(SMOOTH)
+    if ending in (".webp", ".avif"):
+        exif = Image.Exif()
+        exif[0x011A], exif[0x011B], exif[0x0128] = float(dpi[0]), float(dpi[1]), 2
+        image.save(path, exif=exif)
+    else:
+        image.save(path, dpi=dpi)
+    return path
+
+
+@pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp", ".bmp", ".avif"])
+@pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("dpi", [(300, 300), (72, 72), (600, 300)])
+def test_the_resolution_stays(tmp_path, source, target, dpi):
+    path = with_resolution(tmp_path, source, dpi)
+    assert open_picture(path).resolution == pytest.approx(dpi, abs=0.02)
+    large = tconv.upsample(path, 3, kernel="nearest", output=tmp_path / f"large{target}")
+    assert dpi_of(large) == dpi
+    assert Image.open(large).size == (3 * 56, 3 * 40)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp", ".gif", ".bmp", ".jp2"])
+def test_without_a_resolution_72_is_written(tmp_path, ending):
+    path = tmp_path / f"source{ending}"
+    Image.fromarray(SMOOTH).save(path, **({"dpi": (0, 0)} if ending == ".bmp" else {}))
+    assert open_picture(path).resolution is None
+    for target in (".png", ".jpg", ".tif", ".webp"):
+        assert dpi_of(tconv.upsample(path, kernel="nearest", output=tmp_path / f"large{target}")) == (72, 72)
+
+
+def test_a_turned_picture_has_its_resolution_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(SMOOTH).save(tmp_path / "a.png", dpi=(600, 300), exif=exif)
+    assert dpi_of(tconv.upsample(tmp_path / "a.png", output=tmp_path / "b.png")) == (300, 600)
+
+
+@pytest.mark.parametrize(("unit", "expected"), [(1, None), (2, (96, 48)), (3, (96 * 2.54, 48 * 2.54))])
+def test_units_of_tiff(tmp_path, unit, expected):
+    tifffile.imwrite(tmp_path / "a.tif", SMOOTH, photometric="rgb", resolution=(96, 48), resolutionunit=unit)
+    found = open_picture(tmp_path / "a.tif").resolution
+    assert found is None if expected is None else found == pytest.approx(expected, abs=0.01)
+
+
+# -- BMP and JPEG 2000 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "plain", "words", "notes"),
+    [
+        ("1", "L", "grey, 8 bit", ["1 bit read as 8"]),
+        ("L", "L", "grey, 8 bit", []),
+        ("P", "RGB", "RGB, 8 bit", []),
+        ("RGB", "RGB", "RGB, 8 bit", []),
+    ],
+)
+def test_bmp(tmp_path, mode, plain, words, notes):
+    image = Image.fromarray(RGB).convert(mode)
+    picture = open_picture(saved(tmp_path, image, "a.bmp"))
+    assert (picture.description, picture.notes, picture.alpha) == (f"BMP, {words}", notes, False)
+    np.testing.assert_array_equal(rows(picture), np.asarray(image.convert(plain)))
+
+
+def bitmap(width, height, bits, data, masks=(), palette=b"", compression=0, core=False):
+    """Return the bytes of a BMP file with this header, palette and data."""
+    masked = b"".join(mask.to_bytes(4, "little") for mask in masks)
+    if core:
+        header = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    elif len(masks) == 4:
+        rest = masked + b"\0" * 52
+        header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, bits, compression, len(data), 0, 0, 0, 0) + rest
+    else:
+        colours = len(palette) // 4
+        header = (
+            struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, colours, 0) + masked
+        )
+    start = 14 + len(header) + len(palette)
+    return struct.pack("<2sIHHI", b"BM", start + len(data), 0, 0, start) + header + palette + data
+
+
+def opened(tmp_path, data, name="a.bmp"):
+    (tmp_path / name).write_bytes(data)
+    return open_picture(tmp_path / name)
+
+
+def test_bmp_of_16_bits_a_pixel(tmp_path):
+    red, green, blue = 31 << 10, 31 << 5, 31
+    data = struct.pack("<4H", red, green, blue, red | green | blue) + struct.pack("<4H", 0, 16, 16 << 5, 16 << 10)
+    picture = opened(tmp_path, bitmap(4, 2, 16, data))
+    assert (picture.description, picture.notes) == ("BMP, RGB, 8 bit", ["5 bit read as 8"])
+    np.testing.assert_array_equal(picture.read()[:, 1].T, [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])
+    wide = bitmap(
+        4, 2, 16, struct.pack("<8H", *[0xF800, 0x7E0, 0x1F, 0xFFFF] * 2), (0xF800, 0x7E0, 0x1F), compression=3
+    )
+    np.testing.assert_array_equal(
+        opened(tmp_path, wide).read()[:, 0].T, [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
+    )
+
+
+def test_bmp_of_32_bits_a_pixel(tmp_path):
+    """A fourth byte is opacity only if a mask states it."""
+    rgba = np.random.default_rng(0).integers(1, 256, (2, 3, 4), dtype=np.uint8)
+    data = rgba[::-1, :, [2, 1, 0, 3]].tobytes()
+    picture = opened(tmp_path, bitmap(3, 2, 32, data, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), compression=3))
+    assert (picture.description, picture.alpha) == ("BMP, RGB with alpha, 8 bit", True)
+    np.testing.assert_array_equal(np.moveaxis(picture.read(), 0, 2), rgba)
+    plain = opened(tmp_path, bitmap(3, 2, 32, data))
+    assert plain.description == "BMP, RGB, 8 bit"
+    np.testing.assert_array_equal(np.moveaxis(plain.read(), 0, 2), rgba[:, :, :3])
+
+
+def test_bmp_of_4_bits_top_down_os2_and_run_lengths(tmp_path):
+    palette = b"".join(bytes([n * 16, 255 - n * 16, n, 0]) for n in range(16))
+    colours = np.array([(n, 255 - n * 16, n * 16) for n in range(16)])
+    index = np.array([[1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1]])
+    packed = (index[::-1, ::2] * 16 + index[::-1, 1::2]).astype("u1").tobytes()
+    for data in (
+        bitmap(8, 2, 4, packed, palette=palette),
+        bitmap(8, -2, 4, packed[4:] + packed[:4], palette=palette),
+        bitmap(
+            8,
+            2,
+            4,
+            bytes([0, 8, 0x87, 0x65, 0x43, 0x21, 0, 0, 0, 8, 0x12, 0x34, 0x56, 0x78, 0, 1]),
+            palette=palette,
+            compression=2,
+        ),
+        bitmap(8, 2, 4, packed, palette=b"".join(palette[4 * n : 4 * n + 3] for n in range(16)), core=True),
+    ):
+        picture = opened(tmp_path, data)
+        assert (picture.description, picture.notes) == ("BMP, RGB, 8 bit", [])
+        np.testing.assert_array_equal(np.moveaxis(picture.read(), 0, 2), colours[index])
+    runs = bytes([4, 1, 4, 2, 0, 0, 8, 3, 0, 1])
+    eight = opened(tmp_path, bitmap(8, 2, 8, runs, palette=palette + b"\0" * 4 * 240, compression=1))
+    np.testing.assert_array_equal(np.moveaxis(eight.read(), 0, 2), colours[[[3] * 8, [1] * 4 + [2] * 4]])
+
+
+@pytest.mark.parametrize("ending", [".jp2", ".j2k"])
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("L", "grey, 8 bit"), ("LA", "grey with alpha, 8 bit"), ("RGB", "RGB, 8 bit"), ("RGBA", "RGB with alpha, 8 bit")],
+)
+def test_jpeg_2000(tmp_path, mode, words, ending):
+    image = Image.fromarray(SMOOTH).convert(mode)
+    picture = open_picture(saved(tmp_path, image, f"a{ending}"))
+    assert (picture.description, picture.notes, picture.alpha) == (f"JPEG 2000, {words}", [], mode.endswith("A"))
+    np.testing.assert_array_equal(rows(picture), np.asarray(image))
+
+
+def test_grey_jpeg_2000_of_16_bits(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (12, 10), dtype=np.uint16)
+    picture = open_picture(saved(tmp_path, Image.fromarray(pixels), "a.jp2"))
+    assert (picture.description, picture.dtype, picture.notes) == ("JPEG 2000, grey, 16 bit", np.uint16, [])
+    np.testing.assert_array_equal(rows(picture), pixels)
+    assert tconv.upsample(tmp_path / "a.jp2").dtype == np.uint16
+
+
+def test_colours_of_16_bits_are_noted_as_read_as_8(tmp_path):
+    """Only the header is changed here, because Pillow writes no such file."""
+    path = saved(tmp_path, Image.fromarray(SMOOTH), "a.j2k")
+    data = bytearray(path.read_bytes())
+    data[42] = data[45] = data[48] = 15
+    path.write_bytes(data)
+    assert open_picture(path).notes == ["16 bit read as 8"]
+
+
+@pytest.mark.parametrize("part", [0.0005, 0.01, 0.05, 0.5, 0.98, 0.9999])
+@pytest.mark.parametrize("name", ["a.bmp", "a.jp2", "a.j2k", "run.bmp"])
+def test_a_cut_bmp_or_jpeg_2000_is_refused(tmp_path, name, part):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    if name == "run.bmp":
+        palette = b"".join(bytes([n, 255 - n, 3, 0]) for n in range(256))
+        lines = b"".join(b"".join(bytes([1, 7 * n % 256]) for n in range(64)) + b"\0\0" for _ in range(64)) + b"\0\1"
+        data = bitmap(64, 64, 8, lines, palette=palette, compression=1)
+    else:
+        data = saved(tmp_path, Image.fromarray(noise), name).read_bytes()
+    cut = data[: max(2, int(part * len(data)))]
+    if name == "run.bmp" and part >= 0.9999:
+        cut = data[:-200]
+    with pytest.raises(FileError, match=r"is damaged|is not a picture that can be read"):
+        opened(tmp_path, cut, name).read()
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".jp2"])
+def test_a_changed_byte_is_read_or_refused_and_never_crashes(tmp_path, ending):
+    whole = saved(tmp_path, Image.fromarray(RGB), f"a{ending}").read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for place in [*range(2, min(130, len(whole))), *rng.integers(len(whole), size=60)]:
+        data = bytearray(whole)
+        data[place] ^= int(rng.integers(1, 256))
+        try:
+            picture = opened(tmp_path, bytes(data), f"b{ending}")
+            if np.prod(picture.shape, dtype=float) < 1e6:
+                picture.read()
+        except FileError:
+            refused += 1
+    assert refused > 10
+
+
+def test_large_bmps_are_not_refused_for_their_size(tmp_path):
+    """Image.open refuses more than 179 million pixels; here the memory of the machine decides."""
+    header = bitmap(30000, 20000, 8, b"", palette=b"\1\2\3\0" * 256)
+    picture = opened(tmp_path, header)
+    assert picture.shape == (3, 20000, 30000)
+    with pytest.raises(FileError, match="is damaged"):
+        opened(tmp_path, bitmap(300, 200, 8, b"", palette=b"\1\2\3\0" * 256)).read()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 from tconv._memory import si
 
 

@@ -10,7 +10,7 @@ import tconv
 NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
-    "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool",
+    "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
 ]  # fmt: skip
 
 
@@ -87,3 +87,19 @@ def test_a_missing_extra_is_named(missing):
     extra = {"scipy": "sparse", "matplotlib": "draw", "torch": "torch"}[missing]
     assert f'which is not installed. Write: pip install "tconv[{extra}]"' in done.stderr
     assert "MissingExtraError" in done.stderr
+
+
+def test_a_first_call_imports_nothing_that_it_does_not_need(python):
+    python("""
+import sys
+import numpy as np, tconv
+loaded = lambda *names: sorted(name for name in names if name in sys.modules)
+assert not loaded("tconv.diagnosis", "tconv.weights", "tconv.linalg", "tconv.solver", "tconv.draw", "numpy.ma", "difflib")
+tconv.conv_transpose(np.ones((1, 1, 4), "f4"), np.ones((1, 1, 3), "f4"))
+assert not loaded("tconv.diagnosis", "tconv.weights", "tconv.linalg", "tconv.solver", "numpy.ma", "hashlib", "difflib")
+for name in tconv.__all__:
+    if name != "torch":
+        assert getattr(tconv, name) is getattr(tconv, name), name
+assert tconv.solve is __import__("tconv.solver").solver.solve
+assert set(tconv.__all__) <= set(dir(tconv))
+""")

@@ -67,25 +67,33 @@ def test_every_dialect_is_listed():
     assert re.findall(r"`(\w+)`", said) == list(tconv.dialects.names())
 
 
-def test_the_table_of_times_is_the_kept_result():
+BENCHMARKS = (ROOT / "benchmarks" / "README.md").read_text()
+
+
+def test_the_table_of_times_is_the_stored_result():
     newest = max((ROOT / "benchmarks" / "results").glob("*-cpu.json"))
     done = subprocess.run([sys.executable, "-m", "tconv.bench.table", str(newest)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in README
+    assert done.stdout.strip() in BENCHMARKS
+    assert f"(results/{newest.name})" in BENCHMARKS
+    words = [sys.executable, "-m", "tconv.bench.table", str(newest), "brief"]
+    brief = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    assert brief in README
+    assert len(brief.splitlines()) <= 6
     assert f"benchmarks/results/{newest.name}" in README
 
 
-def test_the_table_of_models_is_the_kept_result():
+def test_the_table_of_models_is_the_stored_result():
     newest = max((ROOT / "benchmarks" / "results").glob("*-models.json"))
     done = subprocess.run(
         [sys.executable, "-m", "tconv.bench.torch_table", str(newest)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in README
-    assert f"benchmarks/results/{newest.name}" in README
+    assert done.stdout.strip() in BENCHMARKS
+    assert f"(results/{newest.name})" in BENCHMARKS
 
 
-def test_the_table_of_training_steps_is_the_kept_result():
+def test_the_table_of_training_steps_is_the_stored_result():
     page = (ROOT / "docs" / "torch.md").read_text()
     for kind in ("training", "overhead"):
         newest = max((ROOT / "benchmarks" / "results").glob(f"*-{kind}.json"))

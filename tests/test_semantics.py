@@ -1,4 +1,4 @@
-"""Dtypes, rounding, non-finite values, layouts, out=, empty axes: what the operator promises beside its formula."""
+"""Properties of the operator beside its formula: dtypes, rounding, non-finite values, layouts, out=, empty axes."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tconv
-from strategies import cases
+from random_calls.strategies import cases
 from tconv import Geometry, kernels
 
 ANY_DTYPE = [name for name in kernels.names() if name not in ("simd", "winograd")]
@@ -18,7 +18,7 @@ ANY_DTYPE = [name for name in kernels.names() if name not in ("simd", "winograd"
 @pytest.mark.parametrize("method", ANY_DTYPE)
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_two_byte_floats_are_summed_in_float32_and_rounded_once(dtype, method):
-    """Values that a sum in the narrow dtype would lose: 2048 + 1 + 1 ... has no float16 in between."""
+    """Values that a sum in the narrow dtype would lose: 2048 + 1 + 1 ... is not a float16 in between."""
     c_in = 64
     x = np.ones((1, c_in, 3, 3), dtype)
     x[0, 0] = 2048
@@ -61,7 +61,7 @@ def test_interleaved_views_do_not_share_memory():
 
 
 @pytest.mark.parametrize(
-    ("shape", "weight", "words", "single", "double"),
+    ("shape", "weight", "arguments", "single", "double"),
     [
         ((1, 8, 16, 16), (8, 3, 3, 3), {"stride": 128}, "taps", "taps"),
         ((1, 64, 28, 28), (64, 32, 4, 4), {"stride": 2, "padding": 1}, "winograd", "polyphase"),
@@ -70,9 +70,9 @@ def test_interleaved_views_do_not_share_memory():
         ((1, 56, 270, 480), (56, 1, 9, 9), {"stride": 2, "padding": 4}, "simd", "polyphase"),
     ],
 )
-def test_auto_takes_the_method_that_suits(shape, weight, words, single, double):
+def test_auto_takes_the_method_that_suits(shape, weight, arguments, single, double):
     for one, method in ((np.float32(1), single), (np.float64(1), double)):
-        assert tconv.plan(np.broadcast_to(one, shape), np.broadcast_to(one, weight), **words).method == method
+        assert tconv.plan(np.broadcast_to(one, shape), np.broadcast_to(one, weight), **arguments).method == method
 
 
 def test_overflow_to_inf_is_silent_and_right():
@@ -115,10 +115,10 @@ def test_nan_and_inf_spread_as_in_the_definition(where, value, dtype, case, pick
 
 def test_non_finite_weights_take_the_path_without_padding():
     x, w = np.ones((1, 1, 3, 3)), np.array([[[[np.inf, 1.0], [1.0, 1.0]]]])
-    made = tconv.plan(x, w, stride=3)
-    assert made.method == "taps"
-    assert made.reasons["polyphase"] == (
-        "the weight holds inf or NaN, which this method would multiply with padded zeros",
+    plan = tconv.plan(x, w, stride=3)
+    assert plan.method == "taps"
+    assert plan.reasons["polyphase"] == (
+        "the weight contains inf or NaN, which this method would multiply with padded zeros",
     )
     y = tconv.conv_transpose(x, w, stride=3)
     assert np.isinf(y).sum() == 9

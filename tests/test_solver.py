@@ -1,4 +1,4 @@
-"""Solutions against brute force over the stated domain."""
+"""Solutions compared with brute force over the stated domain."""
 
 from itertools import product
 
@@ -12,7 +12,7 @@ from tconv.errors import ArgumentError, GeometryError, ShapeError, TconvError
 
 
 def brute(n, L, kernels, strides, d, crops_like_padding):
-    """Every (kernel, stride, lo, hi, n, L) of the domain on one axis, by trying all."""
+    """Return every (kernel, stride, lo, hi, n, L) of the domain on one axis, by trying all."""
     found = set()
     for k, s in product(kernels, strides):
         e, extra = d * (k - 1) + 1, max(s, d) - 1
@@ -57,7 +57,7 @@ def test_one_size_given(size, k, s, d, is_output):
 
 
 @given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 4), st.integers(1, 4))
-def test_every_said_argument_means_that_geometry(n, L, k, s):
+def test_the_arguments_mean_the_geometry(n, L, k, s):
     for solution in tconv.solve(input=(n, n + 1), output=(L, L + s), kernel=k, stride=s):
         for name in ("torch", "tensorflow", "onnx"):
             arguments = getattr(solution, name)
@@ -71,7 +71,7 @@ def test_every_said_argument_means_that_geometry(n, L, k, s):
         assert solution.geometry.output_shape(solution.input) == solution.output
 
 
-def test_torch_is_missing_only_where_torch_cannot_say_it():
+def test_torch_is_missing_only_where_it_cannot_express_the_crop():
     for solution in tconv.solve(input=5, output=11):
         ((lo, hi),), (s,) = solution.geometry.crop, solution.geometry.stride
         assert (solution.torch is not None) == (0 <= lo - hi < max(s, 1))
@@ -90,7 +90,7 @@ def test_the_usual_settings_come_first():
     assert tconv.solve(output=(17, 33), kernel=3, stride=2)[0].input == (8, 16)
 
 
-def test_axes_of_equal_terms_get_equal_crops():
+def test_equal_axes_get_equal_crops():
     for solution in tconv.solve(input=(7, 7), output=(14, 14), kernel=4, stride=2):
         assert solution.geometry.crop[0] == solution.geometry.crop[1]
     crops = {s.geometry.crop for s in tconv.solve(input=(7, 8), output=(14, 16), kernel=4, stride=2)}
@@ -109,12 +109,18 @@ def test_printing():
 
 def test_refusals():
     with pytest.raises(
-        ArgumentError, match=r"neither input= nor output= is given.*Write tconv\.solve\(input=8, output=16"
+        ArgumentError,
+        match=r"neither input= nor output= was given; at least one size is needed\. Write tconv\.solve\(input=8, output=16",
     ):
         tconv.solve(kernel=3, stride=2)
-    with pytest.raises(ShapeError, match=r"disagree about the number of axes: \{'input': 2, 'output': 3\}"):
+    with pytest.raises(
+        ShapeError, match=r"the arguments have different numbers of axes: \{'input': 2, 'output': 3\}\. Use one int, or"
+    ):
         tconv.solve(input=(1, 2), output=(1, 2, 3))
     with pytest.raises(GeometryError, match="output is 0; it must be at least 1"):
         tconv.solve(output=0)
-    with pytest.raises(ArgumentError, match=r"settings fit, more than 20000\. Write fewer axes"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"settings fit; at most 20000 can be listed\. Use fewer axes at a time, or give input, output",
+    ):
         tconv.solve(input=(40, 50, 60), kernel=30, stride=(7, 8, 9))

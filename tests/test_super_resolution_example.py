@@ -1,4 +1,4 @@
-"""The training example: what it learns from, that it learns, and that a killed run goes on as if nothing had been."""
+"""The training example: its data, that it learns, and that a killed run continues with the same result."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def photographs(monkeypatch):
 
 
 def start(run, *arguments, launcher=()):
-    """The example in a process group of its own, at work in the folder `run`."""
+    """Start the example in a process group of its own, with the folder `run`."""
     return subprocess.Popen(
         [sys.executable, *launcher, SCRIPT, "--folder", run, *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -39,21 +39,21 @@ def start(run, *arguments, launcher=()):
 
 
 def finish(process, seconds=200):
-    """Its return code and what it said."""
+    """Return the exit code and the output of a process."""
     try:
-        said, _ = process.communicate(timeout=seconds)
+        output, _ = process.communicate(timeout=seconds)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    return process.returncode, said
+    return process.returncode, output
 
 
 def weights(run, scale=2):
-    """The tensors and the description of the weight file of a run."""
+    """Return the tensors and the description of the weight file of a run."""
     safetensors = pytest.importorskip("safetensors")
-    with safetensors.safe_open(run / f"photo_x{scale}.safetensors", "np") as kept:
-        return {name: kept.get_tensor(name) for name in kept.offset_keys()}, json.loads(kept.metadata()["tconv"])
+    with safetensors.safe_open(run / f"photo_x{scale}.safetensors", "np") as file:
+        return {name: file.get_tensor(name) for name in file.offset_keys()}, json.loads(file.metadata()["tconv"])
 
 
 def test_the_held_out_pictures_are_never_trained_on(photographs, tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_bicubic_and_the_detail_give_the_picture(photographs, scale):
     np.testing.assert_allclose(again, picture[:height, :width] @ [0.299 / 255, 0.587 / 255, 0.114 / 255], atol=1e-6)
 
 
-def test_a_picture_that_is_not_there_is_answered_with_its_package(photographs, tmp_path):
+def test_a_missing_picture_is_refused_with_its_package(photographs, tmp_path):
     with pytest.raises(SystemExit, match=r"it comes from a Debian package\. Write: apt-get download mate-backgrounds"):
         photographs.collect(tmp_path / "pairs.npz", 2, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -106,9 +106,9 @@ def test_a_run_that_was_killed_gives_the_same_weights(tmp_path, python):
     assert not (tmp_path / "killed" / "photo_x2.safetensors").exists()
 
     for run in ("killed", "whole"):
-        code, said = finish(start(tmp_path / run, *arguments))
-        assert code in (0, 1), said  # so short a run need not reach what --quick asks for
-        assert ("step 7," in said) == (run == "whole")
+        code, output = finish(start(tmp_path / run, *arguments))
+        assert code in (0, 1), output  # so short a run need not reach what --quick asks for
+        assert ("step 7," in output) == (run == "whole")
     compare = """
 import sys, torch
 a, b = (torch.load(path, weights_only=True) for path in sys.argv[1:])
@@ -119,9 +119,9 @@ for part in ("net", "mean"):
 """
     python(compare, tmp_path / "killed" / "last.pt", tmp_path / "whole" / "last.pt")
 
-    code, said = finish(start(tmp_path / "whole", *arguments, "--seed", "1"))
+    code, output = finish(start(tmp_path / "whole", *arguments, "--seed", "1"))
     assert code == 1
-    assert "Write the same options, or another --folder" in said
+    assert "Write the same options, or another --folder" in output
 
 
 @pytest.mark.timeout(300)
@@ -130,8 +130,8 @@ def test_two_processes_train_as_one(tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     two, one = start(tmp_path / "two", *arguments, launcher=launcher), start(tmp_path / "one", *arguments)
     for process in (two, one):
-        code, said = finish(process)
-        assert code in (0, 1), said
+        code, output = finish(process)
+        assert code in (0, 1), output
     (tensors, described), (alone, same) = weights(tmp_path / "two"), weights(tmp_path / "one")
     assert described == same
     assert tensors.keys() == alone.keys()
@@ -150,21 +150,21 @@ def test_two_processes_train_as_one(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_quick_run_beats_bicubic(tmp_path):
-    code, said = finish(start(tmp_path, "--quick"), seconds=280)
-    assert code == 0, said
-    assert "| astronaut |" in said
-    assert "| china |" not in said
+    code, output = finish(start(tmp_path, "--quick"), seconds=280)
+    assert code == 0, output
+    assert "| astronaut |" in output
+    assert "| china |" not in output
 
 
 @pytest.mark.timeout(200)
 def test_a_run_that_does_not_beat_bicubic_fails_and_another_scale_can_start_from_it(tmp_path):
-    code, said = finish(start(tmp_path / "x2", *TINY, "--steps", "1"))
+    code, output = finish(start(tmp_path / "x2", *TINY, "--steps", "1"))
     assert code == 1
-    assert "at least +0.30 dB is needed" in said
+    assert "at least +0.30 dB is needed" in output
 
     other = [*TINY, "--scale", "3", "--steps", "0", "--start", tmp_path / "x2" / "last.pt"]
-    code, said = finish(start(tmp_path / "x3", *other))
-    assert code == 1, said
+    code, output = finish(start(tmp_path / "x3", *other))
+    assert code == 1, output
     (before, _), (after, described) = weights(tmp_path / "x2"), weights(tmp_path / "x3", scale=3)
     assert described["scale"] == described["layers"][2]["stride"] == 3
     for name in ("0.weight", "0.bias", "0.slopes", "1.weight", "1.bias", "1.slopes"):
@@ -172,6 +172,6 @@ def test_a_run_that_does_not_beat_bicubic_fails_and_another_scale_can_start_from
     assert after["2.weight"].shape == (12, 1, 9, 9)
     assert not after["2.weight"].any()
 
-    code, said = finish(start(tmp_path / "deep", *other, "--layers", "2"))
+    code, output = finish(start(tmp_path / "deep", *other, "--layers", "2"))
     assert code == 1
-    assert "last.pt has 1 layers; this run has 2. Write --layers 1" in said
+    assert "last.pt has 1 layers; this run has 2. Write --layers 1" in output

@@ -1,4 +1,4 @@
-"""The textbook's own numbers, by every form and every method."""
+"""The numbers of the textbook, by every form of the definition and every method."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`tconv upsample` as a user meets it: what it writes, what it says, what it refuses, and what it never leaves behind."""
+"""The command `tconv upsample` with one input: its files, its lines, its refusals, and that it leaves nothing half-written."""
 
 import doctest
 import gc
@@ -25,10 +25,10 @@ from tconv.cli import main
 from tconv.definition import gather
 from tconv.errors import CheckError
 from tconv.io import array_files, output_files
-from tconv.io.pictures import open_picture
-from tconv.upsampling import filters, inputs, sample_photo, strips, torch_comparison
+from tconv.io.picture_reading import open_picture
+from tconv.upsampling import filters, inputs, metrics, sample_photo, strips, torch_comparison
 from tconv.upsampling.check import Check
-from tconv.upsampling.strips import Values
+from tconv.upsampling.stored_values import StoredValues
 from tconv.weights.interpolation import FILTERS, upsample
 
 MODULES = [module.name for module in pkgutil.iter_modules(tconv.cli.__path__, "tconv.cli.")]
@@ -37,7 +37,7 @@ TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Every test in a directory of its own, without PyTorch: that is loaded in processes of its own only."""
+    """Run every test in a directory of its own, without PyTorch, which is only loaded in processes of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch_comparison, "times", lambda model, pixels: torch_comparison.Times(0.002, 0.004, "2.0"))
     return tmp_path
@@ -45,10 +45,10 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def facts(run):
-    """Run with --json and demand success: the facts."""
+    """Run with --json, expect success and return the facts."""
 
-    def call(*words):
-        code, out, err = run(*words, "--json")
+    def call(*arguments):
+        code, out, err = run(*arguments, "--json")
         assert (code, err) == (0, "")
         return json.loads(out)
 
@@ -64,18 +64,18 @@ def pixels(path):
 
 
 def rounds(actual, exact):
-    """Every stored integer is the exact value, clipped and rounded; float32 may round a tie either way."""
+    """Return True if every stored integer is the exact value, clipped and rounded; float32 may round a tie up or down."""
     top = np.iinfo(actual.dtype).max
     return np.abs(actual - np.clip(exact, 0, top)).max() <= 0.5 + 1e-6 * top
 
 
 def enlarged(x, scale=2, kernel="bicubic"):
-    """[H, W, C] or [H, W] as exact planes [C, sH, sW], in float64."""
+    """Return [H, W, C] or [H, W] enlarged exactly, as planes [C, sH, sW] in float64."""
     return upsample(np.moveaxis(x.reshape(*x.shape[:2], -1), 2, 0).astype("f8"), scale, kernel)
 
 
 def luma(picture):
-    """Of red, green and blue, as ITU-R BT.601 weighs them."""
+    """Return the luma of red, green and blue by ITU-R BT.601."""
     return np.tensordot([0.299, 0.587, 0.114], picture.astype("f8"), 1)
 
 
@@ -124,8 +124,8 @@ def test_the_default_run(run):
     original, result = sample_photo.photograph(2), pixels("tconv_chelsea_x2.png")
     plain = sample_photo.enlarged(sample_photo.shrink(original, 2), 2, "bicubic")
     for line, unit, score in [(lines[5], " dB", psnr), (lines[6], "", ssim)]:
-        said = f"{score(original, result):.4g}{unit} in luma, against the original"
-        assert line[10:] == f"{said} (bicubic {score(original, plain):.4g}{unit})"
+        expected = f"{score(original, result):.4g}{unit} in luma, against the original"
+        assert line[10:] == f"{expected} (bicubic {score(original, plain):.4g}{unit})"
     assert lines[7][10:] == "2.0 takes 4 ms for this network and picture, tconv 2 ms (the best of 5)"
     assert "tconv_chelsea_x2_side_by_side.png: bicubic | photo | original" in lines[8]
 
@@ -134,16 +134,16 @@ def test_the_run_of_a_filter(run):
     code, out, err = run("--kernel", "bicubic")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    words = [line.split()[0] for line in lines]
-    assert words == ["upsample", "input", "plan", "output", "check", "psnr", "ssim", "see", "time"]
+    arguments = [line.split()[0] for line in lines]
+    assert arguments == ["upsample", "input", "plan", "output", "check", "psnr", "ssim", "see", "time"]
     assert "8x1 stride 2x1, 1x8 stride 1x2, by simd; 4.77 MFLOP in 1 strip" in lines[2]
     assert re.match(r"check +4098 random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4])
     assert "tconv_chelsea_x2_side_by_side.png: nearest | bicubic | original" in lines[7]
 
 
-@pytest.mark.parametrize(("words", "plainer"), [([], "bicubic"), (["--kernel", "bicubic"], "nearest")])
-def test_the_side_by_side_picture_shows_what_it_says(run, words, plainer):
-    assert run(*words)[0] == 0
+@pytest.mark.parametrize(("arguments", "plainer"), [([], "bicubic"), (["--kernel", "bicubic"], "nearest")])
+def test_the_side_by_side_picture_shows_the_named_pictures(run, arguments, plainer):
+    assert run(*arguments)[0] == 0
     picture, detail = pixels("tconv_chelsea_x2_side_by_side.png"), (slice(None), *sample_photo._DETAIL)
     panels = np.split(picture, [440, 448, 888, 896], axis=2)
     small = sample_photo.shrink(sample_photo.photograph(2), 2)
@@ -161,7 +161,7 @@ def test_psnr_and_ssim_are_scikit_images(facts, kernel, scale):
     original = sample_photo.photograph(scale)
     assert original.shape == (3, 300, 444 // scale * scale)
     if scale == 1:
-        assert made["psnr"] == {kernel: None, "nearest": None}  # equal: infinite, which JSON cannot say
+        assert made["psnr"] == {kernel: None, "nearest": None}  # equal pictures: infinite, which JSON cannot contain
         assert made["ssim"] == pytest.approx({kernel: 1, "nearest": 1})
     else:
         plain = sample_photo.enlarged(sample_photo.shrink(original, scale), scale, "nearest")
@@ -177,21 +177,21 @@ def test_scores_of_any_picture_are_scikit_images(shape, change):
     a = noise(3, *shape)
     rng = np.random.default_rng(1)
     b = {"a little": a ^ rng.integers(0, 8, a.shape).astype("u1"), "all": noise(3, *shape, seed=2), "flat": a * 0}
-    assert sample_photo.psnr(a, b[change]) == pytest.approx(psnr(a, b[change]), abs=1e-9)
-    assert sample_photo.ssim(a, b[change]) == pytest.approx(ssim(a, b[change]), abs=1e-9)
-    assert sample_photo.ssim(a, a) == pytest.approx(1, abs=1e-12)
-    assert np.isnan(sample_photo.ssim(a[:, :6], a[:, :6]))
+    assert metrics.psnr(a, b[change]) == pytest.approx(psnr(a, b[change]), abs=1e-9)
+    assert metrics.ssim(a, b[change]) == pytest.approx(ssim(a, b[change]), abs=1e-9)
+    assert metrics.ssim(a, a) == pytest.approx(1, abs=1e-12)
+    assert np.isnan(metrics.ssim(a[:, :6], a[:, :6]))
 
 
-def test_a_scale_of_1_is_said_in_other_words(run):
+def test_a_scale_of_1_has_texts_of_its_own(run):
     np.save("blur.npy", np.full((3, 3), 1 / 9))
-    for words, psnr, panels in [
+    for arguments, psnr, panels in [
         ([], "no difference in luma, against the original", "bicubic | original"),
         (["--kernel", "bicubic"], "no difference in luma, against the original", "bicubic | original"),
         (["--kernel", "nearest"], "no difference in luma, against the original", "nearest | original"),
         (["--kernel", "blur.npy"], r"\d\d\.\d\d dB in luma, against the original", r"blur\.npy \| original"),
     ]:
-        code, out, _ = run("--scale", 1, *words)
+        code, out, _ = run("--scale", 1, *arguments)
         assert code == 0
         assert re.search("^upsample  at its own size, filtered by ", out)
         assert "8 bit; not shrunk; photograph by" in out
@@ -215,7 +215,7 @@ def test_the_photograph_is_scikit_images_and_its_licence_is_beside_it():
     assert (folder / "chelsea.png").stat().st_size < 250_000
 
 
-def test_runs_never_meet(run):
+def test_runs_never_write_the_same_file(run):
     for _ in range(3):
         assert run()[0] == 0
     assert sorted(path for path in os.listdir() if "side" not in path) == [
@@ -245,7 +245,7 @@ def test_pictures(facts, shape, dtype, kernel):
 
 
 def test_outputs_that_are_not_finite_are_counted(facts):
-    """Every one of them is compared here, in two images."""
+    """All outputs of two images are compared here."""
     x = np.ones((2, 3, 4, 5), np.float32)
     x[0, 1, 2, 3], x[1, 0] = np.nan, np.inf
     np.save("a.npy", x)
@@ -311,7 +311,7 @@ def test_orientation_is_not_applied_twice(facts):
     assert written.getexif().get(0x0112, 1) == 1
 
 
-def test_what_is_converted_is_said(run):
+def test_conversions_are_noted(run):
     tifffile.imwrite("a.tif", noise(8, 8, 4, dtype="u2"), photometric="rgb", extrasamples=["unassalpha"])
     code, out, _ = run("a.tif", "-o", "b.jpg")
     assert code == 0
@@ -338,10 +338,10 @@ def test_feature_maps_keep_rank_and_dtype(facts, shape, dtype):
 @pytest.mark.parametrize(
     ("shape", "note"),
     [
-        ((48, 64, 3), "read as [C, H, W], 48 channels of 64 x 3; if channels stand last, write np.save(name, np.moveaxis(x, -1, -3))"),
-        ((8, 8, 3), "read as [C, H, W], 8 channels of 8 x 3; if channels stand last"),
-        ((2, 16, 9, 4), "read as [N, C, H, W], 16 channels of 9 x 4; if channels stand last, write"),
-        ((30, 40, 1), "read as [C, H, W], 30 channels of 40 x 1; if channels stand last"),
+        ((48, 64, 3), "read as [C, H, W], 48 channels of 64 x 3; if channels are last, write np.save(name, np.moveaxis(x, -1, -3))"),
+        ((8, 8, 3), "read as [C, H, W], 8 channels of 8 x 3; if channels are last"),
+        ((2, 16, 9, 4), "read as [N, C, H, W], 16 channels of 9 x 4; if channels are last, write"),
+        ((30, 40, 1), "read as [C, H, W], 30 channels of 40 x 1; if channels are last"),
         ((3, 48, 64), None),
         ((64, 8, 8), None),
         ((512, 4, 4), None),
@@ -349,7 +349,7 @@ def test_feature_maps_keep_rank_and_dtype(facts, shape, dtype):
         ((400, 3), None),
     ],
 )  # fmt: skip
-def test_what_looks_like_channels_last_is_said(run, facts, shape, note):
+def test_shapes_that_look_like_channels_last_are_noted(run, facts, shape, note):
     np.save("a.npy", np.zeros(shape, "f4"))
     code, out, _ = run("a.npy", "-o", "b.npy")
     assert code == 0
@@ -358,7 +358,7 @@ def test_what_looks_like_channels_last_is_said(run, facts, shape, note):
     assert np.load("b.npy").shape == (*shape[:-2], 2 * shape[-2], 2 * shape[-1])
     np.savez("a.npz", key=np.zeros(shape, "f4"), other=np.zeros((2, 2)))
     notes = facts("a.npz")["input"]["notes"]
-    assert [words.startswith(f"'key' {note}") for words in notes] == [True] * (note is not None)
+    assert [arguments.startswith(f"'key' {note}") for arguments in notes] == [True] * (note is not None)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u4", "i4", "i8", "u8", "?"])
@@ -409,7 +409,7 @@ def test_archives_keep_their_keys(facts):
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 3), (4, 4), (5, 6)])
-def test_a_kernel_from_a_file_over_a_border_that_goes_on(facts, size):
+def test_a_kernel_from_a_file_repeats_the_border(facts, size):
     w, x = np.random.default_rng(1).normal(0, 1, size), np.random.default_rng(2).normal(0, 1, (2, 6, 5))
     np.save("w.npy", w)
     np.save("a.npy", x)
@@ -424,7 +424,7 @@ def test_a_kernel_from_a_file_over_a_border_that_goes_on(facts, size):
 
 @pytest.mark.parametrize("kernel", ["bilinear", "nearest"])
 def test_a_filter_from_a_file_is_the_filter(facts, kernel):
-    """Of those whose border rule agrees: a missing neighbour counts as its outermost pixel."""
+    """Two filters for which repeating the outermost pixels is the same as their own border rule."""
     taps = {"bilinear": np.array([1, 3, 3, 1]) / 4, "nearest": np.ones(2)}[kernel]
     np.save("w.npy", np.outer(taps, taps).astype("f2"))
     x = noise(9, 8, 3)
@@ -451,7 +451,7 @@ def test_weights_across_channels(facts):
         ([1, 1, 1], ["the kernel's phases sum to 1 .. 4: expect a checkerboard"]),
     ],
 )
-def test_what_a_kernel_does_to_brightness_is_said(facts, run, taps, notes):
+def test_a_kernel_that_changes_brightness_is_noted(facts, run, taps, notes):
     np.save("w.npy", np.outer(taps, taps))
     Image.fromarray(noise(4, 4)).save("a.png")
     assert facts("a.png", "--kernel", "w.npy")["plan"]["notes"] == notes
@@ -464,16 +464,16 @@ def test_what_a_kernel_does_to_brightness_is_said(facts, run, taps, notes):
 @pytest.mark.parametrize("kernel", [*FILTERS, "w.npy"])
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_the_truth_of_the_check_is_the_definition(kernel, scale):
-    """At all outputs: T(x) / T(1) by `definition.gather`; a file's kernel over its extended border is tested above."""
+    """All outputs equal T(x) / T(1) by `definition.gather`; a kernel from a file is compared above."""
     np.save("w.npy", np.random.default_rng(1).normal(0, 1, (4, 5)))
     x = np.random.default_rng(2).normal(0, 1, (2, 5, 4))
-    upsampler, values = filters.by_kernel(kernel, scale), Values(x.dtype)
+    upsampler, values = filters.from_kernel(kernel, scale), StoredValues(x.dtype)
     check = Check(x, upsampler, values, 1)
     truth = upsampler.truth(check._load, x.shape, check.rows, check.columns, values.frame(x.shape[1]))
     if kernel in FILTERS:
         w = upsampler.filter
-        taps, words = np.outer(w.taps, w.taps), {"stride": scale, "padding": (w.size - scale) // 2}
-        whole = np.array([gather(p, taps, **words) / gather(np.ones(p.shape), taps, **words) for p in x])
+        taps, arguments = np.outer(w.taps, w.taps), {"stride": scale, "padding": (w.size - scale) // 2}
+        whole = np.array([gather(p, taps, **arguments) / gather(np.ones(p.shape), taps, **arguments) for p in x])
     else:
         wide = np.pad(x, ((0, 0), (6, 6), (6, 6)), mode="edge")
         crop = tuple(((k - scale) // 2 + 6 * scale, -(-(k - scale) // 2) + 6 * scale) for k in (4, 5))
@@ -484,14 +484,14 @@ def test_the_truth_of_the_check_is_the_definition(kernel, scale):
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_one_wrong_output_fails_the_check(dtype):
-    x, upsampler = noise(3, 6, 5).astype(dtype), filters.by_kernel("bicubic", 2)
-    values = Values(x.dtype)
+    x, upsampler = noise(3, 6, 5).astype(dtype), filters.from_kernel("bicubic", 2)
+    values = StoredValues(x.dtype)
 
     def verdict(spoil):
         out, check = np.empty((3, 12, 10), dtype), Check(x, upsampler, values, 1)
         strips.enlarge(x, upsampler, values, out, check)
         spoil(out, check)
-        return check.verdict(out)
+        return check.compare(out)
 
     assert verdict(lambda out, check: None).outputs == 360
 
@@ -504,11 +504,9 @@ def test_one_wrong_output_fails_the_check(dtype):
     def missing(out, check):
         check._numbers[1, 73] = np.nan
 
-    words = (
-        r"the check failed: output \(channel 1, row 7, column 3\) is .* and the definition says .*, which may differ by"
-    )
+    arguments = r"the check failed: output \(channel 1, row 7, column 3\) is .*; the definition gives .*, within"
     for spoil in (stored, computed, missing):
-        with pytest.raises(CheckError, match=words):
+        with pytest.raises(CheckError, match=arguments):
             verdict(spoil)
 
 
@@ -516,7 +514,7 @@ def test_one_wrong_output_fails_the_check(dtype):
 def test_a_faulty_kernel_is_found_and_nothing_is_written(run, monkeypatch, kernel):
     np.save("w.npy", np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16)
     Image.fromarray(noise(30, 30, 3)).save("a.png")
-    kind = filters.NamedFilter if kernel in FILTERS else filters.FileKernel
+    kind = filters.NamedFilter if kernel in FILTERS else filters.CustomKernel
     honest = kind.strip
 
     def faulty(self, x, first, rows, frame):
@@ -537,7 +535,7 @@ def test_a_faulty_kernel_is_found_and_nothing_is_written(run, monkeypatch, kerne
 
 
 def bad_files():
-    """Files that are not what their names say, by name."""
+    """Write damaged and foreign files, named after their faults."""
     whole = noise(4, 4)
     np.save("whole.npy", whole)
     np.savez("whole.npz", a=whole)
@@ -561,7 +559,7 @@ def bad_files():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["cut.npy"], "cut.npy is not a whole .npy file ("),
         (["cut.npz"], "cut.npz is not a whole .npz file (File is not a zip file). Write one"),
@@ -570,16 +568,15 @@ def bad_files():
         (["text.npy"], "text.npy is not a whole .npy file (the magic string is not correct; expected b'\\x93NUMPY', got b'0 1\\n2 '). Write"),
         (["text.npz"], "text.npz is not a whole .npz file (File is not a zip file). Write"),
         (["empty.npy"], "empty.npy is empty; a file with content is needed. Write the name of another"),
-        (["objects.npy"], "objects.npy holds Python objects, which could run code when read; numbers are needed. Write the array with a numeric dtype: np.save(name, array.astype(np.float32))"),
-        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Write it with 2 to 4 axes"),
-        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed"),
+        (["objects.npy"], "objects.npy contains Python objects, which could run code when read; numbers are needed. Write the array with a numeric dtype: np.save(name, array.astype(np.float32))"),
+        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Write an array with 2 to 4 axes"),
+        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed. Write an array that is not empty"),
         (["words.npy"], "the elements are <U1; bool, int8, uint8, int16, uint16, float16, float32, int32, uint32, int64, uint64, float64, complex64, complex128 are taken. Write array.astype(np.float32)"),
-        (["nothing.npz"], "nothing.npz holds no array; at least one is needed. Write np.savez(name, features=array)"),
-        (["foreign.npz"], "foreign.npz holds 'readme.txt', which is no array; .npy members are needed. Write np.savez"),
+        (["nothing.npz"], "nothing.npz contains no array; at least one is needed. Write np.savez(name, features=array)"),
+        (["foreign.npz"], "foreign.npz contains 'readme.txt', which is not an array; .npy members are needed. Write np.savez"),
         (["no.png"], "no.png does not exist; a file is needed. Write the name of one that does"),
         (["no.npy"], "no.npy does not exist; a file is needed. Write the name of one that does"),
-        (["."], ". is a directory; a file is needed. Write the name of one file in it"),
-        (["whole.npy", "-o", "b.png"], "b.png ends in .png; what comes from .npy is written as .npy. Write b.npy"),
+        (["whole.npy", "-o", "b.png"], "b.png ends in .png; the result of a .npy file is written as .npy. Write b.npy"),
         (["whole.png", "-o", "b.npy"], "b.npy ends in .npy; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write b.png, for example"),
         (["whole.png", "-o", "whole.npz"], "whole.npz ends in .npz; a picture is written as"),
         (["whole.npy", "-o", "cut.npy"], "cut.npy exists, and nothing is overwritten. Write another name, or --overwrite"),
@@ -596,28 +593,28 @@ def bad_files():
         (["whole.png", "--scale", "1e9"], "--scale is 1e9; an integer from 1 up is needed. Write --scale 2"),
         (["whole.png", "--scale", "9" * 30], "the result would be 3999"),
         (["whole.png", "--scale", "9" * 100], "the result would be 3999"),
-        (["whole.png", "--scale", "9" * 5000], "--scale is a number of 5000 digits, which no memory holds. Write --scale 2"),
-        (["--scale", "9" * 5000], "--scale is a number of 5000 digits, which no memory holds. Write --scale 2"),
+        (["whole.png", "--scale", "9" * 5000], "--scale is a number of 5000 digits, too large for any memory. Write --scale 2"),
+        (["--scale", "9" * 5000], "--scale is a number of 5000 digits, too large for any memory. Write --scale 2"),
         (["--scale", "9" * 30], "--scale is 999999999999999999999999999999, and the photograph that is shrunk by it has 300"),
         (["--scale", "999999999", "--kernel", "whole.npy"], "whole.npy has a 4 x 4 kernel and the scale is 999999999; with fewer taps"),
         (["--scale", "301"], "--scale is 301, and the photograph that is shrunk by it has 300 rows. Write --scale 300 at most, or a picture of your own"),
         (["whole.png", "--kernel", "cubic"], "--kernel is 'cubic'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write --kernel bicubic"),
-        (["whole.png", "--kernel", "rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); a kernel [kh, kw] or weights [C_in, C_out, kh, kw] are needed. Write np.save(name, kernel) with such an array"),
+        (["whole.png", "--kernel", "rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); a kernel [kh, kw] or weights [C_in, C_out, kh, kw] are needed. Use an array of such a shape, np.ones((4, 4)) / 4 for example"),
         (["whole.png", "--kernel", "none.npy"], "none.npy has shape (3, 0, 4); a kernel [kh, kw]"),
         (["whole.png", "--kernel", "cut.npy"], "cut.npy is not a whole .npy file"),
-        (["whole.png", "--kernel", "words.npy"], "words.npy holds <U1; real numbers are needed. Write kernel.astype(np.float32)"),
-        (["whole.png", "--kernel", "nan.npy"], "nan.npy holds inf or NaN; finite weights are needed. Write np.nan_to_num(kernel)"),
-        (["whole.png", "--kernel", "whole.npy", "--scale", "5"], "whole.npy has a 4 x 4 kernel and the scale is 5; with fewer taps than the scale, outputs get none. Write --scale 4, or a kernel of at least 5 x 5"),
+        (["whole.png", "--kernel", "words.npy"], "words.npy has <U1 elements; real numbers are needed. Write kernel.astype(np.float32)"),
+        (["whole.png", "--kernel", "nan.npy"], "nan.npy has inf or NaN in it; finite weights are needed. Write np.nan_to_num(kernel)"),
+        (["whole.png", "--kernel", "whole.npy", "--scale", "5"], "whole.npy has a 4 x 4 kernel and the scale is 5; with fewer taps than the scale, some outputs have no tap. Write --scale 4, or a kernel of at least 5 x 5"),
         (["whole.png", "--kernel", "mix.npy"], "mix.npy has 3 input channels, [C_in, C_out, kh, kw], and the image has 1. Write weights [1, 2, 4, 4], or one [kh, kw] for all channels"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )  # fmt: skip
-def test_refusals(run, words, message):
+def test_refusals(run, arguments, message):
     bad_files()
     np.save("nan.npy", [[np.nan, 1], [1, 1]])
     np.save("mix.npy", np.ones((3, 2, 4, 4)))
     before = {path: Path(path).read_bytes() for path in os.listdir()}
-    code, out, err = run(*words)
+    code, out, err = run(*arguments)
     assert err.startswith(f"tconv: {message}")
     assert err.count("\n") == 1
     assert code == 1
@@ -625,14 +622,14 @@ def test_refusals(run, words, message):
     assert {path: Path(path).read_bytes() for path in os.listdir()} == before
 
 
-def test_an_output_that_is_no_file(run):
+def test_an_output_that_is_not_a_file(run):
     Image.fromarray(noise(4, 4)).save("a.png")
     np.save("b.npy", np.ones((2, 2)))
     os.mkdir("folder")
     os.mkdir("folder.png")
     os.mkfifo("pipe.png")
     before = sorted(os.listdir())
-    for words, message in [
+    for arguments, message in [
         (["a.png", "-o", "folder"], "folder is a directory; a file is needed. Write -o folder/a_x2.png"),
         (["b.npy", "-o", "folder"], "folder is a directory; a file is needed. Write -o folder/b_x2.npy"),
         (["-o", "folder.png"], "folder.png is a directory; a file is needed. Write -o folder.png/tconv_chelsea_x2.png"),
@@ -646,7 +643,7 @@ def test_an_output_that_is_no_file(run):
         ),
         (["a.png", "-o", os.devnull], f"{os.devnull} is a device or a pipe; a file is needed. Write -o a_x2.png"),
     ]:
-        code, out, err = run(*words)
+        code, out, err = run(*arguments)
         assert (code, out) == (1, "")
         assert err.startswith(f"tconv: {message}")
     assert sorted(os.listdir()) == before
@@ -654,15 +651,14 @@ def test_an_output_that_is_no_file(run):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--bogus"], "Unknown option: --bogus."),
-        (["a.png", "b.png"], "Unused Tokens: ['b.png']."),
         (["--scale"], 'Command "upsample" parameter --scale requires an argument.'),
     ],
 )
-def test_a_command_line_that_is_not_understood(run, words, message):
-    code, out, err = run(*words)
+def test_a_command_line_that_is_not_understood(run, arguments, message):
+    code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err == f"tconv: {message} Write tconv --help, or tconv COMMAND --help\n"
 
@@ -687,8 +683,8 @@ def test_a_changed_byte_is_read_or_refused_and_never_crashes(ending):
     assert refused > 50
 
 
-def test_what_memory_cannot_hold_is_refused_at_once(run):
-    """A header is enough: nothing is decoded, nothing allocated."""
+def test_results_larger_than_memory_are_refused_at_once(run):
+    """The header is enough: nothing is decoded or allocated."""
     import pyvips
 
     pyvips.Image.black(30000, 30000).pngsave("a.png", bitdepth=1)
@@ -743,8 +739,8 @@ def test_nothing_is_left_of_a_run_that_ends_while_it_writes(run, monkeypatch, ki
 
 
 @pytest.mark.parametrize("method", ["open", "__exit__"])
-def test_an_interrupt_before_or_behind_the_writing_leaves_nothing(run, monkeypatch, method):
-    """A signal may arrive between any two statements: here, as the file was just made, and as it is about to end."""
+def test_an_interrupt_before_or_after_the_writing_leaves_nothing(run, monkeypatch, method):
+    """A signal may arrive between any two statements: here, just after the file is created, and before it is closed."""
     owner = Path if method == "open" else output_files.NewFile
     usual = getattr(owner, method)
 
@@ -764,7 +760,7 @@ def test_an_interrupt_before_or_behind_the_writing_leaves_nothing(run, monkeypat
     assert os.listdir() == ["a.png"]
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_overwritten(here):
+def test_a_name_that_another_program_takes_is_not_overwritten(here):
     new = output_files.NewFile([Path("b.png")]).__enter__()
     new.file.write(b"ours")
     Path("b.png").write_text("theirs")
@@ -804,28 +800,27 @@ def test_a_full_disk_is_an_error_and_no_traceback(run, monkeypatch):
     code, _, err = run("a.npy", "-o", "b.npy")
     assert (code, err) == (
         1,
-        "tconv: b.npy cannot be written: No space left on device. Write to a disk with room\n",
+        "tconv: b.npy cannot be written: No space left on device. Free some space, or write to another disk\n",
     )
     assert os.listdir() == ["a.npy"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is a full disk on Linux")
 @pytest.mark.parametrize(
-    "words", [["upsample", "a.npy"], ["upsample", "a.npy", "--json"], ["explain", "--kernel", "3"]]
+    "arguments", [["upsample", "a.npy"], ["upsample", "a.npy", "--json"], ["explain", "--kernel", "3"]]
 )
-def test_a_full_disk_under_stdout_is_not_the_pictures_fault(words):
+def test_a_full_disk_under_stdout_is_not_the_pictures_fault(arguments):
     np.save("a.npy", np.ones((2, 2)))
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*TCONV, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*TCONV, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == (
-        "tconv: standard output cannot be written: No space left on device. "
-        "Write tconv ... > FILE on a disk with room\n"
+        "tconv: standard output cannot be written: No space left on device. Write tconv ... > FILE on another disk\n"
     )
     assert not list(Path().glob(".*"))
 
 
-def test_a_reader_that_leaves_is_no_fault_at_all():
+def test_a_reader_that_closes_the_pipe_is_no_error():
     np.save("a.npy", np.ones((2, 2)))
     child = subprocess.Popen([*TCONV, "upsample", "a.npy"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.stdout.close()
@@ -837,7 +832,7 @@ def test_a_reader_that_leaves_is_no_fault_at_all():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(number, code):
-    """A real process, stopped while its hidden file is there."""
+    """A real process, stopped while its hidden file exists."""
     np.save("a.npy", np.zeros((40_000, 16, 7, 7), "f4"))  # seconds of work
     child = subprocess.Popen(
         [*TCONV, "upsample", "a.npy"], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
@@ -872,7 +867,7 @@ def test_json_is_one_object_and_nothing_else():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals are imitated by pty")
-def test_a_terminal_sees_a_bar_and_loses_it():
+def test_a_terminal_shows_a_bar_and_removes_it():
     import pty
 
     np.save("a.npy", np.zeros((8, 300, 300), "f4"))
@@ -886,8 +881,8 @@ def test_a_terminal_sees_a_bar_and_loses_it():
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are no text")
-def test_a_name_that_is_no_text(run):
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have text names only")
+def test_a_name_that_is_not_text(run):
     Image.fromarray(noise(4, 4)).save("a.png")
     os.rename("a.png", b"\xff.png")
     code, out, err = run(os.fsdecode(b"\xff.png"))
@@ -898,8 +893,12 @@ def test_a_name_that_is_no_text(run):
 
 def test_a_name_that_is_too_long(run):
     Image.fromarray(noise(4, 4)).save("a.png")
-    for words in (["a.png", "-o", "b" * 300 + ".png"], ["b" * 300 + ".png"], ["a.png", "--kernel", "b" * 300 + ".npy"]):
-        code, _, err = run(*words)
+    for arguments in (
+        ["a.png", "-o", "b" * 300 + ".png"],
+        ["b" * 300 + ".png"],
+        ["a.png", "--kernel", "b" * 300 + ".npy"],
+    ):
+        code, _, err = run(*arguments)
         assert code == 1
         assert "File name too long" in err
 

@@ -1,4 +1,4 @@
-"""The float32 kernel: every regime equals the definition, rounding stays near that of a matrix product, sizes are large."""
+"""Tests of the float32 kernel: every regime equals the definition, rounding is near a matrix product's, large sizes."""
 
 import re
 
@@ -8,12 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tconv
-from strategies import geometries
+from random_calls.strategies import geometries
 from tconv import Geometry, TconvError
 from tconv.kernels.simd import specialized_call
 from tconv.kernels.simd.specialized_call import Bound
 
-# what each regime of the kernel is for: shape of x, shape of the weight, words
+# regimes of the kernel: shape of x, shape of the weight, arguments
 REGIMES = {
     "kernel = stride": ((2, 20, 9, 13), (20, 17, 2, 2), {"stride": 2}),
     "kernel = 2 strides": ((2, 9, 8, 8), (9, 25, 4, 4), {"stride": 2, "padding": 1}),
@@ -51,21 +51,21 @@ REGIMES = {
 }
 
 
-def arrays(shape, weight, words, seed=0, whole=True):
+def arrays(shape, weight, arguments, seed=0, whole=True):
     rng = np.random.default_rng(seed)
     draw = (lambda *s: rng.integers(-5, 6, s)) if whole else lambda *s: rng.standard_normal(s)
-    bias = draw(weight[1] * words.get("groups", 1))
+    bias = draw(weight[1] * arguments.get("groups", 1))
     return tuple(np.asarray(a, np.float32) for a in (draw(*shape), draw(*weight), bias))
 
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_every_regime_equals_the_definition(regime):
     x, w, bias = arrays(*REGIMES[regime])
-    words = REGIMES[regime][2]
-    expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **words)
+    arguments = REGIMES[regime][2]
+    expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **arguments)
     for offset in (None, bias):
         out = np.full(expected.shape, np.nan, np.float32)
-        tconv.conv_transpose(x, w, offset, out=out, method="simd", **words)
+        tconv.conv_transpose(x, w, offset, out=out, method="simd", **arguments)
         plain = expected - (bias.astype(np.int64).reshape(-1, *[1] * (x.ndim - 2)) if offset is None else 0)
         np.testing.assert_array_equal(out, plain)
 
@@ -78,11 +78,13 @@ def channels_last(array):
 def test_layouts_have_the_same_bits(regime):
     """Channels last in, out, or both: the order of the sums is the same."""
     x, w, bias = arrays(*REGIMES[regime], whole=False)
-    words = REGIMES[regime][2]
-    expected = tconv.conv_transpose(x, w, bias, method="simd", **words)
+    arguments = REGIMES[regime][2]
+    expected = tconv.conv_transpose(x, w, bias, method="simd", **arguments)
     for source in (x, channels_last(x)):
         out = channels_last(np.full(expected.shape, np.nan, np.float32))
-        np.testing.assert_array_equal(tconv.conv_transpose(source, w, bias, method="simd", out=out, **words), expected)
+        np.testing.assert_array_equal(
+            tconv.conv_transpose(source, w, bias, method="simd", out=out, **arguments), expected
+        )
 
 
 @given(geometries(largest=5), st.integers(0, 2**32 - 1), st.data())
@@ -101,7 +103,7 @@ def test_random_geometries_with_more_channels(g, seed, data):
 
 
 @pytest.mark.parametrize(
-    ("shape", "weight", "words"),
+    ("shape", "weight", "arguments"),
     [
         ((1, 4096, 6, 6), (4096, 8, 2, 2), {"stride": 2}),
         ((1, 512, 8, 8), (512, 16, 4, 4), {"stride": 2, "padding": 1}),
@@ -113,12 +115,12 @@ def test_random_geometries_with_more_channels(g, seed, data):
         ((1, 16, 5, 300), (16, 2, 3, 300), {"stride": 1}),
     ],
 )
-def test_rounding_stays_near_that_of_matrix_products(shape, weight, words):
-    """Root mean square error against float64; the NumPy method adds up through BLAS, which sums in blocks."""
-    x, w, _ = arrays(shape, weight, words, whole=False)
-    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), **words)
+def test_rounding_stays_near_that_of_matrix_products(shape, weight, arguments):
+    """Root mean square error against float64; the NumPy method adds through BLAS, which sums in blocks."""
+    x, w, _ = arrays(shape, weight, arguments, whole=False)
+    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), **arguments)
     error = {
-        method: np.sqrt(np.mean((tconv.conv_transpose(x, w, method=method, **words) - true) ** 2))
+        method: np.sqrt(np.mean((tconv.conv_transpose(x, w, method=method, **arguments) - true) ** 2))
         for method in ("simd", "polyphase")
     }
     assert error["simd"] <= 2 * error["polyphase"]
@@ -133,7 +135,7 @@ def test_a_crop_does_not_change_the_bits():
         np.testing.assert_array_equal(part, whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right])
 
 
-def test_a_weight_written_while_it_is_packed_is_not_kept_under_its_old_numbers(monkeypatch):
+def test_a_weight_written_while_it_is_packed_is_not_cached_under_its_old_numbers(monkeypatch):
     x, w, _ = arrays((1, 5, 6, 6), (5, 4, 3, 3), {}, seed=11, whole=False)
     before = w.copy()
     expected = tconv.conv_transpose(x, before, method="taps")
@@ -150,13 +152,13 @@ def test_a_weight_written_while_it_is_packed_is_not_kept_under_its_old_numbers(m
     np.testing.assert_allclose(tconv.prepare(before)(x), expected, atol=1e-4)
 
 
-def test_a_weight_that_becomes_infinite_after_it_was_looked_at(monkeypatch):
+def test_a_weight_that_becomes_infinite_after_it_was_checked(monkeypatch):
     x, w, _ = arrays((1, 5, 6, 6), (5, 4, 3, 3), {}, seed=12)
-    look = specialized_call.fingerprint
+    fingerprint = specialized_call.fingerprint
 
     def late(array):
         array[0, 0, 0, 0] = np.inf
-        return look(array)
+        return fingerprint(array)
 
     monkeypatch.setattr(specialized_call, "fingerprint", late)
     got = tconv.conv_transpose(x, w)
@@ -170,29 +172,29 @@ def test_the_plan_follows_the_number_of_threads():
     try:
         for count in (1, 2, 1000):
             tconv.set_num_threads(count)
-            made = tconv.plan(x, w, stride=2)
-            assert made.scratch_bytes < 100e6
-            assert re.search(r"(\d+) thread", made.summary)[1] == str(min(count, 2)) or count == 1000
+            plan = tconv.plan(x, w, stride=2)
+            assert plan.scratch_bytes < 100e6
+            assert re.search(r"(\d+) thread", plan.summary)[1] == str(min(count, 2)) or count == 1000
     finally:
         tconv.set_num_threads(before)
 
 
-def test_what_it_refuses():
+def test_reasons_against_it():
     x, w = np.ones((1, 2, 5, 5)), np.ones((2, 3, 2, 2))
     reasons = {
         "it computes float32, and this is float64": tconv.plan(x, w),
-        "65536 phases are more than the 4096 that it tables": tconv.plan(x.astype("f4"), w.astype("f4"), stride=256),
-        "160000 steps (taps x channels/16) are more than the 131072 that it tables": tconv.plan(
+        "65536 phases are more than the 4096 in its tables": tconv.plan(x.astype("f4"), w.astype("f4"), stride=256),
+        "160000 steps (taps x channels/16) are more than the 131072 in its tables": tconv.plan(
             np.ones((1, 2, 5, 5), "f4"), np.ones((2, 1, 400, 400), "f4")
         ),
-        "the weight holds inf or NaN, which this method would multiply with padded zeros": tconv.plan(
+        "the weight contains inf or NaN, which this method would multiply with padded zeros": tconv.plan(
             x.astype("f4"), np.full(w.shape, np.inf, "f4")
         ),
         "there is nothing to add up": tconv.plan(x[:0].astype("f4"), w.astype("f4")),
     }
-    for reason, made in reasons.items():
-        assert made.reasons["simd"] == (reason,)
-        assert made.method != "simd"
+    for reason, plan in reasons.items():
+        assert plan.reasons["simd"] == (reason,)
+        assert plan.method != "simd"
 
 
 @pytest.mark.slow
@@ -216,7 +218,7 @@ def test_more_than_two_to_the_31_elements():
     assert part[0, 0].tolist() == [0, 0, 10, 100, 20, 200, 30, 300]
 
 
-def test_a_geometry_object_and_its_words_are_one_call():
+def test_a_geometry_object_and_its_arguments_are_one_call():
     x, w, bias = arrays((1, 6, 9, 9), (6, 5, 4, 4), {}, whole=False)
     g = Geometry((4, 4), 2, 1)
     for _ in range(2):

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-import problems
 import tconv
+from random_calls import problems
 from tconv.errors import MethodError
 
 pytest.importorskip("llvmlite")

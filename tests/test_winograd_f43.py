@@ -1,4 +1,4 @@
-"""Minimal filtering: the identity, every geometry against the definition, the same bits however rows are cut."""
+"""Tests of minimal filtering F(4,3): the identity, every geometry against the definition, the same bits for any cuts."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from tconv.kernels.simd import winograd_f43
 from tconv.kernels.simd.winograd_f43 import filtering, row_groups
 from tconv.models import Convolution, Network, Node, layers
 from tconv.models import network as networks
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 from test_machine_code import CPUS, X86
 from test_memory_safety import GUARDED, linux
 
@@ -24,7 +24,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def test_the_identity_in_exact_numbers():
-    """In fractions, where nothing is rounded."""
+    """It is computed in fractions, where nothing is rounded."""
     from fractions import Fraction
 
     A, G, B = filtering.matrices()
@@ -39,10 +39,10 @@ def test_the_identity_in_exact_numbers():
 
 
 class Case:
-    """A random layer, its input, and what float64 says of it."""
+    """Random layer and its input, with the output in float64."""
 
     def __init__(self, rng):
-        into, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
+        in_channels, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
         self.height, width = (int(n) for n in rng.choice([1, 2, 3, 5, 16, 31, 100, 200], 2))
         self.geometry = Geometry((3, taps), 1, [tuple(map(int, rng.integers(-3, 6, 2))) for _ in range(2)])
         try:
@@ -51,17 +51,17 @@ class Case:
             self.shape = (0, 0)
         top = self.geometry.crop[0][0]
         self.reach = slice(max(0, min(top - 2, self.height - 1)), min(self.height, max(1, self.shape[0] + top)))
-        self.x = rng.normal(0, 1, (into, self.height, width)).astype("f4")
-        self.w = rng.normal(0, 1, (into, out, 3, taps)).astype("f4")
+        self.x = rng.normal(0, 1, (in_channels, self.height, width)).astype("f4")
+        self.w = rng.normal(0, 1, (in_channels, out, 3, taps)).astype("f4")
         self.bias = rng.normal(0, 1, out).astype("f4") if rng.random() < 0.7 else None
         self.activation = activation_of(
             [None, "relu", ("prelu", rng.normal(0, 1, out).astype("f4"))][rng.integers(3)], out
         )
         self.anchor = int(rng.integers(0, 4))
-        self.panel = int(rng.choice([1, 1 << 30]))  # rows in segments, as short as can be, or whole
+        self.panel = int(rng.choice([1, 1 << 30]))  # rows in the shortest segments, or whole
 
     def truth(self):
-        """The output [C, H, W] in float64, and how far float32 may be from it."""
+        """Return the output [C, H, W] in float64, and the allowed distance of float32 from it."""
         bias = None if self.bias is None else self.bias.astype("f8")
         y = definition.scatter(self.x[None].astype("f8"), self.w.astype("f8"), bias, geometry=self.geometry)
         mass = filtering.mass(np.abs(self.x), np.abs(self.w), self.geometry.crop, self.anchor)
@@ -76,12 +76,12 @@ class Case:
 
     def layer(self):
         crop = self.geometry.crop
-        return row_groups.Rows(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
+        return row_groups.WinogradLayer(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
 
-    def run(self, given, made, rows, layer=None):
+    def run(self, x, out, rows, layer=None):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(row_groups, "_PANEL", self.panel)
-            return (layer or self.layer())(given, self.reach, rows, made, self.anchor)
+            return (layer or self.layer())(x, self.reach, rows, out, self.anchor)
 
 
 def cases(seed):
@@ -98,13 +98,13 @@ def test_every_layer_is_the_definition(seed):
     case, _ = cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
-    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(case.x, 0, case.height), RowBuffer(out, 0, 0), slice(0, y.shape[1]))
     assert (np.abs(out - y) <= allowed).all()
 
 
 def ring(channels, rows, width, anchor):
-    """Lines of NaN, with others between them that are none of its business."""
-    return Kept(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
+    """Return a ring of rows of NaN, with other elements between the rows that must not be changed."""
+    return RowBuffer(np.full((channels, rows, width + 3), np.nan, "f4")[:, :, :width], anchor, 0, rows)
 
 
 @given(seeds, st.integers(1, 4))
@@ -113,14 +113,14 @@ def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
     case, rng = cases(seed)
     rows = case.shape[0]
     whole = np.full((len(case.w[0]), *case.shape), np.nan, "f4")
-    case.run(Kept(case.x, 0, case.height), Kept(whole, 0, 0), slice(0, rows))
-    # the input in a ring that has room for all of it, begun anywhere; the output in a ring of groups
+    case.run(RowBuffer(case.x, 0, case.height), RowBuffer(whole, 0, 0), slice(0, rows))
+    # the input in a ring as long as all of it or longer, begun anywhere; the output in a ring of groups
     period = case.height + int(rng.integers(0, 5))
     start = -int(rng.integers(0, period))
-    given = ring(len(case.x), period, case.x.shape[2], start)
-    for piece in given.pieces(case.reach):  # what nobody reads is NaN
-        given.view(piece)[0] = case.x[:, piece]
-    made = ring(len(whole), 4 * int(rng.integers(2, 6)), whole.shape[2], case.anchor - 4)
+    x = ring(len(case.x), period, case.x.shape[2], start)
+    for piece in x.pieces(case.reach):  # rows that must not be read are NaN
+        x.view(piece)[0] = case.x[:, piece]
+    out = ring(len(whole), 4 * int(rng.integers(2, 6)), whole.shape[2], case.anchor - 4)
     layer, before = case.layer(), tconv.get_num_threads()
     tconv.set_num_threads(threads)
     try:
@@ -128,19 +128,19 @@ def test_cuts_rings_and_threads_do_not_change_a_bit(seed, threads):
         cuts = sorted({int(n) for n in rng.choice(starts, min(4, len(starts)), replace=False)}) if starts else []
         for begin, end in itertools.pairwise([0, *cuts, rows]):
             for first in range(begin, end, 4) if begin else [0]:
-                last = min(first + 4, end) if begin else min(end, made.period - 4)
-                case.run(given, made, slice(first, last), layer)
-                np.testing.assert_array_equal(made.gathered(slice(first, last))[0], whole[:, first:last])
-        assert np.isnan(made.array.base[:, :, whole.shape[2] :]).all()
+                last = min(first + 4, end) if begin else min(end, out.period - 4)
+                case.run(x, out, slice(first, last), layer)
+                np.testing.assert_array_equal(out.gathered(slice(first, last))[0], whole[:, first:last])
+        assert np.isnan(out.array.base[:, :, whole.shape[2] :]).all()
     finally:
         tconv.set_num_threads(before)
 
 
 def test_rows_of_many_segments_and_sums_of_many_parts():
-    """What the random layers are to meet: else nothing tests it."""
-    found = [cases(seed)[0] for seed in range(300)]
-    assert sum(case.panel == 1 and case.shape[1] > 64 for case in found) > 20
-    assert sum(len(case.layer()._ranges()) > 1 for case in found) > 5
+    """Random layers of other tests include both: nothing else tests them."""
+    random_cases = [cases(seed)[0] for seed in range(300)]
+    assert sum(case.panel == 1 and case.shape[1] > 64 for case in random_cases) > 20
+    assert sum(len(case.layer()._ranges()) > 1 for case in random_cases) > 5
 
 
 @pytest.mark.parametrize("taps", [255, 256, 257, 300])
@@ -163,21 +163,22 @@ def test_rows_of_very_many_taps(taps):
 def test_rounding_stays_near_that_of_the_direct_sum(shape):
     """The root mean square error is at most three times the direct kernel's."""
     rng = np.random.default_rng(0)
-    into, out, taps = shape
-    x, w = rng.normal(0, 1, (into, 40, 50)).astype("f4"), rng.normal(0, 1, (into, out, 3, taps)).astype("f4")
+    in_channels, out, taps = shape
+    x, w = (rng.normal(0, 1, s).astype("f4") for s in ((in_channels, 40, 50), (in_channels, out, 3, taps)))
     g = Geometry((3, taps), 1, [(1, 1), (taps // 2, taps // 2)])
     y = definition.scatter(x[None].astype("f8"), w.astype("f8"), geometry=g)[0]
     direct = tconv.conv_transpose(x[None], w, geometry=g, method="simd")[0]
-    made = np.empty_like(direct)
-    winograd_f43.grouped(w, None, g, None)(Kept(x, 0, 40), slice(0, 40), slice(0, 40), Kept(made, 0, 0), 0)
-    assert np.sqrt(np.mean((made - y) ** 2)) <= 3 * np.sqrt(np.mean((direct - y) ** 2))
+    got = np.empty_like(direct)
+    layer = winograd_f43.row_group_layer(w, None, g, None)
+    layer(RowBuffer(x, 0, 40), slice(0, 40), slice(0, 40), RowBuffer(got, 0, 0), 0)
+    assert np.sqrt(np.mean((got - y) ** 2)) <= 3 * np.sqrt(np.mean((direct - y) ** 2))
 
 
-# -- what is not finite ------------------------------------------------------------------------------------------
+# -- inf and NaN -------------------------------------------------------------------------------------------------
 
 
 def chain(rng, activation):
-    """Three layers, the first two of them made in groups."""
+    """Return a network of three layers; the first two compute rows in groups."""
     steps = [
         Convolution.ordinary(rng.normal(0, 0.2, (5, 4, 3, 3)).astype("f4"), None, 1, activation=activation),
         Convolution.ordinary(rng.normal(0, 0.2, (4, 5, 3, 3)).astype("f4"), None, 1, activation=activation),
@@ -189,7 +190,7 @@ def chain(rng, activation):
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", ("clamp", -1, 1), ("leaky_relu", -0.5)], ids=str)
 @pytest.mark.parametrize("strip", [1, 1 << 40])
-def test_what_is_not_finite_spreads_as_in_the_direct_form(value, activation, strip, monkeypatch):
+def test_inf_and_nan_spread_as_in_the_direct_form(value, activation, strip, monkeypatch):
     monkeypatch.setattr(networks, "_STRIP", strip)
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, (1, 4, 40, 30)).astype("f4")
@@ -198,21 +199,21 @@ def test_what_is_not_finite_spreads_as_in_the_direct_form(value, activation, str
     net = chain(np.random.default_rng(1), activation)
     assert net.anchors
     with monkeypatch.context() as patch:
-        patch.setattr(layers, "grouped", lambda *given: None)
+        patch.setattr(layers, "row_group_layer", lambda *arguments: None)
         direct = chain(np.random.default_rng(1), activation)
         assert not direct.anchors
         with np.errstate(all="ignore"):
             expected = direct(x)
     with np.errstate(all="ignore"):
-        made = net(x)
-    np.testing.assert_array_equal(np.isnan(made), np.isnan(expected))
-    np.testing.assert_array_equal(np.isinf(made), np.isinf(expected))
+        got = net(x)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(expected))
     fine = np.isfinite(expected)
-    # errors are in proportion to what is in a group
-    np.testing.assert_allclose(made[fine], expected[fine], rtol=0, atol=2e-5 * (abs(value) if value == 3e38 else 1))
+    # errors are in proportion to the inputs of a group
+    np.testing.assert_allclose(got[fine], expected[fine], rtol=0, atol=2e-5 * (abs(value) if value == 3e38 else 1))
 
 
-# -- what a network is given -------------------------------------------------------------------------------------
+# -- inputs of a network ----------------------------------------------------------------------------------------
 
 
 def test_pictures_of_any_layout():
@@ -233,10 +234,10 @@ def test_pictures_of_any_layout():
 def test_rows_that_are_not_there_are_refused():
     net = chain(np.random.default_rng(1), None)
     x = np.random.default_rng(0).random((4, 200, 30), np.float32)
-    for x_given, first, height, outputs, words in [
-        (x[:, 100:], 100, 200, slice(0, 200), "x holds rows 100 to 200 of the picture; 0 to 200 are needed"),
-        (x[:, :50], 0, 200, slice(0, 200), "x holds rows 0 to 50"),
-        (x, 0, 100_000, slice(0, 100_000), "x holds rows 0 to 200"),
+    for rows, first, height, outputs, message in [
+        (x[:, 100:], 100, 200, slice(0, 200), "x has rows 100 to 200 of the picture; 0 to 200 are needed"),
+        (x[:, :50], 0, 200, slice(0, 200), "x has rows 0 to 50"),
+        (x, 0, 100_000, slice(0, 100_000), "x has rows 0 to 200"),
         (x[:2], 0, 200, slice(0, 200), r"x has shape \(2, 200, 30\); \[4, h, W\] is needed"),
         (np.concatenate([x, x[:1]]), 0, 200, slice(0, 200), "x has shape"),
         (x[0], 0, 200, slice(0, 200), "x has shape"),
@@ -244,20 +245,20 @@ def test_rows_that_are_not_there_are_refused():
         (x, 0, 200, slice(-5, 205), "outputs are rows -5 to 205; the output of a picture of 200 rows has 200"),
         (x, 0, 200, slice(9, 3), "outputs are rows 9 to 3"),
     ]:
-        with pytest.raises(ShapeError, match=words):
-            net.rows(x_given, first, height, outputs)
+        with pytest.raises(ShapeError, match=message):
+            net.rows(rows, first, height, outputs)
 
 
 # -- machines ----------------------------------------------------------------------------------------------------
 
 RANDOM = """
 import numpy as np, test_winograd_f43 as t
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 for seed in range(40):
     case, _ = t.cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
-    assert case.run(Kept(case.x, 0, case.height), Kept(out, 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(case.x, 0, case.height), RowBuffer(out, 0, 0), slice(0, y.shape[1]))
     assert (np.abs(out - y) <= allowed).all()
 """
 
@@ -279,7 +280,7 @@ def test_nothing_outside_of_the_arrays_is_touched(python):
         GUARDED
         + """
 import test_winograd_f43 as t
-from tconv.models.row_buffer import Kept
+from tconv.models.row_buffer import RowBuffer
 tconv.set_num_threads(3)
 regions = [Region(1 << 23) for _ in range(2)]
 for seed in range(60):
@@ -290,17 +291,17 @@ for seed in range(60):
         for region, shape in zip(regions, (case.x.shape, y.shape))
     ]
     placed[0][...] = case.x
-    assert case.run(Kept(placed[0], 0, case.height), Kept(placed[1], 0, 0), slice(0, y.shape[1]))
+    assert case.run(RowBuffer(placed[0], 0, case.height), RowBuffer(placed[1], 0, 0), slice(0, y.shape[1]))
     assert (np.abs(placed[1] - y) <= allowed).all()
     regions[1].check(placed[1])
 """
     )
 
 
-def test_layers_that_are_not_for_it():
+def test_layers_that_it_does_not_apply_to():
     w = np.ones((4, 3, 3, 3), "f4")
     fits = Geometry((3, 3), 1, 1)
-    assert winograd_f43.grouped(w, None, fits, None) is not None
+    assert winograd_f43.row_group_layer(w, None, fits, None) is not None
     for weight, geometry in (
         (w[:3], fits),
         (np.ones((4, 3, 5, 3), "f4"), Geometry((5, 3))),
@@ -311,7 +312,7 @@ def test_layers_that_are_not_for_it():
         (np.where(np.arange(3) == 1, np.float32(1e38), w), fits),
         (w.astype("f8"), fits),
     ):
-        assert winograd_f43.grouped(weight, None, geometry, None) is None
+        assert winograd_f43.row_group_layer(weight, None, geometry, None) is None
 
 
 def test_without_the_kernel_networks_run_directly(python):

@@ -18,26 +18,30 @@ from typing import TYPE_CHECKING, Any
 
 from tconv import definition, errors
 from tconv._memory import trim_pool
-from tconv.diagnosis import diagnose
 from tconv.dialects import dialect
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.num_threads import get_num_threads, set_num_threads
-from tconv.linalg import linear_operator, matrix
 from tconv.operator.functional import conv, conv_transpose
 from tconv.operator.method_choice import plan
-from tconv.operator.prepared import prepare
-from tconv.solver import solve
-from tconv.weights.artifacts import checkerboard
-from tconv.weights.conversion import convert
-from tconv.weights.folding import channel_scales, fold_batchnorm, scale_channels
 
 if TYPE_CHECKING:
     from tconv import draw as draw
     from tconv import models as models
     from tconv import torch as torch
+    from tconv.diagnosis import diagnose as diagnose
+    from tconv.linalg import linear_operator as linear_operator
+    from tconv.linalg import matrix as matrix
+    from tconv.operator.prepared import prepare as prepare
+    from tconv.solver import solve as solve
+    from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
+    from tconv.weights.artifacts import checkerboard as checkerboard
+    from tconv.weights.conversion import convert as convert
+    from tconv.weights.folding import channel_scales as channel_scales
+    from tconv.weights.folding import fold_batchnorm as fold_batchnorm
+    from tconv.weights.folding import scale_channels as scale_channels
 
 __version__ = "0.1.0"
 
@@ -68,21 +72,37 @@ __all__ = [
     "solve",
     "torch",
     "trim_pool",
+    "upsample",
 ]
 
-_LAZY = {
+_LAZY_MODULES = {
     "artifacts": "tconv.weights.artifacts",
     "draw": "tconv.draw",
     "initializers": "tconv.weights.initializers",
     "models": "tconv.models",
     "torch": "tconv.torch",
 }
-"""Public modules that are imported when they are first named."""
+_LAZY_FUNCTIONS = {
+    "channel_scales": "tconv.weights.folding",
+    "checkerboard": "tconv.weights.artifacts",
+    "convert": "tconv.weights.conversion",
+    "diagnose": "tconv.diagnosis",
+    "fold_batchnorm": "tconv.weights.folding",
+    "linear_operator": "tconv.linalg",
+    "matrix": "tconv.linalg",
+    "prepare": "tconv.operator.prepared",
+    "scale_channels": "tconv.weights.folding",
+    "solve": "tconv.solver",
+    "upsample": "tconv.upsampling.functional",
+}
+"""Public names whose modules are imported when they are first named: a first call does not wait for them."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return import_module(_LAZY[name])
+    if name in _LAZY_MODULES:
+        return import_module(_LAZY_MODULES[name])
+    if name in _LAZY_FUNCTIONS:
+        return getattr(import_module(_LAZY_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'tconv' has no attribute {name!r}")
 
 

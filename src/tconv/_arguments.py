@@ -1,6 +1,6 @@
-"""Readers of arguments: one number or one per axis, as Python ints, or an error that says what to write instead.
+"""Readers of integer arguments: one number, one per axis, or one pair per axis, as Python ints.
 
-Every public function reads its integers and pairs here, so that a mistake is answered in the same words everywhere.
+Every public function reads its integers and pairs here, so that the same mistake has the same error everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Crop = int | Sequence[int | tuple[int, int]]
 
 
 def shown(value: Any) -> str:
-    """`value` as a message shows it: in one line, and a large array by its shape.
+    """Return `value` as text for a message: in one line, and a large array by its shape.
 
     >>> shown(range(3)), shown([0] * 99)[:12]
     ('range(0, 3)', '[0, 0, 0, 0,')
@@ -29,20 +29,23 @@ def shown(value: Any) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """`value` as a Python int; None for what is none, booleans among it."""
+    """Return `value` as a Python int; None if it is not an integer, or a boolean."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
-    except Exception:  # TypeError; arrays of other libraries have several kinds for it
+    except Exception:  # a TypeError, or other kinds for the arrays of some libraries
         return None
 
 
 def _usual(least: int | None) -> int:
-    """What a message proposes: 2 for strides, dilations and kernels, 1 for paddings and whatever else may be 0."""
+    """Return the number that a message proposes: 2 for strides, dilations and kernels, 1 for paddings."""
     return 2 if least == 1 else 1
 
 
 def int_of(value: Any, name: str, least: int | None = None, *, example: str | None = None) -> int:
-    """`value` as a Python int, or a GeometryError that names the argument; `example` is what to write instead."""
+    """Return `value` as a Python int.
+
+    Raises GeometryError for another type or a number below `least`. Its message proposes `example`.
+    """
     number = _number(value)
     if number is None:
         instead = example or f"{name}={_usual(least)}"
@@ -54,13 +57,13 @@ def int_of(value: Any, name: str, least: int | None = None, *, example: str | No
 
 
 def entries_of(value: Any) -> tuple[Any, ...] | None:
-    """The entries of a sequence or array; None for anything else, which can only be one number."""
+    """Return the entries of a sequence or array; None for anything else, which can only be one number."""
     axes = getattr(value, "ndim", 0)
     if isinstance(value, (str, bytes)) or not (isinstance(value, Sequence) or (isinstance(axes, int) and axes > 0)):
         return None
     try:
         return tuple(value)
-    except TypeError:  # a symbol of a graph
+    except TypeError:  # a symbolic tensor of a graph
         return None
 
 
@@ -73,36 +76,37 @@ def ints_of(
     needed: str | None = None,
     example: str | None = None,
 ) -> tuple[int, ...]:
-    """`value` as one int per axis: an int means the same on every axis.
+    """Return `value` as one int per axis: an int means the same on every axis.
 
-    `needed` says what there are `ndim` of where that is not the spatial axes, `example` what to write instead.
+    Raises GeometryError for a wrong length, type or a number below `least`. Its message states the right length with
+    the words of `needed` (default: the number of spatial axes), and proposes `example`.
     """
     given = entries_of(value)
     if given is None:
         return (int_of(value, name, least, example=example),) * ndim
     numbers = [_number(entry) for entry in given]
-    whole = tuple(number for number in numbers if number is not None)
-    if len(whole) == len(given) == ndim and (least is None or all(number >= least for number in whole)):
-        return whole
-    said = shown(tuple(entry if number is None else number for entry, number in zip(given, numbers, strict=True)))
+    integers = tuple(number for number in numbers if number is not None)
+    if len(integers) == len(given) == ndim and (least is None or all(number >= least for number in integers)):
+        return integers
+    text = shown(tuple(entry if number is None else number for entry, number in zip(given, numbers, strict=True)))
     if len(given) != ndim:
         raise GeometryError(
-            f"{name} is {said}, which has {len(given)} entries; {needed or f'there are {ndim} spatial axes'}. "
+            f"{name} is {text}, which has {len(given)} entries; {needed or f'there are {ndim} spatial axes'}. "
             f"Write {example or f'one integer for all axes, or {(1,) * ndim}'}"
         )
-    rule = "an integer" if len(whole) < ndim else f"at least {least}"
-    fixed = tuple(_usual(least) if n is None else n if least is None else max(n, least) or 1 for n in numbers)
+    rule = "an integer" if len(integers) < ndim else f"at least {least}"
+    corrected = tuple(_usual(least) if n is None else n if least is None else max(n, least) or 1 for n in numbers)
     raise GeometryError(
-        f"{name} is {said}; every entry must be {rule}. Write {example or f'{name}={fixed}'}, for example"
+        f"{name} is {text}; every entry must be {rule}. Write {example or f'{name}={corrected}'}, for example"
     )
 
 
 def pairs_of(
     value: Any, name: str, ndim: int, *, axes: str = "spatial", example: str | None = None
 ) -> tuple[tuple[int, int], ...]:
-    """`value` as one (lo, hi) pair per axis: an int means that much on both sides.
+    """Return `value` as one (lo, hi) pair per axis: an int means that much on both sides.
 
-    `axes` says which axes these are, `example` what to write instead.
+    Raises GeometryError for anything else. Its message names the kind of `axes`, and proposes `example`.
     """
     given = entries_of(value)
     if given is None:
@@ -120,7 +124,7 @@ def pairs_of(
         lo, hi = map(_number, (entry, entry) if sides is None else sides if len(sides) == 2 else (None, None))
         if lo is None or hi is None:
             raise GeometryError(
-                f"{name} holds {shown(entry)}; one (lo, hi) pair of integers per {axes} axis is needed. "
+                f"{name} contains {shown(entry)}; one (lo, hi) pair of integers per {axes} axis is needed. "
                 f"Write {example}, for example"
             )
         pairs.append((lo, hi))

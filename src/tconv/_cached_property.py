@@ -1,4 +1,4 @@
-"""Attributes that are computed when they are first asked for."""
+"""`cached_property`: an attribute that is computed at its first access, without a lock."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 
 
-class cached_property(Generic[T]):  # noqa: N801 - the name that readers know
+class cached_property(Generic[T]):  # noqa: N801 - the name of functools
     """`functools.cached_property` without its lock.
 
     Before Python 3.12 all instances of a class share one lock per attribute, and a child that is forked while another
-    thread holds it waits for ever. Here two threads may compute the same value twice, which harms nobody.
+    thread owns it waits for ever. Here two threads may compute the same value twice, which is harmless.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
@@ -28,5 +28,5 @@ class cached_property(Generic[T]):  # noqa: N801 - the name that readers know
         if instance is None:
             return self
         value = self._compute(instance)
-        instance.__dict__[self._name] = value  # found before this descriptor from now on, which has no __set__
+        instance.__dict__[self._name] = value  # has precedence over this descriptor, which has no __set__
         return value

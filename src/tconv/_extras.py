@@ -1,15 +1,16 @@
-"""Which extra of tconv brings a package, and what to write where one is missing."""
+"""Optional packages, the extra of tconv that installs each, and the command for a missing one."""
 
 from __future__ import annotations
 
 EXTRAS = {
     "numpy": "",
     "llvmlite": "",
+    "safetensors": "",
     "xxhash": "",
     "cyclopts": "cli",
     "rich": "cli",
     "pyvips": "cli",
-    "safetensors": "cli",
+    "pillow": "cli",
     "matplotlib": "draw",
     "scipy": "sparse",
     "torch": "torch",
@@ -18,11 +19,11 @@ EXTRAS = {
     "jax": "jax",
     "onnx": "onnx",
 }
-"""Packages that tconv can use, and the extra that each comes with; none for those that every installation brings."""
+"""Packages that tconv can use, and the extra that installs each; "" for those of every installation."""
 
 
 def install(package: str) -> str:
-    """The command that brings a package.
+    """Return the command that installs a package.
 
     >>> install("torch"), install("openvino")
     ('pip install "tconv[torch]"', 'pip install openvino')

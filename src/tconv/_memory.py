@@ -1,7 +1,7 @@
-"""Memory in huge pages, and a pool of it for outputs.
+"""Memory in huge pages, a pool of it for outputs, and the check that a call fits into the machine's memory.
 
-A fresh array is paid for at its first touch, a page at a time: filling it can cost more than the arithmetic. Memory of
-arrays that nobody holds any more is kept for the next one, up to a limit; `trim_pool` gives it back.
+The system provides the pages of a new array at its first access, which can take longer than the arithmetic. The memory
+of arrays that are no longer referenced is therefore reused, up to a limit; `trim_pool` releases it.
 """
 
 from __future__ import annotations
@@ -18,49 +18,48 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import TooLargeError
 
-Array = np.ndarray[Any, Any]
-
 _PAGE = 2 << 20
-_LEAST = 1 << 20
-"""Smaller arrays are NumPy's own: they are in its cache, or cheap."""
-_KEPT = 1 << 29
-"""Bytes that the pool may hold, if that is not more than an eighth of the machine's memory."""
+_POOL_MINIMUM = 1 << 20
+"""Bytes below which arrays are allocated by NumPy: its cache has them, or they are cheap."""
+_POOL_LIMIT = 1 << 29
+"""Most bytes that the pool retains, unless an eighth of the machine's memory is less."""
 
 
 def mapped(size: int) -> mmap.mmap:
-    """Private memory, zero, in huge pages where the system gives them. Raises MemoryError where there is none left."""
-    # on Unix a mapping without a file is shared with forked children, unless one says otherwise
+    """Return zeroed private memory, in huge pages if the system has them. Raises MemoryError if none is left."""
+    # on Unix a mapping without a file is shared with forked children by default
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
     try:
-        made = mmap.mmap(-1, size, **private)
+        block = mmap.mmap(-1, size, **private)
     except OSError as error:
         if trim_pool() == 0:
-            raise MemoryError(f"{size} bytes are not there: {error}") from None
+            raise MemoryError(f"{size} bytes cannot be allocated: {error}") from None
         return mapped(size)
     with contextlib.suppress(AttributeError, OSError):
-        made.madvise(mmap.MADV_HUGEPAGE)
-    return made
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return block
 
 
 def aligned(size: int) -> Array:
-    """Zeros, as bytes that begin at a huge page."""
+    """Return zeros, as bytes that begin at a huge page."""
     whole = np.frombuffer(mapped(size + _PAGE), np.uint8)
     start = -whole.ctypes.data % _PAGE
     return whole[start : start + size]
 
 
 class Pool:
-    """Blocks of memory that come back when the last array over them dies."""
+    """Pool of memory blocks, to which a block returns when the last array over it is deleted."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a finalizer may run inside of any statement
-        self._free: dict[int, list[mmap.mmap]] = {}  # by size, what came back last at the end
-        self._most = min(_KEPT, (physical_memory() or 1 << 32) // 8)
+        self._free: dict[int, list[mmap.mmap]] = {}  # by size, the most recently returned last
+        self._limit = min(_POOL_LIMIT, (physical_memory() or 1 << 32) // 8)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
-        """An uninitialised array of this shape, dtype and number of bytes."""
+        """Return an uninitialised array of this shape, dtype and number of bytes."""
         rounded = -(-size // _PAGE) * _PAGE
         with self._lock:
             blocks = self._free.get(rounded)
@@ -68,38 +67,38 @@ class Pool:
         block = block or mapped(rounded + _PAGE)
         start = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _PAGE
         owner = (ctypes.c_char * size).from_buffer(block, start)
-        # NumPy looks through arrays for the base of a view, and stops at this: it dies with the last of them
-        weakref.finalize(owner, self._back, rounded, block).atexit = False
-        made: Array = np.frombuffer(memoryview(owner), np.uint8).view(dtype).reshape(shape)
-        return made
+        # the base of every view is this object and not an array, so that it is deleted with the last of them
+        weakref.finalize(owner, self._return, rounded, block).atexit = False
+        array: Array = np.frombuffer(memoryview(owner), np.uint8).view(dtype).reshape(shape)
+        return array
 
-    def _back(self, size: int, block: mmap.mmap) -> None:
+    def _return(self, size: int, block: mmap.mmap) -> None:
         with self._lock:
-            if size > self._most:
+            if size > self._limit:
                 return
-            while self._held() + size > self._most:  # a size that has not come back for long makes room
-                longest, others = next(iter(self._free.items()))
+            while self._free_bytes() + size > self._limit:  # release blocks of the size that was not used for longest
+                oldest, others = next(iter(self._free.items()))
                 if others:
                     others.pop()
                 else:
-                    del self._free[longest]
+                    del self._free[oldest]
             blocks = self._free.pop(size, [])
             blocks.append(block)
             self._free[size] = blocks
 
-    def _held(self) -> int:
+    def _free_bytes(self) -> int:
         return sum(size * len(blocks) for size, blocks in self._free.items())
 
     def trim(self) -> int:
-        """Give all of it back to the system; the bytes that it held."""
+        """Release all free blocks to the system, and return their bytes."""
         with self._lock:
-            held = self._held()
+            released = self._free_bytes()
             self._free = {}
-        return held
+        return released
 
 
 def physical_memory() -> int | None:
-    """Bytes of physical memory, or None where the system does not tell."""
+    """Return the bytes of physical memory, or None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -107,7 +106,7 @@ def physical_memory() -> int | None:
 
 
 def si(value: float, unit: str) -> str:
-    """A number with an SI prefix: 12345678 with "B" as "12.3 MB"."""
+    """Return a number with an SI prefix: 12345678 with "B" as "12.3 MB"."""
     for prefix in ("", "k", "M", "G", "T", "P"):
         if value < 999.5:
             return f"{value:.3g} {prefix}{unit}"
@@ -116,41 +115,42 @@ def si(value: float, unit: str) -> str:
 
 
 def refuse_too_large(needed: int, output: int, shape: tuple[int, ...]) -> None:
-    """Before anything is allocated: predicted bytes over physical memory are refused."""
-    there = physical_memory()
-    if there is not None and needed > there:
+    """Raise TooLargeError if the predicted bytes of a call exceed physical memory, before anything is allocated."""
+    memory = physical_memory()
+    if memory is not None and needed > memory:
         raise TooLargeError(
             f"the call needs {si(needed, 'B')} ({si(output, 'B')} of them output {shape}); this machine has "
-            f"{si(there, 'B')}. Write it in pieces: Geometry.input_window tells which input a part of the output needs"
+            f"{si(memory, 'B')}. Use several smaller calls: Geometry.input_window returns the input that a part of the "
+            "output needs"
         )
 
 
 _pool = Pool()
 TRIMMED: list[Callable[[], int]] = [_pool.trim]
-"""What `trim_pool` calls: each gives back what it keeps, and says how many bytes that were."""
+"""Functions that `trim_pool` calls: each releases the memory of a cache, and returns the number of its bytes."""
 
 
 if hasattr(os, "register_at_fork"):
-    # no other thread is half-way through a change when the child's copy is made
+    # no other thread is inside of a change when the child is forked
     os.register_at_fork(
         before=_pool._lock.acquire, after_in_parent=_pool._lock.release, after_in_child=_pool._lock.release
     )
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An uninitialised array for an output: a large one from the pool, at an address that suits the vector units."""
+    """Return an uninitialised array for an output: a large one from the pool, aligned for the vector units."""
     size = math.prod(shape) * dtype.itemsize
-    return _pool.empty(shape, dtype, size) if size >= _LEAST else np.empty(shape, dtype)
+    return _pool.empty(shape, dtype, size) if size >= _POOL_MINIMUM else np.empty(shape, dtype)
 
 
 def trim_pool() -> int:
-    """Give the memory of past outputs and packed weights back to the system; returns how many bytes that were.
+    """Release the memory of past outputs and packed weights to the system, and return the number of bytes.
 
     >>> import tconv
-    >>> bytes_given_back = tconv.trim_pool()
+    >>> released_bytes = tconv.trim_pool()
 
-    Large outputs (from 1 MiB) come from memory that is kept when the last array over it dies, because fresh memory is
-    slow at its first touch. At most 512 MiB, or an eighth of the machine's memory, are kept. Weights are kept as the
-    kernel reads them, up to 1 GiB or an eighth; what a layer of `tconv.prepare` holds stays with it.
+    Large outputs (from 1 MiB) use memory that is retained when the last array over it is deleted, because new memory is
+    slow at its first access. At most 512 MiB, or an eighth of the machine's memory, are retained. Packed weights are
+    cached, up to 1 GiB or an eighth; those of a layer of `tconv.prepare` belong to it and are not released.
     """
     return sum(trim() for trim in TRIMMED)

@@ -1,6 +1,7 @@
-"""Arrays and words as the textbook writes them: bare 2-D arrays of any library, padding and stride as plain numbers.
+"""Arguments in the textbook's form: bare 2-D arrays of any library, padding and stride as plain numbers.
 
-What `tconv.definition` and `tconv.draw` share, so that their own files hold only the operator and the picture.
+`tconv.definition` and `tconv.draw` read their arguments here, so that their own files contain only the operator and
+the picture.
 """
 
 from __future__ import annotations
@@ -12,35 +13,39 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import Crop, Ints, ints_of
+from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 from tconv.geometry import Geometry
 
-Array = np.ndarray[Any, Any]
-
-WORDS = ("stride", "padding", "output_padding", "dilation", "groups", "crop")
+ARGUMENTS = ("stride", "padding", "output_padding", "dilation", "groups", "crop")
 
 
-def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], words: Sequence[str] = WORDS) -> Geometry:
-    """The Geometry that `spec` describes: the given words, or geometry= alone. Raises ArgumentError, GeometryError."""
-    if unknown := [word for word in spec if word not in (*words, "geometry")]:
+def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], names: Sequence[str] = ARGUMENTS) -> Geometry:
+    """Return the Geometry that `spec` describes, by the arguments of these names or by geometry= alone.
+
+    Raises ArgumentError for other names, GeometryError for a geometry that does not fit the kernel.
+    """
+    if unknown := [name for name in spec if name not in (*names, "geometry")]:
         raise ArgumentError(
-            f"{unknown[0]}= was given; {', '.join(words)} and geometry are taken here. "
+            f"{unknown[0]}= was given; the arguments are {', '.join(names)} and geometry. "
             "Write stride=2, padding=1, for example"
         )
     if "geometry" not in spec:
         return _geometry(kernel, **spec)
     if len(spec) > 1:
-        other = next(word for word in spec if word != "geometry")
-        raise ArgumentError(f"geometry= was given together with {other}=; it says that already. Write geometry= alone")
+        other = next(name for name in spec if name != "geometry")
+        raise ArgumentError(
+            f"geometry= was given together with {other}=, which it contains already. Write geometry= alone"
+        )
     g = spec["geometry"]
     if not isinstance(g, Geometry):
         raise ArgumentError(
             f"geometry is {g!r}; a tconv.Geometry is needed. Write geometry=tconv.Geometry(kernel={kernel}, stride=2)"
         )
-    if g.kernel != kernel or (g.groups != 1 and "groups" not in words):
+    if g.kernel != kernel or (g.groups != 1 and "groups" not in names):
         raise GeometryError(
             f"geometry has kernel {g.kernel} and {g.groups} groups; the kernel given is {kernel}"
-            f"{'' if 'groups' in words else ', of one channel'}. Write tconv.Geometry(kernel={kernel}, ...)"
+            f"{'' if 'groups' in names else ', of one channel'}. Write tconv.Geometry(kernel={kernel}, ...)"
         )
     return g
 
@@ -54,7 +59,7 @@ def _geometry(
     groups: int = 1,
     crop: Crop = 0,
 ) -> Geometry:
-    """Padding p crops p from both ends, output_padding gives some of the end back; crop adds to both."""
+    """Return the Geometry in which padding p crops p from both ends, output_padding extends the end, and crop adds."""
     plain = Geometry(kernel, stride, crop, dilation, groups)
     pads, extra = (
         ints_of(size, name, plain.ndim) for size, name in ((padding, "padding"), (output_padding, "output_padding"))
@@ -64,21 +69,22 @@ def _geometry(
 
 
 def take(*, bias: Any = None, **given: Any) -> tuple[str, list[Any]]:
-    """The arrays' library, and the arrays as NumPy in their common dtype, bias last.
+    """Return the arrays' library, and the arrays as NumPy in their common dtype, bias last.
 
-    A definition and a picture are about values, not dtypes: integers beside floats are promoted here, where the kernels
-    refuse them.
+    Integers beside floats are promoted, unlike in the kernels, because a definition and a picture are about values and
+    not dtypes.
     """
     library, taken = _arrays.take_all(bias=bias, **given)
     present = {name: array for name, array in zip((*given, "bias"), taken, strict=True) if array is not None}
     for name, array in present.items():
         if (array.dtype.kind not in "iufc" and array.dtype.name != "bfloat16") or array.dtype.name == "uint64":
             raise DtypeError(
-                f"{name} has dtype {array.dtype}; numbers are needed, integers within int64. Write {name}.astype(int)"
+                f"{name} has dtype {array.dtype}; numbers are needed, and integers must fit int64. Write "
+                f"{name}.astype(int)"
             )
     if len({array.dtype for array in present.values()}) == 1:
         return library, taken
-    # bfloat16 has no common dtype with integers; float32 holds all of its values
+    # bfloat16 has no common dtype with integers; float32 represents all of its values
     wide = [None if a is None else a.astype(np.float32) if a.dtype.name == "bfloat16" else a for a in taken]
     common = np.result_type(*(array for array in wide if array is not None))
     return library, [None if array is None else array.astype(common) for array in wide]
@@ -93,10 +99,10 @@ def evaluate(
     *,
     large: bool = False,
 ) -> Any:
-    """Run a form of the definition: groups on an axis of their own, wide sums, one rounding, arrays out as they came.
+    """Run a form of the definition: with groups on an axis of their own, wide sums, and one rounding.
 
-    The form gets x [N, G, C_in/G, *spatial] and w [G, C_in/G, C_out/G, *kernel]; `large` says that x is the large side,
-    with the weight's output channels.
+    The form gets x [N, G, C_in/G, *spatial] and w [G, C_in/G, C_out/G, *kernel]. With `large`, x is the large side,
+    with the weight's output channels. Returns an array of the library of x.
     """
     library, (x, w, bias) = take(x=x, w=w, bias=bias)
     bare = w.ndim < 3
@@ -120,7 +126,7 @@ def evaluate(
     if bias is not None and bias.shape != (out_channels,):
         raise ShapeError(
             f"bias has shape {bias.shape}; one number per output channel is needed: ({out_channels},). "
-            "Write stride=2 by its name, if that was meant"
+            "Write other arguments by name, for example stride=2"
         )
     kind = x.dtype.kind
     wide = np.int64 if kind in "iu" else np.complex128 if kind == "c" else np.float64

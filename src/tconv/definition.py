@@ -1,8 +1,8 @@
-"""The transposed convolution, written to be read. Every kernel of this package must equal these functions.
+"""The definition of the transposed convolution, in four forms for reading. Every kernel must equal these functions.
 
-Bare 1-D and 2-D arrays are taken as the textbook writes them, `scatter(X, K)`; arrays with more axes are batches with
-channels, x [N, C_in, *spatial] and w [C_in, C_out/groups, *kernel]. Elements are summed in float64, complex128 or
-int64 and rounded once, to the dtype of x (integers: int64). Lists and arrays of any library will do.
+Bare 1-D and 2-D arrays may be given as the textbook writes them, `scatter(X, K)`; arrays with more axes are batches
+with channels, x [N, C_in, *spatial] and w [C_in, C_out/groups, *kernel]. Elements are summed in float64, complex128 or
+int64 and rounded once, to the dtype of x (integers: int64). Lists and arrays of any library are taken.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._textbook import evaluate
 from tconv.geometry import Geometry
 
-Array = np.ndarray[Any, Any]
-
 
 def scatter(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """Each input element broadcasts its kernel into the output, and neighbours are summed.
+    """Return the sum of the kernels that all input elements add to the output, each multiplied by its element.
 
     >>> scatter([[0, 1], [2, 3]], [[0, 1], [2, 3]])
     array([[ 0,  0,  1],
@@ -31,25 +30,26 @@ def scatter(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
 
 
 def gather(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """Each output element looks up the inputs that reach it: those i with s*i + d*t = its place in the full result."""
+    """Return for each output element the sum over the inputs i that reach it: s*i + d*t is its full position."""
     return evaluate(_gather, x, w, bias, spec)
 
 
 def zero_insertion(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """Put s - 1 zeros between the inputs, pad, then convolve with the flipped kernel."""
+    """Return the convolution with the flipped kernel of the padded inputs with s - 1 zeros between them."""
     return evaluate(_zero_insertion, x, w, bias, spec)
 
 
 def matrix(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """The product y = K.T @ x, K being the matrix of the convolution below: rows inputs, columns outputs."""
+    """Return the product y = K.T @ x, where K [inputs, outputs] is the matrix of the convolution below."""
     return evaluate(_matrix, x, w, bias, spec)
 
 
 def _scatter(x: Array, w: Array, g: Geometry) -> Array:
     full = np.zeros((*x.shape[:2], w.shape[2], *g.full_shape(x.shape[3:])), x.dtype)
     for i in np.ndindex(*x.shape[3:]):
-        place = tuple(slice(s * j, s * j + e, d) for j, s, e, d in zip(i, g.stride, g.extent, g.dilation, strict=True))
-        full[:, :, :, *place] += np.einsum("ngc,gco...->ngo...", x[:, :, :, *i], w)
+        axes = zip(i, g.stride, g.extent, g.dilation, strict=True)
+        positions = tuple(slice(s * j, s * j + e, d) for j, s, e, d in axes)
+        full[:, :, :, *positions] += np.einsum("ngc,gco...->ngo...", x[:, :, :, *i], w)
     return _crop(full, g)
 
 
@@ -68,13 +68,13 @@ def _gather(x: Array, w: Array, g: Geometry) -> Array:
 def _zero_insertion(x: Array, w: Array, g: Geometry) -> Array:
     inputs: Any = [slice(None, None, s) for s in g.stride]
     taps: Any = [slice(None, None, d) for d in g.dilation]
-    apart = np.zeros((*x.shape[:3], *(s * (n - 1) + 1 for s, n in zip(g.stride, x.shape[3:], strict=True))), x.dtype)
-    apart[..., *inputs] = x
-    apart = np.pad(apart, [(0, 0)] * 3 + [(e - 1, e - 1) for e in g.extent])
-    windows = np.lib.stride_tricks.sliding_window_view(apart, g.extent, tuple(range(3, x.ndim)))
-    taken = windows[..., *taps]
+    spread = np.zeros((*x.shape[:3], *(s * (n - 1) + 1 for s, n in zip(g.stride, x.shape[3:], strict=True))), x.dtype)
+    spread[..., *inputs] = x
+    spread = np.pad(spread, [(0, 0)] * 3 + [(e - 1, e - 1) for e in g.extent])
+    windows = np.lib.stride_tricks.sliding_window_view(spread, g.extent, tuple(range(3, x.ndim)))
+    windows = windows[..., *taps]
     flipped = np.flip(w, tuple(range(3, w.ndim)))
-    return _crop(np.einsum("ngc...k,gcok->ngo...", _flat(taken, g.ndim), _flat(flipped)), g)
+    return _crop(np.einsum("ngc...k,gcok->ngo...", _flat(windows, g.ndim), _flat(flipped)), g)
 
 
 def _matrix(x: Array, w: Array, g: Geometry) -> Array:
@@ -83,7 +83,7 @@ def _matrix(x: Array, w: Array, g: Geometry) -> Array:
 
 
 def dense(w: Array, g: Geometry, input_shape: tuple[int, ...]) -> Array:
-    """K as a dense array [groups, C_in/groups, C_out/groups, inputs, outputs]: K[i, s*i + d*t - lo] = w[t]."""
+    """Return K as a dense array [groups, C_in/groups, C_out/groups, inputs, outputs]: K[i, s*i + d*t - lo] = w[t]."""
     K = np.zeros((*w.shape[:3], *input_shape, *g.output_shape(input_shape)), w.dtype)
     for i, t in product(np.ndindex(*input_shape), np.ndindex(*g.kernel)):
         o = [s * a + d * b - lo for a, b, s, d, (lo, _) in zip(i, t, g.stride, g.dilation, g.crop, strict=True)]
@@ -93,7 +93,7 @@ def dense(w: Array, g: Geometry, input_shape: tuple[int, ...]) -> Array:
 
 
 def conv(y: Any, w: Any, **spec: Any) -> Any:
-    """The convolution whose transpose all this is: the kernel slides over y, u[i] = sum_t y[s*i + d*t - lo] w[t].
+    """Return the convolution whose transpose this is: the kernel slides over y, u[i] = sum_t y[s*i + d*t - lo] w[t].
 
     >>> conv(np.arange(9).reshape(3, 3), [[1, 2], [3, 4]])
     array([[27, 37],
@@ -112,13 +112,13 @@ def _conv(y: Array, w: Array, g: Geometry) -> Array:
 
 
 def _flat(array: Array, last: int | None = None) -> Array:
-    """All spatial axes, or the last few axes, as one."""
-    keep = array.ndim - last if last else 3
-    return array.reshape(*array.shape[:keep], math.prod(array.shape[keep:]))
+    """Return the array with all spatial axes, or its `last` axes, joined to one."""
+    first = array.ndim - last if last else 3
+    return array.reshape(*array.shape[:first], math.prod(array.shape[first:]))
 
 
 def _crop(full: Array, g: Geometry) -> Array:
-    """full[lo : len - hi] per axis; a negative side extends with zeros."""
+    """Return full[lo : len - hi] per axis; a negative side extends it with zeros."""
     full = np.pad(full, [(0, 0)] * 3 + [(max(0, -lo), max(0, -hi)) for lo, hi in g.crop])
-    kept: Any = [slice(max(0, lo), n - max(0, hi)) for n, (lo, hi) in zip(full.shape[3:], g.crop, strict=True)]
-    return full[..., *kept]
+    inside: Any = [slice(max(0, lo), n - max(0, hi)) for n, (lo, hi) in zip(full.shape[3:], g.crop, strict=True)]
+    return full[..., *inside]

@@ -1,6 +1,6 @@
 """The errors of tconv. Every one is a `TconvError` and also the built-in kind that a caller would expect.
 
-A message says three things: what was given, what was needed, and what to write instead.
+A message has three parts: what was given, what is needed, and what to write instead.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ class TconvError(Exception):
 
 
 class ShapeError(TconvError, ValueError):
-    """Ranks, channels or sizes that do not fit together."""
+    """Ranks, channels or sizes that do not match."""
 
 
 class GeometryError(TconvError, ValueError):
@@ -19,7 +19,7 @@ class GeometryError(TconvError, ValueError):
 
 
 class DialectError(TconvError, ValueError):
-    """A dialect that does not exist, or something that a dialect's words cannot say."""
+    """A dialect that does not exist, or a geometry that its arguments cannot express."""
 
 
 class MethodError(TconvError, ValueError):
@@ -35,15 +35,15 @@ class TooLargeError(TconvError, ValueError):
 
 
 class FileError(TconvError, ValueError):
-    """A file that cannot be read as what it should be, or must not be overwritten."""
+    """A file of another format than expected, or one that must not be overwritten."""
 
 
 class CheckError(TconvError, ValueError):
-    """A result that does not equal the definition: a fault of tconv's own, and nothing is written."""
+    """A result that does not equal the definition, which is a fault of tconv. Nothing is written."""
 
 
 class ArgumentError(TconvError, TypeError):
-    """An argument that the call does not know, or of a type that it cannot take."""
+    """An argument that the call does not have, or that has the wrong type."""
 
 
 class DtypeError(TconvError, TypeError):
@@ -51,15 +51,15 @@ class DtypeError(TconvError, TypeError):
 
 
 class ArrayError(TconvError, TypeError):
-    """An array of a library, or in a state, that cannot be taken without losing something."""
+    """An array of an unknown library, or one that would lose its gradient, mask or trace."""
 
 
 class StaleError(TconvError, ValueError):
-    """Numbers that are asked for after what they are made of was changed."""
+    """Numbers that are requested after the arrays from which they are computed were changed."""
 
 
 class MissingExtraError(TconvError, ImportError):
-    """A room that needs a package which is not installed; the message names the extra to install."""
+    """A function that needs a package which is not installed; the message names the extra to install."""
 
     def __init__(self, wanted: str, package: str, extra: str) -> None:
         super().__init__(f'{wanted} needs {package}, which is not installed. Write: pip install "tconv[{extra}]"')

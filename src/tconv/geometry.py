@@ -1,12 +1,12 @@
-"""The shape arithmetic of a transposed convolution: one frozen spec that every other room reads.
+"""Shape arithmetic of a transposed convolution: `Geometry`, the frozen description that every other module reads.
 
 Per axis, with input index i, tap t, stride s, dilation d and k taps:
 
     full[s*i + d*t] += x[i] * w[t]             len(full) = s*(n - 1) + d*(k - 1) + 1
     y = full[lo : len(full) - hi]              (lo, hi) is the crop; below 0 it extends with zeros
 
-Frameworks say "padding", "output_padding", "SAME"; each is a rule that chooses (lo, hi), and `tconv.dialects`
-holds those rules. Nothing in this file knows them.
+The "padding", "output_padding" and "SAME" of frameworks are rules that determine (lo, hi). They are in
+`tconv.dialects`, and nothing in this file depends on them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Phase(NamedTuple):
 
     @property
     def tap_count(self) -> int:
-        """Number of taps: how many input elements one output element of this phase sums over, per channel."""
+        """Number of input elements that one output element of this phase sums over, per channel."""
         return math.prod(len(taps) for taps in self.taps)
 
 
@@ -42,14 +42,14 @@ class Macs(NamedTuple):
     """Multiply-adds under two conventions."""
 
     exact: int
-    """Products that reach an output element: those that the crop throws away are not counted."""
+    """Products that reach an output element, without those that are cropped."""
     border_free: int
-    """Inputs x taps: every input element meets every tap, as if nothing were cropped. Most profilers mean this."""
+    """Inputs x taps: every input element times every tap, as if nothing were cropped. Most profilers count so."""
 
 
 @dataclass(frozen=True, init=False)
 class Geometry:
-    """What a transposed convolution does to positions: kernel, stride, crop, dilation, groups; any number of axes.
+    """Positions of a transposed convolution: kernel, stride, crop, dilation and groups, on any number of axes.
 
     >>> g = Geometry(kernel=(4, 4), stride=2, crop=1)
     >>> g.output_shape((8, 8))
@@ -58,10 +58,10 @@ class Geometry:
     ((2, 2), (2, 2))
 
     An int for `kernel` means one axis; for the others, the same on every axis. `crop` is one (lo, hi) pair per axis,
-    in output elements; a negative side extends the output with rows that hold only bias. Shapes are spatial: neither
-    batch nor channels are in them. Sizes are Python ints, so nothing overflows.
+    in output elements; a negative side extends the output with rows that contain only bias. Shapes are spatial, without
+    batch and channels. Sizes are Python ints, so nothing overflows.
 
-    Raises GeometryError for anything that is not an operator: a stride below 1, a crop of the wrong length.
+    Raises GeometryError for arguments that describe no operator, as a stride below 1 or a crop of the wrong length.
     Source of the phases: Shi et al. 2016, arXiv:1609.07009, extended by dilation: (d*t) mod s and (d*t) div s.
     """
 
@@ -77,12 +77,12 @@ class Geometry:
         ndim = len(sizes)
         if ndim == 0:
             raise GeometryError("kernel is (), without a spatial axis; at least one is needed. Write kernel=(3, 3)")
-        fix = object.__setattr__  # the dataclass is frozen: this is the one place that fills it
-        fix(self, "kernel", ints_of(sizes, "kernel", ndim, least=1))
-        fix(self, "stride", ints_of(stride, "stride", ndim, least=1))
-        fix(self, "crop", pairs_of(crop, "crop", ndim))
-        fix(self, "dilation", ints_of(dilation, "dilation", ndim, least=1))
-        fix(self, "groups", int_of(groups, "groups", least=1, example="groups=1"))
+        set_field = object.__setattr__  # the dataclass is frozen, and its fields are set only here
+        set_field(self, "kernel", ints_of(sizes, "kernel", ndim, least=1))
+        set_field(self, "stride", ints_of(stride, "stride", ndim, least=1))
+        set_field(self, "crop", pairs_of(crop, "crop", ndim))
+        set_field(self, "dilation", ints_of(dilation, "dilation", ndim, least=1))
+        set_field(self, "groups", int_of(groups, "groups", least=1, example="groups=1"))
 
     @property
     def ndim(self) -> int:
@@ -91,30 +91,30 @@ class Geometry:
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """d*(k - 1) + 1 per axis: the outputs that one input element spans, gaps of the dilation included."""
+        """Outputs that one input element spans per axis, gaps of the dilation included: d*(k - 1) + 1."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
     def full_shape(self, input_shape: Ints) -> tuple[int, ...]:
-        """s*(n - 1) + d*(k - 1) + 1 per axis: the size before the crop."""
+        """Return the size before the crop, s*(n - 1) + d*(k - 1) + 1 per axis."""
         sizes = self._sizes(input_shape, "input")
         return tuple(s * (n - 1) + e for n, s, e in zip(sizes, self.stride, self.extent, strict=True))
 
     def output_shape(self, input_shape: Ints) -> tuple[int, ...]:
-        """The sizes full - lo - hi. Raises ShapeError if an axis would be empty."""
+        """Return the output shape, full - lo - hi per axis. Raises ShapeError if an axis would be empty."""
         full = self.full_shape(input_shape)
         shape = tuple(f - lo - hi for f, (lo, hi) in zip(full, self.crop, strict=True))
         if min(shape) < 1:
             axis = next(a for a, size in enumerate(shape) if size < 1)
             raise ShapeError(
                 f"the output would be {shape}: spatial axis {axis} has {full[axis]} elements and the crop "
-                f"{self.crop[axis]} takes all of them; at least one must stay. Write a smaller crop (padding)"
+                f"{self.crop[axis]} removes all of them; at least one must remain. Use a smaller crop (padding)"
             )
         return shape
 
     def input_shape(self, output_shape: Ints) -> tuple[int, ...] | None:
-        """The input whose output has exactly this shape, or None if there is none: L = s*(n - 1) + extent - lo - hi."""
+        """Return the input shape that gives exactly this output shape, L = s*(n - 1) + extent - lo - hi, or None."""
         sizes = self._sizes(output_shape, "output")
         rest = [L + lo + hi - e for L, (lo, hi), e in zip(sizes, self.crop, self.extent, strict=True)]
         if any(r < 0 or r % s for r, s in zip(rest, self.stride, strict=True)):
@@ -122,7 +122,10 @@ class Geometry:
         return tuple(r // s + 1 for r, s in zip(rest, self.stride, strict=True))
 
     def conv_shape(self, output_shape: Ints) -> tuple[int, ...]:
-        """(L + lo + hi - extent)//s + 1 per axis: what the convolution with this geometry makes of an L-sized array."""
+        """Return the output shape of the convolution with this geometry: (L + lo + hi - extent)//s + 1 per axis.
+
+        Raises ShapeError if an axis would be empty.
+        """
         sizes = self._sizes(output_shape, "output", "convolution's input")
         padded = tuple(L + lo + hi for L, (lo, hi) in zip(sizes, self.crop, strict=True))
         shape = tuple((p - e) // s + 1 for p, e, s in zip(padded, self.extent, self.stride, strict=True))
@@ -130,18 +133,18 @@ class Geometry:
             axis = next(a for a, size in enumerate(shape) if size < 1)
             raise ShapeError(
                 f"the convolution of {sizes} would be {shape}: on spatial axis {axis} the kernel spans "
-                f"{self.extent[axis]} elements and only {padded[axis]} are there. Write a larger array or a "
+                f"{self.extent[axis]} elements, but there are only {padded[axis]}. Use a larger array or a "
                 "smaller kernel"
             )
         return shape
 
-    def _sizes(self, shape: Ints, side: str, what: str | None = None) -> tuple[int, ...]:
+    def _sizes(self, shape: Ints, side: str, array: str | None = None) -> tuple[int, ...]:
         name = f"{side}_shape"
         sizes = ints_of(shape, name, self.ndim, example=f"{name}={(8,) * self.ndim}")
         if min(sizes) < 1:
             raise ShapeError(
-                f"the {what or side} has spatial shape {sizes}; every axis needs at least 1 element. "
-                "Write an array without empty spatial axes"
+                f"the {array or side} has spatial shape {sizes}; every axis needs at least 1 element. "
+                "Use an array without empty spatial axes"
             )
         return sizes
 
@@ -149,7 +152,7 @@ class Geometry:
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
-        """All prod(stride) phases in C order of their offsets, those without a tap (s > k) included."""
+        """All prod(stride) phases in C order of their offsets, including those without a tap (s > k)."""
         axes = [
             [
                 (
@@ -165,11 +168,11 @@ class Geometry:
 
     @property
     def overlap(self) -> tuple[tuple[int, ...], ...]:
-        """Taps per phase: overlap[axis][r] inputs meet in each output of phase r. Uneven counts mean checkerboard."""
+        """Taps per phase: an output of phase r sums overlap[axis][r] inputs. Uneven counts cause checkerboards."""
         counts = []
         for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
             row = [0] * s
-            period = s // math.gcd(s, d)  # taps that far apart are of one phase
+            period = s // math.gcd(s, d)  # taps this far apart have the same phase
             for t in range(min(k, period)):
                 row[(d * t) % s] = (k - 1 - t) // period + 1
             counts.append(tuple(row))
@@ -177,21 +180,22 @@ class Geometry:
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
-        """Per axis, the span of inputs that one output element can depend on (the widest phase)."""
+        """Span of inputs per axis that one output element can depend on (in the widest phase)."""
         common = [math.gcd(s, d) for s, d in zip(self.stride, self.dilation, strict=True)]
-        # the phase of tap 0 has the most taps, each d/gcd inputs behind the one before
+        # the phase of tap 0 has the most taps, each of which reads d/gcd inputs further on
         axes = zip(self.kernel, self.stride, self.dilation, common, strict=True)
         return tuple(d // g * ((k - 1) // (s // g)) + 1 for k, s, d, g in axes)
 
     # -- windows -------------------------------------------------------------------------------------------------
 
     def input_window(self, output: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
-        """The inputs that a slice of the output needs: the smallest range per axis, empty (0, 0) where none.
+        """Return the inputs that a slice of the output needs: the smallest range per axis, (0, 0) if it needs none.
 
         >>> Geometry(kernel=4, stride=2, crop=1).input_window([slice(4, 6)])
         (slice(1, 4, None),)
 
-        Without `input_shape` the input is taken as endless on both sides; with it the range is clipped to the input.
+        Without `input_shape` the input is unbounded on both sides; with it the range is clipped to the input.
+        Raises ShapeError for anything but one slice with start, stop and step 1 per axis.
         """
         sizes = None if input_shape is None else self._sizes(input_shape, "input")
         ranges = self._ranges(output, "output", None if sizes is None else self.output_shape(sizes))
@@ -205,12 +209,14 @@ class Geometry:
         return tuple(windows)
 
     def output_window(self, input: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
-        """The outputs that a slice of the input touches: the smallest range per axis, empty (0, 0) where none.
+        """Return the outputs that depend on a slice of the input: the smallest range per axis, (0, 0) if none does.
 
         >>> Geometry(kernel=4, stride=2, crop=1).output_window([slice(2, 3)])
         (slice(3, 7, None),)
 
-        Without `input_shape` the range may leave the output (below 0, too); with it the range is clipped to the output.
+        Without `input_shape` the range may exceed the output (also below 0); with it the range is clipped to
+        the output.
+        Raises ShapeError for anything but one slice with start, stop and step 1 per axis.
         """
         limits = None if input_shape is None else self._sizes(input_shape, "input")
         sizes = None if limits is None else self.output_shape(limits)
@@ -232,32 +238,32 @@ class Geometry:
 
     @staticmethod
     def _hull(spans: Iterable[tuple[int, int]], size: int | None) -> slice:
-        """The smallest slice over inclusive (first, last) spans, clipped to [0, size); last < first means empty."""
+        """Return the smallest slice over inclusive (first, last) spans, clipped to [0, size); last < first is empty."""
         if size is not None:
             spans = ((max(first, 0), min(last, size - 1)) for first, last in spans)
-        kept = [(first, last) for first, last in spans if first <= last]
-        if not kept:
+        present = [(first, last) for first, last in spans if first <= last]
+        if not present:
             return slice(0, 0)
-        return slice(min(first for first, _ in kept), max(last for _, last in kept) + 1)
+        return slice(min(first for first, _ in present), max(last for _, last in present) + 1)
 
-    def _ranges(self, slices: Sequence[slice], what: str, limits: tuple[int, ...] | None) -> list[tuple[int, int]]:
-        """(start, stop) per axis, clipped to [0, limit)."""
+    def _ranges(self, slices: Sequence[slice], side: str, limits: tuple[int, ...] | None) -> list[tuple[int, int]]:
+        """Return (start, stop) per axis, clipped to [0, limit)."""
         ranges = []
-        given: Any = slices  # one slice will do for one axis
+        given: Any = slices  # one axis may be a bare slice
         for entry in [given] if isinstance(given, slice) else entries_of(given) or [given]:
             if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
                 raise ShapeError(
-                    f"the {what} window holds {shown(entry)}; a slice with start, stop and step 1 is needed per axis. "
-                    "Write (slice(0, 16), slice(0, 16))"
+                    f"the {side} window contains {shown(entry)}; a slice with start, stop and step 1 is needed per "
+                    "axis. Write (slice(0, 16), slice(0, 16))"
                 )
             ends = zip(("start", "stop"), (entry.start, entry.stop), strict=True)
             start, stop = (
-                int_of(end, f"the {what} window's slice {name}", example="slice(0, 16)") for name, end in ends
+                int_of(end, f"the {name} of the {side} window's slice", example="slice(0, 16)") for name, end in ends
             )
             ranges.append((start, stop))
         if len(ranges) != self.ndim:
             raise ShapeError(
-                f"the {what} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Write one "
+                f"the {side} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Use one "
                 "slice per axis"
             )
         if limits is None:
@@ -267,7 +273,7 @@ class Geometry:
     # -- cost ----------------------------------------------------------------------------------------------------
 
     def macs(self, input_shape: Ints, in_channels: int = 1, out_channels: int = 1, batch: int = 1) -> Macs:
-        """Multiply-adds of one call: `.exact` and `.border_free`; bias is not counted. FLOPs are twice that.
+        """Return the multiply-adds of one call, `.exact` and `.border_free`, without bias. FLOPs are twice as many.
 
         >>> Geometry(kernel=(4, 4), stride=2, crop=1).macs((8, 8))
         Macs(exact=900, border_free=1024)
@@ -278,27 +284,27 @@ class Geometry:
         for name, channels in (("in_channels", c_in), ("out_channels", c_out)):
             if channels % self.groups:
                 raise GeometryError(
-                    f"{name} is {channels}, which {self.groups} groups do not divide. Write a multiple of {self.groups}"
+                    f"{name} is {channels}, which {self.groups} groups do not divide. Use a multiple of {self.groups}"
                 )
-        pairs = int_of(batch, "batch", least=0) * c_in * (c_out // self.groups)
+        channel_pairs = int_of(batch, "batch", least=0) * c_in * (c_out // self.groups)
         exact = 1
         for n, L, k, s, d, (lo, _) in zip(
             sizes, outputs, self.kernel, self.stride, self.dilation, self.crop, strict=True
         ):
             exact *= _products_below(lo + L, n, k, s, d) - _products_below(lo, n, k, s, d)
-        return Macs(pairs * exact, pairs * math.prod(sizes) * math.prod(self.kernel))
+        return Macs(channel_pairs * exact, channel_pairs * math.prod(sizes) * math.prod(self.kernel))
 
 
 def _products_below(end: int, n: int, k: int, s: int, d: int) -> int:
-    """How many pairs of input i < n and tap t < k land below `end`: s*i + d*t < end. Quick, however large they are."""
-    taps = min(k, max(0, -(-end // d)))  # later ones land beyond, whatever the input
-    whole = min(taps, max(0, (end - 1 - s * (n - 1)) // d + 1))  # of these every input lands below
-    # the others: (end - 1 - d*t)//s + 1 inputs each, from the last tap to the first
-    return whole * n + _floors(taps - whole, s, d, end - 1 - d * (taps - 1)) + taps - whole
+    """Return the number of (input i < n, tap t < k) with s*i + d*t < end, in logarithmic time."""
+    taps = min(k, max(0, -(-end // d)))  # later taps exceed the end for every input
+    full = min(taps, max(0, (end - 1 - s * (n - 1)) // d + 1))  # taps whose products are all below the end
+    # each of the others has (end - 1 - d*t)//s + 1 inputs, summed from the last tap to the first
+    return full * n + _floors(taps - full, s, d, end - 1 - d * (taps - 1)) + taps - full
 
 
 def _floors(count: int, m: int, a: int, b: int) -> int:
-    """The sum of (a*j + b)//m over j < count: points under a line, its slope turned over as in Euclid's algorithm."""
+    """Return the sum of (a*j + b)//m over j < count: lattice points under a line, counted as in Euclid's algorithm."""
     total = 0
     while count > 0:
         total += count * (count - 1) // 2 * (a // m) + count * (b // m)

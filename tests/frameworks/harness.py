@@ -1,4 +1,7 @@
-"""One native call against one `conv_transpose` in that dialect: equal, refused on both sides, or a listed fault."""
+"""Checks of a dialect against its framework: random native calls, the code that the dialect writes, and the adjoint.
+
+A native call and `conv_transpose` in its dialect must give equal results, both refuse, or meet a listed fault.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +12,47 @@ from typing import Any
 import numpy as np
 
 import tconv
+from random_calls import random_geometry, whole_numbers
+from tconv.dialects.faults import FAULTS
 
-Words = dict[str, Any]
-
-
-def whole_numbers(rng: np.random.Generator, shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
-    """Random asymmetric data without zeros: whole numbers small enough that every sum is exact in float32."""
-    return (rng.integers(1, 9, tuple(shape)) * rng.choice([-1, 1], tuple(shape))).astype(dtype)
+Arguments = dict[str, Any]
+"""Native arguments of a call."""
 
 
 class Conformance:
-    """Counts what happened over many calls; `check` raises AssertionError with the call that disagrees."""
+    """Comparison of many native calls with tconv; `tally` counts the results."""
 
     def __init__(
         self,
         name: str,
         native: Callable[..., Any],
-        unsupported: Callable[[Exception, Words], bool] | None = None,
+        unsupported: Callable[[Exception, Arguments], bool] | None = None,
         versions: str = "",
     ) -> None:
-        """`native(x, w, bias, words)` makes the framework's own call on NumPy arrays and returns a NumPy array.
+        """Compare with `native(x, w, bias, arguments)`, the framework's own call on NumPy arrays.
 
-        Only faults whose `versions` hold this string count, where the faults of one dialect are of several packages.
-
-        `unsupported(error, words)` says that the framework's build lacks a kernel for a call that its rules allow.
+        Only faults whose `versions` contain this text count, where the faults of a dialect are of several packages.
+        `unsupported(error, arguments)` is True if the framework's build lacks a kernel for a call that its rules allow.
         """
         self.name, self.native = name, native
-        self.speaker = tconv.dialect(name)
-        self.unsupported = unsupported or (lambda error, words: False)
-        self.faults = [fault for fault in self.speaker.faults if versions in fault.versions]
+        self.dialect = tconv.dialect(name)
+        self.unsupported = unsupported or (lambda error, arguments: False)
+        self.faults = [fault for fault in self.dialect.faults if versions in fault.versions]
         self.tally: Counter[str] = Counter()
 
-    def check(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, words: Words) -> None:
-        ours, said = None, ""
+    def check(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, arguments: Arguments) -> None:
+        """Count one call. Raises AssertionError, with the call, if the results differ without a listed fault."""
+        ours, our_refusal = None, ""
         try:
-            ours = tconv.conv_transpose(x, w, bias, dialect=self.name, **words)
+            ours = tconv.conv_transpose(x, w, bias, dialect=self.name, **arguments)
         except tconv.TconvError as error:
-            said = str(error)
+            our_refusal = str(error)
         else:
-            tconv.prepare(w, bias, dialect=self.name, **words)  # refuses nothing that there is an x for
+            tconv.prepare(w, bias, dialect=self.name, **arguments)  # accepts all arguments that are valid with some x
         try:
-            theirs = np.asarray(self.native(x, w, bias, words))
+            theirs = np.asarray(self.native(x, w, bias, arguments))
         except Exception as error:  # each framework has its own kinds
-            if self.unsupported(error, words):
+            if self.unsupported(error, arguments):
                 self.tally["unsupported there"] += 1
                 return
             theirs, refusal = None, f"{type(error).__name__}: {str(error)[:300]}"
@@ -61,59 +62,58 @@ class Conformance:
         if theirs is not None and ours is not None and theirs.shape == ours.shape and np.array_equal(theirs, ours):
             self.tally["equal"] += 1
             return
-        if theirs is not None and theirs.size == 0 and x.size and "the output would be" in said:
+        if theirs is not None and theirs.size == 0 and x.size and "the output would be" in our_refusal:
             self.tally["zero-size outputs are refused here"] += 1
             return
-        if fault := self._fault(x, w, words):
+        if fault := self._fault(x, w, arguments):
             self.tally[f"fault: {fault}"] += 1
             return
-        call = f"x{x.shape} w{w.shape} bias={bias is not None} {words}"
+        call = f"x{x.shape} w{w.shape} bias={bias is not None} {arguments}"
         if theirs is None:
-            raise AssertionError(f"{self.name} refuses ({refusal}), we give {ours.shape}: {call}")
+            raise AssertionError(f"{self.name} refuses ({refusal}), tconv gives {ours.shape}: {call}")
         if ours is None:
-            raise AssertionError(f"we refuse ({said}), {self.name} gives {theirs.shape}: {call}")
-        raise AssertionError(f"{self.name} gives {theirs.shape}, we {ours.shape}, with other values: {call}")
+            raise AssertionError(f"tconv refuses ({our_refusal}), {self.name} gives {theirs.shape}: {call}")
+        raise AssertionError(f"{self.name} gives {theirs.shape}, tconv {ours.shape}, with other values: {call}")
 
-    def _fault(self, x: np.ndarray, w: np.ndarray, words: Words) -> str | None:
+    def _fault(self, x: np.ndarray, w: np.ndarray, arguments: Arguments) -> str | None:
+        """Return the key of a listed fault that this call meets."""
         if not self.faults:
             return None
         try:
-            call = self.speaker.read(x.shape, w.shape, words)
+            call = self.dialect.read(x.shape, w.shape, arguments)
         except tconv.TconvError:
             return None
         sizes = call.data.sizes(x.shape)[2]
-        return next((fault.what for fault in self.faults if fault.applies(call.geometry, sizes, words)), None)
+        return next((fault.key for fault in self.faults if fault.applies(call.geometry, sizes, arguments)), None)
 
 
-# -- the way back: geometry to native words and code ---------------------------------------------------------------
+def meets_fault(key: str, name: str, x: np.ndarray, w: np.ndarray, arguments: Arguments) -> bool:
+    """Return True if a call in this dialect meets the listed fault of this key."""
+    try:
+        call = tconv.dialect(name).read(x.shape, w.shape, arguments)
+    except tconv.TconvError:
+        return False
+    return FAULTS[key].applies(call.geometry, call.data.sizes(x.shape)[2], arguments)
 
 
-def random_geometry(
-    rng: np.random.Generator, ranks: tuple[int, int], groups: Sequence[int]
-) -> tuple[tconv.Geometry, tuple[int, ...]]:
-    """A geometry whose crop may be positive, uneven or negative, and an input shape that it makes something of."""
-    while True:
-        ndim = int(rng.integers(ranks[0], ranks[1] + 1))
-        crop = rng.integers(-2, 4, (ndim, 2)).tolist() if rng.random() < 0.7 else 0
-        kernel, stride, dilation = (rng.integers(1, high, ndim) for high in (5, 4, 3))
-        if rng.random() < 0.5:
-            dilation[:] = 1
-        g = tconv.Geometry(kernel, stride, crop, dilation, int(rng.choice(groups)))
-        n = tuple(int(size) for size in rng.integers(1, 5, ndim))
-        if all(full - lo - hi > 0 for full, (lo, hi) in zip(g.full_shape(n), g.crop, strict=True)):
-            return g, n
+def per_axis_or_one(rng: np.random.Generator, value: Sequence[int], probability: float = 0.5) -> Any:
+    """Return the first number alone where all are equal, with this probability, else the sequence."""
+    return value[0] if len(set(value)) == 1 and rng.random() < probability else value
+
+
+# -- from geometries to native arguments and code ------------------------------------------------------------------
 
 
 def as_native(layout: tconv.dialects.DataLayout, x: np.ndarray) -> np.ndarray:
-    """A canonical [N, C, *spatial] array in a native layout."""
+    """Return a canonical [N, C, *spatial] array in a native layout."""
     native = np.empty(layout.native_shape(x.shape), x.dtype)
     layout.canonical(native)[...] = x
     return native
 
 
-def check_writing(
+def check_code(
     name: str,
-    names: Words,
+    modules: dict[str, Any],
     *,
     count: int = 200,
     ranks: tuple[int, int] = (1, 3),
@@ -121,42 +121,49 @@ def check_writing(
     wrap: Callable[[np.ndarray], Any] = lambda array: array,
     unwrap: Callable[[Any], np.ndarray] = np.asarray,
 ) -> Counter[str]:
-    """Random geometries said in native words: read back they are the same, and the code, run, is the operator.
+    """Check `arguments` and `code` of random geometries: the arguments mean them, and the code computes the operator.
 
-    `names` are the modules that the code uses, `wrap` makes a native array of a NumPy array, `unwrap` the reverse.
+    Only where a listed fault applies may the code give another result.
+
+    `modules` are the names that the code uses; `wrap` makes a native array of a NumPy array, and `unwrap` the reverse.
     """
     rng = np.random.default_rng(len(name))
-    speaker, tally = tconv.dialect(name), Counter()
+    dialect, tally = tconv.dialect(name), Counter()
+    ndims = range(ranks[0], ranks[1] + 1)
     for _ in range(count):
-        g, n = random_geometry(rng, ranks, groups)
-        layout = speaker.data_layout(g.ndim, g.ndim + 2)
+        g, n = random_geometry(rng, ndims, n=(1, 4), d=(1, 2), dilated=0.5, crop=(-2, 3), cropped=0.7, groups=groups)
+        layout = dialect.data_layout(g.ndim, g.ndim + 2)
         x = whole_numbers(rng, (2 if "N" in layout.axes else 1, 2 * g.groups, *n))
         w = whole_numbers(rng, (2 * g.groups, 3, *g.kernel))
-        native_x, native_w = as_native(layout, x), np.array(speaker.to_native(w, g.groups), order="C")
+        native_x, native_w = as_native(layout, x), np.array(dialect.to_native(w, g.groups), order="C")
         try:
-            code = speaker.code(g, n)
+            code = dialect.code(g, n)
         except tconv.TconvError:
-            tally["cannot be said"] += 1
+            tally["cannot be expressed"] += 1
             continue
-        if not speaker.reasons_against(g, n):
-            assert speaker.read(native_x.shape, native_w.shape, speaker.arguments(g, n)).geometry == g, (g, n)
-        scope = {**names, "x": wrap(native_x), "weight": wrap(native_w)}
+        if not dialect.reasons_against(g, n):
+            assert dialect.read(native_x.shape, native_w.shape, dialect.arguments(g, n)).geometry == g, (g, n)
+        scope = {**modules, "x": wrap(native_x), "weight": wrap(native_w)}
         exec(code, scope)
-        expected = as_native(speaker.result_layout(g.ndim, g.ndim + 2), tconv.conv_transpose(x, w, geometry=g))
-        assert np.array_equal(unwrap(scope["y"]), expected), f"{g} at {n}: {code}"
+        expected = as_native(dialect.result_layout(g.ndim, g.ndim + 2), tconv.conv_transpose(x, w, geometry=g))
+        if not np.array_equal(unwrap(scope["y"]), expected):
+            met = [fault.key for fault in dialect.faults if fault.applies(g, n, dialect.arguments(g, n))]
+            assert met, f"{g} at {n}: {code}"
+            tally[f"fault: {met[0]}"] += 1
+            continue
         tally["one call" if "\n" not in code else "call and slice"] += 1
     return tally
 
 
-def check_adjoint(name: str, x: np.ndarray, w: np.ndarray, words: Words) -> bool:
-    """<conv(v), x> == <v, conv_transpose(x)>: the same words bring `conv` to the same geometry. False if refused."""
+def check_adjoint(name: str, x: np.ndarray, w: np.ndarray, arguments: Arguments) -> bool:
+    """Check <conv(v), x> == <v, conv_transpose(x)> with the same native arguments. Returns False if they are refused."""
     x, w = x.astype("float64"), w.astype("float64")
     try:
-        y = tconv.conv_transpose(x, w, dialect=name, **words)
+        y = tconv.conv_transpose(x, w, dialect=name, **arguments)
     except tconv.TconvError:
         return False
     v = whole_numbers(np.random.default_rng(x.size), y.shape, "float64")
-    u = tconv.conv(v, w, dialect=name, **words)
-    assert u.shape == x.shape, f"{name}: {u.shape} instead of {x.shape} for {words}"
-    assert (u * x).sum() == (v * y).sum(), f"{name}: not the adjoint for {words}"
+    u = tconv.conv(v, w, dialect=name, **arguments)
+    assert u.shape == x.shape, f"{name}: {u.shape} instead of {x.shape} for {arguments}"
+    assert (u * x).sum() == (v * y).sum(), f"{name}: not the adjoint for {arguments}"
     return True

@@ -10,22 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_writing, whole_numbers
+from harness import Conformance, check_adjoint, check_code
 from xla import check_all
 
 import tconv
+from random_calls import random_sizes, whole_numbers
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 
 
-def linen(x, w, bias, words):
-    features = w.shape[-2] if words.get("transpose_kernel") else w.shape[-1]
-    layer = flax.linen.ConvTranspose(features, w.shape[:-2], use_bias=bias is not None, **words)
+def linen(x, w, bias, arguments):
+    features = w.shape[-2] if arguments.get("transpose_kernel") else w.shape[-1]
+    layer = flax.linen.ConvTranspose(features, w.shape[:-2], use_bias=bias is not None, **arguments)
     params = {"kernel": w} if bias is None else {"kernel": w, "bias": bias}
     return layer.apply({"params": params}, x)
 
 
-def nnx(x, w, bias, words):
-    ends = w.shape[:-3:-1] if words.get("transpose_kernel") else w.shape[-2:]
+def nnx(x, w, bias, arguments):
+    ends = w.shape[:-3:-1] if arguments.get("transpose_kernel") else w.shape[-2:]
     layer = flax.nnx.ConvTranspose(
         *ends,
         w.shape[:-2],
@@ -33,7 +34,7 @@ def nnx(x, w, bias, words):
         kernel_init=lambda key, shape, dtype: w,
         bias_init=lambda key, shape, dtype: bias,
         rngs=flax.nnx.Rngs(0),
-        **words,
+        **arguments,
     )
     return layer(x)
 
@@ -55,27 +56,26 @@ def random_padding(rng, extents):
 
 
 def random_call(rng, ndim):
-    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
-    c_in, c_out = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
-    n, k, s = draw(1, 5), draw(1, 6), draw(1, 4) if rng.random() < 0.8 else [1] * ndim
-    d = draw(1, 4) if rng.random() < 0.4 else [1] * ndim
-    words = {"strides": s, "kernel_dilation": d}
-    for name in list(words):
+    """Draw x, weight, bias and native arguments, some of them illegal."""
+    sizes = random_sizes(rng, ndim, n=(1, 4), k=(1, 5), strided=0.8, dilated=0.4)
+    c_in, c_out = sizes.c_in, sizes.c_out
+    arguments = {"strides": list(sizes.s), "kernel_dilation": list(sizes.d)}
+    for name in list(arguments):
         chance = rng.random()
-        if max(words[name]) == 1 and chance < 0.6:
-            words[name] = None
-        elif len(set(words[name])) == 1 and chance < 0.8:
-            words[name] = words[name][0]
+        if max(arguments[name]) == 1 and chance < 0.6:
+            arguments[name] = None
+        elif len(set(arguments[name])) == 1 and chance < 0.8:
+            arguments[name] = arguments[name][0]
         elif chance < 0.05:
-            words[name] = [1] * (ndim + 1)
+            arguments[name] = [1] * (ndim + 1)
     if rng.random() < 0.95:
-        words["padding"] = random_padding(rng, [d_ * (k_ - 1) + 1 for k_, d_ in zip(k, d, strict=True)])
+        arguments["padding"] = random_padding(rng, sizes.extent)
     if rng.random() < 0.5:
-        words["transpose_kernel"] = bool(rng.random() < 0.7)
-    ends = [c_out, c_in] if words.get("transpose_kernel") else [c_in, c_out]
-    x = whole_numbers(rng, [*([] if rng.random() < 0.2 else [int(rng.integers(1, 3))]), *n, c_in])
-    w = whole_numbers(rng, [*k, *ends])
-    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.3 else None, words
+        arguments["transpose_kernel"] = bool(rng.random() < 0.7)
+    ends = [c_out, c_in] if arguments.get("transpose_kernel") else [c_in, c_out]
+    x = whole_numbers(rng, [*([] if rng.random() < 0.2 else [sizes.batch]), *sizes.n, c_in])
+    w = whole_numbers(rng, [*sizes.k, *ends])
+    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.3 else None, arguments
 
 
 @pytest.mark.parametrize("layer", [linen, nnx])
@@ -86,14 +86,14 @@ def test_random_native_arguments(layer, ndim, seed):
     conformance = Conformance("flax", layer)
     count = {1: 300, 2: 300, 3: 150}[ndim]
     calls = [random_call(rng, ndim) for _ in range(count)]
-    for *_, words in calls:
-        if layer is nnx and isinstance(words.get("padding"), list):
-            words["padding"] = [tuple(pair) if isinstance(pair, list) else pair for pair in words["padding"]]
+    for *_, arguments in calls:
+        if layer is nnx and isinstance(arguments.get("padding"), list):
+            arguments["padding"] = [tuple(pair) if isinstance(pair, list) else pair for pair in arguments["padding"]]
     check_all(conformance, calls)
     print(layer.__name__, dict(conformance.tally))
     assert conformance.tally["equal"] > count // 2
     assert conformance.tally["refused"] > count // 15
-    assert sum(number for what, number in conformance.tally.items() if what.startswith("fault")) < 5
+    assert sum(count for key, count in conformance.tally.items() if key.startswith("fault")) < 5
 
 
 def test_flaxs_own_examples():
@@ -122,23 +122,23 @@ def test_what_it_is_not():
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "message"),
+    ("kind", "arguments", "message"),
     [
         (GeometryError, {"strides": 1.5}, "strides is 1.5; an integer is needed. Write strides=2, for example"),
         (GeometryError, {"strides": (2, None)}, "strides is (2, None); every entry must be an integer. Write strides=(2, 2), for example"),
         (GeometryError, {"kernel_dilation": 0}, "kernel_dilation is 0; it must be at least 1. Write kernel_dilation=1"),
         (GeometryError, {"kernel_dilation": (n for n in (1, 1))}, "; an integer is needed. Write kernel_dilation=2"),
-        (ArgumentError, {"padding": np.ones((2, 2))}, "padding is an array of shape (2, 2); a name, an int, or per spatial axis an int or a pair (lo, hi) is needed. Write padding=((1, 1), (1, 1))"),
-        (ArgumentError, {"padding": {1, 2}}, "padding is {1, 2}; a name, an int"),
-        (GeometryError, {"padding": [(1, "a"), 1]}, "padding holds (1, 'a'); one (lo, hi) pair of integers per spatial axis is needed"),
+        (ArgumentError, {"padding": np.ones((2, 2))}, "padding is an array of shape (2, 2); a name, one int, or per spatial axis an int or a pair (lo, hi) is needed. Write padding=((1, 1), (1, 1))"),
+        (ArgumentError, {"padding": {1, 2}}, "padding is {1, 2}; a name, one int"),
+        (GeometryError, {"padding": [(1, "a"), 1]}, "padding contains (1, 'a'); one (lo, hi) pair of integers per spatial axis is needed"),
         (GeometryError, {"padding": [1]}, "which has 1 entries; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
         (ArgumentError, {"transpose_kernel": np.ones(2)}, "transpose_kernel is array([1., 1.]); True or False is needed"),
     ],
 )  # fmt: skip
-def test_values_that_mean_nothing(kind, words, message):
+def test_values_that_mean_nothing(kind, arguments, message):
     x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 2, 3), "f")
     with pytest.raises(kind, match=re.escape(message)):
-        tconv.plan(x, w, dialect="flax", **words)
+        tconv.plan(x, w, dialect="flax", **arguments)
 
 
 def test_weights_both_ways():
@@ -152,7 +152,7 @@ def test_weights_both_ways():
 
 def test_arguments_and_code():
     names = {"flax": flax, "jax": jax, "np": np}
-    tally = check_writing("flax", names, count=100, groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    tally = check_code("flax", names, count=100, groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
     assert tally["one call"] > 50
 

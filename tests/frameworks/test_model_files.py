@@ -1,4 +1,4 @@
-"""Networks from files of PyTorch and ncnn, in a process of its own: ONNX Runtime, PyTorch and ncnn say what they mean."""
+"""Networks from files of PyTorch and ncnn, compared with ONNX Runtime, PyTorch and ncnn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _folder_of_its_own(tmp_path, monkeypatch):
 
 
 def same(actual, expected, relative=1e-5):
-    """Within so much of the largest number."""
+    """Assert that the difference is at most this share of the largest number."""
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=0, atol=relative * max(1, np.abs(expected).max()))
 
@@ -34,7 +34,7 @@ def same(actual, expected, relative=1e-5):
 
 
 class Graph:
-    """An ONNX graph that grows node by node: `x` is its input."""
+    """ONNX graph that is built node by node; `x` is its input."""
 
     def __init__(self, channels, seed=0, opset=22):
         self.rng, self.nodes, self.constants, self.opset = np.random.default_rng(seed), [], [], opset
@@ -127,7 +127,7 @@ def test_padding_rules(rule, k):
     graph.add("Relu")
     graph.conv_transpose(4, 1, 4, strides=[2, 2], **padded(1, 1, 1, 1))
     if rule == "VALID" and k % 2 == 0:  # a border of half a pixel
-        with pytest.raises(ShapeError, match="no picture with a border of whole pixels"):
+        with pytest.raises(ShapeError, match="not a picture with a border of whole pixels"):
             graph.save()
     else:
         agrees(graph.save())
@@ -208,7 +208,7 @@ def plain(graph):
 
 
 def refuse(spoil):
-    """A graph that is whole, but for one thing."""
+    """Build a graph with one fault; return the message of its refusal."""
     graph = Graph(1)
     words = spoil(graph) or {}
     with pytest.raises(FileError) as caught:
@@ -339,7 +339,10 @@ def _many_limits(graph):
     [
         (_whole_number_constant, "'one' has dtype int64 and shape (); floats are needed"),
         (_text_constant, "Constant 'one' has value_string; value, value_float(s) or value_int(s) are read"),
-        (_blocks_of_the_picture, "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels make no blocks"),
+        (
+            _blocks_of_the_picture,
+            "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels cannot be split into blocks",
+        ),
         (_no_blocksize, "DepthToSpace 'y1' has blocksize=0 and mode='DCR'; 1 or more, DCR or CRD, are needed"),
         (_no_weight, "Conv 'y0' has no input 1, which it needs"),
         (_text_for_numbers, "Conv 'y0' has pads=b'SAME', where integers should be"),
@@ -353,15 +356,15 @@ def _many_limits(graph):
         (_computed_from_the_input, "computes its weight 'x'; a constant is needed"),
         (_inputs, "it has 2 inputs and 1 outputs; one of each is needed"),
         (_outputs, "it has 1 inputs and 2 outputs"),
-        (_early_output, "its output is not what its last node makes"),
+        (_early_output, "its output is not the output of its last node"),
         (_constant_sum, "which is a constant"),
         (_strides, "has strides [2, 2]; ordinary convolutions of stride 1 are read, and transposed ones of any stride"),
         (_slopes_along_columns, "has slopes of (4,); one, or (channels, 1, 1) are needed"),
         (_stated_size, "has an output_shape, which fits one size only"),
         (_one_axis, "has a weight of 3 axes; 4 are needed, for pictures"),
-        (_uneven, "does not come out even"),
-        (_missing, "reads 'none', which is nothing that was made before it"),
-        (_not_finite, "holds inf or NaN; finite floats are needed"),
+        (_uneven, "has 5 channels, which 2 x 2 blocks do not divide"),
+        (_missing, "reads 'none', which is not an output of a node before it"),
+        (_not_finite, "contains inf or NaN; finite floats are needed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -373,11 +376,11 @@ PYTHON = re.compile(
     r"out of range|unpack|invalid literal|could not convert|cannot reshape|codec|unhashable|not iterable|subscriptable|"
     r"object has no|NoneType|Traceback|zip\(\)|division|operand|expected \d|buffer|: '[^']*'$|: \d+$|: $"
 )
-"""What Python and NumPy say of their own, and what is left of a KeyError."""
+"""Parts of Python's and NumPy's own error messages, which no message of tconv may contain."""
 
 
 def read_or_refused(path):
-    """Whether it is refused; never by another error, nor in the words of one."""
+    """Return True if the file is refused, by an error and with a message of tconv's own."""
     message = ""
     try:
         load(path)
@@ -409,7 +412,7 @@ def test_damaged_onnx_files_are_read_or_refused():
 
 
 def test_altered_onnx_graphs_are_read_or_refused():
-    """Still protobuf, with one thing of another kind: an attribute, an input, a constant, a type."""
+    """The file is still valid protobuf, with one thing of another type: an attribute, an input, a constant."""
     graph = Graph(1)
     graph.conv(1, 8, 5, **padded(2, 2, 2, 2))
     first = graph.last
@@ -435,9 +438,9 @@ def test_altered_onnx_graphs_are_read_or_refused():
         node = model.graph.node[rng.integers(len(model.graph.node))]
         if number % 5 == 0:
             name = words[rng.integers(len(words))]
-            kept = [each for each in node.attribute if each.name != name]
+            others = [each for each in node.attribute if each.name != name]
             del node.attribute[:]
-            node.attribute.extend([*kept, helper.make_attribute(name, values[rng.integers(len(values))])])
+            node.attribute.extend([*others, helper.make_attribute(name, values[rng.integers(len(values))])])
         elif number % 5 == 1:
             node.op_type = kinds[rng.integers(len(kinds))]
         elif number % 5 == 2:
@@ -569,7 +572,7 @@ def ncnn_says(stem, x, output):
 
 
 class Param:
-    """A pair of .param and .bin that grows layer by layer."""
+    """Files .param and .bin that are built layer by layer."""
 
     def __init__(self, seed=0):
         self.rng, self.lines, self.data, self.blobs = np.random.default_rng(seed), ["Input x 0 1 x"], b"", 1
@@ -679,13 +682,16 @@ def _edited(old, new):
         (lambda text, data: (text, data[:100]), "bytes too early"),
         (lambda text, data: (text, b""), "bytes too early"),
         (lambda text, data: (text, data + bytes(8)), "a.bin has 8 bytes more than the layers need"),
-        (lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]), "stored in a way (0x04030201) that is not read"),
-        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "its weights hold inf or NaN"),
+        (
+            lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]),
+            "its weights have the type 0x04030201; float32 and float16 are read",
+        ),
+        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "its weights contain inf or NaN"),
         (lambda text, data: ("", data), "it does not begin with 7767517"),
         (lambda text, data: ("7767517", data), ""),
         (lambda text, data: ("\x00\xff" * 50, data), "it does not begin with 7767517"),
         (_edited("7767517", "7767518"), "it does not begin with 7767517"),
-        (_edited("12 ", "11 "), "it says that it has 11 layers, and has 12"),
+        (_edited("12 ", "11 "), "its second line states 11 layers, and it has 12"),
         (_edited("PReLU c", "Sigmoid c"), "c is a Sigmoid; Convolution, Deconvolution"),
         (_edited("BinaryOp d 2 1 c a2 d 0=0", "BinaryOp d 2 1 c a2 d 0=2"), "d is a BinaryOp"),
         (_edited("Eltwise f 2 1 e d2 f 0=1", "Eltwise f 2 1 e d2 f 0=1 -23301=2,0.5,1.0"), "f is a Eltwise"),
@@ -704,8 +710,8 @@ def _edited(old, new):
         (_edited("4=1 9=2 -23310=1,0.1", "4=-233"), "a rule of another framework"),
         (_edited("9=2 -23310=1,0.1", "9=5"), "a has activation 5"),
         (_edited("9=2 -23310=1,0.1", "9=2"), ""),
-        (_edited("3=2 4=1", "3=2 4=1 21=40"), "an output padding or size of its own"),
-        (_edited("3=2 4=1", "3=2 4=1 18=1"), "an output padding or size of its own"),
+        (_edited("3=2 4=1", "3=2 4=1 21=40"), "has an output padding or an output size, which are not read"),
+        (_edited("3=2 4=1", "3=2 4=1 18=1"), "has an output padding or an output size, which are not read"),
         (_edited("e d2 f", "e e f"), "it has the outputs d2, y; one is needed"),
         (_edited("PReLU c 1 1 b c 0=6", "PReLU c 1 1 b"), ""),
         (_edited("PReLU c 1 1 b c 0=6", "PReLU c x y b c 0=6"), ""),
@@ -726,7 +732,7 @@ def test_ncnn_files_that_are_refused(edit, message):
 def test_ncnn_files_of_two():
     path = whole_network().save()
     Path("a.bin").unlink()
-    with pytest.raises(FileError, match=r"a\.param needs a\.bin beside it, which is not there"):
+    with pytest.raises(FileError, match=r"a\.param needs a\.bin beside it, which does not exist"):
         load(path)
 
 

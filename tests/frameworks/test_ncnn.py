@@ -7,9 +7,10 @@ import pathlib
 import ncnn
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_writing, whole_numbers
+from harness import Conformance, check_adjoint, check_code
 
 import tconv
+from random_calls import random_sizes, whole_numbers
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 
 IDS = {
@@ -31,13 +32,13 @@ def _folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def native(x, w, bias, words):
-    ndim, group = x.ndim - 1, words.get("group", 1)
-    dynamic = bool(words.get("dynamic_weight"))
+def native(x, w, bias, arguments):
+    ndim, group = x.ndim - 1, arguments.get("group", 1)
+    dynamic = bool(arguments.get("dynamic_weight"))
     arrays = {"weight": w} | ({} if bias is None else {"bias": bias}) if dynamic else {}
     ids = {0: w.shape[1] * group if dynamic else w.shape[0], 5: int(bias is not None), 6: w.size}
     ids |= dict(zip((1, 11, 21), w.shape[:1:-1], strict=False))
-    ids |= {(IDS_3D if ndim == 3 else IDS)[name]: value for name, value in words.items()}
+    ids |= {(IDS_3D if ndim == 3 else IDS)[name]: value for name, value in arguments.items()}
     kind = ("DeconvolutionDepthWise" if group != 1 else "Deconvolution") + {1: "1D", 2: "", 3: "3D"}[ndim]
     inputs = ["x", *arrays]
     lines = ["7767517", f"{len(inputs) + 1} {len(inputs) + 1}", *(f"Input {name} 0 1 {name}" for name in inputs)]
@@ -65,66 +66,65 @@ def native(x, w, bias, words):
 
 
 def random_call(rng, ndim):
-    """x, weight, bias and parameters; all of them, or those of the w axis and a few more."""
-    group = int(rng.choice([1, 1, 2, 3]))
-    per_in, per_out = (
-        (1, 1) if rng.random() < 0.1 else (int(rng.choice([1, 2, 4, 5, 7, 8])), int(rng.choice([1, 2, 3, 4])))
-    )
-    n, k = rng.integers(1, 6, ndim), rng.integers(1, 5, ndim)
+    """Draw x, weight, bias and parameters: all of them, or those of the w axis and a few more."""
+    channels = {"in_per_group": (1, 2, 4, 5, 7, 8), "out_per_group": (1, 2, 3, 4)}
+    if rng.random() < 0.1:
+        channels = {"in_per_group": (1,), "out_per_group": (1,)}
+    sizes = random_sizes(rng, ndim, s=(1, 4), groups=(1, 1, 2, 3), **channels)
+    n, k, group, per_in, per_out = sizes.n, sizes.k, sizes.groups, sizes.in_per_group, sizes.out_per_group
     mode = rng.choice(["pads", "output", "both", "plain"], p=[0.45, 0.35, 0.1, 0.1])
-    words = {"group": group} if group > 1 else {}
-    for letter in "whd"[:ndim]:
-        draws = [rng.integers(1, 4), rng.integers(1, 5), rng.integers(0, 4), rng.integers(0, 4), rng.integers(0, 5), 1]
+    arguments = {"group": group} if group > 1 else {}
+    for letter, d, s in zip("whd", sizes.d[::-1], sizes.s[::-1], strict=False):
+        draws = [d, s, rng.integers(0, 4), rng.integers(0, 4), rng.integers(0, 5), 1]
         for name, value in zip(NAMES[letter], draws, strict=True):
             if rng.random() < (0.7 if letter == "w" else 0.5) and not name.startswith(
                 "output_" if name[-2] == "_" else "!"
             ):
-                words[name] = int(value)
-    pads = [name for name in words if name.startswith("pad_")]
+                arguments[name] = int(value)
+    pads = [name for name in arguments if name.startswith("pad_")]
     if mode in ("output", "plain"):
         for name in pads:
-            del words[name]
+            del arguments[name]
     if mode == "output":
-        words["pad_left"] = int(rng.choice([-233, -234, -233, -234, 0]))
+        arguments["pad_left"] = int(rng.choice([-233, -234, -233, -234, 0]))
         if rng.random() < 0.1:
-            words["pad_right"] = int(rng.choice([-233, -234, 0]))
+            arguments["pad_right"] = int(rng.choice([-233, -234, 0]))
     if mode in ("output", "both"):
-        sizes = tconv.dialect("ncnn").geometry(kernel=k, **{name: v for name, v in words.items() if name[:4] != "pad_"})
-        full = sizes.output_shape(n)
-        wanted = [max(1, L - int(rng.integers(0, 5))) for L in full]
-        for letter, L in zip("dhw"[-ndim:], wanted, strict=True):
+        uncropped = {name: value for name, value in arguments.items() if name[:4] != "pad_"}
+        full = tconv.dialect("ncnn").geometry(kernel=k, **uncropped).output_shape(n)
+        outputs = [max(1, L - int(rng.integers(0, 5))) for L in full]
+        for letter, L in zip("dhw"[-ndim:], outputs, strict=True):
             if letter == "w" or rng.random() < 0.7:
-                words[f"output_{letter}"] = L
+                arguments[f"output_{letter}"] = L
     illegal = rng.random()
     if illegal < 0.02:
-        words["stride_w"] = 0
+        arguments["stride_w"] = 0
     elif illegal < 0.04:
-        words["dilation_w"] = 0
+        arguments["dilation_w"] = 0
     elif illegal < 0.06:
-        words["pad_left"] = 40
+        arguments["pad_left"] = 40
     x = whole_numbers(rng, (group * per_in, *n))
     if ndim < 3 and rng.random() < 0.2:
-        words["dynamic_weight"] = 1
+        arguments["dynamic_weight"] = 1
         w = whole_numbers(rng, (group * per_in, per_out, *k))
     else:
         w = whole_numbers(rng, (group * per_out, per_in, *k))
-    return x, w, whole_numbers(rng, (group * per_out,)) if rng.random() < 0.5 else None, words
+    return x, w, whole_numbers(rng, (group * per_out,)) if rng.random() < 0.5 else None, arguments
 
 
-def unsafe(x, w, words):
-    """Whether ncnn would return memory that nobody has written, or end the process: an error in a layer whose weight is
-    an input."""
+def unsafe(x, w, arguments):
+    """Return True if ncnn would return uninitialised memory, or end the process by an error with a dynamic weight."""
     try:
-        tconv.conv_transpose(x, w, dialect="ncnn", **words)
+        tconv.conv_transpose(x, w, dialect="ncnn", **arguments)
     except tconv.TconvError as error:
-        return "uninitialised memory" in str(error) or "dynamic_weight" in words
+        return "uninitialised memory" in str(error) or "dynamic_weight" in arguments
     return False
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_random_layers(ndim):
     rng = np.random.default_rng(ndim)
-    conformance, left_out = Conformance("ncnn", native, versions="none"), 0  # its faults are kept away from
+    conformance, left_out = Conformance("ncnn", native, versions="none"), 0  # calls that meet its faults are left out
     for _ in range({1: 1200, 2: 1500, 3: 700}[ndim]):
         call = random_call(rng, ndim)
         if unsafe(call[0], call[1], call[3]):
@@ -138,21 +138,21 @@ def test_random_layers(ndim):
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_the_adjoint(ndim):
-    rng, held = np.random.default_rng(ndim), 0
+    rng, checked = np.random.default_rng(ndim), 0
     for _ in range(150):
-        x, w, _, words = random_call(rng, ndim)
-        if "output_w" not in words:
-            held += check_adjoint("ncnn", x, w, words)
-    assert held > 40
+        x, w, _, arguments = random_call(rng, ndim)
+        if "output_w" not in arguments:
+            checked += check_adjoint("ncnn", x, w, arguments)
+    assert checked > 40
     for pad in (-233, -234):
         for size in (7, 8):
-            words = {"stride_w": 2, "pad_left": pad, "output_w": size}
-            assert check_adjoint("ncnn", np.ones((1, 4)), whole_numbers(rng, (1, 1, 3)), words)
+            arguments = {"stride_w": 2, "pad_left": pad, "output_w": size}
+            assert check_adjoint("ncnn", np.ones((1, 4)), whole_numbers(rng, (1, 1, 3)), arguments)
 
 
 def test_code_runs():
     names = {"ncnn": ncnn, "np": np, "pathlib": pathlib}
-    tally = check_writing("ncnn", names, groups=[1, 2, 3])
+    tally = check_code("ncnn", names, groups=[1, 2, 3])
     assert tally["call and slice"] == 200  # a layer takes several lines
     one = tconv.dialect("ncnn").code(tconv.Geometry((4, 4), 2, 1), (5, 6))
     assert "Deconvolution y 1 1 x y 0={weight.shape[0]} 6={weight.size} 11=4 1=4 3=2 4=1" in one
@@ -169,16 +169,16 @@ def test_weights():
 
 def test_what_is_refused():
     x, w = np.ones((2, 4, 4), "f"), np.ones((3, 2, 3, 3), "f")
-    call = lambda **words: tconv.conv_transpose(x, w, dialect="ncnn", **words)  # noqa: E731
+    call = lambda **arguments: tconv.conv_transpose(x, w, dialect="ncnn", **arguments)  # noqa: E731
     with pytest.raises(ArgumentError, match=r"output_w was given with pads of .*Write pad_left=-233"):
         call(output_w=8, stride_w=2)
-    with pytest.raises(ShapeError, match=r"asks for \(8, 8\), more than the 6 elements.*uninitialised memory"):
+    with pytest.raises(ShapeError, match=r"is \(8, 8\), more than the 6 elements.*uninitialised memory"):
         call(output_w=8, pad_left=-234)
     with pytest.raises(GeometryError, match=r"pads are \[\(-233, -233\), \(1, 1\)\], some above and some below 0"):
         call(pad_left=1, pad_top=-233)
     with pytest.raises(GeometryError, match=r"output_pad is .*; it must be at least 0"):
         call(output_pad_right=-1)
-    with pytest.raises(ArgumentError, match="stride_d was given, and the layer has 2 spatial axes"):
+    with pytest.raises(ArgumentError, match="stride_d was given, but the layer has 2 spatial axes"):
         call(stride_d=2)
     with pytest.raises(ShapeError, match=r"needs 3: \[C, h, w\]"):
         tconv.conv_transpose(x[None], w, dialect="ncnn")

@@ -7,10 +7,11 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
-from harness import Conformance, check_adjoint, check_writing, whole_numbers
+from harness import Conformance, check_adjoint, check_code
 from test_onnx import feeds, node, random_call
 
 import tconv
+from random_calls import whole_numbers
 from tconv.errors import GeometryError, ShapeError
 
 OPTIONS = onnxruntime.SessionOptions()
@@ -18,11 +19,11 @@ OPTIONS.intra_op_num_threads = 1  # a session for every call: no threads to star
 OPTIONS.log_severity_level = 4
 
 
-def native(x, w, bias, words):
+def native(x, w, bias, arguments):
     arrays = feeds(x, w, bias)
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [node(x, w, bias, words)],
+        [node(x, w, bias, arguments)],
         "g",
         [value(name, 1, array.shape) for name, array in arrays.items()],
         [value("y", 1, [None] * x.ndim)],
@@ -34,17 +35,17 @@ def native(x, w, bias, words):
 def some_calls(ndim, count):
     rng = np.random.default_rng([ndim, count])
     for _ in range(count):
-        x, w, bias, words = random_call(rng, ndim)
+        x, w, bias, arguments = random_call(rng, ndim)
         chance = rng.random()
         if chance < 0.03:
-            words["kernel_shape"] = [size + 1 for size in w.shape[2:]]
+            arguments["kernel_shape"] = [size + 1 for size in w.shape[2:]]
         elif chance < 0.06:
-            words |= {"auto_pad": "SAME_UPPER", "pads": [0] * 2 * ndim}
-        elif chance < 0.1 and "output_shape" in words:
-            words["output_shape"] = [len(x), w.shape[1] * words.get("group", 1), *words["output_shape"]]
-        elif chance < 0.15 and "pads" in words:
-            words["pads"][-1] = -1
-        yield x, w, bias, words
+            arguments |= {"auto_pad": "SAME_UPPER", "pads": [0] * 2 * ndim}
+        elif chance < 0.1 and "output_shape" in arguments:
+            arguments["output_shape"] = [len(x), w.shape[1] * arguments.get("group", 1), *arguments["output_shape"]]
+        elif chance < 0.15 and "pads" in arguments:
+            arguments["pads"][-1] = -1
+        yield x, w, bias, arguments
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
@@ -65,7 +66,7 @@ def test_onnxs_own_rules_within_the_listed_faults(ndim):
     print(conformance.tally)
     assert conformance.tally["equal"] > 150
     assert conformance.tally["refused"] > 50
-    assert conformance.tally.total() > 2 * sum(n for what, n in conformance.tally.items() if what.startswith("fault"))
+    assert conformance.tally.total() > 2 * sum(n for key, n in conformance.tally.items() if key.startswith("fault"))
 
 
 def test_an_empty_batch():
@@ -74,22 +75,22 @@ def test_an_empty_batch():
 
 
 def test_the_adjoint():
-    held = 0
-    for x, w, _, words in some_calls(2, 300):
-        words.pop("output_shape", None)
-        held += check_adjoint("onnxruntime", x, w, words)
-    assert held > 100
+    checked = 0
+    for x, w, _, arguments in some_calls(2, 300):
+        arguments.pop("output_shape", None)
+        checked += check_adjoint("onnxruntime", x, w, arguments)
+    assert checked > 100
 
 
 def test_code_runs():
-    tally = check_writing("onnxruntime", {"onnx": onnx, "onnxruntime": onnxruntime, "np": np}, groups=[1, 2, 3])
+    tally = check_code("onnxruntime", {"onnx": onnx, "onnxruntime": onnxruntime, "np": np}, groups=[1, 2, 3])
     assert tally["one call"] > 30
     assert tally["call and slice"] > 30
-    assert not tally["cannot be said"]
+    assert not tally["cannot be expressed"]
 
 
-def test_where_it_leaves_onnx():
-    """The page's two rows: SAME with a kernel shorter than the stride, and an output_shape beyond the full result."""
+def test_its_two_differences_from_onnx():
+    """SAME with a kernel shorter than the stride, and an output_shape beyond the full result."""
     rng = np.random.default_rng(0)
     x, w = whole_numbers(rng, (1, 2, 3)), whole_numbers(rng, (2, 1, 2))
     same = {"strides": [4], "auto_pad": "SAME_UPPER"}
@@ -103,7 +104,7 @@ def test_where_it_leaves_onnx():
     np.testing.assert_array_equal(
         native(x, w, None, stated), tconv.conv_transpose(x, w, dialect="onnxruntime", **stated)
     )
-    with pytest.raises(ShapeError, match="asks for 4 elements beyond the full result on spatial axis 0"):
+    with pytest.raises(ShapeError, match="output_shape is 4 elements larger than the full result on spatial axis 0"):
         tconv.conv_transpose(x, w, dialect="onnxruntime", strides=[4], output_shape=[14])
     with pytest.raises(GeometryError, match="ONNX Runtime needs it below 2 there, with stride 2 and dilation 3"):
         tconv.conv_transpose(x, w, dialect="onnxruntime", strides=[2], dilations=[3], output_padding=[2])

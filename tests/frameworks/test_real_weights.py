@@ -1,4 +1,4 @@
-"""Layers of trained networks as they ship: read from their files, run on the activations of their own network."""
+"""Layers of published trained networks: read from their files, run on the activations of their own network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tconv
 
 
 def folder_of(package):
-    """Where an installed package's files are, without importing it."""
+    """Return the folder of an installed package without importing it."""
     spec = find_spec(package)
     if spec is None:
         pytest.skip(f"{package} is not installed")
@@ -24,7 +24,7 @@ def folder_of(package):
 
 
 def assert_as_close(got, theirs, x, weight, bias, **words):
-    """Within twice the framework's own distance from the operator in float64."""
+    """Assert that the error against float64 is at most twice the framework's own."""
     truth = tconv.conv_transpose(*(None if a is None else a.astype("float64") for a in (x, weight, bias)), **words)
     assert got.dtype == np.float32
     assert got.shape == theirs.shape == truth.shape
@@ -39,7 +39,7 @@ HALF = 0x01306B47  # the four bytes before float16 weights; zeros stand before f
 
 
 def layers(path):
-    """Each layer of a .param file: kind, names of its inputs and outputs, parameters by number."""
+    """Yield each layer of a .param file: kind, names of its inputs and outputs, parameters by number."""
     for line in path.read_text().splitlines()[2:]:
         kind, _, inputs, outputs, *rest = line.split()
         names, numbers = rest[: int(inputs) + int(outputs)], rest[int(inputs) + int(outputs) :]
@@ -48,7 +48,7 @@ def layers(path):
 
 
 def weights(param, binary):
-    """The weight and bias of each layer that has them, in the order of the .bin file."""
+    """Yield the weight and bias of each layer that has them, in the order of the .bin file."""
     data, at = binary.read_bytes(), 0
     for kind, inputs, outputs, parameters in layers(param):
         if kind not in ("Convolution", "Deconvolution", "InnerProduct"):

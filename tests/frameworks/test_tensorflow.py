@@ -10,33 +10,36 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # refusals are expected here; TensorFl
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import Conformance, check_writing, whole_numbers
+from harness import Conformance, check_code
 
 import tconv
+from random_calls import random_sizes, whole_numbers
 from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError
 
 CALLS = {1: tf.nn.conv1d_transpose, 2: tf.nn.conv2d_transpose, 3: tf.nn.conv3d_transpose}
 LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 
 
-def native(x, w, bias, words):
-    y = CALLS[w.ndim - 2](tf.constant(x), tf.constant(w), **words)
+def native(x, w, bias, arguments):
+    y = CALLS[w.ndim - 2](tf.constant(x), tf.constant(w), **arguments)
     if bias is not None:
-        y = tf.nn.bias_add(y, tf.constant(bias), "NC" if words.get("data_format", "N")[1:2] == "C" else None)
+        y = tf.nn.bias_add(y, tf.constant(bias), "NC" if arguments.get("data_format", "N")[1:2] == "C" else None)
     return y.numpy()
 
 
-def unsupported(error, words):
+def unsupported(error, arguments):
     """What TensorFlow's rules allow and its CPU kernels lack."""
     text = str(error)
-    if isinstance(words["padding"], str):
-        return len(words["output_shape"]) == 5 and "input and filter must have the same depth" in text  # groups in 3-D
+    if isinstance(arguments["padding"], str):
+        return (
+            len(arguments["output_shape"]) == 5 and "input and filter must have the same depth" in text
+        )  # groups in 3-D
     return "only supports NHWC" in text or "dilation rates larger than 1" in text or "grouped convolutions" in text
 
 
-def spoiled(rng, words, channels_first):
+def spoiled(rng, arguments, channels_first):
     """One illegal argument. (Sizes of -1 and shapes of the wrong length would end the process.)"""
-    ndim = len(words["output_shape"]) - 2
+    ndim = len(arguments["output_shape"]) - 2
     wrong = {
         "strides": [0, [1] * (ndim + 1)],
         "dilations": [0, [1] * (ndim + 1)],
@@ -46,57 +49,50 @@ def spoiled(rng, words, channels_first):
     if ndim == 2:  # in 1-D and 3-D TensorFlow ignores some entries that are not 1
         wrong["strides"] += [[2, 1, 1, 1], [1, 1, 1, 2]] if not channels_first else [[2, 1, 1, 1], [1, 2, 1, 1]]
         wrong["dilations"] += [[2, 1, 1, 1], [1, 1, 1, 2]] if not channels_first else [[2, 1, 1, 1], [1, 2, 1, 1]]
-    shape = list(words["output_shape"])
+    shape = list(arguments["output_shape"])
     shape[int(rng.choice([0, 1 if channels_first else -1]))] += 1  # batch, or channels
     wrong["output_shape"] = [shape]
     name = str(rng.choice(list(wrong)))
-    return {**words, name: wrong[name][int(rng.integers(len(wrong[name])))]}
-
-
-def full(n, s, k, d):
-    return s * (n - 1) + d * (k - 1) + 1
+    return {**arguments, name: wrong[name][int(rng.integers(len(wrong[name])))]}
 
 
 def random_call(rng, ndim):
-    """x, weight, bias and words: output sizes on both sides of the legal ones, now and then an illegal argument."""
-    groups = int(rng.choice([1, 2, 3], p=[0.6, 0.2, 0.2] if ndim < 3 else [0.96, 0.02, 0.02]))
-    per_in, per_out = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
-    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
-    n, k, s = draw(1, 6), draw(1, 5), draw(1, 4)
-    d = draw(1, 4) if rng.random() < 0.4 else [1] * ndim
+    """Draw x, weight, bias and arguments, with output sizes around the legal ones and some illegal arguments."""
+    groups = (1, 1, 1, 2, 3) if ndim < 3 else (*(1,) * 48, 2, 3)
+    drawn = random_sizes(rng, ndim, dilated=0.4, groups=groups, batch=(1, 2, 3))
+    s, d = list(drawn.s), list(drawn.d)
     first = bool(rng.random() < 0.4)
     padding = str(rng.choice(["SAME", "VALID", "EXPLICIT"], p=[0.4, 0.4, 0.2] if ndim == 2 else [0.49, 0.49, 0.02]))
     pairs = [[int(v) for v in rng.integers(0, 3, 2)] for _ in range(ndim)]
     sizes = []
-    for n_, k_, s_, d_, pair in zip(n, k, s, d, pairs, strict=True):
+    for n_, s_, full, pair in zip(drawn.n, s, drawn.full, pairs, strict=True):
         if padding == "SAME":
             low, high = s_ * (n_ - 1) + 1, s_ * n_
         else:
-            low = full(n_, s_, k_, d_) - (sum(pair) if padding == "EXPLICIT" else 0)
+            low = full - (sum(pair) if padding == "EXPLICIT" else 0)
             high = low + s_ - 1
         stray = 1 if rng.random() < 0.1 else 0
         sizes.append(max(1, int(rng.integers(low - stray, high + stray + 1))))  # -1 would end the process
     around = lambda values, ends: [*ends[:1], *values, *ends[1:]] if not first else [*ends, *values]  # noqa: E731
-    batch = int(rng.integers(1, 4))
-    words = {
-        "output_shape": around(sizes, [batch, per_out * groups]),
+    arguments = {
+        "output_shape": around(sizes, [drawn.batch, drawn.c_out]),
         "strides": s,
         "padding": padding if padding != "EXPLICIT" else around(pairs, [[0, 0], [0, 0]]),
     }
     if first or rng.random() < 0.5:
-        words["data_format"] = f"NC{LETTERS[ndim]}" if first else f"N{LETTERS[ndim]}C"
+        arguments["data_format"] = f"NC{LETTERS[ndim]}" if first else f"N{LETTERS[ndim]}C"
     if max(d) > 1 or rng.random() < 0.5:
-        words["dilations"] = d
+        arguments["dilations"] = d
     for name in ("strides", "dilations"):
         chance = rng.random()
-        if name in words and chance < 0.3:
-            words[name] = around(words[name], [1, 1])
-        elif name in words and chance < 0.5 and len(set(words[name])) == 1:
-            words[name] = words[name][0]
-    x = whole_numbers(rng, around(n, [batch, per_in * groups]))
-    w = whole_numbers(rng, [*k, per_out, per_in * groups])
-    bias = whole_numbers(rng, [per_out * groups]) if rng.random() < 0.5 else None
-    return x, w, bias, words if rng.random() < 0.9 else spoiled(rng, words, first)
+        if name in arguments and chance < 0.3:
+            arguments[name] = around(arguments[name], [1, 1])
+        elif name in arguments and chance < 0.5 and len(set(arguments[name])) == 1:
+            arguments[name] = arguments[name][0]
+    x = whole_numbers(rng, around(drawn.n, [drawn.batch, drawn.c_in]))
+    w = whole_numbers(rng, [*drawn.k, drawn.out_per_group, drawn.c_in])
+    bias = whole_numbers(rng, [drawn.c_out]) if rng.random() < 0.5 else None
+    return x, w, bias, arguments if rng.random() < 0.9 else spoiled(rng, arguments, first)
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
@@ -120,8 +116,8 @@ def test_one_input_fits_sizes_below_the_extent():
         x = whole_numbers(rng, (1, n, 2))
         for stride in range(1, 7):
             for size in range(1, 5 + stride * n):
-                words = {"output_shape": [1, size, 3], "strides": stride, "padding": "VALID"}
-                conformance.check(x, w, None, words)
+                arguments = {"output_shape": [1, size, 3], "strides": stride, "padding": "VALID"}
+                conformance.check(x, w, None, arguments)
     assert conformance.tally["equal"] == sum(min(s, 5) - 1 + 2 * s for s in range(1, 7))
 
 
@@ -136,9 +132,9 @@ def test_an_output_shape_may_be_any_array_and_its_batch_left_open():
         tf.constant([2, 6, 8, 2]),
         tf.TensorShape([2, 6, 8, 2]),
     ):
-        words = {"output_shape": shape, "strides": np.array([2, 2]), "dilations": None}
-        assert np.array_equal(native(x, w, None, words), expected)
-        assert np.array_equal(tconv.conv_transpose(x, w, dialect="tensorflow", **words), expected)
+        arguments = {"output_shape": shape, "strides": np.array([2, 2]), "dilations": None}
+        assert np.array_equal(native(x, w, None, arguments), expected)
+        assert np.array_equal(tconv.conv_transpose(x, w, dialect="tensorflow", **arguments), expected)
 
 
 BAD = [
@@ -150,28 +146,28 @@ BAD = [
     (GeometryError, {"output_shape": [[1, 8], [8, 3]]}, "the spatial part of output_shape is ([1, 8], [8, 3]); every entry must be an integer"),
     (ArgumentError, {"output_shape": (n for n in (1, 8, 8, 3))}, "; a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
     (ArgumentError, {"output_shape": "1883"}, "output_shape is '1883'; a sequence of 4 integers is needed"),
-    (ShapeError, {"output_shape": [1, 8, 3]}, "output_shape is [1, 8, 3], 3 entries; 4 are needed. Write output_shape=[N, 8, 8, C_out]"),
+    (ShapeError, {"output_shape": [1, 8, 3]}, "output_shape is [1, 8, 3], which has 3 entries; 4 are needed. Write output_shape=[N, 8, 8, C_out]"),
     (GeometryError, {"strides": [1, 2, None, 1]}, "strides is (1, 2, None, 1); every entry must be an integer. Write strides=[1, 2, 2, 1], for example"),
     (GeometryError, {"strides": [np.ones(2, int)] * 4}, "strides is (array([1, 1]), "),
     (GeometryError, {"strides": tf.constant([2.0])}, "strides is <tf.Tensor: shape=(), dtype=float32, numpy=2.0>; an integer is needed. Write strides=2"),
     (GeometryError, {"dilations": [[1, 2], 2]}, "dilations is ([1, 2], 2); every entry must be an integer. Write dilations=(2, 2), for example"),
     (GeometryError, {"dilations": True}, "dilations is True; an integer is needed"),
-    (ArgumentError, {"padding": 1.5}, 'padding is 1.5; TensorFlow knows "SAME", "VALID" and [[before, after], ...]'),
+    (ArgumentError, {"padding": 1.5}, 'padding is 1.5; TensorFlow takes "SAME", "VALID" or [[before, after], ...]'),
     (GeometryError, {"padding": [[1, 1], [1, 1]]}, "there are 4 array axes. Write padding=[(0, 0), (1, 1), (1, 1), (0, 0)]: one"),
-    (GeometryError, {"padding": [(0, 0), (1, 0.5), (1, 1), (0, 0)]}, "padding holds (1, 0.5); one (lo, hi) pair of integers per array axis is needed"),
+    (GeometryError, {"padding": [(0, 0), (1, 0.5), (1, 1), (0, 0)]}, "padding contains (1, 0.5); one (lo, hi) pair of integers per array axis is needed"),
     (ArgumentError, {"data_format": np.array(["NHWC", "NCHW"])}, "data_format is array(['NHWC', 'NCHW'], dtype='<U4'); with 2 spatial axes"),
-    (ShapeError, {"strides": 10**30}, "Write a size that it takes to 4: "),
+    (ShapeError, {"strides": 10**30}, "Use a size that it reduces to 4: "),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "words", "message"), BAD, ids=[message[:50] for _, _, message in BAD])
-def test_values_that_mean_nothing(kind, words, message):
+@pytest.mark.parametrize(("kind", "arguments", "message"), BAD, ids=[message[:50] for _, _, message in BAD])
+def test_values_that_mean_nothing(kind, arguments, message):
     x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
     with pytest.raises(kind, match=re.escape(message)):
-        tconv.plan(x, w, dialect="tensorflow", **{"output_shape": [1, 8, 8, 3], "strides": 2, **words})
+        tconv.plan(x, w, dialect="tensorflow", **{"output_shape": [1, 8, 8, 3], "strides": 2, **arguments})
 
 
-def test_symbolic_values_are_refused_in_words():
+def test_symbolic_values_are_refused():
     x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
 
     def call(shape):
@@ -187,8 +183,12 @@ def test_symbolic_values_are_refused_in_words():
 
 
 def test_an_empty_batch():
-    x, w, words = np.ones((0, 4, 5, 3), "f"), np.ones((2, 2, 6, 3), "f"), {"output_shape": [0, 8, 9, 6], "strides": 2}
-    assert tconv.conv_transpose(x, w, dialect="tensorflow", **words).shape == native(x, w, None, words).shape
+    x, w, arguments = (
+        np.ones((0, 4, 5, 3), "f"),
+        np.ones((2, 2, 6, 3), "f"),
+        {"output_shape": [0, 8, 9, 6], "strides": 2},
+    )
+    assert tconv.conv_transpose(x, w, dialect="tensorflow", **arguments).shape == native(x, w, None, arguments).shape
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
@@ -222,7 +222,7 @@ def test_weights_both_ways():
 
 
 def test_arguments_and_code():
-    tally = check_writing("tensorflow", {"tf": tf, "np": np}, count=300, wrap=tf.constant)
+    tally = check_code("tensorflow", {"tf": tf, "np": np}, count=300, wrap=tf.constant)
     print(dict(tally))
     assert tally["one call"] > 80
     assert tally["call and slice"] > 80
@@ -233,27 +233,27 @@ def test_tensors_of_every_dtype(dtype):
     rng = np.random.default_rng(3)
     x = tf.cast(whole_numbers(rng, (2, 5, 4, 3)), dtype)
     w = tf.Variable(tf.cast(whole_numbers(rng, (3, 2, 2, 3)), dtype))
-    words = {"output_shape": [2, 10, 7, 2], "strides": 2}
-    got = tconv.conv_transpose(x, w, dialect="tensorflow", **words)
+    arguments = {"output_shape": [2, 10, 7, 2], "strides": 2}
+    got = tconv.conv_transpose(x, w, dialect="tensorflow", **arguments)
     assert isinstance(got, tf.Tensor)
     assert got.dtype == dtype
-    assert tf.reduce_all(got == tf.nn.conv2d_transpose(x, w, **words))
+    assert tf.reduce_all(got == tf.nn.conv2d_transpose(x, w, **arguments))
     if dtype != "float32":
         with pytest.raises(DtypeError, match=f"x is {dtype} and weight is float32"):
-            tconv.conv_transpose(x, tf.cast(w, "float32"), dialect="tensorflow", **words)
+            tconv.conv_transpose(x, tf.cast(w, "float32"), dialect="tensorflow", **arguments)
 
 
 def test_no_gradient_and_no_symbol_is_lost_silently():
     x, w = tf.ones((1, 4, 4, 3)), tf.Variable(tf.ones((3, 3, 2, 3)))
-    words = {"dialect": "tensorflow", "output_shape": [1, 8, 8, 2], "strides": 2}
+    arguments = {"dialect": "tensorflow", "output_shape": [1, 8, 8, 2], "strides": 2}
     with tf.GradientTape() as tape:
         with pytest.raises(
             ArrayError, match=r"weight is watched by a tf.GradientTape.*Write tf.stop_gradient\(weight\)"
         ):
-            tconv.conv_transpose(x, w, **words)
+            tconv.conv_transpose(x, w, **arguments)
         tape.watch(x)
         with pytest.raises(ArrayError, match=r"x is watched by a tf\.GradientTape"):
-            tconv.conv_transpose(x, tf.stop_gradient(w), **words)
-        assert tconv.conv_transpose(tf.stop_gradient(x), tf.stop_gradient(w), **words).shape == (1, 8, 8, 2)
+            tconv.conv_transpose(x, tf.stop_gradient(w), **arguments)
+        assert tconv.conv_transpose(tf.stop_gradient(x), tf.stop_gradient(w), **arguments).shape == (1, 8, 8, 2)
     with pytest.raises(ArrayError, match=r"x is a symbolic TensorFlow tensor.*tf.nn.conv2d_transpose inside"):
-        tf.function(lambda x: tconv.conv_transpose(x, w, **words), autograph=False)(x)
+        tf.function(lambda x: tconv.conv_transpose(x, w, **arguments), autograph=False)(x)

@@ -18,9 +18,10 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from harness import Conformance, check_writing, whole_numbers
+from harness import Conformance, check_code
 
 import tconv
+from random_calls import random_sizes, whole_numbers
 from tconv.errors import ArgumentError, DialectError, GeometryError, ShapeError
 
 KERNELS = {
@@ -74,12 +75,14 @@ def cast(x, w, bias, output_shape, strides, padding, dilations):
 
 
 def native(kernel):
-    def call(x, w, bias, words):
+    def call(x, w, bias, arguments):
         ndim = x.ndim - 2
-        per_axis = lambda name: list(v) if np.ndim(v := words.get(name, 1)) else [v] * ndim  # noqa: E731
+        per_axis = lambda name: list(v) if np.ndim(v := arguments.get(name, 1)) else [v] * ndim  # noqa: E731
         if ndim == 2 and max(per_axis("dilations")) > 1:
             raise ValueError("TRANSPOSE_CONV has no such option")
-        model = cast(x, w, bias, words["output_shape"], per_axis("strides"), words["padding"], per_axis("dilations"))
+        model = cast(
+            x, w, bias, arguments["output_shape"], per_axis("strides"), arguments["padding"], per_axis("dilations")
+        )
         interpreter = Interpreter(model_content=model, experimental_op_resolver_type=KERNELS[kernel])
         interpreter.allocate_tensors()
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
@@ -90,27 +93,34 @@ def native(kernel):
 
 
 def random_call(rng, ndim, stray=0.15):
-    draw = lambda lo, hi: [int(v) for v in rng.integers(lo, hi, ndim)]  # noqa: E731
-    c_in, c_out, batch = int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    n, k, s = draw(1, 6), draw(1, 6), draw(1, 4)
-    d = draw(1, 4) if rng.random() < (0.4 if ndim == 3 else 0.1) else [1] * ndim
+    """Draw x, weight, bias and arguments, with output sizes and ends that are wrong by the probability `stray`."""
+    drawn = random_sizes(rng, ndim, k=(1, 5), dilated=0.4 if ndim == 3 else 0.1)
+    n, k, s, d, c_in, c_out, batch = (
+        drawn.n,
+        drawn.k,
+        list(drawn.s),
+        list(drawn.d),
+        drawn.c_in,
+        drawn.c_out,
+        drawn.batch,
+    )
     padding = str(rng.choice(["SAME", "VALID"]))
-    extents = [1 if padding == "SAME" else d_ * (k_ - 1) + 1 for k_, d_ in zip(k, d, strict=True)]
+    extents = [1] * ndim if padding == "SAME" else drawn.extent
     low = [s_ * (n_ - 1) + e for n_, s_, e in zip(n, s, extents, strict=True)]
     off = int(rng.random() < stray)
     sizes = [max(1, int(rng.integers(first - off, first + s_ + off))) for first, s_ in zip(low, s, strict=True)]
     ends = [batch, c_out]
     if rng.random() < stray / 2:
         ends[int(rng.integers(2))] *= 2
-    words = {"output_shape": [ends[0], *sizes, ends[1]], "strides": s, "padding": padding}
+    arguments = {"output_shape": [ends[0], *sizes, ends[1]], "strides": s, "padding": padding}
     if max(d) > 1 or rng.random() < 0.3:
-        words["dilations"] = d
+        arguments["dilations"] = d
     for name in ("strides", "dilations"):
-        if name in words and len(set(words[name])) == 1 and rng.random() < 0.5:
-            words[name] = words[name][0]
+        if name in arguments and len(set(arguments[name])) == 1 and rng.random() < 0.5:
+            arguments[name] = arguments[name][0]
     x = whole_numbers(rng, [batch, *n, c_in])
     w = whole_numbers(rng, [c_out, *k, c_in] if ndim == 2 else [*k, c_out, c_in])
-    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.5 else None, words
+    return x, w, whole_numbers(rng, [c_out]) if rng.random() < 0.5 else None, arguments
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -132,26 +142,33 @@ def test_xnnpack_answers_with_another_shape():
     (fault,) = tconv.dialect("tflite").faults
     given = 0
     for _ in range(300):
-        x, w, _, words = random_call(rng, 2, 0.8)
-        words = {"strides": words["strides"], "padding": words["padding"], "output_shape": words["output_shape"]}
-        words["output_shape"][0], words["output_shape"][-1] = len(x), len(w)
-        affected = fault.applies(tconv.Geometry(w.shape[1:3], words["strides"]), x.shape[1:3], words)
+        x, w, _, arguments = random_call(rng, 2, 0.8)
+        arguments = {
+            "strides": arguments["strides"],
+            "padding": arguments["padding"],
+            "output_shape": arguments["output_shape"],
+        }
+        arguments["output_shape"][0], arguments["output_shape"][-1] = len(x), len(w)
+        affected = fault.applies(tconv.Geometry(w.shape[1:3], arguments["strides"]), x.shape[1:3], arguments)
         try:
-            y = native("XNNPACK")(x, w, None, words)
+            y = native("XNNPACK")(x, w, None, arguments)
         except (RuntimeError, ValueError):
             continue
-        assert affected == (y.shape != tuple(words["output_shape"]))
+        assert affected == (y.shape != tuple(arguments["output_shape"]))
         if affected:
-            with pytest.raises(ShapeError, match=r"output_shape asks for .*'VALID' convolution"):
-                tconv.conv_transpose(x, w, dialect="tflite", **words)
+            with pytest.raises(ShapeError, match=r"output_shape has .*'VALID' convolution"):
+                tconv.conv_transpose(x, w, dialect="tflite", **arguments)
             given += 1
     assert given > 30
 
 
 def test_an_empty_batch():
     x, w = np.ones((0, 4, 5, 3), "f"), np.ones((6, 2, 2, 3), "f")
-    words = {"output_shape": [0, 8, 10, 6], "strides": 2, "padding": "SAME"}
-    assert tconv.conv_transpose(x, w, dialect="tflite", **words).shape == native("reference")(x, w, None, words).shape
+    arguments = {"output_shape": [0, 8, 10, 6], "strides": 2, "padding": "SAME"}
+    assert (
+        tconv.conv_transpose(x, w, dialect="tflite", **arguments).shape
+        == native("reference")(x, w, None, arguments).shape
+    )
 
 
 def test_what_it_is_not():
@@ -160,16 +177,16 @@ def test_what_it_is_not():
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[1, 8, 8, 6], strides=2)
     with pytest.raises(ShapeError, match="output_shape begins with 2; x has a batch of 1"):
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[2, 8, 8, 3], strides=2)
-    with pytest.raises(ArgumentError, match="TRANSPOSE_CONV has none"):
+    with pytest.raises(ArgumentError, match="TRANSPOSE_CONV has no dilations"):
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[1, 8, 8, 3], dilations=2)
     with pytest.raises(ArgumentError, match=r'padding is \[\[0, 0\]\]; "SAME" or "VALID" is needed'):
         tconv.conv_transpose(x, w, dialect="tflite", output_shape=[1, 8, 8, 3], padding=[[0, 0]])
-    with pytest.raises(DialectError, match=r"cannot say 2 groups.*nor a dilation in 2-D"):
+    with pytest.raises(DialectError, match=r"cannot express 2 groups.*nor a dilation in 2-D"):
         tconv.dialect("tflite").arguments(tconv.Geometry((3, 3), dilation=2, groups=2), (4, 4))
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "message"),
+    ("kind", "arguments", "message"),
     [
         (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8); every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
         (GeometryError, {"output_shape": [None, 8, 8, 3]}, "(batch, channels) of output_shape is (None, 3); every entry"),
@@ -180,13 +197,13 @@ def test_what_it_is_not():
         (GeometryError, {"strides": (2, 0)}, "strides is (2, 0); every entry must be at least 1. Write strides=(2, 1), for example"),
         (GeometryError, {"dilations": [None, 1]}, "dilations is (None, 1); every entry must be an integer. Write dilations=(2, 1)"),
         (ArgumentError, {"padding": np.array(["SAME"])}, "padding is array(['SAME'], dtype='<U4'); \"SAME\" or \"VALID\" is needed"),
-        (ShapeError, {"strides": 10**30}, "Write a size that it takes to 4: "),
+        (ShapeError, {"strides": 10**30}, "Use a size that it reduces to 4: "),
     ],
 )  # fmt: skip
-def test_values_that_mean_nothing(kind, words, message):
+def test_values_that_mean_nothing(kind, arguments, message):
     x, w = np.ones((1, 4, 4, 2), "f"), np.ones((3, 3, 3, 2), "f")
     with pytest.raises(kind, match=re.escape(message)):
-        tconv.plan(x, w, dialect="tflite", **{"output_shape": [1, 8, 8, 3], "strides": 2, **words})
+        tconv.plan(x, w, dialect="tflite", **{"output_shape": [1, 8, 8, 3], "strides": 2, **arguments})
 
 
 def test_weights_both_ways():
@@ -200,7 +217,7 @@ def test_weights_both_ways():
 
 def test_arguments_and_code():
     """The code converts and runs a model."""
-    tally = check_writing(
+    tally = check_code(
         "tflite",
         {"tf": tf, "ai_edge_litert": ai_edge_litert, "np": np},
         count=100,
@@ -214,18 +231,18 @@ def test_arguments_and_code():
 
 def test_conv_is_the_adjoint():
     rng = np.random.default_rng(3)
-    held = 0
+    checked = 0
     for ndim in (2, 3) * 40:
-        x, w, _, words = random_call(rng, ndim, 0)
+        x, w, _, arguments = random_call(rng, ndim, 0)
         if ndim == 2:
-            words.pop("dilations", None)
+            arguments.pop("dilations", None)
         try:
-            y = tconv.conv_transpose(x, w, dialect="tflite", **words)
+            y = tconv.conv_transpose(x, w, dialect="tflite", **arguments)
         except tconv.TconvError:
             continue
         v = whole_numbers(rng, y.shape)
-        del words["output_shape"]
-        u = tconv.conv(v, w, dialect="tflite", **words)
+        del arguments["output_shape"]
+        u = tconv.conv(v, w, dialect="tflite", **arguments)
         assert (u.astype(float) * x).sum() == (v.astype(float) * y).sum()
-        held += 1
-    assert held > 60
+        checked += 1
+    assert checked > 60

@@ -5,31 +5,37 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from harness import Conformance, whole_numbers
+from harness import Conformance, check_code
 from torch.nn import functional
 
 import tconv
+from random_calls import integers, random_sizes, whole_numbers
 from tconv.errors import ArrayError, DtypeError, OutputError
 
 
-def native(x, w, bias, words):
+def native(x, w, bias, arguments):
     call = getattr(functional, f"conv_transpose{w.ndim - 2}d")
     return call(
-        torch.from_numpy(x), torch.from_numpy(w), None if bias is None else torch.from_numpy(bias), **words
+        torch.from_numpy(x), torch.from_numpy(w), None if bias is None else torch.from_numpy(bias), **arguments
     ).numpy()
 
 
-def random_words(rng, ndim):
-    """Native arguments, some of them illegal; an int now and then instead of a tuple."""
-    draw = lambda lo, hi: tuple(int(v) for v in rng.integers(lo, hi, ndim))  # noqa: E731
-    words = {"stride": draw(1, 4), "padding": draw(0, 4), "output_padding": draw(0, 3), "dilation": draw(1, 4)}
-    for name in list(words):
+def random_call(rng, ndim):
+    """Draw x, weight, bias and native arguments, some of them illegal, and some an int instead of a tuple."""
+    sizes = random_sizes(rng, ndim, groups=(1, 1, 2, 3), batch=(1, 2, 3))
+    padding, output_padding = integers(rng, ndim, (0, 3)), integers(rng, ndim, (0, 2))
+    arguments = {"stride": sizes.s, "padding": padding, "output_padding": output_padding, "dilation": sizes.d}
+    for name in list(arguments):
         chance = rng.random()
         if chance < 0.3:
-            del words[name]
+            del arguments[name]
         elif chance < 0.5:
-            words[name] = words[name][0]
-    return words
+            arguments[name] = arguments[name][0]
+    shape = (sizes.batch, sizes.c_in, *sizes.n)
+    x = whole_numbers(rng, shape if rng.random() < 0.8 else shape[1:])
+    w = whole_numbers(rng, (sizes.c_in, sizes.out_per_group, *sizes.k))
+    bias = whole_numbers(rng, (sizes.c_out,)) if rng.random() < 0.5 else None
+    return x, w, bias, {**arguments, "groups": sizes.groups}
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
@@ -38,21 +44,15 @@ def test_random_native_arguments(ndim, seed):
     rng = np.random.default_rng([ndim, seed])
     conformance = Conformance("torch", native)
     for _ in range(300 if ndim < 3 else 100):
-        groups = int(rng.choice([1, 1, 2, 3]))
-        c_in, c_out = groups * int(rng.choice([1, 2, 5, 7])), int(rng.integers(1, 4))
-        shape = (int(rng.integers(1, 4)), c_in, *rng.integers(1, 6, ndim))
-        x = whole_numbers(rng, shape if rng.random() < 0.8 else shape[1:])
-        w = whole_numbers(rng, (c_in, c_out, *rng.integers(1, 5, ndim)))
-        bias = whole_numbers(rng, (c_out * groups,)) if rng.random() < 0.5 else None
-        conformance.check(x, w, bias, {**random_words(rng, ndim), "groups": groups})
+        conformance.check(*random_call(rng, ndim))
     assert conformance.tally["equal"] > 30
     assert conformance.tally["refused"] > 10
 
 
 def test_an_empty_batch():
     x, w, bias = np.ones((0, 4, 5, 6), "f"), np.ones((4, 3, 2, 2), "f"), np.ones(3, "f")
-    for words in ({}, {"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}):
-        assert tconv.conv_transpose(x, w, bias, **words).shape == native(x, w, bias, words).shape
+    for arguments in ({}, {"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}):
+        assert tconv.conv_transpose(x, w, bias, **arguments).shape == native(x, w, bias, arguments).shape
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
@@ -64,11 +64,11 @@ def test_pytorchs_own_samples(ndim):
     for dtype in (torch.float32, torch.float64, torch.complex64):
         for sample in info.sample_inputs("cpu", dtype, requires_grad=False):
             weight, bias = sample.args if len(sample.args) == 2 else (*sample.args, None)
-            words = sample.kwargs
-            got = tconv.conv_transpose(sample.input, weight, bias, **words)
+            arguments = sample.kwargs
+            got = tconv.conv_transpose(sample.input, weight, bias, **arguments)
             wide = torch.complex128 if dtype.is_complex else torch.float64
-            truth = info.op(*(t if t is None else t.to(wide) for t in (sample.input, weight, bias)), **words)
-            theirs = (info.op(sample.input, weight, bias, **words) - truth).abs().max()
+            truth = info.op(*(t if t is None else t.to(wide) for t in (sample.input, weight, bias)), **arguments)
+            theirs = (info.op(sample.input, weight, bias, **arguments) - truth).abs().max()
             assert got.dtype == dtype
             assert (got - truth).abs().max() <= 2 * theirs + 4 * torch.finfo(dtype).eps * truth.abs().max()
             count += 1
@@ -115,7 +115,7 @@ def test_views_and_out():
         tconv.conv_transpose(x.permute(0, 3, 1, 2), w, out=expected.numpy())
 
 
-def test_what_cannot_be_taken_is_refused():
+def test_invalid_tensors_are_refused():
     w = torch.randn(2, 3, 3, 3)
     with pytest.raises(ArrayError, match="x is a meta tensor, which has no values"):
         tconv.conv_transpose(torch.empty(1, 2, 4, 4, device="meta"), w)
@@ -130,7 +130,7 @@ def test_what_cannot_be_taken_is_refused():
         tconv.prepare(w.requires_grad_())
 
 
-def test_writing_out_is_no_secret_to_autograd():
+def test_autograd_detects_the_write_to_out():
     x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 3, 3, 3)
     parameter, saved = torch.randn(1, 3, 6, 6, requires_grad=True), torch.randn(1, 3, 6, 6)
     z = (saved * parameter).sum()
@@ -142,7 +142,7 @@ def test_writing_out_is_no_secret_to_autograd():
         tconv.conv_transpose(x.to(torch.complex64), w.to(torch.complex64), out=view)
 
 
-WORDS = [
+CALLS = [
     ("torch", (2, 4, 5, 6), (4, 3, 3, 2), {"stride": 2, "padding": 1, "groups": 2}),
     ("torch", (4, 5), (4, 3, 3), {"stride": 2, "crop": ((-1, 2),)}),
     ("torch", (2, 4, 3, 4, 3), (4, 3, 2, 2, 3), {"stride": (1, 2, 3), "crop": ((0, 1), (2, -3), (1, 1))}),
@@ -154,22 +154,22 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("dialect", "x_shape", "w_shape", "words"), WORDS)
-def test_calls_in_any_words_are_differentiable(dialect, x_shape, w_shape, words):
+@pytest.mark.parametrize(("dialect", "x_shape", "w_shape", "arguments"), CALLS)
+def test_calls_in_any_dialect_are_differentiable(dialect, x_shape, w_shape, arguments):
     rng = np.random.default_rng(0)
     x, w = (torch.from_numpy(whole_numbers(rng, shape, "float64")) for shape in (x_shape, w_shape))
-    expected = tconv.conv_transpose(x, w, dialect=dialect, **words)
-    count = 3 * words.get("groups", 1) if dialect == "torch" else None
+    expected = tconv.conv_transpose(x, w, dialect=dialect, **arguments)
+    count = 3 * arguments.get("groups", 1) if dialect == "torch" else None
     bias = None if count is None else torch.arange(count, dtype=torch.float64)
     if bias is not None:
-        expected = tconv.conv_transpose(x, w, bias, dialect=dialect, **words)
+        expected = tconv.conv_transpose(x, w, bias, dialect=dialect, **arguments)
     given = [tensor.clone().requires_grad_() for tensor in (x, w, bias) if tensor is not None]
-    run = lambda *t: tconv.conv_transpose(*t, dialect=dialect, **words)  # noqa: E731
+    run = lambda *t: tconv.conv_transpose(*t, dialect=dialect, **arguments)  # noqa: E731
     assert torch.equal(run(*given), expected)
     assert torch.autograd.gradcheck(run, given, fast_mode=True)
-    back = tconv.conv(expected, w, dialect=dialect, **{k: v for k, v in words.items() if k != "output_shape"})
+    back = tconv.conv(expected, w, dialect=dialect, **{k: v for k, v in arguments.items() if k != "output_shape"})
     through = [tensor.clone().requires_grad_() for tensor in (expected, w)]
-    conv = lambda *t: tconv.conv(*t, dialect=dialect, **{k: v for k, v in words.items() if k != "output_shape"})  # noqa: E731
+    conv = lambda *t: tconv.conv(*t, dialect=dialect, **{k: v for k, v in arguments.items() if k != "output_shape"})  # noqa: E731
     assert torch.equal(conv(*through), back)
     assert torch.autograd.gradcheck(conv, through, fast_mode=True)
     # the adjoint is the gradient
@@ -194,18 +194,18 @@ def test_transforms_and_tracers_see_the_call():
     y = tconv.conv_transpose(x, w)
     (mine,), (theirs,) = (torch.autograd.grad(each.sum(), x) for each in (y, functional.conv_transpose2d(x, w)))
     torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
-    for word, value in (("out", torch.empty(1, 3, 6, 6)), ("method", "taps")):
-        with pytest.raises(tconv.TconvError, match=rf"{word}= was given, and the call is differentiated or traced"):
-            tconv.conv_transpose(x, w, **{word: value})
+    for name, value in (("out", torch.empty(1, 3, 6, 6)), ("method", "taps")):
+        with pytest.raises(tconv.TconvError, match=rf"{name}= was given, and the call is differentiated or traced"):
+            tconv.conv_transpose(x, w, **{name: value})
     with pytest.raises(ArrayError, match="4 spatial axes, and PyTorch differentiates 1 to 3"):
         tconv.conv_transpose(torch.randn(1, 2, 3, 3, 3, 3, requires_grad=True), torch.randn(2, 1, 2, 2, 2, 2))
-    with pytest.raises(ArrayError, match="holds more than numbers"):
+    with pytest.raises(ArrayError, match="contains more than numbers"):
         tconv.conv_transpose([x[0]], w)
     with pytest.raises(tconv.TconvError, match=r"has 2 input channels as PyTorch reads it; x has 3"):
         tconv.conv_transpose(torch.randn(1, 3, 4, 4, requires_grad=True), w)
 
 
-def test_a_mistake_is_answered_in_pytorchs_words():
+def test_a_message_proposes_pytorchs_methods():
     x, w = torch.randn(1, 8, 8, 2), torch.randn(2, 3, 3, 3)
     with pytest.raises(tconv.TconvError, match=r"Write x\.permute\(0, 3, 1, 2\) if that is the channel axis"):
         tconv.conv_transpose(x, w)
@@ -230,26 +230,14 @@ def test_the_definition_takes_bare_tensors(form):
 
 
 def test_code_runs():
-    rng = np.random.default_rng(5)
-    for _ in range(200):
-        ndim = int(rng.integers(1, 4))
-        crop = [tuple(int(v) for v in rng.integers(-2, 4, 2)) for _ in range(ndim)]
-        g = tconv.Geometry(
-            rng.integers(1, 5, ndim), rng.integers(1, 4, ndim), crop, rng.integers(1, 3, ndim), int(rng.integers(1, 3))
-        )
-        n = tuple(int(v) for v in rng.integers(1, 5, ndim))
-        try:
-            g.output_shape(n)
-        except tconv.TconvError:
-            continue
-        x = torch.from_numpy(whole_numbers(rng, (2, 2 * g.groups, *n)))
-        w = torch.from_numpy(whole_numbers(rng, (2 * g.groups, 3, *g.kernel)))
-        names = {"torch": torch, "x": x, "weight": w}
-        exec(tconv.dialect("torch").code(g, n), names)
-        assert torch.equal(names["y"], tconv.conv_transpose(x, w, geometry=g))
+    tally = check_code("torch", {"torch": torch}, wrap=torch.from_numpy)
+    print(dict(tally))
+    assert tally["one call"] > 20
+    assert tally["call and slice"] > 50
+    assert not tally["cannot be expressed"]
 
 
-def test_a_quantized_tensor_is_told_to_be_dequantized():
+def test_a_quantized_tensor_has_to_be_dequantized():
     x = torch.quantize_per_tensor(torch.ones(1, 2, 4, 4), 0.5, 0, torch.qint8)
     with pytest.raises(tconv.errors.ArrayError, match=r"x is a quantized tensor; .* Write x\.dequantize\(\)"):
         tconv.conv_transpose(x, torch.ones(2, 1, 3, 3))

@@ -1,4 +1,4 @@
-"""`accelerate` changes how a model runs and nothing else; `restore` undoes it; what is fused is the same model in eval mode."""
+"""`accelerate` changes how a model runs and nothing else; `restore` undoes it; a fused model is the same in eval mode."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ REPLACED = ["first", "body.1", "weighted", "hooked", "tied", "twin"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No layer is left to PyTorch because the machine was busy."""
-    monkeypatch.setattr("tconv.torch.model_acceleration.gain", lambda layer, seen: 2.0)
+    monkeypatch.setattr("tconv.torch.model_acceleration.measure_gain", lambda layer, seen: 2.0)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def x():
 
 
 def twin(net):
-    """Another with the same numbers; the old weight norm cannot be copied."""
+    """Another net with the same weights; the old weight norm cannot be copied."""
     made = Net()
     made.load_state_dict(net.state_dict())
     return made
@@ -116,7 +116,7 @@ def test_the_same_model_afterwards(net, x, measured):
     assert torch.equal(net(x), stock(x))
 
 
-def test_twice_is_no_harm_and_own_layers_stay():
+def test_accelerating_twice_changes_nothing_and_own_layers_stay():
     model = nn.Sequential(nn.ConvTranspose1d(2, 2, 2), ours.ConvTranspose1d(2, 2, 2))
     ours.accelerate(model)
     again = ours.accelerate(model)
@@ -240,7 +240,7 @@ def test_parametrisations_come_and_go():
     assert type(stock[0]) is nn.ConvTranspose2d
 
 
-def test_what_is_left_alone_is_said():
+def test_the_report_lists_layers_that_are_left_alone():
     patched = nn.ConvTranspose2d(2, 2, 2)
     patched.forward = lambda x: x
     with warnings.catch_warnings():
@@ -259,7 +259,7 @@ def test_what_is_left_alone_is_said():
     report = ours.accelerate(model)
     assert report.layers == ()
     assert dict(report.left) == {
-        "lazy": "it is not initialised yet; run the model once first",
+        "lazy": "it is not initialised yet; run the model once before",
         "wide": "its weight is float64; the kernel computes float32",
         "narrow": "its weight is float16; the kernel computes float32",
         "patched": "ConvTranspose2d has a forward of its own",
@@ -301,7 +301,7 @@ def test_measuring_leaves_no_trace(net, x):
     assert report.difference < 1e-4
 
 
-def test_the_report_says_what_can_be_won(net, x):
+def test_the_report_gives_the_possible_gain(net, x):
     report = ours.accelerate(net, (x,))
     assert 0 < report.share < 1
     assert report.ceiling == pytest.approx(1 / (1 - report.share))
@@ -318,13 +318,13 @@ def test_the_report_says_what_can_be_won(net, x):
     )
 
 
-def test_a_layer_that_pytorch_runs_quicker_is_left_to_it(monkeypatch, net, x):
+def test_a_layer_that_pytorch_runs_faster_is_left_to_it(monkeypatch, net, x):
     from tconv.torch import model_acceleration
 
-    monkeypatch.setattr(model_acceleration, "gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
+    monkeypatch.setattr(model_acceleration, "measure_gain", lambda layer, seen: 0.5 if layer is net.first else 2.0)
     report = ours.accelerate(net, x)
     assert type(net.first) is nn.ConvTranspose2d
-    assert ("first", "PyTorch's operator is quicker on this input (0.50x)") in report.left
+    assert ("first", "PyTorch's operator is faster on this input (0.50x)") in report.left
     assert isinstance(net.tied, ours.modules.DropIn)
 
 
@@ -378,9 +378,9 @@ ACTIVATIONS = [
 ]
 
 
-def normed(ndim=2, groups=1, activation=nn.ReLU, bias=True, **words):
+def normed(ndim=2, groups=1, activation=nn.ReLU, bias=True, **kwargs):
     layer, norm = LAYERS[ndim]
-    model = nn.Sequential(layer(4, 6, 3, 2, groups=groups, bias=bias), norm(6, **words), activation())
+    model = nn.Sequential(layer(4, 6, 3, 2, groups=groups, bias=bias), norm(6, **kwargs), activation())
     for parameter in model[1].parameters():
         nn.init.uniform_(parameter, -1.5, 1.5)
     model[1].running_mean.normal_()
@@ -417,12 +417,12 @@ def test_a_batch_norm_is_folded_on_the_right_axis(ndim, groups, bias, alone):
 
 
 def folds(model, x):
-    """Whether the first layer of a model does the work of those behind it."""
+    """Return True if the first layer of a model does the work of the modules behind it."""
     made = []
     handle = model[0].register_forward_hook(lambda module, given, output: made.append(type(output)))
     model(x)
     handle.remove()
-    return made[0] is ours.deferring.Deferred
+    return made[0] is ours.lazy_tensor.LazyTensor
 
 
 def test_a_part_of_a_fused_model_is_what_it_was():
@@ -439,7 +439,7 @@ def test_a_part_of_a_fused_model_is_what_it_was():
         close(model.forward(x), stock(x))
 
 
-ELSEWHERE = pytest.warns(UserWarning, match=r"^0: something else than the fused BatchNorm2d, ReLU reads its output")
+ELSEWHERE = pytest.warns(UserWarning, match=r"^0: other code than the fused BatchNorm2d, ReLU reads its output")
 
 
 @pytest.mark.parametrize("place", [1, 2])
@@ -460,7 +460,7 @@ def test_a_module_behind_a_fused_layer_may_be_replaced(place):
 
 HOOKS = {
     "read": lambda seen: lambda m, given, made: seen.append(made * 1),
-    "kept": lambda seen: lambda m, given, made: seen.append(made),
+    "stored": lambda seen: lambda m, given, made: seen.append(made),
     "numpy": lambda seen: lambda m, given, made: seen.append(torch.from_numpy(made.numpy())),
     "array": lambda seen: lambda m, given, made: seen.append(torch.tensor(made.tolist())),
     "scripted": lambda seen: lambda m, given, made: seen.append(SCRIPTED(made)),
@@ -481,7 +481,7 @@ COMPILED = torch.compile(lambda y: y * 1, backend="eager")
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("name", HOOKS)
-def test_whoever_reads_inside_of_a_chain_finds_the_models_own_numbers(name, place, inference):
+def test_any_reader_inside_of_a_chain_gets_the_models_own_values(name, place, inference):
     if name == "compiled":
         torch._dynamo.reset()
     model, x = normed(), torch.randn(2, 4, 5, 6)
@@ -502,7 +502,7 @@ def test_whoever_reads_inside_of_a_chain_finds_the_models_own_numbers(name, plac
 
 
 class Branch(nn.Module):
-    """Somebody else reads what is inside of a chain, in a branch that the example does not take."""
+    """Other code reads a tensor inside of a chain, in a branch that the example does not take."""
 
     def __init__(self, inplace, normed):
         super().__init__()
@@ -531,7 +531,7 @@ class Branch(nn.Module):
             return made + y
         if self.branch == "after the norm":
             return made * z
-        if self.branch == "kept":
+        if self.branch == "stored":
             self.y, self.z = y, z
         if self.branch == "input":
             x.mul_(2)
@@ -539,12 +539,12 @@ class Branch(nn.Module):
         return made
 
 
-@pytest.mark.filterwarnings("ignore:.*something else than the fused")
+@pytest.mark.filterwarnings("ignore:.*other code than the fused")
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize(
-    "branch", ["before", "returned", "norm", "norm twice", "twice", "after", "after the norm", "kept", "input"]
+    "branch", ["before", "returned", "norm", "norm twice", "twice", "after", "after the norm", "stored", "input"]
 )
 def test_a_branch_that_the_example_does_not_take(branch, inplace, normed, inference):
     model, x = Branch(inplace, normed).eval(), torch.randn(2, 4, 5, 6)
@@ -554,7 +554,9 @@ def test_a_branch_that_the_example_does_not_take(branch, inplace, normed, infere
         for turn in range(3):
             model.branch = stock.branch = None if turn == 1 else branch
             given = [x.clone(), x.clone()]
-            stale = pytest.raises(tconv.errors.StaleError, match="changed in place: its numbers are not known any more")
+            stale = pytest.raises(
+                tconv.errors.StaleError, match="changed in place; its values cannot be computed any more"
+            )
             # without versions, a change of what was made of x looks like a change of x
             lost = (branch, inference, inplace) == ("twice", True, False) or (
                 branch == "input" and (normed or not inplace)
@@ -571,13 +573,13 @@ def test_a_branch_that_the_example_does_not_take(branch, inplace, normed, infere
                 close(a, b)
                 assert type(a) is torch.Tensor
                 assert a.is_inference() == inference
-            if model.branch == "kept":
+            if model.branch == "stored":
                 given[0].zero_()
                 close(model.y + 0, stock.y)
                 close(model.z + 0, stock.z)
 
 
-def test_shapes_inside_of_a_chain_are_no_reading():
+def test_questions_about_shapes_inside_of_a_chain_keep_it_fused():
     class Shapes(nn.Sequential):
         def forward(self, x):
             y = self[0](x)
@@ -611,7 +613,7 @@ def test_a_channels_last_weight_keeps_its_format_when_it_is_folded():
 
 
 class Returned(nn.Module):
-    """Its batch norm's input is read twice, and what it returns hides that, or does not."""
+    """The input of its batch norm is read twice, and its output hides that or not."""
 
     def __init__(self, made):
         super().__init__()
@@ -630,7 +632,7 @@ def test_only_what_nothing_else_reads_is_fused(made, x):
     model = Returned(made).eval()
     report = ours.accelerate(model, x, fuse=True)
     assert not report.fused
-    assert "something else reads its output, too" in str(report)
+    assert "other code reads its output, too" in str(report)
 
 
 def test_only_what_can_be_compared_is_fused():
@@ -640,11 +642,11 @@ def test_only_what_can_be_compared_is_fused():
 
     report = ours.accelerate(Worded(*normed()).eval(), torch.randn(1, 4, 5, 5), fuse=True)
     assert not report.fused
-    assert "the model's output holds no tensor to compare" in str(report)
+    assert "the model's output contains no tensor to compare" in str(report)
 
 
 def test_differences_know_nan_and_integers():
-    from tconv.torch.layer_timing import Measured
+    from tconv.torch.layer_timing import ForwardTime
 
     one, nan, inf = torch.ones(2), torch.tensor([1.0, math.nan]), torch.tensor([1.0, math.inf])
     for a, b, difference in [
@@ -655,8 +657,8 @@ def test_differences_know_nan_and_integers():
         ([one, one], [one, one + 0.5], 0.5),
         ([], [], None),
     ]:
-        assert Measured(1.0, {}, a).difference(b) == difference
-        assert Measured(1.0, {}, a).agrees(b) == (difference == 0)
+        assert ForwardTime(1.0, {}, a).difference(b) == difference
+        assert ForwardTime(1.0, {}, a).agrees(b) == (difference == 0)
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind():
@@ -788,19 +790,19 @@ class Skip(nn.Module):
         return z + y if self.twice == "skip" else z + self.norm(y) if self.twice == "again" else z
 
 
-def test_what_cannot_be_fused_is_said_and_stays_right(x):
+def test_the_report_lists_what_cannot_be_fused_and_it_stays_right(x):
     cases = [
-        (Skip("skip"), "something else reads its output, too"),
-        (Skip("norm"), "no batch norm or pointwise activation reads its output, and nothing else"),
-        (Skip("again"), "no batch norm or pointwise activation reads its output, and nothing else"),
+        (Skip("skip"), "other code reads its output, too"),
+        (Skip("norm"), "no batch norm or pointwise activation is the only reader of its output"),
+        (Skip("again"), "no batch norm or pointwise activation is the only reader of its output"),
         (
             nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6, track_running_stats=False)),
-            "keeps no running statistics",
+            "has no running statistics",
         ),
         (nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.InstanceNorm2d(6), nn.ReLU()), "no batch norm"),
         (nn.Sequential(nn.ConvTranspose2d(4, 6, 2, 2), nn.Tanh()), "no batch norm"),
     ]
-    for model, words in cases:
+    for model, reason in cases:
         model.eval()
         for parameter in model.parameters():
             nn.init.uniform_(parameter, -1, 1)
@@ -808,7 +810,7 @@ def test_what_cannot_be_fused_is_said_and_stays_right(x):
             expected = model(x)
             report = ours.accelerate(model, x, fuse=True)
             assert report.fused == ()
-            assert words in str(report)
+            assert reason in str(report)
             close(model(x), expected)
     fine = Skip("").eval()
     assert ours.accelerate(fine, x, fuse=True).fused == (("up", "BatchNorm2d, ReLU"),)
@@ -825,7 +827,7 @@ def test_what_cannot_be_fused_is_said_and_stays_right(x):
 
 
 class Copied(nn.Module):
-    """Its batch norm is given a copy now and then."""
+    """Its batch norm gets a copy of the layer's output if asked."""
 
     def __init__(self):
         super().__init__()
@@ -843,7 +845,7 @@ def test_a_copy_is_not_normalised_twice(x):
         expected = model(x)
         assert ours.accelerate(model, x, fuse=True).fused
         model.copied = True
-        with pytest.warns(UserWarning, match=r"^up: something else than the fused BatchNorm2d reads its output"):
+        with pytest.warns(UserWarning, match=r"^up: other code than the fused BatchNorm2d reads its output"):
             close(model(x), expected)
         model.copied = False
         close(model(x), expected)

@@ -20,7 +20,7 @@ SMALL = {
     "hifi-gan": (1, 2, 80),
 }
 TRAINED = ("dcgan", "monai-unet")
-"""Those that take little time."""
+"""Networks whose training step takes little time."""
 
 
 def build(name):

@@ -1,4 +1,4 @@
-"""The kernel on PyTorch's own threads: the same numbers, and nothing of PyTorch's is changed by it."""
+"""The kernel on PyTorch's own threads: the same numbers, and no change to PyTorch's state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tconv.torch as ours
 
 @pytest.fixture
 def team():
-    """Two threads of PyTorch's, and the team that they are."""
+    """A team of two of PyTorch's threads."""
     from tconv.torch.openmp_threads import team
 
     before, own = torch.get_num_threads(), tconv.get_num_threads()
@@ -38,16 +38,16 @@ def test_the_kernel_runs_on_torchs_threads(team, monkeypatch):
 
     own, seen = thread_pool.Pool(), []
     monkeypatch.setattr(thread_pool, "_pool", own)
-    taken = thread_pool.Pool._with_team
+    taken = thread_pool.Pool._run_openmp
     monkeypatch.setattr(
-        thread_pool.Pool, "_with_team", lambda self, *given: seen.append(given[0]) or taken(self, *given)
+        thread_pool.Pool, "_run_openmp", lambda self, *given: seen.append(given[0]) or taken(self, *given)
     )
     layer, x = ours.ConvTranspose2d(16, 24, 4, 2).requires_grad_(False), torch.randn(3, 16, 37, 41)
     first = layer(x)
     assert seen == [team]
     assert own._started == 0
     expected = tconv.conv_transpose(x.numpy(), layer.weight.numpy(), layer.bias.numpy(), stride=2, method="simd")
-    with own._lock:  # somebody else has the helpers
+    with own._lock:  # the helpers are busy
         alone = layer(x)
     assert len(seen) == 1
     for _ in range(20):
@@ -66,20 +66,20 @@ def test_torchs_threads_round_as_the_caller_does_and_then_as_before(team):
         if not torch.set_flush_denormal(True):
             pytest.skip("the chip keeps denormal numbers")
         torch.set_flush_denormal(False)
-        flushed, kept = [], []
+        flushed, denormal = [], []
 
         def call():
             torch.set_flush_denormal(True)
             flushed.append(layer(x))
             torch.set_flush_denormal(False)
-            kept.append((ones * 1e-39).min().item())
+            denormal.append((ones * 1e-39).min().item())
 
         for _ in range(5):
             call()
     finally:
         torch.set_flush_denormal(False)
     assert all(y.abs().max() == 0 for y in flushed)
-    assert min(kept) > 0
+    assert min(denormal) > 0
 
 
 def test_a_forked_child_has_no_team(team):

@@ -1,4 +1,4 @@
-"""tconv.torch: the operator under PyTorch's own checks, and the layers against PyTorch's in every use that they have."""
+"""tconv.torch: the operator under PyTorch's own checks, and the layers compared with PyTorch's in every kind of use."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ CLASSES = {name: (getattr(ours, name), getattr(torch.nn, name)) for name in ours
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
-def pair(ndim=2, *arguments, **words):
+def both_layers(ndim=2, *arguments, **kwargs):
     """A drop-in and PyTorch's layer with the same weights."""
     mine, stock = CLASSES[f"ConvTranspose{ndim}d"]
-    made, other = mine(*arguments, **words), stock(*arguments, **words)
+    made, other = mine(*arguments, **kwargs), stock(*arguments, **kwargs)
     made.load_state_dict(other.state_dict())
     return made, other
 
@@ -52,13 +52,13 @@ def seen(monkeypatch):
 
 @pytest.fixture
 def kernel(seen, monkeypatch):
-    """The same, and small layers run on the kernel, too, while they are trained."""
+    """The same list; small layers run on the kernel, too, while they are trained."""
     monkeypatch.setattr("tconv.torch.functional.against_training", lambda *sizes: False)
     return seen
 
 
 def steps(tensor):
-    """The strides that say something: of axes with more than one element."""
+    """The strides of axes with more than one element; others have no meaning."""
     return [step for step, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
 
 
@@ -102,10 +102,10 @@ def test_strides_are_known_beforehand_and_pytorchs(ndim):
         w = w.to(memory_format=LAST[ndim]) if w_last else w
         axes = ([2] * ndim, [1] * ndim, [0] * ndim, [1] * ndim, 1)
         with torch._subclasses.FakeTensorMode() as fake:
-            told = OPERATOR(fake.from_tensor(x), fake.from_tensor(w), None, *axes)
+            predicted = OPERATOR(fake.from_tensor(x), fake.from_tensor(w), None, *axes)
         with torch.no_grad():
             made = OPERATOR(x, w, None, *axes)
-            assert steps(made) == steps(told)
+            assert steps(made) == steps(predicted)
             directly = ours.conv_transpose(x, w, None, 2, 1)
             assert directly.stride() == made.stride() or ndim == 3
         if ndim < 3:
@@ -120,7 +120,7 @@ def test_gradients_of_first_and_second_order(ndim, groups):
     bias = torch.randn(2 * groups, dtype=torch.float64, requires_grad=True)
     through = (
         lambda *given: OPERATOR(*given, [2] * ndim, [1] * ndim, [1] * ndim, [1] * ndim, groups),
-        lambda *given: ours.operator.Differentiable.apply(
+        lambda *given: ours.custom_op.Differentiable.apply(
             *given, (2,) * ndim, (1,) * ndim, (1,) * ndim, (1,) * ndim, groups
         ),
     )
@@ -169,12 +169,12 @@ def test_a_weight_that_is_trained_on_few_positions_is_left_to_pytorch(seen):
         with torch.no_grad():
             w += step
         ours.conv_transpose(large, w, stride=2)
-    from tconv.kernels.simd.weight_cache import STORE
+    from tconv.kernels.simd.weight_cache import WEIGHT_CACHE
 
     assert tconv.trim_pool() >= 0
-    before = STORE._bytes
+    before = WEIGHT_CACHE._bytes
     ours.conv_transpose(large, w, stride=2)
-    assert STORE._bytes == before
+    assert WEIGHT_CACHE._bytes == before
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
@@ -225,7 +225,7 @@ def test_flops_are_counted_as_pytorchs(kernel):
     from torch.utils.flop_counter import FlopCounterMode
 
     counts = []
-    for layer in pair(2, 6, 4, 3, 2, 1, groups=2):
+    for layer in both_layers(2, 6, 4, 3, 2, 1, groups=2):
         with FlopCounterMode(display=False) as counter:
             layer(torch.randn(2, 6, 5, 7)).sum().backward()
         counts.append(counter.get_total_flops())
@@ -234,7 +234,7 @@ def test_flops_are_counted_as_pytorchs(kernel):
 
 
 def test_the_profiler_sees_the_operator():
-    layer, _ = pair(2, 3, 2, 3)
+    layer, _ = both_layers(2, 3, 2, 3)
     with torch.profiler.profile() as seen, torch.no_grad():
         layer(torch.randn(1, 3, 4, 4))
     assert any(event.key == "tconv::conv_transpose" for event in seen.key_averages())
@@ -251,12 +251,12 @@ def test_opinfo_samples(ndim):
     count = 0
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.complex64):
         for sample in info.sample_inputs("cpu", dtype, requires_grad=True):
-            arguments, words = (sample.input, *sample.args), sample.kwargs
-            mine, theirs = ours.conv_transpose(*arguments, **words), info.op(*arguments, **words)
+            arguments, kwargs = (sample.input, *sample.args), sample.kwargs
+            mine, theirs = ours.conv_transpose(*arguments, **kwargs), info.op(*arguments, **kwargs)
             assert (mine.shape, mine.dtype, mine.stride()) == (theirs.shape, theirs.dtype, theirs.stride())
             wide = torch.complex128 if dtype.is_complex else torch.float64
             with torch.no_grad():
-                truth = info.op(*(t if t is None else t.to(wide) for t in arguments), **words)
+                truth = info.op(*(t if t is None else t.to(wide) for t in arguments), **kwargs)
                 allowed = 2 * (theirs - truth).abs().max() + 4 * torch.finfo(dtype).eps * truth.abs().max()
                 assert (mine - truth).abs().max() <= allowed
             mine.abs().sum().backward()
@@ -284,8 +284,8 @@ def test_moduleinfos(training):
                 for layer in made:
                     layer.to(dtype).train(training)
                 made[0].load_state_dict(made[1].state_dict())
-                arguments, words = sample.forward_input.args, sample.forward_input.kwargs
-                got, expected = (layer(*arguments, **words) for layer in made)
+                arguments, kwargs = sample.forward_input.args, sample.forward_input.kwargs
+                got, expected = (layer(*arguments, **kwargs) for layer in made)
                 torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
                 for result in (got, expected):
                     result.sum().backward()
@@ -304,14 +304,14 @@ def test_random_layers_against_float64(ndim, kernel):
         axes = lambda low, high: tuple(int(v) for v in rng.integers(low, high, ndim))  # noqa: E731
         stride, dilation = axes(1, 4), axes(1, 3)
         extra = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True))
-        words = {
+        kwargs = {
             "stride": stride,
             "padding": axes(0, 3),
             "output_padding": extra,
             "dilation": dilation,
             "groups": groups,
         }
-        mine, stock = pair(ndim, c_in, c_out, axes(1, 5), bias=bool(rng.integers(2)), **words)
+        mine, stock = both_layers(ndim, c_in, c_out, axes(1, 5), bias=bool(rng.integers(2)), **kwargs)
         x = torch.randn(int(rng.integers(1, 4)), c_in, *axes(1, 9))
         if ndim > 1 and rng.random() < 0.4:
             x = x.to(memory_format=LAST[ndim])
@@ -342,11 +342,11 @@ def test_large_outputs_come_from_the_pool_and_are_their_owners():
         assert y.stride() == theirs.stride()
         assert not y._is_view()
         torch.testing.assert_close(y, theirs, rtol=1e-5, atol=1e-5)
-        kept = y.clone()
+        copied = y.clone()
         with torch.no_grad():
             for _ in range(4):
                 ours.conv_transpose(given + 1, w, stride=2)
-        assert torch.equal(y, kept)
+        assert torch.equal(y, copied)
         y += 1  # it can be written
     with torch.inference_mode():
         assert ours.conv_transpose(x, w, stride=2).is_inference()
@@ -378,7 +378,7 @@ def test_signature_initialisation_and_state_dict():
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_output_size_and_unbatched_input(ndim):
-    mine, stock = pair(ndim, 3, 2, 3, stride=2, padding=1)
+    mine, stock = both_layers(ndim, 3, 2, 3, stride=2, padding=1)
     x = torch.randn(2, 3, *[5] * ndim)
     for size in (9, 10):
         torch.testing.assert_close(
@@ -401,7 +401,7 @@ def test_output_size_and_unbatched_input(ndim):
 
 
 def test_pickle_deepcopy_save_and_meta():
-    mine, stock = pair(2, 4, 3, 3, 2)
+    mine, stock = both_layers(2, 4, 3, 3, 2)
     x = torch.randn(1, 4, 5, 5)
     file = io.BytesIO()
     torch.save(mine, file)
@@ -422,7 +422,7 @@ def test_other_dtypes_devices_and_subclasses_go_to_pytorch(kernel):
     class Named(torch.Tensor):
         pass
 
-    mine, stock = pair(2, 4, 3, 3, 2)
+    mine, stock = both_layers(2, 4, 3, 3, 2)
     x = torch.randn(1, 4, 5, 5)
     for dtype in (torch.float64, torch.bfloat16, torch.float16):
         got, expected = (copy.deepcopy(layer).to(dtype)(x.to(dtype)) for layer in (mine, stock))
@@ -442,7 +442,7 @@ def test_other_dtypes_devices_and_subclasses_go_to_pytorch(kernel):
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_compile_with_changing_shapes(ndim, kernel):
     torch._dynamo.reset()
-    mine, stock = pair(ndim, 3, 2, 3, stride=2, padding=1)
+    mine, stock = both_layers(ndim, 3, 2, 3, stride=2, padding=1)
     compiled = torch.compile(mine, fullgraph=True, dynamic=True, backend="aot_eager")
     for size, batch in ((5, 2), (6, 2), (7, 3)):
         x = torch.randn(batch, 3, *[size] * ndim)
@@ -457,7 +457,7 @@ def test_compile_with_changing_shapes(ndim, kernel):
 
 def test_compiled_by_inductor(kernel):
     torch._dynamo.reset()
-    mine, stock = (torch.nn.Sequential(layer, torch.nn.ReLU()) for layer in pair(2, 8, 4, 4, 2, 1))
+    mine, stock = (torch.nn.Sequential(layer, torch.nn.ReLU()) for layer in both_layers(2, 8, 4, 4, 2, 1))
     x = torch.randn(1, 8, 6, 6).to(memory_format=torch.channels_last)
     try:
         with torch.no_grad():
@@ -471,7 +471,7 @@ def test_compiled_by_inductor(kernel):
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_export_contains_pytorchs_operator(strict):
-    mine, stock = pair(2, 3, 2, 3, 2, 1)
+    mine, stock = both_layers(2, 3, 2, 3, 2, 1)
     x = torch.randn(2, 3, 5, 6)
     shapes = ({0: torch.export.Dim("n"), 2: torch.export.Dim("h")},)
     program = torch.export.export(mine, (x,), dynamic_shapes=shapes, strict=strict)
@@ -488,7 +488,7 @@ def test_onnx_contains_the_stock_operator(dynamo, tmp_path):
 
     if dynamo:
         pytest.importorskip("onnxscript")
-    mine, stock = pair(2, 3, 2, 3, 2, 1)
+    mine, stock = both_layers(2, 3, 2, 3, 2, 1)
     x, path = torch.randn(1, 3, 5, 6), tmp_path / "layer.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -502,7 +502,7 @@ def test_onnx_contains_the_stock_operator(dynamo, tmp_path):
 
 
 def test_torchscript_and_fx():
-    mine, stock = pair(2, 3, 2, 3, 2, 1)
+    mine, stock = both_layers(2, 3, 2, 3, 2, 1)
     x = torch.randn(1, 3, 5, 6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -562,7 +562,7 @@ CHANGES = {
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_weight_is_seen(change, grad, kernel):
-    layer, _ = pair(2, 4, 3, 3, 2)
+    layer, _ = both_layers(2, 4, 3, 3, 2)
     x = torch.randn(1, 4, 5, 5)
     with torch.set_grad_enabled(grad):
         layer(x)
@@ -572,16 +572,16 @@ def test_a_changed_weight_is_seen(change, grad, kernel):
     assert len(kernel) >= 2
 
 
-@pytest.mark.parametrize("way", ["hook", "parametrisation", "spectral", "pruned"])
-def test_reparametrised_weights(way, kernel):
-    layer, _ = pair(2, 4, 3, 3, 2)
+@pytest.mark.parametrize("method", ["hook", "parametrisation", "spectral", "pruned"])
+def test_reparametrised_weights(method, kernel):
+    layer, _ = both_layers(2, 4, 3, 3, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if way == "hook":
+        if method == "hook":
             torch.nn.utils.weight_norm(layer)
-        elif way == "parametrisation":
+        elif method == "parametrisation":
             torch.nn.utils.parametrizations.weight_norm(layer)
-        elif way == "spectral":
+        elif method == "spectral":
             torch.nn.utils.parametrizations.spectral_norm(layer).eval()
         else:
             import torch.nn.utils.prune as prune
@@ -604,7 +604,7 @@ def test_reparametrised_weights(way, kernel):
 
 
 def test_results_do_not_depend_on_threads_or_runs():
-    layer, _ = pair(2, 32, 16, 4, 2, 1)
+    layer, _ = both_layers(2, 32, 16, 4, 2, 1)
     x = torch.randn(2, 32, 40, 41)
     before, found = torch.get_num_threads(), []
     try:
@@ -669,7 +669,7 @@ def test_torchs_number_of_threads_is_honoured(monkeypatch):
 
 
 def test_two_requests_at_once():
-    layers = [pair(2, 16, 8, 4, 2, 1)[0] for _ in range(2)]
+    layers = [both_layers(2, 16, 8, 4, 2, 1)[0] for _ in range(2)]
     xs = [torch.randn(1, 16, size, size) for size in (24, 31)]
     with torch.no_grad():
         expected = [[layer(x) for x in xs] for layer in layers]
@@ -707,7 +707,7 @@ class Upsampled(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_in_a_dataloaders_worker(start):
-    layer, x = pair(2, 8, 4, 4, 2, 1)[0], torch.randn(4, 8, 30, 31)
+    layer, x = both_layers(2, 8, 4, 4, 2, 1)[0], torch.randn(4, 8, 30, 31)
     with torch.no_grad():
         expected = layer(x)  # threads run before the fork
     loader = torch.utils.data.DataLoader(Upsampled(layer, x), 2, num_workers=2, multiprocessing_context=start)
@@ -731,7 +731,7 @@ def test_imported_inside_of_a_mode():
 # -- plans, documents ----------------------------------------------------------------------------------------------
 
 
-def test_plans_say_why():
+def test_plans_have_reasons():
     layer = ours.ConvTranspose2d(8, 4, 3, 2)
     x = torch.randn(1, 8, 5, 5)
     assert "the weight needs gradients, and packing it in every step" in str(ours.plan(layer, x))
@@ -742,16 +742,16 @@ def test_plans_say_why():
     cases = [
         (layer, x.double(), "x is float64; the kernel computes float32"),
         (layer, torch.empty(1, 8, 5, 5, device="meta"), "x is on meta; the kernel runs on the CPU"),
-        (layer, x.as_subclass(type("Named", (torch.Tensor,), {})), "x is a Named, which brings rules of its own"),
+        (layer, x.as_subclass(type("Named", (torch.Tensor,), {})), "x is a Named, a subclass with rules of its own"),
         (layer, x[:, :2], "x (1, 2, 5, 5) does not fit the weight"),
         (ours.ConvTranspose2d(8, 4, 2, 2), x[:, :, :1, :1], "x is one position"),
         (ours.ConvTranspose2d(8, 2, 3, 2, dilation=2), torch.randn(2, 8, 5, 5), "dilation leaves phases without taps"),
         (layer, x[:0], "there is nothing to add up"),
     ]
-    for wanted, given, words in cases:
-        plan = ours.plan(wanted, given)
+    for case_layer, given, reason in cases:
+        plan = ours.plan(case_layer, given)
         assert plan.method == "pytorch"
-        assert words in str(plan)
+        assert reason in str(plan)
     with torch.autocast("cpu"):
         assert "autocast" in str(ours.plan(layer, x))
     plans = []
@@ -764,7 +764,7 @@ def test_plans_say_why():
     other.bias = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
     assert "the bias is (3,), and there are 4 output channels" in str(ours.plan(other, x))
     layer.weight.data[0, 0, 0, 0] = torch.nan
-    assert "the weight holds inf or NaN" in str(ours.plan(layer, x))
+    assert "the weight contains inf or NaN" in str(ours.plan(layer, x))
     with pytest.raises(tconv.TconvError, match="layer is a Linear; a transposed convolution is needed"):
         ours.plan(torch.nn.Linear(2, 2), x)
 
@@ -804,7 +804,7 @@ def test_a_bias_of_another_size_is_refused_as_pytorch_does(size):
             torch.ops.tconv.conv_transpose(*fakes, [1, 1], [0, 0], [0, 0], [1, 1], 1)
 
 
-def test_words_of_numpy_and_of_tensors_and_words_that_are_none():
+def test_arguments_of_numpy_and_of_tensors_and_invalid_arguments():
     x, w = torch.randn(1, 4, 5, 5), torch.randn(4, 3, 4, 4)
     expected = functional.conv_transpose2d(x, w, stride=2, padding=1)
     for two in (np.int64(2), torch.tensor(2), [np.int32(2), 2], (2,)):

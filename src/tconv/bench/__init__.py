@@ -1,5 +1,5 @@
-"""The benchmark room: layers of real networks, peers in processes of their own, and a table that can be believed.
+"""The benchmark behind `tconv bench`: layers of real networks, run by tconv and by other libraries.
 
-What is measured, and why it may be believed, stands in `runner`; `tconv bench` is its command line. Every peer is
-checked against a float64 truth before any time is taken, and only the process being timed computes.
+Every library runs in its own process, its output is checked against a float64 reference before it is timed, and only
+one process computes at a time. `runner` explains the measurement.
 """

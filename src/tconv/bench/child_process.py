@@ -1,4 +1,4 @@
-"""The parent's side: a child process that answers JSON lines, or is ended if it does not."""
+"""The parent's side of a child process that answers JSON lines, and is ended if it does not answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-_GRACE = 3.0  # seconds between the end of its input and the end of a child
+_GRACE = 3.0  # seconds that a child has to end after the end of its input
 
 
 class GoneError(Exception):
@@ -26,7 +26,7 @@ class GoneError(Exception):
 
 
 def environment(threads: int, device: str = "cpu") -> dict[str, str]:
-    """The parent's environment, every library's number of threads in it; on the CPU no accelerator is in sight."""
+    """Return the parent's environment with every library's number of threads; on the CPU, accelerators are hidden."""
     names = (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -42,24 +42,25 @@ def environment(threads: int, device: str = "cpu") -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(names, str(threads)), **hidden, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def command(name: str, threads: int, device: str) -> list[str]:
-    """The worker for one peer. -P: a torch.py in the current directory is not PyTorch."""
-    return [sys.executable, "-P", "-m", "tconv.bench.worker", name, str(threads), device]
+def command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of the benchmark."""
+    # -P: a file torch.py in the current directory is not imported as PyTorch
+    return [sys.executable, "-P", "-m", f"tconv.bench.{module}", *arguments]
 
 
 class Child:
     """A process that answers each line with a line.
 
-    It leads a group of its own, so that an interrupt reaches the parent alone, and the parent ends the whole group.
+    It leads a process group, so that an interrupt reaches the parent alone, and the parent can end the whole group.
     """
 
     def __init__(self, argv: Sequence[str], env: dict[str, str]) -> None:
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             env=env,
             text=True,
             start_new_session=True,
@@ -74,9 +75,9 @@ class Child:
         self._lines.put("")
 
     def ask(self, message: dict[str, Any], limit: float) -> dict[str, Any]:
-        """The answer to a message. Raises GoneError after `limit` seconds without one, or at the child's end."""
+        """Return the answer to a message. Raises GoneError after `limit` seconds without one, or at the child's end."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # its last words come with the end of its output
+        with suppress(BrokenPipeError):  # the reason is read from the end of its output below
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         try:
@@ -87,26 +88,26 @@ class Child:
         try:
             answer: dict[str, Any] = json.loads(line)
         except ValueError:
-            raise GoneError("crashed", self._end(line, message["do"])) from None
+            raise GoneError("crashed", self._reason(line, message["do"])) from None
         return answer
 
-    def _end(self, line: str, doing: str) -> str:
-        """Why there is no answer: the child has ended, or said what is none."""
-        said = f"it said {line[:100]!r}" if line else self._last_words()
+    def _reason(self, line: str, doing: str) -> str:
+        """End a child that has ended already, or answered something other than JSON; return the reason."""
+        text = f"its answer was {line[:100]!r}" if line else self._last_stderr_line()
         code = self.close(grace=0 if line else _GRACE)
-        words = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"{words} at {doing!r}{f': {said}' if said else ''}"
+        end = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{end} at {doing!r}{f': {text}' if text else ''}"
 
-    def _last_words(self) -> str:
-        if self._said.closed:  # it was ended from another thread
+    def _last_stderr_line(self) -> str:
+        if self._stderr.closed:  # another thread has ended the child
             return ""
-        self._said.seek(0, os.SEEK_END)
-        self._said.seek(max(0, self._said.tell() - 4000))
-        lines = self._said.read().decode(errors="replace").split("\n")
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - 4000))
+        lines = self._stderr.read().decode(errors="replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def close(self, grace: float = _GRACE) -> int:
-        """End the process and all that it started, and return its exit code; twice is no error."""
+        """End the process and all that it started, and return its exit code. A second call does nothing more."""
         if self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -119,5 +120,5 @@ class Child:
                 else:
                     self._process.kill()
         code = self._process.wait()
-        self._said.close()
+        self._stderr.close()
         return code

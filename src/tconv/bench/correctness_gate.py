@@ -1,43 +1,52 @@
-"""The correctness gate: inputs, their float64 truth, and how far an output may be from it.
+"""The correctness gate: inputs, a float64 reference output, and the largest error that an output may have.
 
-The truth is the polyphase method in float64, which is fast enough for large layers, and is itself compared with
-`tconv.definition.gather`, the operator written to be read, at random outputs before it is believed.
+The reference is computed by the polyphase method in float64, which is fast enough for large layers. It is itself
+compared with `tconv.definition.gather`, the readable form of the operator, at random outputs before it is used.
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tconv import definition
+from tconv import Geometry, conv_transpose, definition
 from tconv.bench.layers import Layer
 from tconv.errors import TconvError
-from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
-from tconv.operator.functional import conv_transpose
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 UNITS = {"f32": 2.0**-23, "tf32": 2.0**-10, "bf16": 2.0**-7}
 """Spacing of the numbers around 1 in each precision."""
 
-_TAP_VISITS = 20_000  # how many taps the definition walks for one layer: about a tenth of a second
+_TAP_VISITS = 20_000  # taps that the definition visits for one layer: about a tenth of a second
 _CHANNELS = 16
 
 
-class Truth(NamedTuple):
-    """What a layer is checked against: files x.npy, w.npy and truth.npy, and the size of the truth."""
+class Reference(NamedTuple):
+    """The reference of a layer: a folder with x.npy, w.npy and reference.npy, and facts about the last."""
 
     folder: Path
     rms: float
-    """Root of the mean square of the truth."""
+    """Root mean square of the reference output."""
     checked: int
-    """How many of its elements were compared with the definition."""
+    """Number of its elements that were compared with the definition."""
+
+
+class Comparison(NamedTuple):
+    """Result of comparing one output with the reference."""
+
+    error: float
+    """Largest difference, in units of the reference's root mean square; NaN if the output contains NaN."""
+    fault: str
+    """Reason to refuse the output; empty if it is right."""
 
 
 def tolerance(terms: int, precision: str = "f32") -> float:
-    """The largest error that rounding explains, in units of the truth's root mean square.
+    """Return the largest error that rounding explains, in units of the reference's root mean square.
 
     >>> f"{tolerance(1024):.1e}"
     '1.7e-05'
@@ -51,8 +60,11 @@ def tolerance(terms: int, precision: str = "f32") -> float:
     return rounding + 4 * UNITS["f32"] * (math.sqrt(terms) + 4)
 
 
-def write(layer: Layer, folder: Path, seed: int) -> Truth:
-    """Random x and w (standard normal, float32) and the truth as files. Raises TconvError if the truth is none."""
+def write_reference(layer: Layer, folder: Path, seed: int) -> Reference:
+    """Write random x and w (standard normal, float32) and the reference output as files.
+
+    Raises TconvError if the reference differs from the definition.
+    """
     rng = np.random.default_rng(seed)
     g = layer.geometry
     x = rng.standard_normal((layer.batch, layer.in_channels, *layer.input_shape), np.float32)
@@ -60,32 +72,31 @@ def write(layer: Layer, folder: Path, seed: int) -> Truth:
     np.save(folder / "x.npy", x)
     np.save(folder / "w.npy", w)
     wide = w.astype(np.float64)
-    truth = np.lib.format.open_memmap(folder / "truth.npy", "w+", np.float64, layer.output_shape)
-    conv_transpose(x.astype(np.float64), wide, geometry=g, out=truth, method="polyphase")
-    rms = math.sqrt(math.fsum(float(np.square(image).sum()) for image in truth) / truth.size)
-    checked = _compare_with_definition(layer, x, wide, truth, rms, rng)
-    truth.flush()
-    return Truth(folder, rms, checked)
+    y = np.lib.format.open_memmap(folder / "reference.npy", "w+", np.float64, layer.output_shape)
+    conv_transpose(x.astype(np.float64), wide, geometry=g, out=y, method="polyphase")
+    rms = math.sqrt(math.fsum(float(np.square(image).sum()) for image in y) / y.size)
+    checked = _compare_with_definition(layer, x, wide, y, rms, rng)
+    y.flush()
+    return Reference(folder, rms, checked)
 
 
-def _compare_with_definition(
-    layer: Layer, x: Array, w: Array, truth: Array, rms: float, rng: np.random.Generator
-) -> int:
+def _compare_with_definition(layer: Layer, x: Array, w: Array, y: Array, rms: float, rng: np.random.Generator) -> int:
+    """Compare random elements of y with the definition; return their number. Raises TconvError."""
     g = layer.geometry
     allowed = 2.0**-52 / UNITS["f32"] * tolerance(layer.terms) * rms
     positions = min(256, max(128, _TAP_VISITS // math.prod(g.kernel)))
     checked = 0
     for _ in range(positions):
         n = int(rng.integers(layer.batch))
-        place = tuple(int(rng.integers(size)) for size in truth.shape[2:])
+        place = tuple(int(rng.integers(size)) for size in y.shape[2:])
         element: Any = (n, slice(None), *place)
         channels = rng.permutation(w.shape[1])[:_CHANNELS]
-        got = truth[element].reshape(g.groups, -1)[:, channels].ravel()
+        got = y[element].reshape(g.groups, -1)[:, channels].ravel()
         error = float(np.abs(got - by_definition(g, x[n : n + 1], w[:, channels], place)).max())
         if not error <= allowed:
             raise TconvError(
-                f"layer {layer.name!r}: the float64 result at {place} of image {n} is {error:.1e} away from the "
-                f"definition, {allowed:.1e} is allowed; no peer can be checked against it. Write an issue with "
+                f"layer {layer.name!r}: the float64 result at {place} of image {n} differs from the definition by "
+                f"{error:.1e}, {allowed:.1e} is allowed; no peer can be checked against it. Report this as a bug, with "
                 "the output of tconv env"
             )
         checked += got.size
@@ -93,7 +104,7 @@ def _compare_with_definition(
 
 
 def by_definition(g: Geometry, x: Array, w: Array, place: tuple[int, ...]) -> Array:
-    """All channels of one output element, by `definition.gather` on the inputs that reach it."""
+    """Return all channels at one output position, by `definition.gather` on the inputs that reach it."""
     window = g.input_window([slice(at, at + 1) for at in place], x.shape[2:])
     channels = w.shape[1] * g.groups
     if any(part.start == part.stop for part in window):
@@ -101,38 +112,30 @@ def by_definition(g: Geometry, x: Array, w: Array, place: tuple[int, ...]) -> Ar
     inputs: Any = (..., *window)
     small = x[inputs].astype(np.float64)
     front = [at + lo - s * part.start for at, (lo, _), s, part in zip(place, g.crop, g.stride, window, strict=True)]
-    whole = g.full_shape(small.shape[2:])
-    crop = [(lo, size - lo - 1) for lo, size in zip(front, whole, strict=True)]
-    one: Array = definition.gather(small, w, geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
-    return one.reshape(channels)
+    full = g.full_shape(small.shape[2:])
+    crop = [(lo, size - lo - 1) for lo, size in zip(front, full, strict=True)]
+    element: Array = definition.gather(small, w, geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
+    return element.reshape(channels)
 
 
-class Verdict(NamedTuple):
-    """What the gate says about one output."""
+def compare(output: Any, reference: Array, rms: float, allowed: float) -> Comparison:
+    """Compare an output with the reference [N, C, *L], plane by plane.
 
-    error: float
-    """Largest distance from the truth, in units of its root mean square; NaN if the output holds any."""
-    words: str
-    """Why the output is refused; empty if it is not."""
-
-
-def judge(output: Any, truth: Array, rms: float, allowed: float) -> Verdict:
-    """Compare an output with the truth, plane by plane.
-
-    >>> judge(np.ones((1, 1, 3)), np.ones((1, 1, 3)), 1.0, 1e-6)
-    Verdict(error=0.0, words='')
+    >>> compare(np.ones((1, 1, 3)), np.ones((1, 1, 3)), 1.0, 1e-6)
+    Comparison(error=0.0, fault='')
     """
     got = np.asarray(output)
-    if got.shape != truth.shape:
-        return Verdict(math.nan, f"the output has shape {got.shape}; {truth.shape} is right")
+    if got.shape != reference.shape:
+        return Comparison(math.nan, f"the output has shape {got.shape}; {reference.shape} is right")
     worst, where = 0.0, (0, 0)
-    for n in range(len(truth)):
-        for c in range(truth.shape[1]):
-            error = float(np.abs(got[n, c] - truth[n, c]).max()) / rms
-            if not error <= worst:  # NaN comes first
+    for n in range(len(reference)):
+        for c in range(reference.shape[1]):
+            error = float(np.abs(got[n, c] - reference[n, c]).max()) / rms
+            if not error <= worst:  # also true for NaN
                 worst, where = error, (n, c)
                 if math.isnan(error):
-                    return Verdict(error, f"the output of image {n}, channel {c} holds NaN")
+                    return Comparison(error, f"the output of image {n}, channel {c} contains NaN")
     if worst > allowed:
-        return Verdict(worst, f"error {worst:.1e} at image {where[0]}, channel {where[1]}; {allowed:.1e} is rounding")
-    return Verdict(worst, "")
+        place = f"image {where[0]}, channel {where[1]}"
+        return Comparison(worst, f"error {worst:.1e} at {place}; rounding explains {allowed:.1e}")
+    return Comparison(worst, "")

@@ -1,4 +1,4 @@
-"""One result as one HTML page that needs nothing else: a bar per peer and layer, and the tables."""
+"""A result as one self-contained HTML page: a bar per peer and layer, and the tables."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ td:first-child, th:first-child { text-align: left }
 _WIDEST = 8.0  # times the bound; longer bars are cut there
 
 
-def page(result: Result) -> str:
-    """The page as text."""
-    made = table.tables(result)
+def to_html(result: Result) -> str:
+    """Return the page."""
+    tables = table.tables(result)
     bars = "\n".join(_bars(line) for line in summary.lines(result, summary.headline(result)))
     parts = [
         *(f'<p class="fault">{escape(line)}</p>' for line in summary.faults(result)),
-        *(_table(part) for part in made[:1]),
+        *(_table(part) for part in tables[:1]),
         f'<h2>Times the bound, cut at {_WIDEST:.0f}</h2><div class="bars">{bars}</div>',
-        *(_table(part) for part in made[1:]),
+        *(_table(part) for part in tables[1:]),
         *(f"<p>not run: {escape(line)}</p>" for line in summary.absences(result)),
         *(f"<p>{escape(line)}</p>" for line in table.machine(result)),
     ]
@@ -47,13 +47,13 @@ def page(result: Result) -> str:
 
 
 def _bars(line: Line) -> str:
-    found = {name: over for name in line.samples if (over := line.over_bound(name)) is not None}
+    ratios = {name: over for name in line.samples if (over := line.over_bound(name)) is not None}
     rows = [f"<b>{escape(line.layer)} {escape(line.precision)}</b>"]
-    for name in sorted(found, key=lambda name: found[name]):
+    for name in sorted(ratios, key=lambda name: ratios[name]):
         kind = ' class="own"' if summary.is_own(name) else ""
-        width = 100 * min(found[name], _WIDEST) / _WIDEST
+        width = 100 * min(ratios[name], _WIDEST) / _WIDEST
         rows.append(
-            f'<span>{escape(name)}</span><i{kind} style="width: {width:.1f}%"></i><span>{found[name]:.2f}</span>'
+            f'<span>{escape(name)}</span><i{kind} style="width: {width:.1f}%"></i><span>{ratios[name]:.2f}</span>'
         )
     return "\n".join(rows)
 

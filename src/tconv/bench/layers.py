@@ -1,4 +1,7 @@
-"""The registry of layers: transposed convolutions of real networks, each with the place it comes from."""
+"""The registry of layers: transposed convolutions of real networks, each with its source.
+
+`layers.json` is the registry that comes with tconv.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tconv import Geometry
 from tconv.errors import ArgumentError, FileError, TconvError
-from tconv.geometry import Geometry
-from tconv.kernels.problem import Problem
 
 REGISTRY = Path(__file__).with_name("layers.json")
 _NEEDED = ("name", "n", "c_in", "c_out", "in", "k", "s")
 _OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": ""}
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ class Layer:
     """One layer, float32 and without bias: x [n, c_in, *in] to y [n, c_out, *L].
 
     >>> layer = Layer.of({"name": "tiny", "n": 1, "c_in": 8, "c_out": 4, "in": [4, 4], "k": 4, "s": 2, "p": 1})
-    >>> layer.problem.output_shape, layer.terms
-    ((8, 8), 32)
+    >>> layer.output_shape, layer.terms
+    ((1, 4, 8, 8), 32)
 
-    `spec` is the entry as the registry writes it, k, s, p and op as PyTorch means them, the same on every axis.
+    `spec` is the registry entry: k, s, p and op are PyTorch's kernel_size, stride, padding and output_padding, the same
+    on every axis.
     """
 
     name: str
@@ -42,64 +44,64 @@ class Layer:
 
     @classmethod
     def of(cls, spec: dict[str, Any]) -> Layer:
-        """The layer of a registry's entry. Raises KeyError, TypeError or a TconvError for one that makes no sense."""
+        """Return the layer of a registry entry. Raises KeyError, TypeError or a TconvError for an invalid entry."""
         if unknown := set(spec) - {*_NEEDED, *_OPTIONAL}:
             raise KeyError(sorted(unknown)[0])
         entry = {**_OPTIONAL, **spec}
         crop = (entry["p"], entry["p"] - entry["op"])
         sizes = tuple(entry["in"])
         geometry = Geometry((entry["k"],) * len(sizes), entry["s"], (crop,) * len(sizes), 1, entry["g"])
-        made = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes)
-        _ = made.problem.macs  # raises for channels that the groups do not divide, and for an empty output
-        return made
+        layer = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes)
+        _ = layer.flops  # raises for channels that the groups do not divide, and for an empty output
+        return layer
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The entry as the registry writes it."""
+        """The registry entry."""
         g, (lo, hi) = self.geometry, self.geometry.crop[0]
         numbers = {"n": self.batch, "c_in": self.in_channels, "c_out": self.out_channels, "in": list(self.input_shape)}
         shape = {"k": g.kernel[0], "s": g.stride[0], "p": lo, "op": lo - hi, "g": g.groups}
         return {"name": self.name, "source": self.source, **numbers, **shape}
 
     @property
-    def problem(self) -> Problem:
-        """The layer as a kernel is asked."""
-        shape = (self.batch, self.in_channels, self.out_channels, self.input_shape)
-        return Problem(self.geometry, *shape, np.dtype(np.float32))
-
-    @property
     def output_shape(self) -> tuple[int, ...]:
-        """[N, C_out, *L]."""
-        return (self.batch, self.out_channels, *self.problem.output_shape)
+        """Shape of y: [N, C_out, *L]."""
+        return (self.batch, self.out_channels, *self.geometry.output_shape(self.input_shape))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """[C_in, C_out/groups, *kernel]."""
+        """Shape of the weight: [C_in, C_out/groups, *kernel]."""
         return (self.in_channels, self.out_channels // self.geometry.groups, *self.geometry.kernel)
 
     @property
     def terms(self) -> int:
-        """The longest sum that makes an output element: taps of the fullest phase x input channels of its group."""
+        """Terms of the longest sum of an output element: taps of the largest phase x input channels of a group."""
         return math.prod(map(max, self.geometry.overlap)) * self.in_channels // self.geometry.groups
 
     @property
     def flops(self) -> int:
-        """2 x the multiply-adds that reach the output."""
-        return 2 * self.problem.macs.exact
+        """Floating-point operations: 2 x the multiply-adds that reach the output."""
+        return 2 * self.geometry.macs(self.input_shape, self.in_channels, self.out_channels, self.batch).exact
 
     @property
     def bytes(self) -> int:
-        """Bytes of x, weight and y, each touched once."""
-        return self.problem.input_bytes + self.problem.output_bytes
+        """Bytes of x, weight and y in float32, each moved once."""
+        x_shape = (self.batch, self.in_channels, *self.input_shape)
+        return _FLOAT_BYTES * sum(map(math.prod, (x_shape, self.weight_shape, self.output_shape)))
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of y in float32."""
+        return _FLOAT_BYTES * math.prod(self.output_shape)
 
 
 def read(path: Path = REGISTRY) -> list[Layer]:
-    """The layers of a registry file. Raises FileError for a file that is none."""
+    """Return the layers of a registry file. Raises FileError for an invalid file."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["layers"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(
-            f"{path} is no registry of layers ({error!r}); one JSON object with a list under layers is needed. "
+            f'{path} is not a registry of layers ({error!r}); a JSON object with a list under "layers" is needed. '
             'Write {"layers": [{"name": "mine", "n": 1, "c_in": 64, "c_out": 32, "in": [28, 28], "k": 2, "s": 2}]}'
         ) from None
     layers = []
@@ -108,29 +110,32 @@ def read(path: Path = REGISTRY) -> list[Layer]:
             layers.append(Layer.of(entry))
         except (KeyError, TypeError, TconvError) as error:
             raise FileError(
-                f"layer {number} of {path} cannot be read ({error!r}): {entry}. Write {', '.join(_NEEDED)}, and "
-                f"{', '.join(_OPTIONAL)} where they are not 0, 0, 1 and unknown"
+                f"layer {number} of {path} cannot be read ({error!r}): {entry}. An entry needs {', '.join(_NEEDED)}; "
+                f"{', '.join(_OPTIONAL)} are optional"
             ) from None
     return layers
 
 
 def select(layers: Sequence[Layer], names: Iterable[str]) -> list[Layer]:
-    """The layers of these names, in the registry's order; all for no name. Hyphens may stand for spaces.
+    """Return the layers of these names, in the registry's order; all for no name. Hyphens may replace spaces.
 
-    Raises ArgumentError, with close matches, for a name that is not there.
+    Raises ArgumentError, with close matches, for an unknown name.
     """
     known = {_plain(layer.name): layer.name for layer in layers}
-    wanted = {known.get(_plain(name)) or known_name(name, list(known.values()), "layer") for name in names}
-    return [layer for layer in layers if not wanted or layer.name in wanted]
+    selected = {known.get(_plain(name)) or known_name(name, list(known.values()), "layer") for name in names}
+    return [layer for layer in layers if not selected or layer.name in selected]
 
 
 def known_name(name: str, known: Sequence[str], what: str) -> str:
-    """`name` if it is known, or an ArgumentError with the names that are close to it."""
+    """Return `name` if it is known. Raises ArgumentError with the names that are close to it otherwise.
+
+    `what` is the kind of thing that is named, for the message.
+    """
     if name in known:
         return name
     close = difflib.get_close_matches(name, known, 3, 0.5) or known[:1]
     raise ArgumentError(
-        f"there is no {what} {name!r}; there are {', '.join(known)}. Write {' or '.join(map(repr, close))}"
+        f"there is no {what} {name!r}; the {what}s are {', '.join(known)}. Write {' or '.join(map(repr, close))}"
     )
 
 

@@ -1,6 +1,7 @@
-"""Networks with transposed convolutions, from published configurations, with random weights: `tconv bench --models`.
+"""Networks with transposed convolutions for `tconv bench --models`, from published configurations.
 
-PyTorch is imported when one is built. A new network is one function and one line in `NETWORKS`.
+Their weights are random. PyTorch is imported when one is built. A new network is one function and one line in
+`NETWORKS`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import Any, NamedTuple
 
 
 class Network(NamedTuple):
-    """What is timed: a model in eval mode and what it is called with."""
+    """A network to be timed, and the shape of its input."""
 
-    words: str
+    title: str
     package: str
-    """What it needs beside PyTorch, or "torch"."""
+    """Package that it needs in addition to PyTorch, or "torch"."""
     build: Callable[[], Any]
     shape: tuple[int, ...]
-    """Of the one random input."""
+    """Shape of the one random input."""
 
 
 def _dcgan() -> Any:
@@ -35,7 +36,7 @@ def _dcgan() -> Any:
 
 
 def _fsrcnn() -> Any:
-    """FSRCNN(56, 12, 4), Dong et al. 2016, as yjn870/FSRCNN-pytorch writes it."""
+    """FSRCNN(56, 12, 4), Dong et al. 2016, as in yjn870/FSRCNN-pytorch."""
     nn: Any = import_module("torch.nn")
     layers = [nn.Conv2d(1, 56, 5, padding=2), nn.PReLU(56), nn.Conv2d(56, 12, 1), nn.PReLU(12)]
     for _ in range(4):
@@ -56,19 +57,19 @@ def _unet() -> Any:
     class UNet(nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.down = nn.ModuleList(double(*pair) for pair in zip((1, *widths), widths, strict=False))
+            self.down = nn.ModuleList(double(c_in, c_out) for c_in, c_out in zip((1, *widths), widths, strict=False))
             self.up = nn.ModuleList(nn.ConvTranspose2d(wide, wide // 2, 2, 2) for wide in widths[:0:-1])
             self.back = nn.ModuleList(double(wide, wide // 2) for wide in widths[:0:-1])
             self.last = nn.Conv2d(64, 2, 1)
 
         def forward(self, x: Any) -> Any:
-            kept = []
+            skips = []
             for number, block in enumerate(self.down):
                 x = block(nn.functional.max_pool2d(x, 2) if number else x)
-                kept.append(x)
-            kept.pop()
+                skips.append(x)
+            skips.pop()
             for up, block in zip(self.up, self.back, strict=True):
-                x = block(torch.cat([kept.pop(), up(x)], 1))
+                x = block(torch.cat([skips.pop(), up(x)], 1))
             return self.last(x)
 
     return UNet()

@@ -1,4 +1,4 @@
-"""The chip's own limit: fused multiply-adds on registers only, as vectors of the host's width.
+"""Peak of the processor: a compiled loop of fused multiply-adds on registers only, in vectors of the host's width.
 
 Twelve independent chains hide the latency of the instruction (4 cycles on two pipes need eight); nothing is loaded or
 stored while they run.
@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import Function
 
 _CHAINS = 12
 
 
 def build() -> tuple[Callable[[int], None], int]:
-    """A function of a number of loops that runs without the GIL, and the floating-point operations of one loop."""
-    # machine code is kept by name, and this file is not among the sources that it is kept for
+    """Return a function of a number of loops that runs without the GIL, and the operations (FLOP) of one loop."""
+    # machine code is cached by name and by the sources of the kernels, and this file is not one of them
     name = "multiply_adds_" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    chained = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(LIBRARY.address(name, lambda: _write(name)))
+    chained = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(OBJECT_CACHE.address(name, lambda: _write(name)))
     lanes = target().lanes
 
     def run(loops: int) -> None:

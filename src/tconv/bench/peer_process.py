@@ -1,83 +1,83 @@
-"""A peer's seat at the table: its process, started when it is needed and again after it crashed or hung."""
+"""The parent's view of one peer: its child process, started when it is needed and again after it crashed or hung."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from tconv._extras import EXTRAS, install
 from tconv.bench.child_process import Child, GoneError
-from tconv.bench.correctness_gate import Truth
+from tconv.bench.correctness_gate import Reference
+from tconv.bench.json_lines import Message
 from tconv.bench.layers import Layer
-
-Message = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """One line of the table: a layer in a precision."""
+    """One row of the table: a layer in a precision."""
 
     layer: Layer
     precision: str
 
 
-class Limits(NamedTuple):
-    """Seconds after which a child that does not answer is ended; of a sample, beside 10 times what a call took."""
+class TimeLimits(NamedTuple):
+    """Seconds after which a child that does not answer is ended. A sample may take 10 times its call's time more."""
 
     start: float = 120.0
     load: float = 300.0
     sample: float = 30.0
 
 
-class Seat(Protocol):
-    """What the runner asks of a peer; every answer has a state, and nothing is raised."""
+class TimedPeer(Protocol):
+    """Interface of a peer for the runner. Every answer has a state, and nothing is raised."""
 
     name: str
 
     def start(self) -> Message:
-        """Import the library: state "started", or why it is not here."""
+        """Import the library. State "started", or another one with a reason."""
 
-    def load(self, row: Row, truth: Truth) -> Message:
-        """Make a layer ready and pass the gate: state "ready" with its modes, or why not."""
+    def load(self, row: Row, reference: Reference) -> Message:
+        """Load a layer and check its output. State "loaded" with its modes, or another one with a reason."""
 
     def sample(self, mode: str) -> Message:
-        """Take one sample: state "sampled" with ms, or why not."""
+        """Take one sample. State "sampled" with ms, or another one with a reason."""
 
     def close(self) -> None:
-        """End whatever runs."""
+        """End the process."""
 
 
-class ProcessSeat:
-    """A seat whose peer runs in a child process."""
+class PeerProcess:
+    """A peer in a child process."""
 
-    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str], limits: Limits | None = None) -> None:
+    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str], limits: TimeLimits | None = None) -> None:
         self.name = name
-        self._argv, self._env, self._limits = argv, env, limits or Limits()
+        self._argv, self._env, self._limits = argv, env, limits or TimeLimits()
         self._child: Child | None = None
-        self._slowest = 0.0
+        self._slowest = 0.0  # seconds of the slowest call of the loaded layer
 
     def start(self) -> Message:
-        """Start the process, too."""
+        """Start the process and import the library."""
         self._child = Child(self._argv, self._env)
-        return self._ask({"do": "start"}, self._limits.start)
+        return with_install_command(self._ask({"do": "start"}, self._limits.start))
 
-    def load(self, row: Row, truth: Truth) -> Message:
-        """Start anew first if the process is gone."""
+    def load(self, row: Row, reference: Reference) -> Message:
+        """Load a layer; a process that has ended is started again first."""
         if self._child is None and (begun := self.start())["state"] != "started":
             return begun
         message = {"do": "load", "layer": row.layer.spec, "precision": row.precision}
-        answer = self._ask({**message, "folder": str(truth.folder), "rms": truth.rms}, self._limits.load)
+        answer = self._ask({**message, "folder": str(reference.folder), "rms": reference.rms}, self._limits.load)
         self._slowest = max(answer.get("once", {"": 0.0}).values())
         return answer
 
     def sample(self, mode: str) -> Message:
-        """One message."""
+        """Take one sample."""
         return self._ask({"do": "sample", "mode": mode}, self._limits.sample + 10 * self._slowest)
 
     def probe(self) -> Message:
-        """One message to the process that measures the machine."""
+        """Measure the machine: a message for the process of `roofline`."""
         return self._ask({"do": "probe"}, self._limits.sample)
 
     def close(self) -> None:
-        """At once: a worker holds nothing that it would have to save."""
+        """End the process at once: it has nothing to save."""
         if self._child is not None:
             self._child.close(grace=0)
             self._child = None
@@ -90,3 +90,16 @@ class ProcessSeat:
         except GoneError as gone:
             self._child = None
             return {"state": gone.state, "reason": str(gone)}
+
+
+def with_install_command(answer: Message) -> Message:
+    """Return an answer of state "missing" with a reason that contains the command to install the package.
+
+    The child sends only the names of the module and of the package to install if no extra of tconv brings the module:
+    extras of an older tconv may differ.
+    """
+    if answer["state"] != "missing" or "reason" in answer:
+        return answer
+    name = (answer["module"] or "").partition(".")[0]
+    command = install(name if name in EXTRAS else answer["package"])
+    return {"state": "missing", "reason": f"{answer['module']} is not installed: {command}"}

@@ -1,4 +1,7 @@
-"""A result as a file: JSON, a layer to a line, so that two results can be compared line by line."""
+"""Reading and writing the result file of `tconv bench`: JSON with one layer per line.
+
+So two results can be compared line by line.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from tconv.bench.summary import Result
 from tconv.errors import FileError
 
 _NEEDED = ("date", "machine", "threads", "device", "tolerance", "peers", "probes", "layers", "complete")
+_NEEDED_FILE = "A file written by tconv bench -o is needed"
 
 
-def written(result: Result) -> str:
-    """The file's text.
+def to_text(result: Result) -> str:
+    """Return the text of the file.
 
-    >>> print(written({"threads": 2, "layers": [{"flops": 1}, {"flops": 2}]}), end="")
+    >>> print(to_text({"threads": 2, "layers": [{"flops": 1}, {"flops": 2}]}), end="")
     {
     "threads": 2,
     "layers": [
@@ -32,12 +36,12 @@ def written(result: Result) -> str:
 
 
 def read(path: Path) -> Result:
-    """A stored result. Raises FileError for a file that is none."""
+    """Return a stored result. Raises FileError for an invalid file."""
     try:
         result: Result = json.loads(path.read_text(encoding="utf-8"))
         missing = [key for key in _NEEDED if key not in result]
     except (OSError, ValueError, TypeError) as error:
-        raise FileError(f"{path} cannot be read as a result ({error}). Write a file that tconv bench -o made") from None
+        raise FileError(f"{path} cannot be read as a result ({error}). {_NEEDED_FILE}") from None
     if missing:
-        raise FileError(f"{path} is no result: it has no {', '.join(missing)}. Write a file that tconv bench -o made")
+        raise FileError(f"{path} is not a result: it has no {', '.join(missing)}. {_NEEDED_FILE}")
     return result

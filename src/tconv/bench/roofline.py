@@ -1,4 +1,4 @@
-"""What this machine can do at best, measured in the same run as the layers: multiply-adds, and bytes moved.
+"""Probes of this machine's peak multiply-adds and memory bandwidth, run beside the layers, in a process of their own.
 
 The bound of a layer is max(2 * MACs / peak, bytes / copy bandwidth): direct arithmetic at the peak, every byte of x,
 weight and y moved once. The peak is the larger of a matrix product through NumPy's BLAS and, where LLVM is installed,
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -20,28 +21,29 @@ import numpy as np
 
 from tconv._memory import physical_memory
 from tconv.bench import timing
+from tconv.bench.json_lines import private_stdout, serve
 
 _PRODUCT = 2048
 _COPIED = 1 << 28  # bytes: several times the caches of a large server
 _FMA_SECONDS = 0.03
 
 
-class Bound:
-    """The prober: answers the messages "start" and "probe" as a worker does."""
+class RooflineProbe:
+    """Answers the messages "start" and "probe", as a worker does."""
 
     def __init__(self, threads: int, device: str) -> None:
         self._threads, self._device = threads, device
         self._probe: Callable[[], dict[str, float]] = lambda: {}
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """{"state": "probed", ...}: GFLOP/s by source, and "copy" in GB/s, bytes read and bytes written counted."""
+        """Return {"state": "probed", ...}: GFLOP/s by source, and "copy" in GB/s, bytes read plus bytes written."""
         try:
             if message["do"] == "start":
                 self._probe = _cuda_probe() if self._device == "cuda" else _cpu_probe(self._threads)
                 return {"state": "started", "versions": {"numpy": np.__version__}}
-            found = self._probe()
+            figures = self._probe()
             timing.settle()
-            return {"state": "probed", **found}
+            return {"state": "probed", **figures}
         except Exception as error:  # the layers can be timed without a bound
             return {"state": "error", "reason": f"{type(error).__name__}: {error}"[:600]}
 
@@ -58,12 +60,12 @@ def _cpu_probe(threads: int) -> Callable[[], dict[str, float]]:
         list(pool.map(lambda part: np.copyto(target[part], source[part]), parts))
 
     def probe() -> dict[str, float]:
-        found = {
+        figures = {
             "sgemm": 2 * _PRODUCT**3 / _best(lambda: np.matmul(a, b, out=c)) / 1e9,
             "copy": 2 * _COPIED / _best(copy) / 1e9,
         }
         timing.settle()
-        return found if multiply_adds is None else {**found, "fma": multiply_adds()}
+        return figures if multiply_adds is None else {**figures, "fma": multiply_adds()}
 
     return probe
 
@@ -89,7 +91,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _cuda_probe() -> Callable[[], dict[str, float]]:
-    """Products in every precision and a copy on the GPU. Not tried yet: no GPU was at hand."""
+    """Products in every precision and a copy on the GPU. Never run on a GPU so far."""
     torch: Any = import_module("torch")
     size = 8192
     a, b = torch.randn(2, size, size, device="cuda")
@@ -116,13 +118,13 @@ def _cuda_probe() -> Callable[[], dict[str, float]]:
     return probe
 
 
-def facts() -> dict[str, Any]:
-    """Name, processor, cores, memory, system and present load (the average of a minute) of this machine."""
+def machine_facts() -> dict[str, Any]:
+    """Return name, processor, cores, memory, system and load (the average of a minute) of this machine."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        named = [line for line in info.read_text(errors="replace").splitlines() if line.startswith("model name")]
-        model = named[0].partition(":")[2].strip() if named else model
+        lines = [line for line in info.read_text(errors="replace").splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
     return {
         "name": platform.node(),
         "cpu": model,
@@ -132,3 +134,14 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the probes: THREADS DEVICE."""
+    threads, device = arguments
+    answers = private_stdout()
+    serve(RooflineProbe(int(threads), device), sys.stdin, answers.write)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

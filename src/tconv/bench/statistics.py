@@ -1,4 +1,4 @@
-"""What is said about repeated times: medians with bootstrap intervals, ratios, geometric means."""
+"""Statistics of repeated times: medians with bootstrap intervals, ratios of medians, geometric means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Estimate(NamedTuple):
 
 
 def median(samples: Sequence[float], seed: int = 0) -> Estimate:
-    """The median of the samples; its interval holds 95% of the medians of as many samples drawn with replacement.
+    """Return the median of the samples and its bootstrap interval.
+
+    The interval contains 95% of the medians of as many samples drawn with replacement.
 
     >>> median([3.0, 1.0, 2.0])
     Estimate(value=2.0, low=1.0, high=3.0)
@@ -30,13 +32,13 @@ def median(samples: Sequence[float], seed: int = 0) -> Estimate:
 
 
 def ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Estimate:
-    """median(above) / median(below); both are resampled, independently of each other."""
+    """Return median(above) / median(below); both are resampled, independently of each other."""
     value = float(np.median(above) / np.median(below))
     return _estimate(value, _medians(above, seed) / _medians(below, seed + 1))
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
-    """exp(mean(log(values))); None of no values.
+    """Return exp(mean(log(values))); None for no values.
 
     >>> geometric_mean([1.0, 4.0])
     2.0

@@ -1,12 +1,13 @@
-"""What a result says: per layer the bound, the best peer and the ratios; over all layers the geometric means.
+"""Figures derived from a result: per layer the bound, the best peer and ratios; over all layers geometric means.
 
-Everything is derived from the raw samples, so that a stored result makes the same table for ever.
+Everything is computed from the raw samples, so a stored result always gives the same table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from tconv._cached_property import cached_property
@@ -14,17 +15,17 @@ from tconv.bench.statistics import Estimate, geometric_mean, median, ratio
 
 Result = dict[str, Any]
 FALLBACK = {"out": "dropped", "kept": "dropped"}
-"""A peer that was not timed in a mode is compared by its new outputs; tconv itself has only times of that mode."""
+"""Mode that replaces one in which a peer was not timed. It does not apply to tconv itself."""
 
 
-class Bound(NamedTuple):
-    """The machine at its best in this run."""
+class Roofline(NamedTuple):
+    """Peak of the machine in this run, from which the bound of each layer follows."""
 
     gflops: float
     source: str
-    """What reached them: "fma", "sgemm", or a precision of a GPU's products."""
+    """Probe that reached the peak: "fma", "sgemm", or the precision of a GPU's matrix products."""
     copy: float
-    """GB/s, bytes read and written both counted."""
+    """GB/s of a copy, bytes read plus bytes written."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class Line:
     layer: str
     precision: str
     bound: float | None
-    """ms"""
+    """Lower limit of the time in ms: direct arithmetic at the peak, or every byte moved once."""
     samples: dict[str, list[float]]
     own: str
+    """Name of tconv among the peers."""
     base: str | None
+    """Name of the revision that it is compared with."""
 
     def estimate(self, name: str) -> Estimate | None:
-        """The median of a peer in ms, if it was timed."""
+        """Return the median of a peer in ms, or None if it was not timed."""
         return self._estimates.get(name)
 
     @cached_property
@@ -49,45 +52,44 @@ class Line:
 
     @property
     def best(self) -> str | None:
-        """The fastest peer; tconv and its base are none."""
+        """The fastest peer; tconv and its base do not count."""
         peers = {name: e.value for name, e in self._estimates.items() if not is_own(name)}
         return min(peers, key=lambda name: peers[name]) if peers else None
 
     def over(self, above: str | None, below: str | None) -> Estimate | None:
-        """The ratio of two medians."""
+        """Return the ratio of two medians, or None if one is missing."""
         if not above or not below or above not in self._estimates or below not in self._estimates:
             return None
         return ratio(self.samples[above], self.samples[below])
 
     def over_bound(self, name: str | None) -> float | None:
-        """A median over the bound."""
-        found = self.estimate(name) if name else None
-        return None if found is None or self.bound is None else found.value / self.bound
+        """Return a median divided by the bound, or None if one is missing."""
+        estimate = self.estimate(name) if name else None
+        return None if estimate is None or self.bound is None else estimate.value / self.bound
 
     @property
     def lead(self) -> float | None:
-        """Time of the best peer over that of tconv; below 1 tconv is behind."""
-        found = self.over(self.best, self.own)
-        return None if found is None else found.value
+        """Time of the best peer divided by that of tconv; below 1, tconv is behind."""
+        return _value(self.over(self.best, self.own))
 
 
 class Mean(NamedTuple):
-    """A geometric mean, or a count, over the layers that have it."""
+    """A geometric mean over the layers that have both of its sides."""
 
-    what: str
+    name: str
     value: float
     layers: int
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is tconv, a method of it, or the revision it is compared with."""
+    """Return True for tconv, one of its methods, and the revision that it is compared with."""
     return name.startswith("tconv")
 
 
 def others(names: Iterable[str]) -> list[str]:
-    """Everybody but tconv: what it is compared with, its other methods and its base among them."""
-    given = list(names)
-    return [name for name in given if name != _own(given)]
+    """Return all names but tconv's own: the peers, further methods of tconv, and its base."""
+    names = list(names)
+    return [name for name in names if name != _own(names)]
 
 
 def _own(names: Iterable[str]) -> str:
@@ -95,7 +97,7 @@ def _own(names: Iterable[str]) -> str:
 
 
 def alone(result: Result) -> bool:
-    """Whether peers were to be compared, and none was timed on any layer."""
+    """Return True if peers were to be compared, and none was timed on any layer."""
     compared = others(result["peers"])
     timed = (
         entry["peers"][name].get("samples") for entry in result["layers"] for name in compared if name in entry["peers"]
@@ -103,62 +105,63 @@ def alone(result: Result) -> bool:
     return bool(compared) and not any(timed)
 
 
-def bound(result: Result, precision: str = "f32") -> Bound | None:
-    """The best of all probes; None if none succeeded."""
+def roofline(result: Result, precision: str = "f32") -> Roofline | None:
+    """Return the best of all probes; None if none succeeded."""
     probes = [probe for probe in result["probes"] if probe["state"] == "probed"]
     sources = ("fma", "sgemm") if result["device"] == "cpu" else (precision,)
     peaks = [(probe[source], source) for probe in probes for source in sources if source in probe]
-    return Bound(*max(peaks), max(probe["copy"] for probe in probes)) if peaks else None
+    return Roofline(*max(peaks), max(probe["copy"] for probe in probes)) if peaks else None
 
 
 def headline(result: Result) -> str:
-    """The mode that the table is about: new outputs on the CPU, the GPU's own time there."""
+    """Return the main mode of the table: new outputs on the CPU, the GPU's own time on a GPU."""
     return "dropped" if result["device"] == "cpu" else "graph"
 
 
 def lines(result: Result, mode: str) -> list[Line]:
-    """All layers: those where tconv is behind the best peer first, furthest behind on top; the rest in order."""
+    """Return all layers: those where tconv is behind the best peer first, furthest behind on top; the rest in order."""
     names = list(result["peers"])
     own = _own(names)
     base = next((name for name in names if name.startswith("tconv@")), None)
-    found = []
+    in_order = []
     for entry in (entry for entry in result["layers"] if entry["peers"]):  # an interrupt may leave an empty one
-        limit = bound(result, entry["precision"])
-        floor = None
-        if limit is not None:
+        peak = roofline(result, entry["precision"])
+        bound = None
+        if peak is not None:
             element = 0.5 if entry["precision"] == "bf16" else 1.0  # half the bytes
-            floor = max(entry["flops"] / limit.gflops, element * entry["bytes"] / limit.copy) / 1e6
+            bound = max(entry["flops"] / peak.gflops, element * entry["bytes"] / peak.copy) / 1e6
         samples = {}
-        for name, standing in entry["peers"].items():
-            taken = standing.get("samples", {})
-            other = mode if is_own(name) else FALLBACK.get(mode, mode)
-            samples[name] = taken.get(mode) or taken.get(other) or []
-        found.append(Line(entry["layer"]["name"], entry["precision"], floor, samples, own, base))
-    return sorted(found, key=lambda line: line.lead if line.lead is not None and line.lead < 1 else 1.0)
+        for name, outcome in entry["peers"].items():
+            by_mode = outcome.get("samples", {})
+            fallback = mode if is_own(name) else FALLBACK.get(mode, mode)
+            samples[name] = by_mode.get(mode) or by_mode.get(fallback) or []
+        in_order.append(Line(entry["layer"]["name"], entry["precision"], bound, samples, own, base))
+    return sorted(in_order, key=lambda line: line.lead if line.lead is not None and line.lead < 1 else 1.0)
 
 
-def means(found: Iterable[Line], peers: Iterable[str]) -> list[Mean]:
-    """Geometric means over the layers, each over those that have both of its sides."""
-    kept = list(found)
-    made = [_mean("tconv / bound", (line.over_bound(line.own) for line in kept))]
-    made += [_mean(f"{name} / bound", [line.over_bound(name) for line in kept]) for name in peers if not is_own(name)]
-    made.append(_mean("best peer / bound", (line.over_bound(line.best) for line in kept)))
-    made.append(_mean("torch / tconv", (_value(line.over("torch", line.own)) for line in kept)))
-    made.append(_mean("best peer / tconv", (line.lead for line in kept)))
-    made.append(_mean("base / tconv", (_value(line.over(line.base, line.own)) for line in kept)))
-    return [mean for mean in made if mean is not None]
+def means(layers: Iterable[Line], peers: Iterable[str]) -> list[Mean]:
+    """Return the geometric means of the ratios of times and bounds."""
+    layers = list(layers)
+    averages = [_mean("tconv / bound", (line.over_bound(line.own) for line in layers))]
+    rivals = filterfalse(is_own, peers)
+    averages += [_mean(f"{name} / bound", [line.over_bound(name) for line in layers]) for name in rivals]
+    averages.append(_mean("best peer / bound", (line.over_bound(line.best) for line in layers)))
+    averages.append(_mean("torch / tconv", (_value(line.over("torch", line.own)) for line in layers)))
+    averages.append(_mean("best peer / tconv", (line.lead for line in layers)))
+    averages.append(_mean("base / tconv", (_value(line.over(line.base, line.own)) for line in layers)))
+    return [mean for mean in averages if mean is not None]
 
 
-def ahead(found: Iterable[Line]) -> tuple[int, int]:
-    """On how many layers tconv is ahead of the best peer, and of how many."""
-    leads = [line.lead for line in found if line.lead is not None]
+def ahead(layers: Iterable[Line]) -> tuple[int, int]:
+    """Return the number of layers where tconv is ahead of the best peer, and the number of layers with both."""
+    leads = [line.lead for line in layers if line.lead is not None]
     return sum(lead >= 1 for lead in leads), len(leads)
 
 
-def _mean(what: str, values: Iterable[float | None]) -> Mean | None:
-    there = [value for value in values if value is not None]
-    value = geometric_mean(there)
-    return None if value is None else Mean(what, value, len(there))
+def _mean(name: str, values: Iterable[float | None]) -> Mean | None:
+    known = [value for value in values if value is not None]
+    value = geometric_mean(known)
+    return None if value is None else Mean(name, value, len(known))
 
 
 def _value(estimate: Estimate | None) -> float | None:
@@ -166,26 +169,26 @@ def _value(estimate: Estimate | None) -> float | None:
 
 
 def faults(result: Result) -> list[str]:
-    """Everything that went wrong: outputs the gate refused, crashes, peers that hung or raised."""
+    """Return a line for each fault: outputs that the gate refused, peers that crashed, hung or raised."""
     return [
-        f"{state}: {name} on {row}: {reason}" for name, row, state, reason in _standings(result) if _is_fault(state)
+        f"{state}: {name} on {row}: {reason}" for name, row, state, reason in _not_timed(result) if _is_fault(state)
     ]
 
 
 def wrong(result: Result) -> bool:
-    """Whether the exit code is 1: an output was refused, or tconv itself failed."""
-    return any(state == "wrong" or (is_own(name) and _is_fault(state)) for name, _, state, _ in _standings(result))
+    """Return True if the exit code is 1: an output was refused, or tconv itself failed."""
+    return any(state == "wrong" or (is_own(name) and _is_fault(state)) for name, _, state, _ in _not_timed(result))
 
 
 def absences(result: Result) -> list[str]:
-    """Every peer that is not here, and every layer that one cannot run, with the reason; layers gathered by reason."""
-    gathered: dict[tuple[str, str, str], list[str]] = {}
-    for name, row, state, reason in _standings(result):
+    """Return a line for every peer that is not installed, and for layers that a peer cannot run, grouped by reason."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for name, row, state, reason in _not_timed(result):
         if not _is_fault(state):
-            gathered.setdefault((name, state, reason), []).append(row)
+            grouped.setdefault((name, state, reason), []).append(row)
     return [
         f"{name}: {reason}" + ("" if rows == ["*"] else f" ({', '.join(rows)})")
-        for (name, _, reason), rows in gathered.items()
+        for (name, _, reason), rows in grouped.items()
     ]
 
 
@@ -193,12 +196,12 @@ def _is_fault(state: str) -> bool:
     return state not in ("missing", "unable")
 
 
-def _standings(result: Result) -> Iterable[tuple[str, str, str, str]]:
+def _not_timed(result: Result) -> Iterable[tuple[str, str, str, str]]:
     """(peer, layer or "*", state, reason) of all that was not timed."""
     for name, answer in result["peers"].items():
         if answer["state"] != "started":
             yield name, "*", answer["state"], answer["reason"]
     for entry in result["layers"]:
-        for name, standing in entry["peers"].items():
-            if standing["state"] != "ran":
-                yield name, entry["layer"]["name"], standing["state"], standing["reason"]
+        for name, outcome in entry["peers"].items():
+            if outcome["state"] != "ran":
+                yield name, entry["layer"]["name"], outcome["state"], outcome["reason"]

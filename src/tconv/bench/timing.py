@@ -1,7 +1,7 @@
-"""How one sample is taken: enough calls for the clock, and only when the process is at rest.
+"""Taking one sample: the call is repeated long enough for the clock, and only while the process is otherwise at rest.
 
-The modes are what callers do with the output: "out" writes one that was allocated before, "dropped" forgets the
-previous output before the next is made, "kept" holds on to the last few, as a network's activations are held.
+The modes are what callers do with the output: "out" writes one that was allocated before, "dropped" releases the
+previous output before the next call, "kept" keeps the last few alive, as the activations of a network are.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MODES = {"cpu": ("out", "dropped", "kept"), "cuda": ("eager", "graph")}
 SAMPLE_SECONDS = 0.010
 """A sample repeats a call until it takes this long."""
 
-_KEPT_BYTES = 1 << 28
+_ALIVE_BYTES = 1 << 28
 _WARM_BELOW = 0.1  # seconds: a shorter call is made once untimed, to bring its data and threads back
 _REST_STEP, _REST_LIMIT, _REST_SHARE = 0.002, 0.2, 0.25
 
 
 def settle(clock: Callable[[], float] = time.process_time) -> None:
-    """Return when the threads of this process have stopped spinning: they would compute beside the next peer."""
+    """Wait until the threads of this process have stopped spinning: they would compute beside the next peer."""
     for _ in range(round(_REST_LIMIT / _REST_STEP)):
         before = clock()
         time.sleep(_REST_STEP)
@@ -31,40 +31,41 @@ def settle(clock: Callable[[], float] = time.process_time) -> None:
             return
 
 
-def kept_outputs(nbytes: int) -> int:
-    """How many outputs of this size the mode "kept" holds: 2 to 4, within 256 MiB if 2 are."""
-    return max(2, min(4, _KEPT_BYTES // max(1, nbytes)))
+def outputs_alive(nbytes: int) -> int:
+    """Return the number of outputs of this size that the mode "kept" has alive: 2 to 4, below 256 MiB if possible."""
+    return max(2, min(4, _ALIVE_BYTES // max(1, nbytes)))
 
 
 def sample(
     call: Callable[[], Any],
     once: float,
-    hold: int = 0,
+    alive: int = 0,
     wait: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, int]:
-    """Seconds per call, and how many calls they are the mean of. `once` is about what a call takes.
+    """Return the seconds per call, and the number of calls that this is the mean of.
 
-    `hold` outputs are kept alive; with 0 each is dropped before the next call.
+    `once` is about the seconds of one call. The last `alive` outputs stay referenced; with 0, each is released before
+    the next call.
     """
     count = max(1, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
-    held: deque[Any] = deque(maxlen=hold)
-    if once < _WARM_BELOW or hold:
-        held.append(call())
+    outputs: deque[Any] = deque(maxlen=alive)
+    if once < _WARM_BELOW or alive:
+        outputs.append(call())
         wait()
     collecting = gc.isenabled()
     gc.disable()
     try:
         start = clock()
-        if hold:
+        if alive:
             for _ in range(count):
-                held.append(call())
+                outputs.append(call())
         else:
             for _ in range(count):
                 call()
         wait()
-        spent = clock() - start
+        seconds = clock() - start
     finally:
         if collecting:
             gc.enable()
-    return spent / count, count
+    return seconds / count, count

@@ -1,53 +1,48 @@
-"""The child's side: one peer in a process of its own, JSON lines in and out.
+"""The child's side of `tconv bench`: one peer in a process of its own, JSON lines in and out.
 
     -> {"do": "start"}                              <- {"state": "started", "versions": {...}}
-    -> {"do": "load", "layer": {...}, ...}          <- {"state": "ready", "modes": [...], ...} or why not
+    -> {"do": "load", "layer": {...}, ...}          <- {"state": "loaded", "modes": [...], ...}
     -> {"do": "sample", "mode": "dropped"}          <- {"state": "sampled", "ms": 1.25, "calls": 8}
 
-A state other than started, ready and sampled carries a reason. The end of the input ends the process.
+A state other than started, loaded and sampled carries a reason. The process ends at the end of its input.
 """
 
 from __future__ import annotations
 
 import gc
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tconv._extras import EXTRAS, install
 from tconv.bench import correctness_gate, peers, timing
+from tconv.bench.json_lines import Message, private_stdout, serve
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
-
-Message = dict[str, Any]
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
 
 
 class Worker:
-    """One peer between messages: nothing loaded, or one layer ready to be called."""
+    """One peer between messages, with one loaded layer or none."""
 
     def __init__(self, name: str, peer: Peer, threads: int, device: str) -> None:
         self.name, self.peer, self.threads, self.device = name, peer, threads, device
-        self._ready: Ready | None = None
-        self._task: Task | None = None  # some libraries take an array's memory without holding the array
-        self._once: dict[str, float] = {}
-        self._hold = 0
+        self._loaded: LoadedLayer | None = None
+        self._task: Task | None = None  # some libraries use an array's memory without a reference to the array
+        self._once: dict[str, float] = {}  # seconds of one call, by mode
+        self._alive = 0
 
     def answer(self, message: Message) -> Message:
-        """What is said to one message; an exception of the peer's becomes the state "error"."""
-        deeds: dict[str, Callable[[Message], Message]] = {
+        """Return the answer to one message; an exception of the peer becomes the state "error"."""
+        handlers: dict[str, Callable[[Message], Message]] = {
             "start": self._start,
             "load": self._load,
             "sample": self._sample,
         }
         try:
-            return deeds[message["do"]](message)
+            return handlers[message["do"]](message)
         except UnableError as error:
             return {"state": "unable", "reason": str(error)}
         except Exception as error:  # a peer may raise anything, and the others go on
@@ -59,15 +54,13 @@ class Worker:
         try:
             self.peer.start(self.threads, self.device)
         except ModuleNotFoundError as error:
-            found = (error.name or "").partition(".")[0]
-            way = install(found if found in EXTRAS else self.peer.packages[0])
-            return {"state": "missing", "reason": f"{error.name} is not installed: {way}"}
+            return {"state": "missing", "module": error.name, "package": self.peer.packages[0]}
         except ImportError as error:
             return {"state": "missing", "reason": str(error)}
         return {"state": "started", "summary": self.peer.summary, "versions": versions(self.peer.packages)}
 
     def _load(self, message: Message) -> Message:
-        self._ready, self._task, self._once = None, None, {}
+        self._loaded, self._task, self._once = None, None, {}
         gc.collect()
         layer, folder = Layer.of(message["layer"]), Path(message["folder"])
         if reasons := self.peer.reasons_against(layer):
@@ -75,45 +68,45 @@ class Worker:
         x, w = np.load(folder / "x.npy"), np.load(folder / "w.npy")
         precision = message["precision"]
         self._task = Task(self.name, layer, x, w, self.threads, self.device, precision)
-        ready = self.peer.load(self._task)
-        right = np.load(folder / "truth.npy", mmap_mode="r")
+        loaded = self.peer.load(self._task)
+        reference = np.load(folder / "reference.npy", mmap_mode="r")
         allowed = correctness_gate.tolerance(layer.terms, precision)
         errors = {}
-        for mode, call in ready.calls.items():
-            ready.poison()
+        for mode, call in loaded.calls.items():
+            loaded.poison()
             start = time.perf_counter()
             output = call()
-            ready.wait()
-            spent = time.perf_counter() - start
-            verdict = correctness_gate.judge(ready.read(output), right, message["rms"], allowed)
+            loaded.wait()
+            seconds = time.perf_counter() - start
+            compared = correctness_gate.compare(loaded.read(output), reference, message["rms"], allowed)
             del output
-            if verdict.words:
-                return {"state": "wrong", "reason": f"{verdict.words} (mode {mode})"}
-            errors[mode] = verdict.error
-            # the first call also compiles and allocates: what is short is timed again
-            self._once[mode] = spent if spent > 1 else timing.sample(call, 1.0, 0, ready.wait)[0]
-        if "dropped" in ready.calls:
+            if compared.fault:
+                return {"state": "wrong", "reason": f"{compared.fault} (mode {mode})"}
+            errors[mode] = compared.error
+            # the first call also compiles and allocates: a short one is timed again
+            self._once[mode] = seconds if seconds > 1 else timing.sample(call, 1.0, 0, loaded.wait)[0]
+        if "dropped" in loaded.calls:
             self._once["kept"] = self._once["dropped"]
-        self._ready, self._hold = ready, timing.kept_outputs(layer.problem.output_bytes)
+        self._loaded, self._alive = loaded, timing.outputs_alive(layer.output_bytes)
         timing.settle()
         modes = [mode for mode in timing.MODES[self.device] if mode in self._once]
-        facts = {"error": max(errors.values()), "tolerance": allowed, "note": ready.note}
-        return {"state": "ready", "modes": modes, "once": self._once, **facts}
+        facts = {"error": max(errors.values()), "tolerance": allowed, "note": loaded.note}
+        return {"state": "loaded", "modes": modes, "once": self._once, **facts}
 
     def _sample(self, message: Message) -> Message:
-        if self._ready is None:
+        if self._loaded is None:
             return {"state": "error", "reason": "no layer is loaded"}
         mode = message["mode"]
-        kept = mode == "kept"
-        call = self._ready.calls["dropped" if kept else mode]
-        seconds, calls = timing.sample(call, self._once[mode], self._hold if kept else 0, self._ready.wait)
+        call = self._loaded.calls["dropped" if mode == "kept" else mode]
+        alive = self._alive if mode == "kept" else 0
+        seconds, calls = timing.sample(call, self._once[mode], alive, self._loaded.wait)
         self._once[mode] = seconds
         timing.settle()
         return {"state": "sampled", "ms": seconds * 1e3, "calls": calls}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those that are installed."""
+    """Return the versions of the packages that are installed."""
     found = {}
     for package in packages:
         try:
@@ -123,29 +116,11 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def serve(worker: Any, lines: Iterable[str], write: Callable[[str], Any]) -> None:
-    """Answer each line with a line, until there are no more."""
-    for line in lines:
-        write(json.dumps(worker.answer(json.loads(line))) + "\n")
-
-
-def private_stdout() -> Any:
-    """A file for the answers; whatever a library prints to stdout goes to stderr from now on."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    return answers
-
-
 def main(arguments: list[str]) -> None:
-    """NAME THREADS DEVICE, as the parent starts it."""
+    """Serve one peer: NAME THREADS DEVICE."""
     name, threads, device = arguments
     answers = private_stdout()
-    if name == "machine":
-        from tconv.bench.roofline import Bound
-
-        serve(Bound(int(threads), device), sys.stdin, answers.write)
-    else:
-        serve(Worker(name, peers.peer(name), int(threads), device), sys.stdin, answers.write)
+    serve(Worker(name, peers.peer(name), int(threads), device), sys.stdin, answers.write)
 
 
 if __name__ == "__main__":

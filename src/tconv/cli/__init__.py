@@ -1,4 +1,7 @@
-"""The command line, `tconv`: its commands are imported when they are called, so that each starts fast."""
+"""The command line `tconv`: parsing, error messages and exit codes.
+
+Each command is imported when it is called, so that all start fast.
+"""
 
 from __future__ import annotations
 
@@ -14,49 +17,49 @@ from tconv import __version__
 from tconv.errors import MissingExtraError, TconvError
 
 _COMMANDS = {
-    "upsample": ("tconv.cli.upsample:upsample", "Make a picture or feature maps larger."),
-    "explain": ("tconv.cli.explain:explain", "Explain one transposed convolution: sizes, formula, overlap, a picture."),
+    "upsample": ("tconv.cli.upsample:run", "Make pictures or feature maps larger."),
+    "explain": ("tconv.cli.explain:run", "Explain one transposed convolution: sizes, formula, overlap, a picture."),
     "diagnose": (
         "tconv.cli.diagnose:run",
-        "Say why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
+        "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
     "bench": ("tconv.cli.bench:bench", "Time tconv and its peers on the layers of real networks; the losses first."),
-    "env": ("tconv.cli.env:env", "Say what is installed, what this machine has, and why something is missing."),
+    "env": ("tconv.cli.env:run", "Show what is installed, what this machine has, and why something is missing."),
 }
 
 
 def app(arguments: Sequence[str] = ()) -> Any:
-    """The cyclopts application for a command line. Raises MissingExtraError without cyclopts."""
+    """Return the cyclopts application for a command line. Raises MissingExtraError without cyclopts."""
     try:
         from cyclopts import App
     except ImportError:
         raise MissingExtraError("the command line", "cyclopts", "cli") from None
-    made = App(
+    application = App(
         name="tconv",
         help="The transposed convolution, done completely.",
         version=__version__,
         suppress_keyboard_interrupt=False,
         result_action="return_int_as_exit_code_else_zero",
     )
-    for name, (place, words) in _COMMANDS.items():
-        # given here, help would also replace the command's own docstring
-        made.command(place, name=name, help=None if name in arguments else words)
-    return made
+    for name, (function, summary) in _COMMANDS.items():
+        # a help text here would also replace the command's own docstring
+        application.command(function, name=name, help=None if name in arguments else summary)
+    return application
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    >>> main(["upsample", "--scale", "0"])      # says why on stderr
+    >>> main(["upsample", "--scale", "0"])      # prints the reason on stderr
     1
 
-    1 is an error that tconv explains, 2 a command line that it does not understand; 130 and 143 are an interrupt and a
-    termination, after which nothing half-written is left. TCONV_DEBUG=1 shows the traceback of an error.
+    1 means an error that tconv explains, 2 a command line that it does not understand; 130 and 143 mean an interrupt
+    and a termination, after which nothing half-written is left. TCONV_DEBUG=1 shows the traceback of an error.
     """
-    with suppress(ValueError):  # in a thread that may not set handlers
+    with suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may contain bytes that are not text
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()  # here, where a full disk can be explained
@@ -64,20 +67,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TconvError as error:
         if os.environ.get("TCONV_DEBUG") == "1":
             raise
-        return _say(error, 1)
+        return _print_error(error, 1)
     except KeyboardInterrupt:
-        return _say("interrupted; nothing half-written is left", 130)
+        return _print_error("interrupted; nothing half-written is left", 130)
     except MemoryError as error:
-        return _say(f"out of memory ({error}); nothing half-written is left. Write a smaller problem", 1)
-    except BrokenPipeError:  # `tconv explain | head`: nobody listens any more
+        return _print_error(f"out of memory ({error}); nothing half-written is left. Use smaller arrays", 1)
+    except BrokenPipeError:  # `tconv explain | head`: the reader has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is not None:  # it is not about stdout
+        if error.filename is not None:  # the error is not about stdout
             raise
         from tconv.cli.console import stdout_refused
 
-        return _say(stdout_refused(error), 1)
+        return _print_error(stdout_refused(error), 1)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -87,13 +90,13 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         code: int = run(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        if isinstance(error.__cause__, TconvError):  # a value that a command's own converter refused
+        if isinstance(error.__cause__, TconvError):  # an option's converter refused its value
             raise error.__cause__ from None
-        return _say(f"{error} Write tconv --help, or tconv COMMAND --help", 2)
+        return _print_error(f"{error} Write tconv --help, or tconv COMMAND --help", 2)
     return code
 
 
-def _say(message: object, code: int) -> int:
+def _print_error(message: object, code: int) -> int:
     print(f"tconv: {message}", file=sys.stderr)
     return code
 

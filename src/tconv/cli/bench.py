@@ -1,4 +1,7 @@
-"""`tconv bench`: the layers of real networks on tconv and its peers, checked, interleaved, the losses first."""
+"""The command `tconv bench`: layers of real networks on tconv and other libraries.
+
+Outputs are checked, samples are interleaved, and the table starts with the layers where tconv is slower.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from tconv import kernels
 from tconv.bench import child_process, result_file, revision, summary, table
 from tconv.bench import layers as registry
 from tconv.bench import peers as known_peers
-from tconv.bench.html_report import page
-from tconv.bench.peer_process import ProcessSeat, Row
-from tconv.bench.roofline import facts
-from tconv.bench.runner import Runner, Told
+from tconv.bench.html_report import to_html
+from tconv.bench.peer_process import PeerProcess, Row
+from tconv.bench.roofline import machine_facts
+from tconv.bench.runner import ReportProgress, Runner
 from tconv.bench.summary import Result
 from tconv.cli import bench_torch
 from tconv.errors import ArgumentError, MethodError
@@ -28,8 +32,8 @@ from tconv.io.output_files import NewFile
 from tconv.kernels.num_threads import most_threads
 
 _TOLERANCE = (
-    "max error <= (4 * 2**-23 * (sqrt(K) + 4)) x the truth's root mean square, K terms in the longest sum; TF32 and "
-    "bfloat16 8 of their spacings more; truth in float64, compared with the definition at random outputs"
+    "max error <= (4 * 2**-23 * (sqrt(K) + 4)) x the reference's root mean square, K terms in the longest sum; TF32 "
+    "and bfloat16 8 of their spacings more; reference in float64, compared with the definition at random outputs"
 )
 
 
@@ -57,37 +61,37 @@ def bench(
 
     Example: tconv bench --layers "unet up1" "dcgan last" --peers torch openvino -o result.json
 
-    Every output is checked against a float64 truth before it is timed. Each peer has a process of its own; their
+    Every output is checked against a float64 reference before it is timed. Each peer has its own process; their
     samples are interleaved. The table starts with the layers where tconv is behind. Peers that are not installed are
     named first. Exit code 1: a result was wrong, or there was no peer to compare tconv with.
 
     Parameters
     ----------
     layers
-        Names from the registry; all by default. Hyphens may stand for spaces.
+        Names from the registry; all by default. Hyphens may replace spaces.
     peers
-        What tconv is compared with; all by default. tconv:METHOD is one method of tconv.
+        Peers that tconv is compared with; all by default. tconv:METHOD is one method of tconv.
     threads
         Threads of every peer.
     rounds
-        At most so many rounds for each layer.
+        Largest number of rounds for each layer.
     seconds
-        Time for the whole run, shared out among the layers; each has at least 3 rounds.
+        Time for the whole run, divided among the layers; each has at least 3 rounds.
     base
         Also measure tconv of this git revision, in the same run.
     device
-        Where to run. On cuda: float32, TF32 and bfloat16, eager and as a graph.
+        Device to run on. On cuda: float32, TF32 and bfloat16, eager and as a graph.
     registry_file
-        Another registry of layers, JSON as the one that comes with tconv.
+        Another registry of layers, a JSON file like the one that comes with tconv.
     output
-        Write the result with all samples to this new file.
+        Write the result with all samples to this file, which must not exist.
     html
-        Write a page to this new file.
+        Write an HTML page to this file, which must not exist.
     models
-        Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, beside what can be won at best;
+        Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, with the largest possible gain;
         --layers are then names of models.
     training
-        Time a forward and backward pass of each layer in PyTorch instead, on its operator and on tconv's.
+        Time a forward and backward pass of each layer in PyTorch instead, with its operator and with tconv's.
     overhead
         Time a call with next to nothing to compute in PyTorch instead.
     as_json
@@ -95,49 +99,49 @@ def bench(
     """
     for name, value in (("threads", threads), ("rounds", rounds), ("seconds", seconds)):
         if not value > 0:  # nor NaN
-            raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2")
+            raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2, for example")
     if threads > most_threads():
         raise ArgumentError(
-            f"--threads is {threads}; tconv uses no more than {most_threads()} here, and its peers would use more. "
-            "Write --threads 2"
+            f"--threads is {threads}; tconv uses at most {most_threads()} on this machine, and its peers would use "
+            "more. Write --threads 2"
         )
-    others = {"peers": bool(peers), "base": base is not None, "html": html is not None}
+    others = {"peers": bool(peers), "html": html is not None}
     others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
     kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress)
-    chosen = registry.select(registry.read(registry_file), layers or ())
-    names = known_peers.select(tuple(peers or ()))
+        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress, base)
+    selected = registry.select(registry.read(registry_file), layers or ())
+    names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
     precisions = ("f32",) if device == "cpu" else ("f32", "tf32", "bf16")
-    given: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds, "seconds": seconds}
-    given |= {"base": base, "device": device}
+    options: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
+    options |= {"seconds": seconds, "base": base, "device": device}
     with ExitStack() as stack:  # files that cannot be written are refused now, not after the run
-        drawn = stack.enter_context(NewFile([html])) if html is not None else None
-        with NewFile([output]) if output is not None else nullcontext() as kept:
-            seats = [_seat(name, threads, device) for name in names]
+        html_file = stack.enter_context(NewFile([html])) if html is not None else None
+        with NewFile([output]) if output is not None else nullcontext() as json_file:
+            processes = [_peer_process(name, threads, device) for name in names]
             if base is not None:
-                seats.insert(1, _base_seat(base, threads, device, stack))
-            rows = [Row(layer, precision) for layer in chosen for precision in precisions]
-            runner = Runner(rows, seats, _seat("machine", threads, device), rounds, seconds)
+                processes.insert(1, _base_process(base, threads, device, stack))
+            rows = [Row(layer, precision) for layer in selected for precision in precisions]
+            runner = Runner(rows, processes, _prober(threads, device), rounds, seconds)
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
-                "command": _command(given),
+                "command": _command(options),
                 "revision": revision.describe(),
-                "machine": facts(),
+                "machine": machine_facts(),
                 "threads": threads,
                 "device": device,
                 "tolerance": _TOLERANCE,
             }
-            runner.meet = lambda peers: _meet(peers, device)
-            with progress(as_json) as runner.tell:
+            runner.after_start = lambda answers: _report_absent(answers, device)
+            with progress(as_json) as runner.report_progress:
                 code = _run(runner)
             result |= runner.result
-            if kept is not None:
-                kept.file.write(result_file.written(result).encode())
-        if drawn is not None:
-            drawn.file.write(page(result).encode())
+            if json_file is not None:
+                json_file.file.write(result_file.to_text(result).encode())
+        if html_file is not None:
+            html_file.file.write(to_html(result).encode())
         _print(result, as_json)
     if not code and summary.alone(result):
         print("tconv: no peer ran any layer; there is nothing to compare tconv with", file=sys.stderr)
@@ -145,62 +149,70 @@ def bench(
     return code or int(summary.wrong(result))
 
 
-def _meet(peers: dict[str, Any], device: str) -> None:
-    """Say which peers are not here. Raises MethodError if some were to be compared, and none is."""
-    absent = {name: answer["reason"] for name, answer in peers.items() if answer["state"] != "started"}
+def _report_absent(answers: dict[str, Any], device: str) -> None:
+    """Print the peers that did not start. Raises MethodError if tconv was to be compared, and no peer started."""
+    absent = {name: answer["reason"] for name, answer in answers.items() if answer["state"] != "started"}
     for name, reason in absent.items():
-        print(f"not here: {name}: {reason}", file=sys.stderr, flush=True)
-    compared = summary.others(peers)
+        print(f"not available: {name}: {reason}", file=sys.stderr, flush=True)
+    compared = summary.others(answers)
     if compared and all(name in absent for name in compared):
         instead = "--peers tconv to time tconv alone" if device == "cpu" else "--device cpu"
-        raise MethodError(f"none of the peers is here ({', '.join(compared)}); one at least is needed. Write {instead}")
+        raise MethodError(
+            f"none of the peers is available ({', '.join(compared)}); at least one is needed. Write {instead}"
+        )
 
 
 def _run(runner: Runner) -> int:
     try:
         runner.run()
-    except KeyboardInterrupt:  # the children have ended; what is there is shown
+    except KeyboardInterrupt:  # the children have ended; what was measured is shown
         return 130
     return 0
 
 
-def _seat(name: str, threads: int, device: str) -> ProcessSeat:
-    return ProcessSeat(name, child_process.command(name, threads, device), child_process.environment(threads, device))
+def _peer_process(name: str, threads: int, device: str) -> PeerProcess:
+    command = child_process.command("worker", name, str(threads), device)
+    return PeerProcess(name, command, child_process.environment(threads, device))
 
 
-def _base_seat(ref: str, threads: int, device: str, stack: ExitStack) -> ProcessSeat:
-    """A seat for tconv of a revision, unpacked for as long as the run lasts."""
+def _prober(threads: int, device: str) -> PeerProcess:
+    command = child_process.command("roofline", str(threads), device)
+    return PeerProcess("machine", command, child_process.environment(threads, device))
+
+
+def _base_process(ref: str, threads: int, device: str, stack: ExitStack) -> PeerProcess:
+    """The process of tconv of a revision, which is unpacked for as long as the run lasts."""
     if device != "cpu":
         raise ArgumentError(f"--base compares on the CPU, and --device is {device}. Write --device cpu")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
-    _, source = revision.unpack(ref, folder)
-    env = {**child_process.environment(threads), "PYTHONPATH": str(source)}
-    return ProcessSeat(f"tconv@{ref}", revision.command(source, threads), env)
+    unpacked = revision.unpack(ref, folder)
+    command = unpacked.command("worker", "tconv", str(threads), device)
+    return PeerProcess(unpacked.peer_name, command, unpacked.environment(threads))
 
 
-def _command(given: dict[str, Any]) -> str:
-    words = ["tconv", "bench"]
-    for name, value in given.items():
+def _command(options: dict[str, Any]) -> str:
+    parts = ["tconv", "bench"]
+    for name, value in options.items():
         if value is not None:
-            words += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
-    return shlex.join(words)
+            parts += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return shlex.join(parts)
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Told]:
-    """A bar on a terminal; elsewhere a line on stderr when a layer begins."""
+def progress(quiet: bool) -> Iterator[ReportProgress]:
+    """Show a bar on a terminal; elsewhere print a line to stderr when a layer begins."""
     if quiet:
-        yield lambda words, share: None
+        yield lambda text, share: None
         return
     if not sys.stderr.isatty():
-        said = [""]
+        last = [""]
 
-        def line(words: str, share: float) -> None:
-            if words != said[0]:
-                said[0] = words
-                print(f"{share:4.0%} {words}", file=sys.stderr, flush=True)
+        def print_step(text: str, share: float) -> None:
+            if text != last[0]:
+                last[0] = text
+                print(f"{share:4.0%} {text}", file=sys.stderr, flush=True)
 
-        yield line
+        yield print_step
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -214,7 +226,7 @@ def progress(quiet: bool) -> Iterator[Told]:
     # few refreshes: the bar is drawn by this process while the peers are timed
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=1) as bar:
         task = bar.add_task("starting", total=1.0)
-        yield lambda words, share: bar.update(task, completed=share, description=words)
+        yield lambda text, share: bar.update(task, completed=share, description=text)
 
 
 def _print(result: Result, as_json: bool) -> None:
@@ -227,19 +239,19 @@ def _print(result: Result, as_json: bool) -> None:
 
 
 def _summary(result: Result) -> dict[str, Any]:
-    """Geometric means, layers ahead and losses by mode and precision, and what went wrong."""
+    """Return geometric means, layers ahead and losses by mode and precision, and what went wrong."""
     precisions = dict.fromkeys(entry["precision"] for entry in result["layers"])
     modes = dict.fromkeys(m for e in result["layers"] for s in e["peers"].values() for m in s.get("samples", {}))
-    made: dict[str, Any] = {"faults": summary.faults(result), "absences": summary.absences(result)}
+    parts: dict[str, Any] = {"faults": summary.faults(result), "absences": summary.absences(result)}
     for mode in modes:
         for precision in precisions:
-            found = [line for line in summary.lines(result, mode) if line.precision == precision]
-            made[f"{mode} {precision}"] = {
-                "means": {mean.what: mean.value for mean in summary.means(found, result["peers"])},
-                "ahead": summary.ahead(found),
-                "losses": [line.layer for line in found if line.lead is not None and line.lead < 1],
+            lines = [line for line in summary.lines(result, mode) if line.precision == precision]
+            parts[f"{mode} {precision}"] = {
+                "means": {mean.name: mean.value for mean in summary.means(lines, result["peers"])},
+                "ahead": summary.ahead(lines),
+                "losses": [line.layer for line in lines if line.lead is not None and line.lead < 1],
             }
-    return made
+    return parts
 
 
 def _print_rich(result: Result) -> None:
@@ -247,17 +259,17 @@ def _print_rich(result: Result) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    console.width = max(console.width, _WIDTH)  # a terminal that is too narrow folds the lines; no cell is cut
+    console.width = max(console.width, _WIDTH)  # a narrower terminal wraps the lines; no cell is cut
     for fault in summary.faults(result):
         console.print(fault, style="bold red", markup=False)
     behind = {line.layer for line in summary.lines(result, summary.headline(result)) if (line.lead or 1) < 1}
     for part in table.tables(result):
-        drawn = Table(title=part.title, title_justify="left", box=None, header_style="bold")
+        rich_table = Table(title=part.title, title_justify="left", box=None, header_style="bold")
         for number, head in enumerate(part.heads):
-            drawn.add_column(head, justify="right" if number else "left", no_wrap=True)
+            rich_table.add_column(head, justify="right" if number else "left", no_wrap=True)
         for row in part.rows:
-            drawn.add_row(*row, style="yellow" if row[0] in behind else None)
-        console.print(drawn)
+            rich_table.add_row(*row, style="yellow" if row[0] in behind else None)
+        console.print(rich_table)
         console.print()
     for line in (*(f"not run: {line}" for line in summary.absences(result)), *table.machine(result)):
         console.print(line, markup=False)

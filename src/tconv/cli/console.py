@@ -1,4 +1,7 @@
-"""What a command says while it works: aligned lines, a bar on a terminal, or one JSON object at the end."""
+"""Output of a command: aligned lines and a progress bar, or one JSON object at the end.
+
+Each command prints through a `Report`.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ from tconv.errors import FileError
 
 
 def stdout_refused(error: OSError) -> FileError:
-    """The error for a standard output that takes nothing more, such as one on a full disk; later prints are lost."""
-    with suppress(OSError, ValueError):  # what is still to be printed would fail again, at the exit
+    """Return the error for a standard output that cannot be written, on a full disk for example; drop later prints."""
+    with suppress(OSError, ValueError):  # text in the buffer would fail again, at the exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FileError(
-        f"standard output cannot be written: {error.strerror or error}. Write tconv ... > FILE on a disk with room"
+        f"standard output cannot be written: {error.strerror or error}. Write tconv ... > FILE on another disk"
     )
 
 
 class Report:
-    """Facts as they come: printed as lines, or gathered for `--json`, which prints nothing else on stdout."""
+    """Facts of a run: printed as lines at once, or collected for `--json`, which prints one object and no lines."""
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
@@ -31,7 +34,7 @@ class Report:
         self.seconds: dict[str, float] = {}
 
     def line(self, label: str, text: str) -> None:
-        """One line of text, its label in bold on a terminal."""
+        """Print one line of text, its label in bold on a terminal."""
         if self._json:
             return
         padded = f"{label:<10}"
@@ -49,7 +52,7 @@ class Report:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Count the time of a stage."""
+        """Add the time of the block to a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -57,20 +60,35 @@ class Report:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
     @contextmanager
-    def progress(self, stage: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar on the terminal, gone when the stage is over; nothing where stderr is no terminal."""
+    def progress(self, stage: str, total: int, unit: str = "") -> Iterator[Callable[..., None]]:
+        """Show a bar on the terminal until the stage is over; nothing if stderr is not a terminal.
+
+        Yields the function that advances the bar, by 1 or by the number given. With a `unit`, the bar counts it:
+        "3/10 files".
+        """
         if self._json or not sys.stderr.isatty():
-            yield lambda: None
+            yield lambda amount=1.0: None
             return
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import Progress, TextColumn
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(stage, total=total)
-            yield lambda: bar.advance(task)
+        columns = [*Progress.get_default_columns()]
+        if unit:
+            columns.append(TextColumn("{task.fields[count]}/{task.total} " + unit))
+        # lines printed meanwhile go above the bar, but not where stdout is a file
+        with Progress(
+            *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+        ) as bar:
+            task = bar.add_task(stage, total=total, count=0)
+
+            def advance(amount: float = 1.0) -> None:
+                bar.advance(task, amount)
+                bar.update(task, count=int(bar.tasks[0].completed + 1e-6))
+
+            yield advance
 
     def close(self) -> None:
-        """The time, or the one JSON object."""
+        """Print the time, or the JSON object."""
         self.facts["seconds"] = {stage: round(spent, 4) for stage, spent in self.seconds.items()}
         if self._json:
             self._print(json.dumps(self.facts, allow_nan=False))

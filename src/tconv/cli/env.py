@@ -1,4 +1,4 @@
-"""`tconv env`: versions, CPU features, and what is available here, with the reason where it is not."""
+"""`tconv env`: versions, CPU features and the available methods, with the reason for each that is not available."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tconv.kernels.simd import availability
 _FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
-def env(
+def run(
     *,
     warmup: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Print versions, CPU features and what is available here.
+    """Print versions, CPU features and the available methods.
 
     Parameters
     ----------
     warmup
-        First build the machine code that most layers need, so that no call has to.
+        First compile the machine code that most layers need, so that no call has to.
     as_json
         Print one JSON object instead of text.
     """
@@ -45,45 +45,46 @@ def env(
 
 
 def _warm_up() -> None:
+    """Compile the common machine code. Raises MethodError or FileError where that is not possible."""
     state = availability.state()
     if state["reason"] is not None:
         raise MethodError(f"the float32 kernel does not run here: {state['reason']}. Write tconv env without --warmup")
-    if state["not_kept"] is not None:
+    if state["not_stored"] is not None:
         raise FileError(
-            f"machine code is not kept: {state['not_kept']}, so nothing can be built ahead. Write "
-            "TCONV_CACHE_DIR=DIRECTORY with one that you may write, or tconv env without --warmup"
+            f"machine code cannot be cached: {state['not_stored']}, so nothing can be compiled in advance. Write "
+            "TCONV_CACHE_DIR=DIRECTORY with a writable directory, or tconv env without --warmup"
         )
     from rich.console import Console
 
     from tconv.kernels.simd.warmup import warmup
 
-    with Console(stderr=True).status("building") as status:
-        built = warmup(lambda words: status.update(f"building: {words}"))
-    print(f"warmup     {built} functions built", file=sys.stderr)
+    with Console(stderr=True).status("compiling") as status:
+        compiled = warmup(lambda text: status.update(f"compiling: {text}"))
+    print(f"warmup     {compiled} functions compiled", file=sys.stderr)
 
 
 def gather() -> dict[str, Any]:
-    """Everything that the command prints. Nothing is imported for it: versions come from the packages' metadata."""
+    """Return everything that the command prints. Versions come from the packages' metadata, without importing them."""
     import numpy as np
 
-    memory, vector, threads = physical_memory(), _said(availability.state), _said(lambda: {"count": get_num_threads()})
+    simd, threads = _or_reason(availability.state), _or_reason(lambda: {"count": get_num_threads()})
     return {
         "tconv": tconv.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "memory_bytes": memory,
+        "memory_bytes": physical_memory(),
         "blas": _blas(np),
         "packages": {name: _version(name) for name in EXTRAS},
         "threads": {"reason": None, **threads},
-        "methods": [name for name in kernels.names() if name not in ("simd", "winograd") or vector["reason"] is None],
-        "simd": vector,
+        "methods": [name for name in kernels.names() if name not in ("simd", "winograd") or simd["reason"] is None],
+        "simd": simd,
         "dialects": list(dialects.names()),
     }
 
 
-def _said(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a part of tconv says of itself; the reason where a variable of the environment keeps it from speaking."""
+def _or_reason(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `ask` returns, or the reason if an environment variable is invalid."""
     try:
         return ask()
     except ArgumentError as error:
@@ -91,6 +92,7 @@ def _said(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _version(name: str) -> dict[str, str | None]:
+    """Return the version of a package, or the command that installs it."""
     for distribution in (name, f"{name}-cpu"):  # tensorflow-cpu is TensorFlow, too
         try:
             return {"version": metadata.version(distribution), "install": None}
@@ -100,7 +102,7 @@ def _version(name: str) -> dict[str, str | None]:
 
 
 def _cpu() -> dict[str, Any]:
-    """Model, cores and vector features, as far as the system tells without a tool of its own."""
+    """Return model, cores and vector features, as far as the system reports them."""
     model, flags = platform.processor() or platform.machine(), set[str]()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -128,16 +130,16 @@ def _text(facts: dict[str, Any]) -> str:
         "packages",
     ]
     width = max(map(len, facts["packages"]))
-    for name, found in facts["packages"].items():
-        lines.append(f"  {name:<{width}} " + (found["version"] or f"not installed: {found['install']}"))
+    for name, package in facts["packages"].items():
+        lines.append(f"  {name:<{width}} " + (package["version"] or f"not installed: {package['install']}"))
     threads, kernel = facts["threads"], facts["simd"]
     lines.append(f"threads    {threads['reason'] or threads['count']}")
     lines.append(f"methods    {', '.join(facts['methods'])}")
     if kernel["reason"]:
         lines.append(f"simd       does not run: {kernel['reason']}")
     else:
-        kept = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
-        kept += [f"code built now is not kept: {kernel['not_kept']}"] if kernel["not_kept"] else []
-        lines.append("; ".join([f"simd       {kernel['chip']}", *(kept or [f"code is kept in {kernel['cache']}"])]))
+        cache = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
+        cache += [f"new code cannot be cached: {kernel['not_stored']}"] if kernel["not_stored"] else []
+        lines.append("; ".join([f"simd       {kernel['chip']}", *(cache or [f"code is cached in {kernel['cache']}"])]))
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`tconv explain`: what one transposed convolution does to sizes and positions, in the words of every dialect."""
+"""`tconv explain`: sizes, formula, overlap and picture of one transposed convolution, and its call in each dialect."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tconv.cli.figures import new_picture
+from tconv.dialects import Dialect, names
 from tconv.dialects import dialect as find_dialect
-from tconv.dialects import names
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry
 
-_WIDEST = 50  # places that the text picture may take, two columns each
+_WIDEST = 50  # positions in the text picture, two columns each
 _USUAL = ("torch", "tensorflow", "keras", "jax", "onnx")  # the dialects shown without --all
-_MOST_PHASES = 1 << 16  # the overlap is a number for each
+_MOST_PHASES = 1 << 16  # the overlap has a number for each
 _FLAGS = {
     "--kernel": ("kernel",),
     "--stride": ("input_dilation", "stride", "strides"),
@@ -31,12 +31,12 @@ _FLAGS = {
     "--output": ("output_shape", "output_size"),
     "--dialect": ("dialect",),
 }
-"""Each option, and what the library and its dialects call it."""
-_WRITTEN = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
+"""Each option, and its names in the library and its dialects."""
+_KEYWORD = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
 
 
 def whole_numbers(_: Any, tokens: Any) -> list[int]:
-    """The values of an option: "3.5" is refused, where a plain int would be rounded to."""
+    """Return the values of an option. Raises ArgumentError for "3.5", which the parser would round."""
     given = [token.value for token in tokens]
     if not all(text.removeprefix("-").isdecimal() for text in given):
         raise ArgumentError(f"{' '.join(given)} is not a list of whole numbers. Write --kernel 3 3, for example")
@@ -44,25 +44,25 @@ def whole_numbers(_: Any, tokens: Any) -> list[int]:
 
 
 _Sizes = Annotated[list[int] | None, Parameter(consume_multiple=True, converter=whole_numbers, negative="")]
-_Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+_Texts = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 
 def _ints(text: list[int]) -> int | tuple[int, ...]:
     return text[0] if len(text) == 1 else tuple(text)
 
 
-def explain(
+def run(
     *,
     kernel: Annotated[list[int], Parameter(consume_multiple=True, converter=whole_numbers, negative="")],
     stride: _Sizes = None,
-    padding: _Words = None,
+    padding: _Texts = None,
     output_padding: _Sizes = None,
     dilation: _Sizes = None,
     groups: int = 1,
     input: _Sizes = None,
     output: _Sizes = None,
     dialect: str = "torch",
-    option: _Words = None,
+    option: _Texts = None,
     picture: Annotated[Path | None, Parameter(name=["-o", "--picture"])] = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -76,9 +76,9 @@ def explain(
     stride
         Stride. Default 1.
     padding
-        Padding in the dialect's words: numbers, or SAME or VALID.
+        Padding of the dialect: numbers, or SAME or VALID.
     output_padding
-        Extra size behind, in the dialects that have it.
+        Extra size at the end, in the dialects that have it.
     dilation
         Dilation. Default 1.
     groups
@@ -86,15 +86,15 @@ def explain(
     input
         Spatial size of the input. Default 4 on each axis.
     output
-        Spatial size of the output, in the dialects that are told it.
+        Spatial size of the output, in the dialects that need it.
     dialect
-        Whose words these are.
+        Dialect of these options.
     option
         Further native arguments, NAME=VALUE, the value as JSON or plain text.
     picture
         Also draw the scatter to this file (.svg, .png, .pdf); needs the extra "draw".
     every
-        Show the call in all dialects, not only the most used.
+        Show the call in all dialects, not only the most common.
     as_json
         Print one JSON object instead of text.
     """
@@ -107,18 +107,18 @@ def explain(
         output = output * len(sizes)
     strides = tuple(stride or [1]) * (1 if stride and len(stride) > 1 else len(sizes))
     try:
-        speaker = find_dialect(dialect)
-        words = _words(speaker, strides, padding, output_padding, dilation, groups, output, option)
-        geometry = speaker.geometry(kernel=sizes, input=n, **words)
+        rules = find_dialect(dialect)
+        native = _native_arguments(rules, strides, padding, output_padding, dilation, groups, output, option)
+        geometry = rules.geometry(kernel=sizes, input=n, **native)
         if max(geometry.stride) > _MOST_PHASES:
             raise ArgumentError(
-                f"stride is {max(geometry.stride)}; taps are counted in each phase here, of which there may be "
-                f"{_MOST_PHASES} on an axis. Write stride={_MOST_PHASES}, or less"
+                f"stride is {max(geometry.stride)}; the taps of each phase are counted, and an axis may have at most "
+                f"{_MOST_PHASES} phases. Write stride={_MOST_PHASES}, or less"
             )
         shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
         facts = _facts(geometry, n, dialect, shown)
     except TconvError as error:
-        raise type(error)(_in_flags(str(error))) from None
+        raise type(error)(_with_flags(str(error))) from None
     with new_picture(picture, as_json) as draw:
         if picture is not None:
             _refuse_unreadable(geometry, n)
@@ -126,8 +126,8 @@ def explain(
         draw(lambda: _scatter(geometry, n))
 
 
-def _words(
-    speaker: Any,
+def _native_arguments(
+    rules: Dialect,
     stride: tuple[int, ...],
     padding: list[str] | None,
     output_padding: list[int] | None,
@@ -136,86 +136,89 @@ def _words(
     output: list[int] | None,
     option: list[str] | None,
 ) -> dict[str, Any]:
-    """The options under the names that the dialect gives them."""
-    known = speaker.argument_names()
+    """Return the options under their names in the dialect."""
+    known = rules.argument_names()
 
     def name(flag: str, *candidates: str) -> str:
-        """What this dialect calls an option: the first of these, or of all names of it, that it has."""
-        found = _called(speaker, candidates or _FLAGS[flag])
-        if found is None:
-            others = [name for name in names() if _called(find_dialect(name), candidates or _FLAGS[flag])]
+        """Return the name of an option in this dialect: the first of these, or of all its names, that it has."""
+        match = _name_of_option(rules, candidates or _FLAGS[flag])
+        if match is None:
+            others = [name for name in names() if _name_of_option(find_dialect(name), candidates or _FLAGS[flag])]
             raise ArgumentError(
-                f"{flag} does not go with the {speaker.name} dialect, which has {', '.join(known)}; it goes with "
-                f"{', '.join(others)}. Write --dialect {others[0]}, or --option NAME=VALUE in the words it has"
+                f"{flag} is not an option of the {rules.name} dialect, which has {', '.join(known)}; the dialects "
+                f"{', '.join(others)} have it. Write --dialect {others[0]}, or --option NAME=VALUE with one of its "
+                "names"
             )
-        return found
+        return match
 
-    words: dict[str, Any] = {}
-    if set(stride) != {1} or "strides" in known:  # some dialects have a name for each axis, others need to be told 1
-        words[name("--stride")] = stride
+    native: dict[str, Any] = {}
+    if set(stride) != {1} or "strides" in known:  # some need a stride of 1, too, others have a name per axis
+        native[name("--stride")] = stride
     if dilation is not None:
-        words[name("--dilation")] = _ints(dilation)
+        native[name("--dilation")] = _ints(dilation)
     if output_padding is not None:
-        words[name("--output-padding")] = _ints(output_padding)
+        native[name("--output-padding")] = _ints(output_padding)
     if output is not None:
-        words[name("--output")] = tuple(output)
+        native[name("--output")] = tuple(output)
     if groups != 1:
-        words[name("--groups")] = groups
+        native[name("--groups")] = groups
     if padding is not None:
         numbers = [int(entry) for entry in padding if entry.lstrip("-").isdigit()]
         if len(numbers) == len(padding):
-            words[name("--padding", "padding", "pads")] = _ints(numbers)
+            native[name("--padding", "padding", "pads")] = _ints(numbers)
         elif len(padding) == 1:
-            words[name("--padding", "padding", "auto_pad")] = padding[0]
+            native[name("--padding", "padding", "auto_pad")] = padding[0]
         else:
             raise ArgumentError(
-                f"padding is {' '.join(padding)}; numbers or one word are needed. Write --padding 1 or SAME"
+                f"padding is {' '.join(padding)}; numbers or one name are needed. Write --padding 1, or --padding SAME"
             )
-    words |= native_options(option)
-    speaker.check_names(words)
-    return words
+    native |= native_options(option)
+    rules.check_names(native)
+    return native
 
 
 def native_options(entries: Sequence[str] | None) -> dict[str, Any]:
-    """NAME=VALUE as native arguments, the value as JSON or plain text.
+    """Return NAME=VALUE entries as native arguments, with the values read as JSON or plain text.
 
     >>> native_options(["strides=[2, 2]", "padding=SAME"])
     {'strides': [2, 2], 'padding': 'SAME'}
     """
-    words: dict[str, Any] = {}
+    native: dict[str, Any] = {}
     for entry in entries or ():
         key, _, value = entry.partition("=")
         try:
-            words[key] = json.loads(value)
+            native[key] = json.loads(value)
         except ValueError:
-            words[key] = value
-    return words
+            native[key] = value
+    return native
 
 
-def _called(speaker: Any, candidates: Sequence[str]) -> str | None:
-    known = speaker.argument_names()
+def _name_of_option(rules: Dialect, candidates: Sequence[str]) -> str | None:
+    """Return the first of these names that is an argument of the dialect."""
+    known = rules.argument_names()
     return next((candidate for candidate in candidates if candidate in known), None)
 
 
-def _in_flags(message: str) -> str:
-    """A message of the library, what it says to write said in options.
+def _with_flags(message: str) -> str:
+    """Return a message of the library with the code that it proposes converted to options.
 
-    >>> _in_flags("output_shape is missing. Write output_shape=[N, 8, 8, C_out]")
+    >>> _with_flags("output_shape is missing. Write output_shape=[N, 8, 8, C_out]")
     'output_shape is missing. Write --output 8 8'
     """
-    flags = {name: flag for flag, called in _FLAGS.items() for name in called}
+    flags = {name: flag for flag, known in _FLAGS.items() for name in known}
 
-    def said(found: re.Match[str]) -> str:
-        name, value = found.groups()
+    def as_option(keyword: re.Match[str]) -> str:
+        name, value = keyword.groups()
         entries = re.findall(r"-?\d+", value) if value[0] in "([" else [value.strip("'\"")]
-        return " ".join([flags[name], *entries]) if name in flags and entries else found[0]
+        return " ".join([flags[name], *entries]) if name in flags and entries else keyword[0]
 
     before, write, after = message.partition("Write ")
-    return before + write + _WRITTEN.sub(said, after)
+    return before + write + _KEYWORD.sub(as_option, after)
 
 
 def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) -> dict[str, Any]:
-    macs = g.macs(n, g.groups, g.groups)  # one channel a group
+    """Return everything that the command prints."""
+    macs = g.macs(n, g.groups, g.groups)  # one channel per group
     calls = {}
     for name in shown:
         try:
@@ -249,7 +252,7 @@ def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
         behind = f"- {hi}" if hi >= 0 else f"+ {-hi}"
         front = f"- {lo}" if lo >= 0 else f"+ {-lo}"
         lines.append(f"  axis {axis}: {s}*({size} - 1) + {d}*({k} - 1) + 1 {front} {behind} = {L}")
-    lines += ["", "overlap: how many taps meet in each output, by its phase (place in the full result mod stride)"]
+    lines += ["", "overlap: taps that are summed in each output, by its phase (position in the full result mod stride)"]
     for axis, counts in enumerate(g.overlap):
         even = _evenness(counts, g.dilation[axis])
         lines.append(f"  axis {axis}: {' '.join(map(str, counts[:16]))}{' ...' * (len(counts) > 16)}   ({even})")
@@ -258,7 +261,7 @@ def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
         f"receptive field {_by(g.receptive_field)}; {facts['macs_exact']} multiply-adds per channel pair "
         f"({facts['macs_border_free']} without a border)"
     )
-    lines += ["", "the same call, x and weight in the layouts of each:"]
+    lines += ["", "the same call in each dialect, with x and weight in its layouts:"]
     width = max(map(len, facts["calls"]))
     for name, code in facts["calls"].items():
         lines.append(f"  {name:<{width}}  " + code.replace("\n", f"\n  {'':<{width}}  "))
@@ -266,14 +269,14 @@ def _text(g: Geometry, n: tuple[int, ...], facts: dict[str, Any]) -> str:
 
 
 def _evenness(counts: tuple[int, ...], dilation: int) -> str:
-    """What the counts of one axis mean."""
+    """Return a description of the overlap counts of one axis."""
     if len(set(counts)) == 1:
         return "even"
     if 0 in counts:
         cause = (
             "the dilation shares a factor with the stride" if dilation > 1 else "the kernel is smaller than the stride"
         )
-        return f"outputs without any tap hold bias alone: {cause}"
+        return f"outputs without a tap contain only bias: {cause}"
     return "uneven: a checkerboard is likely" + ("" if dilation > 1 else ", make the kernel a multiple of the stride")
 
 
@@ -282,13 +285,13 @@ def _by(sizes: tuple[int, ...]) -> str:
 
 
 def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
-    """The scatter along the last axis: a line per input element, its taps where they land, the crop as x."""
+    """Return the scatter along the last axis as text: a row per input element, a letter per tap, and the crop as x."""
     s, d, k, (lo, hi) = g.stride[-1], g.dilation[-1], g.kernel[-1], g.crop[-1]
     full = g.full_shape(n)[-1]
     front, behind = max(0, -lo), max(0, -hi)
     width = full + front + behind
     if width > _WIDEST or n[-1] > 12 or k > 36:
-        return [f"scatter along the last axis: {full} places, more than fit on a line here"]
+        return [f"scatter along the last axis: {full} positions, too many for a line of this picture"]
     taps = "0123456789abcdefghijklmnopqrstuvwxyz"
     rows = ["scatter along the last axis: a row per input element, a letter per tap; rows are summed downwards"]
     for i in range(n[-1]):
@@ -296,29 +299,29 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
         for t in range(k):
             row[front + s * i + d * t] = taps[t]
         rows.append(f"  x[{i}]".ljust(9) + " ".join(row))
-    kept = ["y"] * width
-    kept[: max(0, lo)] = ["x"] * max(0, lo)
+    crop = ["y"] * width
+    crop[: max(0, lo)] = ["x"] * max(0, lo)
     if hi > 0:
-        kept[-hi:] = ["x"] * hi
-    rows.append("  keep".ljust(9) + " ".join(kept) + "   (y stays, x is cropped)")
+        crop[-hi:] = ["x"] * hi
+    rows.append("  crop".ljust(9) + " ".join(crop) + "   (y is output, x is cropped)")
     return rows
 
 
 def _refuse_unreadable(g: Geometry, n: tuple[int, ...]) -> None:
-    """DialectError or ShapeError where the picture could not be read."""
+    """Raise DialectError or ShapeError for a picture that would be unreadable."""
     from tconv.draw.scatter_layout import LARGEST
 
     if g.ndim > 2:
-        raise DialectError(f"the picture shows 1 or 2 axes; there are {g.ndim}. Write fewer axes, or leave -o out")
+        raise DialectError(f"the picture shows 1 or 2 axes; there are {g.ndim}. Use fewer axes, or leave out -o")
     if max(full := g.full_shape(n)) > LARGEST:
         raise ShapeError(
-            f"the full result has {_by(full)} cells; up to {LARGEST} on an axis can be drawn. Write a smaller "
-            "--kernel, --stride or --input, or leave -o out"
+            f"the full result has {_by(full)} cells; up to {LARGEST} on an axis can be drawn. Use a smaller "
+            "--kernel, --stride or --input, or leave out -o"
         )
 
 
 def _scatter(g: Geometry, n: tuple[int, ...]) -> Any:
-    """The scatter of numbers 0, 1, 2, ... with a kernel of the same; 1-D and 2-D."""
+    """Return the picture of the scatter of 0, 1, 2, ... with the kernel 1, 2, 3, ...; in 1-D and 2-D."""
     import numpy as np
 
     from tconv import draw

@@ -1,4 +1,7 @@
-"""Pictures that a command draws beside its text: refused before the work, where they could not be written behind it."""
+"""Pictures that a command draws beside its text.
+
+A picture that could not be written is refused before the work.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from tconv.io.output_files import NewFile
 
 @contextmanager
 def new_picture(path: Path | None, beside_json: bool = False) -> Iterator[Callable[[Callable[[], Any]], None]]:
-    """Gives the function that writes what a drawing function draws to this file, or does nothing if there is none.
+    """Yield a function that writes the figure of a drawing function to this file; it does nothing for None.
 
     >>> with new_picture(None) as draw:
     ...     draw(lambda: print("not called"))
 
-    Entered before the work: raises FileError where the ending is no format of pictures or the place cannot be written,
-    and MissingExtraError without matplotlib. `beside_json`: that it is written is said on stderr.
+    Enter it before the work: it raises FileError for an ending that is not a picture format and for a place that cannot
+    be written, and MissingExtraError without matplotlib. With `beside_json`, the line "wrote ..." goes to stderr.
     """
     if path is None:
         yield lambda drawn: None
@@ -31,7 +34,7 @@ def new_picture(path: Path | None, beside_json: bool = False) -> Iterator[Callab
         raise MissingExtraError("a picture", "matplotlib", "draw") from None
     form = path.suffix.lower().removeprefix(".")
     if form not in FigureCanvasBase.get_supported_filetypes():
-        raise FileError(f"{path} names no format of pictures. Write a name that ends in .svg, .png or .pdf")
+        raise FileError(f"{path} does not end in a picture format. Write a name that ends in .svg, .png or .pdf")
     with NewFile([path]) as new:
 
         def write(drawn: Callable[[], Any]) -> None:

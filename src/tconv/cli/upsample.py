@@ -1,9 +1,12 @@
-"""`tconv upsample`: a picture or feature maps made larger by transposed convolutions, checked, and written whole."""
+"""`tconv upsample`: the command around `tconv.upsample`, which enlarges pictures and feature maps.
+
+It parses options, shows progress and prints results; the work is done in `tconv.upsampling`.
+"""
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,29 +16,29 @@ import numpy as np
 from cyclopts import Parameter
 
 from tconv._arguments import shown
-from tconv._memory import physical_memory, si
+from tconv._memory import si
 from tconv.cli.console import Report
-from tconv.errors import ArgumentError, FileError, TooLargeError
+from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
-from tconv.io.pictures import format_for, write_picture
-from tconv.operator.method_choice import choose_method
-from tconv.upsampling import sample_photo, torch_comparison
-from tconv.upsampling.check import Check, Checked, together
-from tconv.upsampling.inputs import Job, SampleJob, Shape, job_for
-from tconv.upsampling.learned import Learned
-from tconv.upsampling.selection import choose
-from tconv.upsampling.strips import enlarge, predicted_bytes, strips
-from tconv.upsampling.upsampler import Array, Upsampler
+from tconv.upsampling.check import CheckResult, merged
+from tconv.upsampling.comparison import Comparison, compare, write_side_by_side
+from tconv.upsampling.file_batch import FileBatch, output_folder
+from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.inputs import SampleInput
+from tconv.upsampling.naming import COMMAND
+from tconv.upsampling.run import Run, RunPlan
+from tconv.upsampling.selection import Selection
+from tconv.upsampling.upsampler import Upsampler
 
 _DIGITS = 100
-"""Of a scale, at most: bytes can be foretold for it."""
+"""Most digits of a scale whose memory is still predicted."""
 
 
 def whole_number(_: Any, tokens: Any) -> int:
-    """The value of --scale: "2.5" is refused, where a plain int would be rounded to."""
+    """Return the value of --scale. Raises ArgumentError for "2.5", which int would not explain."""
     text = tokens[0].value
     if text.isdecimal() and len(text) > _DIGITS:
-        raise ArgumentError(f"--scale is a number of {len(text)} digits, which no memory holds. Write --scale 2")
+        raise ArgumentError(f"--scale is a number of {len(text)} digits, too large for any memory. Write --scale 2")
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentError(
             f"--scale is {shown(text)[1:-1] or 'empty'}; an integer from 1 up is needed. Write --scale 2"
@@ -43,35 +46,37 @@ def whole_number(_: Any, tokens: Any) -> int:
     return int(text)
 
 
-def upsample(
-    source: Annotated[Path | None, Parameter(name="INPUT")] = None,
-    /,
-    *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+def run(
+    *sources: Annotated[Path, Parameter(name="INPUT")],
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     scale: Annotated[int | None, Parameter(converter=whole_number)] = None,
     model: str | None = None,
     kernel: str | None = None,
-    weights: Path | None = None,
+    weights: str | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-) -> None:
-    """Make a picture or feature maps larger with transposed convolutions.
+) -> int:
+    """Make pictures or feature maps larger with transposed convolutions.
 
     Example: tconv upsample photo.jpg --scale 3 -o large.png
+
+    Example: tconv upsample *.jpg -o large/
 
     Thousands of random outputs are checked against the definition before anything is written; no file is overwritten.
 
     Parameters
     ----------
-    source
-        A picture (PNG, JPEG, TIFF, WebP, GIF, HEIF) or feature maps (.npy, .npz: [H, W], [C, H, W] or [N, C, H, W]).
-        Without it, a photograph that comes with tconv is shrunk and enlarged again, and compared with the original.
+    sources
+        Pictures (PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000), feature maps (.npy, .npz: [H, W], [C, H, W] or
+        [N, C, H, W]), or folders of them. Without one, a photograph that comes with tconv is shrunk, enlarged again
+        and compared with the original. Of several files, a broken one does not stop the others.
     output
-        The file to write; its ending says the format. Without it, a new name in this directory.
+        The file to write; its ending selects the format. For several inputs, or with a / at the end, a folder.
+        Without it, new names in this directory.
     scale
-        How many times larger: an integer, 2 unless --weights knows another. 1 only filters.
+        How many times larger: an integer, 2 unless --weights has another one. 1 only filters.
     model
-        photo, a small network that comes with tconv: what pictures are made larger with if nothing else is asked for.
+        photo, a small network that comes with tconv: used for pictures if nothing else is asked for.
     kernel
         nearest, bilinear, bicubic (the usual one of feature maps), lanczos, or a .npy file: [kh, kw], or
         [C_in, C_out, kh, kw] across channels.
@@ -83,164 +88,180 @@ def upsample(
         Print one JSON object instead of lines.
     """
     report = Report(json)
-    upsampler = choose(source, scale, model, kernel, weights)
-    scale = upsampler.scale
-    job = job_for(source, upsampler)
-    shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in job.batches.items()}
-    memory = _refuse_too_large(job, upsampler, shapes)
-    stem = f"{job.stem}_x{scale}"
-    _refuse_place(source, output, stem + job.ending)
-    target = job.target(output or Path(stem + job.ending), shapes)
-    seen: dict[str, str] = {}
+    if output == "":
+        raise ArgumentError("-o is empty; a file or a folder is needed. Write -o large.png")
+    selection = Selection(scale, model, kernel, weights, COMMAND)
+    folder = Path(output) if output and output.endswith(("/", os.sep)) else None
+    if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
+        return _upsample_many(report, sources, selection, Path(output) if output else None, overwrite)
+    single = open_run(sources[0] if sources else None, selection)
+    with output_folder(folder):
+        _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
+    return 0
+
+
+# -- one input ---------------------------------------------------------------------------------------------------
+
+
+def _upsample_one(
+    report: Report, run: Run, sources: tuple[Path, ...], output: Path | None, folder: Path | None, overwrite: bool
+) -> None:
+    """Enlarge one input and print every detail."""
+    compared: dict[str, str] = {}
     with ExitStack() as files:
-        new = files.enter_context(NewFile(iter([output]) if output else numbered(stem, job.ending), overwrite))
-        how = f"{scale} times by" if scale > 1 else "at its own size, filtered by"
-        report.line("upsample", f"{how} {upsampler.words}")
-        report.line("input", "; ".join([job.words, *job.notes]))
-        pieces = _say_plan(report, job, upsampler, memory)
-        results, checked = _run(report, job, upsampler, shapes, pieces)
-        with report.timed("write"):
-            target.write(new.file, results)
-        size = new.size
-        if isinstance(job, SampleJob):
-            beside = f"{output.with_suffix('') if output else stem}_side_by_side"
-            picture = files.enter_context(NewFile(numbered(beside, ".png")))
-            seen = _compare(report, job, upsampler, results[""][0], picture)
-    report.line("output", "; ".join([f"{new.path}: {target.words}, {si(size, 'B')}", *target.notes]))
-    report.line("check", _say_checked(checked))
-    for label, said in seen.items():
-        report.line(label, said)
+        file_run = files.enter_context(FileRun(run, COMMAND, sources, output, folder, overwrite))
+        report.line("upsample", _upsampler_text(run.upsampler))
+        report.line("input", "; ".join([run.source.description, *run.source.notes]))
+        plan = run.plan()
+        strips = run.strip_count()
+        report.line("plan", _plan_text(run, plan, strips))
+        for note in run.upsampler.notes:
+            report.line("note", note)
+        report.facts["plan"] = _plan_facts(run, plan, strips)
+        with report.progress("upsampling", strips) as advance:
+            results = file_run.execute(advance, report.timed)
+        if isinstance(run.source, SampleInput):
+            beside = files.enter_context(NewFile(numbered(f"{file_run.stem}_side_by_side", ".png")))
+            comparison = compare(run.source, run.upsampler, results[""][0])
+            write_side_by_side(beside.file, comparison.panels)
+            compared = _comparison_lines(report, run, comparison, beside.path)
+    text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
+    report.line("output", "; ".join([text, *file_run.format.notes]))
+    report.line("check", _check_text(file_run.check))
+    for label, line in compared.items():
+        report.line(label, line)
     report.facts |= {
-        "upsampler": upsampler.name,
-        "scale": scale,
-        "input": {"path": None if source is None else str(source), "notes": job.notes, "arrays": _sizes(job)},
-        "output": {"path": str(new.path), "bytes": size, "notes": target.notes, "arrays": _sizes(job, shapes)},
-        "check": checked._asdict(),
+        "upsampler": run.upsampler.name,
+        "scale": run.upsampler.scale,
+        "input": _input_facts(run, sources[0] if sources else None),
+        "output": _output_facts(file_run),
+        "check": file_run.check._asdict(),
     }
     report.close()
 
 
-def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:
-    n, c, h, w = shape
-    return n, upsampler.channels(c), upsampler.scale * h, upsampler.scale * w
-
-
-def _sizes(job: Job, shapes: dict[str, Shape] | None = None) -> list[dict[str, Any]]:
-    """Every array for --json: key, sizes [N, C, H, W], dtype."""
-    return [
-        {"key": key, "shape": list((shapes or {key: batch.shape})[key]), "dtype": str(batch.values.dtype)}
-        for key, batch in job.batches.items()
-    ]
-
-
-def _refuse_place(source: Path | None, output: Path | None, name: str) -> None:
-    """FileError where OUTPUT is there and is no file, or is the input; `name` is what it would be called unasked."""
-    if output is None or not os.path.exists(output):
-        return
-    if os.path.isdir(output):
-        raise FileError(f"{output} is a directory; a file is needed. Write -o {output / name}")
-    if not os.path.isfile(output):
-        raise FileError(f"{output} is a device or a pipe; a file is needed. Write -o {name}")
-    if source is not None and os.path.exists(source) and os.path.samefile(source, output):
-        raise FileError(f"{output} is the input itself, which is not overwritten. Write another name")
-
-
-def _refuse_too_large(job: Job, upsampler: Upsampler, shapes: dict[str, Shape]) -> int:
-    """The bytes that the run will hold, or TooLargeError where the machine does not have them."""
-    needed = sum(predicted_bytes(batch.shape, upsampler, batch.values) for batch in job.batches.values())
-    there = physical_memory()
-    if there is not None and needed > there:
-        _, channels, height, width = max(shapes.values(), key=lambda shape: math.prod(shape))
-        raise TooLargeError(
-            f"the result would be {width} x {height} with {channels} channels, about {si(needed, 'B')} of memory with "
-            f"the input; this machine has {si(there, 'B')}. Write a smaller --scale, or cut the input"
-        )
-    return needed
-
-
-def _say_plan(report: Report, job: Job, upsampler: Upsampler, memory: int) -> int:
-    """Say what will run, from the same planning as `tconv.plan`: one strip's method, all work. How many strips."""
-    flops, pieces, planned = 0, 0, []
-    for batch in job.batches.values():
-        n, c, h, w = batch.shape
-        dtype = batch.values.computed
-        ranges = list(strips(upsampler, (c, h, w), dtype.itemsize))
-        pieces += n * len(ranges)
-        flops += sum(2 * n * problem.macs.exact for problem in upsampler.passes((c, h, w), dtype))
-        rows = upsampler.window(ranges[0], h)
-        planned = [choose_method(p, "auto") for p in upsampler.passes((c, rows.stop - rows.start, w), dtype)]
-    passes = [
-        {"kernel": p.problem.geometry.kernel, "stride": p.problem.geometry.stride, "method": p.method} for p in planned
-    ]
-    kinds = Counter(f"{'x'.join(map(str, p['kernel']))} stride {'x'.join(map(str, p['stride']))}" for p in passes)
-    said = ", ".join(f"{count} of {kind}" if count > 1 else kind for kind, count in kinds.items())
-    report.line(
-        "plan",
-        f"transposed convolution{'s' * (len(passes) > 1)} {said}, by {planned[0].method}; {si(flops, 'FLOP')} in "
-        f"{pieces} strip{'s' * (pieces != 1)}, {si(memory, 'B')} of memory",
-    )
-    for note in upsampler.notes:
-        report.line("note", note)
-    report.facts["plan"] = {
-        "passes": passes,
-        "flops": flops,
-        "strips": pieces,
-        "memory_bytes": memory,
-        "notes": upsampler.notes,
-    }
-    return pieces
-
-
-def _run(
-    report: Report, job: Job, upsampler: Upsampler, shapes: dict[str, Shape], pieces: int
-) -> tuple[dict[str, Array], Checked]:
-    """Read, enlarge and check every image of every array."""
-    with report.timed("read"):
-        arrays = job.read()
-    results = {key: job.empty(key, shape) for key, shape in shapes.items()}
-    checks = []
-    images = sum(len(array) for array in arrays.values())
-    with report.progress("upsampling", pieces) as tick:
-        for key, array in arrays.items():
-            values = job.batches[key].values
-            for x, y in zip(array, results[key], strict=True):
-                check = Check(x, upsampler, values, images)
-                with report.timed("upsample"):
-                    enlarge(x, upsampler, values, y, check, tick)
-                with report.timed("check"):
-                    checks.append(check.verdict(y))
-    return results, together(checks)
-
-
-def _say_checked(checked: Checked) -> str:
-    finite = checked.outputs - checked.not_finite
-    said = f"{finite} random outputs equal the definition: largest difference {checked.difference:.2g}, "
-    said += f"allowed {checked.tolerance:.2g}"
-    return said + f"; {checked.not_finite} more are inf or NaN there, too" * (checked.not_finite > 0)
-
-
-def _compare(report: Report, job: SampleJob, upsampler: Upsampler, result: Array, picture: NewFile) -> dict[str, str]:
-    """Scores against the original, and the side-by-side picture (plainer, the result, the original), each in a line."""
-    name, scale = upsampler.name, job.scale
-    plain = sample_photo.enlarged(job.read()[""][0], scale, upsampler.plainer)
-    alike = name == upsampler.plainer or scale == 1  # at its own size, nearest is the original
-    detail = sample_photo.side_by_side([plain, result, job.original][alike:])
-    form, _ = format_for(picture.path, detail.shape, detail.dtype, alpha=False)
-    write_picture(picture.file, form, detail, alpha=False)
-    report.facts["side_by_side"] = str(picture.path)
-    said = {}
-    for label, unit, score in (("psnr", " dB", sample_photo.psnr), ("ssim", "", sample_photo.ssim)):
-        scores = {each: score(job.original, made) for each, made in ((name, result), (upsampler.plainer, plain))}
-        report.facts[label] = {each: value if np.isfinite(value) else None for each, value in scores.items()}
-        beside = "" if alike else f" ({upsampler.plainer} {scores[upsampler.plainer]:.4g}{unit})"
-        measured = f"{scores[name]:.4g}{unit}" if np.isfinite(scores[name]) else "no difference"
-        said[label] = f"{measured} in luma, against the original{beside}"
-    if (
-        isinstance(upsampler, Learned)
-        and (times := torch_comparison.times(upsampler.model, job.read()[""][0])) is not None
-    ):
-        ours, theirs = (f"{seconds * 1e3:.3g} ms" for seconds in (times.here, times.torch))
-        said["torch"] = f"{times.version} takes {theirs} for this network and picture, tconv {ours} (the best of 5)"
+def _comparison_lines(report: Report, run: Run, comparison: Comparison, path: Path) -> dict[str, str]:
+    """Return the lines that compare the result with the original photograph, by label; add them to the facts."""
+    name, plainer = run.upsampler.name, run.upsampler.plainer
+    lines = {}
+    report.facts["side_by_side"] = str(path)
+    for label, unit, scores in (("psnr", " dB", comparison.psnr), ("ssim", "", comparison.ssim)):
+        report.facts[label] = {key: value if np.isfinite(value) else None for key, value in scores.items()}
+        beside = f" ({plainer} {scores[plainer]:.4g}{unit})" if len(comparison.panels) > 2 else ""
+        score = f"{scores[name]:.4g}{unit}" if np.isfinite(scores[name]) else "no difference"
+        lines[label] = f"{score} in luma, against the original{beside}"
+    if (times := comparison.torch) is not None:
+        here, torch = (f"{seconds * 1e3:.3g} ms" for seconds in (times.here, times.torch))
+        lines["torch"] = f"{times.version} takes {torch} for this network and picture, tconv {here} (the best of 5)"
         report.facts["torch"] = times._asdict()
-    said["see"] = f"{picture.path}: {f'{upsampler.plainer} | ' * (not alike)}{name} | original, a detail"
-    return said
+    lines["see"] = f"{path}: {' | '.join(comparison.panels)}, a detail"
+    return lines
+
+
+# -- many inputs -------------------------------------------------------------------------------------------------
+
+
+def _upsample_many(
+    report: Report, sources: tuple[Path, ...], selection: Selection, folder: Path | None, overwrite: bool
+) -> int:
+    """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
+    batch = FileBatch(sources, selection, folder, overwrite)
+    files, checks, total = [], [], len(batch.paths)
+    for upsampler in batch.upsamplers:
+        report.line("upsample", _upsampler_text(upsampler))
+        for note in upsampler.notes:
+            report.line("note", note)
+    with report.progress("upsampling", total, "files") as advance:
+        for source, file_run in batch.run(advance, report.timed):
+            run = file_run.run
+            notes = [*run.source.notes, *file_run.format.notes]
+            text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
+            report.line("output", "; ".join([text, *notes]))
+            checks.append(file_run.check)
+            files.append(
+                {
+                    "upsampler": run.upsampler.name,
+                    "scale": run.upsampler.scale,
+                    "input": _input_facts(run, source),
+                    "output": _output_facts(file_run),
+                    "check": file_run.check._asdict(),
+                }
+            )
+    files += [{"input": {"path": str(failure.source)}, "error": failure.reason} for failure in batch.failures]
+    report.facts |= {"files": files, "succeeded": len(checks), "failed": len(batch.failures)}
+    if checks:
+        report.line("check", _check_text(merged(checks)))
+    report.close()
+    if not batch.failures:
+        return 0
+    count = len(checks) + len(batch.failures)
+    print(f"tconv: {len(batch.failures)} of {count} inputs failed; {len(checks)} files were written", file=sys.stderr)
+    for failure in batch.failures:
+        print(f"tconv: {failure}", file=sys.stderr)
+    return 1
+
+
+# -- texts and facts ---------------------------------------------------------------------------------------------
+
+
+def _upsampler_text(upsampler: Upsampler) -> str:
+    by = f"{upsampler.scale} times by" if upsampler.scale > 1 else "at its own size, filtered by"
+    return f"{by} {upsampler.description}"
+
+
+def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
+    """Return the transposed convolutions that run, their method, work, strips and memory."""
+    shapes = ((each.problem.geometry.kernel, each.problem.geometry.stride) for each in plan.passes)
+    counts = Counter(f"{'x'.join(map(str, kernel))} stride {'x'.join(map(str, stride))}" for kernel, stride in shapes)
+    kinds = ", ".join(f"{count} of {kind}" if count > 1 else kind for kind, count in counts.items())
+    return (
+        f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}, by {plan.passes[0].method}; "
+        f"{si(plan.flops, 'FLOP')} in {strips} strip{'s' * (strips != 1)}, {si(run.memory, 'B')} of memory"
+    )
+
+
+def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
+    passes = [
+        {"kernel": each.problem.geometry.kernel, "stride": each.problem.geometry.stride, "method": each.method}
+        for each in plan.passes
+    ]
+    return {
+        "passes": passes,
+        "flops": plan.flops,
+        "strips": strips,
+        "memory_bytes": run.memory,
+        "notes": run.upsampler.notes,
+    }
+
+
+def _input_facts(run: Run, source: Path | None) -> dict[str, Any]:
+    shapes = {key: batch.shape for key, batch in run.source.batches.items()}
+    return {
+        "path": None if source is None else str(source),
+        "notes": run.source.notes,
+        "arrays": _array_facts(run, shapes),
+    }
+
+
+def _output_facts(file_run: FileRun) -> dict[str, Any]:
+    return {
+        "path": str(file_run.path),
+        "bytes": file_run.size,
+        "notes": file_run.format.notes,
+        "arrays": _array_facts(file_run.run, file_run.run.shapes),
+    }
+
+
+def _array_facts(run: Run, shapes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return key, sizes [N, C, H, W] and dtype of every array."""
+    return [
+        {"key": key, "shape": list(shapes[key]), "dtype": str(batch.values.dtype)}
+        for key, batch in run.source.batches.items()
+    ]
+
+
+def _check_text(check: CheckResult) -> str:
+    finite = check.outputs - check.not_finite
+    text = f"{finite} random outputs equal the definition: largest difference {check.difference:.2g}, "
+    text += f"allowed {check.tolerance:.2g}"
+    return text + f"; {check.not_finite} more are inf or NaN in both" * (check.not_finite > 0)

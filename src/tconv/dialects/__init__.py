@@ -1,15 +1,17 @@
-"""One file per framework: its native arguments and layouts <-> `Geometry` and canonical arrays.
+"""Dialects: one file per framework, which reads its native arguments into a `Geometry` and writes them back.
 
-A new member is one file with a `Dialect` in it, and one line in `_MEMBERS`.
+A new dialect is one file with a subclass of `Dialect` (base.py), and one line in `_MEMBERS`. Several dialects share
+`tensorflow_padding` and `jax_padding`, the rules of SAME and VALID; `layouts` has the axis orders, `faults` the list of
+known faults of runtimes, `channel_mismatch` the advice for a weight that does not fit x.
 """
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib import import_module
 
-from tconv.dialects.base import Call, Dialect, Fault
+from tconv.dialects.base import Dialect, NativeCall
+from tconv.dialects.faults import Fault
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import DialectError
 
@@ -32,7 +34,7 @@ _MEMBERS = {
     "ncnn": "ncnn:Ncnn",
 }
 
-_SHORT = {
+_SYNONYMS = {
     "tf": "tensorflow",
     "lite": "tflite",
     "litert": "tflite",
@@ -40,39 +42,41 @@ _SHORT = {
     "ort": "onnxruntime",
     "ov": "openvino",
 }
-"""Names that people use for a dialect and that are not close to its own."""
+"""Other names that people use for a dialect, which are not similar to its own."""
 
-__all__ = ["Call", "DataLayout", "Dialect", "Fault", "WeightLayout", "dialect", "find", "names"]
+__all__ = ["DataLayout", "Dialect", "Fault", "NativeCall", "WeightLayout", "dialect", "find", "names"]
 
 
 def names() -> tuple[str, ...]:
-    """The names of all dialects."""
+    """Return the names of all dialects."""
     return tuple(_MEMBERS)
 
 
 @cache
 def _member(name: str) -> Dialect:
     module, kind = _MEMBERS[name].split(":")
-    found: Dialect = getattr(import_module(f"tconv.dialects.{module}"), kind)()
-    return found
+    instance: Dialect = getattr(import_module(f"tconv.dialects.{module}"), kind)()
+    return instance
 
 
 def dialect(name: str) -> Dialect:
-    """The dialect of this name.
+    """Return the dialect of this name.
 
     >>> import tconv
     >>> tconv.dialect("tensorflow").geometry(kernel=(3, 3), input=(4, 4), output_shape=(8, 8), strides=2).crop
     ((0, 1), (0, 1))
 
-    Raises DialectError for a name that there is not.
+    Raises DialectError for a name that does not exist.
     """
     return find(name)
 
 
 def find(name: str, argument: str = "dialect") -> Dialect:
-    """The dialect of this name, which the caller's own caller wrote as this argument. Raises DialectError."""
+    """Return the dialect of this name. Raises DialectError, which calls the name by this `argument` of the caller."""
     if not isinstance(name, str) or name not in _MEMBERS:
-        said = str(name).lower()
-        close = [_SHORT[said]] if said in _SHORT else difflib.get_close_matches(said, _MEMBERS, 1) or ["torch"]
-        raise DialectError(f"{argument} is {name!r}; there are {', '.join(_MEMBERS)}. Write {argument}={close[0]!r}")
+        import difflib  # for the message alone
+
+        text = str(name).lower()
+        close = _SYNONYMS.get(text) or next(iter(difflib.get_close_matches(text, _MEMBERS, 1)), "torch")
+        raise DialectError(f"{argument} is {name!r}; there are {', '.join(_MEMBERS)}. Write {argument}={close!r}")
     return _member(name)

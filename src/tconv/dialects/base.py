@@ -1,11 +1,13 @@
-"""What every dialect is: a reader of native words into a `Geometry` and axis orders, and a writer back."""
+"""The base class of all dialects, which read native arguments into a `Geometry` and write them back.
+
+Every file of a framework in this folder defines a subclass of `Dialect`, with the helpers below.
+"""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, wraps
@@ -14,15 +16,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
-from tconv.dialects.layouts import Array, DataLayout, WeightLayout
-from tconv.dialects.named_output_shape import shape_of
+from tconv._arrays import Array
+from tconv.dialects.faults import Fault, faults_of
+from tconv.dialects.layouts import DataLayout, WeightLayout
+from tconv.dialects.tensorflow_padding import output_shape_entries
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class Call:
-    """What a native call means: positions, and where the axes of x, the weight and y stand."""
+class NativeCall:
+    """Meaning of a native call: its geometry, and the axis orders of x, the weight and y."""
 
     geometry: Geometry
     data: DataLayout
@@ -30,26 +34,12 @@ class Call:
     result: DataLayout
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A known place where a named version does not do what its own rules say."""
-
-    versions: str
-    """Package and versions, as in "onnxruntime 1.32.0"."""
-    what: str
-    """What it does instead, in a sentence."""
-    source: str
-    """An issue, owner/repo#number, or "observed" with the version it was observed with."""
-    applies: Callable[[Geometry, tuple[int, ...], dict[str, Any]], bool]
-    """Whether a call is affected: its geometry, its input's spatial shape, its native arguments."""
-
-
-_SIZES = ("kernel", "input", "output")  # what `geometry` is told beside native words
-_NAMES_OF_THE_OUTPUT = ("output_shape", "output_size", "output_w", "output_h", "output_d")
+_SIZES = ("kernel", "input", "output")  # arguments of `geometry` that are not native ones
+_OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
 
 
 class Dialect(ABC):
-    """One framework's words for a transposed convolution.
+    """The arguments and layouts with which one framework writes a transposed convolution.
 
     >>> import tconv
     >>> tconv.dialect("torch").geometry(kernel=(4, 4), stride=2, padding=1).output_shape((8, 8))
@@ -60,22 +50,22 @@ class Dialect(ABC):
     >>> print(tconv.dialect("torch").code(g, input=(8, 8)))
     y = torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1)
 
-    A member defines `geometry` (native arguments -> Geometry), and for the way back `reasons_against`, `say` and
-    `call`; the class attributes hold its layouts.
+    A subclass defines `geometry` (native arguments -> Geometry), and for the opposite direction `reasons_against`,
+    `native_arguments` and `call_code`; its class attributes describe its layouts.
     """
 
     name: ClassVar[str]
     framework: ClassVar[str]
     ranks: ClassVar[tuple[int, int | None]] = (1, None)  # fewest and most spatial axes; None is no limit
-    data_patterns: ClassVar[tuple[str, ...]] = ("NC*",)  # data layouts this dialect can name, its default first
+    data_patterns: ClassVar[tuple[str, ...]] = ("NC*",)  # data layouts that the dialect has, its default first
     weight_pattern: ClassVar[str] = "IO*"
     weight_grouped: ClassVar[str] = "I"
     weight_flip: ClassVar[bool] = False
-    layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that choose a layout
-    faults: ClassVar[tuple[Fault, ...]] = ()
+    layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that set a layout
+    reads_sizes: ClassVar[bool] = True  # True if the sizes of x can change what the native arguments mean
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """A member's `geometry` refuses unknown words in the same words on every path."""
+        """Make the `geometry` of a subclass refuse unknown arguments with the error of `check_names`."""
         super().__init_subclass__(**options)
         if own := cls.__dict__.get("geometry"):
             parameters = inspect.signature(own).parameters.keys()
@@ -84,16 +74,16 @@ class Dialect(ABC):
             def geometry(self: Dialect, *args: Any, **native: Any) -> Geometry:
                 if not native.keys() <= parameters:
                     self.check_names(native)
-                made: Geometry = own(self, *args, **native)
-                return made
+                result: Geometry = own(self, *args, **native)
+                return result
 
             cls.geometry = geometry  # type: ignore[method-assign]
 
-    # -- for members to define ------------------------------------------------------------------------------------
+    # -- for subclasses to define ---------------------------------------------------------------------------------
 
     @abstractmethod
     def geometry(self, *args: Any, **native: Any) -> Geometry:
-        """The Geometry that these native arguments mean; members take keywords only, and spell them out.
+        """Return the Geometry that these native arguments mean. Subclasses take keywords only, and list them.
 
         `kernel` is the spatial size, one int per axis; `input` (or, of a convolution, `output`) gives the spatial sizes
         where a rule of the dialect needs them.
@@ -101,32 +91,32 @@ class Dialect(ABC):
 
     @abstractmethod
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
-        """Every part of this Geometry that the native words cannot say, each as a noun phrase; [] if they can."""
+        """Return every part of this Geometry that the native arguments cannot express, each as a noun phrase."""
 
     @abstractmethod
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
-        """The native arguments of a Geometry that has no reasons against it."""
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        """Return the native arguments of a Geometry that `reasons_against` has no reasons against."""
 
     @abstractmethod
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
-        """The native call with these arguments, as a Python expression of `x` and `weight` in the native layouts."""
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        """Return the native call with these arguments, as a Python expression of `x` and `weight` in native layouts."""
 
     def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
-        """The axes of x; members with layout arguments override it."""
+        """Return the axes of x; subclasses with layout arguments override it."""
         return DataLayout.of(self.data_patterns[0], ndim)
 
-    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
-        """The native arguments that name this data layout; None if there are none."""
+    def data_layout_arguments(self, data: DataLayout) -> dict[str, Any] | None:
+        """Return the native arguments that select this data layout; None if there are none."""
         return (
             {} if data == self.data_layout(sum(isinstance(axis, int) for axis in data.axes), len(data.axes)) else None
         )
 
     def result_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
-        """The axes of y, those of x in all but a few dialects."""
+        """Return the axes of y, those of x in all but a few dialects."""
         return self.data_layout(ndim, x_ndim, **native)
 
     def weight_layout(self, ndim: int, **native: Any) -> WeightLayout:
-        """The axes of the weight; members whose arguments change it override it."""
+        """Return the axes of the weight; subclasses whose arguments change it override it."""
         return WeightLayout.of(self.weight_pattern, ndim, self.weight_grouped, self.weight_flip)
 
     def groups(
@@ -137,20 +127,25 @@ class Dialect(ABC):
         weight: WeightLayout,
         native: dict[str, Any],
     ) -> dict[str, Any]:
-        """Extra arguments for `geometry`, where the group count follows from shapes and not from an argument."""
+        """Return extra arguments for `geometry`, where the group count follows from shapes and not from an argument."""
         return {}
 
-    def padded(self, pairs: list[tuple[int, int]]) -> str:
-        """An expression that extends `y` with zeros, one (before, after) pair per native axis."""
+    def pad_code(self, pairs: list[tuple[int, int]]) -> str:
+        """Return an expression that extends `y` with zeros, one (before, after) pair per native axis."""
         return f"np.pad(y, {pairs!r})"
 
-    # -- the same for all -----------------------------------------------------------------------------------------
+    # -- common to all --------------------------------------------------------------------------------------------
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Known faults of versions of this framework, from the list in `tconv.dialects.faults`."""
+        return faults_of(self.name)
 
     def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
-        """The native arguments that mean this Geometry.
+        """Return the native arguments that mean this Geometry.
 
         `input` is the input's spatial shape, which dialects that name the output's size need.
-        Raises DialectError with every part that cannot be said, and the call with a slice behind it that does it.
+        Raises DialectError with every part that cannot be expressed, and code that does it with a slice after the call.
         """
         if not isinstance(geometry, Geometry):
             raise ArgumentError(f"geometry is {geometry!r}; a tconv.Geometry is needed. Write tconv.Geometry(kernel=3)")
@@ -158,59 +153,59 @@ class Dialect(ABC):
         reasons = self.reasons_against(geometry, sizes)
         if reasons:
             raise DialectError(
-                f"{self.framework} cannot say {'; nor '.join(reasons)}. Write {self._instead(geometry, sizes)}"
+                f"{self.framework} cannot express {'; nor '.join(reasons)}. Write {self._instead(geometry, sizes)}"
             )
-        return self.say(geometry, sizes)
+        return self.native_arguments(geometry, sizes)
 
     def code(self, geometry: Geometry, input: Ints) -> str:
-        """Python that computes `y` from `x` and `weight`, in the native layouts, without bias.
+        """Return Python that computes `y` from `x` and `weight`, in the native layouts, without bias.
 
-        One call; where the words cannot say the crop, the full result and then a slice and a pad. Raises DialectError
-        where that does not help either.
+        One call; where the arguments cannot express the crop, the full result and then a slice and a pad. Raises
+        DialectError where that does not help either.
         """
         sizes = ints_of(input, "input", geometry.ndim, least=1)
         if not self.reasons_against(geometry, sizes):
-            return f"y = {self.call(self.say(geometry, sizes), geometry)}"
-        whole = replace(geometry, crop=0)  # type: ignore[arg-type]
-        lines = [f"y = {self.call(self.arguments(whole, sizes), whole)}"]
-        spatial = [
-            axis if isinstance(axis, int) else None for axis in self.data_layout(whole.ndim, whole.ndim + 2).axes
-        ]
+            return f"y = {self.call_code(self.native_arguments(geometry, sizes), geometry)}"
+        full = replace(geometry, crop=0)  # type: ignore[arg-type]
+        lines = [f"y = {self.call_code(self.arguments(full, sizes), full)}"]
+        axes = self.data_layout(full.ndim, full.ndim + 2).axes
+        spatial = [axis if isinstance(axis, int) else None for axis in axes]
         crops = [(0, 0) if axis is None else geometry.crop[axis] for axis in spatial]
         if any(min(pair) < 0 for pair in crops):
-            lines.append(f"y = {self.padded([(max(0, -lo), max(0, -hi)) for lo, hi in crops])}")
+            lines.append(f"y = {self.pad_code([(max(0, -lo), max(0, -hi)) for lo, hi in crops])}")
         if any(max(pair) > 0 for pair in crops):
-            full = [0 if axis is None else whole.full_shape(sizes)[axis] for axis in spatial]
+            full_sizes = [0 if axis is None else full.full_shape(sizes)[axis] for axis in spatial]
             slices = [
                 ":" if axis is None else f"{max(0, lo)}:{max(0, -lo) + n - hi}"
-                for axis, n, (lo, hi) in zip(spatial, full, crops, strict=True)
+                for axis, n, (lo, hi) in zip(spatial, full_sizes, crops, strict=True)
             ]
             lines.append(f"y = y[{', '.join(slices)}]")
         return "\n".join(lines)
 
     def _instead(self, geometry: Geometry, input: tuple[int, ...] | None) -> str:
-        whole = replace(geometry, crop=0)  # type: ignore[arg-type]
-        if self.reasons_against(whole, input):
+        """Return what an error proposes for a Geometry that has reasons against it."""
+        full = replace(geometry, crop=0)  # type: ignore[arg-type]
+        if self.reasons_against(full, input):
             return 'tconv.conv_transpose(..., geometry=geometry), or dialect="torch"'
         if input is None:
-            return "it without a crop and slice the result: code(geometry, input) spells it out"
-        behind = ", and add the bias behind that" if any(min(pair) < 0 for pair in geometry.crop) else ""
-        return self.code(geometry, input).replace("\n", "; ") + behind
+            return "the call without a crop and slice its result; code(geometry, input) returns these lines"
+        bias = ", and add the bias after that" if any(min(pair) < 0 for pair in geometry.crop) else ""
+        return self.code(geometry, input).replace("\n", "; ") + bias
 
     def to_canonical(self, weight: Array, groups: int = 1, **native: Any) -> Array:
-        """A native weight as [C_in, C_out/groups, *kernel], not flipped. Raises ShapeError where it cannot be one."""
+        """Return a native weight as [C_in, C_out/groups, *kernel], not flipped. Raises ShapeError if it is invalid."""
         groups = int_of(groups, "groups", least=1, example="groups=1")
         layout = self._layout_of(weight, **native)
-        whole = groups if layout.grouped == "G" else layout.sizes(weight.shape)[layout.grouped]
-        if whole % groups or (layout.grouped == "G" and layout.sizes(weight.shape)["G"] != groups):
+        total = groups if layout.grouped == "G" else layout.sizes(weight.shape)[layout.grouped]
+        if total % groups or (layout.grouped == "G" and layout.sizes(weight.shape)["G"] != groups):
             raise ShapeError(
-                f"weight {weight.shape} has {whole} {'input' if layout.grouped == 'I' else 'output'} channels in all; "
-                f"groups={groups} does not divide them. Write groups= as the layer has it"
+                f"weight {weight.shape} has {total} {'input' if layout.grouped == 'I' else 'output'} channels in "
+                f"total, which groups={groups} does not divide. Write groups= with the number of groups of the layer"
             )
         return layout.canonical(weight, groups)
 
     def to_native(self, weight: Array, groups: int = 1, **native: Any) -> Array:
-        """The inverse of `to_canonical`."""
+        """Return a canonical weight in the native layout: the inverse of `to_canonical`."""
         return self.weight_layout(weight.ndim - 2, **native).native(weight, groups)
 
     def _layout_of(self, weight: Array, **native: Any) -> WeightLayout:
@@ -218,16 +213,19 @@ class Dialect(ABC):
         if ndim < 1:
             raise ShapeError(
                 f"weight has shape {weight.shape}; {self.framework}'s layout needs at least one spatial axis: "
-                f"{self.weight_layout(2, **native).describe()} in 2-D. Write the whole weight of one layer"
+                f"{self.weight_layout(2, **native).describe()} in 2-D. Use the whole weight of one layer"
             )
         return self.weight_layout(ndim, **native)
 
     def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> int:
-        """How many spatial axes the weight has. ArgumentError for an unknown word, ShapeError for a wrong rank."""
+        """Return the number of spatial axes of the weight.
+
+        Raises ArgumentError for an unknown argument, ShapeError for a wrong rank.
+        """
         self.check_names(native)
-        if taken := [name for name in _SIZES if name in native]:
+        if sizes := [name for name in _SIZES if name in native]:
             raise ArgumentError(
-                f"{taken[0]}= was given, which the shapes of the arrays say. Write the call without {taken[0]}="
+                f"{sizes[0]}= was given; the sizes are those of the arrays. Write the call without {sizes[0]}="
             )
         ndim = len(weight_shape) - len(self.weight_pattern.replace("*", ""))
         fewest, most = self.ranks
@@ -235,24 +233,24 @@ class Dialect(ABC):
             limit = f"{fewest} to {most}" if most else f"at least {fewest}"
             raise ShapeError(
                 f"weight has shape {weight_shape}, which leaves {max(ndim, 0)} spatial axes; {self.framework}'s "
-                "layout, "
-                f"{self.weight_layout(2).describe()} in 2-D, has {limit} of them. Write weight[None, None] for a bare "
-                "kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"
+                f"layout, {self.weight_layout(2).describe()} in 2-D, needs {limit}. Write weight[None, None] for a "
+                "bare kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"
             )
         return ndim
 
-    def read_alone(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> Call | None:
-        """What a call with some x means; None where the words fit none that is tried. Raises what any x would raise.
+    def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> NativeCall | None:
+        """Return the meaning of a call before there is an x; None where it depends on x. Raises what any x would raise.
 
-        Tried are the x that the output asked for comes from, and two others: what is refused in the same words for all
-        of them does not depend on x.
+        Three x are tried: the one that an output size among the arguments would come from, and two others. An error
+        that is the same for all of them does not depend on x.
         """
         ndim = self._ndim(weight_shape, native)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
-        asked = shape_of(next((native[name] for name in _NAMES_OF_THE_OUTPUT if name in native), None)) or ()
-        batch, _, large = data.sizes(asked) if len(asked) == len(data.axes) else (1, 0, asked)
+        output = next((native[name] for name in _OUTPUT_SIZE_ARGUMENTS if name in native), None)
+        entries = output_shape_entries(output) or ()
+        batch, _, large = data.sizes(entries) if len(entries) == len(data.axes) else (1, 0, entries)
         batch = batch if isinstance(batch, int) and batch > 0 else 1
         trials = [(1,) * ndim, (7,) * ndim]
         with suppress(TconvError):
@@ -269,47 +267,52 @@ class Dialect(ABC):
 
     def read(
         self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
-    ) -> Call:
-        """What a call with these shapes and native arguments means. `adjoint`: x_shape is that of the large side."""
+    ) -> NativeCall:
+        """Return the meaning of a call with these shapes and native arguments.
+
+        With `adjoint`, x is the large side: what the convolution takes, and the transposed convolution returns.
+        """
         ndim = self._ndim(weight_shape, native)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         result = self.result_layout(ndim, len(x_shape), **layout_native)
-        if adjoint:  # what the transposed convolution gives is what its adjoint takes
+        if adjoint:
             data, result = result, data
         if len(x_shape) != len(data.axes):
             raise ShapeError(
-                f"x has shape {x_shape}, {len(x_shape)} axes; with a weight of shape {weight_shape} the "
-                f"{self.framework} dialect needs {len(data.axes)}: {data.describe()}. "
-                "Write x[None] to add a batch axis, or a weight with as many spatial axes as x"
+                f"x has shape {x_shape}, with {len(x_shape)} axes; with a weight of shape {weight_shape} the "
+                f"{self.framework} dialect needs {len(data.axes)}: {data.describe()}. Write x[None] to add a batch "
+                "axis, or use a weight with as many spatial axes as x"
             )
         weight = self.weight_layout(ndim, **layout_native)
         sizes = data.sizes(x_shape)[2]
-        where = {"output": sizes} if adjoint else {"input": sizes}
+        side = {"output": sizes} if adjoint else {"input": sizes}
         extra = self.groups(x_shape, weight_shape, data, weight, native)
-        geometry = self.geometry(kernel=weight.kernel(weight_shape), **where, **extra, **native)
-        if adjoint and (named := [name for name in native if name in _NAMES_OF_THE_OUTPUT]):
+        geometry = self.geometry(kernel=weight.kernel(weight_shape), **side, **extra, **native)
+        if adjoint and (given := [name for name in native if name in _OUTPUT_SIZE_ARGUMENTS]):
             small = geometry.conv_shape(sizes)
-            forth = self.geometry(kernel=weight.kernel(weight_shape), input=small, **extra, **native)
-            if forth.output_shape(small) != sizes:
+            forward = self.geometry(kernel=weight.kernel(weight_shape), input=small, **extra, **native)
+            if forward.output_shape(small) != sizes:
                 raise ArgumentError(
-                    f"{named[0]} is {native[named[0]]!r}, and x, which is what conv_transpose gives, has spatial shape "
-                    f"{sizes}; they must agree. Write conv without {named[0]}="
+                    f"{given[0]} is {native[given[0]]!r}, but x, which is an output of conv_transpose, has spatial "
+                    f"shape {sizes}; they must agree. Write conv(...) without {given[0]}="
                 )
-        return Call(geometry, data, weight, result)
+        return NativeCall(geometry, data, weight, result)
 
     def argument_names(self) -> list[str]:
-        """The native arguments, those that choose a layout last."""
+        """Return the names of the native arguments, those that set a layout last."""
         known = [name for name in _parameters(type(self)) if name not in _SIZES]
         return known + [name for name in self.layout_arguments if name not in known]
 
     def check_names(self, native: dict[str, Any]) -> None:
-        """ArgumentError for a native argument that this dialect does not have."""
+        """Raise ArgumentError for a native argument that this dialect does not have."""
         known = self.argument_names()
         for name in native:
             if name not in known and name not in _SIZES:
+                import difflib  # for the message alone
+
                 close = difflib.get_close_matches(name, known, 1)
-                hint = f"Write {close[0]}=" if close else "Write one of those"
+                hint = f"Write {close[0]}=" if close else "Use one of those"
                 if name == "activation":
                     hint = "Write tconv.prepare(weight, activation=...), and call what it returns with x"
                 raise ArgumentError(
@@ -323,33 +326,33 @@ def _parameters(kind: type[Dialect]) -> tuple[str, ...]:
 
 
 def uncropped(
-    kernel: Ints, stride: Any, dilation: Any = 1, groups: Any = 1, *, words: str = "stride dilation groups"
+    kernel: Ints, stride: Any, dilation: Any = 1, groups: Any = 1, *, names: str = "stride dilation groups"
 ) -> Geometry:
-    """The Geometry without a crop; `words` are the dialect's names of the other arguments, which an error says."""
+    """Return the Geometry without a crop. `names` are the dialect's names of the other arguments, for its errors."""
     sizes = entries_of(kernel)
     ndim = 1 if sizes is None else len(sizes)
-    names = words.split()
+    stride_name, dilation_name, groups_name = names.split()
     return Geometry(
         kernel,
-        ints_of(stride, names[0], ndim, least=1),
+        ints_of(stride, stride_name, ndim, least=1),
         0,
-        ints_of(dilation, names[1], ndim, least=1),
-        int_of(groups, names[2], least=1, example=f"{names[2]}=1"),
+        ints_of(dilation, dilation_name, ndim, least=1),
+        int_of(groups, groups_name, least=1, example=f"{groups_name}=1"),
     )
 
 
 def flag_of(value: Any, name: str) -> bool:
-    """`value` as a bool, 0 and 1 being ones, or an ArgumentError that names the argument."""
+    """Return `value` as a bool, with 0 and 1 allowed. Raises ArgumentError that names the argument."""
     if not isinstance(value, (bool, int, np.bool_, np.integer)) or value not in (0, 1):
         raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     return bool(value)
 
 
 def compact(values: Sequence[int]) -> int | tuple[int, ...]:
-    """One int where all axes agree, else the tuple: what a person would write."""
+    """Return one int where all axes agree, else the tuple, as a person would write it."""
     return values[0] if len(set(values)) == 1 else tuple(values)
 
 
-def written(arguments: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Keyword arguments as source, each after a comma, those at their default left out."""
+def keywords(arguments: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """Return keyword arguments as source, each after a comma, without those at their default."""
     return "".join(f", {name}={value!r}" for name, value in arguments.items() if defaults.get(name, ...) != value)

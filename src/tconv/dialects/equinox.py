@@ -1,8 +1,9 @@
 """Equinox: eqx.nn.ConvTranspose, and ConvTranspose1d, ConvTranspose2d, ConvTranspose3d.
 
 Rules, with e = d*(k - 1) + 1 and output_padding op: a pair (a, b) crops (a, b - op), "VALID" (0, -op). "SAME" and
-"SAME_LOWER" crop P = e - s + op in all, so that L = s*n - op (op shrinks it), half of it in front, the odd one behind
-with "SAME" and in front with "SAME_LOWER"; a negative P extends the end. Source: equinox/nn/_conv.py.
+"SAME_LOWER" crop P = e - s + op in all, so that L = s*n - op (op makes it smaller), half of it in front; an odd
+element is cropped behind with "SAME" and in front with "SAME_LOWER", and a negative P extends the end.
+Source: equinox/nn/_conv.py.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from tconv._arguments import Ints, entries_of, ints_of, pairs_of, shown
-from tconv.dialects.base import compact, written
-from tconv.dialects.lax_padding import Lax
+from tconv.dialects.base import compact, keywords
+from tconv.dialects.jax import Lax
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
 
@@ -21,9 +22,11 @@ _STRINGS = ("SAME", "SAME_LOWER", "VALID")
 
 
 class Equinox(Lax):
-    """Arguments of the layer, one image without a batch axis; the weight is [C_out, C_in/groups, *k], taps reversed.
+    """Arguments of the layer, which takes one image without a batch axis.
 
-    Positionally, ConvTranspose1d, 2d and 3d take output_padding before padding, the general ConvTranspose behind it.
+    The weight is [C_out, C_in/groups, *k], with the taps reversed.
+
+    As positional arguments, ConvTranspose1d, 2d and 3d take output_padding before padding, ConvTranspose after it.
     """
 
     name = "equinox"
@@ -49,8 +52,8 @@ class Equinox(Lax):
         plain = Geometry(kernel, stride, 0, dilation, groups)
         if str(padding_mode).upper() != "ZEROS":
             raise ArgumentError(
-                f'padding_mode is {shown(padding_mode)}; "CIRCULAR" wraps x around, which is no crop of the result, '
-                'and others Equinox does not have. Write padding_mode="ZEROS", and pad x with np.pad(x, ..., "wrap")'
+                f'padding_mode is {shown(padding_mode)}; "ZEROS" is needed ("CIRCULAR" wraps x around, which is not a '
+                'crop, and Equinox has no other). Write padding_mode="ZEROS", and pad x with np.pad(x, ..., "wrap")'
             )
         extra = ints_of(output_padding, "output_padding", plain.ndim)
         for axis, (op, s) in enumerate(zip(extra, plain.stride, strict=True)):
@@ -61,11 +64,11 @@ class Equinox(Lax):
                 )
         rule = padding.upper() if isinstance(padding, str) else "VALID"
         if rule not in _STRINGS:
-            raise ArgumentError(f"padding is {padding!r}; Equinox knows {', '.join(_STRINGS)}. Write one of them")
+            raise ArgumentError(f"padding is {padding!r}; Equinox has {', '.join(_STRINGS)}. Use one of them")
         if rule != "VALID":
             total = [e - s + op for e, s, op in zip(plain.extent, plain.stride, extra, strict=True)]
-            halves = [(max(whole, 0) + (rule == "SAME_LOWER")) // 2 for whole in total]
-            return replace(plain, crop=tuple((lo, whole - lo) for lo, whole in zip(halves, total, strict=True)))
+            front = [(max(P, 0) + (rule == "SAME_LOWER")) // 2 for P in total]
+            return replace(plain, crop=tuple((lo, P - lo) for lo, P in zip(front, total, strict=True)))
         pairs = ((0, 0),) * plain.ndim if isinstance(padding, str) else self._pairs(padding, plain.ndim)
         return replace(plain, crop=tuple((a, b - op) for (a, b), op in zip(pairs, extra, strict=True)))
 
@@ -75,15 +78,15 @@ class Equinox(Lax):
         paired = [entries_of(entry) is not None for entry in entries]
         if any(paired) and not all(paired):
             raise ArgumentError(
-                f"padding is {shown(padding)}; one integer per spatial axis, or one pair (lo, hi) each, is needed. "
+                f"padding is {shown(padding)}; one integer per spatial axis, or one pair (lo, hi) per axis, is needed. "
                 f"Write padding={((1, 1),) * ndim}"
             )
         return pairs_of(padding, "padding", ndim)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
-        return super().reasons_against(replace(geometry, groups=1), input)  # groups it has
+        return super().reasons_against(replace(geometry, groups=1), input)  # it has groups
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         even = all(lo == hi for lo, hi in geometry.crop)
         return {
             "stride": compact(geometry.stride),
@@ -92,11 +95,11 @@ class Equinox(Lax):
             "groups": geometry.groups,
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
-        words = written(arguments, {"stride": 1, "padding": 0, "dilation": 1, "groups": 1})
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        options = keywords(arguments, {"stride": 1, "padding": 0, "dilation": 1, "groups": 1})
         inputs = "weight.shape[1]" + (f" * {geometry.groups}" if geometry.groups > 1 else "")
         layer = (
-            f"eqx.nn.ConvTranspose({geometry.ndim}, {inputs}, weight.shape[0], {geometry.kernel}{words}, "
+            f"eqx.nn.ConvTranspose({geometry.ndim}, {inputs}, weight.shape[0], {geometry.kernel}{options}, "
             "use_bias=False, key=jax.random.key(0))"
         )
         return f"eqx.tree_at(lambda layer: layer.weight, {layer}, weight)(x)"

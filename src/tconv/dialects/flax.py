@@ -1,4 +1,4 @@
-"""Flax: linen.ConvTranspose and nnx.ConvTranspose, which hand their arguments to jax.lax.conv_transpose."""
+"""Flax: linen.ConvTranspose and nnx.ConvTranspose, which pass their arguments on to jax.lax.conv_transpose."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, shown
-from tconv.dialects.base import compact, flag_of, uncropped, written
-from tconv.dialects.lax_padding import Lax, lax_padding
+from tconv.dialects.base import compact, flag_of, keywords, uncropped
+from tconv.dialects.jax import Lax
+from tconv.dialects.jax_padding import padding_of_crop
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
 
 
 class Flax(Lax):
-    """Arguments of the layer: an int for strides and kernel_dilation means all axes, an int or pair of padding pads x.
+    """Arguments of the layer; an int for strides or kernel_dilation means all axes.
 
-    Padding is the dilated input's, as in jax without use_consistent_padding. Taps are stored reversed, unless
-    transpose_kernel=True, which also stores output channels before input channels. (nnx takes pairs as tuples only.)
+    An int or pair of padding pads the dilated input, as in jax without use_consistent_padding. Taps are stored
+    reversed, unless transpose_kernel=True, which also stores output channels before input channels. (nnx takes pairs
+    as tuples only.)
     """
 
     name = "flax"
@@ -40,11 +42,11 @@ class Flax(Lax):
         transpose_kernel: bool = False,
     ) -> Geometry:
         stride, dilation = (1 if value is None else value for value in (strides, kernel_dilation))
-        plain = uncropped(kernel, stride, dilation, words="strides kernel_dilation groups")
+        plain = uncropped(kernel, stride, dilation, names="strides kernel_dilation groups")
         if isinstance(padding, str) and padding == "CIRCULAR":
             raise ArgumentError(
-                'padding is "CIRCULAR", which wraps the full result around and adds it up; that is no crop of it. '
-                'Write padding="VALID" and fold the result, or the layer itself'
+                'padding is "CIRCULAR", which wraps the full result around and adds it up; only a crop of it can be '
+                'computed here. Write padding="VALID" and fold the result, or call the layer itself'
             )
         if isinstance(padding, str):
             return self.cropped(plain, padding)
@@ -52,28 +54,28 @@ class Flax(Lax):
         pairs = [(entry, entry) if isinstance(entry, int) else entry for entry in entries]
         if not all(isinstance(pair, (tuple, list)) for pair in pairs):
             raise ArgumentError(
-                f"padding is {shown(padding)}; a name, an int, or per spatial axis an int or a pair (lo, hi) is "
+                f"padding is {shown(padding)}; a name, one int, or per spatial axis an int or a pair (lo, hi) is "
                 f"needed. Write padding={((1, 1),) * plain.ndim}"
             )
         return self.cropped(plain, pairs)
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         return {
             "strides": compact(geometry.stride),
-            "padding": lax_padding(geometry),
+            "padding": padding_of_crop(geometry),
             "kernel_dilation": compact(geometry.dilation),
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
-        words = written(arguments, {"strides": 1, "padding": "SAME", "kernel_dilation": 1})
-        layer = f"flax.linen.ConvTranspose(weight.shape[-1], {geometry.kernel}{words}, use_bias=False)"
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        options = keywords(arguments, {"strides": 1, "padding": "SAME", "kernel_dilation": 1})
+        layer = f"flax.linen.ConvTranspose(weight.shape[-1], {geometry.kernel}{options}, use_bias=False)"
         return f'{layer}.apply({{"params": {{"kernel": weight}}}}, x)'
 
     def data_layout(self, ndim: int, x_ndim: int, **native: Any) -> DataLayout:
         if x_ndim > ndim + 2:
             raise ShapeError(
-                f"x has {x_ndim} axes, {x_ndim - ndim - 1} of them for the batch; one is taken here (Flax flattens "
-                f"them itself). Write x.reshape(-1, *x.shape[{-ndim - 1}:])"
+                f"x has {x_ndim} axes, {x_ndim - ndim - 1} of them for the batch; only one is taken here (Flax "
+                f"flattens them itself). Write x.reshape(-1, *x.shape[{-ndim - 1}:])"
             )
         return DataLayout.of("*C" if x_ndim == ndim + 1 else "N*C", ndim)
 

@@ -1,6 +1,6 @@
 """Haiku: hk.Conv1DTranspose, hk.Conv2DTranspose, hk.Conv3DTranspose and hk.ConvNDTranspose.
 
-Without output_shape they are jax.lax.conv_transpose; with it, "SAME" and "VALID" mean what they mean in tf.nn.
+Without output_shape they are jax.lax.conv_transpose; with it, "SAME" and "VALID" have the meaning of tf.nn.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
-from tconv.dialects.base import compact, written
-from tconv.dialects.lax_padding import Lax, lax_padding
+from tconv.dialects.base import compact, keywords
+from tconv.dialects.jax import Lax
+from tconv.dialects.jax_padding import padding_of_crop
 from tconv.dialects.layouts import DataLayout
-from tconv.dialects.named_output_shape import PAIRS, adjoint, between
+from tconv.dialects.tensorflow_padding import NAMED_PADDING, crop_between, crop_for_convolution
 from tconv.errors import ArgumentError
 from tconv.geometry import Geometry
 
 
 class Haiku(Lax):
-    """Arguments of the layer. There is no dilation, and no group; taps are stored reversed, with C_out before C_in.
+    """Arguments of the layer. There are no dilation and no groups; taps are stored reversed, with C_out before C_in.
 
-    output_shape holds spatial sizes. data_format is "channels_last", "channels_first", or any such as "NWC" and "NCHW".
+    output_shape is the spatial sizes. data_format is "channels_last", "channels_first", or letters such as "NWC" and
+    "NCHW".
     """
 
     name = "haiku"
@@ -44,29 +46,30 @@ class Haiku(Lax):
     ) -> Geometry:
         ndim = Geometry(kernel).ndim
         plain = Geometry(kernel, self._replicated(stride, "stride", ndim))
-        named = isinstance(padding, str) and padding in PAIRS
+        named = isinstance(padding, str) and padding in NAMED_PADDING
         if output_shape is None and (output is None or not named):
             return self.cropped(plain, padding)
         if not named:
             raise ArgumentError(
-                f'padding is {shown(padding)} together with output_shape; "SAME" or "VALID" is needed then. Write one '
+                f'padding is {shown(padding)} together with output_shape; "SAME" or "VALID" is needed then. Use one '
                 "of them, or leave output_shape out"
             )
-        pairs = (PAIRS[str(padding)],) * ndim
-        if output is not None:  # where lax's rule would have made this size, it is lax's crop
-            return adjoint(plain, pairs, output)
+        pairs = (NAMED_PADDING[str(padding)],) * ndim
+        if output is not None:  # where lax's rule gives this size, it also gives this crop
+            return crop_for_convolution(plain, pairs, output)
         if input is None:
             raise ArgumentError(
-                "output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8), output_shape=(16, 16)"
+                "the crop of output_shape depends on the input's size; input= is missing. Write input=(8, 8), "
+                "output_shape=(16, 16)"
             )
         assert output_shape is not None
         small = ints_of(input, "input", ndim, least=1)
         usual = f"output_shape={tuple(s * n for s, n in zip(plain.stride, small, strict=True))}"
-        return between(plain, pairs, padding, small, self._replicated(output_shape, "output_shape", ndim, usual))
+        return crop_between(plain, pairs, padding, small, self._replicated(output_shape, "output_shape", ndim, usual))
 
     @staticmethod
     def _replicated(value: Ints, name: str, ndim: int, example: str | None = None) -> tuple[int, ...]:
-        """One int, or a sequence of one, means all axes."""
+        """Return one int per axis of a value in which one int, or a sequence of one, means all axes."""
         entries = entries_of(value) or ()
         if len(entries) == 1:
             return (int_of(entries[0], name, least=1, example=example),) * ndim
@@ -76,13 +79,13 @@ class Haiku(Lax):
         dilated = ["a dilation, which it does not have"] if max(geometry.dilation) > 1 else []
         return super().reasons_against(geometry, input) + dilated
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
-        return {"stride": compact(geometry.stride), "padding": lax_padding(geometry)}
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        return {"stride": compact(geometry.stride), "padding": padding_of_crop(geometry)}
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
-        words = written(arguments, {"stride": 1, "padding": "SAME"})
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+        options = keywords(arguments, {"stride": 1, "padding": "SAME"})
         layer = (
-            f"hk.ConvNDTranspose({geometry.ndim}, weight.shape[-2], {geometry.kernel}{words}, with_bias=False, "
+            f"hk.ConvNDTranspose({geometry.ndim}, weight.shape[-2], {geometry.kernel}{options}, with_bias=False, "
             'name="up")'
         )
         return f'hk.transform(lambda x: {layer}(x)).apply({{"up": {{"w": weight}}}}, None, x)'
@@ -96,7 +99,7 @@ class Haiku(Lax):
             return True
         raise ArgumentError(
             f'data_format is {shown(data_format)}; "channels_last" or "channels_first" is needed, or letters such as '
-            '"NHWC". Write one of them'
+            '"NHWC". Use one of them'
         )
 
     def data_layout(self, ndim: int, x_ndim: int, data_format: str = "channels_last", **native: Any) -> DataLayout:
@@ -104,8 +107,8 @@ class Haiku(Lax):
             ("" if x_ndim == ndim + 1 else "N") + ("*C" if self._channels_last(data_format) else "C*"), ndim
         )
 
-    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+    def data_layout_arguments(self, data: DataLayout) -> dict[str, Any] | None:
         ndim = sum(isinstance(axis, int) for axis in data.axes)
         if data == self.data_layout(ndim, len(data.axes), "channels_first"):
             return {"data_format": "channels_first"}
-        return super().data_words(data)
+        return super().data_layout_arguments(data)

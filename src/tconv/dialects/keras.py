@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, entries_of, ints_of, shown
-from tconv.dialects.base import Dialect, Fault, compact, uncropped, written
-from tconv.dialects.lax_padding import ENDS_PROCESS
+from tconv.dialects.base import Dialect, compact, keywords, uncropped
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError
 from tconv.geometry import Geometry
@@ -21,10 +20,10 @@ Extra = int | Sequence[int | None] | None
 
 
 class Keras(Dialect):
-    """Arguments of keras.ops.conv_transpose, read as the JAX backend reads them.
+    """Arguments of keras.ops.conv_transpose, with the meaning that they have on the JAX backend.
 
-    That is the widest reading: the TensorFlow backend refuses an output_padding below 0 or of the stride and more, and
-    "same" with an output_padding of 0 for an even kernel. The layers refuse the former, too, and strides together with
+    It accepts the most: the TensorFlow backend refuses an output_padding below 0 or not below the stride, and "same"
+    with an output_padding of 0 for an even kernel. The layers refuse the former, too, and strides together with
     dilation_rate. data_format=None is "channels_last", Keras's default unless it is configured otherwise.
     """
 
@@ -34,18 +33,6 @@ class Keras(Dialect):
     data_patterns = ("N*C", "NC*")
     weight_pattern = "*OI"
     layout_arguments = ("data_format",)
-    faults = (
-        Fault(
-            "keras 3.10.0, torch backend",
-            '"same" with an odd crop takes the larger half of it in front, one element off, or is refused',
-            "keras-team/keras#22876; observed with keras 3.10.0, and no more with 3.15.1",
-            lambda geometry, input, native: (
-                native.get("padding", "valid").lower() == "same"
-                and any(sum(pair) > 0 and sum(pair) % 2 for pair in geometry.crop)
-            ),
-        ),
-        ENDS_PROCESS,
-    )
 
     def geometry(
         self,
@@ -59,11 +46,11 @@ class Keras(Dialect):
         data_format: str | None = None,
         dilation_rate: Ints = 1,
     ) -> Geometry:
-        plain = uncropped(kernel, strides, dilation_rate, words="strides dilation_rate groups")
+        plain = uncropped(kernel, strides, dilation_rate, names="strides dilation_rate groups")
         rule = padding.lower() if isinstance(padding, str) else ""
         if rule not in ("valid", "same"):
             raise ArgumentError(
-                f'padding is {shown(padding)}; Keras knows "valid" and "same". Write one of them, or dialect="torch" '
+                f'padding is {shown(padding)}; Keras takes "valid" or "same". Use one of them, or dialect="torch" '
                 "with padding=1 or crop="
             )
         given = (None,) * plain.ndim if output_padding is None else entries_of(output_padding)
@@ -85,23 +72,22 @@ class Keras(Dialect):
         named = "channels_last" if data_format is None else str(data_format).lower()
         if named not in ("channels_last", "channels_first"):
             raise ArgumentError(
-                f'data_format is {shown(data_format)}; Keras knows "channels_last" and "channels_first". Write one of '
-                "them"
+                f'data_format is {shown(data_format)}; Keras takes "channels_last" or "channels_first". Use one of them'
             )
         return named == "channels_last"
 
     def data_layout(self, ndim: int, x_ndim: int, data_format: str | None = None, **native: Any) -> DataLayout:
         return DataLayout.of("N*C" if self._channels_last(data_format) else "NC*", ndim)
 
-    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+    def data_layout_arguments(self, data: DataLayout) -> dict[str, Any] | None:
         if data == self.data_layout(len(data.axes) - 2, len(data.axes), "channels_first"):
             return {"data_format": "channels_first"}
-        return super().data_words(data)
+        return super().data_layout_arguments(data)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         reasons = [f"{geometry.groups} groups, which it does not have"] if geometry.groups > 1 else []
         if geometry.ndim > 3:
-            return [*reasons, f"{geometry.ndim} spatial axes; it has 1 to 3"]
+            return [*reasons, f"{geometry.ndim} spatial axes, only 1 to 3"]
         if self._padding(geometry) is None:
             reasons.append(
                 f'the crop {geometry.crop}, which is neither "valid" nor "same" with an output_padding below the stride'
@@ -110,7 +96,7 @@ class Keras(Dialect):
 
     @staticmethod
     def _padding(geometry: Geometry) -> tuple[str, tuple[int, ...] | None] | None:
-        """The padding and output_padding that every backend and layer takes to this crop, the plainest first."""
+        """Return padding and output_padding that all backends and layers take to this crop; None if there are none."""
         axes = list(zip(geometry.crop, geometry.extent, geometry.stride, strict=True))
         given = tuple(-hi for _, hi in geometry.crop)
         if all(pair == (0, min(e - s, 0)) for pair, e, s in axes):
@@ -125,19 +111,20 @@ class Keras(Dialect):
             return "same", given
         return None
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
-        found = self._padding(geometry)
-        assert found is not None  # reasons_against looked
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        pair = self._padding(geometry)
+        assert pair is not None  # reasons_against has raised otherwise
+        padding, output_padding = pair
         return {
             "strides": compact(geometry.stride),
-            "padding": found[0],
-            "output_padding": None if found[1] is None else compact(found[1]),
+            "padding": padding,
+            "output_padding": None if output_padding is None else compact(output_padding),
             "dilation_rate": compact(geometry.dilation),
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         defaults = {"strides": 1, "padding": "valid", "output_padding": None, "dilation_rate": 1}
-        return f"keras.ops.conv_transpose(x, weight{written(arguments, defaults)})"
+        return f"keras.ops.conv_transpose(x, weight{keywords(arguments, defaults)})"
 
-    def padded(self, pairs: list[tuple[int, int]]) -> str:
+    def pad_code(self, pairs: list[tuple[int, int]]) -> str:
         return f"keras.ops.pad(y, {pairs!r})"

@@ -1,4 +1,4 @@
-"""Axis orders, and nothing else: native arrays to the canonical `[N, C, *spatial]` and `[C_in, C_out/groups, *kernel]`.
+"""Axis orders of native arrays, converted to canonical `[N, C, *spatial]` and `[C_in, C_out/groups, *kernel]`.
 
 A pattern is a string of axis letters in which `*` stands for all spatial axes in order: "NC*", "N*C", "C*" for data,
 "IO*", "*OI" for weights.
@@ -7,18 +7,18 @@ A pattern is a string of axis letters in which `*` stands for all spatial axes i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
+
 Axis = str | int  # a letter, or the number of a spatial axis
-Array = np.ndarray[Any, Any]
 
 _SPATIAL_NAMES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 
 
 def axes_of(pattern: str, ndim: int) -> tuple[Axis, ...]:
-    """The axes of a pattern, "N*C" in 2-D being ("N", 0, 1, "C")."""
+    """Return the axes of a pattern: ("N", 0, 1, "C") for "N*C" in 2-D."""
     head, _, tail = pattern.partition("*")
     return (*head, *range(ndim), *tail)
 
@@ -29,12 +29,13 @@ def _spatial(ndim: int, prefix: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DataLayout:
-    """Where batch, channel and spatial axes stand in x and y. Without "N" the array is one image, not a batch."""
+    """Axis order of x or y. Without "N" the array is one image, not a batch."""
 
     axes: tuple[Axis, ...]
 
     @classmethod
     def of(cls, pattern: str, ndim: int) -> DataLayout:
+        """Return the layout of a pattern in this number of spatial axes."""
         return cls(axes_of(pattern, ndim))
 
     @property
@@ -42,34 +43,34 @@ class DataLayout:
         return ["N", "C", *sorted(axis for axis in self.axes if isinstance(axis, int))]
 
     def canonical(self, x: Array) -> Array:
-        """A view of x as [N, C, *spatial]."""
+        """Return a view of x as [N, C, *spatial]."""
         view = x.transpose([self.axes.index(axis) for axis in self._canonical if axis in self.axes])
         return view if "N" in self.axes else view[None]
 
     def native_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The native shape of an array whose canonical shape this is."""
+        """Return the native shape of an array with this canonical shape."""
         order = self._canonical
         return tuple(shape[order.index(axis)] for axis in self.axes)
 
     def sizes(self, shape: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
-        """Batch, channels and spatial sizes of a native shape."""
+        """Return batch, channels and spatial sizes of a native shape."""
         named = dict(zip(self.axes, shape, strict=True))
         spatial = tuple(named[axis] for axis in self._canonical[2:])
         return named.get("N", 1), named["C"], spatial
 
     def describe(self) -> str:
-        """[N, C, h, w], say."""
+        """Return the layout as text, for example [N, C, h, w]."""
         names = _spatial(len(self._canonical) - 2, "")
         return "[" + ", ".join(names[axis] if isinstance(axis, int) else axis for axis in self.axes) + "]"
 
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """Where input channels (I), output channels (O) and taps stand in a weight.
+    """Axis order of a weight: input channels (I), output channels (O) and the taps.
 
-    `grouped` names the axis that holds all groups side by side, the other one being per group: "I" is
-    [C_in, C_out/g], "O" is [C_out, C_in/g], and "G" says that the groups have an axis of their own, lettered G.
-    `flip` says that the taps are stored in reversed order along every spatial axis.
+    `grouped` is the axis that contains the channels of all groups, while the other one counts those of one group: "I"
+    is [C_in, C_out/g], "O" is [C_out, C_in/g]; "G" stands for an axis of its own that counts the groups. With `flip`
+    the taps are stored in reversed order along every spatial axis.
     """
 
     axes: tuple[Axis, ...]
@@ -78,6 +79,7 @@ class WeightLayout:
 
     @classmethod
     def of(cls, pattern: str, ndim: int, grouped: str = "I", flip: bool = False) -> WeightLayout:
+        """Return the layout of a pattern in this number of spatial axes."""
         return cls(axes_of(pattern, ndim), grouped, flip)
 
     @property
@@ -85,7 +87,7 @@ class WeightLayout:
         return sorted(axis for axis in self.axes if isinstance(axis, int))
 
     def canonical(self, weight: Array, groups: int) -> Array:
-        """The weight as [C_in, C_out/g, *kernel], not flipped: a view, but for O-grouped layouts with groups > 1."""
+        """Return the weight as [C_in, C_out/g, *kernel], not flipped: a view, unless grouped is "O" and groups > 1."""
         spatial = self._spatial
         order: list[Axis] = [
             *(("G",) if self.grouped == "G" else ()),
@@ -100,7 +102,7 @@ class WeightLayout:
         return np.flip(w, tuple(range(2, w.ndim))) if self.flip else w
 
     def native(self, weight: Array, groups: int) -> Array:
-        """The inverse of `canonical`."""
+        """Return a canonical weight in this layout: the inverse of `canonical`."""
         spatial = self._spatial
         w = np.flip(weight, tuple(range(2, weight.ndim))) if self.flip else weight
         order: list[Axis] = ["I", "O", *spatial]
@@ -114,21 +116,21 @@ class WeightLayout:
 
     @staticmethod
     def _regroup(w: Array, groups: int) -> Array:
-        """[g*a, b, *k] to [g*b, a, *k]; its own inverse."""
+        """Convert [g*a, b, *k] to [g*b, a, *k]. It is its own inverse."""
         split = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
         return split.reshape(groups * split.shape[1], *split.shape[2:])
 
     def sizes(self, shape: tuple[int, ...]) -> dict[Axis, int]:
-        """The size of each lettered or numbered axis of a native shape."""
+        """Return the size of each lettered or numbered axis of a native shape."""
         return dict(zip(self.axes, shape, strict=True))
 
     def kernel(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The kernel sizes in a native shape."""
+        """Return the kernel sizes in a native shape."""
         sizes = self.sizes(shape)
         return tuple(sizes[axis] for axis in self._spatial)
 
     def describe(self) -> str:
-        """[C_in, C_out, kh, kw], say (of a layer without groups)."""
+        """Return the layout as text, for example [C_in, C_out, kh, kw], as for a layer without groups."""
         names = _spatial(len(self._spatial), "k")
         letters = {"I": "C_in", "O": "C_out", "G": "groups"}
         return "[" + ", ".join(names[axis] if isinstance(axis, int) else letters[axis] for axis in self.axes) + "]"

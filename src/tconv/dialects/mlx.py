@@ -1,7 +1,7 @@
-"""MLX: mlx.core.conv_transpose1d, 2d, 3d, and mlx.core.conv_general with an input_dilation.
+"""MLX: mlx.core.conv_transpose1d, 2d and 3d, and mlx.core.conv_general with an input_dilation.
 
-conv_transpose crops (padding, padding - output_padding). conv_general pads the dilated input by (a, b), which leaves
-(extent - 1 - a, extent - 1 - b) of the full result cropped, and reads the taps in reverse unless flip=True.
+conv_transpose crops (padding, padding - output_padding). conv_general pads the dilated input by (a, b), which
+crops (extent - 1 - a, extent - 1 - b) of the full result, and reads the taps in reverse unless flip=True.
 """
 
 from __future__ import annotations
@@ -11,68 +11,61 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tconv._arguments import Ints, entries_of, ints_of, shown
-from tconv.dialects.base import Dialect, Fault, compact, flag_of, uncropped, written
+from tconv.dialects.base import Dialect, compact, flag_of, keywords, uncropped
 from tconv.dialects.layouts import WeightLayout
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
 
 
 class _Mlx(Dialect):
-    """What both share: layouts, limits and the fault."""
+    """Common base of both dialects: layouts and limits."""
 
     framework = "MLX"
     ranks = (1, 3)
     data_patterns = ("N*C",)
     weight_pattern = "O*I"
     weight_grouped = "O"
-    faults: ClassVar[tuple[Fault, ...]] = (
-        Fault(
-            "mlx 0.32.4",
-            "a crop beyond extent - 1 is taken from the input, before its stride: wrong size and values, or an error",
-            "observed with mlx 0.32.4",
-            lambda geometry, input, native: any(
-                max(pair) >= e for pair, e in zip(geometry.crop, geometry.extent, strict=True)
-            ),
-        ),
-    )
 
     @staticmethod
     def _plain(
-        kernel: Ints, stride: Ints, dilation: Ints, groups: int, words: str = "stride dilation groups"
+        kernel: Ints, stride: Ints, dilation: Ints, groups: int, names: str = "stride dilation groups"
     ) -> Geometry:
-        plain = uncropped(kernel, stride, dilation, groups, words=words)
+        plain = uncropped(kernel, stride, dilation, groups, names=names)
         if groups > 1 and plain.ndim == 3:
             raise GeometryError(
-                f'groups is {groups} with 3 spatial axes; MLX has groups in 1-D and 2-D. Write dialect="torch" with '
-                "the weight converted"
+                f'groups is {groups} with 3 spatial axes; MLX has groups in 1-D and 2-D only. Write dialect="torch", '
+                "with the weight converted"
             )
         return plain
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         if geometry.ndim > 3:
-            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
+            return [f"{geometry.ndim} spatial axes, only 1 to 3"]
         reasons = ["groups with 3 spatial axes"] if geometry.ndim == 3 and geometry.groups > 1 else []
         return reasons + [
             f"the crop {pair} on spatial axis {axis}: {self._limit} {e - 1}"
             for axis, (pair, e) in enumerate(zip(geometry.crop, geometry.extent, strict=True))
-            if not self._can_say(*pair, e)
+            if not self._is_expressible(*pair, e)
         ]
 
-    def padded(self, pairs: list[tuple[int, int]]) -> str:
+    def pad_code(self, pairs: list[tuple[int, int]]) -> str:
         return f"mlx.core.pad(y, {pairs!r})"
 
     _limit: ClassVar[str]
 
     @abstractmethod
-    def _can_say(self, lo: int, hi: int, extent: int) -> bool:
-        """Whether one axis's crop has words, apart from the fault; `_limit` says which crops do."""
+    def _is_expressible(self, lo: int, hi: int, extent: int) -> bool:
+        """Return True if the arguments can express the crop of one axis and avoid the fault; `_limit` describes it."""
 
 
 class Mlx(_Mlx):
-    """Padding p crops both ends by p; output_padding, of any size, gives back at the end."""
+    """Padding p crops both ends by p; output_padding, of any size, extends the end."""
 
     name = "mlx"
-    _limit = "padding is at least 0 and crops both sides alike, output_padding gives back behind, and it crops at most"
+    _limit = (
+        "padding is at least 0 and crops both sides by the same amount, output_padding extends the end, and a side is "
+        "cropped by at most"
+    )
 
     def geometry(
         self,
@@ -93,10 +86,10 @@ class Mlx(_Mlx):
         )
         return Geometry(kernel, stride, [(p, p - op) for p, op in zip(pads, extra, strict=True)], dilation, groups)
 
-    def _can_say(self, lo: int, hi: int, extent: int) -> bool:
+    def _is_expressible(self, lo: int, hi: int, extent: int) -> bool:
         return 0 <= lo < extent and hi <= lo
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         return {
             "stride": compact(geometry.stride),
             "padding": compact([lo for lo, _ in geometry.crop]),
@@ -105,18 +98,18 @@ class Mlx(_Mlx):
             "groups": geometry.groups,
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0, "groups": 1}
-        return f"mlx.core.conv_transpose{geometry.ndim}d(x, weight{written(arguments, defaults)})"
+        return f"mlx.core.conv_transpose{geometry.ndim}d(x, weight{keywords(arguments, defaults)})"
 
 
 class MlxGeneral(_Mlx):
-    """conv_general as a transposed convolution: input_dilation is its stride, and `stride` stays 1."""
+    """Arguments of conv_general as a transposed convolution: input_dilation is its stride, and `stride` is 1."""
 
     name = "mlx_general"
     weight_flip = True
     layout_arguments = ("flip",)
-    _limit = "it crops at most"
+    _limit = "a side is cropped by at most"
 
     def geometry(
         self,
@@ -131,11 +124,12 @@ class MlxGeneral(_Mlx):
         groups: int = 1,
         flip: bool = False,
     ) -> Geometry:
-        words = "input_dilation kernel_dilation groups"
-        plain = self._plain(kernel, input_dilation, kernel_dilation, groups, words)
+        names = "input_dilation kernel_dilation groups"
+        plain = self._plain(kernel, input_dilation, kernel_dilation, groups, names)
         if set(ints_of(stride, "stride", plain.ndim)) != {1}:
             raise ArgumentError(
-                f"stride is {stride}; conv_general is a transposed convolution where that is 1. Write input_dilation="
+                f"stride is {stride}; conv_general is a transposed convolution only with stride=1. Write "
+                "input_dilation="
             )
         entries = entries_of(padding)
         sides: Sequence[Any] = (padding, padding) if not entries or entries_of(entries[0]) is None else entries
@@ -151,10 +145,10 @@ class MlxGeneral(_Mlx):
     def weight_layout(self, ndim: int, flip: bool = False, **native: Any) -> WeightLayout:
         return WeightLayout.of(self.weight_pattern, ndim, self.weight_grouped, not flag_of(flip, "flip"))
 
-    def _can_say(self, lo: int, hi: int, extent: int) -> bool:
+    def _is_expressible(self, lo: int, hi: int, extent: int) -> bool:
         return max(lo, hi) < extent
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         before, after = (
             [e - 1 - pair[side] for e, pair in zip(geometry.extent, geometry.crop, strict=True)] for side in (0, 1)
         )
@@ -165,6 +159,6 @@ class MlxGeneral(_Mlx):
             "groups": geometry.groups,
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         defaults = {"padding": 0, "kernel_dilation": 1, "input_dilation": 1, "groups": 1}
-        return f"mlx.core.conv_general(x, weight{written(arguments, defaults)})"
+        return f"mlx.core.conv_general(x, weight{keywords(arguments, defaults)})"

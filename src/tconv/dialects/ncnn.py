@@ -1,18 +1,17 @@
 """ncnn: the layers Deconvolution and DeconvolutionDepthWise, and their 1D and 3D forms.
 
-Pads crop (before, after - output_pad). If none is above 0 and output_w (and _h, _d) are, pads of -233 or -234 share
-out F + output_pad - L instead: -233 crops the smaller half in front, -234 the larger. A parameter that is not given
-is that of the w axis; pad_right, pad_bottom, pad_behind are the pad in front.
+Pads crop (before, after - output_pad). If no pad is above 0 and output_w (and _h, _d) are given, pads of -233 or -234
+split F + output_pad - L instead: -233 crops the smaller half in front, -234 the larger. A parameter that is not given
+defaults to that of the w axis; pad_right, pad_bottom and pad_behind default to the pad in front.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tconv._arguments import Ints, int_of, ints_of
-from tconv.dialects.base import Dialect, Fault, flag_of, uncropped
+from tconv.dialects.base import Dialect, flag_of, uncropped
 from tconv.dialects.layouts import WeightLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 from tconv.geometry import Geometry
@@ -21,7 +20,7 @@ _SAME_UPPER, _SAME_LOWER = -233, -234
 
 
 class _Axis(NamedTuple):
-    """What the parameters of one spatial axis say, in the order of `_NAMES`."""
+    """Parameters of one spatial axis, in the order of `_NAMES`."""
 
     dilation: int = 1
     stride: int = 1
@@ -46,18 +45,18 @@ def _letters(ndim: int) -> str:
 
 
 def _axes(given: dict[str, int], ndim: int) -> list[_Axis]:
-    """The parameters of each spatial axis, defaults filled in."""
-    found: dict[str, _Axis] = {}
+    """Return the parameters of each spatial axis, with defaults filled in."""
+    axes: dict[str, _Axis] = {}
     for letter in reversed(_letters(ndim)):
         names = _NAMES[letter]
-        values = [given.get(name, first) for name, first in zip(names, found.get("w", _Axis()), strict=True)]
+        values = [given.get(name, first) for name, first in zip(names, axes.get("w", _Axis()), strict=True)]
         values[3] = given.get(names[3], values[2])
-        found[letter] = _Axis(*values)
-    return [found[letter] for letter in _letters(ndim)]
+        axes[letter] = _Axis(*values)
+    return [axes[letter] for letter in _letters(ndim)]
 
 
 class Ncnn(Dialect):
-    """Parameters by the names that ncnn's operator page gives their numbers; the sizes come from x and the weight."""
+    """Parameters, by the names that ncnn's operator page gives their numbers; the sizes come from x and the weight."""
 
     name = "ncnn"
     framework = "ncnn"
@@ -66,25 +65,6 @@ class Ncnn(Dialect):
     weight_pattern = "OI*"
     weight_grouped = "O"
     layout_arguments = ("dynamic_weight",)
-    faults = (
-        Fault(
-            "ncnn 1.0.20261020, Python",
-            "a grouped 2-D layer can read the planes of ncnn.Mat(array) at the wrong places, where their size is no "
-            "multiple of 4 elements; ncnn.Mat(array).clone() is read right",
-            "observed with ncnn 1.0.20261020",
-            lambda geometry, input, native: geometry.ndim == 2 and geometry.groups > 1 and math.prod(input) % 4 > 0,
-        ),
-        Fault(
-            "ncnn 1.0.20261020",
-            "with dynamic_weight, pads that leave nothing of a 2-D output end the process with a segmentation fault",
-            "observed with ncnn 1.0.20261020",
-            lambda geometry, input, native: (
-                bool(native.get("dynamic_weight"))
-                and geometry.ndim == 2
-                and any(sum(pair) >= F for pair, F in zip(geometry.crop, geometry.full_shape(input), strict=True))
-            ),
-        ),
-    )
 
     def geometry(
         self,
@@ -113,59 +93,60 @@ class Ncnn(Dialect):
         group: int = 1,
         dynamic_weight: int = 0,
     ) -> Geometry:
-        words = dict(locals())
+        parameters = dict(locals())
         ndim = Geometry(kernel).ndim
         known = {name for letter in _letters(ndim) for name in _NAMES[letter]}
         given = {}
         for name in (name for names in _NAMES.values() for name in names):
-            if words[name] is None:
+            if parameters[name] is None:
                 continue
             if name not in known:
                 raise ArgumentError(
-                    f"{name} was given, and the layer has {ndim} spatial axes. Write the call without it"
+                    f"{name} was given, but the layer has {ndim} spatial axes. Write the call without it"
                 )
-            given[name] = int_of(words[name], name, least=1 if name.startswith(("stride", "dilation")) else None)
+            given[name] = int_of(parameters[name], name, least=1 if name.startswith(("stride", "dilation")) else None)
         axes = _axes(given, ndim)
         if flag_of(dynamic_weight, "dynamic_weight") and ndim == 3:
             raise ArgumentError(
-                "dynamic_weight was given with 3 spatial axes; ncnn has it in 1D and 2D. Write the call without it"
+                "dynamic_weight was given with 3 spatial axes; ncnn has it in 1D and 2D only. Write the call without it"
             )
         if any(axis.extra < 0 for axis in axes):
-            raise GeometryError(
-                f"output_pad is {[axis.extra for axis in axes]}; it must be at least 0. Write 0 or more"
-            )
+            raise GeometryError(f"output_pad is {[axis.extra for axis in axes]}; it must be at least 0. Use 0 or more")
         strides, dilations = [axis.stride for axis in axes], [axis.dilation for axis in axes]
-        plain = uncropped(kernel, strides, dilations, group, words="stride_w dilation_w group")
+        plain = uncropped(kernel, strides, dilations, group, names="stride_w dilation_w group")
         pads = [(axis.before, axis.after) for axis in axes]
         sides = {side for pair in pads for side in pair}
         if max(sides) > 0:
             if min(sides) < 0:
                 raise GeometryError(
-                    f"pads are {pads}, some above and some below 0; ncnn needs either. Write pads of at least 0, or "
-                    f"{_SAME_UPPER} or {_SAME_LOWER} with output_w"
+                    f"pads are {pads}, some above and some below 0; ncnn does not mix them. Write pads of at least 0, "
+                    f"or {_SAME_UPPER} or {_SAME_LOWER} with output_w"
                 )
             crop = [(axis.before, axis.after - axis.extra) for axis in axes]
         elif all(axis.size > 0 for axis in axes):
             if not sides & {_SAME_UPPER, _SAME_LOWER}:
                 raise ArgumentError(
-                    f"output_w was given with pads of {pads}, which do not say where to crop. Write "
+                    f"output_w was given with pads of {pads}, which do not tell where to crop. Write "
                     f"pad_left={_SAME_UPPER} (the smaller half in front) or {_SAME_LOWER} (the larger)"
                 )
-            crop = self._shared_out(plain, axes, _SAME_UPPER in sides, input, output)
+            crop = self._split_crop(plain, axes, _SAME_UPPER in sides, input, output)
         else:
             crop = [(0, -axis.extra) for axis in axes]
         return Geometry(kernel, strides, crop, dilations, group)
 
     @staticmethod
-    def _shared_out(
+    def _split_crop(
         plain: Geometry, axes: list[_Axis], upper: bool, input: Ints | None, output: Ints | None
     ) -> list[tuple[int, int]]:
+        """Return the crop where the output's size is given: the smaller half in front if `upper`, else the larger."""
         large = tuple(axis.size for axis in axes)
-        if output is not None:  # of the convolution: the large side is given; the small one is taken as SAME's
+        if output is not None:  # of the convolution: the large side is given, and the small one is that of SAME
             large = ints_of(output, "output", plain.ndim, least=1)
             small = tuple(-(-L // s) for L, s in zip(large, plain.stride, strict=True))
         elif input is None:
-            raise ArgumentError("ncnn's output_w chooses the crop from sizes; input= is missing. Write input=(8, 8)")
+            raise ArgumentError(
+                "the crop of output_w depends on the input's size; input= is missing. Write input=(8, 8)"
+            )
         else:
             small = ints_of(input, "input", plain.ndim, least=1)
         crop = []
@@ -173,62 +154,65 @@ class Ncnn(Dialect):
             total = F + axis.extra - L
             if total < 0:
                 raise ShapeError(
-                    f"output_w (output_h, output_d) asks for {large}, more than the {F + axis.extra} elements that "
-                    "there are; ncnn returns uninitialised memory then. Write a larger output_pad_right"
+                    f"output_w (output_h, output_d) is {large}, more than the {F + axis.extra} elements that exist; "
+                    "ncnn returns uninitialised memory then. Use a larger output_pad_right"
                 )
             lo = total // 2 if upper else total - total // 2
             crop.append((lo, F - L - lo))
         return crop
 
     def weight_layout(self, ndim: int, dynamic_weight: int = 0, **native: Any) -> WeightLayout:
-        if flag_of(dynamic_weight, "dynamic_weight"):  # a weight that comes as an input is PyTorch's
+        if flag_of(dynamic_weight, "dynamic_weight"):  # a weight that is an input has PyTorch's layout
             return WeightLayout.of("IO*", ndim)
         return super().weight_layout(ndim)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         if geometry.ndim > 3:
-            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
+            return [f"{geometry.ndim} spatial axes, only 1 to 3"]
         return [
             f"the crop {pair} on spatial axis {axis}: pads are at least 0"
             for axis, pair in enumerate(geometry.crop)
             if pair[0] < 0
         ]
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         ndim = geometry.ndim
-        words: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         parts = zip(_letters(ndim), geometry.dilation, geometry.stride, geometry.crop, strict=True)
         for letter, d, s, (lo, hi) in reversed(list(parts)):
-            words |= zip(_NAMES[letter], _Axis(d, s, lo, max(0, hi), max(0, -hi)), strict=True)
-        meant = _axes(words, ndim)
-        for name in list(words)[::-1]:  # what the defaults say is left out
-            fewer = {other: value for other, value in words.items() if other != name}
-            if _axes(fewer, ndim) == meant:
-                words = fewer
-        return words | {"group": geometry.groups}
+            arguments |= zip(_NAMES[letter], _Axis(d, s, lo, max(0, hi), max(0, -hi)), strict=True)
+        axes = _axes(arguments, ndim)
+        for name in list(arguments)[::-1]:  # leave out the arguments that the defaults give
+            fewer = {other: value for other, value in arguments.items() if other != name}
+            if _axes(fewer, ndim) == axes:
+                arguments = fewer
+        return arguments | {"group": geometry.groups}
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         return 'np.array(extractor.extract("y")[1])'
 
     def code(self, geometry: Geometry, input: Ints) -> str:
         sizes = ints_of(input, "input", geometry.ndim, least=1)
-        said = geometry if not self.reasons_against(geometry, sizes) else replace(geometry, crop=0)  # type: ignore[arg-type]
+        layer = geometry if not self.reasons_against(geometry, sizes) else replace(geometry, crop=0)  # type: ignore[arg-type]
         lines = [
             "net = ncnn.Net()",
-            f"net.load_param_mem({self._param(said)})",
+            f"net.load_param_mem({self._param(layer)})",
             'pathlib.Path("y.bin").write_bytes(bytes(4) + weight.tobytes())',  # 4 bytes of 0 mean float32
             'net.load_model("y.bin")',
             "extractor = net.create_extractor()",
-            'extractor.input("x", ncnn.Mat(x).clone())',  # cloned for the first fault's sake
+            'extractor.input("x", ncnn.Mat(x).clone())',  # cloned because of the fault ncnn_mat_planes
         ]
         return "\n".join([*lines, super().code(geometry, sizes)])
 
     def _param(self, geometry: Geometry) -> str:
-        """The .param file of one layer, as an f-string of `weight`."""
-        words, ndim = self.arguments(geometry), geometry.ndim
+        """Return the .param file of one layer, as the source of an f-string of `weight`."""
+        arguments, ndim = self.arguments(geometry), geometry.ndim
         kind = ("DeconvolutionDepthWise" if geometry.groups > 1 else "Deconvolution") + {1: "1D", 2: "", 3: "3D"}[ndim]
         numbers = ["0={weight.shape[0]}", "6={weight.size}", *([f"7={geometry.groups}"] if geometry.groups > 1 else [])]
         for letter, k in zip(_letters(ndim), geometry.kernel, strict=True):
             ids = dict(zip(_NAMES[letter], _IDS[letter], strict=True))
-            numbers += [f"{_KERNEL_IDS[letter]}={k}", *(f"{ids[name]}={words[name]}" for name in ids if name in words)]
+            numbers += [
+                f"{_KERNEL_IDS[letter]}={k}",
+                *(f"{ids[name]}={arguments[name]}" for name in ids if name in arguments),
+            ]
         return f'f"7767517\\n2 2\\nInput x 0 1 x\\n{kind} y 1 1 x y {" ".join(numbers)}\\n"'

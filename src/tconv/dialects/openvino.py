@@ -1,8 +1,8 @@
-"""OpenVINO: ConvolutionBackpropData and GroupConvolutionBackpropData, as openvino.opset15 takes them.
+"""OpenVINO: ConvolutionBackpropData and GroupConvolutionBackpropData, with the arguments of openvino.opset15.
 
 Explicit pads crop (begin, end - output_padding). With an output_shape, explicit crops `begin` in front, valid nothing,
-and same_* shares out max(F + output_padding - L, 0): same_upper the larger half in front, same_lower the smaller, the
-reverse of ONNX; the rest goes, or comes, at the end. Without an output_shape same_* and valid ignore the pads.
+and same_* splits max(F + output_padding - L, 0): same_upper crops the larger half in front, same_lower the smaller, the
+reverse of ONNX; the rest is cropped, or added, at the end. Without an output_shape same_* and valid ignore the pads.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, ints_of, shown
-from tconv.dialects.base import Call, Dialect, Fault, uncropped, written
-from tconv.dialects.layouts import Array, DataLayout, WeightLayout
+from tconv._arrays import Array
+from tconv.dialects.base import Dialect, NativeCall, keywords, uncropped
+from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
 
@@ -20,33 +21,11 @@ _RULES = ("EXPLICIT", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
 class _Backprop(Dialect):
-    """What both operations share."""
+    """Common base of both operations."""
 
     name = "openvino"
     framework = "OpenVINO"
     ranks = (1, 3)
-    faults = (
-        Fault(
-            "openvino 2026.4.1, CPU",
-            "with kernel 1, stride 1 and an output of the input's size, pads that shift the output are ignored",
-            "observed with openvino 2026.4.1",
-            lambda geometry, input, native: (
-                max(geometry.kernel) == max(geometry.stride) == 1
-                and any(lo for lo, _ in geometry.crop)
-                and not any(lo + hi for lo, hi in geometry.crop)
-            ),
-        ),
-        Fault(
-            "openvino 2026.4.1, group_convolution_backprop_data",
-            "pads given beside output_shape are dropped",
-            "observed with openvino 2026.4.1",
-            lambda geometry, input, native: (
-                native.get("output_shape") is not None
-                and native.get("pads_begin") is not None
-                and any(ints_of(native["pads_begin"], "pads_begin", geometry.ndim))
-            ),
-        ),
-    )
 
     def geometry(
         self,
@@ -66,13 +45,13 @@ class _Backprop(Dialect):
         if strides is None:
             raise ArgumentError("strides is missing; OpenVINO has no default for it. Write strides=[2, 2]")
         plain = uncropped(
-            kernel, strides, 1 if dilations is None else dilations, groups, words="strides dilations groups"
+            kernel, strides, 1 if dilations is None else dilations, groups, names="strides dilations groups"
         )
         ndim = plain.ndim
         rule = "EXPLICIT" if auto_pad is None else str(auto_pad).upper()
         if rule not in _RULES:
             raise ArgumentError(
-                f"auto_pad is {shown(auto_pad)}; OpenVINO knows {', '.join(_RULES).lower()}. Write one of them"
+                f"auto_pad is {shown(auto_pad)}; OpenVINO has {', '.join(_RULES).lower()}. Use one of them"
             )
         begin, end, extra = (
             ints_of(0 if value is None else value, name, ndim)
@@ -82,8 +61,8 @@ class _Backprop(Dialect):
             begin = end = (0,) * ndim
         if min(begin) < 0:
             raise GeometryError(
-                f"pads_begin is {begin}; OpenVINO needs them to be at least 0. "
-                'Write dialect="torch" with crop=((lo, hi), ...), which has no limit'
+                f"pads_begin is {begin}; OpenVINO needs at least 0. "
+                'Write dialect="torch" with crop=((lo, hi), ...), which has no such limit'
             )
         if output_shape is None:
             crop = [(a, b - op) for a, b, op in zip(begin, end, extra, strict=True)]
@@ -92,7 +71,9 @@ class _Backprop(Dialect):
             large = ints_of(output, "output", ndim, least=1)
             small = self._small(large, plain, rule, begin, end)
         elif input is None:
-            raise ArgumentError("output_shape chooses the crop from sizes; input= is missing. Write input=(8, 8)")
+            raise ArgumentError(
+                "the crop of output_shape depends on the input's size; input= is missing. Write input=(8, 8)"
+            )
         else:
             small = ints_of(input, "input", ndim, least=1)
             usual = [s * n for s, n in zip(plain.stride, small, strict=True)]
@@ -108,7 +89,7 @@ class _Backprop(Dialect):
     def _small(
         large: tuple[int, ...], plain: Geometry, rule: str, begin: tuple[int, ...], end: tuple[int, ...]
     ) -> tuple[int, ...]:
-        """The size that OpenVINO's Convolution with the same pads makes of `large`."""
+        """Return the size that OpenVINO's Convolution with the same pads gives for `large`."""
         if rule.startswith("SAME"):
             return tuple(-(-L // s) for L, s in zip(large, plain.stride, strict=True))
         crop = list(zip(begin, end, strict=True))
@@ -116,14 +97,14 @@ class _Backprop(Dialect):
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         if geometry.ndim > 3:
-            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
+            return [f"{geometry.ndim} spatial axes, only 1 to 3"]
         return [
             f"the crop {pair} on spatial axis {axis}: pads_begin is at least 0"
             for axis, pair in enumerate(geometry.crop)
             if pair[0] < 0
         ]
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         return {
             "strides": list(geometry.stride),
             "pads_begin": [lo for lo, _ in geometry.crop],
@@ -133,18 +114,18 @@ class _Backprop(Dialect):
         }
 
     def argument_names(self) -> list[str]:
-        return [name for name in super().argument_names() if name != "groups"]  # it is an axis of the weight
+        return [name for name in super().argument_names() if name != "groups"]  # the group is an axis of the weight
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         zeros, ones = [0] * geometry.ndim, [1] * geometry.ndim
         defaults = {"pads_begin": zeros, "pads_end": zeros, "dilations": ones, "output_padding": zeros}
         operation = "group_convolution_backprop_data" if geometry.groups > 1 else "convolution_backprop_data"
-        node = f"openvino.opset15.{operation}(x, weight{written(arguments, defaults)})"
+        node = f"openvino.opset15.{operation}(x, weight{keywords(arguments, defaults)})"
         return f'openvino.compile_model(openvino.Model([{node}], []), "CPU")([])[0]'
 
 
 class _Group(_Backprop):
-    """GroupConvolutionBackpropData: the weight's first axis is the group, and its size their number."""
+    """GroupConvolutionBackpropData: the first axis of the weight counts the groups."""
 
     weight_pattern = "GIO*"
     weight_grouped = "G"
@@ -164,18 +145,18 @@ _GROUP = _Group()
 
 
 class OpenVino(_Backprop):
-    """The plain operation, or the one with groups where the weight has an axis more than x (or groups > 1)."""
+    """ConvolutionBackpropData, or the operation with groups if the weight has an axis more than x (or groups > 1)."""
 
     def read(
         self, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], native: dict[str, Any], *, adjoint: bool = False
-    ) -> Call:
+    ) -> NativeCall:
         if len(weight_shape) > len(x_shape):
             return _GROUP.read(x_shape, weight_shape, native, adjoint=adjoint)
         return super().read(x_shape, weight_shape, native, adjoint=adjoint)
 
-    def read_alone(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> Call | None:
+    def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> NativeCall | None:
         self.check_names(native)
-        return None  # only x says which operation a weight of this rank belongs to
+        return None  # the operation follows from the ranks of weight and x
 
     def weight_layout(self, ndim: int, groups: int = 1, **native: Any) -> WeightLayout:
         return _GROUP.weight_layout(ndim) if groups > 1 else super().weight_layout(ndim)

@@ -1,4 +1,4 @@
-"""PaddlePaddle: paddle.nn.functional.conv1d_transpose, conv2d_transpose, conv3d_transpose.
+"""PaddlePaddle: paddle.nn.functional.conv1d_transpose, conv2d_transpose and conv3d_transpose.
 
 Padding (a, b) crops (a, b - output_padding), or (a, F - L - a) with an output_size. "VALID" is padding 0. "SAME" is the
 padding of a convolution over an input of n, P = max((ceil(n/s) - 1)*s + k - n, 0) with its smaller half in front, and
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, entries_of, int_of, ints_of, pairs_of, shown
-from tconv.dialects.base import Dialect, Fault, compact, written
+from tconv.dialects.base import Dialect, compact, keywords
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 from tconv.geometry import Geometry
@@ -20,36 +20,17 @@ _FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
 
 class Paddle(Dialect):
-    """padding is an int, a list of one per axis or of all befores and afters, pairs for all axes of x, or a name."""
+    """Arguments of the functions; padding has five forms.
+
+    It is an int, a list of one per axis, a list of (before, after) of all axes in a row, a list of pairs for all axes
+    of x, or a name.
+    """
 
     name = "paddle"
     framework = "Paddle"
     ranks = (1, 3)
     data_patterns = ("NC*", "N*C")
     layout_arguments = ("data_format",)
-    faults = (
-        Fault(
-            "paddlepaddle 3.3.1, CPU",
-            "padding that leaves less than nothing of the output can end the process with a segmentation fault",
-            "observed with paddlepaddle 3.3.1",
-            lambda geometry, input, native: any(
-                sum(pair) > full for pair, full in zip(geometry.crop, geometry.full_shape(input), strict=True)
-            ),
-        ),
-        Fault(
-            "paddlepaddle 3.3.1, CPU",
-            "output_padding of at least the stride is refused, though it is below the dilation",
-            "observed with paddlepaddle 3.3.1",
-            lambda geometry, input, native: any(
-                op >= s
-                for op, s in zip(
-                    ints_of(native.get("output_padding", 0), "output_padding", geometry.ndim),
-                    geometry.stride,
-                    strict=True,
-                )
-            ),
-        ),
-    )
 
     def geometry(
         self,
@@ -72,7 +53,7 @@ class Paddle(Dialect):
         listed = entries_of(output_padding) is not None
         if output_size is not None and (listed or int_of(output_padding, "output_padding") != 0):
             raise ArgumentError(
-                "output_size was given together with output_padding; Paddle takes one of them. Write one of them"
+                "output_size was given together with output_padding; Paddle takes only one of them. Use one of them"
             )
         extra = self._extra(output_padding, plain)
         if same:
@@ -93,7 +74,8 @@ class Paddle(Dialect):
                 large = ints_of(output_size, "output_size", ndim, example=usual)
         elif same or output_size is not None:
             raise ArgumentError(
-                'Paddle\'s "SAME" and output_size choose the crop from sizes; input= is missing. Write input=(8, 8)'
+                'the crop of padding="SAME" and of output_size depends on the input\'s size; input= is missing. Write '
+                "input=(8, 8)"
             )
         if same:
             pairs = tuple(_same_pads(n, k, s) for n, (k, s, _) in zip(small, axes, strict=True))
@@ -105,8 +87,8 @@ class Paddle(Dialect):
             least = s * (n - 1) + e - a - b
             if not least <= L < least + s:
                 raise ShapeError(
-                    f"output_size asks for {L} on spatial axis {axis}; Paddle makes {least} to {least + s - 1} of {n}. "
-                    "Write one of those"
+                    f"output_size is {L} on spatial axis {axis}; for an input of {n} Paddle can return {least} to "
+                    f"{least + s - 1}. Use one of these sizes"
                 )
             crop.append((a, b + least - L))
         return Geometry(kernel, stride, crop, plain.dilation, groups)
@@ -119,16 +101,16 @@ class Paddle(Dialect):
                 raise GeometryError(
                     f"output_padding is {op} on spatial axis {axis}; Paddle needs it smaller than the stride ({s}) or "
                     f"the dilation ({d}){', in 1-D no larger than the stride' if plain.ndim == 1 else ''}. "
-                    'Write dialect="torch" with crop=((lo, hi), ...), which has no limit'
+                    'Write dialect="torch" with crop=((lo, hi), ...), which has no such limit'
                 )
         return extra
 
     @staticmethod
     def _pairs(padding: str | int | Sequence[Any], ndim: int, channels_last: bool) -> tuple[tuple[int, int], ...]:
-        """The forms of padding= that are no rule: one (before, after) pair per spatial axis."""
+        """Return one (before, after) pair per spatial axis, for every form of padding but "SAME"."""
         if isinstance(padding, str):
             if padding.upper() != "VALID":
-                raise ArgumentError(f'padding is {shown(padding)}; Paddle knows "SAME" and "VALID". Write one of them')
+                raise ArgumentError(f'padding is {shown(padding)}; Paddle takes "SAME" or "VALID". Use one of them')
             return ((0, 0),) * ndim
         entries = entries_of(padding)
         if entries is None:
@@ -140,7 +122,7 @@ class Paddle(Dialect):
             pairs, outer = (whole[1:-1], whole[:: ndim + 1]) if channels_last else (whole[2:], whole[:2])
             if any(map(any, outer)):
                 raise GeometryError(
-                    f"padding is {shown(padding)}; the pairs of batch and channels must be (0, 0). Write those"
+                    f"padding is {shown(padding)}; the pairs of batch and channels must be (0, 0). Write (0, 0) there"
                 )
         elif len(entries) == 2 * ndim:
             flat = ints_of(entries, "padding", 2 * ndim)
@@ -158,24 +140,24 @@ class Paddle(Dialect):
         first, last = _FORMATS.get(ndim, ("NCHW", "NHWC"))
         if data_format is not None and not (isinstance(data_format, str) and data_format in (first, last)):
             raise ArgumentError(
-                f'data_format is {shown(data_format)}; with {ndim} spatial axes it is "{first}" or "{last}". Write one '
-                "of them"
+                f'data_format is {shown(data_format)}; with {ndim} spatial axes it must be "{first}" or "{last}". '
+                "Use one of them"
             )
         return data_format == last
 
     def data_layout(self, ndim: int, x_ndim: int, data_format: str | None = None, **native: Any) -> DataLayout:
         return DataLayout.of("N*C" if self._channels_last(ndim, data_format) else "NC*", ndim)
 
-    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+    def data_layout_arguments(self, data: DataLayout) -> dict[str, Any] | None:
         ndim = sum(isinstance(axis, int) for axis in data.axes)
         if ndim in _FORMATS and data == DataLayout.of("N*C", ndim):
             return {"data_format": _FORMATS[ndim][1]}
-        return super().data_words(data)
+        return super().data_layout_arguments(data)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         if geometry.ndim > 3:
-            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
-        # output_padding from the stride up to the dilation passes Paddle's checks, but not its CPU kernels
+            return [f"{geometry.ndim} spatial axes, only 1 to 3"]
+        # an output_padding from the stride up to the dilation passes the checks of Paddle, but not its CPU kernels
         return [
             f"the crop ({lo}, {hi}) on spatial axis {axis}: padding is at least 0, and output_padding, which extends "
             f"the end, stays below the stride {s}"
@@ -183,7 +165,7 @@ class Paddle(Dialect):
             if lo < 0 or -hi >= s
         ]
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         pads = [(lo, max(0, hi)) for lo, hi in geometry.crop]
         even = all(lo == hi for lo, hi in pads)
         return {
@@ -194,21 +176,22 @@ class Paddle(Dialect):
             "groups": geometry.groups,
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         defaults = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
-        return f"paddle.nn.functional.conv{geometry.ndim}d_transpose(x, weight{written(arguments, defaults)})"
+        return f"paddle.nn.functional.conv{geometry.ndim}d_transpose(x, weight{keywords(arguments, defaults)})"
 
-    def padded(self, pairs: list[tuple[int, int]]) -> str:
+    def pad_code(self, pairs: list[tuple[int, int]]) -> str:
         return f"paddle.nn.functional.pad(y, {[side for pair in pairs for side in pair]!r})"
 
 
 def _same_pads(n: int, k: int, s: int) -> tuple[int, int]:
+    """Return the padding (before, after) of "SAME" for an input of n."""
     total = max((-(-n // s) - 1) * s + k - n, 0)
     return total // 2, total - total // 2
 
 
 def _same_input(L: int, k: int, s: int) -> int:
-    """The largest input that "SAME" takes to at most L elements."""
+    """Return the largest input for which "SAME" gives at most L elements."""
     n = 1
     while s * n + k - sum(_same_pads(n + 1, k, s)) <= L:
         n += 1

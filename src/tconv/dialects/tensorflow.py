@@ -1,4 +1,4 @@
-"""TensorFlow: tf.nn.conv1d_transpose, conv2d_transpose, conv3d_transpose; the output's size is the caller's choice."""
+"""TensorFlow: tf.nn.conv1d_transpose, conv2d_transpose and conv3d_transpose, which are given the output's size."""
 
 from __future__ import annotations
 
@@ -6,27 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconv._arguments import Ints, entries_of, int_of, ints_of, pairs_of, shown
-from tconv.dialects.base import Dialect, compact, written
+from tconv.dialects.base import Dialect, compact, keywords
 from tconv.dialects.layouts import DataLayout, WeightLayout
-from tconv.dialects.named_output_shape import PAIRS, Pair, adjoint, between, check_ends, large_sides, rule_of, sizes_of
+from tconv.dialects.tensorflow_padding import (
+    NAMED_PADDING,
+    Pair,
+    crop_between,
+    crop_for_convolution,
+    groups_in_output_shape,
+    legal_output_sizes,
+    padding_name,
+    spatial_output_shape,
+)
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
 
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 
 
-def _with_onednn(pair: Pair | None, n: int, extent: int, stride: int) -> range:
-    """The legal sizes: dividing L - extent by the stride, oneDNN rounds to zero, so that for n = 1 a few more are."""
-    sizes = large_sides(pair, n, extent, stride)
+def _legal_with_onednn(pair: Pair | None, n: int, extent: int, stride: int) -> range:
+    """Return the legal sizes. oneDNN rounds (L - extent)/stride to zero, so that for n = 1 a few more are legal."""
+    sizes = legal_output_sizes(pair, n, extent, stride)
     return range(max(1, extent - stride + 1), sizes.stop) if pair is not None and n == 1 else sizes
 
 
 class TensorFlow(Dialect):
-    """output_shape names the output; padding is "SAME", "VALID" or [[0, 0], [top, bottom], [left, right], [0, 0]].
+    """Arguments of tf.nn; padding is "SAME", "VALID" or [[0, 0], [top, bottom], [left, right], [0, 0]].
 
-    output_shape is the whole shape, or the spatial sizes alone (which tf.nn itself takes in 2-D only). There are as
-    many groups as C_out there is a multiple of the filter's; groups= says it where C_out is not there. Pairs exist in
-    2-D only; NCHW, dilation and groups run on the CPU with "SAME" and "VALID" where TensorFlow is built with oneDNN.
+    output_shape is the whole shape, or the spatial sizes alone (which tf.nn itself takes in 2-D only). The number of
+    groups is C_out in output_shape over C_out of the filter; groups= gives it where output_shape has no C_out. Pairs
+    exist in 2-D only; NCHW, dilation and groups run on the CPU with "SAME" and "VALID" where TensorFlow is built with
+    oneDNN.
     """
 
     name = "tensorflow"
@@ -57,15 +67,17 @@ class TensorFlow(Dialect):
         plain = Geometry(kernel, stride, 0, dilation, groups)
         pairs = self._pairs(padding, ndim, channels_last)
         if output is not None:
-            return adjoint(plain, pairs, output)
+            return crop_for_convolution(plain, pairs, output)
         if input is None:
             raise ArgumentError(
-                "the TensorFlow dialect chooses its crop from sizes; input= is missing. Write input=(8, 8), "
-                "output_shape=(16, 16)"
+                "the crop of the TensorFlow dialect depends on the input's size; input= is missing. "
+                "Write input=(8, 8), output_shape=(16, 16)"
             )
         small = ints_of(input, "input", ndim, least=1)
-        large = sizes_of(output_shape, plain, small, "tf.nn", -1 if channels_last else 1)
-        return between(plain, pairs, padding, small, large, _with_onednn if isinstance(padding, str) else large_sides)
+        large = spatial_output_shape(output_shape, plain, small, "tf.nn", -1 if channels_last else 1)
+        return crop_between(
+            plain, pairs, padding, small, large, _legal_with_onednn if isinstance(padding, str) else legal_output_sizes
+        )
 
     @staticmethod
     def _channels_last(ndim: int, data_format: str | None) -> bool:
@@ -76,13 +88,13 @@ class TensorFlow(Dialect):
         if isinstance(data_format, str) and data_format in (first, last):
             return data_format == last
         raise ArgumentError(
-            f'data_format is {shown(data_format)}; with {ndim} spatial axes it is "{last}" or "{first}". Write one of '
-            "them"
+            f'data_format is {shown(data_format)}; with {ndim} spatial axes it must be "{last}" or "{first}". Use '
+            "one of them"
         )
 
     @staticmethod
     def _per_axis(value: Ints | None, name: str, ndim: int, channels_last: bool) -> tuple[int, ...]:
-        """Strides and dilations: one int, one per spatial axis, or one per array axis (1 for batch and channels)."""
+        """Return strides or dilations per spatial axis, from one int, one per spatial axis or one per array axis."""
         if value is None:
             return (1,) * ndim
         entries = entries_of(value) or ()
@@ -100,13 +112,13 @@ class TensorFlow(Dialect):
 
     @staticmethod
     def _pairs(padding: str | Sequence[Any], ndim: int, channels_last: bool) -> tuple[Pair | None, ...]:
-        """The padding per axis: None for SAME, (0, 0) for VALID."""
-        if isinstance(padding, str) and padding in PAIRS:
-            return (PAIRS[padding],) * ndim
+        """Return the padding per axis: None for SAME, (0, 0) for VALID."""
+        if isinstance(padding, str) and padding in NAMED_PADDING:
+            return (NAMED_PADDING[padding],) * ndim
         if isinstance(padding, str) or entries_of(padding) is None:
             raise ArgumentError(
-                f'padding is {shown(padding)}; TensorFlow knows "SAME", "VALID" and [[before, after], ...], a pair per '
-                "array axis. Write one of them"
+                f'padding is {shown(padding)}; TensorFlow takes "SAME", "VALID" or [[before, after], ...], with a pair '
+                "per array axis. Use one of them"
             )
         if ndim != 2:
             raise ArgumentError(
@@ -118,19 +130,19 @@ class TensorFlow(Dialect):
         inner, outer = (pairs[1:-1], (pairs[0], pairs[-1])) if channels_last else (pairs[2:], pairs[:2])
         if any(side < 0 for pair in pairs for side in pair) or any(map(any, outer)):
             raise GeometryError(
-                f"padding is {pairs}; TensorFlow needs pairs of at least 0, and 0 for batch and channels. Write "
-                'dialect="torch" with crop=, which has no limit'
+                f"padding is {pairs}; TensorFlow needs pairs of at least 0, and (0, 0) for batch and channels. Write "
+                'dialect="torch" with crop=, which has no such limit'
             )
         return inner
 
     def data_layout(self, ndim: int, x_ndim: int, data_format: str | None = None, **native: Any) -> DataLayout:
         return DataLayout.of("N*C" if self._channels_last(ndim, data_format) else "NC*", ndim)
 
-    def data_words(self, data: DataLayout) -> dict[str, Any] | None:
+    def data_layout_arguments(self, data: DataLayout) -> dict[str, Any] | None:
         ndim = sum(isinstance(axis, int) for axis in data.axes)
         if data == DataLayout.of("NC*", ndim):
             return {"data_format": f"NC{_LETTERS[ndim]}"}
-        return super().data_words(data)
+        return super().data_layout_arguments(data)
 
     def groups(
         self,
@@ -140,21 +152,23 @@ class TensorFlow(Dialect):
         weight: WeightLayout,
         native: dict[str, Any],
     ) -> dict[str, Any]:
-        """TensorFlow has no groups argument: C_out in output_shape over the filter's own C_out is the group count."""
+        """Return the group count, C_out in output_shape over C_out of the filter: TensorFlow has no argument for it."""
         batch, channels, spatial = data.sizes(x_shape)
         sizes = weight.sizes(weight_shape)
         if "groups" in native or channels != sizes["I"]:  # channels that do not match have an error of their own
             return {}
-        times = check_ends(native.get("output_shape"), len(spatial), batch, sizes["O"], data.axes.index("C"))
+        times = groups_in_output_shape(
+            native.get("output_shape"), len(spatial), batch, sizes["O"], data.axes.index("C")
+        )
         return {"groups": times}
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         if geometry.ndim > 3:
-            return [f"{geometry.ndim} spatial axes; it has 1 to 3"]
+            return [f"{geometry.ndim} spatial axes, only 1 to 3"]
         reasons = []
         if input is None:
             raise ArgumentError(
-                "TensorFlow's arguments name the output's size; input= is missing. "
+                "TensorFlow's arguments contain the output's size; input= is missing. "
                 "Write arguments(geometry, input=(8, 8))"
             )
         if geometry.groups > 1 and geometry.ndim == 3:
@@ -168,15 +182,15 @@ class TensorFlow(Dialect):
 
     @staticmethod
     def _padding(geometry: Geometry, input: tuple[int, ...]) -> str | list[list[int]] | None:
-        """The padding argument whose rule gives this crop, the plainest first; None if there is none."""
+        """Return the plainest padding argument whose rule gives this crop; None if there is none."""
         # pairs have no CPU kernel with dilation or groups
         paired = geometry.ndim == 2 and max(geometry.dilation) == geometry.groups == 1
-        if (name := rule_of(geometry, input)) or not paired or min(map(min, geometry.crop)) < 0:
+        if (name := padding_name(geometry, input)) or not paired or min(map(min, geometry.crop)) < 0:
             return name
         return [[0, 0], *(list(pair) for pair in geometry.crop), [0, 0]]
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
-        assert input is not None  # reasons_against asked for it
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+        assert input is not None  # reasons_against has raised otherwise
         return {
             "output_shape": geometry.output_shape(input),
             "strides": compact(geometry.stride),
@@ -185,11 +199,11 @@ class TensorFlow(Dialect):
             **({} if geometry.groups == 1 else {"groups": geometry.groups}),
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         nd, groups = geometry.ndim, geometry.groups
         channels = f"weight.shape[{nd}]" + (f" * {groups}" if groups > 1 else "")
         sizes = ", ".join(map(str, arguments["output_shape"]))
         rest = {name: value for name, value in arguments.items() if name not in ("output_shape", "groups")}
         return (
-            f"tf.nn.conv{nd}d_transpose(x, weight, [x.shape[0], {sizes}, {channels}]{written(rest, {'dilations': 1})})"
+            f"tf.nn.conv{nd}d_transpose(x, weight, [x.shape[0], {sizes}, {channels}]{keywords(rest, {'dilations': 1})})"
         )

@@ -1,23 +1,24 @@
-"""PyTorch: torch.nn.functional.conv_transpose1d, 2d, 3d, for any number of axes."""
+"""PyTorch: torch.nn.functional.conv_transpose1d, 2d and 3d, extended to any number of spatial axes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tconv._arguments import Crop, Ints, ints_of
-from tconv.dialects.base import Dialect, compact, written
+from tconv.dialects.base import Dialect, compact, keywords
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError, GeometryError
 from tconv.geometry import Geometry
 
 
 class Torch(Dialect):
-    """Padding p crops both ends by p; output_padding gives some of the end back: crop = (p, p - output_padding)."""
+    """Padding p crops both ends by p, and output_padding extends the end: crop = (p, p - output_padding)."""
 
     name = "torch"
     framework = "PyTorch"
     data_patterns = ("NC*", "C*")
     weight_pattern = "IO*"
+    reads_sizes = False
 
     def geometry(
         self,
@@ -35,13 +36,13 @@ class Torch(Dialect):
         if crop is not None:
             if padding is not None or output_padding is not None:
                 raise ArgumentError(
-                    "crop= was given together with padding= or output_padding=; they say the same thing twice. "
+                    "crop= was given together with padding= or output_padding=; both describe the crop. "
                     "Write crop=((lo, hi), ...) alone, where lo = padding and hi = padding - output_padding"
                 )
             return Geometry(kernel, stride, crop, dilation, groups)
         if isinstance(padding, str):
             raise ArgumentError(
-                f"padding is {padding!r}; PyTorch's transposed convolution takes integers. "
+                f"padding is {padding!r}; PyTorch's transposed convolution takes integers only. "
                 'Write padding=1, or dialect="keras" for "same" and "valid"'
             )
         plain = Geometry(kernel, stride, 0, dilation, groups)
@@ -52,20 +53,20 @@ class Torch(Dialect):
                 raise GeometryError(
                     f"output_padding is {op} on spatial axis {axis}; PyTorch needs it smaller than the stride ({s}) or "
                     f"the dilation ({d}). Write crop=((lo, hi), ...) with hi = padding - output_padding, which "
-                    "has no limit"
+                    "has no such limit"
                 )
         return Geometry(kernel, stride, [(p, p - op) for p, op in zip(pads, extra, strict=True)], dilation, groups)
 
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
-        many = [f"{geometry.ndim} spatial axes; it has 1 to 3"] if geometry.ndim > 3 else []
-        return many + [
-            f"the crop ({lo}, {hi}) on spatial axis {axis}: padding is at least 0 and crops both sides alike, "
-            f"output_padding gives back less than the stride {s} or dilation {d} behind"
+        ranks = [f"{geometry.ndim} spatial axes, only 1 to 3"] if geometry.ndim > 3 else []
+        return ranks + [
+            f"the crop ({lo}, {hi}) on spatial axis {axis}: padding is at least 0 and crops both sides by the same "
+            f"amount, and output_padding, which extends the end, stays below the stride {s} or the dilation {d}"
             for axis, ((lo, hi), s, d) in enumerate(zip(geometry.crop, geometry.stride, geometry.dilation, strict=True))
             if lo < 0 or hi > lo or lo - hi >= max(s, d)
         ]
 
-    def say(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
+    def native_arguments(self, geometry: Geometry, input: tuple[int, ...] | None) -> dict[str, Any]:
         return {
             "stride": compact(geometry.stride),
             "padding": compact([lo for lo, _ in geometry.crop]),
@@ -74,11 +75,11 @@ class Torch(Dialect):
             "dilation": compact(geometry.dilation),
         }
 
-    def call(self, arguments: dict[str, Any], geometry: Geometry) -> str:
+    def call_code(self, arguments: dict[str, Any], geometry: Geometry) -> str:
         defaults = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
-        return f"torch.nn.functional.conv_transpose{geometry.ndim}d(x, weight{written(arguments, defaults)})"
+        return f"torch.nn.functional.conv_transpose{geometry.ndim}d(x, weight{keywords(arguments, defaults)})"
 
-    def padded(self, pairs: list[tuple[int, int]]) -> str:
+    def pad_code(self, pairs: list[tuple[int, int]]) -> str:
         last_first = [side for pair in reversed(pairs[2:]) for side in pair]
         return f"torch.nn.functional.pad(y, {last_first!r})"
 

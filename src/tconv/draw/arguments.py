@@ -33,4 +33,4 @@ def flat_arrays(**given: Any) -> list[Array]:
 
 def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any]) -> Geometry:
     """Return the Geometry that `spec` describes; a picture shows one channel, so groups is no argument."""
-    return _textbook.geometry_of(kernel, spec, [name for name in _textbook.WORDS if name != "groups"])
+    return _textbook.geometry_of(kernel, spec, [name for name in _textbook.ARGUMENTS if name != "groups"])

@@ -1,1 +1,1 @@
-"""Files: pictures, arrays, and outputs that appear whole or not at all."""
+"""Files: readers and writers of pictures and arrays, and output files that are never half-written."""

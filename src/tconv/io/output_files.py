@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all, and never in the place of another."""
+"""Output files that appear whole or not at all, and never replace another file unasked.
+
+Commands write through these, so that an interrupt or a full disk leaves nothing half-written.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tconv.errors import FileError
 
 
 class NewFile:
-    """A file to be written: `file` is open, beside its final place under a hidden name, and moves there at the end.
+    """A file to be written: `file` is open beside its final place, under a hidden name, and moves there at the end.
 
     >>> with NewFile([Path("/tmp/tconv-doctest.txt")], overwrite=True) as new:
     ...     _ = new.file.write(b"whole")
@@ -24,16 +27,16 @@ class NewFile:
     b'whole'
     >>> new.path.unlink()
 
-    The first of `names` that is free is taken, at the end again: another program may have been quicker. Any exception,
-    an interrupt included, removes the hidden file. Raises FileError, on entering, for a place that cannot be written
-    and, without `overwrite`, where the only name is taken; `overwrite` is None for a command that has no such option.
+    The first free one of `names` is taken, and again at the end, as another program may have taken it meanwhile. Any
+    exception, an interrupt included, removes the hidden file. On entering, raises FileError for a place that cannot be
+    written and, without `overwrite`, if all names are taken; `advice` ends that message: ", or --overwrite".
     """
 
     path: Path
     file: BinaryIO
 
-    def __init__(self, names: Iterable[Path], overwrite: bool | None = None) -> None:
-        self._names, self._overwrite = iter(names), overwrite
+    def __init__(self, names: Iterable[Path], overwrite: bool = False, advice: str = "") -> None:
+        self._names, self._overwrite, self._advice = iter(names), overwrite, advice
         self.path = next(self._names)
 
     def __enter__(self) -> NewFile:
@@ -42,8 +45,8 @@ class NewFile:
         if os.path.isdir(self.path):
             raise FileError(f"{self.path} is a directory; a file is needed. Write the name of a file in it")
         self._hidden = self.path.with_name(f".{self.path.name[:100]}.{os.getpid()}.part")
-        # an interrupt may come at any statement, of this method and of __exit__ too: what is left goes with the object
-        self._remove = weakref.finalize(self, _forget, self._hidden)
+        # an interrupt may come at any statement, of this method and of __exit__, too: then the object's end removes it
+        self._remove = weakref.finalize(self, _unlink, self._hidden)
         try:
             self.file = self._hidden.open("w+b")
         except (OSError, ValueError) as error:
@@ -58,7 +61,7 @@ class NewFile:
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
+        """Number of bytes written so far."""
         self.file.flush()
         return os.fstat(self.file.fileno()).st_size
 
@@ -98,23 +101,21 @@ class NewFile:
         try:
             self.path = next(self._names)
         except StopIteration:
-            way = "" if self._overwrite is None else ", or --overwrite"
-            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name{way}") from None
+            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name{self._advice}") from None
 
 
-def _forget(path: Path) -> None:
-    with suppress(OSError):  # it may never have been there
+def _unlink(path: Path) -> None:
+    with suppress(OSError):  # it may not exist
         path.unlink()
 
 
 def numbered(stem: str, ending: str) -> Iterator[Path]:
-    """STEM.png, STEM-2.png, STEM-3.png ... in the current directory."""
+    """Return STEM.png, STEM-2.png, STEM-3.png ... in the current directory."""
     return (Path(f"{stem}{'' if n == 1 else f'-{n}'}{ending}") for n in count(1))
 
 
 def _refused(path: Path, error: OSError | ValueError) -> FileError:
     why = getattr(error, "strerror", None) or error
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return FileError(
-        f"{path} cannot be written: {why}. Write {'to a disk with room' if full else 'a name where you may write'}"
-    )
+    advice = "Free some space, or write to another disk" if full else "Write a name where you may write"
+    return FileError(f"{path} cannot be written: {why}. {advice}")

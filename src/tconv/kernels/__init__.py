@@ -1,6 +1,6 @@
-"""The kernels: one module each, and the registry of methods that a call can name.
+"""Registry of the methods that a call can name, each with the module of its kernel.
 
-A new member is one module with a `KERNEL` in it, and one line in `_MEMBERS`.
+A new method is one module that defines a `KERNEL`, and one line in `_MEMBERS`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _MEMBERS = {
     "polyphase": "polyphase",
     "taps": "taps",
 }
-"""Methods and their modules. "auto" compares estimates; the order here breaks ties."""
+"""Modules by method. Method "auto" compares estimates of time; of equal estimates the first in this order wins."""
 
 
 def names() -> tuple[str, ...]:
-    """The names of all methods."""
+    """Return the names of all methods."""
     return tuple(_MEMBERS)
 
 
 @cache
 def kernel(name: str) -> Kernel:
-    """The kernel of this name."""
-    found: Kernel = import_module(f"tconv.kernels.{_MEMBERS[name]}").KERNEL
-    return found
+    """Return the kernel of this method. Its module is imported at the first call."""
+    member: Kernel = import_module(f"tconv.kernels.{_MEMBERS[name]}").KERNEL
+    return member

@@ -1,4 +1,6 @@
-"""The polyphase form on NumPy and BLAS: one matrix product per shift, no zero inserted, no column buffer.
+"""Method "polyphase": the polyphase form on NumPy and BLAS, for every dtype.
+
+It is one matrix product per shift. No zero is inserted, and no column buffer is built.
 
 Tap t feeds phase r = (d*t) mod s from x shifted by q = (d*t) div s. All phases with a tap at shift q share that shifted
 x, so their rows stand in one matrix product: [phases x C_out, C_in] @ [C_in, positions]. Over a zero-padded, flattened
@@ -18,16 +20,17 @@ import numpy as np
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Kernel, Problem
 
-_BUDGET = 1 << 20  # bytes of sums held at a time, and as many of products: both stay in a core's own cache
+_BUDGET = 1 << 20
+"""Bytes of sums in memory at a time, and as many of products: both stay in a core's own cache."""
 
 
 class _Axis(NamedTuple):
-    """One axis of the grid of positions j, where full[s*j + r]; shifted inputs x[j - q] come from a padded window."""
+    """One axis of the grid of positions j of full[s*j + r]. Shifted inputs x[j - q] are read from a padded window."""
 
-    first: int  # smallest j whose outputs are kept
+    first: int  # smallest j with an output inside of the crop
     length: int  # number of j
     reach: int  # largest shift
-    clip: tuple[int, int]  # the inputs that the window holds: x[clip[0] : clip[1]]
+    clip: tuple[int, int]  # the window contains the inputs x[clip[0] : clip[1]]
     lead: int  # zeros in front of them
 
     @property
@@ -49,7 +52,7 @@ def _axes(p: Problem) -> list[_Axis]:
 
 
 class _Shift(NamedTuple):
-    """One shift q: per axis, the arithmetic progression of phases that have a tap there, and those taps."""
+    """Shift q with, per axis, the arithmetic progression of phases that have a tap at it, and those taps."""
 
     q: tuple[int, ...]
     phases: tuple[Any, ...]
@@ -64,17 +67,17 @@ def _shift_of(s: int, d: int, t: int) -> int:
 def _shifts(g: Geometry) -> list[_Shift]:
     per_axis = []
     for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True):
-        found = []
+        of_axis = []
         for q, group in groupby(range(k), partial(_shift_of, s, d)):
             taps = list(group)
             phase = d * taps[0] - s * q
-            found.append((q, slice(phase, phase + d * (len(taps) - 1) + 1, d), slice(taps[0], taps[-1] + 1)))
-        per_axis.append(found)
-    return [_Shift(*(tuple(part) for part in zip(*choice, strict=True))) for choice in product(*per_axis)]
+            of_axis.append((q, slice(phase, phase + d * (len(taps) - 1) + 1, d), slice(taps[0], taps[-1] + 1)))
+        per_axis.append(of_axis)
+    return [_Shift(*(tuple(part) for part in zip(*shifts, strict=True))) for shifts in product(*per_axis)]
 
 
 class _Blocks(NamedTuple):
-    """How many images, groups, output channels and rows of the first axis are summed at a time."""
+    """Numbers of images, groups, output channels and rows of the first axis that are summed at a time."""
 
     batch: int
     groups: int
@@ -86,36 +89,36 @@ def _blocks(p: Problem) -> _Blocks:
     axes = _axes(p)
     g = p.geometry
     unit = math.prod(g.stride) * math.prod(axis.pitch for axis in axes[1:]) * p.accumulate.itemsize
-    room = max(1, _BUDGET // unit)
+    left = max(1, _BUDGET // unit)  # of the budget, in units
     sizes = []
     for total in (p.out_channels // g.groups, axes[0].length, g.groups, max(1, p.batch)):
-        sizes.append(min(total, room))
-        room = max(1, room // sizes[-1])
+        sizes.append(min(total, left))
+        left = max(1, left // sizes[-1])
     channels, rows, groups, batch = sizes
     return _Blocks(batch, groups, channels, rows)
 
 
 def _is_whole(p: Problem, axes: list[_Axis]) -> bool:
-    """Whether the padded window of x is x itself, so that no copy is needed."""
+    """Return True if the padded window of x is x itself, so that no copy is needed."""
     exact = all(axis.clip == (0, n) and axis.pitch == n for axis, n in zip(axes, p.input_shape, strict=True))
     return exact and _tail(axes) == 0
 
 
 def _tail(axes: list[_Axis]) -> int:
-    """Elements read behind the padded window by the last row of the most advanced shift; their sums are discarded."""
+    """Return how many elements behind the padded window the products read: the sums of these are never written."""
     return sum(axis.reach * math.prod(later.pitch for later in axes[a + 1 :]) for a, axis in enumerate(axes) if a > 0)
 
 
 def _padded(p: Problem, axes: list[_Axis], x: Array) -> Array:
-    """The input [N, G, C, *spatial] as [N, G, C, positions], zeros around it, in the dtype of the sums."""
+    """Return the input [N, G, C, *spatial] as [N, G, C, positions], padded with zeros, in the dtype of the sums."""
     if _is_whole(p, axes):
         return np.ascontiguousarray(x, p.accumulate).reshape(*x.shape[:3], math.prod(x.shape[3:]))
     plane = math.prod(axis.pitch for axis in axes)
     flat = np.zeros((*x.shape[:3], plane + _tail(axes)), p.accumulate)
     window = flat[..., :plane].reshape(*x.shape[:3], *(axis.pitch for axis in axes))
     inside: Any = tuple(slice(axis.lead, axis.lead + axis.clip[1] - axis.clip[0]) for axis in axes)
-    kept: Any = [slice(*axis.clip) for axis in axes]
-    window[..., *inside] = x[..., *kept]
+    clipped: Any = [slice(*axis.clip) for axis in axes]
+    window[..., *inside] = x[..., *clipped]
     return flat
 
 
@@ -124,7 +127,7 @@ def _ranges(total: int, step: int) -> Iterator[slice]:
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
-    """Canonical x [N, C_in, *n], w [C_in, C_out/g, *k], bias [C_out] or None; fills out [N, C_out, *L]."""
+    """Fill out [N, C_out, *L] from canonical x [N, C_in, *n], w [C_in, C_out/g, *k] and bias [C_out] or None."""
     g, G = p.geometry, p.geometry.groups
     axes, shifts = _axes(p), _shifts(g)
     blocks = _blocks(p)
@@ -133,7 +136,7 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     w = w.reshape(G, p.in_channels // G, p.out_channels // G, *g.kernel).astype(p.accumulate, copy=False)
     out = _split(out, G)
     offset = None if bias is None else bias.reshape(G, p.out_channels // G).astype(p.accumulate, copy=False)
-    held = np.empty((2, _block_count(p, axes, blocks)), p.accumulate)  # the sums of a block, and one shift's products
+    buffers = np.empty((2, _block_count(p, axes, blocks)), p.accumulate)  # sums of a block, products of one shift
     parts = list(product(_ranges(G, blocks.groups), _ranges(p.out_channels // G, blocks.channels)))
     packed = [[_packed(w[groups, :, channels], shift) for shift in shifts] for groups, channels in parts]
     for batch in _ranges(p.batch, blocks.batch):
@@ -143,41 +146,41 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
         ):
             length = (block.stop - block.start) * pitches[0]
             size = (batch.stop - batch.start, groups.stop - groups.start)
-            sums = _shaped(held[0], (*size, *g.stride, channels.stop - channels.start, length))
+            sums = _shaped(buffers[0], (*size, *g.stride, channels.stop - channels.start, length))
             sums[...] = 0 if offset is None else offset[groups, channels].reshape(1, size[1], *[1] * g.ndim, -1, 1)
             for shift, matrix in zip(shifts, matrices, strict=True):
                 start = sum((a.reach - q) * pitch for a, q, pitch in zip(axes, shift.q, pitches, strict=True))
                 start += block.start * pitches[0]
-                products = _shaped(held[1], (*size, matrix.shape[1], length))
-                through = np.multiply if matrix.shape[2] == 1 else np.matmul  # one channel a group: nothing to sum
-                through(matrix, flat[:, groups, :, start : start + length], out=products)
+                products = _shaped(buffers[1], (*size, matrix.shape[1], length))
+                multiply = np.multiply if matrix.shape[2] == 1 else np.matmul  # one channel per group: nothing to sum
+                multiply(matrix, flat[:, groups, :, start : start + length], out=products)
                 place = sums[:, :, *shift.phases]
                 place += products.reshape(place.shape)
             _write(p, axes, block, sums, out[batch, groups, channels])
 
 
 def _packed(w: Array, shift: _Shift) -> Array:
-    """The rows of one shift's matrix product, [G, phases x C_out, C_in], from w [G, C_in, C_out, *kernel].
+    """Return the matrix of one shift, [G, phases x C_out, C_in], from w [G, C_in, C_out, *kernel].
 
-    Stored with C_in first: copying the taps of one input channel at a time reads w nearly in order, and BLAS takes a
-    transposed matrix as it is.
+    It is stored with C_in first. So the taps of one input channel at a time are copied, which reads w nearly in order,
+    and BLAS reads a transposed matrix without a copy.
     """
     taps = np.ascontiguousarray(np.moveaxis(w[..., *shift.taps], 2, -1))
     return taps.reshape(*taps.shape[:2], math.prod(taps.shape[2:])).swapaxes(1, 2)
 
 
 def _block_count(p: Problem, axes: list[_Axis], blocks: _Blocks) -> int:
-    """Elements of the largest block of sums."""
+    """Return the number of elements of the largest block of sums."""
     return math.prod(blocks) * math.prod(p.geometry.stride) * math.prod(axis.pitch for axis in axes[1:])
 
 
 def _shaped(memory: Array, shape: tuple[int, ...]) -> Array:
-    """The front of a flat array, in a shape."""
+    """Return a view of the first elements of a flat array in this shape."""
     return memory[: math.prod(shape)].reshape(shape)
 
 
 def _split(out: Array, groups: int) -> Array:
-    """A view of out [N, C, ...] as [N, G, C/G, ...], whatever its strides: reshape would copy some of them."""
+    """Return a view of out [N, C, ...] as [N, G, C/G, ...], for any strides: reshape would copy for some of them."""
     step = out.strides[1]
     per = out.shape[1] // groups
     shape, strides = (out.shape[0], groups, per, *out.shape[2:]), (out.strides[0], step * per, step, *out.strides[2:])
@@ -185,7 +188,7 @@ def _split(out: Array, groups: int) -> Array:
 
 
 def _write(p: Problem, axes: list[_Axis], block: slice, sums: Array, out: Array) -> None:
-    """Interleave the phases of a block of rows into out [N, G, C, *L], dropping what the crop takes."""
+    """Interleave the phases of a block of rows into out [N, G, C, *L], without the elements that the crop removes."""
     g = p.geometry
     grid = sums.reshape(*sums.shape[:-1], block.stop - block.start, *(axis.pitch for axis in axes[1:]))
     starts, stops = [block.start, *[0] * (g.ndim - 1)], [block.stop, *(axis.length for axis in axes[1:])]
@@ -202,25 +205,25 @@ def _write(p: Problem, axes: list[_Axis], block: slice, sums: Array, out: Array)
 
 
 def reasons_against(p: Problem) -> list[str]:
-    """Weights with inf or NaN: they would be multiplied with padded zeros, and make NaN where there is nothing."""
-    return (
-        [] if p.finite_weight else ["the weight holds inf or NaN, which this method would multiply with padded zeros"]
-    )
+    """Return a reason if the weight has inf or NaN: times a padded zero they give NaN where there is no product."""
+    if p.finite_weight:
+        return []
+    return ["the weight contains inf or NaN, which this method would multiply with padded zeros"]
 
 
 def scratch_bytes(p: Problem) -> int:
-    """Packed weights, padded input, sums and products."""
-    axes, item = _axes(p), p.accumulate.itemsize
+    """Return the bytes of packed weights, padded input, sums and products."""
+    axes, itemsize = _axes(p), p.accumulate.itemsize
     blocks = _blocks(p)
-    sums = _block_count(p, axes, blocks) * item
+    sums = _block_count(p, axes, blocks) * itemsize
     plane = math.prod(axis.pitch for axis in axes) + _tail(axes)
-    copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * item
-    converted = p.weight_count * item if p.accumulate != p.dtype else 0
-    return 2 * sums + copied + p.weight_count * item + converted
+    copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * itemsize
+    converted = p.weight_count * itemsize if p.accumulate != p.dtype else 0
+    return 2 * sums + copied + p.weight_count * itemsize + converted
 
 
 def seconds(p: Problem) -> float:
-    """Rough time beside the multiply-adds: a few calls per block, shift and phase, and sums that stay in cache."""
+    """Estimate the time beside the multiply-adds: a few calls per block, shift and phase, and sums read from cache."""
     axes, blocks = _axes(p), _blocks(p)
     totals = (p.batch, p.geometry.groups, p.out_channels // p.geometry.groups, axes[0].length)
     count = math.prod(-(-total // size) for total, size in zip(totals, blocks, strict=True))

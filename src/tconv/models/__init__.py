@@ -1,4 +1,4 @@
-"""Networks that make pictures larger, run on the project's own kernel without a framework.
+"""Networks that make pictures larger, run on tconv's own kernel without a framework.
 
 >>> import numpy as np, tconv.models
 >>> enlarge = tconv.models.photo(2)                     # comes with tconv
@@ -21,25 +21,25 @@ from tconv.models.network import Network
 
 __all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
 
-_READERS = {".safetensors": "described", ".onnx": "onnx", ".param": "ncnn"}
+_READERS = {".safetensors": "safetensors", ".onnx": "onnx", ".param": "ncnn"}
 
 PHOTO_SCALES = (2, 3, 4)
 """Scales for which a network of photographs comes with tconv."""
 
 
 def photo(scale: int = 2) -> Model:
-    """The network that comes with tconv for photographs at this scale: 2, 3 or 4.
+    """Return the network that comes with tconv for photographs at this scale: 2, 3 or 4.
 
     Its data, training and scores are in `tconv/models/data/README.md`. Raises ArgumentError for another scale.
     """
     if type(scale) is not int or scale not in PHOTO_SCALES:
         raise ArgumentError(f"scale is {scale!r}; networks come with tconv for {PHOTO_SCALES}. Write photo(2)")
     with as_file(files("tconv.models") / "data" / f"photo_x{scale}.safetensors") as path:
-        return load(path)._replace(words=f"photo x{scale}")
+        return load(path)._replace(name=f"photo x{scale}")
 
 
 def load(path: Path | str) -> Model:
-    """The network in a file: .safetensors with a description, .onnx, or ncnn's .param with the .bin beside it.
+    """Return the network in a file: .safetensors with a description, .onnx, or ncnn's .param with the .bin beside it.
 
     Graphs of convolutions of stride 1, transposed convolutions, activations and sums are read. Raises FileError for a
     file that cannot be read or is damaged, and for graphs with anything else; ShapeError for one that enlarges nothing;
@@ -53,6 +53,6 @@ def load(path: Path | str) -> Model:
             "name of such a file"
         )
     if not path.is_file():
-        raise FileError(f"{path} does not exist, or is no file. Write the name of a file of weights")
-    model: Model = import_module(f"tconv.models.{reader}").read(path)
+        raise FileError(f"{path} does not exist, or is not a file. Write the name of a file of weights")
+    model: Model = import_module(f"tconv.models.readers.{reader}").read(path)
     return model

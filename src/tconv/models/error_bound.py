@@ -1,10 +1,11 @@
-"""A network by the definition, in float64, with what rounding may do to it: for a piece of a picture.
+"""A network by the definition in float64, with an estimate of float32's rounding errors, for a piece of a picture.
 
-How far float32 may be from float64 is measured, not derived: beside the exact numbers a few copies go through the same
-layers, and each layer adds to each of them errors as large as rounding may make them (Parker, Monte Carlo arithmetic,
-1997). So what later layers cancel, or add up, is cancelled and added up here, too. Bounds that take every layer for
-itself cannot do that: for our networks of 14 layers absolute values, carried from layer to layer, allow 10^4 where
-rounding makes 10^-6; and variances, which know nothing of errors with one cause, may be far too large or too small.
+The check of `tconv upsample` compares with it. The errors are measured, not derived: beside the exact numbers a few
+copies go through the same layers, and each layer adds to each copy errors as large as its rounding may be (Parker,
+Monte Carlo arithmetic, 1997). So errors that later layers cancel, or add up, are cancelled and added up here, too.
+Limits derived layer by layer cannot do that: for our networks of 14 layers, absolute values carried from layer to
+layer allow 10^4 where rounding makes 10^-6; and variances, which assume independent errors, may be far too large or
+too small.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tconv import definition
+from tconv._arrays import Array
+from tconv.definition import zero_insertion
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of
-from tconv.kernels.problem import Array
 from tconv.kernels.simd.winograd_f43 import filtering
 from tconv.models.layers import Convolution, Shape, Sum
 from tconv.models.network import Network
@@ -26,37 +27,37 @@ from tconv.operator.functional import conv_transpose
 from tconv.weights.interpolation import crop_for
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
-"""Half a step: what one rounding is off by, at most, as a share of the number."""
+"""Half a step: the largest error of one rounding, as a share of the number."""
 _COPIES = 8
-_SURE = 6.0
-"""Errors are taken so many times as large as they are likely to be."""
+_SAFETY = 6.0
+"""Factor by which errors are taken larger than they are likely to be."""
 
 Span = tuple[slice, slice]
 
 
 class Piece(NamedTuple):
-    """A piece of a layer's output: the values [C, h, w], and copies [K, C, h, w] with errors in them."""
+    """Piece of a layer's output: values [C, h, w], and copies [K, C, h, w] that have errors."""
 
     values: Array
     copies: Array
 
     @property
     def error(self) -> Array:
-        """How far float32 may be from the values, [C, h, w]: the root of the mean square of what the copies are off."""
+        """Allowed error of float32, [C, h, w]: the root mean square of the copies' differences from the values."""
         spread: Array = np.sqrt(np.square(self.copies - self.values).mean(0))
         return spread
 
     def through(self, linear: Callable[[Array], Array]) -> Piece:
-        """What a function of arrays [C, ...] makes of it."""
+        """Return the piece after a linear function of arrays [C, ...]."""
         return Piece(linear(self.values), np.stack([linear(copy) for copy in self.copies]))
 
 
 def rounding(step: Convolution, grouped: bool) -> float:
-    """What rounding is likely to make of a layer's sum, as a share of the sum of its absolute products.
+    """Return the likely rounding error of a layer's sum, as a share of the sum of its absolute products.
 
     sqrt(n) half steps for n products and their sum in float32, in any order: more than lambda times that has the
     probability 2 exp(-lambda^2/2) at most (Higham and Mary, A new approach to probabilistic rounding error analysis,
-    2019). A layer that makes rows in groups sums over channels and columns, and rounds in three transforms.
+    2019). A layer that computes rows in groups sums over channels and columns, and rounds in three transforms.
     """
     g = step.geometry
     taps = math.prod(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
@@ -65,62 +66,62 @@ def rounding(step: Convolution, grouped: bool) -> float:
 
 
 def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> Piece:
-    """Output rows and columns `outputs` of a picture of this shape; x [C, h, w] are its pixels in `at`, float64."""
+    """Return output rows and columns `outputs` of a picture of this shape; x [C, h, w] are its pixels in `at`."""
     sizes = network.sizes(shape)
     spans = [network.needed(span, [size[axis] for size in sizes], axis) for axis, span in enumerate(outputs)]
     places = list(zip(*spans, strict=True))
     rng = np.random.default_rng(0)
-    # the picture itself is rounded, as a share of white and as luma; what inf and NaN reach is compared without error
-    made = [Piece(x, np.where(np.isfinite(x), x, 0) + _errors(rng, x, 2 * _UNIT * np.abs(x)))]
-    held: list[Span] = [at]
+    # the picture itself is rounded, as a share of white and as luma; outputs that inf or NaN reach have no error
+    pieces = [Piece(x, np.where(np.isfinite(x), x, 0) + _errors(rng, x, 2 * _UNIT * np.abs(x)))]
+    spans_of: list[Span] = [at]
     for number, node in enumerate(network.nodes, 1):
-        given = [made[place] for place in node.inputs]
+        given = [pieces[place] for place in node.inputs]
         target = places[number]
-        if target[0].stop == 0:  # nobody reads it
-            made.append(given[0])
+        if target[0].stop == 0:  # no node reads it
+            pieces.append(given[0])
         elif isinstance(node.step, Convolution):
             anchor = network.anchors.get(number)
-            made.append(_convolved(rng, node.step, given[0], held[node.inputs[0]], target, anchor))
+            pieces.append(_convolved(rng, node.step, given[0], spans_of[node.inputs[0]], target, anchor))
         else:
-            cut = [_part(each, held[place], target) for each, place in zip(given, node.inputs, strict=True)]
+            cut = [_part(each, spans_of[place], target) for each, place in zip(given, node.inputs, strict=True)]
             if isinstance(node.step, Sum):
                 values, copies = cut[0].values + cut[1].values, cut[0].copies + cut[1].copies
             else:
                 values, copies = _activated(network.activations[number], *(part.copy() for part in cut[0]))
-            made.append(Piece(values, copies + _errors(rng, values, _UNIT * np.abs(values))))
-        held.append(target)
-    return _part(made[-1], held[-1], outputs)
+            pieces.append(Piece(values, copies + _errors(rng, values, _UNIT * np.abs(values))))
+        spans_of.append(target)
+    return _part(pieces[-1], spans_of[-1], outputs)
 
 
-def _part(given: Piece, held: Span, wanted: Span) -> Piece:
-    cut = tuple(slice(w.start - h.start, w.stop - h.start) for w, h in zip(wanted, held, strict=True))
+def _part(given: Piece, span: Span, wanted: Span) -> Piece:
+    cut = tuple(slice(w.start - h.start, w.stop - h.start) for w, h in zip(wanted, span, strict=True))
     return Piece(given.values[:, *cut], given.copies[:, :, *cut])
 
 
 def _convolved(
-    rng: np.random.Generator, step: Convolution, given: Piece, held: Span, wanted: Span, anchor: int | None
+    rng: np.random.Generator, step: Convolution, given: Piece, span: Span, wanted: Span, anchor: int | None
 ) -> Piece:
     g = step.geometry
     crops = [
-        crop_for(step.along[axis], held[axis].start, given.values.shape[1 + axis], wanted[axis]) for axis in (0, 1)
+        crop_for(step.along[axis], span[axis].start, given.values.shape[1 + axis], wanted[axis]) for axis in (0, 1)
     ]
-    here = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
+    local = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
     weight = step.weight.astype(np.float64)
     bias = np.zeros(step.channels[1]) if step.bias is None else step.bias.astype(np.float64)
 
     def of(x: Array, w: Array, b: Array) -> Array:
-        y: Array = definition.zero_insertion(x[None], w, b, geometry=here)[0]
+        y: Array = zero_insertion(x[None], w, b, geometry=local)[0]
         return y
 
     values = of(given.values, weight, bias)
     w, b = np.abs(weight), np.abs(bias)
     if anchor is None:
         mass = of(np.abs(given.values), w, b)
-    else:  # an exact 0 is none in float32, and reaches all rows of its group
-        seen = np.abs(given.values) + given.error
-        mass = filtering.mass(seen, w, here.crop, anchor - wanted[0].start) + b[:, None, None]
-    # only differences count here, so these need not come from the definition, which would take most of the time
-    copies = conv_transpose(given.copies, weight, bias, geometry=here)
+    else:  # an exact 0 is not exact in float32, and its error reaches all rows of its group
+        size = np.abs(given.values) + given.error
+        mass = filtering.mass(size, w, local.crop, anchor - wanted[0].start) + b[:, None, None]
+    # only their differences are used, so the kernel computes them; the definition would take most of the time
+    copies = conv_transpose(given.copies, weight, bias, geometry=local)
     copies += _errors(rng, values, rounding(step, anchor is not None) * mass)
     return _activated(activation_of(step.activation, step.channels[1]), values, copies)
 
@@ -129,7 +130,7 @@ def _activated(activation: Activation | None, values: Array, copies: Array) -> P
     if activation is None:
         return Piece(values, copies)
     with np.errstate(invalid="ignore"):  # inf - inf
-        # at a limit only errors of one sign are seen, and all copies may have the other one
+        # at a limit only errors of one sign show, and those of all copies may have the other sign
         mirrored = 2 * values - copies
         for each in (values[None], copies, mirrored):
             activation.apply(each)
@@ -139,17 +140,19 @@ def _activated(activation: Activation | None, values: Array, copies: Array) -> P
 
 
 def _errors(rng: np.random.Generator, values: Array, size: Array) -> Array:
-    """Errors [K, C, h, w] for all copies, of about this size [C, h, w]: the sum of two kinds.
+    """Return errors [K, C, h, w] for all copies, of about this size [C, h, w]: the sum of two kinds.
 
-    Those of one kind are independent; those of the other are alike where the numbers of a channel are alike, as
-    rounding errors are: in a flat picture, or one with a pattern.
+    Errors of one kind are independent. Those of the other are equal where the numbers of a channel are equal, as
+    rounding errors are in a flat picture, or in one with a pattern.
     """
-    number = np.ascontiguousarray(values + size).view(np.uint64) >> np.uint64(24)  # without what float64 itself rounds
+    number = np.ascontiguousarray(values + size).view(np.uint64) >> np.uint64(
+        24
+    )  # without the bits that float64 itself rounds
     salts = rng.integers(0, 1 << 64, (2, _COPIES, len(values), 1, 1), np.uint64)
     mixed = (number ^ salts[0]) * (salts[1] | np.uint64(1))
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-    alike = (mixed >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23)
-    both = alike + 2 * rng.random(mixed.shape, np.float32) - 2  # each from -1 to 1
+    equal = (mixed >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23)
+    both = equal + 2 * rng.random(mixed.shape, np.float32) - 2  # each from -1 to 1
     # inf and NaN in a picture are values
-    errors: Array = both * (math.sqrt(3) * _SURE * np.where(np.isfinite(size), size, 0))
+    errors: Array = both * (math.sqrt(3) * _SAFETY * np.where(np.isfinite(size), size, 0))
     return errors

@@ -1,4 +1,7 @@
-"""The steps of a network: convolutions, sums, activations, and which rows of its inputs a step needs."""
+"""Layers of a network: convolutions, sums and activations, and the input rows that their output rows need.
+
+`tconv.models.Network` runs them.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
-from tconv.kernels.problem import Array
-from tconv.kernels.simd.winograd_f43 import grouped
-from tconv.kernels.simd.winograd_f43.rows import Rows
-from tconv.models.row_buffer import Kept
+from tconv.kernels.simd.winograd_f43 import row_group_layer
+from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
+from tconv.models.row_buffer import RowBuffer
 from tconv.operator.prepared import PreparedLayer, prepare
 from tconv.weights.interpolation import crop_for
 
 _FLOAT32 = np.dtype(np.float32)
-_MOST_MADE = 64
+_CACHE_SIZE = 64
+"""Most compiled calls, and most crops, that one layer caches."""
 
 ORDINARY = "ordinary convolutions of stride 1 are read, and transposed ones of any stride"
-"""What readers say of a convolution that makes pictures smaller."""
+"""Part of readers' messages about a convolution with a stride."""
 
 Shape = tuple[int, int]
 
@@ -33,7 +37,7 @@ Shape = tuple[int, int]
 class Convolution:
     """A transposed convolution with its bias and activation: weight [C_in, C_out/groups, kh, kw], float32.
 
-    `activation` is what `tconv.prepare` takes.
+    `activation` is one of `tconv.prepare`.
     """
 
     weight: Array
@@ -41,7 +45,7 @@ class Convolution:
     bias: Array | None = None
     activation: Any = None
     _layers: dict[Any, PreparedLayer] = field(default_factory=dict, init=False, repr=False)
-    _made: dict[Any, Callable[[Array, Array], Any]] = field(default_factory=dict, init=False, repr=False)
+    _calls: dict[Any, Callable[[Array, Array], Any]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def ordinary(
@@ -53,152 +57,157 @@ class Convolution:
         groups: int = 1,
         activation: Any = None,
     ) -> Convolution:
-        """An ordinary convolution of stride 1, its weight [C_out, C_in/groups, kh, kw]; padding as in `Geometry.crop`.
+        """Return an ordinary convolution of stride 1: weight [C_out, C_in/groups, kh, kw], padding as `Geometry.crop`.
 
         >>> import numpy as np
         >>> Convolution.ordinary(np.ones((8, 3, 5, 5), np.float32), padding=2).geometry.crop
         ((2, 2), (2, 2))
         """
         out, into, *kernel = weight.shape
-        around = Geometry(kernel, 1, padding, dilation, groups)
-        if out % around.groups:
+        forward = Geometry(kernel, 1, padding, dilation, groups)
+        if out % forward.groups:
             raise ShapeError(f"weight has shape {weight.shape}; {groups} groups of output channels are needed")
-        apart = weight.reshape(groups, out // groups, into, *kernel)
-        flipped = np.flip(np.moveaxis(apart, 2, 1), (3, 4)).reshape(groups * into, out // groups, *kernel)
-        crop = [(extent - 1 - lo, extent - 1 - hi) for extent, (lo, hi) in zip(around.extent, around.crop, strict=True)]
-        return cls(np.ascontiguousarray(flipped), replace_crop(around, crop), bias, activation)
+        by_group = weight.reshape(groups, out // groups, into, *kernel)
+        flipped = np.flip(np.moveaxis(by_group, 2, 1), (3, 4)).reshape(groups * into, out // groups, *kernel)
+        crop = [
+            (extent - 1 - lo, extent - 1 - hi) for extent, (lo, hi) in zip(forward.extent, forward.crop, strict=True)
+        ]
+        return cls(np.ascontiguousarray(flipped), replace_crop(forward, crop), bias, activation)
 
     @cached_property
     def along(self) -> tuple[Geometry, Geometry]:
-        """The operator along the rows of a picture, and along its columns."""
+        """Geometry along the rows of a picture, and along its columns."""
         g = self.geometry
         down, across = (Geometry(g.kernel[a], g.stride[a], [g.crop[a]], g.dilation[a]) for a in (0, 1))
         return down, across
 
     @property
     def channels(self) -> tuple[int, int]:
-        """Input and output channels."""
+        """Numbers of input and output channels."""
         return self.weight.shape[0], self.weight.shape[1] * self.geometry.groups
 
     @cached_property
-    def grouped(self) -> Rows | None:
-        """The layer that makes rows in groups; None where geometry, weight or machine are not made for it."""
-        return grouped(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
+    def grouped(self) -> RowGroupLayer | None:
+        """Compiled layer that computes rows in groups (Winograd); None if geometry, weight or machine do not fit."""
+        return row_group_layer(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
 
     @cached_property
-    def _plain(self) -> Rows:
-        """The same without an activation."""
-        plain = self.grouped if self.activation is None else replace(self, activation=None).grouped
-        assert plain is not None
-        return plain
+    def _grouped_linear(self) -> RowGroupLayer:
+        """Compiled layer that computes rows in groups, without the activation."""
+        linear = self.grouped if self.activation is None else replace(self, activation=None).grouped
+        assert linear is not None
+        return linear
 
-    def in_groups(self, given: Kept, outputs: slice, made: Kept, heights: Shape, anchor: int) -> None:
-        """Put these output rows into `made`, from input rows `given`; `heights` are those of input and output.
+    def in_groups(self, source: RowBuffer, outputs: slice, target: RowBuffer, heights: Shape, anchor: int) -> None:
+        """Compute output rows into `target` from the rows in `source`; `heights` are those of input and output.
 
         Groups begin at rows that differ from `anchor` by multiples of their height.
         """
         grouped = self.grouped
         assert grouped is not None
         reach = source_rows(self, slice(0, heights[1]), heights[0])
-        if grouped(given, reach, outputs, made, anchor):
+        if grouped(source, reach, outputs, target, anchor):
             return
-        # what is infinite, or NaN, is as in the definition, whatever the strips; it takes no activation to see that
-        plain = self._plain
-        shape = made.array.shape[0], outputs.stop - outputs.start, made.array.shape[2]
+        # rows with inf or NaN are computed directly, so that those spread as in the definition whatever the strips;
+        # they show in the sums before the activation
+        linear = self._grouped_linear
+        shape = target.array.shape[0], outputs.stop - outputs.start, target.array.shape[2]
         sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
-        plain(given, reach, outputs, Kept(sums, outputs.start, outputs.stop), anchor)
+        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor)
         span = source_rows(self, outputs, heights[0])
-        self.rows(given.gathered(span), span.start, outputs, direct[None])
-        for piece in made.pieces(outputs):
+        self.rows(source.gathered(span), span.start, outputs, direct[None])
+        for piece in target.pieces(outputs):
             part = slice(piece.start - outputs.start, piece.stop - outputs.start)
-            np.copyto(made.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
+            np.copyto(target.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
     def rows(self, x: Array, first: int, outputs: slice, out: Array) -> None:
-        """Fill out [1, C_out, rows, W] with these output rows from the input rows x, which start at `first`."""
-        # the strips of a picture are alike, but for the first and the last
+        """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`."""
+        # all strips of a picture have the same shapes, but for the first and the last
         key = outputs.start - self.geometry.stride[0] * first, x.shape, x.strides, out.shape, out.strides
-        run = self._made.get(key)
+        run = self._calls.get(key)
         if run is None:
             crop = crop_for(self.along[0], first, x.shape[2], outputs)
             layer = self._layers.get(crop)
             if layer is None:
                 geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
                 layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
-                _remember(self._layers, crop, layer)
+                _store(self._layers, crop, layer)
             run = layer.bound(x, out)
-            _remember(self._made, key, run)
+            _store(self._calls, key, run)
         run(x, out)
 
 
-def _remember(known: dict[Any, Any], key: Any, made: Any) -> None:
-    # no lock: what threads may lose here is only made a second time
-    if len(known) >= _MOST_MADE:
-        known.clear()
-    known[key] = made
+def _store(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    # without a lock: an entry that one thread drops while another stores it is only built again
+    if len(cache) >= _CACHE_SIZE:
+        cache.clear()
+    cache[key] = value
 
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of two inputs of one size."""
+    """Sum of two inputs of the same size."""
 
 
 @dataclass(frozen=True)
 class Pointwise:
-    """An activation alone, where no layer in front of it can do it."""
+    """Activation of its own, where no convolution before it can apply it."""
 
     activation: Any
 
 
 class Node(NamedTuple):
-    """One step and what it reads: 0 is the input of the network, j the output of its j-th node."""
+    """One layer and its inputs: 0 is the input of the network, j the output of its j-th node."""
 
     step: Convolution | Sum | Pointwise
     inputs: tuple[int, ...]
 
 
 def replace_crop(g: Geometry, crop: Any) -> Geometry:
-    """The same operator with another crop."""
+    """Return the geometry with another crop."""
     return Geometry(g.kernel, g.stride, crop, g.dilation, g.groups)
 
 
 def fused(nodes: Sequence[Node]) -> list[Node]:
-    """The same network, activations done by the convolutions in front of them where nothing else reads those."""
+    """Return an equal network whose convolutions apply the activations behind them, where nothing else reads them."""
     readers = Counter(place for node in nodes for place in node.inputs)
     places: dict[int, int] = {0: 0}
-    made: list[Node] = []
+    result: list[Node] = []
     for number, node in enumerate(nodes, 1):
         inputs = tuple(places[place] for place in node.inputs)
-        before = made[inputs[0] - 1].step if inputs[0] else None
+        before = result[inputs[0] - 1].step if inputs[0] else None
         if (
             isinstance(node.step, Pointwise)
             and isinstance(before, Convolution)
             and before.activation is None
             and readers[node.inputs[0]] == 1
-            and (number < len(nodes) or inputs[0] == len(made))  # what comes last makes the output
+            and (number < len(nodes) or inputs[0] == len(result))  # the last node is the output
         ):
-            made[inputs[0] - 1] = made[inputs[0] - 1]._replace(step=replace(before, activation=node.step.activation))
+            result[inputs[0] - 1] = result[inputs[0] - 1]._replace(
+                step=replace(before, activation=node.step.activation)
+            )
             places[number] = inputs[0]
         else:
-            made.append(Node(node.step, inputs))
-            places[number] = len(made)
-    return made
+            result.append(Node(node.step, inputs))
+            places[number] = len(result)
+    return result
 
 
 def check(number: int, step: Convolution) -> None:
-    """Raise ShapeError or ArgumentError for what `tconv.prepare` would not take."""
-    g, (into, made) = step.geometry, step.channels
+    """Raise ShapeError or ArgumentError for a layer that `tconv.prepare` would not take."""
+    g, (into, out) = step.geometry, step.channels
     if step.weight.shape[2:] != g.kernel or into % g.groups or 0 in step.weight.shape:
         raise ShapeError(f"node {number} has a weight of {step.weight.shape}, which does not fit {g}")
-    if step.bias is not None and step.bias.shape != (made,):
-        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({made},) is needed")
-    activation_of(step.activation, made)
+    if step.bias is not None and step.bias.shape != (out,):
+        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) is needed")
+    activation_of(step.activation, out)
 
 
 def source_rows(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:
-    """The rows (columns) of an input of this height (width) that these output rows need; at least one."""
+    """Return the rows (columns) of an input of this height (width) that these output rows need; at least one."""
     if not isinstance(step, Convolution):
         return outputs
-    # what Geometry.input_window says, without its checks: this runs for every strip of every layer
+    # Geometry.input_window without its checks: this runs for every strip of every layer
     along = step.along[axis]
     (stride,), ((lo, _),) = along.stride, along.crop
     start = first_row(step, outputs.start, axis)
@@ -207,10 +216,10 @@ def source_rows(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:
 
 
 def first_row(step: Any, output: int, axis: int = 0) -> int:
-    """The first row (column) of an endless input that this output row needs."""
+    """Return the first row (column) of an unbounded input that this output row needs."""
     if not isinstance(step, Convolution):
         return output
     along = step.along[axis]
     (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
-    last = (output + lo) // stride  # that reaches it, or lies before it, in a gap between inputs
+    last = (output + lo) // stride  # the last input that reaches it, or the one before it, for an output in a gap
     return min(-((extent - 1 - output - lo) // stride), last)

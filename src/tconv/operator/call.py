@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tconv import _arrays
 from tconv._arrays import is_finite
 from tconv._memory import refuse_too_large
-from tconv.dialects import Call, DataLayout, Dialect, WeightLayout, dialect
-from tconv.dialects.channel_advice import channel_advice
+from tconv.dialects import DataLayout, Dialect, NativeCall, WeightLayout, dialect
+from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Problem, accumulator
+from tconv.kernels.problem import Array, Layer, Problem, accumulator
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 _FLOAT32 = {"numpy": "np.float32", "torch": "torch.float32", "tensorflow": "tf.float32", "jax": "jnp.float32"}
@@ -70,31 +72,88 @@ def read_taken_call(
     finite: bool | None = None,
 ) -> CanonicalCall:
     """The same for arrays that were taken from their library, or for stand-ins of their shapes and dtypes."""
-    _check_dtypes(library, x=x, weight=weight, bias=bias)
-    speaker = dialect(name)
-    call = (
-        _read_geometry(geometry, x.shape, weight.shape, name, native)
-        if geometry is not None
-        else speaker.read(x.shape, weight.shape, native, adjoint=adjoint)
-    )
-    _check_channels(speaker, call, x.shape, weight.shape, library, adjoint)
-    g = call.geometry
-    w = call.weight.canonical(weight, g.groups)
-    images = call.data.canonical(x)
-    in_channels, out_channels = w.shape[0], _out_channels(call, weight.shape, bias)
+    key = None if adjoint else _words(x, weight, bias, name, geometry, native)
+    words = _known.get(key) if key is not None else None
+    if words is None or x.shape[words.channel_axis] != words.layer.in_channels:  # the long way says what is wrong
+        _check_dtypes(library, x=x, weight=weight, bias=bias)
+        speaker = dialect(name)
+        call = (
+            _read_geometry(geometry, x.shape, weight.shape, name, native)
+            if geometry is not None
+            else speaker.read(x.shape, weight.shape, native, adjoint=adjoint)
+        )
+        _check_channels(speaker, call, x.shape, weight.shape, library, adjoint)
+        w = call.weight.canonical(weight, call.geometry.groups)
+        out_channels = _out_channels(call, weight.shape, bias)
+        dtype = x.dtype.newbyteorder("=")
+        words = _Words(call, Layer(call.geometry, w.shape[0], out_channels), dtype, call.data.axes.index("C"))
+        if key is not None and (geometry is not None or not speaker.reads_sizes):
+            _remember(key, words)
+    call, layer = words.call, words.layer
+    g = layer.geometry
+    w, images = call.weight.canonical(weight, g.groups), call.data.canonical(x)
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
-    dtype = x.dtype.newbyteorder("=")
-    problem = Problem(g, len(images), in_channels, out_channels, small, dtype, bias is not None)
+    problem = Problem(g, len(images), layer.in_channels, layer.out_channels, small, words.dtype, bias is not None)
     if not adjoint:
         # before the weight is looked at: one without memory of its own may have any size
         refuse_too_large(
             problem.input_bytes + problem.output_bytes,
             problem.output_bytes,
-            (problem.batch, out_channels, *problem.output_shape),
+            (problem.batch, layer.out_channels, *problem.output_shape),
         )
         finite = is_finite(weight) if finite is None else finite
         problem = problem if finite else replace(problem, finite_weight=False)
     return CanonicalCall(problem, images, w, bias, call.result, library, x, weight, call.weight, call.data)
+
+
+class _Words(NamedTuple):
+    """A call that was read and checked, but for the batch and the sizes of x."""
+
+    call: NativeCall
+    layer: Layer
+    dtype: np.dtype[Any]
+    channel_axis: int
+    """of x"""
+
+
+_MOST = 512
+_known: dict[Any, _Words] = {}
+"""Of dialects in which the sizes of x change no meaning."""
+
+
+def _words(
+    x: Array, weight: Array, bias: Array | None, name: str, geometry: Geometry | None, native: dict[str, Any]
+) -> Any:
+    """Return all that `_Words` depend on; None for a call that is always read anew."""
+    words = plain_words(name, geometry, native)
+    if words is None:
+        return None
+    of_bias = None if bias is None else (bias.shape, bias.dtype)
+    return words, x.ndim, x.dtype, weight.shape, weight.dtype, of_bias
+
+
+def _remember(key: Any, words: _Words) -> None:
+    # no lock: what threads may lose here is only known a little later
+    if len(_known) >= _MOST:
+        _known.clear()
+    _known[key] = words
+
+
+def plain_words(dialect: Any, geometry: Any, native: dict[str, Any]) -> tuple[Any, ...] | None:
+    """A call's words as a key of a dictionary: equal only if they mean the same; None where that is not known."""
+    if type(dialect) is not str or not (geometry is None or type(geometry) is Geometry):
+        return None
+    described: list[Any] = [dialect, geometry]
+    for word, value in native.items():
+        # True, 1 and 1.0 are one key of a dictionary, and three different arguments
+        if not (type(value) is int or type(value) is str or _is_plain(value)):
+            return None
+        described.append((word, value))
+    return tuple(described)
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) is tuple and all(type(entry) is int or _is_plain(entry) for entry in value)
 
 
 def read_layer(
@@ -114,7 +173,7 @@ def read_layer(
     call = (
         _read_geometry(geometry, (1,) * weight.ndim, weight.shape, name, native)
         if geometry is not None
-        else speaker.read_alone(weight.shape, native)
+        else speaker.read_without_x(weight.shape, native)
     )
     if call is None:
         return None
@@ -131,7 +190,7 @@ def read_layer(
 
 def _read_geometry(
     geometry: Geometry, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], name: str, native: dict[str, Any]
-) -> Call:
+) -> NativeCall:
     """A call written with geometry=: canonical layouts, no native words."""
     if native or name != "torch":
         words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
@@ -156,7 +215,7 @@ def _read_geometry(
             "needed. Write x[None] for one image"
         )
     data = DataLayout.of("NC*" if len(x_shape) == ndim + 2 else "C*", ndim)
-    return Call(geometry, data, WeightLayout.of("IO*", ndim), data)
+    return NativeCall(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
 def _check_dtypes(library: str, **given: Array | None) -> None:
@@ -179,7 +238,7 @@ def _check_dtypes(library: str, **given: Array | None) -> None:
             )
 
 
-def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
+def _check_groups(call: NativeCall, weight_shape: tuple[int, ...]) -> None:
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     whole = sizes[call.weight.grouped] if call.weight.grouped != "G" else groups
     if whole % groups:
@@ -190,7 +249,7 @@ def _check_groups(call: Call, weight_shape: tuple[int, ...]) -> None:
         )
 
 
-def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None) -> int:
+def _out_channels(call: NativeCall, weight_shape: tuple[int, ...], bias: Array | None) -> int:
     """How many output channels there are: at least one, and as many as the bias has numbers."""
     groups = call.geometry.groups
     count = call.weight.sizes(weight_shape)["O"] * (1 if call.weight.grouped == "O" else groups)
@@ -207,7 +266,12 @@ def _out_channels(call: Call, weight_shape: tuple[int, ...], bias: Array | None)
 
 
 def _check_channels(
-    speaker: Dialect, call: Call, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], library: str, adjoint: bool
+    speaker: Dialect,
+    call: NativeCall,
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    library: str,
+    adjoint: bool,
 ) -> None:
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     _check_groups(call, weight_shape)
@@ -217,5 +281,5 @@ def _check_channels(
         side = "output" if adjoint else "input"
         raise ShapeError(
             f"weight {weight_shape} has {wanted} {side} channels as {speaker.framework} reads it; x has {have}. "
-            + channel_advice(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
+            + suggest_layout(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
         )

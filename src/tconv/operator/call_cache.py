@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tconv._memory import empty
-from tconv.geometry import Geometry
 from tconv.kernels.problem import Array
+from tconv.operator.call import plain_words
 
 Run = Callable[[Array, Array, "Array | None", Array], bool]
 _MOST = 512
@@ -28,7 +28,9 @@ def key(
     x: Any, weight: Any, bias: Any, out: Any, dialect: Any, geometry: Any, method: Any, native: dict[str, Any]
 ) -> Any:
     """What a call depends on beside the numbers in its arrays; None for one that is always read anew."""
-    described: list[Any] = [dialect, method, geometry]
+    if type(method) is not str:
+        return None
+    described: list[Any] = [method]
     for array in (x, weight, bias, out):
         if array is None:
             described.append(None)
@@ -36,18 +38,8 @@ def key(
             described.append((array.shape, array.strides))
         else:
             return None
-    if type(dialect) is not str or type(method) is not str or not (geometry is None or type(geometry) is Geometry):
-        return None
-    for word, value in native.items():
-        # True, 1 and 1.0 are one key of a dictionary, and three different arguments
-        if not (type(value) is int or type(value) is str or _is_plain(value)):
-            return None
-        described.append((word, value))
-    return tuple(described)
-
-
-def _is_plain(value: Any) -> bool:
-    return type(value) is tuple and all(type(entry) is int or _is_plain(entry) for entry in value)
+    words = plain_words(dialect, geometry, native)
+    return None if words is None else (*described, *words)
 
 
 def again(key: Any, x: Array, weight: Array, bias: Array | None, out: Array | None) -> Array | None:

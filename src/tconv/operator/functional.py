@@ -67,21 +67,26 @@ def conv_transpose(
         result = call_cache.again(key, x, weight, bias, out)
         if result is not None:
             return result
-    if key is None and (face := _arrays.face(x, weight, bias, out)) is not None:
-        return face(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
-    call = read_call(x, weight, bias, dialect, geometry, native)
+    if key is None and (adapter := _arrays.adapter_for(x, weight, bias, out)) is not None:
+        return adapter(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
+    # the float32 kernel looks at the weight itself
+    later = key is not None and method == "auto"
+    call = read_call(x, weight, bias, dialect, geometry, native, finite=True if later else None)
     chosen = choose_method(call.problem, str(method))
+    if later and kernels.kernel(chosen).bind is None:
+        call = read_call(x, weight, bias, dialect, geometry, native)
+        chosen = choose_method(call.problem, str(method))
     p = call.problem
     shape = (p.batch, p.out_channels, *p.output_shape)
     target = empty(call.result.native_shape(shape), p.result) if out is None else check_out(out, call)
-    bound = bind(chosen.method, call, target)
+    bound = bind(chosen, call, target)
     if bound is not None:
         if not bound(call.native_x, call.native_weight, call.bias, target):
             run("taps", call, target)  # the weight has become infinite since it was looked at
         elif key is not None:
             call_cache.remember(key, bound, target.shape)
     else:
-        run(chosen.method, call, target)
+        run(chosen, call, target)
     return out if out is not None else _arrays.give(target, call.library)
 
 
@@ -113,8 +118,8 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors as `conv_transpose`; there is no bias,
     and an output_shape, in the dialects that have one, is not needed: x has that shape. Weights are not conjugated.
     """
-    if (face := _arrays.face(x, weight)) is not None:
-        return face(x, weight, None, dialect, geometry, native, adjoint=True)
+    if (adapter := _arrays.adapter_for(x, weight)) is not None:
+        return adapter(x, weight, None, dialect, geometry, native, adjoint=True)
     call = read_call(x, weight, None, dialect, geometry, native, adjoint=True)
     p = call.problem
     shape = (p.batch, p.in_channels, *p.input_shape)

@@ -1,6 +1,7 @@
 """Choosing the method of a call, and the plan that says what was chosen, why, and at what cost.
 
-`choose_method` asks every kernel for its reasons against a problem and for an estimate, and takes the quickest.
+`choose_method` asks every kernel for its reasons against a problem and for an estimate, and takes the quickest;
+`explain_method` puts it into words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tconv._memory import physical_memory, refuse_too_large, si
 from tconv.errors import MethodError
 from tconv.geometry import Geometry
 from tconv.kernels.num_threads import get_num_threads
-from tconv.kernels.problem import Kernel, Problem
+from tconv.kernels.problem import Problem
 from tconv.operator.call import read_call
 
 BALANCE = 10.0
@@ -103,42 +104,77 @@ def plan(
     Of x only shape and dtype count, so np.broadcast_to(np.float32(0), shape) plans a call without making its input.
     Raises what `conv_transpose` raises, in the same words.
     """
-    return choose_method(read_call(x, weight, bias, dialect, geometry, native).problem, str(method))
+    return explain_method(read_call(x, weight, bias, dialect, geometry, native).problem, str(method))
 
 
-def choose_method(problem: Problem, method: str) -> Plan:
-    """The plan for a method; for "auto", the quickest by estimate of those that can run and fit into memory."""
+def choose_method(problem: Problem, method: str) -> str:
+    """The method that runs; for "auto", the quickest by estimate of those that can run and fit into memory.
+
+    Raises MethodError and TooLargeError. Asked for every size of x that was not seen before: `explain_method` does what
+    only a reader needs.
+    """
     return _choose(problem, method, get_num_threads())
 
 
 @lru_cache(maxsize=1024)
-def _choose(problem: Problem, method: str, threads: int) -> Plan:
+def _choose(problem: Problem, method: str, threads: int) -> str:
     """The same, kept: what a method says of itself depends on the number of threads, too."""
-    candidates = {name: kernels.kernel(name) for name in kernels.names()}
-    check_method(method)
-    against = {name: kernel.reasons_against(problem) for name, kernel in candidates.items()}
-    if method != "auto":
-        _refuse_method(method, against[method])
-    able = [name for name in candidates if not against[name]] if method == "auto" else [method]
-    needed = {name: _needed(problem, candidates[name]) for name in able}
-    smallest = min(able, key=needed.__getitem__)
-    refuse_too_large(
-        needed[smallest], problem.output_bytes, (problem.batch, problem.out_channels, *problem.output_shape)
-    )
+    check_method(method, problem)
+    able = _able(problem, method)
     there = physical_memory()
-    fitting = [name for name in able if there is None or needed[name] <= there]
-    estimates = {name: candidates[name].seconds(problem) for name in fitting}
-    chosen = min(fitting, key=estimates.__getitem__)
-    for name in candidates:
-        if name != chosen and not against[name]:
-            if method != "auto":
-                against[name] = [f'method="{chosen}" was asked for']
-            elif name not in fitting:
-                against[name] = [f"it needs {si(needed[name], 'B')}"]
-            else:
-                against[name] = [f"estimated overhead {_ratio(estimates[name], estimates[chosen])} that of {chosen}"]
-    reasons = {name: tuple(why) for name, why in against.items() if name != chosen}
-    return Plan(chosen, candidates[chosen].summary(problem), reasons, problem)
+    estimates = _estimates(problem, able)
+    for name in sorted(able, key=estimates.__getitem__):
+        if there is None or _needed(problem, name) <= there:
+            return name
+    needed = min(_needed(problem, name) for name in able)
+    shape = problem.batch, problem.out_channels, *problem.output_shape
+    refuse_too_large(needed, problem.output_bytes, shape)
+    return able[0]  # memory has come back since
+
+
+def explain_method(problem: Problem, method: str) -> Plan:
+    """The plan for a method: which one `choose_method` chooses, and why no other."""
+    return _explain(problem, method, get_num_threads())
+
+
+@lru_cache(maxsize=256)
+def _explain(problem: Problem, method: str, threads: int) -> Plan:
+    chosen = _choose(problem, method, threads)
+    there = physical_memory()
+    reasons = {}
+    for name in kernels.names():
+        kernel = kernels.kernel(name)
+        why = kernel.reasons_against(problem)
+        if name == chosen:
+            continue
+        if not why and method != "auto":
+            why = [f'method="{chosen}" was asked for']
+        elif not why and there is not None and _needed(problem, name) > there:
+            why = [f"it needs {si(_needed(problem, name), 'B')}"]
+        elif not why:
+            other, least = (kernels.kernel(each).seconds(problem) for each in (name, chosen))
+            why = [f"estimated overhead {_ratio(other, least)} that of {chosen}"]
+        reasons[name] = tuple(why)
+    return Plan(chosen, kernels.kernel(chosen).summary(problem), reasons, problem)
+
+
+def _estimates(problem: Problem, able: list[str]) -> dict[str, float]:
+    """Seconds by method; if a method is chosen with the most that it may take, that will do."""
+    if len(able) == 1:
+        return dict.fromkeys(able, 0.0)
+    known = {name: kernels.kernel(name).seconds(problem) for name in able if kernels.kernel(name).most_seconds is None}
+    for name in (name for name in able if name not in known):
+        kernel = kernels.kernel(name)
+        assert kernel.most_seconds is not None
+        most = kernel.most_seconds(problem)
+        known[name] = most if most < min(known.values()) else kernel.seconds(problem)
+    return {name: known[name] for name in able}
+
+
+def _able(problem: Problem, method: str) -> list[str]:
+    if method != "auto":
+        return [method]
+    return [name for name in kernels.names() if not kernels.kernel(name).reasons_against(problem)]
 
 
 def check_method(method: str, problem: Problem | None = None) -> None:
@@ -158,5 +194,5 @@ def _ratio(a: float, b: float) -> str:
     return f"{a / b:.1f} times" if b else "above"
 
 
-def _needed(problem: Problem, kernel: Kernel) -> int:
-    return problem.input_bytes + problem.output_bytes + kernel.scratch_bytes(problem)
+def _needed(problem: Problem, name: str) -> int:
+    return problem.input_bytes + problem.output_bytes + kernels.kernel(name).scratch_bytes(problem)

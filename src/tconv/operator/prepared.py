@@ -12,11 +12,11 @@ from tconv._arguments import shown
 from tconv._memory import empty
 from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
-from tconv.kernels.activation import Activation, activation_of, kept
+from tconv.kernels.activation import Activation, activation_of, frozen
 from tconv.kernels.problem import Array, Problem
 from tconv.operator import functional
 from tconv.operator.call import CanonicalCall, read_call, read_layer
-from tconv.operator.method_choice import Plan, check_method, choose_method
+from tconv.operator.method_choice import Plan, check_method, choose_method, explain_method
 
 _MOST = 64
 
@@ -40,7 +40,7 @@ class PreparedLayer:
         self._bias: Array | None = None if bias is None else np.array(bias)
         self._finite: bool | None = None  # not known yet
         self._words = dialect, geometry, native
-        self._method, self._activation = str(method), kept(activation)
+        self._method, self._activation = str(method), frozen(activation)
         self._packed: dict[Any, Any] = {}
         self._known: dict[Any, Any] = {}
         problem = read_layer(self.library, self._weight, self._bias, *self._words)
@@ -107,15 +107,14 @@ class PreparedLayer:
         shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
         activation = self._activation_for(p)
         target = empty(shape, p.result) if out is None else functional.check_out(out, call)
-        bound = functional.bind(
-            choose_method(p, self._method).method, call, target, activation=activation, packings=self._packed
-        )
+        method = choose_method(p, self._method)
+        bound = functional.bind(method, call, target, activation=activation, packings=self._packed)
         if bound is not None:
             bound(call.native_x, call.native_weight, call.bias, target)
             if key is not None:
                 self._remember(key, (bound, shape, p.result))
         else:
-            functional.run(choose_method(p, self._method).method, call, target)
+            functional.run(method, call, target)
             if activation is not None:
                 activation.apply(call.result.canonical(target))
         return out if out is not None else _arrays.give(target, self.library)
@@ -138,7 +137,7 @@ class PreparedLayer:
     def plan(self, x: Any) -> Plan:
         """What `layer(x)` will run, and what it costs."""
         _, taken = _arrays.take(x, "x")
-        return choose_method(self._checked(taken).problem, self._method)
+        return explain_method(self._checked(taken).problem, self._method)
 
     def _checked(self, x: Array) -> CanonicalCall:
         dialect, geometry, native = self._words

@@ -1,4 +1,4 @@
-"""PyTorch's transposed convolutions on tconv's kernel: layers, a functional form, and one line for a whole model.
+"""PyTorch's transposed convolutions on tconv's kernel: layers, a functional form, and `accelerate` for whole models.
 
 >>> import torch, tconv.torch
 >>> layer = tconv.torch.ConvTranspose2d(64, 32, 4, stride=2, padding=1)           # as torch.nn.ConvTranspose2d

@@ -1,8 +1,8 @@
-"""`torch.ops.tconv.conv_transpose`: what PyTorch's tracers, transforms and counters see of tconv's kernel.
+"""The operator `torch.ops.tconv.conv_transpose`, which PyTorch's tracers, transforms and counters know.
 
 One rule for 1 to 3 spatial axes: x [N, C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out] or None, and
-one integer per axis for stride, padding, output_padding and dilation. Gradients of any order, and the run on other
-devices and dtypes, are PyTorch's own convolutions.
+one integer per axis for stride, padding, output_padding and dilation. Gradients of any order, and calls on other
+devices and dtypes, run PyTorch's own convolutions.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ torch.library.define(
 OPERATOR = torch.ops.tconv.conv_transpose.default
 
 
-def pytorchs(input: Any, weight: Any, bias: Any, words: Words) -> Any:
-    """PyTorch's operator, on anything that it takes."""
-    stride, padding, output_padding, dilation, groups = words
+def pytorch_conv_transpose(input: Any, weight: Any, bias: Any, arguments: Words) -> Any:
+    """Run PyTorch's operator, on any tensors that it takes."""
+    stride, padding, output_padding, dilation, groups = arguments
     call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[len(stride) - 1]
     return call(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -43,13 +43,13 @@ def compute(
     groups: int,
     trained: bool = False,
 ) -> Any:
-    """Batched tensors without a gradient, by tconv's kernel or PyTorch's operator; the output's format is the same."""
-    words = Words(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
-    made = run(input, weight, bias, words, trained)
-    if made is None:
-        made = pytorchs(input, weight, bias, words)
-        made = made.contiguous(memory_format=format_of(input, weight))  # in 3-D, PyTorch does not always keep it
-    return made
+    """Run batched tensors without gradients on tconv's kernel, or on PyTorch's operator with the same output format."""
+    arguments = Words(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
+    output = run(input, weight, bias, arguments, trained)
+    if output is None:
+        output = pytorch_conv_transpose(input, weight, bias, arguments)
+        output = output.contiguous(memory_format=format_of(input, weight))  # in 3-D, PyTorch may change the format
+    return output
 
 
 torch.library.impl("tconv::conv_transpose", "default", compute)
@@ -70,39 +70,39 @@ def _fake(
     torch._check(input.dtype == weight.dtype, lambda: f"x is {input.dtype}, the weight {weight.dtype}")
     axes = zip(input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation, strict=True)
     sizes = [(n - 1) * s - 2 * p + d * (k - 1) + op + 1 for n, k, s, p, op, d in axes]
-    shape, stored = (input.shape[0], weight.shape[1] * groups, *sizes), format_of(input, weight)
-    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=stored)
+    shape, memory_format = (input.shape[0], weight.shape[1] * groups, *sizes), format_of(input, weight)
+    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=memory_format)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    input, weight, bias, *ctx.words = inputs
+    input, weight, bias, *ctx.arguments = inputs
     ctx.bias_sizes = None if bias is None else list(bias.shape)
     ctx.save_for_backward(input, weight)
 
 
 def _backward(ctx: Any, grad: Any) -> Any:
-    stride, padding, output_padding, dilation, groups = ctx.words
+    stride, padding, output_padding, dilation, groups = ctx.arguments
     arguments = (ctx.bias_sizes, stride, padding, dilation, True, output_padding, groups)
     mask = list(ctx.needs_input_grad[:3])
-    found = torch.ops.aten.convolution_backward(grad, *ctx.saved_tensors, *arguments, mask)
-    return (*found, None, None, None, None, None)
+    gradients = torch.ops.aten.convolution_backward(grad, *ctx.saved_tensors, *arguments, mask)
+    return (*gradients, None, None, None, None, None)
 
 
 torch.library.register_autograd("tconv::conv_transpose", _backward, setup_context=_setup)
 
 
 class Differentiable(torch.autograd.Function):
-    """The same, without a dispatcher in between: `apply(input, weight, bias, *words)`."""
+    """The operator with gradients, without PyTorch's dispatcher: `apply(input, weight, bias, *arguments)`."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Any:
-        """Keep what the gradients need."""
+        """Run the kernel, and save the tensors that the gradients need."""
         _setup(ctx, inputs, None)
-        input, weight, bias, *words = inputs
-        stride, padding, output_padding, dilation, groups = words
+        input, weight, bias, *arguments = inputs
+        stride, padding, output_padding, dilation, groups = arguments
         trained = ctx.needs_input_grad[1]
         return compute(input, weight, bias, stride, padding, output_padding, dilation, groups, trained)
 
@@ -112,24 +112,24 @@ class Differentiable(torch.autograd.Function):
 # -- transforms, autocast, counting ------------------------------------------------------------------------------------
 
 
-def _vmap(info: Any, in_dims: Any, input: Any, weight: Any, bias: Any, *words: Any) -> Any:
-    """A batch of inputs is one larger batch; a batch of weights is groups side by side."""
-    at_x, at_w, at_b = in_dims[:3]
+def _vmap(info: Any, in_dims: Any, input: Any, weight: Any, bias: Any, *arguments: Any) -> Any:
+    """Run a batch of inputs as one larger batch, and a batch of weights as groups side by side."""
+    x_dim, w_dim, bias_dim = in_dims[:3]
     count = info.batch_size
-    if at_b is not None:  # one bias for each: added behind
-        y, at = _vmap(info, (at_x, at_w, None), input, weight, None, *words)
-        shift = bias.movedim(at_b, 0)
-        shift = shift.reshape(count, 1, shift.shape[1], *[1] * len(words[0]))
+    if bias_dim is not None:  # one bias for each: added afterwards
+        y, at = _vmap(info, (x_dim, w_dim, None), input, weight, None, *arguments)
+        shift = bias.movedim(bias_dim, 0)
+        shift = shift.reshape(count, 1, shift.shape[1], *[1] * len(arguments[0]))
         return y.movedim(at, 0) + shift, 0
-    if at_x is None and at_w is None:
-        return OPERATOR(input, weight, bias, *words).unsqueeze(0), 0
-    if at_w is None:
-        x = input.movedim(at_x, 0)
-        y = OPERATOR(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), weight, bias, *words)
+    if x_dim is None and w_dim is None:
+        return OPERATOR(input, weight, bias, *arguments).unsqueeze(0), 0
+    if w_dim is None:
+        x = input.movedim(x_dim, 0)
+        y = OPERATOR(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), weight, bias, *arguments)
         return y.reshape(count, x.shape[1], *y.shape[1:]), 0
-    *axes, groups = words
-    x = input.unsqueeze(1).expand(-1, count, *input.shape[1:]) if at_x is None else input.movedim(at_x, 1)
-    w = weight.movedim(at_w, 0)
+    *axes, groups = arguments
+    x = input.unsqueeze(1).expand(-1, count, *input.shape[1:]) if x_dim is None else input.movedim(x_dim, 1)
+    w = weight.movedim(w_dim, 0)
     flat = x.reshape(x.shape[0], math.prod(x.shape[1:3]), *x.shape[3:])
     tiled = None if bias is None else bias.repeat(count)
     y = OPERATOR(flat, w.reshape(math.prod(w.shape[:2]), *w.shape[2:]), tiled, *axes, groups * count)
@@ -140,12 +140,12 @@ torch.library.register_vmap("tconv::conv_transpose", _vmap)
 
 
 def _autocast(device: str) -> Any:
-    """PyTorch's rule for its own convolutions: floats below float64 are cast."""
+    """Return an implementation with PyTorch's rule for its own convolutions: floats below float64 are cast."""
 
     def cast(*arguments: Any) -> Any:
-        wanted = torch.get_autocast_dtype(device)
+        dtype = torch.get_autocast_dtype(device)
         with torch.amp.autocast(device, enabled=False):
-            return OPERATOR(*_cast(arguments, device, wanted))
+            return OPERATOR(*_cast(arguments, device, dtype))
 
     return cast
 
@@ -157,6 +157,6 @@ for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
 
 @register_flop_formula(torch.ops.tconv.conv_transpose)
 def _flops(x_shape: Any, w_shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """What PyTorch counts for its own operator: 2 x all products, those that a crop drops included."""
+    """Return what PyTorch counts for its own operator: 2 x all products, including those that a crop drops."""
     count: int = conv_flop_count(x_shape, w_shape, out_shape, transposed=True)
     return count

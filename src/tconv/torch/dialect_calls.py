@@ -1,4 +1,7 @@
-"""`tconv.conv_transpose` and `tconv.conv` on tensors whose gradients, transforms or tracers must see the call."""
+"""`tconv.conv_transpose` and `tconv.conv` on tensors that need gradients or are traced.
+
+The arguments of any dialect are translated, and the call runs on PyTorch's operators and `tconv.torch.conv_transpose`.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ def run(
     method: str = "auto",
     adjoint: bool = False,
 ) -> torch.Tensor:
-    """A call in any dialect's words as PyTorch's operators, checked in the words of `tconv.conv_transpose`."""
-    for word, given in (("out", out is not None), ("method", method != "auto")):
+    """Run a call of any dialect on PyTorch's operators, after the checks of `tconv.conv_transpose`."""
+    for argument, given in (("out", out is not None), ("method", method != "auto")):
         if given:
             raise ArgumentError(
-                f"{word}= was given, and the call is differentiated or traced, which goes through PyTorch's operators. "
-                f"Write it without {word}=, or x.detach()"
+                f"{argument}= was given, and the call is differentiated or traced, so it runs on PyTorch's operators. "
+                f"Leave out {argument}=, or write x.detach()"
             )
     tensors = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
     stand_ins = {key: _stand_in(tensor, key) for key, tensor in tensors.items()}
@@ -58,7 +61,7 @@ def run(
 
 
 def _stand_in(tensor: Any, name: str) -> _arrays.Array:
-    """An array with a tensor's shape and dtype, and without memory. Raises ArrayError for what is no tensor."""
+    """Return an array with a tensor's shape and dtype, and without memory. Raises ArrayError for other arrays."""
     if not isinstance(tensor, torch.Tensor):
         library = _arrays.library_of(tensor, name)
         raise ArrayError(
@@ -69,7 +72,7 @@ def _stand_in(tensor: Any, name: str) -> _arrays.Array:
     try:
         dtype = np.dtype(_arrays.bfloat16(name) if kind == "bfloat16" else kind)
     except TypeError:
-        raise DtypeError(f"{name} is {kind}, which NumPy does not know. Write {name}.float()") from None
+        raise DtypeError(f"{name} is {kind}, which NumPy does not have. Write {name}.float()") from None
     return np.broadcast_to(np.zeros((), dtype), tuple(int(size) for size in tensor.shape))
 
 
@@ -94,27 +97,27 @@ def _weight(weight: torch.Tensor, layout: WeightLayout, groups: int) -> torch.Te
     ndim = sum(isinstance(axis, int) for axis in layout.axes)
     if layout == WeightLayout.of("IO*", ndim):
         return weight
-    return weight.reshape(-1)[_places(layout, tuple(weight.shape), groups)]
+    return weight.reshape(-1)[_positions(layout, tuple(weight.shape), groups)]
 
 
 @lru_cache(maxsize=64)
-def _places(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> torch.Tensor:
-    """Where each element of the canonical weight stands in the native one, by the layout's own rule."""
+def _positions(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> torch.Tensor:
+    """Index of each element of the canonical weight in the native one, by the layout's own rule."""
     native = np.arange(int(np.prod(shape))).reshape(shape)
     return torch.from_numpy(np.ascontiguousarray(layout.canonical(native, groups)))
 
 
 def _conv_transpose(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, g: Geometry) -> torch.Tensor:
-    torchs = dialect("torch")
-    if not torchs.reasons_against(g, None):
-        return conv_transpose(x, w, bias, **torchs.say(g, None))
-    # what PyTorch has no words for: the full result, cut or extended
-    whole = conv_transpose(x, w, None, g.stride, 0, 0, g.groups, g.dilation)
-    cut = torch.nn.functional.pad(whole, [-side for pair in reversed(g.crop) for side in pair])
-    return cut if bias is None else cut + bias.reshape(-1, *[1] * g.ndim)
+    torch_dialect = dialect("torch")
+    if not torch_dialect.reasons_against(g, None):
+        return conv_transpose(x, w, bias, **torch_dialect.native_arguments(g, None))
+    # PyTorch's arguments cannot express this crop: the full result is cropped or extended
+    full = conv_transpose(x, w, None, g.stride, 0, 0, g.groups, g.dilation)
+    cropped = torch.nn.functional.pad(full, [-side for pair in reversed(g.crop) for side in pair])
+    return cropped if bias is None else cropped + bias.reshape(-1, *[1] * g.ndim)
 
 
 def _conv(y: torch.Tensor, w: torch.Tensor, g: Geometry) -> torch.Tensor:
     call = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[g.ndim - 1]
-    whole = torch.nn.functional.pad(y, [side for pair in reversed(g.crop) for side in pair])
-    return call(whole, w, None, g.stride, 0, g.dilation, g.groups)
+    padded = torch.nn.functional.pad(y, [side for pair in reversed(g.crop) for side in pair])
+    return call(padded, w, None, g.stride, 0, g.dilation, g.groups)

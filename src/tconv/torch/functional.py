@@ -1,4 +1,8 @@
-"""`conv_transpose`: the kernel called directly, or through PyTorch's dispatcher where somebody watches."""
+"""`tconv.torch.conv_transpose`, and the choice of how a call runs.
+
+A call runs directly on the kernel, through PyTorch's dispatcher, or on PyTorch's operator. The dispatcher is used
+when a mode, a transform or the profiler has to see the call.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ from torch._C._functorch import TransformType, get_interpreter_stack, maybe_curr
 from torch.autograd import forward_ad
 from torch.nn.parameter import Parameter
 
-from tconv.torch.custom_op import OPERATOR, Differentiable, pytorchs
+from tconv.torch.custom_op import OPERATOR, Differentiable, pytorch_conv_transpose
 from tconv.torch.kernel_call import Call, Words, against_training, is_plain, known
 
-_OWN = frozenset((torch.Tensor, Parameter, torch.nn.Buffer, type(None)))
+_PLAIN_TYPES = frozenset((torch.Tensor, Parameter, torch.nn.Buffer, type(None)))
 
 
 def conv_transpose(
@@ -37,97 +41,99 @@ def conv_transpose(
     >>> y.sum().backward()                                  # gradients are PyTorch's own convolutions
 
     input [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out]; any device and
-    dtype that PyTorch takes. float32 on the CPU runs on tconv's kernel, everything else on PyTorch's operator, and
-    `tconv.torch.plan(layer, x)` says why. The order of the arguments, the errors and the output's memory format are
-    PyTorch's (in 3-D the output is channels last whenever input or weight is, which PyTorch does not always do).
+    dtype that PyTorch takes. float32 on the CPU runs on tconv's kernel, everything else on PyTorch's operator;
+    `tconv.torch.plan(layer, x)` lists the reasons. The order of the arguments, the errors and the memory format of the
+    output are PyTorch's (in 3-D the output is channels last whenever input or weight is; PyTorch's is not always).
 
     Threads: at most `torch.get_num_threads()`, and at most `tconv.get_num_threads()`. The result is the same bits on
     any number of them.
     """
     ndim = weight.dim() - 2 if isinstance(weight, torch.Tensor) else 0
-    words: Words | None = None
+    arguments: Words | None = None
     with suppress(TypeError):
-        axes = [_each(word, ndim) for word in (stride, padding, output_padding, dilation)]
-        words = Words(axes[0], axes[1], axes[2], axes[3], groups if isinstance(groups, int) else operator.index(groups))
-    if words is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch says what is wrong
+        axes = [_per_axis(value, ndim) for value in (stride, padding, output_padding, dilation)]
+        count = groups if isinstance(groups, int) else operator.index(groups)
+        arguments = Words(axes[0], axes[1], axes[2], axes[3], count)
+    if arguments is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch raises the error
         call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[min(max(ndim, 1), 3) - 1]
-        made: torch.Tensor = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
-        return made
-    made = apply(input, weight, bias, words)
-    return made
+        output: torch.Tensor = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
+        return output
+    output = apply(input, weight, bias, arguments)
+    return output
 
 
-def _each(value: Any, ndim: int) -> tuple[int, ...]:
-    """One integer per axis; whole numbers of NumPy and of tensors, too. Raises TypeError for anything else."""
+def _per_axis(value: Any, ndim: int) -> tuple[int, ...]:
+    """Return one integer per axis; integers of NumPy and of tensors are taken, too. Raises TypeError for others."""
     if isinstance(value, int):
         return (value,) * ndim
     if not isinstance(value, (tuple, list)):
         return (operator.index(value),) * ndim
-    given = tuple(one if isinstance(one, int) else operator.index(one) for one in value)
-    return given * ndim if len(given) == 1 else given
+    integers = tuple(one if isinstance(one, int) else operator.index(one) for one in value)
+    return integers * ndim if len(integers) == 1 else integers
 
 
-def apply(input: Any, weight: Any, bias: Any, words: Words) -> Any:
-    """The call by the way that suits the moment."""
+def apply(input: Any, weight: Any, bias: Any, arguments: Words) -> Any:
+    """Run a call by the route that fits the present modes, transforms and gradients."""
     if torch.compiler.is_compiling():
-        how: Any = OPERATOR if _compiled(input, weight) else ""
+        route: Any = OPERATOR if _is_kept_in_graphs(input, weight) else ""
     else:
-        how = way(input, weight, bias)
-    if how is not Call and (type(how) is str or is_trained(input, weight, words)):
-        return pytorchs(input, weight, bias, words)
-    axes = input.dim() - len(words.stride)
-    if not 1 <= axes <= 2:  # PyTorch says what is wrong
-        return pytorchs(input, weight, bias, words)
+        route = select_route(input, weight, bias)
+    if route is not Call and (type(route) is str or is_trained(input, weight, arguments)):
+        return pytorch_conv_transpose(input, weight, bias, arguments)
+    axes = input.dim() - len(arguments.stride)
+    if not 1 <= axes <= 2:  # PyTorch raises the error
+        return pytorch_conv_transpose(input, weight, bias, arguments)
     batch = input if axes == 2 else input.unsqueeze(0)
-    if how is OPERATOR:
-        made = OPERATOR(batch, weight, bias, *words)
+    if route is OPERATOR:
+        output = OPERATOR(batch, weight, bias, *arguments)
     else:
-        call = known(batch, weight, bias, words)
+        call = known(batch, weight, bias, arguments)
         if call.reasons:
-            made = None
-        elif how is Differentiable:
-            made = Differentiable.apply(batch, weight, bias, *words)
+            output = None
+        elif route is Differentiable:
+            output = Differentiable.apply(batch, weight, bias, *arguments)
         else:
-            made = call(batch, weight, bias)
-        if made is None:
-            return pytorchs(input, weight, bias, words)
-    return made if axes == 2 else made.squeeze(0)
+            output = call(batch, weight, bias)
+        if output is None:
+            return pytorch_conv_transpose(input, weight, bias, arguments)
+    return output if axes == 2 else output.squeeze(0)
 
 
-def _compiled(input: Any, weight: Any) -> bool:
-    """Whether a compiled graph shall hold tconv's operator: exported ones, and other devices and dtypes, shall not."""
+def _is_kept_in_graphs(input: Any, weight: Any) -> bool:
+    """Return True if a compiled graph or vmap gets tconv's operator: not if exported, on other devices and dtypes."""
     plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
     return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
 
 
-def is_trained(input: Any, weight: Any, words: Words) -> bool:
-    """Whether the weight may change in every step, and is better left to PyTorch."""
+def is_trained(input: Any, weight: Any, arguments: Words) -> bool:
+    """Return True if the weight may change in every step, and x is too small to pay for packing it each time."""
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
-    batch = input.shape if input.dim() == len(words.stride) + 2 else (1, *input.shape)
+    batch = input.shape if input.dim() == len(arguments.stride) + 2 else (1, *input.shape)
     return against_training(batch, weight.shape)
 
 
-def way(input: Any, weight: Any, bias: Any) -> Any:
-    """What is called in eager mode: a `Call`, `Differentiable` or the `OPERATOR`; or why it is PyTorch's, a str.
+def select_route(input: Any, weight: Any, bias: Any) -> Any:
+    """Return how an eager call runs: `Call`, `Differentiable` or `OPERATOR`; or the reason to run PyTorch's, a str.
 
-    PyTorch's is called where subclasses of tensors bring their rules, symbolic tracers must see it, and forward-mode
-    derivatives and autocast are known. Vmap, dispatch modes and the profiler see tconv's operator; where nobody looks,
-    it is called directly.
+    PyTorch's operator runs for tensor subclasses with rules of their own, symbolic tracers, forward-mode derivatives
+    and autocast. Vmap, dispatch modes and the profiler get tconv's operator. Otherwise the kernel is called directly.
     """
-    if type(input) not in _OWN or type(weight) not in _OWN or type(bias) not in _OWN:
-        return next(why for why in map(_of_its_kind, _NAMES, (input, weight, bias)) if why)
+    if type(input) not in _PLAIN_TYPES or type(weight) not in _PLAIN_TYPES or type(bias) not in _PLAIN_TYPES:
+        return next(reason for reason in map(_reason_of_type, _NAMES, (input, weight, bias)) if reason)
     if torch.is_autocast_enabled("cpu"):
         return "autocast computes in another dtype"
     if torch._C._get_tracing_state() is not None:
         return "the call is being traced"
     if forward_ad._current_level >= 0:
-        return "forward-mode derivatives are PyTorch's"
+        return "forward-mode derivatives are computed by PyTorch"
     if maybe_current_level() is not None:
-        only = all(level.key() == TransformType.Vmap for level in get_interpreter_stack())
-        return OPERATOR if only and _compiled(input, weight) else "a transform of torch.func asks for PyTorch's"
+        only_vmap = all(level.key() == TransformType.Vmap for level in get_interpreter_stack())
+        if only_vmap and _is_kept_in_graphs(input, weight):
+            return OPERATOR
+        return "a transform of torch.func needs PyTorch's operator"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):
-        return next(why for why in map(_of_its_memory, _NAMES, (input, weight, bias)) if why)
+        return next(reason for reason in map(_reason_of_memory, _NAMES, (input, weight, bias)) if reason)
     if (
         torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()
@@ -144,16 +150,16 @@ def way(input: Any, weight: Any, bias: Any) -> Any:
 _NAMES = ("x", "the weight", "the bias")
 
 
-def _of_its_kind(name: str, given: Any) -> str:
-    kind = type(given)
-    return "" if kind in _OWN else f"{name} is a {kind.__qualname__}, which brings rules of its own"
+def _reason_of_type(name: str, tensor: Any) -> str:
+    kind = type(tensor)
+    return "" if kind in _PLAIN_TYPES else f"{name} is a {kind.__qualname__}, a subclass with rules of its own"
 
 
-def _of_its_memory(name: str, tensor: Any) -> str:
+def _reason_of_memory(name: str, tensor: Any) -> str:
     if tensor is None or is_plain(tensor):
         return ""
     if tensor.device.type != "cpu":
         return f"{name} is on {tensor.device}; the kernel runs on the CPU"
     if tensor.dtype is not torch.float32:
         return f"{name} is {str(tensor.dtype).removeprefix('torch.')}; the kernel computes float32"
-    return f"{name} is not dense memory (sparse, negated, wrapped by a transform or not aligned)"
+    return f"{name} is not plain memory (it is sparse, negated, wrapped by a transform or not aligned)"

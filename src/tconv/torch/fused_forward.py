@@ -1,4 +1,7 @@
-"""A model with fused layers: in which threads it is running, and what its layers have made there."""
+"""The forward pass of a model with fused layers: the threads in which it runs, and the lazy tensors that it created.
+
+Layers fold only while the whole model runs. What the model returns contains ordinary tensors only.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,18 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from tconv.errors import StaleError
-from tconv.torch.lazy_tensor import Deferred, Source
+from tconv.torch.lazy_tensor import LazyTensor, TensorSource
 
-_SCOPE = "_tconv_scope"
+_ATTRIBUTE = "_tconv_fused_forward"
 
 
-class Scope:
-    """Only while the whole model runs do its layers fold; what it returns, or has kept, are numbers."""
+class FusedForward:
+    """Hooks on a model that follow its forward pass, in each thread on its own."""
 
     def __init__(self, model: torch.nn.Module | None = None) -> None:
-        self._mine = threading.local()
+        self._of_thread = threading.local()
         if model is not None:
-            model.__dict__[_SCOPE] = (
+            model.__dict__[_ATTRIBUTE] = (
                 self,
                 [
                     model.register_forward_pre_hook(self.enter),
@@ -31,52 +34,52 @@ class Scope:
             )
 
     def __reduce__(self) -> Any:
-        return Scope, ()
+        return FusedForward, ()
 
     @staticmethod
-    def of(model: torch.nn.Module) -> Scope:
-        """The model's scope, made at the first call."""
-        known = model.__dict__.get(_SCOPE)
-        return Scope(model) if known is None else known[0]
+    def of(model: torch.nn.Module) -> FusedForward:
+        """Return the model's object of this class, created by the first call."""
+        existing = model.__dict__.get(_ATTRIBUTE)
+        return FusedForward(model) if existing is None else existing[0]
 
     @property
     def running(self) -> bool:
-        """Whether the model is running in this thread."""
-        return getattr(self._mine, "depth", 0) > 0
+        """True while the model runs in this thread."""
+        return getattr(self._of_thread, "depth", 0) > 0
 
-    def deferred(self, source: Source) -> Deferred:
-        """A tensor whose numbers are made when they are read, or when the model ends and somebody still has it."""
-        self._mine.sources.append(weakref.ref(source))
-        made: Deferred = Deferred(source)
-        return made
+    def lazy(self, source: TensorSource) -> LazyTensor:
+        """Return a tensor whose values are computed when they are read, or at the end of the forward at the latest."""
+        self._of_thread.sources.append(weakref.ref(source))
+        tensor: LazyTensor = LazyTensor(source)
+        return tensor
 
-    def enter(self, model: Any, given: Any) -> None:
-        """Before the model's forward."""
+    def enter(self, model: Any, args: Any) -> None:
+        """Note the begin of the model's forward."""
         if not torch.compiler.is_compiling():
             if not self.running:
-                self._mine.depth, self._mine.sources = 0, []
-            self._mine.depth += 1
+                self._of_thread.depth, self._of_thread.sources = 0, []
+            self._of_thread.depth += 1
 
-    def leave(self, model: Any, given: Any, made: Any) -> Any:
-        """After it, or after an error in it."""
+    def leave(self, model: Any, args: Any, output: Any) -> Any:
+        """Note the end of the forward, also after an error in it, and compute the lazy tensors that still live."""
         if torch.compiler.is_compiling() or not self.running:
             return None
-        self._mine.depth -= 1
-        if self._mine.depth > 0:
+        self._of_thread.depth -= 1
+        if self._of_thread.depth > 0:
             return None
-        sources, self._mine.sources = self._mine.sources, []
-        held = [source for source in (reference() for reference in sources) if source is not None]
-        if made is None or not held:
+        sources, self._of_thread.sources = self._of_thread.sources, []
+        living = [source for source in (reference() for reference in sources) if source is not None]
+        if output is None or not living:
             return None
-        for source in held:
-            # somebody who has kept it, but does not read it, shall not be told that it cannot be read
+        for source in living:
+            # code that stored the tensor, but does not read it, must not get this error
             with contextlib.suppress(StaleError):
-                source.numbers()
-        return tree_map_only(Deferred, lambda tensor: tensor.source.numbers(), made)
+                source.values()
+        return tree_map_only(LazyTensor, lambda tensor: tensor.source.values(), output)
 
 
 def forget(model: torch.nn.Module) -> None:
-    """Take away the hooks of a model without fused layers."""
-    _, handles = model.__dict__.pop(_SCOPE, (None, ()))
+    """Remove the hooks from a model that has no fused layers any more."""
+    _, handles = model.__dict__.pop(_ATTRIBUTE, (None, ()))
     for handle in handles:
         handle.remove()

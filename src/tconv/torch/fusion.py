@@ -1,9 +1,10 @@
-"""A batch norm and an activation behind a transposed convolution, done as its output is written; in eval mode only.
+"""Fusion of a transposed convolution with the batch norm and activation behind it, in eval mode only.
 
-A chain is observed, not guessed: in a forward pass, the very tensor that a layer returned was given to a batch norm or
-an activation, every time. Parameters stay where they are: what is folded is a copy, made anew whenever a byte of it
-changes. The output is a deferred tensor, which only the modules behind can pass; whoever else reads it finds what the
-layer alone returns. A pass with gradients, in training mode or under a tracer folds nothing.
+The kernel applies them as it writes its output. A chain is fused if it was observed in a forward pass: the very tensor
+that a layer returned was given to a batch norm or an activation, every time. Parameters stay where they are: a copy is
+folded, and folded again whenever a byte of it changes. The layer returns a lazy tensor, which only the modules behind
+it can pass on; any other reader gets what the layer alone returns. A pass with gradients, in training mode or under a
+tracer folds nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from torch._prims_common import suggest_memory_format
 from tconv.errors import ArgumentError, StaleError, TconvError
 from tconv.kernels.activation import Activation, activation_of
 from tconv.torch.custom_op import compute
-from tconv.torch.functional import way
-from tconv.torch.fused_forward import Scope
+from tconv.torch.functional import select_route
+from tconv.torch.fused_forward import FusedForward
 from tconv.torch.kernel_call import Call, Words, fingerprint, is_plain, known
-from tconv.torch.lazy_tensor import Deferred, unwatched
-from tconv.torch.report import called
+from tconv.torch.lazy_tensor import LazyTensor, plain_eager
+from tconv.torch.report import display_name
 from tconv.weights import folding
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -34,7 +35,7 @@ ACTIVATIONS = (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.LeakyReLU, torch.nn.PReLU
 
 
 def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Module:
-    """A copy of a transposed convolution that does what it and the batch norm behind it do in eval mode.
+    """Return a copy of a transposed convolution that includes the batch norm behind it, as it is in eval mode.
 
     >>> import torch, tconv.torch
     >>> up, norm = torch.nn.ConvTranspose2d(8, 6, 4, 2, 1, groups=2), torch.nn.BatchNorm2d(6).eval()
@@ -42,13 +43,13 @@ def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Mo
     >>> torch.allclose(tconv.torch.fold_batchnorm(up, norm)(x), norm(up(x)), atol=1e-5)
     True
 
-    The scale of output channel o, gamma/sqrt(var + eps), goes along the second axis of the weight [C_in, C_out/groups,
-    *kernel], and to the group that o is in: not along the first, as in a convolution (`tconv.fold_batchnorm`).
+    The scale of output channel o, gamma/sqrt(var + eps), multiplies the second axis of the weight [C_in, C_out/groups,
+    *kernel] within the group of o; not the first axis, as in a convolution (`tconv.fold_batchnorm`).
     Raises ArgumentError for a norm that cannot be folded.
     """
-    if reason := against_norm(layer, norm):
+    if reason := reason_against_norm(layer, norm):
         raise ArgumentError(
-            f"the norm {reason}. Write norm.eval() with running statistics, of {layer.out_channels} features"
+            f"the norm {reason}. Use norm.eval(), with running statistics and {layer.out_channels} features"
         )
     folded = copy.deepcopy(layer)
     weight, bias = _folded(layer.weight, layer.bias, norm, layer.groups)
@@ -58,41 +59,42 @@ def fold_batchnorm(layer: torch.nn.Module, norm: torch.nn.Module) -> torch.nn.Mo
     return folded
 
 
-def against_norm(layer: Any, norm: Any) -> str | None:
-    """Why a batch norm cannot be folded into a layer, or None."""
-    if type(norm) not in NORMS and not isinstance(norm, _Passing):
+def reason_against_norm(layer: Any, norm: Any) -> str | None:
+    """Return the reason why a batch norm cannot be folded into a layer, or None."""
+    if type(norm) not in NORMS and not isinstance(norm, _PassThrough):
         return f"is a {type(norm).__qualname__}, which has no running statistics to fold"
     if norm.running_mean is None or norm.running_var is None:
-        return "keeps no running statistics"
+        return "has no running statistics"
     if norm.num_features != layer.out_channels:
         return f"has {norm.num_features} features, and the layer {layer.out_channels} output channels"
     return "is in training mode" if norm.training else None
 
 
 def _folded(weight: Any, bias: Any, norm: Any, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of the two together, where the layer's are, and as they are stored."""
-    given = [weight, bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
-    here = [None if part is None else part.detach().cpu() for part in given]
-    folded, shift = folding.fold_batchnorm(*here, eps=norm.eps, groups=groups)
-    stored = suggest_memory_format(weight)
-    return folded.to(weight.device).contiguous(memory_format=stored), shift.to(weight.device)
+    """Return weight and bias of layer and norm together, on the layer's device, in its memory format."""
+    tensors = [weight, bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+    on_cpu = [None if tensor is None else tensor.detach().cpu() for tensor in tensors]
+    folded, shift = folding.fold_batchnorm(*on_cpu, eps=norm.eps, groups=groups)
+    memory_format = suggest_memory_format(weight)
+    return folded.to(weight.device).contiguous(memory_format=memory_format), shift.to(weight.device)
 
 
 class Chain:
-    """What stands behind one layer: a batch norm, an activation, or both."""
+    """The modules behind one layer: a batch norm, an activation, or both."""
 
     def __init__(self, norm: Any, activation: Any) -> None:
         self.norm, self.activation = norm, activation
-        self.scope: Scope | None = None
+        self.forward: FusedForward | None = None
         self.name = ""
         self.read_elsewhere = False
-        """Something else read the layer's output once: nothing is folded any more."""
-        self.settled = False
-        """The chain is in use, and its end is said."""
-        self._made: tuple[Any, torch.Tensor, torch.Tensor, int] | None = None
+        """True once other code has read the layer's output: nothing is folded any more."""
+        self.in_use = False
+        """True once `accelerate` has checked the chain: from then on, the end of fusion is a warning."""
+        self._folded: tuple[Any, torch.Tensor, torch.Tensor, int] | None = None
+        """Key, weight, bias and the weight's fingerprint."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": None}
+        return {**vars(self), "_folded": None}
 
     @property
     def parts(self) -> list[Any]:
@@ -100,95 +102,99 @@ class Chain:
         return [part for part in (self.norm, self.activation) if part is not None]
 
     @property
-    def words(self) -> str:
-        """The names of what is folded."""
+    def title(self) -> str:
+        """Class names of the modules."""
         return ", ".join(_stock_of(type(part)).__qualname__ for part in self.parts)
 
-    def run(self, layer: Any, input: Any, words: Words) -> torch.Tensor | None:
-        """A tensor for the modules behind, which holds all their work; None where the layer runs alone."""
-        scope = self.scope
-        if self.read_elsewhere or scope is None or not scope.running or input.dim() != len(words.stride) + 2:
+    def run(self, layer: Any, input: Any, arguments: Words) -> torch.Tensor | None:
+        """Compute the layer and all modules behind it; return a lazy tensor, or None if the layer must run alone."""
+        forward = self.forward
+        if self.read_elsewhere or forward is None or not forward.running or input.dim() != len(arguments.stride) + 2:
             return None
         weight, bias = layer.weight, layer.bias
-        if not self._may(input, weight, bias):
+        if not self._is_allowed(input, weight, bias):
             return None
-        of_layer, of_norm = _known_by(weight, bias), self._norms()
-        taken, added, known_by = weight, bias, of_layer[0]
+        layer_key, norm_key = _layer_key(weight, bias), self._norm_key()
+        folded_weight, folded_bias, weight_key = weight, bias, layer_key[0]
         if self.norm is not None:
             try:
-                taken, added, known_by = self._fold(weight, bias, layer.groups, (of_layer, of_norm))
-            except TconvError:  # numbers that cannot be folded: PyTorch makes NaN of them, module by module
+                folded_weight, folded_bias, weight_key = self._fold(weight, bias, layer.groups, (layer_key, norm_key))
+            except TconvError:  # values that cannot be folded: PyTorch turns them into NaN, module by module
                 return None
-        key = self._activations()
-        call = known(input, taken, added, words, self._activation(key, layer.out_channels), key)
+        activation_key = self._activation_key()
+        activation = self._activation(activation_key, layer.out_channels)
+        call = known(input, folded_weight, folded_bias, arguments, activation, activation_key)
         if call.reasons:
             return None
-        make = partial(call, input, taken, added, known_by=known_by)
-        made = make()
-        if made is None:
+        compute_output = partial(call, input, folded_weight, folded_bias, known_by=weight_key)
+        output = compute_output()
+        if output is None:
             return None
-        given = [input, weight] if bias is None else [input, weight, bias]
-        run = Run(self, given, words, make, made, of_layer, of_norm, key)
-        return scope.deferred(Stage(run, 0))
+        inputs = [input, weight] if bias is None else [input, weight, bias]
+        fused = FusedCall(self, inputs, arguments, compute_output, output, layer_key, norm_key, activation_key)
+        return forward.lazy(ChainTensor(fused, 0))
 
-    def passes(self, module: Any, stage: Stage) -> torch.Tensor | None:
-        """What a module of the chain returns if the layer has done its work; None where it is to run as ever."""
-        run = stage.run
-        if run.chain is not self or stage.made is not None or self.parts[stage.place] is not module:
+    def pass_through(self, module: Any, tensor: ChainTensor) -> torch.Tensor | None:
+        """Return the output of a module of the chain if the layer has computed it; None if the module has to run."""
+        fused = tensor.fused
+        if fused.chain is not self or tensor.computed is not None or self.parts[tensor.index] is not module:
             return None
-        if self.scope is None or not self._may(*run.tensors):
+        if self.forward is None or not self._is_allowed(*fused.tensors):
             return None
-        now, then = (self._norms(), run.of_norm) if module is self.norm else (self._activations(), run.activation)
-        if now != then or run.handed:
+        if module is self.norm:
+            changed = self._norm_key() != fused.norm_key
+        else:
+            changed = self._activation_key() != fused.activation_key
+        if changed or fused.returned:
             return None
         if module is not self.parts[-1]:
-            return self.scope.deferred(Stage(run, stage.place + 1))
-        run.handed = True  # a second reader gets a tensor of its own
+            return self.forward.lazy(ChainTensor(fused, tensor.index + 1))
+        fused.returned = True  # a second reader gets a tensor of its own
         if getattr(module, "inplace", False):
-            stage.made = run.made
-        return run.made
+            tensor.computed = fused.output
+        return fused.output
 
-    def is_read(self) -> None:
-        """Something else reads the layer's output: from now on it runs alone, and all is computed once."""
-        if self.settled and not self.read_elsewhere:
+    def stop(self) -> None:
+        """Stop fusing because other code has read the layer's output: from now on, the layer runs alone."""
+        if self.in_use and not self.read_elsewhere:
             warnings.warn(
-                f"{called(self.name)}: something else than the fused {self.words} reads its output, which is "
-                "computed anew; it is not fused any more. To fuse what can be, accelerate with an example that takes "
-                "this branch",
+                f"{display_name(self.name)}: other code than the fused {self.title} reads its output, which has to be "
+                "computed again; the layer is not fused any more. To fuse the rest, call accelerate with an example "
+                "that takes this branch",
                 stacklevel=2,
             )
         self.read_elsewhere = True
 
-    def _may(self, input: Any, weight: Any, bias: Any) -> bool:
-        """Whether all of it is eval mode, without gradients and unwatched, at this moment."""
-        if (self.norm is not None and self.norm.training) or way(input, weight, bias) is not Call:
+    def _is_allowed(self, input: Any, weight: Any, bias: Any) -> bool:
+        """Return True if all is in eval mode, without gradients, modes and tracers, at this moment."""
+        if (self.norm is not None and self.norm.training) or select_route(input, weight, bias) is not Call:
             return False
-        parts = self._norm_tensors()
+        tensors = self._norm_tensors()
         if isinstance(self.activation, torch.nn.PReLU):
-            parts.append(self.activation.weight)
-        return all(map(is_plain, parts)) and not (torch.is_grad_enabled() and any(p.requires_grad for p in parts))
+            tensors.append(self.activation.weight)
+        return all(map(is_plain, tensors)) and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
     def _norm_tensors(self) -> list[torch.Tensor]:
         norm = self.norm
-        kept = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
-        return [part for part in kept if part is not None]
+        tensors = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        return [tensor for tensor in tensors if tensor is not None]
 
-    def _norms(self) -> Any:
-        """What the norm's work is known by."""
+    def _norm_key(self) -> Any:
+        """Key of the norm's values: eps and fingerprints."""
         return None if self.norm is None else (self.norm.eps, *map(fingerprint, self._norm_tensors()))
 
     def _fold(self, weight: Any, bias: Any, groups: int, key: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Weight and bias of layer and norm, which nobody else can write, and the weight's fingerprint."""
-        made = self._made
-        if made is None or made[0] != key:
+        """Return private copies of weight and bias of layer and norm together, and the weight's fingerprint."""
+        cached = self._folded
+        if cached is None or cached[0] != key:
             folded, shift = _folded(weight, bias, self.norm, groups)
-            made = (key, folded, shift, fingerprint(folded))
-            if (_known_by(weight, bias), self._norms()) == key:  # no other thread has written in between
-                self._made = made
-        return made[1:]
+            cached = (key, folded, shift, fingerprint(folded))
+            if (_layer_key(weight, bias), self._norm_key()) == key:  # no other thread has written in between
+                self._folded = cached
+        return cached[1:]
 
-    def _activations(self) -> Any:
-        """What the activation's work is known by."""
+    def _activation_key(self) -> Any:
+        """Key of the activation: its kind and values."""
         module = self.activation
         if module is None:
             return None
@@ -202,70 +208,73 @@ class Chain:
 
     @staticmethod
     def _activation(key: Any, channels: int) -> Activation | None:
-        """The activation as the kernel applies it."""
+        """Return the kernel's form of the activation."""
         if key is None:
             return None
         return activation_of(("prelu", np.frombuffer(key[1], np.float32)) if key[0] == "prelu" else key, channels)
 
 
 @dataclass
-class Run:
-    """One call of a fused layer: its fused output, and what it was made of."""
+class FusedCall:
+    """One call of a fused layer: its output, and everything that it was computed from."""
 
     chain: Chain
-    given: list[torch.Tensor]
-    """The layer's input, weight and bias, if there is one."""
-    words: Words
-    make: Callable[[], torch.Tensor | None]
-    """The fused output, once more."""
-    made: torch.Tensor
-    of_layer: Any
-    of_norm: Any
-    activation: Any
-    """What weight and bias, the norm and the activation were known by."""
-    handed: bool = False
-    """The chain came to its end, and others have `made`."""
+    inputs: list[torch.Tensor]
+    """The layer's input, weight and, if it has one, bias."""
+    arguments: Words
+    compute_output: Callable[[], torch.Tensor | None]
+    """Computes the fused output once more."""
+    output: torch.Tensor
+    layer_key: Any
+    norm_key: Any
+    activation_key: Any
+    """Keys of weight and bias, of the norm, and of the activation."""
+    returned: bool = False
+    """True once the last module of the chain has returned `output`."""
 
     def __post_init__(self) -> None:
-        self._versions, self._version = [*map(_version, self.given)], _version(self.made)
+        self._versions, self._version = [*map(_version, self.inputs)], _version(self.output)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """The layer's input, weight and bias."""
-        input, weight, *bias = self.given
+        input, weight, *bias = self.inputs
         return input, weight, bias[0] if bias else None
 
-    def alone(self, place: int) -> torch.Tensor:
-        """What the layer alone returned (0), or the norm behind it (1). Raises StaleError if that is not known."""
+    def unfused(self, index: int) -> torch.Tensor:
+        """Compute the output of the layer alone (0), or of the norm behind it (1).
+
+        Raises StaleError if the inputs have changed since.
+        """
         norm = self.chain.norm
-        if self._is_changed() or (place == 1 and self.chain._norms() != self.of_norm):
-            # no TypeError: an operator of Python would take that for a refusal, and say something else
+        if self._is_changed() or (index == 1 and self.chain._norm_key() != self.norm_key):
+            # not a TypeError: Python's operators would take it for "not implemented" and raise another message
             raise StaleError(
-                f"the output of {called(self.chain.name)}, before its fused {self.chain.words}, is read after "
-                "what it was made of was changed in place: its numbers are not known any more. Write "
+                f"the output of {display_name(self.chain.name)}, before its fused {self.chain.title}, is read after "
+                "its inputs were changed in place; its values cannot be computed any more. Write "
                 "tconv.torch.restore(model), and accelerate it without fuse=True"
             )
         input, weight, bias = self.tensors
-        stride, padding, output_padding, dilation, groups = self.words
-        made: torch.Tensor = compute(input, weight, bias, stride, padding, output_padding, dilation, groups)
-        if place == 1:
-            kept = norm.running_mean, norm.running_var, norm.weight, norm.bias
-            made = torch.nn.functional.batch_norm(made, *kept, False, 0.0, norm.eps)
-        return made
+        stride, padding, output_padding, dilation, groups = self.arguments
+        output: torch.Tensor = compute(input, weight, bias, stride, padding, output_padding, dilation, groups)
+        if index == 1:
+            statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
+            output = torch.nn.functional.batch_norm(output, *statistics, False, 0.0, norm.eps)
+        return output
 
     def _is_changed(self) -> bool:
         _, weight, bias = self.tensors
-        if [*map(_version, self.given)] != self._versions:
+        if [*map(_version, self.inputs)] != self._versions:
             return True
-        if _known_by(weight, bias) != self.of_layer:
+        if _layer_key(weight, bias) != self.layer_key:
             return True
-        # what was written without a version: the kernel makes the same bits of the same input
-        again = self.make() if _version(self.made) == self._version else self.made
-        return again is None or not torch.equal(again.view(torch.int32), self.made.view(torch.int32))
+        # writes that leave no version: the kernel computes the same bits from the same input
+        again = self.compute_output() if _version(self.output) == self._version else self.output
+        return again is None or not torch.equal(again.view(torch.int32), self.output.view(torch.int32))
 
 
-def _known_by(weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[int, int | None]:
-    """What a layer's work is known by."""
+def _layer_key(weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[int, int | None]:
+    """Key of a layer's values: fingerprints of weight and bias."""
     return fingerprint(weight), None if bias is None else fingerprint(bias)
 
 
@@ -273,62 +282,62 @@ def _version(tensor: torch.Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-class Stage:
-    """A tensor inside of a chain: the layer's output, place 0, or the norm's."""
+class ChainTensor:
+    """Source of a lazy tensor inside of a chain: the layer's output (index 0) or the norm's (index 1)."""
 
-    def __init__(self, run: Run, place: int) -> None:
-        self.run, self.place = run, place
-        self.made: torch.Tensor | None = None
+    def __init__(self, fused: FusedCall, index: int) -> None:
+        self.fused, self.index = fused, index
+        self.computed: torch.Tensor | None = None
 
     @property
     def like(self) -> torch.Tensor:
         """A tensor of the same shape and strides."""
-        return self.run.made if self.made is None else self.made
+        return self.fused.output if self.computed is None else self.computed
 
-    def numbers(self) -> torch.Tensor:
-        """What the unfused model has here, made at the first call. Raises StaleError if it is not known any more."""
-        if self.made is None:
-            with unwatched(self.run.made.is_inference()):
-                self.made = self.run.alone(self.place)
-            self.run.chain.is_read()
-        return self.made
+    def values(self) -> torch.Tensor:
+        """Return the tensor of the unfused model, computed by the first call. Raises StaleError if inputs changed."""
+        if self.computed is None:
+            with plain_eager(self.fused.output.is_inference()):
+                self.computed = self.fused.unfused(self.index)
+            self.fused.chain.stop()
+        return self.computed
 
 
-class _Passing:
-    """A module behind a fused layer: it passes what the layer has done for it already."""
+class _PassThrough:
+    """Mixin of a module behind a fused layer: it passes on what the layer has computed for it."""
 
     _stock: Any
 
     def forward(self: Any, input: Any) -> Any:
-        """The stock module's, unless the layer in front has done it."""
-        if type(input) is Deferred and not torch.compiler.is_compiling():
-            made = self.__dict__["_chain"].passes(self, input.source)
-            if made is not None:
-                return made
+        """Return the finished output, or run the stock module."""
+        if type(input) is LazyTensor and not torch.compiler.is_compiling():
+            output = self.__dict__["_chain"].pass_through(self, input.source)
+            if output is not None:
+                return output
         return super().forward(input)  # type: ignore[misc]
 
 
-def passing(kind: Any) -> Any:
-    """The class that stands in for one of a norm or an activation; the same in every process, so that it pickles."""
-    return globals()[f"Passing{kind.__name__}"]
+def pass_through_class(kind: Any) -> Any:
+    """Return the subclass of a norm or an activation; the same in every process, so that it can be pickled."""
+    return globals()[f"PassThrough{kind.__name__}"]
 
 
 def _stock_of(kind: Any) -> Any:
-    return kind._stock if issubclass(kind, _Passing) else kind
+    return kind._stock if issubclass(kind, _PassThrough) else kind
 
 
 for _kind in (*NORMS, *ACTIVATIONS):
-    _name = f"Passing{_kind.__name__}"
-    globals()[_name] = type(_name, (_Passing, _kind), {"_stock": _kind, "__module__": __name__})
+    _name = f"PassThrough{_kind.__name__}"
+    globals()[_name] = type(_name, (_PassThrough, _kind), {"_stock": _kind, "__module__": __name__})
 
 
 def install(model: torch.nn.Module, name: str, layer: Any, chain: Chain) -> None:
-    """Let a layer of a model do what stands behind it."""
-    chain.scope, chain.name = Scope.of(model), name
-    layer.__dict__["_chain"] = chain  # no submodule: the state dict stays as it is
+    """Fuse a layer of a model with the modules behind it."""
+    chain.forward, chain.name = FusedForward.of(model), name
+    layer.__dict__["_chain"] = chain  # not a submodule: the state dict stays as it is
     for part in chain.parts:
-        part.__class__ = passing(type(part))
-        # torch.fx takes what is PyTorch's, by this word, as a whole; a pickle names the class by the class's own
+        part.__class__ = pass_through_class(type(part))
+        # torch.fx reads __module__ of the instance, and keeps PyTorch's modules whole; a pickle reads the class's
         part.__dict__.update(_chain=chain, __module__=part._stock.__module__)
 
 
@@ -336,6 +345,6 @@ def remove(layer: Any) -> None:
     """Undo `install`."""
     chain = layer.__dict__.pop("_chain", None)
     for part in chain.parts if chain is not None else ():
-        if isinstance(part, _Passing):
+        if isinstance(part, _PassThrough):
             part.__class__ = part._stock
             del part.__dict__["_chain"], part.__dict__["__module__"]

@@ -1,4 +1,4 @@
-"""`bilinear_` and `icnr_`: first weights, in place."""
+"""Initial weights in place: `bilinear_` (linear interpolation) and `icnr_` (no checkerboard)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def icnr_(
     groups: int = 1,
     init: Callable[[torch.Tensor], Any] | None = None,
 ) -> torch.Tensor:
-    """Fill a weight with random numbers that are alike in all phases: no checkerboard at the start. Returns it.
+    """Fill a weight with random numbers that are equal in all phases, so that there is no checkerboard. Returns it.
 
     >>> import torch, tconv.torch
     >>> up = tconv.torch.ConvTranspose2d(8, 3, 4, stride=2, bias=False)

@@ -58,17 +58,34 @@ def format_of(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
 
 def problem_of(x_shape: tuple[int, ...], w_shape: tuple[int, ...], bias: bool, words: Words) -> Problem:
     """The call as a kernel is asked. Raises a TconvError for one that PyTorch refuses, or answers in its own way."""
-    g = dialect("torch").geometry(kernel=w_shape[2:], **words._asdict())
+    kernel = w_shape[2:]
+    g = _geometry(kernel, words, tuple([n == 1 for n in x_shape[2:]]))
     if x_shape[1] != w_shape[0] or w_shape[0] % words.groups:
         raise ShapeError(f"x {x_shape} does not fit the weight {w_shape} with groups={words.groups}")
-    # the stride of an axis with one input says nothing: with one as long as the kernel no phase has a second tap
-    alone = [n == d == 1 for n, d in zip(x_shape[2:], g.dilation, strict=True)]
-    stride = [k if one else s for one, k, s in zip(alone, g.kernel, g.stride, strict=True)]
-    g = Geometry(g.kernel, stride, g.crop, g.dilation, g.groups)
     made = Problem(g, x_shape[0], x_shape[1], w_shape[1] * words.groups, x_shape[2:], _FLOAT32, bias)
     if min(made.out_channels, *made.output_shape) < 1:
         raise ShapeError("the output is empty")
     return made
+
+
+@lru_cache(maxsize=512)
+def _geometry(kernel: tuple[int, ...], words: Words, single: tuple[bool, ...]) -> Geometry:
+    """Return the meaning of the words for an x with one input on these axes."""
+    g = dialect("torch").geometry(kernel=kernel, **words._asdict())
+    # the stride of an axis with one input says nothing: with one as long as the kernel no phase has a second tap
+    alone = [one and d == 1 for one, d in zip(single, g.dilation, strict=True)]
+    stride = [k if one else s for one, k, s in zip(alone, g.kernel, g.stride, strict=True)]
+    return Geometry(g.kernel, stride, g.crop, g.dilation, g.groups)
+
+
+def _strides_of(shape: tuple[int, ...], format: torch.memory_format) -> tuple[int, ...]:
+    """The strides of a new tensor."""
+    order = range(len(shape)) if format is torch.contiguous_format else (0, *range(2, len(shape)), 1)
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)
 
 
 def reasons_against(p: Problem) -> list[str]:
@@ -102,7 +119,7 @@ def method_of(p: Problem, trained: bool = False) -> str:
 
     It stays with the direct sum, whose packed weight is smaller.
     """
-    return "winograd" if not trained and choose_method(p, "auto").method == "winograd" else "simd"
+    return "winograd" if not trained and choose_method(p, "auto") == "winograd" else "simd"
 
 
 class Way:
@@ -140,10 +157,10 @@ class Call:
         # loads LLVM, which is there: the kernel has no reason against it
         from tconv.kernels.simd import specialized_call, weight_cache
 
-        self._store, self._trained = weight_cache.STORE, _trained_weights()
+        self._store, self._trained = weight_cache.WEIGHT_CACHE, _trained_weights()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
         self._large = p.output_bytes >= _FROM_POOL
-        self._strides = tuple(x.stride()), torch.empty(self._shape, device="meta", memory_format=self._format).stride()
+        self._strides = tuple(x.stride()), _strides_of(self._shape, self._format)
         self._bytes = ctypes.c_char * (weight.numel() * 4)
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
@@ -197,13 +214,13 @@ class Call:
         if known_by is None:
             known_by = xxhash.xxh3_64_intdigest(self._bytes.from_address(weight.data_ptr()))
         key = known_by, way.sizes
-        found = store.find(key)
+        found = store.get(key)
         if found is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
             own = weight.detach().clone().numpy()
             native = own if own.flags.c_contiguous else np.moveaxis(own, 1, -1)
             found = way.form.pack(way.problem, own)
-            store.keep((xxhash.xxh3_64_intdigest(native.data), way.sizes), found)
+            store.put((xxhash.xxh3_64_intdigest(native.data), way.sizes), found)
         held = way.packed
         if found is not held[0]:
             way.packed = held = found, found.ctypes.data if found.size else 0
@@ -224,9 +241,9 @@ def _is_last(tensor: torch.Tensor) -> bool:
 @cache
 def _trained_weights() -> Any:
     """Where weights that change in every step are kept: few, because most will never be asked for again."""
-    from tconv.kernels.simd.weight_cache import Store
+    from tconv.kernels.simd.weight_cache import WeightCache
 
-    made = Store(_TRAINED)
+    made = WeightCache(_TRAINED)
     _memory.TRIMMED.append(made.trim)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(

@@ -1,4 +1,4 @@
-"""`plan`: what a layer will run on an input, and why."""
+"""`tconv.torch.plan`: the method that a layer will run on an input, and the reasons."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import torch
 
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
-from tconv.operator.method_choice import choose_method
-from tconv.torch.functional import is_trained, way
+from tconv.operator.method_choice import explain_method
+from tconv.torch.functional import is_trained, select_route
 from tconv.torch.kernel_call import Words, against_bias, is_plain, method_of, problem_of, reasons_against
 
 
 class LayerPlan(NamedTuple):
-    """What runs: `method` is "simd" or "winograd", tconv's, or "pytorch"; `reasons` says why it is not tconv's."""
+    """Result of `plan`: `method` is tconv's "simd" or "winograd", or "pytorch"; `reasons` are those against tconv's."""
 
     method: str
     reasons: tuple[str, ...]
     problem: Problem | None
-    """None where the call is one that PyTorch refuses, or answers in its own way."""
+    """None if PyTorch refuses the call, or has rules of its own for it."""
 
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
             return f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
-        return str(choose_method(self.problem, self.method))
+        return str(explain_method(self.problem, self.method))
 
 
 def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
-    """What `layer(input)` will run, and why, without running it.
+    """Return the method that `layer(input)` will run, and the reasons, without running it.
 
     >>> import torch, tconv.torch
     >>> layer = tconv.torch.ConvTranspose2d(64, 32, 2, stride=2).requires_grad_(False)
@@ -38,10 +38,10 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     method    pytorch: PyTorch's operator
               not simd: x is float64; the kernel computes float32
 
-    A weight that needs gradients, outside of torch.no_grad(), is taken to change in every step.
+    A weight that needs gradients, outside of torch.no_grad(), is expected to change in every step.
 
-    `layer` is a transposed convolution, tconv's or PyTorch's (then it says what tconv's would run). A weight with inf
-    or NaN goes to PyTorch, too. Raises ArgumentError for other layers.
+    `layer` is a transposed convolution, tconv's or PyTorch's (then the plan is that of tconv's layer). A weight with
+    inf or NaN goes to PyTorch, too. Raises ArgumentError for other layers.
     """
     if not isinstance(layer, (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)):
         raise ArgumentError(
@@ -51,23 +51,23 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     stride, padding, extra, dilation = (
         tuple(value) for value in (layer.stride, layer.padding, layer.output_padding, layer.dilation)
     )
-    words, weight, bias = Words(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
-    how = way(input, weight, bias)
-    reasons = [how] if isinstance(how, str) else []
+    arguments, weight, bias = Words(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
+    route = select_route(input, weight, bias)
+    reasons = [route] if isinstance(route, str) else []
     x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)
     if len(x_shape) != len(stride) + 2:
         reasons.append(f"x has {input.dim()} axes")
         return LayerPlan("pytorch", tuple(reasons), None)
     try:
-        problem = problem_of(x_shape, tuple(weight.shape), bias is not None, words)
+        problem = problem_of(x_shape, tuple(weight.shape), bias is not None, arguments)
     except TconvError as error:
         return LayerPlan("pytorch", (*reasons, str(error)), None)
     if not reasons and is_plain(weight) and not bool(torch.isfinite(weight).all()):
-        reasons.append("the weight holds inf or NaN, which the kernel would multiply with padded zeros")
+        reasons.append("the weight contains inf or NaN, which the kernel would multiply with padded zeros")
     reasons += reasons_against(problem)
-    if bias is not None and (wrong := against_bias(tuple(bias.shape), problem)):
-        reasons.append(wrong)
-    if is_trained(input, weight, words):
+    if bias is not None and (reason := against_bias(tuple(bias.shape), problem)):
+        reasons.append(reason)
+    if is_trained(input, weight, arguments):
         reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
     trained = weight.requires_grad and torch.is_grad_enabled()
     return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem)

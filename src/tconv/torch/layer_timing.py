@@ -1,4 +1,4 @@
-"""What a model's transposed convolutions take, and what tconv's kernel would make of it: measured, not guessed."""
+"""Measurement of a model's forward pass and its transposed convolutions, and of the gain of tconv's kernel for each."""
 
 from __future__ import annotations
 
@@ -15,81 +15,81 @@ from tconv.errors import ArgumentError
 
 _ROUNDS = 5
 _SECONDS = 4.0
-"""Measuring ends after so long, once there are three rounds."""
-_AGREES = 1e-4
-"""Of the largest output: outputs of a model whose layers are fused rightly differ by less."""
+"""Measuring ends after this time, but not before three rounds."""
+_TOLERANCE = 1e-4
+"""Largest difference of outputs that fusion may cause, as a share of the largest value."""
 
 
 class Example(NamedTuple):
-    """What a model is called with."""
+    """Arguments that a model is called with."""
 
-    arguments: tuple[Any, ...]
-    words: dict[str, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
     @classmethod
-    def of(cls, given: Any) -> Example:
-        """A tensor, a tuple of arguments or a dict of named ones. Raises ArgumentError for anything else."""
-        if isinstance(given, torch.Tensor):
-            return cls((given,), {})
-        if isinstance(given, (tuple, list)):
-            return cls(tuple(given), {})
-        if hasattr(given, "keys"):
-            return cls((), {str(name): given[name] for name in given})
+    def of(cls, example: Any) -> Example:
+        """Read a tensor, a tuple of arguments or a dict of named ones. Raises ArgumentError for anything else."""
+        if isinstance(example, torch.Tensor):
+            return cls((example,), {})
+        if isinstance(example, (tuple, list)):
+            return cls(tuple(example), {})
+        if hasattr(example, "keys"):
+            return cls((), {str(name): example[name] for name in example})
         raise ArgumentError(
-            f"example is a {type(given).__qualname__}; a tensor, a tuple of arguments or a dict of named ones is "
+            f"example is a {type(example).__qualname__}; a tensor, a tuple of arguments or a dict of named ones is "
             "needed. Write tconv.torch.accelerate(model, torch.randn(1, 3, 64, 64)), for example"
         )
 
     def run(self, model: torch.nn.Module) -> Any:
-        """One forward pass, in which random numbers are the same each time."""
+        """Run one forward pass, with the same random numbers each time."""
         torch.default_generator.manual_seed(0)  # torch.manual_seed would change those of other devices, too
-        return model(*self.arguments, **self.words)
+        return model(*self.args, **self.kwargs)
 
 
-class Seen(NamedTuple):
-    """A layer in the measured forward: the seconds of all its calls, and its first call's input."""
+class LayerTime(NamedTuple):
+    """A layer in the measured forward: the seconds of all its calls, and the arguments of the first."""
 
     seconds: float
     input: torch.Tensor
-    words: dict[str, Any]
+    kwargs: dict[str, Any]
 
 
-class Measured(NamedTuple):
-    """A measured forward: seconds of the whole, its layers by name, and its output."""
+class ForwardTime(NamedTuple):
+    """A measured forward: seconds of the whole model, its layers by name, and its output."""
 
     seconds: float
-    layers: dict[str, Seen]
+    layers: dict[str, LayerTime]
     output: list[torch.Tensor]
 
     def difference(self, output: Any) -> float | None:
-        """The largest absolute difference of any tensor in another output; inf if it is made otherwise.
+        """Return the largest absolute difference of any tensor in another output; inf if its shapes differ.
 
-        None where there is no tensor to compare.
+        None if it contains no tensor.
         """
-        found = _tensors(output)
-        if [tensor.shape for tensor in found] != [tensor.shape for tensor in self.output]:
+        tensors = _tensors(output)
+        if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in self.output]:
             return math.inf
-        return max(map(_distance, self.output, found), default=None)
+        return max(map(_distance, self.output, tensors), default=None)
 
     def agrees(self, output: Any) -> bool:
-        """Whether every tensor of another output is the same but for rounding; False where there is none."""
-        found = _tensors(output)
-        alike = [tensor.shape for tensor in found] == [tensor.shape for tensor in self.output]
-        return bool(found) and alike and all(map(_agree, self.output, found))
+        """Return True if all tensors of another output are equal but for rounding; False if it contains none."""
+        tensors = _tensors(output)
+        same_shapes = [tensor.shape for tensor in tensors] == [tensor.shape for tensor in self.output]
+        return bool(tensors) and same_shapes and all(map(_agree, self.output, tensors))
 
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The largest absolute difference; inf where integers differ, or one is NaN or inf and the other is not."""
+    """Return the largest absolute difference; inf if integers differ, or one is NaN or inf and the other is not."""
     if not (a.is_floating_point() or a.is_complex()):
         return 0.0 if torch.equal(a, b) else math.inf
     same = (a == b) | (a.isnan() & b.isnan())
-    apart = torch.where(same, 0, (a - b).abs())
-    return float(apart.nan_to_num(nan=math.inf, posinf=math.inf).max()) if a.numel() else 0.0
+    differences = torch.where(same, 0, (a - b).abs())
+    return float(differences.nan_to_num(nan=math.inf, posinf=math.inf).max()) if a.numel() else 0.0
 
 
 def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
     largest = float(a[a.isfinite()].abs().max()) if a.is_floating_point() and a.isfinite().any() else 0.0
-    return _distance(a, b) <= _AGREES * largest
+    return _distance(a, b) <= _TOLERANCE * largest
 
 
 def _tensors(output: Any) -> list[torch.Tensor]:
@@ -97,8 +97,8 @@ def _tensors(output: Any) -> list[torch.Tensor]:
 
 
 @contextmanager
-def quiet(model: torch.nn.Module) -> Iterator[None]:
-    """Eval mode without gradients, after which modes and random state are as before."""
+def eval_without_gradients(model: torch.nn.Module) -> Iterator[None]:
+    """Run in eval mode without gradients; restore modes and random state afterwards."""
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -109,35 +109,35 @@ def quiet(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def measure(model: torch.nn.Module, layers: dict[str, Any], example: Example) -> Measured:
-    """The best of a few forward passes, with a clock around every layer.
+def measure(model: torch.nn.Module, layers: dict[str, Any], example: Example) -> ForwardTime:
+    """Measure the fastest of a few forward passes, with a clock around every layer.
 
-    The best, and not the median: what else a busy machine does only adds, to threads that wait for each other most.
+    The fastest, not the median: other programs only add time, most of all to threads that wait for each other.
     """
     spent: dict[str, list[float]] = {name: [] for name in layers}
     inputs: dict[str, tuple[torch.Tensor, dict[str, Any]]] = {}
     started: dict[str, float] = {}
 
     def before(name: str) -> Callable[..., None]:
-        def hook(module: Any, given: Any, words: Any) -> None:
-            if name not in inputs and given:
+        def hook(module: Any, args: Any, kwargs: Any) -> None:
+            if name not in inputs and args:
                 inputs[name] = (
-                    given[0].detach().clone(),
-                    {**dict(zip(("output_size",), given[1:], strict=False)), **words},
+                    args[0].detach().clone(),
+                    {**dict(zip(("output_size",), args[1:], strict=False)), **kwargs},
                 )
             started[name] = time.perf_counter()
 
         return hook
 
     def after(name: str) -> Callable[..., None]:
-        def hook(module: Any, given: Any, made: Any) -> None:
+        def hook(module: Any, args: Any, output: Any) -> None:
             spent[name][-1] += time.perf_counter() - started[name]
 
         return hook
 
     handles = []
     for name, layer in layers.items():
-        # first of all before, and last of all behind: other hooks are a part of the layer
+        # the first hook before the layer and the last one after it: other hooks count as a part of the layer
         handles.append(layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
         handles.append(layer.register_forward_hook(after(name)))
     whole: list[float] = []
@@ -157,12 +157,12 @@ def measure(model: torch.nn.Module, layers: dict[str, Any], example: Example) ->
     finally:
         for handle in handles:
             handle.remove()
-    seen = {name: Seen(min(spent[name][1:]), tensor, words) for name, (tensor, words) in inputs.items()}
-    return Measured(min(whole[1:]), seen, first)
+    measured = {name: LayerTime(min(spent[name][1:]), tensor, kwargs) for name, (tensor, kwargs) in inputs.items()}
+    return ForwardTime(min(whole[1:]), measured, first)
 
 
-def gain(layer: Any, seen: Seen) -> float:
-    """PyTorch's time over tconv's, of this layer on this input: the best of interleaved calls."""
+def measure_gain(layer: Any, measured: LayerTime) -> float:
+    """Return PyTorch's time divided by tconv's, of this layer on this input: the fastest of interleaved calls."""
     stock, ours = layer._stock.forward, type(layer).forward
     spent: dict[Any, list[float]] = {stock: [], ours: []}
     begun = time.perf_counter()
@@ -170,7 +170,7 @@ def gain(layer: Any, seen: Seen) -> float:
         for turn in range(2 * _ROUNDS):
             for call, times in spent.items():
                 start = time.perf_counter()
-                call(layer, seen.input, **seen.words)
+                call(layer, measured.input, **measured.kwargs)
                 if turn:
                     times.append(time.perf_counter() - start)
             if turn >= 3 and time.perf_counter() - begun > 1.0:

@@ -1,9 +1,9 @@
-"""A tensor without numbers of its own: they are made when somebody reads them.
+"""A tensor without memory, whose values are computed when they are read: the output of a fused layer.
 
-A fused layer has done the work of the modules behind it, too, and what it returns is meant for them alone. But nobody
-can know who else will read it: a branch that the example did not take, a hook that came later. So it returns a tensor
-that has no memory. The next module knows it and passes it; every other use, in Python, TorchScript or C++, must ask
-PyTorch's dispatcher, and is given what the layer alone returns.
+A fused layer has also done the work of the modules behind it, and its output is meant for them alone. But other code
+may read it, too: a branch that the example did not take, or a hook that was added later. So the layer returns a tensor
+that has no memory. The next module recognises it and passes the finished result on. Every other use, in Python,
+TorchScript or C++, goes through PyTorch's dispatcher, and gets what the layer alone returns.
 """
 
 from __future__ import annotations
@@ -19,66 +19,66 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 
-class Source(Protocol):
-    """Where the numbers of a deferred tensor come from."""
+class TensorSource(Protocol):
+    """Origin of the values of a lazy tensor."""
 
     @property
     def like(self) -> torch.Tensor:
-        """A tensor of the same shape, strides, dtype and device, if not the same numbers."""
+        """A tensor of the same shape, strides, dtype and device; its values may differ."""
 
-    def numbers(self) -> torch.Tensor:
-        """The tensor itself, the same object in every call."""
+    def values(self) -> torch.Tensor:
+        """Return the tensor itself, the same object in every call."""
 
 
-class Deferred(torch.Tensor):
-    """A tensor that knows its shape, and asks its source for its numbers when they are read."""
+class LazyTensor(torch.Tensor):
+    """A tensor that knows its shape, and asks its source for its values when they are read."""
 
-    source: Source
+    source: TensorSource
 
     @staticmethod
-    def __new__(cls, source: Source) -> Any:
-        """A tensor with the metadata of `source.like`, and no memory."""
+    def __new__(cls, source: TensorSource) -> Any:
+        """Return a tensor with the metadata of `source.like`, and no memory."""
         like = source.like
-        made = torch.Tensor._make_wrapper_subclass(
+        tensor = torch.Tensor._make_wrapper_subclass(
             cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
         )
-        torch._C._set_throw_on_mutable_data_ptr(made)  # where C++ asks for memory, it gets an error, not a null
-        made.source = source
-        return made
+        torch._C._set_throw_on_mutable_data_ptr(tensor)  # C++ code that asks for memory gets an error, not a null
+        tensor.source = source
+        return tensor
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """A question about the shape is answered; all else is done with the numbers."""
-        if func in _TOLD and not kwargs and isinstance(args[0], Deferred):
+        """Answer questions about the shape; compute the values for everything else."""
+        if func in _METADATA and not kwargs and isinstance(args[0], LazyTensor):
             return func(args[0].source.like, *args[1:])
-        return func(*_with_numbers(args), **_with_numbers(kwargs or {}))
+        return func(*_with_values(args), **_with_values(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What did not come through Python: TorchScript, C++."""
-        return func(*_with_numbers(args), **_with_numbers(kwargs or {}))
+        """Compute the values for calls that did not come through Python: TorchScript, C++."""
+        return func(*_with_values(args), **_with_values(kwargs or {}))
 
 
-def _with_numbers(given: Any) -> Any:
-    compiler = sys.modules.get("torch._dynamo")  # it would look into the kernel, too
-    read = _numbers if compiler is None else compiler.disable(_numbers)
-    return tree_map_only(Deferred, read, given)
+def _with_values(arguments: Any) -> Any:
+    compiler = sys.modules.get("torch._dynamo")  # it would trace into the kernel, too
+    read = _values if compiler is None else compiler.disable(_values)
+    return tree_map_only(LazyTensor, read, arguments)
 
 
-def _numbers(tensor: Deferred) -> torch.Tensor:
-    return tensor.source.numbers()
+def _values(tensor: LazyTensor) -> torch.Tensor:
+    return tensor.source.values()
 
 
 _properties = ("shape", "ndim", "dtype", "device", "layout", "is_cpu", "is_cuda", "requires_grad", "grad_fn", "is_leaf")
 _methods = ("size", "dim", "stride", "numel", "nelement", "__len__", "is_contiguous", "is_floating_point", "is_complex")
-_TOLD = {getattr(torch.Tensor, name).__get__ for name in _properties} | {
+_METADATA = {getattr(torch.Tensor, name).__get__ for name in _properties} | {
     getattr(torch.Tensor, name) for name in _methods
 }
 
 
 @contextmanager
-def unwatched(inference: bool) -> Iterator[None]:
-    """No mode, transform, autocast or gradient: tensors that are kept for later are made so."""
+def plain_eager(inference: bool) -> Iterator[None]:
+    """Run without modes, transforms, autocast and gradients: tensors that are stored for later are computed so."""
     with (
         temporarily_clear_interpreter_stack(),
         _disable_current_modes(),

@@ -1,4 +1,7 @@
-"""Which modules stand behind a layer: observed in a forward pass, not guessed from their order in the model."""
+"""Observation of a forward pass: the modules that read the output of each layer.
+
+The order is observed, because the order of modules in a model need not be that of its forward.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +9,53 @@ from typing import Any
 
 import torch
 
-from tconv.torch.fusion import ACTIVATIONS, NORMS, Chain, against_norm
+from tconv.torch.fusion import ACTIVATIONS, NORMS, Chain, reason_against_norm
 
 
 class Observer:
-    """Watches one forward pass: which module was given what a layer returned."""
+    """Hooks that record, during one forward pass, which module received the output of a layer."""
 
     def __init__(self, model: torch.nn.Module, layers: list[Any]) -> None:
         self._layers = {id(layer) for layer in layers}
-        self._made: dict[
-            int, tuple[Any, Any]
-        ] = {}  # id of a tensor: itself, so that no other takes its id, and its maker
-        self._read: dict[int, list[tuple[Any, Any]]] = {}
+        # by the id of an output: the output itself, so that its id is not used again, and the module that returned it
+        self._outputs: dict[int, tuple[Any, Any]] = {}
+        self._reads: dict[int, list[tuple[Any, Any]]] = {}
         self._calls: dict[int, int] = {}
-        found = [m for m in model.modules() if id(m) in self._layers or type(m) in (*NORMS, *ACTIVATIONS)]
-        self._handles = [module.register_forward_hook(self._saw) for module in found]
+        modules = [m for m in model.modules() if id(m) in self._layers or type(m) in (*NORMS, *ACTIVATIONS)]
+        self._handles = [module.register_forward_hook(self._record) for module in modules]
 
-    def _saw(self, module: Any, given: Any, made: Any) -> None:
+    def _record(self, module: Any, args: Any, output: Any) -> None:
         self._calls[id(module)] = self._calls.get(id(module), 0) + 1
-        if id(module) not in self._layers and len(given) == 1 and id(given[0]) in self._made:
-            maker = self._made[id(given[0])][1]
-            self._read.setdefault(id(maker), []).append((maker, module))
-        if isinstance(made, torch.Tensor):
-            self._made[id(made)] = made, module
+        if id(module) not in self._layers and len(args) == 1 and id(args[0]) in self._outputs:
+            producer = self._outputs[id(args[0])][1]
+            self._reads.setdefault(id(producer), []).append((producer, module))
+        if isinstance(output, torch.Tensor):
+            self._outputs[id(output)] = output, module
 
     def close(self) -> None:
-        """Take the hooks away."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
-        self._made.clear()
+        self._outputs.clear()
 
-    def behind(self, module: Any) -> Any:
-        """The module that read all outputs of this one, and nothing else; None if there is none."""
-        read = self._read.get(id(module), [])
-        readers = {id(reader): reader for _, reader in read}
+    def reader_of(self, module: Any) -> Any:
+        """Return the module that read all outputs of this one, and nothing else; None if there is none."""
+        reads = self._reads.get(id(module), [])
+        readers = {id(reader): reader for _, reader in reads}
         if len(readers) != 1:
             return None
         (reader,) = readers.values()
-        same = len(read) == self._calls[id(module)] == self._calls[id(reader)]
-        return reader if same else None
+        always = len(reads) == self._calls[id(module)] == self._calls[id(reader)]
+        return reader if always else None
 
     def chain(self, layer: Any) -> tuple[Chain | None, str]:
-        """After `close`: what can be fused behind a layer, or why nothing can."""
-        norm, reason = self.behind(layer), ""
+        """Return, after `close`, the modules that can be fused with a layer; or None and the reason."""
+        norm, reason = self.reader_of(layer), ""
         if type(norm) in NORMS:
-            reason = against_norm(layer, norm) or _hooked(norm)
+            reason = reason_against_norm(layer, norm) or _hooked(norm)
             if reason:
                 return None, f"the {type(norm).__qualname__} behind it {reason}"
-            activation = self.behind(norm)
+            activation = self.reader_of(norm)
         else:
             norm, activation = None, norm
         if type(activation) not in ACTIVATIONS or _hooked(activation):
@@ -61,7 +63,7 @@ class Observer:
         if isinstance(activation, torch.nn.PReLU) and activation.num_parameters not in (1, layer.out_channels):
             activation = None
         if norm is None and activation is None:
-            return None, "no batch norm or pointwise activation reads its output, and nothing else"
+            return None, "no batch norm or pointwise activation is the only reader of its output"
         return Chain(norm, activation), ""
 
 

@@ -11,27 +11,27 @@ from tconv.torch.kernel_call import Words
 
 
 class DropIn:
-    """The forward of all three; everything else is inherited from PyTorch's layer."""
+    """Forward pass of all three layers; everything else is inherited from PyTorch's layer."""
 
     _stock: type[torch.nn.Module]
-    """The class that this one stands in for."""
+    """PyTorch's class that this one replaces."""
 
     def forward(self: Any, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
-        """PyTorch's forward: input [N, C_in, *spatial] or [C_in, *spatial]; output_size is the spatial size wanted."""
+        """Run the layer on input [N, C_in, *spatial] or [C_in, *spatial]; output_size is the output's spatial size."""
         padding = self.output_padding
         if output_size is not None:
             sizes = (self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation)
             padding = self._output_padding(input, output_size, *sizes)
-        words = Words(self.stride, self.padding, tuple(padding), self.dilation, self.groups)
+        arguments = Words(self.stride, self.padding, tuple(padding), self.dilation, self.groups)
         chain = self.__dict__.get("_chain")
         if chain is not None and not torch.compiler.is_compiling():
-            made: torch.Tensor | None = chain.run(self, input, words)
-            if made is not None:
-                return made
-        return apply(input, self.weight, self.bias, words)
+            output: torch.Tensor | None = chain.run(self, input, arguments)
+            if output is not None:
+                return output
+        return apply(input, self.weight, self.bias, arguments)
 
     def __prepare_scriptable__(self: Any) -> torch.nn.Module:
-        """What TorchScript compiles: PyTorch's layer, with the same parameters."""
+        """Return the layer that TorchScript compiles: PyTorch's, with the same parameters."""
         stock = self._stock.__new__(self._stock)
         stock.__dict__ = self.__dict__
         return stock
@@ -59,8 +59,8 @@ class ConvTranspose2d(DropIn, torch.nn.ConvTranspose2d):
     >>> x = torch.randn(1, 64, 14, 14)
     >>> torch.testing.assert_close(layer(x), stock(x), rtol=1e-4, atol=1e-4)
 
-    x [N, C_in, h, w] or [C_in, h, w]; weight [C_in, C_out/groups, kh, kw]. What runs and what does not is
-    `tconv.torch.conv_transpose`'s rule; `tconv.torch.plan(layer, x)` prints it. `torch.compile` keeps tconv's kernel;
+    x [N, C_in, h, w] or [C_in, h, w]; weight [C_in, C_out/groups, kh, kw]. `tconv.torch.conv_transpose` says which
+    calls run on the kernel; `tconv.torch.plan(layer, x)` prints it. `torch.compile` keeps tconv's kernel;
     `torch.export`, ONNX and TorchScript contain PyTorch's operator. Raises what PyTorch's layer raises.
     """
 
@@ -80,4 +80,4 @@ class ConvTranspose3d(DropIn, torch.nn.ConvTranspose3d):
 
 
 for _layer in (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d):
-    _layer.__module__ = "tconv.torch"  # the name under which it is pickled stays when files move
+    _layer.__module__ = "tconv.torch"  # pickles name the public module, so that files can move

@@ -1,8 +1,8 @@
-"""PyTorch's own threads, for the kernel to run on.
+"""Access to PyTorch's OpenMP threads, so that the kernel can run on them.
 
-Between two operators PyTorch's OpenMP threads look for work for a while, on all cores. The kernel's own threads would
-share the cores with them: a network of few and short operators between its layers took half as long again
-(`benchmarks/team.py`). So the kernel asks the same runtime for the same threads.
+Between two operators PyTorch's OpenMP threads spin for a while, on all cores. The kernel's own threads would share the
+cores with them: a network with few and short operators between its layers took half as long again
+(`benchmarks/openmp_threads.py`). So the kernel asks the same runtime for the same threads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 
 @cache
 def _runtime() -> tuple[int, int] | None:
-    """Addresses of `GOMP_parallel` and `omp_get_thread_num` in the OpenMP that PyTorch is linked with, if it is.
+    """Return the addresses of `GOMP_parallel` and `omp_get_thread_num` in PyTorch's OpenMP runtime, or None.
 
-    GNU's runtime has the names, and those of LLVM and Intel have them, too.
+    GNU's runtime defines these names, and those of LLVM and Intel have them, too.
     """
     if sys.platform != "linux" or not torch.backends.openmp.is_available():
         return None
@@ -50,15 +50,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def team(threads: int) -> Any:
-    """A `kernels.simd.pool.Team` of so many of PyTorch's threads; None in a forked child, where it has none."""
-    found = None if _forked else _runtime()
-    if found is None:
+    """Return this many of PyTorch's threads, as `OpenMPThreads`; None in a forked child, where it has none."""
+    addresses = None if _forked else _runtime()
+    if addresses is None:
         return None
-    return _team(*found, threads)
+    return _team(*addresses, threads)
 
 
 @cache
 def _team(parallel: int, number: int, threads: int) -> Any:
-    from tconv.kernels.simd.thread_pool import Team
+    from tconv.kernels.simd.thread_pool import OpenMPThreads
 
-    return Team(parallel, number, threads)
+    return OpenMPThreads(parallel, number, threads)

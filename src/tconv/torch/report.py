@@ -1,12 +1,12 @@
-"""What `accelerate` has done, and what can be won by it."""
+"""Result of `accelerate`: the layers that were replaced, their times, and the possible gain."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-def called(name: str) -> str:
-    """A module's name in words: a model has none in itself."""
+def display_name(name: str) -> str:
+    """Return a module's name for a message; the name of the model itself is empty."""
     return name or "the model"
 
 
@@ -21,11 +21,11 @@ class LayerReport(NamedTuple):
     """"simd" or "winograd", tconv's, or "pytorch"."""
     reasons: tuple[str, ...]
     gain: float | None
-    """PyTorch's time over tconv's, on the input that was seen."""
+    """PyTorch's time divided by tconv's, on the measured input."""
 
 
 class Report(NamedTuple):
-    """What was replaced, what was left alone and why, and what can be won; `str` says it in lines."""
+    """Layers that were replaced, layers that were left alone with reasons, and the possible gain; `str` formats it."""
 
     layers: tuple[LayerReport, ...]
     left: tuple[tuple[str, str], ...]
@@ -39,19 +39,19 @@ class Report(NamedTuple):
 
     @property
     def share(self) -> float | None:
-        """The part of the forward pass that transposed convolutions take, 0 to 1; None if nothing was measured."""
+        """Share of the forward pass that transposed convolutions take, 0 to 1; None if nothing was measured."""
         if self.seconds is None:
             return None
         return min(1.0, sum(layer.seconds or 0.0 for layer in self.layers) / self.seconds)
 
     @property
     def ceiling(self) -> float | None:
-        """What could be won if they took no time: 1 / (1 - share)."""
+        """Gain of the model if they took no time: 1 / (1 - share)."""
         return None if self.share is None else 1 / max(1e-9, 1 - self.share)
 
     @property
     def expected(self) -> float | None:
-        """What is to be expected of the whole model, from the gains of its layers."""
+        """Expected gain of the whole model, from the gains of its layers."""
         if self.seconds is None:
             return None
         saved = sum((layer.seconds or 0.0) * (1 - 1 / (layer.gain or 1.0)) for layer in self.layers)
@@ -59,11 +59,11 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         lines = [self._first()]
-        width = max((len(called(layer.name)) for layer in self.layers), default=0)
-        lines += [f"  {called(layer.name):<{width}}  {self._line(layer)}" for layer in self.layers]
-        lines += [f"  left alone: {called(name)}: {reason}" for name, reason in self.left]
-        lines += [f"  fused: {called(name)} with {what}" for name, what in self.fused]
-        lines += [f"  not fused: {called(name)}: {reason}" for name, reason in self.unfused]
+        width = max((len(display_name(layer.name)) for layer in self.layers), default=0)
+        lines += [f"  {display_name(layer.name):<{width}}  {self._line(layer)}" for layer in self.layers]
+        lines += [f"  left alone: {display_name(name)}: {reason}" for name, reason in self.left]
+        lines += [f"  fused: {display_name(name)} with {modules}" for name, modules in self.fused]
+        lines += [f"  not fused: {display_name(name)}: {reason}" for name, reason in self.unfused]
         if self.difference is not None:
             lines.append(f"  largest change of the output: {self.difference:.2g}")
         return "\n".join(lines)
@@ -75,11 +75,11 @@ class Report(NamedTuple):
             count = len(self.layers)
             return (
                 f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. Write "
-                "tconv.torch.accelerate(model, x) to see what can be won"
+                "tconv.torch.accelerate(model, x) to see the possible gain"
             )
         return (
             f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
-            f"{self.expected:.2f}x is to be expected"
+            f"{self.expected:.2f}x is expected"
         )
 
     def _line(self, layer: LayerReport) -> str:

@@ -1,1 +1,4 @@
-"""Pictures and feature maps made larger by transposed convolutions."""
+"""Pictures and feature maps enlarged by transposed convolutions.
+
+`tconv.upsample` (in functional.py) and the command `tconv upsample` are built from these modules.
+"""

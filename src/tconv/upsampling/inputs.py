@@ -1,6 +1,7 @@
-"""What `tconv upsample` can be given: a picture, feature maps, or nothing; each answers the same questions.
+"""Inputs of an upsampling run: a picture, an array, feature maps, or the sample photograph.
 
-A job knows the sizes of its arrays [N, C, H, W] before it reads them, so that all can be agreed first.
+An input states the sizes of its arrays [N, C, H, W] before their elements are read, so that a run can be planned, and
+refused, first.
 """
 
 from __future__ import annotations
@@ -11,154 +12,189 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io import array_files
-from tconv.io.pictures import Picture, describe, format_for, open_picture, write_picture
+from tconv.io.picture import Picture, describe
+from tconv.io.picture_reading import open_picture
+from tconv.io.picture_writing import format_for, write_picture
 from tconv.upsampling import sample_photo
-from tconv.upsampling.strips import Values
-from tconv.upsampling.upsampler import Array, Upsampler
+from tconv.upsampling.stored_values import StoredValues
 
 Shape = tuple[int, int, int, int]
 
 
 class Batch(NamedTuple):
-    """The images of one array: sizes [N, C, H, W], and how their values are stored."""
+    """Images of one array: sizes [N, C, H, W], and their element type."""
 
     shape: Shape
-    values: Values
+    values: StoredValues
 
 
-class Target(NamedTuple):
-    """What a result becomes in a file: in words, with what the file will not keep, and the writing itself."""
+class OutputFormat(NamedTuple):
+    """File format of a result: its description, what the format loses, and the function that writes the file."""
 
-    words: str
+    description: str
     notes: list[str]
     write: Callable[[BinaryIO, dict[str, Array]], None]
 
 
-class Job(Protocol):
-    """Arrays to be made larger; their result goes into one file."""
+class Input(Protocol):
+    """Arrays to enlarge, whose results go into one file."""
 
-    words: str
+    description: str
     notes: list[str]
     stem: str
-    """The name of the output, where none is asked for: the stem, the scale, the ending."""
+    """First part of the default output name; the scale and the ending follow."""
     ending: str
     batches: dict[str, Batch]
 
     def read(self) -> dict[str, Array]:
-        """The arrays [N, C, H, W] by key. Raises FileError for a damaged file."""
+        """Return the arrays [N, C, H, W] by key. Raises FileError for a damaged file."""
 
     def empty(self, key: str, shape: Shape) -> Array:
-        """A result to fill, in the memory order that its file has."""
+        """Return an uninitialised result, in the memory order of its file."""
 
-    def target(self, path: Path, shapes: dict[str, Shape]) -> Target:
-        """What results of these sizes become in this file. Raises FileError where it cannot hold them."""
+    def output_format(self, path: Path, shapes: dict[str, Shape]) -> OutputFormat:
+        """Return the format of results of these sizes in this file. Raises FileError if it cannot contain them."""
 
-
-def job_for(source: Path | None, upsampler: Upsampler) -> Job:
-    """The job that INPUT asks for. Raises FileError, MissingExtraError, DtypeError."""
-    if source is None:
-        return SampleJob(upsampler.scale)
-    if source.suffix.lower() in array_files.ENDINGS:
-        return FeatureJob(source)
-    return PictureJob(open_picture(source), upsampler.mixes)
+    def result(self, results: dict[str, Array]) -> Array | dict[str, Array]:
+        """Return the results as `tconv.upsample` does: pixels [H, W, C], or arrays of the input's rank."""
 
 
-class PictureJob:
-    """One picture. A kernel that mixes channels takes opacity as a channel like any other."""
+def open_input(source: Path, mixes: bool) -> Input:
+    """Return the input in a file; `mixes` as in `Upsampler`. Raises FileError, MissingExtraError, DtypeError."""
+    if is_feature_file(source):
+        return FeatureInput(source)
+    return PictureInput(open_picture(source), mixes)
+
+
+def is_feature_file(source: Path) -> bool:
+    """Return True for the name of a .npy or .npz file."""
+    return source.suffix.lower() in array_files.ENDINGS
+
+
+class PictureInput:
+    """One picture. A kernel that mixes channels treats opacity as a channel like any other."""
 
     def __init__(self, picture: Picture, mixes: bool = False) -> None:
         channels, height, width = picture.shape
-        self.words = f"{picture.path}: {width} x {height}, {picture.words}"
+        self.description = f"{picture.path}: {width} x {height}, {picture.description}"
         self.notes = picture.notes
         self.stem = picture.path.stem
         self.ending = ".png" if picture.dtype.str[1:] in ("u1", "u2") and channels <= 4 else ".tif"
-        self.batches = {"": Batch((1, *picture.shape), Values(picture.dtype, picture.alpha and not mixes))}
+        self.batches = {"": Batch((1, *picture.shape), StoredValues(picture.dtype, picture.alpha and not mixes))}
         self._picture, self._mixes = picture, mixes
 
     def read(self) -> dict[str, Array]:
-        """The pixels."""
+        """Return the pixels."""
         return {"": self._picture.read()[None]}
 
     def empty(self, key: str, shape: Shape) -> Array:
-        """[1, C, H, W] over [1, H, W, C], as picture files have it."""
+        """Return [1, C, H, W] as a view of [1, H, W, C], the order of picture files."""
         n, c, h, w = shape
         return np.moveaxis(np.empty((n, h, w, c), self._picture.dtype), 3, 1)
 
-    def target(self, path: Path, shapes: dict[str, Shape]) -> Target:
-        """A picture in the format of the file's ending."""
+    def output_format(self, path: Path, shapes: dict[str, Shape]) -> OutputFormat:
+        """Return the format that the file's ending names."""
         _, channels, height, width = shapes[""]
         alpha = channels in (2, 4) if self._mixes else self._picture.alpha
         form, notes = format_for(path, (channels, height, width), self._picture.dtype, alpha)
         profile = self._picture.profile if channels == self._picture.shape[0] else None
 
         def write(file: BinaryIO, results: dict[str, Array]) -> None:
-            write_picture(file, form, results[""][0], alpha, profile)
+            write_picture(file, form, results[""][0], alpha, profile, self._picture.resolution)
 
-        kept = np.dtype(np.uint8) if "16 bit become 8" in notes else self._picture.dtype
-        return Target(f"{width} x {height}, {form.name}, {describe(channels, kept, alpha)}", notes, write)
+        written = np.dtype(np.uint8) if "16 bit become 8" in notes else self._picture.dtype
+        return OutputFormat(f"{width} x {height}, {form.name}, {describe(channels, written, alpha)}", notes, write)
+
+    def result(self, results: dict[str, Array]) -> Array:
+        """Return the pixels [H, W, C]."""
+        return np.moveaxis(results[""][0], 0, 2)
 
 
-class SampleJob(PictureJob):
-    """The photograph that ships with the package, shrunk by the scale; `original` is what it was."""
+class SampleInput(PictureInput):
+    """The photograph that comes with the package, shrunk by the scale; `original` is the photograph itself."""
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
         self.original = sample_photo.photograph(scale)
-        self._small = sample_photo.shrink(self.original, scale)
-        channels, height, width = self._small.shape
-        words = describe(channels, self._small.dtype, alpha=False)
-        super().__init__(
-            Picture(Path(sample_photo.NAME), (channels, height, width), self._small.dtype, False, words, [], None)
-        )
+        self.small = sample_photo.shrink(self.original, scale)
+        super().__init__(_picture_of(self.small, sample_photo.NAME, alpha=False))
         self.stem = f"tconv_{sample_photo.NAME}"
         self.notes = [f"shrunk {scale} times" if scale > 1 else "not shrunk", sample_photo.CREDIT]
 
     def read(self) -> dict[str, Array]:
-        """The small picture."""
-        return {"": self._small[None]}
+        """Return the small picture."""
+        return {"": self.small[None]}
 
 
-class FeatureJob:
-    """The feature maps of a .npy or .npz file: [H, W], [C, H, W] or [N, C, H, W] each; ranks, keys and dtypes stay."""
+class ArrayInput(PictureInput):
+    """A picture in memory, pixels [C, H, W]."""
+
+    def __init__(self, pixels: Array, alpha: bool, mixes: bool) -> None:
+        super().__init__(_picture_of(pixels, "image", alpha), mixes)
+        self._pixels = pixels
+
+    def read(self) -> dict[str, Array]:
+        """Return the pixels."""
+        return {"": self._pixels[None]}
+
+
+def _picture_of(pixels: Array, name: str, alpha: bool) -> Picture:
+    channels, height, width = pixels.shape
+    description = describe(channels, pixels.dtype, alpha)
+    return Picture(Path(name), (channels, height, width), pixels.dtype, alpha, description, [])
+
+
+class FeatureInput:
+    """Feature maps of a .npy or .npz file: [H, W], [C, H, W] or [N, C, H, W] each; ranks, keys and dtypes stay."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._headers = path, array_files.read_headers(path)
-        self.words = f"{path}: {array_files.describe(self._headers)}"
+        self.description = f"{path}: {array_files.describe(self._headers)}"
         self.notes = [
             note for key, header in self._headers.items() if (note := array_files.channels_last_note(key, header.shape))
         ]
         self.stem, self.ending = path.stem, path.suffix.lower()
         self.batches = {
-            key: Batch(array_files.batch_shape(path, key, header.shape), Values(header.dtype))
+            key: Batch(array_files.batch_shape(path, key, header.shape), StoredValues(header.dtype))
             for key, header in self._headers.items()
         }
 
     def read(self) -> dict[str, Array]:
-        """The arrays as batches."""
+        """Return the arrays as batches."""
         arrays = array_files.read_features(self._path)
         return {key: array.reshape(self.batches[key].shape) for key, array in arrays.items()}
 
     def empty(self, key: str, shape: Shape) -> Array:
-        """C order."""
+        """Return an array in C order."""
         return np.empty(shape, self.batches[key].values.dtype)
 
-    def target(self, path: Path, shapes: dict[str, Shape]) -> Target:
-        """A file of the same kind."""
+    def output_format(self, path: Path, shapes: dict[str, Shape]) -> OutputFormat:
+        """Return the format of the input file, which the output has, too."""
         if path.suffix.lower() != self.ending:
             raise FileError(
-                f"{path} ends in {path.suffix or 'nothing'}; what comes from {self.ending} is written as "
+                f"{path} ends in {path.suffix or 'nothing'}; the result of a {self.ending} file is written as "
                 f"{self.ending}. Write {path.stem}{self.ending}"
             )
-        ranks = {key: len(header.shape) for key, header in self._headers.items()}
 
         def write(file: BinaryIO, results: dict[str, Array]) -> None:
-            arrays = {key: result.reshape(result.shape[4 - ranks[key] :]) for key, result in results.items()}
-            array_files.write_features(file, arrays, self.ending)
+            array_files.write_features(file, self._ranked(results), self.ending)
 
-        shaped = {
-            key: array_files.Header(shape[4 - ranks[key] :], self.batches[key].values.dtype)
+        headers = {
+            key: array_files.Header(shape[4 - self._rank(key) :], self.batches[key].values.dtype)
             for key, shape in shapes.items()
         }
-        return Target(array_files.describe(shaped), [], write)
+        return OutputFormat(array_files.describe(headers), [], write)
+
+    def result(self, results: dict[str, Array]) -> Array | dict[str, Array]:
+        """Return the array of a .npy file, or the arrays of a .npz file by key."""
+        arrays = self._ranked(results)
+        return arrays if self.ending == ".npz" else arrays[""]
+
+    def _rank(self, key: str) -> int:
+        return len(self._headers[key].shape)
+
+    def _ranked(self, results: dict[str, Array]) -> dict[str, Array]:
+        return {key: result.reshape(result.shape[4 - self._rank(key) :]) for key, result in results.items()}

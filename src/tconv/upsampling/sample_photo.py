@@ -1,4 +1,7 @@
-"""The photograph that ships with the package: shrunk, so that what makes it larger can be measured and looked at."""
+"""The photograph that comes with the package, for runs of the command without an input.
+
+It is shrunk and enlarged again, so that the result can be compared with the original.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,9 @@ from importlib.resources import as_file, files
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import ShapeError
-from tconv.io.pictures import open_picture
-from tconv.models.image_model import luma
-from tconv.upsampling.upsampler import Array
+from tconv.io.picture_reading import open_picture
 from tconv.weights.interpolation import downsample, upsample
 
 NAME = "chelsea"
@@ -19,7 +21,7 @@ _ZOOM, _GAP = 4, 8
 
 
 def photograph(scale: int) -> Array:
-    """The pixels [3, H, W], 8 bit, cut to multiples of the scale. Raises ShapeError for a scale larger than it is."""
+    """Return the pixels [3, H, W], 8 bit, cut to multiples of the scale. Raises ShapeError for a larger scale."""
     with as_file(files("tconv") / "data" / f"{NAME}.png") as path:
         pixels = open_picture(path).read()
     height, width = (n // scale * scale for n in pixels.shape[1:])
@@ -32,59 +34,21 @@ def photograph(scale: int) -> Array:
 
 
 def shrink(pixels: Array, scale: int) -> Array:
-    """8-bit pixels [C, s*H, s*W] as [C, H, W]: the adjoint of bicubic interpolation, normalised, rounded to 8 bits."""
+    """Return 8-bit pixels [C, s*H, s*W] as [C, H, W]: the adjoint of bicubic interpolation, normalised and rounded."""
     smaller: Array = downsample(pixels.astype(np.float32), scale, "bicubic")
     eight: Array = np.rint(np.clip(smaller, 0, 255)).astype(np.uint8)
     return eight
 
 
 def enlarged(pixels: Array, scale: int, kernel: str) -> Array:
-    """8-bit pixels [C, H, W] made larger by a filter."""
+    """Return 8-bit pixels [C, H, W] enlarged by a filter."""
     larger: Array = upsample(pixels.astype(np.float32), scale, kernel)
     eight: Array = np.rint(np.clip(larger, 0, 255)).astype(np.uint8)
     return eight
 
 
-def _lumas(*pictures: Array) -> list[Array]:
-    return [luma(picture.astype(np.float64))[0] for picture in pictures]
-
-
-def psnr(original: Array, other: Array) -> float:
-    """Peak signal-to-noise ratio of the luma of 8-bit pixels [3, H, W], 10*log10(255^2 / mean squared difference).
-
-    In dB; inf if equal.
-
-    >>> round(psnr(np.full((3, 1, 2), 100, np.uint8), np.full((3, 1, 2), 110, np.uint8)), 2)
-    28.13
-    """
-    a, b = _lumas(original, other)
-    squared = np.mean((a - b) ** 2)
-    return float(10 * np.log10(255**2 / squared)) if squared else float("inf")
-
-
-def ssim(original: Array, other: Array) -> float:
-    """Structural similarity of the luma of 8-bit pixels [3, H, W]: the mean over all windows of 7 x 7, 1 if equal.
-
-    Wang and others, Image quality assessment: from error visibility to structural similarity, 2004; uniform windows and
-    sample covariances, as in scikit-image. NaN where a picture has no such window.
-    """
-    a, b = _lumas(original, other)
-    if min(a.shape) < 7:
-        return float("nan")
-
-    def mean(values: Array) -> Array:
-        windows = np.lib.stride_tricks.sliding_window_view(values, 7, 0).mean(-1)
-        found: Array = np.lib.stride_tricks.sliding_window_view(windows, 7, 1).mean(-1)
-        return found
-
-    ma, mb, unbiased = mean(a), mean(b), 49 / 48
-    va, vb, vab = ((mean(p * q) - mean(p) * mean(q)) * unbiased for p, q in ((a, a), (b, b), (a, b)))
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    return float(np.mean((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))))
-
-
 def side_by_side(pictures: list[Array]) -> Array:
-    """The same detail of pictures [3, H, W] next to each other, 4 times as large, every pixel repeated."""
+    """Return one detail of each picture [3, H, W] next to the others, 4 times as large, every pixel repeated."""
     panels: list[Array] = []
     for picture in pictures:
         if panels:

@@ -1,4 +1,7 @@
-"""The same network in PyTorch, where it is installed: how long it takes."""
+"""A network built from PyTorch's own layers, to compare its time with tconv's.
+
+The command reports both times for the sample photograph, where PyTorch is installed.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.num_threads import get_num_threads
-from tconv.models.image_model import Model, copied
+from tconv.models.image_model import Model, edge_extended
 from tconv.models.layers import Convolution, Sum
 from tconv.models.network import Network
-from tconv.upsampling.upsampler import Array
 
 _RUNS = 5
 
@@ -28,7 +31,7 @@ class Times(NamedTuple):
 
 
 def times(model: Model, pixels: Array) -> Times | None:
-    """Both times for 8-bit pixels [C, H, W]; None where PyTorch is not installed or does not load."""
+    """Return both times for 8-bit pixels [C, H, W]; None if PyTorch is not installed or does not load."""
     if importlib.util.find_spec("torch") is None:
         return None
     try:
@@ -36,21 +39,21 @@ def times(model: Model, pixels: Array) -> Times | None:
     except (ImportError, OSError):
         return None
     border = model.border
-    given = model.seen(pixels.astype(np.float32) / 255)
+    padded = model.network_input(pixels.astype(np.float32) / 255)
     for axis in (1, 2):
-        given = copied(given, slice(-border, given.shape[axis] + border), axis)
-    x = np.ascontiguousarray(given[None])
+        padded = edge_extended(padded, slice(-border, padded.shape[axis] + border), axis)
+    x = np.ascontiguousarray(padded[None])
     before = torch.get_num_threads()
     torch.set_num_threads(get_num_threads())
     try:
-        run, tensor = in_torch(model.network), torch.from_numpy(x)
+        torch_run, tensor = in_torch(model.network), torch.from_numpy(x)
         spent: dict[str, list[float]] = {"here": [], "torch": []}
         with torch.inference_mode():
             for turn in range(_RUNS + 1):
-                for name, call in (("here", lambda: model.network(x)), ("torch", lambda: run(tensor))):
+                for name, call in (("here", lambda: model.network(x)), ("torch", lambda: torch_run(tensor))):
                     start = time.perf_counter()
                     call()
-                    if turn:  # the first run makes things ready
+                    if turn:  # the first run compiles and allocates
                         spent[name].append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
@@ -60,7 +63,7 @@ def times(model: Model, pixels: Array) -> Times | None:
 
 
 def in_torch(network: Network, form: Any = None) -> Callable[[Any], Any]:
-    """The network as its owner would write it: ordinary convolutions, and a transposed one where there is a stride.
+    """Return the network as PyTorch users write it: ordinary convolutions, and transposed ones where there is a stride.
 
     `form` is the memory format of the weights, torch.channels_last for example.
     """
@@ -73,27 +76,27 @@ def in_torch(network: Network, form: Any = None) -> Callable[[Any], Any]:
             call, activation = _layer(step, form), activation_of(step.activation, step.channels[1])
         else:
             call, activation = None, network.activations.get(number)
-        read_later = {place for later in network.nodes[number:] for place in later.inputs}
-        done = [place for place in range(number) if place not in read_later]
+        used_later = {place for later in network.nodes[number:] for place in later.inputs}
+        done = [place for place in range(number) if place not in used_later]
         steps.append((node.inputs, done, call, isinstance(step, Sum), *_activation(activation)))
 
     def run(x: Any) -> Any:
-        made = [x]
+        outputs = [x]
         for inputs, done, call, is_sum, slopes, limits in steps:
-            given = [made[place] for place in inputs]
-            for place in done:  # memory that nobody reads any more comes back, as in a model of modules
-                made[place] = None
+            given = [outputs[place] for place in inputs]
+            for place in done:  # frees outputs that no later layer reads, as in a model of modules
+                outputs[place] = None
             y = call(given[0]) if call else given[0] + given[1] if is_sum else given[0]
             given.clear()
             y = y if slopes is None else torch.nn.functional.prelu(y, slopes)
-            made.append(y if limits is None else torch.clamp(y, *limits))
-        return made[-1]
+            outputs.append(y if limits is None else torch.clamp(y, *limits))
+        return outputs[-1]
 
     return run
 
 
 def _activation(activation: Activation | None) -> tuple[Any, tuple[float, float] | None]:
-    """Slopes and limits, where there are any."""
+    """Return slopes and limits as PyTorch takes them; None for those that change nothing."""
     import torch
 
     if activation is None:
@@ -112,18 +115,18 @@ def _layer(step: Convolution, form: Any) -> Callable[[Any], Any]:
     g, (into, out) = step.geometry, step.channels
     bias = None if step.bias is None else torch.from_numpy(step.bias)
     if g.stride == (1, 1):
-        apart = step.weight.reshape(g.groups, into // g.groups, out // g.groups, *g.kernel)
-        turned = np.flip(np.moveaxis(apart, 1, 2), (3, 4)).reshape(out, into // g.groups, *g.kernel)
-        weight = torch.from_numpy(turned.copy()).contiguous(memory_format=form)
+        by_group = step.weight.reshape(g.groups, into // g.groups, out // g.groups, *g.kernel)
+        flipped = np.flip(np.moveaxis(by_group, 1, 2), (3, 4)).reshape(out, into // g.groups, *g.kernel)
+        weight = torch.from_numpy(flipped.copy()).contiguous(memory_format=form)
         (top, bottom), (left, right) = ((e - 1 - lo, e - 1 - hi) for e, (lo, hi) in zip(g.extent, g.crop, strict=True))
         if top == bottom >= 0 and left == right >= 0:
             return lambda x: nn.conv2d(x, weight, bias, 1, (top, left), g.dilation, g.groups)
         return lambda x: nn.conv2d(nn.pad(x, (left, right, top, bottom)), weight, bias, 1, 0, g.dilation, g.groups)
     weight = torch.from_numpy(step.weight).contiguous(memory_format=form)
     if all(lo >= 0 and 0 <= lo - hi < max(s, d) for (lo, hi), s, d in zip(g.crop, g.stride, g.dilation, strict=True)):
-        words = g.stride, [lo for lo, _ in g.crop], [lo - hi for lo, hi in g.crop], g.groups, g.dilation
-        return lambda x: nn.conv_transpose2d(x, weight, bias, *words)
-    # what PyTorch has no words for: the full result, cut or padded
-    cut = [-side for side in (*g.crop[1], *g.crop[0])]
+        arguments = g.stride, [lo for lo, _ in g.crop], [lo - hi for lo, hi in g.crop], g.groups, g.dilation
+        return lambda x: nn.conv_transpose2d(x, weight, bias, *arguments)
+    # a crop that PyTorch has no argument for: the full result, cut or padded
+    padding = [-side for side in (*g.crop[1], *g.crop[0])]
     shift = 0 if bias is None else bias[:, None, None]
-    return lambda x: nn.pad(nn.conv_transpose2d(x, weight, None, g.stride, 0, 0, g.groups, g.dilation), cut) + shift
+    return lambda x: nn.pad(nn.conv_transpose2d(x, weight, None, g.stride, 0, 0, g.groups, g.dilation), padding) + shift

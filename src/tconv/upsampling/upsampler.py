@@ -1,4 +1,7 @@
-"""What `tconv upsample` asks of whatever makes an image larger, and the definition's arithmetic at single outputs."""
+"""Interface between an upsampler (a filter, a kernel file or a network) and the code that runs and checks it.
+
+It also has the gather form of the definition at single outputs, which all upsamplers' checks use.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
-
-Array = np.ndarray[Any, Any]
 
 Load = Callable[[Array, Array], Array]
 """Rows [P, A] and columns [P, B] to the inputs there, [C, P, A, B] in float64 (complex: complex128); indices beyond the
@@ -18,19 +20,19 @@ image mean its outermost pixel."""
 
 
 class Truth(NamedTuple):
-    """What the definition says of a few outputs [C, P], in float64, and how far a kernel may be from it."""
+    """Outputs [C, P] by the definition, in float64, and the rounding error that a kernel may have there."""
 
     values: Array
     mass: Array
-    """The same sums over absolute values: what rounding errors are relative to."""
+    """Sums of the absolute products, which rounding errors are relative to."""
     roundings: int
-    """How often a value is rounded on its way to an output, at most."""
+    """Most roundings between the inputs and one output."""
     error: Array | None = None
-    """How far a kernel may be from it, where mass and roundings do not say that."""
+    """Allowed error [C, P], where it does not follow from mass and roundings."""
 
 
 class Frame(NamedTuple):
-    """What strips of an image do not tell: its height, the number that stands for white, and whether it has opacity."""
+    """Facts about an image that its strips do not show: height, number that stands for white, and opacity."""
 
     height: int
     white: float
@@ -38,62 +40,62 @@ class Frame(NamedTuple):
 
 
 class Upsampler(Protocol):
-    """A way to make an image [C, H, W] `scale` times larger with transposed convolutions, strip by strip.
+    """Method that enlarges an image [C, H, W] `scale` times with transposed convolutions, strip by strip.
 
-    An interpolation filter is one; a learned network becomes one by answering the same questions.
+    Interpolation filters, kernels from files and learned networks implement it.
     """
 
     name: str
-    """What an option calls it."""
-    words: str
-    """What it is called in a report."""
+    """Name in options and results."""
+    description: str
+    """Name in reports, with details."""
     notes: list[str]
-    """What a user should know about it."""
+    """Warnings for the user."""
     scale: int
     mixes: bool
-    """Whether an output channel hears of several input channels, opacity among them."""
+    """True if an output channel depends on several input channels, opacity among them."""
     plainer: str
-    """The filter that its result is compared with, where the original is known."""
+    """Filter that the result is compared with, where the original is known."""
     strip_bytes: int
-    """How large a strip of output values should be."""
+    """Bytes of output values in one strip."""
     block: int
-    """Outputs to be checked are drawn in squares of this side, where that makes the definition's work less."""
+    """Side of the squares in which outputs are drawn for the check, where squares make the check cheaper."""
 
     def channels(self, channels: int) -> int:
-        """Output channels for so many input channels. Raises ShapeError where it takes other ones."""
+        """Return the output channels for these input channels. Raises ShapeError for a number that does not fit."""
 
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
-        """The transposed convolutions over an image of this shape, one after the other."""
+        """Return the transposed convolutions over an image of this shape, in order."""
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
-        """Bytes that it holds while an image of this shape is made larger, beside the strips."""
+        """Return the bytes of scratch memory for an image of this shape, beside the strips."""
 
     def window(self, rows: slice, height: int) -> slice:
-        """The input rows that these output rows need; those beyond the image are copies of its first or last row."""
+        """Return the input rows that these output rows need; rows beyond the image repeat its first or last row."""
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
-        """Output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
+        """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
-        """What the definition says of the outputs at rows y [P] and columns x [P]."""
+        """Return the definition's outputs at rows y [P] and columns x [P]."""
 
 
 class Reach(NamedTuple):
-    """The pairs of input and tap that meet in each of P outputs of one axis: s*input + tap = output + lo."""
+    """Pairs of input and tap that contribute to each of P outputs of one axis: s*input + tap = output + lo."""
 
     inputs: Array
     taps: Array
-    there: Array
-    """Whether the pair exists: the tap in the kernel, the input in the image."""
+    valid: Array
+    """True where the tap is in the kernel and the input in the image."""
 
 
 def reach(outputs: Array, n: int, geometry: Geometry) -> Reach:
-    """All pairs [P, M] of a one-axis geometry without dilation over n inputs: the gather form of the definition.
+    """Return all pairs [P, M] of a one-axis geometry without dilation over n inputs: the definition's gather form.
 
     >>> reach(np.array([0, 3]), 8, Geometry(4, 2, 1))                       # outputs 0 and 3 read inputs 0, 1 and 2
     Reach(inputs=array([[ 0, -1],
            [ 2,  1]]), taps=array([[1, 3],
-           [0, 2]]), there=array([[ True, False],
+           [0, 2]]), valid=array([[ True, False],
            [ True,  True]]))
     """
     (k,), (s,), ((lo, _),) = geometry.kernel, geometry.stride, geometry.crop

@@ -1,16 +1,18 @@
-"""What PyTorch's peers do on a GPU: precisions, eager and graph calls. Not tried yet: no GPU was at hand.
+"""PyTorch's peers on a GPU: precisions, eager calls and CUDA graphs. Never run on a GPU so far, only on stand-ins.
 
-A graph holds one call; replaying it costs one launch, so its time is the GPU's own. An eager call also pays PyTorch's
-dispatch, which hides behind the GPU's work where that takes longer.
+A graph contains one call; a replay costs one launch, so its time is the GPU's own. An eager call also pays for
+PyTorch's dispatch, which overlaps with the GPU's work where that takes longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tconv.bench.peers.interface import Ready, UnableError
-from tconv.kernels.problem import Array
+from tconv.bench.peers.interface import LoadedLayer, UnableError
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 def start(torch: Any) -> None:
@@ -21,13 +23,13 @@ def start(torch: Any) -> None:
 
 
 def allow(torch: Any, precision: str) -> None:
-    """TF32 in convolutions and products if it is what is measured, and not otherwise."""
+    """Allow TF32 in convolutions and products if TF32 is measured, and forbid it otherwise."""
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
-def ready(torch: Any, call: Callable[[], Any], read: Callable[[Any], Array], note: str) -> Ready:
-    """The call as it is, and captured in a CUDA graph whose output stays where it is."""
+def loaded(torch: Any, call: Callable[[], Any], read: Callable[[Any], Array], note: str) -> LoadedLayer:
+    """Return the call as modes "eager" and "graph": as it is, and captured in a CUDA graph with a fixed output."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # cuDNN chooses its algorithm and allocates before the capture
@@ -36,16 +38,16 @@ def ready(torch: Any, call: Callable[[], Any], read: Callable[[Any], Array], not
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        held = call()
+        output = call()
 
     def replay() -> Any:
         graph.replay()
-        return held
+        return output
 
-    return Ready(
+    return LoadedLayer(
         {"eager": call, "graph": replay},
         read=read,
-        poison=lambda: held.fill_(float("nan")),
+        poison=lambda: output.fill_(float("nan")),
         wait=torch.cuda.synchronize,
         note=note,
     )

@@ -1,24 +1,29 @@
-"""What a peer is asked, in a process of its own: start, and a layer made ready to be called."""
+"""Interface of a peer: start the library, and load a layer so that it can be called and timed.
+
+Everything here runs in the peer's own process.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tconv.bench.layers import Layer
-from tconv.kernels.problem import Array
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 class UnableError(Exception):
-    """A peer cannot run this layer, or cannot run here; the message is the reason that the table gives."""
+    """A peer cannot run this layer, or cannot run on this machine; the message is the reason shown in the table."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One layer for one peer: canonical arrays x [N, C_in, *n] and w [C_in, C_out/g, *k], and how to run it.
+    """One layer for one peer: arrays x [N, C_in, *n] and w [C_in, C_out/g, *k], threads, device and precision.
 
-    `name` is the peer as it was asked for ("tconv:taps"); `device` is "cpu" or "cuda", `precision` "f32", "tf32" or
+    `name` is the peer's full name ("tconv:taps"); `device` is "cpu" or "cuda", `precision` "f32", "tf32" or
     "bf16".
     """
 
@@ -32,13 +37,13 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A layer that can be called.
+class LoadedLayer:
+    """A layer that is loaded into a library, as calls without arguments.
 
-    `calls` maps a mode to a call without arguments that returns the peer's output: "dropped" makes a new output (it is
-    also called for the mode "kept"), "out" writes one that was allocated before; "eager" and "graph" on a GPU. `read`
-    gives such an output as NumPy [N, C_out, *L]. `poison` fills the preallocated output with NaN, `wait` returns when
-    all calls are done, `note` says what the peer had to do beside its own operator.
+    `calls` maps a mode to a call that returns the library's output: "dropped" allocates a new output (it also serves
+    the mode "kept"), "out" writes a preallocated one; "eager" and "graph" on a GPU. `read` converts such an output to
+    NumPy [N, C_out, *L]. `poison` fills the preallocated output with NaN, `wait` returns when all calls are done,
+    `note` names what the peer does in addition to its own operator.
     """
 
     calls: dict[str, Callable[[], Any]]
@@ -49,17 +54,17 @@ class Ready:
 
 
 class Peer(NamedTuple):
-    """One way to run a transposed convolution."""
+    """One implementation of the transposed convolution."""
 
     summary: str
-    """What it is, in a line."""
+    """A line about it."""
     packages: tuple[str, ...]
-    """Distributions whose versions the result records; the first is the one to install."""
+    """Distributions whose versions are recorded in the result; the first is the one to install."""
     start: Callable[[int, str], None]
     """Import and pin to this many threads on this device. Raises ImportError, or UnableError with the reason."""
     reasons_against: Callable[[Layer], list[str]]
     """Every reason why it cannot run this layer; empty if it can."""
-    load: Callable[[Task], Ready]
-    """Everything that a program does once: layouts, compilation. Raises UnableError where only that can tell."""
+    load: Callable[[Task], LoadedLayer]
+    """Does all that a program does once: layouts, compilation. Raises UnableError if that fails for this layer."""
     devices: tuple[str, ...] = ("cpu",)
-    """Where it runs."""
+    """Devices that it runs on."""

@@ -1,4 +1,4 @@
-"""JAX: jax.lax.conv_general_dilated with lhs_dilation, what lax.conv_transpose is made of, compiled, channels last."""
+"""JAX: jax.lax.conv_general_dilated with lhs_dilation, which lax.conv_transpose calls, compiled, channels last."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task
 
 
 def _start(threads: int, device: str) -> None:
-    # XLA reads its number of threads from NPROC, which the worker's environment holds
+    # XLA reads its number of threads from NPROC, which the worker's environment contains
     jax: Any = import_module("jax")
     jax.config.update("jax_platforms", "cpu")
 
 
 def _reasons_against(layer: Layer) -> list[str]:
-    return [] if layer.geometry.ndim <= 6 else [f"{layer.geometry.ndim} axes have no letters here"]
+    return [] if layer.geometry.ndim <= 6 else [f"{layer.geometry.ndim} axes have no letters in this peer"]
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     jax: Any = import_module("jax")
     g = task.layer.geometry
     axes = "DHWXYZ"[: g.ndim]
@@ -43,7 +43,7 @@ def _load(task: Task) -> Ready:
         )
 
     compiled = jax.jit(transposed).lower(x, weight).compile()
-    return Ready(
+    return LoadedLayer(
         {"dropped": lambda: compiled(x, weight).block_until_ready()},
         read=lambda y: np.moveaxis(np.asarray(y), -1, 1),
     )

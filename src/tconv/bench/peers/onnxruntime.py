@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from tconv import dialect
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task
-from tconv.dialects import dialect
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task
 
 
 def _start(threads: int, device: str) -> None:
     import_module("onnxruntime")
-    import_module("onnx")  # it writes the model
+    import_module("onnx")  # to write the model
 
 
 def _reasons_against(layer: Layer) -> list[str]:
@@ -39,7 +39,7 @@ def _model(task: Task) -> bytes:
     return data
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     library: Any = import_module("onnxruntime")
     options = library.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = task.threads, 1
@@ -49,12 +49,12 @@ def _load(task: Task) -> Ready:
     binding.bind_ortvalue_input("x", library.OrtValue.ortvalue_from_numpy(task.x))
     binding.bind_output("y", "cpu", 0, np.float32, out.shape, out.ctypes.data)
 
-    def into() -> Any:
+    def write() -> Any:
         session.run_with_iobinding(binding)
         return out
 
-    return Ready(
-        {"out": into, "dropped": lambda: session.run(["y"], {"x": task.x})[0]},
+    return LoadedLayer(
+        {"out": write, "dropped": lambda: session.run(["y"], {"x": task.x})[0]},
         read=np.asarray,
         poison=lambda: out.fill(np.nan),
     )

@@ -1,13 +1,12 @@
-"""tconv itself: "tconv" is its own choice of method, "tconv:METHOD" one of them."""
+"""tconv itself: "tconv" runs the method that it chooses, "tconv:METHOD" a named one."""
 
 from __future__ import annotations
 
 import numpy as np
 
 import tconv
-from tconv import kernels
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
 from tconv.errors import TconvError
 
 
@@ -17,7 +16,7 @@ def _start(threads: int, device: str) -> None:
     tconv.set_num_threads(threads)
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     x, w, g = task.x, task.w, task.layer.geometry
     method = task.name.partition(":")[2] or "auto"
     try:
@@ -25,7 +24,7 @@ def _load(task: Task) -> Ready:
     except TconvError as error:
         raise UnableError(str(error)) from None
     out = np.empty(task.layer.output_shape, np.float32)
-    return Ready(
+    return LoadedLayer(
         {
             "out": lambda: tconv.conv_transpose(x, w, geometry=g, method=method, out=out),
             "dropped": lambda: tconv.conv_transpose(x, w, geometry=g, method=method),
@@ -40,4 +39,4 @@ def _reasons_against(layer: Layer) -> list[str]:
     return []
 
 
-PEER = Peer(f"tconv (methods: {', '.join(kernels.names())})", ("tconv",), _start, _reasons_against, _load)
+PEER = Peer("tconv, by its own choice of method or a named one", ("tconv",), _start, _reasons_against, _load)

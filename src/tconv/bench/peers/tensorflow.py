@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv import dialect
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task
-from tconv.dialects import dialect
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task
 
 
 def _start(threads: int, device: str) -> None:
@@ -24,16 +24,16 @@ def _reasons_against(layer: Layer) -> list[str]:
     return dialect("tensorflow").reasons_against(layer.geometry, layer.input_shape)
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     tf: Any = import_module("tensorflow")
     layer, g = task.layer, task.layer.geometry
-    words = dialect("tensorflow").arguments(g, input=layer.input_shape)
-    words["output_shape"] = [layer.batch, *layer.output_shape[2:], layer.out_channels]
+    arguments = dialect("tensorflow").arguments(g, input=layer.input_shape)
+    arguments["output_shape"] = [layer.batch, *layer.output_shape[2:], layer.out_channels]
     x = tf.constant(np.ascontiguousarray(np.moveaxis(task.x, 1, -1)))
     w = tf.constant(np.ascontiguousarray(dialect("tensorflow").to_native(task.w)))
     operator = getattr(tf.nn, f"conv{g.ndim}d_transpose")
-    call = tf.function(lambda x: operator(x, w, **words)).get_concrete_function(x)
-    return Ready({"dropped": lambda: call(x)}, read=lambda y: np.moveaxis(y.numpy(), -1, 1))
+    call = tf.function(lambda x: operator(x, w, **arguments)).get_concrete_function(x)
+    return LoadedLayer({"dropped": lambda: call(x)}, read=lambda y: np.moveaxis(y.numpy(), -1, 1))
 
 
 PEER = Peer("TensorFlow, channels last", ("tensorflow-cpu", "tensorflow"), _start, _reasons_against, _load)

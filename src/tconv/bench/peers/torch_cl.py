@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
-from tconv.bench.peers.interface import Peer, Ready, Task
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task
 
 _FORMATS = {2: "channels_last", 3: "channels_last_3d"}
 
@@ -15,7 +15,7 @@ def _reasons_against(layer: Layer) -> list[str]:
     return torch.reasons_against(layer)
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     return torch.load_as(task, _FORMATS[task.layer.geometry.ndim])
 
 

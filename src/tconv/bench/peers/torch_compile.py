@@ -1,4 +1,4 @@
-"""torch.compile with freezing: weights are constants that Inductor may lay out as it likes."""
+"""torch.compile with freezing: weights are constants, which Inductor may store in any layout."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from importlib import import_module
 from typing import Any
 
 from tconv.bench.peers import torch
-from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
 
 
 def _start(threads: int, device: str) -> None:
     if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        raise UnableError("there is no C++ compiler, which Inductor needs; install g++")
+        raise UnableError("Inductor needs a C++ compiler, and none was found; install g++")
     torch.start(threads, device)
     inductor: Any = import_module("torch._inductor.config")
     inductor.freezing = True
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     library: Any = import_module("torch")
     library._dynamo.reset()
     x, w = torch.tensors(task)
     layer, g = task.layer, task.layer.geometry
     kind = getattr(library.nn, f"ConvTranspose{g.ndim}d")
     sizes = {"in_channels": layer.in_channels, "out_channels": layer.out_channels, "kernel_size": g.kernel}
-    module = library.nn.utils.skip_init(kind, **sizes, **torch.words(layer), bias=False)
+    module = library.nn.utils.skip_init(kind, **sizes, **torch.arguments(layer), bias=False)
     module.weight = library.nn.Parameter(w, requires_grad=False)
     compiled = library.compile(module.eval())
-    return torch.ready(task, lambda: compiled(x))
+    return torch.loaded(task, lambda: compiled(x))
 
 
 PEER = Peer(

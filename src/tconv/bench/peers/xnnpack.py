@@ -1,20 +1,25 @@
-"""XNNPACK through LiteRT: a model of one TRANSPOSE_CONV, channels last, and a SLICE where its padding cannot say it."""
+"""XNNPACK through LiteRT: a model of one TRANSPOSE_CONV, channels last.
+
+A SLICE follows where the operator's padding cannot express the crop.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import Peer, Ready, Task, UnableError
-from tconv.kernels.problem import Array
+from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
+
+if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
+    from tconv._arrays import Array
 
 
 def _start(threads: int, device: str) -> None:
     import_module("ai_edge_litert.interpreter")
-    import_module("flatbuffers")  # it writes the model
+    import_module("flatbuffers")  # to write the model
 
 
 def _reasons_against(layer: Layer) -> list[str]:
@@ -42,17 +47,18 @@ class _Model:
         self.model.subgraphs = [self.graph]
 
     def tensor(self, shape: tuple[int, ...], data: Array | None = None) -> int:
-        """The number of a new tensor: float32, or int32 if its data are."""
-        made = self.schema.TensorT()
-        whole = data is not None and data.dtype.kind == "i"
-        made.shape, made.type = list(shape), self.schema.TensorType.INT32 if whole else self.schema.TensorType.FLOAT32
-        made.name, made.buffer = f"t{len(self.graph.tensors)}", 0
+        """Append a tensor, float32 or (if its data are) int32; return its number."""
+        tensor = self.schema.TensorT()
+        integer = data is not None and data.dtype.kind == "i"
+        kind = self.schema.TensorType
+        tensor.shape, tensor.type = list(shape), kind.INT32 if integer else kind.FLOAT32
+        tensor.name, tensor.buffer = f"t{len(self.graph.tensors)}", 0
         if data is not None:
             buffer = self.schema.BufferT()
             buffer.data = np.frombuffer(data.tobytes(), np.uint8)
             self.model.buffers.append(buffer)
-            made.buffer = len(self.model.buffers) - 1
-        self.graph.tensors.append(made)
+            tensor.buffer = len(self.model.buffers) - 1
+        self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
     def operator(self, name: str, options: str, inputs: list[int], output: int, **values: int) -> None:
@@ -61,16 +67,16 @@ class _Model:
         code.builtinCode = getattr(self.schema.BuiltinOperator, name)
         code.deprecatedBuiltinCode, code.version = code.builtinCode, 1
         self.model.operatorCodes.append(code)
-        made = self.schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes) - 1, inputs, [output]
-        made.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
-        made.builtinOptions = getattr(self.schema, f"{options}T")()
+        operator = self.schema.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = len(self.model.operatorCodes) - 1, inputs, [output]
+        operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
+        operator.builtinOptions = getattr(self.schema, f"{options}T")()
         for field, value in values.items():
-            setattr(made.builtinOptions, field, value)
-        self.graph.operators.append(made)
+            setattr(operator.builtinOptions, field, value)
+        self.graph.operators.append(operator)
 
-    def serialised(self, inputs: list[int], outputs: list[int]) -> bytes:
-        """The file."""
+    def to_bytes(self, inputs: list[int], outputs: list[int]) -> bytes:
+        """Return the bytes of the model file."""
         self.graph.inputs, self.graph.outputs = inputs, outputs
         builder = import_module("flatbuffers").Builder(1024)
         builder.Finish(self.model.Pack(builder), b"TFL3")
@@ -78,11 +84,11 @@ class _Model:
 
 
 def _model(layer: Layer, w: Array) -> tuple[bytes, str]:
-    """The model, and a note if it slices. One axis is two, the first of size 1."""
+    """Return the model, and a note if it slices. A layer of one axis has two in the model, the first of size 1."""
     g, extra = layer.geometry, [1] * (2 - layer.geometry.ndim)
     n, size = layer.batch, [*extra, *layer.output_shape[2:]]
     crop = [*((0, 0) for _ in extra), *g.crop]
-    # SAME puts the smaller half of the crop in front; VALID crops only behind, by the output's size
+    # SAME puts the smaller half of the crop first; VALID crops only at the end, by the output's size
     same = any(map(sum, crop)) and all(lo == (lo + hi) // 2 for lo, hi in crop)
     cut = not same and any(lo for lo, _ in crop)
     whole = [L + lo for L, (lo, _) in zip(size, crop, strict=True)] if cut else size
@@ -98,35 +104,35 @@ def _model(layer: Layer, w: Array) -> tuple[bytes, str]:
     if cut:
         sizes = np.array([n, *size, layer.out_channels], np.int32)
         begin = model.tensor((4,), np.array([0, *(lo for lo, _ in crop), 0], np.int32))
-        kept = model.tensor((n, *size, layer.out_channels))
-        model.operator("SLICE", "SliceOptions", [y, begin, model.tensor((4,), sizes)], kept)
-        y = kept
-    return model.serialised([x], [y]), "a slice behind it" if cut else ""
+        sliced = model.tensor((n, *size, layer.out_channels))
+        model.operator("SLICE", "SliceOptions", [y, begin, model.tensor((4,), sizes)], sliced)
+        y = sliced
+    return model.to_bytes([x], [y]), "followed by a slice" if cut else ""
 
 
-def _load(task: Task) -> Ready:
+def _load(task: Task) -> LoadedLayer:
     library: Any = import_module("ai_edge_litert.interpreter")
     model, note = _model(task.layer, task.w)
     interpreter = library.Interpreter(model_content=model, num_threads=task.threads)
     interpreter.allocate_tensors()
     if all(operator["op_name"] != "DELEGATE" for operator in interpreter._get_ops_details()):
-        raise UnableError("XNNPACK does not take this layer; LiteRT would run its reference kernel")
-    given, place = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
-    interpreter.set_tensor(given["index"], np.moveaxis(task.x, 1, -1).reshape(given["shape"]))
+        raise UnableError("XNNPACK does not support this layer, and LiteRT would run its reference kernel")
+    input, output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
+    interpreter.set_tensor(input["index"], np.moveaxis(task.x, 1, -1).reshape(input["shape"]))
 
-    def fresh() -> Array:
+    def new_output() -> Array:
         interpreter.invoke()
-        made: Array = interpreter.get_tensor(place)
-        return made
+        y: Array = interpreter.get_tensor(output)
+        return y
 
     def read(y: Array | None) -> Array:
-        y = interpreter.get_tensor(place) if y is None else y  # "out" leaves it in the interpreter's own memory
+        y = interpreter.get_tensor(output) if y is None else y  # None: "out" leaves it in the interpreter
         return np.moveaxis(y.reshape(task.layer.batch, *task.layer.output_shape[2:], -1), -1, 1)
 
-    return Ready(
-        {"out": interpreter.invoke, "dropped": fresh},
+    return LoadedLayer(
+        {"out": interpreter.invoke, "dropped": new_output},
         read=read,
-        poison=lambda: interpreter.tensor(place)().fill(np.nan),
+        poison=lambda: interpreter.tensor(output)().fill(np.nan),
         note=note,
     )
 

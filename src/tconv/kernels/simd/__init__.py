@@ -1,16 +1,17 @@
-"""float32 on the vector units of the CPU, in machine code that Python writes.
+"""The float32 kernel: machine code for the vector units of the CPU, written by Python.
 
-Lanes run over positions, weights are broadcast, sums stay in registers. Three forms of the sum have a folder each:
+The lanes of a vector are positions of the output, weights are broadcast, and sums stay in registers. Each of the three
+forms of the sum has a package:
 
 - `direct`: every product of the definition, method "simd"
 - `winograd_f22`: phases of two taps with fewer multiplications, method "winograd"
 - `winograd_f43`: three rows of taps with fewer multiplications, for layers of networks
 
-What they share: `phase_axes` (which inputs, through which taps, make the outputs of a phase), `row_offsets` and
-`call_frame` (what the machine code is told), `microkernel` (the multiply-adds), `epilogue` (bias, activation, the
-output), `compiled_call` and `specialized_call` (a problem made ready, and its function of arrays), `weight_cache`,
-`vector_ir` (the language that the code is written in), `cpu_target`, `object_cache` and `thread_pool`; `availability`
-says whether all of it can run on this machine.
+They share these modules. `phase_axes` lists the inputs and taps of each phase; `row_offsets` and `call_frame` are the
+tables and the arguments of the machine code. `microkernel` has the multiply-adds, `epilogue` bias, activation and the
+writing of the output. `compiled_call` and `specialized_call` turn a problem into a function of arrays, and
+`weight_cache` stores packed weights. `vector_ir` is the language of the code, for the chip in `cpu_target`;
+`object_cache` compiles and stores it, and `thread_pool` runs it. `availability` tells if it can run on this machine.
 
-LLVM (through llvmlite) is imported when the first call needs it.
+LLVM (through llvmlite) is imported at the first call that needs it.
 """

@@ -1,4 +1,7 @@
-"""Availability of the float32 kernel: what keeps it from running on this machine, and where its code is kept."""
+"""Availability of the float32 kernel: the reason if it cannot run on this machine, and where its code is stored.
+
+Every call that could run it asks `reason_unavailable`; `tconv env` prints `state`.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,39 @@ from tconv.errors import ArgumentError
 
 
 @cache
-def missing() -> str | None:
-    """What keeps this method from running on this machine at all. ArgumentError for a TCONV_ word that is none."""
+def reason_unavailable() -> str | None:
+    """Return the reason why the kernel cannot run on this machine; None if it can.
+
+    Raises ArgumentError for an invalid TCONV_SIMD or TCONV_CPU.
+    """
     given = os.environ.get("TCONV_SIMD") or "1"
     switch = given.strip().lower()
     if switch in ("0", "off", "false", "no"):
         return f"TCONV_SIMD is {given} in the environment"
     if switch not in ("1", "on", "true", "yes"):
-        raise ArgumentError(f"TCONV_SIMD is {given!r}; 0 (never take the float32 kernel) or 1 is needed. Write 1")
+        raise ArgumentError(
+            f"TCONV_SIMD is {given!r}; 1, or 0 to switch the float32 kernel off, is needed. Write TCONV_SIMD=1"
+        )
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
     try:
-        import xxhash  # noqa: F401  (it loads)
+        import xxhash  # noqa: F401  (test that it loads)
 
         from tconv.kernels.simd import cpu_target
 
         cpu_target.target()
-    except (ImportError, OSError, RuntimeError) as error:  # an LLVM that is there, and broken
+    except (ImportError, OSError, RuntimeError) as error:  # installed, but broken
         return f"llvmlite or xxhash does not load: {error}"
     return None
 
 
 def state() -> dict[str, Any]:
-    """For `tconv env`: what keeps it from running, or the chip and where machine code is kept, or why it is not.
+    """Return facts for `tconv env`: the reason if the kernel cannot run, else the chip and where code is stored.
 
-    Raises ArgumentError for a TCONV_ word that is none.
+    Raises ArgumentError for an invalid TCONV_SIMD or TCONV_CPU.
     """
-    reason = missing()
+    reason = reason_unavailable()
     if reason is not None:
         return {"reason": reason}
     from tconv.kernels.simd import cpu_target, object_cache
@@ -46,8 +54,8 @@ def state() -> dict[str, Any]:
     folder = object_cache.folder()
     return {
         "reason": None,
-        "chip": cpu_target.target().words,
+        "chip": cpu_target.target().description,
         "cache": None if folder is None else str(folder),
         "functions": 0 if folder is None or not folder.is_dir() else len(list(folder.glob("*.o"))),
-        "not_kept": object_cache.refusal(),
+        "not_stored": object_cache.reason_not_stored(),
     }

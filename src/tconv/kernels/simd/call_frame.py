@@ -50,7 +50,7 @@ class Fields:
 
 def frame(**values: int) -> np.ndarray[Any, Any]:
     """A frame with these integers; those that no one reads stay 0."""
-    made = np.zeros(len(FRAME), np.int64)
+    made = [0] * len(FRAME)
     for name, value in values.items():
         made[FRAME[name]] = value
-    return made
+    return np.array(made, np.int64)

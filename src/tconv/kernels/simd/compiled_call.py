@@ -9,7 +9,7 @@ import numpy as np
 
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd.call_frame import FRAME
-from tconv.kernels.simd.thread_pool import Team, pool
+from tconv.kernels.simd.thread_pool import OpenMPThreads, pool
 
 STREAM_FROM = 8 << 20
 """Bytes of output from which on it is written past the caches: they could not hold it for the next reader."""
@@ -28,7 +28,7 @@ class Ready:
     def __init__(self, p: Problem, items: int, threads: int, scratch: int, asked: int) -> None:
         self.items, self.threads, self.scratch, self.asked = items, threads, scratch, asked
         # between two stretches of this many items Python may be interrupted
-        self.stretch = max(threads, round(_STRETCH * items / max(1, 2 * p.macs.border_free)))
+        self.stretch = max(threads, round(_STRETCH * items / max(1, 2 * p.products)))
         self._kept: list[Array] = []
 
     def keep(self, table: Any) -> int:
@@ -38,7 +38,14 @@ class Ready:
         return int(kept.ctypes.data)
 
     def run(
-        self, x: int, weights: int, bias: int, out: int, slopes: int = 0, limits: int = 0, team: Team | None = None
+        self,
+        x: int,
+        weights: int,
+        bias: int,
+        out: int,
+        slopes: int = 0,
+        limits: int = 0,
+        team: OpenMPThreads | None = None,
     ) -> bool:
         """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output.
 

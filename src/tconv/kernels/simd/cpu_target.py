@@ -1,7 +1,7 @@
-"""Which chip the code is made for: its name, its features, how wide its registers are and how many it has.
+"""Target of the machine code: the chip's name, its features, the width of its vector registers and their number.
 
-`TCONV_CPU` names another one than the machine's own, which is "host", "native" or what LLVM calls it: "x86-64-v3",
-"x86-64", or on ARM any name that LLVM knows.
+It is the machine's own chip, or the one that `TCONV_CPU` names: "host", "native" or LLVM's name for the machine's own;
+"x86-64-v3" or another x86 level; on ARM any name that LLVM knows.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LEVELS = {
     "haswell": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "rdrnd", "fsgsbase", "invpcid"),
     "x86-64-v4": ("avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
 }
-"""What a chip must have to run code that is made for one of these names."""
+"""Features that a chip must have to run code for each of these targets."""
 
 
 class Target(NamedTuple):
-    """A chip, as LLVM names it."""
+    """Chip, with LLVM's names for it and its features."""
 
     cpu: str
     features: str
@@ -38,31 +38,35 @@ class Target(NamedTuple):
     """vector registers"""
 
     @property
-    def words(self) -> str:
-        """For `tconv env`."""
+    def description(self) -> str:
+        """Text for `tconv env`."""
         return f"{self.cpu}, {self.lanes} lanes, {self.registers} vector registers"
 
 
 @cache
 def target() -> Target:
-    """The machine's own chip, or the one that TCONV_CPU names. ArgumentError for one whose code cannot run here."""
+    """Return the machine's own chip, or the one that TCONV_CPU names.
+
+    Raises ArgumentError for an unknown chip, or one whose code cannot run on this machine.
+    """
     given = os.environ.get("TCONV_CPU") or "host"
-    own, asked, arm = llvm.get_host_cpu_name(), given.strip().lower(), platform.machine() in _ARM
-    if asked in ("host", "native", own.lower()):
+    own, name, arm = llvm.get_host_cpu_name(), given.strip().lower(), platform.machine() in _ARM
+    if name in ("host", "native", own.lower()):
         return Target(own, _host_features(), *((4, 32) if arm else _widths(llvm.get_host_cpu_features())))
     if arm:
-        return Target(asked, "", 4, 32)
-    if asked not in _LEVELS:
+        return Target(name, "", 4, 32)
+    if name not in _LEVELS:
         raise ArgumentError(
-            f"TCONV_CPU is {given!r}; host (which is {own}) or one of {', '.join(_LEVELS)} is needed. Write host"
+            f"TCONV_CPU is {given!r}; host (here {own}) or one of {', '.join(_LEVELS)} is needed. Write TCONV_CPU=host"
         )
-    lacking = [name for name in _LEVELS[asked] if not llvm.get_host_cpu_features().get(name)]
-    if lacking:
-        raise ArgumentError(f"TCONV_CPU is {given!r}, and this machine has no {', '.join(lacking)}. Write host")
-    return Target(asked, "", *_widths(dict.fromkeys(_LEVELS[asked], True)))
+    missing = [feature for feature in _LEVELS[name] if not llvm.get_host_cpu_features().get(feature)]
+    if missing:
+        raise ArgumentError(f"TCONV_CPU is {given!r}; this machine has no {', '.join(missing)}. Write TCONV_CPU=host")
+    return Target(name, "", *_widths(dict.fromkeys(_LEVELS[name], True)))
 
 
 def _widths(features: dict[str, bool]) -> tuple[int, int]:
+    """Return the lanes of a vector register and the number of registers of an x86 chip."""
     if features.get("avx512f"):
         return 16, 32
     return (8, 16) if features.get("avx2") and features.get("fma") else (4, 16)
@@ -75,14 +79,14 @@ def _host_features() -> str:
 
 @cache
 def machine() -> Any:
-    """LLVM's code generator for the target."""
+    """Return LLVM's code generator for the target."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     chip = target()
-    found = llvm.Target.from_default_triple()
-    return found.create_target_machine(chip.cpu, chip.features, opt=3, reloc="pic", codemodel="small", jit=True)
+    family = llvm.Target.from_default_triple()
+    return family.create_target_machine(chip.cpu, chip.features, opt=3, reloc="pic", codemodel="small", jit=True)
 
 
 def is_x86() -> bool:
-    """Whether the machine is of the x86 family."""
+    """Return True if the machine's chip is of the x86 family."""
     return platform.machine() in _X86

@@ -1,4 +1,7 @@
-"""The epilogue: bias, activation, the phases of the fastest axis interleaved, every output element written once."""
+"""Epilogue of the kernel: bias, activation, interleaving of the phases, and the writing of the output.
+
+It runs for a part of a tile as soon as its sums are complete, and writes every output element once.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +10,51 @@ from collections.abc import Callable
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.interleave import interleave
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 _LONG = 256
-"""Outputs of a line that begins anywhere, from which on its vectors are streamed past the caches."""
+"""Outputs from which on an unaligned line of a streamed output goes past the caches; aligned lines always do."""
 
 
 def most_phases(stride: int) -> int:
-    """How many phases of the fastest axis are written at a time."""
+    """Return the number of phases of the fastest axis that are written at a time."""
     return stride if interleaves(stride) else target().lanes
 
 
 def interleaves(stride: int) -> bool:
-    """Whether all phases of the fastest axis are interleaved in registers."""
+    """Return True if all phases of the fastest axis are interleaved in registers."""
     return stride <= 8 or stride == target().lanes
 
 
 def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> int:
-    """The function `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
+    """Return the address of the function that writes outputs with these strides of fastest axis and channels.
 
-    For an output with these strides of its fastest axis and of its channels.
+    Its arguments are `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
     """
     body: Callable[[_Epilogue], None]
     if out_fast == 1 and interleaves(stride):
-        kind, body = f"interleave_{stride}", lambda epilogue: epilogue.interleaved(stride)
+        kind, body = f"interleave_{stride}", lambda epilogue: epilogue.interleave_phases(stride)
     elif out_fast == 1:
-        kind, body = "across", _Epilogue.across
+        kind, body = "across", _Epilogue.phases_across
     elif out_channel == 1:
         kind, body = "channels_last", _Epilogue.channels_last
     else:
-        kind, body = "strided", _Epilogue.one_by_one
+        kind, body = "strided", _Epilogue.strided
     name = f"write_{kind}{'_activated' if activated else ''}"
-    return LIBRARY.address(name, lambda: _Epilogue(name, activated).written(body, kind != "channels_last"))
+    return OBJECT_CACHE.address(name, lambda: _Epilogue(name, activated).build(body, kind != "channels_last"))
 
 
 def address_of_touch() -> int:
-    """The function `(frame, local, table of rows, first line, end line, first position, end position)`."""
-    return LIBRARY.address("touch", _write_touch)
+    """Return the address of the function that prefetches the cache lines a call of the epilogue will write.
+
+    Its arguments are `(frame, local, table of rows, first line, end line, first position, end position)`.
+    """
+    return OBJECT_CACHE.address("touch", _write_touch)
 
 
 def _write_touch() -> str:
-    """Ask for the cache lines that will be written, while the chip still has sums to do."""
+    """Write the function that prefetches cache lines of the output, while the chip still computes their sums."""
     f = Function("touch", 7, target().lanes)
     base, local, table, first, end, begin, stop = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
@@ -67,29 +73,29 @@ def _write_touch() -> str:
     return f.finish()
 
 
-def bent(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
-    """The activation of a vector. Comparisons with NaN are false: it passes through."""
-    leant = f.choose(y < f.zero(), y * slope, y)
-    raised = f.choose(leant < low, low, leant)
-    return f.choose(raised > high, high, raised)
+def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
+    """Return the activation of a vector. Comparisons with NaN are false, so NaN stays NaN."""
+    leaky = f.select(y < f.zero(), y * slope, y)
+    not_below = f.select(leaky < low, low, leaky)
+    return f.select(not_below > high, high, not_below)
 
 
 class _Epilogue:
-    """Builds one writer: for each row of the tile and each channel, `body` writes a line."""
+    """Builder of an epilogue: for each row of the tile and each channel, a method of it (`body`) writes a line."""
 
     def __init__(self, name: str, activated: bool) -> None:
         self.f = f = Function(name, 10, target().lanes)
-        base, local, self.table, self.phase, self.phases, self.sums, *self.ready = f.arguments
+        base, local, self.table, self.phase, self.phases, self.sums, *self.region = f.arguments
         self.frame, self.mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
-        # read once: LLVM cannot know that what is written lies elsewhere
+        # read once, here: LLVM cannot know that the outputs do not overwrite the frame
         self.sum_row, self.stream = self.frame.sum_row, self.frame.stream
         self.activated = activated
 
-    def written(self, body: Callable[[_Epilogue], None], by_channel: bool) -> str:
-        """`body` is told `to`, `source`, `width` and `length`, for each channel, or once for all of a block."""
+    def build(self, body: Callable[[_Epilogue], None], by_channel: bool) -> str:
+        """Return the LLVM text. `body` uses `to`, `source`, `width` and `length`, of a channel or of a whole block."""
         f, frame, mine = self.f, self.frame, self.mine
         channel, stride, rows = mine.channel, frame.stride, frame.image_rows
-        first_line, last_line, begin, end = self.ready
+        first_line, last_line, begin, end = self.region
         self.width = end - begin
         first = (mine.first + begin) * stride
         self.length = frame.out_length - first  # outputs of this line from its first on
@@ -104,12 +110,12 @@ class _Epilogue:
                     self.to = to + number * frame.out_channel * 4
                     self.source = source + number * mine.channel_pitch * 4
                     if by_channel:
-                        self._constants(lambda table: f.splat(f.load(table, channel + number)))
+                        self._read_constants(lambda table: f.splat(f.load(table, channel + number)))
                     body(self)
         return f.finish()
 
-    def _constants(self, load: Callable[[Value], Value]) -> None:
-        """Bias and activation; `load` takes a vector from a table of one number per channel."""
+    def _read_constants(self, load: Callable[[Value], Value]) -> None:
+        """Read bias and activation. `load` returns a vector from a table of one number per channel."""
         f, frame = self.f, self.frame
         bias = f.var(f.zero())
         with f.when(frame.bias > 0):
@@ -120,26 +126,26 @@ class _Epilogue:
             self.low, self.high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
 
     def _sums(self, row: Value | int, place: Value | int) -> Value:
-        """A vector of sums of one phase."""
+        """Return a vector of sums of one phase."""
         return self.f.load(self.source + self.sum_row * row * 4, place, self.f.vector)
 
-    def finished(self, sums: Value) -> Value:
-        """Outputs: bias, then activation."""
+    def outputs(self, sums: Value) -> Value:
+        """Return the outputs of a vector of sums: bias, then activation."""
         f, total = self.f, sums + self.bias
         if not self.activated:
             return total
-        return bent(f, total, self.slope, self.low, self.high)
+        return apply_activation(f, total, self.slope, self.low, self.high)
 
     def value(self, row: Value | int, place: Value | int) -> Value:
-        """A vector of outputs of one phase."""
-        return self.finished(self._sums(row, place))
+        """Return a vector of outputs of one phase."""
+        return self.outputs(self._sums(row, place))
 
-    def interleaved(self, stride: int) -> None:
-        """All phases: a line of stride * width outputs, cut off at the end of the row."""
+    def interleave_phases(self, stride: int) -> None:
+        """Write all phases interleaved: a line of stride * width outputs, cut off at the end of the row."""
         f = self.f
         count = f.least(self.width * stride, self.length)
         span = stride * f.lanes
-        # outputs before the first that begins a vector's own place in memory
+        # outputs before the first whose address is a multiple of a vector's size
         head = f.least(((0 - self.to) & (4 * f.lanes - 1)) >> 2, count)
 
         def lines(begin: Value | int, store: Callable[[Value, Value, Value], None]) -> None:
@@ -148,22 +154,22 @@ class _Epilogue:
                 for number, vector in enumerate(self._vectors(stride, start // stride)):
                     store(vector, self.to, start + number * f.lanes)
             with f.when(end < count):
-                self._some(stride, end, count)
+                self._partial(stride, end, count)
 
         def streamed() -> None:
             with f.when(head > 0):
-                self._some(stride, f.value(0), head)
+                self._partial(stride, f.value(0), head)
             lines(head, f.stream)
 
-        worth = f.choose(head.equals(0), 1, f.choose(count >= _LONG, 1, 0)).equals(1)
+        worthwhile = f.select(head.equals(0), 1, f.select(count >= _LONG, 1, 0)).equals(1)
         f.cases(
-            f.both(f.both(self.stream > 0, worth), (head % stride).equals(0)),
+            f.both(f.both(self.stream > 0, worthwhile), (head % stride).equals(0)),
             streamed,
             lambda: lines(f.value(0), f.store),
         )
 
-    def _some(self, stride: int, begin: Value, end: Value) -> None:
-        """The outputs [begin, end), fewer than a vector of each phase."""
+    def _partial(self, stride: int, begin: Value, end: Value) -> None:
+        """Write the outputs [begin, end), fewer than a vector of each phase."""
         for number, vector in enumerate(self._vectors(stride, begin // stride)):
             start = begin + number * self.f.lanes
             self.f.masked_store(vector, self.to, start, self.f.mask(0, end - start))
@@ -171,8 +177,8 @@ class _Epilogue:
     def _vectors(self, stride: int, place: Value) -> list[Value]:
         return interleave(self.f, [self.value(phase, place) for phase in range(stride)])
 
-    def across(self) -> None:
-        """A few phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
+    def phases_across(self) -> None:
+        """Write some phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
         f, stride = self.f, self.frame.stride
         with f.loop(0, self.width, f.lanes) as place:
             rows = [self.value(f.least(self.phases - 1, phase), place) for phase in range(f.lanes)]
@@ -183,12 +189,12 @@ class _Epilogue:
                     f.masked_store(vector, self.to, position * stride, f.mask(0, left))
 
     def channels_last(self) -> None:
-        """For each position a run of channels, by transposing blocks of vectors."""
+        """Write channels last: for each position a run of channels, by transposing blocks of vectors."""
         f, frame, mine = self.f, self.frame, self.mine
         stride, channels, block = frame.stride, mine.channels, self.source
         with f.loop(0, channels, f.lanes) as channel:
             mask = f.mask(0, channels - channel)
-            self._constants(lambda table: f.masked_load(table, mine.channel + channel, mask))
+            self._read_constants(lambda table: f.masked_load(table, mine.channel + channel, mask))
             with f.loop(self.phases) as phase, f.loop(0, self.width, f.lanes) as place:
                 rows = []
                 for number in range(f.lanes):
@@ -198,15 +204,15 @@ class _Epilogue:
                     position = place + lane
                     output = position * stride + phase
                     with f.when(f.both(position < self.width, output + self.phase < self.length)):
-                        f.masked_store(self.finished(vector), self.to, output * frame.out_fast + channel, mask)
+                        f.masked_store(self.outputs(vector), self.to, output * frame.out_fast + channel, mask)
 
-    def one_by_one(self) -> None:
-        """An output whose fastest axis is not contiguous."""
+    def strided(self) -> None:
+        """Write an output whose fastest axis is not contiguous, number by number."""
         f, stride, step = self.f, self.frame.stride, self.frame.out_fast
         with f.loop(self.phases) as phase:
             # positions whose output lies before the end of the row
             left = self.length - self.phase - phase + stride - 1
-            count = f.least(self.width, f.choose(left > 0, left, 0) // stride)
+            count = f.least(self.width, f.select(left > 0, left, 0) // stride)
             with f.loop(count) as place:
                 vector = self.value(phase, place)
                 number = Value(f, f.b.extract_element(vector.ir, f.value(0).ir))

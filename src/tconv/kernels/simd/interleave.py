@@ -1,4 +1,4 @@
-"""Vectors woven into each other, in registers."""
+"""Interleaving of vectors in registers: phases of the output, and transpositions of blocks of vectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tconv.kernels.simd.vector_ir import Function, Value
 
 
 def interleave(f: Function, vectors: list[Value]) -> list[Value]:
-    """Vectors a, b, ... as one sequence a[0], b[0], ..., a[1], b[1], ...; for as many as lanes, a transposition."""
+    """Return vectors a, b, ... as a[0], b[0], ..., a[1], b[1], ...: for as many vectors as lanes, a transposition."""
     count = len(vectors)
     if count == 1:
         return vectors
@@ -23,8 +23,8 @@ def interleave(f: Function, vectors: list[Value]) -> list[Value]:
         places = [divmod(number * f.lanes + lane, count) for lane in range(f.lanes)]  # (lane of the source, source)
         result = vectors[0]
         for source, vector in enumerate(vectors):
-            kept = [f.lanes + at if of == source else lane for lane, (at, of) in enumerate(places)]
+            merged = [f.lanes + at if of == source else lane for lane, (at, of) in enumerate(places)]
             start = [at if of == 0 else 0 for at, of in places]
-            result = f.shuffle(vector, vector, start) if source == 0 else f.shuffle(result, vector, kept)
+            result = f.shuffle(vector, vector, start) if source == 0 else f.shuffle(result, vector, merged)
         results.append(result)
     return results

@@ -1,16 +1,15 @@
-"""Machine code by name: built once, kept as object files that survive the process, loaded by address.
+"""Cache of machine code: functions are compiled once and stored as object files for later processes.
 
-The cache is a folder per (text of all sources in `tconv.kernels`, chip, features, LLVM): an edit, another chip or
-another LLVM is another folder, so nothing stale is ever loaded. A file is written under another name and moved into
-its place, and carries a checksum: two processes that build the same code write the same bytes, and half a file is
-built anew.
-Where nothing can be written, code is built in every process. `TCONV_CACHE_DIR` names another place; empty, none.
+There is a folder for each combination of the sources in `tconv.kernels`, the chip, its features and LLVM. An edit,
+another chip or another LLVM has another folder, so stale code is never loaded. A file is written under a temporary
+name, then moved, and begins with a checksum: processes that build the same function at once write the same bytes, and a
+damaged file is built again. Where nothing can be written, every process builds its code. `TCONV_CACHE_DIR` names
+another folder; if it is empty, nothing is stored.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -25,27 +24,29 @@ from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+import xxhash
 
 from tconv.kernels.simd import cpu_target
 
-_KEPT_DAYS = 30
-_OURS = re.compile(r".+-[0-9a-f]{20}")
-_DIGEST = hashlib.sha256().digest_size
+_MOST_DAYS = 30
+"""Days after which the unused folder of another version is removed."""
+_CHECKSUM_BYTES = xxhash.xxh3_128().digest_size
+"""128 bits: against accidents, not against somebody who may write there. hashlib would load OpenSSL for it."""
 
 
-class Library:
-    """Functions by name; each is built at its first use, in whichever thread that is."""
+class ObjectCache:
+    """Compiled functions by name. Each is built, or read from its file, at its first use in any thread."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a finalizer or a signal may call from inside of any statement
         self._addresses: dict[str, int] = {}
-        self._kept: list[Any] = []
+        self._loaded: list[Any] = []  # LLVM's linker, then the object of each function
         self._numbers = itertools.count()
         self.built = 0
-        """functions that had to be built, because no file held them"""
+        """functions that were built because there was no file of them"""
 
     def address(self, name: str, write: Callable[[], str]) -> int:
-        """Where the function of this name begins; `write` gives its LLVM text, if it has to be built."""
+        """Return the address of the function with this name. `write` returns its LLVM text if it has to be built."""
         known = self._addresses.get(name)
         if known is not None:
             return known
@@ -59,11 +60,11 @@ class Library:
         if folder is None:
             return None
         try:
-            kept = (folder / f"{name}.o").read_bytes()
+            content = (folder / f"{name}.o").read_bytes()
         except OSError:
             return None
-        code = kept[_DIGEST:]
-        return code if kept[:_DIGEST] == _seal(name, code) else None
+        code = content[_CHECKSUM_BYTES:]
+        return code if content[:_CHECKSUM_BYTES] == _checksum(name, code) else None
 
     def _build(self, name: str, write: Callable[[], str]) -> bytes:
         self.built += 1
@@ -75,58 +76,65 @@ class Library:
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
         code: bytes = machine.emit_object(module)
-        _keep(name, code)
+        _save(name, code)
         return code
 
     def _load(self, name: str, code: bytes) -> int:
-        if not self._kept:
-            self._kept.append(llvm.create_lljit_compiler(cpu_target.machine()))
-        jit = self._kept[0]
+        if not self._loaded:
+            self._loaded.append(llvm.create_lljit_compiler(cpu_target.machine()))
+        jit = self._loaded[0]
         builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(name)
-        # a name of its own: what an interrupt left half done is not in the way
+        # under a new name each time: a load that an interrupt ended half-way does not collide with the next
         tracker = builder.link(jit, f"{name}.{next(self._numbers)}")
-        self._kept.append(tracker)
-        _for_ever(self._kept)
+        self._loaded.append(tracker)
+        _never_release(self._loaded)
         address: int = tracker[name]
         return address
 
 
-def _for_ever(kept: list[Any]) -> None:
-    """Keep the code until the process ends: threads may run it while the interpreter takes its objects apart."""
+def _never_release(loaded: list[Any]) -> None:
+    """Keep the code in memory until the process ends: threads may still run it while the interpreter shuts down."""
     import ctypes
 
-    for thing in (*kept, kept):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    for part in (*loaded, loaded):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
 
 
-LIBRARY = Library()
+OBJECT_CACHE = ObjectCache()
+"""Cache of this process, which all machine code comes from."""
 
 
 if hasattr(os, "register_at_fork"):
-    # no other thread is inside of LLVM, which has locks of its own, when the child's copy is made
+    # no other thread is inside of LLVM, which has locks of its own, when the process forks
     os.register_at_fork(
-        before=LIBRARY.lock.acquire, after_in_parent=LIBRARY.lock.release, after_in_child=LIBRARY.lock.release
+        before=OBJECT_CACHE.lock.acquire,
+        after_in_parent=OBJECT_CACHE.lock.release,
+        after_in_child=OBJECT_CACHE.lock.release,
     )
 
 
-def _text() -> str | None:
-    """What the sources of this package say, as a name; None if they are not kept as files."""
-    digest = hashlib.sha256()
+def _digest_of_sources() -> str | None:
+    """Return a digest of the sources of `tconv.kernels`; None if they are not there as files."""
+    digest, root = xxhash.xxh3_128(), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # all of `kernels`, sub-folders too: constants of any of them may stand in the machine code
-    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    folders = os.walk(root)
+    sources = sorted(os.path.join(folder, name) for folder, _, names in folders for name in names if name[-3:] == ".py")
     for source in sources:
-        digest.update(source.read_bytes())
+        with open(source, "rb") as file:
+            text = file.read()
+        # the name and the length too, so that no text can move from one file into the next
+        digest.update(f"{os.path.relpath(source, root)} {len(text)} ".encode() + text)
     return digest.hexdigest() if sources else None
 
 
-_TEXT = _text()
-"""Read now, and not when the first function is built: then it could be newer than what was imported."""
+_SOURCES = _digest_of_sources()
+"""Computed at import: when the first function is built, the files could be newer than the imported modules."""
 
 
 @cache
 def _folder() -> Path | None:
     given = os.environ.get("TCONV_CACHE_DIR")
-    if given == "" or _TEXT is None:
+    if given == "" or _SOURCES is None:
         return None
     try:
         if given:
@@ -139,36 +147,37 @@ def _folder() -> Path | None:
             root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tconv"
     except RuntimeError:  # a user without a home
         return None
-    found = root / _fingerprint()
+    folder = root / _folder_name()
     with contextlib.suppress(OSError):
-        os.utime(found)  # in use
-    return found
+        os.utime(folder)  # in use
+    return folder
 
 
 @cache
-def _fingerprint() -> str:
-    """What the code depends on, as a name."""
+def _folder_name() -> str:
+    """Return a name for all that the code depends on: the chip, and a digest of it with the sources and LLVM."""
     chip = cpu_target.target()
-    made_by = _TEXT, chip, llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple()
-    return f"{chip.cpu}-{hashlib.sha256(repr(made_by).encode()).hexdigest()[:20]}"
+    depends_on = _SOURCES, chip, llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple()
+    return f"{chip.cpu}-{xxhash.xxh3_128_hexdigest(repr(depends_on).encode())[:20]}"
 
 
-def _seal(name: str, code: bytes) -> bytes:
-    """What stands in front of a function's code in its file."""
-    return hashlib.sha256(name.encode() + b"\0" + code).digest()
+def _checksum(name: str, code: bytes) -> bytes:
+    """Return the checksum of a function's name and code; its file begins with it."""
+    return xxhash.xxh3_128_digest(name.encode() + b"\0" + code)
 
 
-def _keep(name: str, code: bytes) -> None:
+def _save(name: str, code: bytes) -> None:
+    """Write the file of a function, if that is possible."""
     folder = _folder()
     if folder is None:
         return
     with contextlib.suppress(OSError):
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _forget(folder)
+            _remove_old_folders(folder)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
             try:
-                part.write(_seal(name, code) + code)
+                part.write(_checksum(name, code) + code)
                 part.close()
                 os.replace(part.name, folder / f"{name}.o")
             except BaseException:  # a full disk, an interrupt
@@ -176,25 +185,25 @@ def _keep(name: str, code: bytes) -> None:
                 raise
 
 
-def _forget(folder: Path) -> None:
-    """Remove what other versions left and nobody has used for a month; nothing else that is in the user's folder."""
+def _remove_old_folders(folder: Path) -> None:
+    """Remove the folders of other versions that were not used for a month. Other files of the user stay."""
     for other in folder.parent.iterdir():
-        if other == folder or not _OURS.fullmatch(other.name):
+        if other == folder or not re.fullmatch(r".+-[0-9a-f]{20}", other.name):
             continue
         with contextlib.suppress(OSError):
-            if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
-                for kept in (*other.glob("*.o"), *other.glob("*.part")):
-                    kept.unlink(missing_ok=True)
+            if time.time() - other.stat().st_mtime > _MOST_DAYS * 86400:
+                for file in (*other.glob("*.o"), *other.glob("*.part")):
+                    file.unlink(missing_ok=True)
                 other.rmdir()
 
 
 def folder() -> Path | None:
-    """Where built code is kept, or None."""
+    """Return the folder where code is stored; None if it is not stored."""
     return _folder()
 
 
-def refusal() -> str | None:
-    """Why code that is built now is not kept; None where it is. Nothing is left behind by asking."""
+def reason_not_stored() -> str | None:
+    """Return the reason why code is not stored; None if it is. Leaves no file behind."""
     folder = _folder()
     if folder is None:
         return "TCONV_CACHE_DIR is empty" if os.environ.get("TCONV_CACHE_DIR") == "" else "there is no folder for it"

@@ -12,27 +12,31 @@ import math
 from itertools import product
 from typing import NamedTuple
 
+from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 
 
 class Axis(NamedTuple):
-    """One spatial axis."""
+    """One spatial axis, whatever its length."""
+
+    stride: int
+    taps: tuple[tuple[tuple[int, int], ...], ...]
+    """per phase, (shift, tap) in ascending order"""
+    shifts: tuple[int, ...]
+    """all shifts of all phases, ascending"""
+
+
+class Length(NamedTuple):
+    """The length of an axis."""
 
     inputs: int
     outputs: int
-    stride: int
     positions: int
     """values of i: outputs of a phase, at most"""
-    taps: tuple[tuple[tuple[int, int], ...], ...]
-    """per phase, (shift, tap) in ascending order"""
-
-    @property
-    def shifts(self) -> list[int]:
-        """All shifts of all phases, ascending."""
-        return sorted({shift for phase in self.taps for shift, _ in phase})
 
 
-_NONE = Axis(1, 1, 1, 1, (((0, 0),),))
+_NONE = Axis(1, (((0, 0),),), (0,))
+_ONE = Length(1, 1, 1)
 
 
 class Grid(NamedTuple):
@@ -40,28 +44,38 @@ class Grid(NamedTuple):
 
     slow: tuple[Axis, ...]
     fast: Axis
+    slow_phases: tuple[tuple[int, ...], ...]
+    """all combinations of phases of the slow axes"""
+
+
+class Lengths(NamedTuple):
+    """The lengths of all axes."""
+
+    slow: tuple[Length, ...]
+    fast: Length
 
     @property
     def rows(self) -> int:
         """Rows of positions in an image: values of i on the slow axes."""
-        return math.prod(axis.positions for axis in self.slow)
-
-    @property
-    def slow_phases(self) -> list[tuple[int, ...]]:
-        """All combinations of phases of the slow axes."""
-        return list(product(*(range(axis.stride) for axis in self.slow)))
+        return math.prod(length.positions for length in self.slow)
 
 
-def grid(p: Problem) -> Grid:
-    """The axes of a problem."""
-    g = p.geometry
+def grid(g: Geometry) -> Grid:
+    """The axes of a geometry."""
     axes = []
-    for n, L, k, s, d, (lo, _) in zip(
-        p.input_shape, p.output_shape, g.kernel, g.stride, g.dilation, g.crop, strict=True
-    ):
+    for k, s, d, (lo, _) in zip(g.kernel, g.stride, g.dilation, g.crop, strict=True):
         phases: list[list[tuple[int, int]]] = [[] for _ in range(s)]
         for t in range(k):
             phase = (d * t - lo) % s
             phases[phase].append((d * t // s - (phase + lo) // s, t))
-        axes.append(Axis(n, L, s, -(-L // s), tuple(map(tuple, phases))))
-    return Grid(tuple(axes[:-1]) or (_NONE,), axes[-1])
+        shifts = sorted({shift for phase in phases for shift, _ in phase})
+        axes.append(Axis(s, tuple(map(tuple, phases)), tuple(shifts)))
+    slow = tuple(axes[:-1]) or (_NONE,)
+    return Grid(slow, axes[-1], tuple(product(*(range(axis.stride) for axis in slow))))
+
+
+def lengths(p: Problem) -> Lengths:
+    """The lengths of a problem's axes."""
+    axes = zip(p.input_shape, p.output_shape, p.geometry.stride, strict=True)
+    found = [Length(n, L, -(-L // s)) for n, L, s in axes]
+    return Lengths(tuple(found[:-1]) or (_ONE,), found[-1])

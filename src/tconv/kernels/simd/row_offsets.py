@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterable
 
 import numpy as np
 
 from tconv.kernels.problem import Array
 from tconv.kernels.simd.call_frame import NOWHERE
-from tconv.kernels.simd.phase_axes import Axis
+from tconv.kernels.simd.phase_axes import Axis, Length
 
 
 def slow_strides(strides: tuple[int, ...], axes: int) -> list[int]:
@@ -21,31 +21,30 @@ def along(places: Array, length: int, stride: int) -> Array:
     return np.where((places >= 0) & (places < length), places * stride, NOWHERE)
 
 
-def plus(a: Array, b: Array) -> Array:
-    """Offsets on two axes together."""
-    return np.where((a == NOWHERE) | (b == NOWHERE), NOWHERE, a + b)
+def together(tables: Iterable[Array]) -> Array:
+    """Offsets [choices, places] of one axis after another, added up: all choices of all axes, and all places."""
+    first, *others = tables
+    for other in others:
+        a, b = first[:, None, :, None], other[:, None, :]
+        both = np.where((a == NOWHERE) | (b == NOWHERE), NOWHERE, a + b)
+        first = both.reshape(len(first) * len(other), -1)
+    return first
 
 
-def outer(axes: tuple[Axis, ...], strides: list[int]) -> list[Array]:
-    """For each choice of shifts of these axes, where x begins for each choice of their positions."""
-    per_axis = [
-        [along(np.arange(axis.positions) - shift, axis.inputs, stride) for shift in axis.shifts]
-        for axis, stride in zip(axes, strides, strict=True)
+def outer(axes: Iterable[Axis], lengths: Iterable[Length], strides: Iterable[int]) -> list[Array]:
+    """For each axis, where x begins: [shifts, positions]."""
+    return [
+        along(np.arange(length.positions) - np.array(axis.shifts)[:, None], length.inputs, stride)
+        for axis, length, stride in zip(axes, lengths, strides, strict=False)
     ]
-    found = []
-    for choice in product(*per_axis):
-        rows = np.zeros((1,), np.int64)
-        for offsets in choice:
-            rows = plus(rows[:, None], offsets).ravel()
-        found.append(rows)
-    return found
 
 
-def destinations(slow: tuple[Axis, ...], phases: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """Where each row of the output of these slow phases begins."""
-    spatial = slow_strides(strides, len(slow))
-    rows = np.zeros((1,), np.int64)
-    for axis, phase, stride in zip(slow, phases, spatial, strict=True):
-        places = np.arange(axis.positions) * axis.stride + phase
-        rows = plus(rows[:, None], along(places, axis.outputs, stride)).ravel()
-    return rows
+def destinations(axes: Iterable[tuple[int, int, int]], strides: Iterable[int]) -> Array:
+    """Return where each row of the output begins, [slow phases, rows].
+
+    `axes` has phases, positions and outputs of each slow axis.
+    """
+    return together(
+        along(np.arange(positions * phases).reshape(positions, phases).T, outputs, stride)
+        for (phases, positions, outputs), stride in zip(axes, strides, strict=True)
+    )

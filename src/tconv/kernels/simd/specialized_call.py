@@ -13,7 +13,7 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd.direct.call_tables import Job
 from tconv.kernels.simd.direct.packed_weight import packed
-from tconv.kernels.simd.weight_cache import STORE, fingerprint
+from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, fingerprint
 from tconv.kernels.simd.winograd_f22 import call_tables, packed_weight
 
 NONE = np.zeros(0, np.float32)
@@ -64,7 +64,8 @@ class Bound:
         form: Form = DIRECT,
     ) -> None:
         self._problem, self._layout, self._form = p, layout, form
-        self._direct = None if form is DIRECT else Bound(p, x_strides, out_strides, layout, activation, packings)
+        self._given = p, x_strides, out_strides, layout, activation, packings
+        self._direct: Bound | None = None  # made when it is needed
         self._strides = tuple(step // 4 for step in x_strides), tuple(step // 4 for step in out_strides)
         # what the packed weight depends on, beside its numbers
         self._sizes = (form.name, layout, p.geometry, p.in_channels, p.out_channels)
@@ -77,7 +78,7 @@ class Bound:
         """Fill out; False, and nothing is done, if the weight is not finite."""
         weights = self._find(w) if self._packings is None else self._held(w, self._packings)
         if weights is NONE:
-            return False if self._direct is None else self._direct(x, w, bias, out)
+            return self._directly(x, w, bias, out)
         made, threads = self._job, get_num_threads()
         if made is None or made.asked != threads:
             self._job = made = job(self._form, self._problem, *self._strides, threads, bool(self._activation))
@@ -86,7 +87,15 @@ class Bound:
         biases = 0 if flat is None else flat.ctypes.data
         activation = (array.ctypes.data for array in self._activation)
         done = made.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
-        return done or self._direct is None or self._direct(x, w, bias, out)
+        return done or self._directly(x, w, bias, out)
+
+    def _directly(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
+        """The direct sum of what `form` does not take; False if `form` is that, and the weight is not finite."""
+        if self._form is DIRECT:
+            return False
+        if self._direct is None:
+            self._direct = Bound(*self._given)
+        return self._direct(x, w, bias, out)
 
     def _held(self, w: Array, packings: dict[Any, Array]) -> Array:
         if self._fixed is None:
@@ -96,12 +105,12 @@ class Bound:
 
     def _find(self, w: Array) -> Array:
         described = w.shape, w.strides, *self._sizes
-        found = STORE.find((fingerprint(w), *described))
+        found = WEIGHT_CACHE.get((fingerprint(w), *described))
         if found is None:
             # of a private copy: another thread may write w between the fingerprint and the packing
             own = w.copy()
             found = self._packed(own)
-            STORE.keep((fingerprint(own), *described), found)
+            WEIGHT_CACHE.put((fingerprint(own), *described), found)
         return found
 
     def _packed(self, w: Array) -> Array:

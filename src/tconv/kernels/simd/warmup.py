@@ -1,4 +1,4 @@
-"""Machine code for what most layers need, built ahead of the first call."""
+"""Building of the machine code that most layers need, ahead of the first call: `tconv env --warmup`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import pack
 from tconv.kernels.simd.direct.call_tables import Job
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.winograd_f43 import row_groups
 
@@ -29,39 +29,39 @@ _KERNELS = (
     (9, 3, 4),
     (9, 4, 4),
 )
-"""kernel, stride, padding"""
+"""Size, stride and padding of usual kernels."""
 
 
-def warmup(tell: Callable[[str], None]) -> int:
-    """Build it, telling what is being built; how many functions had to be built."""
-    before = LIBRARY.built
-    tell("threads")
+def warmup(report: Callable[[str], None]) -> int:
+    """Build the code and return the number of functions built. `report` is called with a text before each step."""
+    before = OBJECT_CACHE.built
+    report("threads")
     pool()
     for rows in range(1, 7):
         for vectors in range(1, microkernel.most_vectors(rows) + 1):
-            tell(f"multiply-adds, {rows} rows of {vectors} vectors")
+            report(f"multiply-adds, {rows} rows of {vectors} vectors")
             microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors)
     for stride in (1, 2, 3, 4, 8):
         for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
-            tell(f"writing, stride {stride}")
+            report(f"writing, stride {stride}")
             epilogue.address(stride, out_fast, out_channel, activated)
     for x_fast, x_channel in product((1, 2), (1, 2)):
-        tell("packing")
+        report("packing")
         for vectors in range(1, pack.SHORT + 2):
             pack.address(x_fast, x_channel, vectors * target().lanes)
     for activated in (False, True):
-        tell("groups of rows")
+        report("groups of rows")
         row_groups.address(activated)
     for k, s, p in _KERNELS:
         for channels in (1, 2, 3, 4):
-            tell(f"kernel {k}, stride {s}, {channels} output channels")
-            _build(Geometry((k, k), s, p), channels)
-    return LIBRARY.built - before
+            report(f"kernel {k}, stride {s}, {channels} output channels")
+            _build_geometry(Geometry((k, k), s, p), channels)
+    return OBJECT_CACHE.built - before
 
 
-def _build(g: Geometry, channels: int) -> None:
+def _build_geometry(g: Geometry, channels: int) -> None:
     for size in (64, 100):
         p = Problem(g, 1, 64, channels, (size, size), np.dtype(np.float32))
-        steps = [np.empty(shape, np.float32).strides for shape in ((1, 64, size, size), (1, channels, *p.output_shape))]
-        x, out = (tuple(step // 4 for step in strides) for strides in steps)
+        shapes = (1, 64, size, size), (1, channels, *p.output_shape)
+        x, out = (tuple(step // 4 for step in np.empty(shape, np.float32).strides) for shape in shapes)
         Job(p, x, out, 1, False)

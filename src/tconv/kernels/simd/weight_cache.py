@@ -1,8 +1,8 @@
-"""Packed weights, kept by what is in them.
+"""Cache of packed weights, by a fingerprint of their bytes.
 
-Neither the identity of an array nor a version counter tells whether its numbers changed: optimisers, `.data` and NumPy
-write without a trace. So every call takes a 64-bit fingerprint of all bytes (xxHash, 10 GB/s and more), and finds the
-packed weight by that. `tconv.prepare` pays neither: it holds the packed weight itself.
+Neither the identity of an array nor a version counter shows that its numbers changed: optimisers, `.data` and NumPy
+write without a trace. So every call computes a 64-bit fingerprint of all bytes (xxHash, 10 GB/s and more), and looks
+up the packed weight by it. A prepared layer does not: it has the packed weight itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tconv._memory import TRIMMED, aligned, physical_memory
 from tconv.kernels.problem import Array
 
 _LARGE = 1 << 20
-"""Bytes from which on a packed weight has huge pages of its own; a small one would waste most of them."""
+"""Bytes from which on a packed weight has its own huge pages; a smaller one would waste most of them."""
 
 
-def room(size: int) -> Array:
-    """Bytes that begin at a cache line."""
+def cache_line_aligned(size: int) -> Array:
+    """Return this many bytes, zero, that begin at a cache line."""
     if size >= _LARGE:
         return aligned(size)
     whole = np.zeros(size + 64, np.uint8)
@@ -31,54 +31,56 @@ def room(size: int) -> Array:
     return whole[start : start + size]
 
 
-class Store:
-    """The packed weights that were used last, up to a number of bytes, and of weights."""
+class WeightCache:
+    """Cache of the packed weights that were used last, limited in bytes and in number."""
 
-    def __init__(self, most: int, count: int = 4096) -> None:
+    def __init__(self, most_bytes: int, most_weights: int = 4096) -> None:
         self.lock = threading.RLock()  # a finalizer or a signal may call from inside of any statement
-        self._count = count
-        self._kept: OrderedDict[Any, Array] = OrderedDict()
+        self._weights: OrderedDict[Any, Array] = OrderedDict()  # the last one used at the end
         self._bytes = 0
-        self._most = most
+        self._most_bytes, self._most_weights = most_bytes, most_weights
 
-    def find(self, key: Any) -> Array | None:
-        """What was kept under this key."""
+    def get(self, key: Any) -> Array | None:
+        """Return the packed weight with this key, or None."""
         with self.lock:
-            found = self._kept.pop(key, None)
-            if found is not None:
-                self._kept[key] = found  # as the last one used
-            return found
+            weight = self._weights.pop(key, None)
+            if weight is not None:
+                self._weights[key] = weight  # at the end
+            return weight
 
-    def keep(self, key: Any, made: Array) -> None:
-        """Keep a packed weight, and forget those that were not used for longest."""
-        if made.nbytes > self._most:
+    def put(self, key: Any, weight: Array) -> None:
+        """Add a packed weight, and remove those that were not used for longest while there are too many."""
+        if weight.nbytes > self._most_bytes:
             return
         with self.lock:
-            before = self._kept.pop(key, None)
-            self._kept[key] = made
-            self._bytes += made.nbytes - (0 if before is None else before.nbytes)
-            while self._bytes > self._most or len(self._kept) > self._count:
-                _, oldest = self._kept.popitem(last=False)
+            before = self._weights.pop(key, None)
+            self._weights[key] = weight
+            self._bytes += weight.nbytes - (0 if before is None else before.nbytes)
+            while self._bytes > self._most_bytes or len(self._weights) > self._most_weights:
+                _, oldest = self._weights.popitem(last=False)
                 self._bytes -= oldest.nbytes
 
     def trim(self) -> int:
-        """Forget all of them; the bytes that they took."""
+        """Remove all packed weights, and return their bytes."""
         with self.lock:
-            held, self._bytes = self._bytes, 0
-            self._kept.clear()
-        return held
+            freed, self._bytes = self._bytes, 0
+            self._weights.clear()
+        return freed
 
 
-STORE = Store(min(1 << 30, (physical_memory() or 1 << 33) // 8))
-TRIMMED.append(STORE.trim)
+WEIGHT_CACHE = WeightCache(min(1 << 30, (physical_memory() or 1 << 33) // 8))
+"""Cache of this process, for calls whose weight is not prepared."""
+TRIMMED.append(WEIGHT_CACHE.trim)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=STORE.lock.acquire, after_in_parent=STORE.lock.release, after_in_child=STORE.lock.release
+        before=WEIGHT_CACHE.lock.acquire,
+        after_in_parent=WEIGHT_CACHE.lock.release,
+        after_in_child=WEIGHT_CACHE.lock.release,
     )
 
 
 def fingerprint(w: Array) -> int:
-    """64 bits that stand for all bytes of an array, in the order of its elements."""
-    whole = w if w.flags.c_contiguous else np.ascontiguousarray(w)
-    return xxhash.xxh3_64_intdigest(whole.data if whole.size else b"")
+    """Return a 64-bit hash of all bytes of an array, in the order of its elements."""
+    contiguous = w if w.flags.c_contiguous else np.ascontiguousarray(w)
+    return xxhash.xxh3_64_intdigest(contiguous.data if contiguous.size else b"")

@@ -1,7 +1,7 @@
-"""Networks in ncnn's files, .param (text) and .bin (weights), such as waifu2x's: chains and sums of convolutions.
+"""Reader of networks in ncnn's files, .param (text) and .bin (weights), such as waifu2x's.
 
 A .param file is a magic number, the counts of layers and blobs, and a line for each layer: type, name, numbers of
-inputs and outputs, their names, and parameters as key=value (arrays: -23300-key=length,values). A .bin file holds, for
+inputs and outputs, their names, and parameters as key=value (arrays: -23300-key=length,values). A .bin file has, for
 each layer in order, a flag (0 or 0x01306B47: float32 or float16), the weights, padded to 4 bytes, and a float32 bias.
 Source: https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure
 """
@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv._arguments import shown
+from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 from tconv.models.network import Network
@@ -31,12 +31,12 @@ class _Line(NamedTuple):
     name: str
     inputs: list[str]
     outputs: list[str]
-    words: dict[int, float]
+    numbers: dict[int, float]
     lists: dict[int, list[float]]
 
     def whole(self, key: int, usual: int, least: int | None = None) -> int:
-        """The integer under a key. Raises FileError for another number, or a smaller one."""
-        given = self.words.get(key, usual)
+        """Return the integer of a key. Raises FileError for a fraction, or a number below `least`."""
+        given = self.numbers.get(key, usual)
         if not float(given).is_integer():
             raise FileError(f"{self.name} has {key}={given:g}; an integer is needed")
         if least is not None and given < least:
@@ -45,10 +45,10 @@ class _Line(NamedTuple):
 
 
 def read(path: Path) -> Model:
-    """The model in a .param file and the .bin beside it. Raises FileError, ShapeError."""
+    """Return the model in a .param file and the .bin file beside it. Raises FileError, ShapeError."""
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise FileError(f"{path} needs {weights.name} beside it, which is not there. Write both into one directory")
+        raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
     try:
         lines = _lines(_text(path))
         blob = _Blob(weights.read_bytes())
@@ -57,7 +57,7 @@ def read(path: Path) -> Model:
             raise FileError(f"{weights.name} has {blob.left} bytes more than the layers need")
         network = Network(fused(nodes))
     except FileError as error:
-        raise FileError(f"{path} is no network that can be run: {error}") from None
+        raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:
         raise type(error)(f"{path}: {error}") from None
     except OSError as error:
@@ -69,7 +69,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise FileError(f"it is no text: byte {error.start} is none of UTF-8") from None
+        raise FileError(f"it is not text: byte {error.start} is not valid UTF-8") from None
 
 
 def _lines(text: str) -> list[_Line]:
@@ -77,14 +77,14 @@ def _lines(text: str) -> list[_Line]:
     if not rows or rows[0] != [_MAGIC]:
         raise FileError(f"it does not begin with {_MAGIC}, as ncnn's text files do")
     if len(rows) < 3 or len(rows[1]) != 2 or not rows[1][0].isdecimal():
-        raise FileError("it breaks off, or its second line does not hold two numbers, of layers and blobs")
+        raise FileError("it breaks off, or its second line is not two numbers, of layers and blobs")
     if int(rows[1][0]) != len(rows) - 2:
-        raise FileError(f"it says that it has {rows[1][0]} layers, and has {len(rows) - 2}")
+        raise FileError(f"its second line states {rows[1][0]} layers, and it has {len(rows) - 2}")
     return [_line(row) for row in rows[2:]]
 
 
 def _line(row: list[str]) -> _Line:
-    words: dict[int, float] = {}
+    numbers: dict[int, float] = {}
     lists: dict[int, list[float]] = {}
     try:
         kind, name, inputs, outputs = row[0], row[1], int(row[2]), int(row[3])
@@ -96,15 +96,15 @@ def _line(row: list[str]) -> _Line:
             if int(key) <= _ARRAY:
                 lists[_ARRAY - int(key)] = [float(part) for part in value.split(",")[1:]]
             else:
-                words[int(key)] = float(value)
+                numbers[int(key)] = float(value)
     except (ValueError, IndexError):
-        form = "type, name, the numbers of inputs and outputs, their names, and key=value"
-        raise FileError(f"its line {shown(' '.join(row))} is no layer; {form} are needed") from None
-    return _Line(kind, name, row[4 : ends[0]], row[ends[0] : ends[1]], words, lists)
+        fields = "type, name, the numbers of inputs and outputs, their names, and key=value"
+        raise FileError(f"its line {shown(' '.join(row))} is not a layer; {fields} are needed") from None
+    return _Line(kind, name, row[4 : ends[0]], row[ends[0] : ends[1]], numbers, lists)
 
 
 class _Blob:
-    """The numbers of a .bin file, one after another."""
+    """Numbers of a .bin file, read one after another."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -122,22 +122,22 @@ class _Blob:
         return taken
 
     def floats(self, count: int) -> Array:
-        """Numbers without a flag: a bias, slopes."""
+        """Return numbers without a flag: a bias, slopes."""
         taken = self._take("<f4", count).astype(np.float32)
         if not np.isfinite(taken).all():
-            raise FileError("its weights hold inf or NaN")
+            raise FileError("its weights contain inf or NaN")
         return taken
 
     def weight(self, count: int) -> Array:
-        """Numbers behind a flag that says how they are stored."""
+        """Return numbers after a flag that states their type."""
         flag = int(self._take("<u4", 1)[0])
         if flag == 0:
             return self.floats(count)
         if flag != _HALF:
-            raise FileError(f"its weights are stored in a way (0x{flag:08x}) that is not read; float32 and float16 are")
+            raise FileError(f"its weights have the type 0x{flag:08x}; float32 and float16 are read")
         taken = self._take("<f2", count).astype(np.float32)
         if not np.isfinite(taken).all():
-            raise FileError("its weights hold inf or NaN")
+            raise FileError("its weights contain inf or NaN")
         return taken
 
 
@@ -153,7 +153,7 @@ def _nodes(lines: list[_Line], blob: _Blob) -> list[Node]:
             places[line.outputs[0]] = 0
             continue
         if missing := [name for name in line.inputs if name not in places]:
-            raise FileError(f"{line.name} reads {missing[0]!r}, which no layer before it makes")
+            raise FileError(f"{line.name} reads {missing[0]!r}, which is not an output of a layer before it")
         inputs = tuple(places[name] for name in line.inputs)
         if not inputs:
             raise FileError(f"{line.name} has no input; every layer but Input needs one")
@@ -175,12 +175,12 @@ def _step(line: _Line, blob: _Blob) -> Convolution | Sum | Pointwise:
     if line.kind in ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise"):
         return _convolution(line, blob)
     if line.kind == "ReLU":
-        slope = line.words.get(0, 0.0)
+        slope = line.numbers.get(0, 0.0)
         return Pointwise(("leaky_relu", slope) if slope else "relu")
     if line.kind == "PReLU":
         return Pointwise(("prelu", blob.floats(line.whole(0, 0, least=1))))
     if line.kind == "Clip":
-        return Pointwise(("clamp", line.words.get(0, -np.inf), line.words.get(1, np.inf)))
+        return Pointwise(("clamp", line.numbers.get(0, -np.inf), line.numbers.get(1, np.inf)))
     sums = (line.kind, line.whole(0, 0)) in (("BinaryOp", 0), ("Eltwise", 1))
     if sums and len(line.inputs) == 2 and set(line.lists.get(1, [])) <= {1.0}:
         return Sum()
@@ -197,13 +197,15 @@ def _convolution(line: _Line, blob: _Blob) -> Convolution:
     left, top = line.whole(4, 0), line.whole(14, line.whole(4, 0))
     crop = (top, line.whole(16, top)), (left, line.whole(15, left))
     if min(min(pair) for pair in crop) < 0:
-        raise FileError(f"{line.name} has a padding of {left}: a rule of another framework; numbers are needed")
+        raise FileError(
+            f"{line.name} has a padding of {left}, a rule of another framework; numbers from 0 up are needed"
+        )
     groups = line.whole(7, 1, least=1)
     count = line.whole(6, 0, least=1)
     into = count // (out * kernel[0] * kernel[1]) * groups
     if count * groups != into * out * kernel[0] * kernel[1] or out % groups:
         raise FileError(
-            f"{line.name} has {count} weights, which do not make {out} channels of {kernel[0]} x {kernel[1]} taps in "
+            f"{line.name} has {count} weights, which do not fit {out} channels of {kernel[0]} x {kernel[1]} taps in "
             f"{groups} groups"
         )
     weight = blob.weight(count)
@@ -211,19 +213,19 @@ def _convolution(line: _Line, blob: _Blob) -> Convolution:
     if line.kind.startswith("Convolution"):
         if stride != (1, 1):
             raise FileError(f"{line.name} is a convolution of stride {stride}; {ORDINARY}")
-        if line.words.get(18, 0.0):
-            raise FileError(f"{line.name} pads with {line.words[18]}; only 0 is read")
+        if line.numbers.get(18, 0.0):
+            raise FileError(f"{line.name} pads with {line.numbers[18]}; only 0 is read")
         return Convolution.ordinary(weight.reshape(out, into // groups, *kernel), bias, crop, dilation, groups)
     if any(line.whole(key, 0) for key in (18, 19, 20, 21)):
-        raise FileError(f"{line.name} has an output padding or size of its own, which is not read")
+        raise FileError(f"{line.name} has an output padding or an output size, which are not read")
     # a Deconvolution's weight is [groups, C_out/g, C_in/g, kh, kw]
-    apart = weight.reshape(groups, out // groups, into // groups, *kernel)
-    turned = np.ascontiguousarray(np.moveaxis(apart, 2, 1)).reshape(into, out // groups, *kernel)
-    return Convolution(turned, Geometry(kernel, stride, crop, dilation, groups), bias)
+    by_group = weight.reshape(groups, out // groups, into // groups, *kernel)
+    canonical = np.ascontiguousarray(np.moveaxis(by_group, 2, 1)).reshape(into, out // groups, *kernel)
+    return Convolution(canonical, Geometry(kernel, stride, crop, dilation, groups), bias)
 
 
 def _activation(line: _Line) -> object:
-    """The activation that a convolution has of its own (key 9, numbers in key 10)."""
+    """Return the activation that a convolution includes (key 9, numbers in key 10)."""
     kind, numbers = line.whole(9, 0), line.lists.get(10, [])
     if kind == 0:
         return None
@@ -233,5 +235,5 @@ def _activation(line: _Line) -> object:
         return "leaky_relu", numbers[0]
     if kind == 3 and len(numbers) == 2:
         return "clamp", numbers[0], numbers[1]
-    said = f"activation {kind}, with {len(numbers)} numbers"
-    raise FileError(f"{line.name} has {said}; 1 (ReLU), 2 (leaky, 1 number) and 3 (clip, 2 numbers) are read")
+    text = f"activation {kind}, with {len(numbers)} numbers"
+    raise FileError(f"{line.name} has {text}; 1 (ReLU), 2 (leaky, 1 number) and 3 (clip, 2 numbers) are read")

@@ -1,10 +1,12 @@
-"""Networks in .safetensors files: the tensors, and a description as JSON in the file's metadata.
+"""Reader of networks in .safetensors files: tensors, and a description as JSON in the file's metadata.
+
+The description
 
     {"format": 1, "adds": "bicubic", "layers": [
       {"op": "conv", "weight": "0.weight", "bias": "0.bias", "padding": 2, "activation": ["prelu", "0.slopes"]},
       {"op": "conv_transpose", "weight": "1.weight", "stride": 2, "padding": 1}]}
 
-stands under the key "tconv", or in a file of the same name that ends in .json. Weights have PyTorch's layouts. A layer
+is the value of the key "tconv", or a file of the same name that ends in .json. Weights have PyTorch's layouts. A layer
 may have a "name", and "inputs": names of earlier layers, or "input"; without them it reads the layer before it. "op" is
 conv, conv_transpose, add or activation; numbers in an activation may be names of tensors.
 """
@@ -18,22 +20,22 @@ from typing import Any
 import numpy as np
 
 from tconv._arguments import int_of, ints_of, pairs_of, shown
+from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
-from tconv.kernels.problem import Array
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum
 from tconv.models.network import Network
 
 KEY = "tconv"
-_WORDS = {"op", "name", "inputs", "weight", "bias", "stride", "padding", "dilation", "groups", "activation"}
+_KEYS = {"op", "name", "inputs", "weight", "bias", "stride", "padding", "dilation", "groups", "activation"}
 _OPS = ("conv", "conv_transpose", "add", "activation")
 _FORMS = '"relu", "relu6", ["clamp", low, high], ["leaky_relu", slope] or ["prelu", slopes]'
 
 
 def read(path: Path) -> Model:
-    """The model in such a file. Raises FileError, ShapeError, MissingExtraError."""
+    """Return the model in a .safetensors file. Raises FileError, ShapeError, MissingExtraError."""
     tensors, metadata = _open(path)
     beside = path.with_suffix(".json")
     if KEY not in metadata and not beside.is_file():
@@ -47,7 +49,7 @@ def read(path: Path) -> Model:
             described.get("adds"),
         )
     except TconvError as error:
-        raise FileError(f"{path} describes no network that can be run: {error}") from None
+        raise FileError(f"{path} does not describe a network that can be run: {error}") from None
     return Model.of(network, path.name, adds)
 
 
@@ -55,7 +57,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise FileError(f"{path.name} is no text: byte {error.start} is none of UTF-8") from None
+        raise FileError(f"{path.name} is not text: byte {error.start} is not valid UTF-8") from None
     except OSError as error:
         raise FileError(f"{path.name} cannot be read: {error.strerror}") from None
 
@@ -64,28 +66,28 @@ def _json(text: str) -> dict[str, Any]:
     try:
         described = json.loads(text)
     except json.JSONDecodeError as error:
-        raise FileError(f"its description is no JSON: {error}") from None
-    except (RecursionError, ValueError):  # brackets without an end, a number of thousands of digits
-        raise FileError("its description is no JSON that can be read: it is nested too deeply, or too long") from None
+        raise FileError(f"its description is not JSON: {error}") from None
+    except (RecursionError, ValueError):  # unclosed brackets, a number of thousands of digits
+        raise FileError("its description cannot be read as JSON: it is nested too deeply, or too long") from None
     if not isinstance(described, dict):
-        raise FileError(f"its description is {_said(described)}, no JSON object. Write {{...}}")
-    if (form := _given(described, "format", object, "")) != 1:
-        raise FileError(f"its format is {_said(form)}; this version of tconv reads 1")
+        raise FileError(f"its description is {_text_of(described)}; a JSON object is needed. Write {{...}}")
+    if (version := _given(described, "format", object, "")) != 1:
+        raise FileError(f"its format is {_text_of(version)}; this version of tconv reads 1")
     return described
 
 
-def _said(value: Any) -> str:
-    """A value as it stands in the description."""
+def _text_of(value: Any) -> str:
+    """Return a value as the description writes it."""
     return shown(value) if isinstance(value, str) else json.dumps(value)[:100]
 
 
-def _given(words: dict[str, Any], key: str, kind: Any, needed: str) -> Any:
-    """What stands under a key. Raises FileError where nothing does, or nothing of this kind."""
-    if key not in words:
+def _given(values: dict[str, Any], key: str, kind: Any, needed: str) -> Any:
+    """Return the value of a key. Raises FileError if it is missing or of another type."""
+    if key not in values:
         raise FileError(f"{key!r} is missing")
-    if not isinstance(words[key], kind):
-        raise FileError(f"{key!r} is {_said(words[key])}; {needed} is needed")
-    return words[key]
+    if not isinstance(values[key], kind):
+        raise FileError(f"{key!r} is {_text_of(values[key])}; {needed} is needed")
+    return values[key]
 
 
 def _open(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -95,17 +97,19 @@ def _open(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         raise MissingExtraError("a .safetensors file", "safetensors", "cli") from None
     try:
         with safe_open(path, framework="numpy") as file:
-            tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  no dict
+            tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  not a dict
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise FileError(f"{path} is damaged or no .safetensors file: {error}") from None
+        raise FileError(f"{path} is damaged, or not a .safetensors file: {error}") from None
     for name, tensor in tensors.items():
         if tensor.dtype.kind != "f":
             raise FileError(f"{path}: {name} has dtype {tensor.dtype}; floats are needed. Write it as float32")
         with np.errstate(over="ignore"):
             tensors[name] = tensor.astype(np.float32)
         if not np.isfinite(tensors[name]).all():
-            raise FileError(f"{path}: {name} holds inf or NaN in float32; weights are numbers. Write it anew")
+            raise FileError(
+                f"{path}: {name} contains inf or NaN in float32; finite weights are needed. Save it without them"
+            )
     return tensors, metadata
 
 
@@ -121,21 +125,21 @@ def _nodes(layers: list[Any], tensors: dict[str, Array]) -> list[Node]:
 
 
 def _node(number: int, layer: Any, tensors: dict[str, Array], places: dict[str, int]) -> Node:
-    """The node of a layer; `places` knows what it can read, and then its name."""
+    """Return the node of a layer. `places` are the numbers of the nodes before it by name; its own is added."""
     if not isinstance(layer, dict):
-        raise FileError(f"it is {_said(layer)}; an object is needed. Write {{...}}")
-    if unknown := set(layer) - _WORDS:
-        raise FileError(f"it has {', '.join(map(repr, sorted(unknown)))}; {', '.join(sorted(_WORDS))} are known")
+        raise FileError(f"it is {_text_of(layer)}; an object is needed. Write {{...}}")
+    if unknown := set(layer) - _KEYS:
+        raise FileError(f"it has {', '.join(map(repr, sorted(unknown)))}; {', '.join(sorted(_KEYS))} are known")
     inputs: tuple[int, ...] = (number - 1,)
     if layer.get("inputs") is not None:
         names = _given(layer, "inputs", list, "a list of names")
         if missing := [name for name in names if not isinstance(name, str) or name not in places]:
-            raise FileError(f"it reads {_said(missing[0])}, which no layer before it is called")
+            raise FileError(f"it reads {_text_of(missing[0])}, which is not the name of a layer before it")
         inputs = tuple(places[name] for name in names)
     step = _step(layer, tensors)
     name = _given({"name": f"{number}"} | layer, "name", str, "text")
     if name in places:
-        raise FileError(f"it is called {name!r}, as is what another makes. Write a name of its own")
+        raise FileError(f"its name {name!r} is already taken. Write another name")
     places[name] = number
     return Node(step, inputs)
 
@@ -143,10 +147,10 @@ def _node(number: int, layer: Any, tensors: dict[str, Array], places: dict[str, 
 def _step(layer: dict[str, Any], tensors: dict[str, Array]) -> Convolution | Sum | Pointwise:
     op = _given(layer, "op", object, "")
     if op not in _OPS:
-        raise FileError(f"its op is {_said(op)}; one of {', '.join(_OPS)} is needed")
+        raise FileError(f"its op is {_text_of(op)}; one of {', '.join(_OPS)} is needed")
     if op == "add":
         if layer.get("activation") is not None:
-            raise FileError("it adds, and has an activation. Write that as a layer behind it")
+            raise FileError("it is a sum with an activation. Write the activation as a layer after it")
         return Sum()
     if op == "activation":
         return Pointwise(_activation(layer, tensors))
@@ -154,17 +158,17 @@ def _step(layer: dict[str, Any], tensors: dict[str, Array]) -> Convolution | Sum
     bias = None if layer.get("bias") is None else _tensor(tensors, _given(layer, "bias", str, "a name"), 1)
     padding = pairs_of(layer.get("padding", 0), "padding", 2, example='"padding": [[1, 1], [1, 1]]')
     stride, dilation = (
-        ints_of(layer.get(word, 1), word, 2, least=1, example=f'"{word}": [1, 1]') for word in ("stride", "dilation")
+        ints_of(layer.get(key, 1), key, 2, least=1, example=f'"{key}": [1, 1]') for key in ("stride", "dilation")
     )
     groups = int_of(layer.get("groups", 1), "groups", 1, example='"groups": 1')
     into, out = weight.shape[:2] if op == "conv_transpose" else (groups * weight.shape[1], weight.shape[0])
     if (out if op == "conv" else into) % groups:
-        raise FileError(f"its weight has shape {weight.shape}; that makes no {groups} groups")
+        raise FileError(f"its weight has shape {weight.shape}; {groups} groups do not divide it")
     activation = _activation(layer, tensors, out * groups if op == "conv_transpose" else out)
     if op == "conv_transpose":
         return Convolution(weight, Geometry(weight.shape[2:], stride, padding, dilation, groups), bias, activation)
     if stride != (1, 1):
-        raise FileError(f"it is a convolution of stride {_said(layer['stride'])}; {ORDINARY}")
+        raise FileError(f"it is a convolution of stride {_text_of(layer['stride'])}; {ORDINARY}")
     return Convolution.ordinary(weight, bias, padding, dilation, groups, activation)
 
 
@@ -179,18 +183,21 @@ def _tensor(tensors: dict[str, Array], name: str, axes: int) -> Array:
 
 
 def _activation(layer: dict[str, Any], tensors: dict[str, Array], channels: int | None = None) -> Any:
-    """As `tconv.prepare` takes it: a name, or a tuple of a name and numbers; with the channels, it is known to fit."""
+    """Return a layer's activation for `tconv.prepare`: a name, or a tuple of a name and numbers.
+
+    `channels` are those that it applies to, if they are known here. Raises FileError.
+    """
     given = layer.get("activation")
-    made: Any = given
+    activation: Any = given
     if given is not None and not isinstance(given, str):
         name, *numbers = _given(layer, "activation", list, "a name, or a list of a name and numbers,") or [None]
-        made = (name, *(_tensor(tensors, part, 1) if isinstance(part, str) else part for part in numbers))
+        activation = (name, *(_tensor(tensors, part, 1) if isinstance(part, str) else part for part in numbers))
     if channels is None:  # the network knows them
-        channels = max([1, *(part.size for part in made if isinstance(part, np.ndarray))]) if made else 1
+        channels = max([1, *(part.size for part in activation if isinstance(part, np.ndarray))]) if activation else 1
     try:
-        activation_of(made, channels)
+        activation_of(activation, channels)
     except ArgumentError:
         raise FileError(
-            f"its activation is {_said(given)}; {_FORMS}, with one slope or {channels}, is needed"
+            f"its activation is {_text_of(given)}; {_FORMS}, with one slope or {channels}, is needed"
         ) from None
-    return made
+    return activation

@@ -52,7 +52,7 @@ def read_weight(
             )
         g, groups, layout = geometry, geometry.groups, {}
     else:
-        call = reader.read_alone(array.shape, native)
+        call = reader.read_without_x(array.shape, native)
         if call is None:
             raise ArgumentError(
                 f"these arguments of the {dialect} dialect need the input's size. Write "

@@ -1,9 +1,10 @@
-"""Method "simd": the direct sum in float32, every product of the definition and no other.
+"""Method "simd": the direct sum in float32, with every product of the definition and no other.
 
-The polyphase form: for a phase of the output and a tap, a shifted row of x times one weight. In order of work:
-`accumulation_order` (what is added up, and in which order), `tiling` (how positions are cut into tiles that fit the
-caches), `schedule` (both for one problem, with the memory it takes), `packed_weight`, `call_tables` (all of it as
-tables for the machine code), `pack` (a tile's inputs into its panel) and `tile_loop` (the machine code of one tile).
+It is the polyphase form: for a phase of the output and a tap, a shifted row of x times one weight. The modules, in the
+order of their use: `accumulation_order` (the products, and the order in which they are added), `tiling` (tiles of
+positions that fit the caches), `schedule` (both for one problem, with its memory), `packed_weight`, `call_tables` (all
+of it as tables for the machine code), `pack` (the inputs of a tile, copied into its panel) and `tile_loop` (the machine
+code of one tile).
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ import numpy as np
 
 from tconv.kernels import taps
 from tconv.kernels.problem import Array, Kernel, Problem, is_plain
-from tconv.kernels.simd.availability import missing
+from tconv.kernels.simd.availability import reason_unavailable
 
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17
 
 
 def reasons_against(p: Problem) -> list[str]:
-    """Every reason why it cannot run this problem."""
+    """Return every reason why the method cannot run this problem; none if it can."""
     reasons = []
     if p.dtype != np.float32:
         reasons.append(f"it computes float32, and this is {p.dtype}")
-    elif missing() is not None:
-        reasons.append(str(missing()))
+    elif (unavailable := reason_unavailable()) is not None:
+        reasons.append(unavailable)
     if not p.finite_weight:
-        reasons.append("the weight holds inf or NaN, which this method would multiply with padded zeros")
+        reasons.append("the weight contains inf or NaN, which this method would multiply with padded zeros")
     if min(p.batch, p.in_channels) == 0:
         reasons.append("there is nothing to add up")
     g = p.geometry
     phases, steps = math.prod(g.stride), math.prod(g.kernel) * max(1, p.in_channels // g.groups // 16)
     if phases > _MOST_PHASES:
-        reasons.append(f"{phases} phases are more than the {_MOST_PHASES} that it tables")
+        reasons.append(f"{phases} phases are more than the {_MOST_PHASES} in its tables")
     if steps > _MOST_STEPS:
-        reasons.append(f"{steps} steps (taps x channels/16) are more than the {_MOST_STEPS} that it tables")
+        reasons.append(f"{steps} steps (taps x channels/16) are more than the {_MOST_STEPS} in its tables")
     return reasons
 
 
@@ -49,32 +50,32 @@ def _summary(p: Problem) -> str:
 
 
 def scratch_bytes(p: Problem) -> int:
-    """The packed weight, tables, and each thread's panel and sums."""
+    """Return the bytes of the packed weight, the tables, and each thread's panel and sums."""
     from tconv.kernels.simd.direct import schedule
 
     return schedule.scratch_bytes(p)
 
 
 def seconds(p: Problem) -> float:
-    """Rough time beside the multiply-adds: tables that are made once, and the output through memory once."""
+    """Estimate the time beside the multiply-adds: building the tables, and writing the output once."""
     return 5e-6 + p.output_bytes / 1e11
 
 
 def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Callable[..., bool]:
-    """The problem with the strides (in bytes) of its canonical arrays, ready to be called: a `bound.Bound`."""
+    """Return a problem with the strides (in bytes) of its canonical arrays as a function, `specialized_call.Bound`."""
     from tconv.kernels.simd import specialized_call
 
     return specialized_call.Bound(p, x_strides, out_strides, **more)
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array, bind: Callable[..., Any] = bind) -> None:
-    """Canonical x, w and bias; fills out [N, C_out, *L]."""
+    """Fill out [N, C_out, *L] from canonical x, w and bias."""
     if not is_plain(x):
         x = np.ascontiguousarray(x, np.float32)
     target = out if is_plain(out) else np.empty(out.shape, np.float32)
     flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
     if not bind(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
-        taps.run(p, x, w, flat, target)  # the weight has become infinite since it was looked at
+        taps.run(p, x, w, flat, target)  # the weight has become infinite since it was checked
     if target is not out:
         out[...] = target
 

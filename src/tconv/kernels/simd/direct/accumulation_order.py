@@ -14,7 +14,7 @@ import math
 from itertools import product
 from typing import NamedTuple
 
-from tconv.kernels.problem import Problem
+from tconv.kernels.problem import Layer
 from tconv.kernels.simd.microkernel import Rows
 from tconv.kernels.simd.phase_axes import Grid
 
@@ -58,9 +58,9 @@ class Chunk(NamedTuple):
     calls: tuple[Call, ...]
 
 
-def parts(p: Problem, grid: Grid) -> tuple[bool, list[tuple[int, int]]]:
+def parts(layer: Layer, grid: Grid) -> tuple[bool, list[tuple[int, int]]]:
     """Whether all slow shifts make one part together, and the ranges of channels."""
-    channels = p.in_channels // p.geometry.groups
+    channels = layer.group_in
     fast = max(1, max(map(len, grid.fast.taps)))
     if channels * fast * math.prod(max(map(len, axis.taps)) for axis in grid.slow) <= 2 * TERMS:
         return True, [(0, channels)]
@@ -68,9 +68,9 @@ def parts(p: Problem, grid: Grid) -> tuple[bool, list[tuple[int, int]]]:
     return False, [(channels * i // count, channels * (i + 1) // count) for i in range(count)]
 
 
-def call(p: Problem, grid: Grid, phases: tuple[int, ...]) -> Call | None:
+def call(layer: Layer, grid: Grid, phases: tuple[int, ...]) -> Call | None:
     """The steps for these phases together; None if they have too little in common."""
-    together, ranges = parts(p, grid)
+    together, ranges = parts(layer, grid)
     stride = grid.fast.stride
     slow_phases = grid.slow_phases
     feeds: dict[tuple[tuple[int, ...], int], list[tuple[int, tuple[int, ...]]]] = {}
@@ -106,13 +106,13 @@ def call(p: Problem, grid: Grid, phases: tuple[int, ...]) -> Call | None:
     return Call(phases, tuple(kinds) or (tuple(range(len(phases))),), tuple(found) or ((),))
 
 
-def chunks(p: Problem, grid: Grid, most: int, rows: int) -> tuple[list[Chunk], int]:
+def chunks(layer: Layer, grid: Grid, most: int, rows: int) -> tuple[list[Chunk], int]:
     """All phases in chunks of the fastest axis, at most `most` each, and the output channels of a block.
 
     `rows` is what the multiply-adds hold at a time. With enough channels, a call has one phase and `rows` channels;
     with few, it has several phases that share what they load of x.
     """
-    channels, stride = p.out_channels // p.geometry.groups, grid.fast.stride
+    channels, stride = layer.group_out, grid.fast.stride
     slow = math.prod(axis.stride for axis in grid.slow)
     total = slow * stride
     pieces = -(-stride // most)
@@ -122,10 +122,10 @@ def chunks(p: Problem, grid: Grid, most: int, rows: int) -> tuple[list[Chunk], i
         for i in range(pieces)
     ]
     if channels >= rows or (channels >= 4 and stride == 1):
-        single = [[call(p, grid, (phase,)) for phase in row] for row in rows_of]
+        single = [[call(layer, grid, (phase,)) for phase in row] for row in rows_of]
         return [Chunk(row, tuple(filter(None, calls))) for row, calls in zip(rows_of, single, strict=True)], rows
     if total <= rows and pieces == 1:  # all phases of all axes share the loads
-        every = call(p, grid, tuple(range(total)))
+        every = call(layer, grid, tuple(range(total)))
         if every is not None:
             return [Chunk(tuple(range(total)), (every,))], max(1, rows // total)
     found = []
@@ -135,8 +135,8 @@ def chunks(p: Problem, grid: Grid, most: int, rows: int) -> tuple[list[Chunk], i
         count = -(-len(row) // rows)
         for i in range(count):
             group = row[len(row) * i // count : len(row) * (i + 1) // count]
-            joint = call(p, grid, group)
-            alone = [] if joint else [call(p, grid, (phase,)) for phase in group]
+            joint = call(layer, grid, group)
+            alone = [] if joint else [call(layer, grid, (phase,)) for phase in group]
             calls.extend(filter(None, [joint] if joint else alone))
         largest = max(largest, *(len(c.phases) for c in calls))
         found.append(Chunk(row, tuple(calls)))

@@ -1,33 +1,36 @@
-"""Packing: a tile's inputs into its panel, zeros where there is no input. Nothing outside of x is ever read."""
+"""Packing of a tile's inputs into its panel, with zeros where there is no input, before its multiply-adds.
+
+Nothing outside of x is ever read.
+"""
 
 from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.interleave import interleave
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 SHORT = 4
-"""Vectors of a line that is copied without loops."""
+"""Largest number of vectors of a line that is copied without loops."""
 
 
 def address(x_fast: int, x_channel: int, width: int) -> int:
-    """The function `(frame, local)` for an x with these strides of its fastest axis and of its channels.
+    """Return the address of the function `(frame, local)` for an x with these strides of fastest axis and channels.
 
-    `width` is that of a line in the panel.
+    `width` is the number of positions of a line in the panel.
     """
     if x_fast != 1:
         name = "pack_channels_last" if x_channel == 1 else "pack_strided"
-        return LIBRARY.address(name, lambda: _write_last(name) if x_channel == 1 else _write(name, True))
+        return OBJECT_CACHE.address(name, lambda: _write_channels_last(name) if x_channel == 1 else _write(name, True))
     vectors = -(-width // target().lanes)
     short = vectors if vectors <= SHORT else None
     name = f"pack_{short}" if short else "pack"
-    return LIBRARY.address(name, lambda: _write(name, False, short))
+    return OBJECT_CACHE.address(name, lambda: _write(name, False, short))
 
 
 def _write(name: str, strided: bool, vectors: int | None = None) -> str:
-    """Channel after channel, so that neighbouring rows of x are read after each other."""
+    """Write the function that packs channel after channel, so that it reads neighbouring rows of x in order."""
     f = Function(name, 2, target().lanes)
     base, local = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
@@ -41,7 +44,7 @@ def _write(name: str, strided: bool, vectors: int | None = None) -> str:
         with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy:
             start = first - f.load(frame.copy_table, copy, I64)
             step = frame.x_fast if strided else None
-            line = _Short(f, start, length, vectors) if vectors else _Line(f, start, width, length, step)
+            line = _ShortLine(f, start, length, vectors) if vectors else _Line(f, start, width, length, step)
             to_block = to_channel + (block * frame.copies + copy) * slots * pitch * 4
             with f.loop(filled) as slot:
                 source = f.load(local, block * slots + slot + HEAD, I64)
@@ -51,17 +54,17 @@ def _write(name: str, strided: bool, vectors: int | None = None) -> str:
 
 
 class _Line:
-    """to[place] = source[start + place] where that lies in [0, length), else 0, for all lines of a block.
+    """Copier of the lines of a block: to[place] = source[start + place] if that is in [0, length), else 0.
 
-    Whole vectors are written: what lies beyond `width` is written anew by the next line.
+    Whole vectors are written; the next line overwrites the elements beyond `width`.
     """
 
     def __init__(self, f: Function, start: Value, width: Value, length: Value, step: Value | None) -> None:
         self.f, self.start, self.width, self.step = f, start, width, step
         lanes = f.lanes
-        first = f.most(0 - start, 0)  # may lie beyond the width of a line
+        first = f.most(0 - start, 0)  # may be beyond the width of a line
         lead = f.least(first, width)
-        # vectors in [inner, outer) lie inside of the row; the one before and the one after are cut
+        # vectors in [inner, outer) are inside of the row; the one before and the one after are partly outside
         self.inner = (lead + (lanes - 1)) // lanes * lanes
         self.outer = f.most(f.least(width, length - start) - self.inner, 0) // lanes * lanes + self.inner
         before = self.inner - lanes
@@ -70,17 +73,17 @@ class _Line:
         self.masks = f.mask(*self.left), f.mask(*self.right)
 
     def clear(self, to: Value) -> None:
-        """A line of zeros."""
+        """Write a line of zeros."""
         with self.f.loop(0, self.width, self.f.lanes) as place:
             self.f.store(self.f.zero(), to, place)
 
     def copy(self, source: Value, to: Value) -> None:
-        """A line of a row that begins at source."""
+        """Copy a line of the row that begins at source."""
         f, lanes = self.f, self.f.lanes
         with f.when(self.inner > 0):
             with f.loop(0, self.inner - lanes, lanes) as place:
                 f.store(f.zero(), to, place)
-            self._cut(source, to, self.inner - lanes, self.left, self.masks[0])
+            self._copy_partial(source, to, self.inner - lanes, self.left, self.masks[0])
         with f.loop(self.inner, self.outer, lanes) as place:
             if self.step is None:
                 f.store(f.load(source, self.start + place, f.vector), to, place)
@@ -88,12 +91,12 @@ class _Line:
                 for lane in range(lanes):
                     f.store(f.load(source, (self.start + place + lane) * self.step), to, place + lane)
         with f.when(self.outer < self.width):
-            self._cut(source, to, self.outer, self.right, self.masks[1])
+            self._copy_partial(source, to, self.outer, self.right, self.masks[1])
             with f.loop(self.outer + lanes, self.width, lanes) as place:
                 f.store(f.zero(), to, place)
 
-    def _cut(self, source: Value, to: Value, place: Value, limits: tuple[Value, Value], mask: Value) -> None:
-        """A vector of which only the lanes in limits lie inside of the row."""
+    def _copy_partial(self, source: Value, to: Value, place: Value, limits: tuple[Value, Value], mask: Value) -> None:
+        """Copy a vector of which only the lanes in limits are inside of the row."""
         f, first = self.f, self.start + place
         if self.step is None:
             f.store(f.masked_load(source, first, mask), to, place)
@@ -103,28 +106,28 @@ class _Line:
             f.store(f.load(source, (first + lane) * self.step), to, place + lane)
 
 
-class _Short:
-    """The same for contiguous lines of so many vectors: no loops, each vector through a mask."""
+class _ShortLine:
+    """Copier of contiguous lines of this many vectors, without loops: each vector is loaded with a mask."""
 
     def __init__(self, f: Function, start: Value, length: Value, vectors: int) -> None:
         self.f, self.start = f, start
-        before = [start + v * f.lanes for v in range(vectors)]
-        self.masks = [f.mask(0 - place, length - place) for place in before]
+        starts = [start + v * f.lanes for v in range(vectors)]
+        self.masks = [f.mask(0 - place, length - place) for place in starts]
 
     def clear(self, to: Value) -> None:
-        """A line of zeros."""
+        """Write a line of zeros."""
         for v in range(len(self.masks)):
             self.f.store(self.f.zero(), to, v * self.f.lanes)
 
     def copy(self, source: Value, to: Value) -> None:
-        """A line of a row that begins at source."""
+        """Copy a line of the row that begins at source."""
         for v, mask in enumerate(self.masks):
             place = v * self.f.lanes
             self.f.store(self.f.masked_load(source, self.start + place, mask), to, place)
 
 
-def _write_last(name: str) -> str:
-    """Channels last: blocks of positions x channels are transposed in registers."""
+def _write_channels_last(name: str) -> str:
+    """Write the function for channels last, which transposes blocks of positions x channels in registers."""
     f = Function(name, 2, target().lanes)
     base, local = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
@@ -142,7 +145,7 @@ def _write_last(name: str) -> str:
             for lane in range(f.lanes):
                 position = start + place + lane
                 inside = f.both(there, f.both(position >= 0, position < length))
-                mask = f.mask(0, f.choose(inside, channels - channel, 0))
+                mask = f.mask(0, f.select(inside, channels - channel, 0))
                 rows.append(f.masked_load(source, position * step + channel, mask))
             for number, vector in enumerate(interleave(f, rows)):
                 with f.when(channel + number < channels):

@@ -6,12 +6,12 @@ import numpy as np
 
 from tconv.kernels.problem import Array, Problem
 from tconv.kernels.simd.direct.schedule import work
-from tconv.kernels.simd.weight_cache import room
+from tconv.kernels.simd.weight_cache import cache_line_aligned
 
 
 def packed(p: Problem, w: Array) -> Array:
     """The weight [C_in, C_out/g, *kernel] in the order in which the multiply-adds read it."""
-    done = work(p)
+    done = work(p.layer)
     blocks = done.blocks
     g = p.geometry
     G, channels = g.groups, p.out_channels // g.groups
@@ -20,7 +20,7 @@ def packed(p: Problem, w: Array) -> Array:
     by_tap = np.ascontiguousarray(
         np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), np.float32
     )
-    whole = room(4 * G * done.terms * channels).view(np.float32)
+    whole = cache_line_aligned(4 * G * done.terms * channels).view(np.float32)
     total = whole.reshape(G, -1)
     started = 0
     for call in done.calls:

@@ -1,35 +1,42 @@
-"""One item of work: a tile of positions and a range of output channels, from packing the panel to the output."""
+"""Machine code of one tile, positions x output channels: packing, multiply-adds and the writing of the output.
+
+Threads call it with the number of a tile.
+"""
 
 from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
-CALL = 8  # integers of a call: steps, parts, part count, weights, terms, first row of sums, functions, taps
-CHUNK = 7  # of a chunk: its calls, its writes, its phases, and how many vectors a wide and a narrow block take
-WRITE = 4  # of a write: table of rows, first phase, phases, first row of sums
-MOST = 8  # vectors of a function, at most
+CALL = 8
+"""Integers of a call of the microkernel: steps, parts, part count, weights, terms, row of sums, functions, taps."""
+CHUNK = 7
+"""Integers of a chunk: first and last call, first and last write, phases, vectors of a wide and of a narrow block."""
+WRITE = 4
+"""Integers of a call of the epilogue: table of rows, first phase, phases, first row of sums."""
+MOST = 8
+"""Largest number of vectors of a function."""
 
 
 def address() -> int:
-    """The function `(frame, local, item)`."""
-    return LIBRARY.address("item", _write)
+    """Return the address of the function `(frame, local, number of the tile)`."""
+    return OBJECT_CACHE.address("direct_tile", _write)
 
 
 def _write() -> str:
-    f = Function("item", 3, target().lanes)
-    base, local, item = f.arguments
+    f = Function("direct_tile", 3, target().lanes)
+    base, local, tile = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
-    split = item % frame.splits
-    _find_ahead(f, frame, mine, local, item + frame.ahead)
-    place = enter(f, frame, mine, item)
-    _, _, line_count, _, width = place
-    _find_slots(f, frame, local, place)
+    split = tile % frame.splits
+    _list_prefetches(f, frame, mine, local, tile + frame.ahead)
+    positions = enter(f, frame, mine, tile)
+    _, _, line_count, _, width = positions
+    _find_rows(f, frame, local, positions)
     whole = frame.whole.equals(1)
-    lines = f.choose(whole, 1, line_count)
-    vectors = (f.choose(whole, line_count * width, width) + (f.lanes - 1)) // f.lanes
+    lines = f.select(whole, 1, line_count)
+    vectors = (f.select(whole, line_count * width, width) + (f.lanes - 1)) // f.lanes
     units, blocks = frame.units, frame.blocks_out
     first_unit, last_unit = split * units // frame.splits, (split + 1) * units // frame.splits
     panel, sums = local + frame.panel_place, local + frame.sums_place
@@ -40,7 +47,7 @@ def _write() -> str:
         end = f.least(last_unit - group * blocks, blocks)
         weights = frame.weights + group * frame.group_weights * 4
         with f.loop(frame.chunks) as chunk, f.loop(begin, end) as block:
-            narrow = f.choose(block < frame.wide_blocks, 0, 1)
+            narrow = f.select(block < frame.wide_blocks, 0, 1)
             channels = frame.wide - narrow
             # the wide blocks come first, each with one channel more
             channel = block * channels + narrow * frame.wide_blocks
@@ -52,59 +59,59 @@ def _write() -> str:
             mine.put("channel", group * frame.group_out + channel)
             mine.put("channels", channels)
             mine.put("channel_pitch", pitch)
-            most = f.choose(narrow.equals(1), narrow_most, wide_most)
+            most = f.select(narrow.equals(1), narrow_most, wide_most)
             parts = (vectors + most - 1) // most
             least, more = vectors // parts, vectors % parts
             with f.loop(lines) as line:
                 done = f.var(0)
                 with f.loop(parts) as part:
-                    taken = least + f.choose(part < more, 1, 0)
+                    size = least + f.select(part < more, 1, 0)
                     lane = done.value * f.lanes
-                    done.set(done.value + taken)
+                    done.set(done.value + size)
                     next_lane = done.value * f.lanes
-                    # of a part of a row, its own positions are ready after it; of whole rows, those that end in it
-                    from_line = f.choose(whole, lane // width, line)
-                    to_line = f.choose(whole, f.least(next_lane // width, line_count), line + 1)
-                    from_place = f.choose(whole, 0, lane)
-                    to_place = f.choose(whole, width, f.least(next_lane, width))
-                    ready = (from_line, to_line, from_place, to_place)
+                    # outputs that are complete after this part: its own positions, or the rows that end in it
+                    from_line = f.select(whole, lane // width, line)
+                    to_line = f.select(whole, f.least(next_lane // width, line_count), line + 1)
+                    from_place = f.select(whole, 0, lane)
+                    to_place = f.select(whole, width, f.least(next_lane, width))
+                    region = (from_line, to_line, from_place, to_place)
                     with f.when(frame.touch > 0):
                         table = f.load(frame.write_table + first_write * (WRITE * 8), 0, I64)
-                        f.call(frame.touch, base, local, table, *ready)
+                        f.call(frame.touch, base, local, table, *region)
                     with f.loop(first_call, last_call) as number:
                         call = frame.call_table + number * (CALL * 8)
                         steps, count_of, count, start, terms, sum_row, kind, taps = (
                             f.load(call, place, I64) for place in range(CALL)
                         )
-                        function = f.load(frame.functions, (kind * 2 + narrow) * (MOST + 1) + taken, I64)
+                        function = f.load(frame.functions, (kind * 2 + narrow) * (MOST + 1) + size, I64)
                         x = panel + (line * frame.slot_pitch + lane) * 4
                         w = weights + (start + channel * terms) * 4
                         y = sums + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * 4
                         cursor = f.least(mine.cursor, mine.total)
-                        soon = local + frame.ahead_place + cursor * 8
-                        stride = f.choose(cursor < mine.total, frame.x_channel * 4, 0)
-                        sizes = (frame.channel_pitch, y, pitch, frame.sum_row, soon, stride)
+                        ahead = local + frame.ahead_place + cursor * 8
+                        stride = f.select(cursor < mine.total, frame.x_channel * 4, 0)
+                        sizes = (frame.channel_pitch, y, pitch, frame.sum_row, ahead, stride)
                         f.call(function, steps, count_of, count, x, w, *sizes)
                         mine.put("cursor", cursor + taps)
                     with f.loop(first_write, last_write) as number:
                         write = frame.write_table + number * (WRITE * 8)
                         table, phase, count, sum_row = (f.load(write, place, I64) for place in range(WRITE))
                         f.call(
-                            frame.write, base, local, table, phase, count, sums + sum_row * frame.sum_row * 4, *ready
+                            frame.write, base, local, table, phase, count, sums + sum_row * frame.sum_row * 4, *region
                         )
     return f.finish()
 
 
-def enter(f: Function, frame: Fields, mine: Fields, item: Value) -> tuple[Value, ...]:
-    """Write down the tile of an item, and give it."""
-    place = _tile(f, frame, item // frame.splits)
-    for name, value in zip(("image", "row", "line_count", "first", "width"), place, strict=True):
+def enter(f: Function, frame: Fields, mine: Fields, tile: Value) -> tuple[Value, ...]:
+    """Store the positions of a tile in the local array, and return them: see `_positions`."""
+    positions = _positions(f, frame, tile // frame.splits)
+    for name, value in zip(("image", "row", "line_count", "first", "width"), positions, strict=True):
         mine.put(name, value)
-    return place
+    return positions
 
 
-def _tile(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
-    """Image and row of the first line, number of lines, first position and number of positions."""
+def _positions(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
+    """Return image and row of the first line, number of lines, first position and number of positions."""
     segment, rest = number % frame.segments, number // frame.segments
     in_run = rest % frame.row_tiles * frame.rows
     row = rest // frame.row_tiles * frame.run + in_run
@@ -118,16 +125,16 @@ def _tile(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
     )
 
 
-def _find_slots(f: Function, frame: Fields, local: Value, tile: tuple[Value, ...]) -> None:
-    """Where each slot's row of x begins, for input channel 0; 0 for a row of zeros."""
-    image, row, lines, _, _ = tile
+def _find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value, ...]) -> None:
+    """Store the address of each slot's row of x, for input channel 0; 0 for a row of zeros."""
+    image, row, lines, _, _ = positions
     with f.loop(frame.blocks) as block:
         start = f.load(frame.block_table, block, I64)
         n, outer, last = f.var(image), f.var(row // frame.last_rows), f.var(row % frame.last_rows)
         with f.loop(lines + frame.extra) as slot:
             offset = f.load(frame.table, start + outer.value * frame.stretch + last.value, I64)
             place = frame.x + (n.value * frame.x_batch + offset) * 4
-            f.store(f.choose(offset > NOWHERE, place, 0), local, block * frame.slots + slot + HEAD, I64)
+            f.store(f.select(offset > NOWHERE, place, 0), local, block * frame.slots + slot + HEAD, I64)
             last.set(last.value + 1)
             with f.when(last.value >= frame.wrap):
                 last.set(0)
@@ -137,16 +144,16 @@ def _find_slots(f: Function, frame: Fields, local: Value, tile: tuple[Value, ...
                     n.set(n.value + 1)
 
 
-def _find_ahead(f: Function, frame: Fields, mine: Fields, local: Value, item: Value) -> None:
-    """The cache lines, of input channel 0, that the tile needs which this thread will probably have next."""
+def _list_prefetches(f: Function, frame: Fields, mine: Fields, local: Value, tile: Value) -> None:
+    """Store the addresses of the cache lines, of input channel 0, that the thread's next tile probably reads."""
     total = f.var(0)
     table = local + frame.ahead_place
-    with f.when(f.both(frame.ahead > 0, item < frame.items)):
-        place = _tile(f, frame, item // frame.splits)
-        _find_slots(f, frame, local, place)
-        begin = f.most(place[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - place[4]), 0)
+    with f.when(f.both(frame.ahead > 0, tile < frame.items)):
+        positions = _positions(f, frame, tile // frame.splits)
+        _find_rows(f, frame, local, positions)
+        begin = f.most(positions[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - positions[4]), 0)
         end = f.least(begin + frame.pack_width, frame.x_length)
-        with f.loop(frame.blocks) as block, f.loop(place[2] + frame.extra) as slot:
+        with f.loop(frame.blocks) as block, f.loop(positions[2] + frame.extra) as slot:
             source = f.load(local, block * frame.slots + slot + HEAD, I64)
             with f.when(source.differs(0)), f.loop(source + begin * 4, source + end * 4, 64) as line:
                 f.store(line, table, total.value, I64)

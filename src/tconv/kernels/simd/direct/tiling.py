@@ -11,16 +11,21 @@ A panel holds what a tile needs of x, zeros around it, one input channel after a
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
-from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tconv.kernels.problem import Problem
-from tconv.kernels.simd.phase_axes import Grid
+from tconv.kernels.simd.phase_axes import Grid, Lengths
 
 _PANEL = 192 << 10  # bytes that stay in a core's own cache, beside the weights of a block and the next tile's inputs
 _MOST_LANES = 512
 _MOST_SPLITS = 24
+_ROWS = (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128)
+_FEW_ROWS = (1, 2, 4, 8, 16)
+"""Rows of tiles that are pieces of rows."""
+_VECTORS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
+"""Vectors of a piece."""
 
 
 class Tiling(NamedTuple):
@@ -101,88 +106,151 @@ def groups_of(vectors: int, most: int) -> set[int]:
     return {vectors // count, ceil(vectors, count)}
 
 
-def _forms(p: Problem, grid: Grid, lanes: int) -> Iterator[Tiling]:
-    fast, slow = grid.fast, grid.slow
-    shifts, last = fast.shifts, slow[-1].shifts
-    outer = prod(len(axis.shifts) for axis in slow[:-1])
-    reach = last[-1] - last[0]
-    channels = p.in_channels // p.geometry.groups
-    planes = p.batch * grid.rows // slow[-1].positions
+class LayerCosts(NamedTuple):
+    """The numbers of a layer that estimates need."""
 
-    def tiling(whole: bool, crossing: bool, rows: int, width: int) -> Tiling:
-        slots = rows if crossing else rows + reach
-        blocks = outer * len(last) if crossing else outer
-        pitch = width if whole else ceil(width, lanes) * lanes + shifts[-1] - shifts[0]
-        return Tiling(
-            whole,
-            crossing,
-            rows,
-            width,
-            lanes,
-            fast.positions,
-            p.batch * grid.rows if crossing else slow[-1].positions,
-            1 if crossing else planes,
-            blocks,
-            len(shifts) if whole else 1,
-            slots,
-            pitch,
-            channels,
-        )
-
-    for crossing in (False, True):
-        run = p.batch * grid.rows if crossing else slow[-1].positions
-        for rows in sorted({min(run, r) for r in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128)}):
-            if rows * fast.positions <= max(_MOST_LANES, fast.positions) and fast.positions <= 4 * _MOST_LANES:
-                yield tiling(True, crossing, rows, fast.positions)
-    for rows in sorted({min(slow[-1].positions, r) for r in (1, 2, 4, 8, 16)}):
-        for vectors in (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32):
-            width = min(vectors * lanes, ceil(fast.positions, lanes) * lanes)
-            pieces = ceil(fast.positions, width)
-            width = -(-(ceil(fast.positions, pieces)) // lanes) * lanes  # as equal as can be
-            yield tiling(False, False, rows, width)
+    grid: Grid
+    group_in: int
+    in_channels: int
+    out_channels: int
+    most_vectors: int
+    terms: int
+    """weights per position, all channels and phases"""
+    units: int
+    """blocks of channels that can be shared out"""
+    outer: int
+    """choices of shifts of the slow axes but the last"""
+    slow_phases: int
 
 
-def choose(
-    p: Problem, grid: Grid, lanes: int, most_vectors: int, terms: int, units: int, threads: int
-) -> tuple[Tiling, int, float]:
-    """The tiling with the least estimated work, into how many ranges of channels each of its tiles is cut, the cycles.
+class TilingEstimate(NamedTuple):
+    """A tiling with a rough count of cycles, to compare it with others of the same problem."""
 
-    `terms` is the weights per position, all channels and phases; `units` the blocks of channels that can be shared out.
+    work: float
+    """all but packing"""
+    packing: int
+    total: int
+    """tiles"""
+    whole: bool
+    crossing: bool
+    rows: int
+    width: int
+
+
+def tiling_of(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int, chosen: TilingEstimate) -> Tiling:
+    """The form that was estimated."""
+    _, _, _, whole, crossing, rows, width = chosen
+    shifts, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
+    run = batch * lengths.rows if crossing else lengths.slow[-1].positions
+    return Tiling(
+        whole,
+        crossing,
+        rows,
+        width,
+        lanes,
+        lengths.fast.positions,
+        run,
+        1 if crossing else batch * lengths.rows // run,
+        layer.outer * (len(last) if crossing else 1),
+        len(shifts) if whole else 1,
+        rows if crossing else rows + last[-1] - last[0],
+        width if whole else ceil(width, lanes) * lanes + shifts[-1] - shifts[0],
+        layer.group_in,
+    )
+
+
+def estimates(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> list[TilingEstimate]:
+    """All tilings that are tried, with a rough count of cycles each.
+
+    Fitted to times on a Zen 4 core; of a guess that is wrong nothing depends but time. It is made for every size of x
+    that was not seen before: plain integers, and what does not change from tiling to tiling stays outside of the loop.
     """
-    best: tuple[float, Tiling, int] | None = None
-    for t in sorted(set(_forms(p, grid, lanes))):
-        work, packing = _cycles(p, grid, t, most_vectors, terms)
-        for splits in range(1, min(units, _MOST_SPLITS if threads > 1 else 1) + 1):
-            cost = (work + packing * splits) * imbalance(t.total * splits, threads)
-            if best is None or cost < best[0]:
-                best = cost, t, splits
-    assert best is not None
-    cycles, chosen, cut = best
-    return chosen, cut, cycles
+    terms, most, per_vector = layer.terms, layer.most_vectors, 60 * layer.out_channels
+    per_tile = 4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)  # weights: read once per tile, from the nearest cache
+    per_row = 20 * layer.out_channels * layer.slow_phases
+    channels, group_in, tail = layer.in_channels, layer.group_in, 8 * lanes
+    found = []
+    for whole, crossing, rows, width, total, lines, pitch, packed, vectors, many in _forms(
+        layer, lengths, batch, lanes
+    ):
+        held = most if most < many else many
+        multiply = vectors * terms * (1.0 if held > 2 else 1.05 if held == 2 else 1.25)
+        panel = (-(-(lines * pitch + lanes) // 16) | 1) * 16 * group_in + tail
+        over = 4 * panel / _PANEL - 1
+        spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
+        work = multiply * spill + per_vector * vectors / held + total * per_tile + total * rows * per_row
+        found.append(TilingEstimate(work, total * lines * channels * packed, total, whole, crossing, rows, width))
+    return found
 
 
-def _cycles(p: Problem, grid: Grid, t: Tiling, most_vectors: int, terms: int) -> tuple[float, float]:
-    """A rough count of cycles, to compare tilings of one problem with each other: all work but packing, and packing.
+def least_cycles(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> float:
+    """Return cycles that every estimate has: all positions, as full vectors, and the writing of all rows."""
+    rows = batch * lengths.rows
+    vectors = rows * lengths.fast.positions / lanes
+    writing = rows * 20 * layer.out_channels * layer.slow_phases
+    return vectors * layer.terms + 60 * layer.out_channels * vectors / layer.most_vectors + writing
 
-    Fitted to times on a Zen 4 core; of a guess that is wrong nothing depends but time.
+
+def _forms(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
+    """Whole, crossing, rows, width and number of tiles.
+
+    Then lines of a channel in the panel, their pitch, and cycles to pack one; vectors of all tiles, and of a tile.
     """
-    full = min(t.rows, t.run)
-    last = t.run - (t.row_tiles - 1) * t.rows
-    if t.whole:
-        many, few = (ceil(rows * t.width, t.lanes) for rows in (full, last))
-        vectors = t.runs * ((t.row_tiles - 1) * many + few)
-    else:
-        many, few = ceil(t.width, t.lanes), ceil(t.width_total - (t.segments - 1) * t.width, t.lanes)
-        vectors = p.batch * grid.rows * ((t.segments - 1) * many + few)
-    held = min(most_vectors, many)
-    thin = 1.0 if held > 2 else 1.05 if held == 2 else 1.25
-    spill = 1.0 + 0.04 * min(4.0, max(0.0, 4 * t.panel / _PANEL - 1))
-    calls = 60 * p.out_channels * vectors / held
-    weights = t.total * 4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)  # read once per tile, from the nearest cache
-    writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in grid.slow)
-    lines = t.total * t.blocks * t.copies * t.slots * p.in_channels
-    packing = lines * (15 + 3 * ceil(min(t.pitch, t.width_total + 8), t.lanes))
-    return vectors * terms * thin * spill + calls + weights + writing, packing
+    fast, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
+    reach, halo, outer = last[-1] - last[0], fast[-1] - fast[0], layer.outer
+    all_rows, positions, long = batch * lengths.rows, lengths.fast.positions, lengths.slow[-1].positions
+    planes = all_rows // long
+    pieces: list[tuple[int, ...]] = []
+    for vectors in _VECTORS:
+        width = min(vectors * lanes, ceil(positions, lanes) * lanes)
+        width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes  # as equal as can be
+        if not pieces or pieces[-1][0] != width:
+            segments, many, pitch = ceil(positions, width), width // lanes, width + halo
+            few = ceil(positions - (segments - 1) * width, lanes)
+            packed = 15 + 3 * ceil(min(pitch, positions + 8), lanes)
+            pieces.append((width, segments, pitch, packed, all_rows * ((segments - 1) * many + few), many))
+    for rows in _up_to(_FEW_ROWS, long):
+        tiles, lines = planes * ceil(long, rows), outer * (rows + reach)
+        for width, segments, pitch, packed, vectors, many in pieces:
+            yield False, False, rows, width, tiles * segments, lines, pitch, packed, vectors, many
+    if positions > 4 * _MOST_LANES:
+        return
+    packed = 15 + 3 * ceil(positions, lanes)
+    for crossing, run in ((False, long), (True, all_rows)):
+        for rows in _up_to(_ROWS, run):
+            if rows * positions > max(_MOST_LANES, positions):
+                break
+            lines = len(last) * rows if crossing else rows + reach
+            if crossing and run == long and lines >= rows + reach:
+                continue  # one image: never better than the same without crossing
+            tiles = ceil(run, rows)
+            many, few = ceil(rows * positions, lanes), ceil((run - (tiles - 1) * rows) * positions, lanes)
+            vectors = all_rows // run * ((tiles - 1) * many + few)
+            lines *= outer * len(fast)
+            yield True, crossing, rows, positions, all_rows // run * tiles, lines, positions, packed, vectors, many
+
+
+def choose(found: list[TilingEstimate], units: int, threads: int) -> tuple[TilingEstimate, int, float]:
+    """The tiling with the least cycles of all threads, into how many ranges of channels its tiles are cut, the cycles.
+
+    `units` is the blocks of channels that can be shared out.
+    """
+    most = min(units, _MOST_SPLITS if threads > 1 else 1)
+    chosen, cut, best = found[0], 1, math.inf
+    for each in found:
+        for splits in range(1, most + 1):
+            cycles = each.work + each.packing * splits
+            if cycles >= best:  # more ranges only pack more often
+                break
+            cycles *= imbalance(each.total * splits, threads)
+            if cycles < best:
+                chosen, cut, best = each, splits, cycles
+    return chosen, cut, best
+
+
+def _up_to(sizes: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Those below `most`, and that."""
+    return (*sizes[: bisect_left(sizes, most)], most) if most < sizes[-1] else sizes
 
 
 def imbalance(items: int, threads: int) -> float:

@@ -8,10 +8,12 @@ infinities and NaN go to `simd`, which multiplies nothing that the definition do
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from tconv.geometry import Geometry
 from tconv.kernels.problem import Array, Kernel, Problem
 from tconv.kernels.simd import direct
 from tconv.kernels.simd.winograd_f22.filtering import MOST_PLACES, MOST_STRIDE, step
@@ -25,8 +27,12 @@ _LEAST = 1 << 24
 
 def reasons_against(p: Problem) -> list[str]:
     """Every reason why it cannot run this problem."""
-    reasons = direct.reasons_against(p)
-    g = p.geometry
+    return [*direct.reasons_against(p), *_against(p.geometry)]
+
+
+@lru_cache(maxsize=256)
+def _against(g: Geometry) -> tuple[str, ...]:
+    reasons = []
     if g.groups > 1:
         reasons.append("it has groups")
     if any(k < s or math.gcd(s, d) > 1 for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True)):
@@ -38,7 +44,7 @@ def reasons_against(p: Problem) -> list[str]:
         )
     if any(d * (k - 1) >= MOST_PLACES * s for k, s, d in last):
         reasons.append(f"one of the last two axes has more than {MOST_PLACES} taps for an output")
-    return reasons
+    return tuple(reasons)
 
 
 def _summary(p: Problem) -> str:
@@ -56,12 +62,22 @@ def scratch_bytes(p: Problem) -> int:
 
 def seconds(p: Problem) -> float:
     """That of `simd`, as the estimated cycles of one thread: what is chosen is the same for any number of them."""
-    if 2 * p.macs.border_free < _LEAST:
+    if 2 * p.products < _LEAST:
         return 2 * direct.seconds(p)
     from tconv.kernels.simd.direct import schedule
     from tconv.kernels.simd.winograd_f22 import tiling
 
-    return direct.seconds(p) * _MARGIN * tiling.tiles(p, 1)[1] / schedule.shape(p, 1).cycles
+    return direct.seconds(p) * _MARGIN * tiling.cycles(p) / schedule.cycles(p)
+
+
+def most_seconds(p: Problem) -> float:
+    """The same, with the cycles that `simd` takes at least: which of its tilings is the best one need not be known."""
+    if 2 * p.products < _LEAST:
+        return 2 * direct.seconds(p)
+    from tconv.kernels.simd.direct import schedule
+    from tconv.kernels.simd.winograd_f22 import tiling
+
+    return direct.seconds(p) * _MARGIN * tiling.cycles(p) / schedule.least_cycles(p)
 
 
 def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Any:
@@ -76,4 +92,4 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     direct.run(p, x, np.asarray(w), bias, out, bind)
 
 
-KERNEL: Kernel = Kernel("winograd", _summary, reasons_against, scratch_bytes, seconds, run, bind)
+KERNEL: Kernel = Kernel("winograd", _summary, reasons_against, scratch_bytes, seconds, run, bind, most_seconds)

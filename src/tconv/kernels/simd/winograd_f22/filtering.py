@@ -19,6 +19,7 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
+from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd import phase_axes as grids
 
@@ -45,46 +46,37 @@ class Product(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One axis: phases of outputs, and how their outputs are made from planes."""
+    """One axis, whatever its length: phases of outputs, and how their outputs are made from planes."""
 
-    inputs: int
-    outputs: int
     stride: int
     step: int
     """positions that are taken together: 2, or 1 where the sum stays as it is"""
     first: int
     """element of x from which places are counted at position 0: not 0 where a crop moves the output far"""
-    made: int
-    """positions j that have an output"""
     products: tuple[tuple[Product, ...], ...]
     """of each phase"""
-
-    @property
-    def planes(self) -> list[Plane]:
-        """All planes, in ascending order."""
-        return sorted({each.plane for phase in self.products for each in phase})
-
-    @property
-    def places(self) -> list[int]:
-        """The elements of x, counted from x[first + step*j], that planes are made of."""
-        return sorted({plane.place + more for plane in self.planes for more in range(1 + plane.difference)})
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """From which j to which other j elements are taken, at least 0 on both sides."""
-        ahead = [place // self.step for place in self.places]
-        return min(0, *ahead), max(0, *ahead)
-
-    @property
-    def positions(self) -> int:
-        """Positions j, with those behind the last output whose x is read."""
-        there = -((self.first - self.inputs) // self.step)
-        return max(self.made, min(self.made + self.reach[1], there))
+    planes: tuple[Plane, ...]
+    """all of them, in ascending order"""
+    places: tuple[int, ...]
+    """the elements of x, counted from x[first + step*j], that planes are made of"""
+    reach: tuple[int, int]
+    """from which j to which other j elements are taken, at least 0 on both sides"""
 
     @property
     def phases(self) -> int:
         """Outputs of a position."""
         return self.stride * self.step
+
+
+class Length(NamedTuple):
+    """The length of an axis."""
+
+    inputs: int
+    outputs: int
+    made: int
+    """positions j that have an output"""
+    positions: int
+    """positions j, with those behind the last output whose x is read"""
 
 
 def _phase(taps: list[tuple[int, int]], step: int) -> tuple[Product, ...]:
@@ -113,7 +105,18 @@ def axis(a: grids.Axis, step: int) -> Axis:
     if -MOST_PLACES < first < 0:
         first = 0  # x is zeros before it, and a base there would cost every row a position more
     products = tuple(_phase([(-shift - first, tap) for shift, tap in phase], step) for phase in a.taps)
-    return Axis(a.inputs, a.outputs, a.stride, step, first, -(-a.positions // step), products)
+    planes = sorted({each.plane for phase in products for each in phase})
+    places = sorted({plane.place + more for plane in planes for more in range(1 + plane.difference)})
+    ahead = [place // step for place in places]
+    reach = min(0, *ahead), max(0, *ahead)
+    return Axis(a.stride, step, first, products, tuple(planes), tuple(places), reach)
+
+
+def length(axis: Axis, of: grids.Length) -> Length:
+    """The length of an axis whose outputs have this one."""
+    made = -(-of.positions // axis.step)
+    there = -((axis.first - of.inputs) // axis.step)
+    return Length(of.inputs, of.outputs, made, max(made, min(made + axis.reach[1], there)))
 
 
 class Piece(NamedTuple):
@@ -136,83 +139,97 @@ class Chunk(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """A problem as products of planes: the outer axes as they are, the last two in pairs where they can be."""
+    """A geometry as products of planes: the outer axes as they are, the last two in pairs where they can be."""
 
     outer: tuple[grids.Axis, ...]
     slow: Axis
     fast: Axis
-
-    @property
-    def blocks(self) -> int:
-        """All combinations of shifts of the outer axes."""
-        return math.prod(len(one.shifts) for one in self.outer)
-
-    @property
-    def planes(self) -> int:
-        """Planes of a block."""
-        return len(self.slow.planes) * len(self.fast.planes)
-
-    @property
-    def rows(self) -> int:
-        """Rows of sums of a chunk: positions of a slow pair x outputs of a fast one."""
-        return self.slow.step * self.fast.phases
-
-    @property
-    def lines(self) -> int:
-        """Lines of positions in an image."""
-        return math.prod(one.positions for one in self.outer) * self.slow.positions
-
-    @property
-    def slow_phases(self) -> int:
-        """Phases of all axes but the fastest: a chunk each."""
-        return math.prod(one.stride for one in self.outer) * self.slow.stride
-
-    @property
-    def products(self) -> int:
-        """How many products all chunks have."""
-        outer = math.prod(sum(map(len, one.taps)) for one in self.outer)
-        return outer * math.prod(sum(map(len, one.products)) for one in (self.slow, self.fast))
+    blocks: int
+    """all combinations of shifts of the outer axes"""
+    planes: int
+    """of a block"""
+    rows: int
+    """rows of sums of a chunk: positions of a slow pair x outputs of a fast one"""
+    slow_phases: int
+    """phases of all axes but the fastest: a chunk each"""
+    products: int
+    """of all chunks"""
+    chunks: tuple[Chunk, ...]
+    """in the order of work; products in the order in which they are added"""
 
     @property
     def direct(self) -> int:
-        """How many there would be without pairs."""
+        """How many products there would be without pairs."""
         pairs = 1
         for one in (self.slow, self.fast):
             whole = (each for phase in one.products for each in phase if not each.plane.difference)
             pairs *= sum(len(each.taps) * len(each.to) for each in whole)
         return pairs * math.prod(sum(map(len, one.taps)) for one in self.outer)
 
-    def chunks(self) -> list[Chunk]:
-        """In the order of work; products in the order in which they are added."""
-        planes = {both: number for number, both in enumerate(product(self.slow.planes, self.fast.planes))}
-        blocks = {shifts: number for number, shifts in enumerate(product(*(one.shifts for one in self.outer)))}
-        found = []
-        for outer in product(*(range(one.stride) for one in self.outer)):
-            choices = list(product(*(one.taps[phase] for one, phase in zip(self.outer, outer, strict=True))))
-            for phase, slows in enumerate(self.slow.products):
-                pieces = [
-                    Piece(
-                        blocks[tuple(shift for shift, _ in choice)],
-                        planes[slow.plane, fast.plane],
-                        tuple(
-                            ((*(tap for _, tap in choice), a, b), sign * other)
-                            for (a, sign), (b, other) in product(slow.taps, fast.taps)
-                        ),
-                        tuple(s * self.fast.phases + r + self.fast.stride * e for s, e in product(slow.to, fast.to)),
-                    )
-                    for r, fasts in enumerate(self.fast.products)
-                    for choice in choices
-                    for slow, fast in product(slows, fasts)
-                ]
-                found.append(Chunk(outer, phase, tuple(pieces)))
-        return found
+
+class Lengths(NamedTuple):
+    """The lengths of all axes."""
+
+    outer: tuple[grids.Length, ...]
+    slow: Length
+    fast: Length
+
+    @property
+    def lines(self) -> int:
+        """Lines of positions in an image."""
+        return math.prod(one.positions for one in self.outer) * self.slow.positions
 
 
-@lru_cache(maxsize=256)
-def pairs(p: Problem) -> Pairs:
-    """A problem in pairs."""
-    axes, g = grids.grid(p), p.geometry
+def _chunks(outers: tuple[grids.Axis, ...], slow_axis: Axis, fast_axis: Axis) -> tuple[Chunk, ...]:
+    planes = {both: number for number, both in enumerate(product(slow_axis.planes, fast_axis.planes))}
+    blocks = {shifts: number for number, shifts in enumerate(product(*(one.shifts for one in outers)))}
+    phases = fast_axis.phases
+    found = []
+    for outer in product(*(range(one.stride) for one in outers)):
+        choices = list(product(*(one.taps[phase] for one, phase in zip(outers, outer, strict=True))))
+        for phase, slows in enumerate(slow_axis.products):
+            pieces = [
+                Piece(
+                    blocks[tuple(shift for shift, _ in choice)],
+                    planes[slow.plane, fast.plane],
+                    tuple(
+                        ((*(tap for _, tap in choice), a, b), sign * other)
+                        for (a, sign), (b, other) in product(slow.taps, fast.taps)
+                    ),
+                    tuple(s * phases + r + fast_axis.stride * e for s, e in product(slow.to, fast.to)),
+                )
+                for r, fasts in enumerate(fast_axis.products)
+                for choice in choices
+                for slow, fast in product(slows, fasts)
+            ]
+            found.append(Chunk(outer, phase, tuple(pieces)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def pairs(g: Geometry) -> Pairs:
+    """A geometry in pairs."""
+    axes = grids.grid(g)
     *outer, last = axes.slow
     # a signal is a picture with one row
     steps = [1, *map(step, g.kernel, g.stride, g.dilation)]
-    return Pairs(tuple(outer), axis(last, steps[-2]), axis(axes.fast, steps[-1]))
+    outers, slow, fast = tuple(outer), axis(last, steps[-2]), axis(axes.fast, steps[-1])
+    chunks = _chunks(outers, slow, fast)
+    return Pairs(
+        outers,
+        slow,
+        fast,
+        math.prod(len(one.shifts) for one in outers),
+        len(slow.planes) * len(fast.planes),
+        slow.step * fast.phases,
+        math.prod(one.stride for one in outers) * slow.stride,
+        sum(len(chunk.pieces) for chunk in chunks),
+        chunks,
+    )
+
+
+@lru_cache(maxsize=64)
+def lengths(p: Problem) -> Lengths:
+    """The lengths of a problem's axes, in pairs."""
+    done, (slow, fast) = pairs(p.geometry), grids.lengths(p)
+    return Lengths(slow[:-1], length(done.slow, slow[-1]), length(done.fast, fast))

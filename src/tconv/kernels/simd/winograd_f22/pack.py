@@ -12,10 +12,11 @@ those of one position and channel: whether a number is noticed depends on no til
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NOWHERE, Fields
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I32, I64, Function, Value, Var
 from tconv.kernels.simd.winograd_f22.filtering import Axis, Pairs, Plane
 
@@ -28,14 +29,15 @@ def shifts(done: Pairs) -> list[tuple[int, int]]:
     return sorted({(a // done.slow.step, b // done.fast.step) for a in done.slow.places for b in done.fast.places})
 
 
-def address(done: Pairs, x_fast: int) -> int:
-    """The function `(frame, local)`."""
-    short = x_fast == 1 and done.fast.inputs <= target().lanes  # no vector is whole
+def address(done: Pairs, x_fast: int, x_length: int) -> int:
+    """The function `(frame, local)`, for rows of x of this length."""
+    short = x_fast == 1 and x_length <= target().lanes  # no vector is whole
     kind = "strided" if x_fast != 1 else "short" if short else "long"
     name = f"planes_{_word(done.slow)}_{_word(done.fast)}_{kind}"
-    return LIBRARY.address(name, lambda: _Pack(name, done, kind).written())
+    return OBJECT_CACHE.address(name, lambda: _Pack(name, done, kind).written())
 
 
+@lru_cache(maxsize=64)
 def _word(axis: Axis) -> str:
     """An axis in a name: its step and planes."""
     planes = (f"{'xd'[plane.difference]}{plane.place}".replace("-", "m") for plane in axis.planes)
@@ -83,11 +85,11 @@ class _Pack:
         with f.loop(frame.blocks * self.slow.step) as block, f.loop(mine.line_count + (self.down - self.up)) as slot:
             line = start + slot
             inside = f.both(line >= 0, line < run)
-            known = f.choose(inside, line, 0)
+            known = f.select(inside, line, 0)
             offset = f.load(frame.table, block * rows + known % rows, I64)
             place = frame.x + (known // rows * frame.x_batch + offset) * 4
             there = f.both(inside, offset > NOWHERE)
-            f.store(f.choose(there, place, 0), self.local, block * frame.slots + slot + HEAD, I64)
+            f.store(f.select(there, place, 0), self.local, block * frame.slots + slot + HEAD, I64)
 
     def _find_masks(self) -> None:
         """For each shift, -1 at positions whose neighbour at that distance is one, in lines of the same image.
@@ -106,15 +108,15 @@ class _Pack:
                 rows = f.both(row + down >= 0, row + down < lines)
                 columns = f.both(column + right >= 0, column + right < positions)
                 inside = f.both(rows, f.both(columns, column < made))
-                f.store(f.choose(inside, yes, no), masks, number * length + line * width + place)
+                f.store(f.select(inside, yes, no), masks, number * length + line * width + place)
 
     def _streams(self, channel: Value, streams: Value) -> None:
         """The rows of a channel, taken apart."""
         f, frame, mine = self.f, self.frame, self.mine
         shift, size, pitch, slots = channel * frame.x_channel * 4, frame.stream_size, frame.slot_pitch, frame.slots
-        from_place = f.choose(self.whole, 0, self.left)
-        start = frame.x_first + (from_place + f.choose(self.whole, 0, mine.first)) * self.fast.step
-        length = f.choose(self.whole, mine.width, mine.width + (self.right - self.left))
+        from_place = f.select(self.whole, 0, self.left)
+        start = frame.x_first + (from_place + f.select(self.whole, 0, mine.first)) * self.fast.step
+        length = f.select(self.whole, mine.width, mine.width + (self.right - self.left))
         with f.loop(frame.blocks * self.slow.step) as block, f.loop(mine.line_count + (self.down - self.up)) as slot:
             source = f.load(self.local, block * slots + slot + HEAD, I64)
             to = streams + (block * self.fast.step * size + slot * pitch + from_place - self.left) * 4
@@ -140,8 +142,8 @@ class _Pack:
                 for number, part in enumerate(to):
                     index = start + place * step + number
                     inside = f.both(index >= 0, index < there)
-                    value = f.load(source, f.choose(inside, index, 0) * x_fast)
-                    f.store(f.choose(inside, value, f.value(0.0, value.ir.type)), part, place)
+                    value = f.load(source, f.select(inside, index, 0) * x_fast)
+                    f.store(f.select(inside, value, f.value(0.0, value.ir.type)), part, place)
             return
 
         def apart(vectors: list[Value], place: Value | int) -> None:
@@ -169,7 +171,7 @@ class _Pack:
         """Vectors of elements at each place, their differences along both axes, into the panel."""
         f, frame, mine = self.f, self.frame, self.mine
         size, pitch, length = frame.stream_size, frame.slot_pitch, frame.sum_row
-        lanes = f.choose(self.whole, mine.line_count, 1) * mine.width
+        lanes = f.select(self.whole, mine.line_count, 1) * mine.width
         masks = self.local + frame.mask_place
         slow_planes, fast_planes = self.slow.planes, self.fast.planes
         plane_size = frame.plane_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tile_loop import WRITE, enter
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function
 
 CHUNK = 4  # integers of a chunk: its products and its writes
@@ -18,7 +18,7 @@ PRODUCT = 5  # of a product: steps, parts, part count, plane, weights
 
 def address() -> int:
     """The function `(frame, local, item)`."""
-    return LIBRARY.address("pairs_item", _write)
+    return OBJECT_CACHE.address("pairs_item", _write)
 
 
 def _write() -> str:
@@ -28,7 +28,7 @@ def _write() -> str:
     split = item % frame.splits
     _, _, line_count, _, width = enter(f, frame, mine, item)
     f.call(frame.pack, base, local)
-    vectors = (f.choose(frame.whole.equals(1), line_count, 1) * width + (f.lanes - 1)) // f.lanes
+    vectors = (f.select(frame.whole.equals(1), line_count, 1) * width + (f.lanes - 1)) // f.lanes
     begin, end = split * frame.blocks_out // frame.splits, (split + 1) * frame.blocks_out // frame.splits
     panel, sums = local + frame.panel_place, local + frame.sums_place
     most, wide, length, channels = frame.most, frame.wide, frame.sum_row, frame.group_in
@@ -53,7 +53,7 @@ def _write() -> str:
                     y = sums + (block - first) * wide * pitch * 4
                     done = f.var(0)
                     with f.loop(groups) as group:
-                        taken = least + f.choose(group < more, 1, 0)
+                        taken = least + f.select(group < more, 1, 0)
                         lane = done.value * (4 * f.lanes)
                         done.set(done.value + taken)
                         function = f.load(frame.functions, taken, I64)

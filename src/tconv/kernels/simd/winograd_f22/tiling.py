@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from itertools import product
 from typing import NamedTuple
 
 from tconv.kernels.num_threads import get_num_threads
-from tconv.kernels.problem import Problem
+from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import microkernel
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.direct.tiling import ceil, groups_of, imbalance
+from tconv.kernels.simd.direct.tiling import ceil, imbalance
 from tconv.kernels.simd.winograd_f22 import pack
-from tconv.kernels.simd.winograd_f22.filtering import Pairs, pairs
+from tconv.kernels.simd.winograd_f22.filtering import Pairs, lengths, pairs
 
 _TERMS = 128
 """Input channels whose products are summed in one chain: the error is then near that of PyTorch's own sum."""
@@ -66,59 +66,121 @@ def ranges(channels: int) -> list[tuple[int, int]]:
     return [(channels * i // count, channels * (i + 1) // count) for i in range(count)]
 
 
+class Layered(NamedTuple):
+    """The parts of a problem that stay when x has another size."""
+
+    done: Pairs
+    cut: Blocks
+    masks: int
+    """distances at which elements are taken"""
+
+
+@lru_cache(maxsize=64)
+def layered(layer: Layer) -> Layered:
+    """That of a layer."""
+    done = pairs(layer.geometry)
+    return Layered(done, blocks(layer.out_channels), len(pack.shifts(done)))
+
+
+class CutEstimate(NamedTuple):
+    """A cut of positions with a rough count of cycles: before packing, of packing, and of writing."""
+
+    multiply: float
+    packing: int
+    writing: int
+    whole: bool
+    lines: int
+    width: int
+    segments: int
+    row_tiles: int
+
+
+@lru_cache(maxsize=64)
+def estimates(p: Problem) -> list[CutEstimate]:
+    """All cuts that are tried; of a guess that is wrong nothing depends but time.
+
+    Made for every size of x that was not seen before: plain integers, and what all cuts share outside of the loop.
+    """
+    (done, cut, _), sizes, lanes = layered(p.layer), lengths(p), target().lanes
+    lines, positions, made = p.batch * sizes.lines, sizes.fast.positions, sizes.fast.made
+    # pieces of a row, as equal as can be, or whole rows
+    forms: list[tuple[bool, int, int, int]] = []
+    for vectors in _VECTORS:
+        width = min(vectors * lanes, made)
+        segments = ceil(made, width)
+        form = False, 1, min(ceil(ceil(made, segments), lanes) * lanes, made), segments
+        if not forms or forms[-1] != form:
+            forms.append(form)
+    for rows in _LINES:
+        if rows * positions > _MOST_POSITIONS:
+            break
+        forms.append((True, min(rows, lines), positions, 1))
+        if rows >= lines:
+            break
+    (up, down), channels, size = done.slow.reach, p.in_channels, cut.size
+    of_calls = done.products * cut.total
+    weights = of_calls * size * channels * 4 / 16
+    of_line, of_vector = done.blocks * done.slow.step, done.blocks * (40 + 4 * done.planes)
+    writing = p.out_channels * done.rows * done.slow_phases * 3
+    found = []
+    for whole, rows, width, segments in forms:
+        tiles, vectors, along = segments * ceil(lines, rows), ceil(rows * width, lanes), ceil(width, lanes)
+        groups = ceil(vectors, cut.held)
+        held = vectors / groups
+        per_channel = max(size * held / 2, (size + held) / 2, 4.0) + 0.5
+        multiply = tiles * groups * of_calls * (channels * per_channel + 40 + 3 * size * held)
+        packed = of_line * (rows + down - up) * (12 + 6 * along) + vectors * of_vector
+        found.append(
+            CutEstimate(
+                multiply + tiles * weights,
+                tiles * channels * packed,
+                tiles * vectors * writing,
+                whole,
+                rows,
+                width,
+                segments,
+                ceil(lines, rows),
+            )
+        )
+    return found
+
+
+def cycles(p: Problem) -> float:
+    """Estimated, of one thread."""
+    return min(each.multiply + each.packing + each.writing for each in estimates(p))
+
+
 @lru_cache(maxsize=256)
-def tiles(p: Problem, threads: int) -> tuple[Tiles, float]:
-    """The cut with the least estimated cycles of all threads, and these."""
-    done, cut = pairs(p), blocks(p.out_channels)
-    lanes = target().lanes
-    lines, positions = p.batch * done.lines, done.fast.positions
-    # whole rows, or pieces of one
-    forms = {(True, min(rows, lines), positions) for rows in _LINES if rows * positions <= _MOST_POSITIONS}
-    forms |= {(False, 1, min(size * lanes, done.fast.made)) for size in _VECTORS}
-    best: tuple[float, Tiles] | None = None
-    for whole, rows, width in sorted(forms):
-        segments = 1 if whole else ceil(done.fast.made, width)
-        if not whole:  # as equal as can be
-            width = min(ceil(ceil(done.fast.made, segments), lanes) * lanes, done.fast.made)
-        for splits in range(1, min(cut.total, _MOST_SPLITS if threads > 1 else 1) + 1):
-            made = Tiles(whole, rows, width, ceil(rows * width, lanes), segments, ceil(lines, rows), splits)
-            cost = _cycles(p, done, cut, made, threads)
-            if best is None or cost < best[0]:
-                best = cost, made
-    assert best is not None
-    return best[1], best[0]
-
-
-def _cycles(p: Problem, done: Pairs, cut: Blocks, t: Tiles, threads: int) -> float:
-    """A rough count of cycles; of a guess that is wrong nothing depends but time."""
-    total = t.segments * t.row_tiles
-    groups = ceil(t.vectors, cut.held)
-    held = t.vectors / groups
-    per_channel = max(cut.size * held / 2, (cut.size + held) / 2, 4.0) + 0.5
-    calls = total * groups * done.products * cut.total
-    multiply = calls * (p.in_channels * per_channel + 40 + 3 * cut.size * held)
-    weights = total * done.products * cut.total * cut.size * p.in_channels * 4 / 16
-    lines = t.lines + done.slow.reach[1] - done.slow.reach[0]
-    rows = done.blocks * done.slow.step * lines * (12 + 6 * ceil(t.width, target().lanes))
-    packing = total * t.splits * p.in_channels * (rows + done.blocks * t.vectors * (40 + 4 * done.planes))
-    writing = total * t.vectors * p.out_channels * done.rows * done.slow_phases * 3
-    return (multiply + weights + packing + writing) * imbalance(t.items, threads)
+def tiles(p: Problem, threads: int) -> Tiles:
+    """The cut with the least estimated cycles of all threads."""
+    found = estimates(p)
+    most = min(blocks(p.out_channels).total, _MOST_SPLITS if threads > 1 else 1)
+    chosen, cut, best = found[0], 1, math.inf
+    for each in found:
+        for splits in range(1, most + 1):
+            needed = each.multiply + each.packing * splits + each.writing
+            if needed >= best:  # more ranges of channels only pack more often
+                break
+            needed *= imbalance(each.segments * each.row_tiles * splits, threads)
+            if needed < best:
+                chosen, cut, best = each, splits, needed
+    _, _, _, whole, lines, width, segments, row_tiles = chosen
+    return Tiles(whole, lines, width, ceil(lines * width, target().lanes), segments, row_tiles, cut)
 
 
 def scratch_bytes(p: Problem) -> int:
     """The packed weight and two copies made while packing, tables, and what each thread holds."""
     threads = get_num_threads()
-    done, cut, (t, _) = pairs(p), blocks(p.out_channels), tiles(p, threads)
+    (done, cut, _), sizes, t = layered(p.layer), lengths(p), tiles(p, threads)
     packed_bytes = 4 * done.products * cut.total * cut.size * p.in_channels
-    tables = 8 * done.lines * (done.blocks + done.slow_phases) * done.slow.step + _TABLED * done.products
-    held = layout(p, done, cut, t).scratch
-    return packed_bytes + 2 * 4 * p.weight_count + tables + min(threads, t.items) * held
+    tables = 8 * sizes.lines * (done.blocks + done.slow_phases) * done.slow.step + _TABLED * done.products
+    return packed_bytes + 2 * 4 * p.weight_count + tables + min(threads, t.items) * layout(p.layer, t).scratch
 
 
 def summary(p: Problem) -> str:
     """What it does, in a line."""
     threads = get_num_threads()
-    done, cut, (t, _) = pairs(p), blocks(p.out_channels), tiles(p, threads)
+    (done, cut, _), t = layered(p.layer), tiles(p, threads)
     threads = min(threads, t.items)
     return (
         f"{target().lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; {done.products} products "
@@ -141,21 +203,22 @@ class Layout(NamedTuple):
     scratch: int
 
 
-def layout(p: Problem, done: Pairs, cut: Blocks, t: Tiles) -> Layout:
+@lru_cache(maxsize=256)
+def layout(layer: Layer, t: Tiles) -> Layout:
     """A thread's memory."""
-    lanes = target().lanes
+    (done, cut, masked), lanes = layered(layer), target().lanes
     length = t.vectors * lanes
     (up, down), (left, right) = done.slow.reach, done.fast.reach
     slots = t.lines + down - up
     pitch = t.width if t.whole else t.width + right - left
     stream = _odd(slots * pitch + right - left + 3 * lanes)
-    plane = _odd(p.in_channels * length)
+    plane = _odd(layer.in_channels * length)
 
     def after(place: int, floats: int) -> int:
         return ceil(place + 4 * floats, 64) * 64
 
     masks = after(8 * (HEAD + done.blocks * done.slow.step * slots), 0)
-    streams = after(masks, len(pack.shifts(done)) * length)
+    streams = after(masks, masked * length)
     panel = after(streams, pack.CHANNELS * done.blocks * done.slow.step * done.fast.step * stream)
     sums = after(panel, done.blocks * done.planes * plane)
     of_block = cut.size * done.rows * length
@@ -169,12 +232,10 @@ def _odd(floats: int) -> int:
     return (ceil(floats, 16) | 1) * 16
 
 
-def sizes(p: Problem, done: Pairs, cut: Blocks, t: Tiles) -> set[int]:
-    """In which numbers of vectors the tiles are taken."""
-    lanes, lines = target().lanes, p.batch * done.lines
-    counts = {t.lines, lines % t.lines or t.lines} if t.whole else {1}
-    widths = {t.width} if t.whole else {t.width, done.fast.made % t.width or t.width}
-    found = set()
-    for count, width in product(counts, widths):
-        found |= groups_of(ceil(count * width, lanes), cut.held)
-    return found
+def vectors_of(p: Problem, t: Tiles) -> set[int]:
+    """Return all counts of vectors that a tile can have."""
+    lanes, sizes = target().lanes, lengths(p)
+    if t.whole:
+        lines = p.batch * sizes.lines
+        return {ceil(count * t.width, lanes) for count in (t.lines, lines % t.lines or t.lines)}
+    return {ceil(width, lanes) for width in (t.width, sizes.fast.made % t.width or t.width)}

@@ -1,13 +1,13 @@
-"""Minimal filtering along rows: four output rows of a kernel with three rows, from six products instead of twelve.
+"""Mathematics of minimal filtering F(4,3): four output rows of a kernel with three rows, from 6 products, not 12.
 
     y[j] = sum over r of g[r] * d[j + r],   j = 0..3
     y = A (G g * B d)                       G [6, 3], B [6, 6], A [4, 6]; * element by element
 
 (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast algorithms for convolutional neural
-networks, 2016: F(4, 3).) d are rows of vectors, so that lanes never mix: columns stay a direct sum over taps, and sums
-over input channels are taken between G, B and A. The points are 0, 1/2, -1/2, 3/2, -3/2 and infinity: the numbers of B
-and A are exact in float32, and with so few terms the error is that of the direct sum, sometimes less (the usual 0, 1,
--1, 2, -2 lose a third of that).
+networks, 2016: F(4, 3).) The elements of d are vectors of one row each, so lanes never mix: columns stay a direct sum
+over taps, and the products are added over input channels before A is applied. The points are 0, 1/2, -1/2, 3/2, -3/2
+and infinity. The numbers of B and A are exact in float32, and the error is that of the direct sum, sometimes less,
+because the sums have so few terms (the usual points 0, 1, -1, 2, -2 lose a third of that accuracy).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 OUTPUTS, TAPS = GROUP, 3
 PLANES = OUTPUTS + TAPS - 1
-"""Products, and input rows, of a group of output rows."""
+"""Planes of products, and input rows, of a group of output rows."""
 ROUNDINGS = 12
-"""How often a number is rounded on its way through G, B and A."""
+"""Roundings of a number on its way through G, B and A."""
 _P, _Q = 0.5, 1.5
 _POINTS = (0.0, _P, -_P, _Q, -_Q)
 
 
 def matrices() -> tuple[Array, Array, Array]:
-    """A, G and B, float64.
+    """Return A, G and B in float64.
 
     >>> A, G, B = matrices()
     >>> g, d = np.array([1.0, 2.0, 4.0]), np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
@@ -44,24 +44,25 @@ def matrices() -> tuple[Array, Array, Array]:
     scale = np.array([np.prod(point - rest) for point, rest in zip(points, others, strict=True)])
     A = np.hstack([points ** np.arange(OUTPUTS)[:, None], np.eye(OUTPUTS)[:, -1:]])
     G = np.vstack([points[:, None] ** np.arange(TAPS) / scale[:, None], np.eye(TAPS)[-1:]])
-    # polynomials with all points but one as roots, and with all of them; lowest power first
+    # polynomials whose roots are all points but one, then all of them; lowest power first
     rows = [np.append(np.poly(rest)[::-1], 0.0) for rest in others]
     return A, G, np.array([*rows, np.poly(points)[::-1]])
 
 
 def planes_of(weight: Array) -> Array:
-    """A weight [C_in, C_out, 3, kw] of a transposed convolution as [6, kw, C_in, C_out], in the order of reading x."""
+    """Return a weight [C_in, C_out, 3, kw], transformed, as [6, kw, C_in, C_out], flipped to read x in order."""
     _, G, _ = matrices()
     planes: Array = np.einsum("mr,iort->mtio", G, weight[:, :, ::-1, ::-1].astype(np.float64)).astype(np.float32)
     return planes
 
 
 def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
-    """What rounding errors are proportional to, for each output of a layer, [C_out, H', W'], float64.
+    """Return the scale of the rounding errors of each output of a layer, [C_out, H', W'], float64.
 
-    x [C_in, H, W] and weight [C_in, C_out, 3, kw], absolute values; groups begin at row `anchor`. The direct form has
-    |weight| * |x| here. Here each plane has its own sum of absolute products, with errors of its own: they add up as
-    independent ones do, weighed by A. It is larger, and an output has its share of all inputs of its group.
+    x [C_in, H, W] and weight [C_in, C_out, 3, kw] are absolute values; groups begin at row `anchor`. In the direct form
+    the scale is the sum |weight| * |x|. In this form each plane has such a sum of its products. The errors of the
+    planes are independent, so they add up as the root of their squares, weighted by A. The result is larger than in the
+    direct form, and each output depends on all inputs of its group.
     """
     A, G, B = (np.abs(matrix) for matrix in matrices())
     (top, bottom), (left, right) = crop
@@ -71,48 +72,48 @@ def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
     groups = -(-(rows - first) // OUTPUTS)
     # every group with its inputs, zeros around x
     start = first + top - (TAPS - 1)
-    wanted = (
+    indices = (
         start + OUTPUTS * np.arange(groups)[:, None] + np.arange(PLANES),
         np.arange(columns + kw - 1) + left - (kw - 1),
     )
-    # at least one row, whoever reads it
+    # at least one row
     reach = (max(0, min(top - (TAPS - 1), x.shape[1] - 1)), min(x.shape[1], max(1, rows + top))), (0, x.shape[2])
-    there = [(at >= begin) & (at < end) for at, (begin, end) in zip(wanted, reach, strict=True)]
-    at = [np.clip(at, 0, size - 1) for at, size in zip(wanted, x.shape[1:], strict=True)]
-    d = np.where(there[0][:, :, None] & there[1], x[:, at[0][:, :, None], at[1]], 0)
-    seen = np.lib.stride_tricks.sliding_window_view(np.einsum("mr,igrw->migw", B, d), kw, 3)
+    inside = [(at >= begin) & (at < end) for at, (begin, end) in zip(indices, reach, strict=True)]
+    at = [np.clip(at, 0, size - 1) for at, size in zip(indices, x.shape[1:], strict=True)]
+    d = np.where(inside[0][:, :, None] & inside[1], x[:, at[0][:, :, None], at[1]], 0)
+    windows = np.lib.stride_tricks.sliding_window_view(np.einsum("mr,igrw->migw", B, d), kw, 3)
     U = np.einsum("mr,iort->mtio", G, weight[:, :, ::-1, ::-1])
-    # over planes one by one: all at once would take their products apart
-    products = np.stack([np.einsum("igwt,tio->ogw", seen[m], U[m], optimize=True) for m in range(PLANES)])
+    # plane by plane: with the common index m einsum would not use matrix products
+    products = np.stack([np.einsum("igwt,tio->ogw", windows[m], U[m], optimize=True) for m in range(PLANES)])
     y = np.sqrt(np.einsum("jm,mogw->ogjw", A**2, products**2)).reshape(weight.shape[1], -1, columns)
     return np.ascontiguousarray(y[:, -first : rows - first])
 
 
 def inputs(f: Function, d: list[Value]) -> list[Value]:
-    """B d in registers: twelve operations."""
+    """Return B d in registers: twelve operations."""
     p, q = _P * _P, _Q * _Q
 
     def plus(a: Value, factor: float, b: Value) -> Value:
         return f.fma(b, f.value(factor, f.vector), a)
 
-    made = [plus(plus(d[4], -(p + q), d[2]), p * q, d[0])]
+    planes = [plus(plus(d[4], -(p + q), d[2]), p * q, d[0])]
     for root, other in ((_P, q), (_Q, p)):
         even, odd = plus(d[4], -other, d[2]), plus(d[3], -other, d[1])
-        made += [plus(even, root, odd), plus(even, -root, odd)]
-    return [*made, plus(plus(d[5], -(p + q), d[3]), p * q, d[1])]
+        planes += [plus(even, root, odd), plus(even, -root, odd)]
+    return [*planes, plus(plus(d[5], -(p + q), d[3]), p * q, d[1])]
 
 
 def outputs(f: Function, m: list[Value]) -> list[Value]:
-    """A m in registers: thirteen operations."""
+    """Return A m in registers: thirteen operations."""
 
-    def weighed(a: Value, power: int, b: Value) -> Value:
+    def weighted(a: Value, power: int, b: Value) -> Value:
         factor, other = (f.value(point**power, f.vector) for point in (_P, _Q))
         return f.fma(a, factor, b * other)
 
     sums, differences = (m[1] + m[2], m[3] + m[4]), (m[1] - m[2], m[3] - m[4])
     return [
         m[0] + (sums[0] + sums[1]),
-        weighed(differences[0], 1, differences[1]),
-        weighed(sums[0], 2, sums[1]),
-        weighed(differences[0], 3, differences[1]) + m[5],
+        weighted(differences[0], 1, differences[1]),
+        weighted(sums[0], 2, sums[1]),
+        weighted(differences[0], 3, differences[1]) + m[5],
     ]

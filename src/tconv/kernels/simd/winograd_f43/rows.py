@@ -1,4 +1,7 @@
-"""Rows of a network's layer, made in groups of four: what `grouped` gives, and what it reads and writes."""
+"""Interface between networks and layers that compute their output rows in groups of four.
+
+A network gives such a layer its buffered rows; `tconv.models` implements `RowWindow`, `row_groups` the layer.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Protocol
 from tconv.kernels.problem import Array
 
 
-class Held(Protocol):
-    """Some rows of a picture [C, H, W]: row r is at index (r - anchor) mod period of the array, if it is there."""
+class RowWindow(Protocol):
+    """Some rows of a picture [C, H, W]: row r, if it is there, is at index (r - anchor) mod period of the array."""
 
     array: Array
     anchor: int
@@ -16,12 +19,12 @@ class Held(Protocol):
     address: int
 
 
-class Rows(Protocol):
-    """A layer of a network that makes its output rows in groups: `winograd_rows.Rows`."""
+class RowGroupLayer(Protocol):
+    """Layer of a network that computes its output rows in groups: `row_groups.WinogradLayer`."""
 
-    def __call__(self, x: Held, reach: slice, rows: slice, out: Held, anchor: int) -> bool:
-        """Put output rows into `out`; whether all were finite before the activation."""
+    def __call__(self, x: RowWindow, reach: slice, rows: slice, out: RowWindow, anchor: int) -> bool:
+        """Write output rows into `out`. Returns True if all were finite before the activation."""
 
 
 GROUP = 4
-"""Rows that are made together."""
+"""Rows of a group."""

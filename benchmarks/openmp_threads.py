@@ -1,7 +1,8 @@
-"""What it is worth to run on PyTorch's own threads: python benchmarks/team.py [MODEL].
+"""A model with tconv's kernel on PyTorch's own OpenMP threads, and on tconv's threads.
 
-A model of `tconv bench --models` after `tconv.torch.accelerate`, in turn with the kernel on PyTorch's threads and on
-tconv's own; the outputs have to have the same bits.
+    python benchmarks/openmp_threads.py [MODEL]
+
+times a model of `tconv bench --models` after `tconv.torch.accelerate`, on both in turn; outputs must have equal bits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Transposed convolutions with one fault each, written with NumPy and `conv_transpose` in float32.
+"""Random float32 calls in which one thing went wrong, for tests of `tconv.diagnose`.
 
-Tests and benchmarks of diagnose draw random calls and faults from here.
+Every fault is computed here independently, with NumPy and `conv_transpose`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 import tconv
+from random_calls.sizes import choice, has_output, integers, random_sizes
 from tconv import Geometry, TconvError
 
 
 class Call(NamedTuple):
-    """A call in PyTorch's layouts and arguments."""
+    """A call with PyTorch's arguments."""
 
     x: np.ndarray
     w: np.ndarray
@@ -30,7 +31,7 @@ class Call(NamedTuple):
         return tconv.conv_transpose(self.x, self.w, self.bias, **self.arguments)
 
     def other(self, **parts) -> np.ndarray:
-        """Return the output of the call with another x, w, bias or geometry."""
+        """Return the output of the same call with another x, w, bias or geometry."""
         geometry = parts.pop("geometry", self.geometry)
         call = self._replace(**parts)
         return tconv.conv_transpose(call.x, call.w, call.bias, geometry=geometry)
@@ -41,25 +42,39 @@ class Call(NamedTuple):
 
 
 def random_call(rng: np.random.Generator, ndim: int | None = None) -> Call:
-    """Return a random call with bias, of asymmetric normal numbers, with a valid output."""
+    """Draw a call with bias, of asymmetric normal numbers, whose input has at least 4 elements on each axis."""
     while True:
-        nd = ndim or int(rng.choice([1, 2, 2, 2, 3]))
-        k, s = (tuple(int(v) for v in rng.integers(lo, hi, nd)) for lo, hi in ((2, 6), (1, 4)))
-        d = tuple(int(v) for v in rng.integers(1, 3, nd)) if rng.random() < 0.3 else (1,) * nd
-        p = tuple(int(v) for v in rng.integers(0, 3, nd))
-        op = tuple(int(rng.integers(0, max(a, b))) if rng.random() < 0.5 else 0 for a, b in zip(s, d, strict=True))
-        groups = int(rng.choice([1, 1, 1, 2, 3]))
-        inner, outer = (int(v) for v in rng.integers(1, 6, 2))
-        n = tuple(int(v) for v in rng.integers(4, {1: 40, 2: 10, 3: 6}[nd], nd))
-        arguments = {"stride": s, "padding": p, "output_padding": op, "dilation": d, "groups": groups}
-        x = rng.standard_normal((int(rng.integers(1, 3)), groups * inner, *n)).astype(np.float32)
-        w = rng.standard_normal((groups * inner, outer, *k)).astype(np.float32)
-        call = Call(x, w, rng.standard_normal(groups * outer).astype(np.float32), arguments)
-        try:
-            call.geometry.output_shape(n)
-        except TconvError:
-            continue
-        return call
+        nd = ndim or choice(rng, (1, 2, 2, 2, 3))
+        sizes = random_sizes(
+            rng,
+            nd,
+            n=(4, {1: 39, 2: 9, 3: 5}[nd]),
+            k=(2, 5),
+            d=(1, 2),
+            dilated=0.3,
+            groups=(1, 1, 1, 2, 3),
+            in_per_group=(1, 2, 3, 4, 5),
+            out_per_group=(1, 2, 3, 4, 5),
+        )
+        limits = [max(pair) for pair in zip(sizes.s, sizes.d, strict=True)]
+        arguments = {
+            "stride": sizes.s,
+            "padding": integers(rng, nd, (0, 2)),
+            "output_padding": tuple(int(rng.integers(0, limit)) if rng.random() < 0.5 else 0 for limit in limits),
+            "dilation": sizes.d,
+            "groups": sizes.groups,
+        }
+        x, w, bias = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in (
+                (sizes.batch, sizes.c_in, *sizes.n),
+                (sizes.c_in, sizes.out_per_group, *sizes.k),
+                (sizes.c_out,),
+            )
+        )
+        call = Call(x, w, bias, arguments)
+        if has_output(call.geometry, sizes.n):
+            return call
 
 
 def _grouped_swap(c: Call) -> np.ndarray | None:
@@ -77,7 +92,7 @@ def _same(c: Call) -> np.ndarray:
 
 
 def rounded(a: np.ndarray, bits: int = 10) -> np.ndarray:
-    """Return float32 numbers rounded to fewer fraction bits, half up, as hardware does."""
+    """Round float32 to this many mantissa bits, half up. On random numbers every rounding to nearest gives the same."""
     drop = 23 - bits
     whole = a.astype(np.float32).view(np.uint32)
     return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
@@ -91,7 +106,7 @@ def _interleaved(y: np.ndarray, groups: int) -> np.ndarray | None:
 
 
 def _fold_wrong(c: Call, rng: np.random.Generator) -> np.ndarray | None:
-    """Return the output with the scales of C_out on the input channels of the right, folded weight."""
+    """The scales of C_out multiplied onto the input channels of the right, folded weight."""
     if c.arguments["groups"] > 1 or c.w.shape[0] != c.w.shape[1] or c.w.shape[0] == 1:
         return None
     s = (rng.uniform(0.5, 2, len(c.w)) * rng.choice([-1, 1], len(c.w))).astype(np.float32)
@@ -121,8 +136,8 @@ def _channels_last(a: np.ndarray) -> np.ndarray | None:
 
 def _grid(c: Call, **parts) -> np.ndarray:
     g = c.geometry
-    arguments = {"stride": g.stride, "dilation": g.dilation, **parts}
-    return c.other(geometry=Geometry(g.kernel, arguments["stride"], g.crop, arguments["dilation"], g.groups))
+    steps = {"stride": g.stride, "dilation": g.dilation, **parts}
+    return c.other(geometry=Geometry(g.kernel, steps["stride"], g.crop, steps["dilation"], g.groups))
 
 
 FAULTS = {
@@ -167,14 +182,14 @@ FAULTS = {
     "BatchNorm folded on the wrong axis": _fold_wrong,
     "uninitialised rows": _uninitialised,
 }
-"""Each fault as a function to the wrong output of a call, or None if the call cannot have it."""
+"""Each fault, as a function that returns the wrong output of a call, or None if the call cannot have the fault."""
 
 SAME_THING = {"float16": {"TF32"}, "channels swapped": {"group order of the weight"}}
-"""Other names of the same fault: float16 has TF32's ten bits; square groups read in the other order are transposed."""
+"""Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed."""
 
 
 def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
-    """Return the name of one fault, a call, and its wrong output, which differs by more than rounding."""
+    """Draw the name of one fault, a call, and its wrong output, which differs from the right one by more than rounding."""
     while True:
         name = str(rng.choice(list(FAULTS)))
         call = random_call(rng)
@@ -191,7 +206,7 @@ def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
 
 
 def noise(rng, number):
-    """Return a call and an unrelated output: random numbers, whole numbers, or another call's output."""
+    """Draw a call and an unrelated output: other numbers, whole numbers, or the output of another call."""
     call = random_call(rng)
     if number % 4 == 2:
         call = call._replace(x=np.rint(3 * call.x), w=np.rint(3 * call.w), bias=np.rint(3 * call.bias))

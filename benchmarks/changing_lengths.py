@@ -1,9 +1,9 @@
-"""Signals of ever-changing lengths: memory stays flat, no machine code is built, and a new length costs little.
+"""Signals of ever-changing lengths: memory must stay flat, no machine code be built, and a new length cost little.
 
-    python benchmarks/lengths.py [MINUTES]
+    python benchmarks/changing_lengths.py [MINUTES]
 
-prints, once a minute, the process's resident memory, the functions built so far, and the median time of a call with a
-length that was not met before, and of the same call again.
+prints, once a minute, the resident memory of the process, the number of compiled functions, and the median time of a
+call with a new length, and of the same call again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 import tconv
-from tconv.kernels.simd.object_cache import LIBRARY
+from tconv.kernels.simd.object_cache import OBJECT_CACHE
 
 _PAGE = 4096
 
 
 def resident() -> float:
-    """Resident memory of this process, in MB."""
+    """Return the resident memory of this process, in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
@@ -42,7 +42,8 @@ def main(minutes: float) -> None:
                 times.append(time.perf_counter() - start)
         medians = [statistics.median(times) * 1e3 for times in (new, again)]
         print(
-            f"{minute:6}  {len(new):5}  {resident():11.1f}  {LIBRARY.built:15}  {medians[0]:13.2f}  {medians[1]:8.2f}"
+            f"{minute:6}  {len(new):5}  {resident():11.1f}  {OBJECT_CACHE.built:15}  "
+            f"{medians[0]:13.2f}  {medians[1]:8.2f}"
         )
 
 

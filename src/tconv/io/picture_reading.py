@@ -1,0 +1,160 @@
+"""Readers of picture files: pixels as arrays [C, H, W], whatever mode, bit depth and orientation a file has.
+
+libvips decodes most formats, Pillow the two that it lacks. Damaged files are refused, never decoded as far as they go.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import FileError
+from tconv.io import pillow_reading
+from tconv.io.file_bytes import read_bytes
+from tconv.io.libvips import SAMPLE_FORMATS, pyvips, reason
+from tconv.io.picture import Picture, damaged, describe
+
+_READABLE = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "gif": "GIF", "heif": "HEIF"}
+"""Loaders that may open a file, by the first part of libvips's name for them."""
+
+ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif", ".avif"),
+    *pillow_reading.ENDINGS,
+)
+"""Endings of the files that a folder is searched for. A file that is named is read whatever its ending."""
+
+_COLOUR = ("b-w", "grey16", "srgb", "rgb", "rgb16", "scrgb", "multiband")
+"""Interpretations whose values are resampled as they are."""
+
+
+def open_picture(path: Path) -> Picture:
+    """Return the picture in a file; its header is read, its pixels are not decoded yet.
+
+    >>> from tconv.io.picture_writing import format_for, write_picture
+    >>> black = np.zeros((3, 2, 4), np.uint8)                               # [C, H, W]
+    >>> form, _ = format_for(Path("black.png"), black.shape, black.dtype, alpha=False)
+    >>> with open("black.png", "wb") as file:
+    ...     write_picture(file, form, black, alpha=False)
+    >>> picture = open_picture(Path("black.png"))
+    >>> picture.shape, picture.description
+    ((3, 2, 4), 'PNG, RGB, 8 bit')
+    >>> bool((picture.read() == black).all())
+    True
+
+    PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP and JPEG 2000; 1 to 32 bits, grey, RGB, palettes and alpha as they are; the
+    EXIF orientation is applied; CMYK and Lab become sRGB; of several pages or frames the first is taken. Float samples
+    stay float.
+
+    Raises FileError for a file that is missing, unreadable, empty, of no known format, or damaged, and
+    MissingExtraError without pyvips, or without Pillow for BMP and JPEG 2000.
+    """
+    vips = pyvips()
+    data = read_bytes(path)
+    if pillow_reading.reads(data):
+        return pillow_reading.open_picture(path, data)
+    try:
+        # from memory: libvips would take brackets in a file name for options, and serve an older file from its cache
+        image = vips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+    except vips.Error as error:
+        raise _refusal(path, data, reason(error)) from None
+    loader = image.get("vips-loader").partition("load")[0]
+    if loader not in _READABLE:
+        raise _refusal(path, data, f"its kind is {loader}")
+    notes = []
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if pages > 1:
+        notes.append(f"first of {pages} pages")
+    resolution = _resolution(image, loader, data)
+    turned = image.get("orientation") if image.get_typeof("orientation") else 1
+    if turned != 1:
+        # turning needs rows in another order than the file has them
+        image = vips.Image.new_from_buffer(data, "", fail_on="error").autorot()
+        notes.append(f"turned upright (EXIF orientation {turned})")
+        if turned >= 5 and resolution is not None:  # rows and columns change places
+            resolution = resolution[1], resolution[0]
+    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    if image.interpretation not in _COLOUR:
+        notes.append(f"{image.interpretation.upper()} converted to sRGB")
+        try:
+            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
+        except vips.Error as error:
+            raise damaged(path, reason(error)) from None
+        profile = None  # it described the colours before
+    codes = {name: code for code, name in SAMPLE_FORMATS.items()}
+    if image.format not in codes:
+        raise FileError(
+            f"{path} has {image.format} samples; {', '.join(codes)} are read. Write it as a float32 TIFF, or as .npy"
+        )
+    dtype = np.dtype(codes[image.format])
+    bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8 * dtype.itemsize
+    if bits < 8 and not image.get_typeof("palette"):
+        notes.append(f"{bits} bit read as 8")
+    alpha = image.bands in (2, 4) and image.interpretation != "multiband"
+    height, width, channels = image.height, image.width, image.bands
+
+    def decode() -> Array:
+        try:
+            pixels = image.write_to_memory()
+        except vips.Error as error:
+            raise damaged(path, reason(error)) from None
+        return np.frombuffer(pixels, dtype).reshape(height, width, channels)
+
+    return Picture(
+        path,
+        (channels, height, width),
+        dtype,
+        alpha,
+        f"{_READABLE[loader]}, {describe(channels, dtype, alpha)}",
+        notes,
+        profile,
+        resolution,
+        decode,
+    )
+
+
+def _resolution(image: Any, loader: str, data: bytes) -> tuple[float, float] | None:
+    """Return the pixels per inch along width and height; None if the file does not state them."""
+    if loader in ("webp", "heif"):  # libvips leaves it in the EXIF block there
+        values = [_exif_number(image, f"exif-ifd0-{axis}Resolution") for axis in "XY"]
+        centimetres = image.get_typeof("resolution-unit") and image.get("resolution-unit") == "cm"
+        per_inch = 2.54 if centimetres else 1.0
+    elif _has_phys(data) if loader == "png" else image.get_typeof("resolution-unit"):
+        values, per_inch = [image.xres, image.yres], 25.4  # libvips counts by the millimetre
+    else:
+        return None
+    x, y = (round(value * per_inch, 2) for value in values)  # PNG counts by the metre: 300 dpi is 299.9994 there
+    return (x, y) if min(x, y) > 0 else None
+
+
+def _has_phys(data: bytes) -> bool:
+    """Return True if a PNG file states pixels per metre; a pHYs chunk of unit 0 has only their ratio."""
+    chunk = data.find(b"pHYs", 0, max(0, data.find(b"IDAT")))
+    return chunk > 0 and data[chunk + 12 : chunk + 13] == b"\1"
+
+
+def _exif_number(image: Any, name: str) -> float:
+    """Return a rational number of the EXIF block, which libvips gives as "300/1 (300, Rational, ...)"; 0 if missing."""
+    if not image.get_typeof(name):
+        return 0.0
+    try:
+        return float(Fraction(str(image.get(name)).split(" ")[0]))
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _refusal(path: Path, data: bytes, why: str) -> FileError:
+    """Return the error for a file that libvips does not open: damaged, or no picture."""
+    starts = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"GIF8", b"RIFF")
+    if data.startswith(starts):
+        return FileError(
+            f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
+            "Write the name of an intact copy, or of the same picture as PNG"
+        )
+    formats = ", ".join([*_READABLE.values(), *pillow_reading.FORMATS])
+    return FileError(
+        f"{path} is not a picture that can be read ({why}); {formats}, .npy and .npz are. Write it as PNG, for example"
+    )

@@ -1,0 +1,100 @@
+"""Reader of BMP and JPEG 2000 files through Pillow (the extra `cli`), because libvips's wheels read neither.
+
+Only Pillow's readers for these two formats are used, and a file that breaks off is refused.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import MissingExtraError
+from tconv.io.picture import Picture, damaged, describe
+
+FORMATS = ("BMP", "JPEG 2000")
+ENDINGS = (".bmp", ".dib", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc")
+
+_JP2, _CODESTREAM, _END = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\xff\xd9"
+_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+"""Modes of Pillow that are converted, and into which."""
+_CHANNELS = {"L": 1, "I;16": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+
+
+def reads(data: bytes) -> bool:
+    """Return True for the content of a BMP or JPEG 2000 file."""
+    return data.startswith((b"BM", _JP2, _CODESTREAM))
+
+
+def open_picture(path: Path, data: bytes) -> Picture:
+    """Return the picture in this content; its header is read, its pixels are not decoded yet.
+
+    Depths of less than 8 bits are read as 8. JPEG 2000 of more than 8 bits is read as 16 bits if it is grey; Pillow
+    decodes colours to 8 bits. Raises FileError for a damaged file, MissingExtraError without Pillow.
+    """
+    try:
+        from PIL.BmpImagePlugin import BmpImageFile
+        from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+    except ImportError:
+        raise MissingExtraError("reading BMP and JPEG 2000", "pillow", "cli") from None
+    is_bmp = data.startswith(b"BM")
+    depth = _bmp_depth(data) if is_bmp else _jpeg2000_depth(path, data)
+    # Image.open would try every format that Pillow knows, and refuse large pictures
+    image = _attempt(path, lambda: (BmpImageFile if is_bmp else Jpeg2KImageFile)(io.BytesIO(data)))
+    mode = _MODES.get(image.mode, image.mode)
+    if mode not in _CHANNELS or 0 in image.size:
+        raise damaged(path, f"its mode is {image.mode} and its size {image.size}")
+    width, height = image.size
+    channels, dtype = _CHANNELS[mode], np.dtype(np.uint16 if mode == "I;16" else np.uint8)
+    alpha = channels in (2, 4)
+    notes = [f"{depth} bit read as {8 * dtype.itemsize}"] if depth != 8 * dtype.itemsize and image.mode != "P" else []
+    if image.mode in ("CMYK", "YCbCr"):
+        notes.append(f"{image.mode} converted to RGB")
+
+    def decode() -> Array:
+        def pixels() -> Array:
+            image.load()
+            return np.asarray(image if image.mode == mode else image.convert(mode))
+
+        decoded: Array = _attempt(path, pixels)
+        return decoded.astype(dtype, copy=False).reshape(height, width, channels)
+
+    kind = f"{FORMATS[not is_bmp]}, {describe(channels, dtype, alpha)}"
+    shape = (channels, height, width)
+    return Picture(path, shape, dtype, alpha, kind, notes, None, _resolution(image), decode)
+
+
+def _attempt(path: Path, call: Callable[[], Any]) -> Any:
+    """Return the result of a call of Pillow. Raises FileError for its many errors over damaged files."""
+    try:
+        return call()
+    except MemoryError:
+        raise
+    except Exception as error:  # OSError, SyntaxError, ValueError, struct.error, OverflowError, AssertionError ...
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise damaged(path, why) from None
+
+
+def _resolution(image: Any) -> tuple[float, float] | None:
+    """Return the pixels per inch along width and height; None if the file does not state them."""
+    x, y = (round(float(value), 2) for value in image.info.get("dpi", (0, 0)))
+    return (x, y) if min(x, y) > 0 else None
+
+
+def _bmp_depth(data: bytes) -> int:
+    """Return the bits of a colour of a BMP file; 8 for palettes and for headers that break off."""
+    place = 24 if data[14:15] == b"\x0c" else 28  # in the header of OS/2, sizes have 2 bytes instead of 4
+    bits = int.from_bytes(data[place : place + 2], "little")
+    return {1: 1, 16: 5}.get(bits, 8)
+
+
+def _jpeg2000_depth(path: Path, data: bytes) -> int:
+    """Return the bits of the first component of a JPEG 2000 file. Raises FileError if its codestream breaks off."""
+    start = data.find(_CODESTREAM)
+    if start < 0 or data.find(_END, start + 43) < 0:
+        raise damaged(path, "its codestream breaks off")
+    return int(data[start + 42] & 0x7F) + 1

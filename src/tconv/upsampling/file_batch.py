@@ -1,0 +1,185 @@
+"""Enlargement of many files, of which some may be broken, into one folder.
+
+A file that fails does not stop the others; its reason is collected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tconv.errors import FileError, TconvError
+from tconv.io import array_files
+from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
+from tconv.upsampling.file_run import FileRun, default_name, file_ids, open_run
+from tconv.upsampling.inputs import is_feature_file
+from tconv.upsampling.run import Timed
+from tconv.upsampling.selection import Selection
+
+
+class Failure(NamedTuple):
+    """A file that could not be enlarged, and the reason."""
+
+    source: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason if str(self.source) in self.reason else f"{self.source}: {self.reason}"
+
+
+class FileBatch:
+    """Many files, enlarged one after another into one folder; a broken file does not stop the others.
+
+    A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
+    output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
+    feature maps, as far as there are any. Before any work, raises FileError if two inputs would be written to the same
+    name, and what the selection of upsamplers raises.
+    """
+
+    def __init__(
+        self, sources: Sequence[Path], selection: Selection, folder: Path | None = None, overwrite: bool = False
+    ) -> None:
+        self._selection, self._folder, self._overwrite = selection, folder, overwrite
+        self.paths, self.failures = _expanded(sources)
+        self._ids = file_ids(self.paths)
+        pictures = [path for path in self.paths if not is_feature_file(path)]
+        maps = [path for path in self.paths if is_feature_file(path)]
+        # a wrong option is an error of the call, not of each file; a network's option only fails the feature maps
+        self.upsamplers = [selection.for_pictures()] if pictures else []
+        if maps and not (pictures and selection.is_for_pictures):
+            upsampler = selection.for_feature_maps(maps[0])
+            self.upsamplers += [] if upsampler in self.upsamplers else [upsampler]
+        _refuse_folder(folder)
+        self._refuse_clashes()
+
+    def run(
+        self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
+    ) -> Iterator[tuple[Path, FileRun]]:
+        """Yield each input and its run, after its file is written; inputs that fail are added to `failures`.
+
+        `advance` is called with shares of a file, 1 in all for each.
+        """
+        with output_folder(self._folder):
+            for path in self.paths:
+                left = 1.0
+                try:
+                    with FileRun(
+                        open_run(path, self._selection),
+                        self._selection.naming,
+                        self._ids,
+                        folder=self._folder,
+                        overwrite=self._overwrite,
+                    ) as file_run:
+                        share = 1 / max(1, file_run.run.strip_count())
+
+                        def strip_done(share: float = share) -> None:
+                            nonlocal left
+                            left -= share
+                            advance(share)
+
+                        file_run.execute(strip_done, timed)
+                except TconvError as error:
+                    self.failures.append(Failure(path, str(error)))
+                except MemoryError as error:
+                    self.failures.append(Failure(path, f"out of memory ({error})"))
+                else:
+                    yield path, file_run
+                advance(left)
+
+    def _refuse_clashes(self) -> None:
+        """Raise FileError if two inputs have the same output name. Files are opened only where stems are equal."""
+        by_stem: dict[str, list[Path]] = {}
+        for path in self.paths:
+            by_stem.setdefault(path.stem, []).append(path)
+        for paths in by_stem.values():
+            if len(paths) == 1:
+                continue
+            seen: dict[str, Path] = {}
+            for path in paths:
+                try:
+                    run = open_run(path, self._selection)
+                except TconvError:
+                    continue  # it will fail for that reason
+                name = "".join(default_name(run.source, run.upsampler))
+                if name in seen:
+                    raise FileError(
+                        f"{seen[name]} and {path} would both be written as {(self._folder or Path()) / name}. Enlarge "
+                        f"them one at a time, each with its own {self._selection.naming.name('output')}"
+                    )
+                seen[name] = path
+
+
+@contextmanager
+def output_folder(folder: Path | None) -> Iterator[None]:
+    """Create the folder if it does not exist; remove it again if it stays empty. Raises FileError."""
+    if folder is None or os.path.isdir(folder):
+        yield
+        return
+    _refuse_folder(folder)
+    try:
+        folder.mkdir()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FileError(
+            f"{folder} cannot be created: {why}. Write a folder in a directory that you may write"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # there are files in it
+            folder.rmdir()
+
+
+def _refuse_folder(folder: Path | None) -> None:
+    """Raise FileError for the name of a file, and for a folder whose parent does not exist."""
+    if folder is None or os.path.isdir(folder):
+        return
+    if os.path.lexists(folder):
+        raise FileError(f"{folder} is a file; a folder is needed. Write the name of a folder")
+    if not os.path.exists(folder.parent):
+        raise FileError(
+            f"{folder} lies in {folder.parent}, which does not exist. Write a folder in a directory that does"
+        )
+
+
+def expanded(sources: Sequence[Path]) -> list[Path]:
+    """Return the files, with those in folders. Raises FileError for a folder without any."""
+    return [path for source in sources for path in (_pictures_in(source) if os.path.isdir(source) else [source])]
+
+
+def _expanded(sources: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
+    """Return the files, with those in folders, and the folders without any."""
+    paths: list[Path] = []
+    failures: list[Failure] = []
+    for source in sources:
+        if not os.path.isdir(source):
+            paths.append(source)
+            continue
+        try:
+            paths += _pictures_in(source)
+        except FileError as error:
+            failures.append(Failure(source, str(error)))
+    return paths, failures
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures and feature maps of a folder, sorted by name. Raises FileError if there is none."""
+    endings = (*PICTURE_ENDINGS, *array_files.ENDINGS)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise FileError(f"{folder} cannot be read: {error.strerror}. Write a folder that you may read") from None
+    files = [
+        entry
+        for entry in entries
+        if entry.suffix.lower() in endings and not entry.name.startswith(".") and entry.is_file()
+    ]
+    if not files:
+        raise FileError(
+            f"{folder} has no picture or feature map in it; files that end in {', '.join(endings)} are read. "
+            "Write a folder of such files"
+        )
+    return files

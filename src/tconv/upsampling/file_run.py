@@ -1,0 +1,125 @@
+"""Enlargement of one file into a new file.
+
+The output appears whole or not at all, and replaces another file only if that is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from tconv._arrays import Array
+from tconv.errors import FileError
+from tconv.io.output_files import NewFile, numbered
+from tconv.upsampling.check import CheckResult
+from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
+from tconv.upsampling.naming import Naming
+from tconv.upsampling.run import Run, Timed
+from tconv.upsampling.selection import Selection
+from tconv.upsampling.upsampler import Upsampler
+
+FileIds = frozenset[tuple[int, int]]
+"""Device and inode numbers of files, by which one file is known under all its names."""
+
+
+def file_ids(paths: Iterable[Path]) -> FileIds:
+    """Return the numbers of the files that exist."""
+    ids = set()
+    for path in paths:
+        with suppress(OSError, ValueError):
+            status = os.stat(path)
+            ids.add((status.st_dev, status.st_ino))
+    return frozenset(ids)
+
+
+def open_run(source: Path | None, selection: Selection) -> Run:
+    """Return the run of a file, or of the sample photograph for None.
+
+    Raises FileError, ArgumentError, ShapeError, DtypeError, TooLargeError, MissingExtraError.
+    """
+    if source is None:
+        upsampler = selection.for_pictures()
+        return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
+    upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
+    return Run(open_input(source, upsampler.mixes), upsampler, selection.naming)
+
+
+def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
+    """Return stem and ending of the output that no name was given for."""
+    return f"{source.stem}_x{upsampler.scale}", source.ending
+
+
+class FileRun:
+    """A run whose result is written into a new file: opened on entering, in its place after leaving.
+
+    The file is `output`; without it a default name in `folder`; without both a new numbered name in the current
+    directory. On construction, raises FileError if `output` is a folder, a device or one of the `inputs`, or if its
+    format cannot contain the result. On entering, raises FileError if the place cannot be written or the name is taken.
+    """
+
+    check: CheckResult
+    size: int
+    """Bytes of the file, once it is written."""
+
+    def __init__(
+        self,
+        run: Run,
+        naming: Naming,
+        inputs: Iterable[Path] | FileIds = (),
+        output: Path | None = None,
+        folder: Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.run = run
+        stem, ending = default_name(run.source, run.upsampler)
+        if folder is not None:
+            output = folder / (stem + ending)
+        if output is not None:
+            ids = inputs if isinstance(inputs, frozenset) else file_ids(inputs)
+            _refuse_place(output, stem + ending, ids, naming)
+        self.stem = stem if output is None else str(output.with_suffix(""))
+        """Path of the output without its ending."""
+        self.format = run.source.output_format(output or Path(stem + ending), run.shapes)
+        names = numbered(stem, ending) if output is None else iter([output])
+        self._new = NewFile(names, overwrite, f", or {naming.flag('overwrite')}")
+
+    def __enter__(self) -> FileRun:
+        self._new.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._new.__exit__(kind, error, at)
+
+    @property
+    def path(self) -> Path:
+        """The output file."""
+        return self._new.path
+
+    def execute(
+        self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
+    ) -> dict[str, Array]:
+        """Run, check and write; return the results [N, C, H, W] by key. Raises what `Run.execute` raises."""
+        results, self.check = self.run.execute(advance, timed)
+        with timed("write"):
+            file: BinaryIO = self._new.file
+            self.format.write(file, results)
+        self.size = self._new.size
+        return results
+
+
+def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> None:
+    """Raise FileError if the output exists and is not a file, or is an input; `name` is its default name."""
+    if not os.path.exists(output):
+        return
+    if os.path.isdir(output):
+        better = naming.example("output", output / name)
+        raise FileError(f"{output} is a directory; a file is needed. Write {better}")
+    if not os.path.isfile(output):
+        raise FileError(f"{output} is a device or a pipe; a file is needed. Write {naming.example('output', name)}")
+    if file_ids([output]) & inputs:
+        which = "the input itself" if len(inputs) == 1 else "an input"
+        raise FileError(f"{output} is {which}, which is not overwritten. Write another name")

@@ -1,0 +1,264 @@
+"""The function `tconv.upsample`: arrays, picture files or lists of them, enlarged and checked.
+
+The command `tconv upsample` runs the same code, so both give the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv import _arrays
+from tconv._arguments import int_of, shown
+from tconv._arrays import Array
+from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError
+from tconv.models.image_model import Model
+from tconv.upsampling.file_batch import FileBatch, expanded, output_folder
+from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.inputs import ArrayInput
+from tconv.upsampling.learned import LearnedUpsampler
+from tconv.upsampling.naming import PYTHON
+from tconv.upsampling.run import Run
+from tconv.upsampling.selection import Selection
+
+
+def upsample(
+    image: Any,
+    scale: int | None = None,
+    *,
+    model: str | None = None,
+    kernel: Any = None,
+    weights: str | os.PathLike[str] | Model | None = None,
+    alpha: bool | None = None,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Any:
+    """Return an image made larger with transposed convolutions, checked against the definition.
+
+    >>> import numpy as np, tconv
+    >>> picture = np.full((20, 30, 3), 128, np.uint8)                       # [H, W, C]
+    >>> large = tconv.upsample(picture, 2)
+    >>> large.shape, large.dtype
+    ((40, 60, 3), dtype('uint8'))
+    >>> grey = np.float32([[0, 1]])                                         # [H, W], 0 black, 1 white
+    >>> tconv.upsample(grey, 2, kernel="bilinear")
+    array([[0.  , 0.25, 0.75, 1.  ],
+           [0.  , 0.25, 0.75, 1.  ]], dtype=float32)
+
+    Parameters
+    ----------
+    image
+        An array [H, W] or [H, W, C], channels last; or the path of a picture, of feature maps (.npy, .npz) or of a
+        folder; or a list of arrays or of paths. White is the largest number of an integer dtype, and 1 for floats.
+        Floats are not clipped. Arrays of PyTorch, TensorFlow and JAX on the CPU are taken, too.
+    scale
+        An integer from 1 up; 2 if not given, or the own scale of `weights`. 1 only filters.
+    model
+        "photo", the network that comes with tconv: what pictures are enlarged with if nothing else is given.
+    kernel
+        "nearest", "bilinear", "bicubic" (what feature maps are enlarged with, and scale 1 filters with) or "lanczos";
+        or weights as an array or a .npy file: [kh, kw] for each channel, [C_in, C_out, kh, kw] across channels.
+    weights
+        A network of your own: a `tconv.models.Model`, or a file that `tconv.models.load` reads.
+    alpha
+        True if the last channel of an array is opacity, by which colours are weighted. None means that it is opacity
+        in an array of 2 or 4 channels.
+    output
+        A file to write, or an existing folder or a name that ends in "/": files of a list go into a folder, under
+        their names with the scale added. Without it the pixels are returned and nothing is written.
+    overwrite
+        True to let the output replace files.
+
+    Returns
+    -------
+    An array like `image`: same dtype, layout and library. For a path of a picture an array [H, W, C] in the dtype of
+    the file; of .npy the array, of .npz a dict of arrays. For a list or a folder a list of these. With `output` the
+    path of the written file instead of each array.
+
+    Raises ArgumentError, ArrayError, ShapeError, DtypeError, FileError, TooLargeError if the memory does not suffice,
+    and MissingExtraError where files need pyvips or Pillow (`pip install "tconv[cli]"`). With an output folder all
+    files of a list that can be enlarged are written before FileError names those that failed.
+
+    Notes
+    -----
+    With rows i, taps t and stride s = scale, every method is y[s*i + t - crop] += x[i] * w[t]. Thousands of random
+    outputs are recomputed from this definition in float64; CheckError would be a fault of tconv or of the machine.
+    """
+    if scale is not None:
+        scale = int_of(scale, "scale", least=1)
+    selection = Selection(scale, model, _kernel(kernel), _weights(weights), PYTHON)
+    if isinstance(image, (list, tuple)) and any(_is_image(entry) for entry in image):
+        return _upsample_list(list(image), selection, alpha, output, overwrite)
+    if not _is_path(image):
+        return _upsample_array(image, selection, alpha, output, overwrite)
+    path = _path(image, "image")
+    if os.path.isdir(path):
+        return _upsample_files([path], selection, output, overwrite)
+    run = open_run(path, selection)
+    return run.source.result(run.execute()[0]) if output is None else _write(run, [path], output, overwrite)
+
+
+def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, output: Any, overwrite: bool) -> Any:
+    """Return a list of results; files with an output are written as one batch."""
+    for number, entry in enumerate(images):
+        if not _is_image(entry):
+            raise ArgumentError(
+                f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Write a list "
+                "of those"
+            )
+    if all(map(_is_path, images)):
+        return _upsample_files(
+            [_path(entry, f"image[{number}]") for number, entry in enumerate(images)], selection, output, overwrite
+        )
+    if output is not None:
+        raise ArgumentError(
+            "output was given with a list of arrays, which have no names. Write one call for each array, with its own "
+            "output"
+        )
+    return [_upsample_entry(entry, f"image[{number}]", selection, alpha) for number, entry in enumerate(images)]
+
+
+def _upsample_entry(entry: Any, name: str, selection: Selection, alpha: bool | None) -> Any:
+    if not _is_path(entry):
+        return _upsample_array(entry, selection, alpha, name=name)
+    run = open_run(_path(entry, name), selection)
+    return run.source.result(run.execute()[0])
+
+
+def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwrite: bool) -> list[Any]:
+    """Return the results of all files, or write all into the folder `output` and return their paths."""
+    if output is None:
+        runs = (open_run(path, selection) for path in expanded(paths))
+        return [run.source.result(run.execute()[0]) for run in runs]
+    batch = FileBatch(paths, selection, _path(output, "output"), overwrite)
+    written = [file_run.path for _, file_run in batch.run()]
+    if batch.failures:
+        reasons = "; ".join(map(str, batch.failures))
+        raise FileError(
+            f"{len(batch.failures)} of {len(written) + len(batch.failures)} inputs failed, and {len(written)} files "
+            f"were written. {reasons}"
+        )
+    return written
+
+
+def _upsample_array(
+    image: Any,
+    selection: Selection,
+    alpha: bool | None = None,
+    output: Any = None,
+    overwrite: bool = False,
+    name: str = "image",
+) -> Any:
+    """Return the enlarged array, or write it into the file `output` and return its path."""
+    if image is None or isinstance(image, (bytes, int, float, complex, dict, set)):
+        raise ArgumentError(
+            f"image is {shown(image)}; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write "
+            'image="photo.jpg", for example'
+        )
+    library, array = _arrays.take(image, name)
+    _check_array(array, name, alpha)
+    pixels = np.moveaxis(array[:, :, None] if array.ndim == 2 else array, 2, 0)
+    upsampler = selection.for_pictures()
+    if array.dtype.name in ("int64", "uint64") and isinstance(upsampler, LearnedUpsampler):
+        raise DtypeError(
+            f"{name} has dtype {array.dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
+            f"1, are usual. Write {name}.astype(np.uint8) for values from 0 to 255"
+        )
+    has_alpha = len(pixels) in (2, 4) if alpha is None else alpha
+    run = Run(ArrayInput(pixels, has_alpha, upsampler.mixes), upsampler)
+    if output is not None:
+        if _is_folder(output, _path(output, "output")):
+            raise ArgumentError(
+                f"output is the folder {output}, and an array has no name. Write a file name, "
+                f'output="{os.path.join(output, "large.png")}" for example'
+            )
+        return _write(run, [], output, overwrite)
+    result = run.source.result(run.execute()[0])
+    assert isinstance(result, np.ndarray)
+    return _arrays.give(result[:, :, 0] if array.ndim == 2 and result.shape[2] == 1 else result, library)
+
+
+def _check_array(array: Array, name: str, alpha: bool | None) -> None:
+    """Raise ShapeError or DtypeError for an array that is not a picture with channels last."""
+    if array.ndim == 4:
+        raise ShapeError(
+            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed. Write tconv.upsample(list({name})) for "
+            "several images [N, H, W, C]"
+        )
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise ShapeError(
+            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed, with at least 1 row, column and channel. "
+            "Write an array such as np.zeros((20, 30, 3), np.uint8)"
+        )
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(
+            f"{name} has dtype {array.dtype}; integers, floats or booleans are needed. Write "
+            + (f"[{name}.real, {name}.imag], two images" if array.dtype.kind == "c" else f"{name}.astype(np.float32)")
+        )
+    if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
+        raise ShapeError(
+            f"{name} has shape {array.shape}, which looks like [C, H, W]; channels last are needed, [H, W, C]. Write "
+            f"np.moveaxis({name}, 0, -1)"
+        )
+    if alpha and (array.ndim == 2 or array.shape[2] == 1):
+        raise ShapeError(
+            f"{name} has shape {array.shape} and alpha=True; opacity needs a channel beside the colours. Write "
+            "alpha=None"
+        )
+
+
+def _write(run: Run, inputs: list[Path], output: Any, overwrite: bool) -> Path:
+    """Write the result of a run into a file, or under its default name into a folder; return the file's path."""
+    path = _path(output, "output")
+    folder = path if _is_folder(output, path) else None
+    with (
+        output_folder(folder),
+        FileRun(run, PYTHON, inputs, None if folder else path, folder, overwrite) as file_run,
+    ):
+        file_run.execute()
+    return file_run.path
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))
+
+
+def _is_image(value: Any) -> bool:
+    """Return True for a path, and for an array of any library with rows and columns."""
+    return _is_path(value) or (not isinstance(value, (list, tuple)) and len(getattr(value, "shape", ())) >= 2)
+
+
+def _is_folder(output: Any, path: Path) -> bool:
+    """Return True for an existing folder, and for a name that ends in a separator, which a Path does not keep."""
+    return str(os.fspath(output)).endswith(("/", os.sep)) or os.path.isdir(path)
+
+
+def _path(value: Any, name: str) -> Path:
+    """Return an argument as a path. Raises ArgumentError."""
+    if not _is_path(value) or not isinstance(os.fspath(value), str) or not os.fspath(value):
+        raise ArgumentError(f'{name} is {shown(value)}; a path is needed. Write {name}="large.png", for example')
+    return Path(value)
+
+
+def _kernel(kernel: Any) -> str | Array | None:
+    """Return a filter's name, the path of a file or an array of weights. Raises ArgumentError, ArrayError."""
+    if kernel is None:
+        return None
+    return os.fspath(kernel) if _is_path(kernel) else _arrays.take(kernel, "kernel")[1]
+
+
+def _weights(weights: Any) -> str | Model | None:
+    """Return a model, or the path of its file. Raises ArgumentError."""
+    if weights is None or isinstance(weights, Model):
+        return weights
+    if not _is_path(weights):
+        raise ArgumentError(
+            f'weights is {shown(weights)}; a file or a tconv.models.Model is needed. Write weights="network.onnx"'
+        )
+    return str(os.fspath(weights))

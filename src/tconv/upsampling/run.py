@@ -1,0 +1,98 @@
+"""One upsampling run in memory: an input, enlarged by an upsampler and checked.
+
+A run is refused before anything is read if the machine does not have its memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from tconv._arrays import Array
+from tconv._memory import physical_memory, si
+from tconv.errors import TooLargeError
+from tconv.operator.method_choice import Plan, explain_method
+from tconv.upsampling.check import Check, CheckResult, merged
+from tconv.upsampling.inputs import Input, Shape
+from tconv.upsampling.naming import PYTHON, Naming
+from tconv.upsampling.strips import enlarge, predicted_bytes, strips
+from tconv.upsampling.upsampler import Upsampler
+
+Timed = Callable[[str], AbstractContextManager[Any]]
+"""Context manager that measures a stage: "read", "upsample", "check" or "write"."""
+
+
+class RunPlan(NamedTuple):
+    """Transposed convolutions of one strip in order, and the floating-point operations of the whole run."""
+
+    passes: list[Plan]
+    flops: int
+
+
+class Run:
+    """An input and an upsampler that fit together; `shapes` are the results' sizes [N, C, H, W] by key.
+
+    Raises ShapeError for channels that the upsampler does not take, TooLargeError if the memory does not suffice.
+    """
+
+    def __init__(self, source: Input, upsampler: Upsampler, naming: Naming = PYTHON) -> None:
+        self.source, self.upsampler = source, upsampler
+        self.shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in source.batches.items()}
+        self.memory = sum(predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
+        """Bytes that the run occupies at most."""
+        available = physical_memory()
+        if available is not None and self.memory > available:
+            _, channels, height, width = max(self.shapes.values(), key=math.prod)
+            raise TooLargeError(
+                f"the result would be {width} x {height} with {channels} channels, about {si(self.memory, 'B')} of "
+                f"memory with the input; this machine has {si(available, 'B')}. Write a smaller "
+                f"{naming.name('scale')}, or cut the input"
+            )
+
+    def plan(self) -> RunPlan:
+        """Return the same planning as `tconv.plan`, for a report."""
+        flops, passes = 0, []
+        for batch in self.source.batches.values():
+            n, c, h, w = batch.shape
+            dtype = batch.values.computed
+            flops += sum(2 * n * problem.macs.exact for problem in self.upsampler.passes((c, h, w), dtype))
+            rows = self.upsampler.window(next(strips(self.upsampler, (c, h, w), dtype.itemsize)), h)
+            strip = (c, rows.stop - rows.start, w)
+            passes = [explain_method(problem, "auto") for problem in self.upsampler.passes(strip, dtype)]
+        return RunPlan(passes, flops)
+
+    def strip_count(self) -> int:
+        """Return the number of strips of all images, which a progress bar counts."""
+        return sum(
+            n * sum(1 for _ in strips(self.upsampler, (c, h, w), values.computed.itemsize))
+            for (n, c, h, w), values in self.source.batches.values()
+        )
+
+    def execute(
+        self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
+    ) -> tuple[dict[str, Array], CheckResult]:
+        """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check.
+
+        `advance` is called after each strip. Raises FileError for a damaged file, CheckError, DtypeError.
+        """
+        with timed("read"):
+            arrays = self.source.read()
+        results = {key: self.source.empty(key, shape) for key, shape in self.shapes.items()}
+        checks = []
+        images = sum(len(array) for array in arrays.values())
+        for key, array in arrays.items():
+            values = self.source.batches[key].values
+            for x, y in zip(array, results[key], strict=True):
+                check = Check(x, self.upsampler, values, images)
+                with timed("upsample"):
+                    enlarge(x, self.upsampler, values, y, check, advance)
+                with timed("check"):
+                    checks.append(check.compare(y))
+        return results, merged(checks)
+
+
+def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:
+    n, c, h, w = shape
+    return n, upsampler.channels(c), upsampler.scale * h, upsampler.scale * w
