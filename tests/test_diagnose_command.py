@@ -82,8 +82,8 @@ def test_the_picture(arrays, capsys):
     ("name", "message"),
     [
         ("taken.png", "taken.png exists, and nothing is overwritten"),
-        ("picture.xyz", "picture.xyz names no format of pictures. Write a name that ends in .svg, .png or .pdf"),
-        ("picture", "picture names no format of pictures"),
+        ("picture.xyz", "picture.xyz does not end in a picture format. Write a name that ends in .svg, .png or .pdf"),
+        ("picture", "picture does not end in a picture format"),
         ("missing/picture.png", "lies in missing, which does not exist"),
     ],
 )
@@ -117,7 +117,7 @@ BAD = [
     (["half.npz"], "half.npz contains no 'expected'; got and expected are needed"),
     (["got.npy", "expected.npy", "--x", "x.npy"], "x and weight are needed together"),
     (["call.npz", "--option", "stride=0"], "stride is 0; it must be at least 1"),
-    (["call.npz", *OPTIONS, "-o", "picture.xyz"], "picture.xyz names no format of pictures"),
+    (["call.npz", *OPTIONS, "-o", "picture.xyz"], "picture.xyz does not end in a picture format"),
     (["model.onnx"], "model.onnx does not exist"),
     (["damaged.onnx"], "damaged.onnx is damaged or not an ONNX model"),
     (["damaged.onnx", "--runtimes", "caffe", "tconv"], "--runtimes names 'caffe'; there are onnxruntime, openvino, reference, tconv"),

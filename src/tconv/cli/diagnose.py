@@ -1,4 +1,7 @@
-"""`tconv diagnose`: the cause of a difference between arrays in files, two runtimes, or two networks."""
+"""`tconv diagnose`: the cause of a difference between arrays in files, two runtimes, or two networks.
+
+It reads the files, runs the layers of networks, and prints what `tconv.diagnose` returns.
+"""
 
 from __future__ import annotations
 

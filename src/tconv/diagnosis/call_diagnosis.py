@@ -1,4 +1,7 @@
-"""Diagnosis of two outputs with a call: the output that the call describes, and the explanation of the other."""
+"""Diagnosis of two outputs with a call: the output that the call describes, and the explanation of the other.
+
+`diagnose` runs it for every call with x and weight; it follows one diagnosis from the outputs to the report.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Explanation: causes that together make the call give the other output, and the order of several explanations."""
+"""Explanation: causes that together make the call give the other output, and the order of several explanations.
+
+The search returns explanations, and `findings` writes them for the report.
+"""
 
 from __future__ import annotations
 

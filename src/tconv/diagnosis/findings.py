@@ -1,4 +1,7 @@
-"""Findings from explanations: the sentence, the other names, and the line that fixes the cause."""
+"""Findings from explanations: the sentence, the other names, and the line that fixes the cause.
+
+A diagnosis with a call writes its report from them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The two outputs as they were given, and the checks on them before any cause is tried."""
+"""The two outputs as they were given, and the checks on them before any cause is tried.
+
+Both kinds of diagnosis, with a call and without one, begin with them.
+"""
 
 from __future__ import annotations
 

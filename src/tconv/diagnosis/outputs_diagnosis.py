@@ -1,4 +1,7 @@
-"""Diagnosis of two outputs without a call: shift, crop, exchanged axes, order, scale, wrong parts, rounding."""
+"""Diagnosis of two outputs without a call: shift, crop, exchanged axes, order, scale, wrong parts, rounding.
+
+`diagnose` runs it if x and weight are not given.
+"""
 
 from __future__ import annotations
 

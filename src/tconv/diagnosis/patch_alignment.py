@@ -1,4 +1,7 @@
-"""Alignment of a small patch with a larger array: every shift of the patch is compared at once."""
+"""Alignment of a small patch with a larger array: every shift of the patch is compared at once.
+
+Patches of an output are aligned with predictions, and with the other output.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Result of a diagnosis: its findings, best first, its notes, and the report as text."""
+"""Result of a diagnosis: its findings, best first, its notes, and the report as text.
+
+`diagnose` returns a `Diagnosis`.
+"""
 
 from __future__ import annotations
 

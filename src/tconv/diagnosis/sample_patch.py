@@ -1,4 +1,7 @@
-"""A few places of an output, on which every hypothesis is tried first, together with every crop near the call's."""
+"""A few places of an output, on which every hypothesis is tried first, together with every crop near the call's.
+
+Most hypotheses fail here, so that few are computed on the whole output.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of the operator, on matplotlib's Axes (`pip install "tconv[draw]"`), imported by the first one drawn."""
+"""Pictures of the operator on matplotlib's Axes (`pip install "tconv[draw]"`), which is imported for the first picture.
+
+Reports draw themselves with them, and the command line writes them to files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reading of a picture's arguments: bare arrays of any library, and the geometry arguments of `tconv.definition`."""
+"""Reading of a picture's arguments: bare arrays of any library, and the geometry arguments of `tconv.definition`.
+
+The pictures of the scatter and of the matrix read their arguments with it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Picture of the difference of two outputs: the largest at each place."""
+"""Picture of the difference of two outputs: the largest at each place.
+
+A `Diagnosis` draws itself with it.
+"""
 
 from __future__ import annotations
 

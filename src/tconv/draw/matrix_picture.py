@@ -1,4 +1,7 @@
-"""Picture of the operator as a matrix: K, whose rows are inputs and whose columns are outputs, and its transpose."""
+"""Picture of the operator as a matrix: K, whose rows are inputs and whose columns are outputs, and its transpose.
+
+It shows the bands of small matrices; `tconv.matrix` has the numbers of large ones.
+"""
 
 from __future__ import annotations
 

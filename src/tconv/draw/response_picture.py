@@ -1,4 +1,7 @@
-"""Picture of a checkerboard: the response of weights to a constant input."""
+"""Picture of a checkerboard: the response of weights to a constant input.
+
+A `Checkerboard` draws itself with it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Layout of the scatter picture: the places of its grids and signs, in cells from the upper left corner."""
+"""Layout of the scatter picture: the places of its grids and signs, in cells from the upper left corner.
+
+The scatter picture is drawn at these places.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """Weights of transposed convolutions: conversion between layouts, folding, initialisation, checkerboards.
 
-Every file works on NumPy weights of one layer and has no state.
+Each task has a file of its own, and `artifacts/` is about checkerboards.
 """

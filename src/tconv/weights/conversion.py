@@ -1,4 +1,7 @@
-"""Conversion of weights between the layouts of any two frameworks: one array, or the layers of a whole state dict."""
+"""Conversion of weights between the layouts of any two frameworks: one array, or the layers of a whole state dict.
+
+Ports of a model between frameworks use it, and so do the fixes of `diagnose`.
+"""
 
 from __future__ import annotations
 

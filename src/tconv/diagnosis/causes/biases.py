@@ -1,4 +1,7 @@
-"""Causes in the bias: missing, added twice, negated, or in another order of channels."""
+"""Causes in the bias: missing, added twice, negated, or in another order of channels.
+
+They are tried on every call with a bias.
+"""
 
 from __future__ import annotations
 

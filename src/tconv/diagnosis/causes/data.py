@@ -1,4 +1,7 @@
-"""Causes in x and y: reshaped instead of transposed, axes exchanged or reversed, channels in another order, a ReLU."""
+"""Causes in x and y: reshaped instead of transposed, axes exchanged or reversed, channels in another order, a ReLU.
+
+Those in x change the call; those in y are also tried on outputs without a call.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Causes in stride and dilation: ignored, exchanged, or counted differently. The crop stays as it is."""
+"""Causes in stride and dilation: ignored, exchanged, or counted differently. The crop stays as it is.
+
+They are tried on every call.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Causes in the weight: taps reversed, axes exchanged, memory read in another layout, groups in another order."""
+"""Causes in the weight: taps reversed, axes exchanged, memory read in another layout, groups in another order.
+
+They are tried on every call, alone and in pairs.
+"""
 
 from __future__ import annotations
 

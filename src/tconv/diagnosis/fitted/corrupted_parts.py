@@ -1,4 +1,7 @@
-"""Parts of an output that are wrong while all else is right: rows, phases, channels, images, single numbers."""
+"""Parts of an output that are wrong while all else is right: rows, phases, channels, images, single numbers.
+
+It is tried after every cause that explains all numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Images or channels of y in another order, which is found by comparing each with each."""
+"""Images or channels of y in another order, which is found by comparing each with each.
+
+It is tried with a call and on outputs alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Scales and offsets of y, one for all or one per channel, which are fitted by least squares."""
+"""Scales and offsets of y, one for all or one per channel, which are fitted by least squares.
+
+They are tried with a call and on outputs alone; a bias that a call lacks is written by `affine`, too.
+"""
 
 from __future__ import annotations
 

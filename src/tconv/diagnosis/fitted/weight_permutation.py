@@ -1,4 +1,7 @@
-"""Channels of the weight in another order: the weight behind the output is solved for and compared."""
+"""Channels of the weight in another order: the weight behind the output is solved for and compared.
+
+It is tried where a call is given and its output has enough numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Scales on a wrong axis of the weight, as of a BatchNorm folded onto C_in, which are fitted by least squares."""
+"""Scales on a wrong axis of the weight, as of a BatchNorm folded onto C_in, which are fitted by least squares.
+
+They are tried where a call is given and its output has enough numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reading of weights and native arguments, of one layer or a stack, into canonical weights and geometries."""
+"""Reading of weights and native arguments, of one layer or a stack, into canonical weights and geometries.
+
+The functions of this package read their arguments with it.
+"""
 
 from __future__ import annotations
 

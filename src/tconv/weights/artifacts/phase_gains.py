@@ -1,4 +1,7 @@
-"""Response of layers to a constant input, phase by phase, and the share of it that is a pattern."""
+"""Response of layers to a constant input, phase by phase, and the share of it that is a pattern.
+
+`checkerboard` measures it, and `equalise` makes the gains equal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Remedies for a checkerboard: the nearest weight with equal gains, and an initial weight with equal phases."""
+"""Remedies for a checkerboard: the nearest weight with equal gains, and an initial weight with equal phases.
+
+Both are applied to a weight in the layout of any dialect.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Result of `checkerboard`: the score, the origin of the pattern, the remedies, and the report as text."""
+"""Result of `checkerboard`: the score, the origin of the pattern, the remedies, and the report as text.
+
+`checkerboard` returns it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`checkerboard`: the share of the output of a layer, or of a stack of layers, that is a pattern of phases."""
+"""`checkerboard`: the share of the output of a layer, or of a stack of layers, that is a pattern of phases.
+
+It measures trained weights, and initial weights before training.
+"""
 
 from __future__ import annotations
 
