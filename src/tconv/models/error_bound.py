@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv import definition
+from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of
-from tconv.kernels.problem import Array
 from tconv.kernels.simd.winograd_f43 import filtering
 from tconv.models.layers import Convolution, Shape, Sum
 from tconv.models.network import Network

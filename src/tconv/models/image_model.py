@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import DtypeError, ShapeError
-from tconv.kernels.problem import Array
 from tconv.models.network import Network
 from tconv.weights.interpolation import FILTERS, Interpolation
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
-from tconv.kernels.problem import Array
 from tconv.kernels.simd.winograd_f43 import row_group_layer
 from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
 from tconv.models.row_buffer import Kept
@@ -125,7 +125,7 @@ class Convolution:
                 geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
                 layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
                 _remember(self._layers, crop, layer)
-            run = layer.bound(x, out)
+            run = layer.specialized(x, out)
             _remember(self._made, key, run)
         run(x, out)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._memory import empty
-from tconv.kernels.problem import Array
 from tconv.kernels.simd.winograd_f43.rows import GROUP
 
 _FLOAT32 = np.dtype(np.float32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tconv.kernels.simd.call_frame import FRAME, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.interleave import interleave
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
@@ -45,17 +45,17 @@ def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> in
     return OBJECT_CACHE.address(name, lambda: _Epilogue(name, activated).build(body, kind != "channels_last"))
 
 
-def address_of_touch() -> int:
+def address_of_prefetch() -> int:
     """Return the address of the function that prefetches the cache lines a call of the epilogue will write.
 
     Its arguments are `(frame, local, table of rows, first line, end line, first position, end position)`.
     """
-    return OBJECT_CACHE.address("touch", _write_touch)
+    return OBJECT_CACHE.address("prefetch_output", _write_prefetch)
 
 
-def _write_touch() -> str:
+def _write_prefetch() -> str:
     """Write the function that prefetches cache lines of the output, while the chip still computes their sums."""
-    f = Function("touch", 7, target().lanes)
+    f = Function("prefetch_output", 7, target().lanes)
     base, local, table, first, end, begin, stop = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     stride, rows = frame.stride, frame.image_rows
@@ -63,7 +63,7 @@ def _write_touch() -> str:
     with f.loop(first, end) as line:
         row = mine.row + line
         offset = f.load(table, row % rows, I64)
-        with f.when(offset > NOWHERE):
+        with f.when(offset > NO_ROW):
             image = mine.image + row // rows
             place = image * frame.out_batch + mine.channel * frame.out_channel + offset + (mine.first + begin) * stride
             with f.loop(mine.channels) as number:
@@ -102,7 +102,7 @@ class _Epilogue:
         with f.loop(first_line, last_line) as line:
             row = mine.row + line
             offset = f.load(self.table, row % rows, I64)
-            with f.when(offset > NOWHERE):
+            with f.when(offset > NO_ROW):
                 place = (mine.image + row // rows) * frame.out_batch + channel * frame.out_channel + offset
                 to = frame.out + (place + (first + self.phase) * frame.out_fast) * 4
                 source = self.sums + (line * frame.sum_pitch + begin) * 4

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv._arguments import shown
+from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 from tconv.models.network import Network

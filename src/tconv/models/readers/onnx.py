@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tconv._arguments import shown
+from tconv._arrays import Array
 from tconv.dialects import dialect
 from tconv.errors import FileError, MissingExtraError, TconvError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 from tconv.models.network import Network

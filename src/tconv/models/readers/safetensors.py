@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from tconv._arguments import int_of, ints_of, pairs_of, shown
+from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
-from tconv.kernels.problem import Array
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum
 from tconv.models.network import Network
