@@ -201,7 +201,7 @@ OUT = [
     (np.ones((1, 3, 6, 6)), "and dtype float64; (1, 3, 6, 6) and float32 are needed"),
     (np.ones((1, 3, 6, 6), ">f4"), "dtype >f4"),
     (np.broadcast_to(np.float32(1), (1, 3, 6, 6)), "out is read-only; a writable array is needed"),
-    (np.lib.stride_tricks.as_strided(np.ones(9, "f4"), (1, 3, 6, 6), (0, 4, 0, 4)), "several elements of out share one place in memory"),
+    (np.lib.stride_tricks.as_strided(np.ones(9, "f4"), (1, 3, 6, 6), (0, 4, 0, 4)), "several elements of out share the same memory"),
     ([[1.0]], "out is a builtins.list; a writable array of x's library (numpy) is needed. Write y = conv_transpose(...) without out="),
 ]  # fmt: skip
 

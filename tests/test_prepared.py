@@ -362,7 +362,7 @@ def test_out_is_checked_every_time(whole):
     for strides in ((0, 0, 0, 4), (256, 64, 0, 4), (256, 4, 16, 4)):
         overlapping = np.lib.stride_tricks.as_strided(whole(300), (1, 4, 4, 4), strides)
         for _ in range(2):
-            with pytest.raises(tconv.errors.OutputError, match="share one place in memory"):
+            with pytest.raises(tconv.errors.OutputError, match="share the same memory"):
                 tconv.conv_transpose(small, one, out=overlapping)
 
 

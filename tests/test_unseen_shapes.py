@@ -7,10 +7,10 @@ import threading
 from math import prod
 
 import numpy as np
-import problems
 import pytest
 
 import tconv
+from random_calls import problems
 from tconv import Geometry, TconvError
 from tconv.kernels.problem import Problem
 from tconv.operator import call, call_cache, method_choice
@@ -122,7 +122,7 @@ def all_tilings(p):
             width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes
             forms.add((False, False, min(rows, long), width))
     for form in sorted(forms):
-        yield tiling.tiling_of(layer, sizes, p.batch, lanes, tiling.Estimate(0.0, 0, 0, *form))
+        yield tiling.tiling_of(layer, sizes, p.batch, lanes, tiling.TilingEstimate(0.0, 0, 0, *form))
 
 
 def cycles(p, t, splits, threads):

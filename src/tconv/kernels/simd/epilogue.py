@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.interleave import interleave
+from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -175,14 +175,14 @@ class _Epilogue:
             self.f.masked_store(vector, self.to, start, self.f.mask(0, end - start))
 
     def _vectors(self, stride: int, place: Value) -> list[Value]:
-        return interleave(self.f, [self.value(phase, place) for phase in range(stride)])
+        return interleave_lanes(self.f, [self.value(phase, place) for phase in range(stride)])
 
     def phases_across(self) -> None:
         """Write some phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
         f, stride = self.f, self.frame.stride
         with f.loop(0, self.width, f.lanes) as place:
             rows = [self.value(f.least(self.phases - 1, phase), place) for phase in range(f.lanes)]
-            for lane, vector in enumerate(interleave(f, rows)):
+            for lane, vector in enumerate(interleave_lanes(f, rows)):
                 position = place + lane
                 left = f.least(self.phases, self.length - self.phase - position * stride)
                 with f.when(position < self.width):
@@ -200,7 +200,7 @@ class _Epilogue:
                 for number in range(f.lanes):
                     self.source = block + f.least(channel + number, channels - 1) * mine.channel_pitch * 4
                     rows.append(self._sums(phase, place))
-                for lane, vector in enumerate(interleave(f, rows)):
+                for lane, vector in enumerate(interleave_lanes(f, rows)):
                     position = place + lane
                     output = position * stride + phase
                     with f.when(f.both(position < self.width, output + self.phase < self.length)):

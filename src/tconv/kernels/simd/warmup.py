@@ -32,7 +32,7 @@ _KERNELS = (
 """Size, stride and padding of usual kernels."""
 
 
-def warmup(report: Callable[[str], None]) -> int:
+def warm_up(report: Callable[[str], None]) -> int:
     """Build the code and return the number of functions built. `report` is called with a text before each step."""
     before = OBJECT_CACHE.built
     report("threads")

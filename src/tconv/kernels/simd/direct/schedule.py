@@ -89,7 +89,7 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
 
 
 @lru_cache(maxsize=64)
-def estimates(p: Problem) -> list[tiling.Estimate]:
+def estimates(p: Problem) -> list[tiling.TilingEstimate]:
     """Return estimates for all candidate tilings; they do not depend on the number of threads."""
     return tiling.estimates(layer_schedule(p.layer).sizes, lengths(p), p.batch, target().lanes)
 

@@ -124,7 +124,7 @@ class LayerSizes(NamedTuple):
     slow_phases: int
 
 
-class Estimate(NamedTuple):
+class TilingEstimate(NamedTuple):
     """Tiling with a rough count of its cycles, to compare it with others of the same problem."""
 
     computing: float
@@ -138,7 +138,7 @@ class Estimate(NamedTuple):
     width: int
 
 
-def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estimate: Estimate) -> Tiling:
+def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estimate: TilingEstimate) -> Tiling:
     """Return the tiling of an estimate."""
     _, _, _, whole, crossing, rows, width = estimate
     shifts, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
@@ -160,7 +160,7 @@ def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estim
     )
 
 
-def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> list[Estimate]:
+def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> list[TilingEstimate]:
     """Return the candidate tilings, each with a rough count of cycles.
 
     The formula is fitted to times on a Zen 4 core. A wrong estimate costs time, nothing else. It runs for every size of
@@ -183,7 +183,7 @@ def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> li
         spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
         computing = multiply * spill + per_vector * vectors / group + total * per_tile + total * rows * per_row
         all_estimates.append(
-            Estimate(computing, total * lines * channels * packed, total, whole, crossing, rows, width)
+            TilingEstimate(computing, total * lines * channels * packed, total, whole, crossing, rows, width)
         )
     return all_estimates
 
@@ -227,7 +227,7 @@ def _forms(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> Itera
             yield True, crossing, rows, positions, all_rows // run * tiles, lines, positions, packed, vectors, many
 
 
-def pick(candidates: list[Estimate], units: int, threads: int) -> tuple[Estimate, int, float]:
+def pick(candidates: list[TilingEstimate], units: int, threads: int) -> tuple[TilingEstimate, int, float]:
     """Return the tiling with the least cycles of all threads, the ranges of channels it is split into, and the cycles.
 
     `units` is the number of blocks of channels, the largest possible number of ranges.

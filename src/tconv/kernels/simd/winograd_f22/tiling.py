@@ -82,7 +82,7 @@ def filtered_layer(layer: Layer) -> FilteredLayer:
     return FilteredLayer(geometry, channel_blocks(layer.out_channels), len(pack.mask_distances(geometry)))
 
 
-class Estimate(NamedTuple):
+class TilesEstimate(NamedTuple):
     """Tiles of positions with a rough count of cycles: of the multiply-adds, of packing, and of writing."""
 
     multiply: float
@@ -96,7 +96,7 @@ class Estimate(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def estimates(p: Problem) -> list[Estimate]:
+def estimates(p: Problem) -> list[TilesEstimate]:
     """Return estimates for all candidate tiles. A wrong estimate costs time, nothing else.
 
     It runs for every size of x not seen before, so it uses plain integers, and computes outside of the loop what all
@@ -132,7 +132,7 @@ def estimates(p: Problem) -> list[Estimate]:
         multiply = tiles * groups * calls * (channels * per_channel + 40 + 3 * size * group)
         packed = per_line * (rows + down - up) * (12 + 6 * along) + vectors * per_vector
         all_estimates.append(
-            Estimate(
+            TilesEstimate(
                 multiply + tiles * weights,
                 tiles * channels * packed,
                 tiles * vectors * writing,
