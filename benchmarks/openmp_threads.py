@@ -26,11 +26,11 @@ def main(name: str) -> None:
     network = NETWORKS[name]
     model, x = network.build().eval(), torch.randn(network.shape)
     tconv.torch.accelerate(model)
-    team, times, outputs = kernel_call.team, {"PyTorch's": [], "tconv's own": []}, []
+    pytorch_threads, times, outputs = kernel_call.pytorch_threads, {"PyTorch's": [], "tconv's own": []}, []
     with torch.inference_mode():
         for _ in range(ROUNDS):
             for threads in times:
-                kernel_call.team = team if threads == "PyTorch's" else lambda _: None
+                kernel_call.pytorch_threads = pytorch_threads if threads == "PyTorch's" else lambda _: None
                 start = time.perf_counter()
                 y = model(x)
                 times[threads].append(time.perf_counter() - start)

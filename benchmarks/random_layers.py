@@ -20,13 +20,13 @@ import torch
 from tconv.bench import timing
 from tconv.bench.statistics import geometric_mean
 from tconv.torch.custom_op import pytorch_conv_transpose
-from tconv.torch.kernel_call import Call, Words
+from tconv.torch.kernel_call import Arguments, Call
 
 LARGEST = {"multiply-adds": 1_000_000_000, "outputs": 10_000_000, "weights": 20_000_000}
 SIZES = {1: (1, 4, 30, 300, 3000, 30000), 2: (1, 2, 3, 4, 7, 14, 28, 56, 112, 224), 3: (1, 2, 4, 8, 16, 32)}
 
 
-def layer(draw: random.Random) -> tuple[torch.Tensor, torch.Tensor, Words]:
+def layer(draw: random.Random) -> tuple[torch.Tensor, torch.Tensor, Arguments]:
     """Return x, weight and arguments of a random layer: typical ones, and some that no network has."""
     while True:
         ndim = draw.choice((1, 2, 2, 2, 3))
@@ -44,7 +44,7 @@ def layer(draw: random.Random) -> tuple[torch.Tensor, torch.Tensor, Words]:
             continue
         if n * per_group * groups * (size * s) ** ndim > LARGEST["outputs"]:
             continue
-        arguments = Words((s,) * ndim, (p,) * ndim, (0,) * ndim, (d,) * ndim, groups)
+        arguments = Arguments((s,) * ndim, (p,) * ndim, (0,) * ndim, (d,) * ndim, groups)
         return torch.randn(n, c_in, *[size] * ndim), torch.randn(c_in, per_group, *[k] * ndim), arguments
 
 

@@ -523,8 +523,8 @@ assert len(OBJECT_CACHE._addresses) <= built + 3, sorted(OBJECT_CACHE._addresses
 assert resident() - before < 32 << 20, resident() - before
 for length in lengths[320:]:
     call(length)
-assert len(call_cache._known) <= call_cache._MOST and len(prepared._known) <= _MOST
-for cache in (specialized_call.job, schedule.work, schedule.shape, method_choice._choose):
+assert len(call_cache._calls) <= call_cache._MOST and len(prepared._calls) <= _MOST
+for cache in (specialized_call.compiled, schedule.layer_schedule, schedule.tile_schedule, method_choice._choose):
     assert cache.cache_info().currsize <= cache.cache_info().maxsize <= 1024
 assert len(weight_cache.WEIGHT_CACHE._weights) == 1
 """

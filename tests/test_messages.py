@@ -36,7 +36,7 @@ CASES = [
     (ShapeError, (np.ones((1, 8, 8, 32)), np.ones((32, 64, 3, 3))), {}, "x has 8. Axis 3 of x has 32 elements. Write np.transpose(x, (0, 3, 1, 2)) if that is the channel axis; x is then [N, C, h, w]"),
     (ShapeError, (np.ones((1, 8, 8, 32)), np.ones((32, 64, 3, 3))), {**TF, "output_shape": [1, 16, 16, 64]}, 'It fits PyTorch\'s layout [C_in, C_out, kh, kw]. Write tconv.convert(weight, source="torch", target="tensorflow")'),
     (ShapeError, (X, np.ones((5, 3, 3, 3), "f4")), {}, "weight (5, 3, 3, 3) has 5 input channels as PyTorch reads it; x has 2. Use an x with 5 channels, laid out as [N, C, h, w], or the weight of a layer that takes 2 channels"),
-    (ShapeError, (X, W), {"groups": 3}, "weight (2, 3, 3, 3) has 2 input channels, which 3 groups do not divide. Write a groups that divides 2"),
+    (ShapeError, (X, W), {"groups": 3}, "weight (2, 3, 3, 3) has 2 input channels, which 3 groups do not divide. Use a number of groups that divides 2, for example groups=1"),
     (ShapeError, (X, W[:, :0]), {}, "weight (2, 0, 3, 3) has no output channels; at least one is needed"),
     (ShapeError, (X, W, np.ones(4, "f4")), {}, "bias has shape (4,); one number per output channel is needed: (3,). Write bias.reshape(3)"),
     (ShapeError, (X, W, np.ones((1, 3, 1, 1), "f4")), {}, "bias has shape (1, 3, 1, 1); one number per output channel is needed: (3,)"),
@@ -60,7 +60,7 @@ CASES = [
     (ArgumentError, (X, W), {"padding": "same"}, "padding is 'same'; PyTorch's transposed convolution takes integers only. Write padding=1"),
     (ArgumentError, (X, W), {"crop": 1, "padding": 1}, "crop= was given together with padding= or output_padding=; both describe the crop. Write crop=((lo, hi), ...) alone"),
     (ArgumentError, (X, W), {"strides": 2}, "strides= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Write stride="),
-    (ArgumentError, (X, W), {"geometry": tconv.Geometry((3, 3)), "stride": 2}, "geometry= was given together with stride; it says all of that. Write geometry= alone"),
+    (ArgumentError, (X, W), {"geometry": tconv.Geometry((3, 3)), "stride": 2}, "geometry= was given together with stride; it includes all of that. Write geometry= alone"),
     (ShapeError, (X, W), {"geometry": tconv.Geometry((2, 2))}, "weight has shape (2, 3, 3, 3); geometry.kernel is (2, 2), so [C_in, C_out/groups, *kernel] is needed"),
     (DialectError, (X, W), {"dialect": "pytorch"}, "dialect is 'pytorch'; there are torch, tensorflow"),
     (DialectError, (X, W), {"dialect": "PyTorch"}, "Write dialect='torch'"),
@@ -73,7 +73,7 @@ CASES = [
     # dtypes and arrays
     (DtypeError, (X, W.astype("f8")), {}, "x is float32 and weight is float64; mixed dtypes are refused, one is needed. Write weight.astype(x.dtype), or x.astype(weight.dtype)"),
     (DtypeError, (X, W, np.ones(3)), {}, "x is float32 and bias is float64"),
-    (DtypeError, (X > 0, W > 0), {}, "x has dtype bool; float16, bfloat16, float32, float64, complex64, complex128 and integers up to 64 bits (not uint64) are taken. Write x.astype(np.float32)"),
+    (DtypeError, (X > 0, W > 0), {}, "x has dtype bool; float16, bfloat16, float32, float64, complex64, complex128 and integers up to 64 bits (not uint64) are supported. Write x.astype(np.float32)"),
     (DtypeError, (X.astype("u8"), W.astype("u8")), {}, "x has dtype uint64"),
     (DtypeError, (X.astype(object), W.astype(object)), {}, "x has dtype object"),
     (DtypeError, (np.array("a"), W), {}, "x has dtype <U1"),
@@ -93,7 +93,7 @@ CASES = [
     (ArgumentError, (X, W), {"output": 9}, "output= was given; the sizes are those of the arrays. Write the call without output="),
     (ArgumentError, (X, W), {"kernel": 3}, "kernel= was given; the sizes are those of the arrays. Write the call without kernel="),
     # methods
-    (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; there are simd, winograd, polyphase, taps. Write method=\"auto\""),
+    (MethodError, (X, W), {"method": "fft"}, "method is 'fft'; the methods are simd, winograd, polyphase, taps. Write method=\"auto\""),
     (MethodError, (X, W * np.nan), {"method": "polyphase"}, "method 'polyphase' cannot run this: the weight contains inf or NaN"),
 ]  # fmt: skip
 
@@ -201,7 +201,7 @@ OUT = [
     (np.ones((1, 3, 6, 6)), "and dtype float64; (1, 3, 6, 6) and float32 are needed"),
     (np.ones((1, 3, 6, 6), ">f4"), "dtype >f4"),
     (np.broadcast_to(np.float32(1), (1, 3, 6, 6)), "out is read-only; a writable array is needed"),
-    (np.lib.stride_tricks.as_strided(np.ones(9, "f4"), (1, 3, 6, 6), (0, 4, 0, 4)), "several elements of out share one place in memory"),
+    (np.lib.stride_tricks.as_strided(np.ones(9, "f4"), (1, 3, 6, 6), (0, 4, 0, 4)), "several elements of out share the same memory"),
     ([[1.0]], "out is a builtins.list; a writable array of x's library (numpy) is needed. Write y = conv_transpose(...) without out="),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The plan: what it says is what happens, and it costs nothing."""
+"""Tests of the plan: its text, its numbers, and that planning computes nothing."""
 
 import tracemalloc
 
@@ -13,66 +13,66 @@ from tconv._memory import si
 
 def test_the_text():
     x, w = np.ones((1, 64, 28, 28), "f4"), np.ones((64, 32, 2, 2), "f4")
-    made = tconv.plan(x, w, stride=2, method="polyphase")
-    assert str(made).splitlines() == [
+    plan = tconv.plan(x, w, stride=2, method="polyphase")
+    assert str(plan).splitlines() == [
         "x [1, 64, 28, 28] -> y [1, 32, 56, 56], float32",
         "geometry  kernel (2, 2), stride (2, 2), crop ((0, 0), (0, 0)), dilation (1, 1), groups 1",
         "method    polyphase: 4 phases, 1 matrix product per block (NumPy and BLAS)",
-        '          not simd: method="polyphase" was asked for',
+        '          not simd: method="polyphase" was requested',
         "          not winograd: one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16 and no dilation",
-        '          not taps: method="polyphase" was asked for',
+        '          not taps: method="polyphase" was requested',
         "work      12.8 MFLOP (6.42 MMAC reach the output, 6.42 MMAC without a border)",
-        f"bytes     233 kB read, 401 kB written, {si(made.scratch_bytes, 'B')} scratch",
+        f"bytes     233 kB read, 401 kB written, {si(plan.scratch_bytes, 'B')} scratch",
         "limit     arithmetic: 20.2 FLOP per byte, arithmetic from about 10",
     ]
-    assert made.bound == "arithmetic"
+    assert plan.bound == "arithmetic"
     assert tconv.plan(x, w[:, :1], stride=2).bound == "memory"
 
 
 @given(cases())
 def test_the_numbers(case):
-    made = tconv.plan(case.x, case.w, case.bias, geometry=case.geometry)
+    plan = tconv.plan(case.x, case.w, case.bias, geometry=case.geometry)
     y = tconv.conv_transpose(case.x, case.w, case.bias, geometry=case.geometry)
     macs = case.geometry.macs(case.x.shape[2:], case.x.shape[1], y.shape[1], len(y))
-    assert made.flops == 2 * macs.exact
-    assert made.output_bytes == y.nbytes
-    assert made.input_bytes == case.x.nbytes + case.w.nbytes + (0 if case.bias is None else case.bias.nbytes)
+    assert plan.flops == 2 * macs.exact
+    assert plan.output_bytes == y.nbytes
+    assert plan.input_bytes == case.x.nbytes + case.w.nbytes + (0 if case.bias is None else case.bias.nbytes)
 
 
 @pytest.mark.parametrize("method", ["polyphase", "taps"])
 @pytest.mark.parametrize("spec", [{"stride": 2, "padding": 1}, {"stride": 3, "dilation": 2}, {"stride": 4}])
-def test_scratch_is_what_is_used(method, spec):
+def test_scratch_bytes_are_those_in_use(method, spec):
     x, w = np.ones((2, 32, 64, 64), "f4"), np.ones((32, 16, 4, 4), "f4")
-    made = tconv.plan(x, w, method=method, **spec)
+    plan = tconv.plan(x, w, method=method, **spec)
     out = np.empty(tconv.conv_transpose(x, w, **spec).shape, "f4")
     tracemalloc.start()
     tconv.conv_transpose(x, w, method=method, out=out, **spec)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 0.4 * made.scratch_bytes <= peak <= 1.25 * made.scratch_bytes + 100_000
+    assert 0.4 * plan.scratch_bytes <= peak <= 1.25 * plan.scratch_bytes + 100_000
 
 
-def test_planning_is_free():
+def test_planning_allocates_nothing():
     x = np.broadcast_to(np.float32(0), (1, 64, 4096, 4096))
     tracemalloc.start()
-    made = tconv.plan(x, np.ones((64, 1, 2, 2), "f4"), stride=2)
+    plan = tconv.plan(x, np.ones((64, 1, 2, 2), "f4"), stride=2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
-    assert made.output_bytes == 4 * 8192**2
+    assert plan.output_bytes == 4 * 8192**2
 
 
-def test_asking_for_a_method():
+def test_a_requested_method():
     x, w = np.ones((1, 1, 4)), np.ones((1, 1, 3))
-    made = tconv.plan(x, w, method="taps")
-    assert made.method == "taps"
-    assert made.reasons == {
+    plan = tconv.plan(x, w, method="taps")
+    assert plan.method == "taps"
+    assert plan.reasons == {
         "simd": ("it computes float32, and this is float64",),
         "winograd": (
             "it computes float32, and this is float64",
             "one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16 and no dilation",
         ),
-        "polyphase": ('method="taps" was asked for',),
+        "polyphase": ('method="taps" was requested',),
     }
 
 

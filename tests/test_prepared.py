@@ -1,4 +1,4 @@
-"""Calls that are repeated, weights that change, layers that are prepared: what is remembered is never stale."""
+"""Tests of repeated calls, changing weights and prepared layers: no cache is ever stale."""
 
 import copy
 import ctypes
@@ -21,20 +21,22 @@ from tconv.operator import call_cache, prepared
 
 pytest.importorskip("llvmlite")
 
-WORDS = {"stride": 2, "padding": 1}
+ARGUMENTS = {"stride": 2, "padding": 1}
 METHODS = [name for name in kernels.names() if name != "winograd"]
-"""Those that run every layer here; the other is in test_winograd_f22.py."""
+"""Methods that run every layer here; tests of the other are in test_winograd_f22.py."""
 
 
-def exact(x, w, bias=None, **words):
-    """The result by another method, which remembers nothing."""
-    return tconv.conv_transpose(x, w, bias, method="polyphase", **words)
+def exact(x, w, bias=None, **arguments):
+    """Return the result by another method, which has no cache."""
+    return tconv.conv_transpose(x, w, bias, method="polyphase", **arguments)
 
 
-def is_known(x, w, bias=None, out=None, **words):
-    """Whether the call will go the quick way."""
-    key = call_cache.key(x, w, bias, out, words.pop("dialect", "torch"), words.pop("geometry", None), "auto", words)
-    return key in call_cache._known
+def is_cached(x, w, bias=None, out=None, **arguments):
+    """Return True if the call is in the cache of calls."""
+    key = call_cache.key(
+        x, w, bias, out, arguments.pop("dialect", "torch"), arguments.pop("geometry", None), "auto", arguments
+    )
+    return key in call_cache._calls
 
 
 # -- weights ---------------------------------------------------------------------------------------------------------
@@ -75,37 +77,37 @@ CHANGES = {
 def test_a_weight_that_changes_in_place_is_seen(change, whole):
     x, w, bias = whole(2, 8, 9, 11), whole(8, 5, 4, 4), whole(5)
     for _ in range(2):
-        np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **WORDS), exact(x, w, bias, **WORDS))
-    assert is_known(x, w, bias, **WORDS)
+        np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **ARGUMENTS), exact(x, w, bias, **ARGUMENTS))
+    assert is_cached(x, w, bias, **ARGUMENTS)
     before = w.tobytes()
     CHANGES[change](w)
     assert w.tobytes() != before
-    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **WORDS), exact(x, w, bias, **WORDS))
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **ARGUMENTS), exact(x, w, bias, **ARGUMENTS))
     bias[2] += 1
-    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **WORDS), exact(x, w, bias, **WORDS))
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **ARGUMENTS), exact(x, w, bias, **ARGUMENTS))
     x[0, 0, 0, 0] += 1
-    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **WORDS), exact(x, w, bias, **WORDS))
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **ARGUMENTS), exact(x, w, bias, **ARGUMENTS))
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_a_weight_that_becomes_infinite_and_comes_back(value, whole):
-    """It takes the method that multiplies no padded zeros, then the quick one again."""
-    x, w, words = whole(1, 3, 5, 6), whole(3, 2, 3, 3), {"stride": 2}  # some sums begin outside of x
+    """Then the method runs that multiplies no padded zeros, and later the fast one again."""
+    x, w, arguments = whole(1, 3, 5, 6), whole(3, 2, 3, 3), {"stride": 2}  # some sums begin outside of x
     for turn in range(3):
-        assert tconv.plan(x, w, **words).method == "simd"
-        np.testing.assert_array_equal(tconv.conv_transpose(x, w, **words), exact(x, w, **words))
-        assert is_known(x, w, **words)
-        was, w[0, turn % 2, 1, 2] = w[0, turn % 2, 1, 2], value
+        assert tconv.plan(x, w, **arguments).method == "simd"
+        np.testing.assert_array_equal(tconv.conv_transpose(x, w, **arguments), exact(x, w, **arguments))
+        assert is_cached(x, w, **arguments)
+        before, w[0, turn % 2, 1, 2] = w[0, turn % 2, 1, 2], value
         with np.errstate(invalid="ignore"):
-            expected = tconv.definition.gather(x, w, **words)
+            expected = tconv.definition.gather(x, w, **arguments)
         for _ in range(2):
-            np.testing.assert_array_equal(tconv.conv_transpose(x, w, **words), expected)
-        assert tconv.plan(x, w, **words).method == "taps"
+            np.testing.assert_array_equal(tconv.conv_transpose(x, w, **arguments), expected)
+        assert tconv.plan(x, w, **arguments).method == "taps"
         assert np.isfinite(expected).any()
-        w[0, turn % 2, 1, 2] = was
+        w[0, turn % 2, 1, 2] = before
 
 
-def test_other_words_for_the_same_bytes(whole):
+def test_other_arguments_for_the_same_bytes(whole):
     """One weight of equal sizes, read by every dialect: axes swapped, taps reversed, groups, other geometries."""
     x, w = whole(3, 3, 3, 3), whole(3, 3, 3, 3)
     calls = []
@@ -113,30 +115,32 @@ def test_other_words_for_the_same_bytes(whole):
         speaker = tconv.dialect(name)
         for stride, crop in itertools.product((1, 2, 3), (0, 1, ((0, 1), (1, 0)))):
             try:
-                words = speaker.arguments(Geometry((3, 3), stride, crop), input=(3, 3))
-                calls.append({"dialect": name, **words})
+                arguments = speaker.arguments(Geometry((3, 3), stride, crop), input=(3, 3))
+                calls.append({"dialect": name, **arguments})
                 tconv.plan(x, w, **calls[-1])
             except TconvError:
-                calls = [call for call in calls if call.get("dialect") != name or call != {"dialect": name, **words}]
+                calls = [
+                    call for call in calls if call.get("dialect") != name or call != {"dialect": name, **arguments}
+                ]
     calls += [{"stride": s, "padding": p, "dilation": d} for s, p, d in itertools.product((1, 2), (0, 1), (1, 2))]
     calls += [{"stride": s, "groups": g} for s, g in itertools.product((1, 2), (1, 3)) if g == 1]
     assert len(calls) > 40
-    got = [[tconv.conv_transpose(x, w, method="simd", **words) for words in calls] for _ in range(2)]
-    for words, *results in zip(calls, *got, strict=True):
+    got = [[tconv.conv_transpose(x, w, method="simd", **arguments) for arguments in calls] for _ in range(2)]
+    for arguments, *results in zip(calls, *got, strict=True):
         for y in results:
-            np.testing.assert_array_equal(y, exact(x, w, **words), err_msg=repr(words))
+            np.testing.assert_array_equal(y, exact(x, w, **arguments), err_msg=repr(arguments))
     distinct = {y.tobytes() for y in got[0]}
     assert len(distinct) > 20
 
 
 def test_views_of_one_weight(whole):
-    """Equal memory, other orders; equal numbers, other memory."""
+    """Views with the same memory in other orders, and with the same numbers in other memory."""
     x, base = whole(2, 4, 5, 5), whole(4, 4, 4, 4)
     views = [base.transpose(order) for order in itertools.permutations(range(4))]
     views += [base[::-1], base[:, ::-1], base[..., ::-1], base[..., ::-1, ::-1], np.asfortranarray(base), base.copy()]
     views += [np.broadcast_to(base[:1], base.shape), np.repeat(base[:1], 4, axis=0)]
     for w in [*views, *views[::-1]]:
-        np.testing.assert_array_equal(tconv.conv_transpose(x, w, **WORDS), exact(x, w, **WORDS))
+        np.testing.assert_array_equal(tconv.conv_transpose(x, w, **ARGUMENTS), exact(x, w, **ARGUMENTS))
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -144,13 +148,13 @@ def test_groups_of_one_weight(first, whole):
     w = whole(4, 2, 3, 3)
     for groups in (first, 3 - first, 4, 1):
         x = whole(2, 4, 5, 6)
-        y = tconv.conv_transpose(x, w, groups=groups, **WORDS)
-        np.testing.assert_array_equal(y, exact(x, w, groups=groups, **WORDS))
+        y = tconv.conv_transpose(x, w, groups=groups, **ARGUMENTS)
+        np.testing.assert_array_equal(y, exact(x, w, groups=groups, **ARGUMENTS))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_optimisers_of_torch(python):
-    """Every way in which torch changes a weight, in tensors and in NumPy views of them."""
+    """All changes of a weight by torch, in tensors and in NumPy views of them."""
     python(
         """
 import numpy as np, torch, tconv
@@ -158,20 +162,20 @@ rng = np.random.default_rng(0)
 x = torch.from_numpy(rng.standard_normal((2, 8, 9, 11)).astype("f4"))
 weight = torch.nn.Parameter(torch.from_numpy(rng.standard_normal((8, 5, 4, 4)).astype("f4")))
 seen = []
-def check(what):
+def check(change):
     with torch.no_grad():
         expected = torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1)
         view = weight.detach().numpy()
         for y in (tconv.conv_transpose(x, weight, stride=2, padding=1), tconv.conv_transpose(x.numpy(), view, stride=2, padding=1)):
-            torch.testing.assert_close(torch.as_tensor(y), expected, rtol=1e-4, atol=1e-4, msg=what)
-        assert not any(torch.allclose(expected, other) for other in seen), what
+            torch.testing.assert_close(torch.as_tensor(y), expected, rtol=1e-4, atol=1e-4, msg=change)
+        assert not any(torch.allclose(expected, other) for other in seen), change
     seen.append(expected)
-def stepped(make, **words):
+def stepped(optimiser_class, **arguments):
     weight.grad = torch.ones_like(weight)
-    optimiser = make([weight], lr=0.5, **words)
+    optimiser = optimiser_class([weight], lr=0.5, **arguments)
     for _ in range(2):
         optimiser.step()
-        check((make, words))
+        check((optimiser_class, arguments))
 check("fresh")
 weight.data.mul_(1.25); check("data.mul_")
 weight.data[0] += 1; check("data")
@@ -221,16 +225,16 @@ else:
 # -- calls that are repeated -----------------------------------------------------------------------------------------
 
 
-def outcome(*arrays, **words):
-    """What a call does: the error it raises, or the bytes that it returns."""
+def outcome(*arrays, **arguments):
+    """Return the error that a call raises, or the bytes that it returns."""
     try:
-        y = tconv.conv_transpose(*arrays, **words)
+        y = tconv.conv_transpose(*arrays, **arguments)
     except Exception as error:
         return type(error), str(error)
     return type(y), y.dtype, y.shape, y.tobytes()
 
 
-OTHER_WORDS = [
+OTHER_ARGUMENTS = [
     {name: value}
     for name in ("stride", "padding", "dilation", "groups", "output_padding", "crop", "geometry", "method", "dialect", "strides")
     for value in (
@@ -242,15 +246,15 @@ OTHER_WORDS = [
 
 
 def test_a_right_call_does_not_make_wrong_ones_right(whole):
-    """Whatever was refused before a call is refused after it, and what was computed is computed the same."""
+    """Calls that are refused before it are refused after it, and the others return the same."""
     x, w = whole(1, 4, 5, 6), whole(4, 4, 3, 3)
     base = {"stride": 2, "padding": 1}
-    changed = [{**base, **other} for other in OTHER_WORDS] + OTHER_WORDS
-    call_cache._known.clear()
+    changed = [{**base, **other} for other in OTHER_ARGUMENTS] + OTHER_ARGUMENTS
+    call_cache._calls.clear()
     before = []
-    for words in changed:
-        before.append(outcome(x, w, **words))
-        call_cache._known.clear()
+    for arguments in changed:
+        before.append(outcome(x, w, **arguments))
+        call_cache._calls.clear()
     assert sum(first[0] is np.ndarray for first in before) > 60
     assert sum(issubclass(first[0], TconvError) for first in before) > 300
     for right in [
@@ -261,8 +265,8 @@ def test_a_right_call_does_not_make_wrong_ones_right(whole):
     ]:  # fmt: skip
         for _ in range(2):
             tconv.conv_transpose(x, w, **right)
-    for words, first in zip(changed, before, strict=True):
-        assert outcome(x, w, **words) == first, words
+    for arguments, first in zip(changed, before, strict=True):
+        assert outcome(x, w, **arguments) == first, arguments
 
 
 def test_other_arrays_after_a_right_call(whole):
@@ -276,27 +280,27 @@ def test_other_arrays_after_a_right_call(whole):
         (x[:0], w, bias), (x, w, whole(8)[::2]), (x, w, whole(4)[::-1]), (x, w, np.broadcast_to(np.float32(3), (4,))),
         (x, None, bias), (None, w, bias), ("x", w, bias),
     ]  # fmt: skip
-    call_cache._known.clear()
-    before = [outcome(*arrays, **WORDS) for arrays in others]
+    call_cache._calls.clear()
+    before = [outcome(*arrays, **ARGUMENTS) for arrays in others]
     for arrays in others:
-        outcome(*arrays, **WORDS)
+        outcome(*arrays, **ARGUMENTS)
     for _ in range(2):
-        tconv.conv_transpose(x, w, bias, **WORDS)
+        tconv.conv_transpose(x, w, bias, **ARGUMENTS)
     for arrays, first in zip(others, before, strict=True):
-        assert outcome(*arrays, **WORDS) == first
+        assert outcome(*arrays, **ARGUMENTS) == first
 
 
 @pytest.mark.parametrize("step", [2, -1, -3, 0])
 def test_a_bias_of_any_stride(step, whole):
-    """Its elements are read where they are, and nothing beside them."""
+    """Only its own elements are read."""
     x, w = whole(1, 4, 5, 6), whole(4, 21, 3, 3)
     many = whole(100)
     bias = np.lib.stride_tricks.as_strided(many[70:] if step < 0 else many, (21,), (4 * step,))
     for _ in range(2):
-        np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **WORDS), exact(x, w, bias, **WORDS))
-        np.testing.assert_array_equal(tconv.prepare(w, bias, **WORDS)(x), exact(x, w, bias, **WORDS))
+        np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **ARGUMENTS), exact(x, w, bias, **ARGUMENTS))
+        np.testing.assert_array_equal(tconv.prepare(w, bias, **ARGUMENTS)(x), exact(x, w, bias, **ARGUMENTS))
     many += 1
-    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **WORDS), exact(x, w, bias, **WORDS))
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **ARGUMENTS), exact(x, w, bias, **ARGUMENTS))
 
 
 def test_strides_and_alignment_of_x(whole):
@@ -314,7 +318,7 @@ def test_strides_and_alignment_of_x(whole):
     variants.append(np.broadcast_to(base[:1, :1, :1, :1], (1, 4, 6, 7)))
     for _ in range(3):
         for x in variants:
-            np.testing.assert_array_equal(tconv.conv_transpose(x, w, **WORDS), exact(x, w, **WORDS))
+            np.testing.assert_array_equal(tconv.conv_transpose(x, w, **ARGUMENTS), exact(x, w, **ARGUMENTS))
         base += 1
 
 
@@ -331,7 +335,7 @@ def test_out_is_checked_every_time(whole):
     for _ in range(3):
         assert tconv.conv_transpose(x, w, bias, stride=2, out=right) is right
     np.testing.assert_array_equal(right, expected)
-    assert is_known(x, w, bias, right, stride=2)
+    assert is_cached(x, w, bias, right, stride=2)
     wrong = {"x": 0, "weight": 300, "bias": 322}
     for name, at in wrong.items():
         for other in (memory[at : at + 1024].reshape(shape), memory[max(0, at - 1) :][:1024].reshape(shape)):
@@ -358,12 +362,12 @@ def test_out_is_checked_every_time(whole):
     for strides in ((0, 0, 0, 4), (256, 64, 0, 4), (256, 4, 16, 4)):
         overlapping = np.lib.stride_tricks.as_strided(whole(300), (1, 4, 4, 4), strides)
         for _ in range(2):
-            with pytest.raises(tconv.errors.OutputError, match="share one place in memory"):
+            with pytest.raises(tconv.errors.OutputError, match="share the same memory"):
                 tconv.conv_transpose(small, one, out=overlapping)
 
 
-def test_an_out_woven_into_x(whole):
-    """No element is shared, which only the long way finds out."""
+def test_an_out_interleaved_with_x(whole):
+    """No element is shared, which only the full check finds out."""
     w = whole(2, 2, 1, 1)
     for _ in range(3):
         memory = whole(2 * 128)
@@ -373,14 +377,14 @@ def test_an_out_woven_into_x(whole):
         np.testing.assert_array_equal(out, expected)
 
 
-def test_what_is_known_of_calls_is_bounded(whole):
+def test_the_caches_of_calls_are_bounded(whole):
     x, w = whole(1, 2, 900), whole(2, 2, 3)
     layer = tconv.prepare(w, stride=2)
     for length in range(1, 700):
         tconv.conv_transpose(x[..., :length], w, stride=2)
         layer(x[..., :length])
-    assert len(call_cache._known) <= call_cache._MOST
-    assert len(layer._known) <= prepared._MOST
+    assert len(call_cache._calls) <= call_cache._MOST
+    assert len(layer._calls) <= prepared._MOST
 
 
 def test_results_do_not_share_memory(whole):
@@ -399,27 +403,27 @@ def test_results_do_not_share_memory(whole):
 # -- layers ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_layer_keeps_copies(whole):
+def test_a_layer_has_copies(whole):
     x, w, bias, slopes = whole(1, 8, 6, 7), whole(8, 5, 3, 3), whole(5), np.array([0.5, 2, -1, 0, 1])
     listed = slopes.tolist()
-    for given in (slopes, listed):
-        made = tconv.prepare(w, bias, activation=("prelu", given), **WORDS)
-        twin = made(x)
+    for numbers in (slopes, listed):
+        layer = tconv.prepare(w, bias, activation=("prelu", numbers), **ARGUMENTS)
+        expected = layer(x)
         w += 1
         bias += 1
-        given[0] = 100
-        np.testing.assert_array_equal(made(x), twin)
+        numbers[0] = 100
+        np.testing.assert_array_equal(layer(x), expected)
         np.testing.assert_array_equal(
-            made(x[:, :, :5]), twin[:, :, :10][:, :, : made(x[:, :, :5]).shape[2]]
+            layer(x[:, :, :5]), expected[:, :, :10][:, :, : layer(x[:, :, :5]).shape[2]]
         )  # a first call
-        assert not np.array_equal(tconv.prepare(w, bias, activation=("prelu", given), **WORDS)(x), twin)
+        assert not np.array_equal(tconv.prepare(w, bias, activation=("prelu", numbers), **ARGUMENTS)(x), expected)
 
 
 @pytest.mark.parametrize("method", ["auto", *METHODS])
 def test_a_layer_is_the_call(method, whole):
     """First call and later ones, out or none, one image or many, other strides, other numbers of threads."""
     w, bias = whole(8, 5, 4, 4), whole(5)
-    made = tconv.prepare(w, bias, method=method, **WORDS)
+    layer = tconv.prepare(w, bias, method=method, **ARGUMENTS)
     before = tconv.get_num_threads()
     try:
         for turn, shape in enumerate(
@@ -429,87 +433,87 @@ def test_a_layer_is_the_call(method, whole):
                 continue
             x = whole(*shape)
             tconv.set_num_threads(1 + turn % 3)
-            expected = exact(x, w, bias, **WORDS)
+            expected = exact(x, w, bias, **ARGUMENTS)
             for source in (x, np.asfortranarray(x), x.astype(">f4"), x):
-                np.testing.assert_array_equal(made(source), expected)
+                np.testing.assert_array_equal(layer(source), expected)
                 out = np.full(expected.shape, np.nan, np.float32)
-                assert made(source, out=out) is out
+                assert layer(source, out=out) is out
                 np.testing.assert_array_equal(out, expected)
-            assert made.plan(x).problem == tconv.plan(x, w, bias, **WORDS).problem
+            assert layer.plan(x).problem == tconv.plan(x, w, bias, **ARGUMENTS).problem
             with pytest.raises(tconv.errors.DtypeError, match="x is float64 and weight is float32"):
-                made(x.astype("f8"))
+                layer(x.astype("f8"))
             with pytest.raises(tconv.errors.ShapeError, match="x has 9"):
-                made(np.concatenate([x, x[..., :1, :, :]], axis=-3))
+                layer(np.concatenate([x, x[..., :1, :, :]], axis=-3))
             if x.size:
                 with pytest.raises(tconv.errors.OutputError, match="out is read-only"):
-                    made(x, out=np.broadcast_to(np.float32(1), expected.shape))
+                    layer(x, out=np.broadcast_to(np.float32(1), expected.shape))
     finally:
         tconv.set_num_threads(before)
 
 
-def test_what_a_layer_knows_is_not_taken_for_another_call(whole):
-    """The short way is for the same shapes and strides, into memory of its own that can be written."""
+def test_a_cached_call_is_not_used_for_another(whole):
+    """It is for the same shapes and strides, and for a writable out with memory of its own."""
     x, w = whole(1, 8, 6, 8), whole(8, 8, 2, 2)
-    made = tconv.prepare(w, stride=2)
-    expected, out = made(x), np.empty((1, 8, 12, 16), np.float32)
+    layer = tconv.prepare(w, stride=2)
+    expected, out = layer(x), np.empty((1, 8, 12, 16), np.float32)
     for _ in range(2):
-        assert made(x, out=out) is out
-    assert len(made._packed) == 1
+        assert layer(x, out=out) is out
+    assert len(layer._packed_weights) == 1
     out.flags.writeable = False
     with pytest.raises(tconv.errors.OutputError, match="out is read-only"):
-        made(x, out=out)
-    room = np.zeros(out.size + x.size, np.float32)
-    into, source = room[: out.size].reshape(out.shape), room[-x.size :].reshape(x.shape)
+        layer(x, out=out)
+    memory = np.zeros(out.size + x.size, np.float32)
+    into, source = memory[: out.size].reshape(out.shape), memory[-x.size :].reshape(x.shape)
     source[...] = x
-    np.testing.assert_array_equal(made(source, out=into), expected)
-    source = room[: x.size].reshape(x.shape)
+    np.testing.assert_array_equal(layer(source, out=into), expected)
+    source = memory[: x.size].reshape(x.shape)
     source[...] = x
     with pytest.raises(tconv.errors.OutputError, match="out shares memory with x"):
-        made(source, out=into)
+        layer(source, out=into)
     np.testing.assert_array_equal(source, x)
     with pytest.raises(tconv.errors.OutputError, match=r"out has shape \(1, 8, 12, 15\)"):
-        made(x, out=np.empty((1, 8, 12, 15), np.float32))
+        layer(x, out=np.empty((1, 8, 12, 15), np.float32))
 
 
 def test_a_layer_with_an_infinite_weight():
     x, w = np.ones((1, 2, 4, 4), np.float32), np.ones((2, 2, 3, 3), np.float32)
     w[0, 0, 1, 1] = np.inf
-    made = tconv.prepare(w, activation="relu6", **WORDS)
+    layer = tconv.prepare(w, activation="relu6", **ARGUMENTS)
     with np.errstate(invalid="ignore"):
-        expected = np.clip(tconv.definition.gather(x, w, **WORDS), 0, 6)
+        expected = np.clip(tconv.definition.gather(x, w, **ARGUMENTS), 0, 6)
     for _ in range(3):
-        np.testing.assert_array_equal(made(x), expected)
+        np.testing.assert_array_equal(layer(x), expected)
 
 
 def test_copies_of_a_layer_and_layers_in_other_processes(whole, python, tmp_path):
-    """What a layer knows of its calls are addresses of this process."""
+    """The calls in a layer's cache have addresses of this process."""
     x, w = whole(1, 8, 16, 16), whole(8, 3, 3, 3)
-    made = tconv.prepare(w, stride=2, activation="relu")
-    y = made(x)
-    for other in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        assert not other._known
+    layer = tconv.prepare(w, stride=2, activation="relu")
+    y = layer(x)
+    for other in (copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert not other._calls
         np.testing.assert_array_equal(other(x), y)
-    (tmp_path / "layer").write_bytes(pickle.dumps((made, x, y)))
+    (tmp_path / "layer").write_bytes(pickle.dumps((layer, x, y)))
     python(
         "import pickle, sys, numpy as np\n"
-        "made, x, y = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "assert all(np.array_equal(made(x), y) for _ in range(3))",
+        "layer, x, y = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "assert all(np.array_equal(layer(x), y) for _ in range(3))",
         tmp_path / "layer",
     )
 
 
 def test_a_layer_in_many_threads(whole):
     w = whole(8, 5, 4, 4)
-    made = tconv.prepare(w, **WORDS)
-    given = [whole(1, 8, 20, 20 + number) for number in range(8)]
-    expected = [exact(x, w, **WORDS) for x in given]
+    layer = tconv.prepare(w, **ARGUMENTS)
+    inputs = [whole(1, 8, 20, 20 + number) for number in range(8)]
+    expected = [exact(x, w, **ARGUMENTS) for x in inputs]
     together, wrong = threading.Barrier(8), []
 
     def work(number):
         together.wait()
         for turn in range(60):
             at = (number + turn) % 8
-            if not np.array_equal(made(given[at]), expected[at]):
+            if not np.array_equal(layer(inputs[at]), expected[at]):
                 wrong.append(at)
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -523,8 +527,8 @@ def test_a_layer_in_many_threads(whole):
 # -- activations -----------------------------------------------------------------------------------------------------
 
 
-def bent(y, activation):
-    """What an activation does, written once more."""
+def activated(y, activation):
+    """Return the activation of y, by a second implementation."""
     name, *numbers = activation if isinstance(activation, tuple) else (activation,)
     kind = y.dtype.type
     with np.errstate(over="ignore", invalid="ignore"):
@@ -547,7 +551,7 @@ def activations(channels):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_activations_equal_computing_them_after(method):
-    """As bits, for NaN and infinities in x, too; with and without out, first call and later ones."""
+    """The bits are equal, with NaN and infinities in x, too, with and without out, in the first call and later ones."""
     rng = np.random.default_rng(1)
     for turn, kind in itertools.product(range(2), problems.KINDS):
         p = problems.problem(rng, kind=kind)
@@ -557,15 +561,15 @@ def test_activations_equal_computing_them_after(method):
             x.flat[rng.integers(0, x.size)] = -np.inf
         y = problems.run(p._replace(x=x), method=method)
         for activation in activations(y.shape[1]):
-            made = tconv.prepare(p.w, p.bias, geometry=p.geometry, method=method, activation=activation)
+            layer = tconv.prepare(p.w, p.bias, geometry=p.geometry, method=method, activation=activation)
             out = np.full(y.shape[::-1], np.nan, np.float32).T
             with np.errstate(all="raise"):
-                for result in (made(x), made(x), made(x, out=out)):
-                    np.testing.assert_array_equal(result, bent(y, activation), err_msg=repr(activation))
+                for result in (layer(x), layer(x), layer(x, out=out)):
+                    np.testing.assert_array_equal(result, activated(y, activation), err_msg=repr(activation))
 
 
 def test_infinities_and_signs():
-    """The limits of relu do not multiply: -inf is 0, and no zero has a sign."""
+    """The limits of relu do not multiply: -inf becomes 0, and no zero has a sign."""
     x, w = np.float32([[[-np.inf, -1, -0.0, np.nan, np.inf, 3]]]), np.ones((1, 1, 1), np.float32)
     for method in METHODS:
         for activation, expected in (("relu", [0, 0, 0, np.nan, np.inf, 3]), ("relu6", [0, 0, 0, np.nan, 6, 3])):
@@ -579,36 +583,36 @@ def test_infinities_and_signs():
 def test_activations_of_every_float(dtype, method, whole):
     dtype = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     x, w = whole(2, 4, 5, 6).astype(dtype), whole(4, 3, 3, 3).astype(dtype)
-    y = tconv.conv_transpose(x, w, method=method, **WORDS)
+    y = tconv.conv_transpose(x, w, method=method, **ARGUMENTS)
     for activation in activations(3):
-        made = tconv.prepare(w, method=method, activation=activation, **WORDS)
-        np.testing.assert_array_equal(made(x), bent(y, activation), err_msg=repr(activation))
+        layer = tconv.prepare(w, method=method, activation=activation, **ARGUMENTS)
+        np.testing.assert_array_equal(layer(x), activated(y, activation), err_msg=repr(activation))
 
 
 def test_activations_in_every_dialect(whole):
-    """Slopes follow the channels wherever a dialect puts them."""
+    """Slopes belong to the channels, on any axis."""
     g, checked, activation = Geometry((2, 2), 2), [], ("prelu", np.array([0.5, 2, -1]))
     for name in tconv.dialects.names():
         speaker = tconv.dialect(name)
         data, result = speaker.data_layout(2, 4), speaker.result_layout(2, 4)
         x = whole(*data.native_shape((2, 4, 5, 6)))
-        words = {"dialect": name, **speaker.arguments(g, input=(5, 6))}
+        arguments = {"dialect": name, **speaker.arguments(g, input=(5, 6))}
         w = speaker.to_native(whole(4, 3, 2, 2), 1)
-        expected = bent(result.canonical(tconv.conv_transpose(x, w, **words)), activation)
-        made = tconv.prepare(w, activation=activation, **words)
+        expected = activated(result.canonical(tconv.conv_transpose(x, w, **arguments)), activation)
+        layer = tconv.prepare(w, activation=activation, **arguments)
         for _ in range(2):
-            np.testing.assert_array_equal(result.canonical(made(x)), expected, err_msg=name)
+            np.testing.assert_array_equal(result.canonical(layer(x)), expected, err_msg=name)
         out = np.full(result.native_shape(expected.shape), np.nan, np.float32)
-        np.testing.assert_array_equal(result.canonical(made(x, out=out)), expected, err_msg=name)
+        np.testing.assert_array_equal(result.canonical(layer(x, out=out)), expected, err_msg=name)
         checked.append(name)
     assert {"torch", "tensorflow", "onnx", "keras", "jax"} <= set(checked)
 
 
 def test_slopes_per_channel_of_groups(whole):
     x, w, slopes = whole(2, 6, 5, 6), whole(6, 4, 3, 3), np.arange(-4, 8) / 4
-    y = exact(x, w, groups=3, **WORDS)
+    y = exact(x, w, groups=3, **ARGUMENTS)
     np.testing.assert_array_equal(
-        tconv.prepare(w, groups=3, activation=("prelu", slopes), **WORDS)(x), bent(y, ("prelu", slopes))
+        tconv.prepare(w, groups=3, activation=("prelu", slopes), **ARGUMENTS)(x), activated(y, ("prelu", slopes))
     )
 
 
@@ -629,7 +633,7 @@ def test_wrong_activations_are_named(activation, whole):
 
 
 @pytest.mark.parametrize(
-    ("activation", "words"),
+    ("activation", "message"),
     [
         ("sigmoid", 'activation is \'sigmoid\'; None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) or'),
         ("leaky_relu", 'a name and its slope are needed. Write activation=("leaky_relu", 0.01), for example'),
@@ -638,26 +642,24 @@ def test_wrong_activations_are_named(activation, whole):
         (("leaky_relu", np.inf), "; slopes must be finite in float32. Write"),
     ],
 )
-def test_a_wrong_activation_is_told_its_form(activation, words, whole):
-    with pytest.raises(tconv.errors.ArgumentError, match=re.escape(words)):
+def test_the_message_for_a_wrong_activation_has_its_form(activation, message, whole):
+    with pytest.raises(tconv.errors.ArgumentError, match=re.escape(message)):
         tconv.prepare(whole(2, 3, 2, 2), activation=activation)
 
 
-def test_what_prepare_does_not_know_yet_is_refused_with_the_first_x(whole):
-    """Whose size of the output fits which x is known there; nothing is written by a refusal."""
-    made = tconv.prepare(whole(4, 4, 3, 2), dialect="openvino", strides=[2, 2], activation="gelu")
+def test_errors_that_depend_on_x_are_raised_with_the_first_x(whole):
+    """Nothing is written then."""
+    layer = tconv.prepare(whole(4, 4, 3, 2), dialect="openvino", strides=[2, 2], activation="gelu")
     out = np.full((1, 3, 4, 5), 7, np.float32)
     for more in ({}, {"out": out}):
         with pytest.raises(tconv.errors.ArgumentError, match="activation is 'gelu'; None"):
-            made(whole(1, 4, 5, 5), **more)
+            layer(whole(1, 4, 5, 5), **more)
     assert (out == 7).all()
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i8", "u2", "c8", "c16"])
 def test_activations_are_for_real_floats(dtype):
-    message = (
-        f"the weight is {np.dtype(dtype)}, and an activation is made for real floats. Write tconv.prepare(...) without"
-    )
+    message = f"the weight is {np.dtype(dtype)}; activations are for real floats. Write tconv.prepare(...) without"
     with pytest.raises(tconv.errors.DtypeError, match=re.escape(message)):
         tconv.prepare(np.ones((1, 1, 2), dtype), activation="relu")
     assert tconv.prepare(np.ones((1, 1, 2), dtype))(np.ones((1, 1, 3), dtype)).tolist() == [[[1, 2, 2, 1]]]
@@ -669,14 +671,14 @@ def test_dtypes_are_refused_at_once(dtype):
         tconv.prepare(np.ones((1, 1, 2)).astype(dtype))
 
 
-# -- what is refused before there is an x ----------------------------------------------------------------------------
+# -- errors before there is an x -------------------------------------------------------------------------------------
 
 KERNEL = np.ones((4, 3, 3, 2), np.float32)
 TF = {"dialect": "tensorflow", "strides": 2, "output_shape": [2, 9, 12, 3]}
 
 
 @pytest.mark.parametrize(
-    ("weight", "words", "kind"),
+    ("weight", "arguments", "kind"),
     [
         (KERNEL, {"strid": 2}, "ArgumentError"),
         (KERNEL, {"stride": 0}, "GeometryError"),
@@ -698,14 +700,14 @@ TF = {"dialect": "tensorflow", "strides": 2, "output_shape": [2, 9, 12, 3]}
         (KERNEL, {**TF, "data_format": "NHCW"}, "ArgumentError"),
     ],
 )
-def test_what_no_x_could_change_is_refused_at_once(weight, words, kind):
-    """In the words of the call itself, but that there the array that the others must fit is x."""
+def test_errors_that_do_not_depend_on_x_are_raised_at_once(weight, arguments, kind):
+    """The message is that of the call, with the weight in place of x."""
     with pytest.raises(tconv.errors.TconvError) as early:
-        tconv.prepare(weight, **words)
+        tconv.prepare(weight, **arguments)
     assert type(early.value).__name__ == kind
-    x = np.ones((2, 5, 6, 2) if words.get("dialect") == "tensorflow" else (2, 4, 5, 6), weight.dtype)
+    x = np.ones((2, 5, 6, 2) if arguments.get("dialect") == "tensorflow" else (2, 4, 5, 6), weight.dtype)
     with pytest.raises(type(early.value)) as late:
-        tconv.conv_transpose(x, weight, **words)
+        tconv.conv_transpose(x, weight, **arguments)
     assert str(early.value) == re.sub(r"\bx\b", "weight", str(late.value))
 
 
@@ -720,7 +722,7 @@ def test_prepare_refuses_no_right_call(shape, seed):
     for name in tconv.dialects.names():
         speaker = tconv.dialect(name)
         try:
-            words = speaker.arguments(g, input=sizes)
+            arguments = speaker.arguments(g, input=sizes)
         except tconv.TconvError:
             continue
         data, result = speaker.data_layout(g.ndim, g.ndim + 2), speaker.result_layout(g.ndim, g.ndim + 2)
@@ -728,14 +730,14 @@ def test_prepare_refuses_no_right_call(shape, seed):
         native = np.empty(data.native_shape(images.shape), np.float32)
         data.canonical(native)[...] = images
         expected = tconv.conv_transpose(images, w, bias, geometry=g)
-        made = tconv.prepare(np.ascontiguousarray(speaker.to_native(w, g.groups)), bias, dialect=name, **words)
-        np.testing.assert_array_equal(result.canonical(made(native)), expected, err_msg=name)
+        layer = tconv.prepare(np.ascontiguousarray(speaker.to_native(w, g.groups)), bias, dialect=name, **arguments)
+        np.testing.assert_array_equal(result.canonical(layer(native)), expected, err_msg=name)
 
 
-def test_a_layer_says_what_it_is(whole):
-    made = tconv.prepare(whole(4, 3, 2, 2), whole(3), stride=2, activation=("leaky_relu", 0.1))
-    said = "weight (4, 3, 2, 2) float32, bias (3,), dialect='torch', stride=2, activation=('leaky_relu', 0.1)"
-    assert repr(made) == f"tconv.prepare({said})"
-    made = tconv.prepare(whole(4, 3, 2), geometry=Geometry(2), method="taps")
-    assert repr(made).startswith("tconv.prepare(weight (4, 3, 2) float32, geometry=Geometry(kernel=(2,), ")
-    assert repr(made).endswith(", method='taps')")
+def test_the_text_of_a_layer(whole):
+    layer = tconv.prepare(whole(4, 3, 2, 2), whole(3), stride=2, activation=("leaky_relu", 0.1))
+    text = "weight (4, 3, 2, 2) float32, bias (3,), dialect='torch', stride=2, activation=('leaky_relu', 0.1)"
+    assert repr(layer) == f"tconv.prepare({text})"
+    layer = tconv.prepare(whole(4, 3, 2), geometry=Geometry(2), method="taps")
+    assert repr(layer).startswith("tconv.prepare(weight (4, 3, 2) float32, geometry=Geometry(kernel=(2,), ")
+    assert repr(layer).endswith(", method='taps')")

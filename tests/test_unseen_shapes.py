@@ -1,4 +1,4 @@
-"""Sizes not seen before: what a layer keeps for all of them is right for each, and the memory of many is bounded."""
+"""Tests of sizes not seen before: the tables of a layer are right for all of them, and caches are bounded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def whole(rng, *shape):
 
 
 def last(x):
-    """The same numbers, channels last in memory."""
+    """Return the same numbers, channels last in memory."""
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
 
 
@@ -56,11 +56,11 @@ def test_all_sizes_of_a_layer(ndim, kind):
                 np.testing.assert_array_equal(layer(x), y)
                 for method in METHODS:
                     try:
-                        made = tconv.conv_transpose(x, p.w, p.bias, geometry=p.geometry, method=method)
+                        got = tconv.conv_transpose(x, p.w, p.bias, geometry=p.geometry, method=method)
                     except tconv.errors.MethodError:
                         assert method == "winograd"
                     else:
-                        np.testing.assert_array_equal(made, y)
+                        np.testing.assert_array_equal(got, y)
                         again = tconv.conv_transpose(last(x), p.w, p.bias, geometry=p.geometry, method=method)
                         np.testing.assert_array_equal(again, y)
 
@@ -70,13 +70,13 @@ def test_the_order_of_the_sizes_changes_no_bit(method):
     rng = np.random.default_rng(0)
     w = rng.standard_normal((40, 24, 4, 4), dtype=np.float32)
     inputs = [rng.standard_normal((1, 40, *n), dtype=np.float32) for n in ((5, 7), (40, 33), (1, 300), (17, 2))]
-    found = []
+    results = []
     for order in (inputs, inputs[::-1]):
-        for kept in (call_tables._tables, winograd_tables._tables, schedule.work, schedule.shape):
-            kept.cache_clear()
-        made = [tconv.conv_transpose(x, w, stride=2, padding=1, method=method) for x in order]
-        found.append([y.tobytes() for y in (made if order is inputs else made[::-1])])
-    assert found[0] == found[1]
+        for cached in (call_tables._tables, winograd_tables._tables, schedule.layer_schedule, schedule.tile_schedule):
+            cached.cache_clear()
+        outputs = [tconv.conv_transpose(x, w, stride=2, padding=1, method=method) for x in order]
+        results.append([y.tobytes() for y in (outputs if order is inputs else outputs[::-1])])
+    assert results[0] == results[1]
 
 
 def test_threads_that_meet_a_layer_with_a_size_each():
@@ -88,18 +88,18 @@ def test_threads_that_meet_a_layer_with_a_size_each():
         for method in METHODS:
             call_tables._tables.cache_clear()
             winograd_tables._tables.cache_clear()
-            made, start = [None] * 8, threading.Barrier(8)
+            outputs, start = [None] * 8, threading.Barrier(8)
 
-            def work(number, w=w, inputs=inputs, made=made, start=start, method=method):
+            def work(number, w=w, inputs=inputs, outputs=outputs, start=start, method=method):
                 start.wait()
-                made[number] = tconv.conv_transpose(inputs[number], w, stride=2, method=method)
+                outputs[number] = tconv.conv_transpose(inputs[number], w, stride=2, method=method)
 
             threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            for y, truth in zip(made, truths, strict=True):
+            for y, truth in zip(outputs, truths, strict=True):
                 np.testing.assert_array_equal(y, truth)
 
 
@@ -107,8 +107,8 @@ def test_threads_that_meet_a_layer_with_a_size_each():
 
 
 def all_tilings(p):
-    """Every tiling that is tried, written out one by one."""
-    layer, sizes, lanes = schedule.work(p.layer).layered, lengths(p), target().lanes
+    """Yield every candidate tiling, one by one."""
+    layer, sizes, lanes = schedule.layer_schedule(p.layer).sizes, lengths(p), target().lanes
     long, positions = sizes.slow[-1].positions, sizes.fast.positions
     forms = set()
     for rows in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128):
@@ -126,23 +126,23 @@ def all_tilings(p):
 
 
 def cycles(p, t, splits, threads):
-    """The estimate as its formula says it."""
-    work, sizes = schedule.work(p.layer), lengths(p)
-    terms, last_rows = work.terms * p.out_channels, t.run - (t.row_tiles - 1) * t.rows
+    """Return the estimate by its formula."""
+    layer, sizes = schedule.layer_schedule(p.layer), lengths(p)
+    terms, last_rows = layer.terms * p.out_channels, t.run - (t.row_tiles - 1) * t.rows
     many, few = (ceil(rows * t.width, t.lanes) for rows in (t.rows, last_rows))
     vectors = t.runs * ((t.row_tiles - 1) * many + few)
     if not t.whole:
         many, few = t.width // t.lanes, ceil(t.width_total - (t.segments - 1) * t.width, t.lanes)
         vectors = p.batch * sizes.rows * ((t.segments - 1) * many + few)
-    fullest = max((work.blocks.wide * len(call.phases) for call in work.calls), default=1)
-    held = min(microkernel.most_vectors(fullest), many)
-    thin = 1.0 if held > 2 else 1.05 if held == 2 else 1.25
+    fullest = max((layer.blocks.wide * len(call.phases) for call in layer.calls), default=1)
+    group = min(microkernel.most_vectors(fullest), many)
+    thin = 1.0 if group > 2 else 1.05 if group == 2 else 1.25
     spill = 1.0 + 0.04 * min(4.0, max(0.0, 4 * t.panel / tiling._PANEL - 1))
     weights = t.total * 4 * terms / (16 if 4 * terms < 2 * tiling._PANEL else 4)
-    writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in work.grid.slow)
+    writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in layer.grid.slow)
     lines = t.total * t.blocks * t.copies * t.slots * p.in_channels
     packing = lines * (15 + 3 * ceil(min(t.pitch, t.width_total + 8), t.lanes))
-    alone = vectors * terms * thin * spill + 60 * p.out_channels * vectors / held + weights + writing
+    alone = vectors * terms * thin * spill + 60 * p.out_channels * vectors / group + weights + writing
     return (alone + packing * splits) * tiling.imbalance(t.total * splits, threads)
 
 
@@ -157,14 +157,14 @@ def test_the_tiles_are_those_with_the_least_cycles(ndim):
         p = Problem(drawn.geometry, batch, c_in, c_out, n, np.dtype(np.float32))
         if min(s * (m - 1) + e - sum(crop) for s, m, e, crop in zip(*axes(p), strict=True)) < 1:
             continue
-        found = list(all_tilings(p))
+        tilings = list(all_tilings(p))
         for threads in (1, 2, 7):
-            made = schedule.shape(p, threads)
-            used = 1 if 2 * p.products < schedule._ALONE else threads
-            units = schedule.work(p.layer).layered.units
+            schedule_of = schedule.tile_schedule(p, threads)
+            used = 1 if 2 * p.products < schedule._SINGLE_THREAD else threads
+            units = schedule.layer_schedule(p.layer).sizes.units
             most = min(units, tiling._MOST_SPLITS if used > 1 else 1)
-            costs = {(splits, t): cycles(p, t, splits, used) for t in found for splits in range(1, most + 1)}
-            assert costs[made.splits, made.tiling] == min(costs.values()), (p, threads)
+            costs = {(splits, t): cycles(p, t, splits, used) for t in tilings for splits in range(1, most + 1)}
+            assert costs[schedule_of.splits, schedule_of.tiling] == min(costs.values()), (p, threads)
             assert threads > 1 or schedule.least_cycles(p) <= schedule.cycles(p) == min(costs.values())
 
 
@@ -172,7 +172,7 @@ def axes(p):
     return p.geometry.stride, p.input_shape, p.geometry.extent, p.geometry.crop
 
 
-# -- words that were read for another size ---------------------------------------------------------------------------
+# -- calls that were read with another size --------------------------------------------------------------------------
 
 W = np.ones((6, 4, 3, 3), np.float32)
 WRONG = {
@@ -190,20 +190,20 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_refusals_are_those_of_a_first_call(name):
-    x, w, words = WRONG[name]
-    said = []
+    x, w, arguments = WRONG[name]
+    messages = []
     for known in (False, True):
-        call._known.clear()
-        call_cache._known.clear()
+        call._read_calls.clear()
+        call_cache._calls.clear()
         if known:
             for other in ({}, {"padding": 2}, {"stride": 1}):
                 tconv.conv_transpose(np.ones((2, 6, 8, 7), np.float32), W, **other)
                 tconv.conv_transpose(np.ones((6, 8, 7), np.float32), W, **other)
-            assert call._known
+            assert call._read_calls
         with pytest.raises(TconvError) as refusal:
-            tconv.conv_transpose(x, w, **words)
-        said.append(f"{type(refusal.value).__name__}: {refusal.value}")
-    assert said[0] == said[1]
+            tconv.conv_transpose(x, w, **arguments)
+        messages.append(f"{type(refusal.value).__name__}: {refusal.value}")
+    assert messages[0] == messages[1]
 
 
 def test_an_empty_batch_of_a_known_layer():
@@ -215,7 +215,7 @@ def test_an_empty_batch_of_a_known_layer():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_a_weight_that_is_not_finite_and_a_new_size(value, dtype):
-    """Nothing is multiplied with the zeros around x, whatever was known of the layer."""
+    """The weight is not multiplied with the zeros around x, with the layer in the caches, too."""
     x, w = np.ones((1, 6, 8, 7), dtype), np.ones((6, 4, 4, 4), dtype)
     tconv.conv_transpose(x, w, stride=2, padding=1)
     w[3, 2, 1, 0] = value
@@ -229,33 +229,33 @@ def test_a_weight_that_is_not_finite_and_a_new_size(value, dtype):
         tconv.conv_transpose(np.ones((1, 6, 13, 11), dtype), w, stride=2, padding=1, method="polyphase")
 
 
-def test_words_whose_meaning_depends_on_the_size():
+def test_arguments_whose_meaning_depends_on_the_size():
     """TensorFlow's "SAME" with an output_shape: the crop follows from the size of x."""
     w = np.arange(36, dtype=np.float32).reshape(3, 3, 2, 2)
     crops = set()
     for n in (4, 5, 9, 4):
         for size in (2 * n, 2 * n - 1):
             x = np.arange(n * n * 2, dtype=np.float32).reshape(1, n, n, 2)
-            words = {"output_shape": (size, size), "strides": 2, "padding": "SAME"}
-            g = tconv.dialect("tensorflow").geometry(kernel=(3, 3), input=(n, n), **words)
-            y = tconv.conv_transpose(x, w, dialect="tensorflow", **{**words, "output_shape": (1, size, size, 2)})
+            arguments = {"output_shape": (size, size), "strides": 2, "padding": "SAME"}
+            g = tconv.dialect("tensorflow").geometry(kernel=(3, 3), input=(n, n), **arguments)
+            y = tconv.conv_transpose(x, w, dialect="tensorflow", **{**arguments, "output_shape": (1, size, size, 2)})
             truth = tconv.definition.scatter(x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), geometry=g)
             np.testing.assert_array_equal(y, truth.transpose(0, 2, 3, 1))
             crops.add(g.crop)
     assert len(crops) > 1
 
 
-# -- what is kept ----------------------------------------------------------------------------------------------------
+# -- plans and caches ------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_says_what_is_chosen():
+def test_a_plan_has_the_chosen_method():
     rng = np.random.default_rng(3)
     for turn in range(40):
         p = problems.problem(rng, None, problems.KINDS[turn % len(problems.KINDS)])
         batch, c_in, *n = p.x.shape
-        asked = Problem(p.geometry, batch, c_in, p.y.shape[1], tuple(n), np.dtype(np.float32))
+        problem = Problem(p.geometry, batch, c_in, p.y.shape[1], tuple(n), np.dtype(np.float32))
         for method in ("auto", "simd", "taps"):
-            assert method_choice.explain_method(asked, method).method == method_choice.choose_method(asked, method)
+            assert method_choice.explain_method(problem, method).method == method_choice.choose_method(problem, method)
 
 
 def test_the_method_is_the_one_with_the_least_seconds():
@@ -290,13 +290,13 @@ def test_every_cache_is_bounded():
             tconv.conv_transpose(np.ones((1, 6, 1, 1 + size), np.float32), W, stride=2)
     places = [name for name in sys.modules if name.startswith(("tconv.kernels", "tconv.operator"))]
     caches = {
-        f"{place}.{name}": kept.cache_info()
+        f"{place}.{name}": function.cache_info()
         for place in places
-        for name, kept in vars(sys.modules[place]).items()
-        if callable(getattr(kept, "cache_info", None))
+        for name, function in vars(sys.modules[place]).items()
+        if callable(getattr(function, "cache_info", None))
     }
     assert len(caches) > 10
     for name, info in caches.items():
         assert info.currsize <= (info.maxsize or 16) <= 1024, name
-    for known in (call._known, call_cache._known):
+    for known in (call._read_calls, call_cache._calls):
         assert len(known) <= 512

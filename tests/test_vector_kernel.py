@@ -11,7 +11,7 @@ import tconv
 from random_calls.strategies import geometries
 from tconv import Geometry, TconvError
 from tconv.kernels.simd import specialized_call
-from tconv.kernels.simd.specialized_call import Bound
+from tconv.kernels.simd.specialized_call import SpecializedCall
 
 # regimes of the kernel: shape of x, shape of the weight, arguments
 REGIMES = {
@@ -139,13 +139,13 @@ def test_a_weight_written_while_it_is_packed_is_not_cached_under_its_old_numbers
     x, w, _ = arrays((1, 5, 6, 6), (5, 4, 3, 3), {}, seed=11, whole=False)
     before = w.copy()
     expected = tconv.conv_transpose(x, before, method="taps")
-    pack = Bound._packed
+    pack = SpecializedCall._pack
 
     def disturbed(self, own):
         w[...] = 7
         return pack(self, own)
 
-    monkeypatch.setattr(Bound, "_packed", disturbed)
+    monkeypatch.setattr(SpecializedCall, "_pack", disturbed)
     tconv.conv_transpose(x, w, method="simd")
     monkeypatch.undo()
     np.testing.assert_allclose(tconv.conv_transpose(x, before, method="simd"), expected, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The method "winograd": two outputs from three products, equal to the definition, and left where it could not be."""
+"""Tests of the method "winograd": equal to the definition, and numbers that it cannot compute with go to "simd"."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from tconv.errors import MethodError
 pytest.importorskip("llvmlite")
 
 LAYERS = {
-    # x, weight, words
+    # x, weight, arguments
     "rows and columns": ((2, 33, 20, 31), (33, 21, 4, 4), {"stride": 2, "padding": 1}),
     "tiny images": ((37, 40, 4, 4), (40, 30, 4, 4), {"stride": 2, "padding": 1}),
     "one tap beside two": ((1, 140, 18, 18), (140, 16, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
@@ -36,12 +36,12 @@ def arrays(name, whole=True, seed=0):
     return tuple(np.asarray(a, np.float32) for a in (draw(*shape), draw(*weight), draw(weight[1])))
 
 
-def run(x, w, bias=None, **words):
-    return tconv.conv_transpose(x, w, bias, method="winograd", **words)
+def run(x, w, bias=None, **arguments):
+    return tconv.conv_transpose(x, w, bias, method="winograd", **arguments)
 
 
-def direct(x, w, bias=None, **words):
-    return tconv.conv_transpose(x, w, bias, method="simd", **words)
+def direct(x, w, bias=None, **arguments):
+    return tconv.conv_transpose(x, w, bias, method="simd", **arguments)
 
 
 def channels_last(array):
@@ -55,15 +55,15 @@ def same_bits(a, b):
 @pytest.mark.parametrize("name", LAYERS)
 def test_whole_numbers_are_exact(name):
     x, w, bias = arrays(name)
-    words = LAYERS[name][2]
-    expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **words)
+    arguments = LAYERS[name][2]
+    expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **arguments)
     for source, arrange in itertools.product((x, channels_last(x)), (np.asarray, channels_last)):
         out = arrange(np.full(expected.shape, np.nan, np.float32))
-        np.testing.assert_array_equal(run(source, w, bias, out=out, **words), expected)
+        np.testing.assert_array_equal(run(source, w, bias, out=out, **arguments), expected)
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_random_layers_with_pairs(ndim):
+def test_random_filtered_layers(ndim):
     rng = np.random.default_rng(ndim)
     for _ in range(60):
         p = problems.problem(rng, ndim, "pairs")
@@ -72,25 +72,25 @@ def test_random_layers_with_pairs(ndim):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_number_of_threads_does_not_change_the_bits(name, threads):
-    given, words = arrays(name, whole=False), LAYERS[name][2]
+    inputs, arguments = arrays(name, whole=False), LAYERS[name][2]
     threads(1)
-    expected = run(*given, **words)
+    expected = run(*inputs, **arguments)
     for count in (2, 3, 7, 2):
         threads(count)
-        same_bits(run(*given, **words), expected)
+        same_bits(run(*inputs, **arguments), expected)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_neighbours_in_the_batch_and_layouts_do_not_change_the_bits(name):
-    (x, w, bias), words = arrays(name, whole=False), LAYERS[name][2]
-    alone = run(x[:1], w, bias, **words)
+    (x, w, bias), arguments = arrays(name, whole=False), LAYERS[name][2]
+    alone = run(x[:1], w, bias, **arguments)
     batch = np.random.default_rng(3).standard_normal((9, *x.shape[1:])).astype(np.float32)
     batch[5] = x[0]
-    same_bits(run(batch, w, bias, **words)[5:6], alone)
-    same_bits(np.ascontiguousarray(run(channels_last(x[:1]), w, bias, **words)), alone)
+    same_bits(run(batch, w, bias, **arguments)[5:6], alone)
+    same_bits(np.ascontiguousarray(run(channels_last(x[:1]), w, bias, **arguments)), alone)
 
 
-def test_what_is_chosen_depends_on_sizes_alone(threads):
+def test_the_choice_depends_on_sizes_alone(threads):
     x, w = np.broadcast_to(np.float32(0), (64, 256, 8, 8)), np.broadcast_to(np.float32(0), (256, 128, 4, 4))
     for count in (1, 2, 7):
         threads(count)
@@ -102,94 +102,96 @@ def test_what_is_chosen_depends_on_sizes_alone(threads):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_rounding_stays_near_that_of_the_direct_sum(name):
-    (x, w, bias), words = arrays(name, whole=False), LAYERS[name][2]
-    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), bias.astype("f8"), **words)
-    ours, theirs = (np.sqrt(np.mean((call(x, w, bias, **words) - true) ** 2)) for call in (run, direct))
+    (x, w, bias), arguments = arrays(name, whole=False), LAYERS[name][2]
+    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), bias.astype("f8"), **arguments)
+    ours, theirs = (np.sqrt(np.mean((call(x, w, bias, **arguments) - true) ** 2)) for call in (run, direct))
     assert ours <= 2.5 * theirs
-    # what rounding errors are proportional to: where all inputs cancel, nothing may be left
-    mass = tconv.conv_transpose(*(np.abs(a).astype("f8") for a in (x, w, bias)), **words)
-    assert (np.abs(run(x, w, bias, **words) - true) <= 40 * 2.0**-24 * mass.max()).all()
+    # rounding errors are proportional to it: where all inputs cancel, too
+    mass = tconv.conv_transpose(*(np.abs(a).astype("f8") for a in (x, w, bias)), **arguments)
+    assert (np.abs(run(x, w, bias, **arguments) - true) <= 40 * 2.0**-24 * mass.max()).all()
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38, 2e19], ids=str)
 @pytest.mark.parametrize("name", ["rows and columns", "a signal", "a volume"])
-def test_inputs_that_differences_would_spoil_are_computed_directly(name, value):
+def test_inputs_whose_differences_are_not_finite_are_computed_directly(name, value):
     x, w, bias = arrays(name)
-    words = LAYERS[name][2]
+    arguments = LAYERS[name][2]
     for place in (0, -1, x[0].size // 2):
-        spoiled = x.copy()
-        spoiled.flat[place] = value
-        same_bits(run(spoiled, w, bias, **words), direct(spoiled, w, bias, **words))
-    same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))  # whole numbers: and then as before
+        changed = x.copy()
+        changed.flat[place] = value
+        same_bits(run(changed, w, bias, **arguments), direct(changed, w, bias, **arguments))
+    same_bits(run(x, w, bias, **arguments), direct(x, w, bias, **arguments))  # exact in both: whole numbers
 
 
 @pytest.mark.parametrize("name", ["tiny images", "a signal", "lopsided crop"])
-def test_many_large_inputs_are_no_infinite_one(name, threads):
-    """Their squares overflow in sum, but not those that one output reads: no number of threads changes what is done."""
-    (x, w, bias), words = arrays(name, whole=False), LAYERS[name][2]
+def test_many_large_inputs_are_not_taken_for_infinite(name, threads):
+    """The sum of all squares overflows, that of one output's inputs does not; the number of threads has no effect."""
+    (x, w, bias), arguments = arrays(name, whole=False), LAYERS[name][2]
     x = x * np.float32(5e17)
     threads(1)
-    expected = run(x, w, bias, **words)
-    assert (expected != direct(x, w, bias, **words)).any()
+    expected = run(x, w, bias, **arguments)
+    assert (expected != direct(x, w, bias, **arguments)).any()
     for count in (2, 7):
         threads(count)
-        same_bits(run(x, w, bias, **words), expected)
+        same_bits(run(x, w, bias, **arguments), expected)
 
 
 @pytest.mark.parametrize("value", [1e13, 3e38, np.inf, np.nan], ids=str)
-def test_weights_that_sums_would_spoil_are_computed_directly(value):
+def test_weights_whose_sums_may_overflow_are_computed_directly(value):
     x, w, bias = arrays("rows and columns")
-    words = LAYERS["rows and columns"][2]
-    layer = tconv.prepare(w, bias, method="winograd", **words)
-    same_bits(layer(x), run(x, w, bias, **words))
+    arguments = LAYERS["rows and columns"][2]
+    layer = tconv.prepare(w, bias, method="winograd", **arguments)
+    same_bits(layer(x), run(x, w, bias, **arguments))
     w[3, 2, 1, 0] = value
     if np.isfinite(value):
-        same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))
-        same_bits(tconv.prepare(w, bias, method="winograd", **words)(x), direct(x, w, bias, **words))
+        same_bits(run(x, w, bias, **arguments), direct(x, w, bias, **arguments))
+        same_bits(tconv.prepare(w, bias, method="winograd", **arguments)(x), direct(x, w, bias, **arguments))
     else:
         with pytest.raises(MethodError, match="inf or NaN"):
-            run(x, w, bias, **words)
+            run(x, w, bias, **arguments)
 
 
 def test_a_weight_that_becomes_infinite_is_seen():
     x, w, bias = arrays("rows and columns")
-    words = LAYERS["rows and columns"][2]
-    out = np.empty_like(run(x, w, bias, **words))
-    run(x, w, bias, out=out, **words)
+    arguments = LAYERS["rows and columns"][2]
+    out = np.empty_like(run(x, w, bias, **arguments))
+    run(x, w, bias, out=out, **arguments)
     w[0, 0, 0, 0] = np.inf
-    expected = tconv.conv_transpose(x, w, bias, method="taps", **words)
-    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **words), expected)
+    expected = tconv.conv_transpose(x, w, bias, method="taps", **arguments)
+    np.testing.assert_array_equal(tconv.conv_transpose(x, w, bias, **arguments), expected)
 
 
 def test_a_changed_weight_is_seen():
     x, w, bias = arrays("rows and columns")
-    words = LAYERS["rows and columns"][2]
-    run(x, w, bias, **words)
+    arguments = LAYERS["rows and columns"][2]
+    run(x, w, bias, **arguments)
     w[1, 2, 3, 3] += 1
-    same_bits(run(x, w, bias, **words), direct(x, w, bias, **words))
+    same_bits(run(x, w, bias, **arguments), direct(x, w, bias, **arguments))
 
 
 @pytest.mark.parametrize("activation", ["relu", ("leaky_relu", 0.25), ("clamp", -3.0, 60.0)], ids=str)
 @pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
-def test_a_prepared_layer_bends_its_output(activation, last):
+def test_a_prepared_layer_applies_its_activation(activation, last):
     x, w, bias = arrays("tiny images")
-    words = LAYERS["tiny images"][2]
+    arguments = LAYERS["tiny images"][2]
     x = channels_last(x) if last else x
-    layers = [tconv.prepare(w, bias, method=way, activation=activation, **words) for way in ("winograd", "simd")]
+    layers = [
+        tconv.prepare(w, bias, method=method, activation=activation, **arguments) for method in ("winograd", "simd")
+    ]
     out = (channels_last if last else np.asarray)(np.empty((37, 30, 8, 8), np.float32))
     same_bits(np.ascontiguousarray(layers[0](x, out=out)), np.ascontiguousarray(layers[1](x)))
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_prepared_whatever_its_crop(name):
-    """Before there is an x, nothing is known that a crop could leave too little of."""
+def test_a_layer_of_any_crop_is_prepared(name):
+    """Before there is an x, no crop can be too large."""
     x, w, bias = arrays(name)
-    words = LAYERS[name][2]
-    same_bits(tconv.prepare(w, bias, method="winograd", **words)(x), run(x, w, bias, **words))
+    arguments = LAYERS[name][2]
+    same_bits(tconv.prepare(w, bias, method="winograd", **arguments)(x), run(x, w, bias, **arguments))
 
 
 def test_a_crop_costs_nothing(threads):
-    """What is held and computed is that of the output; nothing is read that only thrown away outputs need."""
+    """Memory and work are those of the output; inputs that only cropped outputs need are not read."""
     threads(2)
     x, w = np.broadcast_to(np.float32(0), (4, 32, 2000, 2000)), np.broadcast_to(np.float32(0), (32, 32, 4, 4))
     plans = [
@@ -199,25 +201,25 @@ def test_a_crop_costs_nothing(threads):
     assert max(each.scratch_bytes for each in plans) < 8 << 20
 
 
-def test_numbers_that_no_output_reads_are_noticed_by_all_tiles_or_none(threads):
-    """Tiles of whole rows see as much of what is cropped away as pieces do."""
+def test_inputs_that_no_output_reads_are_detected_by_all_tilings_or_none(threads):
+    """Tiles of whole rows read the same cropped elements as pieces do."""
     rng = np.random.default_rng(0)
     for length, crop in itertools.product(range(33, 57), (3, 5)):
         x, w = (rng.standard_normal(s).astype(np.float32) for s in ((3, 16, 7, length), (16, 8, 4, 4)))
-        words = {"stride": 2, "crop": ((2, 2), (2, crop))}
+        arguments = {"stride": 2, "crop": ((2, 2), (2, crop))}
         for place in range(-4, 0):
-            spoiled = x.copy()
-            spoiled[..., place] = np.inf
-            answers = []
+            changed = x.copy()
+            changed[..., place] = np.inf
+            outputs = []
             for count in (1, 4, 7):
                 threads(count)
-                answers.append(run(spoiled, w, **words))
-            same_bits(answers[0], answers[1])
-            same_bits(answers[0], answers[2])
+                outputs.append(run(changed, w, **arguments))
+            same_bits(outputs[0], outputs[1])
+            same_bits(outputs[0], outputs[2])
 
 
 @pytest.mark.parametrize(
-    ("shape", "weight", "words", "reason"),
+    ("shape", "weight", "arguments", "reason"),
     [
         ((1, 4, 9, 9), (4, 4, 2, 2), {"stride": 2}, "stride < kernel"),
         ((1, 4, 9, 9), (4, 4, 5, 5), {"stride": 2}, "stride < kernel"),
@@ -227,10 +229,10 @@ def test_numbers_that_no_output_reads_are_noticed_by_all_tiles_or_none(threads):
         ((1, 4, 9, 9), (4, 2, 4, 4), {"stride": 2, "dilation": 2}, "without taps"),
     ],
 )
-def test_what_it_cannot_run_is_refused_in_words(shape, weight, words, reason):
+def test_problems_that_it_cannot_run_are_refused(shape, weight, arguments, reason):
     x, w = np.ones(shape, "f4"), np.ones(weight, "f4")
     with pytest.raises(MethodError, match=reason):
-        run(x, w, **words)
+        run(x, w, **arguments)
     with pytest.raises(MethodError, match="float64"):
-        run(x.astype("f8"), w.astype("f8"), **words)
-    assert tconv.plan(x, w, **words).method == "simd"
+        run(x.astype("f8"), w.astype("f8"), **arguments)
+    assert tconv.plan(x, w, **arguments).method == "simd"

@@ -16,35 +16,35 @@ import tconv.torch as ours
 
 
 @pytest.fixture
-def team():
-    """A team of two of PyTorch's threads."""
-    from tconv.torch.openmp_threads import team
+def openmp():
+    """Return two of PyTorch's threads."""
+    from tconv.torch.openmp_threads import pytorch_threads
 
     before, own = torch.get_num_threads(), tconv.get_num_threads()
     torch.set_num_threads(2)
     tconv.set_num_threads(2)
-    made = team(2)
-    if made is None:
+    threads = pytorch_threads(2)
+    if threads is None:
         assert sys.platform != "linux", "PyTorch's wheels for Linux have one"
         pytest.skip("PyTorch has no OpenMP here")
-    yield made
+    yield threads
     torch.set_num_threads(before)
     tconv.set_num_threads(own)
 
 
-def test_the_kernel_runs_on_torchs_threads(team, monkeypatch):
+def test_the_kernel_runs_on_torchs_threads(openmp, monkeypatch):
     """No thread of tconv's own is started; the same bits; busy or not."""
     from tconv.kernels.simd import thread_pool
 
     own, seen = thread_pool.Pool(), []
     monkeypatch.setattr(thread_pool, "_pool", own)
-    taken = thread_pool.Pool._run_openmp
+    run = thread_pool.Pool._run_openmp
     monkeypatch.setattr(
-        thread_pool.Pool, "_run_openmp", lambda self, *given: seen.append(given[0]) or taken(self, *given)
+        thread_pool.Pool, "_run_openmp", lambda self, *arguments: seen.append(arguments[0]) or run(self, *arguments)
     )
     layer, x = ours.ConvTranspose2d(16, 24, 4, 2).requires_grad_(False), torch.randn(3, 16, 37, 41)
     first = layer(x)
-    assert seen == [team]
+    assert seen == [openmp]
     assert own._started == 0
     expected = tconv.conv_transpose(x.numpy(), layer.weight.numpy(), layer.bias.numpy(), stride=2, method="simd")
     with own._lock:  # the helpers are busy
@@ -57,7 +57,7 @@ def test_the_kernel_runs_on_torchs_threads(team, monkeypatch):
     assert np.array_equal(first.numpy(), expected)
 
 
-def test_torchs_threads_round_as_the_caller_does_and_then_as_before(team):
+def test_torchs_threads_round_as_the_caller_does_and_then_as_before(openmp):
     layer, x = ours.ConvTranspose2d(16, 24, 4, 2, bias=False).requires_grad_(False), torch.full((3, 16, 37, 41), 1e-39)
     layer.weight.fill_(1.0)
     ones = torch.ones(1 << 20)
@@ -82,7 +82,7 @@ def test_torchs_threads_round_as_the_caller_does_and_then_as_before(team):
     assert min(denormal) > 0
 
 
-def test_a_forked_child_has_no_team(team):
+def test_a_forked_child_has_no_openmp_threads(openmp):
     layer, x = ours.ConvTranspose2d(16, 24, 4, 2).requires_grad_(False), torch.randn(3, 16, 37, 41)
     y = layer(x)
     expected = y.numpy()
@@ -100,7 +100,7 @@ def test_a_forked_child_has_no_team(team):
     assert torch.equal(layer(x), y)
 
 
-def test_many_threads_at_once_share_the_team(team):
+def test_many_threads_at_once_share_the_openmp_threads(openmp):
     layer, x = ours.ConvTranspose2d(16, 24, 4, 2).requires_grad_(False), torch.randn(3, 16, 37, 41)
     y = layer(x)
     with ThreadPoolExecutor(6) as threads:

@@ -648,8 +648,10 @@ def test_a_large_layer_saves_multiplications_unless_it_is_trained():
 def test_torchs_number_of_threads_is_honoured(monkeypatch):
     from tconv.torch import kernel_call
 
-    asked, make = [], kernel_call._job
-    monkeypatch.setattr(kernel_call, "_job", lambda *given: asked.append(given[-2]) or make(*given))
+    requested, compiled = [], kernel_call._compiled
+    monkeypatch.setattr(
+        kernel_call, "_compiled", lambda *arguments: requested.append(arguments[-2]) or compiled(*arguments)
+    )
     layer, x, before, own = (
         ours.ConvTranspose2d(8, 8, 4, 2),
         torch.randn(1, 8, 33, 35),
@@ -665,7 +667,7 @@ def test_torchs_number_of_threads_is_honoured(monkeypatch):
     finally:
         torch.set_num_threads(before)
         tconv.set_num_threads(own)
-    assert asked == [1, 2, 1]
+    assert requested == [1, 2, 1]
 
 
 def test_two_requests_at_once():

@@ -56,10 +56,10 @@ def _warm_up() -> None:
         )
     from rich.console import Console
 
-    from tconv.kernels.simd.warmup import warmup
+    from tconv.kernels.simd.warmup import warm_up
 
     with Console(stderr=True).status("compiling") as status:
-        compiled = warmup(lambda text: status.update(f"compiling: {text}"))
+        compiled = warm_up(lambda text: status.update(f"compiling: {text}"))
     print(f"warmup     {compiled} functions compiled", file=sys.stderr)
 
 

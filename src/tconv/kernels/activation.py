@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv._arguments import shown
+from tconv._arrays import Array
 from tconv.errors import ArgumentError
-
-Array = np.ndarray[Any, Any]
 
 _FORMS = 'None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) or ("clamp", low, high) is needed'
 

@@ -14,7 +14,7 @@ from tconv._arguments import int_of
 from tconv.errors import ArgumentError, GeometryError
 
 _LARGEST = 1024
-"""Threads that can be requested; a larger number is taken for a mistake."""
+"""Largest number of threads that can be requested; a larger one is certainly a mistake."""
 POOL_CAPACITY = 256
 """Threads that the float32 kernel's pool can have."""
 _requested: int | None = None

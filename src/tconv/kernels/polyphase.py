@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Kernel, Problem
+from tconv.kernels.problem import Kernel, Problem
 
 _BUDGET = 1 << 20
 """Bytes of sums in memory at a time, and as many of products: both stay in a core's own cache."""

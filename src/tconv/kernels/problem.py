@@ -1,4 +1,7 @@
-"""What a kernel is asked: one problem in canonical terms, and the three answers that every kernel gives about it."""
+"""Problem that a kernel is asked to run, in canonical terms, and the interface that every kernel has.
+
+The operator turns each call into a `Problem`; the members of `tconv.kernels` are `Kernel`s.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.geometry import Geometry, Macs
 
-Array = np.ndarray[Any, Any]
-
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which sums over this dtype are kept: float32 for 2-byte floats, int64 for integers, else itself."""
+    """Return the dtype of sums over this dtype: float32 for 2-byte floats, int64 for integers, else itself."""
     if dtype.kind in "iu":
         return np.dtype(np.int64)
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
 
 
 def is_plain(array: Array) -> bool:
-    """Whether compiled code can read and write the elements where they are: native, aligned, at whole strides."""
+    """Return True if compiled code can use the memory: native byte order, aligned, strides of whole elements."""
     whole = all(step % array.itemsize == 0 for step in array.strides)
     return bool(array.flags.aligned and array.dtype.isnative and whole)
 
 
 class Layer(NamedTuple):
-    """The part of a problem that stays when x has another size: the order of the sums, the layout of the packed weight.
+    """Geometry and channels of a problem, without the size of x.
 
-    What is kept under it serves inputs of all sizes, so that a size not seen before costs little.
+    The order of the sums and of the packed weight depends on nothing else. They are cached by layer, so that a size of
+    x not seen before costs little.
     """
 
     geometry: Geometry
@@ -51,7 +54,7 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """One transposed convolution, sizes and dtype only: enough to plan it without its arrays."""
+    """Sizes, geometry and dtype of one transposed convolution: enough to plan it without its arrays."""
 
     geometry: Geometry
     batch: int
@@ -67,12 +70,12 @@ class Problem:
 
     @cached_property
     def _hash(self) -> int:
-        """Taken once, and of numbers alone, whose hashes are those of other processes."""
+        """Hash, computed once. It is of numbers alone, so it is the same in other processes."""
         return hash((self.geometry, self.batch, self.in_channels, self.out_channels, self.input_shape, self.bias))
 
     @cached_property
     def layer(self) -> Layer:
-        """All of it but the batch, the size and what the weight holds."""
+        """The problem without batch, size and dtype."""
         return Layer(self.geometry, self.in_channels, self.out_channels)
 
     @cached_property
@@ -81,22 +84,22 @@ class Problem:
         g = self.geometry
         axes = zip(self.input_shape, g.kernel, g.stride, g.dilation, g.crop, strict=True)
         shape = tuple(s * (n - 1) + d * (k - 1) + 1 - lo - hi for n, k, s, d, (lo, hi) in axes)
-        # the geometry says what is wrong with sizes below 1
+        # for sizes below 1 the geometry raises the error
         return shape if min(*shape, *self.input_shape) > 0 else g.output_shape(self.input_shape)
 
     @cached_property
     def products(self) -> int:
-        """Multiply-adds of the whole call as if it had no border: `macs.border_free`."""
+        """Multiply-adds of the whole call without a border: `macs.border_free`."""
         return self.batch * math.prod(self.input_shape) * self.weight_count
 
     @property
     def accumulate(self) -> np.dtype[Any]:
-        """The dtype of the sums."""
+        """Dtype of the sums."""
         return accumulator(self.dtype)
 
     @property
     def result(self) -> np.dtype[Any]:
-        """The dtype of the output: that of x, and int64 for integers."""
+        """Dtype of the output: that of x, and int64 for integers."""
         return self.accumulate if self.dtype.kind in "iu" else self.dtype
 
     @property
@@ -122,21 +125,22 @@ class Problem:
 
 
 class Kernel(NamedTuple):
-    """A method: one predicate for probing and for raising, its predicted scratch memory, and the run itself."""
+    """Method: one predicate for probing and for raising, estimates of memory and time, and the run itself."""
 
     name: str
     summary: Callable[[Problem], str]
-    """What it does, in a line."""
+    """Text of one line for the plan"""
     reasons_against: Callable[[Problem], list[str]]
-    """Every reason why it cannot run this problem; empty if it can."""
+    """All reasons why the method cannot run a problem; empty if it can"""
     scratch_bytes: Callable[[Problem], int]
-    """Bytes it holds beside input and output."""
+    """Bytes that it allocates beside input and output"""
     seconds: Callable[[Problem], float]
-    """A rough estimate of what it spends beside the multiply-adds, to compare methods with each other."""
+    """Rough estimate of its time beside the multiply-adds, to compare methods"""
     run: Callable[[Problem, Array, Array, Array | None, Array], None]
-    """Canonical x, weight, bias in; every element of out written once."""
-    bind: Callable[..., Callable[[Array, Array, Array | None, Array], bool]] | None = None
-    """For a kernel that gains by it: bind(problem, strides of canonical x, strides of canonical out, layout=...) is
-    a function of the native x, weight, bias and out; False if this weight needs another kernel."""
+    """Fill out from canonical x, weight and bias, every element once"""
+    specialize: Callable[..., Callable[[Array, Array, Array | None, Array], bool]] | None = None
+    """For kernels that gain by it: `specialize(problem, strides of canonical x, strides of canonical out, layout=...)`
+    returns a function of native x, weight, bias and out. The function returns False if the weight needs another
+    kernel."""
     most_seconds: Callable[[Problem], float] | None = None
-    """Not less than `seconds`, and quicker to tell; where it chooses this method, nobody needs to know better."""
+    """Upper limit of `seconds` that is faster to compute; if it already chooses this method, `seconds` is not needed"""

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Kernel, Problem
+from tconv.kernels.problem import Kernel, Problem
 
 _Window = tuple[Any, ...]  # one index or slice per axis
 

@@ -132,7 +132,7 @@ class Convolution:
                 geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
                 layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
                 _store(self._layers, crop, layer)
-            run = layer.bound(x, out)
+            run = layer.specialized(x, out)
             _store(self._calls, key, run)
         run(x, out)
 

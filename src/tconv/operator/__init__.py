@@ -1,5 +1,5 @@
-"""The operator as a function: a call is read, a method is chosen, a kernel runs.
+"""The operator as a function of arrays: it reads a call, chooses a method, and runs a kernel.
 
-`functional` holds `conv_transpose` and `conv`, `call` reads their arguments, `method_choice` chooses and plans,
-`prepared` is a layer whose weight is packed once, `call_cache` remembers calls that were checked.
+`functional` has `conv_transpose` and `conv`, `call` reads their arguments, `method_choice` chooses and plans,
+`prepared` is a layer whose weight is packed once, and `call_cache` caches calls that were checked.
 """

@@ -1,6 +1,6 @@
-"""Reading a call: native arguments and arrays in, one `Problem` and canonical arrays out.
+"""Reading of a call: native arguments and arrays become a `Problem` and canonical arrays, or an error.
 
-Nothing behind this module hears of a dialect, a layout or "padding".
+After this module there is no dialect, no layout and no "padding".
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv import _arrays
-from tconv._arrays import is_finite
+from tconv._arrays import Array, is_finite
 from tconv._memory import refuse_too_large
 from tconv.dialects import DataLayout, Dialect, NativeCall, WeightLayout, dialect
 from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Layer, Problem, accumulator
+from tconv.kernels.problem import Layer, Problem, accumulator
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 _FLOAT32 = {"numpy": "np.float32", "torch": "torch.float32", "tensorflow": "tf.float32", "jax": "jnp.float32"}
@@ -25,7 +25,7 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
 class CanonicalCall(NamedTuple):
-    """One call behind the edge: canonical arrays, what to compute, and how to hand the result back."""
+    """Call in canonical terms: problem and arrays, with the native arrays and the layout of the result."""
 
     problem: Problem
     x: Array
@@ -50,10 +50,10 @@ def read_call(
     adjoint: bool = False,
     finite: bool | None = None,
 ) -> CanonicalCall:
-    """Check one call, whichever function it came through, and bring it into canonical terms.
+    """Check a call and return it in canonical terms.
 
-    `adjoint`: x is the large side (what `conv` takes), so its channels are the weight's output channels. `finite`:
-    whether the weight is, if that is known.
+    With `adjoint`, x is the large side (the input of `conv`), so its channels are the weight's output channels.
+    `finite` is True or False if the caller knows whether the weight is finite.
     """
     library, (x, weight, bias) = _arrays.take_all(x=x, weight=weight, bias=bias)
     return read_taken_call(library, x, weight, bias, name, geometry, native, adjoint=adjoint, finite=finite)
@@ -71,10 +71,10 @@ def read_taken_call(
     adjoint: bool = False,
     finite: bool | None = None,
 ) -> CanonicalCall:
-    """The same for arrays that were taken from their library, or for stand-ins of their shapes and dtypes."""
-    key = None if adjoint else _words(x, weight, bias, name, geometry, native)
-    words = _known.get(key) if key is not None else None
-    if words is None or x.shape[words.channel_axis] != words.layer.in_channels:  # the long way says what is wrong
+    """Check and return a call like `read_call`, for NumPy arrays, or objects with their shapes and dtypes."""
+    key = None if adjoint else _call_key(x, weight, bias, name, geometry, native)
+    cached = _read_calls.get(key) if key is not None else None
+    if cached is None or x.shape[cached.channel_axis] != cached.layer.in_channels:  # reading it again raises the error
         _check_dtypes(library, x=x, weight=weight, bias=bias)
         speaker = dialect(name)
         call = (
@@ -86,16 +86,16 @@ def read_taken_call(
         w = call.weight.canonical(weight, call.geometry.groups)
         out_channels = _out_channels(call, weight.shape, bias)
         dtype = x.dtype.newbyteorder("=")
-        words = _Words(call, Layer(call.geometry, w.shape[0], out_channels), dtype, call.data.axes.index("C"))
+        cached = _ReadCall(call, Layer(call.geometry, w.shape[0], out_channels), dtype, call.data.axes.index("C"))
         if key is not None and (geometry is not None or not speaker.reads_sizes):
-            _remember(key, words)
-    call, layer = words.call, words.layer
+            _add(key, cached)
+    call, layer = cached.call, cached.layer
     g = layer.geometry
     w, images = call.weight.canonical(weight, g.groups), call.data.canonical(x)
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
-    problem = Problem(g, len(images), layer.in_channels, layer.out_channels, small, words.dtype, bias is not None)
+    problem = Problem(g, len(images), layer.in_channels, layer.out_channels, small, cached.dtype, bias is not None)
     if not adjoint:
-        # before the weight is looked at: one without memory of its own may have any size
+        # before the weight is read: a broadcast one has any size without having that memory
         refuse_too_large(
             problem.input_bytes + problem.output_bytes,
             problem.output_bytes,
@@ -106,8 +106,8 @@ def read_taken_call(
     return CanonicalCall(problem, images, w, bias, call.result, library, x, weight, call.weight, call.data)
 
 
-class _Words(NamedTuple):
-    """A call that was read and checked, but for the batch and the sizes of x."""
+class _ReadCall(NamedTuple):
+    """Call that was read and checked, without the batch and the sizes of x."""
 
     call: NativeCall
     layer: Layer
@@ -117,38 +117,38 @@ class _Words(NamedTuple):
 
 
 _MOST = 512
-_known: dict[Any, _Words] = {}
-"""Of dialects in which the sizes of x change no meaning."""
+_read_calls: dict[Any, _ReadCall] = {}
+"""Calls of dialects in which the meaning of the arguments does not depend on the sizes of x."""
 
 
-def _words(
+def _call_key(
     x: Array, weight: Array, bias: Array | None, name: str, geometry: Geometry | None, native: dict[str, Any]
 ) -> Any:
-    """Return all that `_Words` depend on; None for a call that is always read anew."""
-    words = plain_words(name, geometry, native)
-    if words is None:
+    """Return a key of all that a `_ReadCall` depends on; None for a call that is read every time."""
+    arguments = arguments_key(name, geometry, native)
+    if arguments is None:
         return None
     of_bias = None if bias is None else (bias.shape, bias.dtype)
-    return words, x.ndim, x.dtype, weight.shape, weight.dtype, of_bias
+    return arguments, x.ndim, x.dtype, weight.shape, weight.dtype, of_bias
 
 
-def _remember(key: Any, words: _Words) -> None:
-    # no lock: what threads may lose here is only known a little later
-    if len(_known) >= _MOST:
-        _known.clear()
-    _known[key] = words
+def _add(key: Any, call: _ReadCall) -> None:
+    # no lock: if threads collide, an entry is lost, and the next such call is read again
+    if len(_read_calls) >= _MOST:
+        _read_calls.clear()
+    _read_calls[key] = call
 
 
-def plain_words(dialect: Any, geometry: Any, native: dict[str, Any]) -> tuple[Any, ...] | None:
-    """A call's words as a key of a dictionary: equal only if they mean the same; None where that is not known."""
+def arguments_key(dialect: Any, geometry: Any, native: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Return a call's arguments as a key. Equal keys have the same meaning; None if that is not certain."""
     if type(dialect) is not str or not (geometry is None or type(geometry) is Geometry):
         return None
     described: list[Any] = [dialect, geometry]
-    for word, value in native.items():
-        # True, 1 and 1.0 are one key of a dictionary, and three different arguments
+    for argument, value in native.items():
+        # True, 1 and 1.0 are the same key of a dictionary, but different arguments
         if not (type(value) is int or type(value) is str or _is_plain(value)):
             return None
-        described.append((word, value))
+        described.append((argument, value))
     return tuple(described)
 
 
@@ -164,9 +164,10 @@ def read_layer(
     geometry: Geometry | None,
     native: dict[str, Any],
 ) -> Problem | None:
-    """Read a layer before there is an x: its problem with an x of one element, of which only the sizes may change.
+    """Return the problem of a layer before there is an x, with an x of one element.
 
-    None where the native arguments do not say how many axes x has. Raises what `read_call` raises.
+    Only the sizes of x may change later. Returns None if the number of axes of x does not follow from the arguments.
+    Raises the errors of `read_call`.
     """
     _check_dtypes(library, weight=weight, bias=bias)
     speaker = dialect(name)
@@ -191,11 +192,11 @@ def read_layer(
 def _read_geometry(
     geometry: Geometry, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], name: str, native: dict[str, Any]
 ) -> NativeCall:
-    """A call written with geometry=: canonical layouts, no native words."""
+    """Return the call with a geometry: canonical layouts, and no native arguments."""
     if native or name != "torch":
-        words = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
+        others = ", ".join([*native, *(["dialect"] if name != "torch" else [])])
         raise ArgumentError(
-            f"geometry= was given together with {words}; it says all of that. Write geometry= alone, with "
+            f"geometry= was given together with {others}; it includes all of that. Write geometry= alone, with "
             "canonical layouts"
         )
     if not isinstance(geometry, Geometry):
@@ -218,13 +219,13 @@ def _read_geometry(
     return NativeCall(geometry, data, WeightLayout.of("IO*", ndim), data)
 
 
-def _check_dtypes(library: str, **given: Array | None) -> None:
-    present = {name: array for name, array in given.items() if array is not None}
+def _check_dtypes(library: str, **arrays: Array | None) -> None:
+    present = {name: array for name, array in arrays.items() if array is not None}
     for name, array in present.items():
         if array.dtype.name not in (*_FLOATS, *_INTEGERS):
             raise DtypeError(
                 f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) "
-                "are taken. "
+                "are supported. "
                 f"Write {_arrays.cast(library, name, _FLOAT32[library])}"
             )
     first, reference = next(iter(present.items()))  # x, or the weight where there is no x yet
@@ -245,12 +246,12 @@ def _check_groups(call: NativeCall, weight_shape: tuple[int, ...]) -> None:
         raise ShapeError(
             f"weight {weight_shape} has {whole} {'input' if call.weight.grouped == 'I' else 'output'} channels, "
             f"which {groups} groups do not divide. "
-            f"Write a groups that divides {whole}"
+            f"Use a number of groups that divides {whole}, for example groups=1"
         )
 
 
 def _out_channels(call: NativeCall, weight_shape: tuple[int, ...], bias: Array | None) -> int:
-    """How many output channels there are: at least one, and as many as the bias has numbers."""
+    """Return the number of output channels. Raises ShapeError if it is 0, or the bias has another number."""
     groups = call.geometry.groups
     count = call.weight.sizes(weight_shape)["O"] * (1 if call.weight.grouped == "O" else groups)
     if count == 0:
@@ -276,10 +277,10 @@ def _check_channels(
     groups, sizes = call.geometry.groups, call.weight.sizes(weight_shape)
     _check_groups(call, weight_shape)
     per_axis = {letter: sizes[letter] * (1 if call.weight.grouped == letter else groups) for letter in "IO"}
-    have, wanted = call.data.sizes(x_shape)[1], per_axis["O" if adjoint else "I"]
-    if have != wanted:
+    channels, needed = call.data.sizes(x_shape)[1], per_axis["O" if adjoint else "I"]
+    if channels != needed:
         side = "output" if adjoint else "input"
         raise ShapeError(
-            f"weight {weight_shape} has {wanted} {side} channels as {speaker.framework} reads it; x has {have}. "
+            f"weight {weight_shape} has {needed} {side} channels as {speaker.framework} reads it; x has {channels}. "
             + suggest_layout(speaker, call, x_shape, weight_shape, library, "O" if adjoint else "I")
         )

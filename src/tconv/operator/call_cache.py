@@ -1,8 +1,8 @@
-"""The same call again: shapes, strides, dtypes and words that were checked once are not checked twice.
+"""Cache of validated calls: shapes, strides, dtypes and arguments that were checked once are not checked again.
 
-Reading a call's words takes longer than a small transposed convolution. What was read is kept under everything that it
-depends on, and of the arrays only their addresses are new. Weights are not a part of that: their numbers are looked at
-in every call.
+Reading a call's arguments takes longer than a small transposed convolution. The result is cached under all that it
+depends on; in a repeated call only the addresses of the arrays are new. The numbers of a weight are not part of the
+key: every call reads them.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._memory import empty
-from tconv.kernels.problem import Array
-from tconv.operator.call import plain_words
+from tconv.operator.call import arguments_key
 
-Run = Callable[[Array, Array, "Array | None", Array], bool]
+SpecializedRun = Callable[[Array, Array, "Array | None", Array], bool]
 _MOST = 512
 _FLOAT32 = np.dtype(np.float32)
 
-
-_known: dict[Any, tuple[Run, tuple[int, ...]]] = {}
+_calls: dict[Any, tuple[SpecializedRun, tuple[int, ...]]] = {}
 
 
 def key(
     x: Any, weight: Any, bias: Any, out: Any, dialect: Any, geometry: Any, method: Any, native: dict[str, Any]
 ) -> Any:
-    """What a call depends on beside the numbers in its arrays; None for one that is always read anew."""
+    """Return a key of all that a call depends on, except the numbers in its arrays; None if it is read every time."""
     if type(method) is not str:
         return None
     described: list[Any] = [method]
@@ -38,29 +37,29 @@ def key(
             described.append((array.shape, array.strides))
         else:
             return None
-    words = plain_words(dialect, geometry, native)
-    return None if words is None else (*described, *words)
+    arguments = arguments_key(dialect, geometry, native)
+    return None if arguments is None else (*described, *arguments)
 
 
-def again(key: Any, x: Array, weight: Array, bias: Array | None, out: Array | None) -> Array | None:
-    """The result, if this call is known and runs as it did before."""
-    known = _known.get(key)
-    if known is None:
+def run_cached(key: Any, x: Array, weight: Array, bias: Array | None, out: Array | None) -> Array | None:
+    """Return the result of a cached call; None if the call is not cached, or has to be read again."""
+    cached = _calls.get(key)
+    if cached is None:
         return None
-    run, shape = known
+    run, shape = cached
     if out is None:
         target = empty(shape, _FLOAT32)
     else:
         target = out
         others = (x, weight) if bias is None else (x, weight, bias)
         if not out.flags.writeable or any(np.may_share_memory(out, array) for array in others):
-            return None  # the long way tells why, or that it is right after all
+            return None  # reading it again raises the error, or shows that no element is shared
     return target if run(x, weight, bias, target) else None
 
 
-def remember(key: Any, run: Run, shape: tuple[int, ...]) -> None:
-    """Keep how a checked call runs, and the native shape of its result."""
-    # no lock: what threads may lose here is only known a little later
-    if len(_known) >= _MOST:
-        _known.clear()
-    _known[key] = run, shape
+def add(key: Any, run: SpecializedRun, shape: tuple[int, ...]) -> None:
+    """Add a checked call: its function of arrays, and the native shape of its result."""
+    # no lock: if threads collide, an entry is lost, and the next such call is read again
+    if len(_calls) >= _MOST:
+        _calls.clear()
+    _calls[key] = run, shape

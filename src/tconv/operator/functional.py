@@ -1,4 +1,7 @@
-"""`conv_transpose` and `conv`: arrays in, arrays out."""
+"""`conv_transpose` and `conv`: the public functions of arrays.
+
+A call is looked up in the cache of calls, else read, and run by the chosen method.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from tconv import _arrays, kernels
+from tconv._arrays import Array
 from tconv._memory import empty, refuse_too_large
 from tconv.errors import OutputError
 from tconv.geometry import Geometry
 from tconv.kernels import taps
-from tconv.kernels.problem import Array, is_plain
+from tconv.kernels.problem import is_plain
 from tconv.operator import call_cache
 from tconv.operator.call import CanonicalCall, read_call
 from tconv.operator.method_choice import choose_method
@@ -29,7 +33,7 @@ def conv_transpose(
     method: str = "auto",
     **native: Any,
 ) -> Any:
-    """The transposed convolution of x with weight.
+    """Return the transposed convolution of x with weight.
 
     >>> import numpy as np, tconv
     >>> x = np.float32([[[[0, 1], [2, 3]]]])                        # [N, C_in, h, w]
@@ -39,7 +43,7 @@ def conv_transpose(
            [0., 2., 0., 3.],
            [4., 6., 6., 9.]], dtype=float32)
 
-    `dialect` says whose words the call is written in: layouts, and the names and meanings of the native arguments.
+    `dialect` names the framework whose layouts, argument names and meanings the call uses.
 
     - "torch": x [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel]; stride, padding,
       output_padding, groups, dilation; crop=((lo, hi), ...) instead of the paddings.
@@ -64,59 +68,60 @@ def conv_transpose(
     """
     key = call_cache.key(x, weight, bias, out, dialect, geometry, method, native)
     if key is not None:
-        result = call_cache.again(key, x, weight, bias, out)
+        result = call_cache.run_cached(key, x, weight, bias, out)
         if result is not None:
             return result
     if key is None and (adapter := _arrays.adapter_for(x, weight, bias, out)) is not None:
         return adapter(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
-    # the float32 kernel looks at the weight itself
-    later = key is not None and method == "auto"
-    call = read_call(x, weight, bias, dialect, geometry, native, finite=True if later else None)
+    # the specialized call of the float32 kernel checks that the weight is finite
+    unchecked = key is not None and method == "auto"
+    call = read_call(x, weight, bias, dialect, geometry, native, finite=True if unchecked else None)
     chosen = choose_method(call.problem, str(method))
-    if later and kernels.kernel(chosen).bind is None:
+    if unchecked and kernels.kernel(chosen).specialize is None:
         call = read_call(x, weight, bias, dialect, geometry, native)
         chosen = choose_method(call.problem, str(method))
     p = call.problem
     shape = (p.batch, p.out_channels, *p.output_shape)
     target = empty(call.result.native_shape(shape), p.result) if out is None else check_out(out, call)
-    bound = bind(chosen, call, target)
-    if bound is not None:
-        if not bound(call.native_x, call.native_weight, call.bias, target):
-            run("taps", call, target)  # the weight has become infinite since it was looked at
+    specialized = specialize(chosen, call, target)
+    if specialized is not None:
+        if not specialized(call.native_x, call.native_weight, call.bias, target):
+            run("taps", call, target)  # the weight is not finite
         elif key is not None:
-            call_cache.remember(key, bound, target.shape)
+            call_cache.add(key, specialized, target.shape)
     else:
         run(chosen, call, target)
     return out if out is not None else _arrays.give(target, call.library)
 
 
 def run(method: str, call: CanonicalCall, target: Array) -> None:
-    """Fill target, an array of the result's native shape."""
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here, not accidents
+    """Run a method: fill target, an array of the result's native shape."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here
         kernel = kernels.kernel(method)
         kernel.run(call.problem, call.x, call.weight, call.bias, call.result.canonical(target))
 
 
-def bind(method: str, call: CanonicalCall, target: Array, **more: Any) -> call_cache.Run | None:
-    """A checked call as a function of native arrays with the same shapes and strides, if the method has such a form."""
+def specialize(method: str, call: CanonicalCall, target: Array, **more: Any) -> call_cache.SpecializedRun | None:
+    """Return a checked call as a function of native arrays of its shapes and strides; None if it has no such form."""
     kernel, out = kernels.kernel(method), call.result.canonical(target)
-    given = (call.x, out, call.native_weight, call.bias)
-    if kernel.bind is None or not all(array is None or is_plain(array) for array in given):
+    arrays = (call.x, out, call.native_weight, call.bias)
+    if kernel.specialize is None or not all(array is None or is_plain(array) for array in arrays):
         return None
-    return kernel.bind(call.problem, call.x.strides, out.strides, layout=call.weight_layout, **more)
+    return kernel.specialize(call.problem, call.x.strides, out.strides, layout=call.weight_layout, **more)
 
 
 def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
-    """The convolution whose transpose `conv_transpose` with the same weight and arguments is.
+    """Return the convolution of x whose transpose is `conv_transpose` with the same weight and arguments.
 
     >>> import numpy as np, tconv
     >>> tconv.conv(np.arange(9.).reshape(1, 1, 3, 3), np.float64([[[[1, 2], [3, 4]]]]))[0, 0]
     array([[27., 37.],
            [57., 67.]])
 
-    x is what `conv_transpose` returns: [N, C_out, *spatial] in the dialect's layout; the result is [N, C_in, *spatial]
-    with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors as `conv_transpose`; there is no bias,
-    and an output_shape, in the dialects that have one, is not needed: x has that shape. Weights are not conjugated.
+    x has the shape that `conv_transpose` returns, [N, C_out, *spatial] in the dialect's layout; the result is
+    [N, C_in, *spatial] with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors are those of
+    `conv_transpose`. There is no bias. An output_shape, in the dialects that have one, is not needed: x has that shape.
+    Weights are not conjugated.
     """
     if (adapter := _arrays.adapter_for(x, weight)) is not None:
         return adapter(x, weight, None, dialect, geometry, native, adjoint=True)
@@ -135,7 +140,7 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
 
 
 def check_out(out: Any, call: CanonicalCall) -> Array:
-    """`out` as a NumPy view that can take the result, or an OutputError."""
+    """Return `out` as a NumPy view for the result. Raises OutputError if it does not fit."""
     target = _arrays.target(out, "out", call.library)
     if target is None:
         raise OutputError(
@@ -144,26 +149,27 @@ def check_out(out: Any, call: CanonicalCall) -> Array:
             "Write y = conv_transpose(...) without out="
         )
     p = call.problem
-    wanted = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
-    if target.shape != wanted or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
+    needed = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
+    if target.shape != needed or target.dtype.name != call.problem.result.name or not target.dtype.isnative:
         raise OutputError(
-            f"out has shape {target.shape} and dtype {target.dtype}; {wanted} and {call.problem.result} are needed. "
-            f"Write out=np.empty({wanted}, np.dtype({call.problem.result.name!r}))"
+            f"out has shape {target.shape} and dtype {target.dtype}; {needed} and {call.problem.result} are needed. "
+            f"Write out=np.empty({needed}, np.dtype({call.problem.result.name!r}))"
         )
     if not target.flags.writeable:
         raise OutputError("out is read-only; a writable array is needed. Write out=out.copy()")
     if _overlaps_itself(target):
-        raise OutputError("several elements of out share one place in memory; each needs its own. Write out=out.copy()")
+        raise OutputError("several elements of out share the same memory; each needs its own. Write out=out.copy()")
     for name, array in (("x", call.x), ("weight", call.weight), ("bias", call.bias)):
         if array is not None and _shares(target, array):
             raise OutputError(
-                f"out shares memory with {name}, which would be overwritten while it is read. Write an out of its own"
+                f"out shares memory with {name}, which would be overwritten while it is read. "
+                "Pass an out with memory of its own"
             )
     return target
 
 
 def _shares(a: Array, b: Array) -> bool:
-    """Whether two arrays share an element; where that is hard to tell, whether their memory overlaps at all."""
+    """Return True if two arrays share an element, or if that is too hard to find out."""
     try:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
@@ -171,8 +177,8 @@ def _shares(a: Array, b: Array) -> bool:
 
 
 def _overlaps_itself(array: Array) -> bool:
-    """Whether two elements may share memory: some stride is shorter than the span of all axes with shorter ones."""
-    if array.size == 0:  # its strides say nothing
+    """Return True if two elements may share memory: a stride is shorter than the span of the axes with shorter ones."""
+    if array.size == 0:  # its strides have no meaning
         return False
     span = array.itemsize
     for stride, size in sorted(
@@ -184,6 +190,6 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
-for _face in (conv_transpose, conv):
-    # tf.function calls functions with this attribute as they are: AutoGraph would rewrite them and bury their errors
-    vars(_face)["autograph_info__"] = {}
+for _function in (conv_transpose, conv):
+    # tf.function calls functions with this attribute unchanged: AutoGraph would rewrite them and hide their errors
+    vars(_function)["autograph_info__"] = {}

@@ -1,7 +1,7 @@
-"""Choosing the method of a call, and the plan that says what was chosen, why, and at what cost.
+"""Choice of the method of a call, and the plan that explains it.
 
-`choose_method` asks every kernel for its reasons against a problem and for an estimate, and takes the quickest;
-`explain_method` puts it into words.
+`choose_method` asks every kernel for its reasons against a problem and for an estimate of its time, and chooses the
+fastest. `explain_method` returns the same as a `Plan`, with the reasons against the other methods and the cost.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tconv.kernels.problem import Problem
 from tconv.operator.call import read_call
 
 BALANCE = 10.0
-"""FLOP per byte above which a call is taken to be bound by arithmetic: 468 GFLOP/s over 44 GB/s, two AVX-512 cores."""
+"""FLOP per byte above which arithmetic limits a call: 468 GFLOP/s over 44 GB/s, on two AVX-512 cores."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a call will do: printable, and computed without running anything.
+    """Plan of a call, computed without running it; `print` shows it.
 
-    `method` runs; `reasons` holds, for every other method, why it does not. `flops` are 2 x exact multiply-adds;
-    `input_bytes` and `output_bytes` count every element once; `scratch_bytes` is what the method holds beside them.
+    `method` is the method that runs; `reasons` has the reasons against every other one. `flops` are 2 x exact
+    multiply-adds; `input_bytes` and `output_bytes` count every element once; `scratch_bytes` are allocated beside them.
     """
 
     method: str
@@ -52,28 +52,28 @@ class Plan:
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes that the method holds beside input and output."""
+        """Bytes that the method allocates beside input and output."""
         return kernels.kernel(self.method).scratch_bytes(self.problem)
 
     @property
     def intensity(self) -> float:
-        """FLOP per byte that must move at least."""
+        """FLOP per byte of input and output."""
         return self.flops / max(1, self.input_bytes + self.output_bytes)
 
     @property
     def bound(self) -> str:
-        """Whether "arithmetic" or "memory" limits a perfect kernel, on a machine of `BALANCE` FLOP per byte."""
+        """Limit of a perfect kernel on a machine of `BALANCE` FLOP per byte: "arithmetic" or "memory"."""
         return "arithmetic" if self.intensity >= BALANCE else "memory"
 
     def __str__(self) -> str:
         p, g = self.problem, self.problem.geometry
         x, y = [p.batch, p.in_channels, *p.input_shape], [p.batch, p.out_channels, *p.output_shape]
-        kept = f", summed in {p.accumulate}" if p.accumulate != p.dtype else ""
+        sums = f", summed in {p.accumulate}" if p.accumulate != p.dtype else ""
         lines = [
-            f"x {x} -> y {y}, {p.dtype}{kept}",
+            f"x {x} -> y {y}, {p.dtype}{sums}",
             f"geometry  kernel {g.kernel}, stride {g.stride}, crop {g.crop}, dilation {g.dilation}, groups {g.groups}",
             f"method    {self.method}: {self.summary}",
-            *(f"          not {name}: {'; '.join(why)}" for name, why in self.reasons.items()),
+            *(f"          not {name}: {'; '.join(reasons)}" for name, reasons in self.reasons.items()),
             f"work      {si(self.flops, 'FLOP')} ({si(p.macs.exact, 'MAC')} reach the output, "
             f"{si(p.macs.border_free, 'MAC')} without a border)",
             f"bytes     {si(self.input_bytes, 'B')} read, {si(self.output_bytes, 'B')} written, "
@@ -93,7 +93,7 @@ def plan(
     method: str = "auto",
     **native: Any,
 ) -> Plan:
-    """What `conv_transpose` with the same arguments will run, and what it costs.
+    """Return the method that `conv_transpose` with the same arguments runs, the reasons, and its cost.
 
     >>> import numpy as np, tconv
     >>> x, w = np.ones((1, 64, 28, 28), np.float32), np.ones((64, 32, 2, 2), np.float32)
@@ -101,65 +101,65 @@ def plan(
     x [1, 64, 28, 28] -> y [1, 32, 56, 56], float32
     ...
 
-    Of x only shape and dtype count, so np.broadcast_to(np.float32(0), shape) plans a call without making its input.
-    Raises what `conv_transpose` raises, in the same words.
+    Of x only shape and dtype are used, so np.broadcast_to(np.float32(0), shape) plans a call without its input.
+    Raises the errors of `conv_transpose`, with the same messages.
     """
     return explain_method(read_call(x, weight, bias, dialect, geometry, native).problem, str(method))
 
 
 def choose_method(problem: Problem, method: str) -> str:
-    """The method that runs; for "auto", the quickest by estimate of those that can run and fit into memory.
+    """Return the method that runs; for "auto", the fastest by estimate of those that can run and fit into memory.
 
-    Raises MethodError and TooLargeError. Asked for every size of x that was not seen before: `explain_method` does what
-    only a reader needs.
+    Raises MethodError and TooLargeError. It runs for every size of x not seen before, so the texts of a plan are left
+    to `explain_method`.
     """
     return _choose(problem, method, get_num_threads())
 
 
 @lru_cache(maxsize=1024)
 def _choose(problem: Problem, method: str, threads: int) -> str:
-    """The same, kept: what a method says of itself depends on the number of threads, too."""
+    """Return the method; cached by the number of threads, too, because estimates and memory depend on it."""
     check_method(method, problem)
     able = _able(problem, method)
-    there = physical_memory()
+    memory = physical_memory()
     estimates = _estimates(problem, able)
     for name in sorted(able, key=estimates.__getitem__):
-        if there is None or _needed(problem, name) <= there:
+        if memory is None or _needed(problem, name) <= memory:
             return name
     needed = min(_needed(problem, name) for name in able)
     shape = problem.batch, problem.out_channels, *problem.output_shape
     refuse_too_large(needed, problem.output_bytes, shape)
-    return able[0]  # memory has come back since
+    return able[0]  # memory became free since
 
 
 def explain_method(problem: Problem, method: str) -> Plan:
-    """The plan for a method: which one `choose_method` chooses, and why no other."""
+    """Return the plan of a problem: the method that `choose_method` returns, and the reasons against the others."""
     return _explain(problem, method, get_num_threads())
 
 
 @lru_cache(maxsize=256)
 def _explain(problem: Problem, method: str, threads: int) -> Plan:
     chosen = _choose(problem, method, threads)
-    there = physical_memory()
+    memory = physical_memory()
     reasons = {}
     for name in kernels.names():
         kernel = kernels.kernel(name)
-        why = kernel.reasons_against(problem)
+        against = kernel.reasons_against(problem)
         if name == chosen:
             continue
-        if not why and method != "auto":
-            why = [f'method="{chosen}" was asked for']
-        elif not why and there is not None and _needed(problem, name) > there:
-            why = [f"it needs {si(_needed(problem, name), 'B')}"]
-        elif not why:
+        if not against and method != "auto":
+            against = [f'method="{chosen}" was requested']
+        elif not against and memory is not None and _needed(problem, name) > memory:
+            against = [f"it needs {si(_needed(problem, name), 'B')}"]
+        elif not against:
             other, least = (kernels.kernel(each).seconds(problem) for each in (name, chosen))
-            why = [f"estimated overhead {_ratio(other, least)} that of {chosen}"]
-        reasons[name] = tuple(why)
+            against = [f"estimated overhead {_ratio(other, least)} that of {chosen}"]
+        reasons[name] = tuple(against)
     return Plan(chosen, kernels.kernel(chosen).summary(problem), reasons, problem)
 
 
 def _estimates(problem: Problem, able: list[str]) -> dict[str, float]:
-    """Seconds by method; if a method is chosen with the most that it may take, that will do."""
+    """Return estimated seconds by method; if an upper limit is already the least, it stands for the estimate."""
     if len(able) == 1:
         return dict.fromkeys(able, 0.0)
     known = {name: kernels.kernel(name).seconds(problem) for name in able if kernels.kernel(name).most_seconds is None}
@@ -172,15 +172,16 @@ def _estimates(problem: Problem, able: list[str]) -> dict[str, float]:
 
 
 def _able(problem: Problem, method: str) -> list[str]:
+    """Return the methods that can run a problem, or the one that was requested."""
     if method != "auto":
         return [method]
     return [name for name in kernels.names() if not kernels.kernel(name).reasons_against(problem)]
 
 
 def check_method(method: str, problem: Problem | None = None) -> None:
-    """Raise MethodError for a method that is not there, or that cannot run this problem."""
+    """Raise MethodError for an unknown method, or for one that cannot run this problem."""
     if method != "auto" and method not in kernels.names():
-        raise MethodError(f'method is {method!r}; there are {", ".join(kernels.names())}. Write method="auto"')
+        raise MethodError(f'method is {method!r}; the methods are {", ".join(kernels.names())}. Write method="auto"')
     if method != "auto" and problem is not None:
         _refuse_method(method, kernels.kernel(method).reasons_against(problem))
 
@@ -195,4 +196,5 @@ def _ratio(a: float, b: float) -> str:
 
 
 def _needed(problem: Problem, name: str) -> int:
+    """Return the bytes that a call needs with a method."""
     return problem.input_bytes + problem.output_bytes + kernels.kernel(name).scratch_bytes(problem)

@@ -1,4 +1,4 @@
-"""`prepare`: a weight made ready once, for calls that pay for nothing but the arithmetic."""
+"""`prepare`: a layer whose weight is checked, copied and packed once, for many calls."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import shown
+from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of, frozen
-from tconv.kernels.problem import Array, Problem
+from tconv.kernels.problem import Problem
 from tconv.operator import functional
 from tconv.operator.call import CanonicalCall, read_call, read_layer
 from tconv.operator.method_choice import Plan, check_method, choose_method, explain_method
@@ -22,7 +23,7 @@ _MOST = 64
 
 
 class PreparedLayer:
-    """A transposed convolution with its weight, bias and activation: `layer(x)`. Made by `tconv.prepare`."""
+    """Transposed convolution with its weight, bias and activation: `layer(x)`. `tconv.prepare` returns it."""
 
     def __init__(
         self,
@@ -39,33 +40,33 @@ class PreparedLayer:
         self._weight.flags.writeable = False
         self._bias: Array | None = None if bias is None else np.array(bias)
         self._finite: bool | None = None  # not known yet
-        self._words = dialect, geometry, native
+        self._arguments = dialect, geometry, native
         self._method, self._activation = str(method), frozen(activation)
-        self._packed: dict[Any, Any] = {}
-        self._known: dict[Any, Any] = {}
-        problem = read_layer(self.library, self._weight, self._bias, *self._words)
+        self._packed_weights: dict[Any, Any] = {}
+        self._calls: dict[Any, Any] = {}
+        problem = read_layer(self.library, self._weight, self._bias, *self._arguments)
         check_method(self._method, problem)
         if problem is not None:
             self._finite = problem.finite_weight
             self._activation_for(problem)
 
     def __repr__(self) -> str:
-        dialect, geometry, native = self._words
-        said = [f"weight {self._weight.shape} {self._weight.dtype}"]
-        said += [] if self._bias is None else [f"bias {self._bias.shape}"]
-        said += [f"dialect={dialect!r}"] if geometry is None else [f"geometry={geometry!r}"]
-        said += [f"{name}={shown(value)}" for name, value in native.items()]
-        said += [f"method={self._method!r}"] if self._method != "auto" else []
-        said += [] if self._activation is None else [f"activation={shown(self._activation)}"]
-        return f"tconv.prepare({', '.join(said)})"
+        dialect, geometry, native = self._arguments
+        parts = [f"weight {self._weight.shape} {self._weight.dtype}"]
+        parts += [] if self._bias is None else [f"bias {self._bias.shape}"]
+        parts += [f"dialect={dialect!r}"] if geometry is None else [f"geometry={geometry!r}"]
+        parts += [f"{name}={shown(value)}" for name, value in native.items()]
+        parts += [f"method={self._method!r}"] if self._method != "auto" else []
+        parts += [] if self._activation is None else [f"activation={shown(self._activation)}"]
+        return f"tconv.prepare({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and other processes: what is known of calls holds addresses of this one."""
-        return {**vars(self), "_packed": {}, "_known": {}}
+        """Return the state for copies and other processes, without caches: they contain addresses of this process."""
+        return {**vars(self), "_packed_weights": {}, "_calls": {}}
 
     def __call__(self, x: Any, out: Any = None) -> Any:
-        """What `tconv.conv_transpose` with this weight and these words returns, then the activation."""
-        library, taken = ("numpy", x) if type(x) is np.ndarray else _arrays.take(x, "x")
+        """Return `tconv.conv_transpose` of x with this weight and these arguments, then the activation."""
+        library, array = ("numpy", x) if type(x) is np.ndarray else _arrays.take(x, "x")
         if library != self.library:
             raise ArrayError(
                 f"x is an array of {library}; this layer was prepared with {self.library}. Write x as an array of "
@@ -73,46 +74,48 @@ class PreparedLayer:
             )
         target = None if out is None else _arrays.target(out, "out", library)
         key: Any = None
-        if taken.flags.aligned and (out is None or (target is not None and target.flags.aligned)):
-            key = taken.shape, taken.strides, taken.dtype
+        if array.flags.aligned and (out is None or (target is not None and target.flags.aligned)):
+            key = array.shape, array.strides, array.dtype
             if target is not None:
                 key += target.shape, target.strides, target.dtype
-            known = self._known.get(key)
-            if known is not None:
-                run, shape, dtype = known
+            cached = self._calls.get(key)
+            if cached is not None:
+                run, shape, dtype = cached
                 if target is None:
                     target = empty(shape, dtype)
-                    run(taken, self._weight, self._bias, target)
+                    run(array, self._weight, self._bias, target)
                     return target if library == "numpy" else _arrays.give(target, library)
-                if target.flags.writeable and not np.may_share_memory(target, taken):
-                    run(taken, self._weight, self._bias, target)
+                if target.flags.writeable and not np.may_share_memory(target, array):
+                    run(array, self._weight, self._bias, target)
                     return out
-        return self._first(taken, out, key)
+        return self._run_first(array, out, key)
 
-    def bound(self, x: Array, out: Array) -> Callable[[Array, Array], Any]:
-        """The layer as a function of NumPy arrays x and out, checked with these two, for others with their layout.
+    def specialized(self, x: Array, out: Array) -> Callable[[Array, Array], Any]:
+        """Return the layer as a function of NumPy arrays x and out, after a checked run with these two.
 
-        Nothing is checked any more: the others must have the same shapes, strides and dtypes, and not overlap.
+        The function checks nothing: its arrays must have the same shapes, strides and dtypes, and must not overlap.
         """
         self(x, out=out)
-        known = self._known.get((x.shape, x.strides, x.dtype, out.shape, out.strides, out.dtype))
-        if known is None:  # a method without such a form
+        cached = self._calls.get((x.shape, x.strides, x.dtype, out.shape, out.strides, out.dtype))
+        if cached is None:  # a method that has no specialized calls
             return lambda x, out: self(x, out=out)
-        run, weight, bias = known[0], self._weight, self._bias
+        run, weight, bias = cached[0], self._weight, self._bias
         return lambda x, out: run(x, weight, bias, out)
 
-    def _first(self, x: Array, out: Any, key: Any) -> Any:
+    def _run_first(self, x: Array, out: Any, key: Any) -> Any:
+        """Check a call, run it, and cache it under the key."""
         call = self._checked(x)._replace(library=self.library)
         p = call.problem
         shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
         activation = self._activation_for(p)
         target = empty(shape, p.result) if out is None else functional.check_out(out, call)
         method = choose_method(p, self._method)
-        bound = functional.bind(method, call, target, activation=activation, packings=self._packed)
-        if bound is not None:
-            bound(call.native_x, call.native_weight, call.bias, target)
+        caches = {"activation": activation, "packed_weights": self._packed_weights}
+        specialized = functional.specialize(method, call, target, **caches)
+        if specialized is not None:
+            specialized(call.native_x, call.native_weight, call.bias, target)
             if key is not None:
-                self._remember(key, (bound, shape, p.result))
+                self._add(key, (specialized, shape, p.result))
         else:
             functional.run(method, call, target)
             if activation is not None:
@@ -123,24 +126,24 @@ class PreparedLayer:
         activation = activation_of(self._activation, p.out_channels)
         if activation is not None and p.result.kind in "iuc":
             raise DtypeError(
-                f"the weight is {p.dtype}, and an activation is made for real floats. Write tconv.prepare(...) without "
-                "activation=, and apply it to what the layer returns"
+                f"the weight is {p.dtype}; activations are for real floats. Write tconv.prepare(...) without "
+                "activation=, and apply the activation to the output"
             )
         return activation
 
-    def _remember(self, key: Any, entry: Any) -> None:
-        # no lock: what threads may lose here is only known a little later
-        if len(self._known) >= _MOST:
-            self._known.clear()
-        self._known[key] = entry
+    def _add(self, key: Any, entry: Any) -> None:
+        # no lock: if threads collide, an entry is lost, and the next such call is checked again
+        if len(self._calls) >= _MOST:
+            self._calls.clear()
+        self._calls[key] = entry
 
     def plan(self, x: Any) -> Plan:
-        """What `layer(x)` will run, and what it costs."""
-        _, taken = _arrays.take(x, "x")
-        return explain_method(self._checked(taken).problem, self._method)
+        """Return the method that `layer(x)` runs, the reasons, and its cost."""
+        _, array = _arrays.take(x, "x")
+        return explain_method(self._checked(array).problem, self._method)
 
     def _checked(self, x: Array) -> CanonicalCall:
-        dialect, geometry, native = self._words
+        dialect, geometry, native = self._arguments
         call = read_call(x, self._weight, self._bias, dialect, geometry, native, finite=self._finite)
         self._finite = call.problem.finite_weight
         return call
@@ -156,7 +159,7 @@ def prepare(
     activation: Any = None,
     **native: Any,
 ) -> PreparedLayer:
-    """A weight made ready for many calls: checked and copied here, packed by the first call of each geometry.
+    """Return a layer for many calls: the weight is checked and copied here, and packed by the first call.
 
     >>> import numpy as np, tconv
     >>> w = np.ones((8, 3, 4, 4), np.float32)
@@ -164,15 +167,15 @@ def prepare(
     >>> layer(np.ones((1, 8, 16, 16), np.float32)).shape
     (1, 3, 32, 32)
 
-    The arguments are those of `tconv.conv_transpose` without x. The layer keeps a copy: later changes of the array are
-    not seen, which is what saves looking at it in every call. The first call packs it and builds what machine code is
-    missing; later ones pay for the arithmetic alone. `activation` is applied as the output is written: None, "relu",
-    "relu6", ("leaky_relu", slope), ("prelu", slopes) with one slope or one per output channel, or ("clamp", low, high).
-    `layer.plan(x)` says what will run.
+    The arguments are those of `tconv.conv_transpose` without x. The layer has a copy of the weight: later changes of
+    the array have no effect, so no call has to read it. The first call packs the weight and builds machine code that is
+    missing; later calls only compute. `activation` is applied as the output is written: None, "relu", "relu6",
+    ("leaky_relu", slope), ("prelu", slopes) with one slope or one per output channel, or ("clamp", low, high).
+    `layer.plan(x)` returns the plan of a call.
 
-    Raises what `conv_transpose` raises, in the same words: here what no x could change (words, dtypes, a weight's axes,
-    the bias, the method, the activation), and with the first x what depends on it (its channels and sizes, an
-    output_shape that does not fit them; OpenVINO's words and the activation beside them, because its weights do not say
-    how many axes x has).
+    Raises the errors of `conv_transpose`, with the same messages: here those that do not depend on x (arguments,
+    dtypes, axes of the weight, bias, method, activation), and with the first x the others (its channels and sizes, an
+    output_shape that does not fit them). With OpenVINO's dialect, arguments and activation are checked with the first
+    x, because its weights do not determine the number of axes of x.
     """
     return PreparedLayer(weight, bias, dialect, geometry, method, activation, native)

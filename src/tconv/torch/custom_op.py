@@ -14,7 +14,7 @@ import torch
 from torch.amp.autocast_mode import _cast
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
-from tconv.torch.kernel_call import Words, format_of, run
+from tconv.torch.kernel_call import Arguments, format_of, run
 
 torch.library.define(
     "tconv::conv_transpose",
@@ -25,7 +25,7 @@ torch.library.define(
 OPERATOR = torch.ops.tconv.conv_transpose.default
 
 
-def pytorch_conv_transpose(input: Any, weight: Any, bias: Any, arguments: Words) -> Any:
+def pytorch_conv_transpose(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
     """Run PyTorch's operator, on any tensors that it takes."""
     stride, padding, output_padding, dilation, groups = arguments
     call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[len(stride) - 1]
@@ -44,7 +44,7 @@ def compute(
     trained: bool = False,
 ) -> Any:
     """Run batched tensors without gradients on tconv's kernel, or on PyTorch's operator with the same output format."""
-    arguments = Words(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
+    arguments = Arguments(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
     output = run(input, weight, bias, arguments, trained)
     if output is None:
         output = pytorch_conv_transpose(input, weight, bias, arguments)

@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from torch.nn.parameter import Parameter
 
 from tconv.torch.custom_op import OPERATOR, Differentiable, pytorch_conv_transpose
-from tconv.torch.kernel_call import Call, Words, against_training, is_plain, known
+from tconv.torch.kernel_call import Arguments, Call, against_training, cached_call, is_plain
 
 _PLAIN_TYPES = frozenset((torch.Tensor, Parameter, torch.nn.Buffer, type(None)))
 
@@ -49,11 +49,11 @@ def conv_transpose(
     any number of them.
     """
     ndim = weight.dim() - 2 if isinstance(weight, torch.Tensor) else 0
-    arguments: Words | None = None
+    arguments: Arguments | None = None
     with suppress(TypeError):
         axes = [_per_axis(value, ndim) for value in (stride, padding, output_padding, dilation)]
         count = groups if isinstance(groups, int) else operator.index(groups)
-        arguments = Words(axes[0], axes[1], axes[2], axes[3], count)
+        arguments = Arguments(axes[0], axes[1], axes[2], axes[3], count)
     if arguments is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch raises the error
         call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[min(max(ndim, 1), 3) - 1]
         output: torch.Tensor = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -72,7 +72,7 @@ def _per_axis(value: Any, ndim: int) -> tuple[int, ...]:
     return integers * ndim if len(integers) == 1 else integers
 
 
-def apply(input: Any, weight: Any, bias: Any, arguments: Words) -> Any:
+def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
     """Run a call by the route that fits the present modes, transforms and gradients."""
     if torch.compiler.is_compiling():
         route: Any = OPERATOR if _is_kept_in_graphs(input, weight) else ""
@@ -87,7 +87,7 @@ def apply(input: Any, weight: Any, bias: Any, arguments: Words) -> Any:
     if route is OPERATOR:
         output = OPERATOR(batch, weight, bias, *arguments)
     else:
-        call = known(batch, weight, bias, arguments)
+        call = cached_call(batch, weight, bias, arguments)
         if call.reasons:
             output = None
         elif route is Differentiable:
@@ -105,7 +105,7 @@ def _is_kept_in_graphs(input: Any, weight: Any) -> bool:
     return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
 
 
-def is_trained(input: Any, weight: Any, arguments: Words) -> bool:
+def is_trained(input: Any, weight: Any, arguments: Arguments) -> bool:
     """Return True if the weight may change in every step, and x is too small to pay for packing it each time."""
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False

@@ -25,7 +25,7 @@ from tconv.kernels.activation import Activation, activation_of
 from tconv.torch.custom_op import compute
 from tconv.torch.functional import select_route
 from tconv.torch.fused_forward import FusedForward
-from tconv.torch.kernel_call import Call, Words, fingerprint, is_plain, known
+from tconv.torch.kernel_call import Arguments, Call, cached_call, fingerprint, is_plain
 from tconv.torch.lazy_tensor import LazyTensor, plain_eager
 from tconv.torch.report import display_name
 from tconv.weights import folding
@@ -106,7 +106,7 @@ class Chain:
         """Class names of the modules."""
         return ", ".join(_stock_of(type(part)).__qualname__ for part in self.parts)
 
-    def run(self, layer: Any, input: Any, arguments: Words) -> torch.Tensor | None:
+    def run(self, layer: Any, input: Any, arguments: Arguments) -> torch.Tensor | None:
         """Compute the layer and all modules behind it; return a lazy tensor, or None if the layer must run alone."""
         forward = self.forward
         if self.read_elsewhere or forward is None or not forward.running or input.dim() != len(arguments.stride) + 2:
@@ -123,10 +123,10 @@ class Chain:
                 return None
         activation_key = self._activation_key()
         activation = self._activation(activation_key, layer.out_channels)
-        call = known(input, folded_weight, folded_bias, arguments, activation, activation_key)
+        call = cached_call(input, folded_weight, folded_bias, arguments, activation, activation_key)
         if call.reasons:
             return None
-        compute_output = partial(call, input, folded_weight, folded_bias, known_by=weight_key)
+        compute_output = partial(call, input, folded_weight, folded_bias, known_fingerprint=weight_key)
         output = compute_output()
         if output is None:
             return None
@@ -221,7 +221,7 @@ class FusedCall:
     chain: Chain
     inputs: list[torch.Tensor]
     """The layer's input, weight and, if it has one, bias."""
-    arguments: Words
+    arguments: Arguments
     compute_output: Callable[[], torch.Tensor | None]
     """Computes the fused output once more."""
     output: torch.Tensor

@@ -10,7 +10,7 @@ from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method
 from tconv.torch.functional import is_trained, select_route
-from tconv.torch.kernel_call import Words, against_bias, is_plain, method_of, problem_of, reasons_against
+from tconv.torch.kernel_call import Arguments, against_bias, is_plain, method_of, problem_of, reasons_against
 
 
 class LayerPlan(NamedTuple):
@@ -51,7 +51,7 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     stride, padding, extra, dilation = (
         tuple(value) for value in (layer.stride, layer.padding, layer.output_padding, layer.dilation)
     )
-    arguments, weight, bias = Words(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
+    arguments, weight, bias = Arguments(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
     route = select_route(input, weight, bias)
     reasons = [route] if isinstance(route, str) else []
     x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tconv.torch.functional import apply
-from tconv.torch.kernel_call import Words
+from tconv.torch.kernel_call import Arguments
 
 
 class DropIn:
@@ -22,7 +22,7 @@ class DropIn:
         if output_size is not None:
             sizes = (self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation)
             padding = self._output_padding(input, output_size, *sizes)
-        arguments = Words(self.stride, self.padding, tuple(padding), self.dilation, self.groups)
+        arguments = Arguments(self.stride, self.padding, tuple(padding), self.dilation, self.groups)
         chain = self.__dict__.get("_chain")
         if chain is not None and not torch.compiler.is_compiling():
             output: torch.Tensor | None = chain.run(self, input, arguments)

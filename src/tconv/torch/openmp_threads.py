@@ -49,16 +49,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def team(threads: int) -> Any:
+def pytorch_threads(threads: int) -> Any:
     """Return this many of PyTorch's threads, as `OpenMPThreads`; None in a forked child, where it has none."""
     addresses = None if _forked else _runtime()
     if addresses is None:
         return None
-    return _team(*addresses, threads)
+    return _threads(*addresses, threads)
 
 
 @cache
-def _team(parallel: int, number: int, threads: int) -> Any:
+def _threads(parallel: int, number: int, threads: int) -> Any:
     from tconv.kernels.simd.thread_pool import OpenMPThreads
 
     return OpenMPThreads(parallel, number, threads)

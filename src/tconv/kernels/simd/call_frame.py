@@ -1,20 +1,20 @@
-"""What the compiled functions are told: integers at fixed places of two arrays, the frame and the local one.
+"""Arguments of the machine code: integers at fixed places of two arrays, the frame and the local array.
 
-The frame is the same for all threads of a call; the local array belongs to one thread and describes its present tile.
-Sizes and pitches count float32 numbers, addresses bytes.
+The frame is the same for all threads of a call. Each thread has a local array, which describes its present tile. Sizes
+and pitches count float32 numbers, addresses count bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.kernels.simd.vector_ir import I64, Function, Operand, Value
 
-NOWHERE = -(1 << 62)
-"""In tables of offsets: there is no such row."""
+NO_ROW = -(1 << 62)
+"""Entry of a table of offsets where there is no row."""
 
 _FRAME = """
     x out weights bias slopes limits
@@ -24,8 +24,8 @@ _FRAME = """
     blocks block_table copies copy_table slots slot_pitch pack_width extra wrap
     panel_place sums_place channel_pitch sum_pitch sum_row
     group_in group_out units blocks_out wide_blocks wide group_weights
-    chunks chunk_table call_table write_table functions pack write touch ahead ahead_place ahead_pad items stream
-    spoiled nothing x_first positions made mask_place stream_place stream_size stream_channel plane_size
+    chunks chunk_table call_table write_table functions pack write prefetch ahead ahead_place ahead_pad tiles stream
+    not_finite zeros x_first positions output_positions mask_place stream_place stream_size stream_channel plane_size
     range_blocks most
 """
 _LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
@@ -35,7 +35,7 @@ HEAD = 16
 
 
 class Fields:
-    """Reads and writes named integers of the frame or the local array."""
+    """Access, in the machine code, to the named integers of the frame or of the local array."""
 
     def __init__(self, f: Function, base: Value, places: Mapping[str, int]) -> None:
         self._f, self._base, self._places = f, base, places
@@ -44,13 +44,13 @@ class Fields:
         return self._f.load(self._base, self._places[name], I64)
 
     def put(self, name: str, value: Operand) -> None:
-        """Write one."""
+        """Store an integer."""
         self._f.store(value, self._base, self._places[name], I64)
 
 
-def frame(**values: int) -> np.ndarray[Any, Any]:
-    """A frame with these integers; those that no one reads stay 0."""
-    made = [0] * len(FRAME)
+def new_frame(**values: int) -> Array:
+    """Return a frame with these integers; the others are 0."""
+    frame = [0] * len(FRAME)
     for name, value in values.items():
-        made[FRAME[name]] = value
-    return np.array(made, np.int64)
+        frame[FRAME[name]] = value
+    return np.array(frame, np.int64)

@@ -1,4 +1,7 @@
-"""What every form of the kernel makes of a problem: tables, functions and a frame. A call brings six addresses."""
+"""Compiled call: tables, functions and a frame, for a problem and the strides of its arrays.
+
+The forms of the kernel derive their calls from `CompiledCall`. To run it, a call adds the addresses of its arrays.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +10,37 @@ from typing import Any
 
 import numpy as np
 
-from tconv.kernels.problem import Array, Problem
+from tconv._arrays import Array
+from tconv.kernels.problem import Problem
 from tconv.kernels.simd.call_frame import FRAME
 from tconv.kernels.simd.thread_pool import OpenMPThreads, pool
 
 STREAM_FROM = 8 << 20
-"""Bytes of output from which on it is written past the caches: they could not hold it for the next reader."""
+"""Bytes of output from which on it is written past the caches: they are too small for the next reader to find it."""
 _STRETCH = 2e10
-"""Operations after which Python may look whether it is to stop: a fraction of a second."""
+"""Operations between two moments at which Python can handle an interrupt: a fraction of a second."""
 
 
-class Ready:
-    """Items of work, ready to run on a number of threads. Whoever makes it sets `frame` and `item`."""
+class CompiledCall:
+    """Tiles of a problem, for a number of threads. A subclass sets `frame` and `tile_function`."""
 
     frame: Array
-    """`fields.frame`"""
-    item: int
-    """the function `(frame, local, item)`"""
+    """`call_frame.new_frame`"""
+    tile_function: int
+    """address of the function `(frame, local, number of the tile)`"""
 
-    def __init__(self, p: Problem, items: int, threads: int, scratch: int, asked: int) -> None:
-        self.items, self.threads, self.scratch, self.asked = items, threads, scratch, asked
-        # between two stretches of this many items Python may be interrupted
-        self.stretch = max(threads, round(_STRETCH * items / max(1, 2 * p.products)))
-        self._kept: list[Array] = []
+    def __init__(self, p: Problem, tiles: int, threads: int, scratch: int, requested_threads: int) -> None:
+        self.tiles, self.threads, self.scratch = tiles, threads, scratch
+        self.requested_threads = requested_threads
+        # tiles between two interrupts
+        self.stretch = max(threads, round(_STRETCH * tiles / max(1, 2 * p.products)))
+        self._tables: list[Array] = []
 
-    def keep(self, table: Any) -> int:
-        """The address of a table of integers, which is there as long as this is."""
-        kept = np.ascontiguousarray(table, np.int64)
-        self._kept.append(kept)
-        return int(kept.ctypes.data)
+    def table_address(self, table: Any) -> int:
+        """Return the address of a table of integers, which stays in memory as long as this object."""
+        integers = np.ascontiguousarray(table, np.int64)
+        self._tables.append(integers)
+        return int(integers.ctypes.data)
 
     def run(
         self,
@@ -45,25 +50,27 @@ class Ready:
         out: int,
         slopes: int = 0,
         limits: int = 0,
-        team: OpenMPThreads | None = None,
+        *,
+        openmp: OpenMPThreads | None = None,
     ) -> bool:
-        """The call itself, with the addresses of its arrays; `limits` holds a lowest and a highest output.
+        """Run the call with these addresses of its arrays; `limits` has the lowest and the highest output.
 
-        False if a number in x is not for this form; what is in `out` then says nothing.
+        Returns False if x has a number that this form cannot compute with; the contents of `out` are then invalid.
         """
-        told = _Frame.from_buffer_copy(self.frame.data)
-        told[_X], told[_WEIGHTS], told[_BIAS], told[_OUT] = x, weights, bias, out
-        told[_SLOPES], told[_LIMITS] = slopes, limits
+        frame = _Frame.from_buffer_copy(self.frame.data)
+        frame[_X], frame[_WEIGHTS], frame[_BIAS], frame[_OUT] = x, weights, bias, out
+        frame[_SLOPES], frame[_LIMITS] = slopes, limits
         threads = pool()
-        for begin in range(0, self.items, self.stretch):
-            end = min(begin + self.stretch, self.items)
-            threads.run(self.item, ctypes.addressof(told), self.scratch, begin, end, self.threads, team)
-            if told[_SPOILED]:
+        for begin in range(0, self.tiles, self.stretch):
+            end = min(begin + self.stretch, self.tiles)
+            address = ctypes.addressof(frame)
+            threads.run(self.tile_function, address, self.scratch, begin, end, self.threads, openmp)
+            if frame[_NOT_FINITE]:
                 return False
         return True
 
 
 _Frame = ctypes.c_int64 * len(FRAME)
-_X, _WEIGHTS, _BIAS, _OUT, _SLOPES, _LIMITS, _SPOILED = (
-    FRAME[name] for name in ("x", "weights", "bias", "out", "slopes", "limits", "spoiled")
+_X, _WEIGHTS, _BIAS, _OUT, _SLOPES, _LIMITS, _NOT_FINITE = (
+    FRAME[name] for name in ("x", "weights", "bias", "out", "slopes", "limits", "not_finite")
 )

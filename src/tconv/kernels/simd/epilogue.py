@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tconv.kernels.simd.call_frame import FRAME, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.interleave import interleave
+from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -45,17 +45,17 @@ def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> in
     return OBJECT_CACHE.address(name, lambda: _Epilogue(name, activated).build(body, kind != "channels_last"))
 
 
-def address_of_touch() -> int:
+def address_of_prefetch() -> int:
     """Return the address of the function that prefetches the cache lines a call of the epilogue will write.
 
     Its arguments are `(frame, local, table of rows, first line, end line, first position, end position)`.
     """
-    return OBJECT_CACHE.address("touch", _write_touch)
+    return OBJECT_CACHE.address("prefetch_output", _write_prefetch)
 
 
-def _write_touch() -> str:
+def _write_prefetch() -> str:
     """Write the function that prefetches cache lines of the output, while the chip still computes their sums."""
-    f = Function("touch", 7, target().lanes)
+    f = Function("prefetch_output", 7, target().lanes)
     base, local, table, first, end, begin, stop = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     stride, rows = frame.stride, frame.image_rows
@@ -63,7 +63,7 @@ def _write_touch() -> str:
     with f.loop(first, end) as line:
         row = mine.row + line
         offset = f.load(table, row % rows, I64)
-        with f.when(offset > NOWHERE):
+        with f.when(offset > NO_ROW):
             image = mine.image + row // rows
             place = image * frame.out_batch + mine.channel * frame.out_channel + offset + (mine.first + begin) * stride
             with f.loop(mine.channels) as number:
@@ -102,7 +102,7 @@ class _Epilogue:
         with f.loop(first_line, last_line) as line:
             row = mine.row + line
             offset = f.load(self.table, row % rows, I64)
-            with f.when(offset > NOWHERE):
+            with f.when(offset > NO_ROW):
                 place = (mine.image + row // rows) * frame.out_batch + channel * frame.out_channel + offset
                 to = frame.out + (place + (first + self.phase) * frame.out_fast) * 4
                 source = self.sums + (line * frame.sum_pitch + begin) * 4
@@ -175,14 +175,14 @@ class _Epilogue:
             self.f.masked_store(vector, self.to, start, self.f.mask(0, end - start))
 
     def _vectors(self, stride: int, place: Value) -> list[Value]:
-        return interleave(self.f, [self.value(phase, place) for phase in range(stride)])
+        return interleave_lanes(self.f, [self.value(phase, place) for phase in range(stride)])
 
     def phases_across(self) -> None:
         """Write some phases of many: for each position a run of neighbours, by transposing blocks of vectors."""
         f, stride = self.f, self.frame.stride
         with f.loop(0, self.width, f.lanes) as place:
             rows = [self.value(f.least(self.phases - 1, phase), place) for phase in range(f.lanes)]
-            for lane, vector in enumerate(interleave(f, rows)):
+            for lane, vector in enumerate(interleave_lanes(f, rows)):
                 position = place + lane
                 left = f.least(self.phases, self.length - self.phase - position * stride)
                 with f.when(position < self.width):
@@ -200,7 +200,7 @@ class _Epilogue:
                 for number in range(f.lanes):
                     self.source = block + f.least(channel + number, channels - 1) * mine.channel_pitch * 4
                     rows.append(self._sums(phase, place))
-                for lane, vector in enumerate(interleave(f, rows)):
+                for lane, vector in enumerate(interleave_lanes(f, rows)):
                     position = place + lane
                     output = position * stride + phase
                     with f.when(f.both(position < self.width, output + self.phase < self.length)):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from tconv.kernels.simd.vector_ir import Function, Value
 
 
-def interleave(f: Function, vectors: list[Value]) -> list[Value]:
+def interleave_lanes(f: Function, vectors: list[Value]) -> list[Value]:
     """Return vectors a, b, ... as a[0], b[0], ..., a[1], b[1], ...: for as many vectors as lanes, a transposition."""
     count = len(vectors)
     if count == 1:
         return vectors
     if count % 2 == 0:
-        even, odd = interleave(f, vectors[::2]), interleave(f, vectors[1::2])
+        even, odd = interleave_lanes(f, vectors[::2]), interleave_lanes(f, vectors[1::2])
         half = f.lanes // 2
         halves = [
             [lane for i in range(start, start + half) for lane in (i, f.lanes + i)]  # a[i], b[i], a[i + 1], ...

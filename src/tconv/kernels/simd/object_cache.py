@@ -31,7 +31,7 @@ from tconv.kernels.simd import cpu_target
 _MOST_DAYS = 30
 """Days after which the unused folder of another version is removed."""
 _CHECKSUM_BYTES = xxhash.xxh3_128().digest_size
-"""128 bits: against accidents, not against somebody who may write there. hashlib would load OpenSSL for it."""
+"""128 bits: against accidents, not against an attacker who can write files. hashlib would load OpenSSL for it."""
 
 
 class ObjectCache:

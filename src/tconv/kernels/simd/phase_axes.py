@@ -1,9 +1,9 @@
-"""One axis after another: which inputs, through which taps, make the outputs of a phase.
+"""Spatial axes of a problem, one by one: the inputs and the taps of the outputs of each phase.
 
-Here a phase is a residue of the *output*: o = s*i + phase, i = 0, 1, ... Then full[o + lo] takes tap t where
-(d*t - o - lo) is a multiple of s, from x[i - shift] with shift = (d*t) div s - (phase + lo) div s. The crop has become
-a part of the shift: all phases run over the same i, no output is made that a crop would throw away, and the phases of
-an axis interleave without an offset.
+Here a phase is a residue of the *output*: o = s*i + phase, i = 0, 1, ... Then full[o + lo] has the taps t for which
+(d*t - o - lo) is a multiple of s, with the inputs x[i - shift] where shift = (d*t) div s - (phase + lo) div s. The crop
+has become a part of the shift. So all phases have the same i, no output outside of the crop is computed, and the phases
+of an axis interleave without an offset.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tconv.kernels.problem import Problem
 
 
 class Axis(NamedTuple):
-    """One spatial axis, whatever its length."""
+    """Spatial axis, without its length."""
 
     stride: int
     taps: tuple[tuple[tuple[int, int], ...], ...]
@@ -27,16 +27,16 @@ class Axis(NamedTuple):
 
 
 class Length(NamedTuple):
-    """The length of an axis."""
+    """Length of an axis."""
 
     inputs: int
     outputs: int
     positions: int
-    """values of i: outputs of a phase, at most"""
+    """values of i: the largest number of outputs of a phase"""
 
 
-_NONE = Axis(1, (((0, 0),),), (0,))
-_ONE = Length(1, 1, 1)
+_SINGLE_AXIS = Axis(1, (((0, 0),),), (0,))
+_SINGLE_LENGTH = Length(1, 1, 1)
 
 
 class Grid(NamedTuple):
@@ -49,7 +49,7 @@ class Grid(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """The lengths of all axes."""
+    """Lengths of all axes."""
 
     slow: tuple[Length, ...]
     fast: Length
@@ -61,7 +61,7 @@ class Lengths(NamedTuple):
 
 
 def grid(g: Geometry) -> Grid:
-    """The axes of a geometry."""
+    """Return the axes of a geometry."""
     axes = []
     for k, s, d, (lo, _) in zip(g.kernel, g.stride, g.dilation, g.crop, strict=True):
         phases: list[list[tuple[int, int]]] = [[] for _ in range(s)]
@@ -70,12 +70,12 @@ def grid(g: Geometry) -> Grid:
             phases[phase].append((d * t // s - (phase + lo) // s, t))
         shifts = sorted({shift for phase in phases for shift, _ in phase})
         axes.append(Axis(s, tuple(map(tuple, phases)), tuple(shifts)))
-    slow = tuple(axes[:-1]) or (_NONE,)
+    slow = tuple(axes[:-1]) or (_SINGLE_AXIS,)
     return Grid(slow, axes[-1], tuple(product(*(range(axis.stride) for axis in slow))))
 
 
 def lengths(p: Problem) -> Lengths:
-    """The lengths of a problem's axes."""
+    """Return the lengths of a problem's axes."""
     axes = zip(p.input_shape, p.output_shape, p.geometry.stride, strict=True)
-    found = [Length(n, L, -(-L // s)) for n, L, s in axes]
-    return Lengths(tuple(found[:-1]) or (_ONE,), found[-1])
+    of_axes = [Length(n, L, -(-L // s)) for n, L, s in axes]
+    return Lengths(tuple(of_axes[:-1]) or (_SINGLE_LENGTH,), of_axes[-1])

@@ -1,4 +1,7 @@
-"""Where rows begin in memory: offsets of the slow axes, added up, with a mark where there is no row."""
+"""Offsets of rows in memory: sums of the offsets on the slow axes, with a mark where there is no row.
+
+The compiled calls of both forms build their tables of rows of x and of the output with it.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +9,42 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tconv.kernels.problem import Array
-from tconv.kernels.simd.call_frame import NOWHERE
+from tconv._arrays import Array
+from tconv.kernels.simd.call_frame import NO_ROW
 from tconv.kernels.simd.phase_axes import Axis, Length
 
 
 def slow_strides(strides: tuple[int, ...], axes: int) -> list[int]:
-    """The strides of so many slow axes, of all strides of an array [N, C, *spatial]; a signal's one row has none."""
+    """Return the strides of this many slow axes, from those of an array [N, C, *spatial]; 0 for a signal's one row."""
     return [0] * (axes + 3 - len(strides)) + [*strides[2:-1]]
 
 
-def along(places: Array, length: int, stride: int) -> Array:
-    """Offsets of places on an axis of this length."""
-    return np.where((places >= 0) & (places < length), places * stride, NOWHERE)
+def axis_offsets(indices: Array, length: int, stride: int) -> Array:
+    """Return the offsets of indices on an axis of this length; `NO_ROW` outside of it."""
+    return np.where((indices >= 0) & (indices < length), indices * stride, NO_ROW)
 
 
-def together(tables: Iterable[Array]) -> Array:
-    """Offsets [choices, places] of one axis after another, added up: all choices of all axes, and all places."""
+def combine(tables: Iterable[Array]) -> Array:
+    """Return the sums of the offsets [variants, positions] of several axes, for all variants and positions of each."""
     first, *others = tables
     for other in others:
         a, b = first[:, None, :, None], other[:, None, :]
-        both = np.where((a == NOWHERE) | (b == NOWHERE), NOWHERE, a + b)
-        first = both.reshape(len(first) * len(other), -1)
+        sums = np.where((a == NO_ROW) | (b == NO_ROW), NO_ROW, a + b)
+        first = sums.reshape(len(first) * len(other), -1)
     return first
 
 
-def outer(axes: Iterable[Axis], lengths: Iterable[Length], strides: Iterable[int]) -> list[Array]:
-    """For each axis, where x begins: [shifts, positions]."""
+def shifted_offsets(axes: Iterable[Axis], lengths: Iterable[Length], strides: Iterable[int]) -> list[Array]:
+    """Return the offsets of x, [shifts, positions], of each axis."""
     return [
-        along(np.arange(length.positions) - np.array(axis.shifts)[:, None], length.inputs, stride)
+        axis_offsets(np.arange(length.positions) - np.array(axis.shifts)[:, None], length.inputs, stride)
         for axis, length, stride in zip(axes, lengths, strides, strict=False)
     ]
 
 
-def destinations(axes: Iterable[tuple[int, int, int]], strides: Iterable[int]) -> Array:
-    """Return where each row of the output begins, [slow phases, rows].
-
-    `axes` has phases, positions and outputs of each slow axis.
-    """
-    return together(
-        along(np.arange(positions * phases).reshape(positions, phases).T, outputs, stride)
+def output_offsets(axes: Iterable[tuple[int, int, int]], strides: Iterable[int]) -> Array:
+    """Return the offsets of the output, [slow phases, rows], for (phases, positions, outputs) of each slow axis."""
+    return combine(
+        axis_offsets(np.arange(positions * phases).reshape(positions, phases).T, outputs, stride)
         for (phases, positions, outputs), stride in zip(axes, strides, strict=True)
     )

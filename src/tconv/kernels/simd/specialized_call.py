@@ -1,4 +1,7 @@
-"""A problem and the strides of its arrays, as a function of arrays."""
+"""Specialized call: a problem and the strides of its arrays as a function of arrays alone.
+
+The operator caches it, so that a repeated call finds its compiled call and its packed weight at once.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +11,53 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
-from tconv.kernels.problem import Array, Problem
-from tconv.kernels.simd.direct.call_tables import Job
-from tconv.kernels.simd.direct.packed_weight import packed
+from tconv.kernels.problem import Problem
+from tconv.kernels.simd.compiled_call import CompiledCall
+from tconv.kernels.simd.direct.call_tables import DirectCall
+from tconv.kernels.simd.direct.packed_weight import pack_weight
 from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, fingerprint
-from tconv.kernels.simd.winograd_f22 import call_tables, packed_weight
+from tconv.kernels.simd.winograd_f22 import packed_weight as winograd_f22
+from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
 
-NONE = np.zeros(0, np.float32)
-"""What is kept of a weight that a form does not take."""
+NOT_PACKED = np.zeros(0, np.float32)
+"""Stored in place of the packed weight, for a weight whose numbers a form cannot compute with."""
 
 
 class Form(NamedTuple):
-    """A way to compute it: its job, its packed weight, and the largest number in a weight."""
+    """Form of the kernel: its compiled call, its packed weight, and the largest number of a weight that it accepts."""
 
     name: str
-    job: Callable[..., Any]
-    packed: Callable[[Problem, Array], Array]
+    compile: Callable[..., CompiledCall]
+    pack_weight: Callable[[Problem, Array], Array]
     largest: float
 
     def pack(self, p: Problem, w: Array) -> Array:
-        """The packed weight, of a canonical one; `NONE` if it does not take these numbers."""
-        return self.packed(p, w) if (np.abs(w) <= self.largest).all() else NONE
+        """Return the packed weight of a canonical one, `NOT_PACKED` if the form does not accept its numbers."""
+        return self.pack_weight(p, w) if (np.abs(w) <= self.largest).all() else NOT_PACKED
 
 
-DIRECT = Form("direct", Job, packed, float(np.finfo(np.float32).max))
-PAIRS = Form("pairs", call_tables.Job, packed_weight.packed, packed_weight.LARGEST)
+DIRECT = Form("direct", DirectCall, pack_weight, float(np.finfo(np.float32).max))
+WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.LARGEST)
 
 
 @lru_cache(maxsize=256)
-def job(
+def compiled(
     form: Form, p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int, activated: bool
-) -> Any:
-    """The job for a problem with arrays of these strides."""
-    return form.job(p, x_strides, out_strides, threads, activated)
+) -> CompiledCall:
+    """Return the compiled call for a problem with arrays of these strides, counted in elements."""
+    return form.compile(p, x_strides, out_strides, threads, activated)
 
 
-class Bound:
-    """What `Kernel.bind` gives.
+class SpecializedCall:
+    """Function of the arrays of a call, for a problem and the strides of its arrays (in bytes).
 
-    `layout` says how the weight lies in memory (its method `canonical` gives [C_in, C_out/g, *kernel]); None for a
-    canonical one. `packings` is where the owner of a weight that does not change keeps its packed form: it is packed
-    once, and never looked at again. What `form` does not take, in the weight or in x, is computed directly.
+    `layout` describes the native weight (its method `canonical` returns [C_in, C_out/g, *kernel]); None if the weight
+    is canonical. A caller whose weight never changes passes `packed_weights`, a dictionary of its own: the weight is
+    then packed once, and no call computes its fingerprint. A call with numbers that `form` cannot compute with runs the
+    direct sum.
     """
 
     def __init__(
@@ -60,59 +67,64 @@ class Bound:
         out_strides: tuple[int, ...],
         layout: Any = None,
         activation: Activation | None = None,
-        packings: dict[Any, Array] | None = None,
+        packed_weights: dict[Any, Array] | None = None,
         form: Form = DIRECT,
     ) -> None:
         self._problem, self._layout, self._form = p, layout, form
-        self._given = p, x_strides, out_strides, layout, activation, packings
-        self._direct: Bound | None = None  # made when it is needed
+        self._arguments = p, x_strides, out_strides, layout, activation, packed_weights
+        self._direct: SpecializedCall | None = None  # built when it is needed
         self._strides = tuple(step // 4 for step in x_strides), tuple(step // 4 for step in out_strides)
-        # what the packed weight depends on, beside its numbers
+        # the packed weight depends on these, and on the weight's numbers
         self._sizes = (form.name, layout, p.geometry, p.in_channels, p.out_channels)
-        self._job: Any = None
+        self._compiled: CompiledCall | None = None
         self._activation = () if activation is None else activation.arrays(p.out_channels)
-        self._packings = packings
-        self._fixed: Array | None = None
+        self._packed_weights = packed_weights
+        self._own_weight: Array | None = None
 
     def __call__(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
-        """Fill out; False, and nothing is done, if the weight is not finite."""
-        weights = self._find(w) if self._packings is None else self._held(w, self._packings)
-        if weights is NONE:
-            return self._directly(x, w, bias, out)
-        made, threads = self._job, get_num_threads()
-        if made is None or made.asked != threads:
-            self._job = made = job(self._form, self._problem, *self._strides, threads, bool(self._activation))
-        # held by a name until the call ends
+        """Fill out. Returns False, and does nothing, if the weight is not finite."""
+        cached, threads = self._packed_weights, get_num_threads()
+        weights = self._from_fingerprint(w) if cached is None else self._from_caller(w, cached)
+        if weights is NOT_PACKED:
+            return self._run_direct(x, w, bias, out)
+        call = self._compiled
+        if call is None or call.requested_threads != threads:
+            self._compiled = call = compiled(self._form, self._problem, *self._strides, threads, bool(self._activation))
+        # in a variable: its memory is in use until the call ends
         flat = bias if bias is None or bias.flags.c_contiguous else np.ascontiguousarray(bias)
         biases = 0 if flat is None else flat.ctypes.data
         activation = (array.ctypes.data for array in self._activation)
-        done = made.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
-        return done or self._directly(x, w, bias, out)
+        finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
+        return finished or self._run_direct(x, w, bias, out)
 
-    def _directly(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
-        """The direct sum of what `form` does not take; False if `form` is that, and the weight is not finite."""
+    def _run_direct(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
+        """Compute the direct sum instead. Returns False if this is the direct form already."""
         if self._form is DIRECT:
             return False
         if self._direct is None:
-            self._direct = Bound(*self._given)
+            self._direct = SpecializedCall(*self._arguments)
         return self._direct(x, w, bias, out)
 
-    def _held(self, w: Array, packings: dict[Any, Array]) -> Array:
-        if self._fixed is None:
-            found = packings.get(self._sizes)
-            self._fixed = packings.setdefault(self._sizes, self._find(w)) if found is None else found
-        return self._fixed
+    def _from_caller(self, w: Array, packed_weights: dict[Any, Array]) -> Array:
+        """Return the packed weight from the caller's dictionary, where it is added once."""
+        if self._own_weight is None:
+            packed = packed_weights.get(self._sizes)
+            if packed is None:
+                packed = packed_weights.setdefault(self._sizes, self._from_fingerprint(w))
+            self._own_weight = packed
+        return self._own_weight
 
-    def _find(self, w: Array) -> Array:
+    def _from_fingerprint(self, w: Array) -> Array:
+        """Return the packed weight from the cache, which finds it by the weight's fingerprint."""
         described = w.shape, w.strides, *self._sizes
-        found = WEIGHT_CACHE.get((fingerprint(w), *described))
-        if found is None:
+        packed = WEIGHT_CACHE.get((fingerprint(w), *described))
+        if packed is None:
             # of a private copy: another thread may write w between the fingerprint and the packing
             own = w.copy()
-            found = self._packed(own)
-            WEIGHT_CACHE.put((fingerprint(own), *described), found)
-        return found
+            packed = self._pack(own)
+            WEIGHT_CACHE.put((fingerprint(own), *described), packed)
+        return packed
 
-    def _packed(self, w: Array) -> Array:
+    def _pack(self, w: Array) -> Array:
         layout, groups = self._layout, self._problem.geometry.groups
         return self._form.pack(self._problem, w if layout is None else layout.canonical(w, groups))

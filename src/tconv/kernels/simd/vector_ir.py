@@ -328,7 +328,7 @@ class Function:
             one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count)
         )
 
-    def only(self, a: Value, bits: Value) -> Value:
+    def zero_unless(self, a: Value, bits: Value) -> Value:
         """Return a in the lanes where a vector of 32-bit integers is -1, and 0.0 where it is 0."""
         masked = self.b.and_(self.b.bitcast(a.ir, bits.ir.type), bits.ir)
         return Value(self, self.b.bitcast(masked, self.vector))

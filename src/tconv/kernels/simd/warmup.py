@@ -12,7 +12,7 @@ from tconv.kernels.problem import Problem
 from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import pack
-from tconv.kernels.simd.direct.call_tables import Job
+from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.winograd_f43 import row_groups
@@ -32,7 +32,7 @@ _KERNELS = (
 """Size, stride and padding of usual kernels."""
 
 
-def warmup(report: Callable[[str], None]) -> int:
+def warm_up(report: Callable[[str], None]) -> int:
     """Build the code and return the number of functions built. `report` is called with a text before each step."""
     before = OBJECT_CACHE.built
     report("threads")
@@ -64,4 +64,4 @@ def _build_geometry(g: Geometry, channels: int) -> None:
         p = Problem(g, 1, 64, channels, (size, size), np.dtype(np.float32))
         shapes = (1, 64, size, size), (1, channels, *p.output_shape)
         x, out = (tuple(step // 4 for step in np.empty(shape, np.float32).strides) for shape in shapes)
-        Job(p, x, out, 1, False)
+        DirectCall(p, x, out, 1, False)

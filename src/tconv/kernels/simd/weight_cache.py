@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from tconv._arrays import Array
 from tconv._memory import TRIMMED, aligned, physical_memory
-from tconv.kernels.problem import Array
 
 _LARGE = 1 << 20
 """Bytes from which on a packed weight has its own huge pages; a smaller one would waste most of them."""

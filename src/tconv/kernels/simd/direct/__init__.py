@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.kernels import taps
-from tconv.kernels.problem import Array, Kernel, Problem, is_plain
+from tconv.kernels.problem import Kernel, Problem, is_plain
 from tconv.kernels.simd.availability import reason_unavailable
 
 _MOST_PHASES = 4096
@@ -61,23 +62,27 @@ def seconds(p: Problem) -> float:
     return 5e-6 + p.output_bytes / 1e11
 
 
-def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Callable[..., bool]:
-    """Return a problem with the strides (in bytes) of its canonical arrays as a function, `specialized_call.Bound`."""
+def specialize(
+    p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any
+) -> Callable[..., bool]:
+    """Return a problem with the strides (in bytes) of its canonical arrays as a function, a `SpecializedCall`."""
     from tconv.kernels.simd import specialized_call
 
-    return specialized_call.Bound(p, x_strides, out_strides, **more)
+    return specialized_call.SpecializedCall(p, x_strides, out_strides, **more)
 
 
-def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array, bind: Callable[..., Any] = bind) -> None:
+def run(
+    p: Problem, x: Array, w: Array, bias: Array | None, out: Array, specialize: Callable[..., Any] = specialize
+) -> None:
     """Fill out [N, C_out, *L] from canonical x, w and bias."""
     if not is_plain(x):
         x = np.ascontiguousarray(x, np.float32)
     target = out if is_plain(out) else np.empty(out.shape, np.float32)
     flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
-    if not bind(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
+    if not specialize(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
         taps.run(p, x, w, flat, target)  # the weight has become infinite since it was checked
     if target is not out:
         out[...] = target
 
 
-KERNEL: Kernel = Kernel("simd", _summary, reasons_against, scratch_bytes, seconds, run, bind)
+KERNEL: Kernel = Kernel("simd", _summary, reasons_against, scratch_bytes, seconds, run, specialize)

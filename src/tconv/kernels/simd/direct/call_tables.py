@@ -1,4 +1,4 @@
-"""One problem made ready: its tiles, tables and functions. What is left to a call is four addresses."""
+"""Compiled call of the direct form: the tables and functions of a problem. A call adds the addresses of its arrays."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from tconv.kernels.problem import Array, Layer, Problem
+from tconv._arrays import Array
+from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
-from tconv.kernels.simd.call_frame import HEAD, frame
-from tconv.kernels.simd.compiled_call import STREAM_FROM, Ready
+from tconv.kernels.simd.call_frame import HEAD, new_frame
+from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, pack, tile_loop, tiling
-from tconv.kernels.simd.direct.schedule import shape, work
+from tconv.kernels.simd.direct.schedule import layer_schedule, tile_schedule
 from tconv.kernels.simd.phase_axes import Grid, Lengths, lengths
-from tconv.kernels.simd.row_offsets import along, destinations, outer, slow_strides, together
+from tconv.kernels.simd.row_offsets import axis_offsets, combine, output_offsets, shifted_offsets, slow_strides
 
-_UNBOUNDED = 1 << 60
+_UNLIMITED = 1 << 60
 
 
 class _LayerTables:
-    """The tables of a layer, in which a problem fills in what depends on its tiles and strides: offsets and addresses.
+    """Tables of a layer. A problem copies them and adds the offsets and addresses of its tiles and strides.
 
-    Functions are added when the first tile needs them; all problems of the layer share them.
+    Functions are built when the first tiling needs them, and shared by all problems of the layer.
     """
 
     def __init__(self, layer: Layer) -> None:
-        done = work(layer)
-        axes, blocks, stride = done.grid, done.blocks, done.grid.fast.stride
+        schedule = layer_schedule(layer)
+        axes, blocks, stride = schedule.grid, schedule.blocks, schedule.grid.fast.stride
         chunks: list[list[int]] = []
         calls: list[list[int]] = []
         writes: list[list[int]] = []
@@ -37,16 +38,16 @@ class _LayerTables:
         places: list[tuple[int, ...]] = []
         kinds: dict[Any, int] = {}
         self._rows: dict[tuple[int, int], microkernel.Rows] = {}
-        place_of = _places(axes)
-        started = 0
-        for chunk in done.chunks:
+        place_of = _panel_places(axes)
+        weights = 0  # of earlier calls
+        for chunk in schedule.chunks:
             first_call, first_write = len(calls), len(writes)
             largest = max((len(call.phases) for call in chunk.calls), default=1)
             fits = [microkernel.most_vectors(max(1, largest * (blocks.wide - narrow))) for narrow in (0, 1)]
             for call in chunk.calls:
                 kind = kinds.setdefault((len(call.phases), call.kinds), len(kinds))
-                for narrow, used in enumerate((blocks.wide_count, blocks.narrow_count)):
-                    if used:
+                for narrow, count in enumerate((blocks.wide_count, blocks.narrow_count)):
+                    if count:
                         rows = accumulation_order.rows_of(call, blocks.wide - narrow)
                         self._rows[kind * 2 + narrow, fits[narrow]] = rows
                 first_step, first_part = len(steps), len(parts)
@@ -62,14 +63,14 @@ class _LayerTables:
                         first_step * microkernel.STEP * 8,
                         first_part * 8,
                         len(call.parts),
-                        started,
+                        weights,
                         call.terms,
                         chunk.phases.index(call.phases[0]),
                         kind,
                         len(order),
                     ]
                 )
-                started += call.terms * layer.group_out
+                weights += call.terms * layer.group_out
             by_slow: dict[int, list[int]] = {}
             for place, phase in enumerate(chunk.phases):
                 by_slow.setdefault(phase // stride, []).append(place)
@@ -77,7 +78,7 @@ class _LayerTables:
                 writes.append([slow, chunk.phases[phases[0]] % stride, len(phases), phases[0]])
             chunks.append([first_call, len(calls), first_write, len(writes), len(chunk.phases), *fits])
         self.chunks, self.parts = np.array(chunks, np.int64), np.array(parts, np.int64)
-        # a row more: a call without a step has an address, too
+        # one row more: the address of a call without steps must be valid, too
         self._steps, self._places = (
             np.array([*table, [0] * width], np.int64) for table, width in ((steps, microkernel.STEP), (places, 6))
         )
@@ -85,39 +86,39 @@ class _LayerTables:
         self._calls[:, 1] += self.parts.ctypes.data
         self._writes = np.array(writes, np.int64)
         self.functions = np.zeros((max(1, 2 * len(kinds)), tile_loop.MOST + 1), np.int64)
-        self._made: set[int] = set()
+        self._built: set[int] = set()
         self._grid = axes
 
     def steps(self, t: tiling.Tiling) -> Array:
-        """All steps, with the places in the panel where their lanes begin."""
+        """Return the steps, with the places in the panel where their lanes begin."""
         outer, crossed, slot, copy, place, channel = self._places.T
         block = outer * len(self._grid.slow[-1].shifts) + crossed if t.crossing else outer
         row = (block * t.copies + copy if t.whole else block) * t.slots
-        made = self._steps.copy()
-        made[:, 0] = channel * t.channel_pitch + (row if t.crossing else row + slot) * t.pitch
+        table = self._steps.copy()
+        table[:, 0] = channel * t.channel_pitch + (row if t.crossing else row + slot) * t.pitch
         if not t.whole:
-            made[:, 0] += place
-        return made
+            table[:, 0] += place
+        return table
 
     def calls(self, steps: int) -> Array:
-        """All calls, of steps at this address."""
-        made = self._calls.copy()
-        made[:, 0] += steps
-        return made
+        """Return the calls of the microkernel, whose steps are at this address."""
+        table = self._calls.copy()
+        table[:, 0] += steps
+        return table
 
-    def writes(self, destinations: int, rows: int) -> Array:
-        """All writes, to so many rows of each slow phase that are tabled at this address."""
-        made = self._writes.copy()
-        made[:, 0] = made[:, 0] * (8 * rows) + destinations
-        return made
+    def writes(self, offsets: int, rows: int) -> Array:
+        """Return the calls of the epilogue. The offsets of the rows, this many per slow phase, are at this address."""
+        table = self._writes.copy()
+        table[:, 0] = table[:, 0] * (8 * rows) + offsets
+        return table
 
     def add_functions(self, t: tiling.Tiling) -> None:
-        """Have the functions that these tiles need."""
-        for vectors in t.vectors() - self._made:
+        """Build the functions that these tiles need."""
+        for vectors in t.vectors() - self._built:
             for (row, most), rows in self._rows.items():
                 for size in tiling.groups_of(vectors, most):
                     self.functions[row, size] = microkernel.address(rows, size)
-            self._made.add(vectors)  # last: another thread may look at it now
+            self._built.add(vectors)  # last: from now on other threads rely on it
 
 
 @lru_cache(maxsize=64)
@@ -125,8 +126,8 @@ def _tables(layer: Layer) -> _LayerTables:
     return _LayerTables(layer)
 
 
-class Job(Ready):
-    """A problem with the strides of its arrays, ready to run on a number of threads."""
+class DirectCall(CompiledCall):
+    """Compiled call of the direct form. Strides count elements."""
 
     def __init__(
         self,
@@ -136,22 +137,22 @@ class Job(Ready):
         threads: int,
         activated: bool,
     ) -> None:
-        done, made, sizes, tables = work(p.layer), shape(p, threads), lengths(p), _tables(p.layer)
-        axes, blocks, t = done.grid, done.blocks, made.tiling
-        super().__init__(p, made.items, made.threads, made.scratch, threads)
+        layer, tiles, sizes, tables = layer_schedule(p.layer), tile_schedule(p, threads), lengths(p), _tables(p.layer)
+        axes, blocks, t = layer.grid, layer.blocks, tiles.tiling
+        super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         fast, last = sizes.fast, sizes.slow[-1]
-        # the stride of an axis with one element says nothing
+        # the stride of an axis with one element has no meaning
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
         stream = p.output_bytes >= STREAM_FROM
         table, stretch, outer_rows, starts = _sources(axes, sizes, x_strides, t)
-        outs = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
-        rows = destinations(
-            ((stride, length.positions, length.outputs) for stride, length in outs),
+        slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
+        rows = output_offsets(
+            ((stride, length.positions, length.outputs) for stride, length in slow_axes),
             slow_strides(out_strides, len(axes.slow)),
         )
         tables.add_functions(t)
-        self.keep(tables.parts)
-        self.frame = frame(
+        self.table_address(tables.parts)
+        self.frame = new_frame(
             x_batch=x_strides[0],
             x_channel=x_strides[1],
             x_fast=x_fast,
@@ -164,9 +165,9 @@ class Job(Ready):
             last_rows=last.positions,
             outer_rows=outer_rows,
             stretch=stretch,
-            table=self.keep(table),
+            table=self.table_address(table),
             stride=axes.fast.stride,
-            splits=made.splits,
+            splits=tiles.splits,
             segments=t.segments,
             row_tiles=t.row_tiles,
             run=t.run,
@@ -175,48 +176,48 @@ class Job(Ready):
             width_total=t.width_total,
             whole=int(t.whole),
             blocks=t.blocks,
-            block_table=self.keep(starts),
+            block_table=self.table_address(starts),
             copies=t.copies,
-            copy_table=self.keep(axes.fast.shifts if t.whole else axes.fast.shifts[-1:]),
+            copy_table=self.table_address(axes.fast.shifts if t.whole else axes.fast.shifts[-1:]),
             slots=t.slots,
             slot_pitch=t.pitch,
             pack_width=t.pitch,
             extra=t.slots - t.rows,
-            wrap=last.positions if t.crossing else _UNBOUNDED,
-            panel_place=made.panel_place,
-            sums_place=made.sums_place,
+            wrap=last.positions if t.crossing else _UNLIMITED,
+            panel_place=tiles.panel_place,
+            sums_place=tiles.sums_place,
             channel_pitch=t.channel_pitch,
             sum_pitch=t.sum_pitch,
             sum_row=t.sum_row,
             group_in=p.layer.group_in,
             group_out=p.layer.group_out,
-            units=done.layered.units,
+            units=layer.sizes.units,
             blocks_out=blocks.total,
             wide_blocks=blocks.wide_count,
             wide=blocks.wide,
-            group_weights=done.terms * p.layer.group_out,
-            chunks=len(done.chunks),
-            chunk_table=self.keep(tables.chunks),
-            call_table=self.keep(tables.calls(self.keep(tables.steps(t)))),
-            write_table=self.keep(tables.writes(self.keep(rows), sizes.rows)),
-            functions=self.keep(tables.functions),
+            group_weights=layer.terms * p.layer.group_out,
+            chunks=len(layer.chunks),
+            chunk_table=self.table_address(tables.chunks),
+            call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
+            write_table=self.table_address(tables.writes(self.table_address(rows), sizes.rows)),
+            functions=self.table_address(tables.functions),
             pack=pack.address(x_fast, x_strides[1], t.pitch),
-            ahead=made.threads if made.ahead_place and x_fast == 1 else 0,
-            ahead_place=made.ahead_place or 8 * (HEAD + t.blocks * t.slots),
-            ahead_pad=done.taps,
-            items=made.items,
+            ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,
+            ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
+            ahead_pad=layer.taps,
+            tiles=tiles.tiles,
             stream=int(stream),
-            touch=epilogue.address_of_touch() if out_fast == 1 and not stream else 0,
+            prefetch=epilogue.address_of_prefetch() if out_fast == 1 and not stream else 0,
             write=epilogue.address(axes.fast.stride, out_fast, out_strides[1], activated),
         )
-        self.item = tile_loop.address()
+        self.tile_function = tile_loop.address()
 
 
-def _places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
-    """Return where in a panel the lanes of a tap begin, in numbers that do not depend on its sizes.
+def _panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
+    """Return the function of a tap's slow shifts and fast shift that returns the place of its lanes in a panel.
 
-    A function of its slow shifts and its fast shift: the choice of the outer shifts, the last slow shift as a block and
-    as a slot, the fast shift as a copy and as a place.
+    The numbers do not depend on the sizes of the panel: the number of the outer shifts, the last slow shift as a block
+    and as a slot, the fast shift as a copy and as a position.
     """
     fast, last = axes.fast.shifts, axes.slow[-1].shifts
     outer = [{shift: place for place, shift in enumerate(axis.shifts)} for axis in axes.slow[:-1]]
@@ -235,17 +236,17 @@ def _places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
 def _sources(
     axes: Grid, sizes: Lengths, strides: tuple[int, ...], t: tiling.Tiling
 ) -> tuple[Array, int, int, list[int]]:
-    """Return where rows of x begin that tiles need: [outer shifts][outer rows][last axis, stretched by its shifts].
+    """Return the offsets of the rows of x, [outer shifts][outer rows][last slow axis, extended by its shifts].
 
-    Then the length of the last axis, the number of outer rows, and where in the table the first row of each block is.
+    Then the length of that axis, the number of outer rows, and the place in the table of each block's first row.
     """
     slow_steps, last = slow_strides(strides, len(axes.slow)), sizes.slow[-1]
     shifts = axes.slow[-1].shifts
-    stretched = along(np.arange(-shifts[-1], last.positions - shifts[0]), last.inputs, slow_steps[-1])
-    table = together([*outer(axes.slow[:-1], sizes.slow, slow_steps), stretched[None]])
+    stretched = axis_offsets(np.arange(-shifts[-1], last.positions - shifts[0]), last.inputs, slow_steps[-1])
+    table = combine([*shifted_offsets(axes.slow[:-1], sizes.slow, slow_steps), stretched[None]])
     size, length = table.shape[1], len(stretched)
     if t.crossing:
-        starts = [choice * size + shifts[-1] - shift for choice in range(len(table)) for shift in shifts]
+        starts = [block * size + shifts[-1] - shift for block in range(len(table)) for shift in shifts]
     else:
-        starts = [choice * size for choice in range(len(table))]
+        starts = [block * size for block in range(len(table))]
     return table, length, size // length, starts

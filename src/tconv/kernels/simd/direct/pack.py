@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.interleave import interleave
+from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -147,7 +147,7 @@ def _write_channels_last(name: str) -> str:
                 inside = f.both(there, f.both(position >= 0, position < length))
                 mask = f.mask(0, f.select(inside, channels - channel, 0))
                 rows.append(f.masked_load(source, position * step + channel, mask))
-            for number, vector in enumerate(interleave(f, rows)):
+            for number, vector in enumerate(interleave_lanes(f, rows)):
                 with f.when(channel + number < channels):
                     f.store(vector, to, (channel + number) * channel_pitch + place)
     return f.finish()

@@ -1,4 +1,7 @@
-"""One problem as work: what is added up for which channels, how it is cut into items, and what memory that takes."""
+"""Schedule of the direct form: order of the sums, blocks of channels, tiles and memory, for one layer or problem.
+
+`layer_schedule` does not depend on the size of x, `tile_schedule` does. The plan prints their summary.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ from tconv.kernels.simd.direct import accumulation_order, tiling
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6
-"""Rows of the multiply-adds, where enough channels fill them."""
+"""Rows of the microkernel, if there are enough channels."""
 _AHEAD_FROM = 1 << 20
-"""Bytes of input and weight from which on the next tile's inputs are asked for while this one is worked on."""
-_ALONE = 1 << 21
-"""Operations below which waking another thread costs more than it brings."""
+"""Bytes of input and weight from which on the inputs of the next tile are prefetched during a tile."""
+_SINGLE_THREAD = 1 << 21
+"""Operations below which waking another thread costs more than it saves."""
 
 
 class Blocks(NamedTuple):
-    """Output channels in blocks: `wide` of them in the first ones, one less in the others."""
+    """Blocks of output channels: `wide` channels in each of the first ones, one less in the others."""
 
     wide: int
     wide_count: int
@@ -35,26 +38,26 @@ class Blocks(NamedTuple):
         return self.wide_count + self.narrow_count
 
 
-class Work(NamedTuple):
-    """The sums of a layer, whatever the tiles and the size of x: their order, and that of the packed weight."""
+class LayerSchedule(NamedTuple):
+    """Order of the sums and of the packed weight, which do not depend on tiles or on the size of x."""
 
     grid: Grid
     chunks: list[accumulation_order.Chunk]
     blocks: Blocks
-    calls: list[accumulation_order.Call]
+    calls: list[accumulation_order.MicrokernelCall]
     """of all chunks"""
     terms: int
     """weights per output channel of a group"""
     taps: int
-    """of a call, at most"""
+    """largest number of taps of a call"""
     sums: int
-    """rows of sums that a chunk holds, at most"""
-    layered: tiling.LayerCosts
+    """largest number of rows of sums of a chunk"""
+    sizes: tiling.LayerSizes
 
 
 @lru_cache(maxsize=64)
-def work(layer: Layer) -> Work:
-    """The work of a layer."""
+def layer_schedule(layer: Layer) -> LayerSchedule:
+    """Return the schedule of a layer."""
     axes = grid(layer.geometry)
     chunks, most = accumulation_order.chunks(layer, axes, epilogue.most_phases(axes.fast.stride), _ROWS)
     channels = layer.group_out
@@ -63,7 +66,7 @@ def work(layer: Layer) -> Work:
     blocks = Blocks(wide, channels - (wide - 1) * count, count - (channels - (wide - 1) * count))
     calls = [call for chunk in chunks for call in chunk.calls]
     terms = sum(call.terms for call in calls)
-    return Work(
+    return LayerSchedule(
         axes,
         chunks,
         blocks,
@@ -71,7 +74,7 @@ def work(layer: Layer) -> Work:
         terms,
         max(1, *map(_taps, calls), 1),
         max(len(chunk.phases) for chunk in chunks) * wide,
-        tiling.LayerCosts(
+        tiling.LayerSizes(
             axes,
             layer.group_in,
             layer.in_channels,
@@ -87,23 +90,22 @@ def work(layer: Layer) -> Work:
 
 @lru_cache(maxsize=64)
 def estimates(p: Problem) -> list[tiling.TilingEstimate]:
-    """All tilings that are tried, whatever the number of threads."""
-    return tiling.estimates(work(p.layer).layered, lengths(p), p.batch, target().lanes)
+    """Return estimates for all candidate tilings; they do not depend on the number of threads."""
+    return tiling.estimates(layer_schedule(p.layer).sizes, lengths(p), p.batch, target().lanes)
 
 
 def cycles(p: Problem) -> float:
-    """Estimated, of one thread."""
-    return min(each.work + each.packing for each in estimates(p))
+    """Return the estimated cycles of the whole call on one thread."""
+    return min(each.computing + each.packing for each in estimates(p))
 
 
-class Shape(NamedTuple):
-    """Tiles, and where in a thread's memory things lie."""
+class TileSchedule(NamedTuple):
+    """Tiles of a problem, and the places of their tables, panel and sums in a thread's scratch memory, in bytes."""
 
     tiling: tiling.Tiling
     splits: int
     threads: int
-    items: int
-    """items of work"""
+    tiles: int
     ahead_place: int
     panel_place: int
     sums_place: int
@@ -111,53 +113,53 @@ class Shape(NamedTuple):
 
 
 def least_cycles(p: Problem) -> float:
-    """A number of cycles that no tiling stays below."""
-    return tiling.least_cycles(work(p.layer).layered, lengths(p), p.batch, target().lanes)
+    """Return a number of cycles that every tiling needs."""
+    return tiling.least_cycles(layer_schedule(p.layer).sizes, lengths(p), p.batch, target().lanes)
 
 
 @lru_cache(maxsize=256)
-def shape(p: Problem, threads: int) -> Shape:
-    """Cut up a problem for a number of threads."""
-    done, lanes = work(p.layer), target().lanes
-    if 2 * p.products < _ALONE:
+def tile_schedule(p: Problem, threads: int) -> TileSchedule:
+    """Return the tiles of a problem for a number of threads."""
+    layer, lanes = layer_schedule(p.layer), target().lanes
+    if 2 * p.products < _SINGLE_THREAD:
         threads = 1
-    chosen, splits, _ = tiling.choose(estimates(p), done.layered.units, threads)
-    t = tiling.tiling_of(done.layered, lengths(p), p.batch, lanes, chosen)
-    threads = min(threads, chosen.total * splits)
-    # the lines of the next tile, and as many entries that ask for nothing as a call has taps
-    ahead = p.input_bytes > _AHEAD_FROM and chosen.total > threads
+    best, splits, _ = tiling.pick(estimates(p), layer.sizes.units, threads)
+    t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, lanes, best)
+    threads = min(threads, best.total * splits)
+    # addresses of the next tile's cache lines, then an entry without effect for each tap of a call
+    ahead = p.input_bytes > _AHEAD_FROM and best.total > threads
     lines = t.blocks * t.slots * (4 * t.pitch // 64 + 2) if ahead else 0
     ahead_place = 8 * (HEAD + t.blocks * t.slots)
-    panel_place = (ahead_place + 8 * (lines + done.taps) + 63) // 64 * 64
+    panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + 4 * t.panel + 63) // 64 * 64
-    scratch = sums_place + 4 * (done.sums * t.sum_row + 9 * lanes)
-    items = chosen.total * splits
-    return Shape(t, splits, threads, items, ahead_place if ahead else 0, panel_place, sums_place, scratch)
+    scratch = sums_place + 4 * (layer.sums * t.sum_row + 9 * lanes)
+    tiles = best.total * splits
+    return TileSchedule(t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch)
 
 
 def scratch_bytes(p: Problem) -> int:
-    """The packed weight and two copies made while packing, the tables of rows, and what each thread holds."""
-    made, done, sizes = shape(p, get_num_threads()), work(p.layer), lengths(p)
-    slow = done.grid.slow
+    """Return the bytes of the packed weight, two copies during packing, tables of rows, and each thread's scratch."""
+    tiles, layer, sizes = tile_schedule(p, get_num_threads()), layer_schedule(p.layer), lengths(p)
+    slow = layer.grid.slow
     sources = sizes.slow[-1].positions + slow[-1].shifts[-1] - slow[-1].shifts[0]
     for axis, length in zip(slow[:-1], sizes.slow, strict=False):
         sources *= length.positions * len(axis.shifts)
-    rows = sources + sizes.rows * len(done.grid.slow_phases)
-    return 3 * 4 * p.weight_count + 8 * rows + made.threads * made.scratch
+    rows = sources + sizes.rows * len(layer.grid.slow_phases)
+    return 3 * 4 * p.weight_count + 8 * rows + tiles.threads * tiles.scratch
 
 
 def summary(p: Problem) -> str:
-    """What it does, in a line."""
-    made, done = shape(p, get_num_threads()), work(p.layer)
-    t = made.tiling
+    """Return a line for the plan."""
+    tiles, layer = tile_schedule(p, get_num_threads()), layer_schedule(p.layer)
+    t = tiles.tiling
     phases = p.geometry.stride
     return (
-        f"{target().lanes} lanes ({target().cpu}), {made.threads} thread{'s' * (made.threads > 1)}; "
-        f"{math.prod(phases)} phase{'s' * (math.prod(phases) > 1)}, {made.items} items of "
-        f"{t.rows} x {t.width} positions, {done.blocks.wide} channels at a time"
+        f"{target().lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
+        f"{math.prod(phases)} phase{'s' * (math.prod(phases) > 1)}, {tiles.tiles} tiles of "
+        f"{t.rows} x {t.width} positions, {layer.blocks.wide} channels at a time"
     )
 
 
-def _taps(call: accumulation_order.Call) -> int:
-    """Taps of a call: steps that differ in more than their channels."""
+def _taps(call: accumulation_order.MicrokernelCall) -> int:
+    """Return the number of taps of a call: steps that differ in more than their channels."""
     return len({(step.slow, step.fast) for part in call.parts for step in part})

@@ -5,7 +5,7 @@ Threads call it with the number of a tile.
 
 from __future__ import annotations
 
-from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
@@ -63,21 +63,21 @@ def _write() -> str:
             parts = (vectors + most - 1) // most
             least, more = vectors // parts, vectors % parts
             with f.loop(lines) as line:
-                done = f.var(0)
+                vectors_before = f.var(0)
                 with f.loop(parts) as part:
                     size = least + f.select(part < more, 1, 0)
-                    lane = done.value * f.lanes
-                    done.set(done.value + size)
-                    next_lane = done.value * f.lanes
+                    lane = vectors_before.value * f.lanes
+                    vectors_before.set(vectors_before.value + size)
+                    next_lane = vectors_before.value * f.lanes
                     # outputs that are complete after this part: its own positions, or the rows that end in it
                     from_line = f.select(whole, lane // width, line)
                     to_line = f.select(whole, f.least(next_lane // width, line_count), line + 1)
                     from_place = f.select(whole, 0, lane)
                     to_place = f.select(whole, width, f.least(next_lane, width))
                     region = (from_line, to_line, from_place, to_place)
-                    with f.when(frame.touch > 0):
+                    with f.when(frame.prefetch > 0):
                         table = f.load(frame.write_table + first_write * (WRITE * 8), 0, I64)
-                        f.call(frame.touch, base, local, table, *region)
+                        f.call(frame.prefetch, base, local, table, *region)
                     with f.loop(first_call, last_call) as number:
                         call = frame.call_table + number * (CALL * 8)
                         steps, count_of, count, start, terms, sum_row, kind, taps = (
@@ -134,7 +134,7 @@ def _find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value,
         with f.loop(lines + frame.extra) as slot:
             offset = f.load(frame.table, start + outer.value * frame.stretch + last.value, I64)
             place = frame.x + (n.value * frame.x_batch + offset) * 4
-            f.store(f.select(offset > NOWHERE, place, 0), local, block * frame.slots + slot + HEAD, I64)
+            f.store(f.select(offset > NO_ROW, place, 0), local, block * frame.slots + slot + HEAD, I64)
             last.set(last.value + 1)
             with f.when(last.value >= frame.wrap):
                 last.set(0)
@@ -148,7 +148,7 @@ def _list_prefetches(f: Function, frame: Fields, mine: Fields, local: Value, til
     """Store the addresses of the cache lines, of input channel 0, that the thread's next tile probably reads."""
     total = f.var(0)
     table = local + frame.ahead_place
-    with f.when(f.both(frame.ahead > 0, tile < frame.items)):
+    with f.when(f.both(frame.ahead > 0, tile < frame.tiles)):
         positions = _positions(f, frame, tile // frame.splits)
         _find_rows(f, frame, local, positions)
         begin = f.most(positions[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - positions[4]), 0)

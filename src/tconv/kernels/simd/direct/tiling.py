@@ -1,12 +1,12 @@
-"""How the positions are cut into tiles, and how a tile's inputs lie in its panel.
+"""Tilings: positions of the output in tiles, the layout of a tile's panel, and the estimate that picks among them.
 
-A panel holds what a tile needs of x, zeros around it, one input channel after another: `[channel][block][copy][slot]
-[place]`. A slot is a row of x. Two forms:
+A panel contains the inputs of a tile, padded with zeros, `[channel][block][copy][slot][position]`. A slot is a row of
+x. There are two kinds of tiles:
 
-- whole rows: a tile is some rows over the full width, its lanes run on from row to row, and every shift of the fastest
-  axis has a copy of its own. No lane is left empty. Where the rows of a tile follow each other in one image, a shift
-  of the last slow axis is another slot; for tiny images they may cross images, and such shifts are blocks.
-- pieces: a tile is a piece of some rows, with a halo; a shift of the fastest axis is another place.
+- whole rows: a tile is some rows over the full width. Its lanes continue from row to row, so no lane is empty, and each
+  shift of the fastest axis has a copy of its own. If the rows of a tile follow each other in one image, a shift of the
+  last slow axis is another slot. For tiny images a tile may cross images; such shifts are then blocks.
+- pieces: a tile is a piece of some rows, with a halo. A shift of the fastest axis is another position.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 
 from tconv.kernels.simd.phase_axes import Grid, Lengths
 
-_PANEL = 192 << 10  # bytes that stay in a core's own cache, beside the weights of a block and the next tile's inputs
+_PANEL = 192 << 10
+"""Bytes that stay in a core's own cache, beside the weights of a block and the next tile's inputs."""
 _MOST_LANES = 512
 _MOST_SPLITS = 24
 _ROWS = (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128)
 _FEW_ROWS = (1, 2, 4, 8, 16)
-"""Rows of tiles that are pieces of rows."""
+"""Candidates for the rows of a tile of pieces."""
 _VECTORS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
-"""Vectors of a piece."""
+"""Candidates for the vectors of a piece."""
 
 
 class Tiling(NamedTuple):
-    """The form of all tiles of a call."""
+    """Form of all tiles of a call."""
 
     whole: bool
     crossing: bool
@@ -39,7 +40,7 @@ class Tiling(NamedTuple):
     """float32 numbers in a vector"""
     width_total: int
     run: int
-    """rows that follow each other: of the last slow axis, or of all images"""
+    """consecutive rows: of the last slow axis, or of all images"""
     runs: int
     blocks: int
     copies: int
@@ -54,21 +55,21 @@ class Tiling(NamedTuple):
 
     @property
     def sum_row(self) -> int:
-        """Floats of sums per row of the multiply-adds."""
+        """Floats of sums per row of the microkernel."""
         return ceil(self.rows * self.sum_pitch, self.lanes) * self.lanes
 
     @property
     def channel_pitch(self) -> int:
-        """Floats per channel of the panel; the last vector of a channel may reach beyond its last row.
+        """Floats per channel of the panel; the last vector of a channel may extend beyond its last row.
 
-        An odd number of cache lines (of 64 bytes): successive channels would else share a few places of the cache.
+        It is an odd number of cache lines (of 64 bytes): with an even one channels would compete for a few cache sets.
         """
         needed = self.blocks * self.copies * self.slots * self.pitch + self.lanes
         return (ceil(needed, 16) | 1) * 16
 
     @property
     def panel(self) -> int:
-        """Floats of the panel: the multiply-adds read whole vectors, beyond the last row."""
+        """Floats of the panel. The microkernel reads whole vectors, beyond the last row."""
         return self.channel_pitch * self.panel_channels + 8 * self.lanes
 
     @property
@@ -87,7 +88,7 @@ class Tiling(NamedTuple):
         return self.runs * self.row_tiles * self.segments
 
     def vectors(self) -> set[int]:
-        """How many vectors of positions a tile can have (of a row, where it is made of pieces)."""
+        """Return the numbers of vectors of positions that a tile can have (in one row, for pieces)."""
         rows = {min(self.rows, self.run), self.run % self.rows or self.rows}
         widths = {min(self.width, self.width_total), self.width_total % self.width or self.width}
         if self.whole:
@@ -96,18 +97,18 @@ class Tiling(NamedTuple):
 
 
 def ceil(a: int, b: int) -> int:
-    """a/b, rounded up."""
+    """Return a/b, rounded up."""
     return -(-a // b)
 
 
 def groups_of(vectors: int, most: int) -> set[int]:
-    """The sizes in which so many vectors are taken: as equal as can be."""
+    """Return the sizes of the groups into which this many vectors are cut, as equal as possible."""
     count = ceil(vectors, most)
     return {vectors // count, ceil(vectors, count)}
 
 
-class LayerCosts(NamedTuple):
-    """The numbers of a layer that estimates need."""
+class LayerSizes(NamedTuple):
+    """Sizes of a layer that an estimate depends on."""
 
     grid: Grid
     group_in: int
@@ -117,17 +118,17 @@ class LayerCosts(NamedTuple):
     terms: int
     """weights per position, all channels and phases"""
     units: int
-    """blocks of channels that can be shared out"""
+    """blocks of channels that tiles can be split into"""
     outer: int
-    """choices of shifts of the slow axes but the last"""
+    """combinations of shifts of the slow axes without the last"""
     slow_phases: int
 
 
 class TilingEstimate(NamedTuple):
-    """A tiling with a rough count of cycles, to compare it with others of the same problem."""
+    """Tiling with a rough count of its cycles, to compare it with others of the same problem."""
 
-    work: float
-    """all but packing"""
+    computing: float
+    """cycles of all but packing"""
     packing: int
     total: int
     """tiles"""
@@ -137,9 +138,9 @@ class TilingEstimate(NamedTuple):
     width: int
 
 
-def tiling_of(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int, chosen: TilingEstimate) -> Tiling:
-    """The form that was estimated."""
-    _, _, _, whole, crossing, rows, width = chosen
+def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estimate: TilingEstimate) -> Tiling:
+    """Return the tiling of an estimate."""
+    _, _, _, whole, crossing, rows, width = estimate
     shifts, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
     run = batch * lengths.rows if crossing else lengths.slow[-1].positions
     return Tiling(
@@ -159,42 +160,46 @@ def tiling_of(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int, chose
     )
 
 
-def estimates(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> list[TilingEstimate]:
-    """All tilings that are tried, with a rough count of cycles each.
+def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> list[TilingEstimate]:
+    """Return the candidate tilings, each with a rough count of cycles.
 
-    Fitted to times on a Zen 4 core; of a guess that is wrong nothing depends but time. It is made for every size of x
-    that was not seen before: plain integers, and what does not change from tiling to tiling stays outside of the loop.
+    The formula is fitted to times on a Zen 4 core. A wrong estimate costs time, nothing else. It runs for every size of
+    x not seen before, so it uses plain integers, and computes outside of the loop what all tilings share.
     """
     terms, most, per_vector = layer.terms, layer.most_vectors, 60 * layer.out_channels
-    per_tile = 4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)  # weights: read once per tile, from the nearest cache
+    per_tile = (
+        4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)
+    )  # of the weights, read once per tile from the nearest cache
     per_row = 20 * layer.out_channels * layer.slow_phases
     channels, group_in, tail = layer.in_channels, layer.group_in, 8 * lanes
-    found = []
+    all_estimates = []
     for whole, crossing, rows, width, total, lines, pitch, packed, vectors, many in _forms(
         layer, lengths, batch, lanes
     ):
-        held = most if most < many else many
-        multiply = vectors * terms * (1.0 if held > 2 else 1.05 if held == 2 else 1.25)
+        group = most if most < many else many  # vectors of a call
+        multiply = vectors * terms * (1.0 if group > 2 else 1.05 if group == 2 else 1.25)
         panel = (-(-(lines * pitch + lanes) // 16) | 1) * 16 * group_in + tail
         over = 4 * panel / _PANEL - 1
         spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
-        work = multiply * spill + per_vector * vectors / held + total * per_tile + total * rows * per_row
-        found.append(TilingEstimate(work, total * lines * channels * packed, total, whole, crossing, rows, width))
-    return found
+        computing = multiply * spill + per_vector * vectors / group + total * per_tile + total * rows * per_row
+        all_estimates.append(
+            TilingEstimate(computing, total * lines * channels * packed, total, whole, crossing, rows, width)
+        )
+    return all_estimates
 
 
-def least_cycles(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> float:
-    """Return cycles that every estimate has: all positions, as full vectors, and the writing of all rows."""
+def least_cycles(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> float:
+    """Return the cycles that every estimate includes: all positions, as full vectors, and the writing of all rows."""
     rows = batch * lengths.rows
     vectors = rows * lengths.fast.positions / lanes
     writing = rows * 20 * layer.out_channels * layer.slow_phases
     return vectors * layer.terms + 60 * layer.out_channels * vectors / layer.most_vectors + writing
 
 
-def _forms(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
-    """Whole, crossing, rows, width and number of tiles.
+def _forms(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> Iterator[tuple[Any, ...]]:
+    """Yield candidates: whole, crossing, rows, width and number of tiles; then sizes for the estimate.
 
-    Then lines of a channel in the panel, their pitch, and cycles to pack one; vectors of all tiles, and of a tile.
+    Those are lines of a channel in the panel, their pitch, cycles to pack one, vectors of all tiles, and of a tile.
     """
     fast, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
     reach, halo, outer = last[-1] - last[0], fast[-1] - fast[0], layer.outer
@@ -203,7 +208,7 @@ def _forms(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> Itera
     pieces: list[tuple[int, ...]] = []
     for vectors in _VECTORS:
         width = min(vectors * lanes, ceil(positions, lanes) * lanes)
-        width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes  # as equal as can be
+        width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes  # as equal as possible
         if not pieces or pieces[-1][0] != width:
             segments, many, pitch = ceil(positions, width), width // lanes, width + halo
             few = ceil(positions - (segments - 1) * width, lanes)
@@ -222,7 +227,7 @@ def _forms(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> Itera
                 break
             lines = len(last) * rows if crossing else rows + reach
             if crossing and run == long and lines >= rows + reach:
-                continue  # one image: never better than the same without crossing
+                continue  # of one image: never better than the same tiling without crossing
             tiles = ceil(run, rows)
             many, few = ceil(rows * positions, lanes), ceil((run - (tiles - 1) * rows) * positions, lanes)
             vectors = all_rows // run * ((tiles - 1) * many + few)
@@ -230,29 +235,29 @@ def _forms(layer: LayerCosts, lengths: Lengths, batch: int, lanes: int) -> Itera
             yield True, crossing, rows, positions, all_rows // run * tiles, lines, positions, packed, vectors, many
 
 
-def choose(found: list[TilingEstimate], units: int, threads: int) -> tuple[TilingEstimate, int, float]:
-    """The tiling with the least cycles of all threads, into how many ranges of channels its tiles are cut, the cycles.
+def pick(candidates: list[TilingEstimate], units: int, threads: int) -> tuple[TilingEstimate, int, float]:
+    """Return the tiling with the least cycles of all threads, the ranges of channels it is split into, and the cycles.
 
-    `units` is the blocks of channels that can be shared out.
+    `units` is the number of blocks of channels, the largest possible number of ranges.
     """
     most = min(units, _MOST_SPLITS if threads > 1 else 1)
-    chosen, cut, best = found[0], 1, math.inf
-    for each in found:
+    best, best_splits, least = candidates[0], 1, math.inf
+    for estimate in candidates:
         for splits in range(1, most + 1):
-            cycles = each.work + each.packing * splits
-            if cycles >= best:  # more ranges only pack more often
+            cycles = estimate.computing + estimate.packing * splits
+            if cycles >= least:  # more ranges only pack more often
                 break
-            cycles *= imbalance(each.total * splits, threads)
-            if cycles < best:
-                chosen, cut, best = each, splits, cycles
-    return chosen, cut, best
+            cycles *= imbalance(estimate.total * splits, threads)
+            if cycles < least:
+                best, best_splits, least = estimate, splits, cycles
+    return best, best_splits, least
 
 
 def _up_to(sizes: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """Those below `most`, and that."""
+    """Return the sizes below `most`, and `most` itself if it is not larger than all."""
     return (*sizes[: bisect_left(sizes, most)], most) if most < sizes[-1] else sizes
 
 
-def imbalance(items: int, threads: int) -> float:
-    """How much longer the busiest thread works than all of them on average; a slow core shows less with many items."""
-    return 1.0 if threads == 1 else ceil(items, threads) * threads / items + 0.2 * threads / items
+def imbalance(tiles: int, threads: int) -> float:
+    """Return the time of the busiest thread over the average; the last term, for slow cores, falls with more tiles."""
+    return 1.0 if threads == 1 else ceil(tiles, threads) * threads / tiles + 0.2 * threads / tiles

@@ -1,8 +1,8 @@
-"""float32 with fewer multiplications: layers whose phases have two taps, by minimal filtering (`simd/pairs.py`).
+"""Method "winograd": float32 with fewer multiplications, by minimal filtering of phases with two taps (`filtering`).
 
-Up to a quarter of the products of each such axis is saved, and the machine code is that of `simd`. What it costs is a
-panel of differences, so that it pays with enough output channels and positions. Inputs whose squares overflow,
-infinities and NaN go to `simd`, which multiplies nothing that the definition does not.
+It saves up to a quarter of the products of each such axis, and uses the microkernel of `simd`. Its cost is a panel of
+differences, so it is faster only with enough output channels and positions. Calls whose inputs have infinities, NaN or
+squares that overflow go to `simd`, which computes no product that the definition does not have.
 """
 
 from __future__ import annotations
@@ -13,32 +13,35 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Array, Kernel, Problem
+from tconv.kernels.problem import Kernel, Problem
 from tconv.kernels.simd import direct
-from tconv.kernels.simd.winograd_f22.filtering import MOST_PLACES, MOST_STRIDE, step
+from tconv.kernels.simd.winograd_f22.filtering import MOST_PLACES, MOST_STRIDE, group_size
 
 _MARGIN = 1.9
-"""The cycles of `simd` are counted for a core that does one multiply-add of vectors in each (`tiles.py`), those of
-pairs for one that does two: near 1.8 times as many are the same time. A little more, so that a tie goes to `simd`."""
+"""Factor between the cycles of both estimates. Those of `simd` are for a core with one multiply-add of vectors in a
+cycle (`direct/tiling.py`), those of this method for one with two, so equal times are near a factor of 1.8. It is a
+little larger, so that a tie goes to `simd`."""
 _LEAST = 1 << 24
-"""Operations below which nothing is gained that would be noticed."""
+"""Operations below which the gain would not be noticed."""
 
 
 def reasons_against(p: Problem) -> list[str]:
-    """Every reason why it cannot run this problem."""
-    return [*direct.reasons_against(p), *_against(p.geometry)]
+    """Return every reason why the method cannot run this problem; none if it can."""
+    return [*direct.reasons_against(p), *_reasons_of(p.geometry)]
 
 
 @lru_cache(maxsize=256)
-def _against(g: Geometry) -> tuple[str, ...]:
+def _reasons_of(g: Geometry) -> tuple[str, ...]:
+    """Return the reasons against a geometry."""
     reasons = []
     if g.groups > 1:
         reasons.append("it has groups")
     if any(k < s or math.gcd(s, d) > 1 for k, s, d in zip(g.kernel, g.stride, g.dilation, strict=True)):
         reasons.append("there are phases without taps")
     last = list(zip(g.kernel, g.stride, g.dilation, strict=True))[-2:]
-    if all(step(*axis) == 1 for axis in last):
+    if all(group_size(*axis) == 1 for axis in last):
         reasons.append(
             f"one of the last two axes has to have stride < kernel <= 2 stride, stride <= {MOST_STRIDE} and no dilation"
         )
@@ -54,14 +57,14 @@ def _summary(p: Problem) -> str:
 
 
 def scratch_bytes(p: Problem) -> int:
-    """The transformed weight, tables, and each thread's planes and sums."""
+    """Return the bytes of the transformed weight, the tables, and each thread's planes and sums."""
     from tconv.kernels.simd.winograd_f22 import tiling
 
     return tiling.scratch_bytes(p)
 
 
 def seconds(p: Problem) -> float:
-    """That of `simd`, as the estimated cycles of one thread: what is chosen is the same for any number of them."""
+    """Estimate the time: that of `simd` times the cycles of one thread, so it is the same for any number of threads."""
     if 2 * p.products < _LEAST:
         return 2 * direct.seconds(p)
     from tconv.kernels.simd.direct import schedule
@@ -71,7 +74,7 @@ def seconds(p: Problem) -> float:
 
 
 def most_seconds(p: Problem) -> float:
-    """The same, with the cycles that `simd` takes at least: which of its tilings is the best one need not be known."""
+    """Return an upper limit of `seconds`: the least cycles of the direct sum stand for those of its best tiling."""
     if 2 * p.products < _LEAST:
         return 2 * direct.seconds(p)
     from tconv.kernels.simd.direct import schedule
@@ -80,16 +83,16 @@ def most_seconds(p: Problem) -> float:
     return direct.seconds(p) * _MARGIN * tiling.cycles(p) / schedule.least_cycles(p)
 
 
-def bind(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Any:
-    """The problem with the strides (in bytes) of its canonical arrays, ready to be called: a `bound.Bound`."""
+def specialize(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Any:
+    """Return a problem with the strides (in bytes) of its canonical arrays as a function, a `SpecializedCall`."""
     from tconv.kernels.simd import specialized_call
 
-    return specialized_call.Bound(p, x_strides, out_strides, form=specialized_call.PAIRS, **more)
+    return specialized_call.SpecializedCall(p, x_strides, out_strides, form=specialized_call.WINOGRAD_F22, **more)
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
-    """Canonical x, w and bias; fills out [N, C_out, *L]."""
-    direct.run(p, x, np.asarray(w), bias, out, bind)
+    """Fill out [N, C_out, *L] from canonical x, w and bias."""
+    direct.run(p, x, np.asarray(w), bias, out, specialize)
 
 
-KERNEL: Kernel = Kernel("winograd", _summary, reasons_against, scratch_bytes, seconds, run, bind, most_seconds)
+KERNEL: Kernel = Kernel("winograd", _summary, reasons_against, scratch_bytes, seconds, run, specialize, most_seconds)

@@ -1,12 +1,12 @@
-"""A tile's inputs as planes (`pairs.py`): `[block][plane][channel][position]`, zeros where there is no input.
+"""Packing of a tile's inputs as planes (`filtering.py`): `[block][plane][channel][position]`, zero outside of x.
 
-First each row of x that the tile needs is taken apart into its even and odd elements (streams, for a few channels at
-a time). A plane's elements then lie at one distance from the positions they belong to, and are loaded as vectors, each
-through a mask: positions run on from row to row, and the neighbour of a row's last one is no neighbour.
+First each row of x that the tile needs is split into its even and odd elements (streams, for a few channels at a time).
+The elements of a plane are then at one distance from their positions, and are loaded as vectors with a mask: positions
+continue from row to row, so the position after the last one of a row belongs to the next row.
 
-What a position reads is squared and summed on the way: an element that is infinite, NaN or so large that a difference
-or a product might overflow where the plain sum does not, is noticed, and the call is then made without pairs. Sums are
-those of one position and channel: whether a number is noticed depends on no tiling.
+The elements of each position are squared and added on the way. An element that is infinite, NaN or so large that a
+difference or a product might overflow where the direct sum does not, is detected, and the call is then computed by the
+direct form. The sums are of one position and channel, so the detection does not depend on the tiling.
 """
 
 from __future__ import annotations
@@ -14,104 +14,107 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NOWHERE, Fields
+from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I32, I64, Function, Value, Var
-from tconv.kernels.simd.winograd_f22.filtering import Axis, Pairs, Plane
+from tconv.kernels.simd.winograd_f22.filtering import FilteredAxis, FilteredGeometry, Plane
 
 CHANNELS = 8
-"""Input channels whose streams are held at a time."""
+"""Input channels whose streams are in memory at a time."""
 
 
-def shifts(done: Pairs) -> list[tuple[int, int]]:
-    """Distances, in lines and in positions, at which elements are taken: each has a mask."""
-    return sorted({(a // done.slow.step, b // done.fast.step) for a in done.slow.places for b in done.fast.places})
+def mask_distances(geometry: FilteredGeometry) -> list[tuple[int, int]]:
+    """Return the distances, in lines and in positions, at which elements are read: each has a mask."""
+    slow, fast = geometry.slow, geometry.fast
+    return sorted({(a // slow.step, b // fast.step) for a in slow.places for b in fast.places})
 
 
-def address(done: Pairs, x_fast: int, x_length: int) -> int:
-    """The function `(frame, local)`, for rows of x of this length."""
-    short = x_fast == 1 and x_length <= target().lanes  # no vector is whole
+def address(geometry: FilteredGeometry, x_fast: int, x_length: int) -> int:
+    """Return the address of the function `(frame, local)`, for rows of x of this length."""
+    short = x_fast == 1 and x_length <= target().lanes  # no vector is full
     kind = "strided" if x_fast != 1 else "short" if short else "long"
-    name = f"planes_{_word(done.slow)}_{_word(done.fast)}_{kind}"
-    return OBJECT_CACHE.address(name, lambda: _Pack(name, done, kind).written())
+    name = f"planes_{_axis_name(geometry.slow)}_{_axis_name(geometry.fast)}_{kind}"
+    return OBJECT_CACHE.address(name, lambda: _Packer(name, geometry, kind).build())
 
 
 @lru_cache(maxsize=64)
-def _word(axis: Axis) -> str:
-    """An axis in a name: its step and planes."""
+def _axis_name(axis: FilteredAxis) -> str:
+    """Return an axis as a part of a function's name: its step and planes."""
     planes = (f"{'xd'[plane.difference]}{plane.place}".replace("-", "m") for plane in axis.planes)
     return f"{axis.step}{''.join(planes)}"
 
 
-class _Pack:
-    """Builds one packer."""
+class _Packer:
+    """Builder of a packing function."""
 
-    def __init__(self, name: str, done: Pairs, kind: str) -> None:
+    def __init__(self, name: str, geometry: FilteredGeometry, kind: str) -> None:
         self.f = Function(name, 2, target().lanes)
         base, self.local = self.f.arguments
         self.frame, self.mine = Fields(self.f, base, FRAME), Fields(self.f, self.local, LOCAL)
-        self.slow, self.fast, self.kind = done.slow, done.fast, kind
-        self.shifts = shifts(done)
+        self.slow, self.fast, self.kind = geometry.slow, geometry.fast, kind
+        self.distances = mask_distances(geometry)
         self.whole = self.frame.whole.equals(1)
-        (self.up, self.down), (self.left, self.right) = done.slow.reach, done.fast.reach
+        (self.up, self.down), (self.left, self.right) = geometry.slow.reach, geometry.fast.reach
 
-    def written(self) -> str:
-        """Tables of the tile, then channels."""
+    def build(self) -> str:
+        """Return the LLVM text: first tables of the tile, then a loop over channels."""
         f, frame = self.f, self.frame
         self._find_rows()
-        self._find_masks()
-        spoiled = f.var(f.zero())
+        self._write_masks()
+        not_finite = f.var(f.zero())
         channels = frame.group_in
         with f.loop(0, channels, CHANNELS) as first:
             count = f.least(channels - first, CHANNELS)
             with f.loop(count) as number:
-                self._streams(first + number, self._of_channel(number))
+                self._split_rows(first + number, self._streams_of(number))
             with f.loop(count) as number:
-                self._planes(first + number, self._of_channel(number), spoiled)
-        with f.when(f.any(spoiled.value.differs(0.0))):
-            frame.put("spoiled", 1)
+                self._write_planes(first + number, self._streams_of(number), not_finite)
+        with f.when(f.any(not_finite.value.differs(0.0))):
+            frame.put("not_finite", 1)
         return f.finish()
 
-    def _of_channel(self, number: Value) -> Value:
+    def _streams_of(self, number: Value) -> Value:
+        """Return the address of the streams of a channel."""
         frame = self.frame
         return self.local + frame.stream_place + number * frame.stream_channel * 4
 
     def _find_rows(self) -> None:
-        """Where each row of x begins, for channel 0; 0 for a row of zeros."""
+        """Store the address of each row of x, for channel 0; 0 for a row of zeros."""
         f, frame, mine = self.f, self.frame, self.mine
         rows, run = frame.image_rows, frame.run
         start = mine.image * rows + mine.row + self.up
         with f.loop(frame.blocks * self.slow.step) as block, f.loop(mine.line_count + (self.down - self.up)) as slot:
             line = start + slot
             inside = f.both(line >= 0, line < run)
-            known = f.select(inside, line, 0)
-            offset = f.load(frame.table, block * rows + known % rows, I64)
-            place = frame.x + (known // rows * frame.x_batch + offset) * 4
-            there = f.both(inside, offset > NOWHERE)
-            f.store(f.select(there, place, 0), self.local, block * frame.slots + slot + HEAD, I64)
+            clipped = f.select(inside, line, 0)
+            offset = f.load(frame.table, block * rows + clipped % rows, I64)
+            place = frame.x + (clipped // rows * frame.x_batch + offset) * 4
+            exists = f.both(inside, offset > NO_ROW)
+            f.store(f.select(exists, place, 0), self.local, block * frame.slots + slot + HEAD, I64)
 
-    def _find_masks(self) -> None:
-        """For each shift, -1 at positions whose neighbour at that distance is one, in lines of the same image.
+    def _write_masks(self) -> None:
+        """Store a mask for each distance: -1 at positions that have a neighbour at it in the same image, else 0.
 
-        A position without an output reads nothing: tiles of whole rows have some, tiles of pieces do not.
+        A position without an output has none: tiles of whole rows have such positions, tiles of pieces do not.
         """
         f, frame, mine = self.f, self.frame, self.mine
         masks, length = self.local + frame.mask_place, frame.sum_row
-        with f.loop(0, length * len(self.shifts), f.lanes) as place:
+        with f.loop(0, length * len(self.distances), f.lanes) as place:
             f.store(f.zero(), masks, place)
         yes, no = f.value(-1, I32), f.value(0, I32)
-        lines, positions, made, width = frame.last_rows, frame.positions, frame.made, mine.width
+        lines, positions = frame.last_rows, frame.positions
+        output_positions, width = frame.output_positions, mine.width
         with f.loop(mine.line_count) as line, f.loop(width) as place:
             row, column = (mine.row + line) % lines, mine.first + place
-            for number, (down, right) in enumerate(self.shifts):
+            for number, (down, right) in enumerate(self.distances):
                 rows = f.both(row + down >= 0, row + down < lines)
                 columns = f.both(column + right >= 0, column + right < positions)
-                inside = f.both(rows, f.both(columns, column < made))
+                inside = f.both(rows, f.both(columns, column < output_positions))
                 f.store(f.select(inside, yes, no), masks, number * length + line * width + place)
 
-    def _streams(self, channel: Value, streams: Value) -> None:
-        """The rows of a channel, taken apart."""
+    def _split_rows(self, channel: Value, streams: Value) -> None:
+        """Split the rows of a channel into its streams."""
         f, frame, mine = self.f, self.frame, self.mine
         shift, size, pitch, slots = channel * frame.x_channel * 4, frame.stream_size, frame.slot_pitch, frame.slots
         from_place = f.select(self.whole, 0, self.left)
@@ -124,29 +127,30 @@ class _Pack:
             f.cases(
                 source.equals(0),
                 lambda: self._clear(parts, length),
-                lambda: self._row(source + shift, parts, start, length),
+                lambda: self._split_row(source + shift, parts, start, length),
             )
 
     def _clear(self, to: list[Value], length: Value) -> None:
+        """Write zeros into all parts."""
         f = self.f
         with f.loop(0, length, f.lanes) as place:
             for part in to:
                 f.store(f.zero(), part, place)
 
-    def _row(self, source: Value, to: list[Value], start: Value, length: Value) -> None:
-        """A row into its parts. Whole vectors are written: what lies beyond is written anew by the next row."""
-        f, step, there = self.f, self.fast.step, self.frame.x_length
+    def _split_row(self, source: Value, to: list[Value], start: Value, length: Value) -> None:
+        """Split a row into its parts. Whole vectors are written; the next row overwrites what is beyond its end."""
+        f, step, x_length = self.f, self.fast.step, self.frame.x_length
         if self.kind == "strided":
             x_fast = self.frame.x_fast
             with f.loop(length) as place:
                 for number, part in enumerate(to):
                     index = start + place * step + number
-                    inside = f.both(index >= 0, index < there)
+                    inside = f.both(index >= 0, index < x_length)
                     value = f.load(source, f.select(inside, index, 0) * x_fast)
                     f.store(f.select(inside, value, f.value(0.0, value.ir.type)), part, place)
             return
 
-        def apart(vectors: list[Value], place: Value | int) -> None:
+        def store_parts(vectors: list[Value], place: Value | int) -> None:
             if step == 2:
                 a, b = vectors
                 vectors = [f.shuffle(a, b, range(number, 2 * f.lanes, 2)) for number in (0, 1)]
@@ -157,18 +161,18 @@ class _Pack:
             at = [start + place * step + number * f.lanes for number in range(step)]
 
             def whole() -> None:
-                apart([f.load(source, one, f.vector) for one in at], place)
+                store_parts([f.load(source, one, f.vector) for one in at], place)
 
-            def cut() -> None:
-                apart([f.masked_load(source, one, f.mask(0 - one, there - one)) for one in at], place)
+            def masked() -> None:
+                store_parts([f.masked_load(source, one, f.mask(0 - one, x_length - one)) for one in at], place)
 
             if self.kind == "short":
-                cut()
+                masked()
             else:
-                f.cases(f.both(at[0] >= 0, at[-1] + f.lanes <= there), whole, cut)
+                f.cases(f.both(at[0] >= 0, at[-1] + f.lanes <= x_length), whole, masked)
 
-    def _planes(self, channel: Value, streams: Value, spoiled: Var) -> None:
-        """Vectors of elements at each place, their differences along both axes, into the panel."""
+    def _write_planes(self, channel: Value, streams: Value, not_finite: Var) -> None:
+        """Write the planes of a channel into the panel: vectors of elements, and their differences along both axes."""
         f, frame, mine = self.f, self.frame, self.mine
         size, pitch, length = frame.stream_size, frame.slot_pitch, frame.sum_row
         lanes = f.select(self.whole, mine.line_count, 1) * mine.width
@@ -176,7 +180,7 @@ class _Pack:
         slow_planes, fast_planes = self.slow.planes, self.fast.planes
         plane_size = frame.plane_size
         with f.loop(frame.blocks) as block, f.loop(0, lanes, f.lanes) as lane:
-            kept = [f.load(masks, number * length + lane, f.bits) for number in range(len(self.shifts))]
+            lane_masks = [f.load(masks, number * length + lane, f.bits) for number in range(len(self.distances))]
             x: dict[tuple[int, int], Value] = {}
             squares = f.zero()
             for a in self.slow.places:
@@ -185,19 +189,21 @@ class _Pack:
                     right, column = divmod(b, self.fast.step)
                     stream = (block * self.slow.step + row) * self.fast.step + column
                     place = stream * size + lane + (down - self.up) * pitch + (right - self.left)
-                    x[a, b] = f.only(f.load(streams, place, f.vector), kept[self.shifts.index((down, right))])
+                    x[a, b] = f.zero_unless(
+                        f.load(streams, place, f.vector), lane_masks[self.distances.index((down, right))]
+                    )
                     squares = f.fma(x[a, b], x[a, b], squares)
-            spoiled.set(f.fma(squares, f.zero(), spoiled.value))  # 0 x inf is NaN, and stays there
+            not_finite.set(f.fma(squares, f.zero(), not_finite.value))  # 0 x inf is NaN
             for number, plane in enumerate(slow_planes):
                 column_of = {b: {a: x[a, b] for a in self.slow.places} for b in self.fast.places}
-                row_of = {b: _taken(plane, column.__getitem__) for b, column in column_of.items()}
+                row_of = {b: _plane_value(plane, column.__getitem__) for b, column in column_of.items()}
                 for other, fast in enumerate(fast_planes):
                     at = (block * len(slow_planes) + number) * len(fast_planes) + other
                     to = self.local + frame.panel_place + at * plane_size * 4
-                    f.store(_taken(fast, row_of.__getitem__), to, channel * length + lane)
+                    f.store(_plane_value(fast, row_of.__getitem__), to, channel * length + lane)
 
 
-def _taken(plane: Plane, element: Callable[[int], Value]) -> Value:
-    """What a plane holds, of elements by their place."""
+def _plane_value(plane: Plane, element: Callable[[int], Value]) -> Value:
+    """Return a plane's vector, from the function that returns the elements at a place."""
     here = element(plane.place)
     return here - element(plane.place + 1) if plane.difference else here

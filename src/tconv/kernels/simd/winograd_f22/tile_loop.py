@@ -1,7 +1,7 @@
-"""One item of work of `pairs.py`: a tile of positions and a range of output channels.
+"""Machine code of one tile of the filtered form: a tile of positions and a range of output channels.
 
-A product is done for all channels of a range before the next one: its plane stays in the nearest cache, while weights
-pass by once. What the products leave is added up in the rows of sums of a chunk, and written when all are done.
+A product runs for all channels of a range before the next one: its plane stays in the nearest cache, and its weights
+are read once. The products are added up in the rows of sums of a chunk, which are written when all are complete.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from tconv.kernels.simd.direct.tile_loop import WRITE, enter
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function
 
-CHUNK = 4  # integers of a chunk: its products and its writes
-PRODUCT = 5  # of a product: steps, parts, part count, plane, weights
+CHUNK = 4
+"""Integers of a chunk: first and last product, first and last write."""
+PRODUCT = 5
+"""Integers of a product: steps, parts, part count, plane, weights."""
 
 
 def address() -> int:
-    """The function `(frame, local, item)`."""
-    return OBJECT_CACHE.address("pairs_item", _write)
+    """Return the address of the function `(frame, local, number of the tile)`."""
+    return OBJECT_CACHE.address("winograd_f22_tile", _write)
 
 
 def _write() -> str:
-    f = Function("pairs_item", 3, target().lanes)
-    base, local, item = f.arguments
+    f = Function("winograd_f22_tile", 3, target().lanes)
+    base, local, tile = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
-    split = item % frame.splits
-    _, _, line_count, _, width = enter(f, frame, mine, item)
+    split = tile % frame.splits
+    _, _, line_count, _, width = enter(f, frame, mine, tile)
     f.call(frame.pack, base, local)
     vectors = (f.select(frame.whole.equals(1), line_count, 1) * width + (f.lanes - 1)) // f.lanes
     begin, end = split * frame.blocks_out // frame.splits, (split + 1) * frame.blocks_out // frame.splits
@@ -51,13 +53,13 @@ def _write() -> str:
                 with f.loop(first, last) as block:
                     w = frame.weights + (weights + block * wide * channels) * 4
                     y = sums + (block - first) * wide * pitch * 4
-                    done = f.var(0)
+                    vectors_before = f.var(0)
                     with f.loop(groups) as group:
-                        taken = least + f.select(group < more, 1, 0)
-                        lane = done.value * (4 * f.lanes)
-                        done.set(done.value + taken)
-                        function = f.load(frame.functions, taken, I64)
-                        f.call(function, steps, parts, count, x + lane, w, length, y + lane, pitch, 0, frame.nothing, 0)
+                        size = least + f.select(group < more, 1, 0)
+                        lane = vectors_before.value * (4 * f.lanes)
+                        vectors_before.set(vectors_before.value + size)
+                        function = f.load(frame.functions, size, I64)
+                        f.call(function, steps, parts, count, x + lane, w, length, y + lane, pitch, 0, frame.zeros, 0)
             with f.loop(first_write, last_write) as number:
                 write = frame.write_table + number * (WRITE * 8)
                 table, phase, count, row = (f.load(write, at, I64) for at in range(WRITE))

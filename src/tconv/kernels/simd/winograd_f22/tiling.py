@@ -1,4 +1,4 @@
-"""How a problem in pairs (`pairs.py`) is cut into tiles and blocks, and what a thread's memory holds."""
+"""Tiles and blocks of channels of the filtered form, the estimate that picks them, and a thread's scratch memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tiling import ceil, imbalance
 from tconv.kernels.simd.winograd_f22 import pack
-from tconv.kernels.simd.winograd_f22.filtering import Pairs, lengths, pairs
+from tconv.kernels.simd.winograd_f22.filtering import FilteredGeometry, filtered_geometry, filtered_lengths
 
 _TERMS = 128
-"""Input channels whose products are summed in one chain: the error is then near that of PyTorch's own sum."""
+"""Input channels of a part: the rounding error is then near that of PyTorch's own sum."""
 _SUMS = 192 << 10
-"""Bytes of sums that are held at a time, where one block of channels needs no more."""
-_TABLED = 1500
-"""Bytes of tables, and of what they are made from, for each product."""
+"""Bytes of sums in memory at a time, unless one block of channels needs more."""
+_TABLE_BYTES = 1500
+"""Bytes of the tables, and of the objects that they are computed from, for each product."""
 _BLOCKS = (6, 8, 5, 4, 3, 2, 1)
 _LINES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _VECTORS = (2, 3, 4, 5, 6, 8, 12, 16)
@@ -29,7 +29,7 @@ _MOST_SPLITS = 16
 
 
 class Tiles(NamedTuple):
-    """How positions and output channels are cut."""
+    """Tiles of positions and ranges of output channels."""
 
     whole: bool
     lines: int
@@ -40,50 +40,50 @@ class Tiles(NamedTuple):
     splits: int
 
     @property
-    def items(self) -> int:
-        """Items of work."""
+    def total(self) -> int:
+        """Number of tiles."""
         return self.segments * self.row_tiles * self.splits
 
 
-class Blocks(NamedTuple):
-    """Output channels in blocks of equal size; the last may have some that nobody writes."""
+class ChannelBlocks(NamedTuple):
+    """Blocks of output channels of equal size; the last may have channels that are not written."""
 
     size: int
     total: int
-    held: int
-    """vectors of positions beside them"""
+    vectors: int
+    """vectors of positions that fit the registers with them"""
 
 
-def blocks(channels: int) -> Blocks:
-    """The blocks that take the fewest multiply-adds."""
+def channel_blocks(channels: int) -> ChannelBlocks:
+    """Return the blocks that need the fewest multiply-adds."""
     size = min(_BLOCKS, key=lambda size: ceil(channels, size) * size / min(size, 4))
-    return Blocks(size, ceil(channels, size), microkernel.most_vectors(size))
+    return ChannelBlocks(size, ceil(channels, size), microkernel.most_vectors(size))
 
 
 def ranges(channels: int) -> list[tuple[int, int]]:
-    """Input channels whose sums make one part."""
+    """Return the ranges of input channels, one for each part."""
     count = ceil(channels, _TERMS)
     return [(channels * i // count, channels * (i + 1) // count) for i in range(count)]
 
 
-class Layered(NamedTuple):
-    """The parts of a problem that stay when x has another size."""
+class FilteredLayer(NamedTuple):
+    """Layer in the filtered form, for every size of x."""
 
-    done: Pairs
-    cut: Blocks
+    geometry: FilteredGeometry
+    blocks: ChannelBlocks
     masks: int
-    """distances at which elements are taken"""
+    """distances at which elements are read"""
 
 
 @lru_cache(maxsize=64)
-def layered(layer: Layer) -> Layered:
-    """That of a layer."""
-    done = pairs(layer.geometry)
-    return Layered(done, blocks(layer.out_channels), len(pack.shifts(done)))
+def filtered_layer(layer: Layer) -> FilteredLayer:
+    """Return the filtered form of a layer."""
+    geometry = filtered_geometry(layer.geometry)
+    return FilteredLayer(geometry, channel_blocks(layer.out_channels), len(pack.mask_distances(geometry)))
 
 
-class CutEstimate(NamedTuple):
-    """A cut of positions with a rough count of cycles: before packing, of packing, and of writing."""
+class TilesEstimate(NamedTuple):
+    """Tiles of positions with a rough count of cycles: of the multiply-adds, of packing, and of writing."""
 
     multiply: float
     packing: int
@@ -96,19 +96,20 @@ class CutEstimate(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def estimates(p: Problem) -> list[CutEstimate]:
-    """All cuts that are tried; of a guess that is wrong nothing depends but time.
+def estimates(p: Problem) -> list[TilesEstimate]:
+    """Return estimates for all candidate tiles. A wrong estimate costs time, nothing else.
 
-    Made for every size of x that was not seen before: plain integers, and what all cuts share outside of the loop.
+    It runs for every size of x not seen before, so it uses plain integers, and computes outside of the loop what all
+    candidates share.
     """
-    (done, cut, _), sizes, lanes = layered(p.layer), lengths(p), target().lanes
-    lines, positions, made = p.batch * sizes.lines, sizes.fast.positions, sizes.fast.made
-    # pieces of a row, as equal as can be, or whole rows
+    (geometry, blocks, _), sizes, lanes = filtered_layer(p.layer), filtered_lengths(p), target().lanes
+    lines, positions, output_positions = p.batch * sizes.lines, sizes.fast.positions, sizes.fast.output_positions
+    # pieces of a row, as equal as possible, or whole rows
     forms: list[tuple[bool, int, int, int]] = []
     for vectors in _VECTORS:
-        width = min(vectors * lanes, made)
-        segments = ceil(made, width)
-        form = False, 1, min(ceil(ceil(made, segments), lanes) * lanes, made), segments
+        width = min(vectors * lanes, output_positions)
+        segments = ceil(output_positions, width)
+        form = False, 1, min(ceil(ceil(output_positions, segments), lanes) * lanes, output_positions), segments
         if not forms or forms[-1] != form:
             forms.append(form)
     for rows in _LINES:
@@ -117,21 +118,21 @@ def estimates(p: Problem) -> list[CutEstimate]:
         forms.append((True, min(rows, lines), positions, 1))
         if rows >= lines:
             break
-    (up, down), channels, size = done.slow.reach, p.in_channels, cut.size
-    of_calls = done.products * cut.total
-    weights = of_calls * size * channels * 4 / 16
-    of_line, of_vector = done.blocks * done.slow.step, done.blocks * (40 + 4 * done.planes)
-    writing = p.out_channels * done.rows * done.slow_phases * 3
-    found = []
+    (up, down), channels, size = geometry.slow.reach, p.in_channels, blocks.size
+    calls = geometry.product_count * blocks.total
+    weights = calls * size * channels * 4 / 16
+    per_line, per_vector = geometry.blocks * geometry.slow.step, geometry.blocks * (40 + 4 * geometry.planes)
+    writing = p.out_channels * geometry.rows * geometry.slow_phases * 3
+    all_estimates = []
     for whole, rows, width, segments in forms:
         tiles, vectors, along = segments * ceil(lines, rows), ceil(rows * width, lanes), ceil(width, lanes)
-        groups = ceil(vectors, cut.held)
-        held = vectors / groups
-        per_channel = max(size * held / 2, (size + held) / 2, 4.0) + 0.5
-        multiply = tiles * groups * of_calls * (channels * per_channel + 40 + 3 * size * held)
-        packed = of_line * (rows + down - up) * (12 + 6 * along) + vectors * of_vector
-        found.append(
-            CutEstimate(
+        groups = ceil(vectors, blocks.vectors)
+        group = vectors / groups
+        per_channel = max(size * group / 2, (size + group) / 2, 4.0) + 0.5
+        multiply = tiles * groups * calls * (channels * per_channel + 40 + 3 * size * group)
+        packed = per_line * (rows + down - up) * (12 + 6 * along) + vectors * per_vector
+        all_estimates.append(
+            TilesEstimate(
                 multiply + tiles * weights,
                 tiles * channels * packed,
                 tiles * vectors * writing,
@@ -142,54 +143,56 @@ def estimates(p: Problem) -> list[CutEstimate]:
                 ceil(lines, rows),
             )
         )
-    return found
+    return all_estimates
 
 
 def cycles(p: Problem) -> float:
-    """Estimated, of one thread."""
+    """Return the estimated cycles of the whole call on one thread."""
     return min(each.multiply + each.packing + each.writing for each in estimates(p))
 
 
 @lru_cache(maxsize=256)
-def tiles(p: Problem, threads: int) -> Tiles:
-    """The cut with the least estimated cycles of all threads."""
-    found = estimates(p)
-    most = min(blocks(p.out_channels).total, _MOST_SPLITS if threads > 1 else 1)
-    chosen, cut, best = found[0], 1, math.inf
-    for each in found:
+def pick_tiles(p: Problem, threads: int) -> Tiles:
+    """Return the tiles with the least estimated cycles of all threads."""
+    candidates = estimates(p)
+    most = min(channel_blocks(p.out_channels).total, _MOST_SPLITS if threads > 1 else 1)
+    best, best_splits, least = candidates[0], 1, math.inf
+    for estimate in candidates:
         for splits in range(1, most + 1):
-            needed = each.multiply + each.packing * splits + each.writing
-            if needed >= best:  # more ranges of channels only pack more often
+            cycles = estimate.multiply + estimate.packing * splits + estimate.writing
+            if cycles >= least:  # more ranges of channels only pack more often
                 break
-            needed *= imbalance(each.segments * each.row_tiles * splits, threads)
-            if needed < best:
-                chosen, cut, best = each, splits, needed
-    _, _, _, whole, lines, width, segments, row_tiles = chosen
-    return Tiles(whole, lines, width, ceil(lines * width, target().lanes), segments, row_tiles, cut)
+            cycles *= imbalance(estimate.segments * estimate.row_tiles * splits, threads)
+            if cycles < least:
+                best, best_splits, least = estimate, splits, cycles
+    _, _, _, whole, lines, width, segments, row_tiles = best
+    return Tiles(whole, lines, width, ceil(lines * width, target().lanes), segments, row_tiles, best_splits)
 
 
 def scratch_bytes(p: Problem) -> int:
-    """The packed weight and two copies made while packing, tables, and what each thread holds."""
+    """Return the bytes of the packed weight, two copies during packing, the tables, and each thread's scratch."""
     threads = get_num_threads()
-    (done, cut, _), sizes, t = layered(p.layer), lengths(p), tiles(p, threads)
-    packed_bytes = 4 * done.products * cut.total * cut.size * p.in_channels
-    tables = 8 * sizes.lines * (done.blocks + done.slow_phases) * done.slow.step + _TABLED * done.products
-    return packed_bytes + 2 * 4 * p.weight_count + tables + min(threads, t.items) * layout(p.layer, t).scratch
+    (geometry, blocks, _), sizes, t = filtered_layer(p.layer), filtered_lengths(p), pick_tiles(p, threads)
+    packed_bytes = 4 * geometry.product_count * blocks.total * blocks.size * p.in_channels
+    rows = sizes.lines * (geometry.blocks + geometry.slow_phases) * geometry.slow.step
+    tables = 8 * rows + _TABLE_BYTES * geometry.product_count
+    return packed_bytes + 2 * 4 * p.weight_count + tables + min(threads, t.total) * scratch_layout(p.layer, t).scratch
 
 
 def summary(p: Problem) -> str:
-    """What it does, in a line."""
+    """Return a line for the plan."""
     threads = get_num_threads()
-    (done, cut, _), t = layered(p.layer), tiles(p, threads)
-    threads = min(threads, t.items)
+    (geometry, blocks, _), t = filtered_layer(p.layer), pick_tiles(p, threads)
+    threads = min(threads, t.total)
     return (
-        f"{target().lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; {done.products} products "
-        f"for {done.direct}, {t.items} items of {t.lines} x {t.width} positions, {cut.size} channels at a time"
+        f"{target().lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; "
+        f"{geometry.product_count} products for {geometry.direct_products}, "
+        f"{t.total} tiles of {t.lines} x {t.width} positions, {blocks.size} channels at a time"
     )
 
 
-class Layout(NamedTuple):
-    """Where things lie in a thread's memory, in bytes; slots, pitch and stream count rows and floats."""
+class ScratchLayout(NamedTuple):
+    """Places in a thread's scratch memory, in bytes; slots count rows, pitch, stream and plane floats."""
 
     slots: int
     pitch: int
@@ -204,38 +207,38 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def layout(layer: Layer, t: Tiles) -> Layout:
-    """A thread's memory."""
-    (done, cut, masked), lanes = layered(layer), target().lanes
+def scratch_layout(layer: Layer, t: Tiles) -> ScratchLayout:
+    """Return the layout of a thread's scratch memory."""
+    (geometry, blocks, mask_count), lanes = filtered_layer(layer), target().lanes
     length = t.vectors * lanes
-    (up, down), (left, right) = done.slow.reach, done.fast.reach
+    (up, down), (left, right) = geometry.slow.reach, geometry.fast.reach
     slots = t.lines + down - up
     pitch = t.width if t.whole else t.width + right - left
-    stream = _odd(slots * pitch + right - left + 3 * lanes)
-    plane = _odd(layer.in_channels * length)
+    stream = _odd_cache_lines(slots * pitch + right - left + 3 * lanes)
+    plane = _odd_cache_lines(layer.in_channels * length)
 
     def after(place: int, floats: int) -> int:
         return ceil(place + 4 * floats, 64) * 64
 
-    masks = after(8 * (HEAD + done.blocks * done.slow.step * slots), 0)
-    streams = after(masks, masked * length)
-    panel = after(streams, pack.CHANNELS * done.blocks * done.slow.step * done.fast.step * stream)
-    sums = after(panel, done.blocks * done.planes * plane)
-    of_block = cut.size * done.rows * length
-    range_blocks = max(1, min(ceil(cut.total, t.splits), _SUMS // (4 * of_block)))
-    scratch = after(sums, range_blocks * of_block + 4 * lanes)
-    return Layout(slots, pitch, stream, plane, masks, streams, panel, sums, range_blocks, scratch)
+    masks = after(8 * (HEAD + geometry.blocks * geometry.slow.step * slots), 0)
+    streams = after(masks, mask_count * length)
+    panel = after(streams, pack.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
+    sums = after(panel, geometry.blocks * geometry.planes * plane)
+    block_sums = blocks.size * geometry.rows * length
+    range_blocks = max(1, min(ceil(blocks.total, t.splits), _SUMS // (4 * block_sums)))
+    scratch = after(sums, range_blocks * block_sums + 4 * lanes)
+    return ScratchLayout(slots, pitch, stream, plane, masks, streams, panel, sums, range_blocks, scratch)
 
 
-def _odd(floats: int) -> int:
-    """So many floats, or a few more: an odd number of cache lines, or what lies side by side shares their places."""
+def _odd_cache_lines(floats: int) -> int:
+    """Return the floats of an odd number of cache lines: with an even one arrays would compete for a few cache sets."""
     return (ceil(floats, 16) | 1) * 16
 
 
 def vectors_of(p: Problem, t: Tiles) -> set[int]:
-    """Return all counts of vectors that a tile can have."""
-    lanes, sizes = target().lanes, lengths(p)
+    """Return the numbers of vectors of positions that a tile can have."""
+    lanes, sizes = target().lanes, filtered_lengths(p)
     if t.whole:
         lines = p.batch * sizes.lines
         return {ceil(count * t.width, lanes) for count in (t.lines, lines % t.lines or t.lines)}
-    return {ceil(width, lanes) for width in (t.width, sizes.fast.made % t.width or t.width)}
+    return {ceil(width, lanes) for width in (t.width, sizes.fast.output_positions % t.width or t.width)}

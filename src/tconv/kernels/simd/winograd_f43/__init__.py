@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
-from tconv.kernels.problem import Array
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tconv.kernels.problem import Array
+from tconv._arrays import Array
 from tconv.kernels.simd.winograd_f43.rows import GROUP
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
-from tconv.kernels.problem import Array
 from tconv.kernels.simd import microkernel
 from tconv.kernels.simd.call_frame import Fields
 from tconv.kernels.simd.cpu_target import target

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tconv.kernels.problem import Array
+from tconv._arrays import Array
 
 
 class RowWindow(Protocol):
