@@ -27,7 +27,7 @@ from tconv.errors import CheckError
 from tconv.io import array_files, output_files
 from tconv.io.picture_reading import open_picture
 from tconv.upsampling import filters, inputs, metrics, sample_photo, strips, torch_comparison
-from tconv.upsampling.check import Check
+from tconv.upsampling.definition_check import Check
 from tconv.upsampling.stored_values import StoredValues
 from tconv.weights.interpolation import FILTERS, upsample
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tconv.linalg import linear_operator as linear_operator
     from tconv.linalg import matrix as matrix
     from tconv.operator.prepared import prepare as prepare
-    from tconv.solver import solve as solve
+    from tconv.size_solver import solve as solve
     from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
@@ -92,7 +92,7 @@ _LAZY_FUNCTIONS = {
     "matrix": "tconv.linalg",
     "prepare": "tconv.operator.prepared",
     "scale_channels": "tconv.weights.folding",
-    "solve": "tconv.solver",
+    "solve": "tconv.size_solver",
     "upsample": "tconv.upsampling.functional",
 }
 """Public names whose modules are imported when they are first named: a first call does not wait for them."""

@@ -20,15 +20,15 @@ from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
-from tconv.upsampling.check import CheckResult, merged
-from tconv.upsampling.comparison import Comparison, compare, write_side_by_side
+from tconv.upsampling.definition_check import CheckResult, merged
 from tconv.upsampling.file_batch import FileBatch, output_folder
 from tconv.upsampling.file_run import FileRun, open_run
 from tconv.upsampling.inputs import SampleInput
-from tconv.upsampling.naming import COMMAND
+from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
-from tconv.upsampling.selection import Selection
+from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.upsampler_selection import Selection
 
 _DIGITS = 100
 """Most digits of a scale whose memory is still predicted."""
