@@ -16,7 +16,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tconv import definition, errors
+from tconv import errors
 from tconv._memory import trim_pool
 from tconv.dialects import dialect
 from tconv.errors import TconvError
@@ -26,6 +26,7 @@ from tconv.operator.functional import conv, conv_transpose
 from tconv.operator.method_choice import plan
 
 if TYPE_CHECKING:
+    from tconv import definition as definition
     from tconv import draw as draw
     from tconv import models as models
     from tconv import torch as torch
@@ -77,6 +78,8 @@ __all__ = [
 
 _LAZY_MODULES = {
     "artifacts": "tconv.weights.artifacts",
+    "definition": "tconv.definition",
+    "dialects": "tconv.dialects",
     "draw": "tconv.draw",
     "initializers": "tconv.weights.initializers",
     "models": "tconv.models",
