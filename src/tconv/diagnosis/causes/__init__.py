@@ -6,7 +6,7 @@ tried all at once, so `crop_names.py` holds names for crops instead of causes.
 
 from __future__ import annotations
 
-from tconv.diagnosis.causes import array_layout, biases, precision, runtime_faults, stride_dilation, weights
+from tconv.diagnosis.causes import array_layout, biases, fault_effects, precision, stride_dilation, weights
 
 FAMILIES = (
     weights.causes,
@@ -14,6 +14,6 @@ FAMILIES = (
     biases.causes,
     array_layout.causes,
     precision.causes,
-    runtime_faults.causes,
+    fault_effects.causes,
 )
 """Functions from a `CauseContext` to its causes. The part of a cause decides how it is combined with others."""
