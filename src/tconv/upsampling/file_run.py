@@ -115,9 +115,6 @@ def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> N
     """Raise FileError if the output exists and is not a file, or is an input; `name` is its default name."""
     if not os.path.exists(output):
         return
-    if os.path.isdir(output):
-        better = naming.example("output", output / name)
-        raise FileError(f"{output} is a directory; a file is needed. Write {better}")
     if not os.path.isfile(output):
         raise FileError(f"{output} is a device or a pipe; a file is needed. Write {naming.example('output', name)}")
     if file_ids([output]) & inputs:
