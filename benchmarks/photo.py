@@ -110,7 +110,7 @@ def engine(name: str, network: Network, x: np.ndarray, threads: int) -> tuple[Ca
 
 def child(name: str, folder: Path, threads: int) -> None:
     """Answer JSON lines: "load" writes an output to be checked, "sample" takes a time."""
-    from tconv.bench.json_lines import private_stdout, serve
+    from tconv.bench.worker_protocol import private_stdout, serve
 
     answers = private_stdout()
 

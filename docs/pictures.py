@@ -77,7 +77,7 @@ def loops() -> Figure:
         94,
         6.5,
         blue,
-        "pack    pack.py",
+        "pack    input_packing.py",
         "the tile's inputs into a panel [channel][row][position], zeros around them",
     )
     text = "phase r of an axis: outputs o = s*i + r; each phase has its own taps and shifts    phase_axes.py"

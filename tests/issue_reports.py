@@ -12,6 +12,7 @@ import numpy as np
 
 import tconv
 from tconv import Geometry
+from tconv.dialects.faults import FAULTS
 
 
 class Case(NamedTuple):
@@ -321,24 +322,34 @@ def dilation_lost(rng):
     return arrays, {"stride": 2, "padding": 2, "dilation": 2}, tconv.conv_transpose(*arrays[:2], geometry=g)
 
 
+@case("ncnn -234: an output larger than the full result", "uninitialised rows")
+def ncnn_memory(rng):
+    arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 3, 3), 3)
+    arguments = {"stride": 2, "crop": ((0, 0), (0, -2))}
+    y = tconv.conv_transpose(*arrays, **arguments)
+    y[..., -2:] = rng.standard_normal(y[..., -2:].shape) * 1e-30
+    return arrays, arguments, y
+
+
 # -- listed faults of the dialects that give wrong numbers (others refuse the call or end the process) ----------------
 
 
 LISTED: list[Callable[[np.random.Generator], Case]] = []
 
 
-def listed(thread: str, *cause: str):
-    """Return a decorator that adds a listed fault of a named version."""
+def listed(key: str, *cause: str):
+    """Return a decorator that adds a fault of `FAULTS`, by its key. Its own name is a right cause, too."""
 
     def add(build):
-        case(thread, *cause)(build)
+        case(FAULTS[key].name, FAULTS[key].name, *cause)(build)
         LISTED.append(CASES.pop())
+        LISTED[-1].key = key
         return build
 
     return add
 
 
-@listed("onnx 1.23.2, ReferenceEvaluator: bias of a depthwise node", "first bias everywhere")
+@listed("onnx_reference_groups", "first bias everywhere")
 def depthwise_bias(rng):
     arrays = _arrays(rng, (1, 4, 5, 5), (4, 1, 3, 3), 4)
     x, w, b = arrays
@@ -346,17 +357,14 @@ def depthwise_bias(rng):
     return arrays, {"dialect": "onnx", "strides": [2, 2], "group": 4}, y
 
 
-@listed(
-    "onnx 1.23.2, ReferenceEvaluator; TVM and OpenCV importers: output_shape",
-    "onnx 1.23.2, ReferenceEvaluator; TVM and OpenCV importers: output_shape is taken with pads of 0: nothing is cropped in front",
-)  # fmt: skip
-def output_shape_with_pads_of_0(rng):
+@listed("onnx_reference_output_shape")
+def output_shape_with_the_pads_given(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 4, 4))
-    arguments = {"dialect": "onnx", "strides": [2, 2], "output_shape": [9, 9]}
-    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 3), (0, 3)))
+    arguments = {"dialect": "onnx", "strides": [2, 2], "pads": [0, 0, 2, 2], "output_shape": [10, 10]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 2), (0, 2)))
 
 
-@listed("onnx 1.23.2, shape inference: SAME with output_padding", "rows appended")
+@listed("onnx_shape_inference_same", "rows appended")
 def an_inferred_buffer_that_is_too_large(rng):
     arrays = _arrays(rng, (1, 2, 5), (2, 3, 4))
     arguments = {"dialect": "onnx", "strides": [2], "auto_pad": "SAME_UPPER", "output_padding": [1]}
@@ -364,21 +372,21 @@ def an_inferred_buffer_that_is_too_large(rng):
     return arrays, arguments, np.concatenate([y, rng.standard_normal((1, 3, 1)).astype("f")], -1)
 
 
-@listed("onnxruntime before 1.13: SAME_UPPER and SAME_LOWER swapped", "crop sides exchanged")
+@listed("onnxruntime_same_swapped", "crop sides exchanged")
 def onnxruntime_same(rng):
     arrays = _arrays(rng, (1, 2, 6), (2, 3, 5))
     arguments = {"dialect": "onnxruntime", "strides": [2], "auto_pad": "SAME_LOWER"}
     return arrays, arguments, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2], auto_pad="SAME_UPPER")
 
 
-@listed("onnxruntime before 1.14: output_shape without auto_pad", "crop sides exchanged")
+@listed("onnxruntime_output_shape_halves", "crop sides exchanged")
 def onnxruntime_output_shape(rng):
     arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 4, 4))
     arguments = {"dialect": "onnxruntime", "strides": [2, 2], "output_shape": [11, 11]}
     return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((1, 2), (1, 2)))
 
 
-@listed("onnxruntime 1.32.0, OpenVINO, MNN, TVM, OpenCV: SAME with a kernel below the stride", "full result")
+@listed("onnx_negative_pads", "full result")
 def same_with_a_small_kernel(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 2, 2))
     arguments = {"dialect": "onnx", "strides": [3, 3], "auto_pad": "SAME_UPPER"}
@@ -389,21 +397,21 @@ def same_with_a_small_kernel(rng):
     )
 
 
-@listed("MNN, ONNX importer: SAME_LOWER done as SAME_UPPER", "crop sides exchanged")
+@listed("mnn_crop_in_front", "crop sides exchanged")
 def mnn_lower(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
     arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_LOWER"}
     return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
 
 
-@listed("MNN, ONNX importer: dilation ignored with SAME", "MNN, ONNX importer: the dilation is ignored with SAME_*")
+@listed("mnn_crop_in_front")
 def mnn_dilation(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
     arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "dilations": [2, 2]}
-    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, crop=((0, 1), (0, 1)))
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, dilation=2, crop=((0, 3), (0, 3)))
 
 
-@listed("openvino 2026.4.1, ONNX importer: SAME_UPPER with output_shape", "crop sides exchanged")
+@listed("openvino_onnx_output_shape", "crop sides exchanged")
 def openvino_same_upper(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
     arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "SAME_UPPER", "output_shape": [10, 10]}
@@ -411,17 +419,36 @@ def openvino_same_upper(rng):
     return arrays, arguments, tconv.conv_transpose(*arrays, dialect="openvino", **wrong)
 
 
-@listed("tinygrad 0.14.0, ONNX importer: VALID done as SAME", "SAME_LOWER of ONNX")
+@listed("openvino_onnx_group_output_shape")
+def openvino_groups(rng):
+    arrays = _arrays(rng, (1, 4, 5, 5), (4, 3, 4, 4))
+    arguments = {"dialect": "onnx", "strides": [2, 2], "group": 2, "output_shape": [9, 9]}
+    return arrays, arguments, tconv.conv_transpose(*arrays, stride=2, groups=2, crop=((0, 3), (0, 3)))
+
+
+@listed("openvino_shifted_pointwise", "output_padding at both ends")
+def openvino_pointwise(rng):
+    arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 1, 1))
+    arguments = {"dialect": "openvino", "strides": [1, 1], "pads_begin": [1, 1], "output_padding": [1, 1]}
+    return arrays, arguments, tconv.conv_transpose(*arrays)
+
+
+@listed("openvino_group_pads")
+def openvino_pads(rng):
+    x, w, _ = _arrays(rng, (1, 4, 5, 5), (2, 2, 3, 4, 4))
+    arguments = {"dialect": "openvino", "strides": [2, 2], "pads_begin": [1, 2], "output_shape": [8, 8]}
+    canonical = tconv.convert(w, source="openvino", target="torch", groups=2)
+    return (x, w, None), arguments, tconv.conv_transpose(x, canonical, stride=2, groups=2, crop=((0, 4), (0, 4)))
+
+
+@listed("tinygrad_onnx_valid", "SAME_LOWER of ONNX")
 def tinygrad_valid(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 5, 5))
     arguments = {"dialect": "onnx", "strides": [2, 2], "auto_pad": "VALID"}
     return arrays, arguments, tconv.conv_transpose(*arrays, dialect="onnx", strides=[2, 2], auto_pad="SAME_LOWER")
 
 
-@listed(
-    "mlx 0.32.4: padding above extent - 1",
-    "mlx 0.32.4: a crop beyond extent - 1 is taken from the input, before its stride",
-)
+@listed("mlx_crop_from_input")
 def mlx_padding(rng):
     x, w, _ = _arrays(rng, (1, 8, 3), (4, 2, 3))
     arguments = {"dialect": "mlx", "stride": 2, "padding": 3}
@@ -429,16 +456,7 @@ def mlx_padding(rng):
     return (x, w, None), arguments, y
 
 
-@listed("ncnn -234: an output larger than the full result", "uninitialised rows")
-def ncnn_memory(rng):
-    arrays = _arrays(rng, (1, 2, 6, 6), (2, 3, 3, 3), 3)
-    arguments = {"stride": 2, "crop": ((0, 0), (0, -2))}
-    y = tconv.conv_transpose(*arrays, **arguments)
-    y[..., -2:] = rng.standard_normal(y[..., -2:].shape) * 1e-30
-    return arrays, arguments, y
-
-
-@listed("ai-edge-litert 2.3.0, XNNPACK: VALID gives another size", "crop at the end")
+@listed("xnnpack_valid_size", "crop at the end")
 def xnnpack_valid(rng):
     arrays = _arrays(rng, (1, 2, 5, 5), (2, 3, 3, 3))
     return (
@@ -448,7 +466,7 @@ def xnnpack_valid(rng):
     )
 
 
-@listed("keras 3.10.0, torch backend: SAME shifted by one", "crop sides exchanged")
+@listed("keras_torch_same", "crop sides exchanged")
 def keras_310(rng):
     x, w, _ = _arrays(rng, (1, 5, 5, 2), (5, 5, 3, 2))
     arguments = {"dialect": "keras", "strides": 2, "padding": "same"}

@@ -31,12 +31,12 @@ from tconv.bench import (
 from tconv.bench import layers as registry
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.html_report import to_html
-from tconv.bench.json_lines import serve
 from tconv.bench.peer_process import PeerProcess, Row, TimeLimits, with_install_command
 from tconv.bench.peers import cuda, shuffle
 from tconv.bench.peers.interface import LoadedLayer, Peer, UnableError
 from tconv.bench.runner import Runner
 from tconv.bench.worker import Worker
+from tconv.bench.worker_protocol import serve
 from tconv.cli import main
 from tconv.errors import ArgumentError, FileError, TconvError
 
@@ -538,7 +538,7 @@ def stored():
 
 def test_the_summary_by_hand():
     result = stored()
-    assert summary.roofline(result) == (200.0, "fma", 40.0)
+    assert summary.measured_roofline(result) == (200.0, "fma", 40.0)
     lines = summary.lines(result, "dropped")
     assert [(line.layer, line.bound, line.best, line.lead) for line in lines] == [
         ("odd one", 2.0, "torch", 0.5),
@@ -763,8 +763,8 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
     assert {key: printed[key] for key in stored} == stored
     assert printed["complete"]
     assert printed["threads"] == 2
-    assert summary.roofline(printed).gflops > 0
-    assert summary.roofline(printed).copy > 0
+    assert summary.measured_roofline(printed).gflops > 0
+    assert summary.measured_roofline(printed).copy > 0
     assert list(printed["peers"])[: 1 + bool(base)] == ["tconv", *([f"tconv@{ref}"] if base else [])]
     for entry in printed["layers"]:
         for name, outcome in entry["peers"].items():

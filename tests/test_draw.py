@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import tconv
-from tconv import _textbook, definition, draw
+from tconv import _textbook_arguments, definition, draw
 from tconv.errors import (
     ArgumentError,
     ArrayError,
@@ -51,7 +51,7 @@ def as_array(numbers, shape):
 def check_scatter(x, w, **spec):
     """Compare every drawn number with the definition, exactly: the data are small integers."""
     numbers = drawn(draw.scatter(x, w, **spec))
-    g = _textbook.geometry_of(w.shape, spec)
+    g = _textbook_arguments.geometry_of(w.shape, spec)
     plain = tconv.Geometry(g.kernel, g.stride, 0, g.dilation)
     np.testing.assert_array_equal(as_array(numbers["input"], x.shape), x)
     np.testing.assert_array_equal(as_array(numbers["kernel"], w.shape), w)

@@ -132,7 +132,7 @@ UNWRITABLE = {
     "the home of an unknown user": ("", {"TCONV_CACHE_DIR": "~no-user-of-this-name/cache"}),
     "read-only": (
         # root may write anywhere
-        "import os, numpy.testing, tconv.kernels.simd.specialized_call, tconv.kernels.polyphase, tconv.kernels.taps\n"
+        "import os, numpy.testing, tconv.kernels.simd.specialized_call, tconv.kernels.polyphase, tconv.kernels.tap_products\n"
         "if os.getuid() == 0: os.seteuid(65534)\n",
         {"TCONV_CACHE_DIR": "{}/locked/cache"},
     ),

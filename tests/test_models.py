@@ -788,7 +788,7 @@ MEASURED = """
 import sys
 import numpy as np
 from tconv.upsampling import learned
-from tconv.upsampling.check import Check
+from tconv.upsampling.definition_check import Check
 from tconv.upsampling.stored_values import StoredValues
 from tconv.upsampling.strips import enlarge, predicted_bytes
 

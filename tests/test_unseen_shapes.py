@@ -13,7 +13,7 @@ import tconv
 from random_calls import problems
 from tconv import Geometry, TconvError, kernels
 from tconv.kernels.problem import Problem
-from tconv.operator import call, call_cache, method_choice
+from tconv.operator import call_cache, call_reading, method_choice
 
 pytest.importorskip("llvmlite")
 
@@ -193,13 +193,13 @@ def test_refusals_are_those_of_a_first_call(name):
     x, w, arguments = WRONG[name]
     messages = []
     for known in (False, True):
-        call._read_calls.clear()
+        call_reading._read_calls.clear()
         call_cache._calls.clear()
         if known:
             for other in ({}, {"padding": 2}, {"stride": 1}):
                 tconv.conv_transpose(np.ones((2, 6, 8, 7), np.float32), W, **other)
                 tconv.conv_transpose(np.ones((6, 8, 7), np.float32), W, **other)
-            assert call._read_calls
+            assert call_reading._read_calls
         with pytest.raises(TconvError) as refusal:
             tconv.conv_transpose(x, w, **arguments)
         messages.append(f"{type(refusal.value).__name__}: {refusal.value}")
@@ -298,5 +298,5 @@ def test_every_cache_is_bounded():
     assert len(caches) > 10
     for name, info in caches.items():
         assert info.currsize <= (info.maxsize or 16) <= 1024, name
-    for known in (call._read_calls, call_cache._calls):
+    for known in (call_reading._read_calls, call_cache._calls):
         assert len(known) <= 512

@@ -27,7 +27,7 @@ from tconv.errors import CheckError
 from tconv.io import array_files, output_files
 from tconv.io.picture_reading import open_picture
 from tconv.upsampling import filters, inputs, metrics, sample_photo, strips, torch_comparison
-from tconv.upsampling.check import Check
+from tconv.upsampling.definition_check import Check
 from tconv.upsampling.stored_values import StoredValues
 from tconv.weights.interpolation import FILTERS, upsample
 
@@ -625,18 +625,9 @@ def test_refusals(run, arguments, message):
 def test_an_output_that_is_not_a_file(run):
     Image.fromarray(noise(4, 4)).save("a.png")
     np.save("b.npy", np.ones((2, 2)))
-    os.mkdir("folder")
-    os.mkdir("folder.png")
     os.mkfifo("pipe.png")
     before = sorted(os.listdir())
     for arguments, message in [
-        (["a.png", "-o", "folder"], "folder is a directory; a file is needed. Write -o folder/a_x2.png"),
-        (["b.npy", "-o", "folder"], "folder is a directory; a file is needed. Write -o folder/b_x2.npy"),
-        (["-o", "folder.png"], "folder.png is a directory; a file is needed. Write -o folder.png/tconv_chelsea_x2.png"),
-        (
-            ["a.png", "-o", "folder.png", "--overwrite"],
-            "folder.png is a directory; a file is needed. Write -o folder.png/",
-        ),
         (
             ["a.png", "-o", "pipe.png", "--overwrite"],
             "pipe.png is a device or a pipe; a file is needed. Write -o a_x2.png",
@@ -647,7 +638,18 @@ def test_an_output_that_is_not_a_file(run):
         assert (code, out) == (1, "")
         assert err.startswith(f"tconv: {message}")
     assert sorted(os.listdir()) == before
-    assert os.listdir("folder") == os.listdir("folder.png") == []
+
+
+@pytest.mark.parametrize("folder", ["folder", "folder.png", "folder/", "new/"])
+def test_an_output_that_is_a_folder(run, folder):
+    """A folder that is there is one with or without a / at its end."""
+    Image.fromarray(noise(4, 4)).save("a.png")
+    np.save("b.npy", np.ones((2, 2)))
+    os.mkdir("folder")
+    os.mkdir("folder.png")
+    for source, written in (("a.png", "a_x2.png"), ("b.npy", "b_x2.npy")):
+        assert run(source, "-o", folder)[0] == 0
+        assert os.path.isfile(os.path.join(folder, written))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import tconv.models
 from tconv.io.picture_reading import open_picture
 from tconv.upsampling import learned
 from tconv.upsampling.file_batch import FileBatch
-from tconv.upsampling.selection import Selection
+from tconv.upsampling.upsampler_selection import Selection
 
 TCONV = [sys.executable, "-c", "import sys; from tconv.cli import main; sys.exit(main())"]
 

@@ -12,7 +12,7 @@ from tconv import Geometry, definition
 from tconv.errors import ShapeError
 from tconv.kernels.activation import activation_of
 from tconv.kernels.simd import winograd_f43
-from tconv.kernels.simd.winograd_f43 import filtering, row_groups
+from tconv.kernels.simd.winograd_f43 import algebra, row_groups
 from tconv.models import Convolution, Network, Node, layers
 from tconv.models import network as networks
 from tconv.models.row_buffer import RowBuffer
@@ -27,7 +27,7 @@ def test_the_identity_in_exact_numbers():
     """It is computed in fractions, where nothing is rounded."""
     from fractions import Fraction
 
-    A, G, B = filtering.matrices()
+    A, G, B = algebra.matrices()
     for matrix in (A, B):
         assert (matrix.astype(np.float32) == matrix).all()
     exact = np.vectorize(lambda value: Fraction(float(value)).limit_denominator(1000), otypes=[object])
@@ -64,7 +64,7 @@ class Case:
         """Return the output [C, H, W] in float64, and the allowed distance of float32 from it."""
         bias = None if self.bias is None else self.bias.astype("f8")
         y = definition.scatter(self.x[None].astype("f8"), self.w.astype("f8"), bias, geometry=self.geometry)
-        mass = filtering.mass(np.abs(self.x), np.abs(self.w), self.geometry.crop, self.anchor)
+        mass = algebra.mass(np.abs(self.x), np.abs(self.w), self.geometry.crop, self.anchor)
         terms = len(self.x) * self.w.shape[3]
         allowed = EPS * np.sqrt(terms + 8) * (mass + (0 if bias is None else np.abs(bias)[:, None, None]))
         if self.activation is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tconv import definition, errors
+from tconv import errors
 from tconv._memory import trim_pool
 from tconv.dialects import dialect
 from tconv.errors import TconvError
@@ -26,6 +26,7 @@ from tconv.operator.functional import conv, conv_transpose
 from tconv.operator.method_choice import plan
 
 if TYPE_CHECKING:
+    from tconv import definition as definition
     from tconv import draw as draw
     from tconv import models as models
     from tconv import torch as torch
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tconv.linalg import linear_operator as linear_operator
     from tconv.linalg import matrix as matrix
     from tconv.operator.prepared import prepare as prepare
-    from tconv.solver import solve as solve
+    from tconv.size_solver import solve as solve
     from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
@@ -77,6 +78,8 @@ __all__ = [
 
 _LAZY_MODULES = {
     "artifacts": "tconv.weights.artifacts",
+    "definition": "tconv.definition",
+    "dialects": "tconv.dialects",
     "draw": "tconv.draw",
     "initializers": "tconv.weights.initializers",
     "models": "tconv.models",
@@ -92,7 +95,7 @@ _LAZY_FUNCTIONS = {
     "matrix": "tconv.linalg",
     "prepare": "tconv.operator.prepared",
     "scale_channels": "tconv.weights.folding",
-    "solve": "tconv.solver",
+    "solve": "tconv.size_solver",
     "upsample": "tconv.upsampling.functional",
 }
 """Public names whose modules are imported when they are first named: a first call does not wait for them."""

@@ -67,6 +67,14 @@ def entries_of(value: Any) -> tuple[Any, ...] | None:
         return None
 
 
+def shape_entries(shape: Any) -> tuple[Any, ...] | None:
+    """Return the entries of a shape, None if it has none. (A tf.TensorShape is not a sequence.)"""
+    try:
+        return entries_of(shape.as_list() if hasattr(shape, "as_list") else shape)
+    except ValueError:  # tf.TensorShape(None), of no known rank
+        return None
+
+
 def ints_of(
     value: Any,
     name: str,

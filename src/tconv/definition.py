@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv._textbook import evaluate
+from tconv._textbook_arguments import evaluate
 from tconv.geometry import Geometry
 
 

@@ -16,7 +16,7 @@ from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, MissingExtraError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import accumulator
-from tconv.operator.call import read_call
+from tconv.operator.call_reading import read_call
 from tconv.operator.functional import conv, conv_transpose
 
 

@@ -1,6 +1,7 @@
 """Checks of a dialect against its framework: random native calls, the code that the dialect writes, and the adjoint.
 
-A native call and `conv_transpose` in its dialect must give equal results, both refuse, or meet a listed fault.
+A native call and `conv_transpose` in its dialect must give equal results, both refuse, or meet a listed fault. A fault
+whose effect is listed must give that output, or an error.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from tconv.operator.call import read_call
 
 import tconv
 from random_calls import random_geometry, whole_numbers
-from tconv.dialects.faults import FAULTS
+from tconv.diagnosis.call_model import CallModel, whole
+from tconv.diagnosis.causes.fault_effects import EFFECTS
+from tconv.dialects.faults import FAULTS, Fault
 
 Arguments = dict[str, Any]
 """Native arguments of a call."""
@@ -65,8 +69,11 @@ class Conformance:
         if theirs is not None and theirs.size == 0 and x.size and "the output would be" in our_refusal:
             self.tally["zero-size outputs are refused here"] += 1
             return
-        if fault := self._fault(x, w, arguments):
-            self.tally[f"fault: {fault}"] += 1
+        if faults := self._faults(x, w, arguments):
+            keys = [fault.key for fault in faults]
+            if theirs is not None and ours is not None and self._is_output_of(keys, x, w, bias, arguments, theirs):
+                self.tally[f"output of fault: {keys[0]}"] += 1
+            self.tally[f"fault: {keys[0]}"] += 1
             return
         call = f"x{x.shape} w{w.shape} bias={bias is not None} {arguments}"
         if theirs is None:
@@ -75,16 +82,36 @@ class Conformance:
             raise AssertionError(f"tconv refuses ({our_refusal}), {self.name} gives {theirs.shape}: {call}")
         raise AssertionError(f"{self.name} gives {theirs.shape}, tconv {ours.shape}, with other values: {call}")
 
-    def _fault(self, x: np.ndarray, w: np.ndarray, arguments: Arguments) -> str | None:
-        """Return the key of a listed fault that this call meets."""
+    def _faults(self, x: np.ndarray, w: np.ndarray, arguments: Arguments) -> list[Fault]:
+        """Return the listed faults that this call meets."""
         if not self.faults:
-            return None
+            return []
         try:
             call = self.dialect.read(x.shape, w.shape, arguments)
         except tconv.TconvError:
-            return None
+            return []
         sizes = call.data.sizes(x.shape)[2]
-        return next((fault.key for fault in self.faults if fault.applies(call.geometry, sizes, arguments)), None)
+        return [fault for fault in self.faults if fault.applies(call.geometry, sizes, arguments)]
+
+    def _is_output_of(self, keys: list[str], x, w, bias, arguments: Arguments, y: np.ndarray) -> bool:
+        """Return True if y is the listed output of these faults, of one or of all together; False if that is unknown.
+
+        Raises AssertionError if y is another output.
+        """
+        call = read_call(x, w, bias, self.name, None, arguments)
+        model = CallModel(call.x, call.weight, call.bias, call.problem.geometry)
+        models = [EFFECTS[key](model, arguments) if key in EFFECTS else None for key in keys]
+        together = model
+        for key in keys:
+            together = EFFECTS[key](together, arguments) if together and key in EFFECTS else None
+        models.append(together)
+        if any(each is None or each.spatial is None for each in models):
+            return False
+        layout = self.dialect.read(x.shape, w.shape, arguments).result
+        outputs = [as_native(layout, each.window(whole(each.spatial))) for each in models]
+        shown = f"x{x.shape} w{w.shape} bias={bias is not None} {arguments}"
+        assert any(np.array_equal(y, output) for output in outputs), f"not the output of {keys}: {shown}"
+        return True
 
 
 def meets_fault(key: str, name: str, x: np.ndarray, w: np.ndarray, arguments: Arguments) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, meets_fault
 from xla import check_all
 
 import tconv
@@ -118,6 +120,17 @@ def test_xla_reads_outside_its_input():
     scope = {"jax": jax, "np": np, "x": x, "weight": w}
     exec(dialect.code(g, 5), scope)
     assert np.array_equal(scope["y"], tconv.conv_transpose(x, w, dialect="jax", strides=[1], padding=[(-3, 2)]))
+
+
+def test_xla_ends_its_process():
+    """The fault that is listed: 2 taps at stride 2 cropped by 1 on both sides, beside a kernel larger than x."""
+    x, w, arguments = np.ones((1, 3, 2, 1), "f"), np.ones((2, 3, 1, 1), "f"), {"strides": [2, 1]}
+    arguments["padding"] = [(0, 0), (2, 2)]
+    assert meets_fault("xla_ends_process", "jax", x, w, arguments)
+    call = f"jax.lax.conv_transpose(np.ones({x.shape}, 'f'), np.ones({w.shape}, 'f'), **{arguments})"
+    done = subprocess.run([sys.executable, "-c", f"import jax, numpy as np; {call}"], capture_output=True, text=True)
+    assert done.returncode < 0, done.stderr[-500:]  # a signal
+    assert tconv.conv_transpose(x, w, dialect="jax", **arguments).shape == (1, 4, 4, 1)
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 
 import ncnn
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, meets_fault
 
 import tconv
 from random_calls import random_sizes, whole_numbers
@@ -32,7 +34,7 @@ def _folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def native(x, w, bias, arguments):
+def native(x, w, bias, arguments, mat=lambda array: ncnn.Mat(array).clone()):
     ndim, group = x.ndim - 1, arguments.get("group", 1)
     dynamic = bool(arguments.get("dynamic_weight"))
     arrays = {"weight": w} | ({} if bias is None else {"bias": bias}) if dynamic else {}
@@ -56,7 +58,7 @@ def native(x, w, bias, arguments):
         raise ValueError("ncnn does not take the weights")
     extractor = net.create_extractor()
     for name, array in {"x": x, **arrays}.items():
-        extractor.input(name, ncnn.Mat(array).clone())
+        extractor.input(name, mat(array))
     error, mat = extractor.extract("y")
     if error:
         raise ValueError(f"ncnn answers {error}")
@@ -134,6 +136,32 @@ def test_random_layers(ndim):
     print(conformance.tally, left_out)
     assert conformance.tally["equal"] > 300
     assert conformance.tally["refused"] > 50
+
+
+def test_planes_of_an_array_are_read_at_wrong_positions():
+    """The fault that is listed: only planes of a size that is no multiple of 4, and only without a copy."""
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(100):
+        n, per_group = rng.integers(2, 6, 2), rng.integers(1, 5, 2)
+        x, w = whole_numbers(rng, (2 * per_group[0], *n)), whole_numbers(rng, (2 * per_group[1], per_group[0], 3, 3))
+        arguments = {"group": 2, "stride_w": 2}
+        equal = np.array_equal(
+            native(x, w, None, arguments, ncnn.Mat), tconv.conv_transpose(x, w, dialect="ncnn", **arguments)
+        )
+        assert equal or meets_fault("ncnn_mat_planes", "ncnn", x, w, arguments)
+        wrong += not equal
+    assert wrong > 5
+
+
+def test_an_empty_output_of_a_dynamic_weight_ends_the_process():
+    x, w, arguments = np.ones((1, 2, 2), "f"), np.ones((1, 1, 2, 2), "f"), {"dynamic_weight": 1, "pad_left": 2}
+    assert meets_fault("ncnn_empty_output", "ncnn", x, w, arguments)
+    code = f"""import sys; sys.path[:0] = {sys.path!r}
+import numpy as np
+from test_ncnn import native
+native(np.ones({x.shape}, "f"), np.ones({w.shape}, "f"), None, {arguments})"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode < 0, done.stderr[-500:]  # a signal
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

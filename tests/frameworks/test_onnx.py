@@ -65,8 +65,22 @@ def test_random_nodes_in_the_reference_evaluator(ndim):
     for _ in range({1: 1500, 2: 1500, 3: 600}[ndim]):
         conformance.check(*random_call(rng, ndim, groups=[1] * 9 + [2]))
     print(conformance.tally)
+    assert conformance.tally["output of fault: onnx_reference_output_shape"] > 1
+    assert conformance.tally["fault: onnx_output_padding_from_stride"]
     assert conformance.tally["equal"] > 200
     assert conformance.tally["refused"] > 20
+
+
+def test_the_bias_of_a_depthwise_node_in_the_reference_evaluator():
+    """It is the first channel's everywhere, the listed fault."""
+    rng = np.random.default_rng(0)
+    conformance = Conformance("onnx", native, versions="ReferenceEvaluator")
+    for ndim in (1, 2, 3):
+        x, w, bias = (whole_numbers(rng, shape) for shape in ((1, 4, *[3] * ndim), (4, 1, *[2] * ndim), (4,)))
+        conformance.check(x, w, bias, {"strides": [2] * ndim, "group": 4})
+        conformance.check(x, w, None, {"strides": [2] * ndim, "group": 4})
+    tally = {"equal": 3, "fault: onnx_reference_groups": 3, "output of fault: onnx_reference_groups": 3}
+    assert conformance.tally == tally
 
 
 def attributes(node):

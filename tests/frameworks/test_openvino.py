@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openvino
 import pytest
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, meets_fault
 from openvino import opset15 as ops
 
 import tconv
@@ -157,17 +157,16 @@ def test_an_empty_batch():
 
 def test_the_faults():
     """Pointwise nodes whose pads shift the output, and grouped ones with pads beside an output_shape."""
-    pointwise, grouped = (FAULTS[key].applies for key in ("openvino_shifted_pointwise", "openvino_group_pads"))
     rng = np.random.default_rng(0)
     x, w = whole_numbers(rng, (1, 2, 4)), whole_numbers(rng, (2, 1, 1))
     arguments = {"strides": [1], "pads_begin": [1], "output_padding": [1]}
-    assert pointwise(tconv.dialect("openvino").geometry(kernel=1, **arguments), (4,), arguments)
+    assert meets_fault("openvino_shifted_pointwise", "openvino", x, w, arguments)
     np.testing.assert_array_equal(native(x, w, None, arguments), native(x, w, None, {"strides": [1]}))
     ours = tconv.conv_transpose(x, w, dialect="openvino", **arguments)
     np.testing.assert_array_equal(ours[..., :-1], native(x, w, None, {"strides": [1]})[..., 1:])
     w = whole_numbers(rng, (2, 1, 1, 3))
     arguments = {"strides": [2], "pads_begin": [1], "output_shape": [7]}
-    assert grouped(tconv.dialect("openvino").geometry(kernel=3, input=4, **arguments), (4,), arguments)
+    assert meets_fault("openvino_group_pads", "openvino", x, w, arguments)
     del arguments["pads_begin"]
     np.testing.assert_array_equal(native(x, w, None, {**arguments, "pads_begin": [1]}), native(x, w, None, arguments))
 
@@ -224,4 +223,6 @@ def test_its_onnx_importer_within_the_listed_faults():
         if not pointwise(call.geometry, x.shape[2:], arguments):
             conformance.check(x, w, bias, arguments)
     assert conformance.tally["equal"] > 60
-    assert sum(count for key, count in conformance.tally.items() if key.startswith("fault")) > 20
+    print(conformance.tally)
+    for key in ("openvino_onnx_output_shape", "openvino_onnx_group_output_shape", "onnx_negative_pads"):
+        assert conformance.tally[f"output of fault: {key}"] > 3

@@ -9,11 +9,10 @@ os.environ |= {"DEV": "PYTHON", "CACHELEVEL": "0"}  # its CPU device needs clang
 import numpy as np
 import pytest
 import tinygrad
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, meets_fault
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
-from tconv.dialects.faults import FAULTS
 from tconv.errors import GeometryError
 
 
@@ -132,4 +131,17 @@ def test_its_onnx_importer():
         np.testing.assert_array_equal(imported(**arguments), meant(**arguments))
     valid = {"auto_pad": "VALID", "strides": [2]}
     np.testing.assert_array_equal(imported(**valid), meant(**valid | {"auto_pad": "SAME_LOWER"}))
-    assert FAULTS["tinygrad_onnx_valid"].applies(tconv.dialect("onnx").geometry(kernel=4, **valid), (4,), valid)
+    conformance = Conformance("onnx", lambda x, w, bias, arguments: imported(**arguments), versions="tinygrad")
+    for extra in ({}, {"output_padding": [1]}, {"dilations": [2]}, {"strides": [4]}, {"output_shape": [9]}):
+        conformance.check(x, w, None, valid | extra)
+    assert conformance.tally == {"equal": 2, "fault: tinygrad_onnx_valid": 3, "output of fault: tinygrad_onnx_valid": 3}
+
+
+def test_a_crop_beyond_the_full_result():
+    """It is refused if the other side is extended, which is a listed fault."""
+    x, w = np.ones((1, 2, 4), "f"), np.ones((2, 1, 3), "f")
+    arguments = {"padding": (7, 0), "output_padding": 3}
+    assert meets_fault("tinygrad_crop_and_extension", "tinygrad", x, w, arguments)
+    assert tconv.conv_transpose(x, w, dialect="tinygrad", **arguments).shape == (1, 1, 2)
+    with pytest.raises(ValueError):
+        native(x, w, None, arguments)

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 from tconv._extras import EXTRAS, install
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.correctness_gate import Reference
-from tconv.bench.json_lines import Message
 from tconv.bench.layers import Layer
+from tconv.bench.worker_protocol import Message
 
 
 class Row(NamedTuple):

@@ -21,7 +21,7 @@ import numpy as np
 
 from tconv._memory import physical_memory
 from tconv.bench import timing
-from tconv.bench.json_lines import private_stdout, serve
+from tconv.bench.worker_protocol import private_stdout, serve
 
 _PRODUCT = 2048
 _COPIED = 1 << 28  # bytes: several times the caches of a large server

@@ -23,8 +23,8 @@ from typing import Any, Protocol
 
 from tconv.bench import correctness_gate
 from tconv.bench.correctness_gate import Reference
-from tconv.bench.json_lines import Message
 from tconv.bench.peer_process import Row, TimedPeer
+from tconv.bench.worker_protocol import Message
 
 LEAST_ROUNDS = 3
 _SLOW = 10.0

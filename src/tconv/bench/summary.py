@@ -105,7 +105,7 @@ def alone(result: Result) -> bool:
     return bool(compared) and not any(timed)
 
 
-def roofline(result: Result, precision: str = "f32") -> Roofline | None:
+def measured_roofline(result: Result, precision: str = "f32") -> Roofline | None:
     """Return the best of all probes; None if none succeeded."""
     probes = [probe for probe in result["probes"] if probe["state"] == "probed"]
     sources = ("fma", "sgemm") if result["device"] == "cpu" else (precision,)
@@ -125,7 +125,7 @@ def lines(result: Result, mode: str) -> list[Line]:
     base = next((name for name in names if name.startswith("tconv@")), None)
     in_order = []
     for entry in (entry for entry in result["layers"] if entry["peers"]):  # an interrupt may leave an empty one
-        peak = roofline(result, entry["precision"])
+        peak = measured_roofline(result, entry["precision"])
         bound = None
         if peak is not None:
             element = 0.5 if entry["precision"] == "bf16" else 1.0  # half the bytes

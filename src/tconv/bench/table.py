@@ -118,7 +118,7 @@ def machine(result: Result) -> list[str]:
         f"gate: {result['tolerance']}",
     ]
     precisions = dict.fromkeys(entry["precision"] for entry in result["layers"])
-    peaks = {precision: summary.roofline(result, precision) for precision in precisions}
+    peaks = {precision: summary.measured_roofline(result, precision) for precision in precisions}
     lines += [
         f"bound ({precision}): {peak.gflops:.0f} GFLOP/s ({peak.source}), copy {peak.copy:.1f} GB/s; "
         "direct arithmetic, each byte moved once"

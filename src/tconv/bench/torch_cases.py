@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from tconv.bench import layers as registry
 from tconv.bench import timing
-from tconv.bench.json_lines import Message, private_stdout, serve
 from tconv.bench.networks import NETWORKS
 from tconv.bench.worker import versions
+from tconv.bench.worker_protocol import Message, private_stdout, serve
 
 ALLOWED = 1e-5
 """Largest difference of two sides' outputs and gradients, as a share of the largest value."""

@@ -15,9 +15,9 @@ from typing import Any
 
 from tconv.bench import child_process
 from tconv.bench.child_process import Child, GoneError
-from tconv.bench.json_lines import Message
 from tconv.bench.peer_process import with_install_command
 from tconv.bench.revision import Revision
+from tconv.bench.worker_protocol import Message
 
 LEAST_ROUNDS = 3
 _BUILD_LIMIT = 400.0  # seconds for building and checking a case

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from tconv.bench import correctness_gate, peers, timing
-from tconv.bench.json_lines import Message, private_stdout, serve
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
+from tconv.bench.worker_protocol import Message, private_stdout, serve
 
 
 class Worker:

@@ -23,7 +23,7 @@ _COMMANDS = {
         "tconv.cli.diagnose:run",
         "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
-    "bench": ("tconv.cli.bench:bench", "Time tconv and its peers on the layers of real networks; the losses first."),
+    "bench": ("tconv.cli.bench:run", "Time tconv and its peers on the layers of real networks; the losses first."),
     "env": ("tconv.cli.env:run", "Show what is installed, what this machine has, and why something is missing."),
 }
 

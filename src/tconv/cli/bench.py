@@ -40,7 +40,7 @@ _TOLERANCE = (
 _WIDTH = 150  # columns of the widest table
 
 
-def bench(
+def run(
     *,
     layers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,

@@ -20,15 +20,15 @@ from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
-from tconv.upsampling.check import CheckResult, merged
-from tconv.upsampling.comparison import Comparison, compare, write_side_by_side
+from tconv.upsampling.definition_check import CheckResult, merged
 from tconv.upsampling.file_batch import FileBatch, output_folder
 from tconv.upsampling.file_run import FileRun, open_run
 from tconv.upsampling.inputs import SampleInput
-from tconv.upsampling.naming import COMMAND
+from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
-from tconv.upsampling.selection import Selection
+from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.upsampler_selection import Selection
 
 _DIGITS = 100
 """Most digits of a scale whose memory is still predicted."""
@@ -71,7 +71,8 @@ def run(
         [N, C, H, W]), or folders of them. Without one, a photograph that comes with tconv is shrunk, enlarged again
         and compared with the original. Of several files, a broken one does not stop the others.
     output
-        The file to write; its ending selects the format. For several inputs, or with a / at the end, a folder.
+        The file to write; its ending selects the format. For several inputs, with a / at the end, or if it is one: a
+        folder.
         Without it, new names in this directory.
     scale
         How many times larger: an integer, 2 unless --weights has another one. 1 only filters.
@@ -91,7 +92,8 @@ def run(
     if output == "":
         raise ArgumentError("-o is empty; a file or a folder is needed. Write -o large.png")
     selection = Selection(scale, model, kernel, weights, COMMAND)
-    folder = Path(output) if output and output.endswith(("/", os.sep)) else None
+    is_folder = output is not None and (output.endswith(("/", os.sep)) or os.path.isdir(output))
+    folder = Path(output) if output and is_folder else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
         return _upsample_many(report, sources, selection, Path(output) if output else None, overwrite)
     single = open_run(sources[0] if sources else None, selection)

@@ -18,7 +18,7 @@ from tconv.diagnosis.report import Diagnosis, Finding
 from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.operator.call import read_call
+from tconv.operator.call_reading import read_call
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 

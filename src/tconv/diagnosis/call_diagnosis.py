@@ -14,9 +14,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.causes.runtime_faults import possible_faults
+from tconv.diagnosis.causes.fault_effects import possible_faults
 from tconv.diagnosis.explanation import Explanation
-from tconv.diagnosis.findings import finding_of, with_second_explanation
+from tconv.diagnosis.finding_builder import finding_of, with_second_explanation
 from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,

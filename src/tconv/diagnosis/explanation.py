@@ -1,6 +1,6 @@
 """Explanation: causes that together make the call give the other output, and the order of several explanations.
 
-The search returns explanations, and `findings` writes them for the report.
+The search returns explanations, and `finding_builder` writes them for the report.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tconv.diagnosis.call_model import CallModel
-from tconv.diagnosis.causes import crops
+from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause
 
 
@@ -21,9 +21,9 @@ class Explanation:
     """The call with the causes that change it."""
     error: float
     """Largest distance from the output."""
-    rules: tuple[crops.Rule, ...] = ()
+    rules: tuple[crop_names.Rule, ...] = ()
     """Names of the crop, if the crop is one of the causes."""
-    given_crop: crops.CropPairs = ()
+    given_crop: crop_names.CropPairs = ()
     """Crop of the given call."""
 
     @property
@@ -31,12 +31,12 @@ class Explanation:
         """Names of the causes."""
         return tuple(cause.name for cause in self.causes)
 
-    def crop_text(self, rule: crops.Rule) -> str:
+    def crop_text(self, rule: crop_names.Rule) -> str:
         """Return the text for the crop under the name of this rule."""
         return f"the crop is {_shown(rule.crop)} instead of {_shown(self.given_crop)}: {rule.text}"
 
 
-def _shown(crop: crops.CropPairs) -> str:
+def _shown(crop: crop_names.CropPairs) -> str:
     return str(crop[0]) if len(set(crop)) == 1 else str(crop)
 
 

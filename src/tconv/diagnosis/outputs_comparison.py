@@ -15,7 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import axis_names
-from tconv.diagnosis.causes import data
+from tconv.diagnosis.causes import array_layout
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted import FAMILIES
 from tconv.diagnosis.fitted.observation import Observation
@@ -100,7 +100,7 @@ class OutputsComparison:
                     undo=self.writer.permute("y", "y", np.argsort(order).tolist()),
                 )
         y = self.got
-        yield from data.result_causes(Geometry((1,) * nd), y.shape, self.writer)
+        yield from array_layout.result_causes(Geometry((1,) * nd), y.shape, self.writer)
         spatial = [axis for axis in range(2, y.ndim) if y.shape[axis] > 1]
         if len(spatial) > 1:
             yield Cause(

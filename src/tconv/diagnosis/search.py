@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tconv.diagnosis.call_model import CallModel, whole
-from tconv.diagnosis.causes import crops
+from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, rank
 from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
@@ -185,7 +185,7 @@ class Search:
         crop = tuple((a, F - a - L) for a, F, L in zip(lo, g.full_shape(n), sizes, strict=True))
         if crop == g.crop:
             return Explanation(causes, call, math.nan)
-        rules = crops.named(crop, g, n, sizes, self.native)
+        rules = crop_names.named(crop, g, n, sizes, self.native)
         explanation = Explanation(causes, call.with_geometry(crop=crop), math.nan, tuple(rules), g.crop)
         text, source = explanation.crop_text(rules[0]), rules[0].source
         cause = Cause(rules[0].name, "crop", text, lambda c: c.with_geometry(crop=crop), source=source)

@@ -11,7 +11,6 @@ from functools import cache
 from importlib import import_module
 
 from tconv.dialects.base import Dialect, NativeCall
-from tconv.dialects.faults import Fault
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import DialectError
 
@@ -44,7 +43,7 @@ _SYNONYMS = {
 }
 """Other names that people use for a dialect, which are not similar to its own."""
 
-__all__ = ["DataLayout", "Dialect", "Fault", "NativeCall", "WeightLayout", "dialect", "find", "names"]
+__all__ = ["DataLayout", "Dialect", "NativeCall", "WeightLayout", "dialect", "find", "names"]
 
 
 def names() -> tuple[str, ...]:

@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
+from tconv._arguments import Ints, entries_of, int_of, ints_of, shape_entries, shown
 from tconv._arrays import Array
-from tconv.dialects.faults import Fault, faults_of
 from tconv.dialects.layouts import DataLayout, WeightLayout
-from tconv.dialects.tensorflow_padding import output_shape_entries
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry
+
+if TYPE_CHECKING:
+    from tconv.dialects.faults import Fault
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ class Dialect(ABC):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Known faults of versions of this framework, from the list in `tconv.dialects.faults`."""
+        from tconv.dialects.faults import faults_of  # a call does not need the list
+
         return faults_of(self.name)
 
     def arguments(self, geometry: Geometry, input: Ints | None = None) -> dict[str, Any]:
@@ -249,7 +252,7 @@ class Dialect(ABC):
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
         output = next((native[name] for name in _OUTPUT_SIZE_ARGUMENTS if name in native), None)
-        entries = output_shape_entries(output) or ()
+        entries = shape_entries(output) or ()
         batch, _, large = data.sizes(entries) if len(entries) == len(data.axes) else (1, 0, entries)
         batch = batch if isinstance(batch, int) and batch > 0 else 1
         trials = [(1,) * ndim, (7,) * ndim]

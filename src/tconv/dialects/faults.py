@@ -1,8 +1,9 @@
-"""Known faults of frameworks and runtimes: where a named version deviates from its own rules.
+"""The list of known faults of frameworks and runtimes: where a named version deviates from its own rules.
 
-Each is recorded once, in `FAULTS`, with the dialects whose calls it affects; `Dialect.faults` returns those of one
-dialect. `tconv.diagnose` names them where they could explain a difference, and the tests let a framework differ only
-where a fault applies.
+Each is recorded once, in `FAULTS`, with the dialects whose calls it affects, also where the runtime is no dialect of
+its own (MNN, ONNX's reference evaluator). `Dialect.faults` returns those of one dialect. `tconv.diagnose` names them
+where they could explain a difference; `tconv.diagnosis.causes.fault_effects` has the outputs that they give. The tests
+let a framework differ only where a fault applies.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from tconv._arguments import ints_of
 from tconv.dialects.jax_padding import dilated_input_padding
@@ -20,6 +21,7 @@ from tconv.geometry import Geometry
 
 Native = dict[str, Any]
 Sizes = tuple[int, ...]
+Outcome = Literal["another output", "unknown output", "refusal", "end of the process"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,15 @@ class Fault:
     """Description of the fault in a sentence: the behaviour in place of the rules."""
     source: str
     """An issue, owner/repo#number, or "observed" with the version it was observed with."""
+    outcome: Outcome
+    """Result of an affected call. "another output" has its numbers in `tconv.diagnosis.causes.fault_effects`."""
     applies: Callable[[Geometry, Sizes, Native], bool]
     """Condition: True for the geometry, the input's spatial shape and the native arguments of an affected call."""
+
+    @property
+    def name(self) -> str:
+        """Versions and description in one line."""
+        return f"{self.versions}: {self.what}"
 
 
 # -- conditions --------------------------------------------------------------------------------------------------
@@ -88,10 +97,57 @@ def _output_padding_from_stride(geometry: Geometry, input: Sizes, native: Native
     return any(op >= s for op, s in zip(_output_padding(geometry, native), geometry.stride, strict=True))
 
 
+def total_pads(geometry: Geometry, native: Native) -> Sizes:
+    """Return the total of an ONNX node's pads on each axis, F + output_padding - L, which may be negative."""
+    axes = zip(geometry.crop, _output_padding(geometry, native), strict=True)
+    return tuple(lo + hi + op for (lo, hi), op in axes)
+
+
+def _odd_pads(geometry: Geometry, native: Native) -> bool:
+    """Return True if some axis has pads that are split into unequal halves. Negative pads are another fault."""
+    return any(total > 0 and total % 2 for total in total_pads(geometry, native))
+
+
+def _same_in_halves(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    return _is_same(native) and _odd_pads(geometry, native)
+
+
+def _output_shape_in_halves(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    return _output_shape_without_same(geometry, input, native) and _odd_pads(geometry, native)
+
+
+def _ungrouped_same_upper_output_shape(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    stated = _has_output_shape(native) and _auto_pad(native) == "SAME_UPPER"
+    return stated and geometry.groups == 1 and _odd_pads(geometry, native)
+
+
+def _grouped_output_shape(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    return _has_output_shape(native) and geometry.groups > 1 and any(lo for lo, _ in geometry.crop)
+
+
 def _negative_pads(geometry: Geometry, input: Sizes, native: Native) -> bool:
-    extra = _output_padding(geometry, native)
-    negative = any(sum(pair) + op < 0 for pair, op in zip(geometry.crop, extra, strict=True))
+    negative = any(total < 0 for total in total_pads(geometry, native))
     return negative and (_is_same(native) or _has_output_shape(native))
+
+
+def _valid_has_pads(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    """Return True for VALID with pads of SAME that are not all 0."""
+    axes = zip(geometry.extent, geometry.stride, _output_padding(geometry, native), strict=True)
+    valid = _auto_pad(native) == "VALID" and not _has_output_shape(native)
+    return valid and any(e - s + op for e, s, op in axes)
+
+
+def mnn_crop_in_front(geometry: Geometry, input: Sizes) -> Sizes:
+    """Return the crop in front that MNN computes for SAME_* and output_shape: half of the undilated rest, towards 0."""
+    axes = zip(geometry.stride, input, geometry.kernel, geometry.output_shape(input), strict=True)
+    return tuple(int((s * (n - 1) + k - L) / 2) for s, n, k, L in axes)
+
+
+def _mnn_crops_otherwise(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    observed = geometry.ndim <= 2 and geometry.groups == 1
+    if not observed or not (_is_same(native) or _has_output_shape(native)):
+        return False
+    return mnn_crop_in_front(geometry, input) != tuple(lo for lo, _ in geometry.crop)
 
 
 def _inferred_size_differs(geometry: Geometry, input: Sizes, native: Native) -> bool:
@@ -102,8 +158,11 @@ def _inferred_size_differs(geometry: Geometry, input: Sizes, native: Native) -> 
 
 
 def _pads_beside_output_shape(geometry: Geometry, input: Sizes, native: Native) -> bool:
-    begin = native.get("pads_begin")
-    return _has_output_shape(native) and begin is not None and any(ints_of(begin, "pads_begin", geometry.ndim))
+    """Return True for a grouped node of OpenVINO with an output_shape, whose pads in front matter."""
+    begin, explicit = native.get("pads_begin"), str(native.get("auto_pad") or "explicit").lower() == "explicit"
+    if geometry.groups == 1 or begin is None or not explicit or not _has_output_shape(native):
+        return False
+    return any(ints_of(begin, "pads_begin", geometry.ndim))
 
 
 def _shifted_pointwise(geometry: Geometry, input: Sizes, native: Native) -> bool:
@@ -145,6 +204,7 @@ def _empty_with_dynamic_weight(geometry: Geometry, input: Sizes, native: Native)
 # -- the list ----------------------------------------------------------------------------------------------------
 
 _REFERENCE = "onnx 1.23.2, ReferenceEvaluator"
+_OPENVINO_ONNX = "openvino 2026.4.1, ONNX importer"
 
 _LIST = (
     Fault(
@@ -153,6 +213,7 @@ _LIST = (
         "jaxlib 0.10.2, CPU",
         "with stride 1 in 1-D and 2-D, a crop of more than the kernel spans in front, and less behind, reads outside x",
         "openxla/xla#48713; observed with jaxlib 0.10.2",
+        "unknown output",
         lambda geometry, input, native: xla_reads_outside(geometry),
     ),
     Fault(
@@ -161,6 +222,7 @@ _LIST = (
         "keras 3.10.0, torch backend",
         '"same" with an odd crop takes the larger half of it in front, one element off, or is refused',
         "keras-team/keras#22876; observed with keras 3.10.0, and no more with 3.15.1",
+        "another output",
         _odd_same_crop,
     ),
     Fault(
@@ -170,23 +232,25 @@ _LIST = (
         "2 taps at stride 2 cropped by 1 on both sides, with a kernel larger than x on the other axes, "
         "ends the process",
         "observed with jaxlib 0.10.2: SwapConvOperands in XLA's AlgebraicSimplifier",
+        "end of the process",
         lambda geometry, input, native: xla_ends_process(geometry, input),
     ),
     Fault(
         "onnx_reference_groups",
         ("onnx",),
         _REFERENCE,
-        "groups work only with one input and one output channel each and without bias; a depthwise node with bias "
-        "gets the first channel's bias everywhere",
+        "a depthwise node with bias gets the first channel's bias everywhere; most other groups are refused",
         "observed with onnx 1.23.2",
+        "another output",
         lambda geometry, input, native: geometry.groups > 1,
     ),
     Fault(
         "onnx_reference_output_shape",
         ("onnx",),
         _REFERENCE,
-        "output_shape without SAME_UPPER or SAME_LOWER is taken with pads of 0, or the pads given",
+        "output_shape without SAME_UPPER or SAME_LOWER crops only the pads given in front; most sizes are refused",
         "observed with onnx 1.23.2",
+        "another output",
         _output_shape_without_same,
     ),
     Fault(
@@ -195,24 +259,34 @@ _LIST = (
         f"{_REFERENCE}; onnxruntime 1.32.0",
         "output_padding of at least the stride is refused, though it is below the dilation",
         "observed with onnx 1.23.2 and onnxruntime 1.32.0; onnxruntime 1.24 takes it",
+        "refusal",
         _output_padding_from_stride,
     ),
     Fault(
         "openvino_onnx_output_shape",
         ("onnx",),
-        "openvino 2026.4.1, ONNX importer",
-        "output_shape with SAME_UPPER crops the larger half in front, and with groups nothing in front",
+        _OPENVINO_ONNX,
+        "output_shape with SAME_UPPER crops the larger half in front",
         "observed with openvino 2026.4.1",
-        lambda geometry, input, native: (
-            _has_output_shape(native) and (_auto_pad(native) == "SAME_UPPER" or geometry.groups > 1)
-        ),
+        "another output",
+        _ungrouped_same_upper_output_shape,
+    ),
+    Fault(
+        "openvino_onnx_group_output_shape",
+        ("onnx",),
+        _OPENVINO_ONNX,
+        "output_shape with groups crops nothing in front",
+        "observed with openvino 2026.4.1",
+        "another output",
+        _grouped_output_shape,
     ),
     Fault(
         "onnx_negative_pads",
         ("onnx",),
-        "onnxruntime 1.32.0; openvino 2026.4.1, ONNX importer",
+        f"onnxruntime 1.32.0; {_OPENVINO_ONNX}",
         "pads that SAME_* or output_shape make negative are taken as 0",
         "observed with onnxruntime 1.32.0 (the dialect onnxruntime has this rule) and openvino 2026.4.1",
+        "another output",
         _negative_pads,
     ),
     Fault(
@@ -221,7 +295,8 @@ _LIST = (
         "tinygrad 0.14.0, ONNX importer",
         "auto_pad=VALID is taken as SAME_LOWER",
         "observed with tinygrad 0.14.0",
-        lambda geometry, input, native: _auto_pad(native) == "VALID" and not _has_output_shape(native),
+        "another output",
+        _valid_has_pads,
     ),
     Fault(
         "onnx_shape_inference_same",
@@ -229,23 +304,35 @@ _LIST = (
         "onnx 1.23.2, shape inference",
         "the inferred size under SAME_* is min(s*n, F) + output_padding; it is s*n",
         "onnx/onnx#4299; observed with onnx 1.23.2",
+        "unknown output",
         _inferred_size_differs,
     ),
     Fault(
         "onnxruntime_same_swapped",
-        ("onnxruntime",),
+        ("onnx", "onnxruntime"),
         "onnxruntime before 1.13",
         "SAME_UPPER and SAME_LOWER were swapped",
-        "microsoft/onnxruntime#12537",
-        lambda geometry, input, native: _auto_pad(native).startswith("SAME"),
+        "microsoft/onnxruntime#12537; observed with onnxruntime 1.12.1, and no more with 1.13.1",
+        "another output",
+        _same_in_halves,
     ),
     Fault(
         "onnxruntime_output_shape_halves",
-        ("onnxruntime",),
+        ("onnx", "onnxruntime"),
         "onnxruntime before 1.14",
-        "output_shape without auto_pad cropped the smaller half in front",
-        "microsoft/onnxruntime#13311",
-        _output_shape_without_same,
+        "output_shape without SAME_UPPER or SAME_LOWER cropped the smaller half in front",
+        "microsoft/onnxruntime#13311; observed with onnxruntime 1.13.1, and no more with 1.14.1",
+        "another output",
+        _output_shape_in_halves,
+    ),
+    Fault(
+        "mnn_crop_in_front",
+        ("onnx",),
+        "MNN 3.6.1, ONNX importer",
+        "SAME_* and output_shape crop the smaller half in front, of pads counted without dilation and output_padding",
+        "observed with MNN 3.6.1, 1-D and 2-D, one group",
+        "another output",
+        _mnn_crops_otherwise,
     ),
     Fault(
         "openvino_shifted_pointwise",
@@ -253,6 +340,7 @@ _LIST = (
         "openvino 2026.4.1, CPU",
         "with kernel 1, stride 1 and an output of the input's size, pads that shift the output are ignored",
         "observed with openvino 2026.4.1",
+        "another output",
         _shifted_pointwise,
     ),
     Fault(
@@ -261,6 +349,7 @@ _LIST = (
         "openvino 2026.4.1, group_convolution_backprop_data",
         "pads given beside output_shape are dropped",
         "observed with openvino 2026.4.1",
+        "another output",
         _pads_beside_output_shape,
     ),
     Fault(
@@ -269,6 +358,7 @@ _LIST = (
         "paddlepaddle 3.3.1, CPU",
         "padding that leaves less than nothing of the output can end the process with a segmentation fault",
         "observed with paddlepaddle 3.3.1",
+        "end of the process",
         _crop_beyond_full,
     ),
     Fault(
@@ -277,6 +367,7 @@ _LIST = (
         "paddlepaddle 3.3.1, CPU",
         "output_padding of at least the stride is refused, though it is below the dilation",
         "observed with paddlepaddle 3.3.1",
+        "refusal",
         _output_padding_from_stride,
     ),
     Fault(
@@ -285,6 +376,7 @@ _LIST = (
         "tinygrad 0.14.0",
         "a crop of more than the full result on one side, with an extension on the other, is refused",
         "observed with tinygrad 0.14.0",
+        "refusal",
         _side_beyond_full,
     ),
     Fault(
@@ -293,6 +385,7 @@ _LIST = (
         "mlx 0.32.4",
         "a crop beyond extent - 1 is taken from the input, before its stride: wrong size and values, or an error",
         "observed with mlx 0.32.4",
+        "another output",
         _side_beyond_extent,
     ),
     Fault(
@@ -302,6 +395,7 @@ _LIST = (
         "a grouped 2-D layer can read the planes of ncnn.Mat(array) at the wrong positions, where their size is not a "
         "multiple of 4 elements; ncnn.Mat(array).clone() is read right",
         "observed with ncnn 1.0.20261020",
+        "unknown output",
         lambda geometry, input, native: geometry.ndim == 2 and geometry.groups > 1 and math.prod(input) % 4 > 0,
     ),
     Fault(
@@ -310,6 +404,7 @@ _LIST = (
         "ncnn 1.0.20261020",
         "with dynamic_weight, pads that leave nothing of a 2-D output end the process with a segmentation fault",
         "observed with ncnn 1.0.20261020",
+        "end of the process",
         _empty_with_dynamic_weight,
     ),
     Fault(
@@ -318,6 +413,7 @@ _LIST = (
         "ai-edge-litert 2.3.0, XNNPACK",
         'a "VALID" call in 2-D with an output_shape that the operator refuses gives another shape instead',
         "observed with ai-edge-litert 2.3.0",
+        "unknown output",
         _valid_size_refused,
     ),
 )

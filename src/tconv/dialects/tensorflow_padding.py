@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tconv._arguments import entries_of, ints_of, shown
+from tconv._arguments import ints_of, shape_entries, shown
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
 
@@ -83,14 +83,6 @@ def padding_name(geometry: Geometry, input: Sequence[int]) -> str | None:
     return None
 
 
-def output_shape_entries(output_shape: Any) -> tuple[Any, ...] | None:
-    """Return the entries of an output_shape, None if it has none. (A tf.TensorShape is not a sequence.)"""
-    try:
-        return entries_of(output_shape.as_list() if hasattr(output_shape, "as_list") else output_shape)
-    except ValueError:  # tf.TensorShape(None), of no known rank
-        return None
-
-
 def spatial_output_shape(
     output_shape: Any, plain: Geometry, small: Sequence[int], operator: str, channels: int
 ) -> tuple[int, ...]:
@@ -103,7 +95,7 @@ def spatial_output_shape(
     text = ", ".join(["N", "C_out", *usual] if channels == 1 else ["N", *usual, "C_out"])
     if output_shape is None:
         raise ArgumentError(f"output_shape is missing; {operator} needs it, with SAME too. Write output_shape=[{text}]")
-    entries = output_shape_entries(output_shape)
+    entries = shape_entries(output_shape)
     if entries is None and plain.ndim > 1:
         raise ArgumentError(
             f"output_shape is {shown(output_shape)}; a sequence of {plain.ndim + 2} integers is needed. Write "
@@ -127,7 +119,7 @@ def groups_in_output_shape(output_shape: Any, ndim: int, batch: int, per_group: 
     Raises ShapeError for another batch than that of x, or -1, and for channels that are not a multiple; GeometryError
     for a batch or channels that are not integers.
     """
-    entries = output_shape_entries(output_shape) or ()
+    entries = shape_entries(output_shape) or ()
     if len(entries) != ndim + 2:
         return 1  # the sizes alone, or a mistake that `spatial_output_shape` has an error for
     usual = f"[{batch}, {per_group}, ...]" if channels == 1 else f"[{batch}, ..., {per_group}]"

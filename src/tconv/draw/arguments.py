@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tconv import _textbook
+from tconv import _textbook_arguments
 from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
@@ -15,7 +15,7 @@ from tconv.geometry import Geometry
 
 def flat_arrays(**given: Any) -> list[Array]:
     """Return the arrays of one call as NumPy, all 1-D or all 2-D, in their common dtype. Raises ShapeError."""
-    _, (*read, _) = _textbook.take(**given)  # the last is the bias, which pictures do not have
+    _, (*read, _) = _textbook_arguments.take(**given)  # the last is the bias, which pictures do not have
     for name, array in zip(given, read, strict=True):
         if array.ndim not in (1, 2):
             extra = ", ".join("0" for _ in range(array.ndim - 2))
@@ -33,4 +33,6 @@ def flat_arrays(**given: Any) -> list[Array]:
 
 def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any]) -> Geometry:
     """Return the Geometry that `spec` describes; a picture shows one channel, so groups is no argument."""
-    return _textbook.geometry_of(kernel, spec, [name for name in _textbook.ARGUMENTS if name != "groups"])
+    return _textbook_arguments.geometry_of(
+        kernel, spec, [name for name in _textbook_arguments.ARGUMENTS if name != "groups"]
+    )

@@ -15,7 +15,7 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io import pillow_reading
 from tconv.io.file_bytes import read_bytes
-from tconv.io.libvips import SAMPLE_FORMATS, pyvips, reason
+from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
 from tconv.io.picture import Picture, damaged, describe
 
 _READABLE = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "gif": "GIF", "heif": "HEIF"}

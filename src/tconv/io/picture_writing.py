@@ -13,7 +13,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.io.libvips import SAMPLE_FORMATS, pyvips, reason
+from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
 from tconv.io.picture import describe
 
 _USUAL_RESOLUTION = (72.0, 72.0)

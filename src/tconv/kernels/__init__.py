@@ -14,7 +14,7 @@ _MEMBERS = {
     "simd": "simd.direct",
     "winograd": "simd.winograd_f22",
     "polyphase": "polyphase",
-    "taps": "taps",
+    "taps": "tap_products",
 }
 """Modules by method. Method "auto" compares estimates of time; of equal estimates the first in this order wins."""
 

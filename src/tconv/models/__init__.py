@@ -18,10 +18,9 @@ from tconv.errors import ArgumentError, FileError
 from tconv.models.image_model import Model
 from tconv.models.layers import Convolution, Node, Pointwise, Sum
 from tconv.models.network import Network
+from tconv.models.readers import READERS
 
 __all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
-
-_READERS = {".safetensors": "safetensors", ".onnx": "onnx", ".param": "ncnn"}
 
 PHOTO_SCALES = (2, 3, 4)
 """Scales for which a network of photographs comes with tconv."""
@@ -46,7 +45,7 @@ def load(path: Path | str) -> Model:
     MissingExtraError without the package that reads it.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise FileError(
             f"{path} ends in {path.suffix or 'nothing'}; .safetensors, .onnx or .param (ncnn) is needed. Write the "

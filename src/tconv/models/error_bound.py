@@ -20,7 +20,7 @@ from tconv._arrays import Array
 from tconv.definition import zero_insertion
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of
-from tconv.kernels.simd.winograd_f43 import filtering
+from tconv.kernels.simd.winograd_f43 import algebra
 from tconv.models.layers import Convolution, Shape, Sum
 from tconv.models.network import Network
 from tconv.operator.functional import conv_transpose
@@ -62,7 +62,7 @@ def rounding(step: Convolution, grouped: bool) -> float:
     g = step.geometry
     taps = math.prod(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
     terms = step.channels[0] // g.groups * (g.kernel[1] if grouped else taps)
-    return _UNIT * math.sqrt(terms + (filtering.ROUNDINGS if grouped else 1))
+    return _UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
 
 
 def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> Piece:
@@ -119,7 +119,7 @@ def _convolved(
         mass = of(np.abs(given.values), w, b)
     else:  # an exact 0 is not exact in float32, and its error reaches all rows of its group
         size = np.abs(given.values) + given.error
-        mass = filtering.mass(size, w, local.crop, anchor - wanted[0].start) + b[:, None, None]
+        mass = algebra.mass(size, w, local.crop, anchor - wanted[0].start) + b[:, None, None]
     # only their differences are used, so the kernel computes them; the definition would take most of the time
     copies = conv_transpose(given.copies, weight, bias, geometry=local)
     copies += _errors(rng, values, rounding(step, anchor is not None) * mass)

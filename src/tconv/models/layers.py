@@ -18,7 +18,7 @@ from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
 from tconv.kernels.simd.winograd_f43 import row_group_layer
-from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
+from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 from tconv.models.row_buffer import RowBuffer
 from tconv.operator.prepared import PreparedLayer, prepare
 from tconv.weights.interpolation import crop_for

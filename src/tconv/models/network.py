@@ -21,7 +21,7 @@ from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.problem import Problem, is_plain
-from tconv.kernels.simd.winograd_f43.rows import GROUP
+from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Convolution, Node, Pointwise, Shape, Sum, check, first_row, source_rows
 from tconv.models.row_buffer import RowBuffer, ring_rows, row_floats
 

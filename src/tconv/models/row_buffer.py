@@ -9,7 +9,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv._memory import empty
-from tconv.kernels.simd.winograd_f43.rows import GROUP
+from tconv.kernels.simd.winograd_f43.interface import GROUP
 
 _FLOAT32 = np.dtype(np.float32)
 _ENDLESS = 1 << 40

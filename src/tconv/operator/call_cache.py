@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv._memory import empty
-from tconv.operator.call import arguments_key
+from tconv.operator.call_reading import arguments_key
 
 SpecializedRun = Callable[[Array, Array, "Array | None", Array], bool]
 _MOST = 512

@@ -15,10 +15,10 @@ from tconv._arrays import Array
 from tconv._memory import empty, refuse_too_large
 from tconv.errors import OutputError
 from tconv.geometry import Geometry
-from tconv.kernels import taps
+from tconv.kernels import tap_products
 from tconv.kernels.problem import is_plain
 from tconv.operator import call_cache
-from tconv.operator.call import CanonicalCall, read_call
+from tconv.operator.call_reading import CanonicalCall, read_call
 from tconv.operator.method_choice import choose_method
 
 
@@ -129,9 +129,11 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     p = call.problem
     shape = (p.batch, p.in_channels, *p.input_shape)
     size = math.prod(shape) * p.result.itemsize
-    refuse_too_large(call.x.nbytes + call.weight.nbytes + size + taps.conv_scratch_bytes(p, call.x.size), size, shape)
+    refuse_too_large(
+        call.x.nbytes + call.weight.nbytes + size + tap_products.conv_scratch_bytes(p, call.x.size), size, shape
+    )
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        u = taps.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
+        u = tap_products.conv(p.geometry, call.x, call.weight, p.accumulate).astype(p.result, copy=False)
     native_u = np.empty(call.result.native_shape(u.shape), u.dtype)
     if call.result.canonical(native_u).strides == u.strides:
         return _arrays.give(u.reshape(native_u.shape), call.library)

@@ -16,7 +16,7 @@ from tconv.errors import MethodError
 from tconv.geometry import Geometry
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
-from tconv.operator.call import read_call
+from tconv.operator.call_reading import read_call
 
 BALANCE = 10.0
 """FLOP per byte above which arithmetic limits a call: 468 GFLOP/s over 44 GB/s, on two AVX-512 cores."""

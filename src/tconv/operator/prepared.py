@@ -16,7 +16,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of, frozen
 from tconv.kernels.problem import Problem
 from tconv.operator import functional
-from tconv.operator.call import CanonicalCall, read_call, read_layer
+from tconv.operator.call_reading import CanonicalCall, read_call, read_layer
 from tconv.operator.method_choice import Plan, check_method, choose_method, explain_method
 
 _MOST = 64

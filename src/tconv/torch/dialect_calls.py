@@ -15,7 +15,7 @@ from tconv import _arrays
 from tconv.dialects import DataLayout, WeightLayout, dialect
 from tconv.errors import ArgumentError, ArrayError, DtypeError
 from tconv.geometry import Geometry
-from tconv.operator.call import read_taken_call
+from tconv.operator.call_reading import read_taken_call
 from tconv.torch.functional import conv_transpose
 
 

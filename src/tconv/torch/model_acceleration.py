@@ -14,10 +14,10 @@ from torch.nn.utils import parametrize
 
 from tconv.errors import ArgumentError
 from tconv.torch import fused_forward, fusion
-from tconv.torch.layer_plan import plan
 from tconv.torch.layer_timing import Example, ForwardTime, eval_without_gradients, measure, measure_gain
-from tconv.torch.module_order import Observer
+from tconv.torch.method_plan import plan
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DropIn
+from tconv.torch.output_readers import Observer
 from tconv.torch.report import LayerReport, Report, display_name
 
 NamedReasons = list[tuple[str, str]]

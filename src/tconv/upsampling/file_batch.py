@@ -17,7 +17,7 @@ from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
 from tconv.upsampling.file_run import FileRun, default_name, file_ids, open_run
 from tconv.upsampling.inputs import is_feature_file
 from tconv.upsampling.run import Timed
-from tconv.upsampling.selection import Selection
+from tconv.upsampling.upsampler_selection import Selection
 
 
 class Failure(NamedTuple):

@@ -15,12 +15,12 @@ from typing import BinaryIO
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io.output_files import NewFile, numbered
-from tconv.upsampling.check import CheckResult
+from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
-from tconv.upsampling.naming import Naming
+from tconv.upsampling.option_names import Naming
 from tconv.upsampling.run import Run, Timed
-from tconv.upsampling.selection import Selection
 from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.upsampler_selection import Selection
 
 FileIds = frozenset[tuple[int, int]]
 """Device and inode numbers of files, by which one file is known under all its names."""
@@ -115,9 +115,6 @@ def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> N
     """Raise FileError if the output exists and is not a file, or is an input; `name` is its default name."""
     if not os.path.exists(output):
         return
-    if os.path.isdir(output):
-        better = naming.example("output", output / name)
-        raise FileError(f"{output} is a directory; a file is needed. Write {better}")
     if not os.path.isfile(output):
         raise FileError(f"{output} is a device or a pipe; a file is needed. Write {naming.example('output', name)}")
     if file_ids([output]) & inputs:

@@ -17,7 +17,7 @@ from tconv.geometry import Geometry
 from tconv.io.array_files import read_features, read_headers
 from tconv.kernels.problem import Problem
 from tconv.operator.functional import conv_transpose
-from tconv.upsampling.naming import PYTHON, Naming
+from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.upsampler import Frame, Load, Truth, Upsampler, reach
 from tconv.weights.interpolation import FILTERS, Interpolation, crop_for
 

@@ -20,9 +20,9 @@ from tconv.upsampling.file_batch import FileBatch, expanded, output_folder
 from tconv.upsampling.file_run import FileRun, open_run
 from tconv.upsampling.inputs import ArrayInput
 from tconv.upsampling.learned import LearnedUpsampler
-from tconv.upsampling.naming import PYTHON
+from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
-from tconv.upsampling.selection import Selection
+from tconv.upsampling.upsampler_selection import Selection
 
 
 def upsample(

@@ -16,7 +16,7 @@ from tconv.models import PHOTO_SCALES, load, photo
 from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model, edge_extended
 from tconv.upsampling.filters import NamedFilter
-from tconv.upsampling.naming import PYTHON, Naming
+from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.strips import row_strips
 from tconv.upsampling.upsampler import Frame, Load, Truth, reach
 from tconv.weights.interpolation import Interpolation

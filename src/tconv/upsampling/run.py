@@ -14,9 +14,9 @@ from tconv._arrays import Array
 from tconv._memory import physical_memory, si
 from tconv.errors import TooLargeError
 from tconv.operator.method_choice import Plan, explain_method
-from tconv.upsampling.check import Check, CheckResult, merged
+from tconv.upsampling.definition_check import Check, CheckResult, merged
 from tconv.upsampling.inputs import Input, Shape
-from tconv.upsampling.naming import PYTHON, Naming
+from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.strips import enlarge, predicted_bytes, row_strips
 from tconv.upsampling.upsampler import Upsampler
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from tconv._arrays import Array
 from tconv.models.image_model import edge_extended
-from tconv.upsampling.check import Check
+from tconv.upsampling.definition_check import Check
 from tconv.upsampling.stored_values import StoredValues
 from tconv.upsampling.upsampler import Upsampler
 

@@ -17,9 +17,9 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.compiled_call import CompiledCall
 from tconv.kernels.simd.direct.call_tables import DirectCall
-from tconv.kernels.simd.direct.packed_weight import pack_weight
+from tconv.kernels.simd.direct.weight_packing import pack_weight
 from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, fingerprint
-from tconv.kernels.simd.winograd_f22 import packed_weight as winograd_f22
+from tconv.kernels.simd.winograd_f22 import weight_packing as winograd_f22
 from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
 
 NOT_PACKED = np.zeros(0, np.float32)

@@ -11,7 +11,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.direct import pack
+from tconv.kernels.simd.direct import input_packing
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
@@ -47,8 +47,8 @@ def warm_up(report: Callable[[str], None]) -> int:
             epilogue.address(stride, out_fast, out_channel, activated)
     for x_fast, x_channel in product((1, 2), (1, 2)):
         report("packing")
-        for vectors in range(1, pack.SHORT + 2):
-            pack.address(x_fast, x_channel, vectors * target().lanes)
+        for vectors in range(1, input_packing.SHORT + 2):
+            input_packing.address(x_fast, x_channel, vectors * target().lanes)
     for activated in (False, True):
         report("groups of rows")
         row_groups.address(activated)

@@ -2,9 +2,9 @@
 
 It is the polyphase form: for a phase of the output and a tap, a shifted row of x times one weight. The modules, in the
 order of their use: `accumulation_order` (the products, and the order in which they are added), `tiling` (tiles of
-positions that fit the caches), `schedule` (both for one problem, with its memory), `packed_weight`, `call_tables` (all
-of it as tables for the machine code), `pack` (the inputs of a tile, copied into its panel) and `tile_loop` (the machine
-code of one tile).
+positions that fit the caches), `schedule` (both for one problem, with its memory), `weight_packing`, `call_tables` (all
+of it as tables for the machine code), `input_packing` (the inputs of a tile, copied into its panel) and `tile_loop`
+(the machine code of one tile).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.kernels import taps
+from tconv.kernels import tap_products
 from tconv.kernels.problem import Kernel, Problem, is_plain
 from tconv.kernels.simd.availability import reason_unavailable
 
@@ -80,7 +80,7 @@ def run(
     target = out if is_plain(out) else np.empty(out.shape, np.float32)
     flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
     if not specialize(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
-        taps.run(p, x, w, flat, target)  # the weight has become infinite since it was checked
+        tap_products.run(p, x, w, flat, target)  # the weight has become infinite since it was checked
     if target is not out:
         out[...] = target
 

@@ -13,7 +13,7 @@ from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.call_frame import HEAD, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
-from tconv.kernels.simd.direct import accumulation_order, pack, tile_loop, tiling
+from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
 from tconv.kernels.simd.direct.schedule import layer_schedule, tile_schedule
 from tconv.kernels.simd.phase_axes import Grid, Lengths, lengths
 from tconv.kernels.simd.row_offsets import axis_offsets, combine, output_offsets, shifted_offsets, slow_strides
@@ -201,7 +201,7 @@ class DirectCall(CompiledCall):
             call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
             write_table=self.table_address(tables.writes(self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
-            pack=pack.address(x_fast, x_strides[1], t.pitch),
+            pack=input_packing.address(x_fast, x_strides[1], t.pitch),
             ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,

@@ -1,4 +1,4 @@
-"""Method "winograd": float32 with fewer multiplications, by minimal filtering of phases with two taps (`filtering`).
+"""Method "winograd": float32 with fewer multiplications, by minimal filtering of phases with two taps (`algebra`).
 
 It saves up to a quarter of the products of each such axis, and uses the microkernel of `simd`. Its cost is a panel of
 differences, so it is faster only with enough output channels and positions. Calls whose inputs have infinities, NaN or
@@ -17,7 +17,7 @@ from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Kernel, Problem
 from tconv.kernels.simd import direct
-from tconv.kernels.simd.winograd_f22.filtering import MOST_PLACES, MOST_STRIDE, group_size
+from tconv.kernels.simd.winograd_f22.algebra import MOST_PLACES, MOST_STRIDE, group_size
 
 _MARGIN = 1.9
 """Factor between the cycles of both estimates. Those of `simd` are for a core with one multiply-add of vectors in a

@@ -16,8 +16,8 @@ from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tile_loop import MOST
 from tconv.kernels.simd.direct.tiling import groups_of
 from tconv.kernels.simd.row_offsets import axis_offsets, combine, output_offsets, shifted_offsets, slow_strides
-from tconv.kernels.simd.winograd_f22 import pack, tile_loop, tiling
-from tconv.kernels.simd.winograd_f22.filtering import FilteredGeometry, FilteredLengths, filtered_lengths
+from tconv.kernels.simd.winograd_f22 import input_packing, tile_loop, tiling
+from tconv.kernels.simd.winograd_f22.algebra import FilteredGeometry, FilteredLengths, filtered_lengths
 
 _ZEROS = np.zeros(16, np.int64)
 """Memory that the microkernel prefetches where there is no next tile."""
@@ -145,7 +145,7 @@ class WinogradCall(CompiledCall):
             "call_table": self.table_address(tables.products(steps, entries)),
             "write_table": self.table_address(tables.writes(rows, lines)),
             "functions": self.table_address(tables.functions), "zeros": self.table_address(_ZEROS),
-            "pack": pack.address(geometry, x_fast, fast.inputs),
+            "pack": input_packing.address(geometry, x_fast, fast.inputs),
             "stream": int(p.output_bytes >= STREAM_FROM),
             "write": epilogue.address(geometry.fast.phases, out_fast, out_strides[1], activated),
         })  # fmt: skip

@@ -12,8 +12,8 @@ from tconv.kernels.simd import microkernel
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tiling import ceil, imbalance
-from tconv.kernels.simd.winograd_f22 import pack
-from tconv.kernels.simd.winograd_f22.filtering import FilteredGeometry, filtered_geometry, filtered_lengths
+from tconv.kernels.simd.winograd_f22 import input_packing
+from tconv.kernels.simd.winograd_f22.algebra import FilteredGeometry, filtered_geometry, filtered_lengths
 
 _TERMS = 128
 """Input channels of a part: the rounding error is then near that of PyTorch's own sum."""
@@ -79,7 +79,7 @@ class FilteredLayer(NamedTuple):
 def filtered_layer(layer: Layer) -> FilteredLayer:
     """Return the filtered form of a layer."""
     geometry = filtered_geometry(layer.geometry)
-    return FilteredLayer(geometry, channel_blocks(layer.out_channels), len(pack.mask_distances(geometry)))
+    return FilteredLayer(geometry, channel_blocks(layer.out_channels), len(input_packing.mask_distances(geometry)))
 
 
 class TilesEstimate(NamedTuple):
@@ -222,7 +222,7 @@ def scratch_layout(layer: Layer, t: Tiles) -> ScratchLayout:
 
     masks = after(8 * (HEAD + geometry.blocks * geometry.slow.step * slots), 0)
     streams = after(masks, mask_count * length)
-    panel = after(streams, pack.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
+    panel = after(streams, input_packing.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
     sums = after(panel, geometry.blocks * geometry.planes * plane)
     block_sums = blocks.size * geometry.rows * length
     range_blocks = max(1, min(ceil(blocks.total, t.splits), _SUMS // (4 * block_sums)))

@@ -1,6 +1,6 @@
 """Minimal filtering F(4,3) along rows, for layers of networks with three rows of taps.
 
-`filtering` has the mathematics, `row_groups` the machine code. `tconv.models` gets its layers from `row_group_layer`.
+`algebra` has the mathematics, `row_groups` the machine code. `tconv.models` gets its layers from `row_group_layer`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
 from tconv.kernels.simd.availability import reason_unavailable
-from tconv.kernels.simd.winograd_f43.rows import RowGroupLayer
+from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 
 _LEAST_CHANNELS = 4
 """Input channels; with fewer, transforming them costs more than it saves."""

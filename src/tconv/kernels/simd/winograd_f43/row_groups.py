@@ -1,4 +1,4 @@
-"""Machine code for a layer of a network with three rows of taps, by minimal filtering (`filtering.py`).
+"""Machine code for a layer of a network with three rows of taps, by minimal filtering (`algebra.py`).
 
 A tile is a group of four output rows and a segment of their columns. Its inputs are transformed into a panel,
 `[plane][channel][columns]`, as they are read. Then, for a block of output channels and a few vectors of columns, the
@@ -29,8 +29,8 @@ from tconv.kernels.simd.epilogue import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.vector_ir import I64, Function, Value
-from tconv.kernels.simd.winograd_f43.filtering import OUTPUTS, PLANES, inputs, outputs, planes_of
-from tconv.kernels.simd.winograd_f43.rows import RowWindow
+from tconv.kernels.simd.winograd_f43.algebra import OUTPUTS, PLANES, inputs, outputs, planes_of
+from tconv.kernels.simd.winograd_f43.interface import RowWindow
 
 _PANEL = 192 << 10
 """Largest size of a panel in bytes: it stays in a core's own cache, beside the weights."""

@@ -9,7 +9,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.weight_cache import cache_line_aligned
-from tconv.kernels.simd.winograd_f22.filtering import filtered_geometry
+from tconv.kernels.simd.winograd_f22.algebra import filtered_geometry
 from tconv.kernels.simd.winograd_f22.tiling import channel_blocks
 
 LARGEST = 1e11

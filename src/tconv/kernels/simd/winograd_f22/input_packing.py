@@ -1,4 +1,4 @@
-"""Packing of a tile's inputs as planes (`filtering.py`): `[block][plane][channel][position]`, zero outside of x.
+"""Packing of a tile's inputs as planes (`algebra.py`): `[block][plane][channel][position]`, zero outside of x.
 
 First each row of x that the tile needs is split into its even and odd elements (streams, for a few channels at a time).
 The elements of a plane are then at one distance from their positions, and are loaded as vectors with a mask: positions
@@ -18,7 +18,7 @@ from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I32, I64, Function, Value, Var
-from tconv.kernels.simd.winograd_f22.filtering import FilteredAxis, FilteredGeometry, Plane
+from tconv.kernels.simd.winograd_f22.algebra import FilteredAxis, FilteredGeometry, Plane
 
 CHANNELS = 8
 """Input channels whose streams are in memory at a time."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.kernels.simd.winograd_f43.rows import GROUP
+from tconv.kernels.simd.winograd_f43.interface import GROUP
 
 if TYPE_CHECKING:
     from tconv.kernels.simd.vector_ir import Function, Value

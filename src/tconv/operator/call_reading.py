@@ -14,7 +14,6 @@ from tconv import _arrays
 from tconv._arrays import Array, is_finite
 from tconv._memory import refuse_too_large
 from tconv.dialects import DataLayout, Dialect, NativeCall, WeightLayout, dialect
-from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Layer, Problem, accumulator
@@ -279,6 +278,8 @@ def _check_channels(
     per_axis = {letter: sizes[letter] * (1 if call.weight.grouped == letter else groups) for letter in "IO"}
     channels, needed = call.data.sizes(x_shape)[1], per_axis["O" if adjoint else "I"]
     if channels != needed:
+        from tconv.dialects.channel_mismatch import suggest_layout  # for the message alone
+
         side = "output" if adjoint else "input"
         raise ShapeError(
             f"weight {weight_shape} has {needed} {side} channels as {speaker.framework} reads it; x has {channels}. "

@@ -10,7 +10,7 @@ from tconv.errors import ArgumentError
 from tconv.models.image_model import Model
 from tconv.upsampling import learned
 from tconv.upsampling.filters import from_kernel
-from tconv.upsampling.naming import PYTHON, Naming
+from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.upsampler import Upsampler
 
 DEFAULT_KERNEL = "bicubic"
