@@ -15,8 +15,8 @@ import numpy as np
 
 from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes.cause import Cause, CauseContext
-from tconv.dialects import Dialect, Fault
-from tconv.dialects.faults import mnn_crop_in_front, total_pads
+from tconv.dialects import Dialect
+from tconv.dialects.faults import Fault, mnn_crop_in_front, total_pads
 from tconv.errors import TconvError
 
 Native = dict[str, Any]
