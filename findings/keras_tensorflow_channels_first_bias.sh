@@ -14,7 +14,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet keras==3.15.1 tensorflow-cpu==2.21.0 numpy==2.4.6
-KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 "$work/venv/bin/python" - 2> "$work/log" <<'END' || { cat "$work/log"; exit 1; }
+export KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3
+"$work/venv/bin/python" - 2> "$work/log" <<'END' || { cat "$work/log"; exit 1; }
 import keras
 import numpy as np
 import tensorflow as tf

@@ -6,7 +6,7 @@
 #
 # Why a good guess is wrong: a gradient has the shape of what it is the gradient of, and nothing is raised where it does
 # not. stride=2, output_padding=1, padding=0 is a usual upsampling layer. With padding >= output_padding the shape is
-# right, and so is the gradient with respect to the weight, so that a check of these does not show it.
+# right, so that a test of padding=1, output_padding=1 does not show it.
 #
 # Instead: leave output_padding out and pad y at its end with mlx.core.pad.
 set -euo pipefail

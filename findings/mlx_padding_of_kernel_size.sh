@@ -4,8 +4,8 @@
 # conv_transpose1d with a padding of at least the kernel's extent returns another size and other values than its own
 # rule s * (n - 1) + k - 2 * padding gives.
 #
-# Why a good guess is wrong: padding crops the full result, and as long as it is smaller than the kernel it does. What is
-# beyond k - 1 is cropped from the input instead, before the zeros of the stride are put in, so that each element of it
+# Why a good guess is wrong: padding crops the full result, and as long as it is smaller than the kernel it does. The
+# part beyond k - 1 is cropped from the input instead, before the zeros of the stride are put in, so that each element of it
 # costs s elements of the output.
 #
 # Instead: pass padding=0 and slice the result.

@@ -7,7 +7,7 @@
 # Why a good guess is wrong: each part works alone. pads_begin=[1] crops in front, also with a kernel of 1, and with an
 # output_padding of 2 the result is right as well. Only where the sizes of input and output are equal is it wrong.
 #
-# Instead: crop with Slice and add zeros with Pad, or use a kernel of [0, w, 0] with pads_begin one larger.
+# Instead: crop with Slice and add zeros with Pad, or use a kernel of [0, w, 0] with both pads one larger.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -22,7 +22,8 @@ x = np.float32([[[1, 2, 3, 4]]])
 
 
 def run(w, **attributes):
-    node = opset15.convolution_backprop_data(opset15.constant(x), opset15.constant(np.float32([[w]])), [1], **attributes)
+    data, weight = opset15.constant(x), opset15.constant(np.float32([[w]]))
+    node = opset15.convolution_backprop_data(data, weight, [1], **attributes)
     return openvino.compile_model(openvino.Model([node], []), "CPU")([])[0][0, 0]
 
 

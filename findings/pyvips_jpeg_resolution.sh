@@ -4,7 +4,7 @@
 # jpegsave writes no JFIF header: the resolution stands in EXIF alone. With keep="none", which drops EXIF, the
 # resolution is lost, and libvips itself reads the file as 72 dpi. The same option leaves it in a PNG.
 #
-# Why a good guess is wrong: the density of a JPEG has its place in the JFIF header, which most writers always write, and
+# Why a good guess is wrong: the density of a JPEG has its place in the JFIF header, which most writers write, and
 # keep="none" is about metadata such as EXIF, XMP and colour profiles.
 #
 # Instead: keep the EXIF of files that need their resolution, or write the JFIF header with another encoder.
