@@ -4,7 +4,7 @@
 # torch.nn.ConvTranspose2d draws its weights within 1 / sqrt(C_out / groups * k * k): by the output's channels. A layer
 # from 256 channels to 1 multiplies the spread of its input by more than 4; one from 1 to 256 nearly removes it.
 #
-# Why a good guess is wrong: Conv2d draws within 1 / sqrt(C_in / groups * k * k), which makes the spread of y independent
+# Why a good guess is wrong: Conv2d draws within 1 / sqrt(C_in / groups * k**2), which makes the spread of y independent
 # of the width. The fan-in is taken from the second axis of the weight, and in a transposed layer that is the axis of
 # the output's channels. The documentation states it, in a formula that differs from that of Conv2d in one index.
 #
