@@ -5,7 +5,7 @@
 # rule s * (n - 1) + k - 2 * padding gives.
 #
 # Why a good guess is wrong: padding crops the full result, and as long as it is smaller than the kernel it does. The
-# part beyond k - 1 is cropped from the input instead, before the zeros of the stride are put in, so that each element of
+# part beyond k - 1 is cropped from the input instead, before the stride inserts zeros, so that each element of
 # it costs s elements of the output.
 #
 # Instead: pass padding=0 and slice the result.
