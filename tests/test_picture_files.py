@@ -490,13 +490,14 @@ def test_grey_jpeg_2000_of_16_bits(tmp_path):
     assert tconv.upsample(tmp_path / "a.jp2").dtype == np.uint16
 
 
-def test_colours_of_16_bits_are_noted_as_read_as_8(tmp_path):
-    """Only the header is changed here, because Pillow writes no such file."""
+def test_jpeg_2000_colours_of_16_bits_are_refused(tmp_path):
+    """Pillow would turn white into black. Only the header is changed here, because it writes no such file."""
     path = saved(tmp_path, Image.fromarray(SMOOTH), "a.j2k")
     data = bytearray(path.read_bytes())
     data[42] = data[45] = data[48] = 15
     path.write_bytes(data)
-    assert open_picture(path).notes == ["16 bit read as 8"]
+    with pytest.raises(FileError, match="has colours of 16 bits, which Pillow does not read correctly"):
+        open_picture(path)
 
 
 @pytest.mark.parametrize("part", [0.0005, 0.01, 0.05, 0.5, 0.98, 0.9999])

@@ -32,7 +32,7 @@ LAYERS = (
     ("_textbook_arguments",),
     ("geometry",),
     ("_arguments", "_memory"),
-    ("_arrays", "_cached_property", "_extras"),
+    ("_arrays", "_cached_property", "_extras", "_fork"),
     ("errors",),
 )
 """Folders and modules of tconv from top to bottom: each may import what is in a line below its own."""

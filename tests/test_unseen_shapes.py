@@ -11,7 +11,7 @@ import pytest
 
 import tconv
 from random_calls import problems
-from tconv import Geometry, TconvError, kernels
+from tconv import Geometry, TconvError, _memory, kernels
 from tconv.kernels.problem import Problem
 from tconv.operator import call_cache, call_reading, method_choice
 
@@ -245,6 +245,59 @@ def test_arguments_whose_meaning_depends_on_the_size():
     assert len(crops) > 1
 
 
+def test_an_output_shape_that_two_sizes_share():
+    """In ONNX one output_shape fits several sizes of x, each with another crop: the arguments alone are no key."""
+    w = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)
+    arguments = {"strides": (2, 2), "output_shape": (9, 9)}
+    crops = set()
+    for n in (4, 5, 4, 5):
+        x = np.arange(2 * n * n, dtype=np.float32).reshape(1, 2, n, n)
+        g = tconv.dialect("onnx").geometry(kernel=(3, 3), input=(n, n), **arguments)
+        y = tconv.conv_transpose(x, w, dialect="onnx", **arguments)
+        np.testing.assert_array_equal(y, tconv.definition.scatter(x, w, geometry=g))
+        crops.add(g.crop)
+    assert len(crops) == 2
+
+
+NOT_FINITE = """
+import numpy as np, tconv
+x, value = np.ones((1, 3, 4, 4), np.float32), float("VALUE")
+for stride, kernel in ((70, (3, 3)), (2, (3, 3))):
+    w = np.ones((3, 2, *kernel), np.float32)
+    for entry in (1, value, 1):
+        w[1, 1, 0, -1] = entry
+        arguments = {"stride": stride, "crop": ((-2, -3),) * 2}
+        truth = tconv.definition.scatter(x, w, **arguments)
+        out = np.empty(truth.shape, np.float32)
+        for _ in range(2):
+            np.testing.assert_array_equal(tconv.conv_transpose(x, w, **arguments), truth)
+            np.testing.assert_array_equal(tconv.conv_transpose(x, w, out=out, **arguments), truth)
+            np.testing.assert_array_equal(tconv.prepare(w, **arguments)(x), truth)
+"""
+
+
+@pytest.mark.parametrize("simd", ["0", "1"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_weight_that_is_not_finite_where_the_float32_kernel_cannot_run(python, value, simd):
+    """Strides with too many phases, and a machine without the kernel: the weight is checked all the same."""
+    python(NOT_FINITE.replace("VALUE", value), TCONV_SIMD=simd)
+
+
+def test_the_memory_of_the_fallback_is_checked(monkeypatch):
+    """A weight with NaN needs another method, which may need more memory than the machine has."""
+    x, w = np.ones((1, 64, 100, 100), np.float32), np.ones((64, 64, 4, 4), np.float32)
+    finite = tconv.plan(x, w, stride=2)
+    w[0, 0, 0, 0] = np.nan
+    need, other = (p.input_bytes + p.output_bytes + p.scratch_bytes for p in (finite, tconv.plan(x, w, stride=2)))
+    assert other > need
+    for module in (_memory, method_choice):
+        monkeypatch.setattr(module, "physical_memory", lambda: (need + other) // 2)
+    method_choice._choose.cache_clear()
+    with pytest.raises(tconv.errors.TooLargeError):
+        tconv.conv_transpose(x, w, stride=2)
+    method_choice._choose.cache_clear()
+
+
 # -- plans and caches ------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +337,10 @@ def test_the_method_is_the_one_with_the_least_seconds():
 
 
 def test_every_cache_is_bounded():
+    x, small = np.ones((1, 1, 6), np.float32), np.ones((1, 1, 3), np.float32)
+    for number in range(600):  # layers of their own
+        tconv.conv_transpose(x, small, crop=((-number, 0),))
+        tconv.conv_transpose(x, small, stride=2, crop=((-number, 0),), method="winograd")
     for size in range(1100):
         tconv.plan(np.broadcast_to(np.float32(0), (1, 6, 3 + size, 5)), W, stride=2)
         if size % 4 == 0:

@@ -103,10 +103,13 @@ _LAZY_FUNCTIONS = {
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
-        return import_module(_LAZY_MODULES[name])
-    if name in _LAZY_FUNCTIONS:
-        return getattr(import_module(_LAZY_FUNCTIONS[name]), name)
-    raise AttributeError(f"module 'tconv' has no attribute {name!r}")
+        value: Any = import_module(_LAZY_MODULES[name])
+    elif name in _LAZY_FUNCTIONS:
+        value = getattr(import_module(_LAZY_FUNCTIONS[name]), name)
+    else:
+        raise AttributeError(f"module 'tconv' has no attribute {name!r}")
+    globals()[name] = value  # found without this function from now on
+    return value
 
 
 def __dir__() -> list[str]:

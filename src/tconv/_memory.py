@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._fork import own_in_forks
 from tconv.errors import TooLargeError
 
 _PAGE = 2 << 20
@@ -130,11 +131,7 @@ TRIMMED: list[Callable[[], int]] = [_pool.trim]
 """Functions that `trim_pool` calls: each releases the memory of a cache, and returns the number of its bytes."""
 
 
-if hasattr(os, "register_at_fork"):
-    # no other thread is inside of a change when the child is forked
-    os.register_at_fork(
-        before=_pool._lock.acquire, after_in_parent=_pool._lock.release, after_in_child=_pool._lock.release
-    )
+own_in_forks(_pool._lock)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import MissingExtraError
+from tconv.errors import FileError, MissingExtraError
 from tconv.io.picture import Picture, damaged, describe, plausible_resolution
 
 FORMATS = ("BMP", "JPEG 2000")
@@ -33,8 +33,8 @@ def reads(data: bytes) -> bool:
 def open_picture(path: Path, data: bytes) -> Picture:
     """Return the picture in this content; its header is read, its pixels are not decoded yet.
 
-    Depths of less than 8 bits are read as 8. JPEG 2000 of more than 8 bits is read as 16 bits if it is grey; Pillow
-    decodes colours to 8 bits. Raises FileError for a damaged file, MissingExtraError without Pillow.
+    Depths of less than 8 bits are read as 8. JPEG 2000 of more than 8 bits is read as 16 bits if it is grey, and
+    refused if it has colours. Raises FileError for such a file and for a damaged one, MissingExtraError without Pillow.
     """
     try:
         from PIL.BmpImagePlugin import BmpImageFile
@@ -50,6 +50,12 @@ def open_picture(path: Path, data: bytes) -> Picture:
         raise damaged(path, f"its mode is {image.mode} and its size {image.size}")
     width, height = image.size
     channels, dtype = _CHANNELS[mode], np.dtype(np.uint16 if mode == "I;16" else np.uint8)
+    if not is_bmp and depth > 8 and channels > 1:
+        # Pillow 13.0.0 rounds them to 8 bits without a limit: white comes out black
+        raise FileError(
+            f"{path} has colours of {depth} bits, which Pillow does not read correctly from JPEG 2000. Save it as a "
+            "PNG or TIFF of 16 bits"
+        )
     alpha = channels in (2, 4)
     notes = [f"{depth} bit read as {8 * dtype.itemsize}"] if depth != 8 * dtype.itemsize and image.mode != "P" else []
     profile = _bmp_profile(data) if is_bmp else _jpeg2000_profile(data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
+from tconv._fork import LOADING
 from tconv.kernels.problem import Kernel
 
 _MEMBERS = {
@@ -27,5 +28,10 @@ def names() -> tuple[str, ...]:
 @cache
 def kernel(name: str) -> Kernel:
     """Return the kernel of this method. Its module is imported at the first call."""
+    with LOADING:
+        return _kernel(name)
+
+
+def _kernel(name: str) -> Kernel:
     member: Kernel = import_module(f"tconv.kernels.{_MEMBERS[name]}").KERNEL
     return member

@@ -6,6 +6,7 @@ A call is looked up in the cache of calls, else read, and run by the chosen meth
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,9 @@ def conv_transpose(
     specialized = specialize(chosen, call, target)
     if specialized is not None:
         if not specialized(call.native_x, call.native_weight, call.bias, target):
-            run("taps", call, target)  # the weight is not finite
+            # the weight is not finite: another method, within the memory of the machine
+            call = call._replace(problem=replace(call.problem, finite_weight=False))
+            run(choose_method(call.problem, "auto"), call, target)
         elif key is not None:
             call_cache.add(key, specialized, target.shape)
     else:

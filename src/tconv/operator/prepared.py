@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,8 @@ class PreparedLayer:
         self._weight.flags.writeable = False
         self._bias: Array | None = None if bias is None else np.array(bias)
         self._finite: bool | None = None  # not known yet
-        self._arguments = dialect, geometry, native
+        # copies: a list may be changed by its owner
+        self._arguments = dialect, geometry, copy.deepcopy(native)
         self._method, self._activation = str(method), frozen(activation)
         self._packed_weights: dict[Any, Any] = {}
         self._calls: dict[Any, Any] = {}

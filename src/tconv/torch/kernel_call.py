@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from tconv import _memory, kernels
 from tconv._arrays import Array
+from tconv._fork import own_in_forks
 from tconv.dialects import dialect
 from tconv.errors import ShapeError, TconvError
 from tconv.geometry import Geometry
@@ -250,10 +250,7 @@ def _training_cache() -> Any:
 
     cache = WeightCache(_TRAINED)
     _memory.TRIMMED.append(cache.trim)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=cache.lock.acquire, after_in_parent=cache.lock.release, after_in_child=cache.lock.release
-        )
+    own_in_forks(cache.lock)
     return cache
 
 

@@ -10,6 +10,7 @@ import os
 from functools import cache
 from typing import Any
 
+from tconv._fork import LOADING
 from tconv.errors import ArgumentError
 
 
@@ -31,11 +32,12 @@ def reason_unavailable() -> str | None:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
     try:
-        import xxhash  # noqa: F401  (test that it loads)
+        with LOADING:
+            import xxhash  # noqa: F401  (test that it loads)
 
-        from tconv.kernels.simd import cpu_target
+            from tconv.kernels.simd import cpu_target, specialized_call  # noqa: F401
 
-        cpu_target.target()
+            cpu_target.target()
     except (ImportError, OSError, RuntimeError) as error:  # installed, but broken
         return f"llvmlite or xxhash does not load: {error}"
     return None

@@ -26,6 +26,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import xxhash
 
+from tconv._fork import own_in_forks
 from tconv.kernels.simd import cpu_target
 
 _MOST_DAYS = 30
@@ -104,13 +105,7 @@ OBJECT_CACHE = ObjectCache()
 """Cache of this process, which all machine code comes from."""
 
 
-if hasattr(os, "register_at_fork"):
-    # no other thread is inside of LLVM, which has locks of its own, when the process forks
-    os.register_at_fork(
-        before=OBJECT_CACHE.lock.acquire,
-        after_in_parent=OBJECT_CACHE.lock.release,
-        after_in_child=OBJECT_CACHE.lock.release,
-    )
+own_in_forks(OBJECT_CACHE.lock)
 
 
 def _digest_of_sources() -> str | None:

@@ -7,7 +7,6 @@ up the packed weight by it. A prepared layer does not: it has the packed weight 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import xxhash
 
 from tconv._arrays import Array
+from tconv._fork import own_in_forks
 from tconv._memory import TRIMMED, aligned, physical_memory
 
 _LARGE = 1 << 20
@@ -72,12 +72,7 @@ WEIGHT_CACHE = WeightCache(min(1 << 30, (physical_memory() or 1 << 33) // 8))
 """Cache of this process, for calls whose weight is not prepared."""
 TRIMMED.append(WEIGHT_CACHE.trim)
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=WEIGHT_CACHE.lock.acquire,
-        after_in_parent=WEIGHT_CACHE.lock.release,
-        after_in_child=WEIGHT_CACHE.lock.release,
-    )
+own_in_forks(WEIGHT_CACHE.lock)
 
 
 def fingerprint(w: Array) -> int:

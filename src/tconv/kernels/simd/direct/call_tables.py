@@ -121,7 +121,7 @@ class _LayerTables:
             self._built.add(vectors)  # last: from now on other threads rely on it
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _tables(layer: Layer) -> _LayerTables:
     return _LayerTables(layer)
 

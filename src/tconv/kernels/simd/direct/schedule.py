@@ -55,7 +55,7 @@ class LayerSchedule(NamedTuple):
     sizes: tiling.LayerSizes
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def layer_schedule(layer: Layer) -> LayerSchedule:
     """Return the schedule of a layer."""
     axes = grid(layer.geometry)

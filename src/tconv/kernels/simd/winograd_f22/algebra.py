@@ -207,7 +207,7 @@ def _chunks(outer_axes: tuple[Axis, ...], slow_axis: FilteredAxis, fast_axis: Fi
     return tuple(chunks)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def filtered_geometry(g: Geometry) -> FilteredGeometry:
     """Return a geometry as products of planes."""
     axes = grid(g)

@@ -75,7 +75,7 @@ class FilteredLayer(NamedTuple):
     """distances at which elements are read"""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def filtered_layer(layer: Layer) -> FilteredLayer:
     """Return the filtered form of a layer."""
     geometry = filtered_geometry(layer.geometry)
