@@ -178,6 +178,8 @@ def test_two_inputs_with_one_output_name_are_refused_before_the_work(run, output
         (["--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["--kernel", "bicubic", "--model", "photo"], "--model and --kernel were given"),
         (["-o", ""], "-o is empty; a file or a folder is needed. Write -o large.png"),
+        (["-o", "one.png"], "-o one.png names one file, but there are 10 inputs. Write -o one/"),
+        ([""], "INPUT is empty; a file or a folder is needed. Write tconv upsample photo.jpg, for example"),
         (["-o", "0.jpg"], "0.jpg is a file; a folder is needed. Write the name of a folder"),
         (["-o", "no/large"], "no/large lies in no, which does not exist. Write a folder in a directory that does"),
     ],
@@ -191,6 +193,26 @@ def test_errors_of_the_call_are_said_once_and_before_the_work(run, words, messag
     assert err.startswith(f"tconv: {message}")
     assert err.count("\n") == 1
     assert sorted(os.listdir()) == before
+
+
+def test_an_empty_input_does_not_mean_this_folder(run):
+    Image.fromarray(noise(5, 6, 3)).save("a.png")
+    for words in ([""], ["a.png", ""]):
+        code, out, err = run(*words)
+        assert (code, out) == (1, "")
+        assert err.startswith("tconv: INPUT is empty; a file or a folder is needed.")
+    assert os.listdir() == ["a.png"]
+
+
+def test_a_folder_may_have_the_ending_of_a_picture(run):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(noise(5, 6, 3)).save(name)
+    assert run("a.png", "b.png", "-o", "one.png/")[0] == 0
+    assert run("a.png", "b.png", "-o", "one.png", "--scale", 3)[0] == 0
+    assert sorted(os.listdir("one.png")) == ["a_x2.png", "a_x3.png", "b_x2.png", "b_x3.png"]
+    os.mkdir("in")
+    code, _, err = run("in", "-o", "two.png")
+    assert (code, err) == (1, "tconv: -o two.png names one file, but in is a folder. Write -o two/\n")
 
 
 def test_a_folder_that_stays_empty_is_removed(run):

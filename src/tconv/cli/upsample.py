@@ -21,7 +21,7 @@ from tconv.cli.console import Report
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult, merged
-from tconv.upsampling.file_batch import FileBatch, output_folder
+from tconv.upsampling.file_batch import FileBatch, batch_folder, is_folder, output_folder
 from tconv.upsampling.file_run import FileRun, open_run
 from tconv.upsampling.inputs import SampleInput
 from tconv.upsampling.option_names import COMMAND
@@ -47,7 +47,7 @@ def whole_number(_: Any, tokens: Any) -> int:
 
 
 def run(
-    *sources: Annotated[Path, Parameter(name="INPUT")],
+    *inputs: Annotated[str, Parameter(name="INPUT")],
     output: Annotated[str | None, Parameter(alias="-o")] = None,
     scale: Annotated[int | None, Parameter(converter=whole_number)] = None,
     model: str | None = None,
@@ -66,7 +66,7 @@ def run(
 
     Parameters
     ----------
-    sources
+    inputs
         Pictures (PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000), feature maps (.npy, .npz: [H, W], [C, H, W] or
         [N, C, H, W]), or folders of them. Without one, a photograph that comes with tconv is shrunk, enlarged again
         and compared with the original. Of several files, a broken one does not stop the others.
@@ -91,11 +91,14 @@ def run(
     report = Report(json)
     if output == "":
         raise ArgumentError("-o is empty; a file or a folder is needed. Write -o large.png")
+    if "" in inputs:
+        raise ArgumentError("INPUT is empty; a file or a folder is needed. Write tconv upsample photo.jpg, for example")
+    sources = tuple(map(Path, inputs))
     selection = Selection(scale, model, kernel, weights, COMMAND)
-    is_folder = output is not None and (output.endswith(("/", os.sep)) or os.path.isdir(output))
-    folder = Path(output) if output and is_folder else None
+    folder = Path(output) if output and is_folder(output, Path(output)) else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
-        return _upsample_many(report, sources, selection, Path(output) if output else None, overwrite)
+        folder = batch_folder(output, Path(output), sources, COMMAND) if output else None
+        return _upsample_many(report, sources, selection, folder, overwrite)
     single = open_run(sources[0] if sources else None, selection)
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)

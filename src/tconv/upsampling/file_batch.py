@@ -9,13 +9,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tconv.errors import FileError, TconvError
+from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.io import array_files
 from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
+from tconv.io.picture_writing import WRITABLE
 from tconv.upsampling.file_run import FileRun, default_name, file_ids, open_run
 from tconv.upsampling.inputs import is_feature_file
+from tconv.upsampling.option_names import Naming
 from tconv.upsampling.run import Timed
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -110,6 +112,29 @@ class FileBatch:
                         f"them one at a time, each with its own {self._selection.naming.name('output')}"
                     )
                 seen[name] = path
+
+
+def is_folder(output: Any, path: Path) -> bool:
+    """Return True for an existing folder, and for a name that ends in a separator, which a Path does not keep."""
+    return str(os.fspath(output)).endswith(("/", os.sep)) or os.path.isdir(path)
+
+
+def batch_folder(output: Any, path: Path, sources: Sequence[Path], naming: Naming) -> Path:
+    """Return the output folder of many files: `path`, which `output` was read as.
+
+    Raises ArgumentError for the name of one file, such as one.png without a separator at its end.
+    """
+    endings = (*PICTURE_ENDINGS, *WRITABLE, *array_files.ENDINGS)
+    if path.suffix.lower() in endings and not is_folder(output, path) and not os.path.lexists(path):
+        if len(sources) > 1:
+            reason = f"there are {len(sources)} inputs"
+        else:
+            reason = f"{sources[0]} is a folder" if os.path.isdir(sources[0]) else "the input is a list"
+        folder = f"{path.with_suffix('')}/"
+        raise ArgumentError(
+            f"{naming.example('output', path)} names one file, but {reason}. Write {naming.example('output', folder)}"
+        )
+    return path
 
 
 @contextmanager

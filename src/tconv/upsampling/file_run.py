@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import BinaryIO
 
 from tconv._arrays import Array
-from tconv.errors import FileError
+from tconv.errors import DtypeError, FileError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
+from tconv.upsampling.image_checks import has_wide_integers
 from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
+from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import Naming
 from tconv.upsampling.run import Run, Timed
 from tconv.upsampling.upsampler import Upsampler
@@ -45,7 +47,20 @@ def open_run(source: Path | None, selection: Selection) -> Run:
         upsampler = selection.for_pictures()
         return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
-    return Run(open_input(source, upsampler.mixes), upsampler, selection.naming)
+    opened = open_input(source, upsampler.mixes)
+    if isinstance(upsampler, LearnedUpsampler):
+        _refuse_wide_integers(source, opened, selection.naming)
+    return Run(opened, upsampler, selection.naming)
+
+
+def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
+    """Raise DtypeError for a picture whose white a network does not know."""
+    dtype = next(iter(source.batches.values())).values.dtype
+    if has_wide_integers(dtype):
+        raise DtypeError(
+            f"{path} has samples of {dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
+            f"1, are usual. Write {naming.example('kernel', 'bicubic')}, or save the picture with 8 or 16 bits"
+        )
 
 
 def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:

@@ -14,10 +14,11 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import int_of, shown
 from tconv._arrays import Array
-from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError
+from tconv.errors import ArgumentError, FileError
 from tconv.models.image_model import Model
-from tconv.upsampling.file_batch import FileBatch, expanded, output_folder
+from tconv.upsampling.file_batch import FileBatch, batch_folder, expanded, is_folder, output_folder
 from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.image_checks import check_array, refuse_other_kinds, refuse_wide_integers
 from tconv.upsampling.inputs import ArrayInput
 from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import PYTHON
@@ -52,8 +53,9 @@ def upsample(
     ----------
     image
         An array [H, W] or [H, W, C], channels last; or the path of a picture, of feature maps (.npy, .npz) or of a
-        folder; or a list of arrays or of paths. White is the largest number of an integer dtype, and 1 for floats.
-        Floats are not clipped. Arrays of PyTorch, TensorFlow and JAX on the CPU are taken, too.
+        folder; or a list of arrays or of paths. White is the largest number of an integer dtype, and 1 for floats,
+        which are not clipped; networks take integers of 8 and 16 bits. Arrays of PyTorch, TensorFlow and JAX on the
+        CPU are taken, too.
     scale
         An integer from 1 up; 2 if not given, or the own scale of `weights`. 1 only filters.
     model
@@ -133,7 +135,8 @@ def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwr
     if output is None:
         runs = (open_run(path, selection) for path in expanded(paths))
         return [run.source.result(run.execute()[0]) for run in runs]
-    batch = FileBatch(paths, selection, _path(output, "output"), overwrite)
+    folder = batch_folder(output, _path(output, "output"), paths, PYTHON)
+    batch = FileBatch(paths, selection, folder, overwrite)
     written = [file_run.path for _, file_run in batch.run()]
     if batch.failures:
         reasons = "; ".join(map(str, batch.failures))
@@ -153,24 +156,17 @@ def _upsample_array(
     name: str = "image",
 ) -> Any:
     """Return the enlarged array, or write it into the file `output` and return its path."""
-    if image is None or isinstance(image, (bytes, int, float, complex, dict, set)):
-        raise ArgumentError(
-            f"image is {shown(image)}; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write "
-            'image="photo.jpg", for example'
-        )
+    refuse_other_kinds(image)
     library, array = _arrays.take(image, name)
-    _check_array(array, name, alpha)
+    check_array(array, name, alpha, library)
     pixels = np.moveaxis(array[:, :, None] if array.ndim == 2 else array, 2, 0)
     upsampler = selection.for_pictures()
-    if array.dtype.name in ("int64", "uint64") and isinstance(upsampler, LearnedUpsampler):
-        raise DtypeError(
-            f"{name} has dtype {array.dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
-            f"1, are usual. Write {name}.astype(np.uint8) for values from 0 to 255"
-        )
+    if isinstance(upsampler, LearnedUpsampler):
+        refuse_wide_integers(array.dtype, name, library)
     has_alpha = len(pixels) in (2, 4) if alpha is None else alpha
     run = Run(ArrayInput(pixels, has_alpha, upsampler.mixes), upsampler)
     if output is not None:
-        if _is_folder(output, _path(output, "output")):
+        if is_folder(output, _path(output, "output")):
             raise ArgumentError(
                 f"output is the folder {output}, and an array has no name. Write a file name, "
                 f'output="{os.path.join(output, "large.png")}" for example'
@@ -181,39 +177,10 @@ def _upsample_array(
     return _arrays.give(result[:, :, 0] if array.ndim == 2 and result.shape[2] == 1 else result, library)
 
 
-def _check_array(array: Array, name: str, alpha: bool | None) -> None:
-    """Raise ShapeError or DtypeError for an array that is not a picture with channels last."""
-    if array.ndim == 4:
-        raise ShapeError(
-            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed. Write tconv.upsample(list({name})) for "
-            "several images [N, H, W, C]"
-        )
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ShapeError(
-            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed, with at least 1 row, column and channel. "
-            "Write an array such as np.zeros((20, 30, 3), np.uint8)"
-        )
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(
-            f"{name} has dtype {array.dtype}; integers, floats or booleans are needed. Write "
-            + (f"[{name}.real, {name}.imag], two images" if array.dtype.kind == "c" else f"{name}.astype(np.float32)")
-        )
-    if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
-        raise ShapeError(
-            f"{name} has shape {array.shape}, which looks like [C, H, W]; channels last are needed, [H, W, C]. Write "
-            f"np.moveaxis({name}, 0, -1)"
-        )
-    if alpha and (array.ndim == 2 or array.shape[2] == 1):
-        raise ShapeError(
-            f"{name} has shape {array.shape} and alpha=True; opacity needs a channel beside the colours. Write "
-            "alpha=None"
-        )
-
-
 def _write(run: Run, inputs: list[Path], output: Any, overwrite: bool) -> Path:
     """Write the result of a run into a file, or under its default name into a folder; return the file's path."""
     path = _path(output, "output")
-    folder = path if _is_folder(output, path) else None
+    folder = path if is_folder(output, path) else None
     with (
         output_folder(folder),
         FileRun(run, PYTHON, inputs, None if folder else path, folder, overwrite) as file_run,
@@ -232,11 +199,6 @@ def _is_path(value: Any) -> bool:
 def _is_image(value: Any) -> bool:
     """Return True for a path, and for an array of any library with rows and columns."""
     return _is_path(value) or (not isinstance(value, (list, tuple)) and len(getattr(value, "shape", ())) >= 2)
-
-
-def _is_folder(output: Any, path: Path) -> bool:
-    """Return True for an existing folder, and for a name that ends in a separator, which a Path does not keep."""
-    return str(os.fspath(output)).endswith(("/", os.sep)) or os.path.isdir(path)
 
 
 def _path(value: Any, name: str) -> Path:
