@@ -147,28 +147,64 @@ def test_an_input_is_never_replaced(run):
     assert open_picture(Path("a_x2_x2.png")).shape == (3, 12, 14)
 
 
-@pytest.mark.parametrize("output", [[], ["-o", "large"]])
-def test_two_inputs_with_one_output_name_are_refused_before_the_work(run, output):
+@pytest.mark.parametrize("output", [[], ["-o", "large/"]])
+def test_names_that_clash_get_their_endings(run, output):
+    folder = Path("large" if output else ".")
     os.mkdir("b")
-    for path in ("a.png", "b/a.jpg", "c.png"):
-        Image.fromarray(noise(5, 6, 3)).save(path)
-    before = sorted(os.listdir())
-    name = "large/a_x2.png" if output else "a_x2.png"
-    for words in (["c.png", "a.png", "b/a.jpg"], ["a.png", "c.png", "b"]):
-        code, out, err = run(*words, *output)
-        assert (code, out) == (1, "")
-        assert err == (
-            f"tconv: a.png and b/a.jpg would both be written as {name}. Enlarge them one at a time, each with its own -o\n"
-        )
-    code, out, err = run("a.png", "./a.png", *output)
-    assert (code, out) == (1, "")
-    assert sorted(os.listdir()) == before
+    for n, path in enumerate(("a.png", "b/a.jpg", "c.png")):
+        Image.fromarray(noise(5, 6, 3, seed=n)).save(path)
+    words = ["--kernel", "nearest", *output]
+    assert run("a.png", "c.png", "b", *words)[::2] == (0, "")
+    made = sorted(path.name for path in folder.glob("*_x2*"))
+    assert made == ["a_jpg_x2.png", "a_png_x2.png", "c_x2.png"]
+    pixels = open_picture(folder / "a_png_x2.png").read()
+    np.testing.assert_array_equal(pixels[:, ::2, ::2], open_picture(Path("a.png")).read())
     # other endings do not clash, nor do files that cannot be read
     np.save("a.npy", np.ones((2, 2)))
     Path("b/a.jpg").write_bytes(b"\xff\xd8")
-    code, _, err = run("a.png", "a.npy", "b/a.jpg", *output)
+    code, _, err = run("a.png", "a.npy", "b/a.jpg", *words)
     assert code == 1
     assert err.startswith("tconv: 1 of 3 inputs failed; 2 files were written\ntconv: b/a.jpg is damaged")
+    assert {"a_x2.png", "a_x2.npy"} < {path.name for path in folder.glob("*_x2*")}
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_names_that_clash_even_so_fail_alone(run, overwrite):
+    os.mkdir("b")
+    for n, path in enumerate(("a.png", "b/a.png", "c.png", "c.tif", "c_tif.png")):
+        Image.fromarray(noise(5, 6, 3, seed=n)).save(path)
+    code, _, err = run(
+        "a.png", "b/a.png", "c.png", "c.tif", "c_tif.png", "-o", "large", "--kernel", "nearest", *overwrite
+    )
+    assert code == 1
+    assert err.splitlines() == [
+        "tconv: 2 of 5 inputs failed; 3 files were written",
+        "tconv: b/a.png and a.png would be written under the same name. Enlarge b/a.png by itself, with its own -o",
+        "tconv: c.tif and c_tif.png would be written under the same name. Enlarge c.tif by itself, with its own -o",
+    ]
+    assert sorted(os.listdir("large")) == ["a_png_x2.png", "c_png_x2.png", "c_tif_x2.png"]
+    for path, result in (("a.png", "a_png"), ("c_tif.png", "c_tif")):
+        pixels = open_picture(Path(f"large/{result}_x2.png")).read()
+        np.testing.assert_array_equal(pixels[:, ::2, ::2], open_picture(Path(path)).read())
+
+
+def test_files_without_endings_may_clash_too(run):
+    os.mkdir("b")
+    for path in ("a", "b/a", "a.png"):
+        Image.fromarray(noise(5, 6, 3)).save(path, "png")
+    code, _, err = run("a", "b/a", "a.png", "-o", "large", "--kernel", "nearest", "--overwrite")
+    assert (code, sorted(os.listdir("large"))) == (1, ["a_png_x2.png", "a_x2.png"])
+    assert "tconv: b/a and a would be written under the same name. Enlarge b/a by itself, with its own -o\n" in err
+
+
+def test_a_file_that_is_given_twice_counts_once(run):
+    Image.fromarray(noise(5, 6, 3)).save("a.png")
+    os.mkdir("in")
+    os.symlink("../a.png", "in/b.png")
+    code, out, err = run("a.png", "./a.png", "in/../a.png", "in/b.png", "in", "-o", "large")
+    assert (code, err) == (0, "")
+    assert out.count("output ") == 2
+    assert sorted(os.listdir("large")) == ["a_x2.png", "b_x2.png"]
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,9 @@ class FileBatch:
 
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
     output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
-    feature maps, as far as there are any. Before any work, raises FileError if two inputs would be written to the same
-    name, and what the selection of upsamplers raises.
+    feature maps, as far as there are any. A file that is given twice is enlarged once. Two inputs of one default name,
+    such as a.jpg and a.png, get names with their endings. Before any work, raises what the selection of upsamplers
+    raises, and FileError for a folder that cannot be created.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class FileBatch:
             upsampler = selection.for_feature_maps(maps[0])
             self.upsamplers += [] if upsampler in self.upsamplers else [upsampler]
         _refuse_folder(folder)
-        self._refuse_clashes()
+        self._stems = self._stems_of_clashes()
 
     def run(
         self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
@@ -68,8 +69,10 @@ class FileBatch:
             for path in self.paths:
                 left = 1.0
                 try:
+                    opened = open_run(path, self._selection)
+                    opened.source.stem = self._stems.get(path, opened.source.stem)
                     with FileRun(
-                        open_run(path, self._selection),
+                        opened,
                         self._selection.naming,
                         self._ids,
                         folder=self._folder,
@@ -91,27 +94,42 @@ class FileBatch:
                     yield path, file_run
                 advance(left)
 
-    def _refuse_clashes(self) -> None:
-        """Raise FileError if two inputs have the same output name. Files are opened only where stems are equal."""
+    def _stems_of_clashes(self) -> dict[Path, str]:
+        """Return the stems, with their endings, of inputs that would be written under one default name.
+
+        a.jpg and a.png become a_jpg_x2.png and a_png_x2.png. Inputs that clash even so are moved to the failures.
+        Files are opened only where stems are equal.
+        """
+        owners: dict[str, Path] = {}
+        others = {path.stem: path for path in self.paths}
+        for path in [path for paths in self._clashes() for path in paths]:
+            stem = f"{path.stem}_{path.suffix[1:]}" if path.suffix else path.stem
+            other = owners.get(stem) or (others.get(stem) if path.suffix else None)
+            if other is None:
+                owners[stem] = path
+                continue
+            self.paths.remove(path)
+            self.failures.append(
+                Failure(
+                    path,
+                    f"{path} and {other} would be written under the same name. Enlarge {path} by itself, with its own "
+                    f"{self._selection.naming.name('output')}",
+                )
+            )
+        return {path: stem for stem, path in owners.items()}
+
+    def _clashes(self) -> Iterator[list[Path]]:
+        """Yield inputs of the same default name, where there are several."""
         by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
             by_stem.setdefault(path.stem, []).append(path)
         for paths in by_stem.values():
-            if len(paths) == 1:
-                continue
-            seen: dict[str, Path] = {}
-            for path in paths:
-                try:
+            by_name: dict[str, list[Path]] = {}
+            for path in paths if len(paths) > 1 else ():
+                with suppress(TconvError):  # a file that cannot be opened fails for that reason later
                     run = open_run(path, self._selection)
-                except TconvError:
-                    continue  # it will fail for that reason
-                name = "".join(default_name(run.source, run.upsampler))
-                if name in seen:
-                    raise FileError(
-                        f"{seen[name]} and {path} would both be written as {(self._folder or Path()) / name}. Enlarge "
-                        f"them one at a time, each with its own {self._selection.naming.name('output')}"
-                    )
-                seen[name] = path
+                    by_name.setdefault("".join(default_name(run.source, run.upsampler)), []).append(path)
+            yield from (paths for paths in by_name.values() if len(paths) > 1)
 
 
 def is_folder(output: Any, path: Path) -> bool:
@@ -176,7 +194,7 @@ def expanded(sources: Sequence[Path]) -> list[Path]:
 
 
 def _expanded(sources: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
-    """Return the files, with those in folders, and the folders without any."""
+    """Return the files, each once, with those in folders, and the folders without any."""
     paths: list[Path] = []
     failures: list[Failure] = []
     for source in sources:
@@ -187,7 +205,8 @@ def _expanded(sources: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
             paths += _pictures_in(source)
         except FileError as error:
             failures.append(Failure(source, str(error)))
-    return paths, failures
+    places = {(os.path.realpath(path.parent), path.name): path for path in reversed(paths)}
+    return list(reversed(places.values())), failures
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -70,7 +70,8 @@ def upsample(
         in an array of 2 or 4 channels.
     output
         A file to write, or an existing folder or a name that ends in "/": files of a list go into a folder, under
-        their names with the scale added. Without it the pixels are returned and nothing is written.
+        their names with the scale added; one that is given twice is written once. Without it the pixels are returned
+        and nothing is written.
     overwrite
         True to let the output replace files.
 
