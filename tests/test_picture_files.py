@@ -251,7 +251,7 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
     ("name", "shape", "dtype", "alpha", "words"),
     [
         ("a.bmp", (3, 8, 8), "u1", False, "a.bmp ends in .bmp; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write a.png, for example"),
-        ("a", (3, 8, 8), "u1", False, "a ends in nothing; a picture is written as"),
+        ("a", (3, 8, 8), "u1", False, "a has no file ending; a picture is written as"),
         ("a.png", (3, 8, 8), "f4", False, "the picture is RGB, 32 bit float, which PNG cannot contain. Write a.tif"),
         ("a.jpg", (5, 8, 8), "u1", False, "the picture is 5 channels, 8 bit, which JPEG cannot contain. Write a.tif"),
         ("a.png", (4, 8, 8), "u1", False, "the picture is 4 channels, 8 bit, which PNG cannot contain. Write a.tif"),

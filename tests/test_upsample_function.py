@@ -304,6 +304,56 @@ def test_arrays_need_nothing_but_the_package_itself(python):
     )
 
 
+def test_a_home_folder_is_found(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    Image.fromarray(noise(5, 6, 3)).save("a.png")
+    np.save("w.npy", np.ones((2, 2)))
+    os.mkdir("below")
+    monkeypatch.chdir("below")
+    assert tconv.upsample("~/a.png", output="~/b.png") == here / "b.png"
+    assert tconv.upsample(["~/a.png"], kernel="~/w.npy")[0].shape == (10, 12, 3)
+    with pytest.raises(FileError, match=rf"^{here}/none\.onnx does not exist"):
+        tconv.upsample("~/a.png", weights="~/none.onnx")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("top", "text"),
+    [
+        (255.0, "values up to 255; white is 1 for floats. Divide by 255"),
+        (65535.0, "values up to 65535; white is 1 for floats. Divide by 65535"),
+        (1e6, "values up to 1e+06; white is 1 for floats. Divide by 1e+06"),
+    ],
+)
+def test_floats_far_above_white_are_a_warning(top, text, run):
+    x = noise(6, 5, 3, dtype="f4")
+    x[2, 2, 1], x[0, 0, 0] = top, np.nan
+    write_tiff("a.tif", x)
+    calls = [
+        lambda: tconv.upsample(x),
+        lambda: tconv.upsample([x]),
+        lambda: tconv.upsample(x, output="b.tif"),
+        lambda: tconv.upsample("a.tif"),
+        lambda: tconv.upsample(["a.tif"], output="out"),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning, match="^values up to") as caught:
+            call()
+        assert [str(warning.message) for warning in caught] == [text]
+        assert caught[0].filename == __file__
+    assert f"\nnote      {text}\n" in run("a.tif", "-o", "c.tif")[1]
+    assert f"; {text}\n" in run("a.tif", "-o", "many/", "b.tif")[1]
+
+
+def test_floats_near_white_are_no_warning(recwarn):
+    x = noise(6, 5, 3, dtype="f4")
+    for image in (x, 4 * x, np.where(x > 0.9, np.nan, x), np.where(x > 0.9, np.inf, x)):
+        tconv.upsample(image)
+    tconv.upsample(255 * x, kernel="bicubic")
+    tconv.upsample(noise(6, 5, 3))
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------
 
 X = np.zeros((4, 5, 3), np.uint8)
@@ -338,7 +388,14 @@ X = np.zeros((4, 5, 3), np.uint8)
         (None, {}, ArgumentError, "image is None; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write image=\"photo.jpg\", for example"),
         (b"a.png", {}, ArgumentError, "image is b'a.png'; an array"),
         (3, {}, ArgumentError, "image is 3; an array"),
-        ("", {}, ArgumentError, "image is ''; a path is needed"),
+        ("", {}, ArgumentError, "image is ''; a path is needed. Write image=\"photo.png\", for example"),
+        ([None, None], {}, ArgumentError, "image[0] is None; a path, or an array [H, W] or [H, W, C], is needed"),
+        ("https://a.org/b.png", {}, ArgumentError, "image is https://a.org/b.png, and URLs are not read or written. Use a file on this machine"),
+        (["a.png", "s3://a/b.png"], {}, ArgumentError, "image[1] is s3://a/b.png, and URLs are not read or written. Use a file"),
+        ("a.png", {"output": "large"}, FileError, 'large has no file ending; it selects the format. Write output="large.png", or output="large/" for a folder'),
+        ("a.npy", {"output": "large"}, FileError, 'large has no file ending; it selects the format. Write output="large.npy", or output="large/" for a folder'),
+        (X, {"kernel": "lanzcos"}, ArgumentError, "kernel is 'lanzcos'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write kernel=\"lanczos\""),
+        (X, {"kernel": "xyz"}, ArgumentError, "kernel is 'xyz'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write kernel=\"bicubic\""),
         ([X, X.astype(int)], {}, DtypeError, "image[1] has dtype int64, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to 1, are usual. Write image[1].astype(np.uint8)"),
         ([], {}, ArgumentError, 'the list is empty; at least one picture is needed. Write ["photo.jpg"], for example'),
         ([], {"output": "out"}, ArgumentError, "the list is empty; at least one picture is needed"),

@@ -22,7 +22,7 @@ from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult, merged
 from tconv.upsampling.file_batch import FileBatch, batch_folder, is_folder, output_folder
-from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.file_run import FileRun, open_run, refuse_url
 from tconv.upsampling.inputs import SampleInput
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
@@ -93,6 +93,8 @@ def run(
         raise ArgumentError("-o is empty; a file or a folder is needed. Write -o large.png")
     if "" in inputs:
         raise ArgumentError("INPUT is empty; a file or a folder is needed. Write tconv upsample photo.jpg, for example")
+    for text, name in [*((text, "INPUT") for text in inputs), (output or "", "-o")]:
+        refuse_url(text, name)
     sources = tuple(map(Path, inputs))
     selection = Selection(scale, model, kernel, weights, COMMAND)
     folder = Path(output) if output and is_folder(output, Path(output)) else None
@@ -130,6 +132,8 @@ def _upsample_one(
             comparison = compare(run.source, run.upsampler, results[""][0])
             write_side_by_side(beside.file, comparison.panels)
             compared = _comparison_lines(report, run, comparison, beside.path)
+    for note in run.warnings:
+        report.line("note", note)
     text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
     report.line("output", "; ".join([text, *file_run.format.notes]))
     report.line("check", _check_text(file_run.check))
@@ -179,7 +183,7 @@ def _upsample_many(
     with report.progress("upsampling", total, "files") as advance:
         for source, file_run in batch.run(advance, report.timed):
             run = file_run.run
-            notes = [*run.source.notes, *file_run.format.notes]
+            notes = [*run.source.notes, *file_run.format.notes, *run.warnings]
             text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
             report.line("output", "; ".join([text, *notes]))
             checks.append(file_run.check)
@@ -243,7 +247,7 @@ def _input_facts(run: Run, source: Path | None) -> dict[str, Any]:
     shapes = {key: batch.shape for key, batch in run.source.batches.items()}
     return {
         "path": None if source is None else str(source),
-        "notes": run.source.notes,
+        "notes": [*run.source.notes, *run.warnings],
         "arrays": _array_facts(run, shapes),
     }
 

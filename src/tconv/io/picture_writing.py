@@ -52,9 +52,9 @@ def format_for(path: Path, shape: tuple[int, int, int], dtype: Any, alpha: bool)
     """
     endings = ", ".join(WRITABLE)
     if (wanted := path.suffix.lower()) not in WRITABLE:
+        given = f"ends in {path.suffix}" if path.suffix else "has no file ending"
         raise FileError(
-            f"{path} ends in {path.suffix or 'nothing'}; a picture is written as {endings}. "
-            f"Write {path.stem or 'name'}.png, for example"
+            f"{path} {given}; a picture is written as {endings}. Write {path.stem or 'name'}.png, for example"
         )
     form, dtype = WRITABLE[wanted], np.dtype(dtype)
     channels, *sides = shape

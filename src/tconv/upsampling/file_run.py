@@ -6,6 +6,7 @@ The output appears whole or not at all, and replaces another file only if that i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from tconv._arrays import Array
-from tconv.errors import DtypeError, FileError
+from tconv.errors import ArgumentError, DtypeError, FileError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.image_checks import has_wide_integers
@@ -36,6 +37,12 @@ def file_ids(paths: Iterable[Path]) -> FileIds:
             status = os.stat(path)
             ids.add((status.st_dev, status.st_ino))
     return frozenset(ids)
+
+
+def refuse_url(text: str, name: str) -> None:
+    """Raise ArgumentError for a URL, whose two slashes a Path would not keep."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        raise ArgumentError(f"{name} is {text}, and URLs are not read or written. Use a file on this machine")
 
 
 def open_run(source: Path | None, selection: Selection) -> Run:
@@ -96,6 +103,12 @@ class FileRun:
         if output is not None:
             ids = inputs if isinstance(inputs, frozenset) else file_ids(inputs)
             _refuse_place(output, stem + ending, ids, naming)
+            if not output.suffix:
+                raise FileError(
+                    f"{output} has no file ending; it selects the format. Write "
+                    f"{naming.example('output', f'{output}{ending}')}, or {naming.example('output', f'{output}/')} for "
+                    "a folder"
+                )
         self.stem = stem if output is None else str(output.with_suffix(""))
         """Path of the output without its ending."""
         self.format = run.source.output_format(output or Path(stem + ending), run.shapes)

@@ -6,6 +6,8 @@ The command `tconv upsample` runs the same code, so both give the same bits.
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError
 from tconv.models.image_model import Model
 from tconv.upsampling.file_batch import FileBatch, batch_folder, expanded, is_folder, output_folder
-from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.file_run import FileRun, open_run, refuse_url
 from tconv.upsampling.image_checks import check_array, refuse_other_kinds, refuse_wide_integers
 from tconv.upsampling.inputs import ArrayInput
 from tconv.upsampling.learned import LearnedUpsampler
@@ -93,7 +95,7 @@ def upsample(
     if scale is not None:
         scale = int_of(scale, "scale", least=1)
     selection = Selection(scale, model, _kernel(kernel), _weights(weights), PYTHON)
-    if isinstance(image, (list, tuple)) and any(_is_image(entry) for entry in image):
+    if isinstance(image, (list, tuple)) and image and not all(map(_is_row, image)):
         return _upsample_list(list(image), selection, alpha, output, overwrite)
     if not _is_path(image):
         return _upsample_array(image, selection, alpha, output, overwrite)
@@ -101,7 +103,7 @@ def upsample(
     if os.path.isdir(path):
         return _upsample_files([path], selection, output, overwrite)
     run = open_run(path, selection)
-    return run.source.result(run.execute()[0]) if output is None else _write(run, [path], output, overwrite)
+    return _result(run) if output is None else _write(run, [path], output, overwrite)
 
 
 def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, output: Any, overwrite: bool) -> Any:
@@ -128,17 +130,20 @@ def _upsample_entry(entry: Any, name: str, selection: Selection, alpha: bool | N
     if not _is_path(entry):
         return _upsample_array(entry, selection, alpha, name=name)
     run = open_run(_path(entry, name), selection)
-    return run.source.result(run.execute()[0])
+    return _result(run)
 
 
 def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwrite: bool) -> list[Any]:
     """Return the results of all files, or write all into the folder `output` and return their paths."""
     if output is None:
         runs = (open_run(path, selection) for path in expanded(paths))
-        return [run.source.result(run.execute()[0]) for run in runs]
+        return [_result(run) for run in runs]
     folder = batch_folder(output, _path(output, "output"), paths, PYTHON)
     batch = FileBatch(paths, selection, folder, overwrite)
-    written = [file_run.path for _, file_run in batch.run()]
+    written = []
+    for _, file_run in batch.run():
+        _warn(file_run.run)
+        written.append(file_run.path)
     if batch.failures:
         reasons = "; ".join(map(str, batch.failures))
         raise FileError(
@@ -173,9 +178,25 @@ def _upsample_array(
                 f'output="{os.path.join(output, "large.png")}" for example'
             )
         return _write(run, [], output, overwrite)
-    result = run.source.result(run.execute()[0])
+    result = _result(run)
     assert isinstance(result, np.ndarray)
     return _arrays.give(result[:, :, 0] if array.ndim == 2 and result.shape[2] == 1 else result, library)
+
+
+def _result(run: Run) -> Array | dict[str, Array]:
+    """Return the arrays of a run, and issue its warnings."""
+    results, _ = run.execute()
+    _warn(run)
+    return run.source.result(results)
+
+
+def _warn(run: Run) -> None:
+    """Issue the warnings of a run at the line that called the library."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tconv."):
+        level, frame = level + 1, frame.f_back
+    for text in run.warnings:
+        warnings.warn(text, UserWarning, stacklevel=level)
 
 
 def _write(run: Run, inputs: list[Path], output: Any, overwrite: bool) -> Path:
@@ -187,10 +208,18 @@ def _write(run: Run, inputs: list[Path], output: Any, overwrite: bool) -> Path:
         FileRun(run, PYTHON, inputs, None if folder else path, folder, overwrite) as file_run,
     ):
         file_run.execute()
+    _warn(run)
     return file_run.path
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------
+
+
+def _is_row(value: Any) -> bool:
+    """Return True for an entry of one image that is written as a list: a number, or a list or array of one axis."""
+    return isinstance(value, (int, float, complex, list, tuple)) or (
+        not _is_path(value) and len(getattr(value, "shape", (0, 0))) < 2
+    )
 
 
 def _is_path(value: Any) -> bool:
@@ -203,17 +232,19 @@ def _is_image(value: Any) -> bool:
 
 
 def _path(value: Any, name: str) -> Path:
-    """Return an argument as a path. Raises ArgumentError."""
+    """Return an argument as a path, with ~ expanded. Raises ArgumentError."""
     if not _is_path(value) or not isinstance(os.fspath(value), str) or not os.fspath(value):
-        raise ArgumentError(f'{name} is {shown(value)}; a path is needed. Write {name}="large.png", for example')
-    return Path(value)
+        example = f'{name}="{"large" if name == "output" else "photo"}'
+        raise ArgumentError(f'{name} is {shown(value)}; a path is needed. Write {example}.png", for example')
+    refuse_url(os.fspath(value), name)
+    return Path(os.path.expanduser(value))
 
 
 def _kernel(kernel: Any) -> str | Array | None:
     """Return a filter's name, the path of a file or an array of weights. Raises ArgumentError, ArrayError."""
     if kernel is None:
         return None
-    return os.fspath(kernel) if _is_path(kernel) else _arrays.take(kernel, "kernel")[1]
+    return os.path.expanduser(os.fspath(kernel)) if _is_path(kernel) else _arrays.take(kernel, "kernel")[1]
 
 
 def _weights(weights: Any) -> str | Model | None:
@@ -224,4 +255,4 @@ def _weights(weights: Any) -> str | Model | None:
         raise ArgumentError(
             f'weights is {shown(weights)}; a file or a tconv.models.Model is needed. Write weights="network.onnx"'
         )
-    return str(os.fspath(weights))
+    return os.path.expanduser(str(os.fspath(weights)))

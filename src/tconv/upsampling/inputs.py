@@ -175,7 +175,7 @@ class FeatureInput:
         """Return the format of the input file, which the output has, too."""
         if path.suffix.lower() != self.ending:
             raise FileError(
-                f"{path} ends in {path.suffix or 'nothing'}; the result of a {self.ending} file is written as "
+                f"{path} ends in {path.suffix}; the result of a {self.ending} file is written as "
                 f"{self.ending}. Write {path.stem}{self.ending}"
             )
 
