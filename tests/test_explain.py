@@ -12,7 +12,7 @@ import pytest
 
 import tconv
 from tconv import _extras
-from tconv.cli import env, explain
+from tconv.cli import env, explain, main
 from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
 
@@ -24,6 +24,7 @@ def printed(capsys, **arguments):
 def test_the_formula_holds_with_the_numbers_in_it(capsys):
     text = printed(capsys, kernel=[3], stride=[2], padding=["1"], input=[8, 8])
     assert text.startswith("8 x 8 -> 15 x 15   (full result 17 x 17)\n")
+    assert "a row per input element, the number of the tap; rows are summed downwards" in text
     formulas = re.findall(r"axis \d: (.*) = (\d+)$", text, re.M)
     assert len(formulas) == 2
     for formula, value in formulas:
@@ -49,7 +50,7 @@ def test_one_axis_is_mentioned(capsys):
     ],
 )
 def test_the_picture_is_the_scatter(capsys, arguments):
-    """The rows of letters, each times its input, summed downwards and cropped, are the operator."""
+    """The rows of tap numbers, each times its input, summed downwards and cropped, are the operator."""
     text = printed(capsys, **arguments)
     rows = re.findall(r"^  x\[\d+\] +((?:[.0-9a-z] ?)+)$", text, re.M)
     crop = re.search(r"^  crop +((?:[xy] ?)+)", text, re.M)[1].split()
@@ -90,6 +91,39 @@ def test_a_size_is_a_whole_number():
     done = subprocess.run([sys.executable, "-m", "tconv", "explain", "--kernel", "3.5"], capture_output=True, text=True)
     assert done.returncode != 0
     assert "3.5" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stride", "2.5"], "--stride is 2.5; whole numbers are needed. Write --stride 2, for example"),
+        (["--dilation", "0.5", "x"], "--dilation is 0.5 x; whole numbers are needed. Write --dilation 1 2, for example"),
+        (["--input", "8", "1e999"], "--input is 8 1e999; whole numbers are needed. Write --input 8 2, for example"),
+        (["--output", "e.png"], "--output is e.png, and --output is the size of the output. Write -o e.png to draw a picture"),
+        (["--output", "8.5"], "--output is 8.5; whole numbers are needed. Write --output 8, for example"),
+        (
+            ["--output-padding", "1"],
+            "output_padding is 1 on spatial axis 0; PyTorch needs it smaller than the stride (1) or the dilation (1). "
+            'Write --option "crop=[[0, -1], [0, -1]]" instead of --padding and --output-padding, which has no such limit',
+        ),
+        (
+            ["--padding", "1", "--option", "crop=[[1, 1], [1, 1]]"],
+            "crop= was given together with padding= or output_padding=; both describe the crop. "
+            'Write --option "crop=[[1, 1], [1, 1]]" instead of --padding and --output-padding',
+        ),
+        (
+            ["--dialect", "onnx", "--output-padding", "2"],
+            'Write --dialect torch with --option "crop=[[0, -2], [0, -2]]" instead of --padding and --output-padding',
+        ),
+    ],
+)  # fmt: skip
+def test_the_advice_works_on_the_command_line(words, message, capsys):
+    assert main(["explain", "--kernel", "3", *words]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    option = re.search(r'--option "(.*?)"', error)
+    if option is not None:
+        assert main(["explain", "--kernel", "3", "--option", option[1]]) == 0
 
 
 def test_tensorflows_arguments(capsys):

@@ -32,15 +32,38 @@ _FLAGS = {
     "--dialect": ("dialect",),
 }
 """Each option, and its names in the library and its dialects."""
+_PICTURES = (".svg", ".png", ".pdf")
+_CROP = re.compile(
+    r"crop=\(\(lo, hi\), \.\.\.\)"
+    r"( alone, where lo = padding and hi = padding - output_padding| with hi = padding - output_padding)?"
+)
+"""Advice of the library to write the crop itself."""
 _KEYWORD = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
 
 
 def whole_numbers(_: Any, tokens: Any) -> list[int]:
     """Return the values of an option. Raises ArgumentError for "3.5", which the parser would round."""
     given = [token.value for token in tokens]
-    if not all(text.removeprefix("-").isdecimal() for text in given):
-        raise ArgumentError(f"{' '.join(given)} is not a list of whole numbers. Write --kernel 3 3, for example")
-    return [int(text) for text in given]
+    if all(text.removeprefix("-").isdecimal() for text in given):
+        return [int(text) for text in given]
+    flag = next((token.keyword for token in tokens if token.keyword), "--kernel")
+    if flag == "--output" and given[0].endswith(_PICTURES):
+        raise ArgumentError(
+            f"--output is {' '.join(given)}, and --output is the size of the output. Write -o {given[0]} to draw a "
+            "picture"
+        )
+    raise ArgumentError(
+        f"{flag} is {' '.join(given)}; whole numbers are needed. Write {flag} {' '.join(map(_whole, given))}, for "
+        "example"
+    )
+
+
+def _whole(text: str) -> str:
+    """Return a whole number that a message proposes instead of a text: 2 for "2.5"."""
+    try:
+        return str(max(1, int(float(text))))
+    except (ValueError, OverflowError):
+        return "2"
 
 
 _Sizes = Annotated[list[int] | None, Parameter(consume_multiple=True, converter=whole_numbers, negative="")]
@@ -118,7 +141,8 @@ def run(
         shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
         facts = _facts(geometry, n, dialect, shown)
     except TconvError as error:
-        raise type(error)(_with_flags(str(error))) from None
+        crop = _crop_option(len(sizes), padding, output_padding)
+        raise type(error)(_with_flags(_CROP.sub(lambda _: crop, str(error)))) from None
     with new_picture(picture, as_json) as draw:
         if picture is not None:
             _refuse_unreadable(geometry, n)
@@ -197,6 +221,22 @@ def _name_of_option(rules: Dialect, candidates: Sequence[str]) -> str | None:
     """Return the first of these names that is an argument of the dialect."""
     known = rules.argument_names()
     return next((candidate for candidate in candidates if candidate in known), None)
+
+
+def _crop_option(ndim: int, padding: list[str] | None, output_padding: list[int] | None) -> str:
+    """Return the crop of these paddings as an option.
+
+    >>> _crop_option(2, ["1"], [2])
+    '--option "crop=[[1, -1], [1, -1]]" instead of --padding and --output-padding'
+    """
+    numbers = [int(entry) for entry in padding or ["0"] if entry.lstrip("-").isdigit()]
+    extra = output_padding or [0]
+    if {len(numbers), len(extra)} <= {1, ndim}:
+        sides = zip(numbers * (ndim // len(numbers)), extra * (ndim // len(extra)), strict=True)
+        pairs = json.dumps([[pad, pad - more] for pad, more in sides])
+    else:
+        pairs = json.dumps([[0, 0]] * ndim)
+    return f'--option "crop={pairs}" instead of --padding and --output-padding'
 
 
 def _with_flags(message: str) -> str:
@@ -285,7 +325,7 @@ def _by(sizes: tuple[int, ...]) -> str:
 
 
 def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
-    """Return the scatter along the last axis as text: a row per input element, a letter per tap, and the crop as x."""
+    """Return the scatter along the last axis as text: a row of tap numbers per input element, and the crop as x."""
     s, d, k, (lo, hi) = g.stride[-1], g.dilation[-1], g.kernel[-1], g.crop[-1]
     full = g.full_shape(n)[-1]
     front, behind = max(0, -lo), max(0, -hi)
@@ -293,7 +333,7 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
     if width > _WIDEST or n[-1] > 12 or k > 36:
         return [f"scatter along the last axis: {full} positions, too many for a line of this picture"]
     taps = "0123456789abcdefghijklmnopqrstuvwxyz"
-    rows = ["scatter along the last axis: a row per input element, a letter per tap; rows are summed downwards"]
+    rows = ["scatter along the last axis: a row per input element, the number of the tap; rows are summed downwards"]
     for i in range(n[-1]):
         row = ["."] * width
         for t in range(k):
