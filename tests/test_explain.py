@@ -160,7 +160,7 @@ def test_the_picture_file(capsys, tmp_path):
     explain.run(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
     capsys.readouterr()
-    with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
+    with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Choose another name$"):
         explain.run(kernel=[3], picture=path)
     assert capsys.readouterr().out == ""  # refused before anything is printed
     with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
@@ -219,9 +219,9 @@ def test_the_picture_file(capsys, tmp_path):
         (
             {"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")},
             FileError,
-            "lies in no/such/folder, which does not exist. Write a name",
+            "lies in no/such/folder, which does not exist. Choose a name",
         ),
-        ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Write a name that ends in .svg, .png or .pdf"),
+        ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Choose a name that ends in .svg, .png or .pdf"),
         ({"kernel": [3], "dialect": "caffe"}, DialectError, "dialect is 'caffe'; there are torch"),
         ({"kernel": [3], "dialect": "tf"}, DialectError, "Write --dialect tensorflow"),
     ],
@@ -239,7 +239,7 @@ def test_a_place_in_a_file_is_refused_without_an_echo(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert re.fullmatch(r"tconv: .*a\.png cannot be written: Not a directory\. Write a name .*\n", done.stderr)
+    assert re.fullmatch(r"tconv: .*a\.png cannot be written: Not a directory\. Choose a name .*\n", done.stderr)
 
 
 def test_no_framework_is_imported_by_the_command():

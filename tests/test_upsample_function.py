@@ -231,7 +231,7 @@ def test_an_output_file():
     assert Path("large.png").read_bytes() == Path("array.png").read_bytes()
     np.testing.assert_array_equal(written("large.png"), tconv.upsample(x))
     with pytest.raises(
-        FileError, match=r"large\.png exists, and nothing is overwritten\. Write another name, or overwrite=True"
+        FileError, match=r"large\.png exists, and nothing is overwritten\. Choose another name, or overwrite=True"
     ):
         tconv.upsample("in/0.png", output="large.png")
     assert tconv.upsample("in/1.png", output="large.png", overwrite=True) == Path("large.png")
@@ -256,7 +256,7 @@ def test_a_broken_file_does_not_stop_the_others():
     Path("in/1.png").write_bytes(Path("in/1.png").read_bytes()[:60])
     with pytest.raises(FileError) as caught:
         tconv.upsample("in", output="out")
-    assert str(caught.value).startswith("1 of 3 inputs failed, and 2 files were written. in/1.png is damaged")
+    assert str(caught.value).startswith("1 of 3 inputs failed; 2 files were written. in/1.png is damaged")
     assert sorted(os.listdir("out")) == ["0_x2.png", "2_x2.png"]
     with pytest.raises(FileError, match=r"in/1\.png is damaged"):
         tconv.upsample("in")
@@ -403,19 +403,19 @@ X = np.zeros((4, 5, 3), np.uint8)
         ([X, X], {"output": "out"}, ArgumentError, "output was given with a list of arrays, which have no names. Write one call for each array, with its own output"),
         (X, {"output": "folder"}, ArgumentError, 'output is the folder folder, and an array has no name. Write a file name, output="folder/large.png" for example'),
         (X, {"output": 3}, ArgumentError, 'output is 3; a path is needed. Write output="large.png", for example'),
-        (X, {"output": "no/b.png"}, FileError, "no/b.png lies in no, which does not exist. Write a name in a directory that does"),
+        (X, {"output": "no/b.png"}, FileError, "no/b.png lies in no, which does not exist. Choose a name in a directory that does"),
         (X, {"output": "b.bmp"}, FileError, "b.bmp ends in .bmp; a picture is written as .png, .jpg"),
-        ("none.png", {}, FileError, "none.png does not exist; a file is needed. Write the name of one that does"),
+        ("none.png", {}, FileError, "none.png does not exist; a file is needed. Choose one that does"),
         (["a.png", "none.png"], {}, FileError, "none.png does not exist"),
         ("folder", {}, FileError, "folder has no picture or feature map in it; files that end in .png, .jpg, .jpeg"),
-        ("a.png", {"output": "a.png"}, FileError, "a.png is the input itself, which is not overwritten. Write another name"),
+        ("a.png", {"output": "a.png"}, FileError, "a.png is the input itself, which is not overwritten. Choose another name"),
         ("a.png", {"output": "a.png", "overwrite": True}, FileError, "a.png is the input itself"),
         ("a.png", {"output": "pipe.png"}, FileError, 'pipe.png is a device or a pipe; a file is needed. Write output="a_x2.png"'),
-        (["a.png"], {"output": "a.png"}, FileError, "a.png is a file; a folder is needed. Write the name of a folder"),
+        (["a.png"], {"output": "a.png"}, FileError, "a.png is a file; a folder is needed. Choose a folder"),
         (["a.png", "b.png"], {"output": "one.png"}, ArgumentError, 'output="one.png" names one file, but there are 2 inputs. Write output="one/"'),
         (["a.png"], {"output": "folder/one.tif"}, ArgumentError, 'output="folder/one.tif" names one file, but the input is a list. Write output="folder/one/"'),
         ("folder", {"output": "one.npy"}, ArgumentError, 'output="one.npy" names one file, but folder is a folder. Write output="one/"'),
-        (["a.png"], {"output": "no/out"}, FileError, "no/out lies in no, which does not exist. Write a folder in a directory that does"),
+        (["a.png"], {"output": "no/out"}, FileError, "no/out lies in no, which does not exist. Choose a folder in a directory that does"),
         (X, {"scale": 0}, GeometryError, "scale is 0; it must be at least 1. Write scale=1, for example"),
         (X, {"scale": 2.5}, GeometryError, "scale is 2.5; an integer is needed. Write scale=2, for example"),
         (X, {"scale": 10**9}, TooLargeError, "the result would be 5000000000 x 4000000000 with 3 channels"),

@@ -175,14 +175,13 @@ def _upsample_many(
 ) -> int:
     """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
     batch = FileBatch(sources, selection, folder, overwrite)
-    files, checks, total = [], [], len(batch.paths)
-    for upsampler in batch.upsamplers:
-        report.line("upsample", _upsampler_text(upsampler))
-        for note in upsampler.notes:
-            report.line("note", note)
+    files, total = [], len(batch.paths)
+    checks: list[CheckResult] = []
     with report.progress("upsampling", total, "files") as advance:
         for source, file_run in batch.run(advance, report.timed):
             run = file_run.run
+            if not checks:  # where every input fails, nothing was upsampled
+                _print_upsamplers(report, batch)
             notes = [*run.source.notes, *file_run.format.notes, *run.warnings]
             text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
             report.line("output", "; ".join([text, *notes]))
@@ -200,14 +199,20 @@ def _upsample_many(
     report.facts |= {"files": files, "succeeded": len(checks), "failed": len(batch.failures)}
     if checks:
         report.line("check", _check_text(merged(checks)))
-    report.close()
+    report.close(with_time=bool(checks))
     if not batch.failures:
         return 0
-    count = len(checks) + len(batch.failures)
-    print(f"tconv: {len(batch.failures)} of {count} inputs failed; {len(checks)} files were written", file=sys.stderr)
+    print(f"tconv: {batch.summary(len(checks))}", file=sys.stderr)
     for failure in batch.failures:
         print(f"tconv: {failure}", file=sys.stderr)
     return 1
+
+
+def _print_upsamplers(report: Report, batch: FileBatch) -> None:
+    for upsampler in batch.upsamplers:
+        report.line("upsample", _upsampler_text(upsampler))
+        for note in upsampler.notes:
+            report.line("note", note)
 
 
 # -- texts and facts ---------------------------------------------------------------------------------------------
@@ -271,6 +276,6 @@ def _array_facts(run: Run, shapes: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _check_text(check: CheckResult) -> str:
     finite = check.outputs - check.not_finite
-    text = f"{finite} random outputs equal the definition: largest difference {check.difference:.2g}, "
+    text = f"{finite} random outputs agree with the definition: largest difference {check.difference:.2g}, "
     text += f"allowed {check.tolerance:.2g}"
     return text + f"; {check.not_finite} more are inf or NaN in both" * (check.not_finite > 0)

@@ -164,5 +164,5 @@ def _named(path: Path, key: str) -> str:
 def _damaged(path: Path, key: str, error: Exception) -> FileError:
     why = " ".join(str(error).split()) or type(error).__name__
     return FileError(
-        f"{_named(path, key)} is not a whole {path.suffix} file ({why}). Write one with np.save or np.savez"
+        f"{_named(path, key)} is not a whole {path.suffix} file ({why}). Save one with np.save or np.savez"
     )

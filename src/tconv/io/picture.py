@@ -56,4 +56,4 @@ def describe(channels: int, dtype: Any, alpha: bool) -> str:
 
 def damaged(path: Path, why: str) -> FileError:
     """Return the error for a file that breaks off, or whose content is wrong."""
-    return FileError(f"{path} is damaged ({why}); a whole file is needed. Write the name of an intact copy")
+    return FileError(f"{path} is damaged ({why}); a whole file is needed. Choose an intact copy")

@@ -94,6 +94,13 @@ class FileBatch:
                     yield path, file_run
                 advance(left)
 
+    def summary(self, written: int) -> str:
+        """Return the numbers of failures and of files that were written, as text."""
+        failed = len(self.failures)
+        inputs = "input" if failed + written == 1 else "inputs"
+        files = "file was" if written == 1 else "files were"
+        return f"{failed} of {failed + written} {inputs} failed; {written} {files} written"
+
     def _stems_of_clashes(self) -> dict[Path, str]:
         """Return the stems, with their endings, of inputs that would be written under one default name.
 
@@ -167,7 +174,7 @@ def output_folder(folder: Path | None) -> Iterator[None]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise FileError(
-            f"{folder} cannot be created: {why}. Write a folder in a directory that you may write"
+            f"{folder} cannot be created: {why}. Choose a folder in a directory that you may write"
         ) from None
     try:
         yield
@@ -181,10 +188,10 @@ def _refuse_folder(folder: Path | None) -> None:
     if folder is None or os.path.isdir(folder):
         return
     if os.path.lexists(folder):
-        raise FileError(f"{folder} is a file; a folder is needed. Write the name of a folder")
+        raise FileError(f"{folder} is a file; a folder is needed. Choose a folder")
     if not os.path.exists(folder.parent):
         raise FileError(
-            f"{folder} lies in {folder.parent}, which does not exist. Write a folder in a directory that does"
+            f"{folder} lies in {folder.parent}, which does not exist. Choose a folder in a directory that does"
         )
 
 
@@ -215,7 +222,7 @@ def _pictures_in(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise FileError(f"{folder} cannot be read: {error.strerror}. Write a folder that you may read") from None
+        raise FileError(f"{folder} cannot be read: {error.strerror}. Choose a folder that you may read") from None
     files = [
         entry
         for entry in entries
@@ -224,6 +231,6 @@ def _pictures_in(folder: Path) -> list[Path]:
     if not files:
         raise FileError(
             f"{folder} has no picture or feature map in it; files that end in {', '.join(endings)} are read. "
-            "Write a folder of such files"
+            "Choose a folder of such files"
         )
     return files

@@ -147,4 +147,4 @@ def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> N
         raise FileError(f"{output} is a device or a pipe; a file is needed. Write {naming.example('output', name)}")
     if file_ids([output]) & inputs:
         which = "the input itself" if len(inputs) == 1 else "an input"
-        raise FileError(f"{output} is {which}, which is not overwritten. Write another name")
+        raise FileError(f"{output} is {which}, which is not overwritten. Choose another name")

@@ -146,10 +146,7 @@ def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwr
         written.append(file_run.path)
     if batch.failures:
         reasons = "; ".join(map(str, batch.failures))
-        raise FileError(
-            f"{len(batch.failures)} of {len(written) + len(batch.failures)} inputs failed, and {len(written)} files "
-            f"were written. {reasons}"
-        )
+        raise FileError(f"{batch.summary(len(written))}. {reasons}")
     return written
 
 
