@@ -15,6 +15,7 @@ from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes import fault_effects
 from tconv.diagnosis.causes.fault_effects import EFFECTS
 from tconv.dialects.faults import FAULTS
+from tconv.operator.call_reading import read_call
 
 WITH_NUMBERS = {key for key, fault in FAULTS.items() if fault.outcome == "another output"}
 OLD = {"keras_torch_same", "onnxruntime_same_swapped", "onnxruntime_output_shape_halves", "mnn_crop_in_front"}
@@ -58,7 +59,7 @@ def test_every_rebuilt_fault_applies_and_has_its_output(build):
     x, w, bias = case.arrays
     native = {name: value for name, value in case.arguments.items() if name != "dialect"}
     name = case.arguments["dialect"]
-    call = tconv.operator.call.read_call(x, w, bias, name, None, native)
+    call = read_call(x, w, bias, name, None, native)
     model = CallModel(call.x, call.weight, call.bias, call.problem.geometry)
     assert FAULTS[build.key].applies(model.geometry, model.x.shape[2:], native)
     changed = EFFECTS[build.key](model, native)

@@ -28,7 +28,7 @@ HUGE = np.broadcast_to(np.float32(0), (1, 64, 2**15, 2**15))
 CASES = [
     # ranks
     (ShapeError, (X[0, 0], W[0, 0]), {}, "weight has shape (3, 3), which leaves 0 spatial axes; PyTorch's layout, [C_in, C_out, kh, kw] in 2-D, needs at least 1. Write weight[None, None] for a bare kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"),
-    (ShapeError, (X[0, 0], W), {}, "x has shape (4, 4), with 2 axes; with a weight of shape (2, 3, 3, 3) the PyTorch dialect needs 4: [N, C, h, w]. Write x[None] to add a batch axis, or use a weight with as many spatial axes as x"),
+    (ShapeError, (X[0, 0], W), {}, "x has shape (4, 4), with 2 axes; with a weight of shape (2, 3, 3, 3) the PyTorch dialect needs 4: [N, C, h, w]. Use a weight with as many spatial axes as x"),
     (ShapeError, (X[..., None], W), {}, "x has shape (1, 2, 4, 4, 1), with 5 axes"),
     # channels and groups
     (ShapeError, (np.ones((1, 32, 8, 8)), np.ones((3, 3, 64, 32))), {}, 'weight (3, 3, 64, 32) has 3 input channels as PyTorch reads it; x has 32. It fits TensorFlow\'s layout [kh, kw, C_out, C_in]. Write dialect="tensorflow", data_format="NCHW", or convert the weight: tconv.convert(weight, source="tensorflow", target="torch")'),
@@ -38,7 +38,7 @@ CASES = [
     (ShapeError, (X, np.ones((5, 3, 3, 3), "f4")), {}, "weight (5, 3, 3, 3) has 5 input channels as PyTorch reads it; x has 2. Use an x with 5 channels, laid out as [N, C, h, w], or the weight of a layer that takes 2 channels"),
     (ShapeError, (X, W), {"groups": 3}, "weight (2, 3, 3, 3) has 2 input channels, which 3 groups do not divide. Use a number of groups that divides 2, for example groups=1"),
     (ShapeError, (X, W[:, :0]), {}, "weight (2, 0, 3, 3) has no output channels; at least one is needed"),
-    (ShapeError, (X, W, np.ones(4, "f4")), {}, "bias has shape (4,); one number per output channel is needed: (3,). Write bias.reshape(3)"),
+    (ShapeError, (X, W, np.ones(4, "f4")), {}, "bias has shape (4,); one number per output channel is needed: (3,). Use a bias of 3 numbers"),
     (ShapeError, (X, W, np.ones((1, 3, 1, 1), "f4")), {}, "bias has shape (1, 3, 1, 1); one number per output channel is needed: (3,)"),
     # sizes
     (ShapeError, (X[:, :, :0], W), {}, "the input has spatial shape (0, 4); every axis needs at least 1 element. Use an array without empty spatial axes"),
@@ -71,7 +71,7 @@ CASES = [
     (ArgumentError, (X, W), {**TF, "data_format": "NHCW"}, "data_format is 'NHCW'; with 2 spatial axes it must be \"NHWC\" or \"NCHW\". Use one of them"),
     (GeometryError, (X, W), {**TF, "strides": (2, 2, 2, 1)}, "strides is (2, 2, 2, 1); batch and channel entries must be 1. Write strides=(2, 2)"),
     # dtypes and arrays
-    (DtypeError, (X, W.astype("f8")), {}, "x is float32 and weight is float64; mixed dtypes are refused, one is needed. Write weight.astype(x.dtype), or x.astype(weight.dtype)"),
+    (DtypeError, (X, W.astype("f8")), {}, "x is float32 and weight is float64; mixed dtypes are refused, one is needed. Write x.astype(np.float64)"),
     (DtypeError, (X, W, np.ones(3)), {}, "x is float32 and bias is float64"),
     (DtypeError, (X > 0, W > 0), {}, "x has dtype bool; float16, bfloat16, float32, float64, complex64, complex128 and integers up to 64 bits (not uint64) are supported. Write x.astype(np.float32)"),
     (DtypeError, (X.astype("u8"), W.astype("u8")), {}, "x has dtype uint64"),
@@ -89,7 +89,7 @@ CASES = [
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list of unequal rows (setting an array element with a sequence."),
     (DtypeError, (X, W, [1j, 0, 0]), {}, "x is float32 and bias is complex128"),
     (ShapeError, (X, W, [1, 2]), {}, "bias has shape (2,); one number per output channel is needed: (3,)"),
-    (ArgumentError, (X, W), {"activation": "relu"}, "activation= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Write tconv.prepare(weight, activation=...), and call what it returns with x"),
+    (ArgumentError, (X, W), {"activation": "relu"}, "activation= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Write tconv.prepare(weight, activation=...), and call the result with x"),
     (ArgumentError, (X, W), {"output": 9}, "output= was given; the sizes are those of the arrays. Write the call without output="),
     (ArgumentError, (X, W), {"kernel": 3}, "kernel= was given; the sizes are those of the arrays. Write the call without kernel="),
     # methods

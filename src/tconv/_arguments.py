@@ -105,7 +105,7 @@ def ints_of(
     if len(given) != ndim:
         raise GeometryError(
             f"{name} is {text}, which has {_entries(given)}; {needed or f'there are {ndim} spatial axes'}. "
-            f"Write {example or f'one integer for all axes, or {(1,) * ndim}'}"
+            f"Write {example or f'one integer for all axes, or {(integers or (1,))[:1] * ndim}'}"
         )
     rule = "an integer" if len(integers) < ndim else f"at least {least}"
     corrected = tuple(_usual(least) if n is None else n if least is None else max(n, least) or 1 for n in numbers)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tconv.operator.call import read_call
 
 import tconv
 from random_calls import random_geometry, whole_numbers
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes.fault_effects import EFFECTS
 from tconv.dialects.faults import FAULTS, Fault
+from tconv.operator.call_reading import read_call
 
 Arguments = dict[str, Any]
 """Native arguments of a call."""

@@ -284,8 +284,9 @@ class Dialect(ABC):
         if len(x_shape) != len(data.axes):
             raise ShapeError(
                 f"x has shape {x_shape}, with {len(x_shape)} axes; with a weight of shape {weight_shape} the "
-                f"{self.framework} dialect needs {len(data.axes)}: {data.describe()}. Write x[None] to add a batch "
-                "axis, or use a weight with as many spatial axes as x"
+                f"{self.framework} dialect needs {len(data.axes)}: {data.describe()}. "
+                + ("Write x[None] to add a batch axis, or use" if len(x_shape) == len(data.axes) - 1 else "Use")
+                + " a weight with as many spatial axes as x"
             )
         weight = self.weight_layout(ndim, **layout_native)
         sizes = data.sizes(x_shape)[2]
@@ -317,7 +318,9 @@ class Dialect(ABC):
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Write {close[0]}=" if close else "Use one of those"
                 if name == "activation":
-                    hint = "Write tconv.prepare(weight, activation=...), and call what it returns with x"
+                    hint = "Write tconv.prepare(weight, activation=...), and call the result with x"
+                if name in ("output_size", "output_shape"):
+                    hint = "tconv.solve(input=, output=, kernel=, stride=) returns the arguments for an output size"
                 raise ArgumentError(
                     f"{name}= is not an argument of the {self.name} dialect, which has {', '.join(known)}. {hint}"
                 )

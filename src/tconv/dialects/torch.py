@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tconv._arguments import Crop, Ints, ints_of
+from tconv._arguments import Crop, Ints, ints_of, shown
 from tconv.dialects.base import Dialect, compact, keywords
 from tconv.dialects.layouts import DataLayout
 from tconv.errors import ArgumentError, GeometryError
@@ -43,7 +43,8 @@ class Torch(Dialect):
         if isinstance(padding, str):
             raise ArgumentError(
                 f"padding is {padding!r}; PyTorch's transposed convolution takes integers only. "
-                'Write padding=1, or dialect="keras" for "same" and "valid"'
+                f"Write padding=1, or, for Keras' rule, crop=tconv.dialect('keras').geometry(kernel={shown(kernel)}, "
+                f"input={shown(input)}, strides={shown(stride)}, padding={padding.lower()!r}).crop"
             )
         plain = Geometry(kernel, stride, 0, dilation, groups)
         pads = ints_of(0 if padding is None else padding, "padding", plain.ndim, least=0)

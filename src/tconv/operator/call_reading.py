@@ -19,7 +19,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.problem import Layer, Problem, accumulator
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
-_FLOAT32 = {"numpy": "np.float32", "torch": "torch.float32", "tensorflow": "tf.float32", "jax": "jnp.float32"}
+_NAMESPACES = {"numpy": "np", "torch": "torch", "tensorflow": "tf", "jax": "jnp"}
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
@@ -220,22 +220,49 @@ def _read_geometry(
 
 def _check_dtypes(library: str, **arrays: Array | None) -> None:
     present = {name: array for name, array in arrays.items() if array is not None}
+    if "bias" in present and present["bias"].ndim == 0:
+        raise ShapeError(
+            "bias is a single number; one number per output channel is needed. Write bias=np.full(C_out, number), and "
+            "other arguments by name, for example stride=2"
+        )
     for name, array in present.items():
         if array.dtype.name not in (*_FLOATS, *_INTEGERS):
             raise DtypeError(
                 f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) "
                 "are supported. "
-                f"Write {_arrays.cast(library, name, _FLOAT32[library])}"
+                f"Write {_cast(library, name, 'float32')}"
             )
     first, reference = next(iter(present.items()))  # x, or the weight where there is no x yet
     for name, array in present.items():
         whole = name == "bias" and reference.dtype.kind in "iu" and array.dtype == accumulator(reference.dtype)
         if array.dtype.name != reference.dtype.name and not whole:
+            dtype = reference.dtype.name if name == "bias" and reference.dtype.kind not in "iu" else None
+            dtype = dtype or _lossless_dtype(reference.dtype, array.dtype)
+            others = [
+                other
+                for other, each in present.items()
+                if each.dtype.name != dtype and (other == name or name != "bias" or dtype != "int64")
+            ]
             raise DtypeError(
                 f"{first} is {reference.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is "
-                f"needed. Write {_arrays.cast(library, name, f'{first}.dtype')}, or "
-                f"{_arrays.cast(library, first, f'{name}.dtype')}"
+                f"needed. Write {' and '.join(_cast(library, other, dtype) for other in others)}"
             )
+
+
+def _cast(library: str, name: str, dtype: str) -> str:
+    """Return the expression that converts an array of this library to a dtype."""
+    return _arrays.cast(library, name, f"{_NAMESPACES[library]}.{dtype}")
+
+
+def _lossless_dtype(a: np.dtype[Any], b: np.dtype[Any]) -> str:
+    """Return the name of a dtype for both arrays in which neither loses its fractions, its range or its imaginary part.
+
+    Integers go to int64, in which their products are summed; with a float they go to that float, float32 at least.
+    """
+    if a.kind in "iu" and b.kind in "iu":
+        return "int64"
+    wide = [np.dtype(np.float32) if dtype.kind in "iu" or dtype.itemsize == 2 else dtype for dtype in (a, b)]
+    return np.result_type(*wide).name
 
 
 def _check_groups(call: NativeCall, weight_shape: tuple[int, ...]) -> None:
@@ -259,8 +286,8 @@ def _out_channels(call: NativeCall, weight_shape: tuple[int, ...], bias: Array |
         )
     if bias is not None and bias.shape != (count,):
         raise ShapeError(
-            f"bias has shape {bias.shape}; one number per output channel is needed: ({count},). Write "
-            f"bias.reshape({count})"
+            f"bias has shape {bias.shape}; one number per output channel is needed: ({count},). "
+            + (f"Write bias.reshape({count})" if bias.size == count else f"Use a bias of {count} numbers")
         )
     return count
 

@@ -131,7 +131,12 @@ def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Arra
     if values.shape != (count,):
         raise ShapeError(
             f"{name} has shape {values.shape}; the layer has {count} output channels, so ({count},) is needed. "
-            f"Write {name}.reshape({count}), or the groups= of the layer"
+            + (
+                f"Write {name}.reshape({count})"
+                if values.size == count
+                else f"Write one number per output channel, {count} in all"
+            )
+            + ", or the groups= of the layer"
         )
     if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
         raise DtypeError(f"{name} has dtype {values.dtype}; numbers are needed. Write {name}.astype(np.float32)")

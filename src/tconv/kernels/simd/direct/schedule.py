@@ -106,6 +106,7 @@ class TileSchedule(NamedTuple):
     splits: int
     threads: int
     tiles: int
+    """number of tiles, with their ranges of channels"""
     ahead_place: int
     panel_place: int
     sums_place: int
