@@ -572,8 +572,8 @@ def bad_files():
         (["text.npz"], "text.npz is not a whole .npz file (File is not a zip file). Save one with"),
         (["empty.npy"], "empty.npy is empty. Choose another file"),
         (["objects.npy"], "objects.npy contains Python objects, which could run code when read; numbers are needed. Write the array with a numeric dtype: np.save(name, array.astype(np.float32))"),
-        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Write an array with 2 to 4 axes"),
-        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed. Write an array that is not empty"),
+        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Use an array with 2 to 4 axes"),
+        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed. Use an array that is not empty"),
         (["words.npy"], "the elements are <U1; bool, int8, uint8, int16, uint16, float16, float32, int32, uint32, int64, uint64, float64, complex64, complex128 are taken. Write array.astype(np.float32)"),
         (["nothing.npz"], "nothing.npz contains no array; at least one is needed. Write np.savez(name, features=array)"),
         (["foreign.npz"], "foreign.npz contains 'readme.txt', which is not an array; .npy members are needed. Write np.savez"),
@@ -706,7 +706,7 @@ def test_results_larger_than_memory_are_refused_at_once(run):
         assert time.perf_counter() - start < 2
         assert (code, out) == (1, "")
         assert err.startswith(f"tconv: the result would be {size}, about ")
-        assert err.endswith(". Write a smaller --scale, or cut the input\n")
+        assert err.endswith(". Use a smaller --scale, or cut the input\n")
 
 
 def test_a_picture_that_breaks_off_leaves_nothing(run):

@@ -111,7 +111,7 @@ def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, 
     for number, entry in enumerate(images):
         if not _is_image(entry):
             raise ArgumentError(
-                f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Write a list "
+                f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Use a list "
                 "of those"
             )
     if all(map(_is_path, images)):

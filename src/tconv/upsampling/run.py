@@ -56,7 +56,7 @@ class Run:
             _, channels, height, width = max(self.shapes.values(), key=math.prod)
             raise TooLargeError(
                 f"the result would be {width} x {height} with {channels} channels, about {si(self.memory, 'B')} of "
-                f"memory with the input; this machine has {si(available, 'B')}. Write a smaller "
+                f"memory with the input; this machine has {si(available, 'B')}. Use a smaller "
                 f"{naming.name('scale')}, or cut the input"
             )
 
