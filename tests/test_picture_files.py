@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 
 import tconv
 from tconv.errors import FileError, MissingExtraError
+from tconv.io.output_files import NewFile
 from tconv.io.picture import describe
 from tconv.io.picture_reading import open_picture
 from tconv.io.picture_writing import format_for, write_picture
@@ -535,3 +537,88 @@ def test_large_bmps_are_not_refused_for_their_size(tmp_path):
     assert picture.shape == (3, 20000, 30000)
     with pytest.raises(FileError, match="is damaged"):
         opened(tmp_path, bitmap(300, 200, 8, b"", palette=b"\1\2\3\0" * 256)).read()
+
+
+# -- what files may state --------------------------------------------------------------------------------------------
+
+
+def profile():
+    """Return a profile of sRGB as other programs embed it."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def jpeg2000_with(icc, path):
+    """Write a JPEG 2000 file whose colour box holds a profile, which Pillow does not write."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), (10, 20, 30)).save(buffer, "JPEG2000")
+    data = buffer.getvalue()
+    place = data.index(b"colr") - 4
+    size = int.from_bytes(data[place : place + 4], "big")
+    box = (11 + len(icc)).to_bytes(4, "big") + b"colr\2\0\0" + icc
+    header = data.index(b"jp2h") - 4
+    longer = int.from_bytes(data[header : header + 4], "big") + len(box) - size
+    data = data[:place] + box + data[place + size :]
+    path.write_bytes(data[:header] + longer.to_bytes(4, "big") + data[header + 4 :])
+
+
+def bmp_with(icc, path):
+    """Write a bitmap of version 5 with a profile behind its pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 2), (10, 20, 30)).save(buffer, "BMP")
+    pixels = buffer.getvalue()[54:]
+    header = (124).to_bytes(4, "little") + buffer.getvalue()[18:54] + bytes(16)
+    header += b"DEBM" + bytes(36 + 12 + 4) + (124 + len(pixels)).to_bytes(4, "little")
+    header += len(icc).to_bytes(4, "little") + bytes(4)
+    start = (14 + 124).to_bytes(4, "little")
+    size = (14 + 124 + len(pixels) + len(icc)).to_bytes(4, "little")
+    path.write_bytes(b"BM" + size + bytes(4) + start + header + pixels + icc)
+
+
+@pytest.mark.parametrize(("write", "ending"), [(jpeg2000_with, "jp2"), (bmp_with, "bmp")])
+def test_a_colour_profile_is_read_through_pillow(tmp_path, write, ending):
+    icc, path = profile(), tmp_path / f"a.{ending}"
+    write(icc, path)
+    assert open_picture(path).profile == icc
+    assert (open_picture(path).read()[:, 0, 0] == [10, 20, 30]).mean() >= 2 / 3  # JPEG 2000 may round a colour
+    write(icc[:200], path)  # a profile that breaks off
+    assert open_picture(path).profile is None
+
+
+@pytest.mark.parametrize("text", ["1e400", "1e30000000", "inf", "nan", "-300", "1/0", "300/", "4294967295"])
+def test_a_resolution_that_no_picture_has_is_not_read(tmp_path, text):
+    value = text.encode() + b"\0"
+    entries = [struct.pack("<HHII", tag, 2, len(value), 38) for tag in (282, 283)]  # XResolution, YResolution as text
+    block = b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries) + bytes(4) + value
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.webp", exif=b"Exif\0\0" + block)
+    assert open_picture(tmp_path / "a.webp").resolution is None
+
+
+@pytest.mark.parametrize("dpi", [2.6e7, 1e5, 0.01])
+@pytest.mark.parametrize("ending", ["png", "bmp"])
+def test_absurd_resolutions_are_not_kept(tmp_path, dpi, ending):
+    Image.new("RGB", (4, 4)).save(tmp_path / f"a.{ending}", dpi=(dpi, dpi))
+    assert open_picture(tmp_path / f"a.{ending}").resolution is None
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4", ">i4"])
+def test_the_order_of_bytes_in_memory_does_not_matter(tmp_path, dtype):
+    pixels = (np.random.default_rng(0).random((3, 4, 5)) * 60000).astype(dtype)
+    form, _ = format_for(tmp_path / "a.tif", pixels.shape, pixels.dtype, alpha=False)
+    with open(tmp_path / "a.tif", "wb") as file:
+        write_picture(file, form, pixels, alpha=False)
+    np.testing.assert_array_equal(open_picture(tmp_path / "a.tif").read(), pixels)
+
+
+def test_threads_write_files_of_their_own(tmp_path):
+    """Names that share their first 100 characters, and one name of the longest kind."""
+    names = [tmp_path / ("x" * 120 + f"{number}.bin") for number in range(16)] + [tmp_path / ("字" * 80 + ".bin")]
+
+    def write(path):
+        with NewFile([path]) as new:
+            for _ in range(50):
+                new.file.write(path.name.encode())
+        return path.read_bytes() == path.name.encode() * 50
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(write, names))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in names)

@@ -44,11 +44,12 @@ class NewFile:
             self._next()
         if os.path.isdir(self.path):
             raise FileError(f"{self.path} is a directory; a file is needed. Choose a name in it")
-        self._hidden = self.path.with_name(f".{self.path.name[:100]}.{os.getpid()}.part")
+        # no other thread or program has this name, and its length does not depend on that of the path
+        self._hidden = self.path.with_name(f".{os.getpid()}-{os.urandom(8).hex()}.part")
         # an interrupt may come at any statement, of this method and of __exit__, too: then the object's end removes it
         self._remove = weakref.finalize(self, _unlink, self._hidden)
         try:
-            self.file = self._hidden.open("w+b")
+            self.file = self._hidden.open("x+b")
         except (OSError, ValueError) as error:
             self._remove.detach()  # there is nothing to remove, and no folder to look for it
             if isinstance(error, FileNotFoundError) and not self.path.parent.exists():

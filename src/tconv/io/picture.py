@@ -54,6 +54,13 @@ def describe(channels: int, dtype: Any, alpha: bool) -> str:
     return f"{kind}, {8 * dtype.itemsize} bit{sort}"
 
 
+def plausible_resolution(x: float, y: float) -> tuple[float, float] | None:
+    """Return pixels per inch, rounded; None for values that a picture cannot have, and that JPEG cannot store."""
+    if not (min(x, y) >= 0.1 and max(x, y) <= 65535):
+        return None
+    return round(x, 2), round(y, 2)  # PNG counts by the metre: 300 dpi is 299.9994 there
+
+
 def damaged(path: Path, why: str) -> FileError:
     """Return the error for a file that breaks off, or whose content is wrong."""
     return FileError(f"{path} is damaged ({why}); a whole file is needed. Choose an intact copy")

@@ -5,7 +5,7 @@ libvips decodes most formats, Pillow the two that it lacks. Damaged files are re
 
 from __future__ import annotations
 
-from fractions import Fraction
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tconv.errors import FileError
 from tconv.io import pillow_reading
 from tconv.io.file_bytes import read_bytes
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
-from tconv.io.picture import Picture, damaged, describe
+from tconv.io.picture import Picture, damaged, describe, plausible_resolution
 
 _READABLE = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "gif": "GIF", "heif": "HEIF"}
 """Loaders that may open a file, by the first part of libvips's name for them."""
@@ -126,8 +126,7 @@ def _resolution(image: Any, loader: str, data: bytes) -> tuple[float, float] | N
         values, per_inch = [image.xres, image.yres], 25.4  # libvips counts by the millimetre
     else:
         return None
-    x, y = (round(value * per_inch, 2) for value in values)  # PNG counts by the metre: 300 dpi is 299.9994 there
-    return (x, y) if min(x, y) > 0 else None
+    return plausible_resolution(*(value * per_inch for value in values))
 
 
 def _has_phys(data: bytes) -> bool:
@@ -140,10 +139,9 @@ def _exif_number(image: Any, name: str) -> float:
     """Return a rational number of the EXIF block, which libvips gives as "300/1 (300, Rational, ...)"; 0 if missing."""
     if not image.get_typeof(name):
         return 0.0
-    try:
-        return float(Fraction(str(image.get(name)).split(" ")[0]))
-    except (ValueError, ZeroDivisionError):
-        return 0.0
+    text = re.match(r"(\d{1,10})(?:/(\d{1,10}))? ", str(image.get(name)))  # a rational has two numbers of 32 bits
+    over, under = (int(number or 1) for number in text.groups()) if text else (0, 1)
+    return over / max(1, under)
 
 
 def _refusal(path: Path, data: bytes, why: str) -> FileError:

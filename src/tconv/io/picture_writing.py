@@ -96,7 +96,8 @@ def write_picture(
     if pixels.dtype.str[1:] not in form.dtypes:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255, rounded
     channels, height, width = pixels.shape
-    rows = np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
+    # libvips takes the bytes as they are: in this machine's order
+    rows = np.ascontiguousarray(np.moveaxis(pixels, 0, 2), pixels.dtype.newbyteorder("="))
     image = vips.Image.new_from_memory(rows.data, width, height, channels, SAMPLE_FORMATS[rows.dtype.str[1:]])
     grey, colour = ("grey16", "rgb16") if rows.dtype == np.uint16 else ("b-w", "srgb")
     x, y = resolution or _USUAL_RESOLUTION

@@ -14,13 +14,13 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import MissingExtraError
-from tconv.io.picture import Picture, damaged, describe
+from tconv.io.picture import Picture, damaged, describe, plausible_resolution
 
 FORMATS = ("BMP", "JPEG 2000")
 ENDINGS = (".bmp", ".dib", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc")
 
 _JP2, _CODESTREAM, _END = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\xff\xd9"
-_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB"}
 """Modes of Pillow that are converted, and into which."""
 _CHANNELS = {"L": 1, "I;16": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
@@ -52,8 +52,10 @@ def open_picture(path: Path, data: bytes) -> Picture:
     channels, dtype = _CHANNELS[mode], np.dtype(np.uint16 if mode == "I;16" else np.uint8)
     alpha = channels in (2, 4)
     notes = [f"{depth} bit read as {8 * dtype.itemsize}"] if depth != 8 * dtype.itemsize and image.mode != "P" else []
-    if image.mode in ("CMYK", "YCbCr"):
-        notes.append(f"{image.mode} converted to RGB")
+    profile = _bmp_profile(data) if is_bmp else _jpeg2000_profile(data)
+    if image.mode == "CMYK":
+        notes.append("CMYK converted to RGB")
+        profile = None  # it described the colours before
 
     def decode() -> Array:
         def pixels() -> Array:
@@ -65,7 +67,7 @@ def open_picture(path: Path, data: bytes) -> Picture:
 
     kind = f"{FORMATS[not is_bmp]}, {describe(channels, dtype, alpha)}"
     shape = (channels, height, width)
-    return Picture(path, shape, dtype, alpha, kind, notes, None, _resolution(image), decode)
+    return Picture(path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decode)
 
 
 def _attempt(path: Path, call: Callable[[], Any]) -> Any:
@@ -81,8 +83,29 @@ def _attempt(path: Path, call: Callable[[], Any]) -> Any:
 
 def _resolution(image: Any) -> tuple[float, float] | None:
     """Return the pixels per inch along width and height; None if the file does not state them."""
-    x, y = (round(float(value), 2) for value in image.info.get("dpi", (0, 0)))
-    return (x, y) if min(x, y) > 0 else None
+    return plausible_resolution(*map(float, image.info.get("dpi", (0, 0))))
+
+
+def _bmp_profile(data: bytes) -> bytes | None:
+    """Return the ICC profile that a BMP file of version 5 embeds, if it does."""
+    if data[14:18] != b"\x7c\0\0\0" or data[70:74] != b"DEBM":  # a header of 124 bytes, PROFILE_EMBEDDED
+        return None
+    start, size = (int.from_bytes(data[place : place + 4], "little") for place in (126, 130))
+    return _icc(data[14 + start : 14 + start + size])
+
+
+def _jpeg2000_profile(data: bytes) -> bytes | None:
+    """Return the ICC profile in the colour box of a JPEG 2000 file, if it has one (ISO 15444-1, I.5.3.3: method 2)."""
+    place = data.find(b"colr", 0, max(0, data.find(_CODESTREAM)))
+    if place < 4 or data[place + 4 : place + 5] != b"\2":
+        return None
+    return _icc(data[place + 7 : place - 4 + int.from_bytes(data[place - 4 : place], "big")])
+
+
+def _icc(profile: bytes) -> bytes | None:
+    """Return the profile if it is one: it has its size at the front, and a signature."""
+    whole = len(profile) >= 128 and int.from_bytes(profile[:4], "big") == len(profile)
+    return profile if whole and profile[36:40] == b"acsp" else None
 
 
 def _bmp_depth(data: bytes) -> int:

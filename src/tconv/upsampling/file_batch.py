@@ -226,7 +226,7 @@ def _pictures_in(folder: Path) -> list[Path]:
     files = [
         entry
         for entry in entries
-        if entry.suffix.lower() in endings and not entry.name.startswith(".") and entry.is_file()
+        if entry.suffix.lower() in endings and not entry.name.startswith(".") and os.path.isfile(entry)
     ]
     if not files:
         raise FileError(
