@@ -842,7 +842,7 @@ def test_files_are_refused_before_the_run(tiny, tmp_path, capsys):
     there = tmp_path / "there.json"
     there.write_text("mine")
     for arguments, message in (
-        (["-o", str(there)], "there.json exists, and nothing is overwritten. Write another name\n"),
+        (["-o", str(there)], "there.json exists, and nothing is overwritten. Choose another name\n"),
         (["--html", str(tmp_path / "no" / "page.html")], "which does not exist"),
         *((["--html", "/proc/page.html"], "/proc/page.html cannot be written: "),) * Path("/proc").is_dir(),
         (["--layers", "tinny"], "there is no layer 'tinny'; the layers are tiny, odd one. Write 'tiny'"),

@@ -82,7 +82,7 @@ def test_the_picture(arrays, capsys):
     ("name", "message"),
     [
         ("taken.png", "taken.png exists, and nothing is overwritten"),
-        ("picture.xyz", "picture.xyz does not end in a picture format. Write a name that ends in .svg, .png or .pdf"),
+        ("picture.xyz", "picture.xyz does not end in a picture format. Choose a name that ends in .svg, .png or .pdf"),
         ("picture", "picture does not end in a picture format"),
         ("missing/picture.png", "lies in missing, which does not exist"),
     ],
@@ -142,5 +142,5 @@ def test_what_is_refused(arrays, capsys, arguments, message):
     code, _, error = run(capsys, *arguments)
     assert code == 1
     assert message in error
-    assert "Write" in error
+    assert "Write" in error or "Choose" in error
     assert not (arrays / "picture.xyz").exists()

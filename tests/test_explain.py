@@ -12,7 +12,7 @@ import pytest
 
 import tconv
 from tconv import _extras
-from tconv.cli import env, explain
+from tconv.cli import env, explain, main
 from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
 
 
@@ -24,6 +24,7 @@ def printed(capsys, **arguments):
 def test_the_formula_holds_with_the_numbers_in_it(capsys):
     text = printed(capsys, kernel=[3], stride=[2], padding=["1"], input=[8, 8])
     assert text.startswith("8 x 8 -> 15 x 15   (full result 17 x 17)\n")
+    assert "a row per input element, the number of the tap; rows are summed downwards" in text
     formulas = re.findall(r"axis \d: (.*) = (\d+)$", text, re.M)
     assert len(formulas) == 2
     for formula, value in formulas:
@@ -49,7 +50,7 @@ def test_one_axis_is_mentioned(capsys):
     ],
 )
 def test_the_picture_is_the_scatter(capsys, arguments):
-    """The rows of letters, each times its input, summed downwards and cropped, are the operator."""
+    """The rows of tap numbers, each times its input, summed downwards and cropped, are the operator."""
     text = printed(capsys, **arguments)
     rows = re.findall(r"^  x\[\d+\] +((?:[.0-9a-z] ?)+)$", text, re.M)
     crop = re.search(r"^  crop +((?:[xy] ?)+)", text, re.M)[1].split()
@@ -92,6 +93,39 @@ def test_a_size_is_a_whole_number():
     assert "3.5" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stride", "2.5"], "--stride is 2.5; whole numbers are needed. Write --stride 2, for example"),
+        (["--dilation", "0.5", "x"], "--dilation is 0.5 x; whole numbers are needed. Write --dilation 1 2, for example"),
+        (["--input", "8", "1e999"], "--input is 8 1e999; whole numbers are needed. Write --input 8 2, for example"),
+        (["--output", "e.png"], "--output is e.png, and --output is the size of the output. Write -o e.png to draw a picture"),
+        (["--output", "8.5"], "--output is 8.5; whole numbers are needed. Write --output 8, for example"),
+        (
+            ["--output-padding", "1"],
+            "output_padding is 1 on spatial axis 0; PyTorch needs it smaller than the stride (1) or the dilation (1). "
+            'Write --option "crop=[[0, -1], [0, -1]]" instead of --padding and --output-padding, which has no such limit',
+        ),
+        (
+            ["--padding", "1", "--option", "crop=[[1, 1], [1, 1]]"],
+            "crop= was given together with padding= or output_padding=; both describe the crop. "
+            'Write --option "crop=[[1, 1], [1, 1]]" instead of --padding and --output-padding',
+        ),
+        (
+            ["--dialect", "onnx", "--output-padding", "2"],
+            'Write --dialect torch with --option "crop=[[0, -2], [0, -2]]" instead of --padding and --output-padding',
+        ),
+    ],
+)  # fmt: skip
+def test_the_advice_works_on_the_command_line(words, message, capsys):
+    assert main(["explain", "--kernel", "3", *words]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    option = re.search(r'--option "(.*?)"', error)
+    if option is not None:
+        assert main(["explain", "--kernel", "3", "--option", option[1]]) == 0
+
+
 def test_tensorflows_arguments(capsys):
     text = printed(
         capsys, kernel=[4, 4], stride=[2], padding=["SAME"], input=[8, 8], output=[16, 16], dialect="tensorflow"
@@ -126,7 +160,7 @@ def test_the_picture_file(capsys, tmp_path):
     explain.run(kernel=[3], stride=[2], padding=["1"], input=[3, 3], picture=path)
     assert path.read_text().lstrip().startswith("<?xml")
     capsys.readouterr()
-    with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Write another name$"):
+    with pytest.raises(FileError, match=r"fig\.svg exists, and nothing is overwritten\. Choose another name$"):
         explain.run(kernel=[3], picture=path)
     assert capsys.readouterr().out == ""  # refused before anything is printed
     with pytest.raises(ShapeError, match="the full result has 1003 x 1003 cells; up to 80 on an axis can be drawn"):
@@ -185,9 +219,9 @@ def test_the_picture_file(capsys, tmp_path):
         (
             {"kernel": [3], "groups": 2, "picture": Path("no/such/folder/x.svg")},
             FileError,
-            "lies in no/such/folder, which does not exist. Write a name",
+            "lies in no/such/folder, which does not exist. Choose a name",
         ),
-        ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Write a name that ends in .svg, .png or .pdf"),
+        ({"kernel": [3], "picture": Path("fig.txt")}, FileError, "Choose a name that ends in .svg, .png or .pdf"),
         ({"kernel": [3], "dialect": "caffe"}, DialectError, "dialect is 'caffe'; there are torch"),
         ({"kernel": [3], "dialect": "tf"}, DialectError, "Write --dialect tensorflow"),
     ],
@@ -205,7 +239,7 @@ def test_a_place_in_a_file_is_refused_without_an_echo(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert re.fullmatch(r"tconv: .*a\.png cannot be written: Not a directory\. Write a name .*\n", done.stderr)
+    assert re.fullmatch(r"tconv: .*a\.png cannot be written: Not a directory\. Choose a name .*\n", done.stderr)
 
 
 def test_no_framework_is_imported_by_the_command():

@@ -831,7 +831,7 @@ def test_the_memory_of_a_run_is_predicted(scale, channels):
         (["a.png", "--model", "cartoon"], "--model is 'cartoon'; there is photo. Write --model photo, or --weights FILE"),
         (["a.npy", "--model", "photo"], "a.npy contains feature maps, and --model is for pictures. Write --kernel bicubic, or the name of a picture"),
         (["a.npy", "--weights", "w.safetensors"], "a.npy contains feature maps, and --weights is for pictures"),
-        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each selects an upsampling method. Write one of them"),
+        (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each selects an upsampling method. Use one of them"),
         (["a.png", "--weights", "w.safetensors", "--kernel", "bicubic"], "--kernel and --weights were given"),
         (["a.png", "--model", "photo", "--weights", "w.safetensors"], "--model and --weights were given"),
         (["a.png", "--weights", "w.safetensors", "--scale", "3"], "--scale is 3, and w.safetensors makes pictures 2 times larger. Write --scale 2, or a multiple"),
@@ -839,7 +839,7 @@ def test_the_memory_of_a_run_is_predicted(scale, channels):
         (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["a.png", "--weights", "a.png"], "a.png ends in .png; .safetensors, .onnx or .param (ncnn) is needed"),
         (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is not a file"),
-        (["five.tif"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Write a picture of those, or interpolate: --kernel bicubic"),
+        (["five.tif"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Use a picture of those, or interpolate: --kernel bicubic"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -199,9 +199,7 @@ def test_a_cut_file_is_refused(tmp_path, ending, part):
     data = encoded(ending)
     path = tmp_path / f"a.{ending}"
     path.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(
-        FileError, match=r"is damaged.* \(.+\); a whole .* is needed\. Write the name of an intact copy"
-    ):
+    with pytest.raises(FileError, match=r"is damaged.* \(.+\); a whole .* is needed\. Choose an intact copy"):
         open_picture(path).read()
 
 
@@ -216,9 +214,9 @@ def test_a_changed_byte_in_a_png_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.png", b"hello world\n" * 9, "is not a picture that can be read (buffer is not in a known format); PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000, .npy and .npz are. Write it as PNG, for example"),
+        ("text.png", b"hello world\n" * 9, "is not a picture that can be read (buffer is not in a known format); PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000, .npy and .npz are. Save it as PNG, for example"),
         ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>', "is not a picture that can be read (its kind is svg); PNG"),
-        ("empty.png", b"", "is empty; a file with content is needed. Write the name of another"),
+        ("empty.png", b"", "is empty. Choose another file"),
         ("head.png", b"\x89PNG\r\n\x1a\n", "is damaged, or of a kind that libvips does not read ("),
     ],
 )  # fmt: skip
@@ -231,9 +229,9 @@ def test_files_that_are_not_pictures_are_refused(tmp_path, name, content, words)
 
 def test_paths_that_are_not_files_are_refused(tmp_path):
     for path, words in [
-        (tmp_path / "none.png", "does not exist; a file is needed. Write the name of one that does"),
-        (tmp_path, "is a directory; a file is needed. Write the name of one file in it"),
-        (Path("/dev/zero"), "is a device or a pipe; a file is needed. Write the name of a file"),
+        (tmp_path / "none.png", "does not exist; a file is needed. Choose one that does"),
+        (tmp_path, "is a directory; a file is needed. Choose a file in it"),
+        (Path("/dev/zero"), "is a device or a pipe; a file is needed. Choose another"),
     ]:
         with pytest.raises(FileError) as caught:
             open_picture(path)
@@ -253,7 +251,7 @@ def test_samples_that_libvips_does_not_read_are_refused(tmp_path):
     ("name", "shape", "dtype", "alpha", "words"),
     [
         ("a.bmp", (3, 8, 8), "u1", False, "a.bmp ends in .bmp; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write a.png, for example"),
-        ("a", (3, 8, 8), "u1", False, "a ends in nothing; a picture is written as"),
+        ("a", (3, 8, 8), "u1", False, "a has no file ending; a picture is written as"),
         ("a.png", (3, 8, 8), "f4", False, "the picture is RGB, 32 bit float, which PNG cannot contain. Write a.tif"),
         ("a.jpg", (5, 8, 8), "u1", False, "the picture is 5 channels, 8 bit, which JPEG cannot contain. Write a.tif"),
         ("a.png", (4, 8, 8), "u1", False, "the picture is 4 channels, 8 bit, which PNG cannot contain. Write a.tif"),
@@ -281,7 +279,7 @@ def test_the_losses_of_jpeg_are_noted(tmp_path):
     pixels[:3], pixels[3] = 257 * 200, 65535
     pixels[3, :, :8] = 0
     form, lost = format_for(tmp_path / "a.jpg", pixels.shape, pixels.dtype, True)
-    assert lost == ["16 bit become 8", "alpha composed over white", "JPEG quality 95"]
+    assert lost == ["16 bit become 8", "alpha composited over white", "JPEG quality 95"]
     with (tmp_path / "a.jpg").open("wb") as file:
         write_picture(file, form, pixels, alpha=True)
     seen = np.asarray(Image.open(tmp_path / "a.jpg")).astype(int)

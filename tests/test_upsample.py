@@ -118,7 +118,7 @@ def test_the_default_run(run):
     assert re.search(r"stride 2x2, 8x1 stride 2x1, 1x8 stride 1x2, by simd; \S+ GFLOP in 1 strip, ", lines[2])
     assert lines[3].startswith("output    tconv_chelsea_x2.png: 444 x 300, PNG, RGB, 8 bit, ")
     found = re.match(
-        r"check +(\d+) random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4]
+        r"check +(\d+) random outputs agree with the definition: largest difference \S+, allowed \S+$", lines[4]
     )
     assert int(found[1]) > 3000
     original, result = sample_photo.photograph(2), pixels("tconv_chelsea_x2.png")
@@ -127,7 +127,7 @@ def test_the_default_run(run):
         expected = f"{score(original, result):.4g}{unit} in luma, against the original"
         assert line[10:] == f"{expected} (bicubic {score(original, plain):.4g}{unit})"
     assert lines[7][10:] == "2.0 takes 4 ms for this network and picture, tconv 2 ms (the best of 5)"
-    assert "tconv_chelsea_x2_side_by_side.png: bicubic | photo | original" in lines[8]
+    assert "tconv_chelsea_x2_side_by_side.png: bicubic | network | original" in lines[8]
 
 
 def test_the_run_of_a_filter(run):
@@ -137,7 +137,9 @@ def test_the_run_of_a_filter(run):
     arguments = [line.split()[0] for line in lines]
     assert arguments == ["upsample", "input", "plan", "output", "check", "psnr", "ssim", "see", "time"]
     assert "8x1 stride 2x1, 1x8 stride 1x2, by simd; 4.77 MFLOP in 1 strip" in lines[2]
-    assert re.match(r"check +4098 random outputs equal the definition: largest difference \S+, allowed \S+$", lines[4])
+    assert re.match(
+        r"check +4098 random outputs agree with the definition: largest difference \S+, allowed \S+$", lines[4]
+    )
     assert "tconv_chelsea_x2_side_by_side.png: nearest | bicubic | original" in lines[7]
 
 
@@ -315,7 +317,8 @@ def test_conversions_are_noted(run):
     tifffile.imwrite("a.tif", noise(8, 8, 4, dtype="u2"), photometric="rgb", extrasamples=["unassalpha"])
     code, out, _ = run("a.tif", "-o", "b.jpg")
     assert code == 0
-    assert "16 bit become 8; alpha composed over white; JPEG quality 95" in out
+    assert "b.jpg: 16 x 16, JPEG, RGB, 8 bit, " in out
+    assert "16 bit become 8; alpha composited over white; JPEG quality 95" in out
     assert Image.open("b.jpg").mode == "RGB"
 
 
@@ -562,28 +565,32 @@ def bad_files():
     ("arguments", "message"),
     [
         (["cut.npy"], "cut.npy is not a whole .npy file ("),
-        (["cut.npz"], "cut.npz is not a whole .npz file (File is not a zip file). Write one"),
-        (["changed.npz"], "changed.npz['a'] is not a whole .npz file (Bad CRC-32 for file 'a.npy'). Write one"),
-        (["head.npy"], "head.npy is not a whole .npy file (EOF: reading array header length, expected 2 bytes got 0). Write"),
-        (["text.npy"], "text.npy is not a whole .npy file (the magic string is not correct; expected b'\\x93NUMPY', got b'0 1\\n2 '). Write"),
-        (["text.npz"], "text.npz is not a whole .npz file (File is not a zip file). Write"),
-        (["empty.npy"], "empty.npy is empty; a file with content is needed. Write the name of another"),
+        (["cut.npz"], "cut.npz is not a whole .npz file (File is not a zip file). Save one"),
+        (["changed.npz"], "changed.npz['a'] is not a whole .npz file (Bad CRC-32 for file 'a.npy'). Save one"),
+        (["head.npy"], "head.npy is not a whole .npy file (EOF: reading array header length, expected 2 bytes got 0). Save one with"),
+        (["text.npy"], "text.npy is not a whole .npy file (the magic string is not correct; expected b'\\x93NUMPY', got b'0 1\\n2 '). Save one with"),
+        (["text.npz"], "text.npz is not a whole .npz file (File is not a zip file). Save one with"),
+        (["empty.npy"], "empty.npy is empty. Choose another file"),
         (["objects.npy"], "objects.npy contains Python objects, which could run code when read; numbers are needed. Write the array with a numeric dtype: np.save(name, array.astype(np.float32))"),
-        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Write an array with 2 to 4 axes"),
-        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed. Write an array that is not empty"),
+        (["rank5.npy"], "rank5.npy has shape (1, 1, 1, 2, 2); [H, W], [C, H, W] or [N, C, H, W] is needed. Use an array with 2 to 4 axes"),
+        (["none.npy"], "none.npy has shape (3, 0, 4); at least 1 row and 1 column are needed. Use an array that is not empty"),
         (["words.npy"], "the elements are <U1; bool, int8, uint8, int16, uint16, float16, float32, int32, uint32, int64, uint64, float64, complex64, complex128 are taken. Write array.astype(np.float32)"),
         (["nothing.npz"], "nothing.npz contains no array; at least one is needed. Write np.savez(name, features=array)"),
         (["foreign.npz"], "foreign.npz contains 'readme.txt', which is not an array; .npy members are needed. Write np.savez"),
-        (["no.png"], "no.png does not exist; a file is needed. Write the name of one that does"),
-        (["no.npy"], "no.npy does not exist; a file is needed. Write the name of one that does"),
+        (["no.png"], "no.png does not exist; a file is needed. Choose one that does"),
+        (["no.npy"], "no.npy does not exist; a file is needed. Choose one that does"),
+        (["https://a.org/b.png"], "INPUT is https://a.org/b.png, and URLs are not read or written. Use a file on this machine"),
+        (["whole.png", "-o", "ftp://a.org/b.png"], "-o is ftp://a.org/b.png, and URLs are not read or written. Use a file"),
+        (["whole.png", "-o", "newdir2"], "newdir2 has no file ending; it selects the format. Write -o newdir2.png, or -o newdir2/ for a folder"),
+        (["whole.png", "--kernel", "Lanzcos"], "--kernel is 'Lanzcos'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write --kernel lanczos"),
         (["whole.npy", "-o", "b.png"], "b.png ends in .png; the result of a .npy file is written as .npy. Write b.npy"),
         (["whole.png", "-o", "b.npy"], "b.npy ends in .npy; a picture is written as .png, .jpg, .jpeg, .tif, .tiff, .webp. Write b.png, for example"),
         (["whole.png", "-o", "whole.npz"], "whole.npz ends in .npz; a picture is written as"),
-        (["whole.npy", "-o", "cut.npy"], "cut.npy exists, and nothing is overwritten. Write another name, or --overwrite"),
-        (["whole.png", "-o", "whole.png"], "whole.png is the input itself, which is not overwritten. Write another name"),
-        (["whole.png", "-o", "whole.png", "--overwrite"], "whole.png is the input itself, which is not overwritten. Write another name"),
-        (["whole.png", "-o", "no/b.png"], "no/b.png lies in no, which does not exist. Write a name in a directory that does"),
-        (["whole.png", "-o", "whole.npy/b.png"], "whole.npy/b.png cannot be written: Not a directory. Write a name where you may write"),
+        (["whole.npy", "-o", "cut.npy"], "cut.npy exists, and nothing is overwritten. Choose another name, or --overwrite"),
+        (["whole.png", "-o", "whole.png"], "whole.png is the input itself, which is not overwritten. Choose another name"),
+        (["whole.png", "-o", "whole.png", "--overwrite"], "whole.png is the input itself, which is not overwritten. Choose another name"),
+        (["whole.png", "-o", "no/b.png"], "no/b.png lies in no, which does not exist. Choose a name in a directory that does"),
+        (["whole.png", "-o", "whole.npy/b.png"], "whole.npy/b.png cannot be written: Not a directory. Choose a name where you may write"),
         (["whole.png", "--scale", "2.5"], "--scale is 2.5; an integer from 1 up is needed. Write --scale 2"),
         (["whole.png", "--scale", "0"], "--scale is 0; an integer from 1 up is needed. Write --scale 2"),
         (["whole.png", "--scale", "-2"], "--scale is -2; an integer from 1 up is needed. Write --scale 2"),
@@ -699,7 +706,7 @@ def test_results_larger_than_memory_are_refused_at_once(run):
         assert time.perf_counter() - start < 2
         assert (code, out) == (1, "")
         assert err.startswith(f"tconv: the result would be {size}, about ")
-        assert err.endswith(". Write a smaller --scale, or cut the input\n")
+        assert err.endswith(". Use a smaller --scale, or cut the input\n")
 
 
 def test_a_picture_that_breaks_off_leaves_nothing(run):

@@ -85,8 +85,26 @@ def test_an_array_becomes_what_the_command_writes(run, channels, dtype, options)
 def test_other_integers_become_what_the_command_writes(run, dtype):
     x = noise(7, 8, 3, dtype=dtype)
     write_tiff("a.tif", x)
-    assert run("a.tif", "-o", "b.tif")[0] == 0
-    np.testing.assert_array_equal(tconv.upsample(x), written("b.tif"))
+    kernel = "lanczos" if dtype in ("i4", "u4") else None
+    assert run("a.tif", "-o", "b.tif", *(["--kernel", kernel] if kernel else []))[0] == 0
+    np.testing.assert_array_equal(tconv.upsample(x, kernel=kernel), written("b.tif"))
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4"])
+def test_a_network_refuses_wide_integers_in_files(run, dtype):
+    write_tiff("a.tif", noise(7, 8, 3, dtype=dtype))
+    name = np.dtype(dtype).name
+    text = f"a.tif has samples of {name}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to 1, are usual. "
+    code, out, err = run("a.tif")
+    assert (code, out) == (1, "")
+    assert err == f"tconv: {text}Write --kernel bicubic, or save the picture with 8 or 16 bits\n"
+    with pytest.raises(DtypeError) as caught:
+        tconv.upsample("a.tif")
+    assert str(caught.value) == f'{text}Write kernel="bicubic", or save the picture with 8 or 16 bits'
+    Image.fromarray(X).save("b.png")
+    code, _, err = run("a.tif", "b.png", "-o", "out/")
+    assert (code, os.listdir("out")) == (1, ["b_x2.png"])
+    assert text in err
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f8", "?", "i8", "u8"])
@@ -213,7 +231,7 @@ def test_an_output_file():
     assert Path("large.png").read_bytes() == Path("array.png").read_bytes()
     np.testing.assert_array_equal(written("large.png"), tconv.upsample(x))
     with pytest.raises(
-        FileError, match=r"large\.png exists, and nothing is overwritten\. Write another name, or overwrite=True"
+        FileError, match=r"large\.png exists, and nothing is overwritten\. Choose another name, or overwrite=True"
     ):
         tconv.upsample("in/0.png", output="large.png")
     assert tconv.upsample("in/1.png", output="large.png", overwrite=True) == Path("large.png")
@@ -230,6 +248,7 @@ def test_an_output_folder():
     assert tconv.upsample("in/0.png", output="new/") == Path("new/0_x2.png")
     assert sorted(os.listdir("out")) == ["0_x2.png", "0_x3.png", "0_x4.png", "1_x2.png", "2_x2.png", "2_x3.png"]
     np.testing.assert_array_equal(written("out/1_x2.png"), tconv.upsample("in/1.png"))
+    assert tconv.upsample(["in/0.png", "in/../in/0.png"], 5, output="out") == [Path("out/0_x5.png")]
 
 
 def test_a_broken_file_does_not_stop_the_others():
@@ -237,7 +256,7 @@ def test_a_broken_file_does_not_stop_the_others():
     Path("in/1.png").write_bytes(Path("in/1.png").read_bytes()[:60])
     with pytest.raises(FileError) as caught:
         tconv.upsample("in", output="out")
-    assert str(caught.value).startswith("1 of 3 inputs failed, and 2 files were written. in/1.png is damaged")
+    assert str(caught.value).startswith("1 of 3 inputs failed; 2 files were written. in/1.png is damaged")
     assert sorted(os.listdir("out")) == ["0_x2.png", "2_x2.png"]
     with pytest.raises(FileError, match=r"in/1\.png is damaged"):
         tconv.upsample("in")
@@ -254,6 +273,16 @@ def test_tensors_of_pytorch(python):
         "assert isinstance(y, torch.Tensor) and y.dtype is torch.uint8\n"
         "assert np.array_equal(y.numpy(), tconv.upsample(x.numpy()))\n"
         "assert isinstance(tconv.upsample([x, x])[1], torch.Tensor)\n"
+        "def refused(image, advice):\n"
+        "    try: tconv.upsample(image)\n"
+        "    except tconv.errors.TconvError as error: assert advice in str(error), error\n"
+        "    else: raise AssertionError\n"
+        "for dtype in (torch.int32, torch.int64):\n"
+        "    refused(x.to(dtype), 'Write image.to(torch.uint8) for values from 0 to 255')\n"
+        "    assert torch.equal(tconv.upsample(x.to(dtype), kernel='nearest').to(torch.uint8), tconv.upsample(x, kernel='nearest'))\n"
+        "refused(x.permute(2, 0, 1), 'Write image.permute(1, 2, 0)')\n"
+        "refused(x.permute(2, 0, 1)[None], 'Write tconv.upsample(list(image.permute(0, 2, 3, 1))) for')\n"
+        "refused(torch.zeros(4), 'torch.zeros((20, 30, 3), dtype=torch.uint8)')\n"
         "z = torch.rand(4, 4, requires_grad=True)\n"
         "try: tconv.upsample(z)\n"
         "except tconv.errors.ArrayError as error: assert 'requires gradients' in str(error)\n"
@@ -275,6 +304,56 @@ def test_arrays_need_nothing_but_the_package_itself(python):
     )
 
 
+def test_a_home_folder_is_found(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    Image.fromarray(noise(5, 6, 3)).save("a.png")
+    np.save("w.npy", np.ones((2, 2)))
+    os.mkdir("below")
+    monkeypatch.chdir("below")
+    assert tconv.upsample("~/a.png", output="~/b.png") == here / "b.png"
+    assert tconv.upsample(["~/a.png"], kernel="~/w.npy")[0].shape == (10, 12, 3)
+    with pytest.raises(FileError, match=rf"^{here}/none\.onnx does not exist"):
+        tconv.upsample("~/a.png", weights="~/none.onnx")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("top", "text"),
+    [
+        (255.0, "values up to 255; white is 1 for floats. Divide by 255"),
+        (65535.0, "values up to 65535; white is 1 for floats. Divide by 65535"),
+        (1e6, "values up to 1e+06; white is 1 for floats. Divide by 1e+06"),
+    ],
+)
+def test_floats_far_above_white_are_a_warning(top, text, run):
+    x = noise(6, 5, 3, dtype="f4")
+    x[2, 2, 1], x[0, 0, 0] = top, np.nan
+    write_tiff("a.tif", x)
+    calls = [
+        lambda: tconv.upsample(x),
+        lambda: tconv.upsample([x]),
+        lambda: tconv.upsample(x, output="b.tif"),
+        lambda: tconv.upsample("a.tif"),
+        lambda: tconv.upsample(["a.tif"], output="out"),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning, match="^values up to") as caught:
+            call()
+        assert [str(warning.message) for warning in caught] == [text]
+        assert caught[0].filename == __file__
+    assert f"\nnote      {text}\n" in run("a.tif", "-o", "c.tif")[1]
+    assert f"; {text}\n" in run("a.tif", "-o", "many/", "b.tif")[1]
+
+
+def test_floats_near_white_are_no_warning(recwarn):
+    x = noise(6, 5, 3, dtype="f4")
+    for image in (x, 4 * x, np.where(x > 0.9, np.nan, x), np.where(x > 0.9, np.inf, x)):
+        tconv.upsample(image)
+    tconv.upsample(255 * x, kernel="bicubic")
+    tconv.upsample(noise(6, 5, 3))
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------
 
 X = np.zeros((4, 5, 3), np.uint8)
@@ -284,46 +363,65 @@ X = np.zeros((4, 5, 3), np.uint8)
     ("image", "options", "kind", "message"),
     [
         (X[None], {}, ShapeError, "image has shape (1, 4, 5, 3); [H, W] or [H, W, C] is needed. Write tconv.upsample(list(image)) for several images [N, H, W, C]"),
+        (np.zeros((1, 3, 40, 50), "u1"), {}, ShapeError, "image has shape (1, 3, 40, 50); [H, W] or [H, W, C] is needed. Write tconv.upsample(list(np.moveaxis(image, 1, -1))) for several images [N, C, H, W]"),
+        (np.zeros((1, 40, 50, 3), "u1"), {}, ShapeError, "image has shape (1, 40, 50, 3); [H, W] or [H, W, C] is needed. Write tconv.upsample(list(image)) for several images [N, H, W, C]"),
         (np.zeros(4, "u1"), {}, ShapeError, "image has shape (4,); [H, W] or [H, W, C] is needed, with at least 1 row, column and channel. Write an array such as np.zeros((20, 30, 3), np.uint8)"),
         (np.zeros((0, 5, 3), "u1"), {}, ShapeError, "image has shape (0, 5, 3); [H, W] or [H, W, C] is needed, with at least 1 row"),
         (np.zeros((4, 5, 0), "u1"), {}, ShapeError, "image has shape (4, 5, 0); [H, W]"),
         (np.zeros((3, 40, 50), "u1"), {}, ShapeError, "image has shape (3, 40, 50), which looks like [C, H, W]; channels last are needed, [H, W, C]. Write np.moveaxis(image, 0, -1)"),
-        (np.zeros((8, 9, 5), "u1"), {}, ShapeError, 'the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Write a picture of those, or interpolate: kernel="bicubic"'),
+        (np.zeros((8, 9, 5), "u1"), {}, ShapeError, 'the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Use a picture of those, or interpolate: kernel="bicubic"'),
         (X, {"alpha": False, "kernel": np.ones((2, 1, 2, 2))}, ShapeError, "kernel has 2 input channels, [C_in, C_out, kh, kw], and the image has 3. Write weights [3, 1, 2, 2], or one [kh, kw] for all channels"),
-        (X[..., 0], {"alpha": True}, ShapeError, "image has shape (4, 5) and alpha=True; opacity needs a channel beside the colours. Write alpha=None"),
+        (X[..., 0], {"alpha": True}, ShapeError, "image has shape (4, 5) and alpha=True; opacity needs a channel besides the colours. Write alpha=None"),
         (X.astype(complex), {}, DtypeError, "image has dtype complex128; integers, floats or booleans are needed. Write [image.real, image.imag], two images"),
-        (np.array([["a", "b"]]), {}, DtypeError, "image has dtype <U1; integers, floats or booleans are needed. Write image.astype(np.float32)"),
+        (np.array(["a", "b"]), {}, DtypeError, "image is an array of text; an array of numbers, or a list of paths, is needed. Write list(image)"),
+        (np.array([["a", "b"]]), {}, DtypeError, "image is an array of text; an array of numbers, or a list of paths, is needed. Write list(image.flat)"),
+        (np.array([b"a"]), {}, DtypeError, "image is an array of text; an array of numbers, or a list of paths, is needed. Write list(image.astype(str))"),
+        ((name for name in ["a.png"]), {}, ArgumentError, "image is a generator; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write list(image)"),
+        ({"a.png"}, {}, ArgumentError, "image is a set; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write list(image)"),
         (np.array([[None]]), {}, DtypeError, "image has dtype object; integers"),
         (X.astype(int), {}, DtypeError, "image has dtype int64, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to 1, are usual. Write image.astype(np.uint8) for values from 0 to 255"),
+        (X.astype("i4"), {}, DtypeError, "image has dtype int32, whose white is unknown to a network"),
+        (X.astype("u4"), {"model": "photo"}, DtypeError, "image has dtype uint32, whose white is unknown to a network"),
+        (X.astype("i4"), {"weights": tconv.models.photo(2)}, DtypeError, "image has dtype int32, whose white is unknown to a network"),
         (np.ma.masked_array(X), {}, ArrayError, "image is a masked array"),
         (Image.fromarray(X), {}, ArrayError, "image is a PIL.Image.Image; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write numpy.asarray(image)"),
         (None, {}, ArgumentError, "image is None; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write image=\"photo.jpg\", for example"),
         (b"a.png", {}, ArgumentError, "image is b'a.png'; an array"),
         (3, {}, ArgumentError, "image is 3; an array"),
-        ("", {}, ArgumentError, "image is ''; a path is needed"),
+        ("", {}, ArgumentError, "image is ''; a path is needed. Write image=\"photo.png\", for example"),
+        ([None, None], {}, ArgumentError, "image[0] is None; a path, or an array [H, W] or [H, W, C], is needed"),
+        ("https://a.org/b.png", {}, ArgumentError, "image is https://a.org/b.png, and URLs are not read or written. Use a file on this machine"),
+        (["a.png", "s3://a/b.png"], {}, ArgumentError, "image[1] is s3://a/b.png, and URLs are not read or written. Use a file"),
+        ("a.png", {"output": "large"}, FileError, 'large has no file ending; it selects the format. Write output="large.png", or output="large/" for a folder'),
+        ("a.npy", {"output": "large"}, FileError, 'large has no file ending; it selects the format. Write output="large.npy", or output="large/" for a folder'),
+        (X, {"kernel": "lanzcos"}, ArgumentError, "kernel is 'lanzcos'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write kernel=\"lanczos\""),
+        (X, {"kernel": "xyz"}, ArgumentError, "kernel is 'xyz'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write kernel=\"bicubic\""),
         ([X, X.astype(int)], {}, DtypeError, "image[1] has dtype int64, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to 1, are usual. Write image[1].astype(np.uint8)"),
-        ([], {}, ShapeError, "image has shape (0,); [H, W]"),
-        ([X, 3], {}, ArgumentError, "image[1] is 3; a path, or an array [H, W] or [H, W, C], is needed. Write a list of those"),
+        ([], {}, ArgumentError, 'the list is empty; at least one picture is needed. Write ["photo.jpg"], for example'),
+        ([], {"output": "out"}, ArgumentError, "the list is empty; at least one picture is needed"),
+        ([X, 3], {}, ArgumentError, "image[1] is 3; a path, or an array [H, W] or [H, W, C], is needed. Use a list of those"),
         ([X, X], {"output": "out"}, ArgumentError, "output was given with a list of arrays, which have no names. Write one call for each array, with its own output"),
         (X, {"output": "folder"}, ArgumentError, 'output is the folder folder, and an array has no name. Write a file name, output="folder/large.png" for example'),
         (X, {"output": 3}, ArgumentError, 'output is 3; a path is needed. Write output="large.png", for example'),
-        (X, {"output": "no/b.png"}, FileError, "no/b.png lies in no, which does not exist. Write a name in a directory that does"),
+        (X, {"output": "no/b.png"}, FileError, "no/b.png lies in no, which does not exist. Choose a name in a directory that does"),
         (X, {"output": "b.bmp"}, FileError, "b.bmp ends in .bmp; a picture is written as .png, .jpg"),
-        ("none.png", {}, FileError, "none.png does not exist; a file is needed. Write the name of one that does"),
+        ("none.png", {}, FileError, "none.png does not exist; a file is needed. Choose one that does"),
         (["a.png", "none.png"], {}, FileError, "none.png does not exist"),
         ("folder", {}, FileError, "folder has no picture or feature map in it; files that end in .png, .jpg, .jpeg"),
-        ("a.png", {"output": "a.png"}, FileError, "a.png is the input itself, which is not overwritten. Write another name"),
+        ("a.png", {"output": "a.png"}, FileError, "a.png is the input itself, which is not overwritten. Choose another name"),
         ("a.png", {"output": "a.png", "overwrite": True}, FileError, "a.png is the input itself"),
         ("a.png", {"output": "pipe.png"}, FileError, 'pipe.png is a device or a pipe; a file is needed. Write output="a_x2.png"'),
-        (["a.png"], {"output": "a.png"}, FileError, "a.png is a file; a folder is needed. Write the name of a folder"),
-        (["a.png"], {"output": "no/out"}, FileError, "no/out lies in no, which does not exist. Write a folder in a directory that does"),
-        (["a.png", "folder/../a.png"], {"output": "out"}, FileError, "a.png and folder/../a.png would both be written as out/a_x2.png. Enlarge them one at a time, each with its own output"),
+        (["a.png"], {"output": "a.png"}, FileError, "a.png is a file; a folder is needed. Choose a folder"),
+        (["a.png", "b.png"], {"output": "one.png"}, ArgumentError, 'output="one.png" names one file, but there are 2 inputs. Write output="one/"'),
+        (["a.png"], {"output": "folder/one.tif"}, ArgumentError, 'output="folder/one.tif" names one file, but the input is a list. Write output="folder/one/"'),
+        ("folder", {"output": "one.npy"}, ArgumentError, 'output="one.npy" names one file, but folder is a folder. Write output="one/"'),
+        (["a.png"], {"output": "no/out"}, FileError, "no/out lies in no, which does not exist. Choose a folder in a directory that does"),
         (X, {"scale": 0}, GeometryError, "scale is 0; it must be at least 1. Write scale=1, for example"),
         (X, {"scale": 2.5}, GeometryError, "scale is 2.5; an integer is needed. Write scale=2, for example"),
         (X, {"scale": 10**9}, TooLargeError, "the result would be 5000000000 x 4000000000 with 3 channels"),
         (X, {"scale": 1, "model": "photo"}, ArgumentError, 'scale is 1, and model makes pictures larger. Write scale=2, or kernel="bicubic"'),
         (X, {"model": "cartoon"}, ArgumentError, "model is 'cartoon'; there is photo. Write model=\"photo\", or weights=\"FILE\""),
-        (X, {"model": "photo", "kernel": "bicubic"}, ArgumentError, "model and kernel were given; each selects an upsampling method. Write one of them"),
+        (X, {"model": "photo", "kernel": "bicubic"}, ArgumentError, "model and kernel were given; each selects an upsampling method. Use one of them"),
         (X, {"kernel": "cubic"}, ArgumentError, "kernel is 'cubic'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write kernel=\"bicubic\""),
         (X, {"kernel": np.ones(3)}, ShapeError, "kernel has shape (3,); a kernel [kh, kw] or weights [C_in, C_out, kh, kw] are needed"),
         (X, {"kernel": np.full((2, 2), np.nan)}, DtypeError, "kernel has inf or NaN in it; finite weights are needed"),

@@ -94,12 +94,12 @@ def test_folders_are_searched(run):
     assert sorted(os.listdir("out")) == ["a_x2.png", "b_x2.png", "d_x2.npy"]
     os.mkdir("empty")
     code, out, err = run("empty")
-    assert code == 1
-    assert "output" not in out
+    assert (code, out) == (1, "")
+    assert err.startswith("tconv: 1 of 1 input failed; 0 files were written\n")
     assert "tconv: empty has no picture or feature map in it; files that end in .png, .jpg" in err
     code, _, err = run("empty", "in/a.PNG", "-o", "out2")
     assert (code, os.listdir("out2")) == (1, ["a_x2.png"])
-    assert err.startswith("tconv: 1 of 2 inputs failed; 1 files were written\ntconv: empty has no picture")
+    assert err.startswith("tconv: 1 of 2 inputs failed; 1 file was written\ntconv: empty has no picture")
 
 
 def test_json_of_many_files(run):
@@ -128,7 +128,7 @@ def test_nothing_is_overwritten(run):
     code, _, err = run(*words)
     assert code == 1
     assert err.splitlines()[1:] == [
-        "tconv: 1.jpg: large/1_x2.png exists, and nothing is overwritten. Write another name, or --overwrite"
+        "tconv: 1.jpg: large/1_x2.png exists, and nothing is overwritten. Choose another name, or --overwrite"
     ]
     assert Path("large/1_x2.png").read_text() == "theirs"
     assert sorted(os.listdir("large")) == ["0_x2.png", "1_x2.png", "2_x2.png"]
@@ -142,33 +142,69 @@ def test_an_input_is_never_replaced(run):
     before = Path("a_x2.png").read_bytes()
     code, _, err = run("a.png", "a_x2.png", "-o", "./", "--overwrite", "--kernel", "nearest")
     assert code == 1
-    assert "tconv: a.png: a_x2.png is an input, which is not overwritten. Write another name" in err
+    assert "tconv: a.png: a_x2.png is an input, which is not overwritten. Choose another name" in err
     assert Path("a_x2.png").read_bytes() == before
     assert open_picture(Path("a_x2_x2.png")).shape == (3, 12, 14)
 
 
-@pytest.mark.parametrize("output", [[], ["-o", "large"]])
-def test_two_inputs_with_one_output_name_are_refused_before_the_work(run, output):
+@pytest.mark.parametrize("output", [[], ["-o", "large/"]])
+def test_names_that_clash_get_their_endings(run, output):
+    folder = Path("large" if output else ".")
     os.mkdir("b")
-    for path in ("a.png", "b/a.jpg", "c.png"):
-        Image.fromarray(noise(5, 6, 3)).save(path)
-    before = sorted(os.listdir())
-    name = "large/a_x2.png" if output else "a_x2.png"
-    for words in (["c.png", "a.png", "b/a.jpg"], ["a.png", "c.png", "b"]):
-        code, out, err = run(*words, *output)
-        assert (code, out) == (1, "")
-        assert err == (
-            f"tconv: a.png and b/a.jpg would both be written as {name}. Enlarge them one at a time, each with its own -o\n"
-        )
-    code, out, err = run("a.png", "./a.png", *output)
-    assert (code, out) == (1, "")
-    assert sorted(os.listdir()) == before
+    for n, path in enumerate(("a.png", "b/a.jpg", "c.png")):
+        Image.fromarray(noise(5, 6, 3, seed=n)).save(path)
+    words = ["--kernel", "nearest", *output]
+    assert run("a.png", "c.png", "b", *words)[::2] == (0, "")
+    made = sorted(path.name for path in folder.glob("*_x2*"))
+    assert made == ["a_jpg_x2.png", "a_png_x2.png", "c_x2.png"]
+    pixels = open_picture(folder / "a_png_x2.png").read()
+    np.testing.assert_array_equal(pixels[:, ::2, ::2], open_picture(Path("a.png")).read())
     # other endings do not clash, nor do files that cannot be read
     np.save("a.npy", np.ones((2, 2)))
     Path("b/a.jpg").write_bytes(b"\xff\xd8")
-    code, _, err = run("a.png", "a.npy", "b/a.jpg", *output)
+    code, _, err = run("a.png", "a.npy", "b/a.jpg", *words)
     assert code == 1
     assert err.startswith("tconv: 1 of 3 inputs failed; 2 files were written\ntconv: b/a.jpg is damaged")
+    assert {"a_x2.png", "a_x2.npy"} < {path.name for path in folder.glob("*_x2*")}
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_names_that_clash_even_so_fail_alone(run, overwrite):
+    os.mkdir("b")
+    for n, path in enumerate(("a.png", "b/a.png", "c.png", "c.tif", "c_tif.png")):
+        Image.fromarray(noise(5, 6, 3, seed=n)).save(path)
+    code, _, err = run(
+        "a.png", "b/a.png", "c.png", "c.tif", "c_tif.png", "-o", "large", "--kernel", "nearest", *overwrite
+    )
+    assert code == 1
+    assert err.splitlines() == [
+        "tconv: 2 of 5 inputs failed; 3 files were written",
+        "tconv: b/a.png and a.png would be written under the same name. Enlarge b/a.png by itself, with its own -o",
+        "tconv: c.tif and c_tif.png would be written under the same name. Enlarge c.tif by itself, with its own -o",
+    ]
+    assert sorted(os.listdir("large")) == ["a_png_x2.png", "c_png_x2.png", "c_tif_x2.png"]
+    for path, result in (("a.png", "a_png"), ("c_tif.png", "c_tif")):
+        pixels = open_picture(Path(f"large/{result}_x2.png")).read()
+        np.testing.assert_array_equal(pixels[:, ::2, ::2], open_picture(Path(path)).read())
+
+
+def test_files_without_endings_may_clash_too(run):
+    os.mkdir("b")
+    for path in ("a", "b/a", "a.png"):
+        Image.fromarray(noise(5, 6, 3)).save(path, "png")
+    code, _, err = run("a", "b/a", "a.png", "-o", "large", "--kernel", "nearest", "--overwrite")
+    assert (code, sorted(os.listdir("large"))) == (1, ["a_png_x2.png", "a_x2.png"])
+    assert "tconv: b/a and a would be written under the same name. Enlarge b/a by itself, with its own -o\n" in err
+
+
+def test_a_file_that_is_given_twice_counts_once(run):
+    Image.fromarray(noise(5, 6, 3)).save("a.png")
+    os.mkdir("in")
+    os.symlink("../a.png", "in/b.png")
+    code, out, err = run("a.png", "./a.png", "in/../a.png", "in/b.png", "in", "-o", "large")
+    assert (code, err) == (0, "")
+    assert out.count("output ") == 2
+    assert sorted(os.listdir("large")) == ["a_x2.png", "b_x2.png"]
 
 
 @pytest.mark.parametrize(
@@ -178,8 +214,10 @@ def test_two_inputs_with_one_output_name_are_refused_before_the_work(run, output
         (["--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["--kernel", "bicubic", "--model", "photo"], "--model and --kernel were given"),
         (["-o", ""], "-o is empty; a file or a folder is needed. Write -o large.png"),
-        (["-o", "0.jpg"], "0.jpg is a file; a folder is needed. Write the name of a folder"),
-        (["-o", "no/large"], "no/large lies in no, which does not exist. Write a folder in a directory that does"),
+        (["-o", "one.png"], "-o one.png names one file, but there are 10 inputs. Write -o one/"),
+        ([""], "INPUT is empty; a file or a folder is needed. Write tconv upsample photo.jpg, for example"),
+        (["-o", "0.jpg"], "0.jpg is a file; a folder is needed. Choose a folder"),
+        (["-o", "no/large"], "no/large lies in no, which does not exist. Choose a folder in a directory that does"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -193,11 +231,31 @@ def test_errors_of_the_call_are_said_once_and_before_the_work(run, words, messag
     assert sorted(os.listdir()) == before
 
 
+def test_an_empty_input_does_not_mean_this_folder(run):
+    Image.fromarray(noise(5, 6, 3)).save("a.png")
+    for words in ([""], ["a.png", ""]):
+        code, out, err = run(*words)
+        assert (code, out) == (1, "")
+        assert err.startswith("tconv: INPUT is empty; a file or a folder is needed.")
+    assert os.listdir() == ["a.png"]
+
+
+def test_a_folder_may_have_the_ending_of_a_picture(run):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(noise(5, 6, 3)).save(name)
+    assert run("a.png", "b.png", "-o", "one.png/")[0] == 0
+    assert run("a.png", "b.png", "-o", "one.png", "--scale", 3)[0] == 0
+    assert sorted(os.listdir("one.png")) == ["a_x2.png", "a_x3.png", "b_x2.png", "b_x3.png"]
+    os.mkdir("in")
+    code, _, err = run("in", "-o", "two.png")
+    assert (code, err) == (1, "tconv: -o two.png names one file, but in is a folder. Write -o two/\n")
+
+
 def test_a_folder_that_stays_empty_is_removed(run):
     Path("a.jpg").write_bytes(b"\xff\xd8")
     Path("b.jpg").write_text("text")
     code, out, err = run("a.jpg", "b.jpg", "-o", "large")
-    assert (code, "output" in out) == (1, False)
+    assert (code, out) == (1, "")
     assert err.startswith("tconv: 2 of 2 inputs failed; 0 files were written\n")
     assert sorted(os.listdir()) == ["a.jpg", "b.jpg"]
 

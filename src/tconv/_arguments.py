@@ -41,6 +41,11 @@ def _usual(least: int | None) -> int:
     return 2 if least == 1 else 1
 
 
+def _entries(given: Sequence[Any]) -> str:
+    """Return the number of entries as text."""
+    return f"{len(given)} {'entry' if len(given) == 1 else 'entries'}"
+
+
 def int_of(value: Any, name: str, least: int | None = None, *, example: str | None = None) -> int:
     """Return `value` as a Python int.
 
@@ -99,7 +104,7 @@ def ints_of(
     text = shown(tuple(entry if number is None else number for entry, number in zip(given, numbers, strict=True)))
     if len(given) != ndim:
         raise GeometryError(
-            f"{name} is {text}, which has {len(given)} entries; {needed or f'there are {ndim} spatial axes'}. "
+            f"{name} is {text}, which has {_entries(given)}; {needed or f'there are {ndim} spatial axes'}. "
             f"Write {example or f'one integer for all axes, or {(integers or (1,))[:1] * ndim}'}"
         )
     rule = "an integer" if len(integers) < ndim else f"at least {least}"
@@ -123,7 +128,7 @@ def pairs_of(
     example = example or f"{name}={((1, 1),) * ndim}"
     if len(given) != ndim:
         raise GeometryError(
-            f"{name} is {shown(value)}, which has {len(given)} entries; there are {ndim} {axes} axes. "
+            f"{name} is {shown(value)}, which has {_entries(given)}; there are {ndim} {axes} axes. "
             f"Write {example}: one (lo, hi) pair per axis"
         )
     pairs = []

@@ -131,7 +131,7 @@ def test_what_it_is_not():
         (ArgumentError, {"padding": np.ones((2, 2))}, "padding is an array of shape (2, 2); a name, one int, or per spatial axis an int or a pair (lo, hi) is needed. Write padding=((1, 1), (1, 1))"),
         (ArgumentError, {"padding": {1, 2}}, "padding is {1, 2}; a name, one int"),
         (GeometryError, {"padding": [(1, "a"), 1]}, "padding contains (1, 'a'); one (lo, hi) pair of integers per spatial axis is needed"),
-        (GeometryError, {"padding": [1]}, "which has 1 entries; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
+        (GeometryError, {"padding": [1]}, "which has 1 entry; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
         (ArgumentError, {"transpose_kernel": np.ones(2)}, "transpose_kernel is array([1., 1.]); True or False is needed"),
     ],
 )  # fmt: skip

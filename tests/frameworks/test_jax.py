@@ -224,7 +224,7 @@ BAD = [
     (ArgumentError, {"padding": np.array(1)}, "padding is array(1); one pair (lo, hi)"),
     (ArgumentError, {"padding": ((1, 1) for _ in range(2))}, "; one pair (lo, hi) per spatial axis is needed"),
     (GeometryError, {"padding": np.ones((2, 2))}, "padding contains array([1., 1.]); one (lo, hi) pair of integers per spatial axis is needed"),
-    (GeometryError, {"padding": [(1, 1)]}, "padding is [(1, 1)], which has 1 entries; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
+    (GeometryError, {"padding": [(1, 1)]}, "padding is [(1, 1)], which has 1 entry; there are 2 spatial axes. Write padding=((1, 1), (1, 1)): one"),
     (GeometryError, {"padding": ((1, True), (1, 1)), "use_consistent_padding": True}, "padding contains (1, True); one (lo, hi) pair of integers"),
     (ArgumentError, {"use_consistent_padding": jnp.ones(2)}, "use_consistent_padding is Array([1., 1.], dtype=float32); True or False is needed. Write use_consistent_padding=True"),
     (ArgumentError, {"transpose_kernel": "no"}, "transpose_kernel is 'no'; True or False is needed"),

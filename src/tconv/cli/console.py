@@ -87,11 +87,12 @@ class Report:
 
             yield advance
 
-    def close(self) -> None:
-        """Print the time, or the JSON object."""
+    def close(self, with_time: bool = True) -> None:
+        """Print the time, unless it is not wanted, or the JSON object."""
         self.facts["seconds"] = {stage: round(spent, 4) for stage, spent in self.seconds.items()}
         if self._json:
             self._print(json.dumps(self.facts, allow_nan=False))
             return
-        stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in self.seconds.items())
-        self.line("time", f"{sum(self.seconds.values()):.2f} s ({stages})")
+        if with_time and self.seconds:
+            stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in self.seconds.items())
+            self.line("time", f"{sum(self.seconds.values()):.2f} s ({stages})")

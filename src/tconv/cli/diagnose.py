@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tconv.cli.explain import native_options
+from tconv.cli.explain_options import native_options
 from tconv.cli.figures import new_picture
 from tconv.diagnosis import Diagnosis, diagnose
 from tconv.dialects import find as find_dialect
@@ -89,7 +89,7 @@ def run(
         if networks:
             found = list(_networks(got, expected, runtimes, size, seed or 0, target))
             if not found:
-                raise FileError(f"{got} has no transposed convolution. Write a network that has one")
+                raise FileError(f"{got} has no transposed convolution. Choose a network that has one")
             if as_json:
                 print(json.dumps([{"layer": name, **_facts(each)} for name, each in found]))
             else:
@@ -174,7 +174,7 @@ def _networks(
     if len(networks[0]) != len(networks[1]):
         raise FileError(
             f"{paths[0]} has {len(networks[0])} transposed convolutions and {paths[1]} {len(networks[1])}; they are "
-            "compared one by one. Write two files of the same network"
+            "compared one by one. Choose two files of the same network"
         )
     rng = np.random.default_rng(seed)
     for first, second in zip(*networks, strict=True):

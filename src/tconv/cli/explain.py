@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,44 +10,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from tconv.cli.explain_options import as_options, native_arguments, whole_numbers
 from tconv.cli.figures import new_picture
-from tconv.dialects import Dialect, names
 from tconv.dialects import dialect as find_dialect
+from tconv.dialects import names
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry
 
 _WIDEST = 50  # positions in the text picture, two columns each
 _USUAL = ("torch", "tensorflow", "keras", "jax", "onnx")  # the dialects shown without --all
 _MOST_PHASES = 1 << 16  # the overlap has a number for each
-_FLAGS = {
-    "--kernel": ("kernel",),
-    "--stride": ("input_dilation", "stride", "strides"),
-    "--padding": ("padding", "pads", "auto_pad"),
-    "--output-padding": ("output_padding", "output_pad"),
-    "--dilation": ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation"),
-    "--groups": ("groups", "group", "feature_group_count"),
-    "--input": ("input", "input_shape"),
-    "--output": ("output_shape", "output_size"),
-    "--dialect": ("dialect",),
-}
-"""Each option, and its names in the library and its dialects."""
-_KEYWORD = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
-
-
-def whole_numbers(_: Any, tokens: Any) -> list[int]:
-    """Return the values of an option. Raises ArgumentError for "3.5", which the parser would round."""
-    given = [token.value for token in tokens]
-    if not all(text.removeprefix("-").isdecimal() for text in given):
-        raise ArgumentError(f"{' '.join(given)} is not a list of whole numbers. Write --kernel 3 3, for example")
-    return [int(text) for text in given]
-
-
 _Sizes = Annotated[list[int] | None, Parameter(consume_multiple=True, converter=whole_numbers, negative="")]
 _Texts = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
-
-
-def _ints(text: list[int]) -> int | tuple[int, ...]:
-    return text[0] if len(text) == 1 else tuple(text)
 
 
 def run(
@@ -108,7 +81,7 @@ def run(
     strides = tuple(stride or [1]) * (1 if stride and len(stride) > 1 else len(sizes))
     try:
         rules = find_dialect(dialect)
-        native = _native_arguments(rules, strides, padding, output_padding, dilation, groups, output, option)
+        native = native_arguments(rules, strides, padding, output_padding, dilation, groups, output, option)
         geometry = rules.geometry(kernel=sizes, input=n, **native)
         if max(geometry.stride) > _MOST_PHASES:
             raise ArgumentError(
@@ -118,102 +91,12 @@ def run(
         shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
         facts = _facts(geometry, n, dialect, shown)
     except TconvError as error:
-        raise type(error)(_with_flags(str(error))) from None
+        raise type(error)(as_options(str(error), len(sizes), padding, output_padding)) from None
     with new_picture(picture, as_json) as draw:
         if picture is not None:
             _refuse_unreadable(geometry, n)
         print(json.dumps(facts) if as_json else _text(geometry, n, facts))
         draw(lambda: _scatter(geometry, n))
-
-
-def _native_arguments(
-    rules: Dialect,
-    stride: tuple[int, ...],
-    padding: list[str] | None,
-    output_padding: list[int] | None,
-    dilation: list[int] | None,
-    groups: int,
-    output: list[int] | None,
-    option: list[str] | None,
-) -> dict[str, Any]:
-    """Return the options under their names in the dialect."""
-    known = rules.argument_names()
-
-    def name(flag: str, *candidates: str) -> str:
-        """Return the name of an option in this dialect: the first of these, or of all its names, that it has."""
-        match = _name_of_option(rules, candidates or _FLAGS[flag])
-        if match is None:
-            others = [name for name in names() if _name_of_option(find_dialect(name), candidates or _FLAGS[flag])]
-            raise ArgumentError(
-                f"{flag} is not an option of the {rules.name} dialect, which has {', '.join(known)}; the dialects "
-                f"{', '.join(others)} have it. Write --dialect {others[0]}, or --option NAME=VALUE with one of its "
-                "names"
-            )
-        return match
-
-    native: dict[str, Any] = {}
-    if set(stride) != {1} or "strides" in known:  # some need a stride of 1, too, others have a name per axis
-        native[name("--stride")] = stride
-    if dilation is not None:
-        native[name("--dilation")] = _ints(dilation)
-    if output_padding is not None:
-        native[name("--output-padding")] = _ints(output_padding)
-    if output is not None:
-        native[name("--output")] = tuple(output)
-    if groups != 1:
-        native[name("--groups")] = groups
-    if padding is not None:
-        numbers = [int(entry) for entry in padding if entry.lstrip("-").isdigit()]
-        if len(numbers) == len(padding):
-            native[name("--padding", "padding", "pads")] = _ints(numbers)
-        elif len(padding) == 1:
-            native[name("--padding", "padding", "auto_pad")] = padding[0]
-        else:
-            raise ArgumentError(
-                f"padding is {' '.join(padding)}; numbers or one name are needed. Write --padding 1, or --padding SAME"
-            )
-    native |= native_options(option)
-    rules.check_names(native)
-    return native
-
-
-def native_options(entries: Sequence[str] | None) -> dict[str, Any]:
-    """Return NAME=VALUE entries as native arguments, with the values read as JSON or plain text.
-
-    >>> native_options(["strides=[2, 2]", "padding=SAME"])
-    {'strides': [2, 2], 'padding': 'SAME'}
-    """
-    native: dict[str, Any] = {}
-    for entry in entries or ():
-        key, _, value = entry.partition("=")
-        try:
-            native[key] = json.loads(value)
-        except ValueError:
-            native[key] = value
-    return native
-
-
-def _name_of_option(rules: Dialect, candidates: Sequence[str]) -> str | None:
-    """Return the first of these names that is an argument of the dialect."""
-    known = rules.argument_names()
-    return next((candidate for candidate in candidates if candidate in known), None)
-
-
-def _with_flags(message: str) -> str:
-    """Return a message of the library with the code that it proposes converted to options.
-
-    >>> _with_flags("output_shape is missing. Write output_shape=[N, 8, 8, C_out]")
-    'output_shape is missing. Write --output 8 8'
-    """
-    flags = {name: flag for flag, known in _FLAGS.items() for name in known}
-
-    def as_option(keyword: re.Match[str]) -> str:
-        name, value = keyword.groups()
-        entries = re.findall(r"-?\d+", value) if value[0] in "([" else [value.strip("'\"")]
-        return " ".join([flags[name], *entries]) if name in flags and entries else keyword[0]
-
-    before, write, after = message.partition("Write ")
-    return before + write + _KEYWORD.sub(as_option, after)
 
 
 def _facts(g: Geometry, n: tuple[int, ...], dialect: str, shown: Sequence[str]) -> dict[str, Any]:
@@ -285,7 +168,7 @@ def _by(sizes: tuple[int, ...]) -> str:
 
 
 def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
-    """Return the scatter along the last axis as text: a row per input element, a letter per tap, and the crop as x."""
+    """Return the scatter along the last axis as text: a row of tap numbers per input element, and the crop as x."""
     s, d, k, (lo, hi) = g.stride[-1], g.dilation[-1], g.kernel[-1], g.crop[-1]
     full = g.full_shape(n)[-1]
     front, behind = max(0, -lo), max(0, -hi)
@@ -293,7 +176,7 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
     if width > _WIDEST or n[-1] > 12 or k > 36:
         return [f"scatter along the last axis: {full} positions, too many for a line of this picture"]
     taps = "0123456789abcdefghijklmnopqrstuvwxyz"
-    rows = ["scatter along the last axis: a row per input element, a letter per tap; rows are summed downwards"]
+    rows = ["scatter along the last axis: a row per input element, the number of the tap; rows are summed downwards"]
     for i in range(n[-1]):
         row = ["."] * width
         for t in range(k):

@@ -34,7 +34,7 @@ def new_picture(path: Path | None, beside_json: bool = False) -> Iterator[Callab
         raise MissingExtraError("a picture", "matplotlib", "draw") from None
     form = path.suffix.lower().removeprefix(".")
     if form not in FigureCanvasBase.get_supported_filetypes():
-        raise FileError(f"{path} does not end in a picture format. Write a name that ends in .svg, .png or .pdf")
+        raise FileError(f"{path} does not end in a picture format. Choose a name that ends in .svg, .png or .pdf")
     with NewFile([path]) as new:
 
         def write(drawn: Callable[[], Any]) -> None:

@@ -21,8 +21,8 @@ from tconv.cli.console import Report
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult, merged
-from tconv.upsampling.file_batch import FileBatch, output_folder
-from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.file_batch import FileBatch, batch_folder, is_folder, output_folder
+from tconv.upsampling.file_run import FileRun, open_run, refuse_url
 from tconv.upsampling.inputs import SampleInput
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
@@ -47,7 +47,7 @@ def whole_number(_: Any, tokens: Any) -> int:
 
 
 def run(
-    *sources: Annotated[Path, Parameter(name="INPUT")],
+    *inputs: Annotated[str, Parameter(name="INPUT")],
     output: Annotated[str | None, Parameter(alias="-o")] = None,
     scale: Annotated[int | None, Parameter(converter=whole_number)] = None,
     model: str | None = None,
@@ -66,7 +66,7 @@ def run(
 
     Parameters
     ----------
-    sources
+    inputs
         Pictures (PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP, JPEG 2000), feature maps (.npy, .npz: [H, W], [C, H, W] or
         [N, C, H, W]), or folders of them. Without one, a photograph that comes with tconv is shrunk, enlarged again
         and compared with the original. Of several files, a broken one does not stop the others.
@@ -91,11 +91,16 @@ def run(
     report = Report(json)
     if output == "":
         raise ArgumentError("-o is empty; a file or a folder is needed. Write -o large.png")
+    if "" in inputs:
+        raise ArgumentError("INPUT is empty; a file or a folder is needed. Write tconv upsample photo.jpg, for example")
+    for text, name in [*((text, "INPUT") for text in inputs), (output or "", "-o")]:
+        refuse_url(text, name)
+    sources = tuple(map(Path, inputs))
     selection = Selection(scale, model, kernel, weights, COMMAND)
-    is_folder = output is not None and (output.endswith(("/", os.sep)) or os.path.isdir(output))
-    folder = Path(output) if output and is_folder else None
+    folder = Path(output) if output and is_folder(output, Path(output)) else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
-        return _upsample_many(report, sources, selection, Path(output) if output else None, overwrite)
+        folder = batch_folder(output, Path(output), sources, COMMAND) if output else None
+        return _upsample_many(report, sources, selection, folder, overwrite)
     single = open_run(sources[0] if sources else None, selection)
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
@@ -127,6 +132,8 @@ def _upsample_one(
             comparison = compare(run.source, run.upsampler, results[""][0])
             write_side_by_side(beside.file, comparison.panels)
             compared = _comparison_lines(report, run, comparison, beside.path)
+    for note in run.warnings:
+        report.line("note", note)
     text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
     report.line("output", "; ".join([text, *file_run.format.notes]))
     report.line("check", _check_text(file_run.check))
@@ -168,15 +175,14 @@ def _upsample_many(
 ) -> int:
     """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
     batch = FileBatch(sources, selection, folder, overwrite)
-    files, checks, total = [], [], len(batch.paths)
-    for upsampler in batch.upsamplers:
-        report.line("upsample", _upsampler_text(upsampler))
-        for note in upsampler.notes:
-            report.line("note", note)
+    files, total = [], len(batch.paths)
+    checks: list[CheckResult] = []
     with report.progress("upsampling", total, "files") as advance:
         for source, file_run in batch.run(advance, report.timed):
             run = file_run.run
-            notes = [*run.source.notes, *file_run.format.notes]
+            if not checks:  # where every input fails, nothing was upsampled
+                _print_upsamplers(report, batch)
+            notes = [*run.source.notes, *file_run.format.notes, *run.warnings]
             text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
             report.line("output", "; ".join([text, *notes]))
             checks.append(file_run.check)
@@ -193,14 +199,20 @@ def _upsample_many(
     report.facts |= {"files": files, "succeeded": len(checks), "failed": len(batch.failures)}
     if checks:
         report.line("check", _check_text(merged(checks)))
-    report.close()
+    report.close(with_time=bool(checks))
     if not batch.failures:
         return 0
-    count = len(checks) + len(batch.failures)
-    print(f"tconv: {len(batch.failures)} of {count} inputs failed; {len(checks)} files were written", file=sys.stderr)
+    print(f"tconv: {batch.summary(len(checks))}", file=sys.stderr)
     for failure in batch.failures:
         print(f"tconv: {failure}", file=sys.stderr)
     return 1
+
+
+def _print_upsamplers(report: Report, batch: FileBatch) -> None:
+    for upsampler in batch.upsamplers:
+        report.line("upsample", _upsampler_text(upsampler))
+        for note in upsampler.notes:
+            report.line("note", note)
 
 
 # -- texts and facts ---------------------------------------------------------------------------------------------
@@ -240,7 +252,7 @@ def _input_facts(run: Run, source: Path | None) -> dict[str, Any]:
     shapes = {key: batch.shape for key, batch in run.source.batches.items()}
     return {
         "path": None if source is None else str(source),
-        "notes": run.source.notes,
+        "notes": [*run.source.notes, *run.warnings],
         "arrays": _array_facts(run, shapes),
     }
 
@@ -264,6 +276,6 @@ def _array_facts(run: Run, shapes: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _check_text(check: CheckResult) -> str:
     finite = check.outputs - check.not_finite
-    text = f"{finite} random outputs equal the definition: largest difference {check.difference:.2g}, "
+    text = f"{finite} random outputs agree with the definition: largest difference {check.difference:.2g}, "
     text += f"allowed {check.tolerance:.2g}"
     return text + f"; {check.not_finite} more are inf or NaN in both" * (check.not_finite > 0)

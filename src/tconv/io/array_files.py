@@ -112,12 +112,12 @@ def batch_shape(path: Path, key: str, shape: tuple[int, ...]) -> tuple[int, int,
     if not 2 <= len(shape) <= 4:
         raise FileError(
             f"{_named(path, key)} has shape {shape}; [H, W], [C, H, W] or [N, C, H, W] is needed. "
-            "Write an array with 2 to 4 axes"
+            "Use an array with 2 to 4 axes"
         )
     n, c, h, w = (1,) * (4 - len(shape)) + shape
     if not h * w:
         raise FileError(
-            f"{_named(path, key)} has shape {shape}; at least 1 row and 1 column are needed. Write an array "
+            f"{_named(path, key)} has shape {shape}; at least 1 row and 1 column are needed. Use an array "
             "that is not empty"
         )
     return n, c, h, w
@@ -164,5 +164,5 @@ def _named(path: Path, key: str) -> str:
 def _damaged(path: Path, key: str, error: Exception) -> FileError:
     why = " ".join(str(error).split()) or type(error).__name__
     return FileError(
-        f"{_named(path, key)} is not a whole {path.suffix} file ({why}). Write one with np.save or np.savez"
+        f"{_named(path, key)} is not a whole {path.suffix} file ({why}). Save one with np.save or np.savez"
     )

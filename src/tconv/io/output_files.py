@@ -43,7 +43,7 @@ class NewFile:
         while os.path.lexists(self.path) and not self._overwrite:
             self._next()
         if os.path.isdir(self.path):
-            raise FileError(f"{self.path} is a directory; a file is needed. Write the name of a file in it")
+            raise FileError(f"{self.path} is a directory; a file is needed. Choose a name in it")
         # no other thread or program has this name, and its length does not depend on that of the path
         self._hidden = self.path.with_name(f".{os.getpid()}-{os.urandom(8).hex()}.part")
         # an interrupt may come at any statement, of this method and of __exit__, too: then the object's end removes it
@@ -54,7 +54,7 @@ class NewFile:
             self._remove.detach()  # there is nothing to remove, and no folder to look for it
             if isinstance(error, FileNotFoundError) and not self.path.parent.exists():
                 raise FileError(
-                    f"{self.path} lies in {self.path.parent}, which does not exist. Write a name in a directory that "
+                    f"{self.path} lies in {self.path.parent}, which does not exist. Choose a name in a directory that "
                     "does"
                 ) from None
             raise _refused(self.path, error) from None
@@ -102,7 +102,7 @@ class NewFile:
         try:
             self.path = next(self._names)
         except StopIteration:
-            raise FileError(f"{taken} exists, and nothing is overwritten. Write another name{self._advice}") from None
+            raise FileError(f"{taken} exists, and nothing is overwritten. Choose another name{self._advice}") from None
 
 
 def _unlink(path: Path) -> None:
@@ -118,5 +118,5 @@ def numbered(stem: str, ending: str) -> Iterator[Path]:
 def _refused(path: Path, error: OSError | ValueError) -> FileError:
     why = getattr(error, "strerror", None) or error
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "Free some space, or write to another disk" if full else "Write a name where you may write"
+    advice = "Free some space, or write to another disk" if full else "Choose a name where you may write"
     return FileError(f"{path} cannot be written: {why}. {advice}")

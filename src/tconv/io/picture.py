@@ -63,4 +63,4 @@ def plausible_resolution(x: float, y: float) -> tuple[float, float] | None:
 
 def damaged(path: Path, why: str) -> FileError:
     """Return the error for a file that breaks off, or whose content is wrong."""
-    return FileError(f"{path} is damaged ({why}); a whole file is needed. Write the name of an intact copy")
+    return FileError(f"{path} is damaged ({why}); a whole file is needed. Choose an intact copy")

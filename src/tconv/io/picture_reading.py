@@ -87,7 +87,7 @@ def open_picture(path: Path) -> Picture:
     codes = {name: code for code, name in SAMPLE_FORMATS.items()}
     if image.format not in codes:
         raise FileError(
-            f"{path} has {image.format} samples; {', '.join(codes)} are read. Write it as a float32 TIFF, or as .npy"
+            f"{path} has {image.format} samples; {', '.join(codes)} are read. Save it as a float32 TIFF, or as .npy"
         )
     dtype = np.dtype(codes[image.format])
     bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8 * dtype.itemsize
@@ -150,9 +150,9 @@ def _refusal(path: Path, data: bytes, why: str) -> FileError:
     if data.startswith(starts):
         return FileError(
             f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
-            "Write the name of an intact copy, or of the same picture as PNG"
+            "Choose an intact copy, or save the picture as PNG"
         )
     formats = ", ".join([*_READABLE.values(), *pillow_reading.FORMATS])
     return FileError(
-        f"{path} is not a picture that can be read ({why}); {formats}, .npy and .npz are. Write it as PNG, for example"
+        f"{path} is not a picture that can be read ({why}); {formats}, .npy and .npz are. Save it as PNG, for example"
     )

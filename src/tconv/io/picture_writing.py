@@ -46,15 +46,15 @@ def format_for(path: Path, shape: tuple[int, int, int], dtype: Any, alpha: bool)
     """Return the format that a file's ending names, and what is lost of a picture [C, H, W] in it.
 
     >>> format_for(Path("a.jpg"), (4, 60, 80), np.uint16, True)[1]
-    ['16 bit become 8', 'alpha composed over white', 'JPEG quality 95']
+    ['16 bit become 8', 'alpha composited over white', 'JPEG quality 95']
 
     Raises FileError if the ending is unknown or the format cannot contain the picture at all.
     """
     endings = ", ".join(WRITABLE)
     if (wanted := path.suffix.lower()) not in WRITABLE:
+        given = f"ends in {path.suffix}" if path.suffix else "has no file ending"
         raise FileError(
-            f"{path} ends in {path.suffix or 'nothing'}; a picture is written as {endings}. "
-            f"Write {path.stem or 'name'}.png, for example"
+            f"{path} {given}; a picture is written as {endings}. Write {path.stem or 'name'}.png, for example"
         )
     form, dtype = WRITABLE[wanted], np.dtype(dtype)
     channels, *sides = shape
@@ -73,7 +73,7 @@ def format_for(path: Path, shape: tuple[int, int, int], dtype: Any, alpha: bool)
     if dtype.str[1:] not in form.dtypes:
         lost.append("16 bit become 8")
     if alpha and not form.alpha:
-        lost.append("alpha composed over white")
+        lost.append("alpha composited over white")
     if "Q" in form.options:
         lost.append(f"{form.name} quality {form.options['Q']}")
     return form, lost
@@ -120,7 +120,7 @@ def write_picture(
                 f"{form.name} could not be written: {why}. Free some space, or write to another disk"
             ) from None
         raise FileError(
-            f"{form.name} could not be written: {reason(error)}. Write another format, .tif for example"
+            f"{form.name} could not be written: {reason(error)}. Use another format, .tif for example"
         ) from None
 
 

@@ -131,7 +131,7 @@ class Model(NamedTuple):
         """Return the network's input for a picture [C, ...]: its luma, or three channels. Raises ShapeError."""
         if picture.shape[0] not in (1, 3):
             raise ShapeError(
-                f"the picture has {picture.shape[0]} channels beside opacity; 1 (grey) or 3 (red, green, blue) are "
+                f"the picture has {picture.shape[0]} channels besides opacity; 1 (grey) or 3 (red, green, blue) are "
                 "needed. Write one of those, or interpolate with a filter, such as bicubic"
             )
         if self.network.channels[0] == 1 and picture.shape[0] == 3:

@@ -9,13 +9,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tconv.errors import FileError, TconvError
+from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.io import array_files
 from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
+from tconv.io.picture_writing import WRITABLE
 from tconv.upsampling.file_run import FileRun, default_name, file_ids, open_run
 from tconv.upsampling.inputs import is_feature_file
+from tconv.upsampling.option_names import Naming
 from tconv.upsampling.run import Timed
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -35,8 +37,9 @@ class FileBatch:
 
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
     output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
-    feature maps, as far as there are any. Before any work, raises FileError if two inputs would be written to the same
-    name, and what the selection of upsamplers raises.
+    feature maps, as far as there are any. A file that is given twice is enlarged once. Two inputs of one default name,
+    such as a.jpg and a.png, get names with their endings. Before any work, raises what the selection of upsamplers
+    raises, and FileError for a folder that cannot be created.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class FileBatch:
             upsampler = selection.for_feature_maps(maps[0])
             self.upsamplers += [] if upsampler in self.upsamplers else [upsampler]
         _refuse_folder(folder)
-        self._refuse_clashes()
+        self._stems = self._stems_of_clashes()
 
     def run(
         self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
@@ -66,8 +69,10 @@ class FileBatch:
             for path in self.paths:
                 left = 1.0
                 try:
+                    opened = open_run(path, self._selection)
+                    opened.source.stem = self._stems.get(path, opened.source.stem)
                     with FileRun(
-                        open_run(path, self._selection),
+                        opened,
                         self._selection.naming,
                         self._ids,
                         folder=self._folder,
@@ -89,27 +94,72 @@ class FileBatch:
                     yield path, file_run
                 advance(left)
 
-    def _refuse_clashes(self) -> None:
-        """Raise FileError if two inputs have the same output name. Files are opened only where stems are equal."""
+    def summary(self, written: int) -> str:
+        """Return the numbers of failures and of files that were written, as text."""
+        failed = len(self.failures)
+        inputs = "input" if failed + written == 1 else "inputs"
+        files = "file was" if written == 1 else "files were"
+        return f"{failed} of {failed + written} {inputs} failed; {written} {files} written"
+
+    def _stems_of_clashes(self) -> dict[Path, str]:
+        """Return the stems, with their endings, of inputs that would be written under one default name.
+
+        a.jpg and a.png become a_jpg_x2.png and a_png_x2.png. Inputs that clash even so are moved to the failures.
+        Files are opened only where stems are equal.
+        """
+        owners: dict[str, Path] = {}
+        others = {path.stem: path for path in self.paths}
+        for path in [path for paths in self._clashes() for path in paths]:
+            stem = f"{path.stem}_{path.suffix[1:]}" if path.suffix else path.stem
+            other = owners.get(stem) or (others.get(stem) if path.suffix else None)
+            if other is None:
+                owners[stem] = path
+                continue
+            self.paths.remove(path)
+            self.failures.append(
+                Failure(
+                    path,
+                    f"{path} and {other} would be written under the same name. Enlarge {path} by itself, with its own "
+                    f"{self._selection.naming.name('output')}",
+                )
+            )
+        return {path: stem for stem, path in owners.items()}
+
+    def _clashes(self) -> Iterator[list[Path]]:
+        """Yield inputs of the same default name, where there are several."""
         by_stem: dict[str, list[Path]] = {}
         for path in self.paths:
             by_stem.setdefault(path.stem, []).append(path)
         for paths in by_stem.values():
-            if len(paths) == 1:
-                continue
-            seen: dict[str, Path] = {}
-            for path in paths:
-                try:
+            by_name: dict[str, list[Path]] = {}
+            for path in paths if len(paths) > 1 else ():
+                with suppress(TconvError):  # a file that cannot be opened fails for that reason later
                     run = open_run(path, self._selection)
-                except TconvError:
-                    continue  # it will fail for that reason
-                name = "".join(default_name(run.source, run.upsampler))
-                if name in seen:
-                    raise FileError(
-                        f"{seen[name]} and {path} would both be written as {(self._folder or Path()) / name}. Enlarge "
-                        f"them one at a time, each with its own {self._selection.naming.name('output')}"
-                    )
-                seen[name] = path
+                    by_name.setdefault("".join(default_name(run.source, run.upsampler)), []).append(path)
+            yield from (paths for paths in by_name.values() if len(paths) > 1)
+
+
+def is_folder(output: Any, path: Path) -> bool:
+    """Return True for an existing folder, and for a name that ends in a separator, which a Path does not keep."""
+    return str(os.fspath(output)).endswith(("/", os.sep)) or os.path.isdir(path)
+
+
+def batch_folder(output: Any, path: Path, sources: Sequence[Path], naming: Naming) -> Path:
+    """Return the output folder of many files: `path`, which `output` was read as.
+
+    Raises ArgumentError for the name of one file, such as one.png without a separator at its end.
+    """
+    endings = (*PICTURE_ENDINGS, *WRITABLE, *array_files.ENDINGS)
+    if path.suffix.lower() in endings and not is_folder(output, path) and not os.path.lexists(path):
+        if len(sources) > 1:
+            reason = f"there are {len(sources)} inputs"
+        else:
+            reason = f"{sources[0]} is a folder" if os.path.isdir(sources[0]) else "the input is a list"
+        folder = f"{path.with_suffix('')}/"
+        raise ArgumentError(
+            f"{naming.example('output', path)} names one file, but {reason}. Write {naming.example('output', folder)}"
+        )
+    return path
 
 
 @contextmanager
@@ -124,7 +174,7 @@ def output_folder(folder: Path | None) -> Iterator[None]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise FileError(
-            f"{folder} cannot be created: {why}. Write a folder in a directory that you may write"
+            f"{folder} cannot be created: {why}. Choose a folder in a directory that you may write"
         ) from None
     try:
         yield
@@ -138,10 +188,10 @@ def _refuse_folder(folder: Path | None) -> None:
     if folder is None or os.path.isdir(folder):
         return
     if os.path.lexists(folder):
-        raise FileError(f"{folder} is a file; a folder is needed. Write the name of a folder")
+        raise FileError(f"{folder} is a file; a folder is needed. Choose a folder")
     if not os.path.exists(folder.parent):
         raise FileError(
-            f"{folder} lies in {folder.parent}, which does not exist. Write a folder in a directory that does"
+            f"{folder} lies in {folder.parent}, which does not exist. Choose a folder in a directory that does"
         )
 
 
@@ -151,7 +201,7 @@ def expanded(sources: Sequence[Path]) -> list[Path]:
 
 
 def _expanded(sources: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
-    """Return the files, with those in folders, and the folders without any."""
+    """Return the files, each once, with those in folders, and the folders without any."""
     paths: list[Path] = []
     failures: list[Failure] = []
     for source in sources:
@@ -162,7 +212,8 @@ def _expanded(sources: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
             paths += _pictures_in(source)
         except FileError as error:
             failures.append(Failure(source, str(error)))
-    return paths, failures
+    places = {(os.path.realpath(path.parent), path.name): path for path in reversed(paths)}
+    return list(reversed(places.values())), failures
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -171,7 +222,7 @@ def _pictures_in(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise FileError(f"{folder} cannot be read: {error.strerror}. Write a folder that you may read") from None
+        raise FileError(f"{folder} cannot be read: {error.strerror}. Choose a folder that you may read") from None
     files = [
         entry
         for entry in entries
@@ -180,6 +231,6 @@ def _pictures_in(folder: Path) -> list[Path]:
     if not files:
         raise FileError(
             f"{folder} has no picture or feature map in it; files that end in {', '.join(endings)} are read. "
-            "Write a folder of such files"
+            "Choose a folder of such files"
         )
     return files

@@ -6,6 +6,7 @@ The output appears whole or not at all, and replaces another file only if that i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -13,10 +14,12 @@ from types import TracebackType
 from typing import BinaryIO
 
 from tconv._arrays import Array
-from tconv.errors import FileError
+from tconv.errors import ArgumentError, DtypeError, FileError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
+from tconv.upsampling.image_checks import has_wide_integers
 from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
+from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import Naming
 from tconv.upsampling.run import Run, Timed
 from tconv.upsampling.upsampler import Upsampler
@@ -36,6 +39,12 @@ def file_ids(paths: Iterable[Path]) -> FileIds:
     return frozenset(ids)
 
 
+def refuse_url(text: str, name: str) -> None:
+    """Raise ArgumentError for a URL, whose two slashes a Path would not keep."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        raise ArgumentError(f"{name} is {text}, and URLs are not read or written. Use a file on this machine")
+
+
 def open_run(source: Path | None, selection: Selection) -> Run:
     """Return the run of a file, or of the sample photograph for None.
 
@@ -45,7 +54,20 @@ def open_run(source: Path | None, selection: Selection) -> Run:
         upsampler = selection.for_pictures()
         return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
-    return Run(open_input(source, upsampler.mixes), upsampler, selection.naming)
+    opened = open_input(source, upsampler.mixes)
+    if isinstance(upsampler, LearnedUpsampler):
+        _refuse_wide_integers(source, opened, selection.naming)
+    return Run(opened, upsampler, selection.naming)
+
+
+def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
+    """Raise DtypeError for a picture whose white a network does not know."""
+    dtype = next(iter(source.batches.values())).values.dtype
+    if has_wide_integers(dtype):
+        raise DtypeError(
+            f"{path} has samples of {dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
+            f"1, are usual. Write {naming.example('kernel', 'bicubic')}, or save the picture with 8 or 16 bits"
+        )
 
 
 def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
@@ -81,6 +103,12 @@ class FileRun:
         if output is not None:
             ids = inputs if isinstance(inputs, frozenset) else file_ids(inputs)
             _refuse_place(output, stem + ending, ids, naming)
+            if not output.suffix:
+                raise FileError(
+                    f"{output} has no file ending; it selects the format. Write "
+                    f"{naming.example('output', f'{output}{ending}')}, or {naming.example('output', f'{output}/')} for "
+                    "a folder"
+                )
         self.stem = stem if output is None else str(output.with_suffix(""))
         """Path of the output without its ending."""
         self.format = run.source.output_format(output or Path(stem + ending), run.shapes)
@@ -119,4 +147,4 @@ def _refuse_place(output: Path, name: str, inputs: FileIds, naming: Naming) -> N
         raise FileError(f"{output} is a device or a pipe; a file is needed. Write {naming.example('output', name)}")
     if file_ids([output]) & inputs:
         which = "the input itself" if len(inputs) == 1 else "an input"
-        raise FileError(f"{output} is {which}, which is not overwritten. Write another name")
+        raise FileError(f"{output} is {which}, which is not overwritten. Choose another name")

@@ -37,9 +37,12 @@ def from_kernel(kernel: str | Array, scale: int, naming: Naming = PYTHON) -> Ups
         return NamedFilter(kernel, scale)
     if kernel.lower().endswith(".npy"):
         return CustomKernel(_read_weight(Path(kernel)), scale, kernel, naming)
+    import difflib  # for the message alone
+
+    close = next(iter(difflib.get_close_matches(kernel.lower(), FILTERS, 1)), "bicubic")
     raise ArgumentError(
         f"{naming.name('kernel')} is {kernel!r}; {', '.join(FILTERS)}, or a .npy file of weights is needed. "
-        f"Write {naming.example('kernel', 'bicubic')}"
+        f"Write {naming.example('kernel', close)}"
     )
 
 

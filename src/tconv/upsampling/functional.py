@@ -6,6 +6,8 @@ The command `tconv upsample` runs the same code, so both give the same bits.
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import int_of, shown
 from tconv._arrays import Array
-from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError
+from tconv.errors import ArgumentError, FileError
 from tconv.models.image_model import Model
-from tconv.upsampling.file_batch import FileBatch, expanded, output_folder
-from tconv.upsampling.file_run import FileRun, open_run
+from tconv.upsampling.file_batch import FileBatch, batch_folder, expanded, is_folder, output_folder
+from tconv.upsampling.file_run import FileRun, open_run, refuse_url
+from tconv.upsampling.image_checks import check_array, refuse_other_kinds, refuse_wide_integers
 from tconv.upsampling.inputs import ArrayInput
 from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import PYTHON
@@ -52,8 +55,9 @@ def upsample(
     ----------
     image
         An array [H, W] or [H, W, C], channels last; or the path of a picture, of feature maps (.npy, .npz) or of a
-        folder; or a list of arrays or of paths. White is the largest number of an integer dtype, and 1 for floats.
-        Floats are not clipped. Arrays of PyTorch, TensorFlow and JAX on the CPU are taken, too.
+        folder; or a list of arrays or of paths. White is the largest number of an integer dtype, and 1 for floats,
+        which are not clipped; networks take integers of 8 and 16 bits. Arrays of PyTorch, TensorFlow and JAX on the
+        CPU are taken, too.
     scale
         An integer from 1 up; 2 if not given, or the own scale of `weights`. 1 only filters.
     model
@@ -68,7 +72,8 @@ def upsample(
         in an array of 2 or 4 channels.
     output
         A file to write, or an existing folder or a name that ends in "/": files of a list go into a folder, under
-        their names with the scale added. Without it the pixels are returned and nothing is written.
+        their names with the scale added; one that is given twice is written once. Without it the pixels are returned
+        and nothing is written.
     overwrite
         True to let the output replace files.
 
@@ -90,7 +95,7 @@ def upsample(
     if scale is not None:
         scale = int_of(scale, "scale", least=1)
     selection = Selection(scale, model, _kernel(kernel), _weights(weights), PYTHON)
-    if isinstance(image, (list, tuple)) and any(_is_image(entry) for entry in image):
+    if isinstance(image, (list, tuple)) and image and not all(map(_is_row, image)):
         return _upsample_list(list(image), selection, alpha, output, overwrite)
     if not _is_path(image):
         return _upsample_array(image, selection, alpha, output, overwrite)
@@ -98,7 +103,7 @@ def upsample(
     if os.path.isdir(path):
         return _upsample_files([path], selection, output, overwrite)
     run = open_run(path, selection)
-    return run.source.result(run.execute()[0]) if output is None else _write(run, [path], output, overwrite)
+    return _result(run) if output is None else _write(run, [path], output, overwrite)
 
 
 def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, output: Any, overwrite: bool) -> Any:
@@ -106,7 +111,7 @@ def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, 
     for number, entry in enumerate(images):
         if not _is_image(entry):
             raise ArgumentError(
-                f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Write a list "
+                f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Use a list "
                 "of those"
             )
     if all(map(_is_path, images)):
@@ -125,22 +130,23 @@ def _upsample_entry(entry: Any, name: str, selection: Selection, alpha: bool | N
     if not _is_path(entry):
         return _upsample_array(entry, selection, alpha, name=name)
     run = open_run(_path(entry, name), selection)
-    return run.source.result(run.execute()[0])
+    return _result(run)
 
 
 def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwrite: bool) -> list[Any]:
     """Return the results of all files, or write all into the folder `output` and return their paths."""
     if output is None:
         runs = (open_run(path, selection) for path in expanded(paths))
-        return [run.source.result(run.execute()[0]) for run in runs]
-    batch = FileBatch(paths, selection, _path(output, "output"), overwrite)
-    written = [file_run.path for _, file_run in batch.run()]
+        return [_result(run) for run in runs]
+    folder = batch_folder(output, _path(output, "output"), paths, PYTHON)
+    batch = FileBatch(paths, selection, folder, overwrite)
+    written = []
+    for _, file_run in batch.run():
+        _warn(file_run.run)
+        written.append(file_run.path)
     if batch.failures:
         reasons = "; ".join(map(str, batch.failures))
-        raise FileError(
-            f"{len(batch.failures)} of {len(written) + len(batch.failures)} inputs failed, and {len(written)} files "
-            f"were written. {reasons}"
-        )
+        raise FileError(f"{batch.summary(len(written))}. {reasons}")
     return written
 
 
@@ -153,76 +159,64 @@ def _upsample_array(
     name: str = "image",
 ) -> Any:
     """Return the enlarged array, or write it into the file `output` and return its path."""
-    if image is None or isinstance(image, (bytes, int, float, complex, dict, set)):
-        raise ArgumentError(
-            f"image is {shown(image)}; an array [H, W] or [H, W, C], a path, or a list of these is needed. Write "
-            'image="photo.jpg", for example'
-        )
+    refuse_other_kinds(image)
     library, array = _arrays.take(image, name)
-    _check_array(array, name, alpha)
+    check_array(array, name, alpha, library)
     pixels = np.moveaxis(array[:, :, None] if array.ndim == 2 else array, 2, 0)
     upsampler = selection.for_pictures()
-    if array.dtype.name in ("int64", "uint64") and isinstance(upsampler, LearnedUpsampler):
-        raise DtypeError(
-            f"{name} has dtype {array.dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
-            f"1, are usual. Write {name}.astype(np.uint8) for values from 0 to 255"
-        )
+    if isinstance(upsampler, LearnedUpsampler):
+        refuse_wide_integers(array.dtype, name, library)
     has_alpha = len(pixels) in (2, 4) if alpha is None else alpha
     run = Run(ArrayInput(pixels, has_alpha, upsampler.mixes), upsampler)
     if output is not None:
-        if _is_folder(output, _path(output, "output")):
+        if is_folder(output, _path(output, "output")):
             raise ArgumentError(
                 f"output is the folder {output}, and an array has no name. Write a file name, "
                 f'output="{os.path.join(output, "large.png")}" for example'
             )
         return _write(run, [], output, overwrite)
-    result = run.source.result(run.execute()[0])
+    result = _result(run)
     assert isinstance(result, np.ndarray)
     return _arrays.give(result[:, :, 0] if array.ndim == 2 and result.shape[2] == 1 else result, library)
 
 
-def _check_array(array: Array, name: str, alpha: bool | None) -> None:
-    """Raise ShapeError or DtypeError for an array that is not a picture with channels last."""
-    if array.ndim == 4:
-        raise ShapeError(
-            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed. Write tconv.upsample(list({name})) for "
-            "several images [N, H, W, C]"
-        )
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ShapeError(
-            f"{name} has shape {array.shape}; [H, W] or [H, W, C] is needed, with at least 1 row, column and channel. "
-            "Write an array such as np.zeros((20, 30, 3), np.uint8)"
-        )
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(
-            f"{name} has dtype {array.dtype}; integers, floats or booleans are needed. Write "
-            + (f"[{name}.real, {name}.imag], two images" if array.dtype.kind == "c" else f"{name}.astype(np.float32)")
-        )
-    if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
-        raise ShapeError(
-            f"{name} has shape {array.shape}, which looks like [C, H, W]; channels last are needed, [H, W, C]. Write "
-            f"np.moveaxis({name}, 0, -1)"
-        )
-    if alpha and (array.ndim == 2 or array.shape[2] == 1):
-        raise ShapeError(
-            f"{name} has shape {array.shape} and alpha=True; opacity needs a channel beside the colours. Write "
-            "alpha=None"
-        )
+def _result(run: Run) -> Array | dict[str, Array]:
+    """Return the arrays of a run, and issue its warnings."""
+    results, _ = run.execute()
+    _warn(run)
+    return run.source.result(results)
+
+
+def _warn(run: Run) -> None:
+    """Issue the warnings of a run at the line that called the library."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tconv."):
+        level, frame = level + 1, frame.f_back
+    for text in run.warnings:
+        warnings.warn(text, UserWarning, stacklevel=level)
 
 
 def _write(run: Run, inputs: list[Path], output: Any, overwrite: bool) -> Path:
     """Write the result of a run into a file, or under its default name into a folder; return the file's path."""
     path = _path(output, "output")
-    folder = path if _is_folder(output, path) else None
+    folder = path if is_folder(output, path) else None
     with (
         output_folder(folder),
         FileRun(run, PYTHON, inputs, None if folder else path, folder, overwrite) as file_run,
     ):
         file_run.execute()
+    _warn(run)
     return file_run.path
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------
+
+
+def _is_row(value: Any) -> bool:
+    """Return True for an entry of one image that is written as a list: a number, or a list or array of one axis."""
+    return isinstance(value, (int, float, complex, list, tuple)) or (
+        not _is_path(value) and len(getattr(value, "shape", (0, 0))) < 2
+    )
 
 
 def _is_path(value: Any) -> bool:
@@ -234,23 +228,20 @@ def _is_image(value: Any) -> bool:
     return _is_path(value) or (not isinstance(value, (list, tuple)) and len(getattr(value, "shape", ())) >= 2)
 
 
-def _is_folder(output: Any, path: Path) -> bool:
-    """Return True for an existing folder, and for a name that ends in a separator, which a Path does not keep."""
-    return str(os.fspath(output)).endswith(("/", os.sep)) or os.path.isdir(path)
-
-
 def _path(value: Any, name: str) -> Path:
-    """Return an argument as a path. Raises ArgumentError."""
+    """Return an argument as a path, with ~ expanded. Raises ArgumentError."""
     if not _is_path(value) or not isinstance(os.fspath(value), str) or not os.fspath(value):
-        raise ArgumentError(f'{name} is {shown(value)}; a path is needed. Write {name}="large.png", for example')
-    return Path(value)
+        example = f'{name}="{"large" if name == "output" else "photo"}'
+        raise ArgumentError(f'{name} is {shown(value)}; a path is needed. Write {example}.png", for example')
+    refuse_url(os.fspath(value), name)
+    return Path(os.path.expanduser(value))
 
 
 def _kernel(kernel: Any) -> str | Array | None:
     """Return a filter's name, the path of a file or an array of weights. Raises ArgumentError, ArrayError."""
     if kernel is None:
         return None
-    return os.fspath(kernel) if _is_path(kernel) else _arrays.take(kernel, "kernel")[1]
+    return os.path.expanduser(os.fspath(kernel)) if _is_path(kernel) else _arrays.take(kernel, "kernel")[1]
 
 
 def _weights(weights: Any) -> str | Model | None:
@@ -261,4 +252,4 @@ def _weights(weights: Any) -> str | Model | None:
         raise ArgumentError(
             f'weights is {shown(weights)}; a file or a tconv.models.Model is needed. Write weights="network.onnx"'
         )
-    return str(os.fspath(weights))
+    return os.path.expanduser(str(os.fspath(weights)))

@@ -106,7 +106,8 @@ class PictureInput:
             write_picture(file, form, results[""][0], alpha, profile, self._picture.resolution)
 
         written = np.dtype(np.uint8) if "16 bit become 8" in notes else self._picture.dtype
-        return OutputFormat(f"{width} x {height}, {form.name}, {describe(channels, written, alpha)}", notes, write)
+        kind = describe(channels, written, alpha) if form.alpha or not alpha else describe(channels - 1, written, False)
+        return OutputFormat(f"{width} x {height}, {form.name}, {kind}", notes, write)
 
     def result(self, results: dict[str, Array]) -> Array:
         """Return the pixels [H, W, C]."""
@@ -175,7 +176,7 @@ class FeatureInput:
         """Return the format of the input file, which the output has, too."""
         if path.suffix.lower() != self.ending:
             raise FileError(
-                f"{path} ends in {path.suffix or 'nothing'}; the result of a {self.ending} file is written as "
+                f"{path} ends in {path.suffix}; the result of a {self.ending} file is written as "
                 f"{self.ending}. Write {path.stem}{self.ending}"
             )
 

@@ -94,7 +94,7 @@ class LearnedUpsampler:
         if not 1 <= channels <= 4:
             raise ShapeError(
                 f"the picture has {channels} channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. "
-                f"Write a picture of those, or interpolate: {self._naming.example('kernel', 'bicubic')}"
+                f"Use a picture of those, or interpolate: {self._naming.example('kernel', 'bicubic')}"
             )
         return channels
 

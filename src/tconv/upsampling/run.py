@@ -10,18 +10,25 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv._memory import physical_memory, si
 from tconv.errors import TooLargeError
 from tconv.operator.method_choice import Plan, explain_method
 from tconv.upsampling.definition_check import Check, CheckResult, merged
 from tconv.upsampling.inputs import Input, Shape
+from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.strips import enlarge, predicted_bytes, row_strips
 from tconv.upsampling.upsampler import Upsampler
 
 Timed = Callable[[str], AbstractContextManager[Any]]
 """Context manager that measures a stage: "read", "upsample", "check" or "write"."""
+
+
+_BRIGHTEST = 4
+"""Largest float that is taken without a warning: white is 1, and a highlight may be brighter."""
 
 
 class RunPlan(NamedTuple):
@@ -42,12 +49,14 @@ class Run:
         self.shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in source.batches.items()}
         self.memory = sum(predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
         """Bytes that the run occupies at most."""
+        self.warnings: list[str] = []
+        """Likely mistakes in the values of the input, known once it is read."""
         available = physical_memory()
         if available is not None and self.memory > available:
             _, channels, height, width = max(self.shapes.values(), key=math.prod)
             raise TooLargeError(
                 f"the result would be {width} x {height} with {channels} channels, about {si(self.memory, 'B')} of "
-                f"memory with the input; this machine has {si(available, 'B')}. Write a smaller "
+                f"memory with the input; this machine has {si(available, 'B')}. Use a smaller "
                 f"{naming.name('scale')}, or cut the input"
             )
 
@@ -75,10 +84,13 @@ class Run:
     ) -> tuple[dict[str, Array], CheckResult]:
         """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check.
 
-        `advance` is called after each strip. Raises FileError for a damaged file, CheckError, DtypeError.
+        `advance` is called after each strip, and `warnings` are set. Raises FileError for a damaged file,
+        CheckError, DtypeError.
         """
         with timed("read"):
             arrays = self.source.read()
+        if isinstance(self.upsampler, LearnedUpsampler):
+            self.warnings = [note for array in arrays.values() if (note := _range_warning(array))]
         results = {key: self.source.empty(key, shape) for key, shape in self.shapes.items()}
         checks = []
         images = sum(len(array) for array in arrays.values())
@@ -91,6 +103,17 @@ class Run:
                 with timed("check"):
                     checks.append(check.compare(y))
         return results, merged(checks)
+
+
+def _range_warning(array: Array) -> str | None:
+    """Return a warning for floats far above white, which are probably numbers from 0 to 255."""
+    if array.dtype.kind != "f" or array.max() <= _BRIGHTEST:  # False for NaN, too
+        return None
+    largest = float(np.max(array, initial=0, where=np.isfinite(array)))
+    white = 255 if largest <= 255 else 65535 if largest <= 65535 else None
+    if largest <= _BRIGHTEST:
+        return None
+    return f"values up to {largest:.5g}; white is 1 for floats. Divide by {white or f'{largest:.5g}'}"
 
 
 def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:

@@ -34,7 +34,7 @@ class Selection:
         self._given = [naming.name(name) for name, value in options.items() if value is not None]
         if len(self._given) > 1:
             raise ArgumentError(
-                f"{' and '.join(self._given)} were given; each selects an upsampling method. Write one of them"
+                f"{' and '.join(self._given)} were given; each selects an upsampling method. Use one of them"
             )
         self.naming = naming
         self._scale, self._model, self._kernel, self._weights = scale, model, kernel, weights
