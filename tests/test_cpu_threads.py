@@ -280,6 +280,32 @@ assert codes == [0] * len(codes), codes
 
 
 @posix
+@pytest.mark.parametrize("delay", [0.01, 0.03, 0.06, 0.1])
+def test_a_fork_during_the_first_call_of_another_thread(delay, python):
+    """The child inherits no module that is half imported, and no lock that nobody releases."""
+    python(
+        f"""
+import os, threading, time, numpy as np, tconv
+x, w = np.ones((1, 24, 9, 9), "f4"), np.ones((24, 20, 4, 4), "f4")
+thread = threading.Thread(target=lambda: tconv.conv_transpose(x, w, stride=2))
+thread.start()
+time.sleep({delay})
+child = os.fork()
+if child == 0:
+    tconv.conv_transpose(x, w, stride=2)
+    os._exit(0)
+until = time.monotonic() + 60
+while not (ended := os.waitpid(child, os.WNOHANG)[0]) and time.monotonic() < until:
+    time.sleep(0.01)
+if not ended:
+    os.kill(child, 9)
+thread.join()
+assert ended, "the child hung"
+"""
+    )
+
+
+@posix
 def test_a_fork_of_a_fork(python):
     python(
         BEGIN
