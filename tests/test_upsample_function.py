@@ -462,3 +462,39 @@ def test_the_function_has_its_name():
     assert tconv.upsample.__name__ == "upsample"
     code = "import sys, tconv.upsampling; assert 'pyvips' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("alpha", ["yes", [], 2, 1])
+def test_alpha_is_a_boolean(alpha):
+    with pytest.raises(ArgumentError, match="True, False or None is needed"):
+        tconv.upsample(np.zeros((5, 5, 4), "u1"), alpha=alpha)
+
+
+def test_alpha_is_not_for_files(tmp_path):
+    Image.fromarray(np.zeros((5, 5, 4), "u1")).save(tmp_path / "a.png")
+    for image in (tmp_path / "a.png", [tmp_path / "a.png"], [tmp_path / "a.png", np.zeros((5, 5), "u1")]):
+        with pytest.raises(ArgumentError, match="a file, which states its channels itself"):
+            tconv.upsample(image, alpha=False)
+
+
+def test_alpha_false_states_that_channels_are_last():
+    image = np.random.default_rng(0).random((4, 6, 5), np.float32)
+    with pytest.raises(ShapeError, match="or alpha=False if the channels are last"):
+        tconv.upsample(image, kernel="bicubic")
+    y = tconv.upsample(image, kernel="bicubic", alpha=False)
+    assert y.shape == (8, 12, 5)
+    np.testing.assert_array_equal(y[..., 2], tconv.upsample(image[..., 2], kernel="bicubic"))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f2", "?", "i8", "u8"])
+def test_dtypes_that_no_picture_format_contains(tmp_path, dtype):
+    with pytest.raises(FileError, match=r"no format here contains\. Write image\.astype\(np\.float32\)"):
+        tconv.upsample(np.ones((6, 5, 3), dtype), kernel="nearest", output=tmp_path / "p.tif")
+
+
+def test_a_kernel_that_changes_the_channels_chooses_a_format_for_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((5, 5, 3), 9, "u1")).save(name)
+    paths = tconv.upsample(["a.png", "b.png"], kernel=np.ones((3, 5, 4, 4), np.float32) / 12, output="large/")
+    assert [path.name for path in map(Path, paths)] == ["a_x2.tif", "b_x2.tif"]

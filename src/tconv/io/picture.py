@@ -32,6 +32,8 @@ class Picture:
     """ICC profile of the colours, if one is embedded."""
     resolution: tuple[float, float] | None = None
     """Pixels per inch along the width and the height, if the file states them."""
+    decoder_bytes: int = 0
+    """Memory that the decoder takes beside the pixels."""
     decode: Callable[[], Array] | None = field(repr=False, default=None)
     """Function that returns the pixels [H, W, C]. Raises FileError for a damaged file."""
 

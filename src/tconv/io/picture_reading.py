@@ -112,7 +112,7 @@ def open_picture(path: Path) -> Picture:
         notes,
         profile,
         resolution,
-        decode,
+        decode=decode,
     )
 
 

@@ -58,6 +58,11 @@ def format_for(path: Path, shape: tuple[int, int, int], dtype: Any, alpha: bool)
         )
     form, dtype = WRITABLE[wanted], np.dtype(dtype)
     channels, *sides = shape
+    if dtype.str[1:] not in SAMPLE_FORMATS:
+        raise FileError(
+            f"the picture is {describe(channels, dtype, alpha)}, which no format here contains. "
+            "Write image.astype(np.float32), and a .tif file"
+        )
     accepted = (*form.dtypes.split(), "u2")  # 16 bits can always become 8
     if dtype.str[1:] not in accepted or (form is not _TIFF and channels - alpha not in (1, 3)):
         raise FileError(

@@ -73,7 +73,9 @@ def open_picture(path: Path, data: bytes) -> Picture:
 
     kind = f"{FORMATS[not is_bmp]}, {describe(channels, dtype, alpha)}"
     shape = (channels, height, width)
-    return Picture(path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decode)
+    # Pillow's image has 4 bytes a pixel, and OpenJPEG's planes 4 a sample
+    decoder = width * height * (4 if is_bmp else 4 + 4 * channels)
+    return Picture(path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decoder, decode)
 
 
 def _attempt(path: Path, call: Callable[[], Any]) -> Any:

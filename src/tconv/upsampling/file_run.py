@@ -72,7 +72,8 @@ def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
 
 def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
     """Return stem and ending of the output that no name was given for."""
-    return f"{source.stem}_x{upsampler.scale}", source.ending
+    channels = next(iter(source.batches.values())).shape[1]
+    return f"{source.stem}_x{upsampler.scale}", source.default_ending(upsampler.channels(channels))
 
 
 class FileRun:

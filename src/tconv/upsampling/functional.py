@@ -69,7 +69,7 @@ def upsample(
         A network of your own: a `tconv.models.Model`, or a file that `tconv.models.load` reads.
     alpha
         True if the last channel of an array is opacity, by which colours are weighted. None means that it is opacity
-        in an array of 2 or 4 channels.
+        in an array of 2 or 4 channels. False also states that the channels are last where the sizes look otherwise.
     output
         A file to write, or an existing folder or a name that ends in "/": files of a list go into a folder, under
         their names with the scale added; one that is given twice is written once. Without it the pixels are returned
@@ -94,12 +94,15 @@ def upsample(
     """
     if scale is not None:
         scale = int_of(scale, "scale", least=1)
+    if alpha is not None and not isinstance(alpha, bool):
+        raise ArgumentError(f"alpha is {shown(alpha)}; True, False or None is needed. Write alpha=True")
     selection = Selection(scale, model, _kernel(kernel), _weights(weights), PYTHON)
     if isinstance(image, (list, tuple)) and image and not all(map(_is_row, image)):
         return _upsample_list(list(image), selection, alpha, output, overwrite)
     if not _is_path(image):
         return _upsample_array(image, selection, alpha, output, overwrite)
     path = _path(image, "image")
+    _refuse_alpha(alpha)
     if os.path.isdir(path):
         return _upsample_files([path], selection, output, overwrite)
     run = open_run(path, selection)
@@ -114,6 +117,8 @@ def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, 
                 f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Use a list "
                 "of those"
             )
+    if any(map(_is_path, images)):
+        _refuse_alpha(alpha)
     if all(map(_is_path, images)):
         return _upsample_files(
             [_path(entry, f"image[{number}]") for number, entry in enumerate(images)], selection, output, overwrite
@@ -124,6 +129,12 @@ def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, 
             "output"
         )
     return [_upsample_entry(entry, f"image[{number}]", selection, alpha) for number, entry in enumerate(images)]
+
+
+def _refuse_alpha(alpha: bool | None) -> None:
+    """Raise ArgumentError for `alpha` with a file."""
+    if alpha is not None:
+        raise ArgumentError(f"alpha is {alpha} for a file, which states its channels itself. Write the call without it")
 
 
 def _upsample_entry(entry: Any, name: str, selection: Selection, alpha: bool | None) -> Any:

@@ -52,10 +52,11 @@ def check_array(array: Array, name: str, alpha: bool | None, library: str = "num
             f"{name} has dtype {array.dtype}; integers, floats or booleans are needed. Write "
             + (parts if array.dtype.kind == "c" else _cast(library, name, "float32"))
         )
-    if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
+    if alpha is not False and array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
         raise ShapeError(
             f"{name} has shape {array.shape}, which looks like [C, H, W]; channels last are needed, [H, W, C]. Write "
             + (f"np.moveaxis({name}, 0, -1)" if library == "numpy" else _arrays.permuted(library, name, (1, 2, 0)))
+            + ", or alpha=False if the channels are last"
         )
     if alpha and (array.ndim == 2 or array.shape[2] == 1):
         raise ShapeError(

@@ -46,8 +46,12 @@ class Input(Protocol):
     notes: list[str]
     stem: str
     """First part of the default output name; the scale and the ending follow."""
-    ending: str
     batches: dict[str, Batch]
+    decoder_bytes: int
+    """Memory that decoding takes beside the array."""
+
+    def default_ending(self, channels: int) -> str:
+        """Return the ending of the output that no name was given for, of a result with this many channels."""
 
     def read(self) -> dict[str, Array]:
         """Return the arrays [N, C, H, W] by key. Raises FileError for a damaged file."""
@@ -78,13 +82,17 @@ class PictureInput:
     """One picture. A kernel that mixes channels treats opacity as a channel like any other."""
 
     def __init__(self, picture: Picture, mixes: bool = False) -> None:
-        channels, height, width = picture.shape
+        _, height, width = picture.shape
         self.description = f"{picture.path}: {width} x {height}, {picture.description}"
         self.notes = picture.notes
         self.stem = picture.path.stem
-        self.ending = ".png" if picture.dtype.str[1:] in ("u1", "u2") and channels <= 4 else ".tif"
+        self.decoder_bytes = picture.decoder_bytes
         self.batches = {"": Batch((1, *picture.shape), StoredValues(picture.dtype, picture.alpha and not mixes))}
         self._picture, self._mixes = picture, mixes
+
+    def default_ending(self, channels: int) -> str:
+        """Return .png, or .tif for what PNG cannot contain."""
+        return ".png" if self._picture.dtype.str[1:] in ("u1", "u2") and channels <= 4 else ".tif"
 
     def read(self) -> dict[str, Array]:
         """Return the pixels."""
@@ -157,11 +165,16 @@ class FeatureInput:
         self.notes = [
             note for key, header in self._headers.items() if (note := array_files.channels_last_note(key, header.shape))
         ]
-        self.stem, self.ending = path.stem, path.suffix.lower()
+        self.stem, self.decoder_bytes = path.stem, 0
+        self._ending = path.suffix.lower()
         self.batches = {
             key: Batch(array_files.batch_shape(path, key, header.shape), StoredValues(header.dtype))
             for key, header in self._headers.items()
         }
+
+    def default_ending(self, channels: int) -> str:
+        """Return the ending of the input."""
+        return self._ending
 
     def read(self) -> dict[str, Array]:
         """Return the arrays as batches."""
@@ -174,14 +187,14 @@ class FeatureInput:
 
     def output_format(self, path: Path, shapes: dict[str, Shape]) -> OutputFormat:
         """Return the format of the input file, which the output has, too."""
-        if path.suffix.lower() != self.ending:
+        if path.suffix.lower() != self._ending:
             raise FileError(
-                f"{path} ends in {path.suffix}; the result of a {self.ending} file is written as "
-                f"{self.ending}. Write {path.stem}{self.ending}"
+                f"{path} ends in {path.suffix}; the result of a {self._ending} file is written as "
+                f"{self._ending}. Write {path.stem}{self._ending}"
             )
 
         def write(file: BinaryIO, results: dict[str, Array]) -> None:
-            array_files.write_features(file, self._ranked(results), self.ending)
+            array_files.write_features(file, self._ranked(results), self._ending)
 
         headers = {
             key: array_files.Header(shape[4 - self._rank(key) :], self.batches[key].values.dtype)
@@ -192,7 +205,7 @@ class FeatureInput:
     def result(self, results: dict[str, Array]) -> Array | dict[str, Array]:
         """Return the array of a .npy file, or the arrays of a .npz file by key."""
         arrays = self._ranked(results)
-        return arrays if self.ending == ".npz" else arrays[""]
+        return arrays if self._ending == ".npz" else arrays[""]
 
     def _rank(self, key: str) -> int:
         return len(self._headers[key].shape)

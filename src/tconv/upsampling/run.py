@@ -47,7 +47,8 @@ class Run:
     def __init__(self, source: Input, upsampler: Upsampler, naming: Naming = PYTHON) -> None:
         self.source, self.upsampler = source, upsampler
         self.shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in source.batches.items()}
-        self.memory = sum(predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
+        predicted = (predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
+        self.memory = source.decoder_bytes + sum(predicted)
         """Bytes that the run occupies at most."""
         self.warnings: list[str] = []
         """Likely mistakes in the values of the input, known once it is read."""
