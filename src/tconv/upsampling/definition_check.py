@@ -19,7 +19,7 @@ _SAFE_SHARE = 1e-6
 """Share of a dtype's largest number below which inputs cannot overflow in a network's or a filter's sums."""
 
 OUTPUTS = 4096
-"""Output elements to recompute, over all images of a run; all of them where there are fewer."""
+"""Output elements to recompute, over all images of a run and files of a batch; all of them where there are fewer."""
 
 
 class CheckResult(NamedTuple):

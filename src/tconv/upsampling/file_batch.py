@@ -70,6 +70,7 @@ class FileBatch:
                 left = 1.0
                 try:
                     opened = open_run(path, self._selection)
+                    opened.files = len(self.paths)
                     opened.source.stem = self._stems.get(path, opened.source.stem)
                     with FileRun(
                         opened,

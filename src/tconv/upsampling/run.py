@@ -50,6 +50,8 @@ class Run:
         predicted = (predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
         self.memory = source.decoder_bytes + sum(predicted)
         """Bytes that the run occupies at most."""
+        self.files = 1
+        """Files of a batch, which share the outputs that are recomputed."""
         self.warnings: list[str] = []
         """Likely mistakes in the values of the input, known once it is read."""
         available = physical_memory()
@@ -98,7 +100,7 @@ class Run:
         for key, array in arrays.items():
             values = self.source.batches[key].values
             for x, y in zip(array, results[key], strict=True):
-                check = Check(x, self.upsampler, values, images)
+                check = Check(x, self.upsampler, values, images * self.files)
                 with timed("upsample"):
                     enlarge(x, self.upsampler, values, y, check, advance)
                 with timed("check"):
