@@ -741,3 +741,14 @@ def test_the_text_of_a_layer(whole):
     layer = tconv.prepare(whole(4, 3, 2), geometry=Geometry(2), method="taps")
     assert repr(layer).startswith("tconv.prepare(weight (4, 3, 2) float32, geometry=Geometry(kernel=(2,), ")
     assert repr(layer).endswith(", method='taps')")
+
+
+def test_arguments_are_those_of_the_preparation():
+    """A list that its owner changes afterwards changes nothing."""
+    x, w, stride = np.ones((1, 2, 4, 4), "f4"), np.ones((2, 3, 3, 3), "f4"), [2, 2]
+    layer = tconv.prepare(w, stride=stride)
+    before = layer(x)
+    stride[:] = [1, 1]
+    np.testing.assert_array_equal(layer(x), before)
+    assert layer(np.ones((1, 2, 5, 5), "f4")).shape == (1, 3, 11, 11)
+    assert "stride=(2, 2)" in repr(layer)

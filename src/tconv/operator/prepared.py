@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,13 @@ from tconv.operator.method_choice import Plan, check_method, choose_method, expl
 _MOST = 64
 
 
+def _unchanging(value: Any) -> Any:
+    """Return an argument that its owner cannot change: lists as tuples, NumPy arrays as copies."""
+    if type(value) in (list, tuple):
+        return tuple(map(_unchanging, value))
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
 class PreparedLayer:
     """Transposed convolution with its weight, bias and activation: `layer(x)`. `tconv.prepare` returns it."""
 
@@ -41,8 +47,7 @@ class PreparedLayer:
         self._weight.flags.writeable = False
         self._bias: Array | None = None if bias is None else np.array(bias)
         self._finite: bool | None = None  # not known yet
-        # copies: a list may be changed by its owner
-        self._arguments = dialect, geometry, copy.deepcopy(native)
+        self._arguments = dialect, geometry, {name: _unchanging(value) for name, value in native.items()}
         self._method, self._activation = str(method), frozen(activation)
         self._packed_weights: dict[Any, Any] = {}
         self._calls: dict[Any, Any] = {}
