@@ -52,7 +52,7 @@ def conv_transpose(
     arguments: Arguments | None = None
     with suppress(TypeError):
         axes = [_per_axis(value, ndim) for value in (stride, padding, output_padding, dilation)]
-        count = _integer(groups)
+        count = groups if type(groups) is int else _integer(groups)
         arguments = Arguments(axes[0], axes[1], axes[2], axes[3], count)
     if arguments is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch raises the error
         call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[min(max(ndim, 1), 3) - 1]
@@ -64,16 +64,16 @@ def conv_transpose(
 
 def _per_axis(value: Any, ndim: int) -> tuple[int, ...]:
     """Return one integer per axis; integers of NumPy and of tensors are taken, too. Raises TypeError for others."""
+    if type(value) is int:
+        return (value,) * ndim
     if not isinstance(value, (tuple, list)):
         return (_integer(value),) * ndim
-    integers = tuple(map(_integer, value))
+    integers = tuple(one if type(one) is int else _integer(one) for one in value)
     return integers * ndim if len(integers) == 1 else integers
 
 
 def _integer(value: Any) -> int:
     """Return an integer of any library. Raises TypeError for others, and for bool, which equals 1 as a cache key."""
-    if type(value) is int:
-        return value
     if isinstance(value, bool):
         raise TypeError(f"{value} is not an integer")
     return operator.index(value)
