@@ -2,8 +2,8 @@
 
     python benchmarks/unseen_shapes.py [--base REF] [--rounds 60] [-o FILE.json]
 
-Planning is the time of a call with a new shape less that of the same call again, on two threads, for each way of
-calling. Each side is a process of its own; they take turns, ten shapes at a time. The first call is a new process each
+Planning is the time of a call with a new shape less that of the same call again, on two threads, for each form of
+call. Each side is a process of its own; they take turns, ten shapes at a time. The first call is a new process each
 time, machine code and bytecode being on disk: from `import tconv` to the result, and the whole process.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 from tconv.bench.revision import describe, unpack
 
-WAYS = ("numpy", "prepared", "torch")
+FORMS = ("numpy", "prepared", "torch")
 LAYERS = {"picture 64->32 k4 s2": ((64, 32, 4, 4), 2, 1), "signal 256->128 k16 s8": ((256, 128, 16), 8, 4)}
 """Shape of the weight, stride, padding."""
 WARM = 60
@@ -33,16 +33,16 @@ SIDE = """
 import sys, time
 import numpy as np, tconv
 assert tconv.__file__.startswith(sys.argv[2]), tconv.__file__
-way, shape, stride, padding = eval(sys.argv[1])
-words = {"stride": stride, "padding": padding}
+form, shape, stride, padding = eval(sys.argv[1])
+arguments = {"stride": stride, "padding": padding}
 w, new = np.random.default_rng(0).standard_normal(shape, dtype=np.float32), lambda shape: np.ones(shape, np.float32)
-call = tconv.prepare(w, **words) if way == "prepared" else lambda x: tconv.conv_transpose(x, w, **words)
-if way == "torch":
+call = tconv.prepare(w, **arguments) if form == "prepared" else lambda x: tconv.conv_transpose(x, w, **arguments)
+if form == "torch":
     import torch
-    import tconv.torch as face
+    import tconv.torch as adapter
     torch.set_grad_enabled(False)
     weight, new = torch.from_numpy(w), torch.ones
-    call = lambda x: face.conv_transpose(x, weight, **words)
+    call = lambda x: adapter.conv_transpose(x, weight, **arguments)
 for line in sys.stdin:
     took = []
     for length in map(int, line.split()):
@@ -63,39 +63,39 @@ print(time.perf_counter() - start)
 """
 
 
-def planning(sides: dict[str, dict[str, str]], way: str, layer: Any, rounds: int) -> dict[str, list[float]]:
+def planning(sides: dict[str, dict[str, str]], form: str, layer: Any, rounds: int) -> dict[str, list[float]]:
     """Seconds by side, a number for each shape."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     running = {
-        name: subprocess.Popen([sys.executable, "-c", SIDE, repr((way, *layer)), env["PYTHONPATH"]], env=env, **pipes)
+        name: subprocess.Popen([sys.executable, "-c", SIDE, repr((form, *layer)), env["PYTHONPATH"]], env=env, **pipes)
         for name, env in sides.items()
     }
     spent: dict[str, list[float]] = {name: [] for name in sides}
     lengths = random.Random(0).sample(range(24, 400), WARM + rounds)
     for turn in range(0, len(lengths), 10):
         for name in sorted(running, reverse=bool(turn % 20)):
-            asked, answered = running[name].stdin, running[name].stdout
-            assert asked is not None
-            assert answered is not None
-            asked.write(" ".join(map(str, lengths[turn : turn + 10])) + "\n")
-            spent[name] += map(float, answered.readline().split())
+            requests, answers = running[name].stdin, running[name].stdout
+            assert requests is not None
+            assert answers is not None
+            requests.write(" ".join(map(str, lengths[turn : turn + 10])) + "\n")
+            spent[name] += map(float, answers.readline().split())
     for process in running.values():
         process.communicate()
     return {name: times[WARM:] for name, times in spent.items()}
 
 
 def first_call(sides: dict[str, dict[str, str]], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds by what is measured and side, a number for each process; those of the first turn are not kept."""
+    """Seconds by what is measured and side, a number for each process; those of the first turn are dropped."""
     spent: dict[str, dict[str, list[float]]] = {
         what: {name: [] for name in sides} for what in ("import to result", "process")
     }
     for turn in range(rounds + 1):
         for name in sorted(sides, reverse=bool(turn % 2)):
             start = time.perf_counter()
-            said = subprocess.run([sys.executable, "-c", FIRST], env=sides[name], stdout=subprocess.PIPE, check=True)
+            output = subprocess.run([sys.executable, "-c", FIRST], env=sides[name], stdout=subprocess.PIPE, check=True)
             whole = time.perf_counter() - start
             if turn:
-                spent["import to result"][name].append(float(said.stdout))
+                spent["import to result"][name].append(float(output.stdout))
                 spent["process"][name].append(whole)
     return spent
 
@@ -106,28 +106,28 @@ def main() -> None:
     parser.add_argument("--base", metavar="REF", help="a git revision to compare with")
     parser.add_argument("--rounds", type=int, default=60, help="shapes, and half as many first calls")
     parser.add_argument("-o", "--output", type=Path, help="where to write all numbers, as JSON")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sources = {"now": Path(__file__).parents[1] / "src"}
-        if asked.base:
-            sources["base"] = unpack(asked.base, Path(folder)).source
+        if options.base:
+            sources["base"] = unpack(options.base, Path(folder)).source
         own = {**os.environ, "TCONV_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "PYTHONPYCACHEPREFIX": f"{folder}/pyc"}
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         sides = {name: {**own, "PYTHONPATH": str(source)} for name, source in sources.items()}
-        found = {
-            f"{way}, {name}": planning(sides, way, layer, asked.rounds)
-            for way in WAYS
+        results = {
+            f"{form}, {name}": planning(sides, form, layer, options.rounds)
+            for form in FORMS
             for name, layer in LAYERS.items()
         }
-        found |= {f"first call, {what}": times for what, times in first_call(sides, asked.rounds // 2).items()}
-    print(f"{'':36}" + "".join(f"{name + ' ms':>10}" for name in sides) + f"{'now/base':>10}" * bool(asked.base))
-    for what, times in found.items():
+        results |= {f"first call, {what}": times for what, times in first_call(sides, options.rounds // 2).items()}
+    print(f"{'':36}" + "".join(f"{name + ' ms':>10}" for name in sides) + f"{'now/base':>10}" * bool(options.base))
+    for what, times in results.items():
         medians = {name: statistics.median(each) for name, each in times.items()}
-        ratio = f"{medians['now'] / medians['base']:10.2f}" if asked.base else ""
+        ratio = f"{medians['now'] / medians['base']:10.2f}" if options.base else ""
         print(f"{what:36}" + "".join(f"{1e3 * each:10.2f}" for each in medians.values()) + ratio)
-    if asked.output:
-        with asked.output.open("x") as file:
-            json.dump({"revision": describe(), "base": asked.base, "seconds": found}, file, indent=1)
+    if options.output:
+        with options.output.open("x") as file:
+            json.dump({"revision": describe(), "base": options.base, "seconds": results}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """PyTorch compared with PyTorch on tconv's kernel: whole models, training steps of layers, and the cost of a call.
 
-Each case has a process of its own (`torch_cases`) in which both sides live; the tconv of `--base` has a second one.
+Each case has a process of its own (`torch_cases`) in which both sides live. With `--base`, that revision and today's
+tconv have one more process each: memory that PyTorch's side has used would make the comparison of the two unfair.
 Outputs are compared first. Then come rounds: in each, every side takes one sample, in an order that is shuffled anew.
 """
 
@@ -59,6 +60,10 @@ class _CaseProcess:
             return {"state": gone.state, "reason": str(gone)}
 
 
+ALONE = "tconv, alone"
+"""Side of today's tconv in a process without PyTorch's side, as the base has one."""
+
+
 def run(
     kind: str,
     selected: Sequence[str],
@@ -91,10 +96,13 @@ def _case(arguments: Sequence[str], threads: int, rounds: int, seconds: float, b
             other = _CaseProcess(base.command("torch_cases", *arguments), base.environment(threads))
             processes.callback(other.close)
             answer = other.build()
-            if answer["state"] == "built":
+            alone = _CaseProcess(command, child_process.environment(threads))
+            processes.callback(alone.close)
+            if answer["state"] == "built" and alone.build()["state"] == "built":
                 takers[base.peer_name] = partial(other.sample, "tconv")
+                takers[ALONE] = partial(alone.sample, "tconv")
             else:
-                entry["base"] = f"{base.peer_name}: {answer['reason']}"
+                entry["base"] = f"{base.peer_name}: {answer.get('reason', 'no process for its counterpart')}"
         try:
             entry["samples"] = rounds_of(takers, rounds, seconds)
         except _FailedError as error:

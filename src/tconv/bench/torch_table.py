@@ -15,6 +15,7 @@ from typing import Any
 
 from tconv.bench import table
 from tconv.bench.statistics import geometric_mean, median, ratio
+from tconv.bench.torch_comparison import ALONE
 from tconv.errors import ArgumentError, FileError, TconvError
 
 Result = dict[str, Any]
@@ -59,7 +60,7 @@ def rows(result: Result) -> tuple[list[str], list[list[str]]]:
         cells += [table.number(median(stock).value), table.number(median(ours).value)]
         cells += [f"{gain.value:.2f}", f"{gain.low:.2f}..{gain.high:.2f}"]
         if base:
-            cells += _base_cells(samples.get(base), samples["tconv"])
+            cells += _base_cells(samples.get(base), samples.get(ALONE, samples["tconv"]))
         if overhead:
             cells.append(f"{1e3 * (median(ours).value - median(stock).value):.1f}")
         if fused:
@@ -95,7 +96,8 @@ def notes(result: Result) -> list[str]:
     if mean is not None and len(gains) > 1:
         lines.append(f"geometric mean of the gains {mean:.2f}; smallest {min(gain.value for gain in gains):.2f}")
     if base := _base(result):
-        changes = [ratio(case["samples"][base], case["samples"]["tconv"]) for case in timed if base in case["samples"]]
+        compared = [case["samples"] for case in timed if base in case["samples"]]
+        changes = [ratio(samples[base], samples.get(ALONE, samples["tconv"])) for samples in compared]
         mean = geometric_mean(change.value for change in changes)
         if mean is not None:
             lines.append(f"{base}: geometric mean of base / tconv {mean:.3f} over {len(changes)} cases")
