@@ -104,7 +104,7 @@ def test_the_smallest_case_runs_and_is_stored(capsys, tmp_path):
     assert entry["difference"] <= 1e-5
     assert len(entry["samples"]["torch"]) == len(entry["samples"]["tconv"]) == 3
     assert "base" not in entry
-    assert set(entry["samples"]) == {"torch", "tconv", *([f"tconv@{ref}"] if ref else [])}
+    assert set(entry["samples"]) == {"torch", "tconv", *([f"tconv@{ref}", torch_comparison.ALONE] if ref else [])}
     assert "| tiny layer |" in torch_table.markdown(torch_table.read(path))
 
 

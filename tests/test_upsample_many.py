@@ -115,7 +115,9 @@ def test_json_of_many_files(run):
     assert [(entry["upsampler"], entry["scale"]) for entry in done] == [("photo", 2)] * 8 + [("bicubic", 2)]
     assert done[0]["output"]["path"] == "large/0_x2.png"
     assert done[0]["output"]["bytes"] == Path("large/0_x2.png").stat().st_size
-    assert done[0]["check"]["outputs"] > 1000
+    outputs = [entry["check"]["outputs"] for entry in done]  # the files share them
+    assert sum(outputs) > 4096
+    assert min(outputs[:8]) >= 256
     assert err.splitlines()[0] == "tconv: 3 of 12 inputs failed; 9 files were written"
 
 
