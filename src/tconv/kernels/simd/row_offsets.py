@@ -48,3 +48,14 @@ def output_offsets(axes: Iterable[tuple[int, int, int]], strides: Iterable[int])
         axis_offsets(np.arange(positions * phases).reshape(positions, phases).T, outputs, stride)
         for (phases, positions, outputs), stride in zip(axes, strides, strict=True)
     )
+
+
+def epilogue_calls(calls: Array, offsets: int, rows: int) -> Array:
+    """Return a layer's calls of the epilogue for one size of x.
+
+    The first number of a call is its slow phase; it becomes the address of that phase's offsets, of which there are
+    `rows` each, from the address `offsets` on.
+    """
+    table = calls.copy()
+    table[:, 0] = table[:, 0] * (8 * rows) + offsets
+    return table

@@ -80,7 +80,7 @@ def run(
     target = out if is_plain(out) else np.empty(out.shape, np.float32)
     flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
     if not specialize(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
-        tap_products.run(p, x, w, flat, target)  # the weight has become infinite since it was checked
+        tap_products.run(p, x, w, flat, target)  # the weight is not finite
     if target is not out:
         out[...] = target
 

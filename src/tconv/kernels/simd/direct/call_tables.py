@@ -16,7 +16,14 @@ from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
 from tconv.kernels.simd.direct.schedule import layer_schedule, tile_schedule
 from tconv.kernels.simd.phase_axes import Grid, Lengths, lengths
-from tconv.kernels.simd.row_offsets import axis_offsets, combine, output_offsets, shifted_offsets, slow_strides
+from tconv.kernels.simd.row_offsets import (
+    axis_offsets,
+    combine,
+    epilogue_calls,
+    output_offsets,
+    shifted_offsets,
+    slow_strides,
+)
 
 _UNLIMITED = 1 << 60
 
@@ -84,7 +91,7 @@ class _LayerTables:
         )
         self._calls = np.array(calls, np.int64).reshape(-1, tile_loop.CALL)
         self._calls[:, 1] += self.parts.ctypes.data
-        self._writes = np.array(writes, np.int64)
+        self.writes = np.array(writes, np.int64)
         self.functions = np.zeros((max(1, 2 * len(kinds)), tile_loop.MOST + 1), np.int64)
         self._built: set[int] = set()
         self._grid = axes
@@ -104,12 +111,6 @@ class _LayerTables:
         """Return the calls of the microkernel, whose steps are at this address."""
         table = self._calls.copy()
         table[:, 0] += steps
-        return table
-
-    def writes(self, offsets: int, rows: int) -> Array:
-        """Return the calls of the epilogue. The offsets of the rows, this many per slow phase, are at this address."""
-        table = self._writes.copy()
-        table[:, 0] = table[:, 0] * (8 * rows) + offsets
         return table
 
     def add_functions(self, t: tiling.Tiling) -> None:
@@ -199,7 +200,7 @@ class DirectCall(CompiledCall):
             chunks=len(layer.chunks),
             chunk_table=self.table_address(tables.chunks),
             call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
-            write_table=self.table_address(tables.writes(self.table_address(rows), sizes.rows)),
+            write_table=self.table_address(epilogue_calls(tables.writes, self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
             pack=input_packing.address(x_fast, x_strides[1], t.pitch),
             ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,

@@ -15,7 +15,14 @@ from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tile_loop import MOST
 from tconv.kernels.simd.direct.tiling import groups_of
-from tconv.kernels.simd.row_offsets import axis_offsets, combine, output_offsets, shifted_offsets, slow_strides
+from tconv.kernels.simd.row_offsets import (
+    axis_offsets,
+    combine,
+    epilogue_calls,
+    output_offsets,
+    shifted_offsets,
+    slow_strides,
+)
 from tconv.kernels.simd.winograd_f22 import input_packing, tile_loop, tiling
 from tconv.kernels.simd.winograd_f22.algebra import FilteredGeometry, FilteredLengths, filtered_lengths
 
@@ -31,7 +38,7 @@ class _LayerTables:
 
     def __init__(self, layer: Layer) -> None:
         (geometry, blocks, _) = tiling.filtered_layer(layer)
-        self.chunks, self._products, self._writes, self._entries, self._steps = self._of(layer, geometry, blocks)
+        self.chunks, self._products, self.writes, self._entries, self._steps = self._of(layer, geometry, blocks)
         self.functions = np.zeros(MOST + 1, np.int64)
         self._rows, self._vectors = microkernel.Rows(blocks.size, 1, ((0,),)), blocks.vectors
         self._built: set[int] = set()
@@ -88,12 +95,6 @@ class _LayerTables:
         table[:, 1] += entries
         return table
 
-    def writes(self, offsets: int, rows: int) -> Array:
-        """Return the calls of the epilogue. The offsets of the rows, this many per slow phase, are at this address."""
-        table = self._writes.copy()
-        table[:, 0] = table[:, 0] * (8 * rows) + offsets
-        return table
-
     def add_functions(self, vectors: set[int]) -> None:
         """Build the functions for tiles with these numbers of vectors."""
         for count in vectors - self._built:
@@ -143,7 +144,7 @@ class WinogradCall(CompiledCall):
             "most": blocks.vectors,
             "chunks": len(tables.chunks), "chunk_table": self.table_address(tables.chunks),
             "call_table": self.table_address(tables.products(steps, entries)),
-            "write_table": self.table_address(tables.writes(rows, lines)),
+            "write_table": self.table_address(epilogue_calls(tables.writes, rows, lines)),
             "functions": self.table_address(tables.functions), "zeros": self.table_address(_ZEROS),
             "pack": input_packing.address(geometry, x_fast, fast.inputs),
             "stream": int(p.output_bytes >= STREAM_FROM),
