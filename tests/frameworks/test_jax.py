@@ -276,3 +276,8 @@ def test_no_tracer_is_lost_silently():
 def test_an_empty_batch():
     x, w, arguments = np.ones((0, 4, 5, 3), "f"), np.ones((2, 2, 3, 6), "f"), {"strides": (2, 3), "padding": "VALID"}
     assert tconv.conv_transpose(x, w, dialect="jax", **arguments).shape == native(x, w, None, arguments).shape
+
+
+def test_there_is_no_batchnorm_whose_epsilon_could_be_a_default():
+    assert not [name for name in dir(jax.nn) + dir(jax.lax) if "batch" in name.lower() and "norm" in name.lower()]
+    assert tconv.dialect("jax").batchnorm_eps is None

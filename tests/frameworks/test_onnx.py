@@ -232,3 +232,9 @@ def test_weights_are_pytorchs(name):
     for groups in (1, 3):
         np.testing.assert_array_equal(tconv.convert(w, source="torch", target=name, groups=groups), w)
         np.testing.assert_array_equal(tconv.convert(w, source=name, target="torch", groups=groups), w)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_specifications():
+    default = onnx.defs.get_schema("BatchNormalization").attributes["epsilon"].default_value.f
+    for name in ("onnx", "onnxruntime"):
+        assert np.float32(tconv.dialect(name).batchnorm_eps) == np.float32(default) == np.float32(1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import openvino
 import pytest
@@ -227,3 +229,9 @@ def test_its_onnx_importer_within_the_listed_faults():
     for key in ("openvino_onnx_output_shape", "openvino_onnx_group_output_shape", "onnx_negative_pads"):
         assert conformance.tally[f"output of fault: {key}"] > 3
     assert conformance.tally["fault: onnx_negative_pads_refused"] > 3
+
+
+def test_batchnorm_has_no_default_epsilon():
+    parameter = inspect.signature(ops.batch_norm_inference).parameters["epsilon"]
+    assert parameter.default is inspect.Parameter.empty
+    assert tconv.dialect("openvino").batchnorm_eps is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 
@@ -257,3 +258,9 @@ def test_no_gradient_and_no_symbol_is_lost_silently():
         assert tconv.conv_transpose(tf.stop_gradient(x), tf.stop_gradient(w), **arguments).shape == (1, 8, 8, 2)
     with pytest.raises(ArrayError, match=r"x is a symbolic TensorFlow tensor.*tf.nn.conv2d_transpose inside"):
         tf.function(lambda x: tconv.conv_transpose(x, w, **arguments), autograph=False)(x)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    layer = inspect.signature(tf.keras.layers.BatchNormalization).parameters["epsilon"].default
+    fused = inspect.signature(tf.compat.v1.nn.fused_batch_norm).parameters["epsilon"].default
+    assert tconv.dialect("tensorflow").batchnorm_eps == layer == fused == 1e-3

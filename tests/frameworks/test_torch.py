@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -242,3 +244,8 @@ def test_a_quantized_tensor_has_to_be_dequantized():
     with pytest.raises(tconv.errors.ArrayError, match=r"x is a quantized tensor; .* Write x\.dequantize\(\)"):
         tconv.conv_transpose(x, torch.ones(2, 1, 3, 3))
     assert tconv.conv_transpose(x.dequantize(), torch.ones(2, 1, 3, 3)).shape == (1, 1, 6, 6)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    default = inspect.signature(torch.nn.BatchNorm2d).parameters["eps"].default
+    assert tconv.dialect("torch").batchnorm_eps == default == 1e-5

@@ -26,6 +26,7 @@ class Onnx(Dialect):
 
     name = "onnx"
     framework = "ONNX"
+    batchnorm_eps = 1e-5
 
     def geometry(
         self,

@@ -13,6 +13,7 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import int_of, shown
 from tconv._arrays import Array, is_finite
+from tconv.dialects import Dialect
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 
@@ -25,7 +26,7 @@ def fold_batchnorm(
     mean: Any,
     variance: Any,
     *,
-    eps: float = 1e-5,
+    eps: float | None = None,
     dialect: str = "torch",
     groups: int = 1,
     **native: Any,
@@ -43,8 +44,12 @@ def fold_batchnorm(
     None (0, 1 and 0). weight is in the dialect's layout, `groups` the layer's, `native` arguments that change that
     layout; all other arrays are [C_out]. Arrays are of one library; sums are in float64, results in the weight's dtype.
 
+    Without `eps` it is the default of the dialect's framework, `tconv.dialect(NAME).batchnorm_eps`: 1e-3 for "keras"
+    and "tensorflow", 0 for "ncnn", 1e-5 for the others. "jax", "openvino" and "tflite" have no default, and need it.
+
     Raises ShapeError for numbers that are not one per output channel, or not finite; GeometryError for a variance + eps
-    that is not above 0; DtypeError for arrays that are not numbers.
+    that is not above 0; DtypeError for arrays that are not numbers; ArgumentError for an `eps` that is missing or not a
+    finite number.
     """
     library, w = _arrays.take(weight, "weight")
     _check_floats(w)
@@ -60,22 +65,35 @@ def fold_batchnorm(
             f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or "
             "scale_channels(weight, s)"
         )
-    if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating)) or not math.isfinite(eps):
-        raise ArgumentError(
-            f"eps is {shown(eps)}; a finite number is needed. Write the eps of the BatchNorm, for example eps=1e-5"
-        )
+    number, name = _eps_of(eps, find_dialect(dialect))
     if read["variance"].dtype.kind == "c":
         raise DtypeError("variance is complex; real numbers above 0 are needed. Write variance.real")
-    spread = read["variance"] + eps
+    spread = read["variance"] + number
     if not (spread > 0).all():
+        instead = "eps=1e-5" if read["variance"].min() >= 0 else "the running variance, which is at least 0"
         raise GeometryError(
-            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the "
-            "running variance"
+            f"variance + eps is {spread.min():.3g} in a channel, with {name}; it must be above 0. Write {instead}"
         )
     scale = read.get("gamma", np.ones(count)) / np.sqrt(spread)
     shift = read.get("beta", np.zeros(count)) + scale * (read.get("bias", np.zeros(count)) - read["mean"])
     folded = _multiplied(w, scale, dialect, groups, native)
     return _arrays.give(folded, library), _arrays.give(shift.astype(w.dtype), library)
+
+
+def _eps_of(eps: Any, speaker: Dialect) -> tuple[float, str]:
+    """Return the epsilon that is taken, and its name for a message. Raises ArgumentError."""
+    if eps is None:
+        if speaker.batchnorm_eps is None:
+            raise ArgumentError(
+                f"eps is missing, and {speaker.framework} has no default for it. Write the eps of the BatchNorm, for "
+                "example eps=1e-5, PyTorch's default, or eps=1e-3, that of Keras"
+            )
+        return speaker.batchnorm_eps, f"eps={speaker.batchnorm_eps:g}, the default of {speaker.framework}"
+    if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating, np.integer)) or not math.isfinite(eps):
+        raise ArgumentError(
+            f"eps is {shown(eps)}; a finite number is needed. Write the eps of the BatchNorm, for example eps=1e-5"
+        )
+    return float(eps), f"eps={eps:g}"
 
 
 def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: int = 1, **native: Any) -> Any:
