@@ -52,7 +52,7 @@ def fold_batchnorm(
     finite number.
     """
     library, w = _arrays.take(weight, "weight")
-    _check_floats(w)
+    _check_floats(library, w)
     count = _out_channels(w, dialect, groups, native)
     given = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     read = {
@@ -107,7 +107,7 @@ def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: 
     scales is [C_out]; `dialect`, `groups` and `native` as in `fold_batchnorm`. Raises ShapeError, DtypeError.
     """
     library, w = _arrays.take(weight, "weight")
-    _check_floats(w)
+    _check_floats(library, w)
     numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native), w.dtype.kind == "c")
     return _arrays.give(_multiplied(w, numbers, dialect, groups, native), library)
 
@@ -123,7 +123,7 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
     The result is [C_out], of the weight's library and dtype; 1 for a channel of zeros. Arguments as `scale_channels`.
     """
     library, w = _arrays.take(weight, "weight")
-    _check_floats(w)
+    _check_floats(library, w)
     steps = 2 ** (int_of(bits, "bits", least=2, example="bits=8") - 1) - 1
     canonical = find_dialect(dialect).to_canonical(w, groups, **native)
     grouped = np.abs(canonical.reshape(groups, canonical.shape[0] // groups, canonical.shape[1], -1))
@@ -131,12 +131,14 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
     return _arrays.give(np.where(largest > 0, largest / steps, 1.0).astype(w.dtype), library)
 
 
-def _check_floats(w: Array) -> None:
+def _check_floats(library: str, w: Array) -> None:
     if w.size == 0 or not is_finite(w):
         problem = "no element" if w.size == 0 else "NaN or inf"
         raise ShapeError(f"weight has shape {w.shape} and {problem}. Write a weight of finite numbers")
     if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
-        raise DtypeError(f"weight has dtype {w.dtype}; floats are needed. Write weight.astype(np.float32)")
+        raise DtypeError(
+            f"weight has dtype {w.dtype}; floats are needed. Write {_arrays.converted(library, 'weight', 'float32')}"
+        )
 
 
 def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -> int:
@@ -145,7 +147,7 @@ def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -
 
 
 def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Array:
-    _, values = _arrays.take(array, name)
+    library, values = _arrays.take(array, name)
     if values.shape != (count,):
         raise ShapeError(
             f"{name} has shape {values.shape}; the layer has {count} output channels, so ({count},) is needed. "
@@ -157,7 +159,9 @@ def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Arra
             + ", or the groups= of the layer"
         )
     if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
-        raise DtypeError(f"{name} has dtype {values.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+        raise DtypeError(
+            f"{name} has dtype {values.dtype}; numbers are needed. Write {_arrays.converted(library, name, 'float32')}"
+        )
     if not is_finite(values):
         raise ShapeError(f"{name} contains NaN or inf, which would spread to whole channels. Write finite numbers")
     if values.dtype.kind == "c" and not allow_complex:
