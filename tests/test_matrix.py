@@ -116,10 +116,15 @@ def test_every_dialects_order(name):
 
 def test_refusals():
     w = np.ones((2, 3, 3, 3))
-    with pytest.raises(ShapeError, match=r"has 2 input channels as PyTorch reads it; x has 5"):
+    message = (
+        r"input_shape is \(5, 8, 8\), which has 5 channels; .* has 2 input channels. Write input_shape=\(2, 8, 8\)"
+    )
+    with pytest.raises(ShapeError, match=message):
         tconv.matrix(w, (5, 8, 8))
     with pytest.raises(
-        ShapeError, match=r"input_shape is \(2, 8, 8, 8\); .* 2 or 3 sizes are needed: \[N, C, h, w\] without N"
+        ShapeError,
+        match=r"input_shape is \(2, 8, 8, 8\); .* 2 or 3 sizes are needed: \[N, C, h, w\] without N. "
+        r"Write input_shape=\(2, 8, 8\), for example",
     ):
         tconv.matrix(w, (2, 8, 8, 8))
     for function in (tconv.matrix, tconv.linear_operator):
@@ -131,11 +136,36 @@ def test_refusals():
             function(w, np.ones((1, 2, 4, 4)))
     with pytest.raises(ArgumentError, match=r"array of shape \(4, 4\); .* Write input_shape=\(4, 4\)$"):
         tconv.matrix(np.ones((3, 3)), np.ones((4, 4)))
-    with pytest.raises(ArgumentError, match=r"input_shape is \[\[1, 2\], \[3, 4\]\]; .* Write input_shape=\(8, 8\)$"):
+    with pytest.raises(
+        ArgumentError, match=r"input_shape is \[\[1, 2\], \[3, 4\]\]; .* Write input_shape=\(2, 8, 8\)$"
+    ):
         tconv.matrix(w, [[1, 2], [3, 4]])
-    with pytest.raises(GeometryError, match=r"input_shape is \(2, 8, 0\.5\); .* Write input_shape=\(8, 8\), for"):
+    with pytest.raises(GeometryError, match=r"input_shape is \(2, 8, 0\.5\); .* Write input_shape=\(2, 8, 8\), for"):
         tconv.matrix(w, (2, 8, 0.5))
     with pytest.raises(ShapeError, match=r"weight has shape \(\); PyTorch's layout needs at least one spatial axis"):
         tconv.matrix(5, 5)
     with pytest.raises(TooLargeError, match=r"Write tconv\.linear_operator\(\.\.\.\), which needs no matrix"):
         tconv.matrix(np.ones((256, 256, 4, 4), "f"), (256, 256, 256))
+
+
+@pytest.mark.parametrize("function", [tconv.matrix, tconv.linear_operator])
+@pytest.mark.parametrize("name", [name for name in tconv.dialects.names() if name != "openvino"])
+def test_the_proposed_shape_is_taken_for_any_number_of_channels(name, function):
+    rng, g = np.random.default_rng(0), tconv.Geometry((3, 2), 2)
+    w = rng.integers(-4, 5, (4, 3, 3, 2)).astype(float)
+    arguments = {"dialect": name, **tconv.dialect(name).arguments(g, (5, 6))}
+    native, expected = tconv.dialect(name).to_native(w, 1), tconv.matrix(w, (4, 5, 6), stride=2)
+    layout = tconv.dialect(name).data_layout(2, 4)
+    wrong = tuple(
+        size for axis, size in zip(layout.axes, layout.native_shape((1, 7, 5, 6)), strict=True) if axis != "N"
+    )
+    for sizes in ((5, 6), wrong):
+        with pytest.raises(ShapeError, match=r"has 4 input channels\. Write input_shape=\(") as refusal:
+            function(native, sizes, **arguments)
+        taken = function(native, eval(str(refusal.value).partition("input_shape=")[2]), **arguments)
+        assert taken.shape in (expected.shape, expected.shape[::-1])
+    for sizes in ((5, 6, 7, 8, 9), (5, 6, None)):
+        with pytest.raises(tconv.TconvError, match=r"Write input_shape=\(.*\), for example") as refusal:
+            function(native, sizes, **arguments)
+        proposed = eval(str(refusal.value).partition("Write input_shape=")[2].partition(", for example")[0])
+        assert sorted(proposed) == [4, 8, 8]

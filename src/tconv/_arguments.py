@@ -6,7 +6,7 @@ Every public function reads its integers and pairs here, so that the same mistak
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from tconv.errors import GeometryError
@@ -29,11 +29,31 @@ def shown(value: Any) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """Return `value` as a Python int; None if it is not an integer, or a boolean."""
+    """Return `value` as a Python int; None if it is not an integer, or a boolean, or a size that is not known."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except Exception:  # a TypeError, or other kinds for the arrays of some libraries
-        return None
+        return _size_of_dimension(value)
+
+
+def _size_of_dimension(value: Any) -> int | None:
+    """Return the size of an axis that a library describes by an object: OpenVINO, and protobufs of ONNX and TensorFlow.
+
+    None if it is not known, and for any other object.
+    """
+    if hasattr(value, "get_length") and hasattr(value, "is_dynamic"):
+        return None if value.is_dynamic else int(value.get_length())
+    if hasattr(value, "HasField"):
+        if hasattr(value, "dim_value"):
+            return int(value.dim_value) if value.HasField("dim_value") else None
+        size = getattr(value, "size", None)
+        return size if isinstance(size, int) and size >= 0 else None
+    return None
+
+
+def _is_unknown(entry: Any) -> bool:
+    """Return True for an entry of a shape whose size is not known: None, a name, or a library's symbol."""
+    return entry is None or isinstance(entry, str) or (_number(entry) is None and "Dim" in type(entry).__name__)
 
 
 def _usual(least: int | None) -> int:
@@ -54,7 +74,8 @@ def int_of(value: Any, name: str, least: int | None = None, *, example: str | No
     number = _number(value)
     if number is None:
         instead = example or f"{name}={_usual(least)}"
-        raise GeometryError(f"{name} is {shown(value)}; an integer is needed. Write {instead}, for example")
+        unknown = ", whose rank is unknown" if hasattr(value, "as_list") or hasattr(value, "rank") else ""
+        raise GeometryError(f"{name} is {shown(value)}{unknown}; an integer is needed. Write {instead}, for example")
     if least is not None and number < least:
         instead = example or f"{name}={max(least, 1)}"
         raise GeometryError(f"{name} is {number}; it must be at least {least}. Write {instead}, for example")
@@ -62,22 +83,28 @@ def int_of(value: Any, name: str, least: int | None = None, *, example: str | No
 
 
 def entries_of(value: Any) -> tuple[Any, ...] | None:
-    """Return the entries of a sequence or array; None for anything else, which can only be one number."""
-    axes = getattr(value, "ndim", 0)
-    if isinstance(value, (str, bytes)) or not (isinstance(value, Sequence) or (isinstance(axes, int) and axes > 0)):
-        return None
-    try:
+    """Return the entries of a sequence, an array or a shape of any library; None for anything else.
+
+    Not every shape is a sequence: TensorFlow's TensorShape, OpenVINO's Shape and PartialShape, and the messages of ONNX
+    and TensorFlow files are none. None also stands for a shape without a known rank.
+    """
+    if type(value) in (tuple, list):
         return tuple(value)
-    except TypeError:  # a symbolic tensor of a graph
+    if type(value) is int or value is None or isinstance(value, (str, bytes, Mapping, Set)):
         return None
-
-
-def shape_entries(shape: Any) -> tuple[Any, ...] | None:
-    """Return the entries of a shape, None if it has none. (A tf.TensorShape is not a sequence.)"""
+    axes = getattr(value, "ndim", None)
     try:
-        return entries_of(shape.as_list() if hasattr(shape, "as_list") else shape)
-    except ValueError:  # tf.TensorShape(None), of no known rank
+        if isinstance(value, Sequence) or (isinstance(axes, int) and axes > 0):
+            return tuple(value)
+        if hasattr(value, "as_list"):
+            return tuple(value.as_list())
+        if hasattr(value, "HasField") and hasattr(value, "dim"):
+            return None if getattr(value, "unknown_rank", False) else tuple(value.dim)
+        if axes is None and hasattr(value, "__iter__") and hasattr(value, "__getitem__"):
+            return tuple(value)
+    except (TypeError, ValueError, RuntimeError):  # a symbolic tensor of a graph, or a shape without a known rank
         return None
+    return None
 
 
 def ints_of(
@@ -108,6 +135,8 @@ def ints_of(
             f"Write {example or f'one integer for all axes, or {(integers or (1,))[:1] * ndim}'}"
         )
     rule = "an integer" if len(integers) < ndim else f"at least {least}"
+    if unknown := [str(axis) for axis, entry in enumerate(given) if _is_unknown(entry)]:
+        text = f"{text}, of unknown size on axis {' and '.join(unknown)}"
     corrected = tuple(_usual(least) if n is None else n if least is None else max(n, least) or 1 for n in numbers)
     raise GeometryError(
         f"{name} is {text}; every entry must be {rule}. Write {example or f'{name}={corrected}'}, for example"

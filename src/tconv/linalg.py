@@ -11,7 +11,7 @@ from tconv import _arrays
 from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv._arrays import Array
 from tconv._memory import physical_memory, refuse_too_large, si
-from tconv.dialects import DataLayout
+from tconv.dialects import DataLayout, WeightLayout
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, MissingExtraError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
@@ -65,10 +65,23 @@ def _linear_map(
             f"weight has shape {w.shape}; {rules.framework}'s layout needs at least one spatial axis: "
             f"{rules.weight_layout(2).describe()} in 2-D. Use the whole weight of one layer"
         )
-    shape = _shape(input_shape, ndim)
     layout_arguments = {name: value for name, value in native.items() if name in rules.layout_arguments}
     layout = rules.data_layout(ndim, ndim + 2, **layout_arguments)
+    channels = _input_channels(rules.weight_layout(ndim, **layout_arguments), w.shape, geometry, native)
+
+    def image(channels: int, *spatial: int) -> tuple[int, ...]:
+        """Return the shape of one image in the dialect's axis order."""
+        sizes = zip(layout.axes, layout.native_shape((1, channels, *spatial)), strict=True)
+        return tuple(size for axis, size in sizes if axis != "N")
+
+    example = (8,) * ndim if channels == 1 else image(channels, *(8,) * ndim)
+    shape = _shape(input_shape, ndim, example)
     if len(shape) == ndim:  # spatial sizes of one channel
+        if channels != 1:
+            raise ShapeError(
+                f"input_shape is {shape}, which has one channel; a weight of shape {w.shape} has {channels} input "
+                f"channels. Write input_shape={image(channels, *shape)}"
+            )
         x_shape = layout.native_shape((1, 1, *shape))
     elif len(shape) == ndim + 1:
         batch_axis = layout.axes.index("N") if "N" in layout.axes else len(shape)
@@ -76,7 +89,13 @@ def _linear_map(
     else:
         raise ShapeError(
             f"input_shape is {shape}; a weight of shape {w.shape} has {ndim} spatial axes, so {ndim} or {ndim + 1} "
-            f"sizes are needed: {layout.describe()} without N. Write input_shape={(1, *(8,) * ndim)}, for example"
+            f"sizes are needed: {layout.describe()} without N. Write input_shape={example}, for example"
+        )
+    _, given, spatial = layout.sizes(x_shape)
+    if given != channels:
+        raise ShapeError(
+            f"input_shape is {shape}, which has {given} channels; a weight of shape {w.shape} has {channels} input "
+            f"channels. Write input_shape={image(channels, *spatial)}"
         )
     size = math.prod(x_shape) * w.dtype.itemsize
     refuse_too_large(size, size, x_shape)  # NumPy limits the size even of an array of one repeated element
@@ -85,12 +104,20 @@ def _linear_map(
     return _LinearMap(call.weight, p.geometry, channels, p.input_shape, p.output_shape, (layout, call.result))
 
 
-def _shape(input_shape: Any, ndim: int) -> tuple[int, ...]:
+def _input_channels(
+    layout: WeightLayout, shape: tuple[int, ...], geometry: Geometry | None, native: dict[str, Any]
+) -> int:
+    """Return the input channels of all groups that a weight of this native shape has."""
+    groups = native.get("groups", native.get("group", 1)) if geometry is None else geometry.groups
+    several = isinstance(groups, int) and groups > 0 and layout.grouped != "I"
+    return layout.sizes(shape)["I"] * (groups if several else 1)
+
+
+def _shape(input_shape: Any, ndim: int, example: tuple[int, ...]) -> tuple[int, ...]:
     """Return the entries of input_shape. Raises ArgumentError for an array of values, GeometryError for bad sizes."""
     entries = entries_of(input_shape)
     if entries is None:
         entries = (input_shape,)
-    example = (8,) * ndim
     if any(entries_of(entry) is not None for entry in entries):
         shape = tuple(getattr(input_shape, "shape", ()))
         fitting = {ndim: shape, ndim + 1: shape, ndim + 2: shape[1:]}.get(len(shape), example)

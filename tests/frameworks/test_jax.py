@@ -15,6 +15,7 @@ from xla import check_all
 
 import tconv
 from random_calls import random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.dialects.faults import FAULTS
 from tconv.errors import ArgumentError, ArrayError, DialectError, DtypeError, GeometryError
 
@@ -317,3 +318,11 @@ def test_the_advice_for_every_pair_of_dtypes_works_and_loses_nothing(of_x, wide)
                     )
     finally:
         jax.config.update("jax_enable_x64", False)
+
+
+def test_its_shapes():
+    check_shapes(lambda sizes: jax.ShapeDtypeStruct(sizes, "f").shape)
+    check_shapes(jnp.array)
+    unknown = jax.export.symbolic_shape("6, b")
+    with pytest.raises(GeometryError, match="of unknown size on axis 1; every entry must be an integer"):
+        tconv.Geometry((3, 3)).output_shape(unknown)

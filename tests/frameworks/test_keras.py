@@ -19,6 +19,7 @@ from xla import check_all
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.errors import ArgumentError, DialectError, GeometryError
 
 BACKEND = keras.backend.backend()
@@ -255,3 +256,7 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
     )
     got, expected = tconv.conv_transpose(x, weight, bias, dialect="keras", strides=2), np.asarray(model(x))
     np.testing.assert_allclose(got, expected, atol=1e-5 * abs(expected).max())
+
+
+def test_its_shapes():
+    check_shapes(lambda sizes: keras.Input(sizes).shape[1:], unknown=lambda sizes: keras.Input(sizes).shape[1:])

@@ -12,6 +12,7 @@ from harness import Conformance, check_adjoint, check_code, meets_fault
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.errors import ArgumentError, GeometryError
 
 CALLS = {1: mx.conv_transpose1d, 2: mx.conv_transpose2d, 3: mx.conv_transpose3d}
@@ -162,3 +163,8 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
     default = inspect.signature(mlx.nn.BatchNorm).parameters["eps"].default
     for name in ("mlx", "mlx_general"):
         assert tconv.dialect(name).batchnorm_eps == default == 1e-5
+
+
+def test_its_shapes():
+    check_shapes(lambda sizes: mx.zeros(sizes).shape)
+    check_shapes(mx.array)

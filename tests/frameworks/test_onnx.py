@@ -14,6 +14,7 @@ from onnx.backend.test.case.node import collect_testcases
 
 import tconv
 from random_calls import random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.dialects.faults import FAULTS
 from tconv.errors import ArgumentError, DialectError, GeometryError, ShapeError
 
@@ -238,3 +239,16 @@ def test_the_default_epsilon_of_batchnorm_is_the_specifications():
     default = onnx.defs.get_schema("BatchNormalization").attributes["epsilon"].default_value.f
     for name in ("onnx", "onnxruntime"):
         assert np.float32(tconv.dialect(name).batchnorm_eps) == np.float32(default) == np.float32(1e-5)
+
+
+def tensor_shape(sizes):
+    return onnx.helper.make_tensor_value_info("x", 1, sizes).type.tensor_type.shape
+
+
+def test_its_shapes():
+    check_shapes(tensor_shape, unknown=tensor_shape)
+    check_shapes(lambda sizes: tensor_shape(sizes).dim, unknown=lambda sizes: tensor_shape(sizes).dim)
+    check_shapes(lambda sizes: onnx.helper.make_attribute("sizes", sizes).ints)
+    check_shapes(lambda sizes: onnx.numpy_helper.from_array(np.zeros(sizes)).dims)
+    with pytest.raises(GeometryError, match="of unknown size on axis 0 and 1; every entry must be an integer"):
+        tconv.Geometry((3, 3)).output_shape(tensor_shape(("height", None)))

@@ -155,3 +155,13 @@ def test_its_two_differences_from_onnx():
         tconv.conv_transpose(x, w, dialect="onnxruntime", strides=[4], output_shape=[14])
     with pytest.raises(GeometryError, match="ONNX Runtime needs it below 2 there, with stride 2 and dilation 3"):
         tconv.conv_transpose(x, w, dialect="onnxruntime", strides=[2], dilations=[3], output_padding=[2])
+
+
+def test_its_shapes():
+    """A session has the names of unknown sizes in a list."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 22]> g (float[6, W] x) => (float[6, W] y) { y = Relu (x) }'
+    )
+    shape = onnxruntime.InferenceSession(model.SerializeToString()).get_inputs()[0].shape
+    with pytest.raises(GeometryError, match=r"\(6, 'W'\), of unknown size on axis 1; every entry must be an integer"):
+        tconv.Geometry((3, 3)).output_shape(shape)

@@ -12,6 +12,7 @@ from openvino import opset15 as ops
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.dialects.faults import FAULTS
 from tconv.errors import ArgumentError, GeometryError
 
@@ -235,3 +236,13 @@ def test_batchnorm_has_no_default_epsilon():
     parameter = inspect.signature(ops.batch_norm_inference).parameters["epsilon"]
     assert parameter.default is inspect.Parameter.empty
     assert tconv.dialect("openvino").batchnorm_eps is None
+
+
+def test_its_shapes():
+    def partial(sizes):
+        return openvino.PartialShape([-1 if size is None else size for size in sizes])
+
+    check_shapes(openvino.Shape)
+    check_shapes(partial, unknown=partial)
+    with pytest.raises(GeometryError, match="whose rank is unknown; an integer is needed"):
+        tconv.Geometry((3, 3)).output_shape(openvino.PartialShape.dynamic())

@@ -12,6 +12,7 @@ from paddle.nn import functional
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.errors import ArgumentError, GeometryError, ShapeError
 
 CALLS = {1: functional.conv1d_transpose, 2: functional.conv2d_transpose, 3: functional.conv3d_transpose}
@@ -181,3 +182,8 @@ def test_what_is_refused():
 def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
     default = inspect.signature(paddle.nn.BatchNorm2D).parameters["epsilon"].default
     assert tconv.dialect("paddle").batchnorm_eps == default == 1e-5
+
+
+def test_its_shapes():
+    check_shapes(lambda sizes: paddle.zeros(sizes).shape)
+    check_shapes(paddle.to_tensor)

@@ -15,6 +15,7 @@ from harness import Conformance, check_code
 
 import tconv
 from random_calls import random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError
 
 CALLS = {1: tf.nn.conv1d_transpose, 2: tf.nn.conv2d_transpose, 3: tf.nn.conv3d_transpose}
@@ -283,3 +284,14 @@ def test_the_advice_for_every_pair_of_dtypes_works(of_x):
         assert tf.cast(y, tf.float64).numpy().ravel().tolist() == [1, 1, 1, 1]
         whole = all(name[0] in "bui" and name != "bfloat16" for name in (of_x, of_weight))
         assert (y.dtype == tf.int64) == whole, (of_x, of_weight)
+
+
+@pytest.mark.parametrize(
+    "make", [tf.TensorShape, lambda sizes: tf.TensorShape(sizes).dims, lambda sizes: tf.TensorShape(sizes).as_proto()]
+)
+def test_its_shapes(make):
+    check_shapes(make, unknown=make)
+    check_shapes(tf.constant)
+    check_shapes(lambda sizes: tf.shape(tf.zeros(sizes)))
+    with pytest.raises(GeometryError, match="whose rank is unknown; an integer is needed"):
+        tconv.Geometry((3, 3)).output_shape(tf.TensorShape(None))

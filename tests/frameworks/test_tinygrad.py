@@ -14,6 +14,7 @@ from harness import Conformance, check_adjoint, check_code, meets_fault
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.errors import GeometryError
 
 
@@ -152,3 +153,7 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
     from tinygrad.nn import BatchNorm
 
     assert tconv.dialect("tinygrad").batchnorm_eps == inspect.signature(BatchNorm).parameters["eps"].default == 1e-5
+
+
+def test_its_shapes():
+    check_shapes(lambda sizes: tinygrad.Tensor.empty(*sizes).shape)

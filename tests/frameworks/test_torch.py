@@ -12,6 +12,7 @@ from torch.nn import functional
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
+from random_calls.shapes import check_shapes
 from tconv.errors import ArrayError, DtypeError, OutputError
 
 
@@ -287,3 +288,8 @@ def test_integers_are_summed_in_int64_by_transforms_too(of_x, of_weight):
     assert torch.equal(y, expected)
     u = torch.func.vmap(lambda y: tconv.conv(y, w, stride=2))(y)
     assert torch.equal(u, torch.stack([tconv.conv(each, w, stride=2) for each in y]))
+
+
+def test_its_shapes():
+    check_shapes(torch.Size)
+    check_shapes(torch.tensor)

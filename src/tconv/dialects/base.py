@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tconv._arguments import Ints, entries_of, int_of, ints_of, shape_entries, shown
+from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
@@ -254,7 +254,7 @@ class Dialect(ABC):
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
         output = next((native[name] for name in _OUTPUT_SIZE_ARGUMENTS if name in native), None)
-        entries = shape_entries(output) or ()
+        entries = entries_of(output) or ()
         batch, _, large = data.sizes(entries) if len(entries) == len(data.axes) else (1, 0, entries)
         batch = batch if isinstance(batch, int) and batch > 0 else 1
         trials = [(1,) * ndim, (7,) * ndim]

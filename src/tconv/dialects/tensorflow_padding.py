@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tconv._arguments import ints_of, shape_entries, shown
+from tconv._arguments import entries_of, ints_of, shown
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
 
@@ -95,7 +95,7 @@ def spatial_output_shape(
     text = ", ".join(["N", "C_out", *usual] if channels == 1 else ["N", *usual, "C_out"])
     if output_shape is None:
         raise ArgumentError(f"output_shape is missing; {operator} needs it, with SAME too. Write output_shape=[{text}]")
-    entries = shape_entries(output_shape)
+    entries = entries_of(output_shape)
     if entries is None and plain.ndim > 1:
         raise ArgumentError(
             f"output_shape is {shown(output_shape)}; a sequence of {plain.ndim + 2} integers is needed. Write "
@@ -119,7 +119,7 @@ def groups_in_output_shape(output_shape: Any, ndim: int, batch: int, per_group: 
     Raises ShapeError for another batch than that of x, or -1, and for channels that are not a multiple; GeometryError
     for a batch or channels that are not integers.
     """
-    entries = shape_entries(output_shape) or ()
+    entries = entries_of(output_shape) or ()
     if len(entries) != ndim + 2:
         return 1  # the sizes alone, or a mistake that `spatial_output_shape` has an error for
     usual = f"[{batch}, {per_group}, ...]" if channels == 1 else f"[{batch}, ..., {per_group}]"

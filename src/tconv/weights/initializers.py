@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arguments import Ints, int_of, ints_of
+from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.errors import DtypeError, GeometryError, ShapeError
 from tconv.weights.interpolation import FILTERS
@@ -126,9 +126,12 @@ def equal_phases(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> 
 
 def _read(shape: Sequence[int], stride: Ints, groups: int) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
     """Return C_in, C_out/groups, kernel and strides. Raises ShapeError."""
-    sizes = tuple(int_of(size, "shape", least=1) for size in shape)
-    if len(sizes) < 3:
-        raise ShapeError(f"shape is {sizes}; a weight [C_in, C_out/groups, *kernel] is needed. Write (64, 64, 4, 4)")
+    entries = entries_of(shape)
+    if entries is None or len(entries) < 3:
+        raise ShapeError(
+            f"shape is {shown(shape)}; a weight [C_in, C_out/groups, *kernel] is needed. Write (64, 64, 4, 4)"
+        )
+    sizes = ints_of(entries, "shape", len(entries), least=1)
     groups = int_of(groups, "groups", least=1)
     if sizes[0] % groups:
         raise ShapeError(
