@@ -67,20 +67,20 @@ def _linear_map(
         )
     layout_arguments = {name: value for name, value in native.items() if name in rules.layout_arguments}
     layout = rules.data_layout(ndim, ndim + 2, **layout_arguments)
-    channels = _input_channels(rules.weight_layout(ndim, **layout_arguments), w.shape, geometry, native)
+    in_channels = _input_channels(rules.weight_layout(ndim, **layout_arguments), w.shape, geometry, native)
 
     def image(channels: int, *spatial: int) -> tuple[int, ...]:
         """Return the shape of one image in the dialect's axis order."""
         sizes = zip(layout.axes, layout.native_shape((1, channels, *spatial)), strict=True)
         return tuple(size for axis, size in sizes if axis != "N")
 
-    example = (8,) * ndim if channels == 1 else image(channels, *(8,) * ndim)
+    example = (8,) * ndim if in_channels == 1 else image(in_channels, *(8,) * ndim)
     shape = _shape(input_shape, ndim, example)
     if len(shape) == ndim:  # spatial sizes of one channel
-        if channels != 1:
+        if in_channels != 1:
             raise ShapeError(
-                f"input_shape is {shape}, which has one channel; a weight of shape {w.shape} has {channels} input "
-                f"channels. Write input_shape={image(channels, *shape)}"
+                f"input_shape is {shape}, which has one channel; a weight of shape {w.shape} has {in_channels} input "
+                f"channels. Write input_shape={image(in_channels, *shape)}"
             )
         x_shape = layout.native_shape((1, 1, *shape))
     elif len(shape) == ndim + 1:
@@ -92,10 +92,10 @@ def _linear_map(
             f"sizes are needed: {layout.describe()} without N. Write input_shape={example}, for example"
         )
     _, given, spatial = layout.sizes(x_shape)
-    if given != channels:
+    if given != in_channels:
         raise ShapeError(
-            f"input_shape is {shape}, which has {given} channels; a weight of shape {w.shape} has {channels} input "
-            f"channels. Write input_shape={image(channels, *spatial)}"
+            f"input_shape is {shape}, which has {given} channels; a weight of shape {w.shape} has {in_channels} input "
+            f"channels. Write input_shape={image(in_channels, *spatial)}"
         )
     size = math.prod(x_shape) * w.dtype.itemsize
     refuse_too_large(size, size, x_shape)  # NumPy limits the size even of an array of one repeated element
