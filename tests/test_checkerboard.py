@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tracemalloc
 
@@ -243,7 +244,7 @@ def test_the_memory_of_a_response():
 BAD = [
     (GeometryError, icnr, (np.ones((1, 1, 3, 1)),), {"stride": 2}, "kernel (3, 1) with stride (2, 2) and dilation (1, 1) leaves phases without a tap"),
     (GeometryError, icnr, (np.ones((1, 1, 9)),), {"stride": 4, "dilation": 2}, "Write a kernel of at least the stride and a dilation that has no factor in common with it"),
-    (DtypeError, equalise, (np.ones((1, 1, 4), np.int8),), {"stride": 2}, "weight is int8; equal gains need fractions, which integers cannot represent. Write tconv.artifacts.equalise(weight.astype(numpy.float32), ...)"),
+    (DtypeError, equalise, (np.ones((1, 1, 4), np.int8),), {"stride": 2}, "weight is int8; equal gains need fractions, which integers cannot represent. Write tconv.artifacts.equalise(np.asarray(weight, np.float32), ...)"),
     (DtypeError, equalise, (np.ones((1, 1, 4), bool),), {"stride": 2}, "weight is bool"),
     (ArgumentError, tconv.checkerboard, (np.ones((2, 1, 2)),), {"mean": np.float64([1, np.nan])}, "mean is [1.0, nan], which contains NaN or inf"),
     (TooLargeError, tconv.checkerboard, (np.ones((1, 1, 2, 2)),), {"stride": 1 << 20}, "the response to a constant has shape (1, 1, 1048576, 1048576)"),
@@ -280,3 +281,206 @@ def test_the_score_does_not_depend_on_the_scale():
     w = np.random.default_rng(0).standard_normal((4, 3, 4, 4))
     scores = [tconv.checkerboard(w * scale, stride=2).score for scale in (1e-200, 1e-170, 1, 1e170, 1e200)]
     np.testing.assert_allclose(scores, scores[2], rtol=1e-12)
+
+
+# -- pixel shuffle ----------------------------------------------------------------------------------------------------
+
+
+def shuffled(y, blocks, order):
+    """Return y [N, C*blocks, *spatial] with blocks of channels as blocks of elements, the definition of both orders."""
+    n, ndim = len(y), len(blocks)
+    c, spatial = y.shape[1] // math.prod(blocks), y.shape[2:]
+    parts = y.reshape(n, *((c, *blocks) if order == "CRD" else (*blocks, c)), *spatial)
+    parts = parts if order == "CRD" else np.moveaxis(parts, ndim + 1, 1)
+    axes = [part for axis in range(ndim) for part in (2 + ndim + axis, 2 + axis)]
+    sizes = [size * block for size, block in zip(spatial, blocks, strict=True)]
+    return parts.transpose(0, 1, *axes).reshape(n, c, *sizes)
+
+
+def convolved(x, w, dilation=1, groups=1):
+    """Return the ordinary convolution of x [N, C_in, *spatial] with w [C_out, C_in/groups, *k], without padding."""
+    own = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    parts = zip(np.split(x, groups, 1), own, strict=True)
+    # the adjoint of conv_transpose, whose weight [C_in, C_out, *k] is that of this convolution
+    return np.concatenate([tconv.conv(part, each, dilation=dilation) for part, each in parts], 1)
+
+
+SHUFFLES = [
+    ((2,), (3,), 1, 1),
+    ((3,), (2,), 2, 1),
+    ((2, 2), (3, 3), 1, 1),
+    ((2, 3), (1, 2), 1, 2),
+    ((4, 4), (3, 3), 1, 1),
+    ((2, 2), (3, 2), 3, 2),
+    ((2, 1, 3), (2, 3, 1), 1, 1),
+]
+
+
+@pytest.mark.parametrize("order", ["CRD", "DCR"])
+@pytest.mark.parametrize(("blocks", "kernel", "dilation", "groups"), SHUFFLES)
+def test_the_score_of_a_pixel_shuffle_is_that_of_its_output(blocks, kernel, dilation, groups, order):
+    """The response is compared with a convolution and a shuffle of constant inputs."""
+    rng = np.random.default_rng(0)
+    c_in, c_out = 2 * groups, 3 * groups
+    w = rng.standard_normal((c_out * math.prod(blocks), c_in // groups, *kernel))
+    found = tconv.checkerboard(
+        w, pixel_shuffle=blocks, channel_order=order, dilation=dilation, groups=groups, padding=1
+    )
+    for channel in range(c_in):
+        x = np.zeros((1, c_in, *(d + 9 for d in kernel)))
+        x[:, channel] = 1
+        y = shuffled(convolved(x, w, dilation, groups), blocks, order)[0]
+        period = y[(slice(None), *(slice(0, block) for block in blocks))]
+        np.testing.assert_allclose(found.response[channel], period, atol=1e-12)
+    mean = found.response.mean(tuple(range(2, 2 + len(blocks))), keepdims=True)
+    score = np.sqrt(((found.response - mean) ** 2).sum() / (found.response**2).sum())
+    assert found.score == pytest.approx(score)
+    assert found.score > 0.1
+    assert f"a convolution and a pixel shuffle by {blocks}, channels in the order {order}" in str(found)
+
+
+@pytest.mark.parametrize("order", ["CRD", "DCR"])
+@pytest.mark.parametrize(("blocks", "kernel"), [((2,), (3,)), ((2, 3), (3, 2)), ((3, 3), (1, 1))])
+def test_equal_phases_of_a_pixel_shuffle(blocks, kernel, order):
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((4 * math.prod(blocks), 5, *kernel))
+    arguments = {"pixel_shuffle": blocks, "channel_order": order}
+    x = rng.standard_normal((1, 5, *(k + 4 for k in kernel)))
+    even = equalise(w, **arguments)
+    assert even.shape == w.shape
+    assert tconv.checkerboard(even, **arguments).score < 1e-12
+    before, after = (tconv.checkerboard(each, **arguments).response for each in (w, even))
+    phases = tuple(range(2, 2 + len(blocks)))
+    np.testing.assert_allclose(before.mean(phases), after.mean(phases), atol=1e-12)
+    y = shuffled(convolved(x, icnr(w, **arguments)), blocks, order)
+    first: tuple = (..., *(slice(0, None, block) for block in blocks))
+    for place in np.ndindex(*blocks):
+        other = (..., *(slice(p, None, block) for p, block in zip(place, blocks, strict=True)))
+        np.testing.assert_allclose(y[other], y[first], atol=1e-12)
+    plain = shuffled(convolved(x, w), blocks, order)
+    np.testing.assert_allclose(y[first], plain[first], atol=1e-12)  # the numbers of phase 0 stay
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "keras", "jax", "mlx", "onnx", "paddle"])
+def test_pixel_shuffle_in_other_layouts(name):
+    """The order of the channels is that of the framework's own function."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((12, 3, 3, 2))
+    order = tconv.dialect(name).shuffle_order
+    pattern = tconv.dialect(name).conv_weight_pattern
+    axes = {"OI*": (0, 1, 2, 3), "*IO": (2, 3, 1, 0), "O*I": (0, 2, 3, 1)}[pattern]
+    native = np.ascontiguousarray(w.transpose(axes))
+    expected = tconv.checkerboard(w, pixel_shuffle=2, channel_order=order)
+    got = tconv.checkerboard(native, pixel_shuffle=2, dialect=name)
+    np.testing.assert_array_equal(got.response, expected.response)
+    there = equalise(native, pixel_shuffle=2, dialect=name)
+    np.testing.assert_array_equal(there, equalise(w, pixel_shuffle=2, channel_order=order).transpose(axes))
+    assert order == ("CRD" if name in ("mlx", "paddle") else "DCR")
+
+
+def test_a_pixel_shuffle_in_a_stack():
+    rng = np.random.default_rng(0)
+    w1, w2 = rng.standard_normal((12, 2, 3, 3)), rng.standard_normal((3, 4, 4, 4))
+    found = tconv.checkerboard([(w1, {"pixel_shuffle": 2}), (w2, {"stride": 2, "padding": 1})])
+    assert found.period == (4, 4)
+    x = np.zeros((1, 2, 12, 12))
+    x[:, 1] = 1
+    y = tconv.conv_transpose(shuffled(convolved(x, w1), (2, 2), "CRD"), w2, stride=2, padding=1)[0, :, 8:12, 8:12]
+    got = found.response[1]
+    rolled = [np.roll(got, (a, b), (1, 2)) for a in range(4) for b in range(4)]
+    assert any(np.allclose(y, each, atol=1e-9) for each in rolled)
+    assert found.layers[0] == pytest.approx(tconv.checkerboard(w1, pixel_shuffle=2).score)
+
+
+SHUFFLED = np.ones((8, 2, 3, 3))
+REFUSED = [
+    (
+        {"pixel_shuffle": 3},
+        ShapeError,
+        "has 8 output channels, which pixel_shuffle=(3, 3) and 1 groups do not divide. Write a weight with a multiple of 9",
+    ),
+    ({"pixel_shuffle": 2, "channel_order": "RGB"}, ArgumentError, "channel_order is 'RGB'; there are CRD and DCR"),
+    ({"channel_order": "CRD"}, ArgumentError, "channel_order= was given without pixel_shuffle="),
+    (
+        {"pixel_shuffle": 2, "stride": 2},
+        GeometryError,
+        "stride is (2, 2); a convolution before a pixel shuffle has a stride of 1",
+    ),
+    (
+        {"pixel_shuffle": 2, "output_padding": 1},
+        ArgumentError,
+        "output_padding= was given together with pixel_shuffle=",
+    ),
+    ({"pixel_shuffle": 0}, GeometryError, "pixel_shuffle is 0; it must be at least 1"),
+    (
+        {"pixel_shuffle": 2, "geometry": tconv.Geometry((3, 3))},
+        ArgumentError,
+        "geometry= was given together with pixel_shuffle=",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "kind", "message"), REFUSED)
+def test_bad_arguments_of_a_pixel_shuffle(arguments, kind, message):
+    for function in (tconv.checkerboard, equalise, icnr):
+        with pytest.raises(kind, match=re.escape(message)):
+            function(SHUFFLED, **arguments)
+
+
+# -- tones ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("complex_weights", [False, True])
+@pytest.mark.parametrize(("stride", "kernel"), [(2, 4), (4, 8), (5, 7), (8, 16)])
+def test_tones_are_the_lines_of_the_spectrum(stride, kernel, complex_weights):
+    """facebookresearch/demucs#303: the tone of a decoder, measured in the output for a constant input."""
+    rng = np.random.default_rng(stride)
+    w = rng.standard_normal((3, 2, kernel)) + 1j * complex_weights * rng.standard_normal((3, 2, kernel))
+    found = tconv.checkerboard(w, stride=stride, sample_rate=44100)
+    assert sum(tone.share**2 for tone in found.tones) == pytest.approx(found.score**2)
+    assert [tone.share for tone in found.tones] == sorted((tone.share for tone in found.tones), reverse=True)
+    n, power = 64 * stride, 0
+    for channel in range(3):
+        x = np.zeros((1, 3, 80), w.dtype)
+        x[:, channel] = 1
+        y = tconv.conv_transpose(x, w, stride=stride)[0, :, 8 * stride : 8 * stride + n]
+        power = power + (np.abs(np.fft.fft(y, axis=1) / n) ** 2).sum(0)
+    for tone in found.tones:
+        line = round(n * tone.frequency / 44100)
+        assert line / n == pytest.approx(float(tone.fraction))
+        own = power[line] + (power[n - line] if 2 * line != n else 0)
+        assert tone.share == pytest.approx(np.sqrt(own / power.sum()))
+    strongest = found.tones[0]
+    assert f"tone      {strongest.frequency:g} Hz ({strongest.fraction} of the sampling rate, 44100 Hz): " in str(found)
+    unknown = tconv.checkerboard(w, stride=stride)
+    assert unknown.tones[0].frequency == float(strongest.fraction)
+    assert f"tone      {strongest.fraction} of the sampling rate: {strongest.share:.1%}" in str(unknown)
+
+
+def test_a_stack_and_a_pixel_shuffle_have_tones():
+    rng = np.random.default_rng(0)
+    w1, w2 = rng.standard_normal((4, 3, 8)), rng.standard_normal((3, 2, 8))
+    found = tconv.checkerboard([(w1, {"stride": 4}), (w2, {"stride": 2})], sample_rate=16000)
+    assert {tone.frequency for tone in found.tones}.issubset({2000, 4000, 6000, 8000})
+    assert sum(tone.share**2 for tone in found.tones) == pytest.approx(found.score**2)
+    assert [tone.frequency for tone in tconv.checkerboard(w1, pixel_shuffle=2, sample_rate=8000).tones] == [4000]
+    even = tconv.checkerboard(equalise(w1, stride=4), stride=4, sample_rate=16000)
+    assert all(tone.share < 1e-12 for tone in even.tones)
+    assert tconv.checkerboard(np.ones((2, 3, 4, 4)), stride=3).tones == ()
+
+
+@pytest.mark.parametrize(
+    ("weight", "rate", "message"),
+    [
+        (
+            np.ones((2, 3, 4)),
+            0,
+            "sample_rate is 0; the samples per second of the output are needed. Write sample_rate=44100",
+        ),
+        (np.ones((2, 3, 4)), "44.1k", "sample_rate is '44.1k'"),
+        (np.ones((2, 3, 4, 4)), 44100, "the layers have 2 spatial axes; only signals of one axis have tones"),
+    ],
+)
+def test_bad_sample_rates(weight, rate, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        tconv.checkerboard(weight, stride=2, sample_rate=rate)

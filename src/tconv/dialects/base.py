@@ -36,6 +36,16 @@ class NativeCall:
 
 
 _SIZES = ("kernel", "input", "output")  # arguments of `geometry` that are not native ones
+_SIZE_NAMES = ("kernel_size", "kernel_shape", "in_channels", "out_channels", "filters", "in_features", "out_features")
+_FAMILIES = (
+    ("stride", "strides", "window_strides", "subsample", "stride_w"),
+    ("dilation", "dilations", "dilation_rate", "kernel_dilation", "rhs_dilation", "dilation_w"),
+    ("groups", "group", "num_groups", "num_group", "feature_group_count"),
+    ("padding", "pad", "pads", "pads_begin", "pad_left"),
+    ("output_padding", "output_pad", "adj", "output_pad_right"),
+    ("data_format", "dimension_numbers", "data_layout"),
+)
+"""Names of the same argument in different frameworks, for the advice after an unknown one."""
 _OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
 
 
@@ -64,6 +74,9 @@ class Dialect(ABC):
     weight_pattern: ClassVar[str] = "IO*"
     weight_grouped: ClassVar[str] = "I"
     weight_flip: ClassVar[bool] = False
+    conv_weight_pattern: ClassVar[str] = "OI*"  # of an ordinary convolution, never reversed
+    shuffle_order: ClassVar[str] = "CRD"
+    """Channel order of the framework's pixel shuffle: "CRD" counts phases fastest, "DCR" channels."""
     layout_arguments: ClassVar[tuple[str, ...]] = ()  # native arguments that set a layout
     reads_sizes: ClassVar[bool] = True  # True if the sizes of x can change what the native arguments mean
 
@@ -317,8 +330,13 @@ class Dialect(ABC):
             if name not in known and name not in _SIZES:
                 import difflib  # for the message alone
 
-                close = difflib.get_close_matches(name, known, 1)
-                hint = f"Write {close[0]}=" if close else "Use one of those"
+                family = next((family for family in _FAMILIES if name in family), ())
+                close = [each for each in known if each in family] or difflib.get_close_matches(name, known, 1, 0.8)
+                hint = f"Write {close[0]}=" if close else f"Write the call without {name}="
+                if name == "padding_mode":
+                    hint = "Beyond x there are zeros. Write the call without padding_mode=, with x padded before"
+                if name in _SIZE_NAMES:
+                    hint = f"The sizes are those of the arrays. Write the call without {name}="
                 if name == "activation":
                     hint = "Write tconv.prepare(weight, activation=...), and call the result with x"
                 if name in ("output_size", "output_shape"):

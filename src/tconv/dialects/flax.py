@@ -25,6 +25,8 @@ class Flax(Lax):
     name = "flax"
     framework = "Flax"
     batchnorm_eps = 1e-5
+    conv_weight_pattern = "*IO"
+    shuffle_order = "DCR"
     ranks = (1, 3)
     data_patterns = ("N*C", "*C")
     weight_pattern = "*IO"

@@ -29,6 +29,8 @@ class Haiku(Lax):
     name = "haiku"
     framework = "Haiku"
     batchnorm_eps = 1e-5
+    conv_weight_pattern = "*IO"
+    shuffle_order = "DCR"
     data_patterns = ("N*C", "*C", "NC*", "C*")
     weight_pattern = "*OI"
     weight_flip = True

@@ -44,6 +44,8 @@ class Jax(Lax):
 
     name = "jax"
     framework = "JAX"
+    conv_weight_pattern = "*IO"
+    shuffle_order = "DCR"
     data_patterns = ("N*C",)
     weight_pattern = "*IO"
     weight_flip = True

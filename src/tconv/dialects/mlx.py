@@ -22,6 +22,7 @@ class _Mlx(Dialect):
 
     framework = "MLX"
     batchnorm_eps = 1e-5
+    conv_weight_pattern = "O*I"
     ranks = (1, 3)
     data_patterns = ("N*C",)
     weight_pattern = "O*I"

@@ -27,6 +27,7 @@ class Onnx(Dialect):
     name = "onnx"
     framework = "ONNX"
     batchnorm_eps = 1e-5
+    shuffle_order = "DCR"
 
     def geometry(
         self,

@@ -42,6 +42,8 @@ class TensorFlow(Dialect):
     name = "tensorflow"
     framework = "TensorFlow"
     batchnorm_eps = 1e-3
+    conv_weight_pattern = "*IO"
+    shuffle_order = "DCR"
     ranks = (1, 3)
     data_patterns = ("N*C", "NC*")
     weight_pattern = "*OI"

@@ -29,6 +29,8 @@ class TfLite(Dialect):
 
     name = "tflite"
     framework = "TensorFlow Lite"
+    conv_weight_pattern = "O*I"
+    shuffle_order = "DCR"
     ranks = (2, 3)
     data_patterns = ("N*C",)
     weight_pattern = "O*I"

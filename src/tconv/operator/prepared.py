@@ -11,7 +11,8 @@ from tconv import _arrays
 from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv._memory import empty
-from tconv.errors import ArrayError, DtypeError
+from tconv.dialects.framework_layers import taken
+from tconv.errors import ArgumentError, ArrayError, DtypeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of, frozen
 from tconv.kernels.problem import Problem
@@ -174,15 +175,25 @@ def prepare(
     >>> layer(np.ones((1, 8, 16, 16), np.float32)).shape
     (1, 3, 32, 32)
 
-    The arguments are those of `tconv.conv_transpose` without x. The layer has a copy of the weight: later changes of
-    the array have no effect, so no call has to read it. The first call packs the weight and builds machine code that is
-    missing; later calls only compute. `activation` is applied as the output is written: None, "relu", "relu6",
-    ("leaky_relu", slope), ("prelu", slopes) with one slope or one per output channel, or ("clamp", low, high).
-    `layer.plan(x)` returns the plan of a call.
+    The arguments are those of `tconv.conv_transpose` without x. `weight` may be a layer of PyTorch, Keras, Flax NNX,
+    Equinox, Paddle, MLX or tinygrad, which has its own bias, dialect and arguments.
+
+    The result has a copy of the weight: later changes of the array have no effect, so no call has to read it. The first
+    call packs the weight and builds machine code that is missing; later calls only compute. `activation` is applied as
+    the output is written: None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) with one slope or one per
+    output channel, or ("clamp", low, high). `layer.plan(x)` returns the plan of a call.
 
     Raises the errors of `conv_transpose`, with the same messages: here those that do not depend on x (arguments,
     dtypes, axes of the weight, bias, method, activation), and with the first x the others (its channels and sizes, an
     output_shape that does not fit them). With OpenVINO's dialect, arguments and activation are checked with the first
     x, because its weights do not determine the number of axes of x.
     """
+    weight, dialect, native, layer = taken(weight, "weight", dialect, native)
+    if layer is not None:
+        if geometry is not None:
+            raise ArgumentError(
+                f"geometry= was given together with a {layer.kind}, which has its own arguments. Write the call "
+                "without geometry="
+            )
+        bias = layer.bias if bias is None else bias
     return PreparedLayer(weight, bias, dialect, geometry, method, activation, native)

@@ -13,14 +13,21 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arguments import shown
-from tconv.dialects import Dialect, find
-from tconv.errors import ArgumentError
+from tconv.dialects import Dialect, find, names
+from tconv.dialects.framework_layers import layer_of, taken
+from tconv.errors import ArgumentError, ArrayError
 
 Layers = Mapping[str, Mapping[str, Any]] | Iterable[str]
 
 
 def convert(
-    weight: Any, *, source: str, target: str, groups: int = 1, layers: Layers | None = None, **native: Any
+    weight: Any,
+    *,
+    source: str | None = None,
+    target: str,
+    groups: int | None = None,
+    layers: Layers | None = None,
+    **native: Any,
 ) -> Any:
     """Return a transposed convolution's weight, converted from one framework's layout to another's.
 
@@ -37,6 +44,9 @@ def convert(
     layer's; `native` are arguments of either dialect that change its weight layout. An argument that both dialects have
     applies to both.
 
+    A layer of PyTorch, Keras, Flax NNX, Equinox, Paddle, MLX or tinygrad has its source and groups, and its weight is
+    converted. A list of a kernel and a bias [C_out], as Keras' `get_weights()` returns it, is converted to such a list.
+
     A mapping from names to arrays is a state dict: `layers` then names its transposed convolutions by patterns with *
     and ?, of which the first match counts; as a mapping it gives each pattern its own groups and arguments. All other
     entries stay as they are.
@@ -44,7 +54,28 @@ def convert(
     Raises ShapeError if a weight has no spatial axis or its groups do not divide its channels, ArgumentError for an
     argument that neither dialect has, or a pattern that matches nothing.
     """
-    if not isinstance(weight, Mapping):
+    layer = layer_of(weight, "weight")
+    if layer is not None:
+        if source is not None and find(source, "source").name != layer.dialect:
+            raise ArgumentError(
+                f"source is {source!r}, and the weight is a {layer.kind} in the layout of {layer.dialect!r}. Write "
+                f"source={layer.dialect!r}, or leave it out"
+            )
+        given = {"groups": groups, **{name: value for name, value in native.items() if name in layer.arguments}}
+        weight, source, _, _ = taken(weight, "weight", layer.dialect, given)
+        groups = layer.groups
+        reader = find(source, "source")
+        native = {k: v for k, v in layer.arguments.items() if k in reader.layout_arguments} | native
+    if source is None:
+        raise ArgumentError(
+            'source= is missing; only a layer of a framework has its own. Write source="torch", for example, or one of '
+            f"{', '.join(names())}"
+        )
+    groups = 1 if groups is None else groups
+    if isinstance(weight, (list, tuple)) and (pair := _kernel_and_bias(weight)) is not None:
+        kernel, *bias = pair
+        return [convert(kernel, source=source, target=target, groups=groups, layers=layers, **native), *bias]
+    if layer is not None or not isinstance(weight, Mapping):
         if layers is not None:
             raise ArgumentError(
                 "layers= was given with one weight; it is for a mapping from names to arrays. Write the call without "
@@ -73,6 +104,22 @@ def convert(
                 array, name, find(source, "source"), find(target, "target"), {"groups": groups, **native, **rule}
             )
     return converted
+
+
+def _kernel_and_bias(given: Any) -> list[Any] | None:
+    """Return a list of one weight, or of a weight and its bias; None for nested numbers. Raises ArrayError for others.
+
+    The lists of a whole model have other arrays too, and it is not known which are of transposed convolutions.
+    """
+    ranks = [getattr(entry, "ndim", None) for entry in given]
+    if None in ranks or not ranks:
+        return None
+    if len(ranks) > 2 or ranks[0] < 3 or ranks[1:] not in ([], [1]):
+        raise ArrayError(
+            f"weight is a list of arrays with {', '.join(map(str, ranks))} axes; one weight, or a weight and its bias, "
+            "is needed. Write tconv.convert(weight[0], ...), for example, with the place of the weight"
+        )
+    return list(given)
 
 
 def _patterns(layers: Any) -> list[Any] | None:

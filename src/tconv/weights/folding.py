@@ -15,6 +15,7 @@ from tconv._arguments import int_of, shown
 from tconv._arrays import Array, is_finite
 from tconv.dialects import Dialect
 from tconv.dialects import dialect as find_dialect
+from tconv.dialects.framework_layers import taken
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 
 
@@ -43,6 +44,7 @@ def fold_batchnorm(
     beta + s * (bias - mean): Ioffe and Szegedy 2015, arXiv:1502.03167, in inference. `bias`, `gamma` and `beta` may be
     None (0, 1 and 0). weight is in the dialect's layout, `groups` the layer's, `native` arguments that change that
     layout; all other arrays are [C_out]. Arrays are of one library; sums are in float64, results in the weight's dtype.
+    weight may be a layer of a framework, which has its dialect, groups and bias (unless `bias` is given).
 
     Without `eps` it is the default of the dialect's framework, `tconv.dialect(NAME).batchnorm_eps`: 1e-3 for "keras"
     and "tensorflow", 0 for "ncnn", 1e-5 for the others. "jax", "openvino" and "tflite" have no default, and need it.
@@ -51,6 +53,8 @@ def fold_batchnorm(
     that is not above 0; DtypeError for arrays that are not numbers; ArgumentError for an `eps` that is missing or not a
     finite number.
     """
+    weight, dialect, groups, native, own = _taken(weight, dialect, groups, native)
+    bias = own if bias is None else bias
     library, w = _arrays.take(weight, "weight")
     _check_floats(library, w)
     count = _out_channels(w, dialect, groups, native)
@@ -104,8 +108,9 @@ def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: 
     >>> tconv.scale_channels(w, np.array([2.0, 5.0]), groups=2)[:, 0, 0]
     array([2., 2., 5., 5.])
 
-    scales is [C_out]; `dialect`, `groups` and `native` as in `fold_batchnorm`. Raises ShapeError, DtypeError.
+    scales is [C_out]; `weight`, `dialect`, `groups` and `native` as in `fold_batchnorm`. Raises ShapeError, DtypeError.
     """
+    weight, dialect, groups, native, _ = _taken(weight, dialect, groups, native)
     library, w = _arrays.take(weight, "weight")
     _check_floats(library, w)
     numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native), w.dtype.kind == "c")
@@ -122,6 +127,7 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
 
     The result is [C_out], of the weight's library and dtype; 1 for a channel of zeros. Arguments as `scale_channels`.
     """
+    weight, dialect, groups, native, _ = _taken(weight, dialect, groups, native)
     library, w = _arrays.take(weight, "weight")
     _check_floats(library, w)
     steps = 2 ** (int_of(bits, "bits", least=2, example="bits=8") - 1) - 1
@@ -129,6 +135,16 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
     grouped = np.abs(canonical.reshape(groups, canonical.shape[0] // groups, canonical.shape[1], -1))
     largest = grouped.max(axis=(1, 3)).ravel().astype(np.float64)
     return _arrays.give(np.where(largest > 0, largest / steps, 1.0).astype(w.dtype), library)
+
+
+def _taken(weight: Any, dialect: str, groups: int, native: dict[str, Any]) -> tuple[Any, str, int, dict[str, Any], Any]:
+    """Return weight, dialect, groups, arguments of the layout and bias, also of a layer of a framework."""
+    given = native if groups == 1 else {"groups": groups, **native}
+    weight, dialect, arguments, layer = taken(weight, "weight", dialect, given)
+    if layer is None:
+        return weight, dialect, groups, native, None
+    layout = {name: value for name, value in arguments.items() if name in find_dialect(dialect).layout_arguments}
+    return weight, dialect, layer.groups, layout, layer.bias
 
 
 def _check_floats(library: str, w: Array) -> None:

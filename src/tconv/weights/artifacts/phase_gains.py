@@ -47,10 +47,10 @@ def response(stack: Sequence[LayerWeight]) -> Array:
 
     Raises TooLargeError if it does not fit into memory.
     """
-    (first, _), (last, end) = stack[0], stack[-1]
-    strides = zip(*(g.stride for _, g in stack), strict=True)
+    first, (last, end, _) = stack[0].weight, stack[-1]
+    strides = zip(*(layer.geometry.stride for layer in stack), strict=True)
     shape = (len(first), last.shape[1] * end.groups, *map(math.prod, strides))
-    dtype = np.result_type(*(w.dtype for w, _ in stack))
+    dtype = np.result_type(*(layer.weight.dtype for layer in stack))
     _refuse_too_large(shape, dtype)
     result = np.zeros(shape, dtype)
     if len(stack) > 1:
@@ -77,8 +77,8 @@ def _run(stack: Sequence[LayerWeight], result: Array) -> None:
 
     A few input channels are run at a time.
     """
-    ndim = stack[0][1].ndim
-    plain = [(w, replace(g, crop=((0, 0),) * ndim)) for w, g in stack]
+    ndim = stack[0].geometry.ndim
+    plain = [(w, replace(g, crop=((0, 0),) * ndim)) for w, g, _ in stack]
     windows = [tuple(slice(0, size) for size in result.shape[2:])]
     for _, g in reversed(plain):
         needed = g.input_window(windows[-1])

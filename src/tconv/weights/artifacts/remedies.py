@@ -11,14 +11,23 @@ from typing import Any
 import numpy as np
 
 from tconv import _arrays
+from tconv._arguments import Ints
 from tconv.errors import DtypeError, GeometryError
 from tconv.geometry import Geometry
-from tconv.weights.artifacts.arguments import read_weight, wide
+from tconv.weights.artifacts.arguments import read_weight, shuffle_of, wide
 from tconv.weights.artifacts.phase_gains import gains_of, phase_of_taps
 from tconv.weights.initializers import equal_phases
 
 
-def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
+def equalise(
+    weight: Any,
+    *,
+    pixel_shuffle: Ints | None = None,
+    channel_order: str | None = None,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    **native: Any,
+) -> Any:
     """Return the nearest weight that gives every phase the same DC gain; the mean gain stays.
 
     >>> import numpy as np, tconv
@@ -33,12 +42,14 @@ def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None =
     Raises GeometryError if a phase has no tap (a kernel smaller than the stride), DtypeError for integers, which
     cannot represent the fractions.
     """
-    library, w, g, to_native = read_weight(weight, dialect, geometry, native)
+    shuffle = shuffle_of(pixel_shuffle, channel_order)
+    library, w, g, to_native = read_weight(weight, dialect, geometry, native, shuffle=shuffle)
     _refuse_empty_phases(g)
     if w.dtype.kind in "iub":
+        floats = _arrays.converted(library, "weight", "float32")
         raise DtypeError(
             f"weight is {w.dtype}; equal gains need fractions, which integers cannot represent. Write "
-            "tconv.artifacts.equalise(weight.astype(numpy.float32), ...), and quantize the result"
+            f"tconv.artifacts.equalise({floats}, ...), and quantize the result"
         )
     gains = gains_of(wide(w), g)
     missing = gains.mean(tuple(range(2, gains.ndim)), keepdims=True) - gains
@@ -46,7 +57,15 @@ def equalise(weight: Any, *, dialect: str = "torch", geometry: Geometry | None =
     return _arrays.give(to_native(wide(w) + missing[phase_of_taps(g)]), library)
 
 
-def icnr(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = None, **native: Any) -> Any:
+def icnr(
+    weight: Any,
+    *,
+    pixel_shuffle: Ints | None = None,
+    channel_order: str | None = None,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    **native: Any,
+) -> Any:
     """Return a random initial weight with the taps of phase 0 in every phase: training starts without a checkerboard.
 
     >>> import numpy as np, tconv
@@ -60,7 +79,8 @@ def icnr(weight: Any, *, dialect: str = "torch", geometry: Geometry | None = Non
 
     Raises GeometryError if a phase has no tap (a kernel smaller than the stride).
     """
-    library, w, g, to_native = read_weight(weight, dialect, geometry, native)
+    shuffle = shuffle_of(pixel_shuffle, channel_order)
+    library, w, g, to_native = read_weight(weight, dialect, geometry, native, shuffle=shuffle)
     _refuse_empty_phases(g)
     first: Any = (..., *(slice(0, k // s * s, s) for k, s in zip(g.kernel, g.stride, strict=True)))
     return _arrays.give(to_native(equal_phases(w[first], g.kernel, g.stride)), library)

@@ -15,10 +15,12 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.geometry import Geometry
+from tconv.weights.artifacts.tones import Tone, described
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_TONES = 4
 VISIBLE = 0.02
 """Score below which the report calls a layer even: a pattern of 2 % of the output's root mean square."""
 
@@ -42,7 +44,13 @@ class Checkerboard:
     overlaps: tuple[tuple[tuple[int, ...], ...], ...]
     """Taps per phase, per layer and axis."""
     geometries: tuple[Geometry, ...] = field(repr=False)
-    """Geometry of each layer."""
+    """Geometry of each layer; of a convolution before a pixel shuffle, that of the two together."""
+    tones: tuple[Tone, ...] = ()
+    """Frequencies of the pattern, the strongest first, for layers of one axis; empty for others."""
+    sample_rate: float | None = None
+    """Samples per second of the output, if they were given."""
+    notes: tuple[str, ...] = ()
+    """Description of each layer that is no transposed convolution; "" for the others."""
 
     @property
     def period(self) -> tuple[int, ...]:
@@ -76,6 +84,12 @@ class Checkerboard:
             same = all(len(set(row)) == 1 for row in counts)
             taps = "as many taps in every phase" if same else "uneven taps per phase"
             lines.append(f"{name:<10}{own:.3f} alone; kernel {g.kernel}, stride {g.stride}: {taps} {_listed(counts)}")
+            if note := self._note(number - 1):
+                lines.append(f"          {note}")
+        if self.tones:
+            heard = "; ".join(described(tone, self.sample_rate) for tone in self.tones[:_MOST_TONES])
+            more = f"; and {len(self.tones) - _MOST_TONES} more" if len(self.tones) > _MOST_TONES else ""
+            lines.append(f"tone      {heard} of the output's root mean square{more}")
         channels = self.by_channel
         lines.append(
             f"channels  worst {channels.max():.3f} (channel {int(channels.argmax())}), best {channels.min():.3f}"
@@ -87,6 +101,9 @@ class Checkerboard:
                 lines.append(f"{name:<10}per phase{origin}, root mean square over channels:\n          {rows}")
         lines += [f"remedy    {remedy}" for remedy in self._remedies()]
         return "\n".join(lines)
+
+    def _note(self, layer: int) -> str:
+        return self.notes[layer] if self.notes else ""
 
     def _remedies(self) -> list[str]:
         if self.score < VISIBLE:
@@ -102,15 +119,16 @@ class Checkerboard:
                     f"{g.stride}"
                 )
                 continue
+            more = "pixel_shuffle=..., ..." if self._note(number - 1) else "..."
             remedies.append(
-                f"weight = tconv.artifacts.equalise(weight, ...): the same gain in every phase, and the mean "
+                f"weight = tconv.artifacts.equalise(weight, {more}): the same gain in every phase, and the mean "
                 f"gain unchanged{where}"
             )
             even = all(len(set(row)) == 1 for row in counts)
             multiple = (
                 "" if even else f", best with a kernel that is a multiple of the stride {g.stride}, so that no tap is 0"
             )
-            remedies.append(f"before training again: weight = tconv.artifacts.icnr(weight, ...){multiple}{where}")
+            remedies.append(f"before training again: weight = tconv.artifacts.icnr(weight, {more}){multiple}{where}")
         return remedies
 
 

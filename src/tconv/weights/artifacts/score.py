@@ -10,16 +10,26 @@ from typing import Any
 import numpy as np
 
 from tconv import _arrays
+from tconv._arguments import Ints
 from tconv._arrays import Array, is_finite
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
-from tconv.weights.artifacts.arguments import read_stack
+from tconv.weights.artifacts.arguments import read_stack, shuffle_of
 from tconv.weights.artifacts.phase_gains import pattern_share, response
 from tconv.weights.artifacts.report import Checkerboard
+from tconv.weights.artifacts.tones import checked_sample_rate, tones_of
 
 
 def checkerboard(
-    weight: Any, *, mean: Any = None, dialect: str = "torch", geometry: Geometry | None = None, **native: Any
+    weight: Any,
+    *,
+    mean: Any = None,
+    pixel_shuffle: Ints | None = None,
+    channel_order: str | None = None,
+    sample_rate: float | None = None,
+    dialect: str = "torch",
+    geometry: Geometry | None = None,
+    **native: Any,
 ) -> Checkerboard:
     """Return how strong the checkerboard of a transposed convolution, or of a stack of them, is with these weights.
 
@@ -36,6 +46,16 @@ def checkerboard(
     weight is in the dialect's layout and `native` are the layer's arguments; a `geometry` replaces them, and weight is
     in PyTorch's layout then. A stack is a list of (weight, arguments), first layer first:
     [(w1, {"stride": 2}), (w2, {"stride": 2, "padding": 1})]; activations between the layers and borders are left out.
+    weight may also be a layer of PyTorch, Keras, Flax NNX, Equinox, Paddle, MLX or tinygrad, which has its own
+    arguments, or a Sequential or list of them: activations and norms between are left out.
+
+    With `pixel_shuffle`, the block size, weight is that of an ordinary convolution with stride 1, before a pixel
+    shuffle (sub-pixel convolution, depth to space): score, response and remedies are those of the two together.
+    `channel_order` is "CRD" for PyTorch's PixelShuffle, "DCR" for TensorFlow's depth_to_space; by default the
+    dialect's. In a stack both stand among the arguments of their layer.
+
+    For layers of one axis, `.tones` has the frequencies of the pattern, in Hz of the output with its `sample_rate`.
+
     `mean` [C_in] is the mean of each input channel, if it is known (after a ReLU, for example): the score is then that
     of this one constant input.
 
@@ -45,13 +65,18 @@ def checkerboard(
     Raises ShapeError, GeometryError, ArgumentError, DialectError; TooLargeError if the response does not fit into
     memory.
     """
-    stack = read_stack(weight, dialect, geometry, native)
+    stack = read_stack(weight, dialect, geometry, native, shuffle_of(pixel_shuffle, channel_order))
+    rate = checked_sample_rate(sample_rate, stack[0].geometry.ndim)
     whole = response(stack)
     means = _means(mean, whole.shape[0])
-    total, by_channel = pattern_share(whole if means is None else np.tensordot(means, whole, (0, 0))[None])
+    measured = whole if means is None else np.tensordot(means, whole, (0, 0))[None]
+    total, by_channel = pattern_share(measured)
     alone = tuple(pattern_share(whole if len(stack) == 1 else response([layer]))[0] for layer in stack)
-    geometries = tuple(g for _, g in stack)
-    return Checkerboard(total, by_channel, whole, alone, tuple(g.overlap for g in geometries), geometries)
+    geometries = tuple(layer.geometry for layer in stack)
+    tones = tones_of(measured, rate) if measured.ndim == 3 else ()
+    notes = tuple(layer.note for layer in stack)
+    overlaps = tuple(g.overlap for g in geometries)
+    return Checkerboard(total, by_channel, whole, alone, overlaps, geometries, tones, rate, notes)
 
 
 def _means(mean: Any, channels: int) -> Array | None:

@@ -1,0 +1,208 @@
+"""Layers of frameworks: their weight, bias and arguments in the words of a dialect, and sub-pixel shuffles.
+
+A layer is recognised by the names of its classes and their modules, so that no framework is imported. Functions that
+take a weight take such a layer, too. Weights are arrays of PyTorch and JAX; those of other frameworks become NumPy's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tconv.errors import ArgumentError, ArrayError
+
+
+class FrameworkLayer(NamedTuple):
+    """Weight, bias and arguments of a convolution or transposed convolution of a framework, without gradients."""
+
+    dialect: str
+    weight: Any
+    bias: Any
+    arguments: dict[str, Any]
+    """Native arguments of the dialect; those of an ordinary convolution by PyTorch's names."""
+    is_transposed: bool
+    kind: str
+    """Class of the layer, for messages."""
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return int(self.arguments.get("groups", 1))
+
+
+_TRANSPOSED = re.compile(r"ConvTranspose(\dd)?|Conv\dDTranspose")
+_ORDINARY = re.compile(r"Conv(\dd)?|Conv\dD")
+_WITHOUT_WEIGHT = re.compile("Norm|Activation|ReLU|ELU|SiLU|Swish|Mish|Sigmoid|Tanh|Softplus|Dropout|Identity|Input")
+_ROOTS = ("torch", "keras", "tf_keras", "flax", "equinox", "paddle", "mlx", "tinygrad")
+
+
+def _classes(layer: Any) -> list[tuple[str, str, str]]:
+    """Return root package, module and name of the classes of an object that are a framework's."""
+    named = [(base.__module__.partition(".")[0], base.__module__, base.__name__) for base in type(layer).__mro__]
+    return [each for each in named if each[0] in _ROOTS]
+
+
+def layer_of(given: Any, name: str) -> FrameworkLayer | None:
+    """Return the layer that was given as `name`; None for any other object, arrays among them.
+
+    Raises ArrayError for a layer whose weight does not exist yet.
+    """
+    for root, module, kind in _classes(given):
+        transposed = _TRANSPOSED.fullmatch(kind) is not None
+        if transposed or _ORDINARY.fullmatch(kind):
+            if module.startswith("flax.linen"):
+                raise ArrayError(
+                    f"{name} is a flax.linen.{kind}, which has no weight of its own. Write params['kernel'] in its "
+                    "place, and the arguments of the layer in the flax dialect"
+                )
+            layer = _READERS["keras" if root == "tf_keras" else root](given, name, kind)
+            return layer._replace(is_transposed=transposed)
+    return None
+
+
+def taken(
+    given: Any, name: str, dialect: str, native: dict[str, Any]
+) -> tuple[Any, str, dict[str, Any], FrameworkLayer | None]:
+    """Return weight, dialect and native arguments of a call whose weight may be a layer, and that layer, or None.
+
+    Raises ArgumentError for arguments beside a layer, which has them, and for an ordinary convolution.
+    """
+    layer = layer_of(given, name)
+    if layer is None:
+        return given, dialect, native, None
+    if not layer.is_transposed:
+        raise ArgumentError(
+            f"{name} is a {layer.kind}, an ordinary convolution; a transposed convolution is needed. Use a layer such "
+            "as torch.nn.ConvTranspose2d, or a weight and its arguments"
+        )
+    refuse_arguments(layer, name, dialect, native)
+    return layer.weight, layer.dialect, layer.arguments, layer
+
+
+def refuse_arguments(layer: FrameworkLayer, name: str, dialect: str, given: dict[str, Any]) -> None:
+    """Raise ArgumentError for arguments that were given beside a layer that has them, unless they are equal."""
+    own = layer.arguments
+    others = [key for key, value in given.items() if value is not None and repr(own.get(key)) != repr(value)]
+    if dialect not in ("torch", layer.dialect):  # "torch" is also what a call without dialect= has
+        others.append("dialect")
+    if others:
+        raise ArgumentError(
+            f"{others[0]}= was given together with a {layer.kind}, which has its own arguments. Write the call without "
+            f"{others[0]}=, or the array of the weight in place of the layer"
+        )
+
+
+# -- one function per framework ---------------------------------------------------------------------------------------
+
+
+def _detached(tensor: Any) -> Any:
+    return None if tensor is None else tensor.detach()
+
+
+def _numpy(tensor: Any) -> Any:
+    return None if tensor is None or tensor is False else tensor.numpy()
+
+
+def _of_names(layer: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in names}
+
+
+def _torch(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    if hasattr(layer, "has_uninitialized_params") and layer.has_uninitialized_params():
+        raise ArrayError(f"{name} is a lazy {kind} without a weight yet. Call it once with an x first")
+    names = ["stride", "padding", "groups", "dilation"] + ["output_padding"] * ("Transpose" in kind)
+    arguments = _of_names(layer, *names)
+    return FrameworkLayer("torch", _detached(layer.weight), _detached(layer.bias), arguments, True, kind)
+
+
+def _keras(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    if not layer.built:
+        raise ArrayError(f"{name} is a {kind} without a weight yet. Call it once with an x first, or its build()")
+    names = ["strides", "padding", "data_format", "dilation_rate"] + ["output_padding"] * ("Transpose" in kind)
+    arguments = _of_names(layer, *names)
+    if "Transpose" not in kind:
+        arguments = {"stride": layer.strides, "dilation": layer.dilation_rate, "groups": layer.groups}
+    return FrameworkLayer("keras", _numpy(layer.kernel), _numpy(layer.bias), arguments, True, kind)
+
+
+def _flax(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    kernel, bias = layer.kernel[...], None if layer.bias is None else layer.bias[...]
+    given = _of_names(layer, "strides", "padding", "kernel_dilation")
+    arguments = {key: value for key, value in given.items() if value is not None}
+    if kind == "ConvTranspose":
+        arguments["transpose_kernel"] = layer.transpose_kernel
+    else:
+        arguments = {"stride": arguments.get("strides", 1), "dilation": arguments.get("kernel_dilation", 1)}
+        arguments["groups"] = layer.feature_group_count
+    return FrameworkLayer("flax", kernel, bias, arguments, True, kind)
+
+
+def _equinox(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    names = ["stride", "padding", "dilation", "groups", "padding_mode"] + ["output_padding"] * ("Transpose" in kind)
+    bias = None if layer.bias is None else layer.bias.reshape(-1)
+    return FrameworkLayer("equinox", layer.weight, bias, _of_names(layer, *names), True, kind)
+
+
+def _paddle(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    names = ["stride", "padding", "dilation", "groups"] + ["data_format"] * ("Transpose" in kind)
+    arguments = {name: getattr(layer, f"_{name}") for name in names}
+    if "Transpose" in kind:
+        arguments["output_padding"] = layer.output_padding
+    weight, bias = (None if each is None else each.detach() for each in (layer.weight, layer.bias))
+    return FrameworkLayer("paddle", _numpy(weight), _numpy(bias), arguments, True, kind)
+
+
+def _mlx(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    import numpy as np  # MLX's arrays have the buffer protocol
+
+    names = ["stride", "padding", "dilation"] + (["output_padding"] if "Transpose" in kind else ["groups"])
+    bias = np.array(layer["bias"]) if "bias" in layer else None
+    return FrameworkLayer("mlx", np.array(layer["weight"]), bias, _of_names(layer, *names), True, kind)
+
+
+def _tinygrad(layer: Any, name: str, kind: str) -> FrameworkLayer:
+    names = ["stride", "padding", "groups", "dilation"] + ["output_padding"] * ("Transpose" in kind)
+    return FrameworkLayer("tinygrad", _numpy(layer.weight), _numpy(layer.bias), _of_names(layer, *names), True, kind)
+
+
+_READERS: dict[str, Callable[[Any, str, str], FrameworkLayer]] = {
+    "torch": _torch,
+    "keras": _keras,
+    "flax": _flax,
+    "equinox": _equinox,
+    "paddle": _paddle,
+    "mlx": _mlx,
+    "tinygrad": _tinygrad,
+}
+
+
+# -- what stands beside layers ----------------------------------------------------------------------------------------
+
+
+def upscale_factor(module: Any) -> int | None:
+    """Return the factor of a framework's pixel shuffle; None for any other object."""
+    if not any(name == "PixelShuffle" for _, _, name in _classes(module)):
+        return None
+    factor: int = module.upscale_factor if hasattr(module, "upscale_factor") else module._upscale_factor
+    return factor
+
+
+def parts_of(given: Any) -> list[Any] | None:
+    """Return the modules of a Sequential of any framework, nested ones in place; None for any other object."""
+    if not any("Sequential" in name for _, _, name in _classes(given)):
+        return None
+    modules = given if hasattr(given, "__iter__") and not isinstance(given, dict) else given.layers
+    parts: list[Any] = []
+    for module in modules:
+        inner = parts_of(module)
+        parts += [module] if inner is None else inner
+    return parts
+
+
+def is_without_weight(module: Any) -> bool:
+    """Return True for a framework's module that mixes no channels: activations, norms, dropout, input layers."""
+    names = {name for _, _, name in _classes(module)}
+    if callable(module) and not isinstance(module, type) and not names:
+        return hasattr(module, "__name__")  # a function, such as jax.nn.relu
+    return any(_WITHOUT_WEIGHT.search(name) for name in names)
