@@ -84,7 +84,7 @@ CASES = [
     (ArgumentError, (X, W), {"geometry": {"kernel": 3}}, "geometry is {'kernel': 3}; a tconv.Geometry is needed"),
     (GeometryError, (X, W), {"stride": {1, 2}}, "stride is {1, 2}; an integer is needed"),
     (ShapeError, (np.ones((1, 64, 8, 8)), np.ones((32, 64, 4, 4))), {}, "x has 64. It fits with its channel axes swapped. Write np.transpose(weight, (1, 0, 2, 3))"),
-    (ArrayError, ("photo.png", W), {}, "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write numpy.asarray(x)"),
+    (ArrayError, ("photo.png", W), {}, "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)"),
     (ArrayError, (X, None), {}, "weight is a builtins.NoneType; arrays of NumPy"),
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list of unequal rows (setting an array element with a sequence."),
     (DtypeError, (X, W, [1j, 0, 0]), {}, "x is float32 and bias is complex128"),

@@ -248,8 +248,42 @@ def library_of(array: Any, name: str) -> str:
             return library
     raise ArrayError(
         f"{name} is a {type(array).__module__}.{type(array).__qualname__}; arrays of NumPy, PyTorch, TensorFlow and "
-        f"JAX are taken. Write numpy.asarray({name})"
+        f"JAX are taken. Write {_instead(array, name)}"
     )
+
+
+_CONVERSIONS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("numpy.asarray({name})", np.asarray),
+    ("{name}.numpy()", lambda array: array.numpy()),
+    ("{name}.detach().numpy()", lambda array: array.detach().numpy()),
+    ("{name}.get()", lambda array: array.get()),
+    ("{name}[...]", lambda array: array[...]),
+    ("{name}.weight.detach()", lambda layer: layer.weight.detach()),
+    ("{name}.weight", lambda layer: layer.weight),
+    ("{name}.weight.detach().numpy()", lambda layer: layer.weight.detach().numpy()),
+    ("{name}.weight.numpy()", lambda layer: layer.weight.numpy()),
+    ("numpy.asarray({name}.weight)", lambda layer: np.asarray(layer.weight)),
+    ("{name}.kernel.numpy()", lambda layer: layer.kernel.numpy()),
+    ("{name}.kernel[...]", lambda layer: layer.kernel[...]),
+)
+"""Expressions that make an array of other objects, arrays of further libraries and layers; tried in this order."""
+
+
+def _instead(array: Any, name: str) -> str:
+    """Return the first expression that gives an array of numbers, which is tried before it is proposed."""
+    for code, convert in _CONVERSIONS:
+        try:
+            made = convert(array)
+            numbers = take(made, name)[1] if _is_known(made) else None
+        except Exception:  # whatever an unknown object raises
+            continue
+        if numbers is not None and (numbers.dtype.kind in "biufc" or numbers.dtype.name == "bfloat16"):
+            return code.format(name=name)
+    return "an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)"
+
+
+def _is_known(array: Any) -> bool:
+    return any(isinstance(array, entry.kinds()) for entry in _LIBRARIES.values())
 
 
 def adapter_for(*given: Any) -> Callable[..., Any] | None:

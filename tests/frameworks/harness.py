@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 import tconv
 from random_calls import random_geometry, whole_numbers
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes.fault_effects import EFFECTS
 from tconv.dialects.faults import FAULTS, Fault
+from tconv.errors import ArgumentError
 from tconv.operator.call_reading import read_call
 
 Arguments = dict[str, Any]
@@ -194,3 +196,63 @@ def check_adjoint(name: str, x: np.ndarray, w: np.ndarray, arguments: Arguments)
     assert u.shape == x.shape, f"{name}: {u.shape} instead of {x.shape} for {arguments}"
     assert (u * x).sum() == (v * y).sum(), f"{name}: not the adjoint for {arguments}"
     return True
+
+
+# -- layers -------------------------------------------------------------------------------------------------------------
+
+
+def check_layer(
+    layer: Any, run: Callable[[np.ndarray], Any], name: str, weight: Any, bias: Any, shape, groups=1
+) -> None:
+    """Check that every function that takes a weight takes a framework's layer, with its arguments and its bias.
+
+    `run` applies the layer to a NumPy array of this `shape`; weight and bias are its arrays as NumPy's.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype("f")
+    prepared = tconv.prepare(layer)
+    expected = np.asarray(run(x))
+    got = np.asarray(prepared(x if prepared.library == "numpy" else run.wrap(x)))
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, atol=1e-4 * max(1, abs(expected).max()))
+    for target in ("torch", "keras", "onnx", "ncnn"):
+        if groups > 1 and target == "keras":
+            continue
+        there = np.asarray(tconv.convert(layer, target=target))
+        np.testing.assert_array_equal(there, tconv.convert(weight, source=name, target=target, groups=groups))
+    np.testing.assert_array_equal(
+        np.asarray(tconv.convert(layer, source=name, target="torch")), np.asarray(tconv.convert(layer, target="torch"))
+    )
+    other = "torch" if name != "torch" else "keras"
+    with pytest.raises(
+        ArgumentError, match=f"source is '{other}', and the weight is a .* Write source='{name}', or le"
+    ):
+        tconv.convert(layer, source=other, target="onnx")
+    with pytest.raises(ArgumentError, match="groups= was given together with a "):
+        tconv.convert(layer, target="onnx", groups=7)
+    own = {} if groups == 1 else {"groups": groups}
+    count = len(tconv.channel_scales(weight, dialect=name, **own))
+    np.testing.assert_array_equal(
+        np.asarray(tconv.channel_scales(layer)), tconv.channel_scales(weight, dialect=name, **own)
+    )
+    numbers = rng.uniform(0.5, 2, (4, count)).astype("f")
+    eps = {} if tconv.dialect(name).batchnorm_eps is not None else {"eps": 1e-5}
+    folded = tconv.fold_batchnorm(layer, None, *numbers, **eps)
+    for part, same in zip(
+        folded, tconv.fold_batchnorm(weight, bias, *numbers, dialect=name, **own, **eps), strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(part), same)
+    board = tconv.checkerboard(layer)
+    for call in (tconv.artifacts.equalise, tconv.artifacts.icnr):
+        changed = call(layer)
+        assert np.shape(changed) == weight.shape
+    assert board.score > 0.01
+    assert tconv.checkerboard([layer]).score == board.score
+    with pytest.raises(ArgumentError, match=r"\w+= was given together with a "):
+        tconv.checkerboard(layer, stride=7)
+    with pytest.raises(
+        tconv.TconvError, match=r"weight is a .*; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write "
+    ) as refusal:
+        tconv.conv_transpose(x, layer)
+    code = str(refusal.value).partition(" Write ")[2]
+    assert np.shape(eval(code, {"weight": layer, "numpy": np})) == weight.shape, code

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, check_layer
 from xla import check_all
 
 import tconv
@@ -174,3 +174,15 @@ def test_values_that_mean_nothing(kind, arguments, message):
 def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
     default = inspect.signature(eqx.nn.BatchNorm).parameters["eps"].default
     assert tconv.dialect("equinox").batchnorm_eps == default == 1e-5
+
+
+@pytest.mark.parametrize(("ndim", "groups", "padding"), [(1, 1, 1), (2, 2, 0), (2, 1, "SAME"), (3, 1, 1)])
+def test_layers_are_taken(ndim, groups, padding):
+    layer = eqx.nn.ConvTranspose(ndim, 4, 6, 3, stride=2, padding=padding, groups=groups, key=jax.random.key(0))
+
+    def run(x):
+        return jax.vmap(layer)(x) if x.ndim == ndim + 2 else layer(x)
+
+    run.wrap = jnp.asarray
+    weight, bias = np.asarray(layer.weight), np.asarray(layer.bias).reshape(-1)
+    check_layer(layer, run, "equinox", weight, bias, (4, *[5] * ndim), groups)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, check_layer
 from xla import check_all
 
 import tconv
@@ -167,3 +167,37 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
     """Both APIs have the same."""
     nnx = inspect.signature(flax.nnx.BatchNorm.__init__).parameters["epsilon"].default
     assert tconv.dialect("flax").batchnorm_eps == flax.linen.BatchNorm.epsilon == nnx == 1e-5
+
+
+@pytest.mark.parametrize("transpose_kernel", [False, True])
+@pytest.mark.parametrize(("ndim", "padding"), [(1, "SAME"), (2, "VALID"), (2, 2)])
+def test_layers_are_taken(ndim, padding, transpose_kernel):
+    channels = (6, 4) if transpose_kernel else (4, 6)
+    layer = flax.nnx.ConvTranspose(
+        4,
+        6,
+        kernel_size=(3,) * ndim,
+        strides=(2,) * ndim,
+        padding=padding,
+        transpose_kernel=transpose_kernel,
+        rngs=flax.nnx.Rngs(0),
+        bias_init=jax.nn.initializers.normal(),
+    )
+    weight, bias = np.asarray(layer.kernel[...]), np.asarray(layer.bias[...])
+    assert weight.shape[-2:] == channels
+    if transpose_kernel:
+        with pytest.raises(ArgumentError):
+            tconv.convert(layer, source="torch", target="torch")
+        np.testing.assert_array_equal(
+            np.asarray(tconv.convert(layer, target="torch")),
+            tconv.convert(weight, source="flax", target="torch", transpose_kernel=True),
+        )
+        return
+
+    def run(x):
+        return layer(x)
+
+    run.wrap = jnp.asarray
+    check_layer(layer, run, "flax", weight, bias, (2, *[5] * ndim, 4))
+    with pytest.raises(tconv.TconvError, match=r"weight is a flax.linen.ConvTranspose, which has no weight of its own"):
+        tconv.prepare(flax.linen.ConvTranspose(3, (2, 2)))

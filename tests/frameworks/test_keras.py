@@ -14,13 +14,13 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_code
+from harness import Conformance, check_adjoint, check_code, check_layer
 from xla import check_all
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
 from random_calls.shapes import check_shapes
-from tconv.errors import ArgumentError, DialectError, GeometryError
+from tconv.errors import ArgumentError, ArrayError, DialectError, GeometryError
 
 BACKEND = keras.backend.backend()
 LAYERS = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
@@ -260,3 +260,37 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
 
 def test_its_shapes():
     check_shapes(lambda sizes: keras.Input(sizes).shape[1:], unknown=lambda sizes: keras.Input(sizes).shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("ndim", "padding", "extra"), [(1, "same", None), (2, "valid", 1), (2, "same", None), (3, "valid", None)]
+)
+def test_layers_are_taken(ndim, padding, extra):
+    kind = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)[ndim - 1]
+    layer = kind(6, 3, strides=2, padding=padding, output_padding=extra, bias_initializer="random_normal")
+    with pytest.raises(ArrayError, match=r"weight is a Conv.DTranspose without a weight yet"):
+        tconv.prepare(layer)
+    layer.build((None, *[5] * ndim, 4))
+    weight, bias = layer.get_weights()
+    check_layer(layer, lambda x: np.asarray(layer(x)), "keras", weight, bias, (2, *[5] * ndim, 4))
+    pair = tconv.convert(layer.get_weights(), source="keras", target="torch")
+    np.testing.assert_array_equal(pair[0], tconv.convert(weight, source="keras", target="torch"))
+    assert pair[1] is not None
+    np.testing.assert_array_equal(pair[1], bias)
+    model = keras.Sequential([keras.Input((*[5] * ndim, 4)), layer, keras.layers.ReLU()])
+    assert tconv.checkerboard(model).score == tconv.checkerboard(layer).score
+    with pytest.raises(
+        ArrayError, match=r"weight is a list of arrays with .* axes; one weight, or a weight and its bias"
+    ):
+        tconv.convert([*layer.get_weights(), weight, bias], source="keras", target="torch")
+
+
+def test_a_sub_pixel_convolution_is_read_in_the_order_of_depth_to_space():
+    import tensorflow as tf
+
+    layer = keras.layers.Conv2D(12, 3)
+    layer.build((None, 9, 9, 2))
+    layer.kernel.assign(tconv.artifacts.equalise(layer, pixel_shuffle=2))
+    assert tconv.checkerboard(layer, pixel_shuffle=2).score < 1e-6
+    y = tf.nn.depth_to_space(tf.convert_to_tensor(np.asarray(layer(np.ones((1, 9, 9, 2), "f")))), 2).numpy()
+    np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :1], y.shape), atol=1e-5)

@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn
 import numpy as np
 import pytest
-from harness import Conformance, check_adjoint, check_code, meets_fault
+from harness import Conformance, check_adjoint, check_code, check_layer, meets_fault
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
@@ -168,3 +168,14 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
 def test_its_shapes():
     check_shapes(lambda sizes: mx.zeros(sizes).shape)
     check_shapes(mx.array)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_layers_are_taken(ndim):
+    kind = (mlx.nn.ConvTranspose1d, mlx.nn.ConvTranspose2d, mlx.nn.ConvTranspose3d)[ndim - 1]
+    layer = kind(4, 6, 3, stride=2, padding=1)
+    layer.bias = mx.array(np.arange(6.0).astype("f"))
+    weight, bias = np.array(layer.weight), np.array(layer.bias)
+    check_layer(layer, lambda x: np.array(layer(mx.array(x))), "mlx", weight, bias, (2, *[5] * ndim, 4))
+    model = mlx.nn.Sequential(layer, mlx.nn.ReLU())
+    assert tconv.checkerboard(model).score == tconv.checkerboard(layer).score

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import paddle
 import pytest
-from harness import Conformance, check_adjoint, check_code, meets_fault
+from harness import Conformance, check_adjoint, check_code, check_layer, meets_fault
 from paddle.nn import functional
 
 import tconv
@@ -187,3 +187,15 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
 def test_its_shapes():
     check_shapes(lambda sizes: paddle.zeros(sizes).shape)
     check_shapes(paddle.to_tensor)
+
+
+@pytest.mark.parametrize(("ndim", "groups"), [(1, 1), (2, 2), (2, 1), (3, 1)])
+def test_layers_are_taken(ndim, groups):
+    kind = (paddle.nn.Conv1DTranspose, paddle.nn.Conv2DTranspose, paddle.nn.Conv3DTranspose)[ndim - 1]
+    layer = kind(4, 6, 3, stride=2, padding=1, output_padding=1, groups=groups)
+    weight, bias = layer.weight.numpy(), layer.bias.numpy()
+    run = lambda x: layer(paddle.to_tensor(x)).numpy()  # noqa: E731
+    check_layer(layer, run, "paddle", weight, bias, (2, 4, *[5] * ndim), groups)
+    conv = paddle.nn.Conv2D(4, 8, 3)
+    model = paddle.nn.Sequential(conv, paddle.nn.PixelShuffle(2))
+    assert tconv.checkerboard(model).score == tconv.checkerboard(conv.weight.numpy(), pixel_shuffle=2).score

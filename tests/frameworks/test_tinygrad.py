@@ -10,7 +10,7 @@ os.environ |= {"DEV": "PYTHON", "CACHELEVEL": "0"}  # its CPU device needs clang
 import numpy as np
 import pytest
 import tinygrad
-from harness import Conformance, check_adjoint, check_code, meets_fault
+from harness import Conformance, check_adjoint, check_code, check_layer, meets_fault
 
 import tconv
 from random_calls import integers, random_sizes, whole_numbers
@@ -157,3 +157,12 @@ def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
 
 def test_its_shapes():
     check_shapes(lambda sizes: tinygrad.Tensor.empty(*sizes).shape)
+
+
+def test_layers_are_taken():
+    from tinygrad.nn import ConvTranspose2d
+
+    layer = ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1, groups=2)
+    weight, bias = layer.weight.numpy(), layer.bias.numpy()
+    run = lambda x: layer(tinygrad.Tensor(x)).numpy()  # noqa: E731
+    check_layer(layer, run, "tinygrad", weight, bias, (1, 2, 3, 3), 2)

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from harness import Conformance, check_code
+from harness import Conformance, check_code, check_layer
 from torch.nn import functional
 
 import tconv
@@ -293,3 +293,52 @@ def test_integers_are_summed_in_int64_by_transforms_too(of_x, of_weight):
 def test_its_shapes():
     check_shapes(torch.Size)
     check_shapes(torch.tensor)
+
+
+@pytest.mark.parametrize(("ndim", "groups"), [(1, 1), (2, 1), (2, 2), (3, 1)])
+def test_layers_are_taken(ndim, groups):
+    kind = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)[ndim - 1]
+    layer = kind(4, 6, 3, stride=2, padding=1, output_padding=1, groups=groups, dilation=3)
+
+    def run(x):
+        with torch.no_grad():
+            return layer(torch.from_numpy(x)).numpy()
+
+    run.wrap = torch.from_numpy
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    check_layer(layer, run, "torch", weight, bias, (2, 4, *[5] * ndim), groups)
+
+
+def test_models_with_pixel_shuffles_are_read():
+    conv, other = torch.nn.Conv2d(3, 16, 3, padding=1, padding_mode="reflect"), torch.nn.Conv2d(4, 4, 3)
+    up = torch.nn.ConvTranspose2d(4, 2, 4, 2, 1)
+    weight = conv.weight.detach().numpy()
+    expected = tconv.checkerboard(weight, pixel_shuffle=2)
+    for model in (
+        torch.nn.Sequential(conv, torch.nn.PixelShuffle(2)),
+        torch.nn.Sequential(torch.nn.Sequential(conv, torch.nn.PixelShuffle(2)), torch.nn.PReLU()),
+        [conv, torch.nn.PixelShuffle(2)],
+    ):
+        assert tconv.checkerboard(model).score == expected.score
+        np.testing.assert_array_equal(tconv.artifacts.icnr(model), tconv.artifacts.icnr(weight, pixel_shuffle=2))
+    assert tconv.checkerboard(conv, pixel_shuffle=2).score == expected.score
+    x, shuffle = torch.ones(1, 3, 12, 12), torch.nn.PixelShuffle(2)
+    with torch.no_grad():
+        conv.weight.copy_(torch.from_numpy(np.asarray(tconv.artifacts.icnr(conv, pixel_shuffle=2))))
+        conv.bias.zero_()
+        y = shuffle(conv(x + torch.randn(1, 3, 12, 12)))
+        torch.testing.assert_close(y[..., ::2, ::2], y[..., 1::2, 1::2])
+    model = torch.nn.Sequential(conv, shuffle, torch.nn.ReLU(), other, torch.nn.BatchNorm2d(4), up)
+    stack = [(conv.weight, {"pixel_shuffle": 2}), (other.weight, {"pixel_shuffle": 1}), (up.weight, {"stride": 2})]
+    assert tconv.checkerboard(model).score == tconv.checkerboard(stack).score
+    for given, message in (
+        (conv, "weight is a Conv2d, an ordinary convolution, which has no phases of its own. Write pixel_shuffle=2"),
+        ([shuffle, conv], "a pixel shuffle has no convolution before it"),
+        (torch.nn.Sequential(conv, torch.nn.Linear(3, 3)), "the stack contains 'Linear'"),
+        (torch.nn.Sequential(up, shuffle), "a pixel shuffle is behind a ConvTranspose2d"),
+        (torch.nn.LazyConvTranspose2d(3, 3), "weight is a lazy ConvTranspose2d without a weight yet"),
+    ):
+        with pytest.raises(tconv.TconvError, match=message):
+            tconv.checkerboard(given)
+    with pytest.raises(tconv.TconvError, match="Conv2d, an ordinary convolution; a transposed convolution is needed"):
+        tconv.prepare(conv)

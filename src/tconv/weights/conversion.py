@@ -111,8 +111,8 @@ def _kernel_and_bias(given: Any) -> list[Any] | None:
 
     The lists of a whole model have other arrays too, and it is not known which are of transposed convolutions.
     """
-    ranks = [getattr(entry, "ndim", None) for entry in given]
-    if None in ranks or not ranks:
+    ranks: list[int] = [entry.ndim for entry in given if hasattr(entry, "ndim")]
+    if not ranks or len(ranks) < len(given):
         return None
     if len(ranks) > 2 or ranks[0] < 3 or ranks[1:] not in ([], [1]):
         raise ArrayError(

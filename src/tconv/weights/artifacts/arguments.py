@@ -173,7 +173,7 @@ def modules_of(given: Any) -> list[tuple[Any, Shuffle | None]] | None:
     """
     parts = parts_of(given)
     if parts is None:
-        if not isinstance(given, (list, tuple)) or not given or layer_of(given[0], "weight") is None:
+        if not isinstance(given, (list, tuple)) or not any(layer_of(part, "weight") for part in given):
             return None
         parts = list(given)
     found: list[tuple[Any, Shuffle | None]] = []
