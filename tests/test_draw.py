@@ -422,7 +422,7 @@ class TestRefusals:
                 ArgumentError,
                 lambda: draw.scatter(X, K, groups=2),
                 "groups= was given; the arguments are stride, padding, output_padding, dilation, crop and geometry. "
-                "Write stride=2, padding=1, for example",
+                "Write the call without groups=",
             ),
             (
                 ArgumentError,
@@ -450,17 +450,17 @@ class TestRefusals:
                 ArrayError,
                 lambda: draw.scatter(X, None),
                 "w is a builtins.NoneType; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. "
-                "Write numpy.asarray(w)",
+                "Write an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)",
             ),
             (
                 DtypeError,
                 lambda: draw.scatter(np.ones((2, 2), bool), K),
-                "x has dtype bool; numbers are needed, and integers must fit int64. Write x.astype(int)",
+                "x has dtype bool; numbers are needed, and integers must fit int64. Write np.asarray(x, np.int64)",
             ),
             (
                 ArrayError,
                 lambda: draw.scatter("X", K),
-                "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write numpy.asarray(x)",
+                "x is a builtins.str; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)",
             ),
         ],
     )

@@ -27,8 +27,8 @@ def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], names: Sequence[s
     """
     if unknown := [name for name in spec if name not in (*names, "geometry")]:
         raise ArgumentError(
-            f"{unknown[0]}= was given; the arguments are {', '.join(names)} and geometry. "
-            "Write stride=2, padding=1, for example"
+            f"{unknown[0]}= was given; the arguments are {', '.join(names)} and geometry. Write the call without "
+            f"{unknown[0]}="
         )
     if "geometry" not in spec:
         return _geometry(kernel, **spec)
@@ -78,9 +78,10 @@ def take(*, bias: Any = None, **given: Any) -> tuple[str, list[Any]]:
     present = {name: array for name, array in zip((*given, "bias"), taken, strict=True) if array is not None}
     for name, array in present.items():
         if (array.dtype.kind not in "iufc" and array.dtype.name != "bfloat16") or array.dtype.name == "uint64":
+            is_number = array.dtype.kind in "bu"
             raise DtypeError(
-                f"{name} has dtype {array.dtype}; numbers are needed, and integers must fit int64. Write "
-                f"{name}.astype(int)"
+                f"{name} has dtype {array.dtype}; numbers are needed, and integers must fit int64. "
+                + (f"Write {_arrays.converted(library, name, 'int64')}" if is_number else "Use arrays of numbers")
             )
     if len({array.dtype for array in present.values()}) == 1:
         return library, taken
@@ -105,11 +106,14 @@ def evaluate(
     with the weight's output channels. Returns an array of the library of x.
     """
     library, (x, w, bias) = take(x=x, w=w, bias=bias)
+    if w.size == 0:
+        raise ShapeError(f"the kernel has shape {w.shape}, without an element. Use a kernel of at least one element")
     bare = w.ndim < 3
     if x.ndim != w.ndim or w.ndim == 0:
         raise ShapeError(
             f"x has shape {x.shape} and the kernel {w.shape}; they need the same number of axes: two bare arrays, or "
-            "x [N, C_in, *spatial] and w [C_in, C_out/groups, *kernel]. Write x[None] to add an axis"
+            "x [N, C_in, *spatial] and w [C_in, C_out/groups, *kernel]. "
+            + ("Write x[None] to add an axis" if 0 < x.ndim < w.ndim else "Use arrays with as many axes")
         )
     if bare:
         x, w = x[None, None], w[None, None]
@@ -118,7 +122,7 @@ def evaluate(
     if x.shape[1] != channels or w.shape[0] % g.groups:
         raise ShapeError(
             f"x has {x.shape[1]} channels; the kernel of shape {w.shape} with {g.groups} groups needs {channels}, in "
-            f"equal groups. Write x [N, {channels}, *spatial]"
+            f"equal groups. Use an x of shape [N, {channels}, *spatial]"
         )
     if not large:
         g.output_shape(x.shape[2:])  # raises for an empty output

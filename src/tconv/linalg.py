@@ -17,6 +17,7 @@ from tconv.errors import ArgumentError, MissingExtraError, ShapeError, TooLargeE
 from tconv.geometry import Geometry
 from tconv.kernels.problem import accumulator
 from tconv.operator.call_reading import read_call
+from tconv.operator.dtype_check import check_dtypes
 from tconv.operator.functional import conv, conv_transpose
 
 
@@ -55,8 +56,11 @@ def _linear_map(
     weight: Any, input_shape: Ints, name: str, geometry: Geometry | None, native: dict[str, Any]
 ) -> _LinearMap:
     """Read the arguments of `matrix` and `linear_operator`."""
-    _, w = _arrays.take(weight, "weight")
+    library, w = _arrays.take(weight, "weight")
+    check_dtypes(library, weight=w)
     rules = find_dialect(name)
+    if w.size == 0:
+        raise ShapeError(f"weight has shape {w.shape}, without an element; at least one is needed. Use a whole weight")
     if w.ndim in (1, 2) and name == "torch":  # a bare kernel, as the textbook writes it
         w = w[None, None]
     ndim = w.ndim - len(rules.weight_pattern.replace("*", ""))

@@ -249,10 +249,12 @@ class Dialect(ABC):
         fewest, most = self.ranks
         if ndim < fewest or (most is not None and ndim > most):
             limit = f"{fewest} to {most}" if most else f"at least {fewest}"
+            bare = "Write weight[None, None] for a bare kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"
+            whole = f"Use a weight with {limit} of them"
             raise ShapeError(
                 f"weight has shape {weight_shape}, which leaves {max(ndim, 0)} spatial axes; {self.framework}'s "
-                f"layout, {self.weight_layout(2).describe()} in 2-D, needs {limit}. Write weight[None, None] for a "
-                "bare kernel, or tconv.definition.scatter(X, K) for bare 2-D arrays"
+                f"layout, {self.weight_layout(2).describe()} in 2-D, needs {limit}. "
+                + (bare if len(weight_shape) in (1, 2) and 0 not in weight_shape else whole)
             )
         return ndim
 

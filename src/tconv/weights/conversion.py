@@ -154,7 +154,7 @@ def _convert_one(weight: Any, name: str, source: Dialect, target: Dialect, argum
     for key in arguments:
         if not any(key in dialect.layout_arguments for dialect in (source, target)):
             raise ArgumentError(
-                f"{key}= changes no weight layout of {source.name} or {target.name}. Write groups= alone for {name}"
+                f"{key}= changes no weight layout of {source.name} or {target.name}. Write the call without {key}="
             )
     library, w = _arrays.take(weight, name)
     reading, writing = (

@@ -139,7 +139,7 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
 
 def _taken(weight: Any, dialect: str, groups: int, native: dict[str, Any]) -> tuple[Any, str, int, dict[str, Any], Any]:
     """Return weight, dialect, groups, arguments of the layout and bias, also of a layer of a framework."""
-    given = native if groups == 1 else {"groups": groups, **native}
+    given = native if type(groups) is int and groups == 1 else {"groups": groups, **native}
     weight, dialect, arguments, layer = taken(weight, "weight", dialect, given)
     if layer is None:
         return weight, dialect, groups, native, None
@@ -148,13 +148,13 @@ def _taken(weight: Any, dialect: str, groups: int, native: dict[str, Any]) -> tu
 
 
 def _check_floats(library: str, w: Array) -> None:
+    if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
+        floats = _arrays.converted(library, "weight", "float32")
+        instead = f"Write {floats}" if w.dtype.kind in "biu" else "Use a weight of floats, such as np.float32"
+        raise DtypeError(f"weight has dtype {w.dtype}; floats are needed. {instead}")
     if w.size == 0 or not is_finite(w):
         problem = "no element" if w.size == 0 else "NaN or inf"
         raise ShapeError(f"weight has shape {w.shape} and {problem}. Write a weight of finite numbers")
-    if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
-        raise DtypeError(
-            f"weight has dtype {w.dtype}; floats are needed. Write {_arrays.converted(library, 'weight', 'float32')}"
-        )
 
 
 def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tconv._arguments import Ints, entries_of, int_of, ints_of, shown
 from tconv._arrays import Array
-from tconv.errors import DtypeError, GeometryError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 from tconv.weights.interpolation import FILTERS
 
 
@@ -90,6 +90,10 @@ def icnr(
                 f"the kernel is {k} on spatial axis {axis}, below the stride {s}, and some outputs have no tap. "
                 f"Write a kernel of {s} or {2 * s}"
             )
+    if draw is not None and not callable(draw):
+        raise ArgumentError(
+            f"draw is {shown(draw)}; a function of a shape is needed. Write draw=lambda shape: np.ones(shape)"
+        )
     small = (c_in, c_out, *(k // s for k, s in zip(kernel, strides, strict=True)))
     if draw is None:
         terms = c_in // groups * math.prod(small[2:])

@@ -15,7 +15,7 @@ from tconv._arguments import shown
 from tconv._arrays import Array, is_finite
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects.framework_layers import is_without_weight, layer_of, parts_of, refuse_arguments, upscale_factor
-from tconv.errors import ArgumentError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.weights.artifacts.pixel_shuffle import ShuffledWeight, as_transposed, with_dilation
 
@@ -94,12 +94,12 @@ def read_weight(
             )
         g, groups = call.geometry, call.geometry.groups
         layout = {name: value for name, value in native.items() if name in reader.layout_arguments}
+    _refuse_bad_numbers(array)
     canonical = reader.to_canonical(array, groups, **layout)
     if canonical.shape[2:] != g.kernel:
         raise ShapeError(
             f"weight has shape {array.shape}; geometry.kernel is {g.kernel}. Write a Geometry with this weight's kernel"
         )
-    _refuse_bad_numbers(array)
 
     def to_native(canonical: Array) -> Array:
         return np.array(reader.to_native(canonical, groups, **layout), dtype=array.dtype, order="C")
@@ -108,6 +108,8 @@ def read_weight(
 
 
 def _refuse_bad_numbers(array: Array) -> None:
+    if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
+        raise DtypeError(f"weight has dtype {array.dtype}; numbers are needed. Use a weight of floats")
     if array.size == 0 or not is_finite(array):
         problem = "no element" if array.size == 0 else "NaN or inf"
         raise ShapeError(f"weight has shape {array.shape} and {problem}. Write a weight of finite numbers")

@@ -55,7 +55,7 @@ def as_transposed(
             "the whole weight of one layer"
         )
     order = speaker.shuffle_order if order is None else order
-    if order not in ORDERS:
+    if not isinstance(order, str) or order not in ORDERS:
         raise ArgumentError(
             f"channel_order is {shown(order)}; there are CRD and DCR. Write "
             f'channel_order="CRD" for PyTorch\'s PixelShuffle, or "DCR" for TensorFlow\'s depth_to_space'
