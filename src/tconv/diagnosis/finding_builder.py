@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tconv.diagnosis.call_model import CallModel
-from tconv.diagnosis.causes.crop_names import Rule
+from tconv.diagnosis.causes.crop_rule import Rule
 from tconv.diagnosis.explanation import Explanation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.report import Finding, in_rms, joined

@@ -104,6 +104,14 @@ class FixWriter:
             f"{name} = {name}.transpose({one}, {two})" if self._torch else f"{name} = np.swapaxes({name}, {one}, {two})"
         )
 
+    def reorder(self, name: str, order: Sequence[int]) -> str:
+        """Return the statement that puts an array's spatial axes into this order, the old axis at each place."""
+        moved = [axis for axis, old in enumerate(order) if axis != old]
+        if len(moved) == 2:
+            return self.swap(name, *moved)
+        axes = self.weight_layout.axes if name == "weight" else self.data_layout.axes
+        return self.permute(name, name, [axes.index(order[a] if isinstance(a, int) else a) for a in axes])
+
     def permute(self, name: str, source: str, order: Sequence[int]) -> str:
         """Return the statement that sets `name` to the expression `source` with its axes in this order."""
         places = ", ".join(map(str, order))

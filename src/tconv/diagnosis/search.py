@@ -16,6 +16,7 @@ import numpy as np
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
+from tconv.diagnosis.causes.crop_rule import Rule
 from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, rank
 from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
@@ -55,7 +56,7 @@ class Search:
             return found or sorted(self._with_missing_bias(), key=rank)
         # descriptions of what happened come first, then listed faults, then crops that have no name
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
-        named = [each for each in found if not has_unnamed_crop(each) and not each.names[-1].startswith("off by")]
+        named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
         return [*named, *faults, *(each for each in found if each not in named)] or self.fitted()
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
@@ -186,6 +187,11 @@ class Search:
         if crop == g.crop:
             return Explanation(causes, call, math.nan)
         rules = crop_names.named(crop, g, n, sizes, self.native)
+        longer = tuple(b - L for b, L in zip(call.spatial or (), sizes, strict=False))
+        given = self.call.spatial
+        if crop_names.is_unnamed(rules[0]) and sizes == given and (place := crop_names.cut_to_size(shift, longer)):
+            text = f"the output, {call.spatial}, is brought to the size of the call's, {given}, {place}"
+            rules = [Rule("cut to size", text, crop)]
         explanation = Explanation(causes, call.with_geometry(crop=crop), math.nan, tuple(rules), g.crop)
         text, source = explanation.crop_text(rules[0]), rules[0].source
         cause = Cause(rules[0].name, "crop", text, lambda c: c.with_geometry(crop=crop), source=source)

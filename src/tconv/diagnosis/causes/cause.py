@@ -42,6 +42,8 @@ class Cause:
     """An issue, owner/repo#number, that describes it."""
     certain: bool = field(default=True)
     """True if it predicts every number, False if it explains most of them or their statistics."""
+    tried_with: Literal["all", "crop", "nothing"] = field(default="all")
+    """Second causes that it is tried with: rare causes are not paired, which keeps the number of pairs small."""
 
 
 class CauseContext(NamedTuple):
