@@ -47,7 +47,7 @@ def _fix(explanation: Explanation, fix_call: bool, call: CallModel, layout: Data
     With `fix_call` the given call is the wrong one, otherwise the code behind the output is. A line that recomputes y
     starts from the arrays that were given; statements alone belong into the code that made the output.
     """
-    recompute = any(cause.part in ("crop", "grid", "fault") for cause in explanation.causes)
+    recompute = any(cause.part in (*_GEOMETRY, "border") for cause in explanation.causes)
     shape, bias = call.x.shape[2:], call.bias is not None
     if recompute and "N" in layout.axes and "N" not in writer.data_layout.axes and len(call.x) > 1:
         return ""  # the dialect's call takes one image, and there are several
@@ -55,7 +55,7 @@ def _fix(explanation: Explanation, fix_call: bool, call: CallModel, layout: Data
         return writer.recompute(call.geometry, shape, bias, layout)
     before, after = list[str](), list[str]()
     for cause in explanation.causes if fix_call else explanation.causes[::-1]:  # the last cause is undone first
-        if recompute and cause.part in ("crop", "grid", "fault"):
+        if recompute and cause.part in _GEOMETRY:
             continue
         statement = cause.apply if fix_call else cause.undo
         if not statement:
@@ -63,6 +63,8 @@ def _fix(explanation: Explanation, fix_call: bool, call: CallModel, layout: Data
         (after if statement.startswith("y =") else before).append(statement)
     if recompute:
         fixed = explanation.call.geometry
+        if not any(cause.part == "fault" for cause in explanation.causes):
+            shape = explanation.call.x.shape[2:]  # x after the statements
         return "; ".join([writer.recompute(fixed, shape, bias, layout, "; ".join(before)), *after])
     return "; ".join([*before, *after])
 
@@ -82,6 +84,10 @@ def with_second_explanation(findings: tuple[Finding, ...], second: Explanation, 
         )
         for each in findings
     )
+
+
+_GEOMETRY = ("crop", "grid", "fault")
+"""Parts that a line corrects by the arguments of the call."""
 
 
 def _is_misreading(rule: Rule) -> bool:

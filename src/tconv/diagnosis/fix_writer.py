@@ -112,6 +112,20 @@ class FixWriter:
         axes = self.weight_layout.axes if name == "weight" else self.data_layout.axes
         return self.permute(name, name, [axes.index(order[a] if isinstance(a, int) else a) for a in axes])
 
+    def pad(self, name: str, widths: Sequence[tuple[int, int]], mode: str) -> str:
+        """Return the statement that pads an array's spatial axes by (front, end) in one of NumPy's modes."""
+        places = dict(zip(self._places(name, range(len(widths))), widths, strict=True))
+        every = [places.get(place, (0, 0)) for place in range(len(self.data_layout.axes))]
+        own = {"wrap": "circular", "reflect": "reflect", "edge": "replicate"}.get(mode)
+        if self._torch and own and not any(map(any, every[: -len(widths)])):
+            flat = ", ".join(f"{front}, {end}" for front, end in every[: -len(widths) - 1 : -1])
+            return f'{name} = torch.nn.functional.pad({name}, ({flat}), mode="{own}")'
+        to_numpy, from_numpy = _CONVERSIONS.get(self.dialect.name, ("{}", "{}"))
+        if self._torch:
+            to_numpy, from_numpy = "{}.numpy()", "torch.from_numpy({})"
+        padded = f'np.pad({to_numpy.format(name)}, {tuple(every)}, mode="{mode}")'
+        return f"{name} = {from_numpy.format(padded)}"
+
     def permute(self, name: str, source: str, order: Sequence[int]) -> str:
         """Return the statement that sets `name` to the expression `source` with its axes in this order."""
         places = ", ".join(map(str, order))

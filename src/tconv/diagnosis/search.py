@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
@@ -53,11 +54,11 @@ class Search:
         """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
-            return found or sorted(self._with_missing_bias(), key=rank)
+            return found or self._filled_up(1) or sorted(self._with_missing_bias(), key=rank)
         # descriptions of what happened come first, then listed faults, then crops that have no name
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
         named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
-        return [*named, *faults, *(each for each in found if each not in named)] or self.fitted()
+        return [*named, *faults, *(each for each in found if each not in named)] or self._filled_up(0) or self.fitted()
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
 
@@ -128,6 +129,52 @@ class Search:
         if cause.part != "rounding" and not (distance <= observation.limits)[observation.finite].all():
             return None
         return Explanation((cause,), self.call, float(distance[observation.finite].max(initial=0.0)))
+
+    # -- an output that was filled up ------------------------------------------------------------------------------
+
+    def _filled_up(self, causes: int) -> list[Explanation]:
+        """Return explanations of an output with zeros or the bias alone around a shorter result of the call.
+
+        The shorter result is that of the call itself, or of the call with one cause.
+        """
+        y, g, bias = self.output.y, self.call.geometry, self.call.bias
+        fills = {"zeros": np.zeros(1)}
+        if bias is not None and bias.any():
+            fills["bias alone"] = bias
+        for content, values in fills.items():
+            widths = _filled_widths(y, values, 4 * self.matcher.tolerance(self.call).relative)
+            if widths is None:
+                continue
+            part: Any = (..., *(slice(a, L - b) for (a, b), L in zip(widths, y.shape[2:], strict=True)))
+            inner = ObservedOutput.of(y[part], self.output.dtype)
+            call = self.call
+            if not causes:
+                if call.spatial != y.shape[2:]:
+                    continue
+                crop = tuple((lo + a, hi + b) for (lo, hi), (a, b) in zip(g.crop, widths, strict=True))
+                call = self.call.with_geometry(crop=crop)
+            search = Search(call, inner, self.writer, self.dialect, self.native)
+            where = " and ".join(
+                f"{front} in front and {end} at the end of spatial axis {axis}"
+                for axis, (front, end) in enumerate(widths)
+                if front or end
+            )
+            extra = crop_names.padding_of(g, self.native)[1]
+            due = tuple((0, op) for op in extra) == widths
+            text = f"rows contain {content}{', those of output_padding' if due else ''}: {where}"
+            cause = Cause(f"rows of {content}", "border", text, source="llvm/torch-mlir#2026" if due else "")
+            if not causes:
+                error = search.matcher.largest_error(call)
+                found = [] if error is None or search.too_few_bits else [Explanation((), self.call, error)]
+            else:
+                found = [] if search.too_few_bits else search.explained_by_one()
+            if found:
+                return [replace(each, causes=(*each.causes, cause)) for each in found]
+        return []
+
+    def explained_by_one(self) -> list[Explanation]:
+        """Return the explanations by one cause that is tried, the likeliest first."""
+        return sorted(self._confirmed(self.hypotheses.candidates(1)), key=rank)
 
     # -- hypotheses --------------------------------------------------------------------------------------------------
 
@@ -205,3 +252,22 @@ class Search:
                 y = cause.inverse(y)
         sizes: tuple[int, ...] = y.shape[2:]
         return sizes
+
+
+def _filled_widths(y: Array, values: Array, near: float) -> tuple[tuple[int, int], ...] | None:
+    """Return the number of rows (front, end) per axis that contain only one value per channel.
+
+    None if there are no such rows, or hardly any others.
+    """
+    filled = values.reshape(-1, *[1] * (y.ndim - 3))
+    widths = []
+    for axis in range(2, y.ndim):
+        ends: list[int] = []
+        for way in (1, -1):
+            rows = np.moveaxis(y, axis, 0)[::way]  # [rows, N, C, *others]
+            other = (at for at, row in enumerate(rows) if not (np.abs(row - filled) <= near * np.abs(filled)).all())
+            ends.append(next(other, len(rows)))
+        if sum(ends) > y.shape[axis] // 2:
+            return None
+        widths.append((ends[0], ends[1]))
+    return tuple(widths) if any(map(any, widths)) else None

@@ -45,7 +45,8 @@ class AxisOrder(NamedTuple):
     def name(self, array: str) -> str:
         """Return the name of the cause that an array is changed in this way."""
         if not self.moves:
-            return f"{array} flipped on axes {' and '.join(map(str, self.flipped))}"
+            every = len(self.flipped) == len(self.order)
+            return f"{array} flipped" if every else f"{array} flipped on axes {' and '.join(map(str, self.flipped))}"
         return f"{array} axes exchanged{' and flipped' if self.flipped else ''}"
 
     def text(self, array: str) -> str:
@@ -54,7 +55,8 @@ class AxisOrder(NamedTuple):
         actual = ", ".join(names[axis] for axis in self.order)
         along = f"along spatial axis {' and '.join(map(str, self.flipped))}"
         if not self.moves:
-            return f"{array} is reversed {along}"
+            every = len(self.flipped) == len(self.order)
+            return f"{array} is reversed {'along all spatial axes' if every else along}"
         text = f"{array}'s spatial axes are in another order, [{actual}] where [{', '.join(names)}] was expected"
         if self.swaps_ends:
             text = f"{array}'s first and last spatial axes are exchanged"

@@ -49,7 +49,7 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     `n` is the spatial shape of x, `L` that of the output to explain.
     """
     axes = list(zip(g.crop, g.extent, g.stride, strict=True))
-    pads, extra = _padding(g, native)
+    pads, extra = padding_of(g, native)
     both = list(zip(pads, extra, strict=True))
 
     def rule(name: str, text: str, crop: Any, source: str = "") -> Rule:
@@ -122,7 +122,7 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     yield from crop_misreadings.rules(g, n, L, pads, extra)
 
 
-def _padding(g: Geometry, native: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def padding_of(g: Geometry, native: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return padding and output_padding, one number per axis each, as they were given or as the crop has them."""
     pads = _given(native, ("padding", "pads", "pads_begin"), g.ndim) or tuple(max(0, lo) for lo, _ in g.crop)
     extra = _given(native, ("output_padding",), g.ndim)
