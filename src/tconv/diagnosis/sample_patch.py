@@ -19,6 +19,7 @@ from tconv.geometry import Geometry
 
 _PATCH = {1: 24, 2: 5, 3: 3}  # output places per axis
 _REACH = {1: 4096, 2: 40, 3: 8}  # largest shift of the crop
+_FAR = {1: 4096, 2: 80, 3: 20}  # the same for the call itself
 _GATHERED = 2**16  # most numbers of x, repeated for every tap, that are multiplied in one product
 
 
@@ -63,7 +64,7 @@ class Patch(NamedTuple):
         With `far` it includes an input padded by the whole kernel, and an output cut to size at one end.
         """
         g = call.geometry
-        most = _REACH.get(g.ndim, 2)
+        most = (_FAR if far else _REACH).get(g.ndim, 2)
         ranges = []
         for (lo, hi), e, st in zip(g.crop, g.extent, g.stride, strict=True):
             pads = max(lo, hi, 0)

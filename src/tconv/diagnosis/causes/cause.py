@@ -33,7 +33,7 @@ class Cause:
 
     name: str
     part: Part
-    """Part of the call that it changes; "grid" is stride and dilation, "result" is y, "border" what lies beyond x or y."""
+    """Part of the call that it changes; "grid" is stride and dilation, "result" y, "border" what lies beyond x or y."""
     text: str
     change: Change | None = None
     transform: Transform | None = None

@@ -120,6 +120,8 @@ def _outward(
         longer = tuple((lo, hi - op) for (lo, hi), op in zip(outward, extra, strict=True))
         source = "Samsung/TICO#420" if of_input and not cropped else ""
         yield Rule(name, text, longer, source, per_axis=True)
+        if any(extra):
+            yield Rule(name, f"{text}; output_padding is ignored", tuple(outward), source, per_axis=True)
         if any(F - lo - hi != size for F, (lo, hi), size in zip(full, g.crop, L, strict=True)):
             continue  # it was not cut to the size of the call
         at_end = tuple((lo, F - lo - size) for (lo, _), F, size in zip(outward, full, L, strict=True))

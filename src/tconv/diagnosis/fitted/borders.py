@@ -161,7 +161,8 @@ def _folded(full: Array, axis: int, front: int, end: int, mode: str) -> Array:
     size = a.shape[-1] - front - end
     taken_from = np.pad(np.arange(size), (front, end), mode=mode)  # type: ignore[call-overload]
     folded = np.zeros((*a.shape[:-1], size), a.dtype)
-    np.add.at(folded, (..., taken_from), a)
+    for place, source in enumerate(taken_from):
+        folded[..., source] += a[..., place]
     return np.moveaxis(folded, -1, axis)
 
 
