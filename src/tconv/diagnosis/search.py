@@ -135,7 +135,7 @@ class Search:
     def _filled_up(self, causes: int) -> list[Explanation]:
         """Return explanations of an output with zeros or the bias alone around a shorter result of the call.
 
-        The shorter result is that of the call itself, or of the call with one cause.
+        The shorter result is that of the call itself, or of the call with one or two causes.
         """
         y, g, bias = self.output.y, self.call.geometry, self.call.bias
         fills = {"zeros": np.zeros(1)}
@@ -167,14 +167,17 @@ class Search:
                 error = search.matcher.largest_error(call)
                 found = [] if error is None or search.too_few_bits else [Explanation((), self.call, error)]
             else:
-                found = [] if search.too_few_bits else search.explained_by_one()
+                found = [] if search.too_few_bits else search.explained_by_few()
             if found:
                 return [replace(each, causes=(*each.causes, cause)) for each in found]
         return []
 
-    def explained_by_one(self) -> list[Explanation]:
-        """Return the explanations by one cause that is tried, the likeliest first."""
-        return sorted(self._confirmed(self.hypotheses.candidates(1)), key=rank)
+    def explained_by_few(self) -> list[Explanation]:
+        """Return the explanations by one cause that is tried, or by one and a crop, the likeliest first."""
+        for count in (1, 2):
+            if found := sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank):
+                return found
+        return []
 
     # -- hypotheses --------------------------------------------------------------------------------------------------
 
@@ -235,10 +238,11 @@ class Search:
             return Explanation(causes, call, math.nan)
         rules = crop_names.named(crop, g, n, sizes, self.native)
         longer = tuple(b - L for b, L in zip(call.spatial or (), sizes, strict=False))
-        given = self.call.spatial
-        if crop_names.is_unnamed(rules[0]) and sizes == given and (place := crop_names.cut_to_size(shift, longer)):
+        given = self.call.spatial or sizes
+        due = all(size == L or more == 0 for L, size, more in zip(sizes, given, longer, strict=False))
+        if rules[0].rare and due and (place := crop_names.cut_to_size(shift, longer)):
             text = f"the output, {call.spatial}, is brought to the size of the call's, {given}, {place}"
-            rules = [Rule("cut to size", text, crop)]
+            rules = [Rule("cut to size", text, crop), *(each for each in rules if not crop_names.is_unnamed(each))]
         explanation = Explanation(causes, call.with_geometry(crop=crop), math.nan, tuple(rules), g.crop)
         text, source = explanation.crop_text(rules[0]), rules[0].source
         cause = Cause(rules[0].name, "crop", text, lambda c: c.with_geometry(crop=crop), source=source)
@@ -257,7 +261,7 @@ class Search:
 def _filled_widths(y: Array, values: Array, near: float) -> tuple[tuple[int, int], ...] | None:
     """Return the number of rows (front, end) per axis that contain only one value per channel.
 
-    None if there are no such rows, or hardly any others.
+    None if there are no such rows, or no others.
     """
     filled = values.reshape(-1, *[1] * (y.ndim - 3))
     widths = []
@@ -267,7 +271,7 @@ def _filled_widths(y: Array, values: Array, near: float) -> tuple[tuple[int, int
             rows = np.moveaxis(y, axis, 0)[::way]  # [rows, N, C, *others]
             other = (at for at, row in enumerate(rows) if not (np.abs(row - filled) <= near * np.abs(filled)).all())
             ends.append(next(other, len(rows)))
-        if sum(ends) > y.shape[axis] // 2:
+        if sum(ends) >= y.shape[axis]:
             return None
         widths.append((ends[0], ends[1]))
     return tuple(widths) if any(map(any, widths)) else None

@@ -203,8 +203,8 @@ def named(crop: CropPairs, g: Geometry, n: tuple[int, ...], L: tuple[int, ...], 
     moved = [lo for lo, _ in shifts]
     if any(moved):
         steps = ", ".join(_moved(step, s) for step, s in zip(moved, g.stride, strict=True))
-        return [Rule(_UNNAMED[0], f"the output starts elsewhere: {steps}, axis by axis", crop)]
-    return [Rule(_UNNAMED[1], "the output ends elsewhere", crop)]
+        return [Rule(_UNNAMED[0], f"the output starts elsewhere: {steps}, axis by axis", crop, rare=True)]
+    return [Rule(_UNNAMED[1], "the output ends elsewhere", crop, rare=True)]
 
 
 _UNNAMED = ("crop shifted", "crop at the end")
@@ -229,13 +229,14 @@ def cut_to_size(shift: tuple[int, ...], longer: tuple[int, ...]) -> str:
 
     `shift` is the number of elements by which it starts later. A shorter output is filled up with zeros.
     """
+    cut = [max(0, more) for more in longer]
     places = {
         "at the end": (0,) * len(shift),
-        "at both ends": tuple(more // 2 for more in longer),
-        "at both ends, more of it in front": tuple(-(-more // 2) for more in longer),
-        "at the front": longer,
+        "at both ends": tuple(more // 2 for more in cut),
+        "at both ends, more of it in front": tuple(-(-more // 2) for more in cut),
+        "at the front": tuple(cut),
     }
-    return next((place for place, cut in places.items() if cut == shift), "") if any(longer) else ""
+    return next((place for place, start in places.items() if start == shift), "") if any(longer) else ""
 
 
 def _moved(step: int, stride: int) -> str:
