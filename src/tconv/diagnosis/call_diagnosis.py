@@ -16,7 +16,7 @@ from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.causes.fault_effects import possible_faults
 from tconv.diagnosis.explanation import Explanation
-from tconv.diagnosis.finding_builder import finding_of, with_second_explanation
+from tconv.diagnosis.finding_builder import ExplainedCall, finding_of, with_second_explanation
 from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
@@ -59,6 +59,7 @@ class CallDiagnosis:
         start: float,
     ) -> None:
         self.outputs, self.call, self.data_layout, self.weight_layout = outputs, call, data_layout, weight_layout
+        self.given, self.assumed = call, tuple[Cause, ...]()
         self.dialect, self.native, self.target, self.start = dialect, native, target, start
         self.searches: list[Search] = []
         self.notes: list[str] = []
@@ -228,7 +229,8 @@ class CallDiagnosis:
         return Cause("data layout", "layout", text, apply=statement, undo=statement)
 
     def _finding(self, explanation: Explanation, subject: str, reading: _Reading) -> Finding:
-        return finding_of(explanation, subject, rms_of(reading.y), self.call, self.data_layout, self._fix_writer())
+        explained = ExplainedCall(self.given, self.assumed, self.call, self.data_layout)
+        return finding_of(explanation, subject, rms_of(reading.y), explained, self._fix_writer())
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """Return the diagnosis of a call that gives neither output: each is explained by changes of the call."""
@@ -247,12 +249,12 @@ class CallDiagnosis:
                 f"{joined([cause.text for cause in explanation.causes])}"
             )
             if subject == "expected" or not found["expected"]:
-                given, self.call = self.call, explanation.call
+                self.call, self.assumed = explanation.call, explanation.causes
                 readings = got if other == "got" else expected
                 diagnosis = self._explain(other, readings, a if subject == "got" else b)
                 if diagnosis.findings:
                     return diagnosis
-                self.call = given
+                self.call, self.assumed = self.given, ()
             if found[other]:
                 findings = tuple(self._finding(each, other, a if other == "got" else b) for each in found[other])
                 return self._report("found", with_second_explanation(findings, explanation, subject), a, b)

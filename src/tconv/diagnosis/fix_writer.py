@@ -259,12 +259,12 @@ class FixWriter:
         tensor = f"y.new_tensor({list(values)})"
         return f"{tensor}.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else tensor
 
-    def fold_batchnorm(self) -> str:
-        """Return the statement that folds a BatchNorm into weight and bias."""
+    def fold_batchnorm(self, bias: bool) -> str:
+        """Return the statement that folds a BatchNorm into weight and, if there is one, bias."""
         arguments = [] if self.dialect.name == "torch" else [f'dialect="{self.dialect.name}"']
         arguments += [f"groups={self.groups}"] * (self.groups > 1)
         arguments += [f"{key}={value!r}" for key, value in self._own_arguments]
-        given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", *arguments])
+        given = ", ".join(["weight", "bias" if bias else "None", "gamma", "beta", "mean", "variance", *arguments])
         return f"weight, bias = tconv.fold_batchnorm({given})"
 
     # -- precision ---------------------------------------------------------------------------------------------------
