@@ -197,7 +197,7 @@ def _arguments(
 def named(crop: CropPairs, g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str, Any]) -> list[Rule]:
     """Return the rules that give this crop; if there is none, one unnamed rule that states the numbers."""
     every = list(rules(g, n, L, native))
-    if fitting := [rule for rule in every if rule.crop == crop] or _on_some_axes(crop, g, every):
+    if fitting := [*(rule for rule in every if rule.crop == crop), *_on_some_axes(crop, g, every)]:
         return fitting
     shifts = [(lo - b, hi - c) for (lo, hi), (b, c) in zip(crop, g.crop, strict=True)]
     moved = [lo for lo, _ in shifts]

@@ -46,30 +46,37 @@ def _sides(observation: Observation) -> _Sides | None:
 def _reached(sides: _Sides, sizes: tuple[int, ...], limits: Widths) -> list[Widths]:
     """Return the limits of the sides on which places differ, the others 0; [] if a place beyond the limits does.
 
-    Of a large output only the last rows are observed. Both answers are returned if its front is not among them.
+    Where the sides of one axis hide those of another, or the observed rows of a large output do not include its front,
+    every answer is returned.
     """
+    observed = []
     inner = []
     for axis, ((front, end), L) in enumerate(zip(limits, sizes, strict=True)):
         first = sides.first if axis == 0 else 0
-        inner.append(slice(max(0, front - first), max(0, L - end - first)))
+        start, stop = max(0, front - first), max(0, L - end - first)
+        observed.append((slice(0, start), slice(stop, None)))
+        inner.append(slice(start, max(start, stop)))
     if sides.wrong[tuple(inner)].any():
         return []
-    reached, hidden = [], False
-    for axis, ((front, end), L) in enumerate(zip(limits, sizes, strict=True)):
-        first = sides.first if axis == 0 else 0
-        found = []
-        for width, part in ((front, slice(0, max(0, front - first))), (end, slice(max(0, L - end - first), None))):
-            beside = tuple(part if a == axis else each for a, each in enumerate(inner))
-            strip = sides.wrong[beside]
-            found.append(width if width and (strip.any() or (strip.size == 0 and front + end >= L)) else 0)
-        hidden |= axis == 0 and first > 0 and front > 0
-        reached.append((found[0], found[1]))
-    if not any(map(any, reached)):
-        reached = list(limits)
-    ways = [tuple(reached)]
-    if hidden:
-        ways.insert(0, ((limits[0][0], reached[0][1]), *reached[1:]))
-    return ways
+    clear: list[tuple[int, int]] = []
+    hidden: list[tuple[int, int]] = []
+    for axis, (widths, parts) in enumerate(zip(limits, observed, strict=True)):
+        found, unseen = [0, 0], [0, 0]
+        for side, (width, part) in enumerate(zip(widths, parts, strict=True)):
+            strip = sides.wrong[(*inner[:axis], part, *inner[axis + 1 :])]
+            if width and strip.size == 0:
+                unseen[side] = width
+            elif width and strip.any():
+                found[side] = width
+        clear.append((found[0], found[1]))
+        hidden.append((unseen[0], unseen[1]))
+    unseen_axes = [axis for axis, pair in enumerate(hidden) if any(pair)]
+    ways = []
+    for count in range(len(unseen_axes), -1, -1):
+        for axes in combinations(unseen_axes, count):
+            added = [hidden[axis] if axis in axes else (0, 0) for axis in range(len(sizes))]
+            ways.append(tuple((a + c, b + d) for (a, b), (c, d) in zip(clear, added, strict=True)))
+    return [way for way in ways if any(map(any, way))]
 
 
 def _where(widths: Widths) -> str:
