@@ -189,7 +189,7 @@ FAULTS: dict[str, Callable[[Call], Wrong | None]] = {
 
 NO_FIX = {
     "stride ignored", "dilation ignored", "weight reshaped", "group order of the weight", "x groups interleaved",
-    "x reshaped", "one stride for all axes", "y axes moved and flipped",
+    "x reshaped", "one stride for all axes",
 }  # fmt: skip
 """Faults that need no fix if the given call is the wrong one. With the right call every fault has one."""
 

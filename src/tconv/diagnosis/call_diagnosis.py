@@ -298,9 +298,8 @@ class CallDiagnosis:
             if why_too_few_bits(expected.y, self.outputs.dtype, comparison.tried):
                 continue
             undo = [cause.undo for cause in reversed(causes)]
-            written = all(undo) and got.layout == expected.layout and got.layout == comparison.writer.data_layout
             text = f"of the outputs alone, {joined([cause.text for cause in causes])}"
-            fix = "; ".join(undo) if written else ""
+            fix = "; ".join(undo) if all(undo) else ""
             findings.append(Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms_of(expected.y))))
         return tuple(findings)
 

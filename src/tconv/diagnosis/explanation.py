@@ -50,6 +50,11 @@ def rank(explanation: Explanation) -> tuple[float, ...]:
     return (has_unnamed_crop(explanation), max(parts), sum(parts))
 
 
+def is_wrong_part(cause: Cause) -> bool:
+    """Return True if a cause states only where an output is wrong, and nothing about its numbers there."""
+    return cause.part == "result" and cause.change is None and cause.inverse is None
+
+
 def has_unnamed_crop(explanation: Explanation) -> bool:
     """Return True if the crop is known by its numbers only."""
     return any(cause.part == "crop" for cause in explanation.causes) and crop_names.is_unnamed(explanation.rules[0])

@@ -77,6 +77,14 @@ class Hypotheses:
             for geometry in dict.fromkeys(row.call.geometry for row in rows):
                 yield from self._batch([row for row in rows if row.call.geometry == geometry], count, up_to_bias)
 
+    def of_steps(self) -> Iterator[Candidate]:
+        """Yield the hypotheses of another stride or dilation, with every crop, that match a patch."""
+        for cause in self.of_part("grid"):
+            call = _changed(self.call, [cause])
+            patch = None if call is None else self._patch(call, None)
+            if call is not None and patch is not None:
+                yield from self._compare([_Row((cause,), call)], [], patch, None, True, {}, False)
+
     def _rows(self, outer: list[Cause], count: int, up_to_bias: bool) -> Iterator[_Row]:
         """Yield the call with these causes, alone and with each cause or pair of causes of the weight."""
         last = [c for c in outer if c.part == "rounding"]

@@ -18,7 +18,7 @@ from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.causes.crop_rule import Rule
-from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, rank
+from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, is_wrong_part, rank
 from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
@@ -58,12 +58,20 @@ class Search:
         # descriptions of what happened come first, then listed faults, then crops that have no name
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
         named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
-        return [*named, *faults, *(each for each in found if each not in named)] or self._filled_up(0) or self.fitted()
+        return [*named, *faults, *(each for each in found if each not in named)] or self._fitted_or_filled()
+
+    def _fitted_or_filled(self) -> list[Explanation]:
+        """Return explanations whose numbers are read off the output."""
+        found = self._filled_up(0) or self.fitted()
+        if not found or not is_wrong_part(found[0].causes[0]):
+            return found
+        # wrong numbers somewhere are no prediction; another stride or dilation predicts them all
+        return sorted(self._confirmed(self.hypotheses.of_steps()), key=rank) or found
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
 
     def fitted(self) -> list[Explanation]:
-        """Return the first fitted cause that explains the output, as a list; [] if there is none."""
+        """Return the first fitted cause that explains the output, or all borders that do; [] if there is none."""
         spatial = self.call.spatial
         if spatial is None:
             return []
@@ -71,11 +79,16 @@ class Search:
             return self._longer(spatial)
         observation = self._observation(spatial)
         for family in FAMILIES:
+            found: list[Explanation] = []
             for cause in family(observation):
                 self.hypotheses.count(1)
                 explanation = self._confirm_fitted(cause, observation)
-                if explanation is not None:
-                    return [explanation]
+                if explanation is not None and explanation.names not in [each.names for each in found]:
+                    found.append(explanation)
+                    if cause.part != "border":
+                        break
+            if found:
+                return found
         unit = max(spacing(self.output.dtype), 2.0**-23)
         size = rounding.size_of_difference(observation.predicted, observation.y, observation.finite, unit)
         if size:
