@@ -42,6 +42,8 @@ class Wrong(NamedTuple):
     call: Call
     y: np.ndarray
     stored: np.ndarray | None = None
+    right: Call | None = None
+    """The right call, where it is not the one that the fault was made from."""
 
 
 def _wrong(call: Call, stored: np.ndarray | None = None) -> Wrong:
@@ -90,6 +92,47 @@ def _scaled(c: Call, scale: bool, offset: bool) -> Wrong:
     return Wrong(c, (y + rng.standard_normal(c.y.shape[1]).reshape(shape) if offset else y).astype("f"))
 
 
+def _padded_input(c: Call) -> Wrong | None:
+    """The input padded by the crop, and the output cut to size at its end."""
+    g, crop = c.geometry, []
+    for (lo, _), s, F, L in zip(g.crop, g.stride, g.full_shape(c.x.shape[2:]), c.y.shape[2:], strict=True):
+        start = -s * max(lo, 0)
+        crop.append((start, F - start - L))
+    return _wrong(c.but(crop=crop)) if min(crop)[0] < 0 else None
+
+
+def _border(c: Call, mode: str) -> Wrong:
+    """The input padded with other numbers than zeros is right, and the call as it is wrong."""
+    x, g = np.pad(c.x, ((0, 0), (0, 0), *[(1, 1)] * c.geometry.ndim), mode=mode), c.geometry
+    crop = [(lo + s, hi + s) for (lo, hi), s in zip(g.crop, g.stride, strict=True)]
+    return Wrong(c, c.y, right=c._replace(x=x).but(crop=crop))
+
+
+def _unfilled(c: Call, with_bias: bool) -> Wrong | None:
+    """The last rows without a result."""
+    y = c.y.copy()
+    if c.bias is None and with_bias:
+        return None
+    for axis in range(2, y.ndim):
+        np.moveaxis(y, axis, 0)[-1] = c.bias.reshape(-1, *[1] * (y.ndim - 3)) if with_bias else 0
+    return Wrong(c, y)
+
+
+def _one_stride(c: Call) -> Wrong | None:
+    stride = c.geometry.stride
+    return _wrong(c.but(stride=max(stride))) if len(set(stride)) > 1 else None
+
+
+def _rotated(a: np.ndarray) -> np.ndarray:
+    """The spatial axes one place further, the first of them reversed."""
+    return np.flip(np.moveaxis(a, 2, -1), 2)
+
+
+def _moved_kernel(c: Call, w: np.ndarray) -> Wrong:
+    g = c.geometry
+    return _wrong(Call(c.x, w, c.bias, Geometry(w.shape[2:], g.stride, g.crop, g.dilation, g.groups)))
+
+
 def _interleaved(a: np.ndarray, groups: int) -> np.ndarray:
     return a.reshape(len(a), groups, -1, *a.shape[2:]).swapaxes(1, 2).reshape(a.shape)
 
@@ -112,11 +155,17 @@ FAULTS: dict[str, Callable[[Call], Wrong | None]] = {
     "y flipped on axis 0": lambda c: Wrong(c, np.flip(c.y, 2)),
     "y axes exchanged": lambda c: Wrong(c, c.y.swapaxes(2, -1)) if c.y.shape[2] == c.y.shape[-1] else None,
     "y groups interleaved": lambda c: Wrong(c, _interleaved(c.y, c.geometry.groups)),
-    "bias missing": lambda c: _wrong(c._replace(bias=None)),
-    "bias twice": lambda c: _wrong(c._replace(bias=2 * c.bias)),
-    "bias negated": lambda c: _wrong(c._replace(bias=-c.bias)),
-    "bias reversed": lambda c: _wrong(c._replace(bias=c.bias[::-1])),
-    "first bias everywhere": lambda c: _wrong(c._replace(bias=np.full_like(c.bias, c.bias[0]))),
+    "x axes moved": lambda c: _wrong(c._replace(x=np.moveaxis(c.x, 2, -1))) if c.geometry.ndim > 2 else None,
+    "x axes moved and flipped": lambda c: _wrong(c._replace(x=_rotated(c.x))) if c.geometry.ndim > 1 else None,
+    "kernel axes moved": lambda c: _moved_kernel(c, np.moveaxis(c.w, 2, -1)) if c.geometry.ndim > 2 else None,
+    "kernel axes moved and flipped": lambda c: _moved_kernel(c, _rotated(c.w)) if c.geometry.ndim > 1 else None,
+    "y axes moved": lambda c: Wrong(c, np.moveaxis(c.y, 2, -1)) if c.geometry.ndim > 2 else None,
+    "y axes moved and flipped": lambda c: Wrong(c, _rotated(c.y)) if c.geometry.ndim > 1 else None,
+    "bias missing": lambda c: None if c.bias is None else _wrong(c._replace(bias=None)),
+    "bias twice": lambda c: None if c.bias is None else _wrong(c._replace(bias=2 * c.bias)),
+    "bias negated": lambda c: None if c.bias is None else _wrong(c._replace(bias=-c.bias)),
+    "bias reversed": lambda c: None if c.bias is None else _wrong(c._replace(bias=c.bias[::-1])),
+    "first bias everywhere": lambda c: None if c.bias is None else _wrong(c._replace(bias=np.full_like(c.bias, c.bias[0]))),
     "scale per channel": lambda c: _scaled(c, True, False),
     "offset per channel": lambda c: _scaled(c, False, True),
     "scale and offset per channel": lambda c: _scaled(c, True, True),
@@ -127,13 +176,20 @@ FAULTS: dict[str, Callable[[Call], Wrong | None]] = {
     "nothing cropped": lambda c: _wrong(c.but(crop=0)),
     "stride ignored": lambda c: _wrong(c.but(stride=1)),
     "dilation ignored": lambda c: _wrong(c.but(dilation=1)),
+    "one stride for all axes": _one_stride,
+    "padding as input padding, cut at the end": _padded_input,
+    "rows of zeros": lambda c: _unfilled(c, False),
+    "rows of bias alone": lambda c: _unfilled(c, True),
+    "circular border": lambda c: _border(c, "wrap"),
+    "reflect border": lambda c: _border(c, "reflect"),
+    "replicate border": lambda c: _border(c, "edge"),
 }  # fmt: skip
 """Each fault as a function from the right call to the wrong one; None or the right numbers if it has no such fault."""
 
 
 NO_FIX = {
     "stride ignored", "dilation ignored", "weight reshaped", "group order of the weight", "x groups interleaved",
-    "x reshaped",
+    "x reshaped", "one stride for all axes",
 }  # fmt: skip
 """Faults that need no fix if the given call is the wrong one. With the right call every fault has one."""
 
@@ -201,12 +257,14 @@ def check_fixes(
         for number in range(2 * rounds):
             for count in groups:
                 right = random_call(rng, count, same=number % 2 > 0)
-                right = right._replace(x=right.x[:batch])
+                right = right._replace(x=right.x[:batch], bias=right.bias if rng.random() < 0.7 else None)
                 wrong = fault(right)
+                only_wrong = wrong is not None and wrong.right is not None  # the right call has another x
+                right = wrong.right if only_wrong else right
                 if wrong is None or (wrong.y.shape == right.y.shape and np.allclose(wrong.y, right.y, atol=1e-2)):
                     tally["no such fault"] += 1
                     continue
-                for given in (right, wrong.call):
+                for given in (wrong.call,) if only_wrong else (right, wrong.call):
                     ndim = right.geometry.ndim
                     more = [(target, layout(ndim))] if layout else []
                     for dialect, extra in [("torch", {}), (target, {}), *more]:
@@ -246,15 +304,16 @@ def _check(label, name, right, wrong, given, dialect, extra, target, names, wrap
     scope = {**names, "tconv": tconv, "np": np, "stored": stored}
     recomputed = recomputes(found.fix)
     if recomputed:
-        scope |= {"x": wrap(x), "weight": wrap(w), "bias": None if given.bias is None else wrap(given.bias)}
+        scope |= {"x": wrap(x), "weight": wrap(w)} | ({} if given.bias is None else {"bias": wrap(given.bias)})
     else:
         called = wrong.call
         scope |= {
             "x": wrap(as_native(data, called.x)),
             "weight": wrap(native(called.w)),
-            "bias": wrap(right.bias if called.bias is None else called.bias),
             "y": wrap(as_native(result, wrong.y)),
         }
+        if right.bias is not None:
+            scope["bias"] = wrap(right.bias if called.bias is None else called.bias)
         if "reshape(weight" in found.fix or "weight.reshape" in found.fix:  # reads the memory of the given weight
             scope["weight"] = wrap(w)
         if "y" in _assigned(found.fix) and given.bias is not None:

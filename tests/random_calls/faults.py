@@ -140,6 +140,67 @@ def _grid(c: Call, **parts) -> np.ndarray:
     return c.other(geometry=Geometry(g.kernel, steps["stride"], g.crop, steps["dilation"], g.groups))
 
 
+def _reordered(a: np.ndarray, rng: np.random.Generator, flips: bool = False) -> np.ndarray | None:
+    """The spatial axes in a random other order, some of them reversed if `flips`."""
+    order = rng.permutation(a.ndim - 2)
+    flipped = tuple(int(axis) + 2 for axis in np.flatnonzero(rng.random(a.ndim - 2) < 0.5)) if flips else ()
+    if (order == np.arange(a.ndim - 2)).all() or (
+        flips and not any(a.shape[order[axis - 2] + 2] > 1 for axis in flipped)
+    ):
+        return None
+    return np.flip(a.transpose(0, 1, *(order + 2)), flipped)
+
+
+def _with_x(c: Call, x: np.ndarray | None) -> np.ndarray | None:
+    return None if x is None else c.other(x=x)
+
+
+def _with_kernel(c: Call, w: np.ndarray | None) -> np.ndarray | None:
+    g = c.geometry
+    return None if w is None else c.other(w=w, geometry=Geometry(w.shape[2:], g.stride, g.crop, g.dilation, g.groups))
+
+
+def _padded_input(c: Call, front: bool, direct: bool) -> np.ndarray | None:
+    """The input padded by padding, or by kernel - 1 - padding, and the output cut to size at one end."""
+    g, L = c.geometry, c.y.shape[2:]
+    pads = [k - 1 - p if direct else p for k, p in zip(g.kernel, c.arguments["padding"], strict=True)]
+    if min(pads) < 0 or max(pads) == 0:
+        return None
+    padded = np.pad(c.x, ((0, 0), (0, 0), *((p, p) for p in pads)))
+    full = c.other(x=padded, geometry=Geometry(g.kernel, g.stride, 0, g.dilation, g.groups))
+    rest = [size - length for size, length in zip(full.shape[2:], L, strict=True)]
+    if min(rest) < 0:
+        return None
+    return full[(..., *(slice(r * front, r * front + length) for r, length in zip(rest, L, strict=True)))]
+
+
+def _same_everywhere(c: Call, part: str) -> np.ndarray | None:
+    steps = c.arguments[part]
+    return _grid(c, **{part: max(steps)}) if len(set(steps)) > 1 else None
+
+
+def _unfilled(c: Call, with_bias: bool) -> np.ndarray | None:
+    """The rows of output_padding without a result, with or without the bias; on the axes that have them."""
+    y, extra = c.y.copy(), c.arguments["output_padding"]
+    if not any(extra):
+        return None
+    for axis, op in enumerate(extra, 2):
+        rows = np.moveaxis(y, axis, 0)[y.shape[axis] - op :]
+        rows[...] = c.bias.reshape(-1, *[1] * (y.ndim - 3)) if with_bias else 0
+    return y
+
+
+def _border(c: Call, mode: str) -> np.ndarray | None:
+    """The input continued by 3 elements on each side, and as much more of the output cropped."""
+    if min(c.x.shape[2:]) < 4:
+        return None
+    g, x = c.geometry, np.pad(c.x, ((0, 0), (0, 0), *[(3, 3)] * (c.x.ndim - 2)), mode=mode)
+    if any(max(e - 1 - lo, e - 1 - hi) >= 4 * s for (lo, hi), e, s in zip(g.crop, g.extent, g.stride, strict=True)):
+        return None  # y reads further than that
+    crop = [(lo + 3 * s, hi + 3 * s) for (lo, hi), s in zip(g.crop, g.stride, strict=True)]
+    return c.other(x=x, geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
+
+
 FAULTS = {
     "kernel flipped": lambda c, rng: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim)))),
     "channels swapped": lambda c, rng: _grouped_swap(c),
@@ -179,13 +240,46 @@ FAULTS = {
     "TF32": lambda c, rng: c.other(x=rounded(c.x), w=rounded(c.w)),
     "bfloat16": lambda c, rng: c.other(x=rounded(c.x, 7), w=rounded(c.w, 7)),
     "float16": lambda c, rng: c.other(x=c.x.astype("f2").astype("f4"), w=c.w.astype("f2").astype("f4")),
+    "x axes in another order": lambda c, rng: _with_x(c, _reordered(c.x, rng)),
+    "kernel axes in another order": lambda c, rng: _with_kernel(c, _reordered(c.w, rng)),
+    "y axes in another order": lambda c, rng: _reordered(c.y, rng),
+    "x axes exchanged and flipped": lambda c, rng: _with_x(c, _reordered(c.x, rng, flips=True)),
+    "kernel axes exchanged and flipped": lambda c, rng: _with_kernel(c, _reordered(c.w, rng, flips=True)),
+    "y axes exchanged and flipped": lambda c, rng: _reordered(c.y, rng, flips=True),
+    "padding as input padding, cut at the end": lambda c, rng: _padded_input(c, front=False, direct=False),
+    "padding as input padding, cut at the front": lambda c, rng: _padded_input(c, front=True, direct=False),
+    "kernel - 1 - padding as input padding, cut at the end": lambda c, rng: _padded_input(c, front=False, direct=True),
+    "kernel - 1 - padding as input padding, cut at the front": lambda c, rng: _padded_input(c, front=True, direct=True),
+    "padding ignored on axis 0": lambda c, rng: c.cropped(
+        [(0, c.geometry.crop[0][1] - c.geometry.crop[0][0]), *c.geometry.crop[1:]]
+    ),
+    "whole crop at the end": lambda c, rng: c.cropped([(0, lo + hi) for lo, hi in c.geometry.crop]),
+    "one stride for all axes": lambda c, rng: _same_everywhere(c, "stride"),
+    "one dilation for all axes": lambda c, rng: _same_everywhere(c, "dilation"),
+    "stride ignored on axis 0": lambda c, rng: _grid(c, stride=(1, *c.geometry.stride[1:])),
+    "rows of zeros": lambda c, rng: _unfilled(c, with_bias=False),
+    "rows of bias alone": lambda c, rng: _unfilled(c, with_bias=True),
+    "circular border": lambda c, rng: _border(c, "wrap"),
+    "reflect border": lambda c, rng: _border(c, "reflect"),
+    "replicate border": lambda c, rng: _border(c, "edge"),
+    "symmetric border": lambda c, rng: _border(c, "symmetric"),
     "BatchNorm folded on the wrong axis": _fold_wrong,
     "uninitialised rows": _uninitialised,
 }
 """Each fault, as a function that returns the wrong output of a call, or None if the call cannot have the fault."""
 
-SAME_THING = {"float16": {"TF32"}, "channels swapped": {"group order of the weight"}}
-"""Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed."""
+SAME_THING = {
+    "float16": {"TF32"},
+    "channels swapped": {"group order of the weight"},
+    "x axes in another order": {"x axes exchanged"},
+    "kernel axes in another order": {"kernel axes exchanged"},
+    "y axes in another order": {"y axes exchanged"},
+    "padding ignored on axis 0": {"padding ignored"},
+    "stride ignored on axis 0": {"stride ignored"},
+    "symmetric border": {"replicate border"},
+}
+"""Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed;
+a change on axis 0 is one on all axes if the others have none to change; one mirrored element is the edge."""
 
 
 def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
@@ -197,7 +291,7 @@ def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:
             got = FAULTS[name](call, rng)
         except TconvError:
             continue
-        if got is None or got.size < 24:
+        if got is None or got.size < 24 or (np.ptp(got.reshape(*got.shape[:2], -1), axis=2) == 0).all():
             continue
         right = call.y
         if got.shape == right.shape and np.abs(got - right).max() < 1e-3 * right.std():

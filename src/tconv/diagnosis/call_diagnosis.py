@@ -16,7 +16,7 @@ from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.causes.fault_effects import possible_faults
 from tconv.diagnosis.explanation import Explanation
-from tconv.diagnosis.finding_builder import finding_of, with_second_explanation
+from tconv.diagnosis.finding_builder import ExplainedCall, finding_of, with_second_explanation
 from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
@@ -24,10 +24,12 @@ from tconv.diagnosis.given_outputs import (
     largest_difference,
     rms_of,
     sample_of,
+    why_too_few_bits,
     why_uninformative,
 )
 from tconv.diagnosis.output_matcher import ObservedOutput
 from tconv.diagnosis.outputs_comparison import OutputsComparison
+from tconv.diagnosis.outputs_diagnosis import diagnose_outputs
 from tconv.diagnosis.report import Diagnosis, Finding, in_rms, joined
 from tconv.diagnosis.search import Search
 from tconv.diagnosis.tolerance import call_tolerance
@@ -57,6 +59,7 @@ class CallDiagnosis:
         start: float,
     ) -> None:
         self.outputs, self.call, self.data_layout, self.weight_layout = outputs, call, data_layout, weight_layout
+        self.given, self.assumed = call, tuple[Cause, ...]()
         self.dialect, self.native, self.target, self.start = dialect, native, target, start
         self.searches: list[Search] = []
         self.notes: list[str] = []
@@ -64,7 +67,12 @@ class CallDiagnosis:
 
     def run(self) -> Diagnosis:
         """Return the diagnosis. Raises ShapeError for an output whose batch or channels are not the call's."""
-        got, expected = (self._readings(name) for name in ("got", "expected"))
+        try:
+            got, expected = (self._readings(name) for name in ("got", "expected"))
+        except ShapeError:
+            if found := self._outputs_of_another_shape():
+                return found
+            raise
         a, b = got[0], expected[0]
         for one, other in product(got, expected):
             if one.y.shape == other.y.shape and self._agree(one.y, other.y):
@@ -154,10 +162,12 @@ class CallDiagnosis:
         output = ObservedOutput.of(reading.y, self.outputs.dtype)
         return Search(self.call, output, self._fix_writer(), self.dialect, self.native)
 
-    def _fix_writer(self) -> FixWriter:
-        own = self.dialect.name == ("torch" if self.fix_dialect == NEUTRAL else self.fix_dialect)
+    def _fix_writer(self, dialect: str = "") -> FixWriter:
+        """Return the writer for this dialect, or for that of the fix."""
+        dialect = dialect or self.fix_dialect
+        own = self.dialect.name == ("torch" if dialect == NEUTRAL else dialect)
         return FixWriter.of(
-            self.fix_dialect,
+            dialect,
             self.call.geometry.ndim,
             self.dialect.name,
             self.call.groups,
@@ -174,10 +184,13 @@ class CallDiagnosis:
         for reading in readings:
             search = self._search(reading)
             self.searches.append(search)
-            explanations = self._explanations(search)
+            both = (reading, other) if subject == "got" else (other, reading)
+            explanations = search.run(1)
+            if not explanations and (findings := self._by_axes(*both)):
+                return self._report("found", findings, *both)
+            explanations = explanations or search.run(2)
             if not explanations:
                 continue
-            both = (reading, other) if subject == "got" else (other, reading)
             if reading.layout != other.layout:
                 self.notes.append(
                     f"{subject} is {reading.layout.describe()}, the other {other.layout.describe()}; they were "
@@ -190,8 +203,7 @@ class CallDiagnosis:
             return self._report("found", findings, *both)
         reading = readings[0]
         both = (reading, other) if subject == "got" else (other, reading)
-        self._add_hints(*both)
-        return self._report("none", (), *both)
+        return self._unexplained(*both)
 
     @staticmethod
     def _explanations(search: Search) -> list[Explanation]:
@@ -217,7 +229,8 @@ class CallDiagnosis:
         return Cause("data layout", "layout", text, apply=statement, undo=statement)
 
     def _finding(self, explanation: Explanation, subject: str, reading: _Reading) -> Finding:
-        return finding_of(explanation, subject, rms_of(reading.y), self.call, self.data_layout, self._fix_writer())
+        explained = ExplainedCall(self.given, self.assumed, self.call, self.data_layout)
+        return finding_of(explanation, subject, rms_of(reading.y), explained, self._fix_writer())
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """Return the diagnosis of a call that gives neither output: each is explained by changes of the call."""
@@ -236,24 +249,23 @@ class CallDiagnosis:
                 f"{joined([cause.text for cause in explanation.causes])}"
             )
             if subject == "expected" or not found["expected"]:
-                given, self.call = self.call, explanation.call
+                self.call, self.assumed = explanation.call, explanation.causes
                 readings = got if other == "got" else expected
                 diagnosis = self._explain(other, readings, a if subject == "got" else b)
                 if diagnosis.findings:
                     return diagnosis
-                self.call = given
+                self.call, self.assumed = self.given, ()
             if found[other]:
                 findings = tuple(self._finding(each, other, a if other == "got" else b) for each in found[other])
                 return self._report("found", with_second_explanation(findings, explanation, subject), a, b)
-            return self._report("none", (), a, b)
+            return self._unexplained(a, b)
         for name in ("expected", "got"):
             if found[name]:
                 text = joined([cause.text for cause in found[name][0].causes])
                 self.notes.append(f"the call describes neither output; {name} is what it gives if {text}")
         if not self.notes or "neither" not in self.notes[-1]:
             self.notes.append("the call as it was given describes neither output, and no cause leads to one of them")
-        self._add_hints(a, b)
-        return self._report("none", (), a, b)
+        return self._unexplained(a, b)
 
     @staticmethod
     def _changes_call(explanation: Explanation) -> bool:
@@ -263,14 +275,55 @@ class CallDiagnosis:
             for cause in explanation.causes
         )
 
-    def _add_hints(self, got: _Reading, expected: _Reading) -> None:
-        """Add notes where nothing fits: the size of the difference, causes of the outputs alone, listed faults."""
+    # -- outputs alone -----------------------------------------------------------------------------------------------
+
+    def _comparison(self, got: Array, expected: Array) -> OutputsComparison:
+        writer = self._fix_writer(self.target or self.outputs.fix_dialect)
+        return OutputsComparison(expected, got, self.outputs.dtype, writer, with_call=True)
+
+    def _by_axes(self, got: _Reading, expected: _Reading) -> tuple[Finding, ...]:
+        """Return the finding that one output is the other with its axes in another order or reversed; () if not."""
+        comparison = self._comparison(got.y, expected.y)
+        return self._findings_alone(comparison, comparison.explain_by_axes(), got, expected)
+
+    def _findings_alone(
+        self,
+        comparison: OutputsComparison,
+        explained: list[tuple[tuple[Cause, ...], float]],
+        got: _Reading,
+        expected: _Reading,
+    ) -> tuple[Finding, ...]:
+        findings = []
+        for causes, error in explained:
+            if why_too_few_bits(expected.y, self.outputs.dtype, comparison.tried):
+                continue
+            undo = [cause.undo for cause in reversed(causes)]
+            text = f"of the outputs alone, {joined([cause.text for cause in causes])}"
+            fix = "; ".join(undo) if all(undo) else ""
+            findings.append(Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms_of(expected.y))))
+        return tuple(findings)
+
+    def _unexplained(self, got: _Reading, expected: _Reading) -> Diagnosis:
+        """Return the diagnosis of outputs that the call does not explain: the outputs alone may do it."""
+        part = self._comparison(sample_of(got.y), sample_of(expected.y))
+        explained = part.explain()
+        if explained and (part.got.shape, part.expected.shape) != (got.y.shape, expected.y.shape):
+            explained = self._comparison(got.y, expected.y).explain()
+        if findings := self._findings_alone(part, explained, got, expected):
+            return self._report("found", findings, got, expected)
         self.notes += dict.fromkeys(search.hint for search in self.searches if search.hint)
-        comparison = OutputsComparison(sample_of(expected.y), sample_of(got.y), self.outputs.dtype, self._fix_writer())
-        for causes, _ in comparison.explain():
-            self.notes.append(f"of the outputs alone: {joined([cause.text for cause in causes])}")
         faults = possible_faults(self.call, self.dialect, self.native)
         self.notes += [f"a listed fault applies to this call: {fault}" for fault in faults]
+        return self._report("none", (), got, expected)
+
+    def _outputs_of_another_shape(self) -> Diagnosis | None:
+        """Return the diagnosis of the outputs alone, where no layout fits that of the call; None without a cause."""
+        note = "in the layouts of the call, batch and channels do not agree: the outputs alone were compared"
+        try:
+            found = diagnose_outputs(self.outputs, self.dialect, self.target, self.start, note)
+        except ShapeError:
+            return None
+        return found if found.findings else None
 
     # -- reporting ---------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.causes.crop_rule import CropPairs, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +22,9 @@ class Explanation:
     """The call with the causes that change it."""
     error: float
     """Largest distance from the output."""
-    rules: tuple[crop_names.Rule, ...] = ()
+    rules: tuple[Rule, ...] = ()
     """Names of the crop, if the crop is one of the causes."""
-    given_crop: crop_names.CropPairs = ()
+    given_crop: CropPairs = ()
     """Crop of the given call."""
 
     @property
@@ -31,16 +32,16 @@ class Explanation:
         """Names of the causes."""
         return tuple(cause.name for cause in self.causes)
 
-    def crop_text(self, rule: crop_names.Rule) -> str:
+    def crop_text(self, rule: Rule) -> str:
         """Return the text for the crop under the name of this rule."""
         return f"the crop is {_shown(rule.crop)} instead of {_shown(self.given_crop)}: {rule.text}"
 
 
-def _shown(crop: crop_names.CropPairs) -> str:
+def _shown(crop: CropPairs) -> str:
     return str(crop[0]) if len(set(crop)) == 1 else str(crop)
 
 
-_ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "scale", "fault")
+_ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "border", "scale", "fault")
 
 
 def rank(explanation: Explanation) -> tuple[float, ...]:
@@ -49,6 +50,11 @@ def rank(explanation: Explanation) -> tuple[float, ...]:
     return (has_unnamed_crop(explanation), max(parts), sum(parts))
 
 
+def is_wrong_part(cause: Cause) -> bool:
+    """Return True if a cause states only where an output is wrong, and nothing about its numbers there."""
+    return cause.part == "result" and cause.change is None and cause.inverse is None
+
+
 def has_unnamed_crop(explanation: Explanation) -> bool:
     """Return True if the crop is known by its numbers only."""
-    return any(cause.name in ("crop shifted", "crop at the end") for cause in explanation.causes)
+    return any(cause.part == "crop" for cause in explanation.causes) and crop_names.is_unnamed(explanation.rules[0])

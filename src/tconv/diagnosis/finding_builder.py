@@ -5,22 +5,38 @@ A diagnosis with a call writes its report from them.
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from typing import NamedTuple
 
 from tconv.diagnosis.call_model import CallModel
-from tconv.diagnosis.causes.crop_names import Rule
+from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.causes.crop_rule import Rule
 from tconv.diagnosis.explanation import Explanation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.report import Finding, in_rms, joined
 from tconv.dialects import DataLayout
 
 
-def finding_of(
-    explanation: Explanation, subject: str, rms: float, call: CallModel, layout: DataLayout, writer: FixWriter
-) -> Finding:
-    """Return the finding that `call` gives `subject`, "got" or "expected", with the causes of the explanation.
+class ExplainedCall(NamedTuple):
+    """Call that an explanation starts from."""
 
-    `rms` is the root mean square of the subject, `layout` the call's data layout.
+    given: CallModel
+    """The call as it was given."""
+    assumed: tuple[Cause, ...]
+    """Causes that make it the call that is explained, where the given one describes neither output."""
+    call: CallModel
+    """The call with them."""
+    layout: DataLayout
+    """Layout of x."""
+
+
+def finding_of(
+    explanation: Explanation, subject: str, rms: float, explained: ExplainedCall, writer: FixWriter
+) -> Finding:
+    """Return the finding that a call gives `subject`, "got" or "expected", with the causes of the explanation.
+
+    `rms` is the root mean square of the subject.
     """
     causes, rules = explanation.causes, explanation.rules
     if subject == "expected" and len(rules) > 1:  # here a framework's rule is the better name than a misreading
@@ -33,7 +49,7 @@ def finding_of(
     return Finding(
         tuple(cause.name for cause in causes),
         f"{subject} is what the call gives if {joined([cause.text for cause in causes])}",
-        _fix(explanation, subject == "expected", call, layout, writer),
+        _fix(explanation, subject == "expected", explained, writer),
         in_rms(explanation.error, rms),
         tuple(rule.name for rule in rules[1:]),
         tuple(dict.fromkeys(source for source in [*(r.source for r in rules), *own] if "#" in source)),
@@ -41,30 +57,44 @@ def finding_of(
     )
 
 
-def _fix(explanation: Explanation, fix_call: bool, call: CallModel, layout: DataLayout, writer: FixWriter) -> str:
+def _fix(explanation: Explanation, fix_call: bool, explained: ExplainedCall, writer: FixWriter) -> str:
     """Return one line: the statements of each cause, and the call if its geometry changes; "" if one has no statement.
 
     With `fix_call` the given call is the wrong one, otherwise the code behind the output is. A line that recomputes y
     starts from the arrays that were given; statements alone belong into the code that made the output.
     """
-    recompute = any(cause.part in ("crop", "grid", "fault") for cause in explanation.causes)
-    shape, bias = call.x.shape[2:], call.bias is not None
-    if recompute and "N" in layout.axes and "N" not in writer.data_layout.axes and len(call.x) > 1:
+    given, assumed, call, layout = explained
+    causes = (*assumed, *explanation.causes) if fix_call else explanation.causes
+    recompute = any(cause.part in (*_GEOMETRY, "border") for cause in causes)
+    if recompute and "N" in layout.axes and "N" not in writer.data_layout.axes and len(given.x) > 1:
         return ""  # the dialect's call takes one image, and there are several
-    if recompute and not fix_call:  # the given call is right
-        return writer.recompute(call.geometry, shape, bias, layout)
+    right = explanation.call if fix_call else call
+    steps = [(cause, cause.apply) for cause in causes]
+    if not fix_call:  # the given call is right, or becomes it; otherwise the last cause is undone first
+        steps = [(c, c.apply) for c in assumed] if recompute else [(c, c.undo) for c in causes[::-1]]
     before, after = list[str](), list[str]()
-    for cause in explanation.causes if fix_call else explanation.causes[::-1]:  # the last cause is undone first
-        if recompute and cause.part in ("crop", "grid", "fault"):
+    for cause, statement in steps:
+        if recompute and (cause.part in _GEOMETRY or cause.name == "bias missing"):
             continue
-        statement = cause.apply if fix_call else cause.undo
         if not statement:
             return ""
         (after if statement.startswith("y =") else before).append(statement)
+    line = "; ".join([*before, *after])
     if recompute:
-        fixed = explanation.call.geometry
-        return "; ".join([writer.recompute(fixed, shape, bias, layout, "; ".join(before)), *after])
-    return "; ".join([*before, *after])
+        faulty = any(cause.part == "fault" for cause in causes)
+        shape = (given if faulty else right).x.shape[2:]  # of x after the statements
+        bias = given.bias is not None and right.bias is not None
+        line = "; ".join([writer.recompute(right.geometry, shape, bias, layout, "; ".join(before)), *after])
+    return "" if given.bias is None and _reads_bias(line) else line
+
+
+def _reads_bias(line: str) -> bool:
+    """Return True if a line of statements reads the name `bias` before it sets it."""
+    for statement in ast.parse(line).body:
+        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id == "bias"]
+        if names:
+            return any(isinstance(node.ctx, ast.Load) for node in names)
+    return False
 
 
 def with_second_explanation(findings: tuple[Finding, ...], second: Explanation, subject: str) -> tuple[Finding, ...]:
@@ -82,6 +112,10 @@ def with_second_explanation(findings: tuple[Finding, ...], second: Explanation, 
         )
         for each in findings
     )
+
+
+_GEOMETRY = ("crop", "grid", "fault")
+"""Parts that a line corrects by the arguments of the call."""
 
 
 def _is_misreading(rule: Rule) -> bool:

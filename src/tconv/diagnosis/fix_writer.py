@@ -104,6 +104,28 @@ class FixWriter:
             f"{name} = {name}.transpose({one}, {two})" if self._torch else f"{name} = np.swapaxes({name}, {one}, {two})"
         )
 
+    def reorder(self, name: str, order: Sequence[int]) -> str:
+        """Return the statement that puts an array's spatial axes into this order, the old axis at each place."""
+        moved = [axis for axis, old in enumerate(order) if axis != old]
+        if len(moved) == 2:
+            return self.swap(name, *moved)
+        axes = self.weight_layout.axes if name == "weight" else self.data_layout.axes
+        return self.permute(name, name, [axes.index(order[a] if isinstance(a, int) else a) for a in axes])
+
+    def pad(self, name: str, widths: Sequence[tuple[int, int]], mode: str) -> str:
+        """Return the statement that pads an array's spatial axes by (front, end) in one of NumPy's modes."""
+        places = dict(zip(self._places(name, range(len(widths))), widths, strict=True))
+        every = [places.get(place, (0, 0)) for place in range(len(self.data_layout.axes))]
+        own = {"wrap": "circular", "reflect": "reflect", "edge": "replicate"}.get(mode)
+        if self._torch and own and not any(map(any, every[: -len(widths)])):
+            flat = ", ".join(f"{front}, {end}" for front, end in every[: -len(widths) - 1 : -1])
+            return f'{name} = torch.nn.functional.pad({name}, ({flat}), mode="{own}")'
+        to_numpy, from_numpy = _CONVERSIONS.get(self.dialect.name, ("{}", "{}"))
+        if self._torch:
+            to_numpy, from_numpy = "{}.numpy()", "torch.from_numpy({})"
+        padded = f'np.pad({to_numpy.format(name)}, {tuple(every)}, mode="{mode}")'
+        return f"{name} = {from_numpy.format(padded)}"
+
     def permute(self, name: str, source: str, order: Sequence[int]) -> str:
         """Return the statement that sets `name` to the expression `source` with its axes in this order."""
         places = ", ".join(map(str, order))
@@ -237,13 +259,14 @@ class FixWriter:
         tensor = f"y.new_tensor({list(values)})"
         return f"{tensor}.reshape({', '.join(map(str, self._column))})" if len(self._column) > 1 else tensor
 
-    def fold_batchnorm(self) -> str:
-        """Return the statement that folds a BatchNorm into weight and bias."""
+    def fold_batchnorm(self, bias: bool) -> str:
+        """Return the statement that folds a BatchNorm into weight and, if there is one, bias."""
         arguments = [] if self.dialect.name == "torch" else [f'dialect="{self.dialect.name}"']
         arguments += [f"groups={self.groups}"] * (self.groups > 1)
         arguments += [f"{key}={value!r}" for key, value in self._own_arguments]
         # eps is that of the layer's framework, which need not be the one of this layout
-        given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", "eps=eps", *arguments])
+        numbers = ["weight", "bias" if bias else "None", "gamma", "beta", "mean", "variance", "eps=eps"]
+        given = ", ".join([*numbers, *arguments])
         return f"weight, bias = tconv.fold_batchnorm({given})"
 
     # -- precision ---------------------------------------------------------------------------------------------------

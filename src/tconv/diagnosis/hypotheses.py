@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes import FAMILIES
 from tconv.diagnosis.causes.cause import Cause, CauseContext
@@ -45,8 +46,12 @@ class Hypotheses:
         self.singles = self.pairs = 0
         """Number of hypotheses tried so far."""
         self._patches: dict[Any, Patch | None] = {}
-        self.causes = [cause for family in FAMILIES for cause in family(context)]
+        self._context = context
+
+    @cached_property
+    def causes(self) -> list[Cause]:
         """Every cause that is tried, the crop and fitted causes apart."""
+        return [cause for family in FAMILIES for cause in family(self._context)]
 
     def of_part(self, *parts: str) -> list[Cause]:
         """Return the causes that change these parts, part after part."""
@@ -66,13 +71,21 @@ class Hypotheses:
         """
         for grid, base in product([None, *self.of_part("grid")], [None, *self.of_part("x", "rounding")]):
             outer = [cause for cause in (grid, base) if cause is not None]
-            if len(outer) > count:
+            if len(outer) > count or not _may_meet(outer, count, up_to_bias):
                 continue
-            rows = list(self._rows(outer, count))
-            for kernel in {row.call.weight.shape for row in rows}:
-                yield from self._batch([row for row in rows if row.call.weight.shape == kernel], count, up_to_bias)
+            rows = list(self._rows(outer, count, up_to_bias))
+            for geometry in dict.fromkeys(row.call.geometry for row in rows):
+                yield from self._batch([row for row in rows if row.call.geometry == geometry], count, up_to_bias)
 
-    def _rows(self, outer: list[Cause], count: int) -> Iterator[_Row]:
+    def of_steps(self) -> Iterator[Candidate]:
+        """Yield the hypotheses of another stride or dilation, with every crop, that match a patch."""
+        for cause in self.of_part("grid"):
+            call = _changed(self.call, [cause])
+            patch = None if call is None else self._patch(call, None)
+            if call is not None and patch is not None:
+                yield from self._compare([_Row((cause,), call)], [], patch, None, True, {}, False)
+
+    def _rows(self, outer: list[Cause], count: int, up_to_bias: bool) -> Iterator[_Row]:
         """Yield the call with these causes, alone and with each cause or pair of causes of the weight."""
         last = [c for c in outer if c.part == "rounding"]
         first = [c for c in outer if c.part != "rounding"]
@@ -80,8 +93,9 @@ class Hypotheses:
         if len(outer) < count:
             extras += [(cause,) for cause in self.of_part("weight")]
         if len(outer) + 2 <= count:
-            extras += list(permutations(self.of_part("weight"), 2))
+            extras += list(permutations([c for c in self.of_part("weight") if c.tried_with == "all"], 2))
         base = _changed(self.call, first)
+        extras = [extra for extra in extras if _may_meet([*extra, *outer], count, up_to_bias)]
         for extra in extras if base is not None else ():
             call = _changed(base, (*extra, *last))
             if call is not None:
@@ -92,9 +106,10 @@ class Hypotheses:
         call = rows[0].call
         if call.weight.size == 0 or math.prod(self.matcher.output.y.shape) == 0:
             return
+        sizes = call.spatial
         cache: dict[Any, Array] = {}
         for result in [None, *self.of_part("result")]:
-            if len(rows[0].causes) + (result is not None) > count:
+            if result is not None and (len(rows[0].causes) >= count or not _may_meet([result], count, up_to_bias)):
                 continue
             patch = self._patch(call, result)
             if patch is None:
@@ -103,12 +118,16 @@ class Hypotheses:
                 continue
             for bias in [None, *self.of_part("bias")]:
                 extra = [cause for cause in (bias, result) if cause is not None]
-                counts = [len(row.causes) + len(extra) for row in rows]
                 # the crop is a cause of its own: it is free for hypotheses that have one cause fewer
                 for free in (True, False):
-                    fitting = [at for at, c in enumerate(counts) if (c == count - 1 if free else c == count)]
+                    fitting = [
+                        row
+                        for row in rows
+                        if len(row.causes) + len(extra) == count - free
+                        and _may_meet([*row.causes, *extra], count, up_to_bias)
+                    ]
                     if fitting:
-                        yield from self._compare([rows[at] for at in fitting], extra, patch, free, cache, up_to_bias)
+                        yield from self._compare(fitting, extra, patch, sizes, free, cache, up_to_bias)
 
     def _patch(self, call: CallModel, result: Cause | None) -> Patch | None:
         key = (result, call.groups, call.out_channels, len(call.x))
@@ -121,12 +140,20 @@ class Hypotheses:
         return self._patches[key]
 
     def _compare(
-        self, rows: list[_Row], extra: list[Cause], patch: Patch, free: bool, cache: dict[Any, Array], up_to_bias: bool
+        self,
+        rows: list[_Row],
+        extra: list[Cause],
+        patch: Patch,
+        sizes: tuple[int, ...] | None,
+        free: bool,
+        cache: dict[Any, Array],
+        up_to_bias: bool,
     ) -> Iterator[Candidate]:
         """Yield the rows that match the patch with these extra causes, at any crop if it is free."""
         call = rows[0].call
-        reach = patch.reach(call) if free else ((0, 0),) * call.geometry.ndim
-        if not free and (call.spatial is None or call.spatial != patch.sizes):
+        far = not extra and not any(row.causes for row in rows)  # the call itself, which is quick
+        reach = patch.reach(call, far=far) if free else ((0, 0),) * call.geometry.ndim
+        if not free and sizes != patch.sizes:
             return
         key = (patch.image, patch.place, reach, tuple(id(row.call) for row in rows))
         if key not in cache:
@@ -150,6 +177,13 @@ class Hypotheses:
             for shift in sorted(shifts, key=lambda shift: sum(map(abs, shift)))[:3]:
                 changed = row.call if biased is call else replace(row.call, bias=biased.bias)
                 yield Candidate((*row.causes, *extra), changed, shift)
+
+
+def _may_meet(causes: Sequence[Cause], count: int, up_to_bias: bool) -> bool:
+    """Return True unless a cause is among them that is not tried with the others, the crop or a missing bias."""
+    if all(cause.tried_with == "all" for cause in causes):
+        return True
+    return len(causes) == 1 and not up_to_bias and (count == 1 or causes[0].tried_with == "crop")
 
 
 def _changed(call: CallModel | None, causes: Sequence[Cause]) -> CallModel | None:

@@ -16,6 +16,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes import array_layout
+from tconv.diagnosis.causes.axis_orders import axis_orders
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted import FAMILIES
 from tconv.diagnosis.fitted.observation import Observation
@@ -36,6 +37,8 @@ class OutputsComparison:
     writer: FixWriter
     tried: int = field(default=0)
     """Number of hypotheses tried so far."""
+    with_call: bool = field(default=False)
+    """True if a call explains rounding better than two outputs do."""
 
     def explain(self) -> list[tuple[tuple[Cause, ...], float]]:
         """Return [(causes, largest error)] of the first explanation, with the fewest causes; [] if there is none."""
@@ -43,7 +46,28 @@ class OutputsComparison:
             explained = self._explain_after(reordering)
             if explained is not None:
                 return [explained]
+        return self.explain_by_axes()
+
+    def explain_by_axes(self) -> list[tuple[tuple[Cause, ...], float]]:
+        """Return [(causes, largest error)] if only the spatial axes are in another order or reversed; else []."""
+        for change in axis_orders(self.expected.shape[2:]):
+            self.tried += 1
+            base = change.transform(self.expected)
+            if base.shape != self.got.shape or not agree_at_samples(base, self.got, self.dtype):
+                continue
+            error = self._error(base)
+            if error is not None:
+                name, text, undo = change.name("y"), change.text("y"), change.undo(self.writer, "y")
+                return [((Cause(name, "result", text, transform=change.transform, undo=undo),), error)]
         return []
+
+    def _error(self, base: Array) -> float | None:
+        """Return the largest distance of `got` from an array; None if rounding does not explain it."""
+        finite = np.isfinite(base) & np.isfinite(self.got)
+        tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
+        distance = np.abs(base - self.got)[finite]
+        limits = tolerance.at(np.where(finite, self.got, 0))[finite]
+        return float(distance.max()) if finite.any() and (distance <= limits).all() else None
 
     def _explain_after(self, reordering: Cause | None) -> tuple[tuple[Cause, ...], float] | None:
         """Return the explanation with this reordering first, alone or followed by a fitted cause or a shift."""
@@ -75,6 +99,8 @@ class OutputsComparison:
         for family in FAMILIES:
             for cause in family(observation):
                 self.tried += 1
+                if cause.part == "rounding" and self.with_call:
+                    continue
                 assert cause.transform is not None
                 distance = np.abs(cause.transform(observation.predicted) - observation.known)[finite]
                 factor = 8.0 if cause.part == "scale" else 1.0
@@ -100,7 +126,9 @@ class OutputsComparison:
                     undo=self.writer.permute("y", "y", np.argsort(order).tolist()),
                 )
         y = self.got
-        yield from array_layout.result_causes(Geometry((1,) * nd), y.shape, self.writer)
+        for cause in array_layout.result_causes(Geometry((1,) * nd), y.shape, self.writer):
+            if cause.name != "y axes exchanged":  # tried above
+                yield cause
         spatial = [axis for axis in range(2, y.ndim) if y.shape[axis] > 1]
         if len(spatial) > 1:
             yield Cause(

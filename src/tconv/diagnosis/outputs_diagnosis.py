@@ -26,19 +26,23 @@ from tconv.diagnosis.tolerance import outputs_tolerance, spacing
 from tconv.dialects import DataLayout, Dialect
 from tconv.errors import ShapeError
 
+_NO_CALL = "outputs alone: with x=, weight= and the call's arguments the cause can be named"
 
-def diagnose_outputs(outputs: GivenOutputs, dialect: Dialect, target: str | None, start: float) -> Diagnosis:
+
+def diagnose_outputs(
+    outputs: GivenOutputs, dialect: Dialect, target: str | None, start: float, note: str = _NO_CALL
+) -> Diagnosis:
     """Return the diagnosis of outputs alone, in the dialect's data layout.
 
-    `target` is the dialect of the fix, `start` the time.perf_counter() at which the diagnosis began. Raises ShapeError
-    if no order of axes makes batch and channels agree.
+    `target` is the dialect of the fix, `start` the time.perf_counter() at which the diagnosis began, `note` the note
+    that every cause has. Raises ShapeError if no order of axes makes batch and channels agree.
     """
     a, b, layout = _read(outputs, dialect)
     finite_b = np.where(np.isfinite(b), b, 0)
     tolerance = outputs_tolerance(finite_b, outputs.dtype)
     rms = rms_of(b)
     findings: tuple[Finding, ...] = ()
-    notes = ["outputs alone: with x=, weight= and the call's arguments the cause can be named"]
+    notes = [note]
     verdict = "none"
     writer = FixWriter.of(target or outputs.fix_dialect, len(layout.axes) - 2, dialect.name)
     comparison = OutputsComparison(b, a, outputs.dtype, writer)

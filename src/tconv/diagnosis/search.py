@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
-from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, rank
+from tconv.diagnosis.causes.crop_rule import Rule
+from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, is_wrong_part, rank
 from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
@@ -52,16 +54,24 @@ class Search:
         """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
-            return found or sorted(self._with_missing_bias(), key=rank)
+            return found or self._filled_up(1) or sorted(self._with_missing_bias(), key=rank)
         # descriptions of what happened come first, then listed faults, then crops that have no name
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
-        named = [each for each in found if not has_unnamed_crop(each) and not each.names[-1].startswith("off by")]
-        return [*named, *faults, *(each for each in found if each not in named)] or self.fitted()
+        named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
+        return [*named, *faults, *(each for each in found if each not in named)] or self._fitted_or_filled()
+
+    def _fitted_or_filled(self) -> list[Explanation]:
+        """Return explanations whose numbers are read off the output."""
+        found = self._filled_up(0) or self.fitted()
+        if not found or not is_wrong_part(found[0].causes[0]):
+            return found
+        # wrong numbers somewhere are no prediction; another stride or dilation predicts them all
+        return sorted(self._confirmed(self.hypotheses.of_steps()), key=rank) or found
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
 
     def fitted(self) -> list[Explanation]:
-        """Return the first fitted cause that explains the output, as a list; [] if there is none."""
+        """Return the first fitted cause that explains the output, or all borders that do; [] if there is none."""
         spatial = self.call.spatial
         if spatial is None:
             return []
@@ -69,11 +79,16 @@ class Search:
             return self._longer(spatial)
         observation = self._observation(spatial)
         for family in FAMILIES:
+            found: list[Explanation] = []
             for cause in family(observation):
                 self.hypotheses.count(1)
                 explanation = self._confirm_fitted(cause, observation)
-                if explanation is not None:
-                    return [explanation]
+                if explanation is not None and explanation.names not in [each.names for each in found]:
+                    found.append(explanation)
+                    if cause.part != "border":
+                        break
+            if found:
+                return found
         unit = max(spacing(self.output.dtype), 2.0**-23)
         size = rounding.size_of_difference(observation.predicted, observation.y, observation.finite, unit)
         if size:
@@ -127,6 +142,55 @@ class Search:
         if cause.part != "rounding" and not (distance <= observation.limits)[observation.finite].all():
             return None
         return Explanation((cause,), self.call, float(distance[observation.finite].max(initial=0.0)))
+
+    # -- an output that was filled up ------------------------------------------------------------------------------
+
+    def _filled_up(self, causes: int) -> list[Explanation]:
+        """Return explanations of an output with zeros or the bias alone around a shorter result of the call.
+
+        The shorter result is that of the call itself, or of the call with one or two causes.
+        """
+        y, g, bias = self.output.y, self.call.geometry, self.call.bias
+        fills = {"zeros": np.zeros(1)}
+        if bias is not None and bias.any():
+            fills["bias alone"] = bias
+        for content, values in fills.items():
+            widths = _filled_widths(y, values, 4 * self.matcher.tolerance(self.call).relative)
+            if widths is None:
+                continue
+            part: Any = (..., *(slice(a, L - b) for (a, b), L in zip(widths, y.shape[2:], strict=True)))
+            inner = ObservedOutput.of(y[part], self.output.dtype)
+            call = self.call
+            if not causes:
+                if call.spatial != y.shape[2:]:
+                    continue
+                crop = tuple((lo + a, hi + b) for (lo, hi), (a, b) in zip(g.crop, widths, strict=True))
+                call = self.call.with_geometry(crop=crop)
+            search = Search(call, inner, self.writer, self.dialect, self.native)
+            where = " and ".join(
+                f"{front} in front and {end} at the end of spatial axis {axis}"
+                for axis, (front, end) in enumerate(widths)
+                if front or end
+            )
+            extra = crop_names.padding_of(g, self.native)[1]
+            due = tuple((0, op) for op in extra) == widths
+            text = f"rows contain {content}{', those of output_padding' if due else ''}: {where}"
+            cause = Cause(f"rows of {content}", "border", text, source="llvm/torch-mlir#2026" if due else "")
+            if not causes:
+                error = search.matcher.largest_error(call)
+                found = [] if error is None or search.too_few_bits else [Explanation((), self.call, error)]
+            else:
+                found = [] if search.too_few_bits else search.explained_by_few()
+            if found:
+                return [replace(each, causes=(*each.causes, cause)) for each in found]
+        return []
+
+    def explained_by_few(self) -> list[Explanation]:
+        """Return the explanations by one cause that is tried, or by one and a crop, the likeliest first."""
+        for count in (1, 2):
+            if found := sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank):
+                return found
+        return []
 
     # -- hypotheses --------------------------------------------------------------------------------------------------
 
@@ -186,6 +250,12 @@ class Search:
         if crop == g.crop:
             return Explanation(causes, call, math.nan)
         rules = crop_names.named(crop, g, n, sizes, self.native)
+        longer = tuple(b - L for b, L in zip(call.spatial or (), sizes, strict=False))
+        given = self.call.spatial or sizes
+        due = all(size == L or more == 0 for L, size, more in zip(sizes, given, longer, strict=False))
+        if rules[0].rare and due and (place := crop_names.cut_to_size(shift, longer)):
+            text = f"the output, {call.spatial}, is brought to the size of the call's, {given}, {place}"
+            rules = [Rule("cut to size", text, crop), *(each for each in rules if not crop_names.is_unnamed(each))]
         explanation = Explanation(causes, call.with_geometry(crop=crop), math.nan, tuple(rules), g.crop)
         text, source = explanation.crop_text(rules[0]), rules[0].source
         cause = Cause(rules[0].name, "crop", text, lambda c: c.with_geometry(crop=crop), source=source)
@@ -199,3 +269,22 @@ class Search:
                 y = cause.inverse(y)
         sizes: tuple[int, ...] = y.shape[2:]
         return sizes
+
+
+def _filled_widths(y: Array, values: Array, near: float) -> tuple[tuple[int, int], ...] | None:
+    """Return the number of rows (front, end) per axis that contain only one value per channel.
+
+    None if there are no such rows, or no others.
+    """
+    filled = values.reshape(-1, *[1] * (y.ndim - 3))
+    widths = []
+    for axis in range(2, y.ndim):
+        ends: list[int] = []
+        for way in (1, -1):
+            rows = np.moveaxis(y, axis, 0)[::way]  # [rows, N, C, *others]
+            other = (at for at, row in enumerate(rows) if not (np.abs(row - filled) <= near * np.abs(filled)).all())
+            ends.append(next(other, len(rows)))
+        if sum(ends) >= y.shape[axis]:
+            return None
+        widths.append((ends[0], ends[1]))
+    return tuple(widths) if any(map(any, widths)) else None

@@ -14,6 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel
+from tconv.diagnosis.causes.axis_orders import axis_orders
 from tconv.diagnosis.causes.cause import Cause, CauseContext, Change, Transform
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.geometry import Geometry
@@ -32,7 +33,7 @@ class _Reordering(NamedTuple):
     @property
     def apply(self) -> str:
         """Statement that applies it, where undoing it is the same; "" otherwise."""
-        return self.undo if "reversed" in self.name or "exchanged" in self.name else ""
+        return self.undo if "reversed" in self.name else ""
 
 
 def causes(context: CauseContext) -> Iterator[Cause]:
@@ -42,11 +43,21 @@ def causes(context: CauseContext) -> Iterator[Cause]:
 
 
 def input_causes(call: CallModel, writer: FixWriter) -> Iterator[Cause]:
-    """Yield the changes of x that keep its shape."""
+    """Yield the changes of x; exchanged axes may also change its shape."""
     x, ndim = call.x, call.geometry.ndim
     for each in _reorderings("x", x.shape, call.groups, writer):
-        if each.transform(x).shape == x.shape:
-            yield Cause(each.name, "x", each.text, _input(each.transform), apply=each.apply, undo=each.undo)
+        yield Cause(each.name, "x", each.text, _input(each.transform), apply=each.apply, undo=each.undo)
+    for change in axis_orders(x.shape[2:]):
+        usual = change.swaps_ends and x.shape[2] == x.shape[-1]
+        yield Cause(
+            change.name("x"),
+            "x",
+            change.text("x"),
+            _input(change.transform),
+            apply=change.apply(writer, "x"),
+            undo=change.undo(writer, "x"),
+            tried_with="all" if usual else change.tried_with,
+        )
     for axis in range(ndim):
         if x.shape[axis + 2] > 1:
             statement = writer.flip("x", [axis])
@@ -83,6 +94,18 @@ def result_causes(geometry: Geometry, shape: tuple[int, ...], writer: FixWriter)
                 inverse=flip,
                 apply=statement,
                 undo=statement,
+            )
+    for change in axis_orders(shape[2:]):
+        if not change.flipped:
+            yield Cause(
+                change.name("y"),
+                "result",
+                change.text("y"),
+                transform=change.transform,
+                inverse=change.inverse,
+                apply=change.apply(writer, "y"),
+                undo=change.undo(writer, "y"),
+                tried_with="all" if change.swaps_ends else change.tried_with,
             )
     steps = geometry.stride
     if max(steps) > 1 and all(L % s == 0 for L, s in zip(shape[2:], steps, strict=True)):
@@ -133,14 +156,6 @@ def _reorderings(name: str, shape: tuple[int, ...], groups: int, writer: FixWrit
                 _last_read_as_first,
                 writer.data_from_stored(name, "NC*", ndim),
             )
-    if ndim > 1 and max(spatial) > 1:
-        yield _Reordering(
-            f"{name} axes exchanged",
-            f"{name}'s first and last spatial axes are exchanged",
-            _ends_exchanged,
-            _ends_exchanged,
-            writer.swap(name, 0, ndim - 1),
-        )
     if groups > 1 and channels // groups > 1:
         per = channels // groups
         interleave, separate = partial(_interleaved, groups), partial(_separated, groups)
@@ -155,10 +170,6 @@ def _reorderings(name: str, shape: tuple[int, ...], groups: int, writer: FixWrit
 
 def _channels_reversed(a: Array) -> Array:
     return a[:, ::-1]
-
-
-def _ends_exchanged(a: Array) -> Array:
-    return np.swapaxes(a, 2, a.ndim - 1)
 
 
 def _last_read_as_first(a: Array) -> Array:

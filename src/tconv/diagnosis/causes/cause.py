@@ -16,7 +16,9 @@ from tconv.dialects import Dialect
 
 Change = Callable[[CallModel], CallModel | None]
 Transform = Callable[[Array], Array]
-Part = Literal["weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes"]
+Part = Literal[
+    "weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes", "border"
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class Cause:
 
     name: str
     part: Part
-    """Part of the call that it changes; "grid" is stride and dilation, "result" is y."""
+    """Part of the call that it changes; "grid" is stride and dilation, "result" y, "border" what lies beyond x or y."""
     text: str
     change: Change | None = None
     transform: Transform | None = None
@@ -42,6 +44,8 @@ class Cause:
     """An issue, owner/repo#number, that describes it."""
     certain: bool = field(default=True)
     """True if it predicts every number, False if it explains most of them or their statistics."""
+    tried_with: Literal["all", "crop", "nothing"] = field(default="all")
+    """Second causes that it is tried with: rare causes are not paired, which keeps the number of pairs small."""
 
 
 class CauseContext(NamedTuple):

@@ -6,24 +6,14 @@ The search finds a crop as numbers, and this file names it. A new name is a `Rul
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from tconv._arguments import ints_of
+from tconv.diagnosis.causes import crop_misreadings
+from tconv.diagnosis.causes.crop_rule import CropPairs, Rule
 from tconv.dialects import dialect
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
-
-CropPairs = tuple[tuple[int, int], ...]
-
-
-class Rule(NamedTuple):
-    """A named rule that gives a crop."""
-
-    name: str
-    text: str
-    crop: CropPairs
-    source: str = ""
-
 
 _RULES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("SAME of TensorFlow", "tensorflow", {"padding": "SAME", "output_shape": "same"}),
@@ -59,14 +49,11 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     `n` is the spatial shape of x, `L` that of the output to explain.
     """
     axes = list(zip(g.crop, g.extent, g.stride, strict=True))
-    pads = _given(native, ("padding", "pads", "pads_begin"), g.ndim) or tuple(max(0, lo) for lo, _ in g.crop)
-    extra = _given(native, ("output_padding",), g.ndim)
-    if extra is None:  # a Geometry has no native arguments
-        extra = (0,) * g.ndim if native else tuple(max(0, lo - hi) for lo, hi in g.crop)
+    pads, extra = padding_of(g, native)
     both = list(zip(pads, extra, strict=True))
 
     def rule(name: str, text: str, crop: Any, source: str = "") -> Rule:
-        return Rule(name, text, tuple(crop), source)
+        return Rule(name, text, tuple(crop), source, per_axis=True)
 
     if any(extra):
         yield rule("output_padding ignored", "output_padding is ignored", ((p, p) for p, _ in both))
@@ -107,10 +94,10 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
         text = "padding is applied as padding of the input: zeros around x"
         outward = ((-s * p, -s * p - op) for (p, op), (_, _, s) in zip(both, axes, strict=True))
         yield rule("padding as input padding", text, outward, "Samsung/TICO#420")
-        yield rule(
+        yield Rule(
             "padding axes exchanged",
             "the axes of padding are exchanged",
-            ((p, p - op) for p, op in zip(pads[::-1], extra[::-1], strict=True)),
+            tuple((p, p - op) for p, op in zip(pads[::-1], extra[::-1], strict=True)),
         )
     if any(lo or hi for lo, hi in g.crop):
         yield rule("full result", "nothing is cropped and nothing is added", ((0, 0),) * g.ndim)
@@ -124,12 +111,25 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
         yield from _dialects(g, n, L, sized=True)
     for step in (1, -1):
         moved = "later" if step > 0 else "earlier"
-        text = f"the output is shifted: it starts one element (one phase) {moved} on every axis"
-        yield rule("off by one element", text, ((lo + step, hi - step) for lo, hi in g.crop))
+        text = f"the output is shifted: it starts one element (one phase) {moved}"
+        element = tuple((lo + step, hi - step) for lo, hi in g.crop)
+        yield Rule("off by one element", text, element, per_axis=True, rare=True)
     for step in (1, -1):
         moved = "later" if step > 0 else "earlier"
-        text = f"the output is shifted: it starts one stride (one input element) {moved} on every axis"
-        yield rule("off by one stride", text, ((lo + step * s, hi - step * s) for (lo, hi), _, s in axes))
+        text = f"the output is shifted: it starts one stride (one input element) {moved}"
+        stride = tuple((lo + step * s, hi - step * s) for (lo, hi), _, s in axes)
+        yield Rule("off by one stride", text, stride, per_axis=True, rare=True)
+    yield from crop_misreadings.rules(g, n, L, pads, extra)
+
+
+def padding_of(g: Geometry, native: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return padding and output_padding, one number per axis each, as they were given or as the crop has them."""
+    pads = _given(native, ("padding", "pads", "pads_begin"), g.ndim) or tuple(max(0, lo) for lo, _ in g.crop)
+    extra = _given(native, ("output_padding",), g.ndim)
+    if extra is None:  # a Geometry has no native arguments, and an output size stands for an output_padding
+        sized = not native or native.get("output_size") is not None
+        extra = tuple(max(0, lo - hi) if sized else 0 for lo, hi in g.crop)
+    return pads, extra
 
 
 def _given(native: dict[str, Any], names: tuple[str, ...], ndim: int) -> tuple[int, ...] | None:
@@ -196,15 +196,47 @@ def _arguments(
 
 def named(crop: CropPairs, g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str, Any]) -> list[Rule]:
     """Return the rules that give this crop; if there is none, one unnamed rule that states the numbers."""
-    fitting = [rule for rule in rules(g, n, L, native) if rule.crop == crop]
-    if fitting:
+    every = list(rules(g, n, L, native))
+    if fitting := [*(rule for rule in every if rule.crop == crop), *_on_some_axes(crop, g, every)]:
         return fitting
     shifts = [(lo - b, hi - c) for (lo, hi), (b, c) in zip(crop, g.crop, strict=True)]
     moved = [lo for lo, _ in shifts]
     if any(moved):
         steps = ", ".join(_moved(step, s) for step, s in zip(moved, g.stride, strict=True))
-        return [Rule("crop shifted", f"the output starts elsewhere: {steps}, axis by axis", crop)]
-    return [Rule("crop at the end", "the output ends elsewhere", crop)]
+        return [Rule(_UNNAMED[0], f"the output starts elsewhere: {steps}, axis by axis", crop, rare=True)]
+    return [Rule(_UNNAMED[1], "the output ends elsewhere", crop, rare=True)]
+
+
+_UNNAMED = ("crop shifted", "crop at the end")
+
+
+def is_unnamed(rule: Rule) -> bool:
+    """Return True if the rule has no name of its own but states the numbers of a crop."""
+    return rule.name in _UNNAMED
+
+
+def _on_some_axes(crop: CropPairs, g: Geometry, every: list[Rule]) -> list[Rule]:
+    """Return the rules that give this crop along some axes, where the other axes have the crop of the call."""
+    changed = [axis for axis, (new, old) in enumerate(zip(crop, g.crop, strict=True)) if new != old]
+    if len(changed) == g.ndim:
+        return []
+    fitting = [rule for rule in every if rule.per_axis and all(rule.crop[axis] == crop[axis] for axis in changed)]
+    return [rule.on(changed)._replace(crop=crop) for rule in fitting]
+
+
+def cut_to_size(shift: tuple[int, ...], longer: tuple[int, ...]) -> str:
+    """Return where an output that is `longer` than the call's was cut to the call's size; "" if it was not.
+
+    `shift` is the number of elements by which it starts later. A shorter output is filled up with zeros.
+    """
+    cut = [max(0, more) for more in longer]
+    places = {
+        "at the end": (0,) * len(shift),
+        "at both ends": tuple(more // 2 for more in cut),
+        "at both ends, more of it in front": tuple(-(-more // 2) for more in cut),
+        "at the front": tuple(cut),
+    }
+    return next((place for place, start in places.items() if start == shift), "") if any(longer) else ""
 
 
 def _moved(step: int, stride: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel
+from tconv.diagnosis.causes.axis_orders import AxisOrder, axis_orders
 from tconv.diagnosis.causes.cause import Cause, CauseContext, Change
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.dialects.layouts import WeightLayout
@@ -25,8 +26,13 @@ def _weight(transform: Callable[[Array], Array]) -> Change:
     return lambda call: replace(call, weight=transform(call.weight))
 
 
+def _reordered(change: AxisOrder, call: CallModel) -> CallModel:
+    kernel = tuple(call.geometry.kernel[axis] for axis in change.order)
+    return replace(call, weight=change.transform(call.weight)).with_geometry(kernel=kernel)
+
+
 def causes(context: CauseContext) -> Iterator[Cause]:
-    """Yield the changes of this weight that keep its shape."""
+    """Yield the changes of this weight; exchanged axes may also change the shape of the kernel."""
     call, writer = context.call, context.writer
     w, g, G = call.weight, call.geometry, call.groups
     spatial = tuple(range(2, w.ndim))
@@ -42,16 +48,17 @@ def causes(context: CauseContext) -> Iterator[Cause]:
         )
     yield from _swapped(call, writer)
     yield from _regrouped(call, writer)
-    if g.ndim > 1 and g.kernel == g.kernel[::-1] and max(g.kernel) > 1:
-        statement = writer.swap("weight", 0, g.ndim - 1)
-        yield Cause(
-            "kernel axes exchanged",
-            "weight",
-            "the kernel's first and last spatial axes are exchanged",
-            _weight(lambda w: np.swapaxes(w, 2, w.ndim - 1)),
-            apply=statement,
-            undo=statement,
-        )
+    for change in axis_orders(g.kernel) if max(g.kernel) > 1 else ():
+        if change.moves or len(change.flipped) < sum(k > 1 for k in g.kernel):  # all of them are the flip above
+            yield Cause(
+                change.name("kernel"),
+                "weight",
+                change.text("the kernel"),
+                partial(_reordered, change),
+                apply=change.apply(writer, "weight"),
+                undo=change.undo(writer, "weight"),
+                tried_with="all" if change.swaps_ends and g.kernel == g.kernel[::-1] else change.tried_with,
+            )
     for axis in range(g.ndim) if g.ndim > 1 else ():
         if g.kernel[axis] > 1 and sum(k > 1 for k in g.kernel) > 1:
             statement = writer.flip("weight", [axis])

@@ -6,6 +6,7 @@ A new one is a function from an `Observation` to causes, in a new file or one of
 from __future__ import annotations
 
 from tconv.diagnosis.fitted import (
+    borders,
     corrupted_parts,
     output_permutation,
     output_scales,
@@ -17,6 +18,9 @@ from tconv.diagnosis.fitted import (
 FAMILIES = (
     output_permutation.reordered,
     output_scales.scaled,
+    borders.continued_input,
+    borders.added_back,
+    borders.continued_output,
     weight_scales.wrong_axis,
     weight_permutation.permuted,
     rounding.one_operand,
