@@ -198,7 +198,7 @@ class CallDiagnosis:
         for count in (1, 2):
             if explanations := search.run(count):
                 return explanations
-        return []
+        return search.last_resort()
 
     def _usual_dialect(self, subject: str) -> str:
         """Return the dialect of the fix: the call's if the call is wrong, else that of the arrays."""

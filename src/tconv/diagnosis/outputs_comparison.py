@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tconv._arrays import Array
 from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes import array_layout
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fitted import FAMILIES
+from tconv.diagnosis.fitted import FAMILIES, LAST
 from tconv.diagnosis.fitted.observation import Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import agree_at_samples
@@ -43,6 +43,10 @@ class OutputsComparison:
             explained = self._explain_after(reordering)
             if explained is not None:
                 return [explained]
+        if self.expected.shape == self.got.shape:
+            observation = self._observation(self.expected)
+            for cause in chain.from_iterable(family(observation) for family in LAST):
+                return [((cause,), 0.0)]
         return []
 
     def _explain_after(self, reordering: Cause | None) -> tuple[tuple[Cause, ...], float] | None:
@@ -55,9 +59,8 @@ class OutputsComparison:
         self.tried += 1
         fits = reordering is None or reordering.part == "axes"  # a fitted cause or a shift may follow
         if base.shape == self.got.shape and (fits or agree_at_samples(base, self.got, self.dtype)):
-            finite = np.isfinite(base) & np.isfinite(self.got)
-            tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
-            observation = Observation(base, self.got, finite, tolerance, self.writer)
+            observation = self._observation(base)
+            finite = observation.finite
             distance = np.abs(base - observation.known)[finite]
             if reordering is not None and finite.any() and (distance <= observation.limits[finite]).all():
                 return first, float(distance.max())
@@ -68,6 +71,11 @@ class OutputsComparison:
         shift, tried = shifted(base, self.got, self.dtype)
         self.tried += tried
         return None if shift is None else ((*first, shift[0]), shift[1])
+
+    def _observation(self, base: Array) -> Observation:
+        finite = np.isfinite(base) & np.isfinite(self.got)
+        tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
+        return Observation(base, self.got, finite, tolerance, self.writer)
 
     def _fitted(self, observation: Observation) -> tuple[Cause, float] | None:
         """Return the first fitted cause that explains the output, and the largest error with it."""

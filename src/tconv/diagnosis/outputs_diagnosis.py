@@ -57,10 +57,11 @@ def diagnose_outputs(outputs: GivenOutputs, dialect: Dialect, target: str | None
                 verdict = "untellable"
                 notes += [too_few, f"it could be that {text}"]
                 break
-            verdict = "found"
+            certain = all(cause.certain for cause in causes)
+            verdict = "found" if certain else "likely"
             undo = [cause.undo for cause in reversed(causes)]
             fix = "; ".join(undo) if all(undo) else ""  # a line that fixes some of the causes only would mislead
-            findings = (Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms)),)
+            findings = (Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms), certain=certain),)
         if verdict == "none" and a.shape == b.shape:
             finite = np.isfinite(a) & np.isfinite(b)
             if size := rounding.size_of_difference(b, a, finite, max(spacing(outputs.dtype), 2.0**-23)):

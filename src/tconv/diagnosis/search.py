@@ -17,7 +17,7 @@ from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, rank
-from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
+from tconv.diagnosis.fitted import FAMILIES, LAST, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import why_too_few_bits
@@ -50,6 +50,8 @@ class Search:
 
     def run(self, count: int) -> list[Explanation]:
         """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
+        if count == 1 and not self.output.finite.all() and self.matcher.largest_error(self.call) is not None:
+            return self.fitted()  # all finite numbers are right: only NaN and inf are to be explained
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
             return found or sorted(self._with_missing_bias(), key=rank)
@@ -80,20 +82,41 @@ class Search:
             self.hint = f"{size}, but fits no rounding that was tried"
         return []
 
+    def last_resort(self) -> list[Explanation]:
+        """Return an output that is mostly wrong, or has a low precision, as a list; else []."""
+        spatial = self.call.spatial
+        if spatial is None or spatial != self.output.y.shape[2:]:
+            return []
+        observation = self._observation(spatial)
+        for family in LAST:
+            for cause in family(observation):
+                if (explanation := self._confirm_fitted(cause, observation)) is not None:
+                    return [explanation]
+        return []
+
     def _observation(self, spatial: tuple[int, ...]) -> Observation:
-        """Return the output beside the call's, or the last rows of both if they are large."""
+        """Return the output beside the call's, all of it or the last rows in which they differ."""
+        for observation in self._observations(spatial):
+            distance = np.abs(observation.predicted - observation.y)
+            if not ((distance <= observation.limits) & observation.finite).all():
+                break
+        return observation
+
+    def _observations(self, spatial: tuple[int, ...]) -> Iterator[Observation]:
+        """Yield the output beside the call's, in bands of rows from the last to the first if they are large."""
         rows = max(1, _FITTED // max(1, self.output.y.size // spatial[0]))
         self.matcher.partial = self.matcher.partial or rows < spatial[0]
-        window = (slice(max(0, spatial[0] - rows), spatial[0]), *whole(spatial[1:]))
-        part: Any = (..., *window)
-        return Observation(
-            self.call.window(window),
-            self.output.y[part],
-            self.output.finite[part],
-            self.matcher.tolerance(self.call),
-            self.writer,
-            CallObservation(self.call, window, self.output.y, self.output.finite),
-        )
+        for stop in range(spatial[0], 0, -rows):
+            window = (slice(max(0, stop - rows), stop), *whole(spatial[1:]))
+            part: Any = (..., *window)
+            yield Observation(
+                self.call.window(window),
+                self.output.y[part],
+                self.output.finite[part],
+                self.matcher.tolerance(self.call),
+                self.writer,
+                CallObservation(self.call, window, self.output.y, self.output.finite),
+            )
 
     def _longer(self, spatial: tuple[int, ...]) -> list[Explanation]:
         """Return the explanation of an output that is the call's with more rows behind it."""

@@ -26,3 +26,6 @@ FAMILIES = (
     rounding.rounded_products,
 )
 """Functions from an `Observation` to its causes, in the order in which they are tried: the first that fits is named."""
+
+LAST = (corrupted_parts.mostly_corrupted, corrupted_parts.corrupted_at_low_precision)
+"""Those that are tried where nothing else fits, neither one cause nor two."""

@@ -44,6 +44,11 @@ class Observation:
     whole: CallObservation | None = None
     """None without a call; causes that need one yield nothing then."""
 
+    @property
+    def first_row(self) -> int:
+        """Number of the first observed row along the first spatial axis; 0 if all rows are observed."""
+        return 0 if self.whole is None else int(self.whole.window[0].start)
+
     @cached_property
     def known(self) -> Array:
         """Output to explain, with 0 where it is not compared."""
