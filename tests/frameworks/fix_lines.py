@@ -90,6 +90,14 @@ def _scaled(c: Call, scale: bool, offset: bool) -> Wrong:
     return Wrong(c, (y + rng.standard_normal(c.y.shape[1]).reshape(shape) if offset else y).astype("f"))
 
 
+def _bias_per_tap(c: Call) -> Wrong:
+    """Return the output with the bias added once per tap that meets in it; no call of the dialect gives that."""
+    g, n = c.geometry, c.x.shape[2:]
+    one = Geometry(g.kernel, g.stride, g.crop, g.dilation)
+    times = tconv.conv_transpose(np.ones((1, 1, *n), "f"), np.ones((1, 1, *g.kernel), "f"), geometry=one)
+    return Wrong(c, c._replace(bias=None).y + c.bias.reshape(-1, *[1] * len(n)) * times)
+
+
 def _interleaved(a: np.ndarray, groups: int) -> np.ndarray:
     return a.reshape(len(a), groups, -1, *a.shape[2:]).swapaxes(1, 2).reshape(a.shape)
 
@@ -116,6 +124,11 @@ FAULTS: dict[str, Callable[[Call], Wrong | None]] = {
     "bias twice": lambda c: _wrong(c._replace(bias=2 * c.bias)),
     "bias negated": lambda c: _wrong(c._replace(bias=-c.bias)),
     "bias reversed": lambda c: _wrong(c._replace(bias=c.bias[::-1])),
+    "bias rolled": lambda c: _wrong(c._replace(bias=np.roll(c.bias, 1))),
+    "bias in another order": lambda c: _wrong(c._replace(bias=c.bias[np.random.default_rng(2).permutation(len(c.bias))])),
+    "bias scaled": lambda c: _wrong(c._replace(bias=c.bias * np.float32(3.25))),
+    "bias of one channel": lambda c: _wrong(c._replace(bias=c.bias + np.float32(np.arange(len(c.bias)) == 1))),
+    "bias once per tap": lambda c: _bias_per_tap(c),
     "first bias everywhere": lambda c: _wrong(c._replace(bias=np.full_like(c.bias, c.bias[0]))),
     "scale per channel": lambda c: _scaled(c, True, False),
     "offset per channel": lambda c: _scaled(c, False, True),

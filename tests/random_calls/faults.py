@@ -153,6 +153,21 @@ def _inputs_missing(c: Call, rng: np.random.Generator) -> np.ndarray | None:
     return c.other(w=c.w * keep.reshape(-1, *[1] * (c.w.ndim - 1)).astype("f"))
 
 
+def _bias_per_tap(c: Call) -> np.ndarray | None:
+    g, n = c.geometry, c.x.shape[2:]
+    single = Geometry(g.kernel, g.stride, g.crop, g.dilation)
+    times = tconv.conv_transpose(np.ones((1, 1, *n), "f"), np.ones((1, 1, *g.kernel), "f"), geometry=single)
+    return c.other(bias=None) + c.bias.reshape(-1, *[1] * len(n)) * times if np.ptp(times) else None
+
+
+def _bias_of_one_channel(c: Call, rng: np.random.Generator) -> np.ndarray | None:
+    if len(c.bias) < 2:
+        return None
+    bias = c.bias.copy()
+    bias[int(rng.integers(len(bias)))] += np.float32(rng.uniform(0.5, 2))
+    return c.other(bias=bias)
+
+
 def _phases_replaced(c: Call, rng: np.random.Generator, zero: bool) -> np.ndarray | None:
     """One phase or several, with zeros or other numbers; each phase has some taps, or its right numbers prove nothing."""
     y, s = c.y.copy(), c.geometry.stride
@@ -212,6 +227,11 @@ FAULTS = {
     "stride axes exchanged": lambda c, rng: _grid(c, stride=c.geometry.stride[::-1]),
     "bias missing": lambda c, rng: c.other(bias=None),
     "bias twice": lambda c, rng: c.other(bias=2 * c.bias),
+    "bias rolled": lambda c, rng: c.other(bias=np.roll(c.bias, int(rng.integers(1, 4)))),
+    "bias in another order": lambda c, rng: c.other(bias=rng.permutation(c.bias)),
+    "bias scaled": lambda c, rng: c.other(bias=c.bias * np.float32(rng.uniform(0.2, 4))) if len(c.bias) > 1 else None,
+    "bias once per tap": lambda c, rng: _bias_per_tap(c),
+    "bias wrong in some channels": lambda c, rng: _bias_of_one_channel(c, rng),
     "TF32": lambda c, rng: c.other(x=rounded(c.x), w=rounded(c.w)),
     "bfloat16": lambda c, rng: c.other(x=rounded(c.x, 7), w=rounded(c.w, 7)),
     "float16": lambda c, rng: c.other(x=c.x.astype("f2").astype("f4"), w=c.w.astype("f2").astype("f4")),
@@ -223,8 +243,14 @@ FAULTS = {
 }
 """Each fault, as a function that returns the wrong output of a call, or None if the call cannot have the fault."""
 
-SAME_THING = {"float16": {"TF32"}, "channels swapped": {"group order of the weight"}}
-"""Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed."""
+SAME_THING = {
+    "float16": {"TF32"},
+    "channels swapped": {"group order of the weight"},
+    "bias rolled": {"bias reversed"},
+    "bias in another order": {"bias rolled", "bias reversed", "bias interleaved"},
+}
+"""Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed. Few
+numbers have few orders."""
 
 
 def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:

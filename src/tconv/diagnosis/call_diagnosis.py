@@ -16,7 +16,7 @@ from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.causes.fault_effects import possible_faults
 from tconv.diagnosis.explanation import Explanation
-from tconv.diagnosis.finding_builder import finding_of, with_second_explanation
+from tconv.diagnosis.finding_builder import FirstChange, finding_of, with_second_explanation
 from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
@@ -61,6 +61,8 @@ class CallDiagnosis:
         self.searches: list[Search] = []
         self.notes: list[str] = []
         self.fix_dialect = dialect.name
+        self.first_change: FirstChange | None = None
+        """Change of the call that was given, if it gives neither output as it is."""
 
     def run(self) -> Diagnosis:
         """Return the diagnosis. Raises ShapeError for an output whose batch or channels are not the call's."""
@@ -217,7 +219,9 @@ class CallDiagnosis:
         return Cause("data layout", "layout", text, apply=statement, undo=statement)
 
     def _finding(self, explanation: Explanation, subject: str, reading: _Reading) -> Finding:
-        return finding_of(explanation, subject, rms_of(reading.y), self.call, self.data_layout, self._fix_writer())
+        return finding_of(
+            explanation, subject, rms_of(reading.y), self.call, self.data_layout, self._fix_writer(), self.first_change
+        )
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """Return the diagnosis of a call that gives neither output: each is explained by changes of the call."""
@@ -237,11 +241,12 @@ class CallDiagnosis:
             )
             if subject == "expected" or not found["expected"]:
                 given, self.call = self.call, explanation.call
+                self.first_change = FirstChange(given, explanation)
                 readings = got if other == "got" else expected
                 diagnosis = self._explain(other, readings, a if subject == "got" else b)
                 if diagnosis.findings:
                     return diagnosis
-                self.call = given
+                self.call, self.first_change = given, None
             if found[other]:
                 findings = tuple(self._finding(each, other, a if other == "got" else b) for each in found[other])
                 return self._report("found", with_second_explanation(findings, explanation, subject), a, b)

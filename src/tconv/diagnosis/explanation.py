@@ -40,7 +40,7 @@ def _shown(crop: crop_names.CropPairs) -> str:
     return str(crop[0]) if len(set(crop)) == 1 else str(crop)
 
 
-_ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "scale", "fault")
+_ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "scale", "fault", "places")
 
 
 def rank(explanation: Explanation) -> tuple[float, ...]:

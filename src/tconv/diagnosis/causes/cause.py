@@ -16,7 +16,9 @@ from tconv.dialects import Dialect
 
 Change = Callable[[CallModel], CallModel | None]
 Transform = Callable[[Array], Array]
-Part = Literal["weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes"]
+Part = Literal[
+    "weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes", "places"
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class Cause:
 
     name: str
     part: Part
-    """Part of the call that it changes; "grid" is stride and dilation, "result" is y."""
+    """Part of the call that it changes; "grid" is stride and dilation, "result" is y, "places" are some of y's."""
     text: str
     change: Change | None = None
     transform: Transform | None = None

@@ -6,6 +6,7 @@ A new one is a function from an `Observation` to causes, in a new file or one of
 from __future__ import annotations
 
 from tconv.diagnosis.fitted import (
+    bias_values,
     corrupted_parts,
     output_permutation,
     output_scales,
@@ -21,6 +22,7 @@ FAMILIES = (
     weight_permutation.permuted,
     rounding.one_operand,
     rounding.low_precision_sums,
+    bias_values.in_places,
     corrupted_parts.corrupted,
     rounding.rounded_result,
     rounding.rounded_products,

@@ -82,7 +82,7 @@ def _cause(
     y, whole = observation.y, observation.whole
     clear = _is_clear(bad, distance, limits, certain)
     stride = () if whole is None else whole.call.geometry.stride
-    parts = [(part, part.mask()) for part in _parts(bad, stride)]
+    parts = [(part, part.mask()) for part in parts_of(bad, stride)]
     least = min((inside.sum() for _, inside in parts), default=0)
     fitting = [(part, inside) for part, inside in parts if inside.sum() <= 1.1 * least]
     part, explained = fitting[0] if fitting else (None, bad)
@@ -114,7 +114,7 @@ def _is_clear(bad: Array, distance: Array, limits: Array, certain: bool) -> bool
     return bool(np.median(ratio) > (_CLEAR if certain else _CLEAR / 4))
 
 
-def _parts(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
+def parts_of(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
     """Yield parts that contain every wrong number but are not all of the output, the plainest first."""
     nd = bad.ndim - 2
     places = tuple(np.unique(indices) for indices in np.nonzero(bad))

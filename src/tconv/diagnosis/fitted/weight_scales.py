@@ -86,8 +86,8 @@ def wrong_axis(observation: Observation) -> Iterator[Cause]:
             "weight",
             f"a BatchNorm is folded on the wrong axis of the weight: {text}",
             partial(_fixed, changed),
-            apply=observation.writer.fold_batchnorm(),
-            undo=observation.writer.fold_batchnorm(),
+            apply=observation.writer.fold_batchnorm(call.bias is not None),
+            undo=observation.writer.fold_batchnorm(call.bias is not None),
             source="ultralytics/ultralytics#25364",
         )
         return
