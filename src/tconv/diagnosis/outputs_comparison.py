@@ -6,7 +6,7 @@ It is used where no call was given, and for a hint where the call explains nothi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, permutations
 from typing import Any
@@ -21,6 +21,7 @@ from tconv.diagnosis.fitted import FAMILIES, LAST
 from tconv.diagnosis.fitted.observation import Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import agree_at_samples
+from tconv.diagnosis.output_grid import step_of
 from tconv.diagnosis.outputs_shift import shifted
 from tconv.diagnosis.tolerance import outputs_tolerance
 from tconv.geometry import Geometry
@@ -75,7 +76,9 @@ class OutputsComparison:
     def _observation(self, base: Array) -> Observation:
         finite = np.isfinite(base) & np.isfinite(self.got)
         tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
-        return Observation(base, self.got, finite, tolerance, self.writer)
+        step = step_of(self.got) if not step_of(base) else 0.0
+        tolerance = replace(tolerance, planes=tolerance.planes + step / 2)
+        return Observation(base, self.got, finite, tolerance, self.writer, step=step)
 
     def _fitted(self, observation: Observation) -> tuple[Cause, float] | None:
         """Return the first fitted cause that explains the output, and the largest error with it."""

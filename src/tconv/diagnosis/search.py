@@ -50,8 +50,9 @@ class Search:
 
     def run(self, count: int) -> list[Explanation]:
         """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
-        if count == 1 and not self.output.finite.all() and self.matcher.largest_error(self.call) is not None:
-            return self.fitted()  # all finite numbers are right: only NaN and inf are to be explained
+        special = self.output.step or not self.output.finite.all()
+        if count == 1 and special and self.matcher.largest_error(self.call) is not None:
+            return self.fitted()  # only NaN and inf, or the rounding of y itself, are to be explained
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
             return found or sorted(self._with_missing_bias(), key=rank)
@@ -116,6 +117,7 @@ class Search:
                 self.matcher.tolerance(self.call),
                 self.writer,
                 CallObservation(self.call, window, self.output.y, self.output.finite),
+                self.output.step,
             )
 
     def _longer(self, spatial: tuple[int, ...]) -> list[Explanation]:
@@ -143,7 +145,11 @@ class Search:
     def _confirm_fitted(self, cause: Cause, observation: Observation) -> Explanation | None:
         if cause.change is not None:
             changed = cause.change(self.call)
-            error = None if changed is None else self.matcher.largest_error(changed, factor=4.0)
+            error = (
+                None
+                if changed is None
+                else self.matcher.largest_error(changed, factor=1.0 if self.output.step else 4.0)
+            )
             return None if changed is None or error is None else Explanation((cause,), changed, error)
         assert cause.transform is not None
         distance = np.abs(cause.transform(observation.predicted) - observation.y)
@@ -194,7 +200,9 @@ class Search:
             explanation = replace(
                 explanation, call=replace(explanation.call, bias=bias), causes=(cause, *explanation.causes)
             )
-            error = self.matcher.largest_error(explanation.call, explanation.causes, factor=2.0)
+            error = self.matcher.largest_error(
+                explanation.call, explanation.causes, factor=1.0 if self.output.step else 2.0
+            )
             same = (frozenset(explanation.names), explanation.call.geometry)
             if error is not None and same not in confirmed:
                 confirmed.add(same)

@@ -10,12 +10,14 @@ from tconv.diagnosis.fitted import (
     corrupted_parts,
     output_permutation,
     output_scales,
+    quantization,
     rounding,
     weight_permutation,
     weight_scales,
 )
 
 FAMILIES = (
+    quantization.quantized,
     output_permutation.reordered,
     output_scales.scaled,
     weight_scales.wrong_axis,

@@ -21,7 +21,7 @@ Kind = Literal["", "NaN", "zeros", "constant", "bias", "copy", "multiple"]
 
 
 class Content(NamedTuple):
-    """What a wrong part contains."""
+    """Content of a wrong part, and the words for it."""
 
     kind: Kind
     """"" for numbers that fit nothing that was tried."""

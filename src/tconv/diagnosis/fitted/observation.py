@@ -43,6 +43,8 @@ class Observation:
     writer: FixWriter
     whole: CallObservation | None = None
     """None without a call; causes that need one yield nothing then."""
+    step: float = 0.0
+    """Step of a quantized output; 0 if it was not quantized."""
 
     @property
     def first_row(self) -> int:
