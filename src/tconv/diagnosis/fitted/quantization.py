@@ -24,8 +24,10 @@ _WIDE = 20_000  # numbers of y that a scale is refined on
 _BATCH = 32  # scales that are tried in one call
 _RANGE = (0.4, 4.0)  # scales of x, in units of that of its own range
 _SPACING = 0.003  # between scales: with a larger one, roundings of the largest x would be other ones
-_EXPLAINED = 0.8  # most of the remaining difference that a scale of x may leave
-_TIES = 0.01  # largest share of numbers that roundings of single x, next to a tie, may move
+_DIP = 0.9  # most of the difference's power that the best of the first scales may leave
+_LEFT = 0.25  # most of it that the final scale may leave
+_CUT = 0.02  # largest share of x that may be beyond the range of int8
+_TIES = 0.05  # largest share of numbers that roundings of single x, next to a tie, may move
 
 
 class _Input(NamedTuple):
@@ -216,7 +218,7 @@ def _other_scale(observation: Observation, sample: _Sample, weights: list[Quanti
     steps = unit * np.exp(np.arange(math.log(_RANGE[0]), math.log(_RANGE[1]), _SPACING))
     powers = sample.powers(call, steps)
     best = float(steps[int(np.argmin(powers))])
-    if powers.min() - floor > (1 - (1 - _EXPLAINED) / 2) * (before - floor):
+    if powers.min() - floor > _DIP * (before - floor):
         return
     wide = _Sample.of(observation, call, _WIDE)
     for reach, fine in ((0.003, sample), (0.0004, wide), (0.00004, wide)):
@@ -228,16 +230,30 @@ def _other_scale(observation: Observation, sample: _Sample, weights: list[Quanti
         offset = 0 if call.bias is None else call.bias.reshape(-1, *[1] * (plain.ndim - 2))
         rest = np.where(observation.finite, observation.known - offset, 0)
         best = float((plain * rest).sum() / (plain**2).sum())
-    text = f"x in steps of {best:.6g}, which do not follow from its range"
-    given = _Input(np.rint(call.x / best) * best, np.full((1,) * call.x.ndim, best), text)
-    changed = _changed(call, given, weight, bool(step))
-    predicted = changed.window(whole.window)
-    distance = _distance(observation, predicted)[observation.finite]
+    whole_numbers = np.rint(call.x / best)
     power = float((np.abs(observation.predicted - observation.known)[observation.finite] ** 2).mean())
-    unit = _unit(call, given, weight) if step else 0.0
-    limits = np.broadcast_to(observation.limits + unit, observation.y.shape)[observation.finite]
-    if float((distance**2).mean()) - floor > _EXPLAINED**2 * (power - floor) or (distance > limits).mean() > _TIES:
-        return
     one = best * np.abs(call.weight).max()  # of one x that is next to a tie, and is rounded the other way
-    if (distance <= limits + one).all():
-        yield _cause(observation, predicted, text, weight.text, certain=bool((distance <= limits).all()))
+    best_fit: tuple[float, Cause | None] = (_LEFT * (power - floor), None)
+    for integers, cut in ((whole_numbers, ""), *_cut_off(whole_numbers)):
+        text = f"x in steps of {best:.6g}, which do not follow from its range{cut}"
+        given = _Input(integers * best, np.full((1,) * call.x.ndim, best), text)
+        predicted = _changed(call, given, weight, bool(step)).window(whole.window)
+        distance = _distance(observation, predicted)[observation.finite]
+        one_unit = _unit(call, given, weight) if step else 0.0
+        limits = np.broadcast_to(observation.limits + one_unit, observation.y.shape)[observation.finite]
+        left = float((distance**2).mean()) - floor
+        if left < best_fit[0] and (distance > limits).mean() <= _TIES and (distance <= limits + one).all():
+            best_fit = left, _cause(observation, predicted, text, weight.text, bool((distance <= limits).all()))
+        if not cut and best_fit[1] is not None:
+            break  # nothing is cut off
+    if best_fit[1] is not None:
+        yield best_fit[1]
+
+
+def _cut_off(integers: Array) -> Iterator[tuple[Array, str]]:
+    """Yield x in whole numbers that int8 cuts off at an end, by every zero point that leaves almost all as they are."""
+    for zero in range(-128, 128):
+        low, high = -128 - zero, 127 - zero
+        share = ((integers < low) | (integers > high)).mean()
+        if 0 < share <= _CUT:
+            yield np.clip(integers, low, high), f", cut off at {low} and {high} of them"
