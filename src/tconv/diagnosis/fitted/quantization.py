@@ -221,9 +221,9 @@ def _other_scale(observation: Observation, sample: _Sample, weights: list[Quanti
     if powers.min() - floor > _DIP * (before - floor):
         return
     wide = _Sample.of(observation, call, _WIDE)
-    for reach, fine in ((0.003, sample), (0.0004, wide), (0.00004, wide)):
+    for reach in (0.003, 0.0004, 0.00005):
         near = best * (1 + np.linspace(-reach, reach, 33))
-        best = float(near[int(np.argmin(fine.powers(call, near)))])
+        best = float(near[int(np.argmin(wide.powers(call, near)))])
     if not step:  # every number of y has all its digits, and so has the scale
         integers = np.rint(call.x / best)
         plain = replace(call, x=integers, bias=None).window(whole.window)
