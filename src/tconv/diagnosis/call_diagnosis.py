@@ -21,6 +21,7 @@ from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
     agree_at_samples,
+    checked_variance,
     largest_difference,
     rms_of,
     sample_of,
@@ -55,7 +56,9 @@ class CallDiagnosis:
         native: dict[str, Any],
         target: str | None,
         start: float,
+        variance: Array | None = None,
     ) -> None:
+        self.variance = checked_variance(variance, call.out_channels)
         self.outputs, self.call, self.data_layout, self.weight_layout = outputs, call, data_layout, weight_layout
         self.dialect, self.native, self.target, self.start = dialect, native, target, start
         self.searches: list[Search] = []
@@ -154,7 +157,7 @@ class CallDiagnosis:
 
     def _search(self, reading: _Reading) -> Search:
         output = ObservedOutput.of(reading.y, self.outputs.dtype)
-        return Search(self.call, output, self._fix_writer(), self.dialect, self.native)
+        return Search(self.call, output, self._fix_writer(), self.dialect, self.native, self.variance)
 
     def _fix_writer(self) -> FixWriter:
         own = self.dialect.name == ("torch" if self.fix_dialect == NEUTRAL else self.fix_dialect)

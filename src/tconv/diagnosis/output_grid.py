@@ -34,6 +34,8 @@ def step_of(y: Array) -> float:
     far = float(whole.max() - whole.min())
     if far > _LEVELS or not (np.abs(known - whole * step) <= (1e-3 if far < 256 else 0.05) * step).all():
         return 0.0
+    if far < 256 and y.size >= 256:
+        return step
     exact = 2.0 ** round(np.log2(step)) == step and any((form.round(known) == known).all() for form in FORMATS)
     return 0.0 if exact else step  # a 2-byte float's own spacing is no step
 

@@ -35,6 +35,8 @@ class OutputsComparison:
     got: Array
     dtype: np.dtype[Any]
     writer: FixWriter
+    variance: Array | None = None
+    """Variance of the BatchNorm behind the layer, [C], if it was given."""
     tried: int = field(default=0)
     """Number of hypotheses tried so far."""
 
@@ -78,7 +80,7 @@ class OutputsComparison:
         tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
         step = step_of(self.got) if not step_of(base) else 0.0
         tolerance = replace(tolerance, planes=tolerance.planes + step / 2)
-        return Observation(base, self.got, finite, tolerance, self.writer, step=step)
+        return Observation(base, self.got, finite, tolerance, self.writer, None, self.variance, step)
 
     def _fitted(self, observation: Observation) -> tuple[Cause, float] | None:
         """Return the first fitted cause that explains the output, and the largest error with it."""

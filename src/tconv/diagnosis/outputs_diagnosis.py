@@ -15,6 +15,7 @@ from tconv.diagnosis.fitted import rounding
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
+    checked_variance,
     largest_difference,
     rms_of,
     why_too_few_bits,
@@ -27,11 +28,14 @@ from tconv.dialects import DataLayout, Dialect
 from tconv.errors import ShapeError
 
 
-def diagnose_outputs(outputs: GivenOutputs, dialect: Dialect, target: str | None, start: float) -> Diagnosis:
+def diagnose_outputs(
+    outputs: GivenOutputs, dialect: Dialect, target: str | None, start: float, variance: Array | None = None
+) -> Diagnosis:
     """Return the diagnosis of outputs alone, in the dialect's data layout.
 
-    `target` is the dialect of the fix, `start` the time.perf_counter() at which the diagnosis began. Raises ShapeError
-    if no order of axes makes batch and channels agree.
+    `target` is the dialect of the fix, `start` the time.perf_counter() at which the diagnosis began, `variance` that of
+    the BatchNorm behind the layer, if it is known. Raises ShapeError if no order of axes makes batch and channels
+    agree.
     """
     a, b, layout = _read(outputs, dialect)
     finite_b = np.where(np.isfinite(b), b, 0)
@@ -41,7 +45,7 @@ def diagnose_outputs(outputs: GivenOutputs, dialect: Dialect, target: str | None
     notes = ["outputs alone: with x=, weight= and the call's arguments the cause can be named"]
     verdict = "none"
     writer = FixWriter.of(target or outputs.fix_dialect, len(layout.axes) - 2, dialect.name)
-    comparison = OutputsComparison(b, a, outputs.dtype, writer)
+    comparison = OutputsComparison(b, a, outputs.dtype, writer, checked_variance(variance, b.shape[1]))
     difference = largest_difference(a, b, rms)
     if a.shape == b.shape and _equal(a, b, tolerance.at(finite_b)):
         verdict, notes = "equal", []

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
@@ -34,13 +35,22 @@ class Search:
     """Search for the explanations of one output by one call."""
 
     def __init__(
-        self, call: CallModel, output: ObservedOutput, writer: FixWriter, dialect: Dialect, native: dict[str, Any]
+        self,
+        call: CallModel,
+        output: ObservedOutput,
+        writer: FixWriter,
+        dialect: Dialect,
+        native: dict[str, Any],
+        variance: Array | None = None,
     ) -> None:
         self.call, self.output, self.writer, self.dialect, self.native = call, output, writer, dialect, native
+        self.variance = variance
         self.hint = ""
         """Size of a difference that nothing explains, as text."""
         self.matcher = OutputMatcher(call, output)
-        self.hypotheses = Hypotheses(CauseContext(call, dialect, native, output.y.shape, writer), self.matcher)
+        self.hypotheses = Hypotheses(
+            CauseContext(call, dialect, native, output.y.shape, writer, bool(output.step)), self.matcher
+        )
 
     @property
     def too_few_bits(self) -> str:
@@ -117,6 +127,7 @@ class Search:
                 self.matcher.tolerance(self.call),
                 self.writer,
                 CallObservation(self.call, window, self.output.y, self.output.finite),
+                self.variance,
                 self.output.step,
             )
 

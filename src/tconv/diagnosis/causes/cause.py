@@ -57,3 +57,5 @@ class CauseContext(NamedTuple):
     output_shape: tuple[int, ...]
     """Shape [N, C, *spatial] of the output to explain."""
     writer: FixWriter
+    quantized: bool = False
+    """True if the output was quantized to int8 or int16."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import CallModel
+from tconv.diagnosis.call_model import CallModel, axis_names
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted.corrupted_parts import parts_of
 from tconv.diagnosis.fitted.observation import Observation
@@ -123,16 +124,33 @@ def in_places(observation: Observation) -> Iterator[Cause]:
     if np.abs(bias).max(initial=0.0) <= _CLEAR * observation.tolerance.planes.max(initial=0.0):
         return
     rest = np.where(finite, y - observation.predicted, 0)
+    if (other := _along_another_axis(observation, bias, rest)) is not None:
+        yield other
+        return
     times = np.tensordot(bias, rest[0], 1) / (bias**2).sum()  # how often the bias is added beyond once, per place
     if (np.abs(times - times.flat[0]) <= 1e-3).all():
         return
     if (np.abs(rest - bias.reshape(column) * np.rint(times)) > observation.limits)[finite].any():
         return
     times = np.rint(times)
-    text = _places_text(times, whole.call, observation)
-    if text:
-        added = bias.reshape(column) * times
-        yield Cause(text[0], "places", text[1], transform=lambda p: p + added)
+    if words := _places_text(times, whole.call, observation):
+        name, text = words
+        yield Cause(name, "places", text, transform=partial(np.add, bias.reshape(column) * times))
+
+
+def _along_another_axis(observation: Observation, bias: Array, rest: Array) -> Cause | None:
+    """Return the bias that is broadcast along a spatial axis of as many elements; None if it is not."""
+    y, finite = observation.y, observation.finite
+    for axis in range(2, y.ndim):
+        if y.shape[axis] != len(bias) or observation.first_row:
+            continue
+        along = np.broadcast_to(bias.reshape(-1, *[1] * (y.ndim - 1 - axis)), y.shape[2:])
+        added = along - bias.reshape(-1, *[1] * (y.ndim - 2))
+        if (np.abs(rest - added) <= observation.limits)[finite].all():
+            name = axis_names(y.ndim - 2)[axis]
+            text = f"the bias is added along {name}, which has as many elements as there are channels"
+            return Cause("bias on another axis", "places", text, transform=partial(np.add, added))
+    return None
 
 
 def _places_text(times: Array, call: CallModel, observation: Observation) -> tuple[str, str] | None:

@@ -43,6 +43,8 @@ class Observation:
     writer: FixWriter
     whole: CallObservation | None = None
     """None without a call; causes that need one yield nothing then."""
+    variance: Array | None = None
+    """Variance of the BatchNorm behind the layer, [C], if it was given."""
     step: float = 0.0
     """Step of a quantized output; 0 if it was not quantized."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, flatten_places
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fitted import bias_values
+from tconv.diagnosis.fitted import batchnorm_eps, bias_values
 from tconv.diagnosis.fitted.observation import Observation
 from tconv.diagnosis.fitted.part_names import channel_words
 from tconv.diagnosis.fix_writer import FixWriter
@@ -66,7 +66,12 @@ def scaled(observation: Observation) -> Iterator[Cause]:
         if name == "offset per channel":
             call = None if observation.whole is None else observation.whole.call
             cause = bias_values.with_reason(cause, b, limit, call, observation.writer)
-        yield _scales_in_some(cause, a) if name == "scale per channel" else cause
+        elif name == "scale per channel":
+            cause = _scales_in_some(cause, a)
+        if name != "offset per channel" and (len(a) > 1 or observation.variance is not None):
+            errors = _WIDE * allowed.max(1) / np.sqrt(spread) + 2.0**-22
+            cause = batchnorm_eps.with_eps(cause, a, errors, observation.variance)
+        yield cause
         return
 
 
