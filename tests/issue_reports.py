@@ -466,6 +466,16 @@ def xnnpack_valid(rng):
     )
 
 
+@listed("torch_x86_int8_channels")
+def int8_channels(rng):
+    arrays = _arrays(rng, (1, 8, 6, 6), (8, 5, 3, 3), 5)
+    arguments = {"dialect": "torch", "stride": 2}
+    x, w, b = (np.rint(a / s).astype("f") * np.float32(s) for a, s in zip(arrays, (0.05, 0.03, 0.0015), strict=True))
+    memory = w.reshape(5, 8, 3, 3).swapaxes(0, 1).reshape(5, 8, 3, 3).swapaxes(0, 1)
+    y = tconv.conv_transpose(x, np.ascontiguousarray(memory), b, stride=2)
+    return (x, w, b), arguments, np.rint(y / np.float32(0.09)) * np.float32(0.09)
+
+
 @listed("keras_torch_same", "crop sides exchanged")
 def keras_310(rng):
     x, w, _ = _arrays(rng, (1, 5, 5, 2), (5, 5, 3, 2))

@@ -133,6 +133,18 @@ def _moved_kernel(c: Call, w: np.ndarray) -> Wrong:
     return _wrong(Call(c.x, w, c.bias, Geometry(w.shape[2:], g.stride, g.crop, g.dilation, g.groups)))
 
 
+def _with_bias(c: Call, change: Callable[[np.ndarray], np.ndarray | None]) -> Wrong | None:
+    return None if c.bias is None else _wrong(c._replace(bias=change(c.bias)))
+
+
+def _bias_per_tap(c: Call) -> Wrong:
+    """Return the output with the bias added once per tap that meets in it; no call of the dialect gives that."""
+    g, n = c.geometry, c.x.shape[2:]
+    one = Geometry(g.kernel, g.stride, g.crop, g.dilation)
+    times = tconv.conv_transpose(np.ones((1, 1, *n), "f"), np.ones((1, 1, *g.kernel), "f"), geometry=one)
+    return Wrong(c, c._replace(bias=None).y + c.bias.reshape(-1, *[1] * len(n)) * times)
+
+
 def _interleaved(a: np.ndarray, groups: int) -> np.ndarray:
     return a.reshape(len(a), groups, -1, *a.shape[2:]).swapaxes(1, 2).reshape(a.shape)
 
@@ -161,11 +173,16 @@ FAULTS: dict[str, Callable[[Call], Wrong | None]] = {
     "kernel axes moved and flipped": lambda c: _moved_kernel(c, _rotated(c.w)) if c.geometry.ndim > 1 else None,
     "y axes moved": lambda c: Wrong(c, np.moveaxis(c.y, 2, -1)) if c.geometry.ndim > 2 else None,
     "y axes moved and flipped": lambda c: Wrong(c, _rotated(c.y)) if c.geometry.ndim > 1 else None,
-    "bias missing": lambda c: None if c.bias is None else _wrong(c._replace(bias=None)),
-    "bias twice": lambda c: None if c.bias is None else _wrong(c._replace(bias=2 * c.bias)),
-    "bias negated": lambda c: None if c.bias is None else _wrong(c._replace(bias=-c.bias)),
-    "bias reversed": lambda c: None if c.bias is None else _wrong(c._replace(bias=c.bias[::-1])),
-    "first bias everywhere": lambda c: None if c.bias is None else _wrong(c._replace(bias=np.full_like(c.bias, c.bias[0]))),
+    "bias missing": lambda c: _with_bias(c, lambda b: None),
+    "bias twice": lambda c: _with_bias(c, lambda b: 2 * b),
+    "bias negated": lambda c: _with_bias(c, lambda b: -b),
+    "bias reversed": lambda c: _with_bias(c, lambda b: b[::-1]),
+    "bias rolled": lambda c: _with_bias(c, lambda b: np.roll(b, 1)),
+    "bias in another order": lambda c: _with_bias(c, lambda b: b[np.random.default_rng(2).permutation(len(b))]),
+    "bias scaled": lambda c: _with_bias(c, lambda b: b * np.float32(3.25)),
+    "bias of one channel": lambda c: _with_bias(c, lambda b: b + np.float32(np.arange(len(b)) == 1)),
+    "bias once per tap": lambda c: None if c.bias is None else _bias_per_tap(c),
+    "first bias everywhere": lambda c: _with_bias(c, lambda b: np.full_like(b, b[0])),
     "scale per channel": lambda c: _scaled(c, True, False),
     "offset per channel": lambda c: _scaled(c, False, True),
     "scale and offset per channel": lambda c: _scaled(c, True, True),

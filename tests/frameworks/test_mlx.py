@@ -179,3 +179,26 @@ def test_layers_are_taken(ndim):
     check_layer(layer, lambda x: np.array(layer(mx.array(x))), "mlx", weight, bias, (2, *[5] * ndim, 4))
     model = mlx.nn.Sequential(layer, mlx.nn.ReLU())
     assert tconv.checkerboard(model).score == tconv.checkerboard(layer).score
+
+
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_the_shape_of_the_gradient(ndim):
+    """The fault that is listed: the gradient of x is shorter than x where output_padding exceeds padding."""
+    rng, met = np.random.default_rng(3), 0
+    for _ in range(40):
+        stride = int(rng.integers(2, 4))
+        arguments = {
+            "stride": stride,
+            "padding": int(rng.integers(0, 3)),
+            "output_padding": int(rng.integers(0, stride)),
+        }
+        x, w = whole_numbers(rng, (1, *[5] * ndim, 2)), whole_numbers(rng, (3, *[4] * ndim, 2))
+        gradient = mx.grad(lambda x, w=w, arguments=arguments: CALLS[ndim](x, mx.array(w), **arguments).sum())(
+            mx.array(x)
+        )
+        met += (faulty := meets_fault("mlx_gradient_shape", "mlx", x, w, arguments))
+        if not faulty:
+            assert gradient.shape == x.shape, arguments
+        elif gradient.shape != x.shape:
+            assert all(a <= b for a, b in zip(gradient.shape, x.shape, strict=True)), arguments
+    assert met > 5

@@ -130,6 +130,57 @@ def _uninitialised(c: Call, rng: np.random.Generator) -> np.ndarray | None:
     return y
 
 
+def _channels_replaced(c: Call, rng: np.random.Generator, zero: bool) -> np.ndarray | None:
+    """Some channels, a range or any, with zeros or other numbers."""
+    y, count = c.y.copy(), c.y.shape[1]
+    if count < 2 or y[0, 0].size < 8:
+        return None
+    first = int(rng.integers(0, count))
+    which = slice(first, int(rng.integers(first + 1, count + 1))) if rng.random() < 0.5 else rng.random(count) < 0.4
+    if y[:, which].size in (0, y.size):
+        return None
+    y[:, which] = 0 if zero else rng.standard_normal(y[:, which].shape)
+    return y
+
+
+def _inputs_missing(c: Call, rng: np.random.Generator) -> np.ndarray | None:
+    """Some input channels left out, but not all of a group, in an output with enough places to tell their shares."""
+    if len(c.y) * c.y[0, 0].size < 4 * (len(c.w) // c.arguments["groups"] + 1):
+        return None
+    keep = rng.random(len(c.w)) < 0.6
+    if keep.all() or not keep.reshape(c.arguments["groups"], -1).any(1).all():
+        return None
+    return c.other(w=c.w * keep.reshape(-1, *[1] * (c.w.ndim - 1)).astype("f"))
+
+
+def _bias_per_tap(c: Call) -> np.ndarray | None:
+    g, n = c.geometry, c.x.shape[2:]
+    single = Geometry(g.kernel, g.stride, g.crop, g.dilation)
+    times = tconv.conv_transpose(np.ones((1, 1, *n), "f"), np.ones((1, 1, *g.kernel), "f"), geometry=single)
+    return c.other(bias=None) + c.bias.reshape(-1, *[1] * len(n)) * times if np.ptp(times) else None
+
+
+def _bias_of_one_channel(c: Call, rng: np.random.Generator) -> np.ndarray | None:
+    if len(c.bias) < 2:
+        return None
+    bias = c.bias.copy()
+    bias[int(rng.integers(len(bias)))] += np.float32(rng.uniform(0.5, 2))
+    return c.other(bias=bias)
+
+
+def _phases_replaced(c: Call, rng: np.random.Generator, zero: bool) -> np.ndarray | None:
+    """One phase or several, with zeros or other numbers; each phase has some taps, or its right numbers prove nothing."""
+    y, s = c.y.copy(), c.geometry.stride
+    phases = list(np.ndindex(*s))
+    reached = all(min(counts) > 0 for counts in c.geometry.overlap)
+    if len(phases) < 2 or not reached or any(3 * step > L for L, step in zip(y.shape[2:], s, strict=True)):
+        return None
+    for number in rng.permutation(len(phases))[: int(rng.integers(1, len(phases)))]:
+        part = y[(..., *(slice(r, None, step) for r, step in zip(phases[number], s, strict=True)))]
+        part[...] = 0 if zero else rng.standard_normal(part.shape)
+    return y
+
+
 def _channels_last(a: np.ndarray) -> np.ndarray | None:
     return None if a.shape[1] == 1 else np.ascontiguousarray(np.moveaxis(a, 1, -1)).reshape(a.shape)
 
@@ -237,6 +288,11 @@ FAULTS = {
     "stride axes exchanged": lambda c, rng: _grid(c, stride=c.geometry.stride[::-1]),
     "bias missing": lambda c, rng: c.other(bias=None),
     "bias twice": lambda c, rng: c.other(bias=2 * c.bias),
+    "bias rolled": lambda c, rng: c.other(bias=np.roll(c.bias, int(rng.integers(1, 4)))),
+    "bias in another order": lambda c, rng: c.other(bias=rng.permutation(c.bias)),
+    "bias scaled": lambda c, rng: c.other(bias=c.bias * np.float32(rng.uniform(0.2, 4))) if len(c.bias) > 1 else None,
+    "bias once per tap": lambda c, rng: _bias_per_tap(c),
+    "bias wrong in some channels": lambda c, rng: _bias_of_one_channel(c, rng),
     "TF32": lambda c, rng: c.other(x=rounded(c.x), w=rounded(c.w)),
     "bfloat16": lambda c, rng: c.other(x=rounded(c.x, 7), w=rounded(c.w, 7)),
     "float16": lambda c, rng: c.other(x=c.x.astype("f2").astype("f4"), w=c.w.astype("f2").astype("f4")),
@@ -265,6 +321,9 @@ FAULTS = {
     "symmetric border": lambda c, rng: _border(c, "symmetric"),
     "BatchNorm folded on the wrong axis": _fold_wrong,
     "uninitialised rows": _uninitialised,
+    "input channels missing": lambda c, rng: _inputs_missing(c, rng),
+    "channels spoiled": lambda c, rng: _channels_replaced(c, rng, zero=bool(rng.integers(2))),
+    "phase spoiled": lambda c, rng: _phases_replaced(c, rng, zero=bool(rng.integers(2))),
 }
 """Each fault, as a function that returns the wrong output of a call, or None if the call cannot have the fault."""
 
@@ -277,9 +336,12 @@ SAME_THING = {
     "padding ignored on axis 0": {"padding ignored"},
     "stride ignored on axis 0": {"stride ignored"},
     "symmetric border": {"replicate border"},
+    "bias rolled": {"bias reversed"},
+    "bias in another order": {"bias rolled", "bias reversed", "bias interleaved"},
 }
 """Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed;
-a change on axis 0 is one on all axes if the others have none to change; one mirrored element is the edge."""
+a change on axis 0 is one on all axes if the others have none to change; one mirrored element is the edge; few numbers
+have few orders."""
 
 
 def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:

@@ -33,6 +33,7 @@ def diagnose(
     dialect: str | None = None,
     geometry: Geometry | None = None,
     target: str | None = None,
+    variance: Any = None,
     **native: Any,
 ) -> Diagnosis:
     """Return the cause of the difference between two outputs of a transposed convolution, and the line that fixes it.
@@ -55,6 +56,9 @@ def diagnose(
     require gradients are only read. got and expected may have channels first or last. `target` is the dialect of the
     fix. By default it is the arrays' own, or the call's if the call is wrong; it is "numpy", NumPy's functions and
     tconv's own, if all arrays are NumPy's and no dialect is named.
+
+    `variance` is the running variance of a BatchNorm behind the layer, one number per output channel. With it, another
+    eps in one of the outputs is told from any other scale per channel.
 
     A cause fits if rounding explains every remaining difference: 4 * 2**-23 * (sqrt(K) + 4) of the size of the sums of
     K products for float32, the limit of `tconv bench`.
@@ -86,6 +90,7 @@ def diagnose(
         for name, array in (("x", x), ("weight", weight), ("bias", bias))
         if array is not None
     }
+    spread = None if variance is None else _arrays.look(variance, "variance")[1]
     libraries = [library for library, _ in (outputs["got"], *parts.values())]
     fix_dialect = _usual_fix_dialect(libraries, dialect, outputs_alone=x is None)
     both = GivenOutputs(outputs["got"][1], outputs["expected"][1], fix_dialect)
@@ -101,7 +106,7 @@ def diagnose(
                 f"outputs are compared. Write x and weight, too, or leave {names[0]} out"
             )
         with np.errstate(all="ignore"):
-            return diagnose_outputs(both, call_dialect, target, start)
+            return diagnose_outputs(both, call_dialect, target, start, spread)
     wide = {name: as_float64(array) for name, (_, array) in parts.items()}
     for name, values in wide.items():
         if not is_finite(values):
@@ -114,7 +119,7 @@ def diagnose(
     model = CallModel(call.x, call.weight, call.bias, call.problem.geometry)
     with np.errstate(all="ignore"):  # inf and NaN are ordinary values here
         return CallDiagnosis(
-            both, model, call.result, call.weight_layout, call_dialect, dict(native), target, start
+            both, model, call.result, call.weight_layout, call_dialect, dict(native), target, start, spread
         ).run()
 
 

@@ -21,6 +21,7 @@ from tconv.diagnosis.fix_writer import NEUTRAL, FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
     agree_at_samples,
+    checked_variance,
     largest_difference,
     rms_of,
     sample_of,
@@ -57,7 +58,9 @@ class CallDiagnosis:
         native: dict[str, Any],
         target: str | None,
         start: float,
+        variance: Array | None = None,
     ) -> None:
+        self.variance = checked_variance(variance, call.out_channels)
         self.outputs, self.call, self.data_layout, self.weight_layout = outputs, call, data_layout, weight_layout
         self.given, self.assumed = call, tuple[Cause, ...]()
         self.dialect, self.native, self.target, self.start = dialect, native, target, start
@@ -160,7 +163,7 @@ class CallDiagnosis:
 
     def _search(self, reading: _Reading) -> Search:
         output = ObservedOutput.of(reading.y, self.outputs.dtype)
-        return Search(self.call, output, self._fix_writer(), self.dialect, self.native)
+        return Search(self.call, output, self._fix_writer(), self.dialect, self.native, self.variance)
 
     def _fix_writer(self, dialect: str = "") -> FixWriter:
         """Return the writer for this dialect, or for that of the fix."""
@@ -188,7 +191,7 @@ class CallDiagnosis:
             explanations = search.run(1)
             if not explanations and (findings := self._by_axes(*both)):
                 return self._report("found", findings, *both)
-            explanations = explanations or search.run(2)
+            explanations = explanations or search.run(2) or search.last_resort()
             if not explanations:
                 continue
             if reading.layout != other.layout:
@@ -210,7 +213,7 @@ class CallDiagnosis:
         for count in (1, 2):
             if explanations := search.run(count):
                 return explanations
-        return []
+        return search.last_resort()
 
     def _usual_dialect(self, subject: str) -> str:
         """Return the dialect of the fix: the call's if the call is wrong, else that of the arrays."""
@@ -279,7 +282,7 @@ class CallDiagnosis:
 
     def _comparison(self, got: Array, expected: Array) -> OutputsComparison:
         writer = self._fix_writer(self.target or self.outputs.fix_dialect)
-        return OutputsComparison(expected, got, self.outputs.dtype, writer, with_call=True)
+        return OutputsComparison(expected, got, self.outputs.dtype, writer, self.variance, with_call=True)
 
     def _by_axes(self, got: _Reading, expected: _Reading) -> tuple[Finding, ...]:
         """Return the finding that one output is the other with its axes in another order or reversed; () if not."""
@@ -320,7 +323,7 @@ class CallDiagnosis:
         """Return the diagnosis of the outputs alone, where no layout fits that of the call; None without a cause."""
         note = "in the layouts of the call, batch and channels do not agree: the outputs alone were compared"
         try:
-            found = diagnose_outputs(self.outputs, self.dialect, self.target, self.start, note)
+            found = diagnose_outputs(self.outputs, self.dialect, self.target, self.start, self.variance, note)
         except ShapeError:
             return None
         return found if found.findings else None

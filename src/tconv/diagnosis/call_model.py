@@ -80,28 +80,35 @@ class CallModel:
             replace(self.geometry, groups=len(groups)),
         )
 
-    def window(self, window: Sequence[slice], images: slice = slice(None)) -> Array:
-        """Return the output [N, C_out, *sizes] on ranges of output places; beyond the output there is only bias."""
+    def part(self, window: Sequence[slice], images: slice = slice(None)) -> CallModel | None:
+        """Return the call on only the inputs that these output places need; None if they need none."""
         g, x = self.geometry, self.x[images]
-        shape = (len(x), self.out_channels, *(part.stop - part.start for part in window))
         needed = [
             slice(max(part.start, 0), min(part.stop, n))
             for part, n in zip(g.input_window(window), x.shape[2:], strict=True)
         ]
         if any(part.start >= part.stop for part in needed):
-            y: Array = np.zeros(shape, np.result_type(x, self.weight))
+            return None
+        inputs: Any = (..., *needed)
+        small = x[inputs]
+        front = [
+            part.start + lo - s * inner.start
+            for part, (lo, _), s, inner in zip(window, g.crop, g.stride, needed, strict=True)
+        ]
+        sizes = [part.stop - part.start for part in window]
+        crop = [(lo, F - lo - L) for F, lo, L in zip(g.full_shape(small.shape[2:]), front, sizes, strict=True)]
+        return replace(self, x=small, geometry=replace(g, crop=tuple(crop)))
+
+    def window(self, window: Sequence[slice], images: slice = slice(None)) -> Array:
+        """Return the output [N, C_out, *sizes] on ranges of output places; beyond the output there is only bias."""
+        g, part = self.geometry, self.part(window, images)
+        if part is None:
+            shape = (len(self.x[images]), self.out_channels, *(each.stop - each.start for each in window))
+            y: Array = np.zeros(shape, np.result_type(self.x, self.weight))
         else:
-            inputs: Any = (..., *needed)
-            small = x[inputs]
-            front = [
-                part.start + lo - s * inner.start
-                for part, (lo, _), s, inner in zip(window, g.crop, g.stride, needed, strict=True)
-            ]
-            full = g.full_shape(small.shape[2:])
-            crop = [(lo, F - lo - L) for F, lo, L in zip(full, front, shape[2:], strict=True)]
-            dtype = np.result_type(small, self.weight)  # a cause may make one of them complex
-            small, weight = small.astype(dtype, copy=False), self.weight.astype(dtype, copy=False)
-            y = conv_transpose(small, weight, geometry=replace(g, crop=tuple(crop)))
+            dtype = np.result_type(part.x, self.weight)  # a cause may make one of them complex
+            small, weight = part.x.astype(dtype, copy=False), self.weight.astype(dtype, copy=False)
+            y = conv_transpose(small, weight, geometry=part.geometry)
         if self.bias is not None:
             y = y + self.bias.reshape(-1, *[1] * g.ndim)
         return y

@@ -41,7 +41,7 @@ def _shown(crop: CropPairs) -> str:
     return str(crop[0]) if len(set(crop)) == 1 else str(crop)
 
 
-_ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "border", "scale", "fault")
+_ORDER = ("crop", "weight", "bias", "rounding", "grid", "x", "result", "border", "scale", "fault", "places")
 
 
 def rank(explanation: Explanation) -> tuple[float, ...]:

@@ -66,6 +66,8 @@ def _fix(explanation: Explanation, fix_call: bool, explained: ExplainedCall, wri
     given, assumed, call, layout = explained
     causes = (*assumed, *explanation.causes) if fix_call else explanation.causes
     recompute = any(cause.part in (*_GEOMETRY, "border") for cause in causes)
+    if fix_call and any(cause.part == "places" for cause in causes):
+        return ""  # no call gives such numbers
     if recompute and "N" in layout.axes and "N" not in writer.data_layout.axes and len(given.x) > 1:
         return ""  # the dialect's call takes one image, and there are several
     right = explanation.call if fix_call else call
@@ -85,7 +87,12 @@ def _fix(explanation: Explanation, fix_call: bool, explained: ExplainedCall, wri
         shape = (given if faulty else right).x.shape[2:]  # of x after the statements
         bias = given.bias is not None and right.bias is not None
         line = "; ".join([writer.recompute(right.geometry, shape, bias, layout, "; ".join(before)), *after])
-    return "" if given.bias is None and _reads_bias(line) else line
+    if given.bias is not None or not _reads_bias(line):
+        return line
+    if recompute or fix_call or call.bias is None:
+        return ""
+    numbers = writer.bias_numbers(call.bias.tolist())  # a line may use the names that were given, and numbers
+    return "; ".join([numbers, *(each for each in before + after if not each.startswith("bias ="))]) if numbers else ""
 
 
 def _reads_bias(line: str) -> bool:
@@ -114,8 +121,8 @@ def with_second_explanation(findings: tuple[Finding, ...], second: Explanation, 
     )
 
 
-_GEOMETRY = ("crop", "grid", "fault")
-"""Parts that a line corrects by the arguments of the call."""
+_GEOMETRY = ("crop", "grid", "fault", "places")
+"""Parts that no statement about an array corrects: y is computed again, with the right arguments."""
 
 
 def _is_misreading(rule: Rule) -> bool:

@@ -245,6 +245,31 @@ class FixWriter:
         by_dialect = {"tensorflow": f"tf.reshape(bias, [{shape}])", "keras": f"keras.ops.reshape(bias, ({shape}))"}
         return by_dialect.get(self.dialect.name, f"bias.reshape({shape})")
 
+    def bias_numbers(self, values: Sequence[float | complex]) -> str:
+        """Return the statement that makes a bias of these numbers; "" for more than 256 and some libraries."""
+        if len(values) > _MOST_WRITTEN or self.dialect.name in _CONVERSIONS:
+            return ""
+        return f"bias = {'torch.tensor' if self._torch else 'np.array'}({list(values)})"
+
+    def roll_bias(self, step: int) -> str:
+        """Return the statement that moves the bias on by some channels."""
+        if self._torch:
+            return f"bias = bias.roll({step})"
+        by_dialect = {
+            "tensorflow": f"tf.roll(bias, {step}, 0)",
+            "keras": f"keras.ops.roll(bias, {step})",
+            "mlx": f"mlx.core.roll(bias, {step})",
+            "mlx_general": f"mlx.core.roll(bias, {step})",
+            "paddle": f"paddle.roll(bias, {step})",
+            "tinygrad": f"bias.roll({step})",
+        }
+        return "bias = " + by_dialect.get(self.dialect.name, f"np.roll(bias, {step})")
+
+    def take_bias(self, order: Sequence[int]) -> str:
+        """Return the statement that puts the bias's channels into this order; "" for more than 256."""
+        line = replace(self, data_layout=DataLayout(("C",))).take("bias", "C", order)
+        return line if len(order) <= _MOST_WRITTEN else ""
+
     @property
     def _column(self) -> tuple[int, ...]:
         """Shape of one number per channel that broadcasts against y."""

@@ -12,6 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.report import in_rms
 from tconv.diagnosis.tolerance import computed_dtype, spacing
+from tconv.errors import ArgumentError, DtypeError, ShapeError
 
 FIX_DIALECTS = {"torch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
 """Dialect of the fix for arrays of a library."""
@@ -30,6 +31,27 @@ class GivenOutputs(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """The coarser of the two dtypes."""
         return max(map(computed_dtype, (self.got, self.expected)), key=spacing)
+
+
+def checked_variance(variance: Array | None, channels: int) -> Array | None:
+    """Return the variance of a BatchNorm in float64, [C]. Raises ShapeError and ArgumentError for another array."""
+    if variance is None:
+        return None
+    if variance.shape != (channels,):
+        raise ShapeError(
+            f"variance has shape {variance.shape}; the outputs have {channels} channels. Write the running variance of "
+            f"the BatchNorm behind the layer, {channels} numbers"
+        )
+    wide: Array = variance.astype(np.float64)
+    if variance.dtype.kind not in "iuf" and variance.dtype.name != "bfloat16":
+        raise DtypeError(
+            f"variance has dtype {variance.dtype}; real numbers are needed. Write variance.astype(np.float32)"
+        )
+    if not np.isfinite(wide).all() or (wide < 0).any():
+        raise ArgumentError(
+            "variance has a number that is negative or not finite. Write the running variance of the BatchNorm"
+        )
+    return wide
 
 
 def rms_of(y: Array) -> float:

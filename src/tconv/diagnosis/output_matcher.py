@@ -15,6 +15,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, Window, whole
 from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.output_grid import step_of
 from tconv.diagnosis.sample_patch import Patch
 from tconv.diagnosis.tolerance import Tolerance, call_tolerance, power_of
 from tconv.geometry import Geometry
@@ -31,11 +32,13 @@ class ObservedOutput:
     finite: Array
     power: Array
     """Mean square of each plane."""
+    step: float = 0.0
+    """Step of a quantized output; 0 if it was not quantized."""
 
     @classmethod
     def of(cls, y: Array, dtype: np.dtype[Any]) -> ObservedOutput:
         """Return the output with all its finite numbers to be compared."""
-        return cls(y, dtype, np.isfinite(y), power_of(y))
+        return cls(y, dtype, np.isfinite(y), power_of(y), step_of(y))
 
 
 class OutputMatcher:
@@ -107,7 +110,8 @@ class OutputMatcher:
 
     def tolerance(self, call: CallModel) -> Tolerance:
         """Return the tolerance of the output as the result of this call."""
-        return call_tolerance(call, self.output.y, self.output.dtype, self.output.power)
+        tolerance = call_tolerance(call, self.output.y, self.output.dtype, self.output.power)
+        return replace(tolerance, planes=tolerance.planes + self.output.step / 2) if self.output.step else tolerance
 
     def patch_limits(self, call: CallModel, patch: Patch) -> Array:
         """Return the limits on a patch, 4 times the tolerance: changes of the call change the size of its sums."""

@@ -6,9 +6,9 @@ It is used where no call was given, and for a hint where the call explains nothi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes import array_layout
 from tconv.diagnosis.causes.axis_orders import axis_orders
 from tconv.diagnosis.causes.cause import Cause
-from tconv.diagnosis.fitted import FAMILIES
+from tconv.diagnosis.fitted import FAMILIES, LAST
 from tconv.diagnosis.fitted.observation import Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import agree_at_samples
+from tconv.diagnosis.output_grid import step_of
 from tconv.diagnosis.outputs_shift import shifted
 from tconv.diagnosis.tolerance import outputs_tolerance
 from tconv.geometry import Geometry
@@ -35,6 +36,8 @@ class OutputsComparison:
     got: Array
     dtype: np.dtype[Any]
     writer: FixWriter
+    variance: Array | None = None
+    """Variance of the BatchNorm behind the layer, [C], if it was given."""
     tried: int = field(default=0)
     """Number of hypotheses tried so far."""
     with_call: bool = field(default=False)
@@ -46,7 +49,13 @@ class OutputsComparison:
             explained = self._explain_after(reordering)
             if explained is not None:
                 return [explained]
-        return self.explain_by_axes()
+        if by_axes := self.explain_by_axes():
+            return by_axes
+        if self.expected.shape == self.got.shape:
+            observation = self._observation(self.expected)
+            for cause in chain.from_iterable(family(observation) for family in LAST):
+                return [((cause,), 0.0)]
+        return []
 
     def explain_by_axes(self) -> list[tuple[tuple[Cause, ...], float]]:
         """Return [(causes, largest error)] if only the spatial axes are in another order or reversed; else []."""
@@ -79,9 +88,8 @@ class OutputsComparison:
         self.tried += 1
         fits = reordering is None or reordering.part == "axes"  # a fitted cause or a shift may follow
         if base.shape == self.got.shape and (fits or agree_at_samples(base, self.got, self.dtype)):
-            finite = np.isfinite(base) & np.isfinite(self.got)
-            tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
-            observation = Observation(base, self.got, finite, tolerance, self.writer)
+            observation = self._observation(base)
+            finite = observation.finite
             distance = np.abs(base - observation.known)[finite]
             if reordering is not None and finite.any() and (distance <= observation.limits[finite]).all():
                 return first, float(distance.max())
@@ -92,6 +100,13 @@ class OutputsComparison:
         shift, tried = shifted(base, self.got, self.dtype)
         self.tried += tried
         return None if shift is None else ((*first, shift[0]), shift[1])
+
+    def _observation(self, base: Array) -> Observation:
+        finite = np.isfinite(base) & np.isfinite(self.got)
+        tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
+        step = step_of(self.got) if not step_of(base) else 0.0
+        tolerance = replace(tolerance, planes=tolerance.planes + step / 2)
+        return Observation(base, self.got, finite, tolerance, self.writer, None, self.variance, step)
 
     def _fitted(self, observation: Observation) -> tuple[Cause, float] | None:
         """Return the first fitted cause that explains the output, and the largest error with it."""

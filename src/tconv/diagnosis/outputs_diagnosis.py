@@ -15,6 +15,7 @@ from tconv.diagnosis.fitted import rounding
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import (
     GivenOutputs,
+    checked_variance,
     largest_difference,
     rms_of,
     why_too_few_bits,
@@ -30,12 +31,18 @@ _NO_CALL = "outputs alone: with x=, weight= and the call's arguments the cause c
 
 
 def diagnose_outputs(
-    outputs: GivenOutputs, dialect: Dialect, target: str | None, start: float, note: str = _NO_CALL
+    outputs: GivenOutputs,
+    dialect: Dialect,
+    target: str | None,
+    start: float,
+    variance: Array | None = None,
+    note: str = _NO_CALL,
 ) -> Diagnosis:
     """Return the diagnosis of outputs alone, in the dialect's data layout.
 
-    `target` is the dialect of the fix, `start` the time.perf_counter() at which the diagnosis began, `note` the note
-    that every cause has. Raises ShapeError if no order of axes makes batch and channels agree.
+    `target` is the dialect of the fix, `start` the time.perf_counter() at which the diagnosis began, `variance` that of
+    the BatchNorm behind the layer, if it is known, `note` the note that every cause has. Raises ShapeError if no order
+    of axes makes batch and channels agree.
     """
     a, b, layout = _read(outputs, dialect)
     finite_b = np.where(np.isfinite(b), b, 0)
@@ -45,7 +52,7 @@ def diagnose_outputs(
     notes = [note]
     verdict = "none"
     writer = FixWriter.of(target or outputs.fix_dialect, len(layout.axes) - 2, dialect.name)
-    comparison = OutputsComparison(b, a, outputs.dtype, writer)
+    comparison = OutputsComparison(b, a, outputs.dtype, writer, checked_variance(variance, b.shape[1]))
     difference = largest_difference(a, b, rms)
     if a.shape == b.shape and _equal(a, b, tolerance.at(finite_b)):
         verdict, notes = "equal", []
@@ -61,10 +68,11 @@ def diagnose_outputs(
                 verdict = "untellable"
                 notes += [too_few, f"it could be that {text}"]
                 break
-            verdict = "found"
+            certain = all(cause.certain for cause in causes)
+            verdict = "found" if certain else "likely"
             undo = [cause.undo for cause in reversed(causes)]
             fix = "; ".join(undo) if all(undo) else ""  # a line that fixes some of the causes only would mislead
-            findings = (Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms)),)
+            findings = (Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms), certain=certain),)
         if verdict == "none" and a.shape == b.shape:
             finite = np.isfinite(a) & np.isfinite(b)
             if size := rounding.size_of_difference(b, a, finite, max(spacing(outputs.dtype), 2.0**-23)):

@@ -19,7 +19,7 @@ from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.causes.crop_rule import Rule
 from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, is_wrong_part, rank
-from tconv.diagnosis.fitted import FAMILIES, output_scales, rounding
+from tconv.diagnosis.fitted import FAMILIES, LAST, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import why_too_few_bits
@@ -36,13 +36,22 @@ class Search:
     """Search for the explanations of one output by one call."""
 
     def __init__(
-        self, call: CallModel, output: ObservedOutput, writer: FixWriter, dialect: Dialect, native: dict[str, Any]
+        self,
+        call: CallModel,
+        output: ObservedOutput,
+        writer: FixWriter,
+        dialect: Dialect,
+        native: dict[str, Any],
+        variance: Array | None = None,
     ) -> None:
         self.call, self.output, self.writer, self.dialect, self.native = call, output, writer, dialect, native
+        self.variance = variance
         self.hint = ""
         """Size of a difference that nothing explains, as text."""
         self.matcher = OutputMatcher(call, output)
-        self.hypotheses = Hypotheses(CauseContext(call, dialect, native, output.y.shape, writer), self.matcher)
+        self.hypotheses = Hypotheses(
+            CauseContext(call, dialect, native, output.y.shape, writer, bool(output.step)), self.matcher
+        )
 
     @property
     def too_few_bits(self) -> str:
@@ -52,6 +61,9 @@ class Search:
 
     def run(self, count: int) -> list[Explanation]:
         """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
+        special = self.output.step or not self.output.finite.all()
+        if count == 1 and special and self.matcher.largest_error(self.call) is not None:
+            return self.fitted()  # only NaN and inf, or the rounding of y itself, are to be explained
         found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
         if count > 1:
             return found or self._filled_up(1) or sorted(self._with_missing_bias(), key=rank)
@@ -95,20 +107,43 @@ class Search:
             self.hint = f"{size}, but fits no rounding that was tried"
         return []
 
+    def last_resort(self) -> list[Explanation]:
+        """Return an output that is mostly wrong, or has a low precision, as a list; else []."""
+        spatial = self.call.spatial
+        if spatial is None or spatial != self.output.y.shape[2:]:
+            return []
+        observation = self._observation(spatial)
+        for family in LAST:
+            for cause in family(observation):
+                if (explanation := self._confirm_fitted(cause, observation)) is not None:
+                    return [explanation]
+        return []
+
     def _observation(self, spatial: tuple[int, ...]) -> Observation:
-        """Return the output beside the call's, or the last rows of both if they are large."""
+        """Return the output beside the call's, all of it or the last rows in which they differ."""
+        for observation in self._observations(spatial):
+            distance = np.abs(observation.predicted - observation.y)
+            if not ((distance <= observation.limits) & observation.finite).all():
+                break
+        return observation
+
+    def _observations(self, spatial: tuple[int, ...]) -> Iterator[Observation]:
+        """Yield the output beside the call's, in bands of rows from the last to the first if they are large."""
         rows = max(1, _FITTED // max(1, self.output.y.size // spatial[0]))
         self.matcher.partial = self.matcher.partial or rows < spatial[0]
-        window = (slice(max(0, spatial[0] - rows), spatial[0]), *whole(spatial[1:]))
-        part: Any = (..., *window)
-        return Observation(
-            self.call.window(window),
-            self.output.y[part],
-            self.output.finite[part],
-            self.matcher.tolerance(self.call),
-            self.writer,
-            CallObservation(self.call, window, self.output.y, self.output.finite),
-        )
+        for stop in range(spatial[0], 0, -rows):
+            window = (slice(max(0, stop - rows), stop), *whole(spatial[1:]))
+            part: Any = (..., *window)
+            yield Observation(
+                self.call.window(window),
+                self.output.y[part],
+                self.output.finite[part],
+                self.matcher.tolerance(self.call),
+                self.writer,
+                CallObservation(self.call, window, self.output.y, self.output.finite),
+                self.variance,
+                self.output.step,
+            )
 
     def _longer(self, spatial: tuple[int, ...]) -> list[Explanation]:
         """Return the explanation of an output that is the call's with more rows behind it."""
@@ -135,7 +170,11 @@ class Search:
     def _confirm_fitted(self, cause: Cause, observation: Observation) -> Explanation | None:
         if cause.change is not None:
             changed = cause.change(self.call)
-            error = None if changed is None else self.matcher.largest_error(changed, factor=4.0)
+            error = (
+                None
+                if changed is None
+                else self.matcher.largest_error(changed, factor=1.0 if self.output.step else 4.0)
+            )
             return None if changed is None or error is None else Explanation((cause,), changed, error)
         assert cause.transform is not None
         distance = np.abs(cause.transform(observation.predicted) - observation.y)
@@ -235,7 +274,9 @@ class Search:
             explanation = replace(
                 explanation, call=replace(explanation.call, bias=bias), causes=(cause, *explanation.causes)
             )
-            error = self.matcher.largest_error(explanation.call, explanation.causes, factor=2.0)
+            error = self.matcher.largest_error(
+                explanation.call, explanation.causes, factor=1.0 if self.output.step else 2.0
+            )
             same = (frozenset(explanation.names), explanation.call.geometry)
             if error is not None and same not in confirmed:
                 confirmed.add(same)

@@ -21,7 +21,8 @@ from tconv.geometry import Geometry
 
 Native = dict[str, Any]
 Sizes = tuple[int, ...]
-Outcome = Literal["another output", "unknown output", "refusal", "end of the process"]
+Outcome = Literal["another output", "unknown output", "another shape", "refusal", "end of the process"]
+Computation = Literal["layer", "int8 layer", "gradient of x"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Fault:
     """Result of an affected call. "another output" has its numbers in `tconv.diagnosis.causes.fault_effects`."""
     applies: Callable[[Geometry, Sizes, Native], bool]
     """Condition: True for the geometry, the input's spatial shape and the native arguments of an affected call."""
+    computation: Computation = "layer"
+    """Computation that it affects. A layer is one of floats; an int8 layer has x, weight and y in 8 bits."""
 
     @property
     def name(self) -> str:
@@ -199,6 +202,11 @@ def _side_beyond_extent(geometry: Geometry, input: Sizes, native: Native) -> boo
 def _empty_with_dynamic_weight(geometry: Geometry, input: Sizes, native: Native) -> bool:
     empty = any(sum(pair) >= F for pair, F in zip(geometry.crop, geometry.full_shape(input), strict=True))
     return bool(native.get("dynamic_weight")) and geometry.ndim == 2 and empty
+
+
+def _output_padding_beyond_padding(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    padding = ints_of(native.get("padding", 0), "padding", geometry.ndim)
+    return any(op > p for op, p in zip(_output_padding(geometry, native), padding, strict=True))
 
 
 # -- the list ----------------------------------------------------------------------------------------------------
@@ -396,6 +404,26 @@ _LIST = (
         "observed with mlx 0.32.4",
         "another output",
         _side_beyond_extent,
+    ),
+    Fault(
+        "mlx_gradient_shape",
+        ("mlx",),
+        "mlx 0.32.4",
+        "the gradient of x is shorter than x where output_padding exceeds padding",
+        "observed with mlx 0.32.4",
+        "another shape",
+        _output_padding_beyond_padding,
+        "gradient of x",
+    ),
+    Fault(
+        "torch_x86_int8_channels",
+        ("torch",),
+        "torch 2.13.0, quantized engines x86 and onednn on a CPU with VNNI",
+        "the channels of an int8 weight are read in another order unless there are as many of input as of output",
+        "observed with torch 2.13.0; the engines fbgemm and qnnpack are right",
+        "another output",
+        lambda geometry, input, native: True,  # which calls, their channels tell
+        "int8 layer",
     ),
     Fault(
         "ncnn_mat_planes",

@@ -17,7 +17,7 @@ from tconv.dialects import Dialect
 Change = Callable[[CallModel], CallModel | None]
 Transform = Callable[[Array], Array]
 Part = Literal[
-    "weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes", "border"
+    "weight", "grid", "bias", "x", "result", "rounding", "fault", "crop", "scale", "layout", "axes", "border", "places"
 ]
 
 
@@ -33,7 +33,9 @@ class Cause:
 
     name: str
     part: Part
-    """Part of the call that it changes; "grid" is stride and dilation, "result" y, "border" what lies beyond x or y."""
+    """Part of the call that it changes; "grid" is stride and dilation, "result" is y, "border" what lies beyond x or y,
+    "places" are some places of y.
+    """
     text: str
     change: Change | None = None
     transform: Transform | None = None
@@ -59,3 +61,5 @@ class CauseContext(NamedTuple):
     output_shape: tuple[int, ...]
     """Shape [N, C, *spatial] of the output to explain."""
     writer: FixWriter
+    quantized: bool = False
+    """True if the output was quantized to int8 or int16."""

@@ -6,7 +6,7 @@ fault whose outcome is "another output", by the fault's key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,8 @@ Effect = Callable[[CallModel, Native], CallModel | None]
 
 def causes(context: CauseContext) -> Iterator[Cause]:
     """Yield the listed faults that change this call."""
-    for fault in _applying(context.call, context.dialect, context.native):
+    computations = ("layer", "int8 layer") if context.quantized else ("layer",)
+    for fault in _applying(context.call, context.dialect, context.native, computations):
         if fault.key in EFFECTS:
             text = f"a listed fault, {fault.name} ({fault.source})"
             change = partial(_changed, EFFECTS[fault.key], context.native)
@@ -36,11 +37,13 @@ def causes(context: CauseContext) -> Iterator[Cause]:
 
 def possible_faults(call: CallModel, dialect: Dialect, native: Native) -> list[str]:
     """Return the dialect's faults that apply to this call, known effect or not: hints where nothing fits."""
-    return [f"{fault.name} ({fault.source})" for fault in _applying(call, dialect, native)]
+    return [f"{fault.name} ({fault.source})" for fault in _applying(call, dialect, native, ("layer",))]
 
 
-def _applying(call: CallModel, dialect: Dialect, native: Native) -> Iterator[Fault]:
+def _applying(call: CallModel, dialect: Dialect, native: Native, computations: Sequence[str]) -> Iterator[Fault]:
     for fault in dialect.faults:
+        if fault.computation not in computations:
+            continue
         try:
             applies = fault.applies(call.geometry, call.x.shape[2:], native)
         except (TconvError, AttributeError, TypeError, ValueError):  # arguments that this rule does not expect
@@ -138,6 +141,20 @@ def _cropped_input(call: CallModel, native: Native) -> CallModel | None:
     return replace(call.with_geometry(crop=tuple(crop)), x=call.x[window])
 
 
+def _channels_read_in_another_order(call: CallModel, native: Native) -> CallModel | None:
+    """Return the call as PyTorch's int8 kernels make it: each group's [C_in, C_out] is written as [C_out, C_in].
+
+    None where there are as many of each, which are read right.
+    """
+    G, inner, outer = call.groups, call.in_channels // call.groups, call.weight.shape[1]
+    if inner == outer:
+        return None
+    taps = call.weight.shape[2:]
+    swapped = np.ascontiguousarray(call.weight.reshape(G, outer, inner, *taps).swapaxes(1, 2))
+    read = swapped.reshape(G, outer, inner, *taps).swapaxes(1, 2)
+    return replace(call, weight=np.ascontiguousarray(read).reshape(call.weight.shape))
+
+
 EFFECTS: dict[str, Effect] = {
     "keras_torch_same": _odd_crop_exchanged,
     "onnx_reference_groups": _first_bias,
@@ -152,5 +169,6 @@ EFFECTS: dict[str, Effect] = {
     "openvino_shifted_pointwise": _uncropped,
     "openvino_group_pads": _nothing_in_front,
     "mlx_crop_from_input": _cropped_input,
+    "torch_x86_int8_channels": _channels_read_in_another_order,
 }
 """Effect of each listed fault whose outcome is "another output", by its key in `tconv.dialects.faults.FAULTS`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -82,24 +82,42 @@ def _change_of(part: Literal["weight", "x"], transform: Callable[[Array], Array]
     return lambda call: replace(call, weight=transform(call.weight))
 
 
-def _quantized(call: CallModel) -> Iterator[Cause]:
+class QuantizedWeight(NamedTuple):
+    """A weight rounded to int8, and the words for it."""
+
+    text: str
+    weight: Array
+    per_output: Array | float = 0.0
+    """Scale of each output channel."""
+    name: str = ""
+
+
+def quantized_weights(call: CallModel) -> Iterator[QuantizedWeight]:
     """Yield the weight in symmetric int8. The largest magnitude is 127 steps, or 127.5 where -128 is used too."""
     w, G = call.weight, call.groups
     if np.iscomplexobj(w) or not w.any():
         return
     grouped = (G, len(w) // G, *w.shape[1:])
     taps = tuple(range(3, len(grouped)))
-    for over, axes in (("tensor", None), ("output channel", (1, *taps)), ("input channel", (2, *taps))):
+    for over, axes in (("output channel", (1, *taps)), ("tensor", None), ("input channel", (2, *taps))):
         largest = np.abs(w.reshape(grouped)).max(axis=axes, keepdims=True)
         for steps in (127.0, 127.5):
             scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(steps)
+            integers = np.clip(np.rint(w.reshape(grouped).astype(np.float32) / scale), -128, 127)
+            quantized = (integers * scale).reshape(w.shape).astype(w.dtype)
+            per_output = scale.max(axis=1).reshape(-1)
+            if len(per_output) != call.out_channels:
+                per_output = np.repeat(per_output, call.out_channels // len(per_output))
+            text = f"the weight symmetric, one scale per {over} (the largest magnitude is {steps:g})"
+            yield QuantizedWeight(text, quantized, per_output.astype(np.float64), f"int8 weight per {over}")
 
-            def quantize(w: Array, scale: Array = scale) -> Array:
-                integers = np.clip(np.rint(w.reshape(grouped).astype(np.float32) / scale), -128, 127)
-                quantized: Array = (integers * scale).reshape(w.shape).astype(w.dtype)
-                return quantized
 
-            text = (
-                f"the weight is quantized to int8, symmetric, one scale per {over} (the largest magnitude is {steps:g})"
-            )
-            yield Cause(f"int8 weight per {over}", "rounding", text, _change_of("weight", quantize))
+def _quantized(call: CallModel) -> Iterator[Cause]:
+    """Yield the weight in symmetric int8."""
+    for each in quantized_weights(call):
+
+        def change(_: CallModel, each: QuantizedWeight = each) -> CallModel:
+            return replace(call, weight=each.weight)
+
+        text = each.text.replace("the weight symmetric", "the weight is quantized to int8, symmetric")
+        yield Cause(each.name, "rounding", text, change)

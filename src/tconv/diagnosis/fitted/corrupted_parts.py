@@ -1,108 +1,198 @@
 """Parts of an output that are wrong while all else is right: rows, phases, channels, images, single numbers.
 
-It is tried after every cause that explains all numbers.
+It is tried after every cause that explains all numbers. `contents` has what a wrong part contains instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.fitted.contents import Content, content_of
 from tconv.diagnosis.fitted.observation import Observation
+from tconv.diagnosis.fitted.part_names import Part, phase_slices, right_words
+from tconv.diagnosis.tolerance import power_of
 
 _CLEAR = 8.0  # times the limit of rounding: least median error of the wrong numbers
 _FILLED = 0.5  # least share of a part with other numbers that is wrong; some may be right by chance
-_LARGEST = 0.6  # largest share of an output that a part may be
+_LARGEST = 0.6  # largest share of an output that a part may be before other causes are tried
 _SINGLE = 8  # most wrong numbers that form no part
+_SURE = 7  # bits that the numbers of the right part have beyond those of the choice of the part
+_STRIDES = (2, 3, 4)  # strides that are tried where none is known
+_COARSE = 0.1  # of y's root mean square: largest difference of a right number that a low precision leaves
+
+
+_ROWS = {"NaN": "NaN rows", "zeros": "rows of zeros", "constant": "constant rows", "bias": "rows of the bias alone"}
+_ROWS |= {"copy": "copied rows", "multiple": "scaled rows"}
 
 
 def corrupted(observation: Observation) -> Iterator[Cause]:
     """Yield the rows, phases, channels, images or single numbers that are wrong, as one cause."""
-    y, allowed, finite = observation.y, observation.limits, np.isfinite(observation.y)
-    stride = None if observation.whole is None else observation.whole.call.geometry.stride
+    yield from _corrupted(observation, _LARGEST)
+
+
+def mostly_corrupted(observation: Observation) -> Iterator[Cause]:
+    """Yield a part that is wrong and leaves little that is right, as the middle row of a reversed axis is by chance."""
+    yield from _corrupted(observation, 1.0)
+
+
+def _corrupted(observation: Observation, largest: float) -> Iterator[Cause]:
+    y, finite = observation.y, np.isfinite(observation.y)
     distance = np.abs(observation.predicted - y)
-    bad = ~finite | (distance > allowed)
-    if not bad.any():
+    if (finite & (distance <= observation.limits)).all():
         return
-    places = [np.unique(indices) for indices in np.nonzero(bad)]
-    part = np.ix_(*places)
-    values, wrong = y[part], bad[part]
-    clear = not finite[bad].all() or bool(np.median(distance[bad] / np.maximum(allowed[bad], 1e-300)) > _CLEAR)
-    where = [(axis, rows) for axis, rows in enumerate(places) if len(rows) < y.shape[axis]]
-    if not np.isfinite(values).any():
-        content, kind = "NaN or inf", "NaN"
-    elif not values.any():
-        content, kind = "zeros", "zeros"
-    elif values.size > 1 and (values == values.flat[0]).all():
-        content, kind = f"{values.flat[0]:.6g} everywhere", "constant"
-    else:
-        content, kind = "other numbers", ""
-    explained = bad
-    if where and values.size <= _LARGEST * y.size and (kind or (wrong.mean() >= _FILLED and clear)):
-        explained = np.zeros_like(bad)
-        explained[part] = True
-    elif bad.sum() > _SINGLE or not clear:
+    # numbers that are wrong by far do not widen the limit for the others
+    excess = np.sqrt(power_of(observation.predicted) / np.maximum(power_of(y), 1e-300))
+    narrow = np.minimum(1, 2 * excess).reshape(*excess.shape, *[1] * (y.ndim - 2))
+    limits = observation.tolerance.planes * narrow + observation.tolerance.relative * np.abs(observation.known)
+    bad = ~finite | (distance > limits)
+    cause = _cause(observation, bad, distance, limits, largest)
+    if cause is not None:
+        yield cause
+
+
+def corrupted_at_low_precision(observation: Observation) -> Iterator[Cause]:
+    """Yield a part that is wrong by far, where all else differs by no more than a low precision leaves."""
+    y, finite = observation.y, np.isfinite(observation.y)
+    if observation.is_small or np.iscomplexobj(y):
         return
-    if not informative(np.where(explained, 0, y)):  # a phase without a tap is the bias alone, for any x
+    power = np.where(finite, np.abs(observation.predicted) ** 2, 0).mean()
+    limits = np.broadcast_to(_COARSE * np.sqrt(power), y.shape)
+    distance = np.abs(observation.predicted - y)
+    bad = ~finite | (distance > limits)
+    if not bad.any() or bad.all():
         return
-    if explained is bad or (values.size == 1 and len(where) > 1):
-        name, text = "single numbers", _singles(bad)
+    cause = _cause(observation, bad, distance, limits, 1.0, certain=False)
+    if cause is not None:
+        yield cause
+
+
+def _cause(
+    observation: Observation, bad: Array, distance: Array, limits: Array, largest: float, certain: bool = True
+) -> Cause | None:
+    """Return the cause for the numbers that are wrong; None if they are no part, or if the rest proves too little.
+
+    `largest` is the largest share of the output that the part may be.
+    """
+    y, whole = observation.y, observation.whole
+    clear = _is_clear(bad, distance, limits, certain)
+    stride = () if whole is None else whole.call.geometry.stride
+    parts = [(part, part.mask()) for part in parts_of(bad, stride)]
+    least = min((inside.sum() for _, inside in parts), default=0)
+    fitting = [(part, inside) for part, inside in parts if inside.sum() <= 1.1 * least]
+    part, explained = fitting[0] if fitting else (None, bad)
+    if part is not None and not part.own_phases():  # rows that are several whole phases are called so
+        same = (each for each in fitting if each[0].phases and each[1].sum() == explained.sum())
+        part, explained = next(same, (part, explained))
+    if part is not None and not (explained.sum() == 1 and len(part.limited) > 1):
+        if explained.sum() > largest * y.size:
+            return None
+        content = content_of(observation, part, limits)
+        if content.kind not in ("", "multiple") or (bad[explained].mean() >= _FILLED and clear):
+            if not _is_proof(np.where(explained, 0, y), explained, limits):
+                return None  # a phase without a tap is the bias alone, for any x
+            return _of_part(observation, part, content, explained, distance, certain)
+    if not certain or bad.sum() > _SINGLE or not clear or not _is_proof(np.where(bad, 0, y), bad, limits):
+        return None
+    return Cause(
+        "single numbers",
+        "result",
+        f"{_singles(bad)}; all else is right",
+        transform=lambda p: np.where(bad, y, p),
+    )
+
+
+def _is_clear(bad: Array, distance: Array, limits: Array, certain: bool) -> bool:
+    """Return True if the wrong numbers are far beyond the limit of rounding."""
+    ratio = distance[bad] / np.maximum(limits[bad], 1e-300)
+    ratio = np.where(np.isfinite(ratio), ratio, np.inf)
+    return bool(np.median(ratio) > (_CLEAR if certain else _CLEAR / 4))
+
+
+def parts_of(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
+    """Yield parts that contain every wrong number but are not all of the output, the plainest first."""
+    nd = bad.ndim - 2
+    places = tuple(np.unique(indices) for indices in np.nonzero(bad))
+    if math.prod(map(len, places)) < bad.size:
+        yield Part(bad.shape, places, stride)
+    whole = tuple(map(np.arange, bad.shape[2:]))
+    planes = np.asarray(bad.any(tuple(range(2, bad.ndim))))
+    if not planes[np.ix_(*places[:2])].all():
+        wrong = tuple((int(image), int(channel)) for image, channel in np.argwhere(planes))
+        yield Part(bad.shape, (*places[:2], *whole), stride, planes=wrong)
+    plane = np.asarray(bad[np.ix_(*places[:2])].any((0, 1)))
+    for steps in [stride] if stride else [s for s in product((1, *_STRIDES), repeat=nd) if max(s) > 1]:
+        if max(steps) == 1 or any(2 * s > L for L, s in zip(bad.shape[2:], steps, strict=True)):
+            continue
+        phases = tuple(phase for phase in np.ndindex(*steps) if plane[phase_slices(phase, steps)].any())
+        if len(phases) < math.prod(steps):
+            yield Part(bad.shape, (*places[:2], *whole), steps, phases)
+    if (rows := _right_rows(plane)) is not None:
+        yield Part(bad.shape, (*places[:2], *rows), stride, frame=True)
+
+
+def _right_rows(plane: Array) -> tuple[Array, ...] | None:
+    """Return the rows of a right box along each axis, which wrong numbers surround; None if there is no such box."""
+    if plane.ndim < 2:
+        return None
+    rows = []
+    for axis in range(plane.ndim):
+        share = (~plane).mean(tuple(a for a in range(plane.ndim) if a != axis))
+        rows.append(np.flatnonzero(share > max(0.02, share.max() / 2)))
+    return None if any(len(each) == 0 for each in rows) or plane[np.ix_(*rows)].any() else tuple(rows)
+
+
+def _of_part(
+    observation: Observation, part: Part, content: Content, explained: Array, distance: Array, certain: bool
+) -> Cause:
+    """Return the cause of a part that contains `content`."""
+    y, whole = observation.y, observation.whole
+    groups = 1 if whole is None else whole.call.groups
+    part = part.moved(observation.first_row)
+    name, text = _describe(part, content, groups, extended=whole is not None)
+    rest = right_words(part, groups)
+    if not certain:
+        size = distance[~explained].max() / np.sqrt((np.abs(y) ** 2)[~explained].mean())
+        rest += f" to within {size:.1g} of its root mean square, as low precision leaves it"
+
+    def transform(predicted: Array) -> Array:
+        return np.where(explained, y, predicted) if certain else y
+
+    return Cause(name, "result", f"{text}; {rest}", transform=transform, certain=certain)
+
+
+def _describe(part: Part, content: Content, groups: int, extended: bool) -> tuple[str, str]:
+    """Return the name and text of a part that contains `content`."""
+    limited, more = part.limited, ""
+    if part.own_phases():
+        name = "phase spoiled"
+    elif part.frame or (len(limited) == 1 and limited[0] > 1):
+        name = _row_name(content)
+        ends = [axis for axis in range(2, len(part.shape)) if part.frame or axis in limited]
+        if extended and all(_is_end(part, axis) for axis in ends):
+            axes = "the axis" if len(ends) == 1 else "each axis"
+            more = f", the end of {axes}, which output_padding extends"
+        more += "" if content.kind else ": memory that was not written, or was overwritten"
     else:
-        name, text = _describe(where, y.shape, stride, kind, content)
-
-    yield Cause(name, "result", f"{text}; all else is right", transform=lambda p: np.where(bad, y, p))
-
-
-def _describe(
-    where: list[tuple[int, Array]], shape: tuple[int, ...], stride: tuple[int, ...] | None, kind: str, content: str
-) -> tuple[str, str]:
-    """Return the name and text of a part, given by indices along some axes, that contains `content`."""
-    names = axis_names(len(shape) - 2)
-    steps = {axis: _step(rows, shape[axis], stride[axis - 2] if stride else 0) for axis, rows in where if axis > 1}
-    labels = []
-    for axis, rows in where:
-        if axis < 2:
-            labels.append(f"{names[axis]}{'s' * (len(rows) > 1)} {_listed(rows)}")
-        elif steps[axis]:
-            labels.append(f"every {_ordinal(steps[axis])} row along {names[axis]} from row {rows[0]}")
-        else:
-            labels.append(f"row{'s' * (len(rows) > 1)} along {names[axis]} {_listed(rows)}")
-    one = len(where) == 1
-    axis, rows = where[0]
-    if any(steps.values()):
-        name, more = "phase spoiled", ": a phase of the output"
-    elif not one:
-        name, more = "part spoiled", ""
-    elif axis < 2:
-        name, more = f"{names[axis]}s spoiled", ""
-    else:
-        name = {"NaN": "NaN rows", "zeros": "rows of zeros", "constant": "constant rows"}.get(
-            kind, "uninitialised rows"
-        )
-        ends = len(rows) == rows[-1] - rows[0] + 1 and rows[-1] == shape[axis] - 1
-        more = ", the end of the axis, which output_padding extends" if ends and stride else ""
-        more += "" if kind else ": memory that was not written, or was overwritten"
-    single = one and (len(rows) == 1 or (axis > 1 and bool(steps[axis])))
-    verb = "contains" if single or not one else "contain"
-    return name, f"{labels[0] if one else 'the part of ' + ', '.join(labels)} {verb} {content}{more}"
+        single = len(limited) == 1 and not part.planes
+        name = f"{('images', 'channels')[limited[0]]} spoiled" if single else "part spoiled"
+    return name, f"{part.label(groups)} {'contains' if part.is_single else 'contain'} {content.text}{more}"
 
 
-def _step(rows: Array, size: int, stride: int) -> int:
-    """Return the step s if the rows are all rows r, r + s, r + 2s, ... of the axis, as a phase's are; 0 if not."""
-    if len(rows) < 2:
-        return 0
-    step = int(rows[1] - rows[0])
-    whole = step > 1 and rows[0] < step and np.array_equal(rows, np.arange(rows[0], size, step))
-    return step if whole and (step == stride or len(rows) > 2) else 0
+def _is_end(part: Part, axis: int) -> bool:
+    rows, size = part.rows[axis], part.shape[axis]
+    if part.frame:
+        return bool(rows[0] == 0 and rows[-1] == len(rows) - 1)
+    return bool(len(rows) == rows[-1] - rows[0] + 1 and rows[-1] == size - 1)
 
 
-def _ordinal(number: int) -> str:
-    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+def _row_name(content: Content) -> str:
+    return _ROWS.get(content.kind, "uninitialised rows")
 
 
 def _singles(bad: Array) -> str:
@@ -112,10 +202,25 @@ def _singles(bad: Array) -> str:
     return f"{len(places)} {numbers}, at {listed} of {list(bad.shape)}"
 
 
-def _listed(rows: Array) -> str:
-    if len(rows) > 2 and rows[-1] - rows[0] + 1 == len(rows):
-        return f"{rows[0]} to {rows[-1]}"
-    return ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+def _is_proof(right: Array, explained: Array, limits: Array) -> bool:
+    """Return True if the numbers outside the part have more bits than the choice between all parts.
+
+    Of each plane its commonest number counts for nothing.
+    """
+    if not informative(right):
+        return False
+    planes = right.reshape(-1, math.prod(right.shape[2:]))
+    inside = explained.reshape(planes.shape)
+    numbers = 0
+    for plane, wrong in zip(planes[:: max(1, len(planes) // 256)], inside[:: max(1, len(planes) // 256)], strict=True):
+        rest = plane[~wrong][:4096]
+        if rest.size:
+            numbers += rest.size - np.unique(rest, return_counts=True)[1].max()
+    outside = right[~explained]
+    whole = not np.iscomplexobj(outside) and bool((np.rint(outside) == outside).all())
+    step = max(1.0 if whole else 0.0, 2 * float(np.median(np.broadcast_to(limits, right.shape)[~explained])))
+    bits = numbers * np.log2(1 + outside.std() / step)
+    return bool(bits >= sum(right.shape) + _SURE)
 
 
 def informative(values: Array) -> bool:

@@ -43,6 +43,15 @@ class Observation:
     writer: FixWriter
     whole: CallObservation | None = None
     """None without a call; causes that need one yield nothing then."""
+    variance: Array | None = None
+    """Variance of the BatchNorm behind the layer, [C], if it was given."""
+    step: float = 0.0
+    """Step of a quantized output; 0 if it was not quantized."""
+
+    @property
+    def first_row(self) -> int:
+        """Number of the first observed row along the first spatial axis; 0 if all rows are observed."""
+        return 0 if self.whole is None else int(self.whole.window[0].start)
 
     @cached_property
     def known(self) -> Array:

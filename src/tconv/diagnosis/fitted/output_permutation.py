@@ -37,7 +37,7 @@ def reordered(observation: Observation) -> Iterator[Cause]:
         yield Cause(
             label,
             "result",
-            f"y's {name} are in another order: {listed(taken)}",
+            f"y's {name} are in another order: {order_words(taken)}",
             transform=partial(np.take, indices=taken, axis=axis),
             inverse=partial(np.take, indices=inverse, axis=axis),
             apply=writer.take("y", letter, taken) if letter in writer.data_layout.axes else "",
@@ -45,7 +45,7 @@ def reordered(observation: Observation) -> Iterator[Cause]:
         )
 
 
-def listed(order: list[int]) -> str:
+def order_words(order: list[int]) -> str:
     """Return an order of channels as text, cut after 16 numbers."""
     return str(order) if len(order) <= 16 else f"[{', '.join(map(str, order[:8]))}, ...]"
 

@@ -14,7 +14,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, flatten_places
 from tconv.diagnosis.causes.cause import Cause
+from tconv.diagnosis.fitted import batchnorm_eps, bias_values
 from tconv.diagnosis.fitted.observation import Observation
+from tconv.diagnosis.fitted.part_names import channel_words
 from tconv.diagnosis.fix_writer import FixWriter
 
 _WIDE = 2.0  # times the limit of rounding: largest error with fitted factors
@@ -57,7 +59,19 @@ def scaled(observation: Observation) -> Iterator[Cause]:
             continue
         if rest.max() > before / _WIDE:
             return  # noise: factors of almost 1 do not make it smaller
-        yield affine(name, a, b, y.ndim - 2, observation.writer, tolerance.relative)
+        if name == "offset per channel":
+            limit = tolerance.planes.max(0).reshape(-1)
+            b = np.where(np.abs(b) > limit, b, 0)
+        cause = affine(name, a, b, y.ndim - 2, observation.writer, tolerance.relative)
+        if name == "offset per channel":
+            call = None if observation.whole is None else observation.whole.call
+            cause = bias_values.with_reason(cause, b, limit, call, observation.writer)
+        elif name == "scale per channel":
+            cause = _scales_in_some(cause, a)
+        if name != "offset per channel" and (len(a) > 1 or observation.variance is not None):
+            errors = _WIDE * allowed.max(1) / np.sqrt(spread) + 2.0**-22
+            cause = batchnorm_eps.with_eps(cause, a, errors, observation.variance)
+        yield cause
         return
 
 
@@ -65,6 +79,16 @@ def _samples(y: Array, finite: Array, most: int = 4096) -> Any:
     """Return an index [places] of up to `most` places, spread out, at which every image and channel is finite."""
     ok = np.flatnonzero(finite.all(axis=(0, 1)).ravel())
     return ok if len(ok) <= most else ok[np.linspace(0, len(ok) - 1, most).astype(int)]
+
+
+def _scales_in_some(cause: Cause, a: Array) -> Cause:
+    """Return the cause of a factor per channel with the channels named, if half of them or fewer are scaled."""
+    rows = np.flatnonzero(np.abs(a - 1) > 1e-5)
+    if not 0 < len(rows) <= len(a) // 2:
+        return cause
+    numbers = ", ".join(f"{value:.6g}" for value in a[rows][:4]) + (", ..." if len(rows) > 4 else "")
+    verb = "is" if len(rows) == 1 else "are"
+    return replace(cause, text=f"{channel_words(rows, len(a))} {verb} multiplied by {numbers}, all others by 1")
 
 
 def affine(name: str, a: Array, b: Array, ndim: int, writer: FixWriter, unit: float) -> Cause:

@@ -29,7 +29,7 @@ _NUMBERS = 48  # least number of rounded numbers: the effects of fewer may look 
 
 def one_operand(observation: Observation) -> Iterator[Cause]:
     """Yield x or the weight rounded alone, if the difference is small."""
-    if observation.whole is not None and observation.is_small:
+    if observation.whole is not None and observation.is_small and not observation.step:
         yield from precision.one_operand_rounded(observation.whole.call)
 
 
@@ -67,7 +67,7 @@ def low_precision_sums(observation: Observation) -> Iterator[Cause]:
     roundings. The other models are one error everywhere, one in proportion to y, and one of every product.
     """
     whole, y, finite = observation.whole, observation.y, observation.finite
-    if whole is None or not observation.is_small or np.iscomplexobj(y):
+    if whole is None or not observation.is_small or np.iscomplexobj(y) or observation.step:
         return
     call = whole.call
     for form, name in _SUMMED:
@@ -123,8 +123,8 @@ def _likelihood(squares: Array, model: Array) -> float:
 
 def rounded_products(observation: Observation) -> Iterator[Cause]:
     """Yield products of rounded numbers that explain most of the difference, though not every number of it."""
-    if observation.whole is None or not observation.is_small:
-        return
+    if observation.whole is None or not observation.is_small or observation.step:
+        return  # a quantized y has operands in int8, too
     call, window = observation.whole.call, observation.whole.window
     expected, y, finite = observation.predicted, observation.y, observation.finite
     if min(call.x.size, call.weight.size) < _NUMBERS:

@@ -16,7 +16,7 @@ from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes.cause import Cause, Change
 from tconv.diagnosis.fitted.observation import Observation
-from tconv.diagnosis.fitted.output_permutation import listed
+from tconv.diagnosis.fitted.output_permutation import order_words
 
 _MOST_UNKNOWNS = 512  # weights behind one output channel of a phase
 _EQUATIONS = 3  # for each unknown
@@ -61,7 +61,7 @@ def permuted(observation: Observation) -> Iterator[Cause]:
         yield Cause(
             f"{name} channels of the weight in another order",
             "weight",
-            f"the weight's {name} channels are in another order: {listed(order)}",
+            f"the weight's {name} channels are in another order: {order_words(order)}",
             _taken(order, axis),
             apply=writer.take_weight(letter, order),
             undo=writer.take_weight(letter, np.argsort(order).tolist()),

@@ -17,6 +17,7 @@ from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel, Window, flatten_places
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted.observation import Observation
+from tconv.diagnosis.fitted.part_names import channel_words
 
 _MOST_INPUTS = 64  # input channels whose scales are fitted
 _LOOSE = 1e-3  # of a fitted factor: rounding times the condition of a few dozen random columns
@@ -28,8 +29,8 @@ def wrong_axis(observation: Observation) -> Iterator[Cause]:
     y[o] = sum over i of factor[i, o] * (x[i] through weight[i, o]) + offset[o] is solved by least squares. The
     factors are then compared with s[number[i, o]] / s[o], where a wrong reading of the weight gives the number.
     """
-    if observation.whole is None:
-        return
+    if observation.whole is None or observation.step:
+        return  # factors of a quantized output are not exact enough
     call, y, finite, tolerance = (
         observation.whole.call,
         observation.whole.y,
@@ -95,8 +96,14 @@ def wrong_axis(observation: Observation) -> Iterator[Cause]:
         scale = (factors[:, :, 0]).ravel()
         scaled = call.weight * scale.reshape(-1, *[1] * (call.weight.ndim - 1))
         changed = replace(call, weight=scaled, bias=offsets.ravel())
-        text = "each input channel is multiplied by a number of its own"
-        yield Cause("scale per input channel", "weight", text, partial(_fixed, changed))
+        name, text = "scale per input channel", "each input channel is multiplied by a number of its own"
+        missing = np.flatnonzero(np.abs(scale) < _LOOSE)
+        if (np.abs(scale.reshape(G, per)) < _LOOSE).all(1).any():
+            return  # nothing of a group is left: its output channels are empty
+        if len(missing) and (np.abs(scale - 1) < _LOOSE).sum() + len(missing) == len(scale):
+            name, text = "input channels missing", f"input {channel_words(missing, len(scale), G)} "
+            text += f"{'are' if 'channels' in text else 'is'} left out of the sums"
+        yield Cause(name, "weight", text, partial(_fixed, changed))
 
 
 def _fixed(changed: CallModel, _: CallModel) -> CallModel:
