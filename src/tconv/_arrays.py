@@ -38,10 +38,19 @@ def _is_plain(entry: Any) -> bool:
     return isinstance(entry, (int, float, complex, np.generic))
 
 
+def _stacking(arrays: Any, name: str) -> str:
+    """Return the advice for a list of arrays: to stack those of one library and shape, else to choose."""
+    shapes = {tuple(getattr(entry, "shape", ())) for entry in arrays}
+    libraries = {key for entry in arrays for key, each in _LIBRARIES.items() if isinstance(entry, each.kinds())}
+    if len(shapes) == 1 and () not in shapes and len(libraries) == 1:
+        return f"Write {_LIBRARIES[libraries.pop()].module}.stack({name})"
+    return "Use one of its entries, or an array of numbers"
+
+
 def _take_numpy(array: Any, name: str) -> Array:
     if isinstance(array, (list, tuple)) and not _is_plain(array):
         raise ArrayError(
-            f"{name} is a list that contains more than numbers; one array is needed. Write np.stack({name})"
+            f"{name} is a list that contains more than numbers; one array is needed. {_stacking(array, name)}"
         )
     if isinstance(array, _kinds("numpy.ma", "MaskedArray")):
         raise ArrayError(f"{name} is a masked array, and a convolution has no rule for masks. Write {name}.filled(0)")

@@ -16,6 +16,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.dialects import dialect
 from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
+from tconv.models.readers.torch_archive import reason_against
 from tconv.operator.functional import conv_transpose
 
 OnnxRunner = Callable[[Any, dict[str, Array]], list[Array]]
@@ -182,16 +183,23 @@ def of_torch(path: Path) -> list[FileLayer]:
         if path.suffix.lower() == ".pt2":
             return list(_exported(torch, torch.export.load(path)))
         script = torch.jit.load(path, map_location="cpu")
-    except Exception as error:
+    except Exception:
         raise FileError(
-            f"{path} is neither TorchScript nor an exported program ({str(error)[:200]}); pickled modules are not "
-            f"read, because that would run their code. Write torch.jit.script(model).save({path.name!r})"
+            f"{path} is neither TorchScript nor an exported program: {reason_against(path)}. Pickled modules are not "
+            f"read, because that would run their code. Write {_saving(path.name)}"
         ) from None
     return [
         _scripted(torch, name, module)
         for name, module in script.named_modules()
         if getattr(module, "original_name", "").startswith("ConvTranspose")
     ]
+
+
+def _saving(name: str) -> str:
+    """Return the statement that saves a PyTorch model under this name so that it is read."""
+    if name.lower().endswith(".pt2"):
+        return f"torch.export.save(torch.export.export(model, (x,)), {name!r})"
+    return f"torch.jit.script(model).save({name!r})"
 
 
 def _scripted(torch: Any, name: str, module: Any) -> FileLayer:
