@@ -16,7 +16,9 @@ from tconv.errors import FileError
 from tconv.io import pillow_reading
 from tconv.io.file_bytes import read_bytes
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
+from tconv.io.metadata import Metadata, add_exif_block, read_jpeg, read_png
 from tconv.io.picture import Picture, damaged, describe, plausible_resolution
+from tconv.io.tiff_reading import TiffFile
 
 _READABLE = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "gif": "GIF", "heif": "HEIF"}
 """Loaders that may open a file, by the first part of libvips's name for them."""
@@ -26,6 +28,8 @@ ENDINGS = (
     *pillow_reading.ENDINGS,
 )
 """Endings of the files that a folder is searched for. A file that is named is read whatever its ending."""
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _COLOUR = ("b-w", "grey16", "srgb", "rgb", "rgb16", "scrgb", "multiband")
 """Interpretations whose values are resampled as they are."""
@@ -56,6 +60,9 @@ def open_picture(path: Path) -> Picture:
     data = read_bytes(path)
     if pillow_reading.reads(data):
         return pillow_reading.open_picture(path, data)
+    tiff = TiffFile(path, data) if data.startswith(_TIFF_STARTS) else None
+    if tiff is not None and (picture := tiff.picture()) is not None:
+        return picture
     try:
         # from memory: libvips would take brackets in a file name for options, and serve an older file from its cache
         image = vips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
@@ -64,16 +71,17 @@ def open_picture(path: Path) -> Picture:
     loader = image.get("vips-loader").partition("load")[0]
     if loader not in _READABLE:
         raise _refusal(path, data, f"its kind is {loader}")
-    notes = []
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if pages > 1:
-        notes.append(f"first of {pages} pages")
+    if tiff is not None:
+        tiff.refuse_planes()
+    metadata, notes = (tiff.metadata, tiff.notes) if tiff is not None else _metadata(image, loader, data)
     resolution = _resolution(image, loader, data)
     turned = image.get("orientation") if image.get_typeof("orientation") else 1
     if turned != 1:
         # turning needs rows in another order than the file has them
         image = vips.Image.new_from_buffer(data, "", fail_on="error").autorot()
-        notes.append(f"turned upright (EXIF orientation {turned})")
+        if tiff is None:
+            notes.append(f"turned upright (EXIF orientation {turned})")
+        metadata.turned = True
         if turned >= 5 and resolution is not None:  # rows and columns change places
             resolution = resolution[1], resolution[0]
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
@@ -93,7 +101,10 @@ def open_picture(path: Path) -> Picture:
     bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8 * dtype.itemsize
     if bits < 8 and not image.get_typeof("palette"):
         notes.append(f"{bits} bit read as 8")
-    alpha = image.bands in (2, 4) and image.interpretation != "multiband"
+    if tiff is None:
+        alpha = image.bands in (2, 4) and image.interpretation != "multiband"
+    else:  # libvips takes any fourth sample for alpha
+        alpha = tiff.ends_in_alpha(image.bands)
     height, width, channels = image.height, image.width, image.bands
 
     def decode() -> Array:
@@ -113,7 +124,29 @@ def open_picture(path: Path) -> Picture:
         profile,
         resolution,
         decode=decode,
+        metadata=metadata,
     )
+
+
+def _metadata(image: Any, loader: str, data: bytes) -> tuple[Metadata, list[str]]:
+    """Return what lies beside the pixels, and notes on further pages or frames."""
+    found = Metadata()
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if loader == "png":
+        pages = read_png(data, found)
+    elif loader == "jpeg":
+        read_jpeg(data, found)
+    for name in ("exif-data", "xmp-data", "gif-comment"):
+        if not image.get_typeof(name):
+            continue
+        value = image.get(name)
+        if name == "exif-data":
+            add_exif_block(found, value)
+        elif name == "xmp-data":
+            found.xmp = value
+        else:
+            found.comments.append(value.encode() if isinstance(value, str) else value)
+    return found, [f"first of {pages} pages"] if pages > 1 else []
 
 
 def _resolution(image: Any, loader: str, data: bytes) -> tuple[float, float] | None:
@@ -146,8 +179,12 @@ def _exif_number(image: Any, name: str) -> float:
 
 def _refusal(path: Path, data: bytes, why: str) -> FileError:
     """Return the error for a file that libvips does not open: damaged, or no picture."""
-    starts = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"GIF8", b"RIFF")
-    if data.startswith(starts):
+    if data.startswith(_TIFF_STARTS):
+        return FileError(
+            f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
+            "Choose an intact copy, or save it as a TIFF with Deflate or LZW compression"
+        )
+    if data.startswith((b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF")):
         return FileError(
             f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
             "Choose an intact copy, or save the picture as PNG"

@@ -75,7 +75,7 @@ def open_picture(path: Path, data: bytes) -> Picture:
     shape = (channels, height, width)
     # Pillow's image has 4 bytes a pixel, and OpenJPEG's planes 4 a sample
     decoder = width * height * (4 if is_bmp else 4 + 4 * channels)
-    return Picture(path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decoder, decode)
+    return Picture(path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decoder, decode=decode)
 
 
 def _attempt(path: Path, call: Callable[[], Any]) -> Any:
