@@ -58,8 +58,8 @@ class Exif:
         header = read_header(data)
 
         def below(tags: Mapping[int, Tag], code: int) -> dict[int, Tag]:
-            place = tags[code].numbers() if code in tags else ()
-            return read_directory(data, header, int(place[0]))[0] if place else {}
+            place = tags[code].integers() if code in tags else ()
+            return read_directory(data, header, place[0])[0] if place else {}
 
         camera = below(main, EXIF)
         interoperability = below(camera, INTEROPERABILITY)

@@ -6,8 +6,11 @@ stay where they are on the ground.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from tconv.io.tiff_directory import DOUBLE, Tag
 
@@ -22,7 +25,7 @@ _RASTER_TYPE, _IS_POINT = 1025, 2
 
 def is_point(tags: Mapping[int, Tag]) -> bool:
     """Return True if a raster coordinate of whole numbers means the centre of a pixel, not its corner."""
-    keys = tags[KEYS].numbers() if KEYS in tags else ()
+    keys = tags[KEYS].integers() if KEYS in tags else ()
     entries = zip(keys[4::4], keys[5::4], keys[7::4], strict=False)
     return any((key, place, value) == (_RASTER_TYPE, 0, _IS_POINT) for key, place, value in entries)
 
@@ -78,6 +81,19 @@ def enlarged(tags: Mapping[int, Tag], old: tuple[int, int], new: tuple[int, int]
 def _numbers(tags: Mapping[int, Tag], code: int, least: int) -> tuple[float, ...]:
     numbers = tags[code].numbers() if code in tags else ()
     return numbers if len(numbers) >= least and tags[code].kind == DOUBLE else ()
+
+
+def side_files(path: Path) -> list[str]:
+    """Return the names of files beside a picture that place it on the ground: world files, GDAL's and RPC files."""
+    ending = path.suffix[1:]
+    worlds = {f"{ending}w", f"{ending[:1]}{ending[-1:]}w", "wld", "RPB"} if ending else set()
+    names = [f"{path.stem}.{world}" for world in sorted(worlds)] + [f"{path.name}.aux.xml", f"{path.stem}_RPC.TXT"]
+    found = {}
+    for name in (case for each in names for case in (each, path.stem + each[len(path.stem) :].lower())):
+        with suppress(OSError, ValueError):
+            status = os.stat(path.with_name(name))
+            found.setdefault((status.st_dev, status.st_ino), name)  # a disk may not know capitals
+    return list(found.values())
 
 
 def without_statistics(metadata: Tag) -> Tag | None:

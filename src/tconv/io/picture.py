@@ -99,7 +99,7 @@ def describe(channels: int, dtype: Any, alpha: bool) -> str:
     colours = channels - alpha
     kind = {1: "grey", 3: "RGB"}.get(colours, f"{colours} channels") + (" with alpha" if alpha else "")
     dtype = np.dtype(dtype)
-    sort = {"f": " float", "i": " signed"}.get(dtype.kind, "")
+    sort = {"f": " float", "i": " signed", "c": " complex"}.get(dtype.kind, "")
     return f"{kind}, {8 * dtype.itemsize} bit{sort}"
 
 

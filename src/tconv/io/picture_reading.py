@@ -15,6 +15,7 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io import pillow_reading
 from tconv.io.file_bytes import read_bytes
+from tconv.io.georeference import side_files
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
 from tconv.io.metadata import Metadata, add_exif_block, read_jpeg, read_png
 from tconv.io.picture import Picture, damaged, describe, plausible_resolution
@@ -49,13 +50,19 @@ def open_picture(path: Path) -> Picture:
     >>> bool((picture.read() == black).all())
     True
 
-    PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP and JPEG 2000; 1 to 32 bits, grey, RGB, palettes and alpha as they are; the
-    EXIF orientation is applied; CMYK and Lab become sRGB; of several pages or frames the first is taken. Float samples
-    stay float.
+    PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP and JPEG 2000; grey, RGB, palettes and alpha as they are, in TIFF any number
+    of bands of any type; the EXIF orientation is applied; CMYK and Lab become sRGB; of several pages or frames the
+    first is taken. Float samples stay float.
 
     Raises FileError for a file that is missing, unreadable, empty, of no known format, or damaged, and
     MissingExtraError without pyvips, or without Pillow for BMP and JPEG 2000.
     """
+    picture = _opened(path)
+    picture.metadata.lost += side_files(path)
+    return picture
+
+
+def _opened(path: Path) -> Picture:
     vips = pyvips()
     data = read_bytes(path)
     if pillow_reading.reads(data):

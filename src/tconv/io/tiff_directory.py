@@ -61,6 +61,11 @@ class Tag(NamedTuple):
         name = _NUMPY.get(self.kind)
         return () if name is None else tuple(np.frombuffer(self.raw, name).tolist())
 
+    def integers(self) -> tuple[int, ...]:
+        """Return whole numbers; nothing for other types."""
+        name = _NUMPY.get(self.kind, "f")
+        return () if "f" in name else tuple(np.frombuffer(self.raw, name).tolist())
+
     def string(self) -> str:
         """Return text up to its first zero byte."""
         return self.raw.partition(b"\0")[0].decode("utf-8", "replace")

@@ -63,7 +63,7 @@ class TiffFile:
         self.notes = self._notes()
 
     def _numbers(self, code: int) -> tuple[int, ...]:
-        return tuple(map(int, self._tags[code].numbers())) if code in self._tags else ()
+        return self._tags[code].integers() if code in self._tags else ()
 
     def _number(self, code: int, default: int) -> int:
         return next(iter(self._numbers(code)), default)
@@ -182,7 +182,7 @@ class TiffFile:
         described = {code: tag for code, tag in tags.items() if code in DESCRIPTIVE and not _is_of_program(code, tag)}
         try:
             found.exif = Exif.of(self._data, tags)
-        except (DirectoryError, OverflowError):
+        except DirectoryError:
             found.lost.append("damaged EXIF")
         found.exif.main = described
         found.xmp = tags[_XMP].raw if _XMP in tags else None
@@ -212,7 +212,7 @@ class TiffFile:
     def _notes(self) -> list[str]:
         """Return notes on further directories, and on the orientation."""
         notes = []
-        kinds = [int(next(iter(tags[254].numbers()), 0)) if 254 in tags else 0 for tags in self._chain[1:]]
+        kinds = [next(iter(tags[254].integers()), 0) if 254 in tags else 0 for tags in self._chain[1:]]
         masks = sum(bool(kind & _MASK) for kind in kinds)
         reduced = sum(bool(kind & _REDUCED) and not kind & _MASK for kind in kinds)
         if pages := len(kinds) - masks - reduced:

@@ -22,12 +22,14 @@ class MissingData:
     An output has no data exactly if the pixel that it lies in has none, and then has that pixel's NaN or no-data value.
     Every other output is what the method makes of an image whose missing pixels are filled: a pixel that touches pixels
     with data becomes their mean, then those that touch these, as far as the method reads. So beside missing data the
-    image goes on level, as it does beyond its border. Outputs that read no missing pixel have the same bits as ever.
+    image goes on level, as it does beyond its border. Outputs that read no missing pixel have the same bits as ever,
+    those of a network up to the rounding of its groups of rows.
     A result that is the no-data value by chance becomes the next number, as GDAL does it, so that it still counts.
     """
 
     def __init__(self, image: Array, number: float | int | None, alpha: bool) -> None:
         self._number = None if number is None or np.isnan(number) else image.dtype.type(number)
+        self._alpha = alpha
         self._kinds: Array = np.zeros(image.shape, np.uint8)
         colours = image[: len(image) - alpha]
         if image.dtype.kind in "fc":
@@ -57,7 +59,8 @@ class MissingData:
         if len(result) != len(kinds):  # every output channel reads all
             kinds = np.broadcast_to(kinds.max(0), (len(result), *kinds.shape[1:]))
         nan = None if result.dtype.kind not in "fc" else result.dtype.type(np.nan)
-        for channel, small in zip(result, kinds, strict=True):
+        colours = len(result) - (self._alpha and len(result) == len(self._kinds))
+        for channel, small in zip(result[:colours], kinds, strict=False):
             if self._number is not None:
                 np.copyto(channel, _beside(self._number), where=channel == self._number)
             if not small.any():
