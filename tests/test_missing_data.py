@@ -10,7 +10,13 @@ from tconv.upsampling.missing_data import MissingData, _fill
 
 pytest.importorskip("pyvips")
 
-METHODS = [{"kernel": "nearest"}, {"kernel": "bilinear"}, {"kernel": "bicubic"}, {"kernel": "lanczos"}, {"model": "photo"}]
+METHODS = [
+    {"kernel": "nearest"},
+    {"kernel": "bilinear"},
+    {"kernel": "bicubic"},
+    {"kernel": "lanczos"},
+    {"model": "photo"},
+]
 METHODS += [{"kernel": np.full((6, 6), 1 / 9)}]
 
 
@@ -155,8 +161,16 @@ def test_filling_goes_out_in_rings_of_means():
 
 @pytest.mark.parametrize(
     ("text", "dtype", "value"),
-    [("-9999", "i2", -9999), ("-9999", "u1", None), ("0.5", "u1", None), ("255.0", "u1", 255), ("inf", "f4", np.inf)]
-    + [("18446744073709551615", "u8", 2**64 - 1), ("1e400", "u1", None), ("nan", "i2", None)],
+    [
+        ("-9999", "i2", -9999),
+        ("-9999", "u1", None),
+        ("0.5", "u1", None),
+        ("255.0", "u1", 255),
+        ("inf", "f4", np.inf),
+        ("18446744073709551615", "u8", 2**64 - 1),
+        ("1e400", "u1", None),
+        ("nan", "i2", None),
+    ],
 )
 def test_no_data_values_of_a_type(text, dtype, value):
     assert nodata_value(text, np.dtype(dtype)) == value

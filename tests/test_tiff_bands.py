@@ -155,7 +155,12 @@ def test_the_predictor_of_floats(tmp_path):
         (tags, *_) = read_chain(path.read_bytes())
         strip = zlib.compress(differences.tobytes())
         strip += bytes(len(strip) % 2)
-        tags |= {259: Tag.of(SHORT, [8]), 317: Tag.of(SHORT, [3]), 273: Tag.of(LONG, [8]), 279: Tag.of(LONG, [len(strip)])}
+        tags |= {
+            259: Tag.of(SHORT, [8]),
+            317: Tag.of(SHORT, [3]),
+            273: Tag.of(LONG, [8]),
+            279: Tag.of(LONG, [len(strip)]),
+        }
         path.write_bytes(head(8 + len(strip), False) + strip + directory(tags, 8 + len(strip)))
         assert bits(np.moveaxis(open_picture(path).read(), 0, 2)) == bits(pixels)
 
@@ -209,7 +214,9 @@ def test_opacity_is_what_the_file_calls_so(tmp_path, dtype, photometric, count, 
     expected = np.stack([tconv.upsample(number[..., c].copy(), 2, kernel="bilinear") for c in range(count)], -1)
     if kind == "unassalpha":
         opaque = expected[..., -1:] / white
-        expected[..., :-1] = np.divide(expected[..., :-1], opaque, out=np.zeros_like(expected[..., :-1]), where=opaque > 1e-5)
+        expected[..., :-1] = np.divide(
+            expected[..., :-1], opaque, out=np.zeros_like(expected[..., :-1]), where=opaque > 1e-5
+        )
     slack = {"u1": 0.501, "u2": 0.8}.get(dtype, 1e-4)  # float32, divided by an opacity of 0.02
     visible = expected[..., -1:] > 0.02 * white
     assert (np.abs(large - expected) <= slack)[np.broadcast_to(visible, large.shape)].all()
@@ -271,7 +278,9 @@ def test_a_network_of_four_channels_takes_four_bands(tmp_path):
     path = write(tmp_path / "a.tif", pixels)
     large = tconv.upsample(path, weights=network(4))
     np.testing.assert_allclose(large, np.moveaxis(network(4)(np.moveaxis(pixels, 2, 0)), 0, 2), atol=1e-6)
-    with pytest.raises(ShapeError, match="the picture has 3 channels; 4 are needed. Use a picture of those, or interp"):
+    with pytest.raises(
+        ShapeError, match=r"the picture has 3 channels; 4 are needed\. Use a picture of those, or interp"
+    ):
         tconv.upsample(write(tmp_path / "b.tif", pixels[..., :3], photometric="rgb"), weights=network(4))
 
 

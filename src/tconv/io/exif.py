@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tconv.io.tiff_directory import (
+    DOUBLE,
     LONG,
+    RATIONAL,
     DirectoryError,
     Tag,
     directory,
@@ -76,21 +78,23 @@ class Exif:
         exif.main = {code: tag for code, tag in exif.main.items() if code not in STORAGE}
         return exif
 
-    def enlarged(self, old: tuple[int, int], new: tuple[int, int], turned: bool) -> Exif:
-        """Return the tags for a picture of another size (width, height); `turned` if it was turned upright."""
+    def enlarged(self, old: tuple[int, int], new: tuple[int, int], orientation: int) -> Exif:
+        """Return the tags for an upright picture of another size (width, height), which had this orientation."""
         camera = dict(self.camera)
         if _WIDTH in camera or _HEIGHT in camera:
             camera[_WIDTH], camera[_HEIGHT] = (Tag.of(LONG, [size]) for size in new)
         factors = [after / before for after, before in zip(new, old, strict=True)]
+        if orientation >= 5:  # rows and columns have changed places
+            first, second = (camera.pop(code, None) for code in _PER_SENSOR)
+            camera |= {code: tag for code, tag in zip(_PER_SENSOR, (second, first), strict=True) if tag is not None}
         for code, axis in _PER_SENSOR.items():
-            if code in camera and camera[code].kind == 5 and camera[code].size == 1:
-                over, under = np.frombuffer(camera[code].raw, "<u4").tolist()
-                camera[code] = _rational(over * new[axis ^ turned], under * old[axis ^ turned])
+            if code in camera:
+                camera[code] = _scaled(camera[code], new[axis], old[axis])
         for code, axes in _PLACES.items():
             if code in camera:
                 tag = camera.pop(code)
                 numbers = [round(value * factors[axis]) for value, axis in zip(tag.numbers(), axes, strict=False)]
-                if not turned and tag.kind == 3 and numbers and max(numbers) < 65536:
+                if orientation == 1 and tag.kind == 3 and numbers and max(numbers) < 65536:
                     camera[code] = Tag.of(3, numbers)
         return Exif(self.main, camera, self.place, self.interoperability)
 
@@ -119,13 +123,33 @@ class Exif:
         return b"Exif\0\0" + head(8 + len(behind), False) + behind + directory(main, 8 + len(behind))
 
 
-def _rational(over: int, under: int) -> Tag:
-    """Return a fraction whose two numbers fit 32 bits."""
-    divisor = int(np.gcd(over, under)) or 1
-    over, under = over // divisor, under // divisor
-    while max(over, under) >= 2**32:
-        over, under = over // 2, under // 2
-    return Tag(5, 1, np.array([over, under], "<u4").tobytes())
+def resolution_of(tags: Mapping[int, Tag]) -> list[float]:
+    """Return the pixels per inch along width and height that a directory states; nothing if it does not."""
+    unit = tags[296].integers() if 296 in tags else (2,)
+    values = [number for code in (282, 283) if code in tags for number in tags[code].numbers()[:1]]
+    factor = {2: 1.0, 3: 2.54}.get(next(iter(unit), 2))
+    return [value * factor for value in values] if factor is not None and len(values) == 2 else []
 
 
-__all__ = ["DESCRIPTIVE", "STORAGE", "DirectoryError", "Exif"]
+def resolution(block: bytes) -> list[float]:
+    """Return the same of an EXIF block; nothing if it is damaged."""
+    block = block.removeprefix(b"Exif\0\0")
+    try:
+        header = read_header(block)
+        return resolution_of(read_directory(block, header, header.first)[0])
+    except DirectoryError:
+        return []
+
+
+def _scaled(tag: Tag, over: int, under: int) -> Tag:
+    """Return a number times a fraction, in the type of its tag; a fraction is of two numbers of 32 bits."""
+    if tag.kind != RATIONAL or tag.size != 1:
+        return Tag.of(tag.kind, [value * over / under for value in tag.numbers()]) if tag.kind == DOUBLE else tag
+    top, bottom = (
+        number * factor for number, factor in zip(np.frombuffer(tag.raw, "<u4").tolist(), (over, under), strict=True)
+    )
+    divisor = int(np.gcd(top, bottom)) or 1
+    top, bottom = top // divisor, bottom // divisor
+    while max(top, bottom) >= 2**32:
+        top, bottom = top // 2, bottom // 2
+    return Tag(RATIONAL, 1, np.array([top, bottom], "<u4").tobytes())

@@ -88,7 +88,7 @@ def side_files(path: Path) -> list[str]:
     ending = path.suffix[1:]
     worlds = {f"{ending}w", f"{ending[:1]}{ending[-1:]}w", "wld", "RPB"} if ending else set()
     names = [f"{path.stem}.{world}" for world in sorted(worlds)] + [f"{path.name}.aux.xml", f"{path.stem}_RPC.TXT"]
-    found = {}
+    found: dict[tuple[int, int], str] = {}
     for name in (case for each in names for case in (each, path.stem + each[len(path.stem) :].lower())):
         with suppress(OSError, ValueError):
             status = os.stat(path.with_name(name))

@@ -45,8 +45,8 @@ class Metadata:
     gdal: Tag | None = None
     nodata: str | None = None
     """GDAL's value for missing data, as the file has it."""
-    turned: bool = False
-    """True if the picture was turned upright on reading."""
+    orientation: int = 1
+    """EXIF orientation that the picture had before it was turned upright on reading."""
     lost: list[str] = field(default_factory=list)
 
     def kinds(self) -> list[str]:
@@ -82,7 +82,7 @@ class Metadata:
         """Return the data for a picture of another size (width, height), upright."""
         place = georeference.enlarged(self.georeference, old, new)
         return Metadata(
-            self.exif.enlarged(old, new, self.turned),
+            self.exif.enlarged(old, new, self.orientation),
             None if self.xmp is None else _enlarged_xmp(self.xmp, old, new),
             self.iptc,
             self.comments,
@@ -90,7 +90,7 @@ class Metadata:
             place,
             None if self.gdal is None else georeference.without_statistics(self.gdal),
             self.nodata,
-            self.turned,
+            self.orientation,
             self.lost,
         )
 
@@ -187,6 +187,31 @@ def with_comments(jpeg: bytes, comments: list[bytes]) -> bytes:
     """Return a JPEG file with comments behind its start."""
     segments = [b"\xff\xfe" + struct.pack(">H", 2 + len(text)) + text for text in comments]
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+# -- GIF ---------------------------------------------------------------------------------------------------------
+
+
+def read_gif(data: bytes, metadata: Metadata) -> None:
+    """Collect the comments of a GIF file."""
+    place = 13 + _gif_palette(data[10:11])
+    while data[place : place + 1] in (b"!", b","):
+        comment = data[place : place + 2] == b"!\xfe"
+        # an extension has a label; a frame has sizes, maybe colours, and the first width of its codes
+        place += 2 if data[place : place + 1] == b"!" else 11 + _gif_palette(data[place + 9 : place + 10])
+        parts = []
+        while size := int.from_bytes(data[place : place + 1], "big"):
+            parts.append(data[place + 1 : place + 1 + size])
+            place += 1 + size
+        place += 1
+        if comment:
+            metadata.comments.append(b"".join(parts))
+
+
+def _gif_palette(flags: bytes) -> int:
+    """Return the bytes of the palette that these flags announce."""
+    packed = int.from_bytes(flags, "big")
+    return 3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0
 
 
 # -- PNG ---------------------------------------------------------------------------------------------------------

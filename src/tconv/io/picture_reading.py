@@ -5,7 +5,6 @@ libvips decodes most formats, Pillow the two that it lacks. Damaged files are re
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io import pillow_reading
+from tconv.io.exif import resolution as exif_resolution
 from tconv.io.file_bytes import read_bytes
 from tconv.io.georeference import side_files
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
-from tconv.io.metadata import Metadata, add_exif_block, read_jpeg, read_png
+from tconv.io.metadata import Metadata, add_exif_block, read_gif, read_jpeg, read_png
 from tconv.io.picture import Picture, damaged, describe, plausible_resolution
 from tconv.io.tiff_reading import TiffFile
 
@@ -80,6 +80,7 @@ def _opened(path: Path) -> Picture:
         raise _refusal(path, data, f"its kind is {loader}")
     if tiff is not None:
         tiff.refuse_planes()
+        tiff.forget_nodata()
     metadata, notes = (tiff.metadata, tiff.notes) if tiff is not None else _metadata(image, loader, data)
     resolution = _resolution(image, loader, data)
     turned = image.get("orientation") if image.get_typeof("orientation") else 1
@@ -88,7 +89,7 @@ def _opened(path: Path) -> Picture:
         image = vips.Image.new_from_buffer(data, "", fail_on="error").autorot()
         if tiff is None:
             notes.append(f"turned upright (EXIF orientation {turned})")
-        metadata.turned = True
+        metadata.orientation = turned
         if turned >= 5 and resolution is not None:  # rows and columns change places
             resolution = resolution[1], resolution[0]
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
@@ -143,45 +144,28 @@ def _metadata(image: Any, loader: str, data: bytes) -> tuple[Metadata, list[str]
         pages = read_png(data, found)
     elif loader == "jpeg":
         read_jpeg(data, found)
-    for name in ("exif-data", "xmp-data", "gif-comment"):
-        if not image.get_typeof(name):
-            continue
-        value = image.get(name)
-        if name == "exif-data":
-            add_exif_block(found, value)
-        elif name == "xmp-data":
-            found.xmp = value
-        else:
-            found.comments.append(value.encode() if isinstance(value, str) else value)
+    elif loader == "gif":
+        read_gif(data, found)
+    add_exif_block(found, image.get("exif-data") if image.get_typeof("exif-data") else None)
+    found.xmp = image.get("xmp-data") if image.get_typeof("xmp-data") else None
     return found, [f"first of {pages} pages"] if pages > 1 else []
 
 
 def _resolution(image: Any, loader: str, data: bytes) -> tuple[float, float] | None:
     """Return the pixels per inch along width and height; None if the file does not state them."""
-    if loader in ("webp", "heif"):  # libvips leaves it in the EXIF block there
-        values = [_exif_number(image, f"exif-ifd0-{axis}Resolution") for axis in "XY"]
-        centimetres = image.get_typeof("resolution-unit") and image.get("resolution-unit") == "cm"
-        per_inch = 2.54 if centimetres else 1.0
+    if loader in ("webp", "heif"):  # there only the EXIF block states it
+        values, per_inch = exif_resolution(image.get("exif-data") if image.get_typeof("exif-data") else b""), 1.0
     elif _has_phys(data) if loader == "png" else image.get_typeof("resolution-unit"):
         values, per_inch = [image.xres, image.yres], 25.4  # libvips counts by the millimetre
     else:
         return None
-    return plausible_resolution(*(value * per_inch for value in values))
+    return plausible_resolution(*(value * per_inch for value in values)) if values else None
 
 
 def _has_phys(data: bytes) -> bool:
     """Return True if a PNG file states pixels per metre; a pHYs chunk of unit 0 has only their ratio."""
     chunk = data.find(b"pHYs", 0, max(0, data.find(b"IDAT")))
     return chunk > 0 and data[chunk + 12 : chunk + 13] == b"\1"
-
-
-def _exif_number(image: Any, name: str) -> float:
-    """Return a rational number of the EXIF block, which libvips gives as "300/1 (300, Rational, ...)"; 0 if missing."""
-    if not image.get_typeof(name):
-        return 0.0
-    text = re.match(r"(\d{1,10})(?:/(\d{1,10}))? ", str(image.get(name)))  # a rational has two numbers of 32 bits
-    over, under = (int(number or 1) for number in text.groups()) if text else (0, 1)
-    return over / max(1, under)
 
 
 def _refusal(path: Path, data: bytes, why: str) -> FileError:

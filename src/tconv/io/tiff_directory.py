@@ -18,8 +18,11 @@ _NUMPY = {1: "u1", 3: "<u2", 4: "<u4", 6: "i1", 8: "<i2", 9: "<i4", 11: "<f4", 1
 _NUMPY |= {16: "<u8", 17: "<i8", 18: "<u8"}
 """NumPy's names of the types of plain numbers."""
 
-ASCII, SHORT, LONG, DOUBLE, UNDEFINED, LONG8 = 2, 3, 4, 12, 7, 16
-_RATIONALS = (5, 10)
+ASCII, SHORT, LONG, RATIONAL, DOUBLE, UNDEFINED, LONG8 = 2, 3, 4, 5, 12, 7, 16
+_RATIONALS = (RATIONAL, 10)
+
+_IPTC = 33723
+"""Bytes that many writers call numbers of 4 bytes."""
 
 _MOST_TAGS = 4096
 _CLASSIC_END = 2**32 - 2**20
@@ -56,7 +59,7 @@ class Tag(NamedTuple):
     def numbers(self) -> tuple[float, ...]:
         """Return plain numbers and fractions as numbers, in Python's types; nothing for text and bytes."""
         if self.kind in _RATIONALS:
-            pairs = np.frombuffer(self.raw, "<u4" if self.kind == 5 else "<i4").reshape(-1, 2).tolist()
+            pairs = np.frombuffer(self.raw, "<u4" if self.kind == RATIONAL else "<i4").reshape(-1, 2).tolist()
             return tuple(over / under if under else 0.0 for over, under in pairs)
         name = _NUMPY.get(self.kind)
         return () if name is None else tuple(np.frombuffer(self.raw, name).tolist())
@@ -118,7 +121,8 @@ def read_directory(data: bytes, header: Header, place: int) -> tuple[dict[int, T
             (offset,) = struct.unpack(order + ("Q" if big else "I"), data[offset : offset + word])
         if offset + length > len(data):
             raise DirectoryError(f"the values of tag {code} break off")
-        tags[code] = Tag(kind, values, _little(data[offset : offset + length], kind, order))
+        raw = data[offset : offset + length]
+        tags[code] = Tag(kind, values, raw if code == _IPTC else _little(raw, kind, order))
     following = data[end : end + word]
     return tags, int.from_bytes(following, "little" if order == "<" else "big")
 

@@ -15,7 +15,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io import georeference
-from tconv.io.exif import DESCRIPTIVE, ORIENTATION, STORAGE, Exif
+from tconv.io.exif import DESCRIPTIVE, ORIENTATION, STORAGE, Exif, resolution_of
 from tconv.io.metadata import Metadata
 from tconv.io.picture import (
     ASSOCIATED,
@@ -85,8 +85,7 @@ class TiffFile:
             notes.append("64-bit integers are computed in float64, exact to 2^53")
         if nodata is not None:
             notes.append(f"pixels of the no-data value {nodata} stay so")
-        turned = self._number(ORIENTATION, 1)
-        turned = turned if turned in range(1, 9) else 1
+        turned = self.metadata.orientation
         samples, path, data, native = self.samples, self._path, self._data, layout.dtype.newbyteorder("=")
         fill = None if nodata is None else nodata_value(nodata, native)
         alpha = samples.alpha_at is not None
@@ -156,6 +155,13 @@ class TiffFile:
                 "Deflate or LZW compression"
             )
 
+    def forget_nodata(self) -> None:
+        """Name what GDAL says about the numbers as lost: libvips makes other numbers of them."""
+        for kind, name in (("nodata", "no-data value"), ("gdal", "GDAL metadata")):
+            if getattr(self.metadata, kind) is not None:
+                setattr(self.metadata, kind, None)
+                self.metadata.lost.append(name)
+
     def ends_in_alpha(self, bands: int) -> bool:
         """Return True if the last of the samples that libvips gives is opacity, with colours not multiplied by it.
 
@@ -169,16 +175,14 @@ class TiffFile:
 
     def _resolution(self, swapped: bool) -> tuple[float, float] | None:
         """Return the pixels per inch along width and height; None if the file does not state them."""
-        unit = {2: 1.0, 3: 2.54}.get(self._number(296, 2))
-        values = [number for code in (282, 283) if code in self._tags for number in self._tags[code].numbers()[:1]]
-        if unit is None or len(values) != 2:
-            return None
-        return plausible_resolution(*(value * unit for value in (values[::-1] if swapped else values)))
+        values = resolution_of(self._tags)
+        return plausible_resolution(*(values[::-1] if swapped else values)) if values else None
 
     def _metadata(self) -> Metadata:
         """Return what lies beside the pixels."""
         tags = self._tags
-        found = Metadata(turned=self._number(ORIENTATION, 1) in range(2, 9))
+        turned = self._number(ORIENTATION, 1)
+        found = Metadata(orientation=turned if turned in range(1, 9) else 1)
         described = {code: tag for code, tag in tags.items() if code in DESCRIPTIVE and not _is_of_program(code, tag)}
         try:
             found.exif = Exif.of(self._data, tags)
@@ -188,7 +192,7 @@ class TiffFile:
         found.xmp = tags[_XMP].raw if _XMP in tags else None
         found.iptc = tags[_IPTC].raw if _IPTC in tags else None
         found.georeference = {code: tag for code, tag in tags.items() if code in georeference.TAGS}
-        if found.turned and found.georeference:
+        if found.orientation > 1 and found.georeference:
             found.georeference = {}
             found.lost.append("georeference of a turned picture")
         found.gdal = tags.get(georeference.GDAL_METADATA)
@@ -221,9 +225,8 @@ class TiffFile:
             notes.append(f"without its {reduced} smaller cop{'ies' if reduced > 1 else 'y'} (overviews)")
         if masks:
             notes.append("without its mask")
-        turned = self._number(ORIENTATION, 1)
-        if turned in range(2, 9):
-            notes.append(f"turned upright (EXIF orientation {turned})")
+        if self.metadata.orientation > 1:
+            notes.append(f"turned upright (EXIF orientation {self.metadata.orientation})")
         return notes
 
 

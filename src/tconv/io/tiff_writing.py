@@ -17,7 +17,7 @@ from tconv._arrays import Array
 from tconv.io import georeference
 from tconv.io.metadata import Metadata
 from tconv.io.picture import Samples
-from tconv.io.tiff_directory import ASCII, LONG, LONG8, SHORT, UNDEFINED, Tag, directory, head, needs_big
+from tconv.io.tiff_directory import ASCII, LONG, LONG8, RATIONAL, SHORT, UNDEFINED, Tag, directory, head, needs_big
 
 TYPES = "u1 u2 u4 u8 i1 i2 i4 i8 f2 f4 f8 c8 c16"
 """Codes of the element types that a file can have."""
@@ -114,4 +114,4 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _fraction(value: float) -> Tag:
-    return Tag(5, 1, np.array([round(value * 10000), 10000], "<u4").tobytes())
+    return Tag(RATIONAL, 1, np.array([round(value * 10000), 10000], "<u4").tobytes())
