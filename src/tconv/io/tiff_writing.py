@@ -26,6 +26,10 @@ _STRIP = 1 << 18
 """Bytes of a strip before compression."""
 _AT_ONCE = 64
 """Strips that are compressed before they are written."""
+_DIFFERENCES = 2
+"""Predictor of integers of up to 32 bits; of floats and wider integers not every reader knows one."""
+_QUICK, _USUAL = 3, 6
+"""Levels of Deflate: of differences the quick one makes files as small in a third of the time."""
 _FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 _BIG_FROM = 3 * 10**9
 
@@ -45,7 +49,8 @@ def write_tiff(
     rows = max(1, _STRIP // max(1, width * count * native.itemsize))
     place, offsets, sizes = len(head(0, big)), [], []
     _write(descriptor, head(0, big))
-    for strip in _strips(pixels, rows):
+    differences = native.kind in "ui" and native.itemsize <= 4
+    for strip in _strips(pixels, rows, differences):
         _write(descriptor, strip)
         offsets.append(place)
         sizes.append(len(strip))
@@ -74,6 +79,8 @@ def write_tiff(
         296: Tag.of(SHORT, [2]),
         339: Tag.of(SHORT, [_FORMATS[native.kind]] * count),
     }
+    if differences:
+        tags[317] = Tag.of(SHORT, [_DIFFERENCES])
     if samples.extra:
         tags[338] = Tag.of(SHORT, samples.extra)
     if profile is not None:
@@ -93,12 +100,18 @@ def write_tiff(
     os.lseek(descriptor, 0, os.SEEK_END)
 
 
-def _strips(pixels: Array, rows: int) -> Iterator[bytes]:
-    """Yield the compressed strips from the top to the bottom."""
+def _strips(pixels: Array, rows: int, differences: bool) -> Iterator[bytes]:
+    """Yield the compressed strips from the top to the bottom; `differences` between the pixels of a row."""
     native = pixels.dtype.newbyteorder("<")
 
     def compressed(top: int) -> bytes:
-        return zlib.compress(np.ascontiguousarray(pixels[top : top + rows], native).data)
+        part = np.ascontiguousarray(pixels[top : top + rows], native)
+        if not differences:
+            return zlib.compress(part.data, _USUAL)
+        numbers = part.view(f"<u{native.itemsize}")
+        steps = numbers.copy()
+        steps[:, 1:] -= numbers[:, :-1]
+        return zlib.compress(steps.data, _QUICK)
 
     tops = range(0, pixels.shape[0], rows)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # zlib lets other threads run
