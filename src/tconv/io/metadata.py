@@ -25,6 +25,8 @@ KEEPS = {
 
 _JPEG_SEGMENT = 65533
 """Most bytes of one segment of a JPEG file."""
+_EXIF_GROWTH = 256
+"""Bytes that libvips may add to an EXIF block: the resolution, the version, the sizes."""
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 
 _PHOTOSHOP, _IPTC_RESOURCE = b"Photoshop 3.0\0", 0x0404
@@ -71,11 +73,13 @@ class Metadata:
         """
         lost = [kind for kind in self.kinds() if kind not in KEEPS[format_name]]
         if format_name == "JPEG":
-            sizes = {
-                "XMP": self.xmp and len(self.xmp) + len(_XMP_IN_JPEG),
-                "EXIF": self.exif and len(self.exif.block()),
+            blocks = {
+                "EXIF": self.exif.block() if self.exif else b"",
+                "XMP": _XMP_IN_JPEG + (self.xmp or b""),
+                "IPTC": photoshop_block(self.iptc or b""),
+                "comments": max(self.comments, key=len, default=b""),
             }
-            lost += [kind for kind, size in sizes.items() if size and size > _JPEG_SEGMENT - 64]
+            lost += [kind for kind, block in blocks.items() if len(block) > _JPEG_SEGMENT - _EXIF_GROWTH]
         return lost + self.lost
 
     def enlarged(self, old: tuple[int, int], new: tuple[int, int]) -> Metadata:
@@ -253,7 +257,7 @@ def read_png(data: bytes, metadata: Metadata) -> int:
             metadata.lost.append(f"gamma {int.from_bytes(content[:4], 'big') / 1e5:.5g}")
         elif kind == b"cHRM":
             metadata.lost.append("chromaticities")
-        elif kind not in _EXPLAINED:
+        elif kind not in _EXPLAINED and kind.isalpha():
             _add(metadata.lost, f"{kind.decode('latin-1')} chunk")
     if seen & {b"sRGB", b"iCCP"}:  # they say the same, and come first
         metadata.lost[:] = [name for name in metadata.lost if not name.startswith(("gamma", "chromaticities"))]

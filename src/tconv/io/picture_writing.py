@@ -163,7 +163,7 @@ def _write_by_libvips(
         if blob is not None:
             image.set_type(vips.GValue.blob_type, name, blob)
     try:
-        if form is _JPEG and metadata.comments:
+        if form is _JPEG and metadata.comments and "comments" not in lost:
             _put(file, form, with_comments(image.jpegsave_buffer(**form.options), metadata.comments))
             return
         getattr(image, form.saver)(vips.Target.new_to_descriptor(file.fileno()), **form.options)
