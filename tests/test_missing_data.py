@@ -92,6 +92,17 @@ def test_bands_have_missing_data_of_their_own(tmp_path):
         np.testing.assert_array_equal(large[..., band], own[..., 0])
 
 
+def test_a_kernel_across_bands_has_data_where_all_bands_have(tmp_path):
+    pixels = np.random.default_rng(6).random((20, 22, 2), np.float32)
+    holes = [hole((20, 22), band) for band in (0, 1)]
+    for band, mask in enumerate(holes):
+        pixels[..., band][mask] = np.nan
+    for out in (2, 3):
+        large = tconv.upsample(write(tmp_path / "a.tif", pixels), 2, kernel=np.ones((2, out, 4, 4)) / 8)
+        expected = np.broadcast_to(upscaled(holes[0] | holes[1], 2)[..., None], large.shape)
+        np.testing.assert_array_equal(np.isnan(large), expected)
+
+
 def test_a_result_that_is_the_no_data_value_by_chance(tmp_path):
     """Between -1 and 1 a filter finds 0, and 0 would be no data: the next number is written."""
     pixels = np.array([[-8, 8, 8, 0], [-8, 8, 8, 8]], "i2")

@@ -194,6 +194,34 @@ def test_float64_keeps_its_precision(tmp_path):
     np.testing.assert_allclose(large[2::2, 2::2], expected[1:, 1:], rtol=1e-14)
 
 
+def test_a_file_of_more_than_4_gb_is_a_bigtiff(tmp_path, monkeypatch):
+    """The limit is lowered here; what is written is read by tifffile, Pillow and this library."""
+    monkeypatch.setattr("tconv.io.tiff_writing._BIG_FROM", 100)
+    exif = Image.Exif()
+    exif[0x010F], exif.get_ifd(0x8769)[0xA002], exif.get_ifd(0x8825)[1] = "Maker", 9, "N"
+    pixels = made_up((300, 200, 3), "u2", 1)
+    Image.fromarray(np.uint8(pixels >> 8)).save(tmp_path / "a.png", exif=exif)
+    large = tconv.upsample(tmp_path / "a.png", 2, kernel="nearest", output=tmp_path / "b.tif")
+    expected = np.uint8(pixels >> 8).repeat(2, 0).repeat(2, 1)
+    with tifffile.TiffFile(large) as file:
+        assert file.is_bigtiff
+        np.testing.assert_array_equal(file.asarray(), expected)
+        assert file.pages[0].tags[34665].value["PixelXDimension"] == 400
+        assert file.pages[0].tags[34853].value["GPSLatitudeRef"] == "N"
+    np.testing.assert_array_equal(np.asarray(Image.open(large)), expected)
+    np.testing.assert_array_equal(np.moveaxis(open_picture(large).read(), 0, 2), expected)
+    assert open_picture(large).metadata.exif.main[0x010F].string() == "Maker"
+
+
+def test_a_network_says_that_it_computes_in_float32(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write("a.tif", made_up((9, 8, 1), "f8"))
+    code, out, _ = run("a.tif", "-o", "b.tif")
+    assert (code, "the network computes in float32" in out) == (0, True)
+    assert tifffile.imread("b.tif").dtype == np.float64
+    assert "float32" not in run("a.tif", "--kernel", "bicubic", "-o", "c.tif")[1]
+
+
 # -- opacity -------------------------------------------------------------------------------------------------------
 
 

@@ -84,10 +84,14 @@ def _numbers(tags: Mapping[int, Tag], code: int, least: int) -> tuple[float, ...
 
 
 def side_files(path: Path) -> list[str]:
-    """Return the names of files beside a picture that place it on the ground: world files, GDAL's and RPC files."""
+    """Return the names of files beside a picture that place or mask it: world files, GDAL's, rational polynomials."""
     ending = path.suffix[1:]
     worlds = {f"{ending}w", f"{ending[:1]}{ending[-1:]}w", "wld", "RPB"} if ending else set()
-    names = [f"{path.stem}.{world}" for world in sorted(worlds)] + [f"{path.name}.aux.xml", f"{path.stem}_RPC.TXT"]
+    names = [f"{path.stem}.{world}" for world in sorted(worlds)] + [
+        f"{path.name}.aux.xml",
+        f"{path.name}.msk",
+        f"{path.stem}_RPC.TXT",
+    ]
     found: dict[tuple[int, int], str] = {}
     for name in (case for each in names for case in (each, path.stem + each[len(path.stem) :].lower())):
         with suppress(OSError, ValueError):

@@ -92,6 +92,7 @@ def upsample(
     -----
     With rows i, taps t and stride s = scale, every method is y[s*i + t - crop] += x[i] * w[t]. Thousands of random
     outputs are recomputed from this definition in float64; CheckError would be a fault of tconv or of the machine.
+    In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
     if scale is not None:
         scale = int_of(scale, "scale", least=1)

@@ -50,16 +50,19 @@ class MissingData:
                 _fill(channel, kinds > 0, reach)
         return result
 
-    def mark(self, result: Array) -> None:
-        """Mark the outputs [C_out, H', W'] without data, and move others off the no-data value."""
+    def mark(self, result: Array, mixes: bool) -> None:
+        """Mark the outputs [C_out, H', W'] without data, and move others off the no-data value.
+
+        With `mixes` every output channel reads all input channels, and has data where all of them have.
+        """
         rows, columns = (
             _pixel_of(large, small) for large, small in zip(result.shape[1:], self._kinds.shape[1:], strict=True)
         )
         kinds = self._kinds
-        if len(result) != len(kinds):  # every output channel reads all
+        if mixes:
             kinds = np.broadcast_to(kinds.max(0), (len(result), *kinds.shape[1:]))
         nan = None if result.dtype.kind not in "fc" else result.dtype.type(np.nan)
-        colours = len(result) - (self._alpha and len(result) == len(self._kinds))
+        colours = len(result) - self._alpha
         for channel, small in zip(result[:colours], kinds, strict=False):
             if self._number is not None:
                 np.copyto(channel, _beside(self._number), where=channel == self._number)

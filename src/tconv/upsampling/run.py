@@ -123,7 +123,7 @@ class Run:
                 with timed("check"):
                     checks.append(check.compare(y))
                 if missing is not None:
-                    missing.mark(y)
+                    missing.mark(y, self.upsampler.mixes)
         return results, merged(checks)
 
 
