@@ -107,7 +107,7 @@ class TiffFile:
             notes,
             self._profile(),
             self._resolution(turned >= 5),
-            decoder_bytes=(2 if layout.compression != 1 else 1) * raw,
+            decoder_bytes=(2 if layout.compression != 1 else 1) * (raw + len(data)),
             decode=pixels,
             samples=self.samples,
             metadata=self.metadata,

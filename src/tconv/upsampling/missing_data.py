@@ -69,12 +69,12 @@ class MissingData:
             if not small.any():
                 continue
             for top in range(0, len(channel), 256):  # masks of a few rows, not of the whole result
-                large = small[rows[top : top + 256]][:, columns]
+                large = small[rows[top : top + 256]].take(columns, 1)
                 part = channel[top : top + 256]
                 if nan is not None:
-                    part[large == _IS_NAN] = nan
+                    np.copyto(part, nan, where=large == _IS_NAN)
                 if self._number is not None:
-                    part[large == _IS_NODATA] = self._number
+                    np.copyto(part, self._number, where=large == _IS_NODATA)
 
 
 def _pixel_of(large: int, small: int) -> Array:
@@ -111,9 +111,8 @@ def _fill(channel: Array, missing: Array, reach: int) -> None:
     width = known.shape[1]
     known_flat, flat = known.ravel(), values.ravel()
     steps = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    left = np.flatnonzero(np.pad(missing, 1))
-    inside = np.pad(np.ones_like(missing), 1).ravel()
-    at = left[_touches(known)[left]]
+    unknown = np.pad(missing, 1).ravel()
+    at = np.flatnonzero(unknown & _touches(known))
     for _ in range(reach):
         if not len(at):
             break
@@ -121,9 +120,9 @@ def _fill(channel: Array, missing: Array, reach: int) -> None:
         there = known_flat[around]
         total = np.where(there, flat[around], 0).astype(wide).sum(1) / there.sum(1)
         flat[at] = np.rint(total) if channel.dtype.kind in "iu" else total
-        known_flat[at] = True
-        near = np.unique(around)
-        at = near[inside[near] & ~known_flat[near]]
+        known_flat[at], unknown[at] = True, False
+        near = around[unknown[around]]
+        at = np.unique(near)
     channel[...] = values[1:-1, 1:-1]
 
 

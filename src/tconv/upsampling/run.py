@@ -52,11 +52,9 @@ class Run:
                 upsampler.refuse_bands(batch.shape[1], batch.values.alpha)
         self.shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in source.batches.items()}
         predicted = (predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
-        masks = (
-            math.prod(batch.shape) * (2 + batch.values.dtype.itemsize)
-            for batch in source.batches.values()
-            if batch.masks
-        )
+        masked = [(batch.shape, batch.values.dtype) for batch in source.batches.values() if batch.masks]
+        # where data are missing, which kind of missing, the filled image, and what the filling of one channel takes
+        masks = (math.prod(shape) * (2 + dtype.itemsize) + 40 * math.prod(shape[2:]) for shape, dtype in masked)
         self.memory = source.decoder_bytes + sum(predicted) + sum(masks)
         """Bytes that the run occupies at most."""
         self.files = 1
