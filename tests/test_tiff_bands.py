@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 import tconv
-from tconv.errors import CheckError, FileError, ShapeError, TooLargeError
+from tconv.errors import CheckError, DtypeError, FileError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
 from tconv.io.picture_reading import open_picture
 from tconv.io.tiff_directory import DOUBLE, LONG, SHORT, Tag, directory, head, read_chain
@@ -220,6 +220,33 @@ def test_a_network_says_that_it_computes_in_float32(tmp_path, run, monkeypatch):
     assert (code, "the network computes in float32" in out) == (0, True)
     assert tifffile.imread("b.tif").dtype == np.float64
     assert "float32" not in run("a.tif", "--kernel", "bicubic", "-o", "c.tif")[1]
+
+
+def test_numbers_of_which_0_is_white(tmp_path):
+    """With a no-data value, and as several bands, they are kept; other formats get the picture that they show."""
+    pixels = made_up((6, 7, 1), "u1", 2) | 1
+    path = write(tmp_path / "a.tif", pixels, photometric="miniswhite", extratags=[(42113, 2, 2, "0", True)])
+    assert "its numbers are kept, of which 0 is white" in open_picture(path).notes
+    large = tconv.upsample(path, kernel="nearest", output=tmp_path / "b.tif")
+    with tifffile.TiffFile(large) as file:
+        assert file.pages[0].photometric == 0
+        np.testing.assert_array_equal(file.asarray(), pixels[:, :, 0].repeat(2, 0).repeat(2, 1))
+    shown = np.asarray(Image.open(tconv.upsample(path, kernel="nearest", output=tmp_path / "b.png")))
+    np.testing.assert_array_equal(shown, 255 - tifffile.imread(large))
+    path = write(tmp_path / "a.tif", pixels, photometric="miniswhite")
+    np.testing.assert_array_equal(open_picture(path).read()[0], 255 - pixels[:, :, 0])
+
+
+def test_complex_numbers_are_no_picture(tmp_path):
+    path = write(tmp_path / "a.tif", made_up((6, 7, 1), "c8"))
+    assert tconv.upsample(path).dtype == np.complex64
+    with pytest.raises(DtypeError, match=r'networks compute with real numbers\. Write kernel="bicubic"'):
+        tconv.upsample(path, model="photo")
+
+
+def test_a_first_directory_that_is_a_smaller_copy(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.uint8), subfiletype=1, metadata=None)
+    assert open_picture(tmp_path / "a.tif").notes == ["a smaller copy of a picture that the file has elsewhere"]
 
 
 # -- opacity -------------------------------------------------------------------------------------------------------

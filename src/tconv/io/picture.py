@@ -16,8 +16,8 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io.metadata import Metadata
 
-GREY, RGB = 1, 2
-"""Values of PhotometricInterpretation."""
+GREY_INVERTED, GREY, RGB = 0, 1, 2
+"""Values of PhotometricInterpretation: 0 is white, 0 is black, or three colours."""
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Values of ExtraSamples: colours are multiplied by opacity already, or are not."""
 

@@ -15,7 +15,7 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
 from tconv.io.metadata import Metadata, photoshop_block, png_texts, with_comments
-from tconv.io.picture import GREY, RGB, UNASSOCIATED, Samples, describe
+from tconv.io.picture import GREY, GREY_INVERTED, RGB, UNASSOCIATED, Samples, describe
 from tconv.io.tiff_writing import TYPES, write_tiff
 
 _USUAL_RESOLUTION = (72.0, 72.0)
@@ -140,6 +140,9 @@ def _write_by_libvips(
     vips = pyvips()
     if alpha and samples is not None and samples.associated:
         pixels = _unassociated(pixels)
+    if samples is not None and samples.photometric == GREY_INVERTED:
+        colours = len(pixels) - alpha
+        pixels = np.concatenate([np.iinfo(pixels.dtype).max - pixels[:colours], pixels[colours:]])
     if pixels.dtype.str[1:] not in form.dtypes:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255, rounded
     channels, height, width = pixels.shape

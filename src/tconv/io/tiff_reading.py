@@ -20,6 +20,7 @@ from tconv.io.metadata import Metadata
 from tconv.io.picture import (
     ASSOCIATED,
     GREY,
+    GREY_INVERTED,
     RGB,
     UNASSOCIATED,
     Picture,
@@ -30,8 +31,6 @@ from tconv.io.picture import (
 )
 from tconv.io.tiff_directory import DirectoryError, Tag, read_chain
 from tconv.io.tiff_segments import BYTE_CODECS, PREDICTORS, Layout, decode
-
-_GREY_INVERTED = 0
 
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}
 """NumPy's kinds of numbers by SampleFormat."""
@@ -72,14 +71,14 @@ class TiffFile:
         """Return the picture; None if its samples are not plain numbers, or its compression is one of pictures."""
         photometric = self.samples.photometric
         layout = self._layout()
-        if layout is None or photometric not in (_GREY_INVERTED, GREY, RGB) or self._count < self.samples.colours:
+        if layout is None or photometric not in (GREY_INVERTED, GREY, RGB) or self._count < self.samples.colours:
             return None
         nodata = self.metadata.nodata
         inverts = layout.dtype.str[1:] in ("u1", "u2") and nodata is None and self._count == 1
-        if photometric == _GREY_INVERTED and inverts:
+        if photometric == GREY_INVERTED and inverts:
             return None  # libvips does
         notes = list(self.notes)
-        if photometric == _GREY_INVERTED:
+        if photometric == GREY_INVERTED:
             notes.append("its numbers are kept, of which 0 is white")
         if layout.dtype.kind in "iu" and layout.dtype.itemsize == 8:
             notes.append("64-bit integers are computed in float64, exact to 2^53")
@@ -149,7 +148,7 @@ class TiffFile:
 
     def refuse_planes(self) -> None:
         """Raise FileError for planes of bands in a compression of pictures, which libvips 8.18 mixes up."""
-        if self._number(284, 1) == 2 and self._count > 1 and self.samples.photometric in (_GREY_INVERTED, GREY):
+        if self._number(284, 1) == 2 and self._count > 1 and self.samples.photometric in (GREY_INVERTED, GREY):
             raise FileError(
                 f"{self._path} has planes of bands compressed by a codec of pictures, which are not read. Save it with "
                 "Deflate or LZW compression"
@@ -219,6 +218,8 @@ class TiffFile:
         kinds = [next(iter(tags[254].integers()), 0) if 254 in tags else 0 for tags in self._chain[1:]]
         masks = sum(bool(kind & _MASK) for kind in kinds)
         reduced = sum(bool(kind & _REDUCED) and not kind & _MASK for kind in kinds)
+        if self._number(254, 0) & _REDUCED:
+            notes.append("a smaller copy of a picture that the file has elsewhere")
         if pages := len(kinds) - masks - reduced:
             notes.append(f"first of {pages + 1} pages")
         if reduced:

@@ -74,8 +74,13 @@ def _has_bands(batch: Batch) -> bool:
 
 
 def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
-    """Raise DtypeError for a picture whose white a network does not know."""
+    """Raise DtypeError for a picture whose white a network does not know, and for complex numbers."""
     dtype = next(iter(source.batches.values())).values.dtype
+    if dtype.kind == "c":
+        raise DtypeError(
+            f"{path} has samples of {dtype}, and networks compute with real numbers. Write "
+            f"{naming.example('kernel', 'bicubic')}"
+        )
     if has_wide_integers(dtype):
         raise DtypeError(
             f"{path} has samples of {dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
