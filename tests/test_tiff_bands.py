@@ -342,7 +342,10 @@ def test_a_network_of_four_channels_takes_four_bands(tmp_path):
 @pytest.mark.parametrize("options", [{"model": "photo"}, {"weights": network(3)}, {"weights": network(1)}])
 def test_a_network_of_colours_refuses_bands(tmp_path, options):
     path = write(tmp_path / "a.tif", made_up((10, 12, 4), "u1"), photometric="rgb")
-    with pytest.raises(ShapeError, match=r"the picture has 4 channels; 1 \(grey\) or 3 .* or interpolate: kernel="):
+    with pytest.raises(
+        ShapeError,
+        match=r"the picture has 4 channels, none of them opacity; 1 \(grey\) or 3 .* or interpolate: kernel=",
+    ):
         tconv.upsample(path, **options)
     assert tconv.upsample(path, kernel="bicubic").shape == (20, 24, 4)
 
@@ -411,6 +414,14 @@ def test_wrong_tags_are_refused(tmp_path, changes, words):
     with pytest.raises(FileError, match=words):
         tconv.upsample(path, kernel="nearest", output=tmp_path / "b.tif")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.tif"]
+
+
+def test_a_damaged_tag_that_no_pixel_needs_is_named(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = forged(tmp_path / "a.tif", _65000=Tag(2, 2**31, bytes(8)), _700=Tag(1, 10**6, bytes(8)))
+    code, out, _ = run("a.tif", "-o", "b.tif")
+    assert (code, "not kept: damaged tags 700, 65000" in out) == (0, True)
+    assert open_picture(path).read().shape == (2, 20, 24)
 
 
 def test_huge_claimed_sizes_are_refused_before_any_work(tmp_path):

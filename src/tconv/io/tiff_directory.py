@@ -95,10 +95,13 @@ def read_header(data: bytes) -> Header:
     raise DirectoryError("it has no TIFF header")
 
 
-def read_directory(data: bytes, header: Header, place: int) -> tuple[dict[int, Tag], int]:
+def read_directory(
+    data: bytes, header: Header, place: int, broken: list[int] | None = None
+) -> tuple[dict[int, Tag], int]:
     """Return the tags of the directory at a place in the file, and the place of the next one, 0 for the last.
 
-    Tags of unknown types are left out. Raises DirectoryError where it breaks off.
+    Tags of unknown types are left out, and those whose values lie outside the file, whose numbers `broken` collects.
+    Raises DirectoryError where the directory itself breaks off.
     """
     order, big = header.order, header.big
     count_format, entry_format, word = (order + "Q", order + "HHQ", 8) if big else (order + "H", order + "HHI", 4)
@@ -120,20 +123,23 @@ def read_directory(data: bytes, header: Header, place: int) -> tuple[dict[int, T
         if length > word:
             (offset,) = struct.unpack(order + ("Q" if big else "I"), data[offset : offset + word])
         if offset + length > len(data):
-            raise DirectoryError(f"the values of tag {code} break off")
+            if broken is not None:
+                broken.append(code)
+            continue
         raw = data[offset : offset + length]
         tags[code] = Tag(kind, values, raw if code == _IPTC else _little(raw, kind, order))
     following = data[end : end + word]
     return tags, int.from_bytes(following, "little" if order == "<" else "big")
 
 
-def read_chain(data: bytes) -> list[dict[int, Tag]]:
+def read_chain(data: bytes, broken: list[int] | None = None) -> list[dict[int, Tag]]:
     """Return all directories of a file in their order. Raises DirectoryError if the first cannot be read.
 
-    The chain ends at a directory that breaks off, and at one that was there before.
+    `broken` as in `read_directory`, for the first. The chain ends at a directory that breaks off, and at one that was
+    there before.
     """
     header = read_header(data)
-    tags, following = read_directory(data, header, header.first)
+    tags, following = read_directory(data, header, header.first, broken)
     chain, seen = [tags], {header.first}
     while following and following not in seen:
         seen.add(following)

@@ -46,8 +46,9 @@ class TiffFile:
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path, self._data = path, data
+        self._broken: list[int] = []
         try:
-            self._chain = read_chain(data)
+            self._chain = read_chain(data, self._broken)
         except DirectoryError as error:
             raise damaged(path, str(error)) from None
         self._tags = self._chain[0]
@@ -206,6 +207,8 @@ class TiffFile:
         )
         if _PHOTOSHOP in tags:
             found.lost.append("Photoshop's resources")
+        if self._broken:
+            found.lost.append(f"damaged tag{'s' * (len(self._broken) > 1)} {', '.join(map(str, self._broken[:8]))}")
         if others:
             found.lost.append(
                 f"tag{'s' * (len(others) > 1)} {', '.join(map(str, others[:8]))}{' ...' * (len(others) > 8)}"

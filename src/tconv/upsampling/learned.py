@@ -95,7 +95,7 @@ class LearnedUpsampler:
         takes, bands = self.model.network.channels[0], channels - alpha
         if bands == takes or (takes in (1, 3) and bands in (1, 3)):
             return
-        opacity = " besides opacity" if alpha else ""
+        opacity = " besides opacity" if alpha else ", none of them opacity" if bands in (2, 4) else ""
         needed = "1 (grey) or 3 (red, green, blue), and opacity, are" if takes in (1, 3) else f"{takes} are"
         raise ShapeError(
             f"the picture has {bands} channels{opacity}; {needed} needed. Use a picture of those, or interpolate: "
