@@ -35,8 +35,8 @@ BYTE_CODECS = {
 _PILLOWS = (34925, 50000)
 """Compressions that the libtiff in libvips's wheels lacks, and the one in Pillow's has."""
 
-_LONGEST = 2**31
-"""Bytes of a row, and rows, from which libtiff reads none."""
+_LONGEST = 10**8
+"""Bytes of a row, and rows, from which libvips reads none."""
 
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_BYTES = PREDICTORS = (1, 2, 3)
 
@@ -80,7 +80,7 @@ class Layout:
         """Return what is wrong with the numbers of a file of this length; None for a file that is whole."""
         wanted = self.planes * self.grid[0] * self.grid[1]
         if self.compression != 1 and max(self.row_bytes, self.grid[0] * self.grid[1] * self.tile[0]) >= _LONGEST:
-            return f"its rows of {self.row_bytes} bytes are longer than libtiff reads"
+            return f"its rows of {self.row_bytes} bytes, or so many of them, are more than libvips reads"
         if min(len(self.offsets), len(self.sizes)) < wanted:
             return f"it lists {min(len(self.offsets), len(self.sizes))} of {wanted} strips or tiles"
         for number, (offset, size) in enumerate(zip(self.offsets[:wanted], self.sizes[:wanted], strict=True)):
