@@ -439,8 +439,10 @@ def test_networks_that_are_not_models():
     def net(weight, *geometry):
         return Network([Node(Convolution(ones(weight, "f4"), Geometry(weight[2:], *geometry)), (0,))])
 
-    with pytest.raises(ShapeError, match=r"mine has 2 input and 2 output channels; 1 .luma. or 3"):
-        Model.of(net((2, 2, 4, 4), 2, 1), "mine")
+    with pytest.raises(
+        ShapeError, match=r"mine has 2 input and 3 output channels; as many of both are needed: 1 .luma., 3"
+    ):
+        Model.of(net((2, 3, 4, 4), 2, 1), "mine")
     with pytest.raises(ShapeError, match="mine has 1 input and 3 output channels"):
         Model.of(net((1, 3, 4, 4), 2, 1), "mine")
     with pytest.raises(ShapeError, match=r"mine turns \(64, 64\) into \(64, 64\), .*: it enlarges nothing"):
@@ -719,9 +721,9 @@ def test_numbers_whose_sums_overflow_are_refused_as_such(run, words, kind):
     assert not Path("b.tif").exists()
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
 @pytest.mark.parametrize("scale", [2, 5, 6])
-def test_infinite_and_missing_values_spread_as_in_the_definition(run, scale, value):
+def test_infinite_values_spread_as_in_the_definition(run, scale, value):
     x = np.random.default_rng(0).random((50, 45, 3)).astype("f4")
     x[20, 22, 1] = value
     tifffile.imwrite("a.tif", x, photometric="rgb")
@@ -839,7 +841,7 @@ def test_the_memory_of_a_run_is_predicted(scale, channels):
         (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["a.png", "--weights", "a.png"], "a.png ends in .png; .safetensors, .onnx or .param (ncnn) is needed"),
         (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is not a file"),
-        (["five.tif"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Use a picture of those, or interpolate: --kernel bicubic"),
+        (["five.tif", "--model", "photo"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Use a picture of those, or interpolate: --kernel bicubic"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

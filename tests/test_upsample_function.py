@@ -486,10 +486,9 @@ def test_alpha_false_states_that_channels_are_last():
     np.testing.assert_array_equal(y[..., 2], tconv.upsample(image[..., 2], kernel="bicubic"))
 
 
-@pytest.mark.parametrize("dtype", ["f8", "f2", "?", "i8", "u8"])
-def test_dtypes_that_no_picture_format_contains(tmp_path, dtype):
+def test_dtypes_that_no_picture_format_contains(tmp_path):
     with pytest.raises(FileError, match=r"no format here contains\. Write image\.astype\(np\.float32\)"):
-        tconv.upsample(np.ones((6, 5, 3), dtype), kernel="nearest", output=tmp_path / "p.tif")
+        tconv.upsample(np.ones((6, 5, 3), "?"), kernel="nearest", output=tmp_path / "p.tif")
 
 
 def test_a_kernel_that_changes_the_channels_chooses_a_format_for_them(tmp_path, monkeypatch):

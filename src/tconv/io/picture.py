@@ -8,12 +8,53 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
+from tconv.io.metadata import Metadata
+
+GREY_INVERTED, GREY, RGB = 0, 1, 2
+"""Values of PhotometricInterpretation: 0 is white, 0 is black, or three colours."""
+ASSOCIATED, UNASSOCIATED = 1, 2
+"""Values of ExtraSamples: colours are multiplied by opacity already, or are not."""
+
+
+class Samples(NamedTuple):
+    """Meaning of a TIFF file's samples."""
+
+    photometric: int
+    extra: tuple[int, ...]
+    """ExtraSamples, one value for each sample that is not grey, red, green or blue; 0 where the file states none."""
+
+    @property
+    def colours(self) -> int:
+        """Number of samples before the extra ones."""
+        return 3 if self.photometric == RGB else 1
+
+    @property
+    def alpha_at(self) -> int | None:
+        """Place of the first sample that is opacity."""
+        places = (self.colours + at for at, kind in enumerate(self.extra) if kind in (ASSOCIATED, UNASSOCIATED))
+        return next(places, None)
+
+    @property
+    def associated(self) -> bool:
+        """True if colours are multiplied by opacity already."""
+        at = self.alpha_at
+        return at is not None and self.extra[at - self.colours] == ASSOCIATED
+
+    def opacity_last(self, pixels: Array) -> Array:
+        """Return pixels [..., C] in the order of the file with the opacity behind the other samples."""
+        at, count = self.alpha_at, pixels.shape[-1]
+        return pixels if at in (None, count - 1) else pixels[..., [*(n for n in range(count) if n != at), at]]
+
+    def file_order(self, pixels: Array) -> Array:
+        """Return pixels [..., C] with the opacity last in the order of the file."""
+        at, last = self.alpha_at, pixels.shape[-1] - 1
+        return pixels if at is None or at == last else pixels[..., [*range(at), last, *range(at, last)]]
 
 
 @dataclass
@@ -34,8 +75,14 @@ class Picture:
     """Pixels per inch along the width and the height, if the file states them."""
     decoder_bytes: int = 0
     """Memory that the decoder takes beside the pixels."""
+    samples: Samples | None = None
+    """Meaning of the samples of a TIFF file, whose result has the same."""
+    metadata: Metadata = field(default_factory=Metadata)
+    """EXIF, georeference and the like."""
+    masks_nodata: bool = False
+    """True if NaN, or the no-data value of the metadata, mean that a pixel has no data."""
     decode: Callable[[], Array] | None = field(repr=False, default=None)
-    """Function that returns the pixels [H, W, C]. Raises FileError for a damaged file."""
+    """Function that returns the pixels [H, W, C], opacity last. Raises FileError for a damaged file."""
 
     def read(self) -> Array:
         """Return the pixels [C, H, W], a view of [H, W, C]. Raises FileError for a damaged file."""
@@ -52,7 +99,7 @@ def describe(channels: int, dtype: Any, alpha: bool) -> str:
     colours = channels - alpha
     kind = {1: "grey", 3: "RGB"}.get(colours, f"{colours} channels") + (" with alpha" if alpha else "")
     dtype = np.dtype(dtype)
-    sort = {"f": " float", "i": " signed"}.get(dtype.kind, "")
+    sort = {"f": " float", "i": " signed", "c": " complex"}.get(dtype.kind, "")
     return f"{kind}, {8 * dtype.itemsize} bit{sort}"
 
 

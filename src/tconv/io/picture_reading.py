@@ -5,7 +5,6 @@ libvips decodes most formats, Pillow the two that it lacks. Damaged files are re
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,13 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io import pillow_reading
+from tconv.io.exif import resolution as exif_resolution
 from tconv.io.file_bytes import read_bytes
+from tconv.io.georeference import side_files
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
+from tconv.io.metadata import Metadata, add_exif_block, read_gif, read_jpeg, read_png
 from tconv.io.picture import Picture, damaged, describe, plausible_resolution
+from tconv.io.tiff_reading import TiffFile
 
 _READABLE = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "gif": "GIF", "heif": "HEIF"}
 """Loaders that may open a file, by the first part of libvips's name for them."""
@@ -26,6 +29,8 @@ ENDINGS = (
     *pillow_reading.ENDINGS,
 )
 """Endings of the files that a folder is searched for. A file that is named is read whatever its ending."""
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _COLOUR = ("b-w", "grey16", "srgb", "rgb", "rgb16", "scrgb", "multiband")
 """Interpretations whose values are resampled as they are."""
@@ -45,17 +50,26 @@ def open_picture(path: Path) -> Picture:
     >>> bool((picture.read() == black).all())
     True
 
-    PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP and JPEG 2000; 1 to 32 bits, grey, RGB, palettes and alpha as they are; the
-    EXIF orientation is applied; CMYK and Lab become sRGB; of several pages or frames the first is taken. Float samples
-    stay float.
+    PNG, JPEG, TIFF, WebP, GIF, HEIF, BMP and JPEG 2000; grey, RGB, palettes and alpha as they are, in TIFF any number
+    of bands of any type; the EXIF orientation is applied; CMYK and Lab become sRGB; of several pages or frames the
+    first is taken. Float samples stay float.
 
     Raises FileError for a file that is missing, unreadable, empty, of no known format, or damaged, and
     MissingExtraError without pyvips, or without Pillow for BMP and JPEG 2000.
     """
+    picture = _opened(path)
+    picture.metadata.lost += side_files(path)
+    return picture
+
+
+def _opened(path: Path) -> Picture:
     vips = pyvips()
     data = read_bytes(path)
     if pillow_reading.reads(data):
         return pillow_reading.open_picture(path, data)
+    tiff = TiffFile(path, data) if data.startswith(_TIFF_STARTS) else None
+    if tiff is not None and (picture := tiff.picture()) is not None:
+        return picture
     try:
         # from memory: libvips would take brackets in a file name for options, and serve an older file from its cache
         image = vips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
@@ -64,16 +78,18 @@ def open_picture(path: Path) -> Picture:
     loader = image.get("vips-loader").partition("load")[0]
     if loader not in _READABLE:
         raise _refusal(path, data, f"its kind is {loader}")
-    notes = []
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if pages > 1:
-        notes.append(f"first of {pages} pages")
+    if tiff is not None:
+        tiff.refuse_planes()
+        tiff.forget_nodata()
+    metadata, notes = (tiff.metadata, tiff.notes) if tiff is not None else _metadata(image, loader, data)
     resolution = _resolution(image, loader, data)
     turned = image.get("orientation") if image.get_typeof("orientation") else 1
     if turned != 1:
         # turning needs rows in another order than the file has them
         image = vips.Image.new_from_buffer(data, "", fail_on="error").autorot()
-        notes.append(f"turned upright (EXIF orientation {turned})")
+        if tiff is None:
+            notes.append(f"turned upright (EXIF orientation {turned})")
+        metadata.orientation = turned
         if turned >= 5 and resolution is not None:  # rows and columns change places
             resolution = resolution[1], resolution[0]
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
@@ -93,7 +109,10 @@ def open_picture(path: Path) -> Picture:
     bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8 * dtype.itemsize
     if bits < 8 and not image.get_typeof("palette"):
         notes.append(f"{bits} bit read as 8")
-    alpha = image.bands in (2, 4) and image.interpretation != "multiband"
+    if tiff is None:
+        alpha = image.bands in (2, 4) and image.interpretation != "multiband"
+    else:  # libvips takes any fourth sample for alpha
+        alpha = tiff.ends_in_alpha(image.bands)
     height, width, channels = image.height, image.width, image.bands
 
     def decode() -> Array:
@@ -113,20 +132,34 @@ def open_picture(path: Path) -> Picture:
         profile,
         resolution,
         decode=decode,
+        metadata=metadata,
     )
+
+
+def _metadata(image: Any, loader: str, data: bytes) -> tuple[Metadata, list[str]]:
+    """Return what lies beside the pixels, and notes on further pages or frames."""
+    found = Metadata()
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if loader == "png":
+        pages = read_png(data, found)
+    elif loader == "jpeg":
+        read_jpeg(data, found)
+    elif loader == "gif":
+        read_gif(data, found)
+    add_exif_block(found, image.get("exif-data") if image.get_typeof("exif-data") else None)
+    found.xmp = image.get("xmp-data") if image.get_typeof("xmp-data") else None
+    return found, [f"first of {pages} pages"] if pages > 1 else []
 
 
 def _resolution(image: Any, loader: str, data: bytes) -> tuple[float, float] | None:
     """Return the pixels per inch along width and height; None if the file does not state them."""
-    if loader in ("webp", "heif"):  # libvips leaves it in the EXIF block there
-        values = [_exif_number(image, f"exif-ifd0-{axis}Resolution") for axis in "XY"]
-        centimetres = image.get_typeof("resolution-unit") and image.get("resolution-unit") == "cm"
-        per_inch = 2.54 if centimetres else 1.0
+    if loader in ("webp", "heif"):  # there only the EXIF block states it
+        values, per_inch = exif_resolution(image.get("exif-data") if image.get_typeof("exif-data") else b""), 1.0
     elif _has_phys(data) if loader == "png" else image.get_typeof("resolution-unit"):
         values, per_inch = [image.xres, image.yres], 25.4  # libvips counts by the millimetre
     else:
         return None
-    return plausible_resolution(*(value * per_inch for value in values))
+    return plausible_resolution(*(value * per_inch for value in values)) if values else None
 
 
 def _has_phys(data: bytes) -> bool:
@@ -135,19 +168,14 @@ def _has_phys(data: bytes) -> bool:
     return chunk > 0 and data[chunk + 12 : chunk + 13] == b"\1"
 
 
-def _exif_number(image: Any, name: str) -> float:
-    """Return a rational number of the EXIF block, which libvips gives as "300/1 (300, Rational, ...)"; 0 if missing."""
-    if not image.get_typeof(name):
-        return 0.0
-    text = re.match(r"(\d{1,10})(?:/(\d{1,10}))? ", str(image.get(name)))  # a rational has two numbers of 32 bits
-    over, under = (int(number or 1) for number in text.groups()) if text else (0, 1)
-    return over / max(1, under)
-
-
 def _refusal(path: Path, data: bytes, why: str) -> FileError:
     """Return the error for a file that libvips does not open: damaged, or no picture."""
-    starts = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"GIF8", b"RIFF")
-    if data.startswith(starts):
+    if data.startswith(_TIFF_STARTS):
+        return FileError(
+            f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
+            "Choose an intact copy, or save it as a TIFF with Deflate or LZW compression"
+        )
+    if data.startswith((b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF")):
         return FileError(
             f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
             "Choose an intact copy, or save the picture as PNG"

@@ -14,9 +14,13 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.io.libvips_import import SAMPLE_FORMATS, pyvips, reason
-from tconv.io.picture import describe
+from tconv.io.metadata import Metadata, photoshop_block, png_texts, with_comments
+from tconv.io.picture import GREY, GREY_INVERTED, RGB, UNASSOCIATED, Samples, describe
+from tconv.io.tiff_writing import TYPES, write_tiff
 
 _USUAL_RESOLUTION = (72.0, 72.0)
+_PNG_END = 12
+"""Bytes of the chunk that ends a PNG file."""
 
 
 class Format(NamedTuple):
@@ -24,6 +28,7 @@ class Format(NamedTuple):
 
     name: str
     saver: str
+    """Function of libvips, "" for TIFF."""
     dtypes: str
     """Codes of its element types."""
     alpha: bool
@@ -35,7 +40,7 @@ class Format(NamedTuple):
 # of a picture just made larger, these write 0.4 times the bytes of libvips's defaults in half the time
 _PNG = Format("PNG", "pngsave_target", "u1 u2", True, 2**31 - 1, {"compression": 3, "filter": "up"})
 _JPEG = Format("JPEG", "jpegsave_target", "u1", False, 65535, {"Q": 95})
-_TIFF = Format("TIFF", "tiffsave_target", " ".join(SAMPLE_FORMATS), True, 2**31 - 1, {"compression": "deflate"})
+_TIFF = Format("TIFF", "", TYPES, True, 2**31 - 1, {})
 _WEBP = Format("WebP", "webpsave_target", "u1", True, 16383, {"Q": 95})
 
 WRITABLE = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".tif": _TIFF, ".tiff": _TIFF, ".webp": _WEBP}
@@ -58,7 +63,7 @@ def format_for(path: Path, shape: tuple[int, int, int], dtype: Any, alpha: bool)
         )
     form, dtype = WRITABLE[wanted], np.dtype(dtype)
     channels, *sides = shape
-    if dtype.str[1:] not in SAMPLE_FORMATS:
+    if dtype.str[1:] not in TYPES.split():
         raise FileError(
             f"the picture is {describe(channels, dtype, alpha)}, which no format here contains. "
             "Write image.astype(np.float32), and a .tif file"
@@ -91,13 +96,53 @@ def write_picture(
     alpha: bool,
     profile: bytes | None = None,
     resolution: tuple[float, float] | None = None,
+    samples: Samples | None = None,
+    metadata: Metadata | None = None,
 ) -> None:
-    """Encode pixels [C, H, W] into an open file, in a format of `format_for`.
+    """Encode pixels [C, H, W], opacity last, into an open file, in a format of `format_for`.
 
     `resolution` is in pixels per inch along width and height; without it 72 is written, the value that readers assume
-    for a file that states none. Raises FileError if the system refuses.
+    for a file that states none. `samples` are those of the TIFF file that the pixels come from; another format gets
+    colours that are not multiplied by opacity. Of the metadata, already those of this size, what the format has a place
+    for is written. Raises FileError if the system refuses.
     """
+    metadata = metadata or Metadata()
+    if form is not _TIFF:
+        _write_by_libvips(file, form, pixels, alpha, profile, resolution, samples, metadata)
+        return
+    channels = len(pixels)
+    if samples is None or 1 + len(samples.extra) + (samples.photometric == RGB) * 2 != channels:
+        samples = samples_of(channels, alpha)
+    rows = samples.file_order(np.moveaxis(pixels, 0, 2))
+    try:
+        write_tiff(file, rows, samples, metadata, profile, resolution or _USUAL_RESOLUTION)
+    except OSError as error:
+        raise _full(form, error.strerror) from None
+
+
+def samples_of(channels: int, alpha: bool) -> Samples:
+    """Return the meaning of these channels in a TIFF file: grey or RGB if they are so many, else bands."""
+    photometric = RGB if channels - alpha == 3 else GREY
+    bands = channels - alpha - (3 if photometric == RGB else 1)
+    return Samples(photometric, (0,) * bands + (UNASSOCIATED,) * alpha)
+
+
+def _write_by_libvips(
+    file: BinaryIO,
+    form: Format,
+    pixels: Array,
+    alpha: bool,
+    profile: bytes | None,
+    resolution: tuple[float, float] | None,
+    samples: Samples | None,
+    metadata: Metadata,
+) -> None:
     vips = pyvips()
+    if alpha and samples is not None and samples.associated:
+        pixels = _unassociated(pixels)
+    if samples is not None and samples.photometric == GREY_INVERTED:
+        colours = len(pixels) - alpha
+        pixels = np.concatenate([np.iinfo(pixels.dtype).max - pixels[:colours], pixels[colours:]])
     if pixels.dtype.str[1:] not in form.dtypes:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255, rounded
     channels, height, width = pixels.shape
@@ -106,27 +151,58 @@ def write_picture(
     image = vips.Image.new_from_memory(rows.data, width, height, channels, SAMPLE_FORMATS[rows.dtype.str[1:]])
     grey, colour = ("grey16", "rgb16") if rows.dtype == np.uint16 else ("b-w", "srgb")
     x, y = resolution or _USUAL_RESOLUTION
-    image = image.copy(
-        interpretation=grey if channels - alpha == 1 else colour if channels - alpha == 3 else "multiband",
-        xres=x / 25.4,
-        yres=y / 25.4,
-    )
+    image = image.copy(interpretation=grey if channels - alpha == 1 else colour, xres=x / 25.4, yres=y / 25.4)
     if alpha and not form.alpha:
         image = image.flatten(background=[255.0] * (channels - 1))
-    if profile is not None:
-        image = image.copy()
-        image.set_type(vips.GValue.blob_type, "icc-profile-data", profile)
-    options = form.options | ({"bigtiff": True} if form is _TIFF and rows.nbytes > 3 * 10**9 else {})
+    image = image.copy()
+    lost = metadata.not_kept(form.name)
+    blobs = {
+        "icc-profile-data": profile,
+        "exif-data": metadata.exif.block() if metadata.exif and "EXIF" not in lost else None,
+        "xmp-data": None if "XMP" in lost else metadata.xmp,
+        "iptc-data": photoshop_block(metadata.iptc) if metadata.iptc and "IPTC" not in lost else None,
+    }
+    for name, blob in blobs.items():
+        if blob is not None:
+            image.set_type(vips.GValue.blob_type, name, blob)
     try:
-        getattr(image, form.saver)(vips.Target.new_to_descriptor(file.fileno()), **options)
+        if form is _JPEG and metadata.comments and "comments" not in lost:
+            _put(file, form, with_comments(image.jpegsave_buffer(**form.options), metadata.comments))
+            return
+        getattr(image, form.saver)(vips.Target.new_to_descriptor(file.fileno()), **form.options)
     except vips.Error as error:
         if why := _refusal_of(file.fileno()):
-            raise FileError(
-                f"{form.name} could not be written: {why}. Free some space, or write to another disk"
-            ) from None
+            raise _full(form, why) from None
         raise FileError(
             f"{form.name} could not be written: {reason(error)}. Use another format, .tif for example"
         ) from None
+    if form is _PNG and (texts := png_texts(metadata)):
+        end = os.lseek(file.fileno(), -_PNG_END, os.SEEK_END)
+        last = os.read(file.fileno(), _PNG_END)
+        os.lseek(file.fileno(), end, os.SEEK_SET)
+        _put(file, form, texts + last)
+
+
+def _unassociated(pixels: Array) -> Array:
+    """Return pixels [C, H, W] whose colours were multiplied by opacity as they were before; 0 where it is 0."""
+    opacity = pixels[-1:].astype(np.float64)
+    white = float(np.iinfo(pixels.dtype).max)
+    colours = np.divide(pixels[:-1] * white, opacity, out=np.zeros(pixels[:-1].shape), where=opacity > 0)
+    return np.concatenate([np.rint(np.minimum(colours, white)).astype(pixels.dtype), pixels[-1:]])
+
+
+def _put(file: BinaryIO, form: Format, data: bytes) -> None:
+    """Write bytes at the place of the file. Raises FileError if the system refuses."""
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[os.write(file.fileno(), left) :]
+    except OSError as error:
+        raise _full(form, error.strerror) from None
+
+
+def _full(form: Format, why: str | None) -> FileError:
+    return FileError(f"{form.name} could not be written: {why}. Free some space, or write to another disk")
 
 
 def _refusal_of(descriptor: int) -> str | None:

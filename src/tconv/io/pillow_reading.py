@@ -14,6 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, MissingExtraError
+from tconv.io.metadata import Metadata
 from tconv.io.picture import Picture, damaged, describe, plausible_resolution
 
 FORMATS = ("BMP", "JPEG 2000")
@@ -75,7 +76,12 @@ def open_picture(path: Path, data: bytes) -> Picture:
     shape = (channels, height, width)
     # Pillow's image has 4 bytes a pixel, and OpenJPEG's planes 4 a sample
     decoder = width * height * (4 if is_bmp else 4 + 4 * channels)
-    return Picture(path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decoder, decode)
+    metadata = Metadata()
+    if any(data.find(kind, 0, max(0, data.find(_CODESTREAM))) > 0 for kind in (b"uuid", b"xml ")):
+        metadata.lost.append("boxes of metadata")
+    return Picture(
+        path, shape, dtype, alpha, kind, notes, profile, _resolution(image), decoder, decode=decode, metadata=metadata
+    )
 
 
 def _attempt(path: Path, call: Callable[[], Any]) -> Any:

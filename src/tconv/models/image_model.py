@@ -25,11 +25,11 @@ _SIDES = 64, 1 << 14
 class Model(NamedTuple):
     """A network that makes pictures larger, as `tconv.models.load` and `tconv.models.photo` return it.
 
-    A network with one input channel reads luma and is run once for a picture; one with three reads red, green and
-    blue. Values are 0 (black) to 1 (white). `border` pixels around the picture are copies of its outermost ones.
-    `adds` names the filter of `tconv.weights.interpolation` whose result the network's output is added to, so that
-    colours are interpolated where a network knows luma only; None for a network whose output is the whole picture.
-    `name` stands in reports and messages.
+    A network with one input channel reads luma and is run once for a picture; one with three reads red, green and blue;
+    one with another number takes pictures of as many bands. Values are 0 (black) to 1 (white). `border` pixels around
+    the picture are copies of its outermost ones. `adds` names the filter of `tconv.weights.interpolation` whose result
+    the network's output is added to, so that colours are interpolated where a network knows luma only; None for a
+    network whose output is the whole picture. `name` stands in reports and messages.
     """
 
     network: Network
@@ -42,10 +42,10 @@ class Model(NamedTuple):
     def of(cls, network: Network, name: str, adds: str | None = None) -> Model:
         """Return the model of a network; scale and border follow from its sizes. Raises ShapeError if they do not."""
         into, out = network.channels[0], network.channels[-1]
-        if into not in (1, 3) or out != into:
+        if out != into:
             raise ShapeError(
-                f"{name} has {into} input and {out} output channels; 1 (luma) or 3 (red, green, blue) of both are "
-                "needed. Write a network of pictures"
+                f"{name} has {into} input and {out} output channels; as many of both are needed: 1 (luma), 3 (red, "
+                "green, blue), or a number of bands. Write a network of pictures"
             )
         if adds not in (None, *FILTERS):
             raise ShapeError(f"{name} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
@@ -100,8 +100,10 @@ class Model(NamedTuple):
                 "(picture / 255).astype(np.float32) for 8 bits"
             )
         picture = picture.astype(np.float32, copy=False)
-        if picture.ndim != 3 or picture.shape[0] not in (1, 3) or 0 in picture.shape:
-            raise ShapeError(f"picture has shape {picture.shape}; [1, H, W] or [3, H, W] is needed")
+        takes = self.network.channels[0]
+        if picture.ndim != 3 or not self._takes(len(picture)) or 0 in picture.shape:
+            needed = "[1, H, W] or [3, H, W]" if takes in (1, 3) else f"[{takes}, H, W]"
+            raise ShapeError(f"picture has shape {picture.shape}; {needed} is needed")
         height = picture.shape[1]
         rows = slice(0, self.scale * height)
         window = self.window(rows, height)
@@ -128,15 +130,15 @@ class Model(NamedTuple):
         return self.network_output(y, picture.shape[0])
 
     def network_input(self, picture: Array) -> Array:
-        """Return the network's input for a picture [C, ...]: its luma, or three channels. Raises ShapeError."""
-        if picture.shape[0] not in (1, 3):
-            raise ShapeError(
-                f"the picture has {picture.shape[0]} channels besides opacity; 1 (grey) or 3 (red, green, blue) are "
-                "needed. Write one of those, or interpolate with a filter, such as bicubic"
-            )
+        """Return the network's input for a picture [C, ...]: its luma, its bands, or three channels."""
         if self.network.channels[0] == 1 and picture.shape[0] == 3:
             return luma(picture)
         return np.repeat(picture, 3, 0) if self.network.channels[0] > picture.shape[0] else picture
+
+    def _takes(self, channels: int) -> bool:
+        """Return True for the number of bands that the network has; grey and colours fit a network of either."""
+        into = self.network.channels[0]
+        return channels == into or (channels in (1, 3) and into in (1, 3))
 
     def output_channels(self, channels: int) -> int:
         """Return the channels of the network's output for a picture of this many."""

@@ -13,12 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, FileError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.image_checks import has_wide_integers
-from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
+from tconv.upsampling.inputs import Batch, Input, SampleInput, is_feature_file, open_input
 from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import Naming
 from tconv.upsampling.run import Run, Timed
@@ -55,14 +57,30 @@ def open_run(source: Path | None, selection: Selection) -> Run:
         return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
     opened = open_input(source, upsampler.mixes)
+    batch = next(iter(opened.batches.values()))
+    if isinstance(upsampler, LearnedUpsampler) and selection.is_open and _has_bands(batch):
+        upsampler = selection.for_feature_maps(source)
+        opened.notes.append(f"its bands are interpolated ({upsampler.name})")
     if isinstance(upsampler, LearnedUpsampler):
         _refuse_wide_integers(source, opened, selection.naming)
+        if batch.values.dtype == np.float64:
+            opened.notes.append("the network computes in float32")
     return Run(opened, upsampler, selection.naming)
 
 
+def _has_bands(batch: Batch) -> bool:
+    """Return True for channels that are neither grey nor red, green and blue, or not numbers of a picture."""
+    return batch.shape[1] - batch.values.alpha not in (1, 3) or batch.values.dtype.kind == "c"
+
+
 def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
-    """Raise DtypeError for a picture whose white a network does not know."""
+    """Raise DtypeError for a picture whose white a network does not know, and for complex numbers."""
     dtype = next(iter(source.batches.values())).values.dtype
+    if dtype.kind == "c":
+        raise DtypeError(
+            f"{path} has samples of {dtype}, and networks compute with real numbers. Write "
+            f"{naming.example('kernel', 'bicubic')}"
+        )
     if has_wide_integers(dtype):
         raise DtypeError(
             f"{path} has samples of {dtype}, whose white is unknown to a network; 8 and 16 bits, and floats from 0 to "
@@ -133,6 +151,7 @@ class FileRun:
     ) -> dict[str, Array]:
         """Run, check and write; return the results [N, C, H, W] by key. Raises what `Run.execute` raises."""
         results, self.check = self.run.execute(advance, timed)
+        self.format.notes.extend(self.run.remarks)
         with timed("write"):
             file: BinaryIO = self._new.file
             self.format.write(file, results)

@@ -63,13 +63,14 @@ def upsample(
     model
         "photo", the network that comes with tconv: what pictures are enlarged with if nothing else is given.
     kernel
-        "nearest", "bilinear", "bicubic" (what feature maps are enlarged with, and scale 1 filters with) or "lanczos";
+        "nearest", "bilinear", "bicubic" (for feature maps, bands of TIFF, and scale 1, if not given) or "lanczos";
         or weights as an array or a .npy file: [kh, kw] for each channel, [C_in, C_out, kh, kw] across channels.
     weights
         A network of your own: a `tconv.models.Model`, or a file that `tconv.models.load` reads.
     alpha
         True if the last channel of an array is opacity, by which colours are weighted. None means that it is opacity
         in an array of 2 or 4 channels. False also states that the channels are last where the sizes look otherwise.
+        A file states it itself: of TIFF, only samples that are called alpha are opacity, and all others are bands.
     output
         A file to write, or an existing folder or a name that ends in "/": files of a list go into a folder, under
         their names with the scale added; one that is given twice is written once. Without it the pixels are returned
@@ -91,6 +92,7 @@ def upsample(
     -----
     With rows i, taps t and stride s = scale, every method is y[s*i + t - crop] += x[i] * w[t]. Thousands of random
     outputs are recomputed from this definition in float64; CheckError would be a fault of tconv or of the machine.
+    In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
     if scale is not None:
         scale = int_of(scale, "scale", least=1)

@@ -18,6 +18,7 @@ from tconv.io import array_files
 from tconv.io.picture import Picture, describe
 from tconv.io.picture_reading import open_picture
 from tconv.io.picture_writing import format_for, write_picture
+from tconv.io.tiff_reading import nodata_value
 from tconv.upsampling import sample_photo
 from tconv.upsampling.stored_values import StoredValues
 
@@ -29,6 +30,12 @@ class Batch(NamedTuple):
 
     shape: Shape
     values: StoredValues
+    stated: StoredValues | None = None
+    """The same by what the file says of its channels, which the check compares with; None where no file says it."""
+    nodata: float | int | None = None
+    """Value of pixels without data."""
+    masks: bool = False
+    """True if NaN and `nodata` mean that a pixel has no data."""
 
 
 class OutputFormat(NamedTuple):
@@ -87,12 +94,36 @@ class PictureInput:
         self.notes = picture.notes
         self.stem = picture.path.stem
         self.decoder_bytes = picture.decoder_bytes
-        self.batches = {"": Batch((1, *picture.shape), StoredValues(picture.dtype, picture.alpha and not mixes))}
+        samples, nodata = picture.samples, picture.metadata.nodata
+        associated = samples is not None and samples.associated
+        self.batches = {
+            "": Batch(
+                (1, *picture.shape),
+                StoredValues(picture.dtype, picture.alpha and not mixes, associated),
+                None
+                if samples is None
+                else StoredValues(picture.dtype, samples.alpha_at is not None and not mixes, associated),
+                nodata_value(nodata, picture.dtype) if nodata is not None and picture.masks_nodata else None,
+                picture.masks_nodata,
+            )
+        }
         self._picture, self._mixes = picture, mixes
 
     def default_ending(self, channels: int) -> str:
         """Return .png, or .tif for what PNG cannot contain."""
-        return ".png" if self._picture.dtype.str[1:] in ("u1", "u2") and channels <= 4 else ".tif"
+        fits = self._picture.dtype.str[1:] in ("u1", "u2") and channels - self._alpha(channels) in (1, 3)
+        return ".png" if fits and not self._is_raster else ".tif"
+
+    @property
+    def _is_raster(self) -> bool:
+        """True for a TIFF file that says where on the ground it lies, or which pixels have no data."""
+        return bool(self._picture.metadata.georeference or self._picture.metadata.nodata)
+
+    def _alpha(self, channels: int) -> bool:
+        """Return True if the last of the result's channels is opacity."""
+        if channels == self._picture.shape[0]:
+            return self._picture.alpha
+        return self._picture.samples is None and channels in (2, 4)
 
     def read(self) -> dict[str, Array]:
         """Return the pixels."""
@@ -106,20 +137,30 @@ class PictureInput:
     def output_format(self, path: Path, shapes: dict[str, Shape]) -> OutputFormat:
         """Return the format that the file's ending names."""
         _, channels, height, width = shapes[""]
-        alpha = channels in (2, 4) if self._mixes else self._picture.alpha
-        form, notes = format_for(path, (channels, height, width), self._picture.dtype, alpha)
-        profile = self._picture.profile if channels == self._picture.shape[0] else None
+        picture, alpha = self._picture, self._alpha(channels)
+        form, notes = format_for(path, (channels, height, width), picture.dtype, alpha)
+        same = channels == picture.shape[0]
+        profile, samples = (picture.profile, picture.samples) if same else (None, None)
+        metadata = picture.metadata.enlarged((picture.shape[2], picture.shape[1]), (width, height))
+        if not same:
+            metadata.gdal = None  # it counts the bands
+        if samples is not None and samples.associated and form.name != "TIFF" and form.alpha:
+            notes.append("colours are no longer multiplied by alpha")
+        if lost := metadata.not_kept(form.name):
+            notes.append(f"not kept: {', '.join(lost)}")
 
         def write(file: BinaryIO, results: dict[str, Array]) -> None:
-            write_picture(file, form, results[""][0], alpha, profile, self._picture.resolution)
+            write_picture(file, form, results[""][0], alpha, profile, picture.resolution, samples, metadata)
 
-        written = np.dtype(np.uint8) if "16 bit become 8" in notes else self._picture.dtype
+        written = np.dtype(np.uint8) if "16 bit become 8" in notes else picture.dtype
         kind = describe(channels, written, alpha) if form.alpha or not alpha else describe(channels - 1, written, False)
         return OutputFormat(f"{width} x {height}, {form.name}, {kind}", notes, write)
 
     def result(self, results: dict[str, Array]) -> Array:
-        """Return the pixels [H, W, C]."""
-        return np.moveaxis(results[""][0], 0, 2)
+        """Return the pixels [H, W, C], in the order of the file."""
+        pixels, samples = np.moveaxis(results[""][0], 0, 2), self._picture.samples
+        same = pixels.shape[2] == self._picture.shape[0]
+        return samples.file_order(pixels) if samples is not None and same else pixels
 
 
 class SampleInput(PictureInput):

@@ -87,16 +87,20 @@ class LearnedUpsampler:
         self.notes: list[str] = []
 
     def channels(self, channels: int) -> int:
-        """Return the number of input channels: grey or colours, with opacity or without.
-
-        Raises ShapeError for more than red, green, blue and opacity.
-        """
-        if not 1 <= channels <= 4:
-            raise ShapeError(
-                f"the picture has {channels} channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. "
-                f"Use a picture of those, or interpolate: {self._naming.example('kernel', 'bicubic')}"
-            )
+        """Return the number of input channels."""
         return channels
+
+    def refuse_bands(self, channels: int, alpha: bool) -> None:
+        """Raise ShapeError for a picture whose channels, besides opacity, are not those that the network takes."""
+        takes, bands = self.model.network.channels[0], channels - alpha
+        if bands == takes or (takes in (1, 3) and bands in (1, 3)):
+            return
+        opacity = " besides opacity" if alpha else ", none of them opacity" if bands in (2, 4) else ""
+        needed = "1 (grey) or 3 (red, green, blue), and opacity, are" if takes in (1, 3) else f"{takes} are"
+        raise ShapeError(
+            f"the picture has {bands} channels{opacity}; {needed} needed. Use a picture of those, or interpolate: "
+            f"{self._naming.example('kernel', 'bicubic')}"
+        )
 
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
         """Return the layers, the interpolation of their output, and the filter that it is added to."""

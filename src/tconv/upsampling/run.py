@@ -19,6 +19,7 @@ from tconv.operator.method_choice import Plan, explain_method
 from tconv.upsampling.definition_check import Check, CheckResult, merged
 from tconv.upsampling.inputs import Input, Shape
 from tconv.upsampling.learned import LearnedUpsampler
+from tconv.upsampling.missing_data import MissingData
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.strips import enlarge, predicted_bytes, row_strips
 from tconv.upsampling.upsampler import Upsampler
@@ -46,12 +47,20 @@ class Run:
 
     def __init__(self, source: Input, upsampler: Upsampler, naming: Naming = PYTHON) -> None:
         self.source, self.upsampler = source, upsampler
+        for batch in source.batches.values():
+            if isinstance(upsampler, LearnedUpsampler):
+                upsampler.refuse_bands(batch.shape[1], batch.values.alpha)
         self.shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in source.batches.items()}
         predicted = (predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
-        self.memory = source.decoder_bytes + sum(predicted)
+        masked = [(batch.shape, batch.values.dtype) for batch in source.batches.values() if batch.masks]
+        # where data are missing, which kind of missing, the filled image, and what the filling of one channel takes
+        masks = (math.prod(shape) * (2 + dtype.itemsize) + 40 * math.prod(shape[2:]) for shape, dtype in masked)
+        self.memory = source.decoder_bytes + sum(predicted) + sum(masks)
         """Bytes that the run occupies at most."""
         self.files = 1
         """Files of a batch, which share the outputs that are recomputed."""
+        self.remarks: list[str] = []
+        """Facts about the values of the input, known once it is read."""
         self.warnings: list[str] = []
         """Likely mistakes in the values of the input, known once it is read."""
         available = physical_memory()
@@ -79,7 +88,7 @@ class Run:
         """Return the number of strips of all images, which a progress bar counts."""
         return sum(
             n * sum(1 for _ in row_strips(self.upsampler, (c, h, w), values.computed.itemsize))
-            for (n, c, h, w), values in self.source.batches.values()
+            for (n, c, h, w), values, *_ in self.source.batches.values()
         )
 
     def execute(
@@ -92,19 +101,27 @@ class Run:
         """
         with timed("read"):
             arrays = self.source.read()
-        if isinstance(self.upsampler, LearnedUpsampler):
-            self.warnings = [note for array in arrays.values() if (note := _range_warning(array))]
+        self.warnings = []
         results = {key: self.source.empty(key, shape) for key, shape in self.shapes.items()}
         checks = []
         images = sum(len(array) for array in arrays.values())
         for key, array in arrays.items():
             values = self.source.batches[key].values
             for x, y in zip(array, results[key], strict=True):
-                check = Check(x, self.upsampler, values, images * self.files)
+                batch = self.source.batches[key]
+                missing = MissingData(x, batch.nodata, values.alpha) if batch.masks else None
+                if missing is not None and missing.count:
+                    x = missing.filled(x, self.upsampler)
+                    self.remarks.append(f"{missing.count:,} pixels without data in the input, which stay so")
+                if isinstance(self.upsampler, LearnedUpsampler) and (note := _range_warning(x)):
+                    self.warnings.append(note)
+                check = Check(x, self.upsampler, batch.stated or values, images * self.files)
                 with timed("upsample"):
                     enlarge(x, self.upsampler, values, y, check, advance)
                 with timed("check"):
                     checks.append(check.compare(y))
+                if missing is not None:
+                    missing.mark(y, self.upsampler.mixes)
         return results, merged(checks)
 
 

@@ -30,10 +30,12 @@ class StoredValues:
     8 and 16 bits are computed in float32, larger integers in float64. Results of integers are rounded, and clipped to
     the range of their dtype. With `alpha` the last channel is opacity: colours are multiplied by it before and divided
     by it after, so that the colour of invisible pixels does not bleed. Colours are stored as 0 where opacity is zero.
+    With `associated`, too, the stored colours are multiplied by it already, and stay so.
     """
 
     dtype: np.dtype[Any]
     alpha: bool = False
+    associated: bool = False
 
     def __post_init__(self) -> None:
         if not any(self.dtype.name in names.split() for names in _COMPUTED.values()):
@@ -61,12 +63,15 @@ class StoredValues:
         numbers = stored.astype(np.promote_types(self.computed, np.float64) if wide else self.computed, order="C")
         if self.alpha:
             numbers[-1] /= self.white
-            numbers[:-1] *= numbers[-1]
+            if not self.associated:
+                numbers[:-1] *= numbers[-1]
         return numbers
 
     def store(self, numbers: Array) -> Array:
         """Return computed numbers [C, ...] as stored values."""
-        if self.alpha:
+        if self.alpha and self.associated:
+            numbers = np.concatenate([numbers[:-1], numbers[-1:] * numbers.dtype.type(self.white)])
+        elif self.alpha:
             opacity = numbers[-1:]
             # below half a step of 8 or 16 bits nothing is visible; of floats, below one of 16
             least = 0.5 / (self.white if self.dtype.kind in "iu" else 65535)

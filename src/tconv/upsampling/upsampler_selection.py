@@ -46,6 +46,11 @@ class Selection:
         """True if the options select a network, which takes no feature maps."""
         return bool(self._given) and self._kernel is None
 
+    @property
+    def is_open(self) -> bool:
+        """True if no option selects an upsampler."""
+        return not self._given
+
     def for_pictures(self) -> Upsampler:
         """Return the network of photographs if no option says otherwise; scale 1 is filtered.
 
