@@ -215,11 +215,12 @@ def test_numbers_of_other_axes(part):
 
 def test_an_output_size_that_extends_the_front():
     rng = np.random.default_rng(6)
-    given = x, w, _ = arrays(rng, (5, 6), (3, 4))
+    x, w, _ = arrays(rng, (5, 6), (3, 4))
     arguments = {"stride": (3, 2), "padding": 1, "output_size": (15, 13)}
     g = tconv.dialect("paddle").geometry(kernel=(3, 4), input=(5, 6), **arguments)
     front = Geometry(g.kernel, g.stride, [(hi, lo) for lo, hi in g.crop])
-    found = diagnosed(tconv.conv_transpose(x, w, geometry=front), given, arguments | {"dialect": "paddle"})
+    got, y = (tconv.conv_transpose(x, w, geometry=each) for each in (front, g))
+    found = tconv.diagnose(got, y, x=x, weight=w, dialect="paddle", **arguments)
     assert "output_padding at the front" in named(found), str(found)
 
 

@@ -25,6 +25,14 @@ _CONVERSIONS = {
 }
 """Code from an array to NumPy and back, for the dialects whose arrays tconv does not take."""
 
+_FROM_NUMPY = _CONVERSIONS | {
+    "torch": ("{}.numpy()", "torch.from_numpy({})"),
+    "tensorflow": ("{}", "tf.convert_to_tensor({})"),
+    "keras": ("{}", "keras.ops.convert_to_tensor({})"),
+    **dict.fromkeys(("jax", "flax", "haiku", "equinox"), ("{}", "jax.numpy.asarray({})")),
+}
+"""The same for a function of NumPy's whose result has to be an array of the library again."""
+
 NEUTRAL = "numpy"
 """Name of the neutral choice: NumPy's functions and tconv's own, on arrays in PyTorch's layouts."""
 
@@ -120,9 +128,7 @@ class FixWriter:
         if self._torch and own and not any(map(any, every[: -len(widths)])):
             flat = ", ".join(f"{front}, {end}" for front, end in every[: -len(widths) - 1 : -1])
             return f'{name} = torch.nn.functional.pad({name}, ({flat}), mode="{own}")'
-        to_numpy, from_numpy = _CONVERSIONS.get(self.dialect.name, ("{}", "{}"))
-        if self._torch:
-            to_numpy, from_numpy = "{}.numpy()", "torch.from_numpy({})"
+        to_numpy, from_numpy = ("{}", "{}") if self.neutral else _FROM_NUMPY.get(self.dialect.name, ("{}", "{}"))
         padded = f'np.pad({to_numpy.format(name)}, {tuple(every)}, mode="{mode}")'
         return f"{name} = {from_numpy.format(padded)}"
 

@@ -16,7 +16,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes import array_layout
-from tconv.diagnosis.causes.axis_orders import axis_orders
+from tconv.diagnosis.causes.axis_orders import changes_of_axes
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted import FAMILIES, LAST
 from tconv.diagnosis.fitted.observation import Observation
@@ -59,7 +59,7 @@ class OutputsComparison:
 
     def explain_by_axes(self) -> list[tuple[tuple[Cause, ...], float]]:
         """Return [(causes, largest error)] if only the spatial axes are in another order or reversed; else []."""
-        for change in axis_orders(self.expected.shape[2:]):
+        for change in changes_of_axes(self.expected.shape[2:]):
             self.tried += 1
             base = change.transform(self.expected)
             if base.shape != self.got.shape or not agree_at_samples(base, self.got, self.dtype):

@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel
-from tconv.diagnosis.causes.axis_orders import axis_orders
+from tconv.diagnosis.causes.axis_orders import changes_of_axes
 from tconv.diagnosis.causes.cause import Cause, CauseContext, Change, Transform
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.geometry import Geometry
@@ -47,7 +47,7 @@ def input_causes(call: CallModel, writer: FixWriter) -> Iterator[Cause]:
     x, ndim = call.x, call.geometry.ndim
     for each in _reorderings("x", x.shape, call.groups, writer):
         yield Cause(each.name, "x", each.text, _input(each.transform), apply=each.apply, undo=each.undo)
-    for change in axis_orders(x.shape[2:]):
+    for change in changes_of_axes(x.shape[2:]):
         usual = change.swaps_ends and x.shape[2] == x.shape[-1]
         yield Cause(
             change.name("x"),
@@ -95,7 +95,7 @@ def result_causes(geometry: Geometry, shape: tuple[int, ...], writer: FixWriter)
                 apply=statement,
                 undo=statement,
             )
-    for change in axis_orders(shape[2:]):
+    for change in changes_of_axes(shape[2:]):
         if not change.flipped:
             yield Cause(
                 change.name("y"),

@@ -83,7 +83,7 @@ class AxisOrder(NamedTuple):
         return "; ".join([*([writer.flip(array, self.flipped)] if self.flipped else []), *moved])
 
 
-def axis_orders(shape: Sequence[int]) -> Iterator[AxisOrder]:
+def changes_of_axes(shape: Sequence[int]) -> Iterator[AxisOrder]:
     """Yield every change of axes of this spatial shape but the reversal of one axis, the plainest first."""
     ndim = len(shape)
     same = tuple(range(ndim))

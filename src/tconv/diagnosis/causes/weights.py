@@ -13,7 +13,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel
-from tconv.diagnosis.causes.axis_orders import AxisOrder, axis_orders
+from tconv.diagnosis.causes.axis_orders import AxisOrder, changes_of_axes
 from tconv.diagnosis.causes.cause import Cause, CauseContext, Change
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.dialects.layouts import WeightLayout
@@ -48,7 +48,7 @@ def causes(context: CauseContext) -> Iterator[Cause]:
         )
     yield from _swapped(call, writer)
     yield from _regrouped(call, writer)
-    for change in axis_orders(g.kernel) if max(g.kernel) > 1 else ():
+    for change in changes_of_axes(g.kernel) if max(g.kernel) > 1 else ():
         if change.moves or len(change.flipped) < sum(k > 1 for k in g.kernel):  # all of them are the flip above
             yield Cause(
                 change.name("kernel"),
