@@ -44,7 +44,8 @@ def mostly_corrupted(observation: Observation) -> Iterator[Cause]:
 def _corrupted(observation: Observation, largest: float) -> Iterator[Cause]:
     y, finite = observation.y, np.isfinite(observation.y)
     distance = np.abs(observation.predicted - y)
-    if (finite & (distance <= observation.limits)).all():
+    near = finite & (distance <= observation.limits)
+    if near.all() or not near.any():
         return
     # numbers that are wrong by far do not widen the limit for the others
     excess = np.sqrt(power_of(observation.predicted) / np.maximum(power_of(y), 1e-300))
@@ -126,7 +127,13 @@ def parts_of(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
         wrong = tuple((int(image), int(channel)) for image, channel in np.argwhere(planes))
         yield Part(bad.shape, (*places[:2], *whole), stride, planes=wrong)
     plane = np.asarray(bad[np.ix_(*places[:2])].any((0, 1)))
-    for steps in [stride] if stride else [s for s in product((1, *_STRIDES), repeat=nd) if max(s) > 1]:
+    if plane.all():
+        return  # no phase is right, and no box
+    right = 1 - plane.mean()
+    known = [stride] if stride else [each for s in _STRIDES for each in product((1, s), repeat=nd)]
+    for steps in known:
+        if right * math.prod(steps) < 0.5:
+            continue  # a phase has more places
         if max(steps) == 1 or any(2 * s > L for L, s in zip(bad.shape[2:], steps, strict=True)):
             continue
         phases = tuple(phase for phase in np.ndindex(*steps) if plane[phase_slices(phase, steps)].any())
