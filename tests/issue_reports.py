@@ -307,6 +307,31 @@ def batchnorm_on_axis_0(rng):
     return (x, w * scale.reshape(shape), b), {"stride": 2}, tconv.conv_transpose(x, wrong, b, stride=2)
 
 
+@case("tensorflow/model-optimization#771", "channels spoiled")
+def only_the_first_channel_of_an_int8_layer(rng):
+    # per-channel scales read as one: all channels but the first come out as zeros
+    arrays, arguments = _arrays(rng, (1, 8, 7, 7), (8, 3, 4, 4), 3), {"stride": 2, "padding": 1}
+    y = tconv.conv_transpose(*arrays, **arguments)
+    y[:, 1:] = 0
+    return arrays, arguments, y
+
+
+@case("tenstorrent/tt-forge-onnx#1623", "phase spoiled")
+def only_one_phase(rng):
+    arrays, arguments = _arrays(rng, (1, 4, 7, 7), (4, 6, 4, 4), 6), {"stride": 2, "padding": 1}
+    y = tconv.conv_transpose(*arrays, **arguments)
+    wrong = rng.standard_normal(y.shape).astype("f")
+    wrong[:, :, ::2, ::2] = y[:, :, ::2, ::2]
+    return arrays, arguments, wrong
+
+
+@case("keras-team/keras: findings/keras_tensorflow_channels_first_bias.sh", "bias on another axis")
+def bias_along_the_last_axis(rng):
+    arrays, arguments = _arrays(rng, (1, 2, 7, 3), (2, 6, 2, 2), 6), {"stride": 2}
+    x, w, b = arrays
+    return arrays, arguments, tconv.conv_transpose(x, w, **arguments) + b
+
+
 @case("microsoft/onnxruntime#14270", "scale and offset per channel")
 def batchnorm_left_out(rng):
     x, w, b = _arrays(rng, (1, 3, 9, 9), (3, 4, 4, 4), 4)

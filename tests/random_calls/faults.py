@@ -168,6 +168,23 @@ def _bias_of_one_channel(c: Call, rng: np.random.Generator) -> np.ndarray | None
     return c.other(bias=bias)
 
 
+def _in_steps(y: np.ndarray) -> np.ndarray:
+    step = np.float32(np.ptp(y) / 250)
+    return (np.rint(y / step) * step).astype(np.float32)
+
+
+def _in_int8(c: Call) -> np.ndarray | None:
+    """x with one scale and zero point per image, the weight with one scale per output channel, as TFLite's kernel."""
+    if c.x[0].size < 2 or c.w.shape[0] == c.arguments["groups"]:
+        return None
+    axes = tuple(range(1, c.x.ndim))
+    size = np.maximum(c.x.max(axes, keepdims=True), 0) - np.minimum(c.x.min(axes, keepdims=True), 0)
+    x = np.rint(c.x / (size / np.float32(255))) * (size / np.float32(255))
+    parts = c.w.reshape(c.arguments["groups"], -1, *c.w.shape[1:])
+    scale = np.abs(parts).max((1, *range(3, parts.ndim)), keepdims=True) / np.float32(127)
+    return c.other(x=x.astype("f"), w=(np.rint(parts / scale) * scale).reshape(c.w.shape).astype("f"))
+
+
 def _phases_replaced(c: Call, rng: np.random.Generator, zero: bool) -> np.ndarray | None:
     """One phase or several, with zeros or other numbers; each phase has some taps, or its right numbers prove nothing."""
     y, s = c.y.copy(), c.geometry.stride
@@ -321,6 +338,8 @@ FAULTS = {
     "symmetric border": lambda c, rng: _border(c, "symmetric"),
     "BatchNorm folded on the wrong axis": _fold_wrong,
     "uninitialised rows": _uninitialised,
+    "result rounded to int8": lambda c, rng: _in_steps(c.y) if c.y.size >= 100 else None,
+    "int8 x and weight": lambda c, rng: _in_int8(c),
     "input channels missing": lambda c, rng: _inputs_missing(c, rng),
     "channels spoiled": lambda c, rng: _channels_replaced(c, rng, zero=bool(rng.integers(2))),
     "phase spoiled": lambda c, rng: _phases_replaced(c, rng, zero=bool(rng.integers(2))),

@@ -28,6 +28,7 @@ from tconv.diagnosis.given_outputs import (
     why_too_few_bits,
     why_uninformative,
 )
+from tconv.diagnosis.output_grid import step_of
 from tconv.diagnosis.output_matcher import ObservedOutput
 from tconv.diagnosis.outputs_comparison import OutputsComparison
 from tconv.diagnosis.outputs_diagnosis import diagnose_outputs
@@ -335,7 +336,8 @@ class CallDiagnosis:
         rms = rms_of(b)
         difference = largest_difference(a, b, rms)
         tolerance = call_tolerance(self.call, np.where(np.isfinite(b), b, 0), self.outputs.dtype)
-        rounding = in_rms(float(tolerance.planes.max(initial=0.0)), rms)
+        own = max(step_of(a), step_of(b)) / 2  # a quantized output was rounded itself
+        rounding = in_rms(float(tolerance.planes.max(initial=0.0)) + own, rms)
         if verdict == "found":
             self.notes += self._invisible_causes()
             verdict = "found" if findings[0].certain else "likely"

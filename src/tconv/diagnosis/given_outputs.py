@@ -42,11 +42,11 @@ def checked_variance(variance: Array | None, channels: int) -> Array | None:
             f"variance has shape {variance.shape}; the outputs have {channels} channels. Write the running variance of "
             f"the BatchNorm behind the layer, {channels} numbers"
         )
-    wide: Array = variance.astype(np.float64)
     if variance.dtype.kind not in "iuf" and variance.dtype.name != "bfloat16":
         raise DtypeError(
             f"variance has dtype {variance.dtype}; real numbers are needed. Write variance.astype(np.float32)"
         )
+    wide: Array = variance.astype(np.float64)
     if not np.isfinite(wide).all() or (wide < 0).any():
         raise ArgumentError(
             "variance has a number that is negative or not finite. Write the running variance of the BatchNorm"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv.diagnosis.call_model import axis_names
 from tconv.diagnosis.causes import array_layout
 from tconv.diagnosis.causes.axis_orders import changes_of_axes
@@ -104,9 +105,15 @@ class OutputsComparison:
     def _observation(self, base: Array) -> Observation:
         finite = np.isfinite(base) & np.isfinite(self.got)
         tolerance = outputs_tolerance(np.where(finite, base, 0), self.dtype)
-        step = step_of(self.got) if not step_of(base) else 0.0
-        tolerance = replace(tolerance, planes=tolerance.planes + step / 2)
-        return Observation(base, self.got, finite, tolerance, self.writer, None, self.variance, step)
+        if self._step:
+            tolerance = replace(tolerance, planes=tolerance.planes + self._step / 2)
+        return Observation(base, self.got, finite, tolerance, self.writer, None, self.variance, self._step)
+
+    @cached_property
+    def _step(self) -> float:
+        """Step of a quantized output; 0 if it was not quantized, or both were alike."""
+        step = step_of(self.got)
+        return 0.0 if not step or step_of(self.expected) else step
 
     def _fitted(self, observation: Observation) -> tuple[Cause, float] | None:
         """Return the first fitted cause that explains the output, and the largest error with it."""

@@ -21,6 +21,7 @@ from tconv.diagnosis.given_outputs import (
     why_too_few_bits,
     why_uninformative,
 )
+from tconv.diagnosis.output_grid import step_of
 from tconv.diagnosis.outputs_comparison import OutputsComparison
 from tconv.diagnosis.report import Diagnosis, Finding, in_rms, joined
 from tconv.diagnosis.tolerance import outputs_tolerance, spacing
@@ -78,7 +79,8 @@ def diagnose_outputs(
             if size := rounding.size_of_difference(b, a, finite, max(spacing(outputs.dtype), 2.0**-23)):
                 notes.append(f"{size}; only x= and weight= can show whether it is rounding")
     tried = f"{comparison.tried} hypotheses about the outputs alone, {time.perf_counter() - start:.2g} s"
-    limit = in_rms(float(tolerance.planes.max(initial=0.0)), rms)
+    own = max(step_of(a), step_of(b)) / 2  # a quantized output was rounded itself
+    limit = in_rms(float(tolerance.planes.max(initial=0.0)) + own, rms)
     shapes = (outputs.got.shape, outputs.expected.shape)
     return Diagnosis(verdict, findings, difference, limit, shapes, tuple(notes), tried, (a, b))
 

@@ -159,6 +159,8 @@ def _places_text(times: Array, call: CallModel, observation: Observation) -> tup
     g, n = call.geometry, call.x.shape[2:]
     one = CallModel(np.ones((1, 1, *n)), np.ones((1, 1, *g.kernel)), None, replace(g, groups=1))
     met = one.window(observation.whole.window)[0, 0]
+    if not met[times != 0].any():
+        return None  # without products there is nothing but the bias: the rows are zeros, or were not written
     far = tuple(g.extent)
     wide = np.ones((1, 1, *(size + 2 * e for size, e in zip(n, far, strict=True))))
     crop = tuple((lo + s * e, hi + s * e) for (lo, hi), s, e in zip(g.crop, g.stride, far, strict=True))

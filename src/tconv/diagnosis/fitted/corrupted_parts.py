@@ -28,6 +28,7 @@ _COARSE = 0.1  # of y's root mean square: largest difference of a right number t
 
 
 _ROWS = {"NaN": "NaN rows", "zeros": "rows of zeros", "constant": "constant rows", "bias": "rows of the bias alone"}
+_PLAIN = ("NaN", "zeros", "constant", "bias")  # contents that no reordering has
 _ROWS |= {"copy": "copied rows", "multiple": "scaled rows"}
 
 
@@ -44,7 +45,8 @@ def mostly_corrupted(observation: Observation) -> Iterator[Cause]:
 def _corrupted(observation: Observation, largest: float) -> Iterator[Cause]:
     y, finite = observation.y, np.isfinite(observation.y)
     distance = np.abs(observation.predicted - y)
-    if (finite & (distance <= observation.limits)).all():
+    near = finite & (distance <= observation.limits)
+    if near.all() or not near.any():
         return
     # numbers that are wrong by far do not widen the limit for the others
     excess = np.sqrt(power_of(observation.predicted) / np.maximum(power_of(y), 1e-300))
@@ -90,9 +92,9 @@ def _cause(
         same = (each for each in fitting if each[0].phases and each[1].sum() == explained.sum())
         part, explained = next(same, (part, explained))
     if part is not None and not (explained.sum() == 1 and len(part.limited) > 1):
-        if explained.sum() > largest * y.size:
-            return None
         content = content_of(observation, part, limits)
+        if explained.sum() > largest * y.size and content.kind not in _PLAIN:
+            return None
         if content.kind not in ("", "multiple") or (bad[explained].mean() >= _FILLED and clear):
             if not _is_proof(np.where(explained, 0, y), explained, limits):
                 return None  # a phase without a tap is the bias alone, for any x
@@ -126,7 +128,12 @@ def parts_of(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
         wrong = tuple((int(image), int(channel)) for image, channel in np.argwhere(planes))
         yield Part(bad.shape, (*places[:2], *whole), stride, planes=wrong)
     plane = np.asarray(bad[np.ix_(*places[:2])].any((0, 1)))
-    for steps in [stride] if stride else [s for s in product((1, *_STRIDES), repeat=nd) if max(s) > 1]:
+    if plane.all():
+        return  # no phase is right, and no box
+    right = 1 - plane.mean()
+    for steps in [stride] if stride else _strides(nd):
+        if right * math.prod(steps) < 0.5:
+            continue  # a phase has more places
         if max(steps) == 1 or any(2 * s > L for L, s in zip(bad.shape[2:], steps, strict=True)):
             continue
         phases = tuple(phase for phase in np.ndindex(*steps) if plane[phase_slices(phase, steps)].any())
@@ -134,6 +141,15 @@ def parts_of(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
             yield Part(bad.shape, (*places[:2], *whole), steps, phases)
     if (rows := _right_rows(plane)) is not None:
         yield Part(bad.shape, (*places[:2], *rows), stride, frame=True)
+
+
+def _strides(ndim: int) -> Iterator[tuple[int, ...]]:
+    """Yield the strides that are tried where none is known; in 3-D those with one number besides 1."""
+    if ndim < 3:
+        yield from product((1, *_STRIDES), repeat=ndim)
+        return
+    for step in _STRIDES:
+        yield from product((1, step), repeat=ndim)
 
 
 def _right_rows(plane: Array) -> tuple[Array, ...] | None:
