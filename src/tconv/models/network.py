@@ -2,11 +2,11 @@
 
 An ordinary convolution of stride 1 is a transposed one (flip the taps, swap the channels, crop d(k - 1) - p), so one
 kernel runs all layers. Each layer computes the rows that the next ones need now, and buffers those that they will need
-again. Nothing is computed twice, memory does not grow with the height, and because the kernel has one order of sums,
-the bits of the result do not depend on the strips.
+again. Nothing is computed twice, and memory does not grow with the height.
 
-Layers with three rows of taps compute their rows in groups of four, which takes half of the multiplications
-(`kernels/simd/winograd_f43`). Groups begin at the same rows of the picture, whatever the strips.
+The bits of the result do not depend on the strips. Layers with three rows of taps compute their rows in groups of four,
+which takes half of the multiplications (`kernels/simd/winograd_f43`); groups begin at the same rows of the picture,
+whatever the strips. All others are direct sums, whose order is the same for any strip (`operator/strips`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError, Tconv
 from tconv.geometry import Geometry
 from tconv.io.array_files import read_features, read_headers
 from tconv.kernels.problem import Problem
-from tconv.operator.functional import conv_transpose
+from tconv.operator.strips import conv_transpose_strip
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.upsampler import Frame, Load, Truth, Upsampler, reach
 from tconv.weights.interpolation import FILTERS, Interpolation, crop_for
@@ -156,7 +156,7 @@ class CustomKernel:
         span = self.axes[1].input_window([columns])[0]
         x = np.pad(x, ((0, 0), (0, 0), (-span.start, span.stop - x.shape[2])), mode="edge")
         geometry = self._geometry([first, span.start], x.shape[1:], [rows, columns])
-        y: Array = conv_transpose(x[None] if self.mixes else x[:, None], self.weight.astype(x.dtype), geometry=geometry)
+        y = conv_transpose_strip(x[None] if self.mixes else x[:, None], self.weight.astype(x.dtype), geometry)
         return y[0] if self.mixes else y[:, 0]
 
     def _geometry(self, starts: Sequence[int], sizes: Sequence[int], outputs: Sequence[slice]) -> Geometry:
