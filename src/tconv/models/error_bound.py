@@ -1,10 +1,10 @@
 """A network in float64, with an estimate of float32's rounding errors, for a piece of a picture.
 
 The check of `tconv upsample` compares with it. The numbers are sums of the definition's products, tap by tap, by NumPy
-(method "taps"): no machine code of tconv has a part in them. The errors are measured, not derived: beside the exact numbers a few
-copies go through the same layers, and each layer adds to each copy errors as large as its rounding may be (Parker,
-Monte Carlo arithmetic, 1997). So errors that later layers cancel, or add up, are cancelled and added up here, too.
-Limits derived layer by layer cannot do that: for our networks of 14 layers, absolute values carried from layer to
+(method "taps"): no machine code of tconv has a part in them. The errors are measured, not derived: beside the exact
+numbers a few copies go through the same layers, and each layer adds to each copy errors as large as its rounding may be
+(Parker, Monte Carlo arithmetic, 1997). So errors that later layers cancel, or add up, are cancelled and added up here,
+too. Limits derived layer by layer cannot do that: for our networks of 14 layers, absolute values carried from layer to
 layer allow 10^4 where rounding makes 10^-6; and variances, which assume independent errors, may be far too large or
 too small.
 """

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._arrays import Array
+from tconv._arrays import Array, is_finite
 from tconv._cached_property import cached_property
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
+from tconv.kernels.problem import Problem
 from tconv.kernels.simd.winograd_f43 import row_group_layer
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 from tconv.models.row_buffer import RowBuffer
-from tconv.operator.strips import StripLayer
+from tconv.operator.strips import StripLayer, layer_method
 from tconv.weights.interpolation import crop_for
 
 _FLOAT32 = np.dtype(np.float32)
@@ -97,6 +98,17 @@ class Convolution:
         linear = self.grouped if self.activation is None else replace(self, activation=None).grouped
         assert linear is not None
         return linear
+
+    @property
+    def method(self) -> str:
+        """Method of `rows`: "simd" for the direct sum, or "rows of taps"."""
+        return layer_method(self.problem)
+
+    @property
+    def problem(self) -> Problem:
+        """The layer over one pixel: enough to choose its method."""
+        finite = is_finite(self.weight)
+        return Problem(self.geometry, 1, *self.channels, (1, 1), self.weight.dtype, finite_weight=finite)
 
     def in_groups(self, source: RowBuffer, outputs: slice, target: RowBuffer, heights: Shape, anchor: int) -> None:
         """Compute output rows into `target` from the rows in `source`; `heights` are those of input and output.

@@ -137,6 +137,18 @@ class Network:
             if isinstance(node.step, Convolution)
         ]
 
+    def methods(self) -> list[str]:
+        """Return the method of each convolution, in the order of `problems`.
+
+        It is "winograd F(4,3)" for layers in groups of rows, "simd" for the direct sum, and "rows of taps" where that
+        does not run.
+        """
+        return [
+            "winograd F(4,3)" if number in self.anchors else node.step.method
+            for number, node in enumerate(self.nodes, 1)
+            if isinstance(node.step, Convolution)
+        ]
+
     def window(self, outputs: slice, size: int, axis: int = 0, grouped: bool = True) -> slice:
         """Return the input rows (axis 1: columns) that output rows need, of an input of this height (width).
 

@@ -20,18 +20,32 @@ from tconv.kernels import tap_products
 from tconv.kernels.activation import activation_of
 from tconv.kernels.problem import Problem
 from tconv.operator.functional import conv_transpose
+from tconv.operator.method_choice import choose_method
 from tconv.operator.prepared import PreparedLayer, prepare
 
 DIRECT = "simd"
 """Method whose order of sums depends on neither the strip nor its size."""
+ROWS = "rows of taps"
+"""Name, in reports, of the products of each row by itself."""
 
 
-def runs_direct(weight: Array, geometry: Geometry) -> bool:
-    """Return True if the direct sum computes strips with this canonical weight; it does not depend on their size."""
-    channels, out = weight.shape[0], weight.shape[1] * geometry.groups
-    sizes = (1,) * geometry.ndim  # of no importance to the method
-    p = Problem(geometry, 1, channels, out, sizes, weight.dtype, finite_weight=is_finite(weight))
-    return not kernels.kernel(DIRECT).reasons_against(p)
+def layer_method(p: Problem) -> str:
+    """Return the method of a `StripLayer`: "simd", or "rows of taps". No size decides it."""
+    return ROWS if kernels.kernel(DIRECT).reasons_against(p) else DIRECT
+
+
+def strip_method(p: Problem) -> str:
+    """Return the method of `conv_transpose_strip`: "simd", "rows of taps", or for one channel a method of NumPy."""
+    method = layer_method(p)
+    # of one channel: the methods of NumPy add the same products one by one, in the same order
+    return choose_method(p, "auto") if method == ROWS and p.layer.group_in == 1 else method
+
+
+def _problem(weight: Array, geometry: Geometry, x: Array | None = None) -> Problem:
+    """Return the problem of a canonical weight; without x, for an image of one pixel: the method is the same."""
+    batch, sizes = (1, (1,) * geometry.ndim) if x is None else (len(x), x.shape[2:])
+    out = weight.shape[1] * geometry.groups
+    return Problem(geometry, batch, weight.shape[0], out, sizes, weight.dtype, finite_weight=is_finite(weight))
 
 
 def conv_transpose_strip(x: Array, weight: Array, geometry: Geometry) -> Array:
@@ -39,11 +53,9 @@ def conv_transpose_strip(x: Array, weight: Array, geometry: Geometry) -> Array:
 
     x has the input rows of a strip, and the crop is relative to them, as `weights.interpolation.crop_for` returns it.
     """
-    if runs_direct(weight, geometry):
-        return np.asarray(conv_transpose(x, weight, geometry=geometry, method=DIRECT))
-    if weight.shape[0] == geometry.groups:
-        # of one channel: the methods of NumPy add the same products one by one, in the same order
-        return np.asarray(conv_transpose(x, weight, geometry=geometry))
+    method = strip_method(_problem(weight, geometry, x))
+    if method != ROWS:
+        return np.asarray(conv_transpose(x, weight, geometry=geometry, method=method))
     shape = x.shape[0], weight.shape[1] * geometry.groups, *geometry.output_shape(x.shape[2:])
     out = empty(shape, x.dtype)
     _run_rows(geometry, x, weight, None, out)
@@ -57,7 +69,7 @@ class StripLayer:
         self._weight, self._bias, self._geometry = weight, bias, geometry
         self._activation = activation_of(activation, weight.shape[1] * geometry.groups)
         self._layer: PreparedLayer | None = None
-        if runs_direct(weight, geometry):
+        if layer_method(_problem(weight, geometry)) == DIRECT:
             self._layer = prepare(weight, bias, geometry=geometry, activation=activation, method=DIRECT)
 
     def specialized(self, x: Array, out: Array) -> Callable[[Array, Array], Any]:

@@ -19,8 +19,8 @@ from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.image_checks import has_wide_integers
 from tconv.upsampling.inputs import Input, SampleInput, is_feature_file, open_input
-from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import Naming
+from tconv.upsampling.resizing import Resizer
 from tconv.upsampling.run import Run, Timed
 from tconv.upsampling.upsampler import Upsampler
 from tconv.upsampling.upsampler_selection import Selection
@@ -51,13 +51,23 @@ def open_run(source: Path | None, selection: Selection) -> Run:
     Raises FileError, ArgumentError, ShapeError, DtypeError, TooLargeError, MissingExtraError.
     """
     if source is None:
-        upsampler = selection.for_pictures()
-        return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
+        return _sample_run(selection)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
     opened = open_input(source, upsampler.mixes)
-    if isinstance(upsampler, LearnedUpsampler):
+    if any(upsampler.fitted(*batch.shape[2:]).learned for batch in opened.batches.values()):
         _refuse_wide_integers(source, opened, selection.naming)
     return Run(opened, upsampler, selection.naming)
+
+
+def _sample_run(selection: Selection) -> Run:
+    """Return the run of the sample photograph, which is shrunk by the scale. Raises ArgumentError."""
+    upsampler = selection.for_pictures()
+    if isinstance(upsampler, Resizer):
+        raise ArgumentError(
+            f"{selection.option} was given without a picture; the photograph that comes with tconv is shrunk by a "
+            f"whole number. Write {selection.naming.example('scale', 2)}, or a picture of your own"
+        )
+    return Run(SampleInput(int(upsampler.fitted(1, 1).scale)), upsampler, selection.naming)
 
 
 def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
@@ -73,7 +83,7 @@ def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
 def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
     """Return stem and ending of the output that no name was given for."""
     channels = next(iter(source.batches.values())).shape[1]
-    return f"{source.stem}_x{upsampler.scale}", source.default_ending(upsampler.channels(channels))
+    return f"{source.stem}_{upsampler.label}", source.default_ending(upsampler.channels(channels))
 
 
 class FileRun:
@@ -84,7 +94,7 @@ class FileRun:
     format cannot contain the result. On entering, raises FileError if the place cannot be written or the name is taken.
     """
 
-    check: CheckResult
+    check: CheckResult | None
     size: int
     """Bytes of the file, once it is written."""
 
