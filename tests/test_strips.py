@@ -1,6 +1,7 @@
 """Rows of an output have the same bits however it is cut: networks, filters and kernels of every width, inf and NaN too."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 import tconv
 from tconv import Geometry, TconvError, definition
-from tconv.models import Convolution, Network, Node, Sum, network
+from tconv.models import Convolution, Network, Node, Sum, network, photo
 from tconv.operator import strips
 from tconv.operator.method_choice import choose_method
+from tconv.operator.prepared import PreparedLayer
 from tconv.upsampling.filters import CustomKernel, NamedFilter
 from tconv.upsampling.upsampler import Frame
 from tconv.weights.interpolation import FILTERS, crop_for
@@ -181,6 +183,30 @@ def test_a_strip_is_the_definition(monkeypatch, able):
         out = np.empty((2, 2 * groups, *shape), "f4")
         strips.StripLayer(w, bias.astype("f4"), g, "relu").specialized(x, out)(x, out)
         np.testing.assert_array_equal(out, np.maximum(0, expected + bias[:, None, None]))
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_the_methods_that_are_reported_are_those_that_run(monkeypatch, able):
+    if not able:
+        for module in ("direct", "winograd_f43"):
+            monkeypatch.setattr(f"tconv.kernels.simd.{module}.reason_unavailable", lambda: "it is off")
+    ran = []
+    for kind, owner, name in [
+        ("winograd F(4,3)", Convolution, "in_groups"),
+        ("rows of taps", strips.StripLayer, "_run_alone"),
+        ("simd", PreparedLayer, "specialized"),
+    ]:
+        honest = getattr(owner, name)
+
+        def recorded(self, *given, kind=kind, honest=honest):
+            ran.append((kind, id(self)))
+            return honest(self, *given)
+
+        monkeypatch.setattr(owner, name, recorded)
+    net = photo(2).network
+    net(np.random.default_rng(0).random((1, 1, 60, 60), np.float32))
+    assert Counter(net.methods()) == Counter(kind for kind, _ in set(ran))
+    assert len(net.methods()) == len(net.problems((60, 60)))
 
 
 # -- filters and kernels -----------------------------------------------------------------------------------------
