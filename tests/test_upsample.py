@@ -608,6 +608,7 @@ def bad_files():
         (["whole.png", "--height", "1.5"], "--height is 1.5; a whole number of pixels"),
         (["whole.png", "--width", "nan"], "--width is nan; a whole number of pixels"),
         (["whole.png", "--width", "9" * 40], "the result would be 999999"),
+        (["whole.png", "--width", "9" * 40, "--kernel", "bicubic"], "the result would be 9999999999999999999999999999999999999999 x 9999999999999999999999999999999999999999 with"),
         (["whole.png", "--width", "2", "--model", "photo"], "--width is 2 for a picture of 4 x 4, and --model makes pictures larger. Write a larger number, or --kernel bicubic instead of --model"),
         (["whole.png", "--scale", "0.5", "--model", "photo"], "--scale is 0.5, and --model makes pictures larger. Write --scale 2, or --kernel bicubic"),
         (["whole.png", "--scale", "0"], "--scale is 0; a number above 0 is needed, 2 or 1.5 for example. Write --scale 2"),

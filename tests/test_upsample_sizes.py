@@ -1,6 +1,7 @@
 """Results of any size: scales that are not whole, widths and heights; and checks that take no longer than the work."""
 
 import json
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -248,6 +249,47 @@ def test_a_wrong_number_fails_the_check(monkeypatch, options):
         tconv.upsample(noise(20, 30, 3), 1.5, **options)
 
 
+MEASURED = """
+import sys
+from fractions import Fraction
+import numpy as np
+from tconv.upsampling.strips import enlarge, predicted_bytes
+from tconv.upsampling.stored_values import StoredValues
+from tconv.upsampling.target_size import TargetSize
+from tconv.upsampling.upsampler_selection import Selection
+
+def run(height, width):
+    x = np.random.default_rng(0).integers(0, 256, (channels, height, width), "u1")
+    values = StoredValues(x.dtype, channels == 4)
+    upsampler = selection.for_pictures().fitted(height, width)
+    out = np.empty((channels, *upsampler.output_size(height, width)), "u1")
+    enlarge(x, upsampler, values, out, None)
+    return predicted_bytes((1, *x.shape), upsampler, values)
+
+def peak():  # ru_maxrss would know the parent's
+    status = open("/proc/self/status").read()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+scale, kind, channels, height, width = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+options = {"model": "photo"} if kind == "photo" else {"kernel": kind}
+selection = Selection(TargetSize(Fraction(scale)), **options)
+run(20, 20)
+before = peak()
+predicted = run(height, width)
+print(peak() - before, predicted)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+@pytest.mark.parametrize(
+    "words",
+    ["3/2 photo 3 700 1000", "3/2 photo 4 700 1000", "13/10 lanczos 3 1500 2200", "1/20 bicubic 3 3000 4000"],
+)
+def test_the_memory_of_a_run_is_predicted(python, words):
+    peak, predicted = map(int, python(MEASURED, *words.split()).split())
+    assert 0.3 * predicted < peak <= predicted + 20_000_000
+
+
 # -- the command -------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +313,14 @@ def test_the_command_takes_scales_widths_and_heights(run):
     facts = json.loads(run("a.png", "--scale", "1.5", "--json", "-o", "b.png")[1])
     assert facts["scale"] == 1.5
     assert facts["output"]["arrays"][0]["shape"] == [1, 3, 60, 90]
+
+
+@pytest.mark.parametrize("option", ["width", "height", "scale"])
+def test_a_result_that_is_too_large_names_the_option(run, option):
+    Image.fromarray(noise(4, 4)).save("a.png")
+    code, out, err = run("a.png", f"--{option}", "123456789.5" if option == "scale" else "12345678901")
+    assert (code, out) == (1, "")
+    assert err.endswith(f"Use a smaller --{option}, or cut the input\n")
 
 
 def test_a_folder_to_one_width(run):

@@ -41,7 +41,7 @@ class Resizer:
         name: str,
     ) -> None:
         self._target, self._kernel, self._whole = target, kernel, whole
-        self.name, self.mixes = name, mixes
+        self.name, self.mixes, self.size_option = name, mixes, target.size_option
         self.notes: list[str] = []  # those of the upsamplers of each image
         method = f"{kernel} ({FILTERS[kernel].description})" if kernel else f"{name}, made smaller by {DOWN}"
         self.text = f"{self._target.description} by {method}"
@@ -53,14 +53,7 @@ class Resizer:
         inner = None if self._kernel else self._whole(ratio, (height, width))
         if inner is not None and inner.output_size(height, width) == size:
             return inner
-        return Resized(inner, self._kernel or DOWN, (height, width), size, self._label(size), self._text(size))
-
-    def _label(self, size: tuple[int, int]) -> str:
-        return f"{size[1]}x{size[0]}" if self._target.in_pixels else f"x{self._target.text}"
-
-    def _text(self, size: tuple[int, int]) -> str:
-        sides = f"{size[1]} x {size[0]}"
-        return f"to {sides}" if self._target.in_pixels else f"{self._target.text} times, to {sides},"
+        return Resized(inner, self._kernel or DOWN, (height, width), size, self._target)
 
 
 class Resized:
@@ -77,20 +70,22 @@ class Resized:
         kernel: str,
         size: tuple[int, int],
         output: tuple[int, int],
-        label: str,
-        text: str,
+        target: TargetSize,
     ) -> None:
         self._inner, self._size, self._output = inner, size, output
         middle = size if inner is None else inner.output_size(*size)
         self._down, self._across = (AxisResampler(kernel, *each) for each in zip(middle, output, strict=True))
         self.scale = output[1] / size[1]
-        self.label = label
+        self.size_option = target.size_option
+        sides = f"{output[1]} x {output[0]}"
+        self.label = f"{output[1]}x{output[0]}" if target.in_pixels else f"x{target.text}"
+        size_text = f"to {sides}" if target.in_pixels else f"{target.text} times, to {sides},"
         filtered = f"{kernel} ({FILTERS[kernel].description})"
         self.name = kernel if inner is None else inner.name
         method = (
             filtered if inner is None else f"{inner.description} at {inner.scale} times, made smaller by {filtered}"
         )
-        self.description, self.text = method, f"{text} by {method}"
+        self.description, self.text = method, f"{size_text} by {method}"
         self.notes = [] if inner is None else list(inner.notes)
         self.mixes, self.block = (False, 1) if inner is None else (inner.mixes, inner.block)
         self.learned = inner is not None and inner.learned

@@ -69,7 +69,7 @@ class Run:
             raise TooLargeError(
                 f"the result would be {width} x {height} with {channels} channels, about {si(self.memory, 'B')} of "
                 f"memory with the input; this machine has {si(available, 'B')}. Use a smaller "
-                f"{naming.name('scale')}, or cut the input"
+                f"{naming.name(self.upsampler.size_option)}, or cut the input"
             )
 
     @property

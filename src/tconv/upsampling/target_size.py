@@ -40,6 +40,11 @@ class TargetSize(NamedTuple):
         return self.scale is None
 
     @property
+    def size_option(self) -> str:
+        """Name of the option that states the size; of two, that of the width."""
+        return "scale" if self.scale is not None else "width" if self.width is not None else "height"
+
+    @property
     def description(self) -> str:
         """The size as text, for a report: "1.5 times", or "1920 pixels wide"."""
         if self.scale is not None:

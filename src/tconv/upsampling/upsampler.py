@@ -55,6 +55,8 @@ class AnyUpsampler(Protocol):
     """Warnings for the user."""
     mixes: bool
     """True if an output channel depends on several input channels, opacity among them."""
+    size_option: str
+    """Name of the option that states the size: "scale", "width" or "height"."""
 
     @property
     def text(self) -> str:
@@ -126,7 +128,7 @@ class WholeScale:
 
     scale: int
     description: str
-    learned = False
+    learned, size_option = False, "scale"
 
     @property
     def label(self) -> str:
