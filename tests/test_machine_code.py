@@ -1,5 +1,8 @@
 """Tests of the cache of machine code: built once, never stale or damaged, for the target; and of running without it."""
 
+import ast
+import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -92,6 +95,65 @@ def test_an_edited_source_is_another_folder(python, tmp_path):
     assert built(second) == built(first)
     assert second.split()[1] != first.split()[1]
     assert built(python(edit.format(tmp_path / "lib" / "tconv" / "geometry.py") + ONE_CALL, **environment)) == 0
+
+
+def constants(text):
+    """Yield the name of each module-level constant, and span and value of every number and text in it."""
+    starts = [0, *itertools.accumulate(len(line) for line in text.encode().splitlines(keepends=True))]
+    for statement in ast.parse(text).body:
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
+            continue
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        for node in ast.walk(statement.value):
+            if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):
+                begin, end = (
+                    starts[node.lineno - 1] + node.col_offset,
+                    starts[node.end_lineno - 1] + node.end_col_offset,
+                )
+                yield ast.unparse(target), slice(begin, end), node.value
+
+
+def test_every_constant_of_the_kernels_is_in_the_key(tmp_path):
+    """Machine code has numbers of all these files in it: with another number there is another folder."""
+    root = tmp_path / "kernels"
+    shutil.copytree(SOURCES / "kernels", root, ignore=shutil.ignore_patterns("__pycache__"))
+    # the copied module computes the digest of its own folder
+    spec = importlib.util.spec_from_file_location("copied_object_cache", root / "simd" / "object_cache.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    key = module._digest_of_sources
+    keys: set[str | None] = {key()}
+    names: list[str] = []
+    assert keys == {object_cache._SOURCES}
+    for file in sorted(root.rglob("*.py")):
+        text = file.read_bytes()
+        for name, span, value in constants(text.decode()):
+            literal = text[span]
+            other = literal + b"' '" if isinstance(value, str) else b"(" + literal + b" + 1)"
+            file.write_bytes(text[: span.start] + other + text[span.stop :])
+            keys.add(key())
+            names.append(f"{file.relative_to(root)}:{name}")
+            assert len(keys) == len(names) + 1, names[-1]
+        file.write_bytes(text)
+    assert key() == object_cache._SOURCES
+    assert {"num_threads.py:POOL_CAPACITY", "simd/thread_pool.py:_SCRATCHES", "simd/direct/tile_loop.py:CALL"} <= {
+        *names
+    }
+    assert len(set(names)) > 60
+
+
+def test_no_number_from_elsewhere_reaches_the_machine_code():
+    """The key has the kernels' own files: a number that they import from other files would not be in it."""
+    seen = 0
+    for file in (SOURCES / "kernels").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "tconv":
+                seen += 1
+                if not node.module.startswith("tconv.kernels"):
+                    module = importlib.import_module(node.module)
+                    values = [getattr(module, alias.name, None) for alias in node.names]
+                    assert not any(isinstance(value, (int, float, str, tuple, dict)) for value in values), file
+    assert seen > 50
 
 
 def test_without_its_sources_nothing_is_stored(python, tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import given
 
 import tconv
 from random_calls.strategies import cases
+from tconv import kernels
 from tconv._memory import si
 
 
@@ -82,3 +83,26 @@ def test_a_requested_method():
 )
 def test_si(value, text):
     assert si(value, "B") == text
+
+
+def test_an_estimate_is_named_for_what_it_is():
+    """Of machine code the estimates are times; of the methods of NumPy, what they do beside the multiply-adds."""
+    x, w = np.broadcast_to(np.float32(0), (1, 64, 40, 64)), np.ones((64, 64, 4, 4), np.float32)
+    plan = tconv.plan(x, w, stride=2, padding=1)
+    assert plan.method == "winograd"
+    seconds = {name: kernels.kernel(name).seconds(plan.problem) for name in kernels.names()}
+    assert plan.reasons == {
+        "simd": (f"estimated time {seconds['simd'] / seconds['winograd']:.1f} times that of winograd",),
+        **{
+            name: (
+                f"estimated overhead, beside the multiply-adds, {seconds[name] / seconds['simd']:.1f} times that of simd",
+            )
+            for name in ("polyphase", "taps")
+        },
+    }
+    wide = tconv.plan(x.astype("f8"), w.astype("f8"), stride=2, padding=1)
+    other, chosen = (kernels.kernel(name).seconds(wide.problem) for name in ("taps", "polyphase"))
+    assert wide.method == "polyphase"
+    assert wide.reasons["taps"] == (
+        f"estimated overhead, beside the multiply-adds, {other / chosen:.1f} times that of polyphase",
+    )

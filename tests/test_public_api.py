@@ -50,12 +50,38 @@ def test_running_numpy_arrays_imports_no_framework():
 
 
 USES = {
+    "Geometry": "tconv.Geometry((2, 2), 2)",
+    "TconvError": "issubclass(tconv.errors.ShapeError, tconv.TconvError)",
+    "artifacts": "tconv.artifacts.icnr(x, stride=2)",
+    "channel_scales": "tconv.channel_scales(x, source='torch')",
+    "checkerboard": "tconv.checkerboard(x, stride=2)",
+    "conv": "tconv.conv(x, x)",
     "conv_transpose": "tconv.conv_transpose(x, x)",
-    "matrix": "tconv.matrix(x, (1, 2, 2))",
-    "draw": "tconv.draw.scatter(x[0, 0], x[0, 0])",
+    "convert": "tconv.convert(x, source='torch', target='keras')",
     "definition": "tconv.definition.scatter(x[0, 0], x[0, 0])",
+    "diagnose": "tconv.diagnose(x, 2 * x)",
+    "dialect": "tconv.dialect('onnx').argument_names()",
+    "draw": "tconv.draw.scatter(x[0, 0], x[0, 0])",
+    "errors": "tconv.errors.ShapeError('no shape')",
+    "fold_batchnorm": "tconv.fold_batchnorm(x, None, x[0, 0, 0, :1], x[0, 0, 0, :1], x[0, 0, 0, :1], x[0, 0, 0, :1])",
+    "get_num_threads": "tconv.get_num_threads()",
+    "initializers": "tconv.initializers.bilinear((1, 1, 4, 4), stride=2)",
+    "linear_operator": "tconv.linear_operator(x, (1, 2, 2))",
+    "matrix": "tconv.matrix(x, (1, 2, 2))",
+    "models": "tconv.models.photo(2)",
+    "plan": "tconv.plan(x, x)",
+    "prepare": "tconv.prepare(x)(x)",
+    "scale_channels": "tconv.scale_channels(x, [2.0])",
+    "set_num_threads": "tconv.set_num_threads(1)",
     "solve": "tconv.solve(input=2, output=4)",
+    "trim_pool": "tconv.trim_pool()",
+    "upsample": "tconv.upsample(x[0, 0], kernel='bicubic')",
 }
+"""A use of every public name but `torch`, which needs PyTorch."""
+
+
+def test_every_name_has_a_use():
+    assert list(USES) == [name for name in NAMES if name != "torch"]
 
 
 @pytest.mark.parametrize(

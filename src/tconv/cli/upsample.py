@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tconv._arguments import shown
 from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.errors import ArgumentError
@@ -27,33 +26,26 @@ from tconv.upsampling.inputs import SampleInput
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
-from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.upsampler_selection import Selection
 
-_DIGITS = 100
-"""Most digits of a scale whose memory is still predicted."""
 
-
-def whole_number(_: Any, tokens: Any) -> int:
-    """Return the value of --scale. Raises ArgumentError for "2.5", which int would not explain."""
-    text = tokens[0].value
-    if text.isdecimal() and len(text) > _DIGITS:
-        raise ArgumentError(f"--scale is a number of {len(text)} digits, too large for any memory. Write --scale 2")
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentError(
-            f"--scale is {shown(text)[1:-1] or 'empty'}; an integer from 1 up is needed. Write --scale 2"
-        )
-    return int(text)
+def as_text(_: Any, tokens: Any) -> str:
+    """Return the text of a number, which `read_target_size` reads and refuses with an explanation."""
+    return str(tokens[0].value)
 
 
 def run(
     *inputs: Annotated[str, Parameter(name="INPUT")],
     output: Annotated[str | None, Parameter(alias="-o")] = None,
-    scale: Annotated[int | None, Parameter(converter=whole_number)] = None,
+    scale: Annotated[float | None, Parameter(converter=as_text)] = None,
+    width: Annotated[int | None, Parameter(converter=as_text)] = None,
+    height: Annotated[int | None, Parameter(converter=as_text)] = None,
     model: str | None = None,
     kernel: str | None = None,
     weights: str | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
 ) -> int:
     """Make pictures or feature maps larger with transposed convolutions.
@@ -62,7 +54,10 @@ def run(
 
     Example: tconv upsample *.jpg -o large/
 
-    Thousands of random outputs are checked against the definition before anything is written; no file is overwritten.
+    Example: tconv upsample photo.jpg --width 1920
+
+    Random outputs are recomputed from the definition before anything is written: thousands, or as many as take no
+    longer than the work itself. No file is overwritten.
 
     Parameters
     ----------
@@ -75,7 +70,12 @@ def run(
         folder.
         Without it, new names in this directory.
     scale
-        How many times larger: an integer, 2 unless --weights has another one. 1 only filters.
+        How many times larger: 2, 1.5 or 4/3; 2 unless --weights has another one. Where a network has no such scale, it
+        runs to the next one, and the result is made smaller by bicubic interpolation. 1 and less only filter.
+    width
+        Pixels across, instead of a scale; the aspect ratio stays unless --height is given, too.
+    height
+        Pixels down, instead of a scale.
     model
         photo, a small network that comes with tconv: used for pictures if nothing else is asked for.
     kernel
@@ -85,6 +85,8 @@ def run(
         A network of your own: .onnx, .safetensors with a description, or ncnn's .param beside its .bin.
     overwrite
         Let OUTPUT replace a file.
+    no_check
+        Recompute no outputs.
     json
         Print one JSON object instead of lines.
     """
@@ -96,12 +98,13 @@ def run(
     for text, name in [*((text, "INPUT") for text in inputs), (output or "", "-o")]:
         refuse_url(text, name)
     sources = tuple(map(Path, inputs))
-    selection = Selection(scale, model, kernel, weights, COMMAND)
+    selection = Selection(read_target_size(scale, width, height, COMMAND), model, kernel, weights, COMMAND)
     folder = Path(output) if output and is_folder(output, Path(output)) else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
         folder = batch_folder(output, Path(output), sources, COMMAND) if output else None
-        return _upsample_many(report, sources, selection, folder, overwrite)
+        return _upsample_many(report, FileBatch(sources, selection, folder, overwrite, not no_check))
     single = open_run(sources[0] if sources else None, selection)
+    single.checked = not no_check
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
     return 0
@@ -117,7 +120,7 @@ def _upsample_one(
     compared: dict[str, str] = {}
     with ExitStack() as files:
         file_run = files.enter_context(FileRun(run, COMMAND, sources, output, folder, overwrite))
-        report.line("upsample", _upsampler_text(run.upsampler))
+        report.line("upsample", run.upsampler.text)
         report.line("input", "; ".join([run.source.description, *run.source.notes]))
         plan = run.plan()
         strips = run.strip_count()
@@ -144,7 +147,7 @@ def _upsample_one(
         "scale": run.upsampler.scale,
         "input": _input_facts(run, sources[0] if sources else None),
         "output": _output_facts(file_run),
-        "check": file_run.check._asdict(),
+        "check": _check_facts(file_run.check),
     }
     report.close()
 
@@ -170,13 +173,10 @@ def _comparison_lines(report: Report, run: Run, comparison: Comparison, path: Pa
 # -- many inputs -------------------------------------------------------------------------------------------------
 
 
-def _upsample_many(
-    report: Report, sources: tuple[Path, ...], selection: Selection, folder: Path | None, overwrite: bool
-) -> int:
+def _upsample_many(report: Report, batch: FileBatch) -> int:
     """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
-    batch = FileBatch(sources, selection, folder, overwrite)
     files, total = [], len(batch.paths)
-    checks: list[CheckResult] = []
+    checks: list[CheckResult | None] = []
     with report.progress("upsampling", total, "files") as advance:
         for source, file_run in batch.run(advance, report.timed):
             run = file_run.run
@@ -192,13 +192,14 @@ def _upsample_many(
                     "scale": run.upsampler.scale,
                     "input": _input_facts(run, source),
                     "output": _output_facts(file_run),
-                    "check": file_run.check._asdict(),
+                    "check": _check_facts(file_run.check),
                 }
             )
     files += [{"input": {"path": str(failure.source)}, "error": failure.reason} for failure in batch.failures]
     report.facts |= {"files": files, "succeeded": len(checks), "failed": len(batch.failures)}
     if checks:
-        report.line("check", _check_text(merged(checks)))
+        done = [check for check in checks if check is not None]
+        report.line("check", _check_text(merged(done) if done else None))
     report.close(with_time=bool(checks))
     if not batch.failures:
         return 0
@@ -210,7 +211,7 @@ def _upsample_many(
 
 def _print_upsamplers(report: Report, batch: FileBatch) -> None:
     for upsampler in batch.upsamplers:
-        report.line("upsample", _upsampler_text(upsampler))
+        report.line("upsample", upsampler.text)
         for note in upsampler.notes:
             report.line("note", note)
 
@@ -218,20 +219,20 @@ def _print_upsamplers(report: Report, batch: FileBatch) -> None:
 # -- texts and facts ---------------------------------------------------------------------------------------------
 
 
-def _upsampler_text(upsampler: Upsampler) -> str:
-    by = f"{upsampler.scale} times by" if upsampler.scale > 1 else "at its own size, filtered by"
-    return f"{by} {upsampler.description}"
-
-
 def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
-    """Return the transposed convolutions that run, their method, work, strips and memory."""
+    """Return the transposed convolutions that run, their methods, work, strips and memory."""
     shapes = ((each.problem.geometry.kernel, each.problem.geometry.stride) for each in plan.passes)
     counts = Counter(f"{'x'.join(map(str, kernel))} stride {'x'.join(map(str, stride))}" for kernel, stride in shapes)
     kinds = ", ".join(f"{count} of {kind}" if count > 1 else kind for kind, count in counts.items())
-    return (
-        f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}, by {plan.passes[0].method}; "
-        f"{si(plan.flops, 'FLOP')} in {strips} strip{'s' * (strips != 1)}, {si(run.memory, 'B')} of memory"
-    )
+    size = f"{strips} strip{'s' * (strips != 1)}, {si(run.memory, 'B')} of memory"
+    if not plan.passes:
+        return f"weighted sums along rows and columns (NumPy), in {size}"
+    methods = Counter(each.method for each in plan.passes)
+    by = ", ".join(f"{count} by {method}" for method, count in methods.most_common())
+    by = by if len(methods) > 1 else f"by {plan.passes[0].method}"
+    work = si(plan.flops, "FLOP")
+    work += " as direct sums" if any("F(4,3)" in method for method in methods) else ""
+    return f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}; {by}; {work} in {size}"
 
 
 def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
@@ -274,8 +275,15 @@ def _array_facts(run: Run, shapes: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_text(check: CheckResult) -> str:
+def _check_text(check: CheckResult | None) -> str:
+    if check is None:
+        return "nothing was checked (--no-check)"
     finite = check.outputs - check.not_finite
-    text = f"{finite} random outputs agree with the definition: largest difference {check.difference:.2g}, "
+    fewer = f" (of {check.wanted}, in the time of the work)" if check.outputs < check.wanted else ""
+    text = f"{finite} random outputs{fewer} agree with the definition: largest difference {check.difference:.2g}, "
     text += f"allowed {check.tolerance:.2g}"
     return text + f"; {check.not_finite} more are inf or NaN in both" * (check.not_finite > 0)
+
+
+def _check_facts(check: CheckResult | None) -> dict[str, Any] | None:
+    return None if check is None else check._asdict()

@@ -56,6 +56,32 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     out[...] = sums.reshape(out.shape)
 
 
+def run_rows(g: Geometry, x: Array, w: Array, bias: Array | None, out: Array) -> None:
+    """Fill out [N, C_out, H, W] from x [N, C_in, h, w], w and bias of its dtype, one output row after another.
+
+    A row is the sum of matrix products whose sizes depend on the width alone, so its bits do not depend on which other
+    rows there are: BLAS adds in another order for other sizes. It is slower than `run`.
+    """
+    (kh, _), (s, _), ((top, _), crop), (d, _) = g.kernel, g.stride, g.crop, g.dilation
+    line = Geometry(g.kernel[1], g.stride[1], [crop], g.dilation[1])
+    across = list(windows(line, x.shape[3:], out.shape[3:]))
+    x, w = _grouped(x, g.groups), w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:])
+    biases = None if bias is None else bias.reshape(g.groups, -1, 1)
+    sums = np.empty((len(x), g.groups, w.shape[2], out.shape[3]), out.dtype)
+    for row in range(out.shape[2]):
+        sums[...] = 0
+        for tap in range(kh):
+            place, rest = divmod(row + top - d * tap, s)
+            if rest or not 0 <= place < x.shape[3]:
+                continue
+            source = np.ascontiguousarray(x[:, :, :, place])
+            for (column,), (inner,), (outer,) in across:
+                sums[..., outer] += w[..., tap, column].swapaxes(1, 2) @ source[..., inner]
+        if biases is not None:
+            sums += biases
+        out[:, :, row] = sums.reshape(len(out), -1, out.shape[3])
+
+
 def conv(g: Geometry, y: Array, w: Array, dtype: np.dtype[np.generic]) -> Array:
     """Return the convolution of y [N, C_out, *L], [N, C_in, *n], summed in this dtype."""
     small = g.conv_shape(y.shape[2:])

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._arrays import Array
+from tconv._arrays import Array, is_finite
 from tconv._cached_property import cached_property
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
+from tconv.kernels.problem import Problem
 from tconv.kernels.simd.winograd_f43 import row_group_layer
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 from tconv.models.row_buffer import RowBuffer
-from tconv.operator.prepared import PreparedLayer, prepare
+from tconv.operator.strips import StripLayer, layer_method
 from tconv.weights.interpolation import crop_for
 
 _FLOAT32 = np.dtype(np.float32)
@@ -44,7 +45,7 @@ class Convolution:
     geometry: Geometry
     bias: Array | None = None
     activation: Any = None
-    _layers: dict[Any, PreparedLayer] = field(default_factory=dict, init=False, repr=False)
+    _layers: dict[Any, StripLayer] = field(default_factory=dict, init=False, repr=False)
     _calls: dict[Any, Callable[[Array, Array], Any]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -98,6 +99,17 @@ class Convolution:
         assert linear is not None
         return linear
 
+    @property
+    def method(self) -> str:
+        """Method of `rows`: "simd" for the direct sum, or "rows of taps"."""
+        return layer_method(self.problem)
+
+    @property
+    def problem(self) -> Problem:
+        """The layer over one pixel: enough to choose its method."""
+        finite = is_finite(self.weight)
+        return Problem(self.geometry, 1, *self.channels, (1, 1), self.weight.dtype, finite_weight=finite)
+
     def in_groups(self, source: RowBuffer, outputs: slice, target: RowBuffer, heights: Shape, anchor: int) -> None:
         """Compute output rows into `target` from the rows in `source`; `heights` are those of input and output.
 
@@ -121,7 +133,10 @@ class Convolution:
             np.copyto(target.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
     def rows(self, x: Array, first: int, outputs: slice, out: Array) -> None:
-        """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`."""
+        """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`.
+
+        The bits of a row do not depend on the other rows, nor on how the picture is cut.
+        """
         # all strips of a picture have the same shapes, but for the first and the last
         key = outputs.start - self.geometry.stride[0] * first, x.shape, x.strides, out.shape, out.strides
         run = self._calls.get(key)
@@ -130,7 +145,7 @@ class Convolution:
             layer = self._layers.get(crop)
             if layer is None:
                 geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
-                layer = prepare(self.weight, self.bias, geometry=geometry, activation=self.activation)
+                layer = StripLayer(self.weight, self.bias, geometry, self.activation)
                 _store(self._layers, crop, layer)
             run = layer.specialized(x, out)
             _store(self._calls, key, run)

@@ -2,11 +2,11 @@
 
 An ordinary convolution of stride 1 is a transposed one (flip the taps, swap the channels, crop d(k - 1) - p), so one
 kernel runs all layers. Each layer computes the rows that the next ones need now, and buffers those that they will need
-again. Nothing is computed twice, memory does not grow with the height, and because the kernel has one order of sums,
-the bits of the result do not depend on the strips.
+again. Nothing is computed twice, and memory does not grow with the height.
 
-Layers with three rows of taps compute their rows in groups of four, which takes half of the multiplications
-(`kernels/simd/winograd_f43`). Groups begin at the same rows of the picture, whatever the strips.
+The bits of the result do not depend on the strips. Layers with three rows of taps compute their rows in groups of four,
+which takes half of the multiplications (`kernels/simd/winograd_f43`); groups begin at the same rows of the picture,
+whatever the strips. All others are direct sums, whose order is the same for any strip (`operator/strips`).
 """
 
 from __future__ import annotations
@@ -134,6 +134,18 @@ class Network:
                 node.step.geometry, 1, *node.step.channels, sizes[node.inputs[0]], dtype, node.step.bias is not None
             )
             for node in self.nodes
+            if isinstance(node.step, Convolution)
+        ]
+
+    def methods(self) -> list[str]:
+        """Return the method of each convolution, in the order of `problems`.
+
+        It is "winograd F(4,3)" for layers in groups of rows, "simd" for the direct sum, and "rows of taps" where that
+        does not run.
+        """
+        return [
+            "winograd F(4,3)" if number in self.anchors else node.step.method
+            for number, node in enumerate(self.nodes, 1)
             if isinstance(node.step, Convolution)
         ]
 

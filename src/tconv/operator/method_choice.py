@@ -153,10 +153,21 @@ def _explain(problem: Problem, method: str, threads: int) -> Plan:
         elif not against and memory is not None and _needed(problem, name) > memory:
             against = [f"it needs {si(_needed(problem, name), 'B')}"]
         elif not against:
-            other, least = (kernels.kernel(each).seconds(problem) for each in (name, chosen))
-            against = [f"estimated overhead {_ratio(other, least)} that of {chosen}"]
+            against = [_slower(problem, name, chosen)]
         reasons[name] = tuple(against)
     return Plan(chosen, kernels.kernel(chosen).summary(problem), reasons, problem)
+
+
+def _slower(problem: Problem, name: str, chosen: str) -> str:
+    """Return the reason against a method that can run, but has a larger estimate than the chosen one."""
+    kernel, best = kernels.kernel(name), kernels.kernel(chosen)
+    if kernel.specialize is not None and best.specialize is not None:
+        # both are machine code, whose estimates are proportional to their cycles
+        return f"estimated time {_ratio(kernel.seconds(problem), best.seconds(problem))} that of {chosen}"
+    # the others' are of what they do beside the multiply-adds, as is that of the direct sum
+    base = "simd" if best.specialize is not None else chosen
+    ratio = _ratio(kernel.seconds(problem), kernels.kernel(base).seconds(problem))
+    return f"estimated overhead, beside the multiply-adds, {ratio} that of {base}"
 
 
 def _estimates(problem: Problem, able: list[str]) -> dict[str, float]:

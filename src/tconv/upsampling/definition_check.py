@@ -1,11 +1,14 @@
-"""Verification of every result: thousands of random outputs are recomputed in float64 from the definition.
+"""Verification of every result: random outputs are recomputed in float64 from the definition.
 
 `tconv.upsample` and the command compare these with the computed and with the stored values before they return anything.
+There are thousands of them, or fewer where recomputing them would take longer than the enlargement itself.
 """
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,43 +25,67 @@ OUTPUTS = 4096
 """Output elements to recompute, over all images of a run and files of a batch; all of them where there are fewer."""
 
 
+class Budget:
+    """Time that checks may take: as much as the work that they check. The images of a run and of a batch share one.
+
+    The first part of a check always runs; another one if as much time is left as the one before has taken.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """time that is left"""
+        self._last: float | None = None
+
+    def allows_another(self) -> bool:
+        """Return True if another part of a check may run."""
+        return self._last is None or self._last <= self.seconds
+
+    def spend(self, seconds: float) -> None:
+        """Subtract the time that a part has taken."""
+        self._last = seconds
+        self.seconds -= seconds
+
+
 class CheckResult(NamedTuple):
     """Number of recomputed outputs, their largest difference, and the tolerance at its place.
 
-    `not_finite` of the outputs are inf or NaN in the definition, too; those have no difference.
+    `not_finite` of the outputs are inf or NaN in the definition, too; those have no difference. `wanted` is the number
+    that would have been recomputed without a limit of time.
     """
 
     outputs: int
     difference: float
     tolerance: float
     not_finite: int = 0
+    wanted: int = 0
 
 
 def merged(checks: list[CheckResult]) -> CheckResult:
     """Return all outputs of several checks, with their largest difference.
 
     >>> merged([CheckResult(4, 1e-6, 1e-4), CheckResult(4, 2e-6, 1e-2, not_finite=1)])
-    CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1)
+    CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1, wanted=0)
     """
     worst = max(checks, key=lambda check: check.difference, default=CheckResult(0, 0.0, 0.0))
-    not_finite = sum(check.not_finite for check in checks)
-    return worst._replace(outputs=sum(check.outputs for check in checks), not_finite=not_finite)
+    outputs, _, _, not_finite, wanted = (sum(column) for column in zip(*checks, strict=True)) if checks else (0,) * 5
+    return worst._replace(outputs=int(outputs), not_finite=int(not_finite), wanted=int(wanted))
 
 
 class Check:
     """Check of one image: random places, the numbers computed there, then the definition at the same places.
 
-    Every channel is compared at each place. The computed numbers must equal the definition's within rounding, and the
-    stored values must be those numbers, rounded and clipped. The rounding allowed at a place is the usual one for its
-    sum, eps x roundings x sum of absolute products (Higham, Accuracy and Stability of Numerical Algorithms, section
-    3.1), and never less than the smallest normal number.
+    The places of an upsampler with a `block` fill squares, which are recomputed one after another in random order, as
+    long as the time lasts. Every channel is compared at each place. The computed numbers must equal the definition's
+    within rounding, and the stored values must be those numbers, rounded and clipped. The rounding allowed at a place
+    is the usual one for its sum, eps x roundings x sum of absolute products (Higham, Accuracy and Stability of
+    Numerical Algorithms, section 3.1), and never less than the smallest normal number.
     """
 
     def __init__(self, x: Array, upsampler: Upsampler, values: StoredValues, images: int) -> None:
         self._x, self._upsampler, self._values = x, upsampler, values
         self._shape = (x.shape[0], x.shape[1], x.shape[2])
         channels, height, width = self._shape
-        height, width = upsampler.scale * height, upsampler.scale * width
+        height, width = upsampler.output_size(height, width)
         wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are
         places = min(height * width, math.ceil(wanted / max(1, images * channels)))
         self.rows, self.columns = _places(height, width, places, upsampler.block)
@@ -69,27 +96,51 @@ class Check:
         inside = slice(*np.searchsorted(self.rows, (rows.start, rows.stop)))
         self._numbers[:, inside] = numbers[:, self.rows[inside] - rows.start, self.columns[inside]]
 
-    def compare(self, stored: Array) -> CheckResult:
+    def compare(self, stored: Array, budget: Budget | None = None) -> CheckResult:
         """Compare the recorded numbers with the definition and with the stored image [C_out, H, W].
 
-        Raises CheckError where they differ, and DtypeError where sums of very large inputs overflow.
+        With a budget, parts of the places are left out when its time is over. Raises CheckError where numbers differ,
+        and DtypeError where sums of very large inputs overflow.
         """
-        numbers = self._numbers
+        parts = []
+        budget = budget if self._upsampler.block > 1 else None  # others take some milliseconds
+        for places in self._parts():
+            if budget is not None and not budget.allows_another():
+                break
+            start = time.perf_counter()
+            parts.append(self._compare_places(stored, places))
+            if budget is not None:
+                budget.spend(time.perf_counter() - start)
+        return merged(parts)._replace(wanted=self._numbers.size)
+
+    def _parts(self) -> Iterator[Any]:
+        """Yield the places that are compared at a time: those of one square, or all."""
+        block = self._upsampler.block
+        if block == 1 or not self._numbers.size:
+            yield slice(None)
+            return
+        cells = (self.rows // block) * (1 << 32) + self.columns // block
+        for cell in np.random.default_rng().permutation(np.unique(cells)):
+            yield np.flatnonzero(cells == cell)
+
+    def _compare_places(self, stored: Array, places: Any) -> CheckResult:
+        """Compare the outputs at some of the places."""
+        numbers, rows, columns = self._numbers[:, places], self.rows[places], self.columns[places]
         with np.errstate(all="ignore"):  # inf and NaN in a feature map are values
             frame = self._values.frame(self._shape[1])
-            truth = self._upsampler.truth(self._load, self._shape, self.rows, self.columns, frame)
+            truth = self._upsampler.truth(self._load, self._shape, rows, columns, frame)
             limits = np.finfo(numbers.dtype)
             error = float(limits.eps) * truth.roundings * truth.mass if truth.error is None else truth.error
             tolerance = np.nan_to_num(error) + float(limits.tiny)
             difference = np.abs(numbers - truth.values)
             same = np.isclose(truth.values.astype(numbers.dtype), numbers, 0, 0, equal_nan=True)  # inf and NaN, too
             difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
-            pixels = stored[:, self.rows, self.columns]
+            pixels = stored[:, rows, columns]
             altered = ~np.isclose(self._values.store(numbers), pixels, 0, 0, equal_nan=True)
         if altered.any():
-            self._fail(altered, truth, pixels, tolerance)
+            self._fail(altered, truth, pixels, tolerance, rows, columns)
         if (difference > tolerance).any():
-            self._fail(difference / tolerance, truth, numbers, tolerance)
+            self._fail(difference / tolerance, truth, numbers, tolerance, rows, columns)
         if not numbers.size:
             return CheckResult(0, 0.0, 0.0)
         worst = np.unravel_index(np.argmax(difference), difference.shape)
@@ -113,11 +164,11 @@ class Check:
             f"at {limits.max:.2g}. Nothing was written. Use smaller numbers, image / {largest:.0e} for example"
         )
 
-    def _fail(self, fault: Array, truth: Truth, got: Array, tolerance: Array) -> None:
+    def _fail(self, fault: Array, truth: Truth, got: Array, tolerance: Array, rows: Array, columns: Array) -> None:
         channel, place = np.unravel_index(np.argmax(fault), fault.shape)
         self._refuse_overflow(got[channel, place])
         raise CheckError(
-            f"the check failed: output (channel {channel}, row {self.rows[place]}, column {self.columns[place]}) is "
+            f"the check failed: output (channel {channel}, row {rows[place]}, column {columns[place]}) is "
             f"{got[channel, place]}; the definition gives {truth.values[channel, place]:.9g}, within "
             f"{tolerance[channel, place]:.2g}. Nothing was written. This is a fault of tconv or of the machine; please "
             "report it to the authors"

@@ -15,6 +15,7 @@ from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.io import array_files
 from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
 from tconv.io.picture_writing import WRITABLE
+from tconv.upsampling.definition_check import Budget
 from tconv.upsampling.file_run import FileRun, default_name, file_ids, open_run
 from tconv.upsampling.inputs import is_feature_file
 from tconv.upsampling.option_names import Naming
@@ -38,13 +39,19 @@ class FileBatch:
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
     output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
     feature maps, as far as there are any. A file that is given twice is enlarged once. Two inputs of one default name,
-    such as a.jpg and a.png, get names with their endings. Before any work, raises what the selection of upsamplers
-    raises, and FileError for a folder that cannot be created.
+    such as a.jpg and a.png, get names with their endings. Without `check` nothing is recomputed. Before any work,
+    raises what the selection of upsamplers raises, and FileError for a folder that cannot be created.
     """
 
     def __init__(
-        self, sources: Sequence[Path], selection: Selection, folder: Path | None = None, overwrite: bool = False
+        self,
+        sources: Sequence[Path],
+        selection: Selection,
+        folder: Path | None = None,
+        overwrite: bool = False,
+        check: bool = True,
     ) -> None:
+        self._check, self._budget = check, Budget()
         self._selection, self._folder, self._overwrite = selection, folder, overwrite
         self.paths, self.failures = _expanded(sources)
         self._ids = file_ids(self.paths)
@@ -70,7 +77,7 @@ class FileBatch:
                 left = 1.0
                 try:
                     opened = open_run(path, self._selection)
-                    opened.files = len(self.paths)
+                    opened.files, opened.budget, opened.checked = len(self.paths), self._budget, self._check
                     opened.source.stem = self._stems.get(path, opened.source.stem)
                     with FileRun(
                         opened,

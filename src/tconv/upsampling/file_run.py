@@ -21,10 +21,10 @@ from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.image_checks import has_wide_integers
 from tconv.upsampling.inputs import Batch, Input, SampleInput, is_feature_file, open_input
-from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import Naming
+from tconv.upsampling.resizing import Resizer
 from tconv.upsampling.run import Run, Timed
-from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.upsampler import AnyUpsampler, Upsampler
 from tconv.upsampling.upsampler_selection import Selection
 
 FileIds = frozenset[tuple[int, int]]
@@ -53,24 +53,39 @@ def open_run(source: Path | None, selection: Selection) -> Run:
     Raises FileError, ArgumentError, ShapeError, DtypeError, TooLargeError, MissingExtraError.
     """
     if source is None:
-        upsampler = selection.for_pictures()
-        return Run(SampleInput(upsampler.scale), upsampler, selection.naming)
+        return _sample_run(selection)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
     opened = open_input(source, upsampler.mixes)
     batch = next(iter(opened.batches.values()))
-    if isinstance(upsampler, LearnedUpsampler) and selection.is_open and _has_bands(batch):
+    if _is_learned(upsampler, opened) and selection.is_open and _has_bands(batch):
         upsampler = selection.for_feature_maps(source)
         opened.notes.append(f"its bands are interpolated ({upsampler.name})")
-    if isinstance(upsampler, LearnedUpsampler):
+    if _is_learned(upsampler, opened):
         _refuse_wide_integers(source, opened, selection.naming)
         if batch.values.dtype == np.float64:
             opened.notes.append("the network computes in float32")
     return Run(opened, upsampler, selection.naming)
 
 
+def _is_learned(upsampler: AnyUpsampler, source: Input) -> bool:
+    """Return True if a network runs on one of the arrays."""
+    return any(upsampler.fitted(*batch.shape[2:]).learned for batch in source.batches.values())
+
+
 def _has_bands(batch: Batch) -> bool:
     """Return True for channels that are neither grey nor red, green and blue, or not numbers of a picture."""
     return batch.shape[1] - batch.values.alpha not in (1, 3) or batch.values.dtype.kind == "c"
+
+
+def _sample_run(selection: Selection) -> Run:
+    """Return the run of the sample photograph, which is shrunk by the scale. Raises ArgumentError."""
+    upsampler = selection.for_pictures()
+    if isinstance(upsampler, Resizer):
+        raise ArgumentError(
+            f"{selection.option} was given without a picture; the photograph that comes with tconv is shrunk by a "
+            f"whole number. Write {selection.naming.example('scale', 2)}, or a picture of your own"
+        )
+    return Run(SampleInput(int(upsampler.fitted(1, 1).scale)), upsampler, selection.naming)
 
 
 def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
@@ -91,7 +106,7 @@ def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
 def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
     """Return stem and ending of the output that no name was given for."""
     channels = next(iter(source.batches.values())).shape[1]
-    return f"{source.stem}_x{upsampler.scale}", source.default_ending(upsampler.channels(channels))
+    return f"{source.stem}_{upsampler.label}", source.default_ending(upsampler.channels(channels))
 
 
 class FileRun:
@@ -102,7 +117,7 @@ class FileRun:
     format cannot contain the result. On entering, raises FileError if the place cannot be written or the name is taken.
     """
 
-    check: CheckResult
+    check: CheckResult | None
     size: int
     """Bytes of the file, once it is written."""
 

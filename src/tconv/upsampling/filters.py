@@ -16,16 +16,16 @@ from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError, Tconv
 from tconv.geometry import Geometry
 from tconv.io.array_files import read_features, read_headers
 from tconv.kernels.problem import Problem
-from tconv.operator.functional import conv_transpose
+from tconv.operator.strips import conv_transpose_strip, strip_method
 from tconv.upsampling.option_names import PYTHON, Naming
-from tconv.upsampling.upsampler import Frame, Load, Truth, Upsampler, reach
+from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, reach
 from tconv.weights.interpolation import FILTERS, Interpolation, crop_for
 
 STRIP = 1 << 24
 """Bytes of output values in one strip: few enough for the cache to help, enough to keep the kernels busy."""
 
 
-def from_kernel(kernel: str | Array, scale: int, naming: Naming = PYTHON) -> Upsampler:
+def from_kernel(kernel: str | Array, scale: int, naming: Naming = PYTHON) -> NamedFilter | CustomKernel:
     """Return the upsampler of a filter's name, a .npy file or an array of weights.
 
     Raises ArgumentError, FileError, DtypeError and ShapeError.
@@ -46,7 +46,7 @@ def from_kernel(kernel: str | Array, scale: int, naming: Naming = PYTHON) -> Ups
     )
 
 
-class NamedFilter:
+class NamedFilter(WholeScale):
     """A filter of `tconv.weights.interpolation`, applied to every channel alone."""
 
     strip_bytes, block = STRIP, 1
@@ -61,11 +61,12 @@ class NamedFilter:
         """Return the number of input channels."""
         return channels
 
-    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
+    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the pass along rows and the pass along columns."""
         channels, height, width = shape
         sizes = [(height, width), (self.scale * height, width)]
-        return [Problem(self.filter.planar(axis), channels, 1, 1, sizes[axis], dtype) for axis in (0, 1)]
+        problems = [Problem(self.filter.planar(axis), channels, 1, 1, sizes[axis], dtype) for axis in (0, 1)]
+        return [Pass(problem, strip_method(problem)) for problem in problems]
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return 0: there is no memory beside the strips."""
@@ -93,7 +94,7 @@ class NamedFilter:
         return Truth(total, mass, 2 * (down.shape[1] + 4))
 
 
-class CustomKernel:
+class CustomKernel(WholeScale):
     """Weights of the user: [kh, kw] for every channel alone, or [C_in, C_out, kh, kw] across channels.
 
     stride = scale, and crop = k - scale with the smaller half in front. Beyond its border the image repeats its
@@ -132,7 +133,7 @@ class CustomKernel:
             )
         return int(self.weight.shape[1])
 
-    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
+    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the one transposed convolution, over the image with its border."""
         channels, *sides = shape
         outputs = [slice(0, self.scale * n) for n in sides]
@@ -140,7 +141,8 @@ class CustomKernel:
         sizes = [span.stop - span.start for span in spans]
         geometry = self._geometry([span.start for span in spans], sizes, outputs)
         into, out = self.weight.shape[:2]
-        return [Problem(geometry, 1 if self.mixes else channels, into, out, (sizes[0], sizes[1]), dtype)]
+        problem = Problem(geometry, 1 if self.mixes else channels, into, out, (sizes[0], sizes[1]), dtype)
+        return [Pass(problem, strip_method(problem))]
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return 0: there is no memory beside the strips."""
@@ -156,7 +158,7 @@ class CustomKernel:
         span = self.axes[1].input_window([columns])[0]
         x = np.pad(x, ((0, 0), (0, 0), (-span.start, span.stop - x.shape[2])), mode="edge")
         geometry = self._geometry([first, span.start], x.shape[1:], [rows, columns])
-        y: Array = conv_transpose(x[None] if self.mixes else x[:, None], self.weight.astype(x.dtype), geometry=geometry)
+        y = conv_transpose_strip(x[None] if self.mixes else x[:, None], self.weight.astype(x.dtype), geometry)
         return y[0] if self.mixes else y[:, 0]
 
     def _geometry(self, starts: Sequence[int], sizes: Sequence[int], outputs: Sequence[slice]) -> Geometry:

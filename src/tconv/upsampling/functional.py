@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tconv import _arrays
-from tconv._arguments import int_of, shown
+from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError
 from tconv.models.image_model import Model
@@ -22,22 +23,25 @@ from tconv.upsampling.file_batch import FileBatch, batch_folder, expanded, is_fo
 from tconv.upsampling.file_run import FileRun, open_run, refuse_url
 from tconv.upsampling.image_checks import check_array, refuse_other_kinds, refuse_wide_integers
 from tconv.upsampling.inputs import ArrayInput
-from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
+from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.upsampler_selection import Selection
 
 
 def upsample(
     image: Any,
-    scale: int | None = None,
+    scale: float | Fraction | None = None,
     *,
+    width: int | None = None,
+    height: int | None = None,
     model: str | None = None,
     kernel: Any = None,
     weights: str | os.PathLike[str] | Model | None = None,
     alpha: bool | None = None,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    check: bool = True,
 ) -> Any:
     """Return an image made larger with transposed convolutions, checked against the definition.
 
@@ -59,7 +63,11 @@ def upsample(
         which are not clipped; networks take integers of 8 and 16 bits. Arrays of PyTorch, TensorFlow and JAX on the
         CPU are taken, too.
     scale
-        An integer from 1 up; 2 if not given, or the own scale of `weights`. 1 only filters.
+        A number above 0, such as 2, 1.5 or Fraction(4, 3); 2 if not given, or the own scale of `weights`. Named filters
+        resample to any size at once. Networks and other kernels run to the next whole scale that they have, and bicubic
+        interpolation, as wide as the smaller size needs, makes that smaller. 1 and less only filter.
+    width, height
+        Pixels of the result, instead of a scale. One of them keeps the aspect ratio, both may change it.
     model
         "photo", the network that comes with tconv: what pictures are enlarged with if nothing else is given.
     kernel
@@ -77,6 +85,8 @@ def upsample(
         and nothing is written.
     overwrite
         True to let the output replace files.
+    check
+        False to return the result unchecked.
 
     Returns
     -------
@@ -90,28 +100,47 @@ def upsample(
 
     Notes
     -----
-    With rows i, taps t and stride s = scale, every method is y[s*i + t - crop] += x[i] * w[t]. Thousands of random
-    outputs are recomputed from this definition in float64; CheckError would be a fault of tconv or of the machine.
+    With rows i, taps t and stride s, every method of a whole scale s is y[s*i + t - crop] += x[i] * w[t]. Random
+    outputs are recomputed from this definition in float64, thousands, or of a large network as many as take no longer
+    than the enlargement, but one square of 24 x 24 at least; CheckError would be a fault of tconv or of the machine.
     In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
-    if scale is not None:
-        scale = int_of(scale, "scale", least=1)
+    target = read_target_size(scale, width, height, PYTHON)
+    for name, value in (("check", check), ("overwrite", overwrite)):
+        if not isinstance(value, bool):
+            raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if alpha is not None and not isinstance(alpha, bool):
         raise ArgumentError(f"alpha is {shown(alpha)}; True, False or None is needed. Write alpha=True")
-    selection = Selection(scale, model, _kernel(kernel), _weights(weights), PYTHON)
+    selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON)
+    call = _Call(selection, alpha, overwrite, check)
     if isinstance(image, (list, tuple)) and image and not all(map(_is_row, image)):
-        return _upsample_list(list(image), selection, alpha, output, overwrite)
+        return _upsample_list(list(image), call, output)
     if not _is_path(image):
-        return _upsample_array(image, selection, alpha, output, overwrite)
+        return _upsample_array(image, call, output)
     path = _path(image, "image")
     _refuse_alpha(alpha)
     if os.path.isdir(path):
-        return _upsample_files([path], selection, output, overwrite)
-    run = open_run(path, selection)
-    return _result(run) if output is None else _write(run, [path], output, overwrite)
+        return _upsample_files([path], call, output)
+    run = call.open(path)
+    return _result(run) if output is None else _write(run, [path], call, output)
 
 
-def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, output: Any, overwrite: bool) -> Any:
+class _Call(NamedTuple):
+    """Options of a call that hold for each of its images."""
+
+    selection: Selection
+    alpha: bool | None
+    overwrite: bool
+    check: bool
+
+    def open(self, path: Path) -> Run:
+        """Return the run of a file."""
+        run = open_run(path, self.selection)
+        run.checked = self.check
+        return run
+
+
+def _upsample_list(images: list[Any], call: _Call, output: Any) -> Any:
     """Return a list of results; files with an output are written as one batch."""
     for number, entry in enumerate(images):
         if not _is_image(entry):
@@ -120,17 +149,15 @@ def _upsample_list(images: list[Any], selection: Selection, alpha: bool | None, 
                 "of those"
             )
     if any(map(_is_path, images)):
-        _refuse_alpha(alpha)
+        _refuse_alpha(call.alpha)
     if all(map(_is_path, images)):
-        return _upsample_files(
-            [_path(entry, f"image[{number}]") for number, entry in enumerate(images)], selection, output, overwrite
-        )
+        return _upsample_files([_path(entry, f"image[{number}]") for number, entry in enumerate(images)], call, output)
     if output is not None:
         raise ArgumentError(
             "output was given with a list of arrays, which have no names. Write one call for each array, with its own "
             "output"
         )
-    return [_upsample_entry(entry, f"image[{number}]", selection, alpha) for number, entry in enumerate(images)]
+    return [_upsample_entry(entry, f"image[{number}]", call) for number, entry in enumerate(images)]
 
 
 def _refuse_alpha(alpha: bool | None) -> None:
@@ -139,20 +166,16 @@ def _refuse_alpha(alpha: bool | None) -> None:
         raise ArgumentError(f"alpha is {alpha} for a file, which states its channels itself. Write the call without it")
 
 
-def _upsample_entry(entry: Any, name: str, selection: Selection, alpha: bool | None) -> Any:
-    if not _is_path(entry):
-        return _upsample_array(entry, selection, alpha, name=name)
-    run = open_run(_path(entry, name), selection)
-    return _result(run)
+def _upsample_entry(entry: Any, name: str, call: _Call) -> Any:
+    return _result(call.open(_path(entry, name))) if _is_path(entry) else _upsample_array(entry, call, name=name)
 
 
-def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwrite: bool) -> list[Any]:
+def _upsample_files(paths: list[Path], call: _Call, output: Any) -> list[Any]:
     """Return the results of all files, or write all into the folder `output` and return their paths."""
     if output is None:
-        runs = (open_run(path, selection) for path in expanded(paths))
-        return [_result(run) for run in runs]
+        return [_result(call.open(path)) for path in expanded(paths)]
     folder = batch_folder(output, _path(output, "output"), paths, PYTHON)
-    batch = FileBatch(paths, selection, folder, overwrite)
+    batch = FileBatch(paths, call.selection, folder, call.overwrite, call.check)
     written = []
     for _, file_run in batch.run():
         _warn(file_run.run)
@@ -163,31 +186,25 @@ def _upsample_files(paths: list[Path], selection: Selection, output: Any, overwr
     return written
 
 
-def _upsample_array(
-    image: Any,
-    selection: Selection,
-    alpha: bool | None = None,
-    output: Any = None,
-    overwrite: bool = False,
-    name: str = "image",
-) -> Any:
+def _upsample_array(image: Any, call: _Call, output: Any = None, name: str = "image") -> Any:
     """Return the enlarged array, or write it into the file `output` and return its path."""
     refuse_other_kinds(image)
     library, array = _arrays.take(image, name)
-    check_array(array, name, alpha, library)
+    check_array(array, name, call.alpha, library)
     pixels = np.moveaxis(array[:, :, None] if array.ndim == 2 else array, 2, 0)
-    upsampler = selection.for_pictures()
-    if isinstance(upsampler, LearnedUpsampler):
+    upsampler = call.selection.for_pictures().fitted(*pixels.shape[1:])
+    if upsampler.learned:
         refuse_wide_integers(array.dtype, name, library)
-    has_alpha = len(pixels) in (2, 4) if alpha is None else alpha
+    has_alpha = len(pixels) in (2, 4) if call.alpha is None else call.alpha
     run = Run(ArrayInput(pixels, has_alpha, upsampler.mixes), upsampler)
+    run.checked = call.check
     if output is not None:
         if is_folder(output, _path(output, "output")):
             raise ArgumentError(
                 f"output is the folder {output}, and an array has no name. Write a file name, "
                 f'output="{os.path.join(output, "large.png")}" for example'
             )
-        return _write(run, [], output, overwrite)
+        return _write(run, [], call, output)
     result = _result(run)
     assert isinstance(result, np.ndarray)
     return _arrays.give(result[:, :, 0] if array.ndim == 2 and result.shape[2] == 1 else result, library)
@@ -209,13 +226,13 @@ def _warn(run: Run) -> None:
         warnings.warn(text, UserWarning, stacklevel=level)
 
 
-def _write(run: Run, inputs: list[Path], output: Any, overwrite: bool) -> Path:
+def _write(run: Run, inputs: list[Path], call: _Call, output: Any) -> Path:
     """Write the result of a run into a file, or under its default name into a folder; return the file's path."""
     path = _path(output, "output")
     folder = path if is_folder(output, path) else None
     with (
         output_folder(folder),
-        FileRun(run, PYTHON, inputs, None if folder else path, folder, overwrite) as file_run,
+        FileRun(run, PYTHON, inputs, None if folder else path, folder, call.overwrite) as file_run,
     ):
         file_run.execute()
     _warn(run)

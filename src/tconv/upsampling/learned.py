@@ -11,14 +11,12 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
-from tconv.kernels.problem import Problem
 from tconv.models import PHOTO_SCALES, load, photo
 from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model, edge_extended
 from tconv.upsampling.filters import NamedFilter
 from tconv.upsampling.option_names import PYTHON, Naming
-from tconv.upsampling.strips import row_strips
-from tconv.upsampling.upsampler import Frame, Load, Truth, reach
+from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, reach, row_strips
 from tconv.weights.interpolation import Interpolation
 
 PHOTO = "photo"
@@ -47,29 +45,24 @@ def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsample
 
 
 def from_weights(weights: str | Model, scale: int | None, naming: Naming = PYTHON) -> LearnedUpsampler:
-    """Return the upsampler of a model, or of a file, at its own scale or a multiple.
+    """Return the upsampler of a model, or of a file, at its own scale or a multiple of it.
 
-    Raises ArgumentError for another scale, and what `tconv.models.load` raises.
+    Raises what `tconv.models.load` raises.
     """
     model = weights if isinstance(weights, Model) else load(weights)
     scale = model.scale if scale is None else scale
-    if scale % model.scale:
-        source = weights if isinstance(weights, str) else model.name
-        raise ArgumentError(
-            f"{naming.name('scale')} is {scale}, and {source} makes pictures {model.scale} times larger. Write "
-            f"{naming.example('scale', model.scale)}, or a multiple"
-        )
+    assert scale % model.scale == 0
     return LearnedUpsampler(model, scale, model.name, naming)
 
 
-class LearnedUpsampler:
+class LearnedUpsampler(WholeScale):
     """A `Model` that runs strip by strip, at its own scale; at another scale its output is interpolated.
 
     The model enlarges f times. That is interpolated r times, and every d-th pixel of the result is used, where
     f*r = d*scale and d is odd, so that pixel centres stay in place.
     """
 
-    mixes, strip_bytes, block = False, 1 << 26, 24
+    mixes, learned, strip_bytes, block = False, True, 1 << 26, 24
     plainer = "bicubic"
 
     def __init__(self, model: Model, scale: int, name: str, naming: Naming = PYTHON) -> None:
@@ -102,10 +95,11 @@ class LearnedUpsampler:
             f"{self._naming.example('kernel', 'bicubic')}"
         )
 
-    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
+    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the layers, the interpolation of their output, and the filter that it is added to."""
         around, model = 2 * self.model.border, self.model
-        passes = model.network.problems((shape[1] + around, shape[2] + around))
+        problems = model.network.problems((shape[1] + around, shape[2] + around))
+        passes = [Pass(*each) for each in zip(problems, model.network.methods(), strict=True)]
         if self._more is not None:
             output = model.output_channels(shape[0]), model.scale * shape[1], model.scale * shape[2]
             passes += NamedFilter("bicubic", self._more.scale).passes(output, _FLOAT32)
@@ -161,22 +155,19 @@ class LearnedUpsampler:
     # -- the definition ------------------------------------------------------------------------------------------
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
-        """Return the filter's definition at each place plus the network's in float64, a block of places at a time."""
+        """Return the filter's definition at each place plus the network's, of the square around all places."""
         base = self._filter.truth(load, shape, y, x, frame)
         values, error = base.values, np.finfo(np.float32).eps * base.roundings * base.mass
         colours = len(values) - frame.alpha
         if self.model.adds is None:
             values[:colours], error[:colours] = 0, 0
-        cells = (y // self.block) * (1 << 32) + x // self.block
-        for cell in np.unique(cells):
-            members = np.flatnonzero(cells == cell)
-            rows, columns = (slice(at[members].min(), at[members].max() + 1) for at in (y, x))
-            block = self._piece(load, shape, (rows, columns), frame)
-            inside = y[members] - rows.start, x[members] - columns.start
-            values[:colours, members] += frame.white * block.values[:, *inside]
-            error[:colours, members] += frame.white * block.error[:, *inside]
-            # the rounding of the sum of the two
-            error[:colours, members] += np.finfo(np.float32).eps * np.abs(values[:colours, members])
+        rows, columns = (slice(at.min(), at.max() + 1) for at in (y, x))
+        block = self._piece(load, shape, (rows, columns), frame)
+        inside = y - rows.start, x - columns.start
+        values[:colours] += frame.white * block.values[:, *inside]
+        error[:colours] += frame.white * block.error[:, *inside]
+        # the rounding of the sum of the two
+        error[:colours] += np.finfo(np.float32).eps * np.abs(values[:colours])
         return base._replace(values=values, error=error)
 
     def _piece(self, load: Load, shape: tuple[int, int, int], outputs: tuple[slice, slice], frame: Frame) -> Piece:

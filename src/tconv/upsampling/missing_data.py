@@ -43,7 +43,7 @@ class MissingData:
 
     def filled(self, image: Array, upsampler: Upsampler) -> Array:
         """Return the image [C, H, W] with numbers in its missing pixels."""
-        reach = _reach(upsampler, image.shape[1])
+        reach = upsampler.reach(image.shape[1])
         result = image.copy()
         for channel, kinds in zip(result, self._kinds, strict=True):
             if kinds.any():
@@ -88,19 +88,6 @@ def _beside(number: Any) -> Any:
         return number + 1 if number <= 0 else number - 1
     real = number.real
     return number.dtype.type(np.nextafter(real, real.dtype.type(1 if real == 0 else 0)))
-
-
-def _reach(upsampler: Upsampler, height: int) -> int:
-    """Return the most pixels between an output and a pixel that it is computed from."""
-    middle = height // 2
-    window = upsampler.window(slice(upsampler.scale * middle, upsampler.scale * (middle + 1)), height)
-    beside = max(middle - window.start, window.stop - 1 - middle)
-    # a filter reads only rows inside the image: of an image of few rows, ask for those of a tall one
-    if height < 4 * beside + 64:
-        tall = 1024
-        window = upsampler.window(slice(upsampler.scale * tall, upsampler.scale * (tall + 1)), 2 * tall)
-        beside = max(beside, tall - window.start, window.stop - 1 - tall)
-    return int(max(1, beside))
 
 
 def _fill(channel: Array, missing: Array, reach: int) -> None:

@@ -6,6 +6,7 @@ A run is refused before anything is read if the machine does not have its memory
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -15,14 +16,12 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import physical_memory, si
 from tconv.errors import TooLargeError
-from tconv.operator.method_choice import Plan, explain_method
-from tconv.upsampling.definition_check import Check, CheckResult, merged
+from tconv.upsampling.definition_check import Budget, Check, CheckResult, merged
 from tconv.upsampling.inputs import Input, Shape
-from tconv.upsampling.learned import LearnedUpsampler
 from tconv.upsampling.missing_data import MissingData
 from tconv.upsampling.option_names import PYTHON, Naming
-from tconv.upsampling.strips import enlarge, predicted_bytes, row_strips
-from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.strips import enlarge, predicted_bytes
+from tconv.upsampling.upsampler import AnyUpsampler, Pass, Upsampler, row_strips
 
 Timed = Callable[[str], AbstractContextManager[Any]]
 """Context manager that measures a stage: "read", "upsample", "check" or "write"."""
@@ -33,9 +32,12 @@ _BRIGHTEST = 4
 
 
 class RunPlan(NamedTuple):
-    """Transposed convolutions of one strip in order, and the floating-point operations of the whole run."""
+    """Transposed convolutions of one strip in order, and the floating-point operations of the whole run.
 
-    passes: list[Plan]
+    The operations are those of the direct sum; layers that compute rows in groups need fewer.
+    """
+
+    passes: list[Pass]
     flops: int
 
 
@@ -45,20 +47,26 @@ class Run:
     Raises ShapeError for channels that the upsampler does not take, TooLargeError if the memory does not suffice.
     """
 
-    def __init__(self, source: Input, upsampler: Upsampler, naming: Naming = PYTHON) -> None:
-        self.source, self.upsampler = source, upsampler
-        for batch in source.batches.values():
-            if isinstance(upsampler, LearnedUpsampler):
-                upsampler.refuse_bands(batch.shape[1], batch.values.alpha)
-        self.shapes = {key: _enlarged(batch.shape, upsampler) for key, batch in source.batches.items()}
-        predicted = (predicted_bytes(batch.shape, upsampler, batch.values) for batch in source.batches.values())
-        masked = [(batch.shape, batch.values.dtype) for batch in source.batches.values() if batch.masks]
-        # where data are missing, which kind of missing, the filled image, and what the filling of one channel takes
-        masks = (math.prod(shape) * (2 + dtype.itemsize) + 40 * math.prod(shape[2:]) for shape, dtype in masked)
-        self.memory = source.decoder_bytes + sum(predicted) + sum(masks)
+    def __init__(self, source: Input, upsampler: AnyUpsampler, naming: Naming = PYTHON) -> None:
+        self.source = source
+        self.upsamplers = {key: upsampler.fitted(*batch.shape[2:]) for key, batch in source.batches.items()}
+        """The upsampler of each array."""
+        self.shapes = {key: _enlarged(batch.shape, self.upsamplers[key]) for key, batch in source.batches.items()}
+        self.memory = source.decoder_bytes
         """Bytes that the run occupies at most."""
+        for key, batch in source.batches.items():
+            self.upsamplers[key].refuse_bands(batch.shape[1], batch.values.alpha)
+            self.memory += predicted_bytes(batch.shape, self.upsamplers[key], batch.values)
+            if batch.masks:
+                # where data are missing, which kind of missing, the filled image, and the filling of one channel
+                numbers, plane = math.prod(batch.shape), math.prod(batch.shape[2:])
+                self.memory += numbers * (2 + batch.values.dtype.itemsize) + 40 * plane
         self.files = 1
         """Files of a batch, which share the outputs that are recomputed."""
+        self.budget = Budget()
+        """Time of the check; the files of a batch share it."""
+        self.checked = True
+        """False if nothing is recomputed."""
         self.remarks: list[str] = []
         """Facts about the values of the input, known once it is read."""
         self.warnings: list[str] = []
@@ -69,60 +77,66 @@ class Run:
             raise TooLargeError(
                 f"the result would be {width} x {height} with {channels} channels, about {si(self.memory, 'B')} of "
                 f"memory with the input; this machine has {si(available, 'B')}. Use a smaller "
-                f"{naming.name('scale')}, or cut the input"
+                f"{naming.name(self.upsampler.size_option)}, or cut the input"
             )
 
+    @property
+    def upsampler(self) -> Upsampler:
+        """The upsampler of the first array."""
+        return next(iter(self.upsamplers.values()))
+
     def plan(self) -> RunPlan:
-        """Return the same planning as `tconv.plan`, for a report."""
-        flops, passes = 0, []
-        for batch in self.source.batches.values():
-            n, c, h, w = batch.shape
-            dtype = batch.values.computed
-            flops += sum(2 * n * problem.macs.exact for problem in self.upsampler.passes((c, h, w), dtype))
-            rows = self.upsampler.window(next(row_strips(self.upsampler, (c, h, w), dtype.itemsize)), h)
-            strip = (c, rows.stop - rows.start, w)
-            passes = [explain_method(problem, "auto") for problem in self.upsampler.passes(strip, dtype)]
+        """Return the methods that run, and their work, for a report."""
+        flops = 0
+        passes: list[Pass] = []
+        for key, batch in self.source.batches.items():
+            n, *shape = batch.shape
+            passes = self.upsamplers[key].passes((shape[0], shape[1], shape[2]), batch.values.computed)
+            flops += sum(2 * n * each.problem.macs.exact for each in passes)
         return RunPlan(passes, flops)
 
     def strip_count(self) -> int:
         """Return the number of strips of all images, which a progress bar counts."""
         return sum(
-            n * sum(1 for _ in row_strips(self.upsampler, (c, h, w), values.computed.itemsize))
-            for (n, c, h, w), values, *_ in self.source.batches.values()
+            n * sum(1 for _ in row_strips(self.upsamplers[key], (c, h, w), values.computed.itemsize))
+            for key, ((n, c, h, w), values, *_) in self.source.batches.items()
         )
 
     def execute(
         self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
-    ) -> tuple[dict[str, Array], CheckResult]:
-        """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check.
+    ) -> tuple[dict[str, Array], CheckResult | None]:
+        """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check, if there was one.
 
         `advance` is called after each strip, and `warnings` are set. Raises FileError for a damaged file,
         CheckError, DtypeError.
         """
         with timed("read"):
             arrays = self.source.read()
-        self.warnings = []
+        self.warnings, self.remarks = [], []
         results = {key: self.source.empty(key, shape) for key, shape in self.shapes.items()}
         checks = []
         images = sum(len(array) for array in arrays.values())
         for key, array in arrays.items():
-            values = self.source.batches[key].values
+            values, upsampler = self.source.batches[key].values, self.upsamplers[key]
             for x, y in zip(array, results[key], strict=True):
                 batch = self.source.batches[key]
                 missing = MissingData(x, batch.nodata, values.alpha) if batch.masks else None
                 if missing is not None and missing.count:
-                    x = missing.filled(x, self.upsampler)
+                    x = missing.filled(x, upsampler)
                     self.remarks.append(f"{missing.count:,} pixels without data in the input, which stay so")
-                if isinstance(self.upsampler, LearnedUpsampler) and (note := _range_warning(x)):
+                if upsampler.learned and (note := _range_warning(x)):
                     self.warnings.append(note)
-                check = Check(x, self.upsampler, batch.stated or values, images * self.files)
+                check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
+                start = time.perf_counter()
                 with timed("upsample"):
-                    enlarge(x, self.upsampler, values, y, check, advance)
-                with timed("check"):
-                    checks.append(check.compare(y))
+                    enlarge(x, upsampler, values, y, check, advance)
+                self.budget.seconds += time.perf_counter() - start
+                if check is not None:
+                    with timed("check"):
+                        checks.append(check.compare(y, self.budget))
                 if missing is not None:
-                    missing.mark(y, self.upsampler.mixes)
-        return results, merged(checks)
+                    missing.mark(y, upsampler.mixes)
+        return results, merged(checks) if self.checked else None
 
 
 def _range_warning(array: Array) -> str | None:
@@ -138,4 +152,4 @@ def _range_warning(array: Array) -> str | None:
 
 def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:
     n, c, h, w = shape
-    return n, upsampler.channels(c), upsampler.scale * h, upsampler.scale * w
+    return n, upsampler.channels(c), *upsampler.output_size(h, w)

@@ -33,8 +33,7 @@ def compare(source: SampleInput, upsampler: Upsampler, result: Array) -> Compari
     pictures = {upsampler.name: result, upsampler.plainer: plain}
     scores = [{name: score(original, picture) for name, picture in pictures.items()} for score in (psnr, ssim)]
     same = upsampler.name == upsampler.plainer or source.scale == 1  # at its own size, nearest is the original
-    learned = isinstance(upsampler, LearnedUpsampler)
-    shown = {"network" if learned else upsampler.name: result, "original": original}
+    shown = {"network" if upsampler.learned else upsampler.name: result, "original": original}
     panels = shown if same else {upsampler.plainer: plain} | shown
     times = None
     if isinstance(upsampler, LearnedUpsampler):

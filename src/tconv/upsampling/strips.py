@@ -6,22 +6,13 @@ Each strip is converted to numbers, enlarged, checked and stored before the next
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from tconv._arrays import Array
 from tconv.models.image_model import edge_extended
 from tconv.upsampling.definition_check import Check
 from tconv.upsampling.stored_values import StoredValues
-from tconv.upsampling.upsampler import Upsampler
-
-
-def row_strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
-    """Return the output rows of an enlarged image [C, height, width], in strips of whole input rows."""
-    channels, height, width = shape
-    scale = upsampler.scale
-    row = upsampler.channels(channels) * scale * width * itemsize
-    step = scale * max(1, upsampler.strip_bytes // max(1, row * scale))
-    return (slice(start, min(start + step, scale * height)) for start in range(0, scale * height, step))
+from tconv.upsampling.upsampler import Upsampler, row_strips
 
 
 def enlarge(
@@ -29,18 +20,19 @@ def enlarge(
     upsampler: Upsampler,
     values: StoredValues,
     out: Array,
-    check: Check,
+    check: Check | None,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fill out [C_out, scale*H, scale*W] from the stored image x [C, H, W].
+    """Fill out [C_out, H', W'] from the stored image x [C, H, W].
 
-    `check` records every strip; `advance` is called after each, for a progress bar.
+    `check`, if there is one, records every strip; `advance` is called after each, for a progress bar.
     """
     height = x.shape[1]
     for rows in row_strips(upsampler, (x.shape[0], height, x.shape[2]), values.computed.itemsize):
         window = upsampler.window(rows, height)
         numbers = upsampler.strip(values.load(edge_extended(x, window, 1)), window.start, rows, values.frame(height))
-        check.record(rows, numbers)
+        if check is not None:
+            check.record(rows, numbers)
         out[:, rows] = values.store(numbers)
         advance()
 
@@ -48,9 +40,9 @@ def enlarge(
 def predicted_bytes(shape: tuple[int, int, int, int], upsampler: Upsampler, values: StoredValues) -> int:
     """Return the bytes of images [N, C, H, W], of their results and of the widest strip between them."""
     n, inputs, height, width = shape
-    channels, area = upsampler.channels(inputs), upsampler.scale**2
-    image = channels * height * width * area
-    row = max(inputs, channels) * width * area * values.computed.itemsize
+    channels, (out_height, out_width) = upsampler.channels(inputs), upsampler.output_size(height, width)
+    image = channels * out_height * out_width
+    row = max(inputs, channels) * out_width * max(1, out_height // max(1, height)) * values.computed.itemsize
     # two passes, padded input, stored values; and the colours that are divided by opacity
     strip = (4 + values.alpha) * min(max(upsampler.strip_bytes, row), image * values.computed.itemsize)
     scratch = upsampler.scratch_bytes((inputs, height, width))

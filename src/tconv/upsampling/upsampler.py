@@ -5,7 +5,7 @@ It also has the gather form of the definition at single outputs, which all upsam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -39,21 +39,43 @@ class Frame(NamedTuple):
     alpha: bool
 
 
-class Upsampler(Protocol):
-    """Method that enlarges an image [C, H, W] `scale` times with transposed convolutions, strip by strip.
+class Pass(NamedTuple):
+    """One transposed convolution of a run, and the method that computes it."""
+
+    problem: Problem
+    method: str
+
+
+class AnyUpsampler(Protocol):
+    """Upsampler, or a choice among upsamplers that depends on the size of an image."""
+
+    name: str
+    """Name in options and results."""
+    notes: list[str]
+    """Warnings for the user."""
+    mixes: bool
+    """True if an output channel depends on several input channels, opacity among them."""
+    size_option: str
+    """Name of the option that states the size: "scale", "width" or "height"."""
+
+    @property
+    def text(self) -> str:
+        """Size and method, for reports."""
+
+    def fitted(self, height: int, width: int) -> Upsampler:
+        """Return the upsampler of images of this size."""
+
+
+class Upsampler(AnyUpsampler, Protocol):
+    """Method that makes an image [C, H, W] larger with transposed convolutions, strip by strip.
 
     Interpolation filters, kernels from files and learned networks implement it.
     """
 
-    name: str
-    """Name in options and results."""
     description: str
-    """Name in reports, with details."""
-    notes: list[str]
-    """Warnings for the user."""
-    scale: int
-    mixes: bool
-    """True if an output channel depends on several input channels, opacity among them."""
+    """Method in reports, with details."""
+    learned: bool
+    """True for a network, which reads values from black to white."""
     plainer: str
     """Filter that the result is compared with, where the original is known."""
     strip_bytes: int
@@ -61,10 +83,27 @@ class Upsampler(Protocol):
     block: int
     """Side of the squares in which outputs are drawn for the check, where squares make the check cheaper."""
 
+    @property
+    def label(self) -> str:
+        """Size in the names of files: "x2"."""
+
+    @property
+    def scale(self) -> float:
+        """Width of the result over that of the image."""
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result of an image."""
+
     def channels(self, channels: int) -> int:
         """Return the output channels for these input channels. Raises ShapeError for a number that does not fit."""
 
-    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Problem]:
+    def refuse_bands(self, channels: int, alpha: bool) -> None:
+        """Raise ShapeError for channels, opacity among them with `alpha`, that the method does not take."""
+
+    def reach(self, height: int) -> int:
+        """Return the most pixels between an output and a pixel that it reads, in an image of this height."""
+
+    def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the transposed convolutions over an image of this shape, in order."""
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
@@ -78,6 +117,60 @@ class Upsampler(Protocol):
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the definition's outputs at rows y [P] and columns x [P]."""
+
+
+def row_strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
+    """Return the output rows of an enlarged image [C, height, width], in strips of whole input rows."""
+    channels, height, width = shape
+    out_height, out_width = upsampler.output_size(height, width)
+    unit = max(1, out_height // max(1, height))
+    row = upsampler.channels(channels) * out_width * itemsize
+    step = unit * max(1, upsampler.strip_bytes // max(1, row * unit))
+    return (slice(start, min(start + step, out_height)) for start in range(0, out_height, step))
+
+
+class WholeScale:
+    """Part of the upsamplers of one whole scale that does not depend on their method."""
+
+    scale: int
+    description: str
+    learned, size_option = False, "scale"
+    window: Callable[[slice, int], slice]
+
+    @property
+    def label(self) -> str:
+        """Scale in the names of files."""
+        return f"x{self.scale}"
+
+    @property
+    def text(self) -> str:
+        """Scale and method, for reports."""
+        by = f"{self.scale} times by" if self.scale > 1 else "at its own size, filtered by"
+        return f"{by} {self.description}"
+
+    def fitted(self, height: int, width: int) -> Any:
+        """Return the upsampler itself: it takes images of any size."""
+        return self
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result of an image."""
+        return self.scale * height, self.scale * width
+
+    def refuse_bands(self, channels: int, alpha: bool) -> None:
+        """Take any channels: a filter works on each alone, and a kernel across channels counts its own."""
+
+    def reach(self, height: int) -> int:
+        """Return the most pixels between an output and a pixel that it reads, in an image of this height."""
+        beside = self._beside(height // 2, height)
+        # a filter reads only rows inside the image: of an image of few rows, ask for those of a tall one
+        if height < 4 * beside + 64:
+            beside = max(beside, self._beside(1024, 2048))
+        return max(1, beside)
+
+    def _beside(self, row: int, height: int) -> int:
+        """Return the most rows between an input row and those that its outputs read."""
+        window: slice = self.window(slice(self.scale * row, self.scale * (row + 1)), height)
+        return int(max(row - window.start, window.stop - 1 - row))
 
 
 class Reach(NamedTuple):

@@ -28,7 +28,8 @@ from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.operator.functional import conv, conv_transpose
+from tconv.operator.functional import conv
+from tconv.operator.strips import conv_transpose_strip
 
 
 class Filter(NamedTuple):
@@ -157,9 +158,9 @@ class Interpolation:
         n = x.shape[axis - 2]
         g = self.planar(axis, crop_for(self.geometry, first, n, outputs))
         w = self._weight(g, x.dtype)
-        y: Array = conv_transpose(x.reshape(-1, 1, *x.shape[-2:]), w, geometry=g)
+        y = conv_transpose_strip(x.reshape(-1, 1, *x.shape[-2:]), w, g)
         ones = np.ones((1, 1, 1, n) if axis else (1, 1, n, 1))
-        gain = conv_transpose(ones, self._weight(g, ones.dtype), geometry=g).ravel().astype(w.real.dtype)
+        gain = conv_transpose_strip(ones, self._weight(g, ones.dtype), g).ravel().astype(w.real.dtype)
         uneven = np.flatnonzero(gain != 1)  # mostly a few at the border: the other outputs need no division
         where = uneven if 2 * uneven.size < gain.size else slice(None)
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are ordinary values here

@@ -95,8 +95,11 @@ def microkernel_call(layer: Layer, grid: Grid, phases: tuple[int, ...]) -> Micro
         runs = [[(shift, *step) for shift in order for step in steps[shift]]]
     else:
         length = max(_LEAST, TERMS // (ranges[0][1] - ranges[0][0]))
-        if len(phases) > 1 and max(map(len, grid.fast.taps)) > length:
-            return None  # the parts of the phases would begin at different shifts
+        if len(phases) > 1:
+            if max(map(len, grid.fast.taps)) > length:
+                return None  # the parts of the phases would begin at different shifts
+            # all shifts of all phases may be more, but those of each phase are one part, as when it is alone
+            length = len(grid.fast.shifts)
         cut = [steps[shift][i : i + length] for shift in order for i in range(0, len(steps[shift]), length)]
         places = [shift for shift in order for _ in range(0, len(steps[shift]), length)]
         runs = [[(shift, *step) for step in run] for shift, run in zip(places, cut, strict=True)]

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.geometry import Geometry
+from tconv.kernels.problem import Problem
+from tconv.kernels.simd import direct
 from tconv.kernels.simd.winograd_f43.interface import GROUP
 
 if TYPE_CHECKING:
@@ -81,12 +84,28 @@ def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
     inside = [(at >= begin) & (at < end) for at, (begin, end) in zip(indices, reach, strict=True)]
     at = [np.clip(at, 0, size - 1) for at, size in zip(indices, x.shape[1:], strict=True)]
     d = np.where(inside[0][:, :, None] & inside[1], x[:, at[0][:, :, None], at[1]], 0)
-    windows = np.lib.stride_tricks.sliding_window_view(np.einsum("mr,igrw->migw", B, d), kw, 3)
-    U = np.einsum("mr,iort->mtio", G, weight[:, :, ::-1, ::-1])
-    # plane by plane: with the common index m einsum would not use matrix products
-    products = np.stack([np.einsum("igwt,tio->ogw", windows[m], U[m], optimize=True) for m in range(PLANES)])
+    products = _plane_sums(np.einsum("mr,igrw->migw", B, d), np.einsum("mr,iort->miot", G, weight[:, :, ::-1]))
     y = np.sqrt(np.einsum("jm,mogw->ogjw", A**2, products**2)).reshape(weight.shape[1], -1, columns)
     return np.ascontiguousarray(y[:, -first : rows - first])
+
+
+def _plane_sums(d: Array, g: Array) -> Array:
+    """Return the sums over channels and taps of planes d [6, C_in, groups, W] and g [6, C_in, C_out, kw], in float64.
+
+    The planes are groups of one layer for the direct sum: its float32 is enough for a scale.
+    """
+    planes, channels, groups, width = d.shape
+    out, kw = g.shape[2:]
+    geometry = Geometry((1, kw), 1, [(0, 0), (kw - 1, kw - 1)], groups=planes)
+    p = Problem(geometry, 1, planes * channels, planes * out, (groups, width), np.dtype(np.float32))
+    # relative to the largest, so that none leaves the range of float32
+    sizes = [float(array.max(initial=0)) or 1.0 for array in (d, g)]
+    x = np.ascontiguousarray(d.reshape(1, -1, groups, width) / sizes[0], np.float32)
+    w = np.ascontiguousarray(g.reshape(-1, out, 1, kw) / sizes[1], np.float32)
+    y = np.empty((1, planes * out, groups, width - kw + 1), np.float32)
+    direct.run(p, x, w, None, y)
+    sums: Array = y.reshape(planes, out, groups, -1).astype(np.float64) * (sizes[0] * sizes[1])
+    return sums
 
 
 def inputs(f: Function, d: list[Value]) -> list[Value]:
