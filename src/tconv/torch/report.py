@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tconv.torch.paired_timing import Estimate
+
 
 def display_name(name: str) -> str:
     """Return a module's name for a message; the name of the model itself is empty."""
@@ -31,11 +33,15 @@ class Report(NamedTuple):
     left: tuple[tuple[str, str], ...]
     """Names of layers that were left alone, with the reason."""
     seconds: float | None
-    """A forward pass before anything was replaced."""
+    """A forward pass with PyTorch's layers."""
     fused: tuple[tuple[str, str], ...] = ()
     unfused: tuple[tuple[str, str], ...] = ()
     difference: float | None = None
     """The largest absolute change of the model's output."""
+    gain: Estimate | None = None
+    """PyTorch's time of the model divided by tconv's, measured, with its 95% interval."""
+    undone: bool = False
+    """True if all layers were left to PyTorch because the model as a whole was not measurably faster."""
 
     @property
     def share(self) -> float | None:
@@ -51,11 +57,10 @@ class Report(NamedTuple):
 
     @property
     def expected(self) -> float | None:
-        """Expected gain of the whole model, from the gains of its layers."""
-        if self.seconds is None:
+        """Expected gain of the whole model: the measured one, and 1 if all layers were left to PyTorch."""
+        if self.gain is None:
             return None
-        saved = sum((layer.seconds or 0.0) * (1 - 1 / (layer.gain or 1.0)) for layer in self.layers)
-        return self.seconds / max(1e-12, self.seconds - saved)
+        return 1.0 if self.undone else self.gain.value
 
     def __str__(self) -> str:
         lines = [self._first()]
@@ -77,10 +82,10 @@ class Report(NamedTuple):
                 f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. Write "
                 "tconv.torch.accelerate(model, x) to see the possible gain"
             )
-        return (
-            f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
-            f"{self.expected:.2f}x is expected"
-        )
+        head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
+        if all(layer.method == "pytorch" for layer in self.layers):
+            return head + "all are left to PyTorch, and 1.00x is expected"
+        return head + f"{self.expected:.2f}x is expected"
 
     def _line(self, layer: LayerReport) -> str:
         if layer.seconds is None or layer.input is None:
