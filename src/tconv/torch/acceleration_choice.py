@@ -20,6 +20,7 @@ from tconv.torch.paired_timing import Estimate, Pairs, Sides, compare
 _LEAST_PAIRS = 3
 _LAYER_SECONDS, _LAYER_PAIRS = 1.5, 100
 _MODEL_SECONDS, _MODEL_PAIRS = 3.0, 300
+_NONE = Estimate(1.0, 1.0, 1.0)
 _VAGUE = 1.1
 """An interval of a gain tells little if its ends differ by more than this factor."""
 
@@ -32,9 +33,7 @@ class Choice(NamedTuple):
     left: dict[str, str]
     """Names of the layers that are left to PyTorch, with the reason."""
     gain: Estimate
-    """PyTorch's time of the model divided by tconv's, with the layers that stay."""
-    undone: bool
-    """True if all layers are left to PyTorch because the model is not faster with those that are."""
+    """PyTorch's time of the model divided by that with the layers that stay; 1 if none does."""
 
 
 def choose(
@@ -57,7 +56,7 @@ def choose(
     for name in left:
         _leave(name, sides, clocked, leave)
     if not staying:
-        return Choice(pairs, left, Estimate(1.0, 1.0, 1.0), False)
+        return Choice(pairs, left, _NONE)
     long = len(pairs.model) == _LEAST_PAIRS
     if left or not long:
         limits = {"seconds": _MODEL_SECONDS, "least": _LEAST_PAIRS, "most": _MODEL_PAIRS}
@@ -65,11 +64,11 @@ def choose(
     else:
         gain = pairs.gain  # of the same layers: long passes are not repeated
     if gain.low > 1.0:
-        return Choice(pairs, left, gain, False)
+        return Choice(pairs, left, gain)
     for name in staying:
         _leave(name, sides, clocked, leave)
         left[name] = f"the model is not measurably faster with it ({gain_text(gain)})"
-    return Choice(pairs, left, gain, True)
+    return Choice(pairs, left, _NONE)
 
 
 def _leave(name: str, sides: Sides, clocked: dict[str, list[Any]], leave: Callable[[str], None]) -> None:
@@ -90,6 +89,6 @@ def _reason_against_layer(name: str, pairs: Pairs, reasons: dict[str, Sequence[s
 
 def gain_text(gain: Estimate) -> str:
     """Return a gain and its interval as a text; with advice if it tells little."""
-    text = f"{gain.value:.2f}x, 95% {gain.low:.2f} to {gain.high:.2f}"
+    text = f"{gain.value:.2f}x, 95%: {gain.low:.2f} to {gain.high:.2f}"
     vague = gain.high > _VAGUE * gain.low
     return text + "; times vary, so accelerate again on a machine at rest" * vague

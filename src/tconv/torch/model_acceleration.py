@@ -5,6 +5,7 @@ Layers stay the same objects; only their class changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -72,8 +73,12 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
         for layer in layers.values():
             accelerate_layer(layer)
         return Report(tuple(_unmeasured(name, layer, ()) for name, layer in layers.items()), tuple(left), None)
-    with eval_without_gradients(model):
-        return _accelerate_measured(model, layers, left, inputs, fuse)
+    try:
+        with eval_without_gradients(model):
+            return _accelerate_measured(model, layers, left, inputs, fuse)
+    except BaseException:  # of the model itself, or an interrupt: it stays as it was
+        _restore_layers(model, layers.values())
+        raise
 
 
 def restore(model: torch.nn.Module) -> int:
@@ -89,11 +94,16 @@ def restore(model: torch.nn.Module) -> int:
     """
     _check_module(model)
     changed = [module for module in model.modules() if is_accelerated(module)]
-    for module in changed:
-        restore_layer(module)
+    _restore_layers(model, changed)
+    return len(changed)
+
+
+def _restore_layers(model: torch.nn.Module, layers: Iterable[Any]) -> None:
+    for layer in layers:
+        if is_accelerated(layer):
+            restore_layer(layer)
     for module in model.modules():
         fused_forward.forget(module)
-    return len(changed)
 
 
 def _check_module(model: Any) -> None:
@@ -188,7 +198,6 @@ def _accelerate_measured(
         tuple(unfused),
         before.difference(example.run(model)),
         None if choice is None else choice.gain,
-        choice is not None and choice.undone,
     )
 
 

@@ -39,9 +39,7 @@ class Report(NamedTuple):
     difference: float | None = None
     """The largest absolute change of the model's output."""
     gain: Estimate | None = None
-    """PyTorch's time of the model divided by tconv's, measured, with its 95% interval."""
-    undone: bool = False
-    """True if all layers were left to PyTorch because the model as a whole was not measurably faster."""
+    """Measured gain of the whole model with its 95% interval; 1 if all layers are left to PyTorch."""
 
     @property
     def share(self) -> float | None:
@@ -57,10 +55,8 @@ class Report(NamedTuple):
 
     @property
     def expected(self) -> float | None:
-        """Expected gain of the whole model: the measured one, and 1 if all layers were left to PyTorch."""
-        if self.gain is None:
-            return None
-        return 1.0 if self.undone else self.gain.value
+        """Expected gain of the whole model, as measured; 1 if all layers are left to PyTorch."""
+        return None if self.gain is None else self.gain.value
 
     def __str__(self) -> str:
         lines = [self._first()]
@@ -76,7 +72,7 @@ class Report(NamedTuple):
     def _first(self) -> str:
         if not self.layers:
             return "there is no transposed convolution to replace"
-        if self.share is None or self.ceiling is None or self.expected is None:
+        if self.share is None or self.ceiling is None or self.gain is None:
             count = len(self.layers)
             return (
                 f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. Write "
@@ -85,7 +81,8 @@ class Report(NamedTuple):
         head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
         if all(layer.method == "pytorch" for layer in self.layers):
             return head + "all are left to PyTorch, and 1.00x is expected"
-        return head + f"{self.expected:.2f}x is expected"
+        gain = self.gain
+        return head + f"{gain.value:.2f}x is expected (95%: {gain.low:.2f} to {gain.high:.2f})"
 
     def _line(self, layer: LayerReport) -> str:
         if layer.seconds is None or layer.input is None:
