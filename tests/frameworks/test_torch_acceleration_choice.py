@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tconv.torch as ours
-from tconv.torch import acceleration_choice, modules, paired_timing
+from tconv.torch import modules, paired_timing
 from tconv.torch.paired_timing import median_interval
 
 
@@ -115,7 +115,9 @@ def test_what_the_rest_of_the_model_gains_or_loses_is_a_part_of_the_expectation(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bursts_of_other_programs_do_not_change_the_answer(accelerated, seed):
-    def noise(draw=random.Random(seed)):
+    draw = random.Random(seed)
+
+    def noise():
         return draw.uniform(0.99, 1.01) * (1 if draw.random() < 0.93 else draw.uniform(2, 30))
 
     report, _, kept = accelerated(Machine({"a": (4.0, 2.0), "b": (0.5, 1.0)}, noise=noise))
@@ -170,7 +172,8 @@ def test_both_forms_are_first_in_turn(accelerated):
 
 
 def test_layers_that_go_to_pytorchs_operator_anyway_are_left(monkeypatch):
-    monkeypatch.setattr(paired_timing, "clock", lambda ticks=count(): float(next(ticks)))
+    ticks = count()
+    monkeypatch.setattr(paired_timing, "clock", lambda: float(next(ticks)))
     model = nn.Sequential(nn.ConvTranspose1d(2, 2, 3), nn.Flatten(), nn.Unflatten(1, (2, 3)))
     with torch.no_grad():
         model[0].weight[0, 0, 0] = float("inf")

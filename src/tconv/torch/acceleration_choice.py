@@ -12,7 +12,7 @@ no reason to change a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tconv.torch.paired_timing import Estimate, Pairs, Sides, compare
@@ -40,7 +40,7 @@ def choose(
     run: Callable[[], Any],
     sides: Sides,
     clocked: dict[str, list[Any]],
-    reasons: dict[str, Sequence[str]],
+    reasons: Mapping[str, Sequence[str]],
     leave: Callable[[str], None],
 ) -> Choice:
     """Time a model whose layers are all on the kernel, and call `leave` with the name of each that does not pay in it.
@@ -49,8 +49,7 @@ def choose(
     of layers whose call goes to PyTorch's operator anyway. A pass is run 9 to 13 times if it takes long, and otherwise
     for 4.5 seconds at most, but not more than 800 times.
     """
-    limits = {"seconds": _LAYER_SECONDS, "least": _LEAST_PAIRS, "most": _LAYER_PAIRS}
-    pairs = compare(run, sides, clocked, **limits)
+    pairs = compare(run, sides, clocked, seconds=_LAYER_SECONDS, least=_LEAST_PAIRS, most=_LAYER_PAIRS)
     left = {name: reason for name in clocked if (reason := _reason_against_layer(name, pairs, reasons))}
     staying = [name for name in clocked if name not in left]
     for name in left:
@@ -59,8 +58,7 @@ def choose(
         return Choice(pairs, left, _NONE)
     long = len(pairs.model) == _LEAST_PAIRS
     if left or not long:
-        limits = {"seconds": _MODEL_SECONDS, "least": _LEAST_PAIRS, "most": _MODEL_PAIRS}
-        gain = compare(run, sides, {}, **limits).gain
+        gain = compare(run, sides, {}, seconds=_MODEL_SECONDS, least=_LEAST_PAIRS, most=_MODEL_PAIRS).gain
     else:
         gain = pairs.gain  # of the same layers: long passes are not repeated
     if gain.low > 1.0:
@@ -77,7 +75,7 @@ def _leave(name: str, sides: Sides, clocked: dict[str, list[Any]], leave: Callab
     leave(name)
 
 
-def _reason_against_layer(name: str, pairs: Pairs, reasons: dict[str, Sequence[str]]) -> str:
+def _reason_against_layer(name: str, pairs: Pairs, reasons: Mapping[str, Sequence[str]]) -> str:
     """Return the reason to leave a layer to PyTorch, or an empty text."""
     if pairs.saved(name).low > 0:
         return ""
