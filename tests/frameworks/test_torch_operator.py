@@ -473,7 +473,8 @@ def test_compiled_by_inductor(kernel):
 def test_export_contains_pytorchs_operator(strict):
     mine, stock = both_layers(2, 3, 2, 3, 2, 1)
     x = torch.randn(2, 3, 5, 6)
-    shapes = ({0: torch.export.Dim("n"), 2: torch.export.Dim("h")},)
+    # PyTorch 2.7 needs the upper ends, because it compares products of sizes with the largest integer
+    shapes = ({0: torch.export.Dim("n", max=1000), 2: torch.export.Dim("h", max=1000)},)
     program = torch.export.export(mine, (x,), dynamic_shapes=shapes, strict=strict)
     called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert any("aten.conv_transpose2d" in name for name in called)
@@ -484,8 +485,7 @@ def test_export_contains_pytorchs_operator(strict):
 
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_onnx_contains_the_stock_operator(dynamo, tmp_path):
-    import onnx
-
+    onnx = pytest.importorskip("onnx")
     if dynamo:
         pytest.importorskip("onnxscript")
     mine, stock = both_layers(2, 3, 2, 3, 2, 1)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._pytree import tree_leaves
 
+from tconv._torch_names import tree_leaves
 from tconv.errors import ArgumentError
 
 _TOLERANCE = 1e-4

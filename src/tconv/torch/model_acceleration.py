@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from tconv._torch_names import is_compiled, notes, reason_against_fusion
 from tconv.errors import ArgumentError
 from tconv.torch import fused_forward, fusion
 from tconv.torch.acceleration_choice import Choice, choose
@@ -72,7 +73,8 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
     if inputs is None:
         for layer in layers.values():
             accelerate_layer(layer)
-        return Report(tuple(_unmeasured(name, layer, ()) for name, layer in layers.items()), tuple(left), None)
+        entries = tuple(_unmeasured(name, layer, ()) for name, layer in layers.items())
+        return Report(entries, tuple(left), None, notes=notes())
     try:
         with eval_without_gradients(model):
             return _accelerate_measured(model, layers, left, inputs, fuse)
@@ -116,9 +118,7 @@ def _check_module(model: Any) -> None:
 def _check_uncompiled(model: torch.nn.Module) -> None:
     """Refuse compiled models: a compiled graph calls no layers, so none could be replaced or measured."""
     for name, module in model.named_modules():
-        forward = getattr(module, "forward", None)
-        compiled = hasattr(forward, "_torchdynamo_orig_callable") and not hasattr(forward, "_torchdynamo_disable")
-        if compiled or getattr(module, "_compiled_call_impl", None) is not None:
+        if is_compiled(module):
             raise ArgumentError(
                 f"{display_name(name)} is compiled by torch.compile, which hides its layers. Write "
                 "tconv.torch.accelerate(model, x) with the uncompiled model, then torch.compile(model)"
@@ -198,6 +198,7 @@ def _accelerate_measured(
         tuple(unfused),
         before.difference(example.run(model)),
         None if choice is None else choice.gain,
+        notes(),
     )
 
 
@@ -229,6 +230,9 @@ def fuse_all(model: torch.nn.Module, example: Example, before: ForwardPass) -> t
     Return the names of fused layers with the modules, and of others with the reason.
     """
     layers = {name: module for name, module in model.named_modules() if is_accelerated(module)}
+    if reason := reason_against_fusion():
+        example.run(model)  # the kernel is compiled before anything is timed
+        return [], [(name, reason) for name in layers]
     observer = Observer(model, list(layers.values()))
     try:
         example.run(model)

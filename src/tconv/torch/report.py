@@ -40,6 +40,8 @@ class Report(NamedTuple):
     """The largest absolute change of the model's output."""
     gain: Estimate | None = None
     """Measured gain of the whole model with its 95% interval; 1 if all layers are left to PyTorch."""
+    notes: tuple[str, ...] = ()
+    """Undocumented names that this release of PyTorch lacks, with what follows from it."""
 
     @property
     def share(self) -> float | None:
@@ -67,6 +69,7 @@ class Report(NamedTuple):
         lines += [f"  not fused: {display_name(name)}: {reason}" for name, reason in self.unfused]
         if self.difference is not None:
             lines.append(f"  largest change of the output: {self.difference:.2g}")
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def _first(self) -> str:
