@@ -42,7 +42,12 @@ def _named(name: str, effect: str) -> Any:
 
 def notes() -> tuple[str, ...]:
     """Return a sentence for each missing name."""
-    return tuple(f"PyTorch {torch.__version__} has no {name}: {effect}" for name, effect in MISSING.items())
+    found = [f"PyTorch {torch.__version__} has no {name}: {effect}" for name, effect in MISSING.items()]
+    if ALWAYS_EXPORTING:
+        found.append(
+            f"PyTorch {torch.__version__} cannot tell torch.compile from torch.export: compiled models run its operator"
+        )
+    return tuple(found)
 
 
 # -- what an eager call looks at ---------------------------------------------------------------------------------------
@@ -58,12 +63,11 @@ _interpreters = _named("torch._C._functorch.get_interpreter_stack", "torch.vmap 
 _transform_type = _named("torch._C._functorch.TransformType", "torch.vmap runs PyTorch's operator")
 _forward_level = _named("torch.autograd.forward_ad._current_level", "torch.autograd.forward_ad.unpack_dual is asked")
 _dispatch_mode = _named("torch.utils._python_dispatch._get_current_dispatch_mode", _NO_MODES)
-_exporting_flag = _named("torch.compiler._is_exporting_flag", "torch.compiler.is_exporting is asked")
 
 SEES_MODES = None not in (_dispatch_stack, _function_stack, _profiler_enabled, _current_level)
 """False if a call cannot tell whether a mode, a transform or the profiler has to see it: then it always does."""
-FOLDS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 8) and _exporting_flag is not None
-"""True if compiled code takes `torch.compiler.is_exporting()` for true at all times, as in PyTorch 2.7."""
+ALWAYS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 8)
+"""True if `torch.compiler.is_exporting()` is true in all compiled code, as in PyTorch 2.7: it cannot keep the kernel."""
 
 
 def memory_kind(tensor: torch.Tensor) -> Any:

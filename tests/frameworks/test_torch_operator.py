@@ -22,6 +22,7 @@ from torch.nn import functional
 
 import tconv
 import tconv.torch as ours
+from tconv._torch_names import ALWAYS_EXPORTING
 
 OPERATOR = torch.ops.tconv.conv_transpose.default
 CLASSES = {name: (getattr(ours, name), getattr(torch.nn, name)) for name in ours.__all__ if name.startswith("Conv")}
@@ -452,7 +453,7 @@ def test_compile_with_changing_shapes(ndim, kernel):
         torch.testing.assert_close(compiled(x[0]), stock(x[0]), rtol=1e-5, atol=1e-5)
     compiled(x.requires_grad_()).sum().backward()
     torch.testing.assert_close(x.grad, torch.autograd.grad(stock(x).sum(), x)[0], rtol=1e-5, atol=1e-5)
-    assert len(kernel) >= 10
+    assert len(kernel) >= 10 or ALWAYS_EXPORTING
 
 
 def test_compiled_by_inductor(kernel):
@@ -466,7 +467,7 @@ def test_compiled_by_inductor(kernel):
         pytest.skip(f"no compiler here: {error}")
     torch.testing.assert_close(got, stock(x), rtol=1e-5, atol=1e-5)
     assert got.stride() == stock(x).stride()
-    assert kernel
+    assert kernel or ALWAYS_EXPORTING
 
 
 @pytest.mark.parametrize("strict", [False, True])

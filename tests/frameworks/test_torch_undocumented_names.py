@@ -52,7 +52,7 @@ def check(missing):
     import tconv, tconv.torch as ours
     from torch.nn import functional
 
-    assert (set(names.MISSING) == {missing}) == bool(missing), names.MISSING
+    assert set(names.MISSING) == ({missing} if missing else set()), names.MISSING
     generator = torch.Generator().manual_seed(7)
     x, w, b = (torch.randn(*shape, generator=generator) for shape in ((3, 4, 5, 6), (4, 5, 3, 4), (5,)))
     mine = lambda x, w=w, b=b: ours.conv_transpose(x, w, b, 2, 1)
@@ -113,7 +113,7 @@ def check(missing):
     ours.accelerate(torch.nn.Sequential(model), (x,))
     planned = ours.plan(ours.ConvTranspose2d(4, 5, 4, 2, 1).requires_grad_(False), x)
     for text in (str(report), str(planned)):
-        assert (missing in text and names.MISSING[missing] in text) if missing else "note" not in text, text
+        assert (missing in text and names.MISSING[missing] in text) if missing else names.ALWAYS_EXPORTING or "note" not in text, text
     plain = planned.reasons == ()
     assert plain, planned
     if missing and names.MISSING[missing].startswith("fuse=True"):
@@ -155,7 +155,4 @@ def test_undocumented_names_are_asked_for_in_one_module():
             elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 path = ast.unparse(node)
                 places += [(file.name, path)] if path.startswith(("torch.", "forward_ad.")) else []
-    assert sorted(set(places)) == [
-        ("custom_op.py", "torch._check"),
-        ("functional.py", "torch.compiler._is_exporting_flag"),
-    ]
+    assert set(places) == {("custom_op.py", "torch._check")}  # it is documented

@@ -109,9 +109,7 @@ def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
 def _is_kept_in_graphs(input: Any, weight: Any) -> bool:
     """Return True if a compiled graph or vmap gets tconv's operator: not if exported, on other devices and dtypes."""
     plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
-    # one attribute, which the compiler watches
-    exporting = torch.compiler._is_exporting_flag if _torch_names.FOLDS_EXPORTING else torch.compiler.is_exporting()
-    return plain and not exporting and not torch.is_autocast_enabled("cpu")
+    return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
 
 
 def is_trained(input: Any, weight: Any, arguments: Arguments) -> bool:
