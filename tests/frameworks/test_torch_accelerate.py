@@ -61,7 +61,8 @@ def all_stay(monkeypatch):
     """No layer is left to PyTorch because the machine was busy: half of a pass is in layers that take half the time."""
 
     def choice(run, sides, clocked, reasons, leave):
-        pairs = Pairs([(1.0, 0.75)], {name: [(0.5 / len(clocked), 0.25 / len(clocked))] for name in clocked})
+        part = 0.5 / len(clocked)
+        pairs = Pairs([(1.0, 0.75)], {name: [(part, part / 2)] for name in clocked}, {name: [part] for name in clocked})
         return Choice(pairs, {}, pairs.gain)
 
     monkeypatch.setattr("tconv.torch.model_acceleration.choose", choice)

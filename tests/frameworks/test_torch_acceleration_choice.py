@@ -229,3 +229,26 @@ def test_a_model_in_the_other_form_while_it_is_timed_comes_back_after_an_error(m
     assert not model[0]._forward_hooks
     assert not model[0]._forward_pre_hooks
     assert type(model[0]) is nn.ConvTranspose1d
+
+
+def test_the_share_is_that_of_the_layers_and_the_gain_that_of_all_that_is_fused(monkeypatch):
+    now = [0.0]
+
+    def takes(seconds, forward):
+        def timed(self, *given):
+            now[0] += seconds
+            return forward(self, *given)
+
+        return timed
+
+    monkeypatch.setattr(paired_timing, "clock", lambda: now[0])
+    monkeypatch.setattr(nn.ConvTranspose1d, "forward", takes(3.0, nn.ConvTranspose1d.forward))
+    monkeypatch.setattr(ours.ConvTranspose1d, "forward", takes(4.0, ours.ConvTranspose1d.forward))
+    monkeypatch.setattr(nn.ReLU, "forward", takes(2.0, nn.ReLU.forward))
+    monkeypatch.setattr(nn.Flatten, "forward", takes(5.0, nn.Flatten.forward))
+    model = nn.Sequential(nn.ConvTranspose1d(3, 2, 4, 2), nn.ReLU(), nn.Flatten()).eval()
+    report = ours.accelerate(model, torch.randn(1, 3, 9), fuse=True)
+    assert report.fused == (("0", "ReLU"),)
+    assert report.share == pytest.approx(3 / 10)
+    assert report.layers[0].gain == pytest.approx(5 / 4)
+    assert report.expected == pytest.approx(10 / 9)

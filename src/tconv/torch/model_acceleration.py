@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.modules.lazy import LazyModuleMixin
 
@@ -47,9 +48,11 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
     PyTorch's layer. Parametrised, weight-normed, tied and subclassed layers are included; a layer with a forward of its
     own, not yet initialised, or of another device or dtype is left alone and listed in the report.
 
-    `example` contains the model's arguments: a tensor, a tuple of arguments or a dict of named ones. With it, a few
-    forward passes are measured (in eval mode, without gradients; random state and running statistics stay), the report
-    gives the possible gain, layer by layer, and a layer that PyTorch runs faster on this machine is left to it.
+    `example` contains the model's arguments: a tensor, a tuple of arguments or a dict of named ones. With it, forward
+    passes of both forms are timed in turns (in eval mode, without gradients; random state and running statistics stay):
+    for 4.5 seconds at most, or 9 to 15 passes if they are long. A layer that is not measurably faster in its place is
+    left to PyTorch, and so are all if the model with them is not. The report gives the possible gain and the measured
+    one, and those of each layer. If the model raises an error, its layers are PyTorch's again.
 
     `fuse=True` needs an example and a model in eval mode. A batch norm and a pointwise activation (ReLU, ReLU6,
     LeakyReLU, PReLU, Hardtanh) that are the only readers of a layer's output are then applied as the output is written;
@@ -216,12 +219,13 @@ def _unmeasured(name: str, layer: Any, reasons: tuple[str, ...]) -> LayerReport:
 
 
 def _measured(name: str, layer: Any, input: torch.Tensor, planned: LayerPlan, choice: Choice) -> LayerReport:
+    alone = float(np.median(choice.pairs.stock[name]))
     stock, ours = choice.pairs.seconds(name)
     kind = getattr(type(layer), "_stock", type(layer)).__qualname__
     if name in choice.left:
         reasons = planned.reasons if planned.method == "pytorch" else ("measured",)
-        return LayerReport(name, kind, tuple(input.shape), stock, "pytorch", reasons, 1.0)
-    return LayerReport(name, kind, tuple(input.shape), stock, planned.method, planned.reasons, stock / max(ours, 1e-12))
+        return LayerReport(name, kind, tuple(input.shape), alone, "pytorch", reasons, 1.0)
+    return LayerReport(name, kind, tuple(input.shape), alone, planned.method, planned.reasons, stock / max(ours, 1e-12))
 
 
 def fuse_all(model: torch.nn.Module, example: Example, before: ForwardPass) -> tuple[NamedReasons, NamedReasons]:

@@ -18,6 +18,7 @@ import numpy as np
 _MISSED = 0.05
 """Share of intervals that do not contain the median."""
 clock = time.perf_counter
+Key = tuple[str, int]
 
 
 class Estimate(NamedTuple):
@@ -73,6 +74,9 @@ class Pairs(NamedTuple):
 
     model: list[tuple[float, float]]
     layers: dict[str, list[tuple[float, float]]]
+    """With the modules that are fused with a layer."""
+    stock: dict[str, list[float]]
+    """Seconds of the layers alone in PyTorch's form."""
 
     @property
     def gain(self) -> Estimate:
@@ -100,10 +104,10 @@ def compare(
 ) -> Pairs:
     """Time passes in pairs, one in each form, until this many seconds have passed, or there are so many pairs.
 
-    `clocked` has the modules whose times add up to that of a layer, by its name. The forms take turns in being the
-    first of a pair. The model is in tconv's form afterwards.
+    `clocked` has the modules whose times add up to that of a layer, itself first, by its name. The forms take turns in
+    being the first of a pair. The model is in tconv's form afterwards.
     """
-    pairs = Pairs([], {name: [] for name in clocked})
+    pairs = Pairs([], {name: [] for name in clocked}, {name: [] for name in clocked})
     with _clocks(clocked) as spent:
         try:
             begun = clock()
@@ -118,36 +122,40 @@ def compare(
                     whole[ours] = clock() - start
                     parts[ours] = dict(spent)
                 pairs.model.append((whole[False], whole[True]))
-                for name, times in pairs.layers.items():
-                    times.append((parts[False][name], parts[True][name]))
+                for name, modules in clocked.items():
+                    places = range(len(modules))
+                    sums = [sum(part[name, place] for place in places) for part in parts]
+                    pairs.layers[name].append((sums[False], sums[True]))
+                    pairs.stock[name].append(parts[False][name, 0])
         finally:
             sides.take(True)
     return pairs
 
 
 @contextmanager
-def _clocks(clocked: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, float]]:
-    """Put clocks around modules; yield the seconds by the name of the layer that they belong to."""
-    spent, started = dict.fromkeys(clocked, 0.0), dict.fromkeys(clocked, 0.0)
+def _clocks(clocked: Mapping[str, Sequence[Any]]) -> Iterator[dict[Key, float]]:
+    """Put clocks around modules; yield their seconds by the name of a layer and the place among its modules."""
+    keys = [(name, place) for name, modules in clocked.items() for place in range(len(modules))]
+    spent, started = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0.0)
 
-    def before(name: str) -> Callable[..., None]:
+    def before(key: Key) -> Callable[..., None]:
         def hook(module: Any, args: Any) -> None:
-            started[name] = clock()
+            started[key] = clock()
 
         return hook
 
-    def after(name: str) -> Callable[..., None]:
+    def after(key: Key) -> Callable[..., None]:
         def hook(module: Any, args: Any, output: Any) -> None:
-            spent[name] += clock() - started[name]
+            spent[key] += clock() - started[key]
 
         return hook
 
     handles = []
-    for name, modules in clocked.items():
-        for module in modules:
-            # the first hook before a module and the last one after it: other hooks count as a part of it
-            handles.append(module.register_forward_pre_hook(before(name), prepend=True))
-            handles.append(module.register_forward_hook(after(name)))
+    for key in keys:
+        module = clocked[key[0]][key[1]]
+        # the first hook before a module and the last one after it: other hooks count as a part of it
+        handles.append(module.register_forward_pre_hook(before(key), prepend=True))
+        handles.append(module.register_forward_hook(after(key)))
     try:
         yield spent
     finally:

@@ -23,7 +23,7 @@ class LayerReport(NamedTuple):
     """"simd" or "winograd", tconv's, or "pytorch"."""
     reasons: tuple[str, ...]
     gain: float | None
-    """PyTorch's time divided by tconv's, on the measured input."""
+    """PyTorch's time divided by tconv's, in its place in the model, with the modules that are fused with it."""
 
 
 class Report(NamedTuple):
