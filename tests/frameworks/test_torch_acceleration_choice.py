@@ -118,7 +118,7 @@ def test_bursts_of_other_programs_do_not_change_the_answer(accelerated, seed):
     draw = random.Random(seed)
 
     def noise():
-        return draw.uniform(0.99, 1.01) * (1 if draw.random() < 0.93 else draw.uniform(2, 30))
+        return draw.uniform(0.99, 1.01) * (1 if draw.random() < 0.95 else draw.uniform(2, 30))
 
     report, _, kept = accelerated(Machine({"a": (4.0, 2.0), "b": (0.5, 1.0)}, noise=noise))
     assert kept == {"a"}
@@ -146,7 +146,7 @@ def test_advice_where_times_vary_too_much_to_tell(accelerated):
     assert report.left[0][1].endswith("; times vary, so accelerate again on a machine at rest)")
 
 
-@pytest.mark.parametrize(("rest", "most"), [(20_000.0, 9), (700.0, 12), (20.0, 250), (0.01, 810)])
+@pytest.mark.parametrize(("rest", "most"), [(20_000.0, 9), (700.0, 12), (20.0, 250), (0.01, 1610)])
 def test_the_number_of_passes_is_bounded(accelerated, rest, most):
     """One pass as it was, one to compile, three pairs at least, and one for the difference."""
     machine = Machine({"a": (4.0, 2.0)}, rest=lambda ours: rest)
@@ -158,17 +158,18 @@ def test_the_number_of_passes_is_bounded(accelerated, rest, most):
     assert machine.passes <= most + 6
 
 
-def test_both_forms_are_first_in_turn(accelerated):
-    """A model that is slower when it ran in the same form just before, or in the other, gives the same answer."""
-    last = []
+def test_a_change_of_form_is_not_timed(accelerated):
+    """What a change of form costs, in caches and memory, is no part of the gain: a model does not change it in use."""
+    for costly in (True, False):
+        last = [None]
 
-    def rest(ours):
-        last.append(bool(ours))
-        return 10.0 + (len(last) > 1 and last[-1] == last[-2])
+        def rest(ours, costly=costly, last=last):
+            last.append(bool(ours))
+            return 10.0 + 5.0 * (last[-1] != last[-2] and last[-1] is costly)
 
-    report, _, kept = accelerated(Machine({"a": (4.0, 2.0)}, rest=rest))
-    assert kept == {"a"}
-    assert 14 / 13 < report.expected < 15 / 12
+        report, _, kept = accelerated(Machine({"a": (4.0, 2.0)}, rest=rest))
+        assert kept == {"a"}
+        assert report.expected == pytest.approx(14 / 12)
 
 
 def test_layers_that_go_to_pytorchs_operator_anyway_are_left(monkeypatch):

@@ -47,7 +47,7 @@ def choose(
 
     `clocked` has the modules whose time counts for a layer: itself, and those that are fused with it; `reasons` those
     of layers whose call goes to PyTorch's operator anyway. A pass is run 9 to 13 times if it takes long, and otherwise
-    for 4.5 seconds at most, but not more than 800 times.
+    for 4.5 seconds at most, but not more than 1600 times.
     """
     pairs = compare(run, sides, clocked, seconds=_LAYER_SECONDS, least=_LEAST_PAIRS, most=_LAYER_PAIRS)
     left = {name: reason for name in clocked if (reason := _reason_against_layer(name, pairs, reasons))}
