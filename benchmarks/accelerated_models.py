@@ -12,8 +12,8 @@ median of the ratios of neighbours:
 - layers: how many of the transposed convolutions run on tconv's kernel; the others are left to PyTorch.
 
 The process runs with glibc's settings `HEAP`, so that it keeps freed memory. By default it gives some of it back, and
-the next pass pays for it with page faults: a few to a thousand per pass of the same model, by what was allocated before,
-which moved the time of an unchanged copy by up to 40% (`--default-heap` shows it).
+the next pass pays for it with page faults: none to a thousand per pass of the same model, by what was allocated before,
+which moved the time of an unchanged copy by up to 40% (`--default-heap` keeps that).
 
 A network passes if the gain is at least 0.99, and the expectation within 3% of it. Sizes are those of a small task: a
 pass takes 1 to 80 ms on two cores, and all of it takes 10 minutes. The three audio networks have one memory format.
