@@ -42,12 +42,7 @@ def _named(name: str, effect: str) -> Any:
 
 def notes() -> tuple[str, ...]:
     """Return a sentence for each missing name."""
-    found = [f"PyTorch {torch.__version__} has no {name}: {effect}" for name, effect in MISSING.items()]
-    if ALWAYS_EXPORTING:
-        found.append(
-            f"PyTorch {torch.__version__} takes torch.compile for torch.export: compiled code has its operator"
-        )
-    return tuple(found)
+    return tuple(f"PyTorch {torch.__version__} has no {name}: {effect}" for name, effect in MISSING.items())
 
 
 # -- what an eager call looks at ---------------------------------------------------------------------------------------
@@ -66,7 +61,7 @@ _dispatch_mode = _named("torch.utils._python_dispatch._get_current_dispatch_mode
 
 SEES_MODES = None not in (_dispatch_stack, _function_stack, _profiler_enabled, _current_level)
 """False if a call cannot tell whether a mode, a transform or the profiler has to see it: then it always does."""
-ALWAYS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 8)
+ALWAYS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 12)
 """True if `torch.compiler.is_exporting()` is true in all compiled code, which then cannot keep the kernel."""
 
 
