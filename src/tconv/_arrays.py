@@ -100,10 +100,9 @@ def _take_torch(tensor: Any, name: str) -> Array:
 
 def _is_traced_by_torch(torch: Any, tensor: Any) -> bool:
     """Return True if a tracer, a dispatch mode or forward-mode differentiation would lose track of the result."""
-    forward = torch.autograd.forward_ad
-    dual = forward._current_level >= 0 and forward.unpack_dual(tensor).tangent is not None
-    mode = torch.utils._python_dispatch._get_current_dispatch_mode()
-    return bool(dual or torch.jit.is_tracing() or mode is not None)
+    from tconv._torch_names import inside_dispatch_mode, is_dual
+
+    return bool(is_dual(tensor) or torch.jit.is_tracing() or inside_dispatch_mode())
 
 
 def _needs_torch_adapter(tensor: Any) -> bool:
@@ -111,7 +110,9 @@ def _needs_torch_adapter(tensor: Any) -> bool:
     torch = sys.modules["torch"]
     if tensor.requires_grad and torch.is_grad_enabled():
         return True
-    return torch._C._functorch.maybe_current_level() is not None or _is_traced_by_torch(torch, tensor)
+    from tconv._torch_names import inside_transform
+
+    return inside_transform() or _is_traced_by_torch(torch, tensor)
 
 
 def _target_torch(tensor: Any, name: str) -> Array:

@@ -11,6 +11,7 @@ import torch
 
 import tconv.torch as ours
 from tconv.bench.networks import NETWORKS
+from tconv.torch.paired_timing import Estimate, Pairs
 
 SMALL = {
     "dcgan": (2, 100, 1, 1),
@@ -32,7 +33,7 @@ def build(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_same_network(name):
+def test_the_same_network(name, monkeypatch):
     torch.manual_seed(0)
     stock, x = build(name), torch.randn(SMALL[name])
     model = build(name)
@@ -51,6 +52,8 @@ def test_the_same_network(name):
         assert (mine.grad is None) == (theirs.grad is None)
         assert mine.grad is None or (mine.grad - theirs.grad).abs().max() <= 1e-4 * largest, key
     if name in TRAINED:
+        monkeypatch.setattr(Pairs, "gain", Estimate(2.0, 2.0, 2.0))  # no layer is left because the machine is busy
+        monkeypatch.setattr(Pairs, "saved", lambda self, name: Estimate(1.0, 1.0, 1.0))
         measured = ours.accelerate(build(name), x, fuse=True)
         assert measured.share > 0
         assert bool(measured.fused) == (name == "dcgan")

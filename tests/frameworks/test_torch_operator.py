@@ -22,6 +22,7 @@ from torch.nn import functional
 
 import tconv
 import tconv.torch as ours
+from tconv._torch_names import ALWAYS_EXPORTING
 
 OPERATOR = torch.ops.tconv.conv_transpose.default
 CLASSES = {name: (getattr(ours, name), getattr(torch.nn, name)) for name in ours.__all__ if name.startswith("Conv")}
@@ -452,7 +453,7 @@ def test_compile_with_changing_shapes(ndim, kernel):
         torch.testing.assert_close(compiled(x[0]), stock(x[0]), rtol=1e-5, atol=1e-5)
     compiled(x.requires_grad_()).sum().backward()
     torch.testing.assert_close(x.grad, torch.autograd.grad(stock(x).sum(), x)[0], rtol=1e-5, atol=1e-5)
-    assert len(kernel) >= 10
+    assert len(kernel) >= 10 or ALWAYS_EXPORTING
 
 
 def test_compiled_by_inductor(kernel):
@@ -466,14 +467,15 @@ def test_compiled_by_inductor(kernel):
         pytest.skip(f"no compiler here: {error}")
     torch.testing.assert_close(got, stock(x), rtol=1e-5, atol=1e-5)
     assert got.stride() == stock(x).stride()
-    assert kernel
+    assert kernel or ALWAYS_EXPORTING
 
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_export_contains_pytorchs_operator(strict):
     mine, stock = both_layers(2, 3, 2, 3, 2, 1)
     x = torch.randn(2, 3, 5, 6)
-    shapes = ({0: torch.export.Dim("n"), 2: torch.export.Dim("h")},)
+    # PyTorch 2.7 needs the upper ends, because it compares products of sizes with the largest integer
+    shapes = ({0: torch.export.Dim("n", max=1000), 2: torch.export.Dim("h", max=1000)},)
     program = torch.export.export(mine, (x,), dynamic_shapes=shapes, strict=strict)
     called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert any("aten.conv_transpose2d" in name for name in called)
@@ -484,8 +486,7 @@ def test_export_contains_pytorchs_operator(strict):
 
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_onnx_contains_the_stock_operator(dynamo, tmp_path):
-    import onnx
-
+    onnx = pytest.importorskip("onnx")
     if dynamo:
         pytest.importorskip("onnxscript")
     mine, stock = both_layers(2, 3, 2, 3, 2, 1)

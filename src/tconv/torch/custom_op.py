@@ -11,9 +11,8 @@ import math
 from typing import Any
 
 import torch
-from torch.amp.autocast_mode import _cast
-from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
+from tconv._torch_names import cast, count_flops
 from tconv.torch.kernel_call import Arguments, format_of, run
 
 torch.library.define(
@@ -142,12 +141,12 @@ torch.library.register_vmap("tconv::conv_transpose", _vmap)
 def _autocast(device: str) -> Any:
     """Return an implementation with PyTorch's rule for its own convolutions: floats below float64 are cast."""
 
-    def cast(*arguments: Any) -> Any:
+    def run_cast(*arguments: Any) -> Any:
         dtype = torch.get_autocast_dtype(device)
         with torch.amp.autocast(device, enabled=False):
-            return OPERATOR(*_cast(arguments, device, dtype))
+            return OPERATOR(*cast(arguments, device, dtype))
 
-    return cast
+    return run_cast
 
 
 _IMPLEMENTED = torch.library.Library("tconv", "IMPL")
@@ -155,8 +154,5 @@ for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
     _IMPLEMENTED.impl("conv_transpose", _autocast(_device), _key)
 
 
-@register_flop_formula(torch.ops.tconv.conv_transpose)
-def _flops(x_shape: Any, w_shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """Return what PyTorch counts for its own operator: 2 x all products, including those that a crop drops."""
-    count: int = conv_flop_count(x_shape, w_shape, out_shape, transposed=True)
-    return count
+# what PyTorch counts for its own operator: 2 x all products, including those that a crop drops
+count_flops(torch.ops.tconv.conv_transpose)

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch._C._functorch import TransformType, get_interpreter_stack, maybe_current_level
-from torch.autograd import forward_ad
 from torch.nn.parameter import Parameter
 
+from tconv import _torch_names
+from tconv._torch_names import has_forward_level, inside_transform, is_dual, is_tracing, must_be_seen, only_vmap
 from tconv.torch.custom_op import OPERATOR, Differentiable, pytorch_conv_transpose
 from tconv.torch.kernel_call import Arguments, Call, against_training, cached_call, is_plain
 
@@ -130,22 +130,17 @@ def select_route(input: Any, weight: Any, bias: Any) -> Any:
         return next(reason for reason in map(_reason_of_type, _NAMES, (input, weight, bias)) if reason)
     if torch.is_autocast_enabled("cpu"):
         return "autocast computes in another dtype"
-    if torch._C._get_tracing_state() is not None:
+    if is_tracing():
         return "the call is being traced"
-    if forward_ad._current_level >= 0:
+    if has_forward_level() or (not _torch_names.FORWARD_LEVEL_KNOWN and any(map(is_dual, (input, weight, bias)))):
         return "forward-mode derivatives are computed by PyTorch"
-    if maybe_current_level() is not None:
-        only_vmap = all(level.key() == TransformType.Vmap for level in get_interpreter_stack())
-        if only_vmap and _is_kept_in_graphs(input, weight):
+    if inside_transform():
+        if only_vmap() and _is_kept_in_graphs(input, weight):
             return OPERATOR
         return "a transform of torch.func needs PyTorch's operator"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):
         return next(reason for reason in map(_reason_of_memory, _NAMES, (input, weight, bias)) if reason)
-    if (
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch.autograd._profiler_enabled()
-    ):
+    if must_be_seen():
         return OPERATOR
     if torch.is_grad_enabled() and (
         input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)

@@ -11,8 +11,8 @@ import weakref
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
 
+from tconv._torch_names import tree_map_only
 from tconv.errors import StaleError
 from tconv.torch.lazy_tensor import LazyTensor, TensorSource
 

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import xxhash
-from torch._prims_common import suggest_memory_format
-from torch.utils._python_dispatch import _disable_current_modes
 
 from tconv import _memory, kernels
 from tconv._arrays import Array
 from tconv._fork import own_in_forks
+from tconv._torch_names import memory_kind, suggest_memory_format, without_modes
 from tconv.dialects import dialect
 from tconv.errors import ShapeError, TconvError
 from tconv.geometry import Geometry
@@ -273,21 +272,16 @@ _MOST = 512
 _calls: dict[Any, Call] = {}
 
 
-def _keys(tensor: torch.Tensor) -> int:
-    keys: int = torch._C._dispatch_keys(tensor).raw_repr()
-    return keys
-
-
-with _disable_current_modes():  # modes of the code that imports this module
-    _PLAIN = {_keys(torch.empty(0, device="cpu"))}
+with without_modes():  # those of the code that imports this module
+    _PLAIN = {memory_kind(torch.empty(0, device="cpu"))}
     with torch.inference_mode():
-        _PLAIN.add(_keys(torch.empty(0, device="cpu")))
-"""Dispatch keys of dense tensors on the CPU: not fake, wrapped, negated, sparse or of a subclass."""
+        _PLAIN.add(memory_kind(torch.empty(0, device="cpu")))
+"""Kinds of dense tensors on the CPU: not fake, wrapped, negated, sparse or of a subclass."""
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
     """Return True if the kernel can use this tensor's memory without a copy."""
-    return tensor.dtype is torch.float32 and _keys(tensor) in _PLAIN and tensor.data_ptr() % 4 == 0
+    return tensor.dtype is torch.float32 and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % 4 == 0
 
 
 def cached_call(

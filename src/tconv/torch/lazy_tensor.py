@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_map_only
+
+from tconv._torch_names import tree_map_only, without_memory, without_transforms
 
 
 class TensorSource(Protocol):
@@ -38,11 +37,7 @@ class LazyTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, source: TensorSource) -> Any:
         """Return a tensor with the metadata of `source.like`, and no memory."""
-        like = source.like
-        tensor = torch.Tensor._make_wrapper_subclass(
-            cls, like.shape, strides=like.stride(), dtype=like.dtype, device=like.device
-        )
-        torch._C._set_throw_on_mutable_data_ptr(tensor)  # C++ code that asks for memory gets an error, not a null
+        tensor = without_memory(cls, source.like)
         tensor.source = source
         return tensor
 
@@ -60,8 +55,8 @@ class LazyTensor(torch.Tensor):
 
 
 def _with_values(arguments: Any) -> Any:
-    compiler = sys.modules.get("torch._dynamo")  # it would trace into the kernel, too
-    read = _values if compiler is None else compiler.disable(_values)
+    # the compiler would trace into the kernel, too; asking for it when it is not loaded would load it
+    read = torch.compiler.disable(_values) if "torch._dynamo" in sys.modules else _values
     return tree_map_only(LazyTensor, read, arguments)
 
 
@@ -80,9 +75,7 @@ _METADATA = {getattr(torch.Tensor, name).__get__ for name in _properties} | {
 def plain_eager(inference: bool) -> Iterator[None]:
     """Run without modes, transforms, autocast and gradients: tensors that are stored for later are computed so."""
     with (
-        temporarily_clear_interpreter_stack(),
-        _disable_current_modes(),
-        torch._C.DisableTorchFunction(),
+        without_transforms(),
         torch.autocast("cpu", enabled=False),
         torch.inference_mode(inference),
         torch.no_grad(),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from tconv._torch_names import notes
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method
@@ -20,11 +21,15 @@ class LayerPlan(NamedTuple):
     reasons: tuple[str, ...]
     problem: Problem | None
     """None if PyTorch refuses the call, or has rules of its own for it."""
+    notes: tuple[str, ...] = ()
+    """Undocumented names that this release of PyTorch lacks, with what follows from it."""
 
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
-            return f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
-        return str(explain_method(self.problem, self.method))
+            text = f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
+        else:
+            text = str(explain_method(self.problem, self.method))
+        return "\n".join([text, *(f"note      {note}" for note in self.notes)])
 
 
 def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
@@ -57,11 +62,11 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)
     if len(x_shape) != len(stride) + 2:
         reasons.append(f"x has {input.dim()} axes")
-        return LayerPlan("pytorch", tuple(reasons), None)
+        return LayerPlan("pytorch", tuple(reasons), None, notes())
     try:
         problem = problem_of(x_shape, tuple(weight.shape), bias is not None, arguments)
     except TconvError as error:
-        return LayerPlan("pytorch", (*reasons, str(error)), None)
+        return LayerPlan("pytorch", (*reasons, str(error)), None, notes())
     if not reasons and is_plain(weight) and not bool(torch.isfinite(weight).all()):
         reasons.append("the weight contains inf or NaN, which the kernel would multiply with padded zeros")
     reasons += reasons_against(problem)
@@ -70,4 +75,4 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     if is_trained(input, weight, arguments):
         reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
     trained = weight.requires_grad and torch.is_grad_enabled()
-    return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem)
+    return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem, notes())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tconv.torch.paired_timing import Estimate
+
 
 def display_name(name: str) -> str:
     """Return a module's name for a message; the name of the model itself is empty."""
@@ -21,7 +23,7 @@ class LayerReport(NamedTuple):
     """"simd" or "winograd", tconv's, or "pytorch"."""
     reasons: tuple[str, ...]
     gain: float | None
-    """PyTorch's time divided by tconv's, on the measured input."""
+    """PyTorch's time divided by tconv's, in its place in the model, with the modules that are fused with it."""
 
 
 class Report(NamedTuple):
@@ -31,11 +33,15 @@ class Report(NamedTuple):
     left: tuple[tuple[str, str], ...]
     """Names of layers that were left alone, with the reason."""
     seconds: float | None
-    """A forward pass before anything was replaced."""
+    """A forward pass with PyTorch's layers."""
     fused: tuple[tuple[str, str], ...] = ()
     unfused: tuple[tuple[str, str], ...] = ()
     difference: float | None = None
     """The largest absolute change of the model's output."""
+    gain: Estimate | None = None
+    """Measured gain of the whole model with its 95% interval; 1 if all layers are left to PyTorch."""
+    notes: tuple[str, ...] = ()
+    """Undocumented names that this release of PyTorch lacks, with what follows from it."""
 
     @property
     def share(self) -> float | None:
@@ -51,11 +57,8 @@ class Report(NamedTuple):
 
     @property
     def expected(self) -> float | None:
-        """Expected gain of the whole model, from the gains of its layers."""
-        if self.seconds is None:
-            return None
-        saved = sum((layer.seconds or 0.0) * (1 - 1 / (layer.gain or 1.0)) for layer in self.layers)
-        return self.seconds / max(1e-12, self.seconds - saved)
+        """Expected gain of the whole model, as measured; 1 if all layers are left to PyTorch."""
+        return None if self.gain is None else self.gain.value
 
     def __str__(self) -> str:
         lines = [self._first()]
@@ -66,21 +69,23 @@ class Report(NamedTuple):
         lines += [f"  not fused: {display_name(name)}: {reason}" for name, reason in self.unfused]
         if self.difference is not None:
             lines.append(f"  largest change of the output: {self.difference:.2g}")
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def _first(self) -> str:
         if not self.layers:
             return "there is no transposed convolution to replace"
-        if self.share is None or self.ceiling is None or self.expected is None:
+        if self.share is None or self.ceiling is None or self.gain is None:
             count = len(self.layers)
             return (
                 f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. Write "
                 "tconv.torch.accelerate(model, x) to see the possible gain"
             )
-        return (
-            f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
-            f"{self.expected:.2f}x is expected"
-        )
+        head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
+        if all(layer.method == "pytorch" for layer in self.layers):
+            return head + "all are left to PyTorch, and 1.00x is expected"
+        gain = self.gain
+        return head + f"{gain.value:.2f}x is expected (95%: {gain.low:.2f} to {gain.high:.2f})"
 
     def _line(self, layer: LayerReport) -> str:
         if layer.seconds is None or layer.input is None:

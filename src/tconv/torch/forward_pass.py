@@ -1,21 +1,17 @@
-"""Measurement of a model's forward pass and its transposed convolutions, and of the gain of tconv's kernel for each."""
+"""A model's forward pass: its arguments, the calls of its layers, and the comparison of its outputs."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._pytree import tree_leaves
 
+from tconv._torch_names import tree_leaves
 from tconv.errors import ArgumentError
 
-_ROUNDS = 5
-_SECONDS = 4.0
-"""Measuring ends after this time, but not before three rounds."""
 _TOLERANCE = 1e-4
 """Largest difference of outputs that fusion may cause, as a share of the largest value."""
 
@@ -46,19 +42,10 @@ class Example(NamedTuple):
         return model(*self.args, **self.kwargs)
 
 
-class LayerTime(NamedTuple):
-    """A layer in the measured forward: the seconds of all its calls, and the arguments of the first."""
+class ForwardPass(NamedTuple):
+    """A pass of the model as it was: the first input of its layers by name, and the tensors of its output."""
 
-    seconds: float
-    input: torch.Tensor
-    kwargs: dict[str, Any]
-
-
-class ForwardTime(NamedTuple):
-    """A measured forward: seconds of the whole model, its layers by name, and its output."""
-
-    seconds: float
-    layers: dict[str, LayerTime]
+    inputs: dict[str, torch.Tensor]
     output: list[torch.Tensor]
 
     def difference(self, output: Any) -> float | None:
@@ -109,70 +96,23 @@ def eval_without_gradients(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def measure(model: torch.nn.Module, layers: dict[str, Any], example: Example) -> ForwardTime:
-    """Measure the fastest of a few forward passes, with a clock around every layer.
-
-    The fastest, not the median: other programs only add time, most of all to threads that wait for each other.
-    """
-    spent: dict[str, list[float]] = {name: [] for name in layers}
-    inputs: dict[str, tuple[torch.Tensor, dict[str, Any]]] = {}
-    started: dict[str, float] = {}
+def observe(model: torch.nn.Module, layers: dict[str, Any], example: Example) -> ForwardPass:
+    """Run one pass, and note the first input of each layer that it reaches."""
+    inputs: dict[str, torch.Tensor] = {}
 
     def before(name: str) -> Callable[..., None]:
         def hook(module: Any, args: Any, kwargs: Any) -> None:
-            if name not in inputs and args:
-                inputs[name] = (
-                    args[0].detach().clone(),
-                    {**dict(zip(("output_size",), args[1:], strict=False)), **kwargs},
-                )
-            started[name] = time.perf_counter()
+            given = args[0] if args else kwargs.get("input")
+            if name not in inputs and isinstance(given, torch.Tensor):
+                inputs[name] = given.detach()
 
         return hook
 
-    def after(name: str) -> Callable[..., None]:
-        def hook(module: Any, args: Any, output: Any) -> None:
-            spent[name][-1] += time.perf_counter() - started[name]
-
-        return hook
-
-    handles = []
-    for name, layer in layers.items():
-        # the first hook before the layer and the last one after it: other hooks count as a part of the layer
-        handles.append(layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
-        handles.append(layer.register_forward_hook(after(name)))
-    whole: list[float] = []
-    begun = time.perf_counter()
+    handles = [
+        layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True) for name, layer in layers.items()
+    ]
     try:
-        for turn in range(_ROUNDS + 1):
-            for times in spent.values():
-                times.append(0.0)
-            start = time.perf_counter()
-            output = example.run(model)
-            whole.append(time.perf_counter() - start)
-            if turn == 0:
-                first = _tensors(output)
-            del output
-            if turn >= 3 and time.perf_counter() - begun > _SECONDS:
-                break
+        return ForwardPass(inputs, _tensors(example.run(model)))
     finally:
         for handle in handles:
             handle.remove()
-    measured = {name: LayerTime(min(spent[name][1:]), tensor, kwargs) for name, (tensor, kwargs) in inputs.items()}
-    return ForwardTime(min(whole[1:]), measured, first)
-
-
-def measure_gain(layer: Any, measured: LayerTime) -> float:
-    """Return PyTorch's time divided by tconv's, of this layer on this input: the fastest of interleaved calls."""
-    stock, ours = layer._stock.forward, type(layer).forward
-    spent: dict[Any, list[float]] = {stock: [], ours: []}
-    begun = time.perf_counter()
-    with torch.no_grad():
-        for turn in range(2 * _ROUNDS):
-            for call, times in spent.items():
-                start = time.perf_counter()
-                call(layer, measured.input, **measured.kwargs)
-                if turn:
-                    times.append(time.perf_counter() - start)
-            if turn >= 3 and time.perf_counter() - begun > 1.0:
-                break
-    return min(spent[stock]) / min(spent[ours])

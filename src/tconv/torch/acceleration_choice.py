@@ -1,0 +1,92 @@
+"""Choice of the layers of a model that run on tconv's kernel: those that make the model faster as it runs.
+
+Two questions are asked, each in passes of both forms that take turns (`paired_timing`):
+
+1. Which layers are faster in their places? A layer stays if the interval of what it saves lies above zero.
+2. Is the model faster with them, and by how much? They stay if the interval of the gain lies above one. This counts
+   what no clock around a layer sees: the caches and the memory that the next layers find.
+
+A layer or a model whose interval contains no gain and no loss is left to PyTorch: a change that cannot be measured is
+no reason to change a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tconv.torch.paired_timing import Estimate, Pairs, Sides, compare
+
+_LEAST_PAIRS = 3
+_LAYER_SECONDS, _LAYER_PAIRS = 1.5, 100
+_MODEL_SECONDS, _MODEL_PAIRS = 3.0, 300
+_NONE = Estimate(1.0, 1.0, 1.0)
+_VAGUE = 1.1
+"""An interval of a gain tells little if its ends differ by more than this factor."""
+
+
+class Choice(NamedTuple):
+    """Layers that stay on tconv's kernel, the reasons against the others, and the measured times."""
+
+    pairs: Pairs
+    """Times with all layers on the kernel."""
+    left: dict[str, str]
+    """Names of the layers that are left to PyTorch, with the reason."""
+    gain: Estimate
+    """PyTorch's time of the model divided by that with the layers that stay; 1 if none does."""
+
+
+def choose(
+    run: Callable[[], Any],
+    sides: Sides,
+    clocked: dict[str, list[Any]],
+    reasons: Mapping[str, Sequence[str]],
+    leave: Callable[[str], None],
+) -> Choice:
+    """Time a model whose layers are all on the kernel, and call `leave` with the name of each that does not pay in it.
+
+    `clocked` has the modules whose time counts for a layer: itself, and those that are fused with it; `reasons` those
+    of layers whose call goes to PyTorch's operator anyway. A pass is run 9 to 13 times if it takes long, and otherwise
+    for 4.5 seconds at most, but not more than 1600 times.
+    """
+    pairs = compare(run, sides, clocked, seconds=_LAYER_SECONDS, least=_LEAST_PAIRS, most=_LAYER_PAIRS)
+    left = {name: reason for name in clocked if (reason := _reason_against_layer(name, pairs, reasons))}
+    staying = [name for name in clocked if name not in left]
+    for name in left:
+        _leave(name, sides, clocked, leave)
+    if not staying:
+        return Choice(pairs, left, _NONE)
+    long = len(pairs.model) == _LEAST_PAIRS
+    if left or not long:
+        gain = compare(run, sides, {}, seconds=_MODEL_SECONDS, least=_LEAST_PAIRS, most=_MODEL_PAIRS).gain
+    else:
+        gain = pairs.gain  # of the same layers: long passes are not repeated
+    if gain.low > 1.0:
+        return Choice(pairs, left, gain)
+    for name in staying:
+        _leave(name, sides, clocked, leave)
+        left[name] = f"the model is not measurably faster with it ({gain_text(gain)})"
+    return Choice(pairs, left, _NONE)
+
+
+def _leave(name: str, sides: Sides, clocked: dict[str, list[Any]], leave: Callable[[str], None]) -> None:
+    for module in clocked[name]:
+        sides.remove(module)
+    leave(name)
+
+
+def _reason_against_layer(name: str, pairs: Pairs, reasons: Mapping[str, Sequence[str]]) -> str:
+    """Return the reason to leave a layer to PyTorch, or an empty text."""
+    if pairs.saved(name).low > 0:
+        return ""
+    if reasons.get(name):
+        return "; ".join(reasons[name])
+    stock, ours = pairs.seconds(name)
+    return f"in this model PyTorch's operator is as fast ({stock / max(ours, 1e-12):.2f}x)"
+
+
+def gain_text(gain: Estimate) -> str:
+    """Return a gain and its interval as a text; with advice if it tells little."""
+    text = f"{gain.value:.2f}x, 95%: {gain.low:.2f} to {gain.high:.2f}"
+    vague = gain.high > _VAGUE * gain.low
+    return text + "; times vary, so accelerate again on a machine at rest" * vague
