@@ -350,6 +350,8 @@ class FixWriter:
             numbers = ", ".join(map(str, (geometry.kernel, geometry.stride, geometry.crop, geometry.dilation)))
             argument = f"geometry=tconv.Geometry({numbers}, {geometry.groups})"
             to_numpy, from_numpy = _CONVERSIONS.get(self.dialect.name, ("{}", "{}"))
+            if before and not self.neutral and not self._torch and to_numpy == "{}":
+                to_numpy = "np.asarray({})"  # NumPy's functions gave arrays of NumPy; the call takes one library's
             arrays = ", ".join(map(to_numpy.format, ["x", "weight", *["bias"] * bias]))
             line = f"y = {from_numpy.format(f'tconv.conv_transpose({arrays}, {argument})')}"
             result = usual.data_layout
