@@ -137,11 +137,13 @@ def _with_bias(c: Call, change: Callable[[np.ndarray], np.ndarray | None]) -> Wr
     return None if c.bias is None else _wrong(c._replace(bias=change(c.bias)))
 
 
-def _bias_per_tap(c: Call) -> Wrong:
+def _bias_per_tap(c: Call) -> Wrong | None:
     """Return the output with the bias added once per tap that meets in it; no call of the dialect gives that."""
     g, n = c.geometry, c.x.shape[2:]
     one = Geometry(g.kernel, g.stride, g.crop, g.dilation)
     times = tconv.conv_transpose(np.ones((1, 1, *n), "f"), np.ones((1, 1, *g.kernel), "f"), geometry=one)
+    if times.max() < 2:
+        return None
     return Wrong(c, c._replace(bias=None).y + c.bias.reshape(-1, *[1] * len(n)) * times)
 
 

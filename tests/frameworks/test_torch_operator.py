@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import tconv
 import tconv.torch as ours
-from tconv._torch_names import ALWAYS_EXPORTING
+from tconv._arrays.torch_names import ALWAYS_EXPORTING
 
 OPERATOR = torch.ops.tconv.conv_transpose.default
 CLASSES = {name: (getattr(ours, name), getattr(torch.nn, name)) for name in ours.__all__ if name.startswith("Conv")}

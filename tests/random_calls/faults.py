@@ -157,7 +157,7 @@ def _bias_per_tap(c: Call) -> np.ndarray | None:
     g, n = c.geometry, c.x.shape[2:]
     single = Geometry(g.kernel, g.stride, g.crop, g.dilation)
     times = tconv.conv_transpose(np.ones((1, 1, *n), "f"), np.ones((1, 1, *g.kernel), "f"), geometry=single)
-    return c.other(bias=None) + c.bias.reshape(-1, *[1] * len(n)) * times if np.ptp(times) else None
+    return c.other(bias=None) + c.bias.reshape(-1, *[1] * len(n)) * times if times.max() > 1 else None
 
 
 def _bias_of_one_channel(c: Call, rng: np.random.Generator) -> np.ndarray | None:

@@ -22,7 +22,6 @@ from tconv.geometry import Geometry
 Native = dict[str, Any]
 Sizes = tuple[int, ...]
 Outcome = Literal["another output", "unknown output", "another shape", "refusal", "end of the process"]
-Computation = Literal["layer", "int8 layer", "gradient of x"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Fault:
     """Result of an affected call. "another output" has its numbers in `tconv.diagnosis.causes.fault_effects`."""
     applies: Callable[[Geometry, Sizes, Native], bool]
     """Condition: True for the geometry, the input's spatial shape and the native arguments of an affected call."""
-    computation: Computation = "layer"
+    computation: Literal["layer", "int8 layer", "gradient of x"] = "layer"
     """Computation that it affects. A layer is one of floats; an int8 layer has x, weight and y in 8 bits."""
 
     @property
@@ -202,11 +201,6 @@ def _side_beyond_extent(geometry: Geometry, input: Sizes, native: Native) -> boo
 def _empty_with_dynamic_weight(geometry: Geometry, input: Sizes, native: Native) -> bool:
     empty = any(sum(pair) >= F for pair, F in zip(geometry.crop, geometry.full_shape(input), strict=True))
     return bool(native.get("dynamic_weight")) and geometry.ndim == 2 and empty
-
-
-def _output_padding_beyond_padding(geometry: Geometry, input: Sizes, native: Native) -> bool:
-    padding = ints_of(native.get("padding", 0), "padding", geometry.ndim)
-    return any(op > p for op, p in zip(_output_padding(geometry, native), padding, strict=True))
 
 
 # -- the list ----------------------------------------------------------------------------------------------------
@@ -412,7 +406,7 @@ _LIST = (
         "the gradient of x is shorter than x where output_padding exceeds padding",
         "observed with mlx 0.32.4",
         "another shape",
-        _output_padding_beyond_padding,
+        lambda geometry, input, native: any(hi < 0 for _, hi in geometry.crop),
         "gradient of x",
     ),
     Fault(

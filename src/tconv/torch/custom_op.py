@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tconv._torch_names import cast, count_flops
+from tconv._arrays.torch_names import cast, count_flops
 from tconv.torch.kernel_call import Arguments, format_of, run
 
 torch.library.define(

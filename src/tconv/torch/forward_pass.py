@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tconv._torch_names import tree_leaves
+from tconv._arrays.torch_names import tree_leaves
 from tconv.errors import ArgumentError
 
 _TOLERANCE = 1e-4

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.nn.parameter import Parameter
 
-from tconv import _torch_names
-from tconv._torch_names import has_forward_level, inside_transform, is_dual, is_tracing, must_be_seen, only_vmap
+from tconv._arrays import torch_names
+from tconv._arrays.torch_names import has_forward_level, inside_transform, is_dual, is_tracing, must_be_seen, only_vmap
 from tconv.torch.custom_op import OPERATOR, Differentiable, pytorch_conv_transpose
 from tconv.torch.kernel_call import Arguments, Call, against_training, cached_call, is_plain
 
@@ -132,7 +132,7 @@ def select_route(input: Any, weight: Any, bias: Any) -> Any:
         return "autocast computes in another dtype"
     if is_tracing():
         return "the call is being traced"
-    if has_forward_level() or (not _torch_names.FORWARD_LEVEL_KNOWN and any(map(is_dual, (input, weight, bias)))):
+    if has_forward_level() or (not torch_names.FORWARD_LEVEL_KNOWN and any(map(is_dual, (input, weight, bias)))):
         return "forward-mode derivatives are computed by PyTorch"
     if inside_transform():
         if only_vmap() and _is_kept_in_graphs(input, weight):

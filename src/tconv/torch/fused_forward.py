@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tconv._torch_names import tree_map_only
+from tconv._arrays.torch_names import tree_map_only
 from tconv.errors import StaleError
 from tconv.torch.lazy_tensor import LazyTensor, TensorSource
 

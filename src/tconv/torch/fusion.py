@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tconv._torch_names import suggest_memory_format
+from tconv._arrays.torch_names import suggest_memory_format
 from tconv.errors import ArgumentError, StaleError, TconvError
 from tconv.kernels.activation import Activation, activation_of
 from tconv.torch.custom_op import compute

@@ -18,8 +18,8 @@ import xxhash
 
 from tconv import _memory, kernels
 from tconv._arrays import Array
+from tconv._arrays.torch_names import memory_kind, suggest_memory_format, without_modes
 from tconv._fork import own_in_forks
-from tconv._torch_names import memory_kind, suggest_memory_format, without_modes
 from tconv.dialects import dialect
 from tconv.errors import ShapeError, TconvError
 from tconv.geometry import Geometry

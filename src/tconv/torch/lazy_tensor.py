@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tconv._torch_names import tree_map_only, without_memory, without_transforms
+from tconv._arrays.torch_names import tree_map_only, without_memory, without_transforms
 
 
 class TensorSource(Protocol):

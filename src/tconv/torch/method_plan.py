@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from tconv._torch_names import notes
+from tconv._arrays.torch_names import notes
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from tconv._torch_names import is_compiled, notes, reason_against_fusion
+from tconv._arrays.torch_names import is_compiled, notes, reason_against_fusion
 from tconv.errors import ArgumentError
 from tconv.torch import fused_forward, fusion
 from tconv.torch.acceleration_choice import Choice, choose

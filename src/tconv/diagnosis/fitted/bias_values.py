@@ -159,16 +159,16 @@ def _places_text(times: Array, call: CallModel, observation: Observation) -> tup
     g, n = call.geometry, call.x.shape[2:]
     one = CallModel(np.ones((1, 1, *n)), np.ones((1, 1, *g.kernel)), None, replace(g, groups=1))
     met = one.window(observation.whole.window)[0, 0]
-    if not met[times != 0].any():
-        return None  # without products there is nothing but the bias: the rows are zeros, or were not written
     far = tuple(g.extent)
     wide = np.ones((1, 1, *(size + 2 * e for size, e in zip(n, far, strict=True))))
     crop = tuple((lo + s * e, hi + s * e) for (lo, hi), s, e in zip(g.crop, g.stride, far, strict=True))
     inside = replace(one, x=wide, geometry=replace(g, groups=1, crop=crop)).window(observation.whole.window)[0, 0]
     for counts in (met, inside):
-        if np.array_equal(times, counts - 1):
-            most = int(counts.max())
+        most = int(counts.max())
+        if most > 1 and np.array_equal(times, counts - 1):
             return "bias once per tap", f"the bias is added once per tap that meets in an output, up to {most} times"
+    if not met[times != 0].any():
+        return None  # without products there is nothing but the bias: the rows are zeros, or were not written
     levels = np.unique(times[times != 0])
     if len(levels) != 1:
         return None

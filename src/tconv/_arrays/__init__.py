@@ -100,7 +100,7 @@ def _take_torch(tensor: Any, name: str) -> Array:
 
 def _is_traced_by_torch(torch: Any, tensor: Any) -> bool:
     """Return True if a tracer, a dispatch mode or forward-mode differentiation would lose track of the result."""
-    from tconv._torch_names import inside_dispatch_mode, is_dual
+    from tconv._arrays.torch_names import inside_dispatch_mode, is_dual
 
     return bool(is_dual(tensor) or torch.jit.is_tracing() or inside_dispatch_mode())
 
@@ -110,7 +110,7 @@ def _needs_torch_adapter(tensor: Any) -> bool:
     torch = sys.modules["torch"]
     if tensor.requires_grad and torch.is_grad_enabled():
         return True
-    from tconv._torch_names import inside_transform
+    from tconv._arrays.torch_names import inside_transform
 
     return inside_transform() or _is_traced_by_torch(torch, tensor)
 
