@@ -29,8 +29,9 @@ def process(code, folder, **variables):
     """Run Python text in this folder in a process of its own, which has to succeed; return what it printed."""
     paths = [str(Path(tconv.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    (folder / "script.py").write_text(textwrap.dedent(code))  # TorchScript reads the source of modules
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        [sys.executable, "-W", "ignore", "script.py"],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
@@ -447,46 +448,45 @@ def a_random_draw_of_wide_layers(rng, folder):
 # -- shapes of other libraries ----------------------------------------------------------------------------------------
 
 
-def check_shapes(code):
-    """Return a case that reads the shape `n` (5, 7) of a library, and of which `none` has an unknown axis."""
-    uses = """
-    import tconv
-    g = tconv.Geometry((4, 3), 2, 1)
-    right = g.output_shape((5, 7))
-    assert g.output_shape(n) == right, g.output_shape(n)
+USES = """
+import tconv
+g = tconv.Geometry((4, 3), 2, 1)
+for n in shapes:
+    assert g.output_shape(n) == g.output_shape((5, 7)), g.output_shape(n)
     assert all(type(v) is int for v in g.output_shape(n))
-    assert tconv.dialect("torch").arguments(g, n) == tconv.dialect("torch").arguments(g, (5, 7))
-    assert tconv.dialect("keras").geometry(kernel=k, input=n, strides=2, padding="same") == tconv.dialect(
-        "keras").geometry(kernel=(5, 7), input=(5, 7), strides=2, padding="same")
-    assert tconv.linear_operator([[1.0, 2.0], [3.0, 4.0]], n, stride=2).shape == tconv.linear_operator(
-        [[1.0, 2.0], [3.0, 4.0]], (5, 7), stride=2).shape
+    torch, keras = tconv.dialect("torch"), tconv.dialect("keras")
+    assert torch.arguments(g, n) == torch.arguments(g, (5, 7))
+    right = keras.geometry(kernel=(5, 7), input=(5, 7), strides=2, padding="same")
+    assert keras.geometry(kernel=n, input=n, strides=2, padding="same") == right
+    w = [[1.0, 2.0], [3.0, 4.0]]
+    assert tconv.linear_operator(w, n, stride=2).shape == tconv.linear_operator(w, (5, 7), stride=2).shape
     assert tconv.Geometry(n).kernel == (5, 7)
-    assert tconv.solve(input=n, output=(10, 14), kernel=3, stride=2)[0] == tconv.solve(input=(5, 7), output=(10, 14), kernel=3, stride=2)[0]
-    """
-
-    def build(rng, folder):
-        process(textwrap.dedent(code) + "\nk = n\n" + textwrap.dedent(uses), folder)
-
-    return build
+    sizes = {"output": (10, 14), "kernel": 3, "stride": 2}
+    assert tconv.solve(input=n, **sizes)[0] == tconv.solve(input=(5, 7), **sizes)[0]
+"""
+"""Uses of a shape (5, 7), in each of `shapes`."""
 
 
 def shape_case(name, code):
-    build = check_shapes(code)
+    """Add a case that uses the shapes of a library, in a process of its own."""
+
+    def build(rng, folder):
+        process(f"{code}\n{USES}", folder)
+
     build.__name__ = name
     case("shapes", slow=True)(build)
 
 
-shape_case("of_tensorflow", "import tensorflow as tf\nn = tf.zeros((5, 7)).shape")
-shape_case("of_a_part_of_a_tensorflow_shape", "import tensorflow as tf\nn = tf.zeros((2, 5, 7, 3)).shape[1:3]")
-shape_case("computed_by_tensorflow", "import tensorflow as tf\nn = tf.shape(tf.zeros((5, 7)))")
-shape_case("of_torch", "import torch\nn = torch.zeros(5, 7).shape")
-shape_case("computed_by_torch", "import torch\nn = torch.tensor([5, 7])")
-shape_case("of_jax", "import jax.numpy as jnp\nn = jnp.array([5, 7])")
-shape_case("of_paddle", "import paddle\nn = paddle.zeros([5, 7]).shape")
-shape_case("of_mlx", "import mlx.core as mx\nn = mx.zeros((5, 7)).shape")
-shape_case("of_openvino", "import openvino as ov\nn = ov.Shape([5, 7])")
-shape_case("of_a_partial_shape_of_openvino", "import openvino as ov\nn = ov.PartialShape([5, 7])")
-shape_case("of_numpy_numbers", "import numpy as np\nn = [np.int32(5), np.uint8(7)]")
+shape_case(
+    "of_tensorflow",
+    "import tensorflow as tf\nshapes = tf.zeros((5, 7)).shape, tf.zeros((2, 5, 7, 3)).shape[1:3], tf.shape(tf.zeros((5, 7)))",
+)
+shape_case("of_torch", "import torch\nshapes = torch.zeros(5, 7).shape, torch.tensor([5, 7])")
+shape_case("of_jax", "import jax.numpy as jnp\nshapes = jnp.array([5, 7]), jnp.zeros((5, 7)).shape")
+shape_case("of_paddle", "import paddle\nshapes = paddle.zeros([5, 7]).shape, paddle.shape(paddle.zeros([5, 7]))")
+shape_case("of_mlx", "import mlx.core as mx\nshapes = mx.zeros((5, 7)).shape, mx.array([5, 7])")
+shape_case("of_openvino", "import openvino as ov\nshapes = ov.Shape([5, 7]), ov.PartialShape([5, 7])")
+shape_case("of_numpy", "import numpy as np\nshapes = [np.int32(5), np.uint8(7)], np.array([5, 7]), range(5, 8, 2)")
 
 
 @case("shapes", slow=True)
@@ -775,6 +775,7 @@ def a_keras_model(rng, folder):
         ])
         for w in net.weights:
             w.assign(np.random.default_rng(w.shape[0]).standard_normal(w.shape))
+        net(np.zeros((1, 8, 8, 3), "f"))
         net.save("net.keras")
         net.export("net.onnx", format="onnx", verbose=False)
         """,
