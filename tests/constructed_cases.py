@@ -389,6 +389,21 @@ def y_axes_of_unequal_sizes(rng, folder):
     )  # fmt: skip
 
 
+@case("axes of a volume")
+def the_call_is_the_wrong_one(rng, folder):
+    """The call that is given has the exchanged axes; `expected` has the right ones."""
+    x, w, b = normal(rng, (1, 2, 4, 4, 4), (2, 3, 3, 3, 3), 3)
+    arguments = {"stride": (1, 2, 2), "padding": 1}
+    for part, given in (
+        (r"\bx\b|input", (x.transpose(0, 1, 3, 2, 4), w, b)),
+        ("kernel|weight", (x, w.transpose(0, 1, 4, 2, 3), b)),
+    ):
+        find(
+            given, arguments, lambda x, w, b: torch(x, w, b, **arguments), part, "ax[ei]s", fix=True,
+            expected=torch(x, w, b, **arguments),
+        )  # fmt: skip
+
+
 # -- borders --------------------------------------------------------------------------------------------------------
 
 
@@ -763,6 +778,15 @@ def rotated_by_one_channel(rng, folder):
         own=own,
         fix=True,
     )
+
+
+@case("bias")
+def rotated_in_the_call_that_is_given(rng, folder):
+    (x, w, b), arguments = two_dimensional(rng)
+    find(
+        (x, w, np.roll(b, 2)), arguments, lambda x, w, b: torch(x, w, b, **arguments), "bias",
+        "rotat|roll|shift|cyclic|order|later", fix=True, expected=torch(x, w, b, **arguments),
+    )  # fmt: skip
 
 
 @case("bias")
