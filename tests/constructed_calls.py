@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +154,9 @@ def the_crop_of_tensorflow_is_named(rng, folder):
     found = tconv.diagnose(got, expected, x=x, weight=w, bias=b, **arguments)
     assert found.verdict == "found", str(found)
     assert re.search(r"TensorFlow|Keras|\(0, -2\)|0, 0, -2, -2", described(found) + found.fix), str(found)
-    scope = {"np": np, "tconv": tconv, "x": x, "weight": w, "bias": b, "y": got}
-    if "onnxruntime" not in found.fix and found.fix:
+    if found.fix:
+        names = {name: import_module(name) for name in ("onnx", "onnx.reference", "onnxruntime") if name in found.fix}
+        scope = {"np": np, "tconv": tconv, "x": x, "weight": w, "bias": b, "y": got, **names}
         exec(found.fix, scope)
         np.testing.assert_allclose(scope["y"], expected, atol=1e-4)
 
@@ -255,19 +257,12 @@ def the_adjoint_of_two_types(rng, folder):
     assert int((back.astype(np.int64) * x).sum()) == int((y.astype(np.int64) * wide).sum())
 
 
-def advised(message):
-    """Return the statements of the advice "Write ... and ..." of a message about arrays."""
-    advice = message.rpartition("Write ")[2].rstrip(". ")
-    return [part for part in re.split(r" and |, or |; ", advice) if re.match(r"\w+\.(astype|to)\(", part)]
-
-
 def follow(message, **arrays):
-    """Return the arrays after the advice of a message was typed as it is printed."""
-    statements = advised(message)
-    assert statements, message
-    for statement in statements:
-        name = re.match(r"\w+", statement)[0]
-        arrays[name] = eval(statement, {"np": np, "numpy": np, **arrays})
+    """Return the arrays after the advice "Write ... and ..." of a message was typed as it is printed."""
+    advice = message.rpartition("Write ")[2]
+    for statement in re.findall(r"np\.asarray\(\w+, [\w.]+\)|\b\w+\.astype\([\w.]+\)", advice):
+        (name,) = {each for each in re.findall(r"\w+", statement) if each in arrays}
+        arrays[name] = eval(statement, {"np": np, **arrays})
     return arrays
 
 
@@ -326,7 +321,7 @@ def integers_of_torch(rng, folder):
             y = tconv.conv_transpose(x, f, stride=2)
         except tconv.TconvError as error:
             for line in str(error).rpartition("Write ")[2].rstrip(".").split(" and "):
-                name = "x" if line.startswith("x.") else "f"
+                name = "f" if "weight" in line else "x"
                 globals()[name] = eval(line, {"torch": torch, "x": x, "weight": f})
             y = tconv.conv_transpose(x, f, stride=2)
         assert (y - right).abs().max() < 1e-4 * right.abs().max()
