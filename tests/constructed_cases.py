@@ -113,8 +113,9 @@ def recomputes(code):
 def repaired(fix, given, own, program, got, names):
     """Return y after the fix: one that computes y again starts from the given arrays, others from the program's own."""
     arrays = given if recomputes(fix) else own
-    scope = {"np": np, "numpy": np, "tconv": tconv, "y": got, **names}
+    scope = {"np": np, "numpy": np, "tconv": tconv, "y": got}
     scope |= {name: array for name, array in zip(("x", "weight", "bias"), arrays, strict=True) if array is not None}
+    scope |= names
     exec(fix, scope)
     if scope["y"] is not got:
         return np.asarray(scope["y"])
@@ -938,7 +939,7 @@ def a_batchnorm_on_the_wrong_axis_without_bias(rng, folder):
     find(
         (x, right, None), arguments, lambda x, w, b: torch(x, w, b, **arguments), "BatchNorm|scale", "axis|input channel",
         own=(x, wrong, None),
-        names={"gamma": gamma, "beta": none, "mean": none, "variance": none + np.float32(1 - 1e-5)},
+        names={"weight": w, "gamma": gamma, "beta": none, "mean": none, "variance": none + np.float32(1 - 1e-5)},
     )  # fmt: skip
     found = tconv.diagnose(
         torch(x, wrong, **arguments), torch(x, right, **arguments), x=x, weight=right, **arguments, target="torch"
