@@ -939,7 +939,7 @@ def a_batchnorm_on_the_wrong_axis_without_bias(rng, folder):
     find(
         (x, right, None), arguments, lambda x, w, b: torch(x, w, b, **arguments), "BatchNorm|scale", "axis|input channel",
         own=(x, wrong, None),
-        names={"weight": w, "gamma": gamma, "beta": none, "mean": none, "variance": none + np.float32(1 - 1e-5)},
+        names={"weight": w, "eps": 1e-5, "gamma": gamma, "beta": none, "mean": none, "variance": none + np.float32(1 - 1e-5)},
     )  # fmt: skip
     found = tconv.diagnose(
         torch(x, wrong, **arguments), torch(x, right, **arguments), x=x, weight=right, **arguments, target="torch"
