@@ -676,9 +676,8 @@ TORCH = """
 import numpy as np, torch
 from torch import nn
 torch.manual_seed(0)
-def export(model, *inputs):
-    model = model.eval()
-    torch.onnx.export(model, inputs, "net.onnx", dynamo=True, verbose=False)
+def export(model, *inputs, name="net.onnx"):
+    torch.onnx.export(model.eval(), inputs, name, dynamo=True, verbose=False)
 """
 
 
@@ -747,8 +746,8 @@ x = torch.randn(1, 4, 12)
 torch.jit.trace(old, x).save("old.pt")
 torch.jit.trace(new, x).save("new.pt")
 torch.export.save(torch.export.export(new, (x,)), "new.pt2")
-export(old, x); import os; os.rename("net.onnx", "old.onnx")
-export(new, x); os.rename("net.onnx", "new.onnx")
+export(old, x, name="old.onnx")
+export(new, x, name="new.onnx")
 """,
         folder,
     )
