@@ -39,7 +39,7 @@ def process(code, folder, **variables):
     return done.stdout
 
 
-# -- eps ------------------------------------------------------------------------------------------------------------
+# -- eps --------------------------------------------------------------------------------------------------------------
 
 
 def normed(y, rng, eps, gamma=None):
@@ -132,7 +132,7 @@ for _dialect in DEFAULT_EPS:
     case("eps")(folded_with_the_default_of(_dialect))
 
 
-# -- negative pads of an ONNX node --------------------------------------------------------------------------------------
+# -- negative pads of an ONNX node ------------------------------------------------------------------------------------
 
 
 @case("negative pads")
@@ -171,7 +171,7 @@ def pads_of_a_signal(rng, folder):
     assert re.search(r"TensorFlow|Keras|\(0, -3\)|0, -3", described(found) + found.fix), str(found)
 
 
-# -- listed faults --------------------------------------------------------------------------------------------------
+# -- listed faults ----------------------------------------------------------------------------------------------------
 
 
 def listed(*patterns):
@@ -311,7 +311,8 @@ def integers_of_torch(rng, folder):
     process(
         """
         import re, numpy as np, torch, tconv
-        x, w = torch.randint(0, 256, (1, 3, 6, 5), dtype=torch.uint8), torch.randint(-128, 128, (3, 4, 3, 3), dtype=torch.int8)
+        x = torch.randint(0, 256, (1, 3, 6, 5), dtype=torch.uint8)
+        w = torch.randint(-128, 128, (3, 4, 3, 3), dtype=torch.int8)
         right = torch.nn.functional.conv_transpose2d(x.double(), w.double(), stride=2)
         y = tconv.conv_transpose(x, w, stride=2)
         assert y.dtype == torch.int64 and (y == right).all()
@@ -330,7 +331,7 @@ def integers_of_torch(rng, folder):
     )
 
 
-# -- rows of a network in pieces ------------------------------------------------------------------------------------------
+# -- rows of a network in pieces --------------------------------------------------------------------------------------
 
 
 def enlarging(rng, c_in, c_out, kernel, stride, crop, groups=1, activation="relu"):
@@ -474,7 +475,7 @@ def shape_case(name, code):
 
 shape_case(
     "of_tensorflow",
-    "import tensorflow as tf\nshapes = tf.zeros((5, 7)).shape, tf.zeros((2, 5, 7, 3)).shape[1:3], tf.shape(tf.zeros((5, 7)))",
+    "import tensorflow as tf\nx = tf.zeros((5, 7))\nshapes = x.shape, tf.zeros((2, 5, 7, 3)).shape[1:3], tf.shape(x)",
 )
 shape_case("of_torch", "import torch\nshapes = torch.zeros(5, 7).shape, torch.tensor([5, 7])")
 shape_case("of_jax", "import jax.numpy as jnp\nshapes = jnp.array([5, 7]), jnp.zeros((5, 7)).shape")
@@ -505,7 +506,7 @@ def of_unknown_size(rng, folder):
     assert len(text.strip().splitlines()) == 2, text
 
 
-# -- advice and layers --------------------------------------------------------------------------------------------------
+# -- advice and layers ------------------------------------------------------------------------------------------------
 
 
 def attempt(call):
@@ -670,7 +671,7 @@ def a_pixel_shuffle(rng, folder):
     )
 
 
-# -- models and their exports -------------------------------------------------------------------------------------------
+# -- models and their exports -----------------------------------------------------------------------------------------
 
 TORCH = """
 import numpy as np, torch
@@ -794,7 +795,8 @@ torch.jit.script(net.eval()).save("net.pt")
 model = onnx.load("net.onnx")
 for each in model.graph.initializer:
     if list(each.dims) == [4, 3, 3, 3]:
-        each.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(each)[:, :, ::-1, ::-1]), each.name))
+        flipped = np.ascontiguousarray(numpy_helper.to_array(each)[:, :, ::-1, ::-1])
+        each.CopyFrom(numpy_helper.from_array(flipped, each.name))
 onnx.save(model, "net.onnx")
 """,
         folder,

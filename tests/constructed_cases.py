@@ -1,10 +1,11 @@
-"""Calls that go wrong as users' do, each rebuilt from its description with NumPy, and outputs in which nothing is wrong.
+"""Calls that go wrong as users' do, rebuilt from their descriptions with NumPy, and outputs in which nothing is wrong.
 
 Each case is a function of a random generator and an empty folder that raises AssertionError if the answer is not what
 somebody who knows the cause would accept. Answers of `diagnose` are judged by patterns that each have to occur in the
 cause, its other names or its sentence: the part, the channels, the axes and the numbers, in any words. A fix that is
 printed is run, and has to give the expected output. Wrong outputs and right ones are sums in float64 that are written
-down here, without `tconv`. Cases of calls and frameworks are in `constructed_calls.py`, those of pictures in `constructed_pictures.py`.
+down here, without `tconv`. Cases of calls and frameworks are in `constructed_calls.py`, those of pictures in
+`constructed_pictures.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def case(kind: str, *, slow: bool = False):
     return add
 
 
-# -- the operator, from its definition ----------------------------------------------------------------------------
+# -- the operator, from its definition --------------------------------------------------------------------------------
 
 
 def pairs(crop, ndim):
@@ -90,7 +91,7 @@ def normal(rng, *shapes):
     return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-# -- judging --------------------------------------------------------------------------------------------------------
+# -- judging ----------------------------------------------------------------------------------------------------------
 
 
 def described(found):
@@ -174,7 +175,7 @@ def blameless(got, expected, verdicts=("none", "untellable"), **call):
         assert found.verdict in verdicts, str(found)
 
 
-# -- the input padded instead of the output cropped, then cut to size ------------------------------------------------
+# -- the input padded instead of the output cropped, then cut to size -------------------------------------------------
 
 PADDED = (r"input padding|padd(ing|ed)[^|]*\b(input|x)\b|\b(input|x)\b[^|]*padded|zeros around x",)
 
@@ -218,7 +219,7 @@ def padded_volume(rng, folder):
     find(given, {"stride": 2, "padding": 1}, padded_then_cut(1, 2, "front"), *PADDED, fix=True)
 
 
-# -- one number where there are two ------------------------------------------------------------------------------------
+# -- one number where there are two -----------------------------------------------------------------------------------
 
 BOTH = r"axes|axis|every|both|all|one number|first|last"
 
@@ -289,7 +290,7 @@ def grouped_stride_of_the_last_axis(rng, folder):
     find(given, arguments, lambda x, w, b: scatter(x, w, b, stride=3, groups=2), "stride", r"\b3\b", fix=True)
 
 
-# -- output_padding's rows ------------------------------------------------------------------------------------------
+# -- output_padding's rows --------------------------------------------------------------------------------------------
 
 
 def rows_without_sums(arguments, *, bias):
@@ -351,7 +352,7 @@ def bias_alone_on_two_axes_of_a_volume(rng, folder):
     find(given, arguments, rows_without_sums(arguments, bias=True), "output_padding", "bias")
 
 
-# -- axes in another order, in three dimensions, with the call ---------------------------------------------------------
+# -- axes in another order, in three dimensions, with the call --------------------------------------------------------
 
 
 def permuted(order, part):
@@ -405,7 +406,7 @@ def the_call_is_the_wrong_one(rng, folder):
         )  # fmt: skip
 
 
-# -- borders --------------------------------------------------------------------------------------------------------
+# -- borders ----------------------------------------------------------------------------------------------------------
 
 
 def bordered(mode, width, arguments, axes=None):
@@ -463,7 +464,7 @@ def replicated_border_of_a_volume(rng, folder):
     find(given, arguments, bordered("edge", 1, arguments), COPIED)
 
 
-# -- channels, phases and blocks that are wrong ------------------------------------------------------------------------
+# -- channels, phases and blocks that are wrong -----------------------------------------------------------------------
 
 
 def spoiled(spoil, arguments):
@@ -648,7 +649,7 @@ def a_group_of_zeros(rng, folder):
     )
 
 
-# -- eight bits -----------------------------------------------------------------------------------------------------
+# -- eight bits -------------------------------------------------------------------------------------------------------
 
 
 def affine(a, low=-128, high=127):
@@ -761,7 +762,7 @@ def a_signal_with_one_scale_per_channel(rng, folder):
     eight_bits(given, arguments, program, r"\bx\b|input", "weight|kernel")
 
 
-# -- the bias -------------------------------------------------------------------------------------------------------
+# -- the bias ---------------------------------------------------------------------------------------------------------
 
 
 def biased(change, arguments):
@@ -901,7 +902,7 @@ def of_the_first_group_in_all_groups(rng, folder):
     find(given, arguments, lambda x, w, b: torch(x, w, np.tile(b[:3], 3), **arguments), "bias", "group")
 
 
-# -- a fix for a call without a bias ------------------------------------------------------------------------------------
+# -- a fix for a call without a bias ----------------------------------------------------------------------------------
 
 
 def without_bias(given, arguments, program, *says, own=None, names=None):
@@ -937,9 +938,10 @@ def a_batchnorm_on_the_wrong_axis_without_bias(rng, folder):
     right, wrong = w * gamma.reshape(1, -1, 1, 1), w * gamma.reshape(-1, 1, 1, 1)
     arguments, none = {"stride": 2}, np.zeros(4, np.float32)
     find(
-        (x, right, None), arguments, lambda x, w, b: torch(x, w, b, **arguments), "BatchNorm|scale", "axis|input channel",
+        (x, right, None), arguments, lambda x, w, b: torch(x, w, b, **arguments), "BatchNorm|scale",
+        "axis|input channel",
         own=(x, wrong, None),
-        names={"weight": w, "eps": 1e-5, "gamma": gamma, "beta": none, "mean": none, "variance": none + np.float32(1 - 1e-5)},
+        names={"weight": w, "eps": 1e-5, "gamma": gamma, "beta": none, "mean": none, "variance": none + 1 - 1e-5},
     )  # fmt: skip
     found = tconv.diagnose(
         torch(x, wrong, **arguments), torch(x, right, **arguments), x=x, weight=right, **arguments, target="torch"

@@ -64,7 +64,7 @@ def extra_samples(path):
     return tuple(int(v) for v in tifffile.TiffFile(path).pages[0].extrasamples)
 
 
-# -- bands ----------------------------------------------------------------------------------------------------------
+# -- bands ------------------------------------------------------------------------------------------------------------
 
 
 def tile(rng, shape, dtype, low=0, high=10_000):
@@ -188,7 +188,7 @@ def the_command_line_and_the_array_agree(rng, folder):
     np.testing.assert_allclose(np.moveaxis(rows(large), -1, 0), np.load(array), atol=1e-6)
 
 
-# -- tags and metadata ----------------------------------------------------------------------------------------------
+# -- tags and metadata ------------------------------------------------------------------------------------------------
 
 GEO_KEYS = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633)
 
@@ -278,7 +278,10 @@ def texts_of(path):
 
 @case("tags and metadata")
 def xmp(rng, folder):
-    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>'
+        b"</x:xmpmeta>"
+    )
     Image.fromarray(tile(rng, (16, 24, 3), np.uint8, 0, 255)).save(folder / "a.jpg", xmp=packet)
     large, text = upsampled(folder / "a.jpg", folder, "--kernel", "bicubic", output="b.png")
     assert "XML:com.adobe.xmp" in texts_of(large) or "XMP" in text, text
@@ -434,7 +437,7 @@ def a_file_that_really_is_damaged(rng, folder):
     assert re.search("damaged|broken|truncated|cannot|end", text), text
 
 
-# -- sizes and options ----------------------------------------------------------------------------------------------------
+# -- sizes and options ------------------------------------------------------------------------------------------------
 
 
 def ramp(folder, width=40, height=30, name="ramp.png"):
