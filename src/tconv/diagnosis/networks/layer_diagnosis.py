@@ -1,0 +1,162 @@
+"""Diagnosis of the first transposed convolution that differs, each side with what belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.diagnosis import Diagnosis, diagnose
+from tconv.diagnosis.networks.effective_call import EffectiveCall, call_of, canonical, full_output, own_call
+from tconv.diagnosis.networks.first_difference import Comparison, Flow, Place
+from tconv.dialects import dialect
+from tconv.errors import TconvError
+from tconv.models.traces.trace import Layer, Step
+
+_MOST_PAIRS = 5
+_LAST = ("keras", "tflite")  # dialects whose channels are usually last
+
+
+@dataclass(frozen=True)
+class Level:
+    """A tensor behind a layer [N, C_out, *L], the steps between, and the call that it is the output of, if any."""
+
+    values: Array
+    steps: tuple[Step, ...]
+    call: EffectiveCall | None
+
+
+@dataclass(frozen=True)
+class Side:
+    """The layer of one network, its input, and its levels, the layer's own output first."""
+
+    step: Step | None
+    x: Array | None
+    own: EffectiveCall | None
+    levels: tuple[Level, ...]
+
+    @property
+    def last(self) -> Level | None:
+        """The last level that is still a linear function of the input."""
+        linear = [level for level in self.levels if level.call is not None]
+        return linear[-1] if linear else (self.levels[0] if self.levels else None)
+
+    def text(self) -> str:
+        """Return the call with all that belongs to it, for a reader."""
+        if self.step is None or self.own is None:
+            return ""
+        last = self.last
+        call = last.call if last is not None and last.call is not None else self.own
+        g = call.geometry
+        behind = ", ".join(dict.fromkeys(step.op for step in last.steps)) if last is not None else ""
+        settings = f"kernel {g.kernel}, stride {g.stride}, crop {g.crop}"
+        settings += f", dilation {g.dilation}" if max(g.dilation) > 1 else ""
+        settings += f", groups {g.groups}" if g.groups > 1 else ""
+        return f"{self.step.label}{f' with {behind}' if behind else ''}: {settings}"
+
+
+def diagnose_layer(comparison: Comparison, place: Place, target: str | None) -> tuple[Diagnosis | None, list[str]]:
+    """Return the diagnosis of the layers at a place, and a text for the call of each network."""
+    one, two = (_side(flow, step) for flow, step in ((comparison.one, place.first), (comparison.two, place.second)))
+    if one.step is None or one.step.layer is None:
+        one = _without_layer(comparison.one, two, place.first)
+    if two.step is None or two.step.layer is None:
+        two = _without_layer(comparison.two, one, place.second)
+    texts = [text for text in (one.text(), two.text()) if text]
+    best: Diagnosis | None = None
+    for got, expected in _pairs(one, two)[:_MOST_PAIRS]:
+        found = _diagnosed(one, two, got, expected, target)
+        if found is None or found.verdict == "equal":
+            continue
+        if found.verdict == "found":
+            return found, texts
+        if best is None or (found.verdict == "likely" and best.verdict != "likely"):
+            best = found
+    return best, texts
+
+
+def _side(flow: Flow, step: Step | None) -> Side:
+    if step is None or step.layer is None:
+        return Side(step, None, None, ())
+    x = flow.tensors.get(step.inputs[0])
+    own = None if x is None else own_call(step.layer, x)
+    if own is None:
+        return Side(step, x, None, ())
+    channels, ndim = own.output_shape()[1], own.geometry.ndim
+    full, last = full_output(own), step.layer.dialect in _LAST
+    levels: list[Level] = []
+    for number in flow.chain(step):
+        values = canonical(flow.tensors[number], channels, ndim, last)
+        if values is None or values.dtype.kind != "f" or not values.size:
+            continue
+        call = call_of(values.astype(np.float64), own, full)
+        if call is not None or not levels or levels[-1].call is not None:
+            levels.append(Level(values, tuple(flow.between(step, number)), call))
+    return Side(step, x, own, tuple(levels))
+
+
+def _without_layer(flow: Flow, other: Side, step: Step | None) -> Side:
+    """Return a side without a transposed convolution: tensors from where it parts that could be such an output."""
+    if other.own is None or step is None:
+        return Side(step, None, None, ())
+    channels, ndim = other.own.output_shape()[1], other.own.geometry.ndim
+    found = (canonical(flow.tensors[number], channels, ndim, False) for number in flow.chain(step))
+    return Side(step, None, None, tuple(Level(values, (), None) for values in found if values is not None))
+
+
+def _pairs(one: Side, two: Side) -> list[tuple[Level, Level]]:
+    """Return levels to compare: the last linear ones, the layers' own outputs, then others, the closest first."""
+    pairs = []
+    if one.last is not None and two.last is not None:
+        pairs.append((one.last, two.last))
+    others = [(_gap(a, b), at, a, b) for at, (a, b) in enumerate((a, b) for a in one.levels for b in two.levels)]
+    others.sort(key=lambda entry: entry[:2])
+    pairs += [(a, b) for _, _, a, b in others if (a, b) not in pairs]
+    return pairs
+
+
+def _gap(a: Level, b: Level) -> float:
+    if a.values.shape != b.values.shape:
+        return float("inf")
+    return float(np.abs(a.values.astype(np.float64) - b.values).mean() / max(np.abs(b.values).mean(), 1e-30))
+
+
+def _diagnosed(one: Side, two: Side, got: Level, expected: Level, target: str | None) -> Diagnosis | None:
+    """Return the diagnosis of two levels, by the call of the right one, or of the other where that has none."""
+    native = one.step.layer.dialect if one.step is not None and one.step.layer is not None else None
+    native = native or (two.step.layer.dialect if two.step is not None and two.step.layer is not None else "torch")
+    described = [(side, level) for side, level in ((two, expected), (one, got)) if level.call is not None]
+    described += [(side, level) for side, level in ((two, expected), (one, got)) if side.own is not None]
+    if not described:
+        return None
+    side, level = described[0]
+    try:
+        return diagnose(got.values, expected.values, target=target or native, **_described(side, level))
+    except TconvError:
+        return None
+
+
+def _described(side: Side, level: Level) -> dict[str, Any]:
+    """Return the arguments of `diagnose` that describe a call: native ones as far as they do."""
+    call = level.call or side.own
+    assert call is not None
+    assert side.own is not None
+    assert side.step is not None
+    layer = side.step.layer
+    assert layer is not None
+    canonical_call = {"x": call.x, "weight": call.weight, "bias": call.bias, "geometry": call.geometry}
+    if layer.dialect == "ncnn" or call.weight is not side.own.weight or side.x is None:
+        return {**canonical_call, "dialect": "torch"}
+    arrays: dict[str, Any] = {"x": side.x, "weight": layer.weight, "bias": _bias(layer, call), "dialect": layer.dialect}
+    if call.native:
+        return arrays | layer.arguments
+    layouts = {
+        name: layer.arguments[name] for name in dialect(layer.dialect).layout_arguments if name in layer.arguments
+    }
+    return arrays | {"geometry": call.geometry} | layouts
+
+
+def _bias(layer: Layer, call: EffectiveCall) -> Array | None:
+    return layer.bias if call.native or call.bias is None else call.bias
