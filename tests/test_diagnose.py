@@ -106,7 +106,7 @@ def test_a_batchnorm_folded_through_a_view(groups, c_in, c_out):
         assert found.cause == "BatchNorm folded on the wrong axis", str(found)
     # the fix folds it again, in any dialect's layout
     zero = np.zeros(c_out)
-    norm = {"bias": b, "gamma": scale, "beta": scale * 0, "mean": zero, "variance": zero + 1 - 1e-5}
+    norm = {"bias": b, "gamma": scale, "beta": scale * 0, "mean": zero, "variance": zero + 1 - 1e-5, "eps": 1e-5}
     for target in ("torch", "onnx", *(("keras", "jax") if groups == 1 else ("ncnn",))):
         fix = tconv.diagnose(got, expected, x=x, weight=right, bias=b, target=target, **arguments).fix
         scope = {"tconv": tconv, "weight": tconv.convert(w, source="torch", target=target, groups=groups), **norm}

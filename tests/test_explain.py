@@ -138,6 +138,14 @@ def test_onnxs_arguments_by_option(capsys):
     assert text.startswith("4 x 4 -> 5 x 5")
 
 
+@pytest.mark.parametrize("pads", [{"padding": ["-1"] * 4}, {"option": ["pads=[-1, -1, -1, -1]"]}])
+def test_onnxs_negative_pads_extend_the_output(capsys, pads):
+    text = printed(capsys, kernel=[2, 2], stride=[4], input=[3, 3], dialect="onnx", **pads)
+    assert text.startswith("3 x 3 -> 12 x 12   (full result 10 x 10)")
+    assert "axis 0: 4*(3 - 1) + 1*(2 - 1) + 1 + 1 + 1 = 12" in text
+    assert "y = np.pad(y, [(0, 0), (0, 0), (1, 1), (1, 1)])" in text
+
+
 def test_json(capsys):
     facts = json.loads(printed(capsys, kernel=[4], stride=[2], padding=["1"], input=[8], as_json=True))
     assert facts["output"] == [16]

@@ -76,7 +76,7 @@ BAD = [
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, np.ones(2), None, ONES, ONES), "gamma has shape (2,); the layer has 3 output channels, so (3,) is needed"),
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=2), "scales has shape (3,); the layer has 6 output channels"),
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "weight (2, 3, 2) has 2 input channels in total, which groups=3 does not divide. Write groups= with the number of groups of the layer"),
-    (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel; it must be above 0"),
+    (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel, with eps=1e-05, the default of PyTorch; it must be above 0"),
     (ArgumentError, lambda: tconv.fold_batchnorm(W, None, None, None, None, ONES), "mean is None; a BatchNorm has one"),
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES * np.nan, ONES), "mean contains NaN or inf, which would spread to whole channels"),
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, ONES * np.inf), "variance contains NaN or inf"),
@@ -107,3 +107,31 @@ def test_weights_and_scales_that_are_no_numbers_are_refused():
         tconv.channel_scales(w[:, :0])
     with pytest.raises(tconv.TconvError, match="scales is complex and the weight is real"):
         tconv.scale_channels(w, np.ones(3) * 1j)
+
+
+@pytest.mark.parametrize("name", tconv.dialects.names())
+def test_the_epsilon_is_the_dialects_default_and_named(name):
+    rng = np.random.default_rng(0)
+    w = tconv.convert(rng.standard_normal((2, 3, 3, 2)), source="torch", target=name)
+    gamma, beta, mean = rng.standard_normal((3, 3))
+    numbers = (w, None, gamma, beta, mean, np.array([5e-3, 1e-4, 2.0]))
+    default = tconv.dialect(name).batchnorm_eps
+    if default is None:
+        with pytest.raises(ArgumentError, match=r"eps is missing, and .* has no default for it. Write the eps of the "):
+            tconv.fold_batchnorm(*numbers, dialect=name)
+        return
+    for part, same in zip(
+        tconv.fold_batchnorm(*numbers, dialect=name),
+        tconv.fold_batchnorm(*numbers, dialect=name, eps=default),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(part, same)
+    weight, _ = tconv.fold_batchnorm(*numbers, dialect=name)
+    scales = gamma / np.sqrt(numbers[-1] + default)
+    np.testing.assert_array_equal(weight, tconv.scale_channels(w, scales, dialect=name))
+    with pytest.raises(
+        GeometryError, match=rf"with eps={default:g}, the default of {tconv.dialect(name).framework}; it m"
+    ):
+        tconv.fold_batchnorm(w, None, gamma, beta, mean, np.full(3, -1.0), dialect=name)
+    with pytest.raises(GeometryError, match=r"variance \+ eps is -0.5 in a channel, with eps=0.5; it must be above 0"):
+        tconv.fold_batchnorm(w, None, gamma, beta, mean, np.full(3, -1.0), dialect=name, eps=0.5)

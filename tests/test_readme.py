@@ -112,10 +112,11 @@ def test_there_are_two_commands():
 
 def test_the_table_of_dialects_is_the_code():
     text = (ROOT / "docs" / "dialects.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| `(.*?)` \| (yes|no) \| .* \|$", text, re.M)
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| `(.*?)` \| (yes|no) \| .* \| (.*) \| .* \|$", text, re.M)
     assert [row[0] for row in rows] == list(tconv.dialects.names())
-    for name, words, layout, flipped in rows:
+    for name, words, layout, flipped, eps in rows:
         speaker = tconv.dialect(name)
+        assert (None if eps == "none" else float(eps)) == speaker.batchnorm_eps
         assert words.split(", ") == speaker.argument_names()
         assert layout == speaker.weight_layout(2).describe()
         assert (flipped == "yes") == speaker.weight_layout(2).flip

@@ -161,7 +161,7 @@ def _take_jax(array: Any, name: str) -> Array:
 
 def _give_jax(array: Array) -> Any:
     jax = sys.modules["jax"]
-    if array.dtype.name in ("int64", "float64", "complex128") and not jax.config.jax_enable_x64:
+    if array.dtype.name in ("int64", "float64", "complex128") and not has_wide_jax():
         raise DtypeError(
             f"the result is {array.dtype}, which JAX reduces to half its width by default (integers are summed in "
             'int64). Write jax.config.update("jax_enable_x64", True) first, or np.asarray(...) around the arguments'
@@ -176,6 +176,7 @@ class _Library(NamedTuple):
     take: Callable[[Any, str], Array]
     give: Callable[[Array], Any]
     target: Callable[[Any, str], Array] | None  # the view for `out=`; None where arrays are immutable
+    module: str  # its name in messages
     cast: str  # expression that converts {name} to {dtype}
     adopt: str  # expression that converts an array of another library
     permute: str  # expression that permutes axes
@@ -189,6 +190,7 @@ _LIBRARIES = {
         _take_numpy,
         lambda array: array,
         lambda array, name: np.asarray(array),
+        "np",
         "{name}.astype({dtype})",
         "numpy.asarray({name})",
         "np.transpose({name}, {axes})",
@@ -198,6 +200,7 @@ _LIBRARIES = {
         _take_torch,
         _give_torch,
         _target_torch,
+        "torch",
         "{name}.to({dtype})",
         "torch.as_tensor({name})",
         "{name}.permute{axes}",
@@ -209,6 +212,7 @@ _LIBRARIES = {
         _take_tensorflow,
         _give_tensorflow,
         None,
+        "tf",
         "tf.cast({name}, {dtype})",
         "tf.convert_to_tensor({name})",
         "tf.transpose({name}, {axes})",
@@ -218,6 +222,7 @@ _LIBRARIES = {
         _take_jax,
         _give_jax,
         None,
+        "jnp",
         "{name}.astype({dtype})",
         "jnp.asarray({name})",
         "jnp.transpose({name}, {axes})",
@@ -321,6 +326,18 @@ def permuted(library: str, name: str, axes: tuple[int, ...]) -> str:
 def cast(library: str, name: str, dtype: str) -> str:
     """Return the expression that converts an array of this library to a dtype, for a message."""
     return _LIBRARIES[library].cast.format(name=name, dtype=dtype)
+
+
+def converted(library: str, name: str, dtype: str) -> str:
+    """Return the expression that converts an array of this library, or a list, to a dtype of this name."""
+    if library == "numpy":
+        return f"np.asarray({name}, np.{dtype})"
+    return cast(library, name, f"{_LIBRARIES[library].module}.{dtype}")
+
+
+def has_wide_jax() -> bool:
+    """Return True if JAX has dtypes of 64 bits, which it has not by default."""
+    return bool(sys.modules["jax"].config.jax_enable_x64)
 
 
 def is_finite(array: Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import equinox as eqx
@@ -168,3 +169,8 @@ def test_values_that_mean_nothing(kind, arguments, message):
     x, w = np.ones((2, 4, 4), "f"), np.ones((3, 2, 3, 3), "f")
     with pytest.raises(kind, match=re.escape(message)):
         tconv.plan(x, w, dialect="equinox", **arguments)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    default = inspect.signature(eqx.nn.BatchNorm).parameters["eps"].default
+    assert tconv.dialect("equinox").batchnorm_eps == default == 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import flax.linen
@@ -160,3 +161,9 @@ def test_arguments_and_code():
 def test_conv_is_the_adjoint():
     rng = np.random.default_rng(3)
     assert sum(check_adjoint("flax", *(c := random_call(rng, ndim))[:2], c[3]) for ndim in (1, 2, 3) * 30) > 50
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    """Both APIs have the same."""
+    nnx = inspect.signature(flax.nnx.BatchNorm.__init__).parameters["epsilon"].default
+    assert tconv.dialect("flax").batchnorm_eps == flax.linen.BatchNorm.epsilon == nnx == 1e-5

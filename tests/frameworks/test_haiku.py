@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import haiku as hk
@@ -172,3 +173,8 @@ def test_conv_is_the_adjoint():
         assert (u.astype(float) * x).sum() == (v.astype(float) * y).sum()
         checked += 1
     assert checked > 60
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    default = inspect.signature(hk.BatchNorm).parameters["eps"].default
+    assert tconv.dialect("haiku").batchnorm_eps == default == 1e-5

@@ -16,7 +16,7 @@ from xla import check_all
 import tconv
 from random_calls import random_sizes, whole_numbers
 from tconv.dialects.faults import FAULTS
-from tconv.errors import ArgumentError, ArrayError, DialectError, GeometryError
+from tconv.errors import ArgumentError, ArrayError, DialectError, DtypeError, GeometryError
 
 LETTERS = {1: "W", 2: "HW", 3: "DHW", 4: "ABDE"}
 
@@ -276,3 +276,44 @@ def test_no_tracer_is_lost_silently():
 def test_an_empty_batch():
     x, w, arguments = np.ones((0, 4, 5, 3), "f"), np.ones((2, 2, 3, 6), "f"), {"strides": (2, 3), "padding": "VALID"}
     assert tconv.conv_transpose(x, w, dialect="jax", **arguments).shape == native(x, w, None, arguments).shape
+
+
+def test_there_is_no_batchnorm_whose_epsilon_could_be_a_default():
+    assert not [name for name in dir(jax.nn) + dir(jax.lax) if "batch" in name.lower() and "norm" in name.lower()]
+    assert tconv.dialect("jax").batchnorm_eps is None
+
+
+DTYPES = "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 complex64 complex128"
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("of_x", DTYPES.split())
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_the_advice_for_every_pair_of_dtypes_works_and_loses_nothing(of_x, wide):
+    """Without jax_enable_x64, JAX has no dtype for int32 and float32 together, and NumPy's is proposed."""
+    jax.config.update("jax_enable_x64", wide)
+    try:
+        for of_weight in DTYPES.split():
+            largest = {name: 1 if name[0] in "bfc" else int(jnp.iinfo(name).max) for name in (of_x, of_weight)}
+            x, weight = (jnp.asarray(np.array([[[largest[name], 1]]]).astype(name)) for name in (of_x, of_weight))
+            given = {"x": x, "weight": weight}
+            for _ in range(2):
+                try:
+                    y = tconv.conv_transpose(given["x"], given["weight"])
+                    break
+                except DtypeError as error:
+                    if "jax_enable_x64" in str(error):
+                        # it proposes np.asarray(...) around the arguments instead
+                        y = tconv.conv_transpose(np.asarray(given["x"]), np.asarray(given["weight"]))
+                        break
+                    for code in str(error).partition(" Write ")[2].partition(", w")[0].split(" and "):
+                        name = re.match(r"(?:np\.asarray\()?(\w+)", code)[1]
+                        given[name] = eval(code, {"jnp": jnp, "np": np, **given})
+            assert y.shape == (1, 1, 3)
+            for name, before in (("x", x), ("weight", weight)):
+                if "64" not in str(before.dtype):
+                    assert (
+                        np.asarray(given[name]).astype(complex).tolist() == np.asarray(before).astype(complex).tolist()
+                    )
+    finally:
+        jax.config.update("jax_enable_x64", False)

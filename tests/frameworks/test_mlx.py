@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import mlx.core as mx
 import mlx.nn
 import numpy as np
@@ -154,3 +156,9 @@ def test_what_is_refused():
         tconv.conv_transpose(x, w, dialect="mlx_general", stride=2)
     with pytest.raises(ArgumentError, match=r"padding is .*; an int, one int per axis, or two lists are needed"):
         tconv.conv_transpose(x, w, dialect="mlx_general", padding=([1, 1], [0, 0], [0, 0]))
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    default = inspect.signature(mlx.nn.BatchNorm).parameters["eps"].default
+    for name in ("mlx", "mlx_general"):
+        assert tconv.dialect(name).batchnorm_eps == default == 1e-5

@@ -210,3 +210,21 @@ def test_what_is_refused():
         call(stride_d=2)
     with pytest.raises(ShapeError, match=r"needs 3: \[C, h, w\]"):
         tconv.conv_transpose(x[None], w, dialect="ncnn")
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    """It is 0: the converters add theirs to the variance (Tencent/ncnn#303)."""
+    rng = np.random.default_rng(0)
+    slope, mean, bias = rng.standard_normal((3, 3)).astype("f")
+    variance = np.float32([1e-5, 1e-3, 0.5])
+    net = ncnn.Net()
+    net.load_param_mem("7767517\n2 2\nInput x 0 1 x\nBatchNorm y 1 1 x y 0=3\n")
+    pathlib.Path("norm.bin").write_bytes(b"".join(part.tobytes() for part in (slope, mean, variance, bias)))
+    net.load_model("norm.bin")
+    extractor, x = net.create_extractor(), whole_numbers(rng, (3, 4, 5))
+    extractor.input("x", ncnn.Mat(x).clone())
+    got = np.array(extractor.extract("y")[1])
+    eye = np.eye(3, dtype="f").reshape(3, 3, 1, 1)
+    weight, bias = tconv.fold_batchnorm(eye, None, slope, bias, mean, variance, dialect="ncnn")
+    np.testing.assert_allclose(got, tconv.conv_transpose(x, weight, bias, dialect="ncnn"), rtol=1e-5, atol=1e-3)
+    assert tconv.dialect("ncnn").batchnorm_eps == 0

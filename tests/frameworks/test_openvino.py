@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import openvino
 import pytest
@@ -214,7 +216,7 @@ def test_its_onnx_importer_within_the_listed_faults():
 
     rng = np.random.default_rng(0)
     conformance = Conformance("onnx", imported, versions="openvino")
-    for _ in range(160):
+    for _ in range(240):
         x, w, bias, arguments = random_call(rng, int(rng.integers(1, 3)))
         try:
             call = tconv.dialect("onnx").read(x.shape, w.shape, arguments)
@@ -226,3 +228,10 @@ def test_its_onnx_importer_within_the_listed_faults():
     print(conformance.tally)
     for key in ("openvino_onnx_output_shape", "openvino_onnx_group_output_shape", "onnx_negative_pads"):
         assert conformance.tally[f"output of fault: {key}"] > 3
+    assert conformance.tally["fault: onnx_negative_pads_refused"] > 3
+
+
+def test_batchnorm_has_no_default_epsilon():
+    parameter = inspect.signature(ops.batch_norm_inference).parameters["epsilon"]
+    assert parameter.default is inspect.Parameter.empty
+    assert tconv.dialect("openvino").batchnorm_eps is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import paddle
 import pytest
@@ -174,3 +176,8 @@ def test_what_is_refused():
         call(data_format="NCDHW")
     with pytest.raises(GeometryError, match="the pairs of batch and channels must be"):
         call(padding=[[1, 1], [0, 0], [0, 0], [0, 0]])
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    default = inspect.signature(paddle.nn.BatchNorm2D).parameters["epsilon"].default
+    assert tconv.dialect("paddle").batchnorm_eps == default == 1e-5

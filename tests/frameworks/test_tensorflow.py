@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 
@@ -257,3 +258,28 @@ def test_no_gradient_and_no_symbol_is_lost_silently():
         assert tconv.conv_transpose(tf.stop_gradient(x), tf.stop_gradient(w), **arguments).shape == (1, 8, 8, 2)
     with pytest.raises(ArrayError, match=r"x is a symbolic TensorFlow tensor.*tf.nn.conv2d_transpose inside"):
         tf.function(lambda x: tconv.conv_transpose(x, w, **arguments), autograph=False)(x)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    layer = inspect.signature(tf.keras.layers.BatchNormalization).parameters["epsilon"].default
+    fused = inspect.signature(tf.compat.v1.nn.fused_batch_norm).parameters["epsilon"].default
+    assert tconv.dialect("tensorflow").batchnorm_eps == layer == fused == 1e-3
+
+
+DTYPES = "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 complex64 complex128"
+
+
+@pytest.mark.parametrize("of_x", DTYPES.split())
+def test_the_advice_for_every_pair_of_dtypes_works(of_x):
+    for of_weight in DTYPES.split():
+        given = {"x": tf.cast([[[1], [0], [1]]], of_x), "weight": tf.cast([[[1]], [[1]]], of_weight)}
+        arguments = {"dialect": "tensorflow", "output_shape": [1, 4, 1], "strides": 1, "padding": "VALID"}
+        try:
+            y = tconv.conv_transpose(given["x"], given["weight"], **arguments)
+        except DtypeError as error:
+            for code in str(error).partition(" Write ")[2].partition(", w")[0].split(" and "):
+                given[re.match(r"tf\.cast\((\w+)", code)[1]] = eval(code, {"tf": tf, **given})
+            y = tconv.conv_transpose(given["x"], given["weight"], **arguments)
+        assert tf.cast(y, tf.float64).numpy().ravel().tolist() == [1, 1, 1, 1]
+        whole = all(name[0] in "bui" and name != "bfloat16" for name in (of_x, of_weight))
+        assert (y.dtype == tf.int64) == whole, (of_x, of_weight)

@@ -247,3 +247,11 @@ def test_conv_is_the_adjoint():
         assert (u.astype(float) * x).sum() == (v.astype(float) * y).sum()
         checked += 1
     assert checked > 60
+
+
+def test_there_is_no_batchnorm_whose_epsilon_could_be_a_default():
+    """The converter folds it, with the epsilon of the TensorFlow layer."""
+    names = [name for name in dir(schema.BuiltinOperator) if name.isupper()]
+    assert "TRANSPOSE_CONV" in names
+    assert not [name for name in names if "BATCH" in name and "NORM" in name]
+    assert tconv.dialect("tflite").batchnorm_eps is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 
 os.environ |= {"DEV": "PYTHON", "CACHELEVEL": "0"}  # its CPU device needs clang; and no cache file in the home folder
@@ -145,3 +146,9 @@ def test_a_crop_beyond_the_full_result():
     assert tconv.conv_transpose(x, w, dialect="tinygrad", **arguments).shape == (1, 1, 2)
     with pytest.raises(ValueError):
         native(x, w, None, arguments)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    from tinygrad.nn import BatchNorm
+
+    assert tconv.dialect("tinygrad").batchnorm_eps == inspect.signature(BatchNorm).parameters["eps"].default == 1e-5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -242,3 +244,46 @@ def test_a_quantized_tensor_has_to_be_dequantized():
     with pytest.raises(tconv.errors.ArrayError, match=r"x is a quantized tensor; .* Write x\.dequantize\(\)"):
         tconv.conv_transpose(x, torch.ones(2, 1, 3, 3))
     assert tconv.conv_transpose(x.dequantize(), torch.ones(2, 1, 3, 3)).shape == (1, 1, 6, 6)
+
+
+def test_the_default_epsilon_of_batchnorm_is_the_frameworks():
+    default = inspect.signature(torch.nn.BatchNorm2d).parameters["eps"].default
+    assert tconv.dialect("torch").batchnorm_eps == default == 1e-5
+
+
+DTYPES = "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 complex64 complex128"
+
+
+@pytest.mark.parametrize("of_x", DTYPES.split())
+def test_the_advice_for_every_pair_of_dtypes_works(of_x):
+    for of_weight in DTYPES.split():
+        x = torch.tensor([[[1, 0, 1]]]).to(getattr(torch, of_x))
+        weight = torch.tensor([[[1, 1]]]).to(getattr(torch, of_weight))
+        given = {"x": x, "weight": weight}
+        try:
+            y = tconv.conv_transpose(x, weight)
+        except DtypeError as error:
+            conversions = str(error).partition(" Write ")[2].partition(", w")[0].split(" and ")
+            for code in conversions:
+                name = code.partition(".")[0]
+                given[name] = eval(code, {"torch": torch, **given})
+            y = tconv.conv_transpose(given["x"], given["weight"])
+        assert y.real.tolist() == [[[1, 1, 1, 1]]]
+        whole = all(name[0] in "bui" and name != "bfloat16" for name in (of_x, of_weight))
+        assert (y.dtype is torch.int64) == whole, (of_x, of_weight)
+
+
+@pytest.mark.parametrize(
+    ("of_x", "of_weight"), [("uint8", "int8"), ("int8", "int8"), ("int16", "uint8"), ("int64", "int8")]
+)
+def test_integers_are_summed_in_int64_by_transforms_too(of_x, of_weight):
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.integers(0, 100, (3, 1, 2, 4, 5)).astype(of_x))
+    w = torch.from_numpy(rng.integers(0, 100, (2, 3, 2, 2)).astype(of_weight))
+    bias = torch.from_numpy(rng.integers(0, 100, 3).astype(np.int32))
+    y = torch.func.vmap(lambda x: tconv.conv_transpose(x, w, bias, stride=2))(x)
+    expected = torch.stack([tconv.conv_transpose(each, w, bias, stride=2) for each in x])
+    assert y.dtype is torch.int64
+    assert torch.equal(y, expected)
+    u = torch.func.vmap(lambda y: tconv.conv(y, w, stride=2))(y)
+    assert torch.equal(u, torch.stack([tconv.conv(each, w, stride=2) for each in y]))

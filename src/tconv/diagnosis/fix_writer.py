@@ -242,7 +242,8 @@ class FixWriter:
         arguments = [] if self.dialect.name == "torch" else [f'dialect="{self.dialect.name}"']
         arguments += [f"groups={self.groups}"] * (self.groups > 1)
         arguments += [f"{key}={value!r}" for key, value in self._own_arguments]
-        given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", *arguments])
+        # eps is that of the layer's framework, which need not be the one of this layout
+        given = ", ".join(["weight", "bias", "gamma", "beta", "mean", "variance", "eps=eps", *arguments])
         return f"weight, bias = tconv.fold_batchnorm({given})"
 
     # -- precision ---------------------------------------------------------------------------------------------------

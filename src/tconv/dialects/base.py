@@ -57,6 +57,8 @@ class Dialect(ABC):
 
     name: ClassVar[str]
     framework: ClassVar[str]
+    batchnorm_eps: ClassVar[float | None] = None
+    """Default epsilon of the framework's BatchNorm; None if it has none, or no BatchNorm."""
     ranks: ClassVar[tuple[int, int | None]] = (1, None)  # fewest and most spatial axes; None is no limit
     data_patterns: ClassVar[tuple[str, ...]] = ("NC*",)  # data layouts that the dialect has, its default first
     weight_pattern: ClassVar[str] = "IO*"

@@ -31,6 +31,7 @@ class Equinox(Lax):
 
     name = "equinox"
     framework = "Equinox"
+    batchnorm_eps = 1e-5
     data_patterns = ("C*",)
     weight_pattern = "OI*"
     weight_grouped = "O"

@@ -290,6 +290,15 @@ _LIST = (
         _negative_pads,
     ),
     Fault(
+        "onnx_negative_pads_refused",
+        ("onnx",),
+        f"onnxruntime 1.32.0; {_OPENVINO_ONNX}",
+        "negative pads are refused: by ONNX Runtime where the kernel's size is known, by OpenVINO in front",
+        "observed with onnxruntime 1.32.0 and openvino 2026.4.1; onnxruntime 1.20.1 extends the output by them",
+        "refusal",
+        lambda geometry, input, native: min(native.get("pads") or [0]) < 0,
+    ),
+    Fault(
         "tinygrad_onnx_valid",
         ("onnx",),
         "tinygrad 0.14.0, ONNX importer",

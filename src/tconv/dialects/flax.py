@@ -24,6 +24,7 @@ class Flax(Lax):
 
     name = "flax"
     framework = "Flax"
+    batchnorm_eps = 1e-5
     ranks = (1, 3)
     data_patterns = ("N*C", "*C")
     weight_pattern = "*IO"

@@ -28,6 +28,7 @@ class Haiku(Lax):
 
     name = "haiku"
     framework = "Haiku"
+    batchnorm_eps = 1e-5
     data_patterns = ("N*C", "*C", "NC*", "C*")
     weight_pattern = "*OI"
     weight_flip = True

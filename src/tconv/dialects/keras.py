@@ -29,6 +29,7 @@ class Keras(Dialect):
 
     name = "keras"
     framework = "Keras"
+    batchnorm_eps = 1e-3
     ranks = (1, 3)
     data_patterns = ("N*C", "NC*")
     weight_pattern = "*OI"

@@ -21,6 +21,7 @@ class _Mlx(Dialect):
     """Common base of both dialects: layouts and limits."""
 
     framework = "MLX"
+    batchnorm_eps = 1e-5
     ranks = (1, 3)
     data_patterns = ("N*C",)
     weight_pattern = "O*I"

@@ -75,6 +75,7 @@ class Ncnn(Dialect):
 
     name = "ncnn"
     framework = "ncnn"
+    batchnorm_eps = 0.0  # the converters add theirs to the stored variance
     ranks = (1, 3)
     data_patterns = ("C*",)
     weight_pattern = "OI*"

@@ -2,6 +2,10 @@
 
 With explicit pads the crop is (begin, end - output_padding). With auto_pad SAME_* or an output_shape the total is
 F + output_padding - L; SAME_UPPER crops the smaller half in front, every other rule the larger.
+
+The specification keeps pads at least 0. Exporters write negative ones all the same, and its formula for the output's
+size, its reference evaluator and older versions of ONNX Runtime extend the output by them. So they are read, and never
+written.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ class Onnx(Dialect):
 
     name = "onnx"
     framework = "ONNX"
+    batchnorm_eps = 1e-5
 
     def geometry(
         self,
@@ -61,11 +66,10 @@ class Onnx(Dialect):
                     f"with stride {plain.stride[axis]} and dilation {plain.dilation[axis]}. "
                     'Write dialect="torch" with crop=((lo, hi), ...), which has no such limit'
                 )
+        needed = f"{2 * ndim} are needed, first all beginnings and then all ends"
+        both = ints_of(0 if pads is None else pads, "pads", 2 * ndim, needed=needed, example=f"pads={[1] * 2 * ndim}")
+        self._check_pads(plain, both, extra, output_shape is not None)
         if output_shape is None and auto_pad in ("NOTSET", "VALID"):
-            needed = f"{2 * ndim} are needed, first all beginnings and then all ends"
-            both = ints_of(
-                0 if pads is None else pads, "pads", 2 * ndim, least=0, needed=needed, example=f"pads={[1] * 2 * ndim}"
-            )
             crop = [(both[axis], both[axis + ndim] - extra[axis]) for axis in range(ndim)]
             return Geometry(kernel, strides, crop, dilations, group)
         if output is not None:
@@ -90,6 +94,9 @@ class Onnx(Dialect):
 
     # -- rules that ONNX Runtime overrides -----------------------------------------------------------------------
 
+    def _check_pads(self, plain: Geometry, pads: tuple[int, ...], extra: tuple[int, ...], unused: bool) -> None:
+        """Raise GeometryError for pads that the runtime refuses; they are `unused` beside an output_shape."""
+
     def _limit(self, plain: Geometry, axis: int) -> int:
         """Return the limit that output_padding must stay below: "the corresponding stride/dilation"."""
         return max(plain.stride[axis], plain.dilation[axis])
@@ -107,8 +114,8 @@ class Onnx(Dialect):
     def reasons_against(self, geometry: Geometry, input: tuple[int, ...] | None) -> list[str]:
         # ONNX allows an output_padding from the stride up to the dilation, but neither of its runtimes takes it
         return [
-            f"the crop {(lo, hi)} on spatial axis {axis}: pads are at least 0, and output_padding, which extends the "
-            f"end, stays below the stride {s}"
+            f"the crop {(lo, hi)} on spatial axis {axis}: its specification keeps pads at least 0, and output_padding, "
+            f"which extends the end, below the stride {s}"
             for axis, ((lo, hi), s) in enumerate(zip(geometry.crop, geometry.stride, strict=True))
             if lo < 0 or -hi >= s
         ]

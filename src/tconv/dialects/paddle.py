@@ -28,6 +28,7 @@ class Paddle(Dialect):
 
     name = "paddle"
     framework = "Paddle"
+    batchnorm_eps = 1e-5
     ranks = (1, 3)
     data_patterns = ("NC*", "N*C")
     layout_arguments = ("data_format",)

@@ -41,6 +41,7 @@ class TensorFlow(Dialect):
 
     name = "tensorflow"
     framework = "TensorFlow"
+    batchnorm_eps = 1e-3
     ranks = (1, 3)
     data_patterns = ("N*C", "NC*")
     weight_pattern = "*OI"

@@ -21,6 +21,7 @@ class Tinygrad(Dialect):
 
     name = "tinygrad"
     framework = "tinygrad"
+    batchnorm_eps = 1e-5
 
     def geometry(
         self,

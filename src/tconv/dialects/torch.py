@@ -16,6 +16,7 @@ class Torch(Dialect):
 
     name = "torch"
     framework = "PyTorch"
+    batchnorm_eps = 1e-5
     data_patterns = ("NC*", "C*")
     weight_pattern = "IO*"
     reads_sizes = False

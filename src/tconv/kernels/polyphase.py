@@ -219,7 +219,7 @@ def scratch_bytes(p: Problem) -> int:
     sums = _block_count(p, axes, blocks) * itemsize
     plane = math.prod(axis.pitch for axis in axes) + _tail(axes)
     copied = 0 if _is_whole(p, axes) and p.accumulate == p.dtype else blocks.batch * p.in_channels * plane * itemsize
-    converted = p.weight_count * itemsize if p.accumulate != p.dtype else 0
+    converted = p.weight_count * itemsize if p.converts_weight else 0
     return 2 * sums + copied + p.weight_count * itemsize + converted
 
 

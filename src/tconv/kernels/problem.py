@@ -64,6 +64,8 @@ class Problem:
     dtype: np.dtype[Any]
     bias: bool = False
     finite_weight: bool = True
+    weight_dtype: np.dtype[Any] | None = None
+    """Dtype of the weight where it differs from that of x: both are integers then."""
 
     def __hash__(self) -> int:
         return self._hash
@@ -98,6 +100,11 @@ class Problem:
         return accumulator(self.dtype)
 
     @property
+    def converts_weight(self) -> bool:
+        """True if the weight has another dtype than the sums."""
+        return self.accumulate != (self.weight_dtype or self.dtype)
+
+    @property
     def result(self) -> np.dtype[Any]:
         """Dtype of the output: that of x, and int64 for integers."""
         return self.accumulate if self.dtype.kind in "iu" else self.dtype
@@ -116,7 +123,8 @@ class Problem:
     def input_bytes(self) -> int:
         """Bytes of x, weight and bias, each read once."""
         x = self.batch * self.in_channels * math.prod(self.input_shape)
-        return (x + self.weight_count + self.bias * self.out_channels) * self.dtype.itemsize
+        weight = self.weight_dtype or self.dtype
+        return (x + self.bias * self.out_channels) * self.dtype.itemsize + self.weight_count * weight.itemsize
 
     @cached_property
     def output_bytes(self) -> int:

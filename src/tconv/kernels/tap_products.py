@@ -78,7 +78,7 @@ def scratch_bytes(p: Problem) -> int:
     x = p.batch * p.in_channels * math.prod(p.input_shape) * itemsize
     y = p.batch * p.out_channels * math.prod(p.output_shape) * itemsize
     products = p.batch * p.out_channels * math.prod(p.input_shape) * itemsize
-    converted = (x + p.weight_count * itemsize) if p.accumulate != p.dtype else 0
+    converted = x * (p.accumulate != p.dtype) + p.weight_count * itemsize * p.converts_weight
     one_tap = p.weight_count // math.prod(p.geometry.kernel) * itemsize
     return converted + x + y + products + one_tap
 
@@ -88,7 +88,7 @@ def conv_scratch_bytes(p: Problem, y_count: int) -> int:
     itemsize = p.accumulate.itemsize
     u = p.batch * p.in_channels * math.prod(p.input_shape) * itemsize
     window = p.batch * p.out_channels * math.prod(p.input_shape) * itemsize
-    converted = (y_count + p.weight_count) * itemsize if p.accumulate != p.dtype else 0
+    converted = (y_count * (p.accumulate != p.dtype) + p.weight_count * p.converts_weight) * itemsize
     one_tap = p.weight_count // math.prod(p.geometry.kernel) * itemsize
     return converted + 2 * u + window + one_tap
 

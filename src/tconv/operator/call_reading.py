@@ -14,13 +14,10 @@ from tconv import _arrays
 from tconv._arrays import Array, is_finite
 from tconv._memory import refuse_too_large
 from tconv.dialects import DataLayout, Dialect, NativeCall, WeightLayout, dialect
-from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Layer, Problem, accumulator
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
-_NAMESPACES = {"numpy": "np", "torch": "torch", "tensorflow": "tf", "jax": "jnp"}
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+from tconv.kernels.problem import Layer, Problem
+from tconv.operator.dtype_check import check_dtypes
 
 
 class CanonicalCall(NamedTuple):
@@ -74,7 +71,7 @@ def read_taken_call(
     key = None if adjoint else _call_key(x, weight, bias, name, geometry, native)
     cached = _read_calls.get(key) if key is not None else None
     if cached is None or x.shape[cached.channel_axis] != cached.layer.in_channels:  # reading it again raises the error
-        _check_dtypes(library, x=x, weight=weight, bias=bias)
+        check_dtypes(library, x=x, weight=weight, bias=bias)
         speaker = dialect(name)
         call = (
             _read_geometry(geometry, x.shape, weight.shape, name, native)
@@ -85,7 +82,9 @@ def read_taken_call(
         w = call.weight.canonical(weight, call.geometry.groups)
         out_channels = _out_channels(call, weight.shape, bias)
         dtype = x.dtype.newbyteorder("=")
-        cached = _ReadCall(call, Layer(call.geometry, w.shape[0], out_channels), dtype, call.data.axes.index("C"))
+        mixed = None if weight.dtype.name == x.dtype.name else weight.dtype.newbyteorder("=")
+        layer = Layer(call.geometry, w.shape[0], out_channels)
+        cached = _ReadCall(call, layer, dtype, mixed, call.data.axes.index("C"))
         if key is not None and (geometry is not None or not speaker.reads_sizes):
             _add(key, cached)
     call, layer = cached.call, cached.layer
@@ -93,6 +92,8 @@ def read_taken_call(
     w, images = call.weight.canonical(weight, g.groups), call.data.canonical(x)
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
     problem = Problem(g, len(images), layer.in_channels, layer.out_channels, small, cached.dtype, bias is not None)
+    if cached.weight_dtype is not None:
+        problem = replace(problem, weight_dtype=cached.weight_dtype)
     if not adjoint:
         # before the weight is read: a broadcast one has any size without having that memory
         refuse_too_large(
@@ -111,6 +112,8 @@ class _ReadCall(NamedTuple):
     call: NativeCall
     layer: Layer
     dtype: np.dtype[Any]
+    weight_dtype: np.dtype[Any] | None
+    """where it differs from that of x"""
     channel_axis: int
     """of x"""
 
@@ -168,7 +171,7 @@ def read_layer(
     Only the sizes of x may change later. Returns None if the number of axes of x does not follow from the arguments.
     Raises the errors of `read_call`.
     """
-    _check_dtypes(library, weight=weight, bias=bias)
+    check_dtypes(library, weight=weight, bias=bias)
     speaker = dialect(name)
     call = (
         _read_geometry(geometry, (1,) * weight.ndim, weight.shape, name, native)
@@ -216,53 +219,6 @@ def _read_geometry(
         )
     data = DataLayout.of("NC*" if len(x_shape) == ndim + 2 else "C*", ndim)
     return NativeCall(geometry, data, WeightLayout.of("IO*", ndim), data)
-
-
-def _check_dtypes(library: str, **arrays: Array | None) -> None:
-    present = {name: array for name, array in arrays.items() if array is not None}
-    if "bias" in present and present["bias"].ndim == 0:
-        raise ShapeError(
-            "bias is a single number; one number per output channel is needed. Write bias=np.full(C_out, number), and "
-            "other arguments by name, for example stride=2"
-        )
-    for name, array in present.items():
-        if array.dtype.name not in (*_FLOATS, *_INTEGERS):
-            raise DtypeError(
-                f"{name} has dtype {array.dtype}; {', '.join(_FLOATS)} and integers up to 64 bits (not uint64) "
-                "are supported. "
-                f"Write {_cast(library, name, 'float32')}"
-            )
-    first, reference = next(iter(present.items()))  # x, or the weight where there is no x yet
-    for name, array in present.items():
-        whole = name == "bias" and reference.dtype.kind in "iu" and array.dtype == accumulator(reference.dtype)
-        if array.dtype.name != reference.dtype.name and not whole:
-            dtype = reference.dtype.name if name == "bias" and reference.dtype.kind not in "iu" else None
-            dtype = dtype or _lossless_dtype(reference.dtype, array.dtype)
-            others = [
-                other
-                for other, each in present.items()
-                if each.dtype.name != dtype and (other == name or name != "bias" or dtype != "int64")
-            ]
-            raise DtypeError(
-                f"{first} is {reference.dtype.name} and {name} is {array.dtype.name}; mixed dtypes are refused, one is "
-                f"needed. Write {' and '.join(_cast(library, other, dtype) for other in others)}"
-            )
-
-
-def _cast(library: str, name: str, dtype: str) -> str:
-    """Return the expression that converts an array of this library to a dtype."""
-    return _arrays.cast(library, name, f"{_NAMESPACES[library]}.{dtype}")
-
-
-def _lossless_dtype(a: np.dtype[Any], b: np.dtype[Any]) -> str:
-    """Return the name of a dtype for both arrays in which neither loses its fractions, its range or its imaginary part.
-
-    Integers go to int64, in which their products are summed; with a float they go to that float, float32 at least.
-    """
-    if a.kind in "iu" and b.kind in "iu":
-        return "int64"
-    wide = [np.dtype(np.float32) if dtype.kind in "iu" or dtype.itemsize == 2 else dtype for dtype in (a, b)]
-    return np.result_type(*wide).name
 
 
 def _check_groups(call: NativeCall, weight_shape: tuple[int, ...]) -> None:

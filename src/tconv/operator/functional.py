@@ -55,9 +55,9 @@ def conv_transpose(
     `geometry` is a `Geometry` instead of all that, in PyTorch's layouts. Any number of spatial axes.
 
     x, weight and bias [C_out] are arrays of one library (NumPy, PyTorch, TensorFlow, JAX) and one dtype: float16,
-    bfloat16, float32, float64, complex64, complex128 or integers. 2-byte floats are summed in float32 and rounded
-    once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new array of that
-    library, or `out`.
+    bfloat16, float32, float64, complex64, complex128, or integers, of any mixture. 2-byte floats are summed in float32
+    and rounded once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new
+    array of that library, or `out`.
 
     PyTorch's tensors may need gradients, be vmapped or traced: such calls are `tconv.torch.conv_transpose`, and take no
     `out` and no `method`.

@@ -68,9 +68,10 @@ class Plan:
     def __str__(self) -> str:
         p, g = self.problem, self.problem.geometry
         x, y = [p.batch, p.in_channels, *p.input_shape], [p.batch, p.out_channels, *p.output_shape]
-        sums = f", summed in {p.accumulate}" if p.accumulate != p.dtype else ""
+        sums = f", summed in {p.accumulate}" if p.accumulate != p.dtype or p.converts_weight else ""
+        weights = f" with {p.weight_dtype} weights" if p.weight_dtype is not None else ""
         lines = [
-            f"x {x} -> y {y}, {p.dtype}{sums}",
+            f"x {x} -> y {y}, {p.dtype}{weights}{sums}",
             f"geometry  kernel {g.kernel}, stride {g.stride}, crop {g.crop}, dilation {g.dilation}, groups {g.groups}",
             f"method    {self.method}: {self.summary}",
             *(f"          not {name}: {'; '.join(reasons)}" for name, reasons in self.reasons.items()),

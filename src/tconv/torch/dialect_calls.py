@@ -54,6 +54,8 @@ def run(
     g = call.problem.geometry
     if g.ndim > 3:
         raise ArrayError(f"the call has {g.ndim} spatial axes, and PyTorch differentiates 1 to 3. Write x.detach()")
+    if call.problem.dtype.kind in "iu":  # PyTorch refuses most integers, mixed ones too, and wraps sums of the others
+        x, weight, bias = (None if each is None else each.to(torch.int64) for each in (x, weight, bias))
     images = _canonical(x, call.data)
     w = _weight(weight, call.weight_layout, g.groups)
     y = _conv(images, w, g) if adjoint else _conv_transpose(images, w, bias, g)

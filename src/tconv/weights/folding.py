@@ -13,6 +13,7 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import int_of, shown
 from tconv._arrays import Array, is_finite
+from tconv.dialects import Dialect
 from tconv.dialects import dialect as find_dialect
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 
@@ -25,7 +26,7 @@ def fold_batchnorm(
     mean: Any,
     variance: Any,
     *,
-    eps: float = 1e-5,
+    eps: float | None = None,
     dialect: str = "torch",
     groups: int = 1,
     **native: Any,
@@ -43,11 +44,15 @@ def fold_batchnorm(
     None (0, 1 and 0). weight is in the dialect's layout, `groups` the layer's, `native` arguments that change that
     layout; all other arrays are [C_out]. Arrays are of one library; sums are in float64, results in the weight's dtype.
 
+    Without `eps` it is the default of the dialect's framework, `tconv.dialect(NAME).batchnorm_eps`: 1e-3 for "keras"
+    and "tensorflow", 0 for "ncnn", 1e-5 for the others. "jax", "openvino" and "tflite" have no default, and need it.
+
     Raises ShapeError for numbers that are not one per output channel, or not finite; GeometryError for a variance + eps
-    that is not above 0; DtypeError for arrays that are not numbers.
+    that is not above 0; DtypeError for arrays that are not numbers; ArgumentError for an `eps` that is missing or not a
+    finite number.
     """
     library, w = _arrays.take(weight, "weight")
-    _check_floats(w)
+    _check_floats(library, w)
     count = _out_channels(w, dialect, groups, native)
     given = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     read = {
@@ -60,22 +65,35 @@ def fold_batchnorm(
             f"{missing[0]} is None; a BatchNorm has one. Write its running mean and variance, or "
             "scale_channels(weight, s)"
         )
-    if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating)) or not math.isfinite(eps):
-        raise ArgumentError(
-            f"eps is {shown(eps)}; a finite number is needed. Write the eps of the BatchNorm, for example eps=1e-5"
-        )
+    number, name = _eps_of(eps, find_dialect(dialect))
     if read["variance"].dtype.kind == "c":
         raise DtypeError("variance is complex; real numbers above 0 are needed. Write variance.real")
-    spread = read["variance"] + eps
+    spread = read["variance"] + number
     if not (spread > 0).all():
+        instead = "eps=1e-5" if read["variance"].min() >= 0 else "the running variance, which is at least 0"
         raise GeometryError(
-            f"variance + eps is {spread.min():.3g} in a channel; it must be above 0. Write eps=1e-5, or the "
-            "running variance"
+            f"variance + eps is {spread.min():.3g} in a channel, with {name}; it must be above 0. Write {instead}"
         )
     scale = read.get("gamma", np.ones(count)) / np.sqrt(spread)
     shift = read.get("beta", np.zeros(count)) + scale * (read.get("bias", np.zeros(count)) - read["mean"])
     folded = _multiplied(w, scale, dialect, groups, native)
     return _arrays.give(folded, library), _arrays.give(shift.astype(w.dtype), library)
+
+
+def _eps_of(eps: Any, speaker: Dialect) -> tuple[float, str]:
+    """Return the epsilon that is taken, and its name for a message. Raises ArgumentError."""
+    if eps is None:
+        if speaker.batchnorm_eps is None:
+            raise ArgumentError(
+                f"eps is missing, and {speaker.framework} has no default for it. Write the eps of the BatchNorm, for "
+                "example eps=1e-5, PyTorch's default, or eps=1e-3, that of Keras"
+            )
+        return speaker.batchnorm_eps, f"eps={speaker.batchnorm_eps:g}, the default of {speaker.framework}"
+    if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating, np.integer)) or not math.isfinite(eps):
+        raise ArgumentError(
+            f"eps is {shown(eps)}; a finite number is needed. Write the eps of the BatchNorm, for example eps=1e-5"
+        )
+    return float(eps), f"eps={eps:g}"
 
 
 def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: int = 1, **native: Any) -> Any:
@@ -89,7 +107,7 @@ def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: 
     scales is [C_out]; `dialect`, `groups` and `native` as in `fold_batchnorm`. Raises ShapeError, DtypeError.
     """
     library, w = _arrays.take(weight, "weight")
-    _check_floats(w)
+    _check_floats(library, w)
     numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native), w.dtype.kind == "c")
     return _arrays.give(_multiplied(w, numbers, dialect, groups, native), library)
 
@@ -105,7 +123,7 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
     The result is [C_out], of the weight's library and dtype; 1 for a channel of zeros. Arguments as `scale_channels`.
     """
     library, w = _arrays.take(weight, "weight")
-    _check_floats(w)
+    _check_floats(library, w)
     steps = 2 ** (int_of(bits, "bits", least=2, example="bits=8") - 1) - 1
     canonical = find_dialect(dialect).to_canonical(w, groups, **native)
     grouped = np.abs(canonical.reshape(groups, canonical.shape[0] // groups, canonical.shape[1], -1))
@@ -113,12 +131,14 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
     return _arrays.give(np.where(largest > 0, largest / steps, 1.0).astype(w.dtype), library)
 
 
-def _check_floats(w: Array) -> None:
+def _check_floats(library: str, w: Array) -> None:
     if w.size == 0 or not is_finite(w):
         problem = "no element" if w.size == 0 else "NaN or inf"
         raise ShapeError(f"weight has shape {w.shape} and {problem}. Write a weight of finite numbers")
     if w.dtype.kind not in "fc" and w.dtype.name != "bfloat16":
-        raise DtypeError(f"weight has dtype {w.dtype}; floats are needed. Write weight.astype(np.float32)")
+        raise DtypeError(
+            f"weight has dtype {w.dtype}; floats are needed. Write {_arrays.converted(library, 'weight', 'float32')}"
+        )
 
 
 def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -> int:
@@ -127,7 +147,7 @@ def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -
 
 
 def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Array:
-    _, values = _arrays.take(array, name)
+    library, values = _arrays.take(array, name)
     if values.shape != (count,):
         raise ShapeError(
             f"{name} has shape {values.shape}; the layer has {count} output channels, so ({count},) is needed. "
@@ -139,7 +159,9 @@ def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Arra
             + ", or the groups= of the layer"
         )
     if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
-        raise DtypeError(f"{name} has dtype {values.dtype}; numbers are needed. Write {name}.astype(np.float32)")
+        raise DtypeError(
+            f"{name} has dtype {values.dtype}; numbers are needed. Write {_arrays.converted(library, name, 'float32')}"
+        )
     if not is_finite(values):
         raise ShapeError(f"{name} contains NaN or inf, which would spread to whole channels. Write finite numbers")
     if values.dtype.kind == "c" and not allow_complex:
