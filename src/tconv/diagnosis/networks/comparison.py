@@ -20,7 +20,7 @@ from tconv.models.traces import format_of
 from tconv.models.traces.process import Workers
 from tconv.models.traces.trace import RunError, Trace
 
-_MOST_TRIES = 160  # shapes of the input
+_MOST_TRIES = 400  # shapes of the input
 _TELLING = 0.5  # share of the output that has to depend on the input
 
 
@@ -80,10 +80,14 @@ class _Side:
             self._left = ["tconv"]  # the one that follows the specification
         if not self._left:
             return False
-        before = self.runtime or "the usual backend"
         self._start()
-        self.notes.append(f"{self.source.name} is refused: {reason}; {self.runtime} runs it instead of {before}")
+        self.notes.append(f"{self.source.name} runs on {self.runtime}, because {reason}")
         return True
+
+    @property
+    def refusals(self) -> list[str]:
+        """Notes on runtimes that refuse the network, without those on Keras' backends."""
+        return self.notes if "tconv" in format_of(self.source.path).runtimes else []
 
 
 class _Comparison:
@@ -284,7 +288,10 @@ class _Comparison:
             place,
             tuple(calls or ()),
             layer,
-            (*self._one.notes, *self._two.notes, *(notes or ())),
+            (
+                *(self._one.refusals + self._two.refusals if verdict == "equal" else self._one.notes + self._two.notes),
+                *(notes or ()),
+            ),
             (references[0].values, outputs[0]) if references and outputs else None,
         )
 

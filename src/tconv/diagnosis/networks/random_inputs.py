@@ -22,6 +22,9 @@ _SIZES = {
 """Spatial sizes that are tried in turn, by the number of axes; small, and even, for networks that halve and double."""
 
 
+_MOST_SHAPES, _MOST_COMBINATIONS = 120, 20_000
+
+
 class Relation(NamedTuple):
     """Way to turn an input of the first network into that of the second: an axis moved, a batch of one added or not."""
 
@@ -68,36 +71,45 @@ class Feeds(NamedTuple):
 
 def feeds_for(first: list[Input], second: list[Input], size: list[int] | None, seed: int) -> Iterator[Feeds]:
     """Yield inputs to try, the likeliest first. Raises FileError for inputs that do not fit each other."""
-    pairs = _paired(first, second)
-    options = [list(_shapes(one, two, size)) for one, two in pairs]
-    for (one, two), found in zip(pairs, options, strict=True):
-        if not found:
-            raise FileError(
-                f"input {one.name!r} is {_text(one.shape)} in the first network and {_text(two.shape)} in the second; "
-                "the same input is needed. Choose two files of one network"
-            )
-    count = max(map(len, options), default=1)
-    done = set()
-    for number in range(count):
-        chosen = [found[min(number, len(found) - 1)] for found in options]
-        key = tuple((shape, relation.name) for shape, relation in chosen)
-        if key not in done:
-            done.add(key)
-            yield _drawn(pairs, chosen, first, second, seed)
+    pairs = _paired(first, second, size)
+    options = [list(_shapes(one, two, size))[:_MOST_SHAPES] for one, two in pairs]
+    places = itertools.product(*(range(len(found)) for found in options))
+    usable = sorted(
+        itertools.islice(places, _MOST_COMBINATIONS), key=lambda chosen: (sum(chosen), max(chosen, default=0))
+    )
+    for integers in (False, True) if any(not each.dtype for pair in pairs for each in pair) else (False,):
+        for chosen in usable:
+            shapes = [found[number] for found, number in zip(options, chosen, strict=True)]
+            yield _drawn(pairs, shapes, first, second, np.random.default_rng(seed), integers)
 
 
-def _paired(first: list[Input], second: list[Input]) -> list[tuple[Input, Input]]:
-    """Return inputs of two networks in pairs, by name if they share names, else in order."""
-    if len(first) != len(second):
+def _paired(first: list[Input], second: list[Input], size: list[int] | None) -> list[tuple[Input, Input]]:
+    """Return inputs of two networks in pairs: those with one name, then those whose shapes fit, in order.
+
+    An input that one network lacks, because nothing reads it, is paired with itself. Raises FileError.
+    """
+    fewer, more = (first, second) if len(first) <= len(second) else (second, first)
+    free = list(more)
+    found: dict[int, Input] = {}
+    for fits in (_same_name, lambda one, two: any(True for _ in _shapes(one, two, size))):
+        for number, one in enumerate(fewer):
+            if number not in found and (other := next((two for two in free if fits(one, two)), None)) is not None:
+                found[number] = other
+                free.remove(other)
+    if missing := [one for number, one in enumerate(fewer) if number not in found]:
+        others = ", ".join(f"{each.name!r} {_text(each.shape)}" for each in more)
         raise FileError(
-            f"the first network has {len(first)} inputs ({', '.join(each.name for each in first)}) and the second "
-            f"{len(second)} ({', '.join(each.name for each in second)}); as many are needed. Choose two files of one "
-            "network"
+            f"input {missing[0].name!r} {_text(missing[0].shape)} fits no input of the other network, which has "
+            f"{others}; the same inputs are needed. Choose two files of one network"
         )
-    named = {each.name: each for each in second}
-    if {each.name for each in first} == set(named):
-        return [(each, named[each.name]) for each in first]
-    return list(zip(first, second, strict=True))
+    pairs = [(one, found[number]) for number, one in enumerate(fewer)]
+    pairs = pairs if fewer is first else [(two, one) for one, two in pairs]
+    return pairs + [(each, each) for each in free]
+
+
+def _same_name(one: Input, two: Input) -> bool:
+    names = [each.name.removeprefix("serving_default_").split(":")[0] for each in (one, two)]
+    return names[0] == names[1] and (one.shape is None or two.shape is None or len(one.shape) == len(two.shape))
 
 
 def _shapes(one: Input, two: Input, size: list[int] | None) -> Iterator[tuple[tuple[int, ...], Relation]]:
@@ -164,19 +176,23 @@ def _drawn(
     chosen: list[tuple[tuple[int, ...], Relation]],
     first: list[Input],
     second: list[Input],
-    seed: int,
+    rng: np.random.Generator,
+    integers: bool,
 ) -> Feeds:
-    rng = np.random.default_rng(seed)
+    """Return random inputs of these shapes, in the order of each network; `integers` is for inputs of unknown dtype."""
     kinds: list[tuple[dict[int, Array], dict[int, Array]]] = [({}, {}), ({}, {})]
     nudged: dict[int, Array] = {}
     for (one, two), (shape, relation) in zip(pairs, chosen, strict=True):
-        at_first, at_second = first.index(one), second.index(two)
-        coarse = _coarser(one.dtype, two.dtype)
+        usual = "int64" if integers else "float32"
+        types = [one.dtype or two.dtype or usual, two.dtype or one.dtype or usual]
         for (of_first, of_second), draw in zip(kinds, (_noise, _image), strict=True):
-            values = draw(rng, shape, coarse)
-            of_first[at_first] = values.astype(one.dtype)
-            of_second[at_second] = relation.forward(values).astype(two.dtype)
-        nudged[at_first] = _nudged(rng, kinds[0][0][at_first])
+            values = draw(rng, shape, _coarser(*types))
+            if one in first:
+                of_first[first.index(one)] = values.astype(types[0])
+            if two in second:
+                of_second[second.index(two)] = relation.forward(values).astype(types[1])
+        if one in first:
+            nudged[first.index(one)] = _nudged(rng, kinds[0][0][first.index(one)])
     listed = [tuple([side[number] for number in sorted(side)] for side in kind) for kind in kinds]
     return Feeds(
         (listed[0][0], listed[0][1]),

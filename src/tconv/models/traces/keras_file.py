@@ -13,7 +13,7 @@ from typing import Any
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain
+from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain, reason
 
 _BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -35,8 +35,7 @@ def open_network(path: Path, runtime: str) -> KerasFile:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FileError(f"{path} is not a Keras model: {reason}. Write model.save('model.keras')") from None
+        raise FileError(f"{path} is not a Keras model: {reason(error, 200)}. Write model.save('model.keras')") from None
     return KerasFile(keras, model)
 
 
@@ -68,7 +67,7 @@ class KerasFile:
         if given is None:
             built = model.get_build_config() if hasattr(model, "get_build_config") else None
             shape = (built or {}).get("input_shape")
-            self.inputs = [Input("x", tuple(shape) if isinstance(shape, (tuple, list)) else None, layout=layout)]
+            self.inputs = [Input("x", tuple(shape) if isinstance(shape, (tuple, list)) else None, "float32", layout)]
         else:
             self.inputs = [
                 Input(each.name, tuple(each.shape), str(each.dtype), layout) for each in keras.tree.flatten(given)
@@ -93,8 +92,7 @@ class KerasFile:
         try:
             return self._model(nested, training=False)
         except Exception as error:  # each backend has its own types
-            reason = " ".join(str(error).split())[:300]
-            raise RunError(f"Keras fails with the backend {self._keras.backend.backend()}: {reason}") from None
+            raise RunError(f"the backend {self._keras.backend.backend()} fails: {reason(error)}") from None
 
     def trace(self, feeds: list[Array]) -> Trace:
         """Return outputs, steps and tensors."""

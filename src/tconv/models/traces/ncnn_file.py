@@ -44,7 +44,7 @@ class NcnnFile:
         self._ncnn, self._path, self._lines = ncnn, path, lines
         self._net = self._loaded(path.read_text())
         feeds = [line for line in lines if line.kind == "Input"]
-        self.inputs = [Input(line.outputs[0], _shape(line), layout="first", batched=False) for line in feeds]
+        self.inputs = [Input(line.outputs[0], _shape(line), "float32", "first", False) for line in feeds]
         used = {name for line in lines for name in line.inputs}
         self._ends = [name for line in lines for name in line.outputs if name not in used]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, MissingExtraError, TconvError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain
+from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain, reason
 from tconv.operator.functional import conv_transpose
 
 OnnxRunner = Callable[[Any, dict[str, Array]], list[Array]]
@@ -106,8 +106,9 @@ def open_network(path: Path, runtime: str) -> OnnxFile:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
     except Exception as error:  # protobuf raises many types for bytes that are not a model
-        reason = " ".join(str(error).split())[:200]
-        raise FileError(f"{path} is damaged or not an ONNX model: {reason}. Write onnx.save(model, name)") from None
+        raise FileError(
+            f"{path} is damaged or not an ONNX model: {reason(error, 200)}. Write onnx.save(model, name)"
+        ) from None
     return OnnxFile(model, runtime)
 
 
@@ -129,9 +130,8 @@ class OnnxFile:
         except FileError:
             raise
         except Exception as error:  # each runtime has its own types
-            reason = " ".join(str(error).split())
-            reason = reason if isinstance(error, TconvError) else reason[:400]
-            raise RunError(f"{self._runtime} fails: {reason}") from None
+            text = reason(error, 2000 if isinstance(error, TconvError) else 400)
+            raise RunError(f"{self._runtime} fails: {text}") from None
 
     def trace(self, feeds: list[Array]) -> Trace:
         """Return outputs, steps and tensors: all outputs of nodes become outputs of the graph."""

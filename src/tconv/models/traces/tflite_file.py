@@ -12,7 +12,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace
+from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, reason
 
 _NO_DATA = ("SHAPE", "RANK", "FILL")
 _PADDING = ("SAME", "VALID")
@@ -37,8 +37,9 @@ def open_network(path: Path, runtime: str) -> TfliteFile:
         model = schema_py_generated.ModelT.InitFromPackedBuf(content, 0)
         return TfliteFile(interpreter, content, model.subgraphs[0], schema_py_generated, model.operatorCodes)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FileError(f"{path} is damaged or not a TensorFlow Lite model: {reason}. Write a model again") from None
+        raise FileError(
+            f"{path} is damaged or not a TensorFlow Lite model: {reason(error, 200)}. Write a model again"
+        ) from None
 
 
 class TfliteFile:
@@ -76,7 +77,7 @@ class TfliteFile:
                 ready.set_tensor(each["index"], _stored(each, feed))
             ready.invoke()
         except Exception as error:
-            raise RunError(f"TensorFlow Lite fails: {' '.join(str(error).split())[:300]}") from None
+            raise RunError(f"TensorFlow Lite fails: {reason(error)}") from None
         return ready
 
     def trace(self, feeds: list[Array]) -> Trace:

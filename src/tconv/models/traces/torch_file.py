@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, MissingExtraError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain
+from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain, reason
 
 _CONVOLUTIONS = ("convolution", "_convolution", "convolution_overrideable")
 _NO_DATA = ("empty", "empty_like", "new_empty", "sym_size", "size", "scalar_tensor")
@@ -33,10 +33,9 @@ def open_network(path: Path, runtime: str) -> TorchFile:
             return _Program(torch, torch.export.load(path))
         script = torch.jit.load(path, map_location="cpu").eval()
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise FileError(
-            f"{path} is neither TorchScript nor an exported program ({reason}); pickled modules are not read, because "
-            f"that would run their code. Write torch.jit.script(model).save({path.name!r})"
+            f"{path} is neither TorchScript nor an exported program ({reason(error, 200)}); pickled modules are not "
+            f"read, because that would run their code. Write torch.jit.script(model).save({path.name!r})"
         ) from None
     torch.jit.set_fusion_strategy([])
     return _Script(torch, script)

@@ -6,6 +6,7 @@ Readers fill a `Recorder`. `write` and `read` store a trace in a folder of .npy 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +31,8 @@ class Input:
     name: str
     shape: tuple[int | None, ...] | None
     """Sizes; None for those that may vary, and for a shape that the file does not contain."""
-    dtype: str = "float32"
+    dtype: str = ""
+    """Name of its dtype; "" if the file does not contain it."""
     layout: str = ""
     """"first" or "last", the place of the channels; "" if the file does not tell."""
     batched: bool = True
@@ -93,6 +95,12 @@ class NetworkFile(Protocol):
     def trace(self, feeds: list[Array]) -> Trace:
         """Return outputs, steps and tensors for these inputs. Raises RunError."""
         ...
+
+
+def reason(error: BaseException, most: int = 300) -> str:
+    """Return the text of a framework's error in one line, without the colours of a terminal."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    return (text or type(error).__name__)[:most]
 
 
 class Recorder:

@@ -19,7 +19,7 @@ import numpy as np
 
 from tconv.errors import FileError, TconvError
 from tconv.models.traces import format_of
-from tconv.models.traces.trace import NetworkFile, RunError, Trace, inputs_to_json, write
+from tconv.models.traces.trace import NetworkFile, RunError, Trace, inputs_to_json, reason, write
 
 
 def main() -> None:
@@ -58,9 +58,8 @@ def _refusal(error: Exception, path: str) -> dict[str, Any]:
     """Return an error as JSON; one that no reader has foreseen is that of a damaged file."""
     if isinstance(error, TconvError):
         return {"error": str(error), "kind": "run" if isinstance(error, RunError) else "file"}
-    text = " ".join(str(error).split())[:200]
     damaged = FileError(
-        f"{path} cannot be read: {type(error).__name__}: {text}. Choose a file that its framework reads"
+        f"{path} cannot be read: {type(error).__name__}: {reason(error, 200)}. Choose a file that its framework reads"
     )
     return {"error": str(damaged), "kind": "file"}
 
