@@ -147,8 +147,8 @@ class Tokens(nn.Module):
         return self.up(self.table(tokens).transpose(1, 2))
 
 
-def chain(*layers: nn.Module) -> Callable[[], nn.Module]:
-    return lambda: nn.Sequential(*layers)
+def chain(*factories: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(*(factory() for factory in factories))
 
 
 def decoder(*options: tuple[Any, ...], norm: bool = True, ndim: int = 2) -> Callable[[], nn.Module]:
@@ -189,9 +189,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
     "vocoder_new": (lambda: Vocoder(new), [(1, 8, 20)]),
     "spectral": (
         chain(
-            nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 6, 3, padding=1)),
-            nn.ReLU(),
-            nn.utils.parametrizations.spectral_norm(nn.ConvTranspose2d(6, 3, 4, 2, 1), dim=1),
+            lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 6, 3, padding=1)),
+            nn.ReLU,
+            lambda: nn.utils.parametrizations.spectral_norm(nn.ConvTranspose2d(6, 3, 4, 2, 1), dim=1),
         ),
         [(1, 3, 8, 8)],
     ),
@@ -203,13 +203,16 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
     "tokens": (Tokens, [(1, 9)]),
     "fsrcnn": (
         chain(
-            nn.Conv2d(1, 8, 5, padding=2), nn.PReLU(8), nn.Conv2d(8, 6, 3, padding=1), nn.PReLU(6),
-            nn.ConvTranspose2d(6, 1, 9, 3, 4, 2),
+            lambda: nn.Conv2d(1, 8, 5, padding=2), lambda: nn.PReLU(8), lambda: nn.Conv2d(8, 6, 3, padding=1),
+            lambda: nn.PReLU(6), lambda: nn.ConvTranspose2d(6, 1, 9, 3, 4, 2),
         ),
         [(1, 1, 8, 9)],
     ),
     "affine_last": (
-        chain(nn.ConvTranspose2d(3, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.Hardswish(), nn.Conv2d(4, 2, 1), nn.Upsample(scale_factor=2)),
+        chain(
+            lambda: nn.ConvTranspose2d(3, 4, 4, 2, 1), lambda: nn.BatchNorm2d(4), nn.Hardswish,
+            lambda: nn.Conv2d(4, 2, 1), lambda: nn.Upsample(scale_factor=2),
+        ),
         [(1, 3, 6, 8)],
     ),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tconv.models.traces import format_of
 from tconv.models.traces.process import Workers
 from tconv.models.traces.trace import RunError, Trace
 
-_MOST_TRIES = 400  # shapes of the input
+_FEWEST_TRIES, _MOST_TRIES, _MOST_SECONDS = 8, 400, 20  # shapes of the input, and the time for them
 _TELLING = 0.5  # share of the output that has to depend on the input
 
 
@@ -119,9 +120,13 @@ class _Comparison:
             errors: list[str] = ["", ""]
             ran = [False, False]
             chosen: Feeds | None = None
-            tried = feeds_for(self._one.network.inputs, self._two.network.inputs, self._size, self._seed)
+            inputs = self._one.network.inputs, self._two.network.inputs
+            slow = "reference" in (self._one.runtime, self._two.runtime)
+            tried = feeds_for(*inputs, self._size, self._seed, small=slow)
+            start = time.monotonic()
             for number, feeds in enumerate(tried):
-                if number >= _MOST_TRIES:
+                late = number >= _FEWEST_TRIES and time.monotonic() - start > _MOST_SECONDS
+                if late or number >= _MOST_TRIES:
                     break
                 if chosen is not None and not self._same_noise(feeds, chosen):
                     continue

@@ -24,7 +24,7 @@ _MOST_CROPS = 20_000
 _CLOSE = 1e-4  # of the largest number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EffectiveCall:
     """Call in canonical layouts: x [N, C_in, *n], weight [C_in, C_out/groups, *kernel], bias, geometry."""
 

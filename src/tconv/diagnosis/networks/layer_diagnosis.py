@@ -11,15 +11,14 @@ from tconv._arrays import Array
 from tconv.diagnosis import Diagnosis, diagnose
 from tconv.diagnosis.networks.effective_call import EffectiveCall, call_of, canonical, full_output, own_call
 from tconv.diagnosis.networks.first_difference import Comparison, Flow, Place
-from tconv.dialects import dialect
 from tconv.errors import TconvError
-from tconv.models.traces.trace import Layer, Step
+from tconv.models.traces.trace import Step
 
 _MOST_PAIRS = 5
 _LAST = ("keras", "tflite")  # dialects whose channels are usually last
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """A tensor behind a layer [N, C_out, *L], the steps between, and the call that it is the output of, if any."""
 
@@ -28,7 +27,7 @@ class Level:
     call: EffectiveCall | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Side:
     """The layer of one network, its input, and its levels, the layer's own output first."""
 
@@ -139,24 +138,11 @@ def _diagnosed(one: Side, two: Side, got: Level, expected: Level, target: str | 
 
 
 def _described(side: Side, level: Level) -> dict[str, Any]:
-    """Return the arguments of `diagnose` that describe a call: native ones as far as they do."""
+    """Return the arguments of `diagnose` that describe a call: the layer's own, or with what belongs to it."""
     call = level.call or side.own
     assert call is not None
-    assert side.own is not None
-    assert side.step is not None
-    layer = side.step.layer
-    assert layer is not None
-    canonical_call = {"x": call.x, "weight": call.weight, "bias": call.bias, "geometry": call.geometry}
-    if layer.dialect == "ncnn" or call.weight is not side.own.weight or side.x is None:
-        return {**canonical_call, "dialect": "torch"}
-    arrays: dict[str, Any] = {"x": side.x, "weight": layer.weight, "bias": _bias(layer, call), "dialect": layer.dialect}
-    if call.native:
-        return arrays | layer.arguments
-    layouts = {
-        name: layer.arguments[name] for name in dialect(layer.dialect).layout_arguments if name in layer.arguments
-    }
-    return arrays | {"geometry": call.geometry} | layouts
-
-
-def _bias(layer: Layer, call: EffectiveCall) -> Array | None:
-    return layer.bias if call.native or call.bias is None else call.bias
+    layer = None if side.step is None else side.step.layer
+    if not call.native or layer is None or layer.dialect == "ncnn":
+        return {"x": call.x, "weight": call.weight, "bias": call.bias, "geometry": call.geometry}
+    arrays = {"x": side.x, "weight": layer.weight, "bias": layer.bias}
+    return {**arrays, "dialect": layer.dialect, **layer.arguments}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,9 +16,9 @@ from tconv.models.traces.trace import Input
 Sizes = tuple[int | None, ...]
 
 _SIZES = {
-    1: ((64,), (256,), (33,), (1024,), (8,), (8192,)),
-    2: ((32, 48), (64, 64), (128, 192), (16, 24), (256, 256), (8, 12), (7, 9), (512, 512)),
-    3: ((16, 24, 16), (32, 32, 32), (8, 12, 8), (64, 64, 64), (5, 6, 7)),
+    1: ((64,), (256,), (33,), (8,), (1024,), (8192,)),
+    2: ((32, 48), (64, 64), (16, 24), (8, 12), (7, 9), (128, 192), (256, 256), (512, 512)),
+    3: ((16, 24, 16), (8, 12, 8), (5, 6, 7), (32, 32, 32), (64, 64, 64)),
 }
 """Spatial sizes that are tried in turn, by the number of axes; small, and even, for networks that halve and double."""
 
@@ -69,10 +70,18 @@ class Feeds(NamedTuple):
     """How the inputs of the second are laid out; "" for as in the first."""
 
 
-def feeds_for(first: list[Input], second: list[Input], size: list[int] | None, seed: int) -> Iterator[Feeds]:
-    """Yield inputs to try, the likeliest first. Raises FileError for inputs that do not fit each other."""
+def feeds_for(
+    first: list[Input], second: list[Input], size: list[int] | None, seed: int, *, small: bool = False
+) -> Iterator[Feeds]:
+    """Yield inputs to try, the likeliest first, or with `small` the smallest, for a slow runtime.
+
+    Raises FileError for inputs that do not fit each other.
+    """
     pairs = _paired(first, second, size)
     options = [list(_shapes(one, two, size))[:_MOST_SHAPES] for one, two in pairs]
+    if small:
+        for found in options:
+            found.sort(key=lambda entry: math.prod(entry[0]))
     places = itertools.product(*(range(len(found)) for found in options))
     usable = sorted(
         itertools.islice(places, _MOST_COMBINATIONS), key=lambda chosen: (sum(chosen), max(chosen, default=0))
