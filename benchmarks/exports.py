@@ -2,7 +2,7 @@
 
 Stages: "make" writes the files with every exporter that is installed, "exact" compares exports that are right, "broken"
 compares exports with one fault each. The networks are those of tests/exports. With pnnx on the PATH, or its path in
-PNNX, ncnn's files and pnnx's own ONNX files are written, too; with tf2onnx installed, its ONNX files.
+PNNX, ncnn's files are written, too; with tf2onnx installed, its ONNX files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ TORCH_PAIRS = (
     ("dynamic.onnx", "trace.pt"),
     ("ncnn.param", "trace.pt"),
     ("pt2", "ncnn.param"),
-    ("pnnx.onnx", "trace.pt"),
 )
 KERAS_PAIRS = (
     ("keras", "onnx"),
@@ -100,6 +99,8 @@ def _pnnx(path: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         print(f"refused by its exporter: {name}.ncnn.param: {error}")
     copy.unlink()
+    for written in path.parent.glob(f"{name.replace('-', '_')}[._]*"):  # pnnx writes no dash
+        written.rename(written.with_name(written.name.replace(name.replace("-", "_"), name, 1)))
 
 
 def compared(
@@ -113,7 +114,7 @@ def compared(
     try:
         return diagnose_networks(*sources, workers=workers)
     except TconvError as error:
-        shapes = first.with_name(first.name.split(".")[0] + ".shapes")
+        shapes = second.with_name(first.name.split(".")[0] + ".shapes")
         if "Write --size" in str(error) and shapes.exists():
             size = [int(each) for each in shapes.read_text().split("]")[0].split(",")[2:]]
             with contextlib.suppress(TconvError):

@@ -1,4 +1,4 @@
-"""Comparison of two networks from start to end."""
+"""TracePair of two networks from start to end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis import Diagnosis, diagnose
 from tconv.diagnosis.networks.agreement import Reference, arrangements, coarsest, reference
-from tconv.diagnosis.networks.first_difference import Comparison, Place, outputs_agree
+from tconv.diagnosis.networks.first_difference import Place, TracePair, outputs_agree
 from tconv.diagnosis.networks.layer_diagnosis import diagnose_layer
 from tconv.diagnosis.networks.network_report import NetworkDiagnosis, largest
 from tconv.diagnosis.networks.random_inputs import Feeds, feeds_for
@@ -70,6 +70,11 @@ class _Side:
         self.notes: list[str] = []
         self._start()
 
+    @property
+    def checked(self) -> bool:
+        """True if wrong shapes are refused."""
+        return format_of(self.source.path).checked
+
     def _start(self) -> None:
         self.runtime = self._left.pop(0)
         self.network = self._workers.open(self.source.path, self.runtime)
@@ -120,6 +125,7 @@ class _Comparison:
             errors: list[str] = ["", ""]
             ran = [False, False]
             chosen: Feeds | None = None
+            related: set[str] = set()
             inputs = self._one.network.inputs, self._two.network.inputs
             slow = "reference" in (self._one.runtime, self._two.runtime)
             tried = feeds_for(*inputs, self._size, self._seed, small=slow)
@@ -128,12 +134,12 @@ class _Comparison:
                 late = number >= _FEWEST_TRIES and time.monotonic() - start > _MOST_SECONDS
                 if late or number >= _MOST_TRIES:
                     break
-                if chosen is not None and not self._same_noise(feeds, chosen):
+                if chosen is not None and feeds.relation in related:
                     continue
-                results = []
-                for at, side in enumerate((self._one, self._two)):
+                results: dict[int, list[Array]] = {}
+                for at, side in sorted(enumerate((self._one, self._two)), key=lambda entry: not entry[1].checked):
                     try:
-                        results.append(side.network.run(feeds.noise[at]))
+                        results[at] = side.network.run(feeds.noise[at])
                         ran[at] = True
                     except RunError as error:
                         errors[at] = errors[at] or str(error)
@@ -143,15 +149,11 @@ class _Comparison:
                 references = self._references(Trace(results[0]), None, results[1])
                 if outputs_agree(references, results[1]) is not None:
                     return feeds
+                related.add(feeds.relation)
                 chosen = chosen or feeds
             if chosen is not None:
                 return chosen
             self._refused(ran, errors)
-
-    @staticmethod
-    def _same_noise(one: Feeds, other: Feeds) -> bool:
-        shapes = [[each.shape for each in feeds.noise[0]] for feeds in (one, other)]
-        return shapes[0] == shapes[1] and one.relation != other.relation
 
     def _refused(self, ran: list[bool], errors: list[str]) -> None:
         """Start another runtime for a side that runs no input. Raises FileError if there is none."""
@@ -214,14 +216,14 @@ class _Comparison:
 
     def _compared(
         self, kind: tuple[list[Array], list[Array]], nudged: list[Array] | None, first: Trace | None = None
-    ) -> Comparison:
+    ) -> TracePair:
         one = first or self._one.network.trace(kind[0])
         other = None if nudged is None else self._one.network.trace(nudged)
         two = self._two.network.trace(kind[1])
         unit = coarsest(
             [*one.outputs, *two.outputs, *(step.layer.weight for step in (*one.layers, *two.layers) if step.layer)]
         )
-        return Comparison.of(one, other, two, unit)
+        return TracePair.of(one, other, two, unit)
 
     def _parted(self, kind: tuple[list[Array], list[Array]], nudged: list[Array] | None) -> NetworkDiagnosis:
         """Return the place where networks with different outputs part."""
@@ -245,7 +247,7 @@ class _Comparison:
 
     def _blamed(
         self,
-        comparison: Comparison,
+        comparison: TracePair,
         place: Place,
         references: list[Reference],
         outputs: list[Array],

@@ -15,7 +15,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
-from tconv.models.traces.trace import Layer
+from tconv.models.traces.trace import LayerCall
 from tconv.operator.call_reading import read_call
 from tconv.operator.functional import conv_transpose
 
@@ -47,7 +47,7 @@ class EffectiveCall:
         return np.asarray(conv_transpose(x, weight, bias, geometry=self.geometry))
 
 
-def own_call(layer: Layer, x: Array) -> EffectiveCall | None:
+def own_call(layer: LayerCall, x: Array) -> EffectiveCall | None:
     """Return the call of a layer for the tensor that flows into it; None if it cannot be read."""
     dtype = np.result_type(x.dtype, np.float32)
     bias = None if layer.bias is None else layer.bias.astype(dtype)
@@ -55,7 +55,26 @@ def own_call(layer: Layer, x: Array) -> EffectiveCall | None:
         call = read_call(x.astype(dtype), layer.weight.astype(dtype), bias, layer.dialect, None, layer.arguments)
     except TconvError:
         return None
-    return EffectiveCall(call.x, np.array(call.weight), call.bias, call.problem.geometry)
+    own = EffectiveCall(call.x, np.array(call.weight), call.bias, call.problem.geometry)
+    g = own.geometry
+    unused = [
+        axis
+        for axis, (size, k, crop) in enumerate(zip(own.x.shape[2:], g.kernel, g.crop, strict=True))
+        if size == k == 1 and crop == (0, 0)
+    ]
+    return own if not unused or len(unused) == g.ndim else _without(own, unused)
+
+
+def _without(call: EffectiveCall, axes: list[int]) -> EffectiveCall:
+    """Return a call without axes of one element, which hold a 1-D signal in a 2-D layer, for example."""
+    g = call.geometry
+    left = [axis for axis in range(g.ndim) if axis not in axes]
+    kernel, stride, crop, dilation = (
+        tuple(entries[axis] for axis in left) for entries in (g.kernel, g.stride, g.crop, g.dilation)
+    )
+    gone = tuple(axis + 2 for axis in axes)
+    geometry = Geometry(kernel, stride, crop, dilation, g.groups)
+    return EffectiveCall(call.x.squeeze(gone), call.weight.squeeze(gone), call.bias, geometry, native=False)
 
 
 def canonical(tensor: Array, channels: int, ndim: int, last: bool) -> Array | None:

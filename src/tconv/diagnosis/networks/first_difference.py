@@ -81,12 +81,12 @@ class Place:
 
     @property
     def is_layer(self) -> bool:
-        """Whether a transposed convolution is the first to differ."""
+        """True if a transposed convolution is the first to differ."""
         return any(step is not None and step.layer is not None for step in (self.first, self.second))
 
 
 @dataclass
-class Comparison:
+class TracePair:
     """Two traces and the tensors that agree."""
 
     one: Flow
@@ -96,7 +96,7 @@ class Comparison:
     """Layers of the first network whose numbers this input cannot show."""
 
     @classmethod
-    def of(cls, first: Trace, nudged: Trace | None, second: Trace, unit: float) -> Comparison:
+    def of(cls, first: Trace, nudged: Trace | None, second: Trace, unit: float) -> TracePair:
         """Return the comparison; `nudged` is the first network's trace for an input with other last bits."""
         other = {} if nudged is None or len(nudged.steps) != len(first.steps) else nudged.tensors
         references = {number: reference(each, other.get(number), unit) for number, each in first.tensors.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.diagnosis import Diagnosis, diagnose
 from tconv.diagnosis.networks.effective_call import EffectiveCall, call_of, canonical, full_output, own_call
-from tconv.diagnosis.networks.first_difference import Comparison, Flow, Place
+from tconv.diagnosis.networks.first_difference import Flow, Place, TracePair
 from tconv.errors import TconvError
 from tconv.models.traces.trace import Step
 
@@ -56,7 +56,7 @@ class Side:
         return f"{self.step.label}{f' with {behind}' if behind else ''}: {settings}"
 
 
-def diagnose_layer(comparison: Comparison, place: Place, target: str | None) -> tuple[Diagnosis | None, list[str]]:
+def diagnose_layer(comparison: TracePair, place: Place, target: str | None) -> tuple[Diagnosis | None, list[str]]:
     """Return the diagnosis of the layers at a place, and a text for the call of each network."""
     one, two = (_side(flow, step) for flow, step in ((comparison.one, place.first), (comparison.two, place.second)))
     if one.step is None or one.step.layer is None:
@@ -123,26 +123,35 @@ def _gap(a: Level, b: Level) -> float:
 
 
 def _diagnosed(one: Side, two: Side, got: Level, expected: Level, target: str | None) -> Diagnosis | None:
-    """Return the diagnosis of two levels, by the call of the right one, or of the other where that has none."""
-    native = one.step.layer.dialect if one.step is not None and one.step.layer is not None else None
-    native = native or (two.step.layer.dialect if two.step is not None and two.step.layer is not None else "torch")
-    described = [(side, level) for side, level in ((two, expected), (one, got)) if level.call is not None]
-    described += [(side, level) for side, level in ((two, expected), (one, got)) if side.own is not None]
+    """Return the diagnosis of two levels, by the call of the right one, or of the other where that has none.
+
+    The input differs by rounding between the networks. So the output whose call is known is computed anew, from the
+    input of the other.
+    """
+    dialects = [side.step.layer.dialect for side in (one, two) if side.step is not None and side.step.layer is not None]
+    values = {"got": got.values, "expected": expected.values}
+    sides = (("expected", two, expected, one), ("got", one, got, two))
+    described = [entry for entry in sides if entry[2].call is not None]
+    described += [entry for entry in sides if entry[1].own is not None]
     if not described:
         return None
-    side, level = described[0]
+    name, side, level, other = described[0]
+    call = level.call or side.own
+    assert call is not None
+    if level.call is not None and other.own is not None and other.own.x.shape == call.x.shape:
+        call = replace(call, x=other.own.x)
+        values[name] = call.output().astype(values[name].dtype)
     try:
-        return diagnose(got.values, expected.values, target=target or native, **_described(side, level))
+        return diagnose(values["got"], values["expected"], target=target or dialects[0], **_described(side, call))
     except TconvError:
         return None
 
 
-def _described(side: Side, level: Level) -> dict[str, Any]:
-    """Return the arguments of `diagnose` that describe a call: the layer's own, or with what belongs to it."""
-    call = level.call or side.own
-    assert call is not None
+def _described(side: Side, call: EffectiveCall) -> dict[str, Any]:
+    """Return the arguments of `diagnose` that describe a call: native ones if it is the layer's own."""
     layer = None if side.step is None else side.step.layer
-    if not call.native or layer is None or layer.dialect == "ncnn":
+    if not call.native or layer is None or side.x is None or side.own is None or layer.dialect == "ncnn":
         return {"x": call.x, "weight": call.weight, "bias": call.bias, "geometry": call.geometry}
-    arrays = {"x": side.x, "weight": layer.weight, "bias": layer.bias}
-    return {**arrays, "dialect": layer.dialect, **layer.arguments}
+    first = side.x.shape == side.own.x.shape and np.array_equal(side.x, side.own.x)
+    x = call.x if first else np.moveaxis(call.x, 1, -1)
+    return {"x": x, "weight": layer.weight, "bias": layer.bias, "dialect": layer.dialect, **layer.arguments}

@@ -67,7 +67,7 @@ class Feeds(NamedTuple):
     nudged: list[Array]
     """For the first network."""
     relation: str
-    """How the inputs of the second are laid out; "" for as in the first."""
+    """Place of the channels in the second network's inputs; "" if it is the same in both."""
 
 
 def feeds_for(
@@ -126,7 +126,7 @@ def _shapes(one: Input, two: Input, size: list[int] | None) -> Iterator[tuple[tu
     batch = two.batched - one.batched
     relations = [Relation(move, batch) for move in MOVES]
     wanted = f"channels {two.layout}" if one.layout and two.layout and one.layout != two.layout else ""
-    relations.sort(key=lambda relation: relation.name != wanted)
+    relations.sort(key=lambda relation: (-_equal_sizes(one, two, relation), relation.name != wanted))
     series = [
         [(shape, relation) for shape in _filled(merged, one, size)]
         for relation in relations
@@ -134,6 +134,14 @@ def _shapes(one: Input, two: Input, size: list[int] | None) -> Iterator[tuple[tu
     ]
     for row in itertools.zip_longest(*series):
         yield from (each for each in row if each is not None)
+
+
+def _equal_sizes(one: Input, two: Input, relation: Relation) -> int:
+    """Return the number of axes behind the batch whose sizes are known and equal in both networks."""
+    back = None if one.shape is None or two.shape is None else relation.backward(two.shape)
+    if one.shape is None or back is None:
+        return 0
+    return sum(a is not None and a == b for a, b in zip(one.shape[1:], back[1:], strict=False))
 
 
 def _merged(one: Input, two: Input, relation: Relation, wanted: str) -> list[Sizes]:

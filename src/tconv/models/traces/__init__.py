@@ -21,6 +21,8 @@ class Format(NamedTuple):
     """Name of the kind in messages."""
     runtimes: tuple[str, ...] = ("",)
     """Names of what can run it, the default first; the next is tried where one cannot run a network."""
+    checked: bool = True
+    """False if its runtime does not check the shapes of inputs, so that wrong ones end the process."""
 
 
 _ONNX = Format("onnx_file", "an ONNX model", ("onnxruntime", "openvino", "reference", "tconv"))
@@ -36,7 +38,7 @@ FORMATS = {
     ".keras": _KERAS,
     ".h5": _KERAS,
     ".tflite": Format("tflite_file", "a TensorFlow Lite model"),
-    ".param": Format("ncnn_file", "an ncnn network"),
+    ".param": Format("ncnn_file", "an ncnn network", checked=False),
 }
 """Formats by the ending of their files."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain, reason
+from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, plain, reason
 
 _BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -177,7 +177,7 @@ def _is_layer(operation: Any) -> bool:
     )
 
 
-def _layer(keras: Any, operation: Any, given: list[Any]) -> tuple[Layer, Any, str]:
+def _layer(keras: Any, operation: Any, given: list[Any]) -> tuple[LayerCall, Any, str]:
     """Return a layer's call, its output before its activation, and the name of the activation, "" for none."""
 
     def listed(value: Any) -> Any:
@@ -187,9 +187,9 @@ def _layer(keras: Any, operation: Any, given: list[Any]) -> tuple[Layer, Any, st
     arguments["dilation_rate"] = listed(operation.dilation_rate)
     arguments["data_format"] = operation.data_format or keras.config.image_data_format()
     if not hasattr(operation, "kernel"):  # keras.ops.conv_transpose
-        return Layer("keras", arguments, keras.ops.convert_to_numpy(given[1]), None), None, ""
+        return LayerCall("keras", arguments, keras.ops.convert_to_numpy(given[1]), None), None, ""
     bias = None if operation.bias is None else keras.ops.convert_to_numpy(operation.bias)
-    layer = Layer("keras", arguments, keras.ops.convert_to_numpy(operation.kernel), bias)
+    layer = LayerCall("keras", arguments, keras.ops.convert_to_numpy(operation.kernel), bias)
     activation = operation.activation
     if activation is None or activation is keras.activations.linear:
         return layer, None, ""

@@ -6,6 +6,7 @@ The weights of a transposed convolution are its answers to single ones, so that 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tconv._arrays import Array
 from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError
 from tconv.models.readers.ncnn import Line, read_lines
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace
+from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace
 
 _ACTIVATIONS = ("", "relu", "leaky_relu", "clip", "sigmoid", "mish", "hardswish")
 _PLAIN = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed", "packing_layout")
@@ -44,7 +45,10 @@ class NcnnFile:
         self._ncnn, self._path, self._lines = ncnn, path, lines
         self._net = self._loaded(path.read_text())
         feeds = [line for line in lines if line.kind == "Input"]
-        self.inputs = [Input(line.outputs[0], _shape(line), "float32", "first", False) for line in feeds]
+        self.inputs = [
+            Input(line.outputs[0], _shape(line), "", "first", False, tuple(_guesses(line.outputs[0], lines)))
+            for line in feeds
+        ]
         used = {name for line in lines for name in line.inputs}
         self._ends = [name for line in lines for name in line.outputs if name not in used]
 
@@ -63,7 +67,9 @@ class NcnnFile:
     def _extracted(self, net: Any, feeds: dict[str, Array], names: list[str]) -> dict[str, Array]:
         extractor = net.create_extractor()
         for name, feed in feeds.items():
-            extractor.input(name, self._ncnn.Mat(np.ascontiguousarray(feed, np.float32)).clone())
+            whole = feed.dtype.kind in "iu"  # ncnn stores integers in the memory of floats
+            stored = feed.astype(np.int32).view(np.float32) if whole else feed.astype(np.float32)
+            extractor.input(name, self._ncnn.Mat(np.ascontiguousarray(stored)).clone())
         found = {}
         for name in names:
             code, mat = extractor.extract(name)
@@ -128,7 +134,7 @@ class NcnnFile:
             changed.append(" ".join(parts) if parts else row)
         return "\n".join(changed)
 
-    def _layer(self, probe: Any, line: Line, values: dict[str, Array]) -> Layer:
+    def _layer(self, probe: Any, line: Line, values: dict[str, Array]) -> LayerCall:
         """Return a layer's call; its weight [C_out, C_in/groups, *kernel] from its answers to single ones."""
         x = values[line.inputs[0]]
         ndim = x.ndim - 1
@@ -136,7 +142,7 @@ class NcnnFile:
         out, groups = line.whole(0, 0), line.whole(7, 1)
         if line.whole(28, 0):
             bias = values[line.inputs[2]] if len(line.inputs) > 2 else None
-            return Layer("ncnn", {**arguments, "dynamic_weight": 1}, values[line.inputs[1]], bias)
+            return LayerCall("ncnn", {**arguments, "dynamic_weight": 1}, values[line.inputs[1]], bias)
         taps = tuple(slice(None, None, d) for d in dilation)
 
         def response(x: Array) -> Array:
@@ -153,12 +159,26 @@ class NcnnFile:
             mine = slice(group * behind, (group + 1) * behind)
             weight[mine, inside] = response(one)[(mine, *taps)] - rest[mine]
         bias = rest.reshape(out, -1)[:, 0] if line.whole(5, 0) else None
-        return Layer("ncnn", arguments, weight, bias)
+        return LayerCall("ncnn", arguments, weight, bias)
 
 
 _ACTIVATION = 9
 _CROPPING = (4, 14, 24, 15, 16, 17, 18, 19, 20, 21, 25, 26, 27)
 """Numbers of the parameters that crop or extend the output."""
+
+
+def _guesses(name: str, lines: list[Line]) -> Iterator[tuple[int | None, ...]]:
+    """Yield the shapes [1, C, *n] that convolutions need which read this input."""
+    for line in lines:
+        if name in line.inputs and "onvolution" in line.kind and line.whole(0, 0) and line.whole(6, 0):
+            ndim = 1 if line.kind.endswith("1D") else 3 if line.kind.endswith("3D") else 2
+            taps = line.whole(1, 1) * (line.whole(11, line.whole(1, 1)) if ndim > 1 else 1)
+            taps *= line.whole(21, line.whole(1, 1)) if ndim > 2 else 1
+            channels = line.whole(6, 0) * line.whole(7, 1) // (line.whole(0, 0) * taps)
+            yield (1, channels, *[None] * ndim)
+        elif name in line.inputs and line.kind == "Split":
+            for output in line.outputs:
+                yield from _guesses(output, lines)
 
 
 def _shape(line: Line) -> tuple[int | None, ...] | None:

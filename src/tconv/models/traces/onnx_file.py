@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, MissingExtraError, TconvError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain, reason
+from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, plain, reason
 from tconv.operator.functional import conv_transpose
 
 OnnxRunner = Callable[[Any, dict[str, Array]], list[Array]]
@@ -177,7 +177,7 @@ class OnnxFile:
             layer = None
             if node.op_type == "ConvTranspose":
                 bias = values[node.input[2]] if len(node.input) > 2 and node.input[2] else None
-                layer = Layer("onnx", attributes(node), values[node.input[1]], bias)
+                layer = LayerCall("onnx", attributes(node), values[node.input[1]], bias)
             for name in outputs:
                 numbers[name] = recorder.tensor(values.get(name), layer is not None)
             recorder.step(node.name or node.output[0], node.op_type, given, [numbers[name] for name in outputs], layer)

@@ -5,18 +5,26 @@ Numbers of quantized tensors are given as what they stand for: (stored - zero po
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, reason
+from tconv.errors import FileError, TconvError
+from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, reason
+from tconv.operator.functional import conv_transpose
 
 _NO_DATA = ("SHAPE", "RANK", "FILL")
 _PADDING = ("SAME", "VALID")
 _ACTIVATIONS = ("", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
+_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "RELU": lambda y: np.maximum(y, 0),
+    "RELU_N1_TO_1": lambda y: np.clip(y, -1, 1),
+    "RELU6": lambda y: np.clip(y, 0, 6),
+    "TANH": np.tanh,
+}
 
 
 def open_network(path: Path, runtime: str) -> TfliteFile:
@@ -101,12 +109,19 @@ class TfliteFile:
                 numbers[number] = recorder.tensor(_values(ready, number), layer is not None)
             name = self._graph.tensors[outputs[0]].name
             name = name.decode() if isinstance(name, bytes) else str(name)
+            name = name.split(";")[0]
+            if layer is not None and activation:
+                x, y = (_values(ready, number) for number in (sources[2], outputs[0]))
+                if (raw := _before(activation, layer, x, y)) is not None:
+                    first = recorder.tensor(raw, True)
+                    recorder.step(name, op, given, [first], layer)
+                    op, given, layer, activation = activation, [first], None, ""
             title = f"{op} with {activation}" if activation else op
-            recorder.step(name.split(";")[0], title, given, [numbers[number] for number in outputs], layer)
+            recorder.step(name, title, given, [numbers[number] for number in outputs], layer)
         return recorder.finish([_values(ready, each["index"]) for each in ready.get_output_details()])
 
     @staticmethod
-    def _layer(ready: Any, operator: Any, sources: list[int]) -> tuple[Layer, str]:
+    def _layer(ready: Any, operator: Any, sources: list[int]) -> tuple[LayerCall, str]:
         options = operator.builtinOptions
         three = hasattr(options, "strideD")
         axes = "DHW" if three else "HW"
@@ -118,7 +133,18 @@ class TfliteFile:
         arguments["output_shape"] = [int(size) for size in ready.get_tensor(sources[0])]
         bias = _values(ready, sources[3]) if len(sources) > 3 and sources[3] >= 0 else None
         activation = _ACTIVATIONS[getattr(options, "fusedActivationFunction", 0)]
-        return Layer("tflite", arguments, _values(ready, sources[1]), bias), activation
+        return LayerCall("tflite", arguments, _values(ready, sources[1]), bias), activation
+
+
+def _before(activation: str, layer: LayerCall, x: Array, y: Array) -> Array | None:
+    """Return a layer's output before its activation, by the definition; None if that does not lead to its output y."""
+    try:
+        raw = np.asarray(conv_transpose(x, layer.weight, layer.bias, dialect="tflite", **layer.arguments))
+    except TconvError:
+        return None
+    after = _FUNCTIONS[activation](raw) if activation in _FUNCTIONS else None
+    agrees = after is not None and after.shape == y.shape and np.abs(after - y).max() <= 1e-4 * np.abs(raw).max()
+    return raw if agrees else None
 
 
 def _values(ready: Any, index: int) -> Array:

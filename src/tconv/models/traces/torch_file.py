@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, MissingExtraError
-from tconv.models.traces.trace import Input, Layer, Recorder, RunError, Trace, plain, reason
+from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, plain, reason
 
 _CONVOLUTIONS = ("convolution", "_convolution", "convolution_overrideable")
 _NO_DATA = ("empty", "empty_like", "new_empty", "sym_size", "size", "scalar_tensor")
@@ -207,13 +207,13 @@ def _named(module: Any) -> Iterator[tuple[str, Any]]:
     yield from module.named_buffers()
 
 
-def _title(op: str, layer: Layer | None) -> str:
+def _title(op: str, layer: LayerCall | None) -> str:
     if layer is not None:
         return f"conv_transpose{layer.weight.ndim - 2}d"
     return "conv" if op in _CONVOLUTIONS else op.strip("_")
 
 
-def _layer(args: Any) -> Layer:
+def _layer(args: Any) -> LayerCall:
     """Return the call of aten::convolution with transposed=True."""
     _, weight, bias, stride, padding, dilation, _, output_padding, groups = args[:9]
     names = {
@@ -229,4 +229,6 @@ def _layer(args: Any) -> Layer:
         for name, value in names.items()
     }
     stored = None if bias is None else bias.detach().numpy()
-    return Layer("torch", arguments, np.array(weight.detach().numpy()), None if stored is None else np.array(stored))
+    return LayerCall(
+        "torch", arguments, np.array(weight.detach().numpy()), None if stored is None else np.array(stored)
+    )

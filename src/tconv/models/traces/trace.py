@@ -42,7 +42,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCall:
     """Call of a transposed convolution, with its weights as they were in the run."""
 
     dialect: str
@@ -61,7 +61,7 @@ class Step:
     inputs: tuple[int, ...]
     """Numbers of the tensors that depend on the network's inputs."""
     outputs: tuple[int, ...]
-    layer: Layer | None = None
+    layer: LayerCall | None = None
 
     @property
     def label(self) -> str:
@@ -121,7 +121,7 @@ class Recorder:
         return number
 
     def step(
-        self, name: str, op: str, inputs: Iterable[int], outputs: Iterable[int], layer: Layer | None = None
+        self, name: str, op: str, inputs: Iterable[int], outputs: Iterable[int], layer: LayerCall | None = None
     ) -> None:
         """Add a step."""
         self._trace.steps.append(Step(name, op, tuple(inputs), tuple(outputs), layer))
@@ -171,7 +171,7 @@ def read(folder: Path) -> Trace:
         layer = None
         if given := entry.get("layer"):
             bias = array(f"bias{number}") if (folder / f"bias{number}.npy").exists() else None
-            layer = Layer(given["dialect"], given["arguments"], array(f"weight{number}"), bias)
+            layer = LayerCall(given["dialect"], given["arguments"], array(f"weight{number}"), bias)
         steps.append(Step(entry["name"], entry["op"], tuple(entry["inputs"]), tuple(entry["outputs"]), layer))
     outputs = [array(f"output{number}") for number in range(facts["outputs"])]
     return Trace(outputs, steps, {number: array(f"tensor{number}") for number in facts["tensors"]})
