@@ -55,26 +55,34 @@ def own_call(layer: LayerCall, x: Array) -> EffectiveCall | None:
         call = read_call(x.astype(dtype), layer.weight.astype(dtype), bias, layer.dialect, None, layer.arguments)
     except TconvError:
         return None
-    own = EffectiveCall(call.x, np.array(call.weight), call.bias, call.problem.geometry)
-    g = own.geometry
-    unused = [
-        axis
-        for axis, (size, k, crop) in enumerate(zip(own.x.shape[2:], g.kernel, g.crop, strict=True))
-        if size == k == 1 and crop == (0, 0)
-    ]
-    return own if not unused or len(unused) == g.ndim else _without(own, unused)
+    return EffectiveCall(call.x, np.array(call.weight), call.bias, call.problem.geometry)
 
 
-def _without(call: EffectiveCall, axes: list[int]) -> EffectiveCall:
-    """Return a call without axes of one element, which hold a 1-D signal in a 2-D layer, for example."""
-    g = call.geometry
+def unit_axes(call: EffectiveCall) -> list[int]:
+    """Return the spatial axes of one element, one tap and no crop: a 1-D signal in a 2-D layer has such an axis."""
+    axes = zip(call.x.shape[2:], call.geometry.kernel, call.geometry.crop, strict=True)
+    return [axis for axis, (size, k, crop) in enumerate(axes) if size == k == 1 and crop == (0, 0)]
+
+
+def without_axes(call: EffectiveCall, axes: list[int]) -> EffectiveCall:
+    """Return a call without these axes of one element."""
+    g, gone = call.geometry, tuple(axis + 2 for axis in axes)
     left = [axis for axis in range(g.ndim) if axis not in axes]
-    kernel, stride, crop, dilation = (
-        tuple(entries[axis] for axis in left) for entries in (g.kernel, g.stride, g.crop, g.dilation)
-    )
-    gone = tuple(axis + 2 for axis in axes)
-    geometry = Geometry(kernel, stride, crop, dilation, g.groups)
+    kernel, stride, dilation = ([entries[axis] for axis in left] for entries in (g.kernel, g.stride, g.dilation))
+    geometry = Geometry(kernel, stride, [g.crop[axis] for axis in left], dilation, g.groups)
     return EffectiveCall(call.x.squeeze(gone), call.weight.squeeze(gone), call.bias, geometry, native=False)
+
+
+def with_axes(call: EffectiveCall, axes: list[int]) -> EffectiveCall:
+    """Return a call with an axis of one element at each of these places."""
+    g, new = call.geometry, [axis + 2 for axis in axes]
+    kernel, stride, dilation, crop = list(g.kernel), list(g.stride), list(g.dilation), list(g.crop)
+    for axis in axes:
+        for entries in (kernel, stride, dilation):
+            entries.insert(axis, 1)
+        crop.insert(axis, (0, 0))
+    x, weight = np.expand_dims(call.x, new), np.expand_dims(call.weight, new)
+    return EffectiveCall(x, weight, call.bias, Geometry(kernel, stride, crop, dilation, g.groups), native=False)
 
 
 def canonical(tensor: Array, channels: int, ndim: int, last: bool) -> Array | None:

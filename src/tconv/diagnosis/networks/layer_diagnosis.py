@@ -9,7 +9,16 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis import Diagnosis, diagnose
-from tconv.diagnosis.networks.effective_call import EffectiveCall, call_of, canonical, full_output, own_call
+from tconv.diagnosis.networks.effective_call import (
+    EffectiveCall,
+    call_of,
+    canonical,
+    full_output,
+    own_call,
+    unit_axes,
+    with_axes,
+    without_axes,
+)
 from tconv.diagnosis.networks.first_difference import Flow, Place, TracePair
 from tconv.errors import TconvError
 from tconv.models.traces.trace import Step
@@ -58,7 +67,9 @@ class Side:
 
 def diagnose_layer(comparison: TracePair, place: Place, target: str | None) -> tuple[Diagnosis | None, list[str]]:
     """Return the diagnosis of the layers at a place, and a text for the call of each network."""
-    one, two = (_side(flow, step) for flow, step in ((comparison.one, place.first), (comparison.two, place.second)))
+    flows = (comparison.one, place.first), (comparison.two, place.second)
+    owns = [_own(flow, step) for flow, step in flows]
+    one, two = _side(*flows[0], owns[0], owns[0]), _side(*flows[1], owns[1], owns[0])
     if one.step is None or one.step.layer is None:
         one = _without_layer(comparison.one, two, place.first)
     if two.step is None or two.step.layer is None:
@@ -76,20 +87,34 @@ def diagnose_layer(comparison: TracePair, place: Place, target: str | None) -> t
     return best, texts
 
 
-def _side(flow: Flow, step: Step | None) -> Side:
+def _own(flow: Flow, step: Step | None) -> EffectiveCall | None:
+    """Return the call of a step that is a layer."""
+    if step is None or step.layer is None or step.inputs[0] not in flow.tensors:
+        return None
+    return own_call(step.layer, flow.tensors[step.inputs[0]])
+
+
+def _side(flow: Flow, step: Step | None, own: EffectiveCall | None, model: EffectiveCall | None) -> Side:
+    """Return the levels of a layer, with as many axes as the call `model` has."""
     if step is None or step.layer is None:
         return Side(step, None, None, ())
     x = flow.tensors.get(step.inputs[0])
-    own = None if x is None else own_call(step.layer, x)
     if own is None:
         return Side(step, x, None, ())
-    channels, ndim = own.output_shape()[1], own.geometry.ndim
+    channels, ndim, new = own.output_shape()[1], own.geometry.ndim, []
+    if model is not None and (more := ndim - model.geometry.ndim):
+        axes = unit_axes(own if more > 0 else model)
+        if len(axes) >= abs(more):
+            new = [] if more > 0 else axes[: abs(more)]
+            own = without_axes(own, axes[:more]) if more > 0 else with_axes(own, new)
+            ndim -= max(more, 0)
     full, last = full_output(own), step.layer.dialect in _LAST
     levels: list[Level] = []
     for number in flow.chain(step):
         values = canonical(flow.tensors[number], channels, ndim, last)
         if values is None or values.dtype.kind != "f" or not values.size:
             continue
+        values = np.expand_dims(values, [axis + 2 for axis in new])
         call = call_of(values.astype(np.float64), own, full)
         if call is not None or not levels or levels[-1].call is not None:
             levels.append(Level(values, tuple(flow.between(step, number)), call))
