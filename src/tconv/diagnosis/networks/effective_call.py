@@ -166,7 +166,7 @@ def _with(call: EffectiveCall, crop: Any, scale: Array, offset: Array, tensor: A
     plain = np.abs(scale - 1).max() < _CLOSE
     same_bias = np.abs(offset - bias).max() <= _CLOSE * max(np.abs(tensor).max(), 1e-30)
     if plain and same_bias:
-        return replace(call, geometry=geometry, native=crop == call.geometry.crop)
+        return replace(call, geometry=geometry, native=call.native and crop == call.geometry.crop)
     if extends and not plain:
         return replace(call, geometry=geometry, native=False)
     groups = call.geometry.groups
