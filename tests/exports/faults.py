@@ -15,6 +15,10 @@ import onnx
 from onnx import numpy_helper
 
 
+WRONG = ("keras-gaps.tf2onnx.onnx", "keras-small_kernel.tf2onnx.onnx")
+"""Exports that are wrong: tf2onnx 1.17 writes pads of -1 for a kernel below the stride, TensorFlow crops (0, -2)."""
+
+
 class Broken(NamedTuple):
     """A wrong export and a right file of another format."""
 
@@ -161,6 +165,8 @@ def broken_tflite(path: Path, right: Path, folder: Path) -> Iterator[Broken]:
             continue
         weight = np.frombuffer(bytes(model.buffers[tensor.buffer].data), "<f4").reshape(tensor.shape)
         flipped = np.ascontiguousarray(weight[:, ::-1, ::-1])
+        if np.array_equal(flipped, weight):
+            continue
         model.buffers[tensor.buffer].data = np.frombuffer(flipped.tobytes(), np.uint8)
         builder = flatbuffers.Builder(len(content))
         builder.Finish(model.Pack(builder), b"TFL3")
@@ -210,7 +216,7 @@ def broken_files(folder: Path) -> Iterator[Broken]:
     for path in sorted(folder.glob("keras-*.keras")):
         name = path.stem
         for kind in ("onnx", "tf2onnx.onnx"):
-            if (folder / f"{name}.{kind}").exists():
+            if (folder / f"{name}.{kind}").exists() and f"{name}.{kind}" not in WRONG:
                 yield from broken_onnx(folder / f"{name}.{kind}", path, target)
         if (folder / f"{name}.onnx").exists():
             yield from broken_keras(path, folder / f"{name}.onnx", target)
