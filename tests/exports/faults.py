@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-
 WRONG = ("keras-gaps.tf2onnx.onnx", "keras-small_kernel.tf2onnx.onnx")
 """Exports that are wrong: tf2onnx 1.17 writes pads of -1 for a kernel below the stride, TensorFlow crops (0, -2)."""
 

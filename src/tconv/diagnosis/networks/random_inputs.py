@@ -155,6 +155,9 @@ def _merged(one: Input, two: Input, relation: Relation, wanted: str) -> list[Siz
     back = None if two.shape is None else relation.backward(two.shape)
     if two.shape is not None and back is None:
         return []
+    batched = {-1: one.shape, 0: None, 1: two.shape}[relation.batch]
+    if batched and batched[0] not in (1, None):  # the other network runs one image
+        return []
     if one.shape is None or two.shape is None:
         known = back if one.shape is None else one.shape
         assert known is not None
