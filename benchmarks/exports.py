@@ -128,7 +128,8 @@ def exact(folder: Path) -> None:
     start = time.perf_counter()
     with Workers() as workers:
         for prefix, pairs in (("torch", TORCH_PAIRS), ("keras", KERAS_PAIRS)):
-            names = sorted({path.name.split(".")[0] for path in folder.glob(f"{prefix}-*")})
+            usual = {"torch": "trace.pt", "keras": "keras"}[prefix]
+            names = sorted(path.name.split(".")[0] for path in folder.glob(f"{prefix}-*.{usual}"))
             for name in names:
                 for pair in pairs:
                     (one, run), (two, other) = ([*each.split("@"), ""][:2] for each in pair)

@@ -214,10 +214,10 @@ def test_pytorch_against_onnx(model, weights, tmp_path):
     command = [sys.executable, tmp_path / "port.py", tmp_path / "w.npz", tmp_path]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     for name in ("script.pt", "trace.pt", "program.pt2"):
-        (found,) = json.loads(run(tmp_path / name, model, "--size", 7, "--json"))
+        (found,) = json.loads(run(tmp_path / name, model, "--size", 8, "--json"))
         assert "up2" in found["layer"]
         assert found["cause"] == "crop sides exchanged"
-        assert found["fix"] == "y = torch.nn.functional.conv_transpose2d(x, weight, stride=2)[:, :, 1:29, 1:29]"
+        assert found["fix"] == "y = torch.nn.functional.conv_transpose2d(x, weight, stride=2)[:, :, 1:33, 1:33]"
 
 
 KERAS = """

@@ -18,6 +18,7 @@ from tconv.diagnosis.tolerance import spacing
 
 _ONE_SUM = 4 * (math.sqrt(4096) + 4)
 _AMPLIFIED = 32
+_FEWEST = 32  # numbers of a channel from which its size is taken
 
 
 class Reference(NamedTuple):
@@ -38,7 +39,8 @@ def reference(values: Array, nudged: Array | None, unit: float) -> Reference:
     change[~np.isfinite(change)] = 0
     finite = np.where(np.isfinite(wide), wide, 0)
     limits = []
-    for axis in {1, wide.ndim - 1} if wide.ndim > 2 else {None}:
+    channels = [axis for axis in (1, wide.ndim - 1) if wide.ndim > 2 and wide.size >= _FEWEST * wide.shape[axis]]
+    for axis in dict.fromkeys(channels) if channels else (None,):
         others = tuple(each for each in range(wide.ndim) if each != axis)
         power = np.sqrt((finite**2).mean(others, keepdims=True))
         limits.append(_ONE_SUM * unit * power + _AMPLIFIED * change.max(others, keepdims=True, initial=0))

@@ -100,9 +100,10 @@ def _paired(first: list[Input], second: list[Input], size: list[int] | None) -> 
     fewer, more = (first, second) if len(first) <= len(second) else (second, first)
     free = list(more)
     found: dict[int, Input] = {}
-    for fits in (_same_name, lambda one, two: any(True for _ in _shapes(one, two, size))):
+    for named in (True, False):
         for number, one in enumerate(fewer):
-            if number not in found and (other := next((two for two in free if fits(one, two)), None)) is not None:
+            fitting = (two for two in free if (not named or _same_name(one, two)) and any(_shapes(one, two, size)))
+            if number not in found and (other := next(fitting, None)) is not None:
                 found[number] = other
                 free.remove(other)
     if missing := [one for number, one in enumerate(fewer) if number not in found]:
