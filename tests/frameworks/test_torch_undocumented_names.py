@@ -106,7 +106,7 @@ def check(missing):
         expected = model(x)
     import tconv.torch.acceleration_choice as choice
     choice._reason_against_layer = lambda *given: ""
-    choice._LAYER_PAIRS = choice._MODEL_PAIRS = 3
+    choice._LAYER_MOST = choice._MODEL_MOST = 3
     report = ours.accelerate(model, x, fuse=True)
     with torch.no_grad():
         close(model(x), expected)

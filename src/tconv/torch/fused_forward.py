@@ -78,8 +78,12 @@ class FusedForward:
         return tree_map_only(LazyTensor, lambda tensor: tensor.source.values(), output)
 
 
-def forget(model: torch.nn.Module) -> None:
-    """Remove the hooks from a model that has no fused layers any more."""
-    _, handles = model.__dict__.pop(_ATTRIBUTE, (None, ()))
-    for handle in handles:
-        handle.remove()
+def forget_unused(model: torch.nn.Module) -> None:
+    """Remove the hooks from a model, and from modules in it, that have no fused layers any more."""
+    used = {module.__dict__["_chain"].forward for module in model.modules() if "_chain" in module.__dict__}
+    for module in model.modules():
+        forward, handles = module.__dict__.get(_ATTRIBUTE, (None, ()))
+        if forward is not None and forward not in used:
+            del module.__dict__[_ATTRIBUTE]
+            for handle in handles:
+                handle.remove()
