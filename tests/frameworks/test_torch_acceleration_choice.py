@@ -6,8 +6,10 @@ The clock moves only when a layer, or the rest of the model, says that it takes 
 from __future__ import annotations
 
 import random
+import sys
 from itertools import count
 from math import comb
+from pathlib import Path
 
 import pytest
 import torch
@@ -310,6 +312,41 @@ def test_an_interrupt_leaves_the_model_as_it_was(stop, fuse):
     assert torch.equal(x, given)
     assert model.calls == 0
     assert model.last is last
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_an_interrupt_at_any_line_leaves_pytorchs_classes(monkeypatch, fuse):
+    for name, value in (("_LAYER_SECONDS", 0), ("_LAYER_LEAST", 1), ("_MODEL_SECONDS", 0), ("_MODEL_LEAST", 2)):
+        monkeypatch.setattr("tconv.torch.acceleration_choice." + name, value)
+    monkeypatch.setattr(
+        "tconv.torch.acceleration_choice._reason_against_layer",
+        lambda name, *given: "it is left" if name == "2" else "",
+    )
+    x, stop, interrupted = torch.randn(1, 3, 6), 1, True
+    previous = sys.gettrace()
+    while interrupted:
+        model = nn.Sequential(nn.ConvTranspose1d(3, 4, 3), nn.ReLU(), nn.ConvTranspose1d(4, 4, 3)).eval()
+        before = {name: (type(module), sorted(vars(module))) for name, module in model.named_modules()}
+        lines = count(1)
+
+        def trace(frame, event, arg, lines=lines, stop=stop):
+            if Path(frame.f_code.co_filename).parent != Path(ours.__file__).parent:
+                return None
+            if event == "line" and next(lines) == stop:
+                sys.settrace(previous)
+                raise KeyboardInterrupt
+            return trace
+
+        try:
+            sys.settrace(trace)
+            ours.accelerate(model, x, fuse=fuse)
+            interrupted = False
+        except KeyboardInterrupt:
+            assert {name: (type(module), sorted(vars(module))) for name, module in model.named_modules()} == before
+        finally:
+            sys.settrace(previous)
+        stop += 13
+    assert stop > 700
 
 
 @pytest.mark.parametrize("inference", [False, True])

@@ -25,13 +25,10 @@ class FusedForward:
     def __init__(self, model: torch.nn.Module | None = None) -> None:
         self._of_thread = threading.local()
         if model is not None:
-            model.__dict__[_ATTRIBUTE] = (
-                self,
-                [
-                    model.register_forward_pre_hook(self.enter),
-                    model.register_forward_hook(self.leave, always_call=True),
-                ],
-            )
+            handles: list[Any] = []
+            model.__dict__[_ATTRIBUTE] = self, handles  # before the hooks: after an interrupt they can be removed
+            handles.append(model.register_forward_pre_hook(self.enter))
+            handles.append(model.register_forward_hook(self.leave, always_call=True))
 
     def __reduce__(self) -> Any:
         return FusedForward, ()
@@ -84,6 +81,6 @@ def forget_unused(model: torch.nn.Module) -> None:
     for module in model.modules():
         forward, handles = module.__dict__.get(_ATTRIBUTE, (None, ()))
         if forward is not None and forward not in used:
-            del module.__dict__[_ATTRIBUTE]
             for handle in handles:
                 handle.remove()
+            del module.__dict__[_ATTRIBUTE]

@@ -338,9 +338,12 @@ def install(model: torch.nn.Module, name: str, layer: Any, chain: Chain) -> None
 
 
 def remove(layer: Any) -> None:
-    """Undo `install`."""
-    chain = layer.__dict__.pop("_chain", None)
+    """Undo `install`, also after an interrupt of it, or of this function."""
+    chain = layer.__dict__.get("_chain")
     for part in chain.parts if chain is not None else ():
         if isinstance(part, _PassThrough):
             part.__class__ = part._stock
-            del part.__dict__["_chain"], part.__dict__["__module__"]
+        if part.__dict__.get("_chain") is chain:
+            part.__dict__.pop("__module__", None)
+            del part.__dict__["_chain"]
+    layer.__dict__.pop("_chain", None)
