@@ -62,8 +62,6 @@ _dispatch_mode = _named("torch.utils._python_dispatch._get_current_dispatch_mode
 
 SEES_MODES = None not in (_dispatch_stack, _function_stack, _profiler_enabled, _current_level)
 """False if a call cannot tell whether a mode, a transform or the profiler has to see it: then it always does."""
-ALWAYS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 12)
-"""True if `torch.compiler.is_exporting()` is true in all compiled code, which then cannot keep the kernel."""
 
 
 def memory_kind(tensor: torch.Tensor) -> Any:
