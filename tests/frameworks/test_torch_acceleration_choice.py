@@ -283,12 +283,14 @@ class Stopping(nn.Module):
         self.up, self.relu = nn.ConvTranspose1d(2, 3, 3), nn.ReLU()
         self.register_buffer("calls", torch.zeros(1))
         self.register_buffer("last", torch.zeros(1))
+        self.register_buffer("memory", None)
         self.stop, self.passes = stop, 0
 
     def forward(self, x):
         self.passes += 1
         self.calls += 1
         self.last = x.sum()
+        self.memory = x + (0 if self.memory is None else self.memory)
         y = self.relu(self.up(x)) + self.calls
         x.mul_(2)
         if self.passes == self.stop:
@@ -312,6 +314,7 @@ def test_an_interrupt_leaves_the_model_as_it_was(stop, fuse):
     assert torch.equal(x, given)
     assert model.calls == 0
     assert model.last is last
+    assert model.memory is None
 
 
 @pytest.mark.parametrize("fuse", [False, True])
@@ -362,6 +365,7 @@ def test_a_model_that_writes_its_buffers_and_its_input_is_compared_with_itself(m
         assert torch.equal(x, given)
         assert model.calls == 0
         assert model.last is last
+        assert model.memory is None
 
 
 def fused(monkeypatch):

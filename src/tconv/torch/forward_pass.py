@@ -22,7 +22,7 @@ class Example:
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.args, self.kwargs = args, kwargs
-        self._buffers: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+        self._buffers: list[tuple[dict[str, Any], str, torch.Tensor | None]] = []
         self._values: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._versions: list[int | None] = []
 
@@ -47,10 +47,11 @@ class Example:
             (module._buffers, name, tensor)
             for module in model.modules()
             for name, tensor in module._buffers.items()
-            if tensor is not None and not is_lazy(tensor)
+            if not is_lazy(tensor)  # it has no values yet
         ]
         given = [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
-        tensors = {id(tensor): tensor for tensor in (*given, *(tensor for _, _, tensor in self._buffers))}
+        buffers = [tensor for _, _, tensor in self._buffers if tensor is not None]
+        tensors = {id(tensor): tensor for tensor in (*given, *buffers)}
         self._values = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
         self._versions = [version(tensor) for tensor in tensors.values()]
         try:
