@@ -173,6 +173,8 @@ def test_memory_formats_are_pytorchs_without_its_function(fallbacks, axes):
             torch.empty(shape).permute(draw.sample(range(axes), axes)),
             torch.empty(400).as_strided(shape, [draw.choice((0, 1, 2, 3, 6, 9, 12)) for _ in shape]),
         ):
+            if tensor.stride().count(1) > 1:  # releases differ
+                continue
             format = torch_names.suggest_memory_format(tensor)
             assert format is suggest_memory_format(tensor), (tensor.shape, tensor.stride())
             found.add(format)
