@@ -60,7 +60,7 @@ REPLACED = ["first", "body.1", "weighted", "hooked", "tied", "twin"]
 def all_stay(monkeypatch):
     """No layer is left to PyTorch because the machine was busy: half of a pass is in layers that take half the time."""
 
-    def choice(run, sides, clocked, reasons, leave):
+    def choice(prepare, run, sides, clocked, reasons, leave):
         part = 0.5 / len(clocked)
         pairs = Pairs([(1.0, 0.75)], {name: [(part, part / 2)] for name in clocked}, {name: [part] for name in clocked})
         return Choice(pairs, {}, pairs.gain)

@@ -6,8 +6,10 @@ The clock moves only when a layer, or the rest of the model, says that it takes 
 from __future__ import annotations
 
 import random
+import sys
 from itertools import count
 from math import comb
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,8 +80,8 @@ def test_a_layer_that_is_slower_in_its_place_is_left(accelerated):
     assert kept == {"a"}
     assert report.expected == pytest.approx(16 / 13)  # of what stays, not of what was tried
     assert dict(report.left) == {
-        "up.b": "in this model PyTorch's operator is as fast (0.50x)",
-        "up.c": "in this model PyTorch's operator is as fast (1.00x)",
+        "up.b": "in this model it is not measurably faster (0.50x)",
+        "up.c": "in this model it is not measurably faster (1.00x)",
     }
     assert [(layer.name, layer.method, round(layer.gain, 6)) for layer in report.layers] == [
         ("up.a", "simd", 4.0),
@@ -146,16 +148,16 @@ def test_advice_where_times_vary_too_much_to_tell(accelerated):
     assert report.left[0][1].endswith("; times vary, so accelerate again on a machine at rest)")
 
 
-@pytest.mark.parametrize(("rest", "most"), [(20_000.0, 9), (700.0, 12), (20.0, 250), (0.01, 1610)])
+@pytest.mark.parametrize(("rest", "most"), [(20_000.0, 21), (700.0, 21), (20.0, 250), (0.01, 1610)])
 def test_the_number_of_passes_is_bounded(accelerated, rest, most):
-    """One pass as it was, one to compile, three pairs at least, and one for the difference."""
+    """One pass as it was, one to compile, three pairs and six at least, and one for the difference."""
     machine = Machine({"a": (4.0, 2.0)}, rest=lambda ours: rest)
     accelerated(machine)
-    assert 9 <= machine.passes <= most
-    assert machine.now < max(20.0, 10 * 1e-3 * (rest + 4))
-    machine = Machine({"a": (4.0, 2.0), "b": (2.0, 4.0)}, rest=lambda ours: rest)  # the rest is timed once more
+    assert 21 <= machine.passes <= most
+    assert machine.now < max(22.0, 21 * 1e-3 * (rest + 4))
+    machine = Machine({"a": (4.0, 2.0), "b": (2.0, 4.0)}, rest=lambda ours: rest)
     accelerated(machine)
-    assert machine.passes <= most + 6
+    assert machine.passes <= most
 
 
 def test_a_change_of_form_is_not_timed(accelerated):
@@ -253,3 +255,171 @@ def test_the_share_is_that_of_the_layers_and_the_gain_that_of_all_that_is_fused(
     assert report.share == pytest.approx(3 / 10)
     assert report.layers[0].gain == pytest.approx(5 / 4)
     assert report.expected == pytest.approx(10 / 9)
+
+
+def test_the_gain_is_not_that_of_the_passes_that_chose_the_layers(accelerated):
+    """The six passes of the choice flatter tconv's form; what is expected comes from passes after them."""
+    machine = Machine({"a": (400.0, 200.0)})
+    machine.rest = lambda ours: 1000.0 - 500.0 * bool(ours and machine.passes <= 8)
+    report, _, kept = accelerated(machine)
+    assert kept == {"a"}
+    assert report.expected == pytest.approx(1400 / 1200)
+
+
+def test_the_interval_of_the_gain_is_one_of_95_percent(accelerated):
+    """Five lucky pairs in a row are no proof, also if passes are long: the sixth is a loss."""
+    machine = Machine({"a": (400.0, 200.0)})
+    machine.rest = lambda ours: 1000.0 + 500.0 * bool(ours and machine.passes >= 18)
+    report, _, kept = accelerated(machine)
+    assert kept == set()
+    assert "; times vary" in report.left[0][1]
+
+
+class Stopping(nn.Module):
+    """A model with a layer that can be fused, and a buffer and an input that each pass writes; one pass is stopped."""
+
+    def __init__(self, stop):
+        super().__init__()
+        self.up, self.relu = nn.ConvTranspose1d(2, 3, 3), nn.ReLU()
+        self.register_buffer("calls", torch.zeros(1))
+        self.register_buffer("last", torch.zeros(1))
+        self.register_buffer("memory", None)
+        self.stop, self.passes = stop, 0
+
+    def forward(self, x):
+        self.passes += 1
+        self.calls += 1
+        self.last = x.sum()
+        self.memory = x + (0 if self.memory is None else self.memory)
+        y = self.relu(self.up(x)) + self.calls
+        x.mul_(2)
+        if self.passes == self.stop:
+            raise KeyboardInterrupt
+        return y
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("stop", range(1, 14))
+def test_an_interrupt_leaves_the_model_as_it_was(stop, fuse):
+    model, x = Stopping(stop).eval(), torch.randn(1, 2, 5)
+    given, last = x.clone(), model.last
+    before = {name: sorted(vars(module)) for name, module in model.named_modules()}
+    with pytest.raises(KeyboardInterrupt):
+        ours.accelerate(model, x, fuse=fuse)
+    assert [type(module) for module in model.modules()] == [Stopping, nn.ConvTranspose1d, nn.ReLU]
+    assert {name: sorted(vars(module)) for name, module in model.named_modules()} == before
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+    assert torch.equal(x, given)
+    assert model.calls == 0
+    assert model.last is last
+    assert model.memory is None
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_an_interrupt_at_any_line_leaves_pytorchs_classes(monkeypatch, fuse):
+    for name, value in (("_LAYER_SECONDS", 0), ("_LAYER_LEAST", 1), ("_MODEL_SECONDS", 0), ("_MODEL_LEAST", 2)):
+        monkeypatch.setattr("tconv.torch.acceleration_choice." + name, value)
+    monkeypatch.setattr(
+        "tconv.torch.acceleration_choice._reason_against_layer",
+        lambda name, *given: "it is left" if name == "2" else "",
+    )
+    x, stop, interrupted = torch.randn(1, 3, 6), 1, True
+    previous = sys.gettrace()
+    while interrupted:
+        model = nn.Sequential(nn.ConvTranspose1d(3, 4, 3), nn.ReLU(), nn.ConvTranspose1d(4, 4, 3)).eval()
+        before = {name: (type(module), sorted(vars(module))) for name, module in model.named_modules()}
+        lines = count(1)
+
+        def trace(frame, event, arg, lines=lines, stop=stop):
+            if Path(frame.f_code.co_filename).parent != Path(ours.__file__).parent:
+                return None
+            if event == "line" and next(lines) == stop:
+                sys.settrace(previous)
+                raise KeyboardInterrupt
+            return trace
+
+        try:
+            sys.settrace(trace)
+            ours.accelerate(model, x, fuse=fuse)
+            interrupted = False
+        except KeyboardInterrupt:
+            assert {name: (type(module), sorted(vars(module))) for name, module in model.named_modules()} == before
+        finally:
+            sys.settrace(previous)
+        stop += 13
+    assert stop > 700
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_model_that_writes_its_buffers_and_its_input_is_compared_with_itself(monkeypatch, inference):
+    monkeypatch.setattr("tconv.torch.acceleration_choice._MODEL_SECONDS", 0.1)
+    monkeypatch.setattr("tconv.torch.acceleration_choice._LAYER_SECONDS", 0.1)
+    with torch.inference_mode(inference):
+        model, x = Stopping(0).eval(), torch.randn(1, 2, 5)
+        given, last = x.clone(), model.last
+        report = ours.accelerate(model, x)
+        assert report.difference < 1e-5
+        assert model.passes > 20
+        assert torch.equal(x, given)
+        assert model.calls == 0
+        assert model.last is last
+        assert model.memory is None
+
+
+def fused(monkeypatch):
+    """A fused model with its input."""
+    choice = "tconv.torch.acceleration_choice."
+    for name in ("_LAYER_SECONDS", "_MODEL_SECONDS"):
+        monkeypatch.setattr(choice + name, 0.01)
+    monkeypatch.setattr(choice + "_reason_against_layer", lambda *given: "")
+    model, x = nn.Sequential(nn.ConvTranspose1d(64, 32, 4, 2), nn.ReLU()).eval(), torch.randn(1, 64, 300)
+    return model, x
+
+
+def test_layers_that_are_left_leave_no_hooks_of_fusion(monkeypatch):
+    model, x = fused(monkeypatch)
+    monkeypatch.setattr("tconv.torch.acceleration_choice._reason_against_layer", lambda *given: "it is left")
+    report = ours.accelerate(model, x, fuse=True)
+    assert dict(report.left) == {"0": "it is left"}
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
+    assert [type(module) for module in model] == [nn.ConvTranspose1d, nn.ReLU]
+
+
+def test_an_error_leaves_what_was_fused_before(monkeypatch):
+    model, x = fused(monkeypatch)
+    monkeypatch.setattr(paired_timing.Pairs, "gain", paired_timing.Estimate(2.0, 2.0, 2.0))
+    assert ours.accelerate(model, x, fuse=True).fused
+    with pytest.raises(RuntimeError):
+        ours.accelerate(model, x[:, 1:])
+    seen = []
+    handle = model[1].register_forward_pre_hook(lambda module, args: seen.append(type(args[0]).__name__))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    assert seen == ["LazyTensor"]
+    assert ours.restore(model) == 1
+    assert not model._forward_hooks
+
+
+def test_an_example_that_reaches_no_layer_is_named(accelerated):
+    model = nn.ModuleList([nn.ConvTranspose1d(2, 2, 2)])
+    model.forward = lambda x: x + 1
+    report = ours.accelerate(model, torch.randn(1, 2, 5))
+    assert str(report).startswith(
+        "1 transposed convolution on tconv's kernel; not measured. The example reaches none of them; "
+    )
+    assert "accelerate(model, x)" not in str(report)
+    ours.restore(model)
+    assert "accelerate(model, x)" in str(ours.accelerate(model))
+
+
+@pytest.mark.parametrize("reason", ["", "it is left"])
+def test_a_parametrised_layer_has_the_name_of_its_class_in_the_report(monkeypatch, reason):
+    model, x = fused(monkeypatch)
+    nn.utils.parametrizations.weight_norm(model[0])
+    monkeypatch.setattr("tconv.torch.acceleration_choice._reason_against_layer", lambda *given: reason)
+    monkeypatch.setattr(paired_timing.Pairs, "gain", paired_timing.Estimate(2.0, 2.0, 2.0))
+    assert [layer.kind for layer in ours.accelerate(model, x).layers] == ["ConvTranspose1d"]

@@ -22,8 +22,9 @@ from torch.nn import functional
 
 import tconv
 import tconv.torch as ours
-from tconv._arrays.torch_names import ALWAYS_EXPORTING
 
+ALWAYS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 12)
+"""True if `torch.compiler.is_exporting()` is true in all compiled code, which then cannot keep the kernel."""
 OPERATOR = torch.ops.tconv.conv_transpose.default
 CLASSES = {name: (getattr(ours, name), getattr(torch.nn, name)) for name in ours.__all__ if name.startswith("Conv")}
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import random
 import subprocess
 import sys
+from collections import OrderedDict, defaultdict, namedtuple
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+import torch
+from torch._prims_common import suggest_memory_format
+
+from tconv._arrays import torch_names
 
 SOURCE = Path(__file__).parents[2] / "src" / "tconv"
 NAMES = [
@@ -50,6 +57,7 @@ def check(missing):
     import tconv._arrays.torch_names as names
     importlib.import_module = real
     import tconv, tconv.torch as ours
+    from tconv.torch import kernel_call
     from torch.nn import functional
 
     assert set(names.MISSING) == ({missing} if missing else set()), names.MISSING
@@ -64,6 +72,11 @@ def check(missing):
         assert mine(last).stride() == stock(last).stride()
         close(mine(x.double(), w.double(), b.double()), stock(x.double(), w.double(), b.double()))
         close(mine(torch._neg_view(x)), stock(-x))
+        zeros = torch._efficientzerotensor(x.shape)  # it has no memory
+        close(mine(zeros), stock(torch.zeros_like(x)))
+        close(mine(x, w, torch._efficientzerotensor(b.shape)), stock(x, w, torch.zeros_like(b)))
+        for odd in (torch.nested.nested_tensor([x[0], x[1]]), torch._to_functional_tensor(x)):
+            assert not kernel_call.is_plain(odd), odd
         with torch.autocast("cpu"):
             assert mine(x).dtype == stock(x).dtype
             torch.testing.assert_close(mine(x), stock(x), rtol=0.1, atol=0.1)
@@ -106,7 +119,7 @@ def check(missing):
         expected = model(x)
     import tconv.torch.acceleration_choice as choice
     choice._reason_against_layer = lambda *given: ""
-    choice._LAYER_PAIRS = choice._MODEL_PAIRS = 3
+    choice._LAYER_MOST = choice._MODEL_MOST = 3
     report = ours.accelerate(model, x, fuse=True)
     with torch.no_grad():
         close(model(x), expected)
@@ -140,6 +153,55 @@ def test_each_name_can_be_missing():
     finished = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
     lines = [line for line in finished.stdout.splitlines() if line.startswith("works without ")]
     assert lines == [f"works without {name}" for name in ("nothing", *NAMES)], finished.stdout + finished.stderr[-3000:]
+
+
+@pytest.fixture
+def fallbacks(monkeypatch):
+    for name in ("_suggest_memory_format", "_leaves", "_map_only"):
+        monkeypatch.setattr(torch_names, name, None)
+
+
+@pytest.mark.skipif(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13), reason="older rules differ")
+@pytest.mark.parametrize("axes", [3, 4, 5])
+def test_memory_formats_are_pytorchs_without_its_function(fallbacks, axes):
+    draw, found = random.Random(axes), set()
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(axes, torch.contiguous_format)
+    for _ in range(1500):
+        shape = [draw.choice((0, 1, 1, 2, 3)) for _ in range(axes)]
+        for tensor in (
+            torch.empty(shape),
+            torch.empty(shape).contiguous(memory_format=last),
+            torch.empty(shape).permute(draw.sample(range(axes), axes)),
+            torch.empty(400).as_strided(shape, [draw.choice((0, 1, 2, 3, 6, 9, 12)) for _ in shape]),
+        ):
+            format = torch_names.suggest_memory_format(tensor)
+            assert format is suggest_memory_format(tensor), (tensor.shape, tensor.stride())
+            found.add(format)
+    assert found == {torch.contiguous_format, last}
+
+
+def test_containers_are_searched_without_pytorchs_functions(fallbacks):
+    class Output(OrderedDict):
+        """Like the outputs of transformers, with an attribute of its own and a constructor without arguments."""
+
+        def __init__(self):
+            super().__init__()
+            self.kind = "output"
+
+    Pair = namedtuple("Pair", "left right")
+    output = Output()
+    output["states"] = [1, Pair(2, "text")]
+    counts = defaultdict(list, {0: [3], 1: ["text"]})
+    value = (output, counts, torch.Size((4, 5)), MappingProxyType({"a": 6}), None)
+    double = torch_names.tree_map_only(int, lambda one: 2 * one, value)
+    assert double[0] == {"states": [2, Pair(4, "text")]}
+    assert (type(double[0]), double[0].kind, type(double[0]["states"][1])) == (Output, "output", Pair)
+    assert output["states"] == [1, Pair(2, "text")]
+    assert (double[1], double[1].default_factory) == ({0: [6], 1: ["text"]}, list)
+    assert double[2] == torch.Size((8, 10))
+    assert double[3:] == value[3:]
+    assert torch_names.tree_leaves(value) == [1, 2, "text", 3, "text", 4, 5, value[3], None]
+    assert torch_names.tree_map_only(float, abs, value) is value
 
 
 def test_undocumented_names_are_asked_for_in_one_module():

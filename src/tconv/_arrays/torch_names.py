@@ -9,7 +9,8 @@ Importing this module imports PyTorch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -61,8 +62,6 @@ _dispatch_mode = _named("torch.utils._python_dispatch._get_current_dispatch_mode
 
 SEES_MODES = None not in (_dispatch_stack, _function_stack, _profiler_enabled, _current_level)
 """False if a call cannot tell whether a mode, a transform or the profiler has to see it: then it always does."""
-ALWAYS_EXPORTING = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 12)
-"""True if `torch.compiler.is_exporting()` is true in all compiled code, which then cannot keep the kernel."""
 
 
 def memory_kind(tensor: torch.Tensor) -> Any:
@@ -73,7 +72,8 @@ def memory_kind(tensor: torch.Tensor) -> Any:
         address = tensor.data_ptr() if tensor.layout is torch.strided else None
     except RuntimeError:  # a transform wraps it: it has no memory of its own
         address = None
-    plain = address is not None and tensor.device.type == "cpu" and not tensor.is_quantized
+    memory = address is not None and (address != 0 or tensor.numel() == 0)  # a tensor of PyTorch's zeros has none
+    plain = memory and tensor.device.type == "cpu" and not tensor.is_quantized and not tensor.is_nested
     return plain and not tensor.is_neg() and not tensor.is_conj()
 
 
@@ -146,6 +146,11 @@ def reason_against_fusion() -> str:
     return f"PyTorch {torch.__version__} has no {', '.join(names)}" if None in _FOR_FUSION else ""
 
 
+def version(tensor: torch.Tensor) -> int | None:
+    """Return a number that grows with each write to a tensor; None if PyTorch counts none, as in inference mode."""
+    return None if _version is None or tensor.is_inference() else tensor._version
+
+
 def without_modes() -> Any:
     """Return a context without the modes of the code around it, if PyTorch can leave them."""
     return contextlib.nullcontext() if _without_modes is None else _without_modes()
@@ -170,10 +175,8 @@ def without_memory(kind: Any, like: torch.Tensor) -> Any:
 
 _suggest_memory_format = _named("torch._prims_common.suggest_memory_format", "strides are compared")
 _cast = _named("torch.amp.autocast_mode._cast", "autocast of the operator casts tensors one by one")
-_leaves = _named("torch.utils._pytree.tree_leaves", "outputs are searched for tensors in lists, tuples and dicts only")
-_map_only = _named(
-    "torch.utils._pytree.tree_map_only", "outputs are searched for tensors in lists, tuples and dicts only"
-)
+_leaves = _named("torch.utils._pytree.tree_leaves", _CONTAINERS)
+_map_only = _named("torch.utils._pytree.tree_map_only", _CONTAINERS)
 _flop_count = _named("torch.utils.flop_counter.conv_flop_count", "FLOP counters do not count tconv's operator")
 _flop_formula = _named("torch.utils.flop_counter.register_flop_formula", "FLOP counters do not count tconv's operator")
 
@@ -182,14 +185,18 @@ _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 def suggest_memory_format(tensor: torch.Tensor) -> torch.memory_format:
     """Return channels last for a tensor whose strides are in that order, and else the contiguous format."""
-    if _suggest_memory_format is not None:
+    if _suggest_memory_format is not None:  # it also knows symbolic strides
         return _suggest_memory_format(tensor)
     last = _LAST.get(tensor.dim())
-    if last is None or tensor.is_contiguous() or 0 in tensor.shape:
+    if last is None or tensor.layout is not torch.strided or tensor.stride(1) == 0 or 0 in tensor.shape:
         return torch.contiguous_format
-    order = [1, *range(tensor.dim() - 1, 1, -1), 0]  # from the densest axis on
-    steps = [tensor.stride(axis) for axis in order if tensor.shape[axis] > 1]
-    return last if steps == sorted(steps) and len(set(steps)) == len(steps) else torch.contiguous_format
+    least = 0  # stride that the next axis needs
+    for axis in (1, *range(tensor.dim() - 1, 1, -1), 0):  # from the densest axis on
+        step = tensor.stride(axis)
+        if step < least or (axis == 0 and least == tensor.stride(1)):
+            return torch.contiguous_format
+        least = step * tensor.shape[axis]
+    return last
 
 
 def cast(value: Any, device: str, dtype: torch.dtype) -> Any:
@@ -210,11 +217,19 @@ def tree_map_only(kind: Any, function: Any, value: Any) -> Any:
         return _map_only(kind, function, value)
     if isinstance(value, kind):
         return function(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         items = {key: tree_map_only(kind, function, one) for key, one in value.items()}
-        return items if type(value) is dict else type(value)(**items)
+        changed = {key: one for key, one in items.items() if one is not value[key]}
+        if not changed:
+            return value
+        copied = copy.copy(value)  # of any subclass, with whatever else it has
+        for key, one in changed.items():
+            copied[key] = one
+        return copied
     if isinstance(value, (list, tuple)):
         made = [tree_map_only(kind, function, one) for one in value]
+        if all(one is other for one, other in zip(made, value, strict=True)):
+            return value
         return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
     return value
 
@@ -224,7 +239,7 @@ def tree_leaves(value: Any) -> list[Any]:
     if _leaves is not None:
         return list(_leaves(value))
     found: list[Any] = []
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, (list, tuple)):
         return [value]

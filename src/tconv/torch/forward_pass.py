@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.parameter import is_lazy
 
-from tconv._arrays.torch_names import tree_leaves
+from tconv._arrays.torch_names import tree_leaves, version
 from tconv.errors import ArgumentError
 
 _TOLERANCE = 1e-4
 """Largest difference of outputs that fusion may cause, as a share of the largest value."""
 
 
-class Example(NamedTuple):
-    """Arguments that a model is called with."""
+class Example:
+    """Arguments that a model is called with, again and again: each pass finds the values that the first one found."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args, self.kwargs = args, kwargs
+        self._buffers: list[tuple[dict[str, Any], str, torch.Tensor | None]] = []
+        self._values: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._versions: list[int | None] = []
 
     @classmethod
     def of(cls, example: Any) -> Example:
@@ -36,10 +40,52 @@ class Example(NamedTuple):
             "needed. Write tconv.torch.accelerate(model, torch.randn(1, 3, 64, 64)), for example"
         )
 
-    def run(self, model: torch.nn.Module) -> Any:
-        """Run one forward pass, with the same random numbers each time."""
+    @contextmanager
+    def unchanged(self, model: torch.nn.Module) -> Iterator[None]:
+        """Run passes that may write the example's tensors or the model's buffers: they are restored afterwards."""
+        self._buffers = [
+            (module._buffers, name, tensor)
+            for module in model.modules()
+            for name, tensor in module._buffers.items()
+            if not is_lazy(tensor)  # it has no values yet
+        ]
+        given = [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
+        buffers = [tensor for _, _, tensor in self._buffers if tensor is not None]
+        tensors = {id(tensor): tensor for tensor in (*given, *buffers)}
+        self._values = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
+        self._versions = [version(tensor) for tensor in tensors.values()]
+        try:
+            yield
+        finally:
+            self.restore()
+
+    def restore(self) -> None:
+        """Give the example and the model's buffers their first values, where a pass has changed them."""
+        for buffers, name, tensor in self._buffers:
+            if buffers.get(name) is not tensor:
+                buffers[name] = tensor
+        written = False
+        for (tensor, values), before in zip(self._values, self._versions, strict=True):
+            if before is None or version(tensor) != before:
+                with suppress(RuntimeError), torch.no_grad():  # one that cannot be written: no pass has changed it
+                    tensor.copy_(values)
+                written = True
+        if written:
+            self._versions = [version(tensor) for tensor, _ in self._values]
+
+    def prepare(self) -> None:
+        """Make the next pass find the same values and the same random numbers."""
+        self.restore()
         torch.default_generator.manual_seed(0)  # torch.manual_seed would change those of other devices, too
+
+    def call(self, model: torch.nn.Module) -> Any:
+        """Run one forward pass that has been prepared."""
         return model(*self.args, **self.kwargs)
+
+    def run(self, model: torch.nn.Module) -> Any:
+        """Prepare and run one forward pass."""
+        self.prepare()
+        return self.call(model)
 
 
 class ForwardPass(NamedTuple):
@@ -108,10 +154,10 @@ def observe(model: torch.nn.Module, layers: dict[str, Any], example: Example) ->
 
         return hook
 
-    handles = [
-        layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True) for name, layer in layers.items()
-    ]
+    handles: list[Any] = []
     try:
+        for name, layer in layers.items():
+            handles.append(layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
         return ForwardPass(inputs, _tensors(example.run(model)))
     finally:
         for handle in handles:

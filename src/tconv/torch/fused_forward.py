@@ -25,13 +25,10 @@ class FusedForward:
     def __init__(self, model: torch.nn.Module | None = None) -> None:
         self._of_thread = threading.local()
         if model is not None:
-            model.__dict__[_ATTRIBUTE] = (
-                self,
-                [
-                    model.register_forward_pre_hook(self.enter),
-                    model.register_forward_hook(self.leave, always_call=True),
-                ],
-            )
+            handles: list[Any] = []
+            model.__dict__[_ATTRIBUTE] = self, handles  # before the hooks: after an interrupt they can be removed
+            handles.append(model.register_forward_pre_hook(self.enter))
+            handles.append(model.register_forward_hook(self.leave, always_call=True))
 
     def __reduce__(self) -> Any:
         return FusedForward, ()
@@ -78,8 +75,12 @@ class FusedForward:
         return tree_map_only(LazyTensor, lambda tensor: tensor.source.values(), output)
 
 
-def forget(model: torch.nn.Module) -> None:
-    """Remove the hooks from a model that has no fused layers any more."""
-    _, handles = model.__dict__.pop(_ATTRIBUTE, (None, ()))
-    for handle in handles:
-        handle.remove()
+def forget_unused(model: torch.nn.Module) -> None:
+    """Remove the hooks from a model, and from modules in it, that have no fused layers any more."""
+    used = {module.__dict__["_chain"].forward for module in model.modules() if "_chain" in module.__dict__}
+    for module in model.modules():
+        forward, handles = module.__dict__.get(_ATTRIBUTE, (None, ()))
+        if forward is not None and forward not in used:
+            for handle in handles:
+                handle.remove()
+            del module.__dict__[_ATTRIBUTE]

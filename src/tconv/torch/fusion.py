@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tconv._arrays.torch_names import suggest_memory_format
+from tconv._arrays.torch_names import suggest_memory_format, version
 from tconv.errors import ArgumentError, StaleError, TconvError
 from tconv.kernels.activation import Activation, activation_of
 from tconv.torch.custom_op import compute
@@ -233,7 +233,7 @@ class FusedCall:
     """True once the last module of the chain has returned `output`."""
 
     def __post_init__(self) -> None:
-        self._versions, self._version = [*map(_version, self.inputs)], _version(self.output)
+        self._versions, self._version = [*map(version, self.inputs)], version(self.output)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -264,22 +264,18 @@ class FusedCall:
 
     def _is_changed(self) -> bool:
         _, weight, bias = self.tensors
-        if [*map(_version, self.inputs)] != self._versions:
+        if [*map(version, self.inputs)] != self._versions:
             return True
         if _layer_key(weight, bias) != self.layer_key:
             return True
         # writes that leave no version: the kernel computes the same bits from the same input
-        again = self.compute_output() if _version(self.output) == self._version else self.output
+        again = self.compute_output() if version(self.output) == self._version else self.output
         return again is None or not torch.equal(again.view(torch.int32), self.output.view(torch.int32))
 
 
 def _layer_key(weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[int, int | None]:
     """Key of a layer's values: fingerprints of weight and bias."""
     return fingerprint(weight), None if bias is None else fingerprint(bias)
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
 
 
 class ChainTensor:
@@ -342,9 +338,12 @@ def install(model: torch.nn.Module, name: str, layer: Any, chain: Chain) -> None
 
 
 def remove(layer: Any) -> None:
-    """Undo `install`."""
-    chain = layer.__dict__.pop("_chain", None)
+    """Undo `install`, also after an interrupt of it, or of this function."""
+    chain = layer.__dict__.get("_chain")
     for part in chain.parts if chain is not None else ():
         if isinstance(part, _PassThrough):
             part.__class__ = part._stock
-            del part.__dict__["_chain"], part.__dict__["__module__"]
+        if part.__dict__.get("_chain") is chain:
+            part.__dict__.pop("__module__", None)
+            del part.__dict__["_chain"]
+    layer.__dict__.pop("_chain", None)

@@ -18,14 +18,15 @@ _FLAG = "_accelerated"
 
 def accelerate_layer(module: Any) -> None:
     """Give a layer of PyTorch's the class that runs on the kernel."""
+    module.__dict__[_FLAG] = True  # before the class: after an interrupt between the two it can be undone
     module.__class__ = _replaced_class(module, _drop_in_class)
-    module.__dict__[_FLAG] = True
 
 
 def restore_layer(module: Any) -> None:
     """Undo `accelerate_layer`, and the fusion of the layer."""
     fusion.remove(module)
-    module.__class__ = _replaced_class(module, _stock_class)
+    if isinstance(module, DropIn):
+        module.__class__ = _replaced_class(module, _stock_class)
     module.__dict__.pop(_FLAG, None)
 
 

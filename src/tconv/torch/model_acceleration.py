@@ -49,10 +49,11 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
     own, not yet initialised, or of another device or dtype is left alone and listed in the report.
 
     `example` contains the model's arguments: a tensor, a tuple of arguments or a dict of named ones. With it, forward
-    passes of both forms are timed in turns (in eval mode, without gradients; random state and running statistics stay):
-    for 4.5 seconds at most, or 9 to 15 passes if they are long. A layer that is not measurably faster in its place is
-    left to PyTorch, and so are all if the model with them is not. The report gives the possible gain and the measured
-    one, and those of each layer. If the model raises an error, its layers are PyTorch's again.
+    passes of both forms are timed in turns, for about 4.5 seconds, or 21 passes if they are long. They run in eval mode
+    without gradients; random state, the model's buffers and the example's tensors are the same before each pass and
+    afterwards. A layer that is not measurably faster in its place is left to PyTorch, and so are all if the model with
+    them is not. The report gives the possible gain and the measured one, and those of each layer. If the model raises
+    an error, or is interrupted, it stays as it was.
 
     `fuse=True` needs an example and a model in eval mode. A batch norm and a pointwise activation (ReLU, ReLU6,
     LeakyReLU, PReLU, Hardtanh) that are the only readers of a layer's output are then applied as the output is written;
@@ -73,15 +74,19 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
             "tconv.torch.accelerate(model.eval(), x, fuse=True)"
         )
     layers, left = _find_layers(model)
-    if inputs is None:
-        for layer in layers.values():
-            accelerate_layer(layer)
-        entries = tuple(_unmeasured(name, layer, ()) for name, layer in layers.items())
-        return Report(entries, tuple(left), None, notes=notes())
+    fused_before = _fused_layers(model)
     try:
-        with eval_without_gradients(model):
+        if inputs is None:
+            for layer in layers.values():
+                accelerate_layer(layer)
+            entries = tuple(_unmeasured(name, layer, ()) for name, layer in layers.items())
+            return Report(entries, tuple(left), None, notes=notes())
+        with eval_without_gradients(model), inputs.unchanged(model):
             return _accelerate_measured(model, layers, left, inputs, fuse)
     except BaseException:  # of the model itself, or an interrupt: it stays as it was
+        for layer in _fused_layers(model):
+            if not any(layer is other for other in fused_before):
+                fusion.remove(layer)
         _restore_layers(model, layers.values())
         raise
 
@@ -107,8 +112,11 @@ def _restore_layers(model: torch.nn.Module, layers: Iterable[Any]) -> None:
     for layer in layers:
         if is_accelerated(layer):
             restore_layer(layer)
-    for module in model.modules():
-        fused_forward.forget(module)
+    fused_forward.forget_unused(model)
+
+
+def _fused_layers(model: torch.nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, DropIn) and "_chain" in module.__dict__]
 
 
 def _check_module(model: Any) -> None:
@@ -172,6 +180,7 @@ def _accelerate_measured(
         stock = type(layer)
         accelerate_layer(layer)
         sides.add(layer, stock, type(layer))
+    kinds = {name: layer._stock.__qualname__ for name, layer in layers.items()}
     fused: NamedReasons = []
     unfused: NamedReasons = []
     if fuse:
@@ -185,9 +194,12 @@ def _accelerate_measured(
     def leave(name: str) -> None:
         restore_layer(layers[name])
 
-    choice = choose(lambda: example.run(model), sides, clocked, reasons, leave) if clocked else None
+    choice = None
+    if clocked:
+        choice = choose(example.prepare, lambda: example.call(model), sides, clocked, reasons, leave)
+    fused_forward.forget_unused(model)
     entries = [
-        _measured(name, layer, before.inputs[name], plans[name], choice)
+        _measured(name, kinds[name], before.inputs[name], plans[name], choice)
         if choice is not None and name in clocked
         else _unmeasured(name, layer, ("the example does not reach it",))
         for name, layer in layers.items()
@@ -218,10 +230,9 @@ def _unmeasured(name: str, layer: Any, reasons: tuple[str, ...]) -> LayerReport:
     return LayerReport(name, layer._stock.__qualname__, None, None, "simd", reasons, None)
 
 
-def _measured(name: str, layer: Any, input: torch.Tensor, planned: LayerPlan, choice: Choice) -> LayerReport:
+def _measured(name: str, kind: str, input: torch.Tensor, planned: LayerPlan, choice: Choice) -> LayerReport:
     alone = float(np.median(choice.pairs.stock[name]))
     stock, ours = choice.pairs.seconds(name)
-    kind = getattr(type(layer), "_stock", type(layer)).__qualname__
     if name in choice.left:
         reasons = planned.reasons if planned.method == "pytorch" else ("measured",)
         return LayerReport(name, kind, tuple(input.shape), alone, "pytorch", reasons, 1.0)

@@ -35,7 +35,8 @@ def median_interval(values: Sequence[float]) -> Estimate:
     """Return the median and its 95% interval, for values of any distribution: two of the values themselves.
 
     Of n values, the number that lies below the true median is binomial, which gives the places of the two in the order.
-    Fewer than six values have no such places: then the interval is all of them.
+    Fewer than six values have no such places: then the interval is all of them, and all n lie on one side of the true
+    median with a probability of 2^(1 - n).
 
     >>> median_interval([5.0, 1.0, 3.0])
     Estimate(value=3.0, low=1.0, high=5.0)
@@ -96,6 +97,7 @@ class Pairs(NamedTuple):
 
 
 def compare(
+    prepare: Callable[[], Any],
     run: Callable[[], Any],
     sides: Sides,
     clocked: Mapping[str, Sequence[Any]],
@@ -106,6 +108,7 @@ def compare(
 ) -> Pairs:
     """Time passes in pairs, one in each form, until this many seconds have passed, or there are so many pairs.
 
+    `prepare` is called before each pass, and not timed.
     `clocked` has the modules whose times add up to that of a layer, itself first, by its name. The forms take turns in
     being the first of a pair. Before a short pass there is one in the same form, untimed: a model runs again and again,
     and finds in the caches what its last pass has left. The model is in tconv's form afterwards.
@@ -120,7 +123,9 @@ def compare(
                 for ours in order:
                     sides.take(ours)
                     if short:
+                        prepare()
                         run()
+                    prepare()
                     spent.update(dict.fromkeys(spent, 0.0))
                     start = clock()
                     run()
@@ -157,12 +162,12 @@ def _clocks(clocked: Mapping[str, Sequence[Any]]) -> Iterator[dict[Key, float]]:
         return hook
 
     handles = []
-    for key in keys:
-        module = clocked[key[0]][key[1]]
-        # the first hook before a module and the last one after it: other hooks count as a part of it
-        handles.append(module.register_forward_pre_hook(before(key), prepend=True))
-        handles.append(module.register_forward_hook(after(key)))
     try:
+        for key in keys:
+            module = clocked[key[0]][key[1]]
+            # the first hook before a module and the last one after it: other hooks count as a part of it
+            handles.append(module.register_forward_pre_hook(before(key), prepend=True))
+            handles.append(module.register_forward_hook(after(key)))
         yield spent
     finally:
         for handle in handles:

@@ -77,10 +77,10 @@ class Report(NamedTuple):
             return "there is no transposed convolution to replace"
         if self.share is None or self.ceiling is None or self.gain is None:
             count = len(self.layers)
-            return (
-                f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. Write "
-                "tconv.torch.accelerate(model, x) to see the possible gain"
-            )
+            head = f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. "
+            if any(layer.reasons for layer in self.layers):
+                return head + "The example reaches none of them; write tconv.torch.accelerate with another"
+            return head + "Write tconv.torch.accelerate(model, x) to see the possible gain"
         head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
         if all(layer.method == "pytorch" for layer in self.layers):
             return head + "all are left to PyTorch, and 1.00x is expected"
