@@ -48,14 +48,14 @@ class Run:
     """
 
     def __init__(self, source: Input, upsampler: AnyUpsampler, naming: Naming = PYTHON) -> None:
-        self.source = source
+        self.source, self.method = source, upsampler
         self.upsamplers = {key: upsampler.fitted(*batch.shape[2:]) for key, batch in source.batches.items()}
         """The upsampler of each array."""
         self.shapes = {key: _enlarged(batch.shape, self.upsamplers[key]) for key, batch in source.batches.items()}
         self.memory = source.decoder_bytes
         """Bytes that the run occupies at most."""
         for key, batch in source.batches.items():
-            self.upsamplers[key].refuse_bands(batch.shape[1], batch.values.alpha)
+            self.upsamplers[key].refuse_bands(batch.shape[1], batch.values.alpha, batch.bands)
             self.memory += predicted_bytes(batch.shape, self.upsamplers[key], batch.values)
             if batch.masks:
                 # where data are missing, which kind of missing, the filled image, and the filling of one channel
@@ -84,6 +84,11 @@ class Run:
     def upsampler(self) -> Upsampler:
         """The upsampler of the first array."""
         return next(iter(self.upsamplers.values()))
+
+    @property
+    def label(self) -> str:
+        """Size of the first array's result, as names of files have it."""
+        return self.method.label(*next(iter(self.source.batches.values())).shape[2:])
 
     def plan(self) -> RunPlan:
         """Return the methods that run, and their work, for a report."""
