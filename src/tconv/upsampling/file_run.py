@@ -64,6 +64,8 @@ def open_run(source: Path | None, selection: Selection) -> Run:
         _refuse_wide_integers(source, opened, selection.naming)
         if batch.values.dtype == np.float64:
             opened.notes.append("the network computes in float32")
+        if batch.values.dtype.kind == "i":  # heights, for example
+            opened.notes.append(f"{np.iinfo(batch.values.dtype).max} is taken for white")
     return Run(opened, upsampler, selection.naming)
 
 
