@@ -350,6 +350,78 @@ def test_a_network_of_colours_refuses_bands(tmp_path, options):
     assert tconv.upsample(path, kernel="bicubic").shape == (20, 24, 4)
 
 
+def with_photometric(path, value):
+    """Change the PhotometricInterpretation of the first directory of a little-endian TIFF file."""
+    data = bytearray(path.read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    for entry in range(start + 2, start + 2 + 12 * int.from_bytes(data[start : start + 2], "little"), 12):
+        if data[entry : entry + 2] == (262).to_bytes(2, "little"):
+            data[entry + 8 : entry + 10] = value.to_bytes(2, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("opaque", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+def test_three_bands_are_no_colours_unless_the_file_says_so(tmp_path, photometric, opaque, planar):
+    """Near infrared, short-wave infrared and red: a change of one band changes that band alone."""
+    extra = ["unspecified", "unspecified", *["unassalpha"] * opaque]
+    pixels = made_up((12, 13, 3 + opaque), "u2")
+    pixels[..., 3:] = 65535
+    path = with_photometric(write(tmp_path / "a.tif", pixels, planar, extrasamples=extra), photometric)
+    assert open_picture(path).description.startswith("TIFF, 3 channels")
+    changed = pixels.copy()
+    changed[..., 1] //= 2
+    other = with_photometric(write(tmp_path / "b.tif", changed, planar, extrasamples=extra), photometric)
+    for options in ({}, {"scale": 1.5}, {"width": 40}):
+        large, beside = tconv.upsample(path, **options), tconv.upsample(other, **options)
+        assert bits(large) == bits(tconv.upsample(path, kernel="bicubic", **options))
+        assert bits(np.delete(large, 1, 2)) == bits(np.delete(beside, 1, 2))
+        assert bits(large[..., 1]) != bits(beside[..., 1])
+    for refused in ({"model": "photo"}, {"weights": network(1)}):
+        with pytest.raises(ShapeError, match=r"the picture has 3 channels.*, which its file does not call red, green"):
+            tconv.upsample(path, **refused)
+    assert tconv.upsample(path, weights=network(3)).shape == (24, 26, 3 + opaque)
+    written = tconv.upsample(path, output=f"{tmp_path}/large/")
+    assert written.suffix == ".tif"
+    with tifffile.TiffFile(written) as file:
+        assert file.pages[0].photometric == photometric
+        assert file.pages[0].extrasamples == (0, 0, *[2] * opaque)
+
+
+def test_bands_in_jpeg_compression_are_bands(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(made_up((12, 13, 3), "u1")).save("colours.tif", compression="jpeg")
+    Path("bands.tif").write_bytes(Path("colours.tif").read_bytes())
+    with_photometric(Path("bands.tif"), 1)
+    assert open_picture(Path("colours.tif")).description == "TIFF, RGB, 8 bit"
+    assert open_picture(Path("bands.tif")).description == "TIFF, 3 channels, 8 bit"
+    code, out, err = run("colours.tif", "bands.tif", "-o", "large/")
+    assert (code, err) == (0, "")
+    names = [line.split()[1] for line in out.splitlines() if line.startswith("output")]
+    assert names == ["large/colours_x2.png:", "large/bands_x2.tif:"]
+    with tifffile.TiffFile("large/bands_x2.tif") as file:
+        assert file.pages[0].photometric == 1
+    assert bits(tconv.upsample("bands.tif")) == bits(tifffile.imread("large/bands_x2.tif"))
+    _, out, _ = run("bands.tif", "-o", "three.png")
+    assert "RGB, 8 bit" in out
+    assert "; its bands become red, green and blue" in out
+
+
+def test_a_batch_names_the_method_of_each_file(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.tif"), made_up((8, 9, 5), "u1"))
+    write(Path("b.tif"), made_up((8, 9, 3), "u1"), photometric="rgb")
+    write(Path("c.tif"), made_up((8, 9, 2), "u1"))
+    labels = [line.split("(")[0].split(":")[0] for line in run("a.tif", "b.tif", "c.tif", "-o", "x/")[1].splitlines()]
+    wanted = ["upsample  2 times by bicubic ", "output    x/a_x2.tif", "upsample  2 times by photo x2 "]
+    assert labels[:5] == [*wanted, "output    x/b_x2.png", "output    x/c_x2.tif"]
+    out = run("a.tif", "c.tif", "-o", "y/")[1]
+    assert out.count("upsample  ") == 1
+    assert "photo" not in out
+
+
 def test_kernels_across_bands_choose_bands(tmp_path):
     path = write(tmp_path / "a.tif", made_up((6, 7, 4), "u1"), photometric="rgb")
     for out in (2, 3, 4, 7):

@@ -344,6 +344,25 @@ def test_floats_far_above_white_are_a_warning(top, text, run):
     assert f"; {text}\n" in run("a.tif", "-o", "many/", "b.tif")[1]
 
 
+def test_decibels_and_heights_for_a_network(run):
+    """Floats far below black are a warning, and the white of signed integers is named."""
+    x = -40 + 28 * np.random.default_rng(0).random((6, 5), np.float32)
+    x[0, 0], x[1, 1] = np.nan, -33.25
+    x[x < -33.25] = -33.25
+    text = "values down to -33.25; for a network 0 is black and 1 white. Interpolate them by bicubic instead"
+    with pytest.warns(UserWarning, match="^values down to") as caught:
+        tconv.upsample(x)
+    assert [str(warning.message) for warning in caught] == [text]
+    tifffile.imwrite("a.tif", x, photometric="minisblack")
+    assert f"\nnote      {text}\n" in run("a.tif", "-o", "b.tif")[1]
+    assert "note" not in run("a.tif", "-o", "c.tif", "--kernel", "bicubic")[1]
+    for least in (-4.0, -0.5):  # no warning
+        tconv.upsample(np.clip(x, least, 1))
+    tifffile.imwrite("heights.tif", np.int16([[400, 500], [600, -70]]), photometric="minisblack")
+    assert "32767 is taken for white" in run("heights.tif", "-o", "d.tif")[1]
+    assert "white" not in run("heights.tif", "-o", "e.tif", "--kernel", "bicubic")[1]
+
+
 def test_floats_near_white_are_no_warning(recwarn):
     x = noise(6, 5, 3, dtype="f4")
     for image in (x, 4 * x, np.where(x > 0.9, np.nan, x), np.where(x > 0.9, np.inf, x)):

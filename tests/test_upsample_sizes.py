@@ -301,7 +301,7 @@ def test_the_command_takes_scales_widths_and_heights(run):
         (["--width", "150"], "a_150x100.png", (150, 100), "to 150 x 100 by photo x3"),
         (["--height", "20"], "a_30x20.png", (30, 20), "to 30 x 20 by bicubic"),
         (["--width", "9", "--height", "90", "--kernel", "lanczos"], "a_9x90.png", (9, 90), "to 9 x 90 by lanczos"),
-        (["--width", "120"], "a_x2.png", (120, 80), "2 times by photo x2"),
+        (["--width", "120"], "a_120x80.png", (120, 80), "2 times by photo x2"),
     ]:
         code, out, err = run("a.png", *words)
         assert (code, err) == (0, ""), err
@@ -331,7 +331,7 @@ def test_a_folder_to_one_width(run):
     code, out, err = run("0.png", "1.png", "2.png", "maps.npy", "-o", "large/", "--width", "120")
     assert (code, err) == (0, ""), err
     assert "upsample  120 pixels wide by photo" in out
-    assert [Image.open(f"large/{name}.png").size for name in ("0_x2", "1_120x36", "2_120x80")] == [
+    assert [Image.open(f"large/{name}.png").size for name in ("0_120x80", "1_120x36", "2_120x80")] == [
         (120, 80),
         (120, 36),
         (120, 80),
@@ -390,6 +390,17 @@ def test_a_budget_is_shared():
     assert not budget.allows_another()
     budget.seconds += 1
     assert budget.allows_another()
+
+
+def test_each_file_of_a_batch_is_checked(run, monkeypatch):
+    """Also where the checks of the first files have used up the time."""
+    monkeypatch.setattr(Budget, "allows_another", lambda self: False)
+    for n in range(4):
+        Image.fromarray(noise(5, 6, 3, seed=n)).save(f"{n}.png")
+    np.save("maps.npy", np.ones((2, 5, 10), "f4"))
+    code, out, _ = run("0.png", "1.png", "2.png", "3.png", "maps.npy", "-o", "large/", "--json")
+    assert code == 0
+    assert all(file["check"]["outputs"] > 0 for file in json.loads(out)["files"])
 
 
 def test_a_large_network_is_checked_in_about_the_time_of_its_work():

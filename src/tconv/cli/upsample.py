@@ -27,6 +27,7 @@ from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.target_size import read_target_size
+from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
 
 
@@ -177,11 +178,13 @@ def _upsample_many(report: Report, batch: FileBatch) -> int:
     """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
     files, total = [], len(batch.paths)
     checks: list[CheckResult | None] = []
+    methods: list[AnyUpsampler] = []
     with report.progress("upsampling", total, "files") as advance:
         for source, file_run in batch.run(advance, report.timed):
             run = file_run.run
-            if not checks:  # where every input fails, nothing was upsampled
-                _print_upsamplers(report, batch)
+            if run.method not in methods:
+                methods.append(run.method)
+                _print_method(report, run.method)
             notes = [*run.source.notes, *file_run.format.notes, *run.warnings]
             text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
             report.line("output", "; ".join([text, *notes]))
@@ -209,11 +212,11 @@ def _upsample_many(report: Report, batch: FileBatch) -> int:
     return 1
 
 
-def _print_upsamplers(report: Report, batch: FileBatch) -> None:
-    for upsampler in batch.upsamplers:
-        report.line("upsample", upsampler.text)
-        for note in upsampler.notes:
-            report.line("note", note)
+def _print_method(report: Report, method: AnyUpsampler) -> None:
+    """Print a method before the first file that it makes larger."""
+    report.line("upsample", method.text)
+    for note in method.notes:
+        report.line("note", note)
 
 
 # -- texts and facts ---------------------------------------------------------------------------------------------

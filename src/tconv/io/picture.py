@@ -46,6 +46,15 @@ class Samples(NamedTuple):
         at = self.alpha_at
         return at is not None and self.extra[at - self.colours] == ASSOCIATED
 
+    @property
+    def are_bands(self) -> bool:
+        """True if samples besides opacity are neither grey nor the three colours.
+
+        >>> Samples(RGB, (UNASSOCIATED,)).are_bands, Samples(GREY, (0, 0)).are_bands  # both have three of them
+        (False, True)
+        """
+        return len(self.extra) > (self.alpha_at is not None)
+
     def opacity_last(self, pixels: Array) -> Array:
         """Return pixels [..., C] in the order of the file with the opacity behind the other samples."""
         at, count = self.alpha_at, pixels.shape[-1]
@@ -84,20 +93,26 @@ class Picture:
     decode: Callable[[], Array] | None = field(repr=False, default=None)
     """Function that returns the pixels [H, W, C], opacity last. Raises FileError for a damaged file."""
 
+    @property
+    def has_bands(self) -> bool:
+        """True if the channels besides opacity are neither grey nor red, green and blue."""
+        return self.samples is not None and self.samples.are_bands
+
     def read(self) -> Array:
         """Return the pixels [C, H, W], a view of [H, W, C]. Raises FileError for a damaged file."""
         assert self.decode is not None
         return np.moveaxis(self.decode(), 2, 0)
 
 
-def describe(channels: int, dtype: Any, alpha: bool) -> str:
-    """Return the kind of a picture as text.
+def describe(channels: int, dtype: Any, alpha: bool, bands: bool = False) -> str:
+    """Return the kind of a picture as text; with `bands`, its channels are no colours, however many they are.
 
     >>> describe(4, np.uint16, alpha=True)
     'RGB with alpha, 16 bit'
     """
     colours = channels - alpha
-    kind = {1: "grey", 3: "RGB"}.get(colours, f"{colours} channels") + (" with alpha" if alpha else "")
+    names = {} if bands else {1: "grey", 3: "RGB"}
+    kind = names.get(colours, f"{colours} channels") + (" with alpha" if alpha else "")
     dtype = np.dtype(dtype)
     sort = {"f": " float", "i": " signed", "c": " complex"}.get(dtype.kind, "")
     return f"{kind}, {8 * dtype.itemsize} bit{sort}"

@@ -111,8 +111,10 @@ def _opened(path: Path) -> Picture:
         notes.append(f"{bits} bit read as 8")
     if tiff is None:
         alpha = image.bands in (2, 4) and image.interpretation != "multiband"
+        samples = None
     else:  # libvips takes any fourth sample for alpha
         alpha = tiff.ends_in_alpha(image.bands)
+        samples = tiff.bands(image.bands, alpha)
     height, width, channels = image.height, image.width, image.bands
 
     def decode() -> Array:
@@ -127,11 +129,12 @@ def _opened(path: Path) -> Picture:
         (channels, height, width),
         dtype,
         alpha,
-        f"{_READABLE[loader]}, {describe(channels, dtype, alpha)}",
+        f"{_READABLE[loader]}, {describe(channels, dtype, alpha, samples is not None)}",
         notes,
         profile,
         resolution,
         decode=decode,
+        samples=samples,
         metadata=metadata,
     )
 
@@ -173,7 +176,7 @@ def _refusal(path: Path, data: bytes, why: str) -> FileError:
     if data.startswith(_TIFF_STARTS):
         return FileError(
             f"{path} is damaged, or of a kind that libvips does not read ({why}); a whole picture is needed. "
-            "Choose an intact copy, or save it as a TIFF with Deflate or LZW compression"
+            "Choose an intact copy, or save it in grey, RGB or bands as a TIFF with Deflate or LZW compression"
         )
     if data.startswith((b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF")):
         return FileError(

@@ -37,6 +37,8 @@ _KINDS = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}
 _TYPES = frozenset(["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", "c8", "c16"])
 
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
+_COLOURS = frozenset([RGB, 3, 5, 6, 8, 9, 10, 32845])
+"""Values of PhotometricInterpretation that become RGB: palettes, CMYK, YCbCr, three kinds of Lab, and LogLuv, too."""
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType."""
 
@@ -95,7 +97,7 @@ class TiffFile:
             return samples.opacity_last(upright(decode(path, data, layout, fill), turned))
 
         raw = layout.height * layout.width * layout.samples * native.itemsize
-        kind = describe(layout.samples, native, alpha)
+        kind = describe(layout.samples, native, alpha, samples.are_bands)
         if self.samples.associated:
             kind += ", colours multiplied by alpha"
         return Picture(
@@ -169,6 +171,12 @@ class TiffFile:
         """
         opaque = [kind in (ASSOCIATED, UNASSOCIATED) for kind in self._numbers(338)]
         return bands > 1 and bool(opaque) and opaque[-1]
+
+    def bands(self, channels: int, alpha: bool) -> Samples | None:
+        """Return the meaning of the channels that libvips gives, if they are bands; None for grey and colours."""
+        if channels - alpha == (3 if self.samples.photometric in _COLOURS else 1):
+            return None
+        return Samples(GREY, (0,) * (channels - 1 - alpha) + (UNASSOCIATED,) * alpha)
 
     def _profile(self) -> bytes | None:
         return self._tags[_PROFILE].raw if _PROFILE in self._tags else None

@@ -37,10 +37,10 @@ class FileBatch:
     """Many files, enlarged one after another into one folder; a broken file does not stop the others.
 
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
-    output folder the results go into the current directory, under new names. `upsamplers` are those of pictures and of
-    feature maps, as far as there are any. A file that is given twice is enlarged once. Two inputs of one default name,
-    such as a.jpg and a.png, get names with their endings. Without `check` nothing is recomputed. Before any work,
-    raises what the selection of upsamplers raises, and FileError for a folder that cannot be created.
+    output folder the results go into the current directory, under new names. A file that is given twice is enlarged
+    once. Two inputs of one default name, such as a.jpg and a.png, get names with their endings. Without `check` nothing
+    is recomputed. Before any work, raises what the selection of upsamplers raises, and FileError for a folder that
+    cannot be created.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class FileBatch:
         pictures = [path for path in self.paths if not is_feature_file(path)]
         maps = [path for path in self.paths if is_feature_file(path)]
         # a wrong option is an error of the call, not of each file; a network's option only fails the feature maps
-        self.upsamplers = [selection.for_pictures()] if pictures else []
+        if pictures:
+            selection.for_pictures()
         if maps and not (pictures and selection.is_for_pictures):
-            upsampler = selection.for_feature_maps(maps[0])
-            self.upsamplers += [] if upsampler in self.upsamplers else [upsampler]
+            selection.for_feature_maps(maps[0])
         _refuse_folder(folder)
         self._stems = self._stems_of_clashes()
 
@@ -143,7 +143,7 @@ class FileBatch:
             for path in paths if len(paths) > 1 else ():
                 with suppress(TconvError):  # a file that cannot be opened fails for that reason later
                     run = open_run(path, self._selection)
-                    by_name.setdefault("".join(default_name(run.source, run.upsampler)), []).append(path)
+                    by_name.setdefault("".join(default_name(run)), []).append(path)
             yield from (paths for paths in by_name.values() if len(paths) > 1)
 
 

@@ -24,7 +24,7 @@ from tconv.upsampling.inputs import Batch, Input, SampleInput, is_feature_file, 
 from tconv.upsampling.option_names import Naming
 from tconv.upsampling.resizing import Resizer
 from tconv.upsampling.run import Run, Timed
-from tconv.upsampling.upsampler import AnyUpsampler, Upsampler
+from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
 
 FileIds = frozenset[tuple[int, int]]
@@ -64,6 +64,8 @@ def open_run(source: Path | None, selection: Selection) -> Run:
         _refuse_wide_integers(source, opened, selection.naming)
         if batch.values.dtype == np.float64:
             opened.notes.append("the network computes in float32")
+        if batch.values.dtype.kind == "i":  # heights, for example
+            opened.notes.append(f"{np.iinfo(batch.values.dtype).max} is taken for white")
     return Run(opened, upsampler, selection.naming)
 
 
@@ -74,7 +76,7 @@ def _is_learned(upsampler: AnyUpsampler, source: Input) -> bool:
 
 def _has_bands(batch: Batch) -> bool:
     """Return True for channels that are neither grey nor red, green and blue, or not numbers of a picture."""
-    return batch.shape[1] - batch.values.alpha not in (1, 3) or batch.values.dtype.kind == "c"
+    return batch.bands or batch.values.dtype.kind == "c"
 
 
 def _sample_run(selection: Selection) -> Run:
@@ -103,10 +105,10 @@ def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
         )
 
 
-def default_name(source: Input, upsampler: Upsampler) -> tuple[str, str]:
+def default_name(run: Run) -> tuple[str, str]:
     """Return stem and ending of the output that no name was given for."""
-    channels = next(iter(source.batches.values())).shape[1]
-    return f"{source.stem}_{upsampler.label}", source.default_ending(upsampler.channels(channels))
+    channels = next(iter(run.shapes.values()))[1]
+    return f"{run.source.stem}_{run.label}", run.source.default_ending(channels)
 
 
 class FileRun:
@@ -131,7 +133,7 @@ class FileRun:
         overwrite: bool = False,
     ) -> None:
         self.run = run
-        stem, ending = default_name(run.source, run.upsampler)
+        stem, ending = default_name(run)
         if folder is not None:
             output = folder / (stem + ending)
         if output is not None:

@@ -36,6 +36,8 @@ class Batch(NamedTuple):
     """Value of pixels without data."""
     masks: bool = False
     """True if NaN and `nodata` mean that a pixel has no data."""
+    bands: bool = False
+    """True if a file says that the channels besides opacity are neither grey nor red, green and blue."""
 
 
 class OutputFormat(NamedTuple):
@@ -105,6 +107,7 @@ class PictureInput:
                 else StoredValues(picture.dtype, samples.alpha_at is not None and not mixes, associated),
                 nodata_value(nodata, picture.dtype) if nodata is not None and picture.masks_nodata else None,
                 picture.masks_nodata,
+                picture.has_bands,
             )
         }
         self._picture, self._mixes = picture, mixes
@@ -112,7 +115,7 @@ class PictureInput:
     def default_ending(self, channels: int) -> str:
         """Return .png, or .tif for what PNG cannot contain."""
         fits = self._picture.dtype.str[1:] in ("u1", "u2") and channels - self._alpha(channels) in (1, 3)
-        return ".png" if fits and not self._is_raster else ".tif"
+        return ".png" if fits and not self._is_raster and not self._picture.has_bands else ".tif"
 
     @property
     def _is_raster(self) -> bool:
@@ -144,6 +147,10 @@ class PictureInput:
         metadata = picture.metadata.enlarged((picture.shape[2], picture.shape[1]), (width, height))
         if not same:
             metadata.gdal = None  # it counts the bands
+        bands = same and picture.has_bands
+        if bands and form.name != "TIFF":  # which contains three of them, and calls them colours
+            notes.append("its bands become red, green and blue")
+            bands = False
         if samples is not None and samples.associated and form.name != "TIFF" and form.alpha:
             notes.append("colours are no longer multiplied by alpha")
         if lost := metadata.not_kept(form.name):
@@ -153,7 +160,8 @@ class PictureInput:
             write_picture(file, form, results[""][0], alpha, profile, picture.resolution, samples, metadata)
 
         written = np.dtype(np.uint8) if "16 bit become 8" in notes else picture.dtype
-        kind = describe(channels, written, alpha) if form.alpha or not alpha else describe(channels - 1, written, False)
+        lasting = alpha and form.alpha
+        kind = describe(channels - alpha + lasting, written, lasting, bands)
         return OutputFormat(f"{width} x {height}, {form.name}, {kind}", notes, write)
 
     def result(self, results: dict[str, Array]) -> Array:

@@ -83,15 +83,17 @@ class LearnedUpsampler(WholeScale):
         """Return the number of input channels."""
         return channels
 
-    def refuse_bands(self, channels: int, alpha: bool) -> None:
+    def refuse_bands(self, channels: int, alpha: bool, bands: bool) -> None:
         """Raise ShapeError for a picture whose channels, besides opacity, are not those that the network takes."""
-        takes, bands = self.model.network.channels[0], channels - alpha
-        if bands == takes or (takes in (1, 3) and bands in (1, 3)):
+        takes, count = self.model.network.channels[0], channels - alpha
+        if count == takes or (takes in (1, 3) and count in (1, 3) and not bands):
             return
-        opacity = " besides opacity" if alpha else ", none of them opacity" if bands in (2, 4) else ""
+        opacity = " besides opacity" if alpha else ", none of them opacity" if count in (2, 4) else ""
+        if bands and count == 3:
+            opacity += ", which its file does not call red, green and blue"
         needed = "1 (grey) or 3 (red, green, blue), and opacity, are" if takes in (1, 3) else f"{takes} are"
         raise ShapeError(
-            f"the picture has {bands} channels{opacity}; {needed} needed. Use a picture of those, or interpolate: "
+            f"the picture has {count} channels{opacity}; {needed} needed. Use a picture of those, or interpolate: "
             f"{self._naming.example('kernel', 'bicubic')}"
         )
 

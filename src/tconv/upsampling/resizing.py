@@ -46,6 +46,10 @@ class Resizer:
         method = f"{kernel} ({FILTERS[kernel].description})" if kernel else f"{name}, made smaller by {DOWN}"
         self.text = f"{self._target.description} by {method}"
 
+    def label(self, height: int, width: int) -> str:
+        """Return the size of the result of such an image, as names of files have it."""
+        return self._target.label(height, width)
+
     def fitted(self, height: int, width: int) -> Upsampler:
         """Return the upsampler of images of this size."""
         size = self._target.of(height, width)
@@ -76,9 +80,8 @@ class Resized:
         middle = size if inner is None else inner.output_size(*size)
         self._down, self._across = (AxisResampler(kernel, *each) for each in zip(middle, output, strict=True))
         self.scale = output[1] / size[1]
-        self.size_option = target.size_option
+        self.size_option, self._label = target.size_option, target.label(*size)
         sides = f"{output[1]} x {output[0]}"
-        self.label = f"{output[1]}x{output[0]}" if target.in_pixels else f"x{target.text}"
         size_text = f"to {sides}" if target.in_pixels else f"{target.text} times, to {sides},"
         filtered = f"{kernel} ({FILTERS[kernel].description})"
         self.name = kernel if inner is None else inner.name
@@ -97,6 +100,10 @@ class Resized:
         """Return the upsampler itself."""
         return self
 
+    def label(self, height: int, width: int) -> str:
+        """Return the size of the result, as names of files have it."""
+        return self._label
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
         return self._output
@@ -105,10 +112,10 @@ class Resized:
         """Return the number of output channels."""
         return channels if self._inner is None else self._inner.channels(channels)
 
-    def refuse_bands(self, channels: int, alpha: bool) -> None:
+    def refuse_bands(self, channels: int, alpha: bool, bands: bool) -> None:
         """Raise ShapeError for channels that a network before the resampling does not take."""
         if self._inner is not None:
-            self._inner.refuse_bands(channels, alpha)
+            self._inner.refuse_bands(channels, alpha, bands)
 
     def reach(self, height: int) -> int:
         """Return the most pixels between an output and a pixel that it reads, along rows or columns."""

@@ -28,7 +28,7 @@ Timed = Callable[[str], AbstractContextManager[Any]]
 
 
 _BRIGHTEST = 4
-"""Largest float that is taken without a warning: white is 1, and a highlight may be brighter."""
+"""Largest float that is taken without a warning: white is 1, and a highlight may be brighter. So for -4 below black."""
 
 
 class RunPlan(NamedTuple):
@@ -48,14 +48,14 @@ class Run:
     """
 
     def __init__(self, source: Input, upsampler: AnyUpsampler, naming: Naming = PYTHON) -> None:
-        self.source = source
+        self.source, self.method = source, upsampler
         self.upsamplers = {key: upsampler.fitted(*batch.shape[2:]) for key, batch in source.batches.items()}
         """The upsampler of each array."""
         self.shapes = {key: _enlarged(batch.shape, self.upsamplers[key]) for key, batch in source.batches.items()}
         self.memory = source.decoder_bytes
         """Bytes that the run occupies at most."""
         for key, batch in source.batches.items():
-            self.upsamplers[key].refuse_bands(batch.shape[1], batch.values.alpha)
+            self.upsamplers[key].refuse_bands(batch.shape[1], batch.values.alpha, batch.bands)
             self.memory += predicted_bytes(batch.shape, self.upsamplers[key], batch.values)
             if batch.masks:
                 # where data are missing, which kind of missing, the filled image, and the filling of one channel
@@ -84,6 +84,11 @@ class Run:
     def upsampler(self) -> Upsampler:
         """The upsampler of the first array."""
         return next(iter(self.upsamplers.values()))
+
+    @property
+    def label(self) -> str:
+        """Size of the first array's result, as names of files have it."""
+        return self.method.label(*next(iter(self.source.batches.values())).shape[2:])
 
     def plan(self) -> RunPlan:
         """Return the methods that run, and their work, for a report."""
@@ -140,11 +145,16 @@ class Run:
 
 
 def _range_warning(array: Array) -> str | None:
-    """Return a warning for floats far above white, which are probably numbers from 0 to 255."""
-    if array.dtype.kind != "f" or array.max() <= _BRIGHTEST:  # False for NaN, too
+    """Return a warning for floats far above white, probably numbers from 0 to 255, and for those far below black."""
+    if array.dtype.kind != "f" or (array.max() <= _BRIGHTEST and array.min() >= -_BRIGHTEST):  # False for NaN, too
         return None
-    largest = float(np.max(array, initial=0, where=np.isfinite(array)))
+    finite = np.isfinite(array)
+    largest, smallest = (float(of(array, initial=0, where=finite)) for of in (np.max, np.min))
     white = 255 if largest <= 255 else 65535 if largest <= 65535 else None
+    if smallest < -_BRIGHTEST:
+        return (
+            f"values down to {smallest:.5g}; for a network 0 is black and 1 white. Interpolate them by bicubic instead"
+        )
     if largest <= _BRIGHTEST:
         return None
     return f"values up to {largest:.5g}; white is 1 for floats. Divide by {white or f'{largest:.5g}'}"

@@ -78,6 +78,15 @@ class TargetSize(NamedTuple):
         assert across is not None
         return down, across
 
+    def label(self, height: int, width: int) -> str:
+        """Return the size of an image's result as names of files have it: pixels if those were asked for, or the scale.
+
+        >>> TargetSize(Fraction(3, 2)).label(600, 800), TargetSize(width=1600).label(600, 800)
+        ('x1.5', '1600x1200')
+        """
+        down, across = self.of(height, width)
+        return f"{across}x{down}" if self.in_pixels else f"x{self.text}"
+
     def of(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result of an image of this size."""
         down, across = self.ratios(height, width)

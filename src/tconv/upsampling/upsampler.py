@@ -65,6 +65,9 @@ class AnyUpsampler(Protocol):
     def fitted(self, height: int, width: int) -> Upsampler:
         """Return the upsampler of images of this size."""
 
+    def label(self, height: int, width: int) -> str:
+        """Return the size of the result of such an image, as names of files have it: "x2", or "1920x1280"."""
+
 
 class Upsampler(AnyUpsampler, Protocol):
     """Method that makes an image [C, H, W] larger with transposed convolutions, strip by strip.
@@ -84,10 +87,6 @@ class Upsampler(AnyUpsampler, Protocol):
     """Side of the squares in which outputs are drawn for the check, where squares make the check cheaper."""
 
     @property
-    def label(self) -> str:
-        """Size in the names of files: "x2"."""
-
-    @property
     def scale(self) -> float:
         """Width of the result over that of the image."""
 
@@ -97,8 +96,11 @@ class Upsampler(AnyUpsampler, Protocol):
     def channels(self, channels: int) -> int:
         """Return the output channels for these input channels. Raises ShapeError for a number that does not fit."""
 
-    def refuse_bands(self, channels: int, alpha: bool) -> None:
-        """Raise ShapeError for channels, opacity among them with `alpha`, that the method does not take."""
+    def refuse_bands(self, channels: int, alpha: bool, bands: bool) -> None:
+        """Raise ShapeError for channels that the method does not take: with `alpha` the last is opacity.
+
+        With `bands` the others are neither grey nor red, green and blue, however many they are.
+        """
 
     def reach(self, height: int) -> int:
         """Return the most pixels between an output and a pixel that it reads, in an image of this height."""
@@ -137,9 +139,8 @@ class WholeScale:
     learned, size_option = False, "scale"
     window: Callable[[slice, int], slice]
 
-    @property
-    def label(self) -> str:
-        """Scale in the names of files."""
+    def label(self, height: int, width: int) -> str:
+        """Return the scale, as names of files have it."""
         return f"x{self.scale}"
 
     @property
@@ -156,7 +157,7 @@ class WholeScale:
         """Return height and width of the result of an image."""
         return self.scale * height, self.scale * width
 
-    def refuse_bands(self, channels: int, alpha: bool) -> None:
+    def refuse_bands(self, channels: int, alpha: bool, bands: bool) -> None:
         """Take any channels: a filter works on each alone, and a kernel across channels counts its own."""
 
     def reach(self, height: int) -> int:
