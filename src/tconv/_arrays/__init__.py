@@ -268,15 +268,11 @@ _CONVERSIONS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("{name}.detach().numpy()", lambda array: array.detach().numpy()),
     ("{name}.get()", lambda array: array.get()),
     ("{name}[...]", lambda array: array[...]),
-    ("{name}.weight.detach()", lambda layer: layer.weight.detach()),
-    ("{name}.weight", lambda layer: layer.weight),
-    ("{name}.weight.detach().numpy()", lambda layer: layer.weight.detach().numpy()),
-    ("{name}.weight.numpy()", lambda layer: layer.weight.numpy()),
-    ("numpy.asarray({name}.weight)", lambda layer: np.asarray(layer.weight)),
-    ("{name}.kernel.numpy()", lambda layer: layer.kernel.numpy()),
-    ("{name}.kernel[...]", lambda layer: layer.kernel[...]),
 )
-"""Expressions that make an array of other objects, arrays of further libraries and layers; tried in this order."""
+"""Expressions that make an array of other objects, such as arrays of further libraries; tried in this order.
+
+None takes the weight out of a layer: without its stride and padding it gives other numbers.
+"""
 
 
 def _instead(array: Any, name: str) -> str:
@@ -288,7 +284,11 @@ def _instead(array: Any, name: str) -> str:
         except Exception:  # whatever an unknown object raises
             continue
         if numbers is not None and (numbers.dtype.kind in "biufc" or numbers.dtype.name == "bfloat16"):
+            if numbers.ndim == 1 and numbers.dtype.kind in "iu" and "Shape" in type(array).__name__:
+                return f"numpy.zeros(tuple({name}), numpy.float32) for an array of these sizes"
             return code.format(name=name)
+    if callable(array) and (hasattr(array, "weight") or hasattr(array, "kernel")):
+        return "the array that is meant in its place, and the arguments of the layer, if it is a convolution"
     return "an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)"
 
 

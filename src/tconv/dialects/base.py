@@ -46,7 +46,17 @@ _FAMILIES = (
     ("data_format", "dimension_numbers", "data_layout"),
 )
 """Names of the same argument in different frameworks, for the advice after an unknown one."""
-_OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
+OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
+"""Arguments of a call that frameworks do not store in a layer."""
+_PADDING_MODES = {
+    "circular": "wrap",
+    "wrap": "wrap",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "edge": "edge",
+    "symmetric": "symmetric",
+}
+"""Names of frameworks for what is beyond an image, except zeros, and NumPy's."""
 
 
 class Dialect(ABC):
@@ -235,11 +245,12 @@ class Dialect(ABC):
             )
         return self.weight_layout(ndim, **native)
 
-    def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> int:
+    def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any], x_shape: tuple[int, ...] | None = None) -> int:
         """Return the number of spatial axes of the weight.
 
         Raises ArgumentError for an unknown argument, ShapeError for a wrong rank.
         """
+        self._refuse_padding_mode(x_shape, weight_shape, native)
         self.check_names(native)
         if sizes := [name for name in _SIZES if name in native]:
             raise ArgumentError(
@@ -268,7 +279,7 @@ class Dialect(ABC):
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
-        output = next((native[name] for name in _OUTPUT_SIZE_ARGUMENTS if name in native), None)
+        output = next((native[name] for name in OUTPUT_SIZE_ARGUMENTS if name in native), None)
         entries = entries_of(output) or ()
         batch, _, large = data.sizes(entries) if len(entries) == len(data.axes) else (1, 0, entries)
         batch = batch if isinstance(batch, int) and batch > 0 else 1
@@ -292,7 +303,7 @@ class Dialect(ABC):
 
         With `adjoint`, x is the large side: what the convolution takes, and the transposed convolution returns.
         """
-        ndim = self._ndim(weight_shape, native)
+        ndim = self._ndim(weight_shape, native, x_shape)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         result = self.result_layout(ndim, len(x_shape), **layout_native)
@@ -310,7 +321,7 @@ class Dialect(ABC):
         side = {"output": sizes} if adjoint else {"input": sizes}
         extra = self.groups(x_shape, weight_shape, data, weight, native)
         geometry = self.geometry(kernel=weight.kernel(weight_shape), **side, **extra, **native)
-        if adjoint and (given := [name for name in native if name in _OUTPUT_SIZE_ARGUMENTS]):
+        if adjoint and (given := [name for name in native if name in OUTPUT_SIZE_ARGUMENTS]):
             small = geometry.conv_shape(sizes)
             forward = self.geometry(kernel=weight.kernel(weight_shape), input=small, **extra, **native)
             if forward.output_shape(small) != sizes:
@@ -319,6 +330,55 @@ class Dialect(ABC):
                     f"shape {sizes}; they must agree. Write conv(...) without {given[0]}="
                 )
         return NativeCall(geometry, data, weight, result)
+
+    def _refuse_padding_mode(
+        self, x_shape: tuple[int, ...] | None, weight_shape: tuple[int, ...], native: dict[str, Any]
+    ) -> None:
+        """Raise ArgumentError for a padding_mode other than zeros, with the lines that compute it.
+
+        x is extended by as many elements as the kernel reaches beyond it, and the result is cut by stride times as many.
+        """
+        mode = native.get("padding_mode")
+        if not isinstance(mode, str) or mode.lower() not in _PADDING_MODES:
+            return
+        rest = {name: value for name, value in native.items() if name != "padding_mode"}
+        ndim = self._ndim(weight_shape, rest)
+        layout = {name: value for name, value in rest.items() if name in self.layout_arguments}
+        if x_shape is None:
+            channels = self.weight_layout(ndim, **layout).sizes(weight_shape)["I"]
+            x_shape = self.data_layout(ndim, ndim + 2, **layout).native_shape((1, channels, *[7] * ndim))
+        call = self.read(x_shape, weight_shape, rest)
+        g = call.geometry
+        beyond = [
+            (d * (k - 1) + max(0, -lo, -hi)) // s
+            for k, s, d, (lo, hi) in zip(g.kernel, g.stride, g.dilation, g.crop, strict=True)
+        ]
+        pads = [(beyond[axis],) * 2 if isinstance(axis, int) else (0, 0) for axis in call.data.axes]
+        cuts = [g.stride[axis] * beyond[axis] if isinstance(axis, int) else 0 for axis in call.result.axes]
+        slices = ", ".join(f"{cut}:-{cut}" if cut else ":" for cut in cuts)
+        more = tuple(2 * s * width for s, width in zip(g.stride, beyond, strict=True))
+        given = next((name for name in OUTPUT_SIZE_ARGUMENTS if name in rest), None)
+        sizes = "" if given is None else f", {given}= larger by {more} on the spatial axes"
+        lines = (
+            f"x = np.pad(x, {pads}, {_PADDING_MODES[mode.lower()]!r}), the call without padding_mode={sizes}, and "
+            f"y = y[{slices}]"
+        )
+        raise ArgumentError(
+            f"padding_mode is {mode!r}, and beyond x there are always zeros. Write "
+            + (lines if any(beyond) else "the call without padding_mode=, as this kernel does not reach beyond x")
+        )
+
+    def _without_data_format(self, data_format: Any) -> str:
+        """Return the advice for a data_format, in a dialect that has one order of axes."""
+        last, own = str(data_format).lower().endswith(("c", "last")), self.data_patterns[0].endswith("C")
+        if last == own or not isinstance(data_format, str):
+            return "Write the call without data_format="
+        first = self.data_patterns[0].index("C") if last else int(data_format.upper().startswith(("N", "CHANNELS")))
+        source, target = (-1, first) if last else (first, -1)
+        return (
+            f"Write x = np.moveaxis(x, {source}, {target}), of a tensor x.movedim({source}, {target}), the call without "
+            f"data_format=, and y = np.moveaxis(y, {target}, {source})"
+        )
 
     def argument_names(self) -> list[str]:
         """Return the names of the native arguments, those that set a layout last."""
@@ -336,7 +396,9 @@ class Dialect(ABC):
                 close = [each for each in known if each in family] or difflib.get_close_matches(name, known, 1, 0.8)
                 hint = f"Write {close[0]}=" if close else f"Write the call without {name}="
                 if name == "padding_mode":
-                    hint = "Beyond x there are zeros. Write the call without padding_mode=, with x padded before"
+                    hint = "Beyond x there are always zeros. Write the call without padding_mode="
+                if name == "data_format" and not close:
+                    hint = self._without_data_format(native[name])
                 if name in _SIZE_NAMES:
                     hint = f"The sizes are those of the arrays. Write the call without {name}="
                 if name == "activation":
