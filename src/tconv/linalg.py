@@ -153,8 +153,9 @@ def matrix(
 
     `input_shape` is (C_in, *spatial), or spatial alone for one channel, in the dialect's axis order ((h, w, C_in) in
     TensorFlow's); elements are numbered in C order and there is no bias: K.T @ x.ravel() == y.ravel(). A 1-D or 2-D
-    weight is a bare kernel; it may also be a layer, without its bias. Native arguments as `conv_transpose`. Returns a scipy.sparse.csr_array with sorted indices,
-    of the weight's dtype (2-byte floats: float32, integers: int64).
+    weight is a bare kernel, and a weight may be a layer, of which the bias is left out. Native arguments as
+    `conv_transpose`. Returns a scipy.sparse.csr_array with sorted indices, of the weight's dtype (2-byte floats:
+    float32, integers: int64).
 
     Raises what `conv_transpose` raises; TooLargeError if the matrix would not fit into memory; MissingExtraError
     without SciPy.

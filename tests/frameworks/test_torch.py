@@ -334,7 +334,7 @@ def test_models_with_pixel_shuffles_are_read():
     for given, message in (
         (conv, "weight is a Conv2d, an ordinary convolution, which has no phases of its own. Write pixel_shuffle=2"),
         ([shuffle, conv], "a pixel shuffle has no convolution before it"),
-        (torch.nn.Sequential(conv, torch.nn.Linear(3, 3)), "the stack contains 'Linear'"),
+        (torch.nn.Sequential(conv, torch.nn.Linear(3, 3)), r"weight\[1\] is of type Linear, which is no convolution"),
         (torch.nn.Sequential(up, shuffle), "a pixel shuffle is behind a ConvTranspose2d"),
         (torch.nn.LazyConvTranspose2d(3, 3), "weight is a lazy ConvTranspose2d without a weight yet"),
     ):

@@ -287,8 +287,8 @@ def _instead(array: Any, name: str) -> str:
             if numbers.ndim == 1 and numbers.dtype.kind in "iu" and "Shape" in type(array).__name__:
                 return f"numpy.zeros(tuple({name}), numpy.float32) for an array of these sizes"
             return code.format(name=name)
-    if callable(array) and (hasattr(array, "weight") or hasattr(array, "kernel")):
-        return "the array that is meant in its place, and the arguments of the layer, if it is a convolution"
+    if callable(array):  # a module or a function
+        return "the array that is meant in its place, and for that of a layer the layer's arguments"
     return "an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)"
 
 

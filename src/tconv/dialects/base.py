@@ -48,15 +48,6 @@ _FAMILIES = (
 """Names of the same argument in different frameworks, for the advice after an unknown one."""
 OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
 """Arguments of a call that frameworks do not store in a layer."""
-_PADDING_MODES = {
-    "circular": "wrap",
-    "wrap": "wrap",
-    "reflect": "reflect",
-    "replicate": "edge",
-    "edge": "edge",
-    "symmetric": "symmetric",
-}
-"""Names of frameworks for what is beyond an image, except zeros, and NumPy's."""
 
 
 class Dialect(ABC):
@@ -245,12 +236,21 @@ class Dialect(ABC):
             )
         return self.weight_layout(ndim, **native)
 
-    def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any], x_shape: tuple[int, ...] | None = None) -> int:
+    def spatial_axes(
+        self,
+        weight_shape: tuple[int, ...],
+        native: dict[str, Any],
+        x_shape: tuple[int, ...] | None = None,
+        adjoint: bool = False,
+    ) -> int:
         """Return the number of spatial axes of the weight.
 
         Raises ArgumentError for an unknown argument, ShapeError for a wrong rank.
         """
-        self._refuse_padding_mode(x_shape, weight_shape, native)
+        if "padding_mode" in native and not adjoint:
+            from tconv.dialects.argument_advice import refuse_padding_mode  # for the message alone
+
+            refuse_padding_mode(self, x_shape, weight_shape, native)
         self.check_names(native)
         if sizes := [name for name in _SIZES if name in native]:
             raise ArgumentError(
@@ -275,7 +275,7 @@ class Dialect(ABC):
         Three x are tried: the one that an output size among the arguments would come from, and two others. An error
         that is the same for all of them does not depend on x.
         """
-        ndim = self._ndim(weight_shape, native)
+        ndim = self.spatial_axes(weight_shape, native)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
@@ -303,7 +303,7 @@ class Dialect(ABC):
 
         With `adjoint`, x is the large side: what the convolution takes, and the transposed convolution returns.
         """
-        ndim = self._ndim(weight_shape, native, x_shape)
+        ndim = self.spatial_axes(weight_shape, native, x_shape, adjoint)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         result = self.result_layout(ndim, len(x_shape), **layout_native)
@@ -331,55 +331,6 @@ class Dialect(ABC):
                 )
         return NativeCall(geometry, data, weight, result)
 
-    def _refuse_padding_mode(
-        self, x_shape: tuple[int, ...] | None, weight_shape: tuple[int, ...], native: dict[str, Any]
-    ) -> None:
-        """Raise ArgumentError for a padding_mode other than zeros, with the lines that compute it.
-
-        x is extended by as many elements as the kernel reaches beyond it, and the result is cut by stride times as many.
-        """
-        mode = native.get("padding_mode")
-        if not isinstance(mode, str) or mode.lower() not in _PADDING_MODES:
-            return
-        rest = {name: value for name, value in native.items() if name != "padding_mode"}
-        ndim = self._ndim(weight_shape, rest)
-        layout = {name: value for name, value in rest.items() if name in self.layout_arguments}
-        if x_shape is None:
-            channels = self.weight_layout(ndim, **layout).sizes(weight_shape)["I"]
-            x_shape = self.data_layout(ndim, ndim + 2, **layout).native_shape((1, channels, *[7] * ndim))
-        call = self.read(x_shape, weight_shape, rest)
-        g = call.geometry
-        beyond = [
-            (d * (k - 1) + max(0, -lo, -hi)) // s
-            for k, s, d, (lo, hi) in zip(g.kernel, g.stride, g.dilation, g.crop, strict=True)
-        ]
-        pads = [(beyond[axis],) * 2 if isinstance(axis, int) else (0, 0) for axis in call.data.axes]
-        cuts = [g.stride[axis] * beyond[axis] if isinstance(axis, int) else 0 for axis in call.result.axes]
-        slices = ", ".join(f"{cut}:-{cut}" if cut else ":" for cut in cuts)
-        more = tuple(2 * s * width for s, width in zip(g.stride, beyond, strict=True))
-        given = next((name for name in OUTPUT_SIZE_ARGUMENTS if name in rest), None)
-        sizes = "" if given is None else f", {given}= larger by {more} on the spatial axes"
-        lines = (
-            f"x = np.pad(x, {pads}, {_PADDING_MODES[mode.lower()]!r}), the call without padding_mode={sizes}, and "
-            f"y = y[{slices}]"
-        )
-        raise ArgumentError(
-            f"padding_mode is {mode!r}, and beyond x there are always zeros. Write "
-            + (lines if any(beyond) else "the call without padding_mode=, as this kernel does not reach beyond x")
-        )
-
-    def _without_data_format(self, data_format: Any) -> str:
-        """Return the advice for a data_format, in a dialect that has one order of axes."""
-        last, own = str(data_format).lower().endswith(("c", "last")), self.data_patterns[0].endswith("C")
-        if last == own or not isinstance(data_format, str):
-            return "Write the call without data_format="
-        first = self.data_patterns[0].index("C") if last else int(data_format.upper().startswith(("N", "CHANNELS")))
-        source, target = (-1, first) if last else (first, -1)
-        return (
-            f"Write x = np.moveaxis(x, {source}, {target}), of a tensor x.movedim({source}, {target}), the call without "
-            f"data_format=, and y = np.moveaxis(y, {target}, {source})"
-        )
-
     def argument_names(self) -> list[str]:
         """Return the names of the native arguments, those that set a layout last."""
         known = [name for name in _parameters(type(self)) if name not in _SIZES]
@@ -398,7 +349,9 @@ class Dialect(ABC):
                 if name == "padding_mode":
                     hint = "Beyond x there are always zeros. Write the call without padding_mode="
                 if name == "data_format" and not close:
-                    hint = self._without_data_format(native[name])
+                    from tconv.dialects.argument_advice import without_data_format
+
+                    hint = without_data_format(self, native[name])
                 if name in _SIZE_NAMES:
                     hint = f"The sizes are those of the arrays. Write the call without {name}="
                 if name == "activation":

@@ -182,8 +182,8 @@ def _torch(layer: Any, name: str, kind: str) -> FrameworkLayer:
         raise ArrayError(f"{name} is a lazy {kind} without a weight yet. Call it once with an x first")
     if callable(layer.weight):
         raise ArrayError(
-            f"{name} is a quantized {kind}; plain numbers are needed. Write {name}.weight().dequantize(), with the bias "
-            "and the arguments of the layer"
+            f"{name} is a quantized {kind}; plain numbers are needed. Write {name}.weight().dequantize(), with the "
+            "bias and the arguments of the layer"
         )
     names = ["stride", "padding", "groups", "dilation"] + ["output_padding"] * ("Transpose" in kind)
     arguments = _of_names(layer, *names)
@@ -263,15 +263,32 @@ def upscale_factor(module: Any) -> int | None:
     return factor
 
 
-def parts_of(given: Any) -> list[Any] | None:
-    """Return the modules of a Sequential of any framework, nested ones in place; None for any other object."""
-    if not any("Sequential" in name for _, _, name in _classes(given)):
+def nearest_factors(module: Any) -> tuple[int, ...] | None:
+    """Return the factors of an upsampling that repeats elements, one for all axes or one per axis; None for others."""
+    if not any(name.startswith(("Upsampl", "UpSampl")) for _, _, name in _classes(module)):
         return None
-    modules = given if hasattr(given, "__iter__") and not isinstance(given, dict) else given.layers
-    parts: list[Any] = []
-    for module in modules:
-        inner = parts_of(module)
-        parts += [module] if inner is None else inner
+    mode = getattr(module, "mode", getattr(module, "interpolation", "nearest"))
+    given = getattr(module, "scale_factor", getattr(module, "size", None))
+    factors = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    is_whole = all(isinstance(factor, (int, float)) and factor == int(factor) >= 1 for factor in factors)
+    return tuple(map(int, factors)) if is_whole and mode == "nearest" else None
+
+
+def parts_of(given: Any, name: str = "weight") -> list[tuple[str, Any]] | None:
+    """Return the modules of a Sequential of any framework, nested ones in place, each with its expression in `name`.
+
+    None for any other object.
+    """
+    if not any("Sequential" in kind for _, _, kind in _classes(given)):
+        return None
+    modules, path = given, name
+    if not hasattr(given, "__iter__") or isinstance(given, dict):
+        modules, path = given.layers, f"{name}.layers"
+    parts: list[tuple[str, Any]] = []
+    for index, module in enumerate(modules):
+        own = f"{path}[{index}]"
+        inner = parts_of(module, own)
+        parts += [(own, module)] if inner is None else inner
     return parts
 
 

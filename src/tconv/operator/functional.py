@@ -130,7 +130,8 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
 
     x has the shape that `conv_transpose` returns, [N, C_out, *spatial] in the dialect's layout; the result is
     [N, C_in, *spatial] with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors are those of
-    `conv_transpose`. There is no bias; that of a layer is not used. An output_shape, in the dialects that have one, is not needed: x has that shape.
+    `conv_transpose`. There is no bias; that of a layer is left out. An output_shape, in the dialects that have one, is
+    not needed: x has that shape.
     Weights are not conjugated.
     """
     weight, _, dialect, native, _ = call_of(weight, None, dialect, geometry, native, x=x)
