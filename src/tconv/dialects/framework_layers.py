@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv import _arrays
 from tconv.dialects import dialect as find_dialect
-from tconv.dialects.base import OUTPUT_SIZE_ARGUMENTS
+from tconv.dialects.base import OUTPUT_SIZE_ARGUMENTS, keywords
 from tconv.errors import ArgumentError, ArrayError
 from tconv.geometry import Geometry
 
@@ -134,15 +134,17 @@ def _as_library_of(x: Any, array: Any) -> Any:
     return _arrays.give(np.array(_arrays.look(array, "weight")[1]), library)
 
 
-def refuse_activation(layer: FrameworkLayer | None, result: str) -> None:
-    """Raise ArgumentError for a layer with an activation, which `result` would not contain."""
+def refuse_activation(layer: FrameworkLayer | None, result: str, instead: str = "") -> None:
+    """Raise ArgumentError for a layer with an activation, which `result` would lack. Only Keras' layers have one.
+
+    The message proposes `instead`, for an activation of `PREPARED_ACTIVATIONS`, or else the arrays of the layer.
+    """
     if layer is None or not layer.activation:
         return
-    prepared = "tconv.prepare(weight)(x), or " if layer.activation in PREPARED_ACTIVATIONS else ""
-    raise ArgumentError(
-        f"the {layer.kind} applies {layer.activation} to its output, and {result}. Write {prepared}the array of its "
-        "weight, its bias and its arguments in place of the layer"
-    )
+    if not instead or layer.activation not in PREPARED_ACTIVATIONS:
+        arguments = keywords({"dialect": layer.dialect, **layer.arguments}, {"output_padding": None})
+        instead = f"*weight.get_weights(){arguments} in place of the layer, and apply {layer.activation} to the output"
+    raise ArgumentError(f"the {layer.kind} applies {layer.activation} to its output, and {result}. Write {instead}")
 
 
 PREPARED_ACTIVATIONS = ("relu", "relu6")
@@ -205,6 +207,8 @@ def _keras(layer: Any, name: str, kind: str) -> FrameworkLayer:
 
 def _flax(layer: Any, name: str, kind: str) -> FrameworkLayer:
     kernel, bias = layer.kernel[...], None if layer.bias is None else layer.bias[...]
+    if getattr(layer, "mask", None) is not None:
+        kernel = kernel * layer.mask
     given = _of_names(layer, "strides", "padding", "kernel_dilation")
     arguments = {key: value for key, value in given.items() if value is not None}
     if kind == "ConvTranspose":

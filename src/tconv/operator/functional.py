@@ -78,7 +78,7 @@ def conv_transpose(
             return result
     elif callable(weight):  # no array is; a layer of a framework
         weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native, x=x)
-        refuse_activation(layer, "conv_transpose has none")
+        refuse_activation(layer, "conv_transpose has none", "tconv.prepare(weight)(x)")
     if key is None and (adapter := _arrays.adapter_for(x, weight, bias, out)) is not None:
         return adapter(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
     # the specialized call of the float32 kernel checks that the weight is finite

@@ -189,8 +189,9 @@ def prepare(
     x, because its weights do not determine the number of axes of x.
     """
     weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native)
-    if layer is not None and layer.activation in PREPARED_ACTIVATIONS and activation is None:
+    if layer is not None and layer.activation in PREPARED_ACTIVATIONS and activation in (None, layer.activation):
         activation = layer.activation
     else:
-        refuse_activation(layer, f"activation={shown(activation)} is another")
+        instead = "" if activation is None else "the call without activation="
+        refuse_activation(layer, f"the layer was prepared with activation={shown(activation)}", instead)
     return PreparedLayer(weight, bias, dialect, geometry, method, activation, native)

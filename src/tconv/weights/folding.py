@@ -15,7 +15,7 @@ from tconv._arguments import int_of, shown
 from tconv._arrays import Array, is_finite
 from tconv.dialects import Dialect
 from tconv.dialects import dialect as find_dialect
-from tconv.dialects.framework_layers import FrameworkLayer, refuse_activation, taken
+from tconv.dialects.framework_layers import FrameworkLayer, taken
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 
 
@@ -54,7 +54,11 @@ def fold_batchnorm(
     finite number.
     """
     weight, dialect, groups, native, layer = _taken(weight, dialect, groups, native)
-    refuse_activation(layer, "a BatchNorm behind that cannot be folded")
+    if layer is not None and layer.activation:
+        raise ArgumentError(
+            f"the {layer.kind} applies {layer.activation} to its output, and a BatchNorm behind that cannot be folded "
+            "into the weight. Use a layer with the activation behind the BatchNorm"
+        )
     bias = layer.bias if bias is None and layer is not None else bias
     library, w = _arrays.take(weight, "weight")
     _check_floats(library, w)
