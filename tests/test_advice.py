@@ -23,6 +23,9 @@ def typed(message, given):
     if alone := re.match(r"(\w+)= alone", advice):
         arrays = ("x", "weight", "bias", alone[1])
         return {name: value for name, value in given.items() if name in arrays}
+    if lines := re.match(r"x = (.+?\)), (?:of a tensor .+?, )?the call without (\w+)=, and y = ", advice):
+        changed = {name: value for name, value in given.items() if name != lines[2]}
+        return changed | {"x": eval(lines[1], {"np": np, "x": given["x"]})}
     if without := re.match(r"(?:the call|[\w.]+\(\.\.\.\)) without (\w+)=", advice):
         return {name: value for name, value in given.items() if name != without[1]}
     for end in sorted({match.start() for match in _ENDS.finditer(advice)}, reverse=True):
@@ -117,7 +120,7 @@ def test_the_advice_for_invalid_arguments_of_every_dialect(name):
     size = {"N": 1, "C": 2, "I": 2, "O": 3}
     x = np.ones([size.get(axis, 4) for axis in dialect.data_layout(2, x_ndim).axes], "f4")
     w = np.ones([size.get(axis, 3) for axis in dialect.weight_layout(2).axes], "f4")
-    for argument in [*dialect.argument_names(), "padding_mode", "kernel_size", "output_size", "bogus"]:
+    for argument in [*dialect.argument_names(), "padding_mode", "data_format", "kernel_size", "output_size", "bogus"]:
         for junk in JUNK:
             value = junk() if type(junk) is type(lambda: 0) else junk
             if type(value).__name__ in ("generator", "map") or is_expensive(value):
@@ -204,3 +207,66 @@ def test_the_advice_of_every_function(name):
                 follow(function, {**arguments, argument: value}, tally)
     print(tally)
     assert tally["runs"] > 5, tally
+
+
+LINES = re.compile(r"Write (x = .+?\)), (?:of a tensor (.+?), )?the call without \w+=, and (y = .+)$")
+
+
+def line_by_line(x, w, **arguments):
+    """Return the output of the lines that the error of a call proposes."""
+    with pytest.raises(tconv.TconvError) as refusal:
+        tconv.conv_transpose(x, w, **arguments)
+    names = ("padding_mode", "data_format")
+    rest = {name: value for name, value in arguments.items() if name not in names}
+    lines = LINES.search(str(refusal.value))
+    if lines is None:
+        assert re.search(r"Write the call without \w+=($|, as this kernel does not reach beyond x)", str(refusal.value))
+        return tconv.conv_transpose(x, w, **rest)
+    scope = {"np": np, "x": x}
+    exec(lines[1], scope)
+    scope["y"] = tconv.conv_transpose(scope["x"], w, **rest)
+    exec(lines[3], scope)
+    return scope["y"]
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("mode", "numpy_mode"),
+    [("circular", "wrap"), ("reflect", "reflect"), ("replicate", "edge"), ("zeros", "constant"), ("Zeros", "constant")],
+)
+def test_the_lines_for_a_padding_mode_give_its_numbers(mode, numpy_mode, ndim):
+    """The reference is an x that is continued far beyond its ends, of whose output the part of x is cut out."""
+    rng, far = np.random.default_rng(ndim), 12
+    for _ in range(40):
+        k, s, d, p = (tuple(map(int, rng.integers(lo, hi, ndim))) for lo, hi in ((1, 5), (1, 4), (1, 3), (0, 3)))
+        extra = tuple(int(rng.integers(0, max(pair))) for pair in zip(s, d, strict=True))
+        x = rng.integers(-9, 9, (1, 2, *rng.integers(3, 7, ndim))).astype("f8")
+        w = rng.integers(-9, 9, (2, 3, *k)).astype("f8")
+        arguments = {"stride": s, "padding": p, "output_padding": extra, "dilation": d}
+        g = tconv.dialect("torch").geometry(kernel=k, **arguments)
+        if min(g.full_shape(x.shape[2:])[axis] - sum(g.crop[axis]) for axis in range(ndim)) < 1:
+            continue
+        crop = [(lo + step * far, hi + step * far) for step, (lo, hi) in zip(s, g.crop, strict=True)]
+        continued = np.pad(x, [(0, 0)] * 2 + [(far, far)] * ndim, numpy_mode)
+        expected = tconv.conv_transpose(continued, w, geometry=tconv.Geometry(k, s, crop, d))
+        assert np.array_equal(line_by_line(x, w, padding_mode=mode, **arguments), expected)
+
+
+@pytest.mark.parametrize("name", tconv.dialects.names())
+def test_the_lines_for_a_data_format_give_its_numbers(name):
+    speaker, rng = tconv.dialect(name), np.random.default_rng(5)
+    arguments = {"jax": {"strides": (2, 2), "padding": "VALID"}, "openvino": {"strides": [2, 2]}}.get(name, {})
+    if (speaker.layout_arguments and "data_format" in speaker.layout_arguments) or name in ("jax", "tflite"):
+        pytest.skip("the dialect has such an argument, or needs an output size in its own order")
+    layout = speaker.data_layout(2, 3 if speaker.data_patterns == ("C*",) else 4)
+    size = {"N": 1, "C": 2, "I": 2, "O": 3, 0: 4, 1: 5, "G": 1}
+    x = rng.integers(-9, 9, [size[axis] for axis in layout.axes]).astype("f8")
+    w = rng.integers(-9, 9, [size.get(axis, 3) for axis in speaker.weight_layout(2).axes]).astype("f8")
+    expected = tconv.conv_transpose(x, w, dialect=name, **arguments)
+    channels, spatial = layout.axes.index("C"), [axis for axis, kind in enumerate(layout.axes) if isinstance(kind, int)]
+    batch = [axis for axis, kind in enumerate(layout.axes) if kind == "N"]
+    last, first = [*batch, *spatial, channels], [*batch, channels, *spatial]
+    for text, order in (("NHWC", last), ("channels_last", last), ("NCHW", first), ("channels_first", first)):
+        text = text if batch or "chan" in text else text[1:]
+        got = line_by_line(x.transpose(order), w, dialect=name, data_format=text, **arguments)
+        assert np.array_equal(got, expected.transpose(order)), (name, text)

@@ -89,7 +89,7 @@ CASES = [
     (ArrayError, ([[1, 2], [3]], W), {}, "x is a nested list of unequal rows (setting an array element with a sequence."),
     (DtypeError, (X, W, [1j, 0, 0]), {}, "x is float32 and bias is complex128"),
     (ShapeError, (X, W, [1, 2]), {}, "bias has shape (2,); one number per output channel is needed: (3,)"),
-    (ArgumentError, (X, W), {"padding_mode": "reflect"}, "padding_mode= is not an argument of the torch dialect, which has stride, padding, output_padding, groups, dilation, crop. Beyond x there are zeros. Write the call without padding_mode=, with x padded before"),
+    (ArgumentError, (X, W), {"padding_mode": "reflect"}, "padding_mode is 'reflect', and beyond x there are always zeros. Write x = np.pad(x, [(0, 0), (0, 0), (2, 2), (2, 2)], 'reflect'), the call without padding_mode=, and y = y[:, :, 2:-2, 2:-2]"),
     (ArgumentError, (X, W), {"kernel_size": 3}, "which has stride, padding, output_padding, groups, dilation, crop. The sizes are those of the arrays. Write the call without kernel_size="),
     (ArgumentError, (X, W), {"dilation_rate": 2}, "which has stride, padding, output_padding, groups, dilation, crop. Write dilation="),
     (ArgumentError, (X, W), {"use_bias": 2}, "which has stride, padding, output_padding, groups, dilation, crop. Write the call without use_bias="),

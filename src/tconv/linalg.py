@@ -13,6 +13,7 @@ from tconv._arrays import Array
 from tconv._memory import physical_memory, refuse_too_large, si
 from tconv.dialects import DataLayout, WeightLayout
 from tconv.dialects import dialect as find_dialect
+from tconv.dialects.framework_layers import call_of
 from tconv.errors import ArgumentError, MissingExtraError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import accumulator
@@ -56,6 +57,7 @@ def _linear_map(
     weight: Any, input_shape: Ints, name: str, geometry: Geometry | None, native: dict[str, Any]
 ) -> _LinearMap:
     """Read the arguments of `matrix` and `linear_operator`."""
+    weight, _, name, native, _ = call_of(weight, None, name, geometry, native)
     library, w = _arrays.take(weight, "weight")
     check_dtypes(library, weight=w)
     rules = find_dialect(name)
@@ -151,8 +153,9 @@ def matrix(
 
     `input_shape` is (C_in, *spatial), or spatial alone for one channel, in the dialect's axis order ((h, w, C_in) in
     TensorFlow's); elements are numbered in C order and there is no bias: K.T @ x.ravel() == y.ravel(). A 1-D or 2-D
-    weight is a bare kernel. Native arguments as `conv_transpose`. Returns a scipy.sparse.csr_array with sorted indices,
-    of the weight's dtype (2-byte floats: float32, integers: int64).
+    weight is a bare kernel, and a weight may be a layer, of which the bias is left out. Native arguments as
+    `conv_transpose`. Returns a scipy.sparse.csr_array with sorted indices, of the weight's dtype (2-byte floats:
+    float32, integers: int64).
 
     Raises what `conv_transpose` raises; TooLargeError if the matrix would not fit into memory; MissingExtraError
     without SciPy.

@@ -258,9 +258,32 @@ def check_layer(
     assert tconv.checkerboard([layer]).score == board.score
     with pytest.raises(ArgumentError, match=r"\w+= was given together with a "):
         tconv.checkerboard(layer, stride=7)
-    with pytest.raises(
-        tconv.TconvError, match=r"weight is a .*; arrays of NumPy, PyTorch, TensorFlow and JAX are taken. Write "
-    ) as refusal:
-        tconv.conv_transpose(x, layer)
-    code = str(refusal.value).partition(" Write ")[2]
-    assert np.shape(eval(code, {"weight": layer, "numpy": np})) == weight.shape, code
+    for given in (x, x if prepared.library == "numpy" else run.wrap(x)):  # the result is an array of the library of x
+        y = tconv.conv_transpose(given, layer)
+        assert isinstance(y, type(given))
+        y = np.asarray(y.detach() if hasattr(y, "detach") else y)
+        assert y.shape == expected.shape
+        np.testing.assert_allclose(y, expected, atol=1e-4 * max(1, abs(expected).max()))
+    assert tconv.plan(x, layer).problem == prepared.plan(x).problem
+    image = x if tconv.dialect(name).data_layout(x.ndim - 2, x.ndim).axes[0] != "N" else x[0]
+    A = tconv.linear_operator(layer, image.shape)
+    zero = np.asarray(run(np.zeros_like(x)))
+    linear = (expected - zero).reshape(-1, A.shape[0])[0]  # of the first image, without the bias
+    np.testing.assert_allclose(A @ image.ravel(), linear, atol=1e-4 * max(1, abs(linear).max()))
+    assert tconv.matrix(layer, image.shape).shape == A.shape[::-1]
+    assert tconv.diagnose(expected, expected, x=x, weight=layer).verdict == "equal"
+    if abs(zero).max() > 0.01:
+        found = tconv.diagnose(expected - zero, expected, x=x, weight=layer)
+        assert "bias" in found.cause, found
+    for call in (
+        lambda **more: tconv.conv_transpose(x, layer, **more),
+        lambda **more: tconv.plan(x, layer, **more),
+        lambda **more: tconv.prepare(layer, **more),
+        lambda **more: tconv.linear_operator(layer, image.shape, **more),
+        lambda **more: tconv.diagnose(expected, expected, x=x, weight=layer, **more),
+    ):
+        for more in ({"geometry": tconv.Geometry(3)}, {"dialect": "onnx"}, {"padding": 77}):
+            with pytest.raises(
+                ArgumentError, match=rf"{next(iter(more))}= was given together with a .* Write the call without"
+            ):
+                call(**more)

@@ -201,3 +201,20 @@ def test_layers_are_taken(ndim, padding, transpose_kernel):
     check_layer(layer, run, "flax", weight, bias, (2, *[5] * ndim, 4))
     with pytest.raises(tconv.TconvError, match=r"weight is a flax.linen.ConvTranspose, which has no weight of its own"):
         tconv.prepare(flax.linen.ConvTranspose(3, (2, 2)))
+
+
+@pytest.mark.parametrize("transpose_kernel", [False, True])
+def test_the_mask_of_a_layer_is_applied_to_its_kernel(transpose_kernel):
+    rng = np.random.default_rng(0)
+    shape = (3, 3, 6, 4) if transpose_kernel else (3, 3, 4, 6)
+    layer = flax.nnx.ConvTranspose(
+        4,
+        6,
+        kernel_size=(3, 3),
+        strides=(2, 2),
+        mask=jnp.asarray(rng.integers(0, 2, shape), "float32"),
+        transpose_kernel=transpose_kernel,
+        rngs=flax.nnx.Rngs(0),
+    )
+    x = rng.standard_normal((1, 5, 7, 4)).astype("f")
+    np.testing.assert_allclose(tconv.conv_transpose(x, layer), np.asarray(layer(x)), atol=1e-5)

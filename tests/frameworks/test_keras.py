@@ -294,3 +294,42 @@ def test_a_sub_pixel_convolution_is_read_in_the_order_of_depth_to_space():
     assert tconv.checkerboard(layer, pixel_shuffle=2).score < 1e-6
     y = tf.nn.depth_to_space(tf.convert_to_tensor(np.asarray(layer(np.ones((1, 9, 9, 2), "f")))), 2).numpy()
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1, :1], y.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6", "sigmoid", "leaky_relu"])
+def test_the_activation_of_a_layer_is_applied_or_refused(name):
+    layer = keras.layers.Conv2DTranspose(
+        6, 4, strides=2, padding="same", activation=name, bias_initializer="random_normal"
+    )
+    x = np.random.default_rng(0).standard_normal((2, 5, 7, 3)).astype("f")
+    expected = np.asarray(layer(x))
+    for call in (lambda: tconv.conv_transpose(x, layer), lambda: tconv.plan(x, layer)):
+        with pytest.raises(ArgumentError, match=f"the Conv2DTranspose applies {name} to its output, and ") as refusal:
+            call()
+    with pytest.raises(ArgumentError, match=f"applies {name} to its output, and a BatchNorm behind that cannot be"):
+        tconv.fold_batchnorm(layer, None, *np.ones((4, 6), "f"))
+    with pytest.raises(ArgumentError, match=f"applies {name} to its output, and the call that is compared has none"):
+        tconv.diagnose(expected, expected, x=x, weight=layer)
+    code = str(refusal.value).partition(" Write ")[2]
+    if name in ("relu", "relu6"):
+        got = eval(code, {"tconv": tconv, "weight": layer, "x": x})
+        np.testing.assert_array_equal(got, tconv.prepare(layer, activation=name)(x))
+    else:
+        with pytest.raises(ArgumentError, match=f"applies {name} to its output, and the layer was prepared with"):
+            tconv.prepare(layer)
+        arguments = code.partition(" in place of the layer")[0]
+        linear = eval(f"tconv.conv_transpose(x, {arguments})", {"tconv": tconv, "weight": layer, "x": x})
+        got = np.asarray(keras.activations.get(name)(linear))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    with pytest.raises(ArgumentError, match="and the layer was prepared with activation='prelu'"):
+        tconv.prepare(layer, activation="prelu")
+
+
+def test_the_layers_of_a_sequential_model_are_named_as_it_has_them():
+    model = keras.Sequential([keras.Input((5, 6, 2)), keras.layers.UpSampling2D((2, 3)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(tconv.TconvError, match=r"weight.layers\[0\] is of type UpSampling2D") as refusal:
+        tconv.checkerboard(model)
+    stack = eval(str(refusal.value).partition("first layer first: ")[2], {"weight": model, "np": np})
+    assert stack[0][0].shape == (2, 1, 2, 3)
+    assert stack[1] is model.layers[1]
+    assert tconv.checkerboard(stack).score < 1e-6  # repeated elements have no pattern

@@ -199,3 +199,11 @@ def test_layers_are_taken(ndim, groups):
     conv = paddle.nn.Conv2D(4, 8, 3)
     model = paddle.nn.Sequential(conv, paddle.nn.PixelShuffle(2))
     assert tconv.checkerboard(model).score == tconv.checkerboard(conv.weight.numpy(), pixel_shuffle=2).score
+
+
+def test_an_output_size_is_taken_beside_a_layer():
+    layer = paddle.nn.Conv2DTranspose(2, 3, 3, stride=2)
+    x = np.random.default_rng(0).standard_normal((1, 2, 5, 6)).astype("f")
+    for size in ([11, 13], [12, 14], [11, 14]):
+        expected = layer(paddle.to_tensor(x), output_size=size).numpy()
+        np.testing.assert_allclose(tconv.conv_transpose(x, layer, output_size=size), expected, atol=1e-5)

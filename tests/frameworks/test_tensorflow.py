@@ -295,3 +295,14 @@ def test_its_shapes(make):
     check_shapes(lambda sizes: tf.shape(tf.zeros(sizes)))
     with pytest.raises(GeometryError, match="whose rank is unknown; an integer is needed"):
         tconv.Geometry((3, 3)).output_shape(tf.TensorShape(None))
+
+
+def test_a_shape_in_place_of_an_array_is_named():
+    weight = np.ones((2, 3, 3, 3), "f")
+    with pytest.raises(ArrayError, match=r"x is a .*TensorShape; .* Write numpy\.zeros") as refusal:
+        tconv.plan(tf.TensorShape([1, 2, 5, 7]), weight)
+    code = re.search("Write (.*) for an array of these sizes", str(refusal.value))[1]
+    x = eval(code, {"numpy": np, "x": tf.TensorShape([1, 2, 5, 7])})
+    assert tconv.plan(x, weight).problem.output_shape == (7, 9)
+    with pytest.raises(ArrayError, match=r"weight is a .*TensorShape; .* Write numpy.zeros\(tuple\(weight\)"):
+        tconv.plan(x, tf.TensorShape([2, 3, 3, 3]))

@@ -334,7 +334,7 @@ def test_models_with_pixel_shuffles_are_read():
     for given, message in (
         (conv, "weight is a Conv2d, an ordinary convolution, which has no phases of its own. Write pixel_shuffle=2"),
         ([shuffle, conv], "a pixel shuffle has no convolution before it"),
-        (torch.nn.Sequential(conv, torch.nn.Linear(3, 3)), "the stack contains 'Linear'"),
+        (torch.nn.Sequential(conv, torch.nn.Linear(3, 3)), r"weight\[1\] is of type Linear, which is no convolution"),
         (torch.nn.Sequential(up, shuffle), "a pixel shuffle is behind a ConvTranspose2d"),
         (torch.nn.LazyConvTranspose2d(3, 3), "weight is a lazy ConvTranspose2d without a weight yet"),
     ):
@@ -342,3 +342,65 @@ def test_models_with_pixel_shuffles_are_read():
             tconv.checkerboard(given)
     with pytest.raises(tconv.TconvError, match="Conv2d, an ordinary convolution; a transposed convolution is needed"):
         tconv.prepare(conv)
+
+
+def test_gradients_reach_the_parameters_of_a_layer():
+    torch.manual_seed(1)
+    layer = torch.nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2)
+    x, cotangent = torch.randn(2, 4, 5, 7), torch.randn(2, 6, 10, 14)
+    layer(x).backward(cotangent)
+    expected = [layer.weight.grad.clone(), layer.bias.grad.clone()]
+    layer.zero_grad()
+    tconv.conv_transpose(x, layer).backward(cotangent)
+    for parameter, gradient in zip((layer.weight, layer.bias), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-4, rtol=1e-4)
+    adjoint = functional.conv2d(functional.pad(cotangent, (1, 0, 1, 0)), layer.weight, stride=2, groups=2)
+    torch.testing.assert_close(tconv.conv(cotangent, layer), adjoint, atol=1e-4, rtol=1e-4)
+
+
+def test_modules_without_a_weight_of_plain_numbers():
+    """No advice takes the weight out of a layer: without the arguments beside it, it gives other numbers."""
+    x = torch.ones(1, 4, 5, 5)
+    layer = torch.nn.ConvTranspose2d(4, 4, 3, stride=2)
+    for call in (
+        lambda given: tconv.conv_transpose(x, given),
+        lambda given: tconv.plan(x, given),
+        lambda given: tconv.checkerboard(given),
+        lambda given: tconv.linear_operator(given, (4, 5, 5)),
+        lambda given: tconv.diagnose(x, x, x=x, weight=given),
+    ):
+        for given in (torch.nn.Linear(4, 4), torch.nn.Embedding(4, 4), torch.nn.BatchNorm2d(4)):
+            with pytest.raises(ArrayError, match="Write the array that is meant in its place, and for that of a layer"):
+                call(given)
+        with pytest.raises(ArrayError, match="weight is a quantized ConvTranspose2d; plain numbers are needed"):
+            call(torch.ao.nn.quantized.ConvTranspose2d(4, 4, 3))
+        with pytest.raises(ArrayError, match="weight is a lazy ConvTranspose2d without a weight yet"):
+            call(torch.nn.LazyConvTranspose2d(4, 3))
+    for call in (lambda: tconv.definition.scatter(x[0, 0], layer), lambda: tconv.conv_transpose(layer, layer)):
+        with pytest.raises(ArrayError, match="Write the array that is meant in its place"):
+            call()
+
+
+def test_upsampling_in_a_stack_is_named_as_the_layer_that_it_is():
+    torch.manual_seed(0)
+    conv, other = torch.nn.Conv2d(4, 6, 3, padding=1), torch.nn.Conv2d(6, 6, 3, padding=1)
+    up, transposed = torch.nn.Upsample(scale_factor=2), torch.nn.ConvTranspose2d(6, 2, 3, 2)
+    twice = (torch.ones(4, 1, 2, 2), {"stride": 2, "groups": 4})
+    thrice = (torch.ones(6, 1, 3, 2), {"stride": (3, 2), "groups": 6})
+    for model, same in (
+        (torch.nn.Sequential(up, conv), [twice, conv]),
+        ([up, conv, torch.nn.Upsample(scale_factor=(3, 2)), other], [twice, conv, thrice, other]),
+        (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Sequential(up, conv), transposed), [twice, conv, transposed]),
+        (torch.nn.Sequential(conv, torch.nn.MaxPool2d(2), transposed), [conv, transposed]),
+        (torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Conv2d(4, 8, 3), torch.nn.PixelShuffle(2)), None),
+    ):
+        with pytest.raises(tconv.TconvError, match="is no convolution and has a weight, or is not known") as refusal:
+            tconv.checkerboard(model)
+        stack = eval(str(refusal.value).partition("first layer first: ")[2], {"weight": model, "np": np})
+        found = tconv.checkerboard(stack)
+        assert found.score == tconv.checkerboard(list(model)[1:] if same is None else same).score
+    for model in (torch.nn.Sequential(up), torch.nn.Sequential(torch.nn.MaxPool2d(2), conv)):
+        with pytest.raises(
+            tconv.TconvError, match=r"Nothing else in the stack has a stride or a pixel shuffle\. Use a"
+        ):
+            tconv.checkerboard(model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def _take_torch(tensor: Any, name: str) -> Array:
                 f"{name}.detach(), or torch.no_grad() around the call, or tconv.torch.conv_transpose to train"
             )
         tensor = tensor.detach()
-    if _is_traced_by_torch(torch, tensor):
+    if _is_traced_by_torch(tensor):
         raise ArrayError(
             f"{name} is being traced or differentiated in forward mode, which NumPy kernels would lose. Write the call "
             "outside, or tconv.torch.conv_transpose inside"
@@ -98,11 +99,16 @@ def _take_torch(tensor: Any, name: str) -> Array:
     return array
 
 
-def _is_traced_by_torch(torch: Any, tensor: Any) -> bool:
-    """Return True if a tracer, a dispatch mode or forward-mode differentiation would lose track of the result."""
-    from tconv._arrays.torch_names import inside_dispatch_mode, is_dual
+@cache
+def _torch_names() -> Any:
+    """Return the module of PyTorch's undocumented names, which imports PyTorch."""
+    return import_module("tconv._arrays.torch_names")
 
-    return bool(is_dual(tensor) or torch.jit.is_tracing() or inside_dispatch_mode())
+
+def _is_traced_by_torch(tensor: Any) -> bool:
+    """Return True if a tracer, a dispatch mode or forward-mode differentiation would lose track of the result."""
+    names = _torch_names()
+    return bool(names.is_dual(tensor) or names.is_tracing() or names.inside_dispatch_mode())
 
 
 def _needs_torch_adapter(tensor: Any) -> bool:
@@ -110,9 +116,7 @@ def _needs_torch_adapter(tensor: Any) -> bool:
     torch = sys.modules["torch"]
     if tensor.requires_grad and torch.is_grad_enabled():
         return True
-    from tconv._arrays.torch_names import inside_transform
-
-    return inside_transform() or _is_traced_by_torch(torch, tensor)
+    return bool(_torch_names().inside_transform()) or _is_traced_by_torch(tensor)
 
 
 def _target_torch(tensor: Any, name: str) -> Array:
@@ -268,15 +272,11 @@ _CONVERSIONS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("{name}.detach().numpy()", lambda array: array.detach().numpy()),
     ("{name}.get()", lambda array: array.get()),
     ("{name}[...]", lambda array: array[...]),
-    ("{name}.weight.detach()", lambda layer: layer.weight.detach()),
-    ("{name}.weight", lambda layer: layer.weight),
-    ("{name}.weight.detach().numpy()", lambda layer: layer.weight.detach().numpy()),
-    ("{name}.weight.numpy()", lambda layer: layer.weight.numpy()),
-    ("numpy.asarray({name}.weight)", lambda layer: np.asarray(layer.weight)),
-    ("{name}.kernel.numpy()", lambda layer: layer.kernel.numpy()),
-    ("{name}.kernel[...]", lambda layer: layer.kernel[...]),
 )
-"""Expressions that make an array of other objects, arrays of further libraries and layers; tried in this order."""
+"""Expressions that make an array of other objects, such as arrays of further libraries; tried in this order.
+
+None takes the weight out of a layer: without its stride and padding it gives other numbers.
+"""
 
 
 def _instead(array: Any, name: str) -> str:
@@ -288,7 +288,11 @@ def _instead(array: Any, name: str) -> str:
         except Exception:  # whatever an unknown object raises
             continue
         if numbers is not None and (numbers.dtype.kind in "biufc" or numbers.dtype.name == "bfloat16"):
+            if numbers.ndim == 1 and numbers.dtype.kind in "iu" and "Shape" in type(array).__name__:
+                return f"numpy.zeros(tuple({name}), numpy.float32) for an array of these sizes"
             return code.format(name=name)
+    if callable(array):  # a module or a function
+        return "the array that is meant in its place, and for that of a layer the layer's arguments"
     return "an array of numbers, such as numpy.ones((2, 3, 4, 4), numpy.float32)"
 
 

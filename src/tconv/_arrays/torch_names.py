@@ -89,6 +89,8 @@ def has_forward_level() -> bool:
 
 def is_dual(tensor: Any) -> bool:
     """Return True for a tensor that carries a forward-mode derivative."""
+    if FORWARD_LEVEL_KNOWN and forward_ad._current_level < 0:  # the usual case, read at every call
+        return False
     return isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None
 
 

@@ -16,6 +16,7 @@ from tconv._arrays import is_finite
 from tconv.diagnosis.call_model import CallModel, as_float64
 from tconv.diagnosis.report import Diagnosis, Finding
 from tconv.dialects import find as find_dialect
+from tconv.dialects.framework_layers import call_of, refuse_activation
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.operator.call_reading import read_call
@@ -50,6 +51,7 @@ def diagnose(
     x, weight, bias, `dialect` (PyTorch's by default), `geometry` and the native arguments are those of
     `conv_transpose`: they describe the call behind one of the two outputs; which one is found by a test. The other
     output is then explained as a change of that call: by every single cause, then by every pair. `print` the result.
+    weight may be a layer of a framework, which has its own bias, dialect and arguments.
     Without x and weight only the outputs are compared: shift, crop, exchanged axes, order, scale, wrong rows, rounding.
 
     Arrays are of NumPy, PyTorch, TensorFlow or JAX, each of any of these libraries and of any dtype; tensors that
@@ -79,6 +81,11 @@ def diagnose(
             "x, weight and bias describe one call; x and weight are needed together. Write both, or neither to compare "
             "the outputs alone"
         )
+    if callable(weight):  # a layer of a framework
+        described = "torch" if dialect is None else dialect
+        weight, bias, described, native, layer = call_of(weight, bias, described, geometry, native)
+        dialect = dialect if layer is None else described
+        refuse_activation(layer, "the call that is compared has none")
     outputs = {name: _arrays.look(array, name) for name, array in given.items()}
     for name, (_, array) in outputs.items():
         if array.dtype.kind not in "iufcb" and array.dtype.name != "bfloat16":

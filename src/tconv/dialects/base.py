@@ -46,7 +46,8 @@ _FAMILIES = (
     ("data_format", "dimension_numbers", "data_layout"),
 )
 """Names of the same argument in different frameworks, for the advice after an unknown one."""
-_OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
+OUTPUT_SIZE_ARGUMENTS = ("output_shape", "output_size", "output_w", "output_h", "output_d")
+"""Arguments of a call that frameworks do not store in a layer."""
 
 
 class Dialect(ABC):
@@ -235,11 +236,21 @@ class Dialect(ABC):
             )
         return self.weight_layout(ndim, **native)
 
-    def _ndim(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> int:
+    def spatial_axes(
+        self,
+        weight_shape: tuple[int, ...],
+        native: dict[str, Any],
+        x_shape: tuple[int, ...] | None = None,
+        adjoint: bool = False,
+    ) -> int:
         """Return the number of spatial axes of the weight.
 
         Raises ArgumentError for an unknown argument, ShapeError for a wrong rank.
         """
+        if "padding_mode" in native and not adjoint:
+            from tconv.dialects.argument_advice import refuse_padding_mode  # for the message alone
+
+            refuse_padding_mode(self, x_shape, weight_shape, native)
         self.check_names(native)
         if sizes := [name for name in _SIZES if name in native]:
             raise ArgumentError(
@@ -264,11 +275,11 @@ class Dialect(ABC):
         Three x are tried: the one that an output size among the arguments would come from, and two others. An error
         that is the same for all of them does not depend on x.
         """
-        ndim = self._ndim(weight_shape, native)
+        ndim = self.spatial_axes(weight_shape, native)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
-        output = next((native[name] for name in _OUTPUT_SIZE_ARGUMENTS if name in native), None)
+        output = next((native[name] for name in OUTPUT_SIZE_ARGUMENTS if name in native), None)
         entries = entries_of(output) or ()
         batch, _, large = data.sizes(entries) if len(entries) == len(data.axes) else (1, 0, entries)
         batch = batch if isinstance(batch, int) and batch > 0 else 1
@@ -292,7 +303,7 @@ class Dialect(ABC):
 
         With `adjoint`, x is the large side: what the convolution takes, and the transposed convolution returns.
         """
-        ndim = self._ndim(weight_shape, native)
+        ndim = self.spatial_axes(weight_shape, native, x_shape, adjoint)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         result = self.result_layout(ndim, len(x_shape), **layout_native)
@@ -310,7 +321,7 @@ class Dialect(ABC):
         side = {"output": sizes} if adjoint else {"input": sizes}
         extra = self.groups(x_shape, weight_shape, data, weight, native)
         geometry = self.geometry(kernel=weight.kernel(weight_shape), **side, **extra, **native)
-        if adjoint and (given := [name for name in native if name in _OUTPUT_SIZE_ARGUMENTS]):
+        if adjoint and (given := [name for name in native if name in OUTPUT_SIZE_ARGUMENTS]):
             small = geometry.conv_shape(sizes)
             forward = self.geometry(kernel=weight.kernel(weight_shape), input=small, **extra, **native)
             if forward.output_shape(small) != sizes:
@@ -336,7 +347,11 @@ class Dialect(ABC):
                 close = [each for each in known if each in family] or difflib.get_close_matches(name, known, 1, 0.8)
                 hint = f"Write {close[0]}=" if close else f"Write the call without {name}="
                 if name == "padding_mode":
-                    hint = "Beyond x there are zeros. Write the call without padding_mode=, with x padded before"
+                    hint = "Beyond x there are always zeros. Write the call without padding_mode="
+                if name == "data_format" and not close:
+                    from tconv.dialects.argument_advice import without_data_format
+
+                    hint = without_data_format(self, native[name])
                 if name in _SIZE_NAMES:
                     hint = f"The sizes are those of the arrays. Write the call without {name}="
                 if name == "activation":

@@ -53,8 +53,8 @@ class Equinox(Lax):
         plain = Geometry(kernel, stride, 0, dilation, groups)
         if str(padding_mode).upper() != "ZEROS":
             raise ArgumentError(
-                f'padding_mode is {shown(padding_mode)}; "ZEROS" is needed ("CIRCULAR" wraps x around, which is not a '
-                'crop, and Equinox has no other). Write padding_mode="ZEROS", and pad x with np.pad(x, ..., "wrap")'
+                f'padding_mode is {shown(padding_mode)}; "ZEROS" is needed. Write padding_mode="ZEROS"; for '
+                "another, pad x and cut the result"
             )
         extra = ints_of(output_padding, "output_padding", plain.ndim)
         for axis, (op, s) in enumerate(zip(extra, plain.stride, strict=True)):

@@ -10,7 +10,13 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from tconv import _arrays
+from tconv.dialects import dialect as find_dialect
+from tconv.dialects.base import OUTPUT_SIZE_ARGUMENTS, keywords
 from tconv.errors import ArgumentError, ArrayError
+from tconv.geometry import Geometry
 
 
 class FrameworkLayer(NamedTuple):
@@ -24,6 +30,8 @@ class FrameworkLayer(NamedTuple):
     is_transposed: bool
     kind: str
     """Class of the layer, for messages."""
+    activation: str = ""
+    """Name of the activation that the layer applies to its output; "" for none."""
 
     @property
     def groups(self) -> int:
@@ -80,6 +88,69 @@ def taken(
     return layer.weight, layer.dialect, layer.arguments, layer
 
 
+class LayerCall(NamedTuple):
+    """Weight, bias, dialect and native arguments of a call, whose weight may have been a layer; that layer, or None."""
+
+    weight: Any
+    bias: Any
+    dialect: str
+    native: dict[str, Any]
+    layer: FrameworkLayer | None
+
+
+def call_of(
+    given: Any, bias: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any], *, x: Any = None
+) -> LayerCall:
+    """Return the call of a weight, or of a layer and the bias and arguments that it has.
+
+    With `x`, weight and bias become arrays of its library; a tensor that requires gradients keeps them. An output size,
+    which a layer takes with x, remains. Raises ArgumentError for other arguments that differ from its own.
+    """
+    layer = layer_of(given, "weight") if callable(given) else None
+    if layer is None:
+        return LayerCall(given, bias, dialect, native, None)
+    if geometry is not None:
+        raise ArgumentError(
+            f"geometry= was given together with a {layer.kind}, which has its own arguments. Write the call without "
+            "geometry="
+        )
+    known = [*layer.arguments, *find_dialect(layer.dialect).argument_names()]
+    own = {name: value for name, value in native.items() if name in known and name not in OUTPUT_SIZE_ARGUMENTS}
+    weight, dialect, arguments, _ = taken(given, "weight", dialect, own)
+    arrays = [weight, layer.bias]
+    if x is not None:
+        if layer.dialect == "torch":
+            arrays = [given.weight, given.bias]  # with their gradients
+        arrays = [None if array is None else _as_library_of(x, array) for array in arrays]
+    rest = {name: value for name, value in native.items() if name not in arguments}
+    return LayerCall(arrays[0], arrays[1] if bias is None else bias, dialect, {**rest, **arguments}, layer)
+
+
+def _as_library_of(x: Any, array: Any) -> Any:
+    """Return the array of a layer as one of the library of x."""
+    library = _arrays.library_of(x, "x")
+    if _arrays.library_of(array, "weight") == library:
+        return array
+    return _arrays.give(np.array(_arrays.look(array, "weight")[1]), library)
+
+
+def refuse_activation(layer: FrameworkLayer | None, result: str, instead: str = "") -> None:
+    """Raise ArgumentError for a layer with an activation, which `result` would lack. Only Keras' layers have one.
+
+    The message proposes `instead`, for an activation of `PREPARED_ACTIVATIONS`, or else the arrays of the layer.
+    """
+    if layer is None or not layer.activation:
+        return
+    if not instead or layer.activation not in PREPARED_ACTIVATIONS:
+        arguments = keywords({"dialect": layer.dialect, **layer.arguments}, {"output_padding": None})
+        instead = f"*weight.get_weights(){arguments} in place of the layer, and apply {layer.activation} to the output"
+    raise ArgumentError(f"the {layer.kind} applies {layer.activation} to its output, and {result}. Write {instead}")
+
+
+PREPARED_ACTIVATIONS = ("relu", "relu6")
+"""Activations of layers that have the same name and meaning in `tconv.prepare`."""
+
+
 def refuse_arguments(layer: FrameworkLayer, name: str, dialect: str, given: dict[str, Any]) -> None:
     """Raise ArgumentError for arguments that were given beside a layer that has them, unless they are equal."""
     own = layer.arguments
@@ -111,6 +182,11 @@ def _of_names(layer: Any, *names: str) -> dict[str, Any]:
 def _torch(layer: Any, name: str, kind: str) -> FrameworkLayer:
     if hasattr(layer, "has_uninitialized_params") and layer.has_uninitialized_params():
         raise ArrayError(f"{name} is a lazy {kind} without a weight yet. Call it once with an x first")
+    if callable(layer.weight):
+        raise ArrayError(
+            f"{name} is a quantized {kind}; plain numbers are needed. Write {name}.weight().dequantize(), with the "
+            "bias and the arguments of the layer"
+        )
     names = ["stride", "padding", "groups", "dilation"] + ["output_padding"] * ("Transpose" in kind)
     arguments = _of_names(layer, *names)
     return FrameworkLayer("torch", _detached(layer.weight), _detached(layer.bias), arguments, True, kind)
@@ -123,11 +199,16 @@ def _keras(layer: Any, name: str, kind: str) -> FrameworkLayer:
     arguments = _of_names(layer, *names)
     if "Transpose" not in kind:
         arguments = {"stride": layer.strides, "dilation": layer.dilation_rate, "groups": layer.groups}
-    return FrameworkLayer("keras", _numpy(layer.kernel), _numpy(layer.bias), arguments, True, kind)
+    function = getattr(layer, "activation", None)
+    activation = "" if function is None else getattr(function, "__name__", type(function).__name__)
+    activation = "" if activation == "linear" else activation
+    return FrameworkLayer("keras", _numpy(layer.kernel), _numpy(layer.bias), arguments, True, kind, activation)
 
 
 def _flax(layer: Any, name: str, kind: str) -> FrameworkLayer:
     kernel, bias = layer.kernel[...], None if layer.bias is None else layer.bias[...]
+    if getattr(layer, "mask", None) is not None:
+        kernel = kernel * layer.mask
     given = _of_names(layer, "strides", "padding", "kernel_dilation")
     arguments = {key: value for key, value in given.items() if value is not None}
     if kind == "ConvTranspose":
@@ -154,8 +235,6 @@ def _paddle(layer: Any, name: str, kind: str) -> FrameworkLayer:
 
 
 def _mlx(layer: Any, name: str, kind: str) -> FrameworkLayer:
-    import numpy as np  # MLX's arrays have the buffer protocol
-
     names = ["stride", "padding", "dilation"] + (["output_padding"] if "Transpose" in kind else ["groups"])
     bias = np.array(layer["bias"]) if "bias" in layer else None
     return FrameworkLayer("mlx", np.array(layer["weight"]), bias, _of_names(layer, *names), True, kind)
@@ -188,15 +267,32 @@ def upscale_factor(module: Any) -> int | None:
     return factor
 
 
-def parts_of(given: Any) -> list[Any] | None:
-    """Return the modules of a Sequential of any framework, nested ones in place; None for any other object."""
-    if not any("Sequential" in name for _, _, name in _classes(given)):
+def nearest_factors(module: Any) -> tuple[int, ...] | None:
+    """Return the factors of an upsampling that repeats elements, one for all axes or one per axis; None for others."""
+    if not any(name.startswith(("Upsampl", "UpSampl")) for _, _, name in _classes(module)):
         return None
-    modules = given if hasattr(given, "__iter__") and not isinstance(given, dict) else given.layers
-    parts: list[Any] = []
-    for module in modules:
-        inner = parts_of(module)
-        parts += [module] if inner is None else inner
+    mode = getattr(module, "mode", getattr(module, "interpolation", "nearest"))
+    given = getattr(module, "scale_factor", getattr(module, "size", None))
+    factors = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    is_whole = all(isinstance(factor, (int, float)) and factor == int(factor) >= 1 for factor in factors)
+    return tuple(map(int, factors)) if is_whole and mode == "nearest" else None
+
+
+def parts_of(given: Any, name: str = "weight") -> list[tuple[str, Any]] | None:
+    """Return the modules of a Sequential of any framework, nested ones in place, each with its expression in `name`.
+
+    None for any other object.
+    """
+    if not any("Sequential" in kind for _, _, kind in _classes(given)):
+        return None
+    modules, path = given, name
+    if not hasattr(given, "__iter__") or isinstance(given, dict):
+        modules, path = given.layers, f"{name}.layers"
+    parts: list[tuple[str, Any]] = []
+    for index, module in enumerate(modules):
+        own = f"{path}[{index}]"
+        inner = parts_of(module, own)
+        parts += [(own, module)] if inner is None else inner
     return parts
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tconv import _arrays, kernels
 from tconv._arrays import Array
 from tconv._memory import empty, refuse_too_large
+from tconv.dialects.framework_layers import call_of, refuse_activation
 from tconv.errors import OutputError
 from tconv.geometry import Geometry
 from tconv.kernels import tap_products
@@ -54,6 +55,9 @@ def conv_transpose(
 
     `geometry` is a `Geometry` instead of all that, in PyTorch's layouts. Any number of spatial axes.
 
+    `weight` may be a layer of PyTorch, Keras, Flax NNX, Equinox, Paddle, MLX or tinygrad, which has its own bias,
+    dialect and arguments; its arrays are used as arrays of x's library.
+
     x, weight and bias [C_out] are arrays of one library (NumPy, PyTorch, TensorFlow, JAX) and one dtype: float16,
     bfloat16, float32, float64, complex64, complex128, or integers, of any mixture. 2-byte floats are summed in float32
     and rounded once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new
@@ -72,6 +76,9 @@ def conv_transpose(
         result = call_cache.run_cached(key, x, weight, bias, out)
         if result is not None:
             return result
+    elif callable(weight):  # no array is; a layer of a framework
+        weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native, x=x)
+        refuse_activation(layer, "conv_transpose has none", "tconv.prepare(weight)(x)")
     if key is None and (adapter := _arrays.adapter_for(x, weight, bias, out)) is not None:
         return adapter(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
     # the specialized call of the float32 kernel checks that the weight is finite
@@ -123,9 +130,11 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
 
     x has the shape that `conv_transpose` returns, [N, C_out, *spatial] in the dialect's layout; the result is
     [N, C_in, *spatial] with n = (L + lo + hi - extent)//s + 1 per axis. Layouts, dtypes and errors are those of
-    `conv_transpose`. There is no bias. An output_shape, in the dialects that have one, is not needed: x has that shape.
+    `conv_transpose`. There is no bias; that of a layer is left out. An output_shape, in the dialects that have one, is
+    not needed: x has that shape.
     Weights are not conjugated.
     """
+    weight, _, dialect, native, _ = call_of(weight, None, dialect, geometry, native, x=x)
     if (adapter := _arrays.adapter_for(x, weight)) is not None:
         return adapter(x, weight, None, dialect, geometry, native, adjoint=True)
     call = read_call(x, weight, None, dialect, geometry, native, adjoint=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tconv import kernels
 from tconv._memory import physical_memory, refuse_too_large, si
+from tconv.dialects.framework_layers import call_of, refuse_activation
 from tconv.errors import MethodError
 from tconv.geometry import Geometry
 from tconv.kernels.num_threads import get_num_threads
@@ -105,6 +106,9 @@ def plan(
     Of x only shape and dtype are used, so np.broadcast_to(np.float32(0), shape) plans a call without its input.
     Raises the errors of `conv_transpose`, with the same messages.
     """
+    if callable(weight):  # no array is; a layer of a framework
+        weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native, x=x)
+        refuse_activation(layer, "conv_transpose has none", "tconv.prepare(weight)(x)")
     return explain_method(read_call(x, weight, bias, dialect, geometry, native).problem, str(method))
 
 

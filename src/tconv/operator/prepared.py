@@ -11,8 +11,8 @@ from tconv import _arrays
 from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv._memory import empty
-from tconv.dialects.framework_layers import taken
-from tconv.errors import ArgumentError, ArrayError, DtypeError
+from tconv.dialects.framework_layers import PREPARED_ACTIVATIONS, call_of, refuse_activation
+from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation, activation_of, frozen
 from tconv.kernels.problem import Problem
@@ -176,7 +176,7 @@ def prepare(
     (1, 3, 32, 32)
 
     The arguments are those of `tconv.conv_transpose` without x. `weight` may be a layer of PyTorch, Keras, Flax NNX,
-    Equinox, Paddle, MLX or tinygrad, which has its own bias, dialect and arguments.
+    Equinox, Paddle, MLX or tinygrad, which has its own bias, dialect and arguments, and "relu" or "relu6" of Keras.
 
     The result has a copy of the weight: later changes of the array have no effect, so no call has to read it. The first
     call packs the weight and builds machine code that is missing; later calls only compute. `activation` is applied as
@@ -188,12 +188,10 @@ def prepare(
     output_shape that does not fit them). With OpenVINO's dialect, arguments and activation are checked with the first
     x, because its weights do not determine the number of axes of x.
     """
-    weight, dialect, native, layer = taken(weight, "weight", dialect, native)
-    if layer is not None:
-        if geometry is not None:
-            raise ArgumentError(
-                f"geometry= was given together with a {layer.kind}, which has its own arguments. Write the call "
-                "without geometry="
-            )
-        bias = layer.bias if bias is None else bias
+    weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native)
+    if layer is not None and layer.activation in PREPARED_ACTIVATIONS and activation in (None, layer.activation):
+        activation = layer.activation
+    else:
+        instead = "" if activation is None else "the call without activation="
+        refuse_activation(layer, f"the layer was prepared with activation={shown(activation)}", instead)
     return PreparedLayer(weight, bias, dialect, geometry, method, activation, native)

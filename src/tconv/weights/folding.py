@@ -15,7 +15,7 @@ from tconv._arguments import int_of, shown
 from tconv._arrays import Array, is_finite
 from tconv.dialects import Dialect
 from tconv.dialects import dialect as find_dialect
-from tconv.dialects.framework_layers import taken
+from tconv.dialects.framework_layers import FrameworkLayer, taken
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 
 
@@ -53,8 +53,13 @@ def fold_batchnorm(
     that is not above 0; DtypeError for arrays that are not numbers; ArgumentError for an `eps` that is missing or not a
     finite number.
     """
-    weight, dialect, groups, native, own = _taken(weight, dialect, groups, native)
-    bias = own if bias is None else bias
+    weight, dialect, groups, native, layer = _taken(weight, dialect, groups, native)
+    if layer is not None and layer.activation:
+        raise ArgumentError(
+            f"the {layer.kind} applies {layer.activation} to its output, and a BatchNorm behind that cannot be folded "
+            "into the weight. Use a layer with the activation behind the BatchNorm"
+        )
+    bias = layer.bias if bias is None and layer is not None else bias
     library, w = _arrays.take(weight, "weight")
     _check_floats(library, w)
     count = _out_channels(w, dialect, groups, native)
@@ -137,14 +142,16 @@ def channel_scales(weight: Any, *, bits: int = 8, dialect: str = "torch", groups
     return _arrays.give(np.where(largest > 0, largest / steps, 1.0).astype(w.dtype), library)
 
 
-def _taken(weight: Any, dialect: str, groups: int, native: dict[str, Any]) -> tuple[Any, str, int, dict[str, Any], Any]:
-    """Return weight, dialect, groups, arguments of the layout and bias, also of a layer of a framework."""
+def _taken(
+    weight: Any, dialect: str, groups: int, native: dict[str, Any]
+) -> tuple[Any, str, int, dict[str, Any], FrameworkLayer | None]:
+    """Return weight, dialect, groups and arguments of the layout, also of a layer of a framework, and that layer."""
     given = native if type(groups) is int and groups == 1 else {"groups": groups, **native}
     weight, dialect, arguments, layer = taken(weight, "weight", dialect, given)
     if layer is None:
         return weight, dialect, groups, native, None
     layout = {name: value for name, value in arguments.items() if name in find_dialect(dialect).layout_arguments}
-    return weight, dialect, layer.groups, layout, layer.bias
+    return weight, dialect, layer.groups, layout, layer
 
 
 def _check_floats(library: str, w: Array) -> None:

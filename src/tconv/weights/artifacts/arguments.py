@@ -14,7 +14,14 @@ from tconv import _arrays
 from tconv._arguments import shown
 from tconv._arrays import Array, is_finite
 from tconv.dialects import dialect as find_dialect
-from tconv.dialects.framework_layers import is_without_weight, layer_of, parts_of, refuse_arguments, upscale_factor
+from tconv.dialects.framework_layers import (
+    is_without_weight,
+    layer_of,
+    nearest_factors,
+    parts_of,
+    refuse_arguments,
+    upscale_factor,
+)
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.weights.artifacts.pixel_shuffle import ShuffledWeight, as_transposed, with_dilation
@@ -123,8 +130,8 @@ def _one_layer(
     if parts is not None:
         if len(parts) != 1:
             raise ArgumentError(
-                f"{len(parts)} layers were given; new weights are computed for one at a time. Write weight[0], for "
-                "example, for the layer, and pixel_shuffle= if a pixel shuffle is behind it"
+                f"{len(parts)} layers were given; new weights are computed for one at a time. Use one of them, with "
+                "pixel_shuffle= if a pixel shuffle is behind it"
             )
         weight = parts[0][0]
         shuffle = _merged(parts[0][1], shuffle)
@@ -177,9 +184,9 @@ def modules_of(given: Any) -> list[tuple[Any, Shuffle | None]] | None:
     if parts is None:
         if not isinstance(given, (list, tuple)) or not any(layer_of(part, "weight") for part in given):
             return None
-        parts = list(given)
+        parts = [(f"weight[{index}]", part) for index, part in enumerate(given)]
     found: list[tuple[Any, Shuffle | None]] = []
-    for part in parts:
+    for path, part in parts:
         if (factor := upscale_factor(part)) is not None:
             if not found or found[-1][1] is not None or (layer := layer_of(found[-1][0], "weight")) is None:
                 raise ArgumentError("a pixel shuffle has no convolution before it. Write [convolution, shuffle]")
@@ -193,10 +200,38 @@ def modules_of(given: Any) -> list[tuple[Any, Shuffle | None]] | None:
             found.append((part, None))
         elif not is_without_weight(part):
             raise ArgumentError(
-                f"the stack contains {shown(type(part).__name__)}, which is no convolution and has a weight, or is not "
-                "known. Write a list of the convolutions alone: [model[0], model[2]]"
+                f"{path} is of type {type(part).__name__}, which is no convolution and has a weight, or is not known. "
+                + _without_others(parts)
             )
     return found
+
+
+def _without_others(parts: list[tuple[str, Any]]) -> str:
+    """Return the advice to score a stack without the modules that are not known, as far as that has a meaning.
+
+    An upsampling that repeats elements is a transposed convolution with a kernel of ones for each channel.
+    """
+    written: list[str] = []
+    has_phases = False
+    layers = [(part, layer_of(part, "weight")) for _, part in parts]
+    for place, ((path, part), (_, layer)) in enumerate(zip(parts, layers, strict=True)):
+        if layer is not None or upscale_factor(part) is not None:
+            written.append(path)
+            has_phases |= layer is None or layer.is_transposed
+            continue
+        factors = nearest_factors(part)
+        after = next((module for module, layer in layers[place:] if layer is not None), None)
+        if factors is not None and after is not None:
+            w, has_phases = _in_stack(after).weight, True
+            stride = factors * (w.ndim - 2) if len(factors) == 1 else factors
+            arguments = {"stride": stride, "groups": w.shape[0]}
+            written.append(f"(np.ones({(w.shape[0], 1, *stride)}), {arguments})")
+    if not has_phases:
+        return (
+            "Nothing else in the stack has a stride or a pixel shuffle. Use a model with a transposed convolution; in "
+            "place of an interpolation, its weight and its stride"
+        )
+    return f"Write a list of the layers alone, first layer first: [{', '.join(written)}]"
 
 
 def read_stack(
@@ -216,9 +251,7 @@ def read_stack(
     stack: list[LayerWeight] = []
     for entry, own in parts if parts is not None else [(entry, None) for entry in weight]:
         if parts is not None and not isinstance(entry, tuple):
-            layer = layer_of(entry, "weight")
-            plain = None if layer is None or layer.is_transposed else Shuffle(1)
-            one = _stack_layer(entry, dialect, None, {}, own or plain)
+            one = _in_stack(entry, own)
         else:
             if not (isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[1], dict)):
                 raise ArgumentError(
@@ -245,6 +278,13 @@ def read_stack(
     if not stack:
         raise ArgumentError("the stack is empty; at least one layer is needed. Write [(weight, {'stride': 2})]")
     return tuple(stack)
+
+
+def _in_stack(module: Any, shuffle: Shuffle | None = None) -> LayerWeight:
+    """Return one layer of a framework, which may be an ordinary convolution, with the pixel shuffle behind it."""
+    layer = layer_of(module, "weight")
+    plain = None if layer is None or layer.is_transposed else Shuffle(1)
+    return _stack_layer(module, "torch", None, {}, shuffle or plain)
 
 
 def _stack_layer(
