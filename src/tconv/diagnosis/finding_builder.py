@@ -39,8 +39,8 @@ def finding_of(
     `rms` is the root mean square of the subject.
     """
     causes, rules = explanation.causes, explanation.rules
-    if subject == "expected" and len(rules) > 1:  # here a framework's rule is the better name than a misreading
-        rules = tuple(sorted(rules, key=_is_misreading))
+    if subject == "expected" and len(rules) > 1:
+        rules = tuple(sorted(rules, key=_for_expected))
         causes = tuple(
             replace(c, name=rules[0].name, text=explanation.crop_text(rules[0])) if c.part == "crop" else c
             for c in causes
@@ -125,6 +125,12 @@ _GEOMETRY = ("crop", "grid", "fault", "places")
 """Parts that no statement about an array corrects: y is computed again, with the right arguments."""
 
 
-def _is_misreading(rule: Rule) -> bool:
-    """Return True unless the rule belongs to a framework and needs no output size."""
-    return " of " not in rule.name or "output_shape" in rule.name or rule.name[0].islower()
+def _for_expected(rule: Rule) -> int:
+    """Return a sort key of the names of the right output's crop, where the call's is the wrong one.
+
+    An argument that is dropped comes first, as exporters do, then the rules of frameworks that need no output size, as
+    where a network is ported, then misreadings.
+    """
+    if rule.argument:
+        return 0
+    return 1 if " of " in rule.name and "output_shape" not in rule.name and rule.name[0].isupper() else 2

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import CallModel, whole
+from tconv.diagnosis.call_model import CallModel, axis_names, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.causes.crop_rule import Rule
@@ -206,14 +206,9 @@ class Search:
                 crop = tuple((lo + a, hi + b) for (lo, hi), (a, b) in zip(g.crop, widths, strict=True))
                 call = self.call.with_geometry(crop=crop)
             search = Search(call, inner, self.writer, self.dialect, self.native)
-            where = " and ".join(
-                f"{front} in front and {end} at the end of spatial axis {axis}"
-                for axis, (front, end) in enumerate(widths)
-                if front or end
-            )
             extra = crop_names.padding_of(g, self.native)[1]
             due = tuple((0, op) for op in extra) == widths
-            text = f"rows contain {content}{', those of output_padding' if due else ''}: {where}"
+            text = f"{_ends_text(widths)} contain {content}{', those of output_padding' if due else ''}"
             cause = Cause(f"rows of {content}", "border", text, source="llvm/torch-mlir#2026" if due else "")
             if not causes:
                 error = search.matcher.largest_error(call)
@@ -310,6 +305,17 @@ class Search:
                 y = cause.inverse(y)
         sizes: tuple[int, ...] = y.shape[2:]
         return sizes
+
+
+def _ends_text(widths: tuple[tuple[int, int], ...]) -> str:
+    """Return the rows at the ends of each axis as text: "1 row at the end of h and 2 rows in front of w"."""
+    names = axis_names(len(widths))[2:]
+    return " and ".join(
+        f"{count} row{'s' * (count > 1)} {place} of {name}"
+        for name, pair in zip(names, widths, strict=True)
+        for count, place in zip(pair, ("in front", "at the end"), strict=True)
+        if count
+    )
 
 
 def _filled_widths(y: Array, values: Array, near: float) -> tuple[tuple[int, int], ...] | None:
