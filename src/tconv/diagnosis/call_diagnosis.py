@@ -200,7 +200,7 @@ class CallDiagnosis:
                     f"{subject} is {reading.layout.describe()}, the other {other.layout.describe()}; they were "
                     "compared in one order"
                 )
-            findings = tuple(self._finding(each, subject, reading) for each in explanations)
+            findings = tuple(self._finding(each, subject, reading, other) for each in explanations)
             if search.too_few_bits:
                 self.notes += [search.too_few_bits, *(f"it could be that {each.text}" for each in findings[:3])]
                 return self._report("untellable", (), *both)
@@ -232,9 +232,18 @@ class CallDiagnosis:
         text = f"{subject} is {reading.layout.describe()} where the other is {other.layout.describe()}"
         return Cause("data layout", "layout", text, apply=statement, undo=statement)
 
-    def _finding(self, explanation: Explanation, subject: str, reading: _Reading) -> Finding:
+    def _finding(
+        self, explanation: Explanation, subject: str, reading: _Reading, other: _Reading | None = None
+    ) -> Finding:
+        """Return the finding of an explanation of `subject`; `other` is the output that the call gives, if any."""
         explained = ExplainedCall(self.given, self.assumed, self.call, self.data_layout)
-        return finding_of(explanation, subject, rms_of(reading.y), explained, self._fix_writer())
+        writer = self._fix_writer()
+        relayout: str | None = ""
+        if other is not None and other.layout != reading.layout:
+            layout = self._layout_cause(reading, other, subject)
+            own = writer.data_layout == other.layout
+            relayout = layout.apply if layout is not None and own else None
+        return finding_of(explanation, subject, rms_of(reading.y), explained, writer, relayout)
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """Return the diagnosis of a call that gives neither output: each is explained by changes of the call."""
