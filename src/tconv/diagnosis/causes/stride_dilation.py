@@ -93,9 +93,7 @@ def _rare(g: Geometry) -> Iterator[tuple[Cause, _Grid]]:
         for axis in dict.fromkeys((0, g.ndim - 1, *range(g.ndim))):
             stride, dilation = ((values[axis],) * g.ndim for _, values in _parts(g))
             text = f"the stride is {stride} and the dilation {dilation}: those of axis {axis} on every axis"
-            yield _grid(
-                g, "one stride and dilation for all axes", text, rare=True, stride=stride, dilation=dilation
-            )
+            yield _grid(g, "one stride and dilation for all axes", text, rare=True, stride=stride, dilation=dilation)
     text = f"the stride {g.stride} is taken as the dilation"
     yield _grid(g, "stride as dilation", text, rare=True, stride=ones, dilation=g.stride)
     text = f"the stride {g.stride} is also taken as the dilation"
