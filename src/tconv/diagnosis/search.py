@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.causes.crop_rule import Rule
 from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, is_wrong_part, rank
-from tconv.diagnosis.fitted import FAMILIES, LAST, output_scales, rounding
+from tconv.diagnosis.fitted import FAMILIES, LAST, bias_values, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import why_too_few_bits
@@ -46,6 +45,8 @@ class Search:
     ) -> None:
         self.call, self.output, self.writer, self.dialect, self.native = call, output, writer, dialect, native
         self.variance = variance
+        self._partial: list[Explanation] = []
+        """Explanations by one cause that match a patch, but not the whole output."""
         self.hint = ""
         """Size of a difference that nothing explains, as text."""
         self.matcher = OutputMatcher(call, output)
@@ -64,9 +65,9 @@ class Search:
         special = self.output.step or not self.output.finite.all()
         if count == 1 and special and self.matcher.largest_error(self.call) is not None:
             return self.fitted()  # only NaN and inf, or the rounding of y itself, are to be explained
-        found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
+        found = sorted(self._confirmed(self.hypotheses.candidates(count), count), key=rank)
         if count > 1:
-            return found or self._filled_up(1) or sorted(self._with_missing_bias(), key=rank)
+            return found or self._filled_up(1) or sorted(self._with_constants(), key=rank) or self._fitted_to_partial()
         # descriptions of what happened come first, then listed faults, then crops that have no name
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
         named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
@@ -78,7 +79,7 @@ class Search:
         if not found or not is_wrong_part(found[0].causes[0]):
             return found
         # wrong numbers somewhere are no prediction; another stride or dilation predicts them all
-        return sorted(self._confirmed(self.hypotheses.of_steps()), key=rank) or found
+        return sorted(self._confirmed(self.hypotheses.of_steps(), 2), key=rank) or found
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ class Search:
     def explained_by_few(self) -> list[Explanation]:
         """Return the explanations by one cause that is tried, or by one and a crop, the likeliest first."""
         for count in (1, 2):
-            if found := sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank):
+            if found := sorted(self._confirmed(self.hypotheses.candidates(count), count), key=rank):
                 return found
         return []
 
@@ -236,8 +237,8 @@ class Search:
         error = None if changed is None else self.matcher.largest_error(changed)
         return None if changed is None or error is None else Explanation((cause,), changed, error)
 
-    def _confirmed(self, candidates: Iterator[Candidate]) -> Iterator[Explanation]:
-        """Yield the candidates that match the whole output."""
+    def _confirmed(self, candidates: Iterator[Candidate], count: int) -> Iterator[Explanation]:
+        """Yield the candidates, of `count` causes, that match the whole output."""
         left, tested, confirmed = _CONFIRMED, set(), set()
         for causes, call, shift in candidates:
             explanation = self._with_crop(causes, call, shift)
@@ -251,24 +252,30 @@ class Search:
             if error is not None:
                 confirmed.add(same)
                 yield replace(explanation, error=error)
+            elif count == 1:
+                self._partial.append(explanation)
             if left <= 0:
                 return
 
-    def _with_missing_bias(self) -> Iterator[Explanation]:
-        """Yield explanations by one cause and a bias, for a call that was given without one."""
-        if self.call.bias is not None:
-            return
+    def _with_constants(self) -> Iterator[Explanation]:
+        """Yield explanations by one cause and a constant per channel: another bias, or one that the call lacks."""
         confirmed = set()
-        for candidate in islice(self.hypotheses.candidates(1, up_to_bias=True), _CONFIRMED):
+        for candidate in self.hypotheses.up_to_constants[:_CONFIRMED]:
             explanation = self._with_crop(*candidate)
-            bias = self.matcher.missing_bias(explanation.call, explanation.causes)
-            if bias is None or not explanation.causes or not np.isfinite(bias).all():
+            call = explanation.call
+            offset = self.matcher.constants(call, explanation.causes)
+            if offset is None or not explanation.causes or not np.isfinite(offset).all():
                 continue
-            g, unit = explanation.call.geometry, self.matcher.tolerance(explanation.call).relative
-            cause = output_scales.affine("offset per channel", np.ones_like(bias), bias, g.ndim, self.writer, unit)
-            explanation = replace(
-                explanation, call=replace(explanation.call, bias=bias), causes=(cause, *explanation.causes)
+            tolerance = self.matcher.tolerance(call)
+            cause = output_scales.affine(
+                "offset per channel", np.ones_like(offset), offset, call.geometry.ndim, self.writer, tolerance.relative
             )
+            limit = tolerance.planes.max(0).reshape(-1)
+            cause = bias_values.with_reason(
+                cause, offset, limit, call if self.call.bias is not None else None, self.writer
+            )
+            changed = replace(call, bias=offset if call.bias is None else call.bias + offset)
+            explanation = replace(explanation, call=changed, causes=(cause, *explanation.causes))
             error = self.matcher.largest_error(
                 explanation.call, explanation.causes, factor=1.0 if self.output.step else 2.0
             )
@@ -276,6 +283,20 @@ class Search:
             if error is not None and same not in confirmed:
                 confirmed.add(same)
                 yield replace(explanation, error=error)
+
+    def _fitted_to_partial(self) -> list[Explanation]:
+        """Return explanations by one cause that is tried and one that is fitted to what the first leaves."""
+        for first in self._partial:
+            if any(cause.part == "result" for cause in first.causes):
+                continue
+            search = Search(first.call, self.output, self.writer, self.dialect, self.native, self.variance)
+            found = [each for each in search.fitted() if all(cause.part != "rounding" for cause in each.causes)]
+            if found:
+                return [
+                    replace(first, causes=(*first.causes, *each.causes), call=each.call, error=each.error)
+                    for each in found
+                ]
+        return []
 
     def _with_crop(self, causes: tuple[Cause, ...], call: CallModel, shift: tuple[int, ...]) -> Explanation:
         """Return an explanation whose call starts `shift` elements later and is as long as the output; error is NaN."""

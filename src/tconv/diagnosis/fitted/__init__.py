@@ -24,6 +24,7 @@ FAMILIES = (
     output_permutation.blocks_exchanged,
     output_scales.scaled,
     borders.continued_input,
+    borders.mixed_input,
     borders.added_back,
     borders.continued_output,
     weight_scales.wrong_axis,

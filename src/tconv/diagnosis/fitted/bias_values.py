@@ -35,6 +35,9 @@ def with_reason(cause: Cause, offset: Array, limit: Array, call: CallModel | Non
     if call is None or bias is None or not bias.any() or np.iscomplexobj(offset):
         return _in_some(cause, offset, limit, None)
     wrong = bias + offset
+    if (np.abs(wrong) <= limit).all():
+        lacks = ("bias = None", f"y = y + {writer.bias()}")
+        return replace(cause, name="bias missing", text="the bias is missing", apply=lacks[0], undo=lacks[1])
     if (order := _order(bias, wrong, limit)) is not None:
         return _reordered(cause, order, writer)
     factor = float((bias * wrong).sum() / (bias**2).sum())

@@ -132,7 +132,8 @@ def blocks_exchanged(observation: Observation) -> Iterator[Cause]:
     blocks = _blocks(wrong)
     if len(blocks) != 2:
         return
-    one, two = ((..., *block) for block in blocks)
+    one: Any = (..., *blocks[0])
+    two: Any = (..., *blocks[1])
     limits = observation.limits
     if y[one].shape != y[two].shape or y[one].size < _INFORMATIVE:
         return
