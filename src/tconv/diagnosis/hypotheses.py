@@ -57,7 +57,14 @@ class Hypotheses:
 
     def of_part(self, *parts: str) -> list[Cause]:
         """Return the causes that change these parts, part after part."""
-        return [cause for part in parts for cause in self.causes if cause.part == part]
+        return [cause for part in parts for cause in self._by_part.get(part, ())]
+
+    @cached_property
+    def _by_part(self) -> dict[str, list[Cause]]:
+        parts: dict[str, list[Cause]] = {}
+        for cause in self.causes:
+            parts.setdefault(cause.part, []).append(cause)
+        return parts
 
     def count(self, number: int, causes: int = 1) -> None:
         """Count hypotheses of this number of causes."""
@@ -107,8 +114,9 @@ class Hypotheses:
             return
         sizes = call.spatial
         cache: dict[Any, Array] = {}
+        lengths = {len(row.causes) for row in rows}
         for result in [None, *self.of_part("result")]:
-            if result is not None and (len(rows[0].causes) >= count or not _may_meet([result], count)):
+            if result is not None and (min(lengths) >= count or not _may_meet([result], count)):
                 continue
             patch = self._patch(call, result)
             if patch is None:
@@ -117,10 +125,11 @@ class Hypotheses:
                 extra = [cause for cause in (bias, result) if cause is not None]
                 # the crop is a cause of its own: it is free for hypotheses that have one cause fewer
                 for free in (True, False):
+                    length = count - free - len(extra)
+                    if length not in lengths:
+                        continue
                     fitting = [
-                        row
-                        for row in rows
-                        if len(row.causes) + len(extra) == count - free and _may_meet([*row.causes, *extra], count)
+                        row for row in rows if len(row.causes) == length and _may_meet([*row.causes, *extra], count)
                     ]
                     if fitting:
                         yield from self._compare(fitting, extra, patch, sizes, free, cache)

@@ -150,6 +150,8 @@ def _blocks(wrong: Array) -> list[tuple[slice, ...]]:
     """Return the boxes that places consist of, if they are two boxes that share no row along some axis; else []."""
     for axis in range(wrong.ndim):
         rows = np.flatnonzero(wrong.any(tuple(a for a in range(wrong.ndim) if a != axis)))
+        if len(rows) < 2:
+            continue
         patterns = np.moveaxis(wrong, axis, 0)[rows]
         changes = np.flatnonzero(
             (patterns[1:] != patterns[:-1]).reshape(len(rows) - 1, -1).any(1) | (np.diff(rows) > 1)
