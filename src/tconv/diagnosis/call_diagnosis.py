@@ -189,10 +189,10 @@ class CallDiagnosis:
             search = self._search(reading)
             self.searches.append(search)
             both = (reading, other) if subject == "got" else (other, reading)
-            explanations = search.run(1)
+            explanations = search.one_cause()
             if not explanations and (findings := self._by_axes(*both)):
                 return self._report("found", findings, *both)
-            explanations = explanations or search.run(2) or search.last_resort()
+            explanations = explanations or search.two_causes() or search.last_resort()
             if not explanations:
                 continue
             if reading.layout != other.layout:
@@ -208,13 +208,6 @@ class CallDiagnosis:
         reading = readings[0]
         both = (reading, other) if subject == "got" else (other, reading)
         return self._unexplained(*both)
-
-    @staticmethod
-    def _explanations(search: Search) -> list[Explanation]:
-        for count in (1, 2):
-            if explanations := search.run(count):
-                return explanations
-        return search.last_resort()
 
     def _usual_dialect(self, subject: str) -> str:
         """Return the dialect of the fix: the call's if the call is wrong, else that of the arrays."""
@@ -250,7 +243,9 @@ class CallDiagnosis:
         self.fix_dialect = self.target or self._usual_dialect("expected")
         searches = {name: self._search(readings[0]) for name, readings in (("got", got), ("expected", expected))}
         self.searches += searches.values()
-        found = {name: self._explanations(search) for name, search in searches.items()}
+        found = {
+            name: search.one_cause() or search.two_causes() or search.last_resort() for name, search in searches.items()
+        }
         found = {name: [] if searches[name].too_few_bits else each for name, each in found.items()}
         a, b = got[0], expected[0]
         for subject, other in (("expected", "got"), ("got", "expected")):

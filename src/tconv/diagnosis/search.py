@@ -1,6 +1,18 @@
-"""Search for explanations: single causes, then pairs, each first on a patch of the output and then on the whole.
+"""Search for explanations: causes that are tried, and causes whose numbers are fitted to the output.
 
-Fitted causes come last among the single ones, because they need no hypothesis to be tried.
+A cause is *tried* if it predicts every number of the output: the call is changed and compared, first on a patch and
+then on the whole. A cause is *fitted* if its numbers, or its places, are read off the output. The order is that of the
+number of causes, and within it tried before filled up before fitted, because what is fitted says less:
+
+1. `one_cause`: one tried cause or another crop; then listed faults; then a crop that has no name.
+2. The rows of zeros or of the bias alone around a shorter result of the call (`_filled_up`).
+3. One fitted cause, the families in the order of `fitted.FAMILIES`: orders, scales, borders, weights, rounding, biases,
+   wrong parts. If it is a wrong part, another stride or dilation together with another crop comes before it.
+4. `two_causes`: two tried causes, one of which may be the crop.
+5. One or two tried causes of an output that is filled up.
+6. One tried cause and a constant per channel: another bias.
+7. One tried cause that matches the patch, and a fitted one for the rest.
+8. `last_resort`: an output that is mostly wrong, or right only to a low precision.
 """
 
 from __future__ import annotations
@@ -60,26 +72,29 @@ class Search:
         tried = self.hypotheses.singles + self.hypotheses.pairs
         return why_too_few_bits(self.output.y, self.output.dtype, tried)
 
-    def run(self, count: int) -> list[Explanation]:
-        """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
+    def one_cause(self) -> list[Explanation]:
+        """Return the explanations by one cause, or by a crop, the likeliest first; [] if there are none."""
         special = self.output.step or not self.output.finite.all()
-        if count == 1 and special and self.matcher.largest_error(self.call) is not None:
+        if special and self.matcher.largest_error(self.call) is not None:
             return self.fitted()  # only NaN and inf, or the rounding of y itself, are to be explained
-        found = sorted(self._confirmed(self.hypotheses.candidates(count), count), key=rank)
-        if count > 1:
-            return found or self._filled_up(1) or sorted(self._with_constants(), key=rank) or self._fitted_to_partial()
-        # descriptions of what happened come first, then listed faults, then crops that have no name
+        found = sorted(self._confirmed(self.hypotheses.candidates(1), 1), key=rank)
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
         named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
-        return [*named, *faults, *(each for each in found if each not in named)] or self._fitted_or_filled()
-
-    def _fitted_or_filled(self) -> list[Explanation]:
-        """Return explanations whose numbers are read off the output."""
-        found = self._filled_up(0) or self.fitted()
-        if not found or not is_wrong_part(found[0].causes[0]):
-            return found
+        tried = [*named, *faults, *(each for each in found if each not in named)]
+        read_off = tried or self._filled_up(0) or self.fitted()
+        if tried or not read_off or not is_wrong_part(read_off[0].causes[0]):
+            return read_off
         # wrong numbers somewhere are no prediction; another stride or dilation predicts them all
-        return sorted(self._confirmed(self.hypotheses.of_steps(), 2), key=rank) or found
+        return sorted(self._confirmed(self.hypotheses.of_steps(), 2), key=rank) or read_off
+
+    def two_causes(self) -> list[Explanation]:
+        """Return the explanations by two causes, or more where rows are filled up; [] if there are none."""
+        return (
+            sorted(self._confirmed(self.hypotheses.candidates(2), 2), key=rank)
+            or self._filled_up(1)
+            or sorted(self._with_constants(), key=rank)
+            or self._fitted_to_partial()
+        )
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
 
@@ -193,7 +208,7 @@ class Search:
         y, g, bias = self.output.y, self.call.geometry, self.call.bias
         fills = {"zeros": np.zeros(1)}
         if bias is not None and bias.any():
-            fills["bias alone"] = bias
+            fills["the bias alone"] = bias
         for content, values in fills.items():
             widths = _filled_widths(y, values, 4 * self.matcher.tolerance(self.call).relative)
             if widths is None:

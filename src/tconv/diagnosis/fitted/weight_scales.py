@@ -124,7 +124,7 @@ def taps(observation: Observation) -> Iterator[Cause]:
     difference = known - np.where(observation.finite, observation.predicted, 0)
     if not 1 < count <= _MOST_TAPS or (difference**2).sum() > _PARTLY * (observation.predicted**2).sum():
         return
-    window, images = _sample(whole.y.shape, 4 * count)
+    window, images = _sample(whole.y.shape, max(8, -(-8 * count // whole.call.out_channels)))
     if window is None:
         return
     place: Any = (images, slice(None), *window)
