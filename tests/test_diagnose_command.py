@@ -128,7 +128,11 @@ BAD = [
     (["call.npz", *OPTIONS, "--runtimes", "openvino", "tconv"], "--runtimes has no effect: call.npz contains arrays, and nothing is run on random input. Write it without --runtimes"),
     (["got.npy", "expected.npy", "--size", "8", "--seed", "1"], "--size and --seed have no effect: got.npy contains arrays"),
     (["damaged.onnx", "--dialect", "keras", "--x", "x.npy"], "--x and --dialect have no effect: damaged.onnx is a network, which defines its calls itself"),
-    (["model.pt", "model.keras"], "one of two networks must be .onnx, because its attributes describe the call"),
+    (["model.pt", "model.keras"], "model.pt does not exist"),
+    (["damaged.onnx", "net.xyz"], "net.xyz does not exist"),
+    (["damaged.onnx", "x.txt"], "x.txt is not a network file: its ending is unknown"),
+    (["model.pt"], "model.pt is one network, and only a .onnx model has several runtimes. Write tconv diagnose model.pt and"),
+    (["model.pt", "model.keras", "--runtimes", "openvino"], "--runtimes names 1 of them, and 0 of the files are .onnx. Write it without --runtimes"),
 ]  # fmt: skip
 
 

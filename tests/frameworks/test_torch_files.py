@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tconv.errors import FileError
-from tconv.models.readers.transposed_layers import of_torch
+from tconv.models.traces.torch_file import open_network
 
 
 @pytest.mark.parametrize("ending", [".pth", ".pt", ".pt2"])
@@ -34,10 +34,10 @@ def test_a_file_of_pytorch_that_is_not_read_says_why(content, reason, ending, tm
         old = content == "an old state dict"
         torch.save(layer if content == "a module" else layer.state_dict(), path, _use_new_zipfile_serialization=not old)
     with pytest.raises(FileError) as refusal:
-        of_torch(path)
+        open_network(path, "")
     text = str(refusal.value)
     assert f"is neither TorchScript nor an exported program: {reason}. Pickled modules are not read" in text
     assert len(text.replace(str(tmp_path), "")) < 250
     saving = text.partition(" Write ")[2].replace("'up", f"'{tmp_path}/up")
     exec(saving, {"torch": torch, "model": layer, "x": torch.ones(1, 2, 3, 3)})
-    assert len(of_torch(path)) == 1
+    assert open_network(path, "").inputs

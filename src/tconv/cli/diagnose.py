@@ -1,31 +1,29 @@
 """`tconv diagnose`: the cause of a difference between arrays in files, two runtimes, or two networks.
 
-It reads the files, runs the layers of networks, and prints what `tconv.diagnose` returns.
+It reads the files and prints what `tconv.diagnose` and `tconv.diagnosis.networks` return.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 
 from tconv.cli.explain_options import native_options
 from tconv.cli.figures import new_picture
 from tconv.diagnosis import Diagnosis, diagnose
+from tconv.diagnosis.networks import NetworkDiagnosis, Source, diagnose_networks
 from tconv.dialects import find as find_dialect
-from tconv.errors import ArgumentError, FileError, ShapeError
+from tconv.errors import ArgumentError, FileError
 from tconv.io import array_files
-from tconv.models.readers import transposed_layers
+from tconv.models.traces import FORMATS
 
 _NAMES = ("got", "expected", "x", "weight", "bias")
-_NETWORKS = (".onnx", ".pt", ".pth", ".pt2", ".ts", ".keras", ".h5")
-_DEFAULT_SIZE = 8  # of each spatial axis of a layer's random input
+_RUNTIMES = FORMATS[".onnx"].runtimes
 
 _Values = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
@@ -52,9 +50,9 @@ def run(
     ----------
     got
         The output that is wrong (.npy); or all arrays of the call, named got, expected, x, weight, bias (.npz); or a
-        network (.onnx, .pt or .pt2, .keras), whose transposed convolutions are then run one by one on random input.
+        network (.onnx, .pt or .pt2, .keras, .tflite, ncnn's .param), which is then run on random input.
     expected
-        The output that is right (.npy); or the network to compare with, of which one of the two is .onnx.
+        The output that is right (.npy); or the network to compare with, of any of these kinds.
     x
         The call's input (.npy). Without it and --weight only the outputs are compared.
     weight
@@ -69,39 +67,35 @@ def run(
         The dialect that the fix is written in.
     runtimes
         With one .onnx: the runtime to test, and the one that is right. Default: onnxruntime tconv. There are
-        onnxruntime, openvino, reference (ONNX's own evaluator) and tconv (which follows the specification).
+        onnxruntime, openvino, reference (ONNX's own evaluator) and tconv (which follows the specification). With two
+        networks: the runtime of each .onnx.
     size
-        Spatial size of the layers' random input. Default 8 on each axis.
+        Spatial size of the random input, where the files leave it open. Default: sizes that both networks take.
     seed
         Seed of the random input. Default 0.
     picture
-        Also draw the difference to this file (.svg, .png, .pdf), of the layer that differs most. Needs tconv[draw].
+        Also draw the difference to this file (.svg, .png, .pdf), of the layer that is named. Needs tconv[draw].
     as_json
-        Print one JSON object instead of text, a list of them for networks.
+        Print one JSON object instead of text, a list of one for networks.
     """
     call = {"x": x, "weight": weight, "bias": bias, "dialect": dialect, "option": option}
     random_input = {"runtimes": runtimes, "size": size, "seed": seed}
-    networks = got.suffix.lower() in _NETWORKS
+    networks = got.suffix.lower() in FORMATS
     _refuse_unused(call if networks else random_input, got, networks)
     if target is not None:
         find_dialect(target, argument="target")
     with new_picture(picture, as_json) as draw:
         if networks:
-            found = list(_networks(got, expected, runtimes, size, seed or 0, target))
-            if not found:
-                raise FileError(f"{got} has no transposed convolution. Choose a network that has one")
-            if as_json:
-                print(json.dumps([{"layer": name, **_facts(each)} for name, each in found]))
-            else:
-                print("\n\n".join(f"{name}\n{each}" for name, each in found))
-            worst = max((each for _, each in found), key=_distance)
+            found = _networks(got, expected, runtimes, size, seed or 0, target)
+            print(json.dumps([_finite(found.facts())]) if as_json else found)
+            draw(found.draw)
         else:
             given = _arrays(got, {"expected": expected, "x": x, "weight": weight, "bias": bias})
             first, second = given.pop("got"), given.pop("expected")
             arguments = {"dialect": dialect, "target": target, **native_options(option)}
-            worst = diagnose(first, second, **given, **arguments)
-            print(json.dumps(_facts(worst)) if as_json else worst)
-        draw(worst.draw)
+            answer = diagnose(first, second, **given, **arguments)
+            print(json.dumps(_facts(answer)) if as_json else answer)
+            draw(answer.draw)
 
 
 def _refuse_unused(given: dict[str, Any], got: Path, networks: bool) -> None:
@@ -150,65 +144,35 @@ def _read_array(path: Path) -> Any:
 
 def _networks(
     got: Path, expected: Path | None, runtimes: list[str] | None, size: list[int] | None, seed: int, target: str | None
-) -> Iterator[tuple[str, Diagnosis]]:
-    """Yield the name and diagnosis of each transposed convolution of a network and its counterpart."""
-    names = runtimes or (["onnxruntime", "tconv"] if expected is None else ["onnxruntime"])
-    if len(names) != (2 if expected is None else 1):
-        raise ArgumentError(
-            f"--runtimes names {len(names)} of them; "
-            f"{'two run one model' if expected is None else 'one runs the .onnx file'}. "
-            f"Write --runtimes onnxruntime{' openvino' if expected is None else ''}"
-        )
-    paths = [got, got if expected is None else expected]
-    onnx = [path.suffix.lower() == ".onnx" for path in paths]
-    if not any(onnx) or (all(onnx) and expected is not None):
-        raise ArgumentError(
-            "one of two networks must be .onnx, because its attributes describe the call. Write model.onnx model.pt"
-        )
-    networks = [
-        transposed_layers.of_onnx(path, transposed_layers.runtime(name))
-        if is_onnx
-        else transposed_layers.of_network(path)
-        for path, is_onnx, name in zip(paths, onnx, [names[0], names[-1]], strict=True)
-    ]
-    if len(networks[0]) != len(networks[1]):
-        raise FileError(
-            f"{paths[0]} has {len(networks[0])} transposed convolutions and {paths[1]} {len(networks[1])}; they are "
-            "compared one by one. Choose two files of the same network"
-        )
-    rng = np.random.default_rng(seed)
-    for first, second in zip(*networks, strict=True):
-        called = first if onnx[0] else second  # the layer whose arguments are known
-        x = rng.standard_normal((1, called.in_channels, *_sizes(size, called.ndim))).astype(called.weight.dtype)
-        fix_dialect = target or (first if onnx[1] else second).dialect
-        found = diagnose(
-            first.run(x),
-            second.run(x),
-            x=x,
-            weight=called.weight,
-            bias=called.bias,
-            dialect="onnx",
-            target=fix_dialect,
-            **called.arguments,
-        )
-        label = first.name if first.name == second.name else f"{first.name} | {second.name}"
-        yield f"{label}: x {list(x.shape)}, weight {list(called.weight.shape)}", found
-
-
-def _sizes(size: list[int] | None, ndim: int) -> list[int]:
-    if not size:
-        return [_DEFAULT_SIZE] * ndim
-    if len(size) not in (1, ndim) or min(size) < 1:
-        raise ShapeError(
-            f"--size is {size}; one size for all axes or {ndim} sizes are needed, each at least 1. "
-            f"Write --size {_DEFAULT_SIZE}"
-        )
-    return size * (ndim if len(size) == 1 else 1)
-
-
-def _distance(found: Diagnosis) -> float:
-    """Return the largest difference of the outputs; inf if they cannot be compared."""
-    return math.inf if found.before is None or math.isnan(found.before) else found.before
+) -> NetworkDiagnosis:
+    """Return the comparison of two networks, or of one ONNX model on two runtimes."""
+    for name in runtimes or ():
+        if name not in _RUNTIMES:
+            raise ArgumentError(f"--runtimes names {name!r}; there are {', '.join(_RUNTIMES)}. Write two of them")
+    if expected is None:
+        names = runtimes or ["onnxruntime", "tconv"]
+        if got.suffix.lower() != ".onnx":
+            raise ArgumentError(
+                f"{got} is one network, and only a .onnx model has several runtimes. Write tconv diagnose {got} and "
+                "the network to compare with"
+            )
+        if len(names) != 2:
+            raise ArgumentError(
+                f"--runtimes names {len(names)} of them; two run one model. Write --runtimes onnxruntime openvino"
+            )
+        sides = [Source(got, name, f"{got} on {name}") for name in names]
+    else:
+        paths = [got, expected]
+        models = [path.suffix.lower() == ".onnx" for path in paths]
+        names = runtimes or ["onnxruntime"]
+        if runtimes and not 1 <= len(runtimes) <= sum(models):
+            raise ArgumentError(
+                f"--runtimes names {len(runtimes)} of them, and {sum(models)} of the files are .onnx. "
+                f"Write {'--runtimes onnxruntime' if any(models) else 'it without --runtimes'}"
+            )
+        given = iter([*names, names[-1]])
+        sides = [Source(path, next(given) if model else "") for path, model in zip(paths, models, strict=True)]
+    return diagnose_networks(sides[0], sides[1], size=size, seed=seed, target=target)
 
 
 def _facts(found: Diagnosis) -> dict[str, Any]:

@@ -7,6 +7,7 @@ defaults to that of the w axis; pad_right, pad_bottom and pad_behind default to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -53,6 +54,20 @@ def _axes(given: dict[str, int], ndim: int) -> list[_Axis]:
         values[3] = given.get(names[3], values[2])
         axes[letter] = _Axis(*values)
     return [axes[letter] for letter in _letters(ndim)]
+
+
+def read_parameters(numbers: Mapping[int, float], ndim: int) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Return kernel, dilation and native arguments of a layer's line in a .param file, given as numbers by key."""
+    known = {key: int(value) for key, value in numbers.items()}
+    arguments: dict[str, Any] = {}
+    for letter in _letters(ndim):
+        ids = _IDS[letter]
+        if ndim == 3:  # 20 is output_pad_behind there
+            ids = (*ids[:5], {"w": 25, "h": 26, "d": 27}[letter])
+        arguments |= {name: known[key] for name, key in zip(_NAMES[letter], ids, strict=True) if key in known}
+    kernel = tuple(known.get(_KERNEL_IDS[letter], known.get(_KERNEL_IDS["w"], 1)) for letter in _letters(ndim))
+    dilation = tuple(axis.dilation for axis in _axes(arguments, ndim))
+    return kernel, dilation, arguments | {"group": known.get(7, 1)}
 
 
 class Ncnn(Dialect):

@@ -1,7 +1,7 @@
-"""Readers of model files: networks to run, and the transposed convolutions in files of other programs.
+"""Readers of model files: networks that tconv runs.
 
 A new format is one module with a function `read(path)` that returns a `Model`, and one line in `READERS`.
-`transposed_layers` reads single layers, for `tconv diagnose`.
+Files of other programs that `tconv diagnose` compares are read in `tconv.models.traces`.
 """
 
 READERS = {".safetensors": "safetensors", ".onnx": "onnx", ".param": "ncnn"}

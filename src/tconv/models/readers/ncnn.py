@@ -26,7 +26,9 @@ _HALF = 0x01306B47
 _ARRAY = -23300
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """One layer: a line of a .param file."""
+
     kind: str
     name: str
     inputs: list[str]
@@ -50,7 +52,7 @@ def read(path: Path) -> Model:
     if not weights.is_file():
         raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
     try:
-        lines = _lines(_text(path))
+        lines = read_lines(path)
         blob = _Blob(weights.read_bytes())
         nodes = _nodes(lines, blob)
         if blob.left:
@@ -65,14 +67,12 @@ def read(path: Path) -> Model:
     return Model.of(network, path.name)
 
 
-def _text(path: Path) -> str:
+def read_lines(path: Path) -> list[Line]:
+    """Return the layers of a .param file. Raises FileError, OSError."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise FileError(f"it is not text: byte {error.start} is not valid UTF-8") from None
-
-
-def _lines(text: str) -> list[_Line]:
     rows = [row.split() for row in text.splitlines() if row.strip()]
     if not rows or rows[0] != [_MAGIC]:
         raise FileError(f"it does not begin with {_MAGIC}, as ncnn's text files do")
@@ -83,7 +83,7 @@ def _lines(text: str) -> list[_Line]:
     return [_line(row) for row in rows[2:]]
 
 
-def _line(row: list[str]) -> _Line:
+def _line(row: list[str]) -> Line:
     numbers: dict[int, float] = {}
     lists: dict[int, list[float]] = {}
     try:
@@ -100,7 +100,7 @@ def _line(row: list[str]) -> _Line:
     except (ValueError, IndexError):
         fields = "type, name, the numbers of inputs and outputs, their names, and key=value"
         raise FileError(f"its line {shown(' '.join(row))} is not a layer; {fields} are needed") from None
-    return _Line(kind, name, row[4 : ends[0]], row[ends[0] : ends[1]], numbers, lists)
+    return Line(kind, name, row[4 : ends[0]], row[ends[0] : ends[1]], numbers, lists)
 
 
 class _Blob:
@@ -141,7 +141,7 @@ class _Blob:
         return taken
 
 
-def _nodes(lines: list[_Line], blob: _Blob) -> list[Node]:
+def _nodes(lines: list[Line], blob: _Blob) -> list[Node]:
     places: dict[str, int] = {}
     nodes: list[Node] = []
     for line in lines:
@@ -171,7 +171,7 @@ def _nodes(lines: list[_Line], blob: _Blob) -> list[Node]:
     return nodes
 
 
-def _step(line: _Line, blob: _Blob) -> Convolution | Sum | Pointwise:
+def _step(line: Line, blob: _Blob) -> Convolution | Sum | Pointwise:
     if line.kind in ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise"):
         return _convolution(line, blob)
     if line.kind == "ReLU":
@@ -189,7 +189,7 @@ def _step(line: _Line, blob: _Blob) -> Convolution | Sum | Pointwise:
     )
 
 
-def _convolution(line: _Line, blob: _Blob) -> Convolution:
+def _convolution(line: Line, blob: _Blob) -> Convolution:
     out, wide = line.whole(0, 0, least=1), line.whole(1, 1, least=1)
     kernel = line.whole(11, wide, least=1), wide
     dilation = line.whole(12, line.whole(2, 1), least=1), line.whole(2, 1, least=1)
@@ -224,7 +224,7 @@ def _convolution(line: _Line, blob: _Blob) -> Convolution:
     return Convolution(canonical, Geometry(kernel, stride, crop, dilation, groups), bias)
 
 
-def _activation(line: _Line) -> object:
+def _activation(line: Line) -> object:
     """Return the activation that a convolution includes (key 9, numbers in key 10)."""
     kind, numbers = line.whole(9, 0), line.lists.get(10, [])
     if kind == 0:

@@ -1,0 +1,320 @@
+"""TracePair of two networks from start to end."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.diagnosis import Diagnosis, diagnose
+from tconv.diagnosis.networks.agreement import Reference, arrangements, coarsest, reference
+from tconv.diagnosis.networks.first_difference import Place, TracePair, outputs_agree
+from tconv.diagnosis.networks.layer_diagnosis import diagnose_layer
+from tconv.diagnosis.networks.network_report import NetworkDiagnosis, largest
+from tconv.diagnosis.networks.random_inputs import Feeds, feeds_for
+from tconv.errors import FileError, TconvError
+from tconv.models.traces import format_of
+from tconv.models.traces.process import Workers
+from tconv.models.traces.trace import RunError, Trace
+
+_FEWEST_TRIES, _MOST_TRIES, _MOST_SECONDS = 8, 400, 20  # shapes of the input, and the time for them
+_TELLING = 0.5  # share of the output that has to depend on the input
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network in a file, and the name of its runtime; "" for the usual one."""
+
+    path: Path
+    runtime: str = ""
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name in the report."""
+        return self.label or str(self.path)
+
+
+def diagnose_networks(
+    got: Source,
+    expected: Source,
+    *,
+    size: list[int] | None = None,
+    seed: int = 0,
+    target: str | None = None,
+    workers: Workers | None = None,
+) -> NetworkDiagnosis:
+    """Return whether two networks agree on random input, or the first place where they part and its cause.
+
+    Files of PyTorch (TorchScript and exported programs), ONNX, Keras, TensorFlow Lite and ncnn, in any pair. Each runs
+    in a process of its own; `workers` are reused if given. `size` is the spatial size of the input where the files
+    leave it open. Raises FileError for files that cannot be read or run, ShapeError for a wrong `size`.
+    """
+    with ExitStack() as stack:
+        pool = workers or stack.enter_context(Workers())
+        sides = [_Side(source, pool, stack) for source in (got, expected)]
+        return _Comparison(sides[0], sides[1], size, seed, target).run()
+
+
+class _Side:
+    """One network in its process; another runtime takes over where one refuses it."""
+
+    def __init__(self, source: Source, workers: Workers, stack: ExitStack) -> None:
+        self.source, self._workers, self._stack = source, workers, stack
+        usual = format_of(source.path).runtimes
+        self._left = [source.runtime, *(("tconv",) if "tconv" in usual else ())] if source.runtime else list(usual)
+        self.notes: list[str] = []
+        self._start()
+
+    @property
+    def checked(self) -> bool:
+        """True if wrong shapes are refused."""
+        return format_of(self.source.path).checked
+
+    def _start(self) -> None:
+        self.runtime = self._left.pop(0)
+        self.network = self._workers.open(self.source.path, self.runtime)
+        self._stack.callback(self.network.close)
+
+    def another(self, reason: str) -> bool:
+        """Start the next runtime; False if there is none."""
+        if "tconv" in self._left and self.runtime != "tconv":
+            self._left = ["tconv"]  # the one that follows the specification
+        if not self._left:
+            return False
+        self._start()
+        self.notes.append(f"{self.source.name} runs on {self.runtime}, because {reason}")
+        return True
+
+    @property
+    def refusals(self) -> list[str]:
+        """Notes on runtimes that refuse the network, without those on Keras' backends."""
+        return self.notes if "tconv" in format_of(self.source.path).runtimes else []
+
+
+class _Comparison:
+    def __init__(self, one: _Side, two: _Side, size: list[int] | None, seed: int, target: str | None) -> None:
+        self._one, self._two, self._size, self._seed, self._target = one, two, size, seed, target
+
+    def run(self) -> NetworkDiagnosis:
+        feeds = self._feeds()
+        for kind, nudged in ((feeds.noise, feeds.nudged), (feeds.image, None)):
+            first = self._one.network.trace(kind[0])
+            change = self._one.network.run(nudged) if nudged is not None else None
+            outputs = self._two.network.run(kind[1])
+            references = self._references(first, change, outputs)
+            if outputs_agree(references, outputs) is None:
+                return self._parted(kind, feeds.nudged if kind is feeds.noise else None)
+            if kind is feeds.noise:
+                kept = first, outputs, references
+        first, outputs, references = kept
+        telling = self._telling(first.outputs, self._one.network.run(feeds.image[0]))
+        if telling < _TELLING or self._dead(first):
+            return self._unseen(feeds, first, references, outputs, telling)
+        return self._report("equal", references, outputs)
+
+    # -- inputs ------------------------------------------------------------------------------------------------------
+
+    def _feeds(self) -> Feeds:
+        """Return inputs that both networks run, those on which they agree if there are several relations."""
+        while True:
+            errors: list[str] = ["", ""]
+            ran = [False, False]
+            chosen: Feeds | None = None
+            related: set[str] = set()
+            inputs = self._one.network.inputs, self._two.network.inputs
+            slow = "reference" in (self._one.runtime, self._two.runtime)
+            tried = feeds_for(*inputs, self._size, self._seed, small=slow)
+            start = time.monotonic()
+            for number, feeds in enumerate(tried):
+                late = number >= _FEWEST_TRIES and time.monotonic() - start > _MOST_SECONDS
+                if late or number >= _MOST_TRIES:
+                    break
+                if chosen is not None and feeds.relation in related:
+                    continue
+                results: dict[int, list[Array]] = {}
+                for at, side in sorted(enumerate((self._one, self._two)), key=lambda entry: not entry[1].checked):
+                    try:
+                        results[at] = side.network.run(feeds.noise[at])
+                        ran[at] = True
+                    except RunError as error:
+                        errors[at] = errors[at] or str(error)
+                        break
+                if len(results) < 2:
+                    continue
+                references = self._references(Trace(results[0]), None, results[1])
+                if outputs_agree(references, results[1]) is not None:
+                    return feeds
+                related.add(feeds.relation)
+                chosen = chosen or feeds
+            if chosen is not None:
+                return chosen
+            self._refused(ran, errors)
+
+    def _refused(self, ran: list[bool], errors: list[str]) -> None:
+        """Start another runtime for a side that runs no input. Raises FileError if there is none."""
+        for side, has_run, error in zip((self._one, self._two), ran, errors, strict=True):
+            if not has_run and error and side.another(error):
+                return
+        reasons = " and ".join(
+            f"{side.source.name}: {error}" for side, error in zip((self._one, self._two), errors, strict=True) if error
+        )
+        raise FileError(
+            f"no random input runs on both networks: {reasons or 'they have no inputs'}. Write --size with a spatial "
+            "size that both take, or files with the shapes of their inputs"
+        )
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def _references(self, first: Trace, change: list[Array] | None, outputs: list[Array]) -> list[Reference]:
+        unit = coarsest([*first.outputs, *outputs])
+        nudged = change or [None] * len(first.outputs)  # type: ignore[list-item]
+        return [reference(each, other, unit) for each, other in zip(first.outputs, nudged, strict=True)]
+
+    @staticmethod
+    def _telling(one: list[Array], other: list[Array]) -> float:
+        """Return the least share of an output's numbers that change with the input."""
+        return min((float((a != b).mean()) for a, b in zip(one, other, strict=True) if a.shape == b.shape), default=1.0)
+
+    @staticmethod
+    def _dead(trace: Trace) -> bool:
+        """Return True if a layer's output ends in one number everywhere, a ReLU's zeros for example."""
+        readers = {number: step for step in trace.steps for number in step.inputs}
+        for layer in trace.layers:
+            number, behind = layer.outputs[0], 0
+            while number in trace.tensors and behind < 4:
+                values = trace.tensors[number]
+                if values.size > 1 and (values == values.flat[0]).all():
+                    return True
+                step = readers.get(number)
+                if step is None or step.layer is not None or not step.outputs:
+                    break
+                number, behind = step.outputs[0], behind + 1
+        return False
+
+    def _unseen(
+        self, feeds: Feeds, first: Trace, references: list[Reference], outputs: list[Array], telling: float
+    ) -> NetworkDiagnosis:
+        """Return the answer where equal outputs may hide a difference: by the tensors at the layers."""
+        comparison = self._compared(feeds.noise, feeds.nudged, first)
+        place = comparison.place()
+        if place.is_layer and place.first is not None and place.second is not None:
+            note = f"the outputs agree, but only {telling:.0%} of them change with the input"
+            return self._blamed(comparison, place, references, outputs, [note])
+        hidden = [step.label for step in comparison.untold]
+        if not hidden and telling >= _TELLING:
+            return self._report("equal", references, outputs)
+        if not hidden and comparison.one.trace.layers:
+            return self._report("equal", references, outputs)
+        what = f"{', '.join(hidden[:3])} gives one number everywhere" if hidden else "the outputs hardly change with it"
+        note = f"{what}, so this input cannot tell. Write --seed {self._seed + 1}"
+        return self._report("equal" if telling >= _TELLING else "untellable", references, outputs, notes=[note])
+
+    def _compared(
+        self, kind: tuple[list[Array], list[Array]], nudged: list[Array] | None, first: Trace | None = None
+    ) -> TracePair:
+        one = first or self._one.network.trace(kind[0])
+        other = None if nudged is None else self._one.network.trace(nudged)
+        two = self._two.network.trace(kind[1])
+        unit = coarsest(
+            [*one.outputs, *two.outputs, *(step.layer.weight for step in (*one.layers, *two.layers) if step.layer)]
+        )
+        return TracePair.of(one, other, two, unit)
+
+    def _parted(self, kind: tuple[list[Array], list[Array]], nudged: list[Array] | None) -> NetworkDiagnosis:
+        """Return the place where networks with different outputs part."""
+        comparison = self._compared(kind, nudged)
+        one, two = comparison.one.trace, comparison.two.trace
+        references = self._references(one, None if nudged is None else self._one.network.run(nudged), two.outputs)
+        if outputs_agree(references, two.outputs) is not None:
+            return self._report("equal", references, two.outputs)  # an optimizer's fault vanishes with more outputs
+        for side, outputs, feeds in ((self._one, one.outputs, kind[0]), (self._two, two.outputs, kind[1])):
+            again = side.network.run(feeds)
+            if outputs_agree(self._references(Trace(outputs), None, again), again) is None:
+                note = f"{side.source.name} gives other outputs for the same input: it draws random numbers"
+                return self._report("untellable", references, two.outputs, notes=[note])
+        if not one.layers and not two.layers:
+            names = f"{self._one.source.name} and {self._two.source.name}"
+            raise FileError(f"{names} differ and have no transposed convolution. Choose networks that have one")
+        place = comparison.place()
+        if place.is_layer:
+            return self._blamed(comparison, place, references, two.outputs)
+        return self._elsewhere(place, references, two.outputs)
+
+    def _blamed(
+        self,
+        comparison: TracePair,
+        place: Place,
+        references: list[Reference],
+        outputs: list[Array],
+        notes: list[str] | None = None,
+    ) -> NetworkDiagnosis:
+        found, calls = diagnose_layer(comparison, place, self._target)
+        verdict = "none" if found is None else found.verdict
+        return self._report(verdict, references, outputs, _labels(place), calls, found, notes)
+
+    def _elsewhere(self, place: Place, references: list[Reference], outputs: list[Array]) -> NetworkDiagnosis:
+        named = _labels(place) or "an operation whose tensors cannot be compared"
+        found: Diagnosis | None = None
+        if place.got is not None and place.expected is not None:
+            found = _alone(place.got, place.expected)
+        text = f"in {named}, which is given equal numbers; every transposed convolution before it agrees"
+        return self._report("elsewhere", references, outputs, text, [], found)
+
+    def _report(
+        self,
+        verdict: str,
+        references: list[Reference],
+        outputs: list[Array],
+        place: str = "",
+        calls: list[str] | None = None,
+        layer: Diagnosis | None = None,
+        notes: list[str] | None = None,
+    ) -> NetworkDiagnosis:
+        pairs = outputs_agree(references, outputs) or [(at, at) for at in range(min(len(references), len(outputs)))]
+        gaps: list[tuple[float | None, float]] = []
+        for at, other in pairs:
+            one, two = references[at], outputs[other]
+            arranged = arrangements(two, one.values.shape)
+            gap = min(
+                (each for each in (largest(one.values, each) for each in arranged) if each is not None), default=None
+            )
+            rms = float(np.sqrt(np.mean(np.square(np.nan_to_num(np.asarray(two, np.float64)))))) if two.size else 0.0
+            gaps.append((gap, float(np.max(one.limit, initial=0)) / rms if rms else 0.0))
+        worst = max(gaps, key=lambda entry: np.inf if entry[0] is None else entry[0], default=(None, 0.0))
+        return NetworkDiagnosis(
+            (self._one.source.name, self._two.source.name),
+            verdict,
+            worst[0],
+            worst[1],
+            (tuple(each.values.shape for each in references), tuple(each.shape for each in outputs)),
+            place,
+            tuple(calls or ()),
+            layer,
+            (
+                *(self._one.refusals + self._two.refusals if verdict == "equal" else self._one.notes + self._two.notes),
+                *(notes or ()),
+            ),
+            (references[0].values, outputs[0]) if references and outputs else None,
+        )
+
+
+def _labels(place: Place) -> str:
+    """Return the names of the two operations, one if they are the same."""
+    names = [step.label for step in (place.first, place.second) if step is not None]
+    return " | ".join(dict.fromkeys(names))
+
+
+def _alone(got: Array, expected: Array) -> Diagnosis | None:
+    """Return the comparison of two tensors without a call; None for those that cannot be compared."""
+    if min(got.ndim, expected.ndim) < 3 or got.ndim != expected.ndim:
+        return None
+    try:
+        found = diagnose(got, expected)
+    except TconvError:
+        return None
+    return found if found.findings else None
