@@ -155,6 +155,7 @@ def test_native_layout_arguments_are_in_the_line_that_folds():
     found = tconv.diagnose(wrong, right, x=x, weight=w * scale[:, None], target="jax", **arguments)
     assert found.cause == "BatchNorm folded on the wrong axis", str(found)
     norm = {"bias": None, "gamma": scale, "beta": None, "mean": 0 * scale, "variance": 0 * scale + 1 - 1e-5}
+    norm["eps"] = 1e-5
     scope = {"tconv": tconv, "weight": w, **norm}
     exec(found.fix, scope)
     np.testing.assert_allclose(scope["weight"], w * scale[:, None])

@@ -306,7 +306,9 @@ def test_rows_of_output_padding_without_a_result(axes, content, bias):
         filling = 0 if content == "zeros" or not bias else given[2].reshape(-1, 1, 1)
         rows[-extra[axis] :] = rows[-extra[axis] - 1] if content == "copies" else filling
     found = diagnosed(got, given, arguments)
-    wanted = {"zeros": "rows of zeros", "bias alone": "rows of bias alone", "copies": "replicate border of y"}[content]
+    wanted = {"zeros": "rows of zeros", "bias alone": "rows of the bias alone", "copies": "replicate border of y"}[
+        content
+    ]
     assert found.cause == (wanted if bias or content != "bias alone" else "rows of zeros"), str(found)
     assert found.fix.startswith("y = tconv.conv_transpose(x, weight")
     if content != "copies":

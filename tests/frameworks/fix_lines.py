@@ -198,7 +198,7 @@ FAULTS: dict[str, Callable[[Call], Wrong | None]] = {
     "one stride for all axes": _one_stride,
     "padding as input padding, cut at the end": _padded_input,
     "rows of zeros": lambda c: _unfilled(c, False),
-    "rows of bias alone": lambda c: _unfilled(c, True),
+    "rows of the bias alone": lambda c: _unfilled(c, True),
     "circular border": lambda c: _border(c, "wrap"),
     "reflect border": lambda c: _border(c, "reflect"),
     "replicate border": lambda c: _border(c, "edge"),

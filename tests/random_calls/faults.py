@@ -269,6 +269,26 @@ def _border(c: Call, mode: str) -> np.ndarray | None:
     return c.other(x=x, geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
 
 
+def _phases_rolled(c: Call) -> np.ndarray | None:
+    """The phases along one axis, each one place further."""
+    y = c.y
+    for axis, s in enumerate(c.geometry.stride, 2) if max(c.geometry.dilation) == 1 else ():
+        if s > 1 and y.shape[axis] % s == 0 and y.shape[axis] >= 2 * s and c.geometry.kernel[axis - 2] > s:
+            apart = np.moveaxis(y, axis, -1).reshape(*np.delete(y.shape, axis), -1, s)
+            return np.moveaxis(np.roll(apart, 1, -1).reshape(*apart.shape[:-2], -1), -1, axis)
+    return None
+
+
+def _tap_missing(c: Call, rng: np.random.Generator) -> np.ndarray | None:
+    """The sums without one tap of several in its phase."""
+    g = c.geometry
+    if max(g.dilation) > 1 or not any(k >= 2 * s for k, s in zip(g.kernel, g.stride, strict=True)):
+        return None
+    w = c.w.copy()
+    w[(..., *(int(rng.integers(k)) for k in g.kernel))] = 0
+    return c.other(w=w)
+
+
 FAULTS = {
     "kernel flipped": lambda c, rng: c.other(w=np.flip(c.w, tuple(range(2, c.w.ndim)))),
     "channels swapped": lambda c, rng: _grouped_swap(c),
@@ -331,7 +351,7 @@ FAULTS = {
     "one dilation for all axes": lambda c, rng: _same_everywhere(c, "dilation"),
     "stride ignored on axis 0": lambda c, rng: _grid(c, stride=(1, *c.geometry.stride[1:])),
     "rows of zeros": lambda c, rng: _unfilled(c, with_bias=False),
-    "rows of bias alone": lambda c, rng: _unfilled(c, with_bias=True),
+    "rows of the bias alone": lambda c, rng: _unfilled(c, with_bias=True),
     "circular border": lambda c, rng: _border(c, "wrap"),
     "reflect border": lambda c, rng: _border(c, "reflect"),
     "replicate border": lambda c, rng: _border(c, "edge"),
@@ -342,6 +362,8 @@ FAULTS = {
     "int8 x and weight": lambda c, rng: _in_int8(c),
     "input channels missing": lambda c, rng: _inputs_missing(c, rng),
     "channels spoiled": lambda c, rng: _channels_replaced(c, rng, zero=bool(rng.integers(2))),
+    "phases in another order": lambda c, rng: _phases_rolled(c),
+    "taps missing": _tap_missing,
     "phase spoiled": lambda c, rng: _phases_replaced(c, rng, zero=bool(rng.integers(2))),
 }
 """Each fault, as a function that returns the wrong output of a call, or None if the call cannot have the fault."""

@@ -189,10 +189,10 @@ class CallDiagnosis:
             search = self._search(reading)
             self.searches.append(search)
             both = (reading, other) if subject == "got" else (other, reading)
-            explanations = search.run(1)
+            explanations = search.one_cause()
             if not explanations and (findings := self._by_axes(*both)):
                 return self._report("found", findings, *both)
-            explanations = explanations or search.run(2) or search.last_resort()
+            explanations = explanations or search.two_causes() or search.last_resort()
             if not explanations:
                 continue
             if reading.layout != other.layout:
@@ -200,7 +200,7 @@ class CallDiagnosis:
                     f"{subject} is {reading.layout.describe()}, the other {other.layout.describe()}; they were "
                     "compared in one order"
                 )
-            findings = tuple(self._finding(each, subject, reading) for each in explanations)
+            findings = tuple(self._finding(each, subject, reading, other) for each in explanations)
             if search.too_few_bits:
                 self.notes += [search.too_few_bits, *(f"it could be that {each.text}" for each in findings[:3])]
                 return self._report("untellable", (), *both)
@@ -208,13 +208,6 @@ class CallDiagnosis:
         reading = readings[0]
         both = (reading, other) if subject == "got" else (other, reading)
         return self._unexplained(*both)
-
-    @staticmethod
-    def _explanations(search: Search) -> list[Explanation]:
-        for count in (1, 2):
-            if explanations := search.run(count):
-                return explanations
-        return search.last_resort()
 
     def _usual_dialect(self, subject: str) -> str:
         """Return the dialect of the fix: the call's if the call is wrong, else that of the arrays."""
@@ -232,16 +225,27 @@ class CallDiagnosis:
         text = f"{subject} is {reading.layout.describe()} where the other is {other.layout.describe()}"
         return Cause("data layout", "layout", text, apply=statement, undo=statement)
 
-    def _finding(self, explanation: Explanation, subject: str, reading: _Reading) -> Finding:
+    def _finding(
+        self, explanation: Explanation, subject: str, reading: _Reading, other: _Reading | None = None
+    ) -> Finding:
+        """Return the finding of an explanation of `subject`; `other` is the output that the call gives, if any."""
         explained = ExplainedCall(self.given, self.assumed, self.call, self.data_layout)
-        return finding_of(explanation, subject, rms_of(reading.y), explained, self._fix_writer())
+        writer = self._fix_writer()
+        relayout: str | None = ""
+        if other is not None and other.layout != reading.layout:
+            layout = self._layout_cause(reading, other, subject)
+            own = writer.data_layout == other.layout
+            relayout = layout.apply if layout is not None and own else None
+        return finding_of(explanation, subject, rms_of(reading.y), explained, writer, relayout)
 
     def _neither(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis:
         """Return the diagnosis of a call that gives neither output: each is explained by changes of the call."""
         self.fix_dialect = self.target or self._usual_dialect("expected")
         searches = {name: self._search(readings[0]) for name, readings in (("got", got), ("expected", expected))}
         self.searches += searches.values()
-        found = {name: self._explanations(search) for name, search in searches.items()}
+        found = {
+            name: search.one_cause() or search.two_causes() or search.last_resort() for name, search in searches.items()
+        }
         found = {name: [] if searches[name].too_few_bits else each for name, each in found.items()}
         a, b = got[0], expected[0]
         for subject, other in (("expected", "got"), ("got", "expected")):

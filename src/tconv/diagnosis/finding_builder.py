@@ -32,15 +32,21 @@ class ExplainedCall(NamedTuple):
 
 
 def finding_of(
-    explanation: Explanation, subject: str, rms: float, explained: ExplainedCall, writer: FixWriter
+    explanation: Explanation,
+    subject: str,
+    rms: float,
+    explained: ExplainedCall,
+    writer: FixWriter,
+    relayout: str | None = "",
 ) -> Finding:
     """Return the finding that a call gives `subject`, "got" or "expected", with the causes of the explanation.
 
-    `rms` is the root mean square of the subject.
+    `rms` is the root mean square of the subject. `relayout` is the statement that brings y from the layout of got to
+    that of expected, None if there is none in the dialect of the fix, "" if they have the same layout.
     """
     causes, rules = explanation.causes, explanation.rules
-    if subject == "expected" and len(rules) > 1:  # here a framework's rule is the better name than a misreading
-        rules = tuple(sorted(rules, key=_is_misreading))
+    if subject == "expected" and len(rules) > 1:
+        rules = tuple(sorted(rules, key=_for_expected))
         causes = tuple(
             replace(c, name=rules[0].name, text=explanation.crop_text(rules[0])) if c.part == "crop" else c
             for c in causes
@@ -49,7 +55,7 @@ def finding_of(
     return Finding(
         tuple(cause.name for cause in causes),
         f"{subject} is what the call gives if {joined([cause.text for cause in causes])}",
-        _fix(explanation, subject == "expected", explained, writer),
+        _fix(explanation, subject == "expected", explained, writer, relayout),
         in_rms(explanation.error, rms),
         tuple(rule.name for rule in rules[1:]),
         tuple(dict.fromkeys(source for source in [*(r.source for r in rules), *own] if "#" in source)),
@@ -57,7 +63,9 @@ def finding_of(
     )
 
 
-def _fix(explanation: Explanation, fix_call: bool, explained: ExplainedCall, writer: FixWriter) -> str:
+def _fix(
+    explanation: Explanation, fix_call: bool, explained: ExplainedCall, writer: FixWriter, relayout: str | None
+) -> str:
     """Return one line: the statements of each cause, and the call if its geometry changes; "" if one has no statement.
 
     With `fix_call` the given call is the wrong one, otherwise the code behind the output is. A line that recomputes y
@@ -81,6 +89,11 @@ def _fix(explanation: Explanation, fix_call: bool, explained: ExplainedCall, wri
         if not statement:
             return ""
         (after if statement.startswith("y =") else before).append(statement)
+    if relayout != "" and (fix_call or not recompute):
+        if not relayout:
+            return ""
+        # statements about y are written for the layout of the call, which is that of the output that it gives
+        after = [*after, relayout] if fix_call else [relayout, *after]
     line = "; ".join([*before, *after])
     if recompute:
         faulty = any(cause.part == "fault" for cause in causes)
@@ -125,6 +138,12 @@ _GEOMETRY = ("crop", "grid", "fault", "places")
 """Parts that no statement about an array corrects: y is computed again, with the right arguments."""
 
 
-def _is_misreading(rule: Rule) -> bool:
-    """Return True unless the rule belongs to a framework and needs no output size."""
-    return " of " not in rule.name or "output_shape" in rule.name or rule.name[0].islower()
+def _for_expected(rule: Rule) -> int:
+    """Return a sort key of the names of the right output's crop, where the call's is the wrong one.
+
+    An argument that is dropped comes first, as exporters do, then the rules of frameworks that need no output size, as
+    where a network is ported, then misreadings.
+    """
+    if rule.argument:
+        return 0
+    return 1 if " of " in rule.name and "output_shape" not in rule.name and rule.name[0].isupper() else 2

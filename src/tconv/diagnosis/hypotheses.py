@@ -45,6 +45,8 @@ class Hypotheses:
         self.call, self.matcher = context.call, matcher
         self.singles = self.pairs = 0
         """Number of hypotheses tried so far."""
+        self.up_to_constants: list[Candidate] = []
+        """Hypotheses of one cause so far that match a patch up to a constant per channel, and not without one."""
         self._patches: dict[Any, Patch | None] = {}
         self._context = context
 
@@ -55,7 +57,14 @@ class Hypotheses:
 
     def of_part(self, *parts: str) -> list[Cause]:
         """Return the causes that change these parts, part after part."""
-        return [cause for part in parts for cause in self.causes if cause.part == part]
+        return [cause for part in parts for cause in self._by_part.get(part, ())]
+
+    @cached_property
+    def _by_part(self) -> dict[str, list[Cause]]:
+        parts: dict[str, list[Cause]] = {}
+        for cause in self.causes:
+            parts.setdefault(cause.part, []).append(cause)
+        return parts
 
     def count(self, number: int, causes: int = 1) -> None:
         """Count hypotheses of this number of causes."""
@@ -64,18 +73,15 @@ class Hypotheses:
         else:
             self.pairs += number
 
-    def candidates(self, count: int, up_to_bias: bool = False) -> Iterator[Candidate]:
-        """Yield the hypotheses of `count` causes, the crop included, that match a patch.
-
-        With `up_to_bias` a constant per channel may remain.
-        """
+    def candidates(self, count: int) -> Iterator[Candidate]:
+        """Yield the hypotheses of `count` causes, the crop included, that match a patch."""
         for grid, base in product([None, *self.of_part("grid")], [None, *self.of_part("x", "rounding")]):
             outer = [cause for cause in (grid, base) if cause is not None]
-            if len(outer) > count or not _may_meet(outer, count, up_to_bias):
+            if len(outer) > count or not _may_meet(outer, count):
                 continue
-            rows = list(self._rows(outer, count, up_to_bias))
+            rows = list(self._rows(outer, count))
             for geometry in dict.fromkeys(row.call.geometry for row in rows):
-                yield from self._batch([row for row in rows if row.call.geometry == geometry], count, up_to_bias)
+                yield from self._batch([row for row in rows if row.call.geometry == geometry], count)
 
     def of_steps(self) -> Iterator[Candidate]:
         """Yield the hypotheses of another stride or dilation, with every crop, that match a patch."""
@@ -83,9 +89,9 @@ class Hypotheses:
             call = _changed(self.call, [cause])
             patch = None if call is None else self._patch(call, None)
             if call is not None and patch is not None:
-                yield from self._compare([_Row((cause,), call)], [], patch, None, True, {}, False)
+                yield from self._compare([_Row((cause,), call)], [], patch, None, True, {})
 
-    def _rows(self, outer: list[Cause], count: int, up_to_bias: bool) -> Iterator[_Row]:
+    def _rows(self, outer: list[Cause], count: int) -> Iterator[_Row]:
         """Yield the call with these causes, alone and with each cause or pair of causes of the weight."""
         last = [c for c in outer if c.part == "rounding"]
         first = [c for c in outer if c.part != "rounding"]
@@ -95,39 +101,38 @@ class Hypotheses:
         if len(outer) + 2 <= count:
             extras += list(permutations([c for c in self.of_part("weight") if c.tried_with == "all"], 2))
         base = _changed(self.call, first)
-        extras = [extra for extra in extras if _may_meet([*extra, *outer], count, up_to_bias)]
+        extras = [extra for extra in extras if _may_meet([*extra, *outer], count)]
         for extra in extras if base is not None else ():
             call = _changed(base, (*extra, *last))
             if call is not None:
                 yield _Row((*extra, *outer), call)
 
-    def _batch(self, rows: list[_Row], count: int, up_to_bias: bool) -> Iterator[Candidate]:
+    def _batch(self, rows: list[_Row], count: int) -> Iterator[Candidate]:
         """Yield the matches of calls that differ in their weights, with every bias, result cause and crop."""
         call = rows[0].call
         if call.weight.size == 0 or math.prod(self.matcher.output.y.shape) == 0:
             return
         sizes = call.spatial
         cache: dict[Any, Array] = {}
+        lengths = {len(row.causes) for row in rows}
         for result in [None, *self.of_part("result")]:
-            if result is not None and (len(rows[0].causes) >= count or not _may_meet([result], count, up_to_bias)):
+            if result is not None and (min(lengths) >= count or not _may_meet([result], count)):
                 continue
             patch = self._patch(call, result)
             if patch is None:
-                continue
-            if up_to_bias and (max(patch.values.shape[1:]) < 2 or (result and not result.inverse)):
                 continue
             for bias in [None, *self.of_part("bias")]:
                 extra = [cause for cause in (bias, result) if cause is not None]
                 # the crop is a cause of its own: it is free for hypotheses that have one cause fewer
                 for free in (True, False):
+                    length = count - free - len(extra)
+                    if length not in lengths:
+                        continue
                     fitting = [
-                        row
-                        for row in rows
-                        if len(row.causes) + len(extra) == count - free
-                        and _may_meet([*row.causes, *extra], count, up_to_bias)
+                        row for row in rows if len(row.causes) == length and _may_meet([*row.causes, *extra], count)
                     ]
                     if fitting:
-                        yield from self._compare(fitting, extra, patch, sizes, free, cache, up_to_bias)
+                        yield from self._compare(fitting, extra, patch, sizes, free, cache)
 
     def _patch(self, call: CallModel, result: Cause | None) -> Patch | None:
         key = (result, call.groups, call.out_channels, len(call.x))
@@ -147,7 +152,6 @@ class Hypotheses:
         sizes: tuple[int, ...] | None,
         free: bool,
         cache: dict[Any, Array],
-        up_to_bias: bool,
     ) -> Iterator[Candidate]:
         """Yield the rows that match the patch with these extra causes, at any crop if it is free."""
         call = rows[0].call
@@ -169,21 +173,39 @@ class Hypotheses:
         for cause in extra:
             if cause.part == "result" and cause.inverse is None and cause.transform is not None:
                 values = cause.transform(values)
-        matches = patch.matches(values, self.matcher.patch_limits(call, patch), up_to_bias)
-        self.count(len(rows) * matches[0].size, len(rows[0].causes) + len(extra) + free + up_to_bias)
-        for at, row in enumerate(rows):
+        limits = self.matcher.patch_limits(call, patch)
+        matches = patch.matches(values, limits)
+        causes = len(rows[0].causes) + len(extra) + free
+        self.count(len(rows) * matches[0].size, causes)
+
+        def found(at: int, row: _Row, matches: Array) -> list[Candidate]:
             places = np.argwhere(matches[at])
             shifts = [tuple(int(p + lo) for p, (lo, _) in zip(place, reach, strict=True)) for place in places]
-            for shift in sorted(shifts, key=lambda shift: sum(map(abs, shift)))[:3]:
-                changed = row.call if biased is call else replace(row.call, bias=biased.bias)
-                yield Candidate((*row.causes, *extra), changed, shift)
+            changed = row.call if biased is call else replace(row.call, bias=biased.bias)
+            nearest = sorted(shifts, key=lambda shift: sum(map(abs, shift)))[:3]
+            return [Candidate((*row.causes, *extra), changed, shift) for shift in nearest]
+
+        if causes == 1 and max(patch.values.shape[1:]) > 1 and not any(_hides_constants(cause) for cause in extra):
+            self.count(len(rows) * matches[0].size, 2)
+            constant = patch.matches(values, limits, up_to_constant=True) & ~matches
+            for at, row in enumerate(rows):
+                self.up_to_constants += found(at, row, constant)
+        for at, row in enumerate(rows):
+            yield from found(at, row, matches)
 
 
-def _may_meet(causes: Sequence[Cause], count: int, up_to_bias: bool) -> bool:
-    """Return True unless a cause is among them that is not tried with the others, the crop or a missing bias."""
-    if all(cause.tried_with == "all" for cause in causes):
+def _hides_constants(cause: Cause) -> bool:
+    """Return True if a constant per channel cannot be told beside this cause, or is another bias anyway."""
+    return cause.part == "bias" or cause.inverse is None
+
+
+def _may_meet(causes: Sequence[Cause], count: int) -> bool:
+    """Return True unless a rare cause is among them that is not tried with the others, or not with the crop."""
+    rare = [cause for cause in causes if cause.tried_with != "all"]
+    if not rare or (count == 1 and len(causes) == 1):
         return True
-    return len(causes) == 1 and not up_to_bias and (count == 1 or causes[0].tried_with == "crop")
+    others = [cause for cause in causes if cause.tried_with == "all"]
+    return len(rare) == 1 and rare[0].tried_with == "crop" and all(cause.common for cause in others)
 
 
 def _changed(call: CallModel | None, causes: Sequence[Cause]) -> CallModel | None:

@@ -75,8 +75,8 @@ class OutputMatcher:
             worst = max(worst, float(distance[compared].max(initial=0.0)))
         return worst
 
-    def missing_bias(self, call: CallModel, causes: Sequence[Cause] = ()) -> Array | None:
-        """Return the mean difference of each channel over some rows, [C]: the bias if the call only lacks one."""
+    def constants(self, call: CallModel, causes: Sequence[Cause] = ()) -> Array | None:
+        """Return the mean difference of each channel over some rows, [C]; None if the shapes differ."""
         y, finite = self.output.y, self.output.finite
         for cause in causes:
             if cause.part == "result":
@@ -92,8 +92,8 @@ class OutputMatcher:
         weights = np.where(compared, self.tolerance(call).at(np.where(compared, wanted, 0)) ** -2, 0)
         rest = np.where(compared, wanted, 0) - call.window(part[1:])
         axes = (0, *range(2, y.ndim))
-        bias: Array = (weights * rest).sum(axes) / weights.sum(axes)
-        return bias
+        means: Array = (weights * rest).sum(axes) / weights.sum(axes)
+        return means
 
     def _bands(self, call: CallModel) -> list[Window]:
         """Return the whole output in bands of rows; only some of them if all would take more than a few seconds."""

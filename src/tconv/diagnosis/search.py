@@ -1,6 +1,18 @@
-"""Search for explanations: single causes, then pairs, each first on a patch of the output and then on the whole.
+"""Search for explanations: causes that are tried, and causes whose numbers are fitted to the output.
 
-Fitted causes come last among the single ones, because they need no hypothesis to be tried.
+A cause is *tried* if it predicts every number of the output: the call is changed and compared, first on a patch and
+then on the whole. A cause is *fitted* if its numbers, or its places, are read off the output. The order is that of the
+number of causes, and within it tried before filled up before fitted, because what is fitted says less:
+
+1. `one_cause`: one tried cause or another crop; then listed faults; then a crop that has no name.
+2. The rows of zeros or of the bias alone around a shorter result of the call (`_filled_up`).
+3. One fitted cause, the families in the order of `fitted.FAMILIES`: orders, scales, borders, weights, rounding, biases,
+   wrong parts. If it is a wrong part, another stride or dilation together with another crop comes before it.
+4. `two_causes`: two tried causes, one of which may be the crop.
+5. One or two tried causes of an output that is filled up.
+6. One tried cause and a constant per channel: another bias.
+7. One tried cause that matches the patch, and a fitted one for the rest.
+8. `last_resort`: an output that is mostly wrong, or right only to a low precision.
 """
 
 from __future__ import annotations
@@ -8,18 +20,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import CallModel, whole
+from tconv.diagnosis.call_model import CallModel, axis_names, whole
 from tconv.diagnosis.causes import crop_names
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.diagnosis.causes.crop_rule import Rule
 from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, is_wrong_part, rank
-from tconv.diagnosis.fitted import FAMILIES, LAST, output_scales, rounding
+from tconv.diagnosis.fitted import FAMILIES, LAST, bias_values, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
 from tconv.diagnosis.given_outputs import why_too_few_bits
@@ -46,6 +57,8 @@ class Search:
     ) -> None:
         self.call, self.output, self.writer, self.dialect, self.native = call, output, writer, dialect, native
         self.variance = variance
+        self._partial: list[Explanation] = []
+        """Explanations by one cause that match a patch, but not the whole output."""
         self.hint = ""
         """Size of a difference that nothing explains, as text."""
         self.matcher = OutputMatcher(call, output)
@@ -59,26 +72,29 @@ class Search:
         tried = self.hypotheses.singles + self.hypotheses.pairs
         return why_too_few_bits(self.output.y, self.output.dtype, tried)
 
-    def run(self, count: int) -> list[Explanation]:
-        """Return the explanations with this number of causes, the likeliest first; [] if there are none."""
+    def one_cause(self) -> list[Explanation]:
+        """Return the explanations by one cause, or by a crop, the likeliest first; [] if there are none."""
         special = self.output.step or not self.output.finite.all()
-        if count == 1 and special and self.matcher.largest_error(self.call) is not None:
+        if special and self.matcher.largest_error(self.call) is not None:
             return self.fitted()  # only NaN and inf, or the rounding of y itself, are to be explained
-        found = sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank)
-        if count > 1:
-            return found or self._filled_up(1) or sorted(self._with_missing_bias(), key=rank)
-        # descriptions of what happened come first, then listed faults, then crops that have no name
+        found = sorted(self._confirmed(self.hypotheses.candidates(1), 1), key=rank)
         faults = [each for cause in self.hypotheses.of_part("fault") if (each := self._confirm(cause)) is not None]
         named = [each for each in found if not has_unnamed_crop(each) and not any(r.rare for r in each.rules[:1])]
-        return [*named, *faults, *(each for each in found if each not in named)] or self._fitted_or_filled()
-
-    def _fitted_or_filled(self) -> list[Explanation]:
-        """Return explanations whose numbers are read off the output."""
-        found = self._filled_up(0) or self.fitted()
-        if not found or not is_wrong_part(found[0].causes[0]):
-            return found
+        tried = [*named, *faults, *(each for each in found if each not in named)]
+        read_off = tried or self._filled_up(0) or self.fitted()
+        if tried or not read_off or not is_wrong_part(read_off[0].causes[0]):
+            return read_off
         # wrong numbers somewhere are no prediction; another stride or dilation predicts them all
-        return sorted(self._confirmed(self.hypotheses.of_steps()), key=rank) or found
+        return sorted(self._confirmed(self.hypotheses.of_steps(), 2), key=rank) or read_off
+
+    def two_causes(self) -> list[Explanation]:
+        """Return the explanations by two causes, or more where rows are filled up; [] if there are none."""
+        return (
+            sorted(self._confirmed(self.hypotheses.candidates(2), 2), key=rank)
+            or self._filled_up(1)
+            or sorted(self._with_constants(), key=rank)
+            or self._fitted_to_partial()
+        )
 
     # -- fitted causes -----------------------------------------------------------------------------------------------
 
@@ -192,7 +208,7 @@ class Search:
         y, g, bias = self.output.y, self.call.geometry, self.call.bias
         fills = {"zeros": np.zeros(1)}
         if bias is not None and bias.any():
-            fills["bias alone"] = bias
+            fills["the bias alone"] = bias
         for content, values in fills.items():
             widths = _filled_widths(y, values, 4 * self.matcher.tolerance(self.call).relative)
             if widths is None:
@@ -206,14 +222,9 @@ class Search:
                 crop = tuple((lo + a, hi + b) for (lo, hi), (a, b) in zip(g.crop, widths, strict=True))
                 call = self.call.with_geometry(crop=crop)
             search = Search(call, inner, self.writer, self.dialect, self.native)
-            where = " and ".join(
-                f"{front} in front and {end} at the end of spatial axis {axis}"
-                for axis, (front, end) in enumerate(widths)
-                if front or end
-            )
             extra = crop_names.padding_of(g, self.native)[1]
             due = tuple((0, op) for op in extra) == widths
-            text = f"rows contain {content}{', those of output_padding' if due else ''}: {where}"
+            text = f"{_ends_text(widths)} contain {content}{', those of output_padding' if due else ''}"
             cause = Cause(f"rows of {content}", "border", text, source="llvm/torch-mlir#2026" if due else "")
             if not causes:
                 error = search.matcher.largest_error(call)
@@ -227,7 +238,7 @@ class Search:
     def explained_by_few(self) -> list[Explanation]:
         """Return the explanations by one cause that is tried, or by one and a crop, the likeliest first."""
         for count in (1, 2):
-            if found := sorted(self._confirmed(self.hypotheses.candidates(count)), key=rank):
+            if found := sorted(self._confirmed(self.hypotheses.candidates(count), count), key=rank):
                 return found
         return []
 
@@ -241,8 +252,8 @@ class Search:
         error = None if changed is None else self.matcher.largest_error(changed)
         return None if changed is None or error is None else Explanation((cause,), changed, error)
 
-    def _confirmed(self, candidates: Iterator[Candidate]) -> Iterator[Explanation]:
-        """Yield the candidates that match the whole output."""
+    def _confirmed(self, candidates: Iterator[Candidate], count: int) -> Iterator[Explanation]:
+        """Yield the candidates, of `count` causes, that match the whole output."""
         left, tested, confirmed = _CONFIRMED, set(), set()
         for causes, call, shift in candidates:
             explanation = self._with_crop(causes, call, shift)
@@ -256,24 +267,30 @@ class Search:
             if error is not None:
                 confirmed.add(same)
                 yield replace(explanation, error=error)
+            elif count == 1:
+                self._partial.append(explanation)
             if left <= 0:
                 return
 
-    def _with_missing_bias(self) -> Iterator[Explanation]:
-        """Yield explanations by one cause and a bias, for a call that was given without one."""
-        if self.call.bias is not None:
-            return
+    def _with_constants(self) -> Iterator[Explanation]:
+        """Yield explanations by one cause and a constant per channel: another bias, or one that the call lacks."""
         confirmed = set()
-        for candidate in islice(self.hypotheses.candidates(1, up_to_bias=True), _CONFIRMED):
+        for candidate in self.hypotheses.up_to_constants[:_CONFIRMED]:
             explanation = self._with_crop(*candidate)
-            bias = self.matcher.missing_bias(explanation.call, explanation.causes)
-            if bias is None or not explanation.causes or not np.isfinite(bias).all():
+            call = explanation.call
+            offset = self.matcher.constants(call, explanation.causes)
+            if offset is None or not explanation.causes or not np.isfinite(offset).all():
                 continue
-            g, unit = explanation.call.geometry, self.matcher.tolerance(explanation.call).relative
-            cause = output_scales.affine("offset per channel", np.ones_like(bias), bias, g.ndim, self.writer, unit)
-            explanation = replace(
-                explanation, call=replace(explanation.call, bias=bias), causes=(cause, *explanation.causes)
+            tolerance = self.matcher.tolerance(call)
+            cause = output_scales.affine(
+                "offset per channel", np.ones_like(offset), offset, call.geometry.ndim, self.writer, tolerance.relative
             )
+            limit = tolerance.planes.max(0).reshape(-1)
+            cause = bias_values.with_reason(
+                cause, offset, limit, call if self.call.bias is not None else None, self.writer
+            )
+            changed = replace(call, bias=offset if call.bias is None else call.bias + offset)
+            explanation = replace(explanation, call=changed, causes=(cause, *explanation.causes))
             error = self.matcher.largest_error(
                 explanation.call, explanation.causes, factor=1.0 if self.output.step else 2.0
             )
@@ -281,6 +298,20 @@ class Search:
             if error is not None and same not in confirmed:
                 confirmed.add(same)
                 yield replace(explanation, error=error)
+
+    def _fitted_to_partial(self) -> list[Explanation]:
+        """Return explanations by one cause that is tried and one that is fitted to what the first leaves."""
+        for first in self._partial:
+            if any(cause.part == "result" for cause in first.causes):
+                continue
+            search = Search(first.call, self.output, self.writer, self.dialect, self.native, self.variance)
+            found = [each for each in search.fitted() if all(cause.part != "rounding" for cause in each.causes)]
+            if found:
+                return [
+                    replace(first, causes=(*first.causes, *each.causes), call=each.call, error=each.error)
+                    for each in found
+                ]
+        return []
 
     def _with_crop(self, causes: tuple[Cause, ...], call: CallModel, shift: tuple[int, ...]) -> Explanation:
         """Return an explanation whose call starts `shift` elements later and is as long as the output; error is NaN."""
@@ -310,6 +341,17 @@ class Search:
                 y = cause.inverse(y)
         sizes: tuple[int, ...] = y.shape[2:]
         return sizes
+
+
+def _ends_text(widths: tuple[tuple[int, int], ...]) -> str:
+    """Return the rows at the ends of each axis as text: "1 row at the end of h and 2 rows in front of w"."""
+    names = axis_names(len(widths))[2:]
+    return " and ".join(
+        f"{count} row{'s' * (count > 1)} {place} of {name}"
+        for name, pair in zip(names, widths, strict=True)
+        for count, place in zip(pair, ("in front", "at the end"), strict=True)
+        if count
+    )
 
 
 def _filled_widths(y: Array, values: Array, near: float) -> tuple[tuple[int, int], ...] | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import CallModel
+from tconv.diagnosis.call_model import CallModel, axis_names
 from tconv.diagnosis.causes.axis_orders import changes_of_axes
 from tconv.diagnosis.causes.cause import Cause, CauseContext, Change, Transform
 from tconv.diagnosis.fix_writer import FixWriter
@@ -58,6 +59,19 @@ def input_causes(call: CallModel, writer: FixWriter) -> Iterator[Cause]:
             undo=change.undo(writer, "x"),
             tried_with="all" if usual else change.tried_with,
         )
+    names = axis_names(ndim)
+    for outer, axis in product((1, 0), range(2, x.ndim)):
+        if x.shape[outer] == x.shape[axis] > 1:
+            statement = writer.swap("x", "NC"[outer], axis - 2)
+            yield Cause(
+                "x axes exchanged",
+                "x",
+                f"x's axes {names[outer]} and {names[axis]}, both of size {x.shape[axis]}, are exchanged",
+                _input(partial(np.swapaxes, axis1=outer, axis2=axis)),
+                apply=statement,
+                undo=statement,
+                tried_with="crop",
+            )
     for axis in range(ndim):
         if x.shape[axis + 2] > 1:
             statement = writer.flip("x", [axis])

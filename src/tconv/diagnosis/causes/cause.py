@@ -47,7 +47,11 @@ class Cause:
     certain: bool = field(default=True)
     """True if it predicts every number, False if it explains most of them or their statistics."""
     tried_with: Literal["all", "crop", "nothing"] = field(default="all")
-    """Second causes that it is tried with: rare causes are not paired, which keeps the number of pairs small."""
+    """Second causes that it is tried with: rare ones with none, or only with the crop and the common causes, so that
+    the number of pairs stays small.
+    """
+    common: bool = field(default=False)
+    """True if it is so common that rare causes are tried together with it."""
 
 
 class CauseContext(NamedTuple):

@@ -1,6 +1,7 @@
 """Names for crops that a misreading of padding leads to: other axes, one side, half the kernel, a padded input.
 
-They are rarer than those of `crop_names`, which come first.
+They are rarer than those of `crop_names`. Those of the call's own arguments come before the rules of other frameworks,
+all others after them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ def rules(
 
     `n` is the spatial shape of x, `L` that of the output to explain.
     """
-    for family in (_of_other_axes(pads, extra), _one_sided(g), _half_kernel(g, extra), _outward(g, n, L, pads, extra)):
+    for family in (_one_sided(g), _half_kernel(g, extra), _outward(g, n, L, pads, extra)):
         for rule in family:
             yield rule._replace(rare=True)
 
 
-def _of_other_axes(pads: tuple[int, ...], extra: tuple[int, ...]) -> Iterator[Rule]:
+def of_other_axes(pads: tuple[int, ...], extra: tuple[int, ...]) -> Iterator[Rule]:
     """Yield padding and output_padding with their axes in another order, or one number of theirs on all axes."""
     for name, values, given in (("padding", pads, extra), ("output_padding", extra, pads)):
 
@@ -36,11 +37,12 @@ def _of_other_axes(pads: tuple[int, ...], extra: tuple[int, ...]) -> Iterator[Ru
 
         for order in dict.fromkeys(permutations(values)) if len(values) <= 3 else ():
             if order != values:
-                yield Rule(f"{name} axes exchanged", f"the {name} is {order}, its axes exchanged", crop(order))
+                text = f"the {name} is {order}, its axes exchanged"
+                yield Rule(f"{name} axes exchanged", text, crop(order), rare=True, argument=True)
         for number in dict.fromkeys(values) if len(set(values)) > 1 else ():
             one = (number,) * len(values)
             text = f"the {name} is {one} instead of {values}: one number for all axes"
-            yield Rule(f"one {name} for all axes", text, crop(one))
+            yield Rule(f"one {name} for all axes", text, crop(one), rare=True, argument=True)
 
 
 def _one_sided(g: Geometry) -> Iterator[Rule]:

@@ -52,11 +52,12 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
     pads, extra = padding_of(g, native)
     both = list(zip(pads, extra, strict=True))
 
-    def rule(name: str, text: str, crop: Any, source: str = "") -> Rule:
-        return Rule(name, text, tuple(crop), source, per_axis=True)
+    def rule(name: str, text: str, crop: Any, source: str = "", *, argument: bool = False) -> Rule:
+        return Rule(name, text, tuple(crop), source, per_axis=True, argument=argument)
 
     if any(extra):
-        yield rule("output_padding ignored", "output_padding is ignored", ((p, p) for p, _ in both))
+        text = "output_padding is ignored"
+        yield rule("output_padding ignored", text, ((p, p) for p, _ in both), argument=True)
         yield rule(
             "output_padding at the front",
             "output_padding extends the front, not the end",
@@ -101,6 +102,7 @@ def rules(g: Geometry, n: tuple[int, ...], L: tuple[int, ...], native: dict[str,
         )
     if any(lo or hi for lo, hi in g.crop):
         yield rule("full result", "nothing is cropped and nothing is added", ((0, 0),) * g.ndim)
+    yield from crop_misreadings.of_other_axes(pads, extra)
     yield from _dialects(g, n, L, sized=False)
     text = "padding is applied as padding of the dilated input (extent - 1 - padding is cropped), as in JAX's pairs"
     into = ((e - 1 - p, e - 1 - p - op) for (p, op), (_, e, _) in zip(both, axes, strict=True))

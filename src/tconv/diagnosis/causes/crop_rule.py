@@ -18,6 +18,8 @@ class Rule(NamedTuple):
     """True if it may have been applied along some axes only."""
     rare: bool = False
     """True if a listed fault with this crop is the better name."""
+    argument: bool = False
+    """True if an argument of the call is dropped, or one of its numbers stands for another."""
 
     def on(self, axes: list[int]) -> Rule:
         """Return the rule applied along these spatial axes only; its crop is not changed."""

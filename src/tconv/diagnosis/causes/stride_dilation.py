@@ -89,6 +89,11 @@ def _rare(g: Geometry) -> Iterator[tuple[Cause, _Grid]]:
                 where = " and ".join(map(str, axes))
                 text = f"the {part} is {left} instead of {values}: it is ignored along spatial axis {where}"
                 yield _grid(g, f"{part} ignored on axis {where}", text, rare=True, **{part: left})
+    if all(len(set(values)) > 1 for _, values in _parts(g)):
+        for axis in dict.fromkeys((0, g.ndim - 1, *range(g.ndim))):
+            stride, dilation = ((values[axis],) * g.ndim for _, values in _parts(g))
+            text = f"the stride is {stride} and the dilation {dilation}: those of axis {axis} on every axis"
+            yield _grid(g, "one stride and dilation for all axes", text, rare=True, stride=stride, dilation=dilation)
     text = f"the stride {g.stride} is taken as the dilation"
     yield _grid(g, "stride as dilation", text, rare=True, stride=ones, dilation=g.stride)
     text = f"the stride {g.stride} is also taken as the dilation"

@@ -45,6 +45,7 @@ def causes(context: CauseContext) -> Iterator[Cause]:
             _weight(lambda w: np.flip(w, spatial)),
             apply=flip,
             undo=flip,
+            common=True,
         )
     yield from _swapped(call, writer)
     yield from _regrouped(call, writer)

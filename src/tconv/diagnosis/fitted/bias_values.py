@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -34,6 +35,9 @@ def with_reason(cause: Cause, offset: Array, limit: Array, call: CallModel | Non
     if call is None or bias is None or not bias.any() or np.iscomplexobj(offset):
         return _in_some(cause, offset, limit, None)
     wrong = bias + offset
+    if (np.abs(wrong) <= limit).all():
+        lacks = ("bias = None", f"y = y + {writer.bias()}")
+        return replace(cause, name="bias missing", text="the bias is missing", apply=lacks[0], undo=lacks[1])
     if (order := _order(bias, wrong, limit)) is not None:
         return _reordered(cause, order, writer)
     factor = float((bias * wrong).sum() / (bias**2).sum())
@@ -163,10 +167,13 @@ def _places_text(times: Array, call: CallModel, observation: Observation) -> tup
     wide = np.ones((1, 1, *(size + 2 * e for size, e in zip(n, far, strict=True))))
     crop = tuple((lo + s * e, hi + s * e) for (lo, hi), s, e in zip(g.crop, g.stride, far, strict=True))
     inside = replace(one, x=wide, geometry=replace(g, groups=1, crop=crop)).window(observation.whole.window)[0, 0]
-    for counts in (met, inside):
-        most = int(counts.max())
-        if most > 1 and np.array_equal(times, counts - 1):
-            return "bias once per tap", f"the bias is added once per tap that meets in an output, up to {most} times"
+    inner = call.in_channels // g.groups
+    for counts, each in product((met, inside), dict.fromkeys((1, inner))):
+        most = each * int(counts.max())
+        if most > 1 and np.array_equal(times, each * counts - 1):
+            once = "once per tap" if each == 1 else "once per product, of a tap and an input channel,"
+            name = "bias once per tap" if each == 1 else "bias once per product"
+            return name, f"the bias is added {once} that meets in an output, up to {most} times"
     if not met[times != 0].any():
         return None  # without products there is nothing but the bias: the rows are zeros, or were not written
     levels = np.unique(times[times != 0])

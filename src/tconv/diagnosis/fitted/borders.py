@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,11 @@ _MODES = (("circular", "wrap"), ("reflect", "reflect"), ("replicate", "edge"), (
 
 Widths = tuple[tuple[int, int], ...]
 """Places in front and at the end, per axis."""
+
+_Steps = list[tuple[str, Widths]]
+"""NumPy's mode and the widths of each padding, one after the other."""
+_Way = tuple[str, str, _Steps]
+"""Name, text and steps of a way to continue x."""
 
 
 class _Sides(NamedTuple):
@@ -90,6 +95,15 @@ def _where(widths: Widths) -> str:
 
 def continued_input(observation: Observation) -> Iterator[Cause]:
     """Yield an x that continues beyond its ends instead of zeros, by as much as y reads, or by one element."""
+    yield from _continued_input(observation, mixed=False)
+
+
+def mixed_input(observation: Observation) -> Iterator[Cause]:
+    """Yield an x that continues in one mode along some axes and in another along others, as longitude and latitude."""
+    yield from _continued_input(observation, mixed=True)
+
+
+def _continued_input(observation: Observation, *, mixed: bool) -> Iterator[Cause]:
     sides = _sides(observation)
     if sides is None or observation.whole is None:
         return
@@ -106,15 +120,33 @@ def continued_input(observation: Observation) -> Iterator[Cause]:
             if widths in tried or not any(map(any, widths)):
                 continue
             tried.add(widths)
-            for name, mode in _MODES:
-                if all(_possible(mode, size, pair) for size, pair in zip(n, widths, strict=True)):
+            for name, text, steps in _mixed(widths) if mixed else _uniform(widths):
+                if all(_possible(mode, size, pair) for mode, each in steps for size, pair in zip(n, each, strict=True)):
                     yield Cause(
-                        f"{name} border",
+                        name,
                         "border",
-                        f"x continues {_where(widths)} by {name} padding, where a transposed convolution reads zeros",
-                        partial(_continued, mode, widths),
-                        apply=observation.writer.pad("x", widths, mode),
+                        f"x continues {text}, where a transposed convolution reads zeros",
+                        partial(_continued, steps),
+                        apply="; ".join(observation.writer.pad("x", each, mode) for mode, each in steps),
                     )
+
+
+def _uniform(widths: Widths) -> Iterator[_Way]:
+    """Yield the ways to continue x by these widths in one mode: name, text, and steps."""
+    for name, mode in _MODES:
+        yield f"{name} border", f"{_where(widths)} by {name} padding", [(mode, widths)]
+
+
+def _mixed(widths: Widths) -> Iterator[_Way]:
+    """Yield the ways to continue x by these widths in different modes along different axes."""
+    axes = [axis for axis, pair in enumerate(widths) if any(pair)]
+    for choice in product(_MODES, repeat=len(axes)) if len(axes) > 1 else ():
+        if len(set(choice)) == 1:
+            continue
+        alone = [tuple(pair if a == axis else (0, 0) for a, pair in enumerate(widths)) for axis in axes]
+        names = " and ".join(dict.fromkeys(name for name, _ in choice))
+        text = " and ".join(f"{_where(each)} by {name} padding" for each, (name, _) in zip(alone, choice, strict=True))
+        yield f"{names} border", text, [(mode, each) for each, (_, mode) in zip(alone, choice, strict=True)]
 
 
 def _possible(mode: str, size: int, widths: tuple[int, int]) -> bool:
@@ -122,10 +154,15 @@ def _possible(mode: str, size: int, widths: tuple[int, int]) -> bool:
     return max(widths) <= (size - 1 if mode == "reflect" else size)
 
 
-def _continued(mode: str, widths: Widths, call: CallModel) -> CallModel:
-    """Return the call with x padded in this mode, and as much more of the output cropped."""
-    x = np.pad(call.x, ((0, 0), (0, 0), *widths), mode=mode)  # type: ignore[call-overload]
-    g = call.geometry
+def _continued(steps: _Steps, call: CallModel) -> CallModel:
+    """Return the call with x padded in these modes, one after the other, and as much more of the output cropped."""
+    x, g = call.x, call.geometry
+    for mode, each in steps:
+        x = np.pad(x, ((0, 0), (0, 0), *each), mode=mode)  # type: ignore[call-overload]
+    widths = [
+        (sum(front), sum(end))
+        for front, end in (zip(*pairs, strict=True) for pairs in zip(*(each for _, each in steps), strict=True))
+    ]
     crop = tuple(
         (lo + s * front, hi + s * end) for (lo, hi), s, (front, end) in zip(g.crop, g.stride, widths, strict=True)
     )

@@ -169,8 +169,9 @@ def _of_part(
     """Return the cause of a part that contains `content`."""
     y, whole = observation.y, observation.whole
     groups = 1 if whole is None else whole.call.groups
+    extended = tuple(lo > hi for lo, hi in whole.call.geometry.crop) if whole is not None else ()
     part = part.moved(observation.first_row)
-    name, text = _describe(part, content, groups, extended=whole is not None)
+    name, text = _describe(part, content, groups, extended)
     rest = right_words(part, groups)
     if not certain:
         size = distance[~explained].max() / np.sqrt((np.abs(y) ** 2)[~explained].mean())
@@ -182,22 +183,32 @@ def _of_part(
     return Cause(name, "result", f"{text}; {rest}", transform=transform, certain=certain)
 
 
-def _describe(part: Part, content: Content, groups: int, extended: bool) -> tuple[str, str]:
-    """Return the name and text of a part that contains `content`."""
+def _describe(part: Part, content: Content, groups: int, extended: tuple[bool, ...]) -> tuple[str, str]:
+    """Return the name and text of a part that contains `content`.
+
+    `extended` tells of each spatial axis whether output_padding extends it; () without a call.
+    """
     limited, more = part.limited, ""
     if part.own_phases():
         name = "phase spoiled"
     elif part.frame or (len(limited) == 1 and limited[0] > 1):
-        name = _row_name(content)
-        ends = [axis for axis in range(2, len(part.shape)) if part.frame or axis in limited]
-        if extended and all(_is_end(part, axis) for axis in ends):
-            axes = "the axis" if len(ends) == 1 else "each axis"
-            more = f", the end of {axes}, which output_padding extends"
-        more += "" if content.kind else ": memory that was not written, or was overwritten"
+        name = _ROWS.get(content.kind, "rows spoiled")
+        axes = [axis for axis in range(2, len(part.shape)) if part.frame or axis in limited]
+        few = all(2 * _wrong_rows(part, axis) <= part.shape[axis] and axis not in part.steps() for axis in axes)
+        if few and extended and all(_is_end(part, axis) for axis in axes):
+            more = ", the end of the axis" if len(axes) == 1 else ", the end of each axis"
+            more += ", which output_padding extends" if all(extended[axis - 2] for axis in axes) else ""
+        if few and not content.kind:  # nothing of memory follows from a period, or where most of an axis is wrong
+            name, more = "uninitialised rows", f"{more}: memory that was not written, or was overwritten"
     else:
         single = len(limited) == 1 and not part.planes
         name = f"{('images', 'channels')[limited[0]]} spoiled" if single else "part spoiled"
     return name, f"{part.label(groups)} {'contains' if part.is_single else 'contain'} {content.text}{more}"
+
+
+def _wrong_rows(part: Part, axis: int) -> int:
+    """Return the number of rows along an axis that belong to the part."""
+    return part.shape[axis] - len(part.rows[axis]) if part.frame else len(part.rows[axis])
 
 
 def _is_end(part: Part, axis: int) -> bool:
@@ -205,10 +216,6 @@ def _is_end(part: Part, axis: int) -> bool:
     if part.frame:
         return bool(rows[0] == 0 and rows[-1] == len(rows) - 1)
     return bool(len(rows) == rows[-1] - rows[0] + 1 and rows[-1] == size - 1)
-
-
-def _row_name(content: Content) -> str:
-    return _ROWS.get(content.kind, "uninitialised rows")
 
 
 def _singles(bad: Array) -> str:

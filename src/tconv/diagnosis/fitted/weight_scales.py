@@ -1,4 +1,4 @@
-"""Scales on a wrong axis of the weight, as of a BatchNorm folded onto C_in, which are fitted by least squares.
+"""Scales on a wrong axis of the weight, as of a BatchNorm folded onto C_in, and taps left out, by least squares.
 
 They are tried where a call is given and its output has enough numbers.
 """
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import CallModel, Window, flatten_places
+from tconv.diagnosis.call_model import CallModel, Window, axis_names, flatten_places
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted.observation import Observation
-from tconv.diagnosis.fitted.part_names import channel_words
+from tconv.diagnosis.fitted.part_names import channel_words, listed
 
 _MOST_INPUTS = 64  # input channels whose scales are fitted
+_MOST_TAPS = 128  # taps whose factors are fitted
+_PARTLY = 0.8  # of y's mean square: largest mean square of what some taps add
 _LOOSE = 1e-3  # of a fitted factor: rounding times the condition of a few dozen random columns
 
 
@@ -103,7 +105,69 @@ def wrong_axis(observation: Observation) -> Iterator[Cause]:
         if len(missing) and (np.abs(scale - 1) < _LOOSE).sum() + len(missing) == len(scale):
             name, text = "input channels missing", f"input {channel_words(missing, len(scale), G)} "
             text += f"{'are' if 'channels' in text else 'is'} left out of the sums"
+        elif 0 < len(other := np.flatnonzero(np.abs(scale - 1) > _LOOSE)) <= len(scale) // 2:
+            numbers = ", ".join(f"{value:.4g}" for value in scale[other][:4]) + (", ..." if len(other) > 4 else "")
+            text = f"input {channel_words(other, len(scale), G)} "
+            text += f"{'are' if len(other) > 1 else 'is'} multiplied by {numbers}, all others by 1"
         yield Cause(name, "weight", text, partial(_fixed, changed))
+
+
+def taps(observation: Observation) -> Iterator[Cause]:
+    """Yield taps of the kernel that are left out of the sums, or added twice: sum over taps of factor[tap] * its part.
+
+    The rest of such an output is right, so that its difference is smaller than y.
+    """
+    whole, known = observation.whole, observation.known
+    if whole is None or observation.step or np.iscomplexobj(known):
+        return
+    kernel, count = whole.call.geometry.kernel, math.prod(whole.call.geometry.kernel)
+    difference = known - np.where(observation.finite, observation.predicted, 0)
+    if not 1 < count <= _MOST_TAPS or (difference**2).sum() > _PARTLY * (observation.predicted**2).sum():
+        return
+    window, images = _sample(whole.y.shape, max(8, -(-8 * count // whole.call.out_channels)))
+    if window is None:
+        return
+    place: Any = (images, slice(None), *window)
+    ok = whole.finite[place].ravel()
+    call = replace(whole.call, bias=None)
+    parts = []
+    for tap in np.ndindex(*kernel):
+        weight = np.zeros_like(call.weight)
+        weight[(..., *tap)] = call.weight[(..., *tap)]
+        parts.append(replace(call, weight=weight).window(window, images).ravel()[ok])
+    A = np.stack(parts, 1)
+    rest = (whole.y[place] - whole.call.window(window, images)).ravel()[ok]
+    if len(A) < 2 * count or np.linalg.matrix_rank(A) < count:
+        return
+    factor = np.linalg.lstsq(A, rest)[0]
+    wrong = np.abs(factor) > 10 * _LOOSE
+    (size,) = set(np.rint(factor[wrong])) if len(set(np.rint(factor[wrong]))) == 1 else (0.0,)
+    if size not in (-1.0, 1.0) or wrong.all() or np.abs(factor[wrong] - size).max() > 10 * _LOOSE:
+        return
+    wrong = wrong.reshape(kernel)
+    steps = zip(np.indices(kernel), call.geometry.dilation, call.geometry.stride, strict=True)
+    phases = [
+        tuple(int(place) for place in each)
+        for each in np.stack([t * d % s for t, d, s in steps], -1).reshape(-1, wrong.ndim)
+    ]
+    if any(all(each for each, own in zip(wrong.flat, phases, strict=True) if own == phase) for phase in phases):
+        return  # nothing of a phase is left: `corrupted_parts` names the phase
+    scale = 1.0 + size * wrong
+    name, words = ("taps missing", "left out of the sums") if size < 0 else ("taps twice", "added twice")
+    text = f"{_tap_words(wrong)} {words}"
+    yield Cause(name, "weight", text, partial(_fixed, replace(whole.call, weight=whole.call.weight * scale)))
+
+
+def _tap_words(wrong: Array) -> str:
+    """Return the taps as text, with their verb: "tap (3, 1) of the kernel is", or "the taps in row 3 along h are"."""
+    chosen, names = np.argwhere(wrong), axis_names(wrong.ndim)[2:]
+    for axis, name in enumerate(names):
+        rows = np.unique(chosen[:, axis])
+        if wrong.ndim > 1 and len(chosen) == len(rows) * wrong.size // wrong.shape[axis]:
+            return f"the kernel's taps in row{'s' * (len(rows) > 1)} {listed(rows)} along {name} are"
+    shown = [str(tuple(tap.tolist()) if wrong.ndim > 1 else int(tap[0])) for tap in chosen]
+    words = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+    return f"tap{'s' * (len(shown) > 1)} {words} of the kernel {'are' if len(shown) > 1 else 'is'}"
 
 
 def _fixed(changed: CallModel, _: CallModel) -> CallModel:
