@@ -8,7 +8,7 @@ from typing import Any
 
 from tconv._arguments import Ints, entries_of, shown
 from tconv.dialects.base import Dialect, flag_of, keywords
-from tconv.dialects.faults import xla_ends_process, xla_reads_outside
+from tconv.dialects.fault_conditions import xla_ends_process, xla_reads_outside
 from tconv.dialects.jax_padding import crop_of_padding, padding_of_crop, per_axis
 from tconv.dialects.layouts import Axis, DataLayout, WeightLayout, axes_of
 from tconv.errors import ArgumentError
