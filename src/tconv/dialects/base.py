@@ -236,7 +236,7 @@ class Dialect(ABC):
             )
         return self.weight_layout(ndim, **native)
 
-    def spatial_axes(
+    def _ndim(
         self,
         weight_shape: tuple[int, ...],
         native: dict[str, Any],
@@ -248,9 +248,7 @@ class Dialect(ABC):
         Raises ArgumentError for an unknown argument, ShapeError for a wrong rank.
         """
         if "padding_mode" in native and not adjoint:
-            from tconv.dialects.argument_advice import refuse_padding_mode  # for the message alone
-
-            refuse_padding_mode(self, x_shape, weight_shape, native)
+            self._refuse_padding_mode(weight_shape, native, x_shape)
         self.check_names(native)
         if sizes := [name for name in _SIZES if name in native]:
             raise ArgumentError(
@@ -269,13 +267,32 @@ class Dialect(ABC):
             )
         return ndim
 
+    def _refuse_padding_mode(
+        self, weight_shape: tuple[int, ...], native: dict[str, Any], x_shape: tuple[int, ...] | None
+    ) -> None:
+        """Raise ArgumentError for a mode other than zeros; `check_names` refuses the rest."""
+        from tconv.dialects.argument_advice import PADDING_MODES, refuse_padding_mode  # for the message alone
+
+        mode = native["padding_mode"]
+        if not isinstance(mode, str) or mode.lower() not in PADDING_MODES:
+            return
+        rest = {name: value for name, value in native.items() if name != "padding_mode"}
+        ndim = self._ndim(weight_shape, rest)
+        if x_shape is None:
+            layout = {name: value for name, value in rest.items() if name in self.layout_arguments}
+            channels = self.weight_layout(ndim, **layout).sizes(weight_shape)["I"]
+            x_shape = self.data_layout(ndim, ndim + 2, **layout).native_shape((1, channels, *[7] * ndim))
+        call = self.read(x_shape, weight_shape, rest)
+        size_argument = next((name for name in OUTPUT_SIZE_ARGUMENTS if name in rest), None)
+        refuse_padding_mode(mode, call.geometry, call.data, call.result, size_argument)
+
     def read_without_x(self, weight_shape: tuple[int, ...], native: dict[str, Any]) -> NativeCall | None:
         """Return the meaning of a call before there is an x; None where it depends on x. Raises what any x would raise.
 
         Three x are tried: the one that an output size among the arguments would come from, and two others. An error
         that is the same for all of them does not depend on x.
         """
-        ndim = self.spatial_axes(weight_shape, native)
+        ndim = self._ndim(weight_shape, native)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data, weight = self.data_layout(ndim, ndim + 2, **layout_native), self.weight_layout(ndim, **layout_native)
         kernel, channels = weight.kernel(weight_shape), weight.sizes(weight_shape)["I"]
@@ -303,7 +320,7 @@ class Dialect(ABC):
 
         With `adjoint`, x is the large side: what the convolution takes, and the transposed convolution returns.
         """
-        ndim = self.spatial_axes(weight_shape, native, x_shape, adjoint)
+        ndim = self._ndim(weight_shape, native, x_shape, adjoint)
         layout_native = {name: value for name, value in native.items() if name in self.layout_arguments}
         data = self.data_layout(ndim, len(x_shape), **layout_native)
         result = self.result_layout(ndim, len(x_shape), **layout_native)
@@ -351,7 +368,7 @@ class Dialect(ABC):
                 if name == "data_format" and not close:
                     from tconv.dialects.argument_advice import without_data_format
 
-                    hint = without_data_format(self, native[name])
+                    hint = without_data_format(self.data_patterns[0], native[name])
                 if name in _SIZE_NAMES:
                     hint = f"The sizes are those of the arrays. Write the call without {name}="
                 if name == "activation":
