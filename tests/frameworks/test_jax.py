@@ -215,7 +215,7 @@ ONE_AXIS = jax.lax.conv_dimension_numbers((1, 4, 2), (3, 2, 3), ("NWC", "WIO", "
 BAD = [
     (ArgumentError, {"strides": (n for n in (2, 2))}, "; jax.lax needs a sequence with one integer per spatial axis. Write strides=(2, 2)"),
     (ArgumentError, {"strides": {2, 3}}, "strides is {2, 3}; jax.lax needs a sequence"),
-    (GeometryError, {"strides": [2, None]}, "strides is (2, None); every entry must be an integer. Write strides=(2, 2), for example"),
+    (GeometryError, {"strides": [2, None]}, "strides is (2, None), of unknown size on axis 1; every entry must be an integer. Write strides=(2, 2), for example"),
     (GeometryError, {"strides": jnp.array([2.0, 2.0])}, "strides is (Array(2., dtype=float32), Array(2., dtype=float32)); every entry must be an integer"),
     (GeometryError, {"strides": [[2, 2], [2, 2]]}, "strides is ([2, 2], [2, 2]); every entry must be an integer"),
     (GeometryError, {"strides": (2, 2, 2)}, "strides is (2, 2, 2), which has 3 entries; there are 2 spatial axes. Write strides=(2, 2)"),
