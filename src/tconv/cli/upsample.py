@@ -58,7 +58,7 @@ def run(
     Example: tconv upsample photo.jpg --width 1920
 
     Random outputs are recomputed from the definition before anything is written: thousands, or as many as take no
-    longer than the work itself. No file is overwritten.
+    longer than the work itself, but some of each file. No file is overwritten.
 
     Parameters
     ----------
