@@ -89,11 +89,11 @@ def _fix(
         if not statement:
             return ""
         (after if statement.startswith("y =") else before).append(statement)
-    if relayout != "" and (fix_call or not recompute):
+    if relayout != "" and after and not fix_call and not recompute:
         if not relayout:
             return ""
-        # statements about y are written for the layout of the call, which is that of the output that it gives
-        after = [*after, relayout] if fix_call else [relayout, *after]
+        # statements about y are written for the layout of the call; a port keeps its own, so a call needs no such line
+        after = [relayout, *after]
     line = "; ".join([*before, *after])
     if recompute:
         faulty = any(cause.part == "fault" for cause in causes)
