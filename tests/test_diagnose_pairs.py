@@ -232,3 +232,15 @@ def test_the_fix_of_exchanged_axes_moves_channels_too(subject):
     scope = {"np": np, "tconv": tconv, "x": x, "weight": w, "bias": b, "y": got}
     exec(found.fix, scope)
     np.testing.assert_allclose(scope["y"], expected, atol=1e-5)
+
+
+def test_a_border_beside_places_that_no_product_reaches():
+    """Stride and dilation 2 leave every second row to the bias: the one inner row along axis 1 shows no border."""
+    x, w, b = normal(1, 6, 5, 4, 5), normal(6, 4, 5, 5, 3), normal(12)
+    call = {"stride": (2, 2, 3), "padding": (0, 2, 2), "output_padding": (0, 0, 1), "dilation": (1, 2, 1), "groups": 3}
+    right = tconv.conv_transpose(x, w, b, **call)
+    wide = np.pad(x, ((0, 0), (0, 0), *[(3, 3)] * 3), mode="symmetric")
+    crop = ((6, 6), (8, 8), (11, 10))
+    got = tconv.conv_transpose(wide, w, b, geometry=tconv.Geometry((5, 5, 3), (2, 2, 3), crop, (1, 2, 1), 3))
+    found = tconv.diagnose(got, right, x=x, weight=w, bias=b, **call)
+    assert "symmetric border" in [each.causes[0] for each in found.findings], str(found)

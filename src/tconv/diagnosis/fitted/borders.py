@@ -48,11 +48,11 @@ def _sides(observation: Observation) -> _Sides | None:
     return _Sides(wrong, observation.whole.window[0].start) if wrong.any() else None
 
 
-def _reached(sides: _Sides, sizes: tuple[int, ...], limits: Widths) -> list[Widths]:
+def _reached(sides: _Sides, sizes: tuple[int, ...], stride: tuple[int, ...], limits: Widths) -> list[Widths]:
     """Return the limits of the sides on which places differ, the others 0; [] if a place beyond the limits does.
 
-    Where the sides of one axis hide those of another, or the observed rows of a large output do not include its front,
-    every answer is returned.
+    Where the sides of one axis hide those of another, but for less than a stride of rows, or the observed rows of a
+    large output do not include its front, every answer is returned.
     """
     observed = []
     inner = []
@@ -69,10 +69,11 @@ def _reached(sides: _Sides, sizes: tuple[int, ...], limits: Widths) -> list[Widt
         found, unseen = [0, 0], [0, 0]
         for side, (width, part) in enumerate(zip(widths, parts, strict=True)):
             strip = sides.wrong[(*inner[:axis], part, *inner[axis + 1 :])]
-            if width and strip.size == 0:
-                unseen[side] = width
-            elif width and strip.any():
+            few = any(size < s for a, (size, s) in enumerate(zip(strip.shape, stride, strict=True)) if a != axis)
+            if width and strip.any():
                 found[side] = width
+            elif width and (few or strip.size == 0):
+                unseen[side] = width
         clear.append((found[0], found[1]))
         hidden.append((unseen[0], unseen[1]))
     unseen_axes = [axis for axis, pair in enumerate(hidden) if any(pair)]
@@ -114,7 +115,7 @@ def _continued_input(observation: Observation, *, mixed: bool) -> Iterator[Cause
         limits.append((min(length, max(0, e - s - lo)), min(length, max(0, length - (s * size - lo)))))
         needed.append((max(0, (e - 1 - lo) // s), max(0, (length - 1 + lo) // s - (size - 1))))
     tried = set()
-    for reached in _reached(sides, L, tuple(limits)):
+    for reached in _reached(sides, L, g.stride, tuple(limits)):
         read = tuple((front if a else 0, end if b else 0) for (front, end), (a, b) in zip(needed, reached, strict=True))
         for widths in (read, tuple((min(1, front), min(1, end)) for front, end in read)):
             if widths in tried or not any(map(any, widths)):
@@ -181,7 +182,7 @@ def added_back(observation: Observation) -> Iterator[Cause]:
     if not cropped or any(max(pair) >= size for pair, size in zip(crop, L, strict=True)):
         return
     depths = [max(pair) + 1 if any(pair) else 0 for pair in crop]
-    if not _reached(sides, L, tuple((min(depth, size),) * 2 for depth, size in zip(depths, L, strict=True))):
+    if not _reached(sides, L, g.stride, tuple((min(depth, size),) * 2 for depth, size in zip(depths, L, strict=True))):
         return
     for count in range(len(cropped), 0, -1):
         for axes in combinations(cropped, count):

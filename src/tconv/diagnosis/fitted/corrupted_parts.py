@@ -83,6 +83,7 @@ def _cause(
     """
     y, whole = observation.y, observation.whole
     clear = _is_clear(bad, distance, limits, certain)
+    size = float(np.median(np.where(np.isfinite(distance), distance, np.inf)[bad]))
     stride = () if whole is None else whole.call.geometry.stride
     parts = [(part, part.mask()) for part in parts_of(bad, stride)]
     least = min((inside.sum() for _, inside in parts), default=0)
@@ -96,10 +97,10 @@ def _cause(
         if explained.sum() > largest * y.size and content.kind not in _PLAIN:
             return None
         if content.kind not in ("", "multiple") or (bad[explained].mean() >= _FILLED and clear):
-            if not _is_proof(np.where(explained, 0, y), explained, limits):
+            if not _is_proof(np.where(explained, 0, y), explained, limits, size):
                 return None  # a phase without a tap is the bias alone, for any x
             return _of_part(observation, part, content, explained, distance, certain)
-    if not certain or bad.sum() > _SINGLE or not clear or not _is_proof(np.where(bad, 0, y), bad, limits):
+    if not certain or bad.sum() > _SINGLE or not clear or not _is_proof(np.where(bad, 0, y), bad, limits, size):
         return None
     return Cause(
         "single numbers",
@@ -225,10 +226,11 @@ def _singles(bad: Array) -> str:
     return f"{len(places)} {numbers}, at {listed} of {list(bad.shape)}"
 
 
-def _is_proof(right: Array, explained: Array, limits: Array) -> bool:
+def _is_proof(right: Array, explained: Array, limits: Array, size: float) -> bool:
     """Return True if the numbers outside the part have more bits than the choice between all parts.
 
-    Of each plane its commonest number counts for nothing.
+    Of each plane its commonest number counts for nothing. `size` is the median difference of the wrong numbers: small
+    noise is within the limit of rounding in some places by chance.
     """
     if not informative(right):
         return False
@@ -242,7 +244,7 @@ def _is_proof(right: Array, explained: Array, limits: Array) -> bool:
     outside = right[~explained]
     whole = not np.iscomplexobj(outside) and bool((np.rint(outside) == outside).all())
     step = max(1.0 if whole else 0.0, 2 * float(np.median(np.broadcast_to(limits, right.shape)[~explained])))
-    bits = numbers * np.log2(1 + outside.std() / step)
+    bits = numbers * np.log2(1 + min(float(outside.std()), size) / step)
     return bool(bits >= sum(right.shape) + _SURE)
 
 

@@ -126,7 +126,7 @@ def taps(observation: Observation) -> Iterator[Cause]:
         return
     window, images = _sample(whole.y.shape, max(8, -(-8 * count // whole.call.out_channels)))
     if window is None:
-        return
+        window, images = tuple(slice(0, L) for L in whole.y.shape[2:]), slice(0, len(whole.y))
     place: Any = (images, slice(None), *window)
     ok = whole.finite[place].ravel()
     call = replace(whole.call, bias=None)
@@ -137,7 +137,7 @@ def taps(observation: Observation) -> Iterator[Cause]:
         parts.append(replace(call, weight=weight).window(window, images).ravel()[ok])
     A = np.stack(parts, 1)
     rest = (whole.y[place] - whole.call.window(window, images)).ravel()[ok]
-    if len(A) < 2 * count or np.linalg.matrix_rank(A) < count:
+    if len(A) <= count or np.linalg.matrix_rank(A) < count:
         return
     factor = np.linalg.lstsq(A, rest)[0]
     wrong = np.abs(factor) > 10 * _LOOSE
