@@ -47,6 +47,8 @@ class Hypotheses:
         """Number of hypotheses tried so far."""
         self.up_to_constants: list[Candidate] = []
         """Hypotheses of one cause so far that match a patch up to a constant per channel, and not without one."""
+        self.compared_up_to_constants = 0
+        """Number of hypotheses that were compared so; they count as pairs once their matches are used."""
         self._patches: dict[Any, Patch | None] = {}
         self._context = context
 
@@ -186,7 +188,7 @@ class Hypotheses:
             return [Candidate((*row.causes, *extra), changed, shift) for shift in nearest]
 
         if causes == 1 and max(patch.values.shape[1:]) > 1 and not any(_hides_constants(cause) for cause in extra):
-            self.count(len(rows) * matches[0].size, 2)
+            self.compared_up_to_constants += len(rows) * matches[0].size
             constant = patch.matches(values, limits, up_to_constant=True) & ~matches
             for at, row in enumerate(rows):
                 self.up_to_constants += found(at, row, constant)

@@ -275,6 +275,7 @@ class Search:
     def _with_constants(self) -> Iterator[Explanation]:
         """Yield explanations by one cause and a constant per channel: another bias, or one that the call lacks."""
         confirmed = set()
+        self.hypotheses.count(self.hypotheses.compared_up_to_constants, 2)
         for candidate in self.hypotheses.up_to_constants[:_CONFIRMED]:
             explanation = self._with_crop(*candidate)
             call = explanation.call
