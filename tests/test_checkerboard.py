@@ -484,3 +484,46 @@ def test_a_stack_and_a_pixel_shuffle_have_tones():
 def test_bad_sample_rates(weight, rate, message):
     with pytest.raises(ArgumentError, match=re.escape(message)):
         tconv.checkerboard(weight, stride=2, sample_rate=rate)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stride": 2, "padding": 1},
+        {"stride": np.array([2, 2]), "groups": 2},
+        {"dialect": "keras", "strides": (2, 2), "padding": "same"},
+        {"geometry": Geometry((4, 4), 2, 1)},
+        {"pixel_shuffle": 2, "channel_order": "DCR"},
+        {"pixel_shuffle": 2, "dialect": "tensorflow"},
+    ],
+)
+def test_the_remedies_can_be_pasted(arguments):
+    weight = np.random.default_rng(4).normal(1, 1, (4, 4, 4, 4))
+    found = tconv.checkerboard(weight, **arguments)
+    lines = [line.partition("weight = ")[2] for line in str(found).splitlines() if line.startswith("remedy")]
+    assert len(lines) == 2
+    for line in lines:
+        names = {"tconv": tconv, "weight": weight}
+        exec(f"weight = {_call(line)}", names)
+        assert tconv.checkerboard(names["weight"], **arguments).score < 1e-9
+
+
+def _call(line):
+    """Return the code at the beginning of a line, up to the bracket that closes its first."""
+    depth = 0
+    for place, sign in enumerate(line):
+        depth += (sign == "(") - (sign == ")")
+        if sign == ")" and depth == 0:
+            return line[: place + 1]
+    raise AssertionError(line)
+
+
+def test_each_layer_of_a_stack_has_its_own_arguments():
+    rng = np.random.default_rng(5)
+    stack = [
+        (rng.normal(1, 1, (2, 2, 3)), {"stride": 2}),
+        (rng.normal(1, 1, (3, 2, 2)), {"dialect": "keras", "strides": 3}),
+    ]
+    text = str(tconv.checkerboard(stack))
+    assert "tconv.artifacts.equalise(weight, stride=2): " in text
+    assert "tconv.artifacts.equalise(weight, dialect='keras', strides=3): " in text

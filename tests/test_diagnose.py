@@ -356,6 +356,8 @@ Y1 = np.ones((1, 3, 15, 15))
 BAD = [
     (ArgumentError, (Y1, None), {}, "got and expected are both needed. Write tconv.diagnose(got, expected, x=x, weight=weight)"),
     (ArgumentError, (Y1, Y1), {"x": X1}, "x and weight are needed together. Write both, or neither"),
+    (ArgumentError, (Y1, Y1), {"x": X1, "weights": X1}, "weights= is not an argument of the torch dialect"),
+    (ArgumentError, (Y1, Y1), {"weight": X1, "strides": 2}, "strides= is not an argument of the torch dialect"),
     (ArgumentError, (Y1, Y1), {"bias": X1}, "x and weight are needed together"),
     (ShapeError, (np.ones((1, 5, 15, 15)), Y1), {"x": X1, "weight": W1, "stride": 2}, "got has shape (1, 5, 15, 15); the call gives (1, 3, 15, 15), [N, C, h, w], and no order of axes makes batch 1 and channels 3 agree"),
     (ShapeError, (np.ones((4, 5)), np.ones((1, 2, 3, 4))), {}, "they need the same number of axes. Write got[None] to add a batch axis"),

@@ -131,6 +131,12 @@ BAD = [
     (["model.pt", "model.keras"], "model.pt does not exist"),
     (["damaged.onnx", "net.xyz"], "net.xyz does not exist"),
     (["damaged.onnx", "x.txt"], "x.txt is not a network file: its ending is unknown"),
+    (["x.txt", "damaged.onnx"], "x.txt is not a network file: its ending is unknown. Write a .onnx, .pt (TorchScript), .pt2, .keras"),
+    (["x.txt"], "x.txt is not a .npy file. Write np.save('x.npy', array); networks are files that end in .onnx, .pt, "),
+    (["folder.onnx"], "folder.onnx is a folder; an ONNX model in a file is needed. Choose such a file"),
+    (["damaged.onnx", "folder.keras"], "folder.keras is a folder; a Keras model in a file is needed. Choose such a file"),
+    (["empty.onnx"], "empty.onnx is empty; an ONNX model in a file is needed. Choose such a file"),
+    (["empty.keras", "damaged.onnx"], "empty.keras is empty; a Keras model in a file is needed. Choose such a file"),
     (["model.pt"], "model.pt is one network, and only a .onnx model has several runtimes. Write tconv diagnose model.pt and"),
     (["model.pt", "model.keras", "--runtimes", "openvino"], "--runtimes names 1 of them, and 0 of the files are .onnx. Write it without --runtimes"),
 ]  # fmt: skip
@@ -143,6 +149,9 @@ def test_what_is_refused(arrays, capsys, arguments, message):
     np.savez("half.npz", got=np.ones((1, 1, 3)))
     (arrays / "x.txt").write_text("1 2 3")
     (arrays / "damaged.onnx").write_bytes(b"not a model")
+    for ending in ("onnx", "keras"):
+        (arrays / f"folder.{ending}").mkdir()
+        (arrays / f"empty.{ending}").touch()
     code, _, error = run(capsys, *arguments)
     assert code == 1
     assert message in error

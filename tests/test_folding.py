@@ -74,6 +74,9 @@ def test_the_dtype_stays_and_is_rounded_once():
 W, ONES = np.ones((2, 3, 2)), np.ones(3)
 BAD = [
     (ShapeError, lambda: tconv.fold_batchnorm(W, None, np.ones(2), None, ONES, ONES), "gamma has shape (2,); the layer has 3 output channels, so (3,) is needed"),
+    (ShapeError, lambda: tconv.fold_batchnorm(np.ones((3, 3, 5, 2)), None, np.ones(5), None, np.ones(5), np.ones(5)), 'the layer has 3 output channels, so (3,) is needed. Write dialect="keras", in whose layout this weight has 5, or the groups='),
+    (ShapeError, lambda: tconv.scale_channels(np.ones((3, 3, 2, 5)), np.ones(5)), 'Write dialect="flax", in whose layout this weight has 5, or the groups='),
+    (ShapeError, lambda: tconv.scale_channels(np.ones((4, 3, 3, 2)), np.ones(4), dialect="keras"), 'so (3,) is needed. Write dialect="equinox", in whose layout this weight has 4, or the groups='),
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=2), "scales has shape (3,); the layer has 6 output channels"),
     (ShapeError, lambda: tconv.scale_channels(W, ONES, groups=3), "weight (2, 3, 2) has 2 input channels in total, which groups=3 does not divide. Write groups= with the number of groups of the layer"),
     (GeometryError, lambda: tconv.fold_batchnorm(W, None, None, None, ONES, -ONES), "variance + eps is -1 in a channel, with eps=1e-05, the default of PyTorch; it must be above 0"),

@@ -297,6 +297,56 @@ def test_opacity_between_bands_keeps_its_place(tmp_path):
         assert file.pages[0].extrasamples == (0, 2, 0)
 
 
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize(
+    ("photometric", "extra"), [("rgb", 1), ("minisblack", 1), ("minisblack", 3), ("rgb", 3), ("rgb_inner", 3)]
+)
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_opacity_can_be_a_band(tmp_path, run, monkeypatch, kind, photometric, extra, dtype):
+    monkeypatch.chdir(tmp_path)
+    meanings = ["unspecified"] * extra
+    meanings[0 if photometric == "rgb_inner" else -1] = kind
+    photometric = photometric[:3] if photometric[0] == "r" else photometric
+    pixels = made_up((9, 8, extra + (3 if photometric == "rgb" else 1)), dtype, 5)
+    path = write(Path("a.tif"), pixels, photometric=photometric, extrasamples=meanings)
+    for options in ({}, {"kernel": "lanczos"}, {"scale": 1.5, "kernel": "bilinear"}):
+        large = tconv.upsample(path, alpha=False, **options)
+        options = {"kernel": "bicubic", **options}
+        for band in range(pixels.shape[2]):
+            assert bits(large[..., band]) == bits(tconv.upsample(pixels[..., band].copy(), **options))
+    code, out, err = run("a.tif", "--no-alpha", "--kernel", "lanczos", "-o", "b.tif")
+    assert (code, err) == (0, "")
+    assert "alpha" not in out
+    np.testing.assert_array_equal(tifffile.imread("b.tif"), tconv.upsample(path, alpha=False, kernel="lanczos"))
+    with tifffile.TiffFile("b.tif") as file:
+        assert file.pages[0].extrasamples == (0,) * extra
+        assert file.pages[0].photometric == {"minisblack": 1, "rgb": 2}[photometric]
+    assert run("a.tif", "a.tif", "--no-alpha", "-o", "many/")[0] == 0
+    assert bits(tifffile.imread("many/a_x2.tif")) == bits(tconv.upsample(path, alpha=False))
+
+
+def test_the_report_says_how_a_fourth_sample_becomes_a_band(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("a.tif", made_up((9, 8, 4), "u1"), photometric="rgb")  # tifffile calls the fourth sample alpha
+    advice = "calls one sample alpha: --no-alpha if it is a band"
+    assert advice in run("a.tif")[1]
+    assert advice not in run("a.tif", "--no-alpha")[1]
+    write(Path("b.tif"), made_up((9, 8, 4), "u1"), photometric="rgb")
+    assert advice not in run("b.tif")[1]
+
+
+@pytest.mark.parametrize(("photometric", "count"), [("rgb", 4), ("rgb", 5), ("minisblack", 2), ("minisblack", 4)])
+def test_the_last_band_can_be_opacity(tmp_path, photometric, count):
+    pixels = made_up((9, 8, count), "u2", 6)
+    path = write(tmp_path / "a.tif", pixels, photometric=photometric)
+    large = tconv.upsample(path, kernel="bicubic", alpha=True, output=tmp_path / "b.tif")
+    np.testing.assert_array_equal(tifffile.imread(large), tconv.upsample(pixels, kernel="bicubic", alpha=True))
+    with tifffile.TiffFile(large) as file:
+        assert file.pages[0].extrasamples[-1] == 2
+    with pytest.raises(ShapeError, match=r"TIFF, RGB, 16 bit, and alpha=True; opacity needs a channel besides"):
+        tconv.upsample(write(tmp_path / "c.tif", pixels[..., :1].repeat(3, 2), photometric="rgb"), alpha=True)
+
+
 def test_associated_opacity_in_other_formats(tmp_path):
     """PNG contains colours that are not multiplied by opacity, and JPEG none: over white."""
     pixels = np.zeros((8, 8, 4), np.uint8)

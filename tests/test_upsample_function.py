@@ -434,6 +434,7 @@ X = np.zeros((4, 5, 3), np.uint8)
         (["a.png"], {"output": "folder/one.tif"}, ArgumentError, 'output="folder/one.tif" names one file, but the input is a list. Write output="folder/one/"'),
         ("folder", {"output": "one.npy"}, ArgumentError, 'output="one.npy" names one file, but folder is a folder. Write output="one/"'),
         (["a.png"], {"output": "no/out"}, FileError, "no/out lies in no, which does not exist. Choose a folder in a directory that does"),
+        (X, {"scale": "1,5"}, ArgumentError, "scale is '1,5'; a number above 0 is needed, 2 or 1.5 for example. Write scale=1.5"),
         (X, {"scale": 0}, ArgumentError, "scale is 0; a number above 0 is needed, 2 or 1.5 for example. Write scale=2"),
         (X, {"scale": -1.5}, ArgumentError, "scale is -1.5; a number above 0 is needed"),
         (X, {"scale": float("nan")}, ArgumentError, "scale is nan; a number above 0 is needed"),
@@ -497,11 +498,29 @@ def test_alpha_is_a_boolean(alpha):
         tconv.upsample(np.zeros((5, 5, 4), "u1"), alpha=alpha)
 
 
-def test_alpha_is_not_for_files(tmp_path):
-    Image.fromarray(np.zeros((5, 5, 4), "u1")).save(tmp_path / "a.png")
-    for image in (tmp_path / "a.png", [tmp_path / "a.png"], [tmp_path / "a.png", np.zeros((5, 5), "u1")]):
-        with pytest.raises(ArgumentError, match="a file, which states its channels itself"):
-            tconv.upsample(image, alpha=False)
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_false_makes_the_opacity_of_a_file_a_band(tmp_path, mode):
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 6, len(mode)), np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels, mode).save(path)
+    expected = tconv.upsample(pixels, kernel="bicubic", alpha=False)
+    other = np.zeros((5, 5), "u1")
+    for large in (tconv.upsample(path, alpha=False), *tconv.upsample([path, other], alpha=False)[:1]):
+        np.testing.assert_array_equal(large, expected)
+    written = tconv.upsample([path], alpha=False, output=f"{tmp_path}/large/")[0]
+    np.testing.assert_array_equal(tifffile.imread(written), expected)
+    with pytest.raises(FileError, match=r"which PNG cannot contain\. Write b\.tif"):
+        tconv.upsample(path, alpha=False, output=tmp_path / "b.png")
+
+
+def test_alpha_true_needs_a_band_for_it(tmp_path):
+    Image.fromarray(np.zeros((5, 5, 3), "u1")).save(tmp_path / "a.png")
+    with pytest.raises(ShapeError, match=r"a\.png is PNG, RGB, 8 bit, and alpha=True; .*\. Write alpha=None"):
+        tconv.upsample(tmp_path / "a.png", alpha=True)
+    np.save(tmp_path / "a.npy", np.zeros((2, 5, 5), "f4"))
+    with pytest.raises(ShapeError, match=r"a\.npy contains feature maps, which have no opacity.*Write alpha=None"):
+        tconv.upsample(tmp_path / "a.npy", alpha=True)
+    assert tconv.upsample(tmp_path / "a.npy", alpha=False).shape == (2, 10, 10)
 
 
 def test_alpha_false_states_that_channels_are_last():

@@ -344,6 +344,13 @@ def test_models_with_pixel_shuffles_are_read():
         tconv.prepare(conv)
 
 
+def test_convert_says_that_a_module_is_no_convolution():
+    for module in (torch.nn.Linear(3, 3), torch.nn.Sequential(torch.nn.ConvTranspose2d(3, 3, 3))):
+        for source in ({}, {"source": "torch"}):
+            with pytest.raises(ArrayError, match=f"weight is a {type(module).__name__}, which is no transposed conv"):
+                tconv.convert(module, target="keras", **source)
+
+
 def test_gradients_reach_the_parameters_of_a_layer():
     torch.manual_seed(1)
     layer = torch.nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2)

@@ -39,5 +39,8 @@ def test_a_file_of_pytorch_that_is_not_read_says_why(content, reason, ending, tm
     assert f"is neither TorchScript nor an exported program: {reason}. Pickled modules are not read" in text
     assert len(text.replace(str(tmp_path), "")) < 250
     saving = text.partition(" Write ")[2].replace("'up", f"'{tmp_path}/up")
+    before = path.read_bytes()
     exec(saving, {"torch": torch, "model": layer, "x": torch.ones(1, 2, 3, 3)})
-    assert open_network(path, "").inputs
+    assert path.read_bytes() == before  # perhaps the only copy of the weights
+    (saved,) = set(tmp_path.iterdir()) - {path}
+    assert open_network(saved, "").inputs

@@ -20,7 +20,7 @@ from tconv.diagnosis.networks import NetworkDiagnosis, Source, diagnose_networks
 from tconv.dialects import find as find_dialect
 from tconv.errors import ArgumentError, FileError
 from tconv.io import array_files
-from tconv.models.traces import FORMATS
+from tconv.models.traces import FORMATS, format_of
 
 _NAMES = ("got", "expected", "x", "weight", "bias")
 _RUNTIMES = FORMATS[".onnx"].runtimes
@@ -81,6 +81,8 @@ def run(
     call = {"x": x, "weight": weight, "bias": bias, "dialect": dialect, "option": option}
     random_input = {"runtimes": runtimes, "size": size, "seed": seed}
     networks = got.suffix.lower() in FORMATS
+    if not networks and expected is not None and expected.suffix.lower() in FORMATS:
+        format_of(got)  # refuses it
     _refuse_unused(call if networks else random_input, got, networks)
     if target is not None:
         find_dialect(target, argument="target")
@@ -129,14 +131,17 @@ def _arrays(got: Path, others: dict[str, Path | None]) -> dict[str, Any]:
             f"{got} contains all arrays of a call, and {' and '.join(str(path) for path in others.values() if path)} "
             f"was given, too. Write tconv diagnose {got} alone, or a .npy file for each array"
         )
-    if others["expected"] is None:
+    if others["expected"] is None and got.suffix.lower() == ".npy":
         raise ArgumentError(f"{got} is one output; two are needed. Write tconv diagnose got.npy expected.npy")
     return {name: _read_array(path) for name, path in {"got": got, **others}.items() if path is not None}
 
 
 def _read_array(path: Path) -> Any:
     if path.suffix.lower() != ".npy":
-        raise FileError(f"{path} is not a .npy file. Write np.save('{path.stem}.npy', array)")
+        raise FileError(
+            f"{path} is not a .npy file. Write np.save('{path.stem}.npy', array); networks are files that end in "
+            f"{', '.join(FORMATS)}"
+        )
     array_files.read_headers(path)
     (array,) = array_files.read_features(path).values()
     return array

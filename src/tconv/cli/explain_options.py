@@ -32,6 +32,10 @@ _CROP = re.compile(
     r"( alone, where lo = padding and hi = padding - output_padding| with hi = padding - output_padding)?"
 )
 """Advice of the library to write the crop itself."""
+_OTHER_RULE = re.compile(r"crop=tconv\.dialect\('(\w+)'\)\.geometry\(.*\)\.crop")
+"""Advice of the library to compute the crop by the rule of another dialect."""
+_JOINED = re.compile(r"[\[(]?\d+([x*,;]+\d+)*[x*,;]?[\])]?", re.IGNORECASE)
+"""Whole numbers in one text: 3x3, 3,3 or [3,3]."""
 _KEYWORD = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
 
 
@@ -53,7 +57,9 @@ def whole_numbers(_: Any, tokens: Any) -> list[int]:
 
 
 def _whole(text: str) -> str:
-    """Return a whole number that a message proposes instead of a text: 2 for "2.5"."""
+    """Return the whole numbers that a message proposes instead of a text: "2" for "2.5", "3 3" for "3x3"."""
+    if _JOINED.fullmatch(text):
+        return " ".join(re.findall("[0-9]+", text))
     try:
         return str(max(1, int(float(text))))
     except (ValueError, OverflowError):
@@ -104,6 +110,11 @@ def native_arguments(
         numbers = [int(entry) for entry in padding if entry.lstrip("-").isdigit()]
         if len(numbers) == len(padding):
             native[name("--padding", "padding", "pads")] = _ints(numbers)
+        elif all(map(_JOINED.fullmatch, padding)):
+            raise ArgumentError(
+                f"--padding is {' '.join(padding)}; whole numbers are needed. Write --padding "
+                f"{' '.join(map(_whole, padding))}, for example"
+            )
         elif len(padding) == 1:
             native[name("--padding", "padding", "auto_pad")] = padding[0]
         else:
@@ -156,7 +167,7 @@ def _crop_option(ndim: int, padding: list[str] | None, output_padding: list[int]
 def as_options(message: str, ndim: int, padding: list[str] | None, output_padding: list[int] | None) -> str:
     """Return a message of the library with the crop and the arguments that it proposes converted to options."""
     crop = _crop_option(ndim, padding, output_padding)
-    return _with_flags(_CROP.sub(lambda _: crop, message))
+    return _with_flags(_OTHER_RULE.sub(r"--dialect \1", _CROP.sub(lambda _: crop, message)))
 
 
 def _with_flags(message: str) -> str:

@@ -46,6 +46,7 @@ def run(
     kernel: str | None = None,
     weights: str | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    no_alpha: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
 ) -> int:
@@ -86,6 +87,8 @@ def run(
         A network of your own: .onnx, .safetensors with a description, or ncnn's .param beside its .bin.
     overwrite
         Let OUTPUT replace a file.
+    no_alpha
+        The file's opacity is a band like the others.
     no_check
         Recompute no outputs.
     json
@@ -101,10 +104,11 @@ def run(
     sources = tuple(map(Path, inputs))
     selection = Selection(read_target_size(scale, width, height, COMMAND), model, kernel, weights, COMMAND)
     folder = Path(output) if output and is_folder(output, Path(output)) else None
+    alpha = False if no_alpha else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
         folder = batch_folder(output, Path(output), sources, COMMAND) if output else None
-        return _upsample_many(report, FileBatch(sources, selection, folder, overwrite, not no_check))
-    single = open_run(sources[0] if sources else None, selection)
+        return _upsample_many(report, FileBatch(sources, selection, folder, overwrite, not no_check, alpha))
+    single = open_run(sources[0] if sources else None, selection, alpha)
     single.checked = not no_check
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)

@@ -76,6 +76,8 @@ def diagnose(
     given = {name: array for name, array in (("got", got), ("expected", expected)) if array is not None}
     if len(given) < 2:
         raise ArgumentError("got and expected are both needed. Write tconv.diagnose(got, expected, x=x, weight=weight)")
+    if x is None or weight is None:
+        find_dialect("torch" if dialect is None else dialect).check_names(native)
     if (x is None) != (weight is None) or (bias is not None and x is None):
         raise ArgumentError(
             "x, weight and bias describe one call; x and weight are needed together. Write both, or neither to compare "

@@ -69,6 +69,15 @@ def layer_of(given: Any, name: str) -> FrameworkLayer | None:
     return None
 
 
+def refuse_other_modules(given: Any, name: str) -> None:
+    """Raise ArrayError for a framework's module that is no convolution; arrays and other objects pass."""
+    if callable(given) and not hasattr(given, "shape") and _classes(given):
+        raise ArrayError(
+            f"{name} is a {type(given).__name__}, which is no transposed convolution. Use a layer such as "
+            "torch.nn.ConvTranspose2d, or a weight and its arguments"
+        )
+
+
 def taken(
     given: Any, name: str, dialect: str, native: dict[str, Any]
 ) -> tuple[Any, str, dict[str, Any], FrameworkLayer | None]:

@@ -43,9 +43,10 @@ class Torch(Dialect):
             return Geometry(kernel, stride, crop, dilation, groups)
         if isinstance(padding, str):
             raise ArgumentError(
-                f"padding is {padding!r}; PyTorch's transposed convolution takes integers only. "
-                f"Write padding=1, or, for Keras' rule, crop=tconv.dialect('keras').geometry(kernel={shown(kernel)}, "
+                f"padding is {padding!r}; PyTorch's transposed convolution takes integers only. Write padding=1"
+                + f", or, for Keras' rule, crop=tconv.dialect('keras').geometry(kernel={shown(kernel)}, "
                 f"input={shown(input)}, strides={shown(stride)}, padding={padding.lower()!r}).crop"
+                * (padding.lower() in ("same", "valid"))
             )
         plain = Geometry(kernel, stride, 0, dilation, groups)
         pads = ints_of(0 if padding is None else padding, "padding", plain.ndim, least=0)

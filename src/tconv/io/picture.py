@@ -6,14 +6,14 @@ Readers return it; its pixels are decoded later, after a run was planned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError
+from tconv.errors import FileError, ShapeError
 from tconv.io.metadata import Metadata
 
 GREY_INVERTED, GREY, RGB = 0, 1, 2
@@ -102,6 +102,40 @@ class Picture:
         """Return the pixels [C, H, W], a view of [H, W, C]. Raises FileError for a damaged file."""
         assert self.decode is not None
         return np.moveaxis(self.decode(), 2, 0)
+
+    def without_opacity(self) -> Picture:
+        """Return the picture with the opacity as a band, in its place in the file."""
+        decode, samples = self.decode, self.samples
+        if not self.alpha or decode is None:
+            return self
+        if samples is None:  # another format than TIFF: grey or RGB, and the opacity behind
+            in_place, samples = decode, Samples(GREY if self.shape[0] == 2 else RGB, (0,))
+        else:
+            order = samples.file_order
+            in_place, samples = (lambda: order(decode())), samples._replace(extra=(0,) * len(samples.extra))
+        return self._with_samples(samples, False, in_place)
+
+    def with_opacity(self) -> Picture:
+        """Return the picture with its last band as opacity. Raises ShapeError if it has none besides the colours."""
+        if self.alpha:
+            return self
+        if self.samples is None or not self.samples.extra:
+            raise ShapeError(
+                f"{self.path} is {self.description}, and alpha=True; opacity needs a channel besides the colours. "
+                "Write alpha=None"
+            )
+        return self._with_samples(self.samples._replace(extra=(*self.samples.extra[:-1], UNASSOCIATED)), True)
+
+    def _with_samples(self, samples: Samples, alpha: bool, decode: Callable[[], Array] | None = None) -> Picture:
+        """Return the picture with another meaning of its samples."""
+        form = self.description.partition(", ")[0]
+        return replace(
+            self,
+            alpha=alpha,
+            description=f"{form}, {describe(self.shape[0], self.dtype, alpha, samples.are_bands)}",
+            samples=samples,
+            decode=decode or self.decode,
+        )
 
 
 def describe(channels: int, dtype: Any, alpha: bool, bands: bool = False) -> str:

@@ -39,8 +39,8 @@ class FileBatch:
     A folder among the sources means the pictures and feature maps in it, without those of folders below. Without an
     output folder the results go into the current directory, under new names. A file that is given twice is enlarged
     once. Two inputs of one default name, such as a.jpg and a.png, get names with their endings. Without `check` nothing
-    is recomputed. Before any work, raises what the selection of upsamplers raises, and FileError for a folder that
-    cannot be created.
+    is recomputed; `alpha` is as in `tconv.upsample`. Before any work, raises what the selection of upsamplers raises,
+    and FileError for a folder that cannot be created.
     """
 
     def __init__(
@@ -50,8 +50,9 @@ class FileBatch:
         folder: Path | None = None,
         overwrite: bool = False,
         check: bool = True,
+        alpha: bool | None = None,
     ) -> None:
-        self._check, self._budget = check, Budget()
+        self._check, self._budget, self._alpha = check, Budget(), alpha
         self._selection, self._folder, self._overwrite = selection, folder, overwrite
         self.paths, self.failures = _expanded(sources)
         self._ids = file_ids(self.paths)
@@ -76,7 +77,7 @@ class FileBatch:
             for path in self.paths:
                 left = 1.0
                 try:
-                    opened = open_run(path, self._selection)
+                    opened = open_run(path, self._selection, self._alpha)
                     opened.files, opened.budget, opened.checked = len(self.paths), self._budget, self._check
                     opened.source.stem = self._stems.get(path, opened.source.stem)
                     with FileRun(
@@ -142,7 +143,7 @@ class FileBatch:
             by_name: dict[str, list[Path]] = {}
             for path in paths if len(paths) > 1 else ():
                 with suppress(TconvError):  # a file that cannot be opened fails for that reason later
-                    run = open_run(path, self._selection)
+                    run = open_run(path, self._selection, self._alpha)
                     by_name.setdefault("".join(default_name(run)), []).append(path)
             yield from (paths for paths in by_name.values() if len(paths) > 1)
 

@@ -47,16 +47,18 @@ def refuse_url(text: str, name: str) -> None:
         raise ArgumentError(f"{name} is {text}, and URLs are not read or written. Use a file on this machine")
 
 
-def open_run(source: Path | None, selection: Selection) -> Run:
-    """Return the run of a file, or of the sample photograph for None.
+def open_run(source: Path | None, selection: Selection, alpha: bool | None = None) -> Run:
+    """Return the run of a file, or of the sample photograph for None; `alpha` as in `tconv.upsample`.
 
     Raises FileError, ArgumentError, ShapeError, DtypeError, TooLargeError, MissingExtraError.
     """
     if source is None:
         return _sample_run(selection)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
-    opened = open_input(source, upsampler.mixes)
+    opened = open_input(source, upsampler.mixes, alpha)
     batch = next(iter(opened.batches.values()))
+    if batch.may_be_bands and alpha is None:
+        opened.notes.append(f"its file calls one sample alpha: {selection.naming.off('alpha')} if it is a band")
     if _is_learned(upsampler, opened) and selection.is_open and _has_bands(batch):
         upsampler = selection.for_feature_maps(source)
         opened.notes.append(f"its bands are interpolated ({upsampler.name})")

@@ -78,7 +78,8 @@ def upsample(
     alpha
         True if the last channel of an array is opacity, by which colours are weighted. None means that it is opacity
         in an array of 2 or 4 channels. False also states that the channels are last where the sizes look otherwise.
-        A file states it itself: of TIFF, only samples that are called alpha are opacity, and all others are bands.
+        None means for a file what it states: of TIFF, only samples that are called alpha are opacity, and all others
+        are bands. False makes its opacity a band like the others, True the last band of a TIFF file opacity.
     output
         A file to write, or an existing folder or a name that ends in "/": files of a list go into a folder, under
         their names with the scale added; one that is given twice is written once. Without it the pixels are returned
@@ -118,7 +119,6 @@ def upsample(
     if not _is_path(image):
         return _upsample_array(image, call, output)
     path = _path(image, "image")
-    _refuse_alpha(alpha)
     if os.path.isdir(path):
         return _upsample_files([path], call, output)
     run = call.open(path)
@@ -135,7 +135,7 @@ class _Call(NamedTuple):
 
     def open(self, path: Path) -> Run:
         """Return the run of a file."""
-        run = open_run(path, self.selection)
+        run = open_run(path, self.selection, self.alpha)
         run.checked = self.check
         return run
 
@@ -148,8 +148,6 @@ def _upsample_list(images: list[Any], call: _Call, output: Any) -> Any:
                 f"image[{number}] is {shown(entry)}; a path, or an array [H, W] or [H, W, C], is needed. Use a list "
                 "of those"
             )
-    if any(map(_is_path, images)):
-        _refuse_alpha(call.alpha)
     if all(map(_is_path, images)):
         return _upsample_files([_path(entry, f"image[{number}]") for number, entry in enumerate(images)], call, output)
     if output is not None:
@@ -158,12 +156,6 @@ def _upsample_list(images: list[Any], call: _Call, output: Any) -> Any:
             "output"
         )
     return [_upsample_entry(entry, f"image[{number}]", call) for number, entry in enumerate(images)]
-
-
-def _refuse_alpha(alpha: bool | None) -> None:
-    """Raise ArgumentError for `alpha` with a file."""
-    if alpha is not None:
-        raise ArgumentError(f"alpha is {alpha} for a file, which states its channels itself. Write the call without it")
 
 
 def _upsample_entry(entry: Any, name: str, call: _Call) -> Any:
@@ -175,7 +167,7 @@ def _upsample_files(paths: list[Path], call: _Call, output: Any) -> list[Any]:
     if output is None:
         return [_result(call.open(path)) for path in expanded(paths)]
     folder = batch_folder(output, _path(output, "output"), paths, PYTHON)
-    batch = FileBatch(paths, call.selection, folder, call.overwrite, call.check)
+    batch = FileBatch(paths, call.selection, folder, call.overwrite, call.check, call.alpha)
     written = []
     for _, file_run in batch.run():
         _warn(file_run.run)

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError
+from tconv.errors import FileError, ShapeError
 from tconv.io import array_files
 from tconv.io.picture import Picture, describe
 from tconv.io.picture_reading import open_picture
@@ -38,6 +38,8 @@ class Batch(NamedTuple):
     """True if NaN and `nodata` mean that a pixel has no data."""
     bands: bool = False
     """True if a file says that the channels besides opacity are neither grey nor red, green and blue."""
+    may_be_bands: bool = False
+    """True for a TIFF file whose opacity may be a fourth band: some programs call any such band alpha."""
 
 
 class OutputFormat(NamedTuple):
@@ -75,11 +77,19 @@ class Input(Protocol):
         """Return the results as `tconv.upsample` does: pixels [H, W, C], or arrays of the input's rank."""
 
 
-def open_input(source: Path, mixes: bool) -> Input:
-    """Return the input in a file; `mixes` as in `Upsampler`. Raises FileError, MissingExtraError, DtypeError."""
+def open_input(source: Path, mixes: bool, alpha: bool | None = None) -> Input:
+    """Return the input in a file; `mixes` as in `Upsampler`, `alpha` as in `tconv.upsample`.
+
+    Raises FileError, MissingExtraError, DtypeError, and ShapeError where there is no channel for opacity.
+    """
     if is_feature_file(source):
+        if alpha:
+            raise ShapeError(f"{source} contains feature maps, which have no opacity, and alpha=True. Write alpha=None")
         return FeatureInput(source)
-    return PictureInput(open_picture(source), mixes)
+    picture = open_picture(source)
+    if alpha is not None:
+        picture = picture.with_opacity() if alpha else picture.without_opacity()
+    return PictureInput(picture, mixes)
 
 
 def is_feature_file(source: Path) -> bool:
@@ -108,6 +118,7 @@ class PictureInput:
                 nodata_value(nodata, picture.dtype) if nodata is not None and picture.masks_nodata else None,
                 picture.masks_nodata,
                 picture.has_bands,
+                samples is not None and picture.alpha and picture.shape[0] == 4,
             )
         }
         self._picture, self._mixes = picture, mixes

@@ -17,6 +17,8 @@ class Naming(NamedTuple):
     ('--kernel', '--kernel bicubic', '--scale 2')
     >>> PYTHON.flag("overwrite"), COMMAND.flag("overwrite"), COMMAND.example("output", "a.png")
     ('overwrite=True', '--overwrite', '-o a.png')
+    >>> PYTHON.off("alpha"), COMMAND.off("alpha")
+    ('alpha=False', '--no-alpha')
     """
 
     prefix: str
@@ -30,6 +32,10 @@ class Naming(NamedTuple):
     def flag(self, option: str) -> str:
         """Return the text that switches an option on."""
         return self.name(option) if self.prefix else f"{option}=True"
+
+    def off(self, option: str) -> str:
+        """Return the text that switches an option off."""
+        return self.name(f"no-{option}") if self.prefix else f"{option}=False"
 
     def example(self, option: str, value: Any) -> str:
         """Return the option with a value, as the caller writes both."""

@@ -115,7 +115,7 @@ def _scale(value: Any, naming: Naming) -> Fraction:
     if ratio is None or ratio <= 0:
         raise ArgumentError(
             f"{naming.name('scale')} is {_shown(value, naming)}; a number above 0 is needed, 2 or 1.5 for example. "
-            f"Write {naming.example('scale', 2)}"
+            f"Write {naming.name('scale')}{naming.separator}{_meant(value)}"
         )
     if ratio >= _LARGEST:
         decimal = isinstance(value, str) and value.isdecimal()
@@ -125,6 +125,15 @@ def _scale(value: Any, naming: Naming) -> Fraction:
             f"{naming.example('scale', 2)}"
         )
     return ratio
+
+
+def _meant(value: Any) -> str:
+    """Return the scale that a message proposes instead of a text: "1.5" for "1,5", "3" for "3x", else "2"."""
+    found = (
+        re.fullmatch(r"x?([0-9]{1,3})([.,][0-9]{1,6})?[x\u00d7]?", value.strip()) if isinstance(value, str) else None
+    )
+    text = "" if found is None else found[1] + (found[2] or "").replace(",", ".")
+    return text if text and float(text) > 0 else "2"
 
 
 def _ratio(value: Any, naming: Naming) -> Fraction | None:

@@ -14,7 +14,7 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import shown
 from tconv.dialects import Dialect, find, names
-from tconv.dialects.framework_layers import layer_of, taken
+from tconv.dialects.framework_layers import layer_of, refuse_other_modules, taken
 from tconv.errors import ArgumentError, ArrayError
 
 Layers = Mapping[str, Mapping[str, Any]] | Iterable[str]
@@ -66,6 +66,8 @@ def convert(
         groups = layer.groups
         reader = find(source, "source")
         native = {k: v for k, v in layer.arguments.items() if k in reader.layout_arguments} | native
+    else:
+        refuse_other_modules(weight, "weight")
     if source is None:
         raise ArgumentError(
             'source= is missing; only a layer of a framework has its own. Write source="torch", for example, or one of '

@@ -6,6 +6,7 @@ PyTorch's weight is [C_in, C_out/groups, *kernel], so axis 0 is never C_out, and
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import int_of, shown
 from tconv._arrays import Array, is_finite
-from tconv.dialects import Dialect
+from tconv.dialects import Dialect, names
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects.framework_layers import FrameworkLayer, taken
-from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError, TconvError
 
 
 def fold_batchnorm(
@@ -64,10 +65,9 @@ def fold_batchnorm(
     _check_floats(library, w)
     count = _out_channels(w, dialect, groups, native)
     given = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    own = dialect if layer is None else None
     read = {
-        name: _per_channel(array, name, count, w.dtype.kind == "c")
-        for name, array in given.items()
-        if array is not None
+        name: _per_channel(array, name, count, w, own, groups) for name, array in given.items() if array is not None
     }
     if missing := [name for name in ("mean", "variance") if name not in read]:
         raise ArgumentError(
@@ -115,10 +115,11 @@ def scale_channels(weight: Any, scales: Any, *, dialect: str = "torch", groups: 
 
     scales is [C_out]; `weight`, `dialect`, `groups` and `native` as in `fold_batchnorm`. Raises ShapeError, DtypeError.
     """
-    weight, dialect, groups, native, _ = _taken(weight, dialect, groups, native)
+    weight, dialect, groups, native, layer = _taken(weight, dialect, groups, native)
     library, w = _arrays.take(weight, "weight")
     _check_floats(library, w)
-    numbers = _per_channel(scales, "scales", _out_channels(w, dialect, groups, native), w.dtype.kind == "c")
+    count = _out_channels(w, dialect, groups, native)
+    numbers = _per_channel(scales, "scales", count, w, dialect if layer is None else None, groups)
     return _arrays.give(_multiplied(w, numbers, dialect, groups, native), library)
 
 
@@ -169,17 +170,32 @@ def _out_channels(w: Array, dialect: str, groups: int, native: dict[str, Any]) -
     return int(canonical.shape[1]) * groups
 
 
-def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Array:
+def _layout_hint(w: Array, dialect: str, groups: int, size: int) -> str:
+    """Return the advice to name another dialect, in whose layout the weight has this many output channels, or ""."""
+    # Keras' layout is TensorFlow's, too; a framework comes before a file format of the same layout
+    for other in sorted(names(), key=lambda name: (name != "keras", find_dialect(name).batchnorm_eps is None)):
+        with suppress(TconvError):
+            if other != dialect and _out_channels(w, other, groups, {}) == size:
+                return f'dialect="{other}", in whose layout this weight has {size}, '
+    return ""
+
+
+def _per_channel(array: Any, name: str, count: int, w: Array, dialect: str | None, groups: int) -> Array:
+    """Return the numbers, one per output channel of the weight, which has `count`. Raises ShapeError, DtypeError.
+
+    The message may propose another dialect than this one; None is for a layer, which has its own.
+    """
     library, values = _arrays.take(array, name)
     if values.shape != (count,):
+        hint = _layout_hint(w, dialect, groups, values.size) if values.ndim == 1 and dialect is not None else ""
         raise ShapeError(
             f"{name} has shape {values.shape}; the layer has {count} output channels, so ({count},) is needed. "
             + (
-                f"Write {name}.reshape({count})"
+                f"Write {name}.reshape({count}), "
                 if values.size == count
-                else f"Write one number per output channel, {count} in all"
+                else f"Write {hint or f'one number per output channel, {count} in all, '}"
             )
-            + ", or the groups= of the layer"
+            + "or the groups= of the layer"
         )
     if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
         raise DtypeError(
@@ -187,7 +203,7 @@ def _per_channel(array: Any, name: str, count: int, allow_complex: bool) -> Arra
         )
     if not is_finite(values):
         raise ShapeError(f"{name} contains NaN or inf, which would spread to whole channels. Write finite numbers")
-    if values.dtype.kind == "c" and not allow_complex:
+    if values.dtype.kind == "c" and w.dtype.kind != "c":
         raise DtypeError(f"{name} is complex and the weight is real. Write {name}.real, or a complex weight")
     return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 

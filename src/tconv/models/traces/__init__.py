@@ -52,4 +52,9 @@ def format_of(path: Path) -> Format:
             f"{path} is not a network file: its ending is unknown. Write a .onnx, .pt (TorchScript), .pt2, .keras, "
             ".tflite or .param file"
         )
+    if path.is_dir() or not path.stat().st_size:
+        raise FileError(
+            f"{path} is {'a folder' if path.is_dir() else 'empty'}; {FORMATS[path.suffix.lower()].title} in a file is "
+            "needed. Choose such a file"
+        )
     return FORMATS[path.suffix.lower()]

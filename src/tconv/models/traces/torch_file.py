@@ -36,17 +36,17 @@ def open_network(path: Path, runtime: str) -> TorchFile:
     except Exception:
         raise FileError(
             f"{path} is neither TorchScript nor an exported program: {reason_against(path)}. Pickled modules are not "
-            f"read, because that would run their code. Write {_saving(path.name)}"
+            f"read, because that would run their code. Write {_saving(path.stem, path.suffix)}"
         ) from None
     torch.jit.set_fusion_strategy([])
     return _Script(torch, script)
 
 
-def _saving(name: str) -> str:
-    """Return the statement that saves a PyTorch model under this name so that it is read."""
-    if name.lower().endswith(".pt2"):
-        return f"torch.export.save(torch.export.export(model, (x,)), {name!r})"
-    return f"torch.jit.script(model).save({name!r})"
+def _saving(stem: str, ending: str) -> str:
+    """Return the statement that saves a PyTorch model so that it is read, beside the file, which may be its weights."""
+    if ending.lower() == ".pt2":
+        return f"torch.export.save(torch.export.export(model, (x,)), {stem + '_export.pt2'!r})"
+    return f"torch.jit.script(model).save({stem + '_script.pt'!r})"
 
 
 class TorchFile:

@@ -33,6 +33,8 @@ class LayerWeight(NamedTuple):
     weight: Array
     geometry: Geometry
     note: str = ""
+    arguments: str = ""
+    """The arguments behind the weight, as source: ", stride=2, padding=1"."""
 
 
 class ReadWeight(NamedTuple):
@@ -292,10 +294,21 @@ def _stack_layer(
 ) -> LayerWeight:
     """Return one layer of a stack."""
     weight, dialect, native, shuffle = _one_layer(weight, dialect, geometry, native, shuffle)
+    source = _as_source(dialect, geometry, native, shuffle)
     if shuffle is None:
         one = read_weight(weight, dialect, geometry, native, _arrays.look)
-        return LayerWeight(wide(one.weight), one.geometry)
+        return LayerWeight(wide(one.weight), one.geometry, "", source)
     _, array = _arrays.look(weight, "weight")
     shuffled = _shuffled(array, dialect, geometry, native, shuffle)
     w, g = with_dilation(shuffled)
-    return LayerWeight(wide(w), g, shuffled.note)
+    return LayerWeight(wide(w), g, shuffled.note, source)
+
+
+def _as_source(dialect: str, geometry: Geometry | None, native: dict[str, Any], shuffle: Shuffle | None) -> str:
+    """Return the arguments of a layer as source, each after a comma."""
+    factor, order = shuffle or (None, None)
+    own = None if dialect == "torch" else dialect
+    given = {"pixel_shuffle": factor, "channel_order": order, "dialect": own, **native}
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in given.items()}
+    text = "".join(f", {key}={value!r}" for key, value in plain.items() if value is not None)
+    return text if geometry is None else f"{text}, geometry=tconv.{geometry!r}"

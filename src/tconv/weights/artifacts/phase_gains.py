@@ -47,7 +47,7 @@ def response(stack: Sequence[LayerWeight]) -> Array:
 
     Raises TooLargeError if it does not fit into memory.
     """
-    first, (last, end, _) = stack[0].weight, stack[-1]
+    first, last, end = stack[0].weight, stack[-1].weight, stack[-1].geometry
     strides = zip(*(layer.geometry.stride for layer in stack), strict=True)
     shape = (len(first), last.shape[1] * end.groups, *map(math.prod, strides))
     dtype = np.result_type(*(layer.weight.dtype for layer in stack))
@@ -78,7 +78,7 @@ def _run(stack: Sequence[LayerWeight], result: Array) -> None:
     A few input channels are run at a time.
     """
     ndim = stack[0].geometry.ndim
-    plain = [(w, replace(g, crop=((0, 0),) * ndim)) for w, g, _ in stack]
+    plain = [(layer.weight, replace(layer.geometry, crop=((0, 0),) * ndim)) for layer in stack]
     windows = [tuple(slice(0, size) for size in result.shape[2:])]
     for _, g in reversed(plain):
         needed = g.input_window(windows[-1])

@@ -51,6 +51,8 @@ class Checkerboard:
     """Samples per second of the output, if they were given."""
     notes: tuple[str, ...] = ()
     """Description of each layer that is no transposed convolution; "" for the others."""
+    arguments: tuple[str, ...] = ()
+    """Arguments of each layer as source, each after a comma: ", stride=2, padding=1"."""
 
     @property
     def period(self) -> tuple[int, ...]:
@@ -119,16 +121,16 @@ class Checkerboard:
                     f"{g.stride}"
                 )
                 continue
-            more = "pixel_shuffle=..., ..." if self._note(number - 1) else "..."
+            more = self.arguments[number - 1]
             remedies.append(
-                f"weight = tconv.artifacts.equalise(weight, {more}): the same gain in every phase, and the mean "
+                f"weight = tconv.artifacts.equalise(weight{more}): the same gain in every phase, and the mean "
                 f"gain unchanged{where}"
             )
             even = all(len(set(row)) == 1 for row in counts)
             multiple = (
                 "" if even else f", best with a kernel that is a multiple of the stride {g.stride}, so that no tap is 0"
             )
-            remedies.append(f"before training again: weight = tconv.artifacts.icnr(weight, {more}){multiple}{where}")
+            remedies.append(f"before training again: weight = tconv.artifacts.icnr(weight{more}){multiple}{where}")
         return remedies
 
 

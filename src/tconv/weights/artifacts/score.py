@@ -76,7 +76,8 @@ def checkerboard(
     tones = tones_of(measured, rate) if measured.ndim == 3 else ()
     notes = tuple(layer.note for layer in stack)
     overlaps = tuple(g.overlap for g in geometries)
-    return Checkerboard(total, by_channel, whole, alone, overlaps, geometries, tones, rate, notes)
+    arguments = tuple(layer.arguments for layer in stack)
+    return Checkerboard(total, by_channel, whole, alone, overlaps, geometries, tones, rate, notes, arguments)
 
 
 def _means(mean: Any, channels: int) -> Array | None:
