@@ -53,7 +53,8 @@ def _size_of_dimension(value: Any) -> int | None:
 
 def _is_unknown(entry: Any) -> bool:
     """Return True for an entry of a shape whose size is not known: None, a name, or a library's symbol."""
-    return entry is None or isinstance(entry, str) or (_number(entry) is None and "Dim" in type(entry).__name__)
+    named = isinstance(entry, str) and not entry.isdigit()
+    return entry is None or named or (_number(entry) is None and "Dim" in type(entry).__name__)
 
 
 def _usual(least: int | None) -> int:

@@ -389,7 +389,7 @@ def test_files_that_cannot_be_read(tmp_path, model, compared):
         "b.onnx": "is damaged or not an ONNX model",
         "c.param": "needs c.bin beside it",
         "d.keras": "is not a Keras model",
-        "e.pt": "pickled modules are not read, because that would run their code",
+        "e.pt": "Pickled modules are not read, because that would run their code",
         "f.pt2": "is neither TorchScript nor an exported program",
     }
     for name, message in names.items():

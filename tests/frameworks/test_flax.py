@@ -126,7 +126,7 @@ def test_what_it_is_not():
     ("kind", "arguments", "message"),
     [
         (GeometryError, {"strides": 1.5}, "strides is 1.5; an integer is needed. Write strides=2, for example"),
-        (GeometryError, {"strides": (2, None)}, "strides is (2, None); every entry must be an integer. Write strides=(2, 2), for example"),
+        (GeometryError, {"strides": (2, None)}, "strides is (2, None), of unknown size on axis 1; every entry must be an integer. Write strides=(2, 2), for example"),
         (GeometryError, {"kernel_dilation": 0}, "kernel_dilation is 0; it must be at least 1. Write kernel_dilation=1"),
         (GeometryError, {"kernel_dilation": (n for n in (1, 1))}, "; an integer is needed. Write kernel_dilation=2"),
         (ArgumentError, {"padding": np.ones((2, 2))}, "padding is an array of shape (2, 2); a name, one int, or per spatial axis an int or a pair (lo, hi) is needed. Write padding=((1, 1), (1, 1))"),

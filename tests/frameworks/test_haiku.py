@@ -118,7 +118,7 @@ def test_what_it_is_not():
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        (GeometryError, {"output_shape": [8, None]}, "output_shape is (8, None); every entry must be an integer. Write output_shape=(8, 8), for example"),
+        (GeometryError, {"output_shape": [8, None]}, "output_shape is (8, None), of unknown size on axis 1; every entry must be an integer. Write output_shape=(8, 8), for example"),
         (GeometryError, {"output_shape": "8"}, "output_shape is '8'; an integer is needed. Write output_shape=(8, 8), for example"),
         (GeometryError, {"output_shape": [[8]]}, "output_shape is [8]; an integer is needed. Write output_shape=(8, 8)"),
         (GeometryError, {"output_shape": (n for n in (8, 8))}, "; an integer is needed. Write output_shape=(8, 8)"),

@@ -378,11 +378,12 @@ SAME_THING = {
     "stride ignored on axis 0": {"stride ignored"},
     "symmetric border": {"replicate border"},
     "bias rolled": {"bias reversed"},
+    "bias once per tap": {"bias twice"},
     "bias in another order": {"bias rolled", "bias reversed", "bias interleaved"},
 }
 """Faults that give the same numbers: float16 has TF32's ten bits; square groups read in the other order are transposed;
 a change on axis 0 is one on all axes if the others have none to change; one mirrored element is the edge; few numbers
-have few orders."""
+have few orders; two taps meet in every output where the kernel is twice the stride."""
 
 
 def random_fault(rng: np.random.Generator) -> tuple[str, Call, np.ndarray]:

@@ -30,14 +30,21 @@ class FloatFormat:
         """Return an array with its numbers rounded to this format."""
         if array.dtype.kind == "c":
             return self.round(array.real) + 1j * self.round(array.imag)
-        fraction, exponent = np.frexp(array)
-        scaled = np.ldexp(fraction, self.bits + 1)
-        if self.rule == "away":
-            whole = np.trunc(scaled + np.copysign(0.5, scaled))
+        if array.dtype.itemsize < 4 or array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            return self.round(array.astype(np.float64)).astype(array.dtype)
+        # the bits of a float are an integer that grows with it, and a carry out of the fraction raises the exponent
+        kind = np.dtype(f"i{array.dtype.itemsize}").type
+        dropped = np.finfo(array.dtype).nmant - self.bits
+        half, mask = kind(1 << (dropped - 1)), kind(-1 << dropped)
+        bits = np.ascontiguousarray(array).view(kind)
+        if self.rule == "zero":
+            bits = bits & mask
+        elif self.rule == "away":
+            bits = (bits + half) & mask
         else:
-            whole = np.trunc(scaled) if self.rule == "zero" else np.rint(scaled)
-        rounded: Array = np.ldexp(whole, exponent - self.bits - 1)
-        return rounded
+            bits = (bits + ((bits >> kind(dropped)) & kind(1)) + (half - kind(1))) & mask
+        rounded: Array = bits.view(array.dtype)
+        return np.where(np.isfinite(array), rounded, array)
 
 
 FORMATS = tuple(

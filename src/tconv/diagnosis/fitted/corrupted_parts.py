@@ -122,7 +122,8 @@ def _is_clear(bad: Array, distance: Array, limits: Array, certain: bool) -> bool
 def parts_of(bad: Array, stride: tuple[int, ...]) -> Iterator[Part]:
     """Yield parts that contain every wrong number but are not all of the output, the plainest first."""
     nd = bad.ndim - 2
-    places = tuple(np.unique(indices) for indices in np.nonzero(bad))
+    axes = range(bad.ndim)
+    places = tuple(np.flatnonzero(bad.any(tuple(other for other in axes if other != axis))) for axis in axes)
     if math.prod(map(len, places)) < bad.size:
         yield Part(bad.shape, places, stride)
     whole = tuple(map(np.arange, bad.shape[2:]))

@@ -56,6 +56,7 @@ class NetworkDiagnosis:
             lines.append(f"begins    {self.place}")
         lines += [f"          {call}" for call in self.calls]
         if self.layer is not None:
+            lines.append(f"          got is {self.names[0]}; expected, which is taken as right, is {self.names[1]}")
             lines += str(self.layer).splitlines()
         return "\n".join(lines + [f"note      {note}" for note in self.notes])
 
