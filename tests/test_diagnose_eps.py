@@ -126,3 +126,18 @@ def test_a_variance_that_is_none(variance, error, text):
         tconv.diagnose(2 * y, y, variance=variance)
     assert text in str(caught.value)
     assert "Write" in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [1.1, 0.9])
+@pytest.mark.parametrize("scaled", [[2], [1, 5], [0, 1, 2, 7]], ids=str)
+def test_a_scale_of_half_of_the_channels_is_no_eps(factor, scaled):
+    """An eps changes every channel."""
+    (x, w, b), *_ = outputs(8, np.linspace(0.2, 2, 8), (1e-3, 1e-5))
+    y = tconv.conv_transpose(x, w, b, **CALL)
+    got = y.copy()
+    got[:, scaled] *= np.float32(factor)
+    for call in ({}, {"x": x, "weight": w, "bias": b, **CALL}):
+        found = tconv.diagnose(got, y, **call)
+        assert (found.cause, found.verdict) == ("scale per channel", "found"), str(found)
+        assert f"multiplied by {factor}" in str(found), str(found)
+        assert "eps" not in str(found)

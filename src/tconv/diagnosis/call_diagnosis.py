@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.diagnosis.call_model import CallModel, as_float64
+from tconv.diagnosis.call_model import ACTIVATIONS, Activation, CallModel, as_float64
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.causes.fault_effects import possible_faults
 from tconv.diagnosis.explanation import Explanation
@@ -44,6 +45,12 @@ class _Reading(NamedTuple):
 
     y: Array
     layout: DataLayout
+
+
+def _ends_in(activation: Activation, y: Array) -> bool:
+    """Return True if this activation may have cut an output off."""
+    numbers = y[np.isfinite(y)]
+    return bool(numbers.size and numbers.min() == 0 and numbers.max() <= activation.high)
 
 
 class CallDiagnosis:
@@ -92,7 +99,23 @@ class CallDiagnosis:
         if matches["got"] is not None:
             self.notes.append("the call describes got")
             return self._explain("expected", expected, matches["got"])
-        return self._neither(got, expected)
+        return self._behind_activation(got, expected) or self._neither(got, expected)
+
+    def _behind_activation(self, got: list[_Reading], expected: list[_Reading]) -> Diagnosis | None:
+        """Return the diagnosis of outputs that both end in a ReLU; None if the call gives neither of them with one."""
+        given, parts = self.call, (got[0].y, expected[0].y, self.call.x, self.call.weight)
+        if any(map(np.iscomplexobj, parts)):
+            return None
+        for activation in ACTIVATIONS:
+            if not all(_ends_in(activation, y) for y in parts[:2]):
+                continue
+            self.call = replace(given, activation=activation)
+            for name, own, other, readings in (("expected", expected, "got", got), ("got", got, "expected", expected)):
+                if (described := self._matching(own)) is not None:
+                    self.notes.append(f"the call describes {name}, with a {activation.name} behind it")
+                    return self._explain(other, readings, described)
+        self.call = given
+        return None
 
     def _same(self, got: _Reading, expected: _Reading) -> Diagnosis:
         """Return the diagnosis of outputs that agree, possibly in different layouts."""
@@ -308,7 +331,9 @@ class CallDiagnosis:
             undo = [cause.undo for cause in reversed(causes)]
             text = f"of the outputs alone, {joined([cause.text for cause in causes])}"
             fix = "; ".join(undo) if all(undo) else ""
-            findings.append(Finding(tuple(c.name for c in causes), text, fix, in_rms(error, rms_of(expected.y))))
+            certain = all(cause.certain for cause in causes)
+            residual = in_rms(error, rms_of(expected.y))
+            findings.append(Finding(tuple(c.name for c in causes), text, fix, residual, certain=certain))
         return tuple(findings)
 
     def _unexplained(self, got: _Reading, expected: _Reading) -> Diagnosis:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,22 @@ from tconv.operator.functional import conv_transpose
 Window = tuple[slice, ...]
 
 
+class Activation(NamedTuple):
+    """Limits, 0 and `high`, that an output is cut off at."""
+
+    name: str
+    high: float
+    statement: str
+    """Python that applies it to y in every dialect."""
+
+
+ACTIVATIONS = (
+    Activation("ReLU", math.inf, "y = y * (y > 0)"),
+    Activation("ReLU6", 6.0, "y = y * (y > 0); y = y - (y - 6) * (y > 6)"),
+)
+"""Activations that both outputs may end in."""
+
+
 @dataclass(frozen=True, eq=False)
 class CallModel:
     """One call: x [N, C_in, *n], weight [C_in, C_out/groups, *kernel], bias [C_out] or None; float64 or complex128."""
@@ -28,6 +44,8 @@ class CallModel:
     weight: Array
     bias: Array | None
     geometry: Geometry
+    activation: Activation | None = None
+    """Activation behind the call, which both outputs end in."""
 
     @property
     def groups(self) -> int:
@@ -78,6 +96,7 @@ class CallModel:
             w.reshape(len(groups) * per, *w.shape[2:]),
             bias,
             replace(self.geometry, groups=len(groups)),
+            self.activation,
         )
 
     def part(self, window: Sequence[slice], images: slice = slice(None)) -> CallModel | None:
@@ -111,7 +130,14 @@ class CallModel:
             y = conv_transpose(small, weight, geometry=part.geometry)
         if self.bias is not None:
             y = y + self.bias.reshape(-1, *[1] * g.ndim)
-        return y
+        return self.activated(y)
+
+    def activated(self, y: Array) -> Array:
+        """Return y behind the activation."""
+        if self.activation is None:
+            return y
+        cut: Array = np.clip(y, 0, self.activation.high)
+        return cut
 
 
 def whole(shape: Sequence[int]) -> Window:

@@ -51,10 +51,13 @@ def finding_of(
             replace(c, name=rules[0].name, text=explanation.crop_text(rules[0])) if c.part == "crop" else c
             for c in causes
         )
+    gives = f"{subject} is what the call gives"
+    if (activation := explained.call.activation) is not None:
+        gives = f"both outputs end in a {activation.name}; {gives} with it"
     own = [cause.source for cause in causes if cause.part != "fault"]
     return Finding(
         tuple(cause.name for cause in causes),
-        f"{subject} is what the call gives if {joined([cause.text for cause in causes])}",
+        f"{gives} if {joined([cause.text for cause in causes])}",
         _fix(explanation, subject == "expected", explained, writer, relayout),
         in_rms(explanation.error, rms),
         tuple(rule.name for rule in rules[1:]),
@@ -74,6 +77,10 @@ def _fix(
     given, assumed, call, layout = explained
     causes = (*assumed, *explanation.causes) if fix_call else explanation.causes
     recompute = any(cause.part in (*_GEOMETRY, "border") for cause in causes)
+    if call.activation is not None and any(cause.part in ("bias", "scale") for cause in causes):
+        if fix_call and any(cause.apply.startswith("y =") for cause in causes):
+            return ""
+        recompute = recompute or not fix_call  # y shows no bias where it is cut off
     if fix_call and any(cause.part == "places" for cause in causes):
         return ""  # no call gives such numbers
     if recompute and "N" in layout.axes and "N" not in writer.data_layout.axes and len(given.x) > 1:
@@ -95,6 +102,8 @@ def _fix(
         # statements about y are written for the layout of the call; a port keeps its own, so a call needs no such line
         after = [relayout, *after]
     line = "; ".join([*before, *after])
+    if recompute and call.activation is not None:
+        after.append(call.activation.statement)
     if recompute:
         faulty = any(cause.part == "fault" for cause in causes)
         shape = (given if faulty else right).x.shape[2:]  # of x after the statements

@@ -172,6 +172,7 @@ class Hypotheses:
                 biased = cause.change(call) or call
         if biased.bias is not None:
             values = values + patch.of_channels(biased.bias)
+        values = call.activated(values)
         for cause in extra:
             if cause.part == "result" and cause.inverse is None and cause.transform is not None:
                 values = cause.transform(values)
@@ -187,7 +188,8 @@ class Hypotheses:
             nearest = sorted(shifts, key=lambda shift: sum(map(abs, shift)))[:3]
             return [Candidate((*row.causes, *extra), changed, shift) for shift in nearest]
 
-        if causes == 1 and max(patch.values.shape[1:]) > 1 and not any(_hides_constants(cause) for cause in extra):
+        shows = call.activation is None and not any(_hides_constants(cause) for cause in extra)
+        if causes == 1 and max(patch.values.shape[1:]) > 1 and shows:
             self.compared_up_to_constants += len(rows) * matches[0].size
             constant = patch.matches(values, limits, up_to_constant=True) & ~matches
             for at, row in enumerate(rows):

@@ -23,6 +23,7 @@ FAMILIES = (
     output_permutation.phases_exchanged,
     output_permutation.blocks_exchanged,
     output_scales.scaled,
+    output_scales.offset_before_activation,
     borders.continued_input,
     borders.mixed_input,
     borders.added_back,

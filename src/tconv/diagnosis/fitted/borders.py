@@ -188,7 +188,7 @@ def added_back(observation: Observation) -> Iterator[Cause]:
         for axes in combinations(cropped, count):
             where = "" if count == g.ndim else f" along spatial axis {' and '.join(map(str, axes))}"
             kept = [(min(0, lo), min(0, hi)) if a in axes else (lo, hi) for a, (lo, hi) in enumerate(g.crop)]
-            longer = replace(call, bias=None).with_geometry(crop=tuple(kept))
+            longer = replace(call, bias=None, activation=None).with_geometry(crop=tuple(kept))
             full = longer.window(whole(longer.spatial or ()))
             for name, mode in _MODES:
                 folded = full
@@ -196,6 +196,7 @@ def added_back(observation: Observation) -> Iterator[Cause]:
                     folded = _folded(folded, axis + 2, *crop[axis], mode)
                 if call.bias is not None:
                     folded = folded + call.bias.reshape(-1, *[1] * g.ndim)
+                folded = call.activated(folded)
                 text = f"what is cropped{where} is added to y, as in the gradient of a convolution with {name} padding"
                 yield Cause(f"{name} border added back", "border", text, transform=partial(_constant, folded))
 

@@ -99,6 +99,8 @@ def _cause(
         if content.kind not in ("", "multiple") or (bad[explained].mean() >= _FILLED and clear):
             if not _is_proof(np.where(explained, 0, y), explained, limits, size):
                 return None  # a phase without a tap is the bias alone, for any x
+            if not certain and 2 * explained.sum() > y.size and not _is_noise(observation, ~explained):
+                return None
             return _of_part(observation, part, content, explained, distance, certain)
     if not certain or bad.sum() > _SINGLE or not clear or not _is_proof(np.where(bad, 0, y), bad, limits, size):
         return None
@@ -247,6 +249,22 @@ def _is_proof(right: Array, explained: Array, limits: Array, size: float) -> boo
     step = max(1.0 if whole else 0.0, 2 * float(np.median(np.broadcast_to(limits, right.shape)[~explained])))
     bits = numbers * np.log2(1 + min(float(outside.std()), size) / step)
     return bool(bits >= sum(right.shape) + _SURE)
+
+
+def _is_noise(observation: Observation, right: Array) -> bool:
+    """Return True if the differences at the right places may be rounding, not a scale or an offset of each channel.
+
+    A scale and an offset explain little of a rounding error. They explain more than half of a small change of the bias,
+    behind a ReLU, too.
+    """
+    before = after = 0.0
+    for channel in np.flatnonzero(right.any((0, *range(2, right.ndim)))):
+        places = right[:, channel] & observation.finite[:, channel]
+        p, e = (a[:, channel][places] for a in (observation.predicted, observation.y - observation.predicted))
+        system = np.column_stack([p, np.ones_like(p)])
+        rest = e - system @ np.linalg.lstsq(system, e)[0]
+        before, after = before + float(e @ e), after + float(rest @ rest)
+    return 2 * after >= before
 
 
 def informative(values: Array) -> bool:

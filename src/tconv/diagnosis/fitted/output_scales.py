@@ -75,6 +75,33 @@ def scaled(observation: Observation) -> Iterator[Cause]:
         return
 
 
+def offset_before_activation(observation: Observation) -> Iterator[Cause]:
+    """Yield an offset per channel in front of the activation that both outputs end in: another bias.
+
+    It is read off the places where neither output is cut off; a channel without such places shows none.
+    """
+    whole, y, p, limits = observation.whole, observation.y, observation.predicted, observation.limits
+    if whole is None or whole.call.activation is None:
+        return
+    high = whole.call.activation.high
+    inside = observation.finite & (np.minimum(y, p) > limits) & (np.maximum(y, p) < high - limits)
+    means = [
+        float((b - a)[ok].mean()) if ok.any() else 0.0
+        for a, b, ok in zip(*map(_by_channel, (p, y, inside)), strict=True)
+    ]
+    limit = observation.tolerance.planes.max(0).reshape(-1)
+    offset = np.where(np.abs(means) > limit, means, 0.0)
+    if offset.any():
+        ones, unit = np.ones_like(offset), observation.tolerance.relative
+        cause = affine("offset per channel", ones, offset, y.ndim - 2, observation.writer, unit)
+        yield bias_values.with_reason(cause, offset, limit, whole.call, observation.writer)
+
+
+def _by_channel(array: Array) -> Array:
+    """Return [N, C, *spatial] as [C, numbers]."""
+    return np.moveaxis(array, 1, 0).reshape(array.shape[1], -1)
+
+
 def _samples(y: Array, finite: Array, most: int = 4096) -> Any:
     """Return an index [places] of up to `most` places, spread out, at which every image and channel is finite."""
     ok = np.flatnonzero(finite.all(axis=(0, 1)).ravel())

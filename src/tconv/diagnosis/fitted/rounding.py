@@ -70,6 +70,8 @@ def low_precision_sums(observation: Observation) -> Iterator[Cause]:
     if whole is None or not observation.is_small or np.iscomplexobj(y) or observation.step:
         return
     call = whole.call
+    if call.activation is not None:
+        return  # the model is that of sums, not of what is cut off
     for form, name in _SUMMED:
         if not _are_numbers_of(form, observation.known):
             continue
