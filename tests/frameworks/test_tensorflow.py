@@ -140,16 +140,16 @@ def test_an_output_shape_may_be_any_array_and_its_batch_left_open():
 
 
 BAD = [
-    (GeometryError, {"output_shape": tf.TensorShape([None, 8, 8, 3])}, "(batch, channels) of output_shape is (None, 3); every entry must be an integer. Write output_shape=[1, ..., 3], for example"),
+    (GeometryError, {"output_shape": tf.TensorShape([None, 8, 8, 3])}, "(batch, channels) of output_shape is (None, 3), of unknown size on axis 0; every entry must be an integer. Write output_shape=[1, ..., 3], for example"),
     (ArgumentError, {"output_shape": tf.TensorShape(None)}, "output_shape is TensorShape(None); a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
-    (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8); every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
+    (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8), of unknown size on axis 0; every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
     (GeometryError, {"output_shape": np.array([1, 8, 7.5, 3])}, "(batch, channels) of output_shape is (np.float64(1.0), np.float64(3.0)); every entry"),
     (GeometryError, {"output_shape": tf.constant([8.0, 8.0])}, "the spatial part of output_shape is (<tf.Tensor: shape=(), dtype=float32, numpy=8.0>"),
     (GeometryError, {"output_shape": [[1, 8], [8, 3]]}, "the spatial part of output_shape is ([1, 8], [8, 3]); every entry must be an integer"),
     (ArgumentError, {"output_shape": (n for n in (1, 8, 8, 3))}, "; a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
     (ArgumentError, {"output_shape": "1883"}, "output_shape is '1883'; a sequence of 4 integers is needed"),
     (ShapeError, {"output_shape": [1, 8, 3]}, "output_shape is [1, 8, 3], which has 3 entries; 4 are needed. Write output_shape=[N, 8, 8, C_out]"),
-    (GeometryError, {"strides": [1, 2, None, 1]}, "strides is (1, 2, None, 1); every entry must be an integer. Write strides=[1, 2, 2, 1], for example"),
+    (GeometryError, {"strides": [1, 2, None, 1]}, "strides is (1, 2, None, 1), of unknown size on axis 2; every entry must be an integer. Write strides=[1, 2, 2, 1], for example"),
     (GeometryError, {"strides": [np.ones(2, int)] * 4}, "strides is (array([1, 1]), "),
     (GeometryError, {"strides": tf.constant([2.0])}, "strides is <tf.Tensor: shape=(), dtype=float32, numpy=2.0>; an integer is needed. Write strides=2"),
     (GeometryError, {"dilations": [[1, 2], 2]}, "dilations is ([1, 2], 2); every entry must be an integer. Write dilations=(2, 2), for example"),

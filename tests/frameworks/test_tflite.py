@@ -189,14 +189,14 @@ def test_what_it_is_not():
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8); every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
-        (GeometryError, {"output_shape": [None, 8, 8, 3]}, "(batch, channels) of output_shape is (None, 3); every entry"),
+        (GeometryError, {"output_shape": [1, None, 8, 3]}, "the spatial part of output_shape is (None, 8), of unknown size on axis 0; every entry must be an integer. Write output_shape=[N, 8, 8, C_out]"),
+        (GeometryError, {"output_shape": [None, 8, 8, 3]}, "(batch, channels) of output_shape is (None, 3), of unknown size on axis 0; every entry"),
         (GeometryError, {"output_shape": np.array([[8.0, 8.0]] * 2)}, "the spatial part of output_shape is (array([8., 8.]), "),
         (ArgumentError, {"output_shape": True}, "output_shape is True; a sequence of 4 integers is needed. Write output_shape=[N, 8, 8, C_out]"),
         (ArgumentError, {"output_shape": iter([1, 8, 8, 3])}, "; a sequence of 4 integers is needed"),
         (GeometryError, {"strides": "2"}, "strides is '2'; an integer is needed. Write strides=2, for example"),
         (GeometryError, {"strides": (2, 0)}, "strides is (2, 0); every entry must be at least 1. Write strides=(2, 1), for example"),
-        (GeometryError, {"dilations": [None, 1]}, "dilations is (None, 1); every entry must be an integer. Write dilations=(2, 1)"),
+        (GeometryError, {"dilations": [None, 1]}, "dilations is (None, 1), of unknown size on axis 0; every entry must be an integer. Write dilations=(2, 1)"),
         (ArgumentError, {"padding": np.array(["SAME"])}, "padding is array(['SAME'], dtype='<U4'); \"SAME\" or \"VALID\" is needed"),
         (ShapeError, {"strides": 10**30}, "Use a size that it reduces to 4: "),
     ],
