@@ -10,7 +10,6 @@ down here, without `tconv`. Cases of calls and frameworks are in `constructed_ca
 
 from __future__ import annotations
 
-import ast
 import itertools
 import re
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 import tconv
+from random_calls.fix_code import recomputes
 
 
 class Case(NamedTuple):
@@ -98,17 +98,6 @@ def described(found):
     """Return all words of the first finding."""
     first = found.findings[0]
     return " | ".join([*first.causes, *first.also, first.text])
-
-
-def recomputes(code):
-    """Return True if the code sets y before it reads the y that is there."""
-    for statement in ast.parse(code).body:
-        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id == "y"]
-        if any(isinstance(node.ctx, ast.Load) for node in names):
-            return False
-        if names:
-            return True
-    return False
 
 
 def repaired(fix, given, own, program, got, names):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tconv
-from test_messages import CASES, JUNK
+from test_messages import CASES, JUNK, small_call
 
 _ENDS = re.compile(r", for example|, or |; |, which|, whose|, that|, the |: | for | with | to |, as |, and | or |$")
 
@@ -113,13 +113,7 @@ def is_expensive(value):
 @pytest.mark.parametrize("name", tconv.dialects.names())
 def test_the_advice_for_invalid_arguments_of_every_dialect(name):
     dialect, tally = tconv.dialect(name), Counter()
-    x_ndim = 3 if dialect.data_patterns == ("C*",) else 4
-    arguments = {"jax": {"strides": (2, 2), "padding": "SAME"}, "openvino": {"strides": 2}}.get(name, {})
-    if name in ("tensorflow", "tflite"):
-        arguments = {"output_shape": [1, 8, 8, 3], "strides": 2}
-    size = {"N": 1, "C": 2, "I": 2, "O": 3}
-    x = np.ones([size.get(axis, 4) for axis in dialect.data_layout(2, x_ndim).axes], "f4")
-    w = np.ones([size.get(axis, 3) for axis in dialect.weight_layout(2).axes], "f4")
+    x, w, arguments = small_call(name)
     for argument in [*dialect.argument_names(), "padding_mode", "data_format", "kernel_size", "output_size", "bogus"]:
         for junk in JUNK:
             value = junk() if type(junk) is type(lambda: 0) else junk

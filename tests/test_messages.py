@@ -148,9 +148,8 @@ JUNK = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", tconv.dialects.names())
-def test_every_invalid_value_of_an_argument_raises_a_tconv_error(name):
-    """Every argument of every dialect, with values of every type: a TconvError that proposes what to write, or a plan."""
+def small_call(name):
+    """Return x, weight and the arguments that a 2-D call of this dialect needs."""
     dialect = tconv.dialect(name)
     x_ndim = 3 if dialect.data_patterns == ("C*",) else 4
     arguments = {"jax": {"strides": (2, 2), "padding": "SAME"}, "openvino": {"strides": 2}}.get(name, {})
@@ -159,6 +158,13 @@ def test_every_invalid_value_of_an_argument_raises_a_tconv_error(name):
     size = {"N": 1, "C": 2, "I": 2, "O": 3}
     x = np.ones([size.get(axis, 4) for axis in dialect.data_layout(2, x_ndim).axes], "f4")
     w = np.ones([size.get(axis, 3) for axis in dialect.weight_layout(2).axes], "f4")
+    return x, w, arguments
+
+
+@pytest.mark.parametrize("name", tconv.dialects.names())
+def test_every_invalid_value_of_an_argument_raises_a_tconv_error(name):
+    """Every argument of every dialect, with values of every type: a TconvError that proposes what to write, or a plan."""
+    dialect, (x, w, arguments) = tconv.dialect(name), small_call(name)
     tconv.plan(x, w, dialect=name, **arguments)
     texts = []
     for argument in dialect.argument_names():

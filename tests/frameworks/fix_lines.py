@@ -14,6 +14,7 @@ import numpy as np
 from harness import as_native
 
 import tconv
+from random_calls.fix_code import recomputes
 from tconv import Geometry
 
 
@@ -239,17 +240,6 @@ def random_call(rng: np.random.Generator, groups: int, same: bool) -> Call:
             for shape in ((2, groups * inner, *n), (groups * inner, outer, *k), (groups * outer,))
         )
         return Call(x, w, bias, g)
-
-
-def recomputes(code: str) -> bool:
-    """Return True if the code computes y without reading the y that is there."""
-    for statement in ast.parse(code).body:
-        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id == "y"]
-        if any(isinstance(node.ctx, ast.Load) for node in names):
-            return False
-        if names:
-            return True
-    return False
 
 
 def check_fixes(

@@ -2,7 +2,7 @@
 
 - `strategies`: geometries and calls drawn by Hypothesis, as canonical arrays.
 - `problems`: calls with their exact float32 results, for tests of the compiled kernels.
-- `faults`: calls in which one thing went wrong, for tests of `tconv.diagnose`.
+- `faults`: calls in which one thing went wrong, for tests of `tconv.diagnose`; `fix_code`: questions about its lines.
 - tests/frameworks/test_*.py add the native arguments of each framework to random sizes.
 """
 
