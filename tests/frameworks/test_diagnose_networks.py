@@ -355,7 +355,6 @@ def test_faults_in_exports_are_named(exports, compared):
 @pytest.fixture
 def ncnn_network(weights, tmp_path):
     """The two layers as an ncnn network, the ReLU in the first one, the crop of the second as output_pad."""
-    pytest.importorskip("ncnn")
     lines = [
         "7767517",
         "3 3",
