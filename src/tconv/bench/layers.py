@@ -19,12 +19,11 @@ from tconv.errors import ArgumentError, FileError, TconvError
 REGISTRY = Path(__file__).with_name("layers.json")
 _NEEDED = ("name", "n", "c_in", "c_out", "in", "k", "s")
 _OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": ""}
-_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, float32 and without bias: x [n, c_in, *in] to y [n, c_out, *L].
+    """One layer, without bias: x [n, c_in, *in] to y [n, c_out, *L].
 
     >>> layer = Layer.of({"name": "tiny", "n": 1, "c_in": 8, "c_out": 4, "in": [4, 4], "k": 4, "s": 2, "p": 1})
     >>> layer.output_shape, layer.terms
@@ -84,15 +83,10 @@ class Layer:
         return 2 * self.geometry.macs(self.input_shape, self.in_channels, self.out_channels, self.batch).exact
 
     @property
-    def bytes(self) -> int:
-        """Bytes of x, weight and y in float32, each moved once."""
+    def elements(self) -> int:
+        """Numbers in x, weight and y."""
         x_shape = (self.batch, self.in_channels, *self.input_shape)
-        return _FLOAT_BYTES * sum(map(math.prod, (x_shape, self.weight_shape, self.output_shape)))
-
-    @property
-    def output_bytes(self) -> int:
-        """Bytes of y in float32."""
-        return _FLOAT_BYTES * math.prod(self.output_shape)
+        return sum(map(math.prod, (x_shape, self.weight_shape, self.output_shape)))
 
 
 def read(path: Path = REGISTRY) -> list[Layer]:
