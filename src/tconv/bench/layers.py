@@ -18,7 +18,7 @@ from tconv.errors import ArgumentError, FileError, TconvError
 
 REGISTRY = Path(__file__).with_name("layers.json")
 _NEEDED = ("name", "n", "c_in", "c_out", "in", "k", "s")
-_OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": ""}
+_OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": "", "kind": ""}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Layer:
     in_channels: int
     out_channels: int
     input_shape: tuple[int, ...]
+    kind: str = ""
+    """Name of a part of the registry, which selects all of its layers."""
 
     @classmethod
     def of(cls, spec: dict[str, Any]) -> Layer:
@@ -50,7 +52,7 @@ class Layer:
         crop = (entry["p"], entry["p"] - entry["op"])
         sizes = tuple(entry["in"])
         geometry = Geometry((entry["k"],) * len(sizes), entry["s"], (crop,) * len(sizes), 1, entry["g"])
-        layer = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes)
+        layer = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes, entry["kind"])
         _ = layer.flops  # raises for channels that the groups do not divide, and for an empty output
         return layer
 
@@ -60,7 +62,7 @@ class Layer:
         g, (lo, hi) = self.geometry, self.geometry.crop[0]
         numbers = {"n": self.batch, "c_in": self.in_channels, "c_out": self.out_channels, "in": list(self.input_shape)}
         shape = {"k": g.kernel[0], "s": g.stride[0], "p": lo, "op": lo - hi, "g": g.groups}
-        return {"name": self.name, "source": self.source, **numbers, **shape}
+        return {"kind": self.kind, "name": self.name, "source": self.source, **numbers, **shape}
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -111,12 +113,18 @@ def read(path: Path = REGISTRY) -> list[Layer]:
 
 
 def select(layers: Sequence[Layer], names: Iterable[str]) -> list[Layer]:
-    """Return the layers of these names, in the registry's order; all for no name. Hyphens may replace spaces.
+    """Return the layers of these names or kinds, in the registry's order; all for no name. Hyphens may replace spaces.
 
     Raises ArgumentError, with close matches, for an unknown name.
     """
     known = {_plain(layer.name): layer.name for layer in layers}
-    selected = {known.get(_plain(name)) or known_name(name, list(known.values()), "layer") for name in names}
+    kinds = {_plain(layer.kind): layer.kind for layer in layers if layer.kind}
+    selected: set[str] = set()
+    for name in map(_plain, names):
+        if name in kinds:
+            selected |= {layer.name for layer in layers if layer.kind == kinds[name]}
+        else:
+            selected.add(known.get(name) or known_name(name, [*known.values(), *kinds.values()], "layer"))
     return [layer for layer in layers if not selected or layer.name in selected]
 
 

@@ -41,6 +41,8 @@ class Line:
     layer: str
     dtype: str
     layout: str
+    kind: str
+    """Part of the registry that the layer belongs to."""
     bound: float | None
     """Lower limit of the time in ms: direct arithmetic at the peak, or every byte moved once."""
     samples: dict[str, list[float]]
@@ -189,7 +191,10 @@ def blocks(result: Result, mode: str) -> list[Block]:
             if other is not entry
             for name, samples in _samples(other, mode).items()
         }
-        line = Line(entry["layer"]["name"], dtype, layout, bound, _samples(entry, mode), own, base, elsewhere)
+        layer = entry["layer"]
+        line = Line(
+            layer["name"], dtype, layout, layer.get("kind", ""), bound, _samples(entry, mode), own, base, elsewhere
+        )
         by_block.setdefault((dtype, layout), []).append(line)
     return [
         Block(*key, sorted(found, key=lambda line: line.lead if line.lead is not None and line.lead < 1 else 1.0))
@@ -224,6 +229,9 @@ def means(layers: Iterable[Line], peers: Iterable[str]) -> list[Mean]:
     }
     for name, other in over_own.items():
         averages.append(_mean(f"{name} / tconv", (_value(line.over(other(line), line.own)) for line in layers)))
+    kinds = dict.fromkeys(line.kind for line in layers)
+    for kind in kinds if len(kinds) > 1 else ():
+        averages.append(_mean(f"best peer / tconv, {kind}", (line.lead for line in layers if line.kind == kind)))
     return [mean for mean in averages if mean is not None]
 
 

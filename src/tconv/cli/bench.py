@@ -73,7 +73,8 @@ def run(
     Parameters
     ----------
     layers
-        Names from the registry; all by default. Hyphens may replace spaces.
+        Names or kinds from the registry (core, grouped, depthwise, depthwise-1d, few-channels, batch); all by default.
+        Hyphens may replace spaces.
     peers
         Peers that tconv is compared with; all by default. tconv:METHOD is one method of tconv.
     threads
