@@ -52,7 +52,9 @@ class Layer:
         crop = (entry["p"], entry["p"] - entry["op"])
         sizes = tuple(entry["in"])
         geometry = Geometry((entry["k"],) * len(sizes), entry["s"], (crop,) * len(sizes), 1, entry["g"])
-        layer = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes, entry["kind"])
+        layer = cls(
+            entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes, entry["kind"]
+        )
         _ = layer.flops  # raises for channels that the groups do not divide, and for an empty output
         return layer
 
