@@ -108,7 +108,8 @@ def run(
         Write an HTML page to this file, which must not exist.
     models
         Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, with the largest possible gain;
-        --layers are then names of models.
+        --layers are then names of models, --dtype bfloat16 or float16 is that of autocast, and --layout last gives the
+        model and its input that memory format.
     training
         Time a forward and backward pass of each layer in PyTorch instead, with its operator and with tconv's.
     overhead
@@ -126,18 +127,21 @@ def run(
             f"--threads is {threads}; tconv uses at most {most_threads()} on this machine, and its peers would use "
             "more. Write --threads 2"
         )
-    others = {"peers": bool(peers), "html": html is not None}
-    others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    known = dtypes.DTYPES[device]
+    chosen = dtypes.selected("dtype", dtype or ("float32" if device == "cpu" else ",".join(known)), known)
+    layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
+    others = {"peers": bool(peers), "html": html is not None, "activation": activation is not None}
+    others |= {"isa": isa != "native", "device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    if not models:
+        others |= {"dtype": dtype is not None, "layout": layouts != ("first",)}
     kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress, base)
+        limits = (threads, rounds, seconds)
+        return bench_torch.run(kind, layers or (), *limits, output, as_json, progress, base, chosen, layouts)
     selected = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
-    known = dtypes.DTYPES[device]
-    chosen = dtypes.selected("dtype", dtype or ("float32" if device == "cpu" else ",".join(known)), known)
-    layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
     options: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
     options |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
     options |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
