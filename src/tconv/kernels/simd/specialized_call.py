@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._arrays import Array
+from tconv._arrays import Array, is_finite
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
@@ -27,20 +27,20 @@ NOT_PACKED = np.zeros(0, np.float32)
 
 
 class Form(NamedTuple):
-    """Form of the kernel: its compiled call, its packed weight, and the largest number of a weight that it accepts."""
+    """Form of the kernel: its compiled call, its packed weight, and the test of a weight for numbers it can use."""
 
     name: str
     compile: Callable[..., CompiledCall]
     pack_weight: Callable[[Problem, Array], Array]
-    largest: float
+    accepts: Callable[[Problem, Array], bool]
 
     def pack(self, p: Problem, w: Array) -> Array:
         """Return the packed weight of a canonical one, `NOT_PACKED` if the form does not accept its numbers."""
-        return self.pack_weight(p, w) if (np.abs(w) <= self.largest).all() else NOT_PACKED
+        return self.pack_weight(p, w) if self.accepts(p, w) else NOT_PACKED
 
 
-DIRECT = Form("direct", DirectCall, pack_weight, float(np.finfo(np.float32).max))
-WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.LARGEST)
+DIRECT = Form("direct", DirectCall, pack_weight, lambda p, w: is_finite(w))
+WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
 
 
 @lru_cache(maxsize=256)
@@ -73,11 +73,12 @@ class SpecializedCall:
         self._problem, self._layout, self._form = p, layout, form
         self._arguments = p, x_strides, out_strides, layout, activation, packed_weights
         self._direct: SpecializedCall | None = None  # built when it is needed
-        self._strides = tuple(step // 4 for step in x_strides), tuple(step // 4 for step in out_strides)
+        self._strides = tuple(tuple(step // p.dtype.itemsize for step in steps) for steps in (x_strides, out_strides))
         # the packed weight depends on these, and on the weight's numbers
-        self._sizes = (form.name, layout, p.geometry, p.in_channels, p.out_channels)
+        self._sizes = (form.name, layout, p.layer)
         self._compiled: CompiledCall | None = None
-        self._activation = () if activation is None else activation.arrays(p.out_channels)
+        self._activation = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
+        self._converts_bias = p.dtype != p.accumulate
         self._packed_weights = packed_weights
         self._own_weight: Array | None = None
 
@@ -91,7 +92,9 @@ class SpecializedCall:
         if call is None or call.requested_threads != threads:
             self._compiled = call = compiled(self._form, self._problem, *self._strides, threads, bool(self._activation))
         # in a variable: its memory is in use until the call ends
-        flat = bias if bias is None or bias.flags.c_contiguous else np.ascontiguousarray(bias)
+        flat = bias
+        if bias is not None and (self._converts_bias or not bias.flags.c_contiguous):
+            flat = np.ascontiguousarray(bias, self._problem.accumulate)
         biases = 0 if flat is None else flat.ctypes.data
         activation = (array.ctypes.data for array in self._activation)
         finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
