@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.channel_lanes import weight_packing as channel_lanes
+from tconv.kernels.simd.channel_lanes.call_tables import ChannelLanesCall, fits
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.direct.weight_packing import pack_weight
 from tconv.kernels.simd.form import Form
@@ -19,9 +21,13 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 DIRECT = Form("direct", DirectCall, pack_weight, _LARGEST)
 """Lanes over positions of the output."""
+CHANNEL_LANES = Form("channel_lanes", ChannelLanesCall, channel_lanes.pack_weight, _LARGEST)
+"""Lanes over output channels, which are neighbours in the output."""
 WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.LARGEST)
 
 
 def direct_form(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Form:
     """Return the form of the direct sum for a problem and the strides of its canonical arrays, in elements."""
+    if p.layer.group_out >= 16 and fits(p, out_strides):
+        return CHANNEL_LANES
     return DIRECT

@@ -132,7 +132,7 @@ class Function:
     """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own."""
 
     def __init__(self, name: str, arguments: int, lanes: int, returns: bool = False) -> None:
-        self.lanes = lanes
+        self.lanes, self.size = lanes, 4
         self.vector, self.bits = ir.VectorType(F32, lanes), ir.VectorType(I32, lanes)
         self._module = ir.Module(name)
         kind = ir.FunctionType(I64 if returns else ir.VoidType(), [I64] * arguments)
