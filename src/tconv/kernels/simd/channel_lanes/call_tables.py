@@ -10,11 +10,11 @@ from tconv._arrays import Array
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd.call_frame import new_frame
 from tconv.kernels.simd.channel_lanes import input_packing, microkernel, tile_loop, tiling
-from tconv.kernels.simd.channel_lanes.schedule import layer_schedule, tile_schedule
+from tconv.kernels.simd.channel_lanes.schedule import conflicts, layer_schedule, tile_schedule
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.call_tables import panel_places, sources
 from tconv.kernels.simd.direct.tiling import groups_of
+from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.phase_axes import lengths
 from tconv.kernels.simd.row_offsets import output_offsets, slow_strides
 
@@ -30,7 +30,8 @@ class _LayerTables:
     def __init__(self, layer: Layer) -> None:
         schedule = layer_schedule(layer)
         place_of = panel_places(schedule.grid)
-        lanes = target().lanes
+        self._elements = elements_of(layer.dtype)
+        lanes = self._elements.lanes
         blocks: list[tuple[int, ...]] = []
         steps: list[int] = []
         places: list[tuple[int, ...]] = []
@@ -88,7 +89,9 @@ class _LayerTables:
             for line in t.lines():
                 for size in groups_of(line, microkernel.most_positions(vectors)):
                     if not table[vectors, size]:
-                        table[vectors, size] = microkernel.address(microkernel.Block(size, vectors), activated)
+                        table[vectors, size] = microkernel.address(
+                            microkernel.Block(size, vectors), activated, self._elements
+                        )
         return table
 
 
@@ -113,14 +116,14 @@ class ChannelLanesCall(CompiledCall):
         self, p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int, activated: bool
     ) -> None:
         layer, tiles, sizes, tables = layer_schedule(p.layer), tile_schedule(p, threads), lengths(p), _tables(p.layer)
-        axes, t = layer.grid, tiles.tiling
+        axes, t, elements = layer.grid, tiles.tiling, elements_of(p.dtype)
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
         x_channel = x_strides[1] if p.in_channels > 1 else 1
         x_fast = x_strides[-1] if fast.inputs > 1 else 1 if x_channel != 1 else p.in_channels
         out_fast = out_strides[-1] if fast.outputs > 1 else p.out_channels
-        if x_channel == 1 and x_fast == p.layer.group_in <= t.pitch and x_fast * 4 % 1024:
+        if x_channel == 1 and x_fast == p.layer.group_in and not conflicts(x_fast, elements):
             t = t._replace(pitch=x_fast)  # lines of x can be copied as they are
         table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
@@ -175,7 +178,7 @@ class ChannelLanesCall(CompiledCall):
             output_table=self.table_address(rows),
             call_table=self.table_address(tables.block_table(steps, parts, out_fast)),
             functions=self.table_address(tables.functions_for(t, activated)),
-            pack=input_packing.address(x_fast, x_channel, t.pitch),
+            pack=input_packing.address(x_fast, x_channel, t.pitch, elements),
             stream=int(p.output_bytes >= STREAM_FROM),
         )
-        self.tile_function = tile_loop.address()
+        self.tile_function = tile_loop.address(elements)

@@ -8,32 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 
-def address(x_fast: int, x_channel: int, pitch: int) -> int:
+def address(x_fast: int, x_channel: int, pitch: int, elements: Elements) -> int:
     """Return the address of the function `(frame, local, slot pitch)` for an x with these strides.
 
     `pitch` is the distance of positions in the panel. The pitch of slots counts numbers, like all others.
     """
     kinds: dict[str, type[_Rows]] = {"lines": _Lines, "positions": _Positions, "across": _Across, "strided": _Strided}
-    kind = (
-        ("lines" if x_fast == pitch else "positions")
-        if x_channel == 1
-        else "across" if x_fast == 1 else "strided"
-    )
-    name = f"pack_channels_{kind}"
-    return OBJECT_CACHE.address(name, lambda: kinds[kind](name).build())
+    kind = ("lines" if x_fast == pitch else "positions") if x_channel == 1 else "across" if x_fast == 1 else "strided"
+    name = f"pack_channels_{kind}{elements.suffix}"
+    return OBJECT_CACHE.address(name, lambda: kinds[kind](name, elements).build())
 
 
 class _Rows:
     """Builder of a packing function: a method copies the positions of a row that exist, the others are zeros."""
 
-    def __init__(self, name: str) -> None:
-        self.f = f = Function(name, 3, target().lanes)
+    def __init__(self, name: str, elements: Elements) -> None:
+        self.f = f = Function(name, 3, elements)
         base, self.local, self.slot_pitch = f.arguments
         self.frame, self.mine = Fields(f, base, FRAME), Fields(f, self.local, LOCAL)
 
@@ -43,7 +39,7 @@ class _Rows:
         self.channels, self.pitch, self.step, self.channel_step = (
             frame.group_in, frame.pitch, frame.x_fast, frame.x_channel
         )  # fmt: skip
-        shift = mine.group * self.channels * self.channel_step * f.size
+        shift = mine.group * self.channels * self.channel_step * f.stored_size
         start = mine.first - frame.x_first
         count = mine.width + frame.halo
         begin = f.least(f.most(0 - start, 0), count)
@@ -56,7 +52,8 @@ class _Rows:
             def copy() -> None:
                 self._clear(to, f.value(0), begin)
                 with f.when(begin < end):
-                    self.copy(row + shift + (start + begin) * self.step * f.size, to + begin * self.pitch * f.size, end - begin)
+                    source = row + shift + (start + begin) * self.step * f.stored_size
+                    self.copy(source, to + begin * self.pitch * f.size, end - begin)
                 self._clear(to, end, count)
 
             f.cases(row.equals(0), lambda: self._clear(to, f.value(0), count), copy)
@@ -76,9 +73,9 @@ class _Rows:
         f = self.f
         whole = count // f.lanes * f.lanes
         with f.loop(0, whole, f.lanes) as place:
-            f.store(f.load(source, place, f.vector), to, place)
+            f.store(f.load_stored(source, place), to, place)
         with f.when(whole < count):
-            f.store(f.masked_load(source, whole, f.mask(0, count - whole)), to, whole)
+            f.store(f.load_stored(source, whole, f.mask(0, count - whole)), to, whole)
 
 
 class _Lines(_Rows):
@@ -94,7 +91,9 @@ class _Positions(_Rows):
     def copy(self, source: Value, to: Value, count: Value) -> None:
         f = self.f
         with f.loop(count) as number:
-            self._copy_numbers(source + number * self.step * f.size, to + number * self.pitch * f.size, self.channels)
+            self._copy_numbers(
+                source + number * self.step * f.stored_size, to + number * self.pitch * f.size, self.channels
+            )
 
 
 class _Across(_Rows):
@@ -104,7 +103,7 @@ class _Across(_Rows):
         f = self.f
         with f.loop(0, self.channels, f.lanes) as channel, f.loop(0, count, f.lanes) as place:
             starts = [
-                source + f.least(channel + lane, self.channels - 1) * self.channel_step * f.size
+                source + f.least(channel + lane, self.channels - 1) * self.channel_step * f.stored_size
                 for lane in range(f.lanes)
             ]
 
@@ -115,8 +114,8 @@ class _Across(_Rows):
             mask = f.mask(0, count - place)
             f.cases(
                 place + f.lanes <= count,
-                lambda: block(lambda start: f.load(start, place, f.vector)),
-                lambda: block(lambda start: f.masked_load(start, place, mask)),
+                lambda: block(lambda start: f.load_stored(start, place)),
+                lambda: block(lambda start: f.load_stored(start, place, mask)),
             )
 
 
@@ -126,5 +125,5 @@ class _Strided(_Rows):
     def copy(self, source: Value, to: Value, count: Value) -> None:
         f = self.f
         with f.loop(count) as place, f.loop(self.channels) as channel:
-            number = f.load(source, place * self.step + channel * self.channel_step)
+            number = f.load_stored_number(source, place * self.step + channel * self.channel_step)
             f.store(number, to, place * self.pitch + channel)

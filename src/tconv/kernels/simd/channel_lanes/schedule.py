@@ -17,12 +17,13 @@ from tconv.kernels.simd.channel_lanes import tiling
 from tconv.kernels.simd.channel_lanes.microkernel import PLACE, most_vectors
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.accumulation_order import Step, microkernel_call
+from tconv.kernels.simd.elements import Elements, elements_of
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _SINGLE_THREAD = 1 << 21
 """Operations below which waking another thread costs more than it saves."""
 _CONFLICT = 1024
-"""Positions of a panel at a multiple of this many bytes would compete for a few sets of the nearest cache."""
+"""Bytes: positions of a panel at a multiple of them compete for a few sets of the nearest cache."""
 
 
 class Run(NamedTuple):
@@ -53,9 +54,9 @@ class LayerSchedule(NamedTuple):
     sizes: tiling.LayerSizes
 
 
-def _blocks(columns: int) -> tuple[int, ...]:
+def _blocks(columns: int, lanes: int) -> tuple[int, ...]:
     """Return the vectors of each block of so many columns, as equal as possible."""
-    total = -(-columns // target().lanes)
+    total = -(-columns // lanes)
     count = -(-total // most_vectors())
     return tuple(total // count + (i < total % count) for i in range(count))
 
@@ -63,7 +64,7 @@ def _blocks(columns: int) -> tuple[int, ...]:
 @lru_cache(maxsize=256)
 def layer_schedule(layer: Layer) -> LayerSchedule:
     """Return the schedule of a layer."""
-    axes, channels, lanes = grid(layer.geometry), layer.group_out, target().lanes
+    axes, channels, elements = grid(layer.geometry), layer.group_out, elements_of(layer.dtype)
     stride, joins = axes.fast.stride, layer.geometry.groups == 1
     runs = []
     for slow in range(len(axes.slow_phases)):
@@ -82,7 +83,9 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
         for run in grouped:
             terms = sum(step.channels[1] - step.channels[0] for part in run[0][1] for step in part)
             columns = len(run) * channels
-            runs.append(Run(slow, run[0][0], tuple(parts for _, parts in run), terms, columns, _blocks(columns)))
+            runs.append(
+                Run(slow, run[0][0], tuple(parts for _, parts in run), terms, columns, _blocks(columns, elements.lanes))
+            )
     vector_terms = sum(run.terms * sum(run.vectors) for run in runs)
     sizes = tiling.LayerSizes(
         axes,
@@ -91,15 +94,22 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
         layer.geometry.groups * sum(len(run.vectors) for run in runs),
         [(run.terms, vectors) for run in runs for vectors in run.vectors],
         math.prod(len(axis.shifts) for axis in axes.slow[:-1]),
-        panel_pitch(layer.group_in),
+        panel_pitch(layer.group_in, elements),
+        elements,
     )
-    return LayerSchedule(axes, runs, max(run.columns for run in runs), vector_terms * lanes, sizes)
+    return LayerSchedule(axes, runs, max(run.columns for run in runs), vector_terms * elements.lanes, sizes)
 
 
-def panel_pitch(channels: int) -> int:
+def panel_pitch(channels: int, elements: Elements) -> int:
     """Return the numbers from one position of the panel to the next: whole vectors, and no multiple of `_CONFLICT`."""
-    pitch = -(-channels // 16) * 16
-    return pitch + 16 * (pitch * 4 % _CONFLICT == 0)
+    line = 64 // elements.summed_size
+    pitch = -(-channels // line) * line
+    return pitch + line * conflicts(pitch, elements)
+
+
+def conflicts(pitch: int, elements: Elements) -> bool:
+    """Return True if positions at this distance would compete for a few sets of the nearest cache."""
+    return pitch * elements.summed_size % _CONFLICT == 0
 
 
 class TileSchedule(NamedTuple):
@@ -122,12 +132,12 @@ class TileSchedule(NamedTuple):
 @lru_cache(maxsize=256)
 def tile_schedule(p: Problem, threads: int) -> TileSchedule:
     """Return the tiles of a problem for a number of threads."""
-    layer, lanes = layer_schedule(p.layer), target().lanes
+    layer, elements = layer_schedule(p.layer), elements_of(p.dtype)
+    size, lanes = elements.summed_size, elements.lanes
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1
     t, splits = tiling.pick_tiling(layer.sizes, lengths(p), p.batch, threads)
     threads = min(threads, t.total * splits)
-    size = 4
     constants_size = layer.columns + 9 * lanes
     ends = [8 * (HEAD + t.blocks * t.slots)]
     for length in (
@@ -137,6 +147,5 @@ def tile_schedule(p: Problem, threads: int) -> TileSchedule:
         size * (t.blocks * t.slots * (t.width + t.halo) * t.pitch + lanes * (t.pitch + 1)),
     ):
         ends.append((ends[-1] + 63) // 64 * 64 + length)
-    starts = [(end + 63) // 64 * 64 for end in ends]
-    return TileSchedule(t, splits, threads, t.total * splits, *starts[:2], constants_size, *starts[2:4], starts[4])
-
+    places, constants, sums, panel, scratch = ((end + 63) // 64 * 64 for end in ends)
+    return TileSchedule(t, splits, threads, t.total * splits, places, constants, constants_size, sums, panel, scratch)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.channel_lanes.microkernel import MOST_POSITIONS, PLACE
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tile_loop import enter, find_rows
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -18,13 +18,14 @@ BLOCK = 9
 outputs of a position, number of its columns, its first column in the run, vectors."""
 
 
-def address() -> int:
+def address(elements: Elements) -> int:
     """Return the address of the function `(frame, local, number of the tile)`."""
-    return OBJECT_CACHE.address("channel_lanes_tile", _write)
+    name = f"channel_lanes_tile{elements.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _write(name, elements))
 
 
-def _write() -> str:
-    f = Function("channel_lanes_tile", 3, target().lanes)
+def _write(name: str, elements: Elements) -> str:
+    f = Function(name, 3, elements)
     base, local, tile = f.arguments
     size = f.size
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
@@ -60,21 +61,22 @@ def _write() -> str:
             most = f.load(functions, 0, I64)
             calls = (line + most - 1) // most
             least, more = line // calls, line % calls
+            pitch = frame.pitch * size
             with f.loop(lines) as number:
                 x = panel + number * slot_pitch * size
                 place = places + (slow * all_places + number * line) * (PLACE * 8)
 
-                def compute(x: Value, place: Value, many: Value, blocks_of: Value) -> None:
+                def compute(first: Value | int, size_of: Value, many: Value) -> None:
                     f.call(
-                        f.load(functions, many, I64), steps, parts, count, x, weights + start * size, frame.pitch * size,
-                        sums, place, column + group * frame.group_out, columns, biases + in_run * size,
-                        slopes + in_run * size, frame.limits, frame.stream, blocks_of,
-                    )  # fmt: skip
+                        f.load(functions, size_of, I64),
+                        *(steps, parts, count, x + first * pitch, weights + start * size, pitch, sums),
+                        *(place + first * (PLACE * 8), column + group * frame.group_out, columns),
+                        *(biases + in_run * size, slopes + in_run * size, frame.limits, frame.stream, many),
+                    )
 
                 with f.when(more > 0):
-                    compute(x, place, least + 1, more)
-                before = more * (least + 1)
-                compute(x + before * frame.pitch * size, place + before * (PLACE * 8), least, calls - more)
+                    compute(f.value(0), least + 1, more)
+                compute(more * (least + 1), least, calls - more)
     return f.finish()
 
 
@@ -88,12 +90,15 @@ def _list_places(f: Function, frame: Fields, mine: Fields, places: Value) -> Non
         offset = f.load(frame.output_table, slow * rows + row % rows, I64)
         there = offset > NO_ROW
         place = (mine.image + row // rows) * frame.out_batch + f.select(there, offset, 0) + first * frame.out_fast
-        address, left = f.var(frame.out + place * f.size), f.var(f.select(there, frame.out_length - first, 0) * frame.out_fast)
+        address, left = (
+            f.var(frame.out + place * f.stored_size),
+            f.var(f.select(there, frame.out_length - first, 0) * frame.out_fast),
+        )
         step = stride * frame.out_fast
         with f.loop(width):
             f.store(address.value, to.value, 0, I64)
             f.store(left.value, to.value, 1, I64)
-            address.set(address.value + step * f.size)
+            address.set(address.value + step * f.stored_size)
             left.set(f.most(left.value - step, 0))
             to.set(to.value + PLACE * 8)
 

@@ -13,8 +13,8 @@ import math
 from typing import NamedTuple
 
 from tconv.kernels.simd.channel_lanes.microkernel import most_positions
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tiling import ceil, imbalance
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, Lengths
 
 _PANEL = 256 << 10
@@ -41,6 +41,7 @@ class LayerSizes(NamedTuple):
     outer: int
     """combinations of shifts of the slow axes without the last"""
     pitch: int
+    elements: Elements
 
 
 class Tiling(NamedTuple):
@@ -131,17 +132,17 @@ def _cycles(layer: LayerSizes, t: Tiling) -> tuple[float, float]:
 
     Fitted to times on a Zen 4 core. A wrong estimate costs time, nothing else.
     """
-    lanes = target().lanes
+    lanes, size = layer.elements.lanes, layer.elements.summed_size
     line = t.rows * t.width if t.flat else t.width
     lines = t.runs * t.run * t.width_total / line
     computing, weights = 0.0, 0
     for terms, vectors in layer.blocks:
         calls = ceil(line, most_positions(vectors))
         computing += lines * (terms * max(line * vectors, 4 * calls) + calls * (40 + 4 * vectors))
-        weights += terms * vectors * lanes * 4
+        weights += terms * vectors * lanes * size
     computing += t.total * weights / (32 if weights <= _NEAR else 8)
     panel = t.blocks * t.slots * (t.width + t.halo) * t.pitch
-    over = 4 * panel / _PANEL - 1
+    over = size * panel / _PANEL - 1
     computing *= 1 + 0.04 * min(4.0, max(0.0, over))
     packing = t.total * t.blocks * t.slots * (t.width + t.halo) * (2 * ceil(layer.group_in, lanes) + 4.0)
     return layer.groups * computing, layer.groups * packing
