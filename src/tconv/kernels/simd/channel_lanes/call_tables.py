@@ -21,8 +21,8 @@ from tconv.kernels.simd.row_offsets import output_offsets, slow_strides
 _UNLIMITED = 1 << 60
 
 
-class _LayerTables:
-    """Tables of a layer. A problem copies them and adds the offsets of its tiles and strides.
+class _ColumnTables:
+    """Tables of the columns of a layer. A problem copies them and adds the offsets of its tiles and strides.
 
     Functions are built when the first tiling needs them, and shared by all problems of the layer.
     """
@@ -96,17 +96,16 @@ class _LayerTables:
 
 
 @lru_cache(maxsize=256)
-def _tables(layer: Layer) -> _LayerTables:
-    return _LayerTables(layer)
+def _tables(layer: Layer) -> _ColumnTables:
+    return _ColumnTables(layer)
 
 
 def fits(p: Problem, out_strides: tuple[int, ...]) -> bool:
     """Return True if the form can write an output with these strides: the columns of each run are neighbours."""
-    if out_strides[1] != 1 and p.out_channels > 1:
+    fast = out_strides[-1] if p.output_shape[-1] > 1 else p.out_channels
+    if fast < p.out_channels or (out_strides[1] != 1 and p.out_channels > 1):
         return False
-    joined = any(run.columns > p.layer.group_out for run in layer_schedule(p.layer).runs)
-    fast = out_strides[-1]
-    return p.output_shape[-1] == 1 or (fast == p.out_channels if joined else fast >= p.out_channels)
+    return fast == p.out_channels or layer_schedule(p.layer).columns == p.layer.group_out
 
 
 class ChannelLanesCall(CompiledCall):

@@ -51,6 +51,8 @@ class LayerSchedule(NamedTuple):
     """largest number of columns of a run"""
     group_weights: int
     """numbers of a group in the packed weight"""
+    filled: float
+    """part of the multiply-adds whose lanes have a column"""
     sizes: tiling.LayerSizes
 
 
@@ -86,7 +88,7 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
             runs.append(
                 Run(slow, run[0][0], tuple(parts for _, parts in run), terms, columns, _blocks(columns, elements.lanes))
             )
-    vector_terms = sum(run.terms * sum(run.vectors) for run in runs)
+    padded = sum(run.terms * sum(run.vectors) for run in runs) * elements.lanes
     sizes = tiling.LayerSizes(
         axes,
         layer.group_in,
@@ -97,7 +99,8 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
         panel_pitch(layer.group_in, elements),
         elements,
     )
-    return LayerSchedule(axes, runs, max(run.columns for run in runs), vector_terms * elements.lanes, sizes)
+    filled = sum(run.terms * run.columns for run in runs) / padded if padded else 1.0
+    return LayerSchedule(axes, runs, max(run.columns for run in runs), padded, filled, sizes)
 
 
 def panel_pitch(channels: int, elements: Elements) -> int:
