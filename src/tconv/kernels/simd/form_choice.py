@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from tconv._arrays import is_finite
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.depthwise import weight_packing as depthwise
+from tconv.kernels.simd.depthwise.call_tables import ChannelLanesCall, PositionLanesCall
+from tconv.kernels.simd.depthwise.schedule import is_depthwise, lanes_over_channels, lanes_over_positions
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.direct.weight_packing import pack_weight
 from tconv.kernels.simd.form import Form
@@ -16,9 +19,18 @@ from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
 
 DIRECT = Form("direct", DirectCall, pack_weight, lambda p, w: is_finite(w))
 """Lanes over positions of the output."""
+DEPTHWISE_POSITIONS = Form("depthwise", PositionLanesCall, depthwise.pack_by_channel, lambda p, w: is_finite(w))
+"""A pass of its own for layers with one input channel per group: lanes over positions."""
+DEPTHWISE_CHANNELS = Form("depthwise_last", ChannelLanesCall, depthwise.pack_by_tap, lambda p, w: is_finite(w))
+"""The same with lanes over channels."""
 WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
 
 
 def direct_form(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Form:
     """Return the form of the direct sum for a problem and the strides of its canonical arrays, in elements."""
+    if is_depthwise(p):
+        if lanes_over_channels(p, x_strides, out_strides):
+            return DEPTHWISE_CHANNELS
+        if lanes_over_positions(p, x_strides, out_strides):
+            return DEPTHWISE_POSITIONS
     return DIRECT

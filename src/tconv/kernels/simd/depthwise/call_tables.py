@@ -13,7 +13,7 @@ from tconv.kernels.simd.call_frame import HEAD, NO_ROW, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.depthwise import channels_first, channels_last, tile_loop
 from tconv.kernels.simd.depthwise.row_pass import OUTER_HEAD, Rows
-from tconv.kernels.simd.depthwise.schedule import DepthwiseSchedule, schedule
+from tconv.kernels.simd.depthwise.schedule import DepthwiseSchedule, depthwise_schedule
 from tconv.kernels.simd.depthwise.tiling import block_sizes, ceil, threads_of
 from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.phase_axes import Axis, Length, lengths
@@ -26,7 +26,7 @@ class _DepthwiseCall(CompiledCall):
     def __init__(
         self, p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int, activated: bool
     ) -> None:
-        layer, sizes = schedule(p.layer), lengths(p)
+        layer, sizes = depthwise_schedule(p.layer), lengths(p)
         self.problem, self.elements, self.activated = p, elements_of(p.dtype), activated
         last, fast, outer_phases = sizes.slow[-1], sizes.fast, len(layer.outer_phases)
         used = threads_of(p.input_bytes + p.output_bytes, threads)
@@ -108,7 +108,9 @@ class PositionLanesCall(_DepthwiseCall):
 
     def blocks(self, axes: dict[str, int], position_bytes: int, threads: int) -> dict[str, int]:
         units = {"positions": self.elements.lanes, "rows": 1, "outer": 1, "channels": 1}
-        return block_sizes({name: (axes[name], unit) for name, unit in units.items()}, position_bytes, self.problem.batch, threads)
+        return block_sizes(
+            {name: (axes[name], unit) for name, unit in units.items()}, position_bytes, self.problem.batch, threads
+        )
 
     def weights_per_tap(self, layer: DepthwiseSchedule) -> int:
         return 1
@@ -129,7 +131,9 @@ class ChannelLanesCall(_DepthwiseCall):
 
     def blocks(self, axes: dict[str, int], position_bytes: int, threads: int) -> dict[str, int]:
         units = {"channels": self.elements.lanes, "positions": 1, "rows": 1, "outer": 1}
-        return block_sizes({name: (axes[name], unit) for name, unit in units.items()}, position_bytes, self.problem.batch, threads)
+        return block_sizes(
+            {name: (axes[name], unit) for name, unit in units.items()}, position_bytes, self.problem.batch, threads
+        )
 
     def weights_per_tap(self, layer: DepthwiseSchedule) -> int:
         return self.problem.out_channels

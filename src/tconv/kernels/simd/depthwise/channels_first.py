@@ -31,7 +31,7 @@ class _PositionLanes(RowPass):
         channel, first, end = mine.channel, mine.first, mine.first + mine.width
         self.channel_constants = self.constants(lambda table: f.splat(f.load(table, channel)))
         if self.unrolled:
-            self.splats = [f.splat(f.load(self.weights, n)) for n in range(self._rows.count * self.columns.taps)]
+            self.splats = [f.splat(f.load(self.weights, n)) for n in range(self.row_counts.total * self.columns.taps)]
         # vectors of which the first and the last column are inside of x, and all outputs inside of the row
         complete = f.least(length + shifts[0], self.out_length // stride) - first
         vectors = (end - first + (lanes - 1)) // lanes

@@ -47,7 +47,7 @@ class _ChannelLanes(RowPass):
         full = channels // lanes * lanes
         with self.rows() as (sources, to):
             steps = [f.select(there, self.x_step, 0) for _, there in sources]
-            aligned = ((to | self.out_step) & (_LINE - 1)).equals(0)
+            aligned = f.both((to & (_LINE - 1)).equals(0), (self.out_step & (_LINE - 1)).equals(0))
             streams = f.both(self.stream > 0, aligned)
             with f.loop(first, end, self.position_block) as start:
                 stop = f.least(start + self.position_block, end)
@@ -94,12 +94,12 @@ class _ChannelLanes(RowPass):
         def read(table: Value, index: Value, mask: Value | None) -> Value:
             return f.load(table, index, f.vector) if mask is None else f.masked_load(table, index, mask)
 
-        constants = [
-            self.constants(lambda table: read(table, own + number * f.lanes, out_mask))
-            for number, out_mask in enumerate(out_masks)
-        ]
+        def constants_of(number: int) -> tuple[Value, ...]:
+            return self.constants(lambda table: read(table, own + number * f.lanes, out_masks[number]))
+
+        constants = [constants_of(number) for number in range(m)]
         here = self.weights + channel * f.size
-        count = self._rows.count * self.columns.taps * m
+        count = self.row_counts.total * self.columns.taps * m
         weights = [read(here, self.weight_pitch * n, mask) for n in range(count)] if self.unrolled else []
 
         def weight(number: int | Value) -> Value:
@@ -167,7 +167,6 @@ class _Columns:
 
     def _load(self, row: int, position: Value) -> Value:
         """Return the vector of a position of a row; zeros outside of x."""
-        f = self._f
         address, _ = self._sources[row]
         return self._read(address + position * self._steps[row], position)
 

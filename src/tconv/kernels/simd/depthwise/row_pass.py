@@ -30,7 +30,7 @@ class Rows(NamedTuple):
     last: int
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """Rows of x."""
         return self.outer * self.last
 
@@ -42,12 +42,12 @@ class RowPass:
         self.f = f = Function(name, 9, elements)
         base, self.local, self._outer, self._last, self._begin, self._end, self.x, self.weights, self._out = f.arguments
         self.frame, self.mine = Fields(f, base, FRAME), Fields(f, self.local, LOCAL)
-        self.columns, self._rows, self._activated = columns, rows, activated
+        self.columns, self.row_counts, self._activated = columns, rows, activated
         # read once, here: LLVM cannot know that the outputs do not overwrite the frame
         frame = self.frame
         self.length, self.out_length, self.stream = frame.x_length, frame.out_length, frame.stream
         self._bias, self._slopes, self._limits, self.zeros = frame.bias, frame.slopes, frame.limits, frame.zeros
-        self.unrolled = rows.count * columns.taps <= MOST_TAPS
+        self.unrolled = rows.total * columns.taps <= MOST_TAPS
 
     @contextmanager
     def rows(self) -> Iterator[tuple[list[tuple[Value, Value]], Value]]:
@@ -57,15 +57,15 @@ class RowPass:
         """
         f = self.f
         with f.loop(self._begin, self._end) as row:
-            entry = self._last + row * (8 * (1 + self._rows.last))
+            entry = self._last + row * (8 * (1 + self.row_counts.last))
             offset = f.load(self._outer, 0, I64) + f.load(entry, 0, I64)
             with f.when(offset > _MISSING):
                 yield self._sources(entry), self._out + offset * f.stored_size
 
     def _sources(self, entry: Value) -> list[tuple[Value, Value]]:
-        f, last = self.f, self._rows.last
+        f, last = self.f, self.row_counts.last
         sources = []
-        for number in range(self._rows.count):
+        for number in range(self.row_counts.total):
             outer, shift = divmod(number, last)
             offset = f.load(self._outer, OUTER_HEAD + outer, I64) + f.load(entry, 1 + shift, I64)
             there = offset > _MISSING
@@ -106,7 +106,7 @@ class RowPass:
             for number, source in enumerate(sources):
                 add(number, *source)
         else:
-            with f.loop(self._rows.count) as row:
+            with f.loop(self.row_counts.total) as row:
                 place = self.local + row * 16
                 add(row, f.load(place, HEAD, I64), f.load(place, HEAD + 1, I64).differs(0))
         return [[total.value for total in of_phase] for of_phase in totals]

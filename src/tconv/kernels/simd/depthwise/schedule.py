@@ -66,7 +66,7 @@ class DepthwiseSchedule(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def schedule(layer: Layer) -> DepthwiseSchedule:
+def depthwise_schedule(layer: Layer) -> DepthwiseSchedule:
     """Return the schedule of a depthwise layer."""
     axes, g = grid(layer.geometry), layer.geometry
     fast, last = axes.fast, axes.slow[-1]
@@ -80,7 +80,8 @@ def schedule(layer: Layer) -> DepthwiseSchedule:
     phases = tuple(tuple(phase for own, phase, _ in by_shift if own == shift) for shift in fast.shifts)
     name = f"{g.kernel[-1]}_{g.stride[-1]}_{g.dilation[-1]}_{g.crop[-1][0]}".replace("-", "m")
     outer_phases = tuple(product(*(range(axis.stride) for axis in axes.slow[:-1])))
-    calls, taps = [], []
+    calls: list[RowCall] = []
+    taps: list[tuple[int, ...]] = []
     for outer in outer_phases:
         for phase in range(last.stride):
             of_axes = [axis.taps[r] for axis, r in zip(axes.slow, (*outer, phase), strict=True)]
@@ -88,7 +89,9 @@ def schedule(layer: Layer) -> DepthwiseSchedule:
             calls.append(RowCall(math.prod(map(len, of_axes[:-1])), len(of_axes[-1]), len(taps)))
             taps += [(*row, tap) for row in rows for _, _, tap in by_shift]
     columns = Columns(name, fast.stride, fast.shifts, phases)
-    return DepthwiseSchedule(axes, columns, outer_phases, tuple(calls), tuple(taps), layer.out_channels // layer.in_channels)
+    return DepthwiseSchedule(
+        axes, columns, outer_phases, tuple(calls), tuple(taps), layer.out_channels // layer.in_channels
+    )
 
 
 def is_depthwise(p: Problem) -> bool:

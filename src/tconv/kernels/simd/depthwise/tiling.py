@@ -1,4 +1,4 @@
-"""Tiles of a depthwise call: blocks of the axes of the output, so that x and output of a tile fit a core's own cache."""
+"""Tiles of a depthwise call: blocks of all axes, of a size that fits a core's own cache."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.kernels.problem import Problem
-from tconv.kernels.simd.depthwise.schedule import schedule
+from tconv.kernels.simd.depthwise.schedule import depthwise_schedule
 from tconv.kernels.simd.weight_cache import cache_line_aligned
 
 
@@ -24,7 +24,7 @@ def pack_by_tap(p: Problem, w: Array) -> Array:
 def _by_tap(p: Problem, w: Array) -> Array:
     """Return the weight as [tap, C_in, multiplier]."""
     kernel = p.geometry.kernel if p.geometry.ndim > 1 else (1, *p.geometry.kernel)
-    index = np.ravel_multi_index(np.array(schedule(p.layer).taps).T, kernel)
+    index = np.ravel_multi_index(np.array(depthwise_schedule(p.layer).taps).T, kernel)
     by_tap: Array = w.reshape(*w.shape[:2], -1).transpose(2, 0, 1)[index]
     return by_tap
 
