@@ -202,7 +202,7 @@ class DirectCall(CompiledCall):
             call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
             write_table=self.table_address(epilogue_calls(tables.writes, self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
-            pack=input_packing.address(x_fast, x_strides[1], t.pitch, elements),
+            pack=input_packing.address(x_fast, x_strides[1], p.layer.group_in, t.pitch, elements),
             ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
