@@ -61,7 +61,12 @@ def _interleave_pieces(f: Function, vectors: list[Value]) -> list[Value]:
     length = piece_length(f)
     even, odd = _interleave_pieces(f, vectors[::2]), _interleave_pieces(f, vectors[1::2])
     halves = [
-        [piece + i + of for piece in range(0, f.lanes, length) for i in range(start, start + length // 2) for of in (0, f.lanes)]
+        [
+            piece + i + of
+            for piece in range(0, f.lanes, length)
+            for i in range(start, start + length // 2)
+            for of in (0, f.lanes)
+        ]
         for start in (0, length // 2)
     ]
     return [f.shuffle(a, b, lanes) for a, b in zip(even, odd, strict=True) for lanes in halves]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.transpose import columns, load_piece, piece_length, split
-from tconv.kernels.simd.vector_ir import Function, I64, Value
+from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 
 def kind_of(x_fast: int, channels: int, elements: Elements) -> str:
@@ -63,7 +63,9 @@ class _Block:
             places = [f.least(f.most(at + lane, 0), last) * step for lane in range(f.lanes)]
             self._copy(row, places, to, f.mask(0 - at, self.length - at))
 
-        f.cases(inside, lambda: self._copy(row + at * step * f.stored_size, [step * n for n in range(f.lanes)], to), edge)
+        f.cases(
+            inside, lambda: self._copy(row + at * step * f.stored_size, [step * n for n in range(f.lanes)], to), edge
+        )
 
     def _copy(self, source: Value, places: list[Value], to: Value, mask: Value | None = None) -> None:
         f, length = self.f, piece_length(self.f)
