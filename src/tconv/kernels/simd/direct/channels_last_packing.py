@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.transpose import columns, load_piece, piece_length, split
+from tconv.kernels.simd.transpose import columns, load_stored_piece, piece_length, split
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 
@@ -72,7 +72,7 @@ class _Block:
         with f.loop(0, self.channels, length, at_least_once=True) as some:
             channel = f.least(some, self.channels - length)  # the last piece may overlap the one before
             here, there = source + channel * f.stored_size, to + channel * self.pitch * f.size
-            for number, vector in enumerate(columns(f, lambda lane: load_piece(f, here, places[lane]))):
+            for number, vector in enumerate(columns(f, lambda lane: load_stored_piece(f, here, places[lane]))):
                 cut = vector if mask is None else f.select(mask, vector, f.zero())
                 f.store(cut, there, self.pitch * number)
 
