@@ -10,7 +10,7 @@ import platform
 import sys
 
 from tconv._arrays import Array
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.thread_ir import ThreadFunction
 from tconv.kernels.simd.tile_tickets import (
     AVOIDED_CORE,
     CORES,
@@ -29,7 +29,7 @@ from tconv.kernels.simd.tile_tickets import (
     poll,
     run_tiles,
 )
-from tconv.kernels.simd.vector_ir import I64, Function, Value
+from tconv.kernels.simd.vector_ir import I64, Value
 
 _SYSTEM_CALLS = {"x86_64": (202, 186), "aarch64": (98, 178)}
 _FUTEX, _GETTID = _SYSTEM_CALLS.get(platform.machine(), (0, 0)) if sys.platform == "linux" else (0, 0)
@@ -41,7 +41,7 @@ AVAILABLE = _FUTEX > 0
 
 def write_helper() -> str:
     """Write the function of a helper thread, `(pool, number of the helper)`. It never returns."""
-    f = Function("helper", 2, target().lanes)
+    f = ThreadFunction("helper", 2)
     pool, number = f.arguments
     f.store(f.external("syscall", _GETTID, *[0] * 6), pool, number + THREAD_IDS, I64)
     seen = f.var(0)  # the last call
@@ -57,7 +57,7 @@ def write_helper() -> str:
 
 def write_launch() -> str:
     """Write the function of a call with helpers: `(pool, tile function, frame, scratch, begin, end, helpers)`."""
-    f = Function("launch", 7, target().lanes)
+    f = ThreadFunction("launch", 7)
     pool, function, frame, scratch, begin, end, helpers = f.arguments
     f.store(helpers, pool, HELPERS, I64)
     core = f.external("sched_getcpu") & 0xFFFFFFFF
@@ -72,7 +72,7 @@ def write_launch() -> str:
     return f.finish()
 
 
-def _avoid_core(f: Function, pool: Value, core: Value) -> None:
+def _avoid_core(f: ThreadFunction, pool: Value, core: Value) -> None:
     """Let all helpers run where the caller may run, except on this core, which it is on, if there is another."""
     size, cores = CORES_INTEGERS * 8, pool + CORES * 8
     failed = f.external("sched_getaffinity", 0, size, cores) & 0xFFFFFFFF

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tconv._arrays import Array
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.thread_ir import ThreadFunction
 from tconv.kernels.simd.tile_tickets import (
     CALLER_SCRATCH,
     FLOAT_MODE,
@@ -21,7 +21,7 @@ from tconv.kernels.simd.tile_tickets import (
     machine_function,
     run_tiles,
 )
-from tconv.kernels.simd.vector_ir import I64, Function
+from tconv.kernels.simd.vector_ir import I64
 
 
 class OpenMPThreads(NamedTuple):
@@ -38,7 +38,7 @@ class OpenMPThreads(NamedTuple):
 
 def write_thread() -> str:
     """Write the function that each thread of the runtime runs: `(pool)`."""
-    f = Function("openmp_thread", 1, target().lanes)
+    f = ThreadFunction("openmp_thread", 1)
     pool = f.arguments[0]
     number = f.call(f.load(pool, GET_THREAD_NUM, I64), returns=True) & 0xFFFFFFFF
 
@@ -58,7 +58,7 @@ def write_launch() -> str:
 
     Its arguments are `(pool, tile function, frame, scratch, begin, end, helpers, thread function, parallel, threads)`.
     """
-    f = Function("openmp_launch", 10, target().lanes)
+    f = ThreadFunction("openmp_launch", 10)
     pool, function, frame, scratch, begin, end, helpers, thread_function, parallel, threads = f.arguments
     f.store(helpers, pool, HELPERS, I64)
     f.store(scratch, pool, CALLER_SCRATCH, I64)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 
 from tconv._arrays import Array
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.thread_ir import ThreadFunction
 from tconv.kernels.simd.tile_tickets import (
     GENERATION,
     HELPERS,
@@ -27,7 +27,7 @@ from tconv.kernels.simd.tile_tickets import (
     poll,
     run_tiles,
 )
-from tconv.kernels.simd.vector_ir import I64, Function
+from tconv.kernels.simd.vector_ir import I64
 
 
 def write_work() -> str:
@@ -35,7 +35,7 @@ def write_work() -> str:
 
     It runs tiles of every call that comes, until none comes for a while.
     """
-    f = Function("python_helper", 3, target().lanes, returns=True)
+    f = ThreadFunction("python_helper", 3, returns=True)
     pool, number, last = f.arguments
     seen = f.var(last)
     with f.repeat() as leave:
@@ -47,7 +47,7 @@ def write_work() -> str:
 
 def write_open() -> str:
     """Write the function that opens a call: `(pool, tile function, frame, begin, end, helpers)`."""
-    f = Function("python_open", 6, target().lanes)
+    f = ThreadFunction("python_open", 6)
     pool, function, frame, begin, end, helpers = f.arguments
     f.store(helpers, pool, HELPERS, I64)
     describe_call(f, pool, function, frame, begin, end)
@@ -57,7 +57,7 @@ def write_open() -> str:
 
 def write_finish() -> str:
     """Write the function that runs an open call to its end: `(pool, scratch)`. If none is open it does nothing."""
-    f = Function("python_finish", 2, target().lanes)
+    f = ThreadFunction("python_finish", 2)
     pool, scratch = f.arguments
     with f.when(is_open(f, pool)):
         run_tiles(f, pool, scratch)

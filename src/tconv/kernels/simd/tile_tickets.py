@@ -12,9 +12,9 @@ import sys
 from typing import Any
 
 from tconv.kernels.num_threads import POOL_CAPACITY
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
-from tconv.kernels.simd.vector_ir import I64, Function, Value
+from tconv.kernels.simd.thread_ir import ThreadFunction
+from tconv.kernels.simd.vector_ir import I64, Value
 
 POLLS = 1500
 """Pauses before a waiting thread sleeps: some tens of microseconds."""
@@ -37,7 +37,7 @@ OWN_FLOAT_MODES = CORES + CORES_INTEGERS  # float modes of OpenMP threads outsid
 INTEGERS = OWN_FLOAT_MODES + POOL_CAPACITY
 
 
-def describe_call(f: Function, pool: Value, function: Value, frame: Value, begin: Value, end: Value) -> None:
+def describe_call(f: ThreadFunction, pool: Value, function: Value, frame: Value, begin: Value, end: Value) -> None:
     """Write the tiles of a call, and the float mode of its caller, for the threads that will run them."""
     for place, value in ((_END, end), (_TILE_FUNCTION, function), (_FRAME, frame)):
         f.store(value, pool, place, I64)
@@ -45,14 +45,14 @@ def describe_call(f: Function, pool: Value, function: Value, frame: Value, begin
     f.atomic_store(begin, pool, _TICKET)
 
 
-def open_call(f: Function, pool: Value) -> None:
+def open_call(f: ThreadFunction, pool: Value) -> None:
     """Let helpers enter the call, and tell those that poll."""
     call = f.atomic_load(pool, GENERATION) + 1
     f.atomic_store(call * _CALL + _OPEN, pool, _STATE)
     f.atomic_store(call, pool, GENERATION)
 
 
-def run_tiles(f: Function, pool: Value, scratch: Value) -> None:
+def run_tiles(f: ThreadFunction, pool: Value, scratch: Value) -> None:
     """Take tiles and run them until none is left."""
     function, frame, end = (f.load(pool, place, I64) for place in (_TILE_FUNCTION, _FRAME, _END))
     with f.repeat() as leave:
@@ -61,7 +61,7 @@ def run_tiles(f: Function, pool: Value, scratch: Value) -> None:
         f.call(function, frame, scratch, ticket)
 
 
-def close_call(f: Function, pool: Value) -> None:
+def close_call(f: ThreadFunction, pool: Value) -> None:
     """Let no helper enter any more, and wait until those in the call have finished their last tiles."""
     f.atomic_add(pool, _STATE, -_OPEN)
     polls = f.var(0)
@@ -73,12 +73,12 @@ def close_call(f: Function, pool: Value) -> None:
             f.call(f.load(pool, YIELD, I64))
 
 
-def is_open(f: Function, pool: Value) -> Value:
+def is_open(f: ThreadFunction, pool: Value) -> Value:
     """Return the condition that a call is open."""
     return (f.atomic_load(pool, _STATE) & _OPEN).differs(0)
 
 
-def poll(f: Function, pool: Value, seen: Value) -> Value:
+def poll(f: ThreadFunction, pool: Value, seen: Value) -> Value:
     """Wait for a call after the one with the number `seen`; returns how often it was asked for, at most `POLLS`."""
     polls = f.var(0)
     with f.repeat() as leave:
@@ -89,7 +89,7 @@ def poll(f: Function, pool: Value, seen: Value) -> Value:
     return polls.value
 
 
-def enter_call(f: Function, pool: Value, number: Value) -> None:
+def enter_call(f: ThreadFunction, pool: Value, number: Value) -> None:
     """Enter the present call if it is open, and run tiles of it if it has work for the helper with this number."""
     with f.repeat() as leave:
         state = f.atomic_load(pool, _STATE)
@@ -106,7 +106,7 @@ def enter_call(f: Function, pool: Value, number: Value) -> None:
 
 def write_serial() -> str:
     """Write the function of a call on the caller's thread alone: `(tile function, frame, scratch, begin, end)`."""
-    f = Function("serial", 5, target().lanes)
+    f = ThreadFunction("serial", 5)
     function, frame, scratch, begin, end = f.arguments
     with f.loop(begin, end) as tile:
         f.call(function, frame, scratch, tile)
