@@ -1,27 +1,25 @@
 """Emission of the kernel's functions for a chip of any family, without running them.
 
-It patches the package, so it is for a process of its own: `emitted(Target(...))` is called before anything of the
+It patches the package, so it is for a process of its own: `code_generator` or `emitted` is called before anything of the
 kernel is imported.
 """
-
-from itertools import product
 
 import llvmlite.binding as llvm
 
 from tconv.kernels.simd import cpu_target
 
 CHIPS = {
-    "AVX-512": ("x86-64-v4", "", 16, 32, "x86_64-unknown-linux-gnu"),
-    "AVX2": ("x86-64-v3", "", 8, 16, "x86_64-unknown-linux-gnu"),
-    "SSE": ("x86-64-v2", "", 4, 16, "x86_64-unknown-linux-gnu"),
-    "NEON": ("generic", "", 4, 32, "aarch64-unknown-linux-gnu"),
-    "macOS on x86": ("x86-64-v3", "", 8, 16, "x86_64-apple-darwin"),
-    "macOS on ARM": ("apple-m1", "", 4, 32, "arm64-apple-darwin"),
-    "Windows": ("x86-64-v3", "", 8, 16, "x86_64-pc-windows-msvc-elf"),
-    "Windows with AVX-512": ("x86-64-v4", "", 16, 32, "x86_64-pc-windows-msvc-elf"),
-    "Windows in COFF": ("x86-64-v3", "", 8, 16, "x86_64-pc-windows-msvc"),
+    "AVX-512": ("x86-64-v4", "x86_64-unknown-linux-gnu"),
+    "AVX2": ("x86-64-v3", "x86_64-unknown-linux-gnu"),
+    "SSE": ("x86-64-v2", "x86_64-unknown-linux-gnu"),
+    "NEON": ("generic", "aarch64-unknown-linux-gnu"),
+    "macOS on x86": ("x86-64-v3", "x86_64-apple-darwin"),
+    "macOS on ARM": ("apple-m1", "arm64-apple-darwin"),
+    "Windows": ("x86-64-v3", "x86_64-pc-windows-msvc-elf"),
+    "Windows with AVX-512": ("x86-64-v4", "x86_64-pc-windows-msvc-elf"),
+    "Windows in COFF": ("x86-64-v3", "x86_64-pc-windows-msvc"),
 }
-"""Fields of `Target`."""
+"""LLVM's name of the chip, and the triple."""
 GEOMETRIES = [
     # kernel, stride, arguments, channels in, channels out
     ((4, 4), 2, {"crop": ((1, 1), (1, 1))}, 64, 64),
@@ -35,12 +33,26 @@ GEOMETRIES = [
 ]
 
 
-def emitted(chip, emit="emit_object"):
-    """Return every function that calls of these geometries, and the threads, need, by name: objects or assembly."""
+def chip(name):
+    """Return the `Target` of a chip with this name in `CHIPS`."""
+    cpu, triple = CHIPS[name]
+    levels = cpu_target._LEVELS
+    units = cpu_target._units(dict.fromkeys(levels[cpu], True)) if cpu in levels else cpu_target._ARM_UNITS
+    return cpu_target.Target(cpu, "", triple, *units)
+
+
+def code_generator(name):
+    """Let the package make code for a chip, and return LLVM's code generator for it."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    cpu_target.target = lambda: chip
-    machine = cpu_target.code_generator(chip)
+    other = chip(name)
+    cpu_target.target = lambda: other
+    return cpu_target.code_generator(other)
+
+
+def emitted(name):
+    """Return the object files of every function that calls of these geometries, and the threads, need, by name."""
+    machine = code_generator(name)
     from tconv.kernels.simd import object_cache
 
     functions = {}
@@ -48,7 +60,7 @@ def emitted(chip, emit="emit_object"):
     def address(name, write):
         if name not in functions:
             functions[name] = None  # a function may need others while it is written
-            functions[name] = getattr(machine, emit)(object_cache.optimized(write(), machine))
+            functions[name] = machine.emit_object(object_cache.optimized(write(), machine))
         return 1 << 20
 
     object_cache.OBJECT_CACHE.address = address
@@ -57,11 +69,12 @@ def emitted(chip, emit="emit_object"):
 
 
 def _build_all():
+    import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 from then on)
     import numpy as np
 
     from tconv.geometry import Geometry
     from tconv.kernels.problem import Problem
-    from tconv.kernels.simd import futex_threads, openmp_threads, python_threads, thread_pool, winograd_f22
+    from tconv.kernels.simd import direct, futex_threads, openmp_threads, python_threads, thread_pool, winograd_f22
     from tconv.kernels.simd.form_choice import WINOGRAD_F22, direct_form
     from tconv.kernels.simd.winograd_f43 import row_groups
 
@@ -70,15 +83,16 @@ def _build_all():
         kind(np.zeros(4096, np.int64))
     for activated in (False, True):
         row_groups.address(activated)
-    for (kernel, stride, arguments, c_in, c_out), dtype in product(GEOMETRIES, (np.float32,)):
+    for number, (kernel, stride, arguments, c_in, c_out) in enumerate(GEOMETRIES):
         g = Geometry(kernel, stride, **arguments)
-        p = Problem(g, 2, c_in, c_out, (37,) * g.ndim, np.dtype(dtype))
-        shapes = (p.batch, c_in, *p.input_shape), (p.batch, c_out, *p.output_shape)
-        for layout, activated in product(("first", "last"), (False, True)):
-            x, out = (_strides(shape, layout) for shape in shapes)
-            direct_form(p, x, out).compile(p, x, out, 2, activated)
-            if not winograd_f22.reasons_against(p):
-                WINOGRAD_F22.compile(p, x, out, 2, activated)
+        for dtype in direct.DTYPES if number < 2 else ("float32",):
+            p = Problem(g, 2, c_in, c_out, (37,) * g.ndim, np.dtype(dtype))
+            shapes = (p.batch, c_in, *p.input_shape), (p.batch, c_out, *p.output_shape)
+            for layout, activated in (("first", False), ("last", True)):
+                x, out = (_strides(shape, layout) for shape in shapes)
+                direct_form(p, x, out).compile(p, x, out, 2, activated)
+                if not winograd_f22.reasons_against(p):
+                    WINOGRAD_F22.compile(p, x, out, 2, activated)
 
 
 def _strides(shape, layout):

@@ -22,9 +22,10 @@ _LEVELS = {
     "x86-64-v2": ("ssse3", "sse4.1", "sse4.2", "popcnt"),
     "x86-64-v3": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"),
     "haswell": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "rdrnd", "fsgsbase", "invpcid"),
-    "x86-64-v4": ("avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+    "x86-64-v4": ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
 }
 """Features that a chip must have to run code for each of these targets."""
+_ARM_UNITS = 4, 32, True, False
 
 
 class Target(NamedTuple):
@@ -32,12 +33,16 @@ class Target(NamedTuple):
 
     cpu: str
     features: str
+    triple: str
+    """architecture, system and object format"""
     lanes: int
     """float32 numbers in a vector register"""
     registers: int
     """vector registers"""
-    triple: str
-    """architecture, system and object format"""
+    converts_float16: bool
+    """has instructions that convert float16"""
+    masks_halves: bool
+    """has masked loads and stores of 16-bit numbers"""
 
     @property
     def is_x86(self) -> bool:
@@ -60,9 +65,10 @@ def target() -> Target:
     own, name, triple = llvm.get_host_cpu_name(), given.strip().lower(), _triple()
     arm = triple.startswith(("aarch64", "arm64"))
     if name in ("host", "native", own.lower()):
-        return Target(own, _host_features(), *((4, 32) if arm else _widths(llvm.get_host_cpu_features())), triple)
+        units = _ARM_UNITS if arm else _units(llvm.get_host_cpu_features())
+        return Target(own, _host_features(), triple, *units)
     if arm:
-        return Target(name, "", 4, 32, triple)
+        return Target(name, "", triple, *_ARM_UNITS)
     if name not in _LEVELS:
         raise ArgumentError(
             f"TCONV_CPU is {given!r}; host (here {own}) or one of {', '.join(_LEVELS)} is needed. Write TCONV_CPU=host"
@@ -70,7 +76,7 @@ def target() -> Target:
     missing = [feature for feature in _LEVELS[name] if not llvm.get_host_cpu_features().get(feature)]
     if missing:
         raise ArgumentError(f"TCONV_CPU is {given!r}; this machine has no {', '.join(missing)}. Write TCONV_CPU=host")
-    return Target(name, "", *_widths(dict.fromkeys(_LEVELS[name], True)), triple)
+    return Target(name, "", triple, *_units(dict.fromkeys(_LEVELS[name], True)))
 
 
 def _triple() -> str:
@@ -78,11 +84,12 @@ def _triple() -> str:
     return f"{triple}-elf" if sys.platform == "win32" else triple
 
 
-def _widths(features: dict[str, bool]) -> tuple[int, int]:
-    """Return the lanes of a vector register and the number of registers of an x86 chip."""
+def _units(features: dict[str, bool]) -> tuple[int, int, bool, bool]:
+    """Return what `Target` says of the vector units, from `lanes` on, of an x86 chip with these features."""
     if features.get("avx512f"):
-        return 16, 32
-    return (8, 16) if features.get("avx2") and features.get("fma") else (4, 16)
+        return 16, 32, True, bool(features.get("avx512bw") and features.get("avx512vl"))
+    has_avx2 = bool(features.get("avx2") and features.get("fma"))
+    return (8 if has_avx2 else 4), 16, bool(features.get("f16c")), False
 
 
 def _host_features() -> str:
