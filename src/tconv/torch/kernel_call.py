@@ -163,7 +163,7 @@ class Call:
         if self.reasons:
             return
         # this imports LLVM, which is installed: the kernel has no reason against the problem
-        from tconv.kernels.simd import specialized_call, weight_cache
+        from tconv.kernels.simd import form_choice, weight_cache
 
         self._cache, self._training_cache = weight_cache.WEIGHT_CACHE, _training_cache()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
@@ -174,9 +174,9 @@ class Call:
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
         cast = weight.dtype, rounded
-        self._direct = self._best = _FormState(specialized_call.DIRECT, p, last, cast)
+        self._direct = self._best = _FormState(form_choice.direct_form(p, *self._strides), p, last, cast)
         if method_of(p) == "winograd":
-            self._best = _FormState(specialized_call.WINOGRAD_F22, p, last, cast)
+            self._best = _FormState(form_choice.WINOGRAD_F22, p, last, cast)
         self._slopes = () if activation is None else activation.arrays(p.out_channels)
         self._activation = [array.ctypes.data for array in self._slopes]
 
