@@ -139,7 +139,8 @@ def select_route(input: Any, weight: Any, bias: Any) -> Any:
     if has_forward_level() or (not torch_names.FORWARD_LEVEL_KNOWN and any(map(is_dual, (input, weight, bias)))):
         return "forward-mode derivatives are computed by PyTorch"
     if inside_transform():
-        if only_vmap() and _is_kept_in_graphs(input, weight):
+        # under autocast PyTorch's vmap leaves convolutions in their dtype
+        if only_vmap() and not torch.is_autocast_enabled("cpu") and _is_kept_in_graphs(input, weight):
             return OPERATOR
         return "a transform of torch.func needs PyTorch's operator"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):

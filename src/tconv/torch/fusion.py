@@ -175,14 +175,13 @@ class Chain:
         """Return True if all is in eval mode, without gradients, modes and tracers, at this moment."""
         if (self.norm is not None and self.norm.training) or select_route(input, weight, bias) is not Call:
             return False
-        tensors, slopes = self._norm_tensors(), []
+        tensors = self._norm_tensors()
         kinds = {tensor.dtype for tensor in tensors}
-        if isinstance(self.activation, torch.nn.PReLU):
-            slopes.append(self.activation.weight)
+        slopes = self.activation.weight if isinstance(self.activation, torch.nn.PReLU) else None
         # PyTorch refuses other mixtures, and raises the error
-        if not (kinds <= {dtype} or kinds == {SUMMED[dtype]}) or call_dtype(input, weight, *slopes) is not dtype:
+        if not (kinds <= {dtype} or kinds == {SUMMED[dtype]}) or call_dtype(input, weight, slopes) is not dtype:
             return False
-        tensors += slopes
+        tensors += [] if slopes is None else [slopes]
         return all(map(is_plain, tensors)) and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
     def _norm_tensors(self) -> list[torch.Tensor]:
