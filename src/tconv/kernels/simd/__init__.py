@@ -9,9 +9,10 @@ forms of the sum has a package:
 
 They share these modules. `phase_axes` lists the inputs and taps of each phase; `row_offsets` and `call_frame` are the
 tables and the arguments of the machine code. `microkernel` has the multiply-adds, `epilogue` bias, activation and the
-writing of the output. `compiled_call` and `specialized_call` turn a problem into a function of arrays, and
-`weight_cache` stores packed weights. `vector_ir` is the language of the code, for the chip in `cpu_target`;
-`object_cache` compiles and stores it, and `thread_pool` runs it. `availability` tells if it can run on this machine.
+writing of the output. `compiled_call` and `specialized_call` turn a problem into a function of arrays, `form_choice`
+chooses among the forms of the direct sum, and `weight_cache` stores packed weights. `vector_ir` is the language of the
+code, for the chip in `cpu_target`; `object_cache` compiles and stores it, and `thread_pool` runs it. `availability`
+tells if it can run on this machine.
 
 LLVM (through llvmlite) is imported at the first call that needs it.
 """

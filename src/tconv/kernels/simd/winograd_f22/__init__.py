@@ -85,9 +85,9 @@ def most_seconds(p: Problem) -> float:
 
 def specialize(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], **more: Any) -> Any:
     """Return a problem with the strides (in bytes) of its canonical arrays as a function, a `SpecializedCall`."""
-    from tconv.kernels.simd import specialized_call
+    from tconv.kernels.simd import form_choice, specialized_call
 
-    return specialized_call.SpecializedCall(p, x_strides, out_strides, form=specialized_call.WINOGRAD_F22, **more)
+    return specialized_call.SpecializedCall(p, x_strides, out_strides, form=form_choice.WINOGRAD_F22, **more)
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
