@@ -412,7 +412,7 @@ for call in (tconv.conv_transpose, tconv.plan):
         message = str(error)
     else:
         raise AssertionError(call)
-tconv.conv_transpose(x.astype("f8"), w.astype("f8"))  # which does not use it
+tconv.conv_transpose(x.astype("c8"), w.astype("c8"))  # which does not use it
 print(message)
 """
 
