@@ -25,8 +25,6 @@ PLACE = 2
 """Integers of a position in its table: address of its first output, and the columns that exist from there on."""
 MOST_POSITIONS = 14
 """Largest number of positions of a block: more only make the code longer."""
-_AHEAD = 2048
-"""Bytes between the weight in use and the one that is prefetched."""
 
 
 class Block(NamedTuple):
@@ -110,7 +108,6 @@ class _Microkernel:
             here = [base.value for base in bases]
             w = self.weight.value
             columns = [f.load(w, v * f.lanes, f.vector) for v in range(vectors)]
-            f.prefetch(w + _AHEAD)
             for m in range(positions):
                 factor = f.splat(f.load(here[m // 3] + pitch * (m % 3)))
                 for v, column in enumerate(columns):
