@@ -198,6 +198,11 @@ class Function:
         variable.set(start)
         return variable
 
+    def memory(self, numbers: int) -> Value:
+        """Return the address of memory of the function's own, for this many numbers of the sums."""
+        pointer = self._allocations.alloca(ir.ArrayType(self.number, numbers))
+        return Value(self, self._allocations.ptrtoint(pointer, I64))
+
     def zero(self) -> Value:
         """Return a vector of zeros."""
         return self.value(0.0, self.vector)

@@ -215,7 +215,15 @@ class DirectCall(CompiledCall):
             tiles=tiles.tiles,
             stream=int(stream),
             prefetch=epilogue.address_of_prefetch(elements) if out_fast == 1 and not stream else 0,
-            write=epilogue.address(axes.fast.stride, out_fast, out_strides[1], p.layer.group_out, activated, elements),
+            write=epilogue.address(
+                axes.fast.stride,
+                out_fast,
+                out_strides[1],
+                p.layer.group_out,
+                tiles.whole_positions,
+                activated,
+                elements,
+            ),
         )
         self.tile_function = tile_loop.address(elements)
 

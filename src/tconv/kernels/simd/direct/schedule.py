@@ -117,6 +117,8 @@ class TileSchedule(NamedTuple):
     scratch: int
     together: int
     """blocks of channels whose outputs are written together"""
+    whole_positions: bool
+    """True if all channels are"""
 
 
 def least_cycles(p: Problem) -> float:
@@ -142,21 +144,32 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
     block = elements.summed_size * layer.sums * t.sum_row
-    together = _together(layer.blocks, block, elements.lanes) if channels_last else 1
+    together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
     scratch = sums_place + block * together + elements.summed_size * 9 * elements.lanes
     tiles = best.total * splits
     return TileSchedule(
-        t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch, together
+        t,
+        splits,
+        threads,
+        tiles,
+        ahead_place if ahead else 0,
+        panel_place,
+        sums_place,
+        scratch,
+        together,
+        together == layer.sizes.units and splits == 1,
     )
 
 
-def _together(blocks: Blocks, sums: int, lanes: int) -> int:
+def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:
     """Return the number of blocks whose channels are written together, if each needs this many bytes for its sums.
 
-    They have at least as many channels as a vector has lanes, if there are as many.
+    They have at least as many channels as a vector has lanes, if there are as many. Where all channels are no number of
+    vectors, all of them should be written together.
     """
-    least = -(-lanes // max(1, blocks.wide - 1)) if blocks.wide > 1 else lanes
-    most = max(least, _TOGETHER // sums)
+    least = -(-lanes // max(1, blocks.wide - 1))
+    largest = _TOGETHER if layer.group_out % lanes == 0 else 4 * _TOGETHER
+    most = max(least, largest // sums)
     return -(-blocks.total // -(-blocks.total // most))
 
 

@@ -235,7 +235,11 @@ def scratch_layout(layer: Layer, t: Tiles) -> ScratchLayout:
     panel = after(streams, input_packing.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
     sums = after(panel, geometry.blocks * geometry.planes * plane)
     block_sums = blocks.size * geometry.rows * length
-    fitting = max(ceil(lanes, blocks.size) if t.channels_last else 1, _SUMS // (size * block_sums))
+    # channels last that are no number of vectors should be written together
+    together = t.channels_last and layer.out_channels % lanes > 0
+    fitting = max(
+        ceil(lanes, blocks.size) if t.channels_last else 1, (3 if together else 1) * _SUMS // (size * block_sums)
+    )
     range_blocks = min(ceil(blocks.total, t.splits), fitting)
     even = lanes // math.gcd(lanes, blocks.size)  # blocks whose channels are a number of vectors
     if t.channels_last and even <= range_blocks < blocks.total:
