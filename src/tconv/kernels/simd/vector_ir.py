@@ -167,6 +167,9 @@ class Function:
         self._module = ir.Module(name)
         kind = ir.FunctionType(I64 if returns else ir.VoidType(), [I64] * arguments)
         self._function = ir.Function(self._module, kind, name)
+        self._function.attributes.add("nounwind")
+        # LLVM must not make calls of memset and the like out of loops: llvmlite has no name for this attribute
+        set.add(self._function.attributes, '"no-builtins"')
         self._entry = self._function.append_basic_block("entry")
         self._allocations = ir.IRBuilder(self._entry)
         body = self._function.append_basic_block("body")
