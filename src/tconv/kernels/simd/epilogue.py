@@ -41,7 +41,7 @@ def address(
     """
     ending = f"{'_activated' if activated else ''}{elements.suffix}"
     if out_fast != 1 and out_channel == 1:
-        form = epilogue_channels_last.form(
+        form = epilogue_channels_last.writing_form(
             stride, out_fast, channels, all_channels, interleaves(stride, elements), elements
         )
         name = f"write_{form.name}{ending}"

@@ -27,7 +27,12 @@ class WritingForm(NamedTuple):
     builder: Callable[[str, bool, Elements], Epilogue]
 
 
-def form(
+def together(channels: int, lanes: int) -> bool:
+    """Return True if all channels of a position should be written together: few, and no number of vectors."""
+    return channels < 2 * lanes and channels % lanes > 0
+
+
+def writing_form(
     stride: int, out_fast: int, channels: int, all_channels: bool, all_phases: bool, elements: Elements
 ) -> WritingForm:
     """Return the function for this many channels of a group.
