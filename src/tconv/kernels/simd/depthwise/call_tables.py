@@ -151,7 +151,7 @@ class DepthwiseChannelsCall(_DepthwiseCall):
             "repeats": 1,
             "channel_weights": 1,
             "weight_pitch": channels,
-            "position_block": max(4, channels_last.BLOCK // (self.elements.stored_size * channels)),
+            "position_block": max(2, channels_last.BLOCK // (self.elements.stored_size * channels)),
         }
 
 
