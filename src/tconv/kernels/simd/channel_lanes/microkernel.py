@@ -40,8 +40,9 @@ def most_vectors() -> int:
 
 
 def most_positions(vectors: int) -> int:
-    """Return how many positions fit the registers: their sums, the vectors of a weight, and one input."""
-    return max(1, min(MOST_POSITIONS, (target().registers - 1 - vectors) // vectors))
+    """Return how many positions fit the registers: their sums, the vectors of a weight, one input, and a product."""
+    others = vectors + (1 if target().fuses else 2)
+    return max(1, min(MOST_POSITIONS, (target().registers - others) // vectors))
 
 
 def address(block: Block, activated: bool, elements: Elements) -> int:
