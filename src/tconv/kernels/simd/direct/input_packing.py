@@ -6,8 +6,8 @@ Nothing outside of x is ever read.
 from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
+from tconv.kernels.simd.direct import channels_last_packing
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -15,16 +15,16 @@ SHORT = 4
 """Largest number of vectors of a line that is copied without loops."""
 
 
-def address(x_fast: int, x_channel: int, width: int, elements: Elements) -> int:
+def address(x_fast: int, x_channel: int, channels: int, width: int, elements: Elements) -> int:
     """Return the address of the function `(frame, local)` for an x with these strides of fastest axis and channels.
 
-    `width` is the number of positions of a line in the panel.
+    `channels` are those of a group, and `width` is the number of positions of a line in the panel.
     """
     if x_fast != 1:
-        kind = "channels_last" if x_channel == 1 else "strided"
-        name = f"pack_{kind}{elements.suffix}"
-        if x_channel == 1:
-            return OBJECT_CACHE.address(name, lambda: _write_channels_last(name, elements))
+        kind = channels_last_packing.kind_of(x_fast, channels, elements) if x_channel == 1 else ""
+        name = f"pack_{kind or 'strided'}{elements.suffix}"
+        if kind:
+            return OBJECT_CACHE.address(name, lambda: channels_last_packing.write(name, kind, channels, elements))
         return OBJECT_CACHE.address(name, lambda: _write(name, elements, True))
     vectors = -(-width // elements.lanes)
     short = vectors if vectors <= SHORT else None
@@ -127,30 +127,3 @@ class _ShortLine:
         for v, mask in enumerate(self.masks):
             place = v * self.f.lanes
             self.f.store(self.f.load_stored(source, self.start + place, mask), to, place)
-
-
-def _write_channels_last(name: str, elements: Elements) -> str:
-    """Write the function for channels last, which transposes blocks of positions x channels in registers."""
-    f = Function(name, 2, elements)
-    base, local = f.arguments
-    frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
-    channels, slots, pitch, width = frame.group_in, frame.slots, frame.slot_pitch, frame.pack_width
-    filled = mine.line_count + frame.extra
-    channel_pitch, length, step = frame.channel_pitch, frame.x_length, frame.x_fast
-    with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy, f.loop(filled) as slot:
-        start = mine.first - f.load(frame.copy_table, copy, I64)
-        row = f.load(local, block * slots + slot + HEAD, I64)
-        there = row.differs(0)
-        source = row + mine.group * channels * f.stored_size
-        to = local + frame.panel_place + ((block * frame.copies + copy) * slots + slot) * pitch * f.size
-        with f.loop(0, channels, f.lanes) as channel, f.loop(0, width, f.lanes) as place:
-            rows = []
-            for lane in range(f.lanes):
-                position = start + place + lane
-                inside = f.both(there, f.both(position >= 0, position < length))
-                mask = f.mask(0, f.select(inside, channels - channel, 0))
-                rows.append(f.load_stored(source, position * step + channel, mask))
-            for number, vector in enumerate(interleave_lanes(f, rows)):
-                with f.when(channel + number < channels):
-                    f.store(vector, to, (channel + number) * channel_pitch + place)
-    return f.finish()
