@@ -42,9 +42,10 @@ def conv_transpose(
     >>> y.sum().backward()                                  # gradients are PyTorch's own convolutions
 
     input [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out]; any device and
-    dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else on
-    PyTorch's operator; `tconv.torch.plan(layer, x)` lists the reasons. Autocast casts the tensors as PyTorch does. The order of the arguments, the errors and the memory format of the
-    output are PyTorch's (in 3-D the output is channels last whenever input or weight is; PyTorch's is not always).
+    dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else
+    on PyTorch's operator; `tconv.torch.plan(layer, x)` lists the reasons. Autocast, the order of the arguments, the
+    errors and the memory format of the output are PyTorch's (in 3-D the output is channels last whenever input or
+    weight is; PyTorch's is not always).
 
     Threads: at most `torch.get_num_threads()`, and at most `tconv.get_num_threads()`. The result is the same bits on
     any number of them.
@@ -123,7 +124,7 @@ def is_trained(input: Any, weight: Any, arguments: Arguments) -> bool:
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
     batch = input.shape if input.dim() == len(arguments.stride) + 2 else (1, *input.shape)
-    return against_training(batch, weight.shape)
+    return against_training(batch, weight.shape, call_dtype(input, weight, None))
 
 
 def select_route(input: Any, weight: Any, bias: Any) -> Any:

@@ -27,6 +27,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.availability import reason_unavailable
 from tconv.operator.method_choice import choose_method
 from tconv.torch.element_types import NUMPY, call_dtype, numbers
 from tconv.torch.openmp_threads import pytorch_threads
@@ -94,6 +95,8 @@ def _strides_of(shape: tuple[int, ...], format: torch.memory_format) -> tuple[in
 def reasons_against(p: Problem) -> list[str]:
     """Return the reasons to leave a call on the CPU to PyTorch: the kernel cannot run it, or is slower."""
     g, reasons = p.geometry, list(kernels.kernel("simd").reasons_against(p))
+    if p.dtype == np.float16 and _float16_is_slow():
+        return reasons
     # benchmarks/random_layers.py: for other layers the kernel is faster, three times in the mean
     if p.batch == math.prod(p.input_shape) == g.groups == 1 and not (g.ndim == 2 and min(g.kernel) > 3):
         reasons.append("x is one position, and PyTorch's product of a vector and the weight reads the weight only once")
@@ -108,13 +111,24 @@ def against_bias(shape: tuple[int, ...], p: Problem) -> str:
     return "" if shape == (p.out_channels,) else f"the bias is {shape}, and there are {p.out_channels} output channels"
 
 
-def against_training(x_shape: Any, w_shape: Any) -> bool:
+@cache
+def _float16_is_slow() -> bool:
+    """Return True if the chip has no arithmetic in float16: there PyTorch's operator is slower in it for all sizes."""
+    if reason_unavailable() is not None:
+        return False
+    from tconv.kernels.simd import cpu_target
+
+    return not cpu_target.computes_float16()
+
+
+def against_training(x_shape: Any, w_shape: Any, dtype: torch.dtype | None) -> bool:
     """Return True if a call with a weight in training is left to PyTorch: the weight is packed again in every step.
 
     Packing takes as long as some thousand positions of x, and longer with many taps. Together with PyTorch's gradients
     a step must not become slower by it (`tconv bench --training`).
     """
-    return bool(x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256))
+    few = x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256)
+    return bool(few) and not (dtype is torch.float16 and _float16_is_slow())
 
 
 def method_of(p: Problem, trained: bool = False) -> str:
