@@ -96,16 +96,15 @@ def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
     if route is OPERATOR:
         output = OPERATOR(batch, weight, bias, *arguments)
     else:
-        dtype = call_dtype(input, weight, bias)
-        if batch.dtype is not dtype:  # autocast
-            batch = batch.to(dtype)
+        if torch.is_autocast_enabled("cpu"):
+            batch = batch.to(call_dtype(input, weight, bias))
         call = cached_call(batch, weight, bias, arguments)
         if call.reasons:
             output = None
         elif route is Differentiable:
             # gradients flow back through the casts, which do nothing outside of autocast
-            own_bias = bias if bias is None else bias.to(dtype)
-            output = Differentiable.apply(batch, weight.to(dtype), own_bias, *arguments)
+            own_bias = bias if bias is None else bias.to(batch.dtype)
+            output = Differentiable.apply(batch, weight.to(batch.dtype), own_bias, *arguments)
         else:
             output = call(batch, weight, bias)
         if output is None:
@@ -146,8 +145,9 @@ def select_route(input: Any, weight: Any, bias: Any) -> Any:
         return "a transform of torch.func needs PyTorch's operator"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):
         return next(reason for reason in map(_reason_of_memory, _NAMES, (input, weight, bias)) if reason)
-    dtype = call_dtype(input, weight, bias)
-    if dtype not in NUMPY:
+    dtype = input.dtype
+    mixed = weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype)
+    if (mixed or torch.is_autocast_enabled("cpu")) and (dtype := call_dtype(input, weight, bias)) not in NUMPY:
         return _reason_of_dtypes(dtype, input, weight, bias)
     if must_be_seen():
         return OPERATOR

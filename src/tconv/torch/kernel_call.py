@@ -29,7 +29,7 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.operator.method_choice import choose_method
-from tconv.torch.element_types import NUMPY, call_dtype, numbers
+from tconv.torch.element_types import NUMPY, SUMMED, call_dtype, numbers
 from tconv.torch.openmp_threads import pytorch_threads
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -184,6 +184,8 @@ class Call:
         self._large = p.output_bytes >= _FROM_POOL
         self._strides = tuple(x.stride()), _strides_of(self._shape, self._format)
         self._dtype, self._rounded = x.dtype, rounded
+        # dtype of a bias that can be added as it is
+        self._bias_dtype = SUMMED[x.dtype] if not rounded or SUMMED[x.dtype] is x.dtype else None
         self._bytes = ctypes.c_char * weight.nbytes
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
@@ -209,7 +211,9 @@ class Call:
         if not self._dense:
             weight = weight.contiguous()
         # in a variable: its memory is in use until the call ends
-        flat = None if bias is None else numbers(bias, self._dtype, self._rounded).contiguous()
+        flat = bias
+        if bias is not None and (bias.dtype is not self._bias_dtype or not bias.is_contiguous()):
+            flat = numbers(bias, self._dtype, self._rounded).contiguous()
         pytorch_count = torch.get_num_threads()
         threads = min(pytorch_count, get_num_threads())
         openmp = pytorch_threads(pytorch_count) if threads > 1 else None
@@ -303,10 +307,13 @@ with without_modes():  # those of the code that imports this module
 """Kinds of dense tensors on the CPU: not fake, wrapped, negated, sparse or of a subclass."""
 
 
+_SIZES = {dtype: known.itemsize for dtype, known in NUMPY.items()}
+
+
 def is_plain(tensor: torch.Tensor) -> bool:
     """Return True if the kernel can use this tensor's memory without a copy."""
-    dtype = tensor.dtype
-    return dtype in NUMPY and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % dtype.itemsize == 0
+    size = _SIZES.get(tensor.dtype)
+    return size is not None and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % size == 0
 
 
 def cached_call(
@@ -320,8 +327,8 @@ def cached_call(
 ) -> Call:
     """Return the call for tensors like these and these arguments, from the cache or read now."""
     of_bias = None if bias is None else bias.shape
-    described = x.dtype, x.shape, x.stride(), weight.dtype, weight.shape, weight.stride(), of_bias
-    key = described, arguments, activation_key, rounded
+    sizes = x.shape, x.stride(), weight.shape, weight.stride(), of_bias
+    key = sizes, x.dtype, weight.dtype, arguments, activation_key, rounded
     call = _calls.get(key)
     if call is None:
         call = Call(x, weight, bias, arguments, activation, rounded)
