@@ -180,4 +180,5 @@ def _reason_of_dtypes(dtype: Any, *tensors: Any) -> str:
     if dtype is not None:
         return reason_against("with autocast x", dtype)
     named = zip(_NAMES, tensors, strict=True)
-    return ", ".join(f"{name} is {title(tensor.dtype)}" for name, tensor in named if tensor is not None)
+    kinds = [f"{name} is {title(tensor.dtype)}" for name, tensor in named if tensor is not None]
+    return f"the dtypes are mixed: {', '.join(kinds)}"
