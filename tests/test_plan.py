@@ -64,13 +64,13 @@ def test_planning_allocates_nothing():
 
 
 def test_a_requested_method():
-    x, w = np.ones((1, 1, 4)), np.ones((1, 1, 3))
+    x, w = np.ones((1, 1, 4), complex), np.ones((1, 1, 3), complex)
     plan = tconv.plan(x, w, method="taps")
     assert plan.method == "taps"
     assert plan.reasons == {
-        "simd": ("it computes float32, and this is float64",),
+        "simd": ("it computes float32 and float64, and this is complex128",),
         "winograd": (
-            "it computes float32, and this is float64",
+            "it computes float32 and float64, and this is complex128",
             "one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16 and no dilation",
         ),
         "polyphase": ('method="taps" was requested',),

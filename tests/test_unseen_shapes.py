@@ -18,7 +18,6 @@ from tconv.operator import call_cache, call_reading, method_choice
 pytest.importorskip("llvmlite")
 
 from tconv.kernels.simd import microkernel
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import call_tables, schedule, tiling
 from tconv.kernels.simd.direct.tiling import ceil
 from tconv.kernels.simd.phase_axes import lengths
@@ -108,7 +107,8 @@ def test_threads_that_meet_a_layer_with_a_size_each():
 
 def all_tilings(p):
     """Yield every candidate tiling, one by one."""
-    layer, sizes, lanes = schedule.layer_schedule(p.layer).sizes, lengths(p), target().lanes
+    layer, sizes = schedule.layer_schedule(p.layer).sizes, lengths(p)
+    lanes = layer.elements.lanes
     long, positions = sizes.slow[-1].positions, sizes.fast.positions
     forms = set()
     for rows in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128):
@@ -122,11 +122,12 @@ def all_tilings(p):
             width = ceil(ceil(positions, ceil(positions, width)), lanes) * lanes
             forms.add((False, False, min(rows, long), width))
     for form in sorted(forms):
-        yield tiling.tiling_of(layer, sizes, p.batch, lanes, tiling.TilingEstimate(0.0, 0, 0, *form))
+        yield tiling.tiling_of(layer, sizes, p.batch, tiling.TilingEstimate(0.0, 0, 0, *form))
 
 
 def cycles(p, t, splits, threads):
     """Return the estimate by its formula."""
+    size = t.elements.summed_size
     layer, sizes = schedule.layer_schedule(p.layer), lengths(p)
     terms, last_rows = layer.terms * p.out_channels, t.run - (t.row_tiles - 1) * t.rows
     many, few = (ceil(rows * t.width, t.lanes) for rows in (t.rows, last_rows))
@@ -137,8 +138,8 @@ def cycles(p, t, splits, threads):
     fullest = max((layer.blocks.wide * len(call.phases) for call in layer.calls), default=1)
     group = min(microkernel.most_vectors(fullest), many)
     thin = 1.0 if group > 2 else 1.05 if group == 2 else 1.25
-    spill = 1.0 + 0.04 * min(4.0, max(0.0, 4 * t.panel / tiling._PANEL - 1))
-    weights = t.total * 4 * terms / (16 if 4 * terms < 2 * tiling._PANEL else 4)
+    spill = 1.0 + 0.04 * min(4.0, max(0.0, size * t.panel / tiling._PANEL - 1))
+    weights = t.total * size * terms / (16 if size * terms < 2 * tiling._PANEL else 4)
     writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in layer.grid.slow)
     lines = t.total * t.blocks * t.copies * t.slots * p.in_channels
     packing = lines * (15 + 3 * ceil(min(t.pitch, t.width_total + 8), t.lanes))
@@ -154,7 +155,7 @@ def test_the_tiles_are_those_with_the_least_cycles(ndim):
         groups, batch = drawn.geometry.groups, int(rng.choice([1, 1, 2, 30]))
         c_in, c_out = (groups * int(rng.choice([1, 3, 16, 70])) for _ in range(2))
         n = tuple(int(size) for size in rng.integers(1, (5000, 90, 20)[ndim - 1], ndim))
-        p = Problem(drawn.geometry, batch, c_in, c_out, n, np.dtype(np.float32))
+        p = Problem(drawn.geometry, batch, c_in, c_out, n, np.dtype((np.float32, np.float64)[turn % 2]))
         if min(s * (m - 1) + e - sum(crop) for s, m, e, crop in zip(*axes(p), strict=True)) < 1:
             continue
         tilings = list(all_tilings(p))

@@ -35,7 +35,7 @@ def build() -> tuple[Callable[[int], None], int]:
 
 
 def _write(name: str) -> str:
-    f = Function(name, 2, target().lanes)
+    f = Function(name, 2)
     loops, sums = f.arguments
     half, one = (f.value(number, f.vector) for number in (0.5, 1.0))
     chains = [f.var(f.value(float(number), f.vector)) for number in range(_CHAINS)]

@@ -27,10 +27,10 @@ class Activation(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
 
-    def arrays(self, channels: int) -> tuple[Array, Array]:
-        """Return one slope per channel, and [low, high], both float32: the arguments of the machine code."""
-        slopes = np.ascontiguousarray(np.broadcast_to(self.slopes, (channels,)), np.float32)
-        return slopes, np.array([self.low, self.high], np.float32)
+    def arrays(self, channels: int, dtype: Any = np.float32) -> tuple[Array, Array]:
+        """Return one slope per channel, and [low, high], in the dtype of the sums: arguments of the machine code."""
+        slopes = np.ascontiguousarray(np.broadcast_to(self.slopes, (channels,)), dtype)
+        return slopes, np.array([self.low, self.high], dtype)
 
     def apply(self, y: Array) -> None:
         """Apply it in place to canonical y [N, C, ...], after methods that do not apply it as they write."""

@@ -31,7 +31,7 @@ def is_plain(array: Array) -> bool:
 
 
 class Layer(NamedTuple):
-    """Geometry and channels of a problem, without the size of x.
+    """Geometry, channels and dtype of a problem, without the size of x.
 
     The order of the sums and of the packed weight depends on nothing else. They are cached by layer, so that a size of
     x not seen before costs little.
@@ -40,6 +40,7 @@ class Layer(NamedTuple):
     geometry: Geometry
     in_channels: int
     out_channels: int
+    dtype: np.dtype[Any]
 
     @property
     def group_in(self) -> int:
@@ -77,8 +78,8 @@ class Problem:
 
     @cached_property
     def layer(self) -> Layer:
-        """The problem without batch, size and dtype."""
-        return Layer(self.geometry, self.in_channels, self.out_channels)
+        """The problem without batch and size."""
+        return Layer(self.geometry, self.in_channels, self.out_channels, self.dtype)
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:

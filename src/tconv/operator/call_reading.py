@@ -81,17 +81,16 @@ def read_taken_call(
         _check_channels(speaker, call, x.shape, weight.shape, library, adjoint)
         w = call.weight.canonical(weight, call.geometry.groups)
         out_channels = _out_channels(call, weight.shape, bias)
-        dtype = x.dtype.newbyteorder("=")
         mixed = None if weight.dtype.name == x.dtype.name else weight.dtype.newbyteorder("=")
-        layer = Layer(call.geometry, w.shape[0], out_channels)
-        cached = _ReadCall(call, layer, dtype, mixed, call.data.axes.index("C"))
+        layer = Layer(call.geometry, w.shape[0], out_channels, x.dtype.newbyteorder("="))
+        cached = _ReadCall(call, layer, mixed, call.data.axes.index("C"))
         if key is not None and (geometry is not None or not speaker.reads_sizes):
             _add(key, cached)
     call, layer = cached.call, cached.layer
     g = layer.geometry
     w, images = call.weight.canonical(weight, g.groups), call.data.canonical(x)
     small = g.conv_shape(images.shape[2:]) if adjoint else images.shape[2:]
-    problem = Problem(g, len(images), layer.in_channels, layer.out_channels, small, cached.dtype, bias is not None)
+    problem = Problem(g, len(images), layer.in_channels, layer.out_channels, small, layer.dtype, bias is not None)
     if cached.weight_dtype is not None:
         problem = replace(problem, weight_dtype=cached.weight_dtype)
     if not adjoint:
@@ -111,7 +110,6 @@ class _ReadCall(NamedTuple):
 
     call: NativeCall
     layer: Layer
-    dtype: np.dtype[Any]
     weight_dtype: np.dtype[Any] | None
     """where it differs from that of x"""
     channel_axis: int

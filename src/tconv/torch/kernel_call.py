@@ -128,7 +128,7 @@ class _FormState:
     def __init__(self, form: Any, p: Problem, last: bool) -> None:
         self.form, self.problem = form, p
         # the packed weight depends on these, and on the weight's numbers
-        self.sizes = _interned((form.name, last, p.geometry, p.in_channels, p.out_channels))
+        self.sizes = _interned((form.name, last, p.layer))
         self.compiled: Any = None
         self.packed: tuple[Array | None, int] = (None, 0)
 

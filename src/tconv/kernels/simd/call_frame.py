@@ -1,7 +1,7 @@
 """Arguments of the machine code: integers at fixed places of two arrays, the frame and the local array.
 
 The frame is the same for all threads of a call. Each thread has a local array, which describes its present tile. Sizes
-and pitches count float32 numbers, addresses count bytes.
+and pitches count numbers, addresses count bytes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
@@ -17,23 +17,23 @@ _LONG = 256
 """Outputs from which on an unaligned line of a streamed output goes past the caches; aligned lines always do."""
 
 
-def most_phases(stride: int) -> int:
+def most_phases(stride: int, elements: Elements) -> int:
     """Return the number of phases of the fastest axis that are written at a time."""
-    return stride if interleaves(stride) else target().lanes
+    return stride if interleaves(stride, elements) else elements.lanes
 
 
-def interleaves(stride: int) -> bool:
+def interleaves(stride: int, elements: Elements) -> bool:
     """Return True if all phases of the fastest axis are interleaved in registers."""
-    return stride <= 8 or stride == target().lanes
+    return stride <= 8 or stride == elements.lanes
 
 
-def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> int:
+def address(stride: int, out_fast: int, out_channel: int, activated: bool, elements: Elements) -> int:
     """Return the address of the function that writes outputs with these strides of fastest axis and channels.
 
     Its arguments are `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
     """
     body: Callable[[_Epilogue], None]
-    if out_fast == 1 and interleaves(stride):
+    if out_fast == 1 and interleaves(stride, elements):
         kind, body = f"interleave_{stride}", lambda epilogue: epilogue.interleave_phases(stride)
     elif out_fast == 1:
         kind, body = "across", _Epilogue.phases_across
@@ -41,25 +41,27 @@ def address(stride: int, out_fast: int, out_channel: int, activated: bool) -> in
         kind, body = "channels_last", _Epilogue.channels_last
     else:
         kind, body = "strided", _Epilogue.strided
-    name = f"write_{kind}{'_activated' if activated else ''}"
-    return OBJECT_CACHE.address(name, lambda: _Epilogue(name, activated).build(body, kind != "channels_last"))
+    name = f"write_{kind}{'_activated' if activated else ''}{elements.suffix}"
+    by_channel = kind != "channels_last"
+    return OBJECT_CACHE.address(name, lambda: _Epilogue(name, activated, elements).build(body, by_channel))
 
 
-def address_of_prefetch() -> int:
+def address_of_prefetch(elements: Elements) -> int:
     """Return the address of the function that prefetches the cache lines a call of the epilogue will write.
 
     Its arguments are `(frame, local, table of rows, first line, end line, first position, end position)`.
     """
-    return OBJECT_CACHE.address("prefetch_output", _write_prefetch)
+    name = f"prefetch_output{elements.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _write_prefetch(name, elements))
 
 
-def _write_prefetch() -> str:
+def _write_prefetch(name: str, elements: Elements) -> str:
     """Write the function that prefetches cache lines of the output, while the chip still computes their sums."""
-    f = Function("prefetch_output", 7, target().lanes)
+    f = Function(name, 7, elements)
     base, local, table, first, end, begin, stop = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     stride, rows = frame.stride, frame.image_rows
-    length = f.least((stop - begin) * stride, frame.out_length - (mine.first + begin) * stride) * 4
+    length = f.least((stop - begin) * stride, frame.out_length - (mine.first + begin) * stride) * f.stored_size
     with f.loop(first, end) as line:
         row = mine.row + line
         offset = f.load(table, row % rows, I64)
@@ -67,7 +69,7 @@ def _write_prefetch() -> str:
             image = mine.image + row // rows
             place = image * frame.out_batch + mine.channel * frame.out_channel + offset + (mine.first + begin) * stride
             with f.loop(mine.channels) as number:
-                to = frame.out + (place + number * frame.out_channel) * 4
+                to = frame.out + (place + number * frame.out_channel) * f.stored_size
                 with f.loop(0, length, 64) as byte:
                     f.prefetch(to + byte, write=True)
     return f.finish()
@@ -83,8 +85,8 @@ def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Valu
 class _Epilogue:
     """Builder of an epilogue: for each row of the tile and each channel, a method of it (`body`) writes a line."""
 
-    def __init__(self, name: str, activated: bool) -> None:
-        self.f = f = Function(name, 10, target().lanes)
+    def __init__(self, name: str, activated: bool, elements: Elements) -> None:
+        self.f = f = Function(name, 10, elements)
         base, local, self.table, self.phase, self.phases, self.sums, *self.region = f.arguments
         self.frame, self.mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
         # read once, here: LLVM cannot know that the outputs do not overwrite the frame
@@ -104,11 +106,11 @@ class _Epilogue:
             offset = f.load(self.table, row % rows, I64)
             with f.when(offset > NO_ROW):
                 place = (mine.image + row // rows) * frame.out_batch + channel * frame.out_channel + offset
-                to = frame.out + (place + (first + self.phase) * frame.out_fast) * 4
-                source = self.sums + (line * frame.sum_pitch + begin) * 4
+                to = frame.out + (place + (first + self.phase) * frame.out_fast) * f.stored_size
+                source = self.sums + (line * frame.sum_pitch + begin) * f.size
                 with f.loop(mine.channels if by_channel else 1) as number:
-                    self.to = to + number * frame.out_channel * 4
-                    self.source = source + number * mine.channel_pitch * 4
+                    self.to = to + number * frame.out_channel * f.stored_size
+                    self.source = source + number * mine.channel_pitch * f.size
                     if by_channel:
                         self._read_constants(lambda table: f.splat(f.load(table, channel + number)))
                     body(self)
@@ -127,7 +129,7 @@ class _Epilogue:
 
     def _sums(self, row: Value | int, place: Value | int) -> Value:
         """Return a vector of sums of one phase."""
-        return self.f.load(self.source + self.sum_row * row * 4, place, self.f.vector)
+        return self.f.load(self.source + self.sum_row * row * self.f.size, place, self.f.vector)
 
     def outputs(self, sums: Value) -> Value:
         """Return the outputs of a vector of sums: bias, then activation."""
@@ -146,7 +148,8 @@ class _Epilogue:
         count = f.least(self.width * stride, self.length)
         span = stride * f.lanes
         # outputs before the first whose address is a multiple of a vector's size
-        head = f.least(((0 - self.to) & (4 * f.lanes - 1)) >> 2, count)
+        size = f.stored_size
+        head = f.least(((0 - self.to) & (size * f.lanes - 1)) >> (size.bit_length() - 1), count)
 
         def lines(begin: Value | int, store: Callable[[Value, Value, Value], None]) -> None:
             end = begin + (count - begin) // span * span
@@ -159,20 +162,20 @@ class _Epilogue:
         def streamed() -> None:
             with f.when(head > 0):
                 self._partial(stride, f.value(0), head)
-            lines(head, f.stream)
+            lines(head, f.stream_stored)
 
         worthwhile = f.select(head.equals(0), 1, f.select(count >= _LONG, 1, 0)).equals(1)
         f.cases(
             f.both(f.both(self.stream > 0, worthwhile), (head % stride).equals(0)),
             streamed,
-            lambda: lines(f.value(0), f.store),
+            lambda: lines(f.value(0), f.store_stored),
         )
 
     def _partial(self, stride: int, begin: Value, end: Value) -> None:
         """Write the outputs [begin, end), fewer than a vector of each phase."""
         for number, vector in enumerate(self._vectors(stride, begin // stride)):
             start = begin + number * self.f.lanes
-            self.f.masked_store(vector, self.to, start, self.f.mask(0, end - start))
+            self.f.store_stored(vector, self.to, start, self.f.mask(0, end - start))
 
     def _vectors(self, stride: int, place: Value) -> list[Value]:
         return interleave_lanes(self.f, [self.value(phase, place) for phase in range(stride)])
@@ -186,7 +189,7 @@ class _Epilogue:
                 position = place + lane
                 left = f.least(self.phases, self.length - self.phase - position * stride)
                 with f.when(position < self.width):
-                    f.masked_store(vector, self.to, position * stride, f.mask(0, left))
+                    f.store_stored(vector, self.to, position * stride, f.mask(0, left))
 
     def channels_last(self) -> None:
         """Write channels last: for each position a run of channels, by transposing blocks of vectors."""
@@ -198,13 +201,13 @@ class _Epilogue:
             with f.loop(self.phases) as phase, f.loop(0, self.width, f.lanes) as place:
                 rows = []
                 for number in range(f.lanes):
-                    self.source = block + f.least(channel + number, channels - 1) * mine.channel_pitch * 4
+                    self.source = block + f.least(channel + number, channels - 1) * mine.channel_pitch * f.size
                     rows.append(self._sums(phase, place))
                 for lane, vector in enumerate(interleave_lanes(f, rows)):
                     position = place + lane
                     output = position * stride + phase
                     with f.when(f.both(position < self.width, output + self.phase < self.length)):
-                        f.masked_store(self.outputs(vector), self.to, output * frame.out_fast + channel, mask)
+                        f.store_stored(self.outputs(vector), self.to, output * frame.out_fast + channel, mask)
 
     def strided(self) -> None:
         """Write an output whose fastest axis is not contiguous, number by number."""
@@ -214,6 +217,4 @@ class _Epilogue:
             left = self.length - self.phase - phase + stride - 1
             count = f.least(self.width, f.select(left > 0, left, 0) // stride)
             with f.loop(count) as place:
-                vector = self.value(phase, place)
-                number = Value(f, f.b.extract_element(vector.ir, f.value(0).ir))
-                f.store(number, self.to, (place * stride + phase) * step)
+                f.store_stored_number(self.value(phase, place), self.to, (place * stride + phase) * step)

@@ -16,13 +16,13 @@ NOT_PACKED = np.zeros(0, np.float32)
 
 
 class Form(NamedTuple):
-    """Form of the kernel: its compiled call, its packed weight, and the largest number of a weight that it accepts."""
+    """Form of the kernel: its compiled call, its packed weight, and the test of a weight for numbers it can use."""
 
     name: str
     compile: Callable[..., CompiledCall]
     pack_weight: Callable[[Problem, Array], Array]
-    largest: float
+    accepts: Callable[[Problem, Array], bool]
 
     def pack(self, p: Problem, w: Array) -> Array:
         """Return the packed weight of a canonical one, `NOT_PACKED` if the form does not accept its numbers."""
-        return self.pack_weight(p, w) if (np.abs(w) <= self.largest).all() else NOT_PACKED
+        return self.pack_weight(p, w) if self.accepts(p, w) else NOT_PACKED

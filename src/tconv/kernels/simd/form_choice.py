@@ -6,8 +6,7 @@ depends on the sizes and the layout of the arrays, and decides nothing but the t
 
 from __future__ import annotations
 
-import numpy as np
-
+from tconv._arrays import is_finite
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.direct.weight_packing import pack_weight
@@ -15,11 +14,9 @@ from tconv.kernels.simd.form import Form
 from tconv.kernels.simd.winograd_f22 import weight_packing as winograd_f22
 from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
 
-_LARGEST = float(np.finfo(np.float32).max)
-
-DIRECT = Form("direct", DirectCall, pack_weight, _LARGEST)
+DIRECT = Form("direct", DirectCall, pack_weight, lambda p, w: is_finite(w))
 """Lanes over positions of the output."""
-WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.LARGEST)
+WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
 
 
 def direct_form(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Form:

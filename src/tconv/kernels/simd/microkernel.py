@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -50,24 +51,25 @@ def most_vectors(rows: int) -> int:
     return max(1, min(8, (target().registers - 2) // (rows + 1)))
 
 
-def address(rows: Rows, vectors: int, spread: bool = False) -> int:
+def address(rows: Rows, vectors: int, elements: Elements, spread: bool = False) -> int:
     """Return the address of the function for these rows and this many vectors of positions.
 
     Its arguments are `(steps, parts, part count, panel, weights, pitch, sums, channel pitch, phase pitch, ahead,
-    stride)`; pitches count floats. `steps` has `STEP` integers per step: (offset, channels, kind, number of the tap,
+    stride)`; pitches count numbers. `steps` has `STEP` integers per step: (offset, channels, kind, number of the tap,
     first channel). `parts` has the number of steps of each part. `ahead` has an address for each tap: the cache lines
     from it on, one per channel at this stride in bytes, are prefetched on the way (inputs of the next tile).
 
     With `spread` the sum of a part is added in several places, and `parts` has `PART` integers per part: (steps,
-    places, distance of the first place from `sums` in floats, 0 to store or 1 to add, these two of the next place ...).
+    places, numbers from `sums` to the first place, 0 to store or 1 to add, these two of the next place ...).
     """
     kinds = "_".join("".join(map(str, kind)) for kind in rows.kinds)
-    name = f"{'spread' if spread else 'accumulate'}_{rows.channels}x{rows.phases}_{kinds}_{vectors}"
-    return OBJECT_CACHE.address(name, lambda: _write(name, rows, vectors, spread))
+    sums = elements.sums  # x and the output are not touched here
+    name = f"{'spread' if spread else 'accumulate'}_{rows.channels}x{rows.phases}_{kinds}_{vectors}{sums.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _write(name, rows, vectors, sums, spread))
 
 
-def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
-    f = Function(name, 11, target().lanes)
+def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool = False) -> str:
+    f = Function(name, 11, elements)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
     accumulators = {
@@ -92,8 +94,8 @@ def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
                 for v, column in enumerate(columns):
                     sum_ = accumulators[*row, v]
                     sum_.set(f.fma(factor, column, sum_.value))
-            place.set(here + pitch * 4)
-            w.set(w.value + 4 * len(active))
+            place.set(here + pitch * f.size)
+            w.set(w.value + f.size * len(active))
         weight.set(w.value)
 
     def dispatch(numbers: list[int], kind: Value, *arguments: Value) -> None:
@@ -113,7 +115,7 @@ def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
         entry = parts + part * (PART * 8 if spread else 8)
         with f.loop(f.load(entry, 0, I64)):
             here = step.value
-            x = panel + f.load(here, 0, I64) * 4
+            x = panel + f.load(here, 0, I64) * f.size
             next_inputs = f.load(ahead, f.load(here, 3, I64), I64) + f.load(here, 4, I64) * stride
             dispatch(list(range(len(rows.kinds))), f.load(here, 2, I64), x, f.load(here, 1, I64), next_inputs)
             step.set(here + STEP * 8)
@@ -130,7 +132,7 @@ def _write(name: str, rows: Rows, vectors: int, spread: bool = False) -> str:
         if spread:
             with f.loop(f.load(entry, 1, I64)) as number:
                 distance, add = (f.load(entry, number * 2 + at, I64) for at in (2, 3))
-                add_or_store(sums + distance * 4, add.equals(0))
+                add_or_store(sums + distance * f.size, add.equals(0))
         else:
             add_or_store(sums, part.equals(0))
     return f.finish()

@@ -24,9 +24,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import aligned, mapped
 from tconv.kernels.num_threads import POOL_CAPACITY
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
-from tconv.kernels.simd.vector_ir import I64, Function, Value
+from tconv.kernels.simd.thread_ir import ThreadFunction
+from tconv.kernels.simd.vector_ir import I64, Value
 
 _SYSTEM_CALLS = {"x86_64": (202, 186), "aarch64": (98, 178)}
 _FUTEX, _GETTID = _SYSTEM_CALLS.get(platform.machine(), (0, 0)) if sys.platform == "linux" else (0, 0)
@@ -66,7 +66,7 @@ class OpenMPThreads(NamedTuple):
 
 def _write_helper() -> str:
     """Write the function of a helper thread, `(pool, number of the helper)`. It never returns."""
-    f = Function("helper", 2, target().lanes)
+    f = ThreadFunction("helper", 2)
     pool, number = f.arguments
     f.store(f.external("syscall", _GETTID, *[0] * 6), pool, number + _THREAD_IDS, I64)
     seen = f.var(0)  # the last call
@@ -96,7 +96,7 @@ def _write_helper() -> str:
     return f.finish()
 
 
-def _run_tiles(f: Function, pool: Value, scratch: Value) -> None:
+def _run_tiles(f: ThreadFunction, pool: Value, scratch: Value) -> None:
     """Take tiles and run them until none is left."""
     function, frame, end = (f.load(pool, place, I64) for place in (_TILE_FUNCTION, _FRAME, _END))
     with f.repeat() as leave:
@@ -107,7 +107,7 @@ def _run_tiles(f: Function, pool: Value, scratch: Value) -> None:
 
 def _write_launch() -> str:
     """Write the function of a call with helpers: `(pool, tile function, frame, scratch, begin, end, helpers)`."""
-    f = Function("launch", 7, target().lanes)
+    f = ThreadFunction("launch", 7)
     pool, function, frame, scratch, begin, end, helpers = f.arguments
     for place, value in ((_END, end), (_TILE_FUNCTION, function), (_FRAME, frame), (_HELPERS, helpers)):
         f.store(value, pool, place, I64)
@@ -135,7 +135,7 @@ def _write_launch() -> str:
 
 def _write_openmp_thread() -> str:
     """Write the function that each thread of an OpenMP runtime runs: `(pool)`."""
-    f = Function("openmp_thread", 1, target().lanes)
+    f = ThreadFunction("openmp_thread", 1)
     pool = f.arguments[0]
     number = f.call(f.load(pool, _GET_THREAD_NUM, I64), returns=True) & 0xFFFFFFFF
 
@@ -155,7 +155,7 @@ def _write_openmp_launch() -> str:
 
     Its arguments are `(pool, tile function, frame, scratch, begin, end, helpers, thread function, parallel, threads)`.
     """
-    f = Function("openmp_launch", 10, target().lanes)
+    f = ThreadFunction("openmp_launch", 10)
     pool, function, frame, scratch, begin, end, helpers, thread_function, parallel, threads = f.arguments
     values = ((_END, end), (_TILE_FUNCTION, function), (_FRAME, frame), (_HELPERS, helpers), (_CALLER_SCRATCH, scratch))
     for place, value in values:
@@ -166,7 +166,7 @@ def _write_openmp_launch() -> str:
     return f.finish()
 
 
-def _avoid_core(f: Function, pool: Value, core: Value) -> None:
+def _avoid_core(f: ThreadFunction, pool: Value, core: Value) -> None:
     """Let all helpers run where the caller may run, except on this core, which it is on, if there is another."""
     size, cores = _CORES_INTEGERS * 8, pool + _CORES * 8
     failed = f.external("sched_getaffinity", 0, size, cores) & 0xFFFFFFFF
@@ -187,7 +187,7 @@ def _avoid_core(f: Function, pool: Value, core: Value) -> None:
 
 def _write_serial() -> str:
     """Write the function of a call on the caller's thread alone: `(tile function, frame, scratch, begin, end)`."""
-    f = Function("serial", 5, target().lanes)
+    f = ThreadFunction("serial", 5)
     function, frame, scratch, begin, end = f.arguments
     with f.loop(begin, end) as tile:
         f.call(function, frame, scratch, tile)

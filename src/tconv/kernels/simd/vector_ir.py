@@ -1,12 +1,13 @@
 """Writer of LLVM's language with vectors: Python code runs once, when a function is built, and writes its instructions.
 
 A function is ordinary Python around a few methods: `loop`, `when`, `var`, `load`, `store`, `fma`. Integers have 64
-bits, floats 32, and vectors as many floats as the chip's registers. Python's own loops are unrolled. All that depends
-on a chip is here and in `cpu_target.py`.
+bits. Numbers are of the dtype of the sums, and vectors have as many of them as the chip's registers. `load_stored` and
+`store_stored` convert from and to the dtype in memory. Python's own loops are unrolled. All that depends on a chip is
+here and in `cpu_target.py`.
 
 >>> import numpy as np
 >>> from tconv.kernels.simd import vector_ir
->>> f = vector_ir.Function("double", 2, lanes=4)
+>>> f = vector_ir.Function("double", 2)
 >>> source, count = f.arguments
 >>> with f.loop(count) as i:
 ...     f.store(f.load(source, i) + f.load(source, i), source, i)
@@ -22,10 +23,12 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from tconv.kernels.simd.cpu_target import is_x86
+from tconv.kernels.simd.elements import FLOAT32, Elements
 
-I64, I32, I1, F32 = ir.IntType(64), ir.IntType(32), ir.IntType(1), ir.FloatType()
+I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 POINTER = ir.PointerType()
+_NUMBERS = {"float32": (ir.FloatType(), I32), "float64": (ir.DoubleType(), I64)}
+"""LLVM's type of a number by dtype, and of an integer of its size."""
 
 
 class Value:
@@ -125,15 +128,37 @@ class Var:
 
 
 def _is_integer(kind: Any) -> bool:
-    return isinstance(kind, ir.IntType) or (isinstance(kind, ir.VectorType) and isinstance(kind.element, ir.IntType))
+    return isinstance(_element(kind), ir.IntType)
+
+
+def _element(kind: Any) -> Any:
+    return kind.element if isinstance(kind, ir.VectorType) else kind
+
+
+def _bytes(kind: Any) -> int:
+    """Return the bytes of a number."""
+    sizes = {"half": 2, "bfloat": 2, "float": 4, "double": 8}
+    return kind.width // 8 if isinstance(kind, ir.IntType) else sizes[str(kind)]
+
+
+def _mangled(vector: Any) -> str:
+    """Return a type of vectors as LLVM has it in the names of its functions."""
+    letter = "i" if _is_integer(vector) else "f"
+    return f"v{vector.count}{letter}{8 * _bytes(vector.element)}"
 
 
 class Function:
-    """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own."""
+    """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own.
 
-    def __init__(self, name: str, arguments: int, lanes: int, returns: bool = False) -> None:
-        self.lanes = lanes
-        self.vector, self.bits = ir.VectorType(F32, lanes), ir.VectorType(I32, lanes)
+    `number` and `vector` are the types of the sums, `size` the bytes of a number, `lanes` the numbers in a vector, and
+    `bits` a vector of integers of that size. `stored_size` has the bytes of a number of x and of the output.
+    """
+
+    def __init__(self, name: str, arguments: int, elements: Elements = FLOAT32, returns: bool = False) -> None:
+        self.elements, self.lanes = elements, elements.lanes
+        self.size, self.stored_size = elements.summed_size, elements.stored_size
+        self.number, self.integer = _NUMBERS[elements.summed]
+        self.vector, self.bits = ir.VectorType(self.number, self.lanes), ir.VectorType(self.integer, self.lanes)
         self._module = ir.Module(name)
         kind = ir.FunctionType(I64 if returns else ir.VoidType(), [I64] * arguments)
         self._function = ir.Function(self._module, kind, name)
@@ -264,45 +289,78 @@ class Function:
         pointer = self.b.inttoptr(base.ir, POINTER)
         return self.b.gep(pointer, [self.value(index).ir], source_etype=kind)
 
-    def load(self, base: Value, index: Operand = 0, kind: Any = F32) -> Value:
+    def load(self, base: Value, index: Operand = 0, kind: Any = None) -> Value:
         """Return the number at base[index], or the vector that begins there. Vectors need no alignment."""
-        element = kind.element if isinstance(kind, ir.VectorType) else kind
-        pointer = self._pointer(base, index, element)
-        return Value(self, self.b.load(pointer, typ=kind, align=8 if element is I64 else 4))
+        kind = kind or self.number
+        element = _element(kind)
+        return Value(self, self.b.load(self._pointer(base, index, element), typ=kind, align=_bytes(element)))
 
-    def store(self, value: Operand, base: Value, index: Operand = 0, kind: Any = F32) -> None:
+    def store(self, value: Operand, base: Value, index: Operand = 0, kind: Any = None) -> None:
         """Store a number at base[index], or a vector from there on."""
-        written = self.value(value, kind).ir
-        element = written.type.element if isinstance(written.type, ir.VectorType) else written.type
-        self.b.store(written, self._pointer(base, index, element), align=8 if element is I64 else 4)
+        written = self.value(value, kind or self.number).ir
+        element = _element(written.type)
+        self.b.store(written, self._pointer(base, index, element), align=_bytes(element))
 
-    def stream(self, vector: Value, base: Value, index: Operand) -> None:
-        """Store a vector at base[index], aligned to its size, past the caches: it is not read again soon."""
-        written = self.b.store(vector.ir, self._pointer(base, index, F32), align=4 * self.lanes)
-        written.set_metadata("nontemporal", self._module.add_metadata([I32(1)]))
+    def _stream(self, written: Any, base: Value, index: Operand) -> None:
+        element = written.type.element
+        place = self._pointer(base, index, element)
+        store = self.b.store(written, place, align=_bytes(element) * written.type.count)
+        store.set_metadata("nontemporal", self._module.add_metadata([I32(1)]))
 
     def mask(self, begin: Operand, end: Operand) -> Value:
         """Return the mask of the lanes l with begin <= l < end."""
-        kind = ir.VectorType(I32, self.lanes)
-        numbers = ir.Constant(kind, list(range(self.lanes)))
+        numbers = ir.Constant(self.bits, list(range(self.lanes)))
         inside = []
         for sign, limit in ((">=", begin), ("<", end)):
-            clipped = self.least(self.most(limit, 0), self.lanes)
-            inside.append(self.b.icmp_signed(sign, numbers, self._splat(self.b.trunc(clipped.ir, I32), kind)))
+            clipped = self.least(self.most(limit, 0), self.lanes).ir
+            narrow = clipped if self.integer is I64 else self.b.trunc(clipped, self.integer)
+            inside.append(self.b.icmp_signed(sign, numbers, self._splat(narrow, self.bits)))
         return Value(self, self.b.and_(*inside))
 
     def masked_load(self, base: Value, index: Operand, mask: Value) -> Value:
         """Return base[index:] in the lanes of the mask and 0 in the others, whose memory is not touched."""
-        name = f"llvm.masked.load.v{self.lanes}f32.p0"
-        kind = ir.FunctionType(self.vector, [POINTER, I32, mask.ir.type, self.vector])
-        arguments = [self._pointer(base, index, F32), I32(4), mask.ir, self.zero().ir]
-        return Value(self, self.b.call(self._intrinsic(name, kind), arguments))
+        return Value(self, self._masked_load(self.vector, base, index, mask))
+
+    def _masked_load(self, vector: Any, base: Value, index: Operand, mask: Value) -> Any:
+        kind = ir.FunctionType(vector, [POINTER, I32, mask.ir.type, vector])
+        element, zero = vector.element, self.value(0 if _is_integer(vector) else 0.0, vector)
+        arguments = [self._pointer(base, index, element), I32(_bytes(element)), mask.ir, zero.ir]
+        return self.b.call(self._intrinsic(f"llvm.masked.load.{_mangled(vector)}.p0", kind), arguments)
 
     def masked_store(self, value: Value, base: Value, index: Operand, mask: Value) -> None:
         """Store the lanes of the mask; memory of the others is not touched."""
-        name = f"llvm.masked.store.v{self.lanes}f32.p0"
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, POINTER, I32, mask.ir.type])
-        self.b.call(self._intrinsic(name, kind), [value.ir, self._pointer(base, index, F32), I32(4), mask.ir])
+        self._masked_store(value.ir, base, index, mask)
+
+    def _masked_store(self, written: Any, base: Value, index: Operand, mask: Value) -> None:
+        element = written.type.element
+        kind = ir.FunctionType(ir.VoidType(), [written.type, POINTER, I32, mask.ir.type])
+        arguments = [written, self._pointer(base, index, element), I32(_bytes(element)), mask.ir]
+        self.b.call(self._intrinsic(f"llvm.masked.store.{_mangled(written.type)}.p0", kind), arguments)
+
+    # -- memory of x and of the output: conversion of the stored dtype ------------------------------------------------
+
+    def load_stored(self, base: Value, index: Operand, mask: Value | None = None) -> Value:
+        """Return the vector of x that begins at base[index], as numbers of the sums; with a mask as `masked_load`."""
+        return self.load(base, index, self.vector) if mask is None else self.masked_load(base, index, mask)
+
+    def load_stored_number(self, base: Value, index: Operand = 0) -> Value:
+        """Return the number of x at base[index], as one of the sums."""
+        return self.load(base, index)
+
+    def store_stored(self, vector: Value, base: Value, index: Operand, mask: Value | None = None) -> None:
+        """Store a vector of outputs at base[index], rounded once to the nearest, ties to even."""
+        if mask is None:
+            self.store(vector, base, index)
+        else:
+            self.masked_store(vector, base, index, mask)
+
+    def store_stored_number(self, vector: Value, base: Value, index: Operand = 0) -> None:
+        """Store the first lane of a vector of outputs at base[index]."""
+        self.store(Value(self, self.b.extract_element(vector.ir, I64(0))), base, index)
+
+    def stream_stored(self, vector: Value, base: Value, index: Operand) -> None:
+        """Store a vector of outputs at base[index], aligned to its size, past the caches: it is not read again soon."""
+        self._stream(vector.ir, base, index)
 
     def prefetch(self, address: Value, write: bool = False, level: int = 1) -> None:
         """Prefetch the cache line at an address, to read or to write it. Any address is allowed."""
@@ -315,7 +373,7 @@ class Function:
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """Return a*b + c, rounded once where the chip can (llvm.fma would call libm where it cannot)."""
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        fused = self._intrinsic(f"llvm.fmuladd.v{self.lanes}f32", kind)
+        fused = self._intrinsic(f"llvm.fmuladd.{_mangled(self.vector)}", kind)
         return Value(self, self.b.call(fused, [a.ir, b.ir, c.ir]))
 
     def splat(self, number: Value) -> Value:
@@ -329,7 +387,7 @@ class Function:
         )
 
     def zero_unless(self, a: Value, bits: Value) -> Value:
-        """Return a in the lanes where a vector of 32-bit integers is -1, and 0.0 where it is 0."""
+        """Return a in the lanes where a vector of integers of its size is -1, and 0.0 where it is 0."""
         masked = self.b.and_(self.b.bitcast(a.ir, bits.ir.type), bits.ir)
         return Value(self, self.b.bitcast(masked, self.vector))
 
@@ -338,7 +396,7 @@ class Function:
         picked = ir.Constant(ir.VectorType(I32, self.lanes), list(lanes))
         return Value(self, self.b.shuffle_vector(a.ir, b.ir, picked))
 
-    # -- calls and threads ---------------------------------------------------------------------------------------
+    # -- calls --------------------------------------------------------------------------------------------------
 
     def call(self, address: Value, *arguments: Operand, returns: bool = False) -> Value:
         """Call a `Function` by its address."""
@@ -346,52 +404,6 @@ class Function:
         # llvmlite reads the function's type from a typed pointer; LLVM's own pointers have no type any more
         function = self.b.inttoptr(address.ir, kind.as_pointer())
         return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
-
-    def atomic_add(self, base: Value, index: int, amount: int) -> Value:
-        """Add to an integer that threads share, and return its value before."""
-        return Value(self, self.b.atomic_rmw("add", self._shared(base, index), I64(amount), "seq_cst"))
-
-    def atomic_load(self, base: Value, index: int) -> Value:
-        """Return an integer that other threads write."""
-        return Value(self, self.b.load_atomic(self._shared(base, index), "seq_cst", 8))
-
-    def atomic_store(self, value: Operand, base: Value, index: int) -> None:
-        """Store an integer that other threads read."""
-        self.b.store_atomic(self.value(value).ir, self._shared(base, index), "seq_cst", 8)
-
-    def atomic_swap(self, base: Value, index: int, expected: Value, wanted: Value) -> Value:
-        """Store `wanted` if the integer is `expected`, and return the condition that it was."""
-        old_and_success = self.b.cmpxchg(self._shared(base, index), expected.ir, wanted.ir, "seq_cst", "seq_cst")
-        return Value(self, self.b.extract_value(old_and_success, 1))
-
-    def _shared(self, base: Value, index: int) -> Any:
-        """Return the address base[index] as the typed pointer that llvmlite's atomic instructions need."""
-        return self.b.inttoptr((base + index * 8).ir, I64.as_pointer())
-
-    def save_float_mode(self, base: Value, index: Operand) -> None:
-        """Store the rounding mode of this thread, and its treatment of denormals, at base[index] (on x86 only)."""
-        self._float_mode("llvm.x86.sse.stmxcsr", base, index)
-
-    def restore_float_mode(self, base: Value, index: Operand) -> None:
-        """Set the float mode of this thread to the one that is stored at base[index] (on x86 only)."""
-        self._float_mode("llvm.x86.sse.ldmxcsr", base, index)
-
-    def _float_mode(self, name: str, base: Value, index: Operand) -> None:
-        if is_x86():
-            kind = ir.FunctionType(ir.VoidType(), [POINTER])
-            self.b.call(self._intrinsic(name, kind), [self._pointer(base, index, I64)])
-
-    def external(self, name: str, *arguments: Operand) -> Value:
-        """Call a C function of the process that takes and returns 64-bit integers."""
-        kind = ir.FunctionType(I64, [I64] * len(arguments))
-        function = self._intrinsic(name, kind)
-        return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
-
-    def pause(self) -> None:
-        """Pause for some cycles in a loop that waits (on x86 only)."""
-        kind = ir.FunctionType(ir.VoidType(), [])
-        if is_x86():
-            self.b.call(self._intrinsic("llvm.x86.sse2.pause", kind), [])
 
     def _intrinsic(self, name: str, kind: Any) -> Any:
         return self._module.globals.get(name) or ir.Function(self._module, kind, name)

@@ -10,9 +10,9 @@ import numpy as np
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd import epilogue, microkernel
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import input_packing
 from tconv.kernels.simd.direct.call_tables import DirectCall
+from tconv.kernels.simd.elements import FLOAT32
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.winograd_f43 import row_groups
@@ -40,15 +40,15 @@ def warm_up(report: Callable[[str], None]) -> int:
     for rows in range(1, 7):
         for vectors in range(1, microkernel.most_vectors(rows) + 1):
             report(f"multiply-adds, {rows} rows of {vectors} vectors")
-            microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors)
+            microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors, FLOAT32)
     for stride in (1, 2, 3, 4, 8):
         for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
             report(f"writing, stride {stride}")
-            epilogue.address(stride, out_fast, out_channel, activated)
+            epilogue.address(stride, out_fast, out_channel, activated, FLOAT32)
     for x_fast, x_channel in product((1, 2), (1, 2)):
         report("packing")
         for vectors in range(1, input_packing.SHORT + 2):
-            input_packing.address(x_fast, x_channel, vectors * target().lanes)
+            input_packing.address(x_fast, x_channel, vectors * FLOAT32.lanes, FLOAT32)
     for activated in (False, True):
         report("groups of rows")
         row_groups.address(activated)
@@ -63,5 +63,5 @@ def _build_geometry(g: Geometry, channels: int) -> None:
     for size in (64, 100):
         p = Problem(g, 1, 64, channels, (size, size), np.dtype(np.float32))
         shapes = (1, 64, size, size), (1, channels, *p.output_shape)
-        x, out = (tuple(step // 4 for step in np.empty(shape, np.float32).strides) for shape in shapes)
+        x, out = (tuple(step // p.dtype.itemsize for step in np.empty(shape, p.dtype).strides) for shape in shapes)
         DirectCall(p, x, out, 1, False)

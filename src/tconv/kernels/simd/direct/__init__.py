@@ -1,4 +1,4 @@
-"""Method "simd": the direct sum in float32, with every product of the definition and no other.
+"""Method "simd": the direct sum in machine code, with every product of the definition and no other.
 
 It is the polyphase form: for a phase of the output and a tap, a shifted row of x times one weight. The modules, in the
 order of their use: `accumulation_order` (the products, and the order in which they are added), `tiling` (tiles of
@@ -20,6 +20,8 @@ from tconv.kernels import tap_products
 from tconv.kernels.problem import Kernel, Problem, is_plain
 from tconv.kernels.simd.availability import reason_unavailable
 
+DTYPES = ("float32", "float64")
+"""Dtypes of x that the kernel computes."""
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17
 
@@ -27,8 +29,8 @@ _MOST_STEPS = 1 << 17
 def reasons_against(p: Problem) -> list[str]:
     """Return every reason why the method cannot run this problem; none if it can."""
     reasons = []
-    if p.dtype != np.float32:
-        reasons.append(f"it computes float32, and this is {p.dtype}")
+    if p.dtype.name not in DTYPES:
+        reasons.append(f"it computes {', '.join(DTYPES[:-1])} and {DTYPES[-1]}, and this is {p.dtype}")
     elif (unavailable := reason_unavailable()) is not None:
         reasons.append(unavailable)
     if not p.finite_weight:
@@ -76,10 +78,10 @@ def run(
 ) -> None:
     """Fill out [N, C_out, *L] from canonical x, w and bias."""
     if not is_plain(x):
-        x = np.ascontiguousarray(x, np.float32)
-    target = out if is_plain(out) else np.empty(out.shape, np.float32)
-    flat = None if bias is None else np.ascontiguousarray(bias, np.float32)
-    if not specialize(p, x.strides, target.strides)(x, np.asarray(w, np.float32), flat, target):
+        x = np.ascontiguousarray(x, p.dtype)
+    target = out if is_plain(out) else np.empty(out.shape, p.dtype)
+    flat = None if bias is None else np.ascontiguousarray(bias, p.dtype)
+    if not specialize(p, x.strides, target.strides)(x, np.asarray(w, p.dtype), flat, target):
         tap_products.run(p, x, w, flat, target)  # the weight is not finite
     if target is not out:
         out[...] = target

@@ -94,7 +94,7 @@ class _LayerTables:
         self.writes = np.array(writes, np.int64)
         self.functions = np.zeros((max(1, 2 * len(kinds)), tile_loop.MOST + 1), np.int64)
         self._built: set[int] = set()
-        self._grid = axes
+        self._grid, self._elements = axes, schedule.sizes.elements
 
     def steps(self, t: tiling.Tiling) -> Array:
         """Return the steps, with the places in the panel where their lanes begin."""
@@ -118,7 +118,7 @@ class _LayerTables:
         for vectors in t.vectors() - self._built:
             for (row, most), rows in self._rows.items():
                 for size in tiling.groups_of(vectors, most):
-                    self.functions[row, size] = microkernel.address(rows, size)
+                    self.functions[row, size] = microkernel.address(rows, size, self._elements)
             self._built.add(vectors)  # last: from now on other threads rely on it
 
 
@@ -139,7 +139,7 @@ class DirectCall(CompiledCall):
         activated: bool,
     ) -> None:
         layer, tiles, sizes, tables = layer_schedule(p.layer), tile_schedule(p, threads), lengths(p), _tables(p.layer)
-        axes, blocks, t = layer.grid, layer.blocks, tiles.tiling
+        axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
@@ -202,16 +202,16 @@ class DirectCall(CompiledCall):
             call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
             write_table=self.table_address(epilogue_calls(tables.writes, self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
-            pack=input_packing.address(x_fast, x_strides[1], t.pitch),
+            pack=input_packing.address(x_fast, x_strides[1], t.pitch, elements),
             ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
             tiles=tiles.tiles,
             stream=int(stream),
-            prefetch=epilogue.address_of_prefetch() if out_fast == 1 and not stream else 0,
-            write=epilogue.address(axes.fast.stride, out_fast, out_strides[1], activated),
+            prefetch=epilogue.address_of_prefetch(elements) if out_fast == 1 and not stream else 0,
+            write=epilogue.address(axes.fast.stride, out_fast, out_strides[1], activated, elements),
         )
-        self.tile_function = tile_loop.address()
+        self.tile_function = tile_loop.address(elements)
 
 
 def _panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:

@@ -6,7 +6,7 @@ Nothing outside of x is ever read.
 from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
@@ -15,23 +15,26 @@ SHORT = 4
 """Largest number of vectors of a line that is copied without loops."""
 
 
-def address(x_fast: int, x_channel: int, width: int) -> int:
+def address(x_fast: int, x_channel: int, width: int, elements: Elements) -> int:
     """Return the address of the function `(frame, local)` for an x with these strides of fastest axis and channels.
 
     `width` is the number of positions of a line in the panel.
     """
     if x_fast != 1:
-        name = "pack_channels_last" if x_channel == 1 else "pack_strided"
-        return OBJECT_CACHE.address(name, lambda: _write_channels_last(name) if x_channel == 1 else _write(name, True))
-    vectors = -(-width // target().lanes)
+        kind = "channels_last" if x_channel == 1 else "strided"
+        name = f"pack_{kind}{elements.suffix}"
+        if x_channel == 1:
+            return OBJECT_CACHE.address(name, lambda: _write_channels_last(name, elements))
+        return OBJECT_CACHE.address(name, lambda: _write(name, elements, True))
+    vectors = -(-width // elements.lanes)
     short = vectors if vectors <= SHORT else None
-    name = f"pack_{short}" if short else "pack"
-    return OBJECT_CACHE.address(name, lambda: _write(name, False, short))
+    name = f"pack_{short}{elements.suffix}" if short else f"pack{elements.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _write(name, elements, False, short))
 
 
-def _write(name: str, strided: bool, vectors: int | None = None) -> str:
+def _write(name: str, elements: Elements, strided: bool, vectors: int | None = None) -> str:
     """Write the function that packs channel after channel, so that it reads neighbouring rows of x in order."""
-    f = Function(name, 2, target().lanes)
+    f = Function(name, 2, elements)
     base, local = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     panel = local + frame.panel_place
@@ -39,16 +42,16 @@ def _write(name: str, strided: bool, vectors: int | None = None) -> str:
     slots, pitch, width, length = frame.slots, frame.slot_pitch, frame.pack_width, frame.x_length
     filled = mine.line_count + frame.extra
     with f.loop(channels) as channel:
-        shift = (mine.group * channels + channel) * frame.x_channel * 4
-        to_channel = panel + channel * frame.channel_pitch * 4
+        shift = (mine.group * channels + channel) * frame.x_channel * f.stored_size
+        to_channel = panel + channel * frame.channel_pitch * f.size
         with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy:
             start = first - f.load(frame.copy_table, copy, I64)
             step = frame.x_fast if strided else None
             line = _ShortLine(f, start, length, vectors) if vectors else _Line(f, start, width, length, step)
-            to_block = to_channel + (block * frame.copies + copy) * slots * pitch * 4
+            to_block = to_channel + (block * frame.copies + copy) * slots * pitch * f.size
             with f.loop(filled) as slot:
                 source = f.load(local, block * slots + slot + HEAD, I64)
-                to = to_block + slot * pitch * 4
+                to = to_block + slot * pitch * f.size
                 f.cases(source.equals(0), lambda: line.clear(to), lambda: line.copy(source + shift, to))
     return f.finish()
 
@@ -86,10 +89,10 @@ class _Line:
             self._copy_partial(source, to, self.inner - lanes, self.left, self.masks[0])
         with f.loop(self.inner, self.outer, lanes) as place:
             if self.step is None:
-                f.store(f.load(source, self.start + place, f.vector), to, place)
+                f.store(f.load_stored(source, self.start + place), to, place)
             else:
                 for lane in range(lanes):
-                    f.store(f.load(source, (self.start + place + lane) * self.step), to, place + lane)
+                    f.store(f.load_stored_number(source, (self.start + place + lane) * self.step), to, place + lane)
         with f.when(self.outer < self.width):
             self._copy_partial(source, to, self.outer, self.right, self.masks[1])
             with f.loop(self.outer + lanes, self.width, lanes) as place:
@@ -99,11 +102,11 @@ class _Line:
         """Copy a vector of which only the lanes in limits are inside of the row."""
         f, first = self.f, self.start + place
         if self.step is None:
-            f.store(f.masked_load(source, first, mask), to, place)
+            f.store(f.load_stored(source, first, mask), to, place)
             return
         f.store(f.zero(), to, place)
         with f.loop(f.most(limits[0], 0), f.least(limits[1], f.lanes)) as lane:
-            f.store(f.load(source, (first + lane) * self.step), to, place + lane)
+            f.store(f.load_stored_number(source, (first + lane) * self.step), to, place + lane)
 
 
 class _ShortLine:
@@ -123,12 +126,12 @@ class _ShortLine:
         """Copy a line of the row that begins at source."""
         for v, mask in enumerate(self.masks):
             place = v * self.f.lanes
-            self.f.store(self.f.masked_load(source, self.start + place, mask), to, place)
+            self.f.store(self.f.load_stored(source, self.start + place, mask), to, place)
 
 
-def _write_channels_last(name: str) -> str:
+def _write_channels_last(name: str, elements: Elements) -> str:
     """Write the function for channels last, which transposes blocks of positions x channels in registers."""
-    f = Function(name, 2, target().lanes)
+    f = Function(name, 2, elements)
     base, local = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     channels, slots, pitch, width = frame.group_in, frame.slots, frame.slot_pitch, frame.pack_width
@@ -138,15 +141,15 @@ def _write_channels_last(name: str) -> str:
         start = mine.first - f.load(frame.copy_table, copy, I64)
         row = f.load(local, block * slots + slot + HEAD, I64)
         there = row.differs(0)
-        source = row + mine.group * channels * 4
-        to = local + frame.panel_place + ((block * frame.copies + copy) * slots + slot) * pitch * 4
+        source = row + mine.group * channels * f.stored_size
+        to = local + frame.panel_place + ((block * frame.copies + copy) * slots + slot) * pitch * f.size
         with f.loop(0, channels, f.lanes) as channel, f.loop(0, width, f.lanes) as place:
             rows = []
             for lane in range(f.lanes):
                 position = start + place + lane
                 inside = f.both(there, f.both(position >= 0, position < length))
                 mask = f.mask(0, f.select(inside, channels - channel, 0))
-                rows.append(f.masked_load(source, position * step + channel, mask))
+                rows.append(f.load_stored(source, position * step + channel, mask))
             for number, vector in enumerate(interleave_lanes(f, rows)):
                 with f.when(channel + number < channels):
                     f.store(vector, to, (channel + number) * channel_pitch + place)

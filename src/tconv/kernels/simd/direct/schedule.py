@@ -15,6 +15,7 @@ from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import accumulation_order, tiling
+from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6
@@ -58,8 +59,8 @@ class LayerSchedule(NamedTuple):
 @lru_cache(maxsize=256)
 def layer_schedule(layer: Layer) -> LayerSchedule:
     """Return the schedule of a layer."""
-    axes = grid(layer.geometry)
-    chunks, most = accumulation_order.chunks(layer, axes, epilogue.most_phases(axes.fast.stride), _ROWS)
+    axes, elements = grid(layer.geometry), elements_of(layer.dtype)
+    chunks, most = accumulation_order.chunks(layer, axes, epilogue.most_phases(axes.fast.stride, elements), _ROWS)
     channels = layer.group_out
     count = -(-channels // most)
     wide = -(-channels // count)
@@ -84,6 +85,7 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
             layer.geometry.groups * blocks.total,
             math.prod(len(axis.shifts) for axis in axes.slow[:-1]),
             len(axes.slow_phases),
+            elements,
         ),
     )
 
@@ -91,7 +93,7 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
 @lru_cache(maxsize=64)
 def estimates(p: Problem) -> list[tiling.TilingEstimate]:
     """Return estimates for all candidate tilings; they do not depend on the number of threads."""
-    return tiling.estimates(layer_schedule(p.layer).sizes, lengths(p), p.batch, target().lanes)
+    return tiling.estimates(layer_schedule(p.layer).sizes, lengths(p), p.batch)
 
 
 def cycles(p: Problem) -> float:
@@ -115,25 +117,25 @@ class TileSchedule(NamedTuple):
 
 def least_cycles(p: Problem) -> float:
     """Return a number of cycles that every tiling needs."""
-    return tiling.least_cycles(layer_schedule(p.layer).sizes, lengths(p), p.batch, target().lanes)
+    return tiling.least_cycles(layer_schedule(p.layer).sizes, lengths(p), p.batch)
 
 
 @lru_cache(maxsize=256)
 def tile_schedule(p: Problem, threads: int) -> TileSchedule:
     """Return the tiles of a problem for a number of threads."""
-    layer, lanes = layer_schedule(p.layer), target().lanes
+    layer, elements = layer_schedule(p.layer), elements_of(p.dtype)
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1
     best, splits, _ = tiling.pick(estimates(p), layer.sizes.units, threads)
-    t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, lanes, best)
+    t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, best)
     threads = min(threads, best.total * splits)
     # addresses of the next tile's cache lines, then an entry without effect for each tap of a call
     ahead = p.input_bytes > _AHEAD_FROM and best.total > threads
-    lines = t.blocks * t.slots * (4 * t.pitch // 64 + 2) if ahead else 0
+    lines = t.blocks * t.slots * (elements.stored_size * t.pitch // 64 + 2) if ahead else 0
     ahead_place = 8 * (HEAD + t.blocks * t.slots)
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
-    sums_place = (panel_place + 4 * t.panel + 63) // 64 * 64
-    scratch = sums_place + 4 * (layer.sums * t.sum_row + 9 * lanes)
+    sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
+    scratch = sums_place + elements.summed_size * (layer.sums * t.sum_row + 9 * elements.lanes)
     tiles = best.total * splits
     return TileSchedule(t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch)
 
@@ -146,7 +148,7 @@ def scratch_bytes(p: Problem) -> int:
     for axis, length in zip(slow[:-1], sizes.slow, strict=False):
         sources *= length.positions * len(axis.shifts)
     rows = sources + sizes.rows * len(layer.grid.slow_phases)
-    return 3 * 4 * p.weight_count + 8 * rows + tiles.threads * tiles.scratch
+    return 3 * p.accumulate.itemsize * p.weight_count + 8 * rows + tiles.threads * tiles.scratch
 
 
 def summary(p: Problem) -> str:
@@ -155,7 +157,7 @@ def summary(p: Problem) -> str:
     t = tiles.tiling
     phases = p.geometry.stride
     return (
-        f"{target().lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
+        f"{elements_of(p.dtype).lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
         f"{math.prod(phases)} phase{'s' * (math.prod(phases) > 1)}, {tiles.tiles} tiles of "
         f"{t.rows} x {t.width} positions, {layer.blocks.wide} channels at a time"
     )

@@ -6,7 +6,7 @@ Threads call it with the number of a tile.
 from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
@@ -20,13 +20,14 @@ MOST = 8
 """Largest number of vectors of a function."""
 
 
-def address() -> int:
+def address(elements: Elements) -> int:
     """Return the address of the function `(frame, local, number of the tile)`."""
-    return OBJECT_CACHE.address("direct_tile", _write)
+    name = f"direct_tile{elements.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _write(name, elements))
 
 
-def _write() -> str:
-    f = Function("direct_tile", 3, target().lanes)
+def _write(name: str, elements: Elements) -> str:
+    f = Function(name, 3, elements)
     base, local, tile = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     split = tile % frame.splits
@@ -45,7 +46,7 @@ def _write() -> str:
         f.call(frame.pack, base, local)
         begin = f.most(first_unit - group * blocks, 0)
         end = f.least(last_unit - group * blocks, blocks)
-        weights = frame.weights + group * frame.group_weights * 4
+        weights = frame.weights + group * frame.group_weights * f.size
         with f.loop(frame.chunks) as chunk, f.loop(begin, end) as block:
             narrow = f.select(block < frame.wide_blocks, 0, 1)
             channels = frame.wide - narrow
@@ -84,21 +85,20 @@ def _write() -> str:
                             f.load(call, place, I64) for place in range(CALL)
                         )
                         function = f.load(frame.functions, (kind * 2 + narrow) * (MOST + 1) + size, I64)
-                        x = panel + (line * frame.slot_pitch + lane) * 4
-                        w = weights + (start + channel * terms) * 4
-                        y = sums + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * 4
+                        x = panel + (line * frame.slot_pitch + lane) * f.size
+                        w = weights + (start + channel * terms) * f.size
+                        y = sums + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * f.size
                         cursor = f.least(mine.cursor, mine.total)
                         ahead = local + frame.ahead_place + cursor * 8
-                        stride = f.select(cursor < mine.total, frame.x_channel * 4, 0)
+                        stride = f.select(cursor < mine.total, frame.x_channel * f.stored_size, 0)
                         sizes = (frame.channel_pitch, y, pitch, frame.sum_row, ahead, stride)
                         f.call(function, steps, count_of, count, x, w, *sizes)
                         mine.put("cursor", cursor + taps)
                     with f.loop(first_write, last_write) as number:
                         write = frame.write_table + number * (WRITE * 8)
                         table, phase, count, sum_row = (f.load(write, place, I64) for place in range(WRITE))
-                        f.call(
-                            frame.write, base, local, table, phase, count, sums + sum_row * frame.sum_row * 4, *region
-                        )
+                        source = sums + sum_row * frame.sum_row * f.size
+                        f.call(frame.write, base, local, table, phase, count, source, *region)
     return f.finish()
 
 
@@ -133,7 +133,7 @@ def _find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value,
         n, outer, last = f.var(image), f.var(row // frame.last_rows), f.var(row % frame.last_rows)
         with f.loop(lines + frame.extra) as slot:
             offset = f.load(frame.table, start + outer.value * frame.stretch + last.value, I64)
-            place = frame.x + (n.value * frame.x_batch + offset) * 4
+            place = frame.x + (n.value * frame.x_batch + offset) * f.stored_size
             f.store(f.select(offset > NO_ROW, place, 0), local, block * frame.slots + slot + HEAD, I64)
             last.set(last.value + 1)
             with f.when(last.value >= frame.wrap):
@@ -155,7 +155,8 @@ def _list_prefetches(f: Function, frame: Fields, mine: Fields, local: Value, til
         end = f.least(begin + frame.pack_width, frame.x_length)
         with f.loop(frame.blocks) as block, f.loop(positions[2] + frame.extra) as slot:
             source = f.load(local, block * frame.slots + slot + HEAD, I64)
-            with f.when(source.differs(0)), f.loop(source + begin * 4, source + end * 4, 64) as line:
+            first_byte, end_byte = source + begin * f.stored_size, source + end * f.stored_size
+            with f.when(source.differs(0)), f.loop(first_byte, end_byte, 64) as line:
                 f.store(line, table, total.value, I64)
                 total.set(total.value + 1)
     with f.loop(frame.ahead_pad) as number:

@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, Lengths
 
 _PANEL = 192 << 10
@@ -36,8 +37,7 @@ class Tiling(NamedTuple):
     crossing: bool
     rows: int
     width: int
-    lanes: int
-    """float32 numbers in a vector"""
+    elements: Elements
     width_total: int
     run: int
     """consecutive rows: of the last slow axis, or of all images"""
@@ -49,27 +49,32 @@ class Tiling(NamedTuple):
     panel_channels: int
 
     @property
+    def lanes(self) -> int:
+        """Numbers in a vector."""
+        return self.elements.lanes
+
+    @property
     def sum_pitch(self) -> int:
-        """Floats from one row of a tile to the next, in its sums."""
+        """Numbers from one row of a tile to the next, in its sums."""
         return self.width if self.whole else ceil(self.width, self.lanes) * self.lanes
 
     @property
     def sum_row(self) -> int:
-        """Floats of sums per row of the microkernel."""
+        """Numbers of sums per row of the microkernel."""
         return ceil(self.rows * self.sum_pitch, self.lanes) * self.lanes
 
     @property
     def channel_pitch(self) -> int:
-        """Floats per channel of the panel; the last vector of a channel may extend beyond its last row.
+        """Numbers per channel of the panel; the last vector of a channel may extend beyond its last row.
 
         It is an odd number of cache lines (of 64 bytes): with an even one channels would compete for a few cache sets.
         """
         needed = self.blocks * self.copies * self.slots * self.pitch + self.lanes
-        return (ceil(needed, 16) | 1) * 16
+        return odd_cache_lines(needed, self.elements)
 
     @property
     def panel(self) -> int:
-        """Floats of the panel. The microkernel reads whole vectors, beyond the last row."""
+        """Numbers of the panel. The microkernel reads whole vectors, beyond the last row."""
         return self.channel_pitch * self.panel_channels + 8 * self.lanes
 
     @property
@@ -101,6 +106,15 @@ def ceil(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def odd_cache_lines(numbers: int, elements: Elements) -> int:
+    """Return how many numbers fill an odd number of cache lines, at least this many.
+
+    With an even one, arrays at this distance would compete for a few cache sets.
+    """
+    in_line = 64 // elements.summed_size
+    return (ceil(numbers, in_line) | 1) * in_line
+
+
 def groups_of(vectors: int, most: int) -> set[int]:
     """Return the sizes of the groups into which this many vectors are cut, as equal as possible."""
     count = ceil(vectors, most)
@@ -122,6 +136,7 @@ class LayerSizes(NamedTuple):
     outer: int
     """combinations of shifts of the slow axes without the last"""
     slow_phases: int
+    elements: Elements
 
 
 class TilingEstimate(NamedTuple):
@@ -138,8 +153,9 @@ class TilingEstimate(NamedTuple):
     width: int
 
 
-def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estimate: TilingEstimate) -> Tiling:
+def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, estimate: TilingEstimate) -> Tiling:
     """Return the tiling of an estimate."""
+    lanes = layer.elements.lanes
     _, _, _, whole, crossing, rows, width = estimate
     shifts, last = layer.grid.fast.shifts, layer.grid.slow[-1].shifts
     run = batch * lengths.rows if crossing else lengths.slow[-1].positions
@@ -148,7 +164,7 @@ def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estim
         crossing,
         rows,
         width,
-        lanes,
+        layer.elements,
         lengths.fast.positions,
         run,
         1 if crossing else batch * lengths.rows // run,
@@ -160,16 +176,17 @@ def tiling_of(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int, estim
     )
 
 
-def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> list[TilingEstimate]:
+def estimates(layer: LayerSizes, lengths: Lengths, batch: int) -> list[TilingEstimate]:
     """Return the candidate tilings, each with a rough count of cycles.
 
     The formula is fitted to times on a Zen 4 core. A wrong estimate costs time, nothing else. It runs for every size of
     x not seen before, so it uses plain integers, and computes outside of the loop what all tilings share.
     """
     terms, most, per_vector = layer.terms, layer.most_vectors, 60 * layer.out_channels
-    per_tile = (
-        4 * terms / (16 if 4 * terms < 2 * _PANEL else 4)
-    )  # of the weights, read once per tile from the nearest cache
+    lanes, size = layer.elements.lanes, layer.elements.summed_size
+    line = 64 // size
+    # of the weights, read once per tile from the nearest cache
+    per_tile = size * terms / (16 if size * terms < 2 * _PANEL else 4)
     per_row = 20 * layer.out_channels * layer.slow_phases
     channels, group_in, tail = layer.in_channels, layer.group_in, 8 * lanes
     all_estimates = []
@@ -178,8 +195,8 @@ def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> li
     ):
         group = most if most < many else many  # vectors of a call
         multiply = vectors * terms * (1.0 if group > 2 else 1.05 if group == 2 else 1.25)
-        panel = (-(-(lines * pitch + lanes) // 16) | 1) * 16 * group_in + tail
-        over = 4 * panel / _PANEL - 1
+        panel = (-(-(lines * pitch + lanes) // line) | 1) * line * group_in + tail
+        over = size * panel / _PANEL - 1
         spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
         computing = multiply * spill + per_vector * vectors / group + total * per_tile + total * rows * per_row
         all_estimates.append(
@@ -188,10 +205,10 @@ def estimates(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> li
     return all_estimates
 
 
-def least_cycles(layer: LayerSizes, lengths: Lengths, batch: int, lanes: int) -> float:
+def least_cycles(layer: LayerSizes, lengths: Lengths, batch: int) -> float:
     """Return the cycles that every estimate includes: all positions, as full vectors, and the writing of all rows."""
     rows = batch * lengths.rows
-    vectors = rows * lengths.fast.positions / lanes
+    vectors = rows * lengths.fast.positions / layer.elements.lanes
     writing = rows * 20 * layer.out_channels * layer.slow_phases
     return vectors * layer.terms + 60 * layer.out_channels * vectors / layer.most_vectors + writing
 

@@ -19,9 +19,9 @@ def pack_weight(p: Problem, w: Array) -> Array:
     kernel = g.kernel if g.ndim > 1 else (1, *g.kernel)
     # taps first: each step reads [G, C_in, C_out] of one tap
     by_tap = np.ascontiguousarray(
-        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), np.float32
+        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), p.accumulate
     )
-    whole = cache_line_aligned(4 * G * schedule.terms * channels).view(np.float32)
+    whole = cache_line_aligned(p.accumulate.itemsize * G * schedule.terms * channels).view(p.accumulate)
     total = whole.reshape(G, -1)
     call_start = 0
     for call in schedule.calls:

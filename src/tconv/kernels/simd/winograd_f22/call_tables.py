@@ -12,9 +12,9 @@ from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.call_frame import new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tile_loop import MOST
 from tconv.kernels.simd.direct.tiling import groups_of
+from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.row_offsets import (
     axis_offsets,
     combine,
@@ -42,6 +42,7 @@ class _LayerTables:
         self.functions = np.zeros(MOST + 1, np.int64)
         self._rows, self._vectors = microkernel.Rows(blocks.size, 1, ((0,),)), blocks.vectors
         self._built: set[int] = set()
+        self._elements = elements_of(layer.dtype)
 
     @staticmethod
     def _of(layer: Layer, geometry: FilteredGeometry, blocks: tiling.ChannelBlocks) -> list[Array]:
@@ -51,7 +52,7 @@ class _LayerTables:
         entries: list[list[int]] = []
         parts = tiling.ranges(layer.in_channels)
         per_product = blocks.total * blocks.size * layer.in_channels
-        most = epilogue.most_phases(geometry.fast.phases)
+        most = epilogue.most_phases(geometry.fast.phases, elements_of(layer.dtype))
         outer_phases = list(product(*(range(axis.stride) for axis in geometry.outer)))
         for chunk in geometry.chunks:
             first_product, first_write = len(products), len(writes)
@@ -99,7 +100,7 @@ class _LayerTables:
         """Build the functions for tiles with these numbers of vectors."""
         for count in vectors - self._built:
             for size in groups_of(count, self._vectors):
-                self.functions[size] = microkernel.address(self._rows, size, spread=True)
+                self.functions[size] = microkernel.address(self._rows, size, self._elements, spread=True)
             self._built.add(count)  # last: from now on other threads rely on it
 
 
@@ -116,9 +117,9 @@ class WinogradCall(CompiledCall):
     ) -> None:
         layer, sizes, tables = p.layer, filtered_lengths(p), _tables(p.layer)
         (geometry, blocks, _), t = tiling.filtered_layer(layer), tiling.pick_tiles(p, threads)
-        slow, fast = sizes.slow, sizes.fast
+        slow, fast, elements = sizes.slow, sizes.fast, elements_of(p.dtype)
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
-        length, lines = t.vectors * target().lanes, sizes.lines
+        length, lines = t.vectors * elements.lanes, sizes.lines
         places = tiling.scratch_layout(layer, t)
         super().__init__(p, t.total, min(threads, t.total), places.scratch, threads)
         tables.add_functions(tiling.vectors_of(p, t))
@@ -146,11 +147,11 @@ class WinogradCall(CompiledCall):
             "call_table": self.table_address(tables.products(steps, entries)),
             "write_table": self.table_address(epilogue_calls(tables.writes, rows, lines)),
             "functions": self.table_address(tables.functions), "zeros": self.table_address(_ZEROS),
-            "pack": input_packing.address(geometry, x_fast, fast.inputs),
+            "pack": input_packing.address(geometry, x_fast, fast.inputs, elements),
             "stream": int(p.output_bytes >= STREAM_FROM),
-            "write": epilogue.address(geometry.fast.phases, out_fast, out_strides[1], activated),
+            "write": epilogue.address(geometry.fast.phases, out_fast, out_strides[1], activated, elements),
         })  # fmt: skip
-        self.tile_function = tile_loop.address()
+        self.tile_function = tile_loop.address(elements)
 
 
 def _input_offsets(geometry: FilteredGeometry, sizes: FilteredLengths, strides: tuple[int, ...]) -> Array:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
-from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
-from tconv.kernels.simd.vector_ir import I32, I64, Function, Value, Var
+from tconv.kernels.simd.vector_ir import I64, Function, Value, Var
 from tconv.kernels.simd.winograd_f22.algebra import FilteredAxis, FilteredGeometry, Plane
 
 CHANNELS = 8
@@ -30,12 +30,12 @@ def mask_distances(geometry: FilteredGeometry) -> list[tuple[int, int]]:
     return sorted({(a // slow.step, b // fast.step) for a in slow.places for b in fast.places})
 
 
-def address(geometry: FilteredGeometry, x_fast: int, x_length: int) -> int:
+def address(geometry: FilteredGeometry, x_fast: int, x_length: int, elements: Elements) -> int:
     """Return the address of the function `(frame, local)`, for rows of x of this length."""
-    short = x_fast == 1 and x_length <= target().lanes  # no vector is full
+    short = x_fast == 1 and x_length <= elements.lanes  # no vector is full
     kind = "strided" if x_fast != 1 else "short" if short else "long"
-    name = f"planes_{_axis_name(geometry.slow)}_{_axis_name(geometry.fast)}_{kind}"
-    return OBJECT_CACHE.address(name, lambda: _Packer(name, geometry, kind).build())
+    name = f"planes_{_axis_name(geometry.slow)}_{_axis_name(geometry.fast)}_{kind}{elements.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _Packer(name, geometry, kind, elements).build())
 
 
 @lru_cache(maxsize=64)
@@ -48,8 +48,8 @@ def _axis_name(axis: FilteredAxis) -> str:
 class _Packer:
     """Builder of a packing function."""
 
-    def __init__(self, name: str, geometry: FilteredGeometry, kind: str) -> None:
-        self.f = Function(name, 2, target().lanes)
+    def __init__(self, name: str, geometry: FilteredGeometry, kind: str, elements: Elements) -> None:
+        self.f = Function(name, 2, elements)
         base, self.local = self.f.arguments
         self.frame, self.mine = Fields(self.f, base, FRAME), Fields(self.f, self.local, LOCAL)
         self.slow, self.fast, self.kind = geometry.slow, geometry.fast, kind
@@ -77,7 +77,7 @@ class _Packer:
     def _streams_of(self, number: Value) -> Value:
         """Return the address of the streams of a channel."""
         frame = self.frame
-        return self.local + frame.stream_place + number * frame.stream_channel * 4
+        return self.local + frame.stream_place + number * frame.stream_channel * self.f.size
 
     def _find_rows(self) -> None:
         """Store the address of each row of x, for channel 0; 0 for a row of zeros."""
@@ -89,7 +89,7 @@ class _Packer:
             inside = f.both(line >= 0, line < run)
             clipped = f.select(inside, line, 0)
             offset = f.load(frame.table, block * rows + clipped % rows, I64)
-            place = frame.x + (clipped // rows * frame.x_batch + offset) * 4
+            place = frame.x + (clipped // rows * frame.x_batch + offset) * f.stored_size
             exists = f.both(inside, offset > NO_ROW)
             f.store(f.select(exists, place, 0), self.local, block * frame.slots + slot + HEAD, I64)
 
@@ -102,7 +102,7 @@ class _Packer:
         masks, length = self.local + frame.mask_place, frame.sum_row
         with f.loop(0, length * len(self.distances), f.lanes) as place:
             f.store(f.zero(), masks, place)
-        yes, no = f.value(-1, I32), f.value(0, I32)
+        yes, no = f.value(-1, f.integer), f.value(0, f.integer)
         lines, positions = frame.last_rows, frame.positions
         output_positions, width = frame.output_positions, mine.width
         with f.loop(mine.line_count) as line, f.loop(width) as place:
@@ -116,14 +116,15 @@ class _Packer:
     def _split_rows(self, channel: Value, streams: Value) -> None:
         """Split the rows of a channel into its streams."""
         f, frame, mine = self.f, self.frame, self.mine
-        shift, size, pitch, slots = channel * frame.x_channel * 4, frame.stream_size, frame.slot_pitch, frame.slots
+        shift = channel * frame.x_channel * f.stored_size
+        size, pitch, slots = frame.stream_size, frame.slot_pitch, frame.slots
         from_place = f.select(self.whole, 0, self.left)
         start = frame.x_first + (from_place + f.select(self.whole, 0, mine.first)) * self.fast.step
         length = f.select(self.whole, mine.width, mine.width + (self.right - self.left))
         with f.loop(frame.blocks * self.slow.step) as block, f.loop(mine.line_count + (self.down - self.up)) as slot:
             source = f.load(self.local, block * slots + slot + HEAD, I64)
-            to = streams + (block * self.fast.step * size + slot * pitch + from_place - self.left) * 4
-            parts = [to + number * size * 4 for number in range(self.fast.step)]
+            to = streams + (block * self.fast.step * size + slot * pitch + from_place - self.left) * f.size
+            parts = [to + number * size * f.size for number in range(self.fast.step)]
             f.cases(
                 source.equals(0),
                 lambda: self._clear(parts, length),
@@ -146,7 +147,7 @@ class _Packer:
                 for number, part in enumerate(to):
                     index = start + place * step + number
                     inside = f.both(index >= 0, index < x_length)
-                    value = f.load(source, f.select(inside, index, 0) * x_fast)
+                    value = f.load_stored_number(source, f.select(inside, index, 0) * x_fast)
                     f.store(f.select(inside, value, f.value(0.0, value.ir.type)), part, place)
             return
 
@@ -161,10 +162,10 @@ class _Packer:
             at = [start + place * step + number * f.lanes for number in range(step)]
 
             def whole() -> None:
-                store_parts([f.load(source, one, f.vector) for one in at], place)
+                store_parts([f.load_stored(source, one) for one in at], place)
 
             def masked() -> None:
-                store_parts([f.masked_load(source, one, f.mask(0 - one, x_length - one)) for one in at], place)
+                store_parts([f.load_stored(source, one, f.mask(0 - one, x_length - one)) for one in at], place)
 
             if self.kind == "short":
                 masked()
@@ -199,7 +200,7 @@ class _Packer:
                 row_of = {b: _plane_value(plane, column.__getitem__) for b, column in column_of.items()}
                 for other, fast in enumerate(fast_planes):
                     at = (block * len(slow_planes) + number) * len(fast_planes) + other
-                    to = self.local + frame.panel_place + at * plane_size * 4
+                    to = self.local + frame.panel_place + at * plane_size * f.size
                     f.store(_plane_value(fast, row_of.__getitem__), to, channel * length + lane)
 
 

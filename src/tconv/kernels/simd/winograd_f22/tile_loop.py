@@ -7,8 +7,8 @@ are read once. The products are added up in the rows of sums of a chunk, which a
 from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, Fields
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tile_loop import WRITE, enter
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function
 
@@ -18,13 +18,14 @@ PRODUCT = 5
 """Integers of a product: steps, parts, part count, plane, weights."""
 
 
-def address() -> int:
+def address(elements: Elements) -> int:
     """Return the address of the function `(frame, local, number of the tile)`."""
-    return OBJECT_CACHE.address("winograd_f22_tile", _write)
+    name = f"winograd_f22_tile{elements.sums.suffix}"
+    return OBJECT_CACHE.address(name, lambda: _write(name, elements.sums))
 
 
-def _write() -> str:
-    f = Function("winograd_f22_tile", 3, target().lanes)
+def _write(name: str, elements: Elements) -> str:
+    f = Function(name, 3, elements)
     base, local, tile = f.arguments
     frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
     split = tile % frame.splits
@@ -49,19 +50,20 @@ def _write() -> str:
             with f.loop(first_product, last_product) as number:
                 product = frame.call_table + number * (PRODUCT * 8)
                 steps, parts, count, plane, weights = (f.load(product, at, I64) for at in range(PRODUCT))
-                x = panel + plane * frame.plane_size * 4
+                x = panel + plane * frame.plane_size * f.size
                 with f.loop(first, last) as block:
-                    w = frame.weights + (weights + block * wide * channels) * 4
-                    y = sums + (block - first) * wide * pitch * 4
+                    w = frame.weights + (weights + block * wide * channels) * f.size
+                    y = sums + (block - first) * wide * pitch * f.size
                     vectors_before = f.var(0)
                     with f.loop(groups) as group:
                         size = least + f.select(group < more, 1, 0)
-                        lane = vectors_before.value * (4 * f.lanes)
+                        lane = vectors_before.value * (f.size * f.lanes)
                         vectors_before.set(vectors_before.value + size)
                         function = f.load(frame.functions, size, I64)
                         f.call(function, steps, parts, count, x + lane, w, length, y + lane, pitch, 0, frame.zeros, 0)
             with f.loop(first_write, last_write) as number:
                 write = frame.write_table + number * (WRITE * 8)
                 table, phase, count, row = (f.load(write, at, I64) for at in range(WRITE))
-                f.call(frame.write, base, local, table, phase, count, sums + row * length * 4, 0, line_count, 0, width)
+                source = sums + row * length * f.size
+                f.call(frame.write, base, local, table, phase, count, source, 0, line_count, 0, width)
     return f.finish()

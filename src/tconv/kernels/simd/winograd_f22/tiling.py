@@ -11,7 +11,8 @@ from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import microkernel
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.direct.tiling import ceil, imbalance
+from tconv.kernels.simd.direct.tiling import ceil, imbalance, odd_cache_lines
+from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.winograd_f22 import input_packing
 from tconv.kernels.simd.winograd_f22.algebra import FilteredGeometry, filtered_geometry, filtered_lengths
 
@@ -102,7 +103,8 @@ def estimates(p: Problem) -> list[TilesEstimate]:
     It runs for every size of x not seen before, so it uses plain integers, and computes outside of the loop what all
     candidates share.
     """
-    (geometry, blocks, _), sizes, lanes = filtered_layer(p.layer), filtered_lengths(p), target().lanes
+    (geometry, blocks, _), sizes, elements = filtered_layer(p.layer), filtered_lengths(p), elements_of(p.dtype)
+    lanes = elements.lanes
     lines, positions, output_positions = p.batch * sizes.lines, sizes.fast.positions, sizes.fast.output_positions
     # pieces of a row, as equal as possible, or whole rows
     forms: list[tuple[bool, int, int, int]] = []
@@ -120,7 +122,7 @@ def estimates(p: Problem) -> list[TilesEstimate]:
             break
     (up, down), channels, size = geometry.slow.reach, p.in_channels, blocks.size
     calls = geometry.product_count * blocks.total
-    weights = calls * size * channels * 4 / 16
+    weights = calls * size * channels * elements.summed_size / 16
     per_line, per_vector = geometry.blocks * geometry.slow.step, geometry.blocks * (40 + 4 * geometry.planes)
     writing = p.out_channels * geometry.rows * geometry.slow_phases * 3
     all_estimates = []
@@ -166,17 +168,19 @@ def pick_tiles(p: Problem, threads: int) -> Tiles:
             if cycles < least:
                 best, best_splits, least = estimate, splits, cycles
     _, _, _, whole, lines, width, segments, row_tiles = best
-    return Tiles(whole, lines, width, ceil(lines * width, target().lanes), segments, row_tiles, best_splits)
+    return Tiles(whole, lines, width, ceil(lines * width, elements_of(p.dtype).lanes), segments, row_tiles, best_splits)
 
 
 def scratch_bytes(p: Problem) -> int:
     """Return the bytes of the packed weight, two copies during packing, the tables, and each thread's scratch."""
     threads = get_num_threads()
     (geometry, blocks, _), sizes, t = filtered_layer(p.layer), filtered_lengths(p), pick_tiles(p, threads)
-    packed_bytes = 4 * geometry.product_count * blocks.total * blocks.size * p.in_channels
+    size = p.accumulate.itemsize
+    packed_bytes = size * geometry.product_count * blocks.total * blocks.size * p.in_channels
     rows = sizes.lines * (geometry.blocks + geometry.slow_phases) * geometry.slow.step
     tables = 8 * rows + _TABLE_BYTES * geometry.product_count
-    return packed_bytes + 2 * 4 * p.weight_count + tables + min(threads, t.total) * scratch_layout(p.layer, t).scratch
+    scratch = min(threads, t.total) * scratch_layout(p.layer, t).scratch
+    return packed_bytes + 2 * size * p.weight_count + tables + scratch
 
 
 def summary(p: Problem) -> str:
@@ -185,14 +189,14 @@ def summary(p: Problem) -> str:
     (geometry, blocks, _), t = filtered_layer(p.layer), pick_tiles(p, threads)
     threads = min(threads, t.total)
     return (
-        f"{target().lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; "
+        f"{elements_of(p.dtype).lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; "
         f"{geometry.product_count} products for {geometry.direct_products}, "
         f"{t.total} tiles of {t.lines} x {t.width} positions, {blocks.size} channels at a time"
     )
 
 
 class ScratchLayout(NamedTuple):
-    """Places in a thread's scratch memory, in bytes; slots count rows, pitch, stream and plane floats."""
+    """Places in a thread's scratch memory, in bytes; slots count rows, pitch, stream and plane numbers."""
 
     slots: int
     pitch: int
@@ -209,35 +213,31 @@ class ScratchLayout(NamedTuple):
 @lru_cache(maxsize=256)
 def scratch_layout(layer: Layer, t: Tiles) -> ScratchLayout:
     """Return the layout of a thread's scratch memory."""
-    (geometry, blocks, mask_count), lanes = filtered_layer(layer), target().lanes
+    (geometry, blocks, mask_count), elements = filtered_layer(layer), elements_of(layer.dtype)
+    lanes, size = elements.lanes, elements.summed_size
     length = t.vectors * lanes
     (up, down), (left, right) = geometry.slow.reach, geometry.fast.reach
     slots = t.lines + down - up
     pitch = t.width if t.whole else t.width + right - left
-    stream = _odd_cache_lines(slots * pitch + right - left + 3 * lanes)
-    plane = _odd_cache_lines(layer.in_channels * length)
+    stream = odd_cache_lines(slots * pitch + right - left + 3 * lanes, elements)
+    plane = odd_cache_lines(layer.in_channels * length, elements)
 
-    def after(place: int, floats: int) -> int:
-        return ceil(place + 4 * floats, 64) * 64
+    def after(place: int, numbers: int) -> int:
+        return ceil(place + size * numbers, 64) * 64
 
     masks = after(8 * (HEAD + geometry.blocks * geometry.slow.step * slots), 0)
     streams = after(masks, mask_count * length)
     panel = after(streams, input_packing.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
     sums = after(panel, geometry.blocks * geometry.planes * plane)
     block_sums = blocks.size * geometry.rows * length
-    range_blocks = max(1, min(ceil(blocks.total, t.splits), _SUMS // (4 * block_sums)))
+    range_blocks = max(1, min(ceil(blocks.total, t.splits), _SUMS // (size * block_sums)))
     scratch = after(sums, range_blocks * block_sums + 4 * lanes)
     return ScratchLayout(slots, pitch, stream, plane, masks, streams, panel, sums, range_blocks, scratch)
 
 
-def _odd_cache_lines(floats: int) -> int:
-    """Return the floats of an odd number of cache lines: with an even one arrays would compete for a few cache sets."""
-    return (ceil(floats, 16) | 1) * 16
-
-
 def vectors_of(p: Problem, t: Tiles) -> set[int]:
     """Return the numbers of vectors of positions that a tile can have."""
-    lanes, sizes = target().lanes, filtered_lengths(p)
+    lanes, sizes = elements_of(p.dtype).lanes, filtered_lengths(p)
     if t.whole:
         lines = p.batch * sizes.lines
         return {ceil(count * t.width, lanes) for count in (t.lines, lines % t.lines or t.lines)}

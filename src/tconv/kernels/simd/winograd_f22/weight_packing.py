@@ -12,24 +12,30 @@ from tconv.kernels.simd.weight_cache import cache_line_aligned
 from tconv.kernels.simd.winograd_f22.algebra import filtered_geometry
 from tconv.kernels.simd.winograd_f22.tiling import channel_blocks
 
-LARGEST = 1e11
+LARGEST = {"float32": 1e11, "float64": 1e140}
 """Weights up to it, times inputs whose squares are finite, can be added in any order without an overflow."""
+
+
+def accepts(p: Problem, w: Array) -> bool:
+    """Return True if all numbers of a weight are small enough for this form."""
+    return bool((np.abs(w) <= LARGEST[p.accumulate.name]).all())
 
 
 def pack_weight(p: Problem, w: Array) -> Array:
     """Return the weight [C_in, C_out, *kernel] as [product][block][channel][row of the block], flat."""
     filtered, blocks = filtered_geometry(p.geometry), channel_blocks(p.out_channels)
     kernel = p.geometry.kernel if p.geometry.ndim > 1 else (1, *p.geometry.kernel)
-    by_tap = np.ascontiguousarray(np.moveaxis(w.reshape(p.in_channels, p.out_channels, *kernel), (0, 1), (-2, -1)))
+    taps_first = np.moveaxis(w.reshape(p.in_channels, p.out_channels, *kernel), (0, 1), (-2, -1))
+    by_tap = np.ascontiguousarray(taps_first, p.accumulate)
     shape = filtered.product_count, blocks.total, p.in_channels, blocks.size
-    flat = cache_line_aligned(4 * math.prod(shape)).view(np.float32)
+    flat = cache_line_aligned(p.accumulate.itemsize * math.prod(shape)).view(p.accumulate)
     packed = flat.reshape(shape)
-    rows = np.zeros((p.in_channels, blocks.total * blocks.size), np.float32)
+    rows = np.zeros((p.in_channels, blocks.total * blocks.size), p.accumulate)
     products = (each for chunk in filtered.chunks for each in chunk.products)
     for number, each in enumerate(products):
         sums = rows[:, : p.out_channels]
         (tap, sign), *more = each.taps
-        np.multiply(by_tap[tap], np.float32(sign), out=sums)
+        np.multiply(by_tap[tap], p.accumulate.type(sign), out=sums)
         for tap, sign in more:
             (np.add if sign > 0 else np.subtract)(sums, by_tap[tap], out=sums)
         packed[number] = rows.reshape(p.in_channels, blocks.total, blocks.size).transpose(1, 0, 2)

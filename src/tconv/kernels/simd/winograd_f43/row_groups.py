@@ -23,8 +23,9 @@ from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.simd import microkernel
 from tconv.kernels.simd.call_frame import Fields
-from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.accumulation_order import TERMS
+from tconv.kernels.simd.direct.tiling import odd_cache_lines
+from tconv.kernels.simd.elements import FLOAT32
 from tconv.kernels.simd.epilogue import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
@@ -107,29 +108,29 @@ class WinogradLayer:
 
     def _build_frame(self, x: RowWindow, out: RowWindow) -> tuple[Any, int, int, list[Array]]:
         """Return the frame for arrays like these, the segments of a row, bytes of scratch memory, and the tables."""
-        lanes, most = target().lanes, microkernel.most_vectors(self._block)
+        lanes, size, most = FLOAT32.lanes, FLOAT32.summed_size, microkernel.most_vectors(self._block)
         (_, _, wide), (_, _, columns) = x.array.shape, out.array.shape
         vectors = -(-columns // lanes)
-        per_vector = PLANES * self._in_channels * lanes * 4
+        per_vector = PLANES * self._in_channels * lanes * size
         segments = -(-vectors // max(most, _PANEL // per_vector))
         width = -(-vectors // segments // most) * most * lanes
-        # an odd number of cache lines: with an even one successive channels would compete for a few sets of the cache
-        pitch = (-(-(width + self._taps - 1) // 16) | 1) * 16
+        pitch = odd_cache_lines(width + self._taps - 1, FLOAT32)
         plane = self._in_channels * pitch
         steps = [
             (first * pitch + tap, last - first, 0, 0, 0) for first, last in self._ranges() for tap in range(self._taps)
         ]
         row = microkernel.Rows(self._block, 1, ((0,),))
-        functions = [0, *(microkernel.address(row, size) for size in range(1, most + 1))]
+        functions = [0, *(microkernel.address(row, count, FLOAT32) for count in range(1, most + 1))]
         counts = [self._taps] * len(self._ranges())
         tables = {name: np.array(each, np.int64) for name, each in
                   (("functions", functions), ("steps", steps), ("counts", counts))}  # fmt: skip
         tables["zeros"] = np.zeros(wide + lanes, np.float32)
-        sums = (PLANES * plane + 2 * lanes) * 4
+        sums = (PLANES * plane + 2 * lanes) * size
         values = {
-            "x_channel": x.array.strides[0] // 4, "x_row": x.array.strides[1] // 4, "x_period": x.period,
+            "x_channel": x.array.strides[0] // size, "x_row": x.array.strides[1] // size, "x_period": x.period,
             "x_columns": wide,
-            "out_channel": out.array.strides[0] // 4, "out_row": out.array.strides[1] // 4, "out_period": out.period,
+            "out_channel": out.array.strides[0] // size, "out_row": out.array.strides[1] // size,
+            "out_period": out.period,
             "columns": columns, "top": self._top, "left": self._left,
             "segments": -(-columns // width), "width": width,
             "channels": self._in_channels, "out_channels": self._out_channels,
@@ -139,7 +140,7 @@ class WinogradLayer:
         }  # fmt: skip
         values |= {name: int(array.ctypes.data) for name, array in (self._arrays | tables).items()}
         frame = _Frame(*(values.get(name, 0) for name in _PLACES))
-        scratch = sums + PLANES * self._block * most * lanes * 4
+        scratch = sums + PLANES * self._block * most * lanes * size
         return frame, values["segments"], scratch, list(tables.values())
 
 
@@ -150,7 +151,7 @@ def address(activated: bool) -> int:
 
 
 def _write(name: str, activated: bool) -> str:
-    f = Function(name, 3, target().lanes)
+    f = Function(name, 3)
     base, local, tile = f.arguments
     frame = Fields(f, base, _PLACES)
     column, row = tile % frame.segments * frame.width, tile // frame.segments * OUTPUTS + frame.first
@@ -162,23 +163,23 @@ def _write(name: str, activated: bool) -> str:
     pitch, plane, functions, channels = frame.pitch, frame.plane, frame.functions, frame.out_channels
     line = most * f.lanes
     places = [(row + number - frame.out_anchor) % frame.out_period for number in range(OUTPUTS)]
-    starts = [frame.out + place * frame.out_row * 4 for place in places]
+    starts = [frame.out + place * frame.out_row * f.size for place in places]
     not_finite = f.var(f.zero())  # NaN in a lane after an output that is not finite
     with f.loop(0, channels, block) as channel, f.loop(0, vectors, most) as vector:
         size = f.least(most, vectors - vector)
         function = f.load(functions, size, I64)
         with f.loop(PLANES) as number:
-            x = panel + (number * plane + vector * f.lanes) * 4
-            w = frame.weights + (channel * PLANES + number * block) * terms * 4
-            y = sums + number * block * line * 4
+            x = panel + (number * plane + vector * f.lanes) * f.size
+            w = frame.weights + (channel * PLANES + number * block) * terms * f.size
+            y = sums + number * block * line * f.size
             f.call(function, steps, counts, parts, x, w, pitch, y, line, 0, zeros, 0)
         with f.loop(f.least(block, channels - channel)) as number:
             bias = f.splat(f.load(frame.bias, channel + number))
             activate = _activation(f, frame, channel + number, activated)
-            here = ((channel + number) * frame.out_channel + column) * 4
+            here = ((channel + number) * frame.out_channel + column) * f.size
             targets = [start + here for start in starts]
             with f.loop(size) as place:
-                source = sums + (number * line + place * f.lanes) * 4
+                source = sums + (number * line + place * f.lanes) * f.size
                 products = [f.load(source, k * block * line, f.vector) for k in range(PLANES)]
                 lines = []
                 for total in (value + bias for value in outputs(f, products)):
@@ -196,15 +197,15 @@ def _pack(f: Function, frame: Fields, panel: Value, row: Value, column: Value, c
     for number in range(PLANES):
         place = frame.top + row + number
         inside = f.both(place >= frame.x_begin, place < frame.x_end)
-        source = frame.x + (place - frame.x_anchor) % frame.x_period * frame.x_row * 4
+        source = frame.x + (place - frame.x_anchor) % frame.x_period * frame.x_row * f.size
         sources.append(f.select(inside, source, frame.zeros))
-        steps.append(f.select(inside, frame.x_channel * 4, 0))
+        steps.append(f.select(inside, frame.x_channel * f.size, 0))
     plane, pitch, begin, length = frame.plane, frame.pitch, column + frame.left, frame.x_columns
     # all that the last vector reads is written: what an earlier call has left there may be infinite
     read = (count + (f.lanes - 1)) // f.lanes * f.lanes + (frame.taps - 1)
     with f.loop(frame.channels) as channel:
         rows = [source + channel * step for source, step in zip(sources, steps, strict=True)]
-        to = panel + channel * pitch * 4
+        to = panel + channel * pitch * f.size
         with f.loop(0, read, f.lanes) as place:
             start = begin + place
 

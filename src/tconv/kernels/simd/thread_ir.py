@@ -1,0 +1,60 @@
+"""Functions for threads: integers that threads share, C functions of the process, and the float mode of a thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from tconv.kernels.simd.cpu_target import is_x86
+from tconv.kernels.simd.vector_ir import I64, POINTER, Function, Operand, Value
+
+
+class ThreadFunction(Function):
+    """Function with the instructions that the pool of threads needs."""
+
+    def atomic_add(self, base: Value, index: int, amount: int) -> Value:
+        """Add to an integer that threads share, and return its value before."""
+        return Value(self, self.b.atomic_rmw("add", self._shared(base, index), I64(amount), "seq_cst"))
+
+    def atomic_load(self, base: Value, index: int) -> Value:
+        """Return an integer that other threads write."""
+        return Value(self, self.b.load_atomic(self._shared(base, index), "seq_cst", 8))
+
+    def atomic_store(self, value: Operand, base: Value, index: int) -> None:
+        """Store an integer that other threads read."""
+        self.b.store_atomic(self.value(value).ir, self._shared(base, index), "seq_cst", 8)
+
+    def atomic_swap(self, base: Value, index: int, expected: Value, wanted: Value) -> Value:
+        """Store `wanted` if the integer is `expected`, and return the condition that it was."""
+        old_and_success = self.b.cmpxchg(self._shared(base, index), expected.ir, wanted.ir, "seq_cst", "seq_cst")
+        return Value(self, self.b.extract_value(old_and_success, 1))
+
+    def _shared(self, base: Value, index: int) -> Any:
+        """Return the address base[index] as the typed pointer that llvmlite's atomic instructions need."""
+        return self.b.inttoptr((base + index * 8).ir, I64.as_pointer())
+
+    def save_float_mode(self, base: Value, index: Operand) -> None:
+        """Store the rounding mode of this thread, and its treatment of denormals, at base[index] (on x86 only)."""
+        self._float_mode("llvm.x86.sse.stmxcsr", base, index)
+
+    def restore_float_mode(self, base: Value, index: Operand) -> None:
+        """Set the float mode of this thread to the one that is stored at base[index] (on x86 only)."""
+        self._float_mode("llvm.x86.sse.ldmxcsr", base, index)
+
+    def _float_mode(self, name: str, base: Value, index: Operand) -> None:
+        if is_x86():
+            kind = ir.FunctionType(ir.VoidType(), [POINTER])
+            self.b.call(self._intrinsic(name, kind), [self._pointer(base, index, I64)])
+
+    def external(self, name: str, *arguments: Operand) -> Value:
+        """Call a C function of the process that takes and returns 64-bit integers."""
+        kind = ir.FunctionType(I64, [I64] * len(arguments))
+        function = self._intrinsic(name, kind)
+        return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
+
+    def pause(self) -> None:
+        """Pause for some cycles in a loop that waits (on x86 only)."""
+        kind = ir.FunctionType(ir.VoidType(), [])
+        if is_x86():
+            self.b.call(self._intrinsic("llvm.x86.sse2.pause", kind), [])
