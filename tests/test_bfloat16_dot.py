@@ -113,7 +113,7 @@ def bound(x, w, bias, y, arguments, denormals=False):
     sizes = tconv.definition.scatter(*(np.abs(a.astype(np.float64)) for a in (x, w, bias)), **arguments)
     counts = tconv.definition.scatter(np.ones(x.shape), np.ones(w.shape), **arguments)
     flushed = TINY * counts * (1 + np.abs(x).astype(np.float64).max() + np.abs(w).astype(np.float64).max())
-    return sizes * (counts + 1) * 2.0**-24 + np.abs(y) * 2.0**-8 * 0.5 + flushed
+    return sizes * (counts + 1) * 2.0**-24 + np.abs(y) * 2.0**-8 + flushed
 
 
 @dots

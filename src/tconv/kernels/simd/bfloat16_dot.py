@@ -20,7 +20,7 @@ from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements, elements_of
 from tconv.kernels.simd.switches import reason_off
 
-_LEAST_CHANNELS = 2
+_LEAST_CHANNELS = 1
 """Input channels of a group below which a pair would be half empty."""
 
 

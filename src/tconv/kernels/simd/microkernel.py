@@ -13,8 +13,10 @@ phases that it adds to, and no zero is ever multiplied in place of a missing tap
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
+from tconv.kernels.simd import pair_ir
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
@@ -72,6 +74,7 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
     f = Function(name, 11, elements)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
+    add = partial(pair_ir.add_products, f) if elements.dot else f.fma
     accumulators = {
         (channel, phase, v): f.var(f.zero())
         for channel in range(rows.channels)
@@ -87,13 +90,15 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
             columns = [f.load(here, v * f.lanes, f.vector) for v in range(vectors)]
             f.prefetch(w.value + _AHEAD)
             f.prefetch(prefetched.value, level=2)
+            if elements.dot:  # a pair is two channels
+                f.prefetch(prefetched.value + (stride >> 1), level=2)
             prefetched.set(prefetched.value + stride)
             active = [(channel, phase) for channel in range(rows.channels) for phase in kind]
             for number, row in enumerate(active):
                 factor = f.splat(f.load(w.value, number))
                 for v, column in enumerate(columns):
                     sum_ = accumulators[*row, v]
-                    sum_.set(f.fma(factor, column, sum_.value))
+                    sum_.set(add(factor, column, sum_.value))
             place.set(here + pitch * f.size)
             w.set(w.value + f.size * len(active))
         weight.set(w.value)

@@ -45,16 +45,16 @@ class ThreadFunction(Function):
     def _float_mode(self, name: str, base: Value, index: Operand) -> None:
         if is_x86():
             kind = ir.FunctionType(ir.VoidType(), [POINTER])
-            self.b.call(self._intrinsic(name, kind), [self._pointer(base, index, I64)])
+            self.b.call(self.intrinsic(name, kind), [self._pointer(base, index, I64)])
 
     def external(self, name: str, *arguments: Operand) -> Value:
         """Call a C function of the process that takes and returns 64-bit integers."""
         kind = ir.FunctionType(I64, [I64] * len(arguments))
-        function = self._intrinsic(name, kind)
+        function = self.intrinsic(name, kind)
         return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
 
     def pause(self) -> None:
         """Pause for some cycles in a loop that waits (on x86 only)."""
         kind = ir.FunctionType(ir.VoidType(), [])
         if is_x86():
-            self.b.call(self._intrinsic("llvm.x86.sse2.pause", kind), [])
+            self.b.call(self.intrinsic("llvm.x86.sse2.pause", kind), [])

@@ -90,7 +90,9 @@ def _write(name: str, elements: Elements) -> str:
                         y = sums + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * f.size
                         cursor = f.least(mine.cursor, mine.total)
                         ahead = local + frame.ahead_place + cursor * 8
-                        stride = f.select(cursor < mine.total, frame.x_channel * f.stored_size, 0)
+                        stride = f.select(
+                            cursor < mine.total, frame.x_channel * (f.stored_size * (2 if elements.dot else 1)), 0
+                        )
                         sizes = (frame.channel_pitch, y, pitch, frame.sum_row, ahead, stride)
                         f.call(function, steps, count_of, count, x, w, *sizes)
                         mine.put("cursor", cursor + taps)

@@ -1,0 +1,81 @@
+"""Instructions for pairs of bfloat16 in 32 bits: their dot products, their reading from x, and the rounding of sums.
+
+A vector of pairs has the type of a vector of float32 sums, so that it is loaded, stored and shuffled like one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from tconv.kernels.simd.vector_ir import I1, I32, Function, Operand, Value
+
+I16 = ir.IntType(16)
+
+
+class _Bfloat16(ir.Type):
+    """LLVM's type, which llvmlite lacks."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bfloat16)
+
+    def __hash__(self) -> int:
+        return hash(_Bfloat16)
+
+
+BFLOAT16 = _Bfloat16()
+
+
+def add_products(f: Function, a: Value, b: Value, sums: Value) -> Value:
+    """Return sums plus both products of each pair of a with the pair of b: the odd one first, each rounded."""
+    pairs = ir.VectorType(BFLOAT16, 2 * f.lanes)
+    kind = ir.FunctionType(f.vector, [f.vector, pairs, pairs])
+    dot = f.intrinsic(f"llvm.x86.avx512bf16.dpbf16ps.{32 * f.lanes}", kind)
+    return Value(f, f.b.call(dot, [sums.ir, f.b.bitcast(a.ir, pairs), f.b.bitcast(b.ir, pairs)]))
+
+
+def rounded(f: Function, sums: Value) -> Any:
+    """Return a vector of sums as bfloat16, rounded to the nearest, ties to even; denormal numbers become 0."""
+    kind = ir.FunctionType(ir.VectorType(BFLOAT16, f.lanes), [f.vector])
+    return f.b.call(f.intrinsic(f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * f.lanes}", kind), [sums.ir])
+
+
+class PairReader:
+    """Reader of pairs from two channels of x, at a distance in bytes; without an odd channel its half is 0."""
+
+    def __init__(self, f: Function, distance: Value, there: Value) -> None:
+        self._f = f
+        # where there is no odd channel the even one is read instead, and masked out
+        self._distance = f.select(there, distance, 0)
+        self._upper = Value(f, f.b.select(there.ir, I32(0xFFFF0000), I32(0)))
+        self._uppers = Value(f, f.splat_of(self._upper.ir, f.bits))
+
+    def load_stored(self, source: Value, index: Operand, mask: Value | None = None) -> Value:
+        """Return the pairs of the positions from source[index] on; with a mask as `Function.masked_load`."""
+        f, kind = self._f, ir.VectorType(I16, self._f.lanes)
+        even, odd = (
+            f.load(place, index, kind).ir if mask is None else f.load_masked(kind, place, index, mask)
+            for place in (source, source + self._distance)
+        )
+        upper = f.b.and_(f.b.shl(f.b.zext(odd, f.bits), f.value(16, f.bits).ir), self._uppers.ir)
+        return Value(f, f.b.bitcast(f.b.or_(f.b.zext(even, f.bits), upper), f.vector))
+
+    def load_stored_number(self, source: Value, index: Operand) -> Value:
+        """Return the pair of the position source[index]."""
+        f = self._f
+        even, odd = (f.b.zext(f.load(place, index, I16).ir, I32) for place in (source, source + self._distance))
+        return Value(f, f.b.or_(even, f.b.and_(f.b.shl(odd, I32(16)), self._upper.ir)))
+
+
+def load_channel_pairs(f: Function, source: Value, index: Operand, count: Value) -> Value:
+    """Return pairs of neighbouring channels from source[index] on, of `count` channels; memory of no other is read."""
+    halves = ir.VectorType(I16, 2 * f.lanes)
+    numbers = ir.Constant(halves, list(range(2 * f.lanes)))
+    clipped = f.b.trunc(f.least(f.most(count, 0), 2 * f.lanes).ir, I16)
+    mask = Value(f, f.b.icmp_signed("<", numbers, f.splat_of(clipped, halves)))
+    assert mask.ir.type.element == I1
+    return Value(f, f.b.bitcast(f.load_masked(halves, source, index, mask), f.vector))
