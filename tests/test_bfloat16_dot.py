@@ -8,8 +8,6 @@ import pytest
 
 import tconv
 from random_calls import problems
-from tconv.errors import ArgumentError
-from tconv.kernels.problem import Problem
 from tconv.kernels.simd import availability
 
 pytest.importorskip("llvmlite")

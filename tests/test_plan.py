@@ -68,9 +68,9 @@ def test_a_requested_method():
     plan = tconv.plan(x, w, method="taps")
     assert plan.method == "taps"
     assert plan.reasons == {
-        "simd": ("it computes float32 and float64, and this is complex128",),
+        "simd": ("it computes float32, float64, float16 and bfloat16, and this is complex128",),
         "winograd": (
-            "it computes float32 and float64, and this is complex128",
+            "it computes float32, float64, float16 and bfloat16, and this is complex128",
             "one of the last two axes has to have stride < kernel <= 2 stride, stride <= 16 and no dilation",
         ),
         "polyphase": ('method="taps" was requested',),
@@ -100,7 +100,7 @@ def test_an_estimate_is_named_for_what_it_is():
             for name in ("polyphase", "taps")
         },
     }
-    wide = tconv.plan(x.astype("f8"), w.astype("f8"), stride=2, padding=1)
+    wide = tconv.plan(x.astype("c8"), w.astype("c8"), stride=2, padding=1)
     other, chosen = (kernels.kernel(name).seconds(wide.problem) for name in ("taps", "polyphase"))
     assert wide.method == "polyphase"
     assert wide.reasons["taps"] == (

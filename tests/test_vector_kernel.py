@@ -182,7 +182,7 @@ def test_the_plan_follows_the_number_of_threads():
 def test_reasons_against_it():
     x, w = np.ones((1, 2, 5, 5)), np.ones((2, 3, 2, 2))
     reasons = {
-        "it computes float32 and float64, and this is complex128": tconv.plan(x + 0j, w + 0j),
+        "it computes float32, float64, float16 and bfloat16, and this is complex128": tconv.plan(x + 0j, w + 0j),
         "65536 phases are more than the 4096 in its tables": tconv.plan(x.astype("f4"), w.astype("f4"), stride=256),
         "160000 steps (taps x channels/16) are more than the 131072 in its tables": tconv.plan(
             np.ones((1, 2, 5, 5), "f4"), np.ones((2, 1, 400, 400), "f4")

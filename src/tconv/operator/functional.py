@@ -81,7 +81,7 @@ def conv_transpose(
         refuse_activation(layer, "conv_transpose has none", "tconv.prepare(weight)(x)")
     if key is None and (adapter := _arrays.adapter_for(x, weight, bias, out)) is not None:
         return adapter(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
-    # the specialized call of the float32 kernel checks that the weight is finite
+    # the specialized call of the machine code checks that the weight is finite
     unchecked = key is not None and method == "auto"
     call = read_call(x, weight, bias, dialect, geometry, native, finite=True if unchecked else None)
     chosen = choose_method(call.problem, str(method))
@@ -98,7 +98,7 @@ def conv_transpose(
             call = call._replace(problem=replace(call.problem, finite_weight=False))
             run(choose_method(call.problem, "auto"), call, target)
         elif key is not None:
-            call_cache.add(key, specialized, target.shape)
+            call_cache.add(key, specialized, target.shape, target.dtype)
     else:
         run(chosen, call, target)
     return out if out is not None else _arrays.give(target, call.library)

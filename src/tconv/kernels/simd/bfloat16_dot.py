@@ -1,7 +1,7 @@
 """Dot products of bfloat16: the rule that chooses them, and the order of input channels in pairs.
 
-AVX512-BF16 has an instruction that multiplies two pairs of bfloat16 and adds both products to a float32 sum. A panel and
-a packed weight then have pairs of input channels in place of numbers, 32 bits each: the even channel in the low half,
+AVX512-BF16 has an instruction that multiplies two pairs of bfloat16 and adds both products to a float32 sum. Panels and
+packed weights then have pairs of input channels in place of numbers, 32 bits each: the even channel in the low half,
 the odd one in the high half, 0 where a group has no odd one. So all sizes that count input channels count pairs.
 
 The instruction adds the product of the odd channel first, rounds, then adds that of the even one, and takes denormal
@@ -20,7 +20,7 @@ from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements, elements_of
 from tconv.kernels.simd.switches import reason_off
 
-_LEAST_CHANNELS = 1
+_LEAST_CHANNELS = 2
 """Input channels of a group below which a pair would be half empty."""
 
 

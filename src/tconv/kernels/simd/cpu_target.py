@@ -22,9 +22,10 @@ _LEVELS = {
     "x86-64-v2": ("ssse3", "sse4.1", "sse4.2", "popcnt"),
     "x86-64-v3": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"),
     "haswell": ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "rdrnd", "fsgsbase", "invpcid"),
-    "x86-64-v4": ("avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+    "x86-64-v4": ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
 }
 """Features that a chip must have to run code for each of these targets."""
+_ARM_UNITS = 4, 32, True, False
 
 
 class Target(NamedTuple):
@@ -36,6 +37,10 @@ class Target(NamedTuple):
     """float32 numbers in a vector register"""
     registers: int
     """vector registers"""
+    converts_float16: bool
+    """has instructions that convert float16"""
+    masks_halves: bool
+    """has masked loads and stores of 16-bit numbers"""
 
     @property
     def description(self) -> str:
@@ -52,9 +57,9 @@ def target() -> Target:
     given = os.environ.get("TCONV_CPU") or "host"
     own, name, arm = llvm.get_host_cpu_name(), given.strip().lower(), platform.machine() in _ARM
     if name in ("host", "native", own.lower()):
-        return Target(own, _host_features(), *((4, 32) if arm else _widths(llvm.get_host_cpu_features())))
+        return Target(own, _host_features(), *(_ARM_UNITS if arm else _units(llvm.get_host_cpu_features())))
     if arm:
-        return Target(name, "", 4, 32)
+        return Target(name, "", *_ARM_UNITS)
     if name not in _LEVELS:
         raise ArgumentError(
             f"TCONV_CPU is {given!r}; host (here {own}) or one of {', '.join(_LEVELS)} is needed. Write TCONV_CPU=host"
@@ -62,14 +67,15 @@ def target() -> Target:
     missing = [feature for feature in _LEVELS[name] if not llvm.get_host_cpu_features().get(feature)]
     if missing:
         raise ArgumentError(f"TCONV_CPU is {given!r}; this machine has no {', '.join(missing)}. Write TCONV_CPU=host")
-    return Target(name, "", *_widths(dict.fromkeys(_LEVELS[name], True)))
+    return Target(name, "", *_units(dict.fromkeys(_LEVELS[name], True)))
 
 
-def _widths(features: dict[str, bool]) -> tuple[int, int]:
-    """Return the lanes of a vector register and the number of registers of an x86 chip."""
+def _units(features: dict[str, bool]) -> tuple[int, int, bool, bool]:
+    """Return what `Target` says of the vector units, from `lanes` on, of an x86 chip with these features."""
     if features.get("avx512f"):
-        return 16, 32
-    return (8, 16) if features.get("avx2") and features.get("fma") else (4, 16)
+        return 16, 32, True, bool(features.get("avx512bw") and features.get("avx512vl"))
+    has_avx2 = bool(features.get("avx2") and features.get("fma"))
+    return (8 if has_avx2 else 4), 16, bool(features.get("f16c")), False
 
 
 def _host_features() -> str:

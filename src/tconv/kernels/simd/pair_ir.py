@@ -1,33 +1,14 @@
-"""Instructions for pairs of bfloat16 in 32 bits: their dot products, their reading from x, and the rounding of sums.
+"""Instructions for pairs of bfloat16 in 32 bits: their dot products, and their reading from x.
 
 A vector of pairs has the type of a vector of float32 sums, so that it is loaded, stored and shuffled like one.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from llvmlite import ir
 
+from tconv.kernels.simd.half_floats import BFLOAT16, I16
 from tconv.kernels.simd.vector_ir import I1, I32, Function, Operand, Value
-
-I16 = ir.IntType(16)
-
-
-class _Bfloat16(ir.Type):
-    """LLVM's type, which llvmlite lacks."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bfloat16)
-
-    def __hash__(self) -> int:
-        return hash(_Bfloat16)
-
-
-BFLOAT16 = _Bfloat16()
 
 
 def add_products(f: Function, a: Value, b: Value, sums: Value) -> Value:
@@ -36,12 +17,6 @@ def add_products(f: Function, a: Value, b: Value, sums: Value) -> Value:
     kind = ir.FunctionType(f.vector, [f.vector, pairs, pairs])
     dot = f.intrinsic(f"llvm.x86.avx512bf16.dpbf16ps.{32 * f.lanes}", kind)
     return Value(f, f.b.call(dot, [sums.ir, f.b.bitcast(a.ir, pairs), f.b.bitcast(b.ir, pairs)]))
-
-
-def rounded(f: Function, sums: Value) -> Any:
-    """Return a vector of sums as bfloat16, rounded to the nearest, ties to even; denormal numbers become 0."""
-    kind = ir.FunctionType(ir.VectorType(BFLOAT16, f.lanes), [f.vector])
-    return f.b.call(f.intrinsic(f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * f.lanes}", kind), [sums.ir])
 
 
 class PairReader:

@@ -58,6 +58,7 @@ class SpecializedCall:
         self._sizes = (form.name, layout, p.layer)
         self._compiled: CompiledCall | None = None
         self._activation = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
+        self._converts_bias = p.dtype != p.accumulate
         self._packed_weights = packed_weights
         self._own_weight: Array | None = None
 
@@ -71,7 +72,9 @@ class SpecializedCall:
         if call is None or call.requested_threads != threads:
             self._compiled = call = compiled(self._form, self._problem, *self._strides, threads, bool(self._activation))
         # in a variable: its memory is in use until the call ends
-        flat = bias if bias is None else np.ascontiguousarray(bias, self._problem.accumulate)
+        flat = bias
+        if bias is not None and (self._converts_bias or not bias.flags.c_contiguous):
+            flat = np.ascontiguousarray(bias, self._problem.accumulate)
         biases = 0 if flat is None else flat.ctypes.data
         activation = (array.ctypes.data for array in self._activation)
         finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)

@@ -23,7 +23,9 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
+from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import FLOAT32, Elements
+from tconv.kernels.simd.half_floats import I16, narrowed, rounded_by_chip, widened
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 POINTER = ir.PointerType()
@@ -158,6 +160,7 @@ class Function:
         self.elements, self.lanes = elements, elements.lanes
         self.size, self.stored_size = elements.summed_size, elements.stored_size
         self.number, self.integer = _NUMBERS[elements.summed]
+        self._halves = ir.VectorType(I16, self.lanes) if elements.stored_size == 2 else None
         self.vector, self.bits = ir.VectorType(self.number, self.lanes), ir.VectorType(self.integer, self.lanes)
         self._module = ir.Module(name)
         kind = ir.FunctionType(I64 if returns else ir.VoidType(), [I64] * arguments)
@@ -220,6 +223,11 @@ class Function:
         """Return the condition that a condition is true in at least one lane."""
         bits = ir.IntType(self.lanes)
         return Value(self, self.b.icmp_unsigned("!=", self.b.bitcast(condition.ir, bits), bits(0)))
+
+    def all(self, condition: Value) -> Value:
+        """Return the condition that a condition is true in every lane."""
+        bits = ir.IntType(self.lanes)
+        return Value(self, self.b.icmp_unsigned("==", self.b.bitcast(condition.ir, bits), bits(-1)))
 
     # -- control -------------------------------------------------------------------------------------------------
 
@@ -301,12 +309,6 @@ class Function:
         element = _element(written.type)
         self.b.store(written, self._pointer(base, index, element), align=_bytes(element))
 
-    def _stream(self, written: Any, base: Value, index: Operand) -> None:
-        element = written.type.element
-        place = self._pointer(base, index, element)
-        store = self.b.store(written, place, align=_bytes(element) * written.type.count)
-        store.set_metadata("nontemporal", self._module.add_metadata([I32(1)]))
-
     def mask(self, begin: Operand, end: Operand) -> Value:
         """Return the mask of the lanes l with begin <= l < end."""
         numbers = ir.Constant(self.bits, list(range(self.lanes)))
@@ -330,9 +332,7 @@ class Function:
 
     def masked_store(self, value: Value, base: Value, index: Operand, mask: Value) -> None:
         """Store the lanes of the mask; memory of the others is not touched."""
-        self._masked_store(value.ir, base, index, mask)
-
-    def _masked_store(self, written: Any, base: Value, index: Operand, mask: Value) -> None:
+        written = value.ir
         element = written.type.element
         kind = ir.FunctionType(ir.VoidType(), [written.type, POINTER, I32, mask.ir.type])
         arguments = [written, self._pointer(base, index, element), I32(_bytes(element)), mask.ir]
@@ -342,38 +342,61 @@ class Function:
 
     def load_stored(self, base: Value, index: Operand, mask: Value | None = None) -> Value:
         """Return the vector of x that begins at base[index], as numbers of the sums; with a mask as `masked_load`."""
-        return self.load(base, index, self.vector) if mask is None else self.masked_load(base, index, mask)
+        if not self._halves:
+            return self.load(base, index, self.vector) if mask is None else self.masked_load(base, index, mask)
+        if mask is None or target().masks_halves:
+            loaded = (
+                self.load(base, index, self._halves).ir
+                if mask is None
+                else self.load_masked(self._halves, base, index, mask)
+            )
+        else:
+            lanes = self.var(self.value(0, self._halves))
+            # without an instruction for it, LLVM tests lane after lane
+            self.cases(
+                self.all(mask),
+                lambda: lanes.set(self.load(base, index, self._halves)),
+                lambda: lanes.set(Value(self, self.load_masked(self._halves, base, index, mask))),
+            )
+            loaded = lanes.value.ir
+        return Value(self, widened(self.b, loaded, self.elements.stored))
 
     def load_stored_number(self, base: Value, index: Operand = 0) -> Value:
         """Return the number of x at base[index], as one of the sums."""
-        return self.load(base, index)
+        if not self._halves:
+            return self.load(base, index)
+        return Value(self, widened(self.b, self.load(base, index, I16).ir, self.elements.stored))
 
     def store_stored(self, vector: Value, base: Value, index: Operand, mask: Value | None = None) -> None:
         """Store a vector of outputs at base[index], rounded once to the nearest, ties to even."""
-        if self.elements.dot:
-            from tconv.kernels.simd import pair_ir
-
-            vector = Value(self, pair_ir.rounded(self, vector))
+        written = self._stored(vector)
         if mask is None:
-            self.store(vector, base, index)
+            self.store(written, base, index)
+        elif not self._halves or target().masks_halves:
+            self.masked_store(written, base, index, mask)
         else:
-            self.masked_store(vector, base, index, mask)
+            self.cases(
+                self.all(mask),
+                lambda: self.store(written, base, index),
+                lambda: self.masked_store(written, base, index, mask),
+            )
 
     def store_stored_number(self, vector: Value, base: Value, index: Operand = 0) -> None:
         """Store the first lane of a vector of outputs at base[index]."""
-        if self.elements.dot:
-            from tconv.kernels.simd import pair_ir
-
-            vector = Value(self, pair_ir.rounded(self, vector))
-        self.store(Value(self, self.b.extract_element(vector.ir, I64(0))), base, index)
+        self.store(Value(self, self.b.extract_element(self._stored(vector).ir, I64(0))), base, index)
 
     def stream_stored(self, vector: Value, base: Value, index: Operand) -> None:
         """Store a vector of outputs at base[index], aligned to its size, past the caches: it is not read again soon."""
-        if self.elements.dot:
-            from tconv.kernels.simd import pair_ir
+        written = self._stored(vector).ir
+        place = self._pointer(base, index, written.type.element)
+        store = self.b.store(written, place, align=self.stored_size * self.lanes)
+        store.set_metadata("nontemporal", self._module.add_metadata([I32(1)]))
 
-            vector = Value(self, pair_ir.rounded(self, vector))
-        self._stream(vector.ir, base, index)
+    def _stored(self, vector: Value) -> Value:
+        """Return a vector of sums in the dtype in memory."""
+        if self.elements.dot:
+            return Value(self, rounded_by_chip(self.b, vector.ir))
+        return Value(self, narrowed(self.b, vector.ir, self.elements.stored)) if self._halves else vector
 
     def prefetch(self, address: Value, write: bool = False, level: int = 1) -> None:
         """Prefetch the cache line at an address, to read or to write it. Any address is allowed."""

@@ -78,4 +78,6 @@ own_in_forks(WEIGHT_CACHE.lock)
 def fingerprint(w: Array) -> int:
     """Return a 64-bit hash of all bytes of an array, in the order of its elements."""
     contiguous = w if w.flags.c_contiguous else np.ascontiguousarray(w)
-    return xxhash.xxh3_64_intdigest(contiguous.reshape(-1).view(np.uint8).data if contiguous.size else b"")
+    if contiguous.dtype.kind == "V":  # bfloat16, which Python's buffers do not have
+        contiguous = contiguous.view(np.uint16)
+    return xxhash.xxh3_64_intdigest(contiguous.data if contiguous.size else b"")

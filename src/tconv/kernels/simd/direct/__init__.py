@@ -20,7 +20,7 @@ from tconv.kernels import tap_products
 from tconv.kernels.problem import Kernel, Problem, is_plain
 from tconv.kernels.simd.availability import reason_unavailable
 
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
 """Dtypes of x that the kernel computes."""
 _MOST_PHASES = 4096
 _MOST_STEPS = 1 << 17

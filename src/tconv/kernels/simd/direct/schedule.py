@@ -12,10 +12,10 @@ from typing import NamedTuple
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import accumulation_order, tiling
-from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6

@@ -18,7 +18,7 @@ LARGEST = {"float32": 1e11, "float64": 1e140}
 
 def accepts(p: Problem, w: Array) -> bool:
     """Return True if all numbers of a weight are small enough for this form."""
-    return bool((np.abs(w) <= LARGEST[p.accumulate.name]).all())
+    return bool((np.abs(np.asarray(w, p.accumulate)) <= LARGEST[p.accumulate.name]).all())
 
 
 def pack_weight(p: Problem, w: Array) -> Array:
