@@ -8,7 +8,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from tconv.kernels.simd.half_floats import BFLOAT16, I16
-from tconv.kernels.simd.vector_ir import I1, I32, Function, Operand, Value
+from tconv.kernels.simd.vector_ir import I32, Function, Operand, Value
 
 
 def add_products(f: Function, a: Value, b: Value, sums: Value) -> Value:
@@ -46,11 +46,15 @@ class PairReader:
         return Value(f, f.b.or_(even, f.b.and_(f.b.shl(odd, I32(16)), self._upper.ir)))
 
 
-def load_channel_pairs(f: Function, source: Value, index: Operand, count: Value) -> Value:
-    """Return pairs of neighbouring channels from source[index] on, of `count` channels; memory of no other is read."""
-    halves = ir.VectorType(I16, 2 * f.lanes)
-    numbers = ir.Constant(halves, list(range(2 * f.lanes)))
-    clipped = f.b.trunc(f.least(f.most(count, 0), 2 * f.lanes).ir, I16)
-    mask = Value(f, f.b.icmp_signed("<", numbers, f.splat_of(clipped, halves)))
-    assert mask.ir.type.element == I1
-    return Value(f, f.b.bitcast(f.load_masked(halves, source, index, mask), f.vector))
+def load_pairs(f: Function, base: Value, index: Operand) -> Value:
+    """Return 128 bits of neighbouring channels from base[index] on, as pairs."""
+    halves, pairs = ir.VectorType(I16, 8), ir.VectorType(f.number, 4)
+    return Value(f, f.b.bitcast(f.load(base, index, halves).ir, pairs))
+
+
+def load_halves(f: Function, base: Value, places: list[Value]) -> Value:
+    """Return the pairs of the last channel, which has no partner: of one position, base[place], in each lane."""
+    pairs = f.value(0, f.bits).ir
+    for lane, place in enumerate(places):
+        pairs = f.b.insert_element(pairs, f.b.zext(f.load(base, place, I16).ir, I32), I32(lane))
+    return Value(f, f.b.bitcast(pairs, f.vector))

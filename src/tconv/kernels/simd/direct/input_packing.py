@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
+from tconv.kernels.simd.direct import channels_last_packing
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
-from tconv.kernels.simd.pair_ir import PairReader, load_channel_pairs
+from tconv.kernels.simd.pair_ir import PairReader
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 Reader: TypeAlias = Function | PairReader
@@ -20,16 +20,16 @@ SHORT = 4
 """Largest number of vectors of a line that is copied without loops."""
 
 
-def address(x_fast: int, x_channel: int, width: int, elements: Elements) -> int:
+def address(x_fast: int, x_channel: int, channels: int, width: int, elements: Elements) -> int:
     """Return the address of the function `(frame, local)` for an x with these strides of fastest axis and channels.
 
-    `width` is the number of positions of a line in the panel.
+    `channels` are those of a group, and `width` is the number of positions of a line in the panel.
     """
     if x_fast != 1:
-        kind = "channels_last" if x_channel == 1 else "strided"
-        name = f"pack_{kind}{elements.suffix}"
-        if x_channel == 1:
-            return OBJECT_CACHE.address(name, lambda: _write_channels_last(name, elements))
+        kind = channels_last_packing.kind_of(x_fast, channels, elements) if x_channel == 1 else ""
+        name = f"pack_{kind or 'strided'}{elements.suffix}"
+        if kind:
+            return OBJECT_CACHE.address(name, lambda: channels_last_packing.write(name, kind, channels, elements))
         return OBJECT_CACHE.address(name, lambda: _write(name, elements, True))
     vectors = -(-width // elements.lanes)
     short = vectors if vectors <= SHORT else None
@@ -144,36 +144,3 @@ class _ShortLine:
         for v, mask in enumerate(self.masks):
             place = v * self.f.lanes
             self.f.store(self.reader.load_stored(source, self.start + place, mask), to, place)
-
-
-def _write_channels_last(name: str, elements: Elements) -> str:
-    """Write the function for channels last, which transposes blocks of positions x channels in registers."""
-    f = Function(name, 2, elements)
-    base, local = f.arguments
-    read = load_channel_pairs if elements.dot else _load_channels
-    frame, mine = Fields(f, base, FRAME), Fields(f, local, LOCAL)
-    channels, slots, pitch, width = frame.group_in, frame.slots, frame.slot_pitch, frame.pack_width
-    filled, together = mine.line_count + frame.extra, 2 if elements.dot else 1
-    entries = (channels + (together - 1)) // together
-    channel_pitch, length, step = frame.channel_pitch, frame.x_length, frame.x_fast
-    with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy, f.loop(filled) as slot:
-        start = mine.first - f.load(frame.copy_table, copy, I64)
-        row = f.load(local, block * slots + slot + HEAD, I64)
-        there = row.differs(0)
-        source = row + mine.group * channels * f.stored_size
-        to = local + frame.panel_place + ((block * frame.copies + copy) * slots + slot) * pitch * f.size
-        with f.loop(0, entries, f.lanes) as entry, f.loop(0, width, f.lanes) as place:
-            channel, rows = entry * together, []
-            for lane in range(f.lanes):
-                position = start + place + lane
-                inside = f.both(there, f.both(position >= 0, position < length))
-                rows.append(read(f, source, position * step + channel, f.select(inside, channels - channel, 0)))
-            for number, vector in enumerate(interleave_lanes(f, rows)):
-                with f.when(entry + number < entries):
-                    f.store(vector, to, (entry + number) * channel_pitch + place)
-    return f.finish()
-
-
-def _load_channels(f: Function, source: Value, index: Value, count: Value) -> Value:
-    """Return a vector of neighbouring channels from source[index] on, of `count`; memory of no other is read."""
-    return f.load_stored(source, index, f.mask(0, count))

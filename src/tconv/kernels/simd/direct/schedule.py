@@ -22,6 +22,8 @@ _ROWS = 6
 """Rows of the microkernel, if there are enough channels."""
 _AHEAD_FROM = 1 << 20
 """Bytes of input and weight from which on the inputs of the next tile are prefetched during a tile."""
+_TOGETHER = 64 << 10
+"""Bytes of sums that are written together, at least, if there are as many channels."""
 _SINGLE_THREAD = 1 << 21
 """Operations below which waking another thread costs more than it saves."""
 
@@ -114,6 +116,8 @@ class TileSchedule(NamedTuple):
     panel_place: int
     sums_place: int
     scratch: int
+    together: int
+    """blocks of channels whose outputs are written together"""
 
 
 def least_cycles(p: Problem) -> float:
@@ -122,12 +126,14 @@ def least_cycles(p: Problem) -> float:
 
 
 @lru_cache(maxsize=256)
-def tile_schedule(p: Problem, threads: int) -> TileSchedule:
-    """Return the tiles of a problem for a number of threads."""
+def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> TileSchedule:
+    """Return the tiles of a problem for a number of threads. `channels_last` is the layout of the output."""
     layer, elements = layer_schedule(p.layer), direct_elements(p.layer)
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1
-    best, splits, _ = tiling.pick(estimates(p), layer.sizes.units, threads)
+    # channels of a position that are fewer than the lanes are written together, so by one thread
+    single = channels_last and p.geometry.groups == 1 and p.out_channels < elements.lanes
+    best, splits, _ = tiling.pick(estimates(p), 1 if single else layer.sizes.units, threads)
     t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, best)
     threads = min(threads, best.total * splits)
     # addresses of the next tile's cache lines, then an entry without effect for each tap of a call
@@ -136,9 +142,23 @@ def tile_schedule(p: Problem, threads: int) -> TileSchedule:
     ahead_place = 8 * (HEAD + t.blocks * t.slots)
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
-    scratch = sums_place + elements.summed_size * (layer.sums * t.sum_row + 9 * elements.lanes)
+    block = elements.summed_size * layer.sums * t.sum_row
+    together = _together(layer.blocks, block, elements.lanes) if channels_last else 1
+    scratch = sums_place + block * together + elements.summed_size * 9 * elements.lanes
     tiles = best.total * splits
-    return TileSchedule(t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch)
+    return TileSchedule(
+        t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch, together
+    )
+
+
+def _together(blocks: Blocks, sums: int, lanes: int) -> int:
+    """Return the number of blocks whose channels are written together, if each needs this many bytes for its sums.
+
+    They have at least as many channels as a vector has lanes, if there are as many.
+    """
+    least = -(-lanes // max(1, blocks.wide - 1)) if blocks.wide > 1 else lanes
+    most = max(least, _TOGETHER // sums)
+    return -(-blocks.total // -(-blocks.total // most))
 
 
 def scratch_bytes(p: Problem) -> int:

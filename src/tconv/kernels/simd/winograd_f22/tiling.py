@@ -39,6 +39,8 @@ class Tiles(NamedTuple):
     segments: int
     row_tiles: int
     splits: int
+    channels_last: bool
+    """layout of the output"""
 
     @property
     def total(self) -> int:
@@ -154,10 +156,12 @@ def cycles(p: Problem) -> float:
 
 
 @lru_cache(maxsize=256)
-def pick_tiles(p: Problem, threads: int) -> Tiles:
-    """Return the tiles with the least estimated cycles of all threads."""
-    candidates = estimates(p)
-    most = min(channel_blocks(p.out_channels).total, _MOST_SPLITS if threads > 1 else 1)
+def pick_tiles(p: Problem, threads: int, channels_last: bool = False) -> Tiles:
+    """Return the tiles with the least estimated cycles of all threads. `channels_last` is the layout of the output."""
+    candidates, lanes = estimates(p), elements_of(p.dtype).lanes
+    # channels of a position that are fewer than the lanes are written together, so by one thread
+    single = threads == 1 or (channels_last and p.out_channels < lanes)
+    most = min(channel_blocks(p.out_channels).total, 1 if single else _MOST_SPLITS)
     best, best_splits, least = candidates[0], 1, math.inf
     for estimate in candidates:
         for splits in range(1, most + 1):
@@ -168,7 +172,8 @@ def pick_tiles(p: Problem, threads: int) -> Tiles:
             if cycles < least:
                 best, best_splits, least = estimate, splits, cycles
     _, _, _, whole, lines, width, segments, row_tiles = best
-    return Tiles(whole, lines, width, ceil(lines * width, elements_of(p.dtype).lanes), segments, row_tiles, best_splits)
+    vectors = ceil(lines * width, lanes)
+    return Tiles(whole, lines, width, vectors, segments, row_tiles, best_splits, channels_last)
 
 
 def scratch_bytes(p: Problem) -> int:
@@ -230,7 +235,11 @@ def scratch_layout(layer: Layer, t: Tiles) -> ScratchLayout:
     panel = after(streams, input_packing.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
     sums = after(panel, geometry.blocks * geometry.planes * plane)
     block_sums = blocks.size * geometry.rows * length
-    range_blocks = max(1, min(ceil(blocks.total, t.splits), _SUMS // (size * block_sums)))
+    fitting = max(ceil(lanes, blocks.size) if t.channels_last else 1, _SUMS // (size * block_sums))
+    range_blocks = min(ceil(blocks.total, t.splits), fitting)
+    even = lanes // math.gcd(lanes, blocks.size)  # blocks whose channels are a number of vectors
+    if t.channels_last and even <= range_blocks < blocks.total:
+        range_blocks -= range_blocks % even
     scratch = after(sums, range_blocks * block_sums + 4 * lanes)
     return ScratchLayout(slots, pitch, stream, plane, masks, streams, panel, sums, range_blocks, scratch)
 
