@@ -528,7 +528,9 @@ def test_a_layer_in_many_threads(whole):
 
 
 def activated(y, activation):
-    """Return the activation of y, by a second implementation."""
+    """Return the activation of y, by a second implementation: of 2-byte floats in float32, rounded once."""
+    if y.dtype.itemsize == 2:
+        return activated(y.astype(np.float32), activation).astype(y.dtype)
     name, *numbers = activation if isinstance(activation, tuple) else (activation,)
     kind = y.dtype.type
     with np.errstate(over="ignore", invalid="ignore"):
@@ -683,7 +685,7 @@ TF = {"dialect": "tensorflow", "strides": 2, "output_shape": [2, 9, 12, 3]}
         (KERNEL, {"strid": 2}, "ArgumentError"),
         (KERNEL, {"stride": 0}, "GeometryError"),
         (KERNEL, {"method": "zz"}, "MethodError"),
-        (KERNEL.astype("f8"), {"method": "simd"}, "MethodError"),
+        (KERNEL.astype("c8"), {"method": "simd"}, "MethodError"),
         (KERNEL * np.nan, {"method": "polyphase"}, "MethodError"),
         (KERNEL, {"bias": np.ones(4, "f4")}, "ShapeError"),
         (KERNEL, {"bias": np.ones(3)}, "DtypeError"),

@@ -61,7 +61,7 @@ def test_interleaved_views_do_not_share_memory():
 
 
 @pytest.mark.parametrize(
-    ("shape", "weight", "arguments", "single", "double"),
+    ("shape", "weight", "arguments", "real", "complex_"),
     [
         ((1, 8, 16, 16), (8, 3, 3, 3), {"stride": 128}, "taps", "taps"),
         ((1, 64, 28, 28), (64, 32, 4, 4), {"stride": 2, "padding": 1}, "winograd", "polyphase"),
@@ -70,8 +70,8 @@ def test_interleaved_views_do_not_share_memory():
         ((1, 56, 270, 480), (56, 1, 9, 9), {"stride": 2, "padding": 4}, "simd", "polyphase"),
     ],
 )
-def test_auto_takes_the_method_that_suits(shape, weight, arguments, single, double):
-    for one, method in ((np.float32(1), single), (np.float64(1), double)):
+def test_auto_takes_the_method_that_suits(shape, weight, arguments, real, complex_):
+    for one, method in (*((np.dtype(kind).type(1), real) for kind in ("f2", "f4", "f8")), (np.complex64(1), complex_)):
         assert tconv.plan(np.broadcast_to(one, shape), np.broadcast_to(one, weight), **arguments).method == method
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError
+from tconv.kernels.problem import accumulator
 
 _FORMS = 'None, "relu", "relu6", ("leaky_relu", slope), ("prelu", slopes) or ("clamp", low, high) is needed'
 
@@ -34,6 +35,13 @@ class Activation(NamedTuple):
 
     def apply(self, y: Array) -> None:
         """Apply it in place to canonical y [N, C, ...], after methods that do not apply it as they write."""
+        wide = accumulator(y.dtype)
+        if wide != y.dtype:  # 2-byte floats: computed in float32, as the machine code does
+            sums = y.astype(wide)
+            self.apply(sums)
+            with np.errstate(over="ignore", under="ignore"):
+                y[...] = sums
+            return
         slopes = np.broadcast_to(self.slopes, (y.shape[1],)).astype(y.dtype).reshape(1, -1, *[1] * (y.ndim - 2))
         low, high = (y.dtype.type(limit) for limit in (self.low, self.high))
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here

@@ -27,6 +27,7 @@ _FRAME = """
     chunks chunk_table call_table write_table functions pack write prefetch ahead ahead_place ahead_pad tiles stream
     not_finite zeros x_first positions output_positions mask_place stream_place stream_size stream_channel plane_size
     range_blocks most
+    flat pitch halo places_place constants_place constants_size columns slow_phases output_table
 """
 _LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
 FRAME, LOCAL = ({name: place for place, name in enumerate(names.split())} for names in (_FRAME, _LOCAL))

@@ -13,13 +13,12 @@ phases that it adds to, and no zero is ever multiplied in place of a missing tap
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
-from tconv.kernels.simd import pair_ir
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.pair_ir import adder
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 STEP = 5
@@ -74,7 +73,7 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
     f = Function(name, 11, elements)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
-    add = partial(pair_ir.add_products, f) if elements.dot else f.fma
+    add = adder(f)
     accumulators = {
         (channel, phase, v): f.var(f.zero())
         for channel in range(rows.channels)

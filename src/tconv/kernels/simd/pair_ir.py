@@ -5,6 +5,10 @@ A vector of pairs has the type of a vector of float32 sums, so that it is loaded
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
 from llvmlite import ir
 
 from tconv.kernels.simd.half_floats import BFLOAT16, I16
@@ -17,6 +21,11 @@ def add_products(f: Function, a: Value, b: Value, sums: Value) -> Value:
     kind = ir.FunctionType(f.vector, [f.vector, pairs, pairs])
     dot = f.intrinsic(f"llvm.x86.avx512bf16.dpbf16ps.{32 * f.lanes}", kind)
     return Value(f, f.b.call(dot, [sums.ir, f.b.bitcast(a.ir, pairs), f.b.bitcast(b.ir, pairs)]))
+
+
+def adder(f: Function) -> Callable[[Value, Value, Value], Value]:
+    """Return the function (a, b, sums) that adds the products of two vectors: of numbers, or of pairs."""
+    return partial(add_products, f) if f.elements.dot else f.fma
 
 
 class PairReader:
@@ -44,6 +53,23 @@ class PairReader:
         f = self._f
         even, odd = (f.b.zext(f.load(place, index, I16).ir, I32) for place in (source, source + self._distance))
         return Value(f, f.b.or_(even, f.b.and_(f.b.shl(odd, I32(16)), self._upper.ir)))
+
+
+Reader: TypeAlias = Function | PairReader
+"""Reader of the entries of a panel from x: its methods `load_stored` and `load_stored_number`."""
+
+
+def copy_halves(f: Function, source: Value, to: Value, count: Value) -> None:
+    """Copy neighbouring channels as they are, and write whole vectors: 0 after the last one."""
+    halves = 2 * f.lanes
+    kind = ir.VectorType(I16, halves)
+    whole = count // halves * halves
+    with f.loop(0, whole, halves) as place:
+        f.store(f.load(source, place, kind), to, place)
+    with f.when(whole < count):
+        numbers = ir.Constant(kind, list(range(halves)))
+        mask = f.b.icmp_signed("<", numbers, f.splat_of(f.b.trunc((count - whole).ir, I16), kind))
+        f.store(Value(f, f.load_masked(kind, source, whole, Value(f, mask))), to, whole)
 
 
 def load_pairs(f: Function, base: Value, index: Operand) -> Value:

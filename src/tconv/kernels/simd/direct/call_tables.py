@@ -45,7 +45,7 @@ class _LayerTables:
         places: list[tuple[int, ...]] = []
         kinds: dict[Any, int] = {}
         self._rows: dict[tuple[int, int, int], microkernel.Rows] = {}
-        place_of = _panel_places(axes)
+        place_of = panel_places(axes)
         weights = 0  # of earlier calls
         for chunk in schedule.chunks:
             first_call, first_write = len(calls), len(writes)
@@ -147,7 +147,7 @@ class DirectCall(CompiledCall):
         axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         stream = p.output_bytes >= STREAM_FROM
-        table, stretch, outer_rows, starts = _sources(axes, sizes, x_strides, t)
+        table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
         rows = output_offsets(
             ((stride, length.positions, length.outputs) for stride, length in slow_axes),
@@ -217,7 +217,7 @@ class DirectCall(CompiledCall):
         self.tile_function = tile_loop.address(elements)
 
 
-def _panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
+def panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
     """Return the function of a tap's slow shifts and fast shift that returns the place of its lanes in a panel.
 
     The numbers do not depend on the sizes of the panel: the number of the outer shifts, the last slow shift as a block
@@ -237,9 +237,7 @@ def _panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...
     return place_of
 
 
-def _sources(
-    axes: Grid, sizes: Lengths, strides: tuple[int, ...], t: tiling.Tiling
-) -> tuple[Array, int, int, list[int]]:
+def sources(axes: Grid, sizes: Lengths, strides: tuple[int, ...], crossing: bool) -> tuple[Array, int, int, list[int]]:
     """Return the offsets of the rows of x, [outer shifts][outer rows][last slow axis, extended by its shifts].
 
     Then the length of that axis, the number of outer rows, and the place in the table of each block's first row.
@@ -249,7 +247,7 @@ def _sources(
     stretched = axis_offsets(np.arange(-shifts[-1], last.positions - shifts[0]), last.inputs, slow_steps[-1])
     table = combine([*shifted_offsets(axes.slow[:-1], sizes.slow, slow_steps), stretched[None]])
     size, length = table.shape[1], len(stretched)
-    if t.crossing:
+    if crossing:
         starts = [block * size + shifts[-1] - shift for block in range(len(table)) for shift in shifts]
     else:
         starts = [block * size for block in range(len(table))]

@@ -5,17 +5,13 @@ Nothing outside of x is ever read.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.direct import channels_last_packing
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
-from tconv.kernels.simd.pair_ir import PairReader
+from tconv.kernels.simd.pair_ir import PairReader, Reader
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
-Reader: TypeAlias = Function | PairReader
-"""Reader of the entries of a panel from x: its methods `load_stored` and `load_stored_number`."""
 SHORT = 4
 """Largest number of vectors of a line that is copied without loops."""
 

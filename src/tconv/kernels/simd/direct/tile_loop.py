@@ -34,7 +34,7 @@ def _write(name: str, elements: Elements) -> str:
     _list_prefetches(f, frame, mine, local, tile + frame.ahead)
     positions = enter(f, frame, mine, tile)
     _, _, line_count, _, width = positions
-    _find_rows(f, frame, local, positions)
+    find_rows(f, frame, local, positions)
     whole = frame.whole.equals(1)
     lines = f.select(whole, 1, line_count)
     vectors = (f.select(whole, line_count * width, width) + (f.lanes - 1)) // f.lanes
@@ -134,7 +134,7 @@ def _positions(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
     )
 
 
-def _find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value, ...]) -> None:
+def find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value, ...]) -> None:
     """Store the address of each slot's row of x, for input channel 0; 0 for a row of zeros."""
     image, row, lines, _, _ = positions
     with f.loop(frame.blocks) as block:
@@ -159,7 +159,7 @@ def _list_prefetches(f: Function, frame: Fields, mine: Fields, local: Value, til
     table = local + frame.ahead_place
     with f.when(f.both(frame.ahead > 0, tile < frame.tiles)):
         positions = _positions(f, frame, tile // frame.splits)
-        _find_rows(f, frame, local, positions)
+        find_rows(f, frame, local, positions)
         begin = f.most(positions[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - positions[4]), 0)
         end = f.least(begin + frame.pack_width, frame.x_length)
         with f.loop(frame.blocks) as block, f.loop(positions[2] + frame.extra) as slot:
