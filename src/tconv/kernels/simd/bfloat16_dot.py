@@ -71,4 +71,5 @@ def paired_weight(w: Array, groups: int) -> Array:
     by_channel = halves.reshape(groups, channels, *w.shape[1:])
     pairs[:, :, 0], pairs[:, : channels // 2, 1] = by_channel[:, ::2], by_channel[:, 1::2]
     whole = pairs[:, :, 0] | pairs[:, :, 1] << 16
-    return whole.view(np.float32).reshape(-1, *w.shape[1:])
+    packed: Array = whole.view(np.float32).reshape(-1, *w.shape[1:])
+    return packed

@@ -16,7 +16,7 @@ from tconv.kernels.simd.cpu_target import target
 I16, I32, _F32, _F16 = ir.IntType(16), ir.IntType(32), ir.FloatType(), ir.HalfType()
 
 
-class _Bfloat16(ir.Type):
+class _Bfloat16(ir.Type):  # type: ignore[misc]
     """LLVM's type of bfloat16, which llvmlite lacks."""
 
     def _to_string(self) -> str:

@@ -73,7 +73,7 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
     f = Function(name, 11, elements)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
-    add = adder(f)
+    add_products = adder(f)
     accumulators = {
         (channel, phase, v): f.var(f.zero())
         for channel in range(rows.channels)
@@ -97,7 +97,7 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
                 factor = f.splat(f.load(w.value, number))
                 for v, column in enumerate(columns):
                     sum_ = accumulators[*row, v]
-                    sum_.set(add(factor, column, sum_.value))
+                    sum_.set(add_products(factor, column, sum_.value))
             place.set(here + pitch * f.size)
             w.set(w.value + f.size * len(active))
         weight.set(w.value)
