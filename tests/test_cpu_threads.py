@@ -15,7 +15,7 @@ from tconv._memory import physical_memory
 pytest.importorskip("llvmlite")
 
 from tconv.kernels import num_threads
-from tconv.kernels.simd import thread_pool
+from tconv.kernels.simd import thread_pool, tile_tickets
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -189,7 +189,7 @@ def test_an_interrupt_while_helpers_are_started(place, own_pool, monkeypatch):
     for _ in range(5):
         np.testing.assert_array_equal(run(*inputs, arguments), expected)
     scratches = own_pool._helper_scratches
-    addresses = [own_pool._state[thread_pool._SCRATCHES + number] for number in range(len(scratches))]
+    addresses = [own_pool._state[tile_tickets.SCRATCHES + number] for number in range(len(scratches))]
     assert addresses == [memory.ctypes.data for memory in scratches]
     assert len(set(addresses)) == len(addresses) >= 2
 

@@ -257,8 +257,7 @@ def test_the_report_lists_layers_that_are_left_alone():
     model = nn.ModuleDict(
         {
             "lazy": nn.LazyConvTranspose2d(2, 2),
-            "wide": nn.ConvTranspose2d(2, 2, 2).double(),
-            "narrow": nn.ConvTranspose2d(2, 2, 2).half(),
+            "complex": nn.ConvTranspose2d(2, 2, 2, dtype=torch.complex64),
             "patched": patched,
             "scripted": scripted,
             "own": Own(2, 2, 2),
@@ -268,8 +267,7 @@ def test_the_report_lists_layers_that_are_left_alone():
     assert report.layers == ()
     assert dict(report.left) == {
         "lazy": "it is not initialised yet; run the model once before",
-        "wide": "its weight is float64; the kernel computes float32",
-        "narrow": "its weight is float16; the kernel computes float32",
+        "complex": "its weight is complex64; the kernel computes float32, float64, float16 and bfloat16",
         "patched": "ConvTranspose2d has a forward of its own",
         "scripted": "TorchScript has compiled it; accelerate a model before torch.jit.script",
         "own": "Own has a forward of its own",
@@ -770,9 +768,10 @@ def test_training_mode_and_gradients_run_unfused(alone):
     other[1].train()
     with torch.no_grad():
         close(model(x), other(x))
-    for dtype in (torch.float64, torch.bfloat16):
+    for dtype, share in ((torch.float64, 1e-12), (torch.bfloat16, 0.03)):
         with torch.no_grad():
-            assert torch.equal(model.eval().to(dtype)(x.to(dtype)), other.eval().to(dtype)(x.to(dtype)))
+            expected = other.eval().to(dtype)(x.to(dtype))
+            assert (model.eval().to(dtype)(x.to(dtype)) - expected).abs().max() <= share * expected.abs().max()
 
 
 class Skip(nn.Module):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv import Geometry
+from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
 from tconv.bench.peers.interface import LoadedLayer, Peer, Task
@@ -63,6 +64,8 @@ def _load(task: Task) -> LoadedLayer:
         split = y.view(n, task.layer.out_channels, *g.stride, *sizes)
         order = [axis for a in range(ndim) for axis in (2 + ndim + a, 2 + a)]
         merged = [size * s for size, s in zip(sizes, g.stride, strict=True)]
+        if task.layout == "last":
+            return split.permute(0, *order, 1).reshape(n, *merged, task.layer.out_channels).movedim(-1, 1)
         return split.permute(0, 1, *order).reshape(n, task.layer.out_channels, *merged)
 
     def call() -> Any:
@@ -79,4 +82,6 @@ PEER = Peer(
     _reasons_against,
     _load,
     ("cpu", "cuda"),
+    torch.DTYPES,
+    dtypes.LAYOUTS,
 )

@@ -6,6 +6,7 @@ import shutil
 from importlib import import_module
 from typing import Any
 
+from tconv.bench import dtypes
 from tconv.bench.peers import torch
 from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
 
@@ -28,7 +29,7 @@ def _load(task: Task) -> LoadedLayer:
     module = library.nn.utils.skip_init(kind, **sizes, **torch.arguments(layer), bias=False)
     module.weight = library.nn.Parameter(w, requires_grad=False)
     compiled = library.compile(module.eval())
-    return torch.loaded(task, lambda: compiled(x))
+    return torch.loaded(task, lambda: compiled(x), torch.format_note(task, compiled(x)))
 
 
 PEER = Peer(
@@ -38,4 +39,6 @@ PEER = Peer(
     torch.reasons_against,
     _load,
     ("cpu", "cuda"),
+    tuple(name for name in torch.DTYPES if name != "float64"),  # freezing fails there
+    dtypes.LAYOUTS,
 )

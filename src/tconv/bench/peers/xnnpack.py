@@ -137,4 +137,12 @@ def _load(task: Task) -> LoadedLayer:
     )
 
 
-PEER = Peer("XNNPACK through LiteRT, channels last", ("ai-edge-litert", "flatbuffers"), _start, _reasons_against, _load)
+PEER = Peer(
+    "XNNPACK through LiteRT",
+    ("ai-edge-litert", "flatbuffers"),
+    _start,
+    _reasons_against,
+    _load,
+    layouts=("last",),
+    elsewhere=("last",),
+)

@@ -18,7 +18,7 @@ from tconv.kernels.simd.switches import reason_off
 def reason_unavailable() -> str | None:
     """Return the reason why the kernel cannot run on this machine; None if it can.
 
-    Raises ArgumentError for an invalid TCONV_SIMD or TCONV_CPU.
+    Raises ArgumentError for an invalid TCONV_SIMD, TCONV_CPU or TCONV_POOL.
     """
     off = reason_off("TCONV_SIMD", "switch the float32 kernel off")
     if off is not None:
@@ -30,9 +30,10 @@ def reason_unavailable() -> str | None:
         with LOADING:
             import xxhash  # noqa: F401  (test that it loads)
 
-            from tconv.kernels.simd import cpu_target, specialized_call  # noqa: F401
+            from tconv.kernels.simd import cpu_target, specialized_call, thread_pool  # noqa: F401
 
             cpu_target.target()
+            thread_pool.helper_kind()
     except (ImportError, OSError, RuntimeError) as error:  # installed, but broken
         return f"llvmlite or xxhash does not load: {error}"
     return None
@@ -41,7 +42,7 @@ def reason_unavailable() -> str | None:
 def state() -> dict[str, Any]:
     """Return facts for `tconv env`: the reason if the kernel cannot run, else the chip and where code is stored.
 
-    Raises ArgumentError for an invalid TCONV_SIMD or TCONV_CPU.
+    Raises ArgumentError for an invalid TCONV_SIMD, TCONV_CPU or TCONV_POOL.
     """
     reason = reason_unavailable()
     if reason is not None:

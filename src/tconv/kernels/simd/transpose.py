@@ -26,13 +26,19 @@ def columns(f: Function, piece: Callable[[int], Value]) -> list[Value]:
         parts = [piece(row) for row in range(number, f.lanes, length)]
         while len(parts) > 1:
             parts = [_join(f, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-        vectors.append(parts[0])
+        (joined,) = parts
+        vectors.append(joined if joined.ir.type == f.vector else f.widen(joined))
     return _interleave_pieces(f, vectors)
 
 
 def load_piece(f: Function, base: Value, index: Value) -> Value:
     """Return the piece of sums that begins at base[index]."""
     return f.load(base, index, ir.VectorType(f.number, piece_length(f)))
+
+
+def load_stored_piece(f: Function, base: Value, index: Value) -> Value:
+    """Return the piece of x that begins at base[index]; `columns` converts it."""
+    return f.load(base, index, ir.VectorType(f.stored, piece_length(f)))
 
 
 def split(f: Function, vectors: list[Value]) -> list[Value]:

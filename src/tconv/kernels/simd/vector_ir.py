@@ -153,18 +153,22 @@ class Function:
     """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own.
 
     `number` and `vector` are the types of the sums, `size` the bytes of a number, `lanes` the numbers in a vector, and
-    `bits` a vector of integers of that size. `stored_size` has the bytes of a number of x and of the output.
+    `bits` a vector of integers of that size. `stored` is the type of a number of x and of the output in memory, and `stored_size` has its bytes.
     """
 
     def __init__(self, name: str, arguments: int, elements: Elements = FLOAT32, returns: bool = False) -> None:
         self.elements, self.lanes = elements, elements.lanes
         self.size, self.stored_size = elements.summed_size, elements.stored_size
         self.number, self.integer = _NUMBERS[elements.summed]
+        self.stored = I16 if elements.stored_size == 2 else self.number
         self._halves = ir.VectorType(I16, self.lanes) if elements.stored_size == 2 else None
         self.vector, self.bits = ir.VectorType(self.number, self.lanes), ir.VectorType(self.integer, self.lanes)
         self._module = ir.Module(name)
         kind = ir.FunctionType(I64 if returns else ir.VoidType(), [I64] * arguments)
         self._function = ir.Function(self._module, kind, name)
+        self._function.attributes.add("nounwind")
+        # LLVM must not make calls of memset and the like out of loops: llvmlite has no name for this attribute
+        set.add(self._function.attributes, '"no-builtins"')
         self._entry = self._function.append_basic_block("entry")
         self._allocations = ir.IRBuilder(self._entry)
         body = self._function.append_basic_block("body")
@@ -360,6 +364,10 @@ class Function:
             )
             loaded = lanes.value.ir
         return Value(self, widened(self.b, loaded, self.elements.stored))
+
+    def widen(self, loaded: Value) -> Value:
+        """Return numbers of type `stored`, or a vector of them, as numbers of the sums."""
+        return Value(self, widened(self.b, loaded.ir, self.elements.stored)) if self._halves else loaded
 
     def load_stored_number(self, base: Value, index: Operand = 0) -> Value:
         """Return the number of x at base[index], as one of the sums."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.pair_ir import load_halves, load_pairs
-from tconv.kernels.simd.transpose import columns, load_piece, piece_length, split
+from tconv.kernels.simd.transpose import columns, load_stored_piece, piece_length, split
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 _LEAST_OF_PAIRS = 8
@@ -22,8 +22,6 @@ def kind_of(x_fast: int, channels: int, elements: Elements) -> str:
     """
     if elements.dot:
         return "channels_last" if channels >= _LEAST_OF_PAIRS else ""
-    if elements.stored_size != elements.summed_size:
-        return ""
     if channels >= 16 // elements.summed_size:
         return "channels_last"
     return f"{channels}_channels_last" if x_fast == channels else ""
@@ -84,7 +82,7 @@ class _Block:
         def store(vector: Value, entry: Value) -> None:
             f.store(vector if mask is None else f.select(mask, vector, f.zero()), to, entry * self.pitch)
 
-        load = load_pairs if f.elements.dot else load_piece
+        load = load_pairs if f.elements.dot else load_stored_piece
         with f.loop(0, self.whole, length, at_least_once=True) as some:
             entry = f.least(some, self.whole - length)  # the last piece may overlap the one before
             here = source + entry * self.entry_size

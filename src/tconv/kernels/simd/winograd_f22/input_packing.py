@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
-from tconv.kernels.simd.transpose import columns, load_piece, piece_length
+from tconv.kernels.simd.transpose import columns, load_stored_piece, piece_length
 from tconv.kernels.simd.vector_ir import I64, Function, Value, Var
 from tconv.kernels.simd.winograd_f22.algebra import FilteredAxis, FilteredGeometry, Plane
 
@@ -233,7 +233,7 @@ class _Packer:
         with f.loop(0, count, piece, at_least_once=True) as some:
             channel = f.least(some, count - piece)  # the last piece may overlap the one before
             here = source + channel * f.stored_size
-            for more, vector in enumerate(columns(f, lambda lane: load_piece(f, here, places[lane]))):
+            for more, vector in enumerate(columns(f, lambda lane: load_stored_piece(f, here, places[lane]))):
                 to = self._streams(self._streams_of(channel + more), place_of)[number]
                 f.store(vector if mask is None else f.select(mask, vector, f.zero()), to)
 
