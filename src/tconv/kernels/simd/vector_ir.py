@@ -396,6 +396,8 @@ class Function:
     def stream_stored(self, vector: Value, base: Value, index: Operand) -> None:
         """Store a vector of outputs at base[index], aligned to its size, past the caches: it is not read again soon."""
         written = self._stored(vector).ir
+        if self.elements.dot:
+            written = self.b.asm(ir.FunctionType(written.type, [written.type]), "", "=x,0", [written], False)
         place = self._pointer(base, index, written.type.element)
         store = self.b.store(written, place, align=self.stored_size * self.lanes)
         store.set_metadata("nontemporal", self._module.add_metadata([I32(1)]))
