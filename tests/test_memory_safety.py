@@ -183,7 +183,7 @@ from tconv.kernels.simd import thread_pool
 allocated = []
 def guarded(size):
     allocated.append(Region(size))
-    allocated[-1].halves[:] = UNTOUCHED
+    allocated[-1].numbers[:] = UNTOUCHED
     return np.frombuffer(allocated[-1].memory, np.uint8)[-(-(-size // 64) * 64) :]
 thread_pool.aligned = guarded
 tconv.set_num_threads(2)
