@@ -1,4 +1,4 @@
-"""Availability of the float32 kernel: the reason if it cannot run on this machine, and where its code is stored.
+"""Availability of the CPU kernel: the reason if it cannot run on this machine, and where its code is stored.
 
 Every call that could run it asks `reason_unavailable`; `tconv env` prints `state`.
 """
@@ -26,7 +26,7 @@ def reason_unavailable() -> str | None:
         return f"TCONV_SIMD is {given} in the environment"
     if switch not in ("1", "on", "true", "yes"):
         raise ArgumentError(
-            f"TCONV_SIMD is {given!r}; 1, or 0 to switch the float32 kernel off, is needed. Write TCONV_SIMD=1"
+            f"TCONV_SIMD is {given!r}; 1, or 0 to switch the CPU kernel off, is needed. Write TCONV_SIMD=1"
         )
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
