@@ -11,9 +11,9 @@ forms of the sum has a package:
 They share these modules. `phase_axes` lists the inputs and taps of each phase; `row_offsets` and `call_frame` are the
 tables and the arguments of the machine code. `microkernel` has the multiply-adds, `epilogue` bias, activation and the
 writing of the output. `compiled_call` and `specialized_call` turn a problem into a function of arrays, and
-`weight_cache` stores packed weights. `vector_ir` is the language of the code, for the chip in `cpu_target` and the dtypes
-in `elements`; `half_floats` converts, `thread_ir` has what threads need. `object_cache` compiles the code and stores
-it, and `thread_pool` runs it. `availability` tells if it can run on this machine.
+`weight_cache` stores packed weights. `vector_ir` is the language of the code, for the chip in `cpu_target` and the
+dtypes in `elements`; `half_floats` converts, `thread_ir` has what threads need. `object_cache` compiles the code and
+stores it, and `thread_pool` runs it. `availability` tells if it can run on this machine.
 
 LLVM (through llvmlite) is imported at the first call that needs it.
 """
