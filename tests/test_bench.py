@@ -20,6 +20,7 @@ import tconv
 from tconv.bench import (
     child_process,
     correctness_gate,
+    dtypes,
     peers,
     result_file,
     revision,
@@ -31,9 +32,10 @@ from tconv.bench import (
 from tconv.bench import layers as registry
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.html_report import to_html
-from tconv.bench.peer_process import PeerProcess, Row, TimeLimits, with_install_command
+from tconv.bench.peer_process import PeerProcess, TimeLimits, with_install_command
 from tconv.bench.peers import cuda, shuffle
 from tconv.bench.peers.interface import LoadedLayer, Peer, UnableError
+from tconv.bench.row_groups import Row, groups
 from tconv.bench.runner import Runner
 from tconv.bench.worker import Worker
 from tconv.bench.worker_protocol import serve
@@ -53,13 +55,17 @@ def layer(**changes):
 
 def test_the_registry():
     found = registry.read()
-    assert len(found) == 24
+    assert len(found) == len({entry.name for entry in found})
+    assert len(registry.select(found, ["core"])) == 24  # those of the results before December 2026
+    assert {entry.kind for entry in found} == {
+        "core", "grouped", "depthwise", "depthwise 1d", "few channels", "batch"
+    }  # fmt: skip
     assert all(entry.source for entry in found)
     by_name = {entry.name: entry for entry in found}
     assert by_name["unet up1"].flops == 2 * 28 * 28 * 1024 * 512 * 4
     assert by_name["cyclegan"].output_shape == (1, 64, 256, 256)
     assert by_name["istft"].terms == 4 * 1026
-    assert by_name["pp-ocr"].bytes == 4 * (24 * 184**2 + 24 * 24 * 4 + 24 * 368**2)
+    assert by_name["pp-ocr"].elements == 24 * 184**2 + 24 * 24 * 4 + 24 * 368**2
     assert all(registry.Layer.of(entry.spec) == entry for entry in found)
 
 
@@ -67,6 +73,8 @@ def test_names_are_checked_and_close_ones_offered():
     found = registry.read()
     assert [entry.name for entry in registry.select(found, ["DCGAN-last", "unet up1"])] == ["unet up1", "dcgan last"]
     assert [entry.name for entry in registry.select(found, ["pp-ocr"])] == ["pp-ocr"]
+    mixed = registry.select(found, ["Depthwise-1D", "pose"])
+    assert [entry.name for entry in mixed] == ["pose", "bigvgan resample", "depthwise 1d"]
     with pytest.raises(
         ArgumentError, match=r"there is no layer 'unet up2'; the layers are .* Write 'unet up4' or 'unet up1'"
     ):
@@ -154,7 +162,7 @@ def test_settling_waits_for_threads_that_spin():
 @pytest.mark.parametrize("spec", [TINY, ODD, {**TINY, "k": 2, "s": 3}, {**TINY, "in": [3, 2, 3], "op": 1}])
 def test_the_reference_is_the_definition(tmp_path, spec):
     tiny_layer = registry.Layer.of(spec)
-    reference = correctness_gate.write_reference(tiny_layer, tmp_path, seed=3)
+    reference = correctness_gate.write_reference(tiny_layer, "float32", tmp_path, seed=3)
     x, w, y = (np.load(tmp_path / f"{name}.npy") for name in ("x", "w", "reference"))
     wanted = tconv.definition.scatter(x.astype(float), w.astype(float), geometry=tiny_layer.geometry)
     np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
@@ -168,7 +176,7 @@ def test_the_reference_is_the_definition(tmp_path, spec):
 def test_a_wrong_reference_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(correctness_gate, "conv_transpose", lambda x, w, geometry, out, method: out.fill(1.0))
     with pytest.raises(TconvError, match="differs from the definition by"):
-        correctness_gate.write_reference(layer(), tmp_path, seed=0)
+        correctness_gate.write_reference(layer(), "float32", tmp_path, seed=0)
 
 
 def test_float32_passes_the_gate_and_less_does_not():
@@ -181,36 +189,98 @@ def test_float32_passes_the_gate_and_less_does_not():
         for k in range(terms):
             chain += a[:, k] * b[:, k]  # the least exact order, in one chain
         short = (a.astype(np.float16).astype(float) * b).sum(1)
-        allowed = correctness_gate.tolerance(terms)
-        assert not correctness_gate.compare(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).fault
-        assert correctness_gate.compare(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, allowed).fault
-        assert allowed < correctness_gate.tolerance(terms, "tf32") < correctness_gate.tolerance(terms, "bf16")
+        limits = correctness_gate.limits(terms, "float32", "float32", once=True)
+        assert limits == (correctness_gate.tolerance(terms), 0.0)
+        assert not correctness_gate.compare(chain.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, limits).fault
+        assert correctness_gate.compare(short.reshape(1, 1, -1), right.reshape(1, 1, -1), rms, limits).fault
+        assert correctness_gate.tolerance(terms, "float64") < limits.sums < correctness_gate.tolerance(terms, "tf32")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_one_rounding_passes_the_gate_and_more_is_for_peers(dtype):
+    rng = np.random.default_rng(0)
+    a, b = (dtypes.rounded(rng.standard_normal((4000, 64), np.float32), dtype) for _ in "ab")
+    right = (a.astype(float) * b).sum(1).reshape(1, 1, -1)
+    rms = float(np.sqrt(np.mean(right**2)))
+    once = dtypes.rounded((a * b).sum(1), dtype).reshape(1, 1, -1)
+    parts = [dtypes.rounded(part.sum(1), dtype) for part in np.split(a * b, 4, 1)]
+    more = dtypes.rounded(
+        dtypes.rounded(parts[0] + parts[1], dtype) + dtypes.rounded(parts[2] + parts[3], dtype), dtype
+    )
+    limits = {once: correctness_gate.limits(64, dtype, dtype, once) for once in (True, False)}
+    assert not correctness_gate.compare(once, right, rms, limits[True]).fault
+    assert correctness_gate.compare(more.reshape(1, 1, -1), right, rms, limits[True]).fault
+    assert not correctness_gate.compare(more.reshape(1, 1, -1), right, rms, limits[False]).fault
+    all_in_short = np.zeros(4000, dtypes.numpy_dtype(dtype))
+    for k in range(64):
+        all_in_short = all_in_short + (a[:, k] * b[:, k]).astype(all_in_short.dtype)
+    got = all_in_short.astype(float).reshape(1, 1, -1)
+    assert correctness_gate.compare(got, right, rms, limits[True]).fault
+
+
+def test_inputs_that_are_rounded_again_are_allowed_for():
+    exact = correctness_gate.limits(64, "float32", "bfloat16", once=True)
+    assert exact == correctness_gate.limits(64, "float32", "float32", once=True)
+    assert correctness_gate.limits(64, "float32", "float64", once=True).sums > exact.sums
+
+
+@pytest.mark.parametrize("dtype", dtypes.DTYPES["cpu"])
+def test_the_reference_is_of_inputs_in_the_dtype(tmp_path, dtype):
+    correctness_gate.write_reference(layer(), dtype, tmp_path, seed=3)
+    x, w, y = (np.load(tmp_path / f"{name}.npy") for name in ("x", "w", "reference"))
+    assert x.dtype == w.dtype == (np.float64 if dtype == "float64" else np.float32)
+    np.testing.assert_array_equal(x.astype(dtypes.numpy_dtype(dtype)).astype(float), x)
+    wanted = tconv.definition.scatter(x.astype(float), w.astype(float), geometry=layer().geometry)
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
+
+
+def test_names_of_dtypes_and_layouts():
+    known = dtypes.DTYPES["cpu"]
+    assert dtypes.selected("dtype", "float64, float32", known) == ("float32", "float64")
+    message = (
+        "--dtype is 'float32,fp16', and 'fp16' is none of float32, bfloat16, float16, float64; one or more of them with "
+        "commas between are needed. Write --dtype float32,bfloat16"
+    )
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        dtypes.selected("dtype", "float32,fp16", known)
+    with pytest.raises(ArgumentError, match="--layout is '', and '' is none of first, last"):
+        dtypes.selected("layout", "", dtypes.LAYOUTS)
 
 
 def fake(calls, reasons=(), **more):
     """A peer whose layer is these calls."""
-    return Peer("a fake", ("numpy",), lambda threads, device: None, lambda _: list(reasons), lambda task: LoadedLayer(
-        {mode: (lambda call=call: call(task)) for mode, call in calls.items()}, read=np.asarray, **more
-    ))  # fmt: skip
+
+    def loaded(task):
+        return LoadedLayer(
+            {mode: (lambda call=call: call(task)) for mode, call in calls.items()}, read=np.asarray, **more
+        )
+
+    return Peer(
+        "a fake",
+        ("numpy",),
+        lambda threads, device: None,
+        lambda _: list(reasons),
+        loaded,
+        dtypes=("float32", "bfloat16", "float16"),
+        layouts=("first", "last"),
+    )
 
 
 def right_answer(task):
     return tconv.conv_transpose(task.x, task.w, geometry=task.layer.geometry)
 
 
-def load(peer, folder, **changes):
+ROW = {"dtype": "float32", "layout": "first"}
+
+
+def load(peer, folder, name="fake", dtype="float32", **changes):
     loaded_layer = layer(**changes)
-    reference = correctness_gate.write_reference(loaded_layer, folder, 0)
-    worker = Worker("fake", peer, 1, "cpu")
+    reference = correctness_gate.write_reference(loaded_layer, dtype, folder, 0)
+    worker = Worker(name, peer, 1, "cpu")
     assert worker.answer({"do": "start"})["state"] == "started"
-    message = {
-        "do": "load",
-        "layer": loaded_layer.spec,
-        "folder": str(folder),
-        "rms": reference.rms,
-        "precision": "f32",
-    }
-    return worker, worker.answer(message)
+    message = {"do": "load", "layer": loaded_layer.spec, "folder": str(folder), "rms": reference.rms, "inputs": dtype}
+    message["activation"] = ""
+    return worker, worker.answer({**message, "dtype": dtype, "layout": "first"})
 
 
 def test_a_right_peer_is_loaded(tmp_path):
@@ -219,9 +289,48 @@ def test_a_right_peer_is_loaded(tmp_path):
     assert answer["modes"] == ["out", "dropped", "kept"]
     assert answer["error"] <= answer["tolerance"]
     for mode in answer["modes"]:
-        taken = worker.answer({"do": "sample", "mode": mode})
+        taken = worker.answer({"do": "sample", "mode": mode, **ROW})
         assert taken["state"] == "sampled"
         assert taken["ms"] > 0
+
+
+def test_layers_of_one_folder_stay_loaded_together(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    worker, _ = load(fake({"dropped": right_answer}), first)
+    reference = correctness_gate.write_reference(layer(), "float32", second, 0)
+    message = {"do": "load", "layer": layer().spec, "rms": reference.rms, "inputs": "float32", "dtype": "float32"}
+    message["activation"] = ""
+
+    def samples():
+        rows = [{"dtype": "float32", "layout": layout} for layout in ("first", "last")]
+        return [worker.answer({"do": "sample", "mode": "dropped", **row})["state"] for row in rows]
+
+    assert samples() == ["sampled", "error"]
+    assert worker.answer({**message, "folder": str(first), "layout": "last"})["state"] == "loaded"
+    assert samples() == ["sampled", "sampled"]
+    assert worker.answer({**message, "folder": str(second), "layout": "last"})["state"] == "loaded"
+    assert samples() == ["error", "sampled"]
+
+
+def test_a_peer_that_lacks_a_dtype_or_a_layout(tmp_path):
+    peer = fake({"dropped": right_answer})
+    assert load(peer, tmp_path, dtype="float64")[1] == {"state": "unable", "reason": "it does not compute in float64"}
+    _, answer = load(peer._replace(layouts=("last",)), tmp_path)
+    assert answer == {"state": "unable", "reason": "it has channels last only"}
+
+
+def test_repeated_rounding_is_noted_for_peers_and_refused_for_tconv(tmp_path):
+    def twice(task):
+        return right_answer(task) + 0.02  # 4 spacings of its root mean square
+
+    peer = fake({"dropped": twice})
+    answer = load(peer, tmp_path, dtype="float16")[1]
+    assert answer["state"] == "loaded"
+    assert answer["rounds"] == "more than once"
+    assert "rounds" not in load(fake({"dropped": right_answer}), tmp_path, dtype="float16")[1]
+    assert load(peer, tmp_path, "tconv:taps", dtype="float16")[1]["state"] == "wrong"
 
 
 def half_filled(task):
@@ -243,7 +352,7 @@ def test_the_gate_catches_a_wrong_peer_in_any_mode(tmp_path, call, fault):
     assert answer["state"] == "wrong"
     assert re.search(fault, answer["reason"])
     assert "mode dropped" in answer["reason"]
-    assert worker.answer({"do": "sample", "mode": "dropped"})["state"] == "error"
+    assert worker.answer({"do": "sample", "mode": "dropped", **ROW})["state"] == "error"
 
 
 def test_an_output_that_is_not_written_is_caught(tmp_path):
@@ -308,15 +417,15 @@ class Table:
         self.now, self.log, self.closed = 0.0, [], 0
         self.peers = [FakePeer(self, name, ms, modes, (answers or {}).get(name, {})) for name, ms in costs.items()]
 
-    def run(self, rows=1, **options):
+    def run(self, rows=1, dtypes=("float32",), layouts=("first",), **options):
         options = {"rounds": 5, "seconds": 1e9, **options}
-        chosen = [Row(layer(name=f"layer {number}"), "f32") for number in range(rows)]
+        chosen = [layer(name=f"layer {number}") for number in range(rows)]
         runner = Runner(
-            chosen,
+            groups(chosen, dtypes, layouts, self.peers),
             self.peers,
             FakePeer(self, "machine", 0.0, (), {}),
             clock=lambda: self.now,
-            write_reference=lambda layer, folder, seed: correctness_gate.Reference(folder, 1.0, 7),
+            write_reference=lambda layer, dtype, folder, seed, activation: correctness_gate.Reference(folder, 1.0, 7),
             **options,
         )
         with contextlib.suppress(KeyboardInterrupt):
@@ -327,7 +436,7 @@ class Table:
 class FakePeer:
     def __init__(self, table, name, ms, modes, answers):
         self.table, self.name, self.ms, self.modes, self.answers = table, name, ms, modes, answers
-        self.taken = 0
+        self.taken, self.rows = 0, []
 
     def start(self):
         return self.answers.get("start", {"state": "started", "versions": {}})
@@ -335,11 +444,12 @@ class FakePeer:
     def load(self, row, reference):
         assert reference.folder.is_dir()
         self.table.log.append(("load", self.name))
+        self.rows.append((row.dtype, row.layout))
         once = dict.fromkeys(self.modes, self.ms / 1e3)
         ready = {"state": "loaded", "modes": list(self.modes), "once": once, "error": 0.0, "tolerance": 1.0, "note": ""}
         return self.answers.get("load", ready)
 
-    def sample(self, mode):
+    def sample(self, row, mode):
         self.taken += 1
         self.table.now += self.ms / 1e3
         self.table.log.append((self.name, mode))
@@ -379,6 +489,49 @@ def test_rounds_are_interleaved_and_shuffled_by_the_seed():
 
 def timed(here):
     return [entry for entry in here.log if entry[0] != "load"]
+
+
+def test_layouts_of_a_layer_and_its_float32_are_interleaved():
+    here = Table({"tconv": 1.0, "torch": 2.0}, modes=("dropped",))
+    result = here.run(dtypes=("float32", "float16"), layouts=("first", "last"), rounds=3)
+    entries = {(entry["dtype"], entry["layout"]): entry for entry in result["layers"]}
+    assert list(entries) == [(d, layout) for d in ("float32", "float16") for layout in ("first", "last")]
+    tconv_peer, torch_peer = here.peers
+    assert torch_peer.rows == list(entries)
+    assert tconv_peer.rows == [*list(entries)[:2], *[(d, n) for n in ("first", "last") for d in ("float16", "float32")]]
+    assert list(entries["float16", "last"]["peers"]) == ["tconv", "tconv float32", "torch"]
+    assert list(entries["float32", "last"]["peers"]) == ["tconv", "torch"]
+    assert all(len(o["samples"]["dropped"]) == 3 for entry in entries.values() for o in entry["peers"].values())
+    assert entries["float32", "first"]["bytes"] == 2 * entries["float16", "first"]["bytes"]
+    assert len(result["probes"]) == 2
+
+
+def test_a_peer_without_channels_first_is_measured_in_its_own_layout():
+    here = Table({"tconv": 1.0, "torch": 2.0, "jax": 3.0}, modes=("dropped",))
+    known = {"torch": fake({})._replace(elsewhere=("last",))}
+    known["jax"] = fake({})._replace(layouts=("last",), elsewhere=("last",))
+    made = groups([layer()], ["float32"], ["first"], here.peers, known)
+    names = {layout: [part.name for part in parts] for layout, parts in made[0].parts.items()}
+    assert names == {"first": ["tconv", "torch"], "last": ["torch", "jax"]}
+    both = groups([layer()], ["float32"], ["first", "last"], here.peers, known)
+    assert all(len(parts) == 3 for parts in both[0].parts.values())
+
+
+def test_what_a_crashed_process_had_loaded_is_loaded_again():
+    here = Table({"tconv": 1.0}, modes=("dropped",))
+    (peer,) = here.peers
+    load_row, crashes = peer.load, [True]
+
+    def fragile(row, reference):
+        if row.layout == "last" and crashes:
+            crashes.clear()
+            return {"state": "crashed", "reason": "signal SIGSEGV"}
+        return load_row(row, reference)
+
+    peer.load = fragile
+    result = here.run(layouts=("first", "last"))
+    assert peer.rows == [("float32", "first"), ("float32", "first")]
+    assert [entry["peers"]["tconv"]["state"] for entry in result["layers"]] == ["ran", "crashed"]
 
 
 def test_the_time_is_shared_out_and_three_rounds_are_the_least():
@@ -480,12 +633,12 @@ def test_a_peer_process_starts_again_after_a_crash(tmp_path):
         "    print(json.dumps({'state': 'started' if do == 'start' else 'loaded', 'once': {'out': 0.1}}), flush=True)\n"
     )
     process = PeerProcess("fragile", [sys.executable, "-c", code], dict(os.environ), TimeLimits(20, 20, 20))
-    row, reference = Row(layer(), "f32"), correctness_gate.Reference(tmp_path, 1.0, 1)
+    row, reference = Row(layer()), correctness_gate.Reference(tmp_path, 1.0, 1)
     assert process.start()["state"] == "started"
     for _ in range(2):
         assert process.load(row, reference)["state"] == "loaded"
-        assert process.sample("out") == {"state": "crashed", "reason": "exit code 9 at 'sample'"}
-        assert process.sample("out") == {"state": "crashed", "reason": "its process is gone"}
+        assert process.sample(row, "out") == {"state": "crashed", "reason": "exit code 9 at 'sample'"}
+        assert process.sample(row, "out") == {"state": "crashed", "reason": "its process is gone"}
     process.close()
 
 
@@ -530,8 +683,8 @@ def stored():
             {"state": "error", "reason": "?"},
         ],
         "layers": [
-            {"layer": TINY, "precision": "f32", "flops": 2 * 10**8, "bytes": 10**6, "peers": ahead},
-            {"layer": ODD, "precision": "f32", "flops": 10**6, "bytes": 8 * 10**7, "peers": behind},
+            {"layer": TINY, "dtype": "float32", "layout": "any", "flops": 2 * 10**8, "bytes": 10**6, "peers": ahead},
+            {"layer": ODD, "dtype": "float32", "layout": "any", "flops": 10**6, "bytes": 8 * 10**7, "peers": behind},
         ],
     }
 
@@ -544,7 +697,9 @@ def test_the_summary_by_hand():
         ("odd one", 2.0, "torch", 0.5),
         ("tiny", 1.0, "jax", 2.0),
     ]
-    means = {mean.name: (mean.value, mean.layers) for mean in summary.means(lines, result["peers"])}
+    found = summary.means(lines, result["peers"])
+    assert [mean.least for mean in found if mean.name == "best peer / tconv"] == [0.5]
+    means = {mean.name: (mean.value, mean.layers) for mean in found}
     assert means == {
         "tconv / bound": (pytest.approx(2.0), 2),
         "torch / bound": (pytest.approx(math.sqrt(8.0 * 1.0)), 2),
@@ -560,6 +715,88 @@ def test_the_summary_by_hand():
     assert summary.ahead(out) == (2, 2)
 
 
+def of_two_layouts():
+    """Both layouts of a layer in float32 and in bfloat16, and a peer that was measured in channels last only."""
+
+    def ran(ms, **more):
+        return {"state": "ran", "error": 0, "tolerance": 1, "note": "", "samples": {"dropped": [ms] * 3}, **more}
+
+    peers = {
+        ("float32", "first"): {"tconv": ran(2.0), "torch": ran(8.0)},
+        ("float32", "last"): {"tconv": ran(3.0), "torch": ran(1.0), "jax": ran(6.0)},
+        ("bfloat16", "first"): {"tconv": ran(1.0), "tconv float32": ran(2.0), "torch": ran(4.0)},
+        ("bfloat16", "last"): {
+            "tconv": ran(2.0),
+            "tconv float32": ran(4.0),
+            "torch": ran(3.0, rounds="more than once"),
+        },
+    }
+    entries = [
+        {"layer": TINY, "dtype": dtype, "layout": layout, "flops": 2 * 10**8, "bytes": 10**6, "peers": outcomes}
+        for (dtype, layout), outcomes in peers.items()
+    ]
+    started = {name: {"state": "started", "versions": {}} for name in ("tconv", "torch", "jax")}
+    probes = [{"state": "probed", "fma": 200.0, "dot bfloat16": 400.0, "copy": 20.0}]
+    return stored() | {"layers": entries, "layouts": ["first", "last"], "peers": started, "probes": probes}
+
+
+def test_blocks_of_dtypes_and_layouts_by_hand():
+    result = of_two_layouts()
+    found = {(block.dtype, block.layout): block.lines for block in summary.blocks(result, "dropped")}
+    assert {key: lines[0].bound for key, lines in found.items()} == {
+        ("float32", "first"): 1.0,
+        ("float32", "last"): 1.0,
+        ("bfloat16", "first"): 0.5,
+        ("bfloat16", "last"): 0.5,
+    }
+    (first,), (last,) = found["float32", "first"], found["float32", "last"]
+    assert (first.best, first.lead) == ("torch last", 0.5)  # against channels first every layout counts
+    assert (last.best, last.best_anywhere, last.torch) == ("torch", "torch", "torch")
+    (short,) = found["bfloat16", "first"]
+    assert (short.best, short.lead, short.torch) == ("torch last", 3.0, "torch last")
+    means = {mean.name: mean.value for mean in summary.means(found["bfloat16", "last"], result["peers"])}
+    assert means["channels first / tconv"] == 0.5
+    assert means["float32 / tconv"] == 2.0
+    assert means["best peer / tconv"] == means["best peer of any layout / tconv"] == 1.5
+    assert summary.notes(result) == ["torch: it rounds more than once (all in bfloat16, channels last)"]
+    lines = table.text(result).splitlines()
+    assert lines[1].startswith("float32, channels first: ms, output dropped; layers where tconv is behind")
+    assert lines[2].split()[-2:] == ["torch's", "best"]
+    (head,) = [n for n, line in enumerate(lines) if line.startswith("bfloat16, channels last: ms")]
+    assert lines[head + 1].split()[-4:] == ["any", "layout", "tconv/first", "tconv/f32"]
+    assert lines[head + 2].split()[-3:] == ["1.50", "2.00", "0.500"]
+    printed = table.markdown(result)
+    assert re.findall("^### (.*)", printed, re.M) == [
+        f"{dtype}, channels {layout}" for dtype in ("float32", "bfloat16") for layout in ("first", "last")
+    ]
+    assert "| geometric mean / bound | 1 | 4.00 | 8.00 | 6.00 | 1.50 | 4.00 | 2.00 | 0.500 |" in printed
+    assert "| the fastest in float32, channels last | 0 of 1 layers | 0.333 |" in table.brief(result)
+    assert to_html(result).count("<table>") == 4 + 4 + 1 + 4
+
+
+def test_channels_first_alone_shows_peers_of_other_layouts():
+    result = of_two_layouts() | {"layouts": ["first"]}
+    del result["layers"][2:]
+    del result["layers"][1]["peers"]["tconv"]
+    (block,) = summary.blocks(result, "dropped")
+    assert [line.best for line in block.lines] == ["torch last"]
+    assert table.markdown(result).splitlines()[:3:2] == [
+        "| layer | bound | tconv | torch | torch last | jax last | best / tconv | tconv / bound |",
+        "| tiny | 1.00 | 2.00 | 8.00 | **1.00** | 6.00 | 0.500 | 2.00 |",
+    ]
+    assert "| PyTorch, channels last | 0 of 1 layers | 0.500 |" in table.brief(result)
+
+
+def test_results_of_november_can_be_read(tmp_path):
+    old = stored()
+    for entry in old["layers"]:
+        del entry["layout"]
+        entry["precision"] = {"float32": "f32"}[entry.pop("dtype")]
+    path = tmp_path / "old.json"
+    path.write_text(result_file.to_text(old))
+    assert result_file.read(path) == stored()
+
+
 def test_the_markdown_of_a_stored_result(tmp_path, capsys):
     path = tmp_path / "result.json"
     path.write_text(result_file.to_text(stored()))
@@ -570,13 +807,13 @@ def test_the_markdown_of_a_stored_result(tmp_path, capsys):
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| odd one | 2.00 | 4.00 | - | **2.00** | - | 0.500 | 2.00 |",
         "| tiny | 1.00 | 2.00 | 3.00 | 8.00 | **4.00** | 2.00 | 2.00 |",
-        "| geometric mean / bound | 1 | 2.00 | - | 2.83 | 4.00 | 1.00 | 2.00 |",
+        "| geometric mean / bound | 1 | 2.00 | 3.00 | 2.83 | 4.00 | 1.00 | 2.00 |",
         "",
         "tconv is ahead of the best peer of each layer (bold) on 1 of 2; ms, output dropped.  ",
         "2026-01-02T03:04+00:00 on box: a chip, 2 cores, 2 threads, cpu; Linux, Python 3.11  ",
         "tconv 0.1.0, torch 2.0  ",
         "gate: small  ",
-        "bound (f32): 200 GFLOP/s (fma), copy 40.0 GB/s; direct arithmetic, each byte moved once",
+        "bound (float32): 200 GFLOP/s (fma), copy 40.0 GB/s; direct arithmetic, each byte moved once",
     ]
 
 
@@ -586,7 +823,7 @@ def test_the_text_starts_with_faults_and_losses():
     result["machine"]["load"] = 1.5
     lines = table.text(result).splitlines()
     assert lines[0] == "wrong: jax on odd one: error 1e-1"
-    assert lines[2].startswith("ms, output dropped")
+    assert lines[2].startswith("float32: ms, output dropped")
     assert lines[4].startswith("odd one")
     assert lines[5].startswith("tiny")
     assert "not run: xnnpack: not installed" in lines
@@ -775,8 +1012,12 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
     outcomes = printed["layers"][0]["peers"]
     for name in ["tconv", "tconv:taps", "torch", *([f"tconv@{ref}"] if base else [])]:
         assert outcomes[name]["state"] == "ran"
+    assert [(entry["layer"]["name"], entry["layout"]) for entry in printed["layers"]] == [
+        (name, layout) for name in ("tiny", "odd one") for layout in ("first", "last")
+    ]
+    assert {"torch", "tensorflow", "xnnpack"} <= set(printed["layers"][1]["peers"])
     assert set(outcomes["tconv"]["samples"]) == {"out", "dropped", "kept"}
-    assert "best peer / tconv" in printed["summary"]["dropped f32"]["means"]
+    assert "best peer / tconv" in printed["summary"]["dropped float32 first"]["means"]
     assert html.read_text().startswith("<!doctype html>")
     assert table.main([str(result)]) == 0
     assert "| tiny |" in capsys.readouterr().out
@@ -791,15 +1032,15 @@ def without_torch(tmp_path, monkeypatch):
 
 def test_without_any_peer_nothing_is_measured(tiny, tmp_path, without_torch, capsys):
     result = tmp_path / "result.json"
-    assert main(["bench", "--registry", str(tiny), "--peers", "torch", "torch_cl", "-o", str(result)]) == 1
+    assert main(["bench", "--registry", str(tiny), "--peers", "torch", "shuffle", "-o", str(result)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert (
-        'not available: torch: torch is not installed: pip install "tconv[torch]"\nnot available: torch_cl: torch'
+        'not available: torch: torch is not installed: pip install "tconv[torch]"\nnot available: shuffle: torch'
         in printed.err
     )
     assert printed.err.endswith(
-        "tconv: none of the peers is available (torch, torch_cl); at least one is needed. Write --peers tconv to time tconv alone\n"
+        "tconv: none of the peers is available (torch, shuffle); at least one is needed. Write --peers tconv to time tconv alone\n"
     )
     assert not result.exists()
     assert main(["bench", "--registry", str(tiny), "--peers", "torch", "--device", "cuda"]) == 1
@@ -847,6 +1088,9 @@ def test_files_are_refused_before_the_run(tiny, tmp_path, capsys):
         *((["--html", "/proc/page.html"], "/proc/page.html cannot be written: "),) * Path("/proc").is_dir(),
         (["--layers", "tinny"], "there is no layer 'tinny'; the layers are tiny, odd one. Write 'tiny'"),
         (["--peers", "torhc"], "there is no peer 'torhc'"),
+        (["--dtype", "fp16"], "--dtype is 'fp16', and 'fp16' is none of float32, bfloat16"),
+        (["--dtype", "tf32"], "'tf32' is none of"),
+        (["--layout", "nhwc"], "--layout is 'nhwc', and 'nhwc' is none of first, last"),
         (["--threads", "0"], "--threads is 0; it must be above 0"),
         (["--threads", "999"], "--threads is 999; tconv uses at most"),
         (["--seconds", "nan"], "--seconds is nan; it must be above 0"),

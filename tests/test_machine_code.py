@@ -136,7 +136,7 @@ def test_every_constant_of_the_kernels_is_in_the_key(tmp_path):
             assert len(keys) == len(names) + 1, names[-1]
         file.write_bytes(text)
     assert key() == object_cache._SOURCES
-    assert {"num_threads.py:POOL_CAPACITY", "simd/thread_pool.py:_SCRATCHES", "simd/direct/tile_loop.py:CALL"} <= {
+    assert {"num_threads.py:POOL_CAPACITY", "simd/tile_tickets.py:SCRATCHES", "simd/direct/tile_loop.py:CALL"} <= {
         *names
     }
     assert len(set(names)) > 60
@@ -254,7 +254,7 @@ def test_a_folder_in_use_is_not_old(python, tmp_path):
 
 
 def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
-    from tconv.kernels.simd import thread_pool
+    from tconv.kernels.simd import tile_tickets
 
     def interrupted(loaded):
         raise KeyboardInterrupt
@@ -263,8 +263,8 @@ def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(object_cache, "_never_release", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            own.address("serial", thread_pool._write_serial)
-    assert own.address("serial", thread_pool._write_serial) == own.address("serial", thread_pool._write_serial)
+            own.address("serial", tile_tickets.write_serial)
+    assert own.address("serial", tile_tickets.write_serial) == own.address("serial", tile_tickets.write_serial)
 
 
 # -- chips -----------------------------------------------------------------------------------------------------------

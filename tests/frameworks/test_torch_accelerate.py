@@ -257,8 +257,7 @@ def test_the_report_lists_layers_that_are_left_alone():
     model = nn.ModuleDict(
         {
             "lazy": nn.LazyConvTranspose2d(2, 2),
-            "wide": nn.ConvTranspose2d(2, 2, 2).double(),
-            "narrow": nn.ConvTranspose2d(2, 2, 2).half(),
+            "complex": nn.ConvTranspose2d(2, 2, 2, dtype=torch.complex64),
             "patched": patched,
             "scripted": scripted,
             "own": Own(2, 2, 2),
@@ -268,8 +267,7 @@ def test_the_report_lists_layers_that_are_left_alone():
     assert report.layers == ()
     assert dict(report.left) == {
         "lazy": "it is not initialised yet; run the model once before",
-        "wide": "its weight is float64; the kernel computes float32",
-        "narrow": "its weight is float16; the kernel computes float32",
+        "complex": "its weight is complex64; the kernel computes float32, float64, float16 and bfloat16",
         "patched": "ConvTranspose2d has a forward of its own",
         "scripted": "TorchScript has compiled it; accelerate a model before torch.jit.script",
         "own": "Own has a forward of its own",
@@ -318,8 +316,8 @@ def test_the_report_gives_the_possible_gain(net, x):
     assert text.startswith(
         "transposed convolutions take 50% of this model: at best 2.00x; 1.33x is expected (95%: 1.33 to 1.33)\n"
     )
-    assert "first     ConvTranspose2d [2, 4, 5, 6]: 83.3 ms, 8%; 2.00x" in text
-    assert "body.1    Named [2, 6, 10, 12]: 83.3 ms, 8%; 2.00x" in text
+    assert "first     ConvTranspose2d [2, 4, 5, 6] float32: 83.3 ms, 8%; 2.00x" in text
+    assert "body.1    Named [2, 6, 10, 12] float32: 83.3 ms, 8%; 2.00x" in text
     assert "left alone: own: Own has a forward of its own" in text
     tied = next(layer for layer in report.layers if layer.name == "tied")
     assert tied.seconds > 0
@@ -657,8 +655,8 @@ def test_differences_know_nan_and_integers():
         ([one, one], [one, one + 0.5], 0.5),
         ([], [], None),
     ]:
-        assert ForwardPass({}, a).difference(b) == difference
-        assert ForwardPass({}, a).agrees(b) == (difference == 0)
+        assert ForwardPass({}, {}, a).difference(b) == difference
+        assert ForwardPass({}, {}, a).agrees(b) == (difference == 0)
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind():
@@ -770,9 +768,10 @@ def test_training_mode_and_gradients_run_unfused(alone):
     other[1].train()
     with torch.no_grad():
         close(model(x), other(x))
-    for dtype in (torch.float64, torch.bfloat16):
+    for dtype, share in ((torch.float64, 1e-12), (torch.bfloat16, 0.03)):
         with torch.no_grad():
-            assert torch.equal(model.eval().to(dtype)(x.to(dtype)), other.eval().to(dtype)(x.to(dtype)))
+            expected = other.eval().to(dtype)(x.to(dtype))
+            assert (model.eval().to(dtype)(x.to(dtype)) - expected).abs().max() <= share * expected.abs().max()
 
 
 class Skip(nn.Module):

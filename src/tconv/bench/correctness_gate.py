@@ -1,7 +1,9 @@
 """The correctness gate: inputs, a float64 reference output, and the largest error that an output may have.
 
-The reference is computed by the polyphase method in float64, which is fast enough for large layers. It is itself
-compared with `tconv.definition.gather`, the readable form of the operator, at random outputs before it is used.
+x and weight are rounded to the dtype that is measured before the reference is computed: it is the exact result of what
+every peer is given. The reference is computed by the polyphase method in float64, which is fast enough for large
+layers. It is itself compared with `tconv.definition.gather`, the readable form of the operator, at random outputs
+before it is used.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tconv import Geometry, conv_transpose, definition
+from tconv.bench.dtypes import BYTES, UNITS, rounded, summed
 from tconv.bench.layers import Layer
 from tconv.errors import TconvError
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
     from tconv._arrays import Array
 
-UNITS = {"f32": 2.0**-23, "tf32": 2.0**-10, "bf16": 2.0**-7}
-"""Spacing of the numbers around 1 in each precision."""
+MORE_ROUNDINGS = 8
+"""Spacings of a 2-byte dtype, in units of the root mean square, by which a peer's repeated roundings may exceed one."""
 
 _TAP_VISITS = 20_000  # taps that the definition visits for one layer: about a tenth of a second
 _CHANNELS = 16
@@ -34,19 +37,31 @@ class Reference(NamedTuple):
     """Root mean square of the reference output."""
     checked: int
     """Number of its elements that were compared with the definition."""
+    dtype: str = "float32"
+    """Dtype that x and w were rounded to."""
+    activation: str = ""
+    """Activation that follows the layer: "relu", or "" for none."""
+
+
+class Limits(NamedTuple):
+    """Largest error of an output: `sums` x the reference's root mean square + `rounding` x the element's own size."""
+
+    sums: float
+    rounding: float = 0.0
 
 
 class Comparison(NamedTuple):
     """Result of comparing one output with the reference."""
 
     error: float
-    """Largest difference, in units of the reference's root mean square; NaN if the output contains NaN."""
+    """Largest difference beyond the rounding of the output itself, in units of the reference's root mean square; NaN if
+    the output contains NaN."""
     fault: str
     """Reason to refuse the output; empty if it is right."""
 
 
-def tolerance(terms: int, precision: str = "f32") -> float:
-    """Return the largest error that rounding explains, in units of the reference's root mean square.
+def tolerance(terms: int, dtype: str = "float32") -> float:
+    """Return the largest error that the sums' rounding explains, in units of the reference's root mean square.
 
     >>> f"{tolerance(1024):.1e}"
     '1.7e-05'
@@ -54,21 +69,39 @@ def tolerance(terms: int, precision: str = "f32") -> float:
     A float32 sum of K random products in one chain has an error that grows with sqrt(K) in units of the sum's own size
     (Higham 2002, ch. 2.6); the largest over the outputs of the registry's layers is 2 * 2**-23 * (sqrt(K) + 4) at most,
     observed with PyTorch, OpenVINO, TensorFlow and XNNPACK. Twice that is allowed: minimal filtering needs it, and
-    bfloat16 and TF32 are a hundred times further away. They round the inputs, too: 8 spacings more.
+    sums in a shorter dtype are a hundred times further away. float64 has the same factor of its own spacing; float16
+    and bfloat16 are summed in float32. TF32 rounds the inputs, too: 8 of its spacings more.
     """
-    rounding = 0.0 if precision == "f32" else 8 * UNITS[precision]
-    return rounding + 4 * UNITS["f32"] * (math.sqrt(terms) + 4)
+    rounding = 8 * UNITS[dtype] if dtype == "tf32" else 0.0
+    return rounding + 4 * UNITS[summed(dtype)] * (math.sqrt(terms) + 4)
 
 
-def write_reference(layer: Layer, folder: Path, seed: int) -> Reference:
-    """Write random x and w (standard normal, float32) and the reference output as files.
+def limits(terms: int, dtype: str, inputs: str, once: bool) -> Limits:
+    """Return the limits of an output in a dtype, of x and weight that were rounded to the dtype `inputs`.
+
+    A 2-byte output is rounded to nearest, by half a spacing of its own size. With `once`, that is all; otherwise a peer
+    may round more than once (as it adds up taps in the short dtype): MORE_ROUNDINGS spacings.
+    """
+    allowed = tolerance(terms, dtype)
+    if BYTES[inputs] > BYTES[dtype]:  # they are rounded again
+        allowed += 8 * UNITS[dtype]
+    if BYTES[dtype] > 2:
+        return Limits(allowed)
+    return Limits(allowed + (0.0 if once else MORE_ROUNDINGS * UNITS[dtype]), UNITS[dtype] / 2)
+
+
+def write_reference(layer: Layer, dtype: str, folder: Path, seed: int, activation: str = "") -> Reference:
+    """Write random x and w (standard normal, rounded to the dtype) and the float64 reference output as files.
+
+    x and w are stored in the dtype of the sums, float32 or float64. The reference's root mean square is that before the
+    activation.
 
     Raises TconvError if the reference differs from the definition.
     """
     rng = np.random.default_rng(seed)
     g = layer.geometry
-    x = rng.standard_normal((layer.batch, layer.in_channels, *layer.input_shape), np.float32)
-    w = rng.standard_normal(layer.weight_shape, np.float32)
+    x_shape, stored = (layer.batch, layer.in_channels, *layer.input_shape), np.dtype(summed(dtype)).type
+    x, w = (rounded(rng.standard_normal(shape, stored), dtype) for shape in (x_shape, layer.weight_shape))
     np.save(folder / "x.npy", x)
     np.save(folder / "w.npy", w)
     wide = w.astype(np.float64)
@@ -76,14 +109,16 @@ def write_reference(layer: Layer, folder: Path, seed: int) -> Reference:
     conv_transpose(x.astype(np.float64), wide, geometry=g, out=y, method="polyphase")
     rms = math.sqrt(math.fsum(float(np.square(image).sum()) for image in y) / y.size)
     checked = _compare_with_definition(layer, x, wide, y, rms, rng)
+    if activation == "relu":
+        np.maximum(y, 0, out=y)
     y.flush()
-    return Reference(folder, rms, checked)
+    return Reference(folder, rms, checked, dtype, activation)
 
 
 def _compare_with_definition(layer: Layer, x: Array, w: Array, y: Array, rms: float, rng: np.random.Generator) -> int:
     """Compare random elements of y with the definition; return their number. Raises TconvError."""
     g = layer.geometry
-    allowed = 2.0**-52 / UNITS["f32"] * tolerance(layer.terms) * rms
+    allowed = tolerance(layer.terms, "float64") * rms
     positions = min(256, max(128, _TAP_VISITS // math.prod(g.kernel)))
     checked = 0
     for _ in range(positions):
@@ -118,10 +153,10 @@ def by_definition(g: Geometry, x: Array, w: Array, place: tuple[int, ...]) -> Ar
     return element.reshape(channels)
 
 
-def compare(output: Any, reference: Array, rms: float, allowed: float) -> Comparison:
+def compare(output: Any, reference: Array, rms: float, limits: Limits) -> Comparison:
     """Compare an output with the reference [N, C, *L], plane by plane.
 
-    >>> compare(np.ones((1, 1, 3)), np.ones((1, 1, 3)), 1.0, 1e-6)
+    >>> compare(np.ones((1, 1, 3)), np.ones((1, 1, 3)), 1.0, Limits(1e-6))
     Comparison(error=0.0, fault='')
     """
     got = np.asarray(output)
@@ -130,12 +165,14 @@ def compare(output: Any, reference: Array, rms: float, allowed: float) -> Compar
     worst, where = 0.0, (0, 0)
     for n in range(len(reference)):
         for c in range(reference.shape[1]):
-            error = float(np.abs(got[n, c] - reference[n, c]).max()) / rms
+            right = reference[n, c]
+            beyond = np.abs(got[n, c] - right) - limits.rounding * np.abs(right)
+            error = float(beyond.max()) / rms
             if not error <= worst:  # also true for NaN
                 worst, where = error, (n, c)
                 if math.isnan(error):
                     return Comparison(error, f"the output of image {n}, channel {c} contains NaN")
-    if worst > allowed:
+    if worst > limits.sums:
         place = f"image {where[0]}, channel {where[1]}"
-        return Comparison(worst, f"error {worst:.1e} at {place}; rounding explains {allowed:.1e}")
+        return Comparison(worst, f"error {worst:.1e} at {place}; rounding explains {limits.sums:.1e}")
     return Comparison(worst, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from tconv.bench import summary, table
+from tconv.bench.dtypes import title
 from tconv.bench.summary import Line, Result
 
 _STYLE = """
@@ -47,8 +48,8 @@ def to_html(result: Result) -> str:
 
 
 def _bars(line: Line) -> str:
-    ratios = {name: over for name in line.samples if (over := line.over_bound(name)) is not None}
-    rows = [f"<b>{escape(line.layer)} {escape(line.precision)}</b>"]
+    ratios = {name: over for name in (*line.samples, *line.elsewhere) if (over := line.over_bound(name)) is not None}
+    rows = [f"<b>{escape(line.layer)}, {escape(title(line.dtype, line.layout))}</b>"]
     for name in sorted(ratios, key=lambda name: ratios[name]):
         kind = ' class="own"' if summary.is_own(name) else ""
         width = 100 * min(ratios[name], _WIDEST) / _WIDEST

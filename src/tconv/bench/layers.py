@@ -18,13 +18,12 @@ from tconv.errors import ArgumentError, FileError, TconvError
 
 REGISTRY = Path(__file__).with_name("layers.json")
 _NEEDED = ("name", "n", "c_in", "c_out", "in", "k", "s")
-_OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": ""}
-_FLOAT_BYTES = 4
+_OPTIONAL = {"p": 0, "op": 0, "g": 1, "source": "", "kind": ""}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, float32 and without bias: x [n, c_in, *in] to y [n, c_out, *L].
+    """One layer, without bias: x [n, c_in, *in] to y [n, c_out, *L].
 
     >>> layer = Layer.of({"name": "tiny", "n": 1, "c_in": 8, "c_out": 4, "in": [4, 4], "k": 4, "s": 2, "p": 1})
     >>> layer.output_shape, layer.terms
@@ -41,6 +40,8 @@ class Layer:
     in_channels: int
     out_channels: int
     input_shape: tuple[int, ...]
+    kind: str = ""
+    """Name of a part of the registry, which selects all of its layers."""
 
     @classmethod
     def of(cls, spec: dict[str, Any]) -> Layer:
@@ -51,7 +52,9 @@ class Layer:
         crop = (entry["p"], entry["p"] - entry["op"])
         sizes = tuple(entry["in"])
         geometry = Geometry((entry["k"],) * len(sizes), entry["s"], (crop,) * len(sizes), 1, entry["g"])
-        layer = cls(entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes)
+        layer = cls(
+            entry["name"], entry["source"], geometry, entry["n"], entry["c_in"], entry["c_out"], sizes, entry["kind"]
+        )
         _ = layer.flops  # raises for channels that the groups do not divide, and for an empty output
         return layer
 
@@ -61,7 +64,7 @@ class Layer:
         g, (lo, hi) = self.geometry, self.geometry.crop[0]
         numbers = {"n": self.batch, "c_in": self.in_channels, "c_out": self.out_channels, "in": list(self.input_shape)}
         shape = {"k": g.kernel[0], "s": g.stride[0], "p": lo, "op": lo - hi, "g": g.groups}
-        return {"name": self.name, "source": self.source, **numbers, **shape}
+        return {"kind": self.kind, "name": self.name, "source": self.source, **numbers, **shape}
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -84,15 +87,10 @@ class Layer:
         return 2 * self.geometry.macs(self.input_shape, self.in_channels, self.out_channels, self.batch).exact
 
     @property
-    def bytes(self) -> int:
-        """Bytes of x, weight and y in float32, each moved once."""
+    def elements(self) -> int:
+        """Numbers in x, weight and y."""
         x_shape = (self.batch, self.in_channels, *self.input_shape)
-        return _FLOAT_BYTES * sum(map(math.prod, (x_shape, self.weight_shape, self.output_shape)))
-
-    @property
-    def output_bytes(self) -> int:
-        """Bytes of y in float32."""
-        return _FLOAT_BYTES * math.prod(self.output_shape)
+        return sum(map(math.prod, (x_shape, self.weight_shape, self.output_shape)))
 
 
 def read(path: Path = REGISTRY) -> list[Layer]:
@@ -117,12 +115,18 @@ def read(path: Path = REGISTRY) -> list[Layer]:
 
 
 def select(layers: Sequence[Layer], names: Iterable[str]) -> list[Layer]:
-    """Return the layers of these names, in the registry's order; all for no name. Hyphens may replace spaces.
+    """Return the layers of these names or kinds, in the registry's order; all for no name. Hyphens may replace spaces.
 
     Raises ArgumentError, with close matches, for an unknown name.
     """
     known = {_plain(layer.name): layer.name for layer in layers}
-    selected = {known.get(_plain(name)) or known_name(name, list(known.values()), "layer") for name in names}
+    kinds = {_plain(layer.kind): layer.kind for layer in layers if layer.kind}
+    selected: set[str] = set()
+    for name in map(_plain, names):
+        if name in kinds:
+            selected |= {layer.name for layer in layers if layer.kind == kinds[name]}
+        else:
+            selected.add(known.get(name) or known_name(name, [*known.values(), *kinds.values()], "layer"))
     return [layer for layer in layers if not selected or layer.name in selected]
 
 

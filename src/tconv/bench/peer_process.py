@@ -8,15 +8,8 @@ from typing import NamedTuple, Protocol
 from tconv._extras import EXTRAS, install
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.correctness_gate import Reference
-from tconv.bench.layers import Layer
+from tconv.bench.row_groups import Row
 from tconv.bench.worker_protocol import Message
-
-
-class Row(NamedTuple):
-    """One row of the table: a layer in a precision."""
-
-    layer: Layer
-    precision: str
 
 
 class TimeLimits(NamedTuple):
@@ -36,10 +29,13 @@ class TimedPeer(Protocol):
         """Import the library. State "started", or another one with a reason."""
 
     def load(self, row: Row, reference: Reference) -> Message:
-        """Load a layer and check its output. State "loaded" with its modes, or another one with a reason."""
+        """Load a row and check its output. State "loaded" with its modes, or another one with a reason.
 
-    def sample(self, mode: str) -> Message:
-        """Take one sample. State "sampled" with ms, or another one with a reason."""
+        The rows of one reference stay loaded together.
+        """
+
+    def sample(self, row: Row, mode: str) -> Message:
+        """Take one sample of a row that is loaded. State "sampled" with ms, or another one with a reason."""
 
     def close(self) -> None:
         """End the process."""
@@ -48,29 +44,39 @@ class TimedPeer(Protocol):
 class PeerProcess:
     """A peer in a child process."""
 
-    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str], limits: TimeLimits | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: dict[str, str],
+        limits: TimeLimits | None = None,
+        isa: str = "native",
+    ) -> None:
+        self.name, self._isa = name, isa
         self._argv, self._env, self._limits = argv, env, limits or TimeLimits()
         self._child: Child | None = None
-        self._slowest = 0.0  # seconds of the slowest call of the loaded layer
+        self._slowest: dict[Row, float] = {}  # seconds of the slowest call of each row
 
     def start(self) -> Message:
         """Start the process and import the library."""
         self._child = Child(self._argv, self._env)
-        return with_install_command(self._ask({"do": "start"}, self._limits.start))
+        return with_install_command(self._ask({"do": "start", "isa": self._isa}, self._limits.start))
 
     def load(self, row: Row, reference: Reference) -> Message:
-        """Load a layer; a process that has ended is started again first."""
+        """Load a row; a process that has ended is started again first."""
         if self._child is None and (begun := self.start())["state"] != "started":
             return begun
-        message = {"do": "load", "layer": row.layer.spec, "precision": row.precision}
-        answer = self._ask({**message, "folder": str(reference.folder), "rms": reference.rms}, self._limits.load)
-        self._slowest = max(answer.get("once", {"": 0.0}).values())
+        message: Message = {"do": "load", "layer": row.layer.spec, "dtype": row.dtype, "layout": row.layout}
+        message |= {"folder": str(reference.folder), "rms": reference.rms, "inputs": reference.dtype}
+        message["activation"] = reference.activation
+        answer = self._ask(message, self._limits.load)
+        self._slowest[row] = max(answer.get("once", {"": 0.0}).values())
         return answer
 
-    def sample(self, mode: str) -> Message:
+    def sample(self, row: Row, mode: str) -> Message:
         """Take one sample."""
-        return self._ask({"do": "sample", "mode": mode}, self._limits.sample + 10 * self._slowest)
+        message = {"do": "sample", "dtype": row.dtype, "layout": row.layout, "mode": mode}
+        return self._ask(message, self._limits.sample + 10 * self._slowest.get(row, 0.0))
 
     def probe(self) -> Message:
         """Measure the machine: a message for the process of `roofline`."""

@@ -12,6 +12,7 @@ from tconv.bench.summary import Result
 from tconv.errors import FileError
 
 _NEEDED = ("date", "machine", "threads", "device", "tolerance", "peers", "probes", "layers", "complete")
+_DTYPES = {"f32": "float32", "tf32": "tf32", "bf16": "bfloat16"}
 _NEEDED_FILE = "A file written by tconv bench -o is needed"
 
 
@@ -44,4 +45,7 @@ def read(path: Path) -> Result:
         raise FileError(f"{path} cannot be read as a result ({error}). {_NEEDED_FILE}") from None
     if missing:
         raise FileError(f"{path} is not a result: it has no {', '.join(missing)}. {_NEEDED_FILE}")
+    for entry in result["layers"]:
+        if "precision" in entry:  # results of November 2026: each peer in the layout that suits it
+            entry |= {"dtype": _DTYPES[entry.pop("precision")], "layout": "any"}
     return result

@@ -2,7 +2,8 @@
 
 The bound of a layer is max(2 * MACs / peak, bytes / copy bandwidth): direct arithmetic at the peak, every byte of x,
 weight and y moved once. The peak is the larger of a matrix product through NumPy's BLAS and, where LLVM is installed,
-multiply-adds on registers only; a layer that fits the caches may move its bytes faster than the copy does.
+multiply-adds on registers only, in the dtype of the sums; for bfloat16 also its dot products where the chip has them.
+A layer that fits the caches may move its bytes faster than the copy does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ import numpy as np
 
 from tconv._memory import physical_memory
 from tconv.bench import timing
+from tconv.bench.dtypes import DTYPES
 from tconv.bench.worker_protocol import private_stdout, serve
 
 _PRODUCT = 2048
 _COPIED = 1 << 28  # bytes: several times the caches of a large server
 _FMA_SECONDS = 0.03
+_PRODUCTS = {"sgemm": np.float32, "dgemm": np.float64}
 
 
 class RooflineProbe:
@@ -36,7 +40,10 @@ class RooflineProbe:
         self._probe: Callable[[], dict[str, float]] = lambda: {}
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return {"state": "probed", ...}: GFLOP/s by source, and "copy" in GB/s, bytes read plus bytes written."""
+        """Return {"state": "probed", ...}: GFLOP/s by source ("fma float64", "sgemm"), and the copy's GB/s.
+
+        The latter counts bytes read plus bytes written.
+        """
         try:
             if message["do"] == "start":
                 self._probe = _cuda_probe() if self._device == "cuda" else _cpu_probe(self._threads)
@@ -49,8 +56,7 @@ class RooflineProbe:
 
 
 def _cpu_probe(threads: int) -> Callable[[], dict[str, float]]:
-    a, b = np.ones((2, _PRODUCT, _PRODUCT), np.float32)
-    c = np.empty_like(a)
+    factors = {name: np.ones((3, _PRODUCT, _PRODUCT), kind) for name, kind in _PRODUCTS.items()}
     source, target = np.ones(_COPIED, np.uint8), np.ones(_COPIED, np.uint8)
     parts = [slice(start, start + _COPIED // threads) for start in range(0, _COPIED, _COPIED // threads)]
     pool = ThreadPoolExecutor(threads)
@@ -60,24 +66,27 @@ def _cpu_probe(threads: int) -> Callable[[], dict[str, float]]:
         list(pool.map(lambda part: np.copyto(target[part], source[part]), parts))
 
     def probe() -> dict[str, float]:
-        figures = {
-            "sgemm": 2 * _PRODUCT**3 / _best(lambda: np.matmul(a, b, out=c)) / 1e9,
-            "copy": 2 * _COPIED / _best(copy) / 1e9,
-        }
+        figures = {name: 2 * _PRODUCT**3 / _best(partial(np.matmul, *arrays)) / 1e9 for name, arrays in factors.items()}
+        figures["copy"] = 2 * _COPIED / _best(copy) / 1e9
         timing.settle()
-        return figures if multiply_adds is None else {**figures, "fma": multiply_adds()}
+        return figures | {name: measure() for name, measure in multiply_adds.items()}
 
     return probe
 
 
-def _multiply_adds(pool: ThreadPoolExecutor, threads: int) -> Callable[[], float] | None:
+def _multiply_adds(pool: ThreadPoolExecutor, threads: int) -> dict[str, Callable[[], float]]:
+    """Return the measurements of GFLOP/s on registers, by name: those that this chip can run."""
     try:
-        run, flops = import_module("tconv.bench.peak_flops").build()
+        loops = import_module("tconv.bench.peak_flops").loops()
     except ImportError:  # no LLVM
-        return None
-    once = min(_seconds(lambda: run(100_000)) for _ in range(3))
-    loops = round(100_000 * _FMA_SECONDS / once)
-    return lambda: threads * loops * flops / _best(lambda: list(pool.map(run, [loops] * threads))) / 1e9
+        return {}
+
+    def measured(run: Callable[[int], None], flops: int) -> Callable[[], float]:
+        once = min(_seconds(lambda: run(100_000)) for _ in range(3))
+        count = round(100_000 * _FMA_SECONDS / once)
+        return lambda: threads * count * flops / _best(lambda: list(pool.map(run, [count] * threads))) / 1e9
+
+    return {name: measured(run, flops) for name, (run, flops) in loops.items()}
 
 
 def _best(call: Callable[[], Any], times: int = 3) -> float:
@@ -91,7 +100,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _cuda_probe() -> Callable[[], dict[str, float]]:
-    """Products in every precision and a copy on the GPU. Never run on a GPU so far."""
+    """Products in every dtype and a copy on the GPU. Never run on a GPU so far."""
     torch: Any = import_module("torch")
     size = 8192
     a, b = torch.randn(2, size, size, device="cuda")
@@ -106,13 +115,13 @@ def _cuda_probe() -> Callable[[], dict[str, float]]:
         once()
         return _best(once)
 
-    def product(precision: str) -> float:
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        left, right = (a.bfloat16(), b.bfloat16()) if precision == "bf16" else (a, b)
+    def product(dtype: str) -> float:
+        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+        left, right = (a.bfloat16(), b.bfloat16()) if dtype == "bfloat16" else (a, b)
         return float(2 * size**3 / timed(lambda: left @ right) / 1e9)
 
     def probe() -> dict[str, float]:
-        products = {precision: product(precision) for precision in ("f32", "tf32", "bf16")}
+        products = {dtype: product(dtype) for dtype in DTYPES["cuda"]}
         return {**products, "copy": 2 * len(source) / timed(lambda: target.copy_(source)) / 1e9}
 
     return probe

@@ -1,12 +1,12 @@
 """One run of the benchmark: every layer, every peer, in rounds.
 
-For each layer: the reference is written, all peers load the layer and are checked, the machine is probed, and then
-rounds begin. In a round every peer takes one sample in each of its modes, in an order that a seeded generator shuffles
-anew, so that a slow minute of the machine meets all of them. Only one process computes at a time, and it answers when
-its threads are at rest.
+For each layer and dtype: the reference is written, all peers load the layer in each layout and are checked, the
+machine is probed, and then rounds begin. In a round every peer takes one sample in each of its layouts and modes, in
+an order that a seeded generator shuffles anew, so that a slow minute of the machine meets all of them. Only one process
+computes at a time, and it answers when its threads are at rest.
 
-A peer ten times slower than the fastest takes part in 3 rounds only. One whose call lasts 2 seconds takes part in 1
-round, in one mode.
+A peer ten times slower than the fastest takes part in 3 rounds only, tconv in all. One whose call lasts 2 seconds takes
+part in 1 round, in one mode.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tconv.bench import correctness_gate
 from tconv.bench.correctness_gate import Reference
-from tconv.bench.peer_process import Row, TimedPeer
+from tconv.bench.dtypes import BYTES
+from tconv.bench.peer_process import TimedPeer
+from tconv.bench.row_groups import Group, Part
+from tconv.bench.summary import is_own
 from tconv.bench.worker_protocol import Message
 
+T = TypeVar("T")
 LEAST_ROUNDS = 3
 _SLOW = 10.0
 _VERY_SLOW = 2000.0  # ms
@@ -47,19 +51,29 @@ class Prober(Protocol):
         """End the process."""
 
 
+class _Timed(NamedTuple):
+    """A part that is loaded, and its outcome in the result."""
+
+    part: Part[TimedPeer]
+    outcome: dict[str, Any]
+
+
 @dataclass
 class Runner:
-    """The rounds over rows and peers; `result` is complete after `run`, and has all that was measured if interrupted.
+    """The rounds over groups of rows and peers.
 
-    `seconds` is the time that the whole run may take, divided among the layers; a layer has at least 3 rounds.
+    `result` is complete after `run`, and has all that was measured if interrupted.
+
+    `seconds` is the time that the whole run may take, divided among the groups; each has at least 3 rounds.
     """
 
-    rows: Sequence[Row]
+    groups: Sequence[Group[TimedPeer]]
     peers: Sequence[TimedPeer]
     prober: Prober
     rounds: int = 15
     seconds: float = 480.0
     seed: int = 0
+    activation: str = ""
     report_progress: ReportProgress = lambda text, share: None
     after_start: Callable[[dict[str, Message]], None] = lambda answers: None
     """Receives each peer's answer to "start"; an exception from here ends the run."""
@@ -73,10 +87,10 @@ class Runner:
         order = random.Random(self.seed)
         try:
             self._start()
-            for number, row in enumerate(self.rows):
+            for number, group in enumerate(self.groups):
                 left = begun + self.seconds - self.clock()
-                deadline = self.clock() + left / (len(self.rows) - number)
-                self._row(row, number, deadline, order)
+                deadline = self.clock() + left / (len(self.groups) - number)
+                self._group(group, number, deadline, order)
             self.result["complete"] = True
         finally:
             for peer in self.peers:
@@ -91,66 +105,72 @@ class Runner:
         self.result["peers"] = {peer.name: answer for peer, answer in zip(self.peers, answers[:-1], strict=True)}
         self.after_start(self.result["peers"])
 
-    def _row(self, row: Row, number: int, deadline: float, order: random.Random) -> None:
-        name, layer = row.layer.name, row.layer
-        entry: dict[str, Any] = {"layer": layer.spec, "precision": row.precision}
-        entry |= {"flops": layer.flops, "bytes": layer.bytes, "peers": {}}
-        self.result["layers"].append(entry)
-        started = [peer for peer in self.peers if self.result["peers"][peer.name]["state"] == "started"]
-        self.report_progress(f"{name}: checking", number / len(self.rows))
-        with tempfile.TemporaryDirectory(prefix="tconv-bench-") as folder:
-            reference = self.write_reference(layer, Path(folder), self.seed)
-            entry["checked"] = reference.checked
-            loads = [lambda peer=peer: peer.load(row, reference) for peer in started]
-            answers = self._together(loads)
-        loaded = []
-        for peer, answer in zip(started, answers, strict=True):
-            entry["peers"][peer.name] = outcome = dict(answer)
-            if answer["state"] == "loaded":
-                outcome["state"] = "ran"
-                modes, once = outcome.pop("modes"), outcome.pop("once")
-                if min(once.values()) * 1e3 >= _VERY_SLOW:
-                    modes = ["dropped"] if "dropped" in modes else modes[:1]
-                outcome["samples"] = {mode: [] for mode in modes}
-                loaded.append(peer)
+    def _group(self, group: Group[TimedPeer], number: int, deadline: float, order: random.Random) -> None:
+        layer, dtype = group.layer, group.dtype
+        entries: dict[str, dict[str, Any]] = {}
+        for layout in group.parts:
+            facts = {"layer": layer.spec, "dtype": dtype, "layout": layout, "flops": layer.flops}
+            entries[layout] = {**facts, "bytes": BYTES[dtype] * layer.elements, "peers": {}}
+            self.result["layers"].append(entries[layout])
+        name = layer.name if dtype == "float32" else f"{layer.name}, {dtype}"
+        self.report_progress(f"{name}: checking", number / len(self.groups))
+        timed = self._load(group, entries)
         self.result["probes"].append(self.prober.probe())
-        self._rounds(
-            loaded,
-            entry["peers"],
-            lambda done: self.report_progress(name, (number + done) / len(self.rows)),
-            deadline,
-            order,
-        )
+
+        def report_share(done: float) -> None:
+            self.report_progress(name, (number + done) / len(self.groups))
+
+        self._rounds(timed, report_share, deadline, order)
+
+    def _load(self, group: Group[TimedPeer], entries: dict[str, dict[str, Any]]) -> list[_Timed]:
+        """Load all parts of a group, and write the answers into the entries; return the parts that can be timed."""
+        started = [peer for peer in self.peers if self.result["peers"][peer.name]["state"] == "started"]
+        parts = {
+            peer.name: [part for parts in group.parts.values() for part in parts if part.peer is peer]
+            for peer in started
+        }
+        with tempfile.TemporaryDirectory(prefix="tconv-bench-") as folder:
+            reference = self.write_reference(group.layer, group.dtype, Path(folder), self.seed, self.activation)
+            calls = [lambda peer=peer: _loaded(peer, parts[peer.name], reference) for peer in started]
+            answers = self._together(calls)
+        loaded = []
+        for peer, of_peer in zip(started, answers, strict=True):
+            for part, answer in zip(parts[peer.name], of_peer, strict=True):
+                entry = entries[part.row.layout]
+                entry["checked"] = reference.checked
+                entry["peers"][part.name] = outcome = dict(answer)
+                if answer["state"] == "loaded":
+                    outcome["state"] = "ran"
+                    modes, once = outcome.pop("modes"), outcome.pop("once")
+                    if min(once.values()) * 1e3 >= _VERY_SLOW:
+                        modes = ["dropped"] if "dropped" in modes else modes[:1]
+                    outcome["samples"] = {mode: [] for mode in modes}
+                    loaded.append(_Timed(part, outcome))
+        return loaded
 
     def _rounds(
-        self,
-        peers: list[TimedPeer],
-        outcomes: dict[str, Any],
-        report_share: Callable[[float], None],
-        deadline: float,
-        order: random.Random,
+        self, timed: list[_Timed], report_share: Callable[[float], None], deadline: float, order: random.Random
     ) -> None:
         for number in range(self.rounds):
             begun = self.clock()
-            turns = [(peer, mode) for peer in peers for mode in outcomes[peer.name]["samples"]]
+            turns = [(one, mode) for one in timed for mode in one.outcome["samples"]]
             order.shuffle(turns)
-            for place, (peer, mode) in enumerate(turns):
+            for place, (one, mode) in enumerate(turns):
                 report_share((number + place / len(turns)) / self.rounds)
-                outcome = outcomes[peer.name]
-                if outcome["state"] != "ran":
+                if one.outcome["state"] != "ran":
                     continue
-                answer = peer.sample(mode)
+                answer = one.part.peer.sample(one.part.row, mode)
                 if answer["state"] == "sampled":
-                    outcome["samples"][mode].append(float(f"{answer['ms']:.5g}"))
+                    one.outcome["samples"][mode].append(float(f"{answer['ms']:.5g}"))
                 else:  # the times of a peer that fails are not used
-                    outcome |= answer
-                    del outcome["samples"]
-            peers = _remaining(peers, outcomes, number + 1)
+                    one.outcome.update(answer)
+                    del one.outcome["samples"]
+            timed = _remaining(timed, number + 1)
             late = self.clock() + (self.clock() - begun) > deadline
-            if not peers or (late and number + 1 >= LEAST_ROUNDS):
+            if not timed or (late and number + 1 >= LEAST_ROUNDS):
                 return
 
-    def _together(self, calls: Sequence[Callable[[], Message]]) -> list[Message]:
+    def _together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Return all answers. The processes work at the same time, because nothing is timed now."""
         pool = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)))
         try:
@@ -159,13 +179,26 @@ class Runner:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _remaining(peers: list[TimedPeer], outcomes: dict[str, Any], rounds: int) -> list[TimedPeer]:
-    """The peers that take part in the next round."""
-    fastest = {
-        peer: min(sample for samples in outcomes[peer.name]["samples"].values() for sample in samples)
-        for peer in peers
-        if outcomes[peer.name]["state"] == "ran"
-    }
-    best = min(fastest.values(), default=0.0)
+def _loaded(peer: TimedPeer, parts: Sequence[Part[TimedPeer]], reference: Reference) -> list[Message]:
+    """Load a peer's parts one after the other; after a crash, those before it are loaded again in its new process."""
+    answers: list[Message] = []
+    for part in parts:
+        answers.append(peer.load(part.row, reference))
+        if answers[-1]["state"] in ("crashed", "hung"):
+            for place, answer in enumerate(answers):
+                if answer["state"] == "loaded":
+                    answers[place] = peer.load(parts[place].row, reference)
+    return answers
+
+
+def _remaining(timed: list[_Timed], rounds: int) -> list[_Timed]:
+    """The parts that take part in the next round."""
+    running = [one for one in timed if one.outcome["state"] == "ran"]
+    fastest = [min(min(samples) for samples in one.outcome["samples"].values()) for one in running]
+    best = min(fastest, default=0.0)
     allowed = _VERY_SLOW if rounds < LEAST_ROUNDS else min(_VERY_SLOW, _SLOW * best)
-    return [peer for peer, ms in fastest.items() if ms < allowed or ms == best]
+    return [
+        one
+        for one, ms in zip(running, fastest, strict=True)
+        if ms < (_VERY_SLOW if is_own(one.part.name) else allowed) or ms == best
+    ]

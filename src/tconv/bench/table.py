@@ -9,13 +9,15 @@ README.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tconv.bench import result_file, summary, timing
+from tconv.bench.dtypes import LAYOUTS, title
+from tconv.bench.row_groups import BASELINE
 from tconv.bench.statistics import Estimate, geometric_mean
-from tconv.bench.summary import Line, Result
+from tconv.bench.summary import Block, Line, Result
 from tconv.errors import ArgumentError, TconvError
 
 BUSY = 0.25  # load per core above which other programs were computing
@@ -30,23 +32,37 @@ class Table(NamedTuple):
 
 
 def tables(result: Result) -> list[Table]:
-    """Return all tables of a result: tconv against the best peer, the base, every peer's time, modes, means."""
+    """Return all tables of a result: tconv against the best peer, the base, every peer's time, modes, means.
+
+    Those of one block, which is a dtype and layout, stand together.
+    """
     mode = summary.headline(result)
-    lines = summary.lines(result, mode)
-    parts = [_best_peers(lines, mode), _times(result, lines, mode), _modes(result), _means(result)]
-    if any(line.base for line in lines):
-        parts.insert(1, _base(lines, mode))
+    found = summary.blocks(result, mode)
+    parts = [table for block in found for table in (_best_peers(block, mode), _base(block, mode))]
+    parts += [*(_times(result, block, mode) for block in found), _modes(result)]
+    parts += [_means(result, dtype, layout) for dtype, layout, _ in found]
     return [table for table in parts if table.rows]
 
 
-def _best_peers(lines: Sequence[Line], mode: str) -> Table:
+def _title(text: str, block: Block) -> str:
+    return f"{title(block.dtype, block.layout)}: {text}"
+
+
+def _best_peers(block: Block, mode: str) -> Table:
     heads = ["layer", "bound", "tconv", "95%", "x bound", "best peer", "ms", "best/tconv", "95%", "torch/tconv"]
+    more: dict[str, Callable[[Line], Estimate | None]] = {
+        "torch's best": lambda line: line.over(line.torch, line.own) if line.elsewhere else None,
+        "any layout": lambda line: line.over(line.best_anywhere, line.own) if line.layout == "last" else None,
+        "tconv/first": lambda line: line.over(line.own, f"{line.own} first") if line.layout == "last" else None,
+        "tconv/f32": lambda line: line.over(line.own, BASELINE),
+    }
+    more = {head: ratio for head, ratio in more.items() if any(map(ratio, block.lines))}
     rows = []
-    for line in lines:
+    for line in block.lines:
         own, lead, best = line.estimate(line.own), line.over(line.best, line.own), line.best
         rows.append(
             [
-                _label(line),
+                line.layer,
                 number(line.bound),
                 _median(own),
                 _interval(own),
@@ -56,53 +72,74 @@ def _best_peers(lines: Sequence[Line], mode: str) -> Table:
                 _median(lead),
                 _interval(lead),
                 _median(line.over("torch", line.own)),
+                *(_median(ratio(line)) for ratio in more.values()),
             ]
         )
-    return Table(f"ms, output {mode}; layers where tconv is behind the best peer first", heads, rows)
+    text = f"ms, output {mode}; layers where tconv is behind the best peer first"
+    return Table(_title(text, block), [*heads, *more], rows)
 
 
-def _times(result: Result, lines: Sequence[Line], mode: str) -> Table:
-    names = [name for name in result["peers"] if any(line.estimate(name) for line in lines)]
-    rows = [[_label(line), *(_median(line.estimate(name)) for name in names)] for line in lines]
-    return Table(f"every peer, ms, output {mode}", ["layer", *names], rows if names else [])
+def _columns(result: Result, block: Block) -> list[str]:
+    """Names of all that was timed in a block: tconv and its peers, also in layouts that have no block of their own."""
+    timed = {name for line in block.lines for name in (*line.samples, *line.elsewhere) if line.estimate(name)}
+    peers = list(result["peers"])
+    names = [*peers[:1], BASELINE, *peers[1:]]
+    shown = {layout for _, layout, _ in summary.blocks(result, summary.headline(result))}
+    names = [
+        column
+        for name in names
+        for column in (name, *(f"{name} {layout}" for layout in LAYOUTS if layout not in shown))
+    ]
+    return [name for name in names if name in timed]
+
+
+def _times(result: Result, block: Block, mode: str) -> Table:
+    names = _columns(result, block)
+    rows = [[line.layer, *(_median(line.estimate(name)) for name in names)] for line in block.lines]
+    return Table(_title(f"every peer, ms, output {mode}", block), ["layer", *names], rows if names else [])
 
 
 def _modes(result: Result) -> Table:
     """Time of tconv in each mode, and its lead over the best peer."""
     cells: dict[str, list[str]] = {}
     for mode in _measured(result):
-        for line in summary.lines(result, mode):
-            cells.setdefault(_label(line), []).extend([_median(line.estimate(line.own)), number(line.lead)])
+        found = summary.blocks(result, mode)
+        for block in found:
+            for line in block.lines:
+                label = line.layer if len(found) == 1 else f"{line.layer}, {line.dtype} {line.layout}"
+                cells.setdefault(label, []).extend([_median(line.estimate(line.own)), number(line.lead)])
     heads = [head for mode in _measured(result) for head in (mode, "best/tconv")]
     return Table("tconv by mode, ms", ["layer", *heads], [[layer, *row] for layer, row in cells.items()])
 
 
-def _means(result: Result) -> Table:
-    """One row per mean, one column per mode and precision."""
+def _means(result: Result, dtype: str, layout: str) -> Table:
+    """One row per mean of a block, one column per mode."""
     columns = {}
-    precisions = list(dict.fromkeys(entry["precision"] for entry in result["layers"]))
     for mode in _measured(result):
-        for precision in precisions:
-            lines = [line for line in summary.lines(result, mode) if line.precision == precision]
-            cells = {
-                mean.name: f"{number(mean.value)} ({mean.layers})" for mean in summary.means(lines, result["peers"])
-            }
-            cells["layers ahead of the best peer"] = "{} of {}".format(*summary.ahead(lines))
-            columns[f"{mode} {precision}" if len(precisions) > 1 else mode] = cells
+        for block in summary.blocks(result, mode):
+            if (block.dtype, block.layout) == (dtype, layout):
+                cells = {
+                    mean.name: f"{number(mean.value)} ({mean.layers}, least {number(mean.least)})"
+                    for mean in summary.means(block.lines, _columns(result, block))
+                }
+                cells["layers ahead of the best peer"] = "{} of {}".format(*summary.ahead(block.lines))
+                columns[mode] = cells
     names = list(dict.fromkeys(name for cells in columns.values() for name in cells))
     rows = [[name, *(cells.get(name, "-") for cells in columns.values())] for name in names]
-    return Table("geometric means by mode (number of layers)", ["", *columns], rows)
+    text = "geometric means by mode (number of layers, least ratio)"
+    return Table(f"{title(dtype, layout)}: {text}", ["", *columns], rows)
 
 
-def _base(lines: Sequence[Line], mode: str) -> Table:
+def _base(block: Block, mode: str) -> Table:
     rows = []
-    for line in lines:
+    for line in block.lines:
         change = line.over(line.base, line.own)
         if line.base and change:
             base, own = line.estimate(line.base), line.estimate(line.own)
-            rows.append([_label(line), _median(base), _median(own), _median(change), _interval(change)])
-    base_name = lines[0].base or ""
-    return Table(f"against {base_name}, ms, output {mode}", ["layer", "base", "tconv", "base/tconv", "95%"], rows)
+            rows.append([line.layer, _median(base), _median(own), _median(change), _interval(change)])
+    base_name = block.lines[0].base or ""
+    text = f"against {base_name}, ms, output {mode}"
+    return Table(_title(text, block), ["layer", "base", "tconv", "base/tconv", "95%"], rows)
 
 
 def machine(result: Result) -> list[str]:
@@ -116,13 +153,15 @@ def machine(result: Result) -> list[str]:
         f"{result['device']}; {m['platform']}, Python {m['python']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"gate: {result['tolerance']}",
+        *([f"each layer is followed by {result['activation']}"] if result.get("activation") else []),
+        *([f"instructions restricted to {result['isa']}"] if result.get("isa", "native") != "native" else []),
     ]
-    precisions = dict.fromkeys(entry["precision"] for entry in result["layers"])
-    peaks = {precision: summary.measured_roofline(result, precision) for precision in precisions}
+    dtypes = dict.fromkeys(entry["dtype"] for entry in result["layers"])
+    peaks = {dtype: summary.measured_roofline(result, dtype) for dtype in dtypes}
     lines += [
-        f"bound ({precision}): {peak.gflops:.0f} GFLOP/s ({peak.source}), copy {peak.copy:.1f} GB/s; "
+        f"bound ({dtype}): {peak.gflops:.0f} GFLOP/s ({peak.source}), copy {peak.copy:.1f} GB/s; "
         "direct arithmetic, each byte moved once"
-        for precision, peak in peaks.items()
+        for dtype, peak in peaks.items()
         if peak is not None
     ]
     if (m.get("load") or 0) > BUSY * m["cores"]:
@@ -139,55 +178,97 @@ def text(result: Result) -> str:
     parts = summary.faults(result)
     for table in tables(result):
         parts += ["", table.title, *aligned([table.heads, *table.rows])]
-    return "\n".join([*parts, "", *(f"not run: {line}" for line in summary.absences(result)), "", *machine(result)])
+    parts += ["", *(f"not run: {line}" for line in summary.absences(result)), *summary.notes(result), ""]
+    return "\n".join([*parts, *machine(result)])
 
 
 def markdown(result: Result, mode: str | None = None) -> str:
-    """Return one table in Markdown: every peer's time in ms, ratios, and geometric means over the bound as last row."""
+    """Return a table for each block in Markdown: every peer's time in ms, ratios, and geometric means as last row."""
     mode = mode or summary.headline(result)
-    lines = summary.lines(result, mode)
-    names = [name for name in result["peers"] if any(line.estimate(name) for line in lines)]
-    heads = ["layer", "bound", *names, "best / tconv", "tconv / bound"]
+    found = summary.blocks(result, mode)
+    parts = []
+    for block in found:
+        if len(found) > 1:
+            parts += [f"### {title(block.dtype, block.layout)}", ""]
+        parts += [*_markdown_table(block, _columns(result, block)), ""]
+        won, of = summary.ahead(block.lines)
+        parts += [f"tconv is ahead of the best peer of each layer (bold) on {won} of {of}; ms, output {mode}.  "]
+        parts += [""] if len(found) > 1 else []
+    return "\n".join([*parts, *(f"{line}  " for line in (*summary.notes(result), *machine(result)))]).rstrip()
+
+
+def _markdown_table(block: Block, names: Sequence[str]) -> list[str]:
+    """Rows of a block; the best peer is bold. Columns that only some blocks have are ratios within tconv."""
+    more: dict[str, Callable[[Line], Estimate | None]] = {
+        "tconv / first": lambda line: line.over(line.own, f"{line.own} first") if line.layout == "last" else None,
+        "tconv / float32": lambda line: line.over(line.own, BASELINE),
+    }
+    more = {head: ratio for head, ratio in more.items() if any(map(ratio, block.lines))}
+    heads = ["layer", "bound", *names, "best / tconv", "tconv / bound", *more]
     rows = []
-    for line in lines:
+    for line in block.lines:
         times = [_median(line.estimate(name)) for name in names]
         times = [f"**{cell}**" if name == line.best else cell for name, cell in zip(names, times, strict=True)]
         ratios = [number(line.lead), number(line.over_bound(line.own))]
-        rows.append([_label(line), number(line.bound), *times, *ratios])
-    averages = {mean.name: mean.value for mean in summary.means(lines, names)}
-    over = [number(averages.get(f"{'tconv' if lines and name == lines[0].own else name} / bound")) for name in names]
+        ratios += [_median(ratio(line)) for ratio in more.values()]
+        rows.append([line.layer, number(line.bound), *times, *ratios])
+    averages = {mean.name: mean.value for mean in summary.means(block.lines, names)}
+    over = [number(geometric_mean(known(line.over_bound(name) for line in block.lines))) for name in names]
+    inside = [geometric_mean(known(_value(ratio(line)) for line in block.lines)) for ratio in more.values()]
     last = [
         "geometric mean / bound",
         "1",
         *over,
         number(averages.get("best peer / tconv")),
         number(averages.get("tconv / bound")),
+        *map(number, inside),
     ]
-    cells = [heads, ["---", *("---:" for _ in heads[1:])], *rows, last]
-    won, of = summary.ahead(lines)
-    notes = [
-        f"tconv is ahead of the best peer of each layer (bold) on {won} of {of}; ms, output {mode}.",
-        *machine(result),
-    ]
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", *(f"{line}  " for line in notes)]).rstrip()
+    return [f"| {' | '.join(row)} |" for row in (heads, ["---", *("---:" for _ in heads[1:])], *rows, last)]
 
 
-_BRIEF = {"torch": "PyTorch", "torch_cl": "PyTorch, channels last", "tensorflow": "TensorFlow"}
-"""Peers of the README's table."""
+def known(values: Iterable[float | None]) -> list[float]:
+    """Return the values that are not None."""
+    return [value for value in values if value is not None]
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return estimate.value if estimate else None
+
+
+_BRIEF = {
+    "PyTorch": ("torch",),
+    "PyTorch, channels last": ("torch last", "torch_cl"),
+    "TensorFlow": ("tensorflow last", "tensorflow"),
+}
+"""Peers of the README's table, by the names of their columns today and in November 2026."""
 
 
 def brief(result: Result) -> str:
-    """Return the table of the README in Markdown: for a few peers, and the fastest of all peers of each layer."""
-    lines = summary.lines(result, summary.headline(result))
+    """Return the table of the README in Markdown: for a few peers, and the fastest of all peers of each layer.
+
+    It is about the first block; the others have a line each, against the fastest of all peers of the layout.
+    """
+    first, *others = summary.blocks(result, summary.headline(result))
+    lines = first.lines
     peers = len(summary.others(result["peers"]))
-    rivals = [(title, [line.over(name, line.own) for line in lines]) for name, title in _BRIEF.items()]
+    rivals = [
+        (peer, [_first(line.over(name, line.own) for name in names) for line in lines])
+        for peer, names in _BRIEF.items()
+    ]
     rivals.append((f"the fastest of {peers} peers, layer by layer", [line.over(line.best, line.own) for line in lines]))
+    for block in others:
+        leads = [line.over(line.best, line.own) for line in block.lines]
+        rivals.append((f"the fastest in {title(block.dtype, block.layout)}", leads))
     rows = [["compared with", "tconv is faster on", "its time / tconv's, geometric mean"], ["---", "---:", "---:"]]
-    for title, ratios in rivals:
-        values = [ratio.value for ratio in ratios if ratio is not None]
+    for name, ratios in rivals:
+        values = known(_value(ratio) for ratio in ratios)
         faster = f"{sum(value >= 1 for value in values)} of {len(values)} layers"
-        rows.append([title, faster, number(geometric_mean(values))])
+        rows.append([name, faster, number(geometric_mean(values))])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _first(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    return next((estimate for estimate in estimates if estimate is not None), None)
 
 
 def _measured(result: Result) -> list[str]:
@@ -213,10 +294,6 @@ def _median(estimate: Estimate | None) -> str:
 
 def _interval(estimate: Estimate | None) -> str:
     return f"{number(estimate.low)}..{number(estimate.high)}" if estimate else "-"
-
-
-def _label(line: Line) -> str:
-    return line.layer if line.precision == "f32" else f"{line.layer} {line.precision}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,38 +1,51 @@
 """The child's side of `tconv bench`: one peer in a process of its own, JSON lines in and out.
 
-    -> {"do": "start"}                              <- {"state": "started", "versions": {...}}
+    -> {"do": "start", "isa": "native"}             <- {"state": "started", "versions": {...}}
     -> {"do": "load", "layer": {...}, ...}          <- {"state": "loaded", "modes": [...], ...}
-    -> {"do": "sample", "mode": "dropped"}          <- {"state": "sampled", "ms": 1.25, "calls": 8}
+    -> {"do": "sample", "mode": "dropped", ...}     <- {"state": "sampled", "ms": 1.25, "calls": 8}
 
-A state other than started, loaded and sampled carries a reason. The process ends at the end of its input.
+A layer can be loaded in several dtypes and layouts at the same time; those of another folder are released by the next
+"load". A state other than started, loaded and sampled carries a reason. The process ends at the end of its input.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from tconv.bench import correctness_gate, peers, timing
+from tconv.bench import correctness_gate, dtypes, peers, timing
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
 from tconv.bench.worker_protocol import Message, private_stdout, serve
 
 
+@dataclass
+class _Slot:
+    """A layer that is loaded in one dtype and layout."""
+
+    task: Task  # some libraries use an array's memory without a reference to the array
+    loaded: LoadedLayer
+    alive: int
+    """Outputs that the mode "kept" has alive."""
+    once: dict[str, float] = field(default_factory=dict)
+    """Seconds of one call, by mode."""
+
+
 class Worker:
-    """One peer between messages, with one loaded layer or none."""
+    """One peer between messages, with the layers that are loaded, by dtype and layout."""
 
     def __init__(self, name: str, peer: Peer, threads: int, device: str) -> None:
         self.name, self.peer, self.threads, self.device = name, peer, threads, device
-        self._loaded: LoadedLayer | None = None
-        self._task: Task | None = None  # some libraries use an array's memory without a reference to the array
-        self._once: dict[str, float] = {}  # seconds of one call, by mode
-        self._alive = 0
+        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._folder = ""
 
     def answer(self, message: Message) -> Message:
         """Return the answer to one message; an exception of the peer becomes the state "error"."""
@@ -51,6 +64,9 @@ class Worker:
     def _start(self, message: Message) -> Message:
         if self.device not in self.peer.devices:
             return {"state": "unable", "reason": f"it runs on {' and '.join(self.peer.devices)} only"}
+        isa = message.get("isa", "native")
+        if isa not in ("native", *self.peer.isas):
+            return {"state": "unable", "reason": f"it cannot be restricted to the instructions of {isa}"}
         try:
             self.peer.start(self.threads, self.device)
         except ModuleNotFoundError as error:
@@ -60,18 +76,25 @@ class Worker:
         return {"state": "started", "summary": self.peer.summary, "versions": versions(self.peer.packages)}
 
     def _load(self, message: Message) -> Message:
-        self._loaded, self._task, self._once = None, None, {}
+        key = dtype, layout = message["dtype"], message["layout"]
+        if message["folder"] != self._folder:
+            self._slots.clear()
+            self._folder = message["folder"]
+        self._slots.pop(key, None)
         gc.collect()
-        layer, folder = Layer.of(message["layer"]), Path(message["folder"])
-        if reasons := self.peer.reasons_against(layer):
+        layer = Layer.of(message["layer"])
+        if reasons := [*self._reasons_against(dtype, layout), *self.peer.reasons_against(layer)]:
             return {"state": "unable", "reason": "; ".join(reasons)}
-        x, w = np.load(folder / "x.npy"), np.load(folder / "w.npy")
-        precision = message["precision"]
-        self._task = Task(self.name, layer, x, w, self.threads, self.device, precision)
-        loaded = self.peer.load(self._task)
-        reference = np.load(folder / "reference.npy", mmap_mode="r")
-        allowed = correctness_gate.tolerance(layer.terms, precision)
-        errors = {}
+        stored = dtypes.summed(dtype)
+        x, w = (np.load(Path(self._folder) / f"{name}.npy").astype(stored, copy=False) for name in "xw")
+        task = Task(self.name, layer, x, w, self.threads, self.device, dtype, layout, message["activation"])
+        loaded = self.peer.load(task)
+        slot = _Slot(task, loaded, timing.outputs_alive(dtypes.BYTES[dtype] * math.prod(layer.output_shape)))
+        reference = np.load(Path(self._folder) / "reference.npy", mmap_mode="r")
+        own = self.name.startswith("tconv")
+        strict = correctness_gate.limits(layer.terms, dtype, message["inputs"], once=True)
+        allowed = strict if own else correctness_gate.limits(layer.terms, dtype, message["inputs"], once=False)
+        error = 0.0
         for mode, call in loaded.calls.items():
             loaded.poison()
             start = time.perf_counter()
@@ -82,25 +105,32 @@ class Worker:
             del output
             if compared.fault:
                 return {"state": "wrong", "reason": f"{compared.fault} (mode {mode})"}
-            errors[mode] = compared.error
+            error = max(error, compared.error)
             # the first call also compiles and allocates: a short one is timed again
-            self._once[mode] = seconds if seconds > 1 else timing.sample(call, 1.0, 0, loaded.wait)[0]
+            slot.once[mode] = seconds if seconds > 1 else timing.sample(call, 1.0, 0, loaded.wait)[0]
         if "dropped" in loaded.calls:
-            self._once["kept"] = self._once["dropped"]
-        self._loaded, self._alive = loaded, timing.outputs_alive(layer.output_bytes)
+            slot.once["kept"] = slot.once["dropped"]
+        self._slots[key] = slot
         timing.settle()
-        modes = [mode for mode in timing.MODES[self.device] if mode in self._once]
-        facts = {"error": max(errors.values()), "tolerance": allowed, "note": loaded.note}
-        return {"state": "loaded", "modes": modes, "once": self._once, **facts}
+        modes = [mode for mode in timing.MODES[self.device] if mode in slot.once]
+        facts = {"error": error, "tolerance": allowed.sums, "note": loaded.note}
+        if error > strict.sums:
+            facts["rounds"] = "more than once"
+        return {"state": "loaded", "modes": modes, "once": slot.once, **facts}
+
+    def _reasons_against(self, dtype: str, layout: str) -> list[str]:
+        if dtype not in self.peer.dtypes:
+            return [f"it does not compute in {dtype}"]
+        return [] if layout in self.peer.layouts else [f"it has channels {' and '.join(self.peer.layouts)} only"]
 
     def _sample(self, message: Message) -> Message:
-        if self._loaded is None:
-            return {"state": "error", "reason": "no layer is loaded"}
+        slot = self._slots.get((message["dtype"], message["layout"]))
+        if slot is None:
+            return {"state": "error", "reason": "no such layer is loaded"}
         mode = message["mode"]
-        call = self._loaded.calls["dropped" if mode == "kept" else mode]
-        alive = self._alive if mode == "kept" else 0
-        seconds, calls = timing.sample(call, self._once[mode], alive, self._loaded.wait)
-        self._once[mode] = seconds
+        call = slot.loaded.calls["dropped" if mode == "kept" else mode]
+        seconds, calls = timing.sample(call, slot.once[mode], slot.alive if mode == "kept" else 0, slot.loaded.wait)
+        slot.once[mode] = seconds
         timing.settle()
         return {"state": "sampled", "ms": seconds * 1e3, "calls": calls}
 

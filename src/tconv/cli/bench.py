@@ -18,11 +18,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tconv import kernels
-from tconv.bench import child_process, result_file, revision, summary, table
+from tconv.bench import child_process, dtypes, result_file, revision, row_groups, summary, table
 from tconv.bench import layers as registry
 from tconv.bench import peers as known_peers
 from tconv.bench.html_report import to_html
-from tconv.bench.peer_process import PeerProcess, Row
+from tconv.bench.peer_process import PeerProcess, TimedPeer
 from tconv.bench.roofline import machine_facts
 from tconv.bench.runner import ReportProgress, Runner
 from tconv.bench.summary import Result
@@ -32,8 +32,10 @@ from tconv.io.output_files import NewFile
 from tconv.kernels.num_threads import most_threads
 
 _TOLERANCE = (
-    "max error <= (4 * 2**-23 * (sqrt(K) + 4)) x the reference's root mean square, K terms in the longest sum; TF32 "
-    "and bfloat16 8 of their spacings more; reference in float64, compared with the definition at random outputs"
+    "max error <= (4 u (sqrt(K) + 4)) x the reference's root mean square, K terms in the longest sum, u the spacing "
+    "around 1 of float32 (2**-23), or of float64 in float64; float16 and bfloat16: and one rounding of the output, for "
+    "peers 8 spacings more; TF32: 8 spacings more; x and weight rounded first, reference in float64, compared with the "
+    "definition at random outputs"
 )
 
 
@@ -48,6 +50,10 @@ def run(
     rounds: int = 15,
     seconds: float = 480.0,
     base: str | None = None,
+    dtype: str | None = None,
+    layout: str = "first",
+    activation: Literal["relu"] | None = None,
+    isa: Literal["native", "avx2", "sse4"] = "native",
     device: Literal["cpu", "cuda"] = "cpu",
     registry_file: Annotated[Path, Parameter(name="--registry")] = registry.REGISTRY,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
@@ -59,7 +65,8 @@ def run(
 ) -> int:
     """Time tconv and its peers on the transposed convolutions of real networks.
 
-    Example: tconv bench --layers "unet up1" "dcgan last" --peers torch openvino -o result.json
+    Examples: tconv bench --layers "unet up1" "dcgan last" --peers torch openvino -o result.json;
+    tconv bench --layout first,last --dtype float32,bfloat16; tconv bench --layers core --isa avx2
 
     Every output is checked against a float64 reference before it is timed. Each peer has its own process; their
     samples are interleaved. The table starts with the layers where tconv is behind. Peers that are not installed are
@@ -68,7 +75,8 @@ def run(
     Parameters
     ----------
     layers
-        Names from the registry; all by default. Hyphens may replace spaces.
+        Names or kinds from the registry (core, grouped, depthwise, depthwise-1d, few-channels, batch); all by default.
+        Hyphens may replace spaces.
     peers
         Peers that tconv is compared with; all by default. tconv:METHOD is one method of tconv.
     threads
@@ -79,8 +87,19 @@ def run(
         Time for the whole run, divided among the layers; each has at least 3 rounds.
     base
         Also measure tconv of this git revision, in the same run.
+    dtype
+        Dtypes of x, weight and output, with commas: float32 (the default), bfloat16, float16, float64. On cuda:
+        float32,tf32,bfloat16.
+    layout
+        Layouts of x and output, with commas: first is [N, C, *L], last is [N, *L, C]. Both are interleaved. With first
+        alone, a peer that has only channels last is measured in that, and PyTorch in both.
+    activation
+        Activation after the layer: relu. tconv and the peers that can fuse it.
+    isa
+        Instructions of tconv and its peers: avx2 or sse4 restricts those that have a variable for it, and leaves out
+        the others.
     device
-        Device to run on. On cuda: float32, TF32 and bfloat16, eager and as a graph.
+        Device to run on. On cuda: eager and as a graph.
     registry_file
         Another registry of layers, a JSON file like the one that comes with tconv.
     output
@@ -89,7 +108,8 @@ def run(
         Write an HTML page to this file, which must not exist.
     models
         Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, with the largest possible gain;
-        --layers are then names of models.
+        --layers are then names of models, --dtype bfloat16 or float16 is that of autocast, and --layout last gives the
+        model and its input that memory format.
     training
         Time a forward and backward pass of each layer in PyTorch instead, with its operator and with tconv's.
     overhead
@@ -100,31 +120,42 @@ def run(
     for name, value in (("threads", threads), ("rounds", rounds), ("seconds", seconds)):
         if not value > 0:  # nor NaN
             raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2, for example")
+    if isa != "native" and device != "cpu":
+        raise ArgumentError(f"--isa {isa} is about CPUs, and --device is {device}. Write --device cpu")
     if threads > most_threads():
         raise ArgumentError(
             f"--threads is {threads}; tconv uses at most {most_threads()} on this machine, and its peers would use "
             "more. Write --threads 2"
         )
-    others = {"peers": bool(peers), "html": html is not None}
-    others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    known = dtypes.DTYPES[device]
+    chosen = dtypes.selected("dtype", dtype or ("float32" if device == "cpu" else ",".join(known)), known)
+    layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
+    others = {"peers": bool(peers), "html": html is not None, "activation": activation is not None}
+    others |= {"isa": isa != "native", "device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    if not models:
+        others |= {"dtype": dtype is not None, "layout": layouts != ("first",)}
     kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress, base)
+        limits = (threads, rounds, seconds)
+        return bench_torch.run(kind, layers or (), *limits, output, as_json, progress, base, chosen, layouts)
     selected = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
-    precisions = ("f32",) if device == "cpu" else ("f32", "tf32", "bf16")
     options: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
-    options |= {"seconds": seconds, "base": base, "device": device}
+    options |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
+    options |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
     with ExitStack() as stack:  # files that cannot be written are refused now, not after the run
         html_file = stack.enter_context(NewFile([html])) if html is not None else None
         with NewFile([output]) if output is not None else nullcontext() as json_file:
-            processes = [_peer_process(name, threads, device) for name in names]
+            processes: list[TimedPeer] = [_peer_process(name, threads, device, isa) for name in names]
             if base is not None:
-                processes.insert(1, _base_process(base, threads, device, stack))
-            rows = [Row(layer, precision) for layer in selected for precision in precisions]
-            runner = Runner(rows, processes, _prober(threads, device), rounds, seconds)
+                processes.insert(1, _base_process(base, threads, device, isa, stack))
+            known_by_name = {name: known_peers.peer(name) for name in names}
+            groups = row_groups.groups(selected, chosen, layouts, processes, known_by_name)
+            runner = Runner(
+                groups, processes, _prober(threads, device, isa), rounds, seconds, activation=activation or ""
+            )
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
                 "command": _command(options),
@@ -133,6 +164,9 @@ def run(
                 "threads": threads,
                 "device": device,
                 "tolerance": _TOLERANCE,
+                "layouts": layouts,
+                "activation": activation,
+                "isa": isa,
             }
             runner.after_start = lambda answers: _report_absent(answers, device)
             with progress(as_json) as runner.report_progress:
@@ -170,24 +204,24 @@ def _run(runner: Runner) -> int:
     return 0
 
 
-def _peer_process(name: str, threads: int, device: str) -> PeerProcess:
+def _peer_process(name: str, threads: int, device: str, isa: str) -> PeerProcess:
     command = child_process.command("worker", name, str(threads), device)
-    return PeerProcess(name, command, child_process.environment(threads, device))
+    return PeerProcess(name, command, child_process.environment(threads, device, isa), isa=isa)
 
 
-def _prober(threads: int, device: str) -> PeerProcess:
+def _prober(threads: int, device: str, isa: str) -> PeerProcess:
     command = child_process.command("roofline", str(threads), device)
-    return PeerProcess("machine", command, child_process.environment(threads, device))
+    return PeerProcess("machine", command, child_process.environment(threads, device, isa))
 
 
-def _base_process(ref: str, threads: int, device: str, stack: ExitStack) -> PeerProcess:
+def _base_process(ref: str, threads: int, device: str, isa: str, stack: ExitStack) -> PeerProcess:
     """The process of tconv of a revision, which is unpacked for as long as the run lasts."""
     if device != "cpu":
         raise ArgumentError(f"--base compares on the CPU, and --device is {device}. Write --device cpu")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
     unpacked = revision.unpack(ref, folder)
     command = unpacked.command("worker", "tconv", str(threads), device)
-    return PeerProcess(unpacked.peer_name, command, unpacked.environment(threads))
+    return PeerProcess(unpacked.peer_name, command, unpacked.environment(threads, isa), isa=isa)
 
 
 def _command(options: dict[str, Any]) -> str:
@@ -239,17 +273,15 @@ def _print(result: Result, as_json: bool) -> None:
 
 
 def _summary(result: Result) -> dict[str, Any]:
-    """Return geometric means, layers ahead and losses by mode and precision, and what went wrong."""
-    precisions = dict.fromkeys(entry["precision"] for entry in result["layers"])
+    """Return geometric means, layers ahead and losses by mode, dtype and layout, and what went wrong."""
     modes = dict.fromkeys(m for e in result["layers"] for s in e["peers"].values() for m in s.get("samples", {}))
     parts: dict[str, Any] = {"faults": summary.faults(result), "absences": summary.absences(result)}
     for mode in modes:
-        for precision in precisions:
-            lines = [line for line in summary.lines(result, mode) if line.precision == precision]
-            parts[f"{mode} {precision}"] = {
-                "means": {mean.name: mean.value for mean in summary.means(lines, result["peers"])},
-                "ahead": summary.ahead(lines),
-                "losses": [line.layer for line in lines if line.lead is not None and line.lead < 1],
+        for block in summary.blocks(result, mode):
+            parts[f"{mode} {block.dtype} {block.layout}"] = {
+                "means": {mean.name: mean.value for mean in summary.means(block.lines, result["peers"])},
+                "ahead": summary.ahead(block.lines),
+                "losses": [line.layer for line in block.lines if line.lead is not None and line.lead < 1],
             }
     return parts
 
@@ -271,5 +303,6 @@ def _print_rich(result: Result) -> None:
             rich_table.add_row(*row, style="yellow" if row[0] in behind else None)
         console.print(rich_table)
         console.print()
-    for line in (*(f"not run: {line}" for line in summary.absences(result)), *table.machine(result)):
+    absent = [f"not run: {line}" for line in summary.absences(result)]
+    for line in (*absent, *summary.notes(result), *table.machine(result)):
         console.print(line, markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +13,16 @@ from torch.nn.parameter import is_lazy
 
 from tconv._arrays.torch_names import tree_leaves, version
 from tconv.errors import ArgumentError
+from tconv.torch.element_types import title
+from tconv.torch.method_plan import LayerPlan, plan
 
-_TOLERANCE = 1e-4
-"""Largest difference of outputs that fusion may cause, as a share of the largest value."""
+_TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""Largest difference of outputs that fusion may cause, as a share of the largest value, by the dtype of a layer.
+
+PyTorch rounds between a layer and the modules behind it, the kernel once, behind them. In two bytes the difference is a
+few units in the last place, and grows in the layers that follow. Elsewhere in a model with layers in float64 there may
+be float32.
+"""
 
 
 class Example:
@@ -92,6 +100,8 @@ class ForwardPass(NamedTuple):
     """A pass of the model as it was: the first input of its layers by name, and the tensors of its output."""
 
     inputs: dict[str, torch.Tensor]
+    plans: dict[str, LayerPlan]
+    """Plans of the layers in their places: autocast may be on in a part of the model."""
     output: list[torch.Tensor]
 
     def difference(self, output: Any) -> float | None:
@@ -108,21 +118,25 @@ class ForwardPass(NamedTuple):
         """Return True if all tensors of another output are equal but for rounding; False if it contains none."""
         tensors = _tensors(output)
         same_shapes = [tensor.shape for tensor in tensors] == [tensor.shape for tensor in self.output]
-        return bool(tensors) and same_shapes and all(map(_agree, self.output, tensors))
+        share = max((_TOLERANCES.get(planned.dtype, 0.0) for planned in self.plans.values()), default=0.0)
+        return bool(tensors) and same_shapes and all(map(partial(_agree, share=share), self.output, tensors))
 
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the largest absolute difference; inf if integers differ, or one is NaN or inf and the other is not."""
     if not (a.is_floating_point() or a.is_complex()):
         return 0.0 if torch.equal(a, b) else math.inf
+    if a.dtype.itemsize == 2:  # a difference of large numbers would be inf
+        a, b = a.float(), b.float()
     same = (a == b) | (a.isnan() & b.isnan())
     differences = torch.where(same, 0, (a - b).abs())
     return float(differences.nan_to_num(nan=math.inf, posinf=math.inf).max()) if a.numel() else 0.0
 
 
-def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _agree(a: torch.Tensor, b: torch.Tensor, share: float) -> bool:
     largest = float(a[a.isfinite()].abs().max()) if a.is_floating_point() and a.isfinite().any() else 0.0
-    return _distance(a, b) <= _TOLERANCE * largest
+    own = _TOLERANCES.get(title(a.dtype), _TOLERANCES["float32"])
+    return _distance(a, b) <= max(own, share) * largest
 
 
 def _tensors(output: Any) -> list[torch.Tensor]:
@@ -143,14 +157,16 @@ def eval_without_gradients(model: torch.nn.Module) -> Iterator[None]:
 
 
 def observe(model: torch.nn.Module, layers: dict[str, Any], example: Example) -> ForwardPass:
-    """Run one pass, and note the first input of each layer that it reaches."""
+    """Run one pass, and note the first input of each layer that it reaches, with its plan."""
     inputs: dict[str, torch.Tensor] = {}
+    plans: dict[str, LayerPlan] = {}
 
     def before(name: str) -> Callable[..., None]:
         def hook(module: Any, args: Any, kwargs: Any) -> None:
             given = args[0] if args else kwargs.get("input")
             if name not in inputs and isinstance(given, torch.Tensor):
                 inputs[name] = given.detach()
+                plans[name] = plan(module, inputs[name])
 
         return hook
 
@@ -158,7 +174,7 @@ def observe(model: torch.nn.Module, layers: dict[str, Any], example: Example) ->
     try:
         for name, layer in layers.items():
             handles.append(layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
-        return ForwardPass(inputs, _tensors(example.run(model)))
+        return ForwardPass(inputs, plans, _tensors(example.run(model)))
     finally:
         for handle in handles:
             handle.remove()

@@ -16,6 +16,7 @@ from torch.nn.parameter import Parameter
 from tconv._arrays import torch_names
 from tconv._arrays.torch_names import has_forward_level, inside_transform, is_dual, is_tracing, must_be_seen, only_vmap
 from tconv.torch.custom_op import OPERATOR, Differentiable, pytorch_conv_transpose
+from tconv.torch.element_types import NUMPY, call_dtype, reason_against, title
 from tconv.torch.kernel_call import Arguments, Call, against_training, cached_call, is_plain
 
 _PLAIN_TYPES = frozenset((torch.Tensor, Parameter, torch.nn.Buffer, type(None)))
@@ -41,9 +42,10 @@ def conv_transpose(
     >>> y.sum().backward()                                  # gradients are PyTorch's own convolutions
 
     input [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out]; any device and
-    dtype that PyTorch takes. float32 on the CPU runs on tconv's kernel, everything else on PyTorch's operator;
-    `tconv.torch.plan(layer, x)` lists the reasons. The order of the arguments, the errors and the memory format of the
-    output are PyTorch's (in 3-D the output is channels last whenever input or weight is; PyTorch's is not always).
+    dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else
+    on PyTorch's operator; `tconv.torch.plan(layer, x)` lists the reasons. Autocast, the order of the arguments, the
+    errors and the memory format of the output are PyTorch's (in 3-D the output is channels last whenever input or
+    weight is; PyTorch's is not always).
 
     Threads: at most `torch.get_num_threads()`, and at most `tconv.get_num_threads()`. The result is the same bits on
     any number of them.
@@ -94,11 +96,15 @@ def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
     if route is OPERATOR:
         output = OPERATOR(batch, weight, bias, *arguments)
     else:
+        if torch.is_autocast_enabled("cpu"):
+            batch = batch.to(call_dtype(input, weight, bias))
         call = cached_call(batch, weight, bias, arguments)
         if call.reasons:
             output = None
         elif route is Differentiable:
-            output = Differentiable.apply(batch, weight, bias, *arguments)
+            # gradients flow back through the casts, which do nothing outside of autocast
+            own_bias = bias if bias is None else bias.to(batch.dtype)
+            output = Differentiable.apply(batch, weight.to(batch.dtype), own_bias, *arguments)
         else:
             output = call(batch, weight, bias)
         if output is None:
@@ -108,8 +114,8 @@ def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
 
 def _is_kept_in_graphs(input: Any, weight: Any) -> bool:
     """Return True if a compiled graph or vmap gets tconv's operator: not if exported, on other devices and dtypes."""
-    plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
-    return plain and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
+    plain = input.device.type == "cpu" and call_dtype(input, weight, None) in NUMPY
+    return plain and not torch.compiler.is_exporting()
 
 
 def is_trained(input: Any, weight: Any, arguments: Arguments) -> bool:
@@ -117,29 +123,32 @@ def is_trained(input: Any, weight: Any, arguments: Arguments) -> bool:
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
     batch = input.shape if input.dim() == len(arguments.stride) + 2 else (1, *input.shape)
-    return against_training(batch, weight.shape)
+    return against_training(batch, weight.shape, call_dtype(input, weight, None))
 
 
 def select_route(input: Any, weight: Any, bias: Any) -> Any:
     """Return how an eager call runs: `Call`, `Differentiable` or `OPERATOR`; or the reason to run PyTorch's, a str.
 
-    PyTorch's operator runs for tensor subclasses with rules of their own, symbolic tracers, forward-mode derivatives
-    and autocast. Vmap, dispatch modes and the profiler get tconv's operator. Otherwise the kernel is called directly.
+    PyTorch's operator runs for tensor subclasses with rules of their own, symbolic tracers and forward-mode
+    derivatives. Vmap, dispatch modes and the profiler get tconv's operator. Otherwise the kernel is called directly.
     """
     if type(input) not in _PLAIN_TYPES or type(weight) not in _PLAIN_TYPES or type(bias) not in _PLAIN_TYPES:
         return next(reason for reason in map(_reason_of_type, _NAMES, (input, weight, bias)) if reason)
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast computes in another dtype"
     if is_tracing():
         return "the call is being traced"
     if has_forward_level() or (not torch_names.FORWARD_LEVEL_KNOWN and any(map(is_dual, (input, weight, bias)))):
         return "forward-mode derivatives are computed by PyTorch"
     if inside_transform():
-        if only_vmap() and _is_kept_in_graphs(input, weight):
+        # under autocast PyTorch's vmap leaves convolutions in their dtype
+        if only_vmap() and not torch.is_autocast_enabled("cpu") and _is_kept_in_graphs(input, weight):
             return OPERATOR
         return "a transform of torch.func needs PyTorch's operator"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):
         return next(reason for reason in map(_reason_of_memory, _NAMES, (input, weight, bias)) if reason)
+    dtype = input.dtype
+    mixed = weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype)
+    if (mixed or torch.is_autocast_enabled("cpu")) and (dtype := call_dtype(input, weight, bias)) not in NUMPY:
+        return _reason_of_dtypes(dtype, input, weight, bias)
     if must_be_seen():
         return OPERATOR
     if torch.is_grad_enabled() and (
@@ -162,6 +171,14 @@ def _reason_of_memory(name: str, tensor: Any) -> str:
         return ""
     if tensor.device.type != "cpu":
         return f"{name} is on {tensor.device}; the kernel runs on the CPU"
-    if tensor.dtype is not torch.float32:
-        return f"{name} is {str(tensor.dtype).removeprefix('torch.')}; the kernel computes float32"
+    if reason := reason_against(name, tensor.dtype):
+        return reason
     return f"{name} is not plain memory (it is sparse, negated, wrapped by a transform or not aligned)"
+
+
+def _reason_of_dtypes(dtype: Any, *tensors: Any) -> str:
+    if dtype is not None:
+        return reason_against("with autocast x", dtype)
+    named = zip(_NAMES, tensors, strict=True)
+    kinds = [f"{name} is {title(tensor.dtype)}" for name, tensor in named if tensor is not None]
+    return f"the dtypes are mixed: {', '.join(kinds)}"

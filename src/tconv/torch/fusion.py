@@ -2,7 +2,8 @@
 
 The kernel applies them as it writes its output. A chain is fused if it was observed in a forward pass: the very tensor
 that a layer returned was given to a batch norm or an activation, every time. Parameters stay where they are: a copy is
-folded, and folded again whenever a byte of it changes. The layer returns a lazy tensor, which only the modules behind
+folded, and folded again whenever a byte of it changes. In two bytes PyTorch rounds the output of every module; a chain
+is computed in float32 and rounded once. The layer returns a lazy tensor, which only the modules behind
 it can pass on; any other reader gets what the layer alone returns. A pass with gradients, in training mode or under a
 tracer folds nothing.
 """
@@ -23,6 +24,7 @@ from tconv._arrays.torch_names import suggest_memory_format, version
 from tconv.errors import ArgumentError, StaleError, TconvError
 from tconv.kernels.activation import Activation, activation_of
 from tconv.torch.custom_op import compute
+from tconv.torch.element_types import SUMMED, call_dtype, numbers
 from tconv.torch.functional import select_route
 from tconv.torch.fused_forward import FusedForward
 from tconv.torch.kernel_call import Arguments, Call, cached_call, fingerprint, is_plain
@@ -112,21 +114,24 @@ class Chain:
         if self.read_elsewhere or forward is None or not forward.running or input.dim() != len(arguments.stride) + 2:
             return None
         weight, bias = layer.weight, layer.bias
-        if not self._is_allowed(input, weight, bias):
+        dtype = call_dtype(input, weight, bias)
+        if dtype is None or not self._is_allowed(input, weight, bias, dtype):
             return None
         layer_key, norm_key = _layer_key(weight, bias), self._norm_key()
         folded_weight, folded_bias, weight_key = weight, bias, layer_key[0]
         if self.norm is not None:
+            key = dtype, layer_key, norm_key
             try:
-                folded_weight, folded_bias, weight_key = self._fold(weight, bias, layer.groups, (layer_key, norm_key))
+                folded_weight, folded_bias, weight_key = self._fold(weight, bias, layer.groups, key)
             except TconvError:  # values that cannot be folded: PyTorch turns them into NaN, module by module
                 return None
-        activation_key = self._activation_key()
+        activation_key = self._activation_key(dtype)
         activation = self._activation(activation_key, layer.out_channels)
-        call = cached_call(input, folded_weight, folded_bias, arguments, activation, activation_key)
+        x, rounded = input.to(dtype), self.norm is None
+        call = cached_call(x, folded_weight, folded_bias, arguments, activation, activation_key, rounded)
         if call.reasons:
             return None
-        compute_output = partial(call, input, folded_weight, folded_bias, known_fingerprint=weight_key)
+        compute_output = partial(call, x, folded_weight, folded_bias, known_fingerprint=weight_key)
         output = compute_output()
         if output is None:
             return None
@@ -139,12 +144,13 @@ class Chain:
         fused = tensor.fused
         if fused.chain is not self or tensor.computed is not None or self.parts[tensor.index] is not module:
             return None
-        if self.forward is None or not self._is_allowed(*fused.tensors):
+        dtype = fused.output.dtype
+        if self.forward is None or not self._is_allowed(*fused.tensors, dtype):
             return None
         if module is self.norm:
             changed = self._norm_key() != fused.norm_key
         else:
-            changed = self._activation_key() != fused.activation_key
+            changed = self._activation_key(dtype) != fused.activation_key
         if changed or fused.returned:
             return None
         if module is not self.parts[-1]:
@@ -165,13 +171,17 @@ class Chain:
             )
         self.read_elsewhere = True
 
-    def _is_allowed(self, input: Any, weight: Any, bias: Any) -> bool:
+    def _is_allowed(self, input: Any, weight: Any, bias: Any, dtype: torch.dtype) -> bool:
         """Return True if all is in eval mode, without gradients, modes and tracers, at this moment."""
         if (self.norm is not None and self.norm.training) or select_route(input, weight, bias) is not Call:
             return False
         tensors = self._norm_tensors()
-        if isinstance(self.activation, torch.nn.PReLU):
-            tensors.append(self.activation.weight)
+        kinds = {tensor.dtype for tensor in tensors}
+        slopes = self.activation.weight if isinstance(self.activation, torch.nn.PReLU) else None
+        # PyTorch refuses other mixtures, and raises the error
+        if not (kinds <= {dtype} or kinds == {SUMMED[dtype]}) or call_dtype(input, weight, slopes) is not dtype:
+            return False
+        tensors += [] if slopes is None else [slopes]
         return all(map(is_plain, tensors)) and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
     def _norm_tensors(self) -> list[torch.Tensor]:
@@ -184,22 +194,27 @@ class Chain:
         return None if self.norm is None else (self.norm.eps, *map(fingerprint, self._norm_tensors()))
 
     def _fold(self, weight: Any, bias: Any, groups: int, key: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Return private copies of weight and bias of layer and norm together, and the weight's fingerprint."""
+        """Return private copies of weight and bias of layer and norm together, and the weight's fingerprint.
+
+        They have the dtype of the sums, so that nothing is rounded before the output.
+        """
         cached = self._folded
         if cached is None or cached[0] != key:
-            folded, shift = _folded(weight, bias, self.norm, groups)
+            dtype = key[0]
+            own_bias = None if bias is None else numbers(bias.detach(), dtype)
+            folded, shift = _folded(numbers(weight.detach(), dtype), own_bias, self.norm, groups)
             cached = (key, folded, shift, fingerprint(folded))
-            if (_layer_key(weight, bias), self._norm_key()) == key:  # no other thread has written in between
+            if (dtype, _layer_key(weight, bias), self._norm_key()) == key:  # no other thread has written in between
                 self._folded = cached
         return cached[1:]
 
-    def _activation_key(self) -> Any:
+    def _activation_key(self, dtype: torch.dtype) -> Any:
         """Key of the activation: its kind and values."""
         module = self.activation
         if module is None:
             return None
         if isinstance(module, torch.nn.PReLU):
-            return "prelu", module.weight.detach().numpy().tobytes()
+            return "prelu", numbers(module.weight.detach(), dtype).double().numpy().tobytes()
         if isinstance(module, torch.nn.LeakyReLU):
             return "leaky_relu", module.negative_slope
         if isinstance(module, torch.nn.Hardtanh):  # ReLU6 is one, too
@@ -211,7 +226,7 @@ class Chain:
         """Return the kernel's form of the activation."""
         if key is None:
             return None
-        return activation_of(("prelu", np.frombuffer(key[1], np.float32)) if key[0] == "prelu" else key, channels)
+        return activation_of(("prelu", np.frombuffer(key[1], np.float64)) if key[0] == "prelu" else key, channels)
 
 
 @dataclass
@@ -254,7 +269,8 @@ class FusedCall:
                 "its inputs were changed in place; its values cannot be computed any more. Write "
                 "tconv.torch.restore(model), and accelerate it without fuse=True"
             )
-        input, weight, bias = self.tensors
+        # without autocast, so its casts are made here
+        input, weight, bias = (None if given is None else given.to(self.output.dtype) for given in self.tensors)
         stride, padding, output_padding, dilation, groups = self.arguments
         output: torch.Tensor = compute(input, weight, bias, stride, padding, output_padding, dilation, groups)
         if index == 1:
@@ -270,7 +286,8 @@ class FusedCall:
             return True
         # writes that leave no version: the kernel computes the same bits from the same input
         again = self.compute_output() if version(self.output) == self._version else self.output
-        return again is None or not torch.equal(again.view(torch.int32), self.output.view(torch.int32))
+        bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[self.output.dtype.itemsize]
+        return again is None or not torch.equal(again.view(bits), self.output.view(bits))
 
 
 def _layer_key(weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[int, int | None]:

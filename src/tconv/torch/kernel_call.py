@@ -1,8 +1,9 @@
-"""Calls of PyTorch's operator on the float32 kernel: read once for their shapes and strides, then run by addresses.
+"""Calls of PyTorch's operator on the kernel: read once for their shapes and strides, then run by addresses.
 
 Calls are cached under the shapes and strides of their tensors and their arguments. Nothing in the cache depends on the
 numbers in a weight: every call computes their fingerprint (64 bits of all bytes), so no optimiser, no `.data`, no NumPy
-view and no parametrisation can leave a stale weight.
+view and no parametrisation can leave a stale weight. That holds under autocast, too: the fingerprint is of the weight
+as it is, and it is cast only when it is packed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.availability import reason_unavailable
 from tconv.operator.method_choice import choose_method
+from tconv.torch.element_types import NUMPY, SUMMED, call_dtype, numbers
 from tconv.torch.openmp_threads import pytorch_threads
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -35,7 +38,6 @@ _FROM_POOL = 1 << 20
 """Bytes from which on an output comes from tconv's pool of huge pages."""
 _TRAINED = 1 << 28
 """Bytes in the cache of packed weights that need gradients."""
-_FLOAT32 = np.dtype(np.float32)
 
 
 class Arguments(NamedTuple):
@@ -56,13 +58,15 @@ def format_of(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def problem_of(x_shape: tuple[int, ...], w_shape: tuple[int, ...], bias: bool, arguments: Arguments) -> Problem:
+def problem_of(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], bias: bool, arguments: Arguments, dtype: torch.dtype
+) -> Problem:
     """Return the problem of a call. Raises a TconvError for one that PyTorch refuses, or defines differently."""
     kernel = w_shape[2:]
     g = _geometry(kernel, arguments, tuple([n == 1 for n in x_shape[2:]]))
     if x_shape[1] != w_shape[0] or w_shape[0] % arguments.groups:
         raise ShapeError(f"x {x_shape} does not fit the weight {w_shape} with groups={arguments.groups}")
-    problem = Problem(g, x_shape[0], x_shape[1], w_shape[1] * arguments.groups, x_shape[2:], _FLOAT32, bias)
+    problem = Problem(g, x_shape[0], x_shape[1], w_shape[1] * arguments.groups, x_shape[2:], NUMPY[dtype], bias)
     if min(problem.out_channels, *problem.output_shape) < 1:
         raise ShapeError("the output is empty")
     return problem
@@ -89,8 +93,10 @@ def _strides_of(shape: tuple[int, ...], format: torch.memory_format) -> tuple[in
 
 
 def reasons_against(p: Problem) -> list[str]:
-    """Return the reasons to leave a float32 call on the CPU to PyTorch: the kernel cannot run it, or is slower."""
+    """Return the reasons to leave a call on the CPU to PyTorch: the kernel cannot run it, or is slower."""
     g, reasons = p.geometry, list(kernels.kernel("simd").reasons_against(p))
+    if p.dtype == np.float16 and _float16_is_slow():
+        return reasons
     # benchmarks/random_layers.py: for other layers the kernel is faster, three times in the mean
     if p.batch == math.prod(p.input_shape) == g.groups == 1 and not (g.ndim == 2 and min(g.kernel) > 3):
         reasons.append("x is one position, and PyTorch's product of a vector and the weight reads the weight only once")
@@ -105,13 +111,24 @@ def against_bias(shape: tuple[int, ...], p: Problem) -> str:
     return "" if shape == (p.out_channels,) else f"the bias is {shape}, and there are {p.out_channels} output channels"
 
 
-def against_training(x_shape: Any, w_shape: Any) -> bool:
+@cache
+def _float16_is_slow() -> bool:
+    """Return True if the chip has no arithmetic in float16: there PyTorch's operator is slower in it for all sizes."""
+    if reason_unavailable() is not None:
+        return False
+    from tconv.kernels.simd import cpu_target
+
+    return not cpu_target.computes_float16()
+
+
+def against_training(x_shape: Any, w_shape: Any, dtype: torch.dtype | None) -> bool:
     """Return True if a call with a weight in training is left to PyTorch: the weight is packed again in every step.
 
     Packing takes as long as some thousand positions of x, and longer with many taps. Together with PyTorch's gradients
     a step must not become slower by it (`tconv bench --training`).
     """
-    return bool(x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256))
+    few = x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256)
+    return bool(few) and not (dtype is torch.float16 and _float16_is_slow())
 
 
 def method_of(p: Problem, trained: bool = False) -> str:
@@ -125,16 +142,20 @@ def method_of(p: Problem, trained: bool = False) -> str:
 class _FormState:
     """Form of the kernel for a call: its compiled call, and the weight that it packed last."""
 
-    def __init__(self, form: Any, p: Problem, last: bool) -> None:
+    def __init__(self, form: Any, p: Problem, last: bool, cast: Any) -> None:
         self.form, self.problem = form, p
         # the packed weight depends on these, and on the weight's numbers
-        self.sizes = _interned((form.name, last, p.layer))
+        self.sizes = _interned((form.name, last, p.layer, cast))
         self.compiled: Any = None
         self.packed: tuple[Array | None, int] = (None, 0)
 
 
 class Call:
-    """Call with float32 tensors of these shapes and strides on the CPU; `reasons` if it is left to PyTorch."""
+    """Call with tensors of these shapes and strides on the CPU; `reasons` if it is left to PyTorch.
+
+    x is of the call's dtype. Weight and bias may have another: they are rounded to the call's first, as autocast does,
+    or, without `rounded`, added up as they are.
+    """
 
     def __init__(
         self,
@@ -143,9 +164,10 @@ class Call:
         bias: torch.Tensor | None,
         arguments: Arguments,
         activation: Activation | None = None,
+        rounded: bool = True,
     ) -> None:
         try:
-            p = problem_of(tuple(x.shape), tuple(weight.shape), bias is not None, arguments)
+            p = problem_of(tuple(x.shape), tuple(weight.shape), bias is not None, arguments, x.dtype)
         except TconvError as error:
             self.reasons = [str(error)]
             return
@@ -155,18 +177,23 @@ class Call:
         if self.reasons:
             return
         # this imports LLVM, which is installed: the kernel has no reason against the problem
-        from tconv.kernels.simd import specialized_call, weight_cache
+        from tconv.kernels.simd import form_choice, weight_cache
 
         self._cache, self._training_cache = weight_cache.WEIGHT_CACHE, _training_cache()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
         self._large = p.output_bytes >= _FROM_POOL
         self._strides = tuple(x.stride()), _strides_of(self._shape, self._format)
-        self._bytes = ctypes.c_char * (weight.numel() * 4)
+        self._dtype, self._rounded = x.dtype, rounded
+        # dtype of a bias that can be added as it is
+        self._bias_dtype = SUMMED[x.dtype] if not rounded or SUMMED[x.dtype] is x.dtype else None
+        self._bytes = ctypes.c_char * weight.nbytes
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
-        self._direct = _FormState(specialized_call.DIRECT, p, last)
-        self._best = _FormState(specialized_call.WINOGRAD_F22, p, last) if method_of(p) == "winograd" else self._direct
-        self._slopes = () if activation is None else activation.arrays(p.out_channels)
+        cast = weight.dtype, rounded
+        self._direct = self._best = _FormState(form_choice.direct_form(p, *self._strides), p, last, cast)
+        if method_of(p) == "winograd":
+            self._best = _FormState(form_choice.WINOGRAD_F22, p, last, cast)
+        self._slopes = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
         self._activation = [array.ctypes.data for array in self._slopes]
 
     def __call__(
@@ -183,7 +210,10 @@ class Call:
         """
         if not self._dense:
             weight = weight.contiguous()
-        flat = bias if bias is None or bias.is_contiguous() else bias.contiguous()
+        # in a variable: its memory is in use until the call ends
+        flat = bias
+        if bias is not None and (bias.dtype is not self._bias_dtype or not bias.is_contiguous()):
+            flat = numbers(bias, self._dtype, self._rounded).contiguous()
         pytorch_count = torch.get_num_threads()
         threads = min(pytorch_count, get_num_threads())
         openmp = pytorch_threads(pytorch_count) if threads > 1 else None
@@ -205,11 +235,10 @@ class Call:
 
     def _empty(self) -> torch.Tensor:
         if not self._large:
-            return torch.empty(self._shape, dtype=torch.float32, device="cpu", memory_format=self._format)
-        if self._format is torch.contiguous_format:
-            return torch.from_numpy(_memory.empty(self._shape, _FLOAT32))
-        n, channels, *spatial = self._shape
-        return torch.from_numpy(np.moveaxis(_memory.empty((n, *spatial, channels), _FLOAT32), -1, 1))
+            return torch.empty(self._shape, dtype=self._dtype, device="cpu", memory_format=self._format)
+        block = torch.from_numpy(_memory.empty((self._direct.problem.output_bytes,), np.dtype(np.uint8)))
+        # not a view, which could not be written in place where gradients are needed
+        return torch.empty(0, dtype=self._dtype).set_(block.untyped_storage(), 0, self._shape, self._strides[1])
 
     def _packed_weight(
         self, form: _FormState, weight: torch.Tensor, cache: Any, known_fingerprint: int | None
@@ -221,10 +250,9 @@ class Call:
         packed = cache.get(key)
         if packed is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
-            own = weight.detach().clone().numpy()
-            native = own if own.flags.c_contiguous else np.moveaxis(own, 1, -1)
-            packed = form.form.pack(form.problem, own)
-            cache.put((xxhash.xxh3_64_intdigest(native.data), form.sizes), packed)
+            own = weight.detach().clone()
+            packed = form.form.pack(form.problem, numbers(own, self._dtype, self._rounded).numpy())
+            cache.put((xxhash.xxh3_64_intdigest(self._bytes.from_address(own.data_ptr())), form.sizes), packed)
         last = form.packed
         if packed is not last[0]:
             form.packed = last = packed, packed.ctypes.data if packed.size else 0
@@ -234,7 +262,7 @@ class Call:
 def fingerprint(tensor: torch.Tensor) -> int:
     """Return a 64-bit hash of all bytes of a tensor of plain memory, in the order of memory."""
     dense = tensor if tensor.is_contiguous() or _is_last(tensor) else tensor.contiguous()
-    return xxhash.xxh3_64_intdigest((ctypes.c_char * (4 * dense.numel())).from_address(dense.data_ptr()))
+    return xxhash.xxh3_64_intdigest((ctypes.c_char * dense.nbytes).from_address(dense.data_ptr()))
 
 
 def _is_last(tensor: torch.Tensor) -> bool:
@@ -279,9 +307,13 @@ with without_modes():  # those of the code that imports this module
 """Kinds of dense tensors on the CPU: not fake, wrapped, negated, sparse or of a subclass."""
 
 
+_SIZES = {dtype: known.itemsize for dtype, known in NUMPY.items()}
+
+
 def is_plain(tensor: torch.Tensor) -> bool:
     """Return True if the kernel can use this tensor's memory without a copy."""
-    return tensor.dtype is torch.float32 and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % 4 == 0
+    size = _SIZES.get(tensor.dtype)
+    return size is not None and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % size == 0
 
 
 def cached_call(
@@ -291,13 +323,15 @@ def cached_call(
     arguments: Arguments,
     activation: Activation | None = None,
     activation_key: Any = None,
+    rounded: bool = True,
 ) -> Call:
     """Return the call for tensors like these and these arguments, from the cache or read now."""
     of_bias = None if bias is None else bias.shape
-    key = x.shape, x.stride(), weight.shape, weight.stride(), of_bias, arguments, activation_key
+    sizes = x.shape, x.stride(), weight.shape, weight.stride(), of_bias
+    key = sizes, x.dtype, weight.dtype, arguments, activation_key, rounded
     call = _calls.get(key)
     if call is None:
-        call = Call(x, weight, bias, arguments, activation)
+        call = Call(x, weight, bias, arguments, activation, rounded)
         # no lock: if threads collide, an entry is lost, and the next such call is read again
         if len(_calls) >= _MOST:
             _calls.clear()
@@ -310,7 +344,10 @@ def run(
 ) -> torch.Tensor | None:
     """Run the kernel on batched tensors, without a gradient. Returns None if PyTorch's operator has to run."""
     if is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias)):
-        call = cached_call(x, weight, bias, arguments)
-        if not call.reasons:
-            return call(x, weight, bias, trained)
+        dtype = call_dtype(x, weight, bias)
+        if dtype in NUMPY:
+            x = x.to(dtype)
+            call = cached_call(x, weight, bias, arguments)
+            if not call.reasons:
+                return call(x, weight, bias, trained)
     return None

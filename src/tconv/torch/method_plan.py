@@ -10,6 +10,7 @@ from tconv._arrays.torch_names import notes
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method
+from tconv.torch.element_types import NUMPY, call_dtype, title
 from tconv.torch.functional import is_trained, select_route
 from tconv.torch.kernel_call import Arguments, against_bias, is_plain, method_of, problem_of, reasons_against
 
@@ -23,13 +24,20 @@ class LayerPlan(NamedTuple):
     """None if PyTorch refuses the call, or has rules of its own for it."""
     notes: tuple[str, ...] = ()
     """Undocumented names that this release of PyTorch lacks, with what follows from it."""
+    dtype: str = ""
+    """Dtype in which the call runs; empty if PyTorch refuses it."""
+    cast: str = ""
+    """Dtypes of x and the weight that autocast casts to it; empty if it casts nothing."""
 
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
-            text = f"method    pytorch: PyTorch's operator\n          not simd: {'; '.join(self.reasons)}"
+            computed = f" in {self.dtype}" if self.dtype else ""
+            text = f"method    pytorch: PyTorch's operator{computed}\n          not simd: {'; '.join(self.reasons)}"
         else:
-            text = str(explain_method(self.problem, self.method))
-        return "\n".join([text, *(f"note      {note}" for note in self.notes)])
+            chosen = explain_method(self.problem, "auto")  # its reasons say more than that a method was requested
+            text = str(chosen if chosen.method == self.method else explain_method(self.problem, self.method))
+        casts = [f"autocast  {self.cast} is cast to {self.dtype}"] if self.cast else []
+        return "\n".join([text, *casts, *(f"note      {note}" for note in self.notes)])
 
 
 def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
@@ -39,9 +47,9 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     >>> layer = tconv.torch.ConvTranspose2d(64, 32, 2, stride=2).requires_grad_(False)
     >>> tconv.torch.plan(layer, torch.randn(1, 64, 28, 28)).method
     'simd'
-    >>> print(tconv.torch.plan(layer.double(), torch.randn(1, 64, 28, 28).double()))
-    method    pytorch: PyTorch's operator
-              not simd: x is float64; the kernel computes float32
+    >>> print(tconv.torch.plan(layer.to(torch.complex64), torch.randn(1, 64, 28, 28).cfloat()))
+    method    pytorch: PyTorch's operator in complex64
+              not simd: x is complex64; the kernel computes float32, float64, float16 and bfloat16
 
     A weight that needs gradients, outside of torch.no_grad(), is expected to change in every step.
 
@@ -59,14 +67,18 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     arguments, weight, bias = Arguments(stride, padding, extra, dilation, layer.groups), layer.weight, layer.bias
     route = select_route(input, weight, bias)
     reasons = [route] if isinstance(route, str) else []
+    dtype = call_dtype(input, weight, bias)
+    given = dict.fromkeys(title(tensor.dtype) for tensor in (input, weight) if tensor.dtype is not dtype)
+    described = notes(), "" if dtype is None else title(dtype), "" if dtype is None else " and ".join(given)
     x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)
     if len(x_shape) != len(stride) + 2:
         reasons.append(f"x has {input.dim()} axes")
-        return LayerPlan("pytorch", tuple(reasons), None, notes())
+    if len(x_shape) != len(stride) + 2 or dtype not in NUMPY:
+        return LayerPlan("pytorch", tuple(reasons), None, *described)
     try:
-        problem = problem_of(x_shape, tuple(weight.shape), bias is not None, arguments)
+        problem = problem_of(x_shape, tuple(weight.shape), bias is not None, arguments, dtype)
     except TconvError as error:
-        return LayerPlan("pytorch", (*reasons, str(error)), None, notes())
+        return LayerPlan("pytorch", (*reasons, str(error)), None, *described)
     if not reasons and is_plain(weight) and not bool(torch.isfinite(weight).all()):
         reasons.append("the weight contains inf or NaN, which the kernel would multiply with padded zeros")
     reasons += reasons_against(problem)
@@ -75,4 +87,4 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     if is_trained(input, weight, arguments):
         reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
     trained = weight.requires_grad and torch.is_grad_enabled()
-    return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem, notes())
+    return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem, *described)

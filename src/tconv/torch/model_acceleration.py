@@ -16,9 +16,10 @@ from tconv._arrays.torch_names import is_compiled, notes, reason_against_fusion
 from tconv.errors import ArgumentError
 from tconv.torch import fused_forward, fusion
 from tconv.torch.acceleration_choice import Choice, choose
+from tconv.torch.element_types import reason_against
 from tconv.torch.forward_pass import Example, ForwardPass, eval_without_gradients, observe
 from tconv.torch.layer_classes import STOCK, accelerate_layer, is_accelerated, restore_layer
-from tconv.torch.method_plan import LayerPlan, plan
+from tconv.torch.method_plan import LayerPlan
 from tconv.torch.modules import DropIn
 from tconv.torch.output_readers import Observer
 from tconv.torch.paired_timing import Sides
@@ -46,7 +47,8 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
 
     Modules keep their identity, parameters, hooks, names and state dict; only their class changes, to a subclass of
     PyTorch's layer. Parametrised, weight-normed, tied and subclassed layers are included; a layer with a forward of its
-    own, not yet initialised, or of another device or dtype is left alone and listed in the report.
+    own, not yet initialised, or of a device or dtype that the kernel does not compute is left alone and listed in the
+    report.
 
     `example` contains the model's arguments: a tensor, a tuple of arguments or a dict of named ones. With it, forward
     passes of both forms are timed in turns, for about 4.5 seconds, or 21 passes if they are long. They run in eval mode
@@ -166,9 +168,7 @@ def _reason_against(module: Any) -> str | None:
         return f"its weight is a {type(weight).__qualname__}, a subclass with rules of its own"
     if weight.device.type not in ("cpu", "meta"):
         return f"its weight is on {weight.device}; the kernel runs on the CPU"
-    if weight.dtype is not torch.float32:
-        return f"its weight is {str(weight.dtype).removeprefix('torch.')}; the kernel computes float32"
-    return None
+    return reason_against("its weight", weight.dtype) or None
 
 
 def _accelerate_measured(
@@ -188,8 +188,7 @@ def _accelerate_measured(
     else:
         example.run(model)  # the kernel is compiled before anything is timed
     clocked = {name: [layers[name], *_fused_parts(layers[name], sides)] for name in before.inputs}
-    plans = {name: plan(layers[name], tensor) for name, tensor in before.inputs.items()}
-    reasons = {name: planned.reasons for name, planned in plans.items() if planned.method == "pytorch"}
+    reasons = {name: planned.reasons for name, planned in before.plans.items() if planned.method == "pytorch"}
 
     def leave(name: str) -> None:
         restore_layer(layers[name])
@@ -199,7 +198,7 @@ def _accelerate_measured(
         choice = choose(example.prepare, lambda: example.call(model), sides, clocked, reasons, leave)
     fused_forward.forget_unused(model)
     entries = [
-        _measured(name, kinds[name], before.inputs[name], plans[name], choice)
+        _measured(name, kinds[name], before.inputs[name], before.plans[name], choice)
         if choice is not None and name in clocked
         else _unmeasured(name, layer, ("the example does not reach it",))
         for name, layer in layers.items()
@@ -233,10 +232,10 @@ def _unmeasured(name: str, layer: Any, reasons: tuple[str, ...]) -> LayerReport:
 def _measured(name: str, kind: str, input: torch.Tensor, planned: LayerPlan, choice: Choice) -> LayerReport:
     alone = float(np.median(choice.pairs.stock[name]))
     stock, ours = choice.pairs.seconds(name)
+    method, reasons, gain = planned.method, planned.reasons, stock / max(ours, 1e-12)
     if name in choice.left:
-        reasons = planned.reasons if planned.method == "pytorch" else ("measured",)
-        return LayerReport(name, kind, tuple(input.shape), alone, "pytorch", reasons, 1.0)
-    return LayerReport(name, kind, tuple(input.shape), alone, planned.method, planned.reasons, stock / max(ours, 1e-12))
+        method, reasons, gain = "pytorch", reasons if method == "pytorch" else ("measured",), 1.0
+    return LayerReport(name, kind, tuple(input.shape), alone, method, reasons, gain, planned.dtype)
 
 
 def fuse_all(model: torch.nn.Module, example: Example, before: ForwardPass) -> tuple[NamedReasons, NamedReasons]:

@@ -59,6 +59,6 @@ def pytorch_threads(threads: int) -> Any:
 
 @cache
 def _threads(parallel: int, number: int, threads: int) -> Any:
-    from tconv.kernels.simd.thread_pool import OpenMPThreads
+    from tconv.kernels.simd.openmp_threads import OpenMPThreads
 
     return OpenMPThreads(parallel, number, threads)

@@ -24,6 +24,8 @@ class LayerReport(NamedTuple):
     reasons: tuple[str, ...]
     gain: float | None
     """PyTorch's time divided by tconv's, in its place in the model, with the modules that are fused with it."""
+    dtype: str = ""
+    """Dtype in which it runs; empty where nothing was measured."""
 
 
 class Report(NamedTuple):
@@ -91,7 +93,7 @@ class Report(NamedTuple):
         if layer.seconds is None or layer.input is None:
             return f"{layer.kind}{': ' * bool(layer.reasons)}{'; '.join(layer.reasons)}"
         share = 100 * layer.seconds / (self.seconds or layer.seconds)
-        head = f"{layer.kind} {list(layer.input)}: {1e3 * layer.seconds:.3g} ms, {share:.0f}%"
+        head = f"{layer.kind} {list(layer.input)} {layer.dtype}: {1e3 * layer.seconds:.3g} ms, {share:.0f}%"
         if layer.method == "pytorch":
             return f"{head}; PyTorch's operator: {'; '.join(layer.reasons)}"
         return f"{head}; {layer.gain:.2f}x"

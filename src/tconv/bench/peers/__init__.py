@@ -14,7 +14,6 @@ from tconv.bench.peers.interface import Peer
 _MEMBERS = (
     "tconv",
     "torch",
-    "torch_cl",
     "shuffle",
     "torch_compile",
     "onnxruntime",

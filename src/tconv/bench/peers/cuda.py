@@ -1,4 +1,4 @@
-"""PyTorch's peers on a GPU: precisions, eager calls and CUDA graphs. Never run on a GPU so far, only on stand-ins.
+"""PyTorch's peers on a GPU: dtypes, eager calls and CUDA graphs. Never run on a GPU so far, only on stand-ins.
 
 A graph contains one call; a replay costs one launch, so its time is the GPU's own. An eager call also pays for
 PyTorch's dispatch, which overlaps with the GPU's work where that takes longer.
@@ -22,10 +22,10 @@ def start(torch: Any) -> None:
     torch.backends.cudnn.benchmark = True
 
 
-def allow(torch: Any, precision: str) -> None:
+def allow(torch: Any, dtype: str) -> None:
     """Allow TF32 in convolutions and products if TF32 is measured, and forbid it otherwise."""
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = dtype == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
 
 
 def loaded(torch: Any, call: Callable[[], Any], read: Callable[[Any], Array], note: str) -> LoadedLayer:

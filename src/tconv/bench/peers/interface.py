@@ -9,10 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
     from tconv._arrays import Array
+
+
+ISAS = ("avx2", "sse4")
+"""Instruction sets, below the chip's own, to which libraries are restricted: AVX2 with FMA, and SSE 4.2."""
 
 
 class UnableError(Exception):
@@ -21,10 +28,10 @@ class UnableError(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """One layer for one peer: arrays x [N, C_in, *n] and w [C_in, C_out/g, *k], threads, device and precision.
+    """One layer for one peer: arrays x [N, C_in, *n] and w [C_in, C_out/g, *k], threads, device, dtype, layout.
 
-    `name` is the peer's full name ("tconv:taps"); `device` is "cpu" or "cuda", `precision` "f32", "tf32" or
-    "bf16".
+    `name` is the peer's full name ("tconv:taps"); `device` is "cpu" or "cuda". x and w have the values of `dtype` and
+    are stored in float32, or float64 for that dtype; `layout` is that of x and y in the library's memory.
     """
 
     name: str
@@ -33,7 +40,34 @@ class Task:
     w: Array
     threads: int = 1
     device: str = "cpu"
-    precision: str = "f32"
+    dtype: str = "float32"
+    layout: str = "first"
+    activation: str = ""
+    """Activation that follows: "relu", or "" for none."""
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype of x, weight and y."""
+        return dtypes.numpy_dtype(self.dtype)
+
+    def native_x(self) -> Array:
+        """Return x in its dtype and layout: [N, C_in, *n], or [N, *n, C_in] with channels last."""
+        return dtypes.in_layout(self.x.astype(self.numpy_dtype), self.layout)
+
+    def native_w(self) -> Array:
+        """Return w [C_in, C_out/g, *k] in its dtype."""
+        return self.w.astype(self.numpy_dtype)
+
+    def native_output(self) -> Array:
+        """Return a new array for y in its dtype and layout."""
+        n, c, *sizes = self.layer.output_shape
+        shape = (n, *sizes, c) if self.layout == "last" else (n, c, *sizes)
+        return np.empty(shape, self.numpy_dtype)
+
+    def read(self, output: Any) -> Array:
+        """Return an output in the task's layout as an array [N, C_out, *L]; float32 represents both 2-byte dtypes."""
+        y = np.asarray(output)
+        return dtypes.channels_first(y.astype(np.float32) if y.dtype.itemsize == 2 else y, self.layout)
 
 
 @dataclass(frozen=True)
@@ -68,3 +102,11 @@ class Peer(NamedTuple):
     """Does all that a program does once: layouts, compilation. Raises UnableError if that fails for this layer."""
     devices: tuple[str, ...] = ("cpu",)
     """Devices that it runs on."""
+    dtypes: tuple[str, ...] = ("float32",)
+    """Dtypes in which it computes: sums of 2-byte dtypes may have any dtype, the others must not be shortened."""
+    layouts: tuple[str, ...] = ("first",)
+    """Layouts of x and y that it has without a transposition of its own."""
+    isas: tuple[str, ...] = ()
+    """Instruction sets below the chip's own to which `child_process.environment` can restrict it."""
+    elsewhere: tuple[str, ...] = ()
+    """Layouts in which it is compared with channels first, besides that one, if they are not measured anyway."""

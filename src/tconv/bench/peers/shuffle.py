@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv import Geometry
+from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
     from tconv._arrays import Array
@@ -63,10 +64,14 @@ def _load(task: Task) -> LoadedLayer:
         split = y.view(n, task.layer.out_channels, *g.stride, *sizes)
         order = [axis for a in range(ndim) for axis in (2 + ndim + a, 2 + a)]
         merged = [size * s for size, s in zip(sizes, g.stride, strict=True)]
+        if task.layout == "last":
+            return split.permute(0, *order, 1).reshape(n, *merged, task.layer.out_channels).movedim(-1, 1)
         return split.permute(0, 1, *order).reshape(n, task.layer.out_channels, *merged)
 
+    followed = torch.activation(task)  # of fewer numbers and contiguous ones, before the crop
+
     def call() -> Any:
-        return shuffle(conv(x, w, padding=padding, groups=g.groups))[..., *cropped]
+        return shuffle(followed(conv(x, w, padding=padding, groups=g.groups)))[..., *cropped]
 
     note = "" if g.kernel == tuple(k * s for k, s in zip(w.shape[2:], g.stride, strict=True)) else "zero taps added"
     return torch.loaded(task, call, note)
@@ -79,4 +84,7 @@ PEER = Peer(
     _reasons_against,
     _load,
     ("cpu", "cuda"),
+    torch.DTYPES,
+    dtypes.LAYOUTS,
+    ISAS,
 )

@@ -1,4 +1,4 @@
-"""TensorFlow: tf.nn.convNd_transpose in a tf.function, channels last, its weight a constant."""
+"""TensorFlow: tf.nn.convNd_transpose in a tf.function, its weight a constant. On a CPU it has channels last only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tconv import dialect
+from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import LoadedLayer, Peer, Task
 
@@ -29,11 +30,26 @@ def _load(task: Task) -> LoadedLayer:
     layer, g = task.layer, task.layer.geometry
     arguments = dialect("tensorflow").arguments(g, input=layer.input_shape)
     arguments["output_shape"] = [layer.batch, *layer.output_shape[2:], layer.out_channels]
-    x = tf.constant(np.ascontiguousarray(np.moveaxis(task.x, 1, -1)))
-    w = tf.constant(np.ascontiguousarray(dialect("tensorflow").to_native(task.w)))
+    x = tf.constant(task.native_x())
+    w = tf.constant(np.ascontiguousarray(dialect("tensorflow").to_native(task.native_w())))
     operator = getattr(tf.nn, f"conv{g.ndim}d_transpose")
-    call = tf.function(lambda x: operator(x, w, **arguments)).get_concrete_function(x)
-    return LoadedLayer({"dropped": lambda: call(x)}, read=lambda y: np.moveaxis(y.numpy(), -1, 1))
+
+    def transposed(x: Any) -> Any:
+        y = operator(x, w, **arguments)
+        return tf.nn.relu(y) if task.activation else y
+
+    call = tf.function(transposed).get_concrete_function(x)
+    return LoadedLayer({"dropped": lambda: call(x)}, read=lambda y: task.read(y.numpy()))
 
 
-PEER = Peer("TensorFlow, channels last", ("tensorflow-cpu", "tensorflow"), _start, _reasons_against, _load)
+PEER = Peer(
+    "TensorFlow",
+    ("tensorflow-cpu", "tensorflow"),
+    _start,
+    _reasons_against,
+    _load,
+    dtypes=dtypes.DTYPES["cpu"],
+    layouts=("last",),
+    isas=("avx2",),  # its wheel needs AVX
+    elsewhere=("last",),
+)

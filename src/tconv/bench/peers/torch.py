@@ -1,4 +1,4 @@
-"""PyTorch in its default layout, and functions that the other PyTorch peers share."""
+"""PyTorch in both memory formats, and functions that the other PyTorch peers share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tconv import dialect
+from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 from tconv.bench.peers import cuda
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task, UnableError
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
     from tconv._arrays import Array
@@ -24,14 +25,31 @@ def start(threads: int, device: str) -> None:
         cuda.start(torch)
 
 
-def tensors(task: Task, **layout: Any) -> tuple[Any, Any]:
-    """Return x and w on the task's device, in its precision."""
+def tensors(task: Task) -> tuple[Any, Any]:
+    """Return x and w on the task's device, in its dtype and memory format."""
     torch: Any = import_module("torch")
     if task.device == "cuda":
-        cuda.allow(torch, task.precision)
-    kind = torch.bfloat16 if task.precision == "bf16" else torch.float32
-    x, w = (torch.from_numpy(array).to(task.device, kind, **layout) for array in (task.x, task.w))
+        cuda.allow(torch, task.dtype)
+    kind = getattr(torch, "float32" if task.dtype == "tf32" else task.dtype)
+    form = memory_format(task)
+    x, w = (torch.from_numpy(array).to(task.device, kind, memory_format=form) for array in (task.x, task.w))
     return x, w
+
+
+def memory_format(task: Task) -> Any:
+    """Return PyTorch's memory format of the task's layout. Raises UnableError if it has none."""
+    if task.layout != "last":
+        return import_module("torch").contiguous_format
+    names = {2: "channels_last", 3: "channels_last_3d"}
+    if task.layer.geometry.ndim not in names:
+        raise UnableError("PyTorch has channels_last for 2 and 3 axes")
+    return getattr(import_module("torch"), names[task.layer.geometry.ndim])
+
+
+def format_note(task: Task, output: Any) -> str:
+    """Return a note if an output has another memory format than the task."""
+    form = memory_format(task)
+    return "" if output.is_contiguous(memory_format=form) else f"the output is not {str(form).partition('.')[2]}"
 
 
 def loaded(task: Task, call: Callable[[], Any], note: str = "") -> LoadedLayer:
@@ -42,8 +60,8 @@ def loaded(task: Task, call: Callable[[], Any], note: str = "") -> LoadedLayer:
 
 
 def read(output: Any) -> Array:
-    """Return a tensor as a NumPy array; float32 represents every bfloat16."""
-    array: Array = output.float().cpu().numpy()
+    """Return a tensor as a NumPy array; float32 represents both 2-byte dtypes."""
+    array: Array = (output if output.itemsize == 8 else output.float()).cpu().numpy()
     return array
 
 
@@ -63,21 +81,30 @@ def reasons_against(layer: Layer) -> list[str]:
     return ndim + dialect("torch").reasons_against(layer.geometry, layer.input_shape)
 
 
-def load_as(task: Task, memory_format: str) -> LoadedLayer:
-    """Load the operator on x and w in this memory format. A note tells if PyTorch's output has another format."""
-    torch: Any = import_module("torch")
-    layout = {"memory_format": getattr(torch, memory_format)}
-    x, w = tensors(task, **layout)
+def _load(task: Task) -> LoadedLayer:
+    x, w = tensors(task)
     run, native = operator(task.layer), arguments(task.layer)
-    same = run(x, w, **native).is_contiguous(**layout)
-    return loaded(task, lambda: run(x, w, **native), "" if same else f"the output is not {memory_format}")
+    followed = activation(task)
+    return loaded(task, lambda: followed(run(x, w, **native)), format_note(task, run(x, w, **native)))
 
+
+def activation(task: Task) -> Callable[[Any], Any]:
+    """Return the activation of a task, which overwrites its argument, as the models of PyTorch's users do."""
+    torch: Any = import_module("torch")
+    return torch.relu_ if task.activation else lambda y: y
+
+
+DTYPES = tuple(dtypes.UNITS)
 
 PEER = Peer(
-    "PyTorch, default layout",
+    "PyTorch",
     ("torch",),
     start,
     reasons_against,
-    lambda task: load_as(task, "contiguous_format"),
+    _load,
     ("cpu", "cuda"),
+    DTYPES,
+    dtypes.LAYOUTS,
+    ISAS,
+    elsewhere=("last",),
 )

@@ -6,28 +6,23 @@ Every call that could run it asks `reason_unavailable`; `tconv env` prints `stat
 from __future__ import annotations
 
 import importlib.util
-import os
 from functools import cache
 from typing import Any
 
 from tconv._fork import LOADING
 from tconv.errors import ArgumentError
+from tconv.kernels.simd.switches import reason_off
 
 
 @cache
 def reason_unavailable() -> str | None:
     """Return the reason why the kernel cannot run on this machine; None if it can.
 
-    Raises ArgumentError for an invalid TCONV_SIMD or TCONV_CPU.
+    Raises ArgumentError for an invalid TCONV_SIMD, TCONV_CPU or TCONV_POOL.
     """
-    given = os.environ.get("TCONV_SIMD") or "1"
-    switch = given.strip().lower()
-    if switch in ("0", "off", "false", "no"):
-        return f"TCONV_SIMD is {given} in the environment"
-    if switch not in ("1", "on", "true", "yes"):
-        raise ArgumentError(
-            f"TCONV_SIMD is {given!r}; 1, or 0 to switch the CPU kernel off, is needed. Write TCONV_SIMD=1"
-        )
+    off = reason_off("TCONV_SIMD", "switch the CPU kernel off")
+    if off is not None:
+        return off
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
@@ -35,9 +30,10 @@ def reason_unavailable() -> str | None:
         with LOADING:
             import xxhash  # noqa: F401  (test that it loads)
 
-            from tconv.kernels.simd import cpu_target, specialized_call  # noqa: F401
+            from tconv.kernels.simd import cpu_target, specialized_call, thread_pool  # noqa: F401
 
             cpu_target.target()
+            thread_pool.helper_kind()
     except (ImportError, OSError, RuntimeError) as error:  # installed, but broken
         return f"llvmlite or xxhash does not load: {error}"
     return None
@@ -46,7 +42,7 @@ def reason_unavailable() -> str | None:
 def state() -> dict[str, Any]:
     """Return facts for `tconv env`: the reason if the kernel cannot run, else the chip and where code is stored.
 
-    Raises ArgumentError for an invalid TCONV_SIMD or TCONV_CPU.
+    Raises ArgumentError for an invalid TCONV_SIMD, TCONV_CPU or TCONV_POOL.
     """
     reason = reason_unavailable()
     if reason is not None:
@@ -57,7 +53,18 @@ def state() -> dict[str, Any]:
     return {
         "reason": None,
         "chip": cpu_target.target().description,
+        "bfloat16_dot": _reason_without_dot(),
         "cache": None if folder is None else str(folder),
         "functions": 0 if folder is None or not folder.is_dir() else len(list(folder.glob("*.o"))),
         "not_stored": object_cache.reason_not_stored(),
     }
+
+
+def _reason_without_dot() -> str | None:
+    """Return the reason why bfloat16 is computed without dot products, or the error of TCONV_BF16_DOT."""
+    from tconv.kernels.simd import bfloat16_dot
+
+    try:
+        return bfloat16_dot.reason_unavailable()
+    except ArgumentError as error:
+        return str(error)

@@ -13,7 +13,8 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.call_frame import FRAME
-from tconv.kernels.simd.thread_pool import OpenMPThreads, pool
+from tconv.kernels.simd.openmp_threads import OpenMPThreads
+from tconv.kernels.simd.thread_pool import pool
 
 STREAM_FROM = 8 << 20
 """Bytes of output from which on it is written past the caches: they are too small for the next reader to find it."""

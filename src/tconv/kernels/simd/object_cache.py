@@ -70,13 +70,7 @@ class ObjectCache:
     def _build(self, name: str, write: Callable[[], str]) -> bytes:
         self.built += 1
         machine = cpu_target.machine()
-        module = llvm.parse_assembly(write())
-        module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
-        code: bytes = machine.emit_object(module)
+        code: bytes = machine.emit_object(optimized(write(), machine))
         _save(name, code)
         return code
 
@@ -99,6 +93,17 @@ def _never_release(loaded: list[Any]) -> None:
 
     for part in (*loaded, loaded):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
+
+
+def optimized(text: str, machine: Any) -> Any:
+    """Return LLVM's text of a function as an optimized module for a code generator."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
 
 
 OBJECT_CACHE = ObjectCache()
@@ -152,7 +157,7 @@ def _folder() -> Path | None:
 def _folder_name() -> str:
     """Return a name for all that the code depends on: the chip, and a digest of it with the sources and LLVM."""
     chip = cpu_target.target()
-    depends_on = _SOURCES, chip, llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple()
+    depends_on = _SOURCES, chip, llvmlite.__version__, llvm.llvm_version_info
     return f"{chip.cpu}-{xxhash.xxh3_128_hexdigest(repr(depends_on).encode())[:20]}"
 
 

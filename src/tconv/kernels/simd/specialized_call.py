@@ -5,42 +5,19 @@ The operator caches it, so that a repeated call finds its compiled call and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tconv._arrays import Array, is_finite
+from tconv._arrays import Array
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.compiled_call import CompiledCall
-from tconv.kernels.simd.direct.call_tables import DirectCall
-from tconv.kernels.simd.direct.weight_packing import pack_weight
+from tconv.kernels.simd.form import NOT_PACKED, Form
+from tconv.kernels.simd.form_choice import direct_form
 from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, fingerprint
-from tconv.kernels.simd.winograd_f22 import weight_packing as winograd_f22
-from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
-
-NOT_PACKED = np.zeros(0, np.float32)
-"""Stored in place of the packed weight, for a weight whose numbers a form cannot compute with."""
-
-
-class Form(NamedTuple):
-    """Form of the kernel: its compiled call, its packed weight, and the test of a weight for numbers it can use."""
-
-    name: str
-    compile: Callable[..., CompiledCall]
-    pack_weight: Callable[[Problem, Array], Array]
-    accepts: Callable[[Problem, Array], bool]
-
-    def pack(self, p: Problem, w: Array) -> Array:
-        """Return the packed weight of a canonical one, `NOT_PACKED` if the form does not accept its numbers."""
-        return self.pack_weight(p, w) if self.accepts(p, w) else NOT_PACKED
-
-
-DIRECT = Form("direct", DirectCall, pack_weight, lambda p, w: is_finite(w))
-WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
 
 
 @lru_cache(maxsize=256)
@@ -56,8 +33,8 @@ class SpecializedCall:
 
     `layout` describes the native weight (its method `canonical` returns [C_in, C_out/g, *kernel]); None if the weight
     is canonical. A caller whose weight never changes passes `packed_weights`, a dictionary of its own: the weight is
-    then packed once, and no call computes its fingerprint. A call with numbers that `form` cannot compute with runs the
-    direct sum.
+    then packed once, and no call computes its fingerprint. Without a `form` it is one of the direct sum, which a call
+    with numbers that another form cannot compute with runs, too.
     """
 
     def __init__(
@@ -68,12 +45,15 @@ class SpecializedCall:
         layout: Any = None,
         activation: Activation | None = None,
         packed_weights: dict[Any, Array] | None = None,
-        form: Form = DIRECT,
+        form: Form | None = None,
     ) -> None:
+        size = p.dtype.itemsize
+        self._strides = tuple(step // size for step in x_strides), tuple(step // size for step in out_strides)
+        self._is_direct = form is None
+        form = form or direct_form(p, *self._strides)
         self._problem, self._layout, self._form = p, layout, form
         self._arguments = p, x_strides, out_strides, layout, activation, packed_weights
         self._direct: SpecializedCall | None = None  # built when it is needed
-        self._strides = tuple(tuple(step // p.dtype.itemsize for step in steps) for steps in (x_strides, out_strides))
         # the packed weight depends on these, and on the weight's numbers
         self._sizes = (form.name, layout, p.layer)
         self._compiled: CompiledCall | None = None
@@ -101,8 +81,8 @@ class SpecializedCall:
         return finished or self._run_direct(x, w, bias, out)
 
     def _run_direct(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
-        """Compute the direct sum instead. Returns False if this is the direct form already."""
-        if self._form is DIRECT:
+        """Compute the direct sum instead. Returns False if this is the direct sum already."""
+        if self._is_direct:
             return False
         if self._direct is None:
             self._direct = SpecializedCall(*self._arguments)

@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from tconv.kernels.simd.cpu_target import is_x86
-from tconv.kernels.simd.vector_ir import I64, POINTER, Function, Operand, Value
+from tconv.kernels.simd.vector_ir import I32, I64, POINTER, Function, Operand, Value
 
 
 class ThreadFunction(Function):
@@ -35,26 +35,34 @@ class ThreadFunction(Function):
         return self.b.inttoptr((base + index * 8).ir, I64.as_pointer())
 
     def save_float_mode(self, base: Value, index: Operand) -> None:
-        """Store the rounding mode of this thread, and its treatment of denormals, at base[index] (on x86 only)."""
-        self._float_mode("llvm.x86.sse.stmxcsr", base, index)
+        """Store the rounding mode of this thread, and its treatment of denormals, at base[index]."""
+        if is_x86():
+            self._x86_float_mode("llvm.x86.sse.stmxcsr", base, index)
+        else:
+            get = self.intrinsic("llvm.aarch64.get.fpcr", ir.FunctionType(I64, []))
+            self.store(Value(self, self.b.call(get, [])), base, index, I64)
 
     def restore_float_mode(self, base: Value, index: Operand) -> None:
-        """Set the float mode of this thread to the one that is stored at base[index] (on x86 only)."""
-        self._float_mode("llvm.x86.sse.ldmxcsr", base, index)
-
-    def _float_mode(self, name: str, base: Value, index: Operand) -> None:
+        """Set the float mode of this thread to the one that is stored at base[index]."""
         if is_x86():
-            kind = ir.FunctionType(ir.VoidType(), [POINTER])
-            self.b.call(self._intrinsic(name, kind), [self._pointer(base, index, I64)])
+            self._x86_float_mode("llvm.x86.sse.ldmxcsr", base, index)
+        else:
+            put = self.intrinsic("llvm.aarch64.set.fpcr", ir.FunctionType(ir.VoidType(), [I64]))
+            self.b.call(put, [self.load(base, index, I64).ir])
+
+    def _x86_float_mode(self, name: str, base: Value, index: Operand) -> None:
+        kind = ir.FunctionType(ir.VoidType(), [POINTER])
+        self.b.call(self.intrinsic(name, kind), [self._pointer(base, index, I64)])
 
     def external(self, name: str, *arguments: Operand) -> Value:
         """Call a C function of the process that takes and returns 64-bit integers."""
         kind = ir.FunctionType(I64, [I64] * len(arguments))
-        function = self._intrinsic(name, kind)
+        function = self.intrinsic(name, kind)
         return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
 
     def pause(self) -> None:
-        """Pause for some cycles in a loop that waits (on x86 only)."""
-        kind = ir.FunctionType(ir.VoidType(), [])
+        """Pause for some cycles in a loop that waits."""
         if is_x86():
-            self.b.call(self._intrinsic("llvm.x86.sse2.pause", kind), [])
+            self.b.call(self.intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
+        else:  # longer than the instruction "yield", which most chips skip
+            self.b.call(self.intrinsic("llvm.aarch64.isb", ir.FunctionType(ir.VoidType(), [I32])), [I32(15)])

@@ -11,6 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.bfloat16_dot import panel_layer
 from tconv.kernels.simd.call_frame import HEAD, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
@@ -44,8 +45,8 @@ class _LayerTables:
         parts: list[int] = []
         places: list[tuple[int, ...]] = []
         kinds: dict[Any, int] = {}
-        self._rows: dict[tuple[int, int], microkernel.Rows] = {}
-        place_of = _panel_places(axes)
+        self._rows: dict[tuple[int, int, int], microkernel.Rows] = {}
+        place_of = panel_places(axes)
         weights = 0  # of earlier calls
         for chunk in schedule.chunks:
             first_call, first_write = len(calls), len(writes)
@@ -56,7 +57,8 @@ class _LayerTables:
                 for narrow, count in enumerate((blocks.wide_count, blocks.narrow_count)):
                     if count:
                         rows = accumulation_order.rows_of(call, blocks.wide - narrow)
-                        self._rows[kind * 2 + narrow, fits[narrow]] = rows
+                        # narrow blocks have as many vectors as the wide ones that they are written with
+                        self._rows[kind * 2 + narrow, fits[narrow], fits[0]] = rows
                 first_step, first_part = len(steps), len(parts)
                 order: dict[Any, int] = {}
                 for step in (step for part in call.parts for step in part):
@@ -93,7 +95,7 @@ class _LayerTables:
         self._calls[:, 1] += self.parts.ctypes.data
         self.writes = np.array(writes, np.int64)
         self.functions = np.zeros((max(1, 2 * len(kinds)), tile_loop.MOST + 1), np.int64)
-        self._built: set[int] = set()
+        self._built: tuple[set[int], set[int]] = (set(), set())
         self._grid, self._elements = axes, schedule.sizes.elements
 
     def steps(self, t: tiling.Tiling) -> Array:
@@ -113,13 +115,13 @@ class _LayerTables:
         table[:, 0] += steps
         return table
 
-    def add_functions(self, t: tiling.Tiling) -> None:
-        """Build the functions that these tiles need."""
-        for vectors in t.vectors() - self._built:
-            for (row, most), rows in self._rows.items():
-                for size in tiling.groups_of(vectors, most):
+    def add_functions(self, t: tiling.Tiling, together: bool) -> None:
+        """Build the functions that these tiles need. `together` is True if blocks are written together."""
+        for vectors in t.vectors() - self._built[together]:
+            for (row, *most), rows in self._rows.items():
+                for size in set().union(*(tiling.groups_of(vectors, each) for each in most[: 1 + together])):
                     self.functions[row, size] = microkernel.address(rows, size, self._elements)
-            self._built.add(vectors)  # last: from now on other threads rely on it
+            self._built[together].add(vectors)  # last: from now on other threads rely on it
 
 
 @lru_cache(maxsize=256)
@@ -138,20 +140,21 @@ class DirectCall(CompiledCall):
         threads: int,
         activated: bool,
     ) -> None:
-        layer, tiles, sizes, tables = layer_schedule(p.layer), tile_schedule(p, threads), lengths(p), _tables(p.layer)
-        axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
-        super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
+        layer, sizes, tables = layer_schedule(p.layer), lengths(p), _tables(p.layer)
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
+        tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1)
+        axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
+        super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         stream = p.output_bytes >= STREAM_FROM
-        table, stretch, outer_rows, starts = _sources(axes, sizes, x_strides, t)
+        table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
         rows = output_offsets(
             ((stride, length.positions, length.outputs) for stride, length in slow_axes),
             slow_strides(out_strides, len(axes.slow)),
         )
-        tables.add_functions(t)
+        tables.add_functions(t, tiles.together > 1)
         self.table_address(tables.parts)
         self.frame = new_frame(
             x_batch=x_strides[0],
@@ -194,6 +197,7 @@ class DirectCall(CompiledCall):
             group_out=p.layer.group_out,
             units=layer.sizes.units,
             blocks_out=blocks.total,
+            range_blocks=tiles.together,
             wide_blocks=blocks.wide_count,
             wide=blocks.wide,
             group_weights=layer.terms * p.layer.group_out,
@@ -202,19 +206,30 @@ class DirectCall(CompiledCall):
             call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
             write_table=self.table_address(epilogue_calls(tables.writes, self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
-            pack=input_packing.address(x_fast, x_strides[1], t.pitch, elements),
-            ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,
+            pack=input_packing.address(x_fast, x_strides[1], p.layer.group_in, t.pitch, elements),
+            # an entry is a cache line of each channel; with channels last as many lines that are neighbours
+            ahead=tiles.threads if tiles.ahead_place and x_fast in (1, p.layer.group_in) else 0,
+            ahead_step=x_strides[1] * elements.stored_size * (2 if elements.dot else 1) if x_fast == 1 else 64,
+            ahead_entry=64 if x_fast == 1 else 64 * panel_layer(p.layer, elements).group_in,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
             tiles=tiles.tiles,
             stream=int(stream),
             prefetch=epilogue.address_of_prefetch(elements) if out_fast == 1 and not stream else 0,
-            write=epilogue.address(axes.fast.stride, out_fast, out_strides[1], activated, elements),
+            write=epilogue.address(
+                axes.fast.stride,
+                out_fast,
+                out_strides[1],
+                p.layer.group_out,
+                tiles.whole_positions,
+                activated,
+                elements,
+            ),
         )
         self.tile_function = tile_loop.address(elements)
 
 
-def _panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
+def panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
     """Return the function of a tap's slow shifts and fast shift that returns the place of its lanes in a panel.
 
     The numbers do not depend on the sizes of the panel: the number of the outer shifts, the last slow shift as a block
@@ -234,9 +249,7 @@ def _panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...
     return place_of
 
 
-def _sources(
-    axes: Grid, sizes: Lengths, strides: tuple[int, ...], t: tiling.Tiling
-) -> tuple[Array, int, int, list[int]]:
+def sources(axes: Grid, sizes: Lengths, strides: tuple[int, ...], crossing: bool) -> tuple[Array, int, int, list[int]]:
     """Return the offsets of the rows of x, [outer shifts][outer rows][last slow axis, extended by its shifts].
 
     Then the length of that axis, the number of outer rows, and the place in the table of each block's first row.
@@ -246,7 +259,7 @@ def _sources(
     stretched = axis_offsets(np.arange(-shifts[-1], last.positions - shifts[0]), last.inputs, slow_steps[-1])
     table = combine([*shifted_offsets(axes.slow[:-1], sizes.slow, slow_steps), stretched[None]])
     size, length = table.shape[1], len(stretched)
-    if t.crossing:
+    if crossing:
         starts = [block * size + shifts[-1] - shift for block in range(len(table)) for shift in shifts]
     else:
         starts = [block * size for block in range(len(table))]

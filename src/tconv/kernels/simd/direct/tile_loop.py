@@ -34,7 +34,7 @@ def _write(name: str, elements: Elements) -> str:
     _list_prefetches(f, frame, mine, local, tile + frame.ahead)
     positions = enter(f, frame, mine, tile)
     _, _, line_count, _, width = positions
-    _find_rows(f, frame, local, positions)
+    find_rows(f, frame, local, positions)
     whole = frame.whole.equals(1)
     lines = f.select(whole, 1, line_count)
     vectors = (f.select(whole, line_count * width, width) + (f.lanes - 1)) // f.lanes
@@ -47,20 +47,19 @@ def _write(name: str, elements: Elements) -> str:
         begin = f.most(first_unit - group * blocks, 0)
         end = f.least(last_unit - group * blocks, blocks)
         weights = frame.weights + group * frame.group_weights * f.size
-        with f.loop(frame.chunks) as chunk, f.loop(begin, end) as block:
-            narrow = f.select(block < frame.wide_blocks, 0, 1)
-            channels = frame.wide - narrow
-            # the wide blocks come first, each with one channel more
-            channel = block * channels + narrow * frame.wide_blocks
+        with f.loop(frame.chunks) as chunk, f.loop(begin, end, frame.range_blocks) as first_block:
+            # a range of blocks, whose outputs are written together
+            last_block = f.least(first_block + frame.range_blocks, end)
+            first_channel = _first_channel(f, frame, first_block)
             entry = frame.chunk_table + chunk * (CHUNK * 8)
             first_call, last_call, first_write, last_write, phases, wide_most, narrow_most = (
                 f.load(entry, place, I64) for place in range(CHUNK)
             )
             pitch = phases * frame.sum_row
-            mine.put("channel", group * frame.group_out + channel)
-            mine.put("channels", channels)
+            mine.put("channel", group * frame.group_out + first_channel)
+            mine.put("channels", _first_channel(f, frame, last_block) - first_channel)
             mine.put("channel_pitch", pitch)
-            most = f.select(narrow.equals(1), narrow_most, wide_most)
+            most = f.select(first_block < frame.wide_blocks, wide_most, narrow_most)
             parts = (vectors + most - 1) // most
             least, more = vectors // parts, vectors % parts
             with f.loop(lines) as line:
@@ -79,7 +78,10 @@ def _write(name: str, elements: Elements) -> str:
                     with f.when(frame.prefetch > 0):
                         table = f.load(frame.write_table + first_write * (WRITE * 8), 0, I64)
                         f.call(frame.prefetch, base, local, table, *region)
-                    with f.loop(first_call, last_call) as number:
+                    with f.loop(first_block, last_block) as block, f.loop(first_call, last_call) as number:
+                        narrow = f.select(block < frame.wide_blocks, 0, 1)
+                        channel = _first_channel(f, frame, block)
+                        to = sums + (channel - first_channel) * pitch * f.size
                         call = frame.call_table + number * (CALL * 8)
                         steps, count_of, count, start, terms, sum_row, kind, taps = (
                             f.load(call, place, I64) for place in range(CALL)
@@ -87,10 +89,10 @@ def _write(name: str, elements: Elements) -> str:
                         function = f.load(frame.functions, (kind * 2 + narrow) * (MOST + 1) + size, I64)
                         x = panel + (line * frame.slot_pitch + lane) * f.size
                         w = weights + (start + channel * terms) * f.size
-                        y = sums + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * f.size
+                        y = to + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * f.size
                         cursor = f.least(mine.cursor, mine.total)
                         ahead = local + frame.ahead_place + cursor * 8
-                        stride = f.select(cursor < mine.total, frame.x_channel * f.stored_size, 0)
+                        stride = f.select(cursor < mine.total, frame.ahead_step, 0)
                         sizes = (frame.channel_pitch, y, pitch, frame.sum_row, ahead, stride)
                         f.call(function, steps, count_of, count, x, w, *sizes)
                         mine.put("cursor", cursor + taps)
@@ -100,6 +102,11 @@ def _write(name: str, elements: Elements) -> str:
                         source = sums + sum_row * frame.sum_row * f.size
                         f.call(frame.write, base, local, table, phase, count, source, *region)
     return f.finish()
+
+
+def _first_channel(f: Function, frame: Fields, block: Value) -> Value:
+    """Return the first channel of a block. The wide blocks come first, each with one channel more than the others."""
+    return block * frame.wide - f.most(block - frame.wide_blocks, 0)
 
 
 def enter(f: Function, frame: Fields, mine: Fields, tile: Value) -> tuple[Value, ...]:
@@ -125,7 +132,7 @@ def _positions(f: Function, frame: Fields, number: Value) -> tuple[Value, ...]:
     )
 
 
-def _find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value, ...]) -> None:
+def find_rows(f: Function, frame: Fields, local: Value, positions: tuple[Value, ...]) -> None:
     """Store the address of each slot's row of x, for input channel 0; 0 for a row of zeros."""
     image, row, lines, _, _ = positions
     with f.loop(frame.blocks) as block:
@@ -150,13 +157,13 @@ def _list_prefetches(f: Function, frame: Fields, mine: Fields, local: Value, til
     table = local + frame.ahead_place
     with f.when(f.both(frame.ahead > 0, tile < frame.tiles)):
         positions = _positions(f, frame, tile // frame.splits)
-        _find_rows(f, frame, local, positions)
+        find_rows(f, frame, local, positions)
         begin = f.most(positions[3] - f.load(frame.copy_table, 0, I64) - (frame.pack_width - positions[4]), 0)
         end = f.least(begin + frame.pack_width, frame.x_length)
         with f.loop(frame.blocks) as block, f.loop(positions[2] + frame.extra) as slot:
             source = f.load(local, block * frame.slots + slot + HEAD, I64)
-            first_byte, end_byte = source + begin * f.stored_size, source + end * f.stored_size
-            with f.when(source.differs(0)), f.loop(first_byte, end_byte, 64) as line:
+            first_byte, end_byte = (source + place * frame.x_fast * f.stored_size for place in (begin, end))
+            with f.when(source.differs(0)), f.loop(first_byte, end_byte, frame.ahead_entry) as line:
                 f.store(line, table, total.value, I64)
                 total.set(total.value + 1)
     with f.loop(frame.ahead_pad) as number:

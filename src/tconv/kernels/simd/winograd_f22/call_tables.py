@@ -116,9 +116,10 @@ class WinogradCall(CompiledCall):
         self, p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int, activated: bool
     ) -> None:
         layer, sizes, tables = p.layer, filtered_lengths(p), _tables(p.layer)
-        (geometry, blocks, _), t = tiling.filtered_layer(layer), tiling.pick_tiles(p, threads)
+        geometry, blocks, _ = tiling.filtered_layer(layer)
         slow, fast, elements = sizes.slow, sizes.fast, elements_of(p.dtype)
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
+        t = tiling.pick_tiles(p, threads, out_fast != 1 and out_strides[1] == 1)
         length, lines = t.vectors * elements.lanes, sizes.lines
         places = tiling.scratch_layout(layer, t)
         super().__init__(p, t.total, min(threads, t.total), places.scratch, threads)
@@ -147,9 +148,12 @@ class WinogradCall(CompiledCall):
             "call_table": self.table_address(tables.products(steps, entries)),
             "write_table": self.table_address(epilogue_calls(tables.writes, rows, lines)),
             "functions": self.table_address(tables.functions), "zeros": self.table_address(_ZEROS),
-            "pack": input_packing.address(geometry, x_fast, fast.inputs, elements),
+            "pack": input_packing.address(geometry, x_fast, x_strides[1], fast.inputs, p.in_channels, elements),
             "stream": int(p.output_bytes >= STREAM_FROM),
-            "write": epilogue.address(geometry.fast.phases, out_fast, out_strides[1], activated, elements),
+            "write": epilogue.address(
+                geometry.fast.phases, out_fast, out_strides[1], p.out_channels, places.range_blocks == blocks.total,
+                activated, elements,
+            ),
         })  # fmt: skip
         self.tile_function = tile_loop.address(elements)
 

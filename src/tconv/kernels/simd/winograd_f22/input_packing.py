@@ -12,11 +12,12 @@ direct form. The sums are of one position and channel, so the detection does not
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.transpose import columns, load_stored_piece, piece_length
 from tconv.kernels.simd.vector_ir import I64, Function, Value, Var
 from tconv.kernels.simd.winograd_f22.algebra import FilteredAxis, FilteredGeometry, Plane
 
@@ -30,10 +31,14 @@ def mask_distances(geometry: FilteredGeometry) -> list[tuple[int, int]]:
     return sorted({(a // slow.step, b // fast.step) for a in slow.places for b in fast.places})
 
 
-def address(geometry: FilteredGeometry, x_fast: int, x_length: int, elements: Elements) -> int:
-    """Return the address of the function `(frame, local)`, for rows of x of this length."""
-    short = x_fast == 1 and x_length <= elements.lanes  # no vector is full
-    kind = "strided" if x_fast != 1 else "short" if short else "long"
+def address(
+    geometry: FilteredGeometry, x_fast: int, x_channel: int, x_length: int, channels: int, elements: Elements
+) -> int:
+    """Return the address of the function `(frame, local)`, for rows of x of this length and these strides."""
+    if x_fast == 1:
+        kind = "short" if x_length <= elements.lanes else "long"  # short: no vector is full
+    else:
+        kind = "channels_last" if x_channel == 1 and channels * elements.summed_size >= 16 else "strided"
     name = f"planes_{_axis_name(geometry.slow)}_{_axis_name(geometry.fast)}_{kind}{elements.suffix}"
     return OBJECT_CACHE.address(name, lambda: _Packer(name, geometry, kind, elements).build())
 
@@ -65,11 +70,16 @@ class _Packer:
         not_finite = f.var(f.zero())
         channels = frame.group_in
         with f.loop(0, channels, CHANNELS) as first:
-            count = f.least(channels - first, CHANNELS)
+            count = f.least(channels, CHANNELS) if self.kind == "channels_last" else f.least(channels - first, CHANNELS)
+            begin = f.least(first, channels - count)  # of channels last, the last group may overlap the one before
+            if self.kind == "channels_last":
+                self._for_each_row(partial(self._transpose_row, begin, count))
+            else:
+                with f.loop(count) as number:
+                    shift = (begin + number) * frame.x_channel * f.stored_size
+                    self._for_each_row(partial(self._split_row, shift, self._streams_of(number)))
             with f.loop(count) as number:
-                self._split_rows(first + number, self._streams_of(number))
-            with f.loop(count) as number:
-                self._write_planes(first + number, self._streams_of(number), not_finite)
+                self._write_planes(begin + number, self._streams_of(number), not_finite)
         with f.when(f.any(not_finite.value.differs(0.0))):
             frame.put("not_finite", 1)
         return f.finish()
@@ -113,23 +123,21 @@ class _Packer:
                 inside = f.both(rows, f.both(columns, column < output_positions))
                 f.store(f.select(inside, yes, no), masks, number * length + line * width + place)
 
-    def _split_rows(self, channel: Value, streams: Value) -> None:
-        """Split the rows of a channel into its streams."""
+    def _for_each_row(self, copy: Callable[[Value, Value, Value, Value], None]) -> None:
+        """Call `copy` with each row: its address, the place in each stream, its first element and its length."""
         f, frame, mine = self.f, self.frame, self.mine
-        shift = channel * frame.x_channel * f.stored_size
         size, pitch, slots = frame.stream_size, frame.slot_pitch, frame.slots
         from_place = f.select(self.whole, 0, self.left)
         start = frame.x_first + (from_place + f.select(self.whole, 0, mine.first)) * self.fast.step
         length = f.select(self.whole, mine.width, mine.width + (self.right - self.left))
         with f.loop(frame.blocks * self.slow.step) as block, f.loop(mine.line_count + (self.down - self.up)) as slot:
             source = f.load(self.local, block * slots + slot + HEAD, I64)
-            to = streams + (block * self.fast.step * size + slot * pitch + from_place - self.left) * f.size
-            parts = [to + number * size * f.size for number in range(self.fast.step)]
-            f.cases(
-                source.equals(0),
-                lambda: self._clear(parts, length),
-                lambda: self._split_row(source + shift, parts, start, length),
-            )
+            place = block * self.fast.step * size + slot * pitch + from_place - self.left
+            copy(source, place * f.size, start, length)
+
+    def _streams(self, streams: Value, place: Value) -> list[Value]:
+        """Return the address of a row in the streams of a channel: one for each element of a group of positions."""
+        return [streams + place + number * self.frame.stream_size * self.f.size for number in range(self.fast.step)]
 
     def _clear(self, to: list[Value], length: Value) -> None:
         """Write zeros into all parts."""
@@ -138,18 +146,27 @@ class _Packer:
             for part in to:
                 f.store(f.zero(), part, place)
 
-    def _split_row(self, source: Value, to: list[Value], start: Value, length: Value) -> None:
-        """Split a row into its parts. Whole vectors are written; the next row overwrites what is beyond its end."""
+    def _split_row(
+        self, shift: Value, streams: Value, source: Value, place_of: Value, start: Value, length: Value
+    ) -> None:
+        """Split a row of a channel. Whole vectors are written; the next row overwrites what is beyond its end."""
+        f, to = self.f, self._streams(streams, place_of)
+        copy = self._split_strided if self.kind == "strided" else self._split_contiguous
+        f.cases(source.equals(0), lambda: self._clear(to, length), lambda: copy(source + shift, to, start, length))
+
+    def _split_strided(self, source: Value, to: list[Value], start: Value, length: Value) -> None:
+        """Split a row element by element."""
+        f, step, x_length, x_fast = self.f, self.fast.step, self.frame.x_length, self.frame.x_fast
+        with f.loop(length) as place:
+            for number, part in enumerate(to):
+                index = start + place * step + number
+                inside = f.both(index >= 0, index < x_length)
+                value = f.load_stored_number(source, f.select(inside, index, 0) * x_fast)
+                f.store(f.select(inside, value, f.value(0.0, value.ir.type)), part, place)
+
+    def _split_contiguous(self, source: Value, to: list[Value], start: Value, length: Value) -> None:
+        """Split a row whose elements are neighbours."""
         f, step, x_length = self.f, self.fast.step, self.frame.x_length
-        if self.kind == "strided":
-            x_fast = self.frame.x_fast
-            with f.loop(length) as place:
-                for number, part in enumerate(to):
-                    index = start + place * step + number
-                    inside = f.both(index >= 0, index < x_length)
-                    value = f.load_stored_number(source, f.select(inside, index, 0) * x_fast)
-                    f.store(f.select(inside, value, f.value(0.0, value.ir.type)), part, place)
-            return
 
         def store_parts(vectors: list[Value], place: Value | int) -> None:
             if step == 2:
@@ -171,6 +188,54 @@ class _Packer:
                 masked()
             else:
                 f.cases(f.both(at[0] >= 0, at[-1] + f.lanes <= x_length), whole, masked)
+
+    def _transpose_row(
+        self, channel: Value, count: Value, source: Value, place_of: Value, start: Value, length: Value
+    ) -> None:
+        """Split a row of channels last, for `count` channels from one on."""
+        f, step = self.f, self.fast.step
+        first = source + channel * f.stored_size
+
+        def clear() -> None:
+            with f.loop(count) as number:
+                self._clear(self._streams(self._streams_of(number), place_of), length)
+
+        def copy() -> None:
+            with f.loop(0, length, f.lanes) as place:
+                for number in range(step):
+                    self._transpose_positions(first, count, number, place_of + place * f.size, start + place * step)
+
+        f.cases(source.equals(0), clear, copy)
+
+    def _transpose_positions(self, source: Value, count: Value, number: int, place_of: Value, at: Value) -> None:
+        """Split off an element of each group of a vector of positions, the first of which begins at element `at`."""
+        f, step, x_fast, x_length = self.f, self.fast.step, self.frame.x_fast, self.frame.x_length
+        first = at + number
+        inside = f.both(first >= 0, first + (f.lanes - 1) * step < x_length)
+
+        def whole() -> None:
+            places = [x_fast * (lane * step) for lane in range(f.lanes)]
+            self._transpose(source + first * x_fast * f.stored_size, count, number, place_of, places, None)
+
+        def edge() -> None:
+            """Read the nearest positions inside of the row instead of those outside, and clear their lanes."""
+            begin, end = (f.most(limit + (step - 1), 0) // step for limit in (0 - first, x_length - first))
+            places = [f.least(f.most(first + lane * step, 0), x_length - 1) * x_fast for lane in range(f.lanes)]
+            self._transpose(source, count, number, place_of, places, f.mask(begin, end))
+
+        f.cases(inside, whole, edge)
+
+    def _transpose(
+        self, source: Value, count: Value, number: int, place_of: Value, places: list[Value], mask: Value | None
+    ) -> None:
+        """Store the channels of positions, whose distances from the source are `places`, in their streams."""
+        f, piece = self.f, piece_length(self.f)
+        with f.loop(0, count, piece, at_least_once=True) as some:
+            channel = f.least(some, count - piece)  # the last piece may overlap the one before
+            here = source + channel * f.stored_size
+            for more, vector in enumerate(columns(f, lambda lane: load_stored_piece(f, here, places[lane]))):
+                to = self._streams(self._streams_of(channel + more), place_of)[number]
+                f.store(vector if mask is None else f.select(mask, vector, f.zero()), to)
 
     def _write_planes(self, channel: Value, streams: Value, not_finite: Var) -> None:
         """Write the planes of a channel into the panel: vectors of elements, and their differences along both axes."""

@@ -1,0 +1,47 @@
+"""Choice of the form of the direct sum: which axis the lanes of a vector run over.
+
+All forms of the direct sum add the same products in the same order, so their results have the same bits. The choice
+depends on the sizes and the layout of the arrays, and decides nothing but the time.
+"""
+
+from __future__ import annotations
+
+from tconv._arrays import is_finite
+from tconv.kernels.problem import Problem
+from tconv.kernels.simd.channel_lanes import weight_packing as channel_lanes
+from tconv.kernels.simd.channel_lanes.call_tables import ChannelLanesCall, fits
+from tconv.kernels.simd.channel_lanes.schedule import layer_schedule
+from tconv.kernels.simd.depthwise import weight_packing as depthwise
+from tconv.kernels.simd.depthwise.call_tables import DepthwiseChannelsCall, DepthwisePositionsCall
+from tconv.kernels.simd.depthwise.schedule import is_depthwise, lanes_over_channels, lanes_over_positions
+from tconv.kernels.simd.direct.call_tables import DirectCall
+from tconv.kernels.simd.direct.weight_packing import pack_weight
+from tconv.kernels.simd.form import Form
+from tconv.kernels.simd.winograd_f22 import weight_packing as winograd_f22
+from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
+
+DIRECT = Form("direct", DirectCall, pack_weight, lambda p, w: is_finite(w))
+"""Lanes over positions of the output."""
+DEPTHWISE_POSITIONS = Form("depthwise", DepthwisePositionsCall, depthwise.pack_by_channel, lambda p, w: is_finite(w))
+"""A pass of its own for layers with one input channel per group: lanes over positions."""
+DEPTHWISE_CHANNELS = Form("depthwise_last", DepthwiseChannelsCall, depthwise.pack_by_tap, lambda p, w: is_finite(w))
+"""The same with lanes over channels."""
+CHANNEL_LANES = Form("channel_lanes", ChannelLanesCall, channel_lanes.pack_weight, lambda p, w: is_finite(w))
+"""Lanes over output channels, which are neighbours in the output."""
+WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
+
+_FILLED = 0.85
+"""Part of the lanes that must have an output channel: below it, lanes over positions are faster, though they write
+channels last by transposing (kernels of 2 to 4 rows with 1 to 64 channels, AVX-512 and AVX2)."""
+
+
+def direct_form(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Form:
+    """Return the form of the direct sum for a problem and the strides of its canonical arrays, in elements."""
+    if is_depthwise(p):
+        if lanes_over_channels(p, x_strides, out_strides):
+            return DEPTHWISE_CHANNELS
+        if lanes_over_positions(p, x_strides, out_strides):
+            return DEPTHWISE_POSITIONS
+    if fits(p, out_strides) and layer_schedule(p.layer).filled >= _FILLED:
+        return CHANNEL_LANES
+    return DIRECT
