@@ -45,6 +45,19 @@ def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Valu
     return f.select(not_below > high, high, not_below)
 
 
+def store_first(f: Function, vector: Value, to: Value, place: Value, count: Value) -> None:
+    """Store the first `count` outputs of a vector; none for 0 or less, all if there are not so many.
+
+    Masked stores are slow on some chips (AMD with AVX2), so only a part of a vector has one.
+    """
+
+    def partly() -> None:
+        with f.when(count > 0):
+            f.store_stored(vector, to, place, f.mask(0, count))
+
+    f.cases(count >= f.lanes, lambda: f.store_stored(vector, to, place), partly)
+
+
 class Epilogue:
     """Builder of an epilogue. For each line of the tile, and each channel if `by_channel`, `write` writes the outputs.
 
@@ -115,7 +128,7 @@ class Epilogue:
             """Write the outputs [begin, end), fewer than a vector of each."""
             for number, vector in enumerate(interleave_lanes(f, values(begin // count))):
                 start = begin + number * f.lanes
-                f.store_stored(vector, self.to, start, f.mask(0, end - start))
+                store_first(f, vector, self.to, start, end - start)
 
         def lines(begin: Value, store: Callable[[Value, Value, Value], None]) -> None:
             end = begin + (total - begin) // span * span
