@@ -47,7 +47,7 @@ def warm_up(report: Callable[[str], None]) -> int:
     for stride in (1, 2, 3, 4, 8):
         for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
             report(f"writing, stride {stride}")
-            epilogue.address(stride, out_fast, out_channel, 64, activated, FLOAT32)
+            epilogue.address(stride, out_fast, out_channel, 64, False, activated, FLOAT32)
     for x_fast, x_channel in product((1, 2), (1, 2)):
         report("packing")
         for vectors in range(1, input_packing.SHORT + 2):
