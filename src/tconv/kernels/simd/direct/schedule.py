@@ -119,6 +119,8 @@ class TileSchedule(NamedTuple):
     """blocks of channels whose outputs are written together"""
     whole_positions: bool
     """True if all channels are"""
+    groups: int
+    """groups whose inputs are in the panel at a time"""
 
 
 def least_cycles(p: Problem) -> float:
@@ -136,8 +138,13 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     single = (
         channels_last and p.geometry.groups == 1 and epilogue_channels_last.together(p.out_channels, elements.lanes)
     )
-    best, splits, _ = tiling.pick(estimates(p), 1 if single else layer.sizes.units, threads)
-    t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, best)
+    groups = _groups(p.layer, elements.lanes) if channels_last else 1
+    sizes, candidates = layer.sizes, estimates(p)
+    if groups > 1:
+        sizes = sizes._replace(group_in=groups * p.layer.group_in, units=p.geometry.groups // groups)
+        candidates = tiling.estimates(sizes, lengths(p), p.batch)
+    best, splits, _ = tiling.pick(candidates, 1 if single else sizes.units, threads)
+    t = tiling.tiling_of(sizes, lengths(p), p.batch, best)
     threads = min(threads, best.total * splits)
     # addresses of the next tile's cache lines, then an entry without effect for each tap of a call
     ahead = p.input_bytes > _AHEAD_FROM and best.total > threads
@@ -146,7 +153,10 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
     block = elements.summed_size * layer.sums * t.sum_row
-    together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
+    if groups > 1:
+        together = groups * layer.blocks.total
+    else:
+        together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
     scratch = sums_place + block * together + elements.summed_size * 9 * elements.lanes
     tiles = best.total * splits
     return TileSchedule(
@@ -160,7 +170,14 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
         scratch,
         together,
         together == layer.sizes.units and splits == 1,
+        groups,
     )
+
+
+def _groups(layer: Layer, lanes: int) -> int:
+    """Return how many groups are written together: the channels of fewer would not fill a vector."""
+    groups = layer.geometry.groups
+    return next((n for n in range(1, groups) if groups % n == 0 and n * layer.group_out >= lanes), groups)
 
 
 def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:
