@@ -15,8 +15,8 @@ from tconv.kernels.simd import epilogue, epilogue_channels_last, microkernel
 from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.direct import accumulation_order, tiling
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6
