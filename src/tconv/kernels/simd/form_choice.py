@@ -30,7 +30,7 @@ CHANNEL_LANES = Form("channel_lanes", ChannelLanesCall, channel_lanes.pack_weigh
 """Lanes over output channels, which are neighbours in the output."""
 WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
 
-_FILLED = 0.8
+_FILLED = 0.85
 """Part of the lanes that must have an output channel: below it, lanes over positions are faster, though they write
 channels last by transposing (kernels of 2 to 4 rows with 1 to 64 channels, AVX-512 and AVX2)."""
 

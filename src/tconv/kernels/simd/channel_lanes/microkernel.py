@@ -17,6 +17,7 @@ from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.epilogue import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.pair_ir import adder
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 STEP = 2
@@ -25,8 +26,6 @@ PLACE = 2
 """Integers of a position in its table: address of its first output, and the columns that exist from there on."""
 MOST_POSITIONS = 14
 """Largest number of positions of a block: more only make the code longer."""
-_AHEAD = 2048
-"""Bytes between the weight in use and the one that is prefetched."""
 
 
 class Block(NamedTuple):
@@ -42,8 +41,9 @@ def most_vectors() -> int:
 
 
 def most_positions(vectors: int) -> int:
-    """Return how many positions fit the registers: their sums, the vectors of a weight, and one input."""
-    return max(1, min(MOST_POSITIONS, (target().registers - 1 - vectors) // vectors))
+    """Return how many positions fit the registers: their sums, the vectors of a weight, one input, and a product."""
+    others = vectors + (1 if target().fuses else 2)
+    return max(1, min(MOST_POSITIONS, (target().registers - others) // vectors))
 
 
 def address(block: Block, activated: bool, elements: Elements) -> int:
@@ -104,18 +104,18 @@ class _Microkernel:
     def _add_step(self, x: Value, count: Value) -> None:
         """Add the products of so many channels."""
         f, pitch, positions, vectors = self.f, self.pitch, self.block.positions, self.block.vectors
+        add_products = adder(f)
         # three positions share a base; their distance from it is part of the load's address
         bases = [f.var(x + pitch * m) for m in range(0, positions, 3)]
         with f.loop(count, at_least_once=True):
             here = [base.value for base in bases]
             w = self.weight.value
             columns = [f.load(w, v * f.lanes, f.vector) for v in range(vectors)]
-            f.prefetch(w + _AHEAD)
             for m in range(positions):
                 factor = f.splat(f.load(here[m // 3] + pitch * (m % 3)))
                 for v, column in enumerate(columns):
                     sum_ = self.accumulators[m, v]
-                    sum_.set(f.fma(factor, column, sum_.value))
+                    sum_.set(add_products(factor, column, sum_.value))
             for base in bases:
                 base.set(base.value + f.size)
             self.weight.set(w + f.size * f.lanes * vectors)
