@@ -11,7 +11,6 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
-from tconv.kernels.simd.bfloat16_dot import panel_layer
 from tconv.kernels.simd.call_frame import HEAD, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
