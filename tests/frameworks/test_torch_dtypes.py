@@ -428,7 +428,9 @@ def chain(end, norm=True):
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("norm", [True, False])
-@pytest.mark.parametrize("how", ["float64", "bfloat16", "float16", "autocast bfloat16", "autocast float16", "norm alone"])
+@pytest.mark.parametrize(
+    "how", ["float64", "bfloat16", "float16", "autocast bfloat16", "autocast float16", "norm alone"]
+)
 def test_fused_chains(end, norm, how, all_stay, kernel):
     dtype = torch.bfloat16 if how == "norm alone" else getattr(torch, how.removeprefix("autocast "))
     x = torch.randn(2, 8, 7, 6)
@@ -507,7 +509,9 @@ def test_a_reader_outside_of_autocast_gets_the_layers_output(all_stay):
 @pytest.mark.parametrize("last", [False, True])
 def test_a_checkpoint_in_float16(last, all_stay, kernel):
     model = chain("relu")
-    checkpoint = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    checkpoint = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
+    }
     model.half().load_state_dict(checkpoint)
     x = torch.randn(2, 8, 9, 9).half()
     if last:
