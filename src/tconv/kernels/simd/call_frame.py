@@ -28,6 +28,7 @@ _FRAME = """
     not_finite zeros x_first positions output_positions mask_place stream_place stream_size stream_channel plane_size
     range_blocks most
     flat pitch halo places_place constants_place constants_size columns slow_phases output_table
+    zeros_place parts part_count
     outer_table outer_entry outer_size outer_tiles row_phases unit_size unit_step repeats multiplier
     channel_weights repeat_weights weight_pitch position_block
 """
