@@ -27,7 +27,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-PAGE, UNTOUCHED = 4096, 0x7FA5A5A5  # as a float, NaN
+PAGE, UNTOUCHED = 4096, -1  # each byte; as a float of any size, NaN
 
 class Region:
     '''Whole pages between two that may not be accessed.'''
@@ -37,21 +37,23 @@ class Region:
         for guard in (start, start + PAGE + size):
             assert libc.mprotect(guard, PAGE, 0) == 0
         self.memory = (ctypes.c_char * size).from_address(start + PAGE)
-        self.numbers = np.frombuffer(self.memory, np.int32)
+        self.numbers = np.frombuffer(self.memory, np.int8)
 
-    def place(self, shape, strides, at_end):
+    def place(self, shape, strides, at_end, dtype=np.float32):
         '''An array with these strides (in elements) that ends where the pages end, or begins where they begin.'''
+        size = np.dtype(dtype).itemsize
         reach = [(n - 1) * step for n, step in zip(shape, strides)]
         low, high = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
-        first = self.numbers.size - 1 - high if at_end else -low
+        first = self.numbers.size // size - 1 - high if at_end else -low
         self.numbers[:] = UNTOUCHED
-        steps = [4 * step for step in strides]
-        return np.ndarray(shape, np.float32, self.memory, 4 * first, steps)
+        steps = [size * step for step in strides]
+        return np.ndarray(shape, dtype, self.memory, size * first, steps)
 
     def check(self, array):
         '''Assert that every element of the array was written, and nothing else.'''
-        assert not (array.view(np.int32) == UNTOUCHED).any()
-        array.view(np.int32)[...] = UNTOUCHED
+        elements = array.view(f"i{array.itemsize}")
+        assert not (elements == UNTOUCHED).any()
+        elements[...] = UNTOUCHED
         assert (self.numbers == UNTOUCHED).all()
 
 def strides_of(rng, shape, plain):
@@ -132,6 +134,44 @@ for turn in range({count}):
 
 
 @linux
+@pytest.mark.parametrize("environment", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_no_dtype_touches_anything_else(dtype, environment, python):
+    """In both layouts, and with gaps. The sums of whole numbers are exact, so outputs are rounded once."""
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    python(
+        GUARDED
+        + f"""
+if {dtype == "bfloat16"}:
+    import ml_dtypes
+dtype = np.dtype({dtype!r})
+if tconv.plan(np.ones((1, 1, 2), dtype), np.ones((1, 1, 2), dtype)).method != "simd":
+    sys.exit(0)  # another chip
+tconv.set_num_threads(2)
+rng, of_strides = (np.random.default_rng(5) for _ in range(2))
+regions = [Region(1 << 20) for _ in range(3)]
+for turn in range(4):
+    for ndim in (1, 2, 3):
+        for kind in problems.KINDS:
+            p = problems.problem(rng, ndim, kind)
+            at_end = bool(turn % 2)
+            placed = []
+            for region, array in zip(regions, (p.x, p.w, p.y)):
+                placed.append(region.place(array.shape, strides_of(of_strides, array.shape, False), at_end, dtype))
+                if array is not p.y:
+                    placed[-1][...] = array
+            x, w, out = placed
+            bias = None if p.bias is None else p.bias.astype(dtype)
+            tconv.conv_transpose(x, w, bias, geometry=p.geometry, method=p.method, out=out)
+            np.testing.assert_array_equal(out.astype(float), p.y.astype(dtype).astype(float))
+            regions[2].check(out)
+""",
+        **environment,
+    )
+
+
+@linux
 def test_nothing_outside_of_the_threads_memory_is_touched(python):
     """It ends where a page begins that may not be accessed, and contains numbers of earlier calls."""
     python(
@@ -173,25 +213,29 @@ for shape, weight, arguments in [
     ((1, 2, 1_000_003), (2, 1, 5), {"stride": 3}),
     ((1, 2, 301, 303), (2, 3, 3, 3), {"stride": 3, "crop": ((1, 0), (2, 5))}),
     ((1, 40, 97, 99), (40, 24, 3, 3), {"stride": 3}),
+    ((1, 6, 71, 70), (6, 21, 16, 16), {"stride": 8, "padding": 4}),
+    ((2, 5, 99, 129), (5, 12, 4, 4), {"stride": 4}),
     ((1, 2, 40, 41, 42), (2, 5, 3, 3, 3), {"stride": 2}),
 ]:
     x, w = (rng.integers(-5, 6, s).astype("f4") for s in (shape, weight))
     y = tconv.conv_transpose(x, w, method="polyphase", **arguments)
     assert y.nbytes >= 8 << 20 or x.nbytes > 1 << 20
     for at_end in (False, True):
-        for last in (False, True):
-            def order(s):
-                return [0, *range(2, len(s)), 1] if last else [*range(len(s))]
+        for lasts in ((False, False), (True, True), (False, True), (True, False)):
             placed = []
-            for region, s in zip(regions, (x.shape, y.shape)):
+            for region, s, last in zip(regions, (x.shape, y.shape), lasts):
                 strides, step = [0] * len(s), 1
-                for axis in reversed(order(s)):
+                for axis in reversed([0, *range(2, len(s)), 1] if last else range(len(s))):
                     strides[axis], step = step, step * s[axis]
                 placed.append(region.place(s, strides, at_end))
             placed[0][...] = x
-            tconv.conv_transpose(placed[0], w, out=placed[1], method="simd", **arguments)
-            np.testing.assert_array_equal(placed[1], y)
-            regions[1].check(placed[1])
+            for method in ("simd", "winograd"):
+                try:
+                    tconv.conv_transpose(placed[0], w, out=placed[1], method=method, **arguments)
+                except tconv.errors.MethodError:
+                    continue
+                np.testing.assert_array_equal(placed[1], y)
+                regions[1].check(placed[1])
 """
     )
 

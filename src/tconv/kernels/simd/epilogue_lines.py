@@ -6,6 +6,7 @@ The base of all epilogues. `epilogue` chooses among them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
@@ -16,26 +17,18 @@ _LONG = 256
 """Outputs from which on an unaligned line of a streamed output goes past the caches; aligned lines always do."""
 
 
-class Constants:
+class Constants(NamedTuple):
     """Bias and activation of a vector of outputs."""
 
-    def __init__(self, f: Function, frame: Fields, activated: bool, load: Callable[[Value], Value]) -> None:
-        """`load` returns a vector from a table of one number per channel."""
-        self._f, self._activated = f, activated
-        bias = f.var(f.zero())
-        with f.when(frame.bias > 0):
-            bias.set(load(frame.bias))
-        self._bias = bias.value
-        if activated:
-            self._slope = load(frame.slopes)
-            self._low, self._high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
+    bias: Value
+    slope: Value | None
+    """None without an activation"""
+    limits: list[Value]
 
     def outputs(self, sums: Value) -> Value:
         """Return the outputs of a vector of sums: bias, then activation."""
-        total = sums + self._bias
-        if not self._activated:
-            return total
-        return apply_activation(self._f, total, self._slope, self._low, self._high)
+        total = sums + self.bias
+        return total if self.slope is None else apply_activation(total.f, total, self.slope, *self.limits)
 
 
 def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
@@ -43,6 +36,19 @@ def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Valu
     leaky = f.select(y < f.zero(), y * slope, y)
     not_below = f.select(leaky < low, low, leaky)
     return f.select(not_below > high, high, not_below)
+
+
+def store_first(f: Function, vector: Value, to: Value, place: Value, count: Value) -> None:
+    """Store the first `count` outputs of a vector; none for 0 or less, all if there are not so many.
+
+    Masked stores are slow on some chips (AMD with AVX2), so only a part of a vector has one.
+    """
+
+    def partly() -> None:
+        with f.when(count > 0):
+            f.store_stored(vector, to, place, f.mask(0, count))
+
+    f.cases(count >= f.lanes, lambda: f.store_stored(vector, to, place), partly)
 
 
 class Epilogue:
@@ -95,7 +101,19 @@ class Epilogue:
 
     def constants_of(self, channel: Value) -> Constants:
         """Return bias and activation of one channel, in all lanes."""
-        return Constants(self.f, self.frame, self.activated, lambda table: self.f.splat(self.f.load(table, channel)))
+        return self.read_constants(lambda table: self.f.splat(self.f.load(table, channel)))
+
+    def read_constants(self, load: Callable[[Value], Value]) -> Constants:
+        """Return bias and activation. `load` returns a vector from a table of one number per channel."""
+        f, frame = self.f, self.frame
+        bias = f.var(f.zero())
+        with f.when(frame.bias > 0):
+            bias.set(load(frame.bias))
+        return Constants(bias.value, load(frame.slopes) if self.activated else None, self.limits())
+
+    def limits(self) -> list[Value]:
+        """Return the lowest and the highest output of the activation."""
+        return [self.f.splat(self.f.load(self.frame.limits, number)) for number in (0, 1)] if self.activated else []
 
     def sums_at(self, row: Value | int) -> Value:
         """Return the address of the sums of a phase."""
@@ -115,7 +133,7 @@ class Epilogue:
             """Write the outputs [begin, end), fewer than a vector of each."""
             for number, vector in enumerate(interleave_lanes(f, values(begin // count))):
                 start = begin + number * f.lanes
-                f.store_stored(vector, self.to, start, f.mask(0, end - start))
+                store_first(f, vector, self.to, start, end - start)
 
         def lines(begin: Value, store: Callable[[Value, Value, Value], None]) -> None:
             end = begin + (total - begin) // span * span
