@@ -89,6 +89,11 @@ def _triple() -> str:
     return f"{triple}-elf" if sys.platform == "win32" else triple
 
 
+def computes_float16() -> bool:
+    """Return True if this machine's chip has arithmetic in float16, and not only conversions of it."""
+    return any(llvm.get_host_cpu_features().get(unit) for unit in ("avx512fp16", "amx-fp16", "fullfp16"))
+
+
 def _units(features: dict[str, bool]) -> tuple[int, int, bool, bool]:
     """Return what `Target` says of the vector units, from `lanes` on, of an x86 chip with these features."""
     if features.get("avx512f"):

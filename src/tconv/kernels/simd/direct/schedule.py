@@ -12,10 +12,11 @@ from typing import NamedTuple
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, epilogue_channels_last, microkernel
+from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import accumulation_order, tiling
-from tconv.kernels.simd.elements import elements_of
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6
@@ -61,7 +62,8 @@ class LayerSchedule(NamedTuple):
 @lru_cache(maxsize=256)
 def layer_schedule(layer: Layer) -> LayerSchedule:
     """Return the schedule of a layer."""
-    axes, elements = grid(layer.geometry), elements_of(layer.dtype)
+    axes, elements = grid(layer.geometry), direct_elements(layer)
+    layer = panel_layer(layer, elements)
     chunks, most = accumulation_order.chunks(layer, axes, epilogue.most_phases(axes.fast.stride, elements), _ROWS)
     channels = layer.group_out
     count = -(-channels // most)
@@ -129,19 +131,19 @@ def least_cycles(p: Problem) -> float:
 
 
 @lru_cache(maxsize=256)
-def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> TileSchedule:
+def tile_schedule(p: Problem, threads: int, channels_last: bool = False, x_last: bool = False) -> TileSchedule:
     """Return the tiles of a problem for a number of threads. `channels_last` is the layout of the output."""
-    layer, elements = layer_schedule(p.layer), elements_of(p.dtype)
+    layer, elements = layer_schedule(p.layer), direct_elements(p.layer)
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1
     # channels that are written together are those of one thread
     single = (
         channels_last and p.geometry.groups == 1 and epilogue_channels_last.together(p.out_channels, elements.lanes)
     )
-    groups = _groups(p.layer, elements.lanes) if channels_last else 1
+    groups = _groups(p.layer, elements, channels_last, x_last)
     sizes, candidates = layer.sizes, estimates(p)
     if groups > 1:
-        sizes = sizes._replace(group_in=groups * p.layer.group_in, units=p.geometry.groups // groups)
+        sizes = sizes._replace(group_in=groups * sizes.group_in, units=p.geometry.groups // groups)
         candidates = tiling.estimates(sizes, lengths(p), p.batch)
     best, splits, _ = tiling.pick(candidates, 1 if single else sizes.units, threads)
     t = tiling.tiling_of(sizes, lengths(p), p.batch, best)
@@ -174,10 +176,14 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     )
 
 
-def _groups(layer: Layer, lanes: int) -> int:
-    """Return how many groups are written together: the channels of fewer would not fill a vector."""
+def _groups(layer: Layer, elements: Elements, channels_last: bool, x_last: bool) -> int:
+    """Return how many groups are in a panel: with channels last, those of fewer would not fill a vector."""
     groups = layer.geometry.groups
-    return next((n for n in range(1, groups) if groups % n == 0 and n * layer.group_out >= lanes), groups)
+    if elements.dot and layer.group_in % 2:  # a pair of channels would be of two groups
+        return 1
+    lanes = elements.lanes
+    fewest = min(layer.group_out if channels_last else lanes, layer.group_in if x_last else lanes)
+    return next((n for n in range(1, groups) if groups % n == 0 and n * fewest >= lanes), groups)
 
 
 def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:
@@ -208,9 +214,10 @@ def summary(p: Problem) -> str:
     t = tiles.tiling
     phases = p.geometry.stride
     return (
-        f"{elements_of(p.dtype).lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
+        f"{direct_elements(p.layer).lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
         f"{math.prod(phases)} phase{'s' * (math.prod(phases) > 1)}, {tiles.tiles} tiles of "
         f"{t.rows} x {t.width} positions, {layer.blocks.wide} channels at a time"
+        f"{'; bfloat16 dot products' if direct_elements(p.layer).dot else ''}"
     )
 
 

@@ -25,7 +25,8 @@ _TABLE_BYTES = 1500
 _BLOCKS = (6, 8, 5, 4, 3, 2, 1)
 _LINES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _VECTORS = (2, 3, 4, 5, 6, 8, 12, 16)
-_MOST_POSITIONS = 256
+_MOST_POSITION_BYTES = 1024
+"""Bytes of the positions of a tile of whole rows: a plane of many channels stays in a core's own cache."""
 _MOST_SPLITS = 16
 
 
@@ -117,7 +118,7 @@ def estimates(p: Problem) -> list[TilesEstimate]:
         if not forms or forms[-1] != form:
             forms.append(form)
     for rows in _LINES:
-        if rows * positions > _MOST_POSITIONS:
+        if rows * positions * elements.summed_size > _MOST_POSITION_BYTES:
             break
         forms.append((True, min(rows, lines), positions, 1))
         if rows >= lines:
