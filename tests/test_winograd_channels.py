@@ -64,7 +64,7 @@ def drawn(rng, ndim, numbers):
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_whole_numbers_equal_the_definition(ndim):
     rng = np.random.default_rng(ndim)
-    for _ in range(15):
+    for _ in range(9):
         g, x, w, bias = drawn(rng, ndim, lambda *shape: rng.integers(-5, 6, shape).astype(np.float32))
         expected = tconv.definition.scatter(x, w, bias, geometry=g)
         np.testing.assert_array_equal(call(WINOGRAD_CHANNELS, x, w, bias, g), expected, err_msg=repr((g, x.shape)))
@@ -74,7 +74,7 @@ def test_whole_numbers_equal_the_definition(ndim):
 def test_it_has_the_bits_of_lanes_over_positions(name):
     rng = np.random.default_rng(0)
     kind, relu6 = dtype(name), Activation(np.float32(0), 0, 6)
-    for turn in range(20):
+    for turn in range(9):
         g, x, w, bias = drawn(rng, 1 + turn % 3, lambda *shape: rng.standard_normal(shape).astype(kind))
         wide = None if bias is None else bias.astype("f8" if name == "float64" else "f4")
         activation = relu6 if turn % 2 else None
@@ -135,7 +135,7 @@ def test_it_is_chosen_for_channels_last_in_and_out():
 RANDOM = """
 import numpy as np, test_winograd_channels as t, tconv
 rng = np.random.default_rng(1)
-for turn in range(12):
+for turn in range(6):
     g, x, w, bias = t.drawn(rng, 1 + turn % 3, lambda *shape: rng.integers(-5, 6, shape).astype("f4"))
     expected = tconv.definition.scatter(x, w, bias, geometry=g)
     np.testing.assert_array_equal(t.call(t.WINOGRAD_CHANNELS, x, w, bias, g), expected)
@@ -143,7 +143,7 @@ for turn in range(12):
 
 
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
-@pytest.mark.parametrize("cpu", [cpu for cpu in CPUS if cpu != "haswell"])
+@pytest.mark.parametrize("cpu", [cpu for cpu in CPUS if cpu not in ("haswell", "x86-64")])
 def test_every_chip(cpu, python):
     if cpu == "x86-64-v4" and target().lanes < 16:
         pytest.skip("this machine has no AVX-512")
@@ -168,7 +168,7 @@ def strides(shape):
     for axis in reversed([0, *range(2, len(shape)), 1]):
         steps[axis], step = step, step * shape[axis]
     return steps
-for turn in range(40):
+for turn in range(18):
     g, x, w, bias = t.drawn(rng, 1 + turn % 3, lambda *shape: rng.integers(-2, 3, shape).astype("f4"))
     if x.size > 200_000:
         continue

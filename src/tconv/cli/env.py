@@ -141,5 +141,7 @@ def _text(facts: dict[str, Any]) -> str:
         cache = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
         cache += [f"new code cannot be cached: {kernel['not_stored']}"] if kernel["not_stored"] else []
         lines.append("; ".join([f"simd       {kernel['chip']}", *(cache or [f"code is cached in {kernel['cache']}"])]))
+        against = kernel["bfloat16_dot"]
+        lines.append(f"bfloat16   {'dot products' if against is None else f'without dot products: {against}'}")
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.epilogue import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.pair_ir import adder
 from tconv.kernels.simd.vector_ir import I64, Function, Value, Var
 
 STEP = 2
@@ -40,8 +41,9 @@ def most_vectors() -> int:
 
 
 def most_positions(vectors: int) -> int:
-    """Return how many positions fit the registers: their sums, the vectors of a weight, and one input."""
-    return max(1, min(MOST_POSITIONS, (target().registers - 1 - vectors) // vectors))
+    """Return how many positions fit the registers: their sums, the vectors of a weight, one input, and a product."""
+    others = vectors + (1 if target().fuses else 2)
+    return max(1, min(MOST_POSITIONS, (target().registers - others) // vectors))
 
 
 def address(block: Block, activated: bool, elements: Elements) -> int:
@@ -72,6 +74,7 @@ class BlockOfSums:
     def add_step(self, x: Value, pitch: Value, weight: Var, count: Value) -> None:
         """Add the products of so many channels, and move `weight` behind the weights that were used."""
         f, positions, vectors = self.f, self.block.positions, self.block.vectors
+        add_products = adder(f)
         # three positions share a base; their distance from it is part of the load's address
         bases = [f.var(x + pitch * m) for m in range(0, positions, 3)]
         with f.loop(count, at_least_once=True):
@@ -82,7 +85,7 @@ class BlockOfSums:
                 factor = f.splat(f.load(here[m // 3] + pitch * (m % 3)))
                 for v, column in enumerate(columns):
                     sum_ = self.sums[m, v]
-                    sum_.set(f.fma(factor, column, sum_.value))
+                    sum_.set(add_products(factor, column, sum_.value))
             for base in bases:
                 base.set(base.value + f.size)
             weight.set(w + f.size * f.lanes * vectors)
