@@ -10,6 +10,7 @@ import numpy as np
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.channel_lanes import microkernel as channel_lanes
 from tconv.kernels.simd.direct import input_packing
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.elements import FLOAT32
@@ -59,6 +60,11 @@ def warm_up(report: Callable[[str], None]) -> int:
         for channels in (1, 2, 3, 4):
             report(f"kernel {k}, stride {s}, {channels} output channels")
             _build_geometry(Geometry((k, k), s, p), channels)
+    for vectors, activated in product(range(1, channel_lanes.most_vectors() + 1), (False, True)):
+        report(f"channels last, {vectors} vectors")
+        most = channel_lanes.most_positions(vectors)
+        for positions in (most, most - 1):
+            channel_lanes.address(channel_lanes.Block(positions, vectors), activated, FLOAT32)
     for k, s, p in _DEPTHWISE:
         report(f"depthwise kernel {k}, stride {s}")
         _build_depthwise(Geometry((k, k), s, p, 1, 64))
