@@ -13,6 +13,7 @@ from tconv._arrays import bfloat16
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.channel_lanes import microkernel as channel_lanes
 from tconv.kernels.simd.direct import DTYPES, input_packing, tile_loop
 from tconv.kernels.simd.elements import Elements, elements_of
 from tconv.kernels.simd.form_choice import direct_form
@@ -51,6 +52,11 @@ def warm_up(report: Callable[[str], None]) -> int:
             for (k, s, p), channels in product(_KERNELS, (1, 2, 3, 4)):
                 report(f"{dtype}, kernel {k}, stride {s}, {channels} output channels")
                 _build_geometry(Geometry((k, k), s, p), channels, dtype)
+        for vectors, activated in product(range(1, channel_lanes.most_vectors() + 1), (False, True)):
+            report(f"{dtype}, channels last, {vectors} vectors")
+            most = channel_lanes.most_positions(vectors)
+            for positions in (most, most - 1):
+                channel_lanes.address(channel_lanes.Block(positions, vectors), activated, elements_of(dtype))
     for k, s, p in _DEPTHWISE:
         report(f"depthwise kernel {k}, stride {s}")
         _build_depthwise(Geometry((k, k), s, p, 1, 64))

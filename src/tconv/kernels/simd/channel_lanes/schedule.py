@@ -8,6 +8,7 @@ and stride equal that is a whole row of taps.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
         layer.group_in,
         layer.geometry.groups,
         layer.geometry.groups * sum(len(run.vectors) for run in runs),
-        [(run.terms, vectors) for run in runs for vectors in run.vectors],
+        [(*block, count) for block, count in Counter((run.terms, v) for run in runs for v in run.vectors).items()],
         math.prod(len(axis.shifts) for axis in axes.slow[:-1]),
         panel_pitch(layer.group_in, elements),
         elements,

@@ -36,8 +36,8 @@ class LayerSizes(NamedTuple):
     groups: int
     units: int
     """blocks of columns of all groups, which tiles can be split into"""
-    blocks: list[tuple[int, int]]
-    """terms and vectors of each block of columns of a group"""
+    blocks: list[tuple[int, int, int]]
+    """terms and vectors of blocks of columns of a group, and how many there are of them"""
     outer: int
     """combinations of shifts of the slow axes without the last"""
     pitch: int
@@ -136,10 +136,10 @@ def _cycles(layer: LayerSizes, t: Tiling) -> tuple[float, float]:
     line = t.rows * t.width if t.flat else t.width
     lines = t.runs * t.run * t.width_total / line
     computing, weights = 0.0, 0
-    for terms, vectors in layer.blocks:
+    for terms, vectors, count in layer.blocks:
         calls = ceil(line, most_positions(vectors))
-        computing += lines * (terms * max(line * vectors, 4 * calls) + calls * (40 + 4 * vectors))
-        weights += terms * vectors * lanes * size
+        computing += count * lines * (terms * max(line * vectors, 4 * calls) + calls * (40 + 4 * vectors))
+        weights += count * terms * vectors * lanes * size
     computing += t.total * weights / (32 if weights <= _NEAR else 8)
     panel = t.blocks * t.slots * (t.width + t.halo) * t.pitch
     over = size * panel / _PANEL - 1
