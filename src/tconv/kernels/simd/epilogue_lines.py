@@ -37,14 +37,12 @@ def read_constants(f: Function, frame: Fields, activated: bool, load: Callable[[
     bias = f.var(f.zero())
     with f.when(frame.bias > 0):
         bias.set(load(frame.bias))
-    if not activated:
-        return Constants(bias.value, None, [])
-    return Constants(bias.value, load(frame.slopes), read_limits(f, frame))
+    return Constants(bias.value, load(frame.slopes) if activated else None, read_limits(f, frame, activated))
 
 
-def read_limits(f: Function, frame: Fields) -> list[Value]:
-    """Return the lowest and the highest output of the activation."""
-    return [f.splat(f.load(frame.limits, number)) for number in (0, 1)]
+def read_limits(f: Function, frame: Fields, activated: bool) -> list[Value]:
+    """Return the lowest and the highest output of an activation, in all lanes."""
+    return [f.splat(f.load(frame.limits, number)) for number in (0, 1)] if activated else []
 
 
 def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
@@ -123,10 +121,6 @@ class Epilogue:
         """Return bias and activation. `load` returns a vector from a table of one number per channel."""
         return read_constants(self.f, self.frame, self.activated, load)
 
-    def limits(self) -> list[Value]:
-        """Return the lowest and the highest output of the activation."""
-        return read_limits(self.f, self.frame) if self.activated else []
-
     def sums_at(self, row: Value | int) -> Value:
         """Return the address of the sums of a phase."""
         return self.source + self.sum_row * row * self.f.size
@@ -170,7 +164,7 @@ class Epilogue:
 
     @property
     def _unit(self) -> int:
-        """Outputs at whose multiples vectors past the caches begin: those of a vector, at least of a cache line."""
+        """Outputs at whose multiples vectors past the caches begin: a vector, or a cache line if that is more."""
         return (
             max(self.f.lanes, _CACHE_LINE // self.f.stored_size) if self.f.stored_size < self.f.size else self.f.lanes
         )

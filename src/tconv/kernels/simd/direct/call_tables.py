@@ -143,12 +143,13 @@ class DirectCall(CompiledCall):
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
-        tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1)
+        tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1, x_fast != 1 and x_strides[1] == 1)
         axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         groups = tiles.groups  # of a panel; it is one group to the machine code
         group_in, group_out = groups * p.layer.group_in, groups * p.layer.group_out
-        entries, group_weights = layer.sizes.group_in, layer.terms * p.layer.group_out
+        group_weights = layer.terms * p.layer.group_out
+        group_panel = layer.sizes.group_in * t.channel_pitch
         stream = p.output_bytes >= STREAM_FROM
         table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
@@ -200,9 +201,7 @@ class DirectCall(CompiledCall):
             units=layer.sizes.units if groups == 1 else p.geometry.groups // groups,
             blocks_out=blocks.total if groups == 1 else 1,
             unit_blocks=1 if groups == 1 else groups * blocks.total,
-            block_places=self.table_address(
-                _block_places(blocks, groups, p.layer.group_out, entries * t.channel_pitch, group_weights)
-            ),
+            block_places=self.table_address(_block_places(p.layer, blocks, groups, group_panel, group_weights)),
             range_blocks=tiles.together,
             wide=blocks.wide,
             group_weights=groups * group_weights,
@@ -215,7 +214,7 @@ class DirectCall(CompiledCall):
             # an entry is a cache line of each channel; with channels last as many lines that are neighbours
             ahead=tiles.threads if tiles.ahead_place and x_fast in (1, group_in) else 0,
             ahead_step=x_strides[1] * elements.stored_size * (2 if elements.dot else 1) if x_fast == 1 else 64,
-            ahead_entry=64 if x_fast == 1 else 64 * groups * entries,
+            ahead_entry=64 if x_fast == 1 else 64 * groups * layer.sizes.group_in,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
             tiles=tiles.tiles,
@@ -234,19 +233,18 @@ class DirectCall(CompiledCall):
         self.tile_function = tile_loop.address(elements)
 
 
-def _block_places(blocks: Blocks, groups: int, channels: int, inputs: int, weights: int) -> list[list[int]]:
-    """Return the table of the blocks of a panel's groups (`tile_loop.PLACE`), and an entry behind the last.
-
-    A group has this many output channels, `inputs` numbers in the panel, and `weights`.
-    """
+def _block_places(layer: Layer, blocks: Blocks, groups: int, group_panel: int, group_weights: int) -> list[list[int]]:
+    """Return the table of the blocks of a panel's groups (`tile_loop.PLACE`), and an entry behind the last."""
     places = []
     for group in range(groups):
         for block in range(blocks.total):
             # the wide blocks come first, each with one channel more than the others
             narrow = int(block >= blocks.wide_count)
             channel = block * (blocks.wide - narrow) + narrow * blocks.wide_count
-            places.append([narrow, group * channels + channel, channel, group * inputs, group * weights])
-    return [*places, [0, groups * channels, 0, 0, 0]]
+            places.append(
+                [narrow, group * layer.group_out + channel, channel, group * group_panel, group * group_weights]
+            )
+    return [*places, [0, groups * layer.group_out, 0, 0, 0]]
 
 
 def panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:
