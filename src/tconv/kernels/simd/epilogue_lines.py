@@ -32,11 +32,37 @@ class Constants(NamedTuple):
         return total if self.slope is None else apply_activation(total.f, total, self.slope, *self.limits)
 
 
+def read_constants(f: Function, frame: Fields, activated: bool, load: Callable[[Value], Value]) -> Constants:
+    """Return bias and activation. `load` returns a vector from a table of one number per channel."""
+    bias = f.var(f.zero())
+    with f.when(frame.bias > 0):
+        bias.set(load(frame.bias))
+    return Constants(bias.value, load(frame.slopes) if activated else None, read_limits(f, frame, activated))
+
+
+def read_limits(f: Function, frame: Fields, activated: bool) -> list[Value]:
+    """Return the lowest and the highest output of an activation, in all lanes."""
+    return [f.splat(f.load(frame.limits, number)) for number in (0, 1)] if activated else []
+
+
 def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
     """Return the activation of a vector. Comparisons with NaN are false, so NaN stays NaN."""
     leaky = f.select(y < f.zero(), y * slope, y)
     not_below = f.select(leaky < low, low, leaky)
     return f.select(not_below > high, high, not_below)
+
+
+def store_first(f: Function, vector: Value, to: Value, place: Value, count: Value) -> None:
+    """Store the first `count` outputs of a vector; none for 0 or less, all if there are not so many.
+
+    Masked stores are slow on some chips (AMD with AVX2), so only a part of a vector has one.
+    """
+
+    def partly() -> None:
+        with f.when(count > 0):
+            f.store_stored(vector, to, place, f.mask(0, count))
+
+    f.cases(count >= f.lanes, lambda: f.store_stored(vector, to, place), partly)
 
 
 class Epilogue:
@@ -93,15 +119,7 @@ class Epilogue:
 
     def read_constants(self, load: Callable[[Value], Value]) -> Constants:
         """Return bias and activation. `load` returns a vector from a table of one number per channel."""
-        f, frame = self.f, self.frame
-        bias = f.var(f.zero())
-        with f.when(frame.bias > 0):
-            bias.set(load(frame.bias))
-        return Constants(bias.value, load(frame.slopes) if self.activated else None, self.limits())
-
-    def limits(self) -> list[Value]:
-        """Return the lowest and the highest output of the activation."""
-        return [self.f.splat(self.f.load(self.frame.limits, number)) for number in (0, 1)] if self.activated else []
+        return read_constants(self.f, self.frame, self.activated, load)
 
     def sums_at(self, row: Value | int) -> Value:
         """Return the address of the sums of a phase."""
@@ -121,7 +139,7 @@ class Epilogue:
             """Write the outputs [begin, end), fewer than a vector of each."""
             for number, vector in enumerate(interleave_lanes(f, values(begin // count))):
                 start = begin + number * f.lanes
-                f.store_stored(vector, self.to, start, f.mask(0, end - start))
+                store_first(f, vector, self.to, start, end - start)
 
         def lines(begin: Value, store: Callable[[Value, Value, Value], None]) -> None:
             end = begin + (total - begin) // span * span
