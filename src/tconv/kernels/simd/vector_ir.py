@@ -150,7 +150,7 @@ class Function:
     """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own.
 
     `number` and `vector` are the types of the sums, `size` the bytes of a number, `lanes` the numbers in a vector, and
-    `bits` a vector of integers of that size. `stored` is the type of x and the output in memory, `stored_size` its bytes.
+    `bits` a vector of integers of that size. `stored` is the type of x and output in memory, `stored_size` its bytes.
     """
 
     def __init__(self, name: str, arguments: int, elements: Elements = FLOAT32, returns: bool = False) -> None:
