@@ -139,6 +139,7 @@ def cycles(p, t, splits, threads):
     group = min(microkernel.most_vectors(fullest), many)
     thin = 1.0 if group > 2 else 1.05 if group == 2 else 1.25
     spill = 1.0 + 0.04 * min(4.0, max(0.0, size * t.panel / tiling._PANEL - 1))
+    spill += 0.12 * max(0.0, size * t.panel / tiling._LARGE_PANEL - 1)
     weights = t.total * size * terms / (16 if size * terms < 2 * tiling._PANEL else 4)
     writing = t.total * t.rows * 20 * p.out_channels * prod(axis.stride for axis in layer.grid.slow)
     lines = t.total * t.blocks * t.copies * t.slots * p.in_channels

@@ -2,8 +2,7 @@
 
 A function is ordinary Python around a few methods: `loop`, `when`, `var`, `load`, `store`, `fma`. Integers have 64
 bits. Numbers are of the dtype of the sums, and vectors have as many of them as the chip's registers. `load_stored` and
-`store_stored` convert from and to the dtype in memory. Python's own loops are unrolled. All that depends on a chip is
-here and in `cpu_target.py`.
+`store_stored` convert from and to the dtype in memory. Python's own loops are unrolled.
 
 >>> import numpy as np
 >>> from tconv.kernels.simd import vector_ir
@@ -139,22 +138,19 @@ def _element(kind: Any) -> Any:
 
 def _bytes(kind: Any) -> int:
     """Return the bytes of a number."""
-    sizes = {"half": 2, "bfloat": 2, "float": 4, "double": 8}
-    return kind.width // 8 if isinstance(kind, ir.IntType) else sizes[str(kind)]
+    return kind.width // 8 if isinstance(kind, ir.IntType) else {"float": 4, "double": 8}[str(kind)]
 
 
 def _mangled(vector: Any) -> str:
     """Return a type of vectors as LLVM has it in the names of its functions."""
-    letter = "i" if _is_integer(vector) else "f"
-    return f"v{vector.count}{letter}{8 * _bytes(vector.element)}"
+    return f"v{vector.count}{'i' if _is_integer(vector) else 'f'}{8 * _bytes(vector.element)}"
 
 
 class Function:
     """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own.
 
     `number` and `vector` are the types of the sums, `size` the bytes of a number, `lanes` the numbers in a vector, and
-    `bits` a vector of integers of that size. `stored` is the type of a number of x and of the output in memory, and
-    `stored_size` has its bytes.
+    `bits` a vector of integers of that size. `stored` is the type of x and output in memory, `stored_size` its bytes.
     """
 
     def __init__(self, name: str, arguments: int, elements: Elements = FLOAT32, returns: bool = False) -> None:
@@ -172,9 +168,8 @@ class Function:
         set.add(self._function.attributes, '"no-builtins"')
         self._entry = self._function.append_basic_block("entry")
         self._allocations = ir.IRBuilder(self._entry)
-        body = self._function.append_basic_block("body")
-        self.b = ir.IRBuilder(body)
-        self._body = body
+        self._body = self._function.append_basic_block("body")
+        self.b = ir.IRBuilder(self._body)
         self.arguments = [Value(self, argument) for argument in self._function.args]
 
     def finish(self, result: Operand | None = None) -> str:
@@ -231,13 +226,15 @@ class Function:
 
     def any(self, condition: Value) -> Value:
         """Return the condition that a condition is true in at least one lane."""
-        bits = ir.IntType(self.lanes)
-        return Value(self, self.b.icmp_unsigned("!=", self.b.bitcast(condition.ir, bits), bits(0)))
+        return self._lanes_of(condition, "!=", 0)
 
     def all(self, condition: Value) -> Value:
         """Return the condition that a condition is true in every lane."""
-        bits = ir.IntType(self.lanes)
-        return Value(self, self.b.icmp_unsigned("==", self.b.bitcast(condition.ir, bits), bits(-1)))
+        return self._lanes_of(condition, "==", -1)
+
+    def _lanes_of(self, condition: Value, sign: str, number: int) -> Value:
+        lanes = self.b.bitcast(condition.ir, ir.IntType(self.lanes))
+        return Value(self, self.b.icmp_unsigned(sign, lanes, lanes.type(number)))
 
     # -- control -------------------------------------------------------------------------------------------------
 
@@ -309,8 +306,7 @@ class Function:
 
     def load(self, base: Value, index: Operand = 0, kind: Any = None) -> Value:
         """Return the number at base[index], or the vector that begins there. Vectors need no alignment."""
-        kind = kind or self.number
-        element = _element(kind)
+        kind, element = kind or self.number, _element(kind or self.number)
         return Value(self, self.b.load(self._pointer(base, index, element), typ=kind, align=_bytes(element)))
 
     def store(self, value: Operand, base: Value, index: Operand = 0, kind: Any = None) -> None:
@@ -342,34 +338,27 @@ class Function:
 
     def masked_store(self, value: Value, base: Value, index: Operand, mask: Value) -> None:
         """Store the lanes of the mask; memory of the others is not touched."""
-        written = value.ir
-        element = written.type.element
-        kind = ir.FunctionType(ir.VoidType(), [written.type, POINTER, I32, mask.ir.type])
-        arguments = [written, self._pointer(base, index, element), I32(_bytes(element)), mask.ir]
-        self.b.call(self.intrinsic(f"llvm.masked.store.{_mangled(written.type)}.p0", kind), arguments)
+        vector, element = value.ir.type, value.ir.type.element
+        kind = ir.FunctionType(ir.VoidType(), [vector, POINTER, I32, mask.ir.type])
+        arguments = [value.ir, self._pointer(base, index, element), I32(_bytes(element)), mask.ir]
+        self.b.call(self.intrinsic(f"llvm.masked.store.{_mangled(vector)}.p0", kind), arguments)
 
     # -- memory of x and of the output: conversion of the stored dtype ------------------------------------------------
 
     def load_stored(self, base: Value, index: Operand, mask: Value | None = None) -> Value:
         """Return the vector of x that begins at base[index], as numbers of the sums; with a mask as `masked_load`."""
-        if not self._halves:
-            return self.load(base, index, self.vector) if mask is None else self.masked_load(base, index, mask)
-        if mask is None or target().masks_halves:
-            loaded = (
-                self.load(base, index, self._halves).ir
-                if mask is None
-                else self.load_masked(self._halves, base, index, mask)
-            )
-        else:
-            lanes = self.var(self.value(0, self._halves))
-            # without an instruction for it, LLVM tests lane after lane
-            self.cases(
-                self.all(mask),
-                lambda: lanes.set(self.load(base, index, self._halves)),
-                lambda: lanes.set(Value(self, self.load_masked(self._halves, base, index, mask))),
-            )
-            loaded = lanes.value.ir
-        return Value(self, widened(self.b, loaded, self.elements.stored))
+        kind = self._halves or self.vector
+        if mask is None:
+            return self.widen(self.load(base, index, kind))
+        if not self._halves or target().masks_halves:
+            return self.widen(Value(self, self.load_masked(kind, base, index, mask)))
+        loaded = self.var(self.value(0, kind))
+        self.cases(  # without an instruction for it, LLVM tests lane after lane
+            self.all(mask),
+            lambda: loaded.set(self.load(base, index, kind)),
+            lambda: loaded.set(Value(self, self.load_masked(kind, base, index, mask))),
+        )
+        return self.widen(loaded.value)
 
     def widen(self, loaded: Value) -> Value:
         """Return numbers of type `stored`, or a vector of them, as numbers of the sums."""
@@ -377,9 +366,7 @@ class Function:
 
     def load_stored_number(self, base: Value, index: Operand = 0) -> Value:
         """Return the number of x at base[index], as one of the sums."""
-        if not self._halves:
-            return self.load(base, index)
-        return Value(self, widened(self.b, self.load(base, index, I16).ir, self.elements.stored))
+        return self.widen(self.load(base, index, self.stored))
 
     def store_stored(self, vector: Value, base: Value, index: Operand, mask: Value | None = None) -> None:
         """Store a vector of outputs at base[index], rounded once to the nearest, ties to even."""
