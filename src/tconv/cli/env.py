@@ -48,7 +48,7 @@ def _warm_up() -> None:
     """Compile the common machine code. Raises MethodError or FileError where that is not possible."""
     state = availability.state()
     if state["reason"] is not None:
-        raise MethodError(f"the float32 kernel does not run here: {state['reason']}. Write tconv env without --warmup")
+        raise MethodError(f"the CPU kernel does not run here: {state['reason']}. Write tconv env without --warmup")
     if state["not_stored"] is not None:
         raise FileError(
             f"machine code cannot be cached: {state['not_stored']}, so nothing can be compiled in advance. Write "
@@ -141,5 +141,7 @@ def _text(facts: dict[str, Any]) -> str:
         cache = [f"{kernel['functions']} functions in {kernel['cache']}"] if kernel["functions"] else []
         cache += [f"new code cannot be cached: {kernel['not_stored']}"] if kernel["not_stored"] else []
         lines.append("; ".join([f"simd       {kernel['chip']}", *(cache or [f"code is cached in {kernel['cache']}"])]))
+        against = kernel["bfloat16_dot"]
+        lines.append(f"bfloat16   {'dot products' if against is None else f'without dot products: {against}'}")
     lines.append(f"dialects   {', '.join(facts['dialects'])}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Availability of the float32 kernel: the reason if it cannot run on this machine, and where its code is stored.
+"""Availability of the CPU kernel: the reason if it cannot run on this machine, and where its code is stored.
 
 Every call that could run it asks `reason_unavailable`; `tconv env` prints `state`.
 """
@@ -6,12 +6,12 @@ Every call that could run it asks `reason_unavailable`; `tconv env` prints `stat
 from __future__ import annotations
 
 import importlib.util
-import os
 from functools import cache
 from typing import Any
 
 from tconv._fork import LOADING
 from tconv.errors import ArgumentError
+from tconv.kernels.simd.switches import reason_off
 
 
 @cache
@@ -20,14 +20,9 @@ def reason_unavailable() -> str | None:
 
     Raises ArgumentError for an invalid TCONV_SIMD, TCONV_CPU or TCONV_POOL.
     """
-    given = os.environ.get("TCONV_SIMD") or "1"
-    switch = given.strip().lower()
-    if switch in ("0", "off", "false", "no"):
-        return f"TCONV_SIMD is {given} in the environment"
-    if switch not in ("1", "on", "true", "yes"):
-        raise ArgumentError(
-            f"TCONV_SIMD is {given!r}; 1, or 0 to switch the float32 kernel off, is needed. Write TCONV_SIMD=1"
-        )
+    off = reason_off("TCONV_SIMD", "switch the CPU kernel off")
+    if off is not None:
+        return off
     for package in ("llvmlite", "xxhash"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; write pip install {package}"
@@ -58,7 +53,18 @@ def state() -> dict[str, Any]:
     return {
         "reason": None,
         "chip": cpu_target.target().description,
+        "bfloat16_dot": _reason_without_dot(),
         "cache": None if folder is None else str(folder),
         "functions": 0 if folder is None or not folder.is_dir() else len(list(folder.glob("*.o"))),
         "not_stored": object_cache.reason_not_stored(),
     }
+
+
+def _reason_without_dot() -> str | None:
+    """Return the reason why bfloat16 is computed without dot products, or the error of TCONV_BF16_DOT."""
+    from tconv.kernels.simd import bfloat16_dot
+
+    try:
+        return bfloat16_dot.reason_unavailable()
+    except ArgumentError as error:
+        return str(error)

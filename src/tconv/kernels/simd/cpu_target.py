@@ -50,6 +50,11 @@ class Target(NamedTuple):
         return self.triple.startswith("x86_64")
 
     @property
+    def fuses(self) -> bool:
+        """True if a multiply-add is one instruction; else a product needs a register of its own."""
+        return self.lanes > 4 or not self.is_x86
+
+    @property
     def description(self) -> str:
         """Text for `tconv env`."""
         return f"{self.cpu}, {self.lanes} lanes, {self.registers} vector registers"

@@ -20,6 +20,8 @@ class Elements(NamedTuple):
     """of x and the output: float32, float64, float16 or bfloat16"""
     summed: str
     """of panel, weights, bias, slopes and sums: float32 or float64"""
+    dot: bool = False
+    """True if panel and weights have pairs of stored numbers instead, for dot products (`bfloat16_dot`)"""
 
     @property
     def stored_size(self) -> int:
@@ -39,12 +41,12 @@ class Elements(NamedTuple):
     @property
     def suffix(self) -> str:
         """Text that ends the name of every cached function of these elements; empty for float32."""
-        return "" if self.stored == "float32" else f"_{self.stored}"
+        return f"{'' if self.stored == 'float32' else f'_{self.stored}'}{'_dot' if self.dot else ''}"
 
     @property
     def sums(self) -> Elements:
         """Elements of a function that has neither x nor the output: those of the sums alone."""
-        return Elements(self.summed, self.summed)
+        return Elements(self.summed, self.summed, self.dot)
 
 
 FLOAT32 = Elements("float32", "float32")

@@ -6,36 +6,43 @@ The base of all epilogues. `epilogue` chooses among them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
-_LONG = 256
-"""Outputs from which on an unaligned line of a streamed output goes past the caches; aligned lines always do."""
+_LONG = 1024
+"""Bytes from which on an unaligned line of a streamed output goes past the caches; aligned lines always do."""
+_CACHE_LINE = 64
 
 
-class Constants:
+class Constants(NamedTuple):
     """Bias and activation of a vector of outputs."""
 
-    def __init__(self, f: Function, frame: Fields, activated: bool, load: Callable[[Value], Value]) -> None:
-        """`load` returns a vector from a table of one number per channel."""
-        self._f, self._activated = f, activated
-        bias = f.var(f.zero())
-        with f.when(frame.bias > 0):
-            bias.set(load(frame.bias))
-        self._bias = bias.value
-        if activated:
-            self._slope = load(frame.slopes)
-            self._low, self._high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
+    bias: Value
+    slope: Value | None
+    """None without an activation"""
+    limits: list[Value]
 
     def outputs(self, sums: Value) -> Value:
         """Return the outputs of a vector of sums: bias, then activation."""
-        total = sums + self._bias
-        if not self._activated:
-            return total
-        return apply_activation(self._f, total, self._slope, self._low, self._high)
+        total = sums + self.bias
+        return total if self.slope is None else apply_activation(total.f, total, self.slope, *self.limits)
+
+
+def read_constants(f: Function, frame: Fields, activated: bool, load: Callable[[Value], Value]) -> Constants:
+    """Return bias and activation. `load` returns a vector from a table of one number per channel."""
+    bias = f.var(f.zero())
+    with f.when(frame.bias > 0):
+        bias.set(load(frame.bias))
+    return Constants(bias.value, load(frame.slopes) if activated else None, read_limits(f, frame, activated))
+
+
+def read_limits(f: Function, frame: Fields, activated: bool) -> list[Value]:
+    """Return the lowest and the highest output of an activation, in all lanes."""
+    return [f.splat(f.load(frame.limits, number)) for number in (0, 1)] if activated else []
 
 
 def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
@@ -43,6 +50,19 @@ def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Valu
     leaky = f.select(y < f.zero(), y * slope, y)
     not_below = f.select(leaky < low, low, leaky)
     return f.select(not_below > high, high, not_below)
+
+
+def store_first(f: Function, vector: Value, to: Value, place: Value, count: Value) -> None:
+    """Store the first `count` outputs of a vector; none for 0 or less, all if there are not so many.
+
+    Masked stores are slow on some chips (AMD with AVX2), so only a part of a vector has one.
+    """
+
+    def partly() -> None:
+        with f.when(count > 0):
+            f.store_stored(vector, to, place, f.mask(0, count))
+
+    f.cases(count >= f.lanes, lambda: f.store_stored(vector, to, place), partly)
 
 
 class Epilogue:
@@ -95,7 +115,11 @@ class Epilogue:
 
     def constants_of(self, channel: Value) -> Constants:
         """Return bias and activation of one channel, in all lanes."""
-        return Constants(self.f, self.frame, self.activated, lambda table: self.f.splat(self.f.load(table, channel)))
+        return self.read_constants(lambda table: self.f.splat(self.f.load(table, channel)))
+
+    def read_constants(self, load: Callable[[Value], Value]) -> Constants:
+        """Return bias and activation. `load` returns a vector from a table of one number per channel."""
+        return read_constants(self.f, self.frame, self.activated, load)
 
     def sums_at(self, row: Value | int) -> Value:
         """Return the address of the sums of a phase."""
@@ -115,7 +139,7 @@ class Epilogue:
             """Write the outputs [begin, end), fewer than a vector of each."""
             for number, vector in enumerate(interleave_lanes(f, values(begin // count))):
                 start = begin + number * f.lanes
-                f.store_stored(vector, self.to, start, f.mask(0, end - start))
+                store_first(f, vector, self.to, start, end - start)
 
         def lines(begin: Value, store: Callable[[Value, Value, Value], None]) -> None:
             end = begin + (total - begin) // span * span
@@ -126,27 +150,34 @@ class Epilogue:
                 partial(end, total)
 
         def streamed() -> None:
-            with f.when(head > 0):
-                partial(f.value(0), head)
+            with f.loop(0, head, span) as begin:
+                partial(begin, f.least(begin + span, head))
             lines(head, f.stream_stored)
 
-        aligned = ((self.to + head * size) & (size * f.lanes - 1)).equals(0)
-        worthwhile = f.select(head.equals(0), 1, f.select(total >= _LONG, 1, 0)).equals(1)
+        aligned = ((self.to + head * size) & (size * self._unit - 1)).equals(0)
+        worthwhile = f.select(head.equals(0), 1, f.select(total >= _LONG // size, 1, 0)).equals(1)
         f.cases(
             f.both(f.both(self.stream > 0, worthwhile), aligned),
             streamed,
             lambda: lines(f.value(0), f.store_stored),
         )
 
+    @property
+    def _unit(self) -> int:
+        """Outputs at whose multiples vectors past the caches begin: a vector, or a cache line if that is more."""
+        return (
+            max(self.f.lanes, _CACHE_LINE // self.f.stored_size) if self.f.stored_size < self.f.size else self.f.lanes
+        )
+
     def _head(self, count: int) -> Value:
-        """Return the outputs of whole places before the first that begins at a multiple of a vector's size.
+        """Return the outputs of whole places before the first that begins at a multiple of a unit.
 
         If there is no such place, some number is returned.
         """
-        f, size = self.f, self.f.stored_size
-        before = ((0 - self.to) & (size * f.lanes - 1)) >> (size.bit_length() - 1)
+        f, size, unit = self.f, self.f.stored_size, self._unit
+        before = ((0 - self.to) & (size * unit - 1)) >> (size.bit_length() - 1)
         power = count & -count  # the largest power of two that divides it
-        if power >= f.lanes:
+        if power >= unit:
             return f.value(0)
-        places = f.lanes // power
+        places = unit // power
         return (before // power * pow(count // power, -1, places)) % places * count

@@ -16,6 +16,22 @@ from tconv.kernels.simd.cpu_target import target
 I16, I32, _F32, _F16 = ir.IntType(16), ir.IntType(32), ir.FloatType(), ir.HalfType()
 
 
+class _Bfloat16(ir.Type):  # type: ignore[misc]
+    """LLVM's type of bfloat16, which llvmlite lacks."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bfloat16)
+
+    def __hash__(self) -> int:
+        return hash(_Bfloat16)
+
+
+BFLOAT16 = _Bfloat16()
+
+
 def _like(value: Any, element: Any) -> Any:
     """Return the type of as many of these elements as a value has."""
     return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
@@ -62,18 +78,23 @@ def narrowed(b: ir.IRBuilder, numbers: Any, stored: str) -> Any:
         return b.lshr(b.add(value, b.add(odd, integer((1 << (dropped - 1)) - 1))), integer(dropped))
 
     bits = b.bitcast(numbers, _like(numbers, I32))
-    sign, size = b.and_(bits, integer(1 << 31)), b.and_(bits, integer((1 << 31) - 1))
-    is_nan = b.icmp_unsigned(">", size, integer(0x7F800000))
+    is_nan = b.fcmp_unordered("uno", numbers, numbers)
     if stored == "bfloat16":
-        narrow = b.select(is_nan, integer(0x7FC0), rounded(size, 16))
-    else:
-        normal = rounded(b.sub(size, integer(112 << 23)), 13)
-        # in 0.5 + number the last bit is that of the smallest denormal
-        half = _constant(numbers, _F32, 0.5)
-        shifted = b.bitcast(b.fadd(b.bitcast(size, _like(numbers, _F32)), half), _like(numbers, I32))
-        denormal = b.sub(shifted, integer(0x3F000000))
-        narrow = b.select(b.icmp_unsigned("<", size, integer(113 << 23)), denormal, normal)
-        # from the middle between the largest number and the next on, all are infinite
-        narrow = b.select(b.icmp_unsigned(">=", size, integer(0x477FF000)), integer(0x7C00), narrow)
-        narrow = b.select(is_nan, integer(0x7E00), narrow)
+        # only that of NaN could carry into the sign
+        return b.trunc(b.select(is_nan, integer(0x7FC0), rounded(bits, 16)), _like(numbers, I16))
+    sign, size = b.and_(bits, integer(1 << 31)), b.and_(bits, integer((1 << 31) - 1))
+    normal = rounded(b.sub(size, integer(112 << 23)), 13)
+    # in 0.5 + number the last bit is that of the smallest denormal
+    half = _constant(numbers, _F32, 0.5)
+    shifted = b.bitcast(b.fadd(b.bitcast(size, _like(numbers, _F32)), half), _like(numbers, I32))
+    denormal = b.sub(shifted, integer(0x3F000000))
+    narrow = b.select(b.icmp_unsigned("<", size, integer(113 << 23)), denormal, normal)
+    # from the middle between the largest number and the next on, all are infinite
+    narrow = b.select(b.icmp_unsigned(">=", size, integer(0x477FF000)), integer(0x7C00), narrow)
+    narrow = b.select(is_nan, integer(0x7E00), narrow)
     return b.trunc(b.or_(b.lshr(sign, integer(16)), narrow), _like(numbers, I16))
+
+
+def rounded_by_chip(b: ir.IRBuilder, numbers: Any) -> Any:
+    """Return the bits of bfloat16 that are nearest to a vector of float32, by AVX512-BF16: denormals become 0."""
+    return b.bitcast(b.fptrunc(numbers, _like(numbers, BFLOAT16)), _like(numbers, I16))

@@ -3,7 +3,7 @@
     sums[row, lane] = sum over steps, channels c of  w[step, c, row] * panel[offset(step) + c * pitch + lane]
 
 The sums are in registers. A step is one tap for a range of channels. Steps are grouped into parts, and the sum of a
-part is added to that of earlier parts in memory: with at most about 256 terms in a part, the rounding error of float32
+part is added to that of earlier parts in memory: with at most about 256 terms in a part, the rounding error
 stays near that of a matrix product in blocks. Parts and the order of their terms are the same for every tile and
 thread, so results are, too (`direct/accumulation_order.py`).
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.pair_ir import adder
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 STEP = 5
@@ -72,6 +73,7 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
     f = Function(name, 11, elements)
     steps, parts, part_count, panel, weights, pitch, sums, channel_pitch, phase_pitch, ahead, stride = f.arguments
     step, weight = f.var(steps), f.var(weights)
+    add_products = adder(f)
     accumulators = {
         (channel, phase, v): f.var(f.zero())
         for channel in range(rows.channels)
@@ -87,13 +89,15 @@ def _write(name: str, rows: Rows, vectors: int, elements: Elements, spread: bool
             columns = [f.load(here, v * f.lanes, f.vector) for v in range(vectors)]
             f.prefetch(w.value + _AHEAD)
             f.prefetch(prefetched.value, level=2)
+            if elements.dot:  # a pair is two channels
+                f.prefetch(prefetched.value + (stride >> 1), level=2)
             prefetched.set(prefetched.value + stride)
             active = [(channel, phase) for channel in range(rows.channels) for phase in kind]
             for number, row in enumerate(active):
                 factor = f.splat(f.load(w.value, number))
                 for v, column in enumerate(columns):
                     sum_ = accumulators[*row, v]
-                    sum_.set(f.fma(factor, column, sum_.value))
+                    sum_.set(add_products(factor, column, sum_.value))
             place.set(here + pitch * f.size)
             w.set(w.value + f.size * len(active))
         weight.set(w.value)

@@ -39,7 +39,7 @@ class ThreadFunction(Function):
         if is_x86():
             self._x86_float_mode("llvm.x86.sse.stmxcsr", base, index)
         else:
-            get = self._intrinsic("llvm.aarch64.get.fpcr", ir.FunctionType(I64, []))
+            get = self.intrinsic("llvm.aarch64.get.fpcr", ir.FunctionType(I64, []))
             self.store(Value(self, self.b.call(get, [])), base, index, I64)
 
     def restore_float_mode(self, base: Value, index: Operand) -> None:
@@ -47,22 +47,22 @@ class ThreadFunction(Function):
         if is_x86():
             self._x86_float_mode("llvm.x86.sse.ldmxcsr", base, index)
         else:
-            put = self._intrinsic("llvm.aarch64.set.fpcr", ir.FunctionType(ir.VoidType(), [I64]))
+            put = self.intrinsic("llvm.aarch64.set.fpcr", ir.FunctionType(ir.VoidType(), [I64]))
             self.b.call(put, [self.load(base, index, I64).ir])
 
     def _x86_float_mode(self, name: str, base: Value, index: Operand) -> None:
         kind = ir.FunctionType(ir.VoidType(), [POINTER])
-        self.b.call(self._intrinsic(name, kind), [self._pointer(base, index, I64)])
+        self.b.call(self.intrinsic(name, kind), [self._pointer(base, index, I64)])
 
     def external(self, name: str, *arguments: Operand) -> Value:
         """Call a C function of the process that takes and returns 64-bit integers."""
         kind = ir.FunctionType(I64, [I64] * len(arguments))
-        function = self._intrinsic(name, kind)
+        function = self.intrinsic(name, kind)
         return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
 
     def pause(self) -> None:
         """Pause for some cycles in a loop that waits."""
         if is_x86():
-            self.b.call(self._intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
+            self.b.call(self.intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
         else:  # longer than the instruction "yield", which most chips skip
-            self.b.call(self._intrinsic("llvm.aarch64.isb", ir.FunctionType(ir.VoidType(), [I32])), [I32(15)])
+            self.b.call(self.intrinsic("llvm.aarch64.isb", ir.FunctionType(ir.VoidType(), [I32])), [I32(15)])

@@ -25,7 +25,7 @@ from llvmlite import ir
 
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import FLOAT32, Elements
-from tconv.kernels.simd.half_floats import I16, narrowed, widened
+from tconv.kernels.simd.half_floats import I16, narrowed, rounded_by_chip, widened
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 POINTER = ir.PointerType()
@@ -153,7 +153,8 @@ class Function:
     """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own.
 
     `number` and `vector` are the types of the sums, `size` the bytes of a number, `lanes` the numbers in a vector, and
-    `bits` a vector of integers of that size. `stored` is the type of a number of x and of the output in memory, and `stored_size` has its bytes.
+    `bits` a vector of integers of that size. `stored` is the type of a number of x and of the output in memory, and
+    `stored_size` has its bytes.
     """
 
     def __init__(self, name: str, arguments: int, elements: Elements = FLOAT32, returns: bool = False) -> None:
@@ -199,6 +200,11 @@ class Function:
         variable = Var(self, self._allocations.alloca(kind), kind)
         variable.set(start)
         return variable
+
+    def memory(self, numbers: int) -> Value:
+        """Return the address of memory of the function's own, for this many numbers of the sums."""
+        pointer = self._allocations.alloca(ir.ArrayType(self.number, numbers))
+        return Value(self, self._allocations.ptrtoint(pointer, I64))
 
     def zero(self) -> Value:
         """Return a vector of zeros."""
@@ -320,18 +326,19 @@ class Function:
         for sign, limit in ((">=", begin), ("<", end)):
             clipped = self.least(self.most(limit, 0), self.lanes).ir
             narrow = clipped if self.integer is I64 else self.b.trunc(clipped, self.integer)
-            inside.append(self.b.icmp_signed(sign, numbers, self._splat(narrow, self.bits)))
+            inside.append(self.b.icmp_signed(sign, numbers, self.splat_of(narrow, self.bits)))
         return Value(self, self.b.and_(*inside))
 
     def masked_load(self, base: Value, index: Operand, mask: Value) -> Value:
         """Return base[index:] in the lanes of the mask and 0 in the others, whose memory is not touched."""
-        return Value(self, self._masked_load(self.vector, base, index, mask))
+        return Value(self, self.load_masked(self.vector, base, index, mask))
 
-    def _masked_load(self, vector: Any, base: Value, index: Operand, mask: Value) -> Any:
+    def load_masked(self, vector: Any, base: Value, index: Operand, mask: Value) -> Any:
+        """Return what `masked_load` does, as a vector of this type."""
         kind = ir.FunctionType(vector, [POINTER, I32, mask.ir.type, vector])
         element, zero = vector.element, self.value(0 if _is_integer(vector) else 0.0, vector)
         arguments = [self._pointer(base, index, element), I32(_bytes(element)), mask.ir, zero.ir]
-        return self.b.call(self._intrinsic(f"llvm.masked.load.{_mangled(vector)}.p0", kind), arguments)
+        return self.b.call(self.intrinsic(f"llvm.masked.load.{_mangled(vector)}.p0", kind), arguments)
 
     def masked_store(self, value: Value, base: Value, index: Operand, mask: Value) -> None:
         """Store the lanes of the mask; memory of the others is not touched."""
@@ -339,7 +346,7 @@ class Function:
         element = written.type.element
         kind = ir.FunctionType(ir.VoidType(), [written.type, POINTER, I32, mask.ir.type])
         arguments = [written, self._pointer(base, index, element), I32(_bytes(element)), mask.ir]
-        self.b.call(self._intrinsic(f"llvm.masked.store.{_mangled(written.type)}.p0", kind), arguments)
+        self.b.call(self.intrinsic(f"llvm.masked.store.{_mangled(written.type)}.p0", kind), arguments)
 
     # -- memory of x and of the output: conversion of the stored dtype ------------------------------------------------
 
@@ -351,7 +358,7 @@ class Function:
             loaded = (
                 self.load(base, index, self._halves).ir
                 if mask is None
-                else self._masked_load(self._halves, base, index, mask)
+                else self.load_masked(self._halves, base, index, mask)
             )
         else:
             lanes = self.var(self.value(0, self._halves))
@@ -359,7 +366,7 @@ class Function:
             self.cases(
                 self.all(mask),
                 lambda: lanes.set(self.load(base, index, self._halves)),
-                lambda: lanes.set(Value(self, self._masked_load(self._halves, base, index, mask))),
+                lambda: lanes.set(Value(self, self.load_masked(self._halves, base, index, mask))),
             )
             loaded = lanes.value.ir
         return Value(self, widened(self.b, loaded, self.elements.stored))
@@ -395,33 +402,38 @@ class Function:
     def stream_stored(self, vector: Value, base: Value, index: Operand) -> None:
         """Store a vector of outputs at base[index], aligned to its size, past the caches: it is not read again soon."""
         written = self._stored(vector).ir
+        if self.elements.dot:
+            written = self.b.asm(ir.FunctionType(written.type, [written.type]), "", "=x,0", [written], False)
         place = self._pointer(base, index, written.type.element)
         store = self.b.store(written, place, align=self.stored_size * self.lanes)
         store.set_metadata("nontemporal", self._module.add_metadata([I32(1)]))
 
     def _stored(self, vector: Value) -> Value:
         """Return a vector of sums in the dtype in memory."""
+        if self.elements.dot:
+            return Value(self, rounded_by_chip(self.b, vector.ir))
         return Value(self, narrowed(self.b, vector.ir, self.elements.stored)) if self._halves else vector
 
     def prefetch(self, address: Value, write: bool = False, level: int = 1) -> None:
         """Prefetch the cache line at an address, to read or to write it. Any address is allowed."""
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
         pointer = self.b.inttoptr(address.ir, POINTER)
-        self.b.call(self._intrinsic("llvm.prefetch.p0", kind), [pointer, I32(int(write)), I32(4 - level), I32(1)])
+        self.b.call(self.intrinsic("llvm.prefetch.p0", kind), [pointer, I32(int(write)), I32(4 - level), I32(1)])
 
     # -- vectors -------------------------------------------------------------------------------------------------
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """Return a*b + c, rounded once where the chip can (llvm.fma would call libm where it cannot)."""
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        fused = self._intrinsic(f"llvm.fmuladd.{_mangled(self.vector)}", kind)
+        fused = self.intrinsic(f"llvm.fmuladd.{_mangled(self.vector)}", kind)
         return Value(self, self.b.call(fused, [a.ir, b.ir, c.ir]))
 
     def splat(self, number: Value) -> Value:
         """Return a vector with this number in every lane."""
-        return Value(self, self._splat(number.ir, self.vector))
+        return Value(self, self.splat_of(number.ir, self.vector))
 
-    def _splat(self, number: Any, kind: Any) -> Any:
+    def splat_of(self, number: Any, kind: Any) -> Any:
+        """Return a vector of this type with a number of LLVM in every lane."""
         one = self.b.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
         return self.b.shuffle_vector(
             one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count)
@@ -446,5 +458,6 @@ class Function:
         function = self.b.inttoptr(address.ir, kind.as_pointer())
         return Value(self, self.b.call(function, [self.value(argument).ir for argument in arguments]))
 
-    def _intrinsic(self, name: str, kind: Any) -> Any:
+    def intrinsic(self, name: str, kind: Any) -> Any:
+        """Return a function of LLVM, declared once."""
         return self._module.globals.get(name) or ir.Function(self._module, kind, name)

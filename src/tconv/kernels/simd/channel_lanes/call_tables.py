@@ -14,7 +14,6 @@ from tconv.kernels.simd.channel_lanes.schedule import conflicts, layer_schedule,
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct.call_tables import panel_places, sources
 from tconv.kernels.simd.direct.tiling import groups_of
-from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.phase_axes import lengths
 from tconv.kernels.simd.row_offsets import output_offsets, slow_strides
 
@@ -30,7 +29,7 @@ class _ColumnTables:
     def __init__(self, layer: Layer) -> None:
         schedule = layer_schedule(layer)
         place_of = panel_places(schedule.grid)
-        self._elements = elements_of(layer.dtype)
+        self._elements = schedule.sizes.elements
         lanes = self._elements.lanes
         blocks: list[tuple[int, ...]] = []
         steps: list[int] = []
@@ -115,15 +114,17 @@ class ChannelLanesCall(CompiledCall):
         self, p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int, activated: bool
     ) -> None:
         layer, tiles, sizes, tables = layer_schedule(p.layer), tile_schedule(p, threads), lengths(p), _tables(p.layer)
-        axes, t, elements = layer.grid, tiles.tiling, elements_of(p.dtype)
+        axes, t, elements = layer.grid, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
         x_channel = x_strides[1] if p.in_channels > 1 else 1
         x_fast = x_strides[-1] if fast.inputs > 1 else 1 if x_channel != 1 else p.in_channels
         out_fast = out_strides[-1] if fast.outputs > 1 else p.out_channels
-        if x_channel == 1 and x_fast == p.layer.group_in and not conflicts(x_fast, elements):
-            t = t._replace(pitch=x_fast)  # lines of x can be copied as they are
+        entries, odd = divmod(x_fast, 2) if elements.dot else (x_fast, 0)
+        as_they_are = x_channel == 1 and x_fast == p.layer.group_in and not odd and not conflicts(entries, elements)
+        if as_they_are:
+            t = t._replace(pitch=entries)  # lines of x can be copied as they are
         table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
         rows = output_offsets(
@@ -177,7 +178,7 @@ class ChannelLanesCall(CompiledCall):
             output_table=self.table_address(rows),
             call_table=self.table_address(tables.block_table(steps, parts, out_fast)),
             functions=self.table_address(tables.functions_for(t, activated)),
-            pack=input_packing.address(x_fast, x_channel, t.pitch, elements),
+            pack=input_packing.address(x_fast, x_channel, as_they_are, elements),
             stream=int(p.output_bytes >= STREAM_FROM),
         )
         self.tile_function = tile_loop.address(elements)

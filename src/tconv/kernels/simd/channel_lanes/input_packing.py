@@ -5,22 +5,22 @@ Nothing outside of x is ever read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.pair_ir import PairReader, Reader, copy_halves
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 
-def address(x_fast: int, x_channel: int, pitch: int, elements: Elements) -> int:
+def address(x_fast: int, x_channel: int, as_they_are: bool, elements: Elements) -> int:
     """Return the address of the function `(frame, local, slot pitch)` for an x with these strides.
 
-    `pitch` is the distance of positions in the panel. The pitch of slots counts numbers, like all others.
+    `as_they_are` is True if positions have the same distance in x and in the panel. The pitch of slots counts numbers
+    of the panel, like all others: with dot products, pairs of channels.
     """
     kinds: dict[str, type[_Rows]] = {"lines": _Lines, "positions": _Positions, "across": _Across, "strided": _Strided}
-    kind = ("lines" if x_fast == pitch else "positions") if x_channel == 1 else "across" if x_fast == 1 else "strided"
+    kind = ("lines" if as_they_are else "positions") if x_channel == 1 else "across" if x_fast == 1 else "strided"
     name = f"pack_channels_{kind}{elements.suffix}"
     return OBJECT_CACHE.address(name, lambda: kinds[kind](name, elements).build())
 
@@ -39,6 +39,8 @@ class _Rows:
         self.channels, self.pitch, self.step, self.channel_step = (
             frame.group_in, frame.pitch, frame.x_fast, frame.x_channel
         )  # fmt: skip
+        together = 2 if f.elements.dot else 1  # channels of an entry of the panel
+        self.entries = (self.channels + (together - 1)) // together
         shift = mine.group * self.channels * self.channel_step * f.stored_size
         start = mine.first - frame.x_first
         count = mine.width + frame.halo
@@ -71,18 +73,28 @@ class _Rows:
     def _copy_numbers(self, source: Value, to: Value, count: Value) -> None:
         """Copy neighbouring numbers."""
         f = self.f
+        if f.elements.dot:
+            copy_halves(f, source, to, count)
+            return
         whole = count // f.lanes * f.lanes
         with f.loop(0, whole, f.lanes) as place:
             f.store(f.load_stored(source, place), to, place)
         with f.when(whole < count):
             f.store(f.load_stored(source, whole, f.mask(0, count - whole)), to, whole)
 
+    def _row(self, source: Value, entry: Value) -> tuple[Value, Reader]:
+        """Return the address of an entry's first channel at a position, and the reader of its entries."""
+        f, size = self.f, self.channel_step * self.f.stored_size
+        if not f.elements.dot:
+            return source + entry * size, f
+        return source + entry * 2 * size, PairReader(f, size, entry * 2 + 1 < self.channels)
+
 
 class _Lines(_Rows):
     """Copies of channels last, where positions have the same distance in the panel."""
 
     def copy(self, source: Value, to: Value, count: Value) -> None:
-        self._copy_numbers(source, to, (count - 1) * self.pitch + self.channels)
+        self._copy_numbers(source, to, (count - 1) * self.step + self.channels)
 
 
 class _Positions(_Rows):
@@ -101,22 +113,16 @@ class _Across(_Rows):
 
     def copy(self, source: Value, to: Value, count: Value) -> None:
         f = self.f
-        with f.loop(0, self.channels, f.lanes) as channel, f.loop(0, count, f.lanes) as place:
-            starts = [
-                source + f.least(channel + lane, self.channels - 1) * self.channel_step * f.stored_size
-                for lane in range(f.lanes)
-            ]
+        with f.loop(0, self.entries, f.lanes) as first, f.loop(0, count, f.lanes) as place:
+            rows = [self._row(source, f.least(first + lane, self.entries - 1)) for lane in range(f.lanes)]
 
-            def block(load: Callable[[Value], Value]) -> None:
-                for lane, vector in enumerate(interleave_lanes(f, [load(start) for start in starts])):
-                    f.store(vector, to, (place + lane) * self.pitch + channel)
+            def block(mask: Value | None) -> None:
+                vectors = [reader.load_stored(start, place, mask) for start, reader in rows]
+                for lane, vector in enumerate(interleave_lanes(f, vectors)):
+                    f.store(vector, to, (place + lane) * self.pitch + first)
 
             mask = f.mask(0, count - place)
-            f.cases(
-                place + f.lanes <= count,
-                lambda: block(lambda start: f.load_stored(start, place)),
-                lambda: block(lambda start: f.load_stored(start, place, mask)),
-            )
+            f.cases(place + f.lanes <= count, lambda: block(None), lambda: block(mask))
 
 
 class _Strided(_Rows):
@@ -124,6 +130,7 @@ class _Strided(_Rows):
 
     def copy(self, source: Value, to: Value, count: Value) -> None:
         f = self.f
-        with f.loop(count) as place, f.loop(self.channels) as channel:
-            number = f.load_stored_number(source, place * self.step + channel * self.channel_step)
-            f.store(number, to, place * self.pitch + channel)
+        with f.loop(self.entries) as entry:
+            start, reader = self._row(source, entry)
+            with f.loop(count) as place:
+                f.store(reader.load_stored_number(start, place * self.step), to, place * self.pitch + entry)

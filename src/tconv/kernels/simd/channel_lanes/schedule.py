@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tconv.kernels.problem import Layer, Problem
+from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.channel_lanes import tiling
 from tconv.kernels.simd.channel_lanes.microkernel import PLACE, most_vectors
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.accumulation_order import Step, microkernel_call
-from tconv.kernels.simd.elements import Elements, elements_of
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _SINGLE_THREAD = 1 << 21
@@ -56,7 +57,7 @@ class LayerSchedule(NamedTuple):
     sizes: tiling.LayerSizes
 
 
-def _blocks(columns: int, lanes: int) -> tuple[int, ...]:
+def blocks_of(columns: int, lanes: int) -> tuple[int, ...]:
     """Return the vectors of each block of so many columns, as equal as possible."""
     total = -(-columns // lanes)
     count = -(-total // most_vectors())
@@ -66,7 +67,8 @@ def _blocks(columns: int, lanes: int) -> tuple[int, ...]:
 @lru_cache(maxsize=256)
 def layer_schedule(layer: Layer) -> LayerSchedule:
     """Return the schedule of a layer."""
-    axes, channels, elements = grid(layer.geometry), layer.group_out, elements_of(layer.dtype)
+    axes, channels, elements = grid(layer.geometry), layer.group_out, direct_elements(layer)
+    layer = panel_layer(layer, elements)
     stride, joins = axes.fast.stride, layer.geometry.groups == 1
     runs = []
     for slow in range(len(axes.slow_phases)):
@@ -86,7 +88,14 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
             terms = sum(step.channels[1] - step.channels[0] for part in run[0][1] for step in part)
             columns = len(run) * channels
             runs.append(
-                Run(slow, run[0][0], tuple(parts for _, parts in run), terms, columns, _blocks(columns, elements.lanes))
+                Run(
+                    slow,
+                    run[0][0],
+                    tuple(parts for _, parts in run),
+                    terms,
+                    columns,
+                    blocks_of(columns, elements.lanes),
+                )
             )
     padded = sum(run.terms * sum(run.vectors) for run in runs) * elements.lanes
     sizes = tiling.LayerSizes(
@@ -135,7 +144,7 @@ class TileSchedule(NamedTuple):
 @lru_cache(maxsize=256)
 def tile_schedule(p: Problem, threads: int) -> TileSchedule:
     """Return the tiles of a problem for a number of threads."""
-    layer, elements = layer_schedule(p.layer), elements_of(p.dtype)
+    layer, elements = layer_schedule(p.layer), direct_elements(p.layer)
     size, lanes = elements.summed_size, elements.lanes
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1

@@ -6,8 +6,8 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.bfloat16_dot import paired_weight, runs
 from tconv.kernels.simd.channel_lanes.schedule import layer_schedule
-from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.weight_cache import cache_line_aligned
 
 
@@ -16,13 +16,16 @@ def pack_weight(p: Problem, w: Array) -> Array:
 
     That is [group][run][block][term][column of the block], with zeros for the columns that fill the last vector.
     """
-    schedule, lanes = layer_schedule(p.layer), elements_of(p.dtype).lanes
+    schedule = layer_schedule(p.layer)
+    lanes = schedule.sizes.elements.lanes
     g = p.geometry
     G, channels = g.groups, p.layer.group_out
+    if runs(p):
+        w = paired_weight(w, G)
     kernel = g.kernel if g.ndim > 1 else (1, *g.kernel)
     # taps first: each step reads [G, C_in, C_out] of one tap
     by_tap = np.ascontiguousarray(
-        np.moveaxis(w.reshape(G, p.layer.group_in, channels, *kernel), (0, 1, 2), (-3, -2, -1)), p.accumulate
+        np.moveaxis(w.reshape(G, len(w) // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), p.accumulate
     )
     whole = cache_line_aligned(p.accumulate.itemsize * G * schedule.group_weights).view(p.accumulate)
     total = whole.reshape(G, -1)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.elements import Elements
+from tconv.kernels.simd.pair_ir import load_halves, load_pairs
 from tconv.kernels.simd.transpose import columns, load_stored_piece, piece_length, split
 from tconv.kernels.simd.vector_ir import I64, Function, Value
+
+_LEAST_OF_PAIRS = 8
+"""Least number of channels of which pairs fill a piece."""
 
 
 def kind_of(x_fast: int, channels: int, elements: Elements) -> str:
@@ -16,6 +20,8 @@ def kind_of(x_fast: int, channels: int, elements: Elements) -> str:
 
     `x_fast` is the distance between positions. Few channels have to lie without gaps.
     """
+    if elements.dot:
+        return "channels_last" if channels >= _LEAST_OF_PAIRS else ""
     if channels >= 16 // elements.summed_size:
         return "channels_last"
     return f"{channels}_channels_last" if x_fast == channels else ""
@@ -48,11 +54,14 @@ class _Block:
     def __init__(self, f: Function, frame: Fields, channels: int) -> None:
         self.f, self.channels, self.pitch = f, frame.group_in, frame.channel_pitch
         self.step, self.length = frame.x_fast, frame.x_length
+        together = 2 if f.elements.dot else 1  # channels of an entry of the panel
+        self.entry_size, self.whole = together * f.stored_size, self.channels // together
+        self.entries = (self.channels + (together - 1)) // together
 
     def clear(self, to: Value) -> None:
         """Write zeros for all channels."""
-        with self.f.loop(self.channels) as channel:
-            self.f.store(self.f.zero(), to, channel * self.pitch)
+        with self.f.loop(self.entries) as entry:
+            self.f.store(self.f.zero(), to, entry * self.pitch)
 
     def copy(self, row: Value, at: Value, to: Value) -> None:
         """Copy the positions from `at` on."""
@@ -69,12 +78,20 @@ class _Block:
 
     def _copy(self, source: Value, places: list[Value], to: Value, mask: Value | None = None) -> None:
         f, length = self.f, piece_length(self.f)
-        with f.loop(0, self.channels, length, at_least_once=True) as some:
-            channel = f.least(some, self.channels - length)  # the last piece may overlap the one before
-            here, there = source + channel * f.stored_size, to + channel * self.pitch * f.size
-            for number, vector in enumerate(columns(f, lambda lane: load_stored_piece(f, here, places[lane]))):
-                cut = vector if mask is None else f.select(mask, vector, f.zero())
-                f.store(cut, there, self.pitch * number)
+
+        def store(vector: Value, entry: Value) -> None:
+            f.store(vector if mask is None else f.select(mask, vector, f.zero()), to, entry * self.pitch)
+
+        load = load_pairs if f.elements.dot else load_stored_piece
+        with f.loop(0, self.whole, length, at_least_once=True) as some:
+            entry = f.least(some, self.whole - length)  # the last piece may overlap the one before
+            here = source + entry * self.entry_size
+            for number, vector in enumerate(columns(f, lambda lane: load(f, here, places[lane]))):
+                store(vector, entry + number)
+        if f.elements.dot:
+            with f.when(self.whole < self.entries):
+                last = source + self.whole * self.entry_size
+                store(load_halves(f, last, places), self.whole)
 
 
 class _FewChannels:

@@ -9,6 +9,7 @@ from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, Fields
 from tconv.kernels.simd.direct import channels_last_packing
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.pair_ir import PairReader, Reader
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 SHORT = 4
@@ -41,14 +42,20 @@ def _write(name: str, elements: Elements, strided: bool, vectors: int | None = N
     first, channels = mine.first, frame.group_in
     slots, pitch, width, length = frame.slots, frame.slot_pitch, frame.pack_width, frame.x_length
     filled = mine.line_count + frame.extra
-    with f.loop(channels) as channel:
+    together = 2 if elements.dot else 1  # channels of an entry of the panel
+    with f.loop((channels + (together - 1)) // together) as entry:
+        channel = entry * together
         shift = (mine.group * channels + channel) * frame.x_channel * f.stored_size
-        to_channel = panel + channel * frame.channel_pitch * f.size
+        reader: Reader = f
+        if elements.dot:
+            reader = PairReader(f, frame.x_channel * f.stored_size, channel + 1 < channels)
+        to_entry = panel + entry * frame.channel_pitch * f.size
         with f.loop(frame.blocks) as block, f.loop(frame.copies) as copy:
             start = first - f.load(frame.copy_table, copy, I64)
             step = frame.x_fast if strided else None
-            line = _ShortLine(f, start, length, vectors) if vectors else _Line(f, start, width, length, step)
-            to_block = to_channel + (block * frame.copies + copy) * slots * pitch * f.size
+            lines = _ShortLine(f, reader, start, length, vectors) if vectors else None
+            line = lines or _Line(f, reader, start, width, length, step)
+            to_block = to_entry + (block * frame.copies + copy) * slots * pitch * f.size
             with f.loop(filled) as slot:
                 source = f.load(local, block * slots + slot + HEAD, I64)
                 to = to_block + slot * pitch * f.size
@@ -62,8 +69,10 @@ class _Line:
     Whole vectors are written; the next line overwrites the elements beyond `width`.
     """
 
-    def __init__(self, f: Function, start: Value, width: Value, length: Value, step: Value | None) -> None:
-        self.f, self.start, self.width, self.step = f, start, width, step
+    def __init__(
+        self, f: Function, reader: Reader, start: Value, width: Value, length: Value, step: Value | None
+    ) -> None:
+        self.f, self.reader, self.start, self.width, self.step = f, reader, start, width, step
         lanes = f.lanes
         first = f.most(0 - start, 0)  # may be beyond the width of a line
         lead = f.least(first, width)
@@ -89,10 +98,10 @@ class _Line:
             self._copy_partial(source, to, self.inner - lanes, self.left, self.masks[0])
         with f.loop(self.inner, self.outer, lanes) as place:
             if self.step is None:
-                f.store(f.load_stored(source, self.start + place), to, place)
+                f.store(self.reader.load_stored(source, self.start + place), to, place)
             else:
                 for lane in range(lanes):
-                    f.store(f.load_stored_number(source, (self.start + place + lane) * self.step), to, place + lane)
+                    self._copy_number(source, self.start + place + lane, to, place + lane)
         with f.when(self.outer < self.width):
             self._copy_partial(source, to, self.outer, self.right, self.masks[1])
             with f.loop(self.outer + lanes, self.width, lanes) as place:
@@ -102,18 +111,22 @@ class _Line:
         """Copy a vector of which only the lanes in limits are inside of the row."""
         f, first = self.f, self.start + place
         if self.step is None:
-            f.store(f.load_stored(source, first, mask), to, place)
+            f.store(self.reader.load_stored(source, first, mask), to, place)
             return
         f.store(f.zero(), to, place)
         with f.loop(f.most(limits[0], 0), f.least(limits[1], f.lanes)) as lane:
-            f.store(f.load_stored_number(source, (first + lane) * self.step), to, place + lane)
+            self._copy_number(source, first + lane, to, place + lane)
+
+    def _copy_number(self, source: Value, position: Value, to: Value, place: Value) -> None:
+        assert self.step is not None
+        self.f.store(self.reader.load_stored_number(source, position * self.step), to, place)
 
 
 class _ShortLine:
     """Copier of contiguous lines of this many vectors, without loops: each vector is loaded with a mask."""
 
-    def __init__(self, f: Function, start: Value, length: Value, vectors: int) -> None:
-        self.f, self.start = f, start
+    def __init__(self, f: Function, reader: Reader, start: Value, length: Value, vectors: int) -> None:
+        self.f, self.reader, self.start = f, reader, start
         starts = [start + v * f.lanes for v in range(vectors)]
         self.masks = [f.mask(0 - place, length - place) for place in starts]
 
@@ -126,4 +139,4 @@ class _ShortLine:
         """Copy a line of the row that begins at source."""
         for v, mask in enumerate(self.masks):
             place = v * self.f.lanes
-            self.f.store(self.f.load_stored(source, self.start + place, mask), to, place)
+            self.f.store(self.reader.load_stored(source, self.start + place, mask), to, place)

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
-from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd import epilogue, epilogue_channels_last, microkernel
+from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import accumulation_order, tiling
-from tconv.kernels.simd.elements import elements_of
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6
@@ -61,7 +62,8 @@ class LayerSchedule(NamedTuple):
 @lru_cache(maxsize=256)
 def layer_schedule(layer: Layer) -> LayerSchedule:
     """Return the schedule of a layer."""
-    axes, elements = grid(layer.geometry), elements_of(layer.dtype)
+    axes, elements = grid(layer.geometry), direct_elements(layer)
+    layer = panel_layer(layer, elements)
     chunks, most = accumulation_order.chunks(layer, axes, epilogue.most_phases(axes.fast.stride, elements), _ROWS)
     channels = layer.group_out
     count = -(-channels // most)
@@ -117,6 +119,10 @@ class TileSchedule(NamedTuple):
     scratch: int
     together: int
     """blocks of channels whose outputs are written together"""
+    whole_positions: bool
+    """True if all channels are"""
+    groups: int
+    """groups whose inputs are in the panel at a time"""
 
 
 def least_cycles(p: Problem) -> float:
@@ -125,15 +131,22 @@ def least_cycles(p: Problem) -> float:
 
 
 @lru_cache(maxsize=256)
-def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> TileSchedule:
+def tile_schedule(p: Problem, threads: int, channels_last: bool = False, x_last: bool = False) -> TileSchedule:
     """Return the tiles of a problem for a number of threads. `channels_last` is the layout of the output."""
-    layer, elements = layer_schedule(p.layer), elements_of(p.dtype)
+    layer, elements = layer_schedule(p.layer), direct_elements(p.layer)
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1
-    # channels of a position that are fewer than the lanes are written together, so by one thread
-    single = channels_last and p.geometry.groups == 1 and p.out_channels < elements.lanes
-    best, splits, _ = tiling.pick(estimates(p), 1 if single else layer.sizes.units, threads)
-    t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, best)
+    # channels that are written together are those of one thread
+    single = (
+        channels_last and p.geometry.groups == 1 and epilogue_channels_last.together(p.out_channels, elements.lanes)
+    )
+    groups = _groups(p.layer, elements, channels_last, x_last)
+    sizes, candidates = layer.sizes, estimates(p)
+    if groups > 1:
+        sizes = sizes._replace(group_in=groups * sizes.group_in, units=p.geometry.groups // groups)
+        candidates = tiling.estimates(sizes, lengths(p), p.batch)
+    best, splits, _ = tiling.pick(candidates, 1 if single else sizes.units, threads)
+    t = tiling.tiling_of(sizes, lengths(p), p.batch, best)
     threads = min(threads, best.total * splits)
     # addresses of the next tile's cache lines, then an entry without effect for each tap of a call
     ahead = p.input_bytes > _AHEAD_FROM and best.total > threads
@@ -142,21 +155,45 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
     block = elements.summed_size * layer.sums * t.sum_row
-    together = _together(layer.blocks, block, elements.lanes) if channels_last else 1
+    if groups > 1:
+        together = groups * layer.blocks.total
+    else:
+        together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
     scratch = sums_place + block * together + elements.summed_size * 9 * elements.lanes
     tiles = best.total * splits
     return TileSchedule(
-        t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch, together
+        t,
+        splits,
+        threads,
+        tiles,
+        ahead_place if ahead else 0,
+        panel_place,
+        sums_place,
+        scratch,
+        together,
+        together == layer.sizes.units and splits == 1,
+        groups,
     )
 
 
-def _together(blocks: Blocks, sums: int, lanes: int) -> int:
+def _groups(layer: Layer, elements: Elements, channels_last: bool, x_last: bool) -> int:
+    """Return how many groups are in a panel: with channels last, those of fewer would not fill a vector."""
+    groups = layer.geometry.groups
+    if elements.dot and layer.group_in % 2:  # a pair of channels would be of two groups
+        return 1
+    lanes = elements.lanes
+    fewest = min(layer.group_out if channels_last else lanes, layer.group_in if x_last else lanes)
+    return next((n for n in range(1, groups) if groups % n == 0 and n * fewest >= lanes), groups)
+
+
+def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:
     """Return the number of blocks whose channels are written together, if each needs this many bytes for its sums.
 
     They have at least as many channels as a vector has lanes, if there are as many.
     """
-    least = -(-lanes // max(1, blocks.wide - 1)) if blocks.wide > 1 else lanes
-    most = max(least, _TOGETHER // sums)
+    least = -(-lanes // max(1, blocks.wide - 1))
+    largest = 4 * _TOGETHER if epilogue_channels_last.together(layer.group_out, lanes) else _TOGETHER
+    most = max(least, largest // sums)
     return -(-blocks.total // -(-blocks.total // most))
 
 
@@ -177,9 +214,10 @@ def summary(p: Problem) -> str:
     t = tiles.tiling
     phases = p.geometry.stride
     return (
-        f"{elements_of(p.dtype).lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
+        f"{direct_elements(p.layer).lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
         f"{math.prod(phases)} phase{'s' * (math.prod(phases) > 1)}, {tiles.tiles} tiles of "
         f"{t.rows} x {t.width} positions, {layer.blocks.wide} channels at a time"
+        f"{'; bfloat16 dot products' if direct_elements(p.layer).dot else ''}"
     )
 
 

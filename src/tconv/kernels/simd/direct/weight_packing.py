@@ -6,6 +6,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.bfloat16_dot import paired_weight, runs
 from tconv.kernels.simd.direct.schedule import layer_schedule
 from tconv.kernels.simd.weight_cache import cache_line_aligned
 
@@ -16,10 +17,12 @@ def pack_weight(p: Problem, w: Array) -> Array:
     blocks = schedule.blocks
     g = p.geometry
     G, channels = g.groups, p.out_channels // g.groups
+    if runs(p):
+        w = paired_weight(w, G)
     kernel = g.kernel if g.ndim > 1 else (1, *g.kernel)
     # taps first: each step reads [G, C_in, C_out] of one tap
     by_tap = np.ascontiguousarray(
-        np.moveaxis(w.reshape(G, p.in_channels // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), p.accumulate
+        np.moveaxis(w.reshape(G, len(w) // G, channels, *kernel), (0, 1, 2), (-3, -2, -1)), p.accumulate
     )
     whole = cache_line_aligned(p.accumulate.itemsize * G * schedule.terms * channels).view(p.accumulate)
     total = whole.reshape(G, -1)
