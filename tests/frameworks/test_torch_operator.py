@@ -220,7 +220,7 @@ def test_autocast_is_pytorchs_rule():
             theirs = functional.conv_transpose2d(x, w)
             for mine in (ours.conv_transpose(x, w), OPERATOR(x, w, None, [1, 1], [0, 0], [0, 0], [1, 1], 1)):
                 assert mine.dtype == theirs.dtype == dtype
-                torch.testing.assert_close(mine, theirs)
+                torch.testing.assert_close(mine, theirs, rtol=0.02, atol=0.02)  # PyTorch adds up in float16
 
 
 def test_flops_are_counted_as_pytorchs(kernel):

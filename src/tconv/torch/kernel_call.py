@@ -142,10 +142,10 @@ def method_of(p: Problem, trained: bool = False) -> str:
 class _FormState:
     """Form of the kernel for a call: its compiled call, and the weight that it packed last."""
 
-    def __init__(self, form: Any, p: Problem, last: bool, cast: Any) -> None:
-        self.form, self.problem = form, p
+    def __init__(self, form: Any, p: Problem, last: bool, dtype: torch.dtype, rounded: bool) -> None:
+        self.form, self.problem, self.rounded = form, p, rounded
         # the packed weight depends on these, and on the weight's numbers
-        self.sizes = _interned((form.name, last, p.layer, cast))
+        self.sizes = _interned((form.name, last, p.layer, dtype, rounded))
         self.compiled: Any = None
         self.packed: tuple[Array | None, int] = (None, 0)
 
@@ -154,7 +154,7 @@ class Call:
     """Call with tensors of these shapes and strides on the CPU; `reasons` if it is left to PyTorch.
 
     x is of the call's dtype. Weight and bias may have another: they are rounded to the call's first, as autocast does,
-    or, without `rounded`, added up as they are.
+    or, without `rounded`, used as they are where the sums allow it.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Call:
         if self.reasons:
             return
         # this imports LLVM, which is installed: the kernel has no reason against the problem
-        from tconv.kernels.simd import form_choice, weight_cache
+        from tconv.kernels.simd import bfloat16_dot, form_choice, weight_cache
 
         self._cache, self._training_cache = weight_cache.WEIGHT_CACHE, _training_cache()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
@@ -189,10 +189,11 @@ class Call:
         self._bytes = ctypes.c_char * weight.nbytes
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
-        cast = weight.dtype, rounded
-        self._direct = self._best = _FormState(form_choice.direct_form(p, *self._strides), p, last, cast)
+        direct = form_choice.direct_form(p, *self._strides)
+        # dot products multiply numbers of two bytes
+        self._direct = self._best = _FormState(direct, p, last, weight.dtype, rounded or bfloat16_dot.runs(p))
         if method_of(p) == "winograd":
-            self._best = _FormState(form_choice.winograd_form(p, *self._strides), p, last, cast)
+            self._best = _FormState(form_choice.winograd_form(p, *self._strides), p, last, weight.dtype, rounded)
         self._slopes = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
         self._activation = [array.ctypes.data for array in self._slopes]
 
@@ -251,7 +252,7 @@ class Call:
         if packed is None:
             # of a private copy: another thread may write the weight between the fingerprint and the packing
             own = weight.detach().clone()
-            packed = form.form.pack(form.problem, numbers(own, self._dtype, self._rounded).numpy())
+            packed = form.form.pack(form.problem, numbers(own, self._dtype, form.rounded).numpy())
             cache.put((xxhash.xxh3_64_intdigest(self._bytes.from_address(own.data_ptr())), form.sizes), packed)
         last = form.packed
         if packed is not last[0]:
