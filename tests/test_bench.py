@@ -56,6 +56,7 @@ def layer(**changes):
 def test_the_registry():
     found = registry.read()
     assert len(found) == len({entry.name for entry in found})
+    assert not {entry.name for entry in found} & {entry.kind for entry in found}
     assert len(registry.select(found, ["core"])) == 24  # those of the results before December 2026
     assert {entry.kind for entry in found} == {
         "core", "grouped", "depthwise", "depthwise 1d", "few channels", "batch"
@@ -74,7 +75,7 @@ def test_names_are_checked_and_close_ones_offered():
     assert [entry.name for entry in registry.select(found, ["DCGAN-last", "unet up1"])] == ["unet up1", "dcgan last"]
     assert [entry.name for entry in registry.select(found, ["pp-ocr"])] == ["pp-ocr"]
     mixed = registry.select(found, ["Depthwise-1D", "pose"])
-    assert [entry.name for entry in mixed] == ["pose", "bigvgan resample", "depthwise 1d"]
+    assert [entry.name for entry in mixed] == ["pose", "bigvgan resample", "depthwise 1d k4"]
     with pytest.raises(
         ArgumentError, match=r"there is no layer 'unet up2'; the layers are .* Write 'unet up4' or 'unet up1'"
     ):
