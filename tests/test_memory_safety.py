@@ -136,45 +136,6 @@ for turn in range(4):
 
 
 @linux
-@pytest.mark.parametrize(
-    ("dtype", "cpu"), [("float64", "host"), ("float16", "x86-64-v3"), ("bfloat16", "host"), ("bfloat16", "x86-64-v3")]
-)
-def test_no_dtype_touches_anything_else(dtype, cpu, python):
-    """In both layouts, and with gaps. The sums of whole numbers are exact, so outputs are rounded once."""
-    if dtype == "bfloat16":
-        pytest.importorskip("ml_dtypes")
-    python(
-        GUARDED
-        + f"""
-if {dtype == "bfloat16"}:
-    import ml_dtypes
-dtype = np.dtype({dtype!r})
-if tconv.plan(np.ones((1, 1, 2), dtype), np.ones((1, 1, 2), dtype)).method != "simd":
-    sys.exit(0)  # another chip
-tconv.set_num_threads(2)
-rng, of_strides = (np.random.default_rng(5) for _ in range(2))
-regions = [Region(1 << 20) for _ in range(3)]
-for turn in range(2):
-    for ndim in (1, 2, 3):
-        for kind in problems.KINDS:
-            p = problems.problem(rng, ndim, kind)
-            at_end = bool(turn % 2)
-            placed = []
-            for region, array in zip(regions, (p.x, p.w, p.y)):
-                placed.append(region.place(array.shape, strides_of(of_strides, array.shape, False), at_end, dtype))
-                if array is not p.y:
-                    placed[-1][...] = array
-            x, w, out = placed
-            bias = None if p.bias is None else p.bias.astype(dtype)
-            tconv.conv_transpose(x, w, bias, geometry=p.geometry, method=p.method, out=out)
-            np.testing.assert_array_equal(out.astype(float), p.y.astype(dtype).astype(float))
-            regions[2].check(out)
-""",
-        TCONV_CPU=cpu,
-    )
-
-
-@linux
 def test_nothing_outside_of_the_threads_memory_is_touched(python):
     """It ends where a page begins that may not be accessed, and contains numbers of earlier calls."""
     python(
@@ -212,35 +173,35 @@ from itertools import product
 tconv.set_num_threads(3)
 rng = np.random.default_rng(0)
 regions = [Region(48 << 20) for _ in range(2)]
-for shape, weight, arguments in [
+for number, (shape, weight, arguments) in enumerate([
     ((1, 3, 700, 701), (3, 1, 4, 4), {"stride": 2, "padding": 1}),
     ((1, 2, 1_000_003), (2, 1, 5), {"stride": 3}),
     ((1, 2, 301, 303), (2, 3, 3, 3), {"stride": 3, "crop": ((1, 0), (2, 5))}),
     ((1, 40, 97, 99), (40, 24, 3, 3), {"stride": 3}),
-    ((1, 6, 71, 70), (6, 21, 16, 16), {"stride": 8, "padding": 4}),
+    ((1, 6, 61, 60), (6, 21, 16, 16), {"stride": 8, "padding": 4}),
     ((2, 5, 99, 129), (5, 12, 4, 4), {"stride": 4}),
     ((1, 2, 40, 41, 42), (2, 5, 3, 3, 3), {"stride": 2}),
-]:
+]):
     x, w = (rng.integers(-5, 6, s).astype("f4") for s in (shape, weight))
     exact = tconv.conv_transpose(x, w, method="polyphase", **arguments)
     assert exact.nbytes >= 8 << 20 or x.nbytes > 1 << 20
-    for at_end, dtype in product((False, True), map(dtype_of, KERNEL_DTYPES)):
+    for at_end, lasts in product((False, True), ((False, False), (True, True), (number % 2 > 0, number % 2 < 1))):
+        dtype = dtype_of(KERNEL_DTYPES[(number + at_end) % len(KERNEL_DTYPES)])
         x, w, y = (array.astype(dtype) for array in (x, w, exact))
-        for lasts in ((False, False), (True, True), (False, True), (True, False)):
-            placed = []
-            for region, s, last in zip(regions, (x.shape, y.shape), lasts):
-                strides, step = [0] * len(s), 1
-                for axis in reversed([0, *range(2, len(s)), 1] if last else range(len(s))):
-                    strides[axis], step = step, step * s[axis]
-                placed.append(region.place(s, strides, at_end, dtype))
-            placed[0][...] = x
-            for method in ("simd", "winograd"):
-                try:
-                    tconv.conv_transpose(placed[0], w, out=placed[1], method=method, **arguments)
-                except tconv.errors.MethodError:
-                    continue
-                np.testing.assert_array_equal(placed[1], y)
-                regions[1].check(placed[1])
+        placed = []
+        for region, s, last in zip(regions, (x.shape, y.shape), lasts):
+            strides, step = [0] * len(s), 1
+            for axis in reversed([0, *range(2, len(s)), 1] if last else range(len(s))):
+                strides[axis], step = step, step * s[axis]
+            placed.append(region.place(s, strides, at_end, dtype))
+        placed[0][...] = x
+        for method in ("simd", "winograd") if all(lasts) else ("simd",):
+            try:
+                tconv.conv_transpose(placed[0], w, out=placed[1], method=method, **arguments)
+            except tconv.errors.MethodError:
+                continue
+            np.testing.assert_array_equal(placed[1], y)
+            regions[1].check(placed[1])
 """
     )
 
