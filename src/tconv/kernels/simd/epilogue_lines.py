@@ -164,7 +164,7 @@ class Epilogue:
 
     @property
     def _unit(self) -> int:
-        """Outputs at whose multiples streamed vectors begin: a vector, or a cache line where a vector is half of it."""
+        """Outputs at whose multiples vectors past the caches begin: a vector, or a cache line if that is more."""
         return (
             max(self.f.lanes, _CACHE_LINE // self.f.stored_size) if self.f.stored_size < self.f.size else self.f.lanes
         )

@@ -11,7 +11,6 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
-from tconv.kernels.simd.bfloat16_dot import panel_layer
 from tconv.kernels.simd.call_frame import HEAD, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
@@ -150,7 +149,7 @@ class DirectCall(CompiledCall):
         groups = tiles.groups  # of a panel; it is one group to the machine code
         group_in, group_out = groups * p.layer.group_in, groups * p.layer.group_out
         group_weights = layer.terms * p.layer.group_out
-        group_panel = panel_layer(p.layer, elements).group_in * t.channel_pitch
+        group_panel = layer.sizes.group_in * t.channel_pitch
         stream = p.output_bytes >= STREAM_FROM
         table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
@@ -215,7 +214,7 @@ class DirectCall(CompiledCall):
             # an entry is a cache line of each channel; with channels last as many lines that are neighbours
             ahead=tiles.threads if tiles.ahead_place and x_fast in (1, group_in) else 0,
             ahead_step=x_strides[1] * elements.stored_size * (2 if elements.dot else 1) if x_fast == 1 else 64,
-            ahead_entry=64 if x_fast == 1 else 64 * panel_layer(p.layer, elements).group_in,
+            ahead_entry=64 if x_fast == 1 else 64 * groups * layer.sizes.group_in,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
             tiles=tiles.tiles,
