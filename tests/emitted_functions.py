@@ -17,18 +17,14 @@ CHIPS = {
     "NEON": ("generic", "aarch64-unknown-linux-gnu"),
     "macOS on x86": ("x86-64-v3", "x86_64-apple-darwin"),
     "macOS on ARM": ("apple-m1", "arm64-apple-darwin"),
-    "Windows": ("x86-64-v3", "x86_64-pc-windows-msvc-elf"),
-    "Windows with AVX-512": ("x86-64-v4", "x86_64-pc-windows-msvc-elf"),
+    "Windows": ("x86-64-v4", "x86_64-pc-windows-msvc-elf"),
     "Windows in COFF": ("x86-64-v3", "x86_64-pc-windows-msvc"),
 }
 """LLVM's name of the chip, and the triple."""
 GEOMETRIES = [
     # kernel, stride, arguments, channels in, channels out
     ((4, 4), 2, {"crop": ((1, 1), (1, 1))}, 64, 64),
-    ((2, 2), 2, {}, 16, 16),
     ((3, 3), 2, {"crop": ((1, 0), (1, 0))}, 32, 3),
-    ((9, 9), 3, {}, 56, 1),
-    ((5, 5), 1, {"crop": ((2, 2), (2, 2))}, 16, 24),
     ((4, 4), 2, {"groups": 32}, 32, 32),
     ((16,), 8, {}, 64, 20),
     ((4, 3, 3), (1, 2, 2), {}, 24, 7),
@@ -88,7 +84,7 @@ def _build_all():
         row_groups.address(activated)
     for number, (kernel, stride, arguments, c_in, c_out) in enumerate(GEOMETRIES):
         g = Geometry(kernel, stride, **arguments)
-        for dtype in direct.DTYPES if number < 2 else ("float32",):
+        for dtype in direct.DTYPES if number == 0 else ("float32",):
             p = Problem(g, 2, c_in, c_out, (37,) * g.ndim, np.dtype(dtype))
             shapes = (p.batch, c_in, *p.input_shape), (p.batch, c_out, *p.output_shape)
             for layout, activated in (("first", False), ("last", True)):

@@ -57,8 +57,9 @@ def test_the_multiply_adds_stay_in_registers(chip, python):
         found = 0
         for loop in loops:
             count = Counter(instruction for instruction, _ in loop)
-            if not count[multiply] or ("prefetcht0" not in count and "prfm" not in count):
-                continue
+            name_of_broadcast = broadcast[kind] if isinstance(broadcast, dict) else broadcast and broadcast.format(kind)
+            if not count[multiply] or (broadcast and not count[name_of_broadcast]):
+                continue  # an activation
             found += 1
             vectors = [operands for _, operands in loop if f"%{register}" in operands or f"{register}0" in operands]
             assert not any("sp)" in operands or "[sp" in operands for operands in vectors), (name, loop)
@@ -69,7 +70,7 @@ def test_the_multiply_adds_stay_in_registers(chip, python):
                 assert all(operands.startswith(register) for operands in by_lane)
                 assert count["ld1r"] or all(re.search(r"\.[sd]\[0\]", operands) for operands in by_lane), (name, loop)
                 continue
-            broadcasts = count[broadcast.format(kind) if isinstance(broadcast, str) else broadcast[kind]]
+            broadcasts = count[name_of_broadcast]
             loads = count[f"{'' if chip == 'SSE' else 'v'}movup{kind}"]
             assert count[multiply] == broadcasts * loads > 0, (name, loop)
             assert add is None or count[add.format(kind)] == count[multiply], (name, loop)
