@@ -217,6 +217,21 @@ def test_errors_of_tiny_numbers_are_within_the_bound():
     assert (np.abs(got - y) <= bound(x, w, bias, y, arguments)).all()
 
 
+@dots
+def test_a_float32_weight_is_rounded():
+    """As folding leaves it: to the nearest, ties to even, and never to an infinity."""
+    from tconv.kernels.simd.bfloat16_dot import paired_weight
+
+    rng = np.random.default_rng(0)
+    w = np.concatenate([normal(rng, (6, 5)), np.float32([[1 + 2.0**-8, 1 + 3 * 2.0**-8, 2.0**-130, -0.0, 3.4e38]])])
+    halves = paired_weight(w, 1).view(np.uint16).reshape(4, 5, 2)
+    expected = w.astype(BF16)
+    expected[6, 4] = ml_dtypes.finfo(BF16).max
+    np.testing.assert_array_equal(halves[..., 0], expected[::2].view(np.uint16))
+    np.testing.assert_array_equal(halves[:3, :, 1], expected[1::2].view(np.uint16))
+    assert not halves[3, :, 1].any()
+
+
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 GUARDED = """
@@ -295,6 +310,17 @@ def test_the_plan_says_when_they_run():
 
 
 @dots
+def test_winograd_is_not_chosen_where_they_run():
+    """It computes with float32, and its 9 products take longer than 16 that are added in pairs."""
+    w = np.ones((512, 256, 4, 4), BF16)
+    for size, batch in ((8, 16), (32, 1), (64, 4)):
+        x = np.broadcast_to(np.ones((), BF16), (batch, 512, size, size))
+        plan = tconv.plan(x, w, stride=2, padding=1)
+        assert plan.method == "simd"
+        assert "estimated time" in plan.reasons["winograd"][0]
+
+
+@dots
 def test_without_them_bfloat16_has_the_bits_of_widened_sums(python):
     """And the form of the panel, the packed weight and the code are others."""
     output = python(
@@ -317,6 +343,22 @@ for shape, weight, more in (
         TCONV_BF16_DOT="0",
     )
     assert output == ""
+
+
+@dots
+def test_the_assembly_has_the_instruction_and_no_spills():
+    """A dot product per row and vector in the loop, and none of its registers goes to memory."""
+    from tconv.kernels.simd import cpu_target, microkernel, object_cache
+    from tconv.kernels.simd.elements import Elements
+
+    rows, vectors = microkernel.Rows(6, 1, ((0,),)), microkernel.most_vectors(6)
+    text = microkernel._write("dots", rows, vectors, Elements("bfloat16", "float32", True).sums)
+    machine = cpu_target.machine()
+    assembly = machine.emit_assembly(object_cache.optimized(text, machine)).splitlines()
+    dots = [number for number, line in enumerate(assembly) if "vdpbf16ps" in line]
+    assert len(dots) == 6 * vectors
+    loop = assembly[dots[0] : dots[-1]]
+    assert not [line for line in loop if "(%rsp)" in line and "zmm" in line]
 
 
 @dots
