@@ -4,6 +4,8 @@ It patches the package, so it is for a process of its own: `code_generator` or `
 kernel is imported.
 """
 
+import re
+
 import llvmlite.binding as llvm
 
 from tconv.kernels.simd import cpu_target
@@ -50,22 +52,23 @@ def code_generator(name):
     return cpu_target.code_generator(other)
 
 
-def emitted(name):
-    """Return the object files of every function that calls of these geometries, and the threads, need, by name."""
+def emitted(name, wanted="", assembly=False):
+    """Return the functions that calls of these geometries, and the threads, need: object files or assembly, by name.
+
+    `wanted` is a pattern that their names begin with.
+    """
     machine = code_generator(name)
     from tconv.kernels.simd import object_cache
 
-    functions = {}
-
-    def address(name, write):
-        if name not in functions:
-            functions[name] = None  # a function may need others while it is written
-            functions[name] = machine.emit_object(object_cache.optimized(write(), machine))
-        return 1 << 20
-
-    object_cache.OBJECT_CACHE.address = address
+    writers = {}
+    object_cache.OBJECT_CACHE.address = lambda name, write: writers.setdefault(name, write) and 1 << 20
     _build_all()
-    return functions
+    emit = machine.emit_assembly if assembly else machine.emit_object
+    return {
+        name: emit(object_cache.optimized(write(), machine))
+        for name, write in writers.items()
+        if re.match(wanted, name)
+    }
 
 
 def _build_all():

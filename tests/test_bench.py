@@ -35,7 +35,7 @@ from tconv.bench.html_report import to_html
 from tconv.bench.peer_process import PeerProcess, TimeLimits, with_install_command
 from tconv.bench.peers import cuda, shuffle
 from tconv.bench.peers.interface import LoadedLayer, Peer, UnableError
-from tconv.bench.rows import Row, groups
+from tconv.bench.row_groups import Row, groups
 from tconv.bench.runner import Runner
 from tconv.bench.worker import Worker
 from tconv.bench.worker_protocol import serve
@@ -279,6 +279,7 @@ def load(peer, folder, name="fake", dtype="float32", **changes):
     worker = Worker(name, peer, 1, "cpu")
     assert worker.answer({"do": "start"})["state"] == "started"
     message = {"do": "load", "layer": loaded_layer.spec, "folder": str(folder), "rms": reference.rms, "inputs": dtype}
+    message["activation"] = ""
     return worker, worker.answer({**message, "dtype": dtype, "layout": "first"})
 
 
@@ -300,6 +301,7 @@ def test_layers_of_one_folder_stay_loaded_together(tmp_path):
     worker, _ = load(fake({"dropped": right_answer}), first)
     reference = correctness_gate.write_reference(layer(), "float32", second, 0)
     message = {"do": "load", "layer": layer().spec, "rms": reference.rms, "inputs": "float32", "dtype": "float32"}
+    message["activation"] = ""
 
     def samples():
         rows = [{"dtype": "float32", "layout": layout} for layout in ("first", "last")]
@@ -423,7 +425,7 @@ class Table:
             self.peers,
             FakePeer(self, "machine", 0.0, (), {}),
             clock=lambda: self.now,
-            write_reference=lambda layer, dtype, folder, seed: correctness_gate.Reference(folder, 1.0, 7),
+            write_reference=lambda layer, dtype, folder, seed, activation: correctness_gate.Reference(folder, 1.0, 7),
             **options,
         )
         with contextlib.suppress(KeyboardInterrupt):

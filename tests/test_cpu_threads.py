@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import sys
 import threading
 
 import numpy as np
@@ -15,7 +14,7 @@ from tconv._memory import physical_memory
 pytest.importorskip("llvmlite")
 
 from tconv.kernels import num_threads
-from tconv.kernels.simd import thread_pool, tile_tickets
+from tconv.kernels.simd import futex_threads, thread_pool, tile_tickets
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -54,8 +53,25 @@ def same_bits(a, b):
     np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
 
 
+KINDS = [
+    pytest.param("futex", marks=pytest.mark.skipif(not futex_threads.AVAILABLE, reason="this system has no futex")),
+    "python",
+]
+"""Ways in which helpers wait; the second is the one outside of Linux."""
+
+
+@pytest.fixture(params=KINDS)
+def own_pool(request, monkeypatch, threads):
+    """Return a pool without helpers, for this test alone."""
+    threads(3)
+    monkeypatch.setenv("TCONV_POOL", request.param)
+    pool = thread_pool.Pool()
+    monkeypatch.setattr(thread_pool, "_pool", pool)
+    return pool
+
+
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_number_of_threads_does_not_change_the_bits(name, threads):
+def test_the_number_of_threads_does_not_change_the_bits(name, threads, own_pool):
     inputs, arguments = arrays(name), LAYERS[name][2]
     threads(1)
     expected = run(*inputs, arguments)
@@ -97,8 +113,7 @@ def test_tiles_and_crops_do_not_change_the_bits(name):
     same_bits(tile, whole[:, :, *safe])
 
 
-def test_runs_repeat_their_bits(threads):
-    threads(3)
+def test_runs_repeat_their_bits(own_pool):
     inputs, arguments = arrays("picture"), LAYERS["picture"][2]
     expected = run(*inputs, arguments)
     for _ in range(50):
@@ -106,8 +121,7 @@ def test_runs_repeat_their_bits(threads):
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["different problems", "the same problem"])
-def test_eight_threads_at_once(same, threads):
-    threads(3)
+def test_eight_threads_at_once(same, own_pool):
     names = ["three channels"] * 8 if same else list(LAYERS)[:8]
     problems = [(*arrays(name, whole=True), LAYERS[name][2]) for name in names]
     expected = [tconv.conv_transpose(x, w, b, method="polyphase", **arguments) for x, w, b, arguments in problems]
@@ -127,15 +141,6 @@ def test_eight_threads_at_once(same, threads):
     for worker in workers:
         worker.join()
     assert not wrong
-
-
-@pytest.fixture
-def own_pool(monkeypatch, threads):
-    """Return a pool without helpers, for this test alone."""
-    threads(3)
-    pool = thread_pool.Pool()
-    monkeypatch.setattr(thread_pool, "_pool", pool)
-    return pool
 
 
 def test_a_system_without_more_threads(own_pool, monkeypatch):
@@ -196,6 +201,13 @@ def test_an_interrupt_while_helpers_are_started(place, own_pool, monkeypatch):
 
 # -- processes: forks, exits, signals --------------------------------------------------------------------------------
 
+
+@pytest.fixture(params=KINDS)
+def pooled(request, python):
+    """Run Python text in a process of its own, with helpers that wait in one way."""
+    return lambda text, *arguments: python(text, *arguments, TCONV_POOL=request.param)
+
+
 BEGIN = """
 import os, sys, threading, time
 import numpy as np, tconv
@@ -233,9 +245,9 @@ BUSY = {
     "calls": "right(small)",
     "large outputs": "right(large)",
     "building": """
-    from tconv.kernels.simd import microkernel, object_cache
-    name = f"fork_{threading.get_ident()}_{count}"
-    object_cache.OBJECT_CACHE.address(name, lambda: microkernel._write(name, microkernel.Rows(5, 1, ((0,),)), 4))
+    from tconv.kernels.simd import elements, microkernel, object_cache
+    name, rows = f"fork_{threading.get_ident()}_{count}", microkernel.Rows(5, 1, ((0,),))
+    object_cache.OBJECT_CACHE.address(name, lambda: microkernel._write(name, rows, 4, elements.FLOAT32))
     """,
     "weights": "w = small[1].copy(); w[0, 0, 0, 0] = count; tconv.conv_transpose(small[0], w, stride=2)",
     "new shapes": "tconv.conv_transpose(small[0][..., : 5 + count % 20], small[1], stride=2)",
@@ -245,7 +257,7 @@ BUSY = {
 
 @posix
 @pytest.mark.parametrize("busy", BUSY)
-def test_forks_while_other_threads_are_busy(busy, python):
+def test_forks_while_other_threads_are_busy(busy, pooled):
     text = f"""
 {BEGIN}{FORKS}
 from itertools import count as numbers
@@ -276,14 +288,14 @@ assert right(large)
 codes += [process.exitcode for process in processes]
 assert codes == [0] * len(codes), codes
 """
-    python(text)
+    pooled(text)
 
 
 @posix
 @pytest.mark.parametrize("delay", [0.01, 0.03, 0.06, 0.1])
-def test_a_fork_during_the_first_call_of_another_thread(delay, python):
+def test_a_fork_during_the_first_call_of_another_thread(delay, pooled):
     """The child inherits no module that is half imported, and no lock that nobody releases."""
-    python(
+    pooled(
         f"""
 import os, threading, time, numpy as np, tconv
 x, w = np.ones((1, 24, 9, 9), "f4"), np.ones((24, 20, 4, 4), "f4")
@@ -306,8 +318,8 @@ assert ended, "the child hung"
 
 
 @posix
-def test_a_fork_of_a_fork(python):
-    python(
+def test_a_fork_of_a_fork(pooled):
+    pooled(
         BEGIN
         + FORKS
         + "number = os.fork()\n"
@@ -391,17 +403,17 @@ time.sleep(0.02 * int(sys.argv[1]))
 
 
 @pytest.mark.parametrize("moment", EXITS)
-def test_the_interpreter_exits_cleanly(moment, python):
+def test_the_interpreter_exits_cleanly(moment, pooled):
     for turn in range(4 if "while" in moment else 2):
-        assert python(BEGIN + EXITS[moment], turn) == ""
+        assert pooled(BEGIN + EXITS[moment], turn) == ""
 
 
 @posix
-def test_an_interrupt_ends_a_long_call(python):
+def test_an_interrupt_ends_a_long_call(pooled):
     """Much of the output is not written when the call ends; the next call is right."""
     if (physical_memory() or 0) < 1 << 31:
         pytest.skip("needs 2 GB")
-    output = python(
+    output = pooled(
         BEGIN
         + """
 import signal
@@ -426,9 +438,9 @@ assert all(right(p) for p in (small, large) for _ in range(10))
 
 @posix
 @pytest.mark.slow
-def test_interrupts_at_any_moment(python):
+def test_interrupts_at_any_moment(pooled):
     """A few hundred of them, during short calls, new shapes and new weights: all later calls are right."""
-    output = python(
+    output = pooled(
         BEGIN
         + """
 import signal, random
@@ -522,7 +534,6 @@ def test_a_call_never_waits_for_another(own_pool):
     assert not own_pool._helper_scratches
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="helpers need a futex")
 def test_helpers_are_started_once_and_when_needed(own_pool):
     inputs, arguments = arrays("picture"), LAYERS["picture"][2]
     before = threading.active_count()
@@ -533,7 +544,7 @@ def test_helpers_are_started_once_and_when_needed(own_pool):
     assert threading.active_count() == before + 4
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen")
+@pytest.mark.skipif(not futex_threads.AVAILABLE, reason="cores cannot be chosen")
 def test_helpers_avoid_the_core_of_their_caller(python):
     """They run only where the caller may run, after a later change of its affinity, too."""
     text = """
@@ -563,4 +574,82 @@ for core in sorted(allowed)[:2]:
     if len(allowed) > 1:
         until(lambda found: all(len(mask) == len(allowed) - 1 for mask in found))
 """
-    python(text)
+    python(text, TCONV_POOL="futex")
+
+
+def test_helpers_round_and_flush_as_their_caller_does(pooled):
+    """Results have the same bits on all threads, in whatever float mode the caller is."""
+    pooled(
+        """
+import platform, numpy as np, tconv
+from tconv.kernels.simd.thread_ir import ThreadFunction
+from tconv.kernels.simd.tile_tickets import machine_function
+def write(name):
+    f = ThreadFunction(f"test_{name}", 1)
+    getattr(f, name)(f.arguments[0], 0)
+    return f.finish()
+names = ("save_float_mode", "restore_float_mode")
+save, restore = (machine_function(f"test_{name}", lambda name=name: write(name), 1) for name in names)
+tconv.set_num_threads(3)
+x, w = np.full((1, 32, 64, 64), 1e-40, "f4"), np.ones((32, 32, 4, 4), "f4")
+mode = np.zeros(1, np.int64)
+save(mode.ctypes.data)
+usual, flushing = int(mode[0]), int(mode[0]) | (1 << 24 if platform.machine() in ("aarch64", "arm64") else 0x8040)
+for turn in range(20):
+    assert tconv.conv_transpose(x, w, stride=2, method="simd").min() > 0
+    mode[0] = flushing
+    restore(mode.ctypes.data)
+    flushed = tconv.conv_transpose(x, w, stride=2, method="simd")
+    mode[0] = usual
+    restore(mode.ctypes.data)
+    assert not flushed.view(np.int32).any()
+"""
+    )
+
+
+def test_the_way_to_wait_from_the_environment(python):
+    text = "import tconv\nfrom tconv.kernels.simd import thread_pool\nprint(type(thread_pool.pool()._helpers).__name__)"
+    assert python(text, TCONV_POOL="python") == "PythonThreads\n"
+    expected = "FutexThreads\n" if futex_threads.AVAILABLE else "PythonThreads\n"
+    assert python(text, TCONV_POOL="") == expected
+    call = "tconv.conv_transpose(np.ones((1, 1, 4), 'f4'), np.ones((1, 1, 3), 'f4'))"
+    invalid = f"import numpy as np, tconv\ntry: {call}\nexcept tconv.errors.ArgumentError as error: print(error)"
+    if futex_threads.AVAILABLE:
+        message = "TCONV_POOL is 'openmp'; futex or python is needed. Write TCONV_POOL=python\n"
+        assert python(invalid, TCONV_POOL="openmp") == message
+    text = "import tconv.kernels.simd.futex_threads as f; f.AVAILABLE = False\n" + invalid
+    message = "TCONV_POOL is 'futex'; python (this system has no futex) is needed. Write TCONV_POOL=python\n"
+    assert python(text, TCONV_POOL="futex") == message
+
+
+@pytest.mark.parametrize("own_pool", ["python"], indirect=True)
+def test_a_helper_that_cannot_wake_delays_no_call(own_pool):
+    """The caller computes all tiles that no helper has taken."""
+    inputs, arguments = arrays("picture", whole=True), LAYERS["picture"][2]
+    expected = tconv.conv_transpose(*inputs, method="polyphase", **arguments)
+    run(*inputs, arguments)
+    own_pool._helpers._locks = [threading.Lock() for _ in range(9)]  # those of nobody
+    for _ in range(5):
+        np.testing.assert_array_equal(run(*inputs, arguments), expected)
+
+
+@pytest.mark.parametrize("own_pool", ["python"], indirect=True)
+def test_an_interrupt_while_a_call_is_open(own_pool, monkeypatch):
+    """The call runs to its end before its arrays are deleted, and the next one is right."""
+    inputs, arguments = arrays("picture", whole=True), LAYERS["picture"][2]
+    expected = tconv.conv_transpose(*inputs, method="polyphase", **arguments)
+    run(*inputs, arguments)
+    open_call = own_pool._helpers._open
+
+    def interrupted(*integers):
+        open_call(*integers)
+        raise KeyboardInterrupt
+
+    out = np.full(expected.shape, np.nan, np.float32)
+    with monkeypatch.context() as patched:
+        patched.setattr(own_pool._helpers, "_open", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tconv.conv_transpose(*inputs, out=out, method="simd", **arguments)
+    np.testing.assert_array_equal(out, expected)
+    for _ in range(5):
+        np.testing.assert_array_equal(run(*inputs, arguments), expected)

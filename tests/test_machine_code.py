@@ -271,23 +271,25 @@ def test_a_load_that_is_interrupted_can_be_repeated(monkeypatch):
 
 GEOMETRIES = """
 import sys, numpy as np, tconv
+from dtypes import KERNEL_DTYPES, dtype_of, rounded
 from random_calls import problems
 from tconv.kernels.simd.object_cache import OBJECT_CACHE, folder
 rng = np.random.default_rng(0)
 for ndim in (1, 2, 3):
     for kind in problems.KINDS:
-        for _ in range(2):
-            p = problems.problem(rng, ndim, kind)
+        for dtype in map(dtype_of, KERNEL_DTYPES):
+            exact = problems.problem(rng, ndim, kind)
+            p = exact.converted(dtype)
             p.check(problems.run(p))
             slopes = rng.choice([0.5, 2, -1], p.y.shape[1])
             layer = tconv.prepare(p.w, p.bias, geometry=p.geometry, method="simd", activation=("prelu", slopes))
-            expected = np.where(p.y < 0, p.y * slopes.reshape(-1, *[1] * ndim), p.y)
-            np.testing.assert_array_equal(layer(p.x), expected)
+            expected = np.where(exact.y < 0, exact.y * slopes.reshape(-1, *[1] * ndim), exact.y)
+            np.testing.assert_array_equal(layer(p.x), rounded(expected, dtype))
 last = np.ascontiguousarray(np.moveaxis(p.x, 1, -1))
 assert problems.run(p._replace(x=np.moveaxis(last, -1, 1)), out=np.empty_like(last, shape=p.y.shape)).shape == p.y.shape
 print(OBJECT_CACHE.built, folder())
 """
-CPUS = {"x86-64": {"x"}, "x86-64-v3": {"x", "y"}, "x86-64-v4": {"x", "y", "z"}}
+CPUS = {"x86-64-v2": {"x"}, "x86-64-v3": {"x", "y"}, "x86-64-v4": {"x", "y", "z"}}
 """Chips, and the first letters of the registers that their code names."""
 
 
@@ -330,6 +332,8 @@ def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
         own._replace(cpu="other"),
         own._replace(lanes=2),
         own._replace(registers=8),
+        own._replace(converts_float16=not own.converts_float16),
+        own._replace(masks_halves=not own.masks_halves),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(object_cache.cpu_target, "target", lambda other=other: other)
@@ -342,7 +346,7 @@ def test_a_folder_is_for_one_chip_and_one_llvm(monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(module, attribute, value)
             names.add(name())
-    assert len(names) == 8
+    assert len(names) == 10
     assert name() in names
 
 
@@ -408,7 +412,7 @@ for call in (tconv.conv_transpose, tconv.plan):
         message = str(error)
     else:
         raise AssertionError(call)
-tconv.conv_transpose(x.astype("f8"), w.astype("f8"))  # which does not use it
+tconv.conv_transpose(x.astype("c8"), w.astype("c8"))  # which does not use it
 print(message)
 """
 
@@ -424,7 +428,7 @@ def test_an_unknown_chip(cpu, python):
 
 @pytest.mark.skipif(not X86, reason="names of x86 chips")
 def test_a_chip_with_more_than_the_machine_has(python):
-    lesser = "import llvmlite.binding as llvm; llvm.get_host_cpu_features = lambda: {'avx2': True, 'fma': True}\n"
+    lesser = "import llvmlite.binding as llvm; llvm.get_host_cpu_features = lambda: {'avx2': True, 'fma': True, 'f16c': True}\n"
     missing = "avx512f, avx512bw, avx512cd, avx512dq, avx512vl"
     message = f"TCONV_CPU is 'x86-64-v4'; this machine has no {missing}. Write TCONV_CPU=host\n"
     assert python(lesser + REFUSED, TCONV_CPU="x86-64-v4") == message

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import platform
 import sys
 import threading
 
@@ -21,13 +22,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="mprotect and /proc o
 GUARDED = """
 import ctypes, os, signal, sys
 import numpy as np, tconv
+from dtypes import KERNEL_DTYPES, dtype_of
 from random_calls import problems
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-PAGE, UNTOUCHED = 4096, 0x7FA5A5A5  # as a float, NaN
+PAGE, UNTOUCHED = 4096, -1  # each byte; as a float of any size, NaN
 
 class Region:
     '''Whole pages between two that may not be accessed.'''
@@ -37,21 +39,23 @@ class Region:
         for guard in (start, start + PAGE + size):
             assert libc.mprotect(guard, PAGE, 0) == 0
         self.memory = (ctypes.c_char * size).from_address(start + PAGE)
-        self.numbers = np.frombuffer(self.memory, np.int32)
+        self.numbers = np.frombuffer(self.memory, np.int8)
 
-    def place(self, shape, strides, at_end):
+    def place(self, shape, strides, at_end, dtype=np.float32):
         '''An array with these strides (in elements) that ends where the pages end, or begins where they begin.'''
+        size = np.dtype(dtype).itemsize
         reach = [(n - 1) * step for n, step in zip(shape, strides)]
         low, high = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
-        first = self.numbers.size - 1 - high if at_end else -low
+        first = self.numbers.size // size - 1 - high if at_end else -low
         self.numbers[:] = UNTOUCHED
-        steps = [4 * step for step in strides]
-        return np.ndarray(shape, np.float32, self.memory, 4 * first, steps)
+        steps = [size * step for step in strides]
+        return np.ndarray(shape, dtype, self.memory, size * first, steps)
 
     def check(self, array):
         '''Assert that every element of the array was written, and nothing else.'''
-        assert not (array.view(np.int32) == UNTOUCHED).any()
-        array.view(np.int32)[...] = UNTOUCHED
+        elements = array.view(f"i{array.itemsize}")
+        assert not (elements == UNTOUCHED).any()
+        elements[...] = UNTOUCHED
         assert (self.numbers == UNTOUCHED).all()
 
 def strides_of(rng, shape, plain):
@@ -89,32 +93,32 @@ for at_end in (False, True):
 
 
 @linux
-@pytest.mark.parametrize("environment", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3", "x86-64-v2"])
 @pytest.mark.parametrize("plain", [True, False], ids=["contiguous", "any strides"])
-def test_nothing_outside_of_the_arrays_is_touched(plain, environment, python):
+def test_nothing_outside_of_the_arrays_is_touched(plain, cpu, python):
     """x, weight, bias and out each end where a page begins that may not be accessed, or begin where one ends."""
-    count = 4 if environment else 6
+    if cpu != "host" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("name of an x86 chip")
     python(
         GUARDED
         + f"""
-if {bool(environment)} and tconv.plan(np.ones((1, 1, 2), "f4"), np.ones((1, 1, 2), "f4")).method != "simd":
-    sys.exit(0)  # another chip
 tconv.set_num_threads(3)
 rng, of_strides = (np.random.default_rng(0) for _ in range(2))  # all cases have the same problems
 regions = [Region(1 << 20) for _ in range(4)]
-for turn in range({count}):
+for turn in range(4):
     for ndim in (1, 2, 3):
-        for kind in problems.KINDS:
-            p = problems.problem(rng, ndim, kind)
+        for number, kind in enumerate(problems.KINDS):
+            dtype = dtype_of(KERNEL_DTYPES[(turn // 2 + ndim + number) % 4])
+            p = problems.problem(rng, ndim, kind).converted(dtype)
             at_end = bool(turn % 2)
             placed = []
             for region, array in zip(regions, (p.x, p.w, p.bias)):
                 placed.append(None)
                 if array is not None:
                     # the numbers around them, which a wrong kernel would read, are NaN, too
-                    placed[-1] = region.place(array.shape, strides_of(of_strides, array.shape, {plain}), at_end)
+                    placed[-1] = region.place(array.shape, strides_of(of_strides, array.shape, {plain}), at_end, dtype)
                     placed[-1][...] = array
-            out = regions[3].place(p.y.shape, strides_of(of_strides, p.y.shape, {plain}), at_end)
+            out = regions[3].place(p.y.shape, strides_of(of_strides, p.y.shape, {plain}), at_end, dtype)
             q = p._replace(x=placed[0], w=placed[1], bias=placed[2])
             problems.run(q, out=out)
             p.check(out)
@@ -124,8 +128,46 @@ for turn in range({count}):
             regions[3].check(out)
             layer = tconv.prepare(q.w, q.bias, geometry=p.geometry, method="simd", activation=("clamp", -9, 7))
             layer(q.x, out=out)
-            np.testing.assert_array_equal(out, np.clip(p.y, -9, 7))
+            np.testing.assert_array_equal(out, np.clip(p.y, dtype.type(-9), dtype.type(7)))
             regions[3].check(out)
+""",
+        TCONV_CPU=cpu,
+    )
+
+
+@linux
+@pytest.mark.parametrize("environment", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_no_dtype_touches_anything_else(dtype, environment, python):
+    """In both layouts, and with gaps. The sums of whole numbers are exact, so outputs are rounded once."""
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    python(
+        GUARDED
+        + f"""
+if {dtype == "bfloat16"}:
+    import ml_dtypes
+dtype = np.dtype({dtype!r})
+if tconv.plan(np.ones((1, 1, 2), dtype), np.ones((1, 1, 2), dtype)).method != "simd":
+    sys.exit(0)  # another chip
+tconv.set_num_threads(2)
+rng, of_strides = (np.random.default_rng(5) for _ in range(2))
+regions = [Region(1 << 20) for _ in range(3)]
+for turn in range(4):
+    for ndim in (1, 2, 3):
+        for kind in problems.KINDS:
+            p = problems.problem(rng, ndim, kind)
+            at_end = bool(turn % 2)
+            placed = []
+            for region, array in zip(regions, (p.x, p.w, p.y)):
+                placed.append(region.place(array.shape, strides_of(of_strides, array.shape, False), at_end, dtype))
+                if array is not p.y:
+                    placed[-1][...] = array
+            x, w, out = placed
+            bias = None if p.bias is None else p.bias.astype(dtype)
+            tconv.conv_transpose(x, w, bias, geometry=p.geometry, method=p.method, out=out)
+            np.testing.assert_array_equal(out.astype(float), p.y.astype(dtype).astype(float))
+            regions[2].check(out)
 """,
         **environment,
     )
@@ -148,11 +190,11 @@ tconv.set_num_threads(2)
 rng = np.random.default_rng(0)
 for turn in range(8):
     for ndim in (1, 2, 3):
-        for kind in problems.KINDS:
+        for number, kind in enumerate(problems.KINDS):
             pool = thread_pool.pool()
             pool._scratch.memory = thread_pool._EMPTY
             pool._helper_scratches[:] = [thread_pool._EMPTY] * len(pool._helper_scratches)
-            p = problems.problem(rng, ndim, kind)
+            p = problems.problem(rng, ndim, kind).converted(dtype_of(KERNEL_DTYPES[(turn + number) % 4]))
             p.check(problems.run(p))
 assert len(allocated) > 200
 """
@@ -165,33 +207,39 @@ def test_large_arrays_touch_nothing_else(python):
     python(
         GUARDED
         + """
+from itertools import product
 tconv.set_num_threads(3)
 rng = np.random.default_rng(0)
-regions = [Region(24 << 20) for _ in range(2)]
+regions = [Region(48 << 20) for _ in range(2)]
 for shape, weight, arguments in [
     ((1, 3, 700, 701), (3, 1, 4, 4), {"stride": 2, "padding": 1}),
     ((1, 2, 1_000_003), (2, 1, 5), {"stride": 3}),
     ((1, 2, 301, 303), (2, 3, 3, 3), {"stride": 3, "crop": ((1, 0), (2, 5))}),
     ((1, 40, 97, 99), (40, 24, 3, 3), {"stride": 3}),
+    ((1, 6, 71, 70), (6, 21, 16, 16), {"stride": 8, "padding": 4}),
+    ((2, 5, 99, 129), (5, 12, 4, 4), {"stride": 4}),
     ((1, 2, 40, 41, 42), (2, 5, 3, 3, 3), {"stride": 2}),
 ]:
     x, w = (rng.integers(-5, 6, s).astype("f4") for s in (shape, weight))
-    y = tconv.conv_transpose(x, w, method="polyphase", **arguments)
-    assert y.nbytes >= 8 << 20 or x.nbytes > 1 << 20
-    for at_end in (False, True):
-        for last in (False, True):
-            def order(s):
-                return [0, *range(2, len(s)), 1] if last else [*range(len(s))]
+    exact = tconv.conv_transpose(x, w, method="polyphase", **arguments)
+    assert exact.nbytes >= 8 << 20 or x.nbytes > 1 << 20
+    for at_end, dtype in product((False, True), map(dtype_of, KERNEL_DTYPES)):
+        x, w, y = (array.astype(dtype) for array in (x, w, exact))
+        for lasts in ((False, False), (True, True), (False, True), (True, False)):
             placed = []
-            for region, s in zip(regions, (x.shape, y.shape)):
+            for region, s, last in zip(regions, (x.shape, y.shape), lasts):
                 strides, step = [0] * len(s), 1
-                for axis in reversed(order(s)):
+                for axis in reversed([0, *range(2, len(s)), 1] if last else range(len(s))):
                     strides[axis], step = step, step * s[axis]
-                placed.append(region.place(s, strides, at_end))
+                placed.append(region.place(s, strides, at_end, dtype))
             placed[0][...] = x
-            tconv.conv_transpose(placed[0], w, out=placed[1], method="simd", **arguments)
-            np.testing.assert_array_equal(placed[1], y)
-            regions[1].check(placed[1])
+            for method in ("simd", "winograd"):
+                try:
+                    tconv.conv_transpose(placed[0], w, out=placed[1], method=method, **arguments)
+                except tconv.errors.MethodError:
+                    continue
+                np.testing.assert_array_equal(placed[1], y)
+                regions[1].check(placed[1])
 """
     )
 

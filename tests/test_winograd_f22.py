@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tconv
+from dtypes import KERNEL_DTYPES, dtype_of, rounded, same_bits
 from random_calls import problems
 from tconv.errors import MethodError
 
@@ -29,11 +30,11 @@ LAYERS = {
 }
 
 
-def arrays(name, whole=True, seed=0):
+def arrays(name, whole=True, seed=0, dtype="float32"):
     shape, weight, _ = LAYERS[name]
     rng = np.random.default_rng(seed)
     draw = (lambda *s: rng.integers(-5, 6, s)) if whole else (lambda *s: rng.standard_normal(s))
-    return tuple(np.asarray(a, np.float32) for a in (draw(*shape), draw(*weight), draw(weight[1])))
+    return tuple(np.asarray(a, dtype_of(dtype)) for a in (draw(*shape), draw(*weight), draw(weight[1])))
 
 
 def run(x, w, bias=None, **arguments):
@@ -48,31 +49,39 @@ def channels_last(array):
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
 
 
-def same_bits(a, b):
-    np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
-
-
+@pytest.mark.parametrize("dtype", KERNEL_DTYPES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_whole_numbers_are_exact(name):
-    x, w, bias = arrays(name)
+def test_whole_numbers_are_exact(name, dtype):
+    x, w, bias = arrays(name, dtype=dtype)
     arguments = LAYERS[name][2]
     expected = tconv.definition.scatter(x.astype(np.int64), w.astype(np.int64), bias.astype(np.int64), **arguments)
     for source, arrange in itertools.product((x, channels_last(x)), (np.asarray, channels_last)):
-        out = arrange(np.full(expected.shape, np.nan, np.float32))
-        np.testing.assert_array_equal(run(source, w, bias, out=out, **arguments), expected)
+        out = arrange(np.full(expected.shape, np.nan, x.dtype))
+        np.testing.assert_array_equal(run(source, w, bias, out=out, **arguments), rounded(expected, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_two_byte_floats_have_the_sums_of_float32_rounded_once(name, dtype):
+    given, arguments = arrays(name, whole=False, dtype=dtype), LAYERS[name][2]
+    wide = run(*(array.astype(np.float32) for array in given), **arguments)
+    same_bits(run(*given, **arguments), wide.astype(dtype_of(dtype)))
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_random_filtered_layers(ndim):
     rng = np.random.default_rng(ndim)
-    for _ in range(60):
+    for _ in range(40):
         p = problems.problem(rng, ndim, "pairs")
-        p.check(problems.run(p))
+        for dtype in KERNEL_DTYPES:
+            converted = p.converted(dtype_of(dtype))
+            converted.check(problems.run(converted))
 
 
+@pytest.mark.parametrize("dtype", KERNEL_DTYPES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_number_of_threads_does_not_change_the_bits(name, threads):
-    inputs, arguments = arrays(name, whole=False), LAYERS[name][2]
+def test_the_number_of_threads_does_not_change_the_bits(name, dtype, threads):
+    inputs, arguments = arrays(name, whole=False, dtype=dtype), LAYERS[name][2]
     threads(1)
     expected = run(*inputs, **arguments)
     for count in (2, 3, 7, 2):
@@ -80,11 +89,12 @@ def test_the_number_of_threads_does_not_change_the_bits(name, threads):
         same_bits(run(*inputs, **arguments), expected)
 
 
+@pytest.mark.parametrize("dtype", KERNEL_DTYPES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_neighbours_in_the_batch_and_layouts_do_not_change_the_bits(name):
-    (x, w, bias), arguments = arrays(name, whole=False), LAYERS[name][2]
+def test_neighbours_in_the_batch_and_layouts_do_not_change_the_bits(name, dtype):
+    (x, w, bias), arguments = arrays(name, whole=False, dtype=dtype), LAYERS[name][2]
     alone = run(x[:1], w, bias, **arguments)
-    batch = np.random.default_rng(3).standard_normal((9, *x.shape[1:])).astype(np.float32)
+    batch = np.random.default_rng(3).standard_normal((9, *x.shape[1:])).astype(x.dtype)
     batch[5] = x[0]
     same_bits(run(batch, w, bias, **arguments)[5:6], alone)
     same_bits(np.ascontiguousarray(run(channels_last(x[:1]), w, bias, **arguments)), alone)
@@ -100,21 +110,33 @@ def test_the_choice_depends_on_sizes_alone(threads):
         assert tconv.plan(large, w[:128, :3], stride=2, padding=1).method == "simd"  # its planes would cost more
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_rounding_stays_near_that_of_the_direct_sum(name):
-    (x, w, bias), arguments = arrays(name, whole=False), LAYERS[name][2]
-    true = tconv.conv_transpose(x.astype("f8"), w.astype("f8"), bias.astype("f8"), **arguments)
+def test_rounding_stays_near_that_of_the_direct_sum(name, dtype):
+    if dtype == "float64" and (name == "a signal" or np.finfo(np.longdouble).nmant < 63):
+        pytest.skip("there is no wider dtype, or it takes too long")
+    (x, w, bias), arguments = arrays(name, whole=False, dtype=dtype), LAYERS[name][2]
+    wide = np.float64 if dtype == "float32" else np.longdouble
+    true = tconv.definition.scatter(*(a.astype(wide) for a in (x, w, bias)), **arguments)
     ours, theirs = (np.sqrt(np.mean((call(x, w, bias, **arguments) - true) ** 2)) for call in (run, direct))
     assert ours <= 2.5 * theirs
     # rounding errors are proportional to it: where all inputs cancel, too
     mass = tconv.conv_transpose(*(np.abs(a).astype("f8") for a in (x, w, bias)), **arguments)
-    assert (np.abs(run(x, w, bias, **arguments) - true) <= 40 * 2.0**-24 * mass.max()).all()
+    assert (np.abs(run(x, w, bias, **arguments) - true) <= 20 * np.finfo(x.dtype).eps * mass.max()).all()
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38, 2e19], ids=str)
+LARGE = {
+    "float32": (np.inf, -np.inf, np.nan, 3e38, 2e19),
+    "float64": (np.inf, np.nan, 1e308, 2e154),
+    "float16": (np.inf, np.nan),
+    "bfloat16": (-np.inf, np.nan, 3e38, 2e19),
+}
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(name, value) for name, values in LARGE.items() for value in values])
 @pytest.mark.parametrize("name", ["rows and columns", "a signal", "a volume"])
-def test_inputs_whose_differences_are_not_finite_are_computed_directly(name, value):
-    x, w, bias = arrays(name)
+def test_inputs_whose_differences_are_not_finite_are_computed_directly(name, dtype, value):
+    x, w, bias = arrays(name, dtype=dtype)
     arguments = LAYERS[name][2]
     for place in (0, -1, x[0].size // 2):
         changed = x.copy()
@@ -136,9 +158,12 @@ def test_many_large_inputs_are_not_taken_for_infinite(name, threads):
         same_bits(run(x, w, bias, **arguments), expected)
 
 
-@pytest.mark.parametrize("value", [1e13, 3e38, np.inf, np.nan], ids=str)
-def test_weights_whose_sums_may_overflow_are_computed_directly(value):
-    x, w, bias = arrays("rows and columns")
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [*(("float32", value) for value in (1e13, 3e38, np.inf, np.nan)), ("float64", 1e150), ("bfloat16", 1e13)],
+)
+def test_weights_whose_sums_may_overflow_are_computed_directly(dtype, value):
+    x, w, bias = arrays("rows and columns", dtype=dtype)
     arguments = LAYERS["rows and columns"][2]
     layer = tconv.prepare(w, bias, method="winograd", **arguments)
     same_bits(layer(x), run(x, w, bias, **arguments))

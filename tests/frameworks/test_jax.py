@@ -264,6 +264,8 @@ def test_arrays_of_every_dtype(dtype):
     assert isinstance(got, jax.Array)
     assert got.dtype == dtype
     assert (got == jax.lax.conv_transpose(x, w, (2, 2), "SAME")).all()
+    method = tconv.plan(x, w, dialect="jax", strides=(2, 2), padding="SAME").method
+    assert (method == "simd") == (dtype != "complex64")
 
 
 def test_no_tracer_is_lost_silently():

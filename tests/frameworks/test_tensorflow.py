@@ -240,6 +240,7 @@ def test_tensors_of_every_dtype(dtype):
     assert isinstance(got, tf.Tensor)
     assert got.dtype == dtype
     assert tf.reduce_all(got == tf.nn.conv2d_transpose(x, w, **arguments))
+    assert tconv.plan(x, w, dialect="tensorflow", **arguments).method == "simd"
     if dtype != "float32":
         with pytest.raises(DtypeError, match=f"x is {dtype} and weight is float32"):
             tconv.conv_transpose(x, tf.cast(w, "float32"), dialect="tensorflow", **arguments)

@@ -316,8 +316,8 @@ def test_the_report_gives_the_possible_gain(net, x):
     assert text.startswith(
         "transposed convolutions take 50% of this model: at best 2.00x; 1.33x is expected (95%: 1.33 to 1.33)\n"
     )
-    assert "first     ConvTranspose2d [2, 4, 5, 6]: 83.3 ms, 8%; 2.00x" in text
-    assert "body.1    Named [2, 6, 10, 12]: 83.3 ms, 8%; 2.00x" in text
+    assert "first     ConvTranspose2d [2, 4, 5, 6] float32: 83.3 ms, 8%; 2.00x" in text
+    assert "body.1    Named [2, 6, 10, 12] float32: 83.3 ms, 8%; 2.00x" in text
     assert "left alone: own: Own has a forward of its own" in text
     tied = next(layer for layer in report.layers if layer.name == "tied")
     assert tied.seconds > 0
@@ -655,8 +655,8 @@ def test_differences_know_nan_and_integers():
         ([one, one], [one, one + 0.5], 0.5),
         ([], [], None),
     ]:
-        assert ForwardPass({}, a).difference(b) == difference
-        assert ForwardPass({}, a).agrees(b) == (difference == 0)
+        assert ForwardPass({}, {}, a).difference(b) == difference
+        assert ForwardPass({}, {}, a).agrees(b) == (difference == 0)
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind():

@@ -42,6 +42,12 @@ def kernel(monkeypatch):
     return seen
 
 
+@pytest.fixture(autouse=True)
+def no_compiled_code():
+    """No code that an earlier test has compiled counts towards the limit of recompilations."""
+    torch.compiler.reset()
+
+
 @pytest.fixture
 def all_stay(monkeypatch):
     """No layer is left to PyTorch because the machine was busy."""
@@ -185,14 +191,13 @@ def test_mixed_dtypes_are_refused_as_pytorch_does():
     x, w, bias = torch.randn(1, 3, 4, 4), torch.randn(3, 2, 2, 2), torch.randn(2)
     for of_x, of_w, of_bias in itertools.product(DTYPES, DTYPES, DTYPES):
         given = x.to(of_x), w.to(of_w), bias.to(of_bias)
-        try:
-            expected = functional.conv_transpose2d(*given)
-        except RuntimeError as refused:
-            with pytest.raises(RuntimeError) as caught:
-                ours.conv_transpose(*given)
-            assert str(caught.value) == str(refused)
-        else:
-            torch.testing.assert_close(ours.conv_transpose(*given), expected, rtol=2e-2, atol=2e-2)
+        answers = []
+        for call in (functional.conv_transpose2d, ours.conv_transpose):
+            try:
+                answers.append(call(*given).dtype)
+            except RuntimeError as refused:
+                answers.append(str(refused))
+        assert answers[0] == answers[1]
 
 
 # -- gradients -----------------------------------------------------------------------------------------------------
@@ -428,7 +433,9 @@ def chain(end, norm=True):
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("norm", [True, False])
-@pytest.mark.parametrize("how", ["float64", "bfloat16", "float16", "autocast bfloat16", "autocast float16", "norm alone"])
+@pytest.mark.parametrize(
+    "how", ["float64", "bfloat16", "float16", "autocast bfloat16", "autocast float16", "norm alone"]
+)
 def test_fused_chains(end, norm, how, all_stay, kernel):
     dtype = torch.bfloat16 if how == "norm alone" else getattr(torch, how.removeprefix("autocast "))
     x = torch.randn(2, 8, 7, 6)
@@ -458,6 +465,7 @@ def test_fused_chains(end, norm, how, all_stay, kernel):
             model[0].weight.mul_(2)  # folded again
         again = model(x)
         ours.restore(model)
+        torch.clear_autocast_cache()  # PyTorch's cast weight, from before the edit
         assert error(again, model(x)) <= 8 * STEPS[dtype] * largest(again)
     if "autocast" in how:  # the same model, without autocast
         with torch.no_grad():
@@ -507,7 +515,9 @@ def test_a_reader_outside_of_autocast_gets_the_layers_output(all_stay):
 @pytest.mark.parametrize("last", [False, True])
 def test_a_checkpoint_in_float16(last, all_stay, kernel):
     model = chain("relu")
-    checkpoint = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    checkpoint = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
+    }
     model.half().load_state_dict(checkpoint)
     x = torch.randn(2, 8, 9, 9).half()
     if last:
@@ -568,7 +578,8 @@ def test_the_plan_names_the_dtype(dtype):
 
 
 def test_without_ml_dtypes(monkeypatch):
-    monkeypatch.delitem(NUMPY, torch.bfloat16)
+    for known in (NUMPY, kernel_call._SIZES):
+        monkeypatch.delitem(known, torch.bfloat16)
     mine, stock = both_layers(2, torch.bfloat16, 4, 3, 4, 2, 1)
     x = torch.randn(1, 4, 5, 5).bfloat16()
     with torch.no_grad():

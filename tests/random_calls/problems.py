@@ -1,4 +1,4 @@
-"""Random float32 calls of whole numbers with their exact results, for tests of the compiled kernels.
+"""Random calls of whole numbers with their exact results, for tests of the compiled kernels.
 
 Each kind of problem has shapes that the kernels treat differently. Tests that run the kernels in a process of
 their own import this module there.
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 import tconv
+from dtypes import rounded
 from random_calls.sizes import has_output, random_crop, random_sizes
 from tconv import Geometry
 
@@ -18,7 +19,7 @@ KINDS = ("any", "kernel = stride", "long kernel", "long stride", "few channels",
 
 
 class Problem(NamedTuple):
-    """One call on float32 arrays, its exact result, and the method that its kind is for."""
+    """One call, on float32 arrays if it was not converted, its exact result, and the method that its kind is for."""
 
     x: np.ndarray
     w: np.ndarray
@@ -26,6 +27,11 @@ class Problem(NamedTuple):
     geometry: Geometry
     y: np.ndarray
     method: str = "simd"
+
+    def converted(self, dtype):
+        """Return the problem in another dtype, with the exact result rounded to it."""
+        x, w, bias = (None if array is None else array.astype(dtype) for array in (self.x, self.w, self.bias))
+        return self._replace(x=x, w=w, bias=bias, y=rounded(self.y, dtype))
 
     def check(self, y):
         np.testing.assert_array_equal(y, self.y, err_msg=repr((self.x.shape, self.w.shape, self.geometry)))

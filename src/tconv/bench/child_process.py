@@ -25,8 +25,11 @@ class GoneError(Exception):
         self.state = state
 
 
-def environment(threads: int, device: str = "cpu") -> dict[str, str]:
-    """Return the parent's environment with every library's number of threads; on the CPU, accelerators are hidden."""
+def environment(threads: int, device: str = "cpu", isa: str = "native") -> dict[str, str]:
+    """Return the parent's environment with every library's number of threads; on the CPU, accelerators are hidden.
+
+    `isa` restricts the libraries that have a variable for it to AVX2 or SSE 4.
+    """
     names = (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -39,7 +42,30 @@ def environment(threads: int, device: str = "cpu") -> dict[str, str]:
         "NPROC",  # XLA
     )
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return {**os.environ, **dict.fromkeys(names, str(threads)), **hidden, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    threaded = dict.fromkeys(names, str(threads))
+    return {**os.environ, **threaded, **hidden, **_RESTRICTED[isa], "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+_RESTRICTED = {
+    "native": {},
+    "avx2": {
+        "TCONV_CPU": "x86-64-v3",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    },
+    "sse4": {
+        "TCONV_CPU": "x86-64-v2",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
+    },
+}
+"""Variables that restrict tconv, PyTorch, oneDNN, MKL, OpenBLAS and XLA."""
 
 
 def command(module: str, *arguments: str) -> list[str]:

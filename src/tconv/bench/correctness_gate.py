@@ -39,6 +39,8 @@ class Reference(NamedTuple):
     """Number of its elements that were compared with the definition."""
     dtype: str = "float32"
     """Dtype that x and w were rounded to."""
+    activation: str = ""
+    """Activation that follows the layer: "relu", or "" for none."""
 
 
 class Limits(NamedTuple):
@@ -88,10 +90,11 @@ def limits(terms: int, dtype: str, inputs: str, once: bool) -> Limits:
     return Limits(allowed + (0.0 if once else MORE_ROUNDINGS * UNITS[dtype]), UNITS[dtype] / 2)
 
 
-def write_reference(layer: Layer, dtype: str, folder: Path, seed: int) -> Reference:
+def write_reference(layer: Layer, dtype: str, folder: Path, seed: int, activation: str = "") -> Reference:
     """Write random x and w (standard normal, rounded to the dtype) and the float64 reference output as files.
 
-    x and w are stored in the dtype of the sums, float32 or float64.
+    x and w are stored in the dtype of the sums, float32 or float64. The reference's root mean square is that before the
+    activation.
 
     Raises TconvError if the reference differs from the definition.
     """
@@ -106,8 +109,10 @@ def write_reference(layer: Layer, dtype: str, folder: Path, seed: int) -> Refere
     conv_transpose(x.astype(np.float64), wide, geometry=g, out=y, method="polyphase")
     rms = math.sqrt(math.fsum(float(np.square(image).sum()) for image in y) / y.size)
     checked = _compare_with_definition(layer, x, wide, y, rms, rng)
+    if activation == "relu":
+        np.maximum(y, 0, out=y)
     y.flush()
-    return Reference(folder, rms, checked, dtype)
+    return Reference(folder, rms, checked, dtype, activation)
 
 
 def _compare_with_definition(layer: Layer, x: Array, w: Array, y: Array, rms: float, rng: np.random.Generator) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from tconv._extras import EXTRAS, install
 from tconv.bench.child_process import Child, GoneError
 from tconv.bench.correctness_gate import Reference
-from tconv.bench.rows import Row
+from tconv.bench.row_groups import Row
 from tconv.bench.worker_protocol import Message
 
 
@@ -44,8 +44,15 @@ class TimedPeer(Protocol):
 class PeerProcess:
     """A peer in a child process."""
 
-    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str], limits: TimeLimits | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: dict[str, str],
+        limits: TimeLimits | None = None,
+        isa: str = "native",
+    ) -> None:
+        self.name, self._isa = name, isa
         self._argv, self._env, self._limits = argv, env, limits or TimeLimits()
         self._child: Child | None = None
         self._slowest: dict[Row, float] = {}  # seconds of the slowest call of each row
@@ -53,7 +60,7 @@ class PeerProcess:
     def start(self) -> Message:
         """Start the process and import the library."""
         self._child = Child(self._argv, self._env)
-        return with_install_command(self._ask({"do": "start"}, self._limits.start))
+        return with_install_command(self._ask({"do": "start", "isa": self._isa}, self._limits.start))
 
     def load(self, row: Row, reference: Reference) -> Message:
         """Load a row; a process that has ended is started again first."""
@@ -61,6 +68,7 @@ class PeerProcess:
             return begun
         message: Message = {"do": "load", "layer": row.layer.spec, "dtype": row.dtype, "layout": row.layout}
         message |= {"folder": str(reference.folder), "rms": reference.rms, "inputs": reference.dtype}
+        message["activation"] = reference.activation
         answer = self._ask(message, self._limits.load)
         self._slowest[row] = max(answer.get("once", {"": 0.0}).values())
         return answer

@@ -54,9 +54,9 @@ class Revision(NamedTuple):
         code = _BOOT.format(source=str(self.source), bench=str(Path(__file__).parent))
         return [sys.executable, "-P", "-c", code, module, *arguments]
 
-    def environment(self, threads: int) -> dict[str, str]:
+    def environment(self, threads: int, isa: str = "native") -> dict[str, str]:
         """Return the environment of such a process."""
-        return {**child_process.environment(threads), "PYTHONPATH": str(self.source)}
+        return {**child_process.environment(threads, isa=isa), "PYTHONPATH": str(self.source)}
 
 
 def unpack(ref: str, folder: Path) -> Revision:

@@ -25,7 +25,7 @@ from tconv.bench import correctness_gate
 from tconv.bench.correctness_gate import Reference
 from tconv.bench.dtypes import BYTES
 from tconv.bench.peer_process import TimedPeer
-from tconv.bench.rows import Group, Part
+from tconv.bench.row_groups import Group, Part
 from tconv.bench.summary import is_own
 from tconv.bench.worker_protocol import Message
 
@@ -73,6 +73,7 @@ class Runner:
     rounds: int = 15
     seconds: float = 480.0
     seed: int = 0
+    activation: str = ""
     report_progress: ReportProgress = lambda text, share: None
     after_start: Callable[[dict[str, Message]], None] = lambda answers: None
     """Receives each peer's answer to "start"; an exception from here ends the run."""
@@ -129,7 +130,7 @@ class Runner:
             for peer in started
         }
         with tempfile.TemporaryDirectory(prefix="tconv-bench-") as folder:
-            reference = self.write_reference(group.layer, group.dtype, Path(folder), self.seed)
+            reference = self.write_reference(group.layer, group.dtype, Path(folder), self.seed, self.activation)
             calls = [lambda peer=peer: _loaded(peer, parts[peer.name], reference) for peer in started]
             answers = self._together(calls)
         loaded = []

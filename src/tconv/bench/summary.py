@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tconv._cached_property import cached_property
 from tconv.bench.dtypes import title
-from tconv.bench.rows import BASELINE
+from tconv.bench.row_groups import BASELINE
 from tconv.bench.statistics import Estimate, geometric_mean, median, ratio
 
 Result = dict[str, Any]

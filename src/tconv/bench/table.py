@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tconv.bench import result_file, summary, timing
 from tconv.bench.dtypes import LAYOUTS, title
-from tconv.bench.rows import BASELINE
+from tconv.bench.row_groups import BASELINE
 from tconv.bench.statistics import Estimate, geometric_mean
 from tconv.bench.summary import Block, Line, Result
 from tconv.errors import ArgumentError, TconvError
@@ -153,6 +153,8 @@ def machine(result: Result) -> list[str]:
         f"{result['device']}; {m['platform']}, Python {m['python']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"gate: {result['tolerance']}",
+        *([f"each layer is followed by {result['activation']}"] if result.get("activation") else []),
+        *([f"instructions restricted to {result['isa']}"] if result.get("isa", "native") != "native" else []),
     ]
     dtypes = dict.fromkeys(entry["dtype"] for entry in result["layers"])
     peaks = {dtype: summary.measured_roofline(result, dtype) for dtype in dtypes}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tconv.bench import child_process
 from tconv.bench.child_process import Child, GoneError
@@ -23,6 +23,14 @@ from tconv.bench.worker_protocol import Message
 LEAST_ROUNDS = 3
 _BUILD_LIMIT = 400.0  # seconds for building and checking a case
 _SAMPLE_LIMIT = 30.0  # seconds, besides 10 times what a call takes
+
+
+class Case(NamedTuple):
+    """A model or layer by name, in a dtype and layout."""
+
+    name: str
+    dtype: str = "float32"
+    layout: str = "first"
 
 
 class _FailedError(Exception):
@@ -66,7 +74,7 @@ ALONE = "tconv, alone"
 
 def run(
     kind: str,
-    selected: Sequence[str],
+    selected: Sequence[Case],
     threads: int,
     rounds: int,
     seconds: float,
@@ -75,10 +83,11 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Yield one entry per case: samples in ms by side, or the reason why there are none."""
     begun = time.monotonic()
-    for number, name in enumerate(selected):
-        report_progress(name, number / len(selected))
+    for number, case in enumerate(selected):
+        report_progress(case.name, number / len(selected))
         left = max(1.0, (seconds - (time.monotonic() - begun)) / (len(selected) - number))
-        yield {"name": name, **_case([kind, name, str(threads)], threads, rounds, left, base)}
+        arguments = [kind, case.name, str(threads), case.dtype, case.layout]
+        yield {**case._asdict(), **_case(arguments, threads, rounds, left, base)}
 
 
 def _case(arguments: Sequence[str], threads: int, rounds: int, seconds: float, base: Revision | None) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tconv.bench import table
+from tconv.bench.dtypes import BYTES
 from tconv.bench.statistics import geometric_mean, median, ratio
+from tconv.bench.torch_cases import AUTOCAST
 from tconv.bench.torch_comparison import ALONE
 from tconv.errors import ArgumentError, FileError, TconvError
 
@@ -88,13 +90,20 @@ def notes(result: Result) -> list[str]:
     timed = [case for case in result["cases"] if "samples" in case]
     gains = [ratio(case["samples"]["torch"], case["samples"]["tconv"]) for case in timed]
     mean = geometric_mean(gain.value for gain in gains)
+    dtypes = list(dict.fromkeys(case.get("dtype", "float32") for case in timed)) or ["float32"]
     measured = {"models": "forward, ", "training": "forward and backward, "}.get(result["kind"], "one call, ")
     lines = [
-        f"{measured}float32 on the CPU, medians in ms; gain is torch / tconv; difference is of the largest value, "
-        f"{result['allowed']:g} is allowed."
+        f"{measured}{' and '.join(dtypes)} on the CPU, medians in ms; gain is torch / tconv; difference is of the "
+        f"largest value, {result['allowed']:g} is allowed."
     ]
+    if short := [dtype for dtype in dtypes if BYTES[dtype] == 2]:
+        lines.append(
+            f"{' and '.join(short)} by autocast; difference is from the model in float32, {AUTOCAST} times PyTorch's "
+            "own is allowed"
+        )
     if mean is not None and len(gains) > 1:
         lines.append(f"geometric mean of the gains {mean:.2f}; smallest {min(gain.value for gain in gains):.2f}")
+    lines += _between_layouts(timed)
     if base := _base(result):
         compared = [case["samples"] for case in timed if base in case["samples"]]
         changes = [ratio(samples[base], samples.get(ALONE, samples["tconv"])) for samples in compared]
@@ -116,6 +125,19 @@ def notes(result: Result) -> list[str]:
     if not result["complete"]:
         lines.append("interrupted: some cases are missing")
     return lines
+
+
+def _between_layouts(timed: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines that compare the gain with channels last to that with channels first, of each model that has both."""
+    gains = {
+        (case["name"], case.get("dtype"), case.get("layout")): ratio(case["samples"]["torch"], case["samples"]["tconv"])
+        for case in timed
+    }
+    return [
+        f"{name}, {dtype}: the gain with channels last is {gain.value / first.value:.2f} of that with channels first"
+        for (name, dtype, layout), gain in gains.items()
+        if layout == "last" and (first := gains.get((name, dtype, "first")))
+    ]
 
 
 def wrong(result: Result) -> bool:

@@ -1,6 +1,6 @@
 """The child's side of `tconv bench`: one peer in a process of its own, JSON lines in and out.
 
-    -> {"do": "start"}                              <- {"state": "started", "versions": {...}}
+    -> {"do": "start", "isa": "native"}             <- {"state": "started", "versions": {...}}
     -> {"do": "load", "layer": {...}, ...}          <- {"state": "loaded", "modes": [...], ...}
     -> {"do": "sample", "mode": "dropped", ...}     <- {"state": "sampled", "ms": 1.25, "calls": 8}
 
@@ -64,6 +64,9 @@ class Worker:
     def _start(self, message: Message) -> Message:
         if self.device not in self.peer.devices:
             return {"state": "unable", "reason": f"it runs on {' and '.join(self.peer.devices)} only"}
+        isa = message.get("isa", "native")
+        if isa not in ("native", *self.peer.isas):
+            return {"state": "unable", "reason": f"it cannot be restricted to the instructions of {isa}"}
         try:
             self.peer.start(self.threads, self.device)
         except ModuleNotFoundError as error:
@@ -84,7 +87,7 @@ class Worker:
             return {"state": "unable", "reason": "; ".join(reasons)}
         stored = dtypes.summed(dtype)
         x, w = (np.load(Path(self._folder) / f"{name}.npy").astype(stored, copy=False) for name in "xw")
-        task = Task(self.name, layer, x, w, self.threads, self.device, dtype, layout)
+        task = Task(self.name, layer, x, w, self.threads, self.device, dtype, layout, message["activation"])
         loaded = self.peer.load(task)
         slot = _Slot(task, loaded, timing.outputs_alive(dtypes.BYTES[dtype] * math.prod(layer.output_shape)))
         reference = np.load(Path(self._folder) / "reference.npy", mmap_mode="r")

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tconv import kernels
-from tconv.bench import child_process, dtypes, result_file, revision, rows, summary, table
+from tconv.bench import child_process, dtypes, result_file, revision, row_groups, summary, table
 from tconv.bench import layers as registry
 from tconv.bench import peers as known_peers
 from tconv.bench.html_report import to_html
@@ -52,6 +52,8 @@ def run(
     base: str | None = None,
     dtype: str | None = None,
     layout: str = "first",
+    activation: Literal["relu"] | None = None,
+    isa: Literal["native", "avx2", "sse4"] = "native",
     device: Literal["cpu", "cuda"] = "cpu",
     registry_file: Annotated[Path, Parameter(name="--registry")] = registry.REGISTRY,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
@@ -64,7 +66,7 @@ def run(
     """Time tconv and its peers on the transposed convolutions of real networks.
 
     Examples: tconv bench --layers "unet up1" "dcgan last" --peers torch openvino -o result.json;
-    tconv bench --layout first,last --dtype float32,bfloat16
+    tconv bench --layout first,last --dtype float32,bfloat16; tconv bench --layers core --isa avx2
 
     Every output is checked against a float64 reference before it is timed. Each peer has its own process; their
     samples are interleaved. The table starts with the layers where tconv is behind. Peers that are not installed are
@@ -91,6 +93,11 @@ def run(
     layout
         Layouts of x and output, with commas: first is [N, C, *L], last is [N, *L, C]. Both are interleaved. With first
         alone, a peer that has only channels last is measured in that, and PyTorch in both.
+    activation
+        Activation after the layer: relu. tconv and the peers that can fuse it.
+    isa
+        Instructions of tconv and its peers: avx2 or sse4 restricts those that have a variable for it, and leaves out
+        the others.
     device
         Device to run on. On cuda: eager and as a graph.
     registry_file
@@ -101,7 +108,8 @@ def run(
         Write an HTML page to this file, which must not exist.
     models
         Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, with the largest possible gain;
-        --layers are then names of models.
+        --layers are then names of models, --dtype bfloat16 or float16 is that of autocast, and --layout last gives the
+        model and its input that memory format.
     training
         Time a forward and backward pass of each layer in PyTorch instead, with its operator and with tconv's.
     overhead
@@ -112,35 +120,42 @@ def run(
     for name, value in (("threads", threads), ("rounds", rounds), ("seconds", seconds)):
         if not value > 0:  # nor NaN
             raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2, for example")
+    if isa != "native" and device != "cpu":
+        raise ArgumentError(f"--isa {isa} is about CPUs, and --device is {device}. Write --device cpu")
     if threads > most_threads():
         raise ArgumentError(
             f"--threads is {threads}; tconv uses at most {most_threads()} on this machine, and its peers would use "
             "more. Write --threads 2"
         )
-    others = {"peers": bool(peers), "html": html is not None}
-    others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    known = dtypes.DTYPES[device]
+    chosen = dtypes.selected("dtype", dtype or ("float32" if device == "cpu" else ",".join(known)), known)
+    layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
+    others = {"peers": bool(peers), "html": html is not None, "activation": activation is not None}
+    others |= {"isa": isa != "native", "device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    if not models:
+        others |= {"dtype": dtype is not None, "layout": layouts != ("first",)}
     kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        return bench_torch.run(kind, layers or (), threads, rounds, seconds, output, as_json, progress, base)
+        limits = (threads, rounds, seconds)
+        return bench_torch.run(kind, layers or (), *limits, output, as_json, progress, base, chosen, layouts)
     selected = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
-    known = dtypes.DTYPES[device]
-    chosen = dtypes.selected("dtype", dtype or ("float32" if device == "cpu" else ",".join(known)), known)
-    layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
     options: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
     options |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
-    options |= {"seconds": seconds, "base": base, "device": device}
+    options |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
     with ExitStack() as stack:  # files that cannot be written are refused now, not after the run
         html_file = stack.enter_context(NewFile([html])) if html is not None else None
         with NewFile([output]) if output is not None else nullcontext() as json_file:
-            processes: list[TimedPeer] = [_peer_process(name, threads, device) for name in names]
+            processes: list[TimedPeer] = [_peer_process(name, threads, device, isa) for name in names]
             if base is not None:
-                processes.insert(1, _base_process(base, threads, device, stack))
+                processes.insert(1, _base_process(base, threads, device, isa, stack))
             known_by_name = {name: known_peers.peer(name) for name in names}
-            groups = rows.groups(selected, chosen, layouts, processes, known_by_name)
-            runner = Runner(groups, processes, _prober(threads, device), rounds, seconds)
+            groups = row_groups.groups(selected, chosen, layouts, processes, known_by_name)
+            runner = Runner(
+                groups, processes, _prober(threads, device, isa), rounds, seconds, activation=activation or ""
+            )
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
                 "command": _command(options),
@@ -150,6 +165,8 @@ def run(
                 "device": device,
                 "tolerance": _TOLERANCE,
                 "layouts": layouts,
+                "activation": activation,
+                "isa": isa,
             }
             runner.after_start = lambda answers: _report_absent(answers, device)
             with progress(as_json) as runner.report_progress:
@@ -187,24 +204,24 @@ def _run(runner: Runner) -> int:
     return 0
 
 
-def _peer_process(name: str, threads: int, device: str) -> PeerProcess:
+def _peer_process(name: str, threads: int, device: str, isa: str) -> PeerProcess:
     command = child_process.command("worker", name, str(threads), device)
-    return PeerProcess(name, command, child_process.environment(threads, device))
+    return PeerProcess(name, command, child_process.environment(threads, device, isa), isa=isa)
 
 
-def _prober(threads: int, device: str) -> PeerProcess:
+def _prober(threads: int, device: str, isa: str) -> PeerProcess:
     command = child_process.command("roofline", str(threads), device)
-    return PeerProcess("machine", command, child_process.environment(threads, device))
+    return PeerProcess("machine", command, child_process.environment(threads, device, isa))
 
 
-def _base_process(ref: str, threads: int, device: str, stack: ExitStack) -> PeerProcess:
+def _base_process(ref: str, threads: int, device: str, isa: str, stack: ExitStack) -> PeerProcess:
     """The process of tconv of a revision, which is unpacked for as long as the run lasts."""
     if device != "cpu":
         raise ArgumentError(f"--base compares on the CPU, and --device is {device}. Write --device cpu")
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-base-")))
     unpacked = revision.unpack(ref, folder)
     command = unpacked.command("worker", "tconv", str(threads), device)
-    return PeerProcess(unpacked.peer_name, command, unpacked.environment(threads))
+    return PeerProcess(unpacked.peer_name, command, unpacked.environment(threads, isa), isa=isa)
 
 
 def _command(options: dict[str, Any]) -> str:

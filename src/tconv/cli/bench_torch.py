@@ -14,6 +14,7 @@ from typing import Any
 from tconv.bench import result_file, revision, torch_cases, torch_comparison, torch_table
 from tconv.bench.layers import known_name
 from tconv.bench.roofline import machine_facts
+from tconv.bench.torch_comparison import Case
 from tconv.errors import ArgumentError, MethodError
 from tconv.io.output_files import NewFile
 
@@ -46,16 +47,19 @@ def run(
     as_json: bool,
     progress: Progress,
     base: str | None = None,
+    dtypes: Sequence[str] = ("float32",),
+    layouts: Sequence[str] = ("first",),
 ) -> int:
     """Take the times, print the table and write the result. Return 1 if an output was wrong or tconv was slower."""
     known = torch_cases.names(kind)
     selected = [known_name(name, known, "model" if kind == "models" else "layer") for name in names] or known
+    cases = [Case(name, dtype, layout) for name in selected for dtype in dtypes for layout in layouts]
     result: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="minutes"), "kind": kind}
     result |= {
         "revision": revision.describe(),
         "machine": machine_facts(),
         "threads": threads,
-        "allowed": torch_cases.ALLOWED,
+        "allowed": torch_cases.ALLOWED["float32"],
     }
     result |= {"complete": False, "cases": []}
     with ExitStack() as stack:
@@ -68,7 +72,7 @@ def run(
         code = 0
         try:
             with progress(as_json) as report_progress:
-                for entry in torch_comparison.run(kind, selected, threads, rounds, seconds, report_progress, old):
+                for entry in torch_comparison.run(kind, cases, threads, rounds, seconds, report_progress, old):
                     result["cases"].append(entry)
             result["complete"] = True
         except KeyboardInterrupt:  # what was measured is shown

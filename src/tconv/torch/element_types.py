@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,8 @@ from tconv.kernels.problem import accumulator
 
 def _numpy_types() -> dict[torch.dtype, np.dtype[Any]]:
     known = {kind: np.dtype(title(kind)) for kind in (torch.float32, torch.float64, torch.float16)}
-    try:
+    with suppress(DtypeError):  # ml_dtypes is not installed
         known[torch.bfloat16] = np.dtype(_arrays.bfloat16("x"))
-    except DtypeError:  # ml_dtypes is not installed
-        pass
     return known
 
 

@@ -20,7 +20,8 @@ _TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e
 """Largest difference of outputs that fusion may cause, as a share of the largest value, by the dtype of a layer.
 
 PyTorch rounds between a layer and the modules behind it, the kernel once, behind them. In two bytes the difference is a
-few units in the last place, and grows in the layers that follow. In float64 there may be float32 elsewhere in the model.
+few units in the last place, and grows in the layers that follow. Elsewhere in a model with layers in float64 there may
+be float32.
 """
 
 

@@ -42,9 +42,10 @@ def conv_transpose(
     >>> y.sum().backward()                                  # gradients are PyTorch's own convolutions
 
     input [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out]; any device and
-    dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else on
-    PyTorch's operator; `tconv.torch.plan(layer, x)` lists the reasons. Autocast casts the tensors as PyTorch does. The order of the arguments, the errors and the memory format of the
-    output are PyTorch's (in 3-D the output is channels last whenever input or weight is; PyTorch's is not always).
+    dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else
+    on PyTorch's operator; `tconv.torch.plan(layer, x)` lists the reasons. Autocast, the order of the arguments, the
+    errors and the memory format of the output are PyTorch's (in 3-D the output is channels last whenever input or
+    weight is; PyTorch's is not always).
 
     Threads: at most `torch.get_num_threads()`, and at most `tconv.get_num_threads()`. The result is the same bits on
     any number of them.
@@ -95,16 +96,15 @@ def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
     if route is OPERATOR:
         output = OPERATOR(batch, weight, bias, *arguments)
     else:
-        dtype = call_dtype(input, weight, bias)
-        if batch.dtype is not dtype:  # autocast
-            batch = batch.to(dtype)
+        if torch.is_autocast_enabled("cpu"):
+            batch = batch.to(call_dtype(input, weight, bias))
         call = cached_call(batch, weight, bias, arguments)
         if call.reasons:
             output = None
         elif route is Differentiable:
             # gradients flow back through the casts, which do nothing outside of autocast
-            own_bias = bias if bias is None else bias.to(dtype)
-            output = Differentiable.apply(batch, weight.to(dtype), own_bias, *arguments)
+            own_bias = bias if bias is None else bias.to(batch.dtype)
+            output = Differentiable.apply(batch, weight.to(batch.dtype), own_bias, *arguments)
         else:
             output = call(batch, weight, bias)
         if output is None:
@@ -123,7 +123,7 @@ def is_trained(input: Any, weight: Any, arguments: Arguments) -> bool:
     if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
     batch = input.shape if input.dim() == len(arguments.stride) + 2 else (1, *input.shape)
-    return against_training(batch, weight.shape)
+    return against_training(batch, weight.shape, call_dtype(input, weight, None))
 
 
 def select_route(input: Any, weight: Any, bias: Any) -> Any:
@@ -145,8 +145,9 @@ def select_route(input: Any, weight: Any, bias: Any) -> Any:
         return "a transform of torch.func needs PyTorch's operator"
     if not (is_plain(input) and is_plain(weight) and (bias is None or is_plain(bias))):
         return next(reason for reason in map(_reason_of_memory, _NAMES, (input, weight, bias)) if reason)
-    dtype = call_dtype(input, weight, bias)
-    if dtype not in NUMPY:
+    dtype = input.dtype
+    mixed = weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype)
+    if (mixed or torch.is_autocast_enabled("cpu")) and (dtype := call_dtype(input, weight, bias)) not in NUMPY:
         return _reason_of_dtypes(dtype, input, weight, bias)
     if must_be_seen():
         return OPERATOR
@@ -179,4 +180,5 @@ def _reason_of_dtypes(dtype: Any, *tensors: Any) -> str:
     if dtype is not None:
         return reason_against("with autocast x", dtype)
     named = zip(_NAMES, tensors, strict=True)
-    return ", ".join(f"{name} is {title(tensor.dtype)}" for name, tensor in named if tensor is not None)
+    kinds = [f"{name} is {title(tensor.dtype)}" for name, tensor in named if tensor is not None]
+    return f"the dtypes are mixed: {', '.join(kinds)}"

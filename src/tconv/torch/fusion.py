@@ -201,8 +201,8 @@ class Chain:
         cached = self._folded
         if cached is None or cached[0] != key:
             dtype = key[0]
-            terms = [None if tensor is None else numbers(tensor.detach(), dtype) for tensor in (weight, bias)]
-            folded, shift = _folded(*terms, self.norm, groups)
+            own_bias = None if bias is None else numbers(bias.detach(), dtype)
+            folded, shift = _folded(numbers(weight.detach(), dtype), own_bias, self.norm, groups)
             cached = (key, folded, shift, fingerprint(folded))
             if (dtype, _layer_key(weight, bias), self._norm_key()) == key:  # no other thread has written in between
                 self._folded = cached

@@ -27,8 +27,9 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
+from tconv.kernels.simd.availability import reason_unavailable
 from tconv.operator.method_choice import choose_method
-from tconv.torch.element_types import NUMPY, call_dtype, numbers
+from tconv.torch.element_types import NUMPY, SUMMED, call_dtype, numbers
 from tconv.torch.openmp_threads import pytorch_threads
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -94,6 +95,8 @@ def _strides_of(shape: tuple[int, ...], format: torch.memory_format) -> tuple[in
 def reasons_against(p: Problem) -> list[str]:
     """Return the reasons to leave a call on the CPU to PyTorch: the kernel cannot run it, or is slower."""
     g, reasons = p.geometry, list(kernels.kernel("simd").reasons_against(p))
+    if p.dtype == np.float16 and _float16_is_slow():
+        return reasons
     # benchmarks/random_layers.py: for other layers the kernel is faster, three times in the mean
     if p.batch == math.prod(p.input_shape) == g.groups == 1 and not (g.ndim == 2 and min(g.kernel) > 3):
         reasons.append("x is one position, and PyTorch's product of a vector and the weight reads the weight only once")
@@ -108,13 +111,24 @@ def against_bias(shape: tuple[int, ...], p: Problem) -> str:
     return "" if shape == (p.out_channels,) else f"the bias is {shape}, and there are {p.out_channels} output channels"
 
 
-def against_training(x_shape: Any, w_shape: Any) -> bool:
+@cache
+def _float16_is_slow() -> bool:
+    """Return True if the chip has no arithmetic in float16: there PyTorch's operator is slower in it for all sizes."""
+    if reason_unavailable() is not None:
+        return False
+    from tconv.kernels.simd import cpu_target
+
+    return not cpu_target.computes_float16()
+
+
+def against_training(x_shape: Any, w_shape: Any, dtype: torch.dtype | None) -> bool:
     """Return True if a call with a weight in training is left to PyTorch: the weight is packed again in every step.
 
     Packing takes as long as some thousand positions of x, and longer with many taps. Together with PyTorch's gradients
     a step must not become slower by it (`tconv bench --training`).
     """
-    return bool(x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256))
+    few = x_shape[0] * math.prod(x_shape[2:]) < 2048 * max(1, math.prod(w_shape[2:]) / 256)
+    return bool(few) and not (dtype is torch.float16 and _float16_is_slow())
 
 
 def method_of(p: Problem, trained: bool = False) -> str:
@@ -170,6 +184,8 @@ class Call:
         self._large = p.output_bytes >= _FROM_POOL
         self._strides = tuple(x.stride()), _strides_of(self._shape, self._format)
         self._dtype, self._rounded = x.dtype, rounded
+        # dtype of a bias that can be added as it is
+        self._bias_dtype = SUMMED[x.dtype] if not rounded or SUMMED[x.dtype] is x.dtype else None
         self._bytes = ctypes.c_char * weight.nbytes
         last = not weight.is_contiguous() and _is_last(weight)
         self._dense = last or weight.is_contiguous()
@@ -195,7 +211,9 @@ class Call:
         if not self._dense:
             weight = weight.contiguous()
         # in a variable: its memory is in use until the call ends
-        flat = None if bias is None else numbers(bias, self._dtype, self._rounded).contiguous()
+        flat = bias
+        if bias is not None and (bias.dtype is not self._bias_dtype or not bias.is_contiguous()):
+            flat = numbers(bias, self._dtype, self._rounded).contiguous()
         pytorch_count = torch.get_num_threads()
         threads = min(pytorch_count, get_num_threads())
         openmp = pytorch_threads(pytorch_count) if threads > 1 else None
@@ -289,10 +307,13 @@ with without_modes():  # those of the code that imports this module
 """Kinds of dense tensors on the CPU: not fake, wrapped, negated, sparse or of a subclass."""
 
 
+_SIZES = {dtype: known.itemsize for dtype, known in NUMPY.items()}
+
+
 def is_plain(tensor: torch.Tensor) -> bool:
     """Return True if the kernel can use this tensor's memory without a copy."""
-    dtype = tensor.dtype
-    return dtype in NUMPY and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % dtype.itemsize == 0
+    size = _SIZES.get(tensor.dtype)
+    return size is not None and memory_kind(tensor) in _PLAIN and tensor.data_ptr() % size == 0
 
 
 def cached_call(
@@ -306,8 +327,8 @@ def cached_call(
 ) -> Call:
     """Return the call for tensors like these and these arguments, from the cache or read now."""
     of_bias = None if bias is None else bias.shape
-    described = x.dtype, x.shape, x.stride(), weight.dtype, weight.shape, weight.stride(), of_bias
-    key = described, arguments, activation_key, rounded
+    sizes = x.shape, x.stride(), weight.shape, weight.stride(), of_bias
+    key = sizes, x.dtype, weight.dtype, arguments, activation_key, rounded
     call = _calls.get(key)
     if call is None:
         call = Call(x, weight, bias, arguments, activation, rounded)

@@ -34,7 +34,8 @@ class LayerPlan(NamedTuple):
             computed = f" in {self.dtype}" if self.dtype else ""
             text = f"method    pytorch: PyTorch's operator{computed}\n          not simd: {'; '.join(self.reasons)}"
         else:
-            text = str(explain_method(self.problem, self.method))
+            chosen = explain_method(self.problem, "auto")  # its reasons say more than that a method was requested
+            text = str(chosen if chosen.method == self.method else explain_method(self.problem, self.method))
         casts = [f"autocast  {self.cast} is cast to {self.dtype}"] if self.cast else []
         return "\n".join([text, *casts, *(f"note      {note}" for note in self.notes)])
 

@@ -47,7 +47,8 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
 
     Modules keep their identity, parameters, hooks, names and state dict; only their class changes, to a subclass of
     PyTorch's layer. Parametrised, weight-normed, tied and subclassed layers are included; a layer with a forward of its
-    own, not yet initialised, or of a device or dtype that the kernel does not compute is left alone and listed in the report.
+    own, not yet initialised, or of a device or dtype that the kernel does not compute is left alone and listed in the
+    report.
 
     `example` contains the model's arguments: a tensor, a tuple of arguments or a dict of named ones. With it, forward
     passes of both forms are timed in turns, for about 4.5 seconds, or 21 passes if they are long. They run in eval mode

@@ -18,13 +18,17 @@ if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.re
     from tconv._arrays import Array
 
 
+ISAS = ("avx2", "sse4")
+"""Instruction sets, below the chip's own, to which libraries are restricted: AVX2 with FMA, and SSE 4.2."""
+
+
 class UnableError(Exception):
     """A peer cannot run this layer, or cannot run on this machine; the message is the reason shown in the table."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One layer for one peer: arrays x [N, C_in, *n] and w [C_in, C_out/g, *k], threads, device, dtype and layout.
+    """One layer for one peer: arrays x [N, C_in, *n] and w [C_in, C_out/g, *k], threads, device, dtype, layout.
 
     `name` is the peer's full name ("tconv:taps"); `device` is "cpu" or "cuda". x and w have the values of `dtype` and
     are stored in float32, or float64 for that dtype; `layout` is that of x and y in the library's memory.
@@ -38,6 +42,8 @@ class Task:
     device: str = "cpu"
     dtype: str = "float32"
     layout: str = "first"
+    activation: str = ""
+    """Activation that follows: "relu", or "" for none."""
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -100,5 +106,7 @@ class Peer(NamedTuple):
     """Dtypes in which it computes: sums of 2-byte dtypes may have any dtype, the others must not be shortened."""
     layouts: tuple[str, ...] = ("first",)
     """Layouts of x and y that it has without a transposition of its own."""
+    isas: tuple[str, ...] = ()
+    """Instruction sets below the chip's own to which `child_process.environment` can restrict it."""
     elsewhere: tuple[str, ...] = ()
     """Layouts in which it is compared with channels first, besides that one, if they are not measured anyway."""

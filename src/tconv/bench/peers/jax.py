@@ -34,7 +34,7 @@ def _load(task: Task) -> LoadedLayer:
     weight = jax.device_put(np.ascontiguousarray(moved.reshape(*g.kernel, moved.shape[g.ndim], -1)))
 
     def transposed(x: Any, w: Any) -> Any:
-        return jax.lax.conv_general_dilated(
+        y = jax.lax.conv_general_dilated(
             x,
             w,
             window_strides=(1,) * g.ndim,
@@ -44,6 +44,7 @@ def _load(task: Task) -> LoadedLayer:
             dimension_numbers=(data, f"{axes}IO", data),
             feature_group_count=g.groups,
         )
+        return jax.nn.relu(y) if task.activation else y
 
     compiled = jax.jit(transposed).lower(x, weight).compile()
     return LoadedLayer(
@@ -60,5 +61,6 @@ PEER = Peer(
     _load,
     dtypes=dtypes.DTYPES["cpu"],
     layouts=dtypes.LAYOUTS,
+    isas=("avx2",),  # its wheel needs AVX
     elsewhere=("last",),
 )

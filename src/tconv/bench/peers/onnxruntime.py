@@ -24,12 +24,13 @@ def _reasons_against(layer: Layer) -> list[str]:
 def _model(task: Task) -> bytes:
     onnx: Any = import_module("onnx")
     helper, layer = onnx.helper, task.layer
-    node = helper.make_node(
-        "ConvTranspose", ["x", "w"], ["y"], **dialect("onnxruntime").arguments(layer.geometry, input=layer.input_shape)
-    )
+    arguments = dialect("onnxruntime").arguments(layer.geometry, input=layer.input_shape)
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["z" if task.activation else "y"], **arguments)]
+    if task.activation:
+        nodes.append(helper.make_node("Relu", ["z"], ["y"]))
     kind = helper.np_dtype_to_tensor_dtype(task.numpy_dtype)
     graph = helper.make_graph(
-        [node],
+        nodes,
         "layer",
         [helper.make_tensor_value_info("x", kind, task.x.shape)],
         [helper.make_tensor_value_info("y", kind, layer.output_shape)],

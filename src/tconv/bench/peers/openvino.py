@@ -10,7 +10,7 @@ import numpy as np
 from tconv import dialect
 from tconv.bench import dtypes
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task
 
 
 def _start(threads: int, device: str) -> None:
@@ -71,6 +71,8 @@ def _model(task: Task, element: Any) -> Any:
     if task.layout == "last":
         source = operations.transpose(parameter, operations.constant(np.array([0, last, *axes])))
     node = getattr(operations, name)(source, weight, **openvino.arguments(g, input=layer.input_shape))
+    if task.activation:
+        node = operations.relu(node)
     if task.layout == "last":
         node = operations.transpose(node, operations.constant(np.array([0, *(axis + 1 for axis in axes), 1])))
     return ov.Model([node], [parameter])
@@ -91,4 +93,5 @@ PEER = Peer(
     _load,
     dtypes=tuple(_TYPES),
     layouts=dtypes.LAYOUTS,
+    isas=ISAS,
 )

@@ -16,7 +16,7 @@ from tconv import Geometry
 from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
     from tconv._arrays import Array
@@ -68,8 +68,10 @@ def _load(task: Task) -> LoadedLayer:
             return split.permute(0, *order, 1).reshape(n, *merged, task.layer.out_channels).movedim(-1, 1)
         return split.permute(0, 1, *order).reshape(n, task.layer.out_channels, *merged)
 
+    followed = torch.activation(task)  # of fewer numbers and contiguous ones, before the crop
+
     def call() -> Any:
-        return shuffle(conv(x, w, padding=padding, groups=g.groups))[..., *cropped]
+        return shuffle(followed(conv(x, w, padding=padding, groups=g.groups)))[..., *cropped]
 
     note = "" if g.kernel == tuple(k * s for k, s in zip(w.shape[2:], g.stride, strict=True)) else "zero taps added"
     return torch.loaded(task, call, note)
@@ -84,4 +86,5 @@ PEER = Peer(
     ("cpu", "cuda"),
     torch.DTYPES,
     dtypes.LAYOUTS,
+    ISAS,
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import tconv
+from tconv import Geometry
 from tconv.bench import dtypes
 from tconv.bench.layers import Layer
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task, UnableError
 from tconv.errors import TconvError
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
@@ -28,23 +30,30 @@ def _load(task: Task) -> LoadedLayer:
     method = task.name.partition(":")[2] or "auto"
     try:
         plan = tconv.plan(x, w, geometry=g, method=method)
+        run = _prepared(task, w, method) if task.activation else _operator(w, g, method)
     except TconvError as error:
         raise UnableError(str(error)) from None
     native = task.native_output()
     out = dtypes.channels_first(native, task.layout)
-
-    def read(y: Array) -> Array:
-        return task.read(dtypes.in_layout(y, task.layout))
-
     return LoadedLayer(
-        {
-            "out": lambda: tconv.conv_transpose(x, w, geometry=g, method=method, out=out),
-            "dropped": lambda: tconv.conv_transpose(x, w, geometry=g, method=method),
-        },
-        read=read,
+        {"out": lambda: run(x, out=out), "dropped": lambda: run(x)},
+        read=lambda y: task.read(dtypes.in_layout(y, task.layout)),
         poison=lambda: native.fill(np.nan),
         note=f"method {plan.method}",
     )
+
+
+def _operator(w: Array, g: Geometry, method: str) -> Callable[..., Any]:
+    return lambda x, **out: tconv.conv_transpose(x, w, geometry=g, method=method, **out)
+
+
+def _prepared(task: Task, w: Array, method: str) -> Callable[..., Any]:
+    """Return a prepared layer, which applies the activation as it writes. Raises UnableError for an old tconv."""
+    try:
+        layer: Callable[..., Any] = tconv.prepare(w, geometry=task.layer.geometry, method=method, activation="relu")
+    except (AttributeError, TypeError):
+        raise UnableError("this tconv has no activations in prepared layers") from None
+    return layer
 
 
 def _reasons_against(layer: Layer) -> list[str]:
@@ -59,4 +68,5 @@ PEER = Peer(
     _load,
     dtypes=dtypes.DTYPES["cpu"],
     layouts=dtypes.LAYOUTS,
+    isas=ISAS,
 )

@@ -33,7 +33,12 @@ def _load(task: Task) -> LoadedLayer:
     x = tf.constant(task.native_x())
     w = tf.constant(np.ascontiguousarray(dialect("tensorflow").to_native(task.native_w())))
     operator = getattr(tf.nn, f"conv{g.ndim}d_transpose")
-    call = tf.function(lambda x: operator(x, w, **arguments)).get_concrete_function(x)
+
+    def transposed(x: Any) -> Any:
+        y = operator(x, w, **arguments)
+        return tf.nn.relu(y) if task.activation else y
+
+    call = tf.function(transposed).get_concrete_function(x)
     return LoadedLayer({"dropped": lambda: call(x)}, read=lambda y: task.read(y.numpy()))
 
 
@@ -45,5 +50,6 @@ PEER = Peer(
     _load,
     dtypes=dtypes.DTYPES["cpu"],
     layouts=("last",),
+    isas=("avx2",),  # its wheel needs AVX
     elsewhere=("last",),
 )

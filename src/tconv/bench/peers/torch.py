@@ -10,7 +10,7 @@ from tconv import dialect
 from tconv.bench import dtypes
 from tconv.bench.layers import Layer
 from tconv.bench.peers import cuda
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task, UnableError
 
 if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.revision`
     from tconv._arrays import Array
@@ -84,7 +84,14 @@ def reasons_against(layer: Layer) -> list[str]:
 def _load(task: Task) -> LoadedLayer:
     x, w = tensors(task)
     run, native = operator(task.layer), arguments(task.layer)
-    return loaded(task, lambda: run(x, w, **native), format_note(task, run(x, w, **native)))
+    followed = activation(task)
+    return loaded(task, lambda: followed(run(x, w, **native)), format_note(task, run(x, w, **native)))
+
+
+def activation(task: Task) -> Callable[[Any], Any]:
+    """Return the activation of a task, which overwrites its argument, as the models of PyTorch's users do."""
+    torch: Any = import_module("torch")
+    return torch.relu_ if task.activation else lambda y: y
 
 
 DTYPES = tuple(dtypes.UNITS)
@@ -98,5 +105,6 @@ PEER = Peer(
     ("cpu", "cuda"),
     DTYPES,
     dtypes.LAYOUTS,
+    ISAS,
     elsewhere=("last",),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from tconv.bench import dtypes
 from tconv.bench.peers import torch
-from tconv.bench.peers.interface import LoadedLayer, Peer, Task, UnableError
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task, UnableError
 
 
 def _start(threads: int, device: str) -> None:
@@ -28,6 +28,8 @@ def _load(task: Task) -> LoadedLayer:
     sizes = {"in_channels": layer.in_channels, "out_channels": layer.out_channels, "kernel_size": g.kernel}
     module = library.nn.utils.skip_init(kind, **sizes, **torch.arguments(layer), bias=False)
     module.weight = library.nn.Parameter(w, requires_grad=False)
+    if task.activation:
+        module = library.nn.Sequential(module, library.nn.ReLU())
     compiled = library.compile(module.eval())
     return torch.loaded(task, lambda: compiled(x), torch.format_note(task, compiled(x)))
 
@@ -41,4 +43,5 @@ PEER = Peer(
     ("cpu", "cuda"),
     tuple(name for name in torch.DTYPES if name != "float64"),  # freezing fails there
     dtypes.LAYOUTS,
+    ISAS,
 )

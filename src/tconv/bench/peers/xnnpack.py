@@ -65,7 +65,7 @@ class _Model:
         """Append an operator; `values` are the fields of its options."""
         code = self.schema.OperatorCodeT()
         code.builtinCode = getattr(self.schema.BuiltinOperator, name)
-        code.deprecatedBuiltinCode, code.version = code.builtinCode, 1
+        code.deprecatedBuiltinCode, code.version = code.builtinCode, 4 if name == "TRANSPOSE_CONV" else 1
         self.model.operatorCodes.append(code)
         operator = self.schema.OperatorT()
         operator.opcodeIndex, operator.inputs, operator.outputs = len(self.model.operatorCodes) - 1, inputs, [output]
@@ -83,7 +83,7 @@ class _Model:
         return bytes(builder.Output())
 
 
-def _model(layer: Layer, w: Array) -> tuple[bytes, str]:
+def _model(layer: Layer, w: Array, activation: str) -> tuple[bytes, str]:
     """Return the model, and a note if it slices. A layer of one axis has two in the model, the first of size 1."""
     g, extra = layer.geometry, [1] * (2 - layer.geometry.ndim)
     n, size = layer.batch, [*extra, *layer.output_shape[2:]]
@@ -100,7 +100,9 @@ def _model(layer: Layer, w: Array) -> tuple[bytes, str]:
     strides = dict(zip(("strideH", "strideW"), [*extra, *g.stride], strict=True))
     padding = model.schema.Padding.SAME if same else model.schema.Padding.VALID
     inputs = [shape, model.tensor(weight.shape, weight), x]
-    model.operator("TRANSPOSE_CONV", "TransposeConvOptions", inputs, y, padding=padding, **strides)
+    fused = getattr(model.schema.ActivationFunctionType, activation.upper() or "NONE")
+    options = {"padding": padding, "fusedActivationFunction": fused, **strides}
+    model.operator("TRANSPOSE_CONV", "TransposeConvOptions", inputs, y, **options)
     if cut:
         sizes = np.array([n, *size, layer.out_channels], np.int32)
         begin = model.tensor((4,), np.array([0, *(lo for lo, _ in crop), 0], np.int32))
@@ -112,7 +114,7 @@ def _model(layer: Layer, w: Array) -> tuple[bytes, str]:
 
 def _load(task: Task) -> LoadedLayer:
     library: Any = import_module("ai_edge_litert.interpreter")
-    model, note = _model(task.layer, task.w)
+    model, note = _model(task.layer, task.w, task.activation)
     interpreter = library.Interpreter(model_content=model, num_threads=task.threads)
     interpreter.allocate_tensors()
     if all(operator["op_name"] != "DELEGATE" for operator in interpreter._get_ops_details()):

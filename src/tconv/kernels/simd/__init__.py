@@ -1,9 +1,10 @@
 """The float32 kernel: machine code for the vector units of the CPU, written by Python.
 
-The lanes of a vector are positions of the output, weights are broadcast, and sums stay in registers. Each of the three
-forms of the sum has a package:
+The lanes of a vector are positions of the output, weights are broadcast, and sums stay in registers. Each form of
+the sum has a package:
 
 - `direct`: every product of the definition, method "simd"
+- `depthwise`: the same sums, for layers with one input channel per group
 - `winograd_f22`: phases of two taps with fewer multiplications, method "winograd"
 - `winograd_f43`: three rows of taps with fewer multiplications, for layers of networks
 

@@ -24,12 +24,13 @@ _FRAME = """
     blocks block_table copies copy_table slots slot_pitch pack_width extra wrap
     panel_place sums_place channel_pitch sum_pitch sum_row
     group_in group_out units blocks_out wide_blocks wide group_weights
-    chunks chunk_table call_table write_table functions pack write prefetch ahead ahead_place ahead_pad tiles stream
+    chunks chunk_table call_table write_table functions pack write prefetch tiles stream
+    ahead ahead_place ahead_pad ahead_step ahead_entry
     not_finite zeros x_first positions output_positions mask_place stream_place stream_size stream_channel plane_size
     range_blocks most
-    flat pitch halo places_place constants_place constants_size columns slow_phases output_table
-    outer_table outer_entry outer_size outer_tiles row_phases unit_size unit_step repeats multiplier
-    channel_weights repeat_weights weight_pitch position_block
+    outer_table outer_entry outer_size outer_tiles row_phases unit_size unit_step repeats multiplier channel_weights
+    repeat_weights weight_pitch position_block flat pitch halo places_place constants_place constants_size columns
+    slow_phases output_table
 """
 _LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
 FRAME, LOCAL = ({name: place for place, name in enumerate(names.split())} for names in (_FRAME, _LOCAL))

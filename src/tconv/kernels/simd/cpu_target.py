@@ -50,6 +50,11 @@ class Target(NamedTuple):
         return self.triple.startswith("x86_64")
 
     @property
+    def fuses(self) -> bool:
+        """True if a multiply-add is one instruction; else a product needs a register of its own."""
+        return self.lanes > 4 or not self.is_x86
+
+    @property
     def description(self) -> str:
         """Text for `tconv env`."""
         return f"{self.cpu}, {self.lanes} lanes, {self.registers} vector registers"
@@ -82,6 +87,11 @@ def target() -> Target:
 def _triple() -> str:
     triple: str = llvm.get_process_triple()
     return f"{triple}-elf" if sys.platform == "win32" else triple
+
+
+def computes_float16() -> bool:
+    """Return True if this machine's chip has arithmetic in float16, and not only conversions of it."""
+    return any(llvm.get_host_cpu_features().get(unit) for unit in ("avx512fp16", "amx-fp16", "fullfp16"))
 
 
 def _units(features: dict[str, bool]) -> tuple[int, int, bool, bool]:

@@ -25,15 +25,25 @@ def interleaves(stride: int, elements: Elements) -> bool:
     return stride <= 8 or stride == elements.lanes
 
 
-def address(stride: int, out_fast: int, out_channel: int, channels: int, activated: bool, elements: Elements) -> int:
+def address(
+    stride: int,
+    out_fast: int,
+    out_channel: int,
+    channels: int,
+    all_channels: bool,
+    activated: bool,
+    elements: Elements,
+) -> int:
     """Return the address of the function that writes outputs with these strides of fastest axis and channels.
 
-    `channels` are those of a group. The function's arguments are `(frame, local, table of rows, first phase, phases,
-    sums, lines from, to, positions from, to)`.
+    `channels` are those of a group; a call writes `all_channels` together, or some of them. The function's arguments
+    are `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
     """
     ending = f"{'_activated' if activated else ''}{elements.suffix}"
     if out_fast != 1 and out_channel == 1:
-        form = epilogue_channels_last.form(stride, out_fast, channels, interleaves(stride, elements), elements)
+        form = epilogue_channels_last.writing_form(
+            stride, out_fast, channels, all_channels, interleaves(stride, elements), elements
+        )
         name = f"write_{form.name}{ending}"
         return OBJECT_CACHE.address(name, lambda: form.builder(name, activated, elements).build())
     builder = _Strided if out_fast != 1 else _Interleaved if interleaves(stride, elements) else _Across

@@ -1,8 +1,8 @@
 """Writing of channels-last outputs: for each position and phase a run of channels.
 
-- few channels x phases: whole lines, by interleaving their vectors in registers.
-- otherwise blocks of as many rows (channels, or phases x channels where they are few) and positions as a vector has
-  lanes are transposed: a position is then a vector.
+- few phases x channels: whole lines, by interleaving their vectors in registers.
+- otherwise blocks of as many rows (phases x channels) and positions as a vector has lanes are transposed. Where other
+  channels lie between those of two phases, a block has channels of one phase.
 """
 
 from __future__ import annotations
@@ -27,18 +27,24 @@ class WritingForm(NamedTuple):
     builder: Callable[[str, bool, Elements], Epilogue]
 
 
-def form(stride: int, out_fast: int, channels: int, all_phases: bool, elements: Elements) -> WritingForm:
-    """Return the function for this many channels. `all_phases` is True if all phases are written at a time.
+def together(channels: int, lanes: int) -> bool:
+    """Return True if all channels of a position should be written together: few, and no number of vectors."""
+    return channels < 2 * lanes and channels % lanes > 0
 
-    Where channels lie without gaps, `out_fast` is their number, and a call writes all of them if they are fewer than
-    the lanes.
+
+def writing_form(
+    stride: int, out_fast: int, channels: int, all_channels: bool, all_phases: bool, elements: Elements
+) -> WritingForm:
+    """Return the function for this many channels of a group.
+
+    `all_channels` and `all_phases` are True if a call writes all of them. Where channels lie without gaps, `out_fast`
+    is their number.
     """
-    dense = out_fast == channels < elements.lanes
-    if dense and all_phases and stride * channels <= _MOST_ROWS:
-        return WritingForm(f"{stride}x{channels}_channels_last", partial(_Interleaved, stride, channels))
-    phases = min(stride, elements.lanes // channels) if dense else 1
-    if phases > 1:
-        return WritingForm(f"{phases}_of_{channels}_channels_last", partial(_Runs, phases, channels))
+    if all_channels and out_fast == channels:
+        if all_phases and stride * channels <= _MOST_ROWS:
+            return WritingForm(f"{stride}x{channels}_channels_last", partial(_Interleaved, stride, channels))
+        if channels % elements.lanes:
+            return WritingForm(f"runs_of_{channels}_channels_last", partial(_Runs, channels))
     return WritingForm("channels_last", _Blocks)
 
 
@@ -76,86 +82,134 @@ class _Transposed(Epilogue):
 
     by_channel = False
 
-    def block(
+    def lines_of_cache(self, to: Value, step: Value, count: Value) -> Value | None:
+        """Return the condition that all blocks go past the caches; None if blocks are no cache lines.
+
+        `to` is the address of the first, positions are `step` numbers apart and have `count` rows.
+        """
+        f, vector_size = self.f, self.f.lanes * self.f.stored_size
+        if vector_size != 64:
+            return None
+        rests = (distance & (vector_size - 1) for distance in (to, step * f.stored_size, count * f.stored_size))
+        return f.both(self.stream > 0, sum(rests, f.value(0)).equals(0))
+
+    def positions(
         self,
         starts: list[Value],
-        place: Value,
         constants: Constants,
-        whole: Value,
-        store: Callable[[Value, Value, bool], None],
+        to: Value,
+        step: Value,
+        left: Value,
+        fewer: Value | None,
+        streams: Value | None,
     ) -> None:
-        """Write the positions of a vector. `starts` has the address of the sums of each row.
+        """Write rows, whose sums are at `starts`, at all positions of the line, which are `step` numbers apart.
 
-        `store` stores the outputs of a position. It is told if all positions of the block are there, which `whole` is
-        the condition of; if not, it looks.
+        The outputs end `left` numbers after `to`. There are as many rows as lanes, or `fewer`.
         """
         f, length = self.f, piece_length(self.f)
+        count = f.value(f.lanes) if fewer is None else fewer
+        mask = None if fewer is None else f.mask(0, fewer)
 
-        def positions(complete: bool) -> None:
-            with f.loop(0, f.lanes, length, at_least_once=True) as some:
-                at = place + some
-                vectors = columns(f, lambda lane: load_piece(f, starts[lane], at))
-                for number, vector in enumerate(vectors):
-                    store(constants.outputs(vector), at + number, complete)
+        def write(begin: Value, end: Value, store: Callable[[Value, Value], None]) -> None:
+            """Write positions, a piece at a time."""
+            with f.loop(begin, end, length) as place:
+                for number, vector in enumerate(columns(f, lambda lane: load_piece(f, starts[lane], place))):
+                    store(constants.outputs(vector), place + number)
 
-        f.cases(whole, lambda: positions(True), lambda: positions(False))
+        def plain(vector: Value, position: Value) -> None:
+            f.store_stored(vector, to, position * step, mask)
+
+        def streamed(vector: Value, position: Value) -> None:
+            f.stream_stored(vector, to, position * step)
+
+        def checked(vector: Value, position: Value) -> None:
+            with f.when(position < self.width):
+                there = f.least(count, left - position * step)
+                f.store_stored(vector, to, position * step, f.mask(0, there))
+
+        # positions that have all rows; all before the last of an output row have
+        complete = f.var(self.width)
+        with f.when((self.width - 1) * step + count > left):
+            complete.set(f.select(left >= count, (left - count) // step + 1, 0))
+        end = complete.value // length * length
+        zero = f.value(0)
+        if fewer is not None or streams is None:
+            write(zero, end, plain)
+        else:
+            f.cases(streams, lambda: write(zero, end, streamed), lambda: write(zero, end, plain))
+        write(end, self.width, checked)
 
 
 class _Runs(_Transposed):
-    """Writer of a few phases of fewer channels than lanes: for each position a run of phases x channels."""
+    """Writer of whole runs of phases x channels, one for each position, in blocks of a vector.
 
-    def __init__(self, phases: int, channels: int, name: str, activated: bool, elements: Elements) -> None:
+    A block may begin at any channel, and the last one may overlap the one before. Where all begin at a cache line, they
+    can go past the caches.
+    """
+
+    def __init__(self, channels: int, name: str, activated: bool, elements: Elements) -> None:
         super().__init__(name, activated, elements)
-        self.together, self.channels = phases, channels
+        self.channels = channels
 
     def prepare(self) -> None:
-        """Read the constants of all channels, again for each phase."""
-        f, channels = self.f, self.channels
-        mask, lanes = f.mask(0, channels), [lane % channels for lane in range(f.lanes)]
-
-        def load(table: Value) -> Value:
-            once = f.masked_load(table, self.mine.channel, mask)
-            return f.shuffle(once, once, lanes)
-
-        self.constants = Constants(f, self.frame, self.activated, load)
+        """Copy the constants, so that a vector of them can begin at any channel and go on with the first."""
+        f, frame = self.f, self.frame
+        self.biases, self.slopes = (f.memory(self.channels + 2 * f.lanes) for _ in range(2))
+        f.cases(frame.bias > 0, lambda: self._repeat(frame.bias, self.biases), lambda: self._repeat(None, self.biases))
+        if self.activated:
+            self._repeat(frame.slopes, self.slopes)
         self.pitch = self.mine.channel_pitch
+
+    def _repeat(self, table: Value | None, to: Value) -> None:
+        """Store the numbers of a table (0 if there is none), and after the last of them the first again."""
+        f, channels, first = self.f, self.channels, self.mine.channel
+
+        def load(start: int) -> Value:
+            if table is None:
+                return f.zero()
+            return f.masked_load(table, first + start, f.mask(0, channels - start))
+
+        if channels < f.lanes:
+            once = load(0)
+            repeated = f.shuffle(once, once, [lane % channels for lane in range(f.lanes)])
+            for start in (0, f.lanes // channels * channels):
+                f.store(repeated, to, start)
+        else:
+            for start in range(0, channels, f.lanes):
+                f.store(load(start), to, start)
+            f.store(load(0), to, channels)
 
     def write(self) -> None:
         """Write a line."""
-        f, channels, count = self.f, self.channels, self.together * self.channels
-        with f.loop(0, self.phases, self.together) as first:
-            phases = f.least(self.phases - first, self.together)
-            starts = []
-            for row in range(f.lanes):
-                phase, channel = divmod(min(row, count - 1), channels)
-                start = self.sums_at(first + f.least(phase, phases - 1))
-                starts.append(start + self.pitch * channel * f.size)
-            left = self.length - self.phase - first  # outputs of this line from the first of these phases on
-            run = f.mask(0, phases * channels)
-            to = self.to + first * channels * f.stored_size
+        f, count = self.f, self.phases * self.channels
+        f.cases(count >= f.lanes, lambda: self._write(count, True), lambda: self._write(count, False))
 
-            def store(vector: Value, position: Value, complete: bool) -> None:
-                output = position * self.stride
-                mask = run if complete else f.mask(0, f.least(phases, left - output) * channels)
-                if complete:
-                    f.store_stored(vector, to, output * channels, mask)
-                else:
-                    with f.when(position < self.width):
-                        f.store_stored(vector, to, output * channels, mask)
+    def _write(self, count: Value, full: bool) -> None:
+        f, channels, step = self.f, self.channels, self.stride * self.channels
+        streams = self.lines_of_cache(self.to, step, count)
+        with f.loop(0, count, f.lanes) as block:
+            row = f.least(block, count - f.lanes) if full else block
+            starts = [self._start(row + lane if full else f.least(lane, count - 1)) for lane in range(f.lanes)]
+            first = row % channels
+            slope = f.load(self.slopes, first, f.vector) if self.activated else None
+            constants = Constants(f.load(self.biases, first, f.vector), slope, self.limits())
+            left = (self.length - self.phase) * channels - row
+            to = self.to + row * f.stored_size
+            self.positions(starts, constants, to, step, left, None if full else count, streams)
 
-            with f.loop(0, self.width, f.lanes) as place:
-                end = place + f.lanes
-                whole = f.both(end <= self.width, (end - 1) * self.stride + phases <= left)
-                self.block(starts, place, self.constants, whole, store)
+    def _start(self, row: Value) -> Value:
+        """Return the address of the sums of a row: phase * channels + channel."""
+        return self.sums_at(row // self.channels) + self.pitch * (row % self.channels) * self.f.size
 
 
 class _Blocks(_Transposed):
-    """Writer of channels in blocks of a vector. The last may overlap the one before; fewer are stored with a mask."""
+    """Writer of blocks of channels of one phase. The last may overlap the one before; fewer are stored with a mask."""
 
     def prepare(self) -> None:
         """Read what all lines need."""
         self.pitch, self.channels, self.first = self.mine.channel_pitch, self.mine.channels, self.mine.channel
-        self.step = self.frame.out_fast
+        self.out_fast = self.frame.out_fast
 
     def write(self) -> None:
         """Write a line."""
@@ -163,44 +217,20 @@ class _Blocks(_Transposed):
         f.cases(self.channels >= f.lanes, lambda: self._write(True), lambda: self._write(False))
 
     def _write(self, full: bool) -> None:
-        f, channels, vector_size = self.f, self.channels, self.f.lanes * self.f.stored_size
+        f, channels, step = self.f, self.channels, self.stride * self.out_fast
         mask = None if full else f.mask(0, channels)
-        distances = (self.to, self.step * f.stored_size, channels * f.stored_size)
-        aligned = sum((distance & (vector_size - 1) for distance in distances), f.value(0)).equals(0)
-        # only whole cache lines go past the caches
-        streamed = f.both(self.stream > 0, aligned) if full and vector_size == 64 else None
-        with f.loop(0, self.width, f.lanes) as place, f.loop(0, channels, f.lanes) as block:
+        streams = self.lines_of_cache(self.to, self.out_fast, channels)
+        with f.loop(0, channels, f.lanes) as block:
             channel = f.least(block, channels - f.lanes) if full else block
             first = self.first + channel
-            constants = Constants(
-                f,
-                self.frame,
-                self.activated,
-                lambda table: f.load(table, first, f.vector) if mask is None else f.masked_load(table, first, mask),
-            )
+
+            def load(table: Value, first: Value = first) -> Value:
+                return f.load(table, first, f.vector) if mask is None else f.masked_load(table, first, mask)
+
+            constants = self.read_constants(load)
+            rows = [channel + lane if full else f.least(lane, channels - 1) for lane in range(f.lanes)]
             with f.loop(self.phases) as phase:
-                rows = [channel + lane if full else f.least(lane, channels - 1) for lane in range(f.lanes)]
                 starts = [self.sums_at(phase) + self.pitch * row * f.size for row in rows]
-                left = self.length - self.phase - phase
-
-                def write_with(store_vector: Callable[[Value, Value, Value], None]) -> None:
-                    def store(vector: Value, position: Value, complete: bool) -> None:
-                        output = position * self.stride
-                        place_of = (output + phase) * self.step + channel
-                        if complete:
-                            store_vector(vector, self.to, place_of)
-                        else:
-                            with f.when(f.both(position < self.width, output < left)):
-                                store_vector(vector, self.to, place_of)
-
-                    end = place + f.lanes
-                    whole = f.both(end <= self.width, (end - 1) * self.stride < left)
-                    self.block(starts, place, constants, whole, store)
-
-                def plain(vector: Value, to: Value, index: Value) -> None:
-                    f.store_stored(vector, to, index, mask)
-
-                if streamed is None:
-                    write_with(plain)
-                else:
-                    f.cases(streamed, lambda: write_with(f.stream_stored), lambda: write_with(plain))
+                left = (self.length - self.phase - phase) * self.out_fast
+                to = self.to + (phase * self.out_fast + channel) * f.stored_size
+                self.positions(starts, constants, to, step, left, None if full else channels, streams)

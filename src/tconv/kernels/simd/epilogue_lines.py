@@ -6,6 +6,7 @@ The base of all epilogues. `epilogue` chooses among them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
@@ -17,26 +18,18 @@ _LONG = 1024
 _CACHE_LINE = 64
 
 
-class Constants:
+class Constants(NamedTuple):
     """Bias and activation of a vector of outputs."""
 
-    def __init__(self, f: Function, frame: Fields, activated: bool, load: Callable[[Value], Value]) -> None:
-        """`load` returns a vector from a table of one number per channel."""
-        self._f, self._activated = f, activated
-        bias = f.var(f.zero())
-        with f.when(frame.bias > 0):
-            bias.set(load(frame.bias))
-        self._bias = bias.value
-        if activated:
-            self._slope = load(frame.slopes)
-            self._low, self._high = (f.splat(f.load(frame.limits, number)) for number in (0, 1))
+    bias: Value
+    slope: Value | None
+    """None without an activation"""
+    limits: list[Value]
 
     def outputs(self, sums: Value) -> Value:
         """Return the outputs of a vector of sums: bias, then activation."""
-        total = sums + self._bias
-        if not self._activated:
-            return total
-        return apply_activation(self._f, total, self._slope, self._low, self._high)
+        total = sums + self.bias
+        return total if self.slope is None else apply_activation(total.f, total, self.slope, *self.limits)
 
 
 def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
@@ -96,7 +89,19 @@ class Epilogue:
 
     def constants_of(self, channel: Value) -> Constants:
         """Return bias and activation of one channel, in all lanes."""
-        return Constants(self.f, self.frame, self.activated, lambda table: self.f.splat(self.f.load(table, channel)))
+        return self.read_constants(lambda table: self.f.splat(self.f.load(table, channel)))
+
+    def read_constants(self, load: Callable[[Value], Value]) -> Constants:
+        """Return bias and activation. `load` returns a vector from a table of one number per channel."""
+        f, frame = self.f, self.frame
+        bias = f.var(f.zero())
+        with f.when(frame.bias > 0):
+            bias.set(load(frame.bias))
+        return Constants(bias.value, load(frame.slopes) if self.activated else None, self.limits())
+
+    def limits(self) -> list[Value]:
+        """Return the lowest and the highest output of the activation."""
+        return [self.f.splat(self.f.load(self.frame.limits, number)) for number in (0, 1)] if self.activated else []
 
     def sums_at(self, row: Value | int) -> Value:
         """Return the address of the sums of a phase."""

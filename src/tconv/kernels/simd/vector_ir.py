@@ -153,7 +153,8 @@ class Function:
     """Function of 64-bit integers (addresses are integers, too), in an LLVM module of its own.
 
     `number` and `vector` are the types of the sums, `size` the bytes of a number, `lanes` the numbers in a vector, and
-    `bits` a vector of integers of that size. `stored` is the type of a number of x and of the output in memory, and `stored_size` has its bytes.
+    `bits` a vector of integers of that size. `stored` is the type of a number of x and of the output in memory, and
+    `stored_size` has its bytes.
     """
 
     def __init__(self, name: str, arguments: int, elements: Elements = FLOAT32, returns: bool = False) -> None:
@@ -199,6 +200,11 @@ class Function:
         variable = Var(self, self._allocations.alloca(kind), kind)
         variable.set(start)
         return variable
+
+    def memory(self, numbers: int) -> Value:
+        """Return the address of memory of the function's own, for this many numbers of the sums."""
+        pointer = self._allocations.alloca(ir.ArrayType(self.number, numbers))
+        return Value(self, self._allocations.ptrtoint(pointer, I64))
 
     def zero(self) -> Value:
         """Return a vector of zeros."""

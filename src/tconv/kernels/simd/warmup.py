@@ -13,6 +13,7 @@ from tconv.kernels.simd import epilogue, microkernel
 from tconv.kernels.simd.direct import input_packing
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.elements import FLOAT32
+from tconv.kernels.simd.form_choice import direct_form
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.winograd_f43 import row_groups
@@ -30,6 +31,8 @@ _KERNELS = (
     (9, 4, 4),
 )
 """Size, stride and padding of usual kernels."""
+_DEPTHWISE = ((2, 2, 0), (3, 2, 1), (4, 2, 1))
+"""Those of usual depthwise ones."""
 
 
 def warm_up(report: Callable[[str], None]) -> int:
@@ -44,7 +47,7 @@ def warm_up(report: Callable[[str], None]) -> int:
     for stride in (1, 2, 3, 4, 8):
         for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
             report(f"writing, stride {stride}")
-            epilogue.address(stride, out_fast, out_channel, 64, activated, FLOAT32)
+            epilogue.address(stride, out_fast, out_channel, 64, False, activated, FLOAT32)
     for x_fast, x_channel in product((1, 2), (1, 2)):
         report("packing")
         for vectors in range(1, input_packing.SHORT + 2):
@@ -56,6 +59,9 @@ def warm_up(report: Callable[[str], None]) -> int:
         for channels in (1, 2, 3, 4):
             report(f"kernel {k}, stride {s}, {channels} output channels")
             _build_geometry(Geometry((k, k), s, p), channels)
+    for k, s, p in _DEPTHWISE:
+        report(f"depthwise kernel {k}, stride {s}")
+        _build_depthwise(Geometry((k, k), s, p, 1, 64))
     return OBJECT_CACHE.built - before
 
 
@@ -65,3 +71,14 @@ def _build_geometry(g: Geometry, channels: int) -> None:
         shapes = (1, 64, size, size), (1, channels, *p.output_shape)
         x, out = (tuple(step // p.dtype.itemsize for step in np.empty(shape, p.dtype).strides) for shape in shapes)
         DirectCall(p, x, out, 1, False)
+
+
+def _build_depthwise(g: Geometry) -> None:
+    p = Problem(g, 1, 64, 64, (28, 28), np.dtype(np.float32))
+    shapes = (1, 64, 28, 28), (1, 64, *p.output_shape)
+    for order in (0, 1, 2, 3), (0, 3, 1, 2):
+        # channels last: the strides of [N, H, W, C] in the order of the canonical axes
+        moved = [tuple(shape[axis] for axis in np.argsort(order)) for shape in shapes]
+        x, out = (np.empty(shape, p.dtype).transpose(order) for shape in moved)
+        strides = [tuple(step // p.dtype.itemsize for step in array.strides) for array in (x, out)]
+        direct_form(p, strides[0], strides[1]).compile(p, *strides, 1, False)

@@ -26,8 +26,6 @@ PLACE = 2
 """Integers of a position in its table: address of its first output, and the columns that exist from there on."""
 MOST_POSITIONS = 14
 """Largest number of positions of a block: more only make the code longer."""
-_AHEAD = 2048
-"""Bytes between the weight in use and the one that is prefetched."""
 
 
 class Block(NamedTuple):
@@ -43,8 +41,9 @@ def most_vectors() -> int:
 
 
 def most_positions(vectors: int) -> int:
-    """Return how many positions fit the registers: their sums, the vectors of a weight, and one input."""
-    return max(1, min(MOST_POSITIONS, (target().registers - 1 - vectors) // vectors))
+    """Return how many positions fit the registers: their sums, the vectors of a weight, one input, and a product."""
+    others = vectors + (1 if target().fuses else 2)
+    return max(1, min(MOST_POSITIONS, (target().registers - others) // vectors))
 
 
 def address(block: Block, activated: bool, elements: Elements) -> int:
@@ -112,7 +111,6 @@ class _Microkernel:
             here = [base.value for base in bases]
             w = self.weight.value
             columns = [f.load(w, v * f.lanes, f.vector) for v in range(vectors)]
-            f.prefetch(w + _AHEAD)
             for m in range(positions):
                 factor = f.splat(f.load(here[m // 3] + pitch * (m % 3)))
                 for v, column in enumerate(columns):

@@ -103,7 +103,7 @@ class _DepthwiseCall(CompiledCall):
         raise NotImplementedError
 
 
-class PositionLanesCall(_DepthwiseCall):
+class DepthwisePositionsCall(_DepthwiseCall):
     """Compiled call with lanes over positions: one output channel after another."""
 
     def blocks(self, axes: dict[str, int], position_bytes: int, threads: int) -> dict[str, int]:
@@ -126,7 +126,7 @@ class PositionLanesCall(_DepthwiseCall):
         return {"unit_step": 1, "repeats": m, "channel_weights": m * taps, "repeat_weights": taps}
 
 
-class ChannelLanesCall(_DepthwiseCall):
+class DepthwiseChannelsCall(_DepthwiseCall):
     """Compiled call with lanes over channels: all channels of a position, with all their outputs."""
 
     def blocks(self, axes: dict[str, int], position_bytes: int, threads: int) -> dict[str, int]:
@@ -151,7 +151,7 @@ class ChannelLanesCall(_DepthwiseCall):
             "repeats": 1,
             "channel_weights": 1,
             "weight_pitch": channels,
-            "position_block": max(4, channels_last.BLOCK // (self.elements.stored_size * channels)),
+            "position_block": max(2, channels_last.BLOCK // (self.elements.stored_size * channels)),
         }
 
 

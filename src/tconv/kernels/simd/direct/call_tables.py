@@ -11,6 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.bfloat16_dot import panel_layer
 from tconv.kernels.simd.call_frame import HEAD, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
@@ -206,13 +207,24 @@ class DirectCall(CompiledCall):
             write_table=self.table_address(epilogue_calls(tables.writes, self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
             pack=input_packing.address(x_fast, x_strides[1], p.layer.group_in, t.pitch, elements),
-            ahead=tiles.threads if tiles.ahead_place and x_fast == 1 else 0,
+            # an entry is a cache line of each channel; with channels last as many lines that are neighbours
+            ahead=tiles.threads if tiles.ahead_place and x_fast in (1, p.layer.group_in) else 0,
+            ahead_step=x_strides[1] * elements.stored_size * (2 if elements.dot else 1) if x_fast == 1 else 64,
+            ahead_entry=64 if x_fast == 1 else 64 * panel_layer(p.layer, elements).group_in,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
             tiles=tiles.tiles,
             stream=int(stream),
             prefetch=epilogue.address_of_prefetch(elements) if out_fast == 1 and not stream else 0,
-            write=epilogue.address(axes.fast.stride, out_fast, out_strides[1], p.layer.group_out, activated, elements),
+            write=epilogue.address(
+                axes.fast.stride,
+                out_fast,
+                out_strides[1],
+                p.layer.group_out,
+                tiles.whole_positions,
+                activated,
+                elements,
+            ),
         )
         self.tile_function = tile_loop.address(elements)
 

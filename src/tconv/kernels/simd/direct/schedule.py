@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
-from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd import epilogue, epilogue_channels_last, microkernel
 from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
@@ -118,6 +118,8 @@ class TileSchedule(NamedTuple):
     scratch: int
     together: int
     """blocks of channels whose outputs are written together"""
+    whole_positions: bool
+    """True if all channels are"""
 
 
 def least_cycles(p: Problem) -> float:
@@ -131,8 +133,10 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     layer, elements = layer_schedule(p.layer), direct_elements(p.layer)
     if 2 * p.products < _SINGLE_THREAD:
         threads = 1
-    # channels of a position that are fewer than the lanes are written together, so by one thread
-    single = channels_last and p.geometry.groups == 1 and p.out_channels < elements.lanes
+    # channels that are written together are those of one thread
+    single = (
+        channels_last and p.geometry.groups == 1 and epilogue_channels_last.together(p.out_channels, elements.lanes)
+    )
     best, splits, _ = tiling.pick(estimates(p), 1 if single else layer.sizes.units, threads)
     t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, best)
     threads = min(threads, best.total * splits)
@@ -143,21 +147,31 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
     block = elements.summed_size * layer.sums * t.sum_row
-    together = _together(layer.blocks, block, elements.lanes) if channels_last else 1
+    together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
     scratch = sums_place + block * together + elements.summed_size * 9 * elements.lanes
     tiles = best.total * splits
     return TileSchedule(
-        t, splits, threads, tiles, ahead_place if ahead else 0, panel_place, sums_place, scratch, together
+        t,
+        splits,
+        threads,
+        tiles,
+        ahead_place if ahead else 0,
+        panel_place,
+        sums_place,
+        scratch,
+        together,
+        together == layer.sizes.units and splits == 1,
     )
 
 
-def _together(blocks: Blocks, sums: int, lanes: int) -> int:
+def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:
     """Return the number of blocks whose channels are written together, if each needs this many bytes for its sums.
 
     They have at least as many channels as a vector has lanes, if there are as many.
     """
-    least = -(-lanes // max(1, blocks.wide - 1)) if blocks.wide > 1 else lanes
-    most = max(least, _TOGETHER // sums)
+    least = -(-lanes // max(1, blocks.wide - 1))
+    largest = 4 * _TOGETHER if epilogue_channels_last.together(layer.group_out, lanes) else _TOGETHER
+    most = max(least, largest // sums)
     return -(-blocks.total // -(-blocks.total // most))
 
 

@@ -92,9 +92,7 @@ def _write(name: str, elements: Elements) -> str:
                         y = to + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * f.size
                         cursor = f.least(mine.cursor, mine.total)
                         ahead = local + frame.ahead_place + cursor * 8
-                        stride = f.select(
-                            cursor < mine.total, frame.x_channel * (f.stored_size * (2 if elements.dot else 1)), 0
-                        )
+                        stride = f.select(cursor < mine.total, frame.ahead_step, 0)
                         sizes = (frame.channel_pitch, y, pitch, frame.sum_row, ahead, stride)
                         f.call(function, steps, count_of, count, x, w, *sizes)
                         mine.put("cursor", cursor + taps)
@@ -164,8 +162,8 @@ def _list_prefetches(f: Function, frame: Fields, mine: Fields, local: Value, til
         end = f.least(begin + frame.pack_width, frame.x_length)
         with f.loop(frame.blocks) as block, f.loop(positions[2] + frame.extra) as slot:
             source = f.load(local, block * frame.slots + slot + HEAD, I64)
-            first_byte, end_byte = source + begin * f.stored_size, source + end * f.stored_size
-            with f.when(source.differs(0)), f.loop(first_byte, end_byte, 64) as line:
+            first_byte, end_byte = (source + place * frame.x_fast * f.stored_size for place in (begin, end))
+            with f.when(source.differs(0)), f.loop(first_byte, end_byte, frame.ahead_entry) as line:
                 f.store(line, table, total.value, I64)
                 total.set(total.value + 1)
     with f.loop(frame.ahead_pad) as number:

@@ -21,6 +21,8 @@ from tconv.kernels.simd.phase_axes import Grid, Lengths
 
 _PANEL = 192 << 10
 """Bytes that stay in a core's own cache, beside the weights of a block and the next tile's inputs."""
+_LARGE_PANEL = 2 << 20
+"""Bytes of a panel that the last cache can have to give up to other cores: it is read once per block of channels."""
 _MOST_LANES = 512
 _MOST_SPLITS = 24
 _ROWS = (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24, 32, 64, 128)
@@ -198,6 +200,8 @@ def estimates(layer: LayerSizes, lengths: Lengths, batch: int) -> list[TilingEst
         panel = (-(-(lines * pitch + lanes) // line) | 1) * line * group_in + tail
         over = size * panel / _PANEL - 1
         spill = 1.0 if over <= 0 else 1.0 + 0.04 * (over if over < 4.0 else 4.0)
+        if size * panel > _LARGE_PANEL:
+            spill += 0.12 * (size * panel / _LARGE_PANEL - 1)
         computing = multiply * spill + per_vector * vectors / group + total * per_tile + total * rows * per_row
         all_estimates.append(
             TilingEstimate(computing, total * lines * channels * packed, total, whole, crossing, rows, width)

@@ -151,7 +151,8 @@ class WinogradCall(CompiledCall):
             "pack": input_packing.address(geometry, x_fast, x_strides[1], fast.inputs, p.in_channels, elements),
             "stream": int(p.output_bytes >= STREAM_FROM),
             "write": epilogue.address(
-                geometry.fast.phases, out_fast, out_strides[1], p.out_channels, activated, elements
+                geometry.fast.phases, out_fast, out_strides[1], p.out_channels, places.range_blocks == blocks.total,
+                activated, elements,
             ),
         })  # fmt: skip
         self.tile_function = tile_loop.address(elements)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
-from tconv.kernels.simd import microkernel
+from tconv.kernels.simd import epilogue_channels_last, microkernel
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct.tiling import ceil, imbalance, odd_cache_lines
@@ -18,14 +18,15 @@ from tconv.kernels.simd.winograd_f22.algebra import FilteredGeometry, filtered_g
 
 _TERMS = 128
 """Input channels of a part: the rounding error is then near that of PyTorch's own sum."""
-_SUMS = 192 << 10
+_SUMS = 384 << 10
 """Bytes of sums in memory at a time, unless one block of channels needs more."""
 _TABLE_BYTES = 1500
 """Bytes of the tables, and of the objects that they are computed from, for each product."""
 _BLOCKS = (6, 8, 5, 4, 3, 2, 1)
 _LINES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _VECTORS = (2, 3, 4, 5, 6, 8, 12, 16)
-_MOST_POSITIONS = 256
+_MOST_POSITION_BYTES = 1024
+"""Bytes of the positions of a tile of whole rows: a plane of many channels stays in a core's own cache."""
 _MOST_SPLITS = 16
 
 
@@ -117,7 +118,7 @@ def estimates(p: Problem) -> list[TilesEstimate]:
         if not forms or forms[-1] != form:
             forms.append(form)
     for rows in _LINES:
-        if rows * positions > _MOST_POSITIONS:
+        if rows * positions * elements.summed_size > _MOST_POSITION_BYTES:
             break
         forms.append((True, min(rows, lines), positions, 1))
         if rows >= lines:
@@ -159,8 +160,8 @@ def cycles(p: Problem) -> float:
 def pick_tiles(p: Problem, threads: int, channels_last: bool = False) -> Tiles:
     """Return the tiles with the least estimated cycles of all threads. `channels_last` is the layout of the output."""
     candidates, lanes = estimates(p), elements_of(p.dtype).lanes
-    # channels of a position that are fewer than the lanes are written together, so by one thread
-    single = threads == 1 or (channels_last and p.out_channels < lanes)
+    # channels that are written together are those of one thread
+    single = threads == 1 or (channels_last and epilogue_channels_last.together(p.out_channels, lanes))
     most = min(channel_blocks(p.out_channels).total, 1 if single else _MOST_SPLITS)
     best, best_splits, least = candidates[0], 1, math.inf
     for estimate in candidates:
@@ -235,13 +236,26 @@ def scratch_layout(layer: Layer, t: Tiles) -> ScratchLayout:
     panel = after(streams, input_packing.CHANNELS * geometry.blocks * geometry.slow.step * geometry.fast.step * stream)
     sums = after(panel, geometry.blocks * geometry.planes * plane)
     block_sums = blocks.size * geometry.rows * length
-    fitting = max(ceil(lanes, blocks.size) if t.channels_last else 1, _SUMS // (size * block_sums))
-    range_blocks = min(ceil(blocks.total, t.splits), fitting)
-    even = lanes // math.gcd(lanes, blocks.size)  # blocks whose channels are a number of vectors
-    if t.channels_last and even <= range_blocks < blocks.total:
-        range_blocks -= range_blocks % even
+    range_blocks = _range_blocks(layer.out_channels, blocks, t, size * block_sums, lanes)
     scratch = after(sums, range_blocks * block_sums + 4 * lanes)
     return ScratchLayout(slots, pitch, stream, plane, masks, streams, panel, sums, range_blocks, scratch)
+
+
+def _range_blocks(channels: int, blocks: ChannelBlocks, t: Tiles, block_bytes: int, lanes: int) -> int:
+    """Return the number of blocks that are written together, if the sums of a block have this many bytes.
+
+    Channels last are transposed, a vector of them at a time: they are all of a range, or a number of vectors, if their
+    sums do not become much larger.
+    """
+    most = ceil(blocks.total, t.splits)
+    fitting = min(most, max(1, _SUMS // block_bytes))
+    if not t.channels_last:
+        return fitting
+    even = lanes // math.gcd(lanes, blocks.size)  # blocks whose channels are a number of vectors
+    rounded = min(most, ceil(fitting, even) * even)
+    better = most if epilogue_channels_last.together(channels, lanes) else rounded
+    least = min(most, ceil(lanes, blocks.size))
+    return max(least, better if better * block_bytes <= 2 * _SUMS else fitting)
 
 
 def vectors_of(p: Problem, t: Tiles) -> set[int]:

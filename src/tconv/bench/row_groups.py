@@ -40,7 +40,7 @@ class Part(NamedTuple, Generic[P]):
 
     peer: P
     row: Row
-    """What the peer loads: the row itself, or for `BASELINE` the same in float32."""
+    """Row that the peer loads: that of the entry, or for `BASELINE` the same in float32."""
     name: str
     """Name of the column."""
 
