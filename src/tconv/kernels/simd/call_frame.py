@@ -23,7 +23,7 @@ _FRAME = """
     splits segments row_tiles run rows width width_total whole
     blocks block_table copies copy_table slots slot_pitch pack_width extra wrap
     panel_place sums_place channel_pitch sum_pitch sum_row
-    group_in group_out units blocks_out wide_blocks wide group_weights
+    group_in group_out units blocks_out wide_blocks wide group_weights unit_blocks block_places
     chunks chunk_table call_table write_table functions pack write prefetch tiles stream
     ahead ahead_place ahead_pad ahead_step ahead_entry
     not_finite zeros x_first positions output_positions mask_place stream_place stream_size stream_channel plane_size

@@ -39,6 +39,19 @@ def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Valu
     return f.select(not_below > high, high, not_below)
 
 
+def store_first(f: Function, vector: Value, to: Value, place: Value, count: Value) -> None:
+    """Store the first `count` outputs of a vector; none for 0 or less, all if there are not so many.
+
+    Masked stores are slow on some chips (AMD with AVX2), so only a part of a vector has one.
+    """
+
+    def partly() -> None:
+        with f.when(count > 0):
+            f.store_stored(vector, to, place, f.mask(0, count))
+
+    f.cases(count >= f.lanes, lambda: f.store_stored(vector, to, place), partly)
+
+
 class Epilogue:
     """Builder of an epilogue. For each line of the tile, and each channel if `by_channel`, `write` writes the outputs.
 
@@ -121,7 +134,7 @@ class Epilogue:
             """Write the outputs [begin, end), fewer than a vector of each."""
             for number, vector in enumerate(interleave_lanes(f, values(begin // count))):
                 start = begin + number * f.lanes
-                f.store_stored(vector, self.to, start, f.mask(0, end - start))
+                store_first(f, vector, self.to, start, end - start)
 
         def lines(begin: Value, store: Callable[[Value, Value, Value], None]) -> None:
             end = begin + (total - begin) // span * span
@@ -147,7 +160,9 @@ class Epilogue:
     @property
     def _unit(self) -> int:
         """Outputs at whose multiples vectors past the caches begin: a vector, or a cache line where that is half of one."""
-        return max(self.f.lanes, _CACHE_LINE // self.f.stored_size) if self.f.stored_size < self.f.size else self.f.lanes
+        return (
+            max(self.f.lanes, _CACHE_LINE // self.f.stored_size) if self.f.stored_size < self.f.size else self.f.lanes
+        )
 
     def _head(self, count: int) -> Value:
         """Return the outputs of whole places before the first that begins at a multiple of a unit.

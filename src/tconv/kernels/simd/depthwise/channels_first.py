@@ -9,6 +9,7 @@ from __future__ import annotations
 from tconv.kernels.simd.depthwise.row_pass import RowPass, Rows
 from tconv.kernels.simd.depthwise.schedule import Columns
 from tconv.kernels.simd.elements import Elements
+from tconv.kernels.simd.epilogue_lines import store_first
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import Value
@@ -40,16 +41,17 @@ class _PositionLanes(RowPass):
         # vectors at the ends: all rows of one after all rows of the other, so that the masks stay in registers
         with f.loop(before + vectors - after) as number:
             vector = f.select(number < before, number, number - before + after)
-            position = first + vector * lanes
+            # the last vector ends where the row ends, rather than beyond: masked stores are slow on some chips
+            latest = f.select(end * stride <= self.out_length, f.most(end - lanes, first), end)
+            position = f.least(first + vector * lanes, latest)
             masks = [f.mask(shift - position, length + shift - position) for shift in shifts]
             left = f.least(self.out_length, end * stride) - position * stride
-            stores = [f.mask(0, left - place * lanes) for place in range(stride)]
             with self.rows() as (sources, to):
                 written = self._vectors(sources, position, masks)
                 f.cases(
                     left >= stride * lanes,
                     lambda: self._store(written, to, position * stride),
-                    lambda: self._store_partly(written, to, position * stride, stores),
+                    lambda: self._store_partly(written, to, position * stride, left),
                 )
         with f.when(before < after), self.rows() as (sources, to):
             from_position, to_position = first + before * lanes, first + after * lanes
@@ -79,9 +81,11 @@ class _PositionLanes(RowPass):
 
         f.cases(self._streams(to, start), lambda: write(True), lambda: write(False))
 
-    def _store_partly(self, written: list[Value], to: Value, start: Value, masks: list[Value]) -> None:
-        for place, (vector, mask) in enumerate(zip(written, masks, strict=True)):
-            self.f.store_stored(vector, to, start + place * self.f.lanes, mask)
+    def _store_partly(self, written: list[Value], to: Value, start: Value, left: Value) -> None:
+        """Store the first `left` outputs."""
+        for number, vector in enumerate(written):
+            before = number * self.f.lanes
+            store_first(self.f, vector, to, start + before, left - before)
 
     def _vectors(self, sources: list[tuple[Value, Value]], position: Value, masks: list[Value] | None) -> list[Value]:
         """Return the outputs of a vector of positions, phases interleaved."""
@@ -94,4 +98,4 @@ class _PositionLanes(RowPass):
             return self.splats[number] if isinstance(number, int) else f.splat(f.load(self.weights, number))
 
         sums = self.sums(sources, 1, column, weight)
-        return interleave_lanes(f, [self.outputs(of_phase[0], self.channel_constants) for of_phase in sums])
+        return interleave_lanes(f, [self.channel_constants.outputs(of_phase[0]) for of_phase in sums])

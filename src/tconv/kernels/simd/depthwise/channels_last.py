@@ -10,6 +10,7 @@ from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.depthwise.row_pass import RowPass, Rows
 from tconv.kernels.simd.depthwise.schedule import Columns
 from tconv.kernels.simd.elements import Elements
+from tconv.kernels.simd.epilogue_lines import Constants
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import Value, Var
@@ -95,7 +96,7 @@ class _ChannelLanes(RowPass):
         def read(table: Value, index: Value, mask: Value | None) -> Value:
             return f.load(table, index, f.vector) if mask is None else f.masked_load(table, index, mask)
 
-        def constants_of(number: int) -> tuple[Value, ...]:
+        def constants_of(number: int) -> Constants:
             return self.constants(lambda table: read(table, own + number * f.lanes, out_masks[number]))
 
         constants = [constants_of(number) for number in range(m)]
@@ -117,7 +118,7 @@ class _ChannelLanes(RowPass):
 
                 def store(written: Value = written, of_phase: list[Value] = of_phase) -> None:
                     for number, vector in enumerate(interleave_lanes(f, of_phase)):
-                        values = self.outputs(vector, constants[number])
+                        values = constants[number].outputs(vector)
                         if streamed:
                             f.stream_stored(values, written, number * f.lanes)
                         else:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.depthwise.schedule import MOST_TAPS, Columns
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.epilogue import apply_activation
+from tconv.kernels.simd.epilogue_lines import Constants
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 OUTER_HEAD = 2
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 
 class RowPass:
-    """Builder of the function: rows, sums of the columns, bias and activation."""
+    """Builder of the function: the rows, and the sums of the columns."""
 
     def __init__(self, name: str, columns: Columns, rows: Rows, activated: bool, elements: Elements) -> None:
         self.f = f = Function(name, 9, elements)
@@ -46,7 +46,7 @@ class RowPass:
         # read once, here: LLVM cannot know that the outputs do not overwrite the frame
         frame = self.frame
         self.length, self.out_length, self.stream = frame.x_length, frame.out_length, frame.stream
-        self._bias, self._slopes, self._limits, self.zeros = frame.bias, frame.slopes, frame.limits, frame.zeros
+        self.zeros = frame.zeros
         self.unrolled = rows.total * columns.taps <= MOST_TAPS
 
     @contextmanager
@@ -111,17 +111,6 @@ class RowPass:
                 add(row, f.load(place, HEAD, I64), f.load(place, HEAD + 1, I64).differs(0))
         return [[total.value for total in of_phase] for of_phase in totals]
 
-    def constants(self, load: Callable[[Value], Value]) -> tuple[Value, ...]:
-        """Return vectors of bias, slope and limits. `load` returns that of a table with one number per channel."""
-        f = self.f
-        bias = f.var(f.zero())
-        with f.when(self._bias > 0):
-            bias.set(load(self._bias))
-        if not self._activated:
-            return (bias.value,)
-        return bias.value, load(self._slopes), *(f.splat(f.load(self._limits, number)) for number in (0, 1))
-
-    def outputs(self, sums: Value, constants: tuple[Value, ...]) -> Value:
-        """Return the outputs of a vector of sums: bias, then activation."""
-        total = sums + constants[0]
-        return apply_activation(self.f, total, *constants[1:]) if self._activated else total
+    def constants(self, load: Callable[[Value], Value]) -> Constants:
+        """Return bias and activation. `load` returns a vector from a table with one number per output channel."""
+        return Constants(self.f, self.frame, self._activated, load)

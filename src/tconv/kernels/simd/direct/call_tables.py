@@ -11,11 +11,10 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
-from tconv.kernels.simd.bfloat16_dot import panel_layer
 from tconv.kernels.simd.call_frame import HEAD, new_frame
 from tconv.kernels.simd.compiled_call import STREAM_FROM, CompiledCall
 from tconv.kernels.simd.direct import accumulation_order, input_packing, tile_loop, tiling
-from tconv.kernels.simd.direct.schedule import layer_schedule, tile_schedule
+from tconv.kernels.simd.direct.schedule import Blocks, layer_schedule, tile_schedule
 from tconv.kernels.simd.phase_axes import Grid, Lengths, lengths
 from tconv.kernels.simd.row_offsets import (
     axis_offsets,
@@ -147,6 +146,9 @@ class DirectCall(CompiledCall):
         tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1)
         axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
+        groups = tiles.groups  # of a panel; it is one group to the machine code
+        group_in, group_out = groups * p.layer.group_in, groups * p.layer.group_out
+        group_weights = layer.terms * p.layer.group_out
         stream = p.output_bytes >= STREAM_FROM
         table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
@@ -193,24 +195,27 @@ class DirectCall(CompiledCall):
             channel_pitch=t.channel_pitch,
             sum_pitch=t.sum_pitch,
             sum_row=t.sum_row,
-            group_in=p.layer.group_in,
-            group_out=p.layer.group_out,
-            units=layer.sizes.units,
-            blocks_out=blocks.total,
+            group_in=group_in,
+            group_out=group_out,
+            units=layer.sizes.units if groups == 1 else p.geometry.groups // groups,
+            blocks_out=blocks.total if groups == 1 else 1,
+            unit_blocks=1 if groups == 1 else groups * blocks.total,
+            block_places=self.table_address(
+                _block_places(p.layer, blocks, groups, layer.sizes.group_in * t.channel_pitch, group_weights)
+            ),
             range_blocks=tiles.together,
-            wide_blocks=blocks.wide_count,
             wide=blocks.wide,
-            group_weights=layer.terms * p.layer.group_out,
+            group_weights=groups * group_weights,
             chunks=len(layer.chunks),
             chunk_table=self.table_address(tables.chunks),
             call_table=self.table_address(tables.calls(self.table_address(tables.steps(t)))),
             write_table=self.table_address(epilogue_calls(tables.writes, self.table_address(rows), sizes.rows)),
             functions=self.table_address(tables.functions),
-            pack=input_packing.address(x_fast, x_strides[1], p.layer.group_in, t.pitch, elements),
+            pack=input_packing.address(x_fast, x_strides[1], group_in, t.pitch, elements),
             # an entry is a cache line of each channel; with channels last as many lines that are neighbours
-            ahead=tiles.threads if tiles.ahead_place and x_fast in (1, p.layer.group_in) else 0,
+            ahead=tiles.threads if tiles.ahead_place and x_fast in (1, group_in) else 0,
             ahead_step=x_strides[1] * elements.stored_size * (2 if elements.dot else 1) if x_fast == 1 else 64,
-            ahead_entry=64 if x_fast == 1 else 64 * panel_layer(p.layer, elements).group_in,
+            ahead_entry=64 if x_fast == 1 else 64 * groups * layer.sizes.group_in,
             ahead_place=tiles.ahead_place or 8 * (HEAD + t.blocks * t.slots),
             ahead_pad=layer.taps,
             tiles=tiles.tiles,
@@ -220,13 +225,27 @@ class DirectCall(CompiledCall):
                 axes.fast.stride,
                 out_fast,
                 out_strides[1],
-                p.layer.group_out,
+                group_out,
                 tiles.whole_positions,
                 activated,
                 elements,
             ),
         )
         self.tile_function = tile_loop.address(elements)
+
+
+def _block_places(layer: Layer, blocks: Blocks, groups: int, group_pitch: int, group_weights: int) -> list[list[int]]:
+    """Return the table of the blocks of a panel's groups (`tile_loop.PLACE`), and an entry behind the last."""
+    places = []
+    for group in range(groups):
+        for block in range(blocks.total):
+            # the wide blocks come first, each with one channel more than the others
+            narrow = int(block >= blocks.wide_count)
+            channel = block * (blocks.wide - narrow) + narrow * blocks.wide_count
+            places.append(
+                [narrow, group * layer.group_out + channel, channel, group * group_pitch, group * group_weights]
+            )
+    return [*places, [0, groups * layer.group_out, 0, 0, 0]]
 
 
 def panel_places(axes: Grid) -> Callable[[tuple[int, ...], int], tuple[int, ...]]:

@@ -16,6 +16,7 @@ from tconv.kernels.simd.bfloat16_dot import direct_elements, panel_layer
 from tconv.kernels.simd.call_frame import HEAD
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.direct import accumulation_order, tiling
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.phase_axes import Grid, grid, lengths
 
 _ROWS = 6
@@ -120,6 +121,8 @@ class TileSchedule(NamedTuple):
     """blocks of channels whose outputs are written together"""
     whole_positions: bool
     """True if all channels are"""
+    groups: int
+    """groups whose inputs are in the panel at a time"""
 
 
 def least_cycles(p: Problem) -> float:
@@ -137,8 +140,13 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     single = (
         channels_last and p.geometry.groups == 1 and epilogue_channels_last.together(p.out_channels, elements.lanes)
     )
-    best, splits, _ = tiling.pick(estimates(p), 1 if single else layer.sizes.units, threads)
-    t = tiling.tiling_of(layer.sizes, lengths(p), p.batch, best)
+    groups = _groups(p.layer, elements) if channels_last else 1
+    sizes, candidates = layer.sizes, estimates(p)
+    if groups > 1:
+        sizes = sizes._replace(group_in=groups * sizes.group_in, units=p.geometry.groups // groups)
+        candidates = tiling.estimates(sizes, lengths(p), p.batch)
+    best, splits, _ = tiling.pick(candidates, 1 if single else sizes.units, threads)
+    t = tiling.tiling_of(sizes, lengths(p), p.batch, best)
     threads = min(threads, best.total * splits)
     # addresses of the next tile's cache lines, then an entry without effect for each tap of a call
     ahead = p.input_bytes > _AHEAD_FROM and best.total > threads
@@ -147,7 +155,10 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     panel_place = (ahead_place + 8 * (lines + layer.taps) + 63) // 64 * 64
     sums_place = (panel_place + elements.summed_size * t.panel + 63) // 64 * 64
     block = elements.summed_size * layer.sums * t.sum_row
-    together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
+    if groups > 1:
+        together = groups * layer.blocks.total
+    else:
+        together = _together(p.layer, layer.blocks, block, elements.lanes) if channels_last else 1
     scratch = sums_place + block * together + elements.summed_size * 9 * elements.lanes
     tiles = best.total * splits
     return TileSchedule(
@@ -161,7 +172,16 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
         scratch,
         together,
         together == layer.sizes.units and splits == 1,
+        groups,
     )
+
+
+def _groups(layer: Layer, elements: Elements) -> int:
+    """Return how many groups are written together: the channels of fewer would not fill a vector."""
+    groups, lanes = layer.geometry.groups, elements.lanes
+    if elements.dot and layer.group_in % 2:
+        return 1  # a pair would have channels of two groups
+    return next((n for n in range(1, groups) if groups % n == 0 and n * layer.group_out >= lanes), groups)
 
 
 def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:

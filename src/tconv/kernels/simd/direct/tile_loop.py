@@ -16,6 +16,9 @@ CHUNK = 7
 """Integers of a chunk: first and last call, first and last write, phases, vectors of a wide and of a narrow block."""
 WRITE = 4
 """Integers of a call of the epilogue: table of rows, first phase, phases, first row of sums."""
+PLACE = 5
+"""Integers of a block of channels: 1 if it is narrow, its first channel in all groups of a panel and in its own group,
+and the place in the panel and in the weights where its group begins."""
 MOST = 8
 """Largest number of vectors of a function."""
 
@@ -44,22 +47,22 @@ def _write(name: str, elements: Elements) -> str:
     with f.loop(first_unit // blocks, (last_unit + blocks - 1) // blocks) as group:
         mine.put("group", group)
         f.call(frame.pack, base, local)
-        begin = f.most(first_unit - group * blocks, 0)
-        end = f.least(last_unit - group * blocks, blocks)
+        begin = f.most(first_unit - group * blocks, 0) * frame.unit_blocks
+        end = f.least(last_unit - group * blocks, blocks) * frame.unit_blocks
         weights = frame.weights + group * frame.group_weights * f.size
         with f.loop(frame.chunks) as chunk, f.loop(begin, end, frame.range_blocks) as first_block:
             # a range of blocks, whose outputs are written together
             last_block = f.least(first_block + frame.range_blocks, end)
-            first_channel = _first_channel(f, frame, first_block)
+            narrow, first_channel, *_ = _place(f, frame, first_block)
             entry = frame.chunk_table + chunk * (CHUNK * 8)
             first_call, last_call, first_write, last_write, phases, wide_most, narrow_most = (
                 f.load(entry, place, I64) for place in range(CHUNK)
             )
             pitch = phases * frame.sum_row
             mine.put("channel", group * frame.group_out + first_channel)
-            mine.put("channels", _first_channel(f, frame, last_block) - first_channel)
+            mine.put("channels", _place(f, frame, last_block)[1] - first_channel)
             mine.put("channel_pitch", pitch)
-            most = f.select(first_block < frame.wide_blocks, wide_most, narrow_most)
+            most = f.select(narrow.equals(1), narrow_most, wide_most)
             parts = (vectors + most - 1) // most
             least, more = vectors // parts, vectors % parts
             with f.loop(lines) as line:
@@ -79,16 +82,15 @@ def _write(name: str, elements: Elements) -> str:
                         table = f.load(frame.write_table + first_write * (WRITE * 8), 0, I64)
                         f.call(frame.prefetch, base, local, table, *region)
                     with f.loop(first_block, last_block) as block, f.loop(first_call, last_call) as number:
-                        narrow = f.select(block < frame.wide_blocks, 0, 1)
-                        channel = _first_channel(f, frame, block)
+                        narrow, channel, own_channel, inputs, first_weight = _place(f, frame, block)
                         to = sums + (channel - first_channel) * pitch * f.size
                         call = frame.call_table + number * (CALL * 8)
                         steps, count_of, count, start, terms, sum_row, kind, taps = (
                             f.load(call, place, I64) for place in range(CALL)
                         )
                         function = f.load(frame.functions, (kind * 2 + narrow) * (MOST + 1) + size, I64)
-                        x = panel + (line * frame.slot_pitch + lane) * f.size
-                        w = weights + (start + channel * terms) * f.size
+                        x = panel + (inputs + line * frame.slot_pitch + lane) * f.size
+                        w = weights + (first_weight + start + own_channel * terms) * f.size
                         y = to + (sum_row * frame.sum_row + line * frame.sum_pitch + lane) * f.size
                         cursor = f.least(mine.cursor, mine.total)
                         ahead = local + frame.ahead_place + cursor * 8
@@ -104,9 +106,9 @@ def _write(name: str, elements: Elements) -> str:
     return f.finish()
 
 
-def _first_channel(f: Function, frame: Fields, block: Value) -> Value:
-    """Return the first channel of a block. The wide blocks come first, each with one channel more than the others."""
-    return block * frame.wide - f.most(block - frame.wide_blocks, 0)
+def _place(f: Function, frame: Fields, block: Value) -> list[Value]:
+    """Return the integers of a block of channels, of all groups of a panel."""
+    return [f.load(frame.block_places, block * PLACE + number, I64) for number in range(PLACE)]
 
 
 def enter(f: Function, frame: Fields, mine: Fields, tile: Value) -> tuple[Value, ...]:
