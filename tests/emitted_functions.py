@@ -78,7 +78,7 @@ def _build_all():
     from tconv.geometry import Geometry
     from tconv.kernels.problem import Problem
     from tconv.kernels.simd import direct, futex_threads, openmp_threads, python_threads, thread_pool, winograd_f22
-    from tconv.kernels.simd.form_choice import WINOGRAD_F22, direct_form
+    from tconv.kernels.simd.form_choice import direct_form, winograd_form
     from tconv.kernels.simd.winograd_f43 import row_groups
 
     thread_pool.pool()
@@ -95,7 +95,7 @@ def _build_all():
                 x, out = (_strides(shape, layout) for shape in shapes)
                 direct_form(p, x, out).compile(p, x, out, 2, activated)
                 if not winograd_f22.reasons_against(p):
-                    WINOGRAD_F22.compile(p, x, out, 2, activated)
+                    winograd_form(p, x, out).compile(p, x, out, 2, activated)
 
 
 def _strides(shape, layout):

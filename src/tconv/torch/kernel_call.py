@@ -192,7 +192,7 @@ class Call:
         cast = weight.dtype, rounded
         self._direct = self._best = _FormState(form_choice.direct_form(p, *self._strides), p, last, cast)
         if method_of(p) == "winograd":
-            self._best = _FormState(form_choice.WINOGRAD_F22, p, last, cast)
+            self._best = _FormState(form_choice.winograd_form(p, *self._strides), p, last, cast)
         self._slopes = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
         self._activation = [array.ctypes.data for array in self._slopes]
 

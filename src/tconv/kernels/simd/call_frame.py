@@ -28,9 +28,10 @@ _FRAME = """
     ahead ahead_place ahead_pad ahead_step ahead_entry
     not_finite zeros x_first positions output_positions mask_place stream_place stream_size stream_channel plane_size
     range_blocks most
-    outer_table outer_entry outer_size outer_tiles row_phases unit_size unit_step repeats multiplier channel_weights
-    repeat_weights weight_pitch position_block flat pitch halo places_place constants_place constants_size columns
-    slow_phases output_table
+    flat pitch halo places_place constants_place constants_size columns slow_phases output_table
+    zeros_place parts part_count
+    outer_table outer_entry outer_size outer_tiles row_phases unit_size unit_step repeats multiplier
+    channel_weights repeat_weights weight_pitch position_block
 """
 _LOCAL = "image row line_count first width channel channels channel_pitch group cursor total"
 FRAME, LOCAL = ({name: place for place, name in enumerate(names.split())} for names in (_FRAME, _LOCAL))

@@ -16,7 +16,11 @@ from tconv.kernels.simd.depthwise.call_tables import DepthwiseChannelsCall, Dept
 from tconv.kernels.simd.depthwise.schedule import is_depthwise, lanes_over_channels, lanes_over_positions
 from tconv.kernels.simd.direct.call_tables import DirectCall
 from tconv.kernels.simd.direct.weight_packing import pack_weight
+from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.form import Form
+from tconv.kernels.simd.winograd_channels import weight_packing as winograd_channels
+from tconv.kernels.simd.winograd_channels.call_tables import WinogradChannelsCall
+from tconv.kernels.simd.winograd_channels.call_tables import fits as fits_winograd
 from tconv.kernels.simd.winograd_f22 import weight_packing as winograd_f22
 from tconv.kernels.simd.winograd_f22.call_tables import WinogradCall
 
@@ -29,6 +33,9 @@ DEPTHWISE_CHANNELS = Form("depthwise_last", DepthwiseChannelsCall, depthwise.pac
 CHANNEL_LANES = Form("channel_lanes", ChannelLanesCall, channel_lanes.pack_weight, lambda p, w: is_finite(w))
 """Lanes over output channels, which are neighbours in the output."""
 WINOGRAD_F22 = Form("winograd_f22", WinogradCall, winograd_f22.pack_weight, winograd_f22.accepts)
+"""Fewer multiplications, with lanes over positions."""
+WINOGRAD_CHANNELS = Form("winograd_channels", WinogradChannelsCall, winograd_channels.pack_weight, winograd_f22.accepts)
+"""The same with lanes over output channels."""
 
 _FILLED = 0.85
 """Part of the lanes that must have an output channel: below it, lanes over positions are faster, though they write
@@ -45,3 +52,10 @@ def direct_form(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, 
     if fits(p, out_strides) and layer_schedule(p.layer).filled >= _FILLED:
         return CHANNEL_LANES
     return DIRECT
+
+
+def winograd_form(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> Form:
+    """Return the form of the sum with fewer multiplications. Both have the same bits."""
+    lanes = elements_of(p.dtype).lanes
+    filled = p.out_channels / (-(-p.out_channels // lanes) * lanes)
+    return WINOGRAD_CHANNELS if filled >= _FILLED and fits_winograd(p, x_strides, out_strides) else WINOGRAD_F22

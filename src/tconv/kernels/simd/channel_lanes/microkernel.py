@@ -18,7 +18,7 @@ from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.epilogue import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.pair_ir import adder
-from tconv.kernels.simd.vector_ir import I64, Function, Value
+from tconv.kernels.simd.vector_ir import I64, Function, Value, Var
 
 STEP = 2
 """Integers of a step in its table: offset of its first input in the panel, channels."""
@@ -59,6 +59,38 @@ def address(block: Block, activated: bool, elements: Elements) -> int:
     return OBJECT_CACHE.address(name, lambda: _Microkernel(name, block, activated, elements).build())
 
 
+class BlockOfSums:
+    """Sums of a block in registers, in a function that is being written, and the multiply-adds that add to them."""
+
+    def __init__(self, f: Function, block: Block) -> None:
+        self.f, self.block = f, block
+        self.sums = {(m, v): f.var(f.zero()) for m in range(block.positions) for v in range(block.vectors)}
+
+    def clear(self) -> None:
+        """Set all sums to 0."""
+        for sum_ in self.sums.values():
+            sum_.set(self.f.zero())
+
+    def add_step(self, x: Value, pitch: Value, weight: Var, count: Value) -> None:
+        """Add the products of so many channels, and move `weight` behind the weights that were used."""
+        f, positions, vectors = self.f, self.block.positions, self.block.vectors
+        add_products = adder(f)
+        # three positions share a base; their distance from it is part of the load's address
+        bases = [f.var(x + pitch * m) for m in range(0, positions, 3)]
+        with f.loop(count, at_least_once=True):
+            here = [base.value for base in bases]
+            w = weight.value
+            columns = [f.load(w, v * f.lanes, f.vector) for v in range(vectors)]
+            for m in range(positions):
+                factor = f.splat(f.load(here[m // 3] + pitch * (m % 3)))
+                for v, column in enumerate(columns):
+                    sum_ = self.sums[m, v]
+                    sum_.set(add_products(factor, column, sum_.value))
+            for base in bases:
+                base.set(base.value + f.size)
+            weight.set(w + f.size * f.lanes * vectors)
+
+
 class _Microkernel:
     """Builder of the function for blocks of one size."""
 
@@ -67,9 +99,7 @@ class _Microkernel:
         self.block, self.activated = block, activated
         self.steps, self.parts, self.part_count, self.panel, self.weights, self.pitch, self.sums, *rest = f.arguments
         self.places, self.column, self.columns, self.biases, self.slopes, self.limits, self.stream, self.blocks = rest
-        self.accumulators = {
-            (m, v): f.var(f.zero()) for m in range(block.positions) for v in range(block.vectors)
-        }  # fmt: skip
+        self.of_block = BlockOfSums(f, block)
         self.step, self.weight = f.var(self.steps), f.var(self.weights)
 
     def build(self) -> str:
@@ -89,36 +119,17 @@ class _Microkernel:
     def _add_part(self, part: Value, x: Value) -> None:
         """Compute the sums of a part, and add those of the parts before it; they are stored, but for the last part."""
         f, step, lanes = self.f, self.step, self.f.lanes
-        for sum_ in self.accumulators.values():
-            sum_.set(f.zero())
+        self.of_block.clear()
         with f.loop(f.load(self.parts, part, I64)):
-            self._add_step(x + f.load(step.value, 0, I64) * f.size, f.load(step.value, 1, I64))
+            offset, count = f.load(step.value, 0, I64), f.load(step.value, 1, I64)
+            self.of_block.add_step(x + offset * f.size, self.pitch, self.weight, count)
             step.set(step.value + STEP * 8)
         with f.when(part > 0):
-            for place, sum_ in enumerate(self.accumulators.values()):
+            for place, sum_ in enumerate(self.of_block.sums.values()):
                 sum_.set(f.load(self.sums, place * lanes, f.vector) + sum_.value)
         with f.when(part < self.part_count - 1):
-            for place, sum_ in enumerate(self.accumulators.values()):
+            for place, sum_ in enumerate(self.of_block.sums.values()):
                 f.store(sum_.value, self.sums, place * lanes)
-
-    def _add_step(self, x: Value, count: Value) -> None:
-        """Add the products of so many channels."""
-        f, pitch, positions, vectors = self.f, self.pitch, self.block.positions, self.block.vectors
-        add_products = adder(f)
-        # three positions share a base; their distance from it is part of the load's address
-        bases = [f.var(x + pitch * m) for m in range(0, positions, 3)]
-        with f.loop(count, at_least_once=True):
-            here = [base.value for base in bases]
-            w = self.weight.value
-            columns = [f.load(w, v * f.lanes, f.vector) for v in range(vectors)]
-            for m in range(positions):
-                factor = f.splat(f.load(here[m // 3] + pitch * (m % 3)))
-                for v, column in enumerate(columns):
-                    sum_ = self.accumulators[m, v]
-                    sum_.set(add_products(factor, column, sum_.value))
-            for base in bases:
-                base.set(base.value + f.size)
-            self.weight.set(w + f.size * f.lanes * vectors)
 
     def _write(self, m: int, address: Value, end: Value) -> None:
         """Write the outputs of a position: whole vectors, or as many columns as there are."""
@@ -148,7 +159,7 @@ class _Microkernel:
     def _output(self, m: int, v: int) -> Value:
         """Return a vector of outputs: bias, then activation."""
         f, place = self.f, v * self.f.lanes
-        total = self.accumulators[m, v].value + f.load(self.biases, place, f.vector)
+        total = self.of_block.sums[m, v].value + f.load(self.biases, place, f.vector)
         if not self.activated:
             return total
         low, high = (f.splat(f.load(self.limits, at)) for at in (0, 1))

@@ -57,7 +57,7 @@ class LayerSchedule(NamedTuple):
     sizes: tiling.LayerSizes
 
 
-def _blocks(columns: int, lanes: int) -> tuple[int, ...]:
+def blocks_of(columns: int, lanes: int) -> tuple[int, ...]:
     """Return the vectors of each block of so many columns, as equal as possible."""
     total = -(-columns // lanes)
     count = -(-total // most_vectors())
@@ -88,7 +88,14 @@ def layer_schedule(layer: Layer) -> LayerSchedule:
             terms = sum(step.channels[1] - step.channels[0] for part in run[0][1] for step in part)
             columns = len(run) * channels
             runs.append(
-                Run(slow, run[0][0], tuple(parts for _, parts in run), terms, columns, _blocks(columns, elements.lanes))
+                Run(
+                    slow,
+                    run[0][0],
+                    tuple(parts for _, parts in run),
+                    terms,
+                    columns,
+                    blocks_of(columns, elements.lanes),
+                )
             )
     padded = sum(run.terms * sum(run.vectors) for run in runs) * elements.lanes
     sizes = tiling.LayerSizes(

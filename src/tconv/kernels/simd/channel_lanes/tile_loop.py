@@ -47,8 +47,8 @@ def _write(name: str, elements: Elements) -> str:
     with f.loop(first_unit // blocks, (last_unit + blocks - 1) // blocks) as group:
         mine.put("group", group)
         f.call(frame.pack, base, local, slot_pitch)
-        _copy_constants(f, frame, group, frame.bias, biases)
-        _copy_constants(f, frame, group, frame.slopes, slopes)
+        copy_constants(f, frame, group, frame.bias, biases)
+        copy_constants(f, frame, group, frame.slopes, slopes)
         begin = f.most(first_unit - group * blocks, 0)
         end = f.least(last_unit - group * blocks, blocks)
         weights = frame.weights + group * frame.group_weights * size
@@ -103,7 +103,7 @@ def _list_places(f: Function, frame: Fields, mine: Fields, places: Value) -> Non
             to.set(to.value + PLACE * 8)
 
 
-def _copy_constants(f: Function, frame: Fields, group: Value, source: Value, to: Value) -> None:
+def copy_constants(f: Function, frame: Fields, group: Value, source: Value, to: Value) -> None:
     """Store a constant of each output channel as one of each column: once per phase; zeros if there is none."""
     channels = frame.group_out
 

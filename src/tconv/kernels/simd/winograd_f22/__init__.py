@@ -97,7 +97,10 @@ def specialize(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, .
     """Return a problem with the strides (in bytes) of its canonical arrays as a function, a `SpecializedCall`."""
     from tconv.kernels.simd import form_choice, specialized_call
 
-    return specialized_call.SpecializedCall(p, x_strides, out_strides, form=form_choice.WINOGRAD_F22, **more)
+    size = p.dtype.itemsize
+    strides = (tuple(step // size for step in steps) for steps in (x_strides, out_strides))
+    form = form_choice.winograd_form(p, *strides)
+    return specialized_call.SpecializedCall(p, x_strides, out_strides, form=form, **more)
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:

@@ -59,12 +59,7 @@ class _LayerTables:
             started: set[int] = set()  # rows with a sum
             for each in chunk.products:
                 at = len(entries) * microkernel.PART * 8
-                for _ in parts:
-                    entry = [1, len(each.rows)]
-                    for row in each.rows:
-                        entry += [row, int(row in started)]
-                    started.update(each.rows)
-                    entries.append(entry + [0] * (microkernel.PART - len(entry)))
+                entries += entries_of(each.rows, len(parts), started)
                 plane = each.block * geometry.planes + each.plane
                 products.append([0, at, len(parts), plane, len(products) * per_product])
             for position in range(geometry.slow.step):
@@ -104,6 +99,18 @@ class _LayerTables:
             self._built.add(count)  # last: from now on other threads rely on it
 
 
+def entries_of(rows: tuple[int, ...], parts: int, started: set[int]) -> list[list[int]]:
+    """Return the entries of a product's parts for the microkernel; rows of sums in `started` have a sum already."""
+    entries = []
+    for _ in range(parts):
+        entry = [1, len(rows)]
+        for row in rows:
+            entry += [row, int(row in started)]
+        started.update(rows)
+        entries.append(entry + [0] * (microkernel.PART - len(entry)))
+    return entries
+
+
 @lru_cache(maxsize=256)
 def _tables(layer: Layer) -> _LayerTables:
     return _LayerTables(layer)
@@ -125,7 +132,7 @@ class WinogradCall(CompiledCall):
         super().__init__(p, t.total, min(threads, t.total), places.scratch, threads)
         tables.add_functions(tiling.vectors_of(p, t))
         steps, entries = self.table_address(tables.steps(length)), self.table_address(tables.entries(length))
-        rows = self.table_address(_row_offsets(geometry, sizes, out_strides))
+        rows = self.table_address(row_offsets(geometry, sizes, out_strides))
         self.frame = new_frame(**{
             "x_batch": x_strides[0], "x_channel": x_strides[1], "x_fast": x_fast, "x_length": fast.inputs,
             "out_batch": out_strides[0], "out_channel": out_strides[1], "out_fast": out_fast,
@@ -166,7 +173,7 @@ def _input_offsets(geometry: FilteredGeometry, sizes: FilteredLengths, strides: 
     return combine([*shifted_offsets(geometry.outer, sizes.outer, slow_steps), last])
 
 
-def _row_offsets(geometry: FilteredGeometry, sizes: FilteredLengths, strides: tuple[int, ...]) -> Array:
+def row_offsets(geometry: FilteredGeometry, sizes: FilteredLengths, strides: tuple[int, ...]) -> Array:
     """Return the offset of each line's row of the output: [outer phases, slow phases of a group][line]."""
     outer_axes = zip((axis.stride for axis in geometry.outer), sizes.outer, strict=True)
     axes = [(stride, length.positions, length.outputs) for stride, length in outer_axes]

@@ -39,12 +39,12 @@ def address(
         kind = "short" if x_length <= elements.lanes else "long"  # short: no vector is full
     else:
         kind = "channels_last" if x_channel == 1 and channels * elements.summed_size >= 16 else "strided"
-    name = f"planes_{_axis_name(geometry.slow)}_{_axis_name(geometry.fast)}_{kind}{elements.suffix}"
+    name = f"planes_{axis_name(geometry.slow)}_{axis_name(geometry.fast)}_{kind}{elements.suffix}"
     return OBJECT_CACHE.address(name, lambda: _Packer(name, geometry, kind, elements).build())
 
 
 @lru_cache(maxsize=64)
-def _axis_name(axis: FilteredAxis) -> str:
+def axis_name(axis: FilteredAxis) -> str:
     """Return an axis as a part of a function's name: its step and planes."""
     planes = (f"{'xd'[plane.difference]}{plane.place}".replace("-", "m") for plane in axis.planes)
     return f"{axis.step}{''.join(planes)}"
@@ -262,14 +262,14 @@ class _Packer:
             not_finite.set(f.fma(squares, f.zero(), not_finite.value))  # 0 x inf is NaN
             for number, plane in enumerate(slow_planes):
                 column_of = {b: {a: x[a, b] for a in self.slow.places} for b in self.fast.places}
-                row_of = {b: _plane_value(plane, column.__getitem__) for b, column in column_of.items()}
+                row_of = {b: plane_value(plane, column.__getitem__) for b, column in column_of.items()}
                 for other, fast in enumerate(fast_planes):
                     at = (block * len(slow_planes) + number) * len(fast_planes) + other
                     to = self.local + frame.panel_place + at * plane_size * f.size
-                    f.store(_plane_value(fast, row_of.__getitem__), to, channel * length + lane)
+                    f.store(plane_value(fast, row_of.__getitem__), to, channel * length + lane)
 
 
-def _plane_value(plane: Plane, element: Callable[[int], Value]) -> Value:
+def plane_value(plane: Plane, element: Callable[[int], Value]) -> Value:
     """Return a plane's vector, from the function that returns the elements at a place."""
     here = element(plane.place)
     return here - element(plane.place + 1) if plane.difference else here

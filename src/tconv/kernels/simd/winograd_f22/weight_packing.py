@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,22 +22,27 @@ def accepts(p: Problem, w: Array) -> bool:
     return bool((np.abs(np.asarray(w, p.accumulate)) <= LARGEST[p.accumulate.name]).all())
 
 
-def pack_weight(p: Problem, w: Array) -> Array:
-    """Return the weight [C_in, C_out, *kernel] as [product][block][channel][row of the block], flat."""
-    filtered, blocks = filtered_geometry(p.geometry), channel_blocks(p.out_channels)
+def product_weights(p: Problem, w: Array, width: int) -> Iterator[Array]:
+    """Yield the weights of each product, [C_in, width], zero beyond the output channels. The array is used again."""
     kernel = p.geometry.kernel if p.geometry.ndim > 1 else (1, *p.geometry.kernel)
     taps_first = np.moveaxis(w.reshape(p.in_channels, p.out_channels, *kernel), (0, 1), (-2, -1))
     by_tap = np.ascontiguousarray(taps_first, p.accumulate)
-    shape = filtered.product_count, blocks.total, p.in_channels, blocks.size
-    flat = cache_line_aligned(p.accumulate.itemsize * math.prod(shape)).view(p.accumulate)
-    packed = flat.reshape(shape)
-    rows = np.zeros((p.in_channels, blocks.total * blocks.size), p.accumulate)
-    products = (each for chunk in filtered.chunks for each in chunk.products)
-    for number, each in enumerate(products):
-        sums = rows[:, : p.out_channels]
+    rows = np.zeros((p.in_channels, width), p.accumulate)
+    sums = rows[:, : p.out_channels]
+    for each in (each for chunk in filtered_geometry(p.geometry).chunks for each in chunk.products):
         (tap, sign), *more = each.taps
         np.multiply(by_tap[tap], p.accumulate.type(sign), out=sums)
         for tap, sign in more:
             (np.add if sign > 0 else np.subtract)(sums, by_tap[tap], out=sums)
+        yield rows
+
+
+def pack_weight(p: Problem, w: Array) -> Array:
+    """Return the weight [C_in, C_out, *kernel] as [product][block][channel][row of the block], flat."""
+    filtered, blocks = filtered_geometry(p.geometry), channel_blocks(p.out_channels)
+    shape = filtered.product_count, blocks.total, p.in_channels, blocks.size
+    flat = cache_line_aligned(p.accumulate.itemsize * math.prod(shape)).view(p.accumulate)
+    packed = flat.reshape(shape)
+    for number, rows in enumerate(product_weights(p, w, blocks.total * blocks.size)):
         packed[number] = rows.reshape(p.in_channels, blocks.total, blocks.size).transpose(1, 0, 2)
     return flat
