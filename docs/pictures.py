@@ -50,7 +50,7 @@ def checkerboard() -> Figure:
 
 
 def loops() -> Figure:
-    """The loops of the direct float32 kernel: boxes in boxes, and what the registers contain in the innermost one."""
+    """The loops of the direct sum: boxes in boxes, and what the registers contain in the innermost one."""
     blue, orange, green, ink = "#dbe9f6", "#fde3c8", "#dcf0d8", "#222222"
     figure = Figure(figsize=(10, 6.6))
     ax = figure.add_axes((0, 0, 1, 1))

@@ -34,7 +34,7 @@ from tconv.bench.child_process import Child, GoneError
 from tconv.bench.html_report import to_html
 from tconv.bench.peer_process import PeerProcess, TimeLimits, with_install_command
 from tconv.bench.peers import cuda, shuffle
-from tconv.bench.peers.interface import LoadedLayer, Peer, UnableError
+from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, UnableError
 from tconv.bench.row_groups import Row, groups
 from tconv.bench.runner import Runner
 from tconv.bench.worker import Worker
@@ -234,6 +234,15 @@ def test_the_reference_is_of_inputs_in_the_dtype(tmp_path, dtype):
     np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-12)
 
 
+def test_the_reference_has_the_activation(tmp_path):
+    plain = correctness_gate.write_reference(layer(), "float32", tmp_path, seed=3)
+    y = np.load(tmp_path / "reference.npy")
+    followed = correctness_gate.write_reference(layer(), "float32", tmp_path, seed=3, activation="relu")
+    np.testing.assert_array_equal(np.load(tmp_path / "reference.npy"), np.maximum(y, 0))
+    assert followed == plain._replace(activation="relu")
+    assert y.min() < 0
+
+
 def test_names_of_dtypes_and_layouts():
     known = dtypes.DTYPES["cpu"]
     assert dtypes.selected("dtype", "float64, float32", known) == ("float32", "float64")
@@ -397,6 +406,8 @@ def test_a_missing_peer_says_what_to_install():
     }
     answer = Worker("fake", peer, 1, "cuda").answer({"do": "start"})
     assert answer == {"state": "unable", "reason": "it runs on cpu only"}
+    answer = Worker("fake", peer, 1, "cpu").answer({"do": "start", "isa": "avx2"})
+    assert answer == {"state": "unable", "reason": "it cannot be restricted to the instructions of avx2"}
 
 
 def test_the_protocol_is_a_line_for_a_line():
@@ -647,6 +658,18 @@ def test_threads_are_pinned_before_a_library_is_loaded():
     assert {env[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")} == {"3"}
     assert env["CUDA_VISIBLE_DEVICES"] == ""
     assert child_process.environment(1, "cuda").get("CUDA_VISIBLE_DEVICES") == os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_instructions_are_restricted_by_each_librarys_own_variable():
+    for isa, tconv_cpu in (("avx2", "x86-64-v3"), ("sse4", "x86-64-v2")):
+        env = child_process.environment(2, isa=isa)
+        assert env["TCONV_CPU"] == tconv_cpu
+        assert {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "XLA_FLAGS"} <= set(env)
+    native = child_process.environment(2)
+    assert native.get("TCONV_CPU") == os.environ.get("TCONV_CPU")
+    able = {isa: [name for name in peers.names() if isa in peers.peer(name).isas] for isa in ISAS}
+    assert able["sse4"] == ["tconv", "torch", "shuffle", "torch_compile", "openvino"]
+    assert able["avx2"] == [*able["sse4"], "tensorflow", "jax"]
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
@@ -1021,6 +1044,25 @@ def test_a_tiny_real_run(tiny, tmp_path, capsys):
     assert html.read_text().startswith("<!doctype html>")
     assert table.main([str(result)]) == 0
     assert "| tiny |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_tiny_run_of_all_dtypes_with_an_activation(tiny, capsys):
+    others = [name for name in peers.names() if name not in ("shuffle", "torch_compile")]
+    options = ["--dtype", "bfloat16,float16,float64", "--layout", "first,last", "--activation", "relu", "--rounds", "1"]
+    assert main(["bench", "--registry", str(tiny), *options, "--json", "--peers", *others]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    outcomes = {(e["layer"]["name"], e["dtype"], e["layout"]): e["peers"] for e in printed["layers"]}
+    assert len(outcomes) == 2 * 3 * 2
+    for key, of_peers in outcomes.items():
+        assert {outcome["state"] for outcome in of_peers.values()} <= {"ran", "unable"}, (key, of_peers)
+        assert of_peers["tconv"]["state"] == of_peers["tconv float32"]["state"] == "ran"
+    ran = {
+        key: {name for name, outcome in peers.items() if outcome["state"] == "ran"} for key, peers in outcomes.items()
+    }
+    assert {"torch", "onnxruntime", "openvino", "jax"} <= ran["tiny", "float16", "first"]
+    assert {"torch", "tensorflow", "openvino", "jax"} <= ran["tiny", "bfloat16", "last"]
+    assert {"torch", "tensorflow", "jax"} <= ran["tiny", "float64", "last"]
 
 
 @pytest.fixture

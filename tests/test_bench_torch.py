@@ -18,9 +18,11 @@ def result(*cases, kind="models", **more):
     return {**base, "cases": list(cases), **more}
 
 
-def case(torch, tconv, share=0.5, **more):
+def case(torch, tconv, share=0.5, dtype="float32", layout="first", **more):
     samples = {"torch": torch, "tconv": tconv, **more}
     return {
+        "dtype": dtype,
+        "layout": layout,
         "name": "a",
         "title": "A net",
         "share": share,
@@ -49,6 +51,18 @@ def test_the_table_shows_another_revision():
     assert text.split("\n")[1].split()[7:10] == ["9.00", "1.50", "1.50..1.50"]
     assert "tconv@main: geometric mean of base / tconv 1.500 over 1 cases" in text
     assert "not run: tconv@main: no torch (a)" in text
+
+
+def test_the_gains_of_both_layouts_are_compared():
+    both = [
+        case([10.0], [tconv], dtype=dtype, layout=layout)
+        for dtype, layout, tconv in (("float32", "first", 5.0), ("float32", "last", 4.0), ("bfloat16", "last", 8.0))
+    ]
+    lines = torch_table.notes(result(*both))
+    assert lines[0].startswith("forward, float32 and bfloat16 on the CPU")
+    assert lines[1].startswith("bfloat16 by autocast; difference is from the model in float32, 1.5 times PyTorch's own")
+    assert "a, float32: the gain with channels last is 1.25 of that with channels first" in lines
+    assert not any(line.startswith("a, bfloat16") for line in lines)
 
 
 def test_results_of_november_can_be_read(tmp_path):
@@ -81,6 +95,10 @@ def test_what_is_refused(capsys, tmp_path):
         (["--models", "--layers", "dcgun"], "there is no model 'dcgun'; the models are dcgan"),
         (["--training", "--layers", "poze"], "there is no layer 'poze'; the layers are"),
         (["--models", "--device", "cuda"], "--device was given together with --models"),
+        (["--models", "--isa", "avx2"], "--isa was given together with --models"),
+        (["--models", "--dtype", "half"], "--dtype is 'half', and 'half' is none of"),
+        (["--training", "--dtype", "bfloat16"], "--dtype was given together with --training"),
+        (["--overhead", "--layout", "last"], "--layout was given together with --overhead"),
     ):
         assert main(["bench", *arguments]) == 1
         assert message in capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_sums_of_whole_numbers_are_exact(regime):
 @pytest.mark.parametrize("kind", problems.KINDS)
 def test_random_problems_of_whole_numbers(kind, ndim):
     rng = np.random.default_rng(ndim)
-    for turn in range(3):
+    for turn in range(2):
         p = problems.problem(rng, ndim, kind)
         bias = None if p.bias is None else p.bias.astype(BF16)
         layout = LAYOUTS["last" if turn % 2 else "first"]
@@ -144,13 +144,16 @@ def test_layouts_and_threads_have_the_same_bits(regime, threads):
     x, w, bias, arguments = arrays(regime, normal)
     threads(1)
     expected = run(x, w, bias, **arguments).view(np.uint16)
-    for count in (1, 2, 3):
+    for count, x_layout, out_layout in (
+        (2, "first", "first"),
+        (2, "last", "first"),
+        (1, "first", "last"),
+        (3, "last", "last"),
+    ):
         threads(count)
-        for x_layout in LAYOUTS.values():
-            for out_layout in LAYOUTS.values():
-                out = out_layout(np.zeros(expected.shape, BF16))
-                tconv.conv_transpose(x_layout(x), w, bias, out=out, method="simd", **arguments)
-                np.testing.assert_array_equal(out.view(np.uint16), expected)
+        out = LAYOUTS[out_layout](np.zeros(expected.shape, BF16))
+        tconv.conv_transpose(LAYOUTS[x_layout](x), w, bias, out=out, method="simd", **arguments)
+        np.testing.assert_array_equal(out.view(np.uint16), expected)
 
 
 @dots
@@ -271,7 +274,7 @@ class Region:
 
 tconv.set_num_threads(2)
 rng, regions = np.random.default_rng(0), [Region(1 << 20) for _ in range(4)]
-for turn, layout in enumerate(("first", "last", "strided", "first", "last", "strided")):
+for turn, layout in enumerate(("first", "last", "strided")):
     for ndim in (1, 2, 3):
         for kind in problems.KINDS:
             p = problems.problem(rng, ndim, kind)
@@ -279,11 +282,11 @@ for turn, layout in enumerate(("first", "last", "strided", "first", "last", "str
             for region, array in zip(regions, (p.x, p.w, p.bias)):
                 placed.append(None)
                 if array is not None:
-                    placed[-1] = region.place(array.shape, layout, turn % 2)
+                    placed[-1] = region.place(array.shape, layout, (turn + ndim) % 2)
                     placed[-1][...] = array
             x, w, bias = placed
-            for out_layout in ("first", "last", "strided"):
-                out = regions[3].place(p.y.shape, out_layout, turn % 2)
+            for out_layout in ("first", "last", "strided") if ndim == 2 else (layout,):
+                out = regions[3].place(p.y.shape, out_layout, (turn + ndim) % 2)
                 tconv.conv_transpose(x, w, bias, geometry=p.geometry, method="simd", out=out)
                 np.testing.assert_array_equal(out.astype("f4"), p.y.astype(BF16).astype("f4"))
                 regions[3].check(out)

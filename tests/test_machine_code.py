@@ -449,7 +449,7 @@ def test_other_values_for_off(value, python):
 
 
 def test_a_switch_is_on_or_off(python):
-    message = "TCONV_SIMD is 'maybe'; 1, or 0 to switch the float32 kernel off, is needed. Write TCONV_SIMD=1\n"
+    message = "TCONV_SIMD is 'maybe'; 1, or 0 to switch the CPU kernel off, is needed. Write TCONV_SIMD=1\n"
     assert python(REFUSED, TCONV_SIMD="maybe") == message
     text = "from tconv.kernels.simd import availability; print(availability.state()['reason'])"
     for value in ("", "1", "on"):
@@ -495,7 +495,8 @@ def test_importing_and_other_dtypes_load_none_of_it(python):
         "import sys, numpy as np, tconv\n"
         "loaded = lambda: [name for name in ('llvmlite', 'xxhash', 'tconv.kernels.simd') if name in sys.modules]\n"
         "assert not loaded(), loaded()\n"
-        "tconv.conv_transpose(np.ones((1, 1, 4)), np.ones((1, 1, 3)))\n"
+        "tconv.conv_transpose(np.ones((1, 1, 4), complex), np.ones((1, 1, 3), complex))\n"
+        "tconv.conv_transpose(np.ones((1, 1, 4), int), np.ones((1, 1, 3), int))\n"
         "assert loaded() == ['tconv.kernels.simd'], loaded()"
     )
 

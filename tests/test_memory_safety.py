@@ -136,9 +136,10 @@ for turn in range(4):
 
 
 @linux
-@pytest.mark.parametrize("environment", [{}, {"TCONV_CPU": "x86-64-v3"}], ids=["host", "x86-64-v3"])
-@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
-def test_no_dtype_touches_anything_else(dtype, environment, python):
+@pytest.mark.parametrize(
+    ("dtype", "cpu"), [("float64", "host"), ("float16", "x86-64-v3"), ("bfloat16", "host"), ("bfloat16", "x86-64-v3")]
+)
+def test_no_dtype_touches_anything_else(dtype, cpu, python):
     """In both layouts, and with gaps. The sums of whole numbers are exact, so outputs are rounded once."""
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
@@ -153,7 +154,7 @@ if tconv.plan(np.ones((1, 1, 2), dtype), np.ones((1, 1, 2), dtype)).method != "s
 tconv.set_num_threads(2)
 rng, of_strides = (np.random.default_rng(5) for _ in range(2))
 regions = [Region(1 << 20) for _ in range(3)]
-for turn in range(4):
+for turn in range(2):
     for ndim in (1, 2, 3):
         for kind in problems.KINDS:
             p = problems.problem(rng, ndim, kind)
@@ -169,7 +170,7 @@ for turn in range(4):
             np.testing.assert_array_equal(out.astype(float), p.y.astype(dtype).astype(float))
             regions[2].check(out)
 """,
-        **environment,
+        TCONV_CPU=cpu,
     )
 
 

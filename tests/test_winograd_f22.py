@@ -71,11 +71,10 @@ def test_two_byte_floats_have_the_sums_of_float32_rounded_once(name, dtype):
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_random_filtered_layers(ndim):
     rng = np.random.default_rng(ndim)
-    for _ in range(40):
+    for turn in range(60):
         p = problems.problem(rng, ndim, "pairs")
-        for dtype in KERNEL_DTYPES:
-            converted = p.converted(dtype_of(dtype))
-            converted.check(problems.run(converted))
+        converted = p.converted(dtype_of(KERNEL_DTYPES[turn % 4]))
+        converted.check(problems.run(converted))
 
 
 @pytest.mark.parametrize("dtype", KERNEL_DTYPES)

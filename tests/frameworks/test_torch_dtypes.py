@@ -568,9 +568,12 @@ def test_the_plan_names_the_dtype(dtype):
         ", summed in float32" if dtype in NARROW else ""
     )
     assert tconv.plan(x, layer.weight, stride=2).problem.dtype == NUMPY[dtype]
-    small = ours.plan(layer, x[:, :, :1, :1])
-    assert (small.method, small.dtype) == ("pytorch", name)
-    assert str(small).startswith(f"method    pytorch: PyTorch's operator in {name}\n")
+    spread = ours.plan(ours.ConvTranspose2d(8, 2, 3, 2, dilation=2).to(dtype), torch.cat([x, x]))
+    if dtype is torch.float16 and kernel_call._float16_is_slow():
+        assert (spread.method, spread.dtype) == ("simd", name)  # and PyTorch's is faster in no call
+    else:
+        assert (spread.method, spread.dtype) == ("pytorch", name)
+        assert str(spread).startswith(f"method    pytorch: PyTorch's operator in {name}\n")
     with torch.autocast("cpu", torch.bfloat16):
         plan = ours.plan(layer, x)
         assert (plan.method, plan.dtype) == ("simd", "float64" if dtype is torch.float64 else "bfloat16")
@@ -593,3 +596,12 @@ def test_without_ml_dtypes(monkeypatch):
             warnings.simplefilter("error")
             report = ours.accelerate(nn.Sequential(stock.bfloat16()))
     assert needed in str(report)
+
+
+def test_float16_in_training_stays_on_the_kernel_where_pytorchs_is_slow(monkeypatch):
+    x, w = torch.randn(1, 8, 5, 5).half(), torch.randn(8, 4, 3, 3).half().requires_grad_()
+    for slow in (True, False):
+        monkeypatch.setattr(kernel_call, "_float16_is_slow", lambda slow=slow: slow)
+        assert kernel_call.against_training(x.shape, w.shape, torch.float16) is not slow
+        assert kernel_call.against_training(x.shape, w.shape, torch.bfloat16)
+    assert isinstance(kernel_call._float16_is_slow(), bool)

@@ -67,7 +67,12 @@ class Line:
 
         Against channels last, peers with channels last count; against channels first, every layout of every peer does.
         """
-        return self._fastest(self.samples) if self.layout == "last" else self.best_anywhere
+        return self.best_here if self.layout == "last" else self.best_anywhere
+
+    @property
+    def best_here(self) -> str | None:
+        """The fastest peer in this layout."""
+        return self._fastest(self.samples)
 
     @property
     def best_anywhere(self) -> str | None:
@@ -110,12 +115,13 @@ class Block(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A geometric mean over the layers that have both of its sides, and the smallest of its ratios."""
+    """A geometric mean over the layers that have both of its sides, the smallest ratio, and how many are 1 or more."""
 
     name: str
     value: float
     layers: int
     least: float
+    ahead: int
 
 
 def is_own(name: str) -> bool:
@@ -222,6 +228,7 @@ def means(layers: Iterable[Line], peers: Iterable[str]) -> list[Mean]:
         "torch": lambda line: "torch",
         "torch's best layout": lambda line: line.torch if line.elsewhere else None,
         "best peer": lambda line: line.best,
+        "best peer with channels first": lambda line: line.best_here if line.layout == "first" else None,
         "best peer of any layout": lambda line: line.best_anywhere if line.layout == "last" else None,
         "base": lambda line: line.base,
         "channels first": lambda line: f"{line.own} first" if line.layout == "last" else None,
@@ -244,7 +251,7 @@ def ahead(layers: Iterable[Line]) -> tuple[int, int]:
 def _mean(name: str, values: Iterable[float | None]) -> Mean | None:
     known = [value for value in values if value is not None]
     value = geometric_mean(known)
-    return None if value is None else Mean(name, value, len(known), min(known))
+    return None if value is None else Mean(name, value, len(known), min(known), sum(one >= 1 for one in known))
 
 
 def _value(estimate: Estimate | None) -> float | None:

@@ -17,7 +17,7 @@ from tconv.bench import result_file, summary, timing
 from tconv.bench.dtypes import LAYOUTS, title
 from tconv.bench.row_groups import BASELINE
 from tconv.bench.statistics import Estimate, geometric_mean
-from tconv.bench.summary import Block, Line, Result
+from tconv.bench.summary import Block, Line, Mean, Result
 from tconv.errors import ArgumentError, TconvError
 
 BUSY = 0.25  # load per core above which other programs were computing
@@ -119,15 +119,21 @@ def _means(result: Result, dtype: str, layout: str) -> Table:
         for block in summary.blocks(result, mode):
             if (block.dtype, block.layout) == (dtype, layout):
                 cells = {
-                    mean.name: f"{number(mean.value)} ({mean.layers}, least {number(mean.least)})"
+                    mean.name: f"{number(mean.value)} ({_spread(mean)})"
                     for mean in summary.means(block.lines, _columns(result, block))
                 }
                 cells["layers ahead of the best peer"] = "{} of {}".format(*summary.ahead(block.lines))
                 columns[mode] = cells
     names = list(dict.fromkeys(name for cells in columns.values() for name in cells))
     rows = [[name, *(cells.get(name, "-") for cells in columns.values())] for name in names]
-    text = "geometric means by mode (number of layers, least ratio)"
+    text = "geometric means by mode (number of layers; of ratios to tconv those of at least 1, and the smallest)"
     return Table(f"{title(dtype, layout)}: {text}", ["", *columns], rows)
+
+
+def _spread(mean: Mean) -> str:
+    if mean.name.partition(" / ")[2].startswith("tconv"):
+        return f"{mean.ahead} of {mean.layers}, {number(mean.least)}"
+    return str(mean.layers)
 
 
 def _base(block: Block, mode: str) -> Table:

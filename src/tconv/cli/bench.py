@@ -39,6 +39,8 @@ _TOLERANCE = (
 )
 
 
+_SECONDS = 20.0  # for each layer, dtype and layout
+_SECONDS_OF_MODELS = 480.0
 _WIDTH = 150  # columns of the widest table
 
 
@@ -48,7 +50,7 @@ def run(
     peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     threads: int = 2,
     rounds: int = 15,
-    seconds: float = 480.0,
+    seconds: float | None = None,
     base: str | None = None,
     dtype: str | None = None,
     layout: str = "first",
@@ -84,7 +86,8 @@ def run(
     rounds
         Largest number of rounds for each layer.
     seconds
-        Time for the whole run, divided among the layers; each has at least 3 rounds.
+        Time for the whole run, divided among layers and dtypes; each has at least 3 rounds. By default 20 for each
+        layer, dtype and layout; 480 for --models, --training and --overhead.
     base
         Also measure tconv of this git revision, in the same run.
     dtype
@@ -118,7 +121,7 @@ def run(
         Print the result and its summary as one JSON object.
     """
     for name, value in (("threads", threads), ("rounds", rounds), ("seconds", seconds)):
-        if not value > 0:  # nor NaN
+        if value is not None and not value > 0:  # nor NaN
             raise ArgumentError(f"--{name} is {value}; it must be above 0. Write --{name} 2, for example")
     if isa != "native" and device != "cpu":
         raise ArgumentError(f"--isa {isa} is about CPUs, and --device is {device}. Write --device cpu")
@@ -136,7 +139,7 @@ def run(
         others |= {"dtype": dtype is not None, "layout": layouts != ("first",)}
     kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
     if kind is not None:
-        limits = (threads, rounds, seconds)
+        limits = (threads, rounds, seconds or _SECONDS_OF_MODELS)
         return bench_torch.run(kind, layers or (), *limits, output, as_json, progress, base, chosen, layouts)
     selected = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(peers or (), kernels.names())
@@ -153,9 +156,9 @@ def run(
                 processes.insert(1, _base_process(base, threads, device, isa, stack))
             known_by_name = {name: known_peers.peer(name) for name in names}
             groups = row_groups.groups(selected, chosen, layouts, processes, known_by_name)
-            runner = Runner(
-                groups, processes, _prober(threads, device, isa), rounds, seconds, activation=activation or ""
-            )
+            seconds = seconds or _SECONDS * len(groups) * len(layouts)
+            runner = Runner(groups, processes, _prober(threads, device, isa), rounds, seconds)
+            runner.activation = activation or ""
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
                 "command": _command(options),

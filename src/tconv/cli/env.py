@@ -48,7 +48,7 @@ def _warm_up() -> None:
     """Compile the common machine code. Raises MethodError or FileError where that is not possible."""
     state = availability.state()
     if state["reason"] is not None:
-        raise MethodError(f"the float32 kernel does not run here: {state['reason']}. Write tconv env without --warmup")
+        raise MethodError(f"the CPU kernel does not run here: {state['reason']}. Write tconv env without --warmup")
     if state["not_stored"] is not None:
         raise FileError(
             f"machine code cannot be cached: {state['not_stored']}, so nothing can be compiled in advance. Write "

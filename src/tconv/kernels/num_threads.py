@@ -1,4 +1,4 @@
-"""Number of threads that the float32 kernel may use: `set_num_threads`, TCONV_NUM_THREADS, or the cores there are.
+"""Number of threads that the CPU kernel may use: `set_num_threads`, TCONV_NUM_THREADS, or the cores there are.
 
 Every call of the kernel reads it.
 """
@@ -16,7 +16,7 @@ from tconv.errors import ArgumentError, GeometryError
 _LARGEST = 1024
 """Largest number of threads that can be requested; a larger one is certainly a mistake."""
 POOL_CAPACITY = 256
-"""Threads that the float32 kernel's pool can have."""
+"""Threads that the CPU kernel's pool can have."""
 _requested: int | None = None
 
 

@@ -1,8 +1,9 @@
 """Transposed convolutions of a strip of an image: output rows whose bits do not depend on the strip that they are in.
 
 `conv_transpose` and `prepare` choose a method by the sizes of a call, and minimal filtering pairs the rows of a strip.
-The direct sum (method "simd") has one order of sums for any strip. Where it does not run (another dtype, weights with
-inf or NaN, a machine without it), every output row is computed alone, by matrix products of the same sizes.
+The direct sum (method "simd") has one order of sums for any strip. Where it does not run (complex numbers, integers,
+weights with inf or NaN, a machine without it), every output row is computed alone, by matrix products of the same
+sizes.
 """
 
 from __future__ import annotations

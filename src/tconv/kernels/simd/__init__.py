@@ -1,7 +1,8 @@
-"""The float32 kernel: machine code for the vector units of the CPU, written by Python.
+"""The CPU kernel: machine code for its vector units, written by Python, for float32, float64, float16 and bfloat16.
 
-The lanes of a vector are positions of the output, weights are broadcast, and sums stay in registers. Each form of
-the sum has a package:
+The lanes of a vector are positions of the output, weights are broadcast, and sums stay in registers. float16 and
+bfloat16 are converted to float32 as x is packed, and rounded once as the output is written. Each form
+of the sum has a package:
 
 - `direct`: every product of the definition, method "simd"
 - `depthwise`: the same sums, for layers with one input channel per group
@@ -12,9 +13,9 @@ They share these modules. `phase_axes` lists the inputs and taps of each phase; 
 tables and the arguments of the machine code. `microkernel` has the multiply-adds, `epilogue` bias, activation and the
 writing of the output. `compiled_call` and `specialized_call` turn a problem into a function of arrays, `form_choice`
 chooses among the forms of the direct sum, and `weight_cache` stores packed weights. `vector_ir` is the language of the
-code, for the chip in `cpu_target`; `object_cache` compiles and stores it, and `thread_pool` runs it. `availability`
-tells if it can run on this machine. `bfloat16_dot` decides where bfloat16 is multiplied in pairs, with the instructions
-in `pair_ir`.
+code, for the chip in `cpu_target` and the dtypes in `elements`; `half_floats` converts, `thread_ir` has what threads
+need. `object_cache` compiles the code and stores it, and `thread_pool` runs it. `availability` tells if it can run on
+this machine. `bfloat16_dot` decides where bfloat16 is multiplied in pairs, with the instructions in `pair_ir`.
 
 LLVM (through llvmlite) is imported at the first call that needs it.
 """

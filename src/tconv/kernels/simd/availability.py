@@ -1,4 +1,4 @@
-"""Availability of the float32 kernel: the reason if it cannot run on this machine, and where its code is stored.
+"""Availability of the CPU kernel: the reason if it cannot run on this machine, and where its code is stored.
 
 Every call that could run it asks `reason_unavailable`; `tconv env` prints `state`.
 """
@@ -20,7 +20,7 @@ def reason_unavailable() -> str | None:
 
     Raises ArgumentError for an invalid TCONV_SIMD, TCONV_CPU or TCONV_POOL.
     """
-    off = reason_off("TCONV_SIMD", "switch the float32 kernel off")
+    off = reason_off("TCONV_SIMD", "switch the CPU kernel off")
     if off is not None:
         return off
     for package in ("llvmlite", "xxhash"):

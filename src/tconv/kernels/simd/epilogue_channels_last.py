@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.epilogue_lines import Constants, Epilogue
+from tconv.kernels.simd.epilogue_lines import Constants, Epilogue, read_limits
 from tconv.kernels.simd.transpose import columns, load_piece, piece_length
 from tconv.kernels.simd.vector_ir import Value
 
@@ -188,12 +188,13 @@ class _Runs(_Transposed):
     def _write(self, count: Value, full: bool) -> None:
         f, channels, step = self.f, self.channels, self.stride * self.channels
         streams = self.lines_of_cache(self.to, step, count)
+        limits = read_limits(f, self.frame, self.activated)
         with f.loop(0, count, f.lanes) as block:
             row = f.least(block, count - f.lanes) if full else block
             starts = [self._start(row + lane if full else f.least(lane, count - 1)) for lane in range(f.lanes)]
             first = row % channels
             slope = f.load(self.slopes, first, f.vector) if self.activated else None
-            constants = Constants(f.load(self.biases, first, f.vector), slope, self.limits())
+            constants = Constants(f.load(self.biases, first, f.vector), slope, limits)
             left = (self.length - self.phase) * channels - row
             to = self.to + row * f.stored_size
             self.positions(starts, constants, to, step, left, None if full else count, streams)

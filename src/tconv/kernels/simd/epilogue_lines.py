@@ -32,6 +32,19 @@ class Constants(NamedTuple):
         return total if self.slope is None else apply_activation(total.f, total, self.slope, *self.limits)
 
 
+def read_constants(f: Function, frame: Fields, activated: bool, load: Callable[[Value], Value]) -> Constants:
+    """Return bias and activation. `load` returns a vector from a table of one number per channel."""
+    bias = f.var(f.zero())
+    with f.when(frame.bias > 0):
+        bias.set(load(frame.bias))
+    return Constants(bias.value, load(frame.slopes) if activated else None, read_limits(f, frame, activated))
+
+
+def read_limits(f: Function, frame: Fields, activated: bool) -> list[Value]:
+    """Return the lowest and the highest output of an activation, in all lanes."""
+    return [f.splat(f.load(frame.limits, number)) for number in (0, 1)] if activated else []
+
+
 def apply_activation(f: Function, y: Value, slope: Value, low: Value, high: Value) -> Value:
     """Return the activation of a vector. Comparisons with NaN are false, so NaN stays NaN."""
     leaky = f.select(y < f.zero(), y * slope, y)
@@ -106,15 +119,7 @@ class Epilogue:
 
     def read_constants(self, load: Callable[[Value], Value]) -> Constants:
         """Return bias and activation. `load` returns a vector from a table of one number per channel."""
-        f, frame = self.f, self.frame
-        bias = f.var(f.zero())
-        with f.when(frame.bias > 0):
-            bias.set(load(frame.bias))
-        return Constants(bias.value, load(frame.slopes) if self.activated else None, self.limits())
-
-    def limits(self) -> list[Value]:
-        """Return the lowest and the highest output of the activation."""
-        return [self.f.splat(self.f.load(self.frame.limits, number)) for number in (0, 1)] if self.activated else []
+        return read_constants(self.f, self.frame, self.activated, load)
 
     def sums_at(self, row: Value | int) -> Value:
         """Return the address of the sums of a phase."""

@@ -78,20 +78,20 @@ def narrowed(b: ir.IRBuilder, numbers: Any, stored: str) -> Any:
         return b.lshr(b.add(value, b.add(odd, integer((1 << (dropped - 1)) - 1))), integer(dropped))
 
     bits = b.bitcast(numbers, _like(numbers, I32))
-    sign, size = b.and_(bits, integer(1 << 31)), b.and_(bits, integer((1 << 31) - 1))
-    is_nan = b.icmp_unsigned(">", size, integer(0x7F800000))
+    is_nan = b.fcmp_unordered("uno", numbers, numbers)
     if stored == "bfloat16":
-        narrow = b.select(is_nan, integer(0x7FC0), rounded(size, 16))
-    else:
-        normal = rounded(b.sub(size, integer(112 << 23)), 13)
-        # in 0.5 + number the last bit is that of the smallest denormal
-        half = _constant(numbers, _F32, 0.5)
-        shifted = b.bitcast(b.fadd(b.bitcast(size, _like(numbers, _F32)), half), _like(numbers, I32))
-        denormal = b.sub(shifted, integer(0x3F000000))
-        narrow = b.select(b.icmp_unsigned("<", size, integer(113 << 23)), denormal, normal)
-        # from the middle between the largest number and the next on, all are infinite
-        narrow = b.select(b.icmp_unsigned(">=", size, integer(0x477FF000)), integer(0x7C00), narrow)
-        narrow = b.select(is_nan, integer(0x7E00), narrow)
+        # only that of NaN could carry into the sign
+        return b.trunc(b.select(is_nan, integer(0x7FC0), rounded(bits, 16)), _like(numbers, I16))
+    sign, size = b.and_(bits, integer(1 << 31)), b.and_(bits, integer((1 << 31) - 1))
+    normal = rounded(b.sub(size, integer(112 << 23)), 13)
+    # in 0.5 + number the last bit is that of the smallest denormal
+    half = _constant(numbers, _F32, 0.5)
+    shifted = b.bitcast(b.fadd(b.bitcast(size, _like(numbers, _F32)), half), _like(numbers, I32))
+    denormal = b.sub(shifted, integer(0x3F000000))
+    narrow = b.select(b.icmp_unsigned("<", size, integer(113 << 23)), denormal, normal)
+    # from the middle between the largest number and the next on, all are infinite
+    narrow = b.select(b.icmp_unsigned(">=", size, integer(0x477FF000)), integer(0x7C00), narrow)
+    narrow = b.select(is_nan, integer(0x7E00), narrow)
     return b.trunc(b.or_(b.lshr(sign, integer(16)), narrow), _like(numbers, I16))
 
 

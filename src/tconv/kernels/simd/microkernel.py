@@ -3,7 +3,7 @@
     sums[row, lane] = sum over steps, channels c of  w[step, c, row] * panel[offset(step) + c * pitch + lane]
 
 The sums are in registers. A step is one tap for a range of channels. Steps are grouped into parts, and the sum of a
-part is added to that of earlier parts in memory: with at most about 256 terms in a part, the rounding error of float32
+part is added to that of earlier parts in memory: with at most about 256 terms in a part, the rounding error
 stays near that of a matrix product in blocks. Parts and the order of their terms are the same for every tile and
 thread, so results are, too (`direct/accumulation_order.py`).
 

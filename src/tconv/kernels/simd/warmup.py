@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 
+from tconv._arrays import bfloat16
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd import epilogue, microkernel
-from tconv.kernels.simd.direct import input_packing
-from tconv.kernels.simd.direct.call_tables import DirectCall
-from tconv.kernels.simd.elements import FLOAT32
+from tconv.kernels.simd.direct import DTYPES, input_packing, tile_loop
+from tconv.kernels.simd.elements import Elements, elements_of
 from tconv.kernels.simd.form_choice import direct_form
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
@@ -40,37 +42,50 @@ def warm_up(report: Callable[[str], None]) -> int:
     before = OBJECT_CACHE.built
     report("threads")
     pool()
-    for rows in range(1, 7):
-        for vectors in range(1, microkernel.most_vectors(rows) + 1):
-            report(f"multiply-adds, {rows} rows of {vectors} vectors")
-            microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors, FLOAT32)
-    for stride in (1, 2, 3, 4, 8):
-        for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
-            report(f"writing, stride {stride}")
-            epilogue.address(stride, out_fast, out_channel, 64, False, activated, FLOAT32)
-    for x_fast, x_channel in product((1, 2), (1, 2)):
-        report("packing")
-        for vectors in range(1, input_packing.SHORT + 2):
-            input_packing.address(x_fast, x_channel, 64, vectors * FLOAT32.lanes, FLOAT32)
     for activated in (False, True):
         report("groups of rows")
         row_groups.address(activated)
-    for k, s, p in _KERNELS:
-        for channels in (1, 2, 3, 4):
-            report(f"kernel {k}, stride {s}, {channels} output channels")
-            _build_geometry(Geometry((k, k), s, p), channels)
+    for dtype in _dtypes():
+        _build_parts(elements_of(dtype), report)
+        if dtype.name != "float16":  # it has the multiply-adds of float32
+            for (k, s, p), channels in product(_KERNELS, (1, 2, 3, 4)):
+                report(f"{dtype}, kernel {k}, stride {s}, {channels} output channels")
+                _build_geometry(Geometry((k, k), s, p), channels, dtype)
     for k, s, p in _DEPTHWISE:
         report(f"depthwise kernel {k}, stride {s}")
         _build_depthwise(Geometry((k, k), s, p, 1, 64))
     return OBJECT_CACHE.built - before
 
 
-def _build_geometry(g: Geometry, channels: int) -> None:
+def _dtypes() -> list[np.dtype[Any]]:
+    """Return the dtypes of the kernel; bfloat16 if NumPy has it, with ml_dtypes."""
+    others = [np.dtype(name) for name in DTYPES if name != "bfloat16"]
+    return [*others, np.dtype(bfloat16("x"))] if importlib.util.find_spec("ml_dtypes") else others
+
+
+def _build_parts(elements: Elements, report: Callable[[str], None]) -> None:
+    """Build the functions that do not depend on a geometry."""
+    tile_loop.address(elements)
+    for rows in range(1, 7):
+        for vectors in range(1, microkernel.most_vectors(rows) + 1):
+            report(f"{elements.stored}, multiply-adds, {rows} rows of {vectors} vectors")
+            microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors, elements)
+    for stride in (1, 2, 3, 4, 8):
+        for out_fast, out_channel, activated in product((1, 2), (1, 2), (False, True)):
+            report(f"{elements.stored}, writing, stride {stride}")
+            epilogue.address(stride, out_fast, out_channel, 64, False, activated, elements)
+    for x_fast, x_channel in product((1, 2), (1, 2)):
+        report(f"{elements.stored}, packing")
+        for vectors in range(1, input_packing.SHORT + 2):
+            input_packing.address(x_fast, x_channel, 64, vectors * elements.lanes, elements)
+
+
+def _build_geometry(g: Geometry, channels: int, dtype: np.dtype[Any]) -> None:
     for size in (64, 100):
-        p = Problem(g, 1, 64, channels, (size, size), np.dtype(np.float32))
+        p = Problem(g, 1, 64, channels, (size, size), dtype)
         shapes = (1, 64, size, size), (1, channels, *p.output_shape)
-        x, out = (tuple(step // p.dtype.itemsize for step in np.empty(shape, p.dtype).strides) for shape in shapes)
-        DirectCall(p, x, out, 1, False)
+        x, out = (tuple(step // dtype.itemsize for step in np.empty(shape, dtype).strides) for shape in shapes)
+        direct_form(p, x, out).compile(p, x, out, 1, False)
 
 
 def _build_depthwise(g: Geometry) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tconv.kernels.simd.call_frame import FRAME, HEAD, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.depthwise.schedule import MOST_TAPS, Columns
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.epilogue_lines import Constants
+from tconv.kernels.simd.epilogue_lines import Constants, read_constants
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 
 OUTER_HEAD = 2
@@ -113,4 +113,4 @@ class RowPass:
 
     def constants(self, load: Callable[[Value], Value]) -> Constants:
         """Return bias and activation. `load` returns a vector from a table with one number per output channel."""
-        return Constants(self.f, self.frame, self._activated, load)
+        return read_constants(self.f, self.frame, self._activated, load)

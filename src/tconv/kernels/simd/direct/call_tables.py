@@ -143,12 +143,13 @@ class DirectCall(CompiledCall):
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
-        tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1)
+        tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1, x_fast != 1 and x_strides[1] == 1)
         axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         groups = tiles.groups  # of a panel; it is one group to the machine code
         group_in, group_out = groups * p.layer.group_in, groups * p.layer.group_out
         group_weights = layer.terms * p.layer.group_out
+        group_panel = layer.sizes.group_in * t.channel_pitch
         stream = p.output_bytes >= STREAM_FROM
         table, stretch, outer_rows, starts = sources(axes, sizes, x_strides, t.crossing)
         slow_axes = zip((axis.stride for axis in axes.slow), sizes.slow, strict=True)
@@ -200,9 +201,7 @@ class DirectCall(CompiledCall):
             units=layer.sizes.units if groups == 1 else p.geometry.groups // groups,
             blocks_out=blocks.total if groups == 1 else 1,
             unit_blocks=1 if groups == 1 else groups * blocks.total,
-            block_places=self.table_address(
-                _block_places(p.layer, blocks, groups, layer.sizes.group_in * t.channel_pitch, group_weights)
-            ),
+            block_places=self.table_address(_block_places(p.layer, blocks, groups, group_panel, group_weights)),
             range_blocks=tiles.together,
             wide=blocks.wide,
             group_weights=groups * group_weights,
@@ -234,7 +233,7 @@ class DirectCall(CompiledCall):
         self.tile_function = tile_loop.address(elements)
 
 
-def _block_places(layer: Layer, blocks: Blocks, groups: int, group_pitch: int, group_weights: int) -> list[list[int]]:
+def _block_places(layer: Layer, blocks: Blocks, groups: int, group_panel: int, group_weights: int) -> list[list[int]]:
     """Return the table of the blocks of a panel's groups (`tile_loop.PLACE`), and an entry behind the last."""
     places = []
     for group in range(groups):
@@ -243,7 +242,7 @@ def _block_places(layer: Layer, blocks: Blocks, groups: int, group_pitch: int, g
             narrow = int(block >= blocks.wide_count)
             channel = block * (blocks.wide - narrow) + narrow * blocks.wide_count
             places.append(
-                [narrow, group * layer.group_out + channel, channel, group * group_pitch, group * group_weights]
+                [narrow, group * layer.group_out + channel, channel, group * group_panel, group * group_weights]
             )
     return [*places, [0, groups * layer.group_out, 0, 0, 0]]
 

@@ -131,7 +131,7 @@ def least_cycles(p: Problem) -> float:
 
 
 @lru_cache(maxsize=256)
-def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> TileSchedule:
+def tile_schedule(p: Problem, threads: int, channels_last: bool = False, x_last: bool = False) -> TileSchedule:
     """Return the tiles of a problem for a number of threads. `channels_last` is the layout of the output."""
     layer, elements = layer_schedule(p.layer), direct_elements(p.layer)
     if 2 * p.products < _SINGLE_THREAD:
@@ -140,7 +140,7 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     single = (
         channels_last and p.geometry.groups == 1 and epilogue_channels_last.together(p.out_channels, elements.lanes)
     )
-    groups = _groups(p.layer, elements) if channels_last else 1
+    groups = _groups(p.layer, elements, channels_last, x_last)
     sizes, candidates = layer.sizes, estimates(p)
     if groups > 1:
         sizes = sizes._replace(group_in=groups * sizes.group_in, units=p.geometry.groups // groups)
@@ -176,12 +176,14 @@ def tile_schedule(p: Problem, threads: int, channels_last: bool = False) -> Tile
     )
 
 
-def _groups(layer: Layer, elements: Elements) -> int:
-    """Return how many groups are written together: the channels of fewer would not fill a vector."""
-    groups, lanes = layer.geometry.groups, elements.lanes
-    if elements.dot and layer.group_in % 2:
-        return 1  # a pair would have channels of two groups
-    return next((n for n in range(1, groups) if groups % n == 0 and n * layer.group_out >= lanes), groups)
+def _groups(layer: Layer, elements: Elements, channels_last: bool, x_last: bool) -> int:
+    """Return how many groups are in a panel: with channels last, those of fewer would not fill a vector."""
+    groups = layer.geometry.groups
+    if elements.dot and layer.group_in % 2:  # a pair of channels would be of two groups
+        return 1
+    lanes = elements.lanes
+    fewest = min(layer.group_out if channels_last else lanes, layer.group_in if x_last else lanes)
+    return next((n for n in range(1, groups) if groups % n == 0 and n * fewest >= lanes), groups)
 
 
 def _together(layer: Layer, blocks: Blocks, sums: int, lanes: int) -> int:

@@ -1,4 +1,4 @@
-"""Method "winograd": float32 with fewer multiplications, by minimal filtering of phases with two taps (`algebra`).
+"""Method "winograd": fewer multiplications, by minimal filtering of phases with two taps (`algebra`).
 
 It saves up to a quarter of the products of each such axis, and uses the microkernel of `simd`. Its cost is a panel of
 differences, so it is faster only with enough output channels and positions. Calls whose inputs have infinities, NaN or
