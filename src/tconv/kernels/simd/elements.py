@@ -57,7 +57,7 @@ def elements_of(dtype: np.dtype[Any]) -> Elements:
     """Return the elements of a problem with this dtype. Raises KeyError for a dtype that the kernel does not compute.
 
     >>> elements_of(np.dtype(np.float16))
-    Elements(stored='float16', summed='float32')
+    Elements(stored='float16', summed='float32', dot=False)
     """
     elements = Elements(dtype.name, accumulator(dtype).name)
     _SIZES[elements.stored]
