@@ -17,7 +17,7 @@ writing of the output. `compiled_call` and `specialized_call` turn a problem int
 chooses among the forms of a sum, and `weight_cache` stores packed weights. `vector_ir` is the language of the
 code, for the chip in `cpu_target` and the dtypes in `elements`; `half_floats` converts, `thread_ir` has what threads
 need. `object_cache` compiles the code and stores it, and `thread_pool` runs it. `availability` tells if it can run on
-this machine.
+this machine. `bfloat16_dot` decides where bfloat16 is multiplied in pairs, with the instructions in `pair_ir`.
 
 LLVM (through llvmlite) is imported at the first call that needs it.
 """

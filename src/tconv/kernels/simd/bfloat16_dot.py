@@ -61,15 +61,22 @@ def panel_layer(layer: Layer, elements: Elements) -> Layer:
 
 
 def paired_weight(w: Array, groups: int) -> Array:
-    """Return a weight [C_in, ...] as pairs of input channels [pairs of all groups, ...], in numbers of 32 bits."""
-    if w.dtype == np.float32:  # numbers that bfloat16 represents: the upper halves
-        halves = (np.ascontiguousarray(w).view(np.uint32) >> 16).astype(np.uint16)
-    else:
-        halves = np.ascontiguousarray(w).view(np.uint16)
+    """Return a weight [C_in, ...] as pairs of input channels [pairs of all groups, ...], in numbers of 32 bits.
+
+    It is bfloat16, or float32 (a weight that was folded), which is rounded to the nearest, ties to even.
+    """
+    w = np.ascontiguousarray(w)
+    halves = _rounded(w) if w.dtype == np.float32 else w.view(np.uint16)
     channels = len(w) // groups
-    pairs = np.zeros((groups, -(-channels // 2), 2, *w.shape[1:]), np.uint32)
-    by_channel = halves.reshape(groups, channels, *w.shape[1:])
-    pairs[:, :, 0], pairs[:, : channels // 2, 1] = by_channel[:, ::2], by_channel[:, 1::2]
-    whole = pairs[:, :, 0] | pairs[:, :, 1] << 16
-    packed: Array = whole.view(np.float32).reshape(-1, *w.shape[1:])
+    by_channel = halves.reshape(groups, channels, *w.shape[1:]).astype(np.uint32)
+    pairs = by_channel[:, ::2].copy()
+    pairs[:, : channels // 2] |= by_channel[:, 1::2] << 16
+    packed: Array = pairs.view(np.float32).reshape(-1, *w.shape[1:])
     return packed
+
+
+def _rounded(w: Array) -> Array:
+    """Return the bits of bfloat16 that are nearest to finite float32 numbers; finite, too."""
+    bits = w.view(np.uint32)
+    halves = (bits + (0x7FFF + (bits >> 16 & 1))) >> 16
+    return np.where(halves & 0x7FFF == 0x7F80, halves - 1, halves).astype(np.uint16)

@@ -164,10 +164,9 @@ class Epilogue:
 
     @property
     def _unit(self) -> int:
-        """Outputs at whose multiples vectors past the caches begin: a vector, or a cache line if that is more."""
-        return (
-            max(self.f.lanes, _CACHE_LINE // self.f.stored_size) if self.f.stored_size < self.f.size else self.f.lanes
-        )
+        """Outputs at whose multiples writing past the caches begins: a vector, or a cache line if that is longer."""
+        lanes, size = self.f.lanes, self.f.stored_size
+        return max(lanes, _CACHE_LINE // size) if size < self.f.size else lanes
 
     def _head(self, count: int) -> Value:
         """Return the outputs of whole places before the first that begins at a multiple of a unit.

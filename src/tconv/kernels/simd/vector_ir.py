@@ -25,6 +25,7 @@ from llvmlite import ir
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import FLOAT32, Elements
 from tconv.kernels.simd.half_floats import I16, narrowed, rounded_by_chip, widened
+from tconv.kernels.simd.number_types import bytes_of, element_of, is_integer, mangled
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 POINTER = ir.PointerType()
@@ -45,7 +46,7 @@ class Value:
 
     def _binary(self, other: Operand, of_integers: str, of_floats: str) -> Value:
         a, b = self._both(other)
-        return Value(self.f, getattr(self.f.b, of_integers if _is_integer(a.type) else of_floats)(a, b))
+        return Value(self.f, getattr(self.f.b, of_integers if is_integer(a.type) else of_floats)(a, b))
 
     def __add__(self, other: Operand) -> Value:
         return self._binary(other, "add", "fadd")
@@ -85,7 +86,7 @@ class Value:
         a, b = self._both(other)
         # comparisons of floats with NaN are false, except "!="
         of_floats = self.f.b.fcmp_unordered if sign == "!=" else self.f.b.fcmp_ordered
-        compare = self.f.b.icmp_signed if _is_integer(a.type) else of_floats
+        compare = self.f.b.icmp_signed if is_integer(a.type) else of_floats
         return Value(self.f, compare(sign, a, b))
 
     def __lt__(self, other: Operand) -> Value:
@@ -126,24 +127,6 @@ class Var:
     def set(self, value: Operand) -> None:
         """Assign a value."""
         self._f.b.store(self._f.value(value, self._kind).ir, self._pointer)
-
-
-def _is_integer(kind: Any) -> bool:
-    return isinstance(_element(kind), ir.IntType)
-
-
-def _element(kind: Any) -> Any:
-    return kind.element if isinstance(kind, ir.VectorType) else kind
-
-
-def _bytes(kind: Any) -> int:
-    """Return the bytes of a number."""
-    return kind.width // 8 if isinstance(kind, ir.IntType) else {"float": 4, "double": 8}[str(kind)]
-
-
-def _mangled(vector: Any) -> str:
-    """Return a type of vectors as LLVM has it in the names of its functions."""
-    return f"v{vector.count}{'i' if _is_integer(vector) else 'f'}{8 * _bytes(vector.element)}"
 
 
 class Function:
@@ -306,14 +289,15 @@ class Function:
 
     def load(self, base: Value, index: Operand = 0, kind: Any = None) -> Value:
         """Return the number at base[index], or the vector that begins there. Vectors need no alignment."""
-        kind, element = kind or self.number, _element(kind or self.number)
-        return Value(self, self.b.load(self._pointer(base, index, element), typ=kind, align=_bytes(element)))
+        kind = kind or self.number
+        element = element_of(kind)
+        return Value(self, self.b.load(self._pointer(base, index, element), typ=kind, align=bytes_of(element)))
 
     def store(self, value: Operand, base: Value, index: Operand = 0, kind: Any = None) -> None:
         """Store a number at base[index], or a vector from there on."""
         written = self.value(value, kind or self.number).ir
-        element = _element(written.type)
-        self.b.store(written, self._pointer(base, index, element), align=_bytes(element))
+        element = element_of(written.type)
+        self.b.store(written, self._pointer(base, index, element), align=bytes_of(element))
 
     def mask(self, begin: Operand, end: Operand) -> Value:
         """Return the mask of the lanes l with begin <= l < end."""
@@ -332,16 +316,17 @@ class Function:
     def load_masked(self, vector: Any, base: Value, index: Operand, mask: Value) -> Any:
         """Return what `masked_load` does, as a vector of this type."""
         kind = ir.FunctionType(vector, [POINTER, I32, mask.ir.type, vector])
-        element, zero = vector.element, self.value(0 if _is_integer(vector) else 0.0, vector)
-        arguments = [self._pointer(base, index, element), I32(_bytes(element)), mask.ir, zero.ir]
-        return self.b.call(self.intrinsic(f"llvm.masked.load.{_mangled(vector)}.p0", kind), arguments)
+        element, zero = vector.element, self.value(0 if is_integer(vector) else 0.0, vector)
+        arguments = [self._pointer(base, index, element), I32(bytes_of(element)), mask.ir, zero.ir]
+        return self.b.call(self.intrinsic(f"llvm.masked.load.{mangled(vector)}.p0", kind), arguments)
 
     def masked_store(self, value: Value, base: Value, index: Operand, mask: Value) -> None:
         """Store the lanes of the mask; memory of the others is not touched."""
-        vector, element = value.ir.type, value.ir.type.element
-        kind = ir.FunctionType(ir.VoidType(), [vector, POINTER, I32, mask.ir.type])
-        arguments = [value.ir, self._pointer(base, index, element), I32(_bytes(element)), mask.ir]
-        self.b.call(self.intrinsic(f"llvm.masked.store.{_mangled(vector)}.p0", kind), arguments)
+        written = value.ir
+        element = written.type.element
+        kind = ir.FunctionType(ir.VoidType(), [written.type, POINTER, I32, mask.ir.type])
+        arguments = [written, self._pointer(base, index, element), I32(bytes_of(element)), mask.ir]
+        self.b.call(self.intrinsic(f"llvm.masked.store.{mangled(written.type)}.p0", kind), arguments)
 
     # -- memory of x and of the output: conversion of the stored dtype ------------------------------------------------
 
@@ -412,7 +397,7 @@ class Function:
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """Return a*b + c, rounded once where the chip can (llvm.fma would call libm where it cannot)."""
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        fused = self.intrinsic(f"llvm.fmuladd.{_mangled(self.vector)}", kind)
+        fused = self.intrinsic(f"llvm.fmuladd.{mangled(self.vector)}", kind)
         return Value(self, self.b.call(fused, [a.ir, b.ir, c.ir]))
 
     def splat(self, number: Value) -> Value:
