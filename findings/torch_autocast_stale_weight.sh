@@ -3,10 +3,9 @@
 #
 # A weight that is changed in place inside an autocast block, under no_grad, goes on being used with its old numbers.
 #
-# Why a good guess is wrong: autocast converts the weight in each call, so it seems. It keeps the converted copy of a
-# leaf that needs a gradient until the outermost block ends, and finds it by the tensor, not by its version. Under
-# no_grad no copy is made while gradients are off; but one that was made before the edit is found there, too. So the
-# second pass of a loop that averages weights, clips them, or loads a checkpoint within the block computes with the old.
+# Why a good guess is wrong: autocast seems to convert the weight in each call. It keeps the converted copy of a leaf that
+# needs a gradient until the outermost block ends, and finds it by the tensor, whatever its version. So a loop that
+# averages weights, clips them or loads a checkpoint within the block computes with the old numbers afterwards.
 #
 # Instead: leave the block before weights change, pass cache_enabled=False, or call torch.clear_autocast_cache().
 set -euo pipefail
