@@ -25,6 +25,11 @@ def interleaves(stride: int, elements: Elements) -> bool:
     return stride <= 8 or stride == elements.lanes
 
 
+def writes_channels_last(out_fast: int, out_channel: int) -> bool:
+    """Return True if channels are neighbours in the output, and its positions follow each other in ascending order."""
+    return out_channel == 1 and out_fast > 1
+
+
 def address(
     stride: int,
     out_fast: int,
@@ -40,7 +45,7 @@ def address(
     are `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
     """
     ending = f"{'_activated' if activated else ''}{elements.suffix}"
-    if out_fast != 1 and out_channel == 1:
+    if writes_channels_last(out_fast, out_channel):
         form = epilogue_channels_last.writing_form(
             stride, out_fast, channels, all_channels, interleaves(stride, elements), elements
         )
