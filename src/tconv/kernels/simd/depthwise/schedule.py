@@ -12,7 +12,10 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
+from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
+from tconv.kernels.simd.cpu_target import target
+from tconv.kernels.simd.depthwise.tiling import threads_of
 from tconv.kernels.simd.direct import accumulation_order
 from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.epilogue import interleaves
@@ -123,3 +126,12 @@ def lanes_over_channels(p: Problem, x_strides: tuple[int, ...], out_strides: tup
     """Return True if the channels of a position are contiguous in both arrays."""
     few = p.layer.out_channels // p.layer.in_channels <= 8
     return few and p.in_channels > 1 and x_strides[1] == out_strides[1] == 1
+
+
+def summary(p: Problem) -> str:
+    """Return a line for the plan."""
+    threads, phases = threads_of(p.input_bytes + p.output_bytes, get_num_threads()), math.prod(p.geometry.stride)
+    return (
+        f"{elements_of(p.dtype).lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; "
+        f"{phases} phase{'s' * (phases > 1)}, depthwise pass: each input read once, without a panel"
+    )

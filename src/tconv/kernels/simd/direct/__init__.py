@@ -47,13 +47,17 @@ def reasons_against(p: Problem) -> list[str]:
 
 
 def _summary(p: Problem) -> str:
-    from tconv.kernels.simd.direct import schedule
+    from tconv.kernels.simd import form_choice
 
-    return schedule.summary(p)
+    return form_choice.direct_summary(p)
 
 
 def scratch_bytes(p: Problem) -> int:
-    """Return the bytes of the packed weight, the tables, and each thread's panel and sums."""
+    """Return the bytes of the packed weight, the tables, and each thread's panel and sums.
+
+    They are those of lanes over positions, which a problem without a layout stands for. The other forms need no more
+    for a thread than a few panels of that size; a depthwise pass needs none.
+    """
     from tconv.kernels.simd.direct import schedule
 
     return schedule.scratch_bytes(p)
