@@ -9,7 +9,6 @@ from tconv.kernels.simd import epilogue_channels_last
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.epilogue_lines import Epilogue
-from tconv.kernels.simd.epilogue_lines import apply_activation as apply_activation
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function

@@ -26,6 +26,9 @@ MOST_TAPS = 64
 _MOST_SPAN = 64
 """Largest distance between two columns of a position."""
 
+_MOST_OUTPUTS = 8
+"""Largest number of outputs per input channel that are interleaved in registers, with lanes over channels."""
+
 
 class Columns(NamedTuple):
     """Taps of the fastest axis, by the column of x that they multiply."""
@@ -124,7 +127,7 @@ def lanes_over_positions(p: Problem, x_strides: tuple[int, ...], out_strides: tu
 
 def lanes_over_channels(p: Problem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> bool:
     """Return True if the channels of a position are contiguous in both arrays."""
-    few = p.layer.out_channels // p.layer.in_channels <= 8
+    few = p.out_channels // p.in_channels <= _MOST_OUTPUTS
     return few and p.in_channels > 1 and x_strides[1] == out_strides[1] == 1
 
 
