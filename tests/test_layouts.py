@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tconv
+from dtypes import same_bits
 from tconv.errors import MethodError
 
 pytest.importorskip("llvmlite")
@@ -57,10 +58,6 @@ def arrays(name, dtype):
     rng = np.random.default_rng(0)
     sizes = shape, weight, (weight[1] * arguments.get("groups", 1),)
     return *(rng.standard_normal(each).astype(dtype) for each in sizes), arguments
-
-
-def same_bits(a, b):
-    np.testing.assert_array_equal(*(each.copy().view(f"u{each.itemsize}") for each in (a, b)))
 
 
 @pytest.mark.parametrize(
