@@ -2,11 +2,12 @@
 
 import re
 
-import ml_dtypes
 import numpy as np
 import pytest
 
 import tconv
+from dtypes import KERNEL_DTYPES, dtype_of
+from layouts import channels_last, every_other
 from random_calls.sizes import has_output, random_crop, random_sizes
 from tconv import Geometry
 
@@ -23,24 +24,6 @@ from tconv.kernels.simd.form_choice import CHANNEL_LANES, DIRECT
 from tconv.kernels.simd.specialized_call import SpecializedCall
 from test_machine_code import CPUS, X86
 from test_memory_safety import GUARDED, linux
-
-DTYPES = ["float32", "float64", "float16", "bfloat16"]
-
-
-def dtype(name):
-    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
-
-
-def channels_last(array):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
-
-
-def every_other(array):
-    """Return a copy whose elements are not neighbours on any axis."""
-    copy = np.empty([2 * n for n in array.shape], array.dtype)[tuple(slice(None, None, 2) for _ in array.shape)]
-    copy[...] = array
-    return copy
-
 
 LAYOUTS = {"first": np.ascontiguousarray, "last": channels_last, "strided": every_other}
 
@@ -92,11 +75,11 @@ def test_whole_numbers_equal_the_definition(ndim):
         np.testing.assert_array_equal(call(CHANNEL_LANES, layout(x), w, bias, g), expected, err_msg=repr((g, x.shape)))
 
 
-@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("name", KERNEL_DTYPES)
 def test_it_has_the_bits_of_lanes_over_positions(name):
     rng = np.random.default_rng(0)
     relu6 = Activation(np.float32(0), 0, 6)
-    kind = dtype(name)
+    kind = dtype_of(name)
     for turn in range(16):
         g, x, w, bias = drawn(rng, 1 + turn % 3, lambda *shape: rng.standard_normal(shape).astype(kind))
         wide = None if bias is None else bias.astype("f8" if name == "float64" else "f4")
@@ -179,9 +162,9 @@ for turn in range(6):
     layout = list(t.LAYOUTS.values())[turn % 3]
     expected = tconv.definition.scatter(x, w, bias, geometry=g)
     np.testing.assert_array_equal(t.call(t.CHANNEL_LANES, layout(x), w, bias, g), expected)
-for name in t.DTYPES:
+for name in t.KERNEL_DTYPES:
     for turn in range(1, 3):
-        g, x, w, bias = t.drawn(rng, 1 + turn % 3, lambda *shape: rng.standard_normal(shape).astype(t.dtype(name)))
+        g, x, w, bias = t.drawn(rng, 1 + turn % 3, lambda *shape: rng.standard_normal(shape).astype(t.dtype_of(name)))
         got = t.call(t.CHANNEL_LANES, t.channels_last(x), w, None, g)
         assert np.ascontiguousarray(got).tobytes() == t.call(t.DIRECT, x, w, None, g, last=False).tobytes()
 """

@@ -1,10 +1,11 @@
 """Tests of the depthwise pass: the definition, the bits of the direct form, memory, threads, chips."""
 
-import ml_dtypes
 import numpy as np
 import pytest
 
 import tconv
+from dtypes import KERNEL_DTYPES, dtype_of
+from layouts import channels_last
 from random_calls.sizes import has_output, random_crop, random_sizes
 from tconv import Geometry
 
@@ -20,7 +21,6 @@ from tconv.kernels.simd.specialized_call import SpecializedCall
 from test_machine_code import CPUS, X86
 from test_memory_safety import GUARDED, linux
 
-DTYPES = ["float32", "float64", "float16", "bfloat16"]
 FORMS = {False: DEPTHWISE_POSITIONS, True: DEPTHWISE_CHANNELS}
 
 # shape of x, output channels per input channel, geometry
@@ -51,17 +51,13 @@ REGIMES = {
 }
 
 
-def dtype(name):
-    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
-
-
 def numbers(rng, name):
     """Return a function that draws arrays of a dtype."""
-    return lambda *shape: rng.standard_normal(shape).astype(dtype(name))
+    return lambda *shape: rng.standard_normal(shape).astype(dtype_of(name))
 
 
 def layout(array, last):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1) if last else np.ascontiguousarray(array)
+    return channels_last(array) if last else np.ascontiguousarray(array)
 
 
 def problem(x, w, bias, geometry):
@@ -146,7 +142,7 @@ def test_random_calls_have_the_bits_of_the_direct_form():
     """Both layouts, and mixed ones, in every dtype."""
     rng = np.random.default_rng(0)
     for turn in range(8):
-        name = DTYPES[turn % 4]
+        name = KERNEL_DTYPES[turn % 4]
         g, x, w, bias = drawn(rng, 1 + turn % 3, numbers(rng, name))
         wide = None if bias is None else bias.astype("f8" if name == "float64" else "f4")
         expected = call(x, w, wide, g, form=DIRECT)
@@ -250,7 +246,7 @@ RANDOM = """
 import numpy as np, test_depthwise as t, tconv
 rng = np.random.default_rng(1)
 for turn in range(8):
-    name = t.DTYPES[turn % 4]
+    name = t.KERNEL_DTYPES[turn % 4]
     g, x, w, bias = t.drawn(rng, 1 + turn % 3, t.numbers(rng, name))
     wide = None if bias is None else bias.astype("f8" if name == "float64" else "f4")
     expected = t.call(x, w, wide, g, form=t.DIRECT)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tconv
+from dtypes import same_bits
 from tconv.errors import MethodError
 
 pytest.importorskip("llvmlite")
@@ -57,10 +58,6 @@ def arrays(name, dtype):
     rng = np.random.default_rng(0)
     sizes = shape, weight, (weight[1] * arguments.get("groups", 1),)
     return *(rng.standard_normal(each).astype(dtype) for each in sizes), arguments
-
-
-def same_bits(a, b):
-    np.testing.assert_array_equal(*(each.copy().view(f"u{each.itemsize}") for each in (a, b)))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +133,26 @@ def test_no_layout_needs_a_copy(lasts, method):
     finally:
         tracemalloc.stop()
     assert peak < x.nbytes / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "method"),
+    [
+        ("seven channels", "float32", "simd"),
+        ("seven channels", "float32", "winograd"),
+        ("depthwise", "bfloat16", "simd"),
+        ("a vector of channels", "float64", "simd"),
+        ("a volume", "float16", "simd"),
+    ],
+)
+def test_reversed_axes(name, dtype, method):
+    """Positions and channels, of x and of the output, may lie in descending order."""
+    x, w, bias, arguments = arrays(name, dtype)
+    expected = tconv.conv_transpose(x, w, bias, method=method, **arguments)
+    for axis, of_x, of_out in itertools.product(range(x.ndim), (np.array, last), (np.array, last)):
+        source = np.flip(of_x(np.flip(x, axis)), axis)
+        out = np.flip(of_out(np.full_like(expected, np.nan)), axis)
+        same_bits(tconv.conv_transpose(source, w, bias, method=method, out=out, **arguments), expected)
 
 
 def test_strides_of_axes_with_one_element_have_no_meaning():

@@ -53,6 +53,28 @@ def test_scratch_bytes_are_those_in_use(method, spec):
     assert 0.4 * plan.scratch_bytes <= peak <= 1.25 * plan.scratch_bytes + 100_000
 
 
+@pytest.mark.parametrize(
+    ("channels", "weight", "arguments", "method", "said"),
+    [
+        (64, (64, 32, 2, 2), {"stride": 2}, "simd", "; with channels last: lanes over output channels"),
+        (64, (64, 64, 4, 4), {"stride": 2}, "winograd", "; with channels last: lanes over output channels"),
+        (64, (64, 3, 4, 4), {"stride": 2}, "simd", "channels at a time"),
+        (64, (64, 3, 4, 4), {"stride": 2}, "winograd", "channels at a time"),
+        (
+            64,
+            (64, 1, 4, 4),
+            {"stride": 2, "groups": 64},
+            "simd",
+            "depthwise pass: each input read once, without a panel",
+        ),
+    ],
+)
+def test_the_summary_of_the_cpu_kernel_says_what_runs(channels, weight, arguments, method, said):
+    pytest.importorskip("llvmlite")
+    x, w = np.broadcast_to(np.float32(0), (1, channels, 28, 28)), np.broadcast_to(np.float32(0), weight)
+    assert tconv.plan(x, w, method=method, **arguments).summary.endswith(said)
+
+
 def test_planning_allocates_nothing():
     x = np.broadcast_to(np.float32(0), (1, 64, 4096, 4096))
     tracemalloc.start()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import tconv
 from dtypes import KERNEL_DTYPES, dtype_of, rounded, same_bits
+from layouts import channels_last
 from random_calls.strategies import geometries
 from tconv import Geometry, TconvError
 from tconv.kernels.simd import specialized_call
@@ -72,10 +73,6 @@ def test_every_regime_equals_the_definition(regime, dtype):
         tconv.conv_transpose(x, w, offset, out=out, method="simd", **arguments)
         plain = expected - (bias.astype(np.int64).reshape(-1, *[1] * (x.ndim - 2)) if offset is None else 0)
         np.testing.assert_array_equal(out, rounded(plain, dtype))
-
-
-def channels_last(array):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
 
 
 def spaced(array):

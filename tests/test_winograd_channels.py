@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import tconv
+from dtypes import KERNEL_DTYPES, dtype_of
+from layouts import channels_last, every_other
 from random_calls.sizes import has_output, random_crop, random_sizes
 from tconv import Geometry, kernels
 
@@ -15,7 +17,6 @@ from tconv.kernels.simd import form_choice
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.form_choice import WINOGRAD_CHANNELS, WINOGRAD_F22
 from tconv.kernels.simd.specialized_call import SpecializedCall
-from test_channel_lanes import DTYPES, channels_last, dtype, every_other
 from test_machine_code import CPUS, X86
 from test_memory_safety import GUARDED, linux
 
@@ -70,10 +71,10 @@ def test_whole_numbers_equal_the_definition(ndim):
         np.testing.assert_array_equal(call(WINOGRAD_CHANNELS, x, w, bias, g), expected, err_msg=repr((g, x.shape)))
 
 
-@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("name", KERNEL_DTYPES)
 def test_it_has_the_bits_of_lanes_over_positions(name):
     rng = np.random.default_rng(0)
-    kind, relu6 = dtype(name), Activation(np.float32(0), 0, 6)
+    kind, relu6 = dtype_of(name), Activation(np.float32(0), 0, 6)
     for turn in range(9):
         g, x, w, bias = drawn(rng, 1 + turn % 3, lambda *shape: rng.standard_normal(shape).astype(kind))
         wide = None if bias is None else bias.astype("f8" if name == "float64" else "f4")

@@ -7,6 +7,7 @@ import pytest
 
 import tconv
 from dtypes import KERNEL_DTYPES, dtype_of, rounded, same_bits
+from layouts import channels_last
 from random_calls import problems
 from tconv.errors import MethodError
 
@@ -43,10 +44,6 @@ def run(x, w, bias=None, **arguments):
 
 def direct(x, w, bias=None, **arguments):
     return tconv.conv_transpose(x, w, bias, method="simd", **arguments)
-
-
-def channels_last(array):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
 
 
 @pytest.mark.parametrize("dtype", KERNEL_DTYPES)

@@ -9,7 +9,6 @@ from tconv.kernels.simd import epilogue_channels_last
 from tconv.kernels.simd.call_frame import FRAME, LOCAL, NO_ROW, Fields
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.epilogue_lines import Epilogue
-from tconv.kernels.simd.epilogue_lines import apply_activation as apply_activation
 from tconv.kernels.simd.interleave import interleave_lanes
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function
@@ -23,6 +22,11 @@ def most_phases(stride: int, elements: Elements) -> int:
 def interleaves(stride: int, elements: Elements) -> bool:
     """Return True if all phases of the fastest axis are interleaved in registers."""
     return stride <= 8 or stride == elements.lanes
+
+
+def writes_channels_last(out_fast: int, out_channel: int) -> bool:
+    """Return True if channels are neighbours in the output, and its positions follow each other in ascending order."""
+    return out_channel == 1 and out_fast > 1
 
 
 def address(
@@ -40,7 +44,7 @@ def address(
     are `(frame, local, table of rows, first phase, phases, sums, lines from, to, positions from, to)`.
     """
     ending = f"{'_activated' if activated else ''}{elements.suffix}"
-    if out_fast != 1 and out_channel == 1:
+    if writes_channels_last(out_fast, out_channel):
         form = epilogue_channels_last.writing_form(
             stride, out_fast, channels, all_channels, interleaves(stride, elements), elements
         )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tconv.kernels.simd.cpu_target import target
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.epilogue import apply_activation
+from tconv.kernels.simd.epilogue_lines import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.pair_ir import adder
 from tconv.kernels.simd.vector_ir import I64, Function, Value, Var

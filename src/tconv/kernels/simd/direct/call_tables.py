@@ -143,7 +143,8 @@ class DirectCall(CompiledCall):
         fast, last = sizes.fast, sizes.slow[-1]
         # the stride of an axis with one element has no meaning
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
-        tiles = tile_schedule(p, threads, out_fast != 1 and out_strides[1] == 1, x_fast != 1 and x_strides[1] == 1)
+        out_last = epilogue.writes_channels_last(out_fast, out_strides[1])
+        tiles = tile_schedule(p, threads, out_last, x_fast != 1 and x_strides[1] == 1)
         axes, blocks, t, elements = layer.grid, layer.blocks, tiles.tiling, layer.sizes.elements
         super().__init__(p, tiles.tiles, tiles.threads, tiles.scratch, threads)
         groups = tiles.groups  # of a panel; it is one group to the machine code

@@ -7,7 +7,7 @@ from tconv.kernels.simd.channel_lanes.microkernel import MOST_POSITIONS
 from tconv.kernels.simd.channel_lanes.tile_loop import copy_constants
 from tconv.kernels.simd.direct.tile_loop import WRITE, enter
 from tconv.kernels.simd.elements import Elements
-from tconv.kernels.simd.epilogue import apply_activation
+from tconv.kernels.simd.epilogue_lines import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.vector_ir import I64, Function, Value
 from tconv.kernels.simd.winograd_f22.tile_loop import CHUNK

@@ -126,7 +126,7 @@ class WinogradCall(CompiledCall):
         geometry, blocks, _ = tiling.filtered_layer(layer)
         slow, fast, elements = sizes.slow, sizes.fast, elements_of(p.dtype)
         x_fast, out_fast = x_strides[-1] if fast.inputs > 1 else 1, out_strides[-1] if fast.outputs > 1 else 1
-        t = tiling.pick_tiles(p, threads, out_fast != 1 and out_strides[1] == 1)
+        t = tiling.pick_tiles(p, threads, epilogue.writes_channels_last(out_fast, out_strides[1]))
         length, lines = t.vectors * elements.lanes, sizes.lines
         places = tiling.scratch_layout(layer, t)
         super().__init__(p, t.total, min(threads, t.total), places.scratch, threads)

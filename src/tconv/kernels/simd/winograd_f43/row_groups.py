@@ -26,7 +26,7 @@ from tconv.kernels.simd.call_frame import Fields
 from tconv.kernels.simd.direct.accumulation_order import TERMS
 from tconv.kernels.simd.direct.tiling import odd_cache_lines
 from tconv.kernels.simd.elements import FLOAT32
-from tconv.kernels.simd.epilogue import apply_activation
+from tconv.kernels.simd.epilogue_lines import apply_activation
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.vector_ir import I64, Function, Value
