@@ -60,6 +60,8 @@ def test_the_gains_of_both_layouts_are_compared():
     ]
     lines = torch_table.notes(result(*both))
     assert lines[0].startswith("forward, float32 and bfloat16 on the CPU")
+    assert lines[0].endswith("is allowed.")
+    assert torch_table.notes(result(both[2]))[0].endswith("difference is of the largest value.")
     assert lines[1].startswith("bfloat16 by autocast; difference is from the model in float32, 1.5 times PyTorch's own")
     assert "a, float32: the gain with channels last is 1.25 of that with channels first" in lines
     assert not any(line.startswith("a, bfloat16") for line in lines)

@@ -73,6 +73,8 @@ CASES = [
     # dtypes and arrays
     (DtypeError, (X, W.astype("f8")), {}, "x is float32 and weight is float64; mixed dtypes are refused, except integers, and one is needed. Write np.asarray(x, np.float64)"),
     (DtypeError, (X, W, np.ones(3)), {}, "x is float32 and bias is float64"),
+    (DtypeError, (X, W, np.arange(3)), {}, "x is float32 and bias is int64; mixed dtypes are refused, except integers, and one is needed. Write np.asarray(bias, np.float32)"),
+    (DtypeError, (X, W, np.arange(3) + 2**24), {}, "Write np.asarray(x, np.float64) and np.asarray(weight, np.float64) and np.asarray(bias, np.float64)"),
     (DtypeError, (X > 0, W > 0), {}, "x has dtype bool; float16, bfloat16, float32, float64, complex64, complex128 and integers up to 64 bits (not uint64) are supported. Write np.asarray(x, np.uint8) and np.asarray(weight, np.uint8)"),
     (DtypeError, (X.astype("u8"), W.astype("u8")), {}, "x has dtype uint64"),
     (DtypeError, (X.astype(object), W.astype(object)), {}, "x has dtype object"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -129,8 +130,28 @@ def test_invalid_tensors_are_refused():
             tconv.conv_transpose(x, w.numpy())
         with pytest.raises(DtypeError, match="x is float32 and weight is float64"):
             tconv.conv_transpose(x, w.double())
+    for dtype, supported in ((torch.complex32, "complex64"), (torch.float8_e4m3fn, "float32")):
+        with pytest.raises(
+            DtypeError, match=rf"^x is .*, which NumPy does not have\. Write x\.to\(torch\.{supported}\)"
+        ):
+            tconv.conv_transpose(torch.empty(1, 2, 4, 4, dtype=dtype), w)
     with pytest.raises(ArrayError, match=r"weight is a torch tensor that requires gradients.*Write weight\.detach\(\)"):
         tconv.prepare(w.requires_grad_())
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_advice_for_bfloat16_of_another_library_runs(trained):
+    x, w = torch.randn(1, 2, 4, 4).bfloat16(), torch.randn(2, 3, 3, 3).bfloat16()
+    names = {"np": np, "torch": torch, "ml_dtypes": ml_dtypes}
+    expected, array = tconv.conv_transpose(x, w), w.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    with pytest.raises(ArrayError, match="mixes libraries") as refusal:
+        tconv.conv_transpose(x.requires_grad_(trained), array)
+    converted = eval(str(refusal.value).partition(" Write ")[2], {"weight": array, **names})
+    assert torch.equal(tconv.conv_transpose(x.detach(), converted), expected)
+    with pytest.raises(ArrayError, match="mixes libraries") as refusal:
+        tconv.conv_transpose(array, w)
+    converted = eval(str(refusal.value).partition(" Write ")[2], {"weight": w, **names})
+    assert (converted == array).all()
 
 
 def test_autograd_detects_the_write_to_out():

@@ -466,7 +466,7 @@ def test_fused_chains(how, end, norm, all_stay, kernel):
         theirs = model(x)
         report = ours.accelerate(model, x, fuse=True)
         assert report.fused == (("0", ("BatchNorm2d, " if norm else "") + type(ENDS[end]()).__name__),)
-        assert f" {str(dtype).removeprefix('torch.')}: " in str(report)
+        assert f" {str(dtype).removeprefix('torch.')}, channels last: " in str(report)
         kernel.clear()
         got = model(x)
         assert kernel == [dtype]
@@ -540,7 +540,8 @@ def test_a_checkpoint_in_float16(last, all_stay, kernel):
         expected, truth = model(x), copy.deepcopy(model).double()(x.double())
         for fuse in (False, True):
             report = ours.accelerate(model, x, fuse=fuse)
-            assert report.layers[0].dtype == "float16"
+            assert (report.layers[0].dtype, report.layers[0].layout) == ("float16", "channels last" if last else "")
+            assert ("[2, 8, 9, 9] float16, channels last: " if last else "[2, 8, 9, 9] float16: ") in str(report)
             assert report.difference <= 4 * STEPS[torch.float16] * largest(expected)
             kernel.clear()
             assert_as_good(model(x), expected, truth, torch.float16)

@@ -92,6 +92,12 @@ def _take_torch(tensor: Any, name: str) -> Array:
     except DtypeError:
         raise
     except (RuntimeError, TypeError) as error:  # fake and functorch tensors have no memory
+        if "ScalarType" in str(error):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            supported = "complex64" if kind.startswith("complex") else "float32"
+            raise DtypeError(
+                f"{name} is {kind}, which NumPy does not have. Write {cast('torch', name, f'torch.{supported}')}"
+            ) from None
         raise ArrayError(
             f"{name} is a {type(tensor).__name__} without memory of its own (traced, vmapped or of an unknown dtype: "
             f"{error}). Write the call outside the transform, with plain tensors"
@@ -347,10 +353,24 @@ def take_all(*, bias: Any = None, **arrays: Any) -> tuple[str, list[Any]]:
         sources = ", ".join(f"{name} from {library}" for name, (library, _) in taken.items())
         first = next(library for library, _ in taken.values())
         conversions = ", ".join(
-            _LIBRARIES[first].adopt.format(name=name) for name, (library, _) in taken.items() if library != first
+            adopted(first, library, name, array.dtype.name)
+            for name, (library, array) in taken.items()
+            if library != first
         )
         raise ArrayError(f"the call mixes libraries: {sources}; one is needed. Write {conversions}")
     return libraries.pop(), [*(array for _, array in taken.values()), *([None] if bias is None else [])]
+
+
+def adopted(first: str, library: str, name: str, dtype: str) -> str:
+    """Return the expression that converts an array of a library to one of the first array's."""
+    if dtype == "bfloat16" and first == "torch":  # PyTorch and NumPy do not read each other's
+        array = name if library == "numpy" else f"np.asarray({name})"
+        return f"torch.as_tensor({array}.view(np.int16)).view(torch.bfloat16)"
+    if dtype == "bfloat16" and library == "torch":
+        name = f"{name}.view(torch.int16).numpy().view(ml_dtypes.bfloat16)"
+        if first == "numpy":
+            return name
+    return _LIBRARIES[first].adopt.format(name=name)
 
 
 def give(array: Array, library: str) -> Any:

@@ -61,7 +61,7 @@ def model(name: str, dtype: str, layout: str) -> TorchCase:
     network = NETWORKS[name]
     formats = {4: "channels_last", 5: "channels_last_3d"}
     if layout == "last" and len(network.shape) not in formats:
-        raise UnableError("PyTorch has channels_last for 2 and 3 axes")
+        raise UnableError("PyTorch's channels_last is for 2 or 3 spatial axes")
     memory = getattr(torch, formats[len(network.shape)] if layout == "last" else "contiguous_format")
     kind = torch.float64 if dtype == "float64" else torch.float32
     torch.manual_seed(0)

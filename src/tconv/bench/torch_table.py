@@ -92,9 +92,10 @@ def notes(result: Result) -> list[str]:
     mean = geometric_mean(gain.value for gain in gains)
     dtypes = list(dict.fromkeys(case.get("dtype", "float32") for case in timed)) or ["float32"]
     measured = {"models": "forward, ", "training": "forward and backward, "}.get(result["kind"], "one call, ")
+    allowed = f", {result['allowed']:g} is allowed" if any(BYTES[dtype] > 2 for dtype in dtypes) else ""
     lines = [
         f"{measured}{' and '.join(dtypes)} on the CPU, medians in ms; gain is torch / tconv; difference is of the "
-        f"largest value, {result['allowed']:g} is allowed."
+        f"largest value{allowed}."
     ]
     if short := [dtype for dtype in dtypes if BYTES[dtype] == 2]:
         lines.append(

@@ -131,7 +131,8 @@ def run(
             "more. Write --threads 2"
         )
     known = dtypes.DTYPES[device]
-    chosen = dtypes.selected("dtype", dtype or ("float32" if device == "cpu" else ",".join(known)), known)
+    usual = "float32" if device == "cpu" else ",".join(known)
+    chosen = dtypes.selected("dtype", usual if dtype is None else dtype, known)
     layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
     others = {"peers": bool(peers), "html": html is not None, "activation": activation is not None}
     others |= {"isa": isa != "native", "device": device != "cpu", "registry": registry_file != registry.REGISTRY}

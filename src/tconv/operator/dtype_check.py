@@ -55,6 +55,9 @@ def check_dtypes(library: str, **arrays: Array | None) -> None:
 def _advice(library: str, arrays: dict[str, Array]) -> str:
     """Return the conversions to dtypes that fit together and lose nothing, or what is lost where none exists."""
     formats = {name: _format_of(array.dtype) for name, array in arrays.items()}
+    bias = arrays.get("bias")
+    if bias is not None and bias.dtype.name in INTEGERS and 0 not in bias.strides:  # not a tensor's stand-in
+        formats["bias"] = _Format("integer", _bits_in_use(bias))
     if any(each is None for each in formats.values()):
         return "arrays of numbers, of dtype np.float32, for example"
     known = [each for each in formats.values() if each is not None]
@@ -66,7 +69,7 @@ def _advice(library: str, arrays: dict[str, Array]) -> str:
     bits = max(each.bits for each in known)
     is_complex = any(each.kind == "complex" for each in known)
     target = ("complex64" if bits <= 24 else "complex128") if is_complex else ("float32" if bits <= 24 else "float64")
-    note = f", which rounds numbers of more than 53 bits; no dtype for these has the {bits}" if bits > 53 else ""
+    note = ", which rounds numbers of more than 53 bits; no supported dtype has more" if bits > 53 else ""
     needed = {name: target for name, array in arrays.items() if array.dtype.name != target}
     return _conversions(library, arrays, needed) + note
 
@@ -83,6 +86,11 @@ def _format_of(dtype: np.dtype[Any]) -> _Format | None:
         return _Format("complex" if dtype.kind == "c" else "float", np.finfo(dtype).nmant + 1)
     kind = re.match(r"b?(u?int|float|complex)\d", dtype.name)
     return kind and _Format("integer" if kind[1].endswith("int") else kind[1], 11)
+
+
+def _bits_in_use(array: Array) -> int:
+    """Return the bits of the largest integer in a bias, without a sign: a bias often has small numbers."""
+    return max((abs(number).bit_length() for number in array.ravel().tolist()), default=0)
 
 
 def _integer_for(array: Array) -> str:

@@ -6,9 +6,13 @@ fastest. `explain_method` returns the same as a `Plan`, with the reasons against
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tconv import kernels
 from tconv._memory import physical_memory, refuse_too_large, si
@@ -17,7 +21,7 @@ from tconv.errors import MethodError
 from tconv.geometry import Geometry
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Problem
-from tconv.operator.call_reading import read_call
+from tconv.operator.call_reading import CanonicalCall, read_call
 
 BALANCE = 10.0
 """FLOP per byte above which arithmetic limits a call: 468 GFLOP/s over 44 GB/s, on two AVX-512 cores."""
@@ -35,6 +39,8 @@ class Plan:
     summary: str
     reasons: dict[str, tuple[str, ...]]
     problem: Problem
+    layout: str = ""
+    """Arrays with channels last: "channels last", "x channels last", "y channels last"; empty if there are none."""
 
     @property
     def flops(self) -> int:
@@ -71,8 +77,9 @@ class Plan:
         x, y = [p.batch, p.in_channels, *p.input_shape], [p.batch, p.out_channels, *p.output_shape]
         sums = f", summed in {p.accumulate}" if p.accumulate != p.dtype or p.converts_weight else ""
         weights = f" with {p.weight_dtype} weights" if p.weight_dtype is not None else ""
+        layout = f", {self.layout}" if self.layout else ""
         lines = [
-            f"x {x} -> y {y}, {p.dtype}{weights}{sums}",
+            f"x {x} -> y {y}, {p.dtype}{weights}{layout}{sums}",
             f"geometry  kernel {g.kernel}, stride {g.stride}, crop {g.crop}, dilation {g.dilation}, groups {g.groups}",
             f"method    {self.method}: {self.summary}",
             *(f"          not {name}: {'; '.join(reasons)}" for name, reasons in self.reasons.items()),
@@ -109,7 +116,7 @@ def plan(
     if callable(weight):  # no array is; a layer of a framework
         weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native, x=x)
         refuse_activation(layer, "conv_transpose has none", "tconv.prepare(weight)(x)")
-    return explain_method(read_call(x, weight, bias, dialect, geometry, native).problem, str(method))
+    return explain_call(read_call(x, weight, bias, dialect, geometry, native), str(method))
 
 
 def choose_method(problem: Problem, method: str) -> str:
@@ -137,9 +144,48 @@ def _choose(problem: Problem, method: str, threads: int) -> str:
     return able[0]  # memory became free since
 
 
-def explain_method(problem: Problem, method: str) -> Plan:
-    """Return the plan of a problem: the method that `choose_method` returns, and the reasons against the others."""
-    return _explain(problem, method, get_num_threads())
+def explain_call(call: CanonicalCall, method: str) -> Plan:
+    """Return the plan of a call whose result is a new array."""
+    p = call.problem
+    shape = call.result.native_shape((p.batch, p.out_channels, *p.output_shape))
+    # an array that is only described: its memory is never touched
+    out = as_strided(np.empty(1, p.dtype), shape, _contiguous(shape, p.dtype.itemsize))
+    x = call.x
+    if 0 in x.strides:  # np.broadcast_to(number, shape) stands for an array
+        x = call.data.canonical(as_strided(x, call.native_x.shape, _contiguous(call.native_x.shape, x.itemsize)))
+    size = p.dtype.itemsize
+    strides = (
+        tuple(step // size for step in x.strides),
+        tuple(step // size for step in call.result.canonical(out).strides),
+    )
+    return explain_method(p, method, strides)
+
+
+def _contiguous(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the strides of a new array, in bytes."""
+    return tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def explain_method(
+    problem: Problem, method: str, strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+) -> Plan:
+    """Return the plan of a problem: the method that `choose_method` returns, and the reasons against the others.
+
+    `strides` are those of canonical x and y, in elements; without them both are contiguous.
+    """
+    plan = _explain(problem, method, get_num_threads())
+    if strides is None:
+        return plan
+    shapes = (problem.in_channels, *problem.input_shape), (problem.out_channels, *problem.output_shape)
+    last = [
+        step[1] == 1 and shape[0] > 1 and math.prod(shape[1:]) > 1 for step, shape in zip(strides, shapes, strict=True)
+    ]
+    layout = "channels last" if all(last) else "x channels last" if last[0] else "y channels last" if last[1] else ""
+    if kernels.kernel(plan.method).specialize is None:
+        return replace(plan, layout=layout)
+    from tconv.kernels.simd.form_choice import form_summary  # loads LLVM
+
+    return replace(plan, layout=layout, summary=form_summary(plan.method, problem, *strides) or plan.summary)
 
 
 @lru_cache(maxsize=256)

@@ -18,7 +18,7 @@ from tconv.kernels.activation import Activation, activation_of, frozen
 from tconv.kernels.problem import Problem
 from tconv.operator import functional
 from tconv.operator.call_reading import CanonicalCall, read_call, read_layer
-from tconv.operator.method_choice import Plan, check_method, choose_method, explain_method
+from tconv.operator.method_choice import Plan, check_method, choose_method, explain_call
 
 _MOST = 64
 
@@ -148,7 +148,7 @@ class PreparedLayer:
     def plan(self, x: Any) -> Plan:
         """Return the method that `layer(x)` runs, the reasons, and its cost."""
         _, array = _arrays.take(x, "x")
-        return explain_method(self._checked(array).problem, self._method)
+        return explain_call(self._checked(array), self._method)
 
     def _checked(self, x: Array) -> CanonicalCall:
         dialect, geometry, native = self._arguments

@@ -22,6 +22,7 @@ _LAYER_SECONDS, _LAYER_LEAST, _LAYER_MOST = 1.5, 3, 100
 _MODEL_SECONDS, _MODEL_LEAST, _MODEL_MOST = 3.0, 6, 300
 """Of pairs: fewer than six have no interval of 95%. A layer that three pairs chose by chance is in question 2, too."""
 _NONE = Estimate(1.0, 1.0, 1.0)
+_AGAIN = "; times vary, so accelerate again on a machine at rest"
 _VAGUE = 1.1
 """An interval of a gain tells little if its ends differ by more than this factor."""
 
@@ -82,11 +83,12 @@ def _reason_against_layer(name: str, pairs: Pairs, reasons: Mapping[str, Sequenc
     stock, ours = pairs.seconds(name)
     if stock == 0:
         return "the example does not reach it in every pass"
-    return f"in this model it is not measurably faster ({stock / max(ours, 1e-12):.2f}x)"
+    ratio = stock / max(ours, 1e-12)
+    return f"in this model it is not measurably faster ({ratio:.2f}x{_AGAIN * (ratio > _VAGUE)})"
 
 
 def gain_text(gain: Estimate) -> str:
     """Return a gain and its interval as a text; with advice if it tells little."""
     text = f"{gain.value:.2f}x, 95%: {gain.low:.2f} to {gain.high:.2f}"
     vague = gain.high > _VAGUE * gain.low
-    return text + "; times vary, so accelerate again on a machine at rest" * vague
+    return text + _AGAIN * vague

@@ -65,10 +65,10 @@ def run(
 def _stand_in(tensor: Any, name: str) -> _arrays.Array:
     """Return an array with a tensor's shape and dtype, and without memory. Raises ArrayError for other arrays."""
     if not isinstance(tensor, torch.Tensor):
-        library = _arrays.library_of(tensor, name)
+        library, array = _arrays.take(tensor, name)
         raise ArrayError(
             f"the call mixes libraries: {name} is from {library}, others from torch; one is needed. "
-            f"Write torch.as_tensor({name})"
+            f"Write {_arrays.adopted('torch', library, name, array.dtype.name)}"
         )
     kind = str(tensor.dtype).removeprefix("torch.")
     try:

@@ -183,4 +183,4 @@ def _reason_of_dtypes(dtype: Any, *tensors: Any) -> str:
         return reason_against("with autocast x", dtype)
     named = zip(_NAMES, tensors, strict=True)
     kinds = [f"{name} is {title(tensor.dtype)}" for name, tensor in named if tensor is not None]
-    return f"the dtypes are mixed: {', '.join(kinds)}"
+    return f"the dtypes are mixed, which PyTorch mostly refuses: {', '.join(kinds)}"

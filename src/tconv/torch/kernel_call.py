@@ -92,6 +92,12 @@ def _strides_of(shape: tuple[int, ...], format: torch.memory_format) -> tuple[in
     return tuple(strides)
 
 
+def strides_of(x: torch.Tensor, weight: torch.Tensor, p: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the strides of x and of the output of a call, in elements."""
+    shape = p.batch, p.out_channels, *p.output_shape
+    return tuple(x.stride()), _strides_of(shape, format_of(x, weight))
+
+
 def reasons_against(p: Problem) -> list[str]:
     """Return the reasons to leave a call on the CPU to PyTorch: the kernel cannot run it, or is slower."""
     g, reasons = p.geometry, list(kernels.kernel("simd").reasons_against(p))
@@ -182,7 +188,7 @@ class Call:
         self._cache, self._training_cache = weight_cache.WEIGHT_CACHE, _training_cache()
         self._shape, self._format = (p.batch, p.out_channels, *p.output_shape), format_of(x, weight)
         self._large = p.output_bytes >= _FROM_POOL
-        self._strides = tuple(x.stride()), _strides_of(self._shape, self._format)
+        self._strides = strides_of(x, weight, p)
         self._dtype, self._rounded = x.dtype, rounded
         # dtype of a bias that can be added as it is
         self._bias_dtype = SUMMED[x.dtype] if not rounded or SUMMED[x.dtype] is x.dtype else None

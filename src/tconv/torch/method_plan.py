@@ -12,7 +12,17 @@ from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method
 from tconv.torch.element_types import NUMPY, call_dtype, title
 from tconv.torch.functional import is_trained, select_route
-from tconv.torch.kernel_call import Arguments, against_bias, is_plain, method_of, problem_of, reasons_against
+from tconv.torch.kernel_call import (
+    LAST,
+    Arguments,
+    against_bias,
+    format_of,
+    is_plain,
+    method_of,
+    problem_of,
+    reasons_against,
+    strides_of,
+)
 
 
 class LayerPlan(NamedTuple):
@@ -28,14 +38,21 @@ class LayerPlan(NamedTuple):
     """Dtype in which the call runs; empty if PyTorch refuses it."""
     cast: str = ""
     """Dtypes of x and the weight that autocast casts to it; empty if it casts nothing."""
+    layout: str = ""
+    """"channels last" if the output has that memory format; empty if it is contiguous."""
+    strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    """Strides of x and the output, in elements, where tconv's kernel runs."""
 
     def __str__(self) -> str:
         if self.problem is None or self.method == "pytorch":
-            computed = f" in {self.dtype}" if self.dtype else ""
+            computed = f" in {self.dtype}{', ' * bool(self.layout)}{self.layout}" if self.dtype else ""
             text = f"method    pytorch: PyTorch's operator{computed}\n          not simd: {'; '.join(self.reasons)}"
         else:
-            chosen = explain_method(self.problem, "auto")  # its reasons say more than that a method was requested
-            text = str(chosen if chosen.method == self.method else explain_method(self.problem, self.method))
+            # the reasons of "auto" say more than that a method was requested
+            chosen = explain_method(self.problem, "auto", self.strides)
+            if chosen.method != self.method:
+                chosen = explain_method(self.problem, self.method, self.strides)
+            text = str(chosen)
         casts = [f"autocast  {self.cast} is cast to {self.dtype}"] if self.cast else []
         return "\n".join([text, *casts, *(f"note      {note}" for note in self.notes)])
 
@@ -69,7 +86,9 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     reasons = [route] if isinstance(route, str) else []
     dtype = call_dtype(input, weight, bias)
     given = dict.fromkeys(title(tensor.dtype) for tensor in (input, weight) if tensor.dtype is not dtype)
-    described = notes(), "" if dtype is None else title(dtype), "" if dtype is None else " and ".join(given)
+    strided = input.layout is torch.strided and weight.layout is torch.strided
+    layout = "channels last" if strided and format_of(input, weight) in LAST.values() else ""
+    described = notes(), "" if dtype is None else title(dtype), "" if dtype is None else " and ".join(given), layout
     x_shape = tuple(input.shape) if input.dim() == len(stride) + 2 else (1, *input.shape)
     if len(x_shape) != len(stride) + 2:
         reasons.append(f"x has {input.dim()} axes")
@@ -87,4 +106,7 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     if is_trained(input, weight, arguments):
         reasons.append("the weight needs gradients, and packing it in every step costs more than so few positions save")
     trained = weight.requires_grad and torch.is_grad_enabled()
-    return LayerPlan("pytorch" if reasons else method_of(problem, trained), tuple(reasons), problem, *described)
+    if reasons:
+        return LayerPlan("pytorch", tuple(reasons), problem, *described)
+    batch = input if input.dim() == len(x_shape) else input[None]
+    return LayerPlan(method_of(problem, trained), (), problem, *described, strides_of(batch, weight, problem))

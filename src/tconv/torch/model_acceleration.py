@@ -235,7 +235,7 @@ def _measured(name: str, kind: str, input: torch.Tensor, planned: LayerPlan, cho
     method, reasons, gain = planned.method, planned.reasons, stock / max(ours, 1e-12)
     if name in choice.left:
         method, reasons, gain = "pytorch", reasons if method == "pytorch" else ("measured",), 1.0
-    return LayerReport(name, kind, tuple(input.shape), alone, method, reasons, gain, planned.dtype)
+    return LayerReport(name, kind, tuple(input.shape), alone, method, reasons, gain, planned.dtype, planned.layout)
 
 
 def fuse_all(model: torch.nn.Module, example: Example, before: ForwardPass) -> tuple[NamedReasons, NamedReasons]:

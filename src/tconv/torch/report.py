@@ -26,6 +26,8 @@ class LayerReport(NamedTuple):
     """PyTorch's time divided by tconv's, in its place in the model, with the modules that are fused with it."""
     dtype: str = ""
     """Dtype in which it runs; empty where nothing was measured."""
+    layout: str = ""
+    """"channels last" if its output has that memory format, else empty."""
 
 
 class Report(NamedTuple):
@@ -93,7 +95,8 @@ class Report(NamedTuple):
         if layer.seconds is None or layer.input is None:
             return f"{layer.kind}{': ' * bool(layer.reasons)}{'; '.join(layer.reasons)}"
         share = 100 * layer.seconds / (self.seconds or layer.seconds)
-        head = f"{layer.kind} {list(layer.input)} {layer.dtype}: {1e3 * layer.seconds:.3g} ms, {share:.0f}%"
+        layout = f", {layer.layout}" if layer.layout else ""
+        head = f"{layer.kind} {list(layer.input)} {layer.dtype}{layout}: {1e3 * layer.seconds:.3g} ms, {share:.0f}%"
         if layer.method == "pytorch":
             return f"{head}; PyTorch's operator: {'; '.join(layer.reasons)}"
         return f"{head}; {layer.gain:.2f}x"

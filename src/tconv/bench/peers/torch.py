@@ -42,7 +42,7 @@ def memory_format(task: Task) -> Any:
         return import_module("torch").contiguous_format
     names = {2: "channels_last", 3: "channels_last_3d"}
     if task.layer.geometry.ndim not in names:
-        raise UnableError("PyTorch has channels_last for 2 and 3 axes")
+        raise UnableError("PyTorch's channels_last is for 2 or 3 spatial axes")
     return getattr(import_module("torch"), names[task.layer.geometry.ndim])
 
 

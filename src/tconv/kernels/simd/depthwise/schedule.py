@@ -12,10 +12,7 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
-from tconv.kernels.simd.cpu_target import target
-from tconv.kernels.simd.depthwise.tiling import threads_of
 from tconv.kernels.simd.direct import accumulation_order
 from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.epilogue import interleaves
@@ -25,7 +22,6 @@ MOST_TAPS = 64
 """Largest number of multiply-adds per vector and row that the machine code is written for."""
 _MOST_SPAN = 64
 """Largest distance between two columns of a position."""
-
 _MOST_OUTPUTS = 8
 """Largest number of outputs per input channel that are interleaved in registers, with lanes over channels."""
 
@@ -129,12 +125,3 @@ def lanes_over_channels(p: Problem, x_strides: tuple[int, ...], out_strides: tup
     """Return True if the channels of a position are contiguous in both arrays."""
     few = p.out_channels // p.in_channels <= _MOST_OUTPUTS
     return few and p.in_channels > 1 and x_strides[1] == out_strides[1] == 1
-
-
-def summary(p: Problem) -> str:
-    """Return a line for the plan."""
-    threads, phases = threads_of(p.input_bytes + p.output_bytes, get_num_threads()), math.prod(p.geometry.stride)
-    return (
-        f"{elements_of(p.dtype).lanes} lanes ({target().cpu}), {threads} thread{'s' * (threads > 1)}; "
-        f"{phases} phase{'s' * (phases > 1)}, depthwise pass: each input read once, without a panel"
-    )

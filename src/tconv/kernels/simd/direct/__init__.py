@@ -47,9 +47,9 @@ def reasons_against(p: Problem) -> list[str]:
 
 
 def _summary(p: Problem) -> str:
-    from tconv.kernels.simd import form_choice
+    from tconv.kernels.simd.direct import schedule
 
-    return form_choice.direct_summary(p)
+    return schedule.summary(p)
 
 
 def scratch_bytes(p: Problem) -> int:

@@ -216,7 +216,7 @@ def summary(p: Problem) -> str:
     return (
         f"{direct_elements(p.layer).lanes} lanes ({target().cpu}), {tiles.threads} thread{'s' * (tiles.threads > 1)}; "
         f"{math.prod(phases)} phase{'s' * (math.prod(phases) > 1)}, {tiles.tiles} tiles of "
-        f"{t.rows} x {t.width} positions, {layer.blocks.wide} channels at a time"
+        f"{t.rows} x {t.width} positions, {layer.blocks.wide} channel{'s' * (layer.blocks.wide > 1)} at a time"
         f"{'; bfloat16 dot products' if direct_elements(p.layer).dot else ''}"
     )
 

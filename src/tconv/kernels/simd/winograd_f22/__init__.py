@@ -54,9 +54,9 @@ def _reasons_of(g: Geometry) -> tuple[str, ...]:
 
 
 def _summary(p: Problem) -> str:
-    from tconv.kernels.simd import form_choice
+    from tconv.kernels.simd.winograd_f22 import tiling
 
-    return form_choice.winograd_summary(p)
+    return tiling.summary(p)
 
 
 def scratch_bytes(p: Problem) -> int:
