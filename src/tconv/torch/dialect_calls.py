@@ -16,6 +16,7 @@ from tconv.dialects import DataLayout, WeightLayout, dialect
 from tconv.errors import ArgumentError, ArrayError, DtypeError
 from tconv.geometry import Geometry
 from tconv.operator.call_reading import read_taken_call
+from tconv.torch.element_types import title
 from tconv.torch.functional import conv_transpose
 
 
@@ -70,7 +71,7 @@ def _stand_in(tensor: Any, name: str) -> _arrays.Array:
             f"the call mixes libraries: {name} is from {library}, others from torch; one is needed. "
             f"Write {_arrays.adopted('torch', library, name, array.dtype.name)}"
         )
-    kind = str(tensor.dtype).removeprefix("torch.")
+    kind = title(tensor.dtype)
     try:
         dtype = np.dtype(_arrays.bfloat16(name) if kind == "bfloat16" else kind)
     except TypeError:

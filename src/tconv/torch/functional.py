@@ -45,7 +45,7 @@ def conv_transpose(
     dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else
     on PyTorch's operator; `tconv.torch.plan(layer, x)` lists the reasons. Autocast, the order of the arguments, the
     errors and the memory format of the output are PyTorch's (in 3-D the output is channels last whenever input or
-    weight is; PyTorch's is not always).
+    weight is, and in 1-D never; PyTorch's is not always).
 
     Threads: at most `torch.get_num_threads()`, and at most `tconv.get_num_threads()`. The result is the same bits on
     any number of them.

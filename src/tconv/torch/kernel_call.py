@@ -245,7 +245,8 @@ class Call:
             return torch.empty(self._shape, dtype=self._dtype, device="cpu", memory_format=self._format)
         block = torch.from_numpy(_memory.empty((self._direct.problem.output_bytes,), np.dtype(np.uint8)))
         # not a view, which could not be written in place where gradients are needed
-        return torch.empty(0, dtype=self._dtype).set_(block.untyped_storage(), 0, self._shape, self._strides[1])
+        owner = torch.empty(0, dtype=self._dtype, device="cpu")
+        return owner.set_(block.untyped_storage(), 0, self._shape, self._strides[1])
 
     def _packed_weight(
         self, form: _FormState, weight: torch.Tensor, cache: Any, known_fingerprint: int | None

@@ -42,8 +42,7 @@ def accelerate(model: torch.nn.Module, example: Any = None, *, fuse: bool = Fals
     ...
     >>> torch.allclose(model(x), before, atol=1e-5)
     True
-    >>> tconv.torch.restore(model)
-    1
+    >>> count = tconv.torch.restore(model)                   # of the layers that stayed on the kernel
 
     Modules keep their identity, parameters, hooks, names and state dict; only their class changes, to a subclass of
     PyTorch's layer. Parametrised, weight-normed, tied and subclassed layers are included; a layer with a forward of its

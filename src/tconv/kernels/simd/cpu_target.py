@@ -26,6 +26,7 @@ _LEVELS = {
 }
 """Features that a chip must have to run code for each of these targets."""
 _ARM_UNITS = 4, 32, True, False
+"""`Target`'s facts of the vector units, from `lanes` on, for every ARM chip of 64 bits."""
 
 
 class Target(NamedTuple):

@@ -375,6 +375,7 @@ class Function:
         """Store a vector of outputs at base[index], aligned to its size, past the caches: it is not read again soon."""
         written = self._stored(vector).ir
         if self.elements.dot:
+            # an empty instruction: LLVM merges the rounding with the store, and forgets that it goes past the caches
             written = self.b.asm(ir.FunctionType(written.type, [written.type]), "", "=x,0", [written], False)
         place = self._pointer(base, index, written.type.element)
         store = self.b.store(written, place, align=self.stored_size * self.lanes)

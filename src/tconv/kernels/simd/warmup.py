@@ -11,11 +11,12 @@ import numpy as np
 
 from tconv._arrays import bfloat16
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Problem
+from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd.bfloat16_dot import direct_elements
 from tconv.kernels.simd.channel_lanes import microkernel as channel_lanes
 from tconv.kernels.simd.direct import DTYPES, input_packing, tile_loop
-from tconv.kernels.simd.elements import Elements, elements_of
+from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.form_choice import direct_form
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
@@ -47,19 +48,23 @@ def warm_up(report: Callable[[str], None]) -> int:
         report("groups of rows")
         row_groups.address(activated)
     for dtype in _dtypes():
-        _build_parts(elements_of(dtype), report)
-        if dtype.name != "float16":  # it has the multiply-adds of float32
-            for (k, s, p), channels in product(_KERNELS, (1, 2, 3, 4)):
-                report(f"{dtype}, kernel {k}, stride {s}, {channels} output channels")
-                _build_geometry(Geometry((k, k), s, p), channels, dtype)
+        elements = direct_elements(Layer(Geometry((1, 1)), 64, 64, dtype))
+        _build_parts(elements, report)
+        for (k, s, p), channels in product(_KERNELS, (1, 2, 3, 4)):
+            report(f"{dtype}, kernel {k}, stride {s}, {channels} output channels")
+            for size in (64, 100):
+                _build_layer(Geometry((k, k), s, p), 64, channels, size, dtype)
+        for (k, s, p), channels, size in product(_KERNELS, (32, 64, 128), (8, 14, 28, 56)):
+            report(f"{dtype}, kernel {k}, stride {s}, {channels} output channels")
+            _build_layer(Geometry((k, k), s, p), 4 * channels, channels, size, dtype)
         for vectors, activated in product(range(1, channel_lanes.most_vectors() + 1), (False, True)):
             report(f"{dtype}, channels last, {vectors} vectors")
             most = channel_lanes.most_positions(vectors)
             for positions in (most, most - 1):
-                channel_lanes.address(channel_lanes.Block(positions, vectors), activated, elements_of(dtype))
+                channel_lanes.address(channel_lanes.Block(positions, vectors), activated, elements)
     for k, s, p in _DEPTHWISE:
         report(f"depthwise kernel {k}, stride {s}")
-        _build_depthwise(Geometry((k, k), s, p, 1, 64))
+        _build_layer(Geometry((k, k), s, p, 1, 64), 64, 64, 28, np.dtype(np.float32))
     return OBJECT_CACHE.built - before
 
 
@@ -72,6 +77,7 @@ def _dtypes() -> list[np.dtype[Any]]:
 def _build_parts(elements: Elements, report: Callable[[str], None]) -> None:
     """Build the functions that do not depend on a geometry."""
     tile_loop.address(elements)
+    epilogue.address_of_prefetch(elements)
     for rows in range(1, 7):
         for vectors in range(1, microkernel.most_vectors(rows) + 1):
             report(f"{elements.stored}, multiply-adds, {rows} rows of {vectors} vectors")
@@ -86,20 +92,13 @@ def _build_parts(elements: Elements, report: Callable[[str], None]) -> None:
             input_packing.address(x_fast, x_channel, 64, vectors * elements.lanes, elements)
 
 
-def _build_geometry(g: Geometry, channels: int, dtype: np.dtype[Any]) -> None:
-    for size in (64, 100):
-        p = Problem(g, 1, 64, channels, (size, size), dtype)
-        shapes = (1, 64, size, size), (1, channels, *p.output_shape)
-        x, out = (tuple(step // dtype.itemsize for step in np.empty(shape, dtype).strides) for shape in shapes)
-        direct_form(p, x, out).compile(p, x, out, 1, False)
-
-
-def _build_depthwise(g: Geometry) -> None:
-    p = Problem(g, 1, 64, 64, (28, 28), np.dtype(np.float32))
-    shapes = (1, 64, 28, 28), (1, 64, *p.output_shape)
+def _build_layer(g: Geometry, in_channels: int, out_channels: int, size: int, dtype: np.dtype[Any]) -> None:
+    """Build the functions of the direct sum of a layer, with channels first and with channels last."""
+    p = Problem(g, 1, in_channels, out_channels, (size, size), dtype)
+    shapes = (1, in_channels, size, size), (1, out_channels, *p.output_shape)
     for order in (0, 1, 2, 3), (0, 3, 1, 2):
         # channels last: the strides of [N, H, W, C] in the order of the canonical axes
         moved = [tuple(shape[axis] for axis in np.argsort(order)) for shape in shapes]
-        x, out = (np.empty(shape, p.dtype).transpose(order) for shape in moved)
-        strides = [tuple(step // p.dtype.itemsize for step in array.strides) for array in (x, out)]
+        x, out = (np.empty(shape, dtype).transpose(order) for shape in moved)
+        strides = [tuple(step // dtype.itemsize for step in array.strides) for array in (x, out)]
         direct_form(p, strides[0], strides[1]).compile(p, *strides, 1, False)
