@@ -38,6 +38,7 @@ REGIMES = {
     "volume": ((2, 19, 4, 5, 18), 1, Geometry((4, 4, 4), 2, ((1, 1),) * 3)),
     "volume without stride": ((1, 5, 4, 5, 18), 1, Geometry((3, 3, 3), 1, ((1, 1),) * 3)),
     "four axes": ((1, 5, 3, 2, 4, 9), 1, Geometry((3, 2, 1, 3), (2, 1, 3, 2))),
+    "phases without taps on a slow axis": ((1, 5, 3, 2, 4, 9), 1, Geometry((3, 2, 1, 3), (2, 3, 3, 2))),
     "signal": ((2, 37, 100), 1, Geometry((12,), 2)),
     "extended output": ((1, 4, 5, 6), 1, Geometry((3, 3), 2, ((-9, -3), (-1, -40)))),
     "deep crop": ((1, 18, 9, 70), 1, Geometry((5, 5), 3, ((0, 7), (9, 30)))),

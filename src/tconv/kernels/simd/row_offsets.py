@@ -30,7 +30,8 @@ def combine(tables: Iterable[Array]) -> Array:
     for other in others:
         a, b = first[:, None, :, None], other[:, None, :]
         sums = np.where((a == NO_ROW) | (b == NO_ROW), NO_ROW, a + b)
-        first = sums.reshape(len(first) * len(other), -1)
+        # sizes in full: a phase without taps on an axis has no variants
+        first = sums.reshape(len(first) * len(other), first.shape[1] * other.shape[1])
     return first
 
 
