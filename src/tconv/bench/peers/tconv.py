@@ -35,8 +35,15 @@ def _load(task: Task) -> LoadedLayer:
         raise UnableError(str(error)) from None
     native = task.native_output()
     out = dtypes.channels_first(native, task.layout)
+
+    def fresh() -> Any:
+        if task.layout == "first":
+            return run(x)
+        # a new output of a call in PyTorch's words would have channels first, whatever x has
+        return run(x, out=dtypes.channels_first(task.native_output(), task.layout))
+
     return LoadedLayer(
-        {"out": lambda: run(x, out=out), "dropped": lambda: run(x)},
+        {"out": lambda: run(x, out=out), "dropped": fresh},
         read=lambda y: task.read(dtypes.in_layout(y, task.layout)),
         poison=lambda: native.fill(np.nan),
         note=f"method {plan.method}",
