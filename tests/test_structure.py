@@ -19,7 +19,7 @@ LAYERS = (
     ("cli",),
     ("bench",),
     ("__init__",),
-    ("torch",),
+    ("torch", "tensorflow"),
     ("diagnosis",),
     ("upsampling",),
     ("models",),
