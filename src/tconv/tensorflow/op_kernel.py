@@ -10,15 +10,17 @@ import ctypes
 import itertools
 import math
 import threading
+import weakref
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.lib.stride_tricks import as_strided
 
 from tconv import kernels
 from tconv._arrays import Array
-from tconv.dialects.layouts import DataLayout, WeightLayout
+from tconv.dialects.layouts import DataLayout
 from tconv.errors import ShapeError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.availability import reason_unavailable
@@ -62,7 +64,18 @@ class Entry:
 
     def _call(self) -> tuple[Any, int, int]:
         """Return the object that owns the record, with the addresses of function and record."""
-        return None, IN_PYTHON, 0
+        method = native_method(self.problem)
+        if not method:
+            return None, IN_PYTHON, 0
+        from tconv.kernels.simd.native_call import native_function
+
+        operator, size = self.operator, self.dtype.itemsize
+        strides = [
+            _canonical_strides(layout, shape, size)
+            for layout, shape in ((operator.x_layout, self.shapes[0]), (operator.y_layout, self.y_shape))
+        ]
+        call = _native_call(self.problem, *strides, self.shapes[1], operator.weight_layout, method)
+        return call, native_function(), call.address
 
     def compute(self, x: int, filters: int, bias: int, y: int) -> None:
         """Fill y by a method that can run the problem with these numbers."""
@@ -73,6 +86,36 @@ class Entry:
         biases = _array(bias, bias_shape, self.dtype) if bias_shape else None
         out = operator.y_layout.canonical(_array(y, self.y_shape, self.dtype))
         run_problem(self.problem, images, weight, biases, out)
+
+
+def native_method(problem: Problem) -> str:
+    """Return the method of the machine code that runs a problem; empty if Python has to choose another one."""
+    chosen = choose_method(problem, "auto")
+    if kernels.kernel(chosen).specialize is not None:
+        return chosen
+    return "" if kernels.kernel("simd").reasons_against(problem) else "simd"
+
+
+def _canonical_strides(layout: DataLayout, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the strides, in bytes, of the canonical view of a tensor."""
+    steps = tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    described = as_strided(np.empty(1, np.uint8), shape, steps)  # its memory is never touched
+    return layout.canonical(described).strides
+
+
+_native_calls: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
+_native_lock = threading.Lock()
+
+
+def _native_call(*arguments: Any) -> Any:
+    """Return the record of a problem, which all operators with equal problems share, and its packed weights."""
+    from tconv.kernels.simd.native_call import NativeCall
+
+    with _native_lock:
+        call = _native_calls.get(arguments)
+        if call is None:
+            _native_calls[arguments] = call = NativeCall(*arguments)
+        return call
 
 
 def run_problem(problem: Problem, x: Array, weight: Array, bias: Array | None, out: Array) -> None:
