@@ -15,6 +15,6 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.jax", "jax", "jax") from None
 
-from tconv.jax import operator
+from tconv.jax import initializers, operator
 
-__all__ = ["operator"]
+__all__ = ["initializers", "operator"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 
 from tconv._arguments import Ints
 from tconv.errors import ShapeError
@@ -39,7 +38,8 @@ class Bilinear(keras.initializers.Initializer):  # type: ignore[misc]
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """Return the kernel of this shape; `dtype` is Keras' float by default."""
         weight = bilinear_in("keras", tuple(shape), self.strides, self.groups)
-        return keras.ops.convert_to_tensor(weight.astype(np.float32), dtype=_dtype(dtype))
+        dtype = _dtype(dtype)
+        return keras.ops.convert_to_tensor(weight.astype("float64" if dtype == "float64" else "float32"), dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as Keras stores them."""
@@ -63,16 +63,19 @@ class ICNR(keras.initializers.Initializer):  # type: ignore[misc]
     Formula and errors: `tconv.initializers.icnr`.
     """
 
-    def __init__(self, strides: Ints, groups: int = 1, initializer: Any = None, seed: int | None = None) -> None:
-        self.strides, self.groups, self.seed = strides, groups, seed
+    def __init__(self, strides: Ints, groups: int = 1, initializer: Any = None, seed: Any = None) -> None:
+        self.strides, self.groups = strides, groups
+        self._random = keras.initializers.RandomNormal(seed=seed)  # for its rules of seeds
         self.initializer = None if initializer is None else keras.initializers.get(initializer)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """Return the kernel of this shape; `dtype` is Keras' float by default."""
         dtype = _dtype(dtype)
         placing = equal_phases_in("keras", tuple(shape), self.strides, self.groups)
-        draw = self.initializer or keras.initializers.RandomNormal(0.0, placing.deviation, self.seed)
-        small = draw(placing.small, dtype=dtype)
+        if self.initializer is None:
+            small = keras.random.normal(placing.small, 0.0, placing.deviation, dtype, self._random.seed)
+        else:
+            small = self.initializer(placing.small, dtype=dtype)
         if tuple(small.shape) != placing.small:
             raise ShapeError(
                 f"the initializer returned {tuple(small.shape)}; {placing.small} is needed. Write "
@@ -84,7 +87,8 @@ class ICNR(keras.initializers.Initializer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, as Keras stores them."""
         inner = None if self.initializer is None else keras.initializers.serialize(self.initializer)
-        return {"strides": self.strides, "groups": self.groups, "initializer": inner, "seed": self.seed}
+        seed = self._random.get_config()["seed"]
+        return {"strides": self.strides, "groups": self.groups, "initializer": inner, "seed": seed}
 
 
 def _dtype(dtype: Any) -> str:
