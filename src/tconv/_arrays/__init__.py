@@ -14,6 +14,7 @@ import numpy as np
 
 from tconv._arrays import jax_arrays, numpy_arrays, tensorflow_tensors, torch_tensors
 from tconv._arrays.jax_arrays import has_wide_jax as has_wide_jax
+from tconv._arrays.jax_arrays import refuse_narrow_jax as refuse_narrow_jax
 from tconv._arrays.library import Array as Array
 from tconv._arrays.library import bfloat16 as bfloat16
 from tconv.errors import ArrayError

@@ -36,13 +36,17 @@ def _take(array: Any, name: str) -> Array:
 
 
 def _give(array: Array) -> Any:
-    jax = sys.modules["jax"]
-    if array.dtype.name in ("int64", "float64", "complex128") and not has_wide_jax():
+    refuse_narrow_jax(array.dtype)
+    return sys.modules["jax"].numpy.asarray(array)
+
+
+def refuse_narrow_jax(result: np.dtype[Any]) -> None:
+    """Raise DtypeError for a result whose dtype JAX does not have without jax_enable_x64."""
+    if result.name in ("int64", "float64", "complex128") and not has_wide_jax():
         raise DtypeError(
-            f"the result is {array.dtype}, which JAX reduces to half its width by default (integers are summed in "
+            f"the result is {result}, which JAX reduces to half its width by default (integers are summed in "
             'int64). Write jax.config.update("jax_enable_x64", True) first, or np.asarray(...) around the arguments'
         )
-    return jax.numpy.asarray(array)
 
 
 LIBRARY = Library(

@@ -93,4 +93,4 @@ class ICNR(keras.initializers.Initializer):  # type: ignore[misc]
 
 def _dtype(dtype: Any) -> str:
     """Return the name of a dtype, Keras' float for None."""
-    return keras.config.floatx() if dtype is None else keras.backend.standardize_dtype(dtype)
+    return str(keras.config.floatx() if dtype is None else keras.backend.standardize_dtype(dtype))
