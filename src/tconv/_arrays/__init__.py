@@ -41,6 +41,11 @@ def library_of(array: Any, name: str) -> str:
     )
 
 
+def is_of(library: str, array: Any) -> bool:
+    """Return True if an array belongs to this library."""
+    return isinstance(array, LIBRARIES[library].kinds())
+
+
 _CONVERSIONS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("numpy.asarray({name})", np.asarray),
     ("{name}.numpy()", lambda array: array.numpy()),
@@ -56,6 +61,8 @@ None takes the weight out of a layer: without its stride and padding it gives ot
 
 def _instead(array: Any, name: str) -> str:
     """Return the first expression that gives an array of numbers, which is tried before it is proposed."""
+    if type(array).__name__ == "KerasTensor":
+        return "a layer such as tconv.keras.Conv2DTranspose, or the call inside of a layer's call()"
     for code, convert in _CONVERSIONS:
         try:
             made = convert(array)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tconv._arguments import shown
+from tconv._arguments import entries_of, shown
 from tconv.errors import ArrayError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.operator.traced_call import Face, TracedCall, read_traced_call
@@ -75,11 +75,11 @@ def _known_output_shape(x: Any, given: Any) -> tuple[Any, Any]:
     if isinstance(given, tf.Tensor) and not hasattr(given, "numpy"):
         entries = tf.get_static_value(given, partial=True)
         entries = None if entries is None else np.asarray(entries).tolist()
-    elif isinstance(given, (list, tuple)):
-        entries = [tf.get_static_value(entry) if isinstance(entry, tf.Tensor) else entry for entry in given]
-        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in entries]
-    else:
+    elif (found := entries_of(given)) is None:
         return x, given
+    else:
+        entries = [tf.get_static_value(entry) if isinstance(entry, tf.Tensor) else entry for entry in found]
+        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in entries]
     rank = x.shape.rank if isinstance(x, tf.Tensor) else None
     whole = entries is not None and len(entries) == rank
     if entries is None or None in entries[1:] or (None in entries and not whole):

@@ -14,7 +14,7 @@ import numpy as np
 from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.dialects import dialect as find_dialect
-from tconv.errors import ShapeError
+from tconv.errors import ArgumentError, ShapeError
 from tconv.weights.initializers import bilinear_weight, equal_phases, he_deviation, small_shape
 
 
@@ -63,10 +63,14 @@ def equal_phases_in(dialect: str, shape: Any, stride: Ints, groups: int = 1, **l
 def _shapes(
     dialect: str, shape: Any, groups: int, layout: dict[str, Any], stride: Ints = 1
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the canonical shape of a native one, and the stride of each axis. Raises ShapeError."""
+    """Return the canonical shape of a native one, and the stride of each axis. Raises ShapeError, ArgumentError."""
     entries: Sequence[Any] | None = entries_of(shape)
     if entries is None:
         raise ShapeError(f"shape is {shown(shape)}; the shape of a weight is needed. Write (4, 4, 64, 64)")
     native = ints_of(entries, "shape", len(entries), least=1)
-    canonical = find_dialect(dialect).to_canonical(np.broadcast_to(False, native), groups, **layout).shape
+    speaker = find_dialect(dialect)
+    for name in layout:
+        if name not in speaker.layout_arguments:
+            raise ArgumentError(f"{name}= changes no weight layout of {dialect}. Write the call without {name}=")
+    canonical = speaker.to_canonical(np.broadcast_to(False, native), groups, **layout).shape
     return canonical, ints_of(stride, "stride", len(canonical) - 2, least=1)
