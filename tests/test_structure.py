@@ -19,7 +19,7 @@ LAYERS = (
     ("cli",),
     ("bench",),
     ("__init__",),
-    ("torch",),
+    ("torch", "jax", "tensorflow"),
     ("diagnosis",),
     ("upsampling",),
     ("models",),
