@@ -1,6 +1,6 @@
 """A framework compared with itself on tconv's kernel, inside its own programs: models, layers, the cost of a call.
 
-All sides of a case live in one process (`framework_worker`); frameworks whose cases share one keep it from case to case.
+All sides of a case live in one process (`framework_worker`); frameworks whose cases share one keep it for all of them.
 With `--base`, that revision and today's tconv have one more process each: memory that the framework's side has used
 would make the comparison of the two unfair. Outputs are compared first. Then come rounds: in each, every side takes one
 sample, in an order that is shuffled anew.

@@ -93,7 +93,7 @@ def rows(result: Result) -> tuple[list[str], list[list[str]]]:
     """
     stock, base, others = framework_of(result), _base(result), _others(result)
     timed = _timed(result)
-    shared = any(_share(case, stock) is not None for case in timed)
+    shared = result["kind"] == "models" or any(ALONE in case["samples"] for case in timed)
     overhead = result["kind"] == "overhead"
     first = {"models": "model", "training": "case", "overhead": "case"}.get(result["kind"], "layer")
     heads = [*(["model", "share"] if shared else [first]), stock, OWN, "gain", "95%"]
@@ -167,14 +167,14 @@ def _about(result: Result, timed: Sequence[dict[str, Any]]) -> list[str]:
 
 def _means(timed: Sequence[dict[str, Any]], stock: str, others: Sequence[str]) -> list[str]:
     """Lines with the geometric mean, the count and the smallest of the gains, of tconv and of the other sides."""
-    gains = {case["title"]: gain_of(case, stock).value for case in timed}
-    mean = geometric_mean(gains.values())
+    gains = [(gain_of(case, stock).value, case["title"]) for case in timed]
+    mean = geometric_mean(gain for gain, _ in gains)
     lines = []
     if mean is not None and len(gains) > 1:
-        lines.append(f"geometric mean of the gains {mean:.2f}; smallest {min(gains.values()):.2f}")
+        lines.append(f"geometric mean of the gains {mean:.2f}; smallest {min(gains)[0]:.2f}")
     if stock == "torch":
         return lines
-    behind = sorted((gain, name) for name, gain in gains.items() if gain < 1)
+    behind = sorted(one for one in gains if one[0] < 1)
     lines = [f"{line}; at least 1 on {len(gains) - len(behind)} of {len(gains)}" for line in lines]
     if behind:
         lines.append("tconv is slower: " + ", ".join(f"{name} {gain:.2f}" for gain, name in behind))
@@ -184,9 +184,8 @@ def _means(timed: Sequence[dict[str, Any]], stock: str, others: Sequence[str]) -
             ratios = [(ratio(case["samples"][above], case["samples"][below]).value, case["title"]) for case in both]
             mean = geometric_mean(value for value, _ in ratios)
             ahead, (least, name) = sum(value >= 1 for value, _ in ratios), min(ratios)
-            lines.append(
-                f"{text}: geometric mean {mean:.2f}; at least 1 on {ahead} of {len(ratios)}; smallest {least:.2f} ({name})"
-            )
+            count = f"at least 1 on {ahead} of {len(ratios)}"
+            lines.append(f"{text}: geometric mean {mean:.2f}; {count}; smallest {least:.2f} ({name})")
     return lines
 
 

@@ -77,6 +77,7 @@ class CaseWorker:
         for side in (self.name, OWN):
             if gaps[side].wrong:
                 return {"state": "wrong", "reason": f"wrong: {side}: {_fault(gaps[side])}", "facts": facts}
+        sides.begin()
         self._calls = calls
         self._once = {side: timing.sample(call, 1.0)[0] for side, call in calls.items()}
         timing.settle()

@@ -8,7 +8,7 @@ ceil(k/s) - 1 zeros on both sides of every axis; depth to space writes the phase
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,9 @@ def original_weight(forward: Array, g: Geometry, layout: str = "first") -> Array
     split = forward.reshape([sizes[axis] for axis in order]).transpose(np.argsort(order))
     flipped = np.flip(split, _tap_axes(g.ndim))
     filled = flipped.reshape(g.groups * sizes[1], channels, *map(math.prod, zip(counts, g.stride, strict=True)))
-    return filled[(..., *map(slice, g.kernel))]
+    kept: Any = (..., *map(slice, g.kernel))
+    original: Array = filled[kept]
+    return original
 
 
 def _tap_axes(ndim: int) -> tuple[int, ...]:

@@ -143,9 +143,21 @@ def run(
     others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
     asked = {"models": models, "training": training, "overhead": overhead}
     if (compared := bench_framework.kind_of(framework, asked, others)) is not None:
-        limits = (threads, rounds, seconds or _SECONDS_OF_MODELS)
-        written = (dtype, layout, backend, base, output, html, as_json)
-        return bench_framework.run(bench_framework.Options(*compared, layers or (), *limits, *written), progress)
+        options = bench_framework.Options(
+            *compared,
+            layers=layers or (),
+            threads=threads,
+            rounds=rounds,
+            seconds=seconds or _SECONDS_OF_MODELS,
+            dtype=dtype,
+            layout=layout,
+            backend=backend,
+            base=base,
+            output=output,
+            html=html,
+            as_json=as_json,
+        )
+        return bench_framework.run(options, progress)
     if backend is not None:
         raise ArgumentError(f"--backend {backend} is about --framework keras. Write --framework keras")
     known = dtypes.DTYPES[device]
@@ -156,9 +168,9 @@ def run(
     names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
-    options: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
-    options |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
-    options |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
+    written: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
+    written |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
+    written |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
     with ExitStack() as stack:  # files that cannot be written are refused now, not after the run
         html_file = stack.enter_context(NewFile([html])) if html is not None else None
         with NewFile([output]) if output is not None else nullcontext() as json_file:
@@ -172,7 +184,7 @@ def run(
             runner.activation = activation or ""
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
-                "command": _command(options),
+                "command": _command(written),
                 "revision": revision.describe(),
                 "machine": machine_facts(),
                 "threads": threads,

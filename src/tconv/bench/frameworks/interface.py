@@ -48,6 +48,8 @@ class Sides(NamedTuple):
     gap: Callable[[str, Any], Gap]
     facts: dict[str, Any]
     absent: dict[str, str] = {}  # noqa: RUF012  # never changed
+    begin: Callable[[], None] = lambda: None
+    """Called after the check, before anything is timed."""
 
 
 class Framework(NamedTuple):

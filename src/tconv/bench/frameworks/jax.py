@@ -54,24 +54,23 @@ class Jax(LayerFramework):
 
     def training(
         self, call: Callable[..., Any], x: Any, w: Any, cotangent: Any, forward: bool
-    ) -> Callable[[], tuple[Any, Any]]:
+    ) -> Callable[[Any], tuple[Any, Any]]:
         jax: Any = import_module("jax")
 
         def loss(x: Any, w: Any, cotangent: Any) -> Any:
             return (call(x, w) * cotangent).sum()
 
-        @jax.jit
-        def step(x: Any, w: Any, cotangent: Any) -> Any:
+        def step(x: Any, w: Any, cotangent: Any, rate: Any) -> Any:
             if forward:
                 value, (dx, dw) = jax.value_and_grad(loss, (0, 1))(x, w, cotangent)
             else:
                 value, (dx, dw) = 0, jax.grad(loss, (0, 1))(x, w, cotangent)
-            return value, dx, dw, w - w.dtype.type(1e-6) * dw
+            return value, dx, dw, w - rate * dw
 
-        weights = [w]
+        weights, compiled = [w], jax.jit(step)
 
-        def run() -> tuple[Any, Any]:
-            _, dx, dw, weights[0] = jax.block_until_ready(step(x, weights[0], cotangent))
+        def run(rate: Any) -> tuple[Any, Any]:
+            _, dx, dw, weights[0] = jax.block_until_ready(compiled(x, weights[0], cotangent, rate))
             return dx, dw
 
         return run
@@ -90,12 +89,26 @@ def _arguments(layer: Layer, layout: str) -> dict[str, Any]:
     return {**native, "dimension_numbers": _specs(layer, layout)}
 
 
+def _grouped(weight: Array, groups: int) -> tuple[Array, Callable[[Array], Array]]:
+    """Return a weight [C_in, C_out/g, *k] as [*k, C_in/g, C_out], flipped, and the conversion back."""
+    axes = weight.ndim - 2
+    taps = tuple(range(axes))
+    split = weight.reshape(groups, -1, *weight.shape[1:])  # [G, I, O, *k]
+    moved = np.flip(split.transpose(*range(3, 3 + axes), 1, 0, 2), taps)
+
+    def canonical(w: Array) -> Array:
+        split = np.flip(w, taps).reshape(*w.shape[:-1], groups, -1)  # [*k, I, G, O]
+        return split.transpose(axes + 1, axes, axes + 2, *taps).reshape(weight.shape)
+
+    return moved.reshape(*moved.shape[: axes + 1], -1), canonical
+
+
 def _own(layer: Layer, weight: Array, layout: str) -> Operator:
     """Return lax.conv_transpose, or with groups, which it lacks, the convolution that it calls."""
-    lax, g, words = import_module("jax").lax, layer.geometry, dialect("jax")
+    lax, g = import_module("jax").lax, layer.geometry
     if g.groups == 1:
         arguments = _arguments(layer, layout)
-        return Operator(lambda x, w: lax.conv_transpose(x, w, **arguments), words.to_native(weight), words.to_canonical)
+        return Operator(lambda x, w: lax.conv_transpose(x, w, **arguments), *_grouped(weight, 1))
 
     def call(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(
@@ -109,36 +122,33 @@ def _own(layer: Layer, weight: Array, layout: str) -> Operator:
             feature_group_count=g.groups,
         )
 
-    axes, taps = g.ndim, tuple(range(g.ndim))
-    split = weight.reshape(g.groups, -1, *weight.shape[1:])  # [G, I, O, *k]; here [*k, I, G*O], flipped
-    moved = np.flip(split.transpose(*range(3, 3 + axes), 1, 0, 2), taps)
-
-    def canonical(w: Array) -> Array:
-        split = np.flip(w, taps).reshape(*w.shape[:-1], g.groups, -1)  # [*k, I, G, O]
-        return split.transpose(axes + 1, axes, axes + 2, *taps).reshape(weight.shape)
-
-    return Operator(call, moved.reshape(*moved.shape[: axes + 1], -1), canonical)
+    return Operator(call, *_grouped(weight, g.groups))
 
 
 def _tconv(layer: Layer, weight: Array, layout: str) -> Operator:
-    operator, g, words = import_module("tconv.jax").conv_transpose, layer.geometry, dialect("jax")
-    arguments = _arguments(layer, layout) | ({"groups": g.groups} if g.groups > 1 else {})
-    return Operator(
-        lambda x, w: operator(x, w, **arguments),
-        words.to_native(weight, g.groups),
-        lambda w: words.to_canonical(w, g.groups),
-    )
+    operator, groups = import_module("tconv.jax").conv_transpose, layer.geometry.groups
+    arguments = _arguments(layer, layout) | ({"feature_group_count": groups} if groups > 1 else {})
+    return Operator(lambda x, w: operator(x, w, **arguments), *_grouped(weight, groups))
 
 
 def _standard(layer: Layer, weight: Array, layout: str) -> Operator:
-    operator, g, words = import_module("tconv.jax.standard").conv_transpose, layer.geometry, dialect("jax")
+    """Return tconv's operators in XLA's own, with their gradients."""
+    jax: Any = import_module("jax")
+    standard: Any = import_module("tconv.jax.standard")
+    g, words = layer.geometry, dialect("jax")
     numbers = {"dimension_numbers": _specs(layer, layout)}
     data, kind = words.data_layout(g.ndim, g.ndim + 2, **numbers), words.weight_layout(g.ndim, **numbers)
-    return Operator(
-        lambda x, w: operator(x, w, g, data, kind, data),
-        words.to_native(weight, g.groups),
-        lambda w: words.to_canonical(w, g.groups),
-    )
+
+    def forward(x: Any, w: Any) -> Any:
+        return standard.conv_transpose(x, w, g, data, kind, data)
+
+    def gradients(saved: Any, dy: Any) -> Any:
+        x, w = saved
+        return standard.conv(dy, w, g, data, kind, data), standard.weight_gradient(x, dy, g, data, data, kind)
+
+    operator = jax.custom_vjp(forward)
+    operator.defvjp(lambda x, w: (forward(x, w), (x, w)), gradients)
+    return Operator(operator, words.to_native(weight, g.groups), lambda w: words.to_canonical(w, g.groups))
 
 
 def _rewrite(layer: Layer, weight: Array, layout: str) -> Operator:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _PIECES = 1 << 23  # numbers that are copied for one product
 _IDENTITY = 1e-10  # largest relative difference of the three sides of the identity, in float64
 
 
-class Reference(NamedTuple):
+class Expected(NamedTuple):
     """A float64 array, its root mean square, and the number of terms of its longest sum."""
 
     array: Array
@@ -56,7 +56,7 @@ class LayerNumbers(NamedTuple):
     weight: Array
     cotangent: Array
     """Gradient of a loss by y."""
-    right: dict[str, Reference]
+    right: dict[str, Expected]
 
 
 def numbers(layer: Layer, dtype: str, trained: bool, seed: int = 0) -> LayerNumbers:
@@ -67,13 +67,13 @@ def numbers(layer: Layer, dtype: str, trained: bool, seed: int = 0) -> LayerNumb
     stored = np.dtype(summed(dtype)).type
     cotangent = rounded(np.random.default_rng(seed + 1).standard_normal(layer.output_shape, stored), dtype)
     if not trained:
-        return LayerNumbers(x, w, cotangent, {OUTPUT: Reference(y, reference.rms, layer.terms)})
+        return LayerNumbers(x, w, cotangent, {OUTPUT: Expected(y, reference.rms, layer.terms)})
     g = layer.geometry
     dx, dw = gradients(g, x, w, cotangent)
     _check_identity(layer, [(cotangent, y), (x, dx), (w, dw)])
     taps = math.prod(g.kernel) * layer.out_channels // g.groups
     positions = layer.batch * math.prod(layer.input_shape)
-    right = {INPUT: Reference(dx, _rms(dx), taps), WEIGHT: Reference(dw, _rms(dw), positions)}
+    right = {INPUT: Expected(dx, _rms(dx), taps), WEIGHT: Expected(dw, _rms(dw), positions)}
     return LayerNumbers(x, w, cotangent, right)
 
 
@@ -86,7 +86,9 @@ def gradients(g: Geometry, x: Array, w: Array, cotangent: Array) -> tuple[Array,
     full = np.zeros((*cotangent.shape[:2], *g.full_shape(sizes)))
     inside = [slice(max(0, lo), size - max(0, hi)) for (lo, hi), size in zip(g.crop, full.shape[2:], strict=True)]
     kept = [slice(max(0, -lo), L - max(0, -hi)) for (lo, hi), L in zip(g.crop, cotangent.shape[2:], strict=True)]
-    full[(..., *inside)] = cotangent[(..., *kept)]
+    into: Any = (..., *inside)
+    out_of: Any = (..., *kept)
+    full[into] = cotangent[out_of]
     split = x.astype(np.float64).reshape(n, g.groups, -1, math.prod(sizes))
     channels = w.shape[1]
     # [taps, G, I, O]; several taps at a time are one product of matrices
@@ -108,7 +110,9 @@ def _piece(full: Array, g: Geometry, tap: tuple[int, ...], sizes: tuple[int, ...
     """Return the places of the full output that a tap of each input reaches, [N, G, C_out/g, positions]."""
     axes = zip(tap, g.stride, g.dilation, sizes, strict=True)
     places = [slice(d * t, d * t + s * (size - 1) + 1, s) for t, s, d, size in axes]
-    return full[(..., *places)].reshape(len(full), g.groups, -1, math.prod(sizes))
+    where: Any = (..., *places)
+    piece: Array = full[where].reshape(len(full), g.groups, -1, math.prod(sizes))
+    return piece
 
 
 def _check_identity(layer: Layer, pairs: list[tuple[Array, Array]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ GATE = (
     "the rounding of each sum explains is allowed, as in tconv bench"
 )
 REWRITE = "rewrite"
+_RATE = 1e-6
+"""Learning rate of a training step: the weight changes, so that a packed one has to be packed again."""
 _TINY = {"name": "tiny layer", "n": 1, "c_in": 8, "c_out": 8, "in": [4, 4], "k": 4, "s": 2, "p": 1}
 _EAGER = "tiny layer, eager"
 _ISSUES = (
@@ -84,10 +87,11 @@ class LayerFramework(ABC):
     @abstractmethod
     def training(
         self, call: Callable[..., Any], x: Any, w: Any, cotangent: Any, forward: bool
-    ) -> Callable[[], tuple[Any, Any]]:
+    ) -> Callable[[Any], tuple[Any, Any]]:
         """Return a compiled step that updates the weight and returns the gradients of x and the weight.
 
-        The loss is the sum of y * cotangent; with `forward` its value is computed, too.
+        The loss is the sum of y * cotangent; with `forward` its value is computed, too. The step's argument is the
+        learning rate, an array.
         """
 
     def sides(self, kind: str, case: Case) -> Sides:
@@ -99,15 +103,16 @@ class LayerFramework(ABC):
         operators: dict[str, Operator] = {}
         calls: dict[str, Callable[[], Any]] = {}
         absent: dict[str, str] = {}
+        rate = [self.array(np.zeros((), native))]  # until all sides are checked
         for side, build in self.operators(layer, given.weight.astype(native), case.layout).items():
             try:
                 operators[side] = one = build()
-                arrays = [self.array(np.ascontiguousarray(array)) for array in (x, one.weight)]
+                given_x, w = (self.array(np.ascontiguousarray(array)) for array in (x, one.weight))
                 if trained:
-                    step = self.training(one.call, *arrays, self.array(cotangent), layer.kind != "issues")
-                    calls[side] = step
+                    step = self.training(one.call, given_x, w, self.array(cotangent), layer.kind != "issues")
+                    calls[side] = partial(_step, step, rate)
                 else:
-                    calls[side] = self.forward(one.call, *arrays, case.name != _EAGER)
+                    calls[side] = self.forward(one.call, given_x, w, case.name != _EAGER)
                 calls[side]()
             except Exception as error:  # the other sides go on
                 calls.pop(side, None)
@@ -115,6 +120,9 @@ class LayerFramework(ABC):
         for side in (self.stock, OWN):
             if side not in calls:
                 raise UnableError(f"{side}: {absent[side]}")
+
+        def trains() -> None:
+            rate[0] = self.array(np.full((), _RATE, native))
 
         def gap(side: str, outputs: Any) -> Gap:
             once = side == OWN
@@ -129,12 +137,16 @@ class LayerFramework(ABC):
             return max(found, key=lambda one: one.difference / one.allowed if not one.wrong else float("inf"))
 
         work = layer.flops * (3 if layer.kind != "issues" else 2) if trained else layer.flops
-        return Sides(calls, gap, {"title": title(case), "flops": work}, absent)
+        return Sides(calls, gap, {"title": title(case), "flops": work}, absent, trains)
 
     def _wide(self, output: Any) -> Array:
         """Return an output in NumPy; float32 represents both 2-byte dtypes."""
         array = self.numpy(output)
         return array.astype(np.float32) if array.dtype.itemsize == 2 else array
+
+
+def _step(step: Callable[[Any], Any], rate: list[Any]) -> Any:
+    return step(rate[0])
 
 
 def title(case: Case) -> str:

@@ -52,20 +52,20 @@ class TensorFlow(LayerFramework):
 
     def training(
         self, call: Callable[..., Any], x: Any, w: Any, cotangent: Any, forward: bool
-    ) -> Callable[[], tuple[Any, Any]]:
+    ) -> Callable[[Any], tuple[Any, Any]]:
         tf: Any = import_module("tensorflow")
         weight = tf.Variable(w)
 
-        @tf.function
-        def step(x: Any, cotangent: Any) -> Any:
+        def step(x: Any, cotangent: Any, rate: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 value = tf.reduce_sum(call(x, weight) * cotangent)
             dx, dw = tape.gradient(value, [x, weight])
-            weight.assign_sub(tf.cast(1e-6, dw.dtype) * dw)
+            weight.assign_sub(rate * dw)
             return (value, dx, dw) if forward else (dx, dw)
 
-        return lambda: step(x, cotangent)[-2:]
+        run = tf.function(step)
+        return lambda rate: run(x, cotangent, rate)[-2:]
 
 
 def _format(layer: Layer, layout: str) -> dict[str, str]:
@@ -98,7 +98,9 @@ def _rewrite(layer: Layer, weight: Array, layout: str) -> Operator:
     g, zeros, form = layer.geometry, layer_sides.padded_taps(layer), _format(layer, layout)
     if layout == "first" and g.ndim != 2:
         raise UnableError("TensorFlow's convolutions on the CPU have channels first in 2-D only")
-    around = [(0, 0), *((n, n) for n in zeros), (0, 0)] if layout == "last" else [(0, 0), (0, 0), *((n, n) for n in zeros)]
+    around = (
+        [(0, 0), *((n, n) for n in zeros), (0, 0)] if layout == "last" else [(0, 0), (0, 0), *((n, n) for n in zeros)]
+    )
 
     def conv(x: Any, w: Any) -> Any:
         padded = tf.pad(x, around) if any(zeros) else x

@@ -11,6 +11,7 @@ from tconv.bench.layers import Layer
 from tconv.bench.peers import torch
 from tconv.bench.peers.interface import ISAS, LoadedLayer, Peer, Task
 
+
 def _reasons_against(layer: Layer) -> list[str]:
     ndim = layer.geometry.ndim
     return ([] if ndim <= 3 else [f"PyTorch has 1 to 3 axes, this layer {ndim}"]) + subpixel.reasons_against(layer)
