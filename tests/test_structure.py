@@ -21,6 +21,7 @@ LAYERS = (
     ("__init__",),
     ("keras",),
     ("torch", "jax", "tensorflow"),
+    ("torch", "jax", "tensorflow"),
     ("diagnosis",),
     ("upsampling",),
     ("models",),
