@@ -21,7 +21,6 @@ LAYERS = (
     ("__init__",),
     ("keras",),
     ("torch", "jax", "tensorflow"),
-    ("torch", "jax", "tensorflow"),
     ("diagnosis",),
     ("upsampling",),
     ("models",),
