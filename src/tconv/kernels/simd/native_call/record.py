@@ -8,6 +8,7 @@ import math
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -20,10 +21,11 @@ from tconv.dialects.layouts import WeightLayout
 from tconv.kernels import num_threads, tap_products
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
+from tconv.kernels.simd.bfloat16_dot import reason_unavailable as dot_reason
 from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.form import NOT_PACKED, Form
 from tconv.kernels.simd.form_choice import direct_form, winograd_form
-from tconv.kernels.simd.native_call import machine_code, places, slots
+from tconv.kernels.simd.native_call import machine_code, places, slots, weight_gather
 from tconv.kernels.simd.native_call.process_table import ProcessTable
 from tconv.kernels.simd.native_call.weight_hash import chunk_bytes
 from tconv.kernels.simd.native_call.weight_table import scratch_bytes, table_of
@@ -32,6 +34,7 @@ from tconv.kernels.simd.specialized_call import SpecializedCall, compiled
 from tconv.kernels.simd.tile_tickets import machine_function
 from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, cache_line_aligned
 from tconv.kernels.simd.weight_cache import fingerprint as cache_fingerprint
+from tconv.kernels.simd.winograd_f22.weight_packing import LARGEST
 
 _SLOTS = 4
 """Packed weights of a record."""
@@ -303,6 +306,19 @@ def _answer(address: int, kind: int, *arguments: int) -> int:
 
 _callback = _FUNCTION(_answer)
 """Function of machine code, which lives as long as the process."""
+
+
+def build(dtypes: Iterable[np.dtype[Any]]) -> None:
+    """Build the machine code of all records with problems of these dtypes."""
+    native_function()
+    OBJECT_CACHE.address("native_drop", slots.write_drop)
+    for dtype in dtypes:
+        elements = elements_of(dtype)
+        for each in {elements, elements._replace(dot=elements.stored == "bfloat16" and not dot_reason())}:
+            weight_gather.copy_address(each)
+        weight_gather.sums_address(elements, LARGEST[elements.summed])
+        if elements.stored_size == 2:
+            _convert_address(dtype)
 
 
 def _living() -> list[NativeCall]:
