@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.geometry import Geometry
-from tconv.tensorflow import standard_stand_in as standard
+from tconv.tensorflow import nn_gradients, standard
 from tconv.tensorflow.dispatch import reason_for_nn, run_nn
 from tconv.tensorflow.op_kernel import TYPES, registered
 from tconv.tensorflow.operator_rule import Operator, OperatorRule, rule_of_attributes
@@ -252,11 +252,15 @@ def differentiable(operator: Operator) -> Differentiable:
 
     @_with_gradients
     def conv(y: Any, weight: Any) -> Any:
-        return own.conv(y, weight), lambda dx: (apply_operator(operator, dx, weight), weight_gradient(dx, y))
+        x = None if reason_for_standard(y, weight) else nn_gradients.conv(operator, y, weight)
+        x = own.conv(y, weight) if x is None else x
+        return x, lambda dx: (apply_operator(operator, dx, weight), weight_gradient(dx, y))
 
     @_with_gradients
     def weight_gradient(x: Any, y: Any) -> Any:
-        return own.weight_gradient(x, y), lambda dw: (conv(y, dw), apply_operator(operator, x, dw))
+        weight = None if reason_for_standard(x, y) else nn_gradients.weight_gradient(operator, x, y)
+        weight = own.weight_gradient(x, y) if weight is None else weight
+        return weight, lambda dw: (conv(y, dw), apply_operator(operator, x, dw))
 
     return Differentiable(transposed, conv, weight_gradient)
 
