@@ -15,6 +15,7 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.tensorflow", "tensorflow", "tensorflow") from None
 
+from tconv.tensorflow import vectorization as _vectorization  # registers its rule  # noqa: F401
 from tconv.tensorflow.functional import conv_transpose
 from tconv.tensorflow.tracing_context import standard_operators
 

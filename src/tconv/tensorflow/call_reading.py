@@ -61,7 +61,7 @@ class Arguments(NamedTuple):
 def read(x: Described, filters: Described, bias: Described | None, arguments: Arguments) -> Call:
     """Return the meaning of a call. Raises TconvError for arguments and shapes that have none."""
     try:
-        return _read_cached(x, filters, bias, arguments, type(arguments.groups))
+        return _read_cached(x, filters, bias, arguments, str(type(arguments.groups)))
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
@@ -70,7 +70,7 @@ def read(x: Described, filters: Described, bias: Described | None, arguments: Ar
 
 @lru_cache(maxsize=1024)
 def _read_cached(
-    x: Described, filters: Described, bias: Described | None, arguments: Arguments, groups_type: type
+    x: Described, filters: Described, bias: Described | None, arguments: Arguments, groups_type: str
 ) -> Call:
     return _read(x, filters, bias, arguments)
 
@@ -99,10 +99,14 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
     if pairs is None:
         padding = arguments.padding
         # sizes that are not known yet are replaced by allowed ones, to check all that is known
-        large = tuple(
-            _legal_size(padding, n, e, s) if L is None or m is None else L
-            for L, m, n, e, s in zip(sizes or (), small, example, plain.extent, plain.stride, strict=True)
-        ) if sizes is not None else None
+        large = (
+            tuple(
+                _legal_size(padding, n, e, s) if L is None or m is None else L
+                for L, m, n, e, s in zip(sizes or (), small, example, plain.extent, plain.stride, strict=True)
+            )
+            if sizes is not None
+            else None
+        )
         call = _checked(x, filters, bias, arguments, example, padding, large, last)
         name, crop = padding, ((0, 0),) * ndim
     else:
@@ -110,39 +114,39 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
         name, crop = ("CROP" if arguments.crop is not None else "PAIRS"), pairs
     g = call.problem.geometry
     rule = OperatorRule(g.stride, g.dilation, crop, g.groups, name, call.data, call.weight_layout, call.result)
-    problem = call.problem
+    geometry: Geometry | None = None
     if name == "CROP":
-        geometry: Geometry | None = replace(g, crop=crop)
+        geometry = replace(g, crop=crop)
         if known_input:
             _check_agreement(geometry.output_shape(example), sizes, arguments)
-    elif sizes is None or None in sizes or not known_input:
-        geometry = None
-    elif pairs is None:
-        geometry = g
-    else:
-        given = [list(pair) for pair in pairs]
-        geometry = crop_between(replace(g, crop=0), pairs, given, example, sizes, legal_output_sizes)
+    elif sizes is not None and known_input:
+        numbers = tuple(size for size in sizes if size is not None)
+        if len(numbers) == ndim:
+            given = [list(pair) for pair in pairs or ()]
+            geometry = g if pairs is None else crop_between(_uncropped(g), pairs, given, example, numbers)
     if geometry is None:
-        return Call(None, rule, problem, False)
+        return Call(None, rule, call.problem, False)
     operator = Operator(geometry, call.data, call.weight_layout, call.result)
-    problem = replace(problem, geometry=geometry)
-    return Call(operator, operator.rule, problem, known_input)
+    return Call(operator, operator.rule, replace(call.problem, geometry=geometry), known_input)
+
+
+def _uncropped(g: Geometry) -> Geometry:
+    """Return a geometry without its crop."""
+    return Geometry(g.kernel, g.stride, 0, g.dilation, g.groups)
 
 
 def _plain(filters: Described, arguments: Arguments) -> Geometry:
     """Return the geometry without its crop and groups, which the sizes decide."""
     ndim = len(filters.shape) - 2
-    return replace(
-        dialect("tensorflow").geometry(
-            kernel=filters.shape[:ndim],  # type: ignore[arg-type]
-            output=(1,) * ndim,
-            strides=arguments.strides,
-            padding="VALID",
-            data_format=arguments.data_format,
-            dilations=arguments.dilations,
-        ),
-        crop=0,  # type: ignore[arg-type]
+    geometry = dialect("tensorflow").geometry(
+        kernel=filters.shape[:ndim],
+        output=(1,) * ndim,
+        strides=arguments.strides,
+        padding="VALID",
+        data_format=arguments.data_format,
+        dilations=arguments.dilations,
     )
+    return _uncropped(geometry)
 
 
 def _pairs(arguments: Arguments, plain: Geometry, last: bool) -> Any:
@@ -193,28 +197,31 @@ def _checked(
 ) -> CanonicalCall:
     """Return the call of TensorFlow's dialect with these sizes, after all of its checks."""
     ndim, given = len(sizes), arguments.output_shape
-    batch = 1 if (n := x.shape[0]) is None else n
     channel_axis = -1 if last else 1
-    weight_shape = list(filters.shape)
-    channels = x.shape[channel_axis]
-    native: dict[str, Any] = {"strides": arguments.strides, "padding": padding, "data_format": arguments.data_format}
-    native["dilations"] = arguments.dilations
     groups = int_of(arguments.groups, "groups", least=1, example="groups=1")
     # unknown channels are replaced by some that fit
+    channels, taken, returned = x.shape[channel_axis], filters.shape[-1], filters.shape[-2]
     of_output = given[channel_axis] if given is not None and len(given) == ndim + 2 else None
-    if weight_shape[-1] is None:
-        weight_shape[-1] = groups if channels is None else channels
-    if weight_shape[-2] is None:
-        weight_shape[-2] = 1 if of_output is None or of_output % groups else of_output // groups
-    channels = weight_shape[-1] if channels is None else channels
+    taken = taken if taken is not None else groups if channels is None else channels
+    channels = taken if channels is None else channels
+    per_group = 1 if returned is None else returned
+    if returned is None and of_output is not None and of_output % groups == 0:
+        per_group = of_output // groups
+    weight_shape: Any = (*filters.shape[:ndim], per_group, taken)
+    batch = 1 if x.shape[0] is None else x.shape[0]
     x_shape = (batch, *sizes, channels) if last else (batch, channels, *sizes)
+    native: dict[str, Any] = {
+        "strides": arguments.strides,
+        "padding": padding,
+        "data_format": arguments.data_format,
+        "dilations": arguments.dilations,
+    }
     if groups > 1:
         native["groups"] = groups
     if large is None:
         native["output_shape"] = given  # missing, or of a wrong length: the dialect has the error
     elif given is not None and len(given) == ndim + 2:
         first = -1 if given[0] is None or x.shape[0] is None else given[0]
-        per_group = weight_shape[-2]
         if groups > 1 and of_output is not None and of_output != per_group * groups:
             raise ShapeError(
                 f"output_shape {_text(given)} has {of_output} channels; filters {_text(filters.shape)} in {groups} "
@@ -224,12 +231,13 @@ def _checked(
         native["output_shape"] = (first, *large, of_output) if last else (first, of_output, *large)
     else:
         native["output_shape"] = large
-    tensors = [_stand_in(described, name) for described, name in ((x, "x"), (filters, "filters"), (bias, "bias"))]
-    shaped = [np.broadcast_to(tensors[0], x_shape), np.broadcast_to(tensors[1], tuple(weight_shape)), None]
-    if bias is not None:
-        count = weight_shape[-2] * groups
-        shaped[2] = np.broadcast_to(tensors[2], tuple(count if size is None else size for size in bias.shape))
-    return read_taken_call("tensorflow", *shaped, "tensorflow", None, native, finite=True)
+    bias_shape: Any = None if bias is None else [per_group * groups if n is None else n for n in bias.shape]
+    stand_ins = [
+        None if shape is None else np.broadcast_to(_stand_in(tensor, name), shape)
+        for tensor, name, shape in ((x, "x", x_shape), (filters, "filters", weight_shape), (bias, "bias", bias_shape))
+    ]
+    in_words: Any = ("tensorflow", *stand_ins, "tensorflow", None, native)
+    return read_taken_call(*in_words, finite=True)
 
 
 def _stand_in(tensor: Described | None, name: str) -> Array:
@@ -254,5 +262,3 @@ def _check_agreement(made: tuple[int, ...], sizes: Shape | None, arguments: Argu
 
 def _text(shape: Shape) -> str:
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-
-

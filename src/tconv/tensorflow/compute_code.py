@@ -174,9 +174,8 @@ def _read_key(f: Any, field: Any, call: Any, tensors: Any, key: Any) -> Any:
     with f.when(sizes.differs(0)):
         tensor = f.load(tensors, field("biases") + 2, I64)
         check(tensor, f.value(1))
-        with f.when(valid.value.equals(1)):
-            with f.when(call("TF_Dim", tensor, 0).differs(sizes)):
-                valid.set(0)
+        with f.when(valid.value.equals(1)), f.when(call("TF_Dim", tensor, 0).differs(sizes)):
+            valid.set(0)
         with f.when(valid.value.equals(1)):
             numbers = call("TF_TensorData", tensor)
             with f.loop(sizes) as axis:

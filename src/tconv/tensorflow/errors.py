@@ -23,20 +23,19 @@ def tensorflow_errors() -> Iterator[None]:
 
 def as_tensorflow_error(error: TconvError) -> TconvError:
     """Return an error of the same class and words that is also `tf.errors.InvalidArgumentError`."""
-    if isinstance(error, tf.errors.InvalidArgumentError):
-        return error
-    both: TconvError = _both(type(error))(None, None, str(error))
+    both: TconvError = error
+    if not isinstance(error, tf.errors.InvalidArgumentError):
+        kind: Any = type(error)
+        both = _both(kind)(None, None, str(error))
     return both
 
 
 @cache
-def _both(kind: type[TconvError]) -> Any:
+def _both(kind: Any) -> Any:
     """Return the class that derives from both. AutoGraph makes such an error anew, with these four arguments."""
 
-    def __init__(self: Any, node_def: Any, op: Any, message: str, *args: Any) -> None:
+    def initialize(self: Any, node_def: Any, op: Any, message: str, *args: Any) -> None:
         tf.errors.InvalidArgumentError.__init__(self, node_def, op, message, *args)
 
-    def __str__(self: Any) -> str:
-        return str(self.message)
-
-    return type(kind.__name__, (kind, tf.errors.InvalidArgumentError), {"__init__": __init__, "__str__": __str__})
+    methods = {"__init__": initialize, "__str__": lambda self: str(self.message)}
+    return type(kind.__name__, (kind, tf.errors.InvalidArgumentError), methods)

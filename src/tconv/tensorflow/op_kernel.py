@@ -53,7 +53,8 @@ class Entry:
         p = self.problem
         self.y_shape = y_layout.native_shape((p.batch, p.out_channels, *p.output_shape))
         self.dtype = instance.dtype
-        self.call, function, record = (None, NOTHING, 0) if 0 in self.y_shape else self._call()
+        made: tuple[Any, int, int] = (None, NOTHING, 0) if 0 in self.y_shape else self._call()
+        self.call, function, record = made
         self.token = _keep(_entries, self)
         bytes_of_y = math.prod(self.y_shape) * self.dtype.itemsize
         key = (*x_shape, *filters_shape, *(bias_shape or ()), *(sizes or ()))
@@ -161,8 +162,8 @@ def _array(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     count = math.prod(shape)
     if not count:
         return np.empty(shape, dtype)
-    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
-    return np.frombuffer(memory, dtype).reshape(shape)
+    memory: Any = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+    return np.ndarray(shape, dtype, memory)
 
 
 class Instance:
@@ -348,4 +349,3 @@ def registered() -> str:
     except (OSError, AttributeError, RuntimeError) as error:
         return f"TensorFlow's C API does not take the operator: {error}"
     return ""
-

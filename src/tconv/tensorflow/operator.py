@@ -25,7 +25,7 @@ from tconv.tensorflow.op_kernel import TYPES, registered
 from tconv.tensorflow.operator_rule import Operator, OperatorRule, rule_of_attributes
 from tconv.tensorflow.registration import OPERATOR
 from tconv.tensorflow.spatial_fit import extend
-from tconv.tensorflow.tracing_context import reason_for_standard, register_vectorized, run_operator
+from tconv.tensorflow.tracing_context import reason_for_standard, run_operator
 
 
 def apply(
@@ -110,11 +110,12 @@ def bias_gradient(dy: Any, layout: DataLayout) -> Any:
 def _uncropped(rule: OperatorRule, weight: Any) -> Operator:
     """Return the operator of a rule without a crop."""
     kernel = rule.weight_layout.kernel(tuple(weight.shape.as_list()))
-    return _plain(replace(rule, padding="CROP", crop=((0, 0),) * len(kernel)), kernel)
+    return plain_operator(replace(rule, padding="CROP", crop=((0, 0),) * len(kernel)), kernel)
 
 
 @lru_cache(maxsize=1024)
-def _plain(rule: OperatorRule, kernel: tuple[int, ...]) -> Operator:
+def plain_operator(rule: OperatorRule, kernel: tuple[int, ...]) -> Operator:
+    """Return the operator of a rule with a given crop."""
     return rule.operator(kernel, kernel, None)
 
 
@@ -123,12 +124,12 @@ def _dynamic_crop(rule: OperatorRule, operator: Operator, x: Any, sizes: Any) ->
     g = operator.geometry
     crop = []
     for axis, (n, s, e) in enumerate(zip(spatial_sizes(x, rule.x_layout), g.stride, g.extent, strict=True)):
-        L = tf.convert_to_tensor(sizes)[axis]
-        rest = s * (n - 1) + e - L
+        size = tf.convert_to_tensor(sizes)[axis]
+        rest = s * (n - 1) + e - size
         pair = None if rule.padding == "SAME" else rule.crop[axis]
         last = s * n if pair is None else s * n + e - 1 - sum(pair)
         least = f"{rule.padding} padding with stride {s} makes x of this size from an output of {s} sizes, not of"
-        legal = tf.debugging.Assert((L > last - s) & (L <= last) & (L >= 1), [least, L])
+        legal = tf.debugging.Assert((size > last - s) & (size <= last) & (size >= 1), [least, size])
         with tf.control_dependencies([] if legal is None else [legal]):
             lo = tf.maximum(rest, 0) // 2 if pair is None else tf.constant(pair[0])
         crop.append((lo, rest - lo))
@@ -163,13 +164,13 @@ def _run_kernel(
     return y
 
 
-@tf.RegisterGradient(OPERATOR)
 def _gradient(op: Any, dy: Any) -> list[Any]:
+    """Return the derivatives with respect to the inputs of an operator, of a graph or recorded by a tape."""
     x, weight, *rest = op.inputs
-    rule = _rule_of(op)
+    rule = rule_of(op)
     skipped = getattr(op, "skip_input_indices", None) or ()
     if rule.padding == "CROP":
-        operator = _plain(rule, rule.weight_layout.kernel(tuple(weight.shape.as_list())))
+        operator = plain_operator(rule, rule.weight_layout.kernel(tuple(weight.shape.as_list())))
         large = dy
     else:
         operator = _uncropped(rule, weight)
@@ -185,13 +186,17 @@ def _gradient(op: Any, dy: Any) -> list[Any]:
     return gradients + [None] * op.get_attr("S")
 
 
-def _rule_of(op: Any) -> OperatorRule:
+def rule_of(op: Any) -> OperatorRule:
+    """Return the rule of an operator in a graph, or of one that a tape has recorded."""
     strides, dilations, crop = (tuple(op.get_attr(key)) for key in ("strides", "dilations", "crop"))
     padding, layouts = (tf.compat.as_str(op.get_attr(key)) for key in ("padding", "layouts"))
     return _cached_rule(strides, dilations, crop, op.get_attr("groups"), padding, layouts)
 
 
 _cached_rule = lru_cache(maxsize=1024)(rule_of_attributes)
+
+
+tf.RegisterGradient(OPERATOR)(_gradient)
 
 
 # -- the three, closed under differentiation -------------------------------------------------------------------------
@@ -255,14 +260,3 @@ def static_shape(x_shape: Any, weight_shape: Any, operator: Operator) -> list[in
         named[axis] = None if n is None else s * (n - 1) + e - lo - hi
     named["C"] = None if per_weight is None else per_weight * groups
     return [named.get(axis, 1) for axis in operator.y_layout.axes]
-
-
-# -- vectorized_map --------------------------------------------------------------------------------------------------
-
-
-def _vectorized(pfor_input: Any) -> Any:
-    """Run a batch of inputs as one larger batch; TensorFlow loops over a batch of filters."""
-    raise NotImplementedError
-
-
-del register_vectorized, _vectorized

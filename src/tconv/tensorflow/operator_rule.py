@@ -1,4 +1,4 @@
-"""Operator of a call: geometry and layouts; and the rule from which it follows where sizes are known at run time only."""
+"""Operator of a call: geometry and layouts; and the rule from which it follows where sizes are not known yet."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ class OperatorRule:
     weight_layout: WeightLayout
     y_layout: DataLayout
 
-    def operator(
-        self, kernel: tuple[int, ...], input: tuple[int, ...], sizes: tuple[int, ...] | None
-    ) -> Operator:
+    def operator(self, kernel: tuple[int, ...], input: tuple[int, ...], sizes: tuple[int, ...] | None) -> Operator:
         """Return the operator for a kernel and spatial sizes of x and y. `sizes` is None where the crop is given.
 
         Raises ShapeError for sizes that the padding does not allow.

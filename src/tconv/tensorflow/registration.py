@@ -184,9 +184,7 @@ class KernelAttributes:
     def _sizes(self, name: str) -> tuple[int, int]:
         """Return the entries of a list and the bytes of a text."""
         entries, size = ctypes.c_int32(), ctypes.c_int32()
-        self._read(
-            "TF_OpKernelConstruction_GetAttrSize", name.encode(), ctypes.byref(entries), ctypes.byref(size)
-        )
+        self._read("TF_OpKernelConstruction_GetAttrSize", name.encode(), ctypes.byref(entries), ctypes.byref(size))
         return entries.value, size.value
 
     def integers(self, name: str) -> tuple[int, ...]:
@@ -200,4 +198,3 @@ class KernelAttributes:
         content = ctypes.create_string_buffer(self._sizes(name)[1])
         self._read("TF_OpKernelConstruction_GetAttrString", name.encode(), content, len(content))
         return content.raw.decode()
-

@@ -1,4 +1,4 @@
-"""Where a call is traced, and every undocumented name of TensorFlow that this face uses, each with a fallback.
+"""Kind of graph that a call is traced for, and all undocumented names of TensorFlow that are used, with fallbacks.
 
 | name | used for | without it |
 |---|---|---|
@@ -33,9 +33,12 @@ except (ImportError, AttributeError) as error:
     _MISSING = f"this release of TensorFlow has other internal names: {error}"
 
 try:
-    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext as _in_xla
-    from tensorflow.python.saved_model.save_context import in_save_context as _in_save
-except ImportError:
+    from tensorflow.python.ops import control_flow_util
+    from tensorflow.python.saved_model import save_context
+
+    _in_xla: Any = control_flow_util.GraphOrParentsInXlaContext
+    _in_save: Any = save_context.in_save_context
+except (ImportError, AttributeError):
     _in_xla = _in_save = None
 
 # -- the switch --------------------------------------------------------------------------------------------------------
@@ -129,18 +132,15 @@ def run_operator(x: Any, filters: Any, bias: list[Any], sizes: list[Any], attrib
         OPERATOR, name=name or "conv_transpose", x=x, filters=filters, bias=bias, output_sizes=sizes, **attributes
     )
     if _must_record():
-        attrs = [
-            part for key in ("T", "B", "S", *attributes) for part in (key, op.get_attr(key))
-        ]
+        attrs = [part for key in ("T", "B", "S", *attributes) for part in (key, op.get_attr(key))]
         _record(OPERATOR, op.inputs, tuple(attrs), [y])
     return y
 
 
 def register_vectorized(rule: Callable[[Any], Any]) -> None:
-    """Register the rule of `tf.vectorized_map` for the operator."""
+    """Register the rule of `tf.vectorized_map` for the operator: a function that returns y of all iterations."""
     try:
-        from tensorflow.python.ops.parallel_for.pfor import RegisterPFor
-
-        RegisterPFor(OPERATOR)(rule)
-    except (ImportError, AttributeError):
+        from tensorflow.python.ops.parallel_for.pfor import RegisterPFor, wrap
+    except ImportError:
         return
+    RegisterPFor(OPERATOR)(tf.autograph.experimental.do_not_convert(lambda inputs: wrap(rule(inputs), True)))
