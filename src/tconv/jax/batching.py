@@ -13,8 +13,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from tconv.jax.jax_names import primitive_batchers
 from tconv.jax.call_layouts import Layouts
+from tconv.jax.jax_names import primitive_batchers
 from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, WEIGHT_GRADIENT, along_channels, bind
 
 _SIDES = {TRANSPOSED: tuple("xwy"), CONV: tuple("ywx"), WEIGHT_GRADIENT: tuple("xyw")}

@@ -172,8 +172,8 @@ def result_dtype(x: Any, weight: Any, preferred: Any) -> np.dtype[Any]:
             f"preferred_element_type is {preferred!r}, which is no dtype. Write preferred_element_type=jnp.float32"
         ) from None
     of_x, wanted = (next((kind for kind in _KINDS if jnp.issubdtype(each, kind)), None) for each in (x.dtype, dtype))
-    signs = {jnp.issubdtype(each, jnp.signedinteger) for each in (x.dtype, dtype)}
-    same = of_x is wanted and (of_x is not jnp.integer or len(signs) == 1)
+    signs = [jnp.issubdtype(each, jnp.signedinteger) for each in (x.dtype, dtype)]
+    same = of_x in (None, wanted) and not (of_x is jnp.integer and signs == [True, False])
     if not (same or (of_x is jnp.integer and wanted is jnp.floating)) or dtype.itemsize < x.dtype.itemsize:
         raise DtypeError(
             f"preferred_element_type is {dtype}, and lhs {x.dtype}; a dtype of the same kind that is not narrower is "

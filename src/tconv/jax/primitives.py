@@ -35,7 +35,6 @@ from tconv.jax.jax_names import (
     primitive_transposes,
 )
 
-
 TRANSPOSED, TRANSPOSED_BIAS, CONV, WEIGHT_GRADIENT = (
     Primitive(f"tconv_{name}") for name in ("conv_transpose", "conv_transpose_bias", "conv", "weight_gradient")
 )
