@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import runpy
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -392,6 +394,11 @@ def test_initial_weights_that_are_refused():
         make.ICNR(4)((3, 3, 1, 1))
     with pytest.raises(ShapeError, match=r"the initializer returned \(2,\); \(2, 2, 3, 8\) is needed"):
         make.ICNR(2, initializer=lambda shape, dtype: tf.ones(2))((4, 4, 3, 8))
+
+
+def test_the_textbook_typed_in_tensorflow(capsys):
+    runpy.run_path(Path(__file__).parents[2] / "examples" / "textbook_tensorflow.py", run_name="__main__")
+    assert capsys.readouterr().out.endswith("all equal\n")
 
 
 @pytest.mark.parametrize("name", ["tconv.keras.initializers", "tconv.keras", "tconv.tensorflow.dialect_calls"])
