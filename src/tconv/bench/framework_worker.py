@@ -65,7 +65,8 @@ class CaseWorker:
         gc.collect()
         sides = self.framework.build(kind, case)
         calls, absent = dict(sides.calls), dict(sides.absent)
-        gaps = {side: sides.gap(side, call()) for side, call in calls.items() if side != ALONE}
+        outputs = {side: call() for side, call in calls.items()}  # in their order: a training step changes weights
+        gaps = {side: sides.gap(side, outputs.pop(side)) for side in calls if side != ALONE}
         for side, gap in gaps.items():
             if gap.wrong and side not in (self.name, OWN):
                 del calls[side]
