@@ -19,6 +19,7 @@ LAYERS = (
     ("cli",),
     ("bench",),
     ("__init__",),
+    ("keras",),
     ("torch", "jax", "tensorflow"),
     ("diagnosis",),
     ("upsampling",),

@@ -13,8 +13,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from tconv.jax.call_layouts import Layouts
 from tconv.jax.jax_names import primitive_batchers
-from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, WEIGHT_GRADIENT, Layouts, along_channels, bind
+from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, WEIGHT_GRADIENT, along_channels, bind
 
 _SIDES = {TRANSPOSED: tuple("xwy"), CONV: tuple("ywx"), WEIGHT_GRADIENT: tuple("xyw")}
 """Sides of the operands of a primitive, and of its result."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from tconv.dialects import DataLayout, WeightLayout
 from tconv.geometry import Geometry
-from tconv.jax import batching  # noqa: F401  (registers the rules of vmap)
-from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, Layouts, bind
+from tconv.jax import batching, lowering  # noqa: F401  (they register their rules)
+from tconv.jax.call_layouts import Layouts
+from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, bind
 
 
 def apply(

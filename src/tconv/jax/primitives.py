@@ -14,35 +14,26 @@ y has the output size of x.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from tconv.dialects import DataLayout, WeightLayout
+from tconv.dialects import DataLayout
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
-from tconv.jax import lax_convolutions as standard
+from tconv.jax import standard
+from tconv.jax.call_layouts import Layouts, channels, weight_shape
 from tconv.jax.jax_names import (
     Primitive,
     Zero,
     defbilinear,
     defjvp,
     is_undefined_primal,
-    lower_fun,
     match_varying,
+    precision_context,
     primitive_transposes,
-    register_lowering,
 )
-
-
-class Layouts(NamedTuple):
-    """Layouts of x, of the weight and of y: those of one transposed convolution, for all three primitives."""
-
-    x: DataLayout
-    weight: WeightLayout
-    y: DataLayout
-
 
 TRANSPOSED, TRANSPOSED_BIAS, CONV, WEIGHT_GRADIENT = (
     Primitive(f"tconv_{name}") for name in ("conv_transpose", "conv_transpose_bias", "conv", "weight_gradient")
@@ -70,21 +61,6 @@ def input_sizes(g: Geometry, sizes: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the spatial shape of x from that of y."""
     axes = zip(sizes, g.stride, g.extent, g.crop, strict=True)
     return tuple((L + lo + hi - e) // s + 1 for L, s, e, (lo, hi) in axes)
-
-
-def channels(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> tuple[int, int]:
-    """Return C_in and C_out of a native weight."""
-    sizes = layout.sizes(shape)
-    return tuple(sizes[one] * (1 if layout.grouped == one else groups) for one in ("I", "O"))  # type: ignore[return-value]
-
-
-def weight_shape(layout: WeightLayout, in_channels: int, out_channels: int, g: Geometry) -> tuple[int, ...]:
-    """Return the native shape of a weight."""
-    sizes: dict[Any, int] = dict(enumerate(g.kernel))
-    sizes["I"] = in_channels // (1 if layout.grouped == "I" else g.groups)
-    sizes["O"] = out_channels // (1 if layout.grouped == "O" else g.groups)
-    sizes["G"] = g.groups
-    return tuple(sizes[axis] for axis in layout.axes)
 
 
 def _shape_of_transposed(x: Any, w: Any, bias: Any = None, *, geometry: Geometry, layouts: Layouts) -> Any:
@@ -147,13 +123,11 @@ def _standard_gradient(x: Any, y: Any, *, geometry: Any, layouts: Any, **kind: A
 
 
 def _in_one_dtype(function: Any, operands: Any, kind: dict[str, Any], *arguments: Any) -> Any:
-    # in gradients of a call with preferred_element_type the dtypes differ
-    common = jnp.promote_types(*(operand.dtype for operand in operands))
-    converted = [operand.astype(common) for operand in operands]
+    # in gradients of a call with preferred_element_type the dtypes differ, and sums are in the wider one
     dtype = kind["dtype"]
-    preferred = None if dtype == common or jnp.promote_types(dtype, common) == common else dtype
-    result = function(*converted, *arguments, precision=kind["precision"], preferred_element_type=preferred)
-    return result.astype(dtype)
+    common = jnp.promote_types(dtype, jnp.promote_types(*(operand.dtype for operand in operands)))
+    with precision_context(kind["precision"]):
+        return function(*(operand.astype(common) for operand in operands), *arguments).astype(dtype)
 
 
 def along_channels(bias: Any, layout: DataLayout) -> Any:
@@ -233,4 +207,3 @@ primitive_transposes[TRANSPOSED_BIAS] = _transpose_with_bias
 for _primitive in PRIMITIVES:
     _primitive.def_impl(partial(_run, _primitive))
     _primitive.def_abstract_eval(partial(_aval, _primitive))
-    register_lowering(_primitive, lower_fun(STANDARD[_primitive], multiple_results=False))

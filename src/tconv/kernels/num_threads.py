@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _LARGEST = 1024
 POOL_CAPACITY = 256
 """Threads that the CPU kernel's pool can have."""
 _requested: int | None = None
+TOLD: list[Callable[[], None]] = []
+"""Functions that `set_num_threads` calls when the number has changed."""
 
 
 def set_num_threads(count: int) -> None:
@@ -47,6 +50,8 @@ def set_num_threads(count: int) -> None:
             f"count is {requested}; at most {_LARGEST} threads can be requested. Write set_num_threads({_cores()})"
         )
     _requested = min(requested, most_threads())
+    for tell in TOLD:
+        tell()
 
 
 def most_threads() -> int:

@@ -14,3 +14,9 @@ try:
     import tensorflow as _tensorflow  # noqa: F401
 except ImportError:
     raise MissingExtraError("tconv.tensorflow", "tensorflow", "tensorflow") from None
+
+from tconv.tensorflow import vectorization as _vectorization  # registers its rule  # noqa: F401
+from tconv.tensorflow.functional import conv_transpose
+from tconv.tensorflow.tracing_context import standard_operators
+
+__all__ = ["conv_transpose", "standard_operators"]

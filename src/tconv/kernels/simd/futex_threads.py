@@ -27,7 +27,9 @@ from tconv.kernels.simd.tile_tickets import (
     machine_function,
     open_call,
     poll,
+    run_alone,
     run_tiles,
+    run_together,
 )
 from tconv.kernels.simd.vector_ir import I64, Value
 
@@ -56,20 +58,26 @@ def write_helper() -> str:
 
 
 def write_launch() -> str:
-    """Write the function of a call with helpers: `(pool, tile function, frame, scratch, begin, end, helpers)`."""
-    f = ThreadFunction("launch", 7)
+    """Write the function of a call with helpers: `(pool, tile function, frame, scratch, begin, end, helpers)`.
+
+    It returns 1 if it had them, 0 if another call did.
+    """
+    f = ThreadFunction("launch", 7, returns=True)
     pool, function, frame, scratch, begin, end, helpers = f.arguments
-    f.store(helpers, pool, HELPERS, I64)
-    core = f.external("sched_getcpu") & 0xFFFFFFFF
-    with f.when(core.differs(f.load(pool, AVOIDED_CORE, I64))):
-        _avoid_core(f, pool, core)
-    describe_call(f, pool, function, frame, begin, end)
-    open_call(f, pool)
-    with f.when(f.atomic_load(pool, SLEEPERS) > 0):
-        f.external("syscall", _FUTEX, pool + GENERATION * 8, _WAKE, _ALL, 0, 0, 0)
-    run_tiles(f, pool, scratch)
-    close_call(f, pool)
-    return f.finish()
+
+    def together() -> None:
+        f.store(helpers, pool, HELPERS, I64)
+        core = f.external("sched_getcpu") & 0xFFFFFFFF
+        with f.when(core.differs(f.load(pool, AVOIDED_CORE, I64))):
+            _avoid_core(f, pool, core)
+        describe_call(f, pool, function, frame, begin, end)
+        open_call(f, pool)
+        with f.when(f.atomic_load(pool, SLEEPERS) > 0):
+            f.external("syscall", _FUTEX, pool + GENERATION * 8, _WAKE, _ALL, 0, 0, 0)
+        run_tiles(f, pool, scratch)
+        close_call(f, pool)
+
+    return f.finish(run_together(f, pool, together, lambda: run_alone(f, function, frame, scratch, begin, end)))
 
 
 def _avoid_core(f: ThreadFunction, pool: Value, core: Value) -> None:
@@ -97,7 +105,7 @@ class FutexThreads:
     def __init__(self, state: Array) -> None:
         self._state, self._base = state, state.ctypes.data
         self._helper = machine_function("helper", write_helper, 2)
-        self._launch = machine_function("launch", write_launch, 7)
+        self._launch = machine_function("launch", write_launch, 7, returns=True)
 
     def work(self, number: int) -> None:
         """Be the helper with this number, for ever."""
@@ -107,6 +115,6 @@ class FutexThreads:
         """Take note that there are, or will soon be, this many helpers."""
         self._state[AVOIDED_CORE], self._state[STARTED] = -1, helpers
 
-    def run(self, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int) -> None:
-        """Run the tiles in [begin, end) on the caller's thread and this many helpers."""
-        self._launch(self._base, tile_function, frame, scratch, begin, end, helpers)
+    def run(self, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int) -> bool:
+        """Run the tiles in [begin, end) on the caller's thread and this many helpers; False if those were busy."""
+        return bool(self._launch(self._base, tile_function, frame, scratch, begin, end, helpers))

@@ -19,7 +19,9 @@ from tconv.kernels.simd.tile_tickets import (
     SCRATCHES,
     describe_call,
     machine_function,
+    run_alone,
     run_tiles,
+    run_together,
 )
 from tconv.kernels.simd.vector_ir import I64
 
@@ -58,13 +60,16 @@ def write_launch() -> str:
 
     Its arguments are `(pool, tile function, frame, scratch, begin, end, helpers, thread function, parallel, threads)`.
     """
-    f = ThreadFunction("openmp_launch", 10)
+    f = ThreadFunction("openmp_launch", 10, returns=True)
     pool, function, frame, scratch, begin, end, helpers, thread_function, parallel, threads = f.arguments
-    f.store(helpers, pool, HELPERS, I64)
-    f.store(scratch, pool, CALLER_SCRATCH, I64)
-    describe_call(f, pool, function, frame, begin, end)
-    f.call(parallel, thread_function, pool, threads, 0)
-    return f.finish()
+
+    def together() -> None:
+        f.store(helpers, pool, HELPERS, I64)
+        f.store(scratch, pool, CALLER_SCRATCH, I64)
+        describe_call(f, pool, function, frame, begin, end)
+        f.call(parallel, thread_function, pool, threads, 0)
+
+    return f.finish(run_together(f, pool, together, lambda: run_alone(f, function, frame, scratch, begin, end)))
 
 
 class OpenMPCalls:
@@ -72,13 +77,13 @@ class OpenMPCalls:
 
     def __init__(self, state: Array) -> None:
         self._state, self._base = state, state.ctypes.data
-        self._launch = machine_function("openmp_launch", write_launch, 10)
+        self._launch = machine_function("openmp_launch", write_launch, 10, returns=True)
         self._thread = OBJECT_CACHE.address("openmp_thread", write_thread)
 
     def run(
         self, openmp: OpenMPThreads, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int
-    ) -> None:
-        """Run the tiles in [begin, end) on the caller's thread and this many of the runtime's."""
+    ) -> bool:
+        """Run the tiles in [begin, end) on the caller's thread and this many others; False if those were busy."""
         self._state[GET_THREAD_NUM] = openmp.get_thread_num
         tiles = tile_function, frame, scratch, begin, end, helpers
-        self._launch(self._base, *tiles, self._thread, openmp.parallel, openmp.threads)
+        return bool(self._launch(self._base, *tiles, self._thread, openmp.parallel, openmp.threads))

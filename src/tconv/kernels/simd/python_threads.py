@@ -89,8 +89,8 @@ class PythonThreads:
             lock.acquire()
             self._locks.append(lock)
 
-    def run(self, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int) -> None:
-        """Run the tiles in [begin, end) on the caller's thread and this many helpers."""
+    def run(self, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int) -> bool:
+        """Run the tiles in [begin, end) on the caller's thread and this many helpers. Returns True."""
         open_call, finish, base = self._open, self._finish, self._base
         try:  # an interrupt must not leave the call open: its arrays are about to be deleted
             open_call(base, tile_function, frame, begin, end, helpers)
@@ -99,3 +99,4 @@ class PythonThreads:
                     lock.release()
         finally:
             finish(base, scratch)
+        return True

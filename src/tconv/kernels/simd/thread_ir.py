@@ -13,9 +13,9 @@ from tconv.kernels.simd.vector_ir import I32, I64, POINTER, Function, Operand, V
 class ThreadFunction(Function):
     """Function with the instructions that the pool of threads needs."""
 
-    def atomic_add(self, base: Value, index: int, amount: int) -> Value:
+    def atomic_add(self, base: Value, index: int, amount: Operand) -> Value:
         """Add to an integer that threads share, and return its value before."""
-        return Value(self, self.b.atomic_rmw("add", self._shared(base, index), I64(amount), "seq_cst"))
+        return Value(self, self.b.atomic_rmw("add", self._shared(base, index), self.value(amount).ir, "seq_cst"))
 
     def atomic_load(self, base: Value, index: int) -> Value:
         """Return an integer that other threads write."""
@@ -25,14 +25,35 @@ class ThreadFunction(Function):
         """Store an integer that other threads read."""
         self.b.store_atomic(self.value(value).ir, self._shared(base, index), "seq_cst", 8)
 
-    def atomic_swap(self, base: Value, index: int, expected: Value, wanted: Value) -> Value:
+    def atomic_swap(self, base: Value, index: int, expected: Operand, wanted: Operand) -> Value:
         """Store `wanted` if the integer is `expected`, and return the condition that it was."""
-        old_and_success = self.b.cmpxchg(self._shared(base, index), expected.ir, wanted.ir, "seq_cst", "seq_cst")
+        before, after = self.value(expected).ir, self.value(wanted).ir
+        old_and_success = self.b.cmpxchg(self._shared(base, index), before, after, "seq_cst", "seq_cst")
         return Value(self, self.b.extract_value(old_and_success, 1))
 
     def _shared(self, base: Value, index: int) -> Any:
         """Return the address base[index] as the typed pointer that llvmlite's atomic instructions need."""
         return self.b.inttoptr((base + index * 8).ir, I64.as_pointer())
+
+    def integers(self, count: int) -> Value:
+        """Return the address of memory of the function's own, for this many integers, at a cache line."""
+        memory = self._allocations.alloca(ir.ArrayType(I64, count))
+        memory.align = 64
+        return Value(self, self._allocations.ptrtoint(memory, I64))
+
+    def run_tiles_of(
+        self, tile: Value, frame: Value, scratch: Operand, end: Operand, launch: Value, pool: Value, helpers: Operand
+    ) -> None:
+        """Run the tiles in [0, end) with helpers of a pool (`launch` opens a call for them), or alone without any."""
+
+        def together() -> None:
+            self.call(launch, pool, tile, frame, scratch, 0, end, helpers, returns=True)
+
+        def alone() -> None:
+            with self.loop(end) as number:
+                self.call(tile, frame, scratch, number)
+
+        self.cases(self.value(helpers) > 0, together, alone)
 
     def save_float_mode(self, base: Value, index: Operand) -> None:
         """Store the rounding mode of this thread, and its treatment of denormals, at base[index]."""

@@ -66,6 +66,8 @@ class Pool:
         self._state = np.frombuffer(self._shared, np.int64)
         self._state[YIELD] = yield_address()
         self._helper_scratches: list[Array] = []
+        # all that a call of a compiled program may still use, which does not own the lock: replaced memory, too
+        self._kept_scratches: list[Array] = []
         self._started = 0
         self._scratch = _Scratch()
         self._serial = machine_function("serial", write_serial, 5)
@@ -95,18 +97,39 @@ class Pool:
             with self._lock:
                 self._allocate_scratch(helpers, scratch)
                 if openmp is not None:
-                    self._run_openmp(openmp, tile_function, frame, address, begin, end, helpers)
+                    alone = not self._run_openmp(openmp, tile_function, frame, address, begin, end, helpers)
                 else:
-                    self._helpers.run(tile_function, frame, address, begin, end, self._start_helpers(helpers))
+                    started = self._start_helpers(helpers)
+                    alone = not self._helpers.run(tile_function, frame, address, begin, end, started)
+                if len(self._kept_scratches) > len(self._helper_scratches) and not alone:
+                    self._release_scratch()
         else:
             self._serial(tile_function, frame, address, begin, end)
 
+    def _release_scratch(self) -> None:
+        """Release replaced scratch memory, after a call had the helpers: no call that began before it has them."""
+        used = {*self._state[SCRATCHES : SCRATCHES + POOL_CAPACITY].tolist()}
+        self._kept_scratches = [memory for memory in self._kept_scratches if memory.ctypes.data in used]
+
+    def prepare(self, threads: int, scratch: int) -> tuple[int, int]:
+        """Start the helpers of calls of compiled programs, and allocate their scratch memory, which they never lose.
+
+        Returns the address of the integers for the machine function `launch`, and the number of helpers: 0 where
+        helpers cannot be called without Python.
+        """
+        if not isinstance(self._helpers, FutexThreads) or threads < 2:
+            return self._state.ctypes.data, 0
+        helpers = min(threads, POOL_CAPACITY) - 1
+        with self._lock:
+            self._allocate_scratch(helpers, scratch)
+            return self._state.ctypes.data, self._start_helpers(helpers)
+
     def _run_openmp(
         self, openmp: OpenMPThreads, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int
-    ) -> None:
+    ) -> bool:
         if self._openmp is None:
             self._openmp = OpenMPCalls(self._state)
-        self._openmp.run(openmp, tile_function, frame, scratch, begin, end, helpers)
+        return self._openmp.run(openmp, tile_function, frame, scratch, begin, end, helpers)
 
     def _allocate_scratch(self, helpers: int, size: int) -> None:
         """Give each helper at least this many bytes of scratch memory."""
@@ -114,10 +137,10 @@ class Pool:
             if number == len(self._helper_scratches):
                 self._helper_scratches.append(_EMPTY)
             if self._helper_scratches[number].size < size:
-                self._helper_scratches[number] = _EMPTY  # if an interrupt comes now, the next call allocates it again
                 memory = aligned(size)
+                self._kept_scratches.append(memory)
                 self._state[SCRATCHES + number] = memory.ctypes.data
-                self._helper_scratches[number] = memory
+                self._helper_scratches[number] = memory  # last: after an interrupt the next call allocates it again
 
     def _start_helpers(self, helpers: int) -> int:
         """Start helpers until there are this many, and return how many of them there are."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tconv.kernels.num_threads import POOL_CAPACITY
@@ -29,6 +30,7 @@ _END, _TILE_FUNCTION, _FRAME, HELPERS, FLOAT_MODE = 32, 33, 34, 35, 36  # of the
 YIELD = 37  # address of the system's function that gives the core to another thread
 AVOIDED_CORE, STARTED = 38, 39  # the core that helpers avoid, and how many helpers there are
 CALLER_SCRATCH, GET_THREAD_NUM = 40, 41  # with OpenMP: scratch memory of the caller, address of omp_get_thread_num
+BUSY = 48  # 1 while a call has the helpers: calls of compiled programs take them without Python's lock
 SCRATCHES = 64  # addresses of the helpers' scratch memory
 THREAD_IDS = SCRATCHES + POOL_CAPACITY  # the system's numbers of the helpers; 0 until they have written them
 CORES = THREAD_IDS + POOL_CAPACITY  # a set of cores, one bit each
@@ -104,13 +106,30 @@ def enter_call(f: ThreadFunction, pool: Value, number: Value) -> None:
         leave(entered.value.equals(1))
 
 
+def run_together(f: ThreadFunction, pool: Value, together: Callable[[], None], alone: Callable[[], None]) -> Value:
+    """Run a call with the helpers, or alone while another one has them; returns 1 if it had them."""
+    taken = f.var(0)
+
+    def with_helpers() -> None:
+        together()
+        f.atomic_store(0, pool, BUSY)
+        taken.set(1)
+
+    f.cases(f.atomic_swap(pool, BUSY, 0, 1), with_helpers, alone)
+    return taken.value
+
+
 def write_serial() -> str:
     """Write the function of a call on the caller's thread alone: `(tile function, frame, scratch, begin, end)`."""
     f = ThreadFunction("serial", 5)
-    function, frame, scratch, begin, end = f.arguments
+    run_alone(f, *f.arguments)
+    return f.finish()
+
+
+def run_alone(f: ThreadFunction, function: Value, frame: Value, scratch: Value, begin: Value, end: Value) -> None:
+    """Run the tiles in [begin, end) on this thread."""
     with f.loop(begin, end) as tile:
         f.call(function, frame, scratch, tile)
-    return f.finish()
 
 
 def machine_function(name: str, write: Any, arguments: int, keeps_lock: bool = False, returns: bool = False) -> Any:

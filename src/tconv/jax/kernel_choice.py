@@ -1,0 +1,66 @@
+"""Choice between tconv's kernel and JAX's standard operators, for a call on the CPU: one predicate with all reasons."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv import kernels
+from tconv.errors import TconvError
+from tconv.geometry import Geometry
+from tconv.jax.call_layouts import Layouts, channels
+from tconv.kernels.problem import Problem
+from tconv.operator.method_choice import choose_method
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+"""Dtypes that the kernel computes."""
+
+
+class Choice(NamedTuple):
+    """How a call runs on the CPU: on the kernel where `reasons` is empty."""
+
+    problem: Problem | None
+    """None for a call that the kernel has no problem for: other dtypes, or sizes that are not known yet."""
+    method: str
+    reasons: tuple[str, ...]
+
+
+def choose(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    geometry: Geometry,
+    layouts: Layouts,
+    dtype: Any,
+) -> Choice:
+    """Return how a call runs with operands of these shapes and dtypes; `dtype` is that of the output."""
+    for name, each in (("x", x), ("the weight", weight), ("the bias", bias), ("the output", _Result(np.dtype(dtype)))):
+        if each is not None and each.dtype.name not in DTYPES:
+            return _standard(f"{name} is {each.dtype.name}; the kernel computes {', '.join(DTYPES)}")
+        if each is not None and each.dtype != x.dtype:
+            return _standard(f"x is {x.dtype.name} and {name} {each.dtype.name}; the kernel computes in one dtype")
+    if not all(isinstance(size, int) for size in (*x.shape, *weight.shape)):
+        return _standard("a size is not known yet")
+    batch, inputs, sizes = layouts.x.sizes(x.shape)
+    outputs = channels(layouts.weight, weight.shape, geometry.groups)[1]
+    p = Problem(geometry, batch, inputs, outputs, sizes, x.dtype, bias is not None)
+    if 0 in (batch, inputs):
+        return Choice(p, "", ("there is nothing to multiply",))
+    try:
+        reasons = kernels.kernel("simd").reasons_against(p)
+    except TconvError as error:
+        reasons = [str(error)]
+    return Choice(p, "" if reasons else _method(p), tuple(reasons))
+
+
+def _method(p: Problem) -> str:
+    return "winograd" if choose_method(p, "auto") == "winograd" else "simd"
+
+
+class _Result(NamedTuple):
+    dtype: Any
+
+
+def _standard(reason: str) -> Choice:
+    return Choice(None, "", (reason,))
