@@ -1,6 +1,6 @@
 """Keras models on each backend, as they are and after `tconv.keras.accelerate`: predictions and training steps.
 
-A third side runs the model's transposed convolutions alone, for their share of its time: 1 / (1 - share) is what a layer
+A third side runs the transposed convolutions alone, for their share of the time: 1 / (1 - share) is what a layer
 that takes no time would give.
 """
 
@@ -106,7 +106,7 @@ def _alone(model: Any, batch: int, trained: bool) -> Callable[[], Any]:
 
 
 def _factor(keras: Any) -> Any:
-    class Factor(keras.layers.Layer):  # type: ignore[misc, name-defined]
+    class Factor(keras.layers.Layer):  # type: ignore[misc]
         def build(self, shape: Any) -> None:
             self.factor = self.add_weight(shape=(), initializer="ones")
 

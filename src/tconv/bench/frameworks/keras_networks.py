@@ -42,7 +42,7 @@ def _unet() -> Any:
 
     widths = (32, 64, 128, 256)
     x = inputs = keras.Input((128, 128, 1))
-    skips = []
+    skips: list[Any] = []
     for width in widths:
         x = double(keras.layers.MaxPooling2D()(x) if skips else x, width)
         skips.append(x)
