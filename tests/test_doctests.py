@@ -12,7 +12,8 @@ HOME = Path(tconv.__file__).parent
 MODULES = sorted(
     ".".join(("tconv", *path.relative_to(HOME).with_suffix("").parts)).removesuffix(".__init__")
     for path in HOME.rglob("*.py")
-    if path.relative_to(HOME).parts[0] not in ("cli", "torch", "__main__.py")  # PyTorch's run in a process of its own
+    # those of frameworks run in processes of their own
+    if path.relative_to(HOME).parts[0] not in ("cli", "torch", "jax", "tensorflow", "keras", "__main__.py")
 )
 
 

@@ -112,7 +112,7 @@ def call_of(
 ) -> LayerCall:
     """Return the call of a weight, or of a layer and the bias and arguments that it has.
 
-    With `x`, weight and bias become arrays of its library; a tensor that requires gradients keeps them. An output size,
+    With `x`, weight and bias become arrays of its library; those of its own library keep gradients. An output size,
     which a layer takes with x, remains. Raises ArgumentError for other arguments that differ from its own.
     """
     layer = layer_of(given, "weight") if callable(given) else None
@@ -128,16 +128,18 @@ def call_of(
     weight, dialect, arguments, _ = taken(given, "weight", dialect, own)
     arrays = [weight, layer.bias]
     if x is not None:
+        library = _arrays.library_of(x, "x")
         if layer.dialect == "torch":
             arrays = [given.weight, given.bias]  # with their gradients
-        arrays = [None if array is None else _as_library_of(x, array) for array in arrays]
+        elif layer.dialect == "keras" and _arrays.is_of(library, _value(given.kernel)):
+            arrays = [_value(given.kernel), _value(given.bias)]
+        arrays = [None if array is None else _as_array_of(library, array) for array in arrays]
     rest = {name: value for name, value in native.items() if name not in arguments}
     return LayerCall(arrays[0], arrays[1] if bias is None else bias, dialect, {**rest, **arguments}, layer)
 
 
-def _as_library_of(x: Any, array: Any) -> Any:
-    """Return the array of a layer as one of the library of x."""
-    library = _arrays.library_of(x, "x")
+def _as_array_of(library: str, array: Any) -> Any:
+    """Return the array of a layer as one of this library."""
     if _arrays.library_of(array, "weight") == library:
         return array
     return _arrays.give(np.array(_arrays.look(array, "weight")[1]), library)
@@ -211,7 +213,21 @@ def _keras(layer: Any, name: str, kind: str) -> FrameworkLayer:
     function = getattr(layer, "activation", None)
     activation = "" if function is None else getattr(function, "__name__", type(function).__name__)
     activation = "" if activation == "linear" else activation
-    return FrameworkLayer("keras", _numpy(layer.kernel), _numpy(layer.bias), arguments, True, kind, activation)
+    kernel, bias = _numbers(layer.kernel), _numbers(layer.bias)
+    return FrameworkLayer("keras", kernel, bias, arguments, True, kind, activation)
+
+
+def _value(variable: Any) -> Any:
+    """Return the backend's array of a variable of Keras, which gradients and tracers follow; None for None."""
+    return getattr(variable, "value", variable)
+
+
+def _numbers(variable: Any) -> Any:
+    """Return a variable of Keras as NumPy's, or the backend's array where it has no numbers, inside of transforms."""
+    try:
+        return _numpy(variable)
+    except Exception:  # each backend has its own kinds
+        return _value(variable)
 
 
 def _flax(layer: Any, name: str, kind: str) -> FrameworkLayer:

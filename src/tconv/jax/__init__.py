@@ -15,6 +15,7 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.jax", "jax", "jax") from None
 
+from tconv.jax import initializers
 from tconv.jax.functional import CallPlan, conv_transpose, plan
 
-__all__ = ["CallPlan", "conv_transpose", "plan"]
+__all__ = ["CallPlan", "conv_transpose", "initializers", "plan"]

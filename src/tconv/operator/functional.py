@@ -63,8 +63,10 @@ def conv_transpose(
     and rounded once; integers are summed and returned as int64. A bias may be a list of numbers. The result is a new
     array of that library, or `out`.
 
-    PyTorch's tensors may need gradients, be vmapped or traced: such calls are `tconv.torch.conv_transpose`, and take no
-    `out` and no `method`.
+    Tensors that need gradients, tracers, symbolic tensors and those that a tape watches are computed by the operators
+    of their framework's face, `tconv.torch`, `tconv.jax` or `tconv.tensorflow`, which its transforms follow. Such calls
+    take no `out` and no `method`. All others run on the CPU at once: an array of JAX that jit closes over, too, whose
+    result is a constant of the program.
 
     `method` is "auto", or one that `tconv.plan` names. Formula: `tconv.definition.scatter`.
 

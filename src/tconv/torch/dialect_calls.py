@@ -13,9 +13,9 @@ import torch
 
 from tconv import _arrays
 from tconv.dialects import DataLayout, WeightLayout, dialect
-from tconv.errors import ArgumentError, ArrayError, DtypeError
+from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
-from tconv.operator.call_reading import read_taken_call
+from tconv.operator.traced_call import Face, read_traced_call
 from tconv.torch.element_types import title
 from tconv.torch.functional import conv_transpose
 
@@ -33,50 +33,29 @@ def run(
     adjoint: bool = False,
 ) -> torch.Tensor:
     """Run a call of any dialect on PyTorch's operators, after the checks of `tconv.conv_transpose`."""
-    for argument, given in (("out", out is not None), ("method", method != "auto")):
-        if given:
-            raise ArgumentError(
-                f"{argument}= was given, and the call is differentiated or traced, so it runs on PyTorch's operators. "
-                f"Leave out {argument}=, or write x.detach()"
-            )
-    tensors = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
-    stand_ins = {key: _stand_in(tensor, key) for key, tensor in tensors.items()}
-    call = read_taken_call(
-        "torch",
-        stand_ins["x"],
-        stand_ins["weight"],
-        stand_ins.get("bias"),
-        name,
-        geometry,
-        native,
-        adjoint=adjoint,
-        finite=True,
-    )
-    g = call.problem.geometry
+    call = read_traced_call(_FACE, x, weight, bias, name, geometry, native, out=out, method=method, adjoint=adjoint)
+    g = call.geometry
     if g.ndim > 3:
         raise ArrayError(f"the call has {g.ndim} spatial axes, and PyTorch differentiates 1 to 3. Write x.detach()")
-    if call.problem.dtype.kind in "iu":  # PyTorch refuses most integers, mixed ones too, and wraps sums of the others
+    if call.is_integer:  # PyTorch refuses most integers, mixed ones too, and wraps sums of the others
         x, weight, bias = (None if each is None else each.to(torch.int64) for each in (x, weight, bias))
     images = _canonical(x, call.data)
-    w = _weight(weight, call.weight_layout, g.groups)
+    w = _weight(weight, call.weight, g.groups)
     y = _conv(images, w, g) if adjoint else _conv_transpose(images, w, bias, g)
     return _native(y, call.result)
 
 
-def _stand_in(tensor: Any, name: str) -> _arrays.Array:
-    """Return an array with a tensor's shape and dtype, and without memory. Raises ArrayError for other arrays."""
-    if not isinstance(tensor, torch.Tensor):
-        library, array = _arrays.take(tensor, name)
-        raise ArrayError(
-            f"the call mixes libraries: {name} is from {library}, others from torch; one is needed. "
-            f"Write {_arrays.adopted('torch', library, name, array.dtype.name)}"
-        )
+def _described(tensor: torch.Tensor, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return a tensor's shape and dtype. Raises DtypeError for a dtype that NumPy lacks."""
     kind = title(tensor.dtype)
     try:
         dtype = np.dtype(_arrays.bfloat16(name) if kind == "bfloat16" else kind)
     except TypeError:
         raise DtypeError(f"{name} is {kind}, which NumPy does not have. Write {name}.float()") from None
-    return np.broadcast_to(np.zeros((), dtype), tuple(int(size) for size in tensor.shape))
+    return tuple(int(size) for size in tensor.shape), dtype
+
+
+_FACE = Face("torch", "PyTorch's operators", (torch.Tensor,), _described, "x.detach()")
 
 
 def _order(layout: DataLayout) -> list[Any]:

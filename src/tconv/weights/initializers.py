@@ -38,6 +38,11 @@ def bilinear(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
     Raises ShapeError for a shape that is not a weight's or that the groups do not divide, GeometryError for a kernel
     below 2*stride - 1, which is shorter than the filter.
     """
+    return bilinear_weight(shape, stride, groups).astype(np.float32)
+
+
+def bilinear_weight(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
+    """Return the weight of `bilinear` in float64, for faces that round it to another dtype."""
     c_in, c_out, kernel, strides = _read(shape, stride, groups)
     axes = []
     for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
@@ -53,7 +58,7 @@ def bilinear(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
     joined = (i % fewest == j % fewest) & ((i < fewest) | (j < fewest))
     share = joined / joined.sum(0)
     one = share.reshape(*share.shape, *[1] * len(kernel)) * taps
-    return np.tile(one, (groups, 1, *[1] * len(kernel))).astype(np.float32)
+    return np.tile(one, (groups, 1, *[1] * len(kernel)))
 
 
 def icnr(
@@ -83,21 +88,14 @@ def icnr(
     DtypeError if `draw` returns no real numbers; GeometryError for a kernel below the stride, which leaves phases
     without a tap.
     """
-    c_in, c_out, kernel, strides = _read(shape, stride, groups)
-    for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
-        if k < s:
-            raise GeometryError(
-                f"the kernel is {k} on spatial axis {axis}, below the stride {s}, and some outputs have no tap. "
-                f"Write a kernel of {s} or {2 * s}"
-            )
+    small = small_shape(shape, stride, groups)
+    _, _, kernel, strides = _read(shape, stride, groups)
     if draw is not None and not callable(draw):
         raise ArgumentError(
             f"draw is {shown(draw)}; a function of a shape is needed. Write draw=lambda shape: np.ones(shape)"
         )
-    small = (c_in, c_out, *(k // s for k, s in zip(kernel, strides, strict=True)))
     if draw is None:
-        terms = c_in // groups * math.prod(small[2:])
-        drawn = np.random.default_rng(seed).normal(0.0, math.sqrt(2 / terms), small)
+        drawn = np.random.default_rng(seed).normal(0.0, he_deviation(small, groups), small)
     else:
         drawn = np.asarray(draw(small))
         if drawn.shape != small:
@@ -109,6 +107,27 @@ def icnr(
                 f"draw returned {drawn.dtype}; real numbers are needed. Write draw=lambda shape: rng.normal(size=shape)"
             )
     return equal_phases(drawn, kernel, strides).astype(np.float32)
+
+
+def small_shape(shape: Sequence[int], stride: Ints, groups: int = 1) -> tuple[int, ...]:
+    """Return [C_in, C_out/groups, *(kernel div stride)], the shape of the random numbers of `icnr`. Raises its errors.
+
+    >>> small_shape((8, 3, 4, 5), stride=2)
+    (8, 3, 2, 2)
+    """
+    c_in, c_out, kernel, strides = _read(shape, stride, groups)
+    for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
+        if k < s:
+            raise GeometryError(
+                f"the kernel is {k} on spatial axis {axis}, below the stride {s}, and some outputs have no tap. "
+                f"Write a kernel of {s} or {2 * s}"
+            )
+    return c_in, c_out, *(k // s for k, s in zip(kernel, strides, strict=True))
+
+
+def he_deviation(small: Sequence[int], groups: int = 1) -> float:
+    """Return the standard deviation of He's distribution for the random numbers [C_in, C_out/groups, *kernel]."""
+    return math.sqrt(2 / (small[0] // groups * math.prod(small[2:])))
 
 
 def equal_phases(small: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:

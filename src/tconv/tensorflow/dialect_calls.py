@@ -1,0 +1,117 @@
+"""`tconv.conv_transpose` and `tconv.conv` on TensorFlow's symbolic and watched tensors, and on variables under a tape.
+
+The arguments of any dialect are translated, and the call runs on the operators of `tconv.tensorflow.operator`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tconv._arguments import entries_of, shown
+from tconv.errors import ArrayError, DtypeError, ShapeError
+from tconv.geometry import Geometry
+from tconv.operator.traced_call import Face, TracedCall, read_traced_call
+from tconv.tensorflow import operator
+
+
+def run(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    name: str,
+    geometry: Geometry | None,
+    native: dict[str, Any],
+    *,
+    out: Any = None,
+    method: str = "auto",
+    adjoint: bool = False,
+) -> tf.Tensor:
+    """Run a call of any dialect on TensorFlow's operators, after the checks of `tconv.conv_transpose`."""
+    x, weight, bias = (
+        tf.convert_to_tensor(each) if isinstance(each, tf.Variable) else each for each in (x, weight, bias)
+    )
+    if "output_shape" in native:
+        x, output_shape = _known_output_shape(x, native["output_shape"])
+        native = {**native, "output_shape": output_shape}
+    call = read_traced_call(_FACE, x, weight, bias, name, geometry, native, out=out, method=method, adjoint=adjoint)
+    if call.is_integer:
+        raise DtypeError(
+            f"x is {x.dtype.name}, and TensorFlow's operators convolve no integers inside tf.function. Write "
+            "tf.cast(x, tf.float64) and tf.cast(weight, tf.float64), which are exact up to 2**53, or the call outside"
+        )
+    if call.geometry.ndim > 3:
+        raise ArrayError(
+            f"the call has {call.geometry.ndim} spatial axes, and TensorFlow's operators take 1 to 3. Write "
+            f"{_FACE.instead}"
+        )
+    if x.dtype.is_complex:
+        y = _of_real_parts(x, weight, call, adjoint)
+        return y if bias is None else operator.add_bias(y, bias, call.result)
+    return _real(x, weight, bias, call, adjoint)
+
+
+def _real(x: Any, weight: Any, bias: Any, call: TracedCall, adjoint: bool) -> Any:
+    if adjoint:
+        return operator.adjoint(x, weight, call.geometry, call.data, call.weight, call.result)
+    return operator.apply(x, weight, bias, call.geometry, call.data, call.weight, call.result)
+
+
+def _of_real_parts(x: Any, weight: Any, call: TracedCall, adjoint: bool) -> Any:
+    """Return the call of complex tensors: TensorFlow's convolutions are of real ones, and the operator is bilinear."""
+    (a, b), (c, d) = ((tf.math.real(each), tf.math.imag(each)) for each in (x, weight))
+    ac, bd, ad, bc = (_real(one, other, None, call, adjoint) for one, other in ((a, c), (b, d), (a, d), (b, c)))
+    return tf.complex(ac - bd, ad + bc)
+
+
+def _known_output_shape(x: Any, given: Any) -> tuple[Any, Any]:
+    """Return x, and an output_shape of numbers in place of tensors that are evaluated when the function runs.
+
+    The batch may be such a tensor, as in [tf.shape(x)[0], 8, 8, 3]: it becomes -1, which is x's own. A number that is
+    given for an unknown batch is checked when the function runs. Raises ShapeError for other entries without a value.
+    """
+    if isinstance(given, tf.Tensor) and not hasattr(given, "numpy"):
+        entries = tf.get_static_value(given, partial=True)
+        entries = None if entries is None else np.asarray(entries).tolist()
+    elif (found := entries_of(given)) is None:
+        return x, given
+    else:
+        entries = [tf.get_static_value(entry) if isinstance(entry, tf.Tensor) else entry for entry in found]
+        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in entries]
+    rank = x.shape.rank if isinstance(x, tf.Tensor) else None
+    whole = entries is not None and len(entries) == rank
+    if entries is None or None in entries[1:] or (None in entries and not whole):
+        raise ShapeError(
+            f"output_shape is {shown(given)}, whose sizes are not known while the function is traced; only the batch "
+            "may be. Write numbers, as in output_shape=[tf.shape(x)[0], 16, 16, 3], or the keras dialect with "
+            'padding="same", whose output follows from x'
+        )
+    if whole and entries[0] is None:
+        entries[0] = -1
+    elif whole and x.shape[0] is None and isinstance(entries[0], int) and entries[0] > 0:
+        x = tf.ensure_shape(x, [entries[0], *x.shape[1:]])
+    return x, entries
+
+
+def _described(tensor: tf.Tensor, name: str) -> tuple[tuple[Any, ...], np.dtype[Any]]:
+    """Return a tensor's shape, with None for unknown sizes, and dtype. Raises ShapeError for an unknown rank."""
+    if tensor.shape.rank is None:
+        raise ShapeError(
+            f"{name} has an unknown number of axes. Write tf.ensure_shape({name}, [None, 8, 8, 3]), for example"
+        )
+    try:
+        return tuple(tensor.shape.as_list()), np.dtype(tensor.dtype.as_numpy_dtype)
+    except TypeError:
+        raise DtypeError(f"{name} has dtype {tensor.dtype.name}; numbers are needed. Write tf.cast(...)") from None
+
+
+_FACE = Face(
+    "tensorflow",
+    "TensorFlow's operators",
+    (tf.Tensor,),
+    _described,
+    "tf.stop_gradient(x), outside of tf.function",
+    "tf.ensure_shape({name}, [...]) with its sizes",
+)

@@ -1,0 +1,31 @@
+"""Cropping and zero extension of the spatial axes of a tensor, by integers or by tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tconv.dialects.layouts import DataLayout
+
+
+def extend(y: Any, pairs: Sequence[tuple[Any, Any]], layout: DataLayout) -> Any:
+    """Return y with (lo, hi) zeros around each spatial axis; a negative number crops instead.
+
+    The numbers are integers, or scalar tensors where they are known at run time only.
+    """
+    if all(isinstance(side, int) for pair in pairs for side in pair):
+        if any(side < 0 for pair in pairs for side in pair):
+            kept = [slice(max(0, -lo), -max(0, -hi) or None) for lo, hi in pairs]
+            y = y[tuple(kept[axis] if isinstance(axis, int) else slice(None) for axis in layout.axes)]
+        if all(side <= 0 for pair in pairs for side in pair):
+            return y
+        return tf.pad(y, [[max(0, lo), max(0, hi)] for lo, hi in _per_axis(pairs, layout)])
+    both = tf.stack([tf.stack([tf.cast(side, tf.int32) for side in pair]) for pair in _per_axis(pairs, layout)])
+    cut, added = tf.maximum(-both, 0), tf.maximum(both, 0)
+    return tf.pad(tf.slice(y, cut[:, 0], tf.shape(y) - tf.reduce_sum(cut, 1)), added)
+
+
+def _per_axis(pairs: Sequence[tuple[Any, Any]], layout: DataLayout) -> list[tuple[Any, Any]]:
+    return [pairs[axis] if isinstance(axis, int) else (0, 0) for axis in layout.axes]
