@@ -25,6 +25,7 @@ from tconv.bench import (
     result_file,
     revision,
     statistics,
+    subpixel,
     summary,
     table,
     timing,
@@ -881,12 +882,12 @@ def test_an_invalid_result_file(tmp_path, capsys, content, message):
     "spec", [TINY, ODD, {**TINY, "k": 5, "s": 3, "p": 2}, {**TINY, "in": [3, 2, 3], "k": 2, "p": 0}]
 )
 def test_a_convolution_and_a_shuffle_are_the_operator(spec):
-    """`shuffle.forward_weight` in NumPy: phases as channels, then interleaved and cropped."""
+    """`subpixel.forward_weight` in NumPy: phases as channels, then interleaved and cropped."""
     shuffled = registry.Layer.of(spec)
     g, rng = shuffled.geometry, np.random.default_rng(0)
     x = rng.integers(-9, 9, (shuffled.batch, shuffled.in_channels, *shuffled.input_shape)).astype(float)
     w = rng.integers(-9, 9, shuffled.weight_shape).astype(float)
-    forward = shuffle.forward_weight(w, g)  # [C_out * prod(s), C_in/g, *taps] of a convolution with full padding
+    forward = subpixel.forward_weight(w, g)  # [C_out * prod(s), C_in/g, *taps] of a convolution with full padding
     counts = forward.shape[2:]
     swapped = np.concatenate([part.swapaxes(0, 1) for part in np.split(forward, g.groups)])
     flipped = np.flip(swapped, tuple(range(2, 2 + g.ndim)))  # as a transposed convolution with stride 1
@@ -961,7 +962,7 @@ def test_a_process_of_another_revision_needs_public_names_only():
         for path in folder.rglob("*.py")
     }
     waiting = [f"tconv.bench.{name}" for name in revision.PEER_MODULES]
-    waiting += [name for name in modules if name.startswith("tconv.bench.peers")]
+    waiting += [name for name in modules if name.startswith(("tconv.bench.peers", "tconv.bench.frameworks"))]
     seen = set()
     while waiting:
         module = waiting.pop()
@@ -974,7 +975,7 @@ def test_a_process_of_another_revision_needs_public_names_only():
             inside = next((part for part in (name, name.rpartition(".")[0]) if part in modules), None)
             if inside is None:
                 public = name.split(".")[1]
-                assert public in tconv.__all__, f"{module} imports {name}"
+                assert public in {*tconv.__all__, "jax", "tensorflow", "keras"}, f"{module} imports {name}"
                 assert not any(part.startswith("_") for part in name.split(".")), f"{module} imports {name}"
             else:
                 waiting.append(inside)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tconv.bench import torch_cases, torch_comparison, torch_table
+from tconv.bench import framework_comparison, framework_table, frameworks
 from tconv.bench.networks import NETWORKS
 from tconv.cli import main
 from tconv.errors import FileError
@@ -33,20 +33,20 @@ def case(torch, tconv, share=0.5, dtype="float32", layout="first", **more):
 
 
 def test_the_table_shows_the_gain_beside_what_could_be_won():
-    text = torch_table.markdown(
+    text = framework_table.markdown(
         result(case([10.0] * 5, [6.0] * 5, fused=[5.0] * 5), {"name": "b", "reason": "no monai"})
     )
     assert text.splitlines()[0] == "| model | share | torch | tconv | gain | 95% | fused | at best | difference |"
     assert text.splitlines()[2] == "| A net | 50% | 10.0 | 6.00 | 1.67 | 1.67..1.67 | 2.00 | 2.00 | 2.0e-07 |"
     assert "not run: b: no monai" in text
-    training = torch_table.text(result(case([10.0], [8.0]), case([4.0], [4.0]), kind="training"))
+    training = framework_table.text(result(case([10.0], [8.0]), case([4.0], [4.0]), kind="training"))
     assert "geometric mean of the gains 1.12; smallest 1.00" in training
     assert "at best" not in training
 
 
 def test_the_table_shows_another_revision():
     based = case([10.0] * 5, [6.0] * 5, **{"tconv@main": [9.0] * 5})
-    text = torch_table.text(result(based, {**case([1.0], [1.0]), "base": "tconv@main: no torch"}))
+    text = framework_table.text(result(based, {**case([1.0], [1.0]), "base": "tconv@main: no torch"}))
     assert text.split("\n")[0].split()[4:10] == ["gain", "95%", "tconv@main", "base", "/", "tconv"]
     assert text.split("\n")[1].split()[7:10] == ["9.00", "1.50", "1.50..1.50"]
     assert "tconv@main: geometric mean of base / tconv 1.500 over 1 cases" in text
@@ -58,10 +58,10 @@ def test_the_gains_of_both_layouts_are_compared():
         case([10.0], [tconv], dtype=dtype, layout=layout)
         for dtype, layout, tconv in (("float32", "first", 5.0), ("float32", "last", 4.0), ("bfloat16", "last", 8.0))
     ]
-    lines = torch_table.notes(result(*both))
+    lines = framework_table.notes(result(*both))
     assert lines[0].startswith("forward, float32 and bfloat16 on the CPU")
     assert lines[0].endswith("is allowed.")
-    assert torch_table.notes(result(both[2]))[0].endswith("difference is of the largest value.")
+    assert framework_table.notes(result(both[2]))[0].endswith("difference is of the largest value.")
     assert lines[1].startswith("bfloat16 by autocast; difference is from the model in float32, 1.5 times PyTorch's own")
     assert "a, float32: the gain with channels last is 1.25 of that with channels first" in lines
     assert not any(line.startswith("a, bfloat16") for line in lines)
@@ -71,23 +71,23 @@ def test_results_of_november_can_be_read(tmp_path):
     old = result({"name": "a", "words": "A net", "reason": "?"})
     path = tmp_path / "old.json"
     path.write_text(json.dumps(old))
-    assert torch_table.read(path)["cases"] == [{"name": "a", "title": "A net", "reason": "?"}]
+    assert framework_table.read(path)["cases"] == [{"name": "a", "title": "A net", "reason": "?"}]
 
 
 def test_a_loss_needs_its_whole_interval_below_the_limit():
-    assert not torch_table.wrong(result(case([10.0, 10.0], [10.0, 10.0])))
-    assert torch_table.wrong(result(case([9.0, 9.0], [10.0, 10.0])))
-    assert not torch_table.wrong(result(case([9.0, 9.0, 12.0], [10.0, 10.0, 9.0])))
-    assert not torch_table.wrong(result(case([9.0, 9.0], [10.0, 10.0]), kind="overhead"))
-    assert torch_table.wrong(result({"name": "a", "reason": "wrong: the outputs differ"}))
+    assert not framework_table.wrong(result(case([10.0, 10.0], [10.0, 10.0])))
+    assert framework_table.wrong(result(case([9.0, 9.0], [10.0, 10.0])))
+    assert not framework_table.wrong(result(case([9.0, 9.0, 12.0], [10.0, 10.0, 9.0])))
+    assert not framework_table.wrong(result(case([9.0, 9.0], [10.0, 10.0]), kind="overhead"))
+    assert framework_table.wrong(result({"name": "a", "reason": "wrong: the outputs differ"}))
 
 
 def test_rounds_interleave_both_sides_and_end_in_time():
     calls = []
     takers = {side: lambda side=side: calls.append(side) or 1.23456789 for side in ("torch", "tconv")}
-    assert torch_comparison.rounds_of(takers, 4, 0.0) == {"torch": [1.2346] * 3, "tconv": [1.2346] * 3}
+    assert framework_comparison.rounds_of(takers, 4, 0.0) == {"torch": [1.2346] * 3, "tconv": [1.2346] * 3}
     assert all(set(calls[turn : turn + 2]) == {"torch", "tconv"} for turn in (0, 2, 4))
-    assert len(torch_comparison.rounds_of(takers, 4, 100.0)["torch"]) == 4
+    assert len(framework_comparison.rounds_of(takers, 4, 100.0)["torch"]) == 4
 
 
 def test_what_is_refused(capsys, tmp_path):
@@ -106,10 +106,10 @@ def test_what_is_refused(capsys, tmp_path):
         assert message in capsys.readouterr().err
     path = tmp_path / "none.json"
     path.write_text("{}")
-    with pytest.raises(FileError, match="A file written by tconv bench --models -o is needed"):
-        torch_table.read(path)
-    assert torch_table.main([str(path)]) == 1
-    assert torch_table.main([]) == 1
+    with pytest.raises(FileError, match="A file written by tconv bench --framework jax -o, or by"):
+        framework_table.read(path)
+    assert framework_table.main([str(path)]) == 1
+    assert framework_table.main([]) == 1
 
 
 @pytest.mark.slow
@@ -124,10 +124,10 @@ def test_the_smallest_case_runs_and_is_stored(capsys, tmp_path):
     assert entry["difference"] <= 1e-5
     assert len(entry["samples"]["torch"]) == len(entry["samples"]["tconv"]) == 3
     assert "base" not in entry
-    assert set(entry["samples"]) == {"torch", "tconv", *([f"tconv@{ref}", torch_comparison.ALONE] if ref else [])}
-    assert "| tiny layer |" in torch_table.markdown(torch_table.read(path))
+    assert set(entry["samples"]) == {"torch", "tconv", *([f"tconv@{ref}", framework_comparison.APART] if ref else [])}
+    assert "| tiny layer |" in framework_table.markdown(framework_table.read(path))
 
 
 def test_every_network_has_a_title():
     assert all(network.title and network.package for network in NETWORKS.values())
-    assert torch_cases.names("training")[0] == "unet up1"
+    assert frameworks.framework("torch").names("training")[0] == "unet up1"

@@ -86,7 +86,7 @@ def test_the_table_of_times_is_the_stored_result():
 def test_the_table_of_models_is_the_stored_result():
     newest = max((ROOT / "benchmarks" / "results").glob("*-models.json"))
     done = subprocess.run(
-        [sys.executable, "-m", "tconv.bench.torch_table", str(newest)], capture_output=True, text=True
+        [sys.executable, "-m", "tconv.bench.framework_table", str(newest)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in BENCHMARKS
@@ -98,7 +98,7 @@ def test_the_table_of_training_steps_is_the_stored_result():
     for kind in ("training", "overhead"):
         newest = max((ROOT / "benchmarks" / "results").glob(f"*-{kind}.json"))
         done = subprocess.run(
-            [sys.executable, "-m", "tconv.bench.torch_table", str(newest)], capture_output=True, text=True
+            [sys.executable, "-m", "tconv.bench.framework_table", str(newest)], capture_output=True, text=True
         )
         assert done.stdout.strip() in page
         assert f"benchmarks/results/{newest.name}" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from tconv.bench import summary, table
@@ -28,14 +29,20 @@ def to_html(result: Result) -> str:
     """Return the page."""
     tables = table.tables(result)
     bars = "\n".join(_bars(line) for line in summary.lines(result, summary.headline(result)))
-    parts = [
-        *(f'<p class="fault">{escape(line)}</p>' for line in summary.faults(result)),
-        *(_table(part) for part in tables[:1]),
-        f'<h2>Times the bound, cut at {_WIDEST:.0f}</h2><div class="bars">{bars}</div>',
-        *(_table(part) for part in tables[1:]),
-        *(f"<p>not run: {escape(line)}</p>" for line in summary.absences(result)),
-        *(f"<p>{escape(line)}</p>" for line in table.machine(result)),
-    ]
+    return page(
+        [
+            *(f'<p class="fault">{escape(line)}</p>' for line in summary.faults(result)),
+            *(table_part(part) for part in tables[:1]),
+            f'<h2>Times the bound, cut at {_WIDEST:.0f}</h2><div class="bars">{bars}</div>',
+            *(table_part(part) for part in tables[1:]),
+            *(f"<p>not run: {escape(line)}</p>" for line in summary.absences(result)),
+            *(f"<p>{escape(line)}</p>" for line in table.machine(result)),
+        ]
+    )
+
+
+def page(parts: Sequence[str]) -> str:
+    """Return a page of these parts."""
     head = f'<meta charset="utf-8"><title>tconv bench</title><style>{_STYLE}</style>'
     return "\n".join(
         [
@@ -59,7 +66,8 @@ def _bars(line: Line) -> str:
     return "\n".join(rows)
 
 
-def _table(part: table.Table) -> str:
+def table_part(part: table.Table) -> str:
+    """Return a table as HTML."""
     heads = "".join(f"<th>{escape(head)}</th>" for head in part.heads)
     rows = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in part.rows)
     return f"<table><caption>{escape(part.title)}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

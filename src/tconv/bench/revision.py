@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tconv.bench import child_process
 from tconv.errors import ArgumentError
 
-PEER_MODULES = ("worker", "torch_cases")
+PEER_MODULES = ("worker", "framework_worker")
 """Modules of `tconv.bench` that are run as the main program of a peer's process."""
 
 _BOOT = """

@@ -26,7 +26,7 @@ from tconv.bench.peer_process import PeerProcess, TimedPeer
 from tconv.bench.roofline import machine_facts
 from tconv.bench.runner import ReportProgress, Runner
 from tconv.bench.summary import Result
-from tconv.cli import bench_torch
+from tconv.cli import bench_framework
 from tconv.errors import ArgumentError, MethodError
 from tconv.io.output_files import NewFile
 from tconv.kernels.num_threads import most_threads
@@ -53,13 +53,15 @@ def run(
     seconds: float | None = None,
     base: str | None = None,
     dtype: str | None = None,
-    layout: str = "first",
+    layout: str | None = None,
     activation: Literal["relu"] | None = None,
     isa: Literal["native", "avx2", "sse4"] = "native",
     device: Literal["cpu", "cuda"] = "cpu",
     registry_file: Annotated[Path, Parameter(name="--registry")] = registry.REGISTRY,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     html: Path | None = None,
+    framework: str | None = None,
+    backend: str | None = None,
     models: Annotated[bool, Parameter(negative="")] = False,
     training: Annotated[bool, Parameter(negative="")] = False,
     overhead: Annotated[bool, Parameter(negative="")] = False,
@@ -87,7 +89,7 @@ def run(
         Largest number of rounds for each layer.
     seconds
         Time for the whole run, divided among layers and dtypes; each has at least 3 rounds. By default 20 for each
-        layer, dtype and layout; 480 for --models, --training and --overhead.
+        layer, dtype and layout; 480 for --framework, --models, --training and --overhead.
     base
         Also measure tconv of this git revision, in the same run.
     dtype
@@ -109,14 +111,21 @@ def run(
         Write the result with all samples to this file, which must not exist.
     html
         Write an HTML page to this file, which must not exist.
+    framework
+        Compare a framework with itself on tconv's kernel instead, inside its own programs: torch (the default of the
+        three options below), jax (in jax.jit), tensorflow (in tf.function): forward passes of the layers, also against
+        a convolution and depth to space; keras: whole models, with the largest possible gain. --dtype and --layout are
+        those of x and weight; the framework's own layout by default.
+    backend
+        Backends of Keras, with commas: tensorflow,jax,torch (all by default).
     models
-        Time whole PyTorch models instead, as they are and after tconv.torch.accelerate, with the largest possible gain;
-        --layers are then names of models, --dtype bfloat16 or float16 is that of autocast, and --layout last gives the
+        Time whole PyTorch or Keras models, as they are and accelerated, with the largest possible gain; --layers are
+        then names of models. PyTorch: --dtype bfloat16 or float16 is that of autocast, and --layout last gives the
         model and its input that memory format.
     training
-        Time a forward and backward pass of each layer in PyTorch instead, with its operator and with tconv's.
+        Time a forward and backward pass of each layer, or a training step of a Keras model.
     overhead
-        Time a call with next to nothing to compute in PyTorch instead.
+        Time a call with next to nothing to compute.
     as_json
         Print the result and its summary as one JSON object.
     """
@@ -130,25 +139,38 @@ def run(
             f"--threads is {threads}; tconv uses at most {most_threads()} on this machine, and its peers would use "
             "more. Write --threads 2"
         )
+    others = {"peers": bool(peers), "activation": activation is not None, "isa": isa != "native"}
+    others |= {"device": device != "cpu", "registry": registry_file != registry.REGISTRY}
+    asked = {"models": models, "training": training, "overhead": overhead}
+    if (compared := bench_framework.kind_of(framework, asked, others)) is not None:
+        options = bench_framework.Options(
+            *compared,
+            layers=layers or (),
+            threads=threads,
+            rounds=rounds,
+            seconds=seconds or _SECONDS_OF_MODELS,
+            dtype=dtype,
+            layout=layout,
+            backend=backend,
+            base=base,
+            output=output,
+            html=html,
+            as_json=as_json,
+        )
+        return bench_framework.run(options, progress)
+    if backend is not None:
+        raise ArgumentError(f"--backend {backend} is about --framework keras. Write --framework keras")
     known = dtypes.DTYPES[device]
     usual = "float32" if device == "cpu" else ",".join(known)
     chosen = dtypes.selected("dtype", usual if dtype is None else dtype, known)
-    layouts = dtypes.selected("layout", layout, dtypes.LAYOUTS)
-    others = {"peers": bool(peers), "html": html is not None, "activation": activation is not None}
-    others |= {"isa": isa != "native", "device": device != "cpu", "registry": registry_file != registry.REGISTRY}
-    if not models:
-        others |= {"dtype": dtype is not None, "layout": layouts != ("first",)}
-    kind = bench_torch.kind_of({"models": models, "training": training, "overhead": overhead}, others)
-    if kind is not None:
-        limits = (threads, rounds, seconds or _SECONDS_OF_MODELS)
-        return bench_torch.run(kind, layers or (), *limits, output, as_json, progress, base, chosen, layouts)
+    layouts = dtypes.selected("layout", layout or "first", dtypes.LAYOUTS)
     selected = registry.select(registry.read(registry_file), layers or ())
     names = known_peers.select(peers or (), kernels.names())
     if all(name.partition(":")[0] != "tconv" for name in names):
         names = ["tconv", *names]
-    options: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
-    options |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
-    options |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
+    written: dict[str, Any] = {"layers": layers, "peers": peers, "threads": threads, "rounds": rounds}
+    written |= {"dtype": ",".join(chosen), "layout": ",".join(layouts)}
+    written |= {"activation": activation, "isa": isa, "seconds": seconds, "base": base, "device": device}
     with ExitStack() as stack:  # files that cannot be written are refused now, not after the run
         html_file = stack.enter_context(NewFile([html])) if html is not None else None
         with NewFile([output]) if output is not None else nullcontext() as json_file:
@@ -162,7 +184,7 @@ def run(
             runner.activation = activation or ""
             result: Result = {
                 "date": datetime.now(UTC).isoformat(timespec="minutes"),
-                "command": _command(options),
+                "command": _command(written),
                 "revision": revision.describe(),
                 "machine": machine_facts(),
                 "threads": threads,

@@ -1,56 +1,34 @@
-"""One case of `tconv bench --models`, `--training` or `--overhead`, in a process of its own.
-
-The process builds the case, compares the outputs of its sides, and then takes samples as it is asked. It may run with
-an older tconv (`--base`), so it uses public names of tconv only.
-
-    -> {"do": "build"}                      <- {"state": "built", "sides": {"torch": 0.02, "tconv": 0.01}, ...}
-    -> {"do": "sample", "side": "tconv"}    <- {"state": "sampled", "ms": 10.5}
-
-`sides` maps a side to the seconds that one call of it takes. Another state comes with a reason.
-"""
+"""PyTorch compared with PyTorch on tconv's kernel: whole models, training steps of layers, and the cost of a call."""
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
+from tconv.bench import dtypes
 from tconv.bench import layers as registry
-from tconv.bench import timing
+from tconv.bench.frameworks.interface import Case, Framework, Gap, Sides
+from tconv.bench.layers import known_name
 from tconv.bench.networks import NETWORKS
 from tconv.bench.peers.interface import UnableError
-from tconv.bench.worker import versions
-from tconv.bench.worker_protocol import Message, private_stdout, serve
 
 ALLOWED = {"float32": 1e-5, "float64": 1e-13}
 """Largest difference of two sides' outputs and gradients, as a share of the largest value."""
 AUTOCAST = 1.5
 """With autocast to a 2-byte dtype both sides differ from the model in float32: tconv by this many times PyTorch's
 difference at most."""
-KINDS = ("models", "training", "overhead")
 _TINY = {"name": "tiny layer", "n": 1, "c_in": 3, "c_out": 2, "in": [4, 4], "k": 3, "s": 2, "p": 1}
 
 
-class TorchCase(NamedTuple):
-    """The sides of a comparison, each a call that returns its outputs, and facts for the table."""
-
-    sides: dict[str, Callable[[], Any]]
-    facts: dict[str, Any]
-    exact: Any = None
-    """Outputs in float32, if those of the sides are less exact."""
-
-
-def names(kind: str) -> list[str]:
-    """Return the names of all cases of a kind."""
+def _names(kind: str) -> list[str]:
     if kind == "models":
         return list(NETWORKS)
     return [layer.name for layer in registry.read()] if kind == "training" else [str(_TINY["name"])]
 
 
-def model(name: str, dtype: str, layout: str) -> TorchCase:
+def _model(name: str, dtype: str, layout: str) -> Sides:
     """Return a network in eval mode, without gradients: PyTorch's, accelerated, and accelerated with fuse=True.
 
     float64 is the model's own dtype; bfloat16 and float16 are those of autocast. With channels last, the model and its
@@ -93,18 +71,18 @@ def model(name: str, dtype: str, layout: str) -> TorchCase:
     title = (
         network.title + (f", {dtype}" if dtype != "float32" else "") + (", channels last" if layout == "last" else "")
     )
-    return TorchCase({side: call_of(one) for side, one in sides.items()}, {"title": title, **facts}, exact)
+    return _compared({side: call_of(one) for side, one in sides.items()}, {"title": title, **facts}, dtype, exact)
 
 
-def training(name: str, dtype: str, layout: str) -> TorchCase:
+def _training(name: str, dtype: str, layout: str) -> Sides:
     """Return a training step of a layer: forward, gradients of input, weight and bias, and an update of the weight."""
     (layer,) = [layer for layer in registry.read() if layer.name == name]
-    return TorchCase(_layer_sides(layer, trained=True), {"title": name, "flops": 3 * layer.flops})
+    return _compared(_layer_sides(layer, trained=True), {"title": name, "flops": 3 * layer.flops}, dtype)
 
 
-def overhead(name: str, dtype: str, layout: str) -> TorchCase:
+def _overhead(name: str, dtype: str, layout: str) -> Sides:
     """Return a layer with next to nothing to compute, called as a function without gradients."""
-    return TorchCase(_layer_sides(registry.Layer.of(_TINY), trained=False), {"title": name})
+    return _compared(_layer_sides(registry.Layer.of(_TINY), trained=False), {"title": name}, dtype)
 
 
 def _layer_sides(layer: registry.Layer, trained: bool) -> dict[str, Callable[[], Any]]:
@@ -137,7 +115,7 @@ def _layer_sides(layer: registry.Layer, trained: bool) -> dict[str, Callable[[],
     return {"torch": stock, "tconv": side(tconv_torch.conv_transpose)}
 
 
-def difference(a: Any, b: Any) -> float:
+def _difference(a: Any, b: Any) -> float:
     """Return the largest difference of two outputs' tensors, as a share of the largest value of each; NaN stays."""
     torch: Any = import_module("torch")
     leaves: Any = import_module("torch.utils._pytree").tree_leaves
@@ -149,60 +127,38 @@ def difference(a: Any, b: Any) -> float:
     return worst
 
 
-class CaseWorker:
-    """One case between messages."""
-
-    def __init__(self, kind: str, name: str, threads: int, dtype: str = "float32", layout: str = "first") -> None:
-        self.kind, self.name, self.threads, self.dtype, self.layout = kind, name, threads, dtype, layout
-        self._calls: dict[str, Callable[[], Any]] = {}
-        self._once: dict[str, float] = {}  # seconds of one call
-
-    def answer(self, message: Message) -> Message:
-        """Return the answer to "build" or "sample"; an exception becomes a state with a reason."""
-        try:
-            return self._build() if message["do"] == "build" else self._sample(message["side"])
-        except UnableError as error:
-            return {"state": "unable", "reason": str(error)}
-        except ModuleNotFoundError as error:
-            return {"state": "missing", "module": error.name, "package": error.name}
-        except Exception as error:  # the other cases go on
-            return {"state": "error", "reason": f"{type(error).__name__}: {error}"[:600]}
-
-    def _build(self) -> Message:
-        torch: Any = import_module("torch")
-        tconv: Any = import_module("tconv")
-        torch.set_num_threads(self.threads)
-        tconv.set_num_threads(self.threads)
-        build = {"models": model, "training": training, "overhead": overhead}[self.kind]
-        case = build(self.name, self.dtype, self.layout)
-        stock = case.sides["torch"]()
-        reference = stock if case.exact is None else case.exact
-        worst = max(difference(call(), reference) for side, call in case.sides.items() if side != "torch")
-        own = difference(stock, reference)
-        allowed = ALLOWED[self.dtype] if case.exact is None else AUTOCAST * own
-        packages = {"torch", "tconv", *([NETWORKS[self.name].package] if self.kind == "models" else [])}
-        facts = {**case.facts, "difference": worst, "torch_difference": own, "versions": versions(sorted(packages))}
-        if not worst <= allowed:
-            reason = f"wrong: the outputs differ by {worst:.2g} of the largest value; {allowed:.2g} is allowed"
-            return {"state": "wrong", "reason": reason, "facts": facts}
-        self._calls = case.sides
-        self._once = {side: timing.sample(call, 1.0)[0] for side, call in case.sides.items()}
-        timing.settle()
-        return {"state": "built", "sides": self._once, "facts": facts}
-
-    def _sample(self, side: str) -> Message:
-        seconds, _ = timing.sample(self._calls[side], self._once[side])
-        timing.settle()
-        return {"state": "sampled", "ms": seconds * 1e3}
+def _compared(calls: dict[str, Callable[[], Any]], facts: dict[str, Any], dtype: str, exact: Any = None) -> Sides:
+    """Return the sides, to be compared with PyTorch's outputs, or with `exact` ones where both are less exact."""
+    stock = calls["torch"]()
+    reference = stock if exact is None else exact
+    allowed = ALLOWED[dtype] if exact is None else AUTOCAST * _difference(stock, reference)
+    return Sides(calls, lambda side, outputs: Gap(_difference(outputs, reference), allowed), facts)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Serve one case: KIND NAME THREADS DTYPE LAYOUT."""
-    kind, name, threads, dtype, layout = arguments
-    answers = private_stdout()
-    warnings.simplefilter("ignore")
-    serve(CaseWorker(kind, name, int(threads), dtype, layout), sys.stdin, answers.write)
+def _start(threads: int, backend: str) -> None:
+    torch: Any = import_module("torch")
+    torch.set_num_threads(threads)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _build(kind: str, case: Case) -> Sides:
+    build = {"models": _model, "training": _training, "overhead": _overhead}[kind]
+    return build(case.name, case.dtype, case.layout)
+
+
+def _select(kind: str, wanted: Sequence[str]) -> list[str]:
+    if kind == "models":
+        return [known_name(name, list(NETWORKS), "model") for name in wanted] or list(NETWORKS)
+    return [known_name(name, _names(kind), "layer") for name in wanted] or _names(kind)
+
+
+FRAMEWORK = Framework(
+    "PyTorch",
+    ("torch",),
+    ("models", "training", "overhead"),
+    _names,
+    _select,
+    _start,
+    _build,
+    dtypes=dtypes.DTYPES["cpu"],
+    layouts=dtypes.LAYOUTS,
+)
