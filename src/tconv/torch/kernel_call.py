@@ -162,9 +162,7 @@ def method_of(p: Problem, trained: bool = False) -> str:
 class _FormState:
     """Form of the kernel for a call: its compiled call, and the weight that it packed last."""
 
-    def __init__(
-        self, form: Any, p: Problem, order: tuple[int, ...] | None, dtype: torch.dtype, rounded: bool
-    ) -> None:
+    def __init__(self, form: Any, p: Problem, order: tuple[int, ...] | None, dtype: torch.dtype, rounded: bool) -> None:
         self.form, self.problem, self.rounded = form, p, rounded
         # the packed weight depends on these, and on the weight's numbers
         self.sizes = _interned((form.name, order, p.layer, dtype, rounded))
