@@ -246,7 +246,10 @@ def test_what_is_refused(capsys):
         (["--framework", "jaks"], "there is no framework 'jaks'; the frameworks are torch, jax, tensorflow, keras"),
         (["--framework", "jax", "--models"], "--models was given with --framework jax, which has layers, training"),
         (["--framework", "keras", "--overhead"], "Write --framework keras alone, or --framework torch --overhead"),
-        (["--framework", "jax", "--peers", "torch"], "which compares JAX with JAX on tconv's kernel. Write --framework"),
+        (
+            ["--framework", "jax", "--peers", "torch"],
+            "which compares JAX with JAX on tconv's kernel. Write --framework",
+        ),
         (["--framework", "jax", "--layers", "poze"], "there is no layer 'poze'"),
         (["--framework", "keras", "--layers", "dcgun"], "there is no model 'dcgun'; the models are dcgan, unet"),
         (["--framework", "jax", "--dtype", "half"], "--dtype is 'half', and 'half' is none of float32, bfloat16"),
