@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from tconv.geometry import Geometry
-from tconv.operator.standard.operations import Operations
+from tconv.operator.standard.operations import Operations, Size
 from tconv.operator.standard.phase_groups import AxisPhases, PhaseGroup, axis_phases
 
 
@@ -20,60 +20,76 @@ def conv_transpose(ops: Operations, x: Any, w: Any, g: Geometry, aligned: Sequen
     known = [n if isinstance(n, int) else None for n in ops.sizes(x)[1:-1]]
     spec = zip(g.kernel, g.stride, g.dilation, g.crop, aligned, known, strict=True)
     axes = [axis_phases(k, s, d, *crop, align, n) for k, s, d, crop, align, n in spec]
+    # later taps read earlier inputs
+    w = ops.flip(w, [1 + a for a, axis in enumerate(axes) if _reverses(axis)])
+    batch, *inputs, _ = ops.sizes(x)
+    outputs = [n + axis.extra for n, axis in zip(inputs, axes, strict=True)]
+    channels = ops.sizes(w)[0] * ops.sizes(w)[-1]
     pieces = {
-        numbers: _piece(ops, x, w, [axis.groups[i] for axis, i in zip(axes, numbers, strict=True)], axes)
+        numbers: _piece(ops, x, w, [axis.groups[i] for axis, i in zip(axes, numbers, strict=True)], axes, outputs)
         for numbers in product(*(range(len(axis.groups)) for axis in axes))
     }
-    y = _interleaved(ops, pieces, axes)
+    for a in range(g.ndim - 1, -1, -1):
+        behind = [m * s for m, s in zip(outputs[a + 1 :], g.stride[a + 1 :], strict=True)]
+        pieces = _joined(ops, pieces, axes[: a + 1], (batch, *outputs[: a + 1]), (*behind, channels))
+    y = ops.reshape(pieces[()], (batch, *(m * s for m, s in zip(outputs, g.stride, strict=True)), channels))
     return ops.pad(y, [(0, 0), *((-lo, -hi) for lo, hi in (axis.crop for axis in axes)), (0, 0)])
 
 
-def _piece(ops: Operations, x: Any, w: Any, groups: Sequence[PhaseGroup], axes: Sequence[AxisPhases]) -> Any:
-    """Return the outputs of a group of phases as [N, m, phases, m, phases, ..., C_out]."""
-    batch, *inputs, _ = ops.sizes(x)
-    outputs = [n + axis.extra for n, axis in zip(inputs, axes, strict=True)]
-    phases = [len(group.phases) for group in groups]
-    channels = ops.sizes(w)[0] * ops.sizes(w)[-1]
-    pairs = [size for pair in zip(outputs, phases, strict=True) for size in pair]
+def _piece(
+    ops: Operations, x: Any, w: Any, groups: Sequence[PhaseGroup], axes: Sequence[AxisPhases], outputs: Sequence[Size]
+) -> Any:
+    """Return the outputs of a group of phases in the order [N, m, phases, m, phases, ..., C_out]."""
+    ndim, (G, *_, per_group), batch = len(groups), ops.sizes(w), ops.sizes(x)[0]
+    phases, channels = [len(group.phases) for group in groups], G * per_group
     if not all(group.tap_count for group in groups):
-        return ops.zeros((batch, *pairs, channels), x)
-    kernel = _kernel(ops, w, groups)
+        return ops.zeros((batch, *(m * p for m, p in zip(outputs, phases, strict=True)), channels), x)
+    kernel = _kernel(ops, w, groups, list(map(_reverses, axes)))
     y = ops.conv(x, kernel, [1] * len(groups), [g.input_step for g in groups], [g.pad for g in groups])
     if math.prod(phases) == 1:
-        return ops.reshape(y, (batch, *pairs, channels))
-    ndim, (G, *_, per_group) = len(groups), ops.sizes(w)
-    y = ops.reshape(y, (batch, *outputs, G, *phases, per_group))
-    spread = [axis for a in range(ndim) for axis in (1 + a, 2 + ndim + a)]
-    y = ops.transpose(y, (0, *spread, 1 + ndim, 2 + 2 * ndim))
-    return ops.reshape(y, (batch, *pairs, channels))
+        return y
+    if G > 1:  # two transpositions, each of at most as many axes as TensorFlow Lite takes
+        y = ops.reshape(y, (batch, *outputs, G, math.prod(phases), per_group))
+        y = ops.transpose(y, (*range(1 + ndim), 2 + ndim, 1 + ndim, 3 + ndim))
+    y = ops.reshape(y, (batch, *outputs, *phases, channels))
+    spread = [axis for a in range(ndim) for axis in (1 + a, 1 + ndim + a)]
+    return ops.transpose(y, (0, *spread, 1 + 2 * ndim))
 
 
-def _kernel(ops: Operations, w: Any, groups: Sequence[PhaseGroup]) -> Any:
-    """Return the taps of a group of phases as [G, *counts, C_in/G, phases x C_out/G], last taps first."""
-    ndim = len(groups)
-    for a, group in enumerate(groups):
-        w = _axis_kernel(ops, w, a, group)  # each puts an axis of its phases before the last
-    w = ops.flip(w, [1 + a for a, group in enumerate(groups) if group.tap_count > 1])
+def _kernel(ops: Operations, w: Any, groups: Sequence[PhaseGroup], reversed_axes: Sequence[bool]) -> Any:
+    """Return the taps of a group of phases as [G, *counts, C_in/G, phases x C_out/G]."""
+    *sizes, per_group = ops.sizes(w)
+    w = ops.reshape(w, (*sizes, 1, per_group))
+    for a, (group, reverses) in enumerate(zip(groups, reversed_axes, strict=True)):
+        w = _axis_kernel(ops, w, 1 + a, group, reverses)
+    *sizes, phases, per_group = ops.sizes(w)
+    return ops.reshape(w, (*sizes, phases * per_group))
+
+
+def _axis_kernel(ops: Operations, w: Any, axis: int, group: PhaseGroup, reverses: bool) -> Any:
+    """Return the taps of the phases of an axis, with the phases joined to those of [..., P, O]."""
     sizes = ops.sizes(w)
-    return ops.reshape(w, (*sizes[: ndim + 2], math.prod(sizes[ndim + 2 :])))
-
-
-def _axis_kernel(ops: Operations, w: Any, a: int, group: PhaseGroup) -> Any:
-    axis, sizes = 1 + a, ops.sizes(w)
-    first, count, step = group.first_taps, group.tap_count, group.tap_step
-    taps = len(first) * count
-    if (
-        first == tuple(range(first[0], first[0] + step)) and len(first) == step
-    ):  # consecutive taps in consecutive phases
-        w = _range(ops, w, axis, first[0], taps, 1)
+    count, step, phases = group.tap_count, group.tap_step, len(group.phases)
+    firsts = [sizes[axis] - 1 - t - (count - 1) * step if reverses else t for t in group.first_taps]
+    if phases == 1:
+        return _range(ops, w, axis, firsts[0], count, step)
+    if phases == step and group.first_taps == tuple(range(group.first_taps[0], group.first_taps[0] + step)):
+        w = _range(ops, w, axis, min(firsts), count * step, 1)  # runs of consecutive taps, one of each phase
         w = ops.reshape(w, (*sizes[:axis], count, step, *sizes[axis + 1 :]))
+        w = ops.flip(w, [axis + 1] if reverses else [])
     else:
-        rows = [_range(ops, w, axis, t, count, step) for t in first]
+        rows = [_range(ops, w, axis, first, count, step) for first in firsts]
         rows = [ops.reshape(row, (*sizes[:axis], count, 1, *sizes[axis + 1 :])) for row in rows]
         w = ops.concatenate(rows, axis + 1)
     order = list(range(len(sizes) + 1))
     order.insert(len(sizes) - 1, order.pop(axis + 1))
-    return ops.transpose(w, order) if len(first) > 1 else ops.reshape(w, [ops.sizes(w)[i] for i in order])
+    return ops.reshape(
+        ops.transpose(w, order), (*sizes[:axis], count, *sizes[axis + 1 : -2], sizes[-2] * phases, sizes[-1])
+    )
+
+
+def _reverses(axis: AxisPhases) -> bool:
+    return any(group.tap_count > 1 for group in axis.groups)
 
 
 def _range(ops: Operations, w: Any, axis: int, start: int, count: int, step: int) -> Any:
@@ -85,23 +101,33 @@ def _range(ops: Operations, w: Any, axis: int, start: int, count: int, step: int
     return ops.slice(w, starts, sizes, steps)
 
 
-def _interleaved(ops: Operations, pieces: dict[tuple[int, ...], Any], axes: Sequence[AxisPhases]) -> Any:
-    """Return the groups of phases as one array [N, *outputs, C_out], from the last axis to the first."""
-    for a in range(len(axes) - 1, -1, -1):
-        groups, axis = axes[a].groups, 2 + 2 * a
-        joined = {}
-        for numbers in sorted({numbers[:-1] for numbers in pieces}):
-            row = [pieces[*numbers, i] for i in range(len(groups))]
-            sizes = ops.sizes(row[0])
-            y = row[0] if len(row) == 1 else ops.concatenate(_in_order(ops, row, groups, axis), axis)
-            stride = sum(len(group.phases) for group in groups)
-            joined[numbers] = ops.reshape(y, (*sizes[: axis - 1], sizes[axis - 1] * stride, *sizes[axis + 1 :]))
-        pieces = joined
-    return pieces[()]
+def _joined(
+    ops: Operations,
+    pieces: dict[tuple[int, ...], Any],
+    axes: Sequence[AxisPhases],
+    front: Sequence[Size],
+    behind: Sequence[Size],
+) -> dict[tuple[int, ...], Any]:
+    """Return pieces in which the phases of the last of the axes are interleaved, between the sizes before and behind.
+
+    The sizes in front are without the phases of the other axes, which are still apart.
+    """
+    *others, axis = axes
+    joined = {}
+    for numbers in product(*(range(len(other.groups)) for other in others)):
+        row = [pieces[*numbers, i] for i in range(len(axis.groups))]
+        if len(row) > 1:
+            phases = [1, *(len(other.groups[i].phases) for other, i in zip(others, numbers, strict=True)), 1]
+            lead = [size * p for size, p in zip(front, phases, strict=True)]
+            sizes = [(*lead, len(group.phases), *behind) for group in axis.groups]
+            row = [ops.reshape(piece, size) for piece, size in zip(row, sizes, strict=True)]
+            row = [ops.concatenate(_in_order(ops, row, axis.groups, len(front)), len(front))]
+        joined[numbers] = row[0]
+    return joined
 
 
 def _in_order(ops: Operations, row: list[Any], groups: Sequence[PhaseGroup], axis: int) -> list[Any]:
-    """Return arrays whose phases stand in order when they are joined along the axis: whole groups, or single phases."""
+    """Return arrays whose phases, on an axis, are in order: those of whole groups, or of single phases."""
     order = sorted(range(len(groups)), key=lambda i: groups[i].phases)
     phases = [phase for i in order for phase in groups[i].phases]
     if phases == sorted(phases):

@@ -8,6 +8,7 @@ import math
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -20,17 +21,20 @@ from tconv.dialects.layouts import WeightLayout
 from tconv.kernels import num_threads, tap_products
 from tconv.kernels.num_threads import get_num_threads
 from tconv.kernels.problem import Layer, Problem
+from tconv.kernels.simd.bfloat16_dot import reason_unavailable as dot_reason
 from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.form import NOT_PACKED, Form
 from tconv.kernels.simd.form_choice import direct_form, winograd_form
-from tconv.kernels.simd.native_call import machine_code, places, slots
+from tconv.kernels.simd.native_call import machine_code, places, slots, weight_gather
 from tconv.kernels.simd.native_call.process_table import ProcessTable
 from tconv.kernels.simd.native_call.weight_hash import chunk_bytes
+from tconv.kernels.simd.native_call.weight_table import scratch_bytes, table_of
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.specialized_call import SpecializedCall, compiled
 from tconv.kernels.simd.tile_tickets import machine_function
 from tconv.kernels.simd.weight_cache import WEIGHT_CACHE, cache_line_aligned
 from tconv.kernels.simd.weight_cache import fingerprint as cache_fingerprint
+from tconv.kernels.simd.winograd_f22.weight_packing import LARGEST
 
 _SLOTS = 4
 """Packed weights of a record."""
@@ -74,6 +78,7 @@ class NativeCall:
         self._form, self._is_direct = choose(p, *self._x_strides_and_out()), method != "winograd"
         self._slot_count = slot_count
         self._direct: NativeCall | None = None
+        self._misses, self._weight_table = 0, table_of(self._form, p.layer, layout, self._weight_shape, build=False)
         self._plans: list[Any] = []  # each stays in memory: a call may have read its address
         self._lock = threading.RLock()
         self._text = np.zeros(_TEXT_BYTES, np.uint8)
@@ -115,6 +120,7 @@ class NativeCall:
         record[places.BIASES], record[places.SLOT_COUNT] = p.out_channels, self._slot_count
         record[places.TEXT] = self._text.ctypes.data
         self._record = record
+        self._use_table()
         self._make_plan()
 
     def _make_plan(self) -> None:
@@ -122,8 +128,9 @@ class NativeCall:
         threads, p = get_num_threads(), self._problem
         call = compiled(self._form, p, *self._x_strides_and_out(), threads, False)
         plan, most = cache_line_aligned(8 * places.PLAN_INTEGERS).view(np.int64), min(call.threads, call.tiles)
-        base, helpers = table().prepare_pool(most, call.scratch) if most > 1 else (0, 0)
-        bias_place = -(-call.scratch // 64) * 64
+        scratch = max(call.scratch, scratch_bytes(self._form, p.layer))
+        base, helpers = table().prepare_pool(most, scratch) if most > 1 else (0, 0)
+        bias_place = -(-scratch // 64) * 64
         hash_place = bias_place + -(-p.out_channels * p.accumulate.itemsize // 64) * 64
         chunks = -(-self._weight_bytes // chunk_bytes(self._weight_bytes))
         plan[places.REQUESTED], plan[places.PLAN_POOL], plan[places.HELPERS] = threads, base, helpers
@@ -152,6 +159,13 @@ class NativeCall:
                     self._make_direct()
         return places.DONE
 
+    def _use_table(self) -> None:
+        """Let the machine code pack weights, if there is a table."""
+        found = self._weight_table
+        if found is not None:
+            self._record[places.PARTS], self._record[places.PART_COUNT] = found.address, found.count
+            self._record[places.PACK] = found.function  # last: another thread may read them
+
     def _make_direct(self) -> None:
         if self._direct is None:
             p, (x, out), shape, layout = self._problem, self._bytes, self._weight_shape, self._layout
@@ -159,8 +173,12 @@ class NativeCall:
             self._record[places.DIRECT] = self._direct.address
 
     def _pack(self, address: int, target: int) -> int:
-        """Pack the weight at an address."""
+        """Pack the weight at an address. From the second one on, it is in training: the machine code will do it."""
         p, layout = self._problem, self._layout
+        self._misses += 1
+        if self._misses > 1 and self._weight_table is None:
+            self._weight_table = table_of(self._form, p.layer, layout, self._weight_shape)
+            self._use_table()
         w = _array(address, self._weight_shape, p.dtype)
         packed = WEIGHT_CACHE.get((cache_fingerprint(w), w.shape, w.strides, self._form.name, layout, p.layer))
         if packed is None:
@@ -288,6 +306,19 @@ def _answer(address: int, kind: int, *arguments: int) -> int:
 
 _callback = _FUNCTION(_answer)
 """Function of machine code, which lives as long as the process."""
+
+
+def build(dtypes: Iterable[np.dtype[Any]]) -> None:
+    """Build the machine code of all records with problems of these dtypes."""
+    native_function()
+    OBJECT_CACHE.address("native_drop", slots.write_drop)
+    for dtype in dtypes:
+        elements = elements_of(dtype)
+        for each in {elements, elements._replace(dot=elements.stored == "bfloat16" and not dot_reason())}:
+            weight_gather.copy_address(each)
+        weight_gather.sums_address(elements, LARGEST[elements.summed])
+        if elements.stored_size == 2:
+            _convert_address(dtype)
 
 
 def _living() -> list[NativeCall]:
