@@ -196,12 +196,13 @@ def _absences(result: Result, timed: Sequence[dict[str, Any]]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for case in timed:
         for side, reason in case.get("absent", {}).items():
-            reasons.setdefault(f"{side}: {reason}", []).append(case["name"])
-    return lines + [f"not run: {reason} ({', '.join(names)})" for reason, names in reasons.items()]
+            reasons.setdefault(f"{side}: {reason}", []).append(_name(case))
+    return lines + [f"not run: {reason} ({'; '.join(names)})" for reason, names in reasons.items()]
 
 
 def _name(case: dict[str, Any]) -> str:
-    return ", ".join(filter(None, (case["name"], case.get("backend", ""))))
+    dtype = "" if case.get("dtype", "float32") == "float32" else case["dtype"]
+    return ", ".join(filter(None, (case["name"], dtype, case.get("backend", ""))))
 
 
 def _machine(result: Result, timed: Sequence[dict[str, Any]]) -> list[str]:

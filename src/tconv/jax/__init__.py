@@ -17,5 +17,6 @@ except ImportError:
 
 from tconv.jax import initializers
 from tconv.jax.functional import CallPlan, conv_transpose, plan
+from tconv.jax.layer_calls import intercept
 
-__all__ = ["CallPlan", "conv_transpose", "initializers", "plan"]
+__all__ = ["CallPlan", "conv_transpose", "initializers", "intercept", "plan"]

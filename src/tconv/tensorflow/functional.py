@@ -11,6 +11,7 @@ from tconv.errors import ArgumentError, ShapeError, TconvError
 from tconv.tensorflow.call_reading import Arguments, Described, read
 from tconv.tensorflow.errors import as_tensorflow_error
 from tconv.tensorflow.operator import apply_operator, apply_rule
+from tconv.tensorflow.tracing_context import without_autograph
 
 
 def conv_transpose(
@@ -55,7 +56,7 @@ def conv_transpose(
     if bias is not None and not isinstance(bias, tf.Tensor):
         bias = tf.convert_to_tensor(bias, dtype_hint=x.dtype)
     try:
-        sizes, call = _read(x, weight, bias, output_shape, strides, padding, data_format, dilations, groups, crop)
+        sizes, call = read_call(x, weight, bias, output_shape, strides, padding, data_format, dilations, groups, crop)
     except TconvError as error:
         raise as_tensorflow_error(error) from None
     if call.operator is not None:
@@ -63,7 +64,7 @@ def conv_transpose(
     return apply_rule(call.rule, x, weight, bias, sizes, name)
 
 
-def _read(x: Any, weight: Any, bias: Any, output_shape: Any, *arguments: Any) -> Any:
+def read_call(x: Any, weight: Any, bias: Any, output_shape: Any, *arguments: Any) -> Any:
     """Return the spatial sizes of y as they were given, and the meaning of the call."""
     entries = _entries(output_shape, weight)
     static = None if entries is None else tuple(map(_static, entries))
@@ -126,5 +127,4 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if type(value) in (list, tuple) else value
 
 
-# tf.function calls functions with this attribute unchanged: AutoGraph would rewrite them and hide their errors
-vars(conv_transpose)["autograph_info__"] = {}
+without_autograph(conv_transpose)
