@@ -73,7 +73,15 @@ def _build_all():
 
     from tconv.geometry import Geometry
     from tconv.kernels.problem import Problem
-    from tconv.kernels.simd import direct, futex_threads, openmp_threads, python_threads, thread_pool, winograd_f22
+    from tconv.kernels.simd import (
+        direct,
+        futex_threads,
+        native_call,
+        openmp_threads,
+        python_threads,
+        thread_pool,
+        winograd_f22,
+    )
     from tconv.kernels.simd.form_choice import direct_form, winograd_form
     from tconv.kernels.simd.winograd_f43 import row_groups
 
@@ -82,6 +90,7 @@ def _build_all():
         kind(np.zeros(4096, np.int64))
     for activated in (False, True):
         row_groups.address(activated)
+    native_call.build(map(np.dtype, direct.DTYPES))
     for number, (kernel, stride, arguments, c_in, c_out) in enumerate(GEOMETRIES):
         g = Geometry(kernel, stride, **arguments)
         for dtype in direct.DTYPES if number == 0 else ("float32",):

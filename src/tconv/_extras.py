@@ -17,6 +17,7 @@ EXTRAS = {
     "ml_dtypes": "torch",
     "tensorflow": "tensorflow",
     "jax": "jax",
+    "keras": "keras",
     "onnx": "onnx",
 }
 """Packages that tconv can use, and the extra that installs each; "" for those of every installation."""

@@ -23,6 +23,8 @@ from tconv.bench.revision import Revision
 from tconv.bench.worker_protocol import Message
 
 LEAST_ROUNDS = 3
+_SLOW = 10.0
+_VERY_SLOW = 2000.0  # ms
 _BUILD_LIMIT = 400.0  # seconds for building and checking a case
 _SAMPLE_LIMIT = 30.0  # seconds, besides 10 times what a call takes
 
@@ -154,11 +156,17 @@ def _case(
 def rounds_of(
     takers: Mapping[str, Callable[[], float]], rounds: int, seconds: float, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Return samples in ms by side: one of each in every round, in a random order; at least 3 rounds."""
+    """Return samples in ms by side: one of each in every round, in a random order; at least 3 rounds.
+
+    A side ten times slower than the fastest takes part in 3 rounds, and one whose call lasts 2 seconds in 1.
+    """
     order, begun = random.Random(seed), time.perf_counter()
     samples: dict[str, list[float]] = {side: [] for side in takers}
     for number in range(rounds):
-        for side in order.sample(list(takers), len(takers)):
+        fastest = min(map(min, samples.values())) if number else 0.0
+        allowed = min(_VERY_SLOW, _SLOW * fastest) if number >= LEAST_ROUNDS else _VERY_SLOW
+        remaining = [side for side in takers if not number or min(samples[side]) < allowed]
+        for side in order.sample(remaining, len(remaining)):
             samples[side].append(float(f"{takers[side]():.5g}"))
         if number + 1 >= LEAST_ROUNDS and time.perf_counter() - begun > seconds:
             break

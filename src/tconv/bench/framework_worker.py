@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 from tconv.bench import frameworks, timing
-from tconv.bench.frameworks.interface import ALONE, OWN, Case, Gap
+from tconv.bench.frameworks.interface import ALONE, OWN, Case, Gap, Sides, reason_of
 from tconv.bench.peers.interface import UnableError
 from tconv.bench.worker import versions
 from tconv.bench.worker_protocol import Message, private_stdout, serve
+
+_LONG = 1.0  # seconds of a call that is not made once more before the rounds
 
 
 class CaseWorker:
@@ -62,31 +65,57 @@ class CaseWorker:
         if not self._started:
             self._start()
         self._calls.clear()
+        self._once.clear()
         gc.collect()
         sides = self.framework.build(kind, case)
-        calls, absent = dict(sides.calls), dict(sides.absent)
-        gaps = {side: sides.gap(side, call()) for side, call in calls.items() if side != ALONE}
-        for side, gap in gaps.items():
-            if gap.wrong and side not in (self.name, OWN):
-                del calls[side]
-                absent[side] = _fault(gap)
+        absent = dict(sides.absent)
+        gaps: dict[str, Gap] = {}
+        once: dict[str, float] = {}
+        for side in sides.calls:
+            try:
+                gaps[side], once[side] = _checked(sides, side)
+            except Exception as error:  # the other sides go on
+                absent[side] = reason_of(error)
+            else:
+                if gaps[side].wrong:
+                    absent[side] = _fault(gaps[side])
         packages = {*self.framework.packages, "tconv", *sides.facts.pop("packages", ())}
         facts = {**sides.facts, "versions": versions(sorted(packages)), "absent": absent}
-        own = [gap for side, gap in gaps.items() if side in calls and side != self.name]
-        facts["difference"] = max(gap.difference for gap in own)
         for side in (self.name, OWN):
-            if gaps[side].wrong:
-                return {"state": "wrong", "reason": f"wrong: {side}: {_fault(gaps[side])}", "facts": facts}
+            if side in absent:
+                fault = f"{side}: {absent.pop(side)}"
+                wrong = side in gaps
+                return {
+                    "state": "wrong" if wrong else "unable",
+                    "reason": f"wrong: {fault}" if wrong else fault,
+                    "facts": facts,
+                }
+        facts["difference"] = max(gap.difference for side, gap in gaps.items() if side not in (self.name, *absent))
         sides.begin()
-        self._calls = calls
-        self._once = {side: timing.sample(call, 1.0)[0] for side, call in calls.items()}
+        self._calls = {side: call for side, call in sides.calls.items() if side not in absent}
+        for side, call in self._calls.items():
+            # the first call also compiles and allocates: a short one is timed again
+            self._once[side] = once[side] if once[side] > _LONG else timing.sample(call, 1.0)[0]
         timing.settle()
-        return {"state": "built", "sides": self._once, "facts": facts}
+        return {"state": "built", "sides": dict(self._once), "facts": facts}
 
     def _sample(self, side: str) -> Message:
         seconds, _ = timing.sample(self._calls[side], self._once[side])
         timing.settle()
         return {"state": "sampled", "ms": seconds * 1e3}
+
+
+def _checked(sides: Sides, side: str) -> tuple[Gap, float]:
+    """Return the gap of a side, and the seconds of its last call."""
+    call = sides.calls[side]
+    start = time.perf_counter()
+    outputs = call()
+    seconds = time.perf_counter() - start
+    if sides.again and seconds < _LONG:
+        start = time.perf_counter()
+        outputs = call()
+        seconds = time.perf_counter() - start
+    return (Gap(0.0, 0.0) if side == ALONE else sides.gap(side, outputs)), seconds
 
 
 def _fault(gap: Gap) -> str:

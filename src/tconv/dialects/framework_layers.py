@@ -208,6 +208,8 @@ def _keras(layer: Any, name: str, kind: str) -> FrameworkLayer:
         raise ArrayError(f"{name} is a {kind} without a weight yet. Call it once with an x first, or its build()")
     names = ["strides", "padding", "data_format", "dilation_rate"] + ["output_padding"] * ("Transpose" in kind)
     arguments = _of_names(layer, *names)
+    if "Transpose" in kind and getattr(layer, "groups", 1) > 1:  # a layer of tconv.keras
+        arguments["groups"] = layer.groups
     if "Transpose" not in kind:
         arguments = {"stride": layer.strides, "dilation": layer.dilation_rate, "groups": layer.groups}
     function = getattr(layer, "activation", None)

@@ -24,7 +24,8 @@ class Keras(Dialect):
 
     It accepts the most: the TensorFlow backend refuses an output_padding below 0 or not below the stride, and "same"
     with an output_padding of 0 for an even kernel. The layers refuse the former, too, and strides together with
-    dilation_rate. data_format=None is "channels_last", Keras's default unless it is configured otherwise.
+    dilation_rate. data_format=None is "channels_last", Keras's default unless it is configured otherwise. Keras has no
+    `groups`; the layers of `tconv.keras` do, with a kernel [*kernel, C_out/groups, C_in].
     """
 
     name = "keras"
@@ -48,8 +49,9 @@ class Keras(Dialect):
         output_padding: Extra = None,
         data_format: str | None = None,
         dilation_rate: Ints = 1,
+        groups: int = 1,
     ) -> Geometry:
-        plain = uncropped(kernel, strides, dilation_rate, names="strides dilation_rate groups")
+        plain = uncropped(kernel, strides, dilation_rate, groups, names="strides dilation_rate groups")
         rule = padding.lower() if isinstance(padding, str) else ""
         if rule not in ("valid", "same"):
             raise ArgumentError(
@@ -68,7 +70,7 @@ class Keras(Dialect):
                 total = e - s if op is None else e - e % 2 - op
                 crop.append((max(total, 0) // 2, total - max(total, 0) // 2))
         self._channels_last(data_format)
-        return Geometry(kernel, strides, crop, dilation_rate)
+        return Geometry(kernel, strides, crop, dilation_rate, groups)
 
     @staticmethod
     def _channels_last(data_format: str | None) -> bool:

@@ -6,10 +6,12 @@ Importing this module imports JAX.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from tconv.errors import ArgumentError, MissingExtraError
 
@@ -29,7 +31,7 @@ is_undefined_primal = _needed("jax.interpreters.ad", "is_undefined_primal")
 primitive_transposes = _needed("jax.interpreters.ad", "primitive_transposes")
 Zero = _needed("jax.interpreters.ad", "Zero")
 primitive_batchers = _needed("jax.interpreters.batching", "primitive_batchers")
-lower_fun, register_lowering = (_needed("jax.interpreters.mlir", name) for name in ("lower_fun", "register_lowering"))
+_lower_fun, register_lowering = (_needed("jax.interpreters.mlir", name) for name in ("lower_fun", "register_lowering"))
 
 
 def _match_varying() -> Any:
@@ -74,3 +76,49 @@ def precision_context(precision: Any) -> Any:
     pair = precision if isinstance(precision, tuple) else (precision,)
     known = [name for name in ("HIGHEST", "HIGH", "DEFAULT") if getattr(jax.lax.Precision, name) in pair]
     return jax.default_matmul_precision(known[0].lower()) if known else contextlib.nullcontext()
+
+
+# -- arrays whose type says how they are spread over devices: those of a mesh with explicit axes -----------------------
+
+
+def spread_over(operands: Sequence[Any], batch_axes: Sequence[int], batch_axis: int | None, ndim: int) -> Any:
+    """Return the sharding of a result with this many axes, whose batch is spread as that of the operands.
+
+    `batch_axes` are those of the operands, -1 for one without; `batch_axis` is that of the result. None outside of a
+    mesh. Raises ArgumentError for an operand that is spread along another axis.
+    """
+    meshes = [each.sharding.mesh for each in operands if hasattr(each, "sharding") and not each.sharding.mesh.empty]
+    if not meshes:
+        return None
+    batches = []
+    for each, batch in zip(operands, batch_axes, strict=True):
+        spec = [*each.sharding.spec, *[None] * (each.ndim - len(each.sharding.spec))]
+        others = [name for axis, name in enumerate(spec) if axis != batch and name is not None]
+        if others:
+            raise ArgumentError(
+                f"an array of shape {each.shape} is spread over the mesh axis {others[0]!r}, and not along its batch. "
+                "Write jax.reshard(array, jax.P()), or call tconv.jax inside of jax.shard_map"
+            )
+        batches += [] if batch < 0 else [spec[batch]]
+    spec = [batches[0] if axis == batch_axis else None for axis in range(ndim)]
+    return NamedSharding(meshes[0], PartitionSpec(*spec))
+
+
+def spread_like(array: Any, sharding: Any) -> Any:
+    """Return an array with the sharding that `spread_over` returned."""
+    return array if sharding is None or not any(sharding.spec) else jax.reshard(array, sharding)
+
+
+def lower_standard(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the lowering of a function of arrays. XLA decides how its steps are spread, where they are."""
+    rule = _lower_fun(function, multiple_results=False)
+
+    def lowered(context: Any, *operands: Any, **parameters: Any) -> Any:
+        return rule(context.replace(avals_in=[_not_spread(aval) for aval in context.avals_in]), *operands, **parameters)
+
+    return lowered
+
+
+def _not_spread(aval: Any) -> Any:
+    spec = getattr(getattr(aval, "sharding", None), "spec", ())
+    return jax.core.ShapedArray(aval.shape, aval.dtype, weak_type=aval.weak_type) if any(spec) else aval

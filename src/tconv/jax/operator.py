@@ -16,7 +16,7 @@ from tconv.dialects import DataLayout, WeightLayout
 from tconv.geometry import Geometry
 from tconv.jax import batching, lowering  # noqa: F401  (they register their rules)
 from tconv.jax.call_layouts import Layouts
-from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, bind
+from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, bind, common_dtype
 
 
 def apply(
@@ -86,5 +86,5 @@ def with_batch(layout: DataLayout) -> DataLayout:
 
 
 def _parameters(first: Any, second: Any, precision: Any, preferred: Any) -> dict[str, Any]:
-    common = jnp.promote_types(first.dtype, second.dtype)
+    common = common_dtype(first.dtype, second.dtype)
     return {"precision": precision, "dtype": np.dtype(common if preferred is None else preferred)}

@@ -13,7 +13,7 @@ y has the output size of x.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import jax
@@ -33,6 +33,8 @@ from tconv.jax.jax_names import (
     match_varying,
     precision_context,
     primitive_transposes,
+    spread_like,
+    spread_over,
 )
 
 TRANSPOSED, TRANSPOSED_BIAS, CONV, WEIGHT_GRADIENT = (
@@ -103,7 +105,16 @@ _SHAPES = dict(
 def _aval(primitive: Any, *operands: Any, geometry: Geometry, layouts: Layouts, precision: Any, dtype: Any) -> Any:
     shape = _SHAPES[primitive](*operands, geometry=geometry, layouts=layouts)
     weak = all(getattr(operand, "weak_type", False) for operand in operands)
-    return operands[0].update(shape=shape, dtype=dtype, weak_type=weak)
+    sharding = _sharding(primitive, operands, layouts, len(shape))
+    more = {} if sharding is None else {"sharding": sharding}
+    return operands[0].update(shape=shape, dtype=dtype, weak_type=weak, **more)
+
+
+def _sharding(primitive: Any, operands: Any, layouts: Layouts, ndim: int) -> Any:
+    """Return how the result is spread over a mesh with explicit axes."""
+    x, y = (layout.axes.index("N") for layout in (layouts.x, layouts.y))
+    of_operands, of_result = {CONV: ((y, -1), x), WEIGHT_GRADIENT: ((x, y), None)}.get(primitive, ((x, -1, -1), y))
+    return spread_over(operands, of_operands[: len(operands)], of_result, ndim)
 
 
 # -- computation -------------------------------------------------------------------------------------------------------
@@ -125,9 +136,17 @@ def _standard_gradient(x: Any, y: Any, *, geometry: Any, layouts: Any, **kind: A
 def _in_one_dtype(function: Any, operands: Any, kind: dict[str, Any], *arguments: Any) -> Any:
     # in gradients of a call with preferred_element_type the dtypes differ, and sums are in the wider one
     dtype = kind["dtype"]
-    common = jnp.promote_types(dtype, jnp.promote_types(*(operand.dtype for operand in operands)))
+    common = common_dtype(dtype, *(operand.dtype for operand in operands))
     with precision_context(kind["precision"]):
         return function(*(operand.astype(common) for operand in operands), *arguments).astype(dtype)
+
+
+def common_dtype(*dtypes: Any) -> Any:
+    """Return the dtype that others are converted to; where JAX has no rule, as for 8-bit floats, the widest."""
+    try:
+        return reduce(jnp.promote_types, dtypes)
+    except ValueError:
+        return max(dtypes, key=lambda dtype: dtype.itemsize)
 
 
 def along_channels(bias: Any, layout: DataLayout) -> Any:
@@ -176,7 +195,8 @@ def _spread(bias: Any, x: Any, w: Any, *_: Any, **parameters: Any) -> Any:
     """Return the tangent of y for one of the bias."""
     geometry, layouts = parameters["geometry"], parameters["layouts"]
     shape = _shape_of_transposed(x, w, geometry=geometry, layouts=layouts)
-    return jnp.broadcast_to(along_channels(bias.astype(parameters["dtype"]), layouts.y), shape)
+    tangent = jnp.broadcast_to(along_channels(bias.astype(parameters["dtype"]), layouts.y), shape)
+    return spread_like(tangent, _sharding(TRANSPOSED, [jax.typeof(x), jax.typeof(w)], layouts, len(shape)))
 
 
 defjvp(

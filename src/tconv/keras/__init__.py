@@ -1,8 +1,9 @@
-"""Keras 3 with tconv: initializers of transposed convolutions.
+"""Keras 3 with tconv, on TensorFlow, JAX and PyTorch: complete layers, initializers, and `accelerate` for whole models.
 
->>> import tconv.keras
->>> tconv.keras.initializers.Bilinear(strides=2)((4, 1, 1)).shape
-TensorShape([4, 1, 1])
+>>> import keras, tconv.keras
+>>> layer = tconv.keras.Conv2DTranspose(32, 4, strides=2, padding="same", groups=4)
+>>> layer(keras.ops.ones((1, 28, 28, 64))).shape == (1, 56, 56, 32)
+True
 """
 
 from __future__ import annotations
@@ -14,6 +15,18 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.keras", "keras", "keras") from None
 
+from tconv.acceleration.report import LayerReport, Report
 from tconv.keras import initializers
+from tconv.keras.layers import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from tconv.keras.model_acceleration import accelerate, restore
 
-__all__ = ["initializers"]
+__all__ = [
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "LayerReport",
+    "Report",
+    "accelerate",
+    "initializers",
+    "restore",
+]

@@ -66,14 +66,7 @@ def read_traced_call(
     Raises its errors, ArgumentError for `out` and for another method than "auto", ArrayError for arrays of several
     libraries, ShapeError for unknown sizes that have to be known.
     """
-    for argument, given in (("out", out is not None), ("method", method != "auto")):
-        if given:
-            raise ArgumentError(
-                f"{argument}= was given, and the call is differentiated or traced, so it runs on {face.operators}. "
-                f"Leave out {argument}=, or write {face.instead}"
-            )
-    arrays = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
-    described = {key: _described(face, array, key) for key, array in arrays.items()}
+    described = describe_arrays(face, x, weight, bias, out=out, method=method)
     for key in ("weight", "bias"):
         if key in described and (unknown := _unknown(described[key][0])):
             raise ShapeError(
@@ -99,6 +92,23 @@ def read_traced_call(
         )
     problem = call.problem
     return TracedCall(problem.geometry, call.data, call.weight_layout, call.result, problem.dtype.kind in "iu")
+
+
+def describe_arrays(
+    face: Face, x: Any, weight: Any, bias: Any, *, out: Any = None, method: str = "auto"
+) -> dict[str, tuple[tuple[Any, ...], np.dtype[Any]]]:
+    """Return the shapes and dtypes of a call's arrays, by the names of its arguments; no bias if it is None.
+
+    Raises ArgumentError for `out` and for another method than "auto", ArrayError for arrays of several libraries.
+    """
+    for argument, given in (("out", out is not None), ("method", method != "auto")):
+        if given:
+            raise ArgumentError(
+                f"{argument}= was given, and the call is differentiated or traced, so it runs on {face.operators}. "
+                f"Leave out {argument}=, or write {face.instead}"
+            )
+    arrays = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
+    return {key: _described(face, array, key) for key, array in arrays.items()}
 
 
 def _described(face: Face, array: Any, name: str) -> tuple[tuple[Any, ...], np.dtype[Any]]:

@@ -17,6 +17,7 @@ except ImportError:
 
 from tconv.tensorflow import vectorization as _vectorization  # registers its rule  # noqa: F401
 from tconv.tensorflow.functional import conv_transpose
+from tconv.tensorflow.method_plan import CallPlan, plan
 from tconv.tensorflow.tracing_context import standard_operators
 
-__all__ = ["conv_transpose", "standard_operators"]
+__all__ = ["CallPlan", "conv_transpose", "plan", "standard_operators"]

@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tconv._arguments import entries_of, shown
+from tconv.dialects import dialect
 from tconv.errors import ArrayError, DtypeError, ShapeError
 from tconv.geometry import Geometry
-from tconv.operator.traced_call import Face, TracedCall, read_traced_call
+from tconv.operator.traced_call import Face, TracedCall, describe_arrays, read_traced_call
 from tconv.tensorflow import operator
+from tconv.tensorflow.functional import conv_transpose
 
 
 def run(
@@ -34,8 +36,12 @@ def run(
         tf.convert_to_tensor(each) if isinstance(each, tf.Variable) else each for each in (x, weight, bias)
     )
     if "output_shape" in native:
-        x, output_shape = _known_output_shape(x, native["output_shape"])
-        native = {**native, "output_shape": output_shape}
+        entries = _entries(native["output_shape"])
+        if name == "tensorflow" and geometry is None and not adjoint and _is_open(x, entries):
+            describe_arrays(_FACE, x, weight, bias, out=out, method=method)
+            dialect(name).check_names(native)
+            return conv_transpose(x, weight, bias=bias, **{"strides": 1, **native})
+        x, native = _with_known_batch(x, native, entries)
     call = read_traced_call(_FACE, x, weight, bias, name, geometry, native, out=out, method=method, adjoint=adjoint)
     if call.is_integer:
         raise DtypeError(
@@ -66,33 +72,46 @@ def _of_real_parts(x: Any, weight: Any, call: TracedCall, adjoint: bool) -> Any:
     return tf.complex(ac - bd, ad + bc)
 
 
-def _known_output_shape(x: Any, given: Any) -> tuple[Any, Any]:
-    """Return x, and an output_shape of numbers in place of tensors that are evaluated when the function runs.
+def _entries(output_shape: Any) -> list[Any] | None:
+    """Return the entries of an output_shape, with None for those that only a running function knows; None without."""
+    if isinstance(output_shape, tf.Tensor) and not hasattr(output_shape, "numpy"):
+        known = tf.get_static_value(output_shape, partial=True)
+        rank = output_shape.shape[0] if output_shape.shape.rank == 1 else None
+        return ([None] * rank if rank else None) if known is None else np.asarray(known).tolist()
+    found = entries_of(output_shape)
+    if found is None:
+        return None
+    entries = [tf.get_static_value(entry) if isinstance(entry, tf.Tensor) else entry for entry in found]
+    return [entry.item() if isinstance(entry, np.generic) else entry for entry in entries]
 
-    The batch may be such a tensor, as in [tf.shape(x)[0], 8, 8, 3]: it becomes -1, which is x's own. A number that is
-    given for an unknown batch is checked when the function runs. Raises ShapeError for other entries without a value.
+
+def _is_open(x: Any, entries: list[Any] | None) -> bool:
+    """Return True if sizes beside the batch are open, on which a crop depends that `conv_transpose` computes then."""
+    if entries is None or not isinstance(x, tf.Tensor) or x.shape.rank is None:
+        return False
+    return None in x.shape.as_list()[1:] or None in (entries[1:] if len(entries) == x.shape.rank else entries)
+
+
+def _with_known_batch(x: Any, native: dict[str, Any], entries: list[Any] | None) -> tuple[Any, dict[str, Any]]:
+    """Return x and the arguments with an output_shape of numbers, as far as they are known.
+
+    The batch may be a tensor, as in [tf.shape(x)[0], 8, 8, 3]: it becomes -1, which is x's own. A number that is
+    given for an unknown batch is checked when the function runs. Raises ShapeError for other sizes that are not known.
     """
-    if isinstance(given, tf.Tensor) and not hasattr(given, "numpy"):
-        entries = tf.get_static_value(given, partial=True)
-        entries = None if entries is None else np.asarray(entries).tolist()
-    elif (found := entries_of(given)) is None:
-        return x, given
-    else:
-        entries = [tf.get_static_value(entry) if isinstance(entry, tf.Tensor) else entry for entry in found]
-        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in entries]
     rank = x.shape.rank if isinstance(x, tf.Tensor) else None
     whole = entries is not None and len(entries) == rank
-    if entries is None or None in entries[1:] or (None in entries and not whole):
+    if entries is None or None in (entries[1:] if whole else entries):
+        if entries is None and not isinstance(native["output_shape"], tf.Tensor):
+            return x, native  # reading it raises the error
         raise ShapeError(
-            f"output_shape is {shown(given)}, whose sizes are not known while the function is traced; only the batch "
-            "may be. Write numbers, as in output_shape=[tf.shape(x)[0], 16, 16, 3], or the keras dialect with "
-            'padding="same", whose output follows from x'
+            f"output_shape is {shown(native['output_shape'])}, whose sizes are not known while the function is traced; "
+            'only the batch may be. Write numbers, or tconv.conv_transpose(..., dialect="tensorflow"), where they may'
         )
     if whole and entries[0] is None:
-        entries[0] = -1
+        entries = [-1, *entries[1:]]
     elif whole and x.shape[0] is None and isinstance(entries[0], int) and entries[0] > 0:
         x = tf.ensure_shape(x, [entries[0], *x.shape[1:]])
-    return x, entries
+    return x, {**native, "output_shape": entries}
 
 
 def _described(tensor: tf.Tensor, name: str) -> tuple[tuple[Any, ...], np.dtype[Any]]:

@@ -72,7 +72,7 @@ class Entry:
 
         operator, size = self.operator, self.dtype.itemsize
         strides = [
-            _canonical_strides(layout, shape, size)
+            canonical_strides(layout, shape, size)
             for layout, shape in ((operator.x_layout, self.shapes[0]), (operator.y_layout, self.y_shape))
         ]
         call = _native_call(self.problem, *strides, self.shapes[1], operator.weight_layout, method)
@@ -97,7 +97,7 @@ def native_method(problem: Problem) -> str:
     return "" if kernels.kernel("simd").reasons_against(problem) else "simd"
 
 
-def _canonical_strides(layout: DataLayout, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+def canonical_strides(layout: DataLayout, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return the strides, in bytes, of the canonical view of a tensor."""
     steps = tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     described = as_strided(np.empty(1, np.uint8), shape, steps)  # its memory is never touched

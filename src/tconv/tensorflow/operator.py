@@ -20,12 +20,13 @@ import tensorflow as tf
 
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.geometry import Geometry
-from tconv.tensorflow import standard_stand_in as standard
+from tconv.tensorflow import nn_gradients, standard
+from tconv.tensorflow.dispatch import may_run_nn, reason_for_nn, run_nn
 from tconv.tensorflow.op_kernel import TYPES, registered
 from tconv.tensorflow.operator_rule import Operator, OperatorRule, rule_of_attributes
 from tconv.tensorflow.registration import OPERATOR
 from tconv.tensorflow.spatial_fit import extend
-from tconv.tensorflow.tracing_context import reason_for_standard, run_operator
+from tconv.tensorflow.tracing_context import is_for_a_file, reason_for_standard, run_operator, without_autograph
 
 
 def apply(
@@ -47,9 +48,12 @@ def apply(
 
 def apply_operator(operator: Operator, x: Any, weight: Any, bias: Any = None, name: str | None = None) -> Any:
     """Return T(x, weight) + bias of an operator."""
-    if not reason_against_kernel(x, weight):
+    if reason_against_kernel(x, weight):
+        y = _standard(operator).transposed(x, weight)
+    elif may_run_nn(operator) and reason_for_nn(operator, x.shape, weight.shape, x.dtype):
+        y = run_nn(operator, x, weight, name)
+    else:
         return _run_kernel(operator.rule, operator, x, weight, bias, None, name)
-    y = differentiable(operator).transposed(x, weight)
     return y if bias is None else add_bias(y, bias, operator.y_layout)
 
 
@@ -61,7 +65,7 @@ def apply_rule(rule: OperatorRule, x: Any, weight: Any, bias: Any, sizes: Any, n
     operator = _uncropped(rule, weight)
     if not reason_against_kernel(x, weight):
         return _run_kernel(rule, operator, x, weight, bias, sizes, name)
-    full = differentiable(operator).transposed(x, weight)
+    full = _standard(operator).transposed(x, weight)
     pairs = _dynamic_crop(rule, operator, x, sizes)
     y = extend(full, [(-lo, -hi) for lo, hi in pairs], rule.y_layout)
     return y if bias is None else add_bias(y, bias, rule.y_layout)
@@ -81,9 +85,13 @@ def adjoint(
     if all(isinstance(rest, int) for rest in rests):
         # the rows left over are cropped, so that the transpose returns the shape of y
         crop = tuple((lo, hi - rest) for (lo, hi), rest in zip(geometry.crop, rests, strict=True))
-        return differentiable(replace(operator, geometry=replace(geometry, crop=crop))).conv(y, weight)
+        return _standard(replace(operator, geometry=replace(geometry, crop=crop))).conv(y, weight)
     pairs = [(lo, hi - rest) for (lo, hi), rest in zip(geometry.crop, rests, strict=True)]
-    return differentiable(operator.uncropped).conv(extend(y, pairs, operator.y_layout), weight)
+    return _standard(operator.uncropped).conv(extend(y, pairs, operator.y_layout), weight)
+
+
+without_autograph(apply)
+without_autograph(adjoint)
 
 
 def spatial_sizes(tensor: Any, layout: DataLayout) -> list[Any]:
@@ -102,6 +110,11 @@ def add_bias(y: Any, bias: Any, layout: DataLayout) -> Any:
 def bias_gradient(dy: Any, layout: DataLayout) -> Any:
     """Return the sum over everything but the channels."""
     return tf.reduce_sum(dy, [at for at, axis in enumerate(layout.axes) if axis != "C"])
+
+
+def _standard(operator: Operator) -> Differentiable:
+    """Return T, C and W in standard operators, for the graph that is being traced now."""
+    return plain(operator) if is_for_a_file() else differentiable(operator)
 
 
 # -- sizes that are known at run time only -----------------------------------------------------------------------------
@@ -176,7 +189,7 @@ def _gradient(op: Any, dy: Any) -> list[Any]:
         operator = _uncropped(rule, weight)
         pairs = _dynamic_crop(rule, operator, x, rest[-1])
         large = extend(dy, pairs, rule.y_layout)
-    functions = differentiable(operator)
+    functions = _standard(operator)
     gradients = [
         None if 0 in skipped else functions.conv(large, weight),
         None if 1 in skipped else functions.weight_gradient(x, large),
@@ -211,25 +224,42 @@ class Differentiable(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def differentiable(operator: Operator) -> Differentiable:
-    """Return T(x, w), C(y, w) and W(x, y) of an operator. C needs a y without rows left over."""
+def plain(operator: Operator) -> Differentiable:
+    """Return T(x, w), C(y, w) and W(x, y) with the derivatives that TensorFlow finds in their standard operators."""
     g, data, layout, result = operator.geometry, operator.x_layout, operator.weight_layout, operator.y_layout
 
-    @_with_gradients
     def transposed(x: Any, weight: Any) -> Any:
         y = standard.conv_transpose(x, weight, g, data, layout, result)
         if not tf.executing_eagerly():
             y.set_shape(static_shape(x.shape, weight.shape, operator))
-        return y, lambda dy: (conv(dy, weight), weight_gradient(x, dy))
+        return y
+
+    return Differentiable(
+        transposed,
+        lambda y, weight: standard.conv(y, weight, g, result, layout, data),
+        lambda x, y: standard.weight_gradient(x, y, g, data, result, layout),
+    )
+
+
+@lru_cache(maxsize=1024)
+def differentiable(operator: Operator) -> Differentiable:
+    """Return T(x, w), C(y, w) and W(x, y) of an operator. C needs a y without rows left over."""
+    own = plain(operator)
+
+    @_with_gradients
+    def transposed(x: Any, weight: Any) -> Any:
+        return own.transposed(x, weight), lambda dy: (conv(dy, weight), weight_gradient(x, dy))
 
     @_with_gradients
     def conv(y: Any, weight: Any) -> Any:
-        x = standard.conv(y, weight, g, result, layout, data)
+        x = None if reason_for_standard(y, weight) else nn_gradients.conv(operator, y, weight)
+        x = own.conv(y, weight) if x is None else x
         return x, lambda dx: (apply_operator(operator, dx, weight), weight_gradient(dx, y))
 
     @_with_gradients
     def weight_gradient(x: Any, y: Any) -> Any:
-        weight = standard.weight_gradient(x, y, g, data, result, layout)
+        weight = None if reason_for_standard(x, y) else nn_gradients.weight_gradient(operator, x, y)
+        weight = own.weight_gradient(x, y) if weight is None else weight
         return weight, lambda dw: (conv(y, dw), apply_operator(operator, x, dw))
 
     return Differentiable(transposed, conv, weight_gradient)

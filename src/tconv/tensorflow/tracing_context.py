@@ -6,6 +6,8 @@
 | `op_def_library._apply_op_helper`, `execute.record_gradient` | the operator in a graph | standard operators |
 | `control_flow_util.GraphOrParentsInXlaContext` | finding jit_compile=True | standard operators in every graph |
 | `save_context.in_save_context` | finding tf.saved_model.save | standard operators in every graph |
+| `FuncGraph.mark_as_unsaveable` | refusing to save a graph that needs tconv | standard operators in every graph |
+| the attribute `autograph_info__` | AutoGraph leaves our functions as they are | it rewrites them, with warnings |
 | `parallel_for.pfor.RegisterPFor` | tf.vectorized_map of the operator | a loop, which is TensorFlow's own fallback |
 """
 
@@ -41,6 +43,13 @@ try:
 except (ImportError, AttributeError):
     _in_xla = _in_save = None
 
+_SAVED = "the graph is being saved, and loads without tconv"
+_UNSAVEABLE = (
+    "it has the operator of tconv's kernel, which runs in this process only. Trace it with TensorFlow's own operators: "
+    "with tconv.tensorflow.standard_operators(): tf.function(...).get_concrete_function(...)"
+)
+"""Text that follows "Unable to save function ... for the following reason(s):" in TensorFlow's error."""
+
 # -- the switch --------------------------------------------------------------------------------------------------------
 
 
@@ -63,11 +72,11 @@ def standard_operators() -> Iterator[None]:
     >>> "Tconv>ConvTranspose" in {node.op for node in traced.graph.as_graph_def().node}
     False
 
-    A graph with tconv's operator runs in this process only; TensorFlow refuses to save it. What is traced while
-    `tf.saved_model.save` runs, or for `jit_compile=True`, has standard operators without this. Trace inside of the
-    block what is saved after it was traced (or sent to other processes), as the converter of TensorFlow Lite does with
-    concrete functions. A function that was traced before is not traced again for the same shapes: write a new
-    `tf.function`.
+    A graph with tconv's operator runs in this process only. What TensorFlow traces while `tf.saved_model.save` or
+    Keras' `model.export` run, or for `jit_compile=True`, has standard operators without this. Trace inside of the
+    block what leaves the process otherwise: a concrete function that is saved or converted (TensorFlow refuses one
+    with tconv's operator), or sent to other workers; and a function that was called before, and is now called from one
+    with `jit_compile=True`. The same `tf.function` is not traced again for the same shapes: write a new one.
     """
     _switch.depth += 1
     try:
@@ -84,20 +93,28 @@ def reason_for_standard(*tensors: Any) -> str:
         return _MISSING
     if tf.executing_eagerly():
         for tensor in tensors:
-            if _device_type(tensor.device) not in ("CPU", ""):
-                return f"a tensor is on {tensor.device}; the kernel runs on the CPU"
+            device = getattr(tensor, "device", "")  # a TensorSpec has none
+            if _device_type(device) not in ("CPU", ""):
+                return f"a tensor is on {device}; the kernel runs on the CPU"
         return ""
-    if _in_xla is None:
+    if _in_xla is None or _in_save is None:
         return "this release of TensorFlow does not tell if a graph is compiled or saved"
     if _in_save():
-        return "the graph is being saved, and loads without tconv"
+        return _SAVED
     graph = tf.compat.v1.get_default_graph()
+    if not hasattr(graph, "mark_as_unsaveable"):
+        return "the graph is not that of a tf.function, and might be saved"
     if _in_xla(graph):
         return "the graph is compiled (jit_compile=True)"
-    device = tensors[0].device
+    device = getattr(tensors[0], "device", "")
     if _device_type(device) != "CPU" and (device or _other_devices()):
         return "the graph may run on another device than the CPU"
     return ""
+
+
+def is_for_a_file() -> bool:
+    """Return True if what is traced now may be saved: its gradients are TensorFlow's, which need no code of tconv."""
+    return bool(_switch.depth) or (_in_save is not None and _in_save())
 
 
 def _device_type(device: str) -> str:
@@ -109,6 +126,14 @@ def _device_type(device: str) -> str:
 def _other_devices() -> bool:
     """Return True if TensorFlow may place an operator elsewhere than on a CPU."""
     return any(device.device_type != "CPU" for device in tf.config.list_logical_devices())
+
+
+def without_autograph(function: Callable[..., Any]) -> None:
+    """Make tf.function call a function unchanged: AutoGraph would rewrite it and hide its errors."""
+    vars(function)["autograph_info__"] = {}
+
+
+without_autograph(standard_operators)
 
 
 # -- the operator ----------------------------------------------------------------------------------------------------
@@ -128,6 +153,10 @@ def run_operator(x: Any, filters: Any, bias: list[Any], sizes: list[Any], attrib
             from tensorflow.python.framework import ops
 
             ops.raise_from_not_ok_status(error, name)
+    graph = tf.compat.v1.get_default_graph()
+    while hasattr(graph, "mark_as_unsaveable"):  # branches and loops are graphs of their own
+        graph.mark_as_unsaveable(_UNSAVEABLE)
+        graph = getattr(graph, "outer_graph", None)
     _, _, op, (y,) = _add_to_graph(
         OPERATOR, name=name or "conv_transpose", x=x, filters=filters, bias=bias, output_sizes=sizes, **attributes
     )

@@ -25,10 +25,14 @@ OPERATOR = torch.ops.tconv.conv_transpose.default
 
 
 def pytorch_conv_transpose(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
-    """Run PyTorch's operator, on any tensors that it takes."""
-    stride, padding, output_padding, dilation, groups = arguments
+    """Run PyTorch's operator, on any tensors that it takes, and cut what its arguments cannot."""
+    stride, padding, output_padding, dilation, groups = arguments.uncut
     call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[len(stride) - 1]
-    return call(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    output = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    for axis, count in enumerate(arguments.cut, -len(stride)):
+        if count:
+            output = output.narrow(axis, 0, output.shape[axis] - count)
+    return output
 
 
 def compute(
@@ -83,8 +87,12 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _backward(ctx: Any, grad: Any) -> Any:
-    stride, padding, output_padding, dilation, groups = ctx.arguments
-    arguments = (ctx.bias_sizes, stride, padding, dilation, True, output_padding, groups)
+    stride, padding, output_padding, dilation = map(tuple, ctx.arguments[:4])
+    given = Arguments(stride, padding, output_padding, dilation, ctx.arguments[4])
+    if any(given.cut):  # what was cut has no gradient
+        grad = torch.nn.functional.pad(grad, [side for count in reversed(given.cut) for side in (0, count)])
+    uncut = given.uncut
+    arguments = (ctx.bias_sizes, stride, padding, dilation, True, uncut.output_padding, given.groups)
     mask = list(ctx.needs_input_grad[:3])
     gradients = torch.ops.aten.convolution_backward(grad, *ctx.saved_tensors, *arguments, mask)
     return (*gradients, None, None, None, None, None)

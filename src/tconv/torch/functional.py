@@ -56,7 +56,8 @@ def conv_transpose(
         axes = [_per_axis(value, ndim) for value in (stride, padding, output_padding, dilation)]
         count = groups if type(groups) is int else _integer(groups)
         arguments = Arguments(axes[0], axes[1], axes[2], axes[3], count)
-    if arguments is None or not (1 <= ndim <= 3 and isinstance(input, torch.Tensor)):  # PyTorch raises the error
+    known = arguments is not None and 1 <= ndim <= 3 and isinstance(input, torch.Tensor)
+    if arguments is None or not known or any(arguments.cut):  # PyTorch raises the error
         call = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[min(max(ndim, 1), 3) - 1]
         output: torch.Tensor = call(input, weight, bias, stride, padding, output_padding, groups, dilation)
         return output

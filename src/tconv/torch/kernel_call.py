@@ -41,13 +41,26 @@ _TRAINED = 1 << 28
 
 
 class Arguments(NamedTuple):
-    """Arguments of a call beside its tensors: one integer per spatial axis, and the groups."""
+    """Arguments of a call beside its tensors: one integer per spatial axis, and the groups.
+
+    An output_padding below 0 cuts so much more from the end of the output. PyTorch's operator does not take it.
+    """
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     output_padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+
+    @property
+    def cut(self) -> tuple[int, ...]:
+        """Elements per axis that PyTorch's output has more at its end."""
+        return tuple(max(0, -op) for op in self.output_padding)
+
+    @property
+    def uncut(self) -> Arguments:
+        """The nearest arguments that PyTorch's operator takes."""
+        return self._replace(output_padding=tuple(max(0, op) for op in self.output_padding))
 
 
 def format_of(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
@@ -75,11 +88,12 @@ def problem_of(
 @lru_cache(maxsize=512)
 def _geometry(kernel: tuple[int, ...], arguments: Arguments, single: tuple[bool, ...]) -> Geometry:
     """Return the geometry of the arguments; `single` marks the axes with one input."""
-    g = dialect("torch").geometry(kernel=kernel, **arguments._asdict())
+    g = dialect("torch").geometry(kernel=kernel, **arguments.uncut._asdict())
+    crop = [(lo, hi + cut) for (lo, hi), cut in zip(g.crop, arguments.cut, strict=True)]
     # on an axis with one input every stride is the same: with one as long as the kernel no phase has a second tap
     free = [one and d == 1 for one, d in zip(single, g.dilation, strict=True)]
     stride = [k if one else s for one, k, s in zip(free, g.kernel, g.stride, strict=True)]
-    return Geometry(g.kernel, stride, g.crop, g.dilation, g.groups)
+    return Geometry(g.kernel, stride, crop, g.dilation, g.groups)
 
 
 def _strides_of(shape: tuple[int, ...], format: torch.memory_format) -> tuple[int, ...]:
@@ -148,10 +162,10 @@ def method_of(p: Problem, trained: bool = False) -> str:
 class _FormState:
     """Form of the kernel for a call: its compiled call, and the weight that it packed last."""
 
-    def __init__(self, form: Any, p: Problem, last: bool, dtype: torch.dtype, rounded: bool) -> None:
+    def __init__(self, form: Any, p: Problem, order: tuple[int, ...] | None, dtype: torch.dtype, rounded: bool) -> None:
         self.form, self.problem, self.rounded = form, p, rounded
         # the packed weight depends on these, and on the weight's numbers
-        self.sizes = _interned((form.name, last, p.layer, dtype, rounded))
+        self.sizes = _interned((form.name, order, p.layer, dtype, rounded))
         self.compiled: Any = None
         self.packed: tuple[Array | None, int] = (None, 0)
 
@@ -193,13 +207,13 @@ class Call:
         # dtype of a bias that can be added as it is
         self._bias_dtype = SUMMED[x.dtype] if not rounded or SUMMED[x.dtype] is x.dtype else None
         self._bytes = ctypes.c_char * weight.nbytes
-        last = not weight.is_contiguous() and _is_last(weight)
-        self._dense = last or weight.is_contiguous()
+        order = memory_order(weight)
+        self._dense = order is not None
         direct = form_choice.direct_form(p, *self._strides)
         # dot products multiply numbers of two bytes
-        self._direct = self._best = _FormState(direct, p, last, weight.dtype, rounded or bfloat16_dot.runs(p))
+        self._direct = self._best = _FormState(direct, p, order, weight.dtype, rounded or bfloat16_dot.runs(p))
         if method_of(p) == "winograd":
-            self._best = _FormState(form_choice.winograd_form(p, *self._strides), p, last, weight.dtype, rounded)
+            self._best = _FormState(form_choice.winograd_form(p, *self._strides), p, order, weight.dtype, rounded)
         self._slopes = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
         self._activation = [array.ctypes.data for array in self._slopes]
 
@@ -269,13 +283,23 @@ class Call:
 
 def fingerprint(tensor: torch.Tensor) -> int:
     """Return a 64-bit hash of all bytes of a tensor of plain memory, in the order of memory."""
-    dense = tensor if tensor.is_contiguous() or _is_last(tensor) else tensor.contiguous()
+    dense = tensor.contiguous() if memory_order(tensor) is None else tensor
     return xxhash.xxh3_64_intdigest((ctypes.c_char * dense.nbytes).from_address(dense.data_ptr()))
 
 
-def _is_last(tensor: torch.Tensor) -> bool:
-    last = LAST.get(tensor.dim())
-    return last is not None and tensor.is_contiguous(memory_format=last)
+def memory_order(tensor: torch.Tensor) -> tuple[int, ...] | None:
+    """Return the axes longer than 1 in the order of memory, the slowest first; None if there are gaps or overlaps.
+
+    >>> memory_order(torch.empty(8, 3, 4, 4).permute(2, 3, 1, 0))
+    (3, 2, 0, 1)
+    """
+    axes = sorted((axis for axis, size in enumerate(tensor.shape) if size > 1), key=tensor.stride, reverse=True)
+    step = 1
+    for axis in reversed(axes):
+        if tensor.stride(axis) != step:
+            return None
+        step *= tensor.shape[axis]
+    return tuple(axes)
 
 
 @cache

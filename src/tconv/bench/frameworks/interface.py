@@ -50,6 +50,8 @@ class Sides(NamedTuple):
     absent: dict[str, str] = {}  # noqa: RUF012  # never changed
     begin: Callable[[], None] = lambda: None
     """Called after the check, before anything is timed."""
+    again: bool = False
+    """True if a second call gives the same outputs; these are then the ones that are checked."""
 
 
 class Framework(NamedTuple):
@@ -80,4 +82,5 @@ class Framework(NamedTuple):
 
 def reason_of(error: Exception) -> str:
     """Return the reason for a table why a side is absent."""
-    return str(error) if isinstance(error, UnableError) else f"{type(error).__name__}: {error}"[:300]
+    text = str(error) if isinstance(error, UnableError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]

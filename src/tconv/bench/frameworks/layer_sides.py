@@ -113,13 +113,8 @@ class LayerFramework(ABC):
                     calls[side] = partial(_step, step, rate)
                 else:
                     calls[side] = self.forward(one.call, given_x, w, case.name != _EAGER)
-                calls[side]()
             except Exception as error:  # the other sides go on
-                calls.pop(side, None)
                 absent[side] = reason_of(error)
-        for side in (self.stock, OWN):
-            if side not in calls:
-                raise UnableError(f"{side}: {absent[side]}")
 
         def trains() -> None:
             rate[0] = self.array(np.full((), _RATE, native))
@@ -137,7 +132,7 @@ class LayerFramework(ABC):
             return max(found, key=lambda one: one.difference / one.allowed if not one.wrong else float("inf"))
 
         work = layer.flops * (3 if layer.kind != "issues" else 2) if trained else layer.flops
-        return Sides(calls, gap, {"title": title(case), "flops": work}, absent, trains)
+        return Sides(calls, gap, {"title": title(case), "flops": work}, absent, trains, again=True)
 
     def _wide(self, output: Any) -> Array:
         """Return an output in NumPy; float32 represents both 2-byte dtypes."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tconv import dialect
+from tconv import Geometry, dialect
 from tconv.bench import dtypes
 from tconv.bench.frameworks import layer_sides
 from tconv.bench.frameworks.interface import OWN, Case, Framework, Sides
@@ -30,10 +31,8 @@ class TensorFlow(LayerFramework):
     stock: ClassVar[str] = "tensorflow"
 
     def operators(self, layer: Layer, weight: Array, layout: str) -> dict[str, Callable[[], Operator]]:
-        tf: Any = import_module("tensorflow")
-        own: Callable[..., Any] = getattr(tf.nn, f"conv{layer.geometry.ndim}d_transpose")
         return {
-            self.stock: lambda: _transposed(own, layer, weight, layout, {}),
+            self.stock: lambda: _own(layer, weight, layout),
             OWN: lambda: _tconv(layer, weight, layout),
             layer_sides.REWRITE: lambda: _rewrite(layer, weight, layout),
         }
@@ -73,24 +72,51 @@ def _format(layer: Layer, layout: str) -> dict[str, str]:
     return {} if layout == "last" else {"data_format": f"NC{axes}"}
 
 
-def _transposed(
-    operator: Callable[..., Any], layer: Layer, weight: Array, layout: str, more: dict[str, Any]
-) -> Operator:
-    """Return an operator that takes the arguments of tf.nn.convNd_transpose."""
-    g, words = layer.geometry, dialect("tensorflow")
-    arguments = {**words.arguments(g, input=layer.input_shape), **_format(layer, layout), **more}
+def _operator(call: Callable[[Any, Any], Any], layer: Layer, weight: Array) -> Operator:
+    words, groups = dialect("tensorflow"), layer.geometry.groups
+    return Operator(call, words.to_native(weight, groups), lambda w: words.to_canonical(w, groups))
+
+
+def _arguments(layer: Layer, layout: str) -> dict[str, Any]:
+    """Return the arguments of tf.nn.convNd_transpose, which takes the number of groups from output_shape."""
+    arguments = dialect("tensorflow").arguments(layer.geometry, input=layer.input_shape) | _format(layer, layout)
     n, c, *sizes = layer.output_shape
     arguments["output_shape"] = [n, *sizes, c] if layout == "last" else [n, c, *sizes]
-    arguments.pop("groups", None)  # tf.nn takes their number from output_shape
-    return Operator(
-        lambda x, w: operator(x, w, **arguments),
-        words.to_native(weight, g.groups),
-        lambda w: words.to_canonical(w, g.groups),
-    )
+    arguments.pop("groups", None)
+    return arguments
+
+
+def _sliced(layer: Layer) -> bool:
+    """Return True for a layer whose crop tf.nn cannot express: it computes all, and a slice of that is the output."""
+    inside = min(min(pair) for pair in layer.geometry.crop) >= 0
+    return inside and bool(dialect("tensorflow").reasons_against(layer.geometry, layer.input_shape))
+
+
+def _own(layer: Layer, weight: Array, layout: str) -> Operator:
+    tf: Any = import_module("tensorflow")
+    operator, g = getattr(tf.nn, f"conv{layer.geometry.ndim}d_transpose"), layer.geometry
+    if not _sliced(layer):
+        arguments = _arguments(layer, layout)
+        return _operator(lambda x, w: operator(x, w, **arguments), layer, weight)
+    whole = replace(layer, geometry=Geometry(g.kernel, g.stride, 0, g.dilation, g.groups))
+    arguments, crop = _arguments(whole, layout), _crop(layer, layout)
+    return _operator(lambda x, w: operator(x, w, **arguments)[crop], layer, weight)
+
+
+def _crop(layer: Layer, layout: str) -> tuple[slice, ...]:
+    sizes = zip(layer.geometry.crop, layer.output_shape[2:], strict=True)
+    inner, all_of = [slice(lo, lo + size) for (lo, _), size in sizes], slice(None)
+    return (all_of, *inner, all_of) if layout == "last" else (all_of, all_of, *inner)
 
 
 def _tconv(layer: Layer, weight: Array, layout: str) -> Operator:
-    return _transposed(import_module("tconv.tensorflow").conv_transpose, layer, weight, layout, {})
+    operator, g = import_module("tconv.tensorflow").conv_transpose, layer.geometry
+    if not _sliced(layer):
+        arguments = _arguments(layer, layout)
+        return _operator(lambda x, w: operator(x, w, **arguments), layer, weight)
+    arguments = {"output_shape": None, "strides": list(g.stride), "crop": g.crop, "dilations": list(g.dilation)}
+    arguments |= {"groups": g.groups, **_format(layer, layout)}
+    return _operator(lambda x, w: operator(x, w, **arguments), layer, weight)
 
 
 def _rewrite(layer: Layer, weight: Array, layout: str) -> Operator:
@@ -113,7 +139,7 @@ def _rewrite(layer: Layer, weight: Array, layout: str) -> Operator:
     same_stride = g.ndim == 2 and g.stride[0] == g.stride[1] > 1
     if not same_stride or g.groups > 1 or layout == "first":
         return operator
-    crop = (slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(g.crop, layer.output_shape[2:], strict=True)))
+    crop = _crop(layer, layout)
     return operator._replace(call=lambda x, w: tf.nn.depth_to_space(conv(x, w), g.stride[0])[crop])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tconv._arrays import bfloat16
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Layer, Problem
-from tconv.kernels.simd import epilogue, microkernel
+from tconv.kernels.simd import epilogue, microkernel, native_call
 from tconv.kernels.simd.bfloat16_dot import direct_elements
 from tconv.kernels.simd.channel_lanes import microkernel as channel_lanes
 from tconv.kernels.simd.direct import DTYPES, input_packing, tile_loop
@@ -62,6 +62,8 @@ def warm_up(report: Callable[[str], None]) -> int:
             most = channel_lanes.most_positions(vectors)
             for positions in (most, most - 1):
                 channel_lanes.address(channel_lanes.Block(positions, vectors), activated, elements)
+    report("calls of compiled programs")
+    native_call.build(_dtypes())
     for k, s, p in _DEPTHWISE:
         report(f"depthwise kernel {k}, stride {s}")
         _build_layer(Geometry((k, k), s, p, 1, 64), 64, 64, 28, np.dtype(np.float32))

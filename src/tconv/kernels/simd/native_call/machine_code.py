@@ -72,7 +72,8 @@ def write_run() -> str:
         slot = f.var(find(f, record, known))
         with f.when(slot.value.equals(0)):
             miss = f.load(shared, places.MISS, I64)
-            slot.set(f.call(miss, record, weight, known, results, pool, helpers, returns=True))
+            local = f.load(scratch, places.SCRATCH_ADDRESS, I64)
+            slot.set(f.call(miss, record, weight, known, results, local, pool, helpers, returns=True))
 
         def unfit() -> None:
             result.set(NEEDS_OTHER)

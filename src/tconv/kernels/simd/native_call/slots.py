@@ -32,10 +32,10 @@ from tconv.kernels.simd.native_call.places import (
     PACK,
     PACK_WEIGHT,
     PACKED_BYTES,
+    PART_COUNT,
+    PARTS,
     RAW,
     READERS,
-    ROW_COUNT,
-    ROWS,
     SECRET,
     SHARED,
     SLOT_COUNT,
@@ -47,6 +47,9 @@ from tconv.kernels.simd.native_call.places import (
     WRITING,
 )
 from tconv.kernels.simd.native_call.scratch import allocate
+from tconv.kernels.simd.native_call.weight_gather import PARTS as PARTS_PLACE
+from tconv.kernels.simd.native_call.weight_gather import SOURCE, TARGET
+from tconv.kernels.simd.native_call.weight_gather import UNFIT as GATHER_UNFIT
 from tconv.kernels.simd.native_call.weight_hash import chunk_bytes_of
 from tconv.kernels.simd.thread_ir import ThreadFunction
 from tconv.kernels.simd.vector_ir import I64, Operand, Value
@@ -90,12 +93,12 @@ def find(f: ThreadFunction, record: Value, wanted: Value) -> Value:
 
 
 def write_miss() -> str:
-    """Write the function that packs a weight: `(record, weight, fingerprint, results, pool, helpers)`.
+    """Write the function that packs a weight: `(record, weight, fingerprint, results, local, pool, helpers)`.
 
     It returns the address of a slot that is in use by this call, or the negative of a result.
     """
-    f = ThreadFunction("native_miss", 6, returns=True)
-    record, weight, known, results, pool, helpers = f.arguments
+    f = ThreadFunction("native_miss", 7, returns=True)
+    record, weight, known, results, local, pool, helpers = f.arguments
     shared, size = f.load(record, SHARED, I64), f.load(record, PACKED_BYTES, I64)
     slot, failed = f.var(_chosen(f, record, known)), f.var(DONE)
     with f.when(slot.value.differs(0)), f.when(f.load(slot.value, RAW, I64).equals(0)):
@@ -126,7 +129,7 @@ def write_miss() -> str:
             slot.set(aligned)
     with f.when(slot.value.differs(0)):
         taken = slot.value
-        result = _packed(f, record, weight, f.load(taken, ADDRESS, I64), pool, helpers)
+        result = _packed(f, record, weight, f.load(taken, ADDRESS, I64), (local, pool, helpers))
         # another thread may have written the weight meanwhile: then it has another fingerprint, and is not found
         after = fingerprint(f, record, weight, results, pool, helpers)
         usable = f.select(result.equals(DONE), 1, f.select(result.equals(NEEDS_OTHER), 1, 0))
@@ -182,19 +185,22 @@ def _reserved(f: ThreadFunction, shared: Value, size: Value) -> Value:
     return fits.value
 
 
-def _packed(f: ThreadFunction, record: Value, weight: Value, target: Value, pool: Value, helpers: Value) -> Value:
+def _packed(
+    f: ThreadFunction, record: Value, weight: Value, target: Value, threads: tuple[Value, Value, Value]
+) -> Value:
     """Pack a weight, and return the result: `NEEDS_OTHER` for numbers that the form cannot compute with."""
     shared, pack = f.load(record, SHARED, I64), f.atomic_load(record, PACK)
+    local, pool, helpers = threads
     result = f.var(DONE)
 
     def gathered() -> None:
         frame = f.integers(LINE)
-        for place, value in enumerate((f.load(record, ROWS, I64), weight, target)):
+        for place, value in ((PARTS_PLACE, f.load(record, PARTS, I64)), (SOURCE, weight), (TARGET, target)):
             f.store(value, frame, place, I64)
-        f.store(0, frame, 3, I64)
-        rows, launch = f.load(record, ROW_COUNT, I64), f.load(shared, LAUNCH, I64)
-        f.run_tiles_of(pack, frame, 0, rows, launch, pool, f.select(rows > 1, helpers, 0))
-        result.set(f.select(f.atomic_load(frame, 3).equals(0), DONE, NEEDS_OTHER))
+        f.store(0, frame, GATHER_UNFIT, I64)
+        parts, launch = f.load(record, PART_COUNT, I64), f.load(shared, LAUNCH, I64)
+        f.run_tiles_of(pack, frame, local, parts, launch, pool, f.select(parts > 1, helpers, 0))
+        result.set(f.select(f.atomic_load(frame, GATHER_UNFIT).equals(0), DONE, NEEDS_OTHER))
 
     def asked() -> None:
         result.set(request(f, record, PACK_WEIGHT, weight, target, 0, 0))
@@ -238,3 +244,11 @@ def write_drop() -> str:
             freed.set(size)
         f.atomic_add(slot, READERS, WRITING)
     return f.finish(freed.value)
+
+
+def write_store() -> str:
+    """Write the function that stores an integer for other threads: `(address, value)`."""
+    f = ThreadFunction("native_store", 2)
+    address, value = f.arguments
+    f.atomic_store(value, address, 0)
+    return f.finish()

@@ -1,0 +1,97 @@
+"""The operator on tensors of any layout and with any crop, on tconv's kernel or PyTorch's operators."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from tconv.dialects import DataLayout, WeightLayout
+from tconv.geometry import Geometry
+from tconv.torch.functional import apply as run
+from tconv.torch.kernel_call import Arguments
+
+
+def apply(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    geometry: Geometry,
+    data: DataLayout,
+    weight_layout: WeightLayout,
+    result: DataLayout,
+) -> torch.Tensor:
+    """Return the transposed convolution of tensors in native layouts; the gradients are PyTorch's own convolutions.
+
+    x, weight and result are views: no element is moved for a layout, but for weights whose groups are in C_out.
+    """
+    images, w, g = canonical(x, data), canonical_weight(weight, weight_layout, geometry.groups), geometry
+    flat = g.ndim == 1 and data.axes[-1] == "C"
+    if flat:  # PyTorch has a format with channels last in 2-D only
+        images, w = images.unsqueeze(2), w.unsqueeze(2)
+        g = Geometry((1, *g.kernel), (1, *g.stride), ((0, 0), *g.crop), (1, *g.dilation), g.groups)
+    y = _conv_transpose(images, w, bias, g)
+    return native(y.squeeze(2) if flat else y, result)
+
+
+def _conv_transpose(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, g: Geometry) -> torch.Tensor:
+    arguments, rest = _arguments(g)
+    if not any(rest):
+        output: torch.Tensor = run(x, w, bias, arguments)
+        return output
+    # rows beyond the result, or in front of it, hold the bias alone
+    cropped = torch.nn.functional.pad(run(x, w, None, arguments), rest)
+    return cropped if bias is None else cropped + bias.reshape(-1, *[1] * g.ndim)
+
+
+@lru_cache(maxsize=512)
+def _arguments(g: Geometry) -> tuple[Arguments, list[int]]:
+    """Return the nearest arguments, and what is to be padded then, in the order of `torch.nn.functional.pad`."""
+    paddings, extras, rest = [], [], []
+    for (lo, hi), s, d in zip(g.crop, g.stride, g.dilation, strict=True):
+        padding = max(lo, 0)
+        extra = min(padding - hi, max(s, d) - 1)
+        paddings.append(padding)
+        extras.append(extra)
+        rest.append((padding - lo, padding - extra - hi))
+    sides = [side for pair in reversed(rest) for side in pair]
+    return Arguments(g.stride, tuple(paddings), tuple(extras), g.dilation, g.groups), sides
+
+
+# -- layouts -----------------------------------------------------------------------------------------------------------
+
+
+def _order(layout: DataLayout) -> list[Any]:
+    return ["N", "C", *sorted(axis for axis in layout.axes if isinstance(axis, int))]
+
+
+def canonical(x: torch.Tensor, layout: DataLayout) -> torch.Tensor:
+    """Return a view of x as [N, C, *spatial]."""
+    view = x.permute([layout.axes.index(axis) for axis in _order(layout) if axis in layout.axes])
+    return view if "N" in layout.axes else view.unsqueeze(0)
+
+
+def native(y: torch.Tensor, layout: DataLayout) -> torch.Tensor:
+    """Return a view of y [N, C, *spatial] in a layout."""
+    order = _order(layout)
+    if "N" not in layout.axes:
+        y = y.squeeze(0)
+        order = order[1:]
+    return y.permute([order.index(axis) for axis in layout.axes])
+
+
+def canonical_weight(weight: torch.Tensor, layout: WeightLayout, groups: int) -> torch.Tensor:
+    """Return a weight as [C_in, C_out/groups, *kernel], not flipped: a view where only the order of axes differs."""
+    if layout.grouped == "I" and not layout.flip:
+        spatial = sorted(axis for axis in layout.axes if isinstance(axis, int))
+        return weight.permute([layout.axes.index(axis) for axis in ("I", "O", *spatial)])
+    return weight.reshape(-1)[_positions(layout, tuple(weight.shape), groups)]
+
+
+@lru_cache(maxsize=64)
+def _positions(layout: WeightLayout, shape: tuple[int, ...], groups: int) -> torch.Tensor:
+    """Index of each element of the canonical weight in the native one, by the layout's own rule."""
+    native = np.arange(int(np.prod(shape))).reshape(shape)
+    return torch.from_numpy(np.ascontiguousarray(layout.canonical(native, groups)))
