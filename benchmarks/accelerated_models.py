@@ -36,7 +36,7 @@ from typing import Any
 import torch
 
 import tconv.torch
-from tconv.torch.paired_timing import Estimate, median_interval
+from tconv.acceleration.paired_timing import Estimate, median_interval
 
 LEAST_GAIN, ALLOWED = 0.99, 0.03
 FORMATS = ("default", "last")

@@ -21,6 +21,7 @@ LAYERS = (
     ("__init__",),
     ("keras",),
     ("torch", "jax", "tensorflow"),
+    ("acceleration",),
     ("diagnosis",),
     ("upsampling",),
     ("models",),

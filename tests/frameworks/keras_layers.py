@@ -21,7 +21,7 @@ from tconv.errors import GeometryError, ShapeError, TconvError
 BACKEND = keras.config.backend()
 LAYERS = {1: ours.Conv1DTranspose, 2: ours.Conv2DTranspose, 3: ours.Conv3DTranspose}
 STOCK = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
-CALLS = {"torch": 60, "tensorflow": 60, "jax": 25}[BACKEND]  # JAX compiles each of them
+CALLS = {"torch": 60, "tensorflow": 60, "jax": 12}[BACKEND]  # JAX compiles each of them
 
 
 def whole_numbers(rng, shape):
@@ -81,6 +81,17 @@ keras_own.layers = types.SimpleNamespace(
     **{name: value for name, value in vars(keras.layers).items() if not name.startswith("__")}
     | {layer.__name__: layer for layer in LAYERS.values()}
 )
+
+
+if BACKEND == "jax":  # which compiles each of the many sizes: every fourth is enough
+    for case in (keras_own.ConvTransposeBasicTest, keras_own.ConvTransposeCorrectnessTest):
+        for number in range(160):
+            for name in (
+                f"test_conv1d_transpose_consistency{number}",
+                f"test_shape_inference_static_unknown_shape{number}",
+            ):
+                if number % 4 and hasattr(case, name):
+                    delattr(case, name)
 
 
 class TestKerasShapes(keras_own.ConvTransposeBasicTest):

@@ -16,8 +16,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 import tconv
 import tconv.torch as ours
-from tconv.torch.acceleration_choice import Choice
-from tconv.torch.paired_timing import Pairs
+from tconv.acceleration.layer_choice import Choice
+from tconv.acceleration.paired_timing import Pairs
 
 
 class Named(nn.ConvTranspose2d):

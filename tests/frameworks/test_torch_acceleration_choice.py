@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 import tconv.torch as ours
-from tconv.torch import modules, paired_timing
-from tconv.torch.paired_timing import median_interval
+from tconv.acceleration import paired_timing
+from tconv.acceleration.paired_timing import median_interval
+from tconv.torch import modules
 
 
 class Machine:
@@ -320,9 +321,9 @@ def test_an_interrupt_leaves_the_model_as_it_was(stop, fuse):
 @pytest.mark.parametrize("fuse", [False, True])
 def test_an_interrupt_at_any_line_leaves_pytorchs_classes(monkeypatch, fuse):
     for name, value in (("_LAYER_SECONDS", 0), ("_LAYER_LEAST", 1), ("_MODEL_SECONDS", 0), ("_MODEL_LEAST", 2)):
-        monkeypatch.setattr("tconv.torch.acceleration_choice." + name, value)
+        monkeypatch.setattr("tconv.acceleration.layer_choice." + name, value)
     monkeypatch.setattr(
-        "tconv.torch.acceleration_choice._reason_against_layer",
+        "tconv.acceleration.layer_choice._reason_against_layer",
         lambda name, *given: "it is left" if name == "2" else "",
     )
     x, stop, interrupted = torch.randn(1, 3, 6), 1, True
@@ -354,8 +355,8 @@ def test_an_interrupt_at_any_line_leaves_pytorchs_classes(monkeypatch, fuse):
 
 @pytest.mark.parametrize("inference", [False, True])
 def test_a_model_that_writes_its_buffers_and_its_input_is_compared_with_itself(monkeypatch, inference):
-    monkeypatch.setattr("tconv.torch.acceleration_choice._MODEL_SECONDS", 0.1)
-    monkeypatch.setattr("tconv.torch.acceleration_choice._LAYER_SECONDS", 0.1)
+    monkeypatch.setattr("tconv.acceleration.layer_choice._MODEL_SECONDS", 0.1)
+    monkeypatch.setattr("tconv.acceleration.layer_choice._LAYER_SECONDS", 0.1)
     with torch.inference_mode(inference):
         model, x = Stopping(0).eval(), torch.randn(1, 2, 5)
         given, last = x.clone(), model.last
@@ -370,7 +371,7 @@ def test_a_model_that_writes_its_buffers_and_its_input_is_compared_with_itself(m
 
 def fused(monkeypatch):
     """A fused model with its input."""
-    choice = "tconv.torch.acceleration_choice."
+    choice = "tconv.acceleration.layer_choice."
     for name in ("_LAYER_SECONDS", "_MODEL_SECONDS"):
         monkeypatch.setattr(choice + name, 0.01)
     monkeypatch.setattr(choice + "_reason_against_layer", lambda *given: "")
@@ -380,7 +381,7 @@ def fused(monkeypatch):
 
 def test_layers_that_are_left_leave_no_hooks_of_fusion(monkeypatch):
     model, x = fused(monkeypatch)
-    monkeypatch.setattr("tconv.torch.acceleration_choice._reason_against_layer", lambda *given: "it is left")
+    monkeypatch.setattr("tconv.acceleration.layer_choice._reason_against_layer", lambda *given: "it is left")
     report = ours.accelerate(model, x, fuse=True)
     assert dict(report.left) == {"0": "it is left"}
     assert not model._forward_hooks
@@ -420,6 +421,6 @@ def test_an_example_that_reaches_no_layer_is_named(accelerated):
 def test_a_parametrised_layer_has_the_name_of_its_class_in_the_report(monkeypatch, reason):
     model, x = fused(monkeypatch)
     nn.utils.parametrizations.weight_norm(model[0])
-    monkeypatch.setattr("tconv.torch.acceleration_choice._reason_against_layer", lambda *given: reason)
+    monkeypatch.setattr("tconv.acceleration.layer_choice._reason_against_layer", lambda *given: reason)
     monkeypatch.setattr(paired_timing.Pairs, "gain", paired_timing.Estimate(2.0, 2.0, 2.0))
     assert [layer.kind for layer in ours.accelerate(model, x).layers] == ["ConvTranspose1d"]

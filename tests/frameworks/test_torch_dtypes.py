@@ -14,11 +14,11 @@ from torch.nn import functional
 
 import tconv
 import tconv.torch as ours
+from tconv.acceleration.layer_choice import Choice
+from tconv.acceleration.paired_timing import Pairs
 from tconv.kernels.simd.bfloat16_dot import reason_unavailable as reason_without_dot
 from tconv.torch import kernel_call
-from tconv.torch.acceleration_choice import Choice
 from tconv.torch.element_types import NUMPY
-from tconv.torch.paired_timing import Pairs
 
 OPERATOR = torch.ops.tconv.conv_transpose.default
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import tconv.torch as ours
+from tconv.acceleration.paired_timing import Estimate, Pairs
 from tconv.bench.networks import NETWORKS
-from tconv.torch.paired_timing import Estimate, Pairs
 
 SMALL = {
     "dcgan": (2, 100, 1, 1),

@@ -117,7 +117,7 @@ def check(missing):
     model = torch.nn.Sequential(torch.nn.ConvTranspose2d(4, 5, 4, 2, 1), torch.nn.BatchNorm2d(5), torch.nn.ReLU()).eval()
     with torch.no_grad():
         expected = model(x)
-    import tconv.torch.acceleration_choice as choice
+    import tconv.acceleration.layer_choice as choice
     choice._reason_against_layer = lambda *given: ""
     choice._LAYER_MOST = choice._MODEL_MOST = 3
     report = ours.accelerate(model, x, fuse=True)

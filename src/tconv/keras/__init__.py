@@ -1,7 +1,7 @@
 """Keras 3 with tconv, on TensorFlow, JAX and PyTorch: complete layers, initializers, and `accelerate` for whole models.
 
 >>> import keras, tconv.keras
->>> layer = tconv.keras.Conv2DTranspose(32, 4, strides=2, padding="same", groups=4)       # as keras.layers.Conv2DTranspose
+>>> layer = tconv.keras.Conv2DTranspose(32, 4, strides=2, padding="same", groups=4)
 >>> layer(keras.ops.ones((1, 28, 28, 64))).shape == (1, 56, 56, 32)
 True
 """
@@ -15,7 +15,18 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.keras", "keras", "keras") from None
 
+from tconv.acceleration.report import LayerReport, Report
 from tconv.keras import initializers
 from tconv.keras.layers import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from tconv.keras.model_acceleration import accelerate, restore
 
-__all__ = ["Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "initializers"]
+__all__ = [
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "LayerReport",
+    "Report",
+    "accelerate",
+    "initializers",
+    "restore",
+]

@@ -1,4 +1,4 @@
-"""`Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`: Keras' layers with groups, dilation and any output_padding."""
+"""`Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`: Keras' layers with groups, dilation and any crop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TransposedConvolution:
             del given["kernel_initializer"]
         filters = int_of(filters, "filters", least=1)
         # Keras' checks of strides, dilation and output_padding, which refuse much of what is possible, see defaults
-        super().__init__(filters, kernel_size, **given)
+        super().__init__(filters, kernel_size, **given)  # type: ignore[call-arg]
         self.groups = int_of(groups, "groups", least=1, example="groups=1")
         self.strides = ints_of(strides, "strides", self.rank, least=1)
         self.dilation_rate = ints_of(dilation_rate, "dilation_rate", self.rank, least=1)

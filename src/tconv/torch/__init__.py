@@ -15,13 +15,13 @@ try:
 except ImportError:
     raise MissingExtraError("tconv.torch", "torch", "torch") from None
 
+from tconv.acceleration.report import LayerReport, Report
 from tconv.torch.functional import conv_transpose
 from tconv.torch.fusion import fold_batchnorm
 from tconv.torch.initializers import bilinear_, icnr_
 from tconv.torch.method_plan import LayerPlan, plan
 from tconv.torch.model_acceleration import accelerate, restore
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from tconv.torch.report import LayerReport, Report
 
 __all__ = [
     "ConvTranspose1d",

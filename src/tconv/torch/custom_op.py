@@ -87,11 +87,12 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _backward(ctx: Any, grad: Any) -> Any:
-    given = Arguments(*map(tuple, ctx.arguments[:4]), ctx.arguments[4])
+    stride, padding, output_padding, dilation = map(tuple, ctx.arguments[:4])
+    given = Arguments(stride, padding, output_padding, dilation, ctx.arguments[4])
     if any(given.cut):  # what was cut has no gradient
         grad = torch.nn.functional.pad(grad, [side for count in reversed(given.cut) for side in (0, count)])
-    stride, padding, output_padding, dilation, groups = given.uncut
-    arguments = (ctx.bias_sizes, stride, padding, dilation, True, output_padding, groups)
+    uncut = given.uncut
+    arguments = (ctx.bias_sizes, stride, padding, dilation, True, uncut.output_padding, given.groups)
     mask = list(ctx.needs_input_grad[:3])
     gradients = torch.ops.aten.convolution_backward(grad, *ctx.saved_tensors, *arguments, mask)
     return (*gradients, None, None, None, None, None)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from tconv._arrays.torch_names import suggest_memory_format, version
+from tconv.acceleration.report import display_name
 from tconv.errors import ArgumentError, StaleError, TconvError
 from tconv.kernels.activation import Activation, activation_of
 from tconv.torch.custom_op import compute
@@ -29,7 +30,6 @@ from tconv.torch.functional import select_route
 from tconv.torch.fused_forward import FusedForward
 from tconv.torch.kernel_call import Arguments, Call, cached_call, fingerprint, is_plain
 from tconv.torch.lazy_tensor import LazyTensor, plain_eager
-from tconv.torch.report import display_name
 from tconv.weights import folding
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)

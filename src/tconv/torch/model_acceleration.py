@@ -13,17 +13,17 @@ import torch
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from tconv._arrays.torch_names import is_compiled, notes, reason_against_fusion
+from tconv.acceleration.layer_choice import Choice, choose
+from tconv.acceleration.paired_timing import ClassSides
+from tconv.acceleration.report import LayerReport, Report, display_name
 from tconv.errors import ArgumentError
 from tconv.torch import fused_forward, fusion
-from tconv.torch.acceleration_choice import Choice, choose
 from tconv.torch.element_types import reason_against
 from tconv.torch.forward_pass import Example, ForwardPass, eval_without_gradients, observe
 from tconv.torch.layer_classes import STOCK, accelerate_layer, is_accelerated, restore_layer
 from tconv.torch.method_plan import LayerPlan
 from tconv.torch.modules import DropIn
 from tconv.torch.output_readers import Observer
-from tconv.torch.paired_timing import Sides
-from tconv.torch.report import LayerReport, Report, display_name
 
 NamedReasons = list[tuple[str, str]]
 """Names of layers, each with a text."""
@@ -174,7 +174,7 @@ def _accelerate_measured(
     model: torch.nn.Module, layers: dict[str, Any], left: NamedReasons, example: Example, fuse: bool
 ) -> Report:
     before = observe(model, layers, example)
-    sides = Sides()
+    sides = ClassSides()
     for layer in layers.values():
         stock = type(layer)
         accelerate_layer(layer)
@@ -215,7 +215,7 @@ def _accelerate_measured(
     )
 
 
-def _fused_parts(layer: Any, sides: Sides) -> list[Any]:
+def _fused_parts(layer: Any, sides: ClassSides) -> list[Any]:
     """Return the modules that are fused with a layer, which have two classes, too."""
     chain = layer.__dict__.get("_chain")
     parts = [] if chain is None else chain.parts

@@ -1,4 +1,4 @@
-"""The operator on tensors of any layout and with any crop, on PyTorch's operators and tconv's kernel, with gradients."""
+"""The operator on tensors of any layout and with any crop, on tconv's kernel or PyTorch's operators."""
 
 from __future__ import annotations
 

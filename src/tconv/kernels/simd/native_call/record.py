@@ -211,7 +211,7 @@ class NativeCall:
             tap_products.run(p, xs, canonical, biases, to)
 
     def _write_text(self, text: str) -> None:
-        encoded = text.encode(errors="replace")[: _TEXT_BYTES - 1]
+        encoded = f"tconv: {text}".encode(errors="replace")[: _TEXT_BYTES - 1]
         self._text[: len(encoded) + 1] = np.frombuffer(encoded + b"\0", np.uint8)
 
     def _slots(self) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Times of two forms of a model, PyTorch's and tconv's, in passes that take turns, with a clock around every layer.
+"""Times of two forms of a model, its framework's and tconv's, in passes that take turns, with clocks around layers.
 
 A layer's gain in a model is not that of the layer alone: between two calls the rest of the model takes the caches, and
 what a layer leaves in them, or in memory, is found by the next one. So whole passes are timed, in pairs of one pass
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -52,7 +52,17 @@ def median_interval(values: Sequence[float]) -> Estimate:
     return Estimate(float(np.median(ordered)), ordered[place], ordered[n - 1 - place])
 
 
-class Sides:
+class Sides(Protocol):
+    """The two forms of a model."""
+
+    def take(self, ours: bool) -> None:
+        """Put the model into tconv's form, or its framework's."""
+
+    def remove(self, module: Any) -> None:
+        """Leave a module as it is."""
+
+
+class ClassSides:
     """The modules of a model whose classes differ between PyTorch's form and tconv's."""
 
     def __init__(self) -> None:
@@ -73,17 +83,17 @@ class Sides:
 
 
 class Pairs(NamedTuple):
-    """Seconds of PyTorch's form and tconv's, pair by pair: of the whole model, and of each layer by its name."""
+    """Seconds of the framework's form and tconv's, pair by pair: of the whole model, and of each layer by its name."""
 
     model: list[tuple[float, float]]
     layers: dict[str, list[tuple[float, float]]]
     """With the modules that are fused with a layer."""
     stock: dict[str, list[float]]
-    """Seconds of the layers alone in PyTorch's form."""
+    """Seconds of the layers alone in the framework's form."""
 
     @property
     def gain(self) -> Estimate:
-        """PyTorch's time divided by tconv's, of the whole model."""
+        """The framework's time divided by tconv's, of the whole model."""
         return median_interval([stock / max(ours, 1e-12) for stock, ours in self.model])
 
     def seconds(self, name: str | None = None) -> tuple[float, float]:
@@ -109,9 +119,9 @@ def compare(
     """Time passes in pairs, one in each form, until this many seconds have passed, or there are so many pairs.
 
     `prepare` is called before each pass, and not timed.
-    `clocked` has the modules whose times add up to that of a layer, itself first, by its name. The forms take turns in
-    being the first of a pair. Before a short pass there is one in the same form, untimed: a model runs again and again,
-    and finds in the caches what its last pass has left. The model is in tconv's form afterwards.
+    `clocked` has PyTorch's modules whose times add up to that of a layer, itself first, by its name. The forms take
+    turns in being the first of a pair. Before a short pass there is one in the same form, untimed: a model runs again
+    and again, and finds in the caches what its last pass has left. The model is in tconv's form afterwards.
     """
     pairs = Pairs([], {name: [] for name in clocked}, {name: [] for name in clocked})
     with _clocks(clocked) as spent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tconv.torch.paired_timing import Estimate
+from tconv.acceleration.paired_timing import Estimate
 
 
 def display_name(name: str) -> str:
@@ -20,10 +20,10 @@ class LayerReport(NamedTuple):
     input: tuple[int, ...] | None
     seconds: float | None
     method: str
-    """"simd" or "winograd", tconv's, or "pytorch"."""
+    """"simd" or "winograd" or "tconv", which are tconv's, or the framework in small letters."""
     reasons: tuple[str, ...]
     gain: float | None
-    """PyTorch's time divided by tconv's, in its place in the model, with the modules that are fused with it."""
+    """The framework's time divided by tconv's, in its place in the model, with the modules that are fused with it."""
     dtype: str = ""
     """Dtype in which it runs; empty where nothing was measured."""
     layout: str = ""
@@ -37,15 +37,26 @@ class Report(NamedTuple):
     left: tuple[tuple[str, str], ...]
     """Names of layers that were left alone, with the reason."""
     seconds: float | None
-    """A forward pass with PyTorch's layers."""
+    """A forward pass with the framework's layers."""
     fused: tuple[tuple[str, str], ...] = ()
     unfused: tuple[tuple[str, str], ...] = ()
     difference: float | None = None
     """The largest absolute change of the model's output."""
     gain: Estimate | None = None
-    """Measured gain of the whole model with its 95% interval; 1 if all layers are left to PyTorch."""
+    """Measured gain of the whole model with its 95% interval; 1 if all layers are left to the framework."""
     notes: tuple[str, ...] = ()
-    """Undocumented names that this release of PyTorch lacks, with what follows from it."""
+    """Undocumented names that this release of the framework lacks, with what follows from it."""
+    framework: str = "PyTorch"
+    call: str = "tconv.torch.accelerate"
+    """Function that makes the report."""
+
+    @property
+    def _owner(self) -> str:
+        return self.framework + ("'" if self.framework.endswith("s") else "'s")
+
+    def is_left(self, layer: LayerReport) -> bool:
+        """Return True for a layer that the framework's operator computes."""
+        return layer.method == self.framework.lower()
 
     @property
     def share(self) -> float | None:
@@ -61,7 +72,7 @@ class Report(NamedTuple):
 
     @property
     def expected(self) -> float | None:
-        """Expected gain of the whole model, as measured; 1 if all layers are left to PyTorch."""
+        """Expected gain of the whole model, as measured; 1 if all layers are left to the framework."""
         return None if self.gain is None else self.gain.value
 
     def __str__(self) -> str:
@@ -83,11 +94,13 @@ class Report(NamedTuple):
             count = len(self.layers)
             head = f"{count} transposed convolution{'s' * (count > 1)} on tconv's kernel; not measured. "
             if any(layer.reasons for layer in self.layers):
-                return head + "The example reaches none of them; write tconv.torch.accelerate with another"
-            return head + "Write tconv.torch.accelerate(model, x) to see the possible gain"
+                return head + f"The example reaches none of them; write {self.call} with another"
+            return head + f"Write {self.call}(model, x) to see the possible gain"
         head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
-        if all(layer.method == "pytorch" for layer in self.layers):
-            return head + "all are left to PyTorch, and 1.00x is expected"
+        if self.share > 0.98:  # the ceiling would be a number without a meaning
+            head = "transposed convolutions take nearly all of this model; "
+        if all(map(self.is_left, self.layers)):
+            return head + f"all are left to {self.framework}, and 1.00x is expected"
         gain = self.gain
         return head + f"{gain.value:.2f}x is expected (95%: {gain.low:.2f} to {gain.high:.2f})"
 
@@ -97,6 +110,6 @@ class Report(NamedTuple):
         share = 100 * layer.seconds / (self.seconds or layer.seconds)
         layout = f", {layer.layout}" if layer.layout else ""
         head = f"{layer.kind} {list(layer.input)} {layer.dtype}{layout}: {1e3 * layer.seconds:.3g} ms, {share:.0f}%"
-        if layer.method == "pytorch":
-            return f"{head}; PyTorch's operator: {'; '.join(layer.reasons)}"
+        if self.is_left(layer):
+            return f"{head}; {self._owner} operator: {'; '.join(layer.reasons)}"
         return f"{head}; {layer.gain:.2f}x"

@@ -2,13 +2,14 @@
 
 Two questions are asked, each in passes of both forms that take turns (`paired_timing`):
 
-1. Which layers are faster in their places? A layer stays if the interval of what it saves lies above zero.
+1. Which layers are faster in their places (or, where a compiled model has no place for a clock, in programs of their
+   own)? A layer stays if the interval of what it saves lies above zero.
 2. Is the model faster with them, and by how much? They stay if the interval of the gain lies above one. This counts
    what no clock around a layer sees: the caches and the memory that the next layers find. The passes are new ones: the
    layers were chosen because they did well in the others, so that those would tell too high a gain.
 
-A layer or a model whose interval contains no gain and no loss is left to PyTorch: a change that cannot be measured is
-no reason to change a model.
+A layer or a model whose interval contains no gain and no loss is left to its framework: a change that cannot be
+measured is no reason to change a model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tconv.torch.paired_timing import Estimate, Pairs, Sides, compare
+from tconv.acceleration.paired_timing import Estimate, Pairs, Sides, compare
 
 _LAYER_SECONDS, _LAYER_LEAST, _LAYER_MOST = 1.5, 3, 100
 _MODEL_SECONDS, _MODEL_LEAST, _MODEL_MOST = 3.0, 6, 300
@@ -33,9 +34,9 @@ class Choice(NamedTuple):
     pairs: Pairs
     """Times with all layers on the kernel."""
     left: dict[str, str]
-    """Names of the layers that are left to PyTorch, with the reason."""
+    """Names of the layers that are left to the framework, with the reason."""
     gain: Estimate
-    """PyTorch's time of the model divided by that with the layers that stay; 1 if none does."""
+    """The framework's time of the model divided by that with the layers that stay; 1 if none does."""
 
 
 def choose(
@@ -45,14 +46,17 @@ def choose(
     clocked: dict[str, list[Any]],
     reasons: Mapping[str, Sequence[str]],
     leave: Callable[[str], None],
+    pairs: Pairs | None = None,
 ) -> Choice:
     """Time a model whose layers are all on the kernel, and call `leave` with the name of each that does not pay in it.
 
     `clocked` has the modules whose time counts for a layer: itself, and those that are fused with it; `reasons` those
-    of layers whose call goes to PyTorch's operator anyway. A pass is run 18 times if it takes long, and otherwise for
-    about 4.5 seconds, but not more than 1600 times.
+    of layers whose call goes to the framework's operator anyway. `pairs` are times of the layers that are known
+    already: then the modules have no clocks. A pass is run 18 times if it takes long, and otherwise for about 4.5
+    seconds, but not more than 1600 times.
     """
-    pairs = compare(prepare, run, sides, clocked, seconds=_LAYER_SECONDS, least=_LAYER_LEAST, most=_LAYER_MOST)
+    if pairs is None:
+        pairs = compare(prepare, run, sides, clocked, seconds=_LAYER_SECONDS, least=_LAYER_LEAST, most=_LAYER_MOST)
     left = {name: reason for name in clocked if (reason := _reason_against_layer(name, pairs, reasons))}
     staying = [name for name in clocked if name not in left]
     for name in left:
@@ -75,7 +79,7 @@ def _leave(name: str, sides: Sides, clocked: dict[str, list[Any]], leave: Callab
 
 
 def _reason_against_layer(name: str, pairs: Pairs, reasons: Mapping[str, Sequence[str]]) -> str:
-    """Return the reason to leave a layer to PyTorch, or an empty text."""
+    """Return the reason to leave a layer to its framework, or an empty text."""
     if pairs.saved(name).low > 0:
         return ""
     if reasons.get(name):
