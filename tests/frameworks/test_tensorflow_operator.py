@@ -204,6 +204,33 @@ def test_gradients_equal_numerical_ones():
         assert np.allclose(exact, numerical, atol=1e-6)
 
 
+def test_complex_gradients_have_tensorflow_conjugates():
+    rng = np.random.default_rng(14)
+    parts = [[whole(rng, *shape) for _ in range(2)] for shape in ((1, 3, 2), (3, 2, 2))]
+    call = lambda x, w: face.conv_transpose(x, w, [1, 6, 2], 2)  # noqa: E731
+    arrays = [tf.cast(tf.complex(*pair), tf.complex128) for pair in parts]
+    for exact, numerical in zip(*tf.test.compute_gradient(call, arrays), strict=True):
+        assert np.allclose(exact, numerical, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (2, 2), (3, 1)])
+def test_gradients_in_other_dtypes(dtype, kernel, stride):
+    rng = np.random.default_rng(15)
+    draw = lambda *shape: tf.constant(rng.integers(-2, 3, shape).astype(np.float32))  # noqa: E731
+    arrays = draw(2, 5, 5, 3), draw(kernel, kernel, 4, 3)
+    shape, dy = [2, 5 * stride, 5 * stride, 4], draw(2, 5 * stride, 5 * stride, 4)
+    results = []
+    for kind, call in ((dtype, face.conv_transpose), (tf.float64, tf.nn.conv2d_transpose)):
+        x, w, seed = (tf.cast(each, kind) for each in (*arrays, dy))
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = call(x, w, shape, stride)
+        results.append([tf.cast(each, tf.float64) for each in tape.gradient(y, [x, w], output_gradients=seed)])
+    for got, expected in zip(*results, strict=True):
+        assert np.array_equal(got, expected)
+
+
 def sums(x, w, bias, y, arguments):
     return tf.reduce_sum(face.conv_transpose(x, w, bias=bias, **arguments) * y)
 
@@ -389,8 +416,13 @@ def test_errors_are_of_both_kinds_while_tracing(call, kind, words, traced):
 
 def test_other_dtypes_run_or_are_refused_in_words():
     x, w, bias, arguments = example()
-    with pytest.raises((tf.errors.OpError, TypeError, ValueError)):
-        face.conv_transpose(tf.strings.as_string(x), tf.strings.as_string(w), **arguments)
+    for dtype in (tf.uint8, tf.bool):
+        with pytest.raises(DtypeError, match="int32, int64 is needed"):
+            face.conv_transpose(tf.cast(x, dtype), tf.cast(w, dtype), **arguments)
+    for dtype in (tf.int32, tf.int64, tf.complex64):
+        y = face.conv_transpose(tf.cast(x, dtype), tf.cast(w, dtype), bias=tf.cast(bias, dtype), **arguments)
+        assert np.array_equal(tf.cast(y, tf.float32), face.conv_transpose(x, w, bias=bias, **arguments))
+        assert face.plan(tf.cast(x, dtype), tf.cast(w, dtype), **arguments).method == "standard"
     assert face.plan(x, w, **arguments).method in ("simd", "winograd")
     assert "float32" in str(face.plan(x, w, bias=bias, **arguments))
 

@@ -240,13 +240,16 @@ def _checked(
     return read_taken_call(*in_words, finite=True)
 
 
+_DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int32", "int64")
+"""Types that TensorFlow's operators compute; small integers would overflow."""
+
+
 def _stand_in(tensor: Described | None, name: str) -> Array:
     """Return a number of the tensor's dtype, which stands for its memory."""
     kind = "float32" if tensor is None else tensor.dtype
-    try:
-        return np.zeros((), bfloat16_dtype(name) if kind == "bfloat16" else kind)
-    except TypeError:
-        raise DtypeError(f"{name} is {kind}, which has no numbers. Write tf.cast({name}, tf.float32)") from None
+    if kind not in _DTYPES:
+        raise DtypeError(f"{name} is {kind}; one of {', '.join(_DTYPES)} is needed. Write tf.cast({name}, tf.float32)")
+    return np.zeros((), bfloat16_dtype(name) if kind == "bfloat16" else kind)
 
 
 def _check_agreement(made: tuple[int, ...], sizes: Shape | None, arguments: Arguments) -> None:

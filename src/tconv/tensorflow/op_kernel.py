@@ -185,7 +185,10 @@ class Instance:
         )
         self.biases, self.ndim = biases, len(self.rule.strides)
         self.entries: dict[Any, Entry] = {}
-        self.replaced: list[Any] = []  # entries that a call in another thread may still read
+        # entries and tables that a call in another thread may still read
+        self.evicted: list[Any] = []
+        self.replaced: list[Any] = []
+        self.older: list[Any] = []
         self.lock = threading.Lock()
         self.token = _keep(_instances, self)
         x_rank, filters_rank = len(self.rule.x_layout.axes), len(self.rule.weight_layout.axes)
@@ -226,24 +229,28 @@ class Instance:
                 )
                 if len(self.entries) >= _MOST:
                     oldest = next(iter(self.entries))
-                    self.replaced.append(self.entries.pop(oldest))
+                    self.evicted.append(self.entries.pop(oldest))
                 self.entries[key] = entry
                 self._publish()
             return entry
 
     def _publish(self) -> None:
-        """Give the machine code a new table. The old one stays in memory while other calls may read it."""
+        """Give the machine code a new table.
+
+        What it replaces stays in memory for one more table at least, and until no other call runs that may read it.
+        """
+        last = self.record[FIELDS.index("last")]
+        kept = {each.address for each in self.older if isinstance(each, Entry)}
+        if self.record[FIELDS.index("active")] <= 1 and last not in kept:  # the call that asks for this is the only one
+            _forget(self.older)
+            self.older = []
         addresses = [entry.address for entry in self.entries.values()]
         table = (_INT64 * (1 + len(addresses)))(len(addresses), *addresses)
-        self.replaced.append(self.table)
+        self.older, self.replaced = [*self.older, *self.replaced], [*self.evicted, self.table]
+        self.evicted = []
         self.table = table
-        self.record[FIELDS.index("last")] = 0
         self.record[FIELDS.index("table")] = ctypes.addressof(table)
-        if self.record[FIELDS.index("active")] <= 1:  # the call that asks for this entry is the only one
-            for kept in self.replaced:
-                if isinstance(kept, Entry):
-                    _entries.pop(kept.token, None)
-            self.replaced.clear()
+        self.record[FIELDS.index("last")] = 0
 
 
 _numbers = itertools.count(1)
@@ -258,14 +265,19 @@ def _keep(objects: dict[int, Any], kept: Any) -> int:
     return number
 
 
+def _forget(objects: list[Any]) -> None:
+    """Drop the numbers of entries that no machine code can reach any more."""
+    for each in objects:
+        if isinstance(each, Entry):
+            _entries.pop(each.token, None)
+
+
 def _remove_deleted() -> None:
     """Drop the instances of the kernels that TensorFlow has deleted."""
     for token, instance in list(_instances.items()):
         if instance.record[FIELDS.index("deleted")]:
             _instances.pop(token, None)
-            for entry in (*instance.entries.values(), *instance.replaced):
-                if isinstance(entry, Entry):
-                    _entries.pop(entry.token, None)
+            _forget([*instance.entries.values(), *instance.evicted, *instance.replaced, *instance.older])
 
 
 # -- functions that TensorFlow and the machine code call -----------------------------------------------------------

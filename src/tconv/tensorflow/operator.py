@@ -49,7 +49,7 @@ def apply(
 def apply_operator(operator: Operator, x: Any, weight: Any, bias: Any = None, name: str | None = None) -> Any:
     """Return T(x, weight) + bias of an operator."""
     if reason_against_kernel(x, weight):
-        y = _standard(operator).transposed(x, weight)
+        y = _standard(operator, x.dtype).transposed(x, weight)
     elif may_run_nn(operator) and reason_for_nn(operator, x.shape, weight.shape, x.dtype):
         y = run_nn(operator, x, weight, name)
     else:
@@ -65,7 +65,7 @@ def apply_rule(rule: OperatorRule, x: Any, weight: Any, bias: Any, sizes: Any, n
     operator = _uncropped(rule, weight)
     if not reason_against_kernel(x, weight):
         return _run_kernel(rule, operator, x, weight, bias, sizes, name)
-    full = _standard(operator).transposed(x, weight)
+    full = _standard(operator, x.dtype).transposed(x, weight)
     pairs = _dynamic_crop(rule, operator, x, sizes)
     y = extend(full, [(-lo, -hi) for lo, hi in pairs], rule.y_layout)
     return y if bias is None else add_bias(y, bias, rule.y_layout)
@@ -85,9 +85,9 @@ def adjoint(
     if all(isinstance(rest, int) for rest in rests):
         # the rows left over are cropped, so that the transpose returns the shape of y
         crop = tuple((lo, hi - rest) for (lo, hi), rest in zip(geometry.crop, rests, strict=True))
-        return _standard(replace(operator, geometry=replace(geometry, crop=crop))).conv(y, weight)
+        return _standard(replace(operator, geometry=replace(geometry, crop=crop)), y.dtype).conv(y, weight)
     pairs = [(lo, hi - rest) for (lo, hi), rest in zip(geometry.crop, rests, strict=True)]
-    return _standard(operator.uncropped).conv(extend(y, pairs, operator.y_layout), weight)
+    return _standard(operator.uncropped, y.dtype).conv(extend(y, pairs, operator.y_layout), weight)
 
 
 without_autograph(apply)
@@ -112,9 +112,12 @@ def bias_gradient(dy: Any, layout: DataLayout) -> Any:
     return tf.reduce_sum(dy, [at for at, axis in enumerate(layout.axes) if axis != "C"])
 
 
-def _standard(operator: Operator) -> Differentiable:
-    """Return T, C and W in standard operators, for the graph that is being traced now."""
-    return plain(operator) if is_for_a_file() else differentiable(operator)
+def _standard(operator: Operator, dtype: Any) -> Differentiable:
+    """Return T, C and W in standard operators, for the graph that is being traced now.
+
+    Complex derivatives have conjugates in TensorFlow, which its own ones take care of.
+    """
+    return plain(operator) if dtype.is_complex or is_for_a_file() else differentiable(operator)
 
 
 # -- sizes that are known at run time only -----------------------------------------------------------------------------
@@ -189,7 +192,7 @@ def _gradient(op: Any, dy: Any) -> list[Any]:
         operator = _uncropped(rule, weight)
         pairs = _dynamic_crop(rule, operator, x, rest[-1])
         large = extend(dy, pairs, rule.y_layout)
-    functions = _standard(operator)
+    functions = _standard(operator, x.dtype)
     gradients = [
         None if 0 in skipped else functions.conv(large, weight),
         None if 1 in skipped else functions.weight_gradient(x, large),
