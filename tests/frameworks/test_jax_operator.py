@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xla  # noqa: F401  (before JAX: its flags make compilation faster)
+from jax_releases import enable_x64
 from standard_cases import random_call as random_operator_call
 from test_jax import random_call
 
@@ -126,7 +128,7 @@ def test_double_precision_and_numpy():
     rng = np.random.default_rng(4)
     x, w = rng.normal(size=(2, 5, 3)), rng.normal(size=(4, 3, 2))
     assert up(x, w, (2,), "SAME").dtype == np.float32  # as all of JAX
-    with jax.enable_x64(True):
+    with enable_x64(True):
         y = jax.jit(lambda x, w: up(x, w, (2,), "SAME", bias=[1, 2]))(x, w)
         assert y.dtype == np.float64
         np.testing.assert_allclose(
@@ -292,3 +294,11 @@ def test_eight_threads():
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(run, rng.integers(1000, size=8)))
+
+
+def test_the_page_runs():
+    page = Path(__file__).parents[2] / "docs" / "jax.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(block, {})

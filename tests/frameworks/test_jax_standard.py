@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from jax_releases import enable_x64
 from standard_cases import check, longer, random_call
 
 from tconv.jax import standard
@@ -45,7 +46,7 @@ def test_dtypes(dtype):
 
 def test_double_precision():
     rng = np.random.default_rng(7)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         for dtype in ("float64", "int64", "complex128"):
             for _ in range(3):
                 check(standard, random_call(rng, (1, 2), dtype), compiled)
