@@ -111,9 +111,14 @@ def rows(result: Result) -> tuple[list[str], list[list[str]]]:
         if overhead:
             cells.append(f"{1e3 * (median(ours).value - median(own).value):.1f}")
         cells += [f"{gain_of(case, stock, side).value:.2f}" if side in samples else "-" for side in others]
-        cells += [*([f"{1 / max(1e-9, 1 - (share or 0)):.2f}"] if shared else []), f"{case['difference']:.1e}"]
+        cells += [*([_ceiling(share)] if shared else []), f"{case['difference']:.1e}"]
         table_rows.append(cells)
     return heads, table_rows
+
+
+def _ceiling(share: float | None) -> str:
+    """Return the gain of a model whose transposed convolutions take no time; a dash if they take all of it."""
+    return f"{1 / (1 - (share or 0)):.2f}" if (share or 0) < 1 else "-"
 
 
 def _base(result: Result) -> str | None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # at run time only public names of tconv: see `tconv.bench.re
 
 ALLOWED = {"models": 1e-5, "training": 1e-3}
 """Largest difference from the model as it is: of the largest output; of the largest change of a weight in one step."""
+FRAMEWORK_NAME = "keras"
+MEASURED = "measured"
+"""Side that was accelerated with an input: layers, or all of them, that are not measurably faster are left to Keras."""
 _BACKENDS = {"tensorflow": tensorflow.FRAMEWORK, "jax": jax.FRAMEWORK, "torch": torch.FRAMEWORK}
 _RATES = (0.1, 1e-6)
 """Learning rates of the step that is checked, whose changes are to be seen in float32, and of those that are timed."""
@@ -45,13 +48,14 @@ def _build(kind: str, case: Case) -> Sides:
     accelerate: Any = import_module("tconv.keras").accelerate
     network, trained = KERAS_NETWORKS[case.name], kind == "training"
     keras.utils.set_random_seed(0)
-    stock, accelerated = network.build(), network.build()
-    accelerated.set_weights(stock.get_weights())
-    accelerate(accelerated)
-    begun = stock.get_weights()
     x = _random(network.shape, 0)
-    target = _random((network.shape[0], *stock.output_shape[1:]), 1)
-    models = {FRAMEWORK_NAME: stock, OWN: accelerated}
+    models = {side: network.build() for side in (FRAMEWORK_NAME, OWN, *(() if trained else (MEASURED,)))}
+    stock = models[FRAMEWORK_NAME]
+    begun, target = stock.get_weights(), _random((network.shape[0], *stock.output_shape[1:]), 1)
+    for side, model in models.items():
+        model.set_weights(begun)
+        if side != FRAMEWORK_NAME:
+            accelerate(model, *([x] if side == MEASURED else []))
     calls = {side: _call(model, [x], [target], trained) for side, model in models.items()}
     calls[ALONE] = _alone(stock, network.shape[0], trained)
     right: list[Array] = []
@@ -124,7 +128,6 @@ def _select(kind: str, wanted: Sequence[str]) -> list[str]:
     return [known_name(name, _names(kind), "model") for name in wanted] or _names(kind)
 
 
-FRAMEWORK_NAME = "keras"
 FRAMEWORK = Framework(
     "Keras",
     ("keras",),
