@@ -57,6 +57,9 @@ def test_every_function_is_an_object_that_needs_nothing(chip, python):
     functions = json.loads(python(EMIT, chip))
     assert len(functions) > 40
     assert {"serial", "python_open", "python_helper", "python_finish", "openmp_launch"} <= {*functions}
+    assert {"native_call", "native_run", "native_miss", "native_take", "weight_hash", "weight_sums_float32"} <= {
+        *functions
+    }
     for name, (*found, undefined) in functions.items():
         assert tuple(found) == FORMATS[chip], name
         names = {each.removeprefix("_") if "Mach-O" in found else each for each in undefined}

@@ -21,24 +21,15 @@ step = jax.jit(lambda x, w: jax.value_and_grad(lambda x, w: (layer(x, w) ** 2).s
 """
 
 
-def test_compiled_programs_run_the_kernel():
-    """The other tests of this file are about the machine code, so it has to be there."""
-    run(
-        START
-        + """
-f = jax.jit(layer)
-assert tconv.jax.plan(x, w, (2, 2), "SAME").method == "simd"
-assert "tconv_conv_transpose" in f.lower(x, w).compile().as_text()
-assert same(f(x, w), theirs(x, w))
-"""
-    )
-
-
 def test_eight_threads_at_once():
-    """Threads share a compiled program, and compile their own; each has its own numbers."""
+    """Threads share a compiled program, and compile their own; each has its own numbers.
+
+    Then the table of calls grows while machine code reads it.
+    """
     run(
         START
         + """
+assert "tconv_conv_transpose" in jax.jit(layer).lower(x, w).compile().as_text()
 shared, failures, barrier = jax.jit(layer), [], threading.Barrier(8)
 def work(number):
     try:
@@ -55,15 +46,6 @@ def work(number):
 threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
 [thread.start() for thread in threads]; [thread.join() for thread in threads]
 assert not failures, failures
-"""
-    )
-
-
-def test_threads_that_see_new_sizes_while_others_run():
-    """The table of calls grows while machine code reads it."""
-    run(
-        START
-        + """
 f, failures, stop = jax.jit(layer), [], threading.Event()
 y = theirs(x, w)
 f(x, w)
@@ -99,7 +81,7 @@ def repeat():
     while not stop.is_set():
         f(x, w).block_until_ready()
 thread = threading.Thread(target=repeat); thread.start()
-for _ in range(10):
+for _ in range(5):
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # a deadlock ends in an error
@@ -322,7 +304,7 @@ except Exception as error:
     assert "tconv_conv_transpose" in output
 
 
-@pytest.mark.parametrize("end", ["pass", "sys.exit(0)", "os._exit(0)", "jax.clear_caches()"])
+@pytest.mark.parametrize("end", ["pass", "jax.clear_caches()"])
 def test_a_process_ends_while_programs_run(end):
     """Nobody waits for the calls that XLA's threads are in. (A thread that waits for one aborts a process of JAX alone.)"""
     run(
@@ -401,8 +383,8 @@ def grown(call, rounds):
 """
 
 
-def test_memory_stays_bounded_with_changing_weights():
-    """Every call has a weight that was never seen, as in training; packed weights are kept for some only."""
+def test_memory_stays_bounded():
+    """Each call has a weight that was never seen, as in training; then each has a program of its own, which ends."""
     run(
         START
         + MEMORY
@@ -413,18 +395,8 @@ small = whole(1, 4, 4, 128)
 sizes = grown(lambda at: f(small, wide[at % 8] + at).block_until_ready(), 500)
 assert sizes[-1] - sizes[0] < 60, sizes
 assert same(f(small, wide[0] + 1), theirs(small, wide[0] + 1))
-"""
-    )
-
-
-def test_memory_stays_bounded_with_changing_shapes():
-    """A shape that returns costs nothing; programs that JAX drops are not kept alive."""
-    run(
-        START
-        + MEMORY
-        + """
 def call(at):
-    f = jax.jit(lambda x, w: layer(x, w) + 1)   # a program of its own
+    f = jax.jit(lambda x, w: layer(x, w) + 1)
     f(x[:, : at % 12 + 1], w).block_until_ready()
     f.clear_cache()
     if at % 20 == 0:

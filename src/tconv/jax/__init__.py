@@ -16,7 +16,8 @@ except ImportError:
     raise MissingExtraError("tconv.jax", "jax", "jax") from None
 
 from tconv.jax import initializers
+from tconv.jax.ffi_handler import register_handler
 from tconv.jax.functional import CallPlan, conv_transpose, plan
 from tconv.jax.layer_calls import intercept
 
-__all__ = ["CallPlan", "conv_transpose", "initializers", "intercept", "plan"]
+__all__ = ["CallPlan", "conv_transpose", "initializers", "intercept", "plan", "register_handler"]

@@ -20,10 +20,12 @@ import xxhash
 
 from tconv._arrays import Array
 from tconv._fork import own_in_forks
+from tconv.errors import MethodError
 from tconv.jax import handler_code as code
 from tconv.jax import xla_call_frame as xla
 from tconv.jax.call_attributes import decoded, digest
 from tconv.jax.call_layouts import canonical_strides, weight_shape
+from tconv.kernels.simd.availability import reason_unavailable
 
 TARGET = "tconv_conv_transpose"
 """Name of the handler in a compiled program."""
@@ -160,3 +162,16 @@ def handler() -> Handler:
             if not _handler:
                 _handler.append(Handler())
     return _handler[0]
+
+
+def register_handler() -> None:
+    """Register tconv's handler with XLA, for compiled programs that are loaded without being traced.
+
+    >>> import tconv.jax
+    >>> tconv.jax.register_handler()
+
+    A program that this process traces registers it by itself. Raises MethodError where the kernel cannot run.
+    """
+    if (reason := reason_unavailable()) is not None:
+        raise MethodError(f"the kernel cannot run here: {reason}. Compile the program again on this machine")
+    handler()

@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 class Choice(NamedTuple):
-    """How a call runs on the CPU: on the kernel where `reasons` is empty."""
+    """Choice for a call on the CPU: it runs on the kernel where `reasons` is empty."""
 
     problem: Problem | None
     """None for a call that the kernel has no problem for: other dtypes, or sizes that are not known yet."""

@@ -1,4 +1,4 @@
-"""How the primitives become parts of a compiled program, on each platform.
+"""Lowering of the primitives: what they become in a compiled program, on each platform.
 
 On the CPU the transposed convolution is a call of tconv's handler, where the kernel has no reason against it. C and W,
 other platforms, and programs that are exported have JAX's standard operators: an exported program runs in processes

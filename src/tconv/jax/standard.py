@@ -1,11 +1,14 @@
 """The operator, its adjoint and its weight gradient in XLA's standard operators.
 
-All three take and return native arrays. Sizes of x and y may be symbols, as in `jax.export`.
+All three take and return native arrays. Sizes of x and y may be symbols, as in `jax.export`. A program has the quick
+form for the platform that it is compiled for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,116 +16,114 @@ from jax import lax
 
 from tconv.dialects import DataLayout, WeightLayout
 from tconv.geometry import Geometry
+from tconv.jax.lax_operations import LaxOperations, accumulator, dimension_numbers, taps_first
 from tconv.operator.standard import derivatives, forward
 from tconv.operator.standard.native_layouts import data_in, data_out, weight_in, weight_out
-from tconv.operator.standard.operations import Size
 
-_NAMES = "ABDEFHJKLMPQRSUVWXYZ"
+_LARGE = 3 << 20
+"""Products of a layer, before they are summed, from which XLA's own transposed convolution on the CPU falls behind."""
+_FEW_CHANNELS = 4
+_MANY_TAPS = 256
 
 
 def conv_transpose(
     x: Any, weight: Any, geometry: Geometry, data: DataLayout, weight_layout: WeightLayout, result: DataLayout
 ) -> Any:
     """Return the transposed convolution of x and a weight, in the layout `result`."""
-    images, w = data_in(OPERATIONS, x, data), weight_in(OPERATIONS, weight, weight_layout, geometry.groups)
-    y = forward.conv_transpose(OPERATIONS, images, w, geometry, [True] * geometry.ndim)
-    return data_out(OPERATIONS, y, result)
+
+    def compute(x: Any, weight: Any, cpu: bool) -> Any:
+        ops = LaxOperations(cpu)
+        images, w = data_in(ops, x, data), weight_in(ops, weight, weight_layout, geometry.groups)
+        return data_out(ops, _forward(ops, images, w, geometry), result)
+
+    return _by_platform(compute, x, weight)
 
 
 def conv(
     y: Any, weight: Any, geometry: Geometry, data: DataLayout, weight_layout: WeightLayout, result: DataLayout
 ) -> Any:
     """Return the convolution of y and a weight whose transpose `conv_transpose` is, in the layout `result`."""
-    images, w = data_in(OPERATIONS, y, data), weight_in(OPERATIONS, weight, weight_layout, geometry.groups)
-    return data_out(OPERATIONS, derivatives.conv(OPERATIONS, images, w, geometry), result)
+
+    def compute(y: Any, weight: Any, cpu: bool) -> Any:
+        ops = LaxOperations(cpu)
+        images, w = data_in(ops, y, data), weight_in(ops, weight, weight_layout, geometry.groups)
+        return data_out(ops, derivatives.conv(ops, images, w, geometry), result)
+
+    return _by_platform(compute, y, weight)
 
 
 def weight_gradient(
     x: Any, y: Any, geometry: Geometry, x_data: DataLayout, y_data: DataLayout, weight_layout: WeightLayout
 ) -> Any:
     """Return the gradient with respect to the weight of the sum of y times the transposed convolution of x."""
-    inputs, outputs = data_in(OPERATIONS, x, x_data), data_in(OPERATIONS, y, y_data)
-    w = derivatives.weight_gradient(OPERATIONS, inputs, outputs, geometry, 1)
-    return weight_out(OPERATIONS, w, weight_layout)
 
-
-class _Lax:
-    """`Operations` of jax.lax."""
-
-    def sizes(self, x: Any) -> tuple[Size, ...]:
-        return tuple(x.shape)
-
-    def reshape(self, x: Any, sizes: Sequence[Size]) -> Any:
-        return lax.reshape(x, tuple(sizes))
-
-    def transpose(self, x: Any, order: Sequence[int]) -> Any:
-        return lax.transpose(x, order)
-
-    def flip(self, x: Any, axes: Sequence[int]) -> Any:
-        return lax.rev(x, tuple(axes)) if axes else x
-
-    def pad(self, x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
-        if any(side > 0 for pair in pairs for side in pair):  # zeros first: a crop may reach into them
-            x = lax.pad(x, jnp.zeros((), x.dtype), [(max(0, lo), max(0, hi), 0) for lo, hi in pairs])
-        if any(side < 0 for pair in pairs for side in pair):
-            starts = [max(0, -lo) for lo, _ in pairs]
-            x = lax.slice(x, starts, [n - max(0, -hi) for n, (_, hi) in zip(x.shape, pairs, strict=True)])
-        return x
-
-    def slice(self, x: Any, starts: Sequence[int], sizes: Sequence[Size], steps: Sequence[int]) -> Any:
-        stops = [start + (n - 1) * step + 1 for start, n, step in zip(starts, sizes, steps, strict=True)]
-        return lax.slice(x, starts, stops, steps)
-
-    def concatenate(self, arrays: Sequence[Any], axis: int) -> Any:
-        return lax.concatenate(arrays, axis)
-
-    def zeros(self, sizes: Sequence[Size], like: Any) -> Any:
-        return jnp.zeros(tuple(sizes), like.dtype)
-
-    def conv(
-        self, x: Any, w: Any, stride: Sequence[int], dilation: Sequence[int], pads: Sequence[tuple[int, int]]
-    ) -> Any:
-        cut = [(min(0, lo), min(0, hi)) for lo, hi in pads]
-        known = all(isinstance(n, int) and -lo - hi < n for n, (lo, hi) in zip(x.shape[1:-1], cut, strict=True))
-        if known or not any(map(any, cut)):
-            pads = [(max(0, lo), max(0, hi)) for lo, hi in pads]
+    def compute(x: Any, y: Any, cpu: bool) -> Any:
+        ops = LaxOperations(cpu)
+        inputs, outputs = data_in(ops, x, x_data), data_in(ops, y, y_data)
+        if geometry.groups == 1 and outputs.shape[-1] <= _FEW_CHANNELS:
+            w = _few_outputs(ops, inputs, outputs, geometry)
         else:
-            cut, pads = list(pads), [(0, 0)] * len(pads)
-        x = self.pad(x, [(0, 0), *cut, (0, 0)])
-        kernel = w.shape[1:-2]
-        if w.shape[0] == 1 and set(kernel) == {1} == set(stride):
-            x = self.pad(x, [(0, 0), *pads, (0, 0)])
-            wide = _accumulator(x.dtype)
-            sums = lax.dot_general(
-                x, w.reshape(w.shape[-2:]), (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=wide
-            )
-            return sums.astype(x.dtype)
-        spatial = _NAMES[: len(kernel)]
-        groups, (c_in, c_out) = w.shape[0], w.shape[-2:]
-        w = lax.reshape(lax.transpose(w, (*range(1, w.ndim - 1), 0, w.ndim - 1)), (*kernel, c_in, groups * c_out))
-        sums = lax.conv_general_dilated(
-            x,
-            w,
-            tuple(stride),
-            pads,
-            rhs_dilation=tuple(dilation),
-            dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-            feature_group_count=groups,
-            preferred_element_type=_accumulator(x.dtype),
-        )
-        return sums.astype(x.dtype)
+            w = derivatives.weight_gradient(ops, inputs, outputs, geometry, geometry.kernel[-1])
+        return weight_out(ops, w, weight_layout)
 
-    def correlate(self, x: Any, y: Any) -> Any:
-        last = x.ndim - 1
-        summed = tuple(range(last - 1))
-        numbers = ((summed, summed), ((last - 1,), (last - 1,)))
-        return lax.dot_general(x, y, numbers, preferred_element_type=_accumulator(x.dtype)).astype(x.dtype)
+    return _by_platform(compute, x, y)
 
 
-def _accumulator(dtype: Any) -> Any:
-    """Return the type of the sums: 16-bit floats are summed in 32 bits."""
-    dtype = jnp.dtype(dtype)
-    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 else dtype
+def _by_platform(compute: Callable[[Any, Any, bool], Any], *arrays: Any) -> Any:
+    return lax.platform_dependent(*arrays, cpu=partial(compute, cpu=True), default=partial(compute, cpu=False))
 
 
-OPERATIONS = _Lax()
+def _forward(ops: LaxOperations, x: Any, w: Any, g: Geometry) -> Any:
+    if ops.cpu and g.groups > 1 and _has_own(x, g, w.shape[-2:]):
+        c_in = w.shape[-2]
+        parts = [_own(x[..., i * c_in : (i + 1) * c_in], w[i], g) for i in range(g.groups)]
+        return lax.concatenate(parts, x.ndim - 1)
+    if ops.cpu and _has_own(x, g, w.shape[-2:]):
+        return _own(x, w[0], g)
+    return forward.conv_transpose(ops, x, w, g, [_aligned(n) for n in x.shape[1:-1]])
+
+
+def _aligned(size: Any) -> bool:
+    """Return True if one convolution with one more row costs less than several of fewer rows."""
+    return not isinstance(size, int) or size > 16
+
+
+def _has_own(x: Any, g: Geometry, channels: tuple[int, int]) -> bool:
+    """Return True if XLA's own transposed convolution is right and the quickest on the CPU.
+
+    It is a matrix product and a sum of its columns, in 1-D and 2-D. For negative crops, and for crops of more than the
+    kernel spans, it reads outside of x or ends the process in some cases (see `dialects.faults`).
+    """
+    axes = list(zip(g.kernel, g.stride, g.extent, g.crop, strict=True))
+    exact = all(0 <= side < e for _, _, e, crop in axes for side in crop)
+    ends_process = any((k, s) == (2, 2) and crop == (1, 1) for k, s, _, crop in axes)
+    if g.ndim > 2 or max(g.dilation) > 1 or max(g.stride) == 1 or not exact or ends_process or g.groups > 8:
+        return False
+    sizes = x.shape[:-1]
+    if not all(isinstance(n, int) for n in sizes) or accumulator(x.dtype) != jnp.float32 or channels[0] < _FEW_CHANNELS:
+        return False
+    products = math.prod(sizes) * math.prod(g.kernel) * channels[1]
+    return math.prod(g.kernel) <= _MANY_TAPS and (products < _LARGE or channels[1] <= _FEW_CHANNELS)
+
+
+def _own(x: Any, w: Any, g: Geometry) -> Any:
+    dtype = x.dtype
+    y = lax.conv_general_dilated(
+        x.astype(jnp.float32),
+        lax.rev(w.astype(jnp.float32), tuple(range(g.ndim))),
+        (1,) * g.ndim,
+        [(e - 1 - lo, e - 1 - hi) for e, (lo, hi) in zip(g.extent, g.crop, strict=True)],
+        lhs_dilation=g.stride,
+        dimension_numbers=dimension_numbers(g.ndim),
+    )
+    return y.astype(dtype)
+
+
+def _few_outputs(ops: LaxOperations, x: Any, y: Any, g: Geometry) -> Any:
+    """Return the weight gradient of a layer of few output channels: rows of taps are copied faster than columns."""
+    c_in, c_out = x.shape[-1], y.shape[-1]
+    rows = taps_first(derivatives.slices(ops, y, g, x.shape[:-1]))
+    positions = tuple(range(1, x.ndim))
+    numbers = ((positions, tuple(range(x.ndim - 1))), ((), ()))
+    w = lax.dot_general(rows, x, numbers, preferred_element_type=accumulator(x.dtype)).astype(x.dtype)
+    return jnp.swapaxes(w.reshape(1, *g.kernel, c_out, c_in), -1, -2)

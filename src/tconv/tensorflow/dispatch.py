@@ -12,32 +12,54 @@ from tconv.dialects import dialect
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.tensorflow.operator_rule import Operator
 
-_LEAST_POSITIONS = 1500
-"""
-Positions of x, over the batch, from which a layer of stride 1 is left to tf.nn.
-
-Measured on two cores of a Zen 4 by CPU time on one thread, tf.nn's time over the kernel's: 3x3 taps, 128 channels
-8x28x28 0.96 and 56x56 0.99, 64 channels 4x56x56 0.96, 256 channels 8x14x14 0.96; below it 256 channels 32x32 1.03 and
-512 channels 16x16 1.12. Strides above 1 are 1.0 to 1.6, few channels more.
-"""
+_LEAST_PRODUCTS = 4_000_000
+"""Multiply-adds below which tconv's kernel is quicker by what TensorFlow needs to begin."""
+_MANY_POSITIONS = 1500
+"""Positions of x, over the batch, from which a convolution of stride 1 is at its best in tf.nn."""
+_MUCH_BORDER = 3.0
+"""Outputs over strides times inputs from which the kernel, which computes output by output, multiplies many zeros."""
 
 
-def reason_for_nn(operator: Operator, x_shape: Any, dtype: Any) -> str:
+def may_run_nn(operator: Operator) -> bool:
+    """Return False if tconv's kernel is faster for all sizes.
+
+    The conditions here and in `_reason` are measured, as tf.nn's CPU time on one thread over the kernel's, on a Zen 4.
+    Strides above 1: 1.0 to 2.9, but 5x5 taps on 2x2 with stride 2 without a crop 0.86, 7x7 on 3x3 0.80. Stride 1: 3x3
+    taps, 128 channels, 8x28x28 0.96, 56x56 0.99; 64 channels, 4x56x56 0.96; 256 channels, 8x14x14 0.96, but 32x32
+    1.03 and 512 channels, 16x16 1.12; on few positions 4x4 taps, 100 -> 512 channels, 128x1x1 0.38; 5x5 taps, 64
+    channels, 8x8x8 0.60 without a crop and 0.98 with it.
+    """
+    g = operator.geometry
+    return max(g.stride) == 1 or any(k > 2 * s for k, s in zip(g.kernel, g.stride, strict=True))
+
+
+def reason_for_nn(operator: Operator, x_shape: Any, weight_shape: Any, dtype: Any) -> str:
     """Return the reason why tf.nn runs a call, which tconv's kernel could; empty if the kernel does."""
-    if max(operator.geometry.stride) > 1:
+    if not may_run_nn(operator):
         return ""
-    batch, _, sizes = operator.x_layout.sizes(tuple(x_shape.as_list()))
-    return _reason(operator, sizes, batch or 1, dtype.name)
+    batch, channels, sizes = operator.x_layout.sizes(tuple(x_shape.as_list()))
+    outputs = operator.weight_layout.sizes(tuple(weight_shape.as_list()))["O"]
+    if None in (channels, outputs, *sizes):
+        return ""
+    return _reason(operator, sizes, batch or 1, channels * outputs, dtype.name)
 
 
 @lru_cache(maxsize=1024)
-def _reason(operator: Operator, sizes: Any, batch: int, dtype: str) -> str:
+def _reason(operator: Operator, sizes: tuple[int, ...], batch: int, channels: int, dtype: str) -> str:
     g = operator.geometry
-    plain_convolution = g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1 and math.prod(g.kernel) > 1
-    if not plain_convolution or dtype not in ("float32", "bfloat16") or None in sizes:
+    positions, taps, steps = math.prod(sizes), math.prod(g.kernel), math.prod(g.stride)
+    if dtype not in ("float32", "bfloat16") or batch * positions * channels * taps < _LEAST_PRODUCTS or taps == 1:
         return ""
-    if batch * math.prod(sizes) < _LEAST_POSITIONS or reasons_against_nn(operator, sizes):
+    border = math.prod(g.output_shape(sizes)) / (steps * positions)
+    if steps > 1:
+        faster = border >= _MUCH_BORDER and all(k > 2 * s for k, s in zip(g.kernel, g.stride, strict=True))
+    else:
+        small = positions <= math.prod(2 * k for k in g.kernel)
+        faster = g.ndim == 2 and (small or batch * positions >= _MANY_POSITIONS)
+    if not faster or reasons_against_nn(operator, sizes):
         return ""
+    if steps > 1 or border > 1.5:
+        return "most outputs are in the border, where it multiplies zeros"
     return "a layer of stride 1 is an ordinary convolution, which is as fast in tf.nn"
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tconv._arguments import shown
 from tconv.errors import ArgumentError, ShapeError, TconvError
-from tconv.tensorflow.call_reading import Arguments, Described, read
+from tconv.tensorflow.call_reading import Arguments, Call, Described, read
 from tconv.tensorflow.errors import as_tensorflow_error
 from tconv.tensorflow.operator import apply_operator, apply_rule
 from tconv.tensorflow.tracing_context import without_autograph
@@ -59,9 +59,35 @@ def conv_transpose(
         sizes, call = read_call(x, weight, bias, output_shape, strides, padding, data_format, dilations, groups, crop)
     except TconvError as error:
         raise as_tensorflow_error(error) from None
+    if not tf.executing_eagerly():
+        x = _with_known_sizes(x, weight, output_shape, call)
     if call.operator is not None:
         return apply_operator(call.operator, x, weight, bias, name)
     return apply_rule(call.rule, x, weight, bias, sizes, name)
+
+
+def _with_known_sizes(x: Any, weight: Any, output_shape: Any, call: Call) -> Any:
+    """Return x with the batch and the channels that follow from other tensors, checked when the graph runs.
+
+    The channels of an output_shape that are not known while tracing are checked then, too: more than the filters have
+    would mean groups.
+    """
+    axes, entries = call.rule.x_layout.axes, _entries(output_shape, weight)
+    batch, channels = axes.index("N"), axes.index("C")
+    sizes = x.shape.as_list()
+    whole = entries is not None and len(entries) == len(sizes)
+    known = [*sizes]
+    if known[channels] is None:
+        known[channels] = weight.shape[-1]
+    if known[batch] is None and whole and (given := _static(entries[batch])) is not None and given >= 0:
+        known[batch] = given
+    if known != sizes:
+        x = tf.ensure_shape(x, known)
+    if whole and _static(entries[channels]) is None:
+        returned = tf.shape(weight)[-2] * call.rule.groups
+        words = "output_shape has other channels than the filters return, which means groups. Write groups="
+        tf.debugging.assert_equal(tf.cast(entries[channels], tf.int32), returned, words)
+    return x
 
 
 def read_call(x: Any, weight: Any, bias: Any, output_shape: Any, *arguments: Any) -> Any:

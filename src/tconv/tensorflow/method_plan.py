@@ -98,7 +98,7 @@ def plan(
         for layout, shape in zip((rule.x_layout, rule.y_layout), shapes, strict=True)
     )
     against_kernel = reason_against_kernel(x, weight)
-    for_nn = "" if call.operator is None else reason_for_nn(operator, x.shape, x.dtype)
+    for_nn = "" if call.operator is None else reason_for_nn(operator, x.shape, weight.shape, x.dtype)
     reasons: dict[str, tuple[str, ...]] = {}
     own = "" if against_kernel else native_method(problem)
     if against_kernel:

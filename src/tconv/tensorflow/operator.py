@@ -21,7 +21,7 @@ import tensorflow as tf
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.geometry import Geometry
 from tconv.tensorflow import nn_gradients, standard
-from tconv.tensorflow.dispatch import reason_for_nn, run_nn
+from tconv.tensorflow.dispatch import may_run_nn, reason_for_nn, run_nn
 from tconv.tensorflow.op_kernel import TYPES, registered
 from tconv.tensorflow.operator_rule import Operator, OperatorRule, rule_of_attributes
 from tconv.tensorflow.registration import OPERATOR
@@ -50,7 +50,7 @@ def apply_operator(operator: Operator, x: Any, weight: Any, bias: Any = None, na
     """Return T(x, weight) + bias of an operator."""
     if reason_against_kernel(x, weight):
         y = _standard(operator).transposed(x, weight)
-    elif max(operator.geometry.stride) == 1 and reason_for_nn(operator, x.shape, x.dtype):
+    elif may_run_nn(operator) and reason_for_nn(operator, x.shape, weight.shape, x.dtype):
         y = run_nn(operator, x, weight, name)
     else:
         return _run_kernel(operator.rule, operator, x, weight, bias, None, name)

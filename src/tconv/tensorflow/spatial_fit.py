@@ -24,7 +24,10 @@ def extend(y: Any, pairs: Sequence[tuple[Any, Any]], layout: DataLayout) -> Any:
         return tf.pad(y, [[max(0, lo), max(0, hi)] for lo, hi in _per_axis(pairs, layout)])
     both = tf.stack([tf.stack([tf.cast(side, tf.int32) for side in pair]) for pair in _per_axis(pairs, layout)])
     cut, added = tf.maximum(-both, 0), tf.maximum(both, 0)
-    return tf.pad(tf.slice(y, cut[:, 0], tf.shape(y) - tf.reduce_sum(cut, 1)), added)
+    fitted = tf.pad(tf.slice(y, cut[:, 0], tf.shape(y) - tf.reduce_sum(cut, 1)), added)
+    if not tf.executing_eagerly():
+        fitted.set_shape([None if isinstance(axis, int) else y.shape[at] for at, axis in enumerate(layout.axes)])
+    return fitted
 
 
 def _per_axis(pairs: Sequence[tuple[Any, Any]], layout: DataLayout) -> list[tuple[Any, Any]]:

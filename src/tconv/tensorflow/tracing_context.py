@@ -97,7 +97,7 @@ def reason_for_standard(*tensors: Any) -> str:
             if _device_type(device) not in ("CPU", ""):
                 return f"a tensor is on {device}; the kernel runs on the CPU"
         return ""
-    if _in_xla is None:
+    if _in_xla is None or _in_save is None:
         return "this release of TensorFlow does not tell if a graph is compiled or saved"
     if _in_save():
         return _SAVED

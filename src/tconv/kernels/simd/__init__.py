@@ -16,8 +16,9 @@ tables and the arguments of the machine code. `microkernel` has the multiply-add
 writing of the output. `compiled_call` and `specialized_call` turn a problem into a function of arrays, `form_choice`
 chooses among the forms of a sum, and `weight_cache` stores packed weights. `vector_ir` is the language of the
 code, for the chip in `cpu_target` and the dtypes in `elements`; `half_floats` converts, `thread_ir` has what threads
-need. `object_cache` compiles the code and stores it, and `thread_pool` runs it. `availability` tells if it can run on
-this machine. `bfloat16_dot` decides where bfloat16 is multiplied in pairs, with the instructions in `pair_ir`.
+need. `object_cache` compiles the code and stores it, `thread_pool` runs it, and `native_call` is for compiled programs,
+which call it without Python. `availability` tells if it can run on this machine. `bfloat16_dot` decides where bfloat16
+is multiplied in pairs, with the instructions in `pair_ir`.
 
 LLVM (through llvmlite) is imported at the first call that needs it.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -21,23 +22,23 @@ def weight_gradient(ops: Operations, x: Any, y: Any, g: Geometry, taps_at_once: 
     It is one product for each run of `taps_at_once` taps of the kernel in C order: w[t] = sum over i of
     x[i] y[s*i + d*t - lo], whose second factor is a strided slice of y.
     """
-    batch, *inputs, c_in = ops.sizes(x)
-    c_out = ops.sizes(y)[-1]
-    G = g.groups
-    windows = ops.pad(y, [(0, 0), *g.crop, (0, 0)])
-    x = ops.reshape(x, (batch, *inputs, G, c_in // G))
-    taps, rows = list(product(*map(range, g.kernel))), []
-    for start in range(0, len(taps), taps_at_once):
-        slices = [_slice(ops, windows, g, tap, inputs) for tap in taps[start : start + taps_at_once]]
-        slices = [ops.reshape(each, (batch, *inputs, G, c_out // G)) for each in slices]
-        sums = ops.correlate(x, slices[0] if len(slices) == 1 else ops.concatenate(slices, g.ndim + 2))
-        rows.append(ops.reshape(sums, (G, c_in // G, len(slices), c_out // G)))
+    *positions, c_in = ops.sizes(x)
+    c_out, G = ops.sizes(y)[-1], g.groups
+    x = ops.reshape(x, (*positions, G, c_in // G))
+    windows, rows = slices(ops, y, g, positions), []
+    for start in range(0, len(windows), taps_at_once):
+        run = [ops.reshape(each, (*positions, G, c_out // G)) for each in windows[start : start + taps_at_once]]
+        sums = ops.correlate(x, run[0] if len(run) == 1 else ops.concatenate(run, g.ndim + 2))
+        rows.append(ops.reshape(sums, (G, c_in // G, len(run), c_out // G)))
     w = rows[0] if len(rows) == 1 else ops.concatenate(rows, 2)
     return ops.reshape(ops.transpose(w, (0, 2, 1, 3)), (G, *g.kernel, c_in // G, c_out // G))
 
 
-def _slice(ops: Operations, windows: Any, g: Geometry, tap: tuple[int, ...], inputs: list[Size]) -> Any:
-    """Return what a tap reads of the padded y: [N, *n, C_out]."""
-    batch, *_, channels = ops.sizes(windows)
-    starts = [0, *(d * t for d, t in zip(g.dilation, tap, strict=True)), 0]
-    return ops.slice(windows, starts, (batch, *inputs, channels), (1, *g.stride, 1))
+def slices(ops: Operations, y: Any, g: Geometry, positions: Sequence[Size]) -> list[Any]:
+    """Return what each tap of the kernel reads of y: y[s*i + d*t - lo] for all positions (N, *n) of x."""
+    windows = ops.pad(y, [(0, 0), *g.crop, (0, 0)])
+    sizes, found = (*positions, ops.sizes(y)[-1]), []
+    for tap in product(*map(range, g.kernel)):
+        starts = [0, *(d * t for d, t in zip(g.dilation, tap, strict=True)), 0]
+        found.append(ops.slice(windows, starts, sizes, (1, *g.stride, 1)))
+    return found

@@ -30,29 +30,35 @@ def _c_functions() -> tuple[int, int, int]:
     return calloc, free, madvise
 
 
+def code_addresses() -> dict[int, int]:
+    """Return the addresses of the machine functions by their places in the table."""
+    address = OBJECT_CACHE.address
+    return {
+        places.LAUNCH: address("launch", futex_threads.write_launch) if futex_threads.AVAILABLE else 0,
+        places.HASH: address("weight_hash", weight_hash.write_hash),
+        places.HASH_CHUNK: address("weight_hash_chunk", weight_hash.write_chunk),
+        places.TAKE: address("native_take", scratch.write_take),
+        places.MISS: address("native_miss", slots.write_miss),
+        places.RUN: address("native_run", machine_code.write_run),
+        places.CALL: address("native_call", machine_code.write_call),
+    }
+
+
 class ProcessTable:
     """Integers of this process that all records refer to."""
 
-    def __init__(self, callback: int) -> None:
+    def __init__(self, addresses: dict[int, int], callback: int) -> None:
         self._memory = mapped(places.SHARED_INTEGERS * 8)
         self.integers: Array = np.frombuffer(self._memory, np.int64)
         self.base = int(self.integers.ctypes.data)
-        self._pool: Any = None  # of `set_pool`: its memory is in use
+        self._pool: Any = None  # of `prepare_pool`: its memory is in use
         table = self.integers
         secret = np.random.default_rng(0x9E3779B9).integers(-(1 << 63), 1 << 63, places.SECRETS, np.int64)
         table[places.SECRET : places.SECRET + places.SECRETS] = secret
         table[[places.ALLOCATE, places.FREE, places.ADVISE]] = _c_functions()
+        table[[*addresses]] = [*addresses.values()]
         table[places.YIELD], table[places.CALLBACK] = yield_address(), callback
         table[places.LIMIT], table[places.THREADS] = MOST_KEPT, num_threads.get_num_threads()
-        address = OBJECT_CACHE.address
-        if futex_threads.AVAILABLE:
-            table[places.LAUNCH] = address("launch", futex_threads.write_launch)
-        table[places.HASH] = address("weight_hash", weight_hash.write_hash)
-        table[places.HASH_CHUNK] = address("weight_hash_chunk", weight_hash.write_chunk)
-        table[places.TAKE] = address("native_take", scratch.write_take)
-        table[places.MISS] = address("native_miss", slots.write_miss)
-        table[places.RUN] = address("native_run", machine_code.write_run)
-        self.call = address("native_call", machine_code.write_call)
 
     def prepare_pool(self, threads: int, size: int) -> tuple[int, int]:
         """Return the address of the pool's integers, and the helpers with this many bytes of scratch memory."""

@@ -26,7 +26,7 @@ from tconv.kernels.simd.elements import elements_of
 from tconv.kernels.simd.form import NOT_PACKED, Form
 from tconv.kernels.simd.form_choice import direct_form, winograd_form
 from tconv.kernels.simd.native_call import machine_code, places, slots, weight_gather
-from tconv.kernels.simd.native_call.process_table import ProcessTable
+from tconv.kernels.simd.native_call.process_table import ProcessTable, code_addresses
 from tconv.kernels.simd.native_call.weight_hash import chunk_bytes
 from tconv.kernels.simd.native_call.weight_table import scratch_bytes, table_of
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
@@ -84,9 +84,10 @@ class NativeCall:
         self._text = np.zeros(_TEXT_BYTES, np.uint8)
         self._write_text(f"{_TEXTS[places.ENDED_EARLY]}, or {_TEXTS[places.NO_MEMORY]}")
         self._memory = cache_line_aligned(8 * (places.SLOTS + slot_count * places.LINE))
-        self._fill(self._memory.view(np.int64))
+        self._record = self._memory.view(np.int64)
         self.address = int(self._memory.ctypes.data)
         """Address of the record."""
+        self._fill(self._record)
         weakref.finalize(self, _forget, self.address, self._memory, slot_count).atexit = False
         with _lock:
             _records[self.address] = weakref.ref(self)
@@ -119,13 +120,21 @@ class NativeCall:
             record[places.CONVERT] = _convert_address(p.dtype)
         record[places.BIASES], record[places.SLOT_COUNT] = p.out_channels, self._slot_count
         record[places.TEXT] = self._text.ctypes.data
-        self._record = record
         self._use_table()
         self._make_plan()
 
+    def _publish(self, place: int, value: int) -> None:
+        """Store an integer for other threads, after all that it refers to."""
+        _store()(self.address + 8 * place, value)
+
     def _make_plan(self) -> None:
-        """Make the plan for the present number of threads and the present pool."""
-        threads, p = get_num_threads(), self._problem
+        """Make the plan for the present number of threads and the present pool, or find it again."""
+        threads, pool, p = get_num_threads(), table().integers[places.POOL], self._problem
+        for plan, _ in self._plans:
+            alone = not plan[places.HELPERS] and plan[places.PLAN_POOL] >= 0
+            if plan[places.REQUESTED] == threads and (alone or plan[places.PLAN_POOL] == pool):
+                self._publish(places.PLAN, plan.ctypes.data)
+                return
         call = compiled(self._form, p, *self._x_strides_and_out(), threads, False)
         plan, most = cache_line_aligned(8 * places.PLAN_INTEGERS).view(np.int64), min(call.threads, call.tiles)
         scratch = max(call.scratch, scratch_bytes(self._form, p.layer))
@@ -139,7 +148,7 @@ class NativeCall:
         plan[places.BIAS_PLACE], plan[places.HASH_PLACE] = bias_place, hash_place
         plan[places.FRAME_PLACE : places.FRAME_PLACE + len(call.frame)] = call.frame
         self._plans.append((plan, call))
-        self._record[places.PLAN] = plan.ctypes.data
+        self._publish(places.PLAN, plan.ctypes.data)
 
     # -- requests of the machine code ------------------------------------------------------------------------------
 
@@ -164,21 +173,23 @@ class NativeCall:
         found = self._weight_table
         if found is not None:
             self._record[places.PARTS], self._record[places.PART_COUNT] = found.address, found.count
-            self._record[places.PACK] = found.function  # last: another thread may read them
+            self._publish(places.PACK, found.function)
 
     def _make_direct(self) -> None:
         if self._direct is None:
             p, (x, out), shape, layout = self._problem, self._bytes, self._weight_shape, self._layout
             self._direct = NativeCall(p, x, out, shape, layout, slot_count=self._slot_count)
-            self._record[places.DIRECT] = self._direct.address
+            self._publish(places.DIRECT, self._direct.address)
 
     def _pack(self, address: int, target: int) -> int:
         """Pack the weight at an address. From the second one on, it is in training: the machine code will do it."""
         p, layout = self._problem, self._layout
         self._misses += 1
-        if self._misses > 1 and self._weight_table is None:
-            self._weight_table = table_of(self._form, p.layer, layout, self._weight_shape)
-            self._use_table()
+        if self._misses > 1:
+            with self._lock:
+                if self._weight_table is None:
+                    self._weight_table = table_of(self._form, p.layer, layout, self._weight_shape)
+                    self._use_table()
         w = _array(address, self._weight_shape, p.dtype)
         packed = WEIGHT_CACHE.get((cache_fingerprint(w), w.shape, w.strides, self._form.name, layout, p.layer))
         if packed is None:
@@ -200,7 +211,7 @@ class NativeCall:
             tap_products.run(p, xs, canonical, biases, to)
 
     def _write_text(self, text: str) -> None:
-        encoded = text.encode(errors="replace")[: _TEXT_BYTES - 1]
+        encoded = f"tconv: {text}".encode(errors="replace")[: _TEXT_BYTES - 1]
         self._text[: len(encoded) + 1] = np.frombuffer(encoded + b"\0", np.uint8)
 
     def _slots(self) -> list[tuple[int, int]]:
@@ -252,13 +263,14 @@ def table() -> ProcessTable:
     """Return the integers that all records refer to."""
     global _table
     if _table is None:
+        addresses = code_addresses()  # before the lock: a fork waits for it after that of the object cache
         with _lock:
-            _table = _table or _new_table()
+            _table = _table or _new_table(addresses)
     return _table
 
 
-def _new_table() -> ProcessTable:
-    made = ProcessTable(ctypes.cast(_callback, ctypes.c_void_p).value or 0)
+def _new_table(addresses: dict[int, int]) -> ProcessTable:
+    made = ProcessTable(addresses, ctypes.cast(_callback, ctypes.c_void_p).value or 0)
     num_threads.TOLD.append(made.take_note)
     TRIMMED.append(_trim)
     if hasattr(os, "register_at_fork"):
@@ -274,13 +286,18 @@ def native_function() -> int:
     numbers of the dtype of x. It returns 0, or another number if the call failed: `NativeCall.error` has the text. Any
     thread may call it, without Python's lock, several at once.
     """
-    return table().call
+    return int(table().integers[places.CALL])
 
 
 @cache
 def _function() -> Any:
     table()
     return machine_function("native_call", machine_code.write_call, 5, returns=True)
+
+
+@cache
+def _store() -> Any:
+    return machine_function("native_store", slots.write_store, 2, keeps_lock=True)
 
 
 @cache
@@ -312,6 +329,7 @@ def build(dtypes: Iterable[np.dtype[Any]]) -> None:
     """Build the machine code of all records with problems of these dtypes."""
     native_function()
     OBJECT_CACHE.address("native_drop", slots.write_drop)
+    OBJECT_CACHE.address("native_store", slots.write_store)
     for dtype in dtypes:
         elements = elements_of(dtype)
         for each in {elements, elements._replace(dot=elements.stored == "bfloat16" and not dot_reason())}:
@@ -323,7 +341,8 @@ def build(dtypes: Iterable[np.dtype[Any]]) -> None:
 
 def _living() -> list[NativeCall]:
     with _lock:
-        calls = [each() for each in _records.values()]
+        references = [*_records.values()]  # first: a finalizer may remove one
+    calls = [each() for each in references]
     return [call for call in calls if call is not None]
 
 
@@ -353,10 +372,13 @@ def _forget(address: int, memory: Array, slot_count: int) -> None:
 def _after_fork() -> None:
     table().forget_parent()
     for call in _living():
+        call._lock = threading.RLock()
         call._record[places.SLOTS + places.READERS :: places.LINE] = 0
+        for plan, _ in call._plans:
+            plan[places.PLAN_POOL] = -1  # of no pool: one of this process may have the address of the parent's
 
 
 def _at_exit() -> None:
     table().end()
-    for call in _living():
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(call))
+    for each in (_callback, *_living()):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))

@@ -244,3 +244,11 @@ def write_drop() -> str:
             freed.set(size)
         f.atomic_add(slot, READERS, WRITING)
     return f.finish(freed.value)
+
+
+def write_store() -> str:
+    """Write the function that stores an integer for other threads: `(address, value)`."""
+    f = ThreadFunction("native_store", 2)
+    address, value = f.arguments
+    f.atomic_store(value, address, 0)
+    return f.finish()

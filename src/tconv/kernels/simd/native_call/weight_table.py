@@ -66,10 +66,12 @@ def table_of(form: Form, layer: Layer, layout: Any, shape: tuple[int, ...], buil
     key = form.name, layer, layout, shape
     with _lock:
         found = _tables.get(key)
-        if found is None and build:
-            make = _table_of_sums if form.name.startswith("winograd") else _table_of_places
-            found = _tables[key] = make(form, layer, layout, shape)
+    if found is not None or not build:
         return found
+    # without the lock: a fork waits for it after that of the object cache
+    made = (_table_of_sums if form.name.startswith("winograd") else _table_of_places)(form, layer, layout, shape)
+    with _lock:
+        return _tables.setdefault(key, made)
 
 
 def scratch_bytes(form: Form, layer: Layer) -> int:

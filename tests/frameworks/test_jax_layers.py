@@ -1,4 +1,4 @@
-"""tconv.jax.intercept: Flax Linen's and Haiku's transposed layers give the same numbers, gradients and errors on tconv."""
+"""Layers of Flax, Haiku and Equinox on tconv: as weights, through tconv.jax.intercept, and with initial weights."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import importlib
 import xla  # noqa: F401  (sets the flags that compile quickly, before JAX starts)
 
 # isort: split
+import equinox as eqx
 import flax
 import flax.linen as nn
+import flax.nnx
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import tconv
 import tconv.jax
+
+# -- interceptors ------------------------------------------------------------------------------------------------------
+
 
 PRIMITIVES = ("tconv_conv_transpose", "tconv_conv_transpose_bias")
 
@@ -194,6 +200,63 @@ def test_what_stays_with_haiku():
 
     halves = hk.without_apply_rng(hk.transform(model_in_halves))
     assert halves.apply(params, x.astype("float16")).dtype == "float16"
+
+
+# -- layers as weights -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [{}, {"padding": "VALID", "use_bias": False}, {"transpose_kernel": True}])
+def test_layers_of_flax_are_weights(words):
+    """Gradients reach the parameters of a layer that is given as a weight."""
+    channels = (5, 3) if not words.get("transpose_kernel") else (4, 4)
+    layer = flax.nnx.ConvTranspose(*channels, (4, 3), (2, 2), **words, rngs=flax.nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (2, 6, 5, channels[0]))
+
+    def gradients(call):
+        loss = lambda layer, x: (call(layer, x) ** 2).sum()  # noqa: E731
+        return jax.tree.leaves(flax.nnx.jit(flax.nnx.grad(loss, argnums=(0, 1)))(layer, x))
+
+    ours = gradients(lambda layer, x: tconv.conv_transpose(x, layer))
+    theirs = gradients(lambda layer, x: layer(x))
+    assert len(ours) == len(theirs) > 1
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_layers_of_equinox_are_weights(groups):
+    layer = eqx.nn.ConvTranspose2d(4, 6, 3, 2, padding=1, groups=groups, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (3, 4, 6, 5))
+
+    def gradients(call):
+        loss = lambda layer: (jax.vmap(lambda x: call(layer, x))(x) ** 2).sum()  # noqa: E731
+        return jax.tree.leaves(eqx.filter_jit(eqx.filter_grad(loss))(layer))
+
+    ours = gradients(lambda layer, x: tconv.conv_transpose(x, layer))
+    theirs = gradients(lambda layer, x: layer(x))
+    assert len(ours) == len(theirs) == 2
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_initial_weights_of_layers():
+    """Flax's layers take them, also inside of jit; other layers get their arrays."""
+    make = tconv.jax.initializers
+    layer = nn.ConvTranspose(3, (4, 4), (2, 2), kernel_init=make.bilinear(2), use_bias=False)
+    x = jnp.full((1, 5, 5, 3), 7.0)
+    parameters = jax.jit(layer.init)(jax.random.key(0), x)
+    np.testing.assert_allclose(layer.apply(parameters, x)[:, 2:-2, 2:-2], 7, rtol=1e-6)
+    layer = flax.nnx.ConvTranspose(
+        8, 3, (4, 4), (2, 2), padding="VALID", kernel_init=make.icnr(2), rngs=flax.nnx.Rngs(0)
+    )
+    y = layer(jax.random.normal(jax.random.key(1), (1, 5, 5, 8)))
+    assert y.std() > 0.1
+    np.testing.assert_allclose(y[:, ::2, ::2], y[:, 1::2, 1::2], atol=1e-5)
+    equinox = eqx.nn.ConvTranspose2d(8, 3, 4, 2, key=jax.random.key(0))
+    weight = make.icnr(equinox.stride, dialect="equinox")(jax.random.key(0), equinox.weight.shape)
+    equinox = eqx.tree_at(lambda layer: layer.weight, equinox, weight)
+    y = equinox(jax.random.normal(jax.random.key(1), (8, 5, 5)))
+    np.testing.assert_allclose(y[:, ::2, ::2], y[:, 1::2, 1::2], atol=1e-5)
 
 
 def test_examples():
