@@ -69,7 +69,7 @@ def weight_gradient(
     return _by_platform(compute, x, y)
 
 
-def _by_platform(compute: Callable[[Any, Any, bool], Any], *arrays: Any) -> Any:
+def _by_platform(compute: Callable[..., Any], *arrays: Any) -> Any:
     return lax.platform_dependent(*arrays, cpu=partial(compute, cpu=True), default=partial(compute, cpu=False))
 
 
