@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -302,3 +304,9 @@ def test_the_page_runs():
     assert len(blocks) >= 2
     for block in blocks:
         exec(block, {})
+
+
+@pytest.mark.parametrize("name", ["tconv.jax", "tconv.jax.functional", "tconv.jax.ffi_handler"])
+def test_the_examples_run(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0 == result.failed
