@@ -277,10 +277,10 @@ RUNS = [
     )
     for arguments, sides, packages in (
         (["jax", "--overhead"], {"jax", "tconv", "rewrite", "standard"}, ("jax",)),
-        (["jax", "--training", "--layers", "depthwise-1d-k4"], {"jax", "tconv", "rewrite", "standard"}, ("jax",)),
+        (["jax", "--training", "--layers", "unet-16-16"], {"jax", "tconv", "rewrite", "standard"}, ("jax",)),
         (["tensorflow", "--overhead"], {"tensorflow", "tconv", "rewrite"}, ("tensorflow",)),
         (["tensorflow", "--training", "--layers", "unet-16-16"], {"tensorflow", "tconv", "rewrite"}, ("tensorflow",)),
-        (["keras", "--layers", "vocoder", "--backend", "torch"], {"keras", "tconv", ALONE}, ("keras", "torch")),
+        (["keras", "--layers", "vocoder", "--backend", "jax"], {"keras", "tconv", "measured", ALONE}, ("keras", "jax")),
     )
 ]
 
@@ -296,6 +296,6 @@ def test_the_smallest_cases_run_and_are_stored(arguments, sides, capsys, tmp_pat
     for entry in stored["cases"]:
         assert "reason" not in entry, entry["reason"]
         assert set(entry["samples"]) == sides, entry["absent"]
-        assert min(len(samples) for samples in entry["samples"].values()) == 3
+        assert all(1 <= len(samples) <= 3 for samples in entry["samples"].values())  # slow ones take part in one round
     assert "<table>" in page.read_text()
     assert f"{arguments[0]} / tconv" in framework_table.markdown(framework_table.read(path))

@@ -102,17 +102,25 @@ def test_every_name_works_whatever_was_imported_first(first):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("missing", ["scipy", "matplotlib", "torch"])
+@pytest.mark.parametrize("missing", ["scipy", "matplotlib", "torch", "jax", "tensorflow", "keras"])
 def test_a_missing_extra_is_named(missing):
     call = {"scipy": "tconv.matrix(x, (1, 2, 2))", "matplotlib": "tconv.draw.scatter(x[0, 0], x[0, 0])"}.get(
-        missing, "tconv.torch.accelerate"
+        missing, f"tconv.{missing}.initializers"
     )
     done = run(
         f"import sys; sys.modules[{missing!r}] = None\nimport tconv, numpy as np\nx = np.ones((1, 1, 2, 2))\n{call}"
     )
-    extra = {"scipy": "sparse", "matplotlib": "draw", "torch": "torch"}[missing]
+    extra = {"scipy": "sparse", "matplotlib": "draw"}.get(missing, missing)
     assert f'which is not installed. Write: pip install "tconv[{extra}]"' in done.stderr
     assert "MissingExtraError" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("face", ["jax", "tensorflow", "keras"])
+def test_a_face_is_imported_when_it_is_named(face):
+    """As the messages of the errors write it, after `import tconv` alone."""
+    done = run(f"import sys, tconv; assert {face!r} not in sys.modules; assert tconv.{face}.__all__")
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_first_call_imports_nothing_that_it_does_not_need(python):

@@ -28,7 +28,10 @@ from tconv.operator.method_choice import plan
 if TYPE_CHECKING:
     from tconv import definition as definition
     from tconv import draw as draw
+    from tconv import jax as jax
+    from tconv import keras as keras
     from tconv import models as models
+    from tconv import tensorflow as tensorflow
     from tconv import torch as torch
     from tconv.diagnosis import diagnose as diagnose
     from tconv.linalg import linear_operator as linear_operator
@@ -82,7 +85,10 @@ _LAZY_MODULES = {
     "dialects": "tconv.dialects",
     "draw": "tconv.draw",
     "initializers": "tconv.weights.initializers",
+    "jax": "tconv.jax",
+    "keras": "tconv.keras",
     "models": "tconv.models",
+    "tensorflow": "tconv.tensorflow",
     "torch": "tconv.torch",
 }
 _LAZY_FUNCTIONS = {
@@ -98,7 +104,10 @@ _LAZY_FUNCTIONS = {
     "solve": "tconv.size_solver",
     "upsample": "tconv.upsampling.functional",
 }
-"""Public names whose modules are imported when they are first named: a first call does not wait for them."""
+"""Public names whose modules are imported when they are first named: a first call does not wait for them.
+
+The faces of JAX, Keras and TensorFlow are not in `__all__`, so that a star imports none of them.
+"""
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,8 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import inspect
+import subprocess
+import sys
 import types
 
 import keras
@@ -258,9 +260,21 @@ def test_model_files(tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), mine.predict(x, verbose=0))
 
 
-def test_a_file_without_groups_loads_as_stock_layers(tmp_path):
-    """As a process without tconv does: it knows no layer of that name but the one that it is told."""
+def test_files_without_groups_load_as_stock_layers(tmp_path):
+    x = np.random.default_rng(0).standard_normal((2, 5, 5, 3), np.float32)
     mine = model_of(LAYERS[2])
     config = mine.layers[0].get_config()
     assert STOCK[2].from_config(config).get_config() == config
     assert ours.Conv2DTranspose.from_config(STOCK[2].from_config(config).get_config()).get_config() == config
+    mine.save(tmp_path / "mine.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", mine.predict(x, verbose=0))
+    code = (
+        "import sys; sys.modules['tconv'] = None\n"
+        "import keras, numpy as np\n"
+        "stock = {'tconv>Conv2DTranspose': keras.layers.Conv2DTranspose}\n"
+        f"model = keras.models.load_model({str(tmp_path / 'mine.keras')!r}, custom_objects=stock)\n"
+        f"x, y = (np.load({str(tmp_path)!r} + '/' + name + '.npy') for name in 'xy')\n"
+        "assert np.allclose(model.predict(x, verbose=0), y, rtol=1e-4, atol=1e-5)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": BACKEND}, timeout=300)

@@ -7,7 +7,9 @@ import re
 from textwrap import dedent
 
 import jax
+import jax.export
 import numpy as np
+import pytest
 import xla  # noqa: F401  (before JAX: its flags make compilation faster)
 
 import tconv.jax
@@ -184,7 +186,7 @@ def test_an_exported_program_needs_no_tconv(python, tmp_path):
     (tmp_path / "program").write_bytes(exported.serialize())
     np.savez(tmp_path / "arrays", x=x, w=w, y=both(x, w)[0], gradient=both(x, w)[1])
     text = f"""
-        import jax, numpy as np, sys
+        import jax, jax.export, numpy as np, sys
         arrays = np.load({str(tmp_path / "arrays.npz")!r})
         program = jax.export.deserialize(bytearray(open({str(tmp_path / "program")!r}, "rb").read()))
         y, gradient = program.call(arrays["x"], arrays["w"])
@@ -194,6 +196,9 @@ def test_an_exported_program_needs_no_tconv(python, tmp_path):
     assert printed.split() == ["True", "True", "False"]
 
 
+@pytest.mark.skipif(
+    not hasattr(jax, "set_mesh"), reason="this JAX has no explicit meshes; test_jax_processes.py has the others"
+)
 def test_several_devices(python):
     text = """
         import jax, jax.numpy as jnp, numpy as np, tconv.jax

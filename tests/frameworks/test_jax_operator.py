@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xla  # noqa: F401  (before JAX: its flags make compilation faster)
+from jax_releases import enable_x64
 from standard_cases import random_call as random_operator_call
 from test_jax import random_call
 
@@ -127,7 +130,7 @@ def test_double_precision_and_numpy():
     rng = np.random.default_rng(4)
     x, w = rng.normal(size=(2, 5, 3)), rng.normal(size=(4, 3, 2))
     assert up(x, w, (2,), "SAME").dtype == np.float32  # as all of JAX
-    with jax.enable_x64(True):
+    with enable_x64(True):
         y = jax.jit(lambda x, w: up(x, w, (2,), "SAME", bias=[1, 2]))(x, w)
         assert y.dtype == np.float64
         np.testing.assert_allclose(
@@ -301,3 +304,9 @@ def test_the_page_runs():
     assert len(blocks) >= 2
     for block in blocks:
         exec(block, {})
+
+
+@pytest.mark.parametrize("name", ["tconv.jax", "tconv.jax.functional", "tconv.jax.ffi_handler"])
+def test_the_examples_run(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0 == result.failed

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xla  # noqa: F401  (before JAX: its flags make compilation faster)
 from jax.test_util import check_grads
+from jax_releases import enable_x64
 from standard_cases import random_call
 
 import tconv.jax
@@ -17,7 +18,7 @@ from tconv.jax import operator
 
 @pytest.fixture(autouse=True)
 def double_precision():
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield
 
 

@@ -96,6 +96,8 @@ def _product(x: Any, weight: Any, bias: Any, lax: dict[str, Any], more: Any) -> 
         raise ArgumentError(
             "lhs has no spatial axes, so feature_group_count=, output_padding= and crop= mean nothing. Leave them out"
         )
+    if not lax["use_consistent_padding"]:
+        del lax["use_consistent_padding"]  # JAX 0.6 to 0.8 does not have it
     y = jax.lax.conv_transpose(x, weight, **lax)
     if bias is None:
         return y

@@ -106,7 +106,8 @@ def spread_over(operands: Sequence[Any], batch_axes: Sequence[int], batch_axis: 
 
 def spread_like(array: Any, sharding: Any) -> Any:
     """Return an array with the sharding that `spread_over` returned."""
-    return array if sharding is None or not any(sharding.spec) else jax.reshard(array, sharding)
+    reshard = getattr(jax, "reshard", None) or getattr(jax.sharding, "reshard", None)
+    return array if sharding is None or not any(sharding.spec) or reshard is None else reshard(array, sharding)
 
 
 def lower_standard(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -47,15 +47,13 @@ def choose(
     p = Problem(geometry, batch, inputs, outputs, sizes, x.dtype, bias is not None)
     if 0 in (batch, inputs):
         return Choice(p, "", ("there is nothing to multiply",))
+    # no size decides: with kept weights and with new ones the kernel is as fast as lax or faster on small layers, too
     try:
         reasons = kernels.kernel("simd").reasons_against(p)
-    except TconvError as error:
-        reasons = [str(error)]
-    return Choice(p, "" if reasons else _method(p), tuple(reasons))
-
-
-def _method(p: Problem) -> str:
-    return "winograd" if choose_method(p, "auto") == "winograd" else "simd"
+        method = "" if reasons else "winograd" if choose_method(p, "auto") == "winograd" else "simd"
+    except TconvError as error:  # the call needs more memory than there is, for example
+        return Choice(p, "", (str(error),))
+    return Choice(p, method, tuple(reasons))
 
 
 class _Result(NamedTuple):

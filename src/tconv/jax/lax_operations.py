@@ -153,8 +153,10 @@ class LaxOperations:
     def _taps_first(self, x: Any, w: Any, stride: Sequence[int], dilation: Sequence[int]) -> Any:
         """Return a convolution without groups of few channels: rows of taps are copied faster than columns."""
         _, *kernel, c_in, c_out = w.shape
-        rows = taps_first([window for _, window in self._windows(x, kernel, stride, dilation)])
-        return lax.dot_general(rows, w.reshape(math.prod(kernel) * c_in, c_out), (((0,), (0,)), ((), ())))
+        windows = [window for _, window in self._windows(x, kernel, stride, dilation)]
+        columns = w.reshape(math.prod(kernel) * c_in, c_out)
+        y = lax.dot_general(taps_first(windows), columns, (((0,), (0,)), ((), ())))
+        return y.reshape(*windows[0].shape[:-1], c_out)
 
     def _lax_conv(
         self, x: Any, w: Any, stride: Sequence[int], dilation: Sequence[int], pads: Sequence[tuple[int, int]]
@@ -193,8 +195,10 @@ def dimension_numbers(ndim: int) -> tuple[str, str, str]:
 
 
 def taps_first(windows: Sequence[Any]) -> Any:
-    """Return arrays [N, *n, C] as rows [taps*C, N, *n]."""
-    return lax.concatenate([jnp.moveaxis(window, -1, 0) for window in windows], 0)
+    """Return arrays [N, *n, C] as rows [taps*C, positions]."""
+    positions, channels = math.prod(windows[0].shape[:-1]), windows[0].shape[-1]
+    rows = [jnp.moveaxis(window, -1, 0) for window in windows]
+    return lax.concatenate([lax.reshape(row, (channels, positions)) for row in rows], 0)
 
 
 def _dot(x: Any, w: Any) -> Any:

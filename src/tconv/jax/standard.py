@@ -18,9 +18,10 @@ from tconv.dialects import DataLayout, WeightLayout
 from tconv.geometry import Geometry
 from tconv.jax.lax_operations import LaxOperations, accumulator, dimension_numbers, taps_first
 from tconv.operator.standard import derivatives, forward
+from tconv.operator.standard.forward import has_plain_form
 from tconv.operator.standard.native_layouts import data_in, data_out, weight_in, weight_out
 
-_LARGE = 3 << 20
+_LARGE = 5 << 20
 """Products of a layer, before they are summed, from which XLA's own transposed convolution on the CPU falls behind."""
 _FEW_CHANNELS = 4
 _MANY_TAPS = 256
@@ -69,7 +70,7 @@ def weight_gradient(
     return _by_platform(compute, x, y)
 
 
-def _by_platform(compute: Callable[[Any, Any, bool], Any], *arrays: Any) -> Any:
+def _by_platform(compute: Callable[..., Any], *arrays: Any) -> Any:
     return lax.platform_dependent(*arrays, cpu=partial(compute, cpu=True), default=partial(compute, cpu=False))
 
 
@@ -91,13 +92,9 @@ def _aligned(size: Any) -> bool:
 def _has_own(x: Any, g: Geometry, channels: tuple[int, int]) -> bool:
     """Return True if XLA's own transposed convolution is right and the quickest on the CPU.
 
-    It is a matrix product and a sum of its columns, in 1-D and 2-D. For negative crops, and for crops of more than the
-    kernel spans, it reads outside of x or ends the process in some cases (see `dialects.faults`).
+    It is a matrix product and a sum of its columns, in 1-D and 2-D.
     """
-    axes = list(zip(g.kernel, g.stride, g.extent, g.crop, strict=True))
-    exact = all(0 <= side < e for _, _, e, crop in axes for side in crop)
-    ends_process = any((k, s) == (2, 2) and crop == (1, 1) for k, s, _, crop in axes)
-    if g.ndim > 2 or max(g.dilation) > 1 or max(g.stride) == 1 or not exact or ends_process or g.groups > 8:
+    if g.groups > 8 or not has_plain_form(g):
         return False
     sizes = x.shape[:-1]
     if not all(isinstance(n, int) for n in sizes) or accumulator(x.dtype) != jnp.float32 or channels[0] < _FEW_CHANNELS:
@@ -123,7 +120,6 @@ def _few_outputs(ops: LaxOperations, x: Any, y: Any, g: Geometry) -> Any:
     """Return the weight gradient of a layer of few output channels: rows of taps are copied faster than columns."""
     c_in, c_out = x.shape[-1], y.shape[-1]
     rows = taps_first(derivatives.slices(ops, y, g, x.shape[:-1]))
-    positions = tuple(range(1, x.ndim))
-    numbers = ((positions, tuple(range(x.ndim - 1))), ((), ()))
-    w = lax.dot_general(rows, x, numbers, preferred_element_type=accumulator(x.dtype)).astype(x.dtype)
+    x = x.reshape(rows.shape[1], c_in)
+    w = lax.dot_general(rows, x, (((1,), (0,)), ((), ())), preferred_element_type=accumulator(x.dtype)).astype(x.dtype)
     return jnp.swapaxes(w.reshape(1, *g.kernel, c_out, c_in), -1, -2)

@@ -12,6 +12,18 @@ from tconv.operator.standard.operations import Operations, Size
 from tconv.operator.standard.phase_groups import AxisPhases, PhaseGroup, axis_phases
 
 
+def has_plain_form(g: Geometry) -> bool:
+    """Return True if frameworks' own transposed convolutions are right for a geometry, and sum columns of a product.
+
+    They do so in 1-D and 2-D without a dilation. For crops below 0 or of more than the kernel spans, XLA reads outside
+    of x, and for 2 taps at stride 2 cropped by 1 on both sides it ends the process (see `dialects.faults`).
+    """
+    axes = list(zip(g.kernel, g.stride, g.crop, strict=True))
+    inside = all(0 <= side < k for k, _, crop in axes for side in crop)
+    ends_process = any((k, s) == (2, 2) and crop == (1, 1) for k, s, crop in axes)
+    return inside and not ends_process and g.ndim < 3 and max(g.dilation) == 1 < max(g.stride)
+
+
 def conv_transpose(ops: Operations, x: Any, w: Any, g: Geometry, aligned: Sequence[bool]) -> Any:
     """Return y [N, *L, C_out] from x [N, *n, C_in] and w [groups, *kernel, C_in/groups, C_out/groups].
 
