@@ -13,6 +13,7 @@ from standard_cases import random_call
 
 import tconv.jax
 from random_calls import whole_numbers
+from tconv.errors import ShapeError
 from tconv.jax import operator
 
 
@@ -180,3 +181,22 @@ def test_switches_of_the_platform():
     assert "tconv_conv_transpose" in text
     text = jax.jit(up).trace(x, w).lower(lowering_platforms=("cuda",)).as_text()
     assert "custom_call" not in text
+
+
+def test_vmap_of_no_calls():
+    """The size that an empty batch is folded into cannot be told from the result."""
+    x, w, b = np.ones((0, 2, 5, 3), "f"), np.ones((4, 3, 2), "f"), np.ones(2, "f")
+    up = lambda x, w, b: tconv.jax.conv_transpose(x, w, (2,), "SAME", bias=b)  # noqa: E731
+    ws = np.ones((0, 4, 3, 2), "f")
+    assert jax.vmap(up, (0, None, None))(x, w, b).shape == (0, 2, 10, 2)
+    assert jax.vmap(up, (None, 0, None))(np.ones((2, 5, 3), "f"), ws, b).shape == (0, 2, 10, 2)
+    per_call = jax.jit(jax.vmap(jax.grad(lambda w, x: (up(x, w, b) ** 2).sum()), (None, 0)))
+    assert per_call(w, x).shape == (0, 4, 3, 2)
+    assert jax.vmap(jax.grad(lambda w, x: (up(x, w, b) ** 2).sum()))(ws, x).shape == (0, 4, 3, 2)
+
+
+def test_results_that_no_memory_holds():
+    """XLA ends the process for them."""
+    x, w = np.ones((1, 5, 3), "f"), np.ones((4, 3, 2), "f")
+    with pytest.raises(ShapeError, match=r"which no memory holds. Use a smaller stride"):
+        jax.eval_shape(lambda x: tconv.jax.conv_transpose(x, w, (10**18,), "SAME"), x)
