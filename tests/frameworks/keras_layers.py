@@ -14,11 +14,15 @@ import types
 import keras
 import numpy as np
 import pytest
-from keras.src.layers.convolutional import conv_transpose_test as keras_own
 
 import tconv
 import tconv.keras as ours
 from tconv.errors import GeometryError, ShapeError, TconvError
+
+try:
+    from keras.src.layers.convolutional import conv_transpose_test as keras_own
+except ImportError:  # the wheels of some releases have no tests
+    keras_own = types.SimpleNamespace(ConvTransposeBasicTest=object, ConvTransposeCorrectnessTest=object)
 
 BACKEND = keras.config.backend()
 LAYERS = {1: ours.Conv1DTranspose, 2: ours.Conv2DTranspose, 3: ours.Conv3DTranspose}
@@ -104,6 +108,7 @@ class TestKerasNumbers(keras_own.ConvTransposeCorrectnessTest):
     pass
 
 
+@pytest.mark.skipif(isinstance(keras_own, types.SimpleNamespace), reason="this Keras has no tests in its wheel")
 def test_keras_own_cases_use_these_layers():
     assert "layers.Conv2DTranspose" in inspect.getsource(keras_own)
     assert keras_own.layers.Conv2DTranspose is ours.Conv2DTranspose

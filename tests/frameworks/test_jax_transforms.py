@@ -13,6 +13,7 @@ from standard_cases import random_call
 
 import tconv.jax
 from random_calls import whole_numbers
+from tconv.errors import ShapeError
 from tconv.jax import operator
 
 
@@ -138,11 +139,16 @@ def test_gradients_where_the_output_has_a_wider_dtype(dtype):
     rng = np.random.default_rng(25)
     x, w = (jnp.asarray(whole_numbers(rng, shape)).astype(dtype) for shape in ((2, 5, 3), (4, 3, 2)))
 
-    def gradients(f):
-        loss = lambda x, w: (f(x, w, (2,), "SAME", preferred_element_type="float32") ** 2).sum()  # noqa: E731
-        return jax.grad(loss, (0, 1))(x, w)
+    def wide(x, w):  # lax has such gradients of its own since 0.7
+        return jax.lax.conv_transpose(x.astype("float32"), w.astype("float32"), (2,), "SAME")
 
-    for ours, theirs in zip(gradients(tconv.jax.conv_transpose), gradients(jax.lax.conv_transpose), strict=True):
+    def wide_result(x, w):
+        return tconv.jax.conv_transpose(x, w, (2,), "SAME", preferred_element_type="float32")
+
+    def gradients(f):
+        return jax.grad(lambda x, w: (f(x, w) ** 2).sum(), (0, 1))(x, w)
+
+    for ours, theirs in zip(gradients(wide_result), gradients(wide), strict=True):
         assert ours.dtype == theirs.dtype == dtype
         np.testing.assert_allclose(ours.astype("f"), theirs.astype("f"), 1e-2)
 
@@ -175,3 +181,22 @@ def test_switches_of_the_platform():
     assert "tconv_conv_transpose" in text
     text = jax.jit(up).trace(x, w).lower(lowering_platforms=("cuda",)).as_text()
     assert "custom_call" not in text
+
+
+def test_vmap_of_no_calls():
+    """The size that an empty batch is folded into cannot be told from the result."""
+    x, w, b = np.ones((0, 2, 5, 3), "f"), np.ones((4, 3, 2), "f"), np.ones(2, "f")
+    up = lambda x, w, b: tconv.jax.conv_transpose(x, w, (2,), "SAME", bias=b)  # noqa: E731
+    ws = np.ones((0, 4, 3, 2), "f")
+    assert jax.vmap(up, (0, None, None))(x, w, b).shape == (0, 2, 10, 2)
+    assert jax.vmap(up, (None, 0, None))(np.ones((2, 5, 3), "f"), ws, b).shape == (0, 2, 10, 2)
+    per_call = jax.jit(jax.vmap(jax.grad(lambda w, x: (up(x, w, b) ** 2).sum()), (None, 0)))
+    assert per_call(w, x).shape == (0, 4, 3, 2)
+    assert jax.vmap(jax.grad(lambda w, x: (up(x, w, b) ** 2).sum()))(ws, x).shape == (0, 4, 3, 2)
+
+
+def test_results_that_no_memory_holds():
+    """XLA ends the process for them."""
+    x, w = np.ones((1, 5, 3), "f"), np.ones((4, 3, 2), "f")
+    with pytest.raises(ShapeError, match=r"which no memory holds. Use a smaller stride"):
+        jax.eval_shape(lambda x: tconv.jax.conv_transpose(x, w, (10**18,), "SAME"), x)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from tconv.jax.call_layouts import Layouts
@@ -44,11 +45,26 @@ def _axes(layouts: Layouts, batched: dict[str, bool], groups: int) -> tuple[dict
     return {"x": "C", "w": layouts.weight.grouped, "y": "C"}, True
 
 
+def _no_calls(primitive: Any, operands: Any, axes: Any, parameters: dict[str, Any]) -> Any:
+    """Return the result of a batch without calls."""
+    shapes = [
+        each.shape if axis is None else (*each.shape[:axis], *each.shape[axis + 1 :])
+        for each, axis in zip(operands, axes, strict=True)
+    ]
+    one = jax.eval_shape(
+        partial(bind, primitive, **parameters),
+        *(jax.ShapeDtypeStruct(shape, each.dtype) for shape, each in zip(shapes, operands, strict=True)),
+    )
+    return jnp.zeros((0, *one.shape), one.dtype)
+
+
 def _batched(primitive: Any, operands: Any, axes: Any, **parameters: Any) -> tuple[Any, int]:
     layouts, geometry = parameters["layouts"], parameters["geometry"]
     *sides, result = _SIDES[primitive]
     of_side = {"x": layouts.x.axes, "w": layouts.weight.axes, "y": layouts.y.axes}
     count = next(each.shape[axis] for each, axis in zip(operands, axes, strict=True) if axis is not None)
+    if isinstance(count, int) and not count:  # a size folded with 0 could not be told from the result
+        return _no_calls(primitive, operands, axes, parameters), 0
     batched = {side: axis is not None for side, axis in zip(sides, axes, strict=True)}
     letters, grouped = _axes(layouts, batched, geometry.groups)
     folded = []

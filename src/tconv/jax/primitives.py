@@ -13,6 +13,7 @@ y has the output size of x.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, partial, reduce
 from typing import Any
 
@@ -102,8 +103,16 @@ _SHAPES = dict(
 )
 
 
+_MOST_BYTES = 1 << 63
+"""Bytes whose number XLA cannot count: it ends the process, or compiles without end."""
+
+
 def _aval(primitive: Any, *operands: Any, geometry: Geometry, layouts: Layouts, precision: Any, dtype: Any) -> Any:
     shape = _SHAPES[primitive](*operands, geometry=geometry, layouts=layouts)
+    if all(isinstance(size, int) for size in shape) and math.prod(shape) * dtype.itemsize >= _MOST_BYTES:
+        raise ShapeError(
+            f"the result would have the shape {shape}, which no memory holds. Use a smaller stride or crop"
+        )
     weak = all(getattr(operand, "weak_type", False) for operand in operands)
     sharding = _sharding(primitive, operands, layouts, len(shape))
     more = {} if sharding is None else {"sharding": sharding}
