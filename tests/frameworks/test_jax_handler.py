@@ -9,6 +9,7 @@ from textwrap import dedent
 import jax
 import jax.export
 import numpy as np
+import pytest
 import xla  # noqa: F401  (before JAX: its flags make compilation faster)
 
 import tconv.jax
