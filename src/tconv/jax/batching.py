@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from tconv.jax.call_layouts import Layouts
@@ -44,9 +45,21 @@ def _axes(layouts: Layouts, batched: dict[str, bool], groups: int) -> tuple[dict
     return {"x": "C", "w": layouts.weight.grouped, "y": "C"}, True
 
 
+def _of_no_calls(call: Any, operands: Any, axes: Any) -> Any:
+    """Return the result of an empty batch: no axis can be split into none."""
+    of_one = [
+        jax.ShapeDtypeStruct([size for at, size in enumerate(each.shape) if at != axis], each.dtype)
+        for each, axis in zip(operands, axes, strict=True)
+    ]
+    one = jax.eval_shape(call, *of_one)
+    return jnp.zeros((0, *one.shape), one.dtype)
+
+
 def _batched(primitive: Any, operands: Any, axes: Any, **parameters: Any) -> tuple[Any, int]:
     layouts, geometry = parameters["layouts"], parameters["geometry"]
     *sides, result = _SIDES[primitive]
+    if any(axis is not None and each.shape[axis] == 0 for each, axis in zip(operands, axes, strict=True)):
+        return _of_no_calls(partial(primitive.bind, **parameters), operands, axes), 0
     of_side = {"x": layouts.x.axes, "w": layouts.weight.axes, "y": layouts.y.axes}
     count = next(each.shape[axis] for each, axis in zip(operands, axes, strict=True) if axis is not None)
     batched = {side: axis is not None for side, axis in zip(sides, axes, strict=True)}
@@ -74,8 +87,8 @@ def _batched_with_bias(operands: Any, axes: Any, **parameters: Any) -> tuple[Any
     if axes[2] is None:
         return y + along_channels(bias.astype(y.dtype), layout), 0
     each = jnp.moveaxis(bias, axes[2], 0).astype(y.dtype)
-    shape = [-1 if axis == "C" else 1 for axis in layout.axes]
-    return y + each.reshape(len(each), *shape), 0
+    count, channels = each.shape
+    return y + each.reshape(count, *(channels if axis == "C" else 1 for axis in layout.axes)), 0
 
 
 for _primitive in _SIDES:
