@@ -13,6 +13,7 @@ y has the output size of x. Only a y of symbolic sizes may be longer, by element
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, partial, reduce
 from typing import Any
 
@@ -43,6 +44,8 @@ TRANSPOSED, TRANSPOSED_BIAS, CONV, WEIGHT_GRADIENT = (
 """T(x, w); T(x, w) + bias; C(y, w); W(x, y). All have the parameters geometry, layouts, precision and dtype, which is
 that of the result."""
 PRIMITIVES = (TRANSPOSED, TRANSPOSED_BIAS, CONV, WEIGHT_GRADIENT)
+_MOST = 1 << 59
+"""Numbers of an output from which its bytes may have more than 63 bits, and XLA ends the process."""
 
 
 def bind(primitive: Any, *operands: Any, **parameters: Any) -> Any:
@@ -104,6 +107,8 @@ _SHAPES = dict(
 
 def _aval(primitive: Any, *operands: Any, geometry: Geometry, layouts: Layouts, precision: Any, dtype: Any) -> Any:
     shape = _SHAPES[primitive](*operands, geometry=geometry, layouts=layouts)
+    if all(isinstance(size, int) for size in shape) and math.prod(shape) >= _MOST:
+        raise ShapeError(f"the output would be {tuple(shape)}; XLA counts its bytes in 64 bits. Use a smaller output")
     weak = all(getattr(operand, "weak_type", False) for operand in operands)
     sharding = _sharding(primitive, operands, layouts, len(shape))
     more = {} if sharding is None else {"sharding": sharding}
