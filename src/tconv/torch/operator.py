@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -38,26 +39,41 @@ def apply(
 
 def _conv_transpose(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, g: Geometry) -> torch.Tensor:
     arguments, rest = _arguments(g)
-    if not any(rest):
+    if not any(map(any, rest)):
         output: torch.Tensor = run(x, w, bias, arguments)
         return output
+    fitted = extend(run(x, w, None, arguments), rest)
     # rows beyond the result, or in front of it, hold the bias alone
-    cropped = torch.nn.functional.pad(run(x, w, None, arguments), rest)
-    return cropped if bias is None else cropped + bias.reshape(-1, *[1] * g.ndim)
+    return fitted if bias is None else fitted + bias.reshape(-1, *[1] * g.ndim)
 
 
 @lru_cache(maxsize=512)
-def _arguments(g: Geometry) -> tuple[Arguments, list[int]]:
-    """Return the nearest arguments, and what is to be padded then, in the order of `torch.nn.functional.pad`."""
+def _arguments(g: Geometry) -> tuple[Arguments, list[tuple[int, int]]]:
+    """Return the nearest arguments that lose no output, and by what their output has to be extended per axis.
+
+    PyTorch crops `padding` from both ends, and gives up to max(stride, dilation) - 1 back at the last one.
+    """
     paddings, extras, rest = [], [], []
-    for (lo, hi), s, d in zip(g.crop, g.stride, g.dilation, strict=True):
-        padding = max(lo, 0)
-        extra = min(padding - hi, max(s, d) - 1)
+    for (lo, hi), s, d, e in zip(g.crop, g.stride, g.dilation, g.extent, strict=True):
+        most = max(s, d) - 1
+        padding = max(0, min(lo, hi + most))
+        extra = min(padding - hi, most)
+        if padding == 0 and hi >= e:  # with a negative lo the crop may be longer than the full result
+            extra = 0
         paddings.append(padding)
         extras.append(extra)
         rest.append((padding - lo, padding - extra - hi))
-    sides = [side for pair in reversed(rest) for side in pair]
-    return Arguments(g.stride, tuple(paddings), tuple(extras), g.dilation, g.groups), sides
+    return Arguments(g.stride, tuple(paddings), tuple(extras), g.dilation, g.groups), rest
+
+
+def extend(y: torch.Tensor, pairs: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """Return y with (lo, hi) zeros around each spatial axis; a negative number crops instead."""
+    sides = [side for pair in reversed(pairs) for side in pair]
+    # zeros first: a crop may reach into those of the other end
+    for part in ([max(side, 0) for side in sides], [min(side, 0) for side in sides]):
+        if any(part):
+            y = torch.nn.functional.pad(y, part)
+    return y
 
 
 # -- layouts -----------------------------------------------------------------------------------------------------------
