@@ -99,7 +99,7 @@ def compare(
     """Time passes in pairs, one in each form, until this many seconds have passed, or there are so many pairs.
 
     `prepare` is called before each pass, and not timed.
-    `clocked` has the modules (PyTorch's) whose times add up to that of a layer, itself first, by its name. The forms take
+    `clocked` has modules of PyTorch whose times add up to that of a layer, itself first, by its name. The forms take
     turns in being the first of a pair. Before a short pass there is one in the same form, untimed: a model runs again
     and again, and finds in the caches what its last pass has left. The model is in tconv's form afterwards.
     """

@@ -85,7 +85,8 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
     if len(x.shape) != ndim + 2:
         raise ShapeError(
             f"input has shape {sizes_text(x.shape)}, with {len(x.shape)} axes; filters of shape "
-            f"{sizes_text(filters.shape)} need {ndim + 2}. Write input[None] to add a batch axis, or use filters with as many spatial axes"
+            f"{sizes_text(filters.shape)} need {ndim + 2}. Write input[None] to add a batch axis, or "
+            "use filters with as many spatial axes"
         )
     speaker = dialect("tensorflow")
     layout = speaker.data_layout(ndim, ndim + 2, data_format=arguments.data_format)
