@@ -28,6 +28,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def sizes_text(shape: Sequence[Any]) -> str:
+    """Return a shape as a tuple is printed, also with sizes that are not known.
+
+    >>> sizes_text([None, 8]), sizes_text((3,))
+    ('(None, 8)', '(3,)')
+    """
+    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+
+
 def _number(value: Any) -> int | None:
     """Return `value` as a Python int; None if it is not an integer, or a boolean, or a size that is not known."""
     try:

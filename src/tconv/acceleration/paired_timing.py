@@ -62,26 +62,6 @@ class Sides(Protocol):
         """Leave a module as it is."""
 
 
-class ClassSides:
-    """The modules of a model whose classes differ between PyTorch's form and tconv's."""
-
-    def __init__(self) -> None:
-        self._classes: dict[int, tuple[Any, type, type]] = {}
-
-    def add(self, module: Any, stock: type, ours: type) -> None:
-        """Add a module and its two classes. It is of tconv's class now."""
-        self._classes[id(module)] = module, stock, ours
-
-    def remove(self, module: Any) -> None:
-        """Leave a module as it is."""
-        self._classes.pop(id(module), None)
-
-    def take(self, ours: bool) -> None:
-        """Put the model into tconv's form, or PyTorch's."""
-        for module, *classes in self._classes.values():
-            module.__class__ = classes[ours]
-
-
 class Pairs(NamedTuple):
     """Seconds of the framework's form and tconv's, pair by pair: of the whole model, and of each layer by its name."""
 
@@ -119,7 +99,7 @@ def compare(
     """Time passes in pairs, one in each form, until this many seconds have passed, or there are so many pairs.
 
     `prepare` is called before each pass, and not timed.
-    `clocked` has PyTorch's modules whose times add up to that of a layer, itself first, by its name. The forms take
+    `clocked` has modules of PyTorch whose times add up to that of a layer, itself first, by its name. The forms take
     turns in being the first of a pair. Before a short pass there is one in the same form, untimed: a model runs again
     and again, and finds in the caches what its last pass has left. The model is in tconv's form afterwards.
     """

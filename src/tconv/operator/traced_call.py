@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv import _arrays
+from tconv._arguments import sizes_text
 from tconv._arrays import Array
 from tconv.dialects import DataLayout, NativeCall, WeightLayout, dialect
 from tconv.errors import ArgumentError, ArrayError, ShapeError, TconvError
@@ -70,8 +71,8 @@ def read_traced_call(
     for key in ("weight", "bias"):
         if key in described and (unknown := _unknown(described[key][0])):
             raise ShapeError(
-                f"{key} has shape {_shown(described[key][0])}, of unknown size on axis {unknown[0]}; every size of it "
-                f"has to be known. Write {face.with_sizes.format(name=key)}"
+                f"{key} has shape {sizes_text(described[key][0])}, of unknown size on axis {unknown[0]}; every size of "
+                f"it has to be known. Write {face.with_sizes.format(name=key)}"
             )
     shape, dtype = described["x"]
     weight_in, bias_in = (_stand_in(*described[key]) if key in described else None for key in ("weight", "bias"))
@@ -132,11 +133,6 @@ def _unknown(shape: Sequence[Any]) -> list[int]:
     return [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
 
 
-def _shown(shape: Sequence[Any]) -> str:
-    """Return a shape with unknown sizes, as a tuple is printed."""
-    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-
-
 class _Reading(NamedTuple):
     """Shape of x and arguments of one call, of which the sizes that are unknown are chosen."""
 
@@ -166,7 +162,7 @@ class _Reading(NamedTuple):
             return tuple(size if isinstance(size, int) else 1 for size in self.shape)
         if axes.index("C") in unknown:
             raise ShapeError(
-                f"x has shape {_shown(self.shape)}, of an unknown number of channels. Write "
+                f"x has shape {sizes_text(self.shape)}, of an unknown number of channels. Write "
                 f"{self.face.with_sizes.format(name='x')}"
             )
         return tuple(
@@ -192,8 +188,8 @@ class _Reading(NamedTuple):
         if not calls and len({str(refusal) for refusal in refusals}) == 1:
             raise refusals[0]
         raise ShapeError(
-            f"x has shape {_shown(self.shape)}, and what these arguments of the {self.name} dialect mean depends on "
-            f"its unknown sizes. Write {self.face.with_sizes.format(name='x')}, or arguments without an output size"
+            f"x has shape {sizes_text(self.shape)}, and what these arguments of the {self.name} dialect mean depends "
+            f"on its unknown sizes. Write {self.face.with_sizes.format(name='x')}, or arguments without an output size"
         )
 
     def _try(self, size: int, calls: list[NativeCall], refusals: list[TconvError]) -> None:
@@ -206,7 +202,7 @@ class _Reading(NamedTuple):
 
     def shown_as_given(self, sizes: tuple[int, ...]) -> _ShownAsGiven:
         """Return a context whose errors show the shape of x as it was given, in place of the chosen sizes."""
-        return _ShownAsGiven(str(sizes), _shown(self.shape))
+        return _ShownAsGiven(str(sizes), sizes_text(self.shape))
 
 
 _TRIALS = (*range(1, 10), 64, 65)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._arguments import entries_of, int_of, pairs_of, shown
+from tconv._arguments import entries_of, int_of, pairs_of, shown, sizes_text
 from tconv._arrays import Array
 from tconv._arrays import bfloat16 as bfloat16_dtype
 from tconv.dialects import dialect
@@ -79,13 +79,14 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
     ndim = len(filters.shape) - 2
     if not 1 <= ndim <= 3 or None in filters.shape[:ndim]:
         raise ShapeError(
-            f"filters have shape {_text(filters.shape)}; [*kernel, C_out/groups, C_in] with 1 to 3 spatial axes of "
-            "known size is needed. Use such filters, or set_shape on the tensor"
+            f"filters have shape {sizes_text(filters.shape)}; [*kernel, C_out/groups, C_in] with 1 to 3 spatial axes "
+            "of known size is needed. Use such filters, or set_shape on the tensor"
         )
     if len(x.shape) != ndim + 2:
         raise ShapeError(
-            f"input has shape {_text(x.shape)}, with {len(x.shape)} axes; filters of shape {_text(filters.shape)} "
-            f"need {ndim + 2}. Write input[None] to add a batch axis, or use filters with as many spatial axes"
+            f"input has shape {sizes_text(x.shape)}, with {len(x.shape)} axes; filters of shape "
+            f"{sizes_text(filters.shape)} need {ndim + 2}. Write input[None] to add a batch axis, or "
+            "use filters with as many spatial axes"
         )
     speaker = dialect("tensorflow")
     layout = speaker.data_layout(ndim, ndim + 2, data_format=arguments.data_format)
@@ -224,8 +225,8 @@ def _checked(
         first = -1 if given[0] is None or x.shape[0] is None else given[0]
         if groups > 1 and of_output is not None and of_output != per_group * groups:
             raise ShapeError(
-                f"output_shape {_text(given)} has {of_output} channels; filters {_text(filters.shape)} in {groups} "
-                f"groups return {per_group * groups}. Write {per_group * groups} there"
+                f"output_shape {sizes_text(given)} has {of_output} channels; filters {sizes_text(filters.shape)} in "
+                f"{groups} groups return {per_group * groups}. Write {per_group * groups} there"
             )
         of_output = per_group * groups if of_output is None else of_output
         native["output_shape"] = (first, *large, of_output) if last else (first, of_output, *large)
@@ -258,10 +259,6 @@ def _check_agreement(made: tuple[int, ...], sizes: Shape | None, arguments: Argu
         return
     if sizes is None or any(L not in (None, n) for L, n in zip(sizes, made, strict=True)):
         raise ShapeError(
-            f"output_shape is {_text(arguments.output_shape)}; crop= makes an output of spatial sizes {made}. Write "
-            "output_shape=None, or these sizes"
+            f"output_shape is {sizes_text(arguments.output_shape)}; crop= makes an output of spatial sizes {made}. "
+            "Write output_shape=None, or these sizes"
         )
-
-
-def _text(shape: Shape) -> str:
-    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"

@@ -14,7 +14,6 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from tconv._arrays.torch_names import is_compiled, notes, reason_against_fusion
 from tconv.acceleration.layer_choice import Choice, choose
-from tconv.acceleration.paired_timing import ClassSides
 from tconv.acceleration.report import LayerReport, Report, display_name
 from tconv.errors import ArgumentError
 from tconv.torch import fused_forward, fusion
@@ -168,6 +167,26 @@ def _reason_against(module: Any) -> str | None:
     if weight.device.type not in ("cpu", "meta"):
         return f"its weight is on {weight.device}; the kernel runs on the CPU"
     return reason_against("its weight", weight.dtype) or None
+
+
+class ClassSides:
+    """The modules of a model whose classes differ between PyTorch's form and tconv's."""
+
+    def __init__(self) -> None:
+        self._classes: dict[int, tuple[Any, type, type]] = {}
+
+    def add(self, module: Any, stock: type, ours: type) -> None:
+        """Add a module and its two classes. It is of tconv's class now."""
+        self._classes[id(module)] = module, stock, ours
+
+    def remove(self, module: Any) -> None:
+        """Leave a module as it is."""
+        self._classes.pop(id(module), None)
+
+    def take(self, ours: bool) -> None:
+        """Put the model into tconv's form, or PyTorch's."""
+        for module, *classes in self._classes.values():
+            module.__class__ = classes[ours]
 
 
 def _accelerate_measured(
