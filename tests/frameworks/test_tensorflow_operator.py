@@ -7,6 +7,7 @@ import itertools
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # refusals are expected here; TensorFlow logs each of them
 
@@ -244,6 +245,82 @@ def test_gradients_in_other_dtypes(dtype, kernel, stride):
         results.append([tf.cast(each, tf.float64) for each in tape.gradient(y, [x, w], output_gradients=seed)])
     for got, expected in zip(*results, strict=True):
         assert np.array_equal(got, expected)
+
+
+GROUPS = (  # spatial sizes of x, kernel, stride, crop, groups, channels of x and of y per group
+    ((4, 5), (4, 4), 2, 1, 2, 3, 2),
+    ((4, 5), (4, 4), 2, 1, 3, 2, 1),
+    ((3, 4), (3, 2), (2, 1), ((0, -1), (1, 0)), 2, 1, 2),
+    ((3, 4), (3, 2), 2, ((2, -1), (-2, 0)), 4, 1, 1),
+    ((3, 4), (3, 3), (1, 2), 0, 4, 1, 1),
+    ((6,), (4,), 2, 1, 2, 2, 3),
+    ((6,), (5,), 3, ((2, 1),), 4, 1, 1),
+    ((2, 3, 2), (2, 3, 2), 2, 0, 2, 2, 2),
+)
+
+
+@lru_cache(maxsize=16)
+def grouped(case, seed):
+    """x, w, y, their operator, and the exact gradients of <y, T(x, w)> with respect to x and w."""
+    sizes, kernel, stride, crop, groups, inputs, outputs = case
+    rng, ndim = np.random.default_rng(seed), len(sizes)
+    g = tconv.Geometry(kernel, stride, crop, 1, groups)
+    data, layout = DataLayout.of("N*C", ndim), WeightLayout.of("*OI", ndim)
+    x = rng.integers(-2, 3, (2, groups * inputs, *sizes)).astype("f")
+    w = rng.integers(-2, 3, (groups * inputs, outputs, *kernel)).astype("f")
+    y = rng.integers(-2, 3, (2, groups * outputs, *g.output_shape(sizes))).astype("f")
+    dw = np.zeros_like(w)
+    for at in np.ndindex(w.shape):
+        one = np.zeros_like(w)
+        one[at] = 1
+        dw[at] = np.sum(y * tconv.conv_transpose(x, one, geometry=g))
+    natives = [native(x, data), np_tensor(layout.native(w, groups)), native(y, data)]
+    gradients = native(tconv.conv(y, w, geometry=g), data), np_tensor(layout.native(dw, groups))
+    return natives, operator.Operator(g, data, layout, data), gradients
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        *((case, tf.float32) for case in GROUPS),
+        *itertools.product(GROUPS[:2], (tf.float64, tf.bfloat16, tf.float16)),
+    ],
+)
+def test_gradients_with_groups_equal_the_definition(case, dtype):
+    natives, own, expected = grouped(case, 16)
+    x, w, y = (tf.cast(each, dtype) for each in natives)
+
+    def gradients(x, y):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            value = operator.apply_operator(own, x, w)
+        return tape.gradient(value, [x, w], output_gradients=y)
+
+    unknown = [tf.TensorSpec([None, *each.shape[1:]], dtype) for each in (x, y)]
+    dynamic = tf.function(gradients, input_signature=unknown)
+    for call in (gradients, dynamic) if dtype != tf.float32 else (gradients, tf.function(gradients), dynamic):
+        for got, each in zip(call(x, y), expected, strict=True):
+            assert np.array_equal(got, tf.cast(each, dtype))
+    assert [np.abs(tf.cast(each, tf.float32)).sum() for each in dynamic(x[:0], y[:0])] == [0, 0]
+
+
+@pytest.mark.parametrize("stacked", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("case", [GROUPS[0], GROUPS[1], GROUPS[5]])
+def test_vectorized_weight_gradients_with_groups(case, stacked):
+    (x, _, y), own, _ = grouped(case, 17)
+    gradient = operator.differentiable(own).weight_gradient
+    arrays = [
+        tf.stack([each, tf.reverse(each, [-1]), 2 * each]) if many else each
+        for each, many in zip((x, y), stacked, strict=True)
+    ]
+
+    def one(members):
+        members = iter(members)
+        return gradient(*(next(members) if many else each for each, many in zip(arrays, stacked, strict=True)))
+
+    members = tuple(each for each, many in zip(arrays, stacked, strict=True) if many)
+    expected = tf.stack([one([each[at] for each in members]) for at in range(3)])
+    assert np.array_equal(tf.vectorized_map(one, members), expected)
 
 
 def sums(x, w, bias, y, arguments):
