@@ -192,22 +192,27 @@ def test_files_and_copies_are_those_of_keras(x, tmp_path):
     assert is_installed(model.layers[0])
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="the other backends export through TensorFlow, and take minutes")
+LOADED = """
+import sys; sys.modules["tconv"] = None
+import numpy as np, tensorflow as tf
+folder = sys.argv[1]
+model = tf.saved_model.load(folder + "/model")
+y = model.serve(np.load(folder + "/x.npy"))
+np.testing.assert_allclose(y, np.load(folder + "/y.npy"), rtol=1e-4, atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras 3.15 writes no SavedModel with PyTorch 2.13, accelerated or not")
 def test_exports_have_standard_operators(x, tmp_path):
+    pytest.importorskip("tensorflow")  # which Keras writes the file with
     model = keras.Sequential([keras.Input((6, 6, 4), batch_size=2), layers.Conv2DTranspose(3, 4, 2, "same")])
     want = predicted(model, x)
     ours.accelerate(model)
     model.export(tmp_path / "model", verbose=False)
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", want)
-    code = (
-        "import sys; sys.modules['tconv'] = None\n"
-        "import tensorflow as tf, numpy as np\n"
-        f"x, y = (np.load({str(tmp_path)!r} + '/' + name + '.npy') for name in 'xy')\n"
-        f"model = tf.saved_model.load({str(tmp_path / 'model')!r})\n"
-        "assert np.allclose(model.serve(x), y, rtol=1e-4, atol=1e-5)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", LOADED, str(tmp_path)], timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert is_installed(model.layers[0])
 
 
