@@ -599,3 +599,22 @@ def test_the_plan_names_what_runs():
     assert half.method == "simd"
     with pytest.raises(ShapeError, match="reduces to 4"):
         face.plan(spec((1, 4, 4, 3)), spec((3, 3, 3, 3)), [1, 9, 8, 3], 2)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", [[0, 0], [1, 1], [1, 0], [0, 0]]], ids=str)
+def test_sizes_that_only_the_compiler_knows_are_refused(padding):
+    """XLA drops assertions, and a wrong size would be a larger output."""
+    rng = np.random.default_rng(0)
+    x, w = whole_numbers(rng, (2, 5, 6, 4)), whole_numbers(rng, (3, 3, 2, 4))
+    f = tf.function(lambda x, shape: face.conv_transpose(x, w, shape, 2, padding), jit_compile=True)
+    for sizes in ((9, 11), (10, 12), (10, 11), (11, 13), (12, 14), (13, 11), (-1, 12), (0, 12), (9, 13), (10, 14)):
+        shape = tf.constant([2, *sizes, 2])
+        try:
+            expected = tf.nn.conv2d_transpose(x, w, shape, 2, padding) if min(sizes) > 0 else None
+        except tf.errors.OpError:
+            expected = None
+        if expected is None:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                f(x, shape)
+        else:
+            assert np.array_equal(f(x, shape), expected)

@@ -27,6 +27,7 @@ from tconv.tensorflow.operator_rule import Operator, OperatorRule, rule_of_attri
 from tconv.tensorflow.registration import OPERATOR
 from tconv.tensorflow.spatial_fit import extend
 from tconv.tensorflow.tracing_context import (
+    is_compiled,
     is_for_a_file,
     reason_for_standard,
     run_operator,
@@ -71,6 +72,8 @@ def apply_rule(rule: OperatorRule, x: Any, weight: Any, bias: Any, sizes: Any, n
     operator = _uncropped(rule, weight)
     if not reason_against_kernel(x, weight):
         return _run_kernel(rule, operator, x, weight, bias, sizes, name)
+    if is_compiled():
+        x = _of_allowed_sizes(rule, operator, x, sizes)
     full = _standard(operator, x.dtype).transposed(x, weight)
     pairs = _dynamic_crop(rule, operator, x, sizes)
     y = extend(full, [(-lo, -hi) for lo, hi in pairs], rule.y_layout)
@@ -139,6 +142,20 @@ def _uncropped(rule: OperatorRule, weight: Any) -> Operator:
 def plain_operator(rule: OperatorRule, kernel: tuple[int, ...]) -> Operator:
     """Return the operator of a rule with a given crop."""
     return rule.operator(kernel, kernel, None)
+
+
+def _of_allowed_sizes(rule: OperatorRule, operator: Operator, x: Any, sizes: Any) -> Any:
+    """Return x as it is, by reshapes that XLA refuses for sizes of y that the padding does not allow."""
+    g, sizes, same = operator.geometry, tf.convert_to_tensor(sizes), x
+    for at, axis in enumerate(rule.x_layout.axes):
+        if isinstance(axis, int):  # one at a time: sizes of two axes may have the right product
+            s, e = g.stride[axis], g.extent[axis]
+            more = s - 1 if rule.padding == "SAME" else sum(rule.crop[axis]) - e + s
+            shape = tf.unstack(tf.shape(x))
+            shape[at] = tf.maximum((sizes[axis] + more) // s, 0)  # -1 would mean any size
+            same = tf.reshape(same, shape)
+            same.set_shape(x.shape)
+    return same
 
 
 def _dynamic_crop(rule: OperatorRule, operator: Operator, x: Any, sizes: Any) -> list[tuple[Any, Any]]:

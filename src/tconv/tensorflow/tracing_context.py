@@ -117,6 +117,11 @@ def is_for_a_file() -> bool:
     return bool(_switch.depth) or (_in_save is not None and _in_save())
 
 
+def is_compiled() -> bool:
+    """Return True while a graph is traced that XLA compiles, which drops assertions."""
+    return bool(_in_xla and not tf.executing_eagerly() and _in_xla(tf.compat.v1.get_default_graph()))
+
+
 def _device_type(device: str) -> str:
     """Return "CPU" for "/job:localhost/replica:0/task:0/device:CPU:0", and "" where none is named."""
     _, found, after = (device or "").rpartition("device:")
