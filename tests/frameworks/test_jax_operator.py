@@ -310,3 +310,16 @@ def test_the_page_runs():
 def test_the_examples_run(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0 == result.failed
+
+
+@pytest.mark.parametrize(("flag", "number"), [("jax_debug_nans", np.nan), ("jax_debug_infs", np.inf)])
+def test_debug_flags_end_in_an_error_that_names_the_operator(flag, number):
+    x, w = jnp.full((1, 4, 4, 2), number), jnp.ones((3, 3, 2, 3))
+    jax.config.update(flag, True)
+    try:
+        with pytest.raises(FloatingPointError, match="encountered in tconv_conv_transpose"):
+            tconv.jax.conv_transpose(x, w, (2, 2), "SAME")
+        with pytest.raises(FloatingPointError, match="encountered in tconv_conv_transpose"):
+            jax.jit(lambda x, w: tconv.jax.conv_transpose(x, w, (2, 2), "SAME"))(x, w)
+    finally:
+        jax.config.update(flag, False)
