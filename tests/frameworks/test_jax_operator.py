@@ -6,6 +6,7 @@ import doctest
 import importlib
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,7 +21,8 @@ from test_jax import random_call
 import tconv
 import tconv.jax
 from random_calls import whole_numbers
-from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError, TconvError
+from tconv.dialects import DataLayout, WeightLayout
+from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError, TconvError, TooLargeError
 from tconv.jax import operator
 
 CALLS_PER_PROGRAM = 25
@@ -323,3 +325,21 @@ def test_debug_flags_end_in_an_error_that_names_the_operator(flag, number):
             jax.jit(lambda x, w: tconv.jax.conv_transpose(x, w, (2, 2), "SAME"))(x, w)
     finally:
         jax.config.update(flag, False)
+
+
+@pytest.mark.parametrize("stride", [(2**40, 1), (10**6, 10**6)])
+def test_calls_that_exceed_the_memory_are_refused_while_tracing(stride):
+    x, w = jnp.ones((1, 4, 4, 4)), jnp.ones((3, 3, 4, 5))
+    for run in (lambda f: f(x, w), lambda f: jax.eval_shape(f, x, w)):
+        with pytest.raises(TooLargeError, match="the call needs"):
+            run(lambda x, w: up(x, w, stride, "SAME"))
+
+
+def test_layers_check_sizes_as_calls_do():
+    layer = tconv.Geometry((3,), (2,)), DataLayout(("N", 0, "C")), WeightLayout((0, "I", "O"), "O", False)
+    x, w = jnp.ones((1, 4, 2)), jnp.ones((3, 2, 5))
+    with pytest.raises(ShapeError, match="at least 1 element"):
+        operator.apply(x[:, :0], w, None, *layer, layer[1])
+    cropped = replace(layer[0], crop=((9, 9),))
+    with pytest.raises(ShapeError, match="Use a smaller crop"):
+        operator.apply(x, w, None, cropped, *layer[1:], layer[1])
