@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -343,3 +344,12 @@ def test_layers_check_sizes_as_calls_do():
     cropped = replace(layer[0], crop=((9, 9),))
     with pytest.raises(ShapeError, match="Use a smaller crop"):
         operator.apply(x, w, None, cropped, *layer[1:], layer[1])
+
+
+def test_weights_with_infinities_warn_of_nothing():
+    x, w = jnp.zeros((1, 4, 4, 2)), jnp.ones((3, 3, 2, 3)).at[0, 0].set(jnp.inf)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        y = jax.jit(lambda x, w: up(x, w, (2, 2), "SAME"))(x, w).block_until_ready()
+    assert np.isnan(y).any()
+    assert [str(one.message) for one in caught if one.category is RuntimeWarning] == []
