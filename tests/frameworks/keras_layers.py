@@ -283,3 +283,12 @@ def test_files_without_groups_load_as_stock_layers(tmp_path):
         "assert np.allclose(model.predict(x, verbose=0), y, rtol=1e-4, atol=1e-5)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": BACKEND}, timeout=300)
+
+
+def test_sizes_without_output():
+    x = np.ones((1, 4, 4, 2), np.float32)
+    # PyTorch reports errors of its operators as RuntimeErrors
+    with pytest.raises((TconvError, RuntimeError), match="every axis needs at least 1 element"):
+        ours.Conv2DTranspose(3, 3, 2, "same")(x[:, :0])
+    with pytest.raises((TconvError, RuntimeError), match=r"the output would be \(-43, -43\).*Use a smaller crop"):
+        ours.Conv2DTranspose(3, 3, 2, "same", output_padding=-50)(x)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,7 +22,8 @@ from test_jax import random_call
 import tconv
 import tconv.jax
 from random_calls import whole_numbers
-from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError, TconvError
+from tconv.dialects import DataLayout, WeightLayout
+from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError, TconvError, TooLargeError
 from tconv.jax import operator
 
 CALLS_PER_PROGRAM = 25
@@ -311,3 +314,43 @@ def test_the_page_runs():
 def test_the_examples_run(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0 == result.failed
+
+
+@pytest.mark.parametrize(("flag", "number"), [("jax_debug_nans", np.nan), ("jax_debug_infs", np.inf)])
+def test_debug_flags_end_in_an_error_that_names_the_operator(flag, number):
+    x, w = jnp.full((1, 4, 4, 2), number), jnp.ones((3, 3, 2, 3))
+    jax.config.update(flag, True)
+    try:
+        with pytest.raises(FloatingPointError, match="encountered in tconv_conv_transpose"):
+            tconv.jax.conv_transpose(x, w, (2, 2), "SAME")
+        with pytest.raises(FloatingPointError, match="encountered in tconv_conv_transpose"):
+            jax.jit(lambda x, w: tconv.jax.conv_transpose(x, w, (2, 2), "SAME"))(x, w)
+    finally:
+        jax.config.update(flag, False)
+
+
+@pytest.mark.parametrize("stride", [(2**40, 1), (10**6, 10**6)])
+def test_calls_that_exceed_the_memory_are_refused_while_tracing(stride):
+    x, w = jnp.ones((1, 4, 4, 4)), jnp.ones((3, 3, 4, 5))
+    for run in (lambda f: f(x, w), lambda f: jax.eval_shape(f, x, w)):
+        with pytest.raises(TooLargeError, match="the call needs"):
+            run(lambda x, w: up(x, w, stride, "SAME"))
+
+
+def test_layers_check_sizes_as_calls_do():
+    layer = tconv.Geometry((3,), (2,)), DataLayout(("N", 0, "C")), WeightLayout((0, "I", "O"), "O", False)
+    x, w = jnp.ones((1, 4, 2)), jnp.ones((3, 2, 5))
+    with pytest.raises(ShapeError, match="at least 1 element"):
+        operator.apply(x[:, :0], w, None, *layer, layer[1])
+    cropped = replace(layer[0], crop=((9, 9),))
+    with pytest.raises(ShapeError, match="Use a smaller crop"):
+        operator.apply(x, w, None, cropped, *layer[1:], layer[1])
+
+
+def test_weights_with_infinities_warn_of_nothing():
+    x, w = jnp.zeros((1, 4, 4, 2)), jnp.ones((3, 3, 2, 3)).at[0, 0].set(jnp.inf)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        y = jax.jit(lambda x, w: up(x, w, (2, 2), "SAME"))(x, w).block_until_ready()
+    assert np.isnan(y).any()
+    assert [str(one.message) for one in caught if one.category is RuntimeWarning] == []

@@ -51,6 +51,20 @@ def match_varying(*arrays: Any) -> tuple[Any, ...]:
     return tuple(_match(*arrays))
 
 
+def as_one_operation(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a function whose program `jax_debug_nans` takes for one operator: it names it, and does not run it again.
+
+    Without the mark, which JAX gives the programs of its own operators, it would call the same program without end.
+    """
+
+    def operation(*operands: Any) -> Any:
+        return function(*operands)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation._apply_primitive = True  # type: ignore[attr-defined]
+    return operation
+
+
 def is_exported(context: Any) -> bool:
     """Return True while `jax.export` lowers a program; also in a release that does not tell."""
     return bool(getattr(context.module_context.lowering_parameters, "for_export", True))

@@ -6,16 +6,19 @@ of layers, call them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tconv._memory import refuse_too_large
 from tconv.dialects import DataLayout, WeightLayout
 from tconv.geometry import Geometry
 from tconv.jax import batching, lowering  # noqa: F401  (they register their rules)
-from tconv.jax.call_layouts import Layouts
+from tconv.jax.call_layouts import Layouts, channels
 from tconv.jax.primitives import CONV, TRANSPOSED, TRANSPOSED_BIAS, bind, common_dtype
 
 
@@ -34,13 +37,15 @@ def apply(
     """Return the transposed convolution of x with weight, and a bias [C_out] or None; dtypes are those of the call.
 
     x is in the layout `data`, the weight in `weight_layout`, the output in `result`; layouts without N are of one
-    image. The output has the dtype of x, or `preferred_element_type`. Raises ShapeError for sizes that do not fit.
+    image. The output has the dtype of x, or `preferred_element_type`. Raises ShapeError for sizes that do not fit, or
+    that leave no output, and TooLargeError for a call that exceeds the memory of the machine.
     """
     x, weight = jnp.asarray(x), jnp.asarray(weight)
     one = "N" not in data.axes
     x = x[None] if one else x
     layouts = Layouts(with_batch(data), weight_layout, with_batch(result))
     parameters = _parameters(x, weight, precision, preferred_element_type)
+    _check_sizes(x, weight, geometry, layouts, parameters["dtype"])
     parameters |= {"geometry": geometry, "layouts": layouts}
     if bias is None:
         y = bind(TRANSPOSED, x, weight, **parameters)
@@ -78,6 +83,19 @@ def adjoint(
     parameters = _parameters(y, weight, precision, preferred_element_type)
     x = bind(CONV, y, weight, geometry=geometry, layouts=layouts, **parameters)
     return x[0] if one else x
+
+
+def _check_sizes(x: Any, weight: Any, geometry: Geometry, layouts: Layouts, dtype: np.dtype[Any]) -> None:
+    """Raise an error for sizes without output, or too large for this machine, where they are known while tracing."""
+    batch, _, sizes = layouts.x.sizes(x.shape)
+    if not all(isinstance(size, int) for size in sizes):  # symbols of `jax.export`
+        return
+    outputs = geometry.output_shape(sizes)
+    # an accelerator has a memory of its own, and of a program of several processes each has a part of the arrays
+    if isinstance(batch, int) and jax.default_backend() == "cpu" and jax.process_count() == 1:
+        shape = batch, channels(layouts.weight, weight.shape, geometry.groups)[1], *outputs
+        size = math.prod(shape) * dtype.itemsize
+        refuse_too_large(size + x.nbytes + weight.nbytes, size, layouts.y.native_shape(shape))
 
 
 def with_batch(layout: DataLayout) -> DataLayout:

@@ -28,6 +28,7 @@ from tconv.jax.call_layouts import Layouts, channels, weight_shape
 from tconv.jax.jax_names import (
     Primitive,
     Zero,
+    as_one_operation,
     defbilinear,
     defjvp,
     is_undefined_primal,
@@ -171,7 +172,7 @@ STANDARD = dict(
 
 @lru_cache(maxsize=1024)
 def _compiled(primitive: Any, parameters: Any) -> Any:
-    return jax.jit(partial(primitive.bind, **dict(parameters)))
+    return jax.jit(as_one_operation(partial(primitive.bind, **dict(parameters)), primitive.name))
 
 
 def _run(primitive: Any, *operands: Any, **parameters: Any) -> Any:

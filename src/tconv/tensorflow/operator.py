@@ -48,8 +48,12 @@ def apply(
     """Return T(x, weight) + bias for native tensors of one dtype.
 
     x has the layout `data` and y the layout `result`; `bias` is [C_out] or None. Sizes of x may be unknown while a
-    function is traced. The caller has checked ranks, channels and dtypes.
+    function is traced. The caller has checked ranks, channels and dtypes. Raises ShapeError for known sizes that leave
+    no output.
     """
+    sizes = data.sizes(tuple(x.shape.as_list()))[2]
+    if None not in sizes:
+        geometry.output_shape(sizes)
     return apply_operator(Operator(geometry, data, weight_layout, result), x, weight, bias)
 
 

@@ -208,7 +208,8 @@ class NativeCall:
         biases = _array(bias, (p.out_channels,), p.dtype) if bias else None
         if not SpecializedCall(p, *self._bytes, layout)(xs, w, biases, to):
             canonical = w if layout is None else layout.canonical(w, p.geometry.groups)
-            tap_products.run(p, xs, canonical, biases, to)
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here
+                tap_products.run(p, xs, canonical, biases, to)
 
     def _write_text(self, text: str) -> None:
         encoded = f"tconv: {text}".encode(errors="replace")[: _TEXT_BYTES - 1]
