@@ -208,6 +208,13 @@ X, W = np.ones((1, 4, 3), "f"), np.ones((3, 3, 2), "f")
 BAD = [
     (DtypeError, lambda: up(X, jnp.ones((3, 3, 2), "bfloat16"), (2,), "SAME"), "lhs is float32, and rhs bfloat16; one dtype is needed. Write rhs.astype('float32')"),
     (ArrayError, lambda: up([[[1.0]]], W, (2,), "SAME"), "lhs is a builtins.list; an array of JAX or NumPy is needed. Write jnp.asarray(lhs)"),
+    (ArrayError, lambda: up(None, W, (2,), "SAME"), "lhs is a builtins.NoneType; an array of JAX or NumPy is needed. Write lhs=jnp.ones((1, 8, 8, 3)), for example"),
+    (ArrayError, lambda: up(X, "w", (2,), "SAME"), "rhs is a builtins.str; an array of JAX or NumPy is needed. Write rhs=jnp.ones((4, 4, 3, 8)), for example"),
+    (ArrayError, lambda: up(X, {"kernel": W}, (2,), "SAME"), 'Write params["kernel"] for rhs, and bias=params["bias"]'),
+    (ArgumentError, lambda: up(X, W, (2,), None), "Write padding=((1, 1),), or crop=0 for the full output"),
+    (DtypeError, lambda: up(X.astype("u1"), W, (2,), "SAME"), "lhs is uint8, and rhs float32; one dtype is needed. Write lhs.astype('float32')"),
+    (DtypeError, lambda: up(X.astype("f2"), W, (2,), "SAME"), "Write lhs.astype('float32')"),
+    (DtypeError, lambda: up(X.astype("f2"), jnp.asarray(W, "bfloat16"), (2,), "SAME"), "Write lhs.astype('float32') and rhs.astype('float32')"),
     (DtypeError, lambda: up(np.array([[["a"]]]), W, (2,), "SAME"), "lhs is <U1, which JAX does not have"),
     (ArgumentError, lambda: up(X, W, (2,), "SAME", precision="most"), "precision is 'most'; None, a string as"),
     (DtypeError, lambda: up(X, W, (2,), "SAME", preferred_element_type="bfloat16"), "preferred_element_type is bfloat16, and lhs float32"),
@@ -354,3 +361,11 @@ def test_weights_with_infinities_warn_of_nothing():
         y = jax.jit(lambda x, w: up(x, w, (2, 2), "SAME"))(x, w).block_until_ready()
     assert np.isnan(y).any()
     assert [str(one.message) for one in caught if one.category is RuntimeWarning] == []
+
+
+def test_variables_that_are_arrays_to_jax():
+    class Param:
+        def __jax_array__(self):
+            return jnp.asarray(W)
+
+    assert (up(X, Param(), (2,), "SAME") == up(X, W, (2,), "SAME")).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +16,11 @@ from tconv.dialects.channel_mismatch import suggest_layout
 from tconv.errors import ArgumentError, ArrayError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.jax.call_layouts import channels
+from tconv.jax.primitives import common_dtype
 from tconv.operator.call_reading import arguments_key
 
 _MOST = 512
+_EXAMPLES = {"lhs": "ones((1, 8, 8, 3))", "rhs": "ones((4, 4, 3, 8))"}
 _KINDS = (jnp.integer, jnp.floating, jnp.complexfloating)
 _read_calls: dict[Any, NativeCall] = {}
 
@@ -63,7 +66,12 @@ def _checked(
         if lax["padding"] is not None:
             raise ArgumentError(f"padding is {lax['padding']!r}, and crop={crop!r} was given. Write padding=None")
         lax = {**lax, "padding": "VALID"}
-    call = speaker.read(x_shape, weight_shape, lax)
+    try:
+        call = speaker.read(x_shape, weight_shape, lax)
+    except ArgumentError as error:
+        if lax["padding"] is None and str(error).startswith("padding is None"):
+            raise ArgumentError(f"{error}, or crop=0 for the full output") from None
+        raise
     g = call.geometry
     if crop is not None:
         g = replace(g, crop=pairs_of(crop, "crop", g.ndim))
@@ -134,10 +142,17 @@ def array_of(value: Any, name: str) -> Any:
             raise DtypeError(
                 f"{name} is {value.dtype}, which JAX does not have. Write {name}.astype('float32')"
             ) from None
+    if hasattr(value, "__jax_array__"):  # the variables of Flax, for example
+        return jnp.asarray(value)
     kind = type(value)
+    if isinstance(value, Mapping):
+        advice = 'params["kernel"] for rhs, and bias=params["bias"], for example'
+    elif value is None or isinstance(value, (str, bytes)) or callable(value):
+        advice = f"{name}=jnp.{_EXAMPLES.get(name, 'zeros(8)')}, for example"
+    else:
+        advice = f"jnp.asarray({name})"
     raise ArrayError(
-        f"{name} is a {kind.__module__}.{kind.__qualname__}; an array of JAX or NumPy is needed. Write "
-        f"jnp.asarray({name})"
+        f"{name} is a {kind.__module__}.{kind.__qualname__}; an array of JAX or NumPy is needed. Write {advice}"
     )
 
 
@@ -159,9 +174,10 @@ def bias_of(value: Any, x: Any, dtype: Any) -> Any:
 def result_dtype(x: Any, weight: Any, preferred: Any) -> np.dtype[Any]:
     """Return the dtype of the output, by the rules of lax. Raises DtypeError."""
     if x.dtype != weight.dtype:
-        raise DtypeError(
-            f"lhs is {x.dtype}, and rhs {weight.dtype}; one dtype is needed. Write rhs.astype('{x.dtype}')"
-        )
+        common = common_dtype(x.dtype, weight.dtype)  # never that of integers for a float array: it would lose all
+        others = [name for name, each in (("lhs", x), ("rhs", weight)) if each.dtype != common]
+        text = " and ".join(f"{name}.astype('{common}')" for name in others)
+        raise DtypeError(f"lhs is {x.dtype}, and rhs {weight.dtype}; one dtype is needed. Write {text}")
     if preferred is None:
         own: np.dtype[Any] = np.dtype(x.dtype)
         return own

@@ -57,7 +57,8 @@ def axis_phases(k: int, s: int, d: int, lo: int, hi: int, aligned: bool, size: i
         inside = (lo, hi)  # nothing that is computed remains, or it is not known: the extension is computed with it
     added = (lo - inside[0], hi - inside[1])
     lo, hi = inside
-    starts = range(lo, lo - s, -1) if aligned else (lo,)
+    # the groups change only where a tap begins a period
+    starts = sorted({lo, *(lo - (lo - d * t) % s for t in range(k))}, reverse=True) if aligned else [lo]
     choices = (_from(k, s, d, lo, hi, start) for start in starts)
     best = min(choices, key=lambda choice: len(choice.groups))
     return best._replace(crop=(best.crop[0] + added[0], best.crop[1] + added[1]))
@@ -69,8 +70,11 @@ def _from(k: int, s: int, d: int, lo: int, hi: int, start: int) -> AxisPhases:
     extra = -(-length // s)
     common = math.gcd(s, d)
     found: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    taps_of: dict[int, list[int]] = defaultdict(list)
+    for t in range(k):
+        taps_of[(d * t - start) % s].append(t)
     for r in range(s):
-        taps = [t for t in range(k) if (d * t - r - start) % s == 0]
+        taps = taps_of.get(r, [])
         last = (r + start - d * taps[0]) // s if taps else 0
         found[last, len(taps)].append((r, taps[0] if taps else 0))
     groups = []
