@@ -136,7 +136,9 @@ def test_sizes_that_are_known_when_the_graph_runs_only():
     for call in (function, standard):
         with pytest.raises(tf.errors.InvalidArgumentError, match="groups"):
             call(X, tf.constant([2, 8, 8, 10]))
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"another batch than x. Write tf\.shape\(x\)\[0\]"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r"another batch than that of input. Write tf\.shape\(input\)\[0\]"
+        ):
             call(X, tf.constant([3, 8, 8, 5]))
 
 

@@ -20,7 +20,7 @@ import tconv
 import tconv.tensorflow as face
 from random_calls import random_geometry, whole_numbers
 from tconv.dialects.layouts import DataLayout, WeightLayout
-from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError, TconvError
+from tconv.errors import ArgumentError, ArrayError, DtypeError, GeometryError, ShapeError, TconvError
 from tconv.geometry import Geometry
 from tconv.tensorflow import op_kernel, operator
 
@@ -540,8 +540,8 @@ def test_eight_threads_at_once():
 
 BAD = (
     (lambda x, w: face.conv_transpose(x, w, [2, 9, 10, 4], 2), ShapeError, "Use a size that it reduces to 4: 7 to 8"),
-    (lambda x, w: face.conv_transpose(x, w[..., :2], [2, 8, 10, 4], 2), ShapeError, "x has 3"),
-    (lambda x, w: face.conv_transpose(x, w, [3, 8, 10, 4], 2), ShapeError, "x has a batch of 2"),
+    (lambda x, w: face.conv_transpose(x, w[..., :2], [2, 8, 10, 4], 2), ShapeError, "input has 3"),
+    (lambda x, w: face.conv_transpose(x, w, [3, 8, 10, 4], 2), ShapeError, "input has a batch of 2"),
     (lambda x, w: face.conv_transpose(x, w, [2, 8, 10, 5], 2), ShapeError, "Use a multiple of 4"),
     (lambda x, w: face.conv_transpose(x, w, [2, 8, 10, 8], 2, groups=3), ShapeError, "Write 12 there"),
     (lambda x, w: face.conv_transpose(x[0], w, [8, 10, 4], 2), ShapeError, r"Write input\[None\]"),
@@ -555,6 +555,29 @@ BAD = (
     (lambda x, w: face.conv_transpose(x, w, [2, 8, 10, 4], 2, groups=True), GeometryError, "groups is True"),
     (lambda x, w: face.conv_transpose(x, w, [2, 8, 10, 4], 2, bias=tf.zeros(3)), ShapeError, "bias has shape"),
     (lambda x, w: face.conv_transpose(x, w, [2, 8, 10, 4], 2, "VALID", crop=1), ArgumentError, "Write crop= alone"),
+    (
+        lambda x, w: face.conv_transpose(x, w, None, 2, "VALID"),
+        ArgumentError,
+        r"=\[N, 9, 12, C_out\], or .* with crop=",
+    ),
+    (
+        lambda x, w: face.conv_transpose(x, tf.ones((3, 5, 2, 2)), [2, 8, 10, 5], 2),
+        ShapeError,
+        r"convert\(filters, sou",
+    ),
+    (
+        lambda x, w: face.conv_transpose(x[..., :1], w[..., :1, :1], [2, 8, 10, 3], 2),
+        ShapeError,
+        "ends with 3 .* return 1",
+    ),
+    (lambda x, w: face.conv_transpose(x, tf.ones((3, 3, 2, 4)), [2, 2, 8, 10], 2), ShapeError, 'data_format="NCHW"'),
+    (lambda x, w: face.conv_transpose(x, w, [2, 8, 10, 4], 2, data_format="channels_last"), ArgumentError, '"NHWC"$'),
+    (lambda x, w: face.conv_transpose(x, w[:, :, :0], [2, 8, 10, 4], 2), ShapeError, "no output channels"),
+    (lambda x, w: face.conv_transpose(x[0, ..., 0], w[..., 0, 0], [8, 10], 2), ShapeError, "definition.scatter"),
+    (lambda x, w: face.conv_transpose(None, w, [2, 8, 10, 4], 2), ArrayError, "input is None"),
+    (lambda x, w: face.conv_transpose(x, "w", [2, 8, 10, 4], 2), ArrayError, "filters is text"),
+    (lambda x, w: face.conv_transpose(tf.sparse.from_dense(x), w, [8, 10], 2), ArrayError, r"to_dense\(input\)"),
+    (lambda x, w: face.conv_transpose(tf.RaggedTensor.from_tensor(x), w, [8, 10], 2), ArrayError, r"input.to_tensor\("),
 )
 
 
@@ -566,6 +589,28 @@ def test_errors_are_of_both_kinds_while_tracing(call, kind, words, traced):
     with pytest.raises(kind, match=words) as caught:
         call(x, w)
     assert isinstance(caught.value, tf.errors.InvalidArgumentError)
+
+
+def test_an_output_shape_of_the_running_graph_is_checked():
+    x, w, _, _ = example()
+    known = tf.function(lambda x, shape: face.conv_transpose(x, w, shape, 2))
+    specs = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None,), tf.int32)]
+    unknown = tf.function(known.python_function, input_signature=specs)
+    expected = face.conv_transpose(x, w, [-1, 8, 10, 4], 2)
+    for call in (known, unknown):
+        for batch in (2, -1):
+            assert np.array_equal(call(x, tf.constant([batch, 8, 10, 4])), expected)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="begins with another batch"):
+            call(x, tf.constant([3, 8, 10, 4]))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="other channels than the filters return"):
+            call(x, tf.constant([2, 8, 10, 8]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another number of entries than 4"):
+        unknown(x, tf.constant([8, 10, 4]))
+
+
+def test_names_of_tf_nn_are_answered():
+    with pytest.raises(AttributeError, match=r"Write tconv\.tensorflow\.conv_transpose"):
+        face.conv2d_transpose  # noqa: B018
 
 
 def test_other_dtypes_run_or_are_refused_in_words():

@@ -5,6 +5,8 @@ Shapes that fit two layouts are a common cause of silently wrong results.
 
 from __future__ import annotations
 
+import re
+
 from tconv._arrays import permuted
 from tconv.dialects import dialect, names
 from tconv.dialects.base import Dialect, NativeCall, keywords
@@ -65,6 +67,11 @@ def suggest_layout(
         f"Use an x with {need} channels, laid out as {call.data.describe()}, or the weight of a layer that takes "
         f"{have} channels"
     )
+
+
+def without_dialect(words: str) -> str:
+    """Return the advice for a function that has no argument `dialect`: the conversion of the weight alone."""
+    return re.sub(r'dialect="\w+"[^:]*, or convert the weight: ', "", words)
 
 
 def _conversions(current: Dialect, other: Dialect, read: DataLayout, data: DataLayout) -> str:

@@ -90,9 +90,10 @@ class TensorFlow(Dialect):
             return True
         if isinstance(data_format, str) and data_format in (first, last):
             return data_format == last
+        meant = {"channels_last": last, "channels_first": first}.get(str(data_format).lower())
         raise ArgumentError(
-            f'data_format is {shown(data_format)}; with {ndim} spatial axes it must be "{last}" or "{first}". Use '
-            "one of them"
+            f'data_format is {shown(data_format)}; with {ndim} spatial axes it must be "{last}" or "{first}". '
+            + ("Use one of them" if meant is None else f'Write data_format="{meant}"')
         )
 
     @staticmethod

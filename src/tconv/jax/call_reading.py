@@ -12,7 +12,7 @@ import numpy as np
 
 from tconv._arguments import int_of, ints_of, pairs_of
 from tconv.dialects import NativeCall, WeightLayout, dialect
-from tconv.dialects.channel_mismatch import suggest_layout
+from tconv.dialects.channel_mismatch import suggest_layout, without_dialect
 from tconv.errors import ArgumentError, ArrayError, DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.jax.call_layouts import channels
@@ -107,7 +107,7 @@ def _check_channels(call: NativeCall, x_shape: Any, weight_shape: Any, bias_shap
             f"rhs {weight_shape} has {needed} input channels as JAX reads it{_with_groups(g)}; lhs {x_shape} has "
             f"{given}. "
             + (
-                suggest_layout(dialect("jax"), call, x_shape, weight_shape, "jax")
+                without_dialect(suggest_layout(dialect("jax"), call, x_shape, weight_shape, "jax"))
                 if ungrouped
                 else f"With {g.groups} groups rhs is {_of_groups(layout)}. Use a weight or an input of this layout"
             )

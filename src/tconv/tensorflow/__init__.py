@@ -21,3 +21,12 @@ from tconv.tensorflow.method_plan import CallPlan, plan
 from tconv.tensorflow.tracing_context import standard_operators
 
 __all__ = ["CallPlan", "conv_transpose", "plan", "standard_operators"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("conv1d_transpose", "conv2d_transpose", "conv3d_transpose"):
+        raise AttributeError(
+            f"tconv.tensorflow has no {name}: conv_transpose is for 1, 2 and 3 dimensions, by the filters' axes. Write "
+            "tconv.tensorflow.conv_transpose with the same arguments"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ restricted (pairs of padding in 1-D and 3-D, a crop) the same rules go on.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,8 +17,9 @@ from tconv._arguments import entries_of, int_of, pairs_of, shown, sizes_text
 from tconv._arrays import Array
 from tconv._arrays import bfloat16 as bfloat16_dtype
 from tconv.dialects import dialect
+from tconv.dialects.channel_mismatch import without_dialect
 from tconv.dialects.tensorflow_padding import crop_between, legal_output_sizes
-from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, ShapeError, TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
 from tconv.operator.call_reading import CanonicalCall, read_taken_call
@@ -62,10 +64,32 @@ def read(x: Described, filters: Described, bias: Described | None, arguments: Ar
     """Return the meaning of a call. Raises TconvError for arguments and shapes that have none."""
     try:
         return _read_cached(x, filters, bias, arguments, str(type(arguments.groups)))
+    except TconvError as error:
+        raise type(error)(in_own_names(str(error))) from None
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
+    try:
         return _read(x, filters, bias, arguments)
+    except TconvError as error:
+        raise type(error)(in_own_names(str(error))) from None
+
+
+_NAMES = (
+    (r"\b(?:a|the) weight\b", "filters"),
+    (r"\bweight has\b", "filters have"),
+    (r"\bweight\b", "filters"),
+    (r"\b[Aa]n x\b", "an input"),
+    (r"(?<![\w.])x(?![\w(])", "input"),
+)
+
+
+def in_own_names(words: str) -> str:
+    """Return a message about x and weight in the names of this face's arguments, input and filters."""
+    words = without_dialect(words)
+    for pattern, name in _NAMES:
+        words = re.sub(pattern, name, words)
+    return re.sub(r"(filters \([\d, ]*\)) has", r"\1 have", words)
 
 
 @lru_cache(maxsize=1024)
@@ -77,6 +101,8 @@ def _read_cached(
 
 def _read(x: Described, filters: Described, bias: Described | None, arguments: Arguments) -> Call:
     ndim = len(filters.shape) - 2
+    if len(filters.shape) == len(x.shape) in (1, 2):
+        _refuse_textbook_arrays(x, filters)
     if not 1 <= ndim <= 3 or None in filters.shape[:ndim]:
         raise ShapeError(
             f"filters have shape {sizes_text(filters.shape)}; [*kernel, C_out/groups, C_in] with 1 to 3 spatial axes "
@@ -91,12 +117,15 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
     speaker = dialect("tensorflow")
     layout = speaker.data_layout(ndim, ndim + 2, data_format=arguments.data_format)
     last = layout.axes[-1] == "C"
+    _check_filters(x, filters, arguments, last)
     plain = _plain(filters, arguments)
     pairs = _pairs(arguments, plain, last)
     sizes = _spatial(arguments.output_shape, ndim, last)
     small = x.shape[1:-1] if last else x.shape[2:]
     known_input = None not in small
     example = tuple(8 if n is None else n for n in small)
+    if arguments.output_shape is None and arguments.crop is None:
+        _refuse_missing_sizes(arguments.padding, pairs, plain, small, last)
     if pairs is None:
         padding = arguments.padding
         # sizes that are not known yet are replaced by allowed ones, to check all that is known
@@ -129,6 +158,67 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
         return Call(None, rule, call.problem, False)
     operator = Operator(geometry, call.data, call.weight_layout, call.result)
     return Call(operator, operator.rule, replace(call.problem, geometry=geometry), known_input)
+
+
+def _refuse_textbook_arrays(x: Described, filters: Described) -> None:
+    """Raise ShapeError for arrays without batch and channels, as textbooks have them."""
+    raise ShapeError(
+        f"input has shape {sizes_text(x.shape)} and filters {sizes_text(filters.shape)}; a batch and channels are needed: "
+        f"input "
+        f"[N, *spatial, C_in], filters [*kernel, C_out, C_in]. Write tf.reshape(input, {_around(x.shape, True)}) and "
+        f"tf.reshape(filters, {_around(filters.shape, False)}), or tconv.definition.scatter(input.numpy(), "
+        "filters.numpy())"
+    )
+
+
+def _around(shape: Shape, batch: bool) -> str:
+    sizes = [-1 if n is None else n for n in shape]
+    return str([1, *sizes, 1] if batch else [*sizes, 1, 1])
+
+
+def _check_filters(x: Described, filters: Described, arguments: Arguments, last: bool) -> None:
+    """Raise ShapeError for filters without outputs, another data_format, or channels of y that are not theirs."""
+    returned, taken = filters.shape[-2:]
+    shape, given = sizes_text(filters.shape), arguments.output_shape
+    if returned == 0:
+        raise ShapeError(
+            f"filters {shape} have no output channels; at least one is needed. Write filters with C_out > 0"
+        )
+    channels, other = (x.shape[-1], x.shape[1]) if last else (x.shape[1], x.shape[-1])
+    if taken is not None and channels not in (None, taken) and other == taken:
+        letters = {1: "W", 2: "HW", 3: "DHW"}[len(x.shape) - 2]
+        name = f"NC{letters}" if last else f"N{letters}C"
+        raise ShapeError(
+            f"filters {shape} have {taken} input channels; input {sizes_text(x.shape)} has {channels} on axis "
+            f'{len(x.shape) - 1 if last else 1}, and {taken} where "{name}" has them. Write data_format="{name}"'
+        )
+    if given is None or len(given) != len(x.shape) or arguments.groups != 1 or channels not in (None, taken):
+        return
+    wanted = given[-1] if last else given[1]
+    if type(wanted) is not int or not returned or not taken or wanted <= returned or wanted % returned:
+        return
+    if taken % (groups := wanted // returned):
+        where = "ends with" if last else "has"
+        raise ShapeError(
+            f"output_shape {sizes_text(given)} {where} {wanted} channels, and filters {shape} return {returned}; that "
+            f"would be {groups} groups, which do not divide the {taken} input channels. Write {returned} there"
+        )
+
+
+def _refuse_missing_sizes(padding: Any, pairs: Any, plain: Geometry, small: Shape, last: bool) -> None:
+    """Raise ArgumentError for a call without output_shape; one with a mistake in the padding has another error."""
+    if pairs is None and padding not in ("SAME", "VALID"):
+        return
+    ends = pairs or ((None if padding == "SAME" else (0, 0)),) * plain.ndim
+    usual = []
+    for n, pair, e, s in zip(small, ends, plain.extent, plain.stride, strict=True):
+        sizes = range(0) if n is None else legal_output_sizes(pair, n, e, s)
+        usual.append("L" if not sizes else str(sizes[-1] if pair is None else sizes[0]))
+    text = ", ".join(["N", *usual, "C_out"] if last else ["N", "C_out", *usual])
+    raise ArgumentError(
+        f"output_shape is missing; it is needed with every padding. Write output_shape=[{text}], or output_shape=None "
+        f"with crop={[(0, 0)] * plain.ndim}, what is cut off the full result, which needs no size"
+    )
 
 
 def _uncropped(g: Geometry) -> Geometry:
@@ -235,7 +325,11 @@ def _checked(
     bias_shape: Any = None if bias is None else [per_group * groups if n is None else n for n in bias.shape]
     stand_ins = [
         None if shape is None else np.broadcast_to(_stand_in(tensor, name), shape)
-        for tensor, name, shape in ((x, "x", x_shape), (filters, "filters", weight_shape), (bias, "bias", bias_shape))
+        for tensor, name, shape in (
+            (x, "input", x_shape),
+            (filters, "filters", weight_shape),
+            (bias, "bias", bias_shape),
+        )
     ]
     in_words: Any = ("tensorflow", *stand_ins, "tensorflow", None, native)
     return read_taken_call(*in_words, finite=True)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tconv._arguments import shown
-from tconv.errors import ArgumentError, ShapeError, TconvError
+from tconv.errors import ArgumentError, ArrayError, ShapeError, TconvError
 from tconv.tensorflow.call_reading import Arguments, Call, Described, read
 from tconv.tensorflow.errors import as_tensorflow_error
 from tconv.tensorflow.operator import apply_operator, apply_rule
@@ -51,10 +51,10 @@ def conv_transpose(
     tf.errors.InvalidArgumentError, too, and the first two ValueError. Sizes that are known when the graph runs only
     raise tf.errors.InvalidArgumentError then.
     """
-    x = input if isinstance(input, tf.Tensor) else tf.convert_to_tensor(input)
-    weight = filters if isinstance(filters, tf.Tensor) else tf.convert_to_tensor(filters, dtype_hint=x.dtype)
-    if bias is not None and not isinstance(bias, tf.Tensor):
-        bias = tf.convert_to_tensor(bias, dtype_hint=x.dtype)
+    x = tensor_of(input, "input")
+    weight = tensor_of(filters, "filters", x.dtype)
+    if bias is not None:
+        bias = tensor_of(bias, "bias", x.dtype)
     try:
         sizes, call = read_call(x, weight, bias, output_shape, strides, padding, data_format, dilations, groups, crop)
     except TconvError as error:
@@ -69,8 +69,8 @@ def conv_transpose(
 def _with_known_sizes(x: Any, weight: Any, output_shape: Any, call: Call) -> Any:
     """Return x with the batch and the channels that follow from other tensors, checked when the graph runs.
 
-    Batch and channels of an output_shape that are not known while tracing are checked then, too: no output would have
-    them, or they would mean groups.
+    The batch and the channels of an output_shape that are not known while tracing are checked then, too: more channels
+    than the filters have would mean groups.
     """
     axes, entries = call.rule.x_layout.axes, _entries(output_shape, weight)
     batch, channels = axes.index("N"), axes.index("C")
@@ -81,16 +81,25 @@ def _with_known_sizes(x: Any, weight: Any, output_shape: Any, call: Call) -> Any
         known[channels] = weight.shape[-1]
     if known[batch] is None and whole and (given := _static(entries[batch])) is not None and given >= 0:
         known[batch] = given
-    if whole and _static(entries[batch]) is None and not _is_batch_of(entries[batch], x):
-        first = tf.cast(entries[batch], tf.int32)
-        words = "output_shape has another batch than x. Write tf.shape(x)[0] there"
-        tf.debugging.Assert((first == tf.shape(x)[batch]) | (first == -1), [words, first])
+    open_batch = whole and _static(entries[batch]) is None and not _is_batch_of(entries[batch], x)
     if known != sizes:
         x = tf.ensure_shape(x, known)
+    checks = []
+    if open_batch:
+        given = tf.cast(entries[batch], tf.int32)
+        own = tf.where(given == -1, -1, tf.shape(x)[batch])
+        words = "output_shape begins with another batch than that of input. Write tf.shape(input)[0] there, or -1"
+        checks.append(tf.debugging.assert_equal(given, own, words))
     if whole and _static(entries[channels]) is None:
         returned = tf.shape(weight)[-2] * call.rule.groups
-        words = "output_shape has other channels than the filters return, which means groups. Write groups="
-        tf.debugging.assert_equal(tf.cast(entries[channels], tf.int32), returned, words)
+        words = (
+            "output_shape has other channels than the filters return, which would mean groups. Write the filters' own "
+            "C_out there, or groups= with their number"
+        )
+        checks.append(tf.debugging.assert_equal(tf.cast(entries[channels], tf.int32), returned, words))
+    if checks := [check for check in checks if check is not None]:
+        with tf.control_dependencies(checks):
+            x = tf.identity(x)
     return x
 
 
@@ -101,6 +110,34 @@ def _is_batch_of(entry: Any, x: Any) -> bool:
         return False
     shape, begin = sliced.inputs[0].op, tf.get_static_value(sliced.inputs[1])
     return shape.type == "Shape" and shape.inputs[0] is x and begin is not None and list(begin) == [0]
+
+
+def tensor_of(value: Any, name: str, dtype: Any = None) -> Any:
+    """Return an argument as a tensor, preferably of a dtype. Raises ArrayError for what is none."""
+    if isinstance(value, tf.Tensor) and value.dtype != tf.string:
+        return value
+    kind = f"{type(value).__module__}.{type(value).__qualname__}" if value is not None else "None"
+    advice, cause = f"{name}=tf.ones({_EXAMPLES[name]}), for example", ""
+    if isinstance(value, tf.RaggedTensor):
+        advice = f"{name}.to_tensor()"
+    elif isinstance(value, tf.SparseTensor):
+        advice = f"tf.sparse.to_dense({name})"
+    elif value is not None:
+        try:
+            tensor = tf.convert_to_tensor(value, dtype_hint=dtype)
+            if tensor.dtype != tf.string:
+                return tensor
+            kind, advice = "text", f"tf.strings.to_number({name})" if isinstance(value, tf.Tensor) else advice
+        except (TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
+            cause = f" ({str(error).splitlines()[0][:120]})"
+    article = "" if kind in ("None", "text") else "a "
+    raise as_tensorflow_error(
+        ArrayError(f"{name} is {article}{kind}{cause}; a dense tensor of numbers is needed. Write {advice}")
+    )
+
+
+_EXAMPLES = {"input": "(1, 8, 8, 64)", "filters": "(4, 4, 32, 64)", "bias": "32"}
+"""Shapes of the arguments, for messages."""
 
 
 def read_call(x: Any, weight: Any, bias: Any, output_shape: Any, *arguments: Any) -> Any:
@@ -149,6 +186,10 @@ def _entries(output_shape: Any, weight: Any) -> Any:
         return tuple(tensor.numpy().tolist())
     count = tensor.shape[0] if tensor.shape.rank else None
     count = weight.shape.rank if count is None else count
+    if tensor.shape.num_elements() is None:
+        words = f"output_shape has another number of entries than {count}. Write the whole shape, one per axis of input"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.size(tensor), count, words)]):
+            tensor = tf.identity(tensor)
     known = tf.get_static_value(tensor, partial=True)
     return [tensor[at] if known is None or known[at] is None else int(known[at]) for at in range(count)]
 

@@ -10,7 +10,7 @@ from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method
 from tconv.tensorflow.dispatch import reason_for_nn, reasons_against_nn
 from tconv.tensorflow.errors import tensorflow_errors
-from tconv.tensorflow.functional import read_call
+from tconv.tensorflow.functional import read_call, tensor_of
 from tconv.tensorflow.op_kernel import canonical_strides, native_method
 from tconv.tensorflow.operator import reason_against_kernel
 from tconv.tensorflow.tracing_context import without_autograph
@@ -80,7 +80,8 @@ def plan(
     `tconv.tensorflow.standard_operators()`, of what is traced there. Tensors may be given as tf.TensorSpec. Raises the
     errors of `conv_transpose`.
     """
-    tensors = [_tensor(each) for each in (input, filters, bias)]
+    named = {"input": input, "filters": filters, "bias": bias}
+    tensors = [_tensor(each, name) for name, each in named.items()]
     x, weight = tensors[0], tensors[1]
     with tensorflow_errors():
         call = read_call(*tensors, output_shape, strides, padding, data_format, dilations, groups, crop)[1]
@@ -123,10 +124,11 @@ def plan(
     return CallPlan(method, reasons, problem, call.known, layout, (x_strides, y_strides))
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: Any, name: str) -> Any:
     """Return an argument as something that has TensorFlow's shape and dtype."""
-    known = value is None or isinstance(getattr(value, "shape", None), tf.TensorShape)
-    return value if known else tf.convert_to_tensor(value)
+    none = value is None and name == "bias"
+    known = none or isinstance(value, (tf.Tensor, tf.TensorSpec, tf.Variable))
+    return value if known else tensor_of(value, name)
 
 
 without_autograph(plan)

@@ -25,6 +25,7 @@ from tconv.errors import ShapeError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.operator.method_choice import choose_method
+from tconv.tensorflow.call_reading import in_own_names
 from tconv.tensorflow.compute_code import ENTRY, FIELDS, IN_PYTHON, MOST_KEY, NOTHING, compute_address, delete_address
 from tconv.tensorflow.operator_rule import Operator, rule_of_attributes
 from tconv.tensorflow.registration import (
@@ -319,7 +320,7 @@ def _fallback(token: int, context: int, x: int, filters: int, bias: int, y: int)
 def _status_of(error: BaseException) -> tuple[int, str]:
     """Return the code and the message that TensorFlow gets."""
     if isinstance(error, TconvError):
-        return INVALID_ARGUMENT, str(error)
+        return INVALID_ARGUMENT, in_own_names(str(error))
     if isinstance(error, MemoryError):
         return RESOURCE_EXHAUSTED, str(error)
     return INTERNAL, f"{type(error).__name__}: {error}"
