@@ -77,6 +77,19 @@ def test_vmap(axes, seed):
             np.testing.assert_allclose(a[i], b, 1e-9, 1e-9)
 
 
+@pytest.mark.parametrize("axes", [(0, None, None), (None, 0, None), (0, 0, None), (None, None, 0), (1, -1, 0)])
+def test_vmap_over_nothing(axes):
+    forward, adjoint, *arrays, y = draw(19)
+    batch = [a if axis is None else jnp.stack([a], axis) for a, axis in zip(arrays, axes, strict=True)]
+    batch = [a if axis is None else a.take(np.zeros(0, int), axis) for a, axis in zip(batch, axes, strict=True)]
+    got = jax.jit(jax.vmap(forward, axes))(*batch)
+    assert (got.shape, got.dtype) == ((0, *y.shape), y.dtype)
+    gradients = jax.vmap(jax.grad(lambda *each: (forward(*each) ** 2).sum(), (0, 1, 2)), axes)(*batch)
+    assert [g.shape for g in gradients] == [(0, *a.shape) for a in arrays]
+    ys, ws = jnp.zeros((0, *y.shape)), jnp.zeros((0, *arrays[1].shape))
+    assert jax.vmap(adjoint)(ys, ws).shape == (0, *arrays[0].shape)
+
+
 def test_vmap_of_the_adjoint_and_of_vmap():
     _, adjoint, _, w, _, y = draw(20)
     ys, ws = jnp.stack([y, 2 * y, -y]), jnp.stack([w, w + 1, w * 3])
@@ -164,6 +177,41 @@ def test_symbolic_sizes():
         x = whole_numbers(rng, (*sizes, 3), "float64")
         for a, b in zip(jax.tree.leaves(exported.call(x, w)), jax.tree.leaves(both(x, w)), strict=True):
             np.testing.assert_allclose(a, b, 1e-9)
+
+
+def test_symbolic_sizes_of_the_adjoint_and_of_a_batch_of_weights():
+    batch, n = jax.export.symbolic_shape("b, n", constraints=["n >= 4"])
+    rng = np.random.default_rng(28)
+    w = whole_numbers(rng, (4, 3, 2), "float64")
+    words = {"dialect": "jax", "strides": (2,), "padding": "VALID"}
+    both = jax.jit(jax.value_and_grad(lambda y, w: (tconv.conv(y, w, **words) ** 2).sum(), (0, 1)))
+    exported = jax.export.export(both)(jax.ShapeDtypeStruct((batch, n, 2), "float64"), w)
+    for sizes in ((2, 9), (1, 10)):  # no window reaches the last element of 9
+        y = whole_numbers(rng, (*sizes, 2), "float64")
+        for a, b in zip(jax.tree.leaves(exported.call(y, w)), jax.tree.leaves(both(y, w)), strict=True):
+            np.testing.assert_allclose(a, b, 1e-9)
+    x = whole_numbers(rng, (2, 5, 3), "float64")
+    up = jax.jit(jax.vmap(lambda w: tconv.jax.conv_transpose(x, w, (2,), "SAME")))
+    exported = jax.export.export(up)(jax.ShapeDtypeStruct((*jax.export.symbolic_shape("b"), 4, 3, 2), "float64"))
+    ws = np.stack([w, -w, 2 * w])
+    np.testing.assert_allclose(exported.call(ws), up(ws), 1e-9)
+
+
+@pytest.mark.parametrize(("groups", "c_in", "c_out"), [(1, 1, 2), (1, 8, 2), (4, 4, 8), (4, 64, 64), (16, 32, 32)])
+def test_strict_promotion(groups, c_in, c_out):
+    """Programs are lowered under the user's settings: JAX promotes neither ranks nor dtypes for us."""
+    x, w, bias = jnp.ones((2, 3, 4, c_in), "f"), jnp.ones((3, 3, c_in // groups, c_out), "f"), jnp.ones(c_out, "f")
+
+    def loss(x, w, bias):
+        more = {"feature_group_count": groups, "bias": bias, "preferred_element_type": "float32"}
+        return (tconv.jax.conv_transpose(x, w, (2, 2), "SAME", **more) ** 2).sum()
+
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        for dtype in ("float32", "bfloat16"):
+            arrays = [each.astype(dtype) for each in (x, w, bias)]
+            jax.grad(loss, (0, 1, 2))(*arrays)
+            jax.vmap(jax.grad(loss, (0, 1, 2)))(*(jnp.stack([each, each]) for each in arrays))
+        jax.export.export(jax.jit(loss))(x, w, bias)
 
 
 def test_without_compilation():

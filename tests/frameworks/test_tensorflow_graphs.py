@@ -136,6 +136,8 @@ def test_sizes_that_are_known_when_the_graph_runs_only():
     for call in (function, standard):
         with pytest.raises(tf.errors.InvalidArgumentError, match="groups"):
             call(X, tf.constant([2, 8, 8, 10]))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"another batch than x. Write tf\.shape\(x\)\[0\]"):
+            call(X, tf.constant([3, 8, 8, 5]))
 
 
 def test_loops_branches_and_maps():
@@ -217,6 +219,23 @@ def test_a_compiled_graph_has_standard_operators_and_their_gradients():
     assert float(tf.reduce_sum(dx * X)) == float(tf.reduce_sum(dw * W)) == float(tf.reduce_sum(EXPECTED**2))
     inner = tf.function(lambda x: face.conv_transpose(x, W, [2, 8, 8, 5], 2))
     assert np.array_equal(tf.function(lambda x: inner(x) + 1, jit_compile=True)(X), EXPECTED + 1)
+
+
+def test_second_derivatives_of_a_compiled_function():
+    """The graphs of its gradients are compiled, and do not say so."""
+
+    def second(call):
+        with tf.GradientTape() as outer:
+            outer.watch([X, W])
+            with tf.GradientTape() as tape:
+                tape.watch(X)
+                value = tf.reduce_sum(call(X, W) ** 2)
+            value = tf.reduce_sum(tape.gradient(value, X) ** 2)
+        return outer.gradient(value, [X, W])
+
+    call = lambda x, w: face.conv_transpose(x, w, [2, 8, 8, 5], 2)  # noqa: E731
+    got, expected = second(tf.function(call, jit_compile=True)), second(call)
+    assert all(np.allclose(one, other, rtol=1e-5) for one, other in zip(got, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["_MISSING", "_in_xla", "_in_save"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections import Counter
@@ -19,6 +20,7 @@ import tconv.tensorflow as face
 from random_calls import random_geometry, whole_numbers
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError, TconvError
+from tconv.geometry import Geometry
 from tconv.tensorflow import op_kernel, operator
 
 WEIGHTS = (("IO*", "I"), ("*OI", "I"), ("*IO", "O"), ("OI*", "O"), ("GIO*", "G"))
@@ -144,6 +146,19 @@ def test_not_finite_numbers_spread_as_in_the_definition(place, value):
     expected = tconv.conv_transpose(arrays["x"], arrays["filters"], bias.numpy(), dialect="tensorflow", **arguments)
     got = face.conv_transpose(arrays["x"], arrays["filters"], bias=bias, **arguments)
     assert np.array_equal(got, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(("size", "taps", "stride"), [(2, 5, 2), (3, 7, 2), (1, 4, 1), (8, 5, 1)])
+def test_not_finite_filters_also_where_tf_nn_may_run(size, taps, stride):
+    x, w = (
+        np.abs(whole_numbers(np.random.default_rng(1), shape)) + 1
+        for shape in ((64, size, size, 32), (taps, taps, 64, 32))
+    )
+    w[0, 0, 0, 0] = np.nan
+    full = stride * (size - 1) + taps
+    arguments = {"output_shape": [64, full, full, 64], "strides": stride, "padding": "VALID"}
+    expected = tconv.conv_transpose(x, w, dialect="tensorflow", **arguments)
+    assert np.array_equal(face.conv_transpose(x, w, **arguments), expected, equal_nan=True)
 
 
 def test_a_batch_of_none_and_sizes_given_in_many_ways():
@@ -302,6 +317,68 @@ def test_forward_over_reverse():
     assert np.array_equal(accumulator.jvp(gradient), tape.gradient(value, w))
 
 
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("standard", [False, True])
+def test_gradients_of_slices(traced, standard):
+    """TensorFlow's gradient of tf.gather is no tensor."""
+    x, w, bias, arguments = example(n=3)
+
+    def gradients(picked):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w, bias])
+            value = tf.reduce_sum(picked(face.conv_transpose(x, w, bias=bias, **arguments)))
+        return tape.gradient(value, [x, w, bias])
+
+    weights = tf.constant([2.0, 0.0, 1.0])[:, None, None, None]
+    expected = gradients(lambda y: y * weights)
+    run = tf.function(gradients) if traced else gradients
+    with face.standard_operators() if standard else contextlib.nullcontext():
+        got = run(lambda y: tf.gather(y, [0, 2, 0]))
+    assert all(map(np.array_equal, got, expected))
+
+
+def test_forward_mode_inside_of_a_function():
+    x, w, _, arguments = example()
+
+    @tf.function
+    def product():
+        with tf.autodiff.ForwardAccumulator([x, w], [x, w]) as accumulator:
+            y = face.conv_transpose(x, w, **arguments)
+        return accumulator.jvp(y), 2 * y
+
+    assert np.array_equal(*product())
+
+
+@pytest.mark.parametrize(("crop", "stride"), [((5, -7), 8), ((5, -7), 1), ((-7, 5), 2)])
+@pytest.mark.parametrize("standard", [False, True])
+def test_a_crop_into_the_zeros_of_the_other_end(crop, stride, standard):
+    """The full result has 3 elements, of which none is left."""
+    layout, x, w = DataLayout.of("N*C", 1), tf.ones((2, 1, 4)), tf.ones((3, 5, 4))
+    arguments = Geometry((3,), (stride,), (crop,)), layout, WeightLayout.of("*OI", 1), layout
+    with tf.GradientTape() as tape, face.standard_operators() if standard else contextlib.nullcontext():
+        tape.watch([x, w])
+        y = operator.apply(x, w, None, *arguments)
+        gradients = tape.gradient(y, [x, w])
+    assert y.shape == (2, 5, 5)
+    assert [each.shape for each in gradients] == [x.shape, w.shape]
+    assert not any(np.any(each) for each in (y, *gradients))
+
+
+def test_an_empty_batch_has_gradients_of_its_shape():
+    """Also in layers that tf.nn runs, whose gradient has the shape of y (findings/tensorflow_empty_batch.sh)."""
+    w = tf.ones((3, 3, 32, 64))
+
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = face.conv_transpose(x, w, [tf.shape(x)[0], 58, 58, 32], 1, "VALID")
+        return tape.gradient(y, [x, w])
+
+    traced = tf.function(gradients, input_signature=[tf.TensorSpec((None, 56, 56, 64))])
+    for call in (gradients, traced):
+        assert [each.shape for each in call(tf.zeros((0, 56, 56, 64)))] == [(0, 56, 56, 64), w.shape]
+
+
 def test_the_adjoint_takes_rows_that_are_left_over():
     rng = np.random.default_rng(11)
     g = tconv.Geometry((3, 2), (2, 3), ((1, 0), (0, -1)))
@@ -425,6 +502,12 @@ def test_other_dtypes_run_or_are_refused_in_words():
         assert face.plan(tf.cast(x, dtype), tf.cast(w, dtype), **arguments).method == "standard"
     assert face.plan(x, w, **arguments).method in ("simd", "winograd")
     assert "float32" in str(face.plan(x, w, bias=bias, **arguments))
+
+
+def test_the_plan_takes_what_the_call_takes():
+    x, w, bias, arguments = example()
+    plans = [face.plan(*map(kind, (x, w)), bias=bias, **arguments) for kind in (np.asarray, tf.Variable, tf.identity)]
+    assert plans[0] == plans[1] == plans[2]
 
 
 def test_the_plan_names_what_runs():

@@ -137,6 +137,64 @@ def test_gradients_of_first_and_second_order(ndim, groups):
     )
 
 
+WEIGHT_LAYOUTS = [("IO*", "I", 0), ("*OI", "I", 0), ("*IO", "I", 0), ("*IO", "O", 0), ("OI*", "O", 1), ("*OI", "I", 1)]
+LAYOUT_CASES = [
+    # one input channel, channels last of x and weight
+    (((1, 2), (2, 2), ((1, -1), (0, 0)), (1, 1), 1), "N*C", "*IO", (2, 1, 2), (2, 1)),
+    (((3, 3), (2, 2), ((0, -2), (-1, 2)), (1, 2), 1), "N*C", "*OI", (1, 1, 2), (3, 1)),
+    # crops that a padding of both ends and an output_padding do not express
+    (((2,), (2,), ((2, 0),), (1,), 2), "NC*", "IO*", (2, 2, 2), (4,)),
+    (((3, 2), (1, 1), ((2, 0), (-1, 0)), (2, 1), 1), "NC*", "IO*", (1, 2, 2), (3, 3)),
+    (((1, 1), (1, 2), ((1, -2), (0, 0)), (1, 1), 1), "NC*", "IO*", (1, 2, 1), (1, 2)),
+    # nothing but bias is left
+    (((2,), (1,), ((5, -6),), (1,), 1), "N*C", "*OI", (1, 2, 3), (2,)),
+    (((2,), (1,), ((-6, 5),), (1,), 1), "NC*", "*OI", (1, 2, 3), (2,)),
+]
+
+
+def _random_layout_case(seed):
+    rng = np.random.default_rng(seed)
+    ndim, groups = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    kernel, stride, dilation, sizes = (
+        tuple(map(int, rng.integers(1, high, ndim))) for high in (4, 4, 3, 3 if ndim == 3 else 4)
+    )
+    crop = []
+    for axis in zip(kernel, stride, dilation, sizes, strict=True):
+        k, s, d, n = axis
+        lo, hi = map(int, rng.choice([-3, -1, 0, 0, 1, 2, 4], 2))
+        crop.append((lo, hi) if (n - 1) * s + d * (k - 1) + 1 > lo + hi else (0, 0))
+    shape = int(rng.integers(1, 3)), groups * int(rng.integers(1, 3)), int(rng.integers(1, 3))
+    return (kernel, stride, tuple(crop), dilation, groups), str(rng.choice(["NC*", "N*C"])), None, shape, sizes
+
+
+@pytest.mark.parametrize("number", range(40 + len(LAYOUT_CASES)))
+def test_any_layout_and_crop_with_gradients_of_second_order(number, monkeypatch):
+    from tconv.dialects import DataLayout, WeightLayout
+    from tconv.torch import operator
+
+    rng = np.random.default_rng(number)
+    given = LAYOUT_CASES[number] if number < len(LAYOUT_CASES) else _random_layout_case(number)
+    arguments, data, pattern, (batch, c_in, c_out), sizes = given
+    g = tconv.Geometry(*arguments)
+    if rng.random() < 0.7:  # on the kernel
+        monkeypatch.setattr("tconv.torch.functional.against_training", lambda *sizes: False)
+    layout = (pattern, "I", False) if pattern else WEIGHT_LAYOUTS[rng.integers(len(WEIGHT_LAYOUTS))]
+    d, w_layout = DataLayout.of(data, g.ndim), WeightLayout.of(layout[0], g.ndim, layout[1], bool(layout[2]))
+    x, w, bias = (
+        rng.standard_normal(shape) for shape in ((batch, c_in, *sizes), (c_in, c_out, *g.kernel), (g.groups * c_out,))
+    )
+    native = rng.standard_normal(d.native_shape(x.shape)), np.array(w_layout.native(w, g.groups), order="C"), bias
+    tensors = [torch.tensor(array, requires_grad=True) for array in native]
+
+    def call(*tensors):
+        return operator.apply(*tensors, g, d, w_layout, d)
+
+    truth = tconv.conv_transpose(d.canonical(native[0]), w, bias, geometry=g)
+    np.testing.assert_allclose(d.canonical(call(*tensors).detach().numpy()), truth, rtol=1e-10, atol=1e-10)
+    assert torch.autograd.gradcheck(call, tensors, fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, tensors, fast_mode=True)
+
+
 def test_float32_gradients_are_pytorchs_and_only_those_asked_for(kernel):
     x, w, bias = torch.randn(2, 6, 34, 31), torch.randn(6, 5, 4, 4), torch.randn(5)
     for asked in itertools.product((False, True), repeat=3):

@@ -90,8 +90,8 @@ def _batched_with_bias(operands: Any, axes: Any, **parameters: Any) -> tuple[Any
     if axes[2] is None:
         return y + along_channels(bias.astype(y.dtype), layout), 0
     each = jnp.moveaxis(bias, axes[2], 0).astype(y.dtype)
-    shape = [-1 if axis == "C" else 1 for axis in layout.axes]
-    return y + each.reshape(len(each), *shape), 0
+    count, channels = each.shape
+    return y + each.reshape(count, *(channels if axis == "C" else 1 for axis in layout.axes)), 0
 
 
 for _primitive in _SIDES:

@@ -19,7 +19,7 @@ import numpy as np
 import xxhash
 
 from tconv._arrays import Array
-from tconv._fork import own_in_forks
+from tconv._fork import LOADING, own_in_forks
 from tconv.errors import MethodError
 from tconv.jax import handler_code as code
 from tconv.jax import xla_call_frame as xla
@@ -41,33 +41,29 @@ _FIRST_SIZE = 256
 class Handler:
     """The handler of this process, registered with XLA."""
 
-    def __init__(self) -> None:
-        from tconv.kernels.simd.native_call import native_function
-        from tconv.kernels.simd.object_cache import OBJECT_CACHE
-
+    def __init__(self, address: int, run: int) -> None:
+        self.address = address
         self._lock = threading.RLock()
         own_in_forks(self._lock)
         self._known: dict[int, _KnownCall] = {}
         self._texts: list[Any] = []  # each stays in memory, like the tables: machine code may read them at any time
         self._tables: list[Array] = []
-        text = code.write_handler()
-        # the object cache is keyed by the sources of the kernels, and this text is not among them
-        name = f"tconv_xla_handler_{xxhash.xxh3_64_hexdigest(text.encode())}"
-        self.address = OBJECT_CACHE.address(name, lambda: text.replace("tconv_xla_handler", name))
         ask = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.address)
         integers = ctypes.c_int64 * code.PROCESS_INTEGERS
         self._integers: Any = integers.from_address(ask(code.ASK_FOR_INTEGERS))
         self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._added_from_frame)
         for place, message in _TEXTS.items():
             self._integers[place] = self._text(f"tconv.jax: {message}.")
-        self._integers[code.RUN] = native_function()
+        self._integers[code.RUN] = run
         self._grow(_FIRST_SIZE)
         self._integers[code.CALLBACK] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         atexit.register(self._end)
         jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(self.address), platform="cpu")
 
     def _end(self) -> None:
+        """Call no function of Python any more, and keep the tables in memory: programs run until the process ends."""
         self._integers[code.CALLBACK] = 0
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     def _text(self, message: str) -> int:
         self._texts.append(ctypes.create_string_buffer(message.encode()))
@@ -158,10 +154,22 @@ own_in_forks(_lock)
 def handler() -> Handler:
     """Return the handler, which is built and registered at its first use."""
     if not _handler:
+        addresses = _machine_code()  # before the lock: a fork waits for it after that of the object cache
         with _lock:
             if not _handler:
-                _handler.append(Handler())
+                _handler.append(Handler(*addresses))
     return _handler[0]
+
+
+def _machine_code() -> tuple[int, int]:
+    """Return the addresses of the handler, and of the function that runs a record."""
+    with LOADING:
+        from tconv.kernels.simd.native_call import native_function
+        from tconv.kernels.simd.object_cache import OBJECT_CACHE
+    text = code.write_handler()
+    # the object cache is keyed by the sources of the kernels, and this text is not among them
+    name = f"tconv_xla_handler_{xxhash.xxh3_64_hexdigest(text.encode())}"
+    return OBJECT_CACHE.address(name, lambda: text.replace("tconv_xla_handler", name)), native_function()
 
 
 def register_handler() -> None:

@@ -91,7 +91,7 @@ class LaxOperations:
         unrolled = self.cpu and taps <= _UNROLLED
         if groups == taps == 1 and set(stride) == {1}:
             y = _dot(self._inside(x, pads), w.reshape(w.shape[-2:]))
-        elif unrolled and groups > 1 and c_in <= _FEW_CHANNELS:
+        elif unrolled and groups > 1 and is_at_most(c_in, _FEW_CHANNELS):
             y = self._sum_of_products(self._inside(x, pads), w, stride, dilation)
         elif self.cpu and 1 < groups <= _FEW_GROUPS:
             parts = [x[..., i * c_in : (i + 1) * c_in] for i in range(groups)]
@@ -99,7 +99,7 @@ class LaxOperations:
             y = lax.concatenate(y, x.ndim - 1)
         elif unrolled and (groups > 1 or x.dtype == jnp.float64):
             y = self._im2col(self._inside(x, pads), w, stride, dilation)
-        elif unrolled and len(kernel) > 2 and c_in <= _FEW_CHANNELS:
+        elif unrolled and len(kernel) > 2 and is_at_most(c_in, _FEW_CHANNELS):
             y = self._taps_first(self._inside(x, pads), w, stride, dilation)
         else:
             y = self._lax_conv(x, w, stride, dilation, pads)
@@ -111,7 +111,8 @@ class LaxOperations:
         summed = tuple(range(last - 1))
         numbers = ((summed, summed), ((last - 1,), (last - 1,)))
         if x.shape[-1] == y.shape[-1] == 1:
-            return (x * y).astype(accumulator(x.dtype)).sum(summed).astype(x.dtype)
+            wide = accumulator(x.dtype)
+            return (x.astype(wide) * y.astype(wide)).sum(summed).astype(x.dtype)
         return lax.dot_general(x, y, numbers, preferred_element_type=accumulator(x.dtype)).astype(x.dtype)
 
     # -- forms of the convolution ----------------------------------------------------------------------------------
@@ -133,8 +134,8 @@ class LaxOperations:
         terms = []
         for tap, window in self._windows(x, kernel, stride, dilation):
             by_group = window.reshape(*window.shape[:-1], groups, c_in)
-            rows = w[(slice(None), *tap)]
-            terms += [by_group[..., c : c + 1] * rows[:, c] for c in range(c_in)]
+            rows = w[(slice(None), *tap)].reshape(*[1] * (x.ndim - 1), groups, c_in, c_out)
+            terms += [by_group[..., c : c + 1] * rows[..., c, :] for c in range(c_in)]
         y = reduce(add, terms)
         return y.reshape(*y.shape[:-2], groups * c_out)
 
@@ -186,6 +187,11 @@ def accumulator(dtype: Any) -> Any:
     """Return the type of the sums: 16-bit floats are summed in 32 bits."""
     dtype = jnp.dtype(dtype)
     return jnp.dtype(jnp.float32) if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 else dtype
+
+
+def is_at_most(size: Size, most: int) -> bool:
+    """Return True for a size that is known and at most this: a batch of weights may be of unknown size."""
+    return isinstance(size, int) and size <= most
 
 
 def dimension_numbers(ndim: int) -> tuple[str, str, str]:

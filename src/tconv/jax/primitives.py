@@ -8,7 +8,7 @@ the transpose of each in each argument is one of the three. So the rules below c
 `jax.linearize`, `jax.hessian`, and no gradients of gradients in mixed modes.
 
 Arrays are in the caller's layouts: x and y with a batch axis, the weight in any `WeightLayout`. All sizes fit exactly:
-y has the output size of x.
+y has the output size of x. Only a y of symbolic sizes may be longer, by elements that no window of C reaches.
 """
 
 from __future__ import annotations
@@ -182,6 +182,14 @@ def _run(primitive: Any, *operands: Any, **parameters: Any) -> Any:
 # -- derivatives -------------------------------------------------------------------------------------------------------
 
 
+def _lengthened(array: Any, shape: Any) -> Any:
+    """Return an array with zeros at its end up to a shape: of a y of symbolic sizes, what no window reaches."""
+    if tuple(array.shape) == tuple(shape) or all(isinstance(size, int) for size in shape):
+        return array
+    more = [(0, size - given, 0) for size, given in zip(shape, array.shape, strict=True)]
+    return jax.lax.pad(array, jnp.zeros((), array.dtype), more)
+
+
 def _bilinear(primitive: Any, in_first: Any, in_second: Any) -> None:
     """Register the transposes of a primitive in its two arguments: pairs of a primitive and the order of operands."""
 
@@ -190,7 +198,7 @@ def _bilinear(primitive: Any, in_first: Any, in_second: Any) -> None:
         result = (first, second)[at].aval
         transpose, cotangent_first = in_first if at == 0 else in_second
         operands = (cotangent, other) if cotangent_first else (other, cotangent)
-        return bind(transpose, *operands, **{**parameters, "dtype": result.dtype})
+        return _lengthened(bind(transpose, *operands, **{**parameters, "dtype": result.dtype}), result.shape)
 
     defbilinear(primitive, partial(rule, at=0), partial(rule, at=1))
 
@@ -220,7 +228,9 @@ def _transpose_with_bias(cotangent: Any, x: Any, w: Any, bias: Any, **parameters
     """Return the transpose of a call that is linear in the bias together with x or with the weight."""
     first, second = is_undefined_primal(x), is_undefined_primal(w)
     if not is_undefined_primal(bias) or first is second:
-        raise NotImplementedError("the call is not linear in the arguments to transpose: x and the bias, for example")
+        raise NotImplementedError(
+            "the call is not linear in the arguments to transpose. Transpose x and the bias, or the weight and the bias"
+        )
     if type(cotangent) is Zero:
         return tuple(Zero(each.aval) if is_undefined_primal(each) else None for each in (x, w, bias))
     axes = tuple(at for at, axis in enumerate(parameters["layouts"].y.axes) if axis != "C")

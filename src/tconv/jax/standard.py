@@ -16,7 +16,7 @@ from jax import lax
 
 from tconv.dialects import DataLayout, WeightLayout
 from tconv.geometry import Geometry
-from tconv.jax.lax_operations import LaxOperations, accumulator, dimension_numbers, taps_first
+from tconv.jax.lax_operations import LaxOperations, accumulator, dimension_numbers, is_at_most, taps_first
 from tconv.operator.standard import derivatives, forward
 from tconv.operator.standard.forward import has_plain_form
 from tconv.operator.standard.native_layouts import data_in, data_out, weight_in, weight_out
@@ -61,7 +61,7 @@ def weight_gradient(
     def compute(x: Any, y: Any, cpu: bool) -> Any:
         ops = LaxOperations(cpu)
         inputs, outputs = data_in(ops, x, x_data), data_in(ops, y, y_data)
-        if geometry.groups == 1 and outputs.shape[-1] <= _FEW_CHANNELS:
+        if geometry.groups == 1 and is_at_most(outputs.shape[-1], _FEW_CHANNELS):
             w = _few_outputs(ops, inputs, outputs, geometry)
         else:
             w = derivatives.weight_gradient(ops, inputs, outputs, geometry, geometry.kernel[-1])
@@ -97,7 +97,8 @@ def _has_own(x: Any, g: Geometry, channels: tuple[int, int]) -> bool:
     if g.groups > 8 or not has_plain_form(g):
         return False
     sizes = x.shape[:-1]
-    if not all(isinstance(n, int) for n in sizes) or accumulator(x.dtype) != jnp.float32 or channels[0] < _FEW_CHANNELS:
+    known = all(isinstance(n, int) for n in (*sizes, *channels))
+    if not known or accumulator(x.dtype) != jnp.float32 or channels[0] < _FEW_CHANNELS:
         return False
     products = math.prod(sizes) * math.prod(g.kernel) * channels[1]
     return math.prod(g.kernel) <= _MANY_TAPS and (products < _LARGE or channels[1] <= _FEW_CHANNELS)

@@ -11,26 +11,27 @@ import tensorflow as tf
 from tconv.dialects import dialect
 from tconv.dialects.layouts import DataLayout, WeightLayout
 from tconv.tensorflow.operator_rule import Operator
+from tconv.tensorflow.standard import restored
 
 _LEAST_PRODUCTS = 4_000_000
 """Multiply-adds below which tconv's kernel is quicker by what TensorFlow needs to begin."""
 _MANY_POSITIONS = 1500
 """Positions of x, over the batch, from which a convolution of stride 1 is at its best in tf.nn."""
-_MUCH_BORDER = 3.0
-"""Outputs over strides times inputs from which the kernel, which computes output by output, multiplies many zeros."""
+_MUCH_BORDER = 1.5
+"""Outputs over inputs from which the border is the reason that is named."""
 
 
 def may_run_nn(operator: Operator) -> bool:
-    """Return False if tconv's kernel is faster for all sizes.
+    """Return False if tconv's kernel is to run for all sizes.
 
     The conditions here and in `_reason` are measured, as tf.nn's CPU time on one thread over the kernel's, on a Zen 4.
-    Strides above 1: 1.0 to 2.9, but 5x5 taps on 2x2 with stride 2 without a crop 0.86, 7x7 on 3x3 0.80. Stride 1: 3x3
-    taps, 128 channels, 8x28x28 0.96, 56x56 0.99; 64 channels, 4x56x56 0.96; 256 channels, 8x14x14 0.96, but 32x32
+    3x3 taps, 128 channels, 8x28x28 0.96, 56x56 0.99; 64 channels, 4x56x56 0.96; 256 channels, 8x14x14 0.96, but 32x32
     1.03 and 512 channels, 16x16 1.12; on few positions 4x4 taps, 100 -> 512 channels, 128x1x1 0.38; 5x5 taps, 64
     channels, 8x8x8 0.60 without a crop and 0.98 with it.
+    Strides above 1: 1.0 to 2.9. Where it is less (5x5 taps on 2x2 without a crop 0.86) oneDNN multiplies the zeros that
+    it inserts, and infinite and NaN weights spread to outputs that they do not belong to.
     """
-    g = operator.geometry
-    return max(g.stride) == 1 or any(k > 2 * s for k, s in zip(g.kernel, g.stride, strict=True))
+    return max(operator.geometry.stride) == 1
 
 
 def reason_for_nn(operator: Operator, x_shape: Any, weight_shape: Any, dtype: Any) -> str:
@@ -39,7 +40,7 @@ def reason_for_nn(operator: Operator, x_shape: Any, weight_shape: Any, dtype: An
         return ""
     batch, channels, sizes = operator.x_layout.sizes(tuple(x_shape.as_list()))
     outputs = operator.weight_layout.sizes(tuple(weight_shape.as_list()))["O"]
-    if None in (channels, outputs, *sizes):
+    if batch == 0 or None in (channels, outputs, *sizes):
         return ""
     return _reason(operator, sizes, batch or 1, channels * outputs, dtype.name)
 
@@ -47,19 +48,15 @@ def reason_for_nn(operator: Operator, x_shape: Any, weight_shape: Any, dtype: An
 @lru_cache(maxsize=1024)
 def _reason(operator: Operator, sizes: tuple[int, ...], batch: int, channels: int, dtype: str) -> str:
     g = operator.geometry
-    positions, taps, steps = math.prod(sizes), math.prod(g.kernel), math.prod(g.stride)
+    positions, taps = math.prod(sizes), math.prod(g.kernel)
     if dtype not in ("float32", "bfloat16") or batch * positions * channels * taps < _LEAST_PRODUCTS or taps == 1:
         return ""
-    border = math.prod(g.output_shape(sizes)) / (steps * positions)
-    if steps > 1:
-        faster = border >= _MUCH_BORDER and all(k > 2 * s for k, s in zip(g.kernel, g.stride, strict=True))
-    else:
-        small = positions <= math.prod(2 * k for k in g.kernel)
-        faster = g.ndim == 2 and (small or batch * positions >= _MANY_POSITIONS)
+    small = positions <= math.prod(2 * k for k in g.kernel)
+    faster = g.ndim == 2 and (small or batch * positions >= _MANY_POSITIONS)
     if not faster or reasons_against_nn(operator, sizes):
         return ""
-    if steps > 1 or border > 1.5:
-        return "most outputs are in the border, where it multiplies zeros"
+    if math.prod(g.output_shape(sizes)) > _MUCH_BORDER * positions:
+        return "most outputs are in the border, where the kernel multiplies zeros"
     return "a layer of stride 1 is an ordinary convolution, which is as fast in tf.nn"
 
 
@@ -89,7 +86,14 @@ def run_nn(operator: Operator, x: Any, weight: Any, name: str | None) -> Any:
     sizes = arguments.pop("output_shape")
     arguments.pop("dilations")
     batch, channels = x.shape[0], weight.shape[-2]
-    batch = tf.shape(x)[0] if batch is None else batch
+    if batch is None:
+        batch, x = tf.shape(x)[0], _with_own_shape(x)
     channels = tf.shape(weight)[-2] if channels is None else channels
     call = (tf.nn.conv1d_transpose, tf.nn.conv2d_transpose, tf.nn.conv3d_transpose)[g.ndim - 1]
     return call(x, weight, [batch, *sizes, channels], name=name, **arguments)
+
+
+@tf.custom_gradient
+def _with_own_shape(x: Any) -> Any:
+    """Return x, whose gradient gets its shape: oneDNN returns an empty batch in that of y."""
+    return tf.identity(x), restored

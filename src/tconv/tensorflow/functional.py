@@ -69,8 +69,8 @@ def conv_transpose(
 def _with_known_sizes(x: Any, weight: Any, output_shape: Any, call: Call) -> Any:
     """Return x with the batch and the channels that follow from other tensors, checked when the graph runs.
 
-    The channels of an output_shape that are not known while tracing are checked then, too: more than the filters have
-    would mean groups.
+    Batch and channels of an output_shape that are not known while tracing are checked then, too: no output would have
+    them, or they would mean groups.
     """
     axes, entries = call.rule.x_layout.axes, _entries(output_shape, weight)
     batch, channels = axes.index("N"), axes.index("C")
@@ -81,6 +81,10 @@ def _with_known_sizes(x: Any, weight: Any, output_shape: Any, call: Call) -> Any
         known[channels] = weight.shape[-1]
     if known[batch] is None and whole and (given := _static(entries[batch])) is not None and given >= 0:
         known[batch] = given
+    if whole and _static(entries[batch]) is None and not _is_batch_of(entries[batch], x):
+        first = tf.cast(entries[batch], tf.int32)
+        words = "output_shape has another batch than x. Write tf.shape(x)[0] there"
+        tf.debugging.Assert((first == tf.shape(x)[batch]) | (first == -1), [words, first])
     if known != sizes:
         x = tf.ensure_shape(x, known)
     if whole and _static(entries[channels]) is None:
@@ -88,6 +92,15 @@ def _with_known_sizes(x: Any, weight: Any, output_shape: Any, call: Call) -> Any
         words = "output_shape has other channels than the filters return, which means groups. Write groups="
         tf.debugging.assert_equal(tf.cast(entries[channels], tf.int32), returned, words)
     return x
+
+
+def _is_batch_of(entry: Any, x: Any) -> bool:
+    """Return True for tf.shape(x)[0] of the same graph, as nearly all calls have it: it needs no check."""
+    sliced = getattr(entry, "op", None)
+    if sliced is None or sliced.type != "StridedSlice":
+        return False
+    shape, begin = sliced.inputs[0].op, tf.get_static_value(sliced.inputs[1])
+    return shape.type == "Shape" and shape.inputs[0] is x and begin is not None and list(begin) == [0]
 
 
 def read_call(x: Any, weight: Any, bias: Any, output_shape: Any, *arguments: Any) -> Any:

@@ -124,7 +124,9 @@ def plan(
 
 
 def _tensor(value: Any) -> Any:
-    return value if value is None or hasattr(value, "shape") else tf.convert_to_tensor(value)
+    """Return an argument as something that has TensorFlow's shape and dtype."""
+    known = value is None or isinstance(getattr(value, "shape", None), tf.TensorShape)
+    return value if known else tf.convert_to_tensor(value)
 
 
 without_autograph(plan)

@@ -25,7 +25,7 @@ from tconv.errors import ShapeError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.operator.method_choice import choose_method
-from tconv.tensorflow.compute_code import ENTRY, FIELDS, IN_PYTHON, NOTHING, compute_address, delete_address
+from tconv.tensorflow.compute_code import ENTRY, FIELDS, IN_PYTHON, MOST_KEY, NOTHING, compute_address, delete_address
 from tconv.tensorflow.operator_rule import Operator, rule_of_attributes
 from tconv.tensorflow.registration import (
     INTERNAL,
@@ -190,8 +190,11 @@ class Instance:
         self.replaced: list[Any] = []
         self.older: list[Any] = []
         self.lock = threading.Lock()
-        self.token = _keep(_instances, self)
         x_rank, filters_rank = len(self.rule.x_layout.axes), len(self.rule.weight_layout.axes)
+        self.lengths = x_rank, filters_rank, biases, self.ndim * sizes
+        if sum(self.lengths) > MOST_KEY:
+            raise ShapeError(f"the layouts {attributes.text('layouts')} have too many axes; at most 3 are spatial")
+        self.token = _keep(_instances, self)
         self.table = (_INT64 * 1)(0)
         values = {
             **dict(zip(FIELDS, api().addresses, strict=False)),
@@ -205,13 +208,12 @@ class Instance:
             "filters_rank": filters_rank,
             "sizes": self.ndim * sizes,
             "y_rank": len(self.rule.y_layout.axes),
-            "key_length": x_rank + filters_rank + biases + self.ndim * sizes,
+            "key_length": sum(self.lengths),
             "table": ctypes.addressof(self.table),
             "last": 0,
             "active": 0,
             "deleted": 0,
         }
-        self.lengths = x_rank, filters_rank, biases, self.ndim * sizes
         self.record = _Record(*(values[name] for name in FIELDS))
 
     def entry(self, key: tuple[int, ...]) -> Entry:
@@ -239,9 +241,9 @@ class Instance:
 
         What it replaces stays in memory for one more table at least, and until no other call runs that may read it.
         """
-        last = self.record[FIELDS.index("last")]
-        kept = {each.address for each in self.older if isinstance(each, Entry)}
-        if self.record[FIELDS.index("active")] <= 1 and last not in kept:  # the call that asks for this is the only one
+        alone = self.record[FIELDS.index("active")] <= 1  # the call that asks for this is the only one
+        last = self.record[FIELDS.index("last")]  # read after: a call that ends between them has written it
+        if alone and all(last != each.address for each in self.older if isinstance(each, Entry)):
             _forget(self.older)
             self.older = []
         addresses = [entry.address for entry in self.entries.values()]
@@ -340,9 +342,9 @@ def _callbacks() -> _Callbacks:
         ctypes.CFUNCTYPE(pointer, _INT64, pointer, pointer)(_miss),
         ctypes.CFUNCTYPE(_INT64, _INT64, *[pointer] * 5)(_fallback),
     ]
-    for function in functions:
-        # machine code may still call it while the interpreter shuts down
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(function))
+    for used in (*functions, _instances, _entries):
+        # machine code may still call them, and write to records, while the interpreter shuts down and after it
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(used))
     return _Callbacks(functions, *(ctypes.cast(function, pointer).value or 0 for function in functions))
 
 

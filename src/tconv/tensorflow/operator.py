@@ -31,6 +31,7 @@ from tconv.tensorflow.tracing_context import (
     is_for_a_file,
     reason_for_standard,
     run_operator,
+    standard_operators,
     without_autograph,
 )
 
@@ -190,22 +191,21 @@ def reason_against_kernel(x: Any, weight: Any) -> str:
 def _run_kernel(
     rule: OperatorRule, operator: Operator, x: Any, weight: Any, bias: Any, sizes: Any, name: str | None
 ) -> Any:
-    some = [] if bias is None else [bias]
-    y = run_operator(x, weight, some, [] if sizes is None else [sizes], rule.attributes, name)
+    some, last = [] if bias is None else [bias], [] if sizes is None else [sizes]
+    shape: list[int | None] = []
     if not tf.executing_eagerly():
         shape = static_shape(x.shape, weight.shape, operator)
         if sizes is not None:
             known: Any = tf.get_static_value(sizes, partial=True)
             named = dict(zip(range(len(rule.strides)), [None] * 9 if known is None else known, strict=False))
             shape = [named[axis] if isinstance(axis, int) else shape[at] for at, axis in enumerate(rule.y_layout.axes)]
-        y.set_shape(shape)
-    return y
+    return run_operator(x, weight, some, last, rule.attributes, shape, name)
 
 
 def _gradient(op: Any, dy: Any) -> list[Any]:
     """Return the derivatives with respect to the inputs of an operator, of a graph or recorded by a tape."""
     x, weight, *rest = op.inputs
-    rule = rule_of(op)
+    rule, dy = rule_of(op), tf.convert_to_tensor(dy)  # that of tf.gather is tf.IndexedSlices
     skipped = getattr(op, "skip_input_indices", None) or ()
     if rule.padding == "CROP":
         operator = plain_operator(rule, rule.weight_layout.kernel(tuple(weight.shape.as_list())))
@@ -296,12 +296,28 @@ def _with_gradients(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any],
     In a graph the gradients refer to copies of the tensors (which cost nothing): those of an outer graph would be out
     of scope where TensorFlow differentiates a gradient.
     """
-    own = tf.custom_gradient(function)
+    own = tf.custom_gradient(lambda a, b: _in_like_graphs(function(a, b), a, b))
 
     def differentiated(a: Any, b: Any) -> Any:
         return own(a, b) if tf.executing_eagerly() else own(tf.identity(a), tf.identity(b))
 
     return differentiated
+
+
+def _in_like_graphs(both: tuple[Any, Callable[[Any], Any]], a: Any, b: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return a result and its gradients, which are standard operators, too, if the present graph has no others.
+
+    The graph of a gradient does not tell that it is compiled as its function is.
+    """
+    result, gradients = both
+    if tf.executing_eagerly() or not reason_for_standard(a, b):
+        return both
+
+    def in_standard_operators(d: Any) -> Any:
+        with standard_operators():
+            return gradients(d)
+
+    return result, in_standard_operators
 
 
 def static_shape(x_shape: Any, weight_shape: Any, operator: Operator) -> list[int | None]:

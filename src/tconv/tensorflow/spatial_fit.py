@@ -15,16 +15,16 @@ def extend(y: Any, pairs: Sequence[tuple[Any, Any]], layout: DataLayout) -> Any:
 
     The numbers are integers, or scalar tensors where they are known at run time only.
     """
+    # zeros first: a crop may reach into those of the other end
     if all(isinstance(side, int) for pair in pairs for side in pair):
+        if any(side > 0 for pair in pairs for side in pair):
+            y = tf.pad(y, [[max(0, lo), max(0, hi)] for lo, hi in _per_axis(pairs, layout)])
         if any(side < 0 for pair in pairs for side in pair):
-            kept = [slice(max(0, -lo), -max(0, -hi) or None) for lo, hi in pairs]
-            y = y[tuple(kept[axis] if isinstance(axis, int) else slice(None) for axis in layout.axes)]
-        if all(side <= 0 for pair in pairs for side in pair):
-            return y
-        return tf.pad(y, [[max(0, lo), max(0, hi)] for lo, hi in _per_axis(pairs, layout)])
+            y = y[tuple(slice(max(0, -lo), min(0, hi) or None) for lo, hi in _per_axis(pairs, layout))]
+        return y
     both = tf.stack([tf.stack([tf.cast(side, tf.int32) for side in pair]) for pair in _per_axis(pairs, layout)])
-    cut, added = tf.maximum(-both, 0), tf.maximum(both, 0)
-    fitted = tf.pad(tf.slice(y, cut[:, 0], tf.shape(y) - tf.reduce_sum(cut, 1)), added)
+    extended, cut = tf.pad(y, tf.maximum(both, 0)), tf.maximum(-both, 0)
+    fitted = tf.slice(extended, cut[:, 0], tf.shape(extended) - tf.reduce_sum(cut, 1))
     if not tf.executing_eagerly():
         fitted.set_shape([None if isinstance(axis, int) else y.shape[at] for at, axis in enumerate(layout.axes)])
     return fitted

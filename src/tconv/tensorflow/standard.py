@@ -32,7 +32,7 @@ def conv_transpose(
     else:
         y = forward.conv_transpose(OPERATIONS, images, w, geometry, [True] * geometry.ndim)
     if max(geometry.stride) == 1:
-        y = _restored(y)
+        y = restored(y)
     return data_out(OPERATIONS, y, result)
 
 
@@ -42,7 +42,7 @@ def conv(
 ) -> Any:
     """Return the convolution of y and a weight whose transpose `conv_transpose` is, in the layout `result`."""
     images, w = data_in(OPERATIONS, y, data), weight_in(OPERATIONS, weight, weight_layout, geometry.groups)
-    return data_out(OPERATIONS, _restored(derivatives.conv(OPERATIONS, images, w, geometry)), result)
+    return data_out(OPERATIONS, restored(derivatives.conv(OPERATIONS, images, w, geometry)), result)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -129,7 +129,7 @@ class _TensorFlow:
 OPERATIONS = _TensorFlow()
 
 
-def _restored(y: Any) -> Any:
+def restored(y: Any) -> Any:
     """Return a result of a convolution in its own shape, also if it is empty, when oneDNN returns that of x.
 
     The sizes are written so that TensorFlow's optimizer does not see that they are those it expects.

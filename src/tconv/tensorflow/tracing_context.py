@@ -144,8 +144,16 @@ without_autograph(standard_operators)
 # -- the operator ----------------------------------------------------------------------------------------------------
 
 
-def run_operator(x: Any, filters: Any, bias: list[Any], sizes: list[Any], attributes: dict[str, Any], name: Any) -> Any:
-    """Run the operator now, or add it to the graph that is being traced."""
+def run_operator(
+    x: Any,
+    filters: Any,
+    bias: list[Any],
+    sizes: list[Any],
+    attributes: dict[str, Any],
+    shape: list[int | None],
+    name: Any,
+) -> Any:
+    """Run the operator now, or add it to the graph that is being traced, with a y of this shape."""
     if tf.executing_eagerly():
         flat = [part for pair in attributes.items() for part in pair]
         try:
@@ -165,6 +173,7 @@ def run_operator(x: Any, filters: Any, bias: list[Any], sizes: list[Any], attrib
     _, _, op, (y,) = _add_to_graph(
         OPERATOR, name=name or "conv_transpose", x=x, filters=filters, bias=bias, output_sizes=sizes, **attributes
     )
+    y.set_shape(shape)  # before it is recorded: forward mode differentiates with it
     if _must_record():
         attrs = [part for key in ("T", "B", "S", *attributes) for part in (key, op.get_attr(key))]
         _record(OPERATOR, op.inputs, tuple(attrs), [y])

@@ -57,12 +57,14 @@ def write_take() -> str:
             number.set(0)
             f.call(f.load(shared, YIELD, I64))
     with f.when(f.load(entry.value, SCRATCH_SIZE, I64) < size):
+        replaced = f.load(entry.value, SCRATCH_RAW, I64)
         f.store(0, entry.value, SCRATCH_SIZE, I64)
-        f.call(f.load(shared, FREE, I64), f.load(entry.value, SCRATCH_RAW, I64))
+        f.store(0, entry.value, SCRATCH_RAW, I64)  # before it is free: a child that is forked meanwhile has it, too
+        f.call(f.load(shared, FREE, I64), replaced)
         raw, aligned = allocate(f, shared, size)
         f.store(raw, entry.value, SCRATCH_RAW, I64)
         f.store(aligned, entry.value, SCRATCH_ADDRESS, I64)
-        f.store(f.select(raw.equals(0), 0, size), entry.value, SCRATCH_SIZE, I64)
+        f.atomic_store(f.select(raw.equals(0), 0, size), entry.value, SCRATCH_SIZE)
         with f.when(raw.equals(0)):
             give_back(f, entry.value)
             entry.set(0)

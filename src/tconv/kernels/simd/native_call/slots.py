@@ -109,8 +109,8 @@ def write_miss() -> str:
 
         def fill() -> None:
             raw, aligned = allocate(f, shared, size)
-            f.store(raw, slot.value, RAW, I64)
             f.store(aligned, slot.value, ADDRESS, I64)
+            f.atomic_store(raw, slot.value, RAW)  # last: a child that is forked meanwhile takes it for complete
             with f.when(raw.equals(0)):
                 f.atomic_add(shared, KEPT, 0 - size)
 
