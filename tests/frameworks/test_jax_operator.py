@@ -369,3 +369,8 @@ def test_variables_that_are_arrays_to_jax():
             return jnp.asarray(W)
 
     assert (up(X, Param(), (2,), "SAME") == up(X, W, (2,), "SAME")).all()
+
+
+def test_one_input_with_a_huge_stride():
+    x, w = jnp.full((1, 1, 2), 3, "int32"), jnp.arange(18, dtype="int32").reshape(3, 2, 3)
+    assert (up(x, w, (2**40,), None, crop=0) == up(x, w, (1,), None, crop=0)).all()

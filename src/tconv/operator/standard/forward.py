@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -30,6 +31,9 @@ def conv_transpose(ops: Operations, x: Any, w: Any, g: Geometry, aligned: Sequen
     `aligned` says for each axis how its phases are grouped, see `axis_phases`.
     """
     known = [n if isinstance(n, int) else None for n in ops.sizes(x)[1:-1]]
+    # of a single input any stride beyond the kernel makes the same output: one of 2**40 has as many phases
+    steps = [min(s, e) if n == 1 else s for s, e, n in zip(g.stride, g.extent, known, strict=True)]
+    g = replace(g, stride=tuple(steps))
     spec = zip(g.kernel, g.stride, g.dilation, g.crop, aligned, known, strict=True)
     axes = [axis_phases(k, s, d, *crop, align, n) for k, s, d, crop, align, n in spec]
     # later taps read earlier inputs
