@@ -19,7 +19,7 @@ import pytest
 import tconv.keras as ours
 from tconv.acceleration.layer_choice import Choice, choose
 from tconv.acceleration.paired_timing import Estimate
-from tconv.errors import ArgumentError
+from tconv.errors import ArgumentError, GeometryError
 from tconv.keras import backend_call, model_acceleration
 from tconv.keras.layer_calls import is_installed
 
@@ -265,6 +265,24 @@ def test_what_is_no_model_is_refused(model):
 def test_what_is_no_example_is_refused(x):
     with pytest.raises(ArgumentError, match=r"Write what model\.predict takes"):
         ours.accelerate(network(), object())
+    with pytest.raises(ArgumentError, match=r"without an element.* np\.zeros\(\(1, "):
+        ours.accelerate(network(), x[:0])
+    with pytest.raises(ArgumentError, match=r"a shape; .* Write np\.zeros\(\(1, 4, 4, 8\)"):
+        ours.accelerate(network(), (1, 4, 4, 8))
+    with pytest.raises(ArgumentError, match=r"Write tconv\.keras\.restore\(model\)"):
+        ours.restore(None)
+    with pytest.raises(GeometryError, match=r"padding is 1; .* Write padding="):
+        ours.Conv2DTranspose(4, 3, padding=1)
+
+
+def test_a_report_does_not_contradict_itself():
+    layer = ours.LayerReport("up", "Conv2DTranspose", (1, 4, 4, 8), 0.5, "tconv", (), 2.0)
+    slow = layer._replace(name="slow", seconds=1.07)
+    text = str(ours.Report((layer,), (), 1.0, gain=Estimate(2.1, 2.0, 2.2)))
+    assert "at best 2.10x; 2.10x is expected" in text
+    text = str(ours.Report((slow,), (), 1.0, gain=Estimate(2.1, 2.0, 2.2)))
+    assert "nearly all" in text
+    assert " 100%; 2.00x" in text
 
 
 def test_a_single_layer_and_a_model_without_any(x):

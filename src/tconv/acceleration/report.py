@@ -96,7 +96,9 @@ class Report(NamedTuple):
             if any(layer.reasons for layer in self.layers):
                 return head + f"The example reaches none of them; write {self.call} with another"
             return head + f"Write {self.call}(model, x) to see the possible gain"
-        head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {self.ceiling:.2f}x; "
+        # layers and model are timed apart: where they contradict each other, what was measured is possible
+        best = max(self.ceiling, self.gain.value)
+        head = f"transposed convolutions take {100 * self.share:.0f}% of this model: at best {best:.2f}x; "
         if self.share > 0.98:  # the ceiling would be a number without a meaning
             head = "transposed convolutions take nearly all of this model; "
         if all(map(self.is_left, self.layers)):
@@ -107,7 +109,7 @@ class Report(NamedTuple):
     def _line(self, layer: LayerReport) -> str:
         if layer.seconds is None or layer.input is None:
             return f"{layer.kind}{': ' * bool(layer.reasons)}{'; '.join(layer.reasons)}"
-        share = 100 * layer.seconds / (self.seconds or layer.seconds)
+        share = min(100.0, 100 * layer.seconds / (self.seconds or layer.seconds))
         layout = f", {layer.layout}" if layer.layout else ""
         head = f"{layer.kind} {list(layer.input)} {layer.dtype}{layout}: {1e3 * layer.seconds:.3g} ms, {share:.0f}%"
         if self.is_left(layer):

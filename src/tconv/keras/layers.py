@@ -37,6 +37,12 @@ class TransposedConvolution:
         if named is not None:
             del given["kernel_initializer"]
         filters = int_of(filters, "filters", least=1)
+        padding = given.get("padding", "valid")
+        if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
+            raise GeometryError(
+                f'padding is {shown(padding)}; "valid" or "same" is needed. Write padding="same", with output_padding= '
+                "for another size of the output"
+            )
         # Keras' checks of strides, dilation and output_padding, which refuse much of what is possible, see defaults
         super().__init__(filters, kernel_size, **given)  # type: ignore[call-arg]
         self.groups = int_of(groups, "groups", least=1, example="groups=1")

@@ -56,9 +56,9 @@ def accelerate(model: Any, x: Any = None) -> Report:
     that is not measurably faster is left to Keras, and so are all if the model with them is not. Without `x` nothing is
     timed, and every layer is replaced. If the model raises an error, or is interrupted, it stays as it was.
 
-    Raises ArgumentError if the model is no layer or model of Keras.
+    Raises ArgumentError if the model is no layer or model of Keras, or x no example of at least one element.
     """
-    _check_model(model)
+    _check_model(model, "accelerate")
     layers, left = _find_layers(model)
     before = {name for name, layer in layers.items() if is_installed(layer)}
     try:
@@ -88,7 +88,7 @@ def restore(model: Any) -> int:
     >>> tconv.keras.restore(model), tconv.keras.restore(model)
     (1, 0)
     """
-    _check_model(model)
+    _check_model(model, "restore")
     changed = [layer for _, layer in _walk(model) if is_installed(layer)]
     for layer in changed:
         uninstall(layer)
@@ -97,11 +97,11 @@ def restore(model: Any) -> int:
     return len(changed)
 
 
-def _check_model(model: Any) -> None:
+def _check_model(model: Any, function: str) -> None:
     if not isinstance(model, keras.Layer):
         raise ArgumentError(
             f"model is a {type(model).__module__}.{type(model).__qualname__}; a model or layer of Keras 3 is needed. "
-            "Write tconv.keras.accelerate(model)"
+            f"Write tconv.keras.{function}(model)"
         )
 
 
@@ -131,13 +131,24 @@ def _find_layers(model: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
 
 def _tensors(x: Any) -> Any:
+    """Return an example as tensors of the backend. Raises ArgumentError for what is none, as a shape."""
+    if isinstance(x, (list, tuple)) and len(x) > 1 and all(isinstance(size, (int, type(None))) for size in x):
+        shape = tuple(1 if size is None else size for size in x)
+        raise ArgumentError(f"x is {shown(x)}, a shape; an array of it is needed. Write np.zeros({shape}, 'float32')")
     try:
-        return keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+        tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"x is {shown(x)}, which Keras does not take ({error}). Write what model.predict takes: an array, or a "
             "list or dict of arrays"
         ) from error
+    for tensor in keras.tree.flatten(tensors):
+        if 0 in (shape := tuple(tensor.shape)):
+            raise ArgumentError(
+                f"x has shape {shape}, without an element; there is nothing to time. Write a batch of one or more, "
+                f"for example np.zeros({tuple(size or 1 for size in shape)}, 'float32'), or leave out x"
+            )
+    return tensors
 
 
 def _forget_programs(model: Any) -> None:
