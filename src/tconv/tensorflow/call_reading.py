@@ -163,10 +163,10 @@ def _read(x: Described, filters: Described, bias: Described | None, arguments: A
 def _refuse_textbook_arrays(x: Described, filters: Described) -> None:
     """Raise ShapeError for arrays without batch and channels, as textbooks have them."""
     raise ShapeError(
-        f"input has shape {sizes_text(x.shape)} and filters {sizes_text(filters.shape)}; a batch and channels "
-        f"are needed: input [N, *spatial, C_in], filters [*kernel, C_out, C_in]. Write tf.reshape(input, {_around(x.shape, True)}) and "
-        f"tf.reshape(filters, {_around(filters.shape, False)}), or tconv.definition.scatter(input.numpy(), "
-        "filters.numpy())"
+        f"input has shape {sizes_text(x.shape)} and filters {sizes_text(filters.shape)}; a batch and channels are "
+        "needed: input [N, *spatial, C_in], filters [*kernel, C_out, C_in]. "
+        f"Write tf.reshape(input, {_around(x.shape, True)}) and tf.reshape(filters, {_around(filters.shape, False)}), "
+        "or tconv.definition.scatter(input.numpy(), filters.numpy())"
     )
 
 
