@@ -420,7 +420,7 @@ resource.setrlimit(resource.RLIMIT_AS, (pages + 300_000_000, -1))
 try:
     g = jax.jit(layer)
     y = g(np.zeros((1, 512, 512, 16), np.float32), np.zeros((4, 4, 16, 256), np.float32))
-    y.block_until_ready()  # reading y instead aborts the process, also with lax: findings/jax_out_of_memory_abort.sh
+    y.block_until_ready()  # raises
 except Exception as error:
     print(type(error).__name__, str(error)[:300])
 else:

@@ -244,7 +244,7 @@ def test_vmap_of_no_calls():
 
 
 def test_results_that_no_memory_holds():
-    """XLA ends the process for them."""
+    """Refuse them while tracing, under vmap, too."""
     w = np.ones((4, 3, 2), "f")
     up = lambda x: tconv.jax.conv_transpose(x, w, (10**7,), "SAME")  # noqa: E731
     with pytest.raises(ShapeError, match=r"which no memory holds. Use a smaller stride"):

@@ -105,7 +105,7 @@ _SHAPES = dict(
 
 
 _MOST_BYTES = 1 << 63
-"""Bytes whose number XLA cannot count: it ends the process, or compiles without end."""
+"""Bytes from which on no result is given to XLA, which counts them in 64 bits."""
 
 
 def _aval(primitive: Any, *operands: Any, geometry: Geometry, layouts: Layouts, precision: Any, dtype: Any) -> Any:
