@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tconv import dialect
-from tconv.bench import dtypes
 from tconv.bench.frameworks import layer_sides
-from tconv.bench.frameworks.interface import OWN, Case, Framework, Sides
+from tconv.bench.frameworks.interface import OWN, Case, Sides
 from tconv.bench.frameworks.layer_sides import LayerFramework, Operator
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import UnableError
@@ -171,16 +170,4 @@ def _build(kind: str, case: Case) -> Sides:
     return Jax().sides(kind, case)
 
 
-FRAMEWORK = Framework(
-    "JAX",
-    ("jax", "jaxlib"),
-    ("layers", "training", "overhead"),
-    layer_sides.names,
-    layer_sides.select,
-    _start,
-    _build,
-    dtypes=dtypes.DTYPES["cpu"],
-    layouts=("last", "first"),
-    shared=True,
-    gate=layer_sides.GATE,
-)
+FRAMEWORK = layer_sides.framework_of_layers("JAX", ("jax", "jaxlib"), _start, _build)

@@ -16,7 +16,7 @@ import numpy as np
 from tconv.bench import dtypes, subpixel
 from tconv.bench import layers as registry
 from tconv.bench.frameworks import layer_numbers
-from tconv.bench.frameworks.interface import OWN, Case, Gap, Sides, reason_of
+from tconv.bench.frameworks.interface import OWN, Case, Framework, Gap, Sides, reason_of
 from tconv.bench.frameworks.layer_numbers import INPUT, OUTPUT, WEIGHT
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import UnableError
@@ -178,6 +178,25 @@ def select(kind: str, wanted: Sequence[str]) -> list[str]:
 
 
 # -- the plain rewrite -------------------------------------------------------------------------------------------
+
+
+def framework_of_layers(
+    title: str, packages: tuple[str, ...], start: Callable[[int, str], None], build: Callable[[str, Case], Sides]
+) -> Framework:
+    """Return the framework whose cases are the layers of the registry, in its own layout and channels first."""
+    return Framework(
+        title,
+        packages,
+        ("layers", "training", "overhead"),
+        names,
+        select,
+        start,
+        build,
+        dtypes=dtypes.DTYPES["cpu"],
+        layouts=("last", "first"),
+        shared=True,
+        gate=GATE,
+    )
 
 
 def rewrite(

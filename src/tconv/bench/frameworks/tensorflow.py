@@ -8,9 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tconv import Geometry, dialect
-from tconv.bench import dtypes
 from tconv.bench.frameworks import layer_sides
-from tconv.bench.frameworks.interface import OWN, Case, Framework, Sides
+from tconv.bench.frameworks.interface import OWN, Case, Sides
 from tconv.bench.frameworks.layer_sides import LayerFramework, Operator
 from tconv.bench.layers import Layer
 from tconv.bench.peers.interface import UnableError
@@ -147,16 +146,4 @@ def _build(kind: str, case: Case) -> Sides:
     return TensorFlow().sides(kind, case)
 
 
-FRAMEWORK = Framework(
-    "TensorFlow",
-    ("tensorflow-cpu", "tensorflow"),
-    ("layers", "training", "overhead"),
-    layer_sides.names,
-    layer_sides.select,
-    _start,
-    _build,
-    dtypes=dtypes.DTYPES["cpu"],
-    layouts=("last", "first"),
-    shared=True,
-    gate=layer_sides.GATE,
-)
+FRAMEWORK = layer_sides.framework_of_layers("TensorFlow", ("tensorflow-cpu", "tensorflow"), _start, _build)
