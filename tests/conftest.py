@@ -1,10 +1,7 @@
 """One hypothesis profile for all machines: no deadline, because machines are shared, and reproducible on CI."""
 
 import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 import tconv
+from child_processes import finished
 
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
@@ -62,23 +60,9 @@ def python(code_folder):
         for name, value in variables.items():
             if value is None:
                 environment.pop(name, None)
-        process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-c", text, *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, errors = process.communicate(timeout=200)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # faulthandler prints where it hangs
-            time.sleep(1)
-            os.killpg(process.pid, signal.SIGKILL)  # with all its children
-            output, errors = process.communicate()
-            errors = f"it hung\n{errors}"
-        assert (process.returncode, errors) == (0, ""), f"{process.returncode}\n{output}\n{errors}"
+        command = [sys.executable, "-X", "faulthandler", "-c", text, *map(str, arguments)]
+        code, output, errors = finished(command, environment)
+        assert (code, errors) == (0, ""), f"{code}\n{output}\n{errors}"
         return output
 
     return run

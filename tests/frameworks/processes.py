@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
+
+from child_processes import finished
 
 SOURCES = str(Path(__file__).parents[2] / "src")
 WITHOUT_TCONV = "import sys; sys.modules['tconv'] = None\n"  # an import of it raises
@@ -20,21 +19,25 @@ def run(text: str, *arguments: object, code: int = 0, **variables: object) -> st
     TensorFlow and XLA write to stderr as they like, so it is not looked at.
     """
     path = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", text, *map(str, arguments)],
-        env={**os.environ, **_QUIET, "PYTHONPATH": path, **{name: str(value) for name, value in variables.items()}},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=200)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # faulthandler prints where it hangs
-        time.sleep(1)
-        os.killpg(process.pid, signal.SIGKILL)  # with all its children
-        output, errors = process.communicate()
-        errors = f"it hung\n{errors}"
-    assert process.returncode == code, f"{process.returncode}\n{output}\n{errors[-5000:]}"
+    command = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", text, *map(str, arguments)]
+    given = {name: str(value) for name, value in variables.items()}
+    ended, output, errors = finished(command, {**os.environ, **_QUIET, "PYTHONPATH": path, **given})
+    assert ended == code, f"{ended}\n{output}\n{errors[-5000:]}"
     return output
+
+
+MEMORY = """
+import resource
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+def grown(call, rounds):
+    call(0); call(1)
+    sizes = []
+    for part in range(4):
+        for at in range(rounds):
+            call(part * rounds + at)
+        sizes.append(resident())
+    return sizes
+"""
+"""Text that measures a process: its resident megabytes after each quarter of many calls."""

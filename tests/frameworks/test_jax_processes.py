@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from processes import WITHOUT_TCONV, run
+from processes import MEMORY, WITHOUT_TCONV, run
 
 START = """
 import sys, os, threading, numpy as np, jax, jax.numpy as jnp, tconv, tconv.jax
@@ -365,22 +365,6 @@ assert same(f(x, w), y)
 """
     )
     assert "it needs Python's interpreter" in output, output
-
-
-MEMORY = """
-import resource
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
-def grown(call, rounds):
-    call(0); call(1)
-    sizes = []
-    for part in range(4):
-        for at in range(rounds):
-            call(part * rounds + at)
-        sizes.append(resident())
-    return sizes
-"""
 
 
 def test_memory_stays_bounded():

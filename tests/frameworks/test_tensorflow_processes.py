@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processes import WITHOUT_TCONV, run
+from processes import MEMORY, WITHOUT_TCONV, run
 
 START = """
 import sys, os, threading, numpy as np, tensorflow as tf, tconv, tconv.tensorflow
@@ -261,22 +261,6 @@ ready.wait()
 """
     )
     assert output == "atexit True True\n"
-
-
-MEMORY = """
-import resource
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
-def grown(call, rounds):
-    call(0); call(1)
-    sizes = []
-    for part in range(4):
-        for at in range(rounds):
-            call(part * rounds + at)
-        sizes.append(resident())
-    return sizes
-"""
 
 
 def test_memory_stays_bounded():
