@@ -12,30 +12,19 @@ import numpy as np
 
 from tconv._arrays import refuse_narrow_jax
 from tconv.errors import DtypeError
-from tconv.geometry import Geometry
 from tconv.jax import operator
+from tconv.operator.call_reading import GivenCall
 from tconv.operator.traced_call import Face, read_traced_call
 
 
-def run(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    name: str,
-    geometry: Geometry | None,
-    native: dict[str, Any],
-    *,
-    out: Any = None,
-    method: str = "auto",
-    adjoint: bool = False,
-) -> jax.Array:
+def run(given: GivenCall) -> jax.Array:
     """Run a call of any dialect on JAX's primitives, after the checks of `tconv.conv_transpose`."""
-    call = read_traced_call(_FACE, x, weight, bias, name, geometry, native, out=out, method=method, adjoint=adjoint)
+    call, (x, weight, bias) = read_traced_call(_FACE, given), given[:3]
     if call.is_integer:  # sums of integers are int64 in all of tconv
         refuse_narrow_jax(np.dtype(np.int64))
         x, weight, bias = (None if each is None else each.astype("int64") for each in (x, weight, bias))
     y: jax.Array
-    if adjoint:
+    if given.adjoint:
         y = operator.adjoint(x, weight, call.geometry, call.data, call.weight, call.result)
     else:
         y = operator.apply(x, weight, bias, call.geometry, call.data, call.weight, call.result)

@@ -20,6 +20,20 @@ from tconv.kernels.problem import Layer, Problem
 from tconv.operator.dtype_check import check_dtypes
 
 
+class GivenCall(NamedTuple):
+    """Call of `conv_transpose`, or of `conv` if `adjoint`, as the user gave it. A framework's face takes it so."""
+
+    x: Any
+    weight: Any
+    bias: Any
+    dialect: str
+    geometry: Geometry | None
+    native: dict[str, Any]
+    out: Any = None
+    method: str = "auto"
+    adjoint: bool = False
+
+
 class CanonicalCall(NamedTuple):
     """Call in canonical terms: problem and arrays, with the native arrays and the layout of the result."""
 

@@ -20,7 +20,7 @@ from tconv.geometry import Geometry
 from tconv.kernels import tap_products
 from tconv.kernels.problem import is_plain
 from tconv.operator import call_cache
-from tconv.operator.call_reading import CanonicalCall, read_call
+from tconv.operator.call_reading import CanonicalCall, GivenCall, read_call
 from tconv.operator.method_choice import choose_method
 
 
@@ -82,7 +82,7 @@ def conv_transpose(
         weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native, x=x)
         refuse_activation(layer, "conv_transpose has none", "tconv.prepare(weight)(x)")
     if key is None and (adapter := _arrays.adapter_for(x, weight, bias, out)) is not None:
-        return adapter(x, weight, bias, dialect, geometry, native, out=out, method=str(method))
+        return adapter(GivenCall(x, weight, bias, dialect, geometry, native, out, str(method)))
     # the specialized call of the machine code checks that the weight is finite
     unchecked = key is not None and method == "auto"
     call = read_call(x, weight, bias, dialect, geometry, native, finite=True if unchecked else None)
@@ -138,7 +138,7 @@ def conv(x: Any, weight: Any, *, dialect: str = "torch", geometry: Geometry | No
     """
     weight, _, dialect, native, _ = call_of(weight, None, dialect, geometry, native, x=x)
     if (adapter := _arrays.adapter_for(x, weight)) is not None:
-        return adapter(x, weight, None, dialect, geometry, native, adjoint=True)
+        return adapter(GivenCall(x, weight, None, dialect, geometry, native, adjoint=True))
     call = read_call(x, weight, None, dialect, geometry, native, adjoint=True)
     p = call.problem
     shape = (p.batch, p.in_channels, *p.input_shape)

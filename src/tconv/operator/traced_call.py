@@ -18,7 +18,7 @@ from tconv._arrays import Array
 from tconv.dialects import DataLayout, NativeCall, WeightLayout, dialect
 from tconv.errors import ArgumentError, ArrayError, ShapeError, TconvError
 from tconv.geometry import Geometry
-from tconv.operator.call_reading import read_taken_call
+from tconv.operator.call_reading import GivenCall, read_taken_call
 
 
 class Face(NamedTuple):
@@ -49,25 +49,13 @@ class TracedCall(NamedTuple):
     """True for integers, which are summed and returned as int64."""
 
 
-def read_traced_call(
-    face: Face,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    name: str,
-    geometry: Geometry | None,
-    native: dict[str, Any],
-    *,
-    out: Any = None,
-    method: str = "auto",
-    adjoint: bool = False,
-) -> TracedCall:
+def read_traced_call(face: Face, given: GivenCall) -> TracedCall:
     """Return the meaning of a call, after the checks of `read_call`.
 
     Raises its errors, ArgumentError for `out` and for another method than "auto", ArrayError for arrays of several
     libraries, ShapeError for unknown sizes that have to be known.
     """
-    described = describe_arrays(face, x, weight, bias, out=out, method=method)
+    described = describe_arrays(face, given)
     for key in ("weight", "bias"):
         if key in described and (unknown := _unknown(described[key][0])):
             raise ShapeError(
@@ -77,38 +65,29 @@ def read_traced_call(
     shape, dtype = described["x"]
     weight_in, bias_in = (_stand_in(*described[key]) if key in described else None for key in ("weight", "bias"))
     assert weight_in is not None
-    reading = _Reading(face, shape, weight_in.shape, name, geometry, native, adjoint)
+    meaning = given.dialect, given.geometry, given.native
+    reading = _Reading(face, shape, weight_in.shape, *meaning, given.adjoint)
     sizes = reading.sizes()
     with reading.shown_as_given(sizes):
         call = read_taken_call(
-            face.library,
-            _stand_in(sizes, dtype),
-            weight_in,
-            bias_in,
-            name,
-            geometry,
-            native,
-            adjoint=adjoint,
-            finite=True,
+            face.library, _stand_in(sizes, dtype), weight_in, bias_in, *meaning, adjoint=given.adjoint, finite=True
         )
     problem = call.problem
     return TracedCall(problem.geometry, call.data, call.weight_layout, call.result, problem.dtype.kind in "iu")
 
 
-def describe_arrays(
-    face: Face, x: Any, weight: Any, bias: Any, *, out: Any = None, method: str = "auto"
-) -> dict[str, tuple[tuple[Any, ...], np.dtype[Any]]]:
+def describe_arrays(face: Face, given: GivenCall) -> dict[str, tuple[tuple[Any, ...], np.dtype[Any]]]:
     """Return the shapes and dtypes of a call's arrays, by the names of its arguments; no bias if it is None.
 
     Raises ArgumentError for `out` and for another method than "auto", ArrayError for arrays of several libraries.
     """
-    for argument, given in (("out", out is not None), ("method", method != "auto")):
-        if given:
+    for argument, is_given in (("out", given.out is not None), ("method", given.method != "auto")):
+        if is_given:
             raise ArgumentError(
                 f"{argument}= was given, and the call is differentiated or traced, so it runs on {face.operators}. "
                 f"Leave out {argument}=, or write {face.instead}"
             )
-    arrays = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
+    arrays = {"x": given.x, "weight": given.weight, **({} if given.bias is None else {"bias": given.bias})}
     return {key: _described(face, array, key) for key, array in arrays.items()}
 
 

@@ -13,36 +13,24 @@ import tensorflow as tf
 from tconv._arguments import entries_of, shown
 from tconv.dialects import dialect
 from tconv.errors import ArrayError, DtypeError, ShapeError
-from tconv.geometry import Geometry
+from tconv.operator.call_reading import GivenCall
 from tconv.operator.traced_call import Face, TracedCall, describe_arrays, read_traced_call
 from tconv.tensorflow import operator
 from tconv.tensorflow.functional import conv_transpose
 
 
-def run(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    name: str,
-    geometry: Geometry | None,
-    native: dict[str, Any],
-    *,
-    out: Any = None,
-    method: str = "auto",
-    adjoint: bool = False,
-) -> tf.Tensor:
+def run(given: GivenCall) -> tf.Tensor:
     """Run a call of any dialect on TensorFlow's operators, after the checks of `tconv.conv_transpose`."""
-    x, weight, bias = (
-        tf.convert_to_tensor(each) if isinstance(each, tf.Variable) else each for each in (x, weight, bias)
-    )
+    x, weight, bias = (tf.convert_to_tensor(each) if isinstance(each, tf.Variable) else each for each in given[:3])
+    native = given.native
     if "output_shape" in native:
         entries = _entries(native["output_shape"])
-        if name == "tensorflow" and geometry is None and not adjoint and _is_open(x, entries):
-            describe_arrays(_FACE, x, weight, bias, out=out, method=method)
-            dialect(name).check_names(native)
+        if given.dialect == "tensorflow" and given.geometry is None and not given.adjoint and _is_open(x, entries):
+            describe_arrays(_FACE, given._replace(x=x, weight=weight, bias=bias))
+            dialect(given.dialect).check_names(native)
             return conv_transpose(x, weight, bias=bias, **{"strides": 1, **native})
         x, native = _with_known_batch(x, native, entries)
-    call = read_traced_call(_FACE, x, weight, bias, name, geometry, native, out=out, method=method, adjoint=adjoint)
+    call = read_traced_call(_FACE, given._replace(x=x, weight=weight, bias=bias, native=native))
     if call.is_integer:
         raise DtypeError(
             f"x is {x.dtype.name}, and TensorFlow's operators convolve no integers inside tf.function. Write "
@@ -54,9 +42,9 @@ def run(
             f"{_FACE.instead}"
         )
     if x.dtype.is_complex:
-        y = _of_real_parts(x, weight, call, adjoint)
+        y = _of_real_parts(x, weight, call, given.adjoint)
         return y if bias is None else operator.add_bias(y, bias, call.result)
-    return _real(x, weight, bias, call, adjoint)
+    return _real(x, weight, bias, call, given.adjoint)
 
 
 def _real(x: Any, weight: Any, bias: Any, call: TracedCall, adjoint: bool) -> Any:

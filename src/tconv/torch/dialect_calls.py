@@ -13,31 +13,21 @@ import torch
 from tconv import _arrays
 from tconv.errors import ArrayError, DtypeError
 from tconv.geometry import Geometry
+from tconv.operator.call_reading import GivenCall
 from tconv.operator.traced_call import Face, read_traced_call
 from tconv.torch import operator
 from tconv.torch.element_types import title
 
 
-def run(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    name: str,
-    geometry: Geometry | None,
-    native: dict[str, Any],
-    *,
-    out: Any = None,
-    method: str = "auto",
-    adjoint: bool = False,
-) -> torch.Tensor:
+def run(given: GivenCall) -> torch.Tensor:
     """Run a call of any dialect on PyTorch's operators, after the checks of `tconv.conv_transpose`."""
-    call = read_traced_call(_FACE, x, weight, bias, name, geometry, native, out=out, method=method, adjoint=adjoint)
+    call, (x, weight, bias) = read_traced_call(_FACE, given), given[:3]
     g = call.geometry
     if g.ndim > 3:
         raise ArrayError(f"the call has {g.ndim} spatial axes, and PyTorch differentiates 1 to 3. Write x.detach()")
     if call.is_integer:  # PyTorch refuses most integers, mixed ones too, and wraps sums of the others
         x, weight, bias = (None if each is None else each.to(torch.int64) for each in (x, weight, bias))
-    if not adjoint:
+    if not given.adjoint:
         return operator.apply(x, weight, bias, g, call.data, call.weight, call.result)
     w = operator.canonical_weight(weight, call.weight, g.groups)
     return operator.native(_conv(operator.canonical(x, call.data), w, g), call.result)
