@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv import kernels
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.jax.call_layouts import Layouts, channels
 from tconv.kernels.problem import Problem
-from tconv.operator.method_choice import choose_method
+from tconv.operator.method_choice import machine_code_method
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 """Dtypes that the kernel computes."""
@@ -49,11 +48,9 @@ def choose(
         return Choice(p, "", ("there is nothing to multiply",))
     # no size decides: with kept weights and with new ones the kernel is as fast as lax or faster on small layers, too
     try:
-        reasons = kernels.kernel("simd").reasons_against(p)
-        method = "" if reasons else "winograd" if choose_method(p, "auto") == "winograd" else "simd"
+        return Choice(p, *machine_code_method(p))
     except TconvError as error:  # the call needs more memory than there is, for example
         return Choice(p, "", (str(error),))
-    return Choice(p, method, tuple(reasons))
 
 
 class _Result(NamedTuple):

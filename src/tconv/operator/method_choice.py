@@ -166,6 +166,18 @@ def _contiguous(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
+def machine_code_method(problem: Problem) -> tuple[str, tuple[str, ...]]:
+    """Return the method of the machine code that runs a problem, and no reasons; or "", and the reasons against it.
+
+    Compiled programs of JAX and TensorFlow can call no other method. Raises the errors of `choose_method`.
+    """
+    # the direct sum must be able to run it, too: it takes the numbers that another form cannot compute with
+    if reasons := kernels.kernel("simd").reasons_against(problem):
+        return "", tuple(reasons)
+    chosen = choose_method(problem, "auto")
+    return chosen if kernels.kernel(chosen).specialize is not None else "simd", ()
+
+
 def explain_method(
     problem: Problem, method: str, strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 ) -> Plan:

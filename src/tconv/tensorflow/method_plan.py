@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tconv.kernels.problem import Problem
-from tconv.operator.method_choice import explain_method
+from tconv.operator.method_choice import explain_method, machine_code_method
 from tconv.tensorflow.dispatch import reason_for_nn, reasons_against_nn
 from tconv.tensorflow.errors import tensorflow_errors
 from tconv.tensorflow.functional import read_call, tensor_of
-from tconv.tensorflow.op_kernel import canonical_strides, native_method
+from tconv.tensorflow.op_kernel import canonical_strides
 from tconv.tensorflow.operator import reason_against_kernel
 from tconv.tensorflow.tracing_context import without_autograph
 
@@ -101,7 +101,7 @@ def plan(
     against_kernel = reason_against_kernel(x, weight)
     for_nn = "" if call.operator is None else reason_for_nn(operator, x.shape, weight.shape, x.dtype)
     reasons: dict[str, tuple[str, ...]] = {}
-    own = "" if against_kernel else native_method(problem)
+    own = "" if against_kernel else machine_code_method(problem)[0]
     if against_kernel:
         method = "standard"
         reasons["simd"] = (against_kernel,)

@@ -24,7 +24,7 @@ from tconv.dialects.layouts import DataLayout
 from tconv.errors import ShapeError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.availability import reason_unavailable
-from tconv.operator.method_choice import choose_method
+from tconv.operator.method_choice import choose_method, machine_code_method
 from tconv.tensorflow.call_reading import in_own_names
 from tconv.tensorflow.compute_code import ENTRY, FIELDS, IN_PYTHON, MOST_KEY, NOTHING, compute_address, delete_address
 from tconv.tensorflow.operator_rule import Operator, rule_of_attributes
@@ -66,7 +66,7 @@ class Entry:
 
     def _call(self) -> tuple[Any, int, int]:
         """Return the object that owns the record, with the addresses of function and record."""
-        method = native_method(self.problem)
+        method, _ = machine_code_method(self.problem)  # without one, Python chooses another
         if not method:
             return None, IN_PYTHON, 0
         from tconv.kernels.simd.native_call import native_function
@@ -88,14 +88,6 @@ class Entry:
         biases = _array(bias, bias_shape, self.dtype) if bias_shape else None
         out = operator.y_layout.canonical(_array(y, self.y_shape, self.dtype))
         run_problem(self.problem, images, weight, biases, out)
-
-
-def native_method(problem: Problem) -> str:
-    """Return the method of the machine code that runs a problem; empty if Python has to choose another one."""
-    chosen = choose_method(problem, "auto")
-    if kernels.kernel(chosen).specialize is not None:
-        return chosen
-    return "" if kernels.kernel("simd").reasons_against(problem) else "simd"
 
 
 def canonical_strides(layout: DataLayout, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
