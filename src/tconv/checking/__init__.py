@@ -1,0 +1,1 @@
+"""Checks of model files: every transposed convolution explained, and where it will go wrong."""

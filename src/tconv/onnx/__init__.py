@@ -1,0 +1,1 @@
+"""ONNX model files: `check` names their transposed convolutions and traps, `rewrite` replaces them exactly."""

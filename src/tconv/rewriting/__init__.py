@@ -1,0 +1,1 @@
+"""Exact rewrites of a transposed convolution into operations that a target accepts."""
