@@ -8,6 +8,8 @@ from typing import Any
 
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Size
 from tconv.models.inventory.onnx_neighbours import after, before
+from tconv.models.inventory.onnx_pixel_shuffle import convolution_and_shuffle
+from tconv.models.inventory.onnx_zero_insertion import convolution_on_zeros
 from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, attributes_of, input_of, is_onnx, open_graph
 
 
@@ -34,7 +36,11 @@ def _operation(node: Any) -> str:
 
 
 def _layer(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer | None:
-    return conv_transpose(graph, placed) if is_onnx(placed.node, "ConvTranspose") else None
+    if is_onnx(placed.node, "ConvTranspose"):
+        return conv_transpose(graph, placed)
+    if is_onnx(placed.node, "Conv"):
+        return convolution_and_shuffle(graph, placed) or convolution_on_zeros(graph, placed)
+    return None
 
 
 def conv_transpose(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer:
