@@ -13,7 +13,7 @@ from typing import Any
 
 from tconv.errors import FileError, MissingExtraError
 from tconv.models.readers.onnx_graph.functions import inlined, sort_nodes
-from tconv.models.readers.onnx_graph.stored import checked_tensors
+from tconv.models.readers.onnx_graph.stored import set_places
 from tconv.models.readers.onnx_graph.wire_format import without_data
 
 MOST_NODES = 200_000
@@ -31,14 +31,14 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     if not path.is_file():
         raise FileError(f"{path} does not exist, or is not a file. Write the name of a .onnx file")
     try:
-        proto = onnx.ModelProto.FromString(without_data(path))
+        proto = onnx.ModelProto.FromString(without_data(path, MOST_NODES))
         if not proto.graph.node:
             raise FileError("it has no nodes")
         with _quiet():
             model = onnx_ir.serde.deserialize_model(proto)
         model, limitations = inlined(model, MOST_NODES)
         limitations += sort_nodes(model)
-        checked_tensors(path, model)
+        set_places(path, model)
     except FileError as error:
         raise FileError(f"{path} cannot be read: {error}") from None
     except RecursionError:
