@@ -28,7 +28,7 @@ EVALUATED = names_in(
 )
 """Operators that are evaluated where all their inputs are constants: those by which exporters compute weights."""
 
-MOST_BYTES = 2 << 30
+MOST_BYTES = 1 << 30
 """Most bytes of arrays at one time while a constant is computed."""
 
 

@@ -32,6 +32,8 @@ def dtype_name(kind: Any) -> str:
 
 def stored_bytes(tensor: Any) -> int:
     """Return the bytes of a tensor's numbers in the file, by its type and shape."""
+    if tensor.dtype.name in ("STRING", "UNDEFINED"):
+        return 0
     bits = _BITS.get(tensor.dtype.name) or tensor.dtype.bitwidth
     return -(-math.prod(shape_of(tensor)) * bits // 8)
 
@@ -66,7 +68,7 @@ def set_places(path: Path, model: Any) -> None:
 
     folder = str(path.parent.resolve())
     for tensor, replace in list(_tensors(model)):
-        shape_of(tensor)
+        _check(tensor)
         if not isinstance(tensor, onnx_ir.ExternalTensor):
             continue
         own = tensor.location == OWN_FILE
@@ -124,6 +126,36 @@ def shape_of(tensor: Any) -> tuple[int, ...]:
     if any(size < 0 for size in shape):
         raise FileError(f"the tensor {tensor.name!r} has the shape {shape}; sizes are at least 0")
     return shape
+
+
+def _check(tensor: Any) -> None:
+    """Raise FileError for a tensor of no known type, and for one whose numbers do not fit its shape."""
+    import onnx_ir
+
+    shape = shape_of(tensor)
+    try:
+        known = tensor.dtype.name != "UNDEFINED"
+    except ValueError:
+        known = False
+    if not known:
+        raise FileError(f"the tensor {tensor.name!r} has a type that ONNX does not have")
+    if not isinstance(tensor, onnx_ir.serde.TensorProtoTensor):
+        return
+    proto, needed = tensor.raw, math.prod(shape)
+    if proto.HasField("raw_data"):
+        present, needed, unit = len(proto.raw_data), stored_bytes(tensor), "bytes"
+    else:
+        fields = proto.float_data, proto.int32_data, proto.int64_data, proto.double_data, proto.uint64_data
+        present, unit = sum(map(len, fields)), "numbers"
+        if tensor.dtype.name in _BITS:
+            needed = stored_bytes(tensor)
+        elif tensor.dtype.name.startswith("COMPLEX"):
+            needed *= 2
+    if present != needed:
+        raise FileError(
+            f"the tensor {tensor.name!r} of shape {shape} and type {dtype_name(tensor.dtype)} has {present} {unit}; "
+            f"{needed} are needed"
+        )
 
 
 def _span(path: Path, tensor: Any) -> tuple[Path, int, int]:
