@@ -52,7 +52,7 @@ class OnnxGraph:
     def __init__(self, path: Path, model: Any, limitations: tuple[str, ...] = ()) -> None:
         self.path, self.model, self.limitations = path, model, limitations
         self.constants = Constants(path, model)
-        self.values = Values(path, self.constants)
+        self.values = Values(path, self.constants, model.graph.inputs)
 
     @cached_property
     def nodes(self) -> tuple[PlacedNode, ...]:
