@@ -23,7 +23,7 @@ Pairs = Sequence[tuple[int, int]]
 _MOST_ELEMENTS = 1 << 30
 
 
-class Convolution(NamedTuple):
+class OrdinaryConvolution(NamedTuple):
     """An ordinary convolution of stride 1, as a file has it."""
 
     dialect: str
@@ -48,14 +48,14 @@ def _ordinary_layout(name: str, ndim: int, flip: bool) -> WeightLayout:
     return WeightLayout.of(dialect(name).conv_weight_pattern, ndim, "O", flip)
 
 
-def _sizes(given: Convolution) -> tuple[int, int, tuple[int, ...]]:
+def _sizes(given: OrdinaryConvolution) -> tuple[int, int, tuple[int, ...]]:
     """Return output channels, input channels of one group, and the kernel."""
     layout = _ordinary_layout(given.dialect, len(given.weight.shape) - 2, False)
     sizes = layout.sizes(given.weight.shape)
     return sizes["O"], sizes["I"], layout.kernel(given.weight.shape)
 
 
-def _crop(given: Convolution, kernel: tuple[int, ...], blocks: Sequence[int], extra: Pairs) -> Pairs:
+def _crop(given: OrdinaryConvolution, kernel: tuple[int, ...], blocks: Sequence[int], extra: Pairs) -> Pairs:
     """Return the crop: what a convolution's padding leaves out of the full output, in blocks."""
     rest = [d * (k - 1) for d, k in zip(given.dilation, kernel, strict=True)]
     return tuple(
@@ -64,7 +64,7 @@ def _crop(given: Convolution, kernel: tuple[int, ...], blocks: Sequence[int], ex
     )
 
 
-def of_zero_insertion(given: Convolution, stride: Sequence[int], extra: Pairs | None = None) -> Transposed:
+def of_zero_insertion(given: OrdinaryConvolution, stride: Sequence[int], extra: Pairs | None = None) -> Transposed:
     """Return the transposed convolution of a convolution on an input with stride - 1 zeros between its elements.
 
     `extra` are the zeros at both ends that the insertion adds itself.
@@ -88,7 +88,7 @@ def of_zero_insertion(given: Convolution, stride: Sequence[int], extra: Pairs | 
     return Transposed(arguments, weight, given.bias)
 
 
-def of_depth_to_space(given: Convolution, blocks: Sequence[int], order: str) -> Transposed | None:
+def of_depth_to_space(given: OrdinaryConvolution, blocks: Sequence[int], order: str) -> Transposed | None:
     """Return the transposed convolution of a convolution and a depth to space.
 
     None for channels that do not fit, and for a kernel that is too large with the zeros of its dilation.

@@ -11,7 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.models.inventory.model_layer import Quantization, StoredArray
 from tconv.models.inventory.size_arithmetic import Terms
-from tconv.models.readers.tflite import Operator, Subgraph, TfliteModel
+from tconv.models.readers.tflite import TfliteOperator, Subgraph, TfliteModel
 
 _DEEPEST = 8
 _FEW = 64
@@ -20,7 +20,7 @@ _FEW = 64
 class TfliteConstants:
     """Constants of one subgraph by the numbers of their tensors."""
 
-    def __init__(self, model: TfliteModel, graph: Subgraph, sources: dict[int, Operator]) -> None:
+    def __init__(self, model: TfliteModel, graph: Subgraph, sources: dict[int, TfliteOperator]) -> None:
         self._model, self._graph, self._sources = model, graph, sources
         self._known: dict[int, StoredArray | None] = {}
 

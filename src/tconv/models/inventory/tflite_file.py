@@ -15,11 +15,11 @@ from typing import Any
 from tconv._arguments import sizes_text
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
-from tconv.models.inventory.other_forms import Convolution, Transposed, of_depth_to_space, of_zero_insertion
+from tconv.models.inventory.other_forms import OrdinaryConvolution, Transposed, of_depth_to_space, of_zero_insertion
 from tconv.models.inventory.size_arithmetic import Affine, Formula, SizeArithmetic, Term, as_size
 from tconv.models.inventory.tflite_constants import TfliteConstants
 from tconv.models.readers import tflite
-from tconv.models.readers.tflite import Operator, Subgraph, Tensor, TfliteModel
+from tconv.models.readers.tflite import TfliteOperator, Subgraph, TfliteTensor, TfliteModel
 
 _TRANSPOSED = {"TRANSPOSE_CONV": "HW", "CONV_3D_TRANSPOSE": "DHW"}
 _WITH_BIAS = "Convolution2DTransposeBias"
@@ -51,7 +51,7 @@ def _producer(model: TfliteModel) -> str:
     return model.description + (f" (needs TensorFlow Lite {runtime})" if runtime else "")
 
 
-def _shape(tensor: Tensor) -> tuple[Size, ...]:
+def _shape(tensor: TfliteTensor) -> tuple[Size, ...]:
     names = _SIZES.get(len(tensor.shape), ())
     return tuple(
         size if size >= 0 else (names[axis] or None if axis < len(names) else None)
@@ -75,7 +75,7 @@ class _Graph:
         tensors = [self.subgraph.tensors[number] for number in numbers if number >= 0]
         return tuple(ModelInput(each.name, _shape(each), each.dtype) for each in tensors)
 
-    def _operation(self, operator: Operator) -> Operation:
+    def _operation(self, operator: TfliteOperator) -> Operation:
         inputs: list[str] = []
         attributes = dict(operator.options)
         constants: dict[str, StoredArray] = {}
@@ -95,7 +95,7 @@ class _Graph:
         outputs = tuple(map(str, operator.outputs))
         return Operation(operator.op, self._name(operator), tuple(inputs), outputs, attributes, constants)
 
-    def _name(self, operator: Operator) -> str:
+    def _name(self, operator: TfliteOperator) -> str:
         first = next((number for number in operator.outputs if number >= 0), None)
         return "" if first is None else self.subgraph.tensors[first].name.split(";")[0]
 
@@ -115,7 +115,7 @@ class _Graph:
         return found
 
     def _layer(
-        self, place: int, operator: Operator, x: int, y: int, before: int | None = None, **made: Any
+        self, place: int, operator: TfliteOperator, x: int, y: int, before: int | None = None, **made: Any
     ) -> ModelLayer:
         count = len(self.subgraph.operators)
         where = f"operator {place} of {count}"
@@ -141,7 +141,7 @@ class _Graph:
 
     # -- the operators ------------------------------------------------------------------------------------------
 
-    def _native(self, operator: Operator) -> dict[str, Any]:
+    def _native(self, operator: TfliteOperator) -> dict[str, Any]:
         axes = _TRANSPOSED[operator.op]
         sizes, weight, x = operator.inputs[:3]
         arguments: dict[str, Any] = {
@@ -189,7 +189,7 @@ class _Graph:
         rank = len(self.subgraph.tensors[x].shape)
         return found if found is not None and len(found) == rank else None
 
-    def _with_bias(self, operator: Operator) -> dict[str, Any]:
+    def _with_bias(self, operator: TfliteOperator) -> dict[str, Any]:
         """Return MediaPipe's operator, whose options are the C struct {padding, stride_width, stride_height, ...}.
 
         SAME leaves out max(0, k - 1 - (n - 1) mod s) elements, half of them in front: TensorFlow Lite's rule for an
@@ -241,7 +241,7 @@ class _Graph:
 
     # -- other forms --------------------------------------------------------------------------------------------
 
-    def _other_form(self, operator: Operator) -> dict[str, Any] | None:
+    def _other_form(self, operator: TfliteOperator) -> dict[str, Any] | None:
         options = operator.options
         strides = [options.get(f"stride{axis}", 1) for axis in "HW"]
         dilation = tuple(options.get(f"dilation{axis}Factor", 1) for axis in "HW")
@@ -260,10 +260,10 @@ class _Graph:
         reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[1:3], strict=True)]
         same = options.get("padding") == "SAME"
         pads = [(each // 2, each - each // 2) if same else (0, 0) for each in reach]
-        given = Convolution("tflite", weight, bias, pads, dilation, groups)
+        given = OrdinaryConvolution("tflite", weight, bias, pads, dilation, groups)
         return self._shuffled(operator, given, x, y) or self._zeros_between(operator, given, x, y)
 
-    def _shuffled(self, operator: Operator, given: Convolution, x: int, y: int) -> dict[str, Any] | None:
+    def _shuffled(self, operator: TfliteOperator, given: OrdinaryConvolution, x: int, y: int) -> dict[str, Any] | None:
         reader = self.operations.only_reader(str(y))
         if reader is None or reader.op != "DEPTH_TO_SPACE" or not reader.outputs:
             return None
@@ -275,7 +275,9 @@ class _Graph:
         form = "convolution and depth to space"
         return self._described(operator, made, form, f"{operator.op} + DEPTH_TO_SPACE", x, end)
 
-    def _zeros_between(self, operator: Operator, given: Convolution, x: int, y: int) -> dict[str, Any] | None:
+    def _zeros_between(
+        self, operator: TfliteOperator, given: OrdinaryConvolution, x: int, y: int
+    ) -> dict[str, Any] | None:
         pads = list(given.pads)
         made = self.operations.source(str(x))
         if made is not None and made.op in ("PAD", "PADV2") and operator.options.get("padding") == "VALID":
@@ -297,7 +299,9 @@ class _Graph:
         form = "zero insertion and convolution"
         return self._described(operator, transposed, form, f"DILATE + {operator.op}", int(made.inputs[0]), y)
 
-    def _described(self, operator: Operator, made: Transposed, form: str, op: str, x: int, y: int) -> dict[str, Any]:
+    def _described(
+        self, operator: TfliteOperator, made: Transposed, form: str, op: str, x: int, y: int
+    ) -> dict[str, Any]:
         return {
             "dialect": "torch",
             "arguments": made.arguments,
@@ -314,7 +318,7 @@ class _Graph:
         }
 
 
-def _has_tensors(operator: Operator, inputs: int) -> bool:
+def _has_tensors(operator: TfliteOperator, inputs: int) -> bool:
     """Return True if an operator has these inputs and an output."""
     given = (*operator.inputs[:inputs], *operator.outputs[:1])
     return len(given) == inputs + 1 and min(given) >= 0

@@ -32,7 +32,7 @@ class Scales(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class TfliteTensor:
     """Description of a tensor."""
 
     name: str
@@ -47,7 +47,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Operator:
+class TfliteOperator:
     """One operator; the numbers of its tensors are valid, and -1 stands for an input that is left out."""
 
     op: str
@@ -68,8 +68,8 @@ class Subgraph:
     """Tensors and operators of one function."""
 
     name: str
-    tensors: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
+    tensors: tuple[TfliteTensor, ...]
+    operators: tuple[TfliteOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -93,11 +93,11 @@ class TfliteModel:
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     buffers: tuple[memoryview, ...] = ()
 
-    def is_constant(self, tensor: Tensor) -> bool:
+    def is_constant(self, tensor: TfliteTensor) -> bool:
         """Return True for a tensor whose numbers are in the file."""
         return 0 < tensor.buffer < len(self.buffers) and len(self.buffers[tensor.buffer]) > 0
 
-    def stored(self, tensor: Tensor) -> Array:
+    def stored(self, tensor: TfliteTensor) -> Array:
         """Return the numbers of a constant as they are stored, those of 4 bits as int8. Raises FileError."""
         if tensor.trouble:
             raise FileError(f"the tensor {tensor.name!r} cannot be read: {tensor.trouble}")
@@ -109,7 +109,7 @@ class TfliteModel:
             raise FileError(f"the tensor {tensor.name!r} has the type {kind}; numbers are needed")
         return _sized(data, kind, count, tensor).reshape(tensor.shape)
 
-    def values(self, tensor: Tensor) -> Array:
+    def values(self, tensor: TfliteTensor) -> Array:
         """Return the numbers that a constant stands for. Raises FileError."""
         stored = self.stored(tensor)
         if tensor.dtype == "bfloat16":
@@ -126,14 +126,14 @@ class TfliteModel:
         return values.astype(np.float32)
 
 
-def _sized(data: memoryview, dtype: str, count: int, tensor: Tensor) -> Array:
+def _sized(data: memoryview, dtype: str, count: int, tensor: TfliteTensor) -> Array:
     needed = np.dtype(dtype).itemsize * count
     if len(data) < needed:
         raise FileError(f"the tensor {tensor.name!r} needs {needed} bytes and has {len(data)}; the file is damaged")
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), count)
 
 
-def _unpacked(packed: Array, bits: int, count: int, tensor: Tensor) -> Array:
+def _unpacked(packed: Array, bits: int, count: int, tensor: TfliteTensor) -> Array:
     """Return integers of a few bits, the lowest first in each byte, as int8."""
     places = np.arange(0, 8, bits, dtype=np.uint8)
     small = ((packed[:, None] >> places) & ((1 << bits) - 1)).reshape(-1)[:count]
@@ -196,7 +196,7 @@ def _checked(numbers: tuple[int, ...], count: int) -> tuple[int, ...]:
     return numbers
 
 
-def _tensor(table: Table) -> Tensor:
+def _tensor(table: Table) -> TfliteTensor:
     shape = table.integers(0)
     signature = table.integers(7)
     kind = int(table.number(1, "b"))
@@ -209,7 +209,7 @@ def _tensor(table: Table) -> Tensor:
     if table.number(10, "I"):
         trouble = "its numbers are in another file"
     quantization, reason = _quantization(table.table(4), shape)
-    return Tensor(
+    return TfliteTensor(
         table.text(3),
         shape,
         signature if len(signature) == len(shape) else shape,
@@ -240,14 +240,14 @@ def _quantization(table: Table | None, shape: tuple[int, ...]) -> tuple[Scales |
     return Scales(scales, zeros, axis), ""
 
 
-def _operator(table: Table, codes: list[tuple[str, bool]], tensors: int) -> Operator:
+def _operator(table: Table, codes: list[tuple[str, bool]], tensors: int) -> TfliteOperator:
     number = int(table.number(0, "I"))
     if number >= len(codes):
         raise FileError(f"an operator has the code {number}, and there are {len(codes)}")
     op, custom = codes[number]
     inputs, outputs = (_checked(table.integers(field), tensors) for field in (1, 2))
     options = table.table(4) if op in OPTIONS and not custom else None
-    return Operator(
+    return TfliteOperator(
         op,
         inputs,
         outputs,

@@ -14,7 +14,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.models.readers import tflite
-from tconv.models.readers.tflite import Operator, Subgraph
+from tconv.models.readers.tflite import TfliteOperator, Subgraph
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, reason
 from tconv.operator.functional import conv_transpose
 
@@ -112,7 +112,7 @@ class TfliteFile:
         return recorder.finish([_values(ready, each["index"]) for each in ready.get_output_details()])
 
     @staticmethod
-    def _layer(ready: Any, operator: Operator, sources: tuple[int, ...]) -> tuple[LayerCall, str]:
+    def _layer(ready: Any, operator: TfliteOperator, sources: tuple[int, ...]) -> tuple[LayerCall, str]:
         options = operator.options
         axes = "DHW" if operator.op.startswith("CONV_3D") else "HW"
         arguments: dict[str, Any] = {"strides": [options[f"stride{axis}"] for axis in axes]}
