@@ -11,7 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.models.inventory.model_layer import Quantization, StoredArray
 from tconv.models.inventory.size_arithmetic import Terms
-from tconv.models.readers.tflite import TfliteOperator, Subgraph, TfliteModel
+from tconv.models.readers.tflite import Subgraph, TfliteModel, TfliteOperator
 
 _DEEPEST = 8
 _FEW = 64

@@ -19,7 +19,7 @@ from tconv.models.inventory.other_forms import OrdinaryConvolution, Transposed, 
 from tconv.models.inventory.size_arithmetic import Affine, Formula, SizeArithmetic, Term, as_size
 from tconv.models.inventory.tflite_constants import TfliteConstants
 from tconv.models.readers import tflite
-from tconv.models.readers.tflite import TfliteOperator, Subgraph, TfliteTensor, TfliteModel
+from tconv.models.readers.tflite import Subgraph, TfliteModel, TfliteOperator, TfliteTensor
 
 _TRANSPOSED = {"TRANSPOSE_CONV": "HW", "CONV_3D_TRANSPOSE": "DHW"}
 _WITH_BIAS = "Convolution2DTransposeBias"

@@ -14,7 +14,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.models.readers import tflite
-from tconv.models.readers.tflite import TfliteOperator, Subgraph
+from tconv.models.readers.tflite import Subgraph, TfliteOperator
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, reason
 from tconv.operator.functional import conv_transpose
 
