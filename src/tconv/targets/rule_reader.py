@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from tconv._arguments import shown
-from tconv.targets.conditions import COMPARISONS, Combined, Compared, LimitComparison, Condition
+from tconv.targets.conditions import COMPARISONS, Combined, Compared, Condition, LimitComparison
 from tconv.targets.expressions import Expression, expression_of
 from tconv.targets.layer_facts import LayerFacts
 from tconv.targets.profile import TRANSPOSED, Rule
