@@ -57,7 +57,7 @@ class Constant:
     @property
     def nbytes(self) -> int:
         """Bytes of the numbers."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.shape) * int(self.dtype.itemsize)
 
     def derived(self, shape: Sequence[int], function: Callable[[Array], Array]) -> Constant:
         """Return the constant that a function of this one's numbers gives."""
