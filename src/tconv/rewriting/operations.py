@@ -174,7 +174,7 @@ class Conv(Operation):
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Operation):
-    """Matrix product weight @ x of the last two axes, broadcast over the others: [..., K, C] @ [..., C, L]."""
+    """Matrix product x @ weight of the last two axes, broadcast over the others: [..., L, C] @ [..., C, K]."""
 
     kind = "matmul"
     weight: Constant
