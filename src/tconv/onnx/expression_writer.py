@@ -76,7 +76,7 @@ class _ExpressionWriter:
                     )
                 ]
             case MatMul():
-                return [writer.op("MatMul", self._constant(operation.weight, "matmul/weight"), x, name="matmul")]
+                return [writer.op("MatMul", x, self._constant(operation.weight, "matmul/weight"), name="matmul")]
             case DepthToSpace():
                 return [self._depth_to_space(operation, x)]
             case Add():

@@ -6,7 +6,6 @@ Graphs are those of onnx_ir. Weights in other files stay on the disk, and are co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copyfileobj
@@ -120,28 +119,25 @@ def numbers_of(value: Any) -> Array | None:
 
 
 class Publication:
-    """Files that appear at their final places, all or none, and replace nothing.
+    """A model and its external data, which appear at their final places, both or none, and replace nothing.
 
-    >>> with Publication(path, data) as places:                               # doctest: +SKIP
-    ...     places.fill(written, written_data)
+    >>> with Publication(path, with_data=False) as places:                    # doctest: +SKIP
+    ...     places.fill(written, None)
 
     On entering, raises FileError for a place that is taken or cannot be written.
     """
 
     def __init__(self, path: Path, with_data: bool) -> None:
-        self.path, self._with_data = path, with_data
-        self._stack = ExitStack()
+        self._model = NewFile([path])
+        self._data = NewFile([path.with_name(f"{path.name}.data")]) if with_data else None
 
     def __enter__(self) -> Publication:
+        self._model.__enter__()
         try:
-            self._model = self._stack.enter_context(NewFile([self.path]))
-            self._data: NewFile | None = None
-            if self._with_data:
-                # entered last, so it appears first: a model never stands there without its numbers
-                data = self.path.with_name(f"{self.path.name}.data")
-                self._data = self._stack.enter_context(NewFile([data]))
-        except BaseException:
-            self._stack.close()
+            if self._data is not None:
+                self._data.__enter__()
+        except BaseException as error:
+            self._model.__exit__(type(error), error, None)
             raise
         return self
 
@@ -152,10 +148,17 @@ class Publication:
                 with source.open("rb") as opened:
                     copyfileobj(opened, place.file, 1 << 22)
 
-    def __exit__(self, kind: Any, error: Any, at: Any) -> bool | None:
+    def __exit__(self, kind: Any, error: Any, at: Any) -> None:
+        # the data appears first: a model never stands there without its numbers
         try:
-            return self._stack.__exit__(kind, error, at)
+            if self._data is not None:
+                self._data.__exit__(kind, error, at)
+        except BaseException as refusal:
+            self._model.__exit__(type(refusal), refusal, None)
+            raise
+        try:
+            self._model.__exit__(kind, error, at)
         except BaseException:
-            if self._data is not None and kind is None:  # the name of the model was taken meanwhile
+            if self._data is not None and kind is None:
                 self._data.path.unlink(missing_ok=True)
             raise
