@@ -65,7 +65,7 @@ def _results(operation: Operation, values: dict[int, Array], wide: np.dtype[Any]
         case Conv():
             return [_conv(operation, x, wide)]
         case MatMul():
-            return [np.matmul(operation.weight.array.astype(wide), x)]
+            return [np.matmul(x, operation.weight.array.astype(wide))]
         case DepthToSpace():
             n, c, h, w = x.shape
             b, small = operation.block, c // operation.block**2

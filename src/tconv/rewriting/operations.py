@@ -57,7 +57,7 @@ class Constant:
     @property
     def nbytes(self) -> int:
         """Bytes of the numbers."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.shape) * int(self.dtype.itemsize)
 
     def derived(self, shape: Sequence[int], function: Callable[[Array], Array]) -> Constant:
         """Return the constant that a function of this one's numbers gives."""
@@ -174,7 +174,7 @@ class Conv(Operation):
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Operation):
-    """Matrix product weight @ x of the last two axes, broadcast over the others: [..., K, C] @ [..., C, L]."""
+    """Matrix product x @ weight of the last two axes, broadcast over the others: [..., L, C] @ [..., C, K]."""
 
     kind = "matmul"
     weight: Constant

@@ -102,8 +102,8 @@ def _conv(operation: Conv, x: Sizes) -> Sizes:
 
 def _matmul(operation: MatMul, x: Sizes) -> Sizes:
     w = operation.weight.shape
-    _need(len(x) >= len(w) and x[-2] in (w[-1], None), operation, (x,), f"axes for the weight {w}")
-    return (*x[:-2], w[-2], x[-1])
+    _need(len(x) >= len(w) and x[-1] in (w[-2], None), operation, (x,), f"axes for the weight {w}")
+    return (*x[:-1], w[-1])
 
 
 def _depth_to_space(operation: DepthToSpace, x: Sizes) -> Sizes:

@@ -6,9 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tconv.dialects import dialect
-from tconv.errors import TconvError
-from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Size, StoredArray
+from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Size
 from tconv.models.inventory.onnx_neighbours import after, before
 from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, attributes_of, input_of, is_onnx, open_graph
 
@@ -49,7 +47,7 @@ def conv_transpose(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer:
         limitations.append(_computed("weight", w))
     if b is not None and bias is None:
         limitations.append(_computed("bias", b))
-    input_shape = graph.shape(x)
+    input_shape, output_shape = graph.shape(x), graph.shape(node.outputs[0]) if node.outputs else None
     return ModelLayer(
         node.name or (node.outputs[0].name if node.outputs else "") or "",
         placed.place,
@@ -60,7 +58,7 @@ def conv_transpose(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer:
         bias,
         "transposed convolution",
         input_shape,
-        output_shape_of(arguments, input_shape, weight),
+        output_shape,
         graph.dtype(x) or (weight.dtype if weight is not None else "float32"),
         "",
         before(graph, x),
@@ -79,27 +77,12 @@ def _computed(role: str, value: Any) -> str:
 def crop_origin(arguments: dict[str, Any], input_shape: tuple[Size, ...] | None) -> str:
     """Return the source of the crop in words."""
     rule = arguments.get("auto_pad", "NOTSET")
-    extra = any(arguments.get("output_padding") or ())
     if arguments.get("output_shape"):
         return f"output_shape and auto_pad={rule}" if rule.startswith("SAME") else "output_shape"
-    fixed = input_shape is not None and all(isinstance(size, int) for size in input_shape[2:])
-    source = f"auto_pad={rule}" if rule != "NOTSET" else "pads"
-    if not extra:
+    source = "pads" if rule == "NOTSET" else f"auto_pad={rule}"
+    extra = arguments.get("output_padding") or ()
+    if not any(extra):
         return source
-    return f"{source} and output_padding" if fixed else f"{source} and a frozen output_padding"
-
-
-def output_shape_of(
-    arguments: dict[str, Any], input_shape: tuple[Size, ...] | None, weight: StoredArray | None
-) -> tuple[Size, ...] | None:
-    """Return the sizes of y by the onnx dialect; None if they are not known."""
-    if input_shape is None or weight is None or len(input_shape) != len(weight.shape):
-        return None
-    fixed = tuple(size if isinstance(size, int) else 1 for size in input_shape)
-    try:
-        call = dialect("onnx").read((1, weight.shape[0], *fixed[2:]), weight.shape, dict(arguments))
-        spatial = call.geometry.output_shape(fixed[2:])
-    except TconvError:
-        return None
-    sizes = [n if isinstance(given, int) else None for n, given in zip(spatial, input_shape[2:], strict=True)]
-    return (input_shape[0], weight.shape[1] * call.geometry.groups, *sizes)
+    sizes = (None,) * len(extra) if input_shape is None else input_shape[2:]
+    varies = any(op and not isinstance(size, int) for op, size in zip(extra, sizes, strict=False))
+    return f"{source} and a frozen output_padding" if varies else f"{source} and output_padding"

@@ -24,10 +24,11 @@ from typing import Any
 
 from tconv._cached_property import cached_property
 from tconv.models.inventory.model_layer import ModelInput, Size, StoredArray
+from tconv.models.readers.onnx_graph.constant_arrays import constant_of
 from tconv.models.readers.onnx_graph.constants import Constants
 from tconv.models.readers.onnx_graph.loading import load
-from tconv.models.readers.onnx_graph.shapes import Shapes, sizes_of
-from tconv.models.readers.onnx_graph.stored import dtype_name
+from tconv.models.readers.onnx_graph.nodes import inner_graphs, label
+from tconv.models.readers.onnx_graph.values import Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class OnnxGraph:
     def __init__(self, path: Path, model: Any, limitations: tuple[str, ...] = ()) -> None:
         self.path, self.model, self.limitations = path, model, limitations
         self.constants = Constants(path, model)
-        self.shapes = Shapes(model, self.constants)
+        self.values = Values(path, self.constants)
 
     @cached_property
     def nodes(self) -> tuple[PlacedNode, ...]:
@@ -64,26 +65,29 @@ class OnnxGraph:
 
     def constant(self, value: Any) -> StoredArray | None:
         """Return a value that is stored, or computed from stored ones alone; None for any other."""
-        return self.constants.of(value)
+        return constant_of(self.path, value, self.constants, self.values.of)
 
     def shape(self, value: Any) -> tuple[Size, ...] | None:
         """Return the sizes of a value; None if they are not known."""
-        return self.shapes.of(value)
+        return self.values.of(value).shape
 
     def dtype(self, value: Any) -> str:
         """Return the type of a value's numbers, "" if it is not known."""
-        return self.shapes.dtype(value)
+        return self.values.of(value).dtype
 
     @cached_property
     def inputs(self) -> tuple[ModelInput, ...]:
         """Inputs that are not stored in the file."""
         stored = self.model.graph.initializers
-        return tuple(_ends(each for each in self.model.graph.inputs if each.name not in stored))
+        return tuple(self._end(each) for each in self.model.graph.inputs if each.name not in stored)
 
     @cached_property
     def outputs(self) -> tuple[ModelInput, ...]:
-        """Outputs, with the sizes that the file gives them."""
-        return tuple(_ends(self.model.graph.outputs))
+        """Outputs."""
+        return tuple(self._end(each) for each in self.model.graph.outputs)
+
+    def _end(self, value: Any) -> ModelInput:
+        return ModelInput(value.name or "", self.shape(value), self.dtype(value))
 
 
 def open_graph(path: Path) -> OnnxGraph:
@@ -92,51 +96,10 @@ def open_graph(path: Path) -> OnnxGraph:
     return OnnxGraph(path, model, limitations)
 
 
-def attributes_of(node: Any) -> dict[str, Any]:
-    """Return a node's attributes as numbers, lists and texts; tensors and graphs are left out."""
-    values: dict[str, Any] = {}
-    for name, attribute in node.attributes.items():
-        if attribute.is_ref():
-            continue
-        kind = attribute.type.name
-        if kind in ("INT", "FLOAT", "STRING"):
-            values[name] = attribute.value
-        elif kind in ("INTS", "FLOATS", "STRINGS"):
-            values[name] = list(attribute.value)
-    return values
-
-
-def label(node: Any) -> str:
-    """Return a node as text for messages: its type, and its name or that of its output."""
-    first = next((each.name for each in node.outputs if each.name), "")
-    return f"{node.op_type} {node.name or first!r}"
-
-
-def is_onnx(node: Any, *types: str) -> bool:
-    """Return True for a node of ONNX's own operators, of one of these types."""
-    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in types
-
-
-def input_of(node: Any, number: int) -> Any:
-    """Return an input of a node; None if it has none of this number."""
-    return node.inputs[number] if number < len(node.inputs) else None
-
-
 def _nodes(graph: Any, way: str = "", words: str = "") -> Iterator[PlacedNode]:
     count = len(graph)
     for number, node in enumerate(graph):
         yield PlacedNode(node, number, way, f"node {number + 1} of {count}{words}")
-        for name, attribute in node.attributes.items():
-            inner: Any = ()
-            if not attribute.is_ref() and attribute.type.name == "GRAPH":
-                inner = (attribute.value,)
-            elif not attribute.is_ref() and attribute.type.name == "GRAPHS":
-                inner = attribute.value
-            for each in inner:
-                step = f"{number}.{name}"
-                yield from _nodes(each, f"{way}/{step}" if way else step, f" in the {name} of {label(node)}{words}")
-
-
-def _ends(values: Any) -> Iterator[ModelInput]:
-    for value in values:
-        yield ModelInput(value.name or "", sizes_of(value.shape), dtype_name(value.dtype))
+        for name, inner in inner_graphs(node):
+            step = f"{number}.{name}"
+            yield from _nodes(inner, f"{way}/{step}" if way else step, f" in the {name} of {label(node)}{words}")

@@ -15,7 +15,6 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.models.inventory.model_layer import StoredArray
 
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 _NAMES = {"FLOAT": "float32", "DOUBLE": "float64", "FLOAT8E4M3FN": "float8_e4m3fn", "FLOAT8E5M2": "float8_e5m2"}
@@ -28,17 +27,10 @@ def dtype_name(kind: Any) -> str:
     return _NAMES.get(kind.name, str(kind.name).lower())
 
 
-def stored_array(path: Path, tensor: Any) -> StoredArray:
-    """Return a tensor of onnx_ir as an array whose numbers are read when they are asked for."""
-    shape, size = _shape(tensor), stored_bytes(tensor)
-    name = dtype_name(tensor.dtype)
-    return StoredArray(shape, name, lambda: numbers(path, tensor), nbytes=size, stored_dtype=name)
-
-
 def stored_bytes(tensor: Any) -> int:
     """Return the bytes of a tensor's numbers in the file, by its type and shape."""
     bits = _BITS.get(tensor.dtype.name) or tensor.dtype.bitwidth
-    return -(-math.prod(_shape(tensor)) * bits // 8)
+    return -(-math.prod(shape_of(tensor)) * bits // 8)
 
 
 def numbers(path: Path, tensor: Any) -> Array:
@@ -63,7 +55,7 @@ def checked_tensors(path: Path, model: Any) -> None:
     import onnx_ir
 
     for tensor in _tensors(model):
-        _shape(tensor)
+        shape_of(tensor)
         if isinstance(tensor, onnx_ir.ExternalTensor):
             file, start, size = _span(path, tensor)
             present = file.stat().st_size
@@ -89,7 +81,8 @@ def _tensors(model: Any) -> Iterator[Any]:
                 yield attribute.value
 
 
-def _shape(tensor: Any) -> tuple[int, ...]:
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor of onnx_ir. Raises FileError for a negative size."""
     shape = tuple(int(size) for size in tensor.shape)
     if any(size < 0 for size in shape):
         raise FileError(f"the tensor {tensor.name!r} has the shape {shape}; sizes are at least 0")
@@ -103,7 +96,7 @@ def _span(path: Path, tensor: Any) -> tuple[Path, int, int]:
     if start < 0 or (tensor.length is not None and tensor.length != size):
         raise FileError(
             f"the tensor {tensor.name!r} has offset {start} and length {tensor.length} in {file.name}; its shape "
-            f"{_shape(tensor)} of {dtype_name(tensor.dtype)} needs {size} bytes"
+            f"{shape_of(tensor)} of {dtype_name(tensor.dtype)} needs {size} bytes"
         )
     return file, start, size
 
@@ -129,7 +122,7 @@ def external_file(path: Path, location: str, name: str) -> Path:
 
 def _external(path: Path, tensor: Any) -> Array:
     file, start, size = _span(path, tensor)
-    shape = _shape(tensor)
+    shape = shape_of(tensor)
     if size == 0:
         return np.zeros(shape, np.dtype(tensor.dtype.numpy()))
     with file.open("rb") as opened:
@@ -147,6 +140,6 @@ def _unpacked(tensor: Any, data: bytes) -> Array:
     """Return numbers of less than a byte."""
     import onnx
 
-    stored = onnx.TensorProto(data_type=int(tensor.dtype), dims=_shape(tensor), raw_data=data)
+    stored = onnx.TensorProto(data_type=int(tensor.dtype), dims=shape_of(tensor), raw_data=data)
     array: Array = onnx.numpy_helper.to_array(stored)
     return array
