@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise, product
-from typing import Any
 
 from tconv._arrays import Array
 from tconv.geometry import Geometry
@@ -29,14 +28,14 @@ class SplitKernel(Step):
     def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
         return tuple({"taps": taps} for taps in _LIMITS if taps < max(operation.geometry.kernel))
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if max(operation.geometry.kernel) <= variant.get("taps", 1):
             return [f"its kernel is {operation.geometry.kernel}, which is small enough"]
         return []
 
-    def build(self, operation: ConvTranspose, builder: Builder, *, taps: int = 1) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
-        parts = [_parts(k, taps) for k in g.kernel]
+        parts = [_parts(k, variant["taps"]) for k in g.kernel]
         values = []
         for piece in product(*parts):
             part = tuple(slice(first, end) for first, end in piece)
