@@ -22,6 +22,10 @@ class DialectError(TconvError, ValueError):
     """A dialect that does not exist, or a geometry that its arguments cannot express."""
 
 
+class TargetError(TconvError, ValueError):
+    """A target that does not exist."""
+
+
 class MethodError(TconvError, ValueError):
     """A method that does not exist, or cannot run this problem."""
 

@@ -162,7 +162,7 @@ class LayerCheck:
     traps: tuple[Trap, ...] = ()
     targets: Mapping[str, TargetAnswer] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """What could not be read or measured, and why."""
+    """Parts that could not be read or measured, and why."""
 
     @property
     def name(self) -> str:

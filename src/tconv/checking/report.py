@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from tconv.checking.layer_check import LayerCheck
+from tconv.checking.summary import text
 from tconv.checking.trap import SEVERITIES, Trap
 from tconv.models.inventory.model_layer import ModelInventory
 
 
 @dataclass(frozen=True)
-class Run:
+class ModelRun:
     """One run of the model, or the reason why there was none."""
 
     runtime: str
@@ -53,7 +54,7 @@ class Check:
     """Traps of the whole file; those of layers are in `layers`."""
     targets: tuple[str, ...] = ()
     """Names of the targets that were asked for."""
-    run: Run | None = None
+    run: ModelRun | None = None
     machine: Machine | None = None
     notes: tuple[str, ...] = ()
     """Parts of the file that could not be read."""
@@ -82,8 +83,6 @@ class Check:
         }
 
     def __str__(self) -> str:
-        from tconv.checking.summary import text  # a program that reads the facts does not need it
-
         return text(self)
 
 

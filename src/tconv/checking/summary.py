@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
+from tconv.checking.layer_check import LayerCheck
+from tconv.checking.trap import Trap
 from tconv.models.inventory.model_layer import Size
 
-if TYPE_CHECKING:
-    from tconv.checking.layer_check import LayerCheck
-    from tconv.checking.report import Check
-    from tconv.checking.trap import Trap
 
-
-def text(check: Check) -> str:
-    """Return a check as lines: the file, each layer, and its traps."""
+def text(check: Any) -> str:
+    """Return a `Check` as lines: the file, each layer, and its traps."""
     count = len(check.layers)
     about = ", ".join(part for part in (check.format, check.version, check.producer) if part)
     lines = [f"{check.source}: {about}; {count} transposed convolution{'s' * (count != 1)}"]
@@ -27,8 +25,7 @@ def text(check: Check) -> str:
     return "\n".join(lines + [f"note      {note}" for note in check.notes])
 
 
-def _inputs(inputs: object) -> str:
-    assert isinstance(inputs, dict)
+def _inputs(inputs: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
 
 
