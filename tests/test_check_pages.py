@@ -25,7 +25,7 @@ from tconv.checking.pages.pixel_picture import png
 from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.pages.responses import responses_of
 from tconv.checking.pages.sarif_log import MOST_RESULTS, to_sarif
-from tconv.checking.pages.trap_pictures import PICTURES, trap_picture
+from tconv.checking.pages.trap_pictures import OUTCOMES, PICTURES, trap_picture
 from tconv.checking.report import Check
 from tconv.checking.trap import Trap
 from tconv.checking.traps import TRAPS
@@ -319,12 +319,14 @@ def test_long_kernels_are_cut_and_the_caption_says_so():
 
 
 def test_every_trap_has_a_picture():
-    assert set(PICTURES) == set(TRAPS)
+    assert set(PICTURES) <= set(TRAPS)
+    assert [key for key in TRAPS if not trap_picture(key, trap(key))] == []
+    assert trap_picture("unheard-of", trap()) == ""
 
 
-@pytest.mark.parametrize("key", PICTURES)
-def test_the_texts_of_a_picture_lie_in_it(key):
-    picture = trap_picture(key, trap(key))
+@pytest.mark.parametrize("draw", {**PICTURES, **OUTCOMES}.values(), ids={**PICTURES, **OUTCOMES})
+def test_the_texts_of_a_picture_lie_in_it(draw):
+    picture = draw(trap())
     Page(picture)
     height = float(re.search(r'viewBox="0 0 320 ([\d.]+)"', picture)[1])
     for x, y, style, words in re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="(.*?)">(.*?)</text>', picture):
@@ -336,9 +338,9 @@ def test_the_texts_of_a_picture_lie_in_it(key):
 
 
 def test_pictures_take_hostile_numbers():
-    numbers = {"got": -1, "expected": "x", "overlap": [10**9, "<b>"]}
-    for key in PICTURES:
-        assert "<b>" not in trap_picture(key, trap(key, numbers=numbers))
+    hostile = {"got": -1, "expected": "x", "overlap": [10**9, "<b>"]}
+    for key, draw in PICTURES.items():
+        assert "<b>" not in draw(trap(key, numbers=hostile))
 
 
 # -- SARIF -------------------------------------------------------------------------------------------------------

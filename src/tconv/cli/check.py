@@ -103,9 +103,10 @@ def run(
         number = None if layer is None else _number_of(found, layer)
         if number is not None:
             found = replace(found, layers=found.layers[number - 1 : number])
-        for new, report in ((page, to_html), (log, to_sarif)):
-            if new is not None:
-                new.file.write(report(found, __version__).encode("utf-8", "backslashreplace"))
+        if page is not None:
+            page.file.write(to_html(found, __version__).encode())
+        if log is not None:
+            log.file.write(to_sarif(found, __version__, model).encode())
         if as_json:
             print(to_json(found))
         elif number is not None:
@@ -126,9 +127,7 @@ def _checked_kinds(wanted: list[str], has_targets: bool) -> list[str]:
                 f"--fail-on names {kind!r}; there are {kinds}, and the traps {', '.join(sorted(TRAPS))}"
             )
     if "target" in wanted and not has_targets:
-        raise ArgumentError(
-            "--fail-on target is about targets, and none was named. Write --target ethos-u, for example"
-        )
+        raise ArgumentError("--fail-on target is about targets, and none is named. Write --target ethos-u, too")
     return wanted
 
 

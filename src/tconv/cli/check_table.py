@@ -83,7 +83,8 @@ def _parts(check: Check) -> Iterable[RenderableType]:
             yield _trap(group)
     if check.targets:
         yield _heading("Targets")
-        yield from map(_target, overview.target_summaries(check))
+        # the shortest answers first, so that they stand in lines below each other
+        yield from map(_target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits)))
 
 
 def _run(check: Check) -> str:
@@ -103,11 +104,11 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=False)
     timed = any(layer.timing is not None for layer in check.layers)
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("layer, traps", overflow="fold", min_width=22)
+    table.add_column("layer, traps", overflow="fold", min_width=18)
     table.add_column("kernel", overflow="fold", min_width=9)
-    table.add_column("channels, sizes", overflow="fold")
+    table.add_column("channels, sizes", overflow="fold", min_width=15)
     table.add_column("MACs", justify="right", no_wrap=True)
-    table.add_column("checkerboard", overflow="fold", max_width=14)
+    table.add_column("checkerboard", overflow="fold", min_width=12, max_width=14)
     if timed:
         table.add_column("time", justify="right", overflow="fold", max_width=12)
     for index in shown:
@@ -122,6 +123,8 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
         ]
         table.add_row(*cells, *([Text(_time(layer))] if timed else []))
     yield table
+    if chosen := overview.chosen(check):
+        yield Group(Text(), _text(chosen))
     if left := len(order) - len(shown):
         rest = [check.layers[index] for index in order[MOST_ROWS:]]
         with_traps = sum(bool(layer.traps) for layer in rest)
@@ -230,7 +233,7 @@ def _target(summary: overview.TargetSummary) -> RenderableType:
         rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
     sources = dict.fromkeys(source for _, source, _ in summary.limits if source)
     rows += [("source", _text("; ".join(sources)))] if sources else []
-    return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2))) if rows else Group(Text(), title)
+    return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2))) if rows else title
 
 
 # -- pieces ------------------------------------------------------------------------------------------------------

@@ -31,8 +31,9 @@ def to_html(check: Check, version: str = "") -> str:
     >>> to_html(Check("model.onnx", "ONNX", ())).splitlines()[0]
     '<!doctype html>'
 
-    `version` is that of tconv. Texts of the model file are escaped and made printable. The page stays below about 1 MB: of models with many layers,
-    those with the gravest traps have pictures, and beyond 200 layers only they have a section.
+    `version` is that of tconv. Texts of the model file are escaped and made printable. The page stays below about 1 MB:
+    of models with many layers, those with the gravest traps have pictures, and beyond 200 layers only they have a
+    section.
     """
     title = html.name(check.source)
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -112,7 +113,8 @@ def _overview(check: Check) -> str:
         "(uneven, gaps). Checkerboard: share of the output that is a pattern of phases for an input that is "
         "constant over space, computed from the weights.</p>"
     )
-    return f"<h2>Layers at a glance</h2>{html.table(_COLUMNS, rows)}{more}{caption}"
+    chosen = f'<p class="soft">{html.text(overview.chosen(check), 800)}</p>' if overview.chosen(check) else ""
+    return f"<h2>Layers at a glance</h2>{html.table(_COLUMNS, rows)}{more}{chosen}{caption}"
 
 
 def _traps(check: Check) -> str:

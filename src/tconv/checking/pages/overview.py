@@ -180,11 +180,29 @@ def channels(layer: LayerCheck) -> str:
     return f"{times([layer.in_channels])} -> {times([layer.out_channels])}"
 
 
-def sizes(layer: LayerCheck) -> str:
-    """Return the spatial sizes: "16x24 -> 32x48"."""
-    if layer.shapes is None:
+def sizes(layer: LayerCheck, longest: int = 28) -> str:
+    """Return the spatial sizes: "16x24 -> 32x48", "h x w -> 2*h x 2*w"; "e.g. 64 -> 128" for unknown or long ones."""
+    shapes = layer.shapes
+    if shapes is None:
         return "?"
-    return f"{times(layer.shapes.x[2:])} -> {times(layer.shapes.y[2:])}"
+    text = f"{times(shapes.x[2:])} -> {times(shapes.y[2:])}"
+    if (len(text) <= longest and "?" not in text) or shapes.sample_y is None:
+        return text
+    return f"e.g. {times(shapes.sample_x[2:])} -> {times(shapes.sample_y[2:])}"
+
+
+def chosen(check: Check) -> str:
+    """Return the sizes that the file leaves open, and those that the numbers are for; "" if there are none."""
+    open_layers = [(n, layer.shapes) for n, layer in enumerate(check.layers, 1) if layer.shapes and layer.shapes.chosen]
+    if not open_layers:
+        return ""
+    names = list(dict.fromkeys(size for _, shapes in open_layers for size in shapes.chosen))
+    number, first = open_layers[0]
+    if all(name.partition(" = ")[0].isidentifier() for name in names) and len(names) <= 4:
+        listed = ", ".join(names)
+    else:
+        listed = f"x of {times(first.sample_x)} in layer {number}, and what follows from it"
+    return f"The file leaves sizes open; the numbers are for {listed}. --size chooses others."
 
 
 def macs(layer: LayerCheck) -> str:

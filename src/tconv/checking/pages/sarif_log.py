@@ -25,10 +25,12 @@ MOST_RESULTS = 5000
 """Results that GitHub shows; further ones are counted in a notification."""
 LONGEST_DESCRIPTION = 1024
 
+Uri = dict[str, str] | None
+
 _LEVELS: dict[Severity, str] = {"wrong": "error", "refused": "warning", "slow": "note", "note": "note"}
 
 
-def to_sarif(check: Check, version: str = "") -> str:
+def to_sarif(check: Check, version: str = "", file: Path | None = None) -> str:
     """Return a check as the text of a SARIF file.
 
     >>> import json
@@ -36,10 +38,12 @@ def to_sarif(check: Check, version: str = "") -> str:
     >>> json.loads(to_sarif(Check("model.onnx", "ONNX", ())))["version"]
     '2.1.0'
 
-    `version` is that of tconv. "wrong" is an error, "refused" a warning, "slow" and "note" are notes. A layer that a target refuses is an error of
-    the rule "target/NAME". Files are given relative to the current directory where they lie in it.
+    `version` is that of tconv, `file` the path of the model where `check.source` is only its name. "wrong" is an error,
+    "refused" a warning, "slow" and "note" are notes. A layer that a target refuses is an error of the rule
+    "target/NAME". Files are given relative to the current directory where they lie in it.
     """
-    results = [*_trap_results(check), *_target_results(check)]
+    uri = None if check.format == "PyTorch module" else _uri(file or Path(check.source))
+    results = [*_trap_results(check, uri), *_target_results(check, uri)]
     rules = {result["ruleId"]: _rule(result["ruleId"]) for result in results}
     places = {key: place for place, key in enumerate(rules)}
     for result in results:
@@ -50,24 +54,24 @@ def to_sarif(check: Check, version: str = "") -> str:
         "results": results[:MOST_RESULTS],
         "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(check, results)}],
     }
-    if (uri := _uri(check)) is not None:
+    if uri is not None:
         run["artifacts"] = [{"location": uri}]
     return json.dumps(encodable({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}), allow_nan=False, indent=1)
 
 
-def _trap_results(check: Check) -> Iterable[dict[str, Any]]:
+def _trap_results(check: Check, uri: Uri) -> Iterable[dict[str, Any]]:
     for trap in check.file_traps:
-        yield _result(check, None, trap.key, _LEVELS[trap.severity], _sentence(trap))
+        yield _result(uri, None, trap.key, _LEVELS[trap.severity], _sentence(trap))
     for number, layer in enumerate(check.layers, 1):
         for trap in layer.traps:
-            yield _result(check, (number, layer), trap.key, _LEVELS[trap.severity], _sentence(trap))
+            yield _result(uri, (number, layer), trap.key, _LEVELS[trap.severity], _sentence(trap))
 
 
 def _sentence(trap: Trap) -> str:
     return f"{trap.what}\nWho is hit: {trap.who}\nInstead: {trap.instead}\nSource: {trap.source}"
 
 
-def _target_results(check: Check) -> Iterable[dict[str, Any]]:
+def _target_results(check: Check, uri: Uri) -> Iterable[dict[str, Any]]:
     for name in check.targets:
         for number, layer in enumerate(check.layers, 1):
             answer = layer.targets.get(name)
@@ -76,13 +80,13 @@ def _target_results(check: Check) -> Iterable[dict[str, Any]]:
             limits = "; ".join(str(limit.get("text", "")) for limit in answer.limits)
             steps = f"Rewrite: {', then '.join(answer.steps)}" if answer.steps else answer.plan
             text = f"{name} refuses the layer: {limits}" + (f"\n{steps}" if steps else "")
-            yield _result(check, (number, layer), f"target/{name}", "error", text)
+            yield _result(uri, (number, layer), f"target/{name}", "error", text)
 
 
-def _result(check: Check, at: tuple[int, LayerCheck] | None, rule: str, level: str, message: str) -> dict[str, Any]:
+def _result(uri: Uri, at: tuple[int, LayerCheck] | None, rule: str, level: str, message: str) -> dict[str, Any]:
     """Return a result; its fingerprint tells layers apart, which are all in the first line of one file."""
     location: dict[str, Any] = {}
-    if (uri := _uri(check)) is not None:
+    if uri is not None:
         line = at[1].layer.location.get("line") if at is not None else None
         region = {"startLine": line if isinstance(line, int) and line > 0 else 1}
         location["physicalLocation"] = {"artifactLocation": uri, "region": region}
@@ -93,7 +97,7 @@ def _result(check: Check, at: tuple[int, LayerCheck] | None, rule: str, level: s
         location["logicalLocations"] = [
             {"name": short_name(layer.name or f"layer {number}"), "fullyQualifiedName": qualified, "kind": "layer"}
         ]
-    key = "\0".join([rule, check.source, *names]).encode("utf-8", "backslashreplace")
+    key = "\0".join([rule, "" if uri is None else uri["uri"], *names]).encode("utf-8", "backslashreplace")
     return {
         "ruleId": rule,
         "level": level,
@@ -142,11 +146,9 @@ def _notifications(check: Check, results: list[dict[str, Any]]) -> list[dict[str
     return [{"level": "note", "message": {"text": printable(text, 1000)}} for text in texts[:100]]
 
 
-def _uri(check: Check) -> dict[str, str] | None:
-    """Return the place of the file as SARIF has it; None for a model that is no file."""
-    if check.format == "PyTorch module":
-        return None
-    path = Path(os.path.abspath(check.source))
+def _uri(file: Path) -> dict[str, str]:
+    """Return the place of a file as SARIF has it, relative to the current directory if it lies in it."""
+    path = Path(os.path.abspath(file))
     try:
         relative = path.relative_to(os.getcwd())
     except ValueError:
@@ -157,5 +159,5 @@ def _uri(check: Check) -> dict[str, str] | None:
 def _quoted(path: Path) -> str:
     try:
         return quote(os.fsencode(path.as_posix()))
-    except UnicodeEncodeError:  # no file has such a name; a module's type may
+    except UnicodeEncodeError:  # no file has such a name
         return quote(path.as_posix(), errors="replace")

@@ -46,6 +46,15 @@ def rule(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<path class="rule" d="M{x1:g} {y1:g}L{x2:g} {y2:g}"/>'
 
 
+def arrow(x1: float, y1: float, x2: float, y2: float | None = None) -> str:
+    """Return an arrow to the right, level unless its end has a height of its own."""
+    end = y1 if y2 is None else y2
+    return (
+        rule(x1, y1, x2, end)
+        + f'<path class="rule" d="M{x2 - 5:g} {end - 4:g}L{x2:g} {end:g}L{x2 - 5:g} {end + 4:g}"/>'
+    )
+
+
 def bars(x: float, bottom: float, heights: Sequence[float], styles: Sequence[str], width: float) -> str:
     """Return bars side by side, of these heights."""
     return "".join(
