@@ -37,7 +37,7 @@ PICTURES: dict[str, Callable[[Trap], str]] = {
     "outputs-without-tap": numbers.gaps,
     "huge-kernel": numbers.huge_kernel,
     "most-targets-refuse": numbers.limits,
-    "new-opset": graphs.version_line,
+    "new-opset": graphs.newer_file,
     "bfloat16-before-opset-22": graphs.version_line,
     "openvino-fused-pad": sizes.fused_pad,
     "torch-x86-int8-channels": channels.swapped_channels,

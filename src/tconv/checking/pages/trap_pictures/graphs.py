@@ -97,3 +97,14 @@ def version_line(_: Trap) -> str:
         label(10, 78, "the file names a version that lacks what it uses", "small"),
     ]  # fmt: skip
     return drawing(86, parts, "A file of an operator version that lacks what it uses")
+
+
+def newer_file(_: Trap) -> str:
+    """Draw the versions that a runtime knows, and the later one of the file."""
+    parts = [
+        label(10, 18, "operator sets"),
+        _node(10, 30, "an older runtime knows", "cell", 160),
+        _node(178, 30, "this file", "bad", 84),
+        label(10, 78, "it refuses the file, or takes it with a warning", "small"),
+    ]
+    return drawing(86, parts, "A file of a later operator set than a runtime knows")
