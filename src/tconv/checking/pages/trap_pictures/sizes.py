@@ -111,11 +111,11 @@ def other_size(_: Trap) -> str:
 
 
 def halves(_: Trap) -> str:
-    """Draw an odd crop of 3: which side loses one more."""
+    """Draw an odd crop, which takes one more element from one side, and the same from the other."""
     parts = [
-        label(10, 18, "a crop of 3 by the rules: 1 in front, 2 behind"),
+        label(10, 18, "an odd crop by the rules: more on one side"),
         row(10, 28, ["empty"] + ["cell"] * 8 + ["empty"] * 2, 18),
-        label(10, 70, "this version: 2 in front, 1 behind"),
+        label(10, 70, "this version: more on the other side"),
         row(10, 80, ["empty"] * 2 + ["bad"] * 8 + ["empty"], 18),
         label(10, 122, "the same size, one element off", "small"),
     ]
