@@ -99,10 +99,12 @@ class LimitComparison:
             return f"{_WORDS[self.name]}{_listed(self.right)}"
         assert self.right is not None
         right = self.right
-        if right.number is None and facts is not None:
-            value = right.values(facts).entry(index)
-            return f"{_WORDS[self.name]}{right.text if value is None else f'{value} ({right.text})'}"
-        return f"{_WORDS[self.name]}{right.text}"
+        if right.number is not None:
+            return f"{_WORDS[self.name]}{right.text}"
+        value = None if facts is None else right.values(facts).entry(index)
+        if value is not None:
+            return f"{_WORDS[self.name]}{value} ({right.text})"
+        return f"{_WORDS[self.name] or 'equal to '}{right.text}"
 
 
 def _joined(comparisons: Sequence[LimitComparison], facts: LayerFacts | None = None, index: int = 0) -> str:
@@ -222,14 +224,14 @@ class Combined:
         """Return what is accepted instead."""
         if not self.any:
             failing = [condition for condition in self.conditions if condition.verdict(facts) is not True]
-            return ", ".join(condition.accepted(facts) for condition in failing)
+            return ", ".join(dict.fromkeys(condition.accepted(facts) for condition in failing))
         return f"{self.words()} are accepted"
 
     def words(self) -> str:
         """Return the conditions without a layer."""
         if self.any:
-            return ", or ".join(condition.words() for condition in self.conditions)
-        return " with ".join(condition.words() for condition in self.conditions)
+            return " or ".join(condition.words() for condition in self.conditions)
+        return " and ".join(condition.words() for condition in self.conditions)
 
 
 Condition = Compared | Combined
