@@ -78,7 +78,7 @@ def plan_rewrite(
             rewrite_of.with_target(found_target)
         rewrites.append(rewrite_of)
         plans.append(rewrite_of.plan)
-    return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen))
+    return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))
 
 
 def rewrite(
@@ -123,6 +123,8 @@ class ModelPlan:
     rewrites: list[LayerRewrite]
     dtype: str
     """Coarsest type in which the layers compute."""
+    named: bool = False
+    """True if the caller has named the layers."""
 
     @property
     def changes(self) -> bool:
@@ -169,7 +171,8 @@ class ModelPlan:
         place = Path(output)
         if place.suffix.lower() != ".onnx":
             raise ArgumentError(f"the output {place} does not end in .onnx. Write {place.with_suffix('.onnx')}")
-        if reasons := self.reasons:
+        # a step that does not apply to one of all layers leaves that layer; a target needs each of them
+        if (reasons := self.reasons) and (self.target is not None or self.named or not self.changes):
             raise RewriteError(
                 f"{self.path} is not rewritten, and nothing is written: {'; '.join(reasons)}. Name the layers that can "
                 "be rewritten (--layer), or another step (--step)"

@@ -34,10 +34,9 @@ class LayerPlan:
     """Reasons against it; empty if it can be rewritten, or has nothing to be rewritten."""
     why: list[str] = field(default_factory=list)
     """Limits of the target that the layer breaks."""
-    exact: list[str] = field(default_factory=list)
-    """Exactness of the steps, in words."""
+    notes: list[str] = field(default_factory=list)
+    """Steps that do not apply, with the reasons."""
     expression: Expression | None = None
-    macs: tuple[int, int] | None = None
 
     @property
     def changes(self) -> bool:
@@ -52,7 +51,7 @@ class LayerPlan:
             return f"{head}: stays as it is"
         lines = [f"{head}: {', '.join(self.steps)}"]
         lines += [f"  refused now: {limit}" for limit in self.why]
-        lines += [f"  {line}" for line in self.lines]
+        lines += [f"  {line}" for line in [*self.lines, *self.notes]]
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -75,25 +74,26 @@ class LayerRewrite:
         self.plan = LayerPlan(placed.name, placed.layer.place)
 
     def with_steps(self, steps: Sequence[str]) -> None:
-        """Take the steps that are named, in their order; a step that does not apply is a reason."""
-        try:
-            for name in (each for each in steps if each in GRAPH_STEPS):
-                self._graph_step(name)
-            others = [each for each in steps if each not in GRAPH_STEPS]
-            if others:
-                expression = self._expression()
-                for name in others:
-                    expression = self._stepped(expression, name)
-                self.plan.expression = expression
-        except (StepRefusal, OpsetError) as error:
-            self.plan.reasons.append(str(error))
+        """Take the steps that are named, in their order; one that does not apply is noted, a reason if none does."""
+        for name in steps:
+            try:
+                if name in GRAPH_STEPS and self.plan.expression is None:
+                    self._graph_step(name)
+                elif name in GRAPH_STEPS:
+                    raise StepRefusal("it changes the graph around the layer; write it before the steps on the layer")
+                else:
+                    self.plan.expression = self._stepped(self.plan.expression or self._expression(), name)
+            except (StepRefusal, OpsetError) as error:
+                self.plan.notes.append(f"{name} does not apply: {error}")
+        if not self.plan.steps:
+            self.plan.reasons += self.plan.notes
 
     def with_target(self, target: Target) -> None:
         """Take the fewest steps after which the target accepts the layer."""
         if self.plan.reasons:
             return
         try:
-            expression = self.plan.expression or self._expression(only_if_needed=True)
+            expression = self.plan.expression or self._expression()
             found = plan_for(expression, target)
         except (StepRefusal, OpsetError) as error:
             self.plan.reasons.append(str(error))
@@ -129,7 +129,7 @@ class LayerRewrite:
         self.plan.steps.append(name)
         self.plan.lines.append(f"{name}: {step.summary} ({words}; {step.exact})")
 
-    def _expression(self, only_if_needed: bool = False) -> Expression:
+    def _expression(self) -> Expression:
         refuse_quantized(self.placed.layer.weight)
         return expression_of(self.placed.layer)
 

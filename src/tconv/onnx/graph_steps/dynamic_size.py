@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tconv.models.readers.onnx_graph.graph import attributes_of, is_onnx
+from tconv.models.readers.onnx_graph import attributes_of, is_onnx
 from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepRefusal
 from tconv.onnx.model_file import ModelFile
 from tconv.onnx.node_writer import NodeWriter
@@ -34,8 +34,9 @@ class DynamicSize(GraphStep):
     def apply(self, file: ModelFile, placed: PlacedLayer) -> tuple[PlacedLayer, str]:
         node, layer = placed.node, placed.layer
         arguments = dict(attributes_of(node))
-        if not any(arguments.get("output_padding") or ()) and not arguments.get("output_shape"):
-            raise StepRefusal("it has no output_padding and no output_shape, so no size is frozen in it")
+        # without output_padding a size is frozen, too: an example that needed none has given 0
+        if max(arguments.get("strides") or [1]) == 1 and not arguments.get("output_shape"):
+            raise StepRefusal("its stride is 1 and it has no output_shape, so no size can be frozen in it")
         meeting, other = size_source(node.outputs[0])
         rank = _rank(layer, node)
         axes = list(range(2, rank))
@@ -55,7 +56,7 @@ class DynamicSize(GraphStep):
             half = writer.op("Div", total, two, name="half")
             first = half if cut == "SAME_UPPER" else writer.op("Sub", total, half, name="larger_half")
             # below 0 the result would be too short: then it stays short, and the meeting says so
-            starts = writer.op("Relu", first, name="start") if file.opset >= 14 else first
+            starts = writer.op("Max", first, writer.integers([0], "zero"), name="start") if file.opset >= 12 else first
             ends = writer.op("Add", starts, sizes, name="end")
         result = writer.slice(long, starts, ends, axes, "slice")
         writer.replace(after, result)

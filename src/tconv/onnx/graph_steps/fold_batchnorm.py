@@ -9,7 +9,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.models.inventory.model_layer import StoredArray
-from tconv.models.readers.onnx_graph.graph import attributes_of, is_onnx
+from tconv.models.readers.onnx_graph import attributes_of, is_onnx
 from tconv.onnx.graph_steps.fold_constants import refuse_quantized
 from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepRefusal, remove_unused, remove_unused_value
 from tconv.onnx.model_file import ModelFile, numbers_of
