@@ -5,6 +5,7 @@ Sums are float64, complex128 or int64 until the end, where the result gets the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from tconv.rewriting.operations import (
     MatMul,
     Operation,
     Pad,
+    ProductOf,
     Reshape,
     Size,
     SizeOf,
@@ -55,6 +57,8 @@ def _results(operation: Operation, values: dict[int, Array], wide: np.dtype[Any]
     x = values[operation.inputs[0]]
 
     def number(size: Size) -> int:
+        if isinstance(size, ProductOf):
+            return math.prod(map(number, size.factors))
         return size.number(values[size.value].shape[size.axis]) if isinstance(size, SizeOf) else size
 
     match operation:

@@ -14,7 +14,7 @@ from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.rewriting.evaluation import values_of
-from tconv.rewriting.operations import Constant, ConvTranspose, Operation, SizeOf, Sizes
+from tconv.rewriting.operations import Constant, ConvTranspose, Operation, Sizes, sources_of
 from tconv.rewriting.shape_rules import output_shapes, size_reader
 
 
@@ -39,7 +39,7 @@ class Expression:
         number = size_reader(shapes)
         for operation in self.operations:
             sizes = [size for name in operation.sized for size in getattr(operation, name)]
-            sources = {size.value for size in sizes if isinstance(size, SizeOf)}
+            sources = {source.value for size in sizes for source in sources_of(size)}
             missing = [value for value in (*operation.inputs, *sources) if value not in shapes]
             if missing:
                 raise ShapeError(

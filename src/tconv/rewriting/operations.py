@@ -79,7 +79,27 @@ class SizeOf:
         return (self.multiplier * size + self.offset) // self.divisor
 
 
-Size = int | SizeOf
+@dataclass(frozen=True)
+class ProductOf:
+    """Product of sizes, for an axis that joins several whose sizes vary. Only a `Reshape` has it, once at most."""
+
+    factors: tuple[SizeOf, ...]
+
+
+Size = int | SizeOf | ProductOf
+
+
+def sources_of(size: Size | None) -> tuple[SizeOf, ...]:
+    """Return the parts of a size that depend on a value."""
+    if isinstance(size, ProductOf):
+        return size.factors
+    return (size,) if isinstance(size, SizeOf) else ()
+
+
+def _renumbered(size: Any, number: Callable[[int], int]) -> Any:
+    if isinstance(size, ProductOf):
+        return ProductOf(tuple(_renumbered(factor, number) for factor in size.factors))
+    return replace(size, value=number(size.value)) if isinstance(size, SizeOf) else size
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +117,7 @@ class Operation:
             "outputs": tuple(map(number, self.outputs)),
         }
         for name in self.sized:
-            sizes = getattr(self, name)
-            changed[name] = tuple(
-                replace(size, value=number(size.value)) if isinstance(size, SizeOf) else size for size in sizes
-            )
+            changed[name] = tuple(_renumbered(size, number) for size in getattr(self, name))
         return replace(self, **changed)
 
     @property

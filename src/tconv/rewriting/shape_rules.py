@@ -15,6 +15,7 @@ from tconv.rewriting.operations import (
     MatMul,
     Operation,
     Pad,
+    ProductOf,
     Reshape,
     Size,
     SizeOf,
@@ -180,6 +181,9 @@ def size_reader(shapes: dict[int, Sizes]) -> SizeReader:
     """Return the function that reads sizes from the shapes of values."""
 
     def number(size: Size) -> int | None:
+        if isinstance(size, ProductOf):
+            factors = [factor for factor in map(number, size.factors) if factor is not None]
+            return math.prod(factors) if len(factors) == len(size.factors) else None
         if not isinstance(size, SizeOf):
             return size
         known = shapes[size.value][size.axis]
