@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Case:
         open_shape = [letters[0], c_in, *letters[1:]]
         fixed = [1, c_in, *self.sizes[0]]
         x = helper.make_tensor_value_info("x", kind, fixed if self.static else open_shape)
-        y = helper.make_tensor_value_info(last, kind, None)
+        y = helper.make_tensor_value_info(last, kind, ["n", c_out, *(f"{each}_out" for each in letters[1:])])
         graph = helper.make_graph(nodes, self.name, [x], [y], constants)
         imports = [helper.make_opsetid("", self.opset)]
         return helper.make_model(graph, opset_imports=imports, ir_version=8, producer_name="generated")
@@ -97,12 +97,22 @@ class Case:
             names = [constant(rng.random(c_out) + 0.5, name) for name in ("gamma", "beta", "mean", "var")]
             nodes.append(helper.make_node("BatchNormalization", ["up.out", *names], ["y"], "bn"))
         elif self.behind == "mul_channels":
-            nodes.append(helper.make_node("Mul", ["up.out", constant(rng.integers(1, 5, (c_out, *spatial)), "m")], ["y"], "mul"))
+            nodes.append(
+                helper.make_node("Mul", ["up.out", constant(rng.integers(1, 5, (c_out, *spatial)), "m")], ["y"], "mul")
+            )
         elif self.behind == "add_channels":
-            nodes.append(helper.make_node("Add", ["up.out", constant(rng.integers(1, 5, (1, c_out, *spatial)), "m")], ["y"], "add"))
+            nodes.append(
+                helper.make_node(
+                    "Add", ["up.out", constant(rng.integers(1, 5, (1, c_out, *spatial)), "m")], ["y"], "add"
+                )
+            )
         elif self.behind == "mul_width":
             g, sizes = self, self.sizes[0]
-            width = g.stride[-1] * (sizes[-1] - 1) + g.kernel[-1] - sum(self.attributes.get("pads", [0])[self.ndim - 1 :: self.ndim])
+            width = (
+                g.stride[-1] * (sizes[-1] - 1)
+                + g.kernel[-1]
+                - sum(self.attributes.get("pads", [0])[self.ndim - 1 :: self.ndim])
+            )
             nodes.append(helper.make_node("Mul", ["up.out", constant(rng.integers(1, 5, (width,)), "m")], ["y"], "mul"))
         elif self.behind == "relu":
             nodes.append(helper.make_node("Relu", ["up.out"], ["y"], "relu"))
@@ -154,7 +164,9 @@ def _cases() -> Iterator[Case]:
     yield Case("2d valid", (3, 3), (2, 2), {"auto_pad": "VALID"})
     yield Case("2d output_shape", (4, 4), (2, 2), {"output_shape": [10, 12]}, static=True)
     yield Case("2d output_shape odd", (4, 4), (2, 2), {"output_shape": [11, 13]}, static=True)
-    yield Case("2d output_shape same_upper", (4, 4), (2, 2), {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}, static=True)
+    yield Case(
+        "2d output_shape same_upper", (4, 4), (2, 2), {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}, static=True
+    )
     yield Case("2d output_shape open sizes", (4, 4), (2, 2), {"output_shape": [8, 9]})
     # dilation and groups
     yield Case("2d dilation", (3, 3), (2, 2), {**pads(2, 2, 2, 2), "dilations": [2, 2]})
@@ -163,7 +175,14 @@ def _cases() -> Iterator[Case]:
     yield Case("2d groups", (4, 4), (2, 2), pads(1, 1, 1, 1), channels=(6, 4), groups=2)
     yield Case("2d depthwise", (4, 4), (2, 2), pads(1, 1, 1, 1), channels=(5, 5), groups=5)
     yield Case("2d depthwise multiplier", (3, 3), (2, 2), channels=(3, 6), groups=3)
-    yield Case("2d groups dilation asymmetric", (3, 3), (2, 2), {**pads(1, 0, 2, 3), "dilations": [2, 2]}, channels=(4, 6), groups=2)
+    yield Case(
+        "2d groups dilation asymmetric",
+        (3, 3),
+        (2, 2),
+        {**pads(1, 0, 2, 3), "dilations": [2, 2]},
+        channels=(4, 6),
+        groups=2,
+    )
     # 3-D
     yield Case("3d k2s2", (2, 2, 2), (2, 2, 2))
     yield Case("3d k3s2", (3, 3, 3), (2, 2, 2), {**pads(1, 1, 1, 1, 1, 1), "output_padding": [1, 1, 1]})
@@ -172,7 +191,16 @@ def _cases() -> Iterator[Case]:
     yield Case("3d dilation", (2, 2, 2), three, {"dilations": [2, 1, 2]})
     # around the layer, types and opsets
     yield Case("2d batchnorm", (4, 4), (2, 2), pads(1, 1, 1, 1), behind="batchnorm", whole=False)
-    yield Case("2d batchnorm groups", (4, 4), (2, 2), pads(1, 1, 1, 1), channels=(4, 6), groups=2, behind="batchnorm", whole=False)
+    yield Case(
+        "2d batchnorm groups",
+        (4, 4),
+        (2, 2),
+        pads(1, 1, 1, 1),
+        channels=(4, 6),
+        groups=2,
+        behind="batchnorm",
+        whole=False,
+    )
     yield Case("1d batchnorm no bias", (4,), (2,), pads(1, 1), bias=False, behind="batchnorm", whole=False)
     yield Case("2d mul channels groups", (3, 3), (2, 2), channels=(4, 6), groups=2, behind="mul_channels")
     yield Case("2d add channels", (3, 3), (2, 2), bias=False, behind="add_channels")
@@ -184,7 +212,6 @@ def _cases() -> Iterator[Case]:
     yield Case("2d opset 11", (4, 4), (2, 2), pads(1, 1, 1, 1), opset=11)
     yield Case("2d opset 13", (3, 3), (2, 2), pads(1, 1, 1, 1), opset=13)
     yield Case("2d opset 21", (3, 3), (2, 2), {**pads(1, 1, 1, 1), "output_padding": [1, 1]}, opset=21)
-
 
 
 CASES = {case.name: case for case in _cases()}

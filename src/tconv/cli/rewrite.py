@@ -67,7 +67,9 @@ def run(
         raise ArgumentError(f"there is no output. Write -o {model.stem}-rewritten.onnx, or --plan for the plan alone")
     for name in runtimes or ():
         if name not in _RUNTIMES:
-            raise ArgumentError(f"--runtimes names {name!r}; there are {', '.join(_RUNTIMES)}. Write one or more of them")
+            raise ArgumentError(
+                f"--runtimes names {name!r}; there are {', '.join(_RUNTIMES)}. Write one or more of them"
+            )
     planned = plan_rewrite(model, target=target, steps=step or (), layers=layer or ())
     if not as_json:
         print(planned, flush=True)

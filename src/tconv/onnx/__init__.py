@@ -11,6 +11,5 @@ onnx, onnx-ir and onnxscript are the extra `tconv[onnx]`; they are imported by t
 from __future__ import annotations
 
 from tconv.onnx.model_rewrite import ModelPlan, RewriteReport, plan_rewrite, rewrite, step_names
-from tconv.onnx.verification import RewriteError
 
-__all__ = ["ModelPlan", "RewriteError", "RewriteReport", "plan_rewrite", "rewrite", "step_names"]
+__all__ = ["ModelPlan", "RewriteReport", "plan_rewrite", "rewrite", "step_names"]

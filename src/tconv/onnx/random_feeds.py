@@ -52,9 +52,7 @@ def random_feeds(
         yield from ((_text(feeds), feeds) for feeds in _drawn(filled, None, seed + number, most=1))
 
 
-def neighbouring_feeds(
-    inputs: Sequence[Any], known: Sequence[Input], seed: int
-) -> Iterator[tuple[str, list[Array]]]:
+def neighbouring_feeds(inputs: Sequence[Any], known: Sequence[Input], seed: int) -> Iterator[tuple[str, list[Array]]]:
     """Yield inputs whose open sizes have all remainders by 8, for models that take some sizes only."""
     if not open_axes(inputs):
         return

@@ -18,7 +18,6 @@ from tconv.rewriting.operations import (
     ProductOf,
     Reshape,
     Size,
-    SizeOf,
     Slice,
     Split,
     Squeeze,
@@ -49,9 +48,7 @@ class SizeSymbols:
             for value in operation.outputs:
                 shape = expression.shapes[value]
                 computed = found._output(operation, inputs, len(shape))
-                lines[value] = tuple(
-                    line if n is None else _number(n) for n, line in zip(shape, computed, strict=True)
-                )
+                lines[value] = tuple(line if n is None else _number(n) for n, line in zip(shape, computed, strict=True))
         return found
 
     def line(self, size: Size) -> Line:

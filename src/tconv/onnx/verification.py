@@ -18,21 +18,17 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError, TconvError
+from tconv.errors import FileError
 from tconv.models.traces.process import RemoteNetwork, Workers
 from tconv.models.traces.trace import Input, RunError
 from tconv.onnx.graph_tools import ToolError, installed_tools, simplified
 from tconv.onnx.random_feeds import neighbouring_feeds, random_feeds
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
-"""Largest difference relative to the largest value, by the type in which the layers compute: sums have another order."""
+"""Largest difference relative to the largest value, by the type in which the layers compute."""
 
 JUDGE = "tconv"
 _WANTED_SIZES, _MOST_SECONDS = 5, 60
-
-
-class RewriteError(TconvError, ValueError):
-    """A rewrite that is not exact, or not possible; nothing is written."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,8 @@ class Verification:
 
 def relative_difference(expected: Sequence[Array], got: Sequence[Array]) -> float:
     """Return the largest difference of two lists of outputs, relative to the largest value of each; inf if they differ
-    in shape, or in the places of NaN."""
+    in shape, or in the places of NaN.
+    """
     if len(expected) != len(got):
         return float("inf")
     largest = 0.0
@@ -203,7 +200,7 @@ class _Verifier:
         if not done:
             why = self._outputs(self._before, self._names[0], feeds) if refusals else "it has no inputs"
             raise FileError(
-                f"{self._before} runs on none of {', '.join(self._names)} with random input, so nothing can be compared, "
+                f"{self._before} runs on none of {', '.join(self._names)} with random input: nothing can be compared, "
                 f"and nothing is written ({why}). Write --size with a spatial size that it takes"
             )
         return self._found
@@ -229,8 +226,8 @@ class _Verifier:
                 self._all_compared(text, feeds, files)
                 return
         self._found.notes.append(
-            "the original runs with none of the sizes that were tried, so its numbers were compared with nothing. Write "
-            "--size with the size of its example"
+            "the original runs with none of the sizes that were tried, so its numbers were compared with nothing. "
+            "Write --size with the size of its example"
         )
 
     # -- files and runs --------------------------------------------------------------------------------------------
@@ -287,15 +284,17 @@ class _Verifier:
         apart, limit = relative_difference(right, rewritten), self._found.limit
         if apart > limit:
             return Run(runtime, text, "", difference, "wrong", f"by tconv's evaluation they differ by {apart:.2g}")
-        if relative_difference(right, new) <= limit < (fault := relative_difference(right, old)):
-            note = f"{runtime} computes the original wrongly, by {fault:.2g}, and the rewritten model rightly"
+        errors = relative_difference(right, old), relative_difference(right, new)
+        if errors[1] <= limit:
+            note = f"{runtime} computes the original wrongly, by {errors[0]:.2g}, and the rewritten model rightly"
             return Run(runtime, text, "", difference, "runtime", note)
-        note = f"{runtime} computes the rewritten model wrongly, by {relative_difference(right, new):.2g}"
+        if errors[1] <= 2 * errors[0]:
+            note = f"{runtime} is wrong on both models alike, by {errors[0]:.2g} and {errors[1]:.2g}"
+            return Run(runtime, text, "", difference, "runtime", note)
+        note = f"{runtime} computes the rewritten model wrongly, by {errors[1]:.2g}"
         return Run(runtime, text, "", difference, "wrong", note)
 
-    def _without_original(
-        self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str
-    ) -> Run:
+    def _without_original(self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str) -> Run:
         """Return the comparison where the runtime does not run the original."""
         if isinstance(new, str):
             return Run(runtime, text, "", None, "not run", old)
@@ -308,9 +307,7 @@ class _Verifier:
             return Run(runtime, text, "", difference, "mended", note)
         return Run(runtime, text, "", difference, "wrong", "compared with tconv's evaluation of the original")
 
-    def _behind(
-        self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]
-    ) -> Run:
+    def _behind(self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]) -> Run:
         """Return the comparison of the simplified rewritten model with the rewritten one."""
         expected = self._outputs(self._after, runtime, feeds)
         got = self._outputs(pair[1], runtime, feeds)
