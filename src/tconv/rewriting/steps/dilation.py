@@ -12,7 +12,7 @@ from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append
 from tconv.rewriting.steps.kernel_taps import spread_taps
-from tconv.rewriting.steps.step import Step, Variant, separate_bias
+from tconv.rewriting.steps.step import Step, Variant, separate_bias, too_many
 
 
 def _dilation_missing(operation: ConvTranspose) -> list[str]:
@@ -50,7 +50,9 @@ class NoDilation(Step):
     adds_zeros = True  # behind the input
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
-        return _dilation_missing(operation)
+        g = operation.geometry
+        count = math.prod(d // math.gcd(s, d) for s, d in zip(g.stride, g.dilation, strict=True))
+        return _dilation_missing(operation) or too_many(count, "layers")
 
     def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry

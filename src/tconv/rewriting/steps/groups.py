@@ -11,7 +11,7 @@ from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import Step, Variant, too_many
 
 
 def _ungrouped(g: Geometry) -> Geometry:
@@ -55,7 +55,7 @@ class SplitGroups(Step):
     summary = "one layer per group, between a split and a concatenation"
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
-        return _groups_missing(operation)
+        return _groups_missing(operation) or too_many(operation.geometry.groups, "groups")
 
     def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g, w, bias = operation.geometry, operation.weight, operation.bias

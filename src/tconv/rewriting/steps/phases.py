@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import product
 
 from tconv.rewriting.builder import Builder
-from tconv.rewriting.operations import ConvTranspose
+from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.phase_taps import AxisTap, Window, axis_taps, blocks, conv_weight, window
-from tconv.rewriting.steps.step import Step, Variant, separate_bias
+from tconv.rewriting.steps.step import Step, Variant, separate_bias, too_many
 
 
 class Phases(Step):
@@ -21,6 +22,9 @@ class Phases(Step):
     name = "phases"
     summary = "one stride-1 convolution per phase, without a wasted multiply"
     adds_zeros = True  # around the input
+
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
+        return too_many(math.prod(operation.geometry.stride), "phases")
 
     def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry

@@ -119,6 +119,13 @@ def _is_finite(weight: Constant) -> bool:
     return bool(np.isfinite(array.astype(np.float32) if array.dtype.itemsize < 4 else array).all())
 
 
+def too_many(count: int, things: str) -> list[str]:
+    """Return the reason against so many operations, before they are written; [] for few."""
+    if count <= MOST_OPERATIONS:
+        return []
+    return [f"it would have {count} {things}; {MOST_OPERATIONS} operations are allowed"]
+
+
 class SeparateBias(NamedTuple):
     """Bias of a layer whose output is extended by rows that hold only bias."""
 
