@@ -155,7 +155,9 @@ class _ExpressionWriter:
                     f"DepthToSpace with mode CRD needs opset {_CRD_OPSET}; the file has {self._writer.opset}"
                 )
             return self._writer.op("DepthToSpace", x, name="depth_to_space", blocksize=operation.block)
-        return self._writer.op("DepthToSpace", x, name="depth_to_space", blocksize=operation.block, mode=operation.order)
+        return self._writer.op(
+            "DepthToSpace", x, name="depth_to_space", blocksize=operation.block, mode=operation.order
+        )
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 

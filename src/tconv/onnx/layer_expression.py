@@ -39,7 +39,9 @@ def expression_of(model_layer: ModelLayer) -> Expression:
                 output_shape = output_shape[2:]
             plain = {key: value for key, value in arguments.items() if key in ("strides", "dilations", "group")}
             read = dialect("onnx").read((1, weight.shape[0], *known), weight.shape, plain)
-            dialect("onnx").read((1, weight.shape[0], *known), weight.shape, {**arguments, "output_shape": output_shape})
+            dialect("onnx").read(
+                (1, weight.shape[0], *known), weight.shape, {**arguments, "output_shape": output_shape}
+            )
         else:
             read = dialect("onnx").read((1, weight.shape[0], *known), weight.shape, arguments)
     except TconvError as error:

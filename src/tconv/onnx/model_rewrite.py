@@ -53,7 +53,7 @@ def plan_rewrite(
         raise FileError(f"{path} is not a .onnx file, and no other is rewritten. Export the model to ONNX")
     if target is None and not steps:
         raise ArgumentError(
-            "neither target nor steps was given, so there is nothing to do. Write target=, as in target=\"ethos-u\", or "
+            'neither target nor steps was given, so there is nothing to do. Write target=, as in target="ethos-u", or '
             f"steps=, some of {', '.join(step_names())}"
         )
     for name in steps:
@@ -285,7 +285,9 @@ def _outside(layer: ModelLayer) -> str:
 
 def _coarsest(layers: Sequence[ModelLayer]) -> str:
     """Return the type with the largest limit among those of the layers."""
-    return max((layer.dtype for layer in layers if layer.dtype in LIMITS), key=lambda name: LIMITS[name], default="float32")
+    return max(
+        (layer.dtype for layer in layers if layer.dtype in LIMITS), key=lambda name: LIMITS[name], default="float32"
+    )
 
 
 def _refused_now(path: Path, target: Target | None) -> list[str]:

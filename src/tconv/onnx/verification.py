@@ -250,9 +250,7 @@ class _Verifier:
         note = f"{runtime} computes the rewritten model wrongly, by {relative_difference(right, new):.2g}"
         return Run(runtime, text, "", difference, "wrong", note)
 
-    def _without_original(
-        self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str
-    ) -> Run:
+    def _without_original(self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str) -> Run:
         """Return the comparison where the runtime does not run the original."""
         if isinstance(new, str):
             return Run(runtime, text, "", None, "not run", old)
@@ -265,9 +263,7 @@ class _Verifier:
             return Run(runtime, text, "", difference, "mended", note)
         return Run(runtime, text, "", difference, "wrong", "compared with tconv's evaluation of the original")
 
-    def _behind(
-        self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]
-    ) -> Run:
+    def _behind(self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]) -> Run:
         """Return the comparison of the simplified rewritten model with the rewritten one."""
         expected = self._outputs(self._after, runtime, feeds)
         got = self._outputs(pair[1], runtime, feeds)

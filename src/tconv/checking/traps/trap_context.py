@@ -30,14 +30,10 @@ class TrapKind:
     instead: str
     """Line or setting to write in its place."""
 
-    def trap(
-        self, layer: ModelLayer | None, what: str, *, instead: str = "", who: str = "", **numbers: Any
-    ) -> Trap:
+    def trap(self, layer: ModelLayer | None, what: str, *, instead: str = "", who: str = "", **numbers: Any) -> Trap:
         """Return the trap of a layer, or of the whole file, with the sentence about this file."""
         name = "" if layer is None else layer.name
-        return Trap(
-            self.key, name, self.severity, what, who or self.who, self.source, instead or self.instead, numbers
-        )
+        return Trap(self.key, name, self.severity, what, who or self.who, self.source, instead or self.instead, numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,9 @@ class DynamicSize(GraphStep):
         writer.replace(after, result)
         long.producer().name = writer._unique("layer")
         changed = replace(layer, arguments=new_arguments, output_shape=None, crop_origin="pads")
-        words = f"size of {other.name!r}, which meets it in {meeting.op_type} {meeting.name or meeting.outputs[0].name!r}"
+        words = (
+            f"size of {other.name!r}, which meets it in {meeting.op_type} {meeting.name or meeting.outputs[0].name!r}"
+        )
         return PlacedLayer(changed, long.producer()), words
 
 

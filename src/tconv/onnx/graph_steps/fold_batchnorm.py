@@ -52,7 +52,11 @@ class FoldBatchnorm(GraphStep):
         if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
             raise StepRefusal(f"the folded numbers do not fit into {weight.dtype}")
         writer = NodeWriter(file, folded[-1], placed.name, external=bool(file.external))
-        inputs = [node.inputs[0], writer.constant(new_weight, "folded/weight"), writer.constant(new_bias, "folded/bias")]
+        inputs = [
+            node.inputs[0],
+            writer.constant(new_weight, "folded/weight"),
+            writer.constant(new_bias, "folded/bias"),
+        ]
         attributes = attributes_of(node)
         title = node.name
         new = writer.op("ConvTranspose", *inputs, name="folded", **attributes)
