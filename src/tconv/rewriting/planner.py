@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tconv.errors import MethodError, ShapeError
+from tconv.errors import MethodError
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.facts import cost_of, layer_facts, nominal_input
 from tconv.rewriting.operations import Conv, ConvTranspose, ShuffleOrder
@@ -225,13 +225,10 @@ class _Search:
         expression, against = candidate.expression, list[str]()
         for operation in layers:
             sizes = candidate.expression.shapes[operation.inputs[0]]
-            reasons = step.reasons_against(operation, sizes, **variant)
+            reasons, by = step.tried(operation, sizes, variant)
             against += reasons
-            if not reasons:
-                try:
-                    expression = expression.replaced(operation, step.apply(operation, sizes, **variant))
-                except ShapeError as error:
-                    against.append(str(error))
+            if by is not None:
+                expression = expression.replaced(operation, by)
         if expression is candidate.expression:
             return None, against
         if len(expression.operations) > MOST_OPERATIONS:
