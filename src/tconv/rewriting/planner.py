@@ -23,10 +23,10 @@ from tconv.targets.layer_facts import LayerFacts
 
 MOST_STEPS = 4
 """Longest plan that is looked for."""
-WIDTH = 64
+WIDTH = 16
 """Plans that are continued at each length: those that leave the fewest limits."""
 FEW_OPERATIONS = 32
-"""Plans with more operations than this come after all others of their length."""
+"""Plans with more operations than this come after all others of their length, and are not continued."""
 
 
 class SupportsLimits(Protocol):
@@ -94,7 +94,8 @@ def plan_for(
                 key = _key(grown.expression)
                 if key not in seen:
                     seen.add(key)
-                    if grown.refused or not grown.limits:
+                    few = len(grown.expression.operations) <= FEW_OPERATIONS
+                    if not grown.limits or (grown.refused and few):
                         following.append(grown)
         level = sorted(following, key=lambda candidate: _rest(candidate, nominal))[:WIDTH]
     reasons = [f"no {most} steps or fewer end the limits of {target.name}: {'; '.join(start.limits)}"]
