@@ -15,6 +15,7 @@ from tconv.checking.traps import FAMILIES, TRAPS
 from tconv.checking.traps.integer_scales import stored_integers
 from tconv.checking.traps.scale_axes import go_together
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour, Quantization, StoredArray
+from traps_page import PAGE, page
 
 
 def found(model: ModelLayer | ModelInventory) -> list[str]:
@@ -195,6 +196,14 @@ def test_a_frozen_output_padding_needs_a_join_without_a_slice_and_a_size_that_va
         native("torch", (4, 4, 3, 3), (None, 4, None, None), {"stride": 2, "padding": 1, "output_padding": 1}, after=(op("aten.cat.default", 2),))
     )  # fmt: skip
     assert "frozen-output-padding" not in found(node(x=OPEN, **arguments, after=(op("Add", 1),)))
+
+
+def test_parallel_branches_of_one_size_are_no_frozen_sizes() -> None:
+    arguments = {"strides": [2, 2], "pads": [1] * 4}
+    one = node(x=OPEN, **arguments, output_padding=[1, 1], after=JOIN)
+    like, unlike = (node((4, 4, k, k), x=OPEN, **arguments, after=JOIN) for k in (4, 3))
+    assert "frozen-output-padding" not in found(inventory(one, like))
+    assert "frozen-output-padding" in found(inventory(one, unlike))
 
 
 def test_the_operator_set_of_a_file() -> None:
@@ -383,3 +392,7 @@ def test_an_output_of_nothing_is_invalid() -> None:
     one, two = (native("ncnn", (4, 4, 3, 3), (4, 2, 2), {"pad_left": pad}) for pad in (2, 1))
     assert "invalid-arguments" in found(one)
     assert "invalid-arguments" not in found(two)
+
+
+def test_the_page_of_traps_is_that_of_the_code() -> None:
+    assert PAGE.read_text() == page(), "write it again: python tests/traps_page.py"

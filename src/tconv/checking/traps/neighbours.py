@@ -91,7 +91,7 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
             yield _PAD.trap(layer, what, added=added)
         elif front.attributes.get("pads") is not None and any(front.attributes["pads"]):
             yield _MODE.trap(layer, f"{front.name!r} pads x with mode {mode!r}", mode=mode)
-    if layer.after and is_batchnorm(layer.after[0]):
+    if layer.dialect == "onnx" and layer.after and is_batchnorm(layer.after[0]):
         behind = layer.after[0]
         groups = f"; the layer has {g.groups} groups" if g.groups > 1 else ""
         yield _BATCHNORM.trap(layer, f"{behind.op} {behind.name!r} stands behind the layer{groups}", groups=g.groups)
