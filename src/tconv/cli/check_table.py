@@ -21,7 +21,6 @@ from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.report import Check
 from tconv.checking.summary import seconds_text
 from tconv.checking.trap import SEVERITIES, Severity
-from tconv.checking.traps import TRAPS
 
 MOST_ROWS = 24
 """Layers in the table; of more, the worst are shown, the worst first."""
@@ -134,10 +133,13 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
 
 def _name_and_traps(layer: LayerCheck) -> Text:
     text = Text(short_name(layer.name, 60), style="bold")
-    keys = sorted({(SEVERITIES.index(trap.severity), trap.key) for trap in layer.traps})
-    for severity, key in keys:
-        text.append("\n")
-        text.append(printable(key, 60), style=f"not bold {_STYLES[SEVERITIES[severity]]}")
+    keys = dict.fromkeys((trap.severity, trap.key) for trap in layer.traps)
+    for severity, key in sorted(keys, key=lambda pair: SEVERITIES.index(pair[0])):
+        if severity != "note":
+            text.append("\n")
+            text.append(printable(key, 60), style=f"not bold {_STYLES[severity]}")
+    if notes := sum(severity == "note" for severity, _ in keys):
+        text.append(f"\n{notes} note{'s' * (notes != 1)}", style=f"not bold {_STYLES['note']}")
     return text
 
 
@@ -205,12 +207,11 @@ def _layer_facts(layer: LayerCheck) -> Iterable[tuple[str, str]]:
 
 
 def _trap(group: overview.TrapGroup) -> RenderableType:
-    kind = TRAPS.get(group.key)
     title = Text.assemble(
         _key(group.severity, overview.SEVERITY_TITLES[group.severity]), "  ", (printable(group.key), "bold")
     )
     title.append(f"  {overview.layer_list(group.layers)}")
-    rows = [("what", _text(kind.meaning))] if kind is not None else []
+    rows = [("what", _text(group.meaning))] if group.meaning else []
     for sentence, numbers in group.sentences[:_MOST_SENTENCES]:
         where = f"{overview.layer_list(numbers)}: " if len(group.sentences) > 1 and numbers else ""
         rows.append(("here", _text(where + printable(sentence))))
@@ -229,8 +230,8 @@ def _target(summary: overview.TargetSummary) -> RenderableType:
         ("limit", _text(f"{overview.layer_list(numbers)}: {printable(limit)}")) for limit, _, numbers in summary.limits
     ]
     for steps, reason, numbers in summary.plans:
-        words = ", then ".join(steps) or reason or "no exact rewrite is known"
-        rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
+        if words := ", then ".join(steps) or reason:
+            rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
     sources = dict.fromkeys(source for _, source, _ in summary.limits if source)
     rows += [("source", _text("; ".join(sources)))] if sources else []
     return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2))) if rows else title

@@ -12,7 +12,6 @@ from tconv.checking.pages import overview
 from tconv.checking.pages.html_layer import layer_section, trap_tag
 from tconv.checking.pages.trap_pictures import trap_picture
 from tconv.checking.report import Check
-from tconv.checking.traps import TRAPS
 
 _MOST_ROWS = 2000
 _MOST_SECTIONS = 200
@@ -123,7 +122,6 @@ def _traps(check: Check) -> str:
         return ""
     parts, seen = [], set[str]()
     for group in groups:
-        about = TRAPS.get(group.key)
         anchor = "" if group.key in seen else f' id="trap-{html.name(group.key)}"'
         picture = "" if group.key in seen else trap_picture(group.key, group.example)
         seen.add(group.key)
@@ -137,8 +135,8 @@ def _traps(check: Check) -> str:
             ("instead", "<br>".join(html.text(line) for line in group.instead[:5])),
             ("source", html.text(group.source)),
         ]
-        title = html.text(about.title) if about else html.name(group.key)
-        meaning = f"<p>{html.text(about.meaning)}</p>" if about else ""
+        title = html.text(group.title, 200)
+        meaning = f"<p>{html.text(group.meaning)}</p>" if group.meaning else ""
         kind = overview.SEVERITY_TITLES[group.severity]
         parts.append(
             f'<article{anchor}><h3><span class="tag {group.severity}">{kind}</span> {title} '
@@ -166,8 +164,9 @@ def _targets(check: Check) -> str:
             for limit, source, numbers in summary.limits
         )
         plans = "".join(
-            f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason or 'no exact rewrite is known')}</li>"
+            f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason)}</li>"
             for steps, reason, numbers in summary.plans
+            if steps or reason
         )
         rows.append(
             [

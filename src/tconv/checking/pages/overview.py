@@ -10,6 +10,7 @@ from tconv._memory import si
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.report import Check
 from tconv.checking.trap import SEVERITIES, Severity, Trap
+from tconv.checking.traps import TRAPS
 from tconv.models.inventory.model_layer import Size
 
 SEVERITY_TITLES: dict[Severity, str] = {
@@ -20,11 +21,11 @@ SEVERITY_TITLES: dict[Severity, str] = {
 }
 """Meaning of each severity for a reader: wrong numbers come without an error, a refusal with one."""
 
-_COUNTED: dict[Severity, tuple[str, str]] = {
-    "wrong": ("gives wrong numbers somewhere", "give wrong numbers somewhere"),
-    "refused": ("is refused somewhere", "are refused somewhere"),
-    "slow": ("is slow somewhere", "are slow somewhere"),
-    "note": ("has a note", "have notes"),
+_COUNTED: dict[Severity, str] = {
+    "wrong": "with wrong numbers on some runtime",
+    "refused": "refused by some runtime",
+    "slow": "slow on some runtime",
+    "note": "with notes",
 }
 
 
@@ -44,6 +45,17 @@ class TrapGroup:
     """Different descriptions, with the layers of each."""
     example: Trap
     """First of the traps, for its picture."""
+
+    @property
+    def title(self) -> str:
+        """Name of the trap in a few words."""
+        return TRAPS[self.key].title if self.key in TRAPS else self.key
+
+    @property
+    def meaning(self) -> str:
+        """Condition and consequence; "" if the sentences about this file begin with them, or nothing is known."""
+        meaning = TRAPS[self.key].meaning if self.key in TRAPS else ""
+        return "" if all(text.startswith(meaning.removesuffix(".")) for text, _ in self.sentences) else meaning
 
 
 def trap_groups(check: Check) -> list[TrapGroup]:
@@ -109,9 +121,7 @@ def counts(check: Check) -> str:
     grave: Counter[Severity] = Counter()
     for layer in check.layers:
         grave.update({trap.severity for trap in layer.traps})
-    parts = [
-        f"{grave[severity]} {_COUNTED[severity][grave[severity] != 1]}" for severity in SEVERITIES if grave[severity]
-    ]
+    parts = [f"{number} {_COUNTED[severity]}" for severity in SEVERITIES if (number := grave[severity])]
     if check.file_traps:
         traps = len(check.file_traps)
         parts.append(f"{traps} trap{'s' * (traps != 1)} of the whole file")
