@@ -288,13 +288,13 @@ _LIST = (
     ),
 )
 
-_LIST += CONVERTER_FAULTS
+_EVERY = (*_LIST, *CONVERTER_FAULTS)
 
-FAULTS = {fault.key: fault for fault in _LIST}
+FAULTS = {fault.key: fault for fault in _EVERY}
 """Every known fault, by its key."""
 
 
 @cache
 def faults_of(dialect: str) -> tuple[Fault, ...]:
     """Return the known faults that affect calls of this dialect."""
-    return tuple(fault for fault in _LIST if dialect in fault.dialects)
+    return tuple(fault for fault in _EVERY if dialect in fault.dialects)

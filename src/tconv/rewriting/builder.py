@@ -76,7 +76,7 @@ class Builder:
         if any(min(pair) < 0 for pair in pads):
             x = self.cut(x, [(-lo, -hi) for lo, hi in pads])
             pads = [(0, 0)] * len(pads)
-        fields = {"bias": bias, "pads": tuple(pads), "dilation": tuple(dilation), "groups": groups}
+        fields: dict[str, Any] = {"bias": bias, "pads": tuple(pads), "dilation": tuple(dilation), "groups": groups}
         return self.add(Conv, [x], weight=weight, **fields)[0]
 
     def matmul(self, x: int, weight: Constant) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tconv.checking.trap import Trap
 from tconv.checking.traps import (
     chip_limits,
+    contradictions,
     float_formats,
     frozen_sizes,
     integer_scales,
@@ -35,6 +36,7 @@ FAMILIES = (
     kernel_sizes,
     chip_limits,
     operator_versions,
+    contradictions,
 )
 """Files of this folder, in the order in which their traps are listed."""
 

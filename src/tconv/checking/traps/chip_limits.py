@@ -19,7 +19,8 @@ _REFUSED = TrapKind(
     "most-targets-refuse",
     "note",
     "a layer that most targets refuse",
-    "More than half of the targets that have a transposed convolution refuse this one for its dimensions, kernel, stride, "
+    "More than half of the targets that have a transposed convolution refuse this one for its dimensions, kernel, "
+    "stride, "
     "dilation, groups or pads.",
     "the targets that the sentence counts: tconv check --target NAME has the numbers of each",
     "the profiles of tconv.targets, each with its source",

@@ -20,7 +20,8 @@ _OVERFLOW = TrapKind(
     "float16-overflow",
     "note",
     "numbers too large for float16",
-    f"Numbers of a float32 weight are above {LARGEST_FLOAT16:.0f}, the largest float16. Converted, they are infinite, and "
+    f"Numbers of a float32 weight are above {LARGEST_FLOAT16:.0f}, the largest float16. Converted, they are infinite, "
+    f"and "
     "the outputs NaN.",
     "conversions to float16, and runtimes that compute in it by default (chips, Core ML, TensorRT with fp16, ncnn)",
     "IEEE 754 binary16",
@@ -40,19 +41,22 @@ _FLOAT16 = TrapKind(
     "float16-layer",
     "note",
     "a float16 layer",
-    "x, weight and y are float16. The sum of many products differs between runtimes: some add in float32 and round once, "
+    "x, weight and y are float16. The sum of many products differs between runtimes: some add in float32 and round "
+    "once, "
     "some round each tap, and overflow to inf and NaN on the way; CPUs convert to float32 and back, or take many times "
     "as long.",
     "PyTorch 2.13 (rounds each tap: NaN for 0; CPU many times slower), TensorFlow 2.21 (NaN eager, 0 compiled), onnx "
     "1.23.2 ReferenceEvaluator (adds in float16); ONNX Runtime on a CPU converts to float32",
-    "pytorch/pytorch#146508, #153276, #153700; findings torch_float16_nan, tensorflow_float16_jit, onnx_reference_float16",
+    "pytorch/pytorch#146508, #153276, #153700; findings torch_float16_nan, tensorflow_float16_jit, "
+    "onnx_reference_float16",
     "float32 for this layer on CPUs; tconv adds in float32 and rounds once",
 )
 _BFLOAT16 = TrapKind(
     "bfloat16-layer",
     "note",
     "a bfloat16 layer",
-    "x, weight and y are bfloat16. Several runtimes compute such a layer in float32 without saying so, or have no kernel "
+    "x, weight and y are bfloat16. Several runtimes compute such a layer in float32 without saying so, or have no "
+    "kernel "
     "for it.",
     "OpenVINO 2026.4.1 (stays float32 in a model that reports bfloat16), ONNX Runtime 1.32.0 on a CPU (no kernel)",
     "finding openvino_bfloat16_hint; onnx ConvTranspose has bfloat16 from opset 22 on",

@@ -25,7 +25,8 @@ _SHAPE = TrapKind(
     "frozen-output-shape",
     "wrong",
     "output_shape frozen from an example",
-    "The spatial sizes vary, and the layer has a fixed output_shape: every input gives an output of the example's size, "
+    "The spatial sizes vary, and the layer has a fixed output_shape: every input gives an output of the example's "
+    "size, "
     "cropped or extended with rows of bias.",
     "every runtime",
     "ONNX specification, ConvTranspose: output_shape",

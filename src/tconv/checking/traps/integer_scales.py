@@ -30,9 +30,11 @@ _WRONG = TrapKind(
     "scales-on-wrong-axis",
     "wrong",
     "scales of the output channels applied to the input channels, or the reverse",
-    "The integers fill their range in each slice along the other channel axis, and do not along the axis of the scales: "
+    "The integers fill their range in each slice along the other channel axis, and do not along the axis of the "
+    "scales: "
     "the weight was quantized along one axis, and is read along the other. Right weights fill it along their own axis, "
-    f"because each scale is the slice's largest number; named where {_FULL:.0%} of the other slices are full, and fewer "
+    f"because each scale is the slice's largest number; named where {_FULL:.0%} of the other slices are full, and "
+    f"fewer "
     f"than {_NOT_FULL:.0%} of their own.",
     "every runtime: the numbers themselves are wrong",
     "microsoft/onnxruntime#19694; onnx/tensorflow-onnx#2134",

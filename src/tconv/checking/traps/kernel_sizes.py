@@ -16,16 +16,19 @@ _UNEVEN = TrapKind(
     "note",
     "a kernel that is no multiple of the stride, and its checkerboard",
     "The kernel is no multiple of the stride, so some outputs sum more taps than others. Weights can make up for it; "
-    "these do not: the score says how much of the output is a pattern of phases for inputs that are constant over space.",
+    "these do not: the score says how much of the output is a pattern of phases for inputs that are constant over "
+    "space.",
     "every runtime: it is the layer itself",
     "Odena et al. 2016, distill.pub; Project-MONAI/MONAI#722",
-    "tconv.artifacts.equalise(weight, ...) for trained weights; a kernel that is a multiple of the stride before training",
+    "tconv.artifacts.equalise(weight, ...) for trained weights; a kernel that is a multiple of the stride before "
+    "training",
 )
 _EMPTY = TrapKind(
     "outputs-without-tap",
     "note",
     "a stride above the kernel",
-    "The stride exceeds the kernel's extent, so some outputs are the bias alone. Frameworks disagree about how many such "
+    "The stride exceeds the kernel's extent, so some outputs are the bias alone. Frameworks disagree about how many "
+    "such "
     "rows stand at the end.",
     "every runtime: it is the layer itself; JAX and Keras add s - k rows under VALID",
     "finding jax_valid_longer_than_full",
@@ -35,7 +38,8 @@ _HUGE = TrapKind(
     "huge-kernel",
     "slow",
     "a 1-D kernel of many taps",
-    f"The kernel has {HUGE} taps or more along one axis, as the inverse Fourier transform of a vocoder has. Kernels that "
+    f"The kernel has {HUGE} taps or more along one axis, as the inverse Fourier transform of a vocoder has. Kernels "
+    f"that "
     "choose by a heuristic, or build columns, take 10 to 1000 times as long as the arithmetic.",
     "PyTorch (60 s for 0.1 s), TensorRT-RTX, ONNX Runtime, MLX, ggml, candle",
     "pytorch/pytorch#120982, #133304; NVIDIA/TensorRT-RTX-EP-ABI#8; microsoft/onnxruntime#23273; ml-explore/mlx#3082; "
@@ -59,7 +63,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     elif any(len(set(row)) > 1 for row in g.overlap) and board is not None and (board.score or 0) >= VISIBLE:
         counts = " | ".join(" ".join(map(str, row[:8])) for row in g.overlap)
         what = (
-            f"kernel {g.kernel} and stride {g.stride}: {counts} taps per phase; with these weights {board.score:.0%} of "
+            f"kernel {g.kernel} and stride {g.stride}: {counts} taps per phase; with these weights {board.score:.0%} "
+            f"of "
             "the output's root mean square is a pattern of phases"
         )
         yield _UNEVEN.trap(layer, what, score=board.score)

@@ -33,8 +33,8 @@ _FOLDED = TrapKind(
     "wrong",
     "a BatchNorm folded into the wrong axis",
     "The sizes of the weight along its first axis go with the biases of the output channels, and those of the output "
-    "channels do not: a BatchNorm was folded as into an ordinary convolution. Named at a probability by chance below "
-    f"{LIMIT:g} (rank correlation), from {_FEWEST} output channels on.",
+    f"channels do not: a BatchNorm was folded as into an ordinary convolution. Named where none of {ORDERS:,} random "
+    f"orders of the biases goes with the weight as well (rank correlation), from {_FEWEST} output channels on.",
     "ultralytics before its fix (fuse_deconv_and_bn), onnx-optimizer, hand-written folding",
     "ultralytics/ultralytics#25364; onnx/optimizer#106",
     "the BatchNorm folded again: tconv.fold_batchnorm(weight, bias, ..., groups=)",

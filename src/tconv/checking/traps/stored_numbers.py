@@ -11,7 +11,8 @@ _NON_FINITE = TrapKind(
     "non-finite-weight",
     "wrong",
     "a weight with NaN or inf",
-    "Numbers of the weight are NaN or infinite, as training that diverged or a float16 conversion that overflowed leaves "
+    "Numbers of the weight are NaN or infinite, as training that diverged or a float16 conversion that overflowed "
+    "leaves "
     "them. Every output that they reach is NaN or infinite; kernels that pad with zeros make more of them NaN.",
     "every runtime; which outputs are NaN differs between them",
     "IEEE 754: 0 * inf is NaN",
@@ -21,7 +22,8 @@ _ALL_ZERO = TrapKind(
     "zero-weight",
     "note",
     "a weight that is all zeros",
-    "Every number of the weight is 0: the output is the bias. Layers that are initialised so and never trained look so, "
+    "Every number of the weight is 0: the output is the bias. Layers that are initialised so and never trained look "
+    "so, "
     "and readers that did not find the numbers.",
     "every runtime",
     "observed in files",
@@ -41,7 +43,8 @@ _EQUAL = TrapKind(
     "equal-channels",
     "note",
     "output channels with the same weights",
-    "Output channels of one group have exactly the same weights, so they differ by their bias at most. Trained channels "
+    "Output channels of one group have exactly the same weights, so they differ by their bias at most. Trained "
+    "channels "
     "do not come out so; an initializer that fills all channels alike, or a wrong copy, does.",
     "every runtime",
     "observed in files",

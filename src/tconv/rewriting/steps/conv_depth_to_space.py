@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tconv._arrays import Array
 from tconv.rewriting.builder import Builder
-from tconv.rewriting.operations import ConvTranspose, ShuffleOrder, Sizes
+from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.phase_taps import AxisTap, axis_taps, blocks, conv_weight, window
 from tconv.rewriting.steps.step import Step, Variant
 
@@ -27,13 +26,13 @@ class ConvDepthToSpace(Step):
     def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
         return ({"order": "CRD"},) if operation.geometry.groups > 1 else ({"order": "DCR"}, {"order": "CRD"})
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if variant.get("order") == "DCR" and operation.geometry.groups > 1:
             return ["the order DCR takes apart the channels of a group; write the order CRD, or no-groups before it"]
         return []
 
-    def build(self, operation: ConvTranspose, builder: Builder, *, order: ShuffleOrder = "DCR") -> None:
-        g = operation.geometry
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
+        g, order = operation.geometry, variant["order"]
         taps = [axis_taps(g, axis) for axis in range(g.ndim)]
         ends = [blocks(g, axis) for axis in range(g.ndim)]
         windows = [window([tap.shift for tap in axis], grown) for axis, (grown, _) in zip(taps, ends, strict=True)]

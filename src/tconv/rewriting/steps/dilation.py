@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append
 from tconv.rewriting.steps.kernel_taps import spread_taps
-from tconv.rewriting.steps.step import Step, separate_bias
+from tconv.rewriting.steps.step import Step, Variant, separate_bias, too_many
 
 
 def _dilation_missing(operation: ConvTranspose) -> list[str]:
@@ -28,10 +27,10 @@ class DilationToKernel(Step):
     waste = "the zeros between taps are multiplied"
     adds_zeros = True
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         return _dilation_missing(operation)
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         weight = spread_taps(operation.weight, g.dilation)
         geometry = Geometry(weight.shape[2:], g.stride, g.crop, 1, g.groups)
@@ -50,10 +49,12 @@ class NoDilation(Step):
     summary = "one layer without dilation for every d-th input, without a wasted multiply"
     adds_zeros = True  # behind the input
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
-        return _dilation_missing(operation)
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
+        g = operation.geometry
+        count = math.prod(d // math.gcd(s, d) for s, d in zip(g.stride, g.dilation, strict=True))
+        return _dilation_missing(operation) or too_many(count, "layers")
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         dilation = [d if k > 1 else 1 for k, d in zip(g.kernel, g.dilation, strict=True)]  # one tap has no distances
         common = [math.gcd(s, d) if d > 1 else 1 for s, d in zip(g.stride, dilation, strict=True)]

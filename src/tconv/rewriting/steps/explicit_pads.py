@@ -40,7 +40,7 @@ class ExplicitPads(Step):
                 return ["its pads are equal already"]
         return super().reasons_against(operation, sizes, **variant)
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if variant.get("form") == "slice":
             return []
         if operation.output_shape is not None:
@@ -54,8 +54,9 @@ class ExplicitPads(Step):
                 reasons.append(f"its crop {(lo, hi)} on spatial axis {axis} needs other pads, {wants}")
         return reasons
 
-    def build(self, operation: ConvTranspose, builder: Builder, *, form: str = "slice") -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
+        form = variant["form"]
         if operation.output_shape is not None:
             _fixed_size(operation, builder)
         elif form == "slice":
@@ -97,11 +98,11 @@ class NoPads(Step):
     name = "no-pads"
     summary = "the whole output, cut by a slice"
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         plain = all(pair == (0, 0) for pair in operation.geometry.crop) and not any(operation.output_padding)
         return ["it has no pads"] if plain and operation.auto_pad == "NOTSET" else []
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         append_layer(builder, operation, [(0, 0)] * operation.geometry.ndim)
 
 

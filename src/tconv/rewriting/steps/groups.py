@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import Step, Variant, too_many
 
 
 def _ungrouped(g: Geometry) -> Geometry:
@@ -31,10 +30,10 @@ class NoGroups(Step):
     waste = "the zeros between groups are multiplied: as many times the multiply-adds as there are groups"
     adds_zeros = True
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         return _groups_missing(operation)
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g, w = operation.geometry, operation.weight
         shape = (w.shape[0], w.shape[1] * g.groups, *w.shape[2:])
         c_in, c_out = w.shape[0] // g.groups, w.shape[1]
@@ -55,10 +54,10 @@ class SplitGroups(Step):
     name = "split-groups"
     summary = "one layer per group, between a split and a concatenation"
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
-        return _groups_missing(operation)
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
+        return _groups_missing(operation) or too_many(operation.geometry.groups, "groups")
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g, w, bias = operation.geometry, operation.weight, operation.bias
         c_in, c_out = w.shape[0] // g.groups, w.shape[1]
         results = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from tconv._arrays import Array
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.kernel_taps import spread_taps, with_zero_taps
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import Step, Variant
 
 
 class MatrixProduct(Step):
@@ -21,7 +20,7 @@ class MatrixProduct(Step):
     summary = "a matrix product, for kernels that are not larger than the stride"
     waste = "a kernel below the stride is filled up with zeros"
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         g = operation.geometry
         return [
             f"its kernel spans {e} elements on spatial axis {axis} and its stride is {s}, so that kernels overlap; "
@@ -30,14 +29,14 @@ class MatrixProduct(Step):
             if e > s
         ]
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         missing = [s - e for s, e in zip(g.stride, g.extent, strict=True)]
         wide = with_zero_taps(spread_taps(operation.weight, g.dilation), [(0, zeros) for zeros in missing])
         c_in, c_out, taps = wide.shape[0] // g.groups, wide.shape[1], math.prod(g.stride)
         spatial: list[Size] = [builder.size(0, axis) for axis in range(2, g.ndim + 2)]
         x, batch = 0, builder.size(0, 0)
-        shape = (c_in, c_out * taps)
+        shape: tuple[int, ...] = (c_in, c_out * taps)
         if g.groups > 1:
             x = builder.reshape(x, [batch, g.groups, c_in, *spatial])
             shape = (g.groups, *[1] * (g.ndim - 1), *shape)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import Step, Variant
 
 
 class NoBias(Step):
@@ -17,10 +16,10 @@ class NoBias(Step):
     name = "no-bias"
     summary = "the bias as an Add behind the layer"
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         return ["it has no bias"] if operation.bias is None else []
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         builder.add_bias(append(builder, replace(operation, bias=None)), operation.bias)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append, append_layer, safe, with_crop, with_taps_around
@@ -23,12 +21,12 @@ class NoOutputPadding(Step):
     def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
         return ({"rows": "pad"}, {"rows": "taps"}) if _extends(operation) else ({"rows": "pad"},)
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         return [] if any(operation.output_padding) or _extends(operation) else ["it has no output_padding"]
 
-    def build(self, operation: ConvTranspose, builder: Builder, *, rows: str = "pad") -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
-        if rows == "taps":
+        if variant["rows"] == "taps":
             counts = [tuple(-(min(0, side) // d) for side in pair) for pair, d in zip(g.crop, g.dilation, strict=True)]
             append(builder, with_taps_around(operation, [(front, behind) for front, behind in counts]))
         elif not _extends(operation):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tconv._arrays import Array
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.kernel_taps import spread_taps, with_zero_taps
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import Step, Variant
 
 MOST_BLOCKS = 64
 
@@ -26,7 +24,7 @@ class OverlapAdd(Step):
     summary = "1-D: a matrix product and shifted sums of its blocks, for a long kernel"
     waste = "a kernel that is no multiple of the stride is filled up with zeros"
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         g = operation.geometry
         if g.ndim != 1:
             return [f"it has {g.ndim} spatial axes; one is needed"]
@@ -35,7 +33,7 @@ class OverlapAdd(Step):
             return [f"its kernel spans {count} strides, a sum of as many values; {MOST_BLOCKS} are allowed"]
         return []
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         (s,), (e,), ((lo, hi),) = g.stride, g.extent, g.crop
         count = -(-e // s)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import product
 
 from tconv.rewriting.builder import Builder
-from tconv.rewriting.operations import ConvTranspose
-from tconv.rewriting.steps.phase_taps import AxisTap, axis_taps, blocks, conv_weight, window
-from tconv.rewriting.steps.step import Step, separate_bias
+from tconv.rewriting.operations import ConvTranspose, Sizes
+from tconv.rewriting.steps.phase_taps import AxisTap, Window, axis_taps, blocks, conv_weight, window
+from tconv.rewriting.steps.step import Step, Variant, separate_bias, too_many
 
 
 class Phases(Step):
@@ -22,7 +23,10 @@ class Phases(Step):
     summary = "one stride-1 convolution per phase, without a wasted multiply"
     adds_zeros = True  # around the input
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
+        return too_many(math.prod(operation.geometry.stride), "phases")
+
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         ends = [blocks(g, axis) for axis in range(g.ndim)]
         by_phase: list[list[list[AxisTap]]] = []
@@ -38,34 +42,32 @@ class Phases(Step):
         run: list[int] = []
         gap = 0
 
-        def close(behind: int) -> None:
+        def close() -> None:
             nonlocal run, gap
             if run:
-                parts.append(builder.pad_axis(builder.concat(run, 1), 1, gap * channels, behind * channels, bias.value))
+                parts.append(builder.pad_axis(builder.concat(run, 1), 1, gap * channels, 0, bias.value))
                 run, gap = [], 0
 
         for place, has_taps in zip(_places(g.stride), filled, strict=True):
             if not has_taps:
-                close(0)
+                close()
                 gap += 1
                 continue
-            taps = [axis[phase] for axis, phase in zip(by_phase, place, strict=True)]
-            windows = [window([tap.shift for tap in axis], grown) for axis, (grown, _) in zip(taps, ends, strict=True)]
+            own = [axis[phase] for axis, phase in zip(by_phase, place, strict=True)]
+            windows = [window([tap.shift for tap in axis], grown) for axis, (grown, _) in zip(own, ends, strict=True)]
             shape = [w.taps for w in windows]
             weight = conv_weight(
                 operation.weight,
                 g,
-                taps,
-                lambda axis, tap, windows=windows: windows[axis].place(tap.shift),
+                own,
+                partial(_place, windows),
                 shape,
                 lambda apart: apart.swapaxes(1, 2).reshape(-1, c_in, *apart.shape[3:]),
                 (g.groups * c_out, c_in, *shape),
             )
             pads, steps = [w.pads for w in windows], [w.step for w in windows]
             run.append(builder.conv(0, weight, inside, pads, steps, g.groups))
-        if run:
-            close(gap_behind := 0)
-            assert gap_behind == 0
+        close()
         if gap:
             parts[-1] = builder.pad_axis(parts[-1], 1, 0, gap * channels, bias.value)
         y = builder.shuffle(builder.concat(parts, 1), g.stride, "DCR")
@@ -73,8 +75,12 @@ class Phases(Step):
         builder.add_bias(y, None if all(filled) else bias.behind)
 
 
+def _place(windows: list[Window], axis: int, tap: AxisTap) -> int:
+    return windows[axis].place(tap.shift)
+
+
 def _places(stride: tuple[int, ...]) -> list[tuple[int, ...]]:
-    return list(product(*map(range, stride))) if math.prod(stride) else []
+    return list(product(*map(range, stride)))
 
 
 STEP = Phases()

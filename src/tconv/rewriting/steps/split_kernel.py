@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise, product
-from typing import Any
 
 from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import Step, Variant, too_many
 
 _LIMITS = (128, 64, 32, 31, 28, 16, 15, 8, 7, 4, 3, 2, 1)
 """Kernel sizes at which targets stop."""
@@ -29,14 +29,14 @@ class SplitKernel(Step):
     def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
         return tuple({"taps": taps} for taps in _LIMITS if taps < max(operation.geometry.kernel))
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
-        if max(operation.geometry.kernel) <= variant.get("taps", 1):
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
+        if not variant or max(operation.geometry.kernel) <= variant["taps"]:
             return [f"its kernel is {operation.geometry.kernel}, which is small enough"]
-        return []
+        return too_many(math.prod(-(-k // variant["taps"]) for k in operation.geometry.kernel), "parts")
 
-    def build(self, operation: ConvTranspose, builder: Builder, *, taps: int = 1) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
-        parts = [_parts(k, taps) for k in g.kernel]
+        parts = [_parts(k, variant["taps"]) for k in g.kernel]
         values = []
         for piece in product(*parts):
             part = tuple(slice(first, end) for first, end in piece)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -37,16 +35,16 @@ class SplitStride(Step):
         found.pop((1,) * len(stride), None)
         return tuple({"first": first} for first in found)
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if not variant:
             return [f"no stride of {operation.geometry.stride} is a product of two numbers above 1"]
         first = variant["first"]
         fits = all(s % b == 0 for s, b in zip(operation.geometry.stride, first, strict=True))
         return [] if fits else [f"{first} does not divide its stride {operation.geometry.stride}"]
 
-    def build(self, operation: ConvTranspose, builder: Builder, *, first: Sequence[int] = ()) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
-        channels = operation.in_channels
+        first, channels = variant["first"], operation.in_channels
         shape = (channels, 1, *[1] * g.ndim)
 
         def ones(array: Array) -> Array:
@@ -69,12 +67,12 @@ class ZeroTaps(Step):
     waste = "the new taps multiply by zero"
     adds_zeros = True
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         g = operation.geometry
         small = any(k < s for k, s in zip(g.kernel, g.stride, strict=True))
         return [] if small else [f"no kernel size of {g.kernel} is below the stride {g.stride}"]
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         missing = [(0, max(0, s - k)) for k, s in zip(g.kernel, g.stride, strict=True)]
         append(builder, with_taps_around(operation, missing))

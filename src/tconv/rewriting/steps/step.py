@@ -38,12 +38,12 @@ class Step(ABC):
         """Return the forms that a planner tries, the preferred one first."""
         return ({},)
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         """Return the step's own reasons against an operation whose crop is known."""
         return []
 
     @abstractmethod
-    def build(self, operation: ConvTranspose, builder: Builder, **variant: Any) -> Any:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> Any:
         """Append the operations that compute the layer; the last one gives the result."""
 
     def reasons_against(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
@@ -54,15 +54,14 @@ class Step(ABC):
         settled = self.settled(operation, sizes)
         if settled is None:
             return ["its crop depends on the input's size, which varies; write explicit-pads before it"]
-        if not variant:
-            variant = next(iter(self.variants(settled, sizes)), {})
-        reasons = self.obstacles(settled, sizes, **variant)
+        form = self._form(settled, sizes, variant)
+        reasons = self.obstacles(settled, sizes, form)
         if self.adds_zeros and not _is_finite(operation.weight):
             reasons.append("its weight has NaN or infinity, which zeros would spread to other outputs")
         if reasons:
             return reasons
         try:
-            expression = self._expression(settled, sizes, variant)
+            expression = self._expression(settled, sizes, form)
         except ShapeError as error:
             return [str(error)]
         return limits(expression, operation)
@@ -74,7 +73,7 @@ class Step(ABC):
             raise MethodError(f"{self.name} cannot rewrite this layer: {'; '.join(reasons)}. Use another step")
         settled = self.settled(operation, sizes)
         assert settled is not None
-        return self._expression(settled, sizes, variant or next(iter(self.variants(settled, sizes))))
+        return self._expression(settled, sizes, self._form(settled, sizes, variant))
 
     def settled(self, operation: ConvTranspose, sizes: Sizes) -> ConvTranspose | None:
         """Return the operation with a crop that holds for all its inputs; None if it follows from unknown sizes."""
@@ -86,9 +85,16 @@ class Step(ABC):
         g = operation.geometry_for(known)
         return replace(operation, geometry=g, output_shape=None, auto_pad="NOTSET", output_padding=())
 
+    def _form(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> Variant:
+        """Return the form that was asked for, else the preferred one; {} if there is none."""
+        if variant:
+            return variant
+        forms = self.variants(operation, sizes)
+        return forms[0] if forms else {}
+
     def _expression(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> Expression:
         builder = Builder(sizes)
-        self.build(operation, builder, **variant)
+        self.build(operation, builder, variant)
         return builder.expression()
 
 
@@ -111,6 +117,13 @@ def _is_finite(weight: Constant) -> bool:
     if array.dtype.kind in "iub":
         return True
     return bool(np.isfinite(array.astype(np.float32) if array.dtype.itemsize < 4 else array).all())
+
+
+def too_many(count: int, things: str) -> list[str]:
+    """Return the reason against so many operations, before they are written; [] for few."""
+    if count <= MOST_OPERATIONS:
+        return []
+    return [f"it would have {count} {things}; {MOST_OPERATIONS} operations are allowed"]
 
 
 class SeparateBias(NamedTuple):

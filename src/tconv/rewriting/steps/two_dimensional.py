@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append
 from tconv.rewriting.steps.phase_taps import axis_taps, blocks
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import Step, Variant
 
 
 class TwoDimensional(Step):
@@ -26,11 +25,11 @@ class TwoDimensional(Step):
     name = "2d"
     summary = "1-D with an axis of size 1; 3-D as one 2-D layer and sums along the depth"
 
-    def obstacles(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         ndim = operation.geometry.ndim
         return [] if ndim in (1, 3) else [f"it has {ndim} spatial axes; 1 or 3 are needed"]
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         (_flat if operation.geometry.ndim == 1 else _deep)(operation, builder)
 
 

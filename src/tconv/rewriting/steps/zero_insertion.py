@@ -5,7 +5,7 @@ from __future__ import annotations
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose
 from tconv.rewriting.steps.kernel_taps import flipped
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import Step, Variant
 
 
 class ZeroInsertion(Step):
@@ -16,7 +16,7 @@ class ZeroInsertion(Step):
     waste = "the zeros between inputs are multiplied: stride times the multiply-adds per axis"
     adds_zeros = True
 
-    def build(self, operation: ConvTranspose, builder: Builder) -> None:
+    def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
         g = operation.geometry
         x = 0
         for axis, s in enumerate(g.stride, 2):
