@@ -46,7 +46,7 @@ class ReadLayer:
             return self.call.geometry
         x = self.call.data.native_shape((self.shapes.sample_x[0], self.shapes.sample_x[1], *spatial))
         try:
-            return self.dialect.read(x, self.layer.weight.shape, dict(self.layer.arguments)).geometry
+            return self.dialect.read(x, self.layer.weight.shape, native_arguments(self.layer)).geometry
         except TconvError:
             return None
 
@@ -72,7 +72,7 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
     rules = dialect(layer.dialect)
     if layer.weight is None:
         return ReadLayer(layer, rules)
-    native, weight_shape = dict(layer.arguments), tuple(layer.weight.shape)
+    native, weight_shape = native_arguments(layer), tuple(layer.weight.shape)
     ndim = len(weight_shape) - len(rules.weight_pattern.replace("*", ""))
     if ndim < 1:
         return ReadLayer(layer, rules, notes=(f"its weight has shape {weight_shape}, with no spatial axis",))
@@ -98,6 +98,14 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
     read = replace(read, shapes=shapes)
     read = replace(read, sized=_is_sized(read, call, sample))
     return replace(read, shapes=_shapes(read, shapes, call, symbols))
+
+
+def native_arguments(layer: ModelLayer) -> dict[str, Any]:
+    """Return the arguments that count: exporters of ONNX write pads beside an auto_pad, which replaces them."""
+    arguments = dict(layer.arguments)
+    if layer.dialect == "onnx" and arguments.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
+        arguments.pop("pads", None)
+    return arguments
 
 
 def _canonical_x(layer: ModelLayer, data: DataLayout, ndim: int) -> tuple[tuple[Size, ...], tuple[str, ...]]:

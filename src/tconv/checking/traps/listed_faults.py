@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tconv.checking.layer_reading import native_arguments
 from tconv.checking.trap import Severity, Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.dialects.fault import Fault, LayerSurroundings
@@ -71,7 +72,7 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
 
 def _applies(fault: Fault, geometry: Geometry, sizes: tuple[int, ...], context: TrapContext) -> bool:
     try:
-        return bool(fault.applies(geometry, sizes, dict(context.layer.arguments)))
+        return bool(fault.applies(geometry, sizes, native_arguments(context.layer)))
     except (TconvError, AttributeError, TypeError, ValueError):  # arguments that its condition does not expect
         return False
 
