@@ -25,6 +25,7 @@ from tconv.checking.trap import SEVERITIES, Severity
 MOST_ROWS = 24
 """Layers in the table; of more, the worst are shown, the worst first."""
 _MOST_SENTENCES = 5
+_VERDICTS = {True: "takes it", False: "refuses it", None: "not known"}
 _STYLES: dict[Severity, str] = {"wrong": "bold red", "refused": "bold yellow", "slow": "yellow", "note": "cyan"}
 
 
@@ -50,10 +51,12 @@ def print_layer(layer: LayerCheck, number: int) -> None:
     rows = [(title, _text(words)) for title, words in _layer_facts(layer)]
     rows += [("trap", Text.assemble(_key(trap.severity, trap.key), ": ", printable(trap.what))) for trap in layer.traps]
     for name, answer in layer.targets.items():
-        limits = "; ".join(str(limit.get("text", "")) for limit in answer.limits)
-        steps = f"; rewrite: {', then '.join(answer.steps)}" if answer.steps else ""
-        verdict = "takes it" if answer.accepted else "not known" if answer.accepted is None else f"refuses it: {limits}"
-        rows.append((name, _text(verdict + steps)))
+        rows.append((name, _text(_VERDICTS[answer.accepted])))
+        rows += [
+            ("", _text(limit.get("text", "")))
+            for limit in (*(() if answer.plan else answer.limits), *answer.open_limits)
+        ]
+        rows += [("plan", Text(printable(answer.plan, keep="\n")))] if answer.plan else []
     rows += [("note", _text(note)) for note in layer.notes]
     _print([_facts([(f"layer {number}", Text(short_name(layer.name), style="bold")), *rows])])
     if layer.calls:
@@ -83,7 +86,9 @@ def _parts(check: Check) -> Iterable[RenderableType]:
     if check.targets:
         yield _heading("Targets")
         # the shortest answers first, so that they stand in lines below each other
-        yield from map(_target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits)))
+        yield from map(
+            _target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits or each.open_limits))
+        )
 
 
 def _run(check: Check) -> str:
@@ -186,7 +191,8 @@ def _layer_facts(layer: LayerCheck) -> Iterable[tuple[str, str]]:
         origin = "" if own.weight.origin == "constant" else f", computed by {own.weight.origin}"
         yield "weight", f"{overview.times(own.weight.shape)} {own.weight.dtype}{origin}"
     if layer.macs is not None:
-        yield "MACs", f"{layer.macs.exact:,}; {layer.macs.border_free:,} if cropped outputs are computed, too"
+        exact, border = layer.macs.exact, layer.macs.border_free
+        yield "MACs", f"{exact:,}" + (f"; {border:,} if cropped outputs are computed, too" if border != exact else "")
     if (size := layer.nbytes) is not None:
         parts = f"x {si(size.x, 'B')}, y {si(size.y, 'B')}, weight {si(size.weight, 'B')}"
         yield "bytes", f"{si(size.total, 'B')}: {parts}"
@@ -229,10 +235,14 @@ def _target(summary: overview.TargetSummary) -> RenderableType:
     rows = [
         ("limit", _text(f"{overview.layer_list(numbers)}: {printable(limit)}")) for limit, _, numbers in summary.limits
     ]
+    rows += [
+        ("open", _text(f"{overview.layer_list(numbers)}: {printable(limit)}"))
+        for limit, _, numbers in summary.open_limits
+    ]
     for steps, reason, numbers in summary.plans:
         if words := ", then ".join(steps) or reason:
             rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
-    sources = dict.fromkeys(source for _, source, _ in summary.limits if source)
+    sources = dict.fromkeys(source for _, source, _ in (*summary.limits, *summary.open_limits) if source)
     rows += [("source", _text("; ".join(sources)))] if sources else []
     return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2))) if rows else title
 

@@ -161,7 +161,7 @@ def _targets(check: Check) -> str:
         kind = "good" if not summary.refused and not summary.unknown else "refused" if summary.refused else "soft"
         limits = "".join(
             f"<li>{_links(numbers)}{html.text(limit)} <span class=soft>[{html.text(source)}]</span></li>"
-            for limit, source, numbers in summary.limits
+            for limit, source, numbers in (*summary.limits, *summary.open_limits)
         )
         plans = "".join(
             f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason)}</li>"
