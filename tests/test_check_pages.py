@@ -425,6 +425,12 @@ def test_traps_are_grouped_by_key_and_by_who_is_hit():
     assert (second.severity, second.layers) == ("note", (2,))
 
 
+def test_many_notes_are_counted():
+    found = check(notes=tuple(f"note number {i}" for i in range(1000)))
+    assert "and 960 more" in to_html(found)
+    assert overview.notes(found, 2) == ["note number 0", "note number 1", "and 998 more, in the JSON report"]
+
+
 def test_the_worst_layers_come_first():
     layers = [
         layer_check(),

@@ -57,7 +57,7 @@ def print_layer(layer: LayerCheck, number: int) -> None:
             for limit in (*(() if answer.plan else answer.limits), *answer.open_limits)
         ]
         rows += [("plan", Text(printable(answer.plan, keep="\n")))] if answer.plan else []
-    rows += [("note", _text(note)) for note in layer.notes]
+    rows += [("note", _text(note)) for note in overview.notes(layer, 40)]
     _print([_facts([(f"layer {number}", Text(short_name(layer.name), style="bold")), *rows])])
     if layer.calls:
         _print([_heading("The same layer in each framework, with x and weight in its layouts")])
@@ -72,7 +72,7 @@ def _parts(check: Check) -> Iterable[RenderableType]:
         [
             ("model", _text(f"{short_name(check.source, 400)}: {overview.about(check)}")),
             ("layers", Text(overview.counts(check))),
-            *(("note", _text(note)) for note in check.notes),
+            *(("note", _text(note)) for note in overview.notes(check, 8)),
             *([("run", _text(_run(check)))] if check.run is not None else []),
         ]
     )

@@ -44,7 +44,7 @@ def to_html(check: Check, version: str = "") -> str:
             f"<title>{title}: check</title><style>{_style()}</style></head><body>",
             f"<h1>{title}</h1><p>{html.text(overview.about(check), 400)}</p>",
             f"<p><b>{html.text(overview.counts(check))}</b></p>",
-            *(f'<p class="soft">{html.text(note)}</p>' for note in check.notes),
+            *(f'<p class="soft">{html.text(note)}</p>' for note in overview.notes(check, 40)),
             _run(check),
             _overview(check),
             _traps(check),
@@ -159,10 +159,9 @@ def _targets(check: Check) -> str:
     rows = []
     for summary in summaries:
         kind = "good" if not summary.refused and not summary.unknown else "refused" if summary.refused else "soft"
-        limits = "".join(
-            f"<li>{_links(numbers)}{html.text(limit)} <span class=soft>[{html.text(source)}]</span></li>"
-            for limit, source, numbers in (*summary.limits, *summary.open_limits)
-        )
+        broken = (*summary.limits, *summary.open_limits)
+        limits = "".join(f"<li>{_links(numbers)}{html.text(limit)}</li>" for limit, _, numbers in broken)
+        sources = "; ".join(dict.fromkeys(source for _, source, _ in broken if source))
         plans = "".join(
             f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason)}</li>"
             for steps, reason, numbers in summary.plans
@@ -172,8 +171,8 @@ def _targets(check: Check) -> str:
             [
                 html.text(summary.name),
                 f'<b class="{kind}">{html.text(summary.verdict)}</b>',
-                f"<ul>{limits}</ul>" if limits else "none is broken" if not summary.unknown else "",
-                f"<ul>{plans}</ul>" if plans else "",
+                f'<ul>{limits}</ul><p class="soft">{html.text(sources)}</p>' if limits else "",
+                f'<p class="phone">rewrite that ends it</p><ul>{plans}</ul>' if plans else "",
             ]
         )
     heads = (("target", "tight"), ("verdict", "tight"), ("limits", "name"), ("rewrite that ends it", "name"))

@@ -130,6 +130,12 @@ def counts(check: Check) -> str:
     return f"{text}: {', '.join(parts)}"
 
 
+def notes(check: Check | LayerCheck, most: int) -> list[str]:
+    """Return the notes of a check or of a layer, at most so many, and how many more there are."""
+    left = len(check.notes) - most
+    return [*check.notes[:most], *([f"and {left} more, in the JSON report"] if left > 0 else [])]
+
+
 def layer_list(numbers: Sequence[int], longest: int = 12) -> str:
     """Return numbers of layers for a reader, runs of them shortened.
 
