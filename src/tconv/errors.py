@@ -46,6 +46,10 @@ class CheckError(TconvError, ValueError):
     """A result that does not equal the definition, which is a fault of tconv. Nothing is written."""
 
 
+class RewriteError(TconvError, ValueError):
+    """A rewrite that is not exact, or not possible. Nothing is written."""
+
+
 class ArgumentError(TconvError, TypeError):
     """An argument that the call does not have, or that has the wrong type."""
 

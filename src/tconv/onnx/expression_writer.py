@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tconv.onnx.node_writer import NodeWriter, OpsetError
+from tconv.onnx.size_symbols import SizeSymbols
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.operations import (
     Add,
@@ -17,6 +20,7 @@ from tconv.rewriting.operations import (
     MatMul,
     Operation,
     Pad,
+    ProductOf,
     Reshape,
     Size,
     SizeOf,
@@ -44,7 +48,9 @@ class _ExpressionWriter:
     def __init__(self, writer: NodeWriter, expression: Expression, x: Any) -> None:
         self._writer, self._expression = writer, expression
         self._values: dict[int, Any] = {0: x}
-        self._sizes: dict[SizeOf, Any] = {}
+        self._sizes: dict[Size, Any] = {}
+        self._symbols = SizeSymbols.of(expression)
+        self._dtype = next((each.dtype for step in expression.operations for each in step.constants), None)
 
     def run(self) -> Any:
         for operation in self._expression.operations:
@@ -87,9 +93,9 @@ class _ExpressionWriter:
                 )
                 return [writer.op("Add", x, other, name="add")]
             case Pad():
-                if operation.value:
-                    raise OpsetError("a Pad of another number than zero is not written. Use another step")
-                return [writer.pad(x, [lo for lo, _ in operation.pads], [hi for _, hi in operation.pads], "pad")]
+                before, after = [lo for lo, _ in operation.pads], [hi for _, hi in operation.pads]
+                number = np.array(operation.value, self._dtype) if operation.value else None
+                return [writer.pad(x, before, after, "pad", number)]
             case Slice():
                 return [self._slice(operation, x)]
             case Split():
@@ -155,7 +161,9 @@ class _ExpressionWriter:
                     f"DepthToSpace with mode CRD needs opset {_CRD_OPSET}; the file has {self._writer.opset}"
                 )
             return self._writer.op("DepthToSpace", x, name="depth_to_space", blocksize=operation.block)
-        return self._writer.op("DepthToSpace", x, name="depth_to_space", blocksize=operation.block, mode=operation.order)
+        return self._writer.op(
+            "DepthToSpace", x, name="depth_to_space", blocksize=operation.block, mode=operation.order
+        )
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 
@@ -168,28 +176,25 @@ class _ExpressionWriter:
 
     def _known(self, sizes: Sequence[Size]) -> list[int] | None:
         """Return sizes as numbers where the layer's shapes give all of them."""
-        numbers = []
-        for size in sizes:
-            if isinstance(size, SizeOf):
-                known = self._expression.shapes[size.value][size.axis]
-                if known is None:
-                    return None
-                numbers.append(size.number(known))
-            else:
-                numbers.append(size)
-        return numbers
+        lines = [self._symbols.line(size) for size in sizes]
+        numbers = [line[2] for line in lines if line is not None and line[0] < 0]
+        return numbers if len(numbers) == len(lines) else None
 
     def _shape(self, operation: Reshape) -> Any:
         """Return the shape for a Reshape: 0 repeats the input's size at that place, -1 is what remains."""
         entries: list[Size] = []
-        source = operation.inputs[0]
+        source = self._symbols.lines[operation.inputs[0]]
         for axis, size in enumerate(operation.shape):
-            known = self._known([size])
-            same = isinstance(size, SizeOf) and size == SizeOf(source, axis)
-            entries.append(known[0] if known is not None else 0 if same else size)
-        open_sizes = [axis for axis, size in enumerate(entries) if isinstance(size, SizeOf)]
-        if len(open_sizes) == 1:
-            entries[open_sizes[0]] = -1
+            line = self._symbols.line(size)
+            if line is not None and line[0] < 0:
+                entries.append(line[2])
+            elif line is not None and axis < len(source) and line == source[axis]:
+                entries.append(0)
+            else:
+                entries.append(size)
+        open_axes = [axis for axis, size in enumerate(entries) if not isinstance(size, int)]
+        if open_axes:
+            entries[open_axes[-1]] = -1
         numbers = [size for size in entries if isinstance(size, int)]
         if len(numbers) == len(entries):
             return self._writer.integers(numbers, "reshape/shape")
@@ -197,14 +202,18 @@ class _ExpressionWriter:
 
     def _vector(self, sizes: Sequence[Size]) -> Any:
         """Return whole numbers, some of them known at run time only, as one value."""
-        parts = [
-            self._size(size) if isinstance(size, SizeOf) else self._writer.integers([size], "size") for size in sizes
-        ]
+        parts = [self._writer.integers([size], "size") if isinstance(size, int) else self._size(size) for size in sizes]
         return parts[0] if len(parts) == 1 else self._writer.op("Concat", *parts, name="sizes", axis=0)
 
-    def _size(self, size: SizeOf) -> Any:
+    def _size(self, size: SizeOf | ProductOf) -> Any:
         if size not in self._sizes:
             writer = self._writer
+            if isinstance(size, ProductOf):
+                value = self._size(size.factors[0])
+                for factor in size.factors[1:]:
+                    value = writer.op("Mul", value, self._size(factor), name="size/product")
+                self._sizes[size] = value
+                return value
             value = writer.sizes(self._values[size.value], [size.axis], "size")
             if size.multiplier != 1:
                 value = writer.op("Mul", value, writer.integers([size.multiplier], "multiplier"), name="size/mul")

@@ -11,7 +11,7 @@ from tconv.dialects import dialect
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.models.inventory.model_layer import ModelLayer, StoredArray
-from tconv.onnx.graph_steps.graph_step import StepRefusal
+from tconv.onnx.graph_steps.graph_step import StepError
 from tconv.rewriting.expression import Expression, layer
 from tconv.rewriting.operations import Constant
 
@@ -19,11 +19,11 @@ from tconv.rewriting.operations import Constant
 def expression_of(model_layer: ModelLayer) -> Expression:
     """Return a layer of an ONNX file as an expression of one ConvTranspose, weights read when they are needed.
 
-    Raises StepRefusal for a layer whose weight is not known, or whose arguments have no meaning.
+    Raises StepError for a layer whose weight is not known, or whose arguments have no meaning.
     """
     weight, bias = model_layer.weight, model_layer.bias
     if weight is None:
-        raise StepRefusal("; ".join(model_layer.limitations) or "its weight is not known")
+        raise StepError("; ".join(model_layer.limitations) or "its weight is not known")
     arguments = dict(model_layer.arguments)
     ndim = len(weight.shape) - 2
     rule = arguments.get("auto_pad", "NOTSET") or "NOTSET"
@@ -39,11 +39,13 @@ def expression_of(model_layer: ModelLayer) -> Expression:
                 output_shape = output_shape[2:]
             plain = {key: value for key, value in arguments.items() if key in ("strides", "dilations", "group")}
             read = dialect("onnx").read((1, weight.shape[0], *known), weight.shape, plain)
-            dialect("onnx").read((1, weight.shape[0], *known), weight.shape, {**arguments, "output_shape": output_shape})
+            dialect("onnx").read(
+                (1, weight.shape[0], *known), weight.shape, {**arguments, "output_shape": output_shape}
+            )
         else:
             read = dialect("onnx").read((1, weight.shape[0], *known), weight.shape, arguments)
     except TconvError as error:
-        raise StepRefusal(f"its arguments have no meaning: {error}") from None
+        raise StepError(f"its arguments have no meaning: {error}") from None
     g: Geometry = read.geometry
     words: dict[str, Any] = {"output_padding": extra if any(extra) else (), "auto_pad": rule}
     if output_shape is not None:
@@ -51,7 +53,7 @@ def expression_of(model_layer: ModelLayer) -> Expression:
     try:
         return layer(_constant(weight), None if bias is None else _constant(bias), g, sizes, **words)
     except TconvError as error:
-        raise StepRefusal(str(error)) from None
+        raise StepError(str(error)) from None
 
 
 def _constant(stored: StoredArray) -> Constant:

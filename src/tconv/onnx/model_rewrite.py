@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tconv._arguments import shown
-from tconv.errors import ArgumentError, FileError
+from tconv.checking.framework_code import facts_of
+from tconv.errors import ArgumentError, FileError, RewriteError
 from tconv.models.inventory import inventory_of
 from tconv.models.inventory.model_layer import ModelLayer
 from tconv.models.readers.onnx_graph import open_graph
@@ -21,7 +22,7 @@ from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer
 from tconv.onnx.model_file import ModelFile, Publication
 from tconv.onnx.rewritten_layer import LayerPlan, LayerRewrite
 from tconv.onnx.run_cost import Cost, measure_cost
-from tconv.onnx.verification import LIMITS, RewriteError, Verification, typical_feeds, verify
+from tconv.onnx.verification import LIMITS, Verification, typical_feeds, verify
 from tconv.rewriting.steps import STEPS
 from tconv.targets import Target
 from tconv.targets import target as find_target
@@ -53,7 +54,7 @@ def plan_rewrite(
         raise FileError(f"{path} is not a .onnx file, and no other is rewritten. Export the model to ONNX")
     if target is None and not steps:
         raise ArgumentError(
-            "neither target nor steps was given, so there is nothing to do. Write target=, as in target=\"ethos-u\", or "
+            'neither target nor steps was given, so there is nothing to do. Write target=, as in target="ethos-u", or '
             f"steps=, some of {', '.join(step_names())}"
         )
     for name in steps:
@@ -78,7 +79,7 @@ def plan_rewrite(
             rewrite_of.with_target(found_target)
         rewrites.append(rewrite_of)
         plans.append(rewrite_of.plan)
-    return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen))
+    return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))
 
 
 def rewrite(
@@ -123,6 +124,8 @@ class ModelPlan:
     rewrites: list[LayerRewrite]
     dtype: str
     """Coarsest type in which the layers compute."""
+    named: bool = False
+    """True if the caller has named the layers."""
 
     @property
     def changes(self) -> bool:
@@ -169,7 +172,8 @@ class ModelPlan:
         place = Path(output)
         if place.suffix.lower() != ".onnx":
             raise ArgumentError(f"the output {place} does not end in .onnx. Write {place.with_suffix('.onnx')}")
-        if reasons := self.reasons:
+        # a step that does not apply to one of all layers leaves that layer; a target needs each of them
+        if (reasons := self.reasons) and (self.target is not None or self.named or not self.changes):
             raise RewriteError(
                 f"{self.path} is not rewritten, and nothing is written: {'; '.join(reasons)}. Name the layers that can "
                 "be rewritten (--layer), or another step (--step)"
@@ -285,15 +289,15 @@ def _outside(layer: ModelLayer) -> str:
 
 def _coarsest(layers: Sequence[ModelLayer]) -> str:
     """Return the type with the largest limit among those of the layers."""
-    return max((layer.dtype for layer in layers if layer.dtype in LIMITS), key=lambda name: LIMITS[name], default="float32")
+    return max(
+        (layer.dtype for layer in layers if layer.dtype in LIMITS), key=lambda name: LIMITS[name], default="float32"
+    )
 
 
 def _refused_now(path: Path, target: Target | None) -> list[str]:
     """Return the limits of the target that the file at this place breaks."""
     if target is None:
         return []
-    from tconv.checking.facts import facts_of
-
     return [
         f"{layer.name}: {limit.text}"
         for layer in inventory_of(path).layers

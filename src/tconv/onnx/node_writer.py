@@ -131,12 +131,15 @@ class NodeWriter:
         by = [self.integers(steps, f"{name}/steps")] if steps is not None and strided else []
         return self.op("Slice", x, begin, end, self.integers(axes, f"{name}/axes"), *by, name=name)
 
-    def pad(self, x: Any, before: Sequence[int], after: Sequence[int], name: str) -> Any:
-        """Return x with zeros around it, by numbers for all of its axes."""
+    def pad(self, x: Any, before: Sequence[int], after: Sequence[int], name: str, number: Array | None = None) -> Any:
+        """Return x with zeros, or another number of its type, around it, by numbers for all of its axes."""
         pads = [*before, *after]
         if self.opset < 11:
-            return self.op("Pad", x, name=name, mode="constant", pads=pads, value=0.0)
-        return self.op("Pad", x, self.integers(pads, f"{name}/pads"), name=name, mode="constant")
+            return self.op(
+                "Pad", x, name=name, mode="constant", pads=pads, value=0.0 if number is None else float(number)
+            )
+        more = [] if number is None else [self.constant(number, f"{name}/value")]
+        return self.op("Pad", x, self.integers(pads, f"{name}/pads"), *more, name=name, mode="constant")
 
     def split(self, x: Any, sizes: Sequence[int], axis: int, name: str) -> list[Any]:
         """Return parts of x with these sizes along an axis."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from tconv._arrays import Array
@@ -49,6 +50,15 @@ def random_feeds(
     for number, sizes in enumerate(_SIZES):
         filled = _filled(inputs, known, sizes, _BATCHES[number % len(_BATCHES)])
         yield from ((_text(feeds), feeds) for feeds in _drawn(filled, None, seed + number, most=1))
+
+
+def neighbouring_feeds(inputs: Sequence[Any], known: Sequence[Input], seed: int) -> Iterator[tuple[str, list[Array]]]:
+    """Yield inputs whose open sizes have all remainders by 8, for models that take some sizes only."""
+    if not open_axes(inputs):
+        return
+    for first, second in product(range(32, 40), repeat=2):
+        filled = _filled(inputs, known, (first, second, 32), 1)
+        yield from ((_text(feeds), feeds) for feeds in _drawn(filled, None, seed, most=1))
 
 
 def _drawn(known: Sequence[Input], size: Sequence[int] | None, seed: int, most: int) -> Iterator[list[Array]]:

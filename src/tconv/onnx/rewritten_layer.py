@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tconv.checking.framework_code import facts_of
 from tconv.errors import TconvError
 from tconv.onnx.expression_writer import write_expression
-from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer, StepRefusal
+from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer, StepError
 from tconv.onnx.graph_steps.fold_constants import refuse_quantized
 from tconv.onnx.graph_steps.graph_step import remove_unused_value
 from tconv.onnx.layer_expression import expression_of
 from tconv.onnx.model_file import ModelFile
 from tconv.onnx.node_writer import NodeWriter, OpsetError
 from tconv.rewriting.expression import Expression
-from tconv.rewriting.planner import plan_for
-from tconv.rewriting.steps import STEPS
+from tconv.rewriting.plan import RewritePlan
+from tconv.rewriting.planner import plan_for, plan_of_steps
 from tconv.targets import Target
 
 
@@ -34,10 +35,9 @@ class LayerPlan:
     """Reasons against it; empty if it can be rewritten, or has nothing to be rewritten."""
     why: list[str] = field(default_factory=list)
     """Limits of the target that the layer breaks."""
-    exact: list[str] = field(default_factory=list)
-    """Exactness of the steps, in words."""
+    notes: list[str] = field(default_factory=list)
+    """Steps that do not apply, with the reasons."""
     expression: Expression | None = None
-    macs: tuple[int, int] | None = None
 
     @property
     def changes(self) -> bool:
@@ -52,7 +52,7 @@ class LayerPlan:
             return f"{head}: stays as it is"
         lines = [f"{head}: {', '.join(self.steps)}"]
         lines += [f"  refused now: {limit}" for limit in self.why]
-        lines += [f"  {line}" for line in self.lines]
+        lines += [f"  {line}" for line in [*self.lines, *self.notes]]
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -75,37 +75,54 @@ class LayerRewrite:
         self.plan = LayerPlan(placed.name, placed.layer.place)
 
     def with_steps(self, steps: Sequence[str]) -> None:
-        """Take the steps that are named, in their order; a step that does not apply is a reason."""
-        try:
-            for name in (each for each in steps if each in GRAPH_STEPS):
-                self._graph_step(name)
-            others = [each for each in steps if each not in GRAPH_STEPS]
-            if others:
-                expression = self._expression()
-                for name in others:
-                    expression = self._stepped(expression, name)
-                self.plan.expression = expression
-        except (StepRefusal, OpsetError) as error:
-            self.plan.reasons.append(str(error))
+        """Take the steps that are named, in their order; one that does not apply is noted, a reason if none does."""
+        for name in steps:
+            try:
+                if name not in GRAPH_STEPS:
+                    self._take(plan_of_steps(self.plan.expression or self._expression(), [name]))
+                elif self.plan.expression is None:
+                    self._graph_step(name)
+                else:
+                    raise StepError("it changes the graph around the layer; write it before the steps on the layer")
+            except (StepError, OpsetError) as error:
+                self.plan.notes.append(f"{name} does not apply: {error}")
+        if not self.plan.steps:
+            self.plan.reasons += self.plan.notes
 
     def with_target(self, target: Target) -> None:
         """Take the fewest steps after which the target accepts the layer."""
-        if self.plan.reasons:
+        if self.plan.reasons and not self.plan.notes:
             return
+        self.plan.reasons = []
         try:
-            expression = self.plan.expression or self._expression(only_if_needed=True)
-            found = plan_for(expression, target)
-        except (StepRefusal, OpsetError) as error:
+            facts = facts_of(self.placed.layer)
+            refused = [str(limit) for limit in target.limits_against(facts)]
+            if refused and self._is_computed():
+                self._graph_step("fold-constants")
+            self._take(plan_for(self.plan.expression or self._expression(), target, facts=facts))
+        except (StepError, OpsetError) as error:
             self.plan.reasons.append(str(error))
-            return
-        self.plan.why = [str(limit) for limit in found.limits]
-        if found.reasons:
-            self.plan.reasons += list(found.reasons)
-            return
-        self.plan.steps += found.steps
-        self.plan.lines += found.lines
-        if found.steps:
+        except TconvError as error:
+            self.plan.reasons.append(f"its numbers are not known: {error}")
+
+    def _take(self, found: RewritePlan) -> None:
+        """Take the result of a plan."""
+        self.plan.why = list(found.limits) or self.plan.why
+        if found.result is None or (found.reasons and not found.target):
+            raise StepError("; ".join(found.reasons))
+        if found.planned:
+            self.plan.steps += found.steps
+            self.plan.lines += found.lines
             self.plan.expression = found.result
+
+    def _is_computed(self) -> bool:
+        """Return True if the graph computes the weight or the bias from constants."""
+        layer, values = self.placed.layer, self.placed.node.inputs[1:]
+        stored = (layer.weight, layer.bias)
+        return any(
+            value is not None and not value.is_initializer() and found is not None
+            for value, found in zip(values, stored, strict=False)
+        )
 
     def emit(self) -> None:
         """Write the expression into the graph. Raises OpsetError."""
@@ -129,23 +146,6 @@ class LayerRewrite:
         self.plan.steps.append(name)
         self.plan.lines.append(f"{name}: {step.summary} ({words}; {step.exact})")
 
-    def _expression(self, only_if_needed: bool = False) -> Expression:
+    def _expression(self) -> Expression:
         refuse_quantized(self.placed.layer.weight)
         return expression_of(self.placed.layer)
-
-    def _stepped(self, expression: Expression, name: str) -> Expression:
-        """Return the expression with a step on each of its transposed convolutions. Raises StepRefusal."""
-        step, done = STEPS[name], 0
-        reasons: list[str] = []
-        for operation in expression.layers:
-            sizes = expression.shapes[operation.inputs[0]]
-            try:
-                expression = expression.replaced(operation, step.apply(operation, sizes))
-                done += 1
-            except TconvError as error:
-                reasons.append(str(error))
-        if not done:
-            raise StepRefusal(reasons[0] if reasons else f"{name} finds no transposed convolution that is left")
-        self.plan.steps.append(name)
-        self.plan.lines.append(f"{name}: {step.summary}")
-        return expression

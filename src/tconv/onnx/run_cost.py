@@ -7,6 +7,7 @@ feed0.npy, feed1.npy ...
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,9 @@ def measure_cost(before: Path, after: Path, feeds: Sequence[Array], sizes: str) 
             np.save(Path(folder) / f"feed{number}.npy", feed)
         command = [sys.executable, "-m", "tconv.onnx.run_cost", str(before), str(after), folder]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            known = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+            environment = {**os.environ, "PYTHONPATH": known}
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
         except subprocess.TimeoutExpired:
             return None
     if done.returncode:

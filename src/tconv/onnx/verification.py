@@ -7,7 +7,8 @@ follows the specification.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -17,21 +18,17 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError, TconvError
+from tconv.errors import FileError
 from tconv.models.traces.process import RemoteNetwork, Workers
-from tconv.models.traces.trace import RunError
+from tconv.models.traces.trace import Input, RunError
 from tconv.onnx.graph_tools import ToolError, installed_tools, simplified
-from tconv.onnx.random_feeds import random_feeds
+from tconv.onnx.random_feeds import neighbouring_feeds, random_feeds
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
-"""Largest difference relative to the largest value, by the type in which the layers compute: sums have another order."""
+"""Largest difference relative to the largest value, by the type in which the layers compute."""
 
 JUDGE = "tconv"
 _WANTED_SIZES, _MOST_SECONDS = 5, 60
-
-
-class RewriteError(TconvError, ValueError):
-    """A rewrite that is not exact, or not possible; nothing is written."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +66,25 @@ class Verification:
         return not self.wrong and any(run.verdict in ("equal", "mended", "runtime") for run in self.runs)
 
     @property
+    def compared(self) -> bool:
+        """True if the numbers of both models were compared."""
+        return any(run.difference is not None and not run.tool for run in self.runs)
+
+    @property
     def wrong(self) -> list[Run]:
         """Comparisons beyond the limit that are the fault of the rewrite, or new on a runtime."""
         return [run for run in self.runs if run.verdict == "wrong"]
 
     def rows(self) -> Iterator[str]:
-        """Yield one line per runtime and simplifier: the largest difference over the sizes."""
+        """Yield one line per runtime and simplifier: the largest difference over the sizes, and notes under it."""
         for key in dict.fromkeys((run.runtime, run.tool) for run in self.runs):
             runs = [run for run in self.runs if (run.runtime, run.tool) == key]
             title = key[0] + (f" after {key[1]}" if key[1] else "")
             known = [run.difference for run in runs if run.difference is not None]
-            text = f"{max(known):.2g}" if known else "not run"
-            yield f"{title:26} {text:>8}  {'; '.join(run.sizes for run in runs)}"
-            yield from (f"{'':26} {run.sizes}: {run.note}" for run in runs if run.note)
+            text = f"{max(known):.2g}" if known else "-"
+            yield f"{title:26} {text:>8}  {_listed(run.sizes for run in runs if run.difference is not None)}"
+            for note in dict.fromkeys(run.note for run in runs if run.note):
+                yield f"{'':26} {_listed(run.sizes for run in runs if run.note == note)}: {note}"
 
     def facts(self) -> dict[str, Any]:
         """Return the fields for JSON."""
@@ -90,7 +93,8 @@ class Verification:
 
 def relative_difference(expected: Sequence[Array], got: Sequence[Array]) -> float:
     """Return the largest difference of two lists of outputs, relative to the largest value of each; inf if they differ
-    in shape, or in the places of NaN."""
+    in shape, or in the places of NaN.
+    """
     if len(expected) != len(got):
         return float("inf")
     largest = 0.0
@@ -111,11 +115,15 @@ def relative_difference(expected: Sequence[Array], got: Sequence[Array]) -> floa
     return largest
 
 
+def _listed(sizes: Iterable[str]) -> str:
+    return "; ".join(sizes)
+
+
 def typical_feeds(found: Verification) -> tuple[str, list[Array]] | None:
-    """Return the largest inputs that ran, with the text of their sizes."""
-    if not found.feeds:
-        return None
-    return max(found.feeds.items(), key=lambda entry: sum(feed.size for feed in entry[1]))
+    """Return the largest inputs that both models took, with the text of their sizes."""
+    both = {run.sizes for run in found.runs if run.verdict in ("equal", "runtime") and not run.tool}
+    taken = [(text, feeds) for text, feeds in found.feeds.items() if text in both]
+    return max(taken, key=lambda entry: sum(feed.size for feed in entry[1]), default=None)
 
 
 def installed_runtimes() -> tuple[str, ...]:
@@ -149,6 +157,10 @@ def verify(
         return _Verifier(before, after, pool, stack, limit, names).run(inputs, folder, kinds, size, seed, sizes)
 
 
+Files = Mapping[str, tuple[Path | None, Path] | None]
+"""Files that a simplifier makes of both models, by its name; None where it fails."""
+
+
 class _Verifier:
     def __init__(
         self, before: Path, after: Path, pool: Workers, stack: ExitStack, limit: float, names: list[str]
@@ -156,6 +168,8 @@ class _Verifier:
         self._before, self._after, self._pool, self._stack = before, after, pool, stack
         self._names, self._found = names, Verification(limit)
         self._networks: dict[tuple[Path, str], RemoteNetwork] = {}
+        self._kept: dict[tuple[Path, str], list[Array] | str] = {}
+        """Outputs for the present inputs."""
 
     def run(
         self,
@@ -166,32 +180,55 @@ class _Verifier:
         seed: int,
         wanted: int,
     ) -> Verification:
-        files = {tool: self._simplified(tool, folder) for tool in tools}
+        with ThreadPoolExecutor(2) as threads:  # of processes, which leave the interpreter alone
+            files = dict(zip(tools, threads.map(lambda tool: self._simplified(tool, folder), tools), strict=True))
         start, done = time.monotonic(), 0
         refusals: list[str] = []
-        for text, feeds in random_feeds(inputs, self._network(self._before, self._names[0]).inputs, size, seed):
-            runs = [self._compared(name, text, feeds) for name in self._names]
-            if all(run.verdict == "not run" for run in runs):
-                refusals.append(f"{text}: {runs[0].note}")
+        known = self._network(self._before, self._names[0]).inputs
+        for text, feeds in random_feeds(inputs, known, size, seed):
+            if not self._all_compared(text, feeds, files):
+                refusals.append(text)
                 continue
             done += 1
-            self._found.feeds[text] = feeds
-            self._found.runs += runs
-            for tool, pair in files.items():
-                if pair is not None:
-                    self._found.runs += [self._behind(tool, pair, name, text, feeds) for name in self._names]
             if done == wanted:
                 break
-            if done and time.monotonic() - start > _MOST_SECONDS:
+            if time.monotonic() - start > _MOST_SECONDS:
                 self._found.notes.append(f"{done} of {wanted} sizes were run, in {_MOST_SECONDS} s. Write --size N")
                 break
+        if done and not self._found.compared:
+            self._search(inputs, known, files, seed)
         if not done:
+            why = self._outputs(self._before, self._names[0], feeds) if refusals else "it has no inputs"
             raise FileError(
-                f"{self._before} runs on none of {', '.join(self._names)} with random input, so nothing can be compared, "
-                f"and nothing is written ({refusals[0] if refusals else 'it has no inputs'}). Write --size with a "
-                "spatial size that it takes"
+                f"{self._before} runs on none of {', '.join(self._names)} with random input: nothing can be compared, "
+                f"and nothing is written ({why}). Write --size with a spatial size that it takes"
             )
         return self._found
+
+    def _all_compared(self, text: str, feeds: list[Array], files: Files) -> bool:
+        """Compare on all runtimes and behind all simplifiers; False if neither model runs anywhere."""
+        self._kept.clear()
+        runs = [self._compared(name, text, feeds) for name in self._names]
+        if all(run.verdict == "not run" for run in runs):
+            return False
+        self._found.feeds[text] = feeds
+        self._found.runs += runs
+        for tool, pair in files.items():
+            if pair is not None:
+                self._found.runs += [self._behind(tool, pair, name, text, feeds) for name in self._names]
+        return True
+
+    def _search(self, inputs: Sequence[Any], known: Sequence[Input], files: Files, seed: int) -> None:
+        """Look for a size that the original takes, where its size was frozen: one of each remainder by 8."""
+        for text, feeds in neighbouring_feeds(inputs, known, seed):
+            self._kept.clear()
+            if not isinstance(self._outputs(self._before, self._names[0], feeds), str):
+                self._all_compared(text, feeds, files)
+                return
+        self._found.notes.append(
+            "the original runs with none of the sizes that were tried, so its numbers were compared with nothing. "
+            "Write --size with the size of its example"
+        )
 
     # -- files and runs --------------------------------------------------------------------------------------------
 
@@ -203,11 +240,14 @@ class _Verifier:
         return self._networks[key]
 
     def _outputs(self, path: Path, runtime: str, feeds: list[Array]) -> list[Array] | str:
-        """Return the outputs of a file, or the reason why there are none."""
-        try:
-            return self._network(path, runtime).run(feeds)
-        except (RunError, FileError) as error:
-            return str(error)
+        """Return the outputs of a file for the present inputs, or the reason why there are none."""
+        key = path, runtime
+        if key not in self._kept:
+            try:
+                self._kept[key] = self._network(path, runtime).run(feeds)
+            except (RunError, FileError) as error:
+                self._kept[key] = str(error)
+        return self._kept[key]
 
     def _simplified(self, tool: str, folder: Path) -> tuple[Path | None, Path] | None:
         """Return what a simplifier makes of both files, None for the original if it fails there."""
@@ -244,15 +284,17 @@ class _Verifier:
         apart, limit = relative_difference(right, rewritten), self._found.limit
         if apart > limit:
             return Run(runtime, text, "", difference, "wrong", f"by tconv's evaluation they differ by {apart:.2g}")
-        if relative_difference(right, new) <= limit < (fault := relative_difference(right, old)):
-            note = f"{runtime} computes the original wrongly, by {fault:.2g}, and the rewritten model rightly"
+        errors = relative_difference(right, old), relative_difference(right, new)
+        if errors[1] <= limit:
+            note = f"{runtime} computes the original wrongly, by {errors[0]:.2g}, and the rewritten model rightly"
             return Run(runtime, text, "", difference, "runtime", note)
-        note = f"{runtime} computes the rewritten model wrongly, by {relative_difference(right, new):.2g}"
+        if errors[1] <= 2 * errors[0]:
+            note = f"{runtime} is wrong on both models alike, by {errors[0]:.2g} and {errors[1]:.2g}"
+            return Run(runtime, text, "", difference, "runtime", note)
+        note = f"{runtime} computes the rewritten model wrongly, by {errors[1]:.2g}"
         return Run(runtime, text, "", difference, "wrong", note)
 
-    def _without_original(
-        self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str
-    ) -> Run:
+    def _without_original(self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str) -> Run:
         """Return the comparison where the runtime does not run the original."""
         if isinstance(new, str):
             return Run(runtime, text, "", None, "not run", old)
@@ -265,9 +307,7 @@ class _Verifier:
             return Run(runtime, text, "", difference, "mended", note)
         return Run(runtime, text, "", difference, "wrong", "compared with tconv's evaluation of the original")
 
-    def _behind(
-        self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]
-    ) -> Run:
+    def _behind(self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]) -> Run:
         """Return the comparison of the simplified rewritten model with the rewritten one."""
         expected = self._outputs(self._after, runtime, feeds)
         got = self._outputs(pair[1], runtime, feeds)

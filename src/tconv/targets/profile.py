@@ -74,8 +74,8 @@ class Rule:
         """Words for where it applies: " where dtype int8", " with an output_shape"."""
         if self.when is None:
             return ""
-        flag = isinstance(self.when, Compared) and self.when.left.is_flag
-        return f" {'with' if flag else 'where'} {self.when.words()}"
+        possessed = isinstance(self.when, Compared) and (self.when.left.is_flag or self.when.left.quantity == "ndim")
+        return f" with {self.when.words()}" if possessed else f" where {self.when.words(' is ')}"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tconv.models.readers.onnx_graph.graph import attributes_of, is_onnx
-from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepRefusal
+from tconv.models.readers.onnx_graph import attributes_of, is_onnx
+from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepError
 from tconv.onnx.model_file import ModelFile
 from tconv.onnx.node_writer import NodeWriter
 
@@ -34,8 +34,9 @@ class DynamicSize(GraphStep):
     def apply(self, file: ModelFile, placed: PlacedLayer) -> tuple[PlacedLayer, str]:
         node, layer = placed.node, placed.layer
         arguments = dict(attributes_of(node))
-        if not any(arguments.get("output_padding") or ()) and not arguments.get("output_shape"):
-            raise StepRefusal("it has no output_padding and no output_shape, so no size is frozen in it")
+        # without output_padding a size is frozen, too: an example that needed none has given 0
+        if max(arguments.get("strides") or [1]) == 1 and not arguments.get("output_shape"):
+            raise StepError("its stride is 1 and it has no output_shape, so no size can be frozen in it")
         meeting, other = size_source(node.outputs[0])
         rank = _rank(layer, node)
         axes = list(range(2, rank))
@@ -55,13 +56,15 @@ class DynamicSize(GraphStep):
             half = writer.op("Div", total, two, name="half")
             first = half if cut == "SAME_UPPER" else writer.op("Sub", total, half, name="larger_half")
             # below 0 the result would be too short: then it stays short, and the meeting says so
-            starts = writer.op("Relu", first, name="start") if file.opset >= 14 else first
+            starts = writer.op("Max", first, writer.integers([0], "zero"), name="start") if file.opset >= 12 else first
             ends = writer.op("Add", starts, sizes, name="end")
         result = writer.slice(long, starts, ends, axes, "slice")
         writer.replace(after, result)
         long.producer().name = writer._unique("layer")
         changed = replace(layer, arguments=new_arguments, output_shape=None, crop_origin="pads")
-        words = f"size of {other.name!r}, which meets it in {meeting.op_type} {meeting.name or meeting.outputs[0].name!r}"
+        words = (
+            f"size of {other.name!r}, which meets it in {meeting.op_type} {meeting.name or meeting.outputs[0].name!r}"
+        )
         return PlacedLayer(changed, long.producer()), words
 
 
@@ -70,7 +73,7 @@ def _rank(layer: Any, node: Any) -> int:
         return len(layer.weight.shape)
     shape = node.inputs[1].shape
     if shape is None:
-        raise StepRefusal("the number of its axes is not known")
+        raise StepError("the number of its axes is not known")
     return len(shape)
 
 
@@ -88,7 +91,7 @@ def _longest(arguments: dict[str, Any], ndim: int, layer: Any) -> tuple[str | No
             kept["output_padding"] = extra
         return rule, {**kept, "pads": [0] * 2 * ndim}
     if rule not in ("NOTSET", "VALID"):
-        raise StepRefusal(f"its pads follow from auto_pad={rule}, which gives stride times the size for every size")
+        raise StepError(f"its pads follow from auto_pad={rule}, which gives stride times the size for every size")
     pads = list(arguments.get("pads") or [0] * 2 * ndim)
     begin, end = pads[:ndim], pads[ndim:]
     longer = [max(0, s - 1 - p) for s, p in zip(strides, end, strict=True)]
@@ -104,7 +107,7 @@ def _longest(arguments: dict[str, Any], ndim: int, layer: Any) -> tuple[str | No
 def size_source(value: Any) -> tuple[Any, Any]:
     """Return the node in which a layer's output meets another tensor of its size, and that tensor.
 
-    Raises StepRefusal if there is none.
+    Raises StepError if there is none.
     """
     own = {id(value)}
     waiting, steps = [value], 0
@@ -125,7 +128,7 @@ def size_source(value: Any) -> tuple[Any, Any]:
             if follow and id(node.outputs[0]) not in own:
                 own.add(id(node.outputs[0]))
                 waiting.append(node.outputs[0])
-    raise StepRefusal(
+    raise StepError(
         "its output meets no other tensor of its size in a Concat or Add, so nothing in the graph asks for a size. "
         "Export the model with the size as an input, or with a size that needs no output_padding"
     )

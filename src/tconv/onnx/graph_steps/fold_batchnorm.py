@@ -9,9 +9,9 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.models.inventory.model_layer import StoredArray
-from tconv.models.readers.onnx_graph.graph import attributes_of, is_onnx
+from tconv.models.readers.onnx_graph import attributes_of, is_onnx
 from tconv.onnx.graph_steps.fold_constants import refuse_quantized
-from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepRefusal, remove_unused, remove_unused_value
+from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepError, remove_unused, remove_unused_value
 from tconv.onnx.model_file import ModelFile, numbers_of
 from tconv.onnx.node_writer import NodeWriter
 from tconv.weights.folding import scale_channels
@@ -30,12 +30,12 @@ class FoldBatchnorm(GraphStep):
         node, layer = placed.node, placed.layer
         refuse_quantized(layer.weight)
         if layer.weight is None:
-            raise StepRefusal("its weight is computed from the model's inputs, so nothing can be folded into it")
+            raise StepError("its weight is computed from the model's inputs, so nothing can be folded into it")
         weight, groups = layer.weight.read(), int(layer.arguments.get("group", 1))
         channels = weight.shape[1] * groups
         bias = None if layer.bias is None else layer.bias.read().astype(np.float64)
         if layer.bias is None and len(node.inputs) > 2 and node.inputs[2] is not None:
-            raise StepRefusal("its bias is computed from the model's inputs, so nothing can be folded into it")
+            raise StepError("its bias is computed from the model's inputs, so nothing can be folded into it")
         scale, shift = np.ones(channels), np.zeros(channels) if bias is None else bias
         folded: list[Any] = []
         value = node.outputs[0]
@@ -45,14 +45,18 @@ class FoldBatchnorm(GraphStep):
             folded.append(user)
             value = user.outputs[0]
         if not folded:
-            raise StepRefusal(_reason(node.outputs[0]))
+            raise StepError(_reason(node.outputs[0]))
         with np.errstate(all="ignore"):
             new_bias = shift.astype(weight.dtype)
             new_weight = scale_channels(weight, scale, dialect="onnx", groups=groups)
         if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
-            raise StepRefusal(f"the folded numbers do not fit into {weight.dtype}")
+            raise StepError(f"the folded numbers do not fit into {weight.dtype}")
         writer = NodeWriter(file, folded[-1], placed.name, external=bool(file.external))
-        inputs = [node.inputs[0], writer.constant(new_weight, "folded/weight"), writer.constant(new_bias, "folded/bias")]
+        inputs = [
+            node.inputs[0],
+            writer.constant(new_weight, "folded/weight"),
+            writer.constant(new_bias, "folded/bias"),
+        ]
         attributes = attributes_of(node)
         title = node.name
         new = writer.op("ConvTranspose", *inputs, name="folded", **attributes)

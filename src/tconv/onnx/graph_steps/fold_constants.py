@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tconv.models.inventory.model_layer import StoredArray
-from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepRefusal, remove_unused_value
+from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepError, remove_unused_value
 from tconv.onnx.model_file import ModelFile
 from tconv.onnx.node_writer import NodeWriter
 
@@ -27,7 +27,7 @@ class FoldConstants(GraphStep):
                 continue
             stored = layer.weight if role == "weight" else layer.bias
             if stored is None:
-                raise StepRefusal(f"its {role} is computed from the model's inputs, so it is no constant")
+                raise StepError(f"its {role} is computed from the model's inputs, so it is no constant")
             writer = NodeWriter(file, node, placed.name, external=bool(file.external))
             node.replace_input_with(number, writer.constant(stored.read(), role))
             remove_unused_value(value)
@@ -36,14 +36,14 @@ class FoldConstants(GraphStep):
             plain = StoredArray(array.shape, stored.dtype, stored.read, nbytes=array.nbytes)
             changed = replace(changed, weight=plain) if role == "weight" else replace(changed, bias=plain)
         if not words:
-            raise StepRefusal("its weight and bias are stored constants already")
+            raise StepError("its weight and bias are stored constants already")
         return PlacedLayer(changed, node), f"{' and '.join(words)} computed once"
 
 
 def refuse_quantized(weight: StoredArray | None) -> None:
-    """Raise StepRefusal for a weight of integers with scales."""
+    """Raise StepError for a weight of integers with scales."""
     if weight is not None and (weight.quantization is not None or "DequantizeLinear" in weight.origin):
-        raise StepRefusal(
+        raise StepError(
             "it is quantised (QDQ): as other operations its integers would become floats, and a runtime of integers "
             "would lose the layer. Rewrite the float model, then quantise it"
         )

@@ -11,7 +11,7 @@ from tconv.models.inventory.model_layer import ModelLayer
 from tconv.onnx.model_file import ModelFile
 
 
-class StepRefusal(TconvError, ValueError):
+class StepError(TconvError, ValueError):
     """A step that does not apply to a layer, or would not be exact there; the message is the reason."""
 
 
@@ -39,7 +39,7 @@ class GraphStep(ABC):
 
     @abstractmethod
     def apply(self, file: ModelFile, placed: PlacedLayer) -> tuple[PlacedLayer, str]:
-        """Change the graph; return the layer as it is now, and the change in words. Raises StepRefusal."""
+        """Change the graph; return the layer as it is now, and the change in words. Raises StepError."""
 
 
 def remove_unused(node: Any) -> None:
