@@ -32,6 +32,8 @@ class ReadLayer:
     sized: bool = False
     """True if the geometry depends on the sizes of x."""
     notes: tuple[str, ...] = ()
+    refusal: str = ""
+    """Reason for which the dialect's rules refuse the arguments, if they do."""
 
     @property
     def geometry(self) -> Geometry | None:
@@ -87,7 +89,8 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
         sample = _sample(shape, known, symbols)
         call = rules.read(data.native_shape(sample), weight_shape, native)
     except (TconvError, TypeError, ValueError, KeyError) as error:
-        return ReadLayer(layer, rules, notes=(f"its arguments could not be read: {error}",))
+        refusal = f"its arguments have no meaning in {rules.framework}: {error}"
+        return ReadLayer(layer, rules, notes=(refusal,), refusal=refusal)
     named = weights.sizes(weight_shape)
     g = call.geometry
     many = g.groups if weights.grouped in ("I", "G") else 1
@@ -97,7 +100,11 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
     shapes = Shapes((shape[0], ins, *shape[2:]), (), sample, None)
     read = replace(read, shapes=shapes)
     read = replace(read, sized=_is_sized(read, call, sample))
-    return replace(read, shapes=_shapes(read, shapes, call, symbols))
+    read = replace(read, shapes=_shapes(read, shapes, call, symbols))
+    if read.shapes is not None and read.shapes.sample_y is None and all(isinstance(n, int) for n in shape[2:]):
+        refusal = f"the crop {call.geometry.crop} leaves nothing of the output for x of {sample[2:]}"
+        return replace(read, notes=(*notes, refusal), refusal=refusal)
+    return read
 
 
 def native_arguments(layer: ModelLayer) -> dict[str, Any]:

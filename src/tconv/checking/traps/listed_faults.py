@@ -39,7 +39,17 @@ def _kind(fault: Fault) -> TrapKind:
     return TrapKind(_key(fault), _severity(fault), title, f"{fault.what}.", fault.versions, fault.source, instead)
 
 
-KINDS = tuple(_kind(fault) for fault in FAULTS.values())
+READ_DIALECTS = frozenset(("onnx", "torch", "keras", "tensorflow", "tflite", "ncnn"))
+"""Dialects in whose words the readers of model files give a layer; faults of others affect no file."""
+
+_OF_INVALID_CALLS = ("xnnpack_valid_size", "ncnn_empty_output")
+"""Faults that affect only calls which their own rules refuse: these are the trap "invalid-arguments"."""
+
+KINDS = tuple(
+    _kind(fault)
+    for key, fault in FAULTS.items()
+    if READ_DIALECTS.intersection(fault.dialects) and key not in _OF_INVALID_CALLS
+)
 
 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
@@ -59,6 +69,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     )
     trials = list(read.trials())
     for fault in faults_of(context.layer.dialect):
+        if fault.key in _OF_INVALID_CALLS:
+            continue
         if fault.computation == "int8 layer" and context.layer.dtype not in ("int8", "uint8"):
             continue
         if fault.around is not None and not fault.around(around):
