@@ -160,7 +160,7 @@ class _ExpressionWriter:
                 phases, channels = operation.block**2, self._expression.shapes[operation.inputs[0]][1]
                 assert channels is not None
                 order = np.arange(channels).reshape(-1, phases).T.ravel()
-                x = self._writer.op("Gather", x, self._writer.integers(order, "order"), name="reorder", axis=1)
+                x = self._writer.op("Gather", x, self._writer.integers(order.tolist(), "order"), name="reorder", axis=1)
             return self._writer.op("DepthToSpace", x, name="depth_to_space", blocksize=operation.block)
         return self._writer.op(
             "DepthToSpace", x, name="depth_to_space", blocksize=operation.block, mode=operation.order
