@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tconv import onnx as onnx
     from tconv import tensorflow as tensorflow
     from tconv import torch as torch
+    from tconv.checking.functional import check as check
     from tconv.diagnosis import diagnose as diagnose
     from tconv.linalg import linear_operator as linear_operator
     from tconv.linalg import matrix as matrix
@@ -56,6 +57,7 @@ __all__ = [
     "TconvError",
     "artifacts",
     "channel_scales",
+    "check",
     "checkerboard",
     "conv",
     "conv_transpose",
@@ -97,6 +99,7 @@ _LAZY_MODULES = {
 }
 _LAZY_FUNCTIONS = {
     "channel_scales": "tconv.weights.folding",
+    "check": "tconv.checking.functional",
     "checkerboard": "tconv.weights.artifacts",
     "convert": "tconv.weights.conversion",
     "diagnose": "tconv.diagnosis",

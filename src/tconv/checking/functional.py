@@ -10,7 +10,8 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.checking import traps
-from tconv.checking.framework_code import facts_from, native_layers
+from tconv.checking.facts import facts_from
+from tconv.checking.framework_code import native_layers
 from tconv.checking.layer_check import Bytes, LayerCheck, TargetAnswer
 from tconv.checking.layer_reading import ReadLayer, read_layer
 from tconv.checking.report import Check
@@ -86,7 +87,9 @@ def _layer(read: ReadLayer, inventory: ModelInventory, targets: Sequence[Any]) -
     layer, g, notes = read.layer, read.geometry, [*read.layer.limitations, *read.notes]
     weight = _weight(read, notes)
     statistics = None if weight is None else weight_statistics(weight, g.groups if g is not None else 1)
-    found = LayerCheck(layer, g, read.in_channels, read.out_channels, read.shapes, statistics=statistics)
+    found = LayerCheck(
+        layer, g, read.in_channels, read.out_channels, read.shapes, statistics=statistics, read_weight=read.weight
+    )
     if g is not None and read.shapes is not None:
         found = replace(
             found,

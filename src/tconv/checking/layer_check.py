@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tconv._arrays import Array
 from tconv.checking.trap import Trap
 from tconv.geometry import Geometry, Macs
 from tconv.models.inventory.model_layer import ModelLayer, Size
@@ -163,6 +164,15 @@ class LayerCheck:
     targets: Mapping[str, TargetAnswer] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """Parts that could not be read or measured, and why."""
+    read_weight: Callable[[], Array | None] | None = field(default=None, repr=False)
+    """Function that returns the weight in canonical order, read anew."""
+
+    def canonical_weight(self) -> Array | None:
+        """Return the weight as [C_in, C_out/groups, *kernel], read anew; None if it cannot be read."""
+        try:
+            return None if self.read_weight is None else self.read_weight()
+        except Exception:  # a constant is read late, and a damaged file fails here in the words of its reader
+            return None
 
     @property
     def name(self) -> str:

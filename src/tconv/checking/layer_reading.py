@@ -136,11 +136,12 @@ def _has_output(geometry: Geometry, sizes: tuple[int, ...]) -> bool:
 def _shapes(read: ReadLayer, known: Shapes, call: NativeCall, symbols: Symbols) -> Shapes:
     """Return the sizes of x and y; those of y that the file does not have follow from the geometry."""
     x, sample, g = known.x, known.sample_x, call.geometry
+    channels = read.out_channels or 0
     sample_y: tuple[int, ...] | None = None
     computed: tuple[Size, ...] = (None,) * g.ndim
     if _has_output(g, sample[2:]):
         spatial = g.output_shape(sample[2:])
-        sample_y = (sample[0], read.out_channels, *spatial)
+        sample_y = (sample[0], channels, *spatial)
         fixed = all(isinstance(size, int) for size in x[2:])
         follows = not read.sized or fixed
         lines = zip(x[2:], spatial, g.stride, sample[2:], strict=True)

@@ -23,6 +23,10 @@ _COMMANDS = {
         "tconv.cli.diagnose:run",
         "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
+    "check": (
+        "tconv.cli.check:run",
+        "Explain every transposed convolution in a model file, and what goes wrong where: traps, targets.",
+    ),
     "rewrite": (
         "tconv.cli.rewrite:run",
         "Replace transposed convolutions of an ONNX model, exactly, for a runtime that lacks or restricts them.",

@@ -99,10 +99,12 @@ class LimitComparison:
             return f"{_WORDS[self.name]}{_listed(self.right)}"
         assert self.right is not None
         right = self.right
-        if right.number is None and facts is not None:
-            value = right.values(facts).entry(index)
-            return f"{_WORDS[self.name]}{right.text if value is None else f'{value} ({right.text})'}"
-        return f"{_WORDS[self.name]}{right.text}"
+        if right.number is not None:
+            return f"{_WORDS[self.name]}{right.text}"
+        value = None if facts is None else right.values(facts).entry(index)
+        if value is not None:
+            return f"{_WORDS[self.name]}{value} ({right.text})"
+        return f"{_WORDS[self.name] or 'equal to '}{right.text}"
 
 
 def _joined(comparisons: Sequence[LimitComparison], facts: LayerFacts | None = None, index: int = 0) -> str:
@@ -137,9 +139,16 @@ def shown(values: Sequence[Value]) -> str:
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
+def _axes_text(number: str) -> str:
+    """Return "1 spatial axis" or "2 spatial axes"."""
+    return f"{number} spatial {'axis' if number == '1' else 'axes'}"
+
+
 def value_text(quantity: Expression, facts: LayerFacts) -> str:
     """Return a quantity with its value for a layer: "stride is 2x1", "the input's height varies"."""
     entries = quantity.values(facts).entries
+    if quantity.quantity == "ndim":
+        return f"the layer has {_axes_text(str(entries[0]))}"
     if quantity.is_flag:
         return f"the layer has {FLAGS[quantity.quantity][not entries[0]]}"
     return f"{quantity.words} {'varies' if set(entries) == {None} else f'is {shown(entries)}'}"
@@ -165,7 +174,8 @@ class Compared:
     def given(self, facts: LayerFacts) -> str:
         """Return what the layer has: "stride is 3 on axis 0"."""
         left, verdicts = self._entries(facts)
-        if self.left.is_flag or any(comparison.name == "all_equal" for comparison in self.comparisons):
+        whole = self.left.is_flag or self.left.quantity == "ndim"
+        if whole or any(comparison.name == "all_equal" for comparison in self.comparisons):
             return value_text(self.left, facts)
         broken = self._broken(verdicts)
         place = _place(left.kind, broken, facts.ndim)
@@ -187,7 +197,8 @@ class Compared:
         broken = self._broken(self._entries(facts)[1])
         # an axis that another one's limit differs from gets its own number
         texts = list(dict.fromkeys(_joined(self.comparisons, facts, index) for index in broken))
-        return f"{', '.join(texts)} {_number_of(texts[-1])} accepted"
+        plural = self.left.quantity == "ndim" and texts[-1][-2:] not in ("1", " 1")
+        return f"{', '.join(texts)} {'are' if plural else _number_of(texts[-1])} accepted"
 
     def _flag_words(self) -> str:
         """Return the words for what is true or false."""
@@ -195,9 +206,13 @@ class Compared:
         wanted = isinstance(right, tuple) and right[0] is True
         return FLAGS[self.left.quantity][not wanted]
 
-    def words(self) -> str:
-        """Return the condition without a layer: "kernel at most 31"."""
-        return self._flag_words() if self.left.is_flag else f"{self.left.words} {_joined(self.comparisons)}"
+    def words(self, verb: str = " ") -> str:
+        """Return the condition without a layer: "kernel at most 31", or with the `verb` " is " between."""
+        if self.left.is_flag:
+            return self._flag_words()
+        if self.left.quantity == "ndim":
+            return _axes_text(_joined(self.comparisons))
+        return f"{self.left.words}{verb}{_joined(self.comparisons)}"
 
 
 @dataclass(frozen=True)
@@ -222,14 +237,12 @@ class Combined:
         """Return what is accepted instead."""
         if not self.any:
             failing = [condition for condition in self.conditions if condition.verdict(facts) is not True]
-            return ", ".join(condition.accepted(facts) for condition in failing)
+            return ", ".join(dict.fromkeys(condition.accepted(facts) for condition in failing))
         return f"{self.words()} are accepted"
 
-    def words(self) -> str:
+    def words(self, verb: str = " ") -> str:
         """Return the conditions without a layer."""
-        if self.any:
-            return ", or ".join(condition.words() for condition in self.conditions)
-        return " with ".join(condition.words() for condition in self.conditions)
+        return (" or " if self.any else " and ").join(condition.words(verb) for condition in self.conditions)
 
 
 Condition = Compared | Combined

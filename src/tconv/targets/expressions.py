@@ -1,6 +1,7 @@
 """Small expressions of rules, such as "dilation*(kernel - 1)": read into a tree and computed, never run as code.
 
-An expression has whole numbers, quantities ("kernel", "kernel.h", "kernel.product"), + - * // % and parentheses.
+An expression has whole numbers, quantities ("kernel", "kernel.h", "kernel.product"), + - * // %, parentheses, and
+max(a, b) and min(a, b), which are taken per axis.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tconv.targets.quantities import FLAGS, PARTS, QUANTITIES, TEXTS, Number, Va
 LONGEST = 200
 """Characters of an expression at most."""
 
-_TOKEN = re.compile(r"\s*(?:(\d{1,12})(?![\w.])|([a-z_]+(?:\.[a-z]+)?)(?![\w.])|(//|[-+*%()]))")
+_TOKEN = re.compile(r"\s*(?:(\d{1,12})(?![\w.])|([a-z_]+(?:\.[a-z]+)?)(?![\w.])|(//|[-+*%(),]))")
 
 _OPERATORS: dict[str, Callable[[int, int], Number]] = {
     "+": lambda a, b: a + b,
@@ -23,6 +24,8 @@ _OPERATORS: dict[str, Callable[[int, int], Number]] = {
     "*": lambda a, b: a * b,
     "//": lambda a, b: a // b if b else None,
     "%": lambda a, b: a % b if b else None,
+    "max": max,
+    "min": min,
 }
 
 
@@ -90,7 +93,9 @@ def _tokens(text: str) -> list[str]:
     while position < end:
         match = _TOKEN.match(text, position)
         if not match:
-            raise ValueError(f"{text[position:].strip()[:20]!r} is no number, quantity, + - * // % or parenthesis")
+            raise ValueError(
+                f"{text[position:].strip()[:20]!r} is no number, quantity, + - * // %, max, min or parenthesis"
+            )
         tokens.append(match[0].strip())
         position = match.end()
     return tokens
@@ -143,7 +148,22 @@ class _Reader:
             )
         if token[:1].isdigit():
             return Expression(str(int(token)), number=int(token))
+        if token in ("max", "min"):
+            return self.pair(token)
+        if token and not token[0].isalpha():
+            raise ValueError(f"a number or a quantity is missing before {token!r}")
         return _named(token)
+
+    def pair(self, name: str) -> Expression:
+        """Read both operands of max or min."""
+        signs, operands = [], []
+        for _ in range(2):
+            signs.append(self.take())
+            operands.append(self.sum())
+        if [*signs, self.take()] != ["(", ",", ")"]:
+            raise ValueError(f"{name} has two operands: {name}(stride, dilation)")
+        left, right = operands
+        return Expression(f"{name}({left.text}, {right.text})", operator=name, operands=(left, right))
 
 
 def _named(token: str) -> Expression:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tconv.targets.conditions import Condition, value_text
+from tconv.targets.conditions import Compared, Condition, value_text
 from tconv.targets.expressions import Expression
 from tconv.targets.layer_facts import LayerFacts
 
@@ -60,15 +60,22 @@ class Rule:
 
     def limit(self, facts: LayerFacts) -> Limit:
         """Return the limit in numbers, for a layer that breaks it or leaves it open."""
-        where = f" where {self.when.words()}" if self.when else ""
         note = f" ({self.note})" if self.note else ""
         given = ", ".join(value_text(each, facts) for each in self.shows) or self.condition.given(facts)
         accepted = f"{self.accepted} are accepted" if self.accepted else self.condition.accepted(facts)
-        return Limit(self.key, f"{given}; {accepted}{where}{note}", self.source)
+        return Limit(self.key, f"{given}; {accepted}{self._where}{note}", self.source)
 
     def words(self) -> str:
         """Return the rule in one line: "stride 1 or 2"."""
-        return (self.accepted or self.condition.words()) + (f" where {self.when.words()}" if self.when else "")
+        return (self.accepted or self.condition.words()) + self._where
+
+    @property
+    def _where(self) -> str:
+        """Words for where it applies: " where dtype int8", " with an output_shape"."""
+        if self.when is None:
+            return ""
+        possessed = isinstance(self.when, Compared) and (self.when.left.is_flag or self.when.left.quantity == "ndim")
+        return f" with {self.when.words()}" if possessed else f" where {self.when.words(' is ')}"
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _extents(facts: LayerFacts) -> tuple[int, ...]:
 
 
 QUANTITIES = {
-    "ndim": _one("the number of spatial axes", lambda facts: facts.ndim),
+    "ndim": _one("ndim", lambda facts: facts.ndim),
     "kernel": _axes("kernel", 1, lambda facts: facts.kernel),
     "extent": _axes("the kernel with its dilation", 1, _extents),
     "stride": _axes("stride", 1, lambda facts: facts.stride),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.layer_reading import ReadLayer
@@ -30,14 +32,10 @@ class TrapKind:
     instead: str
     """Line or setting to write in its place."""
 
-    def trap(
-        self, layer: ModelLayer | None, what: str, *, instead: str = "", who: str = "", **numbers: Any
-    ) -> Trap:
+    def trap(self, layer: ModelLayer | None, what: str, *, instead: str = "", who: str = "", **numbers: Any) -> Trap:
         """Return the trap of a layer, or of the whole file, with the sentence about this file."""
         name = "" if layer is None else layer.name
-        return Trap(
-            self.key, name, self.severity, what, who or self.who, self.source, instead or self.instead, numbers
-        )
+        return Trap(self.key, name, self.severity, what, who or self.who, self.source, instead or self.instead, numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +58,30 @@ class TrapContext:
     def geometry(self) -> Geometry | None:
         """Its geometry for the sample sizes."""
         return self.read.geometry
+
+    def bias(self) -> Array | None:
+        """Return the bias; None if there is none, or it cannot be read."""
+        if self.layer.bias is None:
+            return None
+        try:
+            return np.asarray(self.layer.bias.read()).reshape(-1)
+        except Exception:  # a constant is read late, and a damaged file fails here in the words of its reader
+            return None
+
+    @property
+    def has_open_sizes(self) -> bool:
+        """True if the file leaves a spatial size of x open."""
+        shapes = self.read.shapes
+        return shapes is not None and any(not isinstance(size, int) for size in shapes.x[2:])
+
+    @property
+    def scales_axis(self) -> str:
+        """Channels that have a scale each in a quantized weight: "I", "O"; "" for none, or one scale."""
+        stored, call = self.layer.weight, self.read.call
+        if stored is None or stored.quantization is None or stored.quantization.axis is None or call is None:
+            return ""
+        axis = call.weight.axes[stored.quantization.axis]
+        return axis if isinstance(axis, str) and axis in "IO" else ""
 
     @property
     def is_depthwise(self) -> bool:

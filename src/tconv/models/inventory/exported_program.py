@@ -90,8 +90,9 @@ def _program_name(archive: Archive) -> str:
 
 
 def _json(archive: Archive, name: str) -> dict[str, Any]:
+    text = archive.text(name)
     try:
-        found = json.loads(archive.text(name))
+        found = json.loads(text)
     except json.JSONDecodeError as error:
         raise FileError(f"{archive.path}: {name} is not JSON: {str(error)[:100]}. Write the file again") from None
     except (RecursionError, ValueError):  # unclosed brackets, a number of thousands of digits

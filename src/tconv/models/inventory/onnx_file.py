@@ -6,15 +6,23 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Size
 from tconv.models.inventory.onnx_neighbours import after, before
-from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, attributes_of, input_of, is_onnx, open_graph
+from tconv.models.inventory.onnx_pixel_shuffle import convolution_and_shuffle
+from tconv.models.inventory.onnx_zero_insertion import convolution_on_zeros
+from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, attributes_of, damaged, input_of, is_onnx, open_graph
 
 
 def read(source: Path) -> ModelInventory:
     """Return the transposed convolutions of a .onnx file. Raises FileError, MissingExtraError."""
     graph = open_graph(source)
-    layers = [layer for placed in graph.nodes if (layer := _layer(graph, placed)) is not None]
+    try:
+        layers = [layer for placed in graph.nodes if (layer := _layer(graph, placed)) is not None]
+    except TconvError:
+        raise
+    except Exception as error:  # protobuf and onnx meet some damage only when they come to it
+        raise damaged(source, error) from None
     model = graph.model
     return ModelInventory(
         source.name,
@@ -34,7 +42,11 @@ def _operation(node: Any) -> str:
 
 
 def _layer(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer | None:
-    return conv_transpose(graph, placed) if is_onnx(placed.node, "ConvTranspose") else None
+    if is_onnx(placed.node, "ConvTranspose"):
+        return conv_transpose(graph, placed)
+    if is_onnx(placed.node, "Conv"):
+        return convolution_and_shuffle(graph, placed) or convolution_on_zeros(graph, placed)
+    return None
 
 
 def conv_transpose(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer:

@@ -56,7 +56,7 @@ class Dataflow:
 
     def sources(self, call: AtenCall) -> list[str]:
         """Return the values that a call reads and that are no constants, without copies."""
-        given = dict.fromkeys(value.name for value in values_in(list(call.arguments.values())))
+        given = dict.fromkeys(value.name for value in values_in(list(call.arguments.values())) if value.name)
         return list(dict.fromkeys(self.source(name) for name in given if name not in self._constants))
 
     def readers(self, name: str) -> list[AtenCall]:

@@ -13,6 +13,7 @@ from tconv.models.inventory.pytorch.constant_folding import Constants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value, place_of, values_in
 from tconv.models.inventory.pytorch.shuffled_convolution import shuffle_behind, shuffled_layer
+from tconv.models.inventory.pytorch.tensors import plain_type
 
 _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _GENERAL = ("convolution", "_convolution", "convolution_overrideable")
@@ -136,6 +137,12 @@ class _Finder:
         is_extended = any(extra) if isinstance(extra, list) else bool(extra)
         if given:
             return found, "padding and output_size"
+        if call.frozen:
+            limits.append(
+                f"Its output_padding, {extra}, was computed from output_size when the model was traced; other input "
+                "sizes get the same."
+            )
+            return found, "padding and a frozen output_padding"
         return found, "padding and output_padding" if is_extended else "padding"
 
     def _shape(self, name: str) -> tuple[Size, ...] | None:
@@ -147,13 +154,15 @@ class _Finder:
         meta = self._program.metas.get(call.outputs[0])
         dtype = (meta.dtype if meta is not None else "") or (weight.dtype if weight is not None else "float32")
         if weight is None or weight.quantization is None:
-            return dtype
+            return plain_type(dtype)
+        if call.op.startswith("quantized."):
+            return weight.quantization.dtype
         source = call.arguments.get("input")
         made = self._flow.made_by.get(source.name) if isinstance(source, Value) else None
         readers = self._flow.readers(call.outputs[0])
         quantized = made is not None and base(made.op).startswith("dequantize")
         quantized = quantized and bool(readers) and all(base(each.op).startswith("quantize") for each in readers)
-        return weight.quantization.dtype if quantized else dtype
+        return weight.quantization.dtype if quantized else plain_type(dtype)
 
     def _around(self, first: AtenCall, last: AtenCall) -> tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]]:
         before = tuple(self._neighbour(call) for call in self._flow.before(first, _MOST_BEFORE))
@@ -166,8 +175,8 @@ class _Finder:
         inputs: list[str] = []
         for role, argument in call.arguments.items():
             values = list(values_in(argument))
-            if not values:
-                attributes[role] = argument
+            if not any(value.name for value in values):
+                attributes[role] = _text(argument) if values else argument
                 continue
             for place, value in enumerate(values):
                 try:

@@ -201,5 +201,7 @@ class ModuleCalls:
             arguments |= {"input": Value(f"{output}_pad"), "padding": [0] * axes}
         if transposed and (given[1:] or keywords.get("output_size") is not None):
             arguments["output_padding"] = [Value(f"{output}_size", "from output_size")]
-        op = f"aten.conv_transpose{axes}d" if transposed else f"aten.conv{axes}d"
+        parts = type(module).__module__.split(".")
+        space = "quantized" if "quantized" in parts and "dynamic" not in parts else "aten"
+        op = f"{space}.conv_transpose{axes}d" if transposed else f"{space}.conv{axes}d"
         self._program.calls.append(AtenCall(op, arguments, (output,), name))

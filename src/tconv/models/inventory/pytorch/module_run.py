@@ -111,17 +111,31 @@ def _recorder(torch: Any, module: Any, given: Any) -> Any:
                 return str(argument).removeprefix("torch.")
             return argument if argument is None or isinstance(argument, (bool, int, float, str)) else str(argument)[:99]
 
+        def _unpacked(self, arguments: dict[str, Any], args: Any) -> dict[str, Any]:
+            """Return the arguments that a quantized operation has packed with its weight."""
+            try:
+                weight, bias = args[1].unpack()
+                names = ("stride", "padding", "output_padding", "dilation")
+                packed: dict[str, Any] = {name: [int(each) for each in getattr(args[1], name)()] for name in names}
+                packed["groups"] = int(args[1].groups())
+            except (AttributeError, RuntimeError, IndexError):  # another kind of packed weight
+                return arguments
+            given = {"input": self._argument(args[0]), "weight": self._argument(weight), "bias": self._argument(bias)}
+            return {**given, **packed}
+
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             op, schema = function.__name__.split(".")[0], function._schema
             label = f"{schema.name.partition('::')[0]}.{op}"
             names = [argument.name for argument in schema.arguments]
-            listed = SIGNATURES.get(op)
+            listed = SIGNATURES.get(op) if label.startswith("aten.") else None
             if listed is not None and len(listed) >= len(names):
                 names = list(listed[: len(names)])
             arguments = {
                 **{name: self._argument(value) for name, value in zip(names, args, strict=False)},
                 **{name: self._argument(value) for name, value in (kwargs or {}).items()},
             }
+            if label.startswith("quantized.conv_transpose"):
+                arguments = self._unpacked(arguments, args)
             result = function(*args, **(kwargs or {}))
             outputs: list[str] = []
             for tensor in self.flat(result):

@@ -63,6 +63,10 @@ class Record:
         if isinstance(state, dict):
             self.attributes = {key: value for key, value in state.items() if isinstance(key, str)}
 
+    def __call__(self, *given: Any, **_: Any) -> Record:
+        """Return an opaque record for what the pickle would call."""
+        return Record(*given)
+
     def append(self, item: Any) -> None:
         """Take an item of a list that the pickle fills; it is not kept."""
 

@@ -35,6 +35,8 @@ class AtenCall:
     """Name of the module whose forward makes the call: "decoder.up.1"."""
     graph: str = ""
     """Name of the inner graph (a branch, a loop) that has the call; "" for the program itself."""
+    frozen: bool = False
+    """True if a trace has turned an output_size into numbers."""
 
 
 @dataclass(frozen=True)

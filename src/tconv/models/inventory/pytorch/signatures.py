@@ -65,6 +65,8 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
         "sum": "self dim keepdim",
         "mean": "self dim keepdim",
         "to": "self dtype",
+        "quantize_per_tensor": "self scale zero_point dtype",
+        "quantize_per_channel": "self scales zero_points axis dtype",
         "type_as": "self other",
         "interpolate": "input size scale_factor mode",
         "upsample_nearest2d": "self output_size scales_h scales_w",

@@ -14,7 +14,7 @@ from pathlib import Path
 from tconv.errors import FileError
 
 _MOST_MEMBERS = 400_000
-_MOST_TEXT = 192 << 20
+_MOST_TEXT = 96 << 20
 _HEADER = struct.Struct("<26sHH")
 _MOST_EXPANSION = 1100  # deflate writes at most 1032 bytes for one
 

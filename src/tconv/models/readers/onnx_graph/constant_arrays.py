@@ -42,40 +42,38 @@ def constant_of(path: Path, value: Any, constants: Constants, fact_of: Callable[
     nodes, sources = constants.sources(value)
     tensors = [tensor for each in sources if (tensor := constants.tensor(each)) is not None]
     largest = max(tensors, key=lambda each: math.prod(shape_of(each)), default=None)
+    quantization = _quantization(value, constants, fact_of)
     return StoredArray(
         fact.fixed or (),
         fact.dtype,
         lambda: constants.evaluate(value, fact_of),
-        origin_of(nodes, constants),
+        origin_of(nodes, quantization),
         sum(map(stored_bytes, tensors)),
-        _quantization(value, constants, fact_of),
+        quantization,
         "" if largest is None else dtype_name(largest.dtype),
     )
 
 
-def origin_of(nodes: list[Any], constants: Constants) -> str:
+def origin_of(nodes: list[Any], quantization: Quantization | None = None) -> str:
     """Return the computation of a constant in words: its operators in order, each once."""
     kinds = list(dict.fromkeys(node.op_type for node in nodes))
     told = [kind for kind in kinds if kind not in _PLUMBING] or [kind for kind in kinds if kind != "Constant"]
     if not told or kinds == ["Identity"]:
         return "constant"
     words = ", ".join(told[:8]) + (" ..." if len(told) > 8 else "")
-    if _is_weight_norm(nodes, constants):
-        return f"weight norm ({words})"
-    if told[-1] == "DequantizeLinear" or "DequantizeLinear" in told:
-        last = next(node for node in reversed(nodes) if node.op_type == "DequantizeLinear")
-        given = attributes_of(last)
-        axis = f", axis {given.get('axis', 1)}" if len(input_of(last, 1).shape or ()) else ""
-        blocks = f", blocks of {given['block_size']}" if given.get("block_size") else ""
-        rest = f" ({words})" if len(told) > 1 else ""
-        return f"DequantizeLinear{axis}{blocks}{rest}"
-    return words
-
-
-def _is_weight_norm(nodes: list[Any], constants: Constants) -> bool:
-    """Return True for g * v / |v|: a product or quotient of stored arrays with the norm of one of them."""
-    kinds = {node.op_type for node in nodes}
-    return bool(kinds & _NORMS) and bool(kinds & {"Div", "Reciprocal"}) and "Mul" in kinds
+    if told[0] in _NORMS | {"Mul", "Pow", "Abs"} and _NORMS & {*told} and {"Div", "Reciprocal"} & {*told}:
+        return f"weight norm ({words})" if nodes[-1].op_type == "Mul" else words
+    if "DequantizeLinear" not in told:
+        return words
+    last = next(node for node in reversed(nodes) if node.op_type == "DequantizeLinear")
+    blocks = attributes_of(last).get("block_size")
+    axis = attributes_of(last).get("axis", 1) if quantization is None else quantization.axis
+    text = (
+        "DequantizeLinear"
+        + (f", axis {axis}" if axis is not None else "")
+        + (f", blocks of {blocks}" if blocks else "")
+    )
+    return f"{text} ({words})" if len(told) > 1 else text
 
 
 def _quantization(value: Any, constants: Constants, fact_of: Callable[[Any], Fact]) -> Quantization | None:

@@ -28,7 +28,7 @@ EVALUATED = names_in(
 )
 """Operators that are evaluated where all their inputs are constants: those by which exporters compute weights."""
 
-MOST_BYTES = 2 << 30
+MOST_BYTES = 1 << 30
 """Most bytes of arrays at one time while a constant is computed."""
 
 
@@ -137,6 +137,7 @@ def evaluated(node: Any, arrays: list[Array | None], opset: int) -> list[Array]:
     from onnx.reference import ReferenceEvaluator
 
     try:
+        arrays = _cropped(node, arrays) if node.op_type == "Pad" else arrays
         proto = onnx_ir.serde.serialize_node(node)
         proto.domain = ""
         feeds = {each.name: array for each, array in zip(node.inputs, arrays, strict=True) if each is not None}
@@ -148,3 +149,15 @@ def evaluated(node: Any, arrays: list[Array | None], opset: int) -> list[Array]:
     if not all(isinstance(array, (np.ndarray, np.generic)) for array in results):
         raise FileError(f"{label(node)} {first_output(node)!r} is not an array")
     return [np.asarray(array) for array in results]
+
+
+def _cropped(node: Any, arrays: list[Array | None]) -> list[Array | None]:
+    """Return the inputs of an equal Pad without negative pads, which onnx 1.23.2's evaluator does not have."""
+    x, pads = arrays[0], arrays[1] if len(arrays) > 1 else None
+    if x is None or pads is None or pads.min(initial=0) >= 0:
+        return arrays
+    axes = range(x.ndim) if len(arrays) < 4 or arrays[3] is None else [int(axis) for axis in arrays[3].ravel()]
+    cut = [slice(None)] * x.ndim
+    for axis, lo, hi in zip(axes, *pads.reshape(2, -1).tolist(), strict=True):
+        cut[axis] = slice(max(0, -lo), x.shape[axis] - max(0, -hi))
+    return [x[tuple(cut)], np.maximum(pads, 0), *arrays[2:]]

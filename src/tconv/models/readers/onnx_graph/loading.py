@@ -13,7 +13,8 @@ from typing import Any
 
 from tconv.errors import FileError, MissingExtraError
 from tconv.models.readers.onnx_graph.functions import inlined, sort_nodes
-from tconv.models.readers.onnx_graph.stored import checked_tensors
+from tconv.models.readers.onnx_graph.nodes import all_nodes
+from tconv.models.readers.onnx_graph.stored import set_places
 from tconv.models.readers.onnx_graph.wire_format import without_data
 
 MOST_NODES = 200_000
@@ -31,24 +32,42 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     if not path.is_file():
         raise FileError(f"{path} does not exist, or is not a file. Write the name of a .onnx file")
     try:
-        proto = onnx.ModelProto.FromString(without_data(path))
+        proto = onnx.ModelProto.FromString(without_data(path, MOST_NODES))
         if not proto.graph.node:
             raise FileError("it has no nodes")
         with _quiet():
             model = onnx_ir.serde.deserialize_model(proto)
+        _refuse_bytes(model)
         model, limitations = inlined(model, MOST_NODES)
         limitations += sort_nodes(model)
-        checked_tensors(path, model)
+        set_places(path, model)
     except FileError as error:
         raise FileError(f"{path} cannot be read: {error}") from None
     except RecursionError:
         raise FileError(f"{path} cannot be read: its graphs are nested too deeply") from None
     except Exception as error:  # protobuf and onnx_ir raise many kinds over damaged bytes
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise FileError(
-            f"{path} is damaged or not an ONNX model: {text}. Write onnx.save(model, name) with the whole model"
-        ) from None
+        raise damaged(path, error) from None
     return model, limitations
+
+
+def damaged(path: Path, error: BaseException) -> FileError:
+    """Return the error for a file over which onnx or protobuf has raised another one."""
+    while error.__cause__ is not None:  # onnx_ir tells the reason last
+        error = error.__cause__
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return FileError(
+        f"{path} is damaged or not an ONNX model: {text}. Write onnx.save(model, name) with the whole model"
+    )
+
+
+def _refuse_bytes(model: Any) -> None:
+    """Raise FileError for names that are no text: protobuf returns the bytes of such names."""
+    for graph in (model.graph, *model.functions.values()):
+        for node in all_nodes(graph):
+            names = [node.op_type, node.domain, node.name or "", *node.attributes]
+            names += [each.name or "" for each in (*node.inputs, *node.outputs) if each is not None]
+            if any(isinstance(name, bytes) for name in names):
+                raise FileError(f"it is damaged: its node {node.name or node.op_type!r} has a name that is no text")
 
 
 @contextlib.contextmanager

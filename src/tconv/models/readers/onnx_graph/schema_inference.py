@@ -19,18 +19,18 @@ def inferred(node: Any, facts: Sequence[Fact], opset: int) -> list[Fact]:
 
     if node.domain not in OWN:
         return []
-    types, data = {}, {}
-    for value, fact in zip(node.inputs, facts, strict=True):
-        if value is None:
-            continue
-        if not fact.dtype:
-            return []
-        types[value.name] = _type(onnx, fact)
-        if fact.numbers is not None:
-            data[value.name] = onnx.numpy_helper.from_array(np.ascontiguousarray(fact.numbers), value.name)
-    proto = onnx_ir.serde.serialize_node(node)
-    proto.domain = ""
+    given = [(value.name, fact) for value, fact in zip(node.inputs, facts, strict=True) if value is not None]
+    if not all(fact.dtype for _, fact in given):
+        return []
     try:
+        types = {name: _type(onnx, fact) for name, fact in given}
+        data = {
+            name: onnx.numpy_helper.from_array(np.ascontiguousarray(fact.numbers), name)
+            for name, fact in given
+            if fact.numbers is not None
+        }
+        proto = onnx_ir.serde.serialize_node(node)
+        proto.domain = ""
         schema = onnx.defs.get_schema(node.op_type, opset, "")
         imports = [onnx.helper.make_opsetid("", opset)]
         found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
+from tconv.models.readers.onnx_graph.nodes import inner_graphs
+from tconv.models.readers.onnx_graph.wire_format import OWN_FILE
 
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 _NAMES = {"FLOAT": "float32", "DOUBLE": "float64", "FLOAT8E4M3FN": "float8_e4m3fn", "FLOAT8E5M2": "float8_e5m2"}
@@ -29,6 +32,8 @@ def dtype_name(kind: Any) -> str:
 
 def stored_bytes(tensor: Any) -> int:
     """Return the bytes of a tensor's numbers in the file, by its type and shape."""
+    if tensor.dtype.name in ("STRING", "UNDEFINED"):
+        return 0
     bits = _BITS.get(tensor.dtype.name) or tensor.dtype.bitwidth
     return -(-math.prod(shape_of(tensor)) * bits // 8)
 
@@ -50,35 +55,69 @@ def numbers(path: Path, tensor: Any) -> Array:
         ) from None
 
 
-def checked_tensors(path: Path, model: Any) -> None:
-    """Check that all data in other files is in the model's folder, and complete. Raises FileError."""
+class OwnFile(str):
+    """Path of the model's own file, as the location of a tensor's numbers that stay in it."""
+
+
+def set_places(path: Path, model: Any) -> None:
+    """Give every tensor with its numbers in a file the place of that file.
+
+    Raises FileError for files that lie outside of the model's folder, are missing, or too short.
+    """
     import onnx_ir
 
-    for tensor in _tensors(model):
-        shape_of(tensor)
-        if isinstance(tensor, onnx_ir.ExternalTensor):
-            file, start, size = _span(path, tensor)
-            present = file.stat().st_size
-            if start + size > present:
-                raise FileError(
-                    f"the tensor {tensor.name!r} has its numbers in {file.name}, bytes {start} to {start + size}, but "
-                    f"that file has {present}. Copy the whole file"
-                )
+    folder = str(path.parent.resolve())
+    for tensor, replace in list(_tensors(model)):
+        _check(tensor)
+        if not isinstance(tensor, onnx_ir.ExternalTensor):
+            continue
+        own = tensor.location == OWN_FILE
+        if own:
+            place: Any = OwnFile(path.resolve())
+            base = ""  # onnx_ir refuses a file with two names in a folder; this one was named by the user
+            tensor = onnx_ir.ExternalTensor(
+                place, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=base
+            )
+            replace(tensor)
+        else:
+            tensor.base_dir = folder
+        file, start, size = _span(path, tensor)
+        present = file.stat().st_size
+        if start + size > present:
+            raise FileError(
+                f"the tensor {tensor.name!r} has its numbers in {file.name}, bytes {start} to {start + size}, but that "
+                f"file has {present}. Copy the whole file"
+            )
 
 
-def _tensors(model: Any) -> Iterator[Any]:
-    from onnx_ir.traversal import RecursiveGraphIterator
+def _tensors(model: Any) -> Iterator[tuple[Any, Callable[[Any], None]]]:
+    """Yield all tensors of a model, each with a function that puts another one in its place."""
+    waiting, seen = [model.graph], set()
+    while waiting:
+        graph = waiting.pop()
+        if graph in seen:
+            continue
+        seen.add(graph)
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield value.const_value, partial(setattr, value, "const_value")
+        for node in graph:
+            waiting.extend(inner for _, inner in inner_graphs(node))
+            for name, attribute in node.attributes.items():
+                if not attribute.is_ref() and attribute.type.name == "TENSOR":
+                    yield attribute.value, partial(_set_attribute, node, name)
+                elif not attribute.is_ref() and attribute.type.name == "TENSORS":
+                    yield from ((each, _nothing) for each in attribute.value)
 
-    seen = {model.graph}
-    for graph in [model.graph]:
-        yield from (each.const_value for each in graph.initializers.values() if each.const_value is not None)
-    for node in RecursiveGraphIterator(model.graph):
-        if node.graph not in seen:
-            seen.add(node.graph)
-            yield from (each.const_value for each in node.graph.initializers.values() if each.const_value is not None)
-        for attribute in node.attributes.values():
-            if not attribute.is_ref() and attribute.type.name == "TENSOR":
-                yield attribute.value
+
+def _set_attribute(node: Any, name: str, tensor: Any) -> None:
+    import onnx_ir
+
+    node.attributes[name] = onnx_ir.AttrTensor(name, tensor)
+
+
+def _nothing(tensor: Any) -> None:
+    """Leave the tensors of a list as they are: no operator of ONNX has one."""
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
@@ -89,9 +128,40 @@ def shape_of(tensor: Any) -> tuple[int, ...]:
     return shape
 
 
+def _check(tensor: Any) -> None:
+    """Raise FileError for a tensor of no known type, and for one whose numbers do not fit its shape."""
+    import onnx_ir
+
+    shape = shape_of(tensor)
+    try:
+        known = tensor.dtype.name != "UNDEFINED"
+    except ValueError:
+        known = False
+    if not known:
+        raise FileError(f"the tensor {tensor.name!r} has a type that ONNX does not have")
+    if not isinstance(tensor, onnx_ir.serde.TensorProtoTensor):
+        return
+    proto, needed = tensor.raw, math.prod(shape)
+    if proto.HasField("raw_data"):
+        present, needed, unit = len(proto.raw_data), stored_bytes(tensor), "bytes"
+    else:
+        fields = proto.float_data, proto.int32_data, proto.int64_data, proto.double_data, proto.uint64_data
+        present, unit = sum(map(len, fields)), "numbers"
+        if tensor.dtype.name in _BITS:
+            needed = stored_bytes(tensor)
+        elif tensor.dtype.name.startswith("COMPLEX"):
+            needed *= 2
+    if present != needed:
+        raise FileError(
+            f"the tensor {tensor.name!r} of shape {shape} and type {dtype_name(tensor.dtype)} has {present} {unit}; "
+            f"{needed} are needed"
+        )
+
+
 def _span(path: Path, tensor: Any) -> tuple[Path, int, int]:
     """Return the file of a tensor's numbers, where they begin, and their bytes."""
-    file = external_file(path, str(tensor.location), str(tensor.name))
+    own = isinstance(tensor.location, OwnFile)
+    file = path if own else external_file(path, str(tensor.location), str(tensor.name))
     start, size = tensor.offset or 0, stored_bytes(tensor)
     if start < 0 or (tensor.length is not None and tensor.length != size):
         raise FileError(
