@@ -84,7 +84,7 @@ def test_every_step_is_exact_on_every_model(step, tmp_path):
 
 @pytest.mark.parametrize("target", ["conv-only", "ethos-u", "litert", "coreml", "rknn"])
 def test_every_plan_for_a_target_is_exact_and_accepted(target, tmp_path):
-    from tconv.checking.framework_code import facts_of
+    from tconv.checking.facts import facts_of
     from tconv.targets import target as find_target
 
     profile, changed = find_target(target), 0
