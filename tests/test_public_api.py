@@ -8,7 +8,7 @@ import pytest
 import tconv
 
 NAMES = [
-    "Geometry", "TconvError", "artifacts", "channel_scales", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
+    "Geometry", "TconvError", "artifacts", "channel_scales", "check", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
     "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
 ]  # fmt: skip
@@ -54,6 +54,7 @@ USES = {
     "TconvError": "issubclass(tconv.errors.ShapeError, tconv.TconvError)",
     "artifacts": "tconv.artifacts.icnr(x, stride=2)",
     "channel_scales": "tconv.channel_scales(x, source='torch')",
+    "check": "callable(tconv.check)",
     "checkerboard": "tconv.checkerboard(x, stride=2)",
     "conv": "tconv.conv(x, x)",
     "conv_transpose": "tconv.conv_transpose(x, x)",

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from tconv import jax as jax
     from tconv import keras as keras
     from tconv import models as models
+    from tconv import onnx as onnx
     from tconv import tensorflow as tensorflow
     from tconv import torch as torch
+    from tconv.checking.functional import check as check
     from tconv.diagnosis import diagnose as diagnose
     from tconv.linalg import linear_operator as linear_operator
     from tconv.linalg import matrix as matrix
+    from tconv.onnx.model_rewrite import rewrite as rewrite
     from tconv.operator.prepared import prepare as prepare
     from tconv.size_solver import solve as solve
     from tconv.upsampling.functional import upsample as upsample
@@ -54,6 +57,7 @@ __all__ = [
     "TconvError",
     "artifacts",
     "channel_scales",
+    "check",
     "checkerboard",
     "conv",
     "conv_transpose",
@@ -71,6 +75,7 @@ __all__ = [
     "models",
     "plan",
     "prepare",
+    "rewrite",
     "scale_channels",
     "set_num_threads",
     "solve",
@@ -88,11 +93,13 @@ _LAZY_MODULES = {
     "jax": "tconv.jax",
     "keras": "tconv.keras",
     "models": "tconv.models",
+    "onnx": "tconv.onnx",
     "tensorflow": "tconv.tensorflow",
     "torch": "tconv.torch",
 }
 _LAZY_FUNCTIONS = {
     "channel_scales": "tconv.weights.folding",
+    "check": "tconv.checking.functional",
     "checkerboard": "tconv.weights.artifacts",
     "convert": "tconv.weights.conversion",
     "diagnose": "tconv.diagnosis",
@@ -100,6 +107,7 @@ _LAZY_FUNCTIONS = {
     "linear_operator": "tconv.linalg",
     "matrix": "tconv.linalg",
     "prepare": "tconv.operator.prepared",
+    "rewrite": "tconv.onnx.model_rewrite",
     "scale_channels": "tconv.weights.folding",
     "solve": "tconv.size_solver",
     "upsample": "tconv.upsampling.functional",

@@ -22,6 +22,10 @@ class DialectError(TconvError, ValueError):
     """A dialect that does not exist, or a geometry that its arguments cannot express."""
 
 
+class TargetError(TconvError, ValueError):
+    """A target that does not exist."""
+
+
 class MethodError(TconvError, ValueError):
     """A method that does not exist, or cannot run this problem."""
 
@@ -40,6 +44,10 @@ class FileError(TconvError, ValueError):
 
 class CheckError(TconvError, ValueError):
     """A result that does not equal the definition, which is a fault of tconv. Nothing is written."""
+
+
+class RewriteError(TconvError, ValueError):
+    """A rewrite that is not exact, or not possible. Nothing is written."""
 
 
 class ArgumentError(TconvError, TypeError):

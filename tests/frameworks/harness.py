@@ -17,7 +17,8 @@ import tconv
 from random_calls import random_geometry, whole_numbers
 from tconv.diagnosis.call_model import CallModel, whole
 from tconv.diagnosis.causes.fault_effects import EFFECTS
-from tconv.dialects.faults import FAULTS, Fault
+from tconv.dialects.fault import Fault
+from tconv.dialects.faults import FAULTS
 from tconv.errors import ArgumentError
 from tconv.operator.call_reading import read_call
 

@@ -12,6 +12,7 @@ from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from tconv._cached_property import cached_property
+from tconv.acceleration.machine_peaks import SOURCES, Peaks
 from tconv.bench.dtypes import title
 from tconv.bench.row_groups import BASELINE
 from tconv.bench.statistics import Estimate, geometric_mean, median, ratio
@@ -19,16 +20,6 @@ from tconv.bench.statistics import Estimate, geometric_mean, median, ratio
 Result = dict[str, Any]
 FALLBACK = {"out": "dropped", "kept": "dropped"}
 """Mode that replaces one in which a peer was not timed. It does not apply to tconv itself."""
-
-
-class Roofline(NamedTuple):
-    """Peak of the machine in this run, from which the bound of each layer follows."""
-
-    gflops: float
-    source: str
-    """Probe that reached the peak: "fma", "sgemm", or the precision of a GPU's matrix products."""
-    copy: float
-    """GB/s of a copy, bytes read plus bytes written."""
 
 
 @dataclass(frozen=True)
@@ -148,16 +139,12 @@ def alone(result: Result) -> bool:
     return bool(compared) and not any(timed)
 
 
-_FMA = {"float32": ("fma", "sgemm"), "float64": ("fma float64", "dgemm")}
-_SOURCES = {**_FMA, "float16": _FMA["float32"], "bfloat16": ("dot bfloat16", *_FMA["float32"])}
-
-
-def measured_roofline(result: Result, dtype: str = "float32") -> Roofline | None:
+def measured_roofline(result: Result, dtype: str = "float32") -> Peaks | None:
     """Return the best of all probes; None if none succeeded."""
     probes = [probe for probe in result["probes"] if probe["state"] == "probed"]
-    sources = _SOURCES[dtype] if result["device"] == "cpu" else (dtype,)
+    sources = SOURCES[dtype] if result["device"] == "cpu" else (dtype,)
     peaks = [(probe[source], source) for probe in probes for source in sources if source in probe]
-    return Roofline(*max(peaks), max(probe["copy"] for probe in probes)) if peaks else None
+    return Peaks(*max(peaks), max(probe["copy"] for probe in probes)) if peaks else None
 
 
 def headline(result: Result) -> str:
@@ -190,7 +177,7 @@ def blocks(result: Result, mode: str) -> list[Block]:
             continue
         peak = measured_roofline(result, dtype)
         if peak is not None:
-            bound = max(entry["flops"] / peak.gflops, entry["bytes"] / peak.copy) / 1e6
+            bound = peak.seconds(entry["flops"] // 2, entry["bytes"])[0] * 1e3
         elsewhere = {
             f"{name} {other['layout']}": samples
             for other in groups[entry["layer"]["name"], dtype]

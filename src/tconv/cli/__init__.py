@@ -23,6 +23,14 @@ _COMMANDS = {
         "tconv.cli.diagnose:run",
         "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",
     ),
+    "check": (
+        "tconv.cli.check:run",
+        "Explain every transposed convolution in a model file, and what goes wrong where: traps, targets.",
+    ),
+    "rewrite": (
+        "tconv.cli.rewrite:run",
+        "Replace transposed convolutions of an ONNX model, exactly, for a runtime that lacks or restricts them.",
+    ),
     "bench": ("tconv.cli.bench:run", "Time tconv and its peers on the layers of real networks; the losses first."),
     "env": ("tconv.cli.env:run", "Show what is installed, what this machine has, and why something is missing."),
 }

@@ -22,7 +22,7 @@ from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
 from tconv.geometry import Geometry
 
 if TYPE_CHECKING:
-    from tconv.dialects.faults import Fault
+    from tconv.dialects.fault import Fault
 
 
 @dataclass(frozen=True)

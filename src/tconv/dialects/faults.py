@@ -1,22 +1,20 @@
 """The list of known faults of frameworks and runtimes: where a named version deviates from its own rules.
 
 Each is recorded once, in `FAULTS`, with the dialects whose calls it affects, also where the runtime is no dialect of
-its own (MNN, ONNX's reference evaluator). `Dialect.faults` returns those of one dialect. `tconv.diagnose` names them
-where they could explain a difference; `tconv.diagnosis.causes.fault_effects` has the outputs that they give. The tests
-let a framework differ only where a fault applies.
+its own (MNN, ONNX's reference evaluator); those of converters and fusions are in `converter_faults`. `Dialect.faults`
+returns those of one dialect. `tconv.diagnose` names them where they could explain a difference, `tconv.check` where
+they affect a layer; `tconv.diagnosis.causes.fault_effects` has the outputs that they give. The tests let a framework
+differ only where a fault applies.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
+from tconv.dialects.converter_faults import CONVERTER_FAULTS
+from tconv.dialects.fault import Fault
 from tconv.dialects.fault_conditions import (
-    Native,
-    Sizes,
     crop_beyond_full,
     empty_with_dynamic_weight,
     grouped_output_shape,
@@ -38,37 +36,6 @@ from tconv.dialects.fault_conditions import (
     xla_ends_process,
     xla_reads_outside,
 )
-from tconv.geometry import Geometry
-
-Outcome = Literal["another output", "unknown output", "another shape", "refusal", "end of the process"]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Known fault of a named version, and the calls that it affects."""
-
-    key: str
-    """Name of this fault in `FAULTS`."""
-    dialects: tuple[str, ...]
-    """Dialects whose calls it affects."""
-    versions: str
-    """Package and versions, as in "onnxruntime 1.32.0"."""
-    what: str
-    """Description of the fault in a sentence: the behaviour in place of the rules."""
-    source: str
-    """An issue, owner/repo#number, or "observed" with the version it was observed with."""
-    outcome: Outcome
-    """Result of an affected call. "another output" has its numbers in `tconv.diagnosis.causes.fault_effects`."""
-    applies: Callable[[Geometry, Sizes, Native], bool]
-    """Condition: True for the geometry, the input's spatial shape and the native arguments of an affected call."""
-    computation: Literal["layer", "int8 layer", "gradient of x"] = "layer"
-    """Computation that it affects. A layer is one of floats; an int8 layer has x, weight and y in 8 bits."""
-
-    @property
-    def name(self) -> str:
-        """Versions and description in one line."""
-        return f"{self.versions}: {self.what}"
-
 
 _REFERENCE = "onnx 1.23.2, ReferenceEvaluator"
 _OPENVINO_ONNX = "openvino 2026.4.1, ONNX importer"
@@ -91,6 +58,7 @@ _LIST = (
         "keras-team/keras#22876; observed with keras 3.10.0, and no more with 3.15.1",
         "another output",
         odd_same_crop,
+        reach="past",
     ),
     Fault(
         "xla_ends_process",
@@ -110,6 +78,7 @@ _LIST = (
         "observed with onnx 1.23.2",
         "another output",
         lambda geometry, input, native: geometry.groups > 1,
+        reach="development",
     ),
     Fault(
         "onnx_reference_output_shape",
@@ -119,6 +88,7 @@ _LIST = (
         "observed with onnx 1.23.2",
         "another output",
         output_shape_without_same,
+        reach="development",
     ),
     Fault(
         "onnx_output_padding_from_stride",
@@ -182,6 +152,7 @@ _LIST = (
         "onnx/onnx#4299; observed with onnx 1.23.2",
         "unknown output",
         inferred_size_differs,
+        reach="development",
     ),
     Fault(
         "onnxruntime_same_swapped",
@@ -191,6 +162,7 @@ _LIST = (
         "microsoft/onnxruntime#12537; observed with onnxruntime 1.12.1, and no more with 1.13.1",
         "another output",
         same_in_halves,
+        reach="past",
     ),
     Fault(
         "onnxruntime_output_shape_halves",
@@ -200,6 +172,7 @@ _LIST = (
         "microsoft/onnxruntime#13311; observed with onnxruntime 1.13.1, and no more with 1.14.1",
         "another output",
         output_shape_in_halves,
+        reach="past",
     ),
     Fault(
         "mnn_crop_in_front",
@@ -283,6 +256,7 @@ _LIST = (
         "another output",
         lambda geometry, input, native: True,  # which calls, their channels tell
         "int8 layer",
+        lambda layer: layer.in_channels != layer.out_channels,
     ),
     Fault(
         "ncnn_mat_planes",
@@ -314,11 +288,13 @@ _LIST = (
     ),
 )
 
-FAULTS = {fault.key: fault for fault in _LIST}
+_EVERY = (*_LIST, *CONVERTER_FAULTS)
+
+FAULTS = {fault.key: fault for fault in _EVERY}
 """Every known fault, by its key."""
 
 
 @cache
 def faults_of(dialect: str) -> tuple[Fault, ...]:
     """Return the known faults that affect calls of this dialect."""
-    return tuple(fault for fault in _LIST if dialect in fault.dialects)
+    return tuple(fault for fault in _EVERY if dialect in fault.dialects)

@@ -1,1 +1,15 @@
-"""ONNX model files: `check` names their transposed convolutions and traps, `rewrite` replaces them exactly."""
+"""ONNX files: checked, and rewritten for a runtime that lacks a transposed convolution or restricts it.
+
+>>> import tconv
+>>> plan = tconv.onnx.plan_rewrite("model.onnx", target="ethos-u")            # doctest: +SKIP
+>>> print(plan)                                                               # doctest: +SKIP
+>>> print(plan.write("model-ethos-u.onnx"))                                   # doctest: +SKIP
+
+onnx, onnx-ir and onnxscript are the extra `tconv[onnx]`; they are imported by the first call.
+"""
+
+from __future__ import annotations
+
+from tconv.onnx.model_rewrite import ModelPlan, RewriteReport, plan_rewrite, rewrite, step_names
+
+__all__ = ["ModelPlan", "RewriteReport", "plan_rewrite", "rewrite", "step_names"]

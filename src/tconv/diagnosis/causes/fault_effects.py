@@ -16,8 +16,8 @@ import numpy as np
 from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes.cause import Cause, CauseContext
 from tconv.dialects import Dialect
+from tconv.dialects.fault import Fault
 from tconv.dialects.fault_conditions import mnn_crop_in_front, total_pads
-from tconv.dialects.faults import Fault
 from tconv.errors import TconvError
 
 Native = dict[str, Any]

@@ -20,10 +20,13 @@ from tconv.geometry import Geometry
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 from tconv.models.network import Network
+from tconv.models.readers.ncnn_weights import Blob, Section
 
 _MAGIC = "7767517"
-_HALF = 0x01306B47
 _ARRAY = -23300
+_MOST_BYTES = 64 << 20  # of a .param file, far above that of any network
+ACTIVATIONS = ("", "relu", "leaky_relu", "clip", "sigmoid", "mish", "hardswish")
+"""Activations that convolutions include, by their numbers."""
 
 
 class Line(NamedTuple):
@@ -53,7 +56,7 @@ def read(path: Path) -> Model:
         raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
     try:
         lines = read_lines(path)
-        blob = _Blob(weights.read_bytes())
+        blob = Blob(weights.read_bytes())
         nodes = _nodes(lines, blob)
         if blob.left:
             raise FileError(f"{weights.name} has {blob.left} bytes more than the layers need")
@@ -69,6 +72,8 @@ def read(path: Path) -> Model:
 
 def read_lines(path: Path) -> list[Line]:
     """Return the layers of a .param file. Raises FileError, OSError."""
+    if path.stat().st_size > _MOST_BYTES:
+        raise FileError(f"it has {path.stat().st_size} bytes, more than the lines of a network")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -103,45 +108,17 @@ def _line(row: list[str]) -> Line:
     return Line(kind, name, row[4 : ends[0]], row[ends[0] : ends[1]], numbers, lists)
 
 
-class _Blob:
-    """Numbers of a .bin file, read one after another."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def _take(self, dtype: str, count: int) -> Array:
-        size = np.dtype(dtype).itemsize * count
-        if size > self.left:
-            raise FileError(f"its weights end {size - self.left} bytes too early")
-        taken = np.frombuffer(self._data, dtype, count, self._at)
-        self._at += -(-size // 4) * 4
-        return taken
-
-    def floats(self, count: int) -> Array:
-        """Return numbers without a flag: a bias, slopes."""
-        taken = self._take("<f4", count).astype(np.float32)
-        if not np.isfinite(taken).all():
-            raise FileError("its weights contain inf or NaN")
-        return taken
-
-    def weight(self, count: int) -> Array:
-        """Return numbers after a flag that states their type."""
-        flag = int(self._take("<u4", 1)[0])
-        if flag == 0:
-            return self.floats(count)
-        if flag != _HALF:
-            raise FileError(f"its weights have the type 0x{flag:08x}; float32 and float16 are read")
-        taken = self._take("<f2", count).astype(np.float32)
-        if not np.isfinite(taken).all():
-            raise FileError("its weights contain inf or NaN")
-        return taken
+def _floats(section: Section) -> Array:
+    """Return float32 or float16 numbers. Raises FileError for others, and for inf and NaN."""
+    if section.dtype not in ("float32", "float16"):
+        raise FileError(f"its weights have the type 0x{section.tag:08x}; float32 and float16 are read")
+    taken = section.read()
+    if not np.isfinite(taken).all():
+        raise FileError("its weights contain inf or NaN")
+    return taken
 
 
-def _nodes(lines: list[Line], blob: _Blob) -> list[Node]:
+def _nodes(lines: list[Line], blob: Blob) -> list[Node]:
     places: dict[str, int] = {}
     nodes: list[Node] = []
     for line in lines:
@@ -171,14 +148,14 @@ def _nodes(lines: list[Line], blob: _Blob) -> list[Node]:
     return nodes
 
 
-def _step(line: Line, blob: _Blob) -> Convolution | Sum | Pointwise:
+def _step(line: Line, blob: Blob) -> Convolution | Sum | Pointwise:
     if line.kind in ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise"):
         return _convolution(line, blob)
     if line.kind == "ReLU":
         slope = line.numbers.get(0, 0.0)
         return Pointwise(("leaky_relu", slope) if slope else "relu")
     if line.kind == "PReLU":
-        return Pointwise(("prelu", blob.floats(line.whole(0, 0, least=1))))
+        return Pointwise(("prelu", _slopes(line, blob)))
     if line.kind == "Clip":
         return Pointwise(("clamp", line.numbers.get(0, -np.inf), line.numbers.get(1, np.inf)))
     sums = (line.kind, line.whole(0, 0)) in (("BinaryOp", 0), ("Eltwise", 1))
@@ -189,7 +166,12 @@ def _step(line: Line, blob: _Blob) -> Convolution | Sum | Pointwise:
     )
 
 
-def _convolution(line: Line, blob: _Blob) -> Convolution:
+def _slopes(line: Line, blob: Blob) -> Array:
+    line.whole(0, 0, least=1)
+    return _floats(blob.take(line)["slope"])
+
+
+def _convolution(line: Line, blob: Blob) -> Convolution:
     out, wide = line.whole(0, 0, least=1), line.whole(1, 1, least=1)
     kernel = line.whole(11, wide, least=1), wide
     dilation = line.whole(12, line.whole(2, 1), least=1), line.whole(2, 1, least=1)
@@ -208,8 +190,11 @@ def _convolution(line: Line, blob: _Blob) -> Convolution:
             f"{line.name} has {count} weights, which do not fit {out} channels of {kernel[0]} x {kernel[1]} taps in "
             f"{groups} groups"
         )
-    weight = blob.weight(count)
-    bias = blob.floats(out) if line.whole(5, 0) else None
+    sections = blob.take(line)
+    if "weight" not in sections:
+        raise FileError(f"{line.name} has a weight that is an input; one in the file is needed")
+    weight = _floats(sections["weight"])
+    bias = _floats(sections["bias"]) if "bias" in sections else None
     if line.kind.startswith("Convolution"):
         if stride != (1, 1):
             raise FileError(f"{line.name} is a convolution of stride {stride}; {ORDINARY}")

@@ -15,10 +15,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError
-from tconv.models.readers.ncnn import Line, read_lines
+from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace
 
-_ACTIVATIONS = ("", "relu", "leaky_relu", "clip", "sigmoid", "mish", "hardswish")
 _PLAIN = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed", "packing_layout")
 
 
@@ -112,7 +111,7 @@ class NcnnFile:
             layer = self._layer(probe, line, values)
             sources = {name: values[name] for name in line.inputs}
             raw = self._extracted(plain, sources, [blob])[blob]
-            activation = _ACTIVATIONS[line.whole(_ACTIVATION, 0)]
+            activation = ACTIVATIONS[line.whole(_ACTIVATION, 0)]
             first = recorder.tensor(raw, True)
             recorder.step(line.name, line.kind, given, [first], layer)
             if activation:

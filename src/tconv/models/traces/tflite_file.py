@@ -13,12 +13,12 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
+from tconv.models.readers import tflite
+from tconv.models.readers.tflite import Subgraph, TfliteOperator
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, reason
 from tconv.operator.functional import conv_transpose
 
 _NO_DATA = ("SHAPE", "RANK", "FILL")
-_PADDING = ("SAME", "VALID")
-_ACTIVATIONS = ("", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "RELU": lambda y: np.maximum(y, 0),
     "RELU_N1_TO_1": lambda y: np.clip(y, -1, 1),
@@ -29,21 +29,18 @@ _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 
 def open_network(path: Path, runtime: str) -> TfliteFile:
     """Return the network in a .tflite file. Raises FileError."""
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        raise FileError(f"{path} is damaged or not a TensorFlow Lite model. Write the converter's bytes to a file")
+    model = tflite.read(path)
     try:
-        from ai_edge_litert import interpreter, schema_py_generated
+        from ai_edge_litert import interpreter
     except ImportError:
         try:
-            from tensorflow.lite.python import interpreter, schema_py_generated
+            from tensorflow.lite.python import interpreter
         except ImportError:
             raise FileError(
                 f"{path.name} needs LiteRT, which is not installed. Write: pip install ai-edge-litert"
             ) from None
     try:
-        model = schema_py_generated.ModelT.InitFromPackedBuf(content, 0)
-        return TfliteFile(interpreter, content, model.subgraphs[0], schema_py_generated, model.operatorCodes)
+        return TfliteFile(interpreter, path.read_bytes(), model.subgraphs[0])
     except Exception as error:
         raise FileError(
             f"{path} is damaged or not a TensorFlow Lite model: {reason(error, 200)}. Write a model again"
@@ -53,10 +50,8 @@ def open_network(path: Path, runtime: str) -> TfliteFile:
 class TfliteFile:
     """A model and its interpreter."""
 
-    def __init__(self, interpreter: Any, content: bytes, graph: Any, schema: Any, codes: Any) -> None:
+    def __init__(self, interpreter: Any, content: bytes, graph: Subgraph) -> None:
         self._library, self._content, self._graph = interpreter, content, graph
-        names = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-        self._ops = [names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM") for code in codes]
         probe = interpreter.Interpreter(model_content=content)
         self._details = probe.get_input_details()
         self.inputs = [
@@ -95,21 +90,17 @@ class TfliteFile:
         recorder = Recorder()
         numbers = {each["index"]: recorder.tensor(_values(ready, each["index"])) for each in self._details}
         for operator in self._graph.operators:
-            op = self._ops[operator.opcodeIndex]
-            sources = [] if operator.inputs is None else [int(number) for number in operator.inputs]
+            op, sources, outputs = operator.op, operator.inputs, operator.outputs
             given = [numbers[number] for number in sources if number in numbers]
             if op in _NO_DATA or not given:
                 continue
             layer, activation = None, ""
-            outputs = [int(number) for number in operator.outputs]
             if op in ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"):
                 layer, activation = self._layer(ready, operator, sources)
                 given = [numbers[sources[2]]]
             for number in outputs:
                 numbers[number] = recorder.tensor(_values(ready, number), layer is not None)
-            name = self._graph.tensors[outputs[0]].name
-            name = name.decode() if isinstance(name, bytes) else str(name)
-            name = name.split(";")[0]
+            name = self._graph.tensors[outputs[0]].name.split(";")[0]
             if layer is not None and activation:
                 x, y = (_values(ready, number) for number in (sources[2], outputs[0]))
                 if (raw := _before(activation, layer, x, y)) is not None:
@@ -121,19 +112,16 @@ class TfliteFile:
         return recorder.finish([_values(ready, each["index"]) for each in ready.get_output_details()])
 
     @staticmethod
-    def _layer(ready: Any, operator: Any, sources: list[int]) -> tuple[LayerCall, str]:
-        options = operator.builtinOptions
-        three = hasattr(options, "strideD")
-        axes = "DHW" if three else "HW"
-        arguments: dict[str, Any] = {"strides": [int(getattr(options, f"stride{axis}")) for axis in axes]}
-        arguments["padding"] = _PADDING[options.padding]
-        if three:
-            factors = [int(getattr(options, f"dilation{axis}Factor")) for axis in axes]
-            arguments["dilations"] = factors
+    def _layer(ready: Any, operator: TfliteOperator, sources: tuple[int, ...]) -> tuple[LayerCall, str]:
+        options = operator.options
+        axes = "DHW" if operator.op.startswith("CONV_3D") else "HW"
+        arguments: dict[str, Any] = {"strides": [options[f"stride{axis}"] for axis in axes]}
+        arguments["padding"] = options["padding"]
+        if len(axes) == 3:
+            arguments["dilations"] = [options[f"dilation{axis}Factor"] for axis in axes]
         arguments["output_shape"] = [int(size) for size in ready.get_tensor(sources[0])]
         bias = _values(ready, sources[3]) if len(sources) > 3 and sources[3] >= 0 else None
-        activation = _ACTIVATIONS[getattr(options, "fusedActivationFunction", 0)]
-        return LayerCall("tflite", arguments, _values(ready, sources[1]), bias), activation
+        return LayerCall("tflite", arguments, _values(ready, sources[1]), bias), options["fusedActivationFunction"]
 
 
 def _before(activation: str, layer: LayerCall, x: Array, y: Array) -> Array | None:

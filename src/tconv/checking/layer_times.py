@@ -1,0 +1,91 @@
+"""Times of the layers of a check, on tconv's kernel and on their runtime, beside the bound of this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.acceleration.machine_peaks import Peaks, peaks
+from tconv.checking.layer_check import LayerCheck, Timing
+from tconv.checking.report import Check, Machine
+from tconv.kernels.num_threads import get_num_threads
+from tconv.models.inventory.model_layer import ModelLayer
+from tconv.operator.prepared import prepare
+
+_SECONDS = 0.15  # of samples for one layer
+_MOST_CALLS = 200
+_MOST_BYTES = 1 << 31
+
+
+def timed(checked: Check, inputs: Mapping[int, Array]) -> Check:
+    """Return a check with the times of its layers; `inputs` are those of a run, by the number of the layer."""
+    if not any(layer.macs is not None for layer in checked.layers):
+        return checked
+    threads = get_num_threads()
+    best = peaks(threads)
+    layers = tuple(replace(layer, timing=_timing(layer, best)) for layer in checked.layers)
+    return replace(checked, layers=layers, machine=Machine(best.gflops, best.copy, threads, best.source))
+
+
+def _timing(check: LayerCheck, best: Peaks) -> Timing:
+    if check.macs is None or check.nbytes is None or check.shapes is None or check.geometry is None:
+        return Timing(None, note="its sizes or its weight are not known")
+    bound, side = best.seconds(check.macs.exact, check.nbytes.total)
+    if check.nbytes.total > _MOST_BYTES:
+        return Timing(bound, side, note=f"not timed: {check.nbytes.total:,} bytes")
+    x, weight = _arrays_of(check)
+    if weight is None:
+        return Timing(bound, side, note="its weight cannot be read")
+    try:
+        layer = prepare(weight, _bias_of(check), geometry=check.geometry)
+        own = median_seconds(lambda: layer(x))
+    except Exception as error:  # the bias is read late, and a damaged file fails here in the words of its reader
+        return Timing(bound, side, note=f"not timed: {str(error)[:200]}")
+    theirs, name, note = _runtime_seconds(check.layer, check, x)
+    return Timing(bound, side, own, theirs, name, note)
+
+
+def _arrays_of(check: LayerCheck) -> tuple[Array, Array | None]:
+    shapes = check.shapes
+    assert shapes is not None
+    rng = np.random.default_rng(0)
+    weight = check.canonical_weight()
+    x = rng.standard_normal(shapes.sample_x, dtype=np.float32)
+    return x, None if weight is None else np.ascontiguousarray(weight, np.float32)
+
+
+def _bias_of(check: LayerCheck) -> Array | None:
+    stored = check.layer.bias
+    return None if stored is None else np.ascontiguousarray(stored.read(), np.float32).reshape(-1)
+
+
+def median_seconds(call: Callable[[], Any]) -> float:
+    """Return the median time of a call, made again and again for a moment, after one that is not counted."""
+    call()
+    samples: list[float] = []
+    begun = time.perf_counter()
+    while len(samples) < _MOST_CALLS and (len(samples) < 5 or time.perf_counter() - begun < _SECONDS):
+        start = time.perf_counter()
+        call()
+        samples.append(time.perf_counter() - start)
+    return float(np.median(samples))
+
+
+def _runtime_seconds(layer: ModelLayer, check: LayerCheck, x: Array) -> tuple[float | None, str, str]:
+    """Return the time of the layer alone on its runtime, the runtime's name, and the reason for a missing time."""
+    if layer.dialect != "onnx" or layer.form != "transposed convolution":
+        return None, "", "on its own runtime the layer is not timed alone; only that of ONNX files is"
+    try:
+        from tconv.checking.onnx_node import single_node_runner
+    except ImportError as error:
+        return None, "", str(error)
+    try:
+        run, name = single_node_runner(layer, x)
+        return median_seconds(run), name, ""
+    except Exception as error:  # each runtime has its own types
+        return None, "", f"ONNX Runtime refuses the layer alone: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,196 @@
+"""One real run of a model, beside what was read without it: shapes, agreement with the definition, and times.
+
+The model runs in a process of its own. Errors of its runtime are a part of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.checking.layer_check import Agreement, LayerCheck
+from tconv.checking.layer_times import timed
+from tconv.checking.report import Check, ModelRun
+from tconv.checking.sizes import Symbols
+from tconv.checking.traps import contradictions
+from tconv.diagnosis.networks.effective_call import EffectiveCall, own_call
+from tconv.diagnosis.networks.random_inputs import feeds_for
+from tconv.errors import TconvError
+from tconv.models.inventory.model_layer import ModelInput, ModelInventory
+from tconv.models.traces import format_of
+from tconv.models.traces.process import RemoteNetwork, Workers
+from tconv.models.traces.trace import Input, RunError, Step, Trace
+
+_TRIES = 6
+_MOST_NUMBERS = 1 << 28  # in all inputs together
+_SEED = 0
+_PACKAGES = {
+    "onnx_file": ("onnxruntime",),
+    "torch_file": ("torch",),
+    "keras_file": ("keras",),
+    "tflite_file": ("ai-edge-litert", "tensorflow-cpu", "tensorflow"),
+    "ncnn_file": ("ncnn",),
+}
+"""Packages that run a format, by the module of `models.traces`."""
+
+
+def with_run(checked: Check, model: Any, size: int | Sequence[int] | None) -> Check:
+    """Return a check with the results of one run of its model; without a run, with the reason."""
+    if not isinstance(model, (str, Path)) or Path(model).is_dir():
+        kind = "the folder of a SavedModel" if isinstance(model, (str, Path)) else "a module in memory"
+        reason = f"{kind} is not run; its layers are timed alone. Write tconv.check of an exported file with run=True"
+        return timed(replace(checked, run=ModelRun("", error=reason)), {})
+    path = Path(model)
+    try:
+        name = _runtime_name(format_of(path).module)
+        with Workers() as workers:
+            network = workers.open(path, format_of(path).runtimes[0])
+            feeds, trace = _traced(network, checked.inventory, size)
+            shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
+    except TconvError as error:
+        return timed(replace(checked, run=ModelRun("", error=str(error))), {})
+    layers = _matched(checked.layers, trace)
+    done = tuple(_with_step(layer, step, trace, name) for layer, step in layers)
+    checked = replace(checked, layers=done, run=ModelRun(name, shapes))
+    inputs = {number: _input(step, trace) for number, (_, step) in enumerate(layers) if step is not None}
+    return timed(checked, {number: x for number, x in inputs.items() if x is not None})
+
+
+def _runtime_name(module: str) -> str:
+    for package in _PACKAGES.get(module, ()):
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return _PACKAGES.get(module, (module,))[0]
+
+
+def _traced(
+    network: RemoteNetwork, inventory: ModelInventory | None, size: int | Sequence[int] | None
+) -> tuple[list[Array], Trace]:
+    """Return random inputs that the network takes, and the trace of its run on them."""
+    refusal: RunError | None = None
+    for feeds in islice(_feeds(network.inputs, inventory, size), _TRIES):
+        try:
+            return feeds, network.trace(feeds)
+        except RunError as error:
+            refusal = refusal or error
+    raise refusal or RunError("no input of the network could be made up")
+
+
+def _feeds(
+    inputs: list[Input], inventory: ModelInventory | None, size: int | Sequence[int] | None
+) -> Iterator[list[Array]]:
+    """Yield random inputs to try: first with one number for each symbol of the file, then of all likely shapes."""
+    named = {} if inventory is None else {each.name: each for each in inventory.inputs}
+    known = [named.get(each.name) for each in inputs]
+    if inventory is not None and all(each is not None and each.shape is not None for each in known):
+        for trial in (size,) if size is not None else (None, 32, 256, 640):
+            symbols = Symbols(inventory, trial)
+            shapes = [_sizes(each, symbols) for each in known if each is not None]
+            if sum(prod(shape) for shape in shapes) > _MOST_NUMBERS:
+                raise RunError(
+                    f"its inputs would have shapes {shapes}, too many numbers for a run. Write a smaller size"
+                )
+            fixed = [replace(one, shape=shape) for one, shape in zip(inputs, shapes, strict=True)]
+            yield from (feeds.noise[0] for feeds in islice(feeds_for(fixed, fixed, None, _SEED), 1))
+    given = None if size is None else [size] if isinstance(size, int) else list(size)
+    yield from (feeds.noise[0] for feeds in feeds_for(inputs, inputs, given, _SEED))
+
+
+def _sizes(given: ModelInput, symbols: Symbols) -> tuple[int, ...]:
+    """Return the shape of an input in numbers. An open second axis of pictures is their channels."""
+    shape = given.shape or ()
+    ndim = max(1, len(shape) - 2)
+    channels = 3 if len(shape) == 4 and all(not isinstance(size, int) for size in shape[1:]) else None
+    return tuple(
+        channels if axis == 1 and channels else symbols.value(size, ndim, None if axis == 0 else axis)
+        for axis, size in enumerate(shape)
+    )
+
+
+def _matched(layers: tuple[LayerCheck, ...], trace: Trace) -> list[tuple[LayerCheck, Step | None]]:
+    """Return each layer with its step of the run: by name, or by order where there are as many."""
+    steps = {step.name: step for step in trace.layers}
+    if all(layer.name in steps for layer in layers):
+        return [(layer, steps[layer.name]) for layer in layers]
+    plain = [layer for layer in layers if layer.layer.form == "transposed convolution"]
+    if len(plain) != len(trace.layers):
+        return [(layer, steps.get(layer.name)) for layer in layers]
+    ordered = dict(zip(map(id, plain), trace.layers, strict=True))
+    return [(layer, ordered.get(id(layer))) for layer in layers]
+
+
+def _input(step: Step, trace: Trace) -> Array | None:
+    return trace.tensors.get(step.inputs[0]) if step.inputs else None
+
+
+def _with_step(check: LayerCheck, step: Step | None, trace: Trace, name: str) -> LayerCheck:
+    """Return a layer with the shapes and the agreement of its step."""
+    if step is None or step.layer is None:
+        return replace(check, notes=(*check.notes, "the run does not show this layer as a step of its own"))
+    x, y = _input(step, trace), trace.tensors.get(step.outputs[0])
+    call = None if x is None else own_call(step.layer, x)
+    if x is None or y is None or call is None:
+        return replace(check, notes=(*check.notes, "the run has no tensors of this layer"))
+    agreement = _agreement(call, np.asarray(y), name)
+    check = replace(check, agreement=agreement)
+    traps = tuple(contradictions.of_run(check, call, agreement, tuple(step.layer.weight.shape)))
+    shapes, own = check.shapes, (len(call.x), call.x.shape[1], *call.x.shape[2:])
+    if shapes is not None and check.geometry is not None:
+        macs = call.geometry.macs(own[2:], own[1], call.output_shape()[1], own[0])
+        shapes = replace(shapes, sample_x=own, sample_y=call.output_shape(), chosen=(), source="a run")
+        check = replace(check, shapes=shapes, macs=macs, nbytes=_bytes(check, shapes))
+    return replace(check, traps=(*traps, *check.traps))
+
+
+def _bytes(check: LayerCheck, shapes: Any) -> Any:
+    if check.nbytes is None or check.shapes is None or shapes.sample_y is None or check.shapes.sample_y is None:
+        return check.nbytes
+    sizes = [int(np.prod(each, dtype=object)) for each in (check.shapes.sample_x, check.shapes.sample_y)]
+    now = [int(np.prod(each, dtype=object)) for each in (shapes.sample_x, shapes.sample_y)]
+    x, y = (b * n // max(1, s) for b, n, s in zip((check.nbytes.x, check.nbytes.y), now, sizes, strict=True))
+    return replace(check.nbytes, x=x, y=y)
+
+
+def _agreement(call: EffectiveCall, y: Array, name: str) -> Agreement:
+    """Return the largest difference of an output from the definition, and the one that rounding explains."""
+    expected = call.output()
+    g, count = call.geometry, call.output_shape()
+    terms = max(1, call.weight.shape[0] // g.groups * int(np.prod(np.ceil(np.divide(g.kernel, g.stride)))))
+    spacing = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}.get(y.dtype.itemsize, 2.0**-23) if y.dtype.kind == "f" else 0.01
+    rounding = 4 * spacing * (np.sqrt(terms) + 4)
+    got = _canonical(y, count)
+    if got is None:
+        return Agreement(name, None, rounding, tuple(y.shape), count, False, "the runtime's output has another shape")
+    finite = np.isfinite(expected) & np.isfinite(got)
+    rms = float(np.sqrt(np.square(expected[finite]).mean())) if finite.any() else 0.0
+    gap = float(np.abs(got - expected)[finite].max()) if finite.any() else float("nan")
+    difference = gap / rms if rms > 0 else gap
+    same_holes = bool((np.isfinite(expected) == np.isfinite(got)).all())
+    note = "" if same_holes else "NaN and inf are in other places"
+    largest = float(np.abs(expected[finite]).max() / rms) if rms > 0 else 1.0
+    agrees = same_holes and (not finite.any() or difference <= rounding * max(largest, 1.0))
+    return Agreement(name, difference, rounding, tuple(y.shape), count, bool(agrees), note)
+
+
+def _canonical(y: Array, shape: tuple[int, ...]) -> Array | None:
+    """Return an output as [N, C, *spatial] in float64; None if its sizes are others."""
+    candidates = [y, y[None] if y.ndim == len(shape) - 1 else y]
+    for each in candidates:
+        if each.shape == shape:
+            return np.asarray(each, np.float64)
+        if each.ndim == len(shape) and np.moveaxis(each, -1, 1).shape == shape:
+            return np.asarray(np.moveaxis(each, -1, 1), np.float64)
+    squeezed = y.reshape(tuple(n for n in y.shape if n != 1))
+    if squeezed.shape == tuple(n for n in shape if n != 1):
+        return np.asarray(squeezed, np.float64).reshape(shape)
+    return None

@@ -1,0 +1,320 @@
+"""Sentences, numbers and orders that the table of the command line and the pages share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tconv._memory import si
+from tconv.checking.layer_check import LayerCheck
+from tconv.checking.report import Check
+from tconv.checking.trap import SEVERITIES, Severity, Trap
+from tconv.checking.traps import TRAPS
+from tconv.models.inventory.model_layer import Size
+
+SEVERITY_TITLES: dict[Severity, str] = {
+    "wrong": "wrong numbers",
+    "refused": "refused",
+    "slow": "slow",
+    "note": "worth knowing",
+}
+"""Meaning of each severity for a reader: wrong numbers come without an error, a refusal with one."""
+
+_COUNTED: dict[Severity, str] = {
+    "wrong": "with wrong numbers on some runtime",
+    "refused": "refused by some runtime",
+    "slow": "slow on some runtime",
+    "note": "with notes",
+}
+
+
+@dataclass(frozen=True)
+class TrapGroup:
+    """Traps of one key that are avoided in the same way, and the layers that have them."""
+
+    key: str
+    severity: Severity
+    who: str
+    source: str
+    instead: tuple[str, ...]
+    """Lines to write instead, the different ones once each."""
+    layers: tuple[int, ...]
+    """Numbers of the layers from 1; empty for the whole file."""
+    sentences: tuple[tuple[str, tuple[int, ...]], ...]
+    """Different descriptions, with the layers of each."""
+    example: Trap
+    """First of the traps, for its picture."""
+
+    @property
+    def title(self) -> str:
+        """Name of the trap in a few words."""
+        return TRAPS[self.key].title if self.key in TRAPS else self.key
+
+    @property
+    def meaning(self) -> str:
+        """Condition and consequence; "" if the sentences about this file begin with them, or nothing is known."""
+        meaning = TRAPS[self.key].meaning if self.key in TRAPS else ""
+        return "" if all(text.startswith(meaning.removesuffix(".")) for text, _ in self.sentences) else meaning
+
+
+def trap_groups(check: Check) -> list[TrapGroup]:
+    """Return the traps of a check by key and by who is hit, the gravest first, then by their first layer."""
+    found: dict[tuple[str, str, str, str], list[tuple[int, Trap]]] = {}
+    numbered = [(0, trap) for trap in check.file_traps]
+    numbered += [(number, trap) for number, layer in enumerate(check.layers, 1) for trap in layer.traps]
+    for number, trap in numbered:
+        found.setdefault((trap.severity, trap.key, trap.who, trap.source), []).append((number, trap))
+    groups = []
+    for members in found.values():
+        sentences: dict[str, list[int]] = {}
+        for number, trap in members:
+            sentences.setdefault(trap.what, []).append(number)
+        first = members[0][1]
+        groups.append(
+            TrapGroup(
+                first.key,
+                first.severity,
+                first.who,
+                first.source,
+                tuple(dict.fromkeys(trap.instead for _, trap in members)),
+                _numbers(number for number, _ in members),
+                tuple((text, _numbers(numbers)) for text, numbers in sentences.items()),
+                first,
+            )
+        )
+    return sorted(groups, key=lambda group: SEVERITIES.index(group.severity))
+
+
+def _numbers(numbers: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(number for number in numbers if number))
+
+
+def worst_first(check: Check) -> list[int]:
+    """Return the indices of the layers: gravest trap, most traps, strongest checkerboard first."""
+
+    def badness(index: int) -> tuple[float, ...]:
+        layer = check.layers[index]
+        graveness = min((SEVERITIES.index(trap.severity) for trap in layer.traps), default=len(SEVERITIES))
+        refusals = sum(answer.accepted is False for answer in layer.targets.values())
+        score = layer.checkerboard.score if layer.checkerboard is not None else None
+        return graveness, -len(layer.traps), -refusals, -(score or 0.0), index
+
+    return sorted(range(len(check.layers)), key=badness)
+
+
+# -- sentences ---------------------------------------------------------------------------------------------------
+
+
+def about(check: Check) -> str:
+    """Return the format, its version and the program that wrote the file."""
+    written = f"written by {check.producer}" if check.producer else ""
+    return ", ".join(part for part in (check.format, check.version, written) if part)
+
+
+def counts(check: Check) -> str:
+    """Return how many layers there are, and how many of them have traps of each severity."""
+    count = len(check.layers)
+    if not count:
+        return "no transposed convolution, in any of its forms"
+    text = f"{count} transposed convolution{'s' * (count != 1)}"
+    grave: Counter[Severity] = Counter()
+    for layer in check.layers:
+        grave.update({trap.severity for trap in layer.traps})
+    parts = [f"{number} {_COUNTED[severity]}" for severity in SEVERITIES if (number := grave[severity])]
+    if check.file_traps:
+        traps = len(check.file_traps)
+        parts.append(f"{traps} trap{'s' * (traps != 1)} of the whole file")
+    if not parts:
+        return f"{text}; no trap was found"
+    return f"{text}: {', '.join(parts)}"
+
+
+def notes(check: Check | LayerCheck, most: int) -> list[str]:
+    """Return the notes of a check or of a layer, at most so many, and how many more there are."""
+    left = len(check.notes) - most
+    return [*check.notes[:most], *([f"and {left} more, in the JSON report"] if left > 0 else [])]
+
+
+def layer_list(numbers: Sequence[int], longest: int = 12) -> str:
+    """Return numbers of layers for a reader, runs of them shortened.
+
+    >>> layer_list([1, 2, 3, 7])
+    'layers 1-3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    texts = [str(low) if low == high else f"{low}-{high}" for low, high in runs]
+    if len(texts) > longest:
+        left = sum(high - low + 1 for low, high in runs[longest:])
+        texts = [*texts[:longest], f"and {left} more"]
+    return f"layer{'s' * (len(numbers) != 1)} {', '.join(texts)}" if numbers else "the whole file"
+
+
+# -- numbers of one layer ----------------------------------------------------------------------------------------
+
+
+def times(sizes: Iterable[Size]) -> str:
+    """Return sizes joined by x: "3x3", "height x width" for names, "?" for what is not known."""
+    texts = ["?" if size is None else str(size) for size in sizes]
+    return ("x" if all(text.isdigit() or text == "?" for text in texts) else " x ").join(texts)
+
+
+def kernel(layer: LayerCheck) -> str:
+    """Return the kernel: "4x4"; "?" without a geometry."""
+    return "?" if layer.geometry is None else times(layer.geometry.kernel)
+
+
+def stride(layer: LayerCheck) -> str:
+    """Return the stride, one number if it is the same on all axes."""
+    return "?" if layer.geometry is None else _once(layer.geometry.stride)
+
+
+def dilation(layer: LayerCheck) -> str:
+    """Return the dilation, one number if it is the same on all axes."""
+    return "?" if layer.geometry is None else _once(layer.geometry.dilation)
+
+
+def _once(numbers: tuple[int, ...]) -> str:
+    return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)
+
+
+def groups(layer: LayerCheck) -> str:
+    """Return the group count, "depthwise" where each channel has its own."""
+    if layer.geometry is None:
+        return "?"
+    count = layer.geometry.groups
+    return "depthwise" if count > 1 and count == layer.in_channels == layer.out_channels else str(count)
+
+
+def channels(layer: LayerCheck) -> str:
+    """Return the channels: "8 -> 4"."""
+    return f"{times([layer.in_channels])} -> {times([layer.out_channels])}"
+
+
+def sizes(layer: LayerCheck, longest: int = 28) -> str:
+    """Return the spatial sizes: "16x24 -> 32x48", "h x w -> 2*h x 2*w"; "e.g. 64 -> 128" for unknown or long ones."""
+    shapes = layer.shapes
+    if shapes is None:
+        return "?"
+    text = f"{times(shapes.x[2:])} -> {times(shapes.y[2:])}"
+    if (len(text) <= longest and "?" not in text) or shapes.sample_y is None:
+        return text
+    return f"e.g. {times(shapes.sample_x[2:])} -> {times(shapes.sample_y[2:])}"
+
+
+def chosen(check: Check) -> str:
+    """Return the sizes that the file leaves open, and those that the numbers are for; "" if there are none."""
+    open_layers = [(n, layer.shapes) for n, layer in enumerate(check.layers, 1) if layer.shapes and layer.shapes.chosen]
+    if not open_layers:
+        return ""
+    names = list(dict.fromkeys(size for _, shapes in open_layers for size in shapes.chosen))
+    number, first = open_layers[0]
+    if all(name.partition(" = ")[0].isidentifier() for name in names) and len(names) <= 4:
+        listed = ", ".join(names)
+    else:
+        listed = f"x of {times(first.sample_x)} in layer {number}, and what follows from it"
+    return f"The file leaves sizes open; the numbers are for {listed}. --size chooses others."
+
+
+def macs(layer: LayerCheck) -> str:
+    """Return the multiply-adds: "14.7 M"; "?" if they are not known."""
+    return "?" if layer.macs is None else si(layer.macs.exact, "").strip()
+
+
+def overlap(layer: LayerCheck) -> str:
+    """Return the evenness of the taps per phase: "even", "uneven", or "gaps" for phases without a tap."""
+    if layer.geometry is None:
+        return "?"
+    rows = layer.overlap
+    if any(0 in row for row in rows):
+        return "gaps"
+    return "even" if all(len(set(row)) == 1 for row in rows) else "uneven"
+
+
+def taps(layer: LayerCheck, longest: int = 12) -> str:
+    """Return the taps per phase: "2 2", or "1 2 | 1" for axes that differ."""
+    rows = [" ".join(map(str, row[:longest])) + " ..." * (len(row) > longest) for row in layer.overlap]
+    return " | ".join(rows[:1] if len(set(rows)) == 1 else rows)
+
+
+def percent(score: float) -> str:
+    """Return a share for a reader: "0.3 %", "87 %"."""
+    return f"{100 * score:.0f} %" if score >= 0.0995 else f"{100 * score:.1f} %"
+
+
+def checkerboard(layer: LayerCheck) -> str:
+    """Return the checkerboard of the weight: "even", "31 %", or "?" if it was not measured."""
+    board = layer.checkerboard
+    if board is None or board.score is None:
+        return "?"
+    return f"even, {percent(board.score)}" if board.verdict == "even" else percent(board.score)
+
+
+# -- targets -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TargetSummary:
+    """Answers of one target for all layers of a model."""
+
+    name: str
+    accepted: int
+    refused: int
+    unknown: int
+    limits: tuple[tuple[str, str, tuple[int, ...]], ...]
+    """Limits that are broken: text with numbers, source, numbers of the layers."""
+    open_limits: tuple[tuple[str, str, tuple[int, ...]], ...]
+    """Limits that depend on sizes which the file leaves open, in the same form."""
+    plans: tuple[tuple[tuple[str, ...], str, tuple[int, ...]], ...]
+    """Steps after which layers are accepted, or the reason why none helps, and the numbers of the layers."""
+
+    @property
+    def verdict(self) -> str:
+        """Verdict in a few words."""
+        total = self.accepted + self.refused + self.unknown
+        if not total:
+            return "nothing to take"
+        if self.accepted == total:
+            return ("takes the layer" if total == 1 else f"takes all {total}") + ", if its sizes fit" * bool(
+                self.open_limits
+            )
+        text = f"refuses {'the layer' if total == 1 else f'{self.refused} of {total}'}" if self.refused else ""
+        unknown = f"{self.unknown} not known" if self.unknown else ""
+        return ", ".join(part for part in (text, unknown) if part)
+
+
+def target_summaries(check: Check) -> list[TargetSummary]:
+    """Return the answer of every target that was asked for."""
+    return [_summary(check, name) for name in check.targets]
+
+
+def _summary(check: Check, name: str) -> TargetSummary:
+    limits: dict[tuple[str, str], list[int]] = {}
+    open_limits: dict[tuple[str, str], list[int]] = {}
+    plans: dict[tuple[tuple[str, ...], str], list[int]] = {}
+    verdicts: Counter[bool | None] = Counter()
+    for number, layer in enumerate(check.layers, 1):
+        answer = layer.targets.get(name)
+        if answer is None:
+            verdicts[None] += 1
+            continue
+        verdicts[answer.accepted] += 1
+        for found, given in ((limits, answer.limits), (open_limits, answer.open_limits)):
+            for limit in given:
+                found.setdefault((str(limit.get("text", "")), str(limit.get("source", ""))), []).append(number)
+        if answer.accepted is False:
+            plans.setdefault((answer.steps, "" if answer.steps else answer.plan), []).append(number)
+    return TargetSummary(
+        name,
+        verdicts[True],
+        verdicts[False],
+        verdicts[None],
+        tuple((*key, tuple(numbers)) for key, numbers in limits.items()),
+        tuple((*key, tuple(numbers)) for key, numbers in open_limits.items()),
+        tuple((*key, tuple(numbers)) for key, numbers in plans.items()),
+    )

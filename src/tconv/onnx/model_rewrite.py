@@ -1,0 +1,305 @@
+"""Rewrite of an ONNX file: a plan that can be printed, then a file that is compared with the old one before it appears.
+
+`rewrite` does both; `plan_rewrite` stops at the plan.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tconv._arguments import shown
+from tconv.checking.facts import facts_of
+from tconv.errors import ArgumentError, FileError, RewriteError
+from tconv.models.inventory import inventory_of
+from tconv.models.inventory.model_layer import ModelLayer
+from tconv.models.readers.onnx_graph import open_graph
+from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer
+from tconv.onnx.model_file import ModelFile, Publication
+from tconv.onnx.rewritten_layer import LayerPlan, LayerRewrite
+from tconv.onnx.run_cost import Cost, measure_cost
+from tconv.onnx.verification import LIMITS, Verification, typical_feeds, verify
+from tconv.rewriting.steps import STEPS
+from tconv.targets import Target
+from tconv.targets import target as find_target
+
+
+def step_names() -> tuple[str, ...]:
+    """Return the names of all steps: those on the graph around a layer, then those on a layer."""
+    return (*GRAPH_STEPS, *STEPS)
+
+
+def plan_rewrite(
+    model: str | Path,
+    *,
+    target: str | Path | Target | None = None,
+    steps: Sequence[str] = (),
+    layers: Sequence[str] = (),
+) -> ModelPlan:
+    """Return the plan of a rewrite, which changes no file; `print` shows it, `write` carries it out.
+
+    >>> plan = plan_rewrite("model.onnx", target="ethos-u")                   # doctest: +SKIP
+    >>> print(plan)                                                           # doctest: +SKIP
+
+    `model` is a .onnx file, `target` the name of a target or a profile of your own (.toml). `steps` are names of
+    `step_names()`, taken in their order instead of, or before, those that the target needs. `layers` are names of
+    layers; without them all are looked at. Raises FileError, ArgumentError, MissingExtraError.
+    """
+    path = Path(model)
+    if path.suffix.lower() != ".onnx":
+        raise FileError(f"{path} is not a .onnx file, and no other is rewritten. Export the model to ONNX")
+    if target is None and not steps:
+        raise ArgumentError(
+            'neither target nor steps was given, so there is nothing to do. Write target=, as in target="ethos-u", or '
+            f"steps=, some of {', '.join(step_names())}"
+        )
+    for name in steps:
+        if name not in step_names():
+            raise ArgumentError(f"{shown(name)} is no step; there are {', '.join(step_names())}. Use one of them")
+    found_target = target if isinstance(target, Target) or target is None else find_target(target)
+    inventory = inventory_of(path)
+    file = ModelFile.read(path)
+    chosen = _chosen(inventory.layers, layers, path)
+    graph = open_graph(path)
+    nodes = _nodes(file)
+    rewrites: list[LayerRewrite] = []
+    plans: list[LayerPlan] = []
+    for layer in chosen:
+        node = nodes.get(_output(graph, layer))
+        if node is None or node.op_type != "ConvTranspose":
+            plans.append(LayerPlan(layer.name, layer.place, reasons=[_outside(layer)]))
+            continue
+        rewrite_of = LayerRewrite(file, PlacedLayer(layer, node))
+        rewrite_of.with_steps(steps)
+        if found_target is not None:
+            rewrite_of.with_target(found_target)
+        rewrites.append(rewrite_of)
+        plans.append(rewrite_of.plan)
+    return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))
+
+
+def rewrite(
+    model: str | Path,
+    output: str | Path,
+    *,
+    target: str | Path | Target | None = None,
+    steps: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    size: Sequence[int] | None = None,
+    runtimes: Sequence[str] | None = None,
+    tools: Sequence[str] | None = None,
+    limit: float | None = None,
+    seed: int = 0,
+) -> RewriteReport:
+    """Write a model whose transposed convolutions are other operations, exactly, for a target; return the report.
+
+    >>> report = rewrite("model.onnx", "model-ethos.onnx", target="ethos-u")  # doctest: +SKIP
+    >>> print(report)                                                         # doctest: +SKIP
+
+    The plan is that of `plan_rewrite`, with the same arguments. Both models then run on `runtimes` ("onnxruntime",
+    "openvino", "tconv"; those that are installed by default) on random input of several sizes, or of the spatial
+    `size`, also behind the simplifiers `tools` ("onnxslim", "onnxsim"). Beyond `limit`, the largest difference relative
+    to the largest value (1e-5 in float32, `LIMITS`), nothing is written. `output` must not exist.
+
+    Raises RewriteError for a layer that cannot be rewritten exactly, and for a difference; FileError for files that
+    cannot be read, run or written; ArgumentError, MissingExtraError.
+    """
+    return plan_rewrite(model, target=target, steps=steps, layers=layers).write(
+        output, size=size, runtimes=runtimes, tools=tools, limit=limit, seed=seed
+    )
+
+
+@dataclass
+class ModelPlan:
+    """Plan of one file: what is done to each layer, and why."""
+
+    path: Path
+    target: Target | None
+    layers: list[LayerPlan]
+    file: ModelFile
+    rewrites: list[LayerRewrite]
+    dtype: str
+    """Coarsest type in which the layers compute."""
+    named: bool = False
+    """True if the caller has named the layers."""
+
+    @property
+    def changes(self) -> bool:
+        """True if a layer is rewritten."""
+        return any(plan.changes for plan in self.layers)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Reasons why layers cannot be rewritten."""
+        return [f"{plan.name}: {reason}" for plan in self.layers for reason in plan.reasons]
+
+    def __str__(self) -> str:
+        goal = f" for {self.target.title}" if self.target is not None else ""
+        lines = [f"plan of {self.path}{goal}"]
+        lines += ["  " + line for plan in self.layers for line in str(plan).splitlines()]
+        if not self.layers:
+            lines.append("  it has no transposed convolution")
+        return "\n".join(lines)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the plan for JSON."""
+        return {
+            "source": str(self.path),
+            "target": None if self.target is None else self.target.name,
+            "layers": [plan.facts() for plan in self.layers],
+        }
+
+    def write(
+        self,
+        output: str | Path,
+        *,
+        size: Sequence[int] | None = None,
+        runtimes: Sequence[str] | None = None,
+        tools: Sequence[str] | None = None,
+        limit: float | None = None,
+        seed: int = 0,
+        sizes: int = 5,
+        cost: bool = True,
+    ) -> RewriteReport:
+        """Write the rewritten model, if it equals the old one; return the report. Once only.
+
+        Arguments and errors as `rewrite`. `sizes` is the number of sizes that are run, `cost` measures the time.
+        """
+        place = Path(output)
+        if place.suffix.lower() != ".onnx":
+            raise ArgumentError(f"the output {place} does not end in .onnx. Write {place.with_suffix('.onnx')}")
+        # a step that does not apply to one of all layers leaves that layer; a target needs each of them
+        if (reasons := self.reasons) and (self.target is not None or self.named or not self.changes):
+            raise RewriteError(
+                f"{self.path} is not rewritten, and nothing is written: {'; '.join(reasons)}. Name the layers that can "
+                "be rewritten (--layer), or another step (--step)"
+            )
+        if not self.changes:
+            raise RewriteError(
+                f"{self.path} needs no rewrite: "
+                + ("it has no transposed convolution" if not self.layers else "every layer is accepted as it is")
+                + ". Use the file itself"
+            )
+        allowed = LIMITS.get(self.dtype, LIMITS["float32"]) if limit is None else limit
+        with ExitStack() as stack:
+            places = stack.enter_context(Publication(place, bool(self.file.external)))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-rewrite-")))
+            for each in self.rewrites:
+                each.emit()
+            written = folder / place.name
+            data = self.file.write(written)
+            inputs = [each for each in self.file.model.graph.inputs if not each.is_initializer()]
+            found = verify(
+                self.path,
+                written,
+                inputs,
+                folder,
+                limit=allowed,
+                runtimes=runtimes,
+                tools=tools,
+                size=size,
+                seed=seed,
+                sizes=sizes,
+            )
+            if not found.right:
+                rows = "; ".join(f"{run.runtime} {run.tool} {run.sizes}: {run.note}" for run in found.wrong[:3])
+                raise RewriteError(
+                    f"the rewritten model differs from {self.path} by more than {allowed:g} of the largest value, and "
+                    f"nothing is written: {rows}. Write fewer steps, or --layer, to find the one that does it"
+                )
+            spent = None
+            if cost and (feeds := typical_feeds(found)) is not None:
+                spent = measure_cost(self.path, written, feeds[1], feeds[0])
+            remaining = _refused_now(written, self.target)
+            places.fill(written, data)
+        return RewriteReport(self, place, found, spent, remaining)
+
+
+@dataclass
+class RewriteReport:
+    """Result of a rewrite: the differences on each runtime and size, the time, and whether the target accepts it."""
+
+    plan: ModelPlan
+    output: Path
+    verification: Verification
+    cost: Cost | None
+    refused: list[str] = field(default_factory=list)
+    """Limits of the target that the new file still breaks."""
+
+    def __str__(self) -> str:
+        lines = [f"largest difference / largest value (limit {self.verification.limit:g})"]
+        lines += ["  " + row for row in self.verification.rows()]
+        lines += ["  note: " + note for note in self.verification.notes]
+        if self.cost is not None:
+            lines.append(str(self.cost))
+        if self.plan.target is not None:
+            title = self.plan.target.title
+            lines.append(
+                f"{title} accepts every transposed convolution that is left, and what stands for the others"
+                if not self.refused
+                else f"{title} still refuses: {'; '.join(self.refused)}"
+            )
+        lines.append(f"written: {self.output}")
+        return "\n".join(lines)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {
+            **self.plan.facts(),
+            "output": str(self.output),
+            "verification": self.verification.facts(),
+            "cost": None if self.cost is None else dict(vars(self.cost)),
+            "refused": self.refused,
+        }
+
+
+def _chosen(found: Sequence[ModelLayer], names: Sequence[str], path: Path) -> list[ModelLayer]:
+    """Return the layers with these names, or all that are ConvTranspose nodes. Raises ArgumentError."""
+    plain = [layer for layer in found if layer.form == "transposed convolution"]
+    for name in names:
+        if all(layer.name != name for layer in plain):
+            known = ", ".join(repr(layer.name) for layer in plain[:20]) or "none"
+            raise ArgumentError(f"{path} has no transposed convolution {name!r}; it has {known}. Use one of them")
+    return [layer for layer in plain if not names or layer.name in names]
+
+
+def _nodes(file: ModelFile) -> dict[str, Any]:
+    graphs = [file.model.graph, *file.model.graph.subgraphs()]
+    return {node.outputs[0].name: node for graph in graphs for node in graph if node.outputs}
+
+
+def _output(graph: Any, layer: ModelLayer) -> str:
+    """Return the name of the output of a layer's node, which is unique in a file."""
+    for placed in graph.nodes:
+        if placed.number == layer.location.get("node") and placed.graph == layer.location.get("graph"):
+            return str(placed.node.outputs[0].name)
+    return ""
+
+
+def _outside(layer: ModelLayer) -> str:
+    return (
+        "it lies in a function of the file, whose nodes several calls share. Write the file without functions: "
+        "onnx.inliner.inline_local_functions(model)"
+    )
+
+
+def _coarsest(layers: Sequence[ModelLayer]) -> str:
+    """Return the type with the largest limit among those of the layers."""
+    return max(
+        (layer.dtype for layer in layers if layer.dtype in LIMITS), key=lambda name: LIMITS[name], default="float32"
+    )
+
+
+def _refused_now(path: Path, target: Target | None) -> list[str]:
+    """Return the limits of the target that the file at this place breaks."""
+    if target is None:
+        return []
+    return [
+        f"{layer.name}: {limit.text}"
+        for layer in inventory_of(path).layers
+        for limit in target.limits_against(facts_of(layer))
+    ]
