@@ -265,7 +265,7 @@ def test_convolution_and_pixel_shuffle(seed, path):
     end = shuffled(builder, order, ndim, r, c_out, conv)
     layer = check(builder, path, ends={"n0": ("x", end)})
     assert layer.form == "convolution and depth to space"
-    assert layer.arguments["strides"] == [r] * ndim
+    assert layer.arguments["stride"] == (r,) * ndim
     assert layer.output_shape == (2, c_out, *(r * n for n in conv))
     np.testing.assert_array_equal(layer.bias.read(), bias)
 
@@ -277,7 +277,7 @@ def test_activation_before_a_pixel_shuffle(path):
     layer = only(inventory(builder.model(), path))
     assert layer.activation == "Relu"
     assert layer.bias is None
-    assert "differs between the 4 phases" in layer.limitations[0]
+    assert "4 different biases per output channel, one for each phase" in layer.limitations[0]
     assert layer.output_shape == ("n", 3, "2*h", "2*w")
     assert layer.op == "Conv + DepthToSpace"
 
@@ -355,7 +355,7 @@ def test_convolution_on_zeros(insert, seed, path):
         return
     layer = check(builder, path, ends={conv: ("x", y)})
     assert layer.form == "zero insertion and convolution"
-    assert layer.arguments["strides"] == [s, s]
+    assert layer.arguments["stride"] == (s, s)
     assert layer.op.endswith(" + Conv")
 
 
