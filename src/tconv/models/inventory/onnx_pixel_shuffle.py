@@ -109,7 +109,7 @@ def _pads(given: dict[str, Any], kernel: Sequence[int], dilations: Sequence[int]
 def _shuffle(graph: OnnxGraph, value: Any) -> Shuffle | None:
     """Return the pixel shuffle that reads a value, alone or behind an activation."""
     activation = ""
-    for _ in range(3):
+    for _ in range(5):
         readers = list(dict.fromkeys(use.node for use in value.uses()))
         if len(readers) != 1 or value.is_graph_output() or len(readers[0].outputs) != 1:
             return None
@@ -123,10 +123,15 @@ def _shuffle(graph: OnnxGraph, value: Any) -> Shuffle | None:
             return _written_out(graph, node, activation)
         if is_onnx(node, *ACTIVATIONS) and not activation:
             activation = node.op_type
-        elif not is_onnx(node, "Identity"):
+        elif not is_onnx(node, "Identity", "QuantizeLinear", "DequantizeLinear") or not _has_one_scale(graph, node):
             return None
         value = node.outputs[0]
     return None
+
+
+def _has_one_scale(graph: OnnxGraph, node: Any) -> bool:
+    """Return True for an operation that treats all channels alike: not one with a scale for each."""
+    return node.op_type == "Identity" or graph.shape(input_of(node, 1)) in ((), (1,))
 
 
 def _written_out(graph: OnnxGraph, first: Any, activation: str) -> Shuffle | None:
