@@ -531,6 +531,16 @@ def test_archives_that_claim_too_much(files, tmp_path):
             inventory_of(replaced(text))
 
 
+def test_numbers_that_were_changed(files, tmp_path):
+    """A weight whose bytes are not those that were written is refused, not shown."""
+    content = (files / "trace.pt").read_bytes()
+    weight = inventory_of(files / "trace.pt").layers[0].weight.read()
+    place = content.index(weight.tobytes())
+    (tmp_path / "net.pt").write_bytes(content[:place] + b"\0\0\0\0" + content[place + 4 :])
+    with pytest.raises(FileError, match="its checksum is another one"):
+        inventory_of(tmp_path / "net.pt").layers[0].weight.read()
+
+
 def test_a_member_that_expands_and_names_that_repeat(files, tmp_path):
     path = tmp_path / "net.pt2"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
