@@ -198,7 +198,12 @@ def test_external_data_stays_external_beside_the_new_file(tmp_path):
     graph.add("Conv", graph.last, graph.random(8, 16, 3, 3))
     model = graph.model()
     onnx.save_model(
-        model, old / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0, convert_attribute=False
+        model,
+        old / "m.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+        convert_attribute=False,
     )
     plan_rewrite(old / "m.onnx", target="conv-only").write(new / "o.onnx", **QUIET)
     assert sorted(path.name for path in new.iterdir()) == ["o.onnx", "o.onnx.data"]
@@ -208,14 +213,18 @@ def test_external_data_stays_external_beside_the_new_file(tmp_path):
     for path in old.iterdir():
         path.unlink()
     feeds = {"x": np.random.default_rng(0).normal(size=(1, 16, 5, 6)).astype(np.float32)}
-    assert relative_difference(RUNTIMES["tconv"](model, feeds), RUNTIMES["tconv"](onnx.load(new / "o.onnx"), feeds)) < 1e-6
+    assert (
+        relative_difference(RUNTIMES["tconv"](model, feeds), RUNTIMES["tconv"](onnx.load(new / "o.onnx"), feeds)) < 1e-6
+    )
 
 
 def test_a_layer_in_a_branch_is_rewritten_there(tmp_path):
     case = PLAIN
     inner = case.model()
     value = helper.make_tensor_value_info
-    branch = helper.make_graph(inner.graph.node, "then", [], [value("up.out", TensorProto.FLOAT, None)], inner.graph.initializer)
+    branch = helper.make_graph(
+        inner.graph.node, "then", [], [value("up.out", TensorProto.FLOAT, None)], inner.graph.initializer
+    )
     same = helper.make_graph(
         [helper.make_node("Identity", ["up.weight2"], ["z"], "same")], "else", [], [value("z", TensorProto.FLOAT, None)]
     )
@@ -305,7 +314,9 @@ def test_nothing_is_cut_where_nothing_asks_for_a_size(tmp_path):
     assert "meets no other tensor of its size" in str(plan)
 
 
-@pytest.mark.parametrize("name", ["2d batchnorm", "2d batchnorm groups", "1d batchnorm no bias", "2d mul channels groups", "2d add channels"])
+@pytest.mark.parametrize(
+    "name", ["2d batchnorm", "2d batchnorm groups", "1d batchnorm no bias", "2d mul channels groups", "2d add channels"]
+)
 def test_arithmetic_per_channel_goes_into_the_weight(name, tmp_path):
     case = CASES[name]
     model = emitted(plan_rewrite(saved(case.model(), tmp_path), steps=["fold-batchnorm"]), tmp_path)
@@ -391,9 +402,13 @@ def test_a_wrong_rewrite_is_not_written(tmp_path, monkeypatch):
 
     path = saved(PLAIN.model(), tmp_path)
     plan = plan_rewrite(path, target="conv-only")
-    wrong = plan_rewrite(saved(Case(**{**vars(PLAIN), "bias": False}).model(), tmp_path, "bare.onnx"), target="conv-only")
+    wrong = plan_rewrite(
+        saved(Case(**{**vars(PLAIN), "bias": False}).model(), tmp_path, "bare.onnx"), target="conv-only"
+    )
     plan.rewrites[0].plan.expression = wrong.rewrites[0].plan.expression
-    with pytest.raises(RewriteError, match="differs from .* by more than 1e-05 of the largest value, and nothing is written"):
+    with pytest.raises(
+        RewriteError, match="differs from .* by more than 1e-05 of the largest value, and nothing is written"
+    ):
         plan.write(tmp_path / "out.onnx", **QUIET)
     assert not (tmp_path / "out.onnx").exists()
     assert rewritten_layer is not None
