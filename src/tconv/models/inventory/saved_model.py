@@ -14,7 +14,7 @@ from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
 from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
-from tconv.models.inventory.size_arithmetic import Affine, Formula, SizeArithmetic, Term, as_size
+from tconv.models.inventory.size_arithmetic import Formula, SizeArithmetic
 from tconv.models.inventory.tensorflow_constants import TensorflowConstants
 from tconv.models.inventory.tensorflow_graph import Found, Scope, TensorflowGraph
 from tconv.models.readers import saved_model
@@ -127,7 +127,7 @@ class _Model:
         names = ("batch", *_NAMES[ndim], None) if last else ("batch", None, *_NAMES[ndim])
         return tuple(size if size >= 0 else name for size, name in zip(stated, names, strict=True))
 
-    def _large(self, scope: Scope, reference: str, x: Found, x_shape: tuple[Size, ...] | None) -> list[Term] | None:
+    def _large(self, scope: Scope, reference: str, x: Found, x_shape: tuple[Size, ...] | None) -> list[Size] | None:
         """Return the sizes in input_sizes, as far as they follow from constants and from the sizes of x."""
 
         def formula(value: Any) -> Formula | None:
@@ -138,12 +138,12 @@ class _Model:
             masks = {name: (node.integers(name) or [0])[0] for name in node.attributes if name.endswith("_mask")}
             return Formula(node.op, [self._lead(inner, each).key for each in node.inputs], masks)
 
-        def shape(value: Any) -> list[Term] | None:
+        def shape(value: Any) -> list[Size] | None:
             found = self._found.get(value)
             if found is None:
                 return None
             if value == x.key:
-                return None if x_shape is None else [Affine(n) if isinstance(n, str) else n for n in x_shape]
+                return None if x_shape is None else list(x_shape)
             stated = found.shape if found.node is None else found.node.output_shape()
             return None if stated is None or min(stated, default=0) < 0 else list(stated)
 
@@ -187,7 +187,7 @@ class _Model:
                 *large,
                 None if found is None else found.shape[-2],
             ]
-        shape = tuple(map(as_size, large)) if large is not None and len(large) == ndim + 2 else None
+        shape = tuple(large) if large is not None and len(large) == ndim + 2 else None
         constant = self._constants.integers(self._lead(scope, sizes)) is not None
         origin = "input_sizes" if constant else f"input_sizes {sizes_text(shape or ())}, computed in the graph"
         inner = None if shape is None else shape[1:-1] if last else shape[2:]

@@ -89,6 +89,12 @@ class TensorflowConstants:
         return entries[0] if entries and known is not None and not known.shape else entries  # type: ignore[return-value]
 
 
+def _quietly(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Return a function of arrays, whose inf and NaN are those of the model."""
+    with np.errstate(all="ignore"):
+        return function(*arrays)
+
+
 def _stored(checkpoint: Checkpoint, key: str) -> StoredArray:
     entry = checkpoint.entries[key]
     return StoredArray(
@@ -118,7 +124,7 @@ def _computed(node: GraphNode, source: StoredArray, others: list[StoredArray | N
         stored = "float32" if kind == "bfloat16" else kind
         return replace(source, dtype=kind, read=lambda: source.read().astype(stored), origin=origin)
     if op in _UNARY:
-        return replace(source, read=lambda: _UNARY[op](source.read()), origin=origin, quantization=None)
+        return replace(source, read=lambda: _quietly(_UNARY[op], source.read()), origin=origin)
     if op == "Squeeze":
         axes = {axis % max(len(source.shape), 1) for axis in node.integers("squeeze_dims")}
         sizes = [size for at, size in enumerate(source.shape) if size != 1 or (axes and at not in axes)]
@@ -132,7 +138,9 @@ def _computed(node: GraphNode, source: StoredArray, others: list[StoredArray | N
             return None
         if math.prod(shape) > max(math.prod(source.shape), math.prod(second.shape)) * _FEW:
             return None
-        return replace(source, shape=shape, read=lambda: _BINARY[op](source.read(), second.read()), origin=origin)
+        return replace(
+            source, shape=shape, read=lambda: _quietly(_BINARY[op], source.read(), second.read()), origin=origin
+        )
     if math.prod(second.shape) > _FEW or not second.dtype.startswith("int"):
         return None
     numbers = [int(each) for each in second.read().reshape(-1)]
