@@ -1,4 +1,4 @@
-"""Every legal rewrite of real files: python benchmarks/rewrites.py FILE.onnx ... [--steps NAME ...] [--targets NAME ...]
+"""Every legal rewrite of real files: python benchmarks/rewrites.py FILE.onnx ... [--steps ...] [--targets ...]
 
 Each step, and each target's plan, is applied to each file; both models run on ONNX Runtime and OpenVINO over five
 sizes where the file leaves sizes open. A row has the largest difference relative to the largest value on each runtime,
@@ -134,7 +134,7 @@ def one(original: Original, kind: str, name: str, largest: dict[str, float], see
     seen.add(rewritten)
     answers = original.worst(rewritten)
     layers = sum(each.changes for each in plan.layers)
-    texts = [f"{runtime} {answer if isinstance(answer, str) else f'{answer:.1e}'}" for runtime, answer in answers.items()]
+    texts = [f"{key} {each if isinstance(each, str) else f'{each:.1e}'}" for key, each in answers.items()]
     right = all(not isinstance(answer, str) and answer <= LIMITS[plan.dtype] for answer in answers.values())
     print(f"  {name:24} {layers} layers  {', '.join(texts)}{'' if right else '  BEYOND THE LIMIT'}", flush=True)
     for runtime, answer in answers.items():
