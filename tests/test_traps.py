@@ -158,6 +158,7 @@ MODELS: dict[str, tuple[ModelLayer, ModelLayer]] = {
         node(x=OPEN, strides=[2, 2], pads=[1] * 4, output_padding=[1, 1], after=(op("Relu"),)),
     ),
     "frozen-output-shape": (node(x=OPEN, output_shape=[17, 17]), node(output_shape=[17, 17])),
+    "custom-operator": (replace(node(), op="Convolution2DTransposeBias"), node()),
     "invalid-arguments": (
         native("tflite", (4, 3, 3, 4), (1, 9, 9, 4), {"output_shape": (21, 21), "strides": 2, "padding": "VALID"}),
         native("tflite", (4, 3, 3, 4), (1, 9, 9, 4), {"output_shape": (20, 20), "strides": 2, "padding": "VALID"}),

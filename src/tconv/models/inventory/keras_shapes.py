@@ -9,7 +9,7 @@ from typing import Any
 from tconv.dialects import dialect
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory.model_layer import Size
-from tconv.models.readers.onnx_graph.symbols import plus, times
+from tconv.models.inventory.symbols import plus, times
 
 CLASS = re.compile(r"(?:Conv|Convolution|Deconvolution)([123])D(?:Transpose)?$")
 """Names of Keras' layers that are convolutions."""

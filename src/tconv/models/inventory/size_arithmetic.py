@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tconv.models.inventory.model_layer import Size
-from tconv.models.readers.onnx_graph.symbols import minus, plus, quotient, times
+from tconv.models.inventory.symbols import minus, plus, quotient, times
 
 Terms = Size | list[Size]
 """A scalar, or the entries of a vector."""
