@@ -197,10 +197,9 @@ def tensorrt_dla(f):
 
 def ascend(f):
     (sh, sw), (h, w) = f.stride, f.input
-    if min(f.kernel) > 1:
-        sizes = 2 <= h * sh <= 4096 and 2 <= w * sw <= 4096
-    else:
-        sizes = max(f.kernel) > 1 or 2 <= w * sw * sh <= 4096
+    sizes = 2 <= h * sh <= 4096 and 2 <= w * sw <= 4096
+    if max(f.kernel) == 1:
+        sizes = sizes and 2 <= w * sw * sh <= 4096 and (sh == sw == 1 or w <= 2032)
     fits = all(d * (k - 1) + 1 <= n + 2 * lo for (k, _, d, lo, _, _), n in zip(axes(f), f.input, strict=True))
     return sh * sw < 256 and sizes and fits and f.dtype != "int16"
 

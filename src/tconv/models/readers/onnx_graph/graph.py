@@ -28,6 +28,7 @@ from tconv.models.readers.onnx_graph.constant_arrays import constant_of
 from tconv.models.readers.onnx_graph.constants import Constants
 from tconv.models.readers.onnx_graph.loading import load
 from tconv.models.readers.onnx_graph.nodes import inner_graphs, label
+from tconv.models.readers.onnx_graph.stored import load_numbers
 from tconv.models.readers.onnx_graph.values import Values
 
 
@@ -42,7 +43,7 @@ class PlacedNode:
     graph: str
     """Way to its graph: "" for the main one, "3.then_branch" for a graph inside of its node 3."""
     place: str
-    """Place in words: "node 4 of 40", or "node 1 of 3 in the then_branch of If 'choose'"."""
+    """Place in words: "node 4 of 40", "node 1 of 3 in the then_branch of If 'choose', node 9 of 12"."""
 
 
 class OnnxGraph:
@@ -51,7 +52,7 @@ class OnnxGraph:
     def __init__(self, path: Path, model: Any, limitations: tuple[str, ...] = ()) -> None:
         self.path, self.model, self.limitations = path, model, limitations
         self.constants = Constants(path, model)
-        self.values = Values(path, self.constants)
+        self.values = Values(path, self.constants, model.graph.inputs)
 
     @cached_property
     def nodes(self) -> tuple[PlacedNode, ...]:
@@ -62,6 +63,13 @@ class OnnxGraph:
     def opset(self) -> int:
         """Version of ONNX's own operators."""
         return int(self.model.opset_imports.get("", 1))
+
+    def proto(self) -> Any:
+        """Return the model as protobuf with all its numbers, for runtimes. Raises FileError for 2 GB or more."""
+        import onnx_ir
+
+        load_numbers(self.path, self.model)
+        return onnx_ir.serde.serialize_model(self.model)
 
     def constant(self, value: Any) -> StoredArray | None:
         """Return a value that is stored, or computed from stored ones alone; None for any other."""
@@ -102,4 +110,5 @@ def _nodes(graph: Any, way: str = "", words: str = "") -> Iterator[PlacedNode]:
         yield PlacedNode(node, number, way, f"node {number + 1} of {count}{words}")
         for name, inner in inner_graphs(node):
             step = f"{number}.{name}"
-            yield from _nodes(inner, f"{way}/{step}" if way else step, f" in the {name} of {label(node)}{words}")
+            outer = f" in the {name} of {label(node)}, node {number + 1} of {count}{words}"
+            yield from _nodes(inner, f"{way}/{step}" if way else step, outer)
