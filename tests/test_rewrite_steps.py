@@ -16,7 +16,7 @@ from tconv.rewriting.facts import cost_of
 from tconv.rewriting.operations import Add, Concat, Constant, Conv, ConvTranspose, Pad, Reshape, SizeOf, Slice, Split
 from tconv.rewriting.steps import STEPS
 from tconv.rewriting.steps import step as limits_module
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import RewriteStep
 
 
 class Case:
@@ -340,7 +340,7 @@ def test_unknown_sizes_stay_unknown_and_known_ones_are_inferred():
 
 def test_every_step_is_described():
     for name, step in STEPS.items():
-        assert isinstance(step, Step)
+        assert isinstance(step, RewriteStep)
         assert step.name == name
         assert step.summary
         assert not step.summary.endswith(".")

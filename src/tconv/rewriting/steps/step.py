@@ -23,7 +23,7 @@ Variant = Mapping[str, Any]
 """Choice among the forms of a step, such as the factors of a stride, as keyword arguments."""
 
 
-class Step(ABC):
+class RewriteStep(ABC):
     """Exact rewrite of one operation. Sizes are the shape of its input, None for those that vary."""
 
     name: ClassVar[str]
