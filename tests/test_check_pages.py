@@ -66,7 +66,7 @@ def layer_check(weight=None, geometry=None, traps=(), **facts):
     return LayerCheck(
         own, g, 8, 4, shapes, g.macs((16, 24)[: g.ndim], 8, 4), Bytes(2048, 12288, 24576), Timing(1e-5, "bytes", 2e-5, None, "", "x"),
         CheckerboardVerdict(0.5, "a checkerboard", 1, 0.75), None, {"torch": NativeLayer("y = f(x)", ("reason",)), "jax": NativeLayer("")},
-        None, traps, targets, ("note",),
+        None, traps, targets, ("note",), lambda: own.weight.read(),
     )  # fmt: skip
 
 

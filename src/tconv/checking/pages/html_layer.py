@@ -7,10 +7,8 @@ from tconv.checking.layer_check import LayerCheck
 from tconv.checking.pages import html_parts as html
 from tconv.checking.pages import overview
 from tconv.checking.pages.pixel_picture import line, picture
-from tconv.checking.pages.responses import Responses, responses_of
+from tconv.checking.pages.responses import responses_of
 from tconv.checking.summary import seconds_text
-from tconv.dialects import dialect
-from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import StoredArray
 
 FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras", "jax": "JAX", "onnx": "ONNX"}
@@ -124,22 +122,11 @@ def _agreement(check: LayerCheck) -> str:
 # -- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _responses(check: LayerCheck) -> Responses | None:
-    """Return the responses of a layer's own weight; None where it has none that can be read or drawn."""
-    g, stored = check.geometry, check.layer.weight
-    if g is None or stored is None:
-        return None
-    try:
-        rules = dialect(check.layer.dialect)
-        layout = {name: value for name, value in check.layer.arguments.items() if name in rules.layout_arguments}
-        weight = rules.weight_layout(g.ndim, **layout).canonical(stored.read(), g.groups)
-        return responses_of(weight, g)
-    except (TconvError, ValueError, OSError):  # the notes of the layer say why its weight cannot be read
-        return None
-
-
 def _pictures(check: LayerCheck) -> str:
-    found = _responses(check)
+    weight = None if check.geometry is None else check.canonical_weight()
+    if check.geometry is None or weight is None:  # the notes of the layer say why it cannot be read
+        return ""
+    found = responses_of(weight, check.geometry)
     if found is None:
         return ""
     mixed = "the input channel" if found.inputs == 1 else f"{found.inputs} input channels, mixed to show it most"
