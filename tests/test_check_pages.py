@@ -26,7 +26,7 @@ from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.pages.responses import responses_of
 from tconv.checking.pages.sarif_log import MOST_RESULTS, to_sarif
 from tconv.checking.pages.trap_pictures import OUTCOMES, PICTURES, trap_picture
-from tconv.checking.report import Check
+from tconv.checking.report import Check, Machine
 from tconv.checking.trap import Trap
 from tconv.checking.traps import TRAPS
 from tconv.geometry import Geometry
@@ -423,6 +423,22 @@ def test_traps_are_grouped_by_key_and_by_who_is_hit():
     first, second = overview.trap_groups(check(*layers))
     assert (first.severity, first.layers, first.sentences) == ("wrong", (1, 2, 3), (("same", (1, 2)), ("other", (3,))))
     assert (second.severity, second.layers) == ("note", (2,))
+
+
+def test_times_stand_beside_their_bound():
+    own = layer_check()
+    assert overview.cost(own) == [overview.macs(own), "20 us", "2.0x bound"]
+    assert overview.timing(own) == "tconv 20 us, bound 10 us (bytes), x"
+    there = replace(own, timing=replace(own.timing, runtime=4e-5, runtime_name="onnxruntime 1.32.0", note=""))
+    assert overview.timing(there) == "onnxruntime 1.32.0 40 us, tconv 20 us, bound 10 us (bytes)"
+    assert overview.cost(there)[1:] == ["40 us", "4.0x bound"]
+    found = check(there, machine=Machine(100.0, 20.0, 2))
+    assert "onnxruntime 1.32.0, each layer alone" in overview.peaks(found)
+    assert "100 GFLOP/s, 20.0 GB/s" in to_html(found)
+    assert "busy" not in overview.peaks(found)
+    hurried = replace(there, timing=replace(there.timing, runtime=5e-6))
+    assert overview.peaks(check(hurried, machine=found.machine)).endswith("busy while that was measured.")
+    assert overview.cost(LayerCheck(layer(), None)) == ["?"]
 
 
 def test_many_notes_are_counted():

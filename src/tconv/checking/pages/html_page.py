@@ -100,7 +100,7 @@ def _overview(check: Check) -> str:
                 html.text(overview.groups(layer)),
                 html.text(overview.channels(layer)),
                 html.text(overview.sizes(layer), 120),
-                html.text(overview.macs(layer)),
+                "<br>".join(map(html.text, overview.cost(layer))),
                 html.text(overview.overlap(layer)),
                 html.text(overview.checkerboard(layer)),
             ]
@@ -113,6 +113,7 @@ def _overview(check: Check) -> str:
         "constant over space, computed from the weights.</p>"
     )
     chosen = f'<p class="soft">{html.text(overview.chosen(check), 800)}</p>' if overview.chosen(check) else ""
+    chosen += f'<p class="soft">{html.text(overview.peaks(check), 400)}</p>' if overview.peaks(check) else ""
     return f"<h2>Layers at a glance</h2>{html.table(_COLUMNS, rows)}{more}{chosen}{caption}"
 
 
