@@ -186,6 +186,87 @@ def test_weights_that_are_computed_and_quantized(weights, tmp_path, compared):
     assert compared(flipped, computed).layer.cause == "kernel flipped"
 
 
+# -- operations that are right alone, and wrong where a runtime fuses them -------------------------------------------
+
+
+def integers(path, **arrays):
+    """Add constants of integers to a model."""
+    known = onnx.load(path)
+    known.graph.initializer.extend(numpy_helper.from_array(np.asarray(each), name) for name, each in arrays.items())
+    onnx.save(known, path)
+    return path
+
+
+def padded(weight="w1", before="x", after="y"):
+    """Return the nodes of a zero Pad and a transposed convolution, which OpenVINO 2026.4.1 fuses without the stride."""
+    arguments = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+    return [
+        helper.make_node("Pad", [before, "ends"], ["padded"], name="pad"),
+        helper.make_node("ConvTranspose", ["padded", weight], [after], name="up", **arguments),
+    ]
+
+
+ENDS = np.array([0, 0, 1, 1, 0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("runtimes", [("openvino", "onnxruntime"), ("tconv", "openvino")])
+def test_a_pad_that_a_runtime_fuses_wrongly(weights, tmp_path, compared, runtimes):
+    path = integers(save(tmp_path / "net.onnx", padded(), weights, (1, 3, 4, 4)), ends=ENDS)
+    found = compared(path, path, runtimes=runtimes)
+    shapes = ((1, 4, 9, 9),), ((1, 4, 11, 11),)
+    assert (found.verdict, found.shapes) == ("fused", shapes if runtimes[0] == "openvino" else shapes[::-1])
+    assert found.place == (
+        "in up (ConvTranspose), only where it is fused with pad (Pad) before it; each of them alone agrees"
+    )
+    assert found.fusion.facts() == {
+        "network": str(path),
+        "operation": "up (ConvTranspose)",
+        "fused_with": ["pad (Pad)"],
+        "shape": (1, 4, 9, 9),
+        "shape_alone": (1, 4, 11, 11),
+    }
+    assert "the crop is (2, 2) instead of (1, 1): the padding is applied twice" in str(found)
+    assert "got is" in str(found)
+    assert compared(path, path, runtimes=("onnxruntime", "tconv")).verdict == "equal"
+
+
+def test_a_fused_neighbour_inside_of_a_network(weights, tmp_path, compared):
+    """The Slice cuts both results to one size; the layer is found among others by asking for single tensors."""
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w1", "b1"], ["a"], name="first", strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["b"], name="relu"),
+        *padded("w2", "b", "u"),
+        helper.make_node("Slice", ["u", "from", "to", "axes"], ["v"], name="cut"),
+        helper.make_node("Sigmoid", ["v"], ["s"], name="gate"),
+        helper.make_node("Mul", ["v", "s"], ["z"], name="gated"),
+        helper.make_node("Conv", ["z", "last"], ["y"], name="last"),
+    ]
+    stored = {**weights, "last": np.random.default_rng(1).standard_normal((3, 2, 3, 3))}
+    path = save(tmp_path / "net.onnx", nodes, stored, (1, 3, 6, 6))
+    places = {"from": np.array([0, 0]), "to": np.array([16, 16]), "axes": np.array([2, 3])}
+    path = integers(path, ends=ENDS, **places)
+    found = compared(path, path, runtimes=("openvino", "onnxruntime"))
+    assert found.shapes == (((1, 3, 14, 14),), ((1, 3, 14, 14),))
+    assert (found.verdict, found.fusion.step.name) == ("fused", "up")
+    assert [step.name for step in found.fusion.partners] == ["pad"]
+    assert found.layer.verdict == "found"
+    (facts,) = json.loads(run(path, "--runtimes", "openvino", "onnxruntime", "--json"))
+    assert facts["verdict"] == "fused"
+    assert facts["fused"]["operation"] == "up (ConvTranspose)"
+    assert facts["fused"]["network"] == f"{path} on openvino"
+
+
+def test_a_fault_beside_a_wrong_fusion(weights, tmp_path, compared):
+    """The layer with the fault is named, and the fusion in a note."""
+    nodes = [helper.make_node("ConvTranspose", ["x", "w1"], ["h"], name="first", strides=[2, 2]), *padded("w2", "h")]
+    right = integers(save(tmp_path / "right.onnx", nodes, weights, (1, 3, 6, 6)), ends=ENDS)
+    flipped = {**weights, "w1": weights["w1"][:, :, ::-1, ::-1].copy()}
+    wrong = integers(save(tmp_path / "wrong.onnx", nodes, flipped, (1, 3, 6, 6)), ends=ENDS)
+    found = compared(wrong, right, runtimes=("openvino", "onnxruntime"))
+    assert (found.place, found.layer.cause) == ("first (ConvTranspose)", "kernel flipped")
+    assert any("only where it is fused with pad (Pad) before it" in note for note in found.notes)
+
+
 # -- PyTorch and Keras -----------------------------------------------------------------------------------------------
 
 
@@ -310,6 +391,17 @@ def test_the_command_says_equal_in_one_line(exports):
     printed = run(exports / "keras-same_even.keras", exports / "keras-same_even.onnx")
     assert printed.startswith("equal ")
     assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["vocoder_old", "vocoder_new"])
+def test_weight_norms_of_exports_run_on_tconv(exports, compared, name):
+    """PyTorch's older exporter leaves ReduceL2, Div and Mul in the file, as in EnCodec's decoder."""
+    path = exports / f"torch-{name}.script.onnx"
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert kinds >= {"ConvTranspose", "ReduceL2", "Div", "Mul"}
+    assert compared(path, path, runtimes=("tconv", "onnxruntime")).verdict == "equal"
+    assert compared(path, path, runtimes=("openvino", "tconv")).verdict == "equal"
+    assert compared(path, exports / f"torch-{name}.trace.pt", runtimes=("tconv", "")).verdict == "equal"
 
 
 def test_a_batchnorm_that_the_exporter_folded(exports, compared):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tconv.models.traces.process import RemoteNetwork, Workers
 from tconv.models.traces.trace import Input, RunError, Step, Trace
 
 _TRIES = 6
+_MOST_NUMBERS = 1 << 28  # in all inputs together
 _SEED = 0
 _PACKAGES = {
     "onnx_file": ("onnxruntime",),
@@ -94,6 +96,10 @@ def _feeds(
         for trial in (size,) if size is not None else (None, 32, 256, 640):
             symbols = Symbols(inventory, trial)
             shapes = [_sizes(each, symbols) for each in known if each is not None]
+            if sum(prod(shape) for shape in shapes) > _MOST_NUMBERS:
+                raise RunError(
+                    f"its inputs would have shapes {shapes}, too many numbers for a run. Write a smaller size"
+                )
             fixed = [replace(one, shape=shape) for one, shape in zip(inputs, shapes, strict=True)]
             yield from (feeds.noise[0] for feeds in islice(feeds_for(fixed, fixed, None, _SEED), 1))
     given = None if size is None else [size] if isinstance(size, int) else list(size)

@@ -47,7 +47,7 @@ def answer_of(read: ReadLayer, facts: LayerFacts | None, target: Target) -> Targ
         return TargetAnswer(False, limits, (), f"no plan: {expression}", open_limits)
     try:
         plan = plan_for(expression, target, facts=facts)
-    except TconvError as error:
+    except Exception as error:  # constants are read late, and damaged ones fail here in the words of their reader
         return TargetAnswer(False, limits, (), f"no plan: {error}", open_limits)
     return TargetAnswer(False, limits, tuple(plan.steps), str(plan), open_limits)
 

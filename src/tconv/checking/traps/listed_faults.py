@@ -34,7 +34,7 @@ def _severity(fault: Fault) -> Severity:
 
 
 def _kind(fault: Fault) -> TrapKind:
-    title = f"fault of {fault.versions}"
+    title = f"{fault.what} ({fault.versions})"
     instead = _INSTEAD[fault.computation]
     return TrapKind(_key(fault), _severity(fault), title, f"{fault.what}.", fault.versions, fault.source, instead)
 

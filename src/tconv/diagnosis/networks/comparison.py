@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from tconv._arrays import Array
 from tconv.diagnosis import Diagnosis, diagnose
 from tconv.diagnosis.networks.agreement import Reference, arrangements, coarsest, reference
 from tconv.diagnosis.networks.first_difference import Place, TracePair, outputs_agree
+from tconv.diagnosis.networks.fused_operations import FusionFault, find_fusion_fault
 from tconv.diagnosis.networks.layer_diagnosis import diagnose_layer
 from tconv.diagnosis.networks.network_report import NetworkDiagnosis, largest
 from tconv.diagnosis.networks.random_inputs import Feeds, feeds_for
@@ -99,22 +100,24 @@ class _Side:
 class _Comparison:
     def __init__(self, one: _Side, two: _Side, size: list[int] | None, seed: int, target: str | None) -> None:
         self._one, self._two, self._size, self._seed, self._target = one, two, size, seed, target
+        self._extra: list[str] = []
 
     def run(self) -> NetworkDiagnosis:
         feeds = self._feeds()
         for kind, nudged in ((feeds.noise, feeds.nudged), (feeds.image, None)):
-            first = self._one.network.trace(kind[0])
+            first = self._one.network.run(kind[0])
             change = self._one.network.run(nudged) if nudged is not None else None
             outputs = self._two.network.run(kind[1])
-            references = self._references(first, change, outputs)
+            references = self._references(Trace(first), change, outputs)
             if outputs_agree(references, outputs) is None:
-                return self._parted(kind, feeds.nudged if kind is feeds.noise else None)
+                return self._parted(kind, feeds.nudged if kind is feeds.noise else None, (first, outputs), references)
             if kind is feeds.noise:
                 kept = first, outputs, references
         first, outputs, references = kept
-        telling = self._telling(first.outputs, self._one.network.run(feeds.image[0]))
-        if telling < _TELLING or self._dead(first):
-            return self._unseen(feeds, first, references, outputs, telling)
+        telling = self._telling(first, self._one.network.run(feeds.image[0]))
+        trace = self._one.network.trace(feeds.noise[0])
+        if telling < _TELLING or self._dead(trace):
+            return self._unseen(feeds, trace, references, outputs, telling)
         return self._report("equal", references, outputs)
 
     # -- inputs ------------------------------------------------------------------------------------------------------
@@ -225,18 +228,28 @@ class _Comparison:
         )
         return TracePair.of(one, other, two, unit)
 
-    def _parted(self, kind: tuple[list[Array], list[Array]], nudged: list[Array] | None) -> NetworkDiagnosis:
-        """Return the place where networks with different outputs part."""
-        comparison = self._compared(kind, nudged)
-        one, two = comparison.one.trace, comparison.two.trace
-        references = self._references(one, None if nudged is None else self._one.network.run(nudged), two.outputs)
-        if outputs_agree(references, two.outputs) is not None:
-            return self._report("equal", references, two.outputs)  # an optimizer's fault vanishes with more outputs
-        for side, outputs, feeds in ((self._one, one.outputs, kind[0]), (self._two, two.outputs, kind[1])):
+    def _parted(
+        self,
+        kind: tuple[list[Array], list[Array]],
+        nudged: list[Array] | None,
+        whole: tuple[list[Array], list[Array]],
+        given: list[Reference],
+    ) -> NetworkDiagnosis:
+        """Return the place where networks with different outputs, `whole`, part. `given` are those of the first."""
+        for side, outputs, feeds in zip((self._one, self._two), whole, kind, strict=True):
             again = side.network.run(feeds)
             if outputs_agree(self._references(Trace(outputs), None, again), again) is None:
                 note = f"{side.source.name} gives other outputs for the same input: it draws random numbers"
-                return self._report("untellable", references, two.outputs, notes=[note])
+                return self._report("untellable", given, whole[1], notes=[note])
+        comparison = self._compared(kind, nudged)
+        one, two = comparison.one.trace, comparison.two.trace
+        references = self._references(one, None if nudged is None else self._one.network.run(nudged), two.outputs)
+        faults = self._fusion_faults(kind, (one, two), whole)
+        if outputs_agree(references, two.outputs) is not None:
+            if not faults:
+                return self._report("equal", references, two.outputs)
+            return self._fused(faults, given, whole[1])
+        self._extra = [f"besides, {fault.place}: {fault.text}" for fault in faults]
         if not one.layers and not two.layers:
             names = f"{self._one.source.name} and {self._two.source.name}"
             raise FileError(f"{names} differ and have no transposed convolution. Choose networks that have one")
@@ -244,6 +257,38 @@ class _Comparison:
         if place.is_layer:
             return self._blamed(comparison, place, references, two.outputs)
         return self._elsewhere(place, references, two.outputs)
+
+    def _fusion_faults(
+        self, kind: tuple[list[Array], list[Array]], traces: tuple[Trace, Trace], whole: tuple[list[Array], list[Array]]
+    ) -> list[FusionFault]:
+        """Return the fault of each side whose whole network gives other outputs than its operations alone."""
+        found = []
+        for side, feeds, trace, outputs in zip((self._one, self._two), kind, traces, whole, strict=True):
+            if outputs_agree(self._references(trace, None, outputs), outputs) is None:
+                unit = coarsest([*trace.outputs, *outputs])
+                found.append(find_fusion_fault(side.source.name, side.network, feeds, trace, outputs, unit))
+        return found
+
+    def _fused(self, faults: list[FusionFault], references: list[Reference], outputs: list[Array]) -> NetworkDiagnosis:
+        """Return the answer where the networks part only as a whole."""
+        fault = faults[0]
+        found = (
+            None if fault.got is None or fault.expected is None else self._fault_of(fault, fault.got, fault.expected)
+        )
+        notes = [f"also {other.place}: {other.text}" for other in faults[1:]]
+        report = self._report("fused", references, outputs, fault.place, [fault.text] * bool(fault.text), found, notes)
+        return replace(report, fusion=fault)
+
+    def _fault_of(self, fault: FusionFault, got: Array, expected: Array) -> Diagnosis | None:
+        """Return the diagnosis of a tensor that a fusion makes wrong, by the layer's call if it is a layer's output."""
+        layer = None if fault.step is None else fault.step.layer
+        if layer is None or fault.x is None:
+            return _alone(got, expected)
+        described = {"dialect": layer.dialect, "target": self._target, **layer.arguments}
+        try:
+            return diagnose(got, expected, x=fault.x, weight=layer.weight, bias=layer.bias, **described)
+        except TconvError:
+            return _alone(got, expected)
 
     def _blamed(
         self,
@@ -298,6 +343,7 @@ class _Comparison:
             (
                 *(self._one.refusals + self._two.refusals if verdict == "equal" else self._one.notes + self._two.notes),
                 *(notes or ()),
+                *self._extra,
             ),
             (references[0].values, outputs[0]) if references and outputs else None,
         )

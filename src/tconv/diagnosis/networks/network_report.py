@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.diagnosis.networks.fused_operations import FusionFault
 from tconv.diagnosis.report import Diagnosis
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class NetworkDiagnosis:
     names: tuple[str, str]
     """Names of the two networks."""
     verdict: str
-    """"equal", "elsewhere" (the difference begins in another operation), "untellable" (the outputs do not depend on the
-    input), or the verdict on the first transposed convolution that differs: "found", "likely", "none"."""
+    """"equal", "elsewhere" (the difference begins in another operation), "fused" (each operation alone agrees, and a
+    runtime is wrong where it fuses some), "untellable" (the outputs do not depend on the input), or the verdict on the
+    first transposed convolution that differs: "found", "likely", "none"."""
     before: float | None
     """Largest difference of the outputs, in units of the root mean square of expected's; None if shapes differ."""
     rounding: float
@@ -39,6 +41,8 @@ class NetworkDiagnosis:
     notes: tuple[str, ...] = ()
     outputs: tuple[Array, Array] | None = None
     """The first outputs, for the picture."""
+    fusion: FusionFault | None = None
+    """Operations that a runtime fuses wrongly, for the verdict "fused"."""
 
     def draw(self, ax: Axes | None = None) -> Axes:
         """Draw the difference of the layer, or of the first outputs where no layer is named."""
@@ -56,9 +60,15 @@ class NetworkDiagnosis:
             lines.append(f"begins    {self.place}")
         lines += [f"          {call}" for call in self.calls]
         if self.layer is not None:
-            lines.append(f"          got is {self.names[0]}; expected, which is taken as right, is {self.names[1]}")
+            lines.append(f"          {self._meaning()}")
             lines += str(self.layer).splitlines()
         return "\n".join(lines + [f"note      {note}" for note in self.notes])
+
+    def _meaning(self) -> str:
+        """Return the meaning of the words "got" and "expected" in the diagnosis of a layer."""
+        if self.fusion is not None:
+            return f"got is {self.fusion.network} as a whole; expected is the same with all tensors as outputs"
+        return f"got is {self.names[0]}; expected, which is taken as right, is {self.names[1]}"
 
     def _headline(self) -> str:
         both = " and ".join(self.names)
@@ -88,6 +98,7 @@ class NetworkDiagnosis:
             "outputs": {"before": self.before, "rounding": self.rounding, "shapes": self.shapes},
             "calls": self.calls,
             "network_notes": self.notes,
+            "fused": None if self.fusion is None else self.fusion.facts(),
         }
         if self.layer is not None:
             names = ("verdict", "cause", "fix", "before", "rounding", "shapes", "notes", "tried")

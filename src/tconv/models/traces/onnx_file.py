@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError, MissingExtraError, TconvError
+from tconv.errors import FileError, TconvError
+from tconv.models.readers.onnx_graph import open_graph
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, plain, reason
 from tconv.operator.functional import conv_transpose
 
@@ -94,22 +95,7 @@ def graph_inputs(model: Any) -> list[Any]:
 
 def open_network(path: Path, runtime: str) -> OnnxFile:
     """Return the network in a .onnx file. Raises FileError, MissingExtraError."""
-    try:
-        import onnx
-        import onnx.inliner
-    except ImportError:
-        raise MissingExtraError("a .onnx file", "onnx", "onnx") from None
-    try:
-        model = onnx.load(path)
-        if not model.graph.node:
-            raise ValueError("it has no nodes")
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # protobuf raises many types for bytes that are not a model
-        raise FileError(
-            f"{path} is damaged or not an ONNX model: {reason(error, 200)}. Write onnx.save(model, name)"
-        ) from None
-    return OnnxFile(model, runtime)
+    return OnnxFile(open_graph(path).proto(), runtime)
 
 
 class OnnxFile:
@@ -117,6 +103,7 @@ class OnnxFile:
 
     def __init__(self, model: Any, runtime: str) -> None:
         self._model, self._runtime = model, runtime
+        self._names: dict[int, str] = {}
         self.inputs = [_input(model, each) for each in graph_inputs(model)]
 
     def run(self, feeds: list[Array]) -> list[Array]:
@@ -137,16 +124,31 @@ class OnnxFile:
         """Return outputs, steps and tensors: all outputs of nodes become outputs of the graph."""
         import onnx
 
-        graph = self._model.graph
-        wanted = list(dict.fromkeys(self._wanted()))
+        values = self._values(feeds, list(dict.fromkeys(self._wanted())))
+        stored = {each.name: onnx.numpy_helper.to_array(each) for each in self._model.graph.initializer}
+        return self._recorded(feeds, stored | values)
+
+    def probe(self, feeds: list[Array], numbers: list[int]) -> Trace:
+        """Return the outputs and these tensors of the last trace, with no other tensor as an output."""
+        names = {number: self._names[number] for number in numbers if number in self._names}
+        values = self._values(feeds, list(names.values()))
+        ends = [plain(values[each.name]) for each in self._model.graph.output]
+        found = {number: plain(values[name]) for number, name in names.items()}
+        return Trace(
+            [array for array in ends if array is not None],
+            tensors={number: array for number, array in found.items() if array is not None},
+        )
+
+    def _values(self, feeds: list[Array], wanted: list[str]) -> dict[str, Array]:
+        """Return the outputs of the graph and these tensors by name."""
+        import onnx
+
         wider = onnx.ModelProto()
         wider.CopyFrom(self._model)
-        own = {each.name for each in graph.output}
+        own = {each.name for each in self._model.graph.output}
         wider.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in own)
         named = [each.name for each in wider.graph.output]
-        values = dict(zip(named, self._run(wider, feeds), strict=True))
-        stored = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
-        return self._recorded(feeds, stored | values)
+        return dict(zip(named, self._run(wider, feeds), strict=True))
 
     def _dynamic(self) -> set[str]:
         """Return the names of tensors that depend on the numbers of the inputs."""
@@ -181,6 +183,7 @@ class OnnxFile:
             for name in outputs:
                 numbers[name] = recorder.tensor(values.get(name), layer is not None)
             recorder.step(node.name or node.output[0], node.op_type, given, [numbers[name] for name in outputs], layer)
+        self._names = {number: name for name, number in numbers.items()}
         ends = [plain(values[each.name]) for each in self._model.graph.output]
         return recorder.finish([array for array in ends if array is not None])
 

@@ -119,12 +119,17 @@ class RemoteNetwork:
         """Return outputs, steps and tensors for these inputs. Raises RunError."""
         return self._request("trace", feeds)
 
-    def _request(self, what: str, feeds: list[Array]) -> Trace:
+    def probe(self, feeds: list[Array], tensors: list[int]) -> Trace:
+        """Return the outputs and these tensors of the last trace, and keep no others. Raises RunError."""
+        return self._request("probe", feeds, tensors)
+
+    def _request(self, what: str, feeds: list[Array], tensors: list[int] | None = None) -> Trace:
         folder = Path(tempfile.mkdtemp(dir=self._worker.folder))
         try:
             for number, feed in enumerate(feeds):
                 np.save(folder / f"feed{number}.npy", feed)
             request = {"do": what, "network": self._number, "folder": str(folder), "feeds": len(feeds)}
+            request |= {} if tensors is None else {"tensors": tensors}
             self._worker.answer(self._worker.ask(request), self.path)
             return trace.read(folder)
         finally:

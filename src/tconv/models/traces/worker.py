@@ -1,8 +1,8 @@
 """Worker process that opens networks and runs them: `python -m tconv.models.traces.worker`.
 
-Each line of standard input is a request in JSON: a ticket, what to do ("open", "run", "trace" or "close"), the number
-of the network, and a path and runtime, or a folder of arrays. Each answer is a line with the same ticket; arrays lie
-in the folder. Whatever a framework prints goes to standard error.
+Each line of standard input is a request in JSON: a ticket, what to do ("open", "run", "trace", "probe" or "close"), the
+number of the network, and a path and runtime, or a folder of arrays. Each answer is a line with the same ticket; arrays
+lie in the folder. Whatever a framework prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.models.traces import format_of
 from tconv.models.traces.trace import NetworkFile, RunError, Trace, inputs_to_json, reason, write
@@ -50,8 +51,17 @@ def _answer(request: dict[str, Any], networks: dict[int, NetworkFile]) -> dict[s
         return {"inputs": inputs_to_json(networks[number].inputs)}
     folder, network = Path(request["folder"]), networks[number]
     feeds = [np.load(folder / f"feed{at}.npy", allow_pickle=False) for at in range(request["feeds"])]
-    write(network.trace(feeds) if what == "trace" else Trace(network.run(feeds)), folder)
+    write(_result(network, what, feeds, request), folder)
     return {}
+
+
+def _result(network: NetworkFile, what: str, feeds: list[Array], request: dict[str, Any]) -> Trace:
+    if what == "probe":
+        if not hasattr(network, "probe"):
+            raise RunError("its tensors cannot be asked for one at a time")
+        found: Trace = network.probe(feeds, request["tensors"])
+        return found
+    return network.trace(feeds) if what == "trace" else Trace(network.run(feeds))
 
 
 def _refusal(error: Exception, path: str) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def parameter_of(torch: Any, module: Any, name: str) -> StoredArray | str | None
         with torch.no_grad():
             return array_of(torch, getattr(module, name), f"{_norm(kinds)} ({', '.join(kinds)})")
     found = getattr(module, name, None)
-    found = found() if callable(found) and not isinstance(found, torch.Tensor) else found
-    if found is None:
+    found = found() if callable(found) and not isinstance(found, (torch.Tensor, torch.nn.Module)) else found
+    if not isinstance(found, torch.Tensor):  # an LSTM's `bias` is True
         return None
     if isinstance(found, torch.nn.parameter.UninitializedTensorMixin):
         return f"Its {name} does not exist before the first call of the lazy module."
