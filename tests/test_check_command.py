@@ -284,6 +284,16 @@ def test_errors_say_what_to_write(run, arguments):
     assert re.match(r"tconv: .*\. Write .*\n$", errors)
 
 
+def test_a_model_behind_a_list_is_explained(run):
+    decoder(Path("decoder.onnx"))
+    code, _, errors = run("--target", "ethos-u", "decoder.onnx")
+    assert code == 1
+    assert errors == (
+        "tconv: MODEL is missing: decoder.onnx was read as a value of --target. Write tconv check decoder.onnx --target "
+        "ethos-u\n"
+    )
+
+
 # -- the documentation -------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from tconv.checking.pages.pixel_picture import png
 from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.pages.responses import responses_of
 from tconv.checking.pages.sarif_log import MOST_RESULTS, to_sarif
+from tconv.checking.pages.target_summary import target_summaries
 from tconv.checking.pages.trap_pictures import OUTCOMES, PICTURES, trap_picture
 from tconv.checking.report import Check, Machine
 from tconv.checking.trap import Trap
@@ -468,7 +469,7 @@ def test_numbers_for_readers():
     assert [
         f(unknown) for f in (overview.kernel, overview.sizes, overview.macs, overview.overlap, overview.checkerboard)
     ] == ["?"] * 5
-    (ethos, rknn) = overview.target_summaries(check())
+    (ethos, rknn) = target_summaries(check())
     assert (ethos.verdict, rknn.verdict) == ("takes the layer", "refuses the layer")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -92,7 +93,7 @@ def run(
         _print_targets()
         return 0
     if model is None:
-        raise ArgumentError("MODEL is missing. Write tconv check model.onnx, or tconv check --targets")
+        raise ArgumentError(_missing_model({"--target": target, "--fail-on": fail_on}))
     wanted = _checked_kinds(fail_on or [], bool(target))
     names = [find_target(name).name for name in target or ()]  # unknown ones are refused before the file is read
     with ExitStack() as files:  # files that cannot be written are refused before the work, too
@@ -117,6 +118,15 @@ def run(
         if new is not None:
             print(f"wrote {new.path}", file=sys.stderr if as_json else sys.stdout)
     return _verdict(found, wanted)
+
+
+def _missing_model(lists: dict[str, list[str] | None]) -> str:
+    """Return the message for a command without a model, which may have been taken for one more value of an option."""
+    for option, values in lists.items():
+        if values and len(values) > 1 and os.path.exists(values[-1]):
+            name = values[-1]
+            return f"MODEL is missing: {name} was read as a value of {option}. Write tconv check {name} {option} {values[0]}"
+    return "MODEL is missing. Write tconv check model.onnx, or tconv check --targets"
 
 
 def _checked_kinds(wanted: list[str], has_targets: bool) -> list[str]:

@@ -18,6 +18,7 @@ from tconv._memory import si
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.pages import overview
 from tconv.checking.pages.printable_text import printable, short_name
+from tconv.checking.pages.target_summary import TargetSummary, target_summaries
 from tconv.checking.report import Check
 from tconv.checking.trap import SEVERITIES, Severity
 
@@ -85,9 +86,7 @@ def _parts(check: Check) -> Iterable[RenderableType]:
     if check.targets:
         yield _heading("Targets")
         # the shortest answers first, so that they stand in lines below each other
-        yield from map(
-            _target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits or each.open_limits))
-        )
+        yield from map(_target, sorted(target_summaries(check), key=lambda each: bool(each.limits or each.open_limits)))
 
 
 def _run(check: Check) -> str:
@@ -216,7 +215,7 @@ def _trap(group: overview.TrapGroup) -> RenderableType:
     return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2)))
 
 
-def _target(summary: overview.TargetSummary) -> RenderableType:
+def _target(summary: TargetSummary) -> RenderableType:
     style = "bold yellow" if summary.refused else "bold green" if not summary.unknown else "bold"
     title = Text.assemble((printable(summary.name, 60), "bold"), "  ", (summary.verdict, style))
     rows = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from tconv.checking.pages import html_parts as html
 from tconv.checking.pages import overview
 from tconv.checking.pages.html_layer import layer_section, trap_tag
+from tconv.checking.pages.target_summary import target_summaries
 from tconv.checking.pages.trap_pictures import trap_picture
 from tconv.checking.report import Check
 
@@ -154,7 +155,7 @@ def _links(numbers: tuple[int, ...]) -> str:
 
 
 def _targets(check: Check) -> str:
-    summaries = overview.target_summaries(check)
+    summaries = target_summaries(check)
     if not summaries:
         return ""
     rows = []
