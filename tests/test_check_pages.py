@@ -223,7 +223,7 @@ def test_a_page_of_many_layers_is_small():
         for i in range(300)
     )
     text = to_html(check(*layers))
-    assert len(text) < 1_200_000
+    assert len(text) < 1_000_000
     assert text.count("<img") > 100
     assert_safe(Page(text))
     assert "and 280 more" in text

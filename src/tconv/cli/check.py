@@ -123,9 +123,9 @@ def run(
 def _missing_model(lists: dict[str, list[str] | None]) -> str:
     """Return the message for a command without a model, which may have been taken for one more value of an option."""
     for option, values in lists.items():
-        if values and len(values) > 1 and os.path.exists(values[-1]):
-            name = values[-1]
-            return f"MODEL is missing: {name} was read as a value of {option}. Write tconv check {name} {option} {values[0]}"
+        if values and os.path.exists(taken := values[-1]):
+            rest = f" {option} {' '.join(values[:-1])}" if values[:-1] else ""
+            return f"MODEL is missing: {taken} was read as a value of {option}. Write tconv check {taken}{rest}"
     return "MODEL is missing. Write tconv check model.onnx, or tconv check --targets"
 
 

@@ -14,7 +14,7 @@ from tconv.checking.pages.target_summary import target_summaries
 from tconv.checking.pages.trap_pictures import trap_picture
 from tconv.checking.report import Check
 
-_MOST_ROWS = 2000
+_MOST_ROWS = 400
 _MOST_SECTIONS = 200
 """Layers with a section of their own; of more, those with the gravest traps."""
 _ROOM_FOR_PICTURES = 600_000
