@@ -21,7 +21,7 @@ from tconv.checking.model_run import with_run
 from tconv.checking.report import Check, plain
 from tconv.checking.sizes import Symbols, affine, evaluated, symbols_in
 from tconv.checking.trap import Trap
-from tconv.checking.weight_numbers import weight_statistics
+from tconv.checking.weight_numbers import checkerboard_verdict, weight_statistics
 from tconv.geometry import Geometry
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, StoredArray
 from tconv.targets import target
@@ -192,6 +192,17 @@ def test_statistics_are_those_of_the_whole_array(groups: int) -> None:
     assert (numbers.nan, numbers.inf, numbers.zeros, numbers.size) == (1, 1, 1, w.size)
     assert (numbers.beyond_float16, numbers.subnormal_float16) == (2, int(((np.abs(w) < 2**-14) & (w != 0)).sum()))
     assert numbers.non_finite_outputs == (3 * groups // 8 * 3 + 1,)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_the_score_is_that_of_checkerboard(groups: int) -> None:
+    w = np.random.default_rng(0).standard_normal((8, 3, 5, 4)).astype(np.float32)
+    g = Geometry((5, 4), (2, 3), 1, (1, 2), groups)
+    board = tconv.checkerboard(w.astype(np.float64), geometry=g)
+    found = checkerboard_verdict(w, g, weight_statistics(w, groups))
+    assert found.score == pytest.approx(board.score, abs=1e-12)
+    assert found.worst_channel == int(np.argmax(board.by_channel))
+    assert found.worst == pytest.approx(board.by_channel.max(), abs=1e-12)
 
 
 def test_a_large_weight_is_read_in_parts() -> None:
