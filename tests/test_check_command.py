@@ -205,6 +205,20 @@ def test_a_target_says_every_limit(run):
     assert {limit["key"] for limit in facts["layers"][0]["targets"]["ethos-u"]["limits"]} >= {"stride"}
 
 
+def test_a_target_that_is_named_twice_is_shown_once(run):
+    decoder(Path("decoder.onnx"))
+    code, text, _ = run("decoder.onnx", "--target", "ethos-u", "Ethos-U", "ethos-u")
+    assert code == 0
+    assert len(re.findall(r"^ethos-u  ", text, re.M)) == 1
+
+
+def test_a_profile_of_your_own(run):
+    decoder(Path("decoder.onnx"))
+    code, _, errors = run("decoder.onnx", "--target", "./mine.toml")
+    assert code == 1
+    assert "mine.toml" in errors
+
+
 def test_an_unknown_target_is_refused_before_the_file_is_read(run):
     code, _, errors = run("nothing.onnx", "--target", "etos-u")
     assert code == 1

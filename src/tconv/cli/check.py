@@ -95,12 +95,11 @@ def run(
     if model is None:
         raise ArgumentError(_missing_model({"--target": target, "--fail-on": fail_on}))
     wanted = _checked_kinds(fail_on or [], bool(target))
-    names = [find_target(name).name for name in target or ()]  # unknown ones are refused before the file is read
+    named = {find_target(name).name: name for name in target or ()}  # unknown ones are refused before the file is read
     with ExitStack() as files:  # files that cannot be written are refused before the work, too
         page = files.enter_context(NewFile([html])) if html is not None else None
         log = files.enter_context(NewFile([sarif])) if sarif is not None else None
-        found = check(model, target=target, run=run, size=size)
-        assert list(found.targets) == names
+        found = check(model, target=list(named.values()), run=run, size=size)
         number = None if layer is None else _number_of(found, layer)
         if number is not None:
             found = replace(found, layers=found.layers[number - 1 : number])
