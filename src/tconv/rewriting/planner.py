@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tconv.errors import MethodError
@@ -73,7 +73,9 @@ def plan_for(
 
     `facts` are those of the layer in its file, whose dtype and scales the weights alone do not tell. `names` limits the
     steps that may be taken, `most` their number, and `order` the channels of depth to space where both are possible.
-    A plan without steps means that the target accepts the layer, if its `reasons` are empty.
+    A plan without steps means that the target accepts the layer, if its `reasons` are empty. Limits of the whole model
+    (its type, a batch or size that must be fixed, a weight that must be constant) are the plan's `lasting`: no step
+    ends them, and they stop none.
     """
     search = _Search(target, facts, _steps(names), order)
     start = search.candidate(expression, ())
@@ -85,7 +87,7 @@ def plan_for(
         done = [candidate for candidate in level if not candidate.limits]
         if done:
             best = min(done, key=lambda candidate: _rank(candidate, nominal, before.macs))
-            return _plan(target.name, start, best, nominal)
+            return _plan(target.name, start, best, nominal, search.lasting(expression))
         if depth == most:
             break
         following: list[_Candidate] = []
@@ -100,7 +102,8 @@ def plan_for(
         level = sorted(following, key=lambda candidate: _rest(candidate, nominal))[:WIDTH]
     reasons = [f"no {most} steps or fewer end the limits of {target.name}: {'; '.join(start.limits)}"]
     reasons += [f"{name}: {reason}" for name, reason in alone.items()]
-    return RewritePlan(target.name, expression, None, start.limits, (), before, None, tuple(reasons))
+    lasting = search.lasting(expression)
+    return RewritePlan(target.name, expression, None, start.limits, (), before, None, tuple(reasons), lasting)
 
 
 def plan_of_steps(
@@ -133,10 +136,8 @@ def plan_of_steps(
         else:
             missing = "it has no form" if current.expression.layers else "no transposed convolution is left"
             reasons.append(f"{step.name}: {against[0] if against else missing}")
-    plan = _plan("" if target is None else target.name, start, current, nominal)
-    return RewritePlan(
-        plan.target, expression, plan.result, plan.limits, plan.planned, plan.before, plan.after, tuple(reasons)
-    )
+    plan = _plan("" if target is None else target.name, start, current, nominal, search.lasting(expression))
+    return replace(plan, reasons=tuple(reasons))
 
 
 def _steps(names: Sequence[str] | None) -> list[Step]:
@@ -169,10 +170,10 @@ class _Search:
         other = False
         for operation in expression.operations:
             found: list[str] = []
-            if isinstance(operation, (ConvTranspose, Conv)):
-                found = self._limits_against(operation, expression)
-            elif not self._target.accepts_operation(operation.kind):
+            if not isinstance(operation, ConvTranspose) and not self._target.accepts_operation(operation.kind):
                 found = [f"there is no {operation.kind}"]
+            elif isinstance(operation, (ConvTranspose, Conv)):
+                found = self._limits_against(operation, expression)
             if found and isinstance(operation, ConvTranspose):
                 refused.append(operation)
             other = other or bool(found and not isinstance(operation, ConvTranspose))
@@ -187,11 +188,20 @@ class _Search:
         """
         assert self._target is not None
         facts = layer_facts(operation, expression, self._facts)
-        found = [str(limit) for limit in self._target.limits_against(facts, operation.kind)]
+        limits = self._target.limits_against(facts, operation.kind)
+        found = [str(limit) for limit in limits if not _lasts(limit)]
         if isinstance(operation, Conv):
             other = self._target.limits_against(facts)
-            found += [f"{limit} (a convolution)" for limit in other if limit.key == "ndim"]
+            found += [f"{limit} (a convolution)" for limit in other if _key_of(limit) == "ndim"]
         return found
+
+    def lasting(self, expression: Expression) -> tuple[str, ...]:
+        """Return the limits of an expression that are of its model, and stay whatever computes the layer."""
+        if self._target is None:
+            return ()
+        facts = [layer_facts(operation, expression, self._facts) for operation in expression.layers]
+        limits = [limit for each in facts for limit in self._target.limits_against(each) if _lasts(limit)]
+        return tuple(dict.fromkeys(map(str, limits)))
 
     def variants(self, step: Step, layers: Sequence[ConvTranspose], expression: Expression) -> list[Variant]:
         """Return the forms of a step that some layer has."""
@@ -240,6 +250,16 @@ class _Search:
         return self.candidate(expression, steps), []
 
 
+def _key_of(limit: Any) -> str:
+    return str(getattr(limit, "key", ""))
+
+
+def _lasts(limit: Any) -> bool:
+    """Return True for a limit of the whole model: another type, fixed sizes or a constant weight end it, no step."""
+    key = _key_of(limit)
+    return key in ("dtype", "batch", "weight") or (key == "input" and "varies" in str(limit))
+
+
 def _key(expression: Expression) -> tuple[Any, ...]:
     """Return what two expressions have in common if they differ in their weights alone."""
     entries: list[Any] = []
@@ -267,7 +287,9 @@ def _rest(candidate: _Candidate, nominal: tuple[int, ...]) -> tuple[Any, ...]:
     return (len(candidate.limits), cost.macs, cost.operations)
 
 
-def _plan(name: str, start: _Candidate, best: _Candidate, nominal: tuple[int, ...]) -> RewritePlan:
+def _plan(
+    name: str, start: _Candidate, best: _Candidate, nominal: tuple[int, ...], lasting: tuple[str, ...]
+) -> RewritePlan:
     planned = []
     following = [before for _, _, before in best.steps[1:]] + [best]
     for (step, variant, before), result in zip(best.steps, following, strict=False):
@@ -276,4 +298,5 @@ def _plan(name: str, start: _Candidate, best: _Candidate, nominal: tuple[int, ..
         planned.append(PlannedStep(step.name, step.summary, variant, step.waste, ended, cost))
     first = cost_of(start.expression, nominal)
     after = planned[-1].cost if planned else first
-    return RewritePlan(name, start.expression, best.expression, start.limits, tuple(planned), first, after, ())
+    words = (start.limits, tuple(planned), first, after, (), lasting)
+    return RewritePlan(name, start.expression, best.expression, *words)

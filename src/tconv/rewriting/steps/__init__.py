@@ -22,9 +22,9 @@ from tconv.rewriting.steps import (
 from tconv.rewriting.steps.step import Step
 
 _MEMBERS: tuple[Step, ...] = (
+    output_padding.STEP,
     explicit_pads.STEP,
     explicit_pads.NO_PADS,
-    output_padding.STEP,
     no_bias.STEP,
     split_stride.ZERO_TAPS,
     dilation.STEP,
