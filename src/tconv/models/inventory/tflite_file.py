@@ -16,7 +16,7 @@ from tconv._arguments import sizes_text
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
 from tconv.models.inventory.other_forms import OrdinaryConvolution, Transposed, of_depth_to_space, of_zero_insertion
-from tconv.models.inventory.size_arithmetic import Affine, Formula, SizeArithmetic, Term, as_size
+from tconv.models.inventory.size_arithmetic import Formula, SizeArithmetic
 from tconv.models.inventory.tflite_constants import TfliteConstants
 from tconv.models.readers import tflite
 from tconv.models.readers.tflite import Subgraph, TfliteModel, TfliteOperator, TfliteTensor
@@ -153,7 +153,7 @@ class _Graph:
         large, origin, y = self._output_sizes(sizes, x), "output_shape", operator.outputs[0]
         shape, limitations = self._sizes(y), []
         if large is not None:
-            shape = tuple(as_size(size) for size in large)
+            shape = tuple(large)
         if self._constants.integers(sizes) is None:
             known = "" if large is None else f" {sizes_text(shape or ())}"
             origin += f"{known}, computed in the graph"
@@ -172,18 +172,18 @@ class _Graph:
             **self._weights(weight, bias, limitations),
         }
 
-    def _output_sizes(self, number: int, x: int) -> list[Term] | None:
+    def _output_sizes(self, number: int, x: int) -> list[Size] | None:
         """Return the sizes in output_shape, as far as they follow from constants and from the sizes of x."""
 
         def formula(value: Any) -> Formula | None:
             operator = self._sources.get(value)
             return None if operator is None else Formula(operator.op, operator.inputs, operator.options)
 
-        def shape(value: Any) -> list[Term] | None:
+        def shape(value: Any) -> list[Size] | None:
             sizes = _shape(self.subgraph.tensors[value])
             if value != x and any(not isinstance(size, int) for size in sizes):
                 return None  # names are those of x
-            return [Affine(size) if isinstance(size, str) else size for size in sizes]
+            return list(sizes)
 
         found = SizeArithmetic(formula, self._constants.terms, shape)(number)
         rank = len(self.subgraph.tensors[x].shape)

@@ -19,7 +19,7 @@ _ATTRIBUTES = ("name", "model_config", "keras_version", "backend", "dtype")
 _LONGEST = 64 << 20
 
 
-class Part(io.RawIOBase):
+class FilePart(io.RawIOBase):
     """A file within a file, for reading."""
 
     def __init__(self, path: str, start: int, size: int) -> None:
@@ -123,7 +123,7 @@ def main() -> None:
     try:
         import h5py
 
-        with h5py.File(io.BufferedReader(Part(path, int(start), int(size))), "r") as file:
+        with h5py.File(io.BufferedReader(FilePart(path, int(start), int(size))), "r") as file:
             made = _numbers(file, names[0]) if names else json.dumps(_table(h5py, file)).encode()
     except Exception as error:  # HDF5 has many kinds
         print(" ".join(str(error).split())[:300] or type(error).__name__, file=sys.stderr)
