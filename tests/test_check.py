@@ -1,16 +1,37 @@
-"""Checks of models: every number of the report, its JSON, and a real run."""
+"""Checks of models: every number of the report, its JSON, a real run, and files that are not what they seem."""
 
 from __future__ import annotations
 
 import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
-from hand_made_models import layer
+import tconv
+from hand_made_models import inventory, layer, stored
+from tconv.checking import check_inventory
+from tconv.checking.facts import facts_of
 from tconv.checking.layer_check import LayerCheck
+from tconv.checking.model_run import with_run
 from tconv.checking.report import Check, plain
+from tconv.checking.sizes import Symbols, affine, evaluated, symbols_in
 from tconv.checking.trap import Trap
+from tconv.checking.weight_numbers import weight_statistics
 from tconv.geometry import Geometry
+from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, StoredArray
+from tconv.targets import target
+
+
+def checked(*layers: ModelLayer, **facts: Any) -> LayerCheck:
+    return check_inventory(inventory(*layers), **facts).layers[0]
+
+
+# -- the report ---------------------------------------------------------------------------------------------------
 
 
 def test_facts_are_json() -> None:
@@ -25,3 +46,339 @@ def test_facts_are_json() -> None:
 
 def test_plain_has_no_nan() -> None:
     assert plain({"a": float("nan"), "b": np.array([1.0, np.inf])}) == {"a": None, "b": [1.0, None]}
+
+
+def test_the_numbers_of_a_layer() -> None:
+    found = checked(layer(bias=stored(np.zeros(4, np.float32))))
+    g = Geometry((4, 4), 2, 1)
+    assert found.geometry == g
+    assert (found.in_channels, found.out_channels) == (8, 4)
+    assert found.macs == g.macs((16, 24), 8, 4, 1)
+    assert found.nbytes is not None
+    assert (found.nbytes.weight, found.nbytes.x, found.nbytes.y) == (4 * 8 * 4 * 16, 4 * 8 * 16 * 24, 4 * 4 * 32 * 48)
+    assert found.shapes is not None
+    assert found.shapes.y == (1, 4, 32, 48)
+    assert found.receptive_field == g.receptive_field
+    assert found.checkerboard is not None
+    weight = found.canonical_weight()
+    assert weight is not None
+    assert found.checkerboard.score == pytest.approx(tconv.checkerboard(weight, geometry=g).score, abs=1e-6)
+    assert found.checkerboard.verdict == "a checkerboard"
+    assert not checked(layer(tconv.artifacts.equalise(weight, stride=2, padding=1))).checkerboard.score > 1e-6  # type: ignore[union-attr, operator]
+
+
+def test_the_layer_in_other_frameworks() -> None:
+    found = checked()
+    assert found.calls["torch"].code == "y = torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=1)"
+    assert set(found.calls) == {"torch", "tensorflow", "keras", "jax", "onnx"}
+    grouped = checked(layer(arguments={"group": 2}))
+    assert grouped.calls["keras"].code == ""
+    assert "groups" in grouped.calls["keras"].reasons[0]
+
+
+def test_every_format_gives_one_answer() -> None:
+    """One layer in the words of six dialects has one geometry, cost and score."""
+    w = np.random.default_rng(0).standard_normal((8, 4, 4, 4)).astype(np.float32)
+    g = Geometry((4, 4), 2, 1)
+    answers = []
+    for name in ("torch", "onnx", "keras", "tensorflow", "tflite", "ncnn"):
+        rules = tconv.dialect(name)
+        arguments = rules.arguments(g, input=(16, 24))
+        native = np.asarray(rules.to_native(w, 1))
+        x = {"NC*": (1, 8, 16, 24), "N*C": (1, 16, 24, 8), "C*": (8, 16, 24)}[rules.data_patterns[0]]
+        if name == "tensorflow":
+            arguments["output_shape"] = [1, *arguments["output_shape"], 4]
+        model = ModelLayer("up", "", "", name, arguments, stored(native), input_shape=x)
+        found = checked(model)
+        assert found.notes == ()
+        assert found.checkerboard is not None
+        facts = facts_of(model)
+        answers.append(
+            (found.geometry, found.macs, found.nbytes and found.nbytes.total, round(found.checkerboard.score or 0, 6))
+        )
+        assert (facts.kernel, facts.stride, facts.in_channels, facts.out_channels) == ((4, 4), (2, 2), 8, 4)
+    assert len(set(answers)) == 1
+
+
+def test_facts_in_the_words_of_targets() -> None:
+    arguments = {"strides": [2, 2], "pads": [1, 0, 1, 2], "output_padding": [1, 0]}
+    facts = facts_of(layer(arguments=arguments, input_shape=("batch", 8, "height", 24)))
+    assert (facts.pads_begin, facts.pads_end, facts.output_padding) == ((1, 0), (1, 2), (1, 0))
+    assert (facts.batch, facts.input) == (None, (None, 24))
+    assert facts_of(layer(arguments={"auto_pad": "SAME_UPPER", "strides": [2, 2]})).auto_pad == "SAME_UPPER"
+    assert facts_of(layer(arguments={"output_shape": [30, 30], "strides": [2, 2]})).output_shape
+    with pytest.raises(tconv.errors.ArgumentError, match=r"has no known geometry.*constant weight"):
+        facts_of(replace(layer(), weight=None))
+
+
+def test_pads_beside_auto_pad_do_not_count() -> None:
+    both = {"auto_pad": "SAME_UPPER", "strides": [2, 2], "pads": [0, 0, 0, 0]}
+    alone = {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
+    assert checked(layer(arguments=both)).geometry == checked(layer(arguments=alone)).geometry != None  # noqa: E711
+
+
+# -- sizes ---------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_that_the_file_leaves_open() -> None:
+    model = replace(
+        inventory(layer(input_shape=("n", 8, "h", "2*w"), output_shape=None)),
+        inputs=(ModelInput("x", ("n", 3, "h", "w")),),
+    )
+    (found,) = check_inventory(model).layers
+    assert found.shapes is not None
+    assert found.shapes.sample_x == (1, 8, 64, 128)
+    assert found.shapes.y[2] == "2*h"
+    assert found.shapes.chosen == ("n = 1", "h = 64", "w = 64")
+    (found,) = check_inventory(model, size=(10, 20)).layers
+    assert found.shapes is not None
+    assert found.shapes.sample_x == (1, 8, 10, 40)
+
+
+def test_the_size_of_an_output_that_depends_on_the_input() -> None:
+    found = checked(layer(arguments={"output_shape": [32, 48]}, input_shape=("n", 8, "h", "w"), output_shape=None))
+    assert found.shapes is not None
+    assert found.shapes.y == ("n", 4, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("n", 5), ("2*n + 1", 11), ("(n - 1)//4", 1), ("n*(n + m)", 60), ("7", 7)]
+)
+def test_expressions_of_sizes(text: str, number: int) -> None:
+    assert evaluated(text, {"n": 5, "m": 7}) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os')",
+        "n.real",
+        "[1][0]",
+        "n**n",
+        "(" * 200 + "n" + ")" * 200,
+        "n if n else 1",
+        "9" * 4000,
+        "n//0",
+        "x y",
+    ],
+)
+def test_other_texts_are_names_and_nothing_is_run(text: str) -> None:
+    assert evaluated(text, {"n": 5}) is None
+    assert Symbols(inventory()).value(text, 2, 0) >= 1
+    assert symbols_in("a b") == ("a b",)
+
+
+def test_sizes_as_text() -> None:
+    assert [affine("n", 2, 0), affine("n", 1, 3), affine("a + b", 2, -1), affine(4, 2, 1), affine(None, 2, 1)] == [
+        *("2*n", "n + 3", "2*(a + b) - 1"),
+        9,
+        None,
+    ]
+
+
+# -- the weight -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_statistics_are_those_of_the_whole_array(groups: int) -> None:
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((8, 3, 5, 5)).astype(np.float32)
+    w[0, 0, 0] = [1e5, -1e6, 1e-6, 0, 3e-6]
+    w[3, 1, 2, 2], w[3, 1, 2, 3] = np.nan, -np.inf
+    numbers = weight_statistics(w, groups)
+    finite = w[np.isfinite(w)]
+    assert (numbers.minimum, numbers.maximum) == (float(finite.min()), float(finite.max()))
+    assert numbers.rms == pytest.approx(float(np.sqrt((finite.astype(float) ** 2).mean())))
+    assert (numbers.nan, numbers.inf, numbers.zeros, numbers.size) == (1, 1, 1, w.size)
+    assert (numbers.beyond_float16, numbers.subnormal_float16) == (2, int(((np.abs(w) < 2**-14) & (w != 0)).sum()))
+    assert numbers.non_finite_outputs == (3 * groups // 8 * 3 + 1,)
+
+
+def test_a_large_weight_is_read_in_parts() -> None:
+    w = np.zeros((3000, 8, 16, 16), np.float32)
+    w[2999, 7] = 1
+    numbers = weight_statistics(w, 1)
+    assert numbers.dead_outputs == tuple(range(7))
+    assert len(numbers.dead_inputs) == 2999
+
+
+# -- targets --------------------------------------------------------------------------------------------------------
+
+
+def test_targets_answer_with_limits_and_the_steps_that_end_them() -> None:
+    three = layer(np.ones((8, 4, 3, 3), np.float32), arguments={"strides": [3, 3]}, dtype="int8", output_shape=None)
+    found = checked(three, targets=(target("ethos-u"), target("conv-only")))
+    answer = found.targets["ethos-u"]
+    assert answer.accepted is False
+    assert [limit["text"] for limit in answer.limits] == ["stride is 3; 1 or 2 are accepted"]
+    assert answer.steps
+    assert answer.steps[0] in answer.plan
+    assert "rewrite: " in str(check_inventory(inventory(three), targets=(target("ethos-u"),)))
+    assert checked(layer(dtype="int8"), targets=(target("ethos-u"),)).targets["ethos-u"].accepted is True
+    unknown = checked(replace(three, weight=None), targets=(target("ethos-u"),)).targets["ethos-u"]
+    assert unknown.accepted is None
+
+
+def test_an_unknown_target(tmp_path: Path) -> None:
+    with pytest.raises(tconv.TconvError, match="no-such-chip"):
+        tconv.check(tmp_path / "model.onnx", target="no-such-chip")
+    with pytest.raises(tconv.errors.ArgumentError, match="Write size=64"):
+        tconv.check(tmp_path / "model.onnx", size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(tconv.errors.FileError, match="does not exist"):
+        tconv.check(tmp_path / "model.onnx")
+
+
+# -- layers that are not what they seem ------------------------------------------------------------------------------
+
+
+def broken() -> StoredArray:
+    def read() -> Any:
+        raise OSError("the data ends early")
+
+    return StoredArray((8, 4, 4, 4), "float32", read)
+
+
+def test_a_weight_that_cannot_be_read_is_a_note() -> None:
+    found = checked(layer(broken()), targets=(target("conv-only"),))
+    assert found.geometry is not None
+    assert any("the data ends early" in note for note in found.notes)
+    assert found.canonical_weight() is None
+    assert found.checkerboard is not None
+    assert found.checkerboard.verdict == "not measured"
+
+
+VALUES = [
+    None,
+    0,
+    -1,
+    1,
+    2,
+    3,
+    7,
+    2**31,
+    2**62,
+    -(2**62),
+    "x",
+    [],
+    [1],
+    [2, 2],
+    [0, 0],
+    [-1, -1],
+    [2**40, 2],
+    [1, 2, 3, 4],
+    [[1, 2]],
+    1.5,
+    True,
+    b"?",
+    {},
+]
+
+
+def test_arguments_of_any_kind_give_a_report() -> None:
+    rng = np.random.default_rng(0)
+    names = ("strides", "pads", "auto_pad", "output_padding", "output_shape", "dilations", "group", "kernel_shape")
+    begun = time.perf_counter()
+    for _ in range(400):
+        arguments = {
+            str(name): VALUES[rng.integers(len(VALUES))]
+            for name in rng.choice(names, rng.integers(0, 4), replace=False)
+        }
+        sizes = [VALUES[at] for at in rng.integers(0, 10, 4)]
+        shape = tuple(size if size is None or isinstance(size, (int, str)) else None for size in sizes)
+        shape = shape if rng.random() < 0.8 else shape[:3]
+        check = check_inventory(inventory(layer(arguments=arguments, input_shape=shape, output_shape=None)))
+        json.dumps(check.facts(), allow_nan=False)
+        assert str(check)
+    assert time.perf_counter() - begun < 60
+
+
+# -- a real run -----------------------------------------------------------------------------------------------------
+
+
+def onnx_file(path: Path, *, weight: Any = None, **attributes: Any) -> Path:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    w = np.random.default_rng(0).standard_normal((3, 4, 4, 4)).astype(np.float32) if weight is None else weight
+    nodes = [
+        onnx.helper.make_node("ConvTranspose", ["x", "w"], ["a"], name="up", **attributes),
+        onnx.helper.make_node("Relu", ["a"], ["y"], name="relu"),
+    ]
+    sizes = ["batch", 3, "height", "width"]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, sizes)],
+        [onnx.helper.make_tensor_value_info("y", 1, [None] * 4)],
+        [onnx.numpy_helper.from_array(w, "w")],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_a_run_gives_shapes_agreement_and_times(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "model.onnx", strides=[2, 2], pads=[1] * 4)
+    check = tconv.check(path, run=True, size=(10, 12))
+    (found,) = check.layers
+    assert check.run is not None
+    assert check.run.error == ""
+    assert check.run.inputs == {"x": (1, 3, 10, 12)}
+    assert found.agreement is not None
+    assert found.agreement.agrees
+    assert found.shapes is not None
+    assert (found.shapes.source, found.shapes.sample_y) == ("a run", (1, 4, 20, 24))
+    assert found.macs == Geometry((4, 4), 2, 1).macs((10, 12), 3, 4)
+    assert found.timing is not None
+    assert check.machine is not None
+    assert min(filter(None, (found.timing.bound, found.timing.tconv, found.timing.runtime))) > 0
+    assert found.timing.runtime_name.startswith("onnxruntime")
+    json.dumps(check.facts(), allow_nan=False)
+    assert "agreement   onnxruntime" in str(check)
+
+
+def test_a_run_that_contradicts_the_rules_is_a_trap(tmp_path: Path) -> None:
+    """SAME with a stride above the kernel: ONNX Runtime gives fewer rows than s*n (a listed fault)."""
+    w = np.ones((3, 4, 2, 2), np.float32)
+    path = onnx_file(tmp_path / "model.onnx", weight=w, strides=[4, 4], auto_pad="SAME_UPPER")
+    check = tconv.check(path, run=True, size=8)
+    keys = {trap.key for trap in check.traps}
+    assert {"run-differs", "onnx-negative-pads"} <= keys
+    (found,) = check.layers
+    assert found.agreement is not None
+    assert not found.agreement.agrees
+    assert found.agreement.expected == (1, 4, 32, 32)
+    assert found.agreement.difference is None
+
+
+def test_an_error_of_a_runtime_is_reported(tmp_path: Path) -> None:
+    """Negative pads, which ONNX Runtime refuses."""
+    path = onnx_file(tmp_path / "model.onnx", strides=[4, 4], pads=[-1] * 4, kernel_shape=[4, 4])
+    check = tconv.check(path, run=True)
+    assert check.run is not None
+    assert "fails" in check.run.error
+    assert "onnx-negative-pads-refused" in {trap.key for trap in check.traps}
+    assert check.layers[0].agreement is None
+    assert check.layers[0].timing is not None
+
+
+def test_a_module_in_memory_is_not_run() -> None:
+    check = with_run(check_inventory(inventory(layer())), object(), None)
+    assert check.run is not None
+    assert "is not run" in check.run.error
+    assert check.layers[0].timing is not None
+    assert check.layers[0].timing.tconv is not None
+
+
+def test_an_enormous_input_is_not_run(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "model.onnx", strides=[2, 2])
+    check = tconv.check(path, run=True, size=10**6)
+    assert check.run is not None
+    assert "too many numbers" in check.run.error
+    assert check.layers[0].timing is not None
+    assert "not timed" in check.layers[0].timing.note
+    assert math.isfinite(check.layers[0].timing.bound or 0)
+
+
+def test_no_layer_is_an_answer() -> None:
+    check = check_inventory(ModelInventory("model.onnx", "ONNX", ()))
+    assert str(check) == "model.onnx: ONNX; 0 transposed convolutions"
+    assert check.facts()["layers"] == []

@@ -197,10 +197,9 @@ def tensorrt_dla(f):
 
 def ascend(f):
     (sh, sw), (h, w) = f.stride, f.input
-    if min(f.kernel) > 1:
-        sizes = 2 <= h * sh <= 4096 and 2 <= w * sw <= 4096
-    else:
-        sizes = max(f.kernel) > 1 or 2 <= w * sw * sh <= 4096
+    sizes = 2 <= h * sh <= 4096 and 2 <= w * sw <= 4096
+    if max(f.kernel) == 1:
+        sizes = sizes and 2 <= w * sw * sh <= 4096 and (sh == sw == 1 or w <= 2032)
     fits = all(d * (k - 1) + 1 <= n + 2 * lo for (k, _, d, lo, _, _), n in zip(axes(f), f.input, strict=True))
     return sh * sw < 256 and sizes and fits and f.dtype != "int16"
 
@@ -218,7 +217,7 @@ def xnnpack(f):
 def test_random_layers_against_predicates(predicate):
     """A profile accepts what its source's rule, written in Python, accepts."""
     rng, it, accepted = np.random.default_rng(5), target(predicate.__name__), 0
-    for _ in range(4000):
+    for _ in range(1200):
         facts = random_layer(rng)
         if rng.random() < 0.6:  # nearer to what is accepted
             facts = replace(
@@ -227,13 +226,13 @@ def test_random_layers_against_predicates(predicate):
             )  # fmt: skip
         assert (not it.limits_against(facts)) == predicate(facts), facts
         accepted += predicate(facts)
-    assert 100 < accepted < 3500
+    assert 30 < accepted < 1100
 
 
 def test_litert_accepts_what_its_dialect_can_call():
     """SAME or VALID with some output_shape gives the crop, on all axes at once."""
     rng, accepted, dialect = np.random.default_rng(6), 0, tconv.dialect("tflite")
-    for _ in range(4000):
+    for _ in range(1500):
         kernel, stride, small = (tuple(int(v) for v in rng.integers(1, 6, 2)) for _ in range(3))
         begin, end, extra = (tuple(int(v) for v in rng.integers(0, 3, 2)) for _ in range(3))
         if rng.random() < 0.5:  # as SAME crops
@@ -255,12 +254,12 @@ def test_litert_accepts_what_its_dialect_can_call():
                 continue
         assert (not target("litert").limits_against(facts)) == (crop in crops), (facts, crops)
         accepted += crop in crops
-    assert 300 < accepted < 3500
+    assert 100 < accepted < 1400
 
 
 def test_each_broken_limit_shows_the_numbers():
     rng, shown = np.random.default_rng(7), 0
-    for _ in range(300):
+    for _ in range(100):
         facts = random_layer(rng, int(rng.integers(1, 4)))
         for name in target_names():
             for limit in target(name).limits_against(facts):
@@ -270,7 +269,7 @@ def test_each_broken_limit_shows_the_numbers():
                 assert limit.key == "operator" or accepted
                 assert "None" not in limit.text
                 shown += bool(re.search(r"\d", given))
-    assert shown > 10_000
+    assert shown > 3000
 
 
 @pytest.mark.parametrize("name", target_names())
@@ -457,7 +456,7 @@ def test_changed_profiles_are_read_or_refused():
     ]
     profiles = [(PROFILES / f"{name}.toml").read_text() for name in target_names()]
     facts = [random_layer(rng, ndim) for ndim in (1, 2, 3)]
-    for _ in range(1500):
+    for _ in range(800):
         text = profiles[rng.integers(len(profiles))]
         for _ in range(int(rng.integers(1, 4))):
             start = int(rng.integers(len(text)))
@@ -470,7 +469,7 @@ def test_changed_profiles_are_read_or_refused():
         for each in facts:
             [limit.text for limit in (*it.limits_against(each), *it.open_limits(each))]
         assert it.summary
-    assert 50 < read < 1400
+    assert 30 < read < 750
 
 
 def test_nothing_in_a_file_is_run(tmp_path):

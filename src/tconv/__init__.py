@@ -107,6 +107,7 @@ _LAZY_FUNCTIONS = {
     "linear_operator": "tconv.linalg",
     "matrix": "tconv.linalg",
     "prepare": "tconv.operator.prepared",
+    "rewrite": "tconv.onnx.model_rewrite",
     "scale_channels": "tconv.weights.folding",
     "solve": "tconv.size_solver",
     "upsample": "tconv.upsampling.functional",

@@ -198,8 +198,27 @@ def test_weights_beside_the_file():
     assert Path("a.weights").is_file()
     agrees(model)
     Path("a.weights").unlink()
-    with pytest.raises(FileError, match=r"a\.onnx is"):
+    with pytest.raises(
+        FileError, match=r"a\.onnx cannot be read: .* in 'a\.weights', .* Copy that file beside the model"
+    ):
         load("a.onnx")
+
+
+def test_weights_computed_from_constants():
+    """Weight norm, integers of eight bits, and a reversed kernel."""
+    graph = Graph(1)
+    v, g = graph.weight(8, 1, 5, 5), graph.weight(8, 1, 1, 1)
+    norm = graph.add("ReduceL2", v, graph.constant(np.array([1, 2, 3])))
+    weight = graph.add("Mul", g, graph.add("Div", v, norm))
+    graph.add("Conv", "x", weight, **padded(2, 2, 2, 2))
+    first = graph.add("Relu")
+    q = graph.constant(graph.rng.integers(-99, 99, (3, 3, 8, 8)).astype("i1"))
+    w = graph.add("DequantizeLinear", q, graph.constant(np.float32(0.001)))
+    graph.add("Conv", first, graph.add("Transpose", w, perm=[3, 2, 1, 0]), **padded(1, 1, 1, 1))
+    last = graph.last
+    ends = [graph.constant(np.array(each)) for each in ([-1, -1], [-(1 << 62)] * 2, [2, 3], [-1, -1])]
+    graph.add("ConvTranspose", last, graph.add("Slice", graph.weight(8, 1, 2, 2), *ends), strides=[2, 2])
+    agrees(graph.save())
 
 
 def plain(graph):
@@ -291,7 +310,8 @@ def _whole_number_constant(graph):
 
 def _text_constant(graph):
     graph.nodes.append(helper.make_node("Constant", [], ["one"], value_string="one"))
-    plain(graph)
+    graph.conv(1, 4, **padded(1, 1, 1, 1))
+    graph.add("PRelu", graph.last, "one")
 
 
 def _blocks_of_the_picture(graph):
@@ -338,22 +358,22 @@ def _many_limits(graph):
     ("spoil", "message"),
     [
         (_whole_number_constant, "'one' has dtype int64 and shape (); floats are needed"),
-        (_text_constant, "Constant 'one' has value_string; value, value_float(s) or value_int(s) are read"),
+        (_text_constant, "'one' has dtype string and shape (); floats are needed"),
         (
             _blocks_of_the_picture,
             "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels cannot be split into blocks",
         ),
         (_no_blocksize, "DepthToSpace 'y1' has blocksize=0 and mode='DCR'; 1 or more, DCR or CRD, are needed"),
         (_no_weight, "Conv 'y0' has no input 1, which it needs"),
-        (_text_for_numbers, "Conv 'y0' has pads=b'SAME', where integers should be"),
+        (_text_for_numbers, "Conv 'y0' has pads='SAME', where integers should be"),
         (_two_pads, "Conv 'y0' has pads=[1, 1]; 4 are needed, all beginnings and then all ends"),
         (_unknown_rule, "Conv 'y0' has auto_pad='FULL'; NOTSET, SAME_UPPER, SAME_LOWER and VALID are read"),
         (_other_kernel, "Conv 'y0' has kernel_shape=[5, 5] and a weight of (4, 1, 3, 3)"),
-        (_shapes_of_constants, "it has a node Shape; Conv, ConvTranspose"),
+        (_shapes_of_constants, "Conv 'y1' reads 'y0', which is a constant"),
         (_many_limits, "'c2' has dtype float32 and shape (0,); floats are needed"),
         (_pool, "it has a node MaxPool; Conv, ConvTranspose"),
         (_computed, "reads 'c0', which is a constant"),
-        (_computed_from_the_input, "computes its weight 'x'; a constant is needed"),
+        (_computed_from_the_input, "computes its weight 'x' from the picture; a constant, or"),
         (_inputs, "it has 2 inputs and 1 outputs; one of each is needed"),
         (_outputs, "it has 1 inputs and 2 outputs"),
         (_early_output, "its output is not the output of its last node"),

@@ -98,10 +98,10 @@ def _layer(read: ReadLayer, inventory: ModelInventory, targets: Sequence[Any]) -
             checkerboard=checkerboard_verdict(weight, g, statistics),
             calls=native_layers(g, read.shapes.sample_x[2:]),
         )
-        if read.shapes.sample_y is None:
+        if read.shapes.sample_y is None and not read.refusal:
             notes.append(f"x of {read.shapes.sample_x[2:]} leaves nothing of the output")
     facts = facts_from(read)
-    answers: dict[str, TargetAnswer] = {each.name: answer_of(layer, facts, each) for each in targets}
+    answers: dict[str, TargetAnswer] = {each.name: answer_of(read, facts, each) for each in targets}
     context = TrapContext(inventory, read, found, facts, weight)
     return replace(found, traps=tuple(traps.of_layer(context)), targets=answers, notes=tuple(notes))
 

@@ -121,6 +121,8 @@ class TargetAnswer:
     """Names of the rewriting steps after which it is accepted, in order; empty without a plan."""
     plan: str = ""
     """The plan as text, or the reasons why none helps."""
+    open_limits: tuple[Mapping[str, Any], ...] = ()
+    """Limits that depend on a size which the file leaves open."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from tconv.dialects import DataLayout, Dialect, NativeCall, dialect
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.models.inventory.model_layer import ModelLayer, Size
+
+LARGEST_STRIDE = 1 << 16
+"""Product of the strides from which a layer is not looked into: it would have as many phases."""
+_UNREADABLE = (TconvError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+"""Errors of arguments that no reader has foreseen; those of rules are TconvErrors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,8 @@ class ReadLayer:
     sized: bool = False
     """True if the geometry depends on the sizes of x."""
     notes: tuple[str, ...] = ()
+    refusal: str = ""
+    """Reason for which the dialect's rules refuse the arguments, if they do."""
 
     @property
     def geometry(self) -> Geometry | None:
@@ -46,8 +54,8 @@ class ReadLayer:
             return self.call.geometry
         x = self.call.data.native_shape((self.shapes.sample_x[0], self.shapes.sample_x[1], *spatial))
         try:
-            return self.dialect.read(x, self.layer.weight.shape, dict(self.layer.arguments)).geometry
-        except TconvError:
+            return self.dialect.read(x, self.layer.weight.shape, native_arguments(self.layer)).geometry
+        except _UNREADABLE:
             return None
 
     def trials(self) -> Iterator[tuple[tuple[int, ...], Geometry]]:
@@ -72,7 +80,7 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
     rules = dialect(layer.dialect)
     if layer.weight is None:
         return ReadLayer(layer, rules)
-    native, weight_shape = dict(layer.arguments), tuple(layer.weight.shape)
+    native, weight_shape = native_arguments(layer), tuple(layer.weight.shape)
     ndim = len(weight_shape) - len(rules.weight_pattern.replace("*", ""))
     if ndim < 1:
         return ReadLayer(layer, rules, notes=(f"its weight has shape {weight_shape}, with no spatial axis",))
@@ -86,18 +94,49 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
         known = shape[1] if isinstance(shape[1], int) else channels
         sample = _sample(shape, known, symbols)
         call = rules.read(data.native_shape(sample), weight_shape, native)
-    except (TconvError, TypeError, ValueError, KeyError) as error:
-        return ReadLayer(layer, rules, notes=(f"its arguments could not be read: {error}",))
+    except _UNREADABLE as error:
+        refusal = f"its arguments have no meaning in {rules.framework}: {error}"
+        return ReadLayer(layer, rules, notes=(refusal,), refusal=refusal)
     named = weights.sizes(weight_shape)
     g = call.geometry
+    refusal = _refusal(call, weight_shape, shape, sample)
+    if refusal:
+        return ReadLayer(layer, rules, notes=(refusal,), refusal=refusal)
+    if prod(g.stride) > LARGEST_STRIDE:
+        return ReadLayer(layer, rules, notes=(f"its stride {g.stride} is too large to be looked into",))
     many = g.groups if weights.grouped in ("I", "G") else 1
     ins = named["I"] * (g.groups if weights.grouped in ("O", "G") else 1)
+    if isinstance(shape[1], int) and shape[1] != ins:
+        refusal = f"its input has {shape[1]} channels, and its weight {weight_shape} takes {ins}"
+        return ReadLayer(layer, rules, notes=(refusal,), refusal=refusal)
     read = ReadLayer(layer, rules, call, ins, named["O"] * many, notes=notes, native_x=data.native_shape(sample))
     sample = (sample[0], ins, *sample[2:])
     shapes = Shapes((shape[0], ins, *shape[2:]), (), sample, None)
     read = replace(read, shapes=shapes)
     read = replace(read, sized=_is_sized(read, call, sample))
-    return replace(read, shapes=_shapes(read, shapes, call, symbols))
+    read = replace(read, shapes=_shapes(read, shapes, call, symbols))
+    if read.shapes is not None and read.shapes.sample_y is None and all(isinstance(n, int) for n in shape[2:]):
+        refusal = f"the crop {call.geometry.crop} leaves nothing of the output for x of {sample[2:]}"
+        return replace(read, notes=(*notes, refusal), refusal=refusal)
+    return read
+
+
+def _refusal(call: NativeCall, weight: tuple[int, ...], shape: tuple[Size, ...], sample: tuple[int, ...]) -> str:
+    """Return the reason why sizes and channels contradict each other; "" if they do not."""
+    layout, groups = call.weight, call.geometry.groups
+    if layout.grouped in ("I", "O") and layout.sizes(weight)[layout.grouped] % groups:
+        return f"its weight has shape {weight}, whose channels {groups} groups do not divide"
+    if min(sample[2:]) < 1:
+        return f"its input has sizes {list(shape)}; every axis needs at least 1 element"
+    return ""
+
+
+def native_arguments(layer: ModelLayer) -> dict[str, Any]:
+    """Return the arguments that count: exporters of ONNX write pads beside an auto_pad, which replaces them."""
+    arguments = dict(layer.arguments)
+    if layer.dialect == "onnx" and arguments.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
+        arguments.pop("pads", None)
+    return arguments
 
 
 def _canonical_x(layer: ModelLayer, data: DataLayout, ndim: int) -> tuple[tuple[Size, ...], tuple[str, ...]]:
@@ -107,7 +146,8 @@ def _canonical_x(layer: ModelLayer, data: DataLayout, ndim: int) -> tuple[tuple[
         return (None,) * (ndim + 2), ()
     if len(shape) != len(data.axes):
         return (None,) * (ndim + 2), (f"its input has shape {list(shape)}, which its weight does not fit",)
-    return _ordered(shape, data), ()
+    known = tuple(None if isinstance(size, int) and size < 0 else size for size in shape)
+    return _ordered(known, data), ()
 
 
 def _ordered(shape: tuple[Size, ...], data: DataLayout) -> tuple[Size, ...]:

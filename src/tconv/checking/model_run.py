@@ -5,9 +5,11 @@ The model runs in a process of its own. Errors of its runtime are a part of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,18 @@ from tconv._arrays import Array
 from tconv.checking.layer_check import Agreement, LayerCheck
 from tconv.checking.layer_times import timed
 from tconv.checking.report import Check, ModelRun
+from tconv.checking.sizes import Symbols
 from tconv.checking.traps import contradictions
 from tconv.diagnosis.networks.effective_call import EffectiveCall, own_call
 from tconv.diagnosis.networks.random_inputs import feeds_for
 from tconv.errors import TconvError
+from tconv.models.inventory.model_layer import ModelInput, ModelInventory
 from tconv.models.traces import format_of
 from tconv.models.traces.process import RemoteNetwork, Workers
-from tconv.models.traces.trace import RunError, Step, Trace
+from tconv.models.traces.trace import Input, RunError, Step, Trace
 
 _TRIES = 6
+_MOST_NUMBERS = 1 << 28  # in all inputs together
 _SEED = 0
 _PACKAGES = {
     "onnx_file": ("onnxruntime",),
@@ -48,7 +53,7 @@ def with_run(checked: Check, model: Any, size: int | Sequence[int] | None) -> Ch
         name = _runtime_name(format_of(path).module)
         with Workers() as workers:
             network = workers.open(path, format_of(path).runtimes[0])
-            feeds, trace = _traced(network, None if size is None else [size] if isinstance(size, int) else list(size))
+            feeds, trace = _traced(network, checked.inventory, size)
             shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
     except TconvError as error:
         return timed(replace(checked, run=ModelRun("", error=str(error))), {})
@@ -68,17 +73,48 @@ def _runtime_name(module: str) -> str:
     return _PACKAGES.get(module, (module,))[0]
 
 
-def _traced(network: RemoteNetwork, size: list[int] | None) -> tuple[list[Array], Trace]:
+def _traced(
+    network: RemoteNetwork, inventory: ModelInventory | None, size: int | Sequence[int] | None
+) -> tuple[list[Array], Trace]:
     """Return random inputs that the network takes, and the trace of its run on them."""
-    refusal = None
-    for number, feeds in enumerate(feeds_for(network.inputs, network.inputs, size, _SEED)):
-        if number == _TRIES:
-            break
+    refusal: RunError | None = None
+    for feeds in islice(_feeds(network.inputs, inventory, size), _TRIES):
         try:
-            return feeds.noise[0], network.trace(feeds.noise[0])
+            return feeds, network.trace(feeds)
         except RunError as error:
-            refusal = error
+            refusal = refusal or error
     raise refusal or RunError("no input of the network could be made up")
+
+
+def _feeds(
+    inputs: list[Input], inventory: ModelInventory | None, size: int | Sequence[int] | None
+) -> Iterator[list[Array]]:
+    """Yield random inputs to try: first with one number for each symbol of the file, then of all likely shapes."""
+    named = {} if inventory is None else {each.name: each for each in inventory.inputs}
+    known = [named.get(each.name) for each in inputs]
+    if inventory is not None and all(each is not None and each.shape is not None for each in known):
+        for trial in (size,) if size is not None else (None, 32, 256, 640):
+            symbols = Symbols(inventory, trial)
+            shapes = [_sizes(each, symbols) for each in known if each is not None]
+            if sum(prod(shape) for shape in shapes) > _MOST_NUMBERS:
+                raise RunError(
+                    f"its inputs would have shapes {shapes}, too many numbers for a run. Write a smaller size"
+                )
+            fixed = [replace(one, shape=shape) for one, shape in zip(inputs, shapes, strict=True)]
+            yield from (feeds.noise[0] for feeds in islice(feeds_for(fixed, fixed, None, _SEED), 1))
+    given = None if size is None else [size] if isinstance(size, int) else list(size)
+    yield from (feeds.noise[0] for feeds in feeds_for(inputs, inputs, given, _SEED))
+
+
+def _sizes(given: ModelInput, symbols: Symbols) -> tuple[int, ...]:
+    """Return the shape of an input in numbers. An open second axis of pictures is their channels."""
+    shape = given.shape or ()
+    ndim = max(1, len(shape) - 2)
+    channels = 3 if len(shape) == 4 and all(not isinstance(size, int) for size in shape[1:]) else None
+    return tuple(
+        channels if axis == 1 and channels else symbols.value(size, ndim, None if axis == 0 else axis)
+        for axis, size in enumerate(shape)
+    )
 
 
 def _matched(layers: tuple[LayerCheck, ...], trace: Trace) -> list[tuple[LayerCheck, Step | None]]:

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tconv import __version__
-from tconv.checking import check
+from tconv.checking.functional import check
 from tconv.checking.pages.html_page import to_html
 from tconv.checking.pages.json_report import to_json
 from tconv.checking.pages.printable_text import short_name
@@ -159,7 +159,7 @@ def _verdict(found: Check, wanted: list[str]) -> int:
     hits = {kind: count for kind in wanted if (count := _count(found, kind))}
     if hits:
         listed = ", ".join(f"{kind} ({count})" for kind, count in hits.items())
-        print(f"tconv: --fail-on found {listed}", file=sys.stderr)
+        print(f"tconv: the model has what --fail-on names: {listed}", file=sys.stderr)
     return FOUND if hits else 0
 
 

@@ -21,11 +21,11 @@ from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.report import Check
 from tconv.checking.summary import seconds_text
 from tconv.checking.trap import SEVERITIES, Severity
-from tconv.checking.traps import TRAPS
 
 MOST_ROWS = 24
 """Layers in the table; of more, the worst are shown, the worst first."""
 _MOST_SENTENCES = 5
+_VERDICTS = {True: "takes it", False: "refuses it", None: "not known"}
 _STYLES: dict[Severity, str] = {"wrong": "bold red", "refused": "bold yellow", "slow": "yellow", "note": "cyan"}
 
 
@@ -51,11 +51,13 @@ def print_layer(layer: LayerCheck, number: int) -> None:
     rows = [(title, _text(words)) for title, words in _layer_facts(layer)]
     rows += [("trap", Text.assemble(_key(trap.severity, trap.key), ": ", printable(trap.what))) for trap in layer.traps]
     for name, answer in layer.targets.items():
-        limits = "; ".join(str(limit.get("text", "")) for limit in answer.limits)
-        steps = f"; rewrite: {', then '.join(answer.steps)}" if answer.steps else ""
-        verdict = "takes it" if answer.accepted else "not known" if answer.accepted is None else f"refuses it: {limits}"
-        rows.append((name, _text(verdict + steps)))
-    rows += [("note", _text(note)) for note in layer.notes]
+        rows.append((name, _text(_VERDICTS[answer.accepted])))
+        rows += [
+            ("", _text(limit.get("text", "")))
+            for limit in (*(() if answer.plan else answer.limits), *answer.open_limits)
+        ]
+        rows += [("plan", Text(printable(answer.plan, keep="\n")))] if answer.plan else []
+    rows += [("note", _text(note)) for note in overview.notes(layer, 40)]
     _print([_facts([(f"layer {number}", Text(short_name(layer.name), style="bold")), *rows])])
     if layer.calls:
         _print([_heading("The same layer in each framework, with x and weight in its layouts")])
@@ -70,7 +72,7 @@ def _parts(check: Check) -> Iterable[RenderableType]:
         [
             ("model", _text(f"{short_name(check.source, 400)}: {overview.about(check)}")),
             ("layers", Text(overview.counts(check))),
-            *(("note", _text(note)) for note in check.notes),
+            *(("note", _text(note)) for note in overview.notes(check, 8)),
             *([("run", _text(_run(check)))] if check.run is not None else []),
         ]
     )
@@ -84,7 +86,9 @@ def _parts(check: Check) -> Iterable[RenderableType]:
     if check.targets:
         yield _heading("Targets")
         # the shortest answers first, so that they stand in lines below each other
-        yield from map(_target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits)))
+        yield from map(
+            _target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits or each.open_limits))
+        )
 
 
 def _run(check: Check) -> str:
@@ -134,10 +138,13 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
 
 def _name_and_traps(layer: LayerCheck) -> Text:
     text = Text(short_name(layer.name, 60), style="bold")
-    keys = sorted({(SEVERITIES.index(trap.severity), trap.key) for trap in layer.traps})
-    for severity, key in keys:
-        text.append("\n")
-        text.append(printable(key, 60), style=f"not bold {_STYLES[SEVERITIES[severity]]}")
+    keys = dict.fromkeys((trap.severity, trap.key) for trap in layer.traps)
+    for severity, key in sorted(keys, key=lambda pair: SEVERITIES.index(pair[0])):
+        if severity != "note":
+            text.append("\n")
+            text.append(printable(key, 60), style=f"not bold {_STYLES[severity]}")
+    if notes := sum(severity == "note" for severity, _ in keys):
+        text.append(f"\n{notes} note{'s' * (notes != 1)}", style=f"not bold {_STYLES['note']}")
     return text
 
 
@@ -184,7 +191,8 @@ def _layer_facts(layer: LayerCheck) -> Iterable[tuple[str, str]]:
         origin = "" if own.weight.origin == "constant" else f", computed by {own.weight.origin}"
         yield "weight", f"{overview.times(own.weight.shape)} {own.weight.dtype}{origin}"
     if layer.macs is not None:
-        yield "MACs", f"{layer.macs.exact:,}; {layer.macs.border_free:,} if cropped outputs are computed, too"
+        exact, border = layer.macs.exact, layer.macs.border_free
+        yield "MACs", f"{exact:,}" + (f"; {border:,} if cropped outputs are computed, too" if border != exact else "")
     if (size := layer.nbytes) is not None:
         parts = f"x {si(size.x, 'B')}, y {si(size.y, 'B')}, weight {si(size.weight, 'B')}"
         yield "bytes", f"{si(size.total, 'B')}: {parts}"
@@ -205,12 +213,11 @@ def _layer_facts(layer: LayerCheck) -> Iterable[tuple[str, str]]:
 
 
 def _trap(group: overview.TrapGroup) -> RenderableType:
-    kind = TRAPS.get(group.key)
     title = Text.assemble(
         _key(group.severity, overview.SEVERITY_TITLES[group.severity]), "  ", (printable(group.key), "bold")
     )
     title.append(f"  {overview.layer_list(group.layers)}")
-    rows = [("what", _text(kind.meaning))] if kind is not None else []
+    rows = [("what", _text(group.meaning))] if group.meaning else []
     for sentence, numbers in group.sentences[:_MOST_SENTENCES]:
         where = f"{overview.layer_list(numbers)}: " if len(group.sentences) > 1 and numbers else ""
         rows.append(("here", _text(where + printable(sentence))))
@@ -228,10 +235,14 @@ def _target(summary: overview.TargetSummary) -> RenderableType:
     rows = [
         ("limit", _text(f"{overview.layer_list(numbers)}: {printable(limit)}")) for limit, _, numbers in summary.limits
     ]
+    rows += [
+        ("open", _text(f"{overview.layer_list(numbers)}: {printable(limit)}"))
+        for limit, _, numbers in summary.open_limits
+    ]
     for steps, reason, numbers in summary.plans:
-        words = ", then ".join(steps) or reason or "no exact rewrite is known"
-        rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
-    sources = dict.fromkeys(source for _, source, _ in summary.limits if source)
+        if words := ", then ".join(steps) or reason:
+            rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
+    sources = dict.fromkeys(source for _, source, _ in (*summary.limits, *summary.open_limits) if source)
     rows += [("source", _text("; ".join(sources)))] if sources else []
     return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2))) if rows else title
 

@@ -156,10 +156,11 @@ class _ExpressionWriter:
 
     def _depth_to_space(self, operation: DepthToSpace, x: Any) -> Any:
         if self._writer.opset < _CRD_OPSET:
-            if operation.order != "DCR":
-                raise OpsetError(
-                    f"DepthToSpace with mode CRD needs opset {_CRD_OPSET}; the file has {self._writer.opset}"
-                )
+            if operation.order == "CRD":  # it has no mode there: the channels are put into the order of DCR
+                phases, channels = operation.block**2, self._expression.shapes[operation.inputs[0]][1]
+                assert channels is not None
+                order = np.arange(channels).reshape(-1, phases).T.ravel()
+                x = self._writer.op("Gather", x, self._writer.integers(order.tolist(), "order"), name="reorder", axis=1)
             return self._writer.op("DepthToSpace", x, name="depth_to_space", blocksize=operation.block)
         return self._writer.op(
             "DepthToSpace", x, name="depth_to_space", blocksize=operation.block, mode=operation.order

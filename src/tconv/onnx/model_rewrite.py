@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tconv._arguments import shown
-from tconv.checking.framework_code import facts_of
+from tconv.checking.facts import facts_of
 from tconv.errors import ArgumentError, FileError, RewriteError
 from tconv.models.inventory import inventory_of
 from tconv.models.inventory.model_layer import ModelLayer

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import DialectError
+from tconv.errors import RewriteError
 from tconv.onnx.model_file import ModelFile, need_onnx_ir
 
 
-class OpsetError(DialectError):
+class OpsetError(RewriteError):
     """An operation that the file's opset does not have."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tconv.checking.framework_code import facts_of
+from tconv.checking.facts import facts_of
 from tconv.errors import TconvError
 from tconv.onnx.expression_writer import write_expression
 from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer, StepError

@@ -22,7 +22,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.acceleration.paired_timing import clock, median_interval
 
-_MOST_PAIRS, _LEAST_PAIRS, _SECONDS = 200, 7, 2.0
+_MOST_PAIRS, _LEAST_PAIRS, _SECONDS = 200, 7, 1.0
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _results(operation: Operation, values: dict[int, Array], wide: np.dtype[Any]
         case ConvTranspose():
             bias = None if operation.bias is None else operation.bias.array.astype(wide)
             g = operation.geometry_for(x.shape[2:])
-            return [np.asarray(conv_transpose(x, operation.weight.array.astype(wide), bias, geometry=g))]
+            return [np.asarray(conv_transpose(x, operation.weight.array.astype(wide), bias, geometry=g, method="taps"))]
         case Conv():
             return [_conv(operation, x, wide)]
         case MatMul():

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tconv.errors import MethodError, ShapeError
+from tconv.errors import MethodError
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.facts import cost_of, layer_facts, nominal_input
-from tconv.rewriting.operations import Conv, ConvTranspose
+from tconv.rewriting.operations import Conv, ConvTranspose, ShuffleOrder
 from tconv.rewriting.plan import PlannedStep, RewritePlan
 from tconv.rewriting.steps import STEPS
 from tconv.rewriting.steps.step import MOST_BYTES, MOST_OPERATIONS, Step, Variant
@@ -23,10 +23,10 @@ from tconv.targets.layer_facts import LayerFacts
 
 MOST_STEPS = 4
 """Longest plan that is looked for."""
-WIDTH = 64
+WIDTH = 16
 """Plans that are continued at each length: those that leave the fewest limits."""
 FEW_OPERATIONS = 32
-"""Plans with more operations than this come after all others of their length."""
+"""Plans with more operations than this come after all others of their length, and are not continued."""
 
 
 class SupportsLimits(Protocol):
@@ -59,6 +59,7 @@ def plan_for(
     facts: LayerFacts | None = None,
     names: Sequence[str] | None = None,
     most: int = MOST_STEPS,
+    order: ShuffleOrder | None = None,
 ) -> RewritePlan:
     """Return the fewest steps after which the target accepts the expression, printable before anything is changed.
 
@@ -71,10 +72,10 @@ def plan_for(
     (('phases',), ('conv', 'concat', 'depth_to_space'))
 
     `facts` are those of the layer in its file, whose dtype and scales the weights alone do not tell. `names` limits the
-    steps that may be taken, `most` their number. A plan without steps means that the target accepts the layer, if its
-    `reasons` are empty.
+    steps that may be taken, `most` their number, and `order` the channels of depth to space where both are possible.
+    A plan without steps means that the target accepts the layer, if its `reasons` are empty.
     """
-    search = _Search(target, facts, _steps(names))
+    search = _Search(target, facts, _steps(names), order)
     start = search.candidate(expression, ())
     nominal = nominal_input(expression)
     before = cost_of(expression, nominal)
@@ -93,7 +94,8 @@ def plan_for(
                 key = _key(grown.expression)
                 if key not in seen:
                     seen.add(key)
-                    if grown.refused or not grown.limits:
+                    few = len(grown.expression.operations) <= FEW_OPERATIONS
+                    if not grown.limits or (grown.refused and few):
                         following.append(grown)
         level = sorted(following, key=lambda candidate: _rest(candidate, nominal))[:WIDTH]
     reasons = [f"no {most} steps or fewer end the limits of {target.name}: {'; '.join(start.limits)}"]
@@ -101,12 +103,19 @@ def plan_for(
     return RewritePlan(target.name, expression, None, start.limits, (), before, None, tuple(reasons))
 
 
-def plan_of_steps(expression: Expression, names: Sequence[str], target: SupportsLimits | None = None) -> RewritePlan:
+def plan_of_steps(
+    expression: Expression,
+    names: Sequence[str],
+    target: SupportsLimits | None = None,
+    *,
+    facts: LayerFacts | None = None,
+    order: ShuffleOrder | None = None,
+) -> RewritePlan:
     """Return the plan that takes the named steps in their order, each on all transposed convolutions that it can take.
 
     A step that takes none of them is a reason. Raises MethodError for a name that is no step.
     """
-    search = _Search(target, None, _steps(names))
+    search = _Search(target, facts, _steps(names), order)
     current = start = search.candidate(expression, ())
     nominal = nominal_input(expression)
     reasons: list[str] = []
@@ -142,8 +151,14 @@ def _steps(names: Sequence[str] | None) -> list[Step]:
 class _Search:
     """Steps on expressions, and what a target says of the results."""
 
-    def __init__(self, target: SupportsLimits | None, facts: LayerFacts | None, steps: list[Step]) -> None:
-        self._target, self._facts, self._steps = target, facts, steps
+    def __init__(
+        self,
+        target: SupportsLimits | None,
+        facts: LayerFacts | None,
+        steps: list[Step],
+        order: ShuffleOrder | None,
+    ) -> None:
+        self._target, self._facts, self._steps, self._order = target, facts, steps, order
 
     def candidate(self, expression: Expression, steps: tuple[tuple[Step, Variant, _Candidate], ...]) -> _Candidate:
         """Return an expression with the layers that the target refuses, and all limits that it breaks."""
@@ -185,6 +200,8 @@ class _Search:
             for variant in step.variants(operation, expression.shapes[operation.inputs[0]]):
                 if variant not in found:
                     found.append(variant)
+        wanted = [variant for variant in found if variant.get("order", self._order) == self._order]
+        found = wanted or found if self._order else found
         return found or [{}] if layers else []
 
     def grown(self, candidate: _Candidate, alone: dict[str, str] | None) -> Iterator[_Candidate]:
@@ -209,13 +226,10 @@ class _Search:
         expression, against = candidate.expression, list[str]()
         for operation in layers:
             sizes = candidate.expression.shapes[operation.inputs[0]]
-            reasons = step.reasons_against(operation, sizes, **variant)
+            reasons, by = step.tried(operation, sizes, variant)
             against += reasons
-            if not reasons:
-                try:
-                    expression = expression.replaced(operation, step.apply(operation, sizes, **variant))
-                except ShapeError as error:
-                    against.append(str(error))
+            if by is not None:
+                expression = expression.replaced(operation, by)
         if expression is candidate.expression:
             return None, against
         if len(expression.operations) > MOST_OPERATIONS:

@@ -100,7 +100,7 @@ class Target:
     checked: str = ""
     """Note if a source was not reached on that day; "" if all were read."""
     note: str = ""
-    operations: Mapping[str, bool] = field(default_factory=dict)
+    operations: Mapping[str, bool] = field(default_factory=dict, hash=False)
     """True for operations that the source says it has, False for those that it lacks; others are taken as usual."""
     accepts: LayerFacts | None = None
     """Layer that it accepts; None if it accepts none."""

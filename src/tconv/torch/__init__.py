@@ -22,6 +22,7 @@ from tconv.torch.initializers import bilinear_, icnr_
 from tconv.torch.method_plan import LayerPlan, plan
 from tconv.torch.model_acceleration import accelerate, restore
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from tconv.torch.rewriting import ModuleReport, RewrittenLayer, rewrite
 
 __all__ = [
     "ConvTranspose1d",
@@ -29,7 +30,9 @@ __all__ = [
     "ConvTranspose3d",
     "LayerPlan",
     "LayerReport",
+    "ModuleReport",
     "Report",
+    "RewrittenLayer",
     "accelerate",
     "bilinear_",
     "conv_transpose",
@@ -37,4 +40,5 @@ __all__ = [
     "icnr_",
     "plan",
     "restore",
+    "rewrite",
 ]

@@ -109,14 +109,14 @@ class ForwardPass(NamedTuple):
 
         None if it contains no tensor.
         """
-        tensors = _tensors(output)
+        tensors = tensors_of(output)
         if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in self.output]:
             return math.inf
         return max(map(_distance, self.output, tensors), default=None)
 
     def agrees(self, output: Any) -> bool:
         """Return True if all tensors of another output are equal but for rounding; False if it contains none."""
-        tensors = _tensors(output)
+        tensors = tensors_of(output)
         same_shapes = [tensor.shape for tensor in tensors] == [tensor.shape for tensor in self.output]
         share = max((_TOLERANCES.get(planned.dtype, 0.0) for planned in self.plans.values()), default=0.0)
         return bool(tensors) and same_shapes and all(map(partial(_agree, share=share), self.output, tensors))
@@ -139,7 +139,8 @@ def _agree(a: torch.Tensor, b: torch.Tensor, share: float) -> bool:
     return _distance(a, b) <= max(own, share) * largest
 
 
-def _tensors(output: Any) -> list[torch.Tensor]:
+def tensors_of(output: Any) -> list[torch.Tensor]:
+    """Return copies of the tensors in a model's output."""
     return [leaf.detach().clone() for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
 
 
@@ -174,7 +175,7 @@ def observe(model: torch.nn.Module, layers: dict[str, Any], example: Example) ->
     try:
         for name, layer in layers.items():
             handles.append(layer.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
-        return ForwardPass(inputs, plans, _tensors(example.run(model)))
+        return ForwardPass(inputs, plans, tensors_of(example.run(model)))
     finally:
         for handle in handles:
             handle.remove()

@@ -76,7 +76,7 @@ def _rows(check: LayerCheck) -> list[tuple[str, str]]:
         rows.append(("overlap", f"{overview.taps(check)} taps per phase; an output depends on {field} inputs"))
     rows.append(("checkerboard", _checkerboard(check)))
     rows.append(("agreement", _agreement(check)))
-    return rows + [("note", html.text(note)) for note in check.notes]
+    return rows + [("note", html.text(note)) for note in overview.notes(check, 20)]
 
 
 def _array(array: StoredArray | None) -> str:

@@ -12,7 +12,6 @@ from tconv.checking.pages import overview
 from tconv.checking.pages.html_layer import layer_section, trap_tag
 from tconv.checking.pages.trap_pictures import trap_picture
 from tconv.checking.report import Check
-from tconv.checking.traps import TRAPS
 
 _MOST_ROWS = 2000
 _MOST_SECTIONS = 200
@@ -45,7 +44,7 @@ def to_html(check: Check, version: str = "") -> str:
             f"<title>{title}: check</title><style>{_style()}</style></head><body>",
             f"<h1>{title}</h1><p>{html.text(overview.about(check), 400)}</p>",
             f"<p><b>{html.text(overview.counts(check))}</b></p>",
-            *(f'<p class="soft">{html.text(note)}</p>' for note in check.notes),
+            *(f'<p class="soft">{html.text(note)}</p>' for note in overview.notes(check, 40)),
             _run(check),
             _overview(check),
             _traps(check),
@@ -123,7 +122,6 @@ def _traps(check: Check) -> str:
         return ""
     parts, seen = [], set[str]()
     for group in groups:
-        about = TRAPS.get(group.key)
         anchor = "" if group.key in seen else f' id="trap-{html.name(group.key)}"'
         picture = "" if group.key in seen else trap_picture(group.key, group.example)
         seen.add(group.key)
@@ -137,8 +135,8 @@ def _traps(check: Check) -> str:
             ("instead", "<br>".join(html.text(line) for line in group.instead[:5])),
             ("source", html.text(group.source)),
         ]
-        title = html.text(about.title) if about else html.name(group.key)
-        meaning = f"<p>{html.text(about.meaning)}</p>" if about else ""
+        title = html.text(group.title, 200)
+        meaning = f"<p>{html.text(group.meaning)}</p>" if group.meaning else ""
         kind = overview.SEVERITY_TITLES[group.severity]
         parts.append(
             f'<article{anchor}><h3><span class="tag {group.severity}">{kind}</span> {title} '
@@ -161,20 +159,20 @@ def _targets(check: Check) -> str:
     rows = []
     for summary in summaries:
         kind = "good" if not summary.refused and not summary.unknown else "refused" if summary.refused else "soft"
-        limits = "".join(
-            f"<li>{_links(numbers)}{html.text(limit)} <span class=soft>[{html.text(source)}]</span></li>"
-            for limit, source, numbers in summary.limits
-        )
+        broken = (*summary.limits, *summary.open_limits)
+        limits = "".join(f"<li>{_links(numbers)}{html.text(limit)}</li>" for limit, _, numbers in broken)
+        sources = "; ".join(dict.fromkeys(source for _, source, _ in broken if source))
         plans = "".join(
-            f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason or 'no exact rewrite is known')}</li>"
+            f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason)}</li>"
             for steps, reason, numbers in summary.plans
+            if steps or reason
         )
         rows.append(
             [
                 html.text(summary.name),
                 f'<b class="{kind}">{html.text(summary.verdict)}</b>',
-                f"<ul>{limits}</ul>" if limits else "none is broken" if not summary.unknown else "",
-                f"<ul>{plans}</ul>" if plans else "",
+                f'<ul>{limits}</ul><p class="soft">{html.text(sources)}</p>' if limits else "",
+                f'<p class="phone">rewrite that ends it</p><ul>{plans}</ul>' if plans else "",
             ]
         )
     heads = (("target", "tight"), ("verdict", "tight"), ("limits", "name"), ("rewrite that ends it", "name"))

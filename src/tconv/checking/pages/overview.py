@@ -10,6 +10,7 @@ from tconv._memory import si
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.report import Check
 from tconv.checking.trap import SEVERITIES, Severity, Trap
+from tconv.checking.traps import TRAPS
 from tconv.models.inventory.model_layer import Size
 
 SEVERITY_TITLES: dict[Severity, str] = {
@@ -20,11 +21,11 @@ SEVERITY_TITLES: dict[Severity, str] = {
 }
 """Meaning of each severity for a reader: wrong numbers come without an error, a refusal with one."""
 
-_COUNTED: dict[Severity, tuple[str, str]] = {
-    "wrong": ("gives wrong numbers somewhere", "give wrong numbers somewhere"),
-    "refused": ("is refused somewhere", "are refused somewhere"),
-    "slow": ("is slow somewhere", "are slow somewhere"),
-    "note": ("has a note", "have notes"),
+_COUNTED: dict[Severity, str] = {
+    "wrong": "with wrong numbers on some runtime",
+    "refused": "refused by some runtime",
+    "slow": "slow on some runtime",
+    "note": "with notes",
 }
 
 
@@ -44,6 +45,17 @@ class TrapGroup:
     """Different descriptions, with the layers of each."""
     example: Trap
     """First of the traps, for its picture."""
+
+    @property
+    def title(self) -> str:
+        """Name of the trap in a few words."""
+        return TRAPS[self.key].title if self.key in TRAPS else self.key
+
+    @property
+    def meaning(self) -> str:
+        """Condition and consequence; "" if the sentences about this file begin with them, or nothing is known."""
+        meaning = TRAPS[self.key].meaning if self.key in TRAPS else ""
+        return "" if all(text.startswith(meaning.removesuffix(".")) for text, _ in self.sentences) else meaning
 
 
 def trap_groups(check: Check) -> list[TrapGroup]:
@@ -109,15 +121,19 @@ def counts(check: Check) -> str:
     grave: Counter[Severity] = Counter()
     for layer in check.layers:
         grave.update({trap.severity for trap in layer.traps})
-    parts = [
-        f"{grave[severity]} {_COUNTED[severity][grave[severity] != 1]}" for severity in SEVERITIES if grave[severity]
-    ]
+    parts = [f"{number} {_COUNTED[severity]}" for severity in SEVERITIES if (number := grave[severity])]
     if check.file_traps:
         traps = len(check.file_traps)
         parts.append(f"{traps} trap{'s' * (traps != 1)} of the whole file")
     if not parts:
         return f"{text}; no trap was found"
     return f"{text}: {', '.join(parts)}"
+
+
+def notes(check: Check | LayerCheck, most: int) -> list[str]:
+    """Return the notes of a check or of a layer, at most so many, and how many more there are."""
+    left = len(check.notes) - most
+    return [*check.notes[:most], *([f"and {left} more, in the JSON report"] if left > 0 else [])]
 
 
 def layer_list(numbers: Sequence[int], longest: int = 12) -> str:
@@ -252,6 +268,8 @@ class TargetSummary:
     unknown: int
     limits: tuple[tuple[str, str, tuple[int, ...]], ...]
     """Limits that are broken: text with numbers, source, numbers of the layers."""
+    open_limits: tuple[tuple[str, str, tuple[int, ...]], ...]
+    """Limits that depend on sizes which the file leaves open, in the same form."""
     plans: tuple[tuple[tuple[str, ...], str, tuple[int, ...]], ...]
     """Steps after which layers are accepted, or the reason why none helps, and the numbers of the layers."""
 
@@ -262,7 +280,9 @@ class TargetSummary:
         if not total:
             return "nothing to take"
         if self.accepted == total:
-            return "takes the layer" if total == 1 else f"takes all {total}"
+            return ("takes the layer" if total == 1 else f"takes all {total}") + ", if its sizes fit" * bool(
+                self.open_limits
+            )
         text = f"refuses {'the layer' if total == 1 else f'{self.refused} of {total}'}" if self.refused else ""
         unknown = f"{self.unknown} not known" if self.unknown else ""
         return ", ".join(part for part in (text, unknown) if part)
@@ -275,6 +295,7 @@ def target_summaries(check: Check) -> list[TargetSummary]:
 
 def _summary(check: Check, name: str) -> TargetSummary:
     limits: dict[tuple[str, str], list[int]] = {}
+    open_limits: dict[tuple[str, str], list[int]] = {}
     plans: dict[tuple[tuple[str, ...], str], list[int]] = {}
     verdicts: Counter[bool | None] = Counter()
     for number, layer in enumerate(check.layers, 1):
@@ -283,8 +304,9 @@ def _summary(check: Check, name: str) -> TargetSummary:
             verdicts[None] += 1
             continue
         verdicts[answer.accepted] += 1
-        for limit in answer.limits:
-            limits.setdefault((str(limit.get("text", "")), str(limit.get("source", ""))), []).append(number)
+        for found, given in ((limits, answer.limits), (open_limits, answer.open_limits)):
+            for limit in given:
+                found.setdefault((str(limit.get("text", "")), str(limit.get("source", ""))), []).append(number)
         if answer.accepted is False:
             plans.setdefault((answer.steps, "" if answer.steps else answer.plan), []).append(number)
     return TargetSummary(
@@ -293,5 +315,6 @@ def _summary(check: Check, name: str) -> TargetSummary:
         verdicts[False],
         verdicts[None],
         tuple((*key, tuple(numbers)) for key, numbers in limits.items()),
+        tuple((*key, tuple(numbers)) for key, numbers in open_limits.items()),
         tuple((*key, tuple(numbers)) for key, numbers in plans.items()),
     )

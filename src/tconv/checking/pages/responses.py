@@ -16,8 +16,8 @@ _LEAST = 20
 """Least outputs across, so that a pattern is repeated often enough to be seen."""
 _MOST = {1: 480, 2: 72}
 """Most outputs across by the axes that are drawn."""
-_MOST_NUMBERS = 1 << 26
-"""Weights of more numbers are not drawn, so that a page of many large layers is written in seconds."""
+_AT_ONCE = 1 << 20
+"""Numbers of a weight that are looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,38 +45,45 @@ class Responses:
 def responses_of(weight: Array, geometry: Geometry) -> Responses | None:
     """Return the responses of a canonical weight [C_in, C_out/groups, *kernel].
 
-    None if there is nothing to draw: more than three spatial axes, an empty, too large or non-finite weight.
+    None if there is nothing to draw: more than three spatial axes, a huge kernel, an empty or non-finite weight.
     """
-    if geometry.ndim > 3 or not 0 < weight.size <= _MOST_NUMBERS or max(geometry.extent) > 4096:
+    if geometry.ndim > 3 or not weight.size or max(geometry.extent) > 4096:
         return None
-    w = np.asarray(weight, np.float64)
-    if not np.isfinite(w).all():
+    strongest = _strongest(weight, geometry)
+    if strongest is None:
         return None
-    gains = gains_of(w, geometry).reshape(*w.shape[:2], -1)
-    group, channel = _strongest(gains, geometry.groups)
-    size = len(w) // geometry.groups
-    rows = slice(group * size, (group + 1) * size)
-    mixture, pattern = _mixture(gains[rows, channel])
-    kernel = np.tensordot(mixture, w[rows, channel], (0, 0))
+    group, column = strongest
+    size = len(weight) // geometry.groups
+    taps = np.asarray(weight[group * size : (group + 1) * size, column], np.float64)
+    mixture, pattern = _mixture(gains_of(taps[:, None], geometry).reshape(size, -1))
+    kernel = np.tensordot(mixture, taps, (0, 0))
     single = replace(geometry, groups=1)
     plain = replace(single, crop=((0, 0),) * geometry.ndim)
     n = _input_shape(single)
-    impulse = _run(np.ones((1,) * geometry.ndim), kernel, plain)
+    impulse = _plane(_run(np.ones((1,) * geometry.ndim), kernel, plain))
     constant = _run(np.ones(n), kernel, single)
-    whole = constant.shape
-    impulse, constant = _plane(impulse), _plane(constant)
-    most = _MOST[constant.ndim]
-    shown = constant[tuple(slice(0, most) for _ in constant.shape)]
-    impulse = impulse[tuple(slice(0, most) for _ in impulse.shape)]
-    return Responses(group * w.shape[1] + channel, size, impulse, shown, n, shown.shape, whole, pattern)
+    whole, constant = constant.shape, _plane(constant)
+    shown, impulse = (each[(slice(0, _MOST[each.ndim]),) * each.ndim] for each in (constant, impulse))
+    channel = group * weight.shape[1] + column
+    return Responses(channel, size, impulse, shown, n, shown.shape, whole, pattern)
 
 
-def _strongest(gains: Array, groups: int) -> tuple[int, int]:
-    """Return the group and the channel in it whose phases differ most, by gains [C_in, C_out/groups, phases]."""
-    spread = ((gains - gains.mean(2, keepdims=True)) ** 2).sum(2)
-    by_channel = spread.reshape(groups, -1, spread.shape[1]).sum(1)
-    group, channel = np.unravel_index(int(by_channel.argmax()), by_channel.shape)
-    return int(group), int(channel)
+def _strongest(weight: Array, g: Geometry) -> tuple[int, int] | None:
+    """Return the group and the channel in it whose phases differ most; None for a weight that is not finite.
+
+    A few channels are converted to float64 at a time, as weights may be large.
+    """
+    spreads, step = [], max(1, _AT_ONCE // (weight.size // weight.shape[1]))
+    for start in range(0, weight.shape[1], step):
+        part = np.asarray(weight[:, start : start + step], np.float64)
+        if not np.isfinite(part).all():
+            return None
+        gains = gains_of(part, g).reshape(*part.shape[:2], -1)
+        spread = ((gains - gains.mean(2, keepdims=True)) ** 2).sum(2)
+        spreads.append(spread.reshape(g.groups, -1, spread.shape[1]).sum(1))
+    by_channel = np.concatenate(spreads, axis=1)
+    group, column = np.unravel_index(int(by_channel.argmax()), by_channel.shape)
+    return int(group), int(column)
 
 
 def _mixture(gains: Array) -> tuple[Array, float]:

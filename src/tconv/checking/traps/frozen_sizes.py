@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tconv.checking.layer_reading import ReadLayer, read_layer
+from tconv.checking.sizes import Symbols, affine
 from tconv.checking.trap import Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.dialects.converter_faults import is_batchnorm
@@ -54,15 +56,35 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
         if op > 0 and size is None
     ]
     join = _join(layer.after)
-    if extra and join is not None:
-        sizes = context.read.shapes.y[2:]
+    if extra and join is not None and not _meets_its_like(context, join):
         axis, op = extra[0]
+        rows = context.read.shapes.y[2 + axis] or affine("n", *_growth(context.read)[axis])
         what = (
             f"output_padding is {op} on spatial axis {axis}, whose size varies, so y has "
-            f"{sizes[axis] or 'one fixed number of'} rows there; {join.op} {join.name!r} joins it with a tensor of "
+            f"{rows} rows there; {join.op} {join.name!r} joins it with a tensor of "
             "another path, which fits only for sizes that the strides divide like the example's"
         )
         yield _PADDING.trap(layer, what, output_padding=list(facts.output_padding), join=join.name)
+
+
+def _meets_its_like(context: TrapContext, join: Neighbour) -> bool:
+    """Return True if another layer with the same sizes is joined there: parallel branches of one x."""
+    own = _growth(context.read)
+    for other in context.model.layers:
+        if other is not context.layer and (there := _join(other.after)) is not None and there.name == join.name:
+            read = read_layer(other, Symbols(context.model))
+            if read.shapes is not None and context.read.shapes is not None and _growth(read) == own:
+                return read.shapes.x[2:] == context.read.shapes.x[2:]
+    return False
+
+
+def _growth(read: ReadLayer) -> tuple[tuple[int, int], ...]:
+    """Return (s, c) of each axis, with s*n + c elements in y for n in x."""
+    g = read.geometry
+    if g is None:
+        return ()
+    axes = zip(g.stride, g.extent, g.crop, strict=True)
+    return tuple((s, e - s - lo - hi) for s, e, (lo, hi) in axes)
 
 
 def _join(after: tuple[Neighbour, ...]) -> Neighbour | None:

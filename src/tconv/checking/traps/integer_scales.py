@@ -11,8 +11,9 @@ from tconv.checking.trap import Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.models.inventory.model_layer import Quantization
 
-_FULL = 0.95  # share of slices along an axis that reach the largest integer, from which it is that of the scales
-_NOT_FULL = 0.5
+_CHANCE = 1e-4
+"""Probability by chance below which the other axis is named."""
+_MOST_FULL = 5000  # numbers at the end of the range, from which every slice has some by chance
 _MOST_NUMBERS = 1 << 26
 
 _INPUT = TrapKind(
@@ -30,12 +31,13 @@ _WRONG = TrapKind(
     "scales-on-wrong-axis",
     "wrong",
     "scales of the output channels applied to the input channels, or the reverse",
-    "The integers fill their range in each slice along the other channel axis, and do not along the axis of the "
-    "scales: "
-    "the weight was quantized along one axis, and is read along the other. Right weights fill it along their own axis, "
-    f"because each scale is the slice's largest number; named where {_FULL:.0%} of the other slices are full, and "
-    f"fewer "
-    f"than {_NOT_FULL:.0%} of their own.",
+    "The integers reach the end of their range in every slice along the other channel axis, and not in every slice "
+    "along "
+    "the axis of the scales: the weight was quantized along one axis, and is read along the other. Right weights reach "
+    "it "
+    "along their own axis, because each scale is the slice's largest number. Named where so many numbers at random "
+    "places "
+    f"would reach every slice of the other axis with a probability below {_CHANCE:g}.",
     "every runtime: the numbers themselves are wrong",
     "microsoft/onnxruntime#19694; onnx/tensorflow-onnx#2134",
     "the axis of DequantizeLinear exchanged (1 for 0), or the weight quantized again",
@@ -81,14 +83,18 @@ def _saturation(context: TrapContext, quantization: Quantization) -> Iterator[Tr
         integers = stored_integers(np.asarray(stored.read()), quantization)
     except Exception:  # numbers that cannot be read are a note of the layer
         return
-    own, across = (filled_share(integers, at, quantization.dtype) for at in (quantization.axis, other))
-    if across >= _FULL and own < _NOT_FULL and integers.shape[other] >= 4:
+    axis = quantization.axis
+    full = np.abs(integers) >= largest_integer(integers, quantization.dtype) - 0.5
+    own, across = (slices_reached(full, at) for at in (axis, other))
+    if own >= full.shape[axis] or across < full.shape[other]:
+        return
+    chance = every_slice_chance(int(full.sum()), full.shape[other])
+    if chance < _CHANCE:
         what = (
-            f"{across:.0%} of the {integers.shape[other]} slices along axis {other} reach the largest integer, and "
-            f"{own:.0%} of the {integers.shape[quantization.axis]} along axis {quantization.axis}, which the scales "
-            "belong to"
+            f"all {across} slices along axis {other} reach the largest integer, and {own} of {full.shape[axis]} along "
+            f"axis {axis}, which the scales belong to (probability by chance {chance:.0e})"
         )
-        yield _WRONG.trap(context.layer, what, filled=own, filled_across=across)
+        yield _WRONG.trap(context.layer, what, reached=own, reached_across=across, chance=chance)
 
 
 def stored_integers(weight: Array, quantization: Quantization) -> Array:
@@ -101,12 +107,25 @@ def stored_integers(weight: Array, quantization: Quantization) -> Array:
     return integers
 
 
-def filled_share(integers: Array, axis: int, dtype: str) -> float:
-    """Return the share of slices along an axis whose largest integer, without the zero point, is that of the type."""
+def largest_integer(integers: Array, dtype: str) -> float:
+    """Return the end of the range: that of the type, or the largest number, if a quantizer uses a part of it only."""
     bits = 4 if "int4" in dtype else 16 if "int16" in dtype else 8
-    axes = tuple(at for at in range(integers.ndim) if at != axis)
-    sizes = np.abs(integers).max(axes)
-    live = sizes > 0
-    # symmetric ranges end at 127; some quantizers use 63 for chips without saturation, so the largest counts
-    top = min(float(2 ** (bits - 1) - 1), float(sizes.max(initial=0)))
-    return float((sizes[live] >= top - 0.5).mean()) if live.any() and top > 0 else 0.0
+    return max(1.0, min(float(2 ** (bits - 1) - 1), float(np.abs(integers).max(initial=0))))
+
+
+def slices_reached(full: Array, axis: int) -> int:
+    """Return the number of slices along an axis in which some number is at the end of the range."""
+    return int(full.any(tuple(at for at in range(full.ndim) if at != axis)).sum())
+
+
+def every_slice_chance(count: int, slices: int) -> float:
+    """Return the probability that `count` numbers at random places reach every one of `slices` slices."""
+    if count > _MOST_FULL:
+        return 1.0
+    reached = np.zeros(slices + 1)  # probability of each number of reached slices
+    reached[0] = 1
+    old = np.arange(slices + 1) / slices
+    for _ in range(count):
+        reached[1:] = reached[1:] * old[1:] + reached[:-1] * (1 - old[:-1])
+        reached[0] = 0
+    return float(reached[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tconv.checking.layer_reading import native_arguments
 from tconv.checking.trap import Severity, Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.dialects.fault import Fault, LayerSurroundings
@@ -33,12 +34,22 @@ def _severity(fault: Fault) -> Severity:
 
 
 def _kind(fault: Fault) -> TrapKind:
-    title = f"fault of {fault.versions}"
+    title = f"{fault.what} ({fault.versions})"
     instead = _INSTEAD[fault.computation]
     return TrapKind(_key(fault), _severity(fault), title, f"{fault.what}.", fault.versions, fault.source, instead)
 
 
-KINDS = tuple(_kind(fault) for fault in FAULTS.values())
+READ_DIALECTS = frozenset(("onnx", "torch", "keras", "tensorflow", "tflite", "ncnn"))
+"""Dialects in whose words the readers of model files give a layer; faults of others affect no file."""
+
+_OF_INVALID_CALLS = ("xnnpack_valid_size", "ncnn_empty_output")
+"""Faults that affect only calls which their own rules refuse: these are the trap "invalid-arguments"."""
+
+KINDS = tuple(
+    _kind(fault)
+    for key, fault in FAULTS.items()
+    if READ_DIALECTS.intersection(fault.dialects) and key not in _OF_INVALID_CALLS
+)
 
 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
@@ -58,6 +69,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     )
     trials = list(read.trials())
     for fault in faults_of(context.layer.dialect):
+        if fault.key in _OF_INVALID_CALLS:
+            continue
         if fault.computation == "int8 layer" and context.layer.dtype not in ("int8", "uint8"):
             continue
         if fault.around is not None and not fault.around(around):
@@ -71,7 +84,7 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
 
 def _applies(fault: Fault, geometry: Geometry, sizes: tuple[int, ...], context: TrapContext) -> bool:
     try:
-        return bool(fault.applies(geometry, sizes, dict(context.layer.arguments)))
+        return bool(fault.applies(geometry, sizes, native_arguments(context.layer)))
     except (TconvError, AttributeError, TypeError, ValueError):  # arguments that its condition does not expect
         return False
 

@@ -58,7 +58,18 @@ _COMPUTED = TrapKind(
     "convtranspose_op_builder of onnxruntime; SUPPORTED_OPS of ethos-u-vela",
     "a model whose weight is a constant: fold the computation before the export",
 )
-KINDS = (_PAD, _MODE, _BATCHNORM, _ZEROS, _COMPUTED)
+_INVALID = TrapKind(
+    "invalid-arguments",
+    "refused",
+    "arguments that describe no layer",
+    "The rules of the file's own framework refuse the layer: the sizes contradict each other, or nothing is left of "
+    "the "
+    "output. Runtimes refuse it, or give something else: XNNPACK another shape, ncnn ends the process.",
+    "every runtime; ai-edge-litert 2.3.0 and ncnn 1.0.20261020 do not refuse it",
+    "the framework's rules, as docs/dialects.md has them; observed with ai-edge-litert 2.3.0 and ncnn 1.0.20261020",
+    "tconv.solve(input=, output=, kernel=, stride=), which returns arguments that fit",
+)
+KINDS = (_INVALID, _PAD, _MODE, _BATCHNORM, _ZEROS, _COMPUTED)
 
 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
@@ -66,6 +77,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     layer, g = context.layer, context.geometry
     if layer.weight is None:
         yield _COMPUTED.trap(layer, "; ".join(layer.limitations) or "its weight is no constant")
+    if context.read.refusal:
+        yield _INVALID.trap(layer, context.read.refusal)
     if g is None:
         return
     front = layer.before[0] if layer.before else None
@@ -78,7 +91,7 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
             yield _PAD.trap(layer, what, added=added)
         elif front.attributes.get("pads") is not None and any(front.attributes["pads"]):
             yield _MODE.trap(layer, f"{front.name!r} pads x with mode {mode!r}", mode=mode)
-    if layer.after and is_batchnorm(layer.after[0]):
+    if layer.dialect == "onnx" and layer.after and is_batchnorm(layer.after[0]):
         behind = layer.after[0]
         groups = f"; the layer has {g.groups} groups" if g.groups > 1 else ""
         yield _BATCHNORM.trap(layer, f"{behind.op} {behind.name!r} stands behind the layer{groups}", groups=g.groups)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import FileError, MissingExtraError, TconvError
+from tconv.errors import FileError, TconvError
+from tconv.models.readers.onnx_graph import open_graph
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace, plain, reason
 from tconv.operator.functional import conv_transpose
 
@@ -94,22 +95,7 @@ def graph_inputs(model: Any) -> list[Any]:
 
 def open_network(path: Path, runtime: str) -> OnnxFile:
     """Return the network in a .onnx file. Raises FileError, MissingExtraError."""
-    try:
-        import onnx
-        import onnx.inliner
-    except ImportError:
-        raise MissingExtraError("a .onnx file", "onnx", "onnx") from None
-    try:
-        model = onnx.load(path)
-        if not model.graph.node:
-            raise ValueError("it has no nodes")
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # protobuf raises many types for bytes that are not a model
-        raise FileError(
-            f"{path} is damaged or not an ONNX model: {reason(error, 200)}. Write onnx.save(model, name)"
-        ) from None
-    return OnnxFile(model, runtime)
+    return OnnxFile(open_graph(path).proto(), runtime)
 
 
 class OnnxFile:

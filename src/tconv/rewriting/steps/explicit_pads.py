@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from tconv.rewriting.builder import Builder
+from tconv.rewriting.expression import Expression
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append, append_layer, safe, with_crop, words_of
 from tconv.rewriting.steps.step import Step, Variant, separate_bias
@@ -27,18 +27,18 @@ class ExplicitPads(Step):
     def settled(self, operation: ConvTranspose, sizes: Sizes) -> ConvTranspose | None:
         return super().settled(operation, sizes) or operation
 
-    def reasons_against(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> list[str]:
+    def tried(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> tuple[list[str], Expression | None]:
         by_rule = operation.auto_pad != "NOTSET" or operation.output_shape is not None
         words = words_of(operation)
         form = variant.get("form", "slice")
         if not by_rule and all(lo >= 0 and hi >= 0 for lo, hi, _ in words):
             if form == "numbers":
-                return ["its pads are numbers already"]
+                return ["its pads are numbers already"], None
             if all(lo == hi and op == 0 for lo, hi, op in words):
-                return ["its pads are equal already, and there is no output_padding"]
+                return ["its pads are equal already, and there is no output_padding"], None
             if form == "symmetric" and all(lo == hi for lo, hi, _ in words):
-                return ["its pads are equal already"]
-        return super().reasons_against(operation, sizes, **variant)
+                return ["its pads are equal already"], None
+        return super().tried(operation, sizes, variant)
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if variant.get("form") == "slice":

@@ -13,6 +13,8 @@ from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
 from tconv.rewriting.steps.step import Step, Variant, too_many
 
+MOST_PARTS = 36
+"""Most parts that a planner tries: each is a layer and a sum. A form that is asked for may have more."""
 _LIMITS = (128, 64, 32, 31, 28, 16, 15, 8, 7, 4, 3, 2, 1)
 """Kernel sizes at which targets stop."""
 
@@ -27,7 +29,13 @@ class SplitKernel(Step):
     summary = "a large kernel as the sum of smaller ones, each shifted"
 
     def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
-        return tuple({"taps": taps} for taps in _LIMITS if taps < max(operation.geometry.kernel))
+        kernel = operation.geometry.kernel
+        forms: dict[tuple[int, ...], int] = {}
+        for taps in _LIMITS:
+            parts = tuple(-(-k // taps) for k in kernel)
+            if 1 < math.prod(parts) <= MOST_PARTS:
+                forms.setdefault(parts, taps)
+        return tuple({"taps": taps} for taps in forms.values())
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if not variant or max(operation.geometry.kernel) <= variant["taps"]:

@@ -51,29 +51,34 @@ class Step(ABC):
 
         Without `variant` these are the reasons against the preferred form.
         """
+        return self.tried(operation, sizes, variant)[0]
+
+    def apply(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> Expression:
+        """Return the expression that equals the operation. Raises MethodError with all reasons against it."""
+        reasons, expression = self.tried(operation, sizes, variant)
+        if expression is None:
+            raise MethodError(f"{self.name} cannot rewrite this layer: {'; '.join(reasons)}. Use another step")
+        return expression
+
+    def tried(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> tuple[list[str], Expression | None]:
+        """Return all reasons against the step, and the expression if there are none."""
         settled = self.settled(operation, sizes)
         if settled is None:
-            return ["its crop depends on the input's size, which varies; write explicit-pads before it"]
+            return ["its crop depends on the input's size, which varies; write explicit-pads before it"], None
         form = self._form(settled, sizes, variant)
         reasons = self.obstacles(settled, sizes, form)
         if self.adds_zeros and not _is_finite(operation.weight):
             reasons.append("its weight has NaN or infinity, which zeros would spread to other outputs")
         if reasons:
-            return reasons
+            return reasons, None
         try:
-            expression = self._expression(settled, sizes, form)
+            builder = Builder(sizes)
+            self.build(settled, builder, form)
+            expression = builder.expression()
         except ShapeError as error:
-            return [str(error)]
-        return limits(expression, operation)
-
-    def apply(self, operation: ConvTranspose, sizes: Sizes, **variant: Any) -> Expression:
-        """Return the expression that equals the operation. Raises MethodError with all reasons against it."""
-        reasons = self.reasons_against(operation, sizes, **variant)
-        if reasons:
-            raise MethodError(f"{self.name} cannot rewrite this layer: {'; '.join(reasons)}. Use another step")
-        settled = self.settled(operation, sizes)
-        assert settled is not None
-        return self._expression(settled, sizes, self._form(settled, sizes, variant))
+            return [str(error)], None
+        reasons = limits(expression, operation)
+        return reasons, None if reasons else expression
 
     def settled(self, operation: ConvTranspose, sizes: Sizes) -> ConvTranspose | None:
         """Return the operation with a crop that holds for all its inputs; None if it follows from unknown sizes."""
@@ -92,11 +97,6 @@ class Step(ABC):
         forms = self.variants(operation, sizes)
         return forms[0] if forms else {}
 
-    def _expression(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> Expression:
-        builder = Builder(sizes)
-        self.build(operation, builder, variant)
-        return builder.expression()
-
 
 def limits(expression: Expression, operation: ConvTranspose) -> list[str]:
     """Return the reasons against an expression because of its size, or of sums that its dtype rounds."""
@@ -107,7 +107,7 @@ def limits(expression: Expression, operation: ConvTranspose) -> list[str]:
     if len(expression.operations) > MOST_OPERATIONS:
         reasons.append(f"it would be {len(expression.operations)} operations; {MOST_OPERATIONS} are allowed")
     dtype = operation.weight.dtype
-    if dtype.itemsize < 4 and any(kind in ("add",) for kind in expression.kinds):
+    if dtype.itemsize < 4 and "add" in expression.kinds:
         reasons.append(f"it adds values that {dtype.name} has already rounded, and rounds the sum again")
     return reasons
 

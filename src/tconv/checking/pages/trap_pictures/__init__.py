@@ -39,6 +39,8 @@ PICTURES: dict[str, Callable[[Trap], str]] = {
     "most-targets-refuse": numbers.limits,
     "new-opset": graphs.newer_file,
     "bfloat16-before-opset-22": graphs.version_line,
+    "run-differs": graphs.other_numbers,
+    "run-other-shape": sizes.other_size,
     "openvino-fused-pad": sizes.fused_pad,
     "torch-x86-int8-channels": channels.swapped_channels,
     "torchao-input-scales": channels.wrong_axis,

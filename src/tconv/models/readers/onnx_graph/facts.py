@@ -63,7 +63,8 @@ def of_numbers(numbers: Array) -> Fact:
     if numbers.ndim <= 1 and numbers.dtype.kind in "iu" and numbers.size <= SMALL:
         sizes = tuple(int(number) for number in numbers.ravel())
     kept = numbers if numbers.size <= SMALL else None
-    return Fact(tuple(numbers.shape), numbers.dtype.name, kept, sizes)
+    dtype = "string" if numbers.dtype.kind in "OSU" else numbers.dtype.name
+    return Fact(tuple(numbers.shape), dtype, kept, sizes)
 
 
 def merged(first: Fact, second: Fact) -> Fact:

@@ -28,6 +28,7 @@ from tconv.models.readers.onnx_graph.constant_arrays import constant_of
 from tconv.models.readers.onnx_graph.constants import Constants
 from tconv.models.readers.onnx_graph.loading import load
 from tconv.models.readers.onnx_graph.nodes import inner_graphs, label
+from tconv.models.readers.onnx_graph.stored import load_numbers
 from tconv.models.readers.onnx_graph.values import Values
 
 
@@ -51,7 +52,7 @@ class OnnxGraph:
     def __init__(self, path: Path, model: Any, limitations: tuple[str, ...] = ()) -> None:
         self.path, self.model, self.limitations = path, model, limitations
         self.constants = Constants(path, model)
-        self.values = Values(path, self.constants)
+        self.values = Values(path, self.constants, model.graph.inputs)
 
     @cached_property
     def nodes(self) -> tuple[PlacedNode, ...]:
@@ -62,6 +63,13 @@ class OnnxGraph:
     def opset(self) -> int:
         """Version of ONNX's own operators."""
         return int(self.model.opset_imports.get("", 1))
+
+    def proto(self) -> Any:
+        """Return the model as protobuf with all its numbers, for runtimes. Raises FileError for 2 GB or more."""
+        import onnx_ir
+
+        load_numbers(self.path, self.model)
+        return onnx_ir.serde.serialize_model(self.model)
 
     def constant(self, value: Any) -> StoredArray | None:
         """Return a value that is stored, or computed from stored ones alone; None for any other."""

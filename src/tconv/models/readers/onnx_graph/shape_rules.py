@@ -177,14 +177,8 @@ def _size(node: Any, facts: Facts) -> list[Fact]:
 
 
 def _gather(node: Any, facts: Facts) -> list[Fact]:
-    sizes, places = facts[0].sizes, facts[1].numbers
-    if (
-        sizes is None
-        or places is None
-        or places.dtype.kind not in "iu"
-        or not facts[0].shape
-        or attributes_of(node).get("axis", 0) not in (0, -1)
-    ):
+    sizes, places, axis = facts[0].sizes, facts[1].numbers, attributes_of(node).get("axis", 0)
+    if sizes is None or places is None or places.dtype.kind not in "iu" or not facts[0].shape or axis not in (0, -1):
         raise NotImplementedError
     taken = tuple(sizes[int(place)] for place in places.ravel())
     return [Fact(tuple(places.shape), facts[0].dtype, None, taken if places.ndim < 2 else None)]

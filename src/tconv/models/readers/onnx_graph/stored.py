@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._memory import si
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph.nodes import inner_graphs
 from tconv.models.readers.onnx_graph.wire_format import OWN_FILE
@@ -88,6 +89,19 @@ def set_places(path: Path, model: Any) -> None:
                 f"the tensor {tensor.name!r} has its numbers in {file.name}, bytes {start} to {start + size}, but that "
                 f"file has {present}. Copy the whole file"
             )
+
+
+def load_numbers(path: Path, model: Any) -> None:
+    """Load all numbers of a model that lie in files into memory. Raises FileError for more than protobuf can have."""
+    import onnx_ir
+
+    tensors = [pair for pair in _tensors(model) if isinstance(pair[0], onnx_ir.ExternalTensor)]
+    needed = sum(stored_bytes(tensor) for tensor, _ in tensors)
+    if needed >= 1 << 31:
+        raise FileError(f"{path} has {si(needed, 'B')} of weights; less than 2 GB run in memory. Write a part of it")
+    for tensor, replace in tensors:
+        array = numbers(path, tensor)
+        replace(onnx_ir.Tensor(array, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name))
 
 
 def _tensors(model: Any) -> Iterator[tuple[Any, Callable[[Any], None]]]:

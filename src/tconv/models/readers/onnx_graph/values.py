@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tconv.errors import FileError, TconvError
+from tconv.models.inventory.model_layer import Size
 from tconv.models.readers.onnx_graph.constants import Constants, evaluated
-from tconv.models.readers.onnx_graph.facts import SMALL, UNKNOWN, Fact, count, declared, merged, of_numbers
-from tconv.models.readers.onnx_graph.nodes import OWN, first_output, inner_graphs
+from tconv.models.readers.onnx_graph.facts import SMALL, UNKNOWN, Fact, count, declared, merged, of_numbers, sizes_of
+from tconv.models.readers.onnx_graph.nodes import OWN, inner_graphs
 from tconv.models.readers.onnx_graph.shape_rules import RULES
 from tconv.models.readers.onnx_graph.stored import dtype_name, numbers, shape_of
 
@@ -17,8 +19,11 @@ from tconv.models.readers.onnx_graph.stored import dtype_name, numbers, shape_of
 class Values:
     """Shapes and types of a graph's values."""
 
-    def __init__(self, path: Any, constants: Constants) -> None:
+    def __init__(self, path: Any, constants: Constants, inputs: Iterable[Any]) -> None:
         self._path, self._constants = path, constants
+        shapes = [sizes_of(each.shape) or () for each in inputs]
+        self._names = {name for shape in shapes for size in shape if isinstance(size, str) for name in _words(size)}
+        """Names of sizes of the model's inputs; exporters invent others for what they could not infer."""
         self._facts: dict[Any, Fact] = {}
 
     def of(self, value: Any) -> Fact:
@@ -47,13 +52,16 @@ class Values:
     def _complete(self, value: Any) -> bool:
         """Return True for a value that the file itself describes in full, and that contains no sizes."""
         fact = declared(value)
-        known = fact.shape is not None and None not in fact.shape and fact.dtype and len(fact.shape) > 1
+        known = fact.dtype and fact.shape is not None and len(fact.shape) > 1 and all(map(self._is_known, fact.shape))
         node = value.producer()
         # the output of a ConvTranspose is computed anew: files contain what ONNX's inference got wrong
         if not known or value in self._constants or node.op_type == "ConvTranspose":
             return False
         self._facts[value] = fact
         return True
+
+    def _is_known(self, size: Size) -> bool:
+        return isinstance(size, int) or (size is not None and self._names.issuperset(_words(size)))
 
     def _source(self, value: Any) -> Fact:
         """Return the fact of a value that no node computes."""
@@ -113,6 +121,11 @@ class Values:
         return inferred(node, facts, self._constants.opset(node))
 
 
+def _words(size: str) -> list[str]:
+    """Return the names in a size."""
+    return re.findall(r"[^\W\d][\w.]*", size)
+
+
 def _by_rule(rule: Any, node: Any, facts: Sequence[Fact]) -> list[Fact] | None:
     if rule is None:
         return None
@@ -121,6 +134,3 @@ def _by_rule(rule: Any, node: Any, facts: Sequence[Fact]) -> list[Fact] | None:
     except NotImplementedError:
         return None
     return found
-
-
-__all__ = ["Values", "first_output"]

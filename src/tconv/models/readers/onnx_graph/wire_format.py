@@ -59,7 +59,10 @@ class _Field(NamedTuple):
 
 
 def without_data(path: Path, most_nodes: int) -> bytes:
-    """Return the model in a file with the places of its tensors' numbers. Raises FileError."""
+    """Return the model in a file with the places of its tensors' numbers.
+
+    Raises FileError for a file that is too large, ValueError for one that is no protobuf.
+    """
     size = path.stat().st_size
     if not size:
         raise FileError("it is empty")
@@ -140,7 +143,7 @@ class _Scan:
         return [self._data[start : field.start], self._data[field.end : end], *places, external]
 
     def _field(self, at: int, end: int) -> _Field:
-        """Return the field that begins here. Raises FileError for one that is cut off, or of no known kind."""
+        """Return the field that begins here. Raises ValueError for one that is cut off, or of no known kind."""
         start = at
         tag, at = self._number(at, end)
         kind = tag & 7
@@ -153,16 +156,16 @@ class _Scan:
         elif kind in (1, 5):
             at += 8 if kind == 1 else 4
         else:
-            raise FileError("it is damaged, or not an ONNX model: it has a field of no known kind")
+            raise ValueError("it has a field of no known kind")
         if at > end or tag >> 3 == 0:
-            raise FileError("it is damaged or cut off: a part of it is longer than what is there")
+            raise ValueError("a part of it is longer than what is there")
         return _Field(tag >> 3, kind, start, first, at)
 
     def _number(self, at: int, end: int) -> tuple[int, int]:
         value = shift = 0
         while True:
             if at >= end or shift > 63:
-                raise FileError("it is damaged or cut off: a number in it has no end")
+                raise ValueError("a number in it has no end")
             byte = self._data[at]
             at += 1
             value |= (byte & 127) << shift
