@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from onnx_models import GraphBuilder, check_layers, inventory, layer_output, tensors
 from tconv.models.inventory import inventory_of
@@ -222,6 +222,83 @@ def test_weight_of_an_input(path):
     assert "is computed from the model's inputs while it runs" in layer.limitations[0]
 
 
+# -- integers, and ONNX Runtime's own operators -------------------------------------------------------------------
+
+
+def quantized(b, value, dtype="u1"):
+    """Add the rounding of a value to eight bits, and its reading."""
+    steps = b.constant(np.float32(0.05)), b.constant(np.array(128 if dtype == "u1" else 3, dtype))
+    return b.add("DequantizeLinear", b.add("QuantizeLinear", value, *steps), *steps)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1"])
+@pytest.mark.parametrize("end", ["", "Relu"])
+def test_layers_of_integers(dtype, end, path):
+    b = GraphBuilder()
+    x = quantized(b, "x", dtype)
+    w = b.constant(b.rng.integers(-128, 128, (4, 3, 3, 3)).astype("i1"))
+    w = b.add(
+        "DequantizeLinear", w, b.constant(np.array([0.01, 0.02, 0.5], "f4")), b.constant(np.zeros(3, "i1")), axis=1
+    )
+    bias = b.constant(b.rng.integers(-999, 999, 3).astype("i4"))
+    bias = b.add("DequantizeLinear", bias, b.constant(np.array([0.0005, 0.001, 0.025], "f4")), axis=0)
+    b.add("ConvTranspose", x, w, bias, strides=[2, 2])
+    if end:
+        b.add(end)
+    quantized(b, b.last, dtype)
+    layer = check(b, path)
+    assert layer.dtype == "int8"
+    assert layer.weight.quantization.axis == 1
+    assert layer.bias.origin == "DequantizeLinear, axis 0"
+    assert layer.before[0].op == "DequantizeLinear"
+
+
+def test_integers_of_the_weight_alone(path):
+    b = GraphBuilder()
+    w = b.constant(b.rng.integers(-128, 128, (4, 3, 3, 3)).astype("i1"))
+    b.add("ConvTranspose", quantized(b, "x"), b.add("DequantizeLinear", w, b.constant(np.float32(0.01))))
+    assert check(b, path).dtype == "float32"
+
+
+def test_pixel_shuffle_of_integers(path):
+    b = GraphBuilder()
+    b.add("Conv", quantized(b, "x"), b.random(12, 4, 3, 3), pads=[1, 1, 1, 1])
+    b.add("DepthToSpace", quantized(b, b.last), blocksize=2)
+    assert only(inventory(b.model(), path)).form == "convolution and depth to space"
+
+
+def test_pads_as_an_input(path):
+    b = GraphBuilder()
+    weights = b.random(4, 3, 3, 3), b.constant(np.array([1, 0, 0, 1])), b.random(3)
+    b.add("ConvTransposeWithDynamicPads", "x", *weights, strides=[2, 2], domain="com.microsoft")
+    layer = check(b, path)
+    assert layer.op == "com.microsoft::ConvTransposeWithDynamicPads"
+    assert layer.arguments["pads"] == [1, 0, 0, 1]
+    assert layer.output_shape == (1, 3, 12, 10)
+
+
+def test_integers_with_scales_as_inputs(path):
+    b = GraphBuilder(dtype="float32")
+    w = b.constant(b.rng.integers(-9, 9, (4, 3, 3, 3)).astype("i1"))
+    x = b.add("QuantizeLinear", "x", b.constant(np.float32(0.1)), b.constant(np.uint8(3)))
+    scale, zero = b.constant(np.array([0.1, 0.2, 0.3], "f4")), b.constant(np.array([1, 2, 3], "i1"))
+    steps = b.constant(np.float32(0.1)), b.constant(np.uint8(3))
+    b.add("QLinearConvTranspose", x, *steps, w, scale, zero, *steps, domain="com.microsoft")
+    layer = only(inventory(b.model(), path))
+    whole = numpy_helper.to_array(b.constants[0]).astype("f4") - np.array([1, 2, 3], "f4")[:, None, None]
+    np.testing.assert_allclose(layer.weight.read(), whole * np.array([0.1, 0.2, 0.3], "f4")[:, None, None], rtol=1e-6)
+    assert (layer.dtype, layer.weight.quantization.axis) == ("int8", 1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_floats(dtype, path):
+    b = GraphBuilder(dtype=dtype)
+    b.add("ConvTranspose", "x", b.random(4, 3, 3, 3), strides=[2, 2])
+    b.save(path)
+    layer = only(inventory_of(path))
+    assert (layer.dtype, layer.weight.dtype, layer.weight.stored_dtype) == (dtype,) * 3
+
+
 # -- convolution and pixel shuffle -------------------------------------------------------------------------------
 
 
@@ -265,7 +342,7 @@ def test_convolution_and_pixel_shuffle(seed, path):
     end = shuffled(builder, order, ndim, r, c_out, conv)
     layer = check(builder, path, ends={"n0": ("x", end)})
     assert layer.form == "convolution and depth to space"
-    assert layer.arguments["strides"] == [r] * ndim
+    assert layer.arguments["stride"] == (r,) * ndim
     assert layer.output_shape == (2, c_out, *(r * n for n in conv))
     np.testing.assert_array_equal(layer.bias.read(), bias)
 
@@ -277,7 +354,7 @@ def test_activation_before_a_pixel_shuffle(path):
     layer = only(inventory(builder.model(), path))
     assert layer.activation == "Relu"
     assert layer.bias is None
-    assert "differs between the 4 phases" in layer.limitations[0]
+    assert "4 different biases per output channel, one for each phase" in layer.limitations[0]
     assert layer.output_shape == ("n", 3, "2*h", "2*w")
     assert layer.op == "Conv + DepthToSpace"
 
@@ -355,7 +432,7 @@ def test_convolution_on_zeros(insert, seed, path):
         return
     layer = check(builder, path, ends={conv: ("x", y)})
     assert layer.form == "zero insertion and convolution"
-    assert layer.arguments["strides"] == [s, s]
+    assert layer.arguments["stride"] == (s, s)
     assert layer.op.endswith(" + Conv")
 
 
@@ -414,4 +491,3 @@ def test_deepfilternet(tmp_path):
     assert found.producer == "pytorch 1.13.1"
     assert found.version == "opset 12, IR 7"
     assert found.operations["ConvTranspose"] == 2
-    assert helper is not None

@@ -96,7 +96,7 @@ def export(name: str, folder: Path) -> None:
         path = folder / f"{name}.{'dynamo' if dynamo else 'script'}.onnx"
         words: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"]}
         if dynamo:
-            sizes = {axis: torch.export.Dim.DYNAMIC for axis in axes}
+            sizes = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
             words |= {"external_data": False, "verbose": False, "opset_version": 18}
             if name not in FIXED:
                 words["dynamic_shapes"] = (sizes,)

@@ -6,18 +6,20 @@ exporters write for PyTorch's PixelShuffle. An activation may lie between them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tconv._arrays import Array
-from tconv.dialects import dialect
-from tconv.models.inventory.model_layer import ModelLayer, Size, StoredArray
+from tconv.models.inventory.model_layer import ModelLayer
 from tconv.models.inventory.onnx_neighbours import after, before
-from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, attributes_of, input_of, is_onnx
-from tconv.weights.artifacts.pixel_shuffle import as_transposed, with_dilation
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.readers.onnx_graph import (
+    OnnxGraph,
+    PlacedNode,
+    attributes_of,
+    input_of,
+    is_onnx,
+    transposed_shape,
+)
 
 ACTIVATIONS = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Elu", "HardSigmoid", "HardSwish", "Softplus", "Selu")
 """Activations that act on every number alone, so that they can come before or after a pixel shuffle."""
@@ -36,126 +38,78 @@ class Shuffle(NamedTuple):
 def convolution_and_shuffle(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer | None:
     """Return a Conv node and the pixel shuffle behind it as one layer; None for a Conv without one."""
     node = placed.node
-    if not is_onnx(node, "Conv") or not node.outputs:
+    found = _shuffle(graph, node.outputs[0]) if node.outputs else None
+    conv = None if found is None else ordinary_convolution(graph, node)
+    if found is None or conv is None or len(conv.weight.shape) != len(found.blocks) + 2:
         return None
-    found = _shuffle(graph, node.outputs[0])
-    given = attributes_of(node)
-    weight, bias = graph.constant(input_of(node, 1)), graph.constant(input_of(node, 2))
-    if found is None or weight is None or len(weight.shape) != len(found.blocks) + 2:
+    layer = of_depth_to_space(conv, found.blocks, found.order)
+    if layer is None:
         return None
-    ndim, kernel = len(found.blocks), weight.shape[2:]
-    phases, groups = math.prod(found.blocks), int(given.get("group", 1))
-    if weight.shape[0] % phases or set(given.get("strides") or [1]) != {1} or groups < 1:
-        return None
-    dilations = [int(d) for d in given.get("dilations") or [1] * ndim]
-    pads = convolution_pads(given, kernel, dilations)
-    if pads is None or weight.shape[0] % groups or len(dilations) != ndim or min(dilations) < 1:
-        return None
-    kept = groups if found.order == "CRD" and weight.shape[0] // groups % phases == 0 else 1
-    reach = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
-    crop = [(r * (far - lo), r * (far - hi)) for r, far, (lo, hi) in zip(found.blocks, reach, pads, strict=True)]
-    arguments = {
-        "strides": list(found.blocks),
-        "pads": [lo for lo, _ in crop] + [hi for _, hi in crop],
-        "group": kept,
-    }
-    c_out, c_in = weight.shape[0] // phases, weight.shape[1] * groups
-    whole = [r * (far + 1) for r, far in zip(found.blocks, reach, strict=True)]
-    inner = {"dilations": dilations, "group": groups}
-    limitations: list[str] = []
-    if kept != groups:
-        limitations.append(f"its {groups} groups are written with zeros between them, because the shuffle mixes them")
     x, end = node.inputs[0], found.nodes[-1].outputs[0]
+    shape, rule = graph.shape(x), attributes_of(node).get("auto_pad", "NOTSET")
     return ModelLayer(
         node.name or str(node.outputs[0].name),
         placed.place,
         " + ".join([node.op_type, *(each.op_type for each in found.nodes)]),
-        "onnx",
-        arguments,
-        derived(
-            weight,
-            (c_in, c_out // kept, *whole),
-            lambda: _transposed(weight.read(), found, inner, kept),
-            f"a convolution's weight and a pixel shuffle by {found.blocks}, channels in the order {found.order}",
-        ),
-        _bias(bias, input_of(node, 2), found, limitations),
+        "torch",
+        layer.arguments,
+        layer.weight,
+        layer.bias,
         "convolution and depth to space",
-        graph.shape(x),
-        _output_shape(graph, x, end, c_out),
-        graph.dtype(x) or weight.dtype,
+        shape,
+        transposed_shape("torch", layer.arguments, shape, layer.weight.shape) or graph.shape(end),
+        graph.dtype(x) or conv.weight.dtype,
         found.activation,
         before(graph, x),
         after(graph, end),
-        "pads of the convolution" if given.get("auto_pad", "NOTSET") == "NOTSET" else f"auto_pad={given['auto_pad']}",
-        tuple(limitations),
+        "pads of the convolution" if rule == "NOTSET" else f"auto_pad={rule} of the convolution",
+        (*computed_bias(graph, node), *layer.limitations),
         {"node": placed.number, "graph": placed.graph, "output": str(end.name)},
     )
 
 
-def _output_shape(graph: OnnxGraph, x: Any, end: Any, channels: int) -> tuple[Size, ...] | None:
-    shape, given = graph.shape(end), graph.shape(x)
-    if shape is None or given is None or len(shape) < 3:
-        return shape
-    return (given[0], channels, *shape[2:])
+def ordinary_convolution(graph: OnnxGraph, node: Any) -> OrdinaryConvolution | None:
+    """Return a Conv node of stride 1 with a constant weight; None for any other node."""
+    weight = graph.constant(input_of(node, 1)) if is_onnx(node, "Conv") and input_of(node, 0) is not None else None
+    if weight is None or len(weight.shape) < 3:
+        return None
+    given, kernel = attributes_of(node), weight.shape[2:]
+    dilations = tuple(given.get("dilations") or [1] * len(kernel))
+    groups = given.get("group", 1)
+    if len(dilations) != len(kernel) or min(dilations) < 1 or {*(given.get("strides") or [1])} != {1}:
+        return None
+    if groups < 1 or weight.shape[0] % groups or 0 in weight.shape:
+        return None
+    pads = _pads(given, kernel, dilations)
+    bias = graph.constant(input_of(node, 2))
+    if pads is None or (bias is not None and bias.shape != weight.shape[:1]):
+        return None
+    return OrdinaryConvolution("onnx", weight, bias, pads, dilations, groups)
 
 
-def derived(source: StoredArray, shape: tuple[int, ...], read: Any, origin: str) -> StoredArray:
-    """Return an array that is another form of a stored one."""
-    if source.origin != "constant":
-        origin = f"{origin}; {source.origin}"
-    return StoredArray(shape, source.dtype, read, origin, source.nbytes, None, source.stored_dtype)
+def computed_bias(graph: OnnxGraph, node: Any) -> tuple[str, ...]:
+    """Return a sentence about a bias that is no constant, if there is one."""
+    value = input_of(node, 2)
+    if value is None or graph.constant(value) is not None:
+        return ()
+    return (f"its bias {value.name!r} is computed from the model's inputs while it runs, so its numbers are not known",)
 
 
-def convolution_pads(
-    given: dict[str, Any], kernel: Sequence[int], dilations: Sequence[int]
-) -> list[tuple[int, int]] | None:
+def _pads(given: dict[str, Any], kernel: Sequence[int], dilations: Sequence[int]) -> list[tuple[int, int]] | None:
     """Return the pads of a convolution of stride 1 per axis; None if they cannot be read."""
     ndim, rule = len(kernel), given.get("auto_pad", "NOTSET")
     if rule in ("SAME_UPPER", "SAME_LOWER"):
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         pairs = [(total // 2, total - total // 2) for total in totals]
         return pairs if rule == "SAME_UPPER" else [(hi, lo) for lo, hi in pairs]
-    pads = [int(n) for n in given.get("pads") or [0] * 2 * ndim] if rule == "NOTSET" else [0] * 2 * ndim
+    pads = list(given.get("pads") or [0] * 2 * ndim) if rule == "NOTSET" else [0] * 2 * ndim
     return list(zip(pads[:ndim], pads[ndim:], strict=True)) if len(pads) == 2 * ndim else None
-
-
-def _transposed(weight: Array, found: Shuffle, inner: dict[str, Any], kept: int) -> Array:
-    """Return the transposed convolution's weight [C_in, C_out/groups, *kernel]."""
-    speaker = dialect("onnx")
-    native = {**inner, "group": inner["group"] // kept}
-    parts = [
-        with_dilation(as_transposed(part, found.blocks, found.order, speaker, native))[0]
-        for part in np.split(weight, kept)
-    ]
-    return np.ascontiguousarray(np.concatenate(parts))
-
-
-def _bias(bias: StoredArray | None, value: Any, found: Shuffle, limitations: list[str]) -> StoredArray | None:
-    """Return the bias per output channel of the shuffle; None if the phases have different ones."""
-    if bias is None:
-        if value is not None:
-            limitations.append(f"its bias {value.name!r} is computed from the model's inputs, so it is not known")
-        return None
-    phases = math.prod(found.blocks)
-    if bias.shape == () or bias.shape[0] % phases:
-        return None
-    numbers = bias.read()
-    by_phase = numbers.reshape(-1, phases) if found.order == "CRD" else numbers.reshape(phases, -1).T
-    spread = float(np.abs(by_phase - by_phase[:, :1]).max(initial=0))
-    if spread > 0:
-        limitations.append(
-            f"its bias differs between the {phases} phases by up to {spread:.3g}, so that it adds a pattern to the "
-            "output; a transposed convolution has one bias per channel"
-        )
-        return None
-    own = np.ascontiguousarray(by_phase[:, 0])
-    return derived(bias, own.shape, lambda: own, "a convolution's bias, the same in all phases")
 
 
 def _shuffle(graph: OnnxGraph, value: Any) -> Shuffle | None:
     """Return the pixel shuffle that reads a value, alone or behind an activation."""
     activation = ""
-    for _ in range(3):
+    for _ in range(5):
         readers = list(dict.fromkeys(use.node for use in value.uses()))
         if len(readers) != 1 or value.is_graph_output() or len(readers[0].outputs) != 1:
             return None
@@ -169,10 +123,15 @@ def _shuffle(graph: OnnxGraph, value: Any) -> Shuffle | None:
             return _written_out(graph, node, activation)
         if is_onnx(node, *ACTIVATIONS) and not activation:
             activation = node.op_type
-        elif not is_onnx(node, "Identity"):
+        elif not is_onnx(node, "Identity", "QuantizeLinear", "DequantizeLinear") or not _has_one_scale(graph, node):
             return None
         value = node.outputs[0]
     return None
+
+
+def _has_one_scale(graph: OnnxGraph, node: Any) -> bool:
+    """Return True for an operation that treats all channels alike: not one with a scale for each."""
+    return node.op_type == "Identity" or graph.shape(input_of(node, 1)) in ((), (1,))
 
 
 def _written_out(graph: OnnxGraph, first: Any, activation: str) -> Shuffle | None:

@@ -17,9 +17,9 @@ from tconv._arrays import Array
 from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import ModelLayer, Size
 from tconv.models.inventory.onnx_neighbours import after, before
-from tconv.models.inventory.onnx_pixel_shuffle import convolution_pads, derived
-from tconv.models.layers import Convolution
-from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, attributes_of, input_of, is_onnx
+from tconv.models.inventory.onnx_pixel_shuffle import computed_bias, ordinary_convolution
+from tconv.models.inventory.other_forms import of_zero_insertion
+from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, is_onnx, transposed_shape
 from tconv.models.readers.onnx_graph.constants import evaluated
 from tconv.models.readers.onnx_graph.nodes import names_in
 
@@ -48,72 +48,37 @@ class Insertion(NamedTuple):
 def convolution_on_zeros(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer | None:
     """Return a Conv node on a zero-inserted input as a layer; None for any other Conv."""
     node = placed.node
-    weight, bias = graph.constant(input_of(node, 1)), graph.constant(input_of(node, 2))
-    if weight is None or len(weight.shape) < 3 or not node.outputs or input_of(node, 0) is None:
+    conv = ordinary_convolution(graph, node) if node.outputs else None
+    if conv is None:
         return None
-    given, ndim = attributes_of(node), len(weight.shape) - 2
-    dilations = [int(d) for d in given.get("dilations") or [1] * ndim]
-    groups = int(given.get("group", 1))
-    pads = convolution_pads(given, weight.shape[2:], dilations)
-    if set(given.get("strides") or [1]) != {1} or pads is None or groups < 1 or weight.shape[0] % groups:
-        return None
-    found = _insertion(graph, node.inputs[0], ndim)
+    found = _insertion(graph, node.inputs[0], len(conv.dilation))
     if found is None:
         return None
-    reach = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
-    crop = [
-        (far - lo - first, far - hi - last)
-        for far, (lo, hi), (first, last) in zip(reach, pads, found.margins, strict=True)
-    ]
-    out, into, *kernel = weight.shape
-    limitations: list[str] = []
-    if bias is None and input_of(node, 2) is not None:
-        limitations.append(f"its bias {node.inputs[2].name!r} is computed from the model's inputs, so it is not known")
-    shape = graph.shape(found.value)
+    layer = of_zero_insertion(conv, found.stride, found.margins)
+    shape, limitations = graph.shape(found.value), computed_bias(graph, node)
     if found.folded:
-        limitations.append("its channels are counted with the batch: the layer has one channel")
-        shape = None if shape is None else (None, into * groups, *shape[2:])
+        limitations += ("its channels are counted with the batch, so that it has one channel",)
+        shape = None if shape is None else (None, 1, *shape[2:])
     y = node.outputs[0]
-
-    def flipped() -> Array:
-        return (
-            Convolution.ordinary(weight.read(), None, 0, 1, groups).weight
-            if ndim == 2
-            else _flipped(weight.read(), groups)
-        )
-
     return ModelLayer(
         node.name or str(y.name),
         placed.place,
         " + ".join([*(each.op_type for each in found.nodes), node.op_type]),
-        "onnx",
-        {
-            "strides": list(found.stride),
-            "pads": [lo for lo, _ in crop] + [hi for _, hi in crop],
-            "dilations": dilations,
-            "group": groups,
-        },
-        derived(weight, (into * groups, out // groups, *kernel), flipped, "a convolution's weight, flipped"),
-        bias,
+        "torch",
+        layer.arguments,
+        layer.weight,
+        layer.bias,
         "zero insertion and convolution",
         shape,
-        graph.shape(y),
-        graph.dtype(y) or weight.dtype,
+        transposed_shape("torch", layer.arguments, shape, layer.weight.shape) or graph.shape(y),
+        graph.dtype(y) or conv.weight.dtype,
         "",
         before(graph, found.value),
         after(graph, y),
         "pads of the convolution and zeros around the input",
-        tuple(limitations),
+        (*limitations, *layer.limitations),
         {"node": placed.number, "graph": placed.graph, "input": str(found.value.name)},
     )
-
-
-def _flipped(weight: Array, groups: int) -> Array:
-    """Return a convolution's weight [C_out, C_in/groups, *k] as that of a transposed one: [C_in, C_out/groups, *k]."""
-    out, into, *kernel = weight.shape
-    by_group = weight.reshape(groups, out // groups, into, *kernel).swapaxes(1, 2)
-    flipped = np.flip(by_group, tuple(range(3, by_group.ndim))).reshape(groups * into, out // groups, *kernel)
-    return np.ascontiguousarray(flipped)
 
 
 def _insertion(graph: OnnxGraph, value: Any, ndim: int) -> Insertion | None:

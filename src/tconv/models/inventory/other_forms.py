@@ -15,7 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.dialects import dialect
-from tconv.dialects.layouts import WeightLayout
+from tconv.dialects.layouts import WeightLayout, axes_of
 from tconv.models.inventory.model_layer import StoredArray
 from tconv.weights.artifacts.pixel_shuffle import as_transposed, with_dilation
 
@@ -97,14 +97,23 @@ def of_depth_to_space(given: OrdinaryConvolution, blocks: Sequence[int], order: 
     phases = math.prod(blocks)
     if not phases or out % phases or not given.groups or out % given.groups:
         return None
-    speaker = dialect(given.dialect)
+    # groups stay groups where each has whole output channels; else they are written with zeros between them
+    kept = given.groups if order == "CRD" and out // given.groups % phases == 0 else 1
+    speaker, outputs = (
+        dialect(given.dialect),
+        axes_of(dialect(given.dialect).conv_weight_pattern, len(kernel)).index("O"),
+    )
 
     def read() -> Array:
-        native = {"dilation": given.dilation, "groups": given.groups}
-        return with_dilation(as_transposed(given.weight.read(), tuple(blocks), order, speaker, native))[0]
+        native = {"dilation": given.dilation, "groups": given.groups // kept}
+        parts = [
+            with_dilation(as_transposed(part, tuple(blocks), order, speaker, native))[0]
+            for part in np.split(given.weight.read(), kept, outputs)
+        ]
+        return np.ascontiguousarray(np.concatenate(parts))
 
     extents = [d * (k - 1) + 1 for d, k in zip(given.dilation, kernel, strict=True)]
-    shape = (per_group * given.groups, out // phases, *(r * e for r, e in zip(blocks, extents, strict=True)))
+    shape = (per_group * given.groups, out // phases // kept, *(r * e for r, e in zip(blocks, extents, strict=True)))
     if math.prod(shape) > _MOST_ELEMENTS:
         return None
     weight = replace(
@@ -116,7 +125,12 @@ def of_depth_to_space(given: OrdinaryConvolution, blocks: Sequence[int], order: 
     )
     crop = _crop(given, kernel, blocks, tuple((0, 0) for _ in kernel))
     bias, limitations = _bias(given.bias, phases, order)
-    return Transposed({"stride": tuple(blocks), "crop": crop}, weight, bias, limitations)
+    if kept != given.groups:
+        limitations += (
+            f"Its {given.groups} groups are written with zeros between them: the depth to space mixes them",
+        )
+    groups = {"groups": kept} if kept > 1 else {}
+    return Transposed({"stride": tuple(blocks), "crop": crop, **groups}, weight, bias, limitations)
 
 
 def _origin(weight: StoredArray, text: str) -> str:
@@ -129,10 +143,11 @@ def _bias(bias: StoredArray | None, phases: int, order: str) -> tuple[StoredArra
         return bias, ()
     numbers = bias.read()
     by_phase = numbers.reshape(-1, phases) if order == "CRD" else numbers.reshape(phases, -1).T
-    if not (by_phase == by_phase[:, :1]).all():
+    spread = float(np.abs(by_phase - by_phase[:, :1]).max(initial=0))
+    if spread != 0:
         text = (
-            f"The convolution has {phases} different biases per output channel, one for each phase; a transposed "
-            "convolution has one, so they are left out"
+            f"The convolution has {phases} different biases per output channel, one for each phase, which differ by up "
+            f"to {spread:.3g}; a transposed convolution has one, so they are left out"
         )
         return None, (text,)
     read = np.ascontiguousarray(by_phase[:, 0])

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tconv._arrays import Array
 from tconv.models.inventory.model_layer import Size
 from tconv.models.readers.onnx_graph.stored import dtype_name
@@ -83,13 +81,3 @@ def merged(first: Fact, second: Fact) -> Fact:
 def count(fact: Fact) -> int | None:
     """Return the number of elements; None if it is not known."""
     return None if fact.fixed is None else math.prod(fact.fixed)
-
-
-def scalar(fact: Fact) -> int | None:
-    """Return the one whole number of a constant; None for anything else."""
-    if fact.numbers is None or fact.numbers.size != 1 or not np.issubdtype(fact.numbers.dtype, np.integer):
-        return None
-    return int(fact.numbers.reshape(())[()])
-
-
-__all__ = ["SMALL", "UNKNOWN", "Fact", "count", "declared", "merged", "of_numbers", "scalar", "sizes_of"]

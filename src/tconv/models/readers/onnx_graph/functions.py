@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from tconv.errors import FileError
+from tconv.models.readers.onnx_graph.nodes import inner_graphs
 
 
 def inlined(model: Any, most: int) -> tuple[Any, tuple[str, ...]]:
@@ -13,7 +13,7 @@ def inlined(model: Any, most: int) -> tuple[Any, tuple[str, ...]]:
 
     Raises FileError for more than `most` nodes, and for functions that call themselves.
     """
-    import onnx_ir
+    from onnx_ir.passes.common import InlinePass
 
     sizes: dict[Any, int] = {}
     if not model.functions:
@@ -22,7 +22,7 @@ def inlined(model: Any, most: int) -> tuple[Any, tuple[str, ...]]:
     for function in model.functions.values():
         _count(function, model.functions, sizes, set(), most)
     _count(model.graph, model.functions, sizes, set(), most)
-    result = onnx_ir.passes.common.InlinePass()(model)
+    result = InlinePass()(model)
     return result.model, ("its functions are read in place of their calls; nodes are counted so",)
 
 
@@ -30,7 +30,7 @@ def sort_nodes(model: Any) -> tuple[str, ...]:
     """Put nodes behind those that compute their inputs; return limitations. Raises FileError for a circle."""
     known: set[Any] = set()
     for node in model.graph:
-        if any(each is not None and each.producer() is not None and each not in known for each in _reads(node)):
+        if any(each is not None and each.producer() is not None and each not in known for each in node.inputs):
             break
         known.update(node.outputs)
     else:
@@ -40,21 +40,6 @@ def sort_nodes(model: Any) -> tuple[str, ...]:
     except ValueError:
         raise FileError("its nodes read each other's outputs in a circle, so that none can be the first") from None
     return ("its nodes are not in the order in which they can run; they are counted in that order",)
-
-
-def _reads(node: Any) -> Iterator[Any]:
-    """Yield the values that a node reads from its own graph."""
-    yield from node.inputs
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
-            continue
-        if attribute.type.name == "GRAPH":
-            yield attribute.value
-        elif attribute.type.name == "GRAPHS":
-            yield from attribute.value
 
 
 def _count(graph: Any, functions: Any, sizes: dict[Any, int], calls: set[Any], most: int) -> int:
@@ -69,8 +54,8 @@ def _count(graph: Any, functions: Any, sizes: dict[Any, int], calls: set[Any], m
             if key not in sizes:
                 sizes[key] = _count(functions[key], functions, sizes, calls | {key}, most)
             total += sizes[key]
-        for each in _inner(node):
+        for _, each in inner_graphs(node):
             total += _count(each, functions, sizes, calls, most)
         if total > most:
-            raise FileError(f"it has more than {most} nodes; that many are read. Write a part of the model")
+            raise FileError(f"it has more than {most} nodes, the most that are read. Write a part of the model")
     return total

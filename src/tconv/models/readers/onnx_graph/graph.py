@@ -43,7 +43,7 @@ class PlacedNode:
     graph: str
     """Way to its graph: "" for the main one, "3.then_branch" for a graph inside of its node 3."""
     place: str
-    """Place in words: "node 4 of 40", or "node 1 of 3 in the then_branch of If 'choose'"."""
+    """Place in words: "node 4 of 40", "node 1 of 3 in the then_branch of If 'choose', node 9 of 12"."""
 
 
 class OnnxGraph:
@@ -110,4 +110,5 @@ def _nodes(graph: Any, way: str = "", words: str = "") -> Iterator[PlacedNode]:
         yield PlacedNode(node, number, way, f"node {number + 1} of {count}{words}")
         for name, inner in inner_graphs(node):
             step = f"{number}.{name}"
-            yield from _nodes(inner, f"{way}/{step}" if way else step, f" in the {name} of {label(node)}{words}")
+            outer = f" in the {name} of {label(node)}, node {number + 1} of {count}{words}"
+            yield from _nodes(inner, f"{way}/{step}" if way else step, outer)

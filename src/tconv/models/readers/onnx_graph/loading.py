@@ -52,8 +52,8 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
 
 def damaged(path: Path, error: BaseException) -> FileError:
     """Return the error for a file over which onnx or protobuf has raised another one."""
-    while error.__cause__ is not None:  # onnx_ir tells the reason last
-        error = error.__cause__
+    while (inner := error.__cause__ or error.__context__) is not None:  # the first one tells the reason
+        error = inner
     text = " ".join(str(error).split())[:200] or type(error).__name__
     return FileError(
         f"{path} is damaged or not an ONNX model: {text}. Write onnx.save(model, name) with the whole model"

@@ -5,16 +5,16 @@ Operators that are not in `RULES` are left to ONNX's own inference, which knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tconv.dialects import dialect
 from tconv.models.inventory.model_layer import Size
-from tconv.models.readers.onnx_graph.facts import Fact, merged, scalar
+from tconv.models.inventory.symbols import minus, plus, product, quotient, times
+from tconv.models.readers.onnx_graph.facts import Fact
 from tconv.models.readers.onnx_graph.nodes import attributes_of, names_in
-from tconv.models.readers.onnx_graph.symbols import minus, plus, product, quotient, times
 
 Facts = Sequence[Fact]
 Rule = Callable[[Any, Facts], list[Fact]]
@@ -30,26 +30,23 @@ _BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mean", "Sum", "M
 _COMPARED = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor")
 
 
-def conv_transpose_shape(
-    arguments: dict[str, Any], x: tuple[Size, ...] | None, weight: tuple[int, ...] | None
+def transposed_shape(
+    name: str, arguments: Mapping[str, Any], x: tuple[Size, ...] | None, weight: tuple[int, ...] | None
 ) -> tuple[Size, ...] | None:
-    """Return the shape of a ConvTranspose's output by the onnx dialect; None if it is not known.
+    """Return the shape of a transposed convolution's output by a dialect with ONNX's layouts; None if it is not known.
 
     Raises the dialect's errors for arguments that describe no transposed convolution.
     """
     if x is None or weight is None or len(x) != len(weight):
         return None
-    speaker, group = dialect("onnx"), arguments.get("group", 1)
+    speaker = dialect(name)
     small, large = (tuple(size if isinstance(size, int) else other for size in x[2:]) for other in (1001, 1002))
-    first, second = (
-        speaker.read((1, weight[0], *sizes), weight, dict(arguments)).geometry.output_shape(sizes)
-        for sizes in (small, large)
-    )
+    geometry, other = (speaker.read((1, weight[0], *n), weight, dict(arguments)).geometry for n in (small, large))
     spatial = [
         a if isinstance(n, int) else plus(times(n, b - a), a - 1001 * (b - a))
-        for n, a, b in zip(x[2:], first, second, strict=True)
+        for n, a, b in zip(x[2:], geometry.output_shape(small), other.output_shape(large), strict=True)
     ]
-    return (x[0], weight[1] * group, *spatial)
+    return (x[0], weight[1] * geometry.groups, *spatial)
 
 
 def _same(node: Any, facts: Facts) -> list[Fact]:
@@ -145,7 +142,8 @@ def _windows(given: dict[str, Any], sizes: tuple[Size, ...], kernel: list[Size])
 
 
 def _conv_transpose(node: Any, facts: Facts) -> list[Fact]:
-    return [Fact(conv_transpose_shape(attributes_of(node), facts[0].shape, facts[1].fixed), facts[0].dtype)]
+    shape = transposed_shape("onnx", attributes_of(node), facts[0].shape, facts[1].fixed)
+    return [Fact(shape, facts[0].dtype)]
 
 
 def _global_pool(node: Any, facts: Facts) -> list[Fact]:
@@ -396,5 +394,3 @@ RULES: dict[str, Rule] = {
     "Pad": _pad,
 }
 """Rules by operator."""
-
-__all__ = ["RULES", "broadcast", "conv_transpose_shape", "merged", "scalar"]
