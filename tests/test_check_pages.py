@@ -323,6 +323,7 @@ def test_every_trap_has_a_picture():
     assert set(PICTURES) <= set(TRAPS)
     assert [key for key in TRAPS if not trap_picture(key, trap(key))] == []
     assert trap_picture("unheard-of", trap()) == ""
+    assert "refuses the node" in trap_picture("unheard-of", trap(severity="refused"))
 
 
 @pytest.mark.parametrize("draw", {**PICTURES, **OUTCOMES}.values(), ids={**PICTURES, **OUTCOMES})
