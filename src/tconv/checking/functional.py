@@ -49,7 +49,7 @@ def check(
 
     With `run`, the model runs once on its own runtime, if that is installed, with random input: every layer is compared
     with `conv_transpose`, and timed beside the least time that this machine needs for its arithmetic and bytes. The
-    layers of an `nn.Module` run alone, for the module does not say what input it takes. Errors of runtimes are reported,
+    layers of an `nn.Module` run alone, for it does not say what input it takes. Errors of runtimes are reported,
     not raised.
 
     Raises FileError for a file that does not exist, is damaged or of no known format; MissingExtraError without the
