@@ -208,9 +208,16 @@ class _Graph:
                 _mediapipe_size(n, k, s, arguments["padding"])
                 for n, k, s in zip(sizes[1:3], kernel[1:3], (height, width), strict=True)
             ]
+            stated = list(self.subgraph.tensors[y].signature[1:3])
             if None not in large:
                 arguments["output_shape"] = large
-            else:
+            if None not in large and large != stated and len(stated) == 2 and min(stated) > 0:
+                arguments["output_shape"] = stated  # what XNNPACK computes, the only code for it in LiteRT
+                limitations.append(
+                    f"The file states an output of {stated[0]}x{stated[1]}, which LiteRT computes; MediaPipe's own "
+                    f"code gives {large[0]}x{large[1]}"
+                )
+            elif None in large:
                 limitations.append(
                     "The sizes of its input vary, and its output has s*(n - 1) + k - max(0, k - 1 - (n - 1) mod s) "
                     "elements, which is not a multiple of them"
