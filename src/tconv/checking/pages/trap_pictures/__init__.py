@@ -39,7 +39,6 @@ PICTURES: dict[str, Callable[[Trap], str]] = {
     "most-targets-refuse": numbers.limits,
     "new-opset": graphs.newer_file,
     "bfloat16-before-opset-22": graphs.version_line,
-    "custom-operator": graphs.refused,
     "invalid-arguments": graphs.refused,
     "custom-operator": graphs.custom_operator,
     "run-differs": graphs.other_numbers,
