@@ -18,6 +18,7 @@ import tensorflow as tf
 import tconv
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory import inventory_of
+from tconv.models.inventory.sized_arguments import sized_arguments
 
 
 def whole(*shape, seed=0):
@@ -128,6 +129,7 @@ def test_sizes_that_vary(tmp_path):
     inventory = inventory_of(path)
     (layer,) = inventory.layers
     x = whole(2, 5, 4, 3)
+    assert sized_arguments(layer, x.shape)["output_shape"] == [9, 8]
     np.testing.assert_array_equal(computed(layer, x, output_shape=(9, 8)), function(x).numpy())
     assert layer.input_shape == ("batch", "height", 4, 3)
     assert layer.output_shape == ("batch", "2*height - 1", 8, 5)

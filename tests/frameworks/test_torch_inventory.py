@@ -393,6 +393,35 @@ def test_layers_of_tconv_are_read():
     assert (layer.op, layer.arguments["stride"]) == ("aten.conv_transpose2d", [2, 2])
 
 
+class ZeroInsertion(nn.Module):
+    """StyleGAN's upsampling: zeros by a view, a padding and a view, then a filter."""
+
+    def __init__(self):
+        super().__init__()
+        self.blur = nn.Conv2d(4, 6, (3, 4), padding=(1, 0), dilation=(1, 2), groups=2)
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        z = nn.functional.pad(x.reshape(n, c, h, 1, w, 1), [0, 2, 0, 0, 0, 1])
+        z = nn.functional.pad(z.reshape(n, c, h * 2, w * 3), [3, 1, 0, 2])
+        return self.blur(z[:, :, : z.shape[2]])
+
+
+def test_a_convolution_on_inserted_zeros(tmp_path):
+    model, x = ZeroInsertion().eval(), torch.randn(2, 4, 5, 6)
+    program = torch.export.export(model, (x,))
+    torch.export.save(program, tmp_path / "net.pt2")
+    torch.export.save(program.run_decompositions(), tmp_path / "core.pt2")
+    for found in (inventory_of(tmp_path / "net.pt2"), inventory_of(tmp_path / "core.pt2"), read(model, x)):
+        (layer,) = found.layers
+        assert layer.form == "zero insertion and convolution"
+        assert (layer.arguments["stride"], layer.input_shape) == ([2, 3], (2, 4, 5, 6))
+        weight, bias = layer.weight.read(), layer.bias.read()
+        assert weight.shape == layer.weight.shape
+        y = tconv.conv_transpose(x.numpy(), weight, bias, dialect="torch", **layer.arguments)
+        np.testing.assert_allclose(y, model(x).detach(), atol=3e-6)
+
+
 # -- files that are refused, and damaged ones ------------------------------------------------------------------------
 
 
@@ -500,6 +529,16 @@ def test_archives_that_claim_too_much(files, tmp_path):
     for text in (b"[" * 100_000, b'{"a": ' + b"9" * 100_000 + b"}", b"{}", b"[]", b'{"graph_module": {"graph": {}}}'):
         with pytest.raises(FileError, match=str(tmp_path)):
             inventory_of(replaced(text))
+
+
+def test_numbers_that_were_changed(files, tmp_path):
+    """A weight whose bytes are not those that were written is refused, not shown."""
+    content = (files / "trace.pt").read_bytes()
+    weight = inventory_of(files / "trace.pt").layers[0].weight.read()
+    place = content.index(weight.tobytes())
+    (tmp_path / "net.pt").write_bytes(content[:place] + b"\0\0\0\0" + content[place + 4 :])
+    with pytest.raises(FileError, match="its checksum is another one"):
+        inventory_of(tmp_path / "net.pt").layers[0].weight.read()
 
 
 def test_a_member_that_expands_and_names_that_repeat(files, tmp_path):

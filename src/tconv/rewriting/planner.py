@@ -18,7 +18,7 @@ from tconv.rewriting.facts import cost_of, layer_facts, nominal_input
 from tconv.rewriting.operations import Conv, ConvTranspose, ShuffleOrder
 from tconv.rewriting.plan import PlannedStep, RewritePlan
 from tconv.rewriting.steps import STEPS
-from tconv.rewriting.steps.step import MOST_BYTES, MOST_OPERATIONS, Step, Variant
+from tconv.rewriting.steps.step import MOST_BYTES, MOST_OPERATIONS, RewriteStep, Variant
 from tconv.targets.layer_facts import LayerFacts
 
 MOST_STEPS = 4
@@ -45,7 +45,7 @@ class SupportsLimits(Protocol):
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     expression: Expression
-    steps: tuple[tuple[Step, Variant, _Candidate], ...]
+    steps: tuple[tuple[RewriteStep, Variant, _Candidate], ...]
     """Steps on the way to it, each with the candidate before it."""
     refused: tuple[ConvTranspose, ...]
     """Layers that a further step may change; none where the target refuses an operation that no step changes."""
@@ -140,7 +140,7 @@ def plan_of_steps(
     return replace(plan, reasons=tuple(reasons))
 
 
-def _steps(names: Sequence[str] | None) -> list[Step]:
+def _steps(names: Sequence[str] | None) -> list[RewriteStep]:
     if names is None:
         return list(STEPS.values())
     unknown = [name for name in names if name not in STEPS]
@@ -156,12 +156,14 @@ class _Search:
         self,
         target: SupportsLimits | None,
         facts: LayerFacts | None,
-        steps: list[Step],
+        steps: list[RewriteStep],
         order: ShuffleOrder | None,
     ) -> None:
         self._target, self._facts, self._steps, self._order = target, facts, steps, order
 
-    def candidate(self, expression: Expression, steps: tuple[tuple[Step, Variant, _Candidate], ...]) -> _Candidate:
+    def candidate(
+        self, expression: Expression, steps: tuple[tuple[RewriteStep, Variant, _Candidate], ...]
+    ) -> _Candidate:
         """Return an expression with the layers that the target refuses, and all limits that it breaks."""
         if self._target is None:
             return _Candidate(expression, steps, (), ())
@@ -203,7 +205,7 @@ class _Search:
         limits = [limit for each in facts for limit in self._target.limits_against(each) if _lasts(limit)]
         return tuple(dict.fromkeys(map(str, limits)))
 
-    def variants(self, step: Step, layers: Sequence[ConvTranspose], expression: Expression) -> list[Variant]:
+    def variants(self, step: RewriteStep, layers: Sequence[ConvTranspose], expression: Expression) -> list[Variant]:
         """Return the forms of a step that some layer has."""
         found: list[Variant] = []
         for operation in layers:
@@ -230,7 +232,7 @@ class _Search:
                 alone[step.name] = f"it leaves: {'; '.join(rest)}" if left else "; ".join(dict.fromkeys(reasons))
 
     def applied(
-        self, candidate: _Candidate, step: Step, variant: Variant, layers: Sequence[ConvTranspose]
+        self, candidate: _Candidate, step: RewriteStep, variant: Variant, layers: Sequence[ConvTranspose]
     ) -> tuple[_Candidate | None, list[str]]:
         """Return the candidate with a step on those layers that it takes; None and the reasons if it takes none."""
         expression, against = candidate.expression, list[str]()

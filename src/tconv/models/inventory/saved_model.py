@@ -194,7 +194,9 @@ class _Model:
         if shape is not None and inner is not None and all(isinstance(size, int) for size in inner):
             arguments["output_shape"] = [size if isinstance(size, int) else -1 for size in shape]
         elif shape is None:
-            limitations.append("Its input_sizes are computed in the graph, in a way that is not followed")
+            limitations.append(
+                "Its input_sizes are computed in the graph, in a way that is not followed; the usual size is assumed"
+            )
         x_shape = _with_channels(x_shape, found, last)
         if shape is not None and found is not None and "output_shape" not in arguments:
             channels = shape[-1 if last else 1]

@@ -160,7 +160,9 @@ class _Graph:
         if shape is not None and all(isinstance(size, int) for size in shape[1:-1]):
             arguments["output_shape"] = [size if isinstance(size, int) else -1 for size in shape]
         elif large is None:
-            limitations.append("Its output_shape is computed in the graph, in a way that is not followed")
+            limitations.append(
+                "Its output_shape is computed in the graph, in a way that is not followed; the usual size is assumed"
+            )
         bias = operator.inputs[3] if len(operator.inputs) > 3 else -1
         return {
             "dialect": "tflite",

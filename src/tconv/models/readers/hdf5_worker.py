@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from typing import Any
 
@@ -114,7 +115,8 @@ def _numbers(file: Any, name: str) -> bytes:
 def main() -> None:
     """Print what was asked for; errors go to standard error in one line, with code 1."""
     path, start, size, *names = sys.argv[1:]
-    del sys.path[0]  # this folder, whose modules have the names of packages
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if entry != here]  # its modules have the names of packages
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # not on Windows
 

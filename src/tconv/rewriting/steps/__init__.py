@@ -19,9 +19,9 @@ from tconv.rewriting.steps import (
     two_dimensional,
     zero_insertion,
 )
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import RewriteStep
 
-_MEMBERS: tuple[Step, ...] = (
+_MEMBERS: tuple[RewriteStep, ...] = (
     output_padding.STEP,
     explicit_pads.STEP,
     explicit_pads.NO_PADS,
@@ -41,5 +41,5 @@ _MEMBERS: tuple[Step, ...] = (
     zero_insertion.STEP,
 )
 
-STEPS: Mapping[str, Step] = {step.name: step for step in _MEMBERS}
+STEPS: Mapping[str, RewriteStep] = {step.name: step for step in _MEMBERS}
 """Steps by name, those first that change least."""

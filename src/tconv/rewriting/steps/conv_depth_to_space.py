@@ -8,10 +8,10 @@ from tconv._arrays import Array
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.phase_taps import AxisTap, axis_taps, blocks, conv_weight, window
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class ConvDepthToSpace(Step):
+class ConvDepthToSpace(RewriteStep):
     """Convolution that computes all phases as channels, which depth to space puts between each other.
 
     A dense result has its channels in the order DCR (ONNX's default); with groups it is CRD, because a group's

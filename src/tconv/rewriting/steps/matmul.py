@@ -10,10 +10,10 @@ from tconv._arrays import Array
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.kernel_taps import spread_taps, with_zero_taps
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class MatrixProduct(Step):
+class MatrixProduct(RewriteStep):
     """Product of the channels with the weight as a matrix, whose columns are the taps of each output channel."""
 
     name = "matmul"

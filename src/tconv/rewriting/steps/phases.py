@@ -9,10 +9,10 @@ from itertools import product
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.phase_taps import AxisTap, Window, axis_taps, blocks, conv_weight, window
-from tconv.rewriting.steps.step import Step, Variant, separate_bias, too_many
+from tconv.rewriting.steps.step import RewriteStep, Variant, separate_bias, too_many
 
 
-class Phases(Step):
+class Phases(RewriteStep):
     """Convolution per phase with the taps of that phase alone, interleaved by depth to space.
 
     A dilation that shares a factor with the stride stays in the convolutions. Phases without a tap (stride above the

@@ -8,7 +8,7 @@ from typing import Any
 
 from tconv.models.inventory.pytorch.script_values import Number, is_known
 
-_MOST_ITEMS = 100_000
+_MOST_ITEMS = 10_000
 _MOST_BITS = 4096
 
 _PLAIN: dict[str, Callable[..., Any]] = {
