@@ -162,8 +162,8 @@ for number in sys.argv[2:]:
     folder = f"{sys.argv[1]}/{number}"
     try:
         x = np.load(folder + "/x.npy")
-        onnx2tf.convert(input_onnx_file_path=folder + "/model.onnx", output_folder_path=folder + "/tf", non_verbose=True,
-                        overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
+        onnx2tf.convert(input_onnx_file_path=folder + "/model.onnx", output_folder_path=folder + "/tf",
+                        non_verbose=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
         runner = Interpreter(glob.glob(folder + "/tf/*float32.tflite")[0])
         runner.allocate_tensors()
         entry = runner.get_input_details()[0]
