@@ -11,7 +11,7 @@ from tflite_files import SAME, VALID, File, run
 import tconv
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory import inventory_of
-from tconv.models.inventory.sized_arguments import sized_arguments
+from tconv.models.inventory.computed_sizes import sized_arguments
 
 
 def random(*shape, seed=0):
