@@ -16,7 +16,6 @@ from collections import Counter
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -72,12 +71,14 @@ def main() -> None:
         for name in names:
             if name in _PROGRAMS:
                 others(name, folder)
+            elif name == "onnx2tf":
+                onnx2tf(arguments.onnx2tf, folder)
             for number, case in enumerate(CASES.values()):
                 source = folder / str(number) / "model.onnx"
                 if name == "tconv":
                     answer = ours(case, source)
                 elif name == "onnx2tf":
-                    answer = onnx2tf(arguments.onnx2tf, case, source)
+                    answer = of_onnx2tf(case, source)
                 else:
                     answer = other(name, case, source)
                 verdict = answer.split(":")[0]
@@ -152,38 +153,52 @@ def compared(case: Case, source: Path, written: Path) -> str:
 
 
 _ONNX2TF = """
-import sys, numpy as np, onnx2tf
+import glob, sys
+import numpy as np
+import onnx2tf
 from ai_edge_litert.interpreter import Interpreter
-source, folder, x, out = sys.argv[1:5]
-x = np.load(x)
-onnx2tf.convert(input_onnx_file_path=source, output_folder_path=folder, non_verbose=True,
-                copy_onnx_input_output_names_to_tflite=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
-import glob
-runner = Interpreter(glob.glob(folder + "/*float32.tflite")[0])
-runner.allocate_tensors()
-entry = runner.get_input_details()[0]
-order = [0, *range(2, x.ndim), 1]
-fed = x if tuple(entry["shape"]) == x.shape else x.transpose(order)
-runner.set_tensor(entry["index"], np.ascontiguousarray(fed, dtype=np.float32))
-runner.invoke()
-np.save(out, runner.get_tensor(runner.get_output_details()[0]["index"]))
+
+for number in sys.argv[2:]:
+    folder = f"{sys.argv[1]}/{number}"
+    try:
+        x = np.load(folder + "/x.npy")
+        onnx2tf.convert(input_onnx_file_path=folder + "/model.onnx", output_folder_path=folder + "/tf",
+                        non_verbose=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
+        runner = Interpreter(glob.glob(folder + "/tf/*float32.tflite")[0])
+        runner.allocate_tensors()
+        entry = runner.get_input_details()[0]
+        fed = x if tuple(entry["shape"]) == x.shape else x.transpose([0, *range(2, x.ndim), 1])
+        runner.set_tensor(entry["index"], np.ascontiguousarray(fed, dtype=np.float32))
+        runner.invoke()
+        np.save(folder + "/onnx2tf.npy", runner.get_tensor(runner.get_output_details()[0]["index"]))
+    except BaseException as error:
+        open(folder + "/onnx2tf.error", "w").write(f"{type(error).__name__}: {error}")
 """
 
 
-def onnx2tf(python: str, case: Case, source: Path) -> str:
-    """Convert to TensorFlow Lite by onnx2tf in another Python, for the first size, and run it there."""
-    folder, feeds = source.parent, case.feeds(case.sizes[0])
-    np.save(folder / "x.npy", feeds["x"])
-    command = [python, "-c", _ONNX2TF, str(source), str(folder / "tf"), str(folder / "x.npy"), str(folder / "y.npy")]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    except subprocess.TimeoutExpired:
-        return "refused: it does not end"
-    if done.returncode:
-        return f"refused: {(done.stderr.strip().splitlines() or ['no reason'])[-1][:160]}"
-    expected, got = RUNTIMES["tconv"](onnx.load(source), feeds)[0], np.load(folder / "y.npy")
-    choices: list[Any] = [got, np.moveaxis(got, -1, 1)]
-    worst = min(relative_difference([expected], [each]) for each in choices)
+def onnx2tf(python: str, folder: Path) -> None:
+    """Convert all models to TensorFlow Lite by onnx2tf in another Python, for the first size, and run them there."""
+    waiting = [str(number) for number in range(len(CASES))]
+    for number, case in zip(waiting, CASES.values(), strict=True):
+        np.save(folder / number / "x.npy", case.feeds(case.sizes[0])["x"])
+    while waiting:
+        subprocess.run([python, "-c", _ONNX2TF, str(folder), *waiting], capture_output=True, timeout=1800)
+        done = [any((folder / n / f"onnx2tf.{end}").exists() for end in ("npy", "error")) for n in waiting]
+        if all(done):
+            return
+        first = done.index(False)
+        (folder / waiting[first] / "onnx2tf.error").write_text("it ends the process")
+        waiting = waiting[first + 1 :]
+
+
+def of_onnx2tf(case: Case, source: Path) -> str:
+    """Return the verdict on what onnx2tf's model has computed."""
+    refusal, computed = source.with_name("onnx2tf.error"), source.with_name("onnx2tf.npy")
+    if refusal.exists():
+        return f"refused: {' '.join(refusal.read_text().split())[:160]}"
+    expected = RUNTIMES["tconv"](onnx.load(source), case.feeds(case.sizes[0]))[0]
+    got = np.load(computed)
+    worst = min(relative_difference([expected], [each]) for each in (got, np.moveaxis(got, -1, 1)))
     if worst <= LIMIT:
         return "right"
     return f"wrong: {got.shape} for {expected.shape}" if np.isinf(worst) else f"wrong: it differs by {worst:.2g}"

@@ -101,7 +101,6 @@ class Original:
                 answers[name] = f"fails: {str(error).strip().splitlines()[-1][:100]}"
         return answers
 
-
     def _own_error(
         self, rewritten: bytes, feeds: dict[str, Any], old: list[Any], new: list[Any], apart: float
     ) -> float | str:

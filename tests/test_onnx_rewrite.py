@@ -220,6 +220,15 @@ def test_external_data_stays_external_beside_the_new_file(tmp_path):
     assert relative_difference(expected, RUNTIMES["tconv"](onnx.load(new / "o.onnx"), feeds)) < 1e-6
 
 
+def test_no_data_file_is_left_where_no_weight_needs_one(tmp_path):
+    graph = GraphBuilder(["n", 4, "h", "w"], opset=17)
+    graph.add("ConvTranspose", "x", graph.random(4, 2, 3, 3), strides=[2, 2])
+    (tmp_path / "new").mkdir()
+    path = graph.save(tmp_path / "m.onnx", save_as_external_data=True, location="m.bin", size_threshold=0)
+    plan_rewrite(path, target="conv-only").write(tmp_path / "new" / "o.onnx", **QUIET)
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["o.onnx"]
+
+
 def test_a_layer_in_a_branch_is_rewritten_there(tmp_path):
     case = PLAIN
     inner = case.model()

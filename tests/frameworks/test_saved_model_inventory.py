@@ -18,7 +18,7 @@ import tensorflow as tf
 import tconv
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory import inventory_of
-from tconv.models.inventory.sized_arguments import sized_arguments
+from tconv.models.inventory.computed_sizes import sized_arguments
 
 
 def whole(*shape, seed=0):

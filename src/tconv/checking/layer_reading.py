@@ -15,8 +15,8 @@ from tconv.checking.sizes import Symbols, affine, trial_sizes
 from tconv.dialects import DataLayout, Dialect, NativeCall, dialect
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
+from tconv.models.inventory.computed_sizes import sized_arguments
 from tconv.models.inventory.model_layer import ModelLayer, Size
-from tconv.models.inventory.sized_arguments import sized_arguments
 
 LARGEST_STRIDE = 1 << 16
 """Product of the strides from which a layer is not looked into: it would have as many phases."""

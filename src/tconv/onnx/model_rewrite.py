@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ def plan_rewrite(
     for layer in chosen:
         node = nodes.get(_output(graph, layer))
         if node is None or node.op_type != "ConvTranspose":
-            plans.append(LayerPlan(layer.name, layer.place, reasons=[_outside(layer)]))
+            plans.append(LayerPlan(layer.name, layer.place, reasons=[_outside()]))
             continue
         rewrite_of = LayerRewrite(file, PlacedLayer(layer, node))
         rewrite_of.with_steps(steps)
@@ -270,8 +271,11 @@ def _chosen(found: Sequence[ModelLayer], names: Sequence[str], path: Path) -> li
 
 
 def _nodes(file: ModelFile) -> dict[str, Any]:
+    """Return the nodes by the name of their first output; those of a name that several graphs have are left out."""
     graphs = [file.model.graph, *file.model.graph.subgraphs()]
-    return {node.outputs[0].name: node for graph in graphs for node in graph if node.outputs}
+    every = [node for graph in graphs for node in graph if node.outputs]
+    uses = Counter(node.outputs[0].name for node in every)
+    return {node.outputs[0].name: node for node in every if uses[node.outputs[0].name] == 1}
 
 
 def _output(graph: Any, layer: ModelLayer) -> str:
@@ -282,10 +286,10 @@ def _output(graph: Any, layer: ModelLayer) -> str:
     return ""
 
 
-def _outside(layer: ModelLayer) -> str:
+def _outside() -> str:
     return (
-        "it lies in a function of the file, whose nodes several calls share. Write the file without functions: "
-        "onnx.inliner.inline_local_functions(model)"
+        "it lies in a function of the file, which several calls share, or its output's name is used in several graphs. "
+        "Write the file without functions (onnx.inliner.inline_local_functions), each name once"
     )
 
 
