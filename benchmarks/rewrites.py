@@ -134,7 +134,9 @@ def one(original: Original, kind: str, name: str, largest: dict[str, float], see
     seen.add(rewritten)
     answers = original.worst(rewritten)
     layers = sum(each.changes for each in plan.layers)
-    texts = [f"{runtime} {answer if isinstance(answer, str) else f'{answer:.1e}'}" for runtime, answer in answers.items()]
+    texts = [
+        f"{runtime} {answer if isinstance(answer, str) else f'{answer:.1e}'}" for runtime, answer in answers.items()
+    ]
     right = all(not isinstance(answer, str) and answer <= LIMITS[plan.dtype] for answer in answers.values())
     print(f"  {name:24} {layers} layers  {', '.join(texts)}{'' if right else '  BEYOND THE LIMIT'}", flush=True)
     for runtime, answer in answers.items():
