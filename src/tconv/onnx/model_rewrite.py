@@ -143,6 +143,8 @@ class ModelPlan:
         lines += ["  " + line for plan in self.layers for line in str(plan).splitlines()]
         if not self.layers:
             lines.append("  it has no transposed convolution")
+        elif not self.changes and not self.reasons:
+            lines.append("  every layer is accepted as it is: nothing to rewrite")
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -214,7 +216,7 @@ class ModelPlan:
             spent = None
             if cost and (feeds := typical_feeds(found)) is not None:
                 spent = measure_cost(self.path, written, feeds[1], feeds[0])
-            remaining = _refused_now(written, self.target)
+            remaining = _refused_now(written, self.target, {text for plan in self.layers for text in plan.lasting})
             places.fill(written, data)
         return RewriteReport(self, place, found, spent, remaining)
 
@@ -239,7 +241,7 @@ class RewriteReport:
         if self.plan.target is not None:
             title = self.plan.target.title
             lines.append(
-                f"{title} accepts every transposed convolution that is left, and what stands for the others"
+                f"{title} takes every layer now"
                 if not self.refused
                 else f"{title} still refuses: {'; '.join(self.refused)}"
             )
@@ -294,12 +296,17 @@ def _coarsest(layers: Sequence[ModelLayer]) -> str:
     )
 
 
-def _refused_now(path: Path, target: Target | None) -> list[str]:
-    """Return the limits of the target that the file at this place breaks."""
+def _refused_now(path: Path, target: Target | None, lasting: set[str]) -> list[str]:
+    """Return the limits of the target that transposed convolutions of the file at this place break.
+
+    `lasting` are limits of the whole model, which the plan has named.
+    """
     if target is None:
         return []
     return [
         f"{layer.name}: {limit.text}"
         for layer in inventory_of(path).layers
+        if layer.op == "ConvTranspose"
         for limit in target.limits_against(facts_of(layer))
+        if str(limit) not in lasting
     ]

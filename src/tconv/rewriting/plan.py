@@ -50,6 +50,8 @@ class RewritePlan:
     after: Cost | None
     reasons: tuple[str, ...]
     """Reasons why no steps help, or why one that was asked for was left out."""
+    lasting: tuple[str, ...] = ()
+    """Limits of the whole model that no step ends, as its type or a size that must be fixed."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -74,6 +76,7 @@ class RewritePlan:
         lines += self.reasons
         if not lines:
             lines = [f"{self.target} accepts it" if self.target else "no step"]
+        lines += [f"limit of the model, which no step ends: {limit}" for limit in self.lasting]
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -81,6 +84,7 @@ class RewritePlan:
         return {
             "target": self.target,
             "limits": list(self.limits),
+            "lasting": list(self.lasting),
             "steps": [
                 {"name": step.name, "form": dict(step.variant), "macs": step.cost.macs, "bytes": step.cost.bytes}
                 for step in self.planned
