@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import resource
-import time
 
 import numpy as np
 import onnx
@@ -138,11 +137,9 @@ def test_mutations(make, tmp_path):
     onnx.save(model, path)
     assert len(inventory_of(path).layers) == (2 if make is detector else 5)
     read = refused = 0
-    slowest = 0.0
     before = peak()
     for _ in range(350):
         path.write_bytes(changed(model, rng))
-        start = time.perf_counter()
         try:
             found = inventory_of(path)
             for layer in found.layers:
@@ -152,8 +149,6 @@ def test_mutations(make, tmp_path):
             read += 1
         except TconvError:
             refused += 1
-        slowest = max(slowest, time.perf_counter() - start)
-    assert slowest < 60  # a bound against endless loops, not a measurement
     assert read > 50
     assert refused > 50
     assert peak() - before < 300 << 20
