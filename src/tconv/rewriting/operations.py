@@ -32,11 +32,15 @@ class Constant:
     (3, 2)
     """
 
-    def __init__(self, shape: Sequence[int], dtype: Any, read: Callable[[], Array]) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: Any, read: Callable[[], Array], source: Constant | None = None
+    ) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
         self._read = read
+        self._source = source
         self._array: Array | None = None
+        self._finite: bool | None = None
 
     @classmethod
     def of(cls, array: Any) -> Constant:
@@ -59,9 +63,20 @@ class Constant:
         """Bytes of the numbers."""
         return math.prod(self.shape) * int(self.dtype.itemsize)
 
+    @property
+    def is_finite(self) -> bool:
+        """True if no number is NaN or infinite; those from which it is derived are looked at once."""
+        if self._source is not None:
+            return self._source.is_finite
+        if self._finite is None:
+            array = self.array
+            wide = array.astype(np.float32) if array.dtype.itemsize < 4 else array
+            self._finite = bool(array.dtype.kind in "iub" or np.isfinite(wide).all())
+        return self._finite
+
     def derived(self, shape: Sequence[int], function: Callable[[Array], Array]) -> Constant:
-        """Return the constant that a function of this one's numbers gives."""
-        return Constant(shape, self.dtype, lambda: function(self.array))
+        """Return the constant that a function of this one's numbers gives: the same ones in other places, and zeros."""
+        return Constant(shape, self.dtype, lambda: function(self.array), self)
 
 
 @dataclass(frozen=True)

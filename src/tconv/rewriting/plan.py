@@ -28,7 +28,7 @@ class PlannedStep:
         """Return the step in one line."""
         chosen = ", ".join(f"{key} {value}" for key, value in self.variant.items())
         form = f" ({chosen})" if chosen else ""
-        wasted = f"; {self.waste}" if self.waste and self.cost.macs > before.macs else ""
+        wasted = f"; {self.waste}" if self.waste and self.cost.macs > 1.1 * before.macs else ""
         size = "x".join(map(str, self.cost.input))
         return f"{self.name}{form}: {self.summary}; {self.cost.text(before)} for x {size}{wasted}"
 
@@ -50,6 +50,8 @@ class RewritePlan:
     after: Cost | None
     reasons: tuple[str, ...]
     """Reasons why no steps help, or why one that was asked for was left out."""
+    lasting: tuple[str, ...] = ()
+    """Limits of the whole model that no step ends, as its type or a size that must be fixed."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -74,6 +76,7 @@ class RewritePlan:
         lines += self.reasons
         if not lines:
             lines = [f"{self.target} accepts it" if self.target else "no step"]
+        lines += [f"limit of the model, which no step ends: {limit}" for limit in self.lasting]
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -81,6 +84,7 @@ class RewritePlan:
         return {
             "target": self.target,
             "limits": list(self.limits),
+            "lasting": list(self.lasting),
             "steps": [
                 {"name": step.name, "form": dict(step.variant), "macs": step.cost.macs, "bytes": step.cost.bytes}
                 for step in self.planned

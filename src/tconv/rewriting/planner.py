@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tconv.errors import MethodError
@@ -18,7 +18,7 @@ from tconv.rewriting.facts import cost_of, layer_facts, nominal_input
 from tconv.rewriting.operations import Conv, ConvTranspose, ShuffleOrder
 from tconv.rewriting.plan import PlannedStep, RewritePlan
 from tconv.rewriting.steps import STEPS
-from tconv.rewriting.steps.step import MOST_BYTES, MOST_OPERATIONS, Step, Variant
+from tconv.rewriting.steps.step import MOST_BYTES, MOST_OPERATIONS, RewriteStep, Variant
 from tconv.targets.layer_facts import LayerFacts
 
 MOST_STEPS = 4
@@ -45,7 +45,7 @@ class SupportsLimits(Protocol):
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     expression: Expression
-    steps: tuple[tuple[Step, Variant, _Candidate], ...]
+    steps: tuple[tuple[RewriteStep, Variant, _Candidate], ...]
     """Steps on the way to it, each with the candidate before it."""
     refused: tuple[ConvTranspose, ...]
     """Layers that a further step may change; none where the target refuses an operation that no step changes."""
@@ -73,7 +73,9 @@ def plan_for(
 
     `facts` are those of the layer in its file, whose dtype and scales the weights alone do not tell. `names` limits the
     steps that may be taken, `most` their number, and `order` the channels of depth to space where both are possible.
-    A plan without steps means that the target accepts the layer, if its `reasons` are empty.
+    A plan without steps means that the target accepts the layer, if its `reasons` are empty. Limits of the whole model
+    (its type, a batch or size that must be fixed, a weight that must be constant) are the plan's `lasting`: no step
+    ends them, and they stop none.
     """
     search = _Search(target, facts, _steps(names), order)
     start = search.candidate(expression, ())
@@ -85,7 +87,7 @@ def plan_for(
         done = [candidate for candidate in level if not candidate.limits]
         if done:
             best = min(done, key=lambda candidate: _rank(candidate, nominal, before.macs))
-            return _plan(target.name, start, best, nominal)
+            return _plan(target.name, start, best, nominal, search.lasting(expression))
         if depth == most:
             break
         following: list[_Candidate] = []
@@ -100,7 +102,8 @@ def plan_for(
         level = sorted(following, key=lambda candidate: _rest(candidate, nominal))[:WIDTH]
     reasons = [f"no {most} steps or fewer end the limits of {target.name}: {'; '.join(start.limits)}"]
     reasons += [f"{name}: {reason}" for name, reason in alone.items()]
-    return RewritePlan(target.name, expression, None, start.limits, (), before, None, tuple(reasons))
+    lasting = search.lasting(expression)
+    return RewritePlan(target.name, expression, None, start.limits, (), before, None, tuple(reasons), lasting)
 
 
 def plan_of_steps(
@@ -133,13 +136,11 @@ def plan_of_steps(
         else:
             missing = "it has no form" if current.expression.layers else "no transposed convolution is left"
             reasons.append(f"{step.name}: {against[0] if against else missing}")
-    plan = _plan("" if target is None else target.name, start, current, nominal)
-    return RewritePlan(
-        plan.target, expression, plan.result, plan.limits, plan.planned, plan.before, plan.after, tuple(reasons)
-    )
+    plan = _plan("" if target is None else target.name, start, current, nominal, search.lasting(expression))
+    return replace(plan, reasons=tuple(reasons))
 
 
-def _steps(names: Sequence[str] | None) -> list[Step]:
+def _steps(names: Sequence[str] | None) -> list[RewriteStep]:
     if names is None:
         return list(STEPS.values())
     unknown = [name for name in names if name not in STEPS]
@@ -155,12 +156,14 @@ class _Search:
         self,
         target: SupportsLimits | None,
         facts: LayerFacts | None,
-        steps: list[Step],
+        steps: list[RewriteStep],
         order: ShuffleOrder | None,
     ) -> None:
         self._target, self._facts, self._steps, self._order = target, facts, steps, order
 
-    def candidate(self, expression: Expression, steps: tuple[tuple[Step, Variant, _Candidate], ...]) -> _Candidate:
+    def candidate(
+        self, expression: Expression, steps: tuple[tuple[RewriteStep, Variant, _Candidate], ...]
+    ) -> _Candidate:
         """Return an expression with the layers that the target refuses, and all limits that it breaks."""
         if self._target is None:
             return _Candidate(expression, steps, (), ())
@@ -169,10 +172,10 @@ class _Search:
         other = False
         for operation in expression.operations:
             found: list[str] = []
-            if isinstance(operation, (ConvTranspose, Conv)):
-                found = self._limits_against(operation, expression)
-            elif not self._target.accepts_operation(operation.kind):
+            if not isinstance(operation, ConvTranspose) and not self._target.accepts_operation(operation.kind):
                 found = [f"there is no {operation.kind}"]
+            elif isinstance(operation, (ConvTranspose, Conv)):
+                found = self._limits_against(operation, expression)
             if found and isinstance(operation, ConvTranspose):
                 refused.append(operation)
             other = other or bool(found and not isinstance(operation, ConvTranspose))
@@ -187,13 +190,22 @@ class _Search:
         """
         assert self._target is not None
         facts = layer_facts(operation, expression, self._facts)
-        found = [str(limit) for limit in self._target.limits_against(facts, operation.kind)]
+        limits = self._target.limits_against(facts, operation.kind)
+        found = [str(limit) for limit in limits if not _lasts(limit)]
         if isinstance(operation, Conv):
             other = self._target.limits_against(facts)
-            found += [f"{limit} (a convolution)" for limit in other if limit.key == "ndim"]
+            found += [f"{limit} (a convolution)" for limit in other if _key_of(limit) == "ndim"]
         return found
 
-    def variants(self, step: Step, layers: Sequence[ConvTranspose], expression: Expression) -> list[Variant]:
+    def lasting(self, expression: Expression) -> tuple[str, ...]:
+        """Return the limits of an expression that are of its model, and stay whatever computes the layer."""
+        if self._target is None:
+            return ()
+        facts = [layer_facts(operation, expression, self._facts) for operation in expression.layers]
+        limits = [limit for each in facts for limit in self._target.limits_against(each) if _lasts(limit)]
+        return tuple(dict.fromkeys(map(str, limits)))
+
+    def variants(self, step: RewriteStep, layers: Sequence[ConvTranspose], expression: Expression) -> list[Variant]:
         """Return the forms of a step that some layer has."""
         found: list[Variant] = []
         for operation in layers:
@@ -220,7 +232,7 @@ class _Search:
                 alone[step.name] = f"it leaves: {'; '.join(rest)}" if left else "; ".join(dict.fromkeys(reasons))
 
     def applied(
-        self, candidate: _Candidate, step: Step, variant: Variant, layers: Sequence[ConvTranspose]
+        self, candidate: _Candidate, step: RewriteStep, variant: Variant, layers: Sequence[ConvTranspose]
     ) -> tuple[_Candidate | None, list[str]]:
         """Return the candidate with a step on those layers that it takes; None and the reasons if it takes none."""
         expression, against = candidate.expression, list[str]()
@@ -238,6 +250,16 @@ class _Search:
             return None, [f"its weights would take {expression.weight_bytes >> 20} MB"]
         steps = (*candidate.steps, (step, variant, candidate))
         return self.candidate(expression, steps), []
+
+
+def _key_of(limit: Any) -> str:
+    return str(getattr(limit, "key", ""))
+
+
+def _lasts(limit: Any) -> bool:
+    """Return True for a limit of the whole model: another type, fixed sizes or a constant weight end it, no step."""
+    key = _key_of(limit)
+    return key in ("dtype", "batch", "weight") or (key == "input" and "varies" in str(limit))
 
 
 def _key(expression: Expression) -> tuple[Any, ...]:
@@ -267,7 +289,9 @@ def _rest(candidate: _Candidate, nominal: tuple[int, ...]) -> tuple[Any, ...]:
     return (len(candidate.limits), cost.macs, cost.operations)
 
 
-def _plan(name: str, start: _Candidate, best: _Candidate, nominal: tuple[int, ...]) -> RewritePlan:
+def _plan(
+    name: str, start: _Candidate, best: _Candidate, nominal: tuple[int, ...], lasting: tuple[str, ...]
+) -> RewritePlan:
     planned = []
     following = [before for _, _, before in best.steps[1:]] + [best]
     for (step, variant, before), result in zip(best.steps, following, strict=False):
@@ -276,4 +300,5 @@ def _plan(name: str, start: _Candidate, best: _Candidate, nominal: tuple[int, ..
         planned.append(PlannedStep(step.name, step.summary, variant, step.waste, ended, cost))
     first = cost_of(start.expression, nominal)
     after = planned[-1].cost if planned else first
-    return RewritePlan(name, start.expression, best.expression, start.limits, tuple(planned), first, after, ())
+    words = (start.limits, tuple(planned), first, after, (), lasting)
+    return RewritePlan(name, start.expression, best.expression, *words)

@@ -132,7 +132,6 @@ def rewrite(
             "the model has no transposed convolution; torch.nn.ConvTranspose1d, 2d and 3d are looked for. Write the "
             "model that contains them"
         )
-    copied = copy.deepcopy(module)
     given = None if example is None else Example.of(example)
     calls: dict[str, _Call] = {}
     with eval_without_gradients(module):
@@ -161,7 +160,7 @@ def rewrite(
             f"{len(refused)} of {len(layers)} transposed convolutions cannot be rewritten: {reasons}. Write "
             "strict=False to leave them as they are"
         )
-    copied = _with_layers(copied, replaced)
+    copied = _copy_with(module, {id(layers[name]): new for name, new in replaced.items()})
     difference = None
     if given is not None and before is not None:
         with eval_without_gradients(copied), given.unchanged(copied):
@@ -253,6 +252,8 @@ def _reasons_against(module: Any) -> Iterator[str]:
     base = kind._stock if isinstance(module, DropIn) else kind
     if "forward" in vars(module) or all(base.forward is not stock.forward for stock in STOCK):
         yield f"{base.__qualname__} has a forward of its own"
+    if "_chain" in module.__dict__:
+        yield "it is fused with the modules behind it; write tconv.torch.restore(model) before"
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     if any(not hasattr(hook, "compute_weight") for hook in hooks):  # weight norm's is evaluated
         yield "it has forward hooks, which a new layer would not run; remove them before"
@@ -362,16 +363,14 @@ def _observe(model: torch.nn.Module, layers: dict[str, Any], example: Example) -
     return calls
 
 
-def _with_layers(model: torch.nn.Module, layers: dict[str, RewrittenConvTranspose]) -> torch.nn.Module:
-    """Return the model with new layers in all places of the old ones."""
-    old = {id(model.get_submodule(name)): new for name, new in layers.items()}
-    if id(model) in old:
-        return old[id(model)]
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is not None and id(child) in old:
-                parent._modules[name] = old[id(child)]
-    return model
+def _copy_with(model: torch.nn.Module, layers: dict[int, RewrittenConvTranspose]) -> torch.nn.Module:
+    """Return a copy of a model with other layers, by the id of the old one."""
+    memo: dict[int, Any] = dict(layers)
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:  # weight norm's, which has no copy of its own
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 def _share(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -19,12 +19,12 @@ from tconv.rewriting.steps import (
     two_dimensional,
     zero_insertion,
 )
-from tconv.rewriting.steps.step import Step
+from tconv.rewriting.steps.step import RewriteStep
 
-_MEMBERS: tuple[Step, ...] = (
+_MEMBERS: tuple[RewriteStep, ...] = (
+    output_padding.STEP,
     explicit_pads.STEP,
     explicit_pads.NO_PADS,
-    output_padding.STEP,
     no_bias.STEP,
     split_stride.ZERO_TAPS,
     dilation.STEP,
@@ -41,5 +41,5 @@ _MEMBERS: tuple[Step, ...] = (
     zero_insertion.STEP,
 )
 
-STEPS: Mapping[str, Step] = {step.name: step for step in _MEMBERS}
+STEPS: Mapping[str, RewriteStep] = {step.name: step for step in _MEMBERS}
 """Steps by name, those first that change least."""

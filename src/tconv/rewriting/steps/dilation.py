@@ -12,14 +12,14 @@ from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append
 from tconv.rewriting.steps.kernel_taps import spread_taps
-from tconv.rewriting.steps.step import Step, Variant, separate_bias, too_many
+from tconv.rewriting.steps.step import RewriteStep, Variant, separate_bias, too_many
 
 
 def _dilation_missing(operation: ConvTranspose) -> list[str]:
     return ["it has no dilation"] if max(operation.geometry.dilation) == 1 else []
 
 
-class DilationToKernel(Step):
+class DilationToKernel(RewriteStep):
     """Larger kernel with zeros between the taps."""
 
     name = "dilation-to-kernel"
@@ -37,7 +37,7 @@ class DilationToKernel(Step):
         append(builder, replace(operation, weight=weight, geometry=geometry))
 
 
-class NoDilation(Step):
+class NoDilation(RewriteStep):
     """Layers without dilation on every d-th input, whose outputs are put between each other.
 
     With c = gcd(stride, dilation), all outputs outside a grid of step c hold only bias, and on the grid stride and

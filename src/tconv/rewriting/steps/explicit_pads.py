@@ -8,10 +8,10 @@ from tconv.rewriting.builder import Builder
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append, append_layer, safe, with_crop, words_of
-from tconv.rewriting.steps.step import Step, Variant, separate_bias
+from tconv.rewriting.steps.step import RewriteStep, Variant, separate_bias
 
 
-class ExplicitPads(Step):
+class ExplicitPads(RewriteStep):
     """Pads in numbers instead of a rule, an output_shape or negative pads; symmetric ones with a slice behind them.
 
     `form` "numbers" writes the crop as pads and output_padding, which may be unequal; "symmetric" makes the pads of an
@@ -92,7 +92,7 @@ def _fixed_size(operation: ConvTranspose, builder: Builder) -> None:
     builder.add_bias(y, bias.behind)
 
 
-class NoPads(Step):
+class NoPads(RewriteStep):
     """Layer without pads: its crop is a slice of the whole output, and rows that hold only bias are a pad."""
 
     name = "no-pads"

@@ -11,7 +11,7 @@ from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step, Variant, too_many
+from tconv.rewriting.steps.step import RewriteStep, Variant, too_many
 
 
 def _ungrouped(g: Geometry) -> Geometry:
@@ -22,7 +22,7 @@ def _groups_missing(operation: ConvTranspose) -> list[str]:
     return ["it has one group"] if operation.geometry.groups == 1 else []
 
 
-class NoGroups(Step):
+class NoGroups(RewriteStep):
     """Dense layer whose weight has zeros between the groups."""
 
     name = "no-groups"
@@ -48,7 +48,7 @@ class NoGroups(Step):
         append(builder, replace(operation, weight=w.derived(shape, dense), geometry=_ungrouped(g)))
 
 
-class SplitGroups(Step):
+class SplitGroups(RewriteStep):
     """Layer per group, on its part of the channels."""
 
     name = "split-groups"

@@ -7,10 +7,10 @@ from dataclasses import replace
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class NoBias(Step):
+class NoBias(RewriteStep):
     """Layer without bias, and an Add behind it."""
 
     name = "no-bias"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append, append_layer, safe, with_crop, with_taps_around
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class NoOutputPadding(Step):
+class NoOutputPadding(RewriteStep):
     """Smaller pad at the end instead of output_padding; rows beyond the kernel's reach hold only bias and are padded.
 
     `rows` "pad" writes those rows by a pad, or as zeros in front of the bias; "taps" by zeros at the kernel's end,

@@ -8,12 +8,12 @@ from tconv._arrays import Array
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.kernel_taps import spread_taps, with_zero_taps
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 MOST_BLOCKS = 64
 
 
-class OverlapAdd(Step):
+class OverlapAdd(RewriteStep):
     """Product that gives all taps of all inputs as blocks of one stride, which are added, each one block later.
 
     The kernel is filled up with zeros to a multiple of the stride. This is the inverse short-time Fourier transform's

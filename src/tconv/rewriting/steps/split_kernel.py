@@ -11,7 +11,7 @@ from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append
-from tconv.rewriting.steps.step import Step, Variant, too_many
+from tconv.rewriting.steps.step import RewriteStep, Variant, too_many
 
 MOST_PARTS = 36
 """Most parts that a planner tries: each is a layer and a sum. A form that is asked for may have more."""
@@ -19,7 +19,7 @@ _LIMITS = (128, 64, 32, 31, 28, 16, 15, 8, 7, 4, 3, 2, 1)
 """Kernel sizes at which targets stop."""
 
 
-class SplitKernel(Step):
+class SplitKernel(RewriteStep):
     """Layers with a part of the taps each, whose outputs are shifted and added.
 
     `taps` is the largest kernel size of a part.

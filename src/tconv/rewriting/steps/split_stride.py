@@ -11,10 +11,10 @@ from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.crops import append, with_taps_around
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class SplitStride(Step):
+class SplitStride(RewriteStep):
     """Identity layer with one tap and stride b, which puts b - 1 zeros between inputs, then the layer with stride a.
 
     `first` is b per axis. The identity has one group per channel.
@@ -59,7 +59,7 @@ class SplitStride(Step):
         append(builder, second, append(builder, identity))
 
 
-class ZeroTaps(Step):
+class ZeroTaps(RewriteStep):
     """Kernel that is filled up with zeros at its end until it reaches the stride."""
 
     name = "kernel-to-stride"

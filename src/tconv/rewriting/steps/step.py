@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from tconv.errors import MethodError, ShapeError
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.expression import Expression
@@ -23,7 +21,7 @@ Variant = Mapping[str, Any]
 """Choice among the forms of a step, such as the factors of a stride, as keyword arguments."""
 
 
-class Step(ABC):
+class RewriteStep(ABC):
     """Exact rewrite of one operation. Sizes are the shape of its input, None for those that vary."""
 
     name: ClassVar[str]
@@ -67,7 +65,7 @@ class Step(ABC):
             return ["its crop depends on the input's size, which varies; write explicit-pads before it"], None
         form = self._form(settled, sizes, variant)
         reasons = self.obstacles(settled, sizes, form)
-        if self.adds_zeros and not _is_finite(operation.weight):
+        if self.adds_zeros and not operation.weight.is_finite:
             reasons.append("its weight has NaN or infinity, which zeros would spread to other outputs")
         if reasons:
             return reasons, None
@@ -110,13 +108,6 @@ def limits(expression: Expression, operation: ConvTranspose) -> list[str]:
     if dtype.itemsize < 4 and "add" in expression.kinds:
         reasons.append(f"it adds values that {dtype.name} has already rounded, and rounds the sum again")
     return reasons
-
-
-def _is_finite(weight: Constant) -> bool:
-    array = weight.array
-    if array.dtype.kind in "iub":
-        return True
-    return bool(np.isfinite(array.astype(np.float32) if array.dtype.itemsize < 4 else array).all())
 
 
 def too_many(count: int, things: str) -> list[str]:

@@ -12,10 +12,10 @@ from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.crops import append
 from tconv.rewriting.steps.phase_taps import axis_taps, blocks
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class TwoDimensional(Step):
+class TwoDimensional(RewriteStep):
     """2-D layer of the same numbers.
 
     A 1-D layer gets an axis of size 1 in front. A 3-D layer is one 2-D layer of all depth slices, the taps of the depth

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose
 from tconv.rewriting.steps.kernel_taps import flipped
-from tconv.rewriting.steps.step import Step, Variant
+from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
-class ZeroInsertion(Step):
+class ZeroInsertion(RewriteStep):
     """Convolution of the input with s - 1 zeros between its elements; for targets that have nothing else."""
 
     name = "zero-insertion"
