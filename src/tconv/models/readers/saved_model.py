@@ -17,6 +17,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.readers.flatbuffer import mapped
+from tconv.models.readers.number_types import from_bfloat16
 from tconv.models.readers.protobuf import Message
 from tconv.models.readers.tensorflow_checkpoint import DTYPES, Checkpoint, array_of, shape_of
 
@@ -40,9 +41,8 @@ class ConstantTensor:
         if 4 in message:
             return array_of(message.bytes(4), self.dtype, self.shape, "a constant")
         if self.dtype in ("float16", "bfloat16"):
-            values: Array = np.array(message.integers(_HALVES), np.uint16)
-            halves = values.view(np.float16) if self.dtype == "float16" else values.astype(np.uint32) << 16
-            values = halves if self.dtype == "float16" else halves.view(np.float32)
+            bits: Array = np.array(message.integers(_HALVES), np.uint16)
+            values = bits.view(np.float16) if self.dtype == "float16" else from_bfloat16(bits)
         elif self.dtype in ("float32", "float64"):
             number = 5 if self.dtype == "float32" else 6
             values = message.packed(number, _VALUES[number])
