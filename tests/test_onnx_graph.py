@@ -218,9 +218,9 @@ def test_order_of_nodes(path):
 def test_many_nodes(path):
     b = layer()
     node = helper.make_node("Relu", ["x"], []).SerializeToString()
-    graph = b.model().graph.SerializeToString() + (b"\x0a" + bytes([len(node)]) + node) * 210_000
+    graph = b.model().graph.SerializeToString() + (b"\x0a" + bytes([len(node)]) + node) * 110_000
     path.write_bytes(b"\x08\x0a" + b"\x3a" + wire_format._varint(len(graph)) + graph)
-    refused(path, "it has more than 200000 nodes, the most that are read. Write a part of the model")
+    refused(path, "it has more than 100000 nodes, the most that are read. Write a part of the model")
 
 
 def test_many_empty_messages(path, monkeypatch):
@@ -320,7 +320,7 @@ def test_functions_that_double(path):
     steps = [function(f"f{n}", [call(f"f{n + 1}", "a", "w", "t"), call(f"f{n + 1}", "t", "w", "b")]) for n in range(30)]
     last = function("f30", [helper.make_node("Relu", ["a"], ["b"])])
     with_functions(path, [*steps, last], ("f0",))
-    refused(path, "it has more than 200000 nodes")
+    refused(path, "it has more than 100000 nodes")
 
 
 def test_layers_of_inner_graphs(path):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
-import tracemalloc
+import resource
 
 import numpy as np
 import onnx
@@ -127,17 +126,20 @@ def _attribute(node, rng):
         attribute.name = rng.choice(["strides", "pads", "group", "dilations", "axis", "to", "value", "perm"])
 
 
+def peak():
+    """Return the most bytes of memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 @pytest.mark.parametrize("make", [detector, decoder])
 def test_mutations(make, tmp_path):
     model, path, rng = make(), tmp_path / "a.onnx", random.Random(0)
     onnx.save(model, path)
     assert len(inventory_of(path).layers) == (2 if make is detector else 5)
     read = refused = 0
-    slowest = 0.0
-    tracemalloc.start()
+    before = peak()
     for _ in range(350):
         path.write_bytes(changed(model, rng))
-        start = time.perf_counter()
         try:
             found = inventory_of(path)
             for layer in found.layers:
@@ -147,10 +149,6 @@ def test_mutations(make, tmp_path):
             read += 1
         except TconvError:
             refused += 1
-        slowest = max(slowest, time.perf_counter() - start)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    print(read, refused, slowest, peak)
     assert read > 50
     assert refused > 50
-    assert peak < 100 << 20
+    assert peak() - before < 300 << 20

@@ -14,7 +14,7 @@ from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Quantization, Size, StoredArray
 from tconv.models.inventory.onnx_neighbours import after, before, readers_of
 from tconv.models.inventory.onnx_pixel_shuffle import ACTIVATIONS, convolution_and_shuffle
-from tconv.models.inventory.onnx_zero_insertion import convolution_on_zeros
+from tconv.models.inventory.onnx_zero_insertion import MOST_TRIALS, convolution_on_zeros
 from tconv.models.readers.onnx_graph import (
     OnnxGraph,
     PlacedNode,
@@ -60,16 +60,20 @@ def read(source: Path) -> ModelInventory:
 
 def _inventory(graph: OnnxGraph) -> ModelInventory:
     model = graph.model
+    layers = tuple(layer for placed in graph.nodes if (layer := _layer(graph, placed)) is not None)
+    limitations = graph.limitations
+    if graph.trial_elements > MOST_TRIALS:
+        limitations += ("only the first of its many convolutions were tried for zeros between the elements of x",)
     return ModelInventory(
         graph.path.name,
         "ONNX",
-        tuple(layer for placed in graph.nodes if (layer := _layer(graph, placed)) is not None),
+        layers,
         " ".join(filter(None, (model.producer_name, model.producer_version))),
         f"opset {graph.opset}, IR {model.ir_version}",
         graph.inputs,
         graph.outputs,
         Counter(_operation(placed.node) for placed in graph.nodes),
-        graph.limitations,
+        limitations,
     )
 
 

@@ -28,7 +28,9 @@ _MOVING = names_in(
     "ScatterND Shape Slice Split Squeeze Sub Tile Transpose Unsqueeze Upsample Where"
 )
 _MAKES_ZEROS = ("Pad", "Concat", "ScatterND", "ScatterElements", "Mul", "Where")
-_MOST_NODES, _MOST_ELEMENTS = 40, 1 << 20
+_MOST_NODES, _MOST_ELEMENTS = 40, 1 << 21
+MOST_TRIALS = 1 << 26
+"""Most elements of all trial arrays of a model, those between included."""
 _TRIAL_SIZES = (5, 3, 4)
 """Sizes of the small array along axes that may have any size."""
 
@@ -106,7 +108,7 @@ def _sources(graph: OnnxGraph, value: Any) -> Iterator[tuple[Any, tuple[Any, ...
             return
         latest = max(open_ends, key=lambda each: order[each.producer()])
         node = latest.producer()
-        if node.op_type not in _MOVING or not is_onnx(node, node.op_type):
+        if node.op_type not in _MOVING or not is_onnx(node, node.op_type) or not _moves(graph, node):
             return
         nodes[node] = None
         for output in node.outputs:
@@ -117,6 +119,15 @@ def _sources(graph: OnnxGraph, value: Any) -> Iterator[tuple[Any, tuple[Any, ...
             yield source, tuple(sorted(nodes, key=order.__getitem__))
 
 
+def _moves(graph: OnnxGraph, node: Any) -> bool:
+    """Return True unless a node computes new numbers: sums of sizes and masks do not."""
+    if node.op_type not in ("Add", "Sub", "Mul", "Div"):
+        return True
+    if graph.dtype(node.outputs[0]).startswith("int"):
+        return True
+    return node.op_type == "Mul" and any(graph.constant(each) is not None for each in node.inputs)
+
+
 def _measured(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...], ndim: int) -> Insertion | None:
     """Return the zeros between the numbers of a trial array, or None for any other rearrangement of it."""
     shape = graph.shape(source)
@@ -125,7 +136,7 @@ def _measured(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...],
     results = []
     for extra in (0, 2):
         trial = _trial(shape, extra)
-        if trial is None:
+        if trial is None or graph.trial_elements > MOST_TRIALS:
             return None
         z = _run(graph, value, source, nodes, trial)
         found = _zeros_between(trial, z, ndim)
@@ -157,7 +168,9 @@ def _run(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...], tria
     read: Callable[[Any], Array | None] = lambda each: None if each is None else made.get(each, _constant(graph, each))  # noqa: E731
     for node in nodes:
         outputs = evaluated(node, [read(each) for each in node.inputs], graph.constants.opset(node))
-        if sum(array.size for array in outputs) > 64 * _MOST_ELEMENTS:
+        total = sum(array.size for array in outputs)
+        graph.trial_elements += total
+        if total > 16 * _MOST_ELEMENTS:
             raise ValueError
         made.update(zip(node.outputs, outputs, strict=False))
     return made[value]
@@ -165,7 +178,7 @@ def _run(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...], tria
 
 def _constant(graph: OnnxGraph, value: Any) -> Array | None:
     found = graph.constant(value)
-    return None if found is None or math.prod(found.shape) > 64 * _MOST_ELEMENTS else found.read()
+    return None if found is None or math.prod(found.shape) > 16 * _MOST_ELEMENTS else found.read()
 
 
 def _zeros_between(

@@ -58,6 +58,8 @@ class OnnxGraph:
         self.path, self.model, self.limitations = path, model, limitations
         self.constants = GraphConstants(path, model)
         self.values = Values(path, self.constants, model.graph.inputs)
+        self.trial_elements = 0
+        """Elements of the small arrays on which parts of the graph were run, to limit them."""
 
     @cached_property
     def nodes(self) -> tuple[PlacedNode, ...]:

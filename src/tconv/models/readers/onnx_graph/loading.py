@@ -17,7 +17,7 @@ from tconv.models.readers.onnx_graph.nodes import all_nodes
 from tconv.models.readers.onnx_graph.stored import set_places
 from tconv.models.readers.onnx_graph.wire_format import without_data
 
-MOST_NODES = 200_000
+MOST_NODES = 100_000
 """Most nodes of a graph that is read, those of inner graphs and of its functions, in place of their calls, included."""
 
 
