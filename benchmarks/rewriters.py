@@ -13,11 +13,9 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -32,21 +30,29 @@ from tconv.onnx.verification import relative_difference
 
 LIMIT = 1e-5
 
-_IN_A_PROCESS = {
-    "onnxslim": "import sys, onnx, onnxslim\nonnx.save(onnxslim.slim(sys.argv[1]), sys.argv[2])",
-    "onnxsim": "import sys, onnx, onnxsim\nonnx.save(onnxsim.simplify(sys.argv[1])[0], sys.argv[2])",
+_PROGRAMS = {
+    "onnxslim": "import onnxslim\nwork = lambda a, b: onnx.save(onnxslim.slim(a), b)",
+    "onnxsim": "import onnxsim\nwork = lambda a, b: onnx.save(onnxsim.simplify(a)[0], b)",
     "onnxoptimizer": (
-        "import sys, onnx, onnxoptimizer as o\n"
-        "onnx.save(o.optimize(onnx.load(sys.argv[1]), o.get_fuse_and_elimination_passes()), sys.argv[2])"
+        "import onnxoptimizer as o\n"
+        "work = lambda a, b: onnx.save(o.optimize(onnx.load(a), o.get_fuse_and_elimination_passes()), b)"
     ),
     "onnxscript": (
-        "import sys, onnx, onnxscript.optimizer, onnxscript.rewriter as r, onnx_ir as ir\n"
-        "from onnxscript.rewriter.rules.common import fuse_batchnorm_rule_set\n"
-        "model = ir.load(sys.argv[1])\nmodel = onnxscript.optimizer.optimize(model)\n"
-        "model = r.rewrite(model, pattern_rewrite_rules=fuse_batchnorm_rule_set())\nir.save(model, sys.argv[2])"
+        "import onnx_ir, onnxscript.optimizer, onnxscript.rewriter as r\n"
+        "from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_transpose_rule as rule\n"
+        "def work(a, b):\n"
+        "    model = onnxscript.optimizer.optimize(onnx_ir.load(a))\n"
+        "    onnx_ir.save(r.rewrite(model, pattern_rewrite_rules=[rule]), b)"
     ),
 }
-"""Programs that other packages' simplifiers are called by."""
+"""Python of a function `work(source, written)` for each program."""
+_LOOP = """
+for number in sys.argv[2:]:
+    try:
+        work(f"{sys.argv[1]}/{number}/model.onnx", f"{sys.argv[1]}/{number}/" + NAME)
+    except Exception as error:
+        open(f"{sys.argv[1]}/{number}/" + NAME + ".error", "w").write(f"{type(error).__name__}: {error}")
+"""
 
 
 def main() -> None:
@@ -54,56 +60,79 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--onnx2tf", metavar="PYTHON", help="the Python of an environment with onnx2tf and LiteRT")
     arguments = parser.parse_args()
-    programs: dict[str, Callable[[Case, Path, Path], str]] = {"tconv": ours}
-    for name in _IN_A_PROCESS:
-        if find_spec(name) is not None:
-            programs[name] = lambda case, source, folder, name=name: other(name, case, source, folder)
-    if arguments.onnx2tf:
-        programs["onnx2tf"] = lambda case, source, folder: onnx2tf(arguments.onnx2tf, case, source, folder)
-    counts: dict[str, Counter[str]] = {name: Counter() for name in programs}
-    with tempfile.TemporaryDirectory() as folder:
+    names = ["tconv", *(name for name in _PROGRAMS if find_spec(name) is not None)]
+    names += ["onnx2tf"] * bool(arguments.onnx2tf)
+    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         for number, case in enumerate(CASES.values()):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            source = place / "model.onnx"
-            onnx.save(case.model(), source)
-            for name, program in programs.items():
-                answer = program(case, source, place)
+            (folder / str(number)).mkdir()
+            onnx.save(case.model(), folder / str(number) / "model.onnx")
+        for name in names:
+            if name in _PROGRAMS:
+                others(name, folder)
+            elif name == "onnx2tf":
+                onnx2tf(arguments.onnx2tf, folder)
+            for number, case in enumerate(CASES.values()):
+                source = folder / str(number) / "model.onnx"
+                if name == "tconv":
+                    answer = ours(case, source)
+                elif name == "onnx2tf":
+                    answer = of_onnx2tf(case, source)
+                else:
+                    answer = other(name, case, source)
                 verdict = answer.split(":")[0]
                 counts[name][verdict] += 1
+                counts[name]["replaced"] += replaced(source.with_name(f"{name}.onnx"))
                 if verdict != "right":
                     print(f"{name:14} {case.name:32} {answer}", flush=True)
-    print(f"\n{len(CASES)} models\n{'program':26} {'right':>6} {'wrong':>6} {'refused':>8}")
+    print(f"\n{len(CASES)} models\n{'program':26} {'right':>6} {'wrong':>6} {'refused':>8}  without ConvTranspose")
     for name, tally in counts.items():
-        known = f"{name} {version(name)}" if name in _IN_A_PROCESS else name
-        print(f"{known:26} {tally['right']:6} {tally['wrong']:6} {tally['refused']:8}")
+        known = f"{name} {version(name)}" if name in _PROGRAMS else name
+        print(f"{known:26} {tally['right']:6} {tally['wrong']:6} {tally['refused']:8}  {tally['replaced']}")
 
 
-def ours(case: Case, source: Path, folder: Path) -> str:
-    """Rewrite by tconv for a target that has ordinary convolutions alone."""
+def ours(case: Case, source: Path) -> str:
+    """Rewrite by tconv for a target that has ordinary convolutions alone, without the comparison that it makes."""
     try:
         plan = plan_rewrite(source, target="conv-only")
-        plan.write(folder / "tconv.onnx", tools=(), runtimes=["tconv"], cost=False)
+        if plan.reasons:
+            return f"refused: {plan.reasons[0][:160]}"
+        for each in plan.rewrites:
+            each.emit()
+        plan.file.write(source.with_name("tconv.onnx"))
     except TconvError as error:
         return f"refused: {str(error)[:160]}"
-    return compared(case, source, folder / "tconv.onnx")
+    return compared(case, source, source.with_name("tconv.onnx"))
 
 
-def other(name: str, case: Case, source: Path, folder: Path) -> str:
-    """Run another program on a model."""
-    written = folder / f"{name}.onnx"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _IN_A_PROCESS[name], str(source), str(written)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    except subprocess.TimeoutExpired:
-        return "refused: it does not end"
-    if done.returncode or not written.exists():
-        return f"refused: {(done.stderr.strip().splitlines() or ['nothing is written'])[-1][:160]}"
+def others(name: str, folder: Path) -> None:
+    """Run another program on all models, in one process, and in another after each that ends it."""
+    script = f"import sys, onnx\nNAME = {name + '.onnx'!r}\n{_PROGRAMS[name]}\n{_LOOP}"
+    waiting = [str(number) for number in range(len(CASES))]
+    while waiting:
+        subprocess.run([sys.executable, "-c", script, str(folder), *waiting], capture_output=True, timeout=300)
+        places = [folder / number / f"{name}.onnx" for number in waiting]
+        done = [place.exists() or place.with_name(f"{place.name}.error").exists() for place in places]
+        if all(done):
+            return
+        first = done.index(False)
+        places[first].with_name(f"{name}.onnx.error").write_text("it ends the process")
+        waiting = waiting[first + 1 :]
+
+
+def other(name: str, case: Case, source: Path) -> str:
+    """Return the verdict on what another program has written."""
+    written = source.with_name(f"{name}.onnx")
+    refusal = written.with_name(f"{written.name}.error")
+    if refusal.exists():
+        return f"refused: {' '.join(refusal.read_text().split())[:160]}"
     return compared(case, source, written)
+
+
+def replaced(written: Path) -> bool:
+    """Return True for a file without a transposed convolution."""
+    return written.exists() and all(node.op_type != "ConvTranspose" for node in onnx.load(written).graph.node)
 
 
 def compared(case: Case, source: Path, written: Path) -> str:
@@ -124,38 +153,52 @@ def compared(case: Case, source: Path, written: Path) -> str:
 
 
 _ONNX2TF = """
-import sys, numpy as np, onnx2tf
+import glob, sys
+import numpy as np
+import onnx2tf
 from ai_edge_litert.interpreter import Interpreter
-source, folder, x, out = sys.argv[1:5]
-x = np.load(x)
-onnx2tf.convert(input_onnx_file_path=source, output_folder_path=folder, non_verbose=True,
-                copy_onnx_input_output_names_to_tflite=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
-import glob
-runner = Interpreter(glob.glob(folder + "/*float32.tflite")[0])
-runner.allocate_tensors()
-entry = runner.get_input_details()[0]
-order = [0, *range(2, x.ndim), 1]
-fed = x if tuple(entry["shape"]) == x.shape else x.transpose(order)
-runner.set_tensor(entry["index"], np.ascontiguousarray(fed, dtype=np.float32))
-runner.invoke()
-np.save(out, runner.get_tensor(runner.get_output_details()[0]["index"]))
+
+for number in sys.argv[2:]:
+    folder = f"{sys.argv[1]}/{number}"
+    try:
+        x = np.load(folder + "/x.npy")
+        onnx2tf.convert(input_onnx_file_path=folder + "/model.onnx", output_folder_path=folder + "/tf",
+                        non_verbose=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
+        runner = Interpreter(glob.glob(folder + "/tf/*float32.tflite")[0])
+        runner.allocate_tensors()
+        entry = runner.get_input_details()[0]
+        fed = x if tuple(entry["shape"]) == x.shape else x.transpose([0, *range(2, x.ndim), 1])
+        runner.set_tensor(entry["index"], np.ascontiguousarray(fed, dtype=np.float32))
+        runner.invoke()
+        np.save(folder + "/onnx2tf.npy", runner.get_tensor(runner.get_output_details()[0]["index"]))
+    except BaseException as error:
+        open(folder + "/onnx2tf.error", "w").write(f"{type(error).__name__}: {error}")
 """
 
 
-def onnx2tf(python: str, case: Case, source: Path, folder: Path) -> str:
-    """Convert to TensorFlow Lite by onnx2tf in another Python, for the first size, and run it there."""
-    feeds = case.feeds(case.sizes[0])
-    np.save(folder / "x.npy", feeds["x"])
-    command = [python, "-c", _ONNX2TF, str(source), str(folder / "tf"), str(folder / "x.npy"), str(folder / "y.npy")]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    except subprocess.TimeoutExpired:
-        return "refused: it does not end"
-    if done.returncode:
-        return f"refused: {(done.stderr.strip().splitlines() or ['no reason'])[-1][:160]}"
-    expected, got = RUNTIMES["tconv"](onnx.load(source), feeds)[0], np.load(folder / "y.npy")
-    choices: list[Any] = [got, np.moveaxis(got, -1, 1)]
-    worst = min(relative_difference([expected], [each]) for each in choices)
+def onnx2tf(python: str, folder: Path) -> None:
+    """Convert all models to TensorFlow Lite by onnx2tf in another Python, for the first size, and run them there."""
+    waiting = [str(number) for number in range(len(CASES))]
+    for number, case in zip(waiting, CASES.values(), strict=True):
+        np.save(folder / number / "x.npy", case.feeds(case.sizes[0])["x"])
+    while waiting:
+        subprocess.run([python, "-c", _ONNX2TF, str(folder), *waiting], capture_output=True, timeout=1800)
+        done = [any((folder / n / f"onnx2tf.{end}").exists() for end in ("npy", "error")) for n in waiting]
+        if all(done):
+            return
+        first = done.index(False)
+        (folder / waiting[first] / "onnx2tf.error").write_text("it ends the process")
+        waiting = waiting[first + 1 :]
+
+
+def of_onnx2tf(case: Case, source: Path) -> str:
+    """Return the verdict on what onnx2tf's model has computed."""
+    refusal, computed = source.with_name("onnx2tf.error"), source.with_name("onnx2tf.npy")
+    if refusal.exists():
+        return f"refused: {' '.join(refusal.read_text().split())[:160]}"
+    expected = RUNTIMES["tconv"](onnx.load(source), case.feeds(case.sizes[0]))[0]
+    got = np.load(computed)
+    worst = min(relative_difference([expected], [each]) for each in (got, np.moveaxis(got, -1, 1)))
     if worst <= LIMIT:
         return "right"
     return f"wrong: {got.shape} for {expected.shape}" if np.isinf(worst) else f"wrong: it differs by {worst:.2g}"

@@ -19,11 +19,12 @@ from tconv.checking.facts import facts_of
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.model_run import with_run
 from tconv.checking.report import Check, plain
-from tconv.checking.sizes import Symbols, affine, evaluated, symbols_in
+from tconv.checking.sizes import Symbols, affine
 from tconv.checking.trap import Trap
-from tconv.checking.weight_numbers import weight_statistics
+from tconv.checking.weight_numbers import checkerboard_verdict, weight_statistics
 from tconv.geometry import Geometry
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, StoredArray
+from tconv.models.inventory.symbols import evaluate, symbols_in
 from tconv.targets import target
 
 
@@ -145,7 +146,7 @@ def test_the_size_of_an_output_that_depends_on_the_input() -> None:
     ("text", "number"), [("n", 5), ("2*n + 1", 11), ("(n - 1)//4", 1), ("n*(n + m)", 60), ("7", 7)]
 )
 def test_expressions_of_sizes(text: str, number: int) -> None:
-    assert evaluated(text, {"n": 5, "m": 7}) == number
+    assert evaluate(text, {"n": 5, "m": 7}) == number
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_expressions_of_sizes(text: str, number: int) -> None:
     ],
 )
 def test_other_texts_are_names_and_nothing_is_run(text: str) -> None:
-    assert evaluated(text, {"n": 5}) is None
+    assert evaluate(text, {"n": 5}) is None
     assert Symbols(inventory()).value(text, 2, 0) >= 1
     assert symbols_in("a b") == ("a b",)
 
@@ -194,6 +195,17 @@ def test_statistics_are_those_of_the_whole_array(groups: int) -> None:
     assert numbers.non_finite_outputs == (3 * groups // 8 * 3 + 1,)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_the_score_is_that_of_checkerboard(groups: int) -> None:
+    w = np.random.default_rng(0).standard_normal((8, 3, 5, 4)).astype(np.float32)
+    g = Geometry((5, 4), (2, 3), 1, (1, 2), groups)
+    board = tconv.checkerboard(w.astype(np.float64), geometry=g)
+    found = checkerboard_verdict(w, g, weight_statistics(w, groups))
+    assert found.score == pytest.approx(board.score, abs=1e-12)
+    assert found.worst_channel == int(np.argmax(board.by_channel))
+    assert found.worst == pytest.approx(board.by_channel.max(), abs=1e-12)
+
+
 def test_a_large_weight_is_read_in_parts() -> None:
     w = np.zeros((3000, 8, 16, 16), np.float32)
     w[2999, 7] = 1
@@ -217,6 +229,19 @@ def test_targets_answer_with_limits_and_the_steps_that_end_them() -> None:
     assert checked(layer(dtype="int8"), targets=(target("ethos-u"),)).targets["ethos-u"].accepted is True
     unknown = checked(replace(three, weight=None), targets=(target("ethos-u"),)).targets["ethos-u"]
     assert unknown.accepted is None
+
+
+def test_other_forms_are_asked_for_the_operations_that_the_file_has() -> None:
+    shuffled = layer(form="convolution and depth to space", op="Conv + DepthToSpace")
+    only = target("conv-only")
+    assert checked(shuffled, targets=(only,)).targets["conv-only"].accepted is True
+    assert checked(layer(), targets=(only,)).targets["conv-only"].accepted is False
+    zeros = layer(form="zero insertion and convolution", op="Conv")
+    assert checked(zeros, targets=(only,)).targets["conv-only"].accepted is True
+    custom = checked(layer(op="Convolution2DTransposeBias"), targets=(target("litert"),)).targets["litert"]
+    assert [limit["text"] for limit in custom.limits] == [
+        "Convolution2DTransposeBias is an operator of MediaPipe alone"
+    ]
 
 
 def test_an_unknown_target(tmp_path: Path) -> None:
@@ -360,7 +385,7 @@ def test_an_error_of_a_runtime_is_reported(tmp_path: Path) -> None:
     assert check.layers[0].timing is not None
 
 
-def test_a_module_in_memory_is_not_run() -> None:
+def test_an_object_in_memory_that_is_no_module_is_not_run() -> None:
     check = with_run(check_inventory(inventory(layer())), object(), None)
     assert check.run is not None
     assert "is not run" in check.run.error

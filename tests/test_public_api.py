@@ -10,7 +10,7 @@ import tconv
 NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "check", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
-    "prepare", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
+    "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
 ]  # fmt: skip
 
 
@@ -72,6 +72,7 @@ USES = {
     "models": "tconv.models.photo(2)",
     "plan": "tconv.plan(x, x)",
     "prepare": "tconv.prepare(x)(x)",
+    "rewrite": "callable(tconv.rewrite)",
     "scale_channels": "tconv.scale_channels(x, [2.0])",
     "set_num_threads": "tconv.set_num_threads(1)",
     "solve": "tconv.solve(input=2, output=4)",

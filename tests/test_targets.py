@@ -401,6 +401,7 @@ def test_the_example_of_the_page(tmp_path):
         ("name = ", "is no TOML file: Invalid value (at end of document)"),
         ("name = " + "[" * 20000, "is no TOML file: "),
         ("name = " + "9" * 20000, "is no TOML file: "),
+        ("a." * 30000 + "a = 1", "line 1: it has more than 100 dots. Write it in several lines"),
     ],
 )  # fmt: skip
 def test_mistakes_of_a_file(tmp_path, text, expected):

@@ -40,7 +40,7 @@ def native(dialect: str, shape: tuple[int, ...], x: Any, arguments: dict[str, An
 
 def op(kind: str, inputs: int = 1, constants: dict[str, Any] | None = None, **attributes: Any) -> Neighbour:
     arrays = {name: stored(np.asarray(value, np.float32)) for name, value in (constants or {}).items()}
-    names = tuple(f"in{number}" for number in range(inputs))
+    names = tuple(f"{kind} reads {number}" for number in range(inputs))
     return Neighbour(kind, f"{kind}_1", attributes, arrays, names, ("out",))
 
 
@@ -158,6 +158,7 @@ MODELS: dict[str, tuple[ModelLayer, ModelLayer]] = {
         node(x=OPEN, strides=[2, 2], pads=[1] * 4, output_padding=[1, 1], after=(op("Relu"),)),
     ),
     "frozen-output-shape": (node(x=OPEN, output_shape=[17, 17]), node(output_shape=[17, 17])),
+    "custom-operator": (replace(node(), op="Convolution2DTransposeBias"), node()),
     "invalid-arguments": (
         native("tflite", (4, 3, 3, 4), (1, 9, 9, 4), {"output_shape": (21, 21), "strides": 2, "padding": "VALID"}),
         native("tflite", (4, 3, 3, 4), (1, 9, 9, 4), {"output_shape": (20, 20), "strides": 2, "padding": "VALID"}),
@@ -204,6 +205,15 @@ def test_parallel_branches_of_one_size_are_no_frozen_sizes() -> None:
     like, unlike = (node((4, 4, k, k), x=OPEN, **arguments, after=JOIN) for k in (4, 3))
     assert "frozen-output-padding" not in found(inventory(one, like))
     assert "frozen-output-padding" in found(inventory(one, unlike))
+
+
+def test_a_residual_sum_is_no_tensor_of_another_path() -> None:
+    """y is read by a convolution and by the Add of its output: as in the blocks of MONAI's UNet."""
+    arguments = {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1]}
+    conv, add = Neighbour("Conv", "conv", inputs=("y",), outputs=("z",)), Neighbour("Add", "add", inputs=("z", "y"))
+    skip = Neighbour("Concat", "cat", inputs=("z", "skip"))
+    assert "frozen-output-padding" not in found(node(x=OPEN, **arguments, after=(conv, add)))
+    assert "frozen-output-padding" in found(node(x=OPEN, **arguments, after=(conv, skip)))
 
 
 def test_the_operator_set_of_a_file() -> None:

@@ -264,7 +264,7 @@ def test_a_fault_beside_a_wrong_fusion(weights, tmp_path, compared):
     wrong = integers(save(tmp_path / "wrong.onnx", nodes, flipped, (1, 3, 6, 6)), ends=ENDS)
     found = compared(wrong, right, runtimes=("openvino", "onnxruntime"))
     assert (found.place, found.layer.cause) == ("first (ConvTranspose)", "kernel flipped")
-    assert any("only where it is fused with pad (Pad) before it" in note for note in found.notes)
+    assert any("in up (ConvTranspose), where pad (Pad) before it is fused with it" in note for note in found.notes)
 
 
 # -- PyTorch and Keras -----------------------------------------------------------------------------------------------

@@ -151,6 +151,44 @@ def test_models_within_models(tmp_path, ending):
     assert inventory.operations["Conv2DTranspose"] == 4
 
 
+@pytest.mark.parametrize("sequential", [False, True])
+def test_files_of_keras_2(tmp_path, sequential):
+    """A file as tf.keras 2 wrote it: calls as lists, a Sequential as a list, names of variables that end in :0."""
+
+    def layer(kind, name, source=None, **words):
+        nodes = [] if source is None else [[[source, 0, 0, {}]]]
+        return {"class_name": kind, "name": name, "config": {"name": name, **words}, "inbound_nodes": nodes}
+
+    words = {"filters": 5, "kernel_size": [3, 3], "strides": [2, 2], "padding": "same", "dtype": "float32"}
+    up = layer("Conv2DTranspose", "up", "shaped", **words, activation="relu", data_format="channels_last")
+    first = layer("InputLayer", "input_1", batch_input_shape=[None, 48], dtype="float32")
+    shaped = layer("Reshape", "shaped", "input_1", target_shape=[4, 4, 3])
+    layers = [first, shaped, up, layer("LeakyReLU", "leaky", "up", alpha=0.2), {**up, "name": "more"}]
+    layers[4] = layer("Conv2DTranspose", "more", "leaky", **{**words, "filters": 2}, use_bias=False)
+    ends = {"input_layers": [["input_1", 0, 0]], "output_layers": [["more", 0, 0]]}
+    model = {"class_name": "Model", "config": {"name": "model", "layers": layers, **ends}}
+    if sequential:
+        bare = [{key: each[key] for key in ("class_name", "config")} for each in layers]
+        model = {"class_name": "Sequential", "config": bare}
+    kernels = whole(3, 3, 5, 3), whole(3, 3, 2, 5, seed=1)
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(model).encode()
+        file.attrs["keras_version"] = b"2.8.0"
+        for name, kernel in zip(("up", "more"), kernels, strict=True):
+            group = file.create_group(f"model_weights/{name}/{name}")
+            group["kernel:0"] = kernel
+            group["bias:0"] = whole(kernel.shape[2], seed=2)
+    inventory = inventory_of(tmp_path / "model.h5")
+    first, second = inventory.layers
+    np.testing.assert_array_equal(first.weight.read(), kernels[0])
+    np.testing.assert_array_equal(second.weight.read(), kernels[1])
+    assert (first.input_shape, first.output_shape) == (("batch", 4, 4, 3), ("batch", 8, 8, 5))
+    assert (second.input_shape, second.output_shape) == (("batch", 8, 8, 5), ("batch", 16, 16, 2))
+    assert (first.activation, second.bias, inventory.producer) == ("relu", None, "Keras 2.8.0")
+    assert [each.op for each in second.before] == ["LeakyReLU", "Conv2DTranspose", "Reshape"]
+    assert inventory.limitations == ()
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16", "float16", "mixed_bfloat16"])
 def test_policies(tmp_path, policy):
     model = keras.Sequential([keras.Input((4, 4, 3)), L.Conv2DTranspose(5, 3, strides=2, dtype=policy)])

@@ -11,6 +11,7 @@ from tflite_files import SAME, VALID, File, run
 import tconv
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory import inventory_of
+from tconv.models.inventory.sized_arguments import sized_arguments
 
 
 def random(*shape, seed=0):
@@ -181,7 +182,21 @@ def test_an_output_shape_that_follows_the_input(written):
     assert layer.crop_origin == "padding VALID and output_shape (batch, 2*height + 1, 8, 5), computed in the graph"
     x = whole(2, 5, 4, 3)
     expected = run(content, x)[0]
+    assert sized_arguments(layer, x.shape) == {**layer.arguments, "output_shape": [11, 8]}
     np.testing.assert_array_equal(computed(layer, x, output_shape=(11, 8)), expected)
+
+
+@pytest.mark.parametrize("padding", [SAME, VALID])
+def test_an_output_shape_that_is_not_followed(written, padding):
+    file = File()
+    x = file.input((1, 4, 4, 3), signature=(1, -1, -1, 3), name="x")
+    sizes = file.input((4,), "int32", name="sizes")
+    y = file.tensor((1, 8, 8, 5), signature=(1, -1, -1, 5))
+    w = file.constant(whole(5, 3, 2, 3, seed=1))
+    file.add("TRANSPOSE_CONV", [sizes, w, x], y, padding=padding, strideH=2, strideW=2)
+    (layer,) = written(file.content(y)).layers
+    assert "in a way that is not followed; the usual size is assumed" in layer.limitations[0]
+    assert sized_arguments(layer, (1, 4, 5, 3))["output_shape"] == ([8, 10] if padding == SAME else [9, 10])
 
 
 @pytest.mark.parametrize("padding", [SAME, VALID])
@@ -227,6 +242,21 @@ def test_the_custom_operator_of_mediapipe_on_litert(written, n, k, s):
     (layer,) = written(content).layers
     x = whole(1, *n, 3, seed=4)
     np.testing.assert_array_equal(computed(layer, x), run(content, x)[0])
+
+
+@pytest.mark.parametrize("large", [9, 10])
+def test_the_custom_operator_of_mediapipe_for_odd_sizes(written, large):
+    """XNNPACK takes the size that the file states, MediaPipe's own code gives 9."""
+    file = File()
+    x, y = file.input((1, 5, 5, 3)), file.tensor((1, large, large, 4))
+    weights = [file.constant(whole(4, 2, 2, 3, seed=1)), file.constant(whole(4, seed=2))]
+    file.add("Convolution2DTransposeBias", [x, *weights], y, custom=struct.pack("<3i", 1, 2, 2))
+    content = file.content(y)
+    (layer,) = written(content).layers
+    x = whole(1, 5, 5, 3, seed=4)
+    np.testing.assert_array_equal(computed(layer, x), run(content, x)[0])
+    text = "The file states an output of 10x10, which LiteRT computes; MediaPipe's own code gives 9x9"
+    assert layer.limitations == (() if large == 9 else (text,))
 
 
 @pytest.mark.parametrize("padding", [SAME, VALID])

@@ -393,6 +393,65 @@ def test_layers_of_tconv_are_read():
     assert (layer.op, layer.arguments["stride"]) == ("aten.conv_transpose2d", [2, 2])
 
 
+class Shared(nn.Module):
+    """Weights that share memory, or lie in another order in it, and one that is computed from a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        whole = torch.randn(8, 4, 3, 3)
+        self.register_buffer("part", whole[2:6])
+        self.register_buffer("last", whole.permute(0, 1, 3, 2)[:4].to(memory_format=torch.channels_last))
+        self.up, self.same = nn.ConvTranspose2d(4, 4, 3, 2), nn.ConvTranspose2d(4, 4, 3, 2)
+        self.same.weight = self.up.weight
+        self.raw = nn.Parameter(torch.randn(4, 4, 3, 3))
+
+    def forward(self, x):
+        up = nn.functional.conv_transpose2d
+        x = self.same(self.up(up(up(x, self.part, stride=2), self.last, padding=1)))
+        return up(x, self.raw.transpose(0, 1) * 2 + 1)
+
+
+def test_weights_that_share_memory(tmp_path):
+    model, x = Shared().eval(), torch.randn(1, 4, 3, 3)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "net.pt2")
+    torch.jit.trace(model, x).save(tmp_path / "net.pt")
+    weights = [model.part, model.last, model.up.weight, model.up.weight, model.raw.transpose(0, 1) * 2 + 1]
+    for found in (inventory_of(tmp_path / "net.pt2"), inventory_of(tmp_path / "net.pt"), read(model), read(model, x)):
+        for layer, weight in zip(found.layers, weights, strict=True):
+            np.testing.assert_array_equal(layer.weight.read(), weight.detach())
+        assert [layer.name for layer in found.layers[2:4]] == ["up", "same"]
+        assert found.layers[4].weight.origin == "constants (transpose, mul, add)"
+
+
+class ZeroInsertion(nn.Module):
+    """StyleGAN's upsampling: zeros by a view, a padding and a view, then a filter."""
+
+    def __init__(self):
+        super().__init__()
+        self.blur = nn.Conv2d(4, 6, (3, 4), padding=(1, 0), dilation=(1, 2), groups=2)
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        z = nn.functional.pad(x.reshape(n, c, h, 1, w, 1), [0, 2, 0, 0, 0, 1])
+        z = nn.functional.pad(z.reshape(n, c, h * 2, w * 3), [3, 1, 0, 2])
+        return self.blur(z[:, :, : z.shape[2]])
+
+
+def test_a_convolution_on_inserted_zeros(tmp_path):
+    model, x = ZeroInsertion().eval(), torch.randn(2, 4, 5, 6)
+    program = torch.export.export(model, (x,))
+    torch.export.save(program, tmp_path / "net.pt2")
+    torch.export.save(program.run_decompositions(), tmp_path / "core.pt2")
+    for found in (inventory_of(tmp_path / "net.pt2"), inventory_of(tmp_path / "core.pt2"), read(model, x)):
+        (layer,) = found.layers
+        assert layer.form == "zero insertion and convolution"
+        assert (layer.arguments["stride"], layer.input_shape) == ([2, 3], (2, 4, 5, 6))
+        weight, bias = layer.weight.read(), layer.bias.read()
+        assert weight.shape == layer.weight.shape
+        y = tconv.conv_transpose(x.numpy(), weight, bias, dialect="torch", **layer.arguments)
+        np.testing.assert_allclose(y, model(x).detach(), atol=3e-6)
+
+
 # -- files that are refused, and damaged ones ------------------------------------------------------------------------
 
 
@@ -502,6 +561,16 @@ def test_archives_that_claim_too_much(files, tmp_path):
             inventory_of(replaced(text))
 
 
+def test_numbers_that_were_changed(files, tmp_path):
+    """A weight whose bytes are not those that were written is refused, not shown."""
+    content = (files / "trace.pt").read_bytes()
+    weight = inventory_of(files / "trace.pt").layers[0].weight.read()
+    place = content.index(weight.tobytes())
+    (tmp_path / "net.pt").write_bytes(content[:place] + b"\0\0\0\0" + content[place + 4 :])
+    with pytest.raises(FileError, match="its checksum is another one"):
+        inventory_of(tmp_path / "net.pt").layers[0].weight.read()
+
+
 def test_a_member_that_expands_and_names_that_repeat(files, tmp_path):
     path = tmp_path / "net.pt2"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -534,6 +603,10 @@ def script_file(path, code, attributes=b""):
         "    n = 9\n" + "    n = torch.mul(n, n)\n" * 60 + "    return x\n",
         "    l = [0]\n" + "    l = torch.mul(l, 1000000)\n" * 5 + "    return x\n",
         "    l = [x]\n" + "    l = torch.add(l, l)\n" * 60 + "    return x\n",
+        "    t = (1, 2)\n" + "    t = torch.add(t, t)\n" * 60 + "    return x\n",
+        "    s = 'a'\n" + "    s = torch.add(s, s)\n" * 60 + "    return x\n",
+        "    s = torch.remainder('%9999999999d', 1)\n    return x\n",
+        "    l = annotate(List[Tensor], [])\n    for i in range(90000):\n      _ = torch.append(l, x)\n    return torch.cat(l)\n",
         "    return " + "(" * 150 + "x" + ")" * 150 + "\n",
         "    return " + "-" * 3000 + "1\n",
         "    return " + "torch.relu(" * 2000 + "x" + ")" * 2000 + "\n",

@@ -16,6 +16,7 @@ from tconv.dialects import DataLayout, Dialect, NativeCall, dialect
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.models.inventory.model_layer import ModelLayer, Size
+from tconv.models.inventory.sized_arguments import sized_arguments
 
 LARGEST_STRIDE = 1 << 16
 """Product of the strides from which a layer is not looked into: it would have as many phases."""
@@ -54,7 +55,7 @@ class ReadLayer:
             return self.call.geometry
         x = self.call.data.native_shape((self.shapes.sample_x[0], self.shapes.sample_x[1], *spatial))
         try:
-            return self.dialect.read(x, self.layer.weight.shape, native_arguments(self.layer)).geometry
+            return self.dialect.read(x, self.layer.weight.shape, native_arguments(self.layer, x)).geometry
         except _UNREADABLE:
             return None
 
@@ -93,7 +94,8 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
         channels = weights.sizes(weight_shape)["I"] * (groups if weights.grouped == "O" else 1)
         known = shape[1] if isinstance(shape[1], int) else channels
         sample = _sample(shape, known, symbols)
-        call = rules.read(data.native_shape(sample), weight_shape, native)
+        x = data.native_shape(sample)
+        call = rules.read(x, weight_shape, native_arguments(layer, x))
     except _UNREADABLE as error:
         refusal = f"its arguments have no meaning in {rules.framework}: {error}"
         return ReadLayer(layer, rules, notes=(refusal,), refusal=refusal)
@@ -131,9 +133,12 @@ def _refusal(call: NativeCall, weight: tuple[int, ...], shape: tuple[Size, ...],
     return ""
 
 
-def native_arguments(layer: ModelLayer) -> dict[str, Any]:
-    """Return the arguments that count: exporters of ONNX write pads beside an auto_pad, which replaces them."""
-    arguments = dict(layer.arguments)
+def native_arguments(layer: ModelLayer, x: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """Return the arguments that count: exporters of ONNX write pads beside an auto_pad, which replaces them.
+
+    For an x of this native shape, an output size that the model computes from it is among them.
+    """
+    arguments = dict(layer.arguments) if x is None else sized_arguments(layer, x)
     if layer.dialect == "onnx" and arguments.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
         arguments.pop("pads", None)
     return arguments

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tconv._arguments import ints_of
 from tconv.errors import ArgumentError
 from tconv.models.inventory.model_layer import ModelInventory, Size
+from tconv.models.inventory.symbols import evaluate, plus, symbols_in, times
 
 DEFAULTS = {1: 128, 2: 64, 3: 32}
 """Sizes that are chosen for open axes, by the number of spatial axes."""
-
-_OPERATIONS: dict[type[Any], Callable[[int, int], int]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Div: operator.floordiv,
-    ast.Mod: operator.mod,
-}
-_LONGEST = 300  # characters of an expression
-_LARGEST = 1 << 40
 
 
 class Symbols:
@@ -60,7 +48,7 @@ class Symbols:
             return default
         for name in symbols_in(size):
             self._values.setdefault(name, default)
-        known = evaluated(size, self._values)
+        known = evaluate(size, self._values)
         return known if known is not None and known > 0 else default
 
     def chosen(self, sizes: Sequence[Size]) -> tuple[str, ...]:
@@ -82,62 +70,9 @@ def checked_size(size: Any) -> int | tuple[int, ...] | None:
     return ints_of(entries, "size", max(1, len(entries)), least=1, example="size=(64, 64)")
 
 
-def symbols_in(size: str) -> tuple[str, ...]:
-    """Return the symbols of an expression; a text that is no expression is one symbol."""
-    tree = _tree(size)
-    if tree is None:
-        return (size,)
-    return tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
-
-
-def evaluated(size: str, values: Mapping[str, int]) -> int | None:
-    """Return the number of an expression of sums, products and quotients; None if it is another, or far too large."""
-    tree = _tree(size)
-    return values.get(size) if tree is None else _number(tree, values)
-
-
-def _tree(size: str) -> ast.expr | None:
-    if len(size) > _LONGEST:
-        return None
-    try:
-        tree = ast.parse(size, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return tree if all(isinstance(node, _NODES) for node in ast.walk(tree)) else None
-
-
-_NODES = (
-    *(ast.BinOp, ast.UnaryOp, ast.USub, ast.Name, ast.Load, ast.Constant),
-    *_OPERATIONS,
-)
-
-
-def _number(node: ast.expr, values: Mapping[str, int]) -> int | None:
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, int) else None
-    if isinstance(node, ast.Name):
-        return values.get(node.id)
-    if isinstance(node, ast.UnaryOp):
-        inner = _number(node.operand, values)
-        return None if inner is None else -inner
-    if not isinstance(node, ast.BinOp):
-        return None
-    left, right = _number(node.left, values), _number(node.right, values)
-    if left is None or right is None or (right == 0 and not isinstance(node.op, (ast.Add, ast.Sub, ast.Mult))):
-        return None
-    result = _OPERATIONS[type(node.op)](left, right)
-    return result if abs(result) < _LARGEST else None
-
-
 def affine(size: Size, factor: int, offset: int) -> Size:
     """Return factor * size + offset as a size: a number, or text such as "2*time + 1"."""
-    if isinstance(size, int):
-        return factor * size + offset
-    if size is None:
-        return None
-    plain = _tree(size) is None or (len(symbols_in(size)) == 1 and symbols_in(size)[0] == size)
-    product = size if factor == 1 else f"{factor}*{size}" if plain else f"{factor}*({size})"
-    return product if offset == 0 else f"{product} {'+' if offset > 0 else '-'} {abs(offset)}"
+    return plus(times(size, factor), offset)
 
 
 def trial_sizes(shape: Sequence[Size], sample: Sequence[int]) -> Iterator[tuple[int, ...]]:

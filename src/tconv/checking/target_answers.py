@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
 from typing import Any
-
-import numpy as np
 
 from tconv.checking.layer_check import TargetAnswer
 from tconv.checking.layer_reading import ReadLayer
-from tconv.errors import TconvError
-from tconv.rewriting.expression import Expression
-from tconv.rewriting.expression import layer as layer_expression
-from tconv.rewriting.operations import Constant
+from tconv.rewriting.layer_expression import expression_of
 from tconv.rewriting.planner import plan_for
-from tconv.targets import Target, target_names
+from tconv.targets import Limit, Target, target_names
 from tconv.targets import target as target_named
 from tconv.targets.layer_facts import LayerFacts
+
+_Limits = tuple[Mapping[str, Any], ...]
+
+CUSTOM_OPERATORS = {"Convolution2DTransposeBias": "MediaPipe"}
+"""Operators that only one program has, and that program."""
 
 
 def targets_named(target: str | Sequence[str] | None) -> tuple[Target, ...]:
@@ -36,43 +38,59 @@ def answer_of(read: ReadLayer, facts: LayerFacts | None, target: Target) -> Targ
     """Return the answer of one target for a layer: its limits, and the steps that end them."""
     if facts is None:
         return TargetAnswer(None, plan="the layer is not known well enough")
-    limits, open_limits = (
-        tuple({"key": limit.key, "text": limit.text, "source": limit.source} for limit in found)
-        for found in (target.limits_against(facts), target.open_limits(facts))
-    )
+    limits, open_limits = _limits(read, facts, target)
     if not limits:
         return TargetAnswer(True, open_limits=open_limits)
-    expression = _expression(read, facts)
-    if isinstance(expression, str):
-        return TargetAnswer(False, limits, (), f"no plan: {expression}", open_limits)
+    if read.layer.form != "transposed convolution" or read.layer.op in CUSTOM_OPERATORS:
+        return TargetAnswer(False, limits, open_limits=open_limits)
     try:
-        plan = plan_for(expression, target, facts=facts)
+        plan = plan_for(expression_of(read.layer), target, facts=facts)
     except Exception as error:  # constants are read late, and damaged ones fail here in the words of their reader
         return TargetAnswer(False, limits, (), f"no plan: {error}", open_limits)
     return TargetAnswer(False, limits, tuple(plan.steps), str(plan), open_limits)
 
 
-def _expression(read: ReadLayer, facts: LayerFacts) -> Expression | str:
-    """Return a layer as an expression of one transposed convolution, or the reason why it cannot be one."""
-    layer, g = read.layer, read.geometry
-    if layer.weight is None or g is None or read.in_channels is None or read.out_channels is None:
-        return "the weight is not in the file"
-    dtype = np.dtype(layer.dtype if layer.dtype in ("float16", "float32", "float64") else "float32")
-    shape = (read.in_channels, read.out_channels // g.groups, *g.kernel)
-    words: dict[str, Any] = {"auto_pad": facts.auto_pad}
-    if any(facts.output_padding):
-        words["output_padding"] = facts.output_padding
-    if facts.output_shape and layer.dialect == "onnx":
-        words["output_shape"] = tuple(layer.arguments["output_shape"])[-g.ndim :]
-    weight = Constant(shape, dtype, lambda: np.asarray(read.weight(), dtype))
-    bias = None if layer.bias is None else Constant((read.out_channels,), dtype, lambda: _bias(read, dtype))
-    sizes = (facts.batch, read.in_channels, *(facts.input or (None,) * g.ndim))
-    try:
-        return layer_expression(weight, bias, g, sizes, **words)
-    except TconvError as error:
-        return str(error)
+def _limits(read: ReadLayer, facts: LayerFacts, target: Target) -> tuple[_Limits, _Limits]:
+    """Return the limits of the operations that the file really has, and those that depend on open sizes."""
+    if owner := CUSTOM_OPERATORS.get(read.layer.op):
+        text = f"{read.layer.op} is an operator of {owner} alone"
+        return ({"key": "operator", "text": text, "source": target.sources[0]},), ()
+    if read.layer.form == "transposed convolution":
+        return _listed(target.limits_against(facts)), _listed(target.open_limits(facts))
+    shuffled = read.layer.form == "convolution and depth to space"
+    needed = ("depth_to_space",) if "DEPTH" in read.layer.op.upper() else ("reshape", "transpose") if shuffled else ()
+    missing = tuple(
+        {"key": "operator", "text": f"there is no {name.replace('_', ' ')}", "source": target.sources[0]}
+        for name in needed
+        if not target.accepts_operation(name)
+    )
+    ordinary = _convolution(facts, shuffled)
+    return missing + _listed(target.limits_against(ordinary, "conv")), _listed(target.open_limits(ordinary, "conv"))
 
 
-def _bias(read: ReadLayer, dtype: Any) -> Any:
-    assert read.layer.bias is not None
-    return np.asarray(read.layer.bias.read(), dtype).reshape(-1)
+def _listed(limits: Sequence[Limit]) -> _Limits:
+    return tuple({"key": limit.key, "text": limit.text, "source": limit.source} for limit in limits)
+
+
+def _convolution(facts: LayerFacts, shuffled: bool) -> LayerFacts:
+    """Return the numbers of the ordinary convolution of another form: on inserted zeros, or before a depth to space.
+
+    Its pads are taken as those that keep the size.
+    """
+    ones = (1,) * facts.ndim
+    strides = facts.stride
+    kernel = tuple(-(-k // s) for k, s in zip(facts.kernel, strides, strict=True)) if shuffled else facts.kernel
+    inner = tuple(None if n is None else s * (n - 1) + 1 for n, s in zip(facts.input or (), strides, strict=False))
+    return replace(
+        facts,
+        kernel=kernel,
+        stride=ones,
+        pads_begin=tuple((k - 1) // 2 for k in kernel),
+        pads_end=tuple(k // 2 for k in kernel),
+        output_padding=(0,) * facts.ndim,
+        out_channels=facts.out_channels * (prod(strides) if shuffled else 1),
+        input=facts.input if shuffled or facts.input is None else inner,
+        output=facts.input if shuffled or facts.input is None else inner,
+        auto_pad="NOTSET",
+        output_shape=False,
+    )

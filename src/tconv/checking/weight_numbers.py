@@ -8,14 +8,13 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.checking.layer_check import CheckerboardVerdict, WeightStatistics
-from tconv.errors import TconvError
 from tconv.geometry import Geometry
-from tconv.weights.artifacts import checkerboard
+from tconv.weights.artifacts.phase_gains import gains_of, pattern_share
 from tconv.weights.artifacts.report import VISIBLE
 
 LARGEST_FLOAT16 = 65504.0
 _SMALLEST_NORMAL = 2.0**-14
-_PART = 1 << 22  # numbers looked at in one go
+_PART = 1 << 20  # numbers looked at in one go
 _MOST_LISTED = 64
 _MOST_RESPONSE = 1 << 24  # numbers of a checkerboard's response, 128 MiB
 _MOST_WEIGHT = 1 << 26
@@ -97,16 +96,26 @@ def checkerboard_verdict(
     if statistics.nan or statistics.inf:
         return CheckerboardVerdict(None, "not measured", reason="the weight has NaN or inf")
     phases = int(np.prod(geometry.stride, dtype=object))
-    response = weight.shape[0] * weight.shape[1] * geometry.groups * phases
+    response = weight.shape[0] * weight.shape[1] * phases
     if response > _MOST_RESPONSE or weight.size > _MOST_WEIGHT:
         reason = f"its response has {response:,} numbers, its weight {weight.size:,}: write tconv.checkerboard(weight)"
         return CheckerboardVerdict(None, "not measured", reason=reason)
     if not statistics.rms:
         return CheckerboardVerdict(0.0, "even", reason="the weight is 0")
-    try:
-        board = checkerboard(np.asarray(weight, np.float32), geometry=geometry)
-    except TconvError as error:
-        return CheckerboardVerdict(None, "not measured", reason=str(error))
-    worst = int(np.argmax(board.by_channel))
-    verdict = "even" if board.score < VISIBLE else "a checkerboard"
-    return CheckerboardVerdict(float(board.score), verdict, worst, float(board.by_channel[worst]))
+    score, by_channel = _score(weight, geometry)
+    worst = int(np.argmax(by_channel))
+    verdict = "even" if score < VISIBLE else "a checkerboard"
+    return CheckerboardVerdict(score, verdict, worst, float(by_channel[worst]))
+
+
+def _score(weight: Array, g: Geometry) -> tuple[float, Array]:
+    """Return what `tconv.checkerboard` returns as score and by_channel, without the weight in float64 beside it."""
+    step = max(1, _PART // max(1, weight[0].size))
+    gains = np.empty((*weight.shape[:2], *g.stride))
+    for start in range(0, len(weight), step):
+        gains[start : start + step] = gains_of(weight[start : start + step].astype(np.float64), g)
+    score, by_channel = pattern_share(gains)
+    if g.groups > 1:
+        rows = gains.reshape(g.groups, -1, *gains.shape[1:])
+        by_channel = np.concatenate([pattern_share(group)[1] for group in rows])
+    return score, by_channel

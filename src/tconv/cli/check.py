@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -92,14 +93,13 @@ def run(
         _print_targets()
         return 0
     if model is None:
-        raise ArgumentError("MODEL is missing. Write tconv check model.onnx, or tconv check --targets")
+        raise ArgumentError(_missing_model({"--target": target, "--fail-on": fail_on}))
     wanted = _checked_kinds(fail_on or [], bool(target))
-    names = [find_target(name).name for name in target or ()]  # unknown ones are refused before the file is read
+    named = {find_target(name).name: name for name in target or ()}  # unknown ones are refused before the file is read
     with ExitStack() as files:  # files that cannot be written are refused before the work, too
         page = files.enter_context(NewFile([html])) if html is not None else None
         log = files.enter_context(NewFile([sarif])) if sarif is not None else None
-        found = check(model, target=target, run=run, size=size)
-        assert list(found.targets) == names
+        found = check(model, target=list(named.values()), run=run, size=size)
         number = None if layer is None else _number_of(found, layer)
         if number is not None:
             found = replace(found, layers=found.layers[number - 1 : number])
@@ -117,6 +117,15 @@ def run(
         if new is not None:
             print(f"wrote {new.path}", file=sys.stderr if as_json else sys.stdout)
     return _verdict(found, wanted)
+
+
+def _missing_model(lists: dict[str, list[str] | None]) -> str:
+    """Return the message for a command without a model, which may have been taken for one more value of an option."""
+    for option, values in lists.items():
+        if values and os.path.exists(taken := values[-1]):
+            rest = f" {option} {' '.join(values[:-1])}" if values[:-1] else ""
+            return f"MODEL is missing: {taken} was read as a value of {option}. Write tconv check {taken}{rest}"
+    return "MODEL is missing. Write tconv check model.onnx, or tconv check --targets"
 
 
 def _checked_kinds(wanted: list[str], has_targets: bool) -> list[str]:

@@ -18,8 +18,8 @@ from tconv._memory import si
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.pages import overview
 from tconv.checking.pages.printable_text import printable, short_name
+from tconv.checking.pages.target_summary import TargetSummary, target_summaries
 from tconv.checking.report import Check
-from tconv.checking.summary import seconds_text
 from tconv.checking.trap import SEVERITIES, Severity
 
 MOST_ROWS = 24
@@ -86,9 +86,7 @@ def _parts(check: Check) -> Iterable[RenderableType]:
     if check.targets:
         yield _heading("Targets")
         # the shortest answers first, so that they stand in lines below each other
-        yield from map(
-            _target, sorted(overview.target_summaries(check), key=lambda each: bool(each.limits or each.open_limits))
-        )
+        yield from map(_target, sorted(target_summaries(check), key=lambda each: bool(each.limits or each.open_limits)))
 
 
 def _run(check: Check) -> str:
@@ -111,10 +109,8 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
     table.add_column("layer, traps", overflow="fold", min_width=18)
     table.add_column("kernel", overflow="fold", min_width=9)
     table.add_column("channels, sizes", overflow="fold", min_width=15)
-    table.add_column("MACs", justify="right", no_wrap=True)
+    table.add_column("MACs, time" if timed else "MACs", justify="right", no_wrap=True)
     table.add_column("checkerboard", overflow="fold", min_width=12, max_width=14)
-    if timed:
-        table.add_column("time", justify="right", overflow="fold", max_width=12)
     for index in shown:
         layer = check.layers[index]
         cells: list[RenderableType] = [
@@ -122,13 +118,13 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
             _name_and_traps(layer),
             Text(_kernel(layer)),
             Text(f"{overview.channels(layer)}\n{printable(overview.sizes(layer), 60)}"),
-            Text(overview.macs(layer)),
+            Text("\n".join(overview.cost(layer))),
             Text(f"{overview.checkerboard(layer)}\n{_taps(layer)}"),
         ]
-        table.add_row(*cells, *([Text(_time(layer))] if timed else []))
+        table.add_row(*cells)
     yield table
-    if chosen := overview.chosen(check):
-        yield Group(Text(), _text(chosen))
+    for remark in filter(None, (overview.chosen(check), overview.peaks(check))):
+        yield Group(Text(), _text(remark))
     if left := len(order) - len(shown):
         rest = [check.layers[index] for index in order[MOST_ROWS:]]
         with_traps = sum(bool(layer.traps) for layer in rest)
@@ -163,16 +159,6 @@ def _taps(layer: LayerCheck) -> str:
     return {"even": "even overlap", "uneven": f"taps {overview.taps(layer, 6)}", "gaps": "outputs without a tap"}[kind]
 
 
-def _time(layer: LayerCheck) -> str:
-    timing = layer.timing
-    if timing is None:
-        return ""
-    measured = timing.runtime if timing.runtime is not None else timing.tconv
-    lines = [seconds_text(measured)] if measured is not None else []
-    lines += [f"bound {seconds_text(timing.bound)}"] if timing.bound is not None else []
-    return "\n".join(lines)
-
-
 def _layer_facts(layer: LayerCheck) -> Iterable[tuple[str, str]]:
     own, g = layer.layer, layer.geometry
     yield "place", f"{own.op}, {own.place}"
@@ -197,7 +183,7 @@ def _layer_facts(layer: LayerCheck) -> Iterable[tuple[str, str]]:
         parts = f"x {si(size.x, 'B')}, y {si(size.y, 'B')}, weight {si(size.weight, 'B')}"
         yield "bytes", f"{si(size.total, 'B')}: {parts}"
     if layer.timing is not None:
-        yield "time", ", ".join(_time(layer).split("\n")) + (f"; {layer.timing.note}" if layer.timing.note else "")
+        yield "time", overview.timing(layer)
     if g is not None:
         field = overview.times(layer.receptive_field)
         yield "overlap", f"{overview.taps(layer)} taps per phase; an output depends on {field} inputs"
@@ -229,7 +215,7 @@ def _trap(group: overview.TrapGroup) -> RenderableType:
     return Group(Text(), title, Padding(_facts(rows), (0, 0, 0, 2)))
 
 
-def _target(summary: overview.TargetSummary) -> RenderableType:
+def _target(summary: TargetSummary) -> RenderableType:
     style = "bold yellow" if summary.refused else "bold green" if not summary.unknown else "bold"
     title = Text.assemble((printable(summary.name, 60), "bold"), "  ", (summary.verdict, style))
     rows = [

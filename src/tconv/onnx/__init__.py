@@ -10,6 +10,7 @@ onnx, onnx-ir and onnxscript are the extra `tconv[onnx]`; they are imported by t
 
 from __future__ import annotations
 
+from tconv.checking import check
 from tconv.onnx.model_rewrite import ModelPlan, RewriteReport, plan_rewrite, rewrite, step_names
 
-__all__ = ["ModelPlan", "RewriteReport", "plan_rewrite", "rewrite", "step_names"]
+__all__ = ["ModelPlan", "RewriteReport", "check", "plan_rewrite", "rewrite", "step_names"]

@@ -80,10 +80,10 @@ class ModelFile:
         Raises FileError for a model that does not fit into one file.
         """
         onnx_ir = need_onnx_ir()
-        data = path.with_name(f"{path.name}.data") if self.external else None
         kept: dict[str, Any] = {}
         graph = self.model.graph
         names = [name for name in graph.initializers if name in self.external]
+        data = path.with_name(f"{path.name}.data") if names else None
         try:
             if data is not None:
                 tensors = [graph.initializers[name].const_value for name in names]
@@ -142,7 +142,10 @@ class Publication:
         return self
 
     def fill(self, written: Path, data: Path | None) -> None:
-        """Copy the files that were written elsewhere."""
+        """Copy the files that were written elsewhere; without `data` there will be none."""
+        if data is None and self._data is not None:
+            unused, self._data = self._data, None
+            unused.__exit__(FileError, FileError("not needed"), None)
         for source, place in ((written, self._model), (data, self._data)):
             if source is not None and place is not None:
                 with source.open("rb") as opened:

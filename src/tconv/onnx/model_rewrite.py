@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ def plan_rewrite(
     for layer in chosen:
         node = nodes.get(_output(graph, layer))
         if node is None or node.op_type != "ConvTranspose":
-            plans.append(LayerPlan(layer.name, layer.place, reasons=[_outside(layer)]))
+            plans.append(LayerPlan(layer.name, layer.place, reasons=[_outside()]))
             continue
         rewrite_of = LayerRewrite(file, PlacedLayer(layer, node))
         rewrite_of.with_steps(steps)
@@ -143,6 +144,8 @@ class ModelPlan:
         lines += ["  " + line for plan in self.layers for line in str(plan).splitlines()]
         if not self.layers:
             lines.append("  it has no transposed convolution")
+        elif not self.changes and not self.reasons:
+            lines.append("  every layer is accepted as it is: nothing to rewrite")
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -214,7 +217,7 @@ class ModelPlan:
             spent = None
             if cost and (feeds := typical_feeds(found)) is not None:
                 spent = measure_cost(self.path, written, feeds[1], feeds[0])
-            remaining = _refused_now(written, self.target)
+            remaining = _refused_now(written, self.target, {text for plan in self.layers for text in plan.lasting})
             places.fill(written, data)
         return RewriteReport(self, place, found, spent, remaining)
 
@@ -239,7 +242,7 @@ class RewriteReport:
         if self.plan.target is not None:
             title = self.plan.target.title
             lines.append(
-                f"{title} accepts every transposed convolution that is left, and what stands for the others"
+                f"{title} takes every layer now"
                 if not self.refused
                 else f"{title} still refuses: {'; '.join(self.refused)}"
             )
@@ -268,8 +271,11 @@ def _chosen(found: Sequence[ModelLayer], names: Sequence[str], path: Path) -> li
 
 
 def _nodes(file: ModelFile) -> dict[str, Any]:
+    """Return the nodes by the name of their first output; those of a name that several graphs have are left out."""
     graphs = [file.model.graph, *file.model.graph.subgraphs()]
-    return {node.outputs[0].name: node for graph in graphs for node in graph if node.outputs}
+    every = [node for graph in graphs for node in graph if node.outputs]
+    uses = Counter(node.outputs[0].name for node in every)
+    return {node.outputs[0].name: node for node in every if uses[node.outputs[0].name] == 1}
 
 
 def _output(graph: Any, layer: ModelLayer) -> str:
@@ -280,10 +286,10 @@ def _output(graph: Any, layer: ModelLayer) -> str:
     return ""
 
 
-def _outside(layer: ModelLayer) -> str:
+def _outside() -> str:
     return (
-        "it lies in a function of the file, whose nodes several calls share. Write the file without functions: "
-        "onnx.inliner.inline_local_functions(model)"
+        "it lies in a function of the file, which several calls share, or its output's name is used in several graphs. "
+        "Write the file without functions (onnx.inliner.inline_local_functions), each name once"
     )
 
 
@@ -294,12 +300,17 @@ def _coarsest(layers: Sequence[ModelLayer]) -> str:
     )
 
 
-def _refused_now(path: Path, target: Target | None) -> list[str]:
-    """Return the limits of the target that the file at this place breaks."""
+def _refused_now(path: Path, target: Target | None, lasting: set[str]) -> list[str]:
+    """Return the limits of the target that transposed convolutions of the file at this place break.
+
+    `lasting` are limits of the whole model, which the plan has named.
+    """
     if target is None:
         return []
     return [
         f"{layer.name}: {limit.text}"
         for layer in inventory_of(path).layers
+        if layer.op == "ConvTranspose"
         for limit in target.limits_against(facts_of(layer))
+        if str(limit) not in lasting
     ]

@@ -47,9 +47,14 @@ def random_feeds(
     if size is not None or not open_axes(inputs):
         yield from ((_text(feeds), feeds) for feeds in _drawn(known, size, seed, most=1))
         return
+    done: set[str] = set()
     for number, sizes in enumerate(_SIZES):
         filled = _filled(inputs, known, sizes, _BATCHES[number % len(_BATCHES)])
-        yield from ((_text(feeds), feeds) for feeds in _drawn(filled, None, seed + number, most=1))
+        for feeds in _drawn(filled, None, seed + number, most=1):
+            text = _text(feeds)
+            if text not in done:  # only the batch is open, for example
+                done.add(text)
+                yield text, feeds
 
 
 def neighbouring_feeds(inputs: Sequence[Any], known: Sequence[Input], seed: int) -> Iterator[tuple[str, list[Array]]]:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tconv.checking.facts import facts_of
-from tconv.errors import TconvError
+from tconv.errors import RewriteError, TconvError
 from tconv.onnx.expression_writer import write_expression
 from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer, StepError
 from tconv.onnx.graph_steps.fold_constants import refuse_quantized
 from tconv.onnx.graph_steps.graph_step import remove_unused_value
-from tconv.onnx.layer_expression import expression_of
 from tconv.onnx.model_file import ModelFile
-from tconv.onnx.node_writer import NodeWriter, OpsetError
+from tconv.onnx.node_writer import NodeWriter
 from tconv.rewriting.expression import Expression
+from tconv.rewriting.layer_expression import expression_of
 from tconv.rewriting.plan import RewritePlan
 from tconv.rewriting.planner import plan_for, plan_of_steps
 from tconv.targets import Target
@@ -37,6 +37,8 @@ class LayerPlan:
     """Limits of the target that the layer breaks."""
     notes: list[str] = field(default_factory=list)
     """Steps that do not apply, with the reasons."""
+    lasting: list[str] = field(default_factory=list)
+    """Limits of the whole model that no step ends: its type, or sizes that must be fixed."""
     expression: Expression | None = None
 
     @property
@@ -49,11 +51,14 @@ class LayerPlan:
         if self.reasons:
             return "\n".join([f"{head}: not rewritten", *(f"  because {reason}" for reason in self.reasons)])
         if not self.steps:
-            return f"{head}: stays as it is"
+            return "\n".join([f"{head}: stays as it is", *self._limits()])
         lines = [f"{head}: {', '.join(self.steps)}"]
         lines += [f"  refused now: {limit}" for limit in self.why]
         lines += [f"  {line}" for line in [*self.lines, *self.notes]]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._limits()])
+
+    def _limits(self) -> list[str]:
+        return [f"  a limit of the whole model, which no step ends: {limit}" for limit in self.lasting]
 
     def facts(self) -> dict[str, Any]:
         """Return the fields for JSON."""
@@ -64,6 +69,7 @@ class LayerPlan:
             "lines": self.lines,
             "reasons": self.reasons,
             "why": self.why,
+            "lasting": self.lasting,
         }
 
 
@@ -84,7 +90,7 @@ class LayerRewrite:
                     self._graph_step(name)
                 else:
                     raise StepError("it changes the graph around the layer; write it before the steps on the layer")
-            except (StepError, OpsetError) as error:
+            except RewriteError as error:
                 self.plan.notes.append(f"{name} does not apply: {error}")
         if not self.plan.steps:
             self.plan.reasons += self.plan.notes
@@ -100,7 +106,7 @@ class LayerRewrite:
             if refused and self._is_computed():
                 self._graph_step("fold-constants")
             self._take(plan_for(self.plan.expression or self._expression(), target, facts=facts))
-        except (StepError, OpsetError) as error:
+        except RewriteError as error:
             self.plan.reasons.append(str(error))
         except TconvError as error:
             self.plan.reasons.append(f"its numbers are not known: {error}")
@@ -108,6 +114,8 @@ class LayerRewrite:
     def _take(self, found: RewritePlan) -> None:
         """Take the result of a plan."""
         self.plan.why = list(found.limits) or self.plan.why
+        if found.target:
+            self.plan.lasting = list(found.lasting)
         if found.result is None or (found.reasons and not found.target):
             raise StepError("; ".join(found.reasons))
         if found.planned:

@@ -289,7 +289,7 @@ class _Verifier:
             note = f"{runtime} computes the original wrongly, by {errors[0]:.2g}, and the rewritten model rightly"
             return Run(runtime, text, "", difference, "runtime", note)
         if errors[1] <= 2 * errors[0]:
-            note = f"{runtime} is wrong on both models alike, by {errors[0]:.2g} and {errors[1]:.2g}"
+            note = f"{runtime}'s own error, {errors[0]:.2g} on the original, is {errors[1]:.2g} on the rewritten model"
             return Run(runtime, text, "", difference, "runtime", note)
         note = f"{runtime} computes the rewritten model wrongly, by {errors[1]:.2g}"
         return Run(runtime, text, "", difference, "wrong", note)

@@ -18,6 +18,8 @@ from tconv.targets.rule_reader import RuleError, layer_of, rule_of
 LARGEST = 64 * 1024
 """Bytes of a profile at most."""
 MOST_RULES = 200
+MOST_DOTS = 100
+"""Dots of a line at most: the time that TOML's reader needs for a key grows with the square of its parts."""
 
 _KEYS = {
     "name": "a short name in lower case",
@@ -73,6 +75,9 @@ def _text(file: Path) -> str:
 
 def target_of(text: str, source: str) -> Target:
     """Return the target that the text of a profile describes; `source` is the file's name for messages."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MOST_DOTS:
+            raise FileError(f"{source}: line {number}: it has more than {MOST_DOTS} dots. Write it in several lines")
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number with too many digits is a ValueError

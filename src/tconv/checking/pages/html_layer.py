@@ -7,10 +7,7 @@ from tconv.checking.layer_check import LayerCheck
 from tconv.checking.pages import html_parts as html
 from tconv.checking.pages import overview
 from tconv.checking.pages.pixel_picture import line, picture
-from tconv.checking.pages.responses import Responses, responses_of
-from tconv.checking.summary import seconds_text
-from tconv.dialects import dialect
-from tconv.errors import TconvError
+from tconv.checking.pages.responses import responses_of
 from tconv.models.inventory.model_layer import StoredArray
 
 FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras", "jax": "JAX", "onnx": "ONNX"}
@@ -70,7 +67,7 @@ def _rows(check: LayerCheck) -> list[tuple[str, str]]:
         rows.append(
             ("bytes", f"{si(size.total, 'B')}: x {si(size.x, 'B')}, y {si(size.y, 'B')}, weight {si(size.weight, 'B')}")
         )
-    rows.append(("time", _timing(check)))
+    rows.append(("time", html.text(overview.timing(check))))
     if check.geometry is not None:
         field = overview.times(check.receptive_field)
         rows.append(("overlap", f"{overview.taps(check)} taps per phase; an output depends on {field} inputs"))
@@ -86,18 +83,6 @@ def _array(array: StoredArray | None) -> str:
     kept = f", stored as {html.text(stored, 40)}" if stored and stored != array.dtype else ""
     origin = "" if array.origin == "constant" else f"; computed by {html.text(array.origin, 200)}"
     return f"{overview.times(array.shape)} {html.text(array.dtype, 40)}{kept}{origin}"
-
-
-def _timing(check: LayerCheck) -> str:
-    timing = check.timing
-    if timing is None:
-        return ""
-    parts = [f"{html.text(timing.runtime_name, 80)} {seconds_text(timing.runtime)}"] if timing.runtime else []
-    parts += [f"tconv {seconds_text(timing.tconv)}"] if timing.tconv else []
-    parts += (
-        [f"the bound is {seconds_text(timing.bound)} (by {html.text(timing.bound_by, 40)})"] if timing.bound else []
-    )
-    return ", ".join(parts + ([html.text(timing.note)] if timing.note else []))
 
 
 def _checkerboard(check: LayerCheck) -> str:
@@ -124,34 +109,20 @@ def _agreement(check: LayerCheck) -> str:
 # -- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _responses(check: LayerCheck) -> Responses | None:
-    """Return the responses of a layer's own weight; None where it has none that can be read or drawn."""
-    g, stored = check.geometry, check.layer.weight
-    if g is None or stored is None:
-        return None
-    try:
-        rules = dialect(check.layer.dialect)
-        layout = {name: value for name, value in check.layer.arguments.items() if name in rules.layout_arguments}
-        weight = rules.weight_layout(g.ndim, **layout).canonical(stored.read(), g.groups)
-        return responses_of(weight, g)
-    except (TconvError, ValueError, OSError):  # the notes of the layer say why its weight cannot be read
-        return None
-
-
 def _pictures(check: LayerCheck) -> str:
-    found = _responses(check)
+    weight = None if check.geometry is None else check.canonical_weight()
+    if check.geometry is None or weight is None:  # the notes of the layer say why it cannot be read
+        return ""
+    found = responses_of(weight, check.geometry)
     if found is None:
         return ""
-    mixed = "the input channel" if found.inputs == 1 else f"{found.inputs} input channels, mixed to show it most"
-    cut = (
-        ""
-        if found.shown == found.whole
-        else f"; the first {overview.times(found.shown)} of {overview.times(found.whole)}"
+    mixed = (
+        "its input channel" if found.inputs == 1 else f"{found.inputs} input channels, mixed to the strongest pattern"
     )
+    size, shown, whole = (overview.times(each) for each in (found.impulse.shape, found.shown, found.whole))
+    cut = "" if found.shown == found.whole else f"; the first {shown} of {whole}"
     flat = "no pattern" if found.pattern < 1e-6 else f"{overview.percent(found.pattern)} of it is a pattern of phases"
-    impulse = (
-        f"Kernel, {overview.times(found.impulse.shape)}: response of output channel {found.channel} to one 1; {mixed}."
-    )
+    impulse = f"Kernel, {size}: response of output channel {found.channel} to a single 1 in {mixed}."
     constant = (
         f"Response of the same channel to a constant 1 of {overview.times(found.input_shape)}, with its borders{cut}. "
         f"Away from them, {flat}."

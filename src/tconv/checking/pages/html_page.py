@@ -10,10 +10,11 @@ from pathlib import Path
 from tconv.checking.pages import html_parts as html
 from tconv.checking.pages import overview
 from tconv.checking.pages.html_layer import layer_section, trap_tag
+from tconv.checking.pages.target_summary import target_summaries
 from tconv.checking.pages.trap_pictures import trap_picture
 from tconv.checking.report import Check
 
-_MOST_ROWS = 2000
+_MOST_ROWS = 400
 _MOST_SECTIONS = 200
 """Layers with a section of their own; of more, those with the gravest traps."""
 _ROOM_FOR_PICTURES = 600_000
@@ -100,7 +101,7 @@ def _overview(check: Check) -> str:
                 html.text(overview.groups(layer)),
                 html.text(overview.channels(layer)),
                 html.text(overview.sizes(layer), 120),
-                html.text(overview.macs(layer)),
+                "<br>".join(map(html.text, overview.cost(layer))),
                 html.text(overview.overlap(layer)),
                 html.text(overview.checkerboard(layer)),
             ]
@@ -113,6 +114,7 @@ def _overview(check: Check) -> str:
         "constant over space, computed from the weights.</p>"
     )
     chosen = f'<p class="soft">{html.text(overview.chosen(check), 800)}</p>' if overview.chosen(check) else ""
+    chosen += f'<p class="soft">{html.text(overview.peaks(check), 400)}</p>' if overview.peaks(check) else ""
     return f"<h2>Layers at a glance</h2>{html.table(_COLUMNS, rows)}{more}{chosen}{caption}"
 
 
@@ -153,7 +155,7 @@ def _links(numbers: tuple[int, ...]) -> str:
 
 
 def _targets(check: Check) -> str:
-    summaries = overview.target_summaries(check)
+    summaries = target_summaries(check)
     if not summaries:
         return ""
     rows = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tconv._memory import si
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.report import Check
+from tconv.checking.summary import seconds_text
 from tconv.checking.trap import SEVERITIES, Severity, Trap
 from tconv.checking.traps import TRAPS
 from tconv.models.inventory.model_layer import Size
@@ -226,6 +227,50 @@ def macs(layer: LayerCheck) -> str:
     return "?" if layer.macs is None else si(layer.macs.exact, "").strip()
 
 
+def cost(layer: LayerCheck) -> list[str]:
+    """Return the multiply-adds, and after a run the time of the layer and its multiple of the bound: ["33 M", ...]."""
+    spent, ratio = _seconds(layer), _over_bound(layer)
+    lines = [macs(layer)] + ([seconds_text(spent)] if spent is not None else [])
+    return lines + ([f"{ratio:.1f}x bound"] if ratio is not None else [])
+
+
+def _seconds(layer: LayerCheck) -> float | None:
+    """Return the time of a layer on its runtime, or on tconv where the runtime has none."""
+    timed = layer.timing
+    return None if timed is None else timed.tconv if timed.runtime is None else timed.runtime
+
+
+def _over_bound(layer: LayerCheck) -> float | None:
+    spent = _seconds(layer)
+    return spent / layer.timing.bound if spent is not None and layer.timing and layer.timing.bound else None
+
+
+def timing(layer: LayerCheck) -> str:
+    """Return the times of a layer and its bound: "openvino 1.2 ms, tconv 0.8 ms, bound 0.5 ms (bytes)"."""
+    found = layer.timing
+    if found is None:
+        return ""
+    named = ((found.runtime_name, found.runtime), ("tconv", found.tconv))
+    parts = [f"{name} {seconds_text(spent)}" for name, spent in named if spent is not None]
+    parts += [f"bound {seconds_text(found.bound)} ({found.bound_by})"] if found.bound is not None else []
+    return ", ".join([*parts, *([found.note] if found.note else [])])
+
+
+def peaks(check: Check) -> str:
+    """Return what the times of a check are, and what their bound is computed from; "" without a run."""
+    names = dict.fromkeys(
+        layer.timing.runtime_name for layer in check.layers if layer.timing and layer.timing.runtime_name
+    )
+    if check.machine is None or all(layer.timing is None for layer in check.layers):
+        return ""
+    of = " and ".join(names) or "tconv"
+    machine = f"{check.machine.gflops:.0f} GFLOP/s, {check.machine.gbytes:.1f} GB/s"
+    text = f"Times are of {of}, each layer alone. The bound is the least that this machine needs ({machine})."
+    if any((ratio := _over_bound(layer)) is not None and ratio < 0.95 for layer in check.layers):
+        text += " Times below it mean that the machine was busy while that was measured."
+    return text
+
+
 def overlap(layer: LayerCheck) -> str:
     """Return the evenness of the taps per phase: "even", "uneven", or "gaps" for phases without a tap."""
     if layer.geometry is None:
@@ -253,68 +298,3 @@ def checkerboard(layer: LayerCheck) -> str:
     if board is None or board.score is None:
         return "?"
     return f"even, {percent(board.score)}" if board.verdict == "even" else percent(board.score)
-
-
-# -- targets -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TargetSummary:
-    """Answers of one target for all layers of a model."""
-
-    name: str
-    accepted: int
-    refused: int
-    unknown: int
-    limits: tuple[tuple[str, str, tuple[int, ...]], ...]
-    """Limits that are broken: text with numbers, source, numbers of the layers."""
-    open_limits: tuple[tuple[str, str, tuple[int, ...]], ...]
-    """Limits that depend on sizes which the file leaves open, in the same form."""
-    plans: tuple[tuple[tuple[str, ...], str, tuple[int, ...]], ...]
-    """Steps after which layers are accepted, or the reason why none helps, and the numbers of the layers."""
-
-    @property
-    def verdict(self) -> str:
-        """Verdict in a few words."""
-        total = self.accepted + self.refused + self.unknown
-        if not total:
-            return "nothing to take"
-        if self.accepted == total:
-            return ("takes the layer" if total == 1 else f"takes all {total}") + ", if its sizes fit" * bool(
-                self.open_limits
-            )
-        text = f"refuses {'the layer' if total == 1 else f'{self.refused} of {total}'}" if self.refused else ""
-        unknown = f"{self.unknown} not known" if self.unknown else ""
-        return ", ".join(part for part in (text, unknown) if part)
-
-
-def target_summaries(check: Check) -> list[TargetSummary]:
-    """Return the answer of every target that was asked for."""
-    return [_summary(check, name) for name in check.targets]
-
-
-def _summary(check: Check, name: str) -> TargetSummary:
-    limits: dict[tuple[str, str], list[int]] = {}
-    open_limits: dict[tuple[str, str], list[int]] = {}
-    plans: dict[tuple[tuple[str, ...], str], list[int]] = {}
-    verdicts: Counter[bool | None] = Counter()
-    for number, layer in enumerate(check.layers, 1):
-        answer = layer.targets.get(name)
-        if answer is None:
-            verdicts[None] += 1
-            continue
-        verdicts[answer.accepted] += 1
-        for found, given in ((limits, answer.limits), (open_limits, answer.open_limits)):
-            for limit in given:
-                found.setdefault((str(limit.get("text", "")), str(limit.get("source", ""))), []).append(number)
-        if answer.accepted is False:
-            plans.setdefault((answer.steps, "" if answer.steps else answer.plan), []).append(number)
-    return TargetSummary(
-        name,
-        verdicts[True],
-        verdicts[False],
-        verdicts[None],
-        tuple((*key, tuple(numbers)) for key, numbers in limits.items()),
-        tuple((*key, tuple(numbers)) for key, numbers in open_limits.items()),
-        tuple((*key, tuple(numbers)) for key, numbers in plans.items()),
-    )

@@ -89,12 +89,14 @@ def _growth(read: ReadLayer) -> tuple[tuple[int, int], ...]:
 
 def _join(after: tuple[Neighbour, ...]) -> Neighbour | None:
     """Return the operation that joins the output with another tensor, before anything changes its size."""
+    read: set[str] = set()  # tensors that operations before read: the other way of a fork comes back with our own size
     for operation in after:
         name = operation.op.lower().split(".")[-1 if "." in operation.op else 0].split("::")[-1].rstrip("_")
         if name in ("tensor", "default", "scalar") and "." in operation.op:
             name = operation.op.lower().split(".")[-2]
         if name in _JOINS and len(operation.inputs) > 1 and not is_batchnorm(operation):
-            return operation
+            return None if read.intersection(operation.inputs) else operation
         if any(word in name for word in _RESIZES):
             return None
+        read.update(operation.inputs)
     return None

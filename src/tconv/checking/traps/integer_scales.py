@@ -14,7 +14,7 @@ from tconv.models.inventory.model_layer import Quantization
 _CHANCE = 1e-4
 """Probability by chance below which the other axis is named."""
 _MOST_FULL = 5000  # numbers at the end of the range, from which every slice has some by chance
-_MOST_NUMBERS = 1 << 26
+_MOST_NUMBERS = 1 << 24
 
 _INPUT = TrapKind(
     "scales-per-input-channel",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tconv.checking.target_answers import CUSTOM_OPERATORS
 from tconv.checking.trap import Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.dialects.converter_faults import is_batchnorm, zero_pad
@@ -58,6 +59,15 @@ _COMPUTED = TrapKind(
     "convtranspose_op_builder of onnxruntime; SUPPORTED_OPS of ethos-u-vela",
     "a model whose weight is a constant: fold the computation before the export",
 )
+_CUSTOM = TrapKind(
+    "custom-operator",
+    "refused",
+    "an operator of one program alone",
+    "The layer is a custom operator, which the usual runtimes of its format do not have: they refuse the whole file.",
+    "every runtime but the program's own: LiteRT and TensorFlow Lite refuse MediaPipe's Convolution2DTransposeBias",
+    "observed with ai-edge-litert 2.3.0 and the selfie segmentation of mediapipe 0.10.21",
+    "TRANSPOSE_CONV, then ADD for the bias",
+)
 _INVALID = TrapKind(
     "invalid-arguments",
     "refused",
@@ -69,7 +79,7 @@ _INVALID = TrapKind(
     "the framework's rules, as docs/dialects.md has them; observed with ai-edge-litert 2.3.0 and ncnn 1.0.20261020",
     "tconv.solve(input=, output=, kernel=, stride=), which returns arguments that fit",
 )
-KINDS = (_INVALID, _PAD, _MODE, _BATCHNORM, _ZEROS, _COMPUTED)
+KINDS = (_CUSTOM, _INVALID, _PAD, _MODE, _BATCHNORM, _ZEROS, _COMPUTED)
 
 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
@@ -77,6 +87,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     layer, g = context.layer, context.geometry
     if layer.weight is None:
         yield _COMPUTED.trap(layer, "; ".join(layer.limitations) or "its weight is no constant")
+    if owner := CUSTOM_OPERATORS.get(layer.op):
+        yield _CUSTOM.trap(layer, f"{layer.op} is an operator of {owner} alone", operator=layer.op)
     if context.read.refusal:
         yield _INVALID.trap(layer, context.read.refusal)
     if g is None:

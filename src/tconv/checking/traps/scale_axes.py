@@ -52,7 +52,7 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     if g is None or g.groups == outs or bias.size != outs or not np.isfinite(bias).all():
         return
     columns = _output_sizes(weight, g.groups)
-    rows = _root_mean_squares(np.ascontiguousarray(weight).reshape(outs, -1), 1)
+    rows = _row_sizes(weight, outs)
     if not (np.isfinite(columns).all() and np.isfinite(rows).all()):
         return
     size = np.abs(bias.astype(np.float64))
@@ -66,15 +66,19 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
         yield _FOLDED.trap(context.layer, what, first_axis=ranked[0], output_channels=ranked[1])
 
 
-def _root_mean_squares(array: Array, axes: int | tuple[int, ...]) -> Array:
-    root: Array = np.sqrt(np.square(array, dtype=np.float64).mean(axes))
-    return root
+def _row_sizes(weight: Array, rows: int) -> Array:
+    """Return the root mean square of each of so many blocks of a weight as it lies in memory."""
+    flat = np.ascontiguousarray(weight).reshape(rows, -1)
+    sizes: Array = np.sqrt(np.einsum("ij,ij->i", flat, flat, dtype=np.float64) / flat.shape[1])
+    return sizes
 
 
 def _output_sizes(weight: Array, groups: int) -> Array:
     """Return the root mean square of each output channel's weights."""
     grouped = weight.reshape(groups, -1, weight.shape[1], math.prod(weight.shape[2:]))
-    return _root_mean_squares(grouped, (1, 3)).reshape(-1)
+    squares = np.einsum("giot,giot->go", grouped, grouped, dtype=np.float64)
+    sizes: Array = np.sqrt(squares / (grouped.shape[1] * grouped.shape[3])).reshape(-1)
+    return sizes
 
 
 def rank_correlation(one: Array, two: Array) -> float:

@@ -46,6 +46,13 @@ class FusionFault:
         return f"in {self.step.label}, only where it is fused with {others} before it; each of them alone agrees"
 
     @property
+    def note(self) -> str:
+        """Text beside another answer."""
+        where = f"where {' and '.join(each.label for each in self.partners)} before it is fused with it, "
+        where = "" if self.step is None else f"in {self.step.label}, {where if self.partners else ''}"
+        return f"{where}{self.network} as a whole gives other numbers than each of its operations alone"
+
+    @property
     def text(self) -> str:
         """Sizes of the tensor in both runs."""
         if self.got is None or self.expected is None:

@@ -9,7 +9,7 @@ from typing import Any
 from tconv.dialects import dialect
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory.model_layer import Size
-from tconv.models.inventory.size_arithmetic import Affine, as_size
+from tconv.models.inventory.symbols import plus, times
 
 CLASS = re.compile(r"(?:Conv|Convolution|Deconvolution)([123])D(?:Transpose)?$")
 """Names of Keras' layers that are convolutions."""
@@ -83,8 +83,8 @@ def output_shape(
         return None
     made: list[Size] = []
     for size, whole, stride in zip(sizes, large, geometry.stride, strict=True):
-        named = Affine(size, stride, whole - stride * _LARGE) if isinstance(size, str) else None
-        made.append(whole if isinstance(size, int) else as_size(named))
+        named = isinstance(size, str)
+        made.append(plus(times(size, stride), whole - stride * _LARGE) if named else None if size is None else whole)
     return (x[0], filters, *made) if first == 2 else (x[0], *made, filters)
 
 

@@ -97,12 +97,12 @@ def of_depth_to_space(given: OrdinaryConvolution, blocks: Sequence[int], order: 
     phases = math.prod(blocks)
     if not phases or out % phases or not given.groups or out % given.groups:
         return None
+    if given.bias is not None and given.bias.shape != (out,):
+        return None
     # groups stay groups where each has whole output channels; else they are written with zeros between them
     kept = given.groups if order == "CRD" and out // given.groups % phases == 0 else 1
-    speaker, outputs = (
-        dialect(given.dialect),
-        axes_of(dialect(given.dialect).conv_weight_pattern, len(kernel)).index("O"),
-    )
+    speaker = dialect(given.dialect)
+    outputs = axes_of(speaker.conv_weight_pattern, len(kernel)).index("O")
 
     def read() -> Array:
         native = {"dilation": given.dilation, "groups": given.groups // kept}

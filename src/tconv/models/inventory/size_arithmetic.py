@@ -1,6 +1,6 @@
 """Sizes that a model computes from the sizes of its input: "2*height", by the operations of TensorFlow's graphs.
 
-A term is a number, a symbol with a factor and a summand, or None where that does not say it.
+A size is a number, a text of `symbols`, or None where that does not say it.
 """
 
 from __future__ import annotations
@@ -9,70 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tconv.models.inventory.model_layer import Size
+from tconv.models.inventory.symbols import minus, plus, quotient, times
 
-
-class Affine(NamedTuple):
-    """times * symbol + plus."""
-
-    symbol: str
-    times: int = 1
-    plus: int = 0
-
-    def __str__(self) -> str:
-        text = self.symbol if self.times == 1 else f"{self.times}*{self.symbol}"
-        return text if not self.plus else f"{text} {'+' if self.plus > 0 else '-'} {abs(self.plus)}"
-
-
-Term = int | Affine | None
-Terms = Term | list[Term]
+Terms = Size | list[Size]
 """A scalar, or the entries of a vector."""
 
 _MOST = 64  # operations and entries, far above what a shape needs
-_LIMIT = 1 << 62
 
 
-def as_size(term: Term) -> Size:
-    """Return a term as a size of a record."""
-    return str(term) if isinstance(term, Affine) else term
-
-
-def _plus(a: Term, b: Term, sign: int = 1) -> Term:
-    if a is None or b is None:
-        return None
-    if isinstance(a, int):
-        return a + sign * b if isinstance(b, int) else Affine(b.symbol, sign * b.times, a + sign * b.plus)
-    if isinstance(b, int):
-        return Affine(a.symbol, a.times, a.plus + sign * b)
-    times, plus = a.times + sign * b.times, a.plus + sign * b.plus
-    if a.symbol != b.symbol:
-        return None
-    return Affine(a.symbol, times, plus) if times else plus
-
-
-def _times(a: Term, b: Term) -> Term:
-    if isinstance(a, Affine):
-        a, b = b, a
-    if a is None or b is None or isinstance(a, Affine):
-        return None
-    if isinstance(b, int):
-        return a * b if abs(a) < _LIMIT and abs(b) < _LIMIT else None
-    return Affine(b.symbol, b.times * a, b.plus * a) if a else 0
-
-
-def _divided(a: Term, b: Term) -> Term:
-    if a is None or not isinstance(b, int) or b <= 0:
-        return None
-    if isinstance(a, int):
-        return a // b
-    return Affine(a.symbol, a.times // b, a.plus // b) if a.times % b == 0 else None
-
-
-_ARITHMETIC: dict[str, Callable[[Term, Term], Term]] = {
-    "add": _plus,
-    "addv2": _plus,
-    "sub": lambda a, b: _plus(a, b, -1),
-    "mul": _times,
-    "floordiv": _divided,
+_ARITHMETIC: dict[str, Callable[[Size, Size], Size]] = {
+    "add": plus,
+    "addv2": plus,
+    "sub": minus,
+    "mul": times,
+    "floordiv": quotient,
 }
 _SAME = ("cast", "identity", "reshape", "squeeze", "stopgradient", "ensureshape")
 
@@ -96,12 +46,12 @@ class SizeArithmetic:
         self,
         formula: Callable[[Any], Formula | None],
         constant: Callable[[Any], Terms],
-        shape: Callable[[Any], Sequence[Term] | None],
+        shape: Callable[[Any], Sequence[Size] | None],
     ) -> None:
         self._formula, self._constant, self._shape = formula, constant, shape
         self._left = 0
 
-    def __call__(self, value: Any) -> list[Term] | None:
+    def __call__(self, value: Any) -> list[Size] | None:
         """Return the entries of a vector; None if they do not follow from sizes."""
         self._left = _MOST
         found = self._terms(value)
@@ -143,7 +93,7 @@ class SizeArithmetic:
 def _joined(op: str, given: list[Terms]) -> Terms:
     if op == "concatv2":
         given = given[:-1]
-    joined: list[Term] = []
+    joined: list[Size] = []
     for each in given:
         if isinstance(each, list) == (op == "pack"):
             return None
@@ -151,7 +101,7 @@ def _joined(op: str, given: list[Terms]) -> Terms:
     return joined if len(joined) <= _MOST else None
 
 
-def _combined(rule: Callable[[Term, Term], Term], a: Terms, b: Terms) -> Terms:
+def _combined(rule: Callable[[Size, Size], Size], a: Terms, b: Terms) -> Terms:
     if not isinstance(a, list) and not isinstance(b, list):
         return rule(a, b)
     length = max(len(each) for each in (a, b) if isinstance(each, list))
@@ -159,11 +109,11 @@ def _combined(rule: Callable[[Term, Term], Term], a: Terms, b: Terms) -> Terms:
     return [rule(*pair) for pair in zip(first, second, strict=True)] if len(first) == len(second) else None
 
 
-def _listed(terms: Terms) -> list[Term]:
+def _listed(terms: Terms) -> list[Size]:
     return terms if isinstance(terms, list) else [terms]
 
 
-def _picked(entries: list[Term], places: Terms) -> Terms:
+def _picked(entries: list[Size], places: Terms) -> Terms:
     if isinstance(places, list):
         return [_picked(entries, place) for place in places]  # type: ignore[misc]
     return entries[places] if isinstance(places, int) and -len(entries) <= places < len(entries) else None

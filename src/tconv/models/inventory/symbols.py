@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from tconv.models.inventory.model_layer import Size
 
@@ -131,3 +133,64 @@ def product(sizes: Iterable[Size]) -> Size:
     for size in sizes:
         result = times(result, size)
     return result
+
+
+# -- numbers for the names -------------------------------------------------------------------------------------------
+
+_OPERATIONS: dict[type[Any], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Div: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_LONGEST_READ = 300  # characters of an expression that is evaluated
+_LARGEST = 1 << 40
+
+
+def symbols_in(size: str) -> tuple[str, ...]:
+    """Return the symbols of an expression; a text that is no expression is one symbol."""
+    tree = _tree(size)
+    if tree is None:
+        return (size,)
+    return tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+
+
+def evaluate(size: str, values: Mapping[str, int]) -> int | None:
+    """Return the number of an expression of sums, products and quotients; None if it is another, or far too large."""
+    tree = _tree(size)
+    return values.get(size) if tree is None else _number(tree, values)
+
+
+def _tree(size: str) -> ast.expr | None:
+    if len(size) > _LONGEST_READ:
+        return None
+    try:
+        tree = ast.parse(size, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree if all(isinstance(node, _NODES) for node in ast.walk(tree)) else None
+
+
+_NODES = (
+    *(ast.BinOp, ast.UnaryOp, ast.USub, ast.Name, ast.Load, ast.Constant),
+    *_OPERATIONS,
+)
+
+
+def _number(node: ast.expr, values: Mapping[str, int]) -> int | None:
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, int) else None
+    if isinstance(node, ast.Name):
+        return values.get(node.id)
+    if isinstance(node, ast.UnaryOp):
+        inner = _number(node.operand, values)
+        return None if inner is None else -inner
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = _number(node.left, values), _number(node.right, values)
+    if left is None or right is None or (right == 0 and not isinstance(node.op, (ast.Add, ast.Sub, ast.Mult))):
+        return None
+    result = _OPERATIONS[type(node.op)](left, right)
+    return result if abs(result) < _LARGEST else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from typing import Any
 
@@ -19,7 +20,7 @@ _ATTRIBUTES = ("name", "model_config", "keras_version", "backend", "dtype")
 _LONGEST = 64 << 20
 
 
-class Part(io.RawIOBase):
+class FilePart(io.RawIOBase):
     """A file within a file, for reading."""
 
     def __init__(self, path: str, start: int, size: int) -> None:
@@ -114,7 +115,8 @@ def _numbers(file: Any, name: str) -> bytes:
 def main() -> None:
     """Print what was asked for; errors go to standard error in one line, with code 1."""
     path, start, size, *names = sys.argv[1:]
-    del sys.path[0]  # this folder, whose modules have the names of packages
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if entry != here]  # its modules have the names of packages
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # not on Windows
 
@@ -123,7 +125,7 @@ def main() -> None:
     try:
         import h5py
 
-        with h5py.File(io.BufferedReader(Part(path, int(start), int(size))), "r") as file:
+        with h5py.File(io.BufferedReader(FilePart(path, int(start), int(size))), "r") as file:
             made = _numbers(file, names[0]) if names else json.dumps(_table(h5py, file)).encode()
     except Exception as error:  # HDF5 has many kinds
         print(" ".join(str(error).split())[:300] or type(error).__name__, file=sys.stderr)

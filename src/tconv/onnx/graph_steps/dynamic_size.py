@@ -37,8 +37,8 @@ class DynamicSize(GraphStep):
         # without output_padding a size is frozen, too: an example that needed none has given 0
         if max(arguments.get("strides") or [1]) == 1 and not arguments.get("output_shape"):
             raise StepError("its stride is 1 and it has no output_shape, so no size can be frozen in it")
-        meeting, other = size_source(node.outputs[0])
         rank = _rank(layer, node)
+        meeting, other = size_source(node.outputs[0], rank)
         axes = list(range(2, rank))
         cut, new_arguments = _longest(arguments, rank - 2, layer)
         after = node.outputs[0]
@@ -104,7 +104,7 @@ def _longest(arguments: dict[str, Any], ndim: int, layer: Any) -> tuple[str | No
     return None, {**kept, "pads": begin + rest}
 
 
-def size_source(value: Any) -> tuple[Any, Any]:
+def size_source(value: Any, rank: int) -> tuple[Any, Any]:
     """Return the node in which a layer's output meets another tensor of its size, and that tensor.
 
     Raises StepError if there is none.
@@ -117,7 +117,7 @@ def size_source(value: Any) -> tuple[Any, Any]:
         for node, place in current.uses():
             if node.graph is not value.graph:
                 continue
-            if is_onnx(node, *_MEETINGS) and _joins_spatially(node):
+            if is_onnx(node, *_MEETINGS) and _joins_channels(node, rank):
                 others = [each for each in node.inputs if each is not None and id(each) not in own]
                 for other in others:
                     if not _constant(other) and not _depends_on(other, value) and _same_rank(other, current):
@@ -134,9 +134,9 @@ def size_source(value: Any) -> tuple[Any, Any]:
     )
 
 
-def _joins_spatially(node: Any) -> bool:
+def _joins_channels(node: Any, rank: int) -> bool:
     """Return True for arithmetic, and for a Concat along the channels."""
-    return node.op_type != "Concat" or attributes_of(node).get("axis", 1) in (1, -3)
+    return node.op_type != "Concat" or attributes_of(node).get("axis", 1) in (1, 1 - rank)
 
 
 def _keeps_sizes(node: Any) -> bool:

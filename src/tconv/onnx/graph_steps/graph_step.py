@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tconv.errors import TconvError
+from tconv.errors import RewriteError
 from tconv.models.inventory.model_layer import ModelLayer
 from tconv.onnx.model_file import ModelFile
 
 
-class StepError(TconvError, ValueError):
+class StepError(RewriteError):
     """A step that does not apply to a layer, or would not be exact there; the message is the reason."""
 
 

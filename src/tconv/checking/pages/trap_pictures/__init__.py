@@ -39,6 +39,8 @@ PICTURES: dict[str, Callable[[Trap], str]] = {
     "most-targets-refuse": numbers.limits,
     "new-opset": graphs.newer_file,
     "bfloat16-before-opset-22": graphs.version_line,
+    "invalid-arguments": graphs.refused,
+    "custom-operator": graphs.custom_operator,
     "run-differs": graphs.other_numbers,
     "run-other-shape": sizes.other_size,
     "openvino-fused-pad": sizes.fused_pad,
@@ -67,9 +69,10 @@ OUTCOMES: dict[str, Callable[[Trap], str]] = {
 
 
 def trap_picture(key: str, trap: Trap) -> str:
-    """Return the picture of a trap as HTML; nothing for a trap that is not known."""
+    """Return the picture of a trap as HTML; nothing for a trap that is not known, unless it is a refusal."""
     draw = PICTURES.get(key)
     if draw is None:
         fault = FAULTS.get(key.replace("-", "_"))
-        draw = None if fault is None else OUTCOMES.get(fault.outcome)
+        draw = OUTCOMES["refusal"] if trap.severity == "refused" else None
+        draw = draw if fault is None else OUTCOMES.get(fault.outcome)
     return draw(trap) if draw is not None else ""

@@ -108,3 +108,15 @@ def newer_file(_: Trap) -> str:
         label(10, 78, "it refuses the file, or takes it with a warning", "small"),
     ]
     return drawing(86, parts, "A file of a later operator set than a runtime knows")
+
+
+def custom_operator(_: Trap) -> str:
+    """Draw a node that only the program which wrote it has."""
+    parts = [
+        label(10, 18, "the program that wrote it"),
+        _node(10, 28, "its own operator", "cell", 120),
+        label(170, 18, "every other runtime"),
+        _node(170, 28, "its own operator?", "bad", 120),
+        label(10, 78, "the whole file is refused", "small"),
+    ]
+    return drawing(86, parts, "An operator that one program alone has")

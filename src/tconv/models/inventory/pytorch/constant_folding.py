@@ -135,6 +135,7 @@ class Constants:
             results = found if isinstance(found, tuple) else (found,)
             for output, result in zip(call.outputs, results, strict=False):
                 values[output] = self._rounded(output, result)
+                budget.spend(values[output])
         if name not in values:
             raise FileError("a weight is a second result that is not computed here. Write it as a constant")
         return values[name]

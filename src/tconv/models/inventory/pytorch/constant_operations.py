@@ -13,12 +13,20 @@ from tconv.errors import FileError
 from tconv.models.inventory.model_layer import Quantization
 from tconv.models.inventory.pytorch.tensors import NUMBERS, dequantized, to_bfloat16
 
+_MOST_RESULTS = 100
+
 
 class Budget:
-    """Largest number of elements that a result may have."""
+    """Largest number of elements that a result may have, and that all results may have together."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most, self._left = most, _MOST_RESULTS * most
+
+    def spend(self, values: Array) -> None:
+        """Count the elements of a result. Raises FileError if all of them are too many."""
+        self._left -= values.size
+        if self._left < 0:
+            raise FileError("a constant is computed in too many steps from smaller ones. Write it stored")
 
     def check(self, shape: Any) -> None:
         """Raise FileError for a result of this shape that is too large."""

@@ -11,8 +11,14 @@ from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour, Size, StoredArray
 from tconv.models.inventory.pytorch.constant_folding import Constants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
+from tconv.models.inventory.pytorch.inserted_zeros import crop_of, transposed_weight, zeros_before
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value, place_of, values_in
-from tconv.models.inventory.pytorch.shuffled_convolution import shuffle_behind, shuffled_layer
+from tconv.models.inventory.pytorch.shuffled_convolution import (
+    is_ordinary,
+    ordinary_arguments,
+    shuffle_behind,
+    shuffled_layer,
+)
 from tconv.models.inventory.pytorch.tensors import plain_type
 
 _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -63,6 +69,8 @@ class _Finder:
             elif shuffle is not None:
                 around = self._around(call, shuffle.last)
                 found += shuffled_layer(number, call, shuffle, self._constants, self._program, around)
+            else:
+                found += self._zero_inserted(number, call)
         return found
 
     def _layer(self, number: int, call: AtenCall) -> ModelLayer:
@@ -91,6 +99,49 @@ class _Finder:
             limitations=tuple(limits),
             location={"node": number, "output": output, "module": call.module, "graph": call.graph},
         )
+
+    def _zero_inserted(self, number: int, call: AtenCall) -> list[ModelLayer]:
+        """Return the layer of a convolution on an input with zeros inserted; none for any other call."""
+        if not is_ordinary(call) or not isinstance(call.arguments.get("input"), Value):
+            return []
+        limits: list[str] = []
+        try:
+            weight = self._array(call.arguments.get("weight"), "weight", limits)
+            ndim = 0 if weight is None else len(weight.shape) - 2
+            zeros = None if ndim < 1 else zeros_before(call, ndim, self._flow, self._program)
+            if weight is None or zeros is None:
+                return []
+            ordinary = ordinary_arguments(call, weight.shape)
+        except FileError:
+            return []
+        crop = crop_of(zeros, ordinary.pads, weight.shape[2:], ordinary.dilation)
+        source = zeros.first.arguments.get("self")
+        before, after = self._around(zeros.first, call)
+        return [
+            ModelLayer(
+                call.module or call.outputs[0],
+                place_of(number, call, self._program),
+                f"{call.op} on inserted zeros",
+                "torch",
+                {
+                    "stride": list(zeros.strides),
+                    "crop": crop,
+                    "groups": ordinary.groups,
+                    "dilation": list(ordinary.dilation),
+                },
+                transposed_weight(weight, ordinary.groups),
+                self._array(call.arguments.get("bias"), "bias", limits),
+                form="zero insertion and convolution",
+                input_shape=self._shape(source.name) if isinstance(source, Value) else None,
+                output_shape=self._shape(call.outputs[0]),
+                dtype=self._dtype(call, weight),
+                before=before,
+                after=after,
+                crop_origin="padding of the convolution",
+                limitations=tuple(limits),
+                location={"node": number, "output": call.outputs[0], "module": call.module, "graph": call.graph},
+            )
+        ]
 
     def _array(self, argument: Any, role: str, limits: list[str]) -> StoredArray | None:
         """Return a weight or bias; None, with a sentence in `limits`, for one that depends on the model's input."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInput
 from tconv.models.inventory.pytorch.program import AtenCall, Meta, Program, Value, values_in
 from tconv.models.inventory.pytorch.script_builtins import expression, known_result
@@ -17,6 +18,7 @@ from tconv.models.inventory.pytorch.tensors import SCALAR_TYPES, Tensor
 _SIZES = ("size", "dim", "numel", "len", "shape", "is_floating_point", "device", "dtype", "layout", "ndimension")
 _PACKED = ("weight", "bias", "stride", "padding", "output_padding", "dilation", "groups")
 _MOST_OUTPUTS = 1000
+_MOST_ARGUMENTS = 500_000
 
 
 class ScriptCalls:
@@ -27,6 +29,7 @@ class ScriptCalls:
         self.module = ""
         """Name of the module whose code is read."""
         self._place = ""
+        self._left = _MOST_ARGUMENTS
         self._current: dict[str, str] = {}
         self._unused: dict[str, bool] = {}
 
@@ -70,8 +73,12 @@ class ScriptCalls:
         space, _, last = name.rpartition(".")
         if last == "RaiseException":
             raise Raised
+        if last == "append":
+            return known_result(last, positional)[1]
         values = [*positional, *keywords.values()]
-        if not self.tensors(values) and not any(isinstance(value, (Packed, ScriptObject)) for value in values):
+        if not any(True for _ in values_in(values)) and not any(
+            isinstance(value, (Packed, ScriptObject)) for value in values
+        ):
             try:
                 found, result = known_result(last, positional)
             except (ArithmeticError, TypeError, ValueError, IndexError, AttributeError):
@@ -80,7 +87,7 @@ class ScriptCalls:
                 return result
             if last not in ("zeros", "ones", "full", "rand", "randn", "empty", "arange", "tensor", "eye", "linspace"):
                 return Number(expression(last, positional))
-        if last in ("append", "__is__", "__isnot__", "len", "list", "slice"):
+        if last in ("__is__", "__isnot__", "len", "list", "slice"):
             found, result = known_result(last, positional)
             if found:
                 return result
@@ -107,6 +114,9 @@ class ScriptCalls:
         if last in ("to", "quantize_per_tensor", "quantize_per_channel"):
             arguments = self._typed(last, arguments, positional)
         plain = {name: self._plain(value) for name, value in arguments.items()}
+        self._left -= 1 + sum(1 for _ in values_in(list(plain.values())))
+        if self._left < 0:
+            raise FileError(f"its code has calls with more than {_MOST_ARGUMENTS} arguments in all")
         frozen = "output_padding" in plain and self._unused.get(self.module, False)
         output = f"{last.strip('_')}_{len(self._program.calls)}"
         module = self.module.partition(".parametrizations")[0]

@@ -26,7 +26,7 @@ from tconv.models.inventory.pytorch.script_values import (
 )
 from tconv.models.inventory.pytorch.tensors import Tensor
 
-_MOST_STATEMENTS = 400_000
+_MOST_STATEMENTS = 100_000
 _DEEPEST = 60
 _ROOTS = ("torch", "ops", "__torch__", "CONSTANTS")
 _TYPES = ("annotate", "unchecked_cast")

@@ -41,10 +41,35 @@ def _base(call: AtenCall) -> str:
     return call.op.rpartition(".")[2]
 
 
+class OrdinaryArguments(NamedTuple):
+    """Arguments of an ordinary convolution of stride 1."""
+
+    pads: list[tuple[int, int]]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+def is_ordinary(call: AtenCall) -> bool:
+    """Return True for a call that is an ordinary convolution."""
+    op = _base(call)
+    general = op in _GENERAL and call.arguments.get("transposed") is False
+    return bool(call.outputs) and (op in _ORDINARY or general)
+
+
+def ordinary_arguments(call: AtenCall, shape: tuple[int, ...]) -> OrdinaryArguments:
+    """Return the arguments of a convolution whose weight has this shape. Raises FileError for a stride above 1."""
+    ndim = len(shape) - 2
+    dilation, groups = _ints(call, "dilation", 1, ndim), _groups(call)
+    if any(stride != 1 for stride in _ints(call, "stride", 1, ndim)):
+        raise FileError("its stride is not 1")
+    if shape[0] % groups:
+        raise FileError(f"its weight {shape} has no {groups} groups")
+    return OrdinaryArguments(_pads(call, shape[2:], dilation), dilation, groups)
+
+
 def shuffle_behind(call: AtenCall, flow: Dataflow) -> Shuffle | None:
     """Return the pixel shuffle behind an ordinary convolution, which alone reads it; None for any other call."""
-    op = _base(call)
-    if not (op in _ORDINARY or (op in _GENERAL and call.arguments.get("transposed") is False)) or not call.outputs:
+    if not is_ordinary(call):
         return None
     chain = flow.after(call, 3)
     if not chain or flow.source(call.outputs[0]) in flow.results or len(flow.readers(call.outputs[0])) != 1:
@@ -108,11 +133,7 @@ def _layer(
     program: Program,
     around: tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]],
 ) -> ModelLayer:
-    ndim = len(weight.shape) - 2
-    dilation, groups = _ints(call, "dilation", 1, ndim), _groups(call)
-    if any(stride != 1 for stride in _ints(call, "stride", 1, ndim)):
-        raise FileError("its stride is not 1")
-    pads = _pads(call, weight.shape[2:], dilation)
+    pads, dilation, groups = ordinary_arguments(call, weight.shape)
     crop, canonical = transposed_shape(weight.shape, shuffle, pads, dilation, groups)
 
     def read() -> Array:

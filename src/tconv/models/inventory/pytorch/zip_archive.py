@@ -43,6 +43,8 @@ class Archive:
             if name in self._entries:
                 raise FileError(f"{path} has two members {name[:100]!r}. Write the file again")
             self._entries[name] = entry
+        if "byteorder" in self and self.content("byteorder", most=100).strip() == b"big":
+            raise FileError(f"{path} was written on a machine of the other byte order. Write it on this one")
 
     def _opened(self) -> zipfile.ZipFile:
         return zipfile.ZipFile(_Part(self.path, self._start, self._size))  # type: ignore[call-overload,no-any-return,unused-ignore]
@@ -88,9 +90,12 @@ class Archive:
         try:
             if self._entries[name].compress_type == zipfile.ZIP_STORED:
                 found = self._stored(name, start, count)
-                if len(found) == count:
-                    return found
-                raise EOFError("it is cut off")
+                checksum = self._entries[name].CRC if count == size else 0  # 0 where PyTorch was told to write none
+                if len(found) != count:
+                    raise EOFError("it is cut off")
+                if checksum and zlib.crc32(found) != checksum:
+                    raise EOFError("its checksum is another one")
+                return found
             with self._opened() as file, file.open(self._entries[name]) as member:
                 if start:
                     member.seek(start)
