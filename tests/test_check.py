@@ -385,7 +385,7 @@ def test_an_error_of_a_runtime_is_reported(tmp_path: Path) -> None:
     assert check.layers[0].timing is not None
 
 
-def test_a_module_in_memory_is_not_run() -> None:
+def test_an_object_in_memory_that_is_no_module_is_not_run() -> None:
     check = with_run(check_inventory(inventory(layer())), object(), None)
     assert check.run is not None
     assert "is not run" in check.run.error

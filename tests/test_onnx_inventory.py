@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import real_models
 from onnx_models import GraphBuilder, check_layers, inventory, layer_output, tensors
 from tconv.models.inventory import inventory_of
 
@@ -470,6 +471,17 @@ def test_convolutions_that_are_none(kind, path):
 
 
 # -- real files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(32, 64), (320, 352)])
+def test_text_detector(size):
+    """PP-OCRv4's detector, of PaddlePaddle, with the sizes of its picture left open."""
+    path = real_models.file("rapidocr", "ch_PP-OCRv4_det_infer.onnx")
+    found = check_layers(path, {"x": np.random.default_rng(0).normal(0, 1, (1, 3, *size)).astype("f4")})
+    assert [layer.weight.shape for layer in found.layers] == [(24, 24, 2, 2), (24, 1, 2, 2)]
+    assert [each.op for each in found.layers[0].after[:3]] == ["Add", "BatchNormalization", "Relu"]
+    assert found.layers[0].after[1].constants.keys() == {"scale", "B", "mean", "var"}
+    assert found.layers[1].output_shape[2] == "4*((p2o.DynamicDimension.1 - 1)//4) + 4"
 
 
 def test_deepfilternet(tmp_path):

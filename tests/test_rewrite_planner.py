@@ -179,6 +179,13 @@ def test_a_large_kernel_is_split_as_little_as_possible():
     assert [op.geometry.kernel for op in plan.result.layers] == [(31,), (31,)]
 
 
+def test_targets_without_depth_to_space_shuffle_by_reshape():
+    plan = plan_for(expression_of("k4 s2"), target("esp-dl"))
+    assert plan.steps == ("phases",)
+    assert plan.result.kinds == ("conv", "concat", "reshape", "transpose")
+    assert "phases (shuffle reshape)" in str(plan)
+
+
 def test_types_and_scales_of_the_file_are_asked():
     int8 = Stub(lambda facts: "" if facts.dtype == "int8" else f"dtype is {facts.dtype}")
     expression = expression_of("k4 s2")

@@ -76,6 +76,7 @@ def imported(name: str) -> Iterator[str]:
                 yield submodule if submodule in modules() else str(node.module)
 
 
+@cache
 def own_imports(name: str) -> set[str]:
     """Return the modules of tconv that a module imports."""
     return {other for other in imported(name) if other in modules()} - {name}

@@ -244,6 +244,21 @@ def test_the_custom_operator_of_mediapipe_on_litert(written, n, k, s):
     np.testing.assert_array_equal(computed(layer, x), run(content, x)[0])
 
 
+@pytest.mark.parametrize("large", [9, 10])
+def test_the_custom_operator_of_mediapipe_for_odd_sizes(written, large):
+    """XNNPACK takes the size that the file states, MediaPipe's own code gives 9."""
+    file = File()
+    x, y = file.input((1, 5, 5, 3)), file.tensor((1, large, large, 4))
+    weights = [file.constant(whole(4, 2, 2, 3, seed=1)), file.constant(whole(4, seed=2))]
+    file.add("Convolution2DTransposeBias", [x, *weights], y, custom=struct.pack("<3i", 1, 2, 2))
+    content = file.content(y)
+    (layer,) = written(content).layers
+    x = whole(1, 5, 5, 3, seed=4)
+    np.testing.assert_array_equal(computed(layer, x), run(content, x)[0])
+    text = "The file states an output of 10x10, which LiteRT computes; MediaPipe's own code gives 9x9"
+    assert layer.limitations == (() if large == 9 else (text,))
+
+
 @pytest.mark.parametrize("padding", [SAME, VALID])
 @pytest.mark.parametrize(("k", "dilation"), [(3, 1), (2, 1), (3, 2), (1, 1)])
 def test_depth_to_space(written, padding, k, dilation):

@@ -393,6 +393,36 @@ def test_layers_of_tconv_are_read():
     assert (layer.op, layer.arguments["stride"]) == ("aten.conv_transpose2d", [2, 2])
 
 
+class Shared(nn.Module):
+    """Weights that share memory, or lie in another order in it, and one that is computed from a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        whole = torch.randn(8, 4, 3, 3)
+        self.register_buffer("part", whole[2:6])
+        self.register_buffer("last", whole.permute(0, 1, 3, 2)[:4].to(memory_format=torch.channels_last))
+        self.up, self.same = nn.ConvTranspose2d(4, 4, 3, 2), nn.ConvTranspose2d(4, 4, 3, 2)
+        self.same.weight = self.up.weight
+        self.raw = nn.Parameter(torch.randn(4, 4, 3, 3))
+
+    def forward(self, x):
+        up = nn.functional.conv_transpose2d
+        x = self.same(self.up(up(up(x, self.part, stride=2), self.last, padding=1)))
+        return up(x, self.raw.transpose(0, 1) * 2 + 1)
+
+
+def test_weights_that_share_memory(tmp_path):
+    model, x = Shared().eval(), torch.randn(1, 4, 3, 3)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "net.pt2")
+    torch.jit.trace(model, x).save(tmp_path / "net.pt")
+    weights = [model.part, model.last, model.up.weight, model.up.weight, model.raw.transpose(0, 1) * 2 + 1]
+    for found in (inventory_of(tmp_path / "net.pt2"), inventory_of(tmp_path / "net.pt"), read(model), read(model, x)):
+        for layer, weight in zip(found.layers, weights, strict=True):
+            np.testing.assert_array_equal(layer.weight.read(), weight.detach())
+        assert [layer.name for layer in found.layers[2:4]] == ["up", "same"]
+        assert found.layers[4].weight.origin == "constants (transpose, mul, add)"
+
+
 class ZeroInsertion(nn.Module):
     """StyleGAN's upsampling: zeros by a view, a padding and a view, then a filter."""
 
@@ -573,6 +603,10 @@ def script_file(path, code, attributes=b""):
         "    n = 9\n" + "    n = torch.mul(n, n)\n" * 60 + "    return x\n",
         "    l = [0]\n" + "    l = torch.mul(l, 1000000)\n" * 5 + "    return x\n",
         "    l = [x]\n" + "    l = torch.add(l, l)\n" * 60 + "    return x\n",
+        "    t = (1, 2)\n" + "    t = torch.add(t, t)\n" * 60 + "    return x\n",
+        "    s = 'a'\n" + "    s = torch.add(s, s)\n" * 60 + "    return x\n",
+        "    s = torch.remainder('%9999999999d', 1)\n    return x\n",
+        "    l = annotate(List[Tensor], [])\n    for i in range(90000):\n      _ = torch.append(l, x)\n    return torch.cat(l)\n",
         "    return " + "(" * 150 + "x" + ")" * 150 + "\n",
         "    return " + "-" * 3000 + "1\n",
         "    return " + "torch.relu(" * 2000 + "x" + ")" * 2000 + "\n",

@@ -48,8 +48,9 @@ def check(
     so; `size` chooses them: one number, or one for each open axis of the input.
 
     With `run`, the model runs once on its own runtime, if that is installed, with random input: every layer is compared
-    with `conv_transpose`, and timed beside the least time that this machine needs for its arithmetic and bytes. Errors
-    of runtimes are reported, not raised.
+    with `conv_transpose`, and timed beside the least time that this machine needs for its arithmetic and bytes. The
+    layers of an `nn.Module` run alone, for it does not say what input it takes. Errors of runtimes are reported,
+    not raised.
 
     Raises FileError for a file that does not exist, is damaged or of no known format; MissingExtraError without the
     package that reads it; ArgumentError for a size or target that does not exist.

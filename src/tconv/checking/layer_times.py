@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -13,17 +10,16 @@ from tconv._arrays import Array
 from tconv.acceleration.machine_peaks import Peaks, peaks
 from tconv.checking.layer_check import LayerCheck, Timing
 from tconv.checking.report import Check, Machine
+from tconv.checking.timing import median_seconds
 from tconv.kernels.num_threads import get_num_threads
 from tconv.models.inventory.model_layer import ModelLayer
 from tconv.operator.prepared import prepare
 
-_SECONDS = 0.15  # of samples for one layer
-_MOST_CALLS = 200
 _MOST_BYTES = 1 << 31
 
 
-def timed(checked: Check, inputs: Mapping[int, Array]) -> Check:
-    """Return a check with the times of its layers; `inputs` are those of a run, by the number of the layer."""
+def timed(checked: Check) -> Check:
+    """Return a check with the times of its layers, for the sizes in its report; those that it has already stay."""
     if not any(layer.macs is not None for layer in checked.layers):
         return checked
     threads = get_num_threads()
@@ -46,7 +42,7 @@ def _timing(check: LayerCheck, best: Peaks) -> Timing:
         own = median_seconds(lambda: layer(x))
     except Exception as error:  # the bias is read late, and a damaged file fails here in the words of its reader
         return Timing(bound, side, note=f"not timed: {str(error)[:200]}")
-    theirs, name, note = _runtime_seconds(check.layer, check, x)
+    theirs, name, note = _known(check) or _runtime_seconds(check.layer, check, x)
     return Timing(bound, side, own, theirs, name, note)
 
 
@@ -64,16 +60,10 @@ def _bias_of(check: LayerCheck) -> Array | None:
     return None if stored is None else np.ascontiguousarray(stored.read(), np.float32).reshape(-1)
 
 
-def median_seconds(call: Callable[[], Any]) -> float:
-    """Return the median time of a call, made again and again for a moment, after one that is not counted."""
-    call()
-    samples: list[float] = []
-    begun = time.perf_counter()
-    while len(samples) < _MOST_CALLS and (len(samples) < 5 or time.perf_counter() - begun < _SECONDS):
-        start = time.perf_counter()
-        call()
-        samples.append(time.perf_counter() - start)
-    return float(np.median(samples))
+def _known(check: LayerCheck) -> tuple[float, str, str] | None:
+    """Return the time on the layer's runtime, if it was measured before."""
+    timing = check.timing
+    return None if timing is None or timing.runtime is None else (timing.runtime, timing.runtime_name, "")
 
 
 def _runtime_seconds(layer: ModelLayer, check: LayerCheck, x: Array) -> tuple[float | None, str, str]:

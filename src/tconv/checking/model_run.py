@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.checking.layer_check import Agreement, LayerCheck
+from tconv.checking.agreement import agreement_of
+from tconv.checking.layer_check import LayerCheck
 from tconv.checking.layer_times import timed
+from tconv.checking.module_run import with_layers_run
 from tconv.checking.report import Check, ModelRun
 from tconv.checking.sizes import Symbols
 from tconv.checking.traps import contradictions
-from tconv.diagnosis.networks.effective_call import EffectiveCall, own_call
+from tconv.diagnosis.networks.effective_call import own_call
 from tconv.diagnosis.networks.random_inputs import feeds_for
 from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory
@@ -44,11 +46,14 @@ _PACKAGES = {
 
 def with_run(checked: Check, model: Any, size: int | Sequence[int] | None) -> Check:
     """Return a check with the results of one run of its model; without a run, with the reason."""
-    if not isinstance(model, (str, Path)) or Path(model).is_dir():
-        kind = "the folder of a SavedModel" if isinstance(model, (str, Path)) else "a module in memory"
-        reason = f"{kind} is not run; its layers are timed alone. Write tconv.check of an exported file with run=True"
-        return timed(replace(checked, run=ModelRun("", error=reason)), {})
+    if not isinstance(model, (str, Path)):
+        return timed(with_layers_run(checked, model))
     path = Path(model)
+    if path.is_dir():
+        reason = (
+            "the folder of a SavedModel is not run; its layers are timed alone. Write a .keras or .tflite file of it"
+        )
+        return timed(replace(checked, run=ModelRun("", error=reason)))
     try:
         name = _runtime_name(format_of(path).module)
         with Workers() as workers:
@@ -56,12 +61,10 @@ def with_run(checked: Check, model: Any, size: int | Sequence[int] | None) -> Ch
             feeds, trace = _traced(network, checked.inventory, size)
             shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
     except TconvError as error:
-        return timed(replace(checked, run=ModelRun("", error=str(error))), {})
+        return timed(replace(checked, run=ModelRun("", error=str(error))))
     layers = _matched(checked.layers, trace)
     done = tuple(_with_step(layer, step, trace, name) for layer, step in layers)
-    checked = replace(checked, layers=done, run=ModelRun(name, shapes))
-    inputs = {number: _input(step, trace) for number, (_, step) in enumerate(layers) if step is not None}
-    return timed(checked, {number: x for number, x in inputs.items() if x is not None})
+    return timed(replace(checked, layers=done, run=ModelRun(name, shapes)))
 
 
 def _runtime_name(module: str) -> str:
@@ -141,9 +144,9 @@ def _with_step(check: LayerCheck, step: Step | None, trace: Trace, name: str) ->
     call = None if x is None else own_call(step.layer, x)
     if x is None or y is None or call is None:
         return replace(check, notes=(*check.notes, "the run has no tensors of this layer"))
-    agreement = _agreement(call, np.asarray(y), name)
+    agreement = agreement_of(call, np.asarray(y), name)
     check = replace(check, agreement=agreement)
-    traps = tuple(contradictions.of_run(check, call, agreement, tuple(step.layer.weight.shape)))
+    traps = tuple(contradictions.of_run(check, call, agreement))
     shapes, own = check.shapes, (len(call.x), call.x.shape[1], *call.x.shape[2:])
     if shapes is not None and check.geometry is not None:
         macs = call.geometry.macs(own[2:], own[1], call.output_shape()[1], own[0])
@@ -159,38 +162,3 @@ def _bytes(check: LayerCheck, shapes: Any) -> Any:
     now = [int(np.prod(each, dtype=object)) for each in (shapes.sample_x, shapes.sample_y)]
     x, y = (b * n // max(1, s) for b, n, s in zip((check.nbytes.x, check.nbytes.y), now, sizes, strict=True))
     return replace(check.nbytes, x=x, y=y)
-
-
-def _agreement(call: EffectiveCall, y: Array, name: str) -> Agreement:
-    """Return the largest difference of an output from the definition, and the one that rounding explains."""
-    expected = call.output()
-    g, count = call.geometry, call.output_shape()
-    terms = max(1, call.weight.shape[0] // g.groups * int(np.prod(np.ceil(np.divide(g.kernel, g.stride)))))
-    spacing = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}.get(y.dtype.itemsize, 2.0**-23) if y.dtype.kind == "f" else 0.01
-    rounding = 4 * spacing * (np.sqrt(terms) + 4)
-    got = _canonical(y, count)
-    if got is None:
-        return Agreement(name, None, rounding, tuple(y.shape), count, False, "the runtime's output has another shape")
-    finite = np.isfinite(expected) & np.isfinite(got)
-    rms = float(np.sqrt(np.square(expected[finite]).mean())) if finite.any() else 0.0
-    gap = float(np.abs(got - expected)[finite].max()) if finite.any() else float("nan")
-    difference = gap / rms if rms > 0 else gap
-    same_holes = bool((np.isfinite(expected) == np.isfinite(got)).all())
-    note = "" if same_holes else "NaN and inf are in other places"
-    largest = float(np.abs(expected[finite]).max() / rms) if rms > 0 else 1.0
-    agrees = same_holes and (not finite.any() or difference <= rounding * max(largest, 1.0))
-    return Agreement(name, difference, rounding, tuple(y.shape), count, bool(agrees), note)
-
-
-def _canonical(y: Array, shape: tuple[int, ...]) -> Array | None:
-    """Return an output as [N, C, *spatial] in float64; None if its sizes are others."""
-    candidates = [y, y[None] if y.ndim == len(shape) - 1 else y]
-    for each in candidates:
-        if each.shape == shape:
-            return np.asarray(each, np.float64)
-        if each.ndim == len(shape) and np.moveaxis(each, -1, 1).shape == shape:
-            return np.asarray(np.moveaxis(each, -1, 1), np.float64)
-    squeezed = y.reshape(tuple(n for n in y.shape if n != 1))
-    if squeezed.shape == tuple(n for n in shape if n != 1):
-        return np.asarray(squeezed, np.float64).reshape(shape)
-    return None

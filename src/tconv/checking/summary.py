@@ -21,12 +21,13 @@ def text(check: Any) -> str:
     if check.run is not None and check.run.error:
         lines.append(f"run       {check.run.error}")
     elif check.run is not None:
-        lines.append(f"run       on {check.run.runtime}, with {_inputs(check.run.inputs)}")
+        lines.append(f"run       on {check.run.runtime}, {_inputs(check.run.inputs)}")
     return "\n".join(lines + [f"note      {note}" for note in check.notes])
 
 
 def _inputs(inputs: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+    given = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+    return f"with {given}" if given else "each layer alone"
 
 
 def _layer(check: LayerCheck) -> list[str]:

@@ -170,6 +170,7 @@ CONVERTER_FAULTS = (
         "unknown output",
         _not_in_halves,
         "conversion",
+        reach="on request",
     ),
     Fault(
         "keras_onnx_negative_pads",
@@ -180,6 +181,7 @@ CONVERTER_FAULTS = (
         "refusal",
         _same_below_stride,
         "conversion",
+        reach="on request",
     ),
     Fault(
         "nobuco_small_kernel",
@@ -202,6 +204,7 @@ CONVERTER_FAULTS = (
         _shared_columns,
         "conversion",
         _grouped_batchnorm,
+        reach="on request",
     ),
     Fault(
         "torchao_input_scales",

@@ -36,6 +36,16 @@ from tconv.rewriting.shape_rules import output_shapes, size_reader
 Pairs = Sequence[tuple[int, int]]
 
 
+def is_square(blocks: Sequence[int]) -> bool:
+    """Return True for blocks that depth to space moves: two equal ones above 1."""
+    return len(blocks) == 2 and blocks[0] == blocks[1] > 1
+
+
+def shuffle_forms(blocks: Sequence[int]) -> tuple[dict[str, str], ...]:
+    """Return the forms of a step that shuffles: the usual one, and that without depth to space where this is in it."""
+    return ({}, {"shuffle": "reshape"}) if is_square(blocks) else ({},)
+
+
 class Builder:
     """Operations that were appended so far, and the shapes of their values. Each method returns a value's number."""
 
@@ -168,12 +178,15 @@ class Builder:
         wide = self.pad_axis(self.unsqueeze(x, [axis + 1]), axis + 1, 0, step - 1)
         return self.merge(wide, axis)
 
-    def shuffle(self, x: int, blocks: Sequence[int], order: ShuffleOrder) -> int:
-        """Move blocks of channels into space on any number of axes: [N, C*prod(blocks), *n] to [N, C, *(n*block)]."""
+    def shuffle(self, x: int, blocks: Sequence[int], order: ShuffleOrder, by: str = "depth_to_space") -> int:
+        """Move blocks of channels into space on any number of axes: [N, C*prod(blocks), *n] to [N, C, *(n*block)].
+
+        Depth to space does it for two axes with equal blocks, unless it is to be done `by` "reshape" (and transpose).
+        """
         ndim, moved = len(blocks), [axis for axis, block in enumerate(blocks) if block > 1]
         if not moved:
             return x
-        if ndim == 2 and blocks[0] == blocks[1]:
+        if is_square(blocks) and by == "depth_to_space":
             return self.depth_to_space(x, blocks[0], order)
         inner = [blocks[axis] for axis in moved]
         channels = self.shapes[x][1]

@@ -28,7 +28,7 @@ class PlannedStep:
         """Return the step in one line."""
         chosen = ", ".join(f"{key} {value}" for key, value in self.variant.items())
         form = f" ({chosen})" if chosen else ""
-        wasted = f"; {self.waste}" if self.waste and self.cost.macs > before.macs else ""
+        wasted = f"; {self.waste}" if self.waste and self.cost.macs > 1.1 * before.macs else ""
         size = "x".join(map(str, self.cost.input))
         return f"{self.name}{form}: {self.summary}; {self.cost.text(before)} for x {size}{wasted}"
 

@@ -252,6 +252,8 @@ def _reasons_against(module: Any) -> Iterator[str]:
     base = kind._stock if isinstance(module, DropIn) else kind
     if "forward" in vars(module) or all(base.forward is not stock.forward for stock in STOCK):
         yield f"{base.__qualname__} has a forward of its own"
+    if "_chain" in module.__dict__:
+        yield "it is fused with the modules behind it; write tconv.torch.restore(model) before"
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     if any(not hasattr(hook, "compute_weight") for hook in hooks):  # weight norm's is evaluated
         yield "it has forward hooks, which a new layer would not run; remove them before"

@@ -36,7 +36,7 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     yield from ()
 
 
-def of_run(check: LayerCheck, call: EffectiveCall, agreement: Agreement, weight: tuple[int, ...]) -> Iterator[Trap]:
+def of_run(check: LayerCheck, call: EffectiveCall, agreement: Agreement) -> Iterator[Trap]:
     """Yield the traps of one layer in a run; `call` is the layer with the input that it had."""
     if check.shapes is not None:
         ran = (len(call.x), call.x.shape[1], *call.x.shape[2:]), call.output_shape()

@@ -13,7 +13,8 @@ from tconv.errors import TconvError
 from tconv.geometry import Geometry
 
 _OUTCOMES: dict[str, Severity] = {"refusal": "refused", "end of the process": "refused"}
-_ENDING = {"refusal": "the call is refused", "end of the process": "the process ends"}
+_ENDINGS = {"refusal": ("refuse", "the call is refused"), "end of the process": ("process", "the process ends")}
+"""Word that a fault's text has if it says its outcome, and the text that says it otherwise."""
 _INSTEAD = {
     "layer": "another version, or a layer that this fault does not affect: tconv rewrite writes one for ONNX files",
     "int8 layer": 'torch.backends.quantized.engine = "qnnpack", or "fbgemm"',
@@ -77,7 +78,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
             continue
         hit = [sizes for sizes, geometry in trials if _applies(fault, geometry, sizes, context)]
         if hit:
-            ending = _ENDING.get(fault.outcome, "")
+            word, ending = _ENDINGS.get(fault.outcome, ("", ""))
+            ending = "" if word in fault.what else ending
             what = f"{fault.what}{_extent(hit, len(trials))}{f'; {ending}' if ending else ''}"
             yield _kind(fault).trap(context.layer, what, sizes=[list(sizes) for sizes in hit[:8]], tried=len(trials))
 

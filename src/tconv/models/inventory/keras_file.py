@@ -18,26 +18,29 @@ from tconv.models.inventory.keras_shapes import CLASS, arguments_of, is_transpos
 from tconv.models.inventory.keras_weights import KerasWeights
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
 from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.size_names import SizeNames
 from tconv.models.readers import keras_archive
 
 _ARGUMENTS = ("strides", "padding", "output_padding", "data_format", "dilation_rate")
-_NAMES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def read(path: Path) -> ModelInventory:
     """Return the inventory of a Keras file. Nothing is run. Raises FileError, MissingExtraError."""
     archive = keras_archive.read(path)
-    weights = KerasWeights(archive.weights, archive.legacy)
+    weights, names = KerasWeights(archive.weights, archive.legacy), SizeNames()
     try:
         graph = KerasGraph(archive.config, weights)
-        layers = [layer for call in graph.calls for layer in _layers(call, weights)]
+        formats = [settings_of(call.layer).get("data_format") for call in graph.calls]
+        last = next((form for form in formats if form), "") != "channels_first"
+        ends = [(name, names.named(("", f"{name}:0:0"), shape, last), kind) for name, shape, kind in graph.inputs]
+        layers = [layer for call in graph.calls for layer in _layers(call, weights, names)]
     except FileError as error:
         raise FileError(f"{path} cannot be read: {error}. Write model.save('model.keras')") from None
     limitations = list(archive.limitations)
     if graph.opaque:
-        names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(graph.opaque.items()))
+        classes = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(graph.opaque.items()))
         limitations.append(
-            f"It has code of its own, which is not loaded: {names}. Transposed convolutions in it are not found, "
+            f"It has code of its own, which is not loaded: {classes}. Transposed convolutions in it are not found, "
             "unless the configuration contains them"
         )
     if lost := weights.unclaimed():
@@ -51,14 +54,14 @@ def read(path: Path) -> ModelInventory:
         layers=tuple(layers),
         producer=f"Keras {archive.version}".strip(),
         version="HDF5" if archive.legacy else "Keras 3 archive",
-        inputs=tuple(ModelInput(name, shape, kind) for name, shape, kind in graph.inputs),
+        inputs=tuple(ModelInput(name, shape, kind) for name, shape, kind in ends),
         outputs=tuple(ModelInput(name, None) for name in graph.outputs),
         operations=Counter(operation.op for operation in graph.operations),
         limitations=tuple(limitations),
     )
 
 
-def _layers(call: KerasCall, weights: KerasWeights) -> list[ModelLayer]:
+def _layers(call: KerasCall, weights: KerasWeights, names: SizeNames) -> list[ModelLayer]:
     """Return the transposed convolution that a call is, if it is one."""
     name = str(call.layer.get("class_name", ""))
     if str(call.layer.get("module", "")).startswith("keras.src.ops"):
@@ -66,9 +69,13 @@ def _layers(call: KerasCall, weights: KerasWeights) -> list[ModelLayer]:
     if not (kind := CLASS.search(name)) or not {"filters", "kernel_size"} <= settings_of(call.layer).keys():
         return []
     if is_transposed(name):
-        return [_transposed(call, weights, int(kind[1]))]
+        return [_transposed(call, weights, names, int(kind[1]))]
     shuffle = call.graph.only_reader(call.y) if call.graph else None
-    made = _shuffled(call, weights, int(kind[1]), shuffle.attributes) if shuffle and _is_shuffle(shuffle.op) else None
+    made = (
+        _shuffled(call, weights, names, int(kind[1]), shuffle.attributes)
+        if shuffle and _is_shuffle(shuffle.op)
+        else None
+    )
     return [made] if made else []
 
 
@@ -86,7 +93,7 @@ def _bare_call(call: KerasCall) -> ModelLayer:
         "keras",
         {name: settings[name] for name in _ARGUMENTS if settings.get(name) is not None},
         None,
-        input_shape=_named(call.x_shape),
+        input_shape=call.x_shape,
         limitations=("Its kernel is an argument of keras.ops.conv_transpose, which is not read",),
         **_neighbours(call, call.y),
     )
@@ -124,7 +131,7 @@ def _dtype(settings: Mapping[str, Any]) -> str:
     return text.removeprefix("mixed_") if text.startswith("mixed_") else text.split("_from_")[-1]
 
 
-def _transposed(call: KerasCall, weights: KerasWeights, ndim: int) -> ModelLayer:
+def _transposed(call: KerasCall, weights: KerasWeights, names: SizeNames, ndim: int) -> ModelLayer:
     settings = settings_of(call.layer)
     filters, groups = settings.get("filters"), settings.get("groups", 1)
     if type(filters) is not int or type(groups) is not int or min(filters, groups) < 1:
@@ -135,7 +142,7 @@ def _transposed(call: KerasCall, weights: KerasWeights, ndim: int) -> ModelLayer
     if variables["weight"] is not None and call.layer.get("registered_name") not in (None, _own_name(call.layer)):
         text = f"Its class {call.layer.get('registered_name')} is not Keras'; the meaning of Keras' layer is assumed"
         variables["limitations"] += (text,)
-    x = _with_channels(_named(call.x_shape), variables["weight"], arguments["data_format"])
+    x = _x_shape(call, names, variables["weight"], arguments["data_format"] != "channels_first")
     padded = "padding and output_padding" if "output_padding" in arguments else f'padding="{arguments["padding"]}"'
     return ModelLayer(
         name=call.name,
@@ -159,29 +166,21 @@ def _own_name(layer: Mapping[str, Any]) -> str:
     return f"tconv>{layer.get('class_name')}"
 
 
-def _named(shape: tuple[Size, ...] | None) -> tuple[Size, ...] | None:
-    """Return a shape whose unknown sizes have names, those of channels last."""
-    if shape is None or len(shape) - 2 not in _NAMES:
+def _x_shape(
+    call: KerasCall, names: SizeNames, kernel: StoredArray | None, channels_last: bool
+) -> tuple[Size, ...] | None:
+    """Return the shape of x with names for the sizes that vary, and the channels of the kernel."""
+    key = (call.container.path, call.x) if call.graph else (call.container.path, call.path)
+    shape = names.named(key, call.x_shape, channels_last)
+    if shape is None or kernel is None:
         return shape
-    names = ("batch", *_NAMES[len(shape) - 2], None)
-    return tuple(name if size is None else size for size, name in zip(shape, names, strict=True))
+    at = len(shape) - 1 if channels_last else 1
+    return (*shape[:at], kernel.shape[-1] if shape[at] is None else shape[at], *shape[at + 1 :])
 
 
-def _with_channels(shape: tuple[Size, ...] | None, kernel: StoredArray | None, form: str) -> tuple[Size, ...] | None:
-    """Return a shape with names for sizes in the order of the layout, and the channels of the kernel."""
-    if shape is None:
-        return None
-    if form == "channels_first" and len(shape) - 2 in _NAMES:
-        names = ("batch", None, *_NAMES[len(shape) - 2])
-        shape = tuple(
-            name if isinstance(size, str) or size is None else size for size, name in zip(shape, names, strict=True)
-        )
-    at = 1 if form == "channels_first" else len(shape) - 1
-    channels = shape[at] if shape[at] is not None or kernel is None else kernel.shape[-1]
-    return (*shape[:at], channels, *shape[at + 1 :])
-
-
-def _shuffled(call: KerasCall, weights: KerasWeights, ndim: int, shuffle: Mapping[str, Any]) -> ModelLayer | None:
+def _shuffled(
+    call: KerasCall, weights: KerasWeights, names: SizeNames, ndim: int, shuffle: Mapping[str, Any]
+) -> ModelLayer | None:
     """Return a convolution before keras.ops.depth_to_space as the transposed convolution that it is."""
     settings, block = settings_of(call.layer), shuffle.get("block_size")
     strides, dilation = numbers_of(settings, "strides", ndim), numbers_of(settings, "dilation_rate", ndim)
@@ -204,7 +203,7 @@ def _shuffled(call: KerasCall, weights: KerasWeights, ndim: int, shuffle: Mappin
         return None
     reader = call.graph.only_reader(call.y)
     assert reader is not None
-    x = _with_channels(_named(call.x_shape), None, "channels_first" if first else "channels_last")
+    x = _x_shape(call, names, None, not first)
     if x is not None and not first:
         x = (x[0], x[-1], *x[1:-1])
     return ModelLayer(

@@ -25,7 +25,7 @@ ACTIVATIONS = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Elu", "HardSigmo
 """Activations that act on every number alone, so that they can come before or after a pixel shuffle."""
 
 
-class Shuffle(NamedTuple):
+class PixelShuffle(NamedTuple):
     """Nodes from a convolution to the end of its pixel shuffle."""
 
     blocks: tuple[int, ...]
@@ -106,7 +106,7 @@ def _pads(given: dict[str, Any], kernel: Sequence[int], dilations: Sequence[int]
     return list(zip(pads[:ndim], pads[ndim:], strict=True)) if len(pads) == 2 * ndim else None
 
 
-def _shuffle(graph: OnnxGraph, value: Any) -> Shuffle | None:
+def _shuffle(graph: OnnxGraph, value: Any) -> PixelShuffle | None:
     """Return the pixel shuffle that reads a value, alone or behind an activation."""
     activation = ""
     for _ in range(5):
@@ -118,7 +118,7 @@ def _shuffle(graph: OnnxGraph, value: Any) -> Shuffle | None:
             given = attributes_of(node)
             block, order = given.get("blocksize", 0), given.get("mode", "DCR")
             usable = isinstance(block, int) and block > 0 and order in ("DCR", "CRD")
-            return Shuffle((block, block), order, (node,), activation) if usable else None
+            return PixelShuffle((block, block), order, (node,), activation) if usable else None
         if is_onnx(node, "Reshape"):
             return _written_out(graph, node, activation)
         if is_onnx(node, *ACTIVATIONS) and not activation:
@@ -134,7 +134,7 @@ def _has_one_scale(graph: OnnxGraph, node: Any) -> bool:
     return node.op_type == "Identity" or graph.shape(input_of(node, 1)) in ((), (1,))
 
 
-def _written_out(graph: OnnxGraph, first: Any, activation: str) -> Shuffle | None:
+def _written_out(graph: OnnxGraph, first: Any, activation: str) -> PixelShuffle | None:
     """Return the pixel shuffle that a Reshape, a Transpose and a Reshape are; None for any others."""
     nodes = [first]
     for kind in ("Transpose", "Reshape"):
@@ -160,4 +160,4 @@ def _written_out(graph: OnnxGraph, first: Any, activation: str) -> Shuffle | Non
         not isinstance(small, int) or not isinstance(large, int) or large == small * block
         for small, large, block in zip(given[2:], end[2:], factors, strict=False)
     )
-    return Shuffle(factors, kind, tuple(nodes), activation) if known and sizes else None
+    return PixelShuffle(factors, kind, tuple(nodes), activation) if known and sizes else None

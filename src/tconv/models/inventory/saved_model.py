@@ -15,6 +15,7 @@ from tconv.models.inventory.model_layer import ModelInput, ModelInventory, Model
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
 from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
 from tconv.models.inventory.size_arithmetic import Formula, SizeArithmetic
+from tconv.models.inventory.size_names import SizeNames
 from tconv.models.inventory.tensorflow_constants import TensorflowConstants
 from tconv.models.inventory.tensorflow_graph import Found, Scope, TensorflowGraph
 from tconv.models.readers import saved_model
@@ -28,7 +29,6 @@ _TRANSPOSED = {
     "Conv3DBackpropInputV2": 3,
 }
 _HIDDEN = ("XlaCallModule", "DepthwiseConv2dNativeBackpropInput", "XlaConvV2", "XlaConv")
-_NAMES = {2: ("height", "width"), 3: ("depth", "height", "width")}
 _FORMATS = {2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}
 _BATCHNORM = ("", "scale", "B", "mean", "var")
 _ROLES = {"BiasAdd": ("", "bias"), "Pad": ("", "paddings"), "PadV2": ("", "paddings", "constant_values")}
@@ -49,6 +49,7 @@ class _Model:
         self._name, self._model = name, model
         self._graph = TensorflowGraph(model)
         self._constants = TensorflowConstants(model, self._graph)
+        self._names = SizeNames()
         self._found: dict[str, Found] = {}
         self._nodes = list(self._graph.operations())
         self._operations = OperationGraph([self._operation(scope, node) for scope, _, node in self._nodes])
@@ -124,8 +125,7 @@ class _Model:
                 stated = shape_of(node.attributes["shape"].message(7))
         if stated is None or len(stated) != ndim + 2:
             return None
-        names = ("batch", *_NAMES[ndim], None) if last else ("batch", None, *_NAMES[ndim])
-        return tuple(size if size >= 0 else name for size, name in zip(stated, names, strict=True))
+        return self._names.named(found.key, stated, last)
 
     def _large(self, scope: Scope, reference: str, x: Found, x_shape: tuple[Size, ...] | None) -> list[Size] | None:
         """Return the sizes in input_sizes, as far as they follow from constants and from the sizes of x."""

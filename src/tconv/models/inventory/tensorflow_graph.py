@@ -21,7 +21,7 @@ class Scope:
     prefix: str
     nodes: Mapping[str, GraphNode]
     function: GraphFunction | None = None
-    bound: Mapping[str, Reference] = field(default_factory=dict)
+    bound: Mapping[str, BoundValue] = field(default_factory=dict)
     """Values of arguments."""
     calls: dict[str, Scope] = field(default_factory=dict)
     """Calls within it, by the names of their nodes."""
@@ -32,7 +32,7 @@ class Scope:
         return "" if self.function is None else f", in the function {self.function.name!r}"
 
 
-class Reference(NamedTuple):
+class BoundValue(NamedTuple):
     """A reference as a scope has it, or an object that a function captures."""
 
     scope: Scope | None
@@ -67,7 +67,7 @@ class TensorflowGraph:
                 captured = model.captures[name]
                 first = max(len(function.arguments) - len(captured), 0)
                 bound = {
-                    argument: Reference(None, "", number)
+                    argument: BoundValue(None, "", number)
                     for argument, number in zip(function.arguments[first:], captured, strict=False)
                 }
                 self._enter(function, bound, f"{name}/", 0)
@@ -76,7 +76,7 @@ class TensorflowGraph:
             self.scopes.append(scope)
             self._scan(scope, 0)
 
-    def _enter(self, function: GraphFunction, bound: Mapping[str, Reference], prefix: str, depth: int) -> Scope:
+    def _enter(self, function: GraphFunction, bound: Mapping[str, BoundValue], prefix: str, depth: int) -> Scope:
         self._visited.add(function.name)
         scope = Scope(prefix, {node.name: node for node in function.nodes}, function, bound)
         self.scopes.append(scope)
@@ -92,14 +92,14 @@ class TensorflowGraph:
                     continue
                 called = node.op in _CALLS and name == "f"
                 given = zip(function.arguments, node.inputs, strict=False) if called else ()
-                bound = {argument: Reference(scope, reference) for argument, reference in given}
+                bound = {argument: BoundValue(scope, reference) for argument, reference in given}
                 inner = self._enter(function, bound, f"{scope.prefix}{node.name}/", depth + 1)
                 if called:
                     scope.calls[node.name] = inner
 
     def find(self, scope: Scope, reference: str) -> Found:
         """Return what a reference leads to."""
-        value = Reference(scope, reference)
+        value = BoundValue(scope, reference)
         for _ in range(_LONGEST):
             if value.captured >= 0:
                 return Found(f"object {value.captured}", captured=value.captured)
@@ -119,10 +119,10 @@ class TensorflowGraph:
                 at = rest.rpartition(":")[2]
                 number = int(at) if at.isdecimal() and len(at) < 9 else 0
                 if number < len(results):
-                    value = Reference(inner, results[number])
+                    value = BoundValue(inner, results[number])
                     continue
             elif node.op in _COPIES and node.inputs:
-                value = Reference(within, node.inputs[0])
+                value = BoundValue(within, node.inputs[0])
                 continue
             return Found(f"{within.prefix}{node.name}", node, within)
         return Found(f"{scope.prefix}{reference}")

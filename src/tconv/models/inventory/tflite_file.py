@@ -17,15 +17,15 @@ from tconv.models.inventory.model_layer import ModelInput, ModelInventory, Model
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
 from tconv.models.inventory.other_forms import OrdinaryConvolution, Transposed, of_depth_to_space, of_zero_insertion
 from tconv.models.inventory.size_arithmetic import Formula, SizeArithmetic
+from tconv.models.inventory.size_names import SizeNames, without_names
 from tconv.models.inventory.tflite_constants import TfliteConstants
 from tconv.models.readers import tflite
-from tconv.models.readers.tflite import Subgraph, TfliteModel, TfliteOperator, TfliteTensor
+from tconv.models.readers.tflite import Subgraph, TfliteModel, TfliteOperator
 
 _TRANSPOSED = {"TRANSPOSE_CONV": "HW", "CONV_3D_TRANSPOSE": "DHW"}
 _WITH_BIAS = "Convolution2DTransposeBias"
 _PADDING = {1: "SAME", 2: "VALID"}  # TfLitePadding in MediaPipe's options
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-_SIZES = {4: ("batch", "height", "width", ""), 5: ("batch", "depth", "height", "width", "")}
 
 
 def read(path: Path) -> ModelInventory:
@@ -40,8 +40,8 @@ def read(path: Path) -> ModelInventory:
         layers=tuple(layer for graph in graphs for layer in graph.layers()),
         producer=_producer(model),
         version=f"schema {model.version}" + (f", signatures {', '.join(names[:8])}" if names else ""),
-        inputs=main.ends(main.subgraph.inputs),
-        outputs=main.ends(main.subgraph.outputs),
+        inputs=main.inputs,
+        outputs=main.outputs,
         operations=sum((graph.operations.counts for graph in graphs), Counter()),
     )
 
@@ -51,29 +51,26 @@ def _producer(model: TfliteModel) -> str:
     return model.description + (f" (needs TensorFlow Lite {runtime})" if runtime else "")
 
 
-def _shape(tensor: TfliteTensor) -> tuple[Size, ...]:
-    names = _SIZES.get(len(tensor.shape), ())
-    return tuple(
-        size if size >= 0 else (names[axis] or None if axis < len(names) else None)
-        for axis, size in enumerate(tensor.signature)
-    )
-
-
 class _Graph:
     """One subgraph."""
 
     def __init__(self, model: TfliteModel, subgraph: Subgraph, number: int) -> None:
         self._model, self.subgraph, self._number = model, subgraph, number
+        self._names = SizeNames()
         self._sources = {value: each for each in subgraph.operators for value in each.outputs}
         self._constants = TfliteConstants(model, subgraph, self._sources)
+        self.inputs = self._ends(subgraph.inputs, named=True)
+        self.outputs = self._ends(subgraph.outputs, named=False)
         self._of = {id(each): self._operation(each) for each in subgraph.operators}
         self._operators = {id(self._of[id(each)]): each for each in subgraph.operators}
         self.operations = OperationGraph(self._of.values(), map(str, subgraph.outputs))
 
-    def ends(self, numbers: tuple[int, ...]) -> tuple[ModelInput, ...]:
-        """Return inputs or outputs of the model."""
-        tensors = [self.subgraph.tensors[number] for number in numbers if number >= 0]
-        return tuple(ModelInput(each.name, _shape(each), each.dtype) for each in tensors)
+    def _ends(self, numbers: tuple[int, ...], named: bool) -> tuple[ModelInput, ...]:
+        found = []
+        for number in (number for number in numbers if number >= 0):
+            tensor, shape = self.subgraph.tensors[number], self._sizes(number)
+            found.append(ModelInput(tensor.name, shape if named else without_names(shape), tensor.dtype))
+        return tuple(found)
 
     def _operation(self, operator: TfliteOperator) -> Operation:
         inputs: list[str] = []
@@ -123,7 +120,7 @@ class _Graph:
             where += f", in the subgraph {self.subgraph.name or self._number!r}"
         made.setdefault("activation", operator.options.get("fusedActivationFunction", ""))
         made.setdefault("input_shape", self._sizes(x))
-        made.setdefault("output_shape", self._sizes(y))
+        made.setdefault("output_shape", without_names(self._sizes(y)))
         return ModelLayer(
             name=self._name(operator),
             place=where,
@@ -136,8 +133,8 @@ class _Graph:
         )
 
     def _sizes(self, number: int) -> tuple[Size, ...] | None:
-        shape = _shape(self.subgraph.tensors[number])
-        return shape if len(shape) in _SIZES else None
+        """Return the shape of a tensor, with names for the sizes that vary."""
+        return self._names.named(number, self.subgraph.tensors[number].signature)
 
     # -- the operators ------------------------------------------------------------------------------------------
 
@@ -151,7 +148,7 @@ class _Graph:
         if len(axes) == 3:
             arguments["dilations"] = [operator.options.get(f"dilation{axis}Factor", 1) for axis in axes]
         large, origin, y = self._output_sizes(sizes, x), "output_shape", operator.outputs[0]
-        shape, limitations = self._sizes(y), []
+        shape, limitations = without_names(self._sizes(y)), []
         if large is not None:
             shape = tuple(large)
         if self._constants.integers(sizes) is None:
@@ -182,10 +179,10 @@ class _Graph:
             return None if operator is None else Formula(operator.op, operator.inputs, operator.options)
 
         def shape(value: Any) -> list[Size] | None:
-            sizes = _shape(self.subgraph.tensors[value])
-            if value != x and any(not isinstance(size, int) for size in sizes):
-                return None  # names are those of x
-            return list(sizes)
+            sizes = self._sizes(value)
+            if value != x and any(not isinstance(size, int) for size in sizes or ()):
+                return None  # sizes of another tensor, whose names say nothing about x
+            return None if sizes is None else list(sizes)
 
         found = SizeArithmetic(formula, self._constants.terms, shape)(number)
         rank = len(self.subgraph.tensors[x].shape)
@@ -205,15 +202,22 @@ class _Graph:
         limitations = []
         if len(operator.custom_options) < 12:
             limitations.append(f"Its options have {len(operator.custom_options)} bytes; 12 are needed")
-        sizes, kernel = _shape(self.subgraph.tensors[x]), self.subgraph.tensors[weight].shape
+        sizes, kernel = self._sizes(x) or (), self.subgraph.tensors[weight].shape
         if len(sizes) == len(kernel) == 4 and min(height, width) > 0:
             large = [
                 _mediapipe_size(n, k, s, arguments["padding"])
                 for n, k, s in zip(sizes[1:3], kernel[1:3], (height, width), strict=True)
             ]
+            stated = list(self.subgraph.tensors[y].signature[1:3])
             if None not in large:
                 arguments["output_shape"] = large
-            else:
+            if None not in large and large != stated and len(stated) == 2 and min(stated) > 0:
+                arguments["output_shape"] = stated  # what XNNPACK computes, the only code for it in LiteRT
+                limitations.append(
+                    f"The file states an output of {stated[0]}x{stated[1]}, which LiteRT computes; MediaPipe's own "
+                    f"code gives {large[0]}x{large[1]}"
+                )
+            elif None in large:
                 limitations.append(
                     "The sizes of its input vary, and its output has s*(n - 1) + k - max(0, k - 1 - (n - 1) mod s) "
                     "elements, which is not a multiple of them"
@@ -315,7 +319,7 @@ class _Graph:
             "x": x,
             "y": y,
             "input_shape": _channels_first(self._sizes(x)),
-            "output_shape": _channels_first(self._sizes(y)),
+            "output_shape": _channels_first(without_names(self._sizes(y))),
             "crop_origin": f"padding {operator.options.get('padding', '')} of the convolution",
         }
 

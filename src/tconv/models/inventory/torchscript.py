@@ -33,8 +33,6 @@ def read(path: Path) -> ModelInventory:
     archive = Archive(path)
     if "data.pkl" not in archive or not any(name.startswith("code/") for name in archive.names):
         raise _refusal(path)
-    if "byteorder" in archive and archive.content("byteorder", most=100).strip() == b"big":
-        raise FileError(f"{path} was written on a machine of the other byte order. Write it on this one")
     model = read_pickle(archive, "data.pkl", "data")
     constants = read_pickle(archive, "constants.pkl", "constants") if "constants.pkl" in archive else ()
     if not isinstance(model, Record) or not isinstance(constants, (list, tuple)):

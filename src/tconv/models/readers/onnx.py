@@ -26,7 +26,7 @@ def read(path: Path) -> Model:
     """Return the model in a .onnx file. Raises FileError, ShapeError, MissingExtraError."""
     graph = open_graph(path)
     try:
-        network = Network(fused(_Reader(graph).nodes()))
+        network = Network(fused(_NetworkReader(graph).nodes()))
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:
@@ -49,7 +49,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
 _Maker = Callable[[Any, dict[str, Any]], Convolution | Sum | Pointwise]
 
 
-class _Reader:
+class _NetworkReader:
     """Conversion of one ONNX graph to nodes."""
 
     def __init__(self, graph: OnnxGraph) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tconv._arrays import Array
-from tconv.rewriting.builder import Builder
+from tconv.rewriting.builder import Builder, shuffle_forms
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.phase_taps import AxisTap, axis_taps, blocks, conv_weight, window
 from tconv.rewriting.steps.step import RewriteStep, Variant
@@ -24,7 +24,9 @@ class ConvDepthToSpace(RewriteStep):
     adds_zeros = True
 
     def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
-        return ({"order": "CRD"},) if operation.geometry.groups > 1 else ({"order": "DCR"}, {"order": "CRD"})
+        orders = ("CRD",) if operation.geometry.groups > 1 else ("DCR", "CRD")
+        forms = shuffle_forms(operation.geometry.stride)
+        return tuple({"order": order, **form} for form in forms for order in orders)
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         if variant.get("order") == "DCR" and operation.geometry.groups > 1:
@@ -32,7 +34,7 @@ class ConvDepthToSpace(RewriteStep):
         return []
 
     def build(self, operation: ConvTranspose, builder: Builder, variant: Variant) -> None:
-        g, order = operation.geometry, variant["order"]
+        g, order = operation.geometry, variant.get("order", "CRD")
         taps = [axis_taps(g, axis) for axis in range(g.ndim)]
         ends = [blocks(g, axis) for axis in range(g.ndim)]
         windows = [window([tap.shift for tap in axis], grown) for axis, (grown, _) in zip(taps, ends, strict=True)]
@@ -58,7 +60,7 @@ class ConvDepthToSpace(RewriteStep):
             wide = (bias.shape[0] * phases,)
             bias = bias.derived(wide, lambda b: b.repeat(phases) if order == "CRD" else _tiled(b, phases))
         y = builder.conv(0, weight, bias, [w.pads for w in windows], [w.step for w in windows], g.groups)
-        y = builder.shuffle(y, g.stride, order)
+        y = builder.shuffle(y, g.stride, order, variant.get("shuffle", "depth_to_space"))
         builder.cut(y, [(0, cut) for _, cut in ends])
 
 

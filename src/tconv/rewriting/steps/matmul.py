@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.rewriting.builder import Builder
+from tconv.rewriting.builder import Builder, shuffle_forms
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
 from tconv.rewriting.steps.kernel_taps import spread_taps, with_zero_taps
 from tconv.rewriting.steps.step import RewriteStep, Variant
@@ -19,6 +19,9 @@ class MatrixProduct(RewriteStep):
     name = "matmul"
     summary = "a matrix product, for kernels that are not larger than the stride"
     waste = "a kernel below the stride is filled up with zeros"
+
+    def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
+        return shuffle_forms(operation.geometry.stride)
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         g = operation.geometry
@@ -47,7 +50,7 @@ class MatrixProduct(RewriteStep):
         y = builder.transpose(y, [*range(channels), last, *range(channels, last)])
         if g.groups > 1:
             y = builder.reshape(y, [batch, g.groups * c_out * taps, *spatial])
-        y = builder.shuffle(y, g.stride, "CRD")
+        y = builder.shuffle(y, g.stride, "CRD", variant.get("shuffle", "depth_to_space"))
         y = builder.cut(y, [(lo, hi + zeros) for (lo, hi), zeros in zip(g.crop, missing, strict=True)])
         builder.add_bias(y, operation.bias)
 

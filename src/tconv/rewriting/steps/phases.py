@@ -6,7 +6,7 @@ import math
 from functools import partial
 from itertools import product
 
-from tconv.rewriting.builder import Builder
+from tconv.rewriting.builder import Builder, shuffle_forms
 from tconv.rewriting.operations import ConvTranspose, Sizes
 from tconv.rewriting.steps.phase_taps import AxisTap, Window, axis_taps, blocks, conv_weight, window
 from tconv.rewriting.steps.step import RewriteStep, Variant, separate_bias, too_many
@@ -22,6 +22,9 @@ class Phases(RewriteStep):
     name = "phases"
     summary = "one stride-1 convolution per phase, without a wasted multiply"
     adds_zeros = True  # around the input
+
+    def variants(self, operation: ConvTranspose, sizes: Sizes) -> tuple[Variant, ...]:
+        return shuffle_forms(operation.geometry.stride)
 
     def obstacles(self, operation: ConvTranspose, sizes: Sizes, variant: Variant) -> list[str]:
         return too_many(math.prod(operation.geometry.stride), "phases")
@@ -70,7 +73,7 @@ class Phases(RewriteStep):
         close()
         if gap:
             parts[-1] = builder.pad_axis(parts[-1], 1, 0, gap * channels, bias.value)
-        y = builder.shuffle(builder.concat(parts, 1), g.stride, "DCR")
+        y = builder.shuffle(builder.concat(parts, 1), g.stride, "DCR", variant.get("shuffle", "depth_to_space"))
         y = builder.cut(y, [(0, cut) for _, cut in ends])
         builder.add_bias(y, None if all(filled) else bias.behind)
 

@@ -13,7 +13,6 @@ from tconv.errors import FileError
 from tconv.models.inventory.model_layer import Quantization
 from tconv.models.inventory.pytorch.tensors import NUMBERS, dequantized, to_bfloat16
 
-
 _MOST_RESULTS = 100
 
 

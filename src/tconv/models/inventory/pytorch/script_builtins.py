@@ -73,7 +73,9 @@ def known_result(name: str, values: list[Any]) -> tuple[bool, Any]:
     if name == "format":
         return True, str(values[0])[:200]
     if name == "add" and len(values) >= 2:
-        return True, _bounded(values[0] + values[1])
+        return True, _sum(values[0], values[1])
+    if name in _SIGNS and any(not isinstance(value, (int, float)) for value in values) and name != "mul":
+        return True, Number()  # text and tuples have other meanings in Python
     if name == "mul" and len(values) == 2:
         return True, _product(*values)
     if name == "pow" and len(values) == 2 and all(isinstance(value, (int, float)) for value in values):
@@ -81,6 +83,12 @@ def known_result(name: str, values: list[Any]) -> tuple[bool, Any]:
     if name in _PLAIN:
         return True, _bounded(_PLAIN[name](*values))
     return False, None
+
+
+def _sum(one: Any, two: Any) -> Any:
+    if isinstance(one, (str, tuple)) and len(one) + len(two) > _MOST_ITEMS:
+        return Number()
+    return _bounded(one + two)
 
 
 def _product(one: Any, two: Any) -> Any:

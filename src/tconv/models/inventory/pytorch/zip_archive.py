@@ -43,6 +43,8 @@ class Archive:
             if name in self._entries:
                 raise FileError(f"{path} has two members {name[:100]!r}. Write the file again")
             self._entries[name] = entry
+        if "byteorder" in self and self.content("byteorder", most=100).strip() == b"big":
+            raise FileError(f"{path} was written on a machine of the other byte order. Write it on this one")
 
     def _opened(self) -> zipfile.ZipFile:
         return zipfile.ZipFile(_Part(self.path, self._start, self._size))  # type: ignore[call-overload,no-any-return,unused-ignore]

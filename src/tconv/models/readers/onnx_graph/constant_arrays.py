@@ -12,7 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.inventory.model_layer import Quantization, StoredArray
-from tconv.models.readers.onnx_graph.constants import Constants
+from tconv.models.readers.onnx_graph.constants import GraphConstants
 from tconv.models.readers.onnx_graph.facts import Fact
 from tconv.models.readers.onnx_graph.nodes import attributes_of, input_of
 from tconv.models.readers.onnx_graph.stored import dtype_name, numbers, shape_of, stored_bytes
@@ -22,7 +22,9 @@ _PLUMBING = {"Constant", "Identity", "Shape", "ConstantOfShape", "Unsqueeze", "S
 _NORMS = {"ReduceL2", "ReduceSumSquare", "ReduceSum"}
 
 
-def constant_of(path: Path, value: Any, constants: Constants, fact_of: Callable[[Any], Fact]) -> StoredArray | None:
+def constant_of(
+    path: Path, value: Any, constants: GraphConstants, fact_of: Callable[[Any], Fact]
+) -> StoredArray | None:
     """Return a constant of a graph as an array that is read when it is asked for; None for any other value."""
     if value is None or value not in constants:
         return None
@@ -76,7 +78,7 @@ def origin_of(nodes: list[Any], quantization: Quantization | None = None) -> str
     return f"{text} ({words})" if len(told) > 1 else text
 
 
-def _quantization(value: Any, constants: Constants, fact_of: Callable[[Any], Fact]) -> Quantization | None:
+def _quantization(value: Any, constants: GraphConstants, fact_of: Callable[[Any], Fact]) -> Quantization | None:
     """Return the integers behind a constant that is dequantized, transposed at most; None for any other."""
     order: list[int] | None = None
     node = value.producer()

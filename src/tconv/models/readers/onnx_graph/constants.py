@@ -32,7 +32,7 @@ MOST_BYTES = 1 << 30
 """Most bytes of arrays at one time while a constant is computed."""
 
 
-class Constants:
+class GraphConstants:
     """Constants of a graph by value of onnx_ir."""
 
     def __init__(self, path: Path, model: Any) -> None:

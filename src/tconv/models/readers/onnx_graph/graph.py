@@ -6,13 +6,18 @@
 >>> values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8, "h", "w"]) for name in "xy"]
 >>> weight = numpy_helper.from_array(np.ones((8, 4, 2, 2), np.float32), "w")
 >>> model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:], [weight]))
->>> path = getfixture("tmp_path") / "up.onnx"
+>>> import pathlib, tempfile
+>>> folder = tempfile.TemporaryDirectory()
+>>> path = pathlib.Path(folder.name) / "up.onnx"
 >>> onnx.save(model, path)
 >>> graph = open_graph(path)
 >>> [(each.node.op_type, each.place) for each in graph.nodes]
 [('ConvTranspose', 'node 1 of 1')]
 >>> graph.constant(graph.nodes[0].node.inputs[1]).shape
 (8, 4, 2, 2)
+>>> graph.shape(graph.nodes[0].node.outputs[0])
+('n', 4, '2*h', '2*w')
+>>> folder.cleanup()
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from typing import Any
 from tconv._cached_property import cached_property
 from tconv.models.inventory.model_layer import ModelInput, Size, StoredArray
 from tconv.models.readers.onnx_graph.constant_arrays import constant_of
-from tconv.models.readers.onnx_graph.constants import Constants
+from tconv.models.readers.onnx_graph.constants import GraphConstants
 from tconv.models.readers.onnx_graph.loading import load
 from tconv.models.readers.onnx_graph.nodes import inner_graphs, label
 from tconv.models.readers.onnx_graph.stored import load_numbers
@@ -51,7 +56,7 @@ class OnnxGraph:
 
     def __init__(self, path: Path, model: Any, limitations: tuple[str, ...] = ()) -> None:
         self.path, self.model, self.limitations = path, model, limitations
-        self.constants = Constants(path, model)
+        self.constants = GraphConstants(path, model)
         self.values = Values(path, self.constants, model.graph.inputs)
 
     @cached_property

@@ -55,6 +55,8 @@ def damaged(path: Path, error: BaseException) -> FileError:
     while (inner := error.__cause__ or error.__context__) is not None:  # the first one tells the reason
         error = inner
     text = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, NotImplementedError):
+        return FileError(f"{path} cannot be read: {text}. Write a file without that")
     return FileError(
         f"{path} is damaged or not an ONNX model: {text}. Write onnx.save(model, name) with the whole model"
     )

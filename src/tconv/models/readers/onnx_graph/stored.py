@@ -17,7 +17,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import si
 from tconv.errors import FileError
-from tconv.models.readers.onnx_graph.nodes import inner_graphs
+from tconv.models.readers.onnx_graph.nodes import first_output, inner_graphs
 from tconv.models.readers.onnx_graph.wire_format import OWN_FILE
 
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
@@ -68,8 +68,8 @@ def set_places(path: Path, model: Any) -> None:
     import onnx_ir
 
     folder = str(path.parent.resolve())
-    for tensor, replace in list(_tensors(model)):
-        _check(tensor)
+    for tensor, name, replace in list(_tensors(model)):
+        _check(tensor, name)
         if not isinstance(tensor, onnx_ir.ExternalTensor):
             continue
         own = tensor.location == OWN_FILE
@@ -82,11 +82,11 @@ def set_places(path: Path, model: Any) -> None:
             replace(tensor)
         else:
             tensor.base_dir = folder
-        file, start, size = _span(path, tensor)
+        file, start, size = _span(path, tensor, name)
         present = file.stat().st_size
         if start + size > present:
             raise FileError(
-                f"the tensor {tensor.name!r} has its numbers in {file.name}, bytes {start} to {start + size}, but that "
+                f"the tensor {name!r} has its numbers in {file.name}, bytes {start} to {start + size}, but that "
                 f"file has {present}. Copy the whole file"
             )
 
@@ -95,17 +95,17 @@ def load_numbers(path: Path, model: Any) -> None:
     """Load all numbers of a model that lie in files into memory. Raises FileError for more than protobuf can have."""
     import onnx_ir
 
-    tensors = [pair for pair in _tensors(model) if isinstance(pair[0], onnx_ir.ExternalTensor)]
-    needed = sum(stored_bytes(tensor) for tensor, _ in tensors)
+    tensors = [each for each in _tensors(model) if isinstance(each[0], onnx_ir.ExternalTensor)]
+    needed = sum(stored_bytes(tensor) for tensor, *_ in tensors)
     if needed >= 1 << 31:
         raise FileError(f"{path} has {si(needed, 'B')} of weights; less than 2 GB run in memory. Write a part of it")
-    for tensor, replace in tensors:
+    for tensor, _, replace in tensors:
         array = numbers(path, tensor)
         replace(onnx_ir.Tensor(array, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name))
 
 
-def _tensors(model: Any) -> Iterator[tuple[Any, Callable[[Any], None]]]:
-    """Yield all tensors of a model, each with a function that puts another one in its place."""
+def _tensors(model: Any) -> Iterator[tuple[Any, str, Callable[[Any], None]]]:
+    """Yield all tensors of a model, each with a name for messages and a function that puts another one in its place."""
     waiting, seen = [model.graph], set()
     while waiting:
         graph = waiting.pop()
@@ -114,14 +114,15 @@ def _tensors(model: Any) -> Iterator[tuple[Any, Callable[[Any], None]]]:
         seen.add(graph)
         for value in graph.initializers.values():
             if value.const_value is not None:
-                yield value.const_value, partial(setattr, value, "const_value")
+                yield value.const_value, str(value.name), partial(setattr, value, "const_value")
         for node in graph:
             waiting.extend(inner for _, inner in inner_graphs(node))
             for name, attribute in node.attributes.items():
                 if not attribute.is_ref() and attribute.type.name == "TENSOR":
-                    yield attribute.value, partial(_set_attribute, node, name)
+                    label = attribute.value.name or first_output(node)
+                    yield attribute.value, label, partial(_set_attribute, node, name)
                 elif not attribute.is_ref() and attribute.type.name == "TENSORS":
-                    yield from ((each, _nothing) for each in attribute.value)
+                    yield from ((each, first_output(node), _nothing) for each in attribute.value)
 
 
 def _set_attribute(node: Any, name: str, tensor: Any) -> None:
@@ -134,25 +135,25 @@ def _nothing(tensor: Any) -> None:
     """Leave the tensors of a list as they are: no operator of ONNX has one."""
 
 
-def shape_of(tensor: Any) -> tuple[int, ...]:
+def shape_of(tensor: Any, name: str = "") -> tuple[int, ...]:
     """Return the shape of a tensor of onnx_ir. Raises FileError for a negative size."""
     shape = tuple(int(size) for size in tensor.shape)
     if any(size < 0 for size in shape):
-        raise FileError(f"the tensor {tensor.name!r} has the shape {shape}; sizes are at least 0")
+        raise FileError(f"the tensor {(name or tensor.name)!r} has the shape {shape}; sizes are at least 0")
     return shape
 
 
-def _check(tensor: Any) -> None:
+def _check(tensor: Any, name: str) -> None:
     """Raise FileError for a tensor of no known type, and for one whose numbers do not fit its shape."""
     import onnx_ir
 
-    shape = shape_of(tensor)
+    shape = shape_of(tensor, name)
     try:
         known = tensor.dtype.name != "UNDEFINED"
     except ValueError:
         known = False
     if not known:
-        raise FileError(f"the tensor {tensor.name!r} has a type that ONNX does not have")
+        raise FileError(f"the tensor {name!r} has a type that ONNX does not have")
     if not isinstance(tensor, onnx_ir.serde.TensorProtoTensor):
         return
     proto, needed = tensor.raw, math.prod(shape)
@@ -167,20 +168,20 @@ def _check(tensor: Any) -> None:
             needed *= 2
     if present != needed:
         raise FileError(
-            f"the tensor {tensor.name!r} of shape {shape} and type {dtype_name(tensor.dtype)} has {present} {unit}; "
+            f"the tensor {name!r} of shape {shape} and type {dtype_name(tensor.dtype)} has {present} {unit}; "
             f"{needed} are needed"
         )
 
 
-def _span(path: Path, tensor: Any) -> tuple[Path, int, int]:
+def _span(path: Path, tensor: Any, name: str = "") -> tuple[Path, int, int]:
     """Return the file of a tensor's numbers, where they begin, and their bytes."""
     own = isinstance(tensor.location, OwnFile)
-    file = path if own else external_file(path, str(tensor.location), str(tensor.name))
+    file = path if own else external_file(path, str(tensor.location), name or str(tensor.name))
     start, size = tensor.offset or 0, stored_bytes(tensor)
     if start < 0 or (tensor.length is not None and tensor.length != size):
         raise FileError(
-            f"the tensor {tensor.name!r} has offset {start} and length {tensor.length} in {file.name}; its shape "
-            f"{shape_of(tensor)} of {dtype_name(tensor.dtype)} needs {size} bytes"
+            f"the tensor {(name or tensor.name)!r} has offset {start} and length {tensor.length} in {file.name}; its "
+            f"shape {shape_of(tensor)} of {dtype_name(tensor.dtype)} needs {size} bytes"
         )
     return file, start, size
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory.model_layer import Size
-from tconv.models.readers.onnx_graph.constants import Constants, evaluated
+from tconv.models.readers.onnx_graph.constants import GraphConstants, evaluated
 from tconv.models.readers.onnx_graph.facts import SMALL, UNKNOWN, Fact, count, declared, merged, of_numbers, sizes_of
 from tconv.models.readers.onnx_graph.nodes import OWN, inner_graphs
 from tconv.models.readers.onnx_graph.shape_rules import RULES
@@ -19,7 +19,7 @@ from tconv.models.readers.onnx_graph.stored import dtype_name, numbers, shape_of
 class Values:
     """Shapes and types of a graph's values."""
 
-    def __init__(self, path: Any, constants: Constants, inputs: Iterable[Any]) -> None:
+    def __init__(self, path: Any, constants: GraphConstants, inputs: Iterable[Any]) -> None:
         self._path, self._constants = path, constants
         shapes = [sizes_of(each.shape) or () for each in inputs]
         self._names = {name for shape in shapes for size in shape if isinstance(size, str) for name in _words(size)}

@@ -1,0 +1,40 @@
+"""Checks of PyTorch modules in memory: each layer runs alone, and agrees with the definition."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+import tconv
+
+
+def test_layers_of_a_module_run_alone():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.ConvTranspose2d(8, 4, 4, 2, 1),
+        torch.nn.ReLU(),
+        torch.nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2),
+    )
+    check = tconv.check(model, run=True)
+    assert [layer.layer.arguments["groups"] for layer in check.layers] == [1, 2]
+    for layer in check.layers:
+        assert layer.agreement is not None, layer.notes
+        assert layer.agreement.agrees
+        assert layer.agreement.runtime.startswith("torch")
+        assert layer.timing is not None
+        assert layer.timing.runtime > 0
+        assert layer.timing.tconv > 0
+        assert layer.timing.bound > 0
+    assert "each layer ran alone" in str(check)
+    json.dumps(check.facts(), allow_nan=False)
+
+
+def test_a_module_that_computes_otherwise_is_a_trap():
+    class Doubled(torch.nn.ConvTranspose2d):
+        def forward(self, x, output_size=None):
+            return 2 * super().forward(x)
+
+    model = torch.nn.Sequential(Doubled(4, 4, 2, 2))
+    keys = {trap.key for trap in tconv.check(model, run=True).traps}
+    assert "run-differs" in keys
