@@ -21,8 +21,8 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.traces.process import RemoteNetwork, Workers
 from tconv.models.traces.trace import Input, RunError
-from tconv.onnx.graph_tools import ToolError, installed_tools, simplified
 from tconv.onnx.feed_sizes import neighbouring_feeds, random_feeds
+from tconv.onnx.graph_tools import ToolError, installed_tools, simplified
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 """Largest difference relative to the largest value, by the type in which the layers compute."""
