@@ -10,7 +10,7 @@ from typing import Any
 from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour, Size, StoredArray
 from tconv.models.inventory.other_forms import of_zero_insertion
-from tconv.models.inventory.pytorch.constant_folding import Constants
+from tconv.models.inventory.pytorch.constant_folding import FoldedConstants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
 from tconv.models.inventory.pytorch.inserted_zeros import zeros_before
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value, place_of, values_in
@@ -58,7 +58,7 @@ def is_transposed(call: AtenCall) -> bool:
 class _Finder:
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._constants = Constants(program)
+        self._constants = FoldedConstants(program)
         self._flow = Dataflow(program, self._constants)
 
     def layers(self) -> list[ModelLayer]:

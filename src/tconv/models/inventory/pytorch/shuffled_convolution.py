@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory.model_layer import ModelLayer, Neighbour, Size, StoredArray
 from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
-from tconv.models.inventory.pytorch.constant_folding import Constants
+from tconv.models.inventory.pytorch.constant_folding import FoldedConstants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value, place_of, values_in
 
@@ -19,7 +19,7 @@ _GENERAL = ("convolution", "_convolution")
 _VIEWS = ("view", "reshape", "_unsafe_view")
 
 
-class Shuffle(NamedTuple):
+class PixelShuffle(NamedTuple):
     """Block sizes and channel order of a pixel shuffle, and its last call."""
 
     factors: tuple[int, ...]
@@ -54,7 +54,7 @@ def ordinary_convolution(call: AtenCall, weight: StoredArray, bias: StoredArray 
     return OrdinaryConvolution("torch", weight, bias, _pads(call, weight.shape[2:], dilation), dilation, groups)
 
 
-def shuffle_behind(call: AtenCall, flow: Dataflow) -> Shuffle | None:
+def shuffle_behind(call: AtenCall, flow: Dataflow) -> PixelShuffle | None:
     """Return the pixel shuffle behind an ordinary convolution, which alone reads it; None for any other call."""
     if not is_ordinary(call):
         return None
@@ -64,7 +64,7 @@ def shuffle_behind(call: AtenCall, flow: Dataflow) -> Shuffle | None:
     first = chain[0]
     if _base(first) == "pixel_shuffle":
         factor = first.arguments.get("upscale_factor")
-        return Shuffle((factor, factor), "CRD", first) if type(factor) is int and factor > 0 else None
+        return PixelShuffle((factor, factor), "CRD", first) if type(factor) is int and factor > 0 else None
     if len(chain) < 3 or _base(first) not in _VIEWS or _base(chain[1]) != "permute" or _base(chain[2]) not in _VIEWS:
         return None
     if any(len(flow.readers(each.outputs[0])) != 1 for each in chain[:2]):
@@ -72,7 +72,7 @@ def shuffle_behind(call: AtenCall, flow: Dataflow) -> Shuffle | None:
     return _decomposed(first, chain[1], chain[2])
 
 
-def _decomposed(first: AtenCall, permute: AtenCall, last: AtenCall) -> Shuffle | None:
+def _decomposed(first: AtenCall, permute: AtenCall, last: AtenCall) -> PixelShuffle | None:
     sizes = first.arguments.get("size", first.arguments.get("shape"))
     dims, ends = permute.arguments.get("dims"), last.arguments.get("size", last.arguments.get("shape"))
     if not isinstance(sizes, list) or not isinstance(dims, list) or not isinstance(ends, list):
@@ -85,15 +85,15 @@ def _decomposed(first: AtenCall, permute: AtenCall, last: AtenCall) -> Shuffle |
         places = [part for axis in range(ndim) for part in (2 + ndim + axis, blocks[axis])]
         factors = [sizes[at] for at in blocks]
         if dims == [0, channels, *places] and all(type(each) is int and each > 0 for each in factors):
-            return Shuffle(tuple(factors), order, last)
+            return PixelShuffle(tuple(factors), order, last)
     return None
 
 
 def shuffled_layer(
     number: int,
     call: AtenCall,
-    shuffle: Shuffle,
-    constants: Constants,
+    shuffle: PixelShuffle,
+    constants: FoldedConstants,
     program: Program,
     around: tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]],
 ) -> list[ModelLayer]:
@@ -114,9 +114,9 @@ def shuffled_layer(
 def _layer(
     number: int,
     call: AtenCall,
-    shuffle: Shuffle,
+    shuffle: PixelShuffle,
     weight: StoredArray,
-    constants: Constants,
+    constants: FoldedConstants,
     program: Program,
     around: tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]],
 ) -> ModelLayer:
@@ -177,7 +177,7 @@ def _pads(call: AtenCall, kernel: tuple[int, ...], dilation: tuple[int, ...]) ->
     return [(p, p) for p in _ints(call, "padding", 0, len(kernel))]
 
 
-def _bias(call: AtenCall, constants: Constants) -> tuple[StoredArray | None, tuple[str, ...]]:
+def _bias(call: AtenCall, constants: FoldedConstants) -> tuple[StoredArray | None, tuple[str, ...]]:
     """Return the bias of a convolution, and a sentence if it is not known."""
     argument = call.arguments.get("bias")
     if argument is None:
