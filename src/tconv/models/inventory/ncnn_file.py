@@ -66,6 +66,7 @@ class _Network:
             self._line_of[id(operation)] = line
             operations.append(operation)
         self._constants = constants
+        self._makers = {name: line for line in reversed(lines) for name in line.outputs}
         read = {self._resolved(name) for line in lines for name in line.inputs}
         self._ends = [name for line in lines for name in line.outputs if name not in read and line.kind != "Split"]
         self._graph = OperationGraph(operations, self._ends)
@@ -117,7 +118,7 @@ class _Network:
 
     def _layer(self, place: int, line: Line, made: dict[str, Any], x: str, y: str) -> ModelLayer:
         ndim = _ndim(line)
-        source = next((each for each in self._lines if x in each.outputs), None)
+        source = self._makers.get(x)
         made = {"dialect": "ncnn", "op": line.kind, **made}
         channels = made.pop("channels")
         shape = None if source is None else _hint(source, x)

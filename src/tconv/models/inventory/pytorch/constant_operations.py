@@ -10,7 +10,8 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.models.inventory.pytorch.tensors import NUMBERS, cast_values
+from tconv.models.inventory.computed_arrays import BINARY, UNARY, cast_values
+from tconv.models.inventory.pytorch.tensors import NUMBERS, plain_type
 from tconv.models.readers.number_types import dequantized
 
 _MOST_RESULTS = 100
@@ -68,15 +69,7 @@ def _binary(name: str, function: Any) -> None:
         return result.astype(np.result_type(*floats)) if floats else result
 
 
-_BINARY: dict[str, Any] = {
-    "mul": np.multiply,
-    "div": np.divide,
-    "add": np.add,
-    "sub": np.subtract,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-}
-for _name, _function in _BINARY.items():
+for _name, _function in BINARY.items():
     _binary(_name, _function)
 
 
@@ -86,22 +79,8 @@ def _unary(name: str, function: Any) -> None:
         return np.asarray(function(self))
 
 
-_UNARY: dict[str, Any] = {
-    "neg": np.negative,
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "reciprocal": np.reciprocal,
-}
-for _name, _function in _UNARY.items():
+for _name, _function in UNARY.items():
     _unary(_name, _function)
-_unary("rsqrt", lambda x: 1 / np.sqrt(x))
-_unary("square", np.square)
-_unary("sigmoid", lambda x: 1 / (1 + np.exp(-x)))
-_unary("tanh", np.tanh)
-_unary("relu", lambda x: np.maximum(x, 0))
-_unary("softplus", lambda x: np.logaddexp(x, 0))
 
 
 @_operation("pow", "pow_")
@@ -273,7 +252,7 @@ def _same(budget: Budget, self: Any = None, input: Any = None, **_: Any) -> Arra
 def _to(budget: Budget, self: Array, dtype: Any = None) -> Array:
     if isinstance(dtype, np.ndarray):  # x.to(other)
         return self.astype(dtype.dtype)
-    return cast_values(self, dtype) if isinstance(dtype, str) and dtype in NUMBERS else self  # x.to("cpu")
+    return cast_values(self, plain_type(dtype)) if isinstance(dtype, str) and dtype in NUMBERS else self  # x.to("cpu")
 
 
 @_operation("type_as")

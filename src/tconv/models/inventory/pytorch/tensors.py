@@ -10,9 +10,10 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
+from tconv.models.inventory.computed_arrays import cast_values
 from tconv.models.inventory.model_layer import Quantization, StoredArray
 from tconv.models.inventory.pytorch.zip_archive import Archive
-from tconv.models.readers.number_types import dequantized, from_bfloat16, to_bfloat16
+from tconv.models.readers.number_types import dequantized, from_bfloat16
 
 _MOST_AXES = 32
 _MOST_BYTES = 64 << 30
@@ -124,14 +125,8 @@ def cast(array: StoredArray, dtype: str, origin: str = "") -> StoredArray:
     """Return an array in another type, as a cast of the program makes it."""
     if dtype == array.dtype or dtype not in NUMBERS:
         return array
-    read = lambda: cast_values(array.read(), dtype)  # noqa: E731
+    read = lambda: cast_values(array.read(), plain_type(dtype))  # noqa: E731
     return replace(array, dtype=dtype, read=read, stored_dtype=array.stored_dtype or array.dtype)
-
-
-def cast_values(values: Array, dtype: str) -> Array:
-    """Return values in one of the types of `NUMBERS`, rounded to it; those of bfloat16 in float32."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return to_bfloat16(values) if dtype == "bfloat16" else values.astype(NUMBERS[dtype])
 
 
 SCALAR_TYPES = {
