@@ -12,7 +12,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet torch==2.13.0 numpy==2.4.6 psutil transformers==5.14.1
+"$work/venv/bin/pip" install --quiet torch==2.13.0 numpy==2.4.6 psutil transformers==5.24.0
 "$work/venv/bin/pip" install --quiet --no-deps calflops==0.3.2 accelerate
 "$work/venv/bin/python" -W ignore - <<'END'
 import calflops
