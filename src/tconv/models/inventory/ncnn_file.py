@@ -19,22 +19,20 @@ from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Quantization, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
-from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.readers.flatbuffer import mapped
-from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines
+from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines, weights_beside
 from tconv.models.readers.ncnn_weights import Blob, Section, UnknownLayerError
 
 _TRANSPOSED = "Deconvolution"
 _BEFORE_SHUFFLE = ("Convolution", "ConvolutionDepthWise")
-_SAME = {-233: 0, -234: 1}  # pads in front of an odd total: the smaller half, the larger one
+_SAME = {-233: True, -234: False}  # True for the larger half of an odd total behind the last element
 _HINTS = 30  # parameter with the shapes of the outputs: axes, w, h, c of each
 
 
 def read(path: Path) -> ModelInventory:
     """Return the inventory of a .param file and its .bin file. Nothing is run. Raises FileError."""
-    weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
+    weights = weights_beside(path)
     try:
         lines = read_lines(path)
         data = mapped(weights) if weights.stat().st_size else b""
@@ -297,6 +295,4 @@ def _pads(line: Line, kernel: tuple[int, int], dilation: tuple[int, int]) -> lis
         return pads
     if len(sides) > 1 or not sides <= _SAME.keys():
         return None
-    totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    lower = _SAME[sides.pop()]
-    return [((total + lower) // 2, total - (total + lower) // 2) for total in totals]
+    return same_pads(kernel, dilation, upper=_SAME[sides.pop()])
