@@ -26,8 +26,8 @@ from tconv.errors import TconvError
 from tconv.models.traces.onnx_file import RUNTIMES as TRACED
 from tconv.models.traces.onnx_file import OnnxFile
 from tconv.onnx import plan_rewrite, step_names
+from tconv.onnx.feed_sizes import random_feeds
 from tconv.onnx.model_file import ModelFile
-from tconv.onnx.random_feeds import random_feeds
 from tconv.onnx.verification import LIMITS, relative_difference
 from tconv.targets import target_names
 

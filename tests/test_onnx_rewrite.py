@@ -518,6 +518,18 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert set(re.findall(r"^\| `([a-z0-9+_-]+)` \|", page, re.M)) == set(step_names())
 
 
+def test_the_tables_of_the_page_are_the_stored_results():
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "rewrite.md").read_text()
+    stored = (root / "benchmarks" / "results" / "2026-11-29-epyc-2-cores-rewriters.txt").read_text()
+    for name, *numbers in re.findall(r"^(tconv|onnx\w+ [\d.]+) +(\d+) +(\d+) +(\d+) +(\d+)$", stored, re.M):
+        row = "`tconv rewrite --target conv-only`" if name == "tconv" else name
+        assert f"| {row} | {' | '.join(numbers)} |" in page
+    last = (root / "benchmarks" / "results" / "2026-11-29-epyc-2-cores-rewrites.txt").read_text().splitlines()[-1]
+    assert last.startswith("17 files, 144 different rewrites: 144 right, 0 wrong")
+    assert "17 files, 144\ndifferent rewrites" in page
+
+
 @pytest.mark.parametrize("words", [{"target": "conv-only"}, {"steps": ["split-groups"]}, {"steps": ["dynamic-size"]}])
 def test_a_decoder_of_deepfilternet(words, tmp_path):
     """Two depthwise layers, and a symbol for the time that five inputs share."""

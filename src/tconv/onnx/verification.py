@@ -21,8 +21,8 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.traces.process import RemoteNetwork, Workers
 from tconv.models.traces.trace import Input, RunError
+from tconv.onnx.feed_sizes import neighbouring_feeds, random_feeds
 from tconv.onnx.graph_tools import ToolError, installed_tools, simplified
-from tconv.onnx.random_feeds import neighbouring_feeds, random_feeds
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 """Largest difference relative to the largest value, by the type in which the layers compute."""
@@ -32,7 +32,7 @@ _WANTED_SIZES, _MOST_SECONDS = 5, 60
 
 
 @dataclass(frozen=True)
-class Run:
+class RunComparison:
     """One comparison of the model before and after: on one runtime, for one size, behind one simplifier or none."""
 
     runtime: str
@@ -55,7 +55,7 @@ class Verification:
     """All comparisons of one rewrite."""
 
     limit: float
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RunComparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     feeds: dict[str, list[Array]] = field(default_factory=dict)
     """Inputs by the text of their sizes."""
@@ -71,7 +71,7 @@ class Verification:
         return any(run.difference is not None and not run.tool for run in self.runs)
 
     @property
-    def wrong(self) -> list[Run]:
+    def wrong(self) -> list[RunComparison]:
         """Comparisons beyond the limit that are the fault of the rewrite, or new on a runtime."""
         return [run for run in self.runs if run.verdict == "wrong"]
 
@@ -262,64 +262,72 @@ class _Verifier:
 
     # -- one comparison --------------------------------------------------------------------------------------------
 
-    def _compared(self, runtime: str, text: str, feeds: list[Array]) -> Run:
+    def _compared(self, runtime: str, text: str, feeds: list[Array]) -> RunComparison:
         old, new = self._outputs(self._before, runtime, feeds), self._outputs(self._after, runtime, feeds)
         if isinstance(old, str):
             return self._without_original(runtime, text, feeds, old, new)
         if isinstance(new, str):
-            return Run(runtime, text, "", None, "wrong", f"the rewritten model does not run: {new}")
+            return RunComparison(runtime, text, "", None, "wrong", f"the rewritten model does not run: {new}")
         difference = relative_difference(old, new)
         if difference <= self._found.limit:
-            return Run(runtime, text, "", difference, "equal")
+            return RunComparison(runtime, text, "", difference, "equal")
         return self._judged(runtime, text, feeds, old, new, difference)
 
     def _judged(
         self, runtime: str, text: str, feeds: list[Array], old: list[Array], new: list[Array], difference: float
-    ) -> Run:
+    ) -> RunComparison:
         """Return the comparison of outputs that differ: the runtime's fault, or that of the rewrite."""
         right, rewritten = (self._outputs(path, JUDGE, feeds) for path in (self._before, self._after))
         if isinstance(right, str) or isinstance(rewritten, str):
             failed = right if isinstance(right, str) else rewritten
-            return Run(runtime, text, "", difference, "wrong", f"tconv's evaluation cannot judge: {failed}")
+            return RunComparison(runtime, text, "", difference, "wrong", f"tconv's evaluation cannot judge: {failed}")
         apart, limit = relative_difference(right, rewritten), self._found.limit
         if apart > limit:
-            return Run(runtime, text, "", difference, "wrong", f"by tconv's evaluation they differ by {apart:.2g}")
+            return RunComparison(
+                runtime, text, "", difference, "wrong", f"by tconv's evaluation they differ by {apart:.2g}"
+            )
         errors = relative_difference(right, old), relative_difference(right, new)
         if errors[1] <= limit:
             note = f"{runtime} computes the original wrongly, by {errors[0]:.2g}, and the rewritten model rightly"
-            return Run(runtime, text, "", difference, "runtime", note)
+            return RunComparison(runtime, text, "", difference, "runtime", note)
         if errors[1] <= 2 * errors[0]:
             note = f"{runtime}'s own error, {errors[0]:.2g} on the original, is {errors[1]:.2g} on the rewritten model"
-            return Run(runtime, text, "", difference, "runtime", note)
+            return RunComparison(runtime, text, "", difference, "runtime", note)
         note = f"{runtime} computes the rewritten model wrongly, by {errors[1]:.2g}"
-        return Run(runtime, text, "", difference, "wrong", note)
+        return RunComparison(runtime, text, "", difference, "wrong", note)
 
-    def _without_original(self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str) -> Run:
+    def _without_original(
+        self, runtime: str, text: str, feeds: list[Array], old: str, new: list[Array] | str
+    ) -> RunComparison:
         """Return the comparison where the runtime does not run the original."""
         if isinstance(new, str):
-            return Run(runtime, text, "", None, "not run", old)
+            return RunComparison(runtime, text, "", None, "not run", old)
         right = self._outputs(self._before, JUDGE, feeds)
         if isinstance(right, str):
-            return Run(runtime, text, "", None, "mended", "the original does not run, the rewritten model does")
+            return RunComparison(
+                runtime, text, "", None, "mended", "the original does not run, the rewritten model does"
+            )
         difference = relative_difference(right, new)
         if difference <= self._found.limit:
             note = f"{runtime} does not run the original; compared with tconv's evaluation"
-            return Run(runtime, text, "", difference, "mended", note)
-        return Run(runtime, text, "", difference, "wrong", "compared with tconv's evaluation of the original")
+            return RunComparison(runtime, text, "", difference, "mended", note)
+        return RunComparison(runtime, text, "", difference, "wrong", "compared with tconv's evaluation of the original")
 
-    def _behind(self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]) -> Run:
+    def _behind(
+        self, tool: str, pair: tuple[Path | None, Path], runtime: str, text: str, feeds: list[Array]
+    ) -> RunComparison:
         """Return the comparison of the simplified rewritten model with the rewritten one."""
         expected = self._outputs(self._after, runtime, feeds)
         got = self._outputs(pair[1], runtime, feeds)
         if isinstance(expected, str):
-            return Run(runtime, text, tool, None, "not run", expected)
+            return RunComparison(runtime, text, tool, None, "not run", expected)
         difference = float("inf") if isinstance(got, str) else relative_difference(expected, got)
         if difference <= self._found.limit:
-            return Run(runtime, text, tool, difference, "equal")
+            return RunComparison(runtime, text, tool, difference, "equal")
         if self._spoils_original(pair[0], runtime, feeds):
-            return Run(runtime, text, tool, difference, "tool", f"{tool} spoils the original, too")
+            return RunComparison(runtime, text, tool, difference, "tool", f"{tool} spoils the original, too")
         note = f"it does not run: {got}" if isinstance(got, str) else f"{tool} spoils the rewritten model alone"
-        return Run(runtime, text, tool, None if isinstance(got, str) else difference, "wrong", note)
+        return RunComparison(runtime, text, tool, None if isinstance(got, str) else difference, "wrong", note)
 
     def _spoils_original(self, simple: Path | None, runtime: str, feeds: list[Array]) -> bool:
         if simple is None:
