@@ -59,7 +59,7 @@ class NodeWriter:
         digest = hashlib.blake2b(stored.tobytes(), digest_size=16).digest()
         key = (id(self._graph), stored.dtype.str, stored.dtype.name, stored.shape, digest)
         found = self._constants.get(key)
-        if found is not None:
+        if found is not None and found.is_initializer():  # it may have been removed again, with its last reader
             return found
         title = self._unique(name)
         tensor = self._ir.tensor(stored, name=title)
