@@ -25,7 +25,8 @@ from tconv.onnx.graph_tools import TOOLS
 from tconv.onnx.model_file import ModelFile, Publication
 from tconv.onnx.rewritten_layer import LayerPlan, LayerRewrite
 from tconv.onnx.run_cost import Cost, measure_cost
-from tconv.onnx.verification import LIMITS, Verification, typical_feeds, verify
+from tconv.onnx.verification import Verification, typical_feeds, verify
+from tconv.rewriting.plan import LIMITS
 from tconv.rewriting.steps import STEPS
 from tconv.targets import Target
 from tconv.targets import target as find_target
@@ -83,6 +84,7 @@ def plan_rewrite(
         rewrite_of.with_steps(steps)
         if found_target is not None:
             rewrite_of.with_target(found_target)
+        rewrite_of.note_overridable()
         rewrites.append(rewrite_of)
         plans.append(rewrite_of.plan)
     return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))

@@ -24,9 +24,6 @@ from tconv.models.traces.trace import Input, RunError
 from tconv.onnx.feed_sizes import neighbouring_feeds, random_feeds
 from tconv.onnx.graph_tools import TOOLS, ToolError, installed_tools, simplified
 
-LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
-"""Largest difference relative to the largest value, by the type in which the layers compute."""
-
 JUDGE = "tconv"
 DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
 _WANTED_SIZES, _MOST_SECONDS = 5, 60
