@@ -167,9 +167,11 @@ for number in sys.argv[2:]:
         onnx2tf.convert(input_onnx_file_path=folder + "/model.onnx", output_folder_path=folder + "/tf",
                         non_verbose=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
         runner = Interpreter(glob.glob(folder + "/tf/*float32.tflite")[0])
-        runner.allocate_tensors()
         entry = runner.get_input_details()[0]
-        fed = x if tuple(entry["shape"]) == x.shape else x.transpose([0, *range(2, x.ndim), 1])
+        last = entry["shape_signature"][-1] == x.shape[1]
+        fed = x.transpose([0, *range(2, x.ndim), 1]) if last else x
+        runner.resize_tensor_input(entry["index"], fed.shape)
+        runner.allocate_tensors()
         runner.set_tensor(entry["index"], np.ascontiguousarray(fed, dtype=np.float32))
         runner.invoke()
         np.save(folder + "/onnx2tf.npy", runner.get_tensor(runner.get_output_details()[0]["index"]))

@@ -445,7 +445,7 @@ def test_a_convolution_on_inserted_zeros(tmp_path):
     for found in (inventory_of(tmp_path / "net.pt2"), inventory_of(tmp_path / "core.pt2"), read(model, x)):
         (layer,) = found.layers
         assert layer.form == "zero insertion and convolution"
-        assert (layer.arguments["stride"], layer.input_shape) == ([2, 3], (2, 4, 5, 6))
+        assert (layer.arguments["stride"], layer.input_shape) == ((2, 3), (2, 4, 5, 6))
         weight, bias = layer.weight.read(), layer.bias.read()
         assert weight.shape == layer.weight.shape
         y = tconv.conv_transpose(x.numpy(), weight, bias, dialect="torch", **layer.arguments)

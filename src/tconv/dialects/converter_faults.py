@@ -56,6 +56,10 @@ def _same_pads(geometry: Geometry, input: Sizes, native: Native) -> bool:
     return is_same(native) and not has_output_shape(native) and crops
 
 
+def _crop_in_front_of_output_shape(geometry: Geometry, input: Sizes, native: Native) -> bool:
+    return has_output_shape(native) and any(lo for lo, _ in geometry.crop)
+
+
 def _output_shape_decides(geometry: Geometry, input: Sizes, native: Native) -> bool:
     """Return True where the crop is another one than that of the pads alone."""
     n = geometry.ndim
@@ -146,6 +150,17 @@ CONVERTER_FAULTS = (
         "observed with onnx2torch 1.5.15",
         "another shape",
         _output_shape_decides,
+        "conversion",
+        reach="on request",
+    ),
+    Fault(
+        "tract_onnx_output_shape",
+        ("onnx",),
+        "tract 0.23.9, ONNX importer",
+        "output_shape crops at the end alone",
+        "observed with tract 0.23.9",
+        "unknown output",
+        _crop_in_front_of_output_shape,
         "conversion",
         reach="on request",
     ),

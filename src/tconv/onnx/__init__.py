@@ -5,7 +5,7 @@
 >>> print(plan)                                                               # doctest: +SKIP
 >>> print(plan.write("model-ethos-u.onnx"))                                   # doctest: +SKIP
 
-onnx, onnx-ir and onnxscript are the extra `tconv[onnx]`; they are imported by the first call.
+onnx and onnx-ir are the extra `tconv[onnx]`; they are imported by the first call.
 """
 
 from __future__ import annotations

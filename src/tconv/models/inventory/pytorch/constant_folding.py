@@ -25,8 +25,8 @@ _SAME = ("detach", "alias", "clone", "contiguous", "lift_fresh_copy", "lift_fres
 _NORMS = ("_weight_norm", "_weight_norm_interface", "norm_except_dim", "linalg_vector_norm", "norm")
 
 
-class Constants:
-    """Constants of a program, and values that its calls compute from them."""
+class FoldedConstants:
+    """FoldedConstants of a program, and values that its calls compute from them."""
 
     def __init__(self, program: Program) -> None:
         self._stored = dict(program.constants)

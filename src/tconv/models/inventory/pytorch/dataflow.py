@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tconv.models.inventory.pytorch.constant_folding import Constants
+from tconv.models.inventory.pytorch.constant_folding import FoldedConstants
 from tconv.models.inventory.pytorch.program import AtenCall, Program, values_in
 
 _NOTHING = ("detach", "alias", "clone", "contiguous", "lift_fresh_copy", "dropout", "feature_dropout")
@@ -23,7 +23,7 @@ _NO_DATA = (
 class Dataflow:
     """Edges between the calls of a program; calls that copy, or read sizes alone, are passed over."""
 
-    def __init__(self, program: Program, constants: Constants) -> None:
+    def __init__(self, program: Program, constants: FoldedConstants) -> None:
         self.results = program.results
         self._constants = constants
         self._same: dict[str, str] = {}

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tconv._arrays import Array
-from tconv.models.inventory.model_layer import StoredArray
 from tconv.models.inventory.pytorch.dataflow import Dataflow
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value
 
@@ -80,26 +76,3 @@ def _padding(call: AtenCall, axes: int, program: Program) -> list[tuple[int, int
         return None
     pairs = [(given[at], given[at + 1]) for at in range(0, len(given), 2)]
     return [(0, 0)] * (axes - len(pairs)) + pairs[::-1]
-
-
-def crop_of(
-    zeros: InsertedZeros, pads: list[tuple[int, int]], kernel: tuple[int, ...], dilation: tuple[int, ...]
-) -> list[tuple[int, int]]:
-    """Return the crop: a convolution begins d(k - 1) - p positions late in the full output."""
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    return [
-        (e - lo - more_lo, e - hi - more_hi)
-        for e, (lo, hi), (more_lo, more_hi) in zip(reach, zeros.pads, pads, strict=True)
-    ]
-
-
-def transposed_weight(weight: StoredArray, groups: int) -> StoredArray:
-    """Return the weight [C_out, C_in/groups, *k] of a convolution as [C_in, C_out/groups, *k], the taps reversed."""
-    out, per, *kernel = weight.shape
-
-    def read() -> Array:
-        apart = weight.read().reshape(groups, out // groups, per, *kernel).swapaxes(1, 2)
-        return np.array(np.flip(apart, tuple(range(3, apart.ndim))).reshape(groups * per, out // groups, *kernel))
-
-    shape = (groups * per, out // groups, *kernel)
-    return StoredArray(shape, weight.dtype, read, f"{weight.origin}, taps reversed", weight.nbytes)

@@ -9,13 +9,14 @@ from typing import Any
 
 from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour, Size, StoredArray
-from tconv.models.inventory.pytorch.constant_folding import Constants
+from tconv.models.inventory.other_forms import of_zero_insertion
+from tconv.models.inventory.pytorch.constant_folding import FoldedConstants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
-from tconv.models.inventory.pytorch.inserted_zeros import crop_of, transposed_weight, zeros_before
+from tconv.models.inventory.pytorch.inserted_zeros import zeros_before
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value, place_of, values_in
 from tconv.models.inventory.pytorch.shuffled_convolution import (
     is_ordinary,
-    ordinary_arguments,
+    ordinary_convolution,
     shuffle_behind,
     shuffled_layer,
 )
@@ -57,7 +58,7 @@ def is_transposed(call: AtenCall) -> bool:
 class _Finder:
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._constants = Constants(program)
+        self._constants = FoldedConstants(program)
         self._flow = Dataflow(program, self._constants)
 
     def layers(self) -> list[ModelLayer]:
@@ -111,10 +112,10 @@ class _Finder:
             zeros = None if ndim < 1 else zeros_before(call, ndim, self._flow, self._program)
             if weight is None or zeros is None:
                 return []
-            ordinary = ordinary_arguments(call, weight.shape)
+            bias = self._array(call.arguments.get("bias"), "bias", limits)
+            made = of_zero_insertion(ordinary_convolution(call, weight, bias), zeros.strides, zeros.pads)
         except FileError:
             return []
-        crop = crop_of(zeros, ordinary.pads, weight.shape[2:], ordinary.dilation)
         source = zeros.first.arguments.get("self")
         before, after = self._around(zeros.first, call)
         return [
@@ -123,14 +124,9 @@ class _Finder:
                 place_of(number, call, self._program),
                 f"{call.op} on inserted zeros",
                 "torch",
-                {
-                    "stride": list(zeros.strides),
-                    "crop": crop,
-                    "groups": ordinary.groups,
-                    "dilation": list(ordinary.dilation),
-                },
-                transposed_weight(weight, ordinary.groups),
-                self._array(call.arguments.get("bias"), "bias", limits),
+                made.arguments,
+                made.weight,
+                made.bias,
                 form="zero insertion and convolution",
                 input_shape=self._shape(source.name) if isinstance(source, Value) else None,
                 output_shape=self._shape(call.outputs[0]),
@@ -138,7 +134,7 @@ class _Finder:
                 before=before,
                 after=after,
                 crop_origin="padding of the convolution",
-                limitations=tuple(limits),
+                limitations=(*limits, *made.limitations),
                 location={"node": number, "output": call.outputs[0], "module": call.module, "graph": call.graph},
             )
         ]

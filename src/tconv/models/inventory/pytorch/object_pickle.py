@@ -93,7 +93,7 @@ def read_pickle(archive: Archive, name: str, folder: str) -> Any:
     """Return the object in a member `name` of an archive; its storages lie in `folder`. Raises FileError."""
     content = archive.content(name, most=_MOST_BYTES)
     try:
-        return _Reader(content, archive, folder).load()
+        return _TensorUnpickler(content, archive, folder).load()
     except FileError:
         raise
     except Exception as error:  # damaged pickles raise nearly everything
@@ -103,7 +103,7 @@ def read_pickle(archive: Archive, name: str, folder: str) -> Any:
         ) from None
 
 
-class _Reader(_UNPICKLER):  # type: ignore[misc]
+class _TensorUnpickler(_UNPICKLER):  # type: ignore[misc]
     """The unpickler in Python, whose memo is a dictionary, so that no number in the file sizes an array."""
 
     dispatch: ClassVar[dict[int, Any]] = {
