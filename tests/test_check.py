@@ -136,6 +136,21 @@ def test_sizes_that_the_file_leaves_open() -> None:
     assert found.shapes.sample_x == (1, 8, 10, 40)
 
 
+def test_chosen_sizes_reach_layers_of_models_that_state_no_input() -> None:
+    nameless = inventory(layer(input_shape=None, output_shape=None))
+    for size, sample in (((10, 20), (1, 8, 10, 20)), (12, (1, 8, 12, 12))):
+        check = check_inventory(nameless, size=size)
+        assert check.layers[0].shapes is not None
+        assert check.layers[0].shapes.sample_x == sample
+        assert check.notes == ()
+
+
+def test_a_size_that_nothing_takes_is_a_note() -> None:
+    for model in (inventory(), inventory(layer(input_shape=None, output_shape=None))):
+        assert "is not used" in check_inventory(model, size=(5, 6, 7)).notes[0]
+    assert check_inventory(inventory(), size=5).notes
+
+
 def test_the_size_of_an_output_that_depends_on_the_input() -> None:
     found = checked(layer(arguments={"output_shape": [32, 48]}, input_shape=("n", 8, "h", "w"), output_shape=None))
     assert found.shapes is not None
@@ -242,6 +257,18 @@ def test_other_forms_are_asked_for_the_operations_that_the_file_has() -> None:
     assert [limit["text"] for limit in custom.limits] == [
         "Convolution2DTransposeBias is an operator of MediaPipe alone"
     ]
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("name", ["tensorflow", "tflite"])
+def test_layers_whose_output_size_is_computed_have_a_plan(name: str, padding: str) -> None:
+    w = np.ones((5, 4, 4, 5), np.float32)
+    open_sizes = layer(
+        w, dialect=name, arguments={"strides": [3, 3], "padding": padding}, input_shape=("n", "h", "w", 5)
+    )
+    answer = checked(replace(open_sizes, output_shape=None), targets=(target("ethos-u"),)).targets["ethos-u"]
+    assert answer.accepted is False
+    assert answer.steps
 
 
 def test_an_unknown_target(tmp_path: Path) -> None:

@@ -114,8 +114,9 @@ def _sizes(given: ModelInput, symbols: Symbols) -> tuple[int, ...]:
     shape = given.shape or ()
     ndim = max(1, len(shape) - 2)
     channels = 3 if len(shape) == 4 and all(not isinstance(size, int) for size in shape[1:]) else None
+    chosen = symbols.given_sizes(shape)
     return tuple(
-        channels if axis == 1 and channels else symbols.value(size, ndim, None if axis == 0 else axis)
+        channels if axis == 1 and channels else chosen.get(axis, symbols.value(size, ndim, axis or None))
         for axis, size in enumerate(shape)
     )
 
