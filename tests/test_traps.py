@@ -142,6 +142,16 @@ def test_listed_faults_are_found_where_they_apply(key: str) -> None:
     assert key not in found(other)
 
 
+def test_an_output_shape_that_adds_one_row_behind_is_right_everywhere() -> None:
+    """Full is 19: ONNX Runtime 1.32.0 and OpenVINO 2026.4.1 compute a 20th row, and lose one in front."""
+    behind, in_front = (
+        {"auto_pad": rule, "strides": [2, 2], "output_shape": [20, 20]} for rule in ("NOTSET", "SAME_UPPER")
+    )
+    assert "onnx-negative-pads" not in found(node(**behind))
+    assert "onnx-negative-pads" in found(node(**in_front))
+    assert "onnx-negative-pads" in found(node(**{**behind, "output_shape": [21, 21]}))
+
+
 def test_open_sizes_are_tried_over_a_range() -> None:
     """The plane of 4 elements is a matter of the size, so the sentence says for how many it holds."""
     shape = (4, None, None)
@@ -391,7 +401,9 @@ def test_every_kind_is_complete() -> None:
 
 
 def test_commands_that_traps_name_exist() -> None:
-    commands = [words for kind in TRAPS.values() for words in re.findall(r"tconv rewrite --step ([\w+-]+)", kind.instead)]
+    commands = [
+        words for kind in TRAPS.values() for words in re.findall(r"tconv rewrite --step ([\w+-]+)", kind.instead)
+    ]
     assert len(commands) >= 5
     assert set(commands) <= set(step_names())
     options = {option for kind in TRAPS.values() for option in re.findall(r"--[a-z-]+", kind.instead)}
