@@ -347,7 +347,9 @@ def test_arguments_of_any_kind_give_a_report() -> None:
 # -- a real run -----------------------------------------------------------------------------------------------------
 
 
-def onnx_file(path: Path, *, weight: Any = None, **attributes: Any) -> Path:
+def onnx_file(
+    path: Path, *, weight: Any = None, sizes: Any = ("batch", 3, "height", "width"), **attributes: Any
+) -> Path:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     w = np.random.default_rng(0).standard_normal((3, 4, 4, 4)).astype(np.float32) if weight is None else weight
@@ -355,7 +357,6 @@ def onnx_file(path: Path, *, weight: Any = None, **attributes: Any) -> Path:
         onnx.helper.make_node("ConvTranspose", ["x", "w"], ["a"], name="up", **attributes),
         onnx.helper.make_node("Relu", ["a"], ["y"], name="relu"),
     ]
-    sizes = ["batch", 3, "height", "width"]
     graph = onnx.helper.make_graph(
         nodes,
         "g",
@@ -410,6 +411,12 @@ def test_an_error_of_a_runtime_is_reported(tmp_path: Path) -> None:
     assert "onnx-negative-pads-refused" in {trap.key for trap in check.traps}
     assert check.layers[0].agreement is None
     assert check.layers[0].timing is not None
+
+
+def test_an_empty_input_is_reported(tmp_path: Path) -> None:
+    check = tconv.check(onnx_file(tmp_path / "model.onnx", sizes=(1, 3, 0, 4)), run=True)
+    assert [trap.key for trap in check.traps] == ["invalid-arguments"]
+    assert check.run is not None
 
 
 def test_an_object_in_memory_that_is_no_module_is_not_run() -> None:

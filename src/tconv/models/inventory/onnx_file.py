@@ -14,7 +14,7 @@ from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Quantization, Size, StoredArray
 from tconv.models.inventory.onnx_neighbours import after, before, readers_of
 from tconv.models.inventory.onnx_pixel_shuffle import ACTIVATIONS, convolution_and_shuffle
-from tconv.models.inventory.onnx_zero_insertion import MOST_TRIALS, convolution_on_zeros
+from tconv.models.inventory.onnx_zero_insertion import MOST_ELEMENTS, MOST_TRIALS, convolution_on_zeros
 from tconv.models.readers.onnx_graph import (
     OnnxGraph,
     PlacedNode,
@@ -64,6 +64,11 @@ def _inventory(graph: OnnxGraph) -> ModelInventory:
     limitations = graph.limitations
     if graph.trial_elements > MOST_TRIALS:
         limitations += ("only the first of its many convolutions were tried for zeros between the elements of x",)
+    if graph.has_untried_sizes:
+        limitations += (
+            f"convolutions behind a rearranged x of more than {MOST_ELEMENTS:,} elements were not tried for zeros "
+            "between them; the same model with open or smaller sizes is",
+        )
     return ModelInventory(
         graph.path.name,
         "ONNX",
@@ -86,6 +91,16 @@ def _layer(graph: OnnxGraph, placed: PlacedNode) -> ModelLayer | None:
         return convolution_and_shuffle(graph, placed) or convolution_on_zeros(graph, placed)
     inputs = _OPERATORS.get(_operation(placed.node))
     return None if inputs is None or not placed.node.outputs else _conv_transpose(graph, placed, inputs)
+
+
+def _followed(
+    arguments: dict[str, Any], input_shape: tuple[Size, ...] | None, weight: StoredArray | None
+) -> tuple[Size, ...] | None:
+    """Return the shape of y that follows from the arguments; None for those that describe no layer."""
+    try:
+        return transposed_shape("onnx", arguments, input_shape, None if weight is None else weight.shape)
+    except (TconvError, TypeError, ValueError):  # the report says why: its readers meet the same
+        return None
 
 
 def _conv_transpose(graph: OnnxGraph, placed: PlacedNode, inputs: _Inputs) -> ModelLayer:
@@ -122,7 +137,7 @@ def _conv_transpose(graph: OnnxGraph, placed: PlacedNode, inputs: _Inputs) -> Mo
         bias,
         "transposed convolution",
         input_shape,
-        output_shape or transposed_shape("onnx", arguments, input_shape, None if weight is None else weight.shape),
+        output_shape or _followed(arguments, input_shape, weight),
         _dtype(graph, x, weight, y, inputs),
         "",
         before(graph, x),
