@@ -136,6 +136,21 @@ def test_sizes_that_the_file_leaves_open() -> None:
     assert found.shapes.sample_x == (1, 8, 10, 40)
 
 
+def test_chosen_sizes_reach_layers_of_models_that_state_no_input() -> None:
+    nameless = inventory(layer(input_shape=None, output_shape=None))
+    for size, sample in (((10, 20), (1, 8, 10, 20)), (12, (1, 8, 12, 12))):
+        check = check_inventory(nameless, size=size)
+        assert check.layers[0].shapes is not None
+        assert check.layers[0].shapes.sample_x == sample
+        assert check.notes == ()
+
+
+def test_a_size_that_nothing_takes_is_a_note() -> None:
+    for model in (inventory(), inventory(layer(input_shape=None, output_shape=None))):
+        assert "is not used" in check_inventory(model, size=(5, 6, 7)).notes[0]
+    assert check_inventory(inventory(), size=5).notes
+
+
 def test_the_size_of_an_output_that_depends_on_the_input() -> None:
     found = checked(layer(arguments={"output_shape": [32, 48]}, input_shape=("n", 8, "h", "w"), output_shape=None))
     assert found.shapes is not None
@@ -244,6 +259,18 @@ def test_other_forms_are_asked_for_the_operations_that_the_file_has() -> None:
     ]
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("name", ["tensorflow", "tflite"])
+def test_layers_whose_output_size_is_computed_have_a_plan(name: str, padding: str) -> None:
+    w = np.ones((5, 4, 4, 5), np.float32)
+    open_sizes = layer(
+        w, dialect=name, arguments={"strides": [3, 3], "padding": padding}, input_shape=("n", "h", "w", 5)
+    )
+    answer = checked(replace(open_sizes, output_shape=None), targets=(target("ethos-u"),)).targets["ethos-u"]
+    assert answer.accepted is False
+    assert answer.steps
+
+
 def test_an_unknown_target(tmp_path: Path) -> None:
     with pytest.raises(tconv.TconvError, match="no-such-chip"):
         tconv.check(tmp_path / "model.onnx", target="no-such-chip")
@@ -320,7 +347,9 @@ def test_arguments_of_any_kind_give_a_report() -> None:
 # -- a real run -----------------------------------------------------------------------------------------------------
 
 
-def onnx_file(path: Path, *, weight: Any = None, **attributes: Any) -> Path:
+def onnx_file(
+    path: Path, *, weight: Any = None, sizes: Any = ("batch", 3, "height", "width"), **attributes: Any
+) -> Path:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     w = np.random.default_rng(0).standard_normal((3, 4, 4, 4)).astype(np.float32) if weight is None else weight
@@ -328,7 +357,6 @@ def onnx_file(path: Path, *, weight: Any = None, **attributes: Any) -> Path:
         onnx.helper.make_node("ConvTranspose", ["x", "w"], ["a"], name="up", **attributes),
         onnx.helper.make_node("Relu", ["a"], ["y"], name="relu"),
     ]
-    sizes = ["batch", 3, "height", "width"]
     graph = onnx.helper.make_graph(
         nodes,
         "g",
@@ -383,6 +411,12 @@ def test_an_error_of_a_runtime_is_reported(tmp_path: Path) -> None:
     assert "onnx-negative-pads-refused" in {trap.key for trap in check.traps}
     assert check.layers[0].agreement is None
     assert check.layers[0].timing is not None
+
+
+def test_an_empty_input_is_reported(tmp_path: Path) -> None:
+    check = tconv.check(onnx_file(tmp_path / "model.onnx", sizes=(1, 3, 0, 4)), run=True)
+    assert [trap.key for trap in check.traps] == ["invalid-arguments"]
+    assert check.run is not None
 
 
 def test_an_object_in_memory_that_is_no_module_is_not_run() -> None:

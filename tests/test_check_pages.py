@@ -439,8 +439,19 @@ def test_times_stand_beside_their_bound():
     assert "100 GFLOP/s, 20.0 GB/s" in to_html(found)
     assert "busy" not in overview.peaks(found)
     hurried = replace(there, timing=replace(there.timing, runtime=5e-6))
-    assert overview.peaks(check(hurried, machine=found.machine)).endswith("busy while that was measured.")
+    assert overview.peaks(check(hurried, machine=found.machine)).endswith("busy while its peaks were measured.")
     assert overview.cost(LayerCheck(layer(), None)) == ["?"]
+
+
+def test_a_layer_in_disguise_shows_its_form():
+    for words, form in (
+        ("Conv + DepthToSpace", "convolution and depth to space"),
+        ("Conv on inserted zeros", "zero insertion and convolution"),
+        ("", "transposed convolution"),
+    ):
+        shown = LayerCheck(layer(form=form), None)
+        assert overview.form(shown) == words
+        assert f'</a><br><span class="soft">{words}' in to_html(check(shown)) or not words
 
 
 def test_many_notes_are_counted():

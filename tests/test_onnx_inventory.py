@@ -456,6 +456,17 @@ def test_zeros_between_elements_of_any_size(path):
     assert layer.output_shape == ("n", 4, "2*h", "2*w")
 
 
+def test_a_fixed_x_that_is_too_large_for_a_trial_is_stated(path):
+    builder = GraphBuilder([1, 4, 1024, 1024])
+    wide = builder.add("Reshape", "x", builder.constant(np.array([1, 4, 1024, 1, 1024, 1])))
+    padded = builder.add("Pad", wide, builder.constant(np.array([0] * 6 + [0, 0, 0, 1, 0, 1])))
+    z = builder.add("Reshape", padded, builder.constant(np.array([1, 4, 2048, 2048])))
+    builder.add("Conv", z, builder.random(4, 4, 3, 3), pads=[1, 1, 1, 1])
+    found = inventory_of(builder.save(path))
+    assert found.layers == ()
+    assert "more than 2,097,152 elements" in found.limitations[0]
+
+
 @pytest.mark.parametrize("kind", ["pad", "nearest", "shuffled"])
 def test_convolutions_that_are_none(kind, path):
     builder = GraphBuilder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from tconv.checking.traps import FAMILIES, TRAPS
 from tconv.checking.traps.integer_scales import stored_integers
 from tconv.checking.traps.scale_axes import go_together
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour, Quantization, StoredArray
+from tconv.onnx.model_rewrite import step_names
 from traps_page import PAGE, page
 
 
@@ -142,6 +144,16 @@ def test_listed_faults_are_found_where_they_apply(key: str) -> None:
     affected, other = FAULTY[key]
     assert key in found(affected)
     assert key not in found(other)
+
+
+def test_an_output_shape_that_adds_one_row_behind_is_right_everywhere() -> None:
+    """Full is 19: ONNX Runtime 1.32.0 and OpenVINO 2026.4.1 compute a 20th row, and lose one in front."""
+    behind, in_front = (
+        {"auto_pad": rule, "strides": [2, 2], "output_shape": [20, 20]} for rule in ("NOTSET", "SAME_UPPER")
+    )
+    assert "onnx-negative-pads" not in found(node(**behind))
+    assert "onnx-negative-pads" in found(node(**in_front))
+    assert "onnx-negative-pads" in found(node(**{**behind, "output_shape": [21, 21]}))
 
 
 def test_open_sizes_are_tried_over_a_range() -> None:
@@ -390,6 +402,16 @@ def test_every_kind_is_complete() -> None:
         assert " " not in kind.key
         for text in (kind.title, kind.meaning, kind.who, kind.source, kind.instead):
             assert text
+
+
+def test_commands_that_traps_name_exist() -> None:
+    commands = [
+        words for kind in TRAPS.values() for words in re.findall(r"tconv rewrite --step ([\w+-]+)", kind.instead)
+    ]
+    assert len(commands) >= 5
+    assert set(commands) <= set(step_names())
+    options = {option for kind in TRAPS.values() for option in re.findall(r"--[a-z-]+", kind.instead)}
+    assert options <= {"--step", "--target", "--runtimes", "--run"}
 
 
 def test_a_plain_layer_has_no_trap() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tconv._arrays import Array
@@ -15,7 +17,7 @@ def agreement_of(call: EffectiveCall, y: Array, name: str) -> Agreement:
     g, count = call.geometry, call.output_shape()
     terms = max(1, call.weight.shape[0] // g.groups * int(np.prod(np.ceil(np.divide(g.kernel, g.stride)))))
     spacing = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}.get(y.dtype.itemsize, 2.0**-23) if y.dtype.kind == "f" else 0.01
-    rounding = 4 * spacing * (np.sqrt(terms) + 4)
+    rounding = 4 * spacing * (math.sqrt(terms) + 4)
     got = _canonical(y, count)
     if got is None:
         return Agreement(name, None, rounding, tuple(y.shape), count, False, "the runtime's output has another shape")

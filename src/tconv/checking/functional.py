@@ -79,9 +79,16 @@ def check_inventory(
         inventory.version,
         tuple(traps.of_file(inventory)),
         tuple(each.name for each in targets),
-        notes=inventory.limitations,
+        notes=inventory.limitations + _unused(size, symbols, layers),
         inventory=inventory,
     )
+
+
+def _unused(size: int | Sequence[int] | None, symbols: Symbols, layers: Sequence[LayerCheck]) -> tuple[str, ...]:
+    """Return the note about a size that no open size of the model took."""
+    if symbols.is_size_used or not layers:
+        return ()
+    return (f"size={size} is not used: no input or layer has as many open sizes, so the file's own stand",)
 
 
 def _layer(read: ReadLayer, inventory: ModelInventory, targets: Sequence[Any]) -> LayerCheck:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.acceleration.machine_peaks import Peaks, peaks
+from tconv.acceleration.machine_peaks import Peaks, highest, peaks
 from tconv.checking.layer_check import LayerCheck, Timing
 from tconv.checking.report import Check, Machine
 from tconv.checking.timing import median_seconds
@@ -16,34 +17,52 @@ from tconv.models.inventory.model_layer import ModelLayer
 from tconv.operator.prepared import prepare
 
 _MOST_BYTES = 1 << 31
+_MOST_SECONDS = 60  # for all layers together
+
+_LATE = Timing(None, note=f"not timed: those before it took {_MOST_SECONDS} s")
 
 
 def timed(checked: Check) -> Check:
-    """Return a check with the times of its layers, for the sizes in its report; those that it has already stay."""
+    """Return a check with the times of its layers, for the sizes in its report; those that it has already stay.
+
+    The peaks are measured before and after the layers, and the higher rates count: a machine that was busy for a moment
+    would give a bound that layers undercut.
+    """
     if not any(layer.macs is not None for layer in checked.layers):
         return checked
     threads = get_num_threads()
-    best = peaks(threads)
-    layers = tuple(replace(layer, timing=_timing(layer, best)) for layer in checked.layers)
+    before = peaks(threads)
+    end = time.perf_counter() + _MOST_SECONDS
+    times = [_timing(layer) if time.perf_counter() < end else _LATE for layer in checked.layers]
+    best = highest(before, peaks(threads))
+    pairs = zip(checked.layers, times, strict=True)
+    layers = tuple(replace(layer, timing=_with_bound(layer, timing, best)) for layer, timing in pairs)
     return replace(checked, layers=layers, machine=Machine(best.gflops, best.copy, threads, best.source))
 
 
-def _timing(check: LayerCheck, best: Peaks) -> Timing:
+def _with_bound(check: LayerCheck, timing: Timing, best: Peaks) -> Timing:
+    if check.macs is None or check.nbytes is None:
+        return timing
+    bound, side = best.seconds(check.macs.exact, check.nbytes.total)
+    return replace(timing, bound=bound, bound_by=side)
+
+
+def _timing(check: LayerCheck) -> Timing:
+    """Return the times of a layer, without its bound."""
     if check.macs is None or check.nbytes is None or check.shapes is None or check.geometry is None:
         return Timing(None, note="its sizes or its weight are not known")
-    bound, side = best.seconds(check.macs.exact, check.nbytes.total)
     if check.nbytes.total > _MOST_BYTES:
-        return Timing(bound, side, note=f"not timed: {check.nbytes.total:,} bytes")
+        return Timing(None, note=f"not timed: {check.nbytes.total:,} bytes")
     x, weight = _arrays_of(check)
     if weight is None:
-        return Timing(bound, side, note="its weight cannot be read")
+        return Timing(None, note="its weight cannot be read")
     try:
         layer = prepare(weight, _bias_of(check), geometry=check.geometry)
         own = median_seconds(lambda: layer(x))
     except Exception as error:  # the bias is read late, and a damaged file fails here in the words of its reader
-        return Timing(bound, side, note=f"not timed: {str(error)[:200]}")
+        return Timing(None, note=f"not timed: {str(error)[:200]}")
     theirs, name, note = _known(check) or _runtime_seconds(check.layer, check, x)
-    return Timing(bound, side, own, theirs, name, note)
+    return Timing(None, "", own, theirs, name, note)
 
 
 def _arrays_of(check: LayerCheck) -> tuple[Array, Array | None]:

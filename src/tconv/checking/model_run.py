@@ -114,8 +114,9 @@ def _sizes(given: ModelInput, symbols: Symbols) -> tuple[int, ...]:
     shape = given.shape or ()
     ndim = max(1, len(shape) - 2)
     channels = 3 if len(shape) == 4 and all(not isinstance(size, int) for size in shape[1:]) else None
+    chosen = symbols.given_sizes(shape)
     return tuple(
-        channels if axis == 1 and channels else symbols.value(size, ndim, None if axis == 0 else axis)
+        channels if axis == 1 and channels else chosen.get(axis, symbols.value(size, ndim, axis or None))
         for axis, size in enumerate(shape)
     )
 
@@ -144,7 +145,10 @@ def _with_step(check: LayerCheck, step: Step | None, trace: Trace, name: str) ->
     call = None if x is None else own_call(step.layer, x)
     if x is None or y is None or call is None:
         return replace(check, notes=(*check.notes, "the run has no tensors of this layer"))
-    agreement = agreement_of(call, np.asarray(y), name)
+    try:
+        agreement = agreement_of(call, np.asarray(y), name)
+    except TconvError as error:
+        return replace(check, notes=(*check.notes, f"the run of this layer is not compared: {error}"))
     check = replace(check, agreement=agreement)
     traps = tuple(contradictions.of_run(check, call, agreement))
     shapes, own = check.shapes, (len(call.x), call.x.shape[1], *call.x.shape[2:])

@@ -19,37 +19,53 @@ class Symbols:
 
     def __init__(self, model: ModelInventory, size: int | Sequence[int] | None = None) -> None:
         self._values: dict[str, int] = {}
-        self._default = size if isinstance(size, int) else None
+        self._size = size
+        self.is_size_used = size is None
+        """True once some open size has a number that the caller chose."""
         for each in model.inputs:
             for axis, entry in enumerate(each.shape or ()):
                 if isinstance(entry, str) and axis == 0 and len(each.shape or ()) > 1:
                     self._values.setdefault(entry, 1)
-        if size is None:
-            return
         for each in model.inputs:
-            open_axes = [axis for axis, entry in enumerate(each.shape or ()) if axis and not isinstance(entry, int)]
-            given = [size] * len(open_axes) if isinstance(size, int) else list(size)
-            if len(given) != len(open_axes):
-                continue
-            for axis, number in zip(open_axes, given, strict=True):
+            for axis, number in self.given_sizes(each.shape or ()).items():
                 entry = (each.shape or ())[axis]
                 if isinstance(entry, str):
                     self._values.setdefault(entry, number)
 
+    def given_sizes(self, shape: Sequence[Size]) -> dict[int, int]:
+        """Return the sizes that the caller chose for an input, by axis: of its open ones, the batch apart."""
+        if self._size is None:
+            return {}
+        open_axes = [axis for axis, entry in enumerate(shape) if axis and not isinstance(entry, int)]
+        given = [self._size] * len(open_axes) if isinstance(self._size, int) else list(self._size)
+        if not open_axes or len(given) != len(open_axes):
+            return {}
+        self.is_size_used = True
+        return dict(zip(open_axes, given, strict=True))
+
     def value(self, size: Size, ndim: int, axis: int | None = None) -> int:
         """Return a size as a number: its own, that of its symbols, or one chosen for a layer of `ndim` axes.
 
-        `axis` None is the batch.
+        `axis` is the spatial axis, None for the batch.
         """
         if isinstance(size, int):
             return size
-        default = 1 if axis is None else self._default or DEFAULTS.get(ndim, 16)
         if size is None:
-            return default
+            return self._default(ndim, axis)
         for name in symbols_in(size):
-            self._values.setdefault(name, default)
+            if name not in self._values:
+                self._values[name] = self._default(ndim, axis)
         known = evaluate(size, self._values)
-        return known if known is not None and known > 0 else default
+        return known if known is not None and known > 0 else self._default(ndim, axis)
+
+    def _default(self, ndim: int, axis: int | None) -> int:
+        if axis is None:
+            return 1
+        given = (self._size,) * ndim if isinstance(self._size, int) else self._size
+        if given is None or len(given) != ndim or axis >= ndim:
+            return DEFAULTS.get(ndim, 16)
+        self.is_size_used = True
+        return given[axis]
 
     def chosen(self, sizes: Sequence[Size]) -> tuple[str, ...]:
         """Return the numbers of the symbols in these sizes as text: "time = 128"."""

@@ -36,8 +36,8 @@ def every_target() -> tuple[Target, ...]:
 
 def answer_of(read: ReadLayer, facts: LayerFacts | None, target: Target) -> TargetAnswer:
     """Return the answer of one target for a layer: its limits, and the steps that end them."""
-    if facts is None:
-        return TargetAnswer(None, plan="the layer is not known well enough")
+    if facts is None or read.refusal:
+        return TargetAnswer(None, plan=read.refusal or "the layer is not known well enough")
     limits, open_limits = _limits(read, facts, target)
     if not limits:
         return TargetAnswer(True, open_limits=open_limits)

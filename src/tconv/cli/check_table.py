@@ -134,6 +134,8 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
 
 def _name_and_traps(layer: LayerCheck) -> Text:
     text = Text(short_name(layer.name, 60), style="bold")
+    if form := overview.form(layer):
+        text.append(f"\n{form}", style="not bold dim")
     keys = dict.fromkeys((trap.severity, trap.key) for trap in layer.traps)
     for severity, key in sorted(keys, key=lambda pair: SEVERITIES.index(pair[0])):
         if severity != "note":

@@ -91,8 +91,12 @@ def grouped_output_shape(geometry: Geometry, input: Sizes, native: Native) -> bo
 
 
 def negative_pads(geometry: Geometry, input: Sizes, native: Native) -> bool:
-    negative = any(total < 0 for total in total_pads(geometry, native))
-    return negative and (is_same(native) or has_output_shape(native))
+    """Return True for negative pads whose loss shows: any of SAME_*; of an output_shape those in front, or a stride."""
+    totals = total_pads(geometry, native)
+    if not has_output_shape(native):
+        return is_same(native) and min(totals) < 0
+    axes = zip(geometry.crop, totals, geometry.stride, strict=True)
+    return any(total < 0 and (lo < 0 or lo + hi <= -s) for (lo, hi), total, s in axes)
 
 
 def valid_has_pads(geometry: Geometry, input: Sizes, native: Native) -> bool:

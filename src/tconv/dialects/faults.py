@@ -121,7 +121,7 @@ _LIST = (
         "onnx_negative_pads",
         ("onnx",),
         f"onnxruntime 1.32.0; {_OPENVINO_ONNX}",
-        "pads that SAME_* or output_shape make negative are taken as 0",
+        "pads that SAME_* or output_shape make negative are taken as 0; ONNX Runtime refuses a stride or more",
         "observed with onnxruntime 1.32.0 (the dialect onnxruntime has this rule) and openvino 2026.4.1",
         "another output",
         negative_pads,

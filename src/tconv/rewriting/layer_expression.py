@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tconv._arguments import ints_of
 from tconv._arrays import Array
 from tconv.dialects import DataLayout, Dialect, NativeCall, dialect
 from tconv.errors import RewriteError, TconvError
+from tconv.models.inventory.computed_sizes import sized_arguments
 from tconv.models.inventory.model_layer import ModelLayer
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.expression import layer as layer_of
@@ -77,7 +79,8 @@ def _read(
     shape = tuple(layer.weight.shape)
     channels = weights.sizes(shape)["I"] * (groups if weights.grouped == "O" else 1)
     sample = (sizes[0] or 1, channels, *(7 if size is None else size for size in sizes[1:]))
-    return rules.read(data.native_shape(sample), shape, arguments), sizes
+    x = data.native_shape(sample)
+    return rules.read(x, shape, sized_arguments(replace(layer, arguments=arguments), x)), sizes
 
 
 def _sizes(layer: ModelLayer, data: DataLayout, ndim: int) -> tuple[int | None, ...]:

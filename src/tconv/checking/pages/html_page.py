@@ -95,6 +95,7 @@ def _overview(check: Check) -> str:
             [
                 str(index + 1),
                 f'<a href="#layer-{index + 1}">{html.name(layer.name, 80)}</a>'
+                + (f'<br><span class="soft">{html.text(form)}</span>' if (form := overview.form(layer)) else "")
                 + "".join(f"<br>{trap_tag(severity, key)}" for severity, key in kinds),
                 html.text(overview.kernel(layer)),
                 html.text(overview.stride(layer)),

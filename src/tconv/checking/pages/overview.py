@@ -227,6 +227,18 @@ def macs(layer: LayerCheck) -> str:
     return "?" if layer.macs is None else si(layer.macs.exact, "").strip()
 
 
+_FORMS: dict[str, str] = {
+    "transposed convolution": "",
+    "convolution and depth to space": "Conv + DepthToSpace",
+    "zero insertion and convolution": "Conv on inserted zeros",
+}
+
+
+def form(layer: LayerCheck) -> str:
+    """Return the operations that stand for the layer in a few words; "" for a transposed convolution of that name."""
+    return _FORMS.get(layer.layer.form, layer.layer.form)
+
+
 def cost(layer: LayerCheck) -> list[str]:
     """Return the multiply-adds, and after a run the time of the layer and its multiple of the bound: ["33 M", ...]."""
     spent, ratio = _seconds(layer), _over_bound(layer)
@@ -267,7 +279,7 @@ def peaks(check: Check) -> str:
     machine = f"{check.machine.gflops:.0f} GFLOP/s, {check.machine.gbytes:.1f} GB/s"
     text = f"Times are of {of}, each layer alone. The bound is the least that this machine needs ({machine})."
     if any((ratio := _over_bound(layer)) is not None and ratio < 0.95 for layer in check.layers):
-        text += " Times below it mean that the machine was busy while that was measured."
+        text += " Times below it: the bytes stay in a cache, or the machine was busy while its peaks were measured."
     return text
 
 

@@ -20,7 +20,7 @@ _PADDING = TrapKind(
     "are joined, or are one row off.",
     "every runtime; output_size of a PyTorch decoder becomes such a number in torch.onnx.export",
     "pytorch/pytorch#80301, #8816; milesial/Pytorch-UNet#32",
-    "tconv rewrite --steps dynamic-size, which asks the graph for the size; or inputs padded to a multiple of the "
+    "tconv rewrite --step dynamic-size, which asks the graph for the size; or inputs padded to a multiple of the "
     "strides",
 )
 _SHAPE = TrapKind(
@@ -32,7 +32,7 @@ _SHAPE = TrapKind(
     "cropped or extended with rows of bias.",
     "every runtime",
     "ONNX specification, ConvTranspose: output_shape",
-    "pads in place of output_shape: tconv rewrite --steps dynamic-size",
+    "pads in place of output_shape: tconv rewrite --step dynamic-size",
 )
 KINDS = (_PADDING, _SHAPE)
 

@@ -14,7 +14,7 @@ from tconv.errors import TconvError
 from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Quantization, Size, StoredArray
 from tconv.models.inventory.onnx_neighbours import after, before, readers_of
 from tconv.models.inventory.onnx_pixel_shuffle import ACTIVATIONS, convolution_and_shuffle
-from tconv.models.inventory.onnx_zero_insertion import MOST_TRIALS, convolution_on_zeros
+from tconv.models.inventory.onnx_zero_insertion import MOST_ELEMENTS, MOST_TRIALS, convolution_on_zeros
 from tconv.models.readers.number_types import dequantized
 from tconv.models.readers.onnx_graph import (
     OnnxGraph,
@@ -65,6 +65,11 @@ def _inventory(graph: OnnxGraph) -> ModelInventory:
     limitations = graph.limitations
     if graph.trial_elements > MOST_TRIALS:
         limitations += ("only the first of its many convolutions were tried for zeros between the elements of x",)
+    if graph.has_untried_sizes:
+        limitations += (
+            f"convolutions behind a rearranged x of more than {MOST_ELEMENTS:,} elements were not tried for zeros "
+            "between them; the same model with open or smaller sizes is",
+        )
     return ModelInventory(
         graph.path.name,
         "ONNX",
@@ -141,7 +146,7 @@ def _output_shape(
     """Return the shape of y by the dialect's rules; None for arguments that they refuse."""
     try:
         return transposed_shape("onnx", arguments, x, None if weight is None else weight.shape)
-    except TconvError:
+    except (TconvError, TypeError, ValueError):  # the report says why: its readers meet the same
         return None
 
 

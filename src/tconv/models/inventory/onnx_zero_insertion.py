@@ -28,7 +28,9 @@ _MOVING = names_in(
     "ScatterND Shape Slice Split Squeeze Sub Tile Transpose Unsqueeze Upsample Where"
 )
 _MAKES_ZEROS = ("Pad", "Concat", "ScatterND", "ScatterElements", "Mul", "Where")
-_MOST_NODES, _MOST_ELEMENTS = 40, 1 << 21
+_MOST_NODES = 40
+MOST_ELEMENTS = 1 << 21
+"""Most elements of x that are tried."""
 _MOST_BYTES = 1 << 28  # of the arrays of a trial
 MOST_TRIALS = 1 << 26
 """Most elements of all trial arrays of a model, those between included."""
@@ -136,7 +138,11 @@ def _measured(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...],
         return None
     results = []
     for extra in (0, 2):
-        trial = _trial(shape, extra)
+        sizes = _trial_sizes(shape, extra)
+        if math.prod(sizes) > MOST_ELEMENTS:
+            graph.has_untried_sizes = True
+            return None
+        trial = None if min(sizes) < 1 or min(sizes[2:]) < 2 else _trial(sizes)
         if trial is None or graph.trial_elements > MOST_TRIALS:
             return None
         z = _run(graph, value, source, nodes, trial)
@@ -152,14 +158,16 @@ def _measured(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...],
     return Insertion(source, stride, margins, nodes, folded) if max(stride) > 1 else None
 
 
-def _trial(shape: tuple[Size, ...], extra: int) -> Array | None:
-    """Return an array of different numbers, none 0, of this shape."""
-    sizes = [
+def _trial_sizes(shape: tuple[Size, ...], extra: int) -> list[int]:
+    """Return the sizes of a trial array: those of the file, and small ones where any may be."""
+    return [
         size if isinstance(size, int) else 1 if axis == 0 else _TRIAL_SIZES[axis % 3] + extra
         for axis, size in enumerate(shape)
     ]
-    if min(sizes) < 1 or math.prod(sizes) > _MOST_ELEMENTS or min(sizes[2:]) < 2:
-        return None
+
+
+def _trial(sizes: list[int]) -> Array:
+    """Return an array of different numbers, none of them 0."""
     return np.arange(1, math.prod(sizes) + 1, dtype=np.float32).reshape(sizes)
 
 

@@ -61,6 +61,8 @@ class OnnxGraph:
         self._constant_arrays: dict[Any, StoredArray | None] = {}
         self.trial_elements = 0
         """Elements of the small arrays on which parts of the graph were run, to limit them."""
+        self.has_untried_sizes = False
+        """True if a part of the graph was not run because the file fixes sizes that are too large for a trial."""
 
     @cached_property
     def nodes(self) -> tuple[PlacedNode, ...]:
