@@ -28,7 +28,8 @@ from tconv.models.traces.onnx_file import OnnxFile
 from tconv.onnx import plan_rewrite, step_names
 from tconv.onnx.feed_sizes import random_feeds
 from tconv.onnx.model_file import ModelFile
-from tconv.onnx.verification import LIMITS, relative_difference
+from tconv.onnx.verification import relative_difference
+from tconv.rewriting.plan import LIMITS
 from tconv.targets import target_names
 
 Runner = Callable[[dict[str, Any]], list[Any]]

@@ -305,6 +305,20 @@ class Own(nn.ConvTranspose2d):
         return 2 * super().forward(input, output_size)
 
 
+class Larger(nn.ConvTranspose2d):
+    def _output_padding(self, *args, **words):
+        return [1, 1]
+
+
+def test_a_layer_that_would_differ_is_refused():
+    model = nn.Sequential(Larger(2, 2, 3, 3))
+    with pytest.raises(MethodError, match="0: its output differs by inf of the largest value; 1e-05 is allowed"):
+        ours.rewrite(model, target="conv-only")
+    rewritten, report = ours.rewrite(model, target="conv-only", strict=False)
+    assert isinstance(rewritten[0], Larger)
+    assert report.layers == ()
+
+
 def test_refusals_name_the_layer_and_the_reasons():
     model = nn.Sequential(nn.ConvTranspose2d(2, 2, 3, 3), Own(2, 2, 3), nn.ConvTranspose2d(2, 2, 2, 2))
     model[2].register_forward_hook(lambda module, args, output: output)
@@ -320,6 +334,8 @@ def test_refusals_name_the_layer_and_the_reasons():
     assert share(model(x), rewritten(x)) <= 1e-6
     with pytest.raises(MethodError, match="the model: it is not initialised yet; run the model once before"):
         ours.rewrite(nn.LazyConvTranspose2d(3, 2), target="conv-only")
+    with pytest.raises(MethodError, match="1 of 1 transposed convolutions cannot be rewritten"):
+        ours.rewrite(nn.Sequential(Own(2, 2, 3)), target="conv-only")
     with pytest.raises(MethodError, match="its weight is on the meta device, without numbers"):
         ours.rewrite(nn.ConvTranspose2d(2, 2, 2, device="meta"), target="conv-only")
     fused = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.ReLU()).eval()

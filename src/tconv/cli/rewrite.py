@@ -12,10 +12,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tconv.errors import ArgumentError
-from tconv.models.traces import FORMATS
 from tconv.onnx import plan_rewrite
-
-_RUNTIMES = FORMATS[".onnx"].runtimes
+from tconv.onnx.model_rewrite import RUNTIMES
 
 _Values = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
@@ -66,9 +64,9 @@ def run(
     if output is None and not plan:
         raise ArgumentError(f"there is no output. Write -o {model.stem}-rewritten.onnx, or --plan for the plan alone")
     for name in runtimes or ():
-        if name not in _RUNTIMES:
+        if name not in RUNTIMES:
             raise ArgumentError(
-                f"--runtimes names {name!r}; there are {', '.join(_RUNTIMES)}. Write one or more of them"
+                f"--runtimes names {name!r}; there are {', '.join(RUNTIMES)}. Write one or more of them"
             )
     planned = plan_rewrite(model, target=target, steps=step or (), layers=layer or ())
     if not as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.onnx.node_writer import NodeWriter, OpsetError
+from tconv.onnx.node_writer import SLICE_OPSET, NodeWriter, OpsetError, old_slice
 from tconv.onnx.size_symbols import SizeSymbols
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.operations import (
@@ -30,6 +30,7 @@ from tconv.rewriting.operations import (
     Transpose,
     Unsqueeze,
 )
+from tconv.rewriting.steps.step import is_writable
 
 _TO_THE_END = (1 << 63) - 1  # the specification's number for a slice whose end is not known
 _CRD_OPSET = 11
@@ -42,6 +43,20 @@ def write_expression(writer: NodeWriter, expression: Expression, x: Any) -> Any:
     Reshape's own 0 and -1 do not say them already. Raises OpsetError for an operation that the file's opset lacks.
     """
     return _ExpressionWriter(writer, expression, x).run()
+
+
+def reasons_against_writing(expression: Expression, opset: int) -> list[str]:
+    """Return the reasons why `write_expression` could not write an expression in a file of this opset."""
+    symbols, found = SizeSymbols.of(expression), list[str]()
+    for operation in expression.operations:
+        if isinstance(operation, Slice) and opset < SLICE_OPSET:
+            sizes = [*operation.starts, *(stop for stop in operation.stops if stop is not None)]
+            known = all((line := symbols.line(size)) is not None and line[0] < 0 for size in sizes)
+            if not known or max(operation.steps) > 1:
+                found.append(old_slice("steps" if known else "sizes that are known at run time only", opset))
+        elif isinstance(operation, ConvTranspose) and not is_writable(operation):
+            found.append(f"no ConvTranspose has the crop {operation.geometry.crop} as pads; write explicit-pads first")
+    return list(dict.fromkeys(found))
 
 
 class _ExpressionWriter:

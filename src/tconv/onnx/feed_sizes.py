@@ -101,4 +101,4 @@ def _filled(inputs: Sequence[Any], known: Sequence[Input], sizes: Sequence[int],
 
 
 def _text(feeds: Sequence[Array]) -> str:
-    return " and ".join("x".join(map(str, feed.shape)) for feed in feeds)
+    return " and ".join("x".join(map(str, feed.shape)) or "one number" for feed in feeds)

@@ -22,6 +22,7 @@ _SCRIPTS = {
     ),
 }
 """Package and program of each simplifier, by its name."""
+TOOLS = tuple(_SCRIPTS)
 
 
 class ToolError(Exception):

@@ -5,8 +5,9 @@ Graphs are those of onnx_ir. Weights in other files stay on the disk, and are co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
@@ -38,6 +39,8 @@ class ModelFile:
     """Entries of the file, written again as they are."""
     value_infos: dict[str, Any]
     """Types and sizes that the file gives to tensors inside the main graph."""
+    unread: Any = None
+    """Model of protobuf with those parts alone that onnx_ir does not read."""
     external: set[str] = field(default_factory=set)
     """Names of initializers whose numbers lie in another file, and of new ones that come from such."""
 
@@ -58,8 +61,20 @@ class ModelFile:
             raise FileError(
                 f"{path} is damaged or not an ONNX model: {text}. Write onnx.save(model, name) with the whole model"
             ) from None
+        if proto.graph.sparse_initializer:
+            raise FileError(
+                f"{path} has sparse initializers, such as {proto.graph.sparse_initializer[0].values.name!r}, which no "
+                "runtime here reads, so that nothing can be compared. Write them as dense ones"
+            )
         found = cls(path, model, list(proto.opset_import), {each.name: each for each in proto.graph.value_info})
-        found.external = {name for name, value in found._stored() if isinstance(value, onnx_ir.ExternalTensor)}
+        found.unread = onnx.ModelProto(training_info=proto.training_info)
+        found.unread.graph.quantization_annotation.extend(proto.graph.quantization_annotation)
+        found.external = {
+            name
+            for graph in found._graphs()
+            for name, value in graph.initializers.items()
+            if isinstance(value.const_value, onnx_ir.ExternalTensor)
+        }
         return found
 
     @property
@@ -68,11 +83,25 @@ class ModelFile:
         versions = self.model.opset_imports
         return int(versions.get("", versions.get("ai.onnx", 1)))
 
-    def _stored(self) -> Iterator[tuple[str, Any]]:
-        for graph in [self.model.graph, *self.model.graph.subgraphs()]:
+    @property
+    def has_external_data(self) -> bool:
+        """True if numbers of the model lie in another file, or will."""
+        return any(True for _ in self._outside())
+
+    def _graphs(self) -> list[Any]:
+        return [self.model.graph, *self.model.graph.subgraphs()]
+
+    def _outside(self) -> Iterator[tuple[Any, Callable[[Any], None]]]:
+        """Yield each tensor whose numbers belong into another file, and the function that puts one in its place."""
+        onnx_ir = need_onnx_ir()
+        for graph in self._graphs():
             for name, value in graph.initializers.items():
-                if value.const_value is not None:
-                    yield name, value.const_value
+                if name in self.external:
+                    yield value.const_value, partial(setattr, value, "const_value")
+            for node in graph:
+                for name, attribute in list(node.attributes.items()):
+                    if isinstance(attribute.value, onnx_ir.ExternalTensor):
+                        yield attribute.value, partial(_set_attribute, node, name)
 
     def write(self, path: Path) -> Path | None:
         """Write the model to a new place that nothing else uses; return the file of its external data, or None.
@@ -80,27 +109,26 @@ class ModelFile:
         Raises FileError for a model that does not fit into one file.
         """
         onnx_ir = need_onnx_ir()
-        kept: dict[str, Any] = {}
         graph = self.model.graph
-        names = [name for name in graph.initializers if name in self.external]
-        data = path.with_name(f"{path.name}.data") if names else None
+        outside = list(self._outside())
+        kept = [tensor for tensor, _ in outside]
+        data = path.with_name(f"{path.name}.data") if outside else None
         try:
             if data is not None:
-                tensors = [graph.initializers[name].const_value for name in names]
-                moved = onnx_ir.external_data.convert_tensors_to_external(tensors, path.parent, data.name)
-                for name, tensor in zip(names, moved, strict=True):
-                    kept[name] = graph.initializers[name].const_value
-                    graph.initializers[name].const_value = tensor
+                moved = onnx_ir.external_data.convert_tensors_to_external(kept, path.parent, data.name)
+                for (_, put), tensor in zip(outside, moved, strict=True):
+                    put(tensor)
             proto = onnx_ir.to_proto(self.model)
         finally:
-            for name, tensor in kept.items():
-                graph.initializers[name].const_value = tensor
+            for tensor, put in outside:
+                put(tensor)
         # onnx_ir spells a domain in another way, and describes tensors that the file does not describe
         del proto.opset_import[:]
         proto.opset_import.extend(self.opset_imports)
         present = {value.name for node in graph for value in node.outputs}
         del proto.graph.value_info[:]
         proto.graph.value_info.extend(each for name, each in self.value_infos.items() if name in present)
+        proto.MergeFrom(self.unread)
         if proto.ByteSize() > _MOST_BYTES:
             raise FileError(
                 f"the rewritten {self.path} has {proto.ByteSize()} bytes; a .onnx file has at most {_MOST_BYTES}. "
@@ -108,6 +136,10 @@ class ModelFile:
             )
         path.write_bytes(proto.SerializeToString())
         return data if data is not None and data.exists() else None
+
+
+def _set_attribute(node: Any, name: str, tensor: Any) -> None:
+    node.attributes[name] = need_onnx_ir().AttrTensor(name, tensor)
 
 
 def numbers_of(value: Any) -> Array | None:

@@ -19,14 +19,20 @@ from tconv.errors import ArgumentError, FileError, RewriteError
 from tconv.models.inventory import inventory_of
 from tconv.models.inventory.model_layer import ModelLayer
 from tconv.models.readers.onnx_graph import open_graph
+from tconv.models.traces import FORMATS
 from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer
+from tconv.onnx.graph_tools import TOOLS
 from tconv.onnx.model_file import ModelFile, Publication
 from tconv.onnx.rewritten_layer import LayerPlan, LayerRewrite
 from tconv.onnx.run_cost import Cost, measure_cost
-from tconv.onnx.verification import LIMITS, Verification, typical_feeds, verify
+from tconv.onnx.verification import Verification, typical_feeds, verify
+from tconv.rewriting.plan import LIMITS
 from tconv.rewriting.steps import STEPS
 from tconv.targets import Target
 from tconv.targets import target as find_target
+
+RUNTIMES = FORMATS[".onnx"].runtimes
+"""Names of the runtimes on which models can be compared."""
 
 
 def step_names() -> tuple[str, ...]:
@@ -78,6 +84,7 @@ def plan_rewrite(
         rewrite_of.with_steps(steps)
         if found_target is not None:
             rewrite_of.with_target(found_target)
+        rewrite_of.note_overridable()
         rewrites.append(rewrite_of)
         plans.append(rewrite_of.plan)
     return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))
@@ -127,6 +134,7 @@ class ModelPlan:
     """Coarsest type in which the layers compute."""
     named: bool = False
     """True if the caller has named the layers."""
+    _written: bool = False
 
     @property
     def changes(self) -> bool:
@@ -172,6 +180,9 @@ class ModelPlan:
 
         Arguments and errors as `rewrite`. `sizes` is the number of sizes that are run, `cost` measures the time.
         """
+        _check_words(runtimes, tools, limit)
+        if self._written:
+            raise ArgumentError("this plan was written before, and is spent. Make a new one by plan_rewrite")
         place = Path(output)
         if place.suffix.lower() != ".onnx":
             raise ArgumentError(f"the output {place} does not end in .onnx. Write {place.with_suffix('.onnx')}")
@@ -189,8 +200,9 @@ class ModelPlan:
             )
         allowed = LIMITS.get(self.dtype, LIMITS["float32"]) if limit is None else limit
         with ExitStack() as stack:
-            places = stack.enter_context(Publication(place, bool(self.file.external)))
+            places = stack.enter_context(Publication(place, self.file.has_external_data))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tconv-rewrite-")))
+            self._written = True
             for each in self.rewrites:
                 each.emit()
             written = folder / place.name
@@ -241,8 +253,10 @@ class RewriteReport:
             lines.append(str(self.cost))
         if self.plan.target is not None:
             title = self.plan.target.title
+            kept = dict.fromkeys(limit for layer in self.plan.layers for limit in layer.lasting)
+            but = f", once these limits of the whole model are met: {'; '.join(kept)}" if kept else ""
             lines.append(
-                f"{title} takes every layer now"
+                f"{title} takes every layer now{but}"
                 if not self.refused
                 else f"{title} still refuses: {'; '.join(self.refused)}"
             )
@@ -268,6 +282,17 @@ def _chosen(found: Sequence[ModelLayer], names: Sequence[str], path: Path) -> li
             known = ", ".join(repr(layer.name) for layer in plain[:20]) or "none"
             raise ArgumentError(f"{path} has no transposed convolution {name!r}; it has {known}. Use one of them")
     return [layer for layer in plain if not names or layer.name in names]
+
+
+def _check_words(runtimes: Sequence[str] | None, tools: Sequence[str] | None, limit: float | None) -> None:
+    """Raise ArgumentError for runtimes or simplifiers that there are not, and for a limit that no number exceeds."""
+    for words, known, name in ((runtimes, RUNTIMES, "runtimes"), (tools, TOOLS, "tools")):
+        unknown = [word for word in words or () if word not in known]
+        if unknown or (words is not None and not words and name == "runtimes"):
+            given = shown(unknown[0]) if unknown else "empty"
+            raise ArgumentError(f"{name} is or has {given}; there are {', '.join(known)}. Write some of them, or None")
+    if limit is not None and not 0 <= limit < float("inf"):
+        raise ArgumentError(f"limit is {limit}; a number of at least 0 is needed. Write limit=1e-5")
 
 
 def _nodes(file: ModelFile) -> dict[str, Any]:

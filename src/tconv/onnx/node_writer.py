@@ -15,6 +15,14 @@ from tconv._arrays import Array
 from tconv.errors import RewriteError
 from tconv.onnx.model_file import ModelFile, need_onnx_ir
 
+SLICE_OPSET = 10
+"""First opset whose Slice has steps, and takes its ends from other nodes."""
+
+
+def old_slice(kind: str, opset: int) -> str:
+    """Return the reason against a Slice that the file's opset does not have."""
+    return f"{kind} need a Slice of opset {SLICE_OPSET}; the file has opset {opset}. Write the file anew with opset 17"
+
 
 class OpsetError(RewriteError):
     """An operation that the file's opset does not have."""
@@ -59,7 +67,7 @@ class NodeWriter:
         digest = hashlib.blake2b(stored.tobytes(), digest_size=16).digest()
         key = (id(self._graph), stored.dtype.str, stored.dtype.name, stored.shape, digest)
         found = self._constants.get(key)
-        if found is not None:
+        if found is not None and found.is_initializer():  # it may have been removed again, with its last reader
             return found
         title = self._unique(name)
         tensor = self._ir.tensor(stored, name=title)
@@ -118,13 +126,9 @@ class NodeWriter:
         """Return x[..., start:end:step, ...]; starts and ends are numbers, or values of whole numbers."""
         known = isinstance(starts, (list, tuple)) and isinstance(ends, (list, tuple))
         strided = steps is not None and set(steps) != {1}
-        if self.opset < 10:
+        if self.opset < SLICE_OPSET:
             if not known or strided:
-                kind = "steps" if known else "sizes that are known at run time only"
-                raise OpsetError(
-                    f"{kind} need a Slice of opset 10; the file has opset {self.opset}. Write the file anew with "
-                    "opset 17"
-                )
+                raise OpsetError(old_slice("steps" if known else "sizes that are known at run time only", self.opset))
             return self.op("Slice", x, name=name, starts=list(starts), ends=list(ends), axes=list(axes))
         begin = self.integers(starts, f"{name}/starts") if isinstance(starts, (list, tuple)) else starts
         end = self.integers(ends, f"{name}/ends") if isinstance(ends, (list, tuple)) else ends

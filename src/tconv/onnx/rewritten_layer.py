@@ -8,7 +8,7 @@ from typing import Any
 
 from tconv.checking.facts import facts_of
 from tconv.errors import RewriteError, TconvError
-from tconv.onnx.expression_writer import write_expression
+from tconv.onnx.expression_writer import reasons_against_writing, write_expression
 from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer, StepError
 from tconv.onnx.graph_steps.fold_constants import refuse_quantized
 from tconv.onnx.graph_steps.graph_step import remove_unused_value
@@ -111,6 +111,13 @@ class LayerRewrite:
         except TconvError as error:
             self.plan.reasons.append(f"its numbers are not known: {error}")
 
+    def note_overridable(self) -> None:
+        """Say which weights callers of the model could have replaced by inputs (from IR version 4 on)."""
+        given = [value.name for value in self.placed.node.inputs[1:] if value is not None and value.is_graph_input()]
+        if self.plan.changes and given and self._file.model.ir_version >= 4:
+            names = " and ".join(map(repr, given))
+            self.plan.notes.append(f"{names} is an input, too: other numbers of a caller have no effect any more")
+
     def _take(self, found: RewritePlan) -> None:
         """Take the result of a plan."""
         self.plan.why = list(found.limits) or self.plan.why
@@ -118,6 +125,8 @@ class LayerRewrite:
             self.plan.lasting = list(found.lasting)
         if found.result is None or (found.reasons and not found.target):
             raise StepError("; ".join(found.reasons))
+        if found.planned and (against := reasons_against_writing(found.result, self._file.opset)):
+            raise StepError("; ".join(against))
         if found.planned:
             self.plan.steps += found.steps
             self.plan.lines += found.lines

@@ -22,12 +22,10 @@ from tconv.errors import FileError
 from tconv.models.traces.process import RemoteNetwork, Workers
 from tconv.models.traces.trace import Input, RunError
 from tconv.onnx.feed_sizes import neighbouring_feeds, random_feeds
-from tconv.onnx.graph_tools import ToolError, installed_tools, simplified
-
-LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
-"""Largest difference relative to the largest value, by the type in which the layers compute."""
+from tconv.onnx.graph_tools import TOOLS, ToolError, installed_tools, simplified
 
 JUDGE = "tconv"
+DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
 _WANTED_SIZES, _MOST_SECONDS = 5, 60
 
 
@@ -46,8 +44,9 @@ class RunComparison:
     note: str = ""
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return dict(vars(self))
+        """Return the fields for JSON, which has no infinity: outputs of other shapes have no difference."""
+        known = self.difference is not None and np.isfinite(self.difference)
+        return {**vars(self), "difference": self.difference if known else None}
 
 
 @dataclass
@@ -128,7 +127,7 @@ def typical_feeds(found: Verification) -> tuple[str, list[Array]] | None:
 
 def installed_runtimes() -> tuple[str, ...]:
     """Return the names of the runtimes of ONNX models that are installed."""
-    return tuple(name for name in ("onnxruntime", "openvino") if find_spec(name) is not None)
+    return tuple(name for name in DEFAULT_RUNTIMES if find_spec(name) is not None)
 
 
 def verify(
@@ -151,10 +150,16 @@ def verify(
     FileError if the original runs nowhere.
     """
     names = list(runtimes) if runtimes is not None else list(installed_runtimes()) or [JUDGE]
-    kinds = installed_tools() if tools is None else tools
+    kinds = list(installed_tools() if tools is None else tools)
     with ExitStack() as stack:
         pool = stack.enter_context(Workers())
-        return _Verifier(before, after, pool, stack, limit, names).run(inputs, folder, kinds, size, seed, sizes)
+        found = _Verifier(before, after, pool, stack, limit, names).run(inputs, folder, kinds, size, seed, sizes)
+    wanted = ((runtimes, DEFAULT_RUNTIMES, names), (tools, TOOLS, kinds))
+    absent = [name for given, every, there in wanted if given is None for name in every if name not in there]
+    if absent:
+        more = f"; the judge was {JUDGE}'s own evaluation alone" if names == [JUDGE] else ""
+        found.notes.append(f"not compared on {', '.join(absent)}, which this Python does not have{more}")
+    return found
 
 
 Files = Mapping[str, tuple[Path | None, Path] | None]

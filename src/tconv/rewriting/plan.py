@@ -9,6 +9,9 @@ from typing import Any
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.facts import Cost
 
+LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
+"""Largest difference that is exact, relative to the largest value, by the type in which the layers compute."""
+
 EXACT = "exact: the same products for every finite input, summed in another order at most"
 
 

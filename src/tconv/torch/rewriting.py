@@ -16,7 +16,7 @@ from tconv.geometry import Geometry
 from tconv.rewriting.expression import Expression, layer
 from tconv.rewriting.facts import layer_facts
 from tconv.rewriting.operations import Constant
-from tconv.rewriting.plan import RewritePlan
+from tconv.rewriting.plan import LIMITS, RewritePlan
 from tconv.rewriting.planner import plan_for, plan_of_steps
 from tconv.targets import LayerFacts, Limit, Target
 from tconv.targets import target as target_of
@@ -25,6 +25,7 @@ from tconv.torch.forward_pass import Example, eval_without_gradients, tensors_of
 from tconv.torch.layer_classes import STOCK
 from tconv.torch.modules import DropIn
 
+_FLOATS = {torch.complex64: torch.float32, torch.complex128: torch.float64, torch.complex32: torch.float16}
 _SIZES = (6, 32, 128, 1024, 65536)
 """Spatial sizes of the random input of a layer that no example reaches: the first that its crop leaves something of."""
 
@@ -110,10 +111,13 @@ def rewrite(
     The copy runs with any batch and sizes that the model takes, under autograd, `torch.export`, both ONNX exporters and
     TorchScript's tracer. Weight norm and other parametrisations are evaluated. A new layer has its layer's device and
     dtype, and its weights are buffers named `constant_0`, ..., computed once: the model's state dict does not fit the
-    copy. Load it into the model, and rewrite again. The model itself stays as it is.
+    copy. Load it into the model, and rewrite again. The model itself stays as it is. Layers are looked for, not calls
+    of torch.nn.functional.conv_transpose2d, nor code that reads a layer's weight: `tconv rewrite` takes the exported
+    ONNX file of such a model.
 
-    Raises MethodError with the names of all layers that cannot be rewritten, and the reasons; with `strict=False` they
-    stay, and the report has them. Raises ArgumentError for anything but a model with transposed convolutions.
+    Raises MethodError with the names of all layers that cannot be rewritten, or would differ by more than rounding, and
+    the reasons; with `strict=False` they stay, and the report has them. Raises ArgumentError for
+    anything but a model with transposed convolutions.
     """
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(
@@ -151,13 +155,18 @@ def rewrite(
             if report.plan.result is None:
                 refused.append((name, report.plan.reasons))
                 continue
+            if report.difference is not None and not report.difference <= (allowed := _limit(stock)):
+                why = f"its output differs by {report.difference:.1e} of the largest value; {allowed:g} is allowed"
+                refused.append((name, (why,)))
+                continue
             reports.append(report)
             if new is not None:
                 replaced[name] = new
+    total = len(layers) + len([name for name, _ in refused if name not in layers])
     if refused and strict:
         reasons = "; ".join(f"{name or 'the model'}: {', '.join(why)}" for name, why in refused)
         raise MethodError(
-            f"{len(refused)} of {len(layers)} transposed convolutions cannot be rewritten: {reasons}. Write "
+            f"{len(refused)} of {total} transposed convolutions cannot be rewritten: {reasons}. Write "
             "strict=False to leave them as they are"
         )
     copied = _copy_with(module, {id(layers[name]): new for name, new in replaced.items()})
@@ -373,12 +382,21 @@ def _copy_with(model: torch.nn.Module, layers: dict[int, RewrittenConvTranspose]
     return copy.deepcopy(model, memo)
 
 
+def _limit(stock: Any) -> float:
+    """Return the largest difference of a layer's output; accelerators may round float32 products to 10 bits."""
+    dtype = _FLOATS.get(stock.weight.dtype, stock.weight.dtype)
+    rough = stock.weight.device.type != "cpu" and dtype == torch.float32
+    return LIMITS["float16" if rough else str(dtype).removeprefix("torch.")]
+
+
 def _share(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the largest difference as a share of the largest value; inf for other shapes."""
     if a.shape != b.shape:
         return float("inf")
-    if not a.numel():
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    first, second = a.detach().cpu().to(wide), b.detach().cpu().to(wide)
+    apart = (first - second).abs()[~((first == second) | (first.isnan() & second.isnan()))]
+    if not apart.numel():
         return 0.0
-    first, second = a.detach().double().cpu(), b.detach().double().cpu()
-    largest = float(first.abs().max())
-    return float((first - second).abs().max()) / (largest or 1.0)
+    largest = float(first.abs().nan_to_num(0.0, 0.0).max())
+    return float(apart.max()) / (largest or 1.0)

@@ -51,7 +51,17 @@ def _openvino(model: Any, feeds: dict[str, Array]) -> list[Array]:
 def _reference(model: Any, feeds: dict[str, Array]) -> list[Array]:
     import onnx.reference
 
-    return [np.asarray(y) for y in onnx.reference.ReferenceEvaluator(model).run(None, feeds)]
+    return [np.asarray(y) for y in onnx.reference.ReferenceEvaluator(model).run(None, _typed(model, feeds))]
+
+
+def _typed(model: Any, feeds: dict[str, Array]) -> dict[str, Array]:
+    """Return the inputs in the types of the model: bfloat16 ones come as float32."""
+    import onnx
+
+    types = {each.name: each.type.tensor_type.elem_type for each in model.graph.input}
+    half = {name for name, number in types.items() if number == onnx.TensorProto.BFLOAT16}
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
+    return {name: feed.astype(dtype) if name in half else feed for name, feed in feeds.items()}
 
 
 def _tconv(model: Any, feeds: dict[str, Array]) -> list[Array]:
@@ -67,7 +77,7 @@ def _tconv(model: Any, feeds: dict[str, Array]) -> list[Array]:
             return (np.asarray(conv_transpose(x, weight, bias, dialect="onnx", **given)),)
 
     evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[ConvTranspose])
-    return [np.asarray(y) for y in evaluator.run(None, feeds)]
+    return [np.asarray(y) for y in evaluator.run(None, _typed(model, feeds))]
 
 
 RUNTIMES: dict[str, OnnxRunner] = {

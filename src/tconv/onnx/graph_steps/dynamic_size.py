@@ -12,7 +12,7 @@ from typing import Any
 from tconv.models.readers.onnx_graph import attributes_of, is_onnx
 from tconv.onnx.graph_steps.graph_step import GraphStep, PlacedLayer, StepError
 from tconv.onnx.model_file import ModelFile
-from tconv.onnx.node_writer import NodeWriter
+from tconv.onnx.node_writer import SLICE_OPSET, NodeWriter, old_slice
 
 _POINTWISE = (
     "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "Elu", "Selu", "Gelu", "HardSigmoid", "HardSwish", "Softplus",
@@ -37,6 +37,8 @@ class DynamicSize(GraphStep):
         # without output_padding a size is frozen, too: an example that needed none has given 0
         if max(arguments.get("strides") or [1]) == 1 and not arguments.get("output_shape"):
             raise StepError("its stride is 1 and it has no output_shape, so no size can be frozen in it")
+        if file.opset < SLICE_OPSET:
+            raise StepError(old_slice("sizes that are known at run time only", file.opset))
         rank = _rank(layer, node)
         meeting, other = size_source(node.outputs[0], rank)
         axes = list(range(2, rank))
@@ -94,12 +96,14 @@ def _longest(arguments: dict[str, Any], ndim: int, layer: Any) -> tuple[str | No
         raise StepError(f"its pads follow from auto_pad={rule}, which gives stride times the size for every size")
     pads = list(arguments.get("pads") or [0] * 2 * ndim)
     begin, end = pads[:ndim], pads[ndim:]
-    longer = [max(0, s - 1 - p) for s, p in zip(strides, end, strict=True)]
+    # dilation allows a file more output_padding than PyTorch's output_size ever asks for
+    most = [max(s - 1, op) for s, op in zip(strides, extra, strict=True)]
+    longer = [max(0, op - p) for op, p in zip(most, end, strict=True)]
     kept.pop("output_padding", None)
     if any(longer):
         kept["output_padding"] = longer
-    # the pads behind that are not needed for the longest size, stride - 1 more than without output_padding, stay
-    rest = [max(0, p - (s - 1)) for s, p in zip(strides, end, strict=True)]
+    # the pads behind that are not needed for the longest size stay
+    rest = [max(0, p - op) for op, p in zip(most, end, strict=True)]
     kept.pop("auto_pad", None)
     return None, {**kept, "pads": begin + rest}
 
@@ -111,6 +115,7 @@ def size_source(value: Any, rank: int) -> tuple[Any, Any]:
     """
     own = {id(value)}
     waiting, steps = [value], 0
+    unsure: tuple[Any, Any] | None = None  # arithmetic with a tensor of unknown sizes, which may be a gate per channel
     while waiting and steps < _MOST_STEPS:
         current = waiting.pop(0)
         steps += 1
@@ -121,13 +126,17 @@ def size_source(value: Any, rank: int) -> tuple[Any, Any]:
                 others = [each for each in node.inputs if each is not None and id(each) not in own]
                 for other in others:
                     if not _constant(other) and not _depends_on(other, value) and _same_rank(other, current):
-                        return node, other
+                        if node.op_type == "Concat" or other.shape is not None:
+                            return node, other
+                        unsure = unsure or (node, other)
                 follow = True
             else:
                 follow = _keeps_sizes(node) and place == 0
             if follow and id(node.outputs[0]) not in own:
                 own.add(id(node.outputs[0]))
                 waiting.append(node.outputs[0])
+    if unsure is not None:
+        return unsure
     raise StepError(
         "its output meets no other tensor of its size in a Concat or Add, so nothing in the graph asks for a size. "
         "Export the model with the size as an input, or with a size that needs no output_padding"

@@ -85,6 +85,8 @@ def _affine(value: Any, channels: int, ndim: int) -> tuple[Any, Array, Array] | 
     if len(uses) != 1 or value.is_graph_output():
         return None
     user, place = next(iter(uses))
+    if user.graph is not value.graph:  # a branch of If, or a Loop
+        return None
     if is_onnx(user, "BatchNormalization") and place == 0:
         return _normalization(user, channels)
     if not is_onnx(user, *_ARITHMETIC) or len(user.inputs) != 2:

@@ -28,6 +28,16 @@ def with_crop(
     return replace(operation, weight=weight, geometry=geometry, output_padding=(), auto_pad="NOTSET", output_shape=None)
 
 
+def with_small_output_padding(operation: ConvTranspose) -> ConvTranspose:
+    """Return the layer with less output_padding, and as much less pad, where it is not below stride or dilation."""
+    g = operation.geometry
+    extra = tuple(
+        op if op < max(s, d) else max(0, -hi)
+        for (_, _, op), (_, hi), s, d in zip(words_of(operation), g.crop, g.stride, g.dilation, strict=True)
+    )
+    return replace(operation, output_padding=extra)
+
+
 def safe(crop: tuple[int, int], extent: int) -> tuple[int, int]:
     """Return the part of a crop that leaves an output of even one input: (0, 0) if it could remove everything."""
     lo, hi = max(0, crop[0]), max(0, crop[1])

@@ -10,7 +10,7 @@ from itertools import product
 from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Size, Sizes
-from tconv.rewriting.steps.crops import append
+from tconv.rewriting.steps.crops import append, with_small_output_padding
 from tconv.rewriting.steps.kernel_taps import spread_taps
 from tconv.rewriting.steps.step import RewriteStep, Variant, separate_bias, too_many
 
@@ -34,7 +34,7 @@ class DilationToKernel(RewriteStep):
         g = operation.geometry
         weight = spread_taps(operation.weight, g.dilation)
         geometry = Geometry(weight.shape[2:], g.stride, g.crop, 1, g.groups)
-        append(builder, replace(operation, weight=weight, geometry=geometry))
+        append(builder, with_small_output_padding(replace(operation, weight=weight, geometry=geometry)))
 
 
 class NoDilation(RewriteStep):

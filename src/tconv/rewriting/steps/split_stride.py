@@ -10,7 +10,7 @@ from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.rewriting.builder import Builder
 from tconv.rewriting.operations import ConvTranspose, Sizes
-from tconv.rewriting.steps.crops import append, with_taps_around
+from tconv.rewriting.steps.crops import append, with_small_output_padding, with_taps_around
 from tconv.rewriting.steps.step import RewriteStep, Variant
 
 
@@ -55,8 +55,8 @@ class SplitStride(RewriteStep):
         )
         stride = [s // b for s, b in zip(g.stride, first, strict=True)]
         geometry = Geometry(g.kernel, stride, g.crop, g.dilation, g.groups)
-        second = replace(operation, geometry=geometry, auto_pad="NOTSET", output_padding=operation.output_padding)
-        append(builder, second, append(builder, identity))
+        second = replace(operation, geometry=geometry, auto_pad="NOTSET")
+        append(builder, with_small_output_padding(second), append(builder, identity))
 
 
 class ZeroTaps(RewriteStep):

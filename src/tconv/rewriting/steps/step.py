@@ -107,7 +107,22 @@ def limits(expression: Expression, operation: ConvTranspose) -> list[str]:
     dtype = operation.weight.dtype
     if dtype.itemsize < 4 and "add" in expression.kinds:
         reasons.append(f"it adds values that {dtype.name} has already rounded, and rounds the sum again")
+    if is_writable(operation) and not all(map(is_writable, expression.layers)):
+        reasons.append(
+            "a layer of it would have pads below 0, or an output_padding that is not below its stride or dilation; "
+            "write explicit-pads or no-output-padding before it"
+        )
     return reasons
+
+
+def is_writable(operation: ConvTranspose) -> bool:
+    """Return True for a crop that a file can have: by a rule, or as pads of at least 0 and a small output_padding."""
+    g = operation.geometry
+    given = operation.output_padding or (0,) * g.ndim
+    by_rule = operation.auto_pad != "NOTSET" or operation.output_shape is not None
+    crop = [(0, 0)] * g.ndim if by_rule else g.crop
+    axes = zip(crop, given, g.stride, g.dilation, strict=True)
+    return all(lo >= 0 and max(op, -hi) < max(s, d) for (lo, hi), op, s, d in axes)
 
 
 def too_many(count: int, things: str) -> list[str]:
