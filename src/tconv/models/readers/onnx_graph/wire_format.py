@@ -114,7 +114,7 @@ class _Scan:
                 raise FileError(
                     f"it has more than {self._most_nodes} nodes, the most that are read. Write a part of the model"
                 )
-        if not self._least and self._fields > _MOST_FIELDS:
+        if self._fields > _MOST_FIELDS:
             raise FileError(f"it has more than {_MOST_FIELDS} fields besides its tensors, the most that are read")
 
     def _without_numbers(self, start: int, end: int) -> list[bytes] | None:
@@ -128,7 +128,10 @@ class _Scan:
             if field.number == _DATA_TYPE and field.kind == 0:
                 dtype, _ = self._number(field.first, field.end)
             elif field.number in _NUMBERS:
+                if found:  # one field for each number
+                    return None
                 found.append(field)
+            self._count("tensor", field.number)
         if len(found) != 1 or found[0].kind != 2 or found[0].end - found[0].first < self._least:
             return None
         (field,) = found
