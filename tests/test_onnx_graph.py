@@ -272,8 +272,37 @@ def test_constants_that_are_too_large(path):
     b.add("ConvTranspose", "x", huge)
     b.save(path)
     (found,) = inventory_of(path).layers
-    with pytest.raises(FileError, match=r"needs 68.7 GB to compute a constant; at most 1.07 GB are used"):
+    with pytest.raises(FileError, match=r"needs 68.7 GB to compute a constant; at most 1.07 GB are used at one time"):
         found.weight.read()
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"), [(4, r"has the shape \(8, 1, 1, 2\), and \(8, 1, 1, 4\)"), (1 << 20, "needs 8.8 TB")]
+)
+def test_constants_whose_stated_shape_is_wrong(size, reason, path):
+    """Sizes come from a constant that is too long to be a fact, and the file states others."""
+    b = GraphBuilder((1, 8, 3, 3))
+    sizes = b.add("Slice", b.constant(np.full(2000, size)), b.constant([0]), b.constant([2]))
+    zeros = b.add("ConstantOfShape", sizes)
+    b.add("ConvTranspose", "x", b.add("Reshape", zeros, b.constant([8, 1, 1, -1])))
+    model = b.model()
+    model.graph.value_info.append(helper.make_tensor_value_info(zeros, TensorProto.FLOAT, [8, 4]))
+    onnx.save(model, path)
+    (found,) = inventory_of(path).layers
+    with pytest.raises(FileError, match=reason):
+        found.weight.read()
+
+
+@pytest.mark.parametrize("kind", ["Tile", "Pad", "Expand"])
+def test_trial_arrays_that_would_be_large(kind, path):
+    """An operation before a Conv, which is tried for zeros that it inserts, may ask for any memory."""
+    b = GraphBuilder((1, 4, 4, 4))
+    amounts = {"Tile": [1, 1, 1 << 20, 1 << 20], "Pad": [0] * 6 + [1 << 20] * 2, "Expand": [1 << 40, 4, 4, 4]}
+    b.add(kind, "x", b.constant(np.array(amounts[kind])))
+    b.add("ScatterND", b.last, b.constant(np.zeros((1, 4), np.int64)), b.constant(np.zeros(1, np.float32)))
+    b.add("Conv", b.last, b.random(2, 4, 3, 3))
+    b.save(path)
+    assert inventory_of(path).layers == ()
 
 
 # -- functions and inner graphs ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 import real_models
 from onnx_models import GraphBuilder, check_layers, inventory, layer_output, tensors
+from tconv.errors import FileError
 from tconv.models.inventory import inventory_of
 
 
@@ -503,3 +504,20 @@ def test_deepfilternet(tmp_path):
     assert found.producer == "pytorch 1.13.1"
     assert found.version == "opset 12, IR 7"
     assert found.operations["ConvTranspose"] == 2
+
+
+def test_scales_that_do_not_fit(path):
+    b = GraphBuilder(dtype="float32")
+    w, steps = b.constant(np.ones((4, 3, 3, 3), "i1")), (b.constant(np.float32(0.1)), b.constant(np.uint8(3)))
+    x = b.add("QuantizeLinear", "x", *steps)
+    b.add("QLinearConvTranspose", x, *steps, w, b.constant(np.ones(2, "f4")), "", *steps, domain="com.microsoft")
+    with pytest.raises(FileError, match=r"2 scales and 1 zero points along axis 1 do not fit a tensor of shape"):
+        only(inventory(b.model(), path)).weight.read()
+
+
+def test_arguments_that_have_no_meaning(path):
+    b = GraphBuilder()
+    b.add("ConvTranspose", "x", b.random(4, 3, 3, 3), strides=[0, 2])
+    b.save(path)
+    layer = only(inventory_of(path))
+    assert (layer.arguments["strides"], layer.output_shape) == ([0, 2], None)

@@ -271,3 +271,32 @@ def test_folders_that_are_none(tmp_path):
     inventory = inventory_of(path)
     assert inventory.layers[0].weight is None
     assert "no variables/variables.index" in inventory.limitations[0]
+
+
+@pytest.mark.parametrize("kind", ["weight norm", "bfloat16"])
+def test_filters_that_a_layer_computes(tmp_path, kind):
+    v = tf.Variable(np.random.default_rng(3).normal(size=(3, 2, 5, 3)).astype(np.float32))
+
+    def weight():
+        if kind == "bfloat16":
+            return tf.cast(tf.cast(v, tf.bfloat16), tf.float32)
+        return tf.nn.l2_normalize(v, [0, 1, 3]) * tf.constant(whole(5, 1, seed=2))
+
+    path, _ = saved(tmp_path, lambda x: tf.nn.conv2d_transpose(x, weight(), [1, 10, 8, 5], 2), (1, 5, 4, 3), w=v)
+    (layer,) = inventory_of(path).layers
+    np.testing.assert_allclose(layer.weight.read(), weight().numpy(), rtol=0 if kind == "bfloat16" else 1e-6)
+    assert layer.weight.origin.startswith("variable, Cast" if kind == "bfloat16" else "variable, Square, Sum")
+
+
+def test_a_filter_that_doubles_without_end(tmp_path):
+    """Twenty sums of a value with itself read it a million times."""
+    v = tf.Variable(whole(3, 3, 5, 3))
+
+    def function(x):
+        w = v + 0.0
+        for _ in range(20):
+            w = w + w
+        return tf.nn.conv2d_transpose(x, w, [1, 10, 8, 5], 2)
+
+    (layer,) = inventory_of(saved(tmp_path, function, (1, 5, 4, 3), w=v)[0]).layers
+    assert layer.weight is None

@@ -671,3 +671,43 @@ def test_a_file_without_layers(tmp_path):
     found = inventory_of(tmp_path / "net.pt")
     assert found.layers == ()
     assert found.operations["aten.linear"] == 1
+
+
+class Rounded(nn.Module):
+    """A weight that passes through another type, or an operation with an argument that changes its meaning."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.v = kind, nn.Parameter(torch.randn(2, 3, 4))
+
+    def forward(self, x):
+        if self.kind == "half":
+            w = self.v.half().float()
+        elif self.kind == "type_as":
+            w = self.v.type_as(torch.zeros(1, dtype=torch.float16)).float()
+        else:
+            w = torch.div(self.v, 0.3, rounding_mode="floor")
+        return nn.functional.conv_transpose1d(x, w)
+
+
+@pytest.mark.parametrize("kind", ["half", "type_as", "div"])
+def test_weights_that_are_rounded(kind, tmp_path):
+    """The numbers are those of PyTorch, or none: never those of the operation without its argument."""
+    model, x = Rounded(kind).eval(), torch.ones(1, 2, 5)
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "net.pt2")
+    torch.jit.trace(model, x).save(tmp_path / "net.pt")
+    expected = {
+        "half": model.v.half(),
+        "type_as": model.v.half(),
+        "div": torch.div(model.v, 0.3, rounding_mode="floor"),
+    }
+    for found in (inventory_of(tmp_path / "net.pt2"), inventory_of(tmp_path / "net.pt"), inventory_of(model)):
+        (layer,) = found.layers
+        if layer.weight is None:
+            assert layer.limitations
+            continue
+        try:
+            weight = layer.weight.read()
+        except FileError:
+            continue
+        np.testing.assert_array_equal(weight, expected[kind].detach().float())

@@ -17,7 +17,7 @@ from tconv.models.inventory.keras_graph import KerasCall, KerasGraph, activation
 from tconv.models.inventory.keras_shapes import CLASS, arguments_of, is_transposed, numbers_of, output_shape
 from tconv.models.inventory.keras_weights import KerasWeights
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
-from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.inventory.size_names import SizeNames
 from tconv.models.readers import keras_archive
 
@@ -195,8 +195,7 @@ def _shuffled(
     kernel_array = variables["weight"]
     if kernel_array is None or min(*kernel, *dilation) < 1 or not math.prod(kernel_array.shape):
         return None
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    pads = [(each // 2, each - each // 2) if padding == "same" else (0, 0) for each in reach]
+    pads = same_pads(kernel, dilation) if padding == "same" else [(0, 0)] * ndim
     given = OrdinaryConvolution("keras", kernel_array, variables["bias"], pads, tuple(dilation), groups)
     made = of_depth_to_space(given, (block, block), "DCR")
     if made is None or call.graph is None:

@@ -15,6 +15,9 @@ from tconv._arrays import Array
 Size = int | str | None
 """A number; a symbol's name ("batch", "2*time") for a size that varies; None for one that the file does not tell."""
 
+MOST_BEFORE, MOST_AFTER = 4, 8
+"""Most operations that are recorded before and behind a layer."""
+
 Form = Literal["transposed convolution", "zero insertion and convolution", "convolution and depth to space"]
 
 
@@ -46,6 +49,8 @@ class StoredArray:
     quantization: Quantization | None = None
     stored_dtype: str = ""
     """Type in the file if it is another one: "float16" for a constant behind a Cast."""
+    steps: int = 0
+    """Operations that compute it, those of shared parts as often as they are computed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,22 +19,20 @@ from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Quantization, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
-from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.readers.flatbuffer import mapped
-from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines
+from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines, weights_beside
 from tconv.models.readers.ncnn_weights import Blob, Section, UnknownLayerError
 
 _TRANSPOSED = "Deconvolution"
 _BEFORE_SHUFFLE = ("Convolution", "ConvolutionDepthWise")
-_SAME = {-233: 0, -234: 1}  # pads in front of an odd total: the smaller half, the larger one
+_SAME = {-233: True, -234: False}  # True for the larger half of an odd total behind the last element
 _HINTS = 30  # parameter with the shapes of the outputs: axes, w, h, c of each
 
 
 def read(path: Path) -> ModelInventory:
     """Return the inventory of a .param file and its .bin file. Nothing is run. Raises FileError."""
-    weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
+    weights = weights_beside(path)
     try:
         lines = read_lines(path)
         data = mapped(weights) if weights.stat().st_size else b""
@@ -66,6 +64,7 @@ class _Network:
             self._line_of[id(operation)] = line
             operations.append(operation)
         self._constants = constants
+        self._makers = {name: line for line in reversed(lines) for name in line.outputs}
         read = {self._resolved(name) for line in lines for name in line.inputs}
         self._ends = [name for line in lines for name in line.outputs if name not in read and line.kind != "Split"]
         self._graph = OperationGraph(operations, self._ends)
@@ -117,7 +116,7 @@ class _Network:
 
     def _layer(self, place: int, line: Line, made: dict[str, Any], x: str, y: str) -> ModelLayer:
         ndim = _ndim(line)
-        source = next((each for each in self._lines if x in each.outputs), None)
+        source = self._makers.get(x)
         made = {"dialect": "ncnn", "op": line.kind, **made}
         channels = made.pop("channels")
         shape = None if source is None else _hint(source, x)
@@ -296,6 +295,4 @@ def _pads(line: Line, kernel: tuple[int, int], dilation: tuple[int, int]) -> lis
         return pads
     if len(sides) > 1 or not sides <= _SAME.keys():
         return None
-    totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    lower = _SAME[sides.pop()]
-    return [((total + lower) // 2, total - (total + lower) // 2) for total in totals]
+    return same_pads(kernel, dilation, upper=_SAME[sides.pop()])

@@ -15,6 +15,7 @@ from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Quant
 from tconv.models.inventory.onnx_neighbours import after, before, readers_of
 from tconv.models.inventory.onnx_pixel_shuffle import ACTIVATIONS, convolution_and_shuffle
 from tconv.models.inventory.onnx_zero_insertion import MOST_TRIALS, convolution_on_zeros
+from tconv.models.readers.number_types import dequantized
 from tconv.models.readers.onnx_graph import (
     OnnxGraph,
     PlacedNode,
@@ -108,7 +109,8 @@ def _conv_transpose(graph: OnnxGraph, placed: PlacedNode, inputs: _Inputs) -> Mo
         limitations.append(_computed("weight", w))
     if b is not None and bias is None:
         limitations.append(_computed("bias", b))
-    input_shape, output_shape = graph.shape(x), graph.shape(y)
+    input_shape = graph.shape(x)
+    output_shape = graph.shape(y) or _output_shape(arguments, input_shape, weight)
     if node.domain == "com.ms.internal.nhwc":
         limitations.append("it is written for channels last inside of ONNX Runtime; its sizes are not told")
         input_shape = output_shape = None
@@ -122,7 +124,7 @@ def _conv_transpose(graph: OnnxGraph, placed: PlacedNode, inputs: _Inputs) -> Mo
         bias,
         "transposed convolution",
         input_shape,
-        output_shape or transposed_shape("onnx", arguments, input_shape, None if weight is None else weight.shape),
+        output_shape,
         _dtype(graph, x, weight, y, inputs),
         "",
         before(graph, x),
@@ -131,6 +133,16 @@ def _conv_transpose(graph: OnnxGraph, placed: PlacedNode, inputs: _Inputs) -> Mo
         tuple(limitations),
         {"node": placed.number, "graph": placed.graph},
     )
+
+
+def _output_shape(
+    arguments: dict[str, Any], x: tuple[Size, ...] | None, weight: StoredArray | None
+) -> tuple[Size, ...] | None:
+    """Return the shape of y by the dialect's rules; None for arguments that they refuse."""
+    try:
+        return transposed_shape("onnx", arguments, x, None if weight is None else weight.shape)
+    except TconvError:
+        return None
 
 
 def _computed(role: str, value: Any) -> str:
@@ -163,16 +175,13 @@ def _dequantized(weight: StoredArray, scales: StoredArray | None, points: Stored
     if scales is None:
         return weight
     scale = scales.read()
-    zero = np.zeros(scale.shape, np.int32) if points is None else points.read()
+    zero = np.zeros(1, np.int32) if points is None else points.read()
     axis = 1 if scale.size > 1 else None
 
     def read() -> Array:
-        shape = (1, -1, *[1] * (len(weight.shape) - 2)) if axis else ()
-        whole = weight.read().astype(np.int32) - zero.astype(np.int32).reshape(shape)
-        numbers: Array = whole.astype(scale.dtype) * scale.reshape(shape)
-        return numbers
+        return dequantized(weight.read(), scale, zero, axis).astype(scale.dtype)
 
-    found = Quantization(weight.dtype, axis, scale.reshape(-1 if axis else ()), zero.reshape(-1 if axis else ()))
+    found = Quantization(weight.dtype, axis, scale.ravel(), zero.ravel())
     origin = "scales of the operator" + (", axis 1" if axis else "")
     return replace(weight, dtype=scale.dtype.name, read=read, origin=origin, quantization=found)
 

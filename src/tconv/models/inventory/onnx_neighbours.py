@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tconv.models.inventory.model_layer import Neighbour, StoredArray
+from tconv.models.inventory.model_layer import MOST_AFTER, MOST_BEFORE, Neighbour, StoredArray
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of
 
-_MOST_BEFORE, _MOST_AFTER, _MOST_NUMBERS = 4, 8, 64
+_MOST_NUMBERS = 64
 _BATCHNORM = ("x", "scale", "B", "mean", "var")
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu")
 _SETTINGS = {
@@ -30,7 +30,7 @@ _SETTINGS = {
 def before(graph: OnnxGraph, value: Any) -> tuple[Neighbour, ...]:
     """Return the operations that compute a value, the nearest first, while each has one input that is no constant."""
     found: list[Neighbour] = []
-    while value is not None and len(found) < _MOST_BEFORE:
+    while value is not None and len(found) < MOST_BEFORE:
         node = value.producer()
         if node is None or graph.constant(value) is not None:
             break
@@ -44,8 +44,8 @@ def after(graph: OnnxGraph, value: Any) -> tuple[Neighbour, ...]:
     """Return the operations that read a value, then those behind them while there is one alone."""
     found: list[Neighbour] = []
     readers = readers_of(value)
-    while readers and len(found) < _MOST_AFTER:
-        found += [neighbour(graph, node) for node in readers[: _MOST_AFTER - len(found)]]
+    while readers and len(found) < MOST_AFTER:
+        found += [neighbour(graph, node) for node in readers[: MOST_AFTER - len(found)]]
         if len(readers) > 1 or is_output(value):
             break
         (node,) = readers

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tconv.models.inventory.model_layer import ModelLayer
 from tconv.models.inventory.onnx_neighbours import after, before
-from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.readers.onnx_graph import (
     OnnxGraph,
     PlacedNode,
@@ -99,9 +99,7 @@ def _pads(given: dict[str, Any], kernel: Sequence[int], dilations: Sequence[int]
     """Return the pads of a convolution of stride 1 per axis; None if they cannot be read."""
     ndim, rule = len(kernel), given.get("auto_pad", "NOTSET")
     if rule in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
-        pairs = [(total // 2, total - total // 2) for total in totals]
-        return pairs if rule == "SAME_UPPER" else [(hi, lo) for lo, hi in pairs]
+        return same_pads(kernel, dilations, upper=rule == "SAME_UPPER")
     pads = list(given.get("pads") or [0] * 2 * ndim) if rule == "NOTSET" else [0] * 2 * ndim
     return list(zip(pads[:ndim], pads[ndim:], strict=True)) if len(pads) == 2 * ndim else None
 

@@ -20,7 +20,7 @@ from tconv.models.inventory.onnx_neighbours import after, before
 from tconv.models.inventory.onnx_pixel_shuffle import computed_bias, ordinary_convolution
 from tconv.models.inventory.other_forms import of_zero_insertion
 from tconv.models.readers.onnx_graph import OnnxGraph, PlacedNode, is_onnx, transposed_shape
-from tconv.models.readers.onnx_graph.constants import evaluated
+from tconv.models.readers.onnx_graph.constants import MemoryLimit, evaluated
 from tconv.models.readers.onnx_graph.nodes import names_in
 
 _MOVING = names_in(
@@ -29,6 +29,7 @@ _MOVING = names_in(
 )
 _MAKES_ZEROS = ("Pad", "Concat", "ScatterND", "ScatterElements", "Mul", "Where")
 _MOST_NODES, _MOST_ELEMENTS = 40, 1 << 21
+_MOST_BYTES = 1 << 28  # of the arrays of a trial
 MOST_TRIALS = 1 << 26
 """Most elements of all trial arrays of a model, those between included."""
 _TRIAL_SIZES = (5, 3, 4)
@@ -166,19 +167,17 @@ def _run(graph: OnnxGraph, value: Any, source: Any, nodes: tuple[Any, ...], tria
     """Return a value for this source, by ONNX's own evaluator."""
     made: dict[Any, Array] = {source: trial}
     read: Callable[[Any], Array | None] = lambda each: None if each is None else made.get(each, _constant(graph, each))  # noqa: E731
+    limit = MemoryLimit(_MOST_BYTES)
     for node in nodes:
-        outputs = evaluated(node, [read(each) for each in node.inputs], graph.constants.opset(node))
-        total = sum(array.size for array in outputs)
-        graph.trial_elements += total
-        if total > 16 * _MOST_ELEMENTS:
-            raise ValueError
+        outputs = evaluated(node, [read(each) for each in node.inputs], graph.constants.opset(node), limit)
+        graph.trial_elements += sum(array.size for array in outputs)
         made.update(zip(node.outputs, outputs, strict=False))
     return made[value]
 
 
 def _constant(graph: OnnxGraph, value: Any) -> Array | None:
     found = graph.constant(value)
-    return None if found is None or math.prod(found.shape) > 16 * _MOST_ELEMENTS else found.read()
+    return None if found is None or math.prod(found.shape) * 8 > _MOST_BYTES else found.read()
 
 
 def _zeros_between(

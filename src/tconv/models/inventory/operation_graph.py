@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tconv.models.inventory.model_layer import Neighbour, StoredArray
-
-MOST_BEFORE, MOST_AFTER = 4, 8
+from tconv.models.inventory.model_layer import MOST_AFTER, MOST_BEFORE, Neighbour, StoredArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,19 @@ Pairs = Sequence[tuple[int, int]]
 _MOST_ELEMENTS = 1 << 30
 
 
+def same_pads(kernel: Sequence[int], dilation: Sequence[int], upper: bool = True) -> list[tuple[int, int]]:
+    """Return the pads of a convolution of stride 1 whose output has the size of its input.
+
+    `upper` puts the larger half of an odd total behind the last element.
+
+    >>> same_pads((3, 4), (1, 1)), same_pads((3, 4), (1, 1), upper=False)
+    ([(1, 1), (1, 2)], [(1, 1), (2, 1)])
+    """
+    totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    pairs = [(total // 2, total - total // 2) for total in totals]
+    return pairs if upper else [(hi, lo) for lo, hi in pairs]
+
+
 class OrdinaryConvolution(NamedTuple):
     """An ordinary convolution of stride 1, as a file has it."""
 

@@ -13,7 +13,7 @@ from tconv._arguments import sizes_text
 from tconv.errors import FileError
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
-from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.inventory.size_arithmetic import Formula, SizeArithmetic
 from tconv.models.inventory.size_names import SizeNames
 from tconv.models.inventory.tensorflow_constants import TensorflowConstants
@@ -249,9 +249,11 @@ class _Model:
         source = self._lead(scope, node.inputs[0])
         x = _with_channels(self._shape(source, 2, last), None, last)
         channels = x[-1 if last else 1] if x else None
-        groups = channels // weight.shape[2] if isinstance(channels, int) else 1
-        reach = [d * (k - 1) for d, k in zip(dilations, weight.shape[:2], strict=True)]
-        pads = [(each // 2, each - each // 2) if padding == "SAME" else (0, 0) for each in reach]
+        groups, rest = divmod(channels, weight.shape[2]) if isinstance(channels, int) else (1, 0)
+        if rest:
+            return None
+        unknown = "The channels of its input are not told; one group is assumed"
+        pads = same_pads(weight.shape[:2], dilations) if padding == "SAME" else [(0, 0)] * 2
         given = OrdinaryConvolution("tensorflow", weight, bias, pads, tuple(dilations), groups)
         made = of_depth_to_space(given, (block, block), "DCR")
         if made is None:
@@ -265,7 +267,7 @@ class _Model:
             form="convolution and depth to space",
             input_shape=(x[0], x[-1], *x[1:-1]) if x and last else x,
             crop_origin=f"padding {padding} of the convolution",
-            limitations=made.limitations,
+            limitations=(*([] if isinstance(channels, int) else [unknown]), *made.limitations),
             **self._common(scope, at, node, source.key, reader.outputs[0]),
         )
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
-from tconv._arrays import Array
+from tconv.models.inventory.computed_arrays import cast, elementwise, reduced, reshaped, transposed
 from tconv.models.inventory.model_layer import StoredArray
 from tconv.models.inventory.size_arithmetic import Terms
 from tconv.models.inventory.tensorflow_graph import Found, TensorflowGraph
@@ -17,20 +15,25 @@ from tconv.models.readers.tensorflow_checkpoint import DTYPES, Checkpoint
 
 _DEEPEST = 24
 _FEW = 64
-_BINARY: dict[str, Callable[[Array, Array], Array]] = {
-    "Add": np.add,
-    "AddV2": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "RealDiv": np.divide,
-    "Maximum": np.maximum,
+_BINARY = {
+    "Add": "add",
+    "AddV2": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "RealDiv": "div",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
 }
-_UNARY: dict[str, Callable[[Array], Array]] = {
-    "Rsqrt": lambda a: (1 / np.sqrt(a)).astype(a.dtype),
-    "Sqrt": np.sqrt,
-    "Neg": np.negative,
-    "Square": np.square,
+_UNARY = {
+    "Rsqrt": "rsqrt",
+    "Sqrt": "sqrt",
+    "Neg": "neg",
+    "Square": "square",
+    "Abs": "abs",
+    "Exp": "exp",
+    "Reciprocal": "reciprocal",
 }
+_REDUCTIONS = {"Sum": "sum", "Mean": "mean", "Max": "max"}
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
 
@@ -89,12 +92,6 @@ class TensorflowConstants:
         return entries[0] if entries and known is not None and not known.shape else entries  # type: ignore[return-value]
 
 
-def _quietly(function: Callable[..., Array], *arrays: Array) -> Array:
-    """Return a function of arrays, whose inf and NaN are those of the model."""
-    with np.errstate(all="ignore"):
-        return function(*arrays)
-
-
 def _stored(checkpoint: Checkpoint, key: str) -> StoredArray:
     entry = checkpoint.entries[key]
     return StoredArray(
@@ -115,43 +112,30 @@ def _constant(node: GraphNode) -> StoredArray | None:
 def _computed(node: GraphNode, source: StoredArray, others: list[StoredArray | None]) -> StoredArray | None:
     """Return what a node computes from constants; None for other nodes."""
     op, second = node.op, others[0] if others else None
-    origin = op if source.origin == "constant" else f"{source.origin}, {op}"
     if op == "Cast":
-        number = node.attributes["DstT"].integer(6) if "DstT" in node.attributes else 0
-        kind = DTYPES.get(number, "")
-        if kind in ("", "string", "resource"):
-            return None
-        stored = "float32" if kind == "bfloat16" else kind
-        return replace(source, dtype=kind, read=lambda: source.read().astype(stored), origin=origin)
+        kind = DTYPES.get(node.attributes["DstT"].integer(6) if "DstT" in node.attributes else 0, "")
+        return None if kind in ("", "string", "resource") else cast(source, kind, op)
     if op in _UNARY:
-        return replace(source, read=lambda: _quietly(_UNARY[op], source.read()), origin=origin)
+        return elementwise(_UNARY[op], op, source)
     if op == "Squeeze":
         axes = {axis % max(len(source.shape), 1) for axis in node.integers("squeeze_dims")}
         sizes = [size for at, size in enumerate(source.shape) if size != 1 or (axes and at not in axes)]
-        return replace(source, shape=tuple(sizes), read=lambda: source.read().reshape(sizes))
+        return reshaped(source, sizes, "")
     if second is None:
         return None
     if op in _BINARY:
-        try:
-            shape = np.broadcast_shapes(source.shape, second.shape)
-        except ValueError:
-            return None
-        if math.prod(shape) > max(math.prod(source.shape), math.prod(second.shape)) * _FEW:
-            return None
-        return replace(
-            source, shape=shape, read=lambda: _quietly(_BINARY[op], source.read(), second.read()), origin=origin
-        )
+        return elementwise(_BINARY[op], op, source, second)
     if math.prod(second.shape) > _FEW or not second.dtype.startswith("int"):
         return None
     numbers = [int(each) for each in second.read().reshape(-1)]
-    if op == "Transpose" and sorted(numbers) == list(range(len(source.shape))):
-        shape = tuple(source.shape[axis] for axis in numbers)
-        read = lambda: np.ascontiguousarray(source.read().transpose(numbers))  # noqa: E731
-        return replace(source, shape=shape, read=read, origin=origin)
-    if op == "Reshape" and math.prod(numbers) == math.prod(source.shape) and min(numbers, default=1) >= 0:
-        return replace(source, shape=tuple(numbers), read=lambda: source.read().reshape(numbers), origin=origin)
+    if op in _REDUCTIONS:
+        keep = "keep_dims" in node.attributes and bool(node.attributes["keep_dims"].integer(5))
+        return reduced(_REDUCTIONS[op], op, source, numbers, keep)
+    if op == "Transpose":
+        return transposed(source, numbers, op)
+    if op == "Reshape":
+        return reshaped(source, numbers, op)
     if op == "ExpandDims" and len(numbers) == 1 and -len(source.shape) <= numbers[0] + 1 <= len(source.shape) + 1:
         at = numbers[0] if numbers[0] >= 0 else len(source.shape) + 1 + numbers[0]
-        shape = (*source.shape[:at], 1, *source.shape[at:])
-        return replace(source, shape=shape, read=lambda: source.read().reshape(shape), origin=source.origin)
+        return reshaped(source, (*source.shape[:at], 1, *source.shape[at:]), "")
     return None

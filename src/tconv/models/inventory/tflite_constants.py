@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
-
-from tconv._arrays import Array
+from tconv.models.inventory.computed_arrays import cast, reshaped, transposed
 from tconv.models.inventory.model_layer import Quantization, StoredArray
 from tconv.models.inventory.size_arithmetic import Terms
 from tconv.models.readers.tflite import Subgraph, TfliteModel, TfliteOperator
 
 _DEEPEST = 8
 _FEW = 64
+_NUMBERS = ("float16", "bfloat16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64")
 
 
 class TfliteConstants:
@@ -60,23 +57,12 @@ class TfliteConstants:
         if source is None:
             return None
         tensor, op = self._graph.tensors[number], operator.op
-        origin = op if source.origin == "constant" else f"{source.origin}, {op}"
-        if op in ("DEQUANTIZE", "CAST"):
-            return replace(source, dtype=tensor.dtype, read=lambda: source.read().astype(tensor.dtype), origin=origin)
+        if op in ("DEQUANTIZE", "CAST") and tensor.dtype in _NUMBERS:
+            return cast(source, tensor.dtype, op)
         if op == "TRANSPOSE":
             order = self.integers(operator.inputs[1]) if len(operator.inputs) > 1 else None
-            if order is None or sorted(order) != list(range(len(source.shape))):
-                return None
-            shape = tuple(source.shape[axis] for axis in order)
-            moved = None if source.quantization is None else _moved(source.quantization, order)
-            return replace(
-                source, shape=shape, read=_then(source, lambda a: a.transpose(order)), origin=origin, quantization=moved
-            )
-        if op == "RESHAPE" and math.prod(source.shape) == math.prod(tensor.shape):
-            whole = source.quantization if source.quantization and source.quantization.axis is None else None
-            read = _then(source, lambda a: a.reshape(tensor.shape))
-            return replace(source, shape=tensor.shape, read=read, origin=origin, quantization=whole)
-        return None
+            return None if order is None else transposed(source, order, op)
+        return reshaped(source, tensor.shape, op) if op == "RESHAPE" else None
 
     def integers(self, number: int) -> list[int] | None:
         """Return the entries of a short constant of integers; None for anything else."""
@@ -89,12 +75,3 @@ class TfliteConstants:
         """Return a constant as terms of sizes: a scalar, or the entries of a vector."""
         entries = self.integers(number)
         return entries[0] if entries and not self._graph.tensors[number].shape else entries  # type: ignore[return-value]
-
-
-def _then(source: StoredArray, change: Callable[[Array], Array]) -> Callable[[], Array]:
-    return lambda: np.ascontiguousarray(change(source.read()))
-
-
-def _moved(quantization: Quantization, order: list[int]) -> Quantization:
-    axis = quantization.axis
-    return quantization if axis is None else replace(quantization, axis=order.index(axis))

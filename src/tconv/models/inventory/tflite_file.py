@@ -15,7 +15,13 @@ from typing import Any
 from tconv._arguments import sizes_text
 from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Size, StoredArray
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
-from tconv.models.inventory.other_forms import OrdinaryConvolution, Transposed, of_depth_to_space, of_zero_insertion
+from tconv.models.inventory.other_forms import (
+    OrdinaryConvolution,
+    Transposed,
+    of_depth_to_space,
+    of_zero_insertion,
+    same_pads,
+)
 from tconv.models.inventory.size_arithmetic import Formula, SizeArithmetic
 from tconv.models.inventory.size_names import SizeNames, without_names
 from tconv.models.inventory.tflite_constants import TfliteConstants
@@ -263,9 +269,7 @@ class _Graph:
         if groups < 1 or weight.shape[0] % groups:
             return None
         bias = self._constants.find(operator.inputs[2]) if len(operator.inputs) > 2 else None
-        reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[1:3], strict=True)]
-        same = options.get("padding") == "SAME"
-        pads = [(each // 2, each - each // 2) if same else (0, 0) for each in reach]
+        pads = same_pads(weight.shape[1:3], dilation) if options.get("padding") == "SAME" else [(0, 0)] * 2
         given = OrdinaryConvolution("tflite", weight, bias, pads, dilation, groups)
         return self._shuffled(operator, given, x, y) or self._zeros_between(operator, given, x, y)
 

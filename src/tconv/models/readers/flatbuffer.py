@@ -18,6 +18,7 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 
 _FREE = 1 << 20  # decoded elements that a small file may have
+_MOST_TABLES = 2_000_000  # each becomes an object
 
 
 class Memory:
@@ -29,13 +30,20 @@ class Memory:
 
     def __init__(self, data: Any) -> None:
         self.data, self.size = data, len(data)
-        self._left = self.size + _FREE
+        self._left, self._tables = self.size + _FREE, _MOST_TABLES
 
     def spend(self, count: int) -> None:
         """Count decoded elements. Raises FileError if they are more than the file can have."""
         self._left -= count
         if self._left < 0:
             raise FileError("it has more entries than bytes, so its offsets lead to the same places again and again")
+
+    def spend_table(self) -> None:
+        """Count a table. Raises FileError if they are far more than any model has."""
+        self.spend(1)
+        self._tables -= 1
+        if self._tables < 0:
+            raise FileError(f"it has more than {_MOST_TABLES} tables")
 
     def number(self, kind: str, at: int) -> Any:
         """Return one number; `kind` is a code of `struct`. Raises FileError for a place outside the file."""
@@ -61,7 +69,7 @@ class Table:
     """A table; fields are known by their numbers in the schema."""
 
     def __init__(self, memory: Memory, at: int) -> None:
-        memory.spend(1)
+        memory.spend_table()
         self._memory, self._at = memory, at
         self._fields = at - memory.number("i", at)
         length = memory.number("H", self._fields)

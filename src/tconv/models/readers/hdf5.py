@@ -20,6 +20,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError, MissingExtraError
+from tconv.models.readers.number_types import from_bfloat16
 
 _SECONDS = 120
 _KINDS = "biuf"
@@ -79,8 +80,7 @@ class Hdf5File:
         else:
             data = self._piece(name, int(entry["offset"]), count * kind.itemsize)
         if described.dtype == "bfloat16":
-            halves = np.frombuffer(data, "<u2").astype(np.uint32)
-            return (halves << 16).view(np.float32).reshape(described.shape)
+            return from_bfloat16(np.frombuffer(data, "<u2")).reshape(described.shape)
         values = np.frombuffer(data, kind).reshape(described.shape)
         return values.astype(kind.newbyteorder("="), copy=False)
 

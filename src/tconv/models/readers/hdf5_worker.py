@@ -17,7 +17,7 @@ MOST_DATASETS = 200_000
 _MOST_MEMORY, _MOST_SECONDS = 8 << 30, 60
 _MOST_RATIO = 1100  # of bytes to stored bytes; gzip reaches 1032
 _ATTRIBUTES = ("name", "model_config", "keras_version", "backend", "dtype")
-_LONGEST = 64 << 20
+_LONGEST, _LONGEST_NAME = 64 << 20, 1000
 
 
 class FilePart(io.RawIOBase):
@@ -59,7 +59,7 @@ def _attributes(found: Any) -> dict[str, str]:
         value = found.attrs.get(name) if name in found.attrs else None
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        if isinstance(value, str) and len(value) <= _LONGEST:
+        if isinstance(value, str) and len(value) <= (_LONGEST if name == "model_config" else _LONGEST_NAME):
             kept[name] = value
     return kept
 
@@ -81,7 +81,7 @@ def _table(h5py: Any, file: Any) -> dict[str, Any]:
                 if address in known or len(groups) > MOST_DATASETS:
                     raise ValueError(f"{inner} leads back to a group that contains it, or there are too many groups")
                 known.add(address)
-                groups[inner] = _attributes(found)
+                groups[inner] = {key: text for key, text in _attributes(found).items() if key != "model_config"}
                 waiting.append((inner, found))
             elif isinstance(found, h5py.Dataset):
                 datasets[inner] = _dataset(inner, found)

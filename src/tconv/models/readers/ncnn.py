@@ -51,9 +51,7 @@ class Line(NamedTuple):
 
 def read(path: Path) -> Model:
     """Return the model in a .param file and the .bin file beside it. Raises FileError, ShapeError."""
-    weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
+    weights = weights_beside(path)
     try:
         lines = read_lines(path)
         blob = Blob(weights.read_bytes())
@@ -68,6 +66,14 @@ def read(path: Path) -> Model:
     except OSError as error:
         raise FileError(f"{error.filename} cannot be read: {error.strerror}") from None
     return Model.of(network, path.name)
+
+
+def weights_beside(path: Path) -> Path:
+    """Return the .bin file beside a .param file. Raises FileError if there is none."""
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
+    return weights
 
 
 def read_lines(path: Path) -> list[Line]:

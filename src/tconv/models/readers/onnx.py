@@ -17,6 +17,7 @@ from tconv.dialects import dialect
 from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry
 from tconv.models.image_model import Model
+from tconv.models.inventory.other_forms import same_pads
 from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
 from tconv.models.network import Network
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, damaged, label, open_graph
@@ -161,9 +162,7 @@ class _NetworkReader:
         forward = Geometry(weight.shape[2:], 1, 0, dilation, groups)
         rule = attributes.get("auto_pad", "NOTSET")
         if rule in ("SAME_UPPER", "SAME_LOWER"):
-            early = [(extent - 1) // 2 for extent in forward.extent]
-            pairs = [(lo, extent - 1 - lo) for lo, extent in zip(early, forward.extent, strict=True)]
-            pads = pairs if rule == "SAME_UPPER" else [(hi, lo) for lo, hi in pairs]
+            pads = same_pads(forward.kernel, forward.dilation, upper=rule == "SAME_UPPER")
         elif rule in ("NOTSET", "VALID"):
             given = attributes.get("pads", [0] * 4) if rule == "NOTSET" else [0] * 4
             if len(given) != 4:

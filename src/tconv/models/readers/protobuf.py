@@ -14,17 +14,31 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 
-_MOST_FIELDS = 20_000_000
+_MOST_FIELDS = 6_000_000  # of a file, those that are decoded twice counted so; each needs about 200 bytes
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: "<Q", _FIXED32: "<I"}
+
+
+class FieldCount:
+    """Number of fields that may still be decoded, of a message and those within it."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_FIELDS
+
+    def spend(self) -> None:
+        """Count a field. Raises FileError if they are too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise FileError(f"it has more than {_MOST_FIELDS} fields")
 
 
 class Message:
     """Fields of a message, each a list of its occurrences: integers, or bytes of texts, messages and packed numbers."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, left: FieldCount | None = None) -> None:
         self._fields: dict[int, list[int | memoryview]] = {}
-        at, end, count = 0, len(data), 0
+        self._left = FieldCount() if left is None else left
+        at, end = 0, len(data)
         while at < end:
             tag, at = varint(data, at)
             number, kind = tag >> 3, tag & 7
@@ -45,9 +59,9 @@ class Message:
                 at += size
             else:
                 raise FileError(f"it has a field of the kind {kind}, which protobuf does not have")
-            count += 1
-            if count > _MOST_FIELDS or not number:
-                raise FileError("it has a field 0, or too many fields")
+            if not number:
+                raise FileError("it has a field 0")
+            self._left.spend()
 
     def __contains__(self, number: int) -> bool:
         return number in self._fields
@@ -72,7 +86,7 @@ class Message:
 
     def message(self, number: int) -> Message:
         """Return a message; one without fields if there is none."""
-        return Message(self.bytes(number))
+        return Message(self.bytes(number), self._left)
 
     def all_bytes(self, number: int) -> Iterator[memoryview]:
         """Yield all occurrences of a field."""
@@ -83,7 +97,7 @@ class Message:
 
     def messages(self, number: int) -> Iterator[Message]:
         """Yield all messages of a field."""
-        return map(Message, self.all_bytes(number))
+        return (Message(each, self._left) for each in self.all_bytes(number))
 
     def texts(self, number: int) -> list[str]:
         """Return all texts of a field."""
@@ -105,6 +119,7 @@ class Message:
             while at < len(each):
                 value, at = varint(each, at)
                 found.append(value)
+                self._left.spend()
         return [value - (1 << 64) if value >> 63 else value for value in found]
 
     def packed(self, number: int, dtype: str) -> Array:

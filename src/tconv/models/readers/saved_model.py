@@ -17,13 +17,15 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.readers.flatbuffer import mapped
+from tconv.models.readers.number_types import from_bfloat16
 from tconv.models.readers.protobuf import Message
 from tconv.models.readers.tensorflow_checkpoint import DTYPES, Checkpoint, array_of, shape_of
 
-_MOST_NODES = 2_000_000
+_MOST_NODES = 200_000
 _VALUES = {5: "<f4", 6: "<f8"}
 _INTEGERS = (7, 10, 11, 16, 17)  # fields of 32 and 64 bits, of bool, uint32 and uint64
 _HALVES = 13
+_MOST_REPEATED = 1 << 26  # elements that one number stands for
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +42,8 @@ class ConstantTensor:
         if 4 in message:
             return array_of(message.bytes(4), self.dtype, self.shape, "a constant")
         if self.dtype in ("float16", "bfloat16"):
-            values: Array = np.array(message.integers(_HALVES), np.uint16)
-            halves = values.view(np.float16) if self.dtype == "float16" else values.astype(np.uint32) << 16
-            values = halves if self.dtype == "float16" else halves.view(np.float32)
+            bits: Array = np.array(message.integers(_HALVES), np.uint16)
+            values = bits.view(np.float16) if self.dtype == "float16" else from_bfloat16(bits)
         elif self.dtype in ("float32", "float64"):
             number = 5 if self.dtype == "float32" else 6
             values = message.packed(number, _VALUES[number])
@@ -52,7 +53,7 @@ class ConstantTensor:
         if not len(values):
             values = np.zeros(1, values.dtype)
         if len(values) < count:  # the last number stands for all others
-            if count > 1 << 28:
+            if count > _MOST_REPEATED:
                 raise FileError(f"a constant of shape {self.shape} has {len(values)} numbers")
             values = np.concatenate([values, np.repeat(values[-1:], count - len(values))])
         return values[:count].reshape(self.shape)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
+from tconv.models.readers.number_types import from_bfloat16
 from tconv.models.readers.protobuf import Message, varint
 
 DTYPES = {
@@ -108,7 +109,7 @@ def array_of(data: bytes | memoryview, dtype: str, shape: tuple[int, ...], name:
     if len(data) != count * kind.itemsize:
         raise FileError(f"{name} has {len(data)} bytes; {count * kind.itemsize} are needed for {shape} {dtype}")
     stored = np.frombuffer(data, kind, count).reshape(shape)
-    return (stored.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else stored
+    return from_bfloat16(stored) if dtype == "bfloat16" else stored
 
 
 def _entry(message: Message) -> Entry:

@@ -16,6 +16,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.readers.flatbuffer import Memory, Table, mapped
+from tconv.models.readers.number_types import dequantized, from_bfloat16
 from tconv.models.readers.tflite_schema import ACTIVATIONS, INPUTS, OPERATORS, OPTIONS, PADDING, TYPES
 
 _PACKED = {"int4": 4, "int2": 2, "uint4": 4}  # bits of types that share bytes
@@ -113,17 +114,13 @@ class TfliteModel:
         """Return the numbers that a constant stands for. Raises FileError."""
         stored = self.stored(tensor)
         if tensor.dtype == "bfloat16":
-            return (stored.astype(np.uint32) << 16).view(np.float32)
+            return from_bfloat16(stored)
         if tensor.dtype.startswith("float8"):
             raise FileError(f"the tensor {tensor.name!r} has the type {tensor.dtype}, which is not read")
         if tensor.quantization is None or stored.dtype.kind not in "iu":
             return stored
         scales, zeros, axis = tensor.quantization
-        column = [1] * stored.ndim
-        if len(scales) > 1:
-            column[axis] = -1
-        values: Array = (stored.astype(np.float32) - zeros.reshape(column)) * scales.reshape(column)
-        return values.astype(np.float32)
+        return dequantized(stored, scales, zeros, axis if len(scales) > 1 else None)
 
 
 def _sized(data: memoryview, dtype: str, count: int, tensor: TfliteTensor) -> Array:

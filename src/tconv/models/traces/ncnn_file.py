@@ -15,7 +15,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError
-from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines
+from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines, weights_beside
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace
 
 _PLAIN = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed", "packing_layout")
@@ -23,9 +23,7 @@ _PLAIN = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf1
 
 def open_network(path: Path, runtime: str) -> NcnnFile:
     """Return the network in a .param file and its .bin file. Raises FileError."""
-    weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise FileError(f"{path} needs {weights.name} beside it, which does not exist. Put both into one directory")
+    weights_beside(path)
     try:
         lines = read_lines(path)
     except FileError as error:

@@ -16,17 +16,19 @@ from tconv.errors import FileError
 from tconv.models.inventory.model_layer import Quantization, StoredArray
 from tconv.models.inventory.pytorch.constant_operations import OPERATIONS, Budget
 from tconv.models.inventory.pytorch.program import AtenCall, Program, values_in
-from tconv.models.inventory.pytorch.tensors import cast, to_bfloat16
+from tconv.models.inventory.pytorch.tensors import cast
+from tconv.models.readers.number_types import to_bfloat16
 
 _MOST_STEPS = 10_000
 _SPARE = 1 << 16  # elements that a step may have beside those of the constants
 _DEQUANTIZATIONS = ("dequantize_per_channel", "dequantize_per_tensor", "dequantize_affine", "dequantize")
 _SAME = ("detach", "alias", "clone", "contiguous", "lift_fresh_copy", "lift_fresh", "dropout", "feature_dropout")
+_WITHOUT_EFFECT = ("memory_format", "device", "layout", "pin_memory", "copy", "non_blocking", "implicit")
 _NORMS = ("_weight_norm", "_weight_norm_interface", "norm_except_dim", "linalg_vector_norm", "norm")
 
 
 class FoldedConstants:
-    """FoldedConstants of a program, and values that its calls compute from them."""
+    """Constants of a program, and values that its calls compute from them."""
 
     def __init__(self, program: Program) -> None:
         self._stored = dict(program.constants)
@@ -138,7 +140,11 @@ class FoldedConstants:
                 budget.spend(values[output])
         if name not in values:
             raise FileError("a weight is a second result that is not computed here. Write it as a constant")
-        return values[name]
+        stated = self._metas[name].shape if name in self._metas else None
+        found = values[name]
+        if stated is not None and all(isinstance(size, int) for size in stated) and found.shape != stated:
+            raise FileError(f"a weight is stated to have the shape {stated}, and is computed with {found.shape}")
+        return found
 
     def _rounded(self, name: str, values: Array) -> Array:
         """Return values in the type that the program says they have."""
@@ -184,7 +190,9 @@ class FoldedConstants:
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {("a" + key if key.isdigit() else key): value for key, value in arguments.items()}
+    """Return the arguments that have a part in the numbers, with names that Python takes."""
+    kept = {key: value for key, value in arguments.items() if value is not None and key not in _WITHOUT_EFFECT}
+    return {("a" + key if key.isdigit() else key): value for key, value in kept.items()}
 
 
 def _origin(calls: list[AtenCall], quantization: Quantization | None) -> str:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from tconv.errors import FileError
-from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour, Size, StoredArray
+from tconv.models.inventory.model_layer import (
+    MOST_AFTER,
+    MOST_BEFORE,
+    ModelInventory,
+    ModelLayer,
+    Neighbour,
+    Size,
+    StoredArray,
+)
 from tconv.models.inventory.other_forms import of_zero_insertion
 from tconv.models.inventory.pytorch.constant_folding import FoldedConstants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
@@ -26,7 +34,6 @@ _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _GENERAL = ("convolution", "_convolution", "convolution_overrideable")
 _NAMES = ("stride", "padding", "output_padding", "groups", "dilation")
 _DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
-_MOST_BEFORE, _MOST_AFTER = 4, 8
 
 
 def inventory_of_program(program: Program, source: str, kind: str, producer: str, version: str) -> ModelInventory:
@@ -212,8 +219,8 @@ class _Finder:
         return weight.quantization.dtype if quantized else plain_type(dtype)
 
     def _around(self, first: AtenCall, last: AtenCall) -> tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]]:
-        before = tuple(self._neighbour(call) for call in self._flow.before(first, _MOST_BEFORE))
-        after = tuple(self._neighbour(call) for call in self._flow.after(last, _MOST_AFTER))
+        before = tuple(self._neighbour(call) for call in self._flow.before(first, MOST_BEFORE))
+        after = tuple(self._neighbour(call) for call in self._flow.after(last, MOST_AFTER))
         return before, after
 
     def _neighbour(self, call: AtenCall) -> Neighbour:

@@ -18,7 +18,8 @@ from tconv.models.inventory.model_layer import Quantization
 from tconv.models.inventory.pytorch.tensors import NUMBERS, Tensor, file_storage
 from tconv.models.inventory.pytorch.zip_archive import Archive
 
-_MOST_BYTES = 96 << 20
+_MOST_BYTES = 16 << 20  # a byte can ask for an object of 64
+_MOST_NAMES = 10_000  # of classes, each of which needs memory
 _REFUSED = (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4)
 _STORAGES = {
     "FloatStorage": "float32",
@@ -127,6 +128,8 @@ class _TensorUnpickler(_UNPICKLER):  # type: ignore[misc]
         """Return a reader of this class or function of PyTorch, or a class of opaque records."""
         full = f"{module}.{name}"
         if full not in self._classes:
+            if len(self._classes) >= _MOST_NAMES:
+                raise FileError(f"{self._archive.path}: a pickle names more than {_MOST_NAMES} classes")
             self._classes[full] = self._found(module, name)
         return self._classes[full]
 
@@ -166,7 +169,7 @@ class _TensorUnpickler(_UNPICKLER):  # type: ignore[misc]
 
     def _quantized(self, storage: Any, offset: Any, size: Any, stride: Any, scheme: Any, *_: Any) -> Tensor:
         _, scales, zeros, *axis = scheme
-        scales, zeros = ((each.read() if isinstance(each, Tensor) else each) for each in (scales, zeros))
+        scales, zeros = (each.read() if isinstance(each, Tensor) else float(each) for each in (scales, zeros))
         quantization = Quantization(
             storage.dtype.removeprefix("q"),
             int(axis[0]) if axis else None,

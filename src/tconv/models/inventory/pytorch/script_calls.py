@@ -18,7 +18,7 @@ from tconv.models.inventory.pytorch.tensors import SCALAR_TYPES, Tensor
 _SIZES = ("size", "dim", "numel", "len", "shape", "is_floating_point", "device", "dtype", "layout", "ndimension")
 _PACKED = ("weight", "bias", "stride", "padding", "output_padding", "dilation", "groups")
 _MOST_OUTPUTS = 1000
-_MOST_ARGUMENTS = 500_000
+_MOST_VALUES = 5_000_000
 
 
 class ScriptCalls:
@@ -29,9 +29,25 @@ class ScriptCalls:
         self.module = ""
         """Name of the module whose code is read."""
         self._place = ""
-        self._left = _MOST_ARGUMENTS
+        self._left = _MOST_VALUES
         self._current: dict[str, str] = {}
         self._unused: dict[str, bool] = {}
+        self._read: dict[ast.FunctionDef, set[str]] = {}
+
+    def spend(self, count: int = 1) -> None:
+        """Count values that are read or copied. Raises FileError for far more than a model has."""
+        self._left -= count
+        if self._left < 0:
+            raise FileError(f"its code reads more than {_MOST_VALUES} values")
+
+    def _spend_on(self, values: list[Any]) -> None:
+        """Count values, those in lists too: lists of lists that share their parts grow without end."""
+        waiting: list[Any] = [values]
+        while waiting:
+            self.spend()
+            value = waiting.pop()
+            if isinstance(value, (list, tuple)):
+                waiting.extend(value)
 
     def inputs(self, names: list[str], values: list[Any]) -> list[ModelInput]:
         """Return records of inputs or outputs that are tensors; TorchScript has no sizes of them."""
@@ -60,7 +76,9 @@ class ScriptCalls:
 
     def note_unused(self, definition: ast.FunctionDef, path: str, positional: list[Any]) -> None:
         """Note that a traced layer is given an output_size that its code does not read, so it is frozen."""
-        read = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
+        if definition not in self._read:
+            self._read[definition] = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
+        read = self._read[definition]
         arguments = [argument.arg for argument in definition.args.args[2:]]
         self._unused[path] = any(
             name not in read and value is not None for name, value in zip(arguments, positional[2:], strict=False)
@@ -76,6 +94,7 @@ class ScriptCalls:
         if last == "append":
             return known_result(last, positional)[1]
         values = [*positional, *keywords.values()]
+        self._spend_on(values)
         if not any(True for _ in values_in(values)) and not any(
             isinstance(value, (Packed, ScriptObject)) for value in values
         ):
@@ -114,9 +133,6 @@ class ScriptCalls:
         if last in ("to", "quantize_per_tensor", "quantize_per_channel"):
             arguments = self._typed(last, arguments, positional)
         plain = {name: self._plain(value) for name, value in arguments.items()}
-        self._left -= 1 + sum(1 for _ in values_in(list(plain.values())))
-        if self._left < 0:
-            raise FileError(f"its code has calls with more than {_MOST_ARGUMENTS} arguments in all")
         frozen = "output_padding" in plain and self._unused.get(self.module, False)
         output = f"{last.strip('_')}_{len(self._program.calls)}"
         module = self.module.partition(".parametrizations")[0]
@@ -145,11 +161,13 @@ class ScriptCalls:
 
     def _resolved(self, value: Any) -> Any:
         """Return a value whose tensors have the names of their last change in place."""
+        self.spend()
         if isinstance(value, (list, tuple)):
             return [self._resolved(part) for part in value]
         seen = 0
         while isinstance(value, Value) and value.name in self._current and seen < _MOST_OUTPUTS:
             value, seen = Value(self._current[value.name]), seen + 1
+            self.spend()
         return value
 
     def _size(self, name: str, positional: list[Any]) -> Number:
@@ -187,6 +205,7 @@ class ScriptCalls:
     def joined_names(self, one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
         """Return names after two branches: equal values stay, others are unknown."""
         found: dict[str, Any] = {}
+        self.spend((len(one) + len(two)) // 4)  # a copy is less work than a value
         for name in {**one, **two}:
             if name not in one or name not in two:
                 found[name] = one.get(name, two.get(name))

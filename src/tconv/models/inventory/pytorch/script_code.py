@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from dataclasses import dataclass, field
 
 from tconv.errors import FileError
 from tconv.models.inventory.pytorch.zip_archive import Archive
 
-_MOST_CHARACTERS = 24 << 20
+_MOST_CHARACTERS = 16 << 20
+_MOST_SIGNS = 800_000  # each can be a node of a syntax tree, of about 1 kB
+_WORDS = re.compile(r"[\w ]+")
 
 
 @dataclass(eq=False)
@@ -27,7 +30,7 @@ class ScriptCode:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._modules: dict[str, dict[str, ScriptClass | ast.FunctionDef]] = {}
-        self._left = _MOST_CHARACTERS
+        self._left, self._signs = _MOST_CHARACTERS, _MOST_SIGNS
 
     def find(self, name: str) -> ScriptClass | ast.FunctionDef | None:
         """Return the class or function of a full name, "__torch__.torch.nn.functional.pad"; None if there is none."""
@@ -45,6 +48,9 @@ class ScriptCode:
         self._left -= len(text)
         if self._left < 0:
             raise FileError(f"{self._archive.path} has more than {_MOST_CHARACTERS} characters of code")
+        self._signs -= len(_WORDS.sub("", text))
+        if self._signs < 0:
+            raise FileError(f"{self._archive.path} has more than {_MOST_SIGNS} signs and lines of code")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -28,6 +28,7 @@ from tconv.models.inventory.pytorch.tensors import Tensor
 
 _MOST_STATEMENTS = 100_000
 _DEEPEST = 60
+_WRAPPING = 16  # values that are read in the time in which one of the file is named
 _ROOTS = ("torch", "ops", "__torch__", "CONSTANTS")
 _TYPES = ("annotate", "unchecked_cast")
 
@@ -149,7 +150,7 @@ class Interpreter:
             return
         ends: list[tuple[Names | None, Any]] = []
         for body in (statement.body, statement.orelse):
-            own = _copied(names)
+            own = self._copied(names)
             with self._calls.inside("a branch"):
                 try:
                     self._block(body, own)
@@ -180,7 +181,7 @@ class Interpreter:
 
     def _once(self, body: list[ast.stmt], names: Names, place: str) -> None:
         """Read the body of a loop whose number of rounds depends on the input; what it changes is unknown."""
-        own = _copied(names)
+        own = self._copied(names)
         with self._calls.inside(place):
             try:
                 self._block(body, own)
@@ -190,9 +191,16 @@ class Interpreter:
         names.clear()
         names.update(joined)
 
+    def _copied(self, names: Names) -> Names:
+        """Return names whose lists can be filled apart."""
+        lists = sum(len(value) for value in names.values() if isinstance(value, list))
+        self._calls.spend((len(names) + lists) // 4)
+        return {name: list(value) if isinstance(value, list) else value for name, value in names.items()}
+
     # -- expressions --------------------------------------------------------------------------------------------------
 
     def _value(self, node: ast.expr, names: Names) -> Any:
+        self._calls.spend()
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
@@ -249,6 +257,7 @@ class Interpreter:
 
     def _wrapped(self, value: Any, path: str) -> Any:
         """Return a value of the file as the reader follows it."""
+        self._calls.spend(_WRAPPING)
         if isinstance(value, Tensor):
             return self._calls.constant(path, value)
         if isinstance(value, Record):
@@ -307,8 +316,3 @@ class Interpreter:
                 return {"int": int, "float": float, "bool": bool}[name](values[0])
             return values[0] if isinstance(values[0], Number) else Number()
         return self._calls.unknown(values)
-
-
-def _copied(names: Names) -> Names:
-    """Return names whose lists can be filled apart."""
-    return {name: list(value) if isinstance(value, list) else value for name, value in names.items()}

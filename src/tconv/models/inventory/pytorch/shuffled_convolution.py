@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory.model_layer import ModelLayer, Neighbour, Size, StoredArray
-from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space
+from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.inventory.pytorch.constant_folding import FoldedConstants
 from tconv.models.inventory.pytorch.dataflow import Dataflow
 from tconv.models.inventory.pytorch.program import AtenCall, Program, Value, place_of, values_in
@@ -170,8 +170,7 @@ def _groups(call: AtenCall) -> int:
 def _pads(call: AtenCall, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
     given = call.arguments.get("padding", 0)
     if given == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        return [(total // 2, total - total // 2) for total in totals]
+        return same_pads(kernel, dilation)
     if given == "valid":
         return [(0, 0)] * len(kernel)
     return [(p, p) for p in _ints(call, "padding", 0, len(kernel))]

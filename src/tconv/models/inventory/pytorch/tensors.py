@@ -10,8 +10,10 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import FileError
+from tconv.models.inventory.computed_arrays import cast_values
 from tconv.models.inventory.model_layer import Quantization, StoredArray
 from tconv.models.inventory.pytorch.zip_archive import Archive
+from tconv.models.readers.number_types import dequantized, from_bfloat16
 
 _MOST_AXES = 32
 _MOST_BYTES = 64 << 30
@@ -65,12 +67,14 @@ class Tensor:
             stored = np.zeros(1, code)
         native = stored.astype(np.dtype(code))
         if self.dtype == "bfloat16":
-            native = (native.astype(np.uint32) << 16).view(np.float32)
+            native = from_bfloat16(native)
         view = np.lib.stride_tricks.as_strided(
             native, self.sizes, [stride * native.itemsize for stride in self.strides], writeable=False
         )
         values: Array = np.array(view)
-        return values if self.quantization is None else dequantized(values, self.quantization)
+        if self.quantization is None:
+            return values
+        return dequantized(values, self.quantization.scales, self.quantization.zero_points, self.quantization.axis)
 
     def _range(self) -> tuple[int, int]:
         """Return the first element of the storage that the tensor has, and the number up to its last. FileError."""
@@ -112,22 +116,6 @@ def plain_type(name: str) -> str:
     return name.removeprefix("q") if name.startswith(("qint", "quint")) else name
 
 
-def dequantized(stored: Array, quantization: Quantization) -> Array:
-    """Return the numbers that quantized ones stand for: (stored - zero point) * scale, in float32."""
-    scales, zeros = np.asarray(quantization.scales), np.asarray(quantization.zero_points)
-    if quantization.axis is not None:
-        if not -stored.ndim <= quantization.axis < stored.ndim or scales.size != stored.shape[quantization.axis]:
-            raise FileError(
-                f"{scales.size} scales along axis {quantization.axis} do not fit a tensor {stored.shape}. Write the "
-                "file again"
-            )
-        column = [1] * stored.ndim
-        column[quantization.axis] = -1
-        scales, zeros = scales.reshape(column), zeros.reshape(column)
-    values: Array = (stored.astype(np.float32) - zeros.astype(np.float32)) * scales.astype(np.float32)
-    return values
-
-
 def file_storage(archive: Archive, name: str) -> Callable[[int, int], bytes]:
     """Return a function that reads bytes of a member of an archive."""
     return lambda start, count: archive.content(name, start, count, _MOST_BYTES)
@@ -137,22 +125,8 @@ def cast(array: StoredArray, dtype: str, origin: str = "") -> StoredArray:
     """Return an array in another type, as a cast of the program makes it."""
     if dtype == array.dtype or dtype not in NUMBERS:
         return array
-    computed = np.float32 if dtype == "bfloat16" else np.dtype(NUMBERS[dtype])
-
-    def read() -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):
-            values: Array = array.read().astype(computed)
-        return values if dtype != "bfloat16" else to_bfloat16(values)
-
+    read = lambda: cast_values(array.read(), plain_type(dtype))  # noqa: E731
     return replace(array, dtype=dtype, read=read, stored_dtype=array.stored_dtype or array.dtype)
-
-
-def to_bfloat16(values: Array) -> Array:
-    """Return float32 numbers rounded to bfloat16, to even at ties; NaN stays."""
-    bits = values.astype(np.float32).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
-    result: Array = np.where(np.isnan(values), values, rounded).astype(np.float32)
-    return result
 
 
 SCALAR_TYPES = {

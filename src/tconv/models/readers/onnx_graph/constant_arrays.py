@@ -37,7 +37,7 @@ def constant_of(
     fact = fact_of(value)
     if fact.fixed is None:
         try:
-            array = constants.evaluate(value, fact_of)
+            array = constants.evaluate(value)
         except FileError:
             return None
         fact = Fact(array.shape, array.dtype.name)
@@ -45,10 +45,18 @@ def constant_of(
     tensors = [tensor for each in sources if (tensor := constants.tensor(each)) is not None]
     largest = max(tensors, key=lambda each: math.prod(shape_of(each)), default=None)
     quantization = _quantization(value, constants, fact_of)
+    shape = fact.fixed or ()
+
+    def read() -> Array:
+        found = constants.evaluate(value)
+        if found.shape != shape:
+            raise FileError(f"{path}: the constant {value.name!r} has the shape {found.shape}, and {shape} in the file")
+        return found
+
     return StoredArray(
-        fact.fixed or (),
+        shape,
         fact.dtype,
-        lambda: constants.evaluate(value, fact_of),
+        read,
         origin_of(nodes, quantization),
         sum(map(stored_bytes, tensors)),
         quantization,
@@ -94,8 +102,8 @@ def _quantization(value: Any, constants: GraphConstants, fact_of: Callable[[Any]
         return None
     x, scale, zero = (input_of(node, number) for number in range(3))
     shape = fact_of(x).shape or ()
-    scales = constants.evaluate(scale, fact_of)
-    points: Array = np.zeros_like(scales, np.int32) if zero is None else constants.evaluate(zero, fact_of)
+    scales = constants.evaluate(scale)
+    points: Array = np.zeros_like(scales, np.int32) if zero is None else constants.evaluate(zero)
     axis: int | None = None
     if scales.ndim == 1 and scales.size > 0 and len(shape) > 0:
         axis = attributes_of(node).get("axis", 1) % len(shape)

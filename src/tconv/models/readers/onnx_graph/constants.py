@@ -5,9 +5,7 @@ They are computed when they are asked for, node by node, by the onnx package's e
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import si
 from tconv.errors import FileError
-from tconv.models.readers.onnx_graph.facts import Fact
 from tconv.models.readers.onnx_graph.nodes import OWN, all_nodes, first_output, inner_graphs, label, names_in
+from tconv.models.readers.onnx_graph.result_sizes import result_elements
 from tconv.models.readers.onnx_graph.stored import numbers
 
 EVALUATED = names_in(
@@ -30,6 +28,10 @@ EVALUATED = names_in(
 
 MOST_BYTES = 1 << 30
 """Most bytes of arrays at one time while a constant is computed."""
+MOST_STEPS = 10_000
+"""Most nodes that compute one constant."""
+_MOST_TIMES = 16  # of those bytes in all
+_WIDEST = 8  # bytes of an element
 
 
 class GraphConstants:
@@ -89,22 +91,29 @@ class GraphConstants:
                 stored[each] = None
         return sorted(nodes, key=self.order.__getitem__), list(stored)
 
-    def evaluate(self, value: Any, fact_of: Callable[[Any], Fact]) -> Array:
-        """Return the numbers of a constant. `fact_of` gives the shapes before. Raises FileError."""
+    def evaluate(self, value: Any) -> Array:
+        """Return the numbers of a constant. Raises FileError, also for one that needs too much memory or time."""
         if (tensor := self.tensor(value)) is not None:
             return numbers(self._path, tensor)
         nodes, _ = self.sources(value)
+        if len(nodes) > MOST_STEPS:
+            raise FileError(f"{self._path}: a constant is computed by {len(nodes)} nodes; {MOST_STEPS} are followed")
         uses = Counter(each for node in nodes for each in node.inputs if each is not None)
         uses[value] += 1
         made: dict[Any, Array] = {}
+        limit = MemoryLimit(MOST_BYTES)
         for node in nodes:
-            self._refuse_large(node, made.values(), (fact_of(each) for each in node.outputs))
             arrays = []
             for each in node.inputs:
                 if each is not None and each not in made:
                     made[each] = numbers(self._path, self.tensor(each))
                 arrays.append(None if each is None else made[each])
-            made.update(zip(node.outputs, evaluated(node, arrays, self.opset(node)), strict=False))
+            try:
+                limit.present = sum(array.nbytes for array in made.values())
+                results = evaluated(node, arrays, self.opset(node), limit)
+            except FileError as error:
+                raise FileError(f"{self._path}: {error}") from None
+            made.update(zip(node.outputs, results, strict=False))
             for each in node.inputs:
                 if each is not None:
                     uses[each] -= 1
@@ -112,16 +121,25 @@ class GraphConstants:
                         made.pop(each, None)
         return made[value]
 
-    def _refuse_large(self, node: Any, present: Iterable[Array], facts: Iterable[Fact]) -> None:
-        needed = sum(array.nbytes for array in present)
-        for fact in facts:
-            if fact.fixed is None:
-                raise FileError(f"{self._path}: the size of {label(node)} cannot be told before it is computed")
-            needed += math.prod(fact.fixed) * 8
-        if needed > MOST_BYTES:
+
+class MemoryLimit:
+    """Bytes that arrays may have at one time while nodes are evaluated, and in all."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._left, self.present = most, _MOST_TIMES * most, 0
+
+    def spend(self, node: Any, arrays: list[Array | None]) -> None:
+        """Count the outputs of a node before they are computed. Raises FileError if they are too large."""
+        try:
+            needed = result_elements(node, arrays) * _WIDEST
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return  # its evaluator has the words for inputs that do not fit
+        self._left -= needed
+        if self.present + needed > self._most or self._left < 0:
             raise FileError(
-                f"{self._path}: {label(node)} needs {si(needed, 'B')} to compute a constant; at most "
-                f"{si(MOST_BYTES, 'B')} are used. Write a file with that constant computed"
+                f"{label(node)} needs {si(self.present + needed, 'B')} to compute a constant; at most "
+                f"{si(self._most, 'B')} are used at one time, and {_MOST_TIMES} times that in all. Write a file with "
+                "that constant computed"
             )
 
 
@@ -129,8 +147,9 @@ def _is_quantization(node: Any) -> bool:
     return node.domain == "com.microsoft" and node.op_type in ("DequantizeLinear", "QuantizeLinear")
 
 
-def evaluated(node: Any, arrays: list[Array | None], opset: int) -> list[Array]:
-    """Return a node's outputs for these inputs. Raises FileError."""
+def evaluated(node: Any, arrays: list[Array | None], opset: int, limit: MemoryLimit) -> list[Array]:
+    """Return a node's outputs for these inputs. Raises FileError, also for outputs that are larger than allowed."""
+    limit.spend(node, arrays)
     if node.op_type == "Identity" and arrays and arrays[0] is not None:
         return [arrays[0]]
     import onnx_ir

@@ -58,6 +58,7 @@ class OnnxGraph:
         self.path, self.model, self.limitations = path, model, limitations
         self.constants = GraphConstants(path, model)
         self.values = Values(path, self.constants, model.graph.inputs)
+        self._constant_arrays: dict[Any, StoredArray | None] = {}
         self.trial_elements = 0
         """Elements of the small arrays on which parts of the graph were run, to limit them."""
 
@@ -80,7 +81,9 @@ class OnnxGraph:
 
     def constant(self, value: Any) -> StoredArray | None:
         """Return a value that is stored, or computed from stored ones alone; None for any other."""
-        return constant_of(self.path, value, self.constants, self.values.of)
+        if value not in self._constant_arrays:
+            self._constant_arrays[value] = constant_of(self.path, value, self.constants, self.values.of)
+        return self._constant_arrays[value]
 
     def shape(self, value: Any) -> tuple[Size, ...] | None:
         """Return the sizes of a value; None if they are not known."""

@@ -9,11 +9,13 @@ from typing import Any
 
 from tconv.errors import FileError, TconvError
 from tconv.models.inventory.model_layer import Size
-from tconv.models.readers.onnx_graph.constants import GraphConstants, evaluated
+from tconv.models.readers.onnx_graph.constants import GraphConstants, MemoryLimit, evaluated
 from tconv.models.readers.onnx_graph.facts import SMALL, UNKNOWN, Fact, count, declared, merged, of_numbers, sizes_of
 from tconv.models.readers.onnx_graph.nodes import OWN, inner_graphs
 from tconv.models.readers.onnx_graph.shape_rules import RULES
 from tconv.models.readers.onnx_graph.stored import dtype_name, numbers, shape_of
+
+_MOST_BYTES = 1 << 20  # far above those of a small constant
 
 
 class Values:
@@ -108,8 +110,8 @@ class Values:
                 and small
                 and all(none or fact.numbers is not None for none, fact in zip(absent, facts, strict=True))
             ):
-                arrays = [fact.numbers for fact in facts]
-                found = [of_numbers(each) for each in evaluated(node, arrays, self._constants.opset(node))]
+                arrays, opset = [fact.numbers for fact in facts], self._constants.opset(node)
+                found = [of_numbers(each) for each in evaluated(node, arrays, opset, MemoryLimit(_MOST_BYTES))]
         except (TconvError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
             return []
         return found
