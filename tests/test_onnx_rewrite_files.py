@@ -239,11 +239,15 @@ def test_limits_of_the_whole_model_are_not_forgotten_in_the_report(tmp_path):
     assert "takes every layer now, once these limits of the whole model are met: " in str(report)
 
 
-def test_a_bfloat16_layer_is_evaluated():
+def test_bfloat16_is_judged_by_the_own_evaluation(tmp_path):
+    """No runtime here has a ConvTranspose in it."""
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2])
     weight = helper.make_tensor("w", TensorProto.BFLOAT16, [1, 1, 2], [1.0, 2.0])
-    ends = [value(name, TensorProto.BFLOAT16, [1, 1, None]) for name in "xy"]
+    ends = [value(name, TensorProto.BFLOAT16, [1, 1, name]) for name in "xy"]
     graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
     (y,) = RUNTIMES["tconv"](model, {"x": np.float32([[[1, 3]]])})
     np.testing.assert_array_equal(y.astype(np.float32), [[[1, 2, 3, 6]]])
+    onnx.save(model, tmp_path / "m.onnx")
+    report = plan_rewrite(tmp_path / "m.onnx", steps=["phases"]).write(tmp_path / "o.onnx", sizes=1, cost=False)
+    assert "do not run the model; tconv's own evaluation alone has judged" in str(report)

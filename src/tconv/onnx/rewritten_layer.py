@@ -70,6 +70,7 @@ class LayerPlan:
             "reasons": self.reasons,
             "why": self.why,
             "lasting": self.lasting,
+            "notes": self.notes,
         }
 
 
@@ -91,7 +92,8 @@ class LayerRewrite:
                 else:
                     raise StepError("it changes the graph around the layer; write it before the steps on the layer")
             except RewriteError as error:
-                self.plan.notes.append(f"{name} does not apply: {error}")
+                why = str(error).removeprefix(f"{name}: ")
+                self.plan.notes.append(f"{name} does not apply: {why}")
         if not self.plan.steps:
             self.plan.reasons += self.plan.notes
 

@@ -145,15 +145,24 @@ def verify(
 ) -> Verification:
     """Return the comparison of two files of one model, whose inputs are values of onnx_ir.
 
-    `runtimes` are those that are installed, or "tconv" alone without any; `tools` the installed simplifiers. Where the
-    file leaves sizes open, up to `sizes` of them are run. `folder` is for the files of the simplifiers. Raises
-    FileError if the original runs nowhere.
+    `runtimes` are those that are installed, or "tconv" alone if none runs the model; `tools` the installed simplifiers.
+    Where the file leaves sizes open, up to `sizes` of them are run. `folder` is for the files of the simplifiers.
+    Raises FileError if the original runs nowhere.
     """
     names = list(runtimes) if runtimes is not None else list(installed_runtimes()) or [JUDGE]
     kinds = list(installed_tools() if tools is None else tools)
     with ExitStack() as stack:
         pool = stack.enter_context(Workers())
-        found = _Verifier(before, after, pool, stack, limit, names).run(inputs, folder, kinds, size, seed, sizes)
+        try:
+            found = _Verifier(before, after, pool, stack, limit, names).run(inputs, folder, kinds, size, seed, sizes)
+        except FileError as error:
+            if runtimes is not None or names == [JUDGE]:
+                raise
+            try:  # bfloat16, for example
+                found = _Verifier(before, after, pool, stack, limit, [JUDGE]).run(inputs, folder, (), size, seed, sizes)
+            except FileError:
+                raise error from None
+            found.notes.append(f"{' and '.join(names)} do not run the model; {JUDGE}'s own evaluation alone has judged")
     wanted = ((runtimes, DEFAULT_RUNTIMES, names), (tools, TOOLS, kinds))
     absent = [name for given, every, there in wanted if given is None for name in every if name not in there]
     if absent:

@@ -25,7 +25,6 @@ from tconv.torch.forward_pass import Example, eval_without_gradients, tensors_of
 from tconv.torch.layer_classes import STOCK
 from tconv.torch.modules import DropIn
 
-_FLOATS = {torch.complex64: torch.float32, torch.complex128: torch.float64, torch.complex32: torch.float16}
 _SIZES = (6, 32, 128, 1024, 65536)
 """Spatial sizes of the random input of a layer that no example reaches: the first that its crop leaves something of."""
 
@@ -116,8 +115,7 @@ def rewrite(
     ONNX file of such a model.
 
     Raises MethodError with the names of all layers that cannot be rewritten, or would differ by more than rounding, and
-    the reasons; with `strict=False` they stay, and the report has them. Raises ArgumentError for
-    anything but a model with transposed convolutions.
+    the reasons; with `strict=False` they stay, and the report has them. Raises ArgumentError for other models.
     """
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(
@@ -384,7 +382,7 @@ def _copy_with(model: torch.nn.Module, layers: dict[int, RewrittenConvTranspose]
 
 def _limit(stock: Any) -> float:
     """Return the largest difference of a layer's output; accelerators may round float32 products to 10 bits."""
-    dtype = _FLOATS.get(stock.weight.dtype, stock.weight.dtype)
+    dtype = stock.weight.dtype.to_real()
     rough = stock.weight.device.type != "cpu" and dtype == torch.float32
     return LIMITS["float16" if rough else str(dtype).removeprefix("torch.")]
 

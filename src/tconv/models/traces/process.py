@@ -21,7 +21,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.traces import format_of, trace
-from tconv.models.traces.trace import Input, RunError, Trace
+from tconv.models.traces.trace import Input, RunError, Trace, plain
 
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONWARNINGS": "ignore"}
 
@@ -127,7 +127,9 @@ class RemoteNetwork:
         folder = Path(tempfile.mkdtemp(dir=self._worker.folder))
         try:
             for number, feed in enumerate(feeds):
-                np.save(folder / f"feed{number}.npy", feed)
+                np.save(
+                    folder / f"feed{number}.npy", feed if (stored := plain(feed)) is None else stored
+                )  # NumPy stores no bfloat16
             request = {"do": what, "network": self._number, "folder": str(folder), "feeds": len(feeds)}
             request |= {} if tensors is None else {"tensors": tensors}
             self._worker.answer(self._worker.ask(request), self.path)
