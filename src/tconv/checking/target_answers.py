@@ -22,11 +22,12 @@ CUSTOM_OPERATORS = {"Convolution2DTransposeBias": "MediaPipe"}
 
 
 def targets_named(target: str | Sequence[str] | None) -> tuple[Target, ...]:
-    """Return the targets of these names or .toml files. Raises TargetError for a name that does not exist."""
+    """Return the targets of these names or .toml files, each once. Raises TargetError for one that does not exist."""
     if target is None:
         return ()
     names = [target] if isinstance(target, str) or not isinstance(target, Sequence) else list(target)
-    return tuple(target_named(name) for name in dict.fromkeys(names))
+    found = [target_named(name) for name in names]
+    return tuple({each.name: each for each in found}.values())
 
 
 def every_target() -> tuple[Target, ...]:
