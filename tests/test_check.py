@@ -272,6 +272,16 @@ def test_layers_whose_output_size_is_computed_have_a_plan(name: str, padding: st
     assert answer.steps
 
 
+def test_limits_that_pads_break_for_some_sizes_only_are_open() -> None:
+    frozen = layer(
+        arguments={"strides": [2, 2], "output_shape": [24, 13]}, input_shape=(1, 8, "h", "w"), output_shape=None
+    )
+    answer = checked(frozen, targets=(target("webnn"),)).targets["webnn"]
+    assert answer.accepted is True
+    (limit,) = answer.open_limits
+    assert "at least 0 is accepted, for x of " in limit["text"]
+
+
 def test_a_target_named_twice_answers_once() -> None:
     assert [each.name for each in targets_named(["ethos-u", "ethos-u55", "coreml"])] == ["ethos-u", "coreml"]
     with pytest.raises(tconv.TconvError, match="a name is needed"):
