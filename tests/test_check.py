@@ -20,6 +20,7 @@ from tconv.checking.layer_check import LayerCheck
 from tconv.checking.model_run import with_run
 from tconv.checking.report import Check, plain
 from tconv.checking.sizes import Symbols, affine
+from tconv.checking.target_answers import targets_named
 from tconv.checking.trap import Trap
 from tconv.checking.weight_numbers import checkerboard_verdict, weight_statistics
 from tconv.geometry import Geometry
@@ -269,6 +270,29 @@ def test_layers_whose_output_size_is_computed_have_a_plan(name: str, padding: st
     answer = checked(replace(open_sizes, output_shape=None), targets=(target("ethos-u"),)).targets["ethos-u"]
     assert answer.accepted is False
     assert answer.steps
+
+
+def test_limits_that_pads_break_for_some_sizes_only_are_open() -> None:
+    frozen = layer(
+        arguments={"strides": [2, 2], "output_shape": [24, 13]}, input_shape=(1, 8, "h", "w"), output_shape=None
+    )
+    answer = checked(frozen, targets=(target("webnn"),)).targets["webnn"]
+    assert answer.accepted is True
+    (limit,) = answer.open_limits
+    assert "at least 0 is accepted, for x of " in limit["text"]
+
+
+def test_a_target_named_twice_answers_once() -> None:
+    assert [each.name for each in targets_named(["ethos-u", "ethos-u55", "coreml"])] == ["ethos-u", "coreml"]
+    with pytest.raises(tconv.TconvError, match="a name is needed"):
+        targets_named({"coreml": 1})  # type: ignore[arg-type]
+
+
+def test_a_target_has_no_verdict_about_arguments_that_are_no_layer() -> None:
+    nothing = layer(arguments={"strides": [2, 2], "pads": [90] * 4}, output_shape=None)
+    answer = checked(nothing, targets=(target("coreml"),)).targets["coreml"]
+    assert answer.accepted is None
+    assert "leaves nothing" in answer.plan
 
 
 def test_an_unknown_target(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ MODELS: dict[str, tuple[ModelLayer, ModelLayer]] = {
     ),
     "most-targets-refuse": (node((4, 2, 3, 3), strides=[3, 3], dilations=[2, 2], group=2), node((4, 4, 4, 4), strides=[2, 2])),
     "float16-layer": (node(dtype="float16"), node()),
+    "float64-layer": (node(dtype="float64"), node(dtype="float32")),
     "bfloat16-layer": (node(dtype="bfloat16"), node(dtype="float16")),
     "bfloat16-before-opset-22": (node(dtype="bfloat16"), node()),
 }  # fmt: skip

@@ -38,3 +38,17 @@ def test_a_module_that_computes_otherwise_is_a_trap():
     model = torch.nn.Sequential(Doubled(4, 4, 2, 2))
     keys = {trap.key for trap in tconv.check(model, run=True).traps}
     assert "run-differs" in keys
+
+
+def test_a_module_that_is_the_layer_itself():
+    (layer,) = tconv.check(torch.nn.ConvTranspose2d(3, 4, 3, 2), run=True).layers
+    assert layer.agreement is not None, layer.notes
+    assert layer.agreement.agrees
+
+
+def test_rounding_is_that_of_the_layers_type():
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        torch.manual_seed(0)
+        check = tconv.check(torch.nn.Sequential(torch.nn.ConvTranspose2d(16, 4, 3, 2, dtype=dtype)), run=True)
+        assert check.layers[0].agreement is not None, check.layers[0].notes
+        assert "run-differs" not in {trap.key for trap in check.traps}

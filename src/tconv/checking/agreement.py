@@ -10,13 +10,19 @@ from tconv._arrays import Array
 from tconv.checking.layer_check import Agreement
 from tconv.diagnosis.networks.effective_call import EffectiveCall
 
+_SPACING = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+_INTEGER = 0.01
 
-def agreement_of(call: EffectiveCall, y: Array, name: str) -> Agreement:
-    """Return the largest difference of an output from the definition, and the one that rounding explains."""
+
+def agreement_of(call: EffectiveCall, y: Array, name: str, dtype: str = "") -> Agreement:
+    """Return the largest difference of an output from the definition, and the one that rounding explains.
+
+    `dtype` is the type in which the layer computes; by default it is that of y.
+    """
     expected = call.output()
     g, count = call.geometry, call.output_shape()
     terms = max(1, call.weight.shape[0] // g.groups * int(np.prod(np.ceil(np.divide(g.kernel, g.stride)))))
-    spacing = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}.get(y.dtype.itemsize, 2.0**-23) if y.dtype.kind == "f" else 0.01
+    spacing = max(_SPACING.get(kind, _INTEGER) for kind in (y.dtype.name, dtype or y.dtype.name))
     rounding = 4 * spacing * (math.sqrt(terms) + 4)
     got = _canonical(y, count)
     if got is None:

@@ -146,7 +146,7 @@ def _with_step(check: LayerCheck, step: Step | None, trace: Trace, name: str) ->
     if x is None or y is None or call is None:
         return replace(check, notes=(*check.notes, "the run has no tensors of this layer"))
     try:
-        agreement = agreement_of(call, np.asarray(y), name)
+        agreement = agreement_of(call, np.asarray(y), name, check.layer.dtype)
     except TconvError as error:
         return replace(check, notes=(*check.notes, f"the run of this layer is not compared: {error}"))
     check = replace(check, agreement=agreement)

@@ -24,9 +24,17 @@ def with_layers_run(checked: Check, module: Any) -> Check:
         return replace(checked, run=ModelRun("", error="a model in memory that is no module of PyTorch is not run"))
     torch: Any = import_module("torch")
     named = dict(module.named_modules())
-    layers = tuple(_run(layer, named.get(layer.name), torch) for layer in checked.layers)
+    layers = tuple(_run(layer, _module_of(layer, named, torch), torch) for layer in checked.layers)
     note = "the model itself was not run: each layer ran alone, on random input"
     return replace(checked, layers=layers, run=ModelRun(f"torch {torch.__version__}"), notes=(*checked.notes, note))
+
+
+def _module_of(check: LayerCheck, named: dict[str, Any], torch: Any) -> Any:
+    """Return the module that is the layer; None for a call of a function in a larger module."""
+    if check.layer.name in named:
+        return named[check.layer.name]
+    owner = named.get(str(check.layer.location.get("module")))
+    return owner if isinstance(owner, torch.nn.modules.conv._ConvTransposeNd) else None
 
 
 def _run(check: LayerCheck, module: Any, torch: Any) -> LayerCheck:
@@ -45,7 +53,7 @@ def _run(check: LayerCheck, module: Any, torch: Any) -> LayerCheck:
     bias = None if check.layer.bias is None else np.asarray(check.layer.bias.read()).reshape(-1)
     call = EffectiveCall(given.float().cpu().numpy(), np.asarray(weight, np.float32), bias, g)
     name = f"torch {torch.__version__}"
-    agreement = agreement_of(call, y.float().cpu().numpy(), name)
+    agreement = agreement_of(call, y.float().cpu().numpy(), name, check.layer.dtype)
     traps = tuple(contradictions.of_run(check, call, agreement))
     timing = Timing(None, runtime=seconds, runtime_name=name)
     return replace(check, agreement=agreement, timing=timing, traps=(*traps, *check.traps))

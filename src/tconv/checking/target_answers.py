@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -22,11 +22,12 @@ CUSTOM_OPERATORS = {"Convolution2DTransposeBias": "MediaPipe"}
 
 
 def targets_named(target: str | Sequence[str] | None) -> tuple[Target, ...]:
-    """Return the targets of these names or .toml files. Raises TargetError for a name that does not exist."""
+    """Return the targets of these names or .toml files, each once. Raises TargetError for one that does not exist."""
     if target is None:
         return ()
     names = [target] if isinstance(target, str) or not isinstance(target, Sequence) else list(target)
-    return tuple(target_named(name) for name in dict.fromkeys(names))
+    found = [target_named(name) for name in names]
+    return tuple({each.name: each for each in found}.values())
 
 
 def every_target() -> tuple[Target, ...]:
@@ -56,7 +57,9 @@ def _limits(read: ReadLayer, facts: LayerFacts, target: Target) -> tuple[_Limits
         text = f"{read.layer.op} is an operator of {owner} alone"
         return ({"key": "operator", "text": text, "source": target.sources[0]},), ()
     if read.layer.form == "transposed convolution":
-        return _listed(target.limits_against(facts)), _listed(target.open_limits(facts))
+        limits = tuple(target.limits_against(facts))
+        open_limits = (*target.open_limits(facts), *_limits_of_other_sizes(read, facts, target, limits))
+        return _listed(limits), _listed(open_limits)
     shuffled = read.layer.form == "convolution and depth to space"
     needed = ("depth_to_space",) if "DEPTH" in read.layer.op.upper() else ("reshape", "transpose") if shuffled else ()
     missing = tuple(
@@ -66,6 +69,21 @@ def _limits(read: ReadLayer, facts: LayerFacts, target: Target) -> tuple[_Limits
     )
     ordinary = _convolution(facts, shuffled)
     return missing + _listed(target.limits_against(ordinary, "conv")), _listed(target.open_limits(ordinary, "conv"))
+
+
+def _limits_of_other_sizes(
+    read: ReadLayer, facts: LayerFacts, target: Target, known: Sequence[Limit]
+) -> Iterator[Limit]:
+    """Yield the limits that pads break for other sizes of x: a fixed output_shape has other pads for each."""
+    if not read.sized or all(size is not None for size in facts.input or ()):
+        return
+    keys = {limit.key for limit in known}
+    for sizes, g in read.trials():
+        ends = tuple(hi + op for (_, hi), op in zip(g.crop, facts.output_padding, strict=True))
+        for limit in target.limits_against(replace(facts, pads_begin=tuple(lo for lo, _ in g.crop), pads_end=ends)):
+            if limit.key not in keys:
+                keys.add(limit.key)
+                yield replace(limit, text=f"{limit.text}, for x of {' x '.join(map(str, sizes))}")
 
 
 def _listed(limits: Sequence[Limit]) -> _Limits:

@@ -1,4 +1,4 @@
-"""Traps of 2-byte floats: numbers that they cannot have, and runtimes that compute in another type."""
+"""Traps of float types: numbers that 2 bytes cannot have, and runtimes that lack a type or compute in another."""
 
 from __future__ import annotations
 
@@ -62,16 +62,27 @@ _BFLOAT16 = TrapKind(
     "finding openvino_bfloat16_hint; onnx ConvTranspose has bfloat16 from opset 22 on",
     "float32, or the time of the layer measured: tconv check --run",
 )
-KINDS = (_OVERFLOW, _SUBNORMAL, _FLOAT16, _BFLOAT16)
+_FLOAT64 = TrapKind(
+    "float64-layer",
+    "refused",
+    "a float64 layer",
+    "x, weight and y are float64. ONNX allows it; ONNX Runtime has no such kernel and refuses the whole file.",
+    "ONNX Runtime 1.32.0 on a CPU",
+    "observed with onnxruntime 1.32.0",
+    "the model in float32 before its export",
+)
+KINDS = (_OVERFLOW, _SUBNORMAL, _FLOAT16, _BFLOAT16, _FLOAT64)
 
 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
-    """Yield the traps of 2-byte floats."""
+    """Yield the traps of the layer's float type."""
     layer, numbers = context.layer, context.check.statistics
     if layer.dtype == "float16":
         yield _FLOAT16.trap(layer, "x, weight and y are float16")
     elif layer.dtype == "bfloat16":
         yield _BFLOAT16.trap(layer, "x, weight and y are bfloat16")
+    elif layer.dtype == "float64" and layer.dialect == "onnx" and layer.form == "transposed convolution":
+        yield _FLOAT64.trap(layer, "x, weight and y are float64")
     if numbers is None or context.weight is None or layer.dtype not in ("float32", "float64"):
         return
     if numbers.beyond_float16:

@@ -33,6 +33,7 @@ PICTURES: dict[str, Callable[[Trap], str]] = {
     "float16-underflow": numbers.half_floats,
     "float16-layer": numbers.half_sums,
     "bfloat16-layer": numbers.half_sums,
+    "float64-layer": graphs.refused,
     "uneven-overlap": numbers.uneven_overlap,
     "outputs-without-tap": numbers.gaps,
     "huge-kernel": numbers.huge_kernel,
