@@ -119,6 +119,10 @@ FAULTY: dict[str, tuple[ModelLayer, ModelLayer]] = {
         node(strides=[2, 2], output_shape=[18, 18]),
         node(strides=[2, 2], output_shape=[19, 19]),
     ),
+    "onnx2tf-volume-bias": (
+        node((4, 4, 3, 3, 3), (1, 4, 5, 6, 7), bias=BIAS),
+        node((4, 4, 3, 3, 3), (1, 4, 5, 6, 7)),
+    ),
     "onnxruntime-quantizer-groups": (node((4, 2, 3, 3), group=2, bias=BIAS), node((4, 2, 3, 3), group=2)),
     "tf2onnx-crop-in-halves": (
         native("tensorflow", (3, 3, 4, 4), (1, 9, 9, 4), {"output_shape": [1, 18, 18, 4], "strides": 2, "padding": [[0, 0], [1, 0], [1, 0], [0, 0]]}),

@@ -165,6 +165,18 @@ CONVERTER_FAULTS = (
         reach="on request",
     ),
     Fault(
+        "onnx2tf_volume_bias",
+        ("onnx",),
+        "onnx2tf 1.29.24",
+        "the bias of a 3-D layer with one group is left out",
+        "observed with onnx2tf 1.29.24",
+        "unknown output",
+        lambda geometry, input, native: geometry.ndim == 3 and geometry.groups == 1,
+        "conversion",
+        lambda layer: layer.bias,
+        reach="on request",
+    ),
+    Fault(
         "onnxruntime_quantizer_groups",
         ("onnx",),
         "onnxruntime 1.32.0, quantize_static with per_channel",
