@@ -236,7 +236,11 @@ def test_a_plan_is_written_once(tmp_path):
 def test_limits_of_the_whole_model_are_not_forgotten_in_the_report(tmp_path):
     onnx.save(CASES["2d k6s4"].model(), tmp_path / "m.onnx")
     report = plan_rewrite(tmp_path / "m.onnx", target="vela").write(tmp_path / "o.onnx", **QUIET)
-    assert "takes every layer now, once these limits of the whole model are met: " in str(report)
+    assert "\nvela still refuses the model, for limits of the whole model, which no step ends: " in str(report)
+    assert "takes every layer now" not in str(report)
+    assert report.facts()["lasting"]
+    plan = plan_rewrite(tmp_path / "o.onnx", target="vela")
+    assert "no step is needed by a layer: nothing to rewrite. vela still refuses the model" in str(plan)
 
 
 def test_bfloat16_is_judged_by_the_own_evaluation(tmp_path):

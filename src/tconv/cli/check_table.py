@@ -228,7 +228,7 @@ def _target(summary: TargetSummary) -> RenderableType:
         for limit, _, numbers in summary.open_limits
     ]
     for steps, reason, numbers in summary.plans:
-        if words := ", then ".join(steps) or reason:
+        if words := summary.plan_text(steps, reason):
             rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
     sources = dict.fromkeys(source for _, source, _ in (*summary.limits, *summary.open_limits) if source)
     rows += [("source", _text("; ".join(sources)))] if sources else []

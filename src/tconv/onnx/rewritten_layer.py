@@ -17,7 +17,7 @@ from tconv.onnx.node_writer import NodeWriter
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.layer_expression import expression_of
 from tconv.rewriting.plan import RewritePlan
-from tconv.rewriting.planner import plan_for, plan_of_steps
+from tconv.rewriting.planner import is_lasting, plan_for, plan_of_steps
 from tconv.targets import Target
 
 
@@ -104,7 +104,7 @@ class LayerRewrite:
         self.plan.reasons = []
         try:
             facts = facts_of(self.placed.layer)
-            refused = [str(limit) for limit in target.limits_against(facts)]
+            refused = any(not is_lasting(limit) for limit in target.limits_against(facts))
             if refused and self._is_computed():
                 self._graph_step("fold-constants")
             self._take(plan_for(self.plan.expression or self._expression(), target, facts=facts))
@@ -139,7 +139,7 @@ class LayerRewrite:
         layer, values = self.placed.layer, self.placed.node.inputs[1:]
         stored = (layer.weight, layer.bias)
         return any(
-            value is not None and not value.is_initializer() and found is not None
+            value is not None and not value.is_initializer() and found is not None and found.origin != "constant"
             for value, found in zip(values, stored, strict=False)
         )
 
