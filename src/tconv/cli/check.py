@@ -17,6 +17,7 @@ from tconv.checking.pages.html_page import to_html
 from tconv.checking.pages.json_report import to_json
 from tconv.checking.pages.printable_text import short_name
 from tconv.checking.pages.sarif_log import to_sarif
+from tconv.checking.pages.target_summary import way_to_rewrite
 from tconv.checking.report import Check
 from tconv.checking.traps import TRAPS
 from tconv.cli.check_table import print_layer, print_table
@@ -114,7 +115,7 @@ def run(
         if as_json:
             print(to_json(found))
         elif number is not None:
-            print_layer(found.layers[0], number)
+            print_layer(found.layers[0], number, way_to_rewrite(found.format))
         else:
             print_table(found)
     for new in (page, log):

@@ -88,6 +88,7 @@ def plan_rewrite(
         if found_target is not None:
             rewrite_of.with_target(found_target)
         rewrite_of.note_overridable()
+        rewrite_of.note_frozen(inventory)
         rewrites.append(rewrite_of)
         plans.append(rewrite_of.plan)
     return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))
