@@ -3,7 +3,7 @@
 Each of the 60 models of tests/generated_onnx_models.py has a transposed convolution with one attribute, or one thing
 around it, that programs get wrong. Every program that is installed rewrites each model; the result is run by tconv's
 own evaluation, which follows the specification, and compared with the same evaluation of the model. "tconv" is
-`tconv rewrite --target conv-only`. onnx2tf runs in a Python of its own and its result on LiteRT.
+`tconv rewrite --target conv-only`. onnx2tf runs in a Python of its own and its result on LiteRT (onnx2tf_runs.py).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import onnx2tf_runs
 
 from generated_onnx_models import CASES, Case
 from tconv.errors import TconvError
@@ -65,6 +66,7 @@ def main() -> None:
     names += ["onnx2tf"] * bool(arguments.onnx2tf)
     names = [name for name in names if not arguments.programs or name in arguments.programs]
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+    reasons: dict[str, list[str]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for number, case in enumerate(CASES.values()):
@@ -74,24 +76,31 @@ def main() -> None:
             if name in _PROGRAMS:
                 others(name, folder)
             elif name == "onnx2tf":
-                onnx2tf(arguments.onnx2tf, folder)
+                converted = onnx2tf_runs.convert_and_run(arguments.onnx2tf, list(CASES.values()), folder / "onnx2tf")
             for number, case in enumerate(CASES.values()):
                 source = folder / str(number) / "model.onnx"
-                if name == "tconv":
-                    answer = ours(case, source)
-                elif name == "onnx2tf":
-                    answer = of_onnx2tf(case, source)
+                if name == "onnx2tf":
+                    answer = converted[number]
                 else:
-                    answer = other(name, case, source)
+                    answer = ours(case, source) if name == "tconv" else other(name, case, source)
+                    counts[name]["replaced"] += replaced(source.with_name(f"{name}.onnx"))
                 verdict = answer.split(":")[0]
                 counts[name][verdict] += 1
-                counts[name]["replaced"] += replaced(source.with_name(f"{name}.onnx"))
                 if verdict != "right":
                     print(f"{name:14} {case.name:32} {answer}", flush=True)
+                if verdict == "refused":
+                    reasons[f"{name}: {answer}"].append(case.name)
+    for reason, refused in reasons.items():
+        print(f"\n{reason}\n    {len(refused)}: {', '.join(refused)}")
+    known = {name: f"{name} {version(name)}" for name in names if name in _PROGRAMS}
+    if "onnx2tf" in names:
+        packages = onnx2tf_runs.versions(arguments.onnx2tf)
+        print(f"\nonnx2tf's packages: {packages}")
+        known["onnx2tf"] = next(each for each in packages.split(", ") if each.startswith("onnx2tf "))
     print(f"\n{len(CASES)} models\n{'program':26} {'right':>6} {'wrong':>6} {'refused':>8}  without ConvTranspose")
     for name, tally in counts.items():
-        known = f"{name} {version(name)}" if name in _PROGRAMS else name
-        print(f"{known:26} {tally['right']:6} {tally['wrong']:6} {tally['refused']:8}  {tally['replaced']}")
+        last = "-" if name == "onnx2tf" else tally["replaced"]  # it writes another format
+        print(f"{known.get(name, name):26} {tally['right']:6} {tally['wrong']:6} {tally['refused']:8}  {last}")
 
 
 def ours(case: Case, source: Path) -> str:
@@ -152,60 +161,6 @@ def compared(case: Case, source: Path, written: Path) -> str:
             return f"wrong: {got[0].shape} instead of {expected[0].shape}"
         worst = max(worst, relative_difference(expected, got))
     return "right" if worst <= LIMIT else f"wrong: it differs by {worst:.2g} of the largest value"
-
-
-_ONNX2TF = """
-import glob, sys
-import numpy as np
-import onnx2tf
-from ai_edge_litert.interpreter import Interpreter
-
-for number in sys.argv[2:]:
-    folder = f"{sys.argv[1]}/{number}"
-    try:
-        x = np.load(folder + "/x.npy")
-        onnx2tf.convert(input_onnx_file_path=folder + "/model.onnx", output_folder_path=folder + "/tf",
-                        non_verbose=True, overwrite_input_shape=["x:" + ",".join(map(str, x.shape))])
-        runner = Interpreter(glob.glob(folder + "/tf/*float32.tflite")[0])
-        entry = runner.get_input_details()[0]
-        last = entry["shape_signature"][-1] == x.shape[1]
-        fed = x.transpose([0, *range(2, x.ndim), 1]) if last else x
-        runner.resize_tensor_input(entry["index"], fed.shape)
-        runner.allocate_tensors()
-        runner.set_tensor(entry["index"], np.ascontiguousarray(fed, dtype=np.float32))
-        runner.invoke()
-        np.save(folder + "/onnx2tf.npy", runner.get_tensor(runner.get_output_details()[0]["index"]))
-    except BaseException as error:
-        open(folder + "/onnx2tf.error", "w").write(f"{type(error).__name__}: {error}")
-"""
-
-
-def onnx2tf(python: str, folder: Path) -> None:
-    """Convert all models to TensorFlow Lite by onnx2tf in another Python, for the first size, and run them there."""
-    waiting = [str(number) for number in range(len(CASES))]
-    for number, case in zip(waiting, CASES.values(), strict=True):
-        np.save(folder / number / "x.npy", case.feeds(case.sizes[0])["x"][:1])  # it writes models of batch 1
-    while waiting:
-        subprocess.run([python, "-c", _ONNX2TF, str(folder), *waiting], capture_output=True, timeout=1800)
-        done = [any((folder / n / f"onnx2tf.{end}").exists() for end in ("npy", "error")) for n in waiting]
-        if all(done):
-            return
-        first = done.index(False)
-        (folder / waiting[first] / "onnx2tf.error").write_text("it ends the process")
-        waiting = waiting[first + 1 :]
-
-
-def of_onnx2tf(case: Case, source: Path) -> str:
-    """Return the verdict on what onnx2tf's model has computed."""
-    refusal, computed = source.with_name("onnx2tf.error"), source.with_name("onnx2tf.npy")
-    if refusal.exists():
-        return f"refused: {' '.join(refusal.read_text().split())[:160]}"
-    expected = RUNTIMES["tconv"](onnx.load(source), {"x": np.load(source.with_name("x.npy"))})[0]
-    got = np.load(computed)
-    worst = min(relative_difference([expected], [each]) for each in (got, np.moveaxis(got, -1, 1)))
-    if worst <= LIMIT:
-        return "right"
-    return f"wrong: {got.shape} for {expected.shape}" if np.isinf(worst) else f"wrong: it differs by {worst:.2g}"
 
 
 if __name__ == "__main__":
