@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import json_schema
 import tconv
+from tconv.checking.pages.target_summary import target_summaries
 from tconv.checking.traps import TRAPS
 
 cli = pytest.importorskip("tconv.cli")
@@ -326,3 +328,36 @@ def test_the_page_of_the_documentation_is_true(run):
             assert re.fullmatch(pattern, printed.rstrip("\n") + "\n", re.S), f"$ tconv {command}\n{printed}"
             commands += 1
     assert commands == 4
+
+
+def test_limits_of_the_whole_model_have_no_rewrite(tmp_path, capsys):
+    up = node("up", np.random.default_rng(0).standard_normal((8, 4, 2, 2)), strides=[2, 2])
+    path = write_model(tmp_path / "m.onnx", [up])
+    assert cli.main(["check", str(path), "--target", "tensorrt-dla"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "are accepted (a limit of the whole model, which no step ends)" in printed
+    assert "rewrite layer" not in printed
+    assert "\\n" not in printed
+
+
+def test_pages_are_not_written_over_each_other(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = decoder(tmp_path / "m.onnx")
+    assert cli.main(["check", str(path), "--html", "a.html", "--sarif", "./a.html"]) == 1
+    assert "--html and --sarif name one file, a.html. Write two names" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("format", "words"),
+    [
+        ("ONNX", "phases"),
+        ("TorchScript", "phases, by tconv.torch.rewrite before the export"),
+        ("exported program", "phases, by tconv.torch.rewrite before the export"),
+        ("TensorFlow Lite", "phases, by tconv rewrite after an export to ONNX"),
+    ],
+)
+def test_steps_say_what_takes_them_in_each_format(format, words, tmp_path):
+    checked = tconv.check(decoder(tmp_path / "m.onnx"), target="conv-only")
+    (summary,) = target_summaries(dataclasses.replace(checked, format=format))
+    assert summary.plan_text(("phases",), "") == words

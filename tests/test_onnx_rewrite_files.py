@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from generated_onnx_models import CASES, Case
+from tconv.cli import main
+from tconv.cli.console import waiting
 from tconv.errors import ArgumentError, FileError
 from tconv.models.traces.onnx_file import RUNTIMES
 from tconv.onnx import plan_rewrite, verification
@@ -236,7 +239,14 @@ def test_a_plan_is_written_once(tmp_path):
 def test_limits_of_the_whole_model_are_not_forgotten_in_the_report(tmp_path):
     onnx.save(CASES["2d k6s4"].model(), tmp_path / "m.onnx")
     report = plan_rewrite(tmp_path / "m.onnx", target="vela").write(tmp_path / "o.onnx", **QUIET)
-    assert "takes every layer now, once these limits of the whole model are met: " in str(report)
+    assert "\nvela still refuses the model, for limits of the whole model, which no step ends: " in str(report)
+    assert "takes every layer now" not in str(report)
+    assert report.facts()["lasting"]
+    onnx.save(PLAIN.model(), tmp_path / "p.onnx")
+    plan = plan_rewrite(tmp_path / "p.onnx", target="tensorrt-dla", steps=["no-pads"])
+    assert "\n    a limit of the whole model, which no step ends: the batch varies" in str(plan)
+    plan = plan_rewrite(tmp_path / "p.onnx", target="vela")
+    assert "no step is needed by a layer: nothing to rewrite. vela still refuses the model" in str(plan)
 
 
 def test_bfloat16_is_judged_by_the_own_evaluation(tmp_path):
@@ -251,3 +261,105 @@ def test_bfloat16_is_judged_by_the_own_evaluation(tmp_path):
     onnx.save(model, tmp_path / "m.onnx")
     report = plan_rewrite(tmp_path / "m.onnx", steps=["phases"]).write(tmp_path / "o.onnx", sizes=1, cost=False)
     assert "do not run the model; tconv's own evaluation alone has judged" in str(report)
+
+
+# -- what a user is told -----------------------------------------------------------------------------------------
+
+
+def meeting(path: Path, sizes: tuple[Any, Any]) -> Path:
+    """Write a layer with a frozen output_padding, whose output meets x after a stride of 2."""
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["d"], "down", strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("ConvTranspose", ["d", "w"], ["u"], "up", **UP, output_padding=[0, 1]),
+        helper.make_node("Concat", ["u", "x"], ["y"], "join", axis=1),
+    ]
+    tensors = {"k": numbers(4, 4, 3, 3), "w": numbers(4, 4, 3, 3)}
+    model = onnx.load(saved(nodes, tensors, path))
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], sizes, strict=True):
+        dim.Clear()
+        if isinstance(size, int):
+            dim.dim_value = size
+        else:
+            dim.dim_param = size
+    onnx.save(model, path)
+    return path
+
+
+def test_sizes_that_no_input_changes_are_not_made_dynamic(tmp_path):
+    plan = plan_rewrite(meeting(tmp_path / "m.onnx", (9, 10)), steps=["dynamic-size"])
+    assert not plan.changes
+    assert "no spatial size of the model is open" in str(plan)
+
+
+def test_a_plan_says_that_a_size_stays_frozen(tmp_path):
+    path = meeting(tmp_path / "m.onnx", ("h", "w"))
+    plan = plan_rewrite(path, target="conv-only")
+    assert "note: the size stays frozen (output_padding is 1" in str(plan)
+    assert "the step dynamic-size ends that" in str(plan)
+    assert "stays frozen" not in str(plan_rewrite(path, target="conv-only", steps=["dynamic-size"]))
+
+
+def test_constants_of_nodes_are_not_folded(tmp_path):
+    """A Constant node, also behind an Identity, computes nothing."""
+    constant = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(numbers(4, 4, 4, 4)))
+    nodes = [
+        constant,
+        helper.make_node("Identity", ["c"], ["w"]),
+        helper.make_node("ConvTranspose", ["x", "w"], ["y"], "up", **UP),
+    ]
+    path = saved(nodes, {}, tmp_path / "m.onnx")
+    assert plan_rewrite(path, target="conv-only").layers[0].steps == ["phases"]
+    assert "are stored constants already" in str(plan_rewrite(path, steps=["fold-constants"]))
+    plan_rewrite(path, target="conv-only").write(tmp_path / "o.onnx", **QUIET)
+    assert not {"Constant", "Identity"} & {each.op_type for each in onnx.load(tmp_path / "o.onnx").graph.node[:2]}
+
+
+def test_a_layer_in_the_body_of_a_loop_is_rewritten(tmp_path):
+    ends = [value("c1", TensorProto.BOOL, []), value("u", TensorProto.FLOAT, None)]
+    starts = [value("i", TensorProto.INT64, []), value("c0", TensorProto.BOOL, []), value("v", TensorProto.FLOAT, None)]
+    inside = [
+        helper.make_node("Identity", ["c0"], ["c1"]),
+        helper.make_node("ConvTranspose", ["v", "w"], ["u"], "up", **UP),
+    ]
+    body = helper.make_graph(inside, "body", starts, ends)
+    loop = helper.make_node("Loop", ["times", "", "x"], ["y"], "loop", body=body)
+    path = saved([loop], {"w": numbers(4, 4, 4, 4), "times": np.array(2)}, tmp_path / "m.onnx")
+    report = plan_rewrite(path, steps=["phases"]).write(tmp_path / "o.onnx", tools=(), cost=False, sizes=1,
+                                                        runtimes=["onnxruntime"])  # fmt: skip
+    assert report.verification.compared
+    (after,) = onnx.load(tmp_path / "o.onnx").graph.node
+    assert "ConvTranspose" not in {each.op_type for each in after.attribute[0].g.node}
+
+
+def test_the_command_writes_nothing_where_nothing_is_to_do(tmp_path, capsys):
+    path, out = str(tmp_path / "m.onnx"), str(tmp_path / "o.onnx")
+    onnx.save(PLAIN.model(), path)
+    assert main(["rewrite", path, "-o", out, "--target", "ethos-u"]) == 0
+    assert capsys.readouterr().out.endswith("ethos-u takes every layer: nothing to rewrite\nnothing is written\n")
+    assert main(["rewrite", path, "-o", out, "--target", "ethos-u", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["output"] is None
+    assert not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["m.onnx", "-o", "o.onnx"], 1, "neither --target nor --step was given.*Write --target ethos-u, or --step,"),
+        (["m.onnx", "-o", "o.onnx", "--target", "x?"], 1, "--target is 'x.'.*Write --target ethos-u, or the path of"),
+        (["a.onnx", "b.onnx", "--plan", "--target", "ncnn"], 2, "'b.onnx' is left over: tconv rewrite takes one model"),
+        (["m.pt2", "--plan", "--target", "ncnn"], 1, "a PyTorch module is rewritten before its export by tconv.torch"),
+    ],
+)
+def test_the_command_speaks_of_its_options(words, code, text, capsys):
+    assert main(["rewrite", *words]) == code
+    assert re.search(text, capsys.readouterr().err)
+
+
+def test_waiting_is_shown_on_a_terminal_alone(capsys, monkeypatch):
+    with waiting("comparing"):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with waiting("comparing", quiet=True):
+        pass
+    assert capsys.readouterr().err == ""

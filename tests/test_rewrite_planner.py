@@ -104,7 +104,7 @@ def test_a_plan_reads_as_text():
     assert str(plan) == (
         "limit: stride is 3; 1 or 2 are accepted\n"
         "step 1: conv+depth_to_space (order DCR): one convolution for all phases, then depth to space; 2 operations, "
-        "36.9 kMAC (x1), 230 kB (x2.8) for x 1x2x32x32\n"
+        "36.9 kMAC (as many MACs), 230 kB (2.8 times the bytes), for a chosen x of 1x2x32x32\n"
         "exact: the same products for every finite input, summed in another order at most"
     )
     assert str(plan_for(expression_of("k4 s2"), target("ethos-u"))) == "ethos-u accepts it"

@@ -100,6 +100,9 @@ def _run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         if isinstance(error.__cause__, TconvError):  # an option's converter refused its value
             raise error.__cause__ from None
+        if (extra := getattr(error, "unused_tokens", None)) and arguments and arguments[0] in ("check", "rewrite"):
+            left = ", ".join(map(repr, extra))
+            return _print_error(f"{left} is left over: tconv {arguments[0]} takes one model at a time", 2)
         return _print_error(f"{error} Write tconv --help, or tconv COMMAND --help", 2)
     return code
 

@@ -17,9 +17,11 @@ from tconv.checking.pages.html_page import to_html
 from tconv.checking.pages.json_report import to_json
 from tconv.checking.pages.printable_text import short_name
 from tconv.checking.pages.sarif_log import to_sarif
+from tconv.checking.pages.target_summary import way_to_rewrite
 from tconv.checking.report import Check
 from tconv.checking.traps import TRAPS
 from tconv.cli.check_table import print_layer, print_table
+from tconv.cli.option_words import target_of_option
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile
 from tconv.targets import target as find_target
@@ -95,7 +97,10 @@ def run(
     if model is None:
         raise ArgumentError(_missing_model({"--target": target, "--fail-on": fail_on}))
     wanted = _checked_kinds(fail_on or [], bool(target))
-    named = {find_target(name).name: name for name in target or ()}  # unknown ones are refused before the file is read
+    # unknown ones are refused before the file is read
+    named = {target_of_option(name).name: name for name in target or ()}
+    if html is not None and sarif is not None and os.path.realpath(html) == os.path.realpath(sarif):
+        raise ArgumentError(f"--html and --sarif name one file, {html}. Write two names, as in --sarif check.sarif")
     with ExitStack() as files:  # files that cannot be written are refused before the work, too
         page = files.enter_context(NewFile([html])) if html is not None else None
         log = files.enter_context(NewFile([sarif])) if sarif is not None else None
@@ -110,7 +115,7 @@ def run(
         if as_json:
             print(to_json(found))
         elif number is not None:
-            print_layer(found.layers[0], number)
+            print_layer(found.layers[0], number, way_to_rewrite(found.format))
         else:
             print_table(found)
     for new in (page, log):

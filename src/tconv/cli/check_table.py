@@ -46,8 +46,11 @@ def _print(parts: Iterable[RenderableType]) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def print_layer(layer: LayerCheck, number: int) -> None:
-    """Print one layer in full: every number, its traps, its targets, and the layer in other frameworks."""
+def print_layer(layer: LayerCheck, number: int, way: str = "") -> None:
+    """Print one layer in full: every number, its traps, its targets, and the layer in other frameworks.
+
+    `way` is that of `way_to_rewrite`.
+    """
     rows = [(title, _text(words)) for title, words in _layer_facts(layer)]
     rows += [("trap", Text.assemble(_key(trap.severity, trap.key), ": ", printable(trap.what))) for trap in layer.traps]
     for name, answer in layer.targets.items():
@@ -57,6 +60,7 @@ def print_layer(layer: LayerCheck, number: int) -> None:
             for limit in (*(() if answer.plan else answer.limits), *answer.open_limits)
         ]
         rows += [("plan", Text(printable(answer.plan, keep="\n")))] if answer.plan else []
+        rows += [("", _text(f"taken{way.removeprefix(',')}"))] if answer.steps and way else []
     rows += [("note", _text(note)) for note in overview.notes(layer, 40)]
     _print([_facts([(f"layer {number}", Text(short_name(layer.name), style="bold")), *rows])])
     if layer.calls:
@@ -228,7 +232,7 @@ def _target(summary: TargetSummary) -> RenderableType:
         for limit, _, numbers in summary.open_limits
     ]
     for steps, reason, numbers in summary.plans:
-        if words := ", then ".join(steps) or reason:
+        if words := summary.plan_text(steps, reason):
             rows.append(("rewrite", _text(f"{overview.layer_list(numbers)}: {printable(words)}")))
     sources = dict.fromkeys(source for _, source, _ in (*summary.limits, *summary.open_limits) if source)
     rows += [("source", _text("; ".join(sources)))] if sources else []

@@ -25,6 +25,18 @@ def stdout_refused(error: OSError) -> FileError:
     )
 
 
+@contextmanager
+def waiting(words: str, quiet: bool = False) -> Iterator[None]:
+    """Show on the terminal that a slow part runs; nothing if stderr is not a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(words + " ..."):
+        yield
+
+
 class Report:
     """Facts of a run: printed as lines at once, or collected for `--json`, which prints one object and no lines."""
 

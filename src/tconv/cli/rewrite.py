@@ -11,8 +11,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from tconv.cli.console import waiting
+from tconv.cli.option_words import target_of_option
 from tconv.errors import ArgumentError
-from tconv.onnx import plan_rewrite
+from tconv.onnx import plan_rewrite, step_names
 from tconv.onnx.model_rewrite import RUNTIMES
 
 _Values = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
@@ -34,7 +36,8 @@ def run(
     """Replace the transposed convolutions of an ONNX model, exactly, for a runtime that lacks or restricts them.
 
     The plan is printed first. Then both models run on random input of several sizes, also behind onnxslim and onnxsim
-    where they are installed, and the largest difference is printed; beyond the limit nothing is written.
+    where they are installed, and the largest difference is printed; beyond the limit nothing is written. Where no layer
+    needs a step, nothing is written either, and the exit code is 0.
 
     Parameters
     ----------
@@ -43,7 +46,8 @@ def run(
     output
         The new file (.onnx), which must not exist. Its external data, if any, goes beside it.
     target
-        The runtime or chip that has to accept the layers: a name (tconv check --help lists them), or a profile (.toml).
+        The runtime or chip that has to accept the layers: a name (tconv check --targets lists them), or a profile of
+        your own (.toml).
     step
         Steps to take, in this order, instead of those that a target needs, or before them: phases,
         conv+depth_to_space, dynamic-size, fold-batchnorm ... A wrong name prints all.
@@ -68,12 +72,22 @@ def run(
             raise ArgumentError(
                 f"--runtimes names {name!r}; there are {', '.join(RUNTIMES)}. Write one or more of them"
             )
-    planned = plan_rewrite(model, target=target, steps=step or (), layers=layer or ())
+    if target is None and not step and model.suffix.lower() == ".onnx":
+        raise ArgumentError(
+            "neither --target nor --step was given, so there is nothing to do. Write --target ethos-u, or --step, some "
+            f"of {', '.join(step_names())}"
+        )
+    wanted = None if target is None else target_of_option(target)
+    planned = plan_rewrite(model, target=wanted, steps=step or (), layers=layer or ())
     if not as_json:
         print(planned, flush=True)
     if plan or output is None:
         if as_json:
             print(json.dumps(planned.facts()))
         return
-    report = planned.write(output, size=size, runtimes=runtimes, seed=seed)
+    if planned.nothing_to_do:
+        print(json.dumps({**planned.facts(), "output": None}) if as_json else "nothing is written")
+        return
+    with waiting("comparing both models", quiet=as_json):
+        report = planned.write(output, size=size, runtimes=runtimes, seed=seed)
     print(json.dumps(report.facts(), allow_nan=False) if as_json else report)

@@ -58,7 +58,10 @@ def plan_rewrite(
     """
     path = Path(model)
     if path.suffix.lower() != ".onnx":
-        raise FileError(f"{path} is not a .onnx file, and no other is rewritten. Export the model to ONNX")
+        raise FileError(
+            f"{path} is not a .onnx file, and no other is rewritten. Export the model to ONNX; a PyTorch module is "
+            "rewritten before its export by tconv.torch.rewrite"
+        )
     if target is None and not steps:
         raise ArgumentError(
             'neither target nor steps was given, so there is nothing to do. Write target=, as in target="ethos-u", or '
@@ -85,6 +88,7 @@ def plan_rewrite(
         if found_target is not None:
             rewrite_of.with_target(found_target)
         rewrite_of.note_overridable()
+        rewrite_of.note_frozen(inventory)
         rewrites.append(rewrite_of)
         plans.append(rewrite_of.plan)
     return ModelPlan(path, found_target, plans, file, rewrites, _coarsest(chosen), bool(layers))
@@ -146,14 +150,30 @@ class ModelPlan:
         """Reasons why layers cannot be rewritten."""
         return [f"{plan.name}: {reason}" for plan in self.layers for reason in plan.reasons]
 
+    @property
+    def lasting(self) -> list[str]:
+        """Limits of the whole model that no step ends, each once."""
+        return list(dict.fromkeys(limit for plan in self.layers for limit in plan.lasting))
+
+    @property
+    def nothing_to_do(self) -> str:
+        """Sentence for a model that needs no rewrite; "" if a layer changes, or cannot be rewritten."""
+        if self.changes or self.reasons:
+            return ""
+        if not self.layers:
+            return "it has no transposed convolution: nothing to rewrite"
+        if self.lasting:
+            return f"no step is needed by a layer: nothing to rewrite. {_lasting_words(self.target, self.lasting)}"
+        return f"{'the target' if self.target is None else self.target.name} takes every layer: nothing to rewrite"
+
     def __str__(self) -> str:
-        goal = f" for {self.target.title}" if self.target is not None else ""
+        goal = f" for {self.target.name}, {self.target.title}" if self.target is not None else ""
         lines = [f"plan of {self.path}{goal}"]
         lines += ["  " + line for plan in self.layers for line in str(plan).splitlines()]
         if not self.layers:
             lines.append("  it has no transposed convolution")
         elif not self.changes and not self.reasons:
-            lines.append("  every layer is accepted as it is: nothing to rewrite")
+            lines.append(f"  {self.nothing_to_do}")
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -193,11 +213,7 @@ class ModelPlan:
                 "be rewritten (--layer), or another step (--step)"
             )
         if not self.changes:
-            raise RewriteError(
-                f"{self.path} needs no rewrite: "
-                + ("it has no transposed convolution" if not self.layers else "every layer is accepted as it is")
-                + ". Use the file itself"
-            )
+            raise RewriteError(f"{self.path} needs no rewrite: {self.nothing_to_do}. Use the file itself")
         allowed = LIMITS.get(self.dtype, LIMITS["float32"]) if limit is None else limit
         with ExitStack() as stack:
             places = stack.enter_context(Publication(place, self.file.has_external_data))
@@ -252,14 +268,13 @@ class RewriteReport:
         if self.cost is not None:
             lines.append(str(self.cost))
         if self.plan.target is not None:
-            title = self.plan.target.title
-            kept = dict.fromkeys(limit for layer in self.plan.layers for limit in layer.lasting)
-            but = f", once these limits of the whole model are met: {'; '.join(kept)}" if kept else ""
-            lines.append(
-                f"{title} takes every layer now{but}"
-                if not self.refused
-                else f"{title} still refuses: {'; '.join(self.refused)}"
-            )
+            name, lasting = self.plan.target.name, self.plan.lasting
+            if self.refused:
+                lines.append(f"{name} still refuses: {'; '.join(self.refused)}")
+            if lasting:
+                lines.append(_lasting_words(self.plan.target, lasting))
+            elif not self.refused:
+                lines.append(f"{name} takes every layer now")
         lines.append(f"written: {self.output}")
         return "\n".join(lines)
 
@@ -271,7 +286,13 @@ class RewriteReport:
             "verification": self.verification.facts(),
             "cost": None if self.cost is None else dict(vars(self.cost)),
             "refused": self.refused,
+            "lasting": self.plan.lasting,
         }
+
+
+def _lasting_words(target: Target | None, lasting: Sequence[str]) -> str:
+    name = "the target" if target is None else target.name
+    return f"{name} still refuses the model, for limits of the whole model, which no step ends: {'; '.join(lasting)}"
 
 
 def _chosen(found: Sequence[ModelLayer], names: Sequence[str], path: Path) -> list[ModelLayer]:

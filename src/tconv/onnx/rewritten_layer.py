@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tconv.checking.facts import facts_of
+from tconv.checking.traps.frozen_sizes import frozen_size
 from tconv.errors import RewriteError, TconvError
+from tconv.models.inventory.model_layer import ModelInventory
 from tconv.onnx.expression_writer import reasons_against_writing, write_expression
 from tconv.onnx.graph_steps import GRAPH_STEPS, PlacedLayer, StepError
+from tconv.onnx.graph_steps.dynamic_size import size_source
 from tconv.onnx.graph_steps.fold_constants import refuse_quantized
 from tconv.onnx.graph_steps.graph_step import remove_unused_value
 from tconv.onnx.model_file import ModelFile
@@ -17,7 +20,7 @@ from tconv.onnx.node_writer import NodeWriter
 from tconv.rewriting.expression import Expression
 from tconv.rewriting.layer_expression import expression_of
 from tconv.rewriting.plan import RewritePlan
-from tconv.rewriting.planner import plan_for, plan_of_steps
+from tconv.rewriting.planner import is_lasting, plan_for, plan_of_steps
 from tconv.targets import Target
 
 
@@ -36,7 +39,7 @@ class LayerPlan:
     why: list[str] = field(default_factory=list)
     """Limits of the target that the layer breaks."""
     notes: list[str] = field(default_factory=list)
-    """Steps that do not apply, with the reasons."""
+    """Steps that do not apply, with the reasons, and what stays as it is."""
     lasting: list[str] = field(default_factory=list)
     """Limits of the whole model that no step ends: its type, or sizes that must be fixed."""
     expression: Expression | None = None
@@ -51,7 +54,7 @@ class LayerPlan:
         if self.reasons:
             return "\n".join([f"{head}: not rewritten", *(f"  because {reason}" for reason in self.reasons)])
         if not self.steps:
-            return "\n".join([f"{head}: stays as it is", *self._limits()])
+            return "\n".join([f"{head}: stays as it is", *(f"  {note}" for note in self.notes), *self._limits()])
         lines = [f"{head}: {', '.join(self.steps)}"]
         lines += [f"  refused now: {limit}" for limit in self.why]
         lines += [f"  {line}" for line in [*self.lines, *self.notes]]
@@ -104,7 +107,7 @@ class LayerRewrite:
         self.plan.reasons = []
         try:
             facts = facts_of(self.placed.layer)
-            refused = [str(limit) for limit in target.limits_against(facts)]
+            refused = any(not is_lasting(limit) for limit in target.limits_against(facts))
             if refused and self._is_computed():
                 self._graph_step("fold-constants")
             self._take(plan_for(self.plan.expression or self._expression(), target, facts=facts))
@@ -119,6 +122,22 @@ class LayerRewrite:
         if self.plan.changes and given and self._file.model.ir_version >= 4:
             names = " and ".join(map(repr, given))
             self.plan.notes.append(f"{names} is an input, too: other numbers of a caller have no effect any more")
+
+    def note_frozen(self, inventory: ModelInventory) -> None:
+        """Say that a size stays as the exporter's example had it, where a step could end it."""
+        name = "dynamic-size"
+        if name in self.plan.steps or self.plan.reasons or any(name in note for note in self.plan.notes):
+            return
+        found = frozen_size(inventory, self.placed.layer)
+        if found and self._meets_another():
+            self.plan.notes.append(f"note: the size stays frozen ({found}); the step {name} ends that")
+
+    def _meets_another(self) -> bool:
+        layer, node = self.placed.layer, self.placed.node
+        try:
+            return layer.weight is not None and bool(size_source(node.outputs[0], len(layer.weight.shape)))
+        except StepError:
+            return False
 
     def _take(self, found: RewritePlan) -> None:
         """Take the result of a plan."""
@@ -139,7 +158,7 @@ class LayerRewrite:
         layer, values = self.placed.layer, self.placed.node.inputs[1:]
         stored = (layer.weight, layer.bias)
         return any(
-            value is not None and not value.is_initializer() and found is not None
+            value is not None and not value.is_initializer() and found is not None and found.origin != "constant"
             for value, found in zip(values, stored, strict=False)
         )
 

@@ -89,14 +89,19 @@ class Cost:
         """Return the cost in words, with factors of another one.
 
         >>> Cost((1, 3, 8), 2_000_000, 10_000, 3).text(Cost((1, 3, 8), 1_000_000, 10_000, 1))
-        '3 operations, 2 MMAC (x2), 10 kB (x1)'
+        '3 operations, 2 MMAC (2 times the MACs), 10 kB (as many bytes)'
         """
         count = f"{self.operations} operation{'s' * (self.operations != 1)}"
         macs, moved = _scaled(self.macs, "MAC"), _scaled(self.bytes, "B")
         if before is not None:
-            macs += f" (x{self.macs / max(before.macs, 1):.3g})"
-            moved += f" (x{self.bytes / max(before.bytes, 1):.3g})"
+            macs += f" ({_factor(self.macs, before.macs, 'MACs')})"
+            moved += f" ({_factor(self.bytes, before.bytes, 'bytes')})"
         return f"{count}, {macs}, {moved}"
+
+
+def _factor(number: int, before: int, unit: str) -> str:
+    times = f"{number / max(before, 1):.3g}"
+    return f"as many {unit}" if times == "1" else f"{times} times the {unit}"
 
 
 def _scaled(number: int, unit: str) -> str:

@@ -26,14 +26,16 @@ class PlannedStep:
     ends: tuple[str, ...]
     """Limits that it ends."""
     cost: Cost
+    chosen: bool = False
+    """True if sizes of x were chosen for the cost, as the layer leaves them open."""
 
     def line(self, before: Cost) -> str:
         """Return the step in one line."""
         chosen = ", ".join(f"{key} {value}" for key, value in self.variant.items())
         form = f" ({chosen})" if chosen else ""
         wasted = f"; {self.waste}" if self.waste and self.cost.macs > 1.1 * before.macs else ""
-        size = "x".join(map(str, self.cost.input))
-        return f"{self.name}{form}: {self.summary}; {self.cost.text(before)} for x {size}{wasted}"
+        size = ("a chosen x of " if self.chosen else "x of ") + "x".join(map(str, self.cost.input))
+        return f"{self.name}{form}: {self.summary}; {self.cost.text(before)}, for {size}{wasted}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class RewritePlan:
             lines.append(f"together: {self.after.text(self.before)}")
         lines += [EXACT] * bool(self.planned)
         lines += self.reasons
-        if not lines:
+        if not lines and not self.lasting:
             lines = [f"{self.target} accepts it" if self.target else "no step"]
         lines += [f"limit of the model, which no step ends: {limit}" for limit in self.lasting]
         return "\n".join(lines)

@@ -191,7 +191,7 @@ class _Search:
         assert self._target is not None
         facts = layer_facts(operation, expression, self._facts)
         limits = self._target.limits_against(facts, operation.kind)
-        found = [str(limit) for limit in limits if not _lasts(limit)]
+        found = [str(limit) for limit in limits if not is_lasting(limit)]
         if isinstance(operation, Conv):
             other = self._target.limits_against(facts)
             found += [f"{limit} (a convolution)" for limit in other if _key_of(limit) == "ndim"]
@@ -202,7 +202,7 @@ class _Search:
         if self._target is None:
             return ()
         facts = [layer_facts(operation, expression, self._facts) for operation in expression.layers]
-        limits = [limit for each in facts for limit in self._target.limits_against(each) if _lasts(limit)]
+        limits = [limit for each in facts for limit in self._target.limits_against(each) if is_lasting(limit)]
         return tuple(dict.fromkeys(map(str, limits)))
 
     def variants(self, step: RewriteStep, layers: Sequence[ConvTranspose], expression: Expression) -> list[Variant]:
@@ -256,10 +256,14 @@ def _key_of(limit: Any) -> str:
     return str(getattr(limit, "key", ""))
 
 
-def _lasts(limit: Any) -> bool:
+def is_lasting(limit: Any) -> bool:
     """Return True for a limit of the whole model: another type, fixed sizes or a constant weight end it, no step."""
-    key = _key_of(limit)
-    return key in ("dtype", "batch", "weight") or (key == "input" and "varies" in str(limit))
+    return lasts(_key_of(limit), str(limit))
+
+
+def lasts(key: str, text: str) -> bool:
+    """Return True for the key and the text of a limit that no step ends."""
+    return key in ("dtype", "batch", "weight") or (key == "input" and "varies" in text)
 
 
 def _key(expression: Expression) -> tuple[Any, ...]:
@@ -297,7 +301,8 @@ def _plan(
     for (step, variant, before), result in zip(best.steps, following, strict=False):
         ended = tuple(limit for limit in before.limits if limit not in result.limits)
         cost = cost_of(result.expression, nominal)
-        planned.append(PlannedStep(step.name, step.summary, variant, step.waste, ended, cost))
+        chosen = None in start.expression.input
+        planned.append(PlannedStep(step.name, step.summary, variant, step.waste, ended, cost, chosen))
     first = cost_of(start.expression, nominal)
     after = planned[-1].cost if planned else first
     words = (start.limits, tuple(planned), first, after, (), lasting)

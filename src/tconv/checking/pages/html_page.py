@@ -166,7 +166,7 @@ def _targets(check: Check) -> str:
         limits = "".join(f"<li>{_links(numbers)}{html.text(limit)}</li>" for limit, _, numbers in broken)
         sources = "; ".join(dict.fromkeys(source for _, source, _ in broken if source))
         plans = "".join(
-            f"<li>{_links(numbers)}{html.text(', then '.join(steps) or reason)}</li>"
+            f"<li>{_links(numbers)}{html.text(summary.plan_text(steps, reason))}</li>"
             for steps, reason, numbers in summary.plans
             if steps or reason
         )

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.pages.printable_text import encodable, printable, short_name
+from tconv.checking.pages.target_summary import way_to_rewrite
 from tconv.checking.report import Check
 from tconv.checking.trap import Severity, Trap
 from tconv.checking.traps import TRAPS
@@ -78,7 +79,11 @@ def _target_results(check: Check, uri: Uri) -> Iterable[dict[str, Any]]:
             if answer is None or answer.accepted is not False:
                 continue
             limits = "; ".join(str(limit.get("text", "")) for limit in answer.limits)
-            steps = f"Rewrite: {', then '.join(answer.steps)}" if answer.steps else answer.plan
+            steps = (
+                f"Rewrite: {', then '.join(answer.steps)}{way_to_rewrite(check.format)}"
+                if answer.steps
+                else answer.plan
+            )
             text = f"{name} refuses the layer: {limits}" + (f"\n{steps}" if steps else "")
             yield _result(uri, (number, layer), f"target/{name}", "error", text)
 

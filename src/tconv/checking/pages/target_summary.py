@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tconv.checking.report import Check
+from tconv.rewriting.planner import lasts
+
+_BEFORE_EXPORT = ("exported program", "TorchScript", "PyTorch module")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,12 @@ class TargetSummary:
     """Limits that depend on sizes which the file leaves open, in the same form."""
     plans: tuple[tuple[tuple[str, ...], str, tuple[int, ...]], ...]
     """Steps after which layers are accepted, or the reason why none helps, and the numbers of the layers."""
+    rewritable: str = ""
+    """Way to take the steps where `tconv rewrite` does not take the file."""
+
+    def plan_text(self, steps: tuple[str, ...], reason: str) -> str:
+        """Return one of the plans in words."""
+        return f"{', then '.join(steps)}{self.rewritable}" if steps else reason
 
     @property
     def verdict(self) -> str:
@@ -56,8 +67,10 @@ def _summary(check: Check, name: str) -> TargetSummary:
         verdicts[answer.accepted] += 1
         for found, given in ((limits, answer.limits), (open_limits, answer.open_limits)):
             for limit in given:
-                found.setdefault((str(limit.get("text", "")), str(limit.get("source", ""))), []).append(number)
-        if answer.accepted is False:
+                text = str(limit.get("text", ""))
+                whole = " (a limit of the whole model, which no step ends)" * _lasts(limit)
+                found.setdefault((text + whole, str(limit.get("source", ""))), []).append(number)
+        if answer.accepted is False and (answer.steps or not all(map(_lasts, answer.limits))):
             plans.setdefault((answer.steps, "" if answer.steps else answer.plan), []).append(number)
     return TargetSummary(
         name,
@@ -67,4 +80,18 @@ def _summary(check: Check, name: str) -> TargetSummary:
         tuple((*key, tuple(numbers)) for key, numbers in limits.items()),
         tuple((*key, tuple(numbers)) for key, numbers in open_limits.items()),
         tuple((*key, tuple(numbers)) for key, numbers in plans.items()),
+        way_to_rewrite(check.format),
     )
+
+
+def way_to_rewrite(format: str) -> str:
+    """Return the words behind the steps for a model of this format; "" for ONNX, which `tconv rewrite` takes."""
+    if format == "ONNX":
+        return ""
+    if format in _BEFORE_EXPORT:
+        return ", by tconv.torch.rewrite before the export"
+    return ", by tconv rewrite after an export to ONNX"
+
+
+def _lasts(limit: Mapping[str, Any]) -> bool:
+    return lasts(str(limit.get("key", "")), str(limit.get("text", "")))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tconv.checking.facts import facts_from
+from tconv.checking.layer_check import LayerCheck
 from tconv.checking.layer_reading import ReadLayer, read_layer
 from tconv.checking.sizes import Symbols, affine
 from tconv.checking.trap import Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.dialects.converter_faults import is_batchnorm
-from tconv.models.inventory.model_layer import Neighbour
+from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Neighbour
 
 _PADDING = TrapKind(
     "frozen-output-padding",
@@ -65,6 +67,13 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
             "another path, which fits only for sizes that the strides divide like the example's"
         )
         yield _PADDING.trap(layer, what, output_padding=list(facts.output_padding), join=join.name)
+
+
+def frozen_size(model: ModelInventory, layer: ModelLayer) -> str:
+    """Return the sentence about the size that is frozen in a layer; "" if none is."""
+    read = read_layer(layer, Symbols(model))
+    context = TrapContext(model, read, LayerCheck(layer, read.geometry), facts_from(read), None)
+    return next((trap.what for trap in of_layer(context)), "")
 
 
 def _meets_its_like(context: TrapContext, join: Neighbour) -> bool:

@@ -41,6 +41,11 @@ class DynamicSize(GraphStep):
             raise StepError(old_slice("sizes that are known at run time only", file.opset))
         rank = _rank(layer, node)
         meeting, other = size_source(node.outputs[0], rank)
+        if not _has_open_size(file, node.inputs[0]):
+            raise StepError(
+                "no spatial size of the model is open, so the layer never meets another size than its own. Export the "
+                "model with open sizes first, if it shall take others"
+            )
         axes = list(range(2, rank))
         cut, new_arguments = _longest(arguments, rank - 2, layer)
         after = node.outputs[0]
@@ -68,6 +73,15 @@ class DynamicSize(GraphStep):
             f"size of {other.name!r}, which meets it in {meeting.op_type} {meeting.name or meeting.outputs[0].name!r}"
         )
         return PlacedLayer(changed, long.producer()), words
+
+
+def _has_open_size(file: ModelFile, x: Any) -> bool:
+    """Return True if the layer can meet another size: one of the model's inputs, or of x, is no number."""
+    given = [each.shape for each in file.model.graph.inputs if not each.is_initializer()]
+    known = [] if x.shape is None else [x.shape]
+    return any(shape is None for shape in given) or any(
+        not isinstance(size, int) for shape in (*given, *known) for size in list(shape)[1:]
+    )
 
 
 def _rank(layer: Any, node: Any) -> int:

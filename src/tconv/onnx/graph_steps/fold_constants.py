@@ -23,15 +23,15 @@ class FoldConstants(GraphStep):
         changed, words = layer, []
         for number, role in ((1, "weight"), (2, "bias")):
             value = node.inputs[number] if number < len(node.inputs) else None
-            if value is None or value.is_initializer():
-                continue
             stored = layer.weight if role == "weight" else layer.bias
+            if value is None or value.is_initializer() or (stored is not None and stored.origin == "constant"):
+                continue
             if stored is None:
                 raise StepError(f"its {role} is computed from the model's inputs, so it is no constant")
             writer = NodeWriter(file, node, placed.name, external=bool(file.external))
             node.replace_input_with(number, writer.constant(stored.read(), role))
             remove_unused_value(value)
-            words.append(f"{role} ({stored.origin})" if stored.origin != "constant" else role)
+            words.append(f"{role} ({stored.origin})")
             array = stored.read()
             plain = StoredArray(array.shape, stored.dtype, stored.read, nbytes=array.nbytes)
             changed = replace(changed, weight=plain) if role == "weight" else replace(changed, bias=plain)
