@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tconv._arguments import shown
 from tconv.errors import FileError
-from tconv.targets.profile import Rule, Target
+from tconv.targets.profile import DEFAULT_OPERATIONS, TRANSPOSED, Rule, Target
 from tconv.targets.rule_reader import RuleError, layer_of, rule_of
 
 LARGEST = 64 * 1024
@@ -36,6 +36,9 @@ _KEYS = {
     "note": "a text",
 }
 """Keys of a profile, and what each is."""
+
+OPERATIONS = (TRANSPOSED, *DEFAULT_OPERATIONS)
+"""Names that [operations] takes: all that a rewrite is written in."""
 
 _NEEDED = ("name", "title", "version", "date", "sources")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
@@ -192,6 +195,8 @@ class _Profile:
                     f'[operations] {key} is {shown(names)}; a list of names is needed. Write {key} = ["conv", "slice"]'
                 )
             for name in names:
+                if name not in OPERATIONS:
+                    self.fail(f"[operations] {key} has {name!r}, which is no operation{_hint(name, OPERATIONS)}")
                 if operations.setdefault(name, present) != present:
                     self.fail(f"[operations] has and lacks both name {name!r}; write it in one")
         for key in table:
@@ -214,6 +219,10 @@ class _Profile:
         limits = (self._table("refuses") or {}).get("limits", [])
         if not isinstance(limits, list) or not all(isinstance(key, str) for key in limits):
             self.fail(f'[refuses] limits is {shown(limits)}; the keys of rules are needed. Write limits = ["stride"]')
+        known = {rule["key"]: None for rule in self.data.get("rule", ())}
+        for key in limits:
+            if key not in known and key != "operator":
+                self.fail(f"[refuses] limits has {key!r}, which is the key of no rule{_hint(key, list(known))}")
         return tuple(limits)
 
 
@@ -226,9 +235,9 @@ _EXAMPLES = {
 }
 
 
-def _hint(word: str, words: Mapping[str, Any]) -> str:
+def _hint(word: str, words: Collection[str]) -> str:
     """Return the advice for a word that does not exist."""
     import difflib  # for the message alone
 
     close = difflib.get_close_matches(word, words, 1)
-    return f". Write {close[0]}" if close else f"; there are {', '.join(words)}"
+    return f". Write {close[0]}" if close else f"; there are {', '.join(words) or 'none'}"
