@@ -86,7 +86,10 @@ def target_of(text: str, source: str) -> Target:
     except (ValueError, RecursionError) as error:  # a number with too many digits is a ValueError
         reason = "its lists are nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FileError(f"{source} is no TOML file: {reason}. docs/targets.md has an example") from error
-    return _Profile(data, text, source).target()
+    profile = _Profile(data, text, source)
+    target = profile.target()
+    profile.check_examples(target)
+    return target
 
 
 class _Profile:
@@ -126,6 +129,20 @@ class _Profile:
             refuses=self._layer("refuses"),
             refused_by=self._refused_by(),
         )
+
+    def check_examples(self, target: Target) -> None:
+        """Refuse examples that the rules contradict: an accepted layer with limits, limits that a layer does not break."""
+        if target.accepts is not None and (limits := target.limits_against(target.accepts)):
+            self.fail(f"[accepts] has a layer that rule {limits[0].key!r} refuses: {limits[0].text}. Write another layer")
+        if target.refuses is None:
+            return
+        broken = {limit.key: None for limit in target.limits_against(target.refuses)}
+        if not broken:
+            self.fail("[refuses] has a layer that no rule refuses. Write another layer, or the rule")
+        for key in target.refused_by:
+            if key not in broken:
+                keys = ", ".join(f'"{name}"' for name in broken)
+                self.fail(f"[refuses] limits has {key!r}, which does not refuse this layer. Write limits = [{keys}]")
 
     def _check_keys(self) -> None:
         """Refuse keys that do not exist, and a file without those that every profile has."""
@@ -219,10 +236,6 @@ class _Profile:
         limits = (self._table("refuses") or {}).get("limits", [])
         if not isinstance(limits, list) or not all(isinstance(key, str) for key in limits):
             self.fail(f'[refuses] limits is {shown(limits)}; the keys of rules are needed. Write limits = ["stride"]')
-        known = {rule["key"]: None for rule in self.data.get("rule", ())}
-        for key in limits:
-            if key not in known and key != "operator":
-                self.fail(f"[refuses] limits has {key!r}, which is the key of no rule{_hint(key, list(known))}")
         return tuple(limits)
 
 
