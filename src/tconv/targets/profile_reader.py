@@ -131,9 +131,11 @@ class _Profile:
         )
 
     def check_examples(self, target: Target) -> None:
-        """Refuse examples that the rules contradict: an accepted layer with limits, limits that a layer does not break."""
+        """Refuse examples that the rules contradict: an accepted layer with limits, or limits that none breaks."""
         if target.accepts is not None and (limits := target.limits_against(target.accepts)):
-            self.fail(f"[accepts] has a layer that rule {limits[0].key!r} refuses: {limits[0].text}. Write another layer")
+            self.fail(
+                f"[accepts] has a layer that rule {limits[0].key!r} refuses: {limits[0].text}. Write another layer"
+            )
         if target.refuses is None:
             return
         broken = {limit.key: None for limit in target.limits_against(target.refuses)}
