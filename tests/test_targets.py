@@ -525,7 +525,7 @@ def test_profiles_are_toml_without_surprises():
         ('lacks = ["depth_to_space"]', 'lacks = ["dephth_to_space"]', "which is no operation. Write depth_to_space"),
         ('limits = ["stride"]', 'limits = ["kernel"]', 'does not refuse this layer. Write limits = ["stride"]'),
         ("stride = 3", "stride = 2", "has a layer that no rule refuses"),
-        ("stride = 1", "stride = 3", "[accepts] has a layer that 'stride' refuses: stride is 3"),
+        ("stride = 1", "stride = 3", "[accepts] has a layer that rule 'stride' refuses: stride is 3"),
     ],
 )
 def test_words_and_examples_that_the_rules_contradict_are_refused(old: str, new: str, message: str) -> None:

@@ -52,14 +52,12 @@ def responses_of(weight: Array, geometry: Geometry, channel: int | None = None) 
     if geometry.ndim > 3 or not weight.size or max(geometry.extent) > 4096:
         return None
     known = channel is not None and 0 <= channel < geometry.groups * weight.shape[1]
-    strongest = divmod(channel, weight.shape[1]) if channel is not None and known else _strongest(weight, geometry)
+    strongest = _strongest(weight, geometry)
     if strongest is None:
         return None
-    group, column = strongest
+    group, column = divmod(channel, weight.shape[1]) if channel is not None and known else strongest
     size = len(weight) // geometry.groups
     taps = np.asarray(weight[group * size : (group + 1) * size, column], np.float64)
-    if not np.isfinite(taps).all():
-        return None
     mixture, pattern = _mixture(gains_of(taps[:, None], geometry).reshape(size, -1))
     kernel = np.tensordot(mixture, taps, (0, 0))
     single = replace(geometry, groups=1)
