@@ -9,6 +9,7 @@ import re
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -493,3 +494,14 @@ def test_a_png_in_the_page_is_the_response():
     constant = read_png(data[1])[..., 0]
     assert (constant[::2, ::2] == 248).all()
     assert len(np.unique(constant)) == 2
+
+
+def test_long_names_break_behind_their_separators():
+    from tconv.cli.name_cell import breaks_of
+
+    assert list(breaks_of("frozen-output-padding", 19)) == [14]
+    assert list(breaks_of("/u1/ConvTranspose/dynamic_size/layer", 18)) == [18]
+    assert list(breaks_of("a" * 40, 18)) == [18, 36]
+    for name in ("", "up", "a-b_c/d.e" * 9):
+        places = [0, *breaks_of(name, 10), len(name)]
+        assert all(end - start <= 10 for start, end in pairwise(places))

@@ -517,3 +517,43 @@ def test_the_page_names_every_key_and_quantity():
 def test_profiles_are_toml_without_surprises():
     for file in PROFILES.glob("*.toml"):
         assert tomllib.loads(file.read_text())["name"] == file.stem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('lacks = ["depth_to_space"]', 'lacks = ["dephth_to_space"]', "which is no operation. Write depth_to_space"),
+        ('limits = ["stride"]', 'limits = ["kernel"]', 'does not refuse this layer. Write limits = ["stride"]'),
+        ("stride = 3", "stride = 2", "has a layer that no rule refuses"),
+        ("stride = 1", "stride = 3", "[accepts] has a layer that rule 'stride' refuses: stride is 3"),
+    ],
+)
+def test_words_and_examples_that_the_rules_contradict_are_refused(old: str, new: str, message: str) -> None:
+    text = """
+name = "chip"
+title = "chip"
+version = "1"
+date = 2026-11-29
+sources = ["a document"]
+[operations]
+lacks = ["depth_to_space"]
+[[rule]]
+key = "stride"
+quantity = "stride"
+max = 2
+[[rule]]
+key = "kernel"
+quantity = "kernel"
+max = 8
+[accepts]
+kernel = [4, 4]
+stride = 1
+[refuses]
+kernel = [4, 4]
+stride = 3
+limits = ["stride"]
+"""
+    assert target_of(text, "chip.toml").refused_by == ("stride",)
+    with pytest.raises(FileError) as error:
+        target_of(text.replace(old, new), "chip.toml")
+    assert message in str(error.value)

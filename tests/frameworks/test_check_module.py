@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pytest
 import torch
 
 import tconv
+from tconv.models.traces import torch_file
+from tconv.models.traces.trace import RunError
 
 
 def test_layers_of_a_module_run_alone():
@@ -52,3 +56,36 @@ def test_rounding_is_that_of_the_layers_type():
         check = tconv.check(torch.nn.Sequential(torch.nn.ConvTranspose2d(16, 4, 3, 2, dtype=dtype)), run=True)
         assert check.layers[0].agreement is not None, check.layers[0].notes
         assert "run-differs" not in {trap.key for trap in check.traps}
+
+
+def test_programs_in_memory_are_read_like_their_files():
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ConvTranspose2d(8, 4, 3, stride=2)).eval()
+    x = torch.randn(1, 3, 9, 9)
+    program = torch.export.export(module, (x,))
+    for model in (torch.jit.trace(module, x), torch.jit.script(module), program):
+        (layer,) = tconv.check(model).layers  # the weight is read after the check is gone
+        assert layer.geometry is not None
+        assert layer.geometry.stride == (2, 2)
+        assert np.array_equal(layer.canonical_weight(), module[1].weight.detach().numpy())
+    with pytest.raises(tconv.TconvError, match=r"Write tconv.check\(program\)"):
+        tconv.check(program.module())
+
+
+def test_a_torchscript_that_fails_is_reported_with_its_reason(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.jit.trace(Joined().eval(), torch.randn(1, 3, 9, 8)).save(path)
+    network = torch_file.open_network(path, "torch")
+    with pytest.raises(RunError, match="Sizes of tensors must match"):
+        network.trace([np.zeros((1, 3, 8, 8), np.float32)])
+    torch.set_grad_enabled(True)
+
+
+class Joined(torch.nn.Module):
+    """Takes an x of odd height alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = torch.nn.ConvTranspose2d(3, 3, 3, stride=2, padding=1, output_padding=(0, 1))
+
+    def forward(self, x):
+        return torch.cat([self.up(x[:, :, ::2, ::2]), x], 1)

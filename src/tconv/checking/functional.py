@@ -39,7 +39,8 @@ def check(
     >>> tconv.check("decoder.onnx").facts()["layers"][0]["macs"]           # doctest: +SKIP
 
     `model` is the path of a .onnx (with external data, too), .pt2, TorchScript, .keras, .tflite or ncnn .param file or
-    of a SavedModel's folder, or an `nn.Module`. The file is read without running it, or any code in it.
+    of a SavedModel's folder, or in memory an `nn.Module`, a TorchScript module or an exported program. The file is read
+    without running it, or any code in it.
 
     For each layer: its geometry and where the crop came from, its shapes, multiply-adds and bytes, the checkerboard
     score of its weight, the same layer in five frameworks, and its traps: each with the runtimes and versions that are

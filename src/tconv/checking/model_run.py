@@ -22,6 +22,7 @@ from tconv.checking.layer_times import timed
 from tconv.checking.module_run import with_layers_run
 from tconv.checking.report import Check, ModelRun
 from tconv.checking.sizes import Symbols
+from tconv.checking.target_answers import CUSTOM_OPERATORS
 from tconv.checking.traps import contradictions
 from tconv.diagnosis.networks.effective_call import own_call
 from tconv.diagnosis.networks.random_inputs import feeds_for
@@ -49,6 +50,9 @@ def with_run(checked: Check, model: Any, size: int | Sequence[int] | None) -> Ch
     if not isinstance(model, (str, Path)):
         return timed(with_layers_run(checked, model))
     path = Path(model)
+    if custom := next((layer.layer.op for layer in checked.layers if layer.layer.op in CUSTOM_OPERATORS), ""):
+        reason = f"{custom} is an operator of {CUSTOM_OPERATORS[custom]} alone: the other runtimes refuse the file"
+        return timed(replace(checked, run=ModelRun("", error=reason)))
     if path.is_dir():
         reason = (
             "the folder of a SavedModel is not run; its layers are timed alone. Write a .keras or .tflite file of it"

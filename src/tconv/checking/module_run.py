@@ -16,12 +16,13 @@ from tconv.checking.traps import contradictions
 from tconv.diagnosis.networks.effective_call import EffectiveCall
 
 _MOST_NUMBERS = 1 << 28
+_UNRUN = 'an exported program in memory is not run. Write torch.export.save(program, "model.pt2") and check that file'
 
 
 def with_layers_run(checked: Check, module: Any) -> Check:
     """Return a check whose layers were run alone, each on random input of its sample size, in PyTorch."""
     if not hasattr(module, "named_modules"):
-        return replace(checked, run=ModelRun("", error="a model in memory that is no module of PyTorch is not run"))
+        return replace(checked, run=ModelRun("", error=_UNRUN))
     torch: Any = import_module("torch")
     named = dict(module.named_modules())
     layers = tuple(_run(layer, _module_of(layer, named, torch), torch) for layer in checked.layers)

@@ -19,6 +19,10 @@ _Limits = tuple[Mapping[str, Any], ...]
 
 CUSTOM_OPERATORS = {"Convolution2DTransposeBias": "MediaPipe"}
 """Operators that only one program has, and that program."""
+CUSTOM_SOURCES = {
+    "Convolution2DTransposeBias": "observed with ai-edge-litert 2.3.0 and the selfie segmentation of mediapipe 0.10.21"
+}
+"""Observation that other programs refuse these operators."""
 
 
 def targets_named(target: str | Sequence[str] | None) -> tuple[Target, ...]:
@@ -55,7 +59,7 @@ def _limits(read: ReadLayer, facts: LayerFacts, target: Target) -> tuple[_Limits
     """Return the limits of the operations that the file really has, and those that depend on open sizes."""
     if owner := CUSTOM_OPERATORS.get(read.layer.op):
         text = f"{read.layer.op} is an operator of {owner} alone"
-        return ({"key": "operator", "text": text, "source": target.sources[0]},), ()
+        return ({"key": "operator", "text": text, "source": CUSTOM_SOURCES[read.layer.op]},), ()
     if read.layer.form == "transposed convolution":
         limits = tuple(target.limits_against(facts))
         open_limits = (*target.open_limits(facts), *_limits_of_other_sizes(read, facts, target, limits))

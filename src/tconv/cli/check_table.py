@@ -21,6 +21,7 @@ from tconv.checking.pages.printable_text import printable, short_name
 from tconv.checking.pages.target_summary import TargetSummary, target_summaries
 from tconv.checking.report import Check
 from tconv.checking.trap import SEVERITIES, Severity
+from tconv.cli.name_cell import NameCell
 
 MOST_ROWS = 24
 """Layers in the table; of more, the worst are shown, the worst first."""
@@ -74,7 +75,7 @@ def print_layer(layer: LayerCheck, number: int, way: str = "") -> None:
 def _parts(check: Check) -> Iterable[RenderableType]:
     yield _facts(
         [
-            ("model", _text(f"{short_name(check.source, 400)}: {overview.about(check)}")),
+            ("model", _text(f"{short_name(overview.source(check), 400)}: {overview.about(check)}")),
             ("layers", Text(overview.counts(check))),
             *(("note", _text(note)) for note in overview.notes(check, 8)),
             *([("run", _text(_run(check)))] if check.run is not None else []),
@@ -98,7 +99,9 @@ def _run(check: Check) -> str:
     if check.run.error:
         return f"not run: {check.run.error}"
     inputs = ", ".join(f"{short_name(name)} {overview.times(shape)}" for name, shape in check.run.inputs.items())
-    return f"on {check.run.runtime} with {inputs}"
+    text = f"on {check.run.runtime}" + (f" with {inputs}" if inputs else "")
+    compared = overview.agreement(check)
+    return f"{text}; {compared}" if compared else text
 
 
 # -- layers ------------------------------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ def _layer_table(check: Check) -> Iterable[RenderableType]:
         layer = check.layers[index]
         cells: list[RenderableType] = [
             Text(str(index + 1)),
-            _name_and_traps(layer),
+            NameCell(_name_and_traps(layer)),
             Text(_kernel(layer)),
             Text(f"{overview.channels(layer)}\n{printable(overview.sizes(layer), 60)}"),
             Text("\n".join(overview.cost(layer))),

@@ -56,6 +56,11 @@ def plan_rewrite(
     `step_names()`, taken in their order instead of, or before, those that the target needs. `layers` are names of
     layers; without them all are looked at. Raises FileError, ArgumentError, MissingExtraError.
     """
+    if not isinstance(model, (str, Path)):
+        raise ArgumentError(
+            f"the model is of type {type(model).__name__}; the path of a .onnx file is needed. Write it to a file: "
+            'onnx.save(model, "model.onnx")'
+        )
     path = Path(model)
     if path.suffix.lower() != ".onnx":
         raise FileError(

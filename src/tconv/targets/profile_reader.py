@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tconv._arguments import shown
 from tconv.errors import FileError
-from tconv.targets.profile import Rule, Target
+from tconv.targets.profile import DEFAULT_OPERATIONS, TRANSPOSED, Rule, Target
 from tconv.targets.rule_reader import RuleError, layer_of, rule_of
 
 LARGEST = 64 * 1024
@@ -36,6 +36,9 @@ _KEYS = {
     "note": "a text",
 }
 """Keys of a profile, and what each is."""
+
+OPERATIONS = (TRANSPOSED, *DEFAULT_OPERATIONS)
+"""Names that [operations] takes: all that a rewrite is written in."""
 
 _NEEDED = ("name", "title", "version", "date", "sources")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
@@ -83,7 +86,10 @@ def target_of(text: str, source: str) -> Target:
     except (ValueError, RecursionError) as error:  # a number with too many digits is a ValueError
         reason = "its lists are nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FileError(f"{source} is no TOML file: {reason}. docs/targets.md has an example") from error
-    return _Profile(data, text, source).target()
+    profile = _Profile(data, text, source)
+    target = profile.target()
+    profile.check_examples(target)
+    return target
 
 
 class _Profile:
@@ -123,6 +129,22 @@ class _Profile:
             refuses=self._layer("refuses"),
             refused_by=self._refused_by(),
         )
+
+    def check_examples(self, target: Target) -> None:
+        """Refuse examples that the rules contradict: an accepted layer with limits, or limits that none breaks."""
+        if target.accepts is not None and (limits := target.limits_against(target.accepts)):
+            self.fail(
+                f"[accepts] has a layer that rule {limits[0].key!r} refuses: {limits[0].text}. Write another layer"
+            )
+        if target.refuses is None:
+            return
+        broken = {limit.key: None for limit in target.limits_against(target.refuses)}
+        if not broken:
+            self.fail("[refuses] has a layer that no rule refuses. Write another layer, or the rule")
+        for key in target.refused_by:
+            if key not in broken:
+                keys = ", ".join(f'"{name}"' for name in broken)
+                self.fail(f"[refuses] limits has {key!r}, which does not refuse this layer. Write limits = [{keys}]")
 
     def _check_keys(self) -> None:
         """Refuse keys that do not exist, and a file without those that every profile has."""
@@ -192,6 +214,8 @@ class _Profile:
                     f'[operations] {key} is {shown(names)}; a list of names is needed. Write {key} = ["conv", "slice"]'
                 )
             for name in names:
+                if name not in OPERATIONS:
+                    self.fail(f"[operations] {key} has {name!r}, which is no operation{_hint(name, OPERATIONS)}")
                 if operations.setdefault(name, present) != present:
                     self.fail(f"[operations] has and lacks both name {name!r}; write it in one")
         for key in table:
@@ -226,9 +250,9 @@ _EXAMPLES = {
 }
 
 
-def _hint(word: str, words: Mapping[str, Any]) -> str:
+def _hint(word: str, words: Collection[str]) -> str:
     """Return the advice for a word that does not exist."""
     import difflib  # for the message alone
 
     close = difflib.get_close_matches(word, words, 1)
-    return f". Write {close[0]}" if close else f"; there are {', '.join(words)}"
+    return f". Write {close[0]}" if close else f"; there are {', '.join(words) or 'none'}"

@@ -113,7 +113,9 @@ def _pictures(check: LayerCheck) -> str:
     weight = None if check.geometry is None else check.canonical_weight()
     if check.geometry is None or weight is None:  # the notes of the layer say why it cannot be read
         return ""
-    found = responses_of(weight, check.geometry)
+    board = check.checkerboard
+    worst = None if board is None else board.worst_channel
+    found = responses_of(weight, check.geometry, worst)
     if found is None:
         return ""
     mixed = (
@@ -121,8 +123,9 @@ def _pictures(check: LayerCheck) -> str:
     )
     size, shown, whole = (overview.times(each) for each in (found.impulse.shape, found.shown, found.whole))
     cut = "" if found.shown == found.whole else f"; the first {shown} of {whole}"
-    flat = "no pattern" if found.pattern < 1e-6 else f"{overview.percent(found.pattern)} of it is a pattern of phases"
-    impulse = f"Kernel, {size}: response of output channel {found.channel} to a single 1 in {mixed}."
+    flat = "it has no pattern" if found.pattern < 1e-6 else "what repeats is the pattern of phases"
+    named = f"{found.channel}, the one with the strongest pattern," if found.channel == worst else f"{found.channel}"
+    impulse = f"Kernel, {size}: response of output channel {named} to a single 1 in {mixed}."
     constant = (
         f"Response of the same channel to a constant 1 of {overview.times(found.input_shape)}, with its borders{cut}. "
         f"Away from them, {flat}."

@@ -35,7 +35,7 @@ def to_html(check: Check, version: str = "") -> str:
     of models with many layers, those with the gravest traps have pictures, and beyond 200 layers only they have a
     section.
     """
-    title = html.name(check.source)
+    title = html.name(overview.source(check))
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     phone = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     return "\n".join(
@@ -66,7 +66,11 @@ def _run(check: Check) -> str:
     if check.run.error:
         return f"<p>Not run: {html.text(check.run.error)}</p>"
     inputs = ", ".join(f"{html.name(name)} {overview.times(shape)}" for name, shape in check.run.inputs.items())
-    return f'<p class="soft">Run on {html.text(check.run.runtime, 80)} with {inputs}.</p>'
+    compared = overview.agreement(check)
+    text = (
+        html.text(check.run.runtime, 80) + (f" with {inputs}" if inputs else "") + (f"; {compared}" if compared else "")
+    )
+    return f'<p class="soft">Run on {text}.</p>'
 
 
 _COLUMNS = (

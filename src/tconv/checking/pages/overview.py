@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from tconv._memory import si
 from tconv.checking.layer_check import LayerCheck
@@ -276,11 +277,37 @@ def peaks(check: Check) -> str:
     if check.machine is None or all(layer.timing is None for layer in check.layers):
         return ""
     of = " and ".join(names) or "tconv"
+    why = "" if names else ": a single layer is timed on its own runtime for ONNX files and modules only"
     machine = f"{check.machine.gflops:.0f} GFLOP/s, {check.machine.gbytes:.1f} GB/s"
-    text = f"Times are of {of}, each layer alone. The bound is the least that this machine needs ({machine})."
+    text = f"Times are of {of}, each layer alone{why}. The bound is the least that this machine needs ({machine})."
     if any((ratio := _over_bound(layer)) is not None and ratio < 0.95 for layer in check.layers):
         text += " Times below it: the bytes stay in a cache, or the machine was busy while its peaks were measured."
     return text
+
+
+def agreement(check: Check) -> str:
+    """Return how the layers of a run compare with tconv: "all 2 layers agree with tconv: ..."; "" without a run."""
+    found = {number: layer.agreement for number, layer in enumerate(check.layers, 1) if layer.agreement is not None}
+    count = len(check.layers)
+    if check.run is None or check.run.error or not count:
+        return ""
+    if not found:
+        return "no layer was compared with tconv; the notes of the layers say why"
+    other = [number for number, each in found.items() if not each.agrees]
+    if other:
+        return f"{layer_list(other)} of {count} {'differs' if len(other) == 1 else 'differ'} from tconv"
+    gaps = [each.difference for each in found.values() if each.difference is not None]
+    if len(found) == count:
+        who = "the layer agrees" if count == 1 else f"all {count} layers agree"
+    else:
+        who = f"{len(found)} of {count} layers {'was' if len(found) == 1 else 'were'} compared, and agree"
+        who += "s" * (len(found) == 1)
+    return f"{who} with tconv" + (f": largest difference {max(gaps):.1g} of the root mean square" if gaps else "")
+
+
+def source(check: Check) -> str:
+    """Return the name of the file without its folders, or the type of a module."""
+    return PurePath(check.source).name or check.source
 
 
 def overlap(layer: LayerCheck) -> str:

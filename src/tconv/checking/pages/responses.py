@@ -22,7 +22,7 @@ _AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Responses:
-    """Responses of the output channel with the strongest pattern, and the mixture of input channels that shows it most.
+    """Responses of one output channel, and the mixture of input channels that shows its pattern most.
 
     Arrays are [L] or [H, W]: one or two spatial axes, of three the middle plane.
     """
@@ -42,17 +42,20 @@ class Responses:
     """Share of the pattern in the root mean square of this channel, far from the borders."""
 
 
-def responses_of(weight: Array, geometry: Geometry) -> Responses | None:
-    """Return the responses of a canonical weight [C_in, C_out/groups, *kernel].
+def responses_of(weight: Array, geometry: Geometry, channel: int | None = None) -> Responses | None:
+    """Return the responses of one output channel of a canonical weight [C_in, C_out/groups, *kernel].
+
+    Without a `channel`, it is the one whose phases differ most in absolute numbers.
 
     None if there is nothing to draw: more than three spatial axes, a huge kernel, an empty or non-finite weight.
     """
     if geometry.ndim > 3 or not weight.size or max(geometry.extent) > 4096:
         return None
+    known = channel is not None and 0 <= channel < geometry.groups * weight.shape[1]
     strongest = _strongest(weight, geometry)
     if strongest is None:
         return None
-    group, column = strongest
+    group, column = divmod(channel, weight.shape[1]) if channel is not None and known else strongest
     size = len(weight) // geometry.groups
     taps = np.asarray(weight[group * size : (group + 1) * size, column], np.float64)
     mixture, pattern = _mixture(gains_of(taps[:, None], geometry).reshape(size, -1))
@@ -64,8 +67,7 @@ def responses_of(weight: Array, geometry: Geometry) -> Responses | None:
     constant = _run(np.ones(n), kernel, single)
     whole, constant = constant.shape, _plane(constant)
     shown, impulse = (each[(slice(0, _MOST[each.ndim]),) * each.ndim] for each in (constant, impulse))
-    channel = group * weight.shape[1] + column
-    return Responses(channel, size, impulse, shown, n, shown.shape, whole, pattern)
+    return Responses(group * weight.shape[1] + column, size, impulse, shown, n, shown.shape, whole, pattern)
 
 
 def _strongest(weight: Array, g: Geometry) -> tuple[int, int] | None:

@@ -41,9 +41,8 @@ class TargetSummary:
         if not total:
             return "nothing to take"
         if self.accepted == total:
-            return ("takes the layer" if total == 1 else f"takes all {total}") + ", if its sizes fit" * bool(
-                self.open_limits
-            )
+            fit = ", if its sizes fit" if total == 1 else ", if their sizes fit"
+            return ("takes the layer" if total == 1 else f"takes all {total}") + fit * bool(self.open_limits)
         text = f"refuses {'the layer' if total == 1 else f'{self.refused} of {total}'}" if self.refused else ""
         unknown = f"{self.unknown} not known" if self.unknown else ""
         return ", ".join(part for part in (text, unknown) if part)

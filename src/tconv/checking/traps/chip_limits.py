@@ -15,6 +15,16 @@ _SHARE = 0.5
 _SHAPES = ("ndim", "kernel", "stride", "dilation", "groups", "pads", "output_padding", "output_shape", "auto_pad")
 """Rules that a layer breaks by its own arguments; not by its number type, its batch, or sizes that vary."""
 
+_WORDS = {
+    "ndim": "its number of axes (ndim)",
+    "pads": "its pads",
+    "output_padding": "output_padding",
+    "output_shape": "output_shape",
+    "auto_pad": "auto_pad",
+    **{key: f"the {key}" for key in ("kernel", "stride", "dilation", "groups")},
+}
+"""Words for the rules in a sentence."""
+
 _REFUSED = TrapKind(
     "most-targets-refuse",
     "note",
@@ -46,6 +56,6 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
             refusing.append(target.name)
             reasons.update(keys)
     if len(refusing) > _SHARE * len(_targets()):
-        counts = ", ".join(f"{key} {count}" for key, count in reasons.most_common(4))
-        what = f"{len(refusing)} of {len(_targets())} targets refuse it; by limit: {counts}"
+        counts = ", ".join(f"{count} for {_WORDS[key]}" for key, count in reasons.most_common(4))
+        what = f"{len(refusing)} of {len(_targets())} targets refuse it: {counts}"
         yield _REFUSED.trap(context.layer, what, targets=refusing, limits=dict(reasons))

@@ -67,7 +67,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
             f"of "
             "the output's root mean square is a pattern of phases"
         )
-        yield _UNEVEN.trap(layer, what, score=board.score)
+        uneven = next(row for row in g.overlap if len(set(row)) > 1)
+        yield _UNEVEN.trap(layer, what, score=board.score, overlap=list(uneven))
     longest = max(g.kernel)
     if longest >= HUGE and g.kernel.count(1) == g.ndim - 1:
         what = f"{longest} taps along one axis, stride {g.stride[g.kernel.index(longest)]}"

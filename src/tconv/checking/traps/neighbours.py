@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tconv.checking.target_answers import CUSTOM_OPERATORS
+from tconv.checking.target_answers import CUSTOM_OPERATORS, CUSTOM_SOURCES
 from tconv.checking.trap import Trap
 from tconv.checking.traps.trap_context import TrapContext, TrapKind
 from tconv.dialects.converter_faults import is_batchnorm, zero_pad
@@ -65,7 +65,7 @@ _CUSTOM = TrapKind(
     "an operator of one program alone",
     "The layer is a custom operator, which the usual runtimes of its format do not have: they refuse the whole file.",
     "every runtime but the program's own: LiteRT and TensorFlow Lite refuse MediaPipe's Convolution2DTransposeBias",
-    "observed with ai-edge-litert 2.3.0 and the selfie segmentation of mediapipe 0.10.21",
+    CUSTOM_SOURCES["Convolution2DTransposeBias"],
     "TRANSPOSE_CONV, then ADD for the bias",
 )
 _INVALID = TrapKind(

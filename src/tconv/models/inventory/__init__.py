@@ -29,14 +29,15 @@ MODULES = {
 
 
 def inventory_of(model: Any) -> ModelInventory:
-    """Return the transposed convolutions of a model: a path, or an `nn.Module` of PyTorch.
+    """Return the transposed convolutions of a model: a path, or a module or program of PyTorch.
 
     Raises FileError for a file that does not exist, is of no known format, or is damaged; MissingExtraError without the
     package that reads it. No code of the file is run.
     """
     if not isinstance(model, (str, Path)):
+        program: Any = import_module("tconv.models.inventory.torch_program")
         module: Any = import_module("tconv.models.inventory.torch_module")
-        return _checked(module.read(model))
+        return _checked((program if program.ending_of(model) else module).read(model))
     path = Path(model)
     if not path.exists():
         raise FileError(f"{path} does not exist. Write the name of an existing file")

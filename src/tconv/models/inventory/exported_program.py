@@ -33,14 +33,16 @@ _KINDS = {
 }
 
 
-def read(path: Path) -> ModelInventory:
+def read(path: Path, owner: object = None) -> ModelInventory:
     """Return the inventory of an exported program. Raises FileError; no code of the file is run.
+
+    `owner` is kept as long as the numbers can be read.
 
     >>> torch.export.save(torch.export.export(model, (x,)), "model.pt2")        # doctest: +SKIP
     >>> [layer.name for layer in read(Path("model.pt2")).layers]               # doctest: +SKIP
     ['decoder.up.0', 'decoder.up.1']
     """
-    archive = Archive(path)
+    archive = Archive(path, owner=owner)
     described = _json(archive, _program_name(archive))
     graphs = described.get("graph_module")
     if not isinstance(graphs, dict) or not isinstance(graphs.get("graph"), dict):

@@ -107,7 +107,6 @@ class _Network:
             source=self._name,
             format="ncnn",
             layers=tuple(layers),
-            version="7767517",
             inputs=tuple(ModelInput(line.outputs[0], _hint(line)) for line in self._lines if _is_input(line)),
             outputs=tuple(ModelInput(name, None) for name in self._ends),
             operations=Counter(line.kind for line in self._lines),

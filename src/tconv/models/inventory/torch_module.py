@@ -46,7 +46,13 @@ def _evaluated(torch: Any, module: Any) -> Iterator[None]:
     """Switch all submodules to evaluation, without gradients, and back."""
     modes = [(each, each.training) for each in module.modules()]
     try:
-        module.eval()
+        try:
+            module.eval()
+        except NotImplementedError:  # what ExportedProgram.module() returns
+            raise ArgumentError(
+                f"the {type(module).__name__} is the module of an exported program, whose mode is fixed; a "
+                "torch.nn.Module or the program is needed. Write tconv.check(program) for program.module()"
+            ) from None
         with torch.no_grad():
             yield
     finally:

@@ -19,8 +19,10 @@ from tconv.models.inventory.pytorch.zip_archive import Archive
 from tconv.models.traces.torch_archive import reason_against
 
 
-def read(path: Path) -> ModelInventory:
+def read(path: Path, owner: object = None) -> ModelInventory:
     """Return the inventory of a TorchScript file. Raises FileError, also for what `torch.save` wrote.
+
+    `owner` is kept as long as the numbers can be read.
 
     >>> torch.jit.script(model).save("model.pt")                      # doctest: +SKIP
     >>> [layer.name for layer in read(Path("model.pt")).layers]      # doctest: +SKIP
@@ -30,7 +32,7 @@ def read(path: Path) -> ModelInventory:
         start = file.read(4)
     if start != b"PK\x03\x04":
         raise _refusal(path)
-    archive = Archive(path)
+    archive = Archive(path, owner=owner)
     if "data.pkl" not in archive or not any(name.startswith("code/") for name in archive.names):
         raise _refusal(path)
     model = read_pickle(archive, "data.pkl", "data")
@@ -58,7 +60,8 @@ def read(path: Path) -> ModelInventory:
 
 
 def _refusal(path: Path) -> FileError:
-    saving = f"torch.jit.script(model).save({path.stem + '_script.pt'!r})"
+    exported = f"torch.export.save(torch.export.export(model, (x,)), {path.stem + '.pt2'!r})"
+    saving = f"{exported}, torch.jit.script(model).save({path.stem + '_script.pt'!r}), or tconv.check(model)"
     return FileError(
         f"{path} is no TorchScript file: {reason_against(path)}. Pickled modules are not read, because that would run "
         f"their code. Write {saving}"

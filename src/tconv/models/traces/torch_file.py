@@ -46,7 +46,7 @@ def _saving(stem: str, ending: str) -> str:
     """Return the statement that saves a PyTorch model so that it is read, beside the file, which may be its weights."""
     if ending.lower() == ".pt2":
         return f"torch.export.save(torch.export.export(model, (x,)), {stem + '_export.pt2'!r})"
-    return f"torch.jit.script(model).save({stem + '_script.pt'!r})"
+    return f"torch.jit.script(model).save({stem + '_script.pt'!r}), or torch.export.save(program, {stem + '.pt2'!r})"
 
 
 class TorchFile:
@@ -65,8 +65,12 @@ class TorchFile:
         """Return outputs, steps and tensors."""
         tensors = self._tensors(feeds)
         watcher = _watcher(self._torch, self._module, tensors)
-        with watcher:
-            outputs = list(self._call(tensors))
+        try:
+            with watcher:
+                outputs = list(self._call(tensors))
+        except RunError:
+            self.run(feeds)  # TorchScript leaves out the reason where it is watched, so that the plain run has it
+            raise
         recorder: Recorder = watcher.recorder
         return recorder.finish([array for array in map(plain, outputs) if array is not None])
 
@@ -77,8 +81,7 @@ class TorchFile:
         try:
             yield from _flat(self._torch, self._apply(tensors))
         except Exception as error:  # TorchScript and the guards of programs raise many types
-            last = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            raise RunError(f"PyTorch fails: {last[-1].strip()[:300]}") from None
+            raise RunError(f"PyTorch fails: {_reason(error)}") from None
 
     def _apply(self, tensors: list[Any]) -> Any:
         return self._module(*tensors)
@@ -122,6 +125,20 @@ class _Program(TorchFile):
         leaves = [next(given) if leaf is None else leaf[0] for leaf in self._leaves]
         args, kwargs = self._torch.utils._pytree.tree_unflatten(leaves, self._program.call_spec.in_spec)
         return self._module(*args, **kwargs)
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of an error that says something; TorchScript's begin with pages of code.
+
+    A last line that only names a type follows the line of code that fails.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if not lines[-1].endswith(":"):
+        return lines[-1][:300]
+    marked = next((number for number, line in enumerate(lines) if "<--- HERE" in line), 0)
+    return f"{lines[-1][:-1][:80]} in {lines[marked - 1][:200]!r}" if marked else f"{lines[-1][:-1][:300]}, no reason"
 
 
 def _guesses(module: Any) -> Iterator[tuple[int | None, ...]]:

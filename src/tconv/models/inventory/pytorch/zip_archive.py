@@ -23,9 +23,12 @@ _MOST_INFLATED = 1 << 30  # PyTorch itself compresses nothing
 class Archive:
     """Members of a ZIP archive below its one top folder, by name. Raises FileError for a damaged archive."""
 
-    def __init__(self, path: Path, start: int = 0, size: int | None = None) -> None:
-        """Read the names of the members. `start` and `size` are those of an archive within the file."""
-        self.path, self._start = path, start
+    def __init__(self, path: Path, start: int = 0, size: int | None = None, owner: object = None) -> None:
+        """Read the names of the members. `start` and `size` are those of an archive within the file.
+
+        `owner` is kept as long as the archive: the file of a program in memory is removed with it.
+        """
+        self.path, self._start, self._owner = path, start, owner
         self._size = path.stat().st_size - start if size is None else size
         try:
             with self._opened() as file:
@@ -55,7 +58,7 @@ class Archive:
         entry, size = self._entries.get(name), self.size(name)
         if entry is None or entry.compress_type != zipfile.ZIP_STORED:
             raise FileError(f"{self.path}: {name[:100]} is compressed, which PyTorch's writer does not do")
-        return Archive(self.path, self._start + self._offset(name), size)
+        return Archive(self.path, self._start + self._offset(name), size, self._owner)
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
