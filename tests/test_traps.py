@@ -241,6 +241,7 @@ def test_a_frozen_padding_of_0_is_found_by_the_sizes_that_meet() -> None:
         assert joined(("2*h", "2*w"), ("2*h", "2*w"), padding=1, kind=kind) == []
     assert joined(("2*h", "2*w"), (1, 1), kind="Add") == []  # an attention of one number for each channel
     assert joined(("2*h", "2*w"), (None, None)) == []
+    assert joined(("2*h", "2*w"), ("skip_h", "skip_w")) == []  # two inputs of the model
     assert len(joined(("2*h", "2*w"), (None, None), padding=1)) == 1
 
 
@@ -458,7 +459,7 @@ def test_commands_that_traps_name_exist() -> None:
     assert len(commands) >= 5
     assert set(commands) <= set(step_names())
     options = {option for kind in TRAPS.values() for option in re.findall(r"--[a-z-]+", kind.instead)}
-    assert options <= {"--step", "--target", "--runtimes", "--run"}
+    assert options <= {"--step", "--target", "--runtimes", "--run", "--size"}
 
 
 def test_a_plain_layer_has_no_trap() -> None:

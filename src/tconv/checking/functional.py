@@ -103,7 +103,8 @@ def _unused(size: int | Sequence[int] | None, symbols: Symbols, layers: Sequence
     """Return the note about a size that no open size of the model took."""
     if symbols.is_size_used or not layers:
         return ()
-    return (f"size={size} is not used: no input or layer has as many open sizes, so the file's own stand",)
+    given = size if isinstance(size, int) else ", ".join(map(str, size or ()))
+    return (f"the size {given} has no effect: no input or layer has as many open sizes",)
 
 
 def _layer(read: ReadLayer, inventory: ModelInventory, targets: Sequence[Any]) -> LayerCheck:

@@ -93,12 +93,16 @@ class _Tried(NamedTuple):
 def _traced(network: RemoteNetwork, inventory: ModelInventory | None, size: int | Sequence[int] | None) -> _Tried:
     """Return the trace of a run with random inputs that the network takes, and the first failure before."""
     error = refused = ""
-    for feeds in islice(_feeds(network.inputs, inventory, size), _TRIES):
-        shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
-        try:
-            return _Tried(shapes, network.trace(feeds), error, refused)
-        except RunError as failure:
-            error, refused = error or str(failure), refused or _listed(shapes)
+    try:
+        for feeds in islice(_feeds(network.inputs, inventory, size), _TRIES):
+            shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
+            try:
+                return _Tried(shapes, network.trace(feeds), error, refused)
+            except RunError as failure:
+                error, refused = error or str(failure), refused or _listed(shapes)
+    except RunError:  # the next inputs would be too large
+        if not error:
+            raise
     if not error:
         raise RunError("no input of the network could be made up")
     return _Tried({}, None, error, refused)

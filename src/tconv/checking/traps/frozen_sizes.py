@@ -64,7 +64,8 @@ def of_layer(context: TrapContext) -> Iterator[Trap]:
     if not varying or mismatches == ():
         return
     frozen = [(axis, op) for axis, op in varying if op > 0]
-    if frozen or mismatches or _is_frozen_elsewhere(context):
+    decided = any(each.fits for each in mismatches or ())  # two free inputs are the caller's matter
+    if frozen or decided or (mismatches is None and _is_frozen_elsewhere(context)):
         padding = list(facts.output_padding)
         start = f"output_padding is {padding}, and the sizes vary: "
         words = start + (_meeting(join, mismatches) if mismatches else _unknown_meeting(context, join))
