@@ -18,13 +18,14 @@ from tconv.checking import check_inventory
 from tconv.checking.facts import facts_of
 from tconv.checking.layer_check import LayerCheck
 from tconv.checking.model_run import with_run
+from tconv.checking.pages import overview
 from tconv.checking.report import Check, plain
 from tconv.checking.sizes import Symbols, affine
 from tconv.checking.target_answers import targets_named
 from tconv.checking.trap import Trap
 from tconv.checking.weight_numbers import checkerboard_verdict, weight_statistics
 from tconv.geometry import Geometry
-from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, StoredArray
+from tconv.models.inventory.model_layer import ModelInput, ModelInventory, ModelLayer, Neighbour, StoredArray
 from tconv.models.inventory.symbols import evaluate, symbols_in
 from tconv.targets import target
 
@@ -148,8 +149,46 @@ def test_chosen_sizes_reach_layers_of_models_that_state_no_input() -> None:
 
 def test_a_size_that_nothing_takes_is_a_note() -> None:
     for model in (inventory(), inventory(layer(input_shape=None, output_shape=None))):
-        assert "is not used" in check_inventory(model, size=(5, 6, 7)).notes[0]
+        assert "the size 5, 6, 7 has no effect" in check_inventory(model, size=(5, 6, 7)).notes[0]
     assert check_inventory(inventory(), size=5).notes
+
+
+def test_sizes_follow_from_the_layer_before_as_far_as_it_can_be_followed() -> None:
+    def model(kind: str) -> ModelInventory:
+        """Return two layers of a format without shapes, with an operation between them."""
+        between = Neighbour(kind, kind, inputs=("y",), outputs=("z",))
+        first = layer(np.ones((8, 8, 2, 2), np.float32), input_shape=None, output_shape=None, after=(between,))
+        second = layer(np.ones((8, 8, 2, 2), np.float32), input_shape=None, output_shape=None, before=(between,))
+        return inventory(*(replace(each, arguments={"strides": [2, 2]}) for each in (first, second)))
+
+    def samples(check: Check) -> list[Any]:
+        return [None if each.shapes is None else each.shapes.sample_x[2:] for each in check.layers]
+
+    check = check_inventory(model("aten.relu_"), size=(10, 12))
+    assert samples(check) == [(10, 12), (20, 24)]
+    assert overview.chosen(check).startswith(
+        "The file leaves sizes open; the numbers are for x of 1x8x10x12 in layer 1, and what follows from it."
+    )
+    check = check_inventory(model("aten.conv2d"), size=(10, 12))
+    assert samples(check) == [(10, 12), (10, 12)]
+    assert "those of other layers are chosen for each layer alone" in overview.chosen(check)
+
+
+@pytest.mark.parametrize("name", ["p2o.DynamicDimension.1", "image.height", "if", "größe", "lambda.in"])
+def test_any_name_is_one_symbol(name: str) -> None:
+    model = replace(
+        inventory(layer(input_shape=("n", 8, f"2*(({name} - 1)//4) + 2", 16), output_shape=None)),
+        inputs=(ModelInput("x", ("n", 3, name, 64)),),
+    )
+    assert symbols_in(f"2*(({name} - 1)//4) + 2") == (name,)
+    (found,) = check_inventory(model, size=640).layers
+    assert found.shapes is not None
+    assert found.shapes.sample_x[2] == 320
+
+
+def test_a_size_above_the_limit_is_refused() -> None:
+    with pytest.raises(tconv.errors.ArgumentError, match="at most 2,147,483,647"):
+        tconv.check("model.onnx", size=(64, 1 << 31))
 
 
 def test_the_size_of_an_output_that_depends_on_the_input() -> None:
@@ -432,9 +471,38 @@ def test_an_error_of_a_runtime_is_reported(tmp_path: Path) -> None:
     check = tconv.check(path, run=True)
     assert check.run is not None
     assert "fails" in check.run.error
-    assert "onnx-negative-pads-refused" in {trap.key for trap in check.traps}
+    assert {"onnx-negative-pads-refused", "run-fails"} <= {trap.key for trap in check.traps}
     assert check.layers[0].agreement is None
     assert check.layers[0].timing is not None
+
+
+def test_a_frozen_size_that_fails_in_a_run_is_a_refusal(tmp_path: Path) -> None:
+    """A decoder whose output_padding of 0 is that of an example of odd sizes, and whose names have dots and spaces."""
+    onnx = pytest.importorskip("onnx")
+    make, rng = onnx.helper, np.random.default_rng(0)
+    nodes = [
+        make.make_node("Conv", ["x", "a"], ["d"], strides=[2, 2], pads=[1] * 4),
+        make.make_node("ConvTranspose", ["d", "b"], ["u"], name="up", strides=[2, 2], pads=[1] * 4),
+        make.make_node("Concat", ["u", "x"], ["y"], name="join", axis=1),
+    ]
+    arrays = [onnx.numpy_helper.from_array(rng.standard_normal((3, 3, 3, 3)).astype("f"), name) for name in "ab"]
+    x, y = (
+        make.make_tensor_value_info(n, 1, s) for n, s in (("x", [1, 3, "image.height", "image width"]), ("y", None))
+    )
+    model = make.make_model(
+        make.make_graph(nodes, "g", [x], [y], arrays), opset_imports=[make.make_opsetid("", 17)], ir_version=8
+    )
+    onnx.save(model, tmp_path / "odd.onnx")
+
+    def severities(**options: Any) -> dict[str, str]:
+        check = tconv.check(tmp_path / "odd.onnx", **options)
+        assert check.layers[0].shapes is not None
+        assert check.layers[0].shapes.sample_x[2:] == ((options.get("size", 64) + 1) // 2,) * 2
+        return {trap.key: trap.severity for trap in check.traps if "run" in trap.key or "frozen" in trap.key}
+
+    assert severities() == {"frozen-output-padding": "note"}
+    assert severities(run=True, size=21) == {"frozen-output-padding": "note"}
+    assert severities(run=True, size=20) == {"frozen-output-padding": "refused", "run-fails": "refused"}
 
 
 def test_an_empty_input_is_reported(tmp_path: Path) -> None:

@@ -310,6 +310,28 @@ def test_a_model_behind_a_list_is_explained(run):
 # -- the documentation -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("size", "part"),
+    [
+        (["1.5"], "--size is '1.5'; a whole number is needed"),
+        (["99999999999"], "at most 2,147,483,647"),
+        (["0"], "at least 1"),
+    ],
+)
+def test_sizes_that_are_refused(run, size, part):
+    path = decoder(Path("decoder.onnx"))
+    code, _, error = run(path, "--size", *size)
+    assert code == 1
+    assert part in error
+
+
+def test_sizes_that_are_chosen(run):
+    path = decoder(Path("decoder.onnx"))
+    assert "height = 40, width = 40" in " ".join(run(path, "--size", "40")[1].split())
+    assert "height = 40, width = 48" in " ".join(run(path, "--size", "40", "48")[1].split())
+    assert "the size 1, 2, 3 has no effect" in run(path, "--size", "1", "2", "3")[1]
+
+
 def test_the_page_of_the_documentation_is_true(run):
     """Run its Python and its commands in order, in one folder, and compare what they print."""
     page = (ROOT / "docs" / "check.md").read_text()

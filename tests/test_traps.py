@@ -220,6 +220,51 @@ def test_a_frozen_output_padding_needs_a_join_without_a_slice_and_a_size_that_va
     assert "frozen-output-padding" not in found(node(x=OPEN, **arguments, after=(op("Add", 1),)))
 
 
+def joined(*sizes: Any, padding: int = 0, kind: str = "Concat") -> list[tuple[str, str]]:
+    """Return the traps of frozen sizes, with severities, of a layer whose output meets tensors of these sizes."""
+    shapes = tuple(("batch", 4, *each) for each in sizes)
+    join = replace(op(kind, len(sizes), axis=1), input_shapes=shapes)
+    one = node(x=("batch", 4, "h", "w"), strides=[2, 2], pads=[1] * 4, output_padding=[padding] * 2, after=(join,))
+    traps = check_inventory(inventory(one)).traps
+    return [(trap.severity, trap.instead) for trap in traps if trap.key == "frozen-output-padding"]
+
+
+def test_a_frozen_padding_of_0_is_found_by_the_sizes_that_meet() -> None:
+    own = ("2*((h - 1)//2) + 1", "2*((w - 1)//2) + 1")
+    ((severity, instead),) = joined(own, ("h", "w"))
+    assert severity == "note"
+    assert "or only inputs where h % 2 is 1 and w % 2 is 1" in instead
+    assert "--step dynamic-size" in instead
+    ((severity, instead),) = joined(("2*((h - 1)//2) + 2", "w"), ("h", "w"), padding=1)
+    assert severity == "refused"
+    assert "or only inputs where h % 2 is 0" in instead
+    ((_, instead),) = joined(("2*h", "w"), ("2*h + 1", "w"), padding=1)
+    assert "only inputs" not in instead  # there are none
+    for kind in ("Concat", "Add"):
+        assert joined(own, own, kind=kind) == []
+        assert joined(("2*h", "2*w"), ("2*h", "2*w"), padding=1, kind=kind) == []
+    assert joined(("2*h", "2*w"), (1, 1), kind="Add") == []  # an attention of one number for each channel
+    assert joined(("2*h", "2*w"), (None, None)) == []
+    assert joined(("2*h", "2*w"), ("skip_h", "skip_w")) == []  # two inputs of the model
+    assert len(joined(("2*h", "2*w"), (None, None), padding=1)) == 1
+
+
+def test_a_padding_of_0_beside_a_frozen_one_is_of_the_same_example() -> None:
+    arguments = {"strides": [2, 2], "pads": [1] * 4}
+    first = node(x=OPEN, **arguments, output_padding=[0, 1], after=(replace(op("Concat", 2), name="one"),))
+    second = node((4, 4, 5, 5), x=OPEN, **arguments, after=(replace(op("Concat", 2), name="two"),))
+    both = [
+        trap.severity for trap in check_inventory(inventory(first, second)).traps if trap.key == "frozen-output-padding"
+    ]
+    assert both == ["refused", "note"]
+
+
+def test_commands_name_the_file() -> None:
+    model = replace(inventory(node(x=OPEN, output_shape=[17, 17])), source="my model.onnx")
+    (trap,) = (trap for trap in check_inventory(model).traps if trap.key == "frozen-output-shape")
+    assert "tconv rewrite 'my model.onnx' -o OUT.onnx --step dynamic-size" in trap.instead
+
+
 def test_parallel_branches_of_one_size_are_no_frozen_sizes() -> None:
     arguments = {"strides": [2, 2], "pads": [1] * 4}
     one = node(x=OPEN, **arguments, output_padding=[1, 1], after=JOIN)
@@ -390,7 +435,7 @@ def test_independent_numbers_do_not_go_together() -> None:
 
 ELSEWHERE = {
     *("scales-per-input-channel", "scales-on-wrong-axis", "grouped-per-channel-scales", "batchnorm-wrong-axis"),
-    *("torchao-input-scales", "new-opset", "run-differs", "run-other-shape"),
+    *("torchao-input-scales", "new-opset", "run-differs", "run-other-shape", "run-fails"),
 }
 """Traps with tests of their own, here or in test_check.py."""
 
@@ -411,12 +456,14 @@ def test_every_kind_is_complete() -> None:
 
 def test_commands_that_traps_name_exist() -> None:
     commands = [
-        words for kind in TRAPS.values() for words in re.findall(r"tconv rewrite --step ([\w+-]+)", kind.instead)
+        words
+        for kind in TRAPS.values()
+        for words in re.findall(r"tconv rewrite MODEL.onnx -o OUT.onnx --step ([\w+-]+)", kind.instead)
     ]
     assert len(commands) >= 5
     assert set(commands) <= set(step_names())
     options = {option for kind in TRAPS.values() for option in re.findall(r"--[a-z-]+", kind.instead)}
-    assert options <= {"--step", "--target", "--runtimes", "--run"}
+    assert options <= {"--step", "--target", "--runtimes", "--run", "--size"}
 
 
 def test_a_plain_layer_has_no_trap() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from tconv.checking.framework_code import native_layers
 from tconv.checking.layer_check import Bytes, LayerCheck, TargetAnswer
 from tconv.checking.layer_reading import ReadLayer, read_layer
 from tconv.checking.report import Check
+from tconv.checking.size_sources import output_name, sources
 from tconv.checking.sizes import Symbols, checked_size
 from tconv.checking.target_answers import answer_of, targets_named
 from tconv.checking.traps.trap_context import TrapContext
@@ -71,7 +72,7 @@ def check_inventory(
 ) -> Check:
     """Return the check of a model whose layers are read already, for these targets."""
     symbols = Symbols(inventory, size)
-    layers = tuple(_layer(read_layer(layer, symbols), inventory, targets) for layer in inventory.layers)
+    layers = tuple(_layer(each, inventory, targets) for each in _read(inventory, symbols))
     return Check(
         inventory.source,
         inventory.format,
@@ -85,11 +86,26 @@ def check_inventory(
     )
 
 
+def _read(inventory: ModelInventory, symbols: Symbols) -> Iterator[ReadLayer]:
+    """Yield the layers as they are read; sizes that the file does not tell follow from the layers before."""
+    outputs: dict[str, tuple[int, ...]] = {}
+    for layer in inventory.layers:
+        sizes = [outputs[name] for name in sources(layer) if name in outputs]
+        if sizes:
+            symbols.follow(layer, sizes[0])
+        read = read_layer(layer, symbols)
+        name = output_name(layer)
+        if name and read.shapes is not None and read.shapes.sample_y is not None:
+            outputs[name] = read.shapes.sample_y[2:]
+        yield read
+
+
 def _unused(size: int | Sequence[int] | None, symbols: Symbols, layers: Sequence[LayerCheck]) -> tuple[str, ...]:
     """Return the note about a size that no open size of the model took."""
     if symbols.is_size_used or not layers:
         return ()
-    return (f"size={size} is not used: no input or layer has as many open sizes, so the file's own stand",)
+    given = size if isinstance(size, int) else ", ".join(map(str, size or ()))
+    return (f"the size {given} has no effect: no input or layer has as many open sizes",)
 
 
 def _layer(read: ReadLayer, inventory: ModelInventory, targets: Sequence[Any]) -> LayerCheck:

@@ -93,7 +93,7 @@ def read_layer(layer: ModelLayer, symbols: Symbols) -> ReadLayer:
         groups = native.get("groups", native.get("group", native.get("feature_group_count", 1)))
         channels = weights.sizes(weight_shape)["I"] * (groups if weights.grouped == "O" else 1)
         known = shape[1] if isinstance(shape[1], int) else channels
-        sample = _sample(shape, known, symbols)
+        sample = _sample(shape, known, symbols, symbols.followed(layer))
         x = data.native_shape(sample)
         call = rules.read(x, weight_shape, native_arguments(layer, x))
     except _UNREADABLE as error:
@@ -161,8 +161,12 @@ def _ordered(shape: tuple[Size, ...], data: DataLayout) -> tuple[Size, ...]:
     return named.get("N", 1), named["C"], *(named[axis] for axis in spatial)
 
 
-def _sample(shape: tuple[Size, ...], channels: int, symbols: Symbols) -> tuple[int, ...]:
+def _sample(
+    shape: tuple[Size, ...], channels: int, symbols: Symbols, followed: tuple[int, ...] | None
+) -> tuple[int, ...]:
     ndim = len(shape) - 2
+    if followed is not None and len(followed) == ndim and not any(shape[2:]):
+        return symbols.value(shape[0], ndim), channels, *followed
     spatial = (symbols.value(size, ndim, axis) for axis, size in enumerate(shape[2:]))
     return symbols.value(shape[0], ndim), channels, *spatial
 
@@ -197,7 +201,8 @@ def _shapes(read: ReadLayer, known: Shapes, call: NativeCall, symbols: Symbols) 
         given = _ordered(stated, call.result)
         y = tuple(size if size is not None else other for size, other in zip(given, y, strict=True))
         y = (y[0], read.out_channels, *y[2:])
-    return Shapes(x, y, sample, sample_y, _chosen(x, sample, symbols))
+    follows = symbols.followed(read.layer) is not None and not any(x[2:])
+    return Shapes(x, y, sample, sample_y, () if follows else _chosen(x, sample, symbols))
 
 
 def _chosen(x: tuple[Size, ...], sample: tuple[int, ...], symbols: Symbols) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from tconv.checking.module_run import with_layers_run
 from tconv.checking.report import Check, ModelRun
 from tconv.checking.sizes import Symbols
 from tconv.checking.target_answers import CUSTOM_OPERATORS
-from tconv.checking.traps import contradictions
+from tconv.checking.traps import contradictions, frozen_sizes
 from tconv.diagnosis.networks.effective_call import own_call
 from tconv.diagnosis.networks.random_inputs import feeds_for
 from tconv.errors import TconvError
@@ -62,10 +62,12 @@ def with_run(checked: Check, model: Any, size: int | Sequence[int] | None) -> Ch
         name = _runtime_name(format_of(path).module)
         with Workers() as workers:
             network = workers.open(path, format_of(path).runtimes[0])
-            feeds, trace = _traced(network, checked.inventory, size)
-            shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
+            tried = _traced(network, checked.inventory, size)
     except TconvError as error:
         return timed(replace(checked, run=ModelRun("", error=str(error))))
+    checked, shapes, trace = _with_failure(checked, tried, name), tried.shapes, tried.trace
+    if trace is None:
+        return timed(replace(checked, run=ModelRun("", error=tried.error)))
     layers = _matched(checked.layers, trace)
     done = tuple(_with_step(layer, step, trace, name) for layer, step in layers)
     return timed(replace(checked, layers=done, run=ModelRun(name, shapes)))
@@ -80,17 +82,53 @@ def _runtime_name(module: str) -> str:
     return _PACKAGES.get(module, (module,))[0]
 
 
-def _traced(
-    network: RemoteNetwork, inventory: ModelInventory | None, size: int | Sequence[int] | None
-) -> tuple[list[Array], Trace]:
-    """Return random inputs that the network takes, and the trace of its run on them."""
-    refusal: RunError | None = None
-    for feeds in islice(_feeds(network.inputs, inventory, size), _TRIES):
-        try:
-            return feeds, network.trace(feeds)
-        except RunError as error:
-            refusal = refusal or error
-    raise refusal or RunError("no input of the network could be made up")
+class _Tried(NamedTuple):
+    """Runs of a model with random inputs, until one succeeds."""
+
+    shapes: dict[str, tuple[int, ...]]
+    """Shapes of the inputs of the run that succeeded."""
+    trace: Trace | None
+    error: str = ""
+    """First error."""
+    refused: str = ""
+    """Shapes that had it."""
+
+
+def _traced(network: RemoteNetwork, inventory: ModelInventory | None, size: int | Sequence[int] | None) -> _Tried:
+    """Return the trace of a run with random inputs that the network takes, and the first failure before."""
+    error = refused = ""
+    try:
+        for feeds in islice(_feeds(network.inputs, inventory, size), _TRIES):
+            shapes = {each.name: tuple(feed.shape) for each, feed in zip(network.inputs, feeds, strict=True)}
+            try:
+                return _Tried(shapes, network.trace(feeds), error, refused)
+            except RunError as failure:
+                error, refused = error or str(failure), refused or _listed(shapes)
+    except RunError:  # the next inputs would be too large
+        if not error:
+            raise
+    if not error:
+        raise RunError("no input of the network could be made up")
+    return _Tried({}, None, error, refused)
+
+
+def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _with_failure(checked: Check, tried: _Tried, name: str) -> Check:
+    """Return a check with the trap of a run that failed, if one did for sizes of the file's own names."""
+    inputs = checked.inventory.inputs if checked.inventory is not None else ()
+    told = bool(inputs) and all(each.shape is not None for each in inputs)
+    if not tried.error or (tried.trace is not None and not told):
+        return checked
+    is_chosen = not told or any(not isinstance(entry, int) for each in inputs for entry in each.shape or ())
+    trap = contradictions.of_failure(name, tried.refused, tried.error, is_chosen, _listed(tried.shapes))
+    layers = tuple(
+        replace(layer, traps=tuple(frozen_sizes.after_failure(each, tried.error) for each in layer.traps))
+        for layer in checked.layers
+    )
+    return replace(checked, layers=layers, file_traps=(*checked.file_traps, trap))
 
 
 def _feeds(

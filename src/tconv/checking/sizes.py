@@ -7,9 +7,11 @@ from typing import Any
 
 from tconv._arguments import ints_of
 from tconv.errors import ArgumentError
-from tconv.models.inventory.model_layer import ModelInventory, Size
+from tconv.models.inventory.model_layer import ModelInventory, ModelLayer, Size
 from tconv.models.inventory.symbols import evaluate, plus, symbols_in, times
 
+LARGEST = (1 << 31) - 1
+"""Largest size of an axis that can be chosen: that of runtimes' 32 bit integers."""
 DEFAULTS = {1: 128, 2: 64, 3: 32}
 """Sizes that are chosen for open axes, by the number of spatial axes."""
 
@@ -20,6 +22,7 @@ class Symbols:
     def __init__(self, model: ModelInventory, size: int | Sequence[int] | None = None) -> None:
         self._values: dict[str, int] = {}
         self._size = size
+        self._followed: dict[int, tuple[int, ...]] = {}
         self.is_size_used = size is None
         """True once some open size has a number that the caller chose."""
         for each in model.inputs:
@@ -58,6 +61,14 @@ class Symbols:
         known = evaluate(size, self._values)
         return known if known is not None and known > 0 else self._default(ndim, axis)
 
+    def follow(self, layer: ModelLayer, sizes: Sequence[int]) -> None:
+        """Take these spatial sizes for an x of which the file tells none: those of the layer that computes it."""
+        self._followed[id(layer)] = tuple(sizes)
+
+    def followed(self, layer: ModelLayer) -> tuple[int, ...] | None:
+        """Return the sizes of an x that follow from another layer's output; None if none do."""
+        return self._followed.get(id(layer))
+
     def _default(self, ndim: int, axis: int | None) -> int:
         if axis is None:
             return 1
@@ -78,12 +89,18 @@ def checked_size(size: Any) -> int | tuple[int, ...] | None:
     if size is None:
         return None
     if isinstance(size, int) and not isinstance(size, bool):
-        return int(ints_of(size, "size", 1, least=1, example="size=64")[0])
+        return _below_limit(ints_of(size, "size", 1, least=1, example="size=64"))[0]
     try:
         entries = tuple(size)
     except TypeError:
         raise ArgumentError(f"size is {size!r}; a number, or one for each axis, is needed. Write size=64") from None
-    return ints_of(entries, "size", max(1, len(entries)), least=1, example="size=(64, 64)")
+    return _below_limit(ints_of(entries, "size", max(1, len(entries)), least=1, example="size=(64, 64)"))
+
+
+def _below_limit(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if max(sizes) > LARGEST:
+        raise ArgumentError(f"size is {max(sizes):,}; at most {LARGEST:,} is possible. Write size=64")
+    return sizes
 
 
 def affine(size: Size, factor: int, offset: int) -> Size:

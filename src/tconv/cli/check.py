@@ -51,7 +51,7 @@ def run(
     html: Path | None = None,
     sarif: Path | None = None,
     run: Annotated[bool, Parameter(negative="")] = False,
-    size: Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")] = None,
+    size: _Texts = None,
     targets: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -85,7 +85,7 @@ def run(
         Also run the model once, on random input: sizes that the file leaves open, times, and agreement with the
         definition.
     size
-        Spatial size of the input, where the file leaves it open.
+        Sizes of the input's open axes, the batch apart: one number, or one for each.
     targets
         List the targets.
     as_json
@@ -96,6 +96,7 @@ def run(
         return 0
     if model is None:
         raise ArgumentError(_missing_model({"--target": target, "--fail-on": fail_on}))
+    sizes = None if size is None else _sizes(size)
     wanted = _checked_kinds(fail_on or [], bool(target))
     # unknown ones are refused before the file is read
     named = {target_of_option(name).name: name for name in target or ()}
@@ -104,7 +105,7 @@ def run(
     with ExitStack() as files:  # files that cannot be written are refused before the work, too
         page = files.enter_context(NewFile([html])) if html is not None else None
         log = files.enter_context(NewFile([sarif])) if sarif is not None else None
-        found = check(model, target=list(named.values()), run=run, size=size)
+        found = check(model, target=list(named.values()), run=run, size=sizes)
         number = None if layer is None else _number_of(found, layer)
         if number is not None:
             found = replace(found, layers=found.layers[number - 1 : number])
@@ -122,6 +123,15 @@ def run(
         if new is not None:
             print(f"wrote {new.path}", file=sys.stderr if as_json else sys.stdout)
     return _verdict(found, wanted)
+
+
+def _sizes(texts: list[str]) -> int | list[int]:
+    """Return the sizes of --size. Raises ArgumentError."""
+    for text in texts:
+        if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 20:
+            raise ArgumentError(f"--size is {text[:40]!r}; a whole number is needed. Write --size 640 640")
+    numbers = [int(text) for text in texts]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _missing_model(lists: dict[str, list[str] | None]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from tconv._memory import si
-from tconv.checking.layer_check import LayerCheck
+from tconv.checking.layer_check import LayerCheck, Shapes
 from tconv.checking.report import Check
 from tconv.checking.summary import seconds_text
 from tconv.checking.trap import SEVERITIES, Severity, Trap
@@ -216,11 +216,23 @@ def chosen(check: Check) -> str:
         return ""
     names = list(dict.fromkeys(size for _, shapes in open_layers for size in shapes.chosen))
     number, first = open_layers[0]
-    if all(name.partition(" = ")[0].isidentifier() for name in names) and len(names) <= 4:
+    if all(_is_name(name.partition(" = ")[0]) for name in names) and len(names) <= 4:
         listed = ", ".join(names)
     else:
-        listed = f"x of {times(first.sample_x)} in layer {number}, and what follows from it"
+        alone = any(
+            not set(shapes.chosen) <= set(first.chosen) or not _is_named(shapes) for _, shapes in open_layers[1:]
+        )
+        rest = "; those of other layers are chosen for each layer alone" if alone else ", and what follows from it"
+        listed = f"x of {times(first.sample_x)} in layer {number}{rest}"
     return f"The file leaves sizes open; the numbers are for {listed}. --size chooses others."
+
+
+def _is_name(text: str) -> bool:
+    return text.replace(".", "_").isidentifier()
+
+
+def _is_named(shapes: Shapes) -> bool:
+    return all(" = " in size for size in shapes.chosen)
 
 
 def macs(layer: LayerCheck) -> str:

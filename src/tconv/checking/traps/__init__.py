@@ -7,6 +7,8 @@ has; some have `of_file` for whole files. Adding a family is one file and one en
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from shlex import quote
 
 from tconv.checking.trap import Trap
 from tconv.checking.traps import (
@@ -47,7 +49,14 @@ TRAPS: dict[str, TrapKind] = {kind.key: kind for family in FAMILIES for kind in 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
     """Yield the traps of one layer."""
     for family in FAMILIES:
-        yield from family.of_layer(context)
+        yield from (_with_file(trap, context.model) for trap in family.of_layer(context))
+
+
+def _with_file(trap: Trap, model: ModelInventory) -> Trap:
+    """Return a trap whose commands name the model's file, where it is one that they take."""
+    if model.format != "ONNX" or not model.source.endswith(".onnx"):
+        return trap
+    return replace(trap, instead=trap.instead.replace("MODEL.onnx", quote(model.source)))
 
 
 def of_file(model: ModelInventory) -> Iterator[Trap]:

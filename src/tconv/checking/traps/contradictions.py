@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tconv.checking.layer_check import Agreement, LayerCheck
 from tconv.checking.trap import Trap
@@ -28,12 +29,30 @@ _SHAPE = TrapKind(
     "this run",
     "shapes inferred again: onnx.shape_inference, or a fresh export",
 )
-KINDS = (_DIFFERS, _SHAPE)
+_FAILS = TrapKind(
+    "run-fails",
+    "refused",
+    "a model that its runtime refuses to run",
+    "The model's own runtime raised an error in a real run. Where the file leaves sizes open, tconv chose them: the "
+    "model may take others. A note if it ran with other sizes than the first ones.",
+    "the runtime that the sentence names",
+    "this run",
+    "sizes that the model is meant for: tconv check MODEL --run --size HEIGHT WIDTH",
+)
+KINDS = (_DIFFERS, _SHAPE, _FAILS)
 
 
 def of_layer(context: TrapContext) -> Iterator[Trap]:
     """Yield nothing: these traps need a run."""
     yield from ()
+
+
+def of_failure(runtime: str, shapes: str, error: str, is_chosen: bool, works: str = "") -> Trap:
+    """Return the trap of a model that does not run with these shapes; `works` are others with which it does."""
+    why = "; tconv chose the sizes that the file leaves open, and the model may take others" if is_chosen else ""
+    rest = f"; it runs with {works}" if works else why
+    trap = _FAILS.trap(None, f"{runtime} does not run it with {shapes}: {error}{rest}", who=runtime)
+    return replace(trap, severity="note") if works else trap
 
 
 def of_run(check: LayerCheck, call: EffectiveCall, agreement: Agreement) -> Iterator[Trap]:

@@ -50,7 +50,8 @@ _GROUPED = TrapKind(
     "group only, so groups share scales or need another layout; many integer kernels refuse it.",
     "ExecuTorch XNNPACK and Arm Ethos-U backends, ONNX Runtime's quantizer",
     "executorch backends/xnnpack gemm_configs; pytorch/executorch#17668",
-    "one scale for the whole weight, or one layer for each group: tconv rewrite --step split-groups",
+    "one scale for the whole weight, or one layer for each group: "
+    "tconv rewrite MODEL.onnx -o OUT.onnx --step split-groups",
 )
 KINDS = (_INPUT, _WRONG, _GROUPED)
 

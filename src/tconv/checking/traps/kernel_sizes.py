@@ -44,7 +44,8 @@ _HUGE = TrapKind(
     "PyTorch (60 s for 0.1 s), TensorRT-RTX, ONNX Runtime, MLX, ggml, candle",
     "pytorch/pytorch#120982, #133304; NVIDIA/TensorRT-RTX-EP-ABI#8; microsoft/onnxruntime#23273; ml-explore/mlx#3082; "
     "ggml-org/ggml#1529; huggingface/candle#3383",
-    "frames by a matrix product, then overlap-add: tconv rewrite --step overlap-add; or tconv.conv_transpose",
+    "frames by a matrix product, then overlap-add: "
+    "tconv rewrite MODEL.onnx -o OUT.onnx --step overlap-add; or tconv.conv_transpose",
 )
 KINDS = (_UNEVEN, _EMPTY, _HUGE)
 

@@ -37,7 +37,7 @@ _BATCHNORM = TrapKind(
     "only.",
     "onnxoptimizer 0.4.2; onnxsim 0.8.1 with groups",
     "observed with onnxoptimizer 0.4.2 and onnxsim 0.8.1; onnxslim 0.1.98 and onnxruntime 1.32.0 fold it, rightly",
-    "tconv.fold_batchnorm, or tconv rewrite --step fold-batchnorm",
+    "tconv.fold_batchnorm, or tconv rewrite MODEL.onnx -o OUT.onnx --step fold-batchnorm",
 )
 _ZEROS = TrapKind(
     "inserted-zeros",

@@ -67,6 +67,8 @@ class Neighbour:
     inputs: tuple[str, ...] = ()
     """Names of its inputs that are no constants."""
     outputs: tuple[str, ...] = ()
+    input_shapes: tuple[tuple[Size, ...] | None, ...] = ()
+    """Sizes of `inputs`, None for one that the file does not tell; empty if none was looked for."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,8 @@ from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of
 _MOST_NUMBERS = 64
 _BATCHNORM = ("x", "scale", "B", "mean", "var")
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu")
+_JOINS = ("Concat", "Add", "Sum")
+"""Operators that need the sizes of their inputs to be equal, whose shapes are recorded."""
 _SETTINGS = {
     "Pad": ("", "pads", "constant_value", "axes"),
     "Clip": ("", "min", "max"),
@@ -70,6 +72,7 @@ def is_output(value: Any) -> bool:
 def neighbour(graph: OnnxGraph, node: Any) -> Neighbour:
     """Return a node as a neighbour: its attributes, constant settings among them, and its constant arrays."""
     attributes, constants, inputs = attributes_of(node), {}, []
+    shapes = []
     roles = _roles(node)
     for number, value in enumerate(node.inputs):
         if value is None:
@@ -77,6 +80,7 @@ def neighbour(graph: OnnxGraph, node: Any) -> Neighbour:
         constant = graph.constant(value)
         if constant is None:
             inputs.append(str(value.name))
+            shapes.append(graph.shape(value) if node.op_type in _JOINS else None)
         elif node.op_type in _SETTINGS and _fits(constant):
             role = roles[number] if number < len(roles) else f"input {number}"
             attributes[role] = _plain(constant)
@@ -88,7 +92,7 @@ def neighbour(graph: OnnxGraph, node: Any) -> Neighbour:
     if node.domain not in ("", "ai.onnx"):
         attributes["domain"] = node.domain
     outputs = tuple(str(each.name) for each in node.outputs if each.name)
-    return Neighbour(node.op_type, node.name or "", attributes, constants, tuple(inputs), outputs)
+    return Neighbour(node.op_type, node.name or "", attributes, constants, tuple(inputs), outputs, tuple(shapes))
 
 
 def _roles(node: Any) -> tuple[str, ...]:

@@ -147,6 +147,20 @@ _OPERATIONS: dict[type[Any], Callable[[int, int], int]] = {
 }
 _LONGEST_READ = 300  # characters of an expression that is evaluated
 _LARGEST = 1 << 40
+_NAME = re.compile(r"[\w.]*[^\W\d][\w.]*")
+"""Name of a size: letters of any script, digits, dots, as in "p2o.DynamicDimension.1"."""
+
+
+def symbol(name: str) -> str:
+    """Return the name that a file gives to a size as an expression: one with other characters becomes one symbol.
+
+    >>> symbol("2*h + 1"), symbol("image.height"), symbol("image width"), symbol("seq-len"), symbol("floor(h/2)")
+    ('2*h + 1', 'image.height', 'image_width', 'seq_len', 'floor_h_2')
+    """
+    compound = re.search(r"[^\W\d]-[^\W\d]", name)  # "seq-len"; exporters write spaces around their signs
+    if compound is None and _tree(name) is not None:
+        return name
+    return re.sub(r"[^\w.]+", "_", name).strip("_") or name
 
 
 def symbols_in(size: str) -> tuple[str, ...]:
@@ -154,20 +168,26 @@ def symbols_in(size: str) -> tuple[str, ...]:
     tree = _tree(size)
     if tree is None:
         return (size,)
-    return tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+    return tuple(dict.fromkeys(_NAME.findall(size)))
 
 
 def evaluate(size: str, values: Mapping[str, int]) -> int | None:
     """Return the number of an expression of sums, products and quotients; None if it is another, or far too large."""
+    if size in values:
+        return values[size]
     tree = _tree(size)
-    return values.get(size) if tree is None else _number(tree, values)
+    if tree is None:
+        return None
+    return _number(tree, {f"name{n}": values[name] for n, name in enumerate(symbols_in(size)) if name in values})
 
 
 def _tree(size: str) -> ast.expr | None:
     if len(size) > _LONGEST_READ:
         return None
     try:
-        tree = ast.parse(size, mode="eval").body
+        places: dict[str, str] = {}
+        safe = _NAME.sub(lambda found: places.setdefault(found[0], f"name{len(places)}"), size)
+        tree = ast.parse(safe, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return tree if all(isinstance(node, _NODES) for node in ast.walk(tree)) else None

@@ -44,6 +44,7 @@ PICTURES: dict[str, Callable[[Trap], str]] = {
     "custom-operator": graphs.custom_operator,
     "run-differs": graphs.other_numbers,
     "run-other-shape": sizes.other_size,
+    "run-fails": sizes.refused_sizes,
     "openvino-fused-pad": sizes.fused_pad,
     "torch-x86-int8-channels": channels.swapped_channels,
     "torchao-input-scales": channels.wrong_axis,

@@ -110,6 +110,19 @@ def other_size(_: Trap) -> str:
     return drawing(140, parts, "A runtime whose output has another size")
 
 
+def refused_sizes(_: Trap) -> str:
+    """Draw an input that goes into a model, and no output."""
+    parts = [
+        grid(10, 28, [["cell"] * 4] * 4),
+        arrow(84, 56, 116),
+        box(130, 28, 80, 56, "empty"),
+        label(170, 60, "the model", "middle"),
+        arrow(220, 56, 252),
+        label(262, 60, "an error", "badtext"),
+    ]
+    return drawing(110, parts, "A model that its runtime refuses to run with these sizes")
+
+
 def halves(_: Trap) -> str:
     """Draw an odd crop, which takes one more element from one side, and the same from the other."""
     parts = [

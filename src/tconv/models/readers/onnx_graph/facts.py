@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tconv._arrays import Array
 from tconv.models.inventory.model_layer import Size
+from tconv.models.inventory.symbols import symbol as one_symbol
 from tconv.models.readers.onnx_graph.stored import dtype_name
 
 SMALL = 1024
@@ -47,7 +48,9 @@ def sizes_of(shape: Any) -> tuple[Size, ...] | None:
 
 
 def _name(symbol: str | None) -> str | None:
-    return None if symbol in (None, "", "?", "-1") or len(symbol) > 80 or symbol.startswith("unk__") else symbol
+    if symbol in (None, "", "?", "-1") or len(symbol) > 80 or symbol.startswith("unk__"):
+        return None
+    return one_symbol(symbol)
 
 
 def declared(value: Any) -> Fact:
