@@ -148,6 +148,76 @@ def test_a_dead_output_hides_no_difference(weights, tmp_path, compared):
     assert compared(first, first).verdict == "equal"
 
 
+def sigmoid_of(weights, bias):
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w1", "b1"], ["h"], name="up1", strides=[2, 2]),
+        helper.make_node("Sigmoid", ["h"], ["s"]),
+        helper.make_node("Identity", ["s"], ["y"]),
+    ]
+    return nodes, {"w1": weights["w1"] / 4, "b1": np.full(4, bias)}
+
+
+@pytest.mark.parametrize("runtimes", [("onnxruntime", "openvino"), ("onnxruntime", "tconv")])
+def test_the_tail_of_a_sigmoid_is_rounded_on_the_scale_of_1(weights, tmp_path, compared, runtimes):
+    """ONNX Runtime computes 1e-6 as 0.5 and a polynomial, to within 1e-7."""
+    path = save(tmp_path / "net.onnx", *sigmoid_of(weights, -14))
+    found = compared(path, path, runtimes=runtimes)
+    assert found.verdict == "equal"
+    assert found.function == "Sigmoid"
+    assert found.before <= found.rounding < 1e-4
+    assert "of 1, the most that its Sigmoid gives, rounding is" in str(found)
+
+
+def test_a_saturated_sigmoid_hides_no_difference(weights, tmp_path, compared):
+    nodes, given = sigmoid_of(weights, -30)
+    first = save(tmp_path / "first.onnx", nodes, given)
+    second = save(tmp_path / "second.onnx", nodes, {**given, "w1": given["w1"][:, :, ::-1, ::-1].copy()})
+    found = compared(first, second)
+    assert (found.verdict, found.layer.cause) == ("found", "kernel flipped")
+    assert compared(first, first).verdict == "equal"
+
+
+def test_a_difference_in_one_channel_is_beyond_the_limit_that_is_told(weights, tmp_path, compared):
+    scales = np.array([1e4, 1, 1, 1]).reshape(1, 4, 1, 1)
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="up", strides=[2, 2])]
+    one = weights["w1"] * scales
+    two = one.copy()
+    two[:, 1] *= 1.001
+    found = compared(*(save(tmp_path / f"{at}.onnx", nodes, {"w": each}) for at, each in enumerate((one, two))))
+    assert found.place == "up (ConvTranspose)"
+    assert found.before > found.rounding
+
+
+# -- sizes that a network takes --------------------------------------------------------------------------------------
+
+
+def test_sizes_with_all_remainders_are_tried(weights, tmp_path, compared):
+    up = {"strides": [4, 4], "output_padding": [1, 2]}
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["p"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("ConvTranspose", ["p", "w"], ["h"], name="up", **up),
+        helper.make_node("Concat", ["h", "x"], ["y"], axis=1),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {"w": np.tile(weights["w1"][:, :3, :2, :2], (1, 1, 2, 2))})
+    found = compared(path, path, runtimes=("onnxruntime", "tconv"))
+    assert found.verdict == "equal"
+    assert [size % 4 for size in found.shapes[0][0][2:]] == [1, 2]
+
+
+def test_a_network_that_refuses_all_sizes(weights, tmp_path, compared):
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w"], ["h"], name="up", strides=[2, 2]),
+        helper.make_node("Concat", ["h", "x"], ["y"], axis=1),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {"w": weights["w1"]})
+    message = (
+        r"net.onnx refuses all \d+ inputs that were tried \(\[1, 3, 32, 48\]; .*, ...\): onnxruntime fails: .*"
+        "often the tensors that a network joins fit for some sizes only. Write --size"
+    )
+    with pytest.raises(FileError, match=message):
+        compared(path, path)
+
+
 def test_a_difference_before_any_transposed_convolution(weights, tmp_path, compared):
     conv = np.random.default_rng(1).standard_normal((3, 3, 3, 3))
     nodes = [helper.make_node("Conv", ["x", "c"], ["z"], name="first"), *two_layers()]

@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.diagnosis.networks.agreement import BOUNDED_ROUNDING
+from tconv.diagnosis.tolerance import spacing
 from tconv.errors import FileError
 from tconv.models.traces.process import RemoteNetwork, Workers
 from tconv.models.traces.trace import Input, RunError
 from tconv.onnx.feed_sizes import neighbouring_feeds, random_feeds
+from tconv.onnx.graph_functions import output_functions
 from tconv.onnx.graph_tools import TOOLS, ToolError, installed_tools, simplified
 
 JUDGE = "tconv"
@@ -37,7 +40,8 @@ class RunComparison:
     sizes: str
     tool: str
     difference: float | None
-    """Largest difference divided by the largest value; None where one of the models does not run."""
+    """Largest difference divided by the largest value, or by 1 where the note says so; None where one of the models
+    does not run."""
     verdict: str
     """"equal", "runtime" or "tool" (which are wrong on the original, too), "mended" (the original does not run there),
     "not run" (neither does), or "wrong"."""
@@ -90,14 +94,17 @@ class Verification:
         return {"limit": self.limit, "runs": [run.facts() for run in self.runs], "notes": self.notes}
 
 
-def relative_difference(expected: Sequence[Array], got: Sequence[Array]) -> float:
+def relative_difference(expected: Sequence[Array], got: Sequence[Array], functions: Sequence[str] = ()) -> float:
     """Return the largest difference of two lists of outputs, relative to the largest value of each; inf if they differ
     in shape, or in the places of NaN.
+
+    `functions` names those that give the outputs and are at most 1, "Sigmoid" for example; "" for none. Runtimes round
+    these on that scale: a difference of a few last bits of 1 is returned as it is, however small the values are.
     """
     if len(expected) != len(got):
         return float("inf")
     largest = 0.0
-    for one, two in zip(expected, got, strict=True):
+    for at, (one, two) in enumerate(zip(expected, got, strict=True)):
         if one.shape != two.shape:
             return float("inf")
         wide = np.complex128 if one.dtype.kind == "c" else np.float64
@@ -110,7 +117,10 @@ def relative_difference(expected: Sequence[Array], got: Sequence[Array]) -> floa
         if not np.isfinite(apart).all():
             return float("inf")
         finite = np.abs(a[np.isfinite(a)])
-        largest = max(largest, float(apart.max() / max(finite.max(initial=0.0), np.finfo(np.float64).tiny)))
+        scale = max(finite.max(initial=0.0), np.finfo(np.float64).tiny)
+        if any(functions[at : at + 1]) and apart.max() <= BOUNDED_ROUNDING * spacing(one.dtype):
+            scale = max(scale, 1.0)
+        largest = max(largest, float(apart.max() / scale))
     return largest
 
 
@@ -182,6 +192,7 @@ class _Verifier:
         self._before, self._after, self._pool, self._stack = before, after, pool, stack
         self._names, self._found = names, Verification(limit)
         self._networks: dict[tuple[Path, str], RemoteNetwork] = {}
+        self._functions = output_functions(before)
         self._kept: dict[tuple[Path, str], list[Array] | str] = {}
         """Outputs for the present inputs."""
 
@@ -285,7 +296,21 @@ class _Verifier:
         difference = relative_difference(old, new)
         if difference <= self._found.limit:
             return RunComparison(runtime, text, "", difference, "equal")
+        if note := self._rounded(old, new):
+            right, rewritten = (self._outputs(path, JUDGE, feeds) for path in (self._before, self._after))
+            judged = not isinstance(right, str) and not isinstance(rewritten, str)
+            if judged and relative_difference(right, rewritten) <= self._found.limit:  # type: ignore[arg-type]
+                difference = relative_difference(old, new, self._functions)
+                return RunComparison(runtime, text, "", difference, "equal", note)
         return self._judged(runtime, text, feeds, old, new, difference)
+
+    def _rounded(self, one: list[Array], two: list[Array]) -> str:
+        """Return the note on a difference that is rounding of a Sigmoid, Softmax or Tanh; "" for any other."""
+        if not any(self._functions) or relative_difference(one, two, self._functions) > self._found.limit:
+            return ""
+        pairs = zip(self._functions, one, strict=False)
+        name, value = min((float(np.abs(each).max(initial=0)), name) for name, each in pairs if name)[::-1]
+        return f"relative to 1, the most that its {name} gives; the largest value is {value:.2g} for this input"
 
     def _judged(
         self, runtime: str, text: str, feeds: list[Array], old: list[Array], new: list[Array], difference: float
@@ -338,6 +363,9 @@ class _Verifier:
         difference = float("inf") if isinstance(got, str) else relative_difference(expected, got)
         if difference <= self._found.limit:
             return RunComparison(runtime, text, tool, difference, "equal")
+        if not isinstance(got, str) and (note := self._rounded(expected, got)):
+            difference = relative_difference(expected, got, self._functions)
+            return RunComparison(runtime, text, tool, difference, "equal", note)
         if self._spoils_original(pair[0], runtime, feeds):
             return RunComparison(runtime, text, tool, difference, "tool", f"{tool} spoils the original, too")
         note = f"it does not run: {got}" if isinstance(got, str) else f"{tool} spoils the rewritten model alone"
@@ -349,4 +377,4 @@ class _Verifier:
         old, changed = self._outputs(self._before, runtime, feeds), self._outputs(simple, runtime, feeds)
         if isinstance(old, str):
             return False
-        return isinstance(changed, str) or relative_difference(old, changed) > self._found.limit
+        return isinstance(changed, str) or relative_difference(old, changed, self._functions) > self._found.limit

@@ -6,7 +6,8 @@ agree, that is the answer, and a layer is named only if it is given the same num
 
 from __future__ import annotations
 
-from tconv.diagnosis.networks.comparison import Source, diagnose_networks
+from tconv.diagnosis.networks.comparison import diagnose_networks
 from tconv.diagnosis.networks.network_report import NetworkDiagnosis
+from tconv.diagnosis.networks.side import Source
 
 __all__ = ["NetworkDiagnosis", "Source", "diagnose_networks"]

@@ -2,7 +2,8 @@
 
 The limit has two parts, each per channel: the limit of one sum of 4096 products, 4 * 2**-23 * (sqrt(4096) + 4) of the
 root mean square, and 32 times the change of this tensor when the last bits of the network's input change. The second
-shows how this network amplifies rounding, because nearly every rounding in it falls anew.
+shows how this network amplifies rounding, because nearly every rounding in it falls anew. A Sigmoid, Softmax or Tanh is
+computed to within a few last bits of 1, which is added for its result.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tconv.diagnosis.tolerance import spacing
 
 _ONE_SUM = 4 * (math.sqrt(4096) + 4)
 _AMPLIFIED = 32
+BOUNDED_ROUNDING = 4  # last bits of 1, for functions that are at most 1
 _FEWEST = 32  # numbers of a channel from which its size is taken
 
 
@@ -27,11 +29,14 @@ class Reference(NamedTuple):
     values: Array
     limit: Array
     informative: bool
-    """False for a tensor of one number everywhere, from which nothing can be told."""
+    """False for a tensor of one number everywhere, or of rounding alone, from which nothing can be told."""
 
 
-def reference(values: Array, nudged: Array | None, unit: float) -> Reference:
-    """Return a tensor with its limit. `nudged` is the same tensor for the input with other last bits."""
+def reference(values: Array, nudged: Array | None, unit: float, *, bounded: bool = False) -> Reference:
+    """Return a tensor with its limit. `nudged` is the same tensor for the input with other last bits.
+
+    `bounded` is for the result of a function that is at most 1, a Sigmoid for example.
+    """
     if values.dtype.kind not in "fc":
         return Reference(values, np.zeros(()), bool(values.size and (values != values.flat[0]).any()))
     wide = values.astype(np.float64)
@@ -47,7 +52,9 @@ def reference(values: Array, nudged: Array | None, unit: float) -> Reference:
     limit = limits[0] if len(limits) == 1 else np.minimum(*limits)
     rms = float(np.sqrt((finite**2).mean())) if wide.size else 0.0
     spread = float(np.ptp(finite)) if wide.size else 0.0
-    return Reference(wide, limit + 4 * unit * rms, spread > 64 * unit * rms)
+    scale = max(rms, 1.0) if bounded else rms
+    least = 4 * unit * rms + (BOUNDED_ROUNDING * unit if bounded else 0.0)
+    return Reference(wide, limit + least, spread > 64 * unit * scale)
 
 
 def coarsest(arrays: list[Array]) -> float:
@@ -92,6 +99,14 @@ def distance(one: Reference, other: Array) -> tuple[float, float]:
         gap[np.isnan(gap)] = math.inf
         best = min(best, (float((gap - one.limit).max(initial=-math.inf)), float(gap.max(initial=0))))
     return best
+
+
+def worst(one: Reference, other: Array) -> tuple[float, float]:
+    """Return the difference and its limit at the place that is farthest beyond it, for tensors of one shape."""
+    gap = np.nan_to_num(np.abs(one.values.astype(np.float64) - other), nan=math.inf)
+    limit = np.broadcast_to(one.limit, gap.shape)
+    place = np.unravel_index(int(np.argmax(gap - limit)), gap.shape)
+    return float(gap[place]), float(limit[place])
 
 
 def agree(one: Reference, other: Array) -> bool:

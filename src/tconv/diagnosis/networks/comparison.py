@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis import Diagnosis, diagnose
-from tconv.diagnosis.networks.agreement import Reference, arrangements, coarsest, reference
+from tconv.diagnosis.networks.agreement import Reference, coarsest, reference
 from tconv.diagnosis.networks.first_difference import Place, TracePair, outputs_agree
 from tconv.diagnosis.networks.fused_operations import FusionFault, find_fusion_fault
 from tconv.diagnosis.networks.layer_diagnosis import diagnose_layer
-from tconv.diagnosis.networks.network_report import NetworkDiagnosis, largest
+from tconv.diagnosis.networks.network_report import NetworkDiagnosis, largest, output_size
 from tconv.diagnosis.networks.random_inputs import Feeds, feeds_for
+from tconv.diagnosis.networks.side import Side, Source
 from tconv.errors import FileError, TconvError
 from tconv.models.traces import format_of
+from tconv.models.traces.bounded import bounded_outputs
 from tconv.models.traces.process import Workers
 from tconv.models.traces.trace import RunError, Trace
 
 _FEWEST_TRIES, _MOST_TRIES, _MOST_SECONDS = 8, 400, 20  # shapes of the input, and the time for them
+_MORE_TRIES = 60  # in all, for other places of the channels, once one shape runs
 _CLOSE = 0.05
 _TELLING = 0.5  # share of the output that has to depend on the input
-
-
-@dataclass(frozen=True)
-class Source:
-    """A network in a file, and the name of its runtime; "" for the usual one."""
-
-    path: Path
-    runtime: str = ""
-    label: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name in the report."""
-        return self.label or str(self.path)
 
 
 def diagnose_networks(
@@ -58,88 +46,65 @@ def diagnose_networks(
     """
     with ExitStack() as stack:
         pool = workers or stack.enter_context(Workers())
-        sides = [_Side(source, pool, stack) for source in (got, expected)]
+        sides = [Side(source, pool, stack) for source in (got, expected)]
         return _Comparison(sides[0], sides[1], size, seed, target).run()
 
 
-class _Side:
-    """One network in its process; another runtime takes over where one refuses it."""
-
-    def __init__(self, source: Source, workers: Workers, stack: ExitStack) -> None:
-        self.source, self._workers, self._stack = source, workers, stack
-        usual = format_of(source.path).runtimes
-        self._left = [source.runtime, *(("tconv",) if "tconv" in usual else ())] if source.runtime else list(usual)
-        self.notes: list[str] = []
-        self._start()
-
-    @property
-    def checked(self) -> bool:
-        """True if wrong shapes are refused."""
-        return format_of(self.source.path).checked
-
-    def _start(self) -> None:
-        self.runtime = self._left.pop(0)
-        self.network = self._workers.open(self.source.path, self.runtime)
-        self._stack.callback(self.network.close)
-
-    def another(self, reason: str) -> bool:
-        """Start the next runtime; False if there is none."""
-        if "tconv" in self._left and self.runtime != "tconv":
-            self._left = ["tconv"]  # the one that follows the specification
-        if not self._left:
-            return False
-        self._start()
-        self.notes.append(f"{self.source.name} runs on {self.runtime}, because {reason}")
-        return True
-
-    @property
-    def refusals(self) -> list[str]:
-        """Notes on runtimes that refuse the network, without those on Keras' backends."""
-        return self.notes if "tconv" in format_of(self.source.path).runtimes else []
-
-
 class _Comparison:
-    def __init__(self, one: _Side, two: _Side, size: list[int] | None, seed: int, target: str | None) -> None:
+    def __init__(self, one: Side, two: Side, size: list[int] | None, seed: int, target: str | None) -> None:
         self._one, self._two, self._size, self._seed, self._target = one, two, size, seed, target
         self._extra: list[str] = []
+        self._functions: list[str] | None = None
+        """Functions that give the first network's outputs and are at most 1; None until outputs differ."""
 
     def run(self) -> NetworkDiagnosis:
         feeds = self._feeds()
-        for kind, nudged in ((feeds.noise, feeds.nudged), (feeds.image, None)):
+        for kind, nudged in ((feeds.noise, feeds.nudged), (feeds.image, feeds.nudged_image)):
             first = self._one.network.run(kind[0])
-            change = self._one.network.run(nudged) if nudged is not None else None
+            change = self._one.network.run(nudged)
             outputs = self._two.network.run(kind[1])
-            references = self._references(Trace(first), change, outputs)
-            if outputs_agree(references, outputs) is None:
-                return self._parted(kind, feeds.nudged if kind is feeds.noise else None, (first, outputs), references)
+            references, agreed = self._judged(first, change, outputs, kind[0])
+            # a network that draws random numbers changes by more than any rounding, which would excuse all
+            strict = self._references(Trace(first), None, outputs)
+            if outputs_agree(strict, outputs) is None and (note := self._random(kind, (first, outputs))):
+                return self._report("untellable", references, outputs, notes=[note])
+            if not agreed:
+                return self._parted(kind, nudged, (first, outputs), references)
             if kind is feeds.noise:
                 kept = first, outputs, references
         first, outputs, references = kept
         telling = self._telling(first, self._one.network.run(feeds.image[0]))
         trace = self._one.network.trace(feeds.noise[0])
-        if telling < _TELLING or self._dead(trace):
+        if telling < _TELLING or self._dead(trace) or not all(each.informative for each in references):
             return self._unseen(feeds, trace, references, outputs, telling)
         return self._report("equal", references, outputs)
 
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def _feeds(self) -> Feeds:
-        """Return inputs that both networks run, those on which they agree if there are several relations."""
+        """Return inputs that both networks run, those on which they agree if there are several relations.
+
+        If they agree on none, the likeliest relation is taken; for two runtimes of one file there is no other.
+        """
+        same = self._one.source.path == self._two.source.path
         while True:
             errors: list[str] = ["", ""]
             ran = [False, False]
-            chosen: Feeds | None = None
-            related: set[str] = set()
+            chosen: dict[str, Feeds] = {}
+            sizes: dict[str, None] = {}
+            likeliest: str | None = None
             inputs = self._one.network.inputs, self._two.network.inputs
             slow = "reference" in (self._one.runtime, self._two.runtime)
             tried = feeds_for(*inputs, self._size, self._seed, small=slow)
             start = time.monotonic()
             for number, feeds in enumerate(tried):
                 late = number >= _FEWEST_TRIES and time.monotonic() - start > _MOST_SECONDS
-                if late or number >= _MOST_TRIES:
+                if late or number >= (_MORE_TRIES if chosen else _MOST_TRIES):
                     break
-                if chosen is not None and feeds.relation in related:
+                likeliest = feeds.relation if likeliest is None else likeliest
+                if feeds.relation in chosen or (same and feeds.relation != likeliest):
                     continue
+                sizes[" and ".join(str(list(each.shape)) for each in feeds.noise[0])] = None
                 results: dict[int, list[Array]] = {}
                 for at, side in sorted(enumerate((self._one, self._two)), key=lambda entry: not entry[1].checked):
                     try:
@@ -150,26 +115,28 @@ class _Comparison:
                         break
                 if len(results) < 2:
                     continue
-                references = self._references(Trace(results[0]), None, results[1])
-                if outputs_agree(references, results[1]) is not None:
+                if self._judged(results[0], None, results[1], feeds.noise[0])[1]:
                     return feeds
-                related.add(feeds.relation)
-                chosen = chosen or feeds
-            if chosen is not None:
-                return chosen
-            self._refused(ran, errors)
+                chosen[feeds.relation] = feeds
+            if chosen:
+                return chosen.get(likeliest or "", next(iter(chosen.values())))
+            self._refused(ran, errors, list(sizes))
 
-    def _refused(self, ran: list[bool], errors: list[str]) -> None:
+    def _refused(self, ran: list[bool], errors: list[str], sizes: list[str]) -> None:
         """Start another runtime for a side that runs no input. Raises FileError if there is none."""
         for side, has_run, error in zip((self._one, self._two), ran, errors, strict=True):
             if not has_run and error and side.another(error):
                 return
         reasons = " and ".join(
-            f"{side.source.name}: {error}" for side, error in zip((self._one, self._two), errors, strict=True) if error
+            f"{side.source.name} refuses all {len(sizes)} inputs that were tried ({'; '.join(sizes[:4])}, ...): "
+            f"{side.refusal or error}"
+            for side, error in zip((self._one, self._two), errors, strict=True)
+            if error
         )
         raise FileError(
-            f"no random input runs on both networks: {reasons or 'they have no inputs'}. Write --size with a spatial "
-            "size that both take, or files with the shapes of their inputs"
+            f"no random input runs on both networks: {reasons or 'they have no inputs'}. The sizes are diagnose's own; "
+            "often the tensors that a network joins fit for some sizes only. Write --size with a spatial size that "
+            "both take, or files with the shapes of their inputs"
         )
 
     # -- answers -----------------------------------------------------------------------------------------------------
@@ -177,7 +144,29 @@ class _Comparison:
     def _references(self, first: Trace, change: list[Array] | None, outputs: list[Array]) -> list[Reference]:
         unit = coarsest([*first.outputs, *outputs])
         nudged = change or [None] * len(first.outputs)  # type: ignore[list-item]
-        return [reference(each, other, unit) for each, other in zip(first.outputs, nudged, strict=True)]
+        return [
+            reference(each, other, unit, bounded=bool(self._function(at)))
+            for at, (each, other) in enumerate(zip(first.outputs, nudged, strict=True))
+        ]
+
+    def _judged(
+        self, first: list[Array], change: list[Array] | None, outputs: list[Array], feeds: list[Array]
+    ) -> tuple[list[Reference], bool]:
+        """Return the first network's outputs with their limits, and True if the others agree.
+
+        Where they do not, the functions that give the outputs are asked for, which need a trace.
+        """
+        references = self._references(Trace(first), change, outputs)
+        if outputs_agree(references, outputs) is None and self._functions is None:
+            try:
+                self._functions = bounded_outputs(self._one.network.trace(feeds))
+            except RunError:
+                self._functions = []
+            references = self._references(Trace(first), change, outputs)
+        return references, outputs_agree(references, outputs) is not None
+
+    def _function(self, output: int) -> str:
+        return self._functions[output] if self._functions and output < len(self._functions) else ""
 
     @staticmethod
     def _telling(one: list[Array], other: list[Array]) -> float:
@@ -207,7 +196,8 @@ class _Comparison:
         comparison = self._compared(feeds.noise, feeds.nudged, first)
         place = comparison.place()
         if place.is_layer and place.first is not None and place.second is not None:
-            note = f"the outputs agree, but only {telling:.0%} of them change with the input"
+            why = f"only {telling:.0%} of them change with the input" if telling < _TELLING else "their numbers hide it"
+            note = f"the outputs agree, but {why}"
             return self._blamed(comparison, place, references, outputs, [note])
         hidden = [step.label for step in comparison.untold]
         if not hidden and telling >= _TELLING:
@@ -219,32 +209,35 @@ class _Comparison:
         return self._report("equal" if telling >= _TELLING else "untellable", references, outputs, notes=[note])
 
     def _compared(
-        self, kind: tuple[list[Array], list[Array]], nudged: list[Array] | None, first: Trace | None = None
+        self, kind: tuple[list[Array], list[Array]], nudged: list[Array], first: Trace | None = None
     ) -> TracePair:
         one = first or self._one.network.trace(kind[0])
-        other = None if nudged is None else self._one.network.trace(nudged)
+        other = self._one.network.trace(nudged)
         two = self._two.network.trace(kind[1])
         unit = coarsest(
             [*one.outputs, *two.outputs, *(step.layer.weight for step in (*one.layers, *two.layers) if step.layer)]
         )
         return TracePair.of(one, other, two, unit)
 
+    def _random(self, kind: tuple[list[Array], list[Array]], whole: tuple[list[Array], list[Array]]) -> str:
+        """Return the note on a network that draws random numbers; "" if there is none."""
+        for side, outputs, feeds in zip((self._one, self._two), whole, kind, strict=True):
+            again = side.network.run(feeds)
+            if outputs_agree(self._references(Trace(outputs), None, again), again) is None:
+                return f"{side.source.name} gives other outputs for the same input: it draws random numbers"
+        return ""
+
     def _parted(
         self,
         kind: tuple[list[Array], list[Array]],
-        nudged: list[Array] | None,
+        nudged: list[Array],
         whole: tuple[list[Array], list[Array]],
         given: list[Reference],
     ) -> NetworkDiagnosis:
         """Return the place where networks with different outputs, `whole`, part. `given` are those of the first."""
-        for side, outputs, feeds in zip((self._one, self._two), whole, kind, strict=True):
-            again = side.network.run(feeds)
-            if outputs_agree(self._references(Trace(outputs), None, again), again) is None:
-                note = f"{side.source.name} gives other outputs for the same input: it draws random numbers"
-                return self._report("untellable", given, whole[1], notes=[note])
         comparison = self._compared(kind, nudged)
         one, two = comparison.one.trace, comparison.two.trace
-        references = self._references(one, None if nudged is None else self._one.network.run(nudged), two.outputs)
+        references = self._references(one, self._one.network.run(nudged), two.outputs)
         faults = self._fusion_faults(kind, (one, two), whole)
         if outputs_agree(references, two.outputs) is not None:
             if not faults:
@@ -324,21 +317,13 @@ class _Comparison:
         notes: list[str] | None = None,
     ) -> NetworkDiagnosis:
         pairs = outputs_agree(references, outputs) or [(at, at) for at in range(min(len(references), len(outputs)))]
-        gaps: list[tuple[float | None, float]] = []
-        for at, other in pairs:
-            one, two = references[at], outputs[other]
-            arranged = arrangements(two, one.values.shape)
-            gap = min(
-                (each for each in (largest(one.values, each) for each in arranged) if each is not None), default=None
-            )
-            rms = float(np.sqrt(np.mean(np.square(np.nan_to_num(np.asarray(two, np.float64)))))) if two.size else 0.0
-            gaps.append((gap, float(np.max(one.limit, initial=0)) / rms if rms else 0.0))
-        worst = max(gaps, key=lambda entry: np.inf if entry[0] is None else entry[0], default=(None, 0.0))
+        sizes = [output_size(references[at], outputs[other], self._function(at)) for at, other in pairs]
+        size = max(sizes, key=lambda entry: np.inf if entry[0] is None else entry[0], default=(None, 0.0, ""))
         return NetworkDiagnosis(
             (self._one.source.name, self._two.source.name),
             verdict,
-            worst[0],
-            worst[1],
+            size[0],
+            size[1],
             (tuple(each.values.shape for each in references), tuple(each.shape for each in outputs)),
             place,
             tuple(calls or ()),
@@ -349,6 +334,7 @@ class _Comparison:
                 *self._extra,
             ),
             (references[0].values, outputs[0]) if references and outputs else None,
+            function=size[2],
         )
 
 

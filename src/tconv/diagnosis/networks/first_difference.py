@@ -15,6 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.diagnosis.networks.agreement import Reference, agree, matches, reference
+from tconv.models.traces.bounded import bounded_tensors
 from tconv.models.traces.trace import Step, Trace
 
 _LONGEST = 40  # steps behind a layer that may belong to it
@@ -99,7 +100,11 @@ class TracePair:
     def of(cls, first: Trace, nudged: Trace | None, second: Trace, unit: float) -> TracePair:
         """Return the comparison; `nudged` is the first network's trace for an input with other last bits."""
         other = {} if nudged is None or len(nudged.steps) != len(first.steps) else nudged.tensors
-        references = {number: reference(each, other.get(number), unit) for number, each in first.tensors.items()}
+        bounded = bounded_tensors(first)
+        references = {
+            number: reference(each, other.get(number), unit, bounded=number in bounded)
+            for number, each in first.tensors.items()
+        }
         return cls(Flow(first), Flow(second), references)
 
     @cached_property
@@ -152,8 +157,8 @@ class TracePair:
             break
         return self._elsewhere()
 
-    def _informative(self, layer: Step) -> bool:
-        return any(self.references[number].informative for number in layer.outputs if number in self.references)
+    def _informative(self, step: Step) -> bool:
+        return any(self.references[number].informative for number in step.outputs if number in self.references)
 
     def _input_agrees(self, layer: Step) -> bool:
         number = layer.inputs[0]
@@ -161,7 +166,14 @@ class TracePair:
 
     def _elsewhere(self) -> Place:
         """Return the first operation of each network that is given right numbers and returns wrong ones."""
-        first = next((step for step in self.one.trace.steps if self._parts(step, self.one, self.right)), None)
+        first = next(
+            (
+                step
+                for step in self.one.trace.steps
+                if self._informative(step) and self._parts(step, self.one, self.right)
+            ),
+            None,
+        )
         second = next(
             (step for step in self.two.trace.steps if self._parts(step, self.two, self.right_in_second)), None
         )

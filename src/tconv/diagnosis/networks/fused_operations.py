@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tconv._arrays import Array
 from tconv.diagnosis.networks.agreement import agree, reference
 from tconv.diagnosis.networks.first_difference import Flow, outputs_agree
+from tconv.models.traces.bounded import bounded_outputs, bounded_tensors
 from tconv.models.traces.process import RemoteNetwork
 from tconv.models.traces.trace import RunError, Step, Trace
 
@@ -88,7 +89,7 @@ def find_fusion_fault(
 class _Search:
     def __init__(self, name: str, network: RemoteNetwork, feeds: list[Array], alone: Trace, unit: float) -> None:
         self._name, self._network, self._feeds, self._alone, self._unit = name, network, feeds, alone, unit
-        self._flow = Flow(alone)
+        self._flow, self._bounded = Flow(alone), bounded_tensors(alone)
         self._probes = 0
         self._seen: dict[tuple[int, ...], dict[int, Array]] = {}
 
@@ -109,8 +110,8 @@ class _Search:
     def _candidates(self, whole: list[Array]) -> list[int]:
         """Return the tensors from which a wrong output is computed, in order, and itself."""
         ends = []
-        for output, got in zip(self._alone.outputs, whole, strict=False):
-            if outputs_agree([reference(output, None, self._unit)], [got]) is None:
+        for output, got, function in zip(self._alone.outputs, whole, bounded_outputs(self._alone), strict=False):
+            if outputs_agree([reference(output, None, self._unit, bounded=bool(function))], [got]) is None:
                 same = (number for number, each in self._alone.tensors.items() if _is_same(each, output))
                 ends += [number for number in same if number in self._flow.made_by][-1:]
         needed, waiting = set(ends[:1]), ends[:1]
@@ -134,7 +135,8 @@ class _Search:
         if self._probes >= _MOST_PROBES:
             raise RunError(f"more than {_MOST_PROBES} runs")
         got = self._asked((*others, number)).get(number)
-        return got is not None and not agree(reference(self._alone.tensors[number], None, self._unit), got)
+        expected = reference(self._alone.tensors[number], None, self._unit, bounded=number in self._bounded)
+        return got is not None and not agree(expected, got)
 
     def _earliest(self, number: int) -> int:
         """Return the tensor, or a wrong one that its operation is given."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.diagnosis.networks.agreement import Reference, agree, arrangements, worst
 from tconv.diagnosis.networks.fused_operations import FusionFault
 from tconv.diagnosis.report import Diagnosis
 
@@ -27,7 +28,8 @@ class NetworkDiagnosis:
     runtime is wrong where it fuses some), "untellable" (the outputs do not depend on the input), or the verdict on the
     first transposed convolution that differs: "found", "likely", "none"."""
     before: float | None
-    """Largest difference of the outputs, in units of the root mean square of expected's; None if shapes differ."""
+    """Largest difference of the outputs, in units of the root mean square of expected's, or of 1 where `function` is
+    named; None if shapes differ."""
     rounding: float
     """Largest difference that rounding explains, in the same units."""
     shapes: tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]
@@ -43,6 +45,8 @@ class NetworkDiagnosis:
     """The first outputs, for the picture."""
     fusion: FusionFault | None = None
     """Operations that a runtime fuses wrongly, for the verdict "fused"."""
+    function: str = ""
+    """Function that gives the output and is at most 1, "Sigmoid" for example, where it is judged on that scale."""
 
     def draw(self, ax: Axes | None = None) -> Axes:
         """Draw the difference of the layer, or of the first outputs where no layer is named."""
@@ -86,7 +90,8 @@ class NetworkDiagnosis:
     def _size(self) -> str:
         if self.before is None or math.isnan(self.before):
             return "no number is finite in both"
-        return f"largest difference {self.before:.2g} of the root mean square, rounding is up to {self.rounding:.1g}"
+        scale = f"1, the most that its {self.function} gives" if self.function else "the root mean square"
+        return f"largest difference {self.before:.2g} of {scale}, rounding is up to {self.rounding:.1g}"
 
     def facts(self) -> dict[str, Any]:
         """Return all but the arrays, for JSON."""
@@ -95,7 +100,12 @@ class NetworkDiagnosis:
             "verdict": self.verdict,
             "cause": None,
             "fix": "",
-            "outputs": {"before": self.before, "rounding": self.rounding, "shapes": self.shapes},
+            "outputs": {
+                "before": self.before,
+                "rounding": self.rounding,
+                "shapes": self.shapes,
+                "function": self.function,
+            },
             "calls": self.calls,
             "network_notes": self.notes,
             "fused": None if self.fusion is None else self.fusion.facts(),
@@ -110,14 +120,36 @@ class NetworkDiagnosis:
         return facts
 
 
-def largest(one: Array, two: Array) -> float | None:
-    """Return the largest difference of two outputs of one shape in root mean squares of the second."""
+def largest(one: Array, two: Array, scale: float | None = None) -> float | None:
+    """Return the largest difference of two outputs of one shape in root mean squares of the second, or in `scale`."""
     if one.shape != two.shape:
         return None
     a, b = (np.asarray(each, np.float64) for each in (one, two))
     finite = np.isfinite(a) & np.isfinite(b)
     if not finite.any():
         return math.nan
-    rms = float(np.sqrt((b[finite] ** 2).mean()))
+    rms = float(np.sqrt((b[finite] ** 2).mean())) if scale is None else scale
     gap = float(np.abs(a - b)[finite].max())
     return gap / rms if rms > 0 else (0.0 if gap == 0 else math.inf)
+
+
+def output_size(one: Reference, two: Array, function: str) -> tuple[float | None, float, str]:
+    """Return the largest difference and limit of an output in units of its root mean square, or of a function's 1.
+
+    Limits are per channel: where the largest difference is below the largest limit, and another one beyond its own,
+    that one is returned.
+    """
+    best: tuple[float, Array] | None = None
+    for arranged in arrangements(two, one.values.shape):
+        gap = largest(one.values, arranged, 1.0 if function else None)
+        if gap is not None and (best is None or gap < best[0]):
+            best = gap, arranged
+    rms = float(np.sqrt(np.mean(np.square(np.nan_to_num(np.asarray(two, np.float64)))))) if two.size else 0.0
+    scale = 1.0 if function else rms
+    limit = float(np.max(one.limit, initial=0))
+    if best is None or not scale:
+        return None if best is None else best[0], 0.0, function
+    if best[0] * scale <= limit and not agree(one, two):
+        gap, limit = worst(one, best[1])
+        return gap / scale, limit / scale, function
+    return best[0], limit / scale, function

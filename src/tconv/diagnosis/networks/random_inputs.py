@@ -17,13 +17,16 @@ Sizes = tuple[int | None, ...]
 
 _SIZES = {
     1: ((64,), (256,), (33,), (8,), (1024,), (8192,)),
-    2: ((32, 48), (64, 64), (16, 24), (8, 12), (7, 9), (128, 192), (256, 256), (512, 512)),
+    2: (
+        *((32, 48), (64, 64), (16, 24), (8, 12), (7, 9), (33, 47), (128, 192), (256, 256), (512, 512)),
+        *itertools.product(range(33, 40), repeat=2),  # remainders by 8, for networks that join tensors of odd sizes
+    ),
     3: ((16, 24, 16), (8, 12, 8), (5, 6, 7), (32, 32, 32), (64, 64, 64)),
 }
 """Spatial sizes that are tried in turn, by the number of axes; small, and even, for networks that halve and double."""
 
 
-_MOST_SHAPES, _MOST_COMBINATIONS = 120, 20_000
+_MOST_SHAPES, _MOST_COMBINATIONS = 200, 40_000
 
 
 class Relation(NamedTuple):
@@ -60,11 +63,12 @@ MOVES = (None, (1, -1), (-1, 1))
 
 
 class Feeds(NamedTuple):
-    """Inputs of both networks: noise, noise of another kind, and the first with its last bits changed."""
+    """Inputs of both networks: noise, noise of another kind, and both with their last bits changed."""
 
     noise: tuple[list[Array], list[Array]]
     image: tuple[list[Array], list[Array]]
     nudged: list[Array]
+    nudged_image: list[Array]
     """For the first network."""
     relation: str
     """Place of the channels in the second network's inputs; "" if it is the same in both."""
@@ -202,7 +206,7 @@ def _drawn(
 ) -> Feeds:
     """Return random inputs of these shapes, in the order of each network; `integers` is for inputs of unknown dtype."""
     kinds: list[tuple[dict[int, Array], dict[int, Array]]] = [({}, {}), ({}, {})]
-    nudged: dict[int, Array] = {}
+    nudged: tuple[dict[int, Array], dict[int, Array]] = ({}, {})
     for (one, two), (shape, relation) in zip(pairs, chosen, strict=True):
         usual = "int64" if integers else "float32"
         types = [one.dtype or two.dtype or usual, two.dtype or one.dtype or usual]
@@ -213,12 +217,14 @@ def _drawn(
             if two in second:
                 of_second[second.index(two)] = relation.forward(values).astype(types[1])
         if one in first:
-            nudged[first.index(one)] = _nudged(rng, kinds[0][0][first.index(one)])
+            for changed, (of_first, _) in zip(nudged, kinds, strict=True):
+                changed[first.index(one)] = _nudged(rng, of_first[first.index(one)])
     listed = [tuple([side[number] for number in sorted(side)] for side in kind) for kind in kinds]
     return Feeds(
         (listed[0][0], listed[0][1]),
         (listed[1][0], listed[1][1]),
-        [nudged[number] for number in sorted(nudged)],
+        [nudged[0][number] for number in sorted(nudged[0])],
+        [nudged[1][number] for number in sorted(nudged[1])],
         next((relation.name for _, relation in chosen if relation.name), ""),
     )
 
