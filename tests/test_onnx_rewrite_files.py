@@ -294,7 +294,7 @@ def test_sizes_that_no_input_changes_are_not_made_dynamic(tmp_path):
 def test_a_plan_says_that_a_size_stays_frozen(tmp_path):
     path = meeting(tmp_path / "m.onnx", ("h", "w"))
     plan = plan_rewrite(path, target="conv-only")
-    assert "note: the size stays frozen (output_padding is 1" in str(plan)
+    assert "note: the size stays frozen (output_padding is [" in str(plan)
     assert "the step dynamic-size ends that" in str(plan)
     assert "stays frozen" not in str(plan_rewrite(path, target="conv-only", steps=["dynamic-size"]))
 
