@@ -721,7 +721,7 @@ def _edited(old, new):
         (_edited("0=6 1=3 ", "0=1e999 1=3 "), ""),
         (_edited("0=6 1=3 ", "0=-6 1=3 "), ""),
         (_edited("6=162", "6=-162"), ""),
-        (_edited("6=162", "6=16200000000000"), "bytes too early"),
+        (_edited("6=162", "6=16200000000000"), "has 16200000000000 numbers as its weight"),
         (
             _edited("0=6 1=3 ", "0=6 1=3 3=2 "),
             "a is a convolution of stride (2, 2); ordinary convolutions of stride 1 are read, and transposed ones",

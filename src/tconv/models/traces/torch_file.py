@@ -46,7 +46,7 @@ def _saving(stem: str, ending: str) -> str:
     """Return the statement that saves a PyTorch model so that it is read, beside the file, which may be its weights."""
     if ending.lower() == ".pt2":
         return f"torch.export.save(torch.export.export(model, (x,)), {stem + '_export.pt2'!r})"
-    return f"torch.jit.script(model).save({stem + '_script.pt'!r}), or torch.export.save(program, {stem + '.pt2'!r})"
+    return f"torch.jit.script(model).save({stem + '_script.pt'!r})"
 
 
 class TorchFile:
