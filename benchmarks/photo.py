@@ -30,7 +30,7 @@ from tconv.bench.roofline import RooflineProbe
 from tconv.models.error_bound import piece
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
-from tconv.upsampling.torch_comparison import in_torch
+from tconv.upsampling.network_in_torch import in_torch
 
 PEERS = ("tconv", "torch", "torch_cl", "torch_compile", "onnxruntime", "openvino")
 ALLOWED = 1e-5
