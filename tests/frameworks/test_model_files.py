@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tconv import TconvError
 from tconv.errors import FileError, ShapeError
 from tconv.models import load, photo
-from tconv.upsampling import network_in_torch
+from tconv.upsampling import network_in_torch, torch_comparison
 
 FLOAT = TensorProto.FLOAT
 

@@ -21,21 +21,30 @@ from tconv.models.steps.resizing import Resize
 from tconv.models.steps.step import NetworkStep
 from tconv.models.steps.strided_convolution import StridedConvolution
 
+Tensor = Callable[[Any], Any]
+"""Function that makes tensors of constants."""
 _NAMES = {"linear": "bilinear", "edge": "replicate", "multiply": "mul", "divide": "div"}
 """PyTorch's words where they differ from ours."""
 
 
-def in_torch(network: Network, form: Any = None) -> Callable[[Any], Any]:
+def in_torch(network: Network, form: Any = None, dtype: Any = None) -> Callable[[Any], Any]:
     """Return the network as a function of a tensor: ordinary convolutions, and transposed ones where there is a stride.
 
-    `form` is the memory format of the weights, torch.channels_last for example. Raises ArgumentError for a step that
-    has no simple form in PyTorch.
+    `form` is the memory format of the weights, torch.channels_last for example, `dtype` their dtype, float32 if None.
+    Raises ArgumentError for a step that has no simple form in PyTorch.
     """
+    import torch
+
+    def tensor(array: Any) -> Any:
+        """Return constants of the network as a tensor."""
+        stored = torch.from_numpy(np.array(array, np.float32)).to(dtype or torch.float32)
+        return stored.contiguous(memory_format=form) if form is not None and stored.ndim == 4 else stored
+
     steps = []
     for number, node in enumerate(network.nodes, 1):
         used_later = {place for later in network.nodes[number:] for place in later.inputs}
         done = [place for place in range(number) if place not in used_later]
-        steps.append((node.inputs, done, _call(node.step, network.channels[number], form)))
+        steps.append((node.inputs, done, _call(node.step, network.channels[number], tensor)))
 
     def run(x: Any) -> Any:
         outputs = [x]
@@ -50,17 +59,17 @@ def in_torch(network: Network, form: Any = None) -> Callable[[Any], Any]:
     return run
 
 
-def _call(step: NetworkStep, channels: int, form: Any) -> Callable[..., Any]:
+def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any]:
     """Return a step as a function of tensors."""
     import torch
     import torch.nn.functional as nn
 
     if isinstance(step, (Convolution, StridedConvolution)):
-        linear = _convolution(step, form) if isinstance(step, Convolution) else _strided(step, form)
-        activation = _activation(step.activation, channels)
+        linear = _convolution(step, tensor) if isinstance(step, Convolution) else _strided(step, tensor)
+        activation = _activation(step.activation, channels, tensor)
         return linear if activation is None else lambda x: activation(linear(x))
     if isinstance(step, Pointwise):
-        return _activation(step.activation, channels) or (lambda x: x)
+        return _activation(step.activation, channels, tensor) or (lambda x: x)
     if isinstance(step, Sum):
         a, b = step.scales
         return lambda x, z: (x if a == 1 else a * x) + (z if b == 1 else b * z)
@@ -68,7 +77,7 @@ def _call(step: NetworkStep, channels: int, form: Any) -> Callable[..., Any]:
         operation = getattr(torch, _NAMES.get(step.operation, step.operation))
         return lambda x, z: operation(x, z)
     if isinstance(step, Affine):
-        scale, shift = (torch.from_numpy(np.asarray(each, np.float32)) for each in (step.scale, step.shift))
+        scale, shift = map(tensor, (step.scale, step.shift))
         return lambda x: x * scale + shift
     if isinstance(step, Concat):
         return lambda *given: torch.cat(given, 1)
@@ -89,7 +98,7 @@ def _call(step: NetworkStep, channels: int, form: Any) -> Callable[..., Any]:
     raise ArgumentError(f"{step} has no simple form in PyTorch. Compare with another engine")
 
 
-def _activation(argument: Any, channels: int) -> Callable[[Any], Any] | None:
+def _activation(argument: Any, channels: int, tensor: Tensor) -> Callable[[Any], Any] | None:
     """Return an activation as a function of a tensor; None for one that changes nothing."""
     import torch
 
@@ -99,7 +108,7 @@ def _activation(argument: Any, channels: int) -> Callable[[Any], Any] | None:
     activation: Activation | None = activation_of(argument, channels)
     if activation is None:
         return None
-    slopes, limits = torch.from_numpy(activation.slopes.astype(np.float32)), (activation.low, activation.high)
+    slopes, limits = tensor(activation.slopes), (activation.low, activation.high)
     bent, bounded = bool((slopes != 1).any()), bool(np.isfinite(limits).any())
 
     def apply(y: Any) -> Any:
@@ -111,12 +120,10 @@ def _activation(argument: Any, channels: int) -> Callable[[Any], Any] | None:
     return apply if limits != (0.0, float("inf")) or bent else torch.relu
 
 
-def _strided(step: StridedConvolution, form: Any) -> Callable[..., Any]:
-    import torch
+def _strided(step: StridedConvolution, tensor: Tensor) -> Callable[..., Any]:
     import torch.nn.functional as nn
 
-    weight = torch.from_numpy(step.weight).contiguous(memory_format=form or torch.contiguous_format)
-    bias = None if step.bias is None else torch.from_numpy(step.bias)
+    weight, bias = tensor(step.weight), None if step.bias is None else tensor(step.bias)
     (top, bottom), (left, right) = step.padding
     if (top, left) == (bottom, right):
         return lambda x: nn.conv2d(x, weight, bias, step.stride, (top, left), step.dilation, step.groups)
@@ -124,23 +131,20 @@ def _strided(step: StridedConvolution, form: Any) -> Callable[..., Any]:
     return lambda x: nn.conv2d(nn.pad(x, padding), weight, bias, step.stride, 0, step.dilation, step.groups)
 
 
-def _convolution(step: Convolution, form: Any) -> Callable[..., Any]:
-    import torch
+def _convolution(step: Convolution, tensor: Tensor) -> Callable[..., Any]:
     import torch.nn.functional as nn
 
-    form = form or torch.contiguous_format
-
     g, (into, out) = step.geometry, step.channels
-    bias = None if step.bias is None else torch.from_numpy(step.bias)
+    bias = None if step.bias is None else tensor(step.bias)
     if g.stride == (1, 1):
         by_group = step.weight.reshape(g.groups, into // g.groups, out // g.groups, *g.kernel)
         flipped = np.flip(np.moveaxis(by_group, 1, 2), (3, 4)).reshape(out, into // g.groups, *g.kernel)
-        weight = torch.from_numpy(flipped.copy()).contiguous(memory_format=form)
+        weight = tensor(flipped)
         (top, bottom), (left, right) = ((e - 1 - lo, e - 1 - hi) for e, (lo, hi) in zip(g.extent, g.crop, strict=True))
         if top == bottom >= 0 and left == right >= 0:
             return lambda x: nn.conv2d(x, weight, bias, 1, (top, left), g.dilation, g.groups)
         return lambda x: nn.conv2d(nn.pad(x, (left, right, top, bottom)), weight, bias, 1, 0, g.dilation, g.groups)
-    weight = torch.from_numpy(step.weight).contiguous(memory_format=form)
+    weight = tensor(step.weight)
     if all(lo >= 0 and 0 <= lo - hi < max(s, d) for (lo, hi), s, d in zip(g.crop, g.stride, g.dilation, strict=True)):
         arguments = g.stride, [lo for lo, _ in g.crop], [lo - hi for lo, hi in g.crop], g.groups, g.dilation
         return lambda x: nn.conv_transpose2d(x, weight, bias, *arguments)
