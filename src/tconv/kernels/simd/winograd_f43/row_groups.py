@@ -128,7 +128,7 @@ class WinogradLayer:
         vectors = -(-columns // lanes)
         per_vector = PLANES * self._in_channels * lanes * size
         segments = -(-vectors // max(most, _PANEL // per_vector))
-        width = -(-vectors // segments // most) * most * lanes
+        width = -(-vectors // segments) * lanes
         pitch = odd_cache_lines(width + self._taps - 1, FLOAT32)
         plane = self._in_channels * pitch
         steps = [

@@ -68,8 +68,12 @@ def _write(name: str, activated: bool, skip_count: int) -> str:
     skips = [_skip(f, frame, base, row, number) for number in range(skip_count)]
     not_finite = f.var(f.zero())  # NaN in a lane after an output that is not finite
     cursor = f.var(0)
-    with f.loop(0, channels, block) as channel, f.loop(0, vectors, most) as vector:
-        size, number_of_rows = f.least(most, vectors - vector), f.least(block, channels - channel)
+    calls = (vectors + (most - 1)) // most
+    with f.loop(0, channels, block) as channel, f.loop(calls) as call:
+        # as equal as possible: calls of few vectors load more than they multiply
+        vector = vectors * call // calls
+        size = vectors * (call + 1) // calls - vector
+        number_of_rows = f.least(block, channels - channel)
         function = f.load(functions, size, I64)
         with f.loop(number_of_rows) as number:
             _prefetch(f, frame, starts, skips, channel + number, column + vector * f.lanes, size)
