@@ -11,6 +11,7 @@ reports outputs that are not finite, and the caller computes them directly.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from tconv.kernels.simd.elements import FLOAT32
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.winograd_f43 import tile_function
 from tconv.kernels.simd.winograd_f43.algebra import OUTPUTS, PLANES, planes_of
-from tconv.kernels.simd.winograd_f43.interface import RowWindow, Skip
+from tconv.kernels.simd.winograd_f43.interface import MOST_SKIPS, RowWindow, Skip
 from tconv.kernels.simd.winograd_f43.tile_function import CALL, PLACES, SKIP
 
 _PANEL = 192 << 10
@@ -110,13 +111,14 @@ class WinogradLayer:
         threads = min(tiles, get_num_threads())
         frame = _Frame.from_buffer_copy(template)
         ends = rows.start, rows.stop, reach.start, reach.stop
-        left = self._left if left is None else left
-        frame[:_CALL] = [x.address, out.address, first, *ends, x.anchor, out.anchor, left, threads, tiles]
+        begin = self._left if left is None else left
+        frame[:_CALL] = [x.address, out.address, first, *ends, x.anchor, out.anchor, begin, threads, tiles]
         for number, (window, scale) in enumerate(skips):
             start = _SKIPS + number * len(SKIP)
             channel, row = (step // FLOAT32.summed_size for step in window.array.strides[:2])
-            values = window.address, window.anchor, window.period, channel, row, _bits(scale)
-            frame[start : start + len(SKIP)] = values
+            frame[start : start + len(SKIP)] = [
+                window.address, window.anchor, window.period, channel, row, _bits(scale),
+            ]  # fmt: skip
         function = tile_function.address(self._activated, len(skips))
         pool().run(function, ctypes.addressof(frame), scratch, 0, tiles, threads)
         return bool(frame[_NOT_FINITE] == 0)
@@ -175,6 +177,15 @@ def block_rows(channels: int) -> int:
         return -(-channels // rows) * cycles / vectors, -rows
 
     return min(range(1, min(channels, _MOST_ROWS) + 1), key=cost)
+
+
+def warm_up() -> None:
+    """Build all machine code of such layers."""
+    for activated, skips in itertools.product((False, True), range(MOST_SKIPS + 1)):
+        tile_function.address(activated, skips)
+    for rows in range(1, _MOST_ROWS + 1):
+        for vectors in range(1, microkernel.most_vectors(rows) + 1):
+            microkernel.address(microkernel.Rows(rows, 1, ((0,),)), vectors, FLOAT32)
 
 
 def _bits(number: float) -> int:

@@ -21,9 +21,9 @@ from tconv.kernels.simd.winograd_f43.interface import MOST_SKIPS
 _LINE = 64
 """Bytes of a cache line."""
 
-CALL = "x out first begin end x_begin x_end x_anchor out_anchor left threads tiles".split()
+CALL = ["x", "out", "first", "begin", "end", "x_begin", "x_end", "x_anchor", "out_anchor", "left", "threads", "tiles"]
 """Integers that each call has of its own, at the front of the frame."""
-SKIP = "skip skip_anchor skip_period skip_channel skip_row skip_scale".split()
+SKIP = ["skip", "skip_anchor", "skip_period", "skip_channel", "skip_row", "skip_scale"]
 """Integers of the first skip; those of the second follow. The scale is the bits of a float32."""
 _SKIPS = [name if number == 0 else f"{name}_{number}" for number in range(MOST_SKIPS) for name in SKIP]
 _FRAME = """
@@ -60,7 +60,7 @@ def _write(name: str, activated: bool, skip_count: int) -> str:
     _pack(f, frame, panel, row, column, count)
     ahead, lines = local + frame.ahead_place, _list_next_inputs(f, frame, local + frame.ahead_place, tile)
     vectors, most, block, terms = (count + (f.lanes - 1)) // f.lanes, frame.most, frame.block, frame.terms
-    steps, counts, parts, zeros = frame.steps, frame.counts, frame.parts, frame.zeros
+    steps, counts, parts = frame.steps, frame.counts, frame.parts
     pitch, plane, functions, channels = frame.pitch, frame.plane, frame.functions, frame.out_channels
     x_step, per_call = frame.x_channel * f.size, parts * frame.taps
     line = most * f.lanes
