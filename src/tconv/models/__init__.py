@@ -16,11 +16,37 @@ from pathlib import Path
 
 from tconv.errors import ArgumentError, FileError
 from tconv.models.image_model import Model
-from tconv.models.layers import Convolution, Node, Pointwise, Sum
+from tconv.models.layers import Convolution, Node
 from tconv.models.network import Network
 from tconv.models.readers import READERS
+from tconv.models.steps.arithmetic import Affine, Combination, Sum
+from tconv.models.steps.channels import ChannelRange, Concat
+from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
+from tconv.models.steps.padding import Padding
+from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.pooling import GlobalMean
+from tconv.models.steps.resizing import Resize
 
-__all__ = ["PHOTO_SCALES", "Convolution", "Model", "Network", "Node", "Pointwise", "Sum", "load", "photo"]
+__all__ = [
+    "PHOTO_SCALES",
+    "Affine",
+    "ChannelRange",
+    "ChannelsToPixels",
+    "Combination",
+    "Concat",
+    "Convolution",
+    "GlobalMean",
+    "Model",
+    "Network",
+    "Node",
+    "Padding",
+    "PixelsToChannels",
+    "Pointwise",
+    "Resize",
+    "Sum",
+    "load",
+    "photo",
+]
 
 PHOTO_SCALES = (2, 3, 4)
 """Scales for which a network of photographs comes with tconv."""

@@ -22,8 +22,10 @@ from tconv.geometry import Geometry
 from tconv.kernels import tap_products
 from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.simd.winograd_f43 import algebra
-from tconv.models.layers import Convolution, Shape, Sum
+from tconv.models.layers import Convolution
 from tconv.models.network import Network
+from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.step import NetworkStep, Region, Shape
 from tconv.operator.strips import conv_transpose_strip
 from tconv.weights.interpolation import crop_for
 
@@ -88,14 +90,28 @@ def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> 
             anchor = network.anchors.get(number)
             pieces.append(_convolved(rng, node.step, given[0], spans_of[node.inputs[0]], target, anchor))
         else:
-            cut = [_part(each, spans_of[place], target) for each, place in zip(given, node.inputs, strict=True)]
-            if isinstance(node.step, Sum):
-                values, copies = cut[0].values + cut[1].values, cut[0].copies + cut[1].copies
-            else:
-                values, copies = _activated(network.activations[number], *(part.copy() for part in cut[0]))
-            pieces.append(Piece(values, copies + _errors(rng, values, _UNIT * np.abs(values))))
+            sources = [sizes[place] for place in node.inputs]
+            parts = [(each, spans_of[place]) for each, place in zip(given, node.inputs, strict=True)]
+            computed = _computed(node.step, parts, sources, target)
+            errors = _errors(rng, computed.values, node.step.roundings * _UNIT * np.abs(computed.values))
+            pieces.append(Piece(computed.values, computed.copies + errors))
         spans_of.append(target)
     return _part(pieces[-1], spans_of[-1], outputs)
+
+
+def _computed(step: NetworkStep, given: list[tuple[Piece, Span]], sizes: list[Shape], target: Span) -> Piece:
+    """Return a part of the output of a step, and its copies, from its inputs in float64."""
+    channels = step.output_channels([len(part.values) for part, _ in given])
+    shape = channels, *(span.stop - span.start for span in target)
+    values, copies = np.empty(shape), np.empty((_COPIES, *shape))
+    step.compute([Region(part.values, *span) for part, span in given], sizes, Region(values, *target))
+    if not isinstance(step, Pointwise):
+        step.compute([Region(part.copies, *span) for part, span in given], sizes, Region(copies, *target))
+        return Piece(values, copies)
+    ((part, span),) = given
+    cut = _part(part, span, target)
+    activation = activation_of(step.activation, channels)
+    return _activated(activation, cut.values.copy(), cut.copies.copy())
 
 
 def _part(given: Piece, span: Span, wanted: Span) -> Piece:

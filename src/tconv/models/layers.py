@@ -1,11 +1,10 @@
-"""Layers of a network: convolutions, sums and activations, and the input rows that their output rows need.
+"""Convolutions of a network, and the input rows that their output rows need.
 
-`tconv.models.Network` runs them.
+`steps` has all other layers; `tconv.models.Network` runs them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from tconv.kernels.problem import Problem
 from tconv.kernels.simd.winograd_f43 import row_group_layer
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 from tconv.models.row_buffer import RowBuffer
+from tconv.models.steps.step import NetworkStep, Region, Shape, taken
 from tconv.operator.strips import StripLayer, layer_method
 from tconv.weights.interpolation import crop_for
 
@@ -29,9 +29,7 @@ _CACHE_SIZE = 64
 """Most compiled calls, and most crops, that one layer caches."""
 
 ORDINARY = "ordinary convolutions of stride 1 are read, and transposed ones of any stride"
-"""Part of readers' messages about a convolution with a stride."""
-
-Shape = tuple[int, int]
+"""Region of readers' messages about a convolution with a stride."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +80,44 @@ class Convolution:
         down, across = (Geometry(g.kernel[a], g.stride[a], [g.crop[a]], g.dilation[a]) for a in (0, 1))
         return down, across
 
+    def output_channels(self, given: Sequence[int]) -> int:
+        """Return the output channels. Raises ShapeError if the inputs do not fit the weight."""
+        into, out = self.channels
+        if list(given) != [into]:
+            raise ShapeError(f"it has a weight for {into} input channels; it is given {list(given)}")
+        return out
+
+    def output_extent(self, given: Sequence[int], axis: int) -> int:
+        """Return the height (width) of the output. Raises ShapeError if nothing is left."""
+        (size,) = self.along[axis].output_shape(given)
+        return size
+
+    def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
+        """Return the rows (columns) of the input that these output rows need; at least one."""
+        # Geometry.input_window without its checks: this runs for every strip of every layer
+        along = self.along[axis]
+        (stride,), ((lo, _),) = along.stride, along.crop
+        start = self.first(outputs.start, axis)
+        stop = (outputs.stop - 1 + lo) // stride + 1
+        return slice(min(max(start, 0), sizes[0] - 1), min(max(stop, 1), sizes[0]))
+
+    def first(self, output: int, axis: int) -> int:
+        """Return the first row (column) of an unbounded input that this output row needs."""
+        along = self.along[axis]
+        (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
+        last = (output + lo) // stride  # the last input that reaches it, or the one before it, for an output in a gap
+        return min(-((extent - 1 - output - lo) // stride), last)
+
+    def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
+        """Fill all columns of some output rows, float32."""
+        rows = self.source(0, out.rows, [sizes[0][0]], 0)
+        self.rows(taken(given[0], rows, slice(0, sizes[0][1]))[None], rows.start, out.rows, out.values[None])
+
+    @property
+    def roundings(self) -> int:
+        """Roundings of a sum of one product for each tap and channel."""
+        return int(np.prod(self.weight.shape[2:])) * self.channels[0]
+
     @property
     def channels(self) -> tuple[int, int]:
         """Numbers of input and output channels."""
@@ -117,7 +153,7 @@ class Convolution:
         """
         grouped = self.grouped
         assert grouped is not None
-        reach = source_rows(self, slice(0, heights[1]), heights[0])
+        reach = self.source(0, slice(0, heights[1]), [heights[0]], 0)
         if grouped(source, reach, outputs, target, anchor):
             return
         # rows with inf or NaN are computed directly, so that those spread as in the definition whatever the strips;
@@ -126,7 +162,7 @@ class Convolution:
         shape = target.array.shape[0], outputs.stop - outputs.start, target.array.shape[2]
         sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
         linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor)
-        span = source_rows(self, outputs, heights[0])
+        span = self.source(0, outputs, [heights[0]], 0)
         self.rows(source.gathered(span), span.start, outputs, direct[None])
         for piece in target.pieces(outputs):
             part = slice(piece.start - outputs.start, piece.stop - outputs.start)
@@ -159,53 +195,16 @@ def _store(cache: dict[Any, Any], key: Any, value: Any) -> None:
     cache[key] = value
 
 
-@dataclass(frozen=True)
-class Sum:
-    """Sum of two inputs of the same size."""
-
-
-@dataclass(frozen=True)
-class Pointwise:
-    """Activation of its own, where no convolution before it can apply it."""
-
-    activation: Any
-
-
 class Node(NamedTuple):
     """One layer and its inputs: 0 is the input of the network, j the output of its j-th node."""
 
-    step: Convolution | Sum | Pointwise
+    step: NetworkStep
     inputs: tuple[int, ...]
 
 
 def replace_crop(g: Geometry, crop: Any) -> Geometry:
     """Return the geometry with another crop."""
     return Geometry(g.kernel, g.stride, crop, g.dilation, g.groups)
-
-
-def fused(nodes: Sequence[Node]) -> list[Node]:
-    """Return an equal network whose convolutions apply the activations behind them, where nothing else reads them."""
-    readers = Counter(place for node in nodes for place in node.inputs)
-    places: dict[int, int] = {0: 0}
-    result: list[Node] = []
-    for number, node in enumerate(nodes, 1):
-        inputs = tuple(places[place] for place in node.inputs)
-        before = result[inputs[0] - 1].step if inputs[0] else None
-        if (
-            isinstance(node.step, Pointwise)
-            and isinstance(before, Convolution)
-            and before.activation is None
-            and readers[node.inputs[0]] == 1
-            and (number < len(nodes) or inputs[0] == len(result))  # the last node is the output
-        ):
-            result[inputs[0] - 1] = result[inputs[0] - 1]._replace(
-                step=replace(before, activation=node.step.activation)
-            )
-            places[number] = inputs[0]
-        else:
-            result.append(Node(node.step, inputs))
-            places[number] = len(result)
-    return result
 
 
 def check(number: int, step: Convolution) -> None:
@@ -216,25 +215,3 @@ def check(number: int, step: Convolution) -> None:
     if step.bias is not None and step.bias.shape != (out,):
         raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) is needed")
     activation_of(step.activation, out)
-
-
-def source_rows(step: Any, outputs: slice, size: int, axis: int = 0) -> slice:
-    """Return the rows (columns) of an input of this height (width) that these output rows need; at least one."""
-    if not isinstance(step, Convolution):
-        return outputs
-    # Geometry.input_window without its checks: this runs for every strip of every layer
-    along = step.along[axis]
-    (stride,), ((lo, _),) = along.stride, along.crop
-    start = first_row(step, outputs.start, axis)
-    stop = (outputs.stop - 1 + lo) // stride + 1
-    return slice(min(max(start, 0), size - 1), min(max(stop, 1), size))
-
-
-def first_row(step: Any, output: int, axis: int = 0) -> int:
-    """Return the first row (column) of an unbounded input that this output row needs."""
-    if not isinstance(step, Convolution):
-        return output
-    along = step.along[axis]
-    (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
-    last = (output + lo) // stride  # the last input that reaches it, or the one before it, for an output in a gap
-    return min(-((extent - 1 - output - lo) // stride), last)

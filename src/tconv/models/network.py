@@ -1,4 +1,4 @@
-"""A network of transposed convolutions, run on tconv's own kernel, a few rows of the picture at a time.
+"""A network of transposed convolutions and simpler steps, run on tconv's own kernel, a few rows at a time.
 
 An ordinary convolution of stride 1 is a transposed one (flip the taps, swap the channels, crop d(k - 1) - p), so one
 kernel runs all layers. Each layer computes the rows that the next ones need now, and buffers those that they will need
@@ -19,11 +19,11 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
-from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.problem import Problem, is_plain
 from tconv.kernels.simd.winograd_f43.interface import GROUP
-from tconv.models.layers import Convolution, Node, Pointwise, Shape, Sum, check, first_row, source_rows
+from tconv.models.layers import Convolution, Node, check
 from tconv.models.row_buffer import RowBuffer, ring_rows, row_floats
+from tconv.models.steps.step import Region, Shape
 
 _STRIP = 1 << 21
 """Bytes of a layer's rows that are computed at a time: they stay in the caches until the next layer reads them."""
@@ -49,8 +49,6 @@ class Network:
         if first is None:
             raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
         self.channels = [first.channels[0]]
-        self.activations: dict[int, Activation | None] = {}
-        """activations of the `Pointwise` nodes by number"""
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
         self.anchors = self._anchored()
@@ -82,7 +80,7 @@ class Network:
                 anchors[number] = start % GROUP
             for place in node.inputs:
                 before = starts[place]
-                first = first_row(node.step, start)
+                first = node.step.first(start, 0)
                 starts[place] = first if before is None else min(before, first)
         return anchors
 
@@ -93,18 +91,12 @@ class Network:
                 f"node {number} reads {node.inputs}; numbers from 0 to {number - 1} are needed: 0 is the input, j the "
                 "output of node j. Write the nodes in the order in which they run"
             )
-        given = [self.channels[place] for place in node.inputs]
         if isinstance(node.step, Convolution):
-            into, out = node.step.channels
-            if given != [into]:
-                raise ShapeError(f"node {number} has a weight for {into} input channels; it is given {given}")
             check(number, node.step)
-            return out
-        if len(set(given)) > 1 or len(given) != 1 + isinstance(node.step, Sum):
-            raise ShapeError(f"node {number}, {node.step}, is given inputs of {given} channels")
-        if isinstance(node.step, Pointwise):
-            self.activations[number] = activation_of(node.step.activation, given[0])
-        return given[0]
+        try:
+            return node.step.output_channels([self.channels[place] for place in node.inputs])
+        except ShapeError as error:
+            raise ShapeError(f"node {number}: {error}") from None
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
@@ -113,13 +105,14 @@ class Network:
         sizes = [shape]
         for number, node in enumerate(self.nodes, 1):
             given = [sizes[place] for place in node.inputs]
-            if len(set(given)) > 1:
-                raise ShapeError(f"node {number} adds pictures of {given}; all must have the same size")
-            if isinstance(node.step, Convolution):
-                height, width = node.step.geometry.output_shape(given[0])
-                sizes.append((height, width))
-            else:
-                sizes.append(given[0])
+            try:
+                if isinstance(node.step, Convolution):  # its messages name both axes
+                    height, width = node.step.geometry.output_shape(given[0])
+                else:
+                    height, width = (node.step.output_extent([size[axis] for size in given], axis) for axis in (0, 1))
+            except ShapeError as error:
+                raise type(error)(f"node {number}: {error}") from None
+            sizes.append((height, width))
         return sizes
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -156,9 +149,7 @@ class Network:
         """
         sizes = [size]
         for node in self.nodes:
-            given = sizes[node.inputs[0]]
-            along = node.step.along[axis] if isinstance(node.step, Convolution) else None
-            sizes.append(given if along is None else along.output_shape([given])[0])
+            sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
         return self.needed(outputs, sizes, axis, grouped)[0]
 
     def scratch_bytes(self, shape: Shape) -> int:
@@ -190,8 +181,9 @@ class Network:
             if grouped and axis == 0 and number in self.anchors:
                 wanted = _grouped(wanted, self.anchors[number], sizes[number])
                 spans[number] = [wanted]
-            for place in node.inputs:
-                spans[place].append(source_rows(node.step, wanted, sizes[place], axis))
+            given = [sizes[place] for place in node.inputs]
+            for place_number, place in enumerate(node.inputs):
+                spans[place].append(node.step.source(place_number, wanted, given, axis))
         return [_hull(each) for each in spans]
 
     # -- running -------------------------------------------------------------------------------------------------
@@ -245,7 +237,7 @@ class Network:
         buffers.append(RowBuffer(out, outputs.start, outputs.start))
         for begin in range(outputs.start, outputs.stop, step):
             strip = slice(begin, min(begin + step, outputs.stop))
-            self._advance(buffers, self.needed(strip, heights), heights)
+            self._advance(buffers, self.needed(strip, heights), sizes)
         return out
 
     def _step(self, sizes: list[Shape]) -> int:
@@ -254,7 +246,7 @@ class Network:
         most = max(channels * 4 * h * w for channels, (h, w) in zip(self.channels[1:], sizes[1:], strict=True))
         return max(1, min(out_rows, _STRIP * out_rows // max(1, most)))
 
-    def _advance(self, buffers: list[RowBuffer], needed: list[slice], heights: list[int]) -> None:
+    def _advance(self, buffers: list[RowBuffer], needed: list[slice], sizes: list[Shape]) -> None:
         """Compute the rows that are needed and not buffered yet."""
         for number, node in enumerate(self.nodes, 1):
             target = buffers[number]
@@ -265,27 +257,23 @@ class Network:
                 target.reserve(needed[number].start, rows.stop)
             if number in self.anchors and isinstance(node.step, Convolution):
                 (place,) = node.inputs
-                ends = heights[place], heights[number]
+                ends = sizes[place][0], sizes[number][0]
                 node.step.in_groups(buffers[place], rows, target, ends, self.anchors[number])
             else:
                 for piece in target.pieces(rows):
-                    self._compute_piece(number, buffers, piece, heights)
+                    self._compute_piece(number, buffers, piece, sizes)
             target.stop = rows.stop
 
-    def _compute_piece(self, number: int, buffers: list[RowBuffer], rows: slice, heights: list[int]) -> None:
+    def _compute_piece(self, number: int, buffers: list[RowBuffer], rows: slice, sizes: list[Shape]) -> None:
         """Compute contiguous rows of a node whose inputs are contiguous, too."""
-        node, target = self.nodes[number - 1], buffers[number].view(rows)
-        spans = [source_rows(node.step, rows, heights[place]) for place in node.inputs]
-        given = [buffers[place].view(span) for place, span in zip(node.inputs, spans, strict=True)]
-        if isinstance(node.step, Convolution):
-            node.step.rows(given[0], spans[0].start, rows, target)
-        elif isinstance(node.step, Sum):
-            np.add(given[0], given[1], out=target)
-        else:
-            target[...] = given[0]
-            activation = self.activations[number]
-            if activation is not None:
-                activation.apply(target)
+        node = self.nodes[number - 1]
+        given = [sizes[place] for place in node.inputs]
+        parts = []
+        for place_number, place in enumerate(node.inputs):
+            span = node.step.source(place_number, rows, [height for height, _ in given], 0)
+            parts.append(Region(buffers[place].view(span)[0], span, slice(0, sizes[place][1])))
+        out = Region(buffers[number].view(rows)[0], rows, slice(0, sizes[number][1]))
+        node.step.compute(parts, given, out)
 
 
 def _grouped(rows: slice, anchor: int, size: int) -> slice:

@@ -16,8 +16,10 @@ from tconv._arrays import Array
 from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.num_threads import get_num_threads
 from tconv.models.image_model import Model, edge_extended
-from tconv.models.layers import Convolution, Sum
+from tconv.models.layers import Convolution
 from tconv.models.network import Network
+from tconv.models.steps.arithmetic import Sum
+from tconv.models.steps.pointwise import Pointwise
 
 _RUNS = 5
 
@@ -75,7 +77,8 @@ def in_torch(network: Network, form: Any = None) -> Callable[[Any], Any]:
         if isinstance(step, Convolution):
             call, activation = _layer(step, form), activation_of(step.activation, step.channels[1])
         else:
-            call, activation = None, network.activations.get(number)
+            given = step.activation if isinstance(step, Pointwise) else None
+            call, activation = None, activation_of(given, network.channels[number])
         used_later = {place for later in network.nodes[number:] for place in later.inputs}
         done = [place for place in range(number) if place not in used_later]
         steps.append((node.inputs, done, call, isinstance(step, Sum), *_activation(activation)))

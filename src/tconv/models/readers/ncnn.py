@@ -18,9 +18,12 @@ from tconv._arrays import Array
 from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry
 from tconv.models.image_model import Model
-from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
+from tconv.models.layers import ORDINARY, Convolution, Node
 from tconv.models.network import Network
 from tconv.models.readers.ncnn_weights import Blob, Section
+from tconv.models.simplification import simplified
+from tconv.models.steps.arithmetic import Sum
+from tconv.models.steps.pointwise import Pointwise
 
 _MAGIC = "7767517"
 _ARRAY = -23300
@@ -58,7 +61,7 @@ def read(path: Path) -> Model:
         nodes = _nodes(lines, blob)
         if blob.left:
             raise FileError(f"{weights.name} has {blob.left} bytes more than the layers need")
-        network = Network(fused(nodes))
+        network = Network(simplified(nodes))
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:

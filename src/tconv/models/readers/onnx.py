@@ -18,16 +18,19 @@ from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry
 from tconv.models.image_model import Model
 from tconv.models.inventory.other_forms import same_pads
-from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum, fused
+from tconv.models.layers import ORDINARY, Convolution, Node
 from tconv.models.network import Network
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, damaged, label, open_graph
+from tconv.models.simplification import simplified
+from tconv.models.steps.arithmetic import Sum
+from tconv.models.steps.pointwise import Pointwise
 
 
 def read(path: Path) -> Model:
     """Return the model in a .onnx file. Raises FileError, ShapeError, MissingExtraError."""
     graph = open_graph(path)
     try:
-        network = Network(fused(_NetworkReader(graph).nodes()))
+        network = Network(simplified(_NetworkReader(graph).nodes()))
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:

@@ -25,8 +25,10 @@ from tconv.errors import ArgumentError, FileError, MissingExtraError, TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
 from tconv.models.image_model import Model
-from tconv.models.layers import ORDINARY, Convolution, Node, Pointwise, Sum
+from tconv.models.layers import ORDINARY, Convolution, Node
 from tconv.models.network import Network
+from tconv.models.steps.arithmetic import Sum
+from tconv.models.steps.pointwise import Pointwise
 
 KEY = "tconv"
 _KEYS = {"op", "name", "inputs", "weight", "bias", "stride", "padding", "dilation", "groups", "activation"}

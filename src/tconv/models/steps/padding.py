@@ -1,0 +1,77 @@
+"""Padding of a picture on its four sides with a number, by reflection or by its outermost pixels; and crop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import ShapeError
+from tconv.models.steps.step import LINES, Region, Shape, taken
+
+MODES = ("constant", "reflect", "edge")
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Padding ((top, bottom), (left, right)); negative numbers crop. `mode` is one of MODES, `value` its constant.
+
+    "reflect" does not repeat the outermost pixels, as PyTorch's and ONNX's do not.
+    """
+
+    sides: tuple[tuple[int, int], tuple[int, int]]
+    mode: str = "constant"
+    value: float = 0.0
+    roundings = 0
+
+    def output_channels(self, given: Sequence[int]) -> int:
+        """Return the channels of the input."""
+        return given[0]
+
+    def output_extent(self, given: Sequence[int], axis: int) -> int:
+        """Return the height (width) with the padding. Raises ShapeError if nothing is left, or for a far reflection."""
+        result = given[0] + sum(self.sides[axis])
+        if result < 1:
+            raise ShapeError(f"a crop of {self.sides[axis]} leaves nothing of {given[0]} {LINES[axis]}")
+        if self.mode == "reflect" and max(self.sides[axis]) >= given[0]:
+            raise ShapeError(
+                f"{given[0]} {LINES[axis]} cannot be reflected by {self.sides[axis]}; more of them are needed"
+            )
+        return result
+
+    def _indices(self, outputs: slice, size: int, axis: int) -> Array:
+        """Return the input rows of output rows; -1 where the constant is."""
+        places = np.arange(outputs.start, outputs.stop) - self.sides[axis][0]
+        inside: Array = np.clip(places, 0, size - 1)
+        if self.mode == "constant":
+            inside[inside != places] = -1
+        elif self.mode == "reflect":
+            places = np.abs(places)
+            inside = np.minimum(places, 2 * (size - 1) - places)
+        return inside
+
+    def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
+        """Return the rows that are copied."""
+        places = self._indices(outputs, sizes[0], axis)
+        inside = places[places >= 0]
+        if not inside.size:  # padding only: any row will do
+            nearest = 0 if outputs.start < self.sides[axis][0] else sizes[0] - 1
+            return slice(nearest, nearest + 1)
+        return slice(int(inside.min()), int(inside.max()) + 1)
+
+    def first(self, output: int, axis: int) -> int:
+        """Return the row at the same place of the picture."""
+        return output - self.sides[axis][0]
+
+    def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
+        """Fill a part of the result."""
+        spans = [self.source(0, span, [sizes[0][axis]], axis) for axis, span in enumerate((out.rows, out.columns))]
+        x = taken(given[0], *spans)
+        places = [self._indices(span, sizes[0][axis], axis) for axis, span in enumerate((out.rows, out.columns))]
+        rows, columns = (np.maximum(p - s.start, 0) for p, s in zip(places, spans, strict=True))
+        out.values[...] = x[..., rows[:, None], columns]
+        outside = (places[0] < 0)[:, None] | (places[1] < 0)
+        if outside.any():
+            out.values[..., outside] = self.value
