@@ -10,10 +10,41 @@ from collections.abc import Callable, Sequence
 
 from tconv.models.layers import Node
 from tconv.models.simplification.activations import fused_activation
+from tconv.models.simplification.affine import affine_behind, affine_in_front, merged_affine
+from tconv.models.simplification.folded_shuffle import folded_shuffle
 from tconv.models.simplification.graph import Graph, graph_of
+from tconv.models.simplification.identities import identity, nested_concat, range_of_channels, undone_shuffle
+from tconv.models.simplification.moved import moved_in_front
+from tconv.models.simplification.nearest import nearest_in_front
+from tconv.models.simplification.padding import crop_behind, merged_padding, padding_in_front
+from tconv.models.simplification.shared import shared_node
+from tconv.models.simplification.spelled_out import larger_of_slopes, merged_clamps, spelled_activation
+from tconv.models.simplification.sums import scaled_sum
+from tconv.models.simplification.unit_stride import unit_stride
 
-RULES: tuple[Callable[[Graph, int], bool], ...] = (fused_activation,)
-"""Rules, in the order in which they are applied."""
+RULES: tuple[Callable[[Graph, int], bool], ...] = (
+    unit_stride,
+    identity,
+    undone_shuffle,
+    nested_concat,
+    range_of_channels,
+    shared_node,
+    spelled_activation,
+    larger_of_slopes,
+    merged_clamps,
+    merged_padding,
+    merged_affine,
+    affine_behind,
+    affine_in_front,
+    scaled_sum,
+    padding_in_front,
+    crop_behind,
+    fused_activation,
+    moved_in_front,
+    nearest_in_front,
+    folded_shuffle,
+)
+"""Rules, in the order in which they are applied: constants before the activations behind them."""
 
 _MOST_SWEEPS = 20
 """Sweeps over all nodes; rules make nodes fewer or cheaper, so a handful is enough."""

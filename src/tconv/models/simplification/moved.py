@@ -15,6 +15,7 @@ from tconv.models.layers import Convolution
 from tconv.models.simplification.activations import is_fusable
 from tconv.models.simplification.affine import constants_per_channel
 from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.nearest import repeats
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.models.steps.pointwise import Pointwise
@@ -34,7 +35,7 @@ def moved_in_front(graph: Graph, number: int) -> bool:
     if graph.channels(place) != graph.channels(number):
         return False
     if isinstance(enlargement, Resize):
-        if enlargement.mode != "nearest" or any(factor < 1 for factor in enlargement.factors):
+        if repeats(enlargement) is None:
             return False
         if isinstance(step, Affine) and constants_per_channel(step, graph.channels(number)) is None:
             return False

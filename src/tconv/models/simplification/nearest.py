@@ -22,19 +22,29 @@ from tconv.models.steps.resizing import Resize
 def nearest_in_front(graph: Graph, number: int) -> bool:
     """Fold a nearest interpolation by whole numbers into the convolution of stride 1 that alone reads it."""
     step, behind = graph.step(number), graph.only_reader(number)
-    if not isinstance(step, Resize) or behind is None or step.mode != "nearest":
+    if not isinstance(step, Resize) or behind is None:
         return False
-    after = graph.step(behind)
-    if not isinstance(after, Convolution) or set(after.geometry.stride) != {1}:
+    after, factors = graph.step(behind), repeats(step)
+    if factors is None or not isinstance(after, Convolution) or set(after.geometry.stride) != {1}:
         return False
-    if any(factor.denominator > 1 for factor in step.factors) or (after.bias is not None and after.bias.ndim == 3):
-        return False
-    factors = step.factors[0].numerator, step.factors[1].numerator
     folded = enlarged(after, factors)
     if not is_cheaper(after.geometry, folded.geometry) or not np.isfinite(folded.weight).all():
         return False
     graph.replace(behind, folded, graph.inputs(number))
     return True
+
+
+def repeats(step: Resize) -> tuple[int, int] | None:
+    """Return how often each row and each column is repeated; None for other interpolations."""
+    if step.mode != "nearest" or any(factor != int(factor) for factor in step.factors):
+        return None
+    factors = int(step.factors[0]), int(step.factors[1])
+    for axis, r in enumerate(factors):
+        for size in (1, 2, 5):  # rules of rounding show in pixels beside each other, those of sizes at the ends
+            for place in range(r * size):
+                if step.source(0, slice(place, place + 1), [size], axis) != slice(place // r, place // r + 1):
+                    return None
+    return factors
 
 
 def enlarged(step: Convolution, factors: tuple[int, int]) -> Convolution:

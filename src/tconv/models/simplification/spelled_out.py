@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv.errors import TconvError
 from tconv.models.simplification.affine import constants_per_channel
 from tconv.models.simplification.graph import Graph
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
@@ -28,7 +29,7 @@ class _Line(NamedTuple):
 
 
 def spelled_activation(graph: Graph, number: int) -> bool:
-    """Put SiLU, Swish, Mish, GELU or Hardswish in place of the product that it is."""
+    """Put SiLU, Swish, Mish, GELU or hard Swish in place of the product that it is."""
     if not _is_product(graph, number):
         return False
     constant, factors = _factors(graph, number)
@@ -37,8 +38,7 @@ def spelled_activation(graph: Graph, number: int) -> bool:
     for x, gate in (factors, factors[::-1]):
         found = _activation(graph, constant, x, gate)
         if found is not None:
-            graph.replace(number, Pointwise(found), (x,))
-            return True
+            return _replaced(graph, number, found, x)
     return False
 
 
@@ -66,6 +66,16 @@ def merged_clamps(graph: Graph, number: int) -> bool:
         return False
     low, high = (min(max(limit, outer[0]), outer[1]) for limit in inner)
     graph.replace(number, Pointwise(("clamp", low, high)), graph.inputs(place))
+    return True
+
+
+def _replaced(graph: Graph, number: int, activation: Any, x: int) -> bool:
+    step = Pointwise(activation)
+    try:
+        step.output_channels([graph.channels(x)])
+    except TconvError:  # no step of that name
+        return False
+    graph.replace(number, step, (x,))
     return True
 
 
@@ -98,7 +108,7 @@ def _activation(graph: Graph, constant: float, x: int, gate: int) -> Any:
         ends = [a * limit + b for limit in limits]
         middle = a * inner.shift + b
         fits = _near(slope, 1 / 6) and _near(middle, 0.5) and abs(ends[0]) < 1e-6 and _near(ends[1], 1)
-        return "hardswish" if fits else None
+        return "hard_swish" if fits else None
     if inner.shift != 0:
         return None
     if name == "sigmoid" and not numbers and b == 0 and _near(a, 1):
