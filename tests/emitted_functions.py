@@ -4,6 +4,7 @@ It patches the package, so it is for a process of its own: `code_generator` or `
 kernel is imported.
 """
 
+import itertools
 import re
 
 import llvmlite.binding as llvm
@@ -83,13 +84,13 @@ def _build_all():
         winograd_f22,
     )
     from tconv.kernels.simd.form_choice import direct_form, winograd_form
-    from tconv.kernels.simd.winograd_f43 import row_groups
+    from tconv.kernels.simd.winograd_f43 import tile_function
 
     thread_pool.pool()
     for kind in (futex_threads.FutexThreads, python_threads.PythonThreads, openmp_threads.OpenMPCalls):
         kind(np.zeros(4096, np.int64))
-    for activated in (False, True):
-        row_groups.address(activated)
+    for activated, skips in itertools.product((False, True), range(3)):
+        tile_function.address(activated, skips)
     native_call.build(map(np.dtype, direct.DTYPES))
     for number, (kernel, stride, arguments, c_in, c_out) in enumerate(GEOMETRIES):
         g = Geometry(kernel, stride, **arguments)

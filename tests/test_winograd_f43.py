@@ -13,6 +13,7 @@ from tconv.errors import ShapeError
 from tconv.kernels.activation import activation_of
 from tconv.kernels.simd import winograd_f43
 from tconv.kernels.simd.winograd_f43 import algebra, row_groups
+from tconv.kernels.simd.winograd_f43.interface import Skip
 from tconv.models import Convolution, Network, Node, layers
 from tconv.models import network as networks
 from tconv.models.row_buffer import RowBuffer
@@ -78,10 +79,10 @@ class Case:
         crop = self.geometry.crop
         return row_groups.WinogradLayer(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
 
-    def run(self, x, out, rows, layer=None):
+    def run(self, x, out, rows, layer=None, **more):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(row_groups, "_PANEL", self.panel)
-            return (layer or self.layer())(x, self.reach, rows, out, self.anchor)
+            return (layer or self.layer())(x, self.reach, rows, out, self.anchor, **more)
 
 
 def cases(seed):
@@ -323,3 +324,103 @@ def test_without_the_kernel_networks_run_directly(python):
         "assert net(np.ones((1, 4, 9, 9), 'f4')).shape == (1, 2, 9, 9)\n",
         TCONV_SIMD="0",
     )
+
+
+# -- skips, bands of columns, and ranges of channels ------------------------------------------------------------------
+
+
+def added(y, skips):
+    """Return the output with its skips, in float64; `skips` are arrays and scales."""
+    for rows, scale in skips:
+        y = y * float(np.float32(scale)) + rows
+    return y
+
+
+@given(seeds, st.integers(1, 2), st.integers(1, 3))
+@settings(max_examples=60)
+def test_skips_are_added_behind_the_activation(seed, count, threads):
+    case, rng = cases(seed)
+    y, allowed = case.truth()
+    skips = [(rng.normal(0, 1, y.shape).astype("f4"), float(rng.normal(0, 1))) for _ in range(count)]
+    wanted = added(y, skips)
+    for rows, scale in skips:
+        allowed = allowed * abs(scale) + EPS * (np.abs(y) + np.abs(rows) + np.abs(wanted))
+    # rings that begin anywhere, with other numbers beside the columns
+    given = []
+    for rows, scale in skips:
+        window = ring(len(y), case.shape[0] + int(rng.integers(0, 5)), case.shape[1], -int(rng.integers(0, 9)))
+        for piece in window.pieces(slice(0, case.shape[0])):
+            window.view(piece)[0] = rows[:, piece]
+        given.append(Skip(window, scale))
+    whole, cut = (np.full(y.shape, np.nan, "f4") for _ in range(2))
+    x, layer, before = RowBuffer(case.x, 0, case.height), case.layer(), tconv.get_num_threads()
+    tconv.set_num_threads(threads)
+    try:
+        assert case.run(x, RowBuffer(whole, 0, 0), slice(0, y.shape[1]), layer, skips=given)
+        starts = [0, *(n for n in range(case.anchor - 4, y.shape[1], 4) if n > 0), y.shape[1]]
+        for begin, end in itertools.pairwise(starts):
+            case.run(x, RowBuffer(cut, 0, 0), slice(begin, end), layer, skips=given)
+    finally:
+        tconv.set_num_threads(before)
+    assert (np.abs(whole - wanted) <= allowed).all()
+    np.testing.assert_array_equal(cut, whole)
+
+
+@given(seeds)
+@settings(max_examples=100)
+def test_bands_of_columns_have_the_bits_of_the_whole(seed):
+    """Inputs and outputs are channel ranges of larger buffers."""
+    case, rng = cases(seed)
+    height, width = case.shape
+    taps, wide = case.w.shape[3], case.x.shape[2]
+    skip = rng.normal(0, 1, (case.w.shape[1], height, width)).astype("f4")
+    whole = np.full(skip.shape, np.nan, "f4")
+    x, layer = RowBuffer(case.x, 0, case.height), case.layer()
+    case.run(x, RowBuffer(whole, 0, 0), slice(0, height), layer, skips=[Skip(RowBuffer(skip, 0, height), 0.2)])
+    cuts = sorted({0, width, *map(int, rng.integers(0, width + 1, 3))})
+    shift = case.geometry.crop[1][0] - (taps - 1)
+    for begin, end in itertools.pairwise(cuts):
+        # all columns that the band reads, and some more
+        first = min(max(0, begin + shift - int(rng.integers(0, 3))), wide - 1)
+        last = max(first + 1, min(wide, end - 1 + shift + taps + int(rng.integers(0, 3))))
+        given, out = (np.full((len(a) + 5, *a.shape[1:]), np.nan, "f4") for a in (case.x[:, :, first:last], skip))
+        given[3:-2] = case.x[:, :, first:last]
+        window = RowBuffer(out[2:-3, :, begin:end], 0, 0)
+        case.run(
+            RowBuffer(given[3:-2], 0, case.height),
+            window,
+            slice(0, height),
+            layer,
+            skips=[Skip(RowBuffer(skip[:, :, begin:end], 0, height), 0.2)],
+            left=begin + shift - first,
+        )
+        np.testing.assert_array_equal(window.array, whole[:, :, begin:end])
+        out[2:-3, :, begin:end] = np.nan
+        assert np.isnan(out).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("skips", [0, 1, 2])
+def test_inf_and_nan_spread_as_in_the_direct_form_beside_skips(value, skips):
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (5, 20, 40)).astype("f4")
+    x[2, 7, 20] = x[1, 18, 3] = value
+    step = Convolution.ordinary(rng.normal(0, 0.2, (6, 5, 3, 3)).astype("f4"), None, 1, activation="relu")
+    rows = [(rng.normal(0, 1, (6, 20, 40)).astype("f4"), 0.25) for _ in range(skips)]
+    got, direct = (np.full((6, 20, 40), np.nan, "f4") for _ in range(2))
+    given = [Skip(RowBuffer(array, 0, 20), scale) for array, scale in rows]
+    step.in_groups(RowBuffer(x, 0, 20), slice(0, 20), RowBuffer(got, 0, 0), (20, 20), 0, skips=given)
+    step.rows(x[None], 0, slice(0, 20), direct[None])
+    with np.errstate(invalid="ignore", over="ignore"):
+        wanted = added(direct.astype("f8"), rows)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(direct))
+    fine = np.isfinite(direct)
+    np.testing.assert_allclose(got[fine], wanted[fine], rtol=0, atol=2e-5 * (value if value == 3e38 else 1))
+    # the columns of a band, too
+    band = np.full((6, 20, 15), np.nan, "f4")
+    cut = [Skip(RowBuffer(array[:, :, 12:27], 0, 20), scale) for array, scale in rows]
+    step.in_groups(
+        RowBuffer(x[:, :, 10:30], 0, 20), slice(0, 20), RowBuffer(band, 0, 0), (20, 20), 0, skips=cut, left=1
+    )
+    np.testing.assert_array_equal(band, got[:, :, 12:27])

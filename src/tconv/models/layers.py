@@ -18,7 +18,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
 from tconv.kernels.problem import Problem
 from tconv.kernels.simd.winograd_f43 import row_group_layer
-from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
+from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer, Skip
 from tconv.models.row_buffer import RowBuffer
 from tconv.models.steps.step import NetworkStep, Region, Shape, taken
 from tconv.operator.strips import StripLayer, layer_method
@@ -146,43 +146,62 @@ class Convolution:
         finite = is_finite(self.weight)
         return Problem(self.geometry, 1, *self.channels, (1, 1), self.weight.dtype, finite_weight=finite)
 
-    def in_groups(self, source: RowBuffer, outputs: slice, target: RowBuffer, heights: Shape, anchor: int) -> None:
+    def in_groups(
+        self,
+        source: RowBuffer,
+        outputs: slice,
+        target: RowBuffer,
+        heights: Shape,
+        anchor: int,
+        *,
+        skips: Sequence[Skip] = (),
+        left: int | None = None,
+    ) -> None:
         """Compute output rows into `target` from the rows in `source`; `heights` are those of input and output.
 
-        Groups begin at rows that differ from `anchor` by multiples of their height.
+        Groups begin at rows that differ from `anchor` by multiples of their height. `skips` are added to the output.
+        `left` is for bands of columns: the column of `source` that the first column of `target` reads with its first
+        tap. Columns that `source` does not have count as zeros.
         """
         grouped = self.grouped
         assert grouped is not None
         reach = self.source(0, slice(0, heights[1]), [heights[0]], 0)
-        if grouped(source, reach, outputs, target, anchor):
+        if grouped(source, reach, outputs, target, anchor, skips=skips, left=left):
             return
         # rows with inf or NaN are computed directly, so that those spread as in the definition whatever the strips;
         # they show in the sums before the activation
         linear = self._grouped_linear
         shape = target.array.shape[0], outputs.stop - outputs.start, target.array.shape[2]
         sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
-        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor)
+        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor, left=left)
         span = self.source(0, outputs, [heights[0]], 0)
-        self.rows(source.gathered(span), span.start, outputs, direct[None])
+        self.rows(source.gathered(span), span.start, outputs, direct[None], left=left)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for window, scale in skips:
+                direct *= np.float32(scale)
+                direct += window.array[:, (np.arange(outputs.start, outputs.stop) - window.anchor) % window.period]
         for piece in target.pieces(outputs):
             part = slice(piece.start - outputs.start, piece.stop - outputs.start)
             np.copyto(target.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
-    def rows(self, x: Array, first: int, outputs: slice, out: Array) -> None:
+    def rows(self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None) -> None:
         """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`.
 
-        The bits of a row do not depend on the other rows, nor on how the picture is cut.
+        The bits of a row do not depend on the other rows, nor on how the picture is cut. `left`, for stride 1, is that
+        of `in_groups`.
         """
         # all strips of a picture have the same shapes, but for the first and the last
-        key = outputs.start - self.geometry.stride[0] * first, x.shape, x.strides, out.shape, out.strides
+        key = outputs.start - self.geometry.stride[0] * first, left, x.shape, x.strides, out.shape, out.strides
         run = self._calls.get(key)
         if run is None:
-            crop = crop_for(self.along[0], first, x.shape[2], outputs)
-            layer = self._layers.get(crop)
+            crops = crop_for(self.along[0], first, x.shape[2], outputs), self.geometry.crop[1]
+            if left is not None:
+                reach = self.along[1].extent[0] - 1
+                crops = crops[0], (left + reach, x.shape[3] - left - out.shape[3])
+            layer = self._layers.get(crops)
             if layer is None:
-                geometry = replace_crop(self.geometry, (crop, self.geometry.crop[1]))
-                layer = StripLayer(self.weight, self.bias, geometry, self.activation)
-                _store(self._layers, crop, layer)
+                layer = StripLayer(self.weight, self.bias, replace_crop(self.geometry, crops), self.activation)
+                _store(self._layers, crops, layer)
             run = layer.specialized(x, out)
             _store(self._calls, key, run)
         run(x, out)

@@ -44,9 +44,8 @@ def warm_up(report: Callable[[str], None]) -> int:
     before = OBJECT_CACHE.built
     report("threads")
     pool()
-    for activated in (False, True):
-        report("groups of rows")
-        row_groups.address(activated)
+    report("groups of rows")
+    row_groups.warm_up()
     for dtype in _dtypes():
         elements = direct_elements(Layer(Geometry((1, 1)), 64, 64, dtype))
         _build_parts(elements, report)

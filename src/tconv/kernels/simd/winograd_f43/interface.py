@@ -5,7 +5,8 @@ A network gives such a layer its buffered rows; `tconv.models` implements `RowWi
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from tconv._arrays import Array
 
@@ -19,10 +20,34 @@ class RowWindow(Protocol):
     address: int
 
 
+class Skip(NamedTuple):
+    """Rows that are added to a layer's output y, after the activation: y * scale + rows.
+
+    They have the channels and columns of the output, include all rows that are asked for, and share no memory with it.
+    """
+
+    rows: RowWindow
+    scale: float
+
+
+MOST_SKIPS = 2
+"""Skips of one call: (y * scale + rows) * scale + rows."""
+
+
 class RowGroupLayer(Protocol):
     """Layer of a network that computes its output rows in groups: `row_groups.WinogradLayer`."""
 
-    def __call__(self, x: RowWindow, reach: slice, rows: slice, out: RowWindow, anchor: int) -> bool:
+    def __call__(
+        self,
+        x: RowWindow,
+        reach: slice,
+        rows: slice,
+        out: RowWindow,
+        anchor: int,
+        *,
+        skips: Sequence[Skip] = (),
+        left: int | None = None,
+    ) -> bool:
         """Write output rows into `out`. Returns True if all were finite before the activation."""
 
 

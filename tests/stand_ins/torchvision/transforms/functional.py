@@ -1,0 +1,3 @@
+class InterpolationMode: BILINEAR="bilinear"; NEAREST="nearest"
+def rotate(*a, **k): raise NotImplementedError
+def normalize(*a, **k): raise NotImplementedError
