@@ -51,7 +51,7 @@ def included(layer: Layer, x: Value) -> Value:
         ("clamp", *numbers[:2]),
         "sigmoid",
         "mish",
-        ("hardswish", *numbers[:2]),
+        ("hard_swish", *numbers[:2]),
     )[kind]
     return x if activation is None else layer.add(Pointwise(activation), x)
 
@@ -118,12 +118,11 @@ LAYERS: dict[str, Callable[[Layer], list[Value]]] = {
     "Sigmoid": _of(lambda line: "sigmoid"),
     "TanH": _of(lambda line: "tanh"),
     "Swish": _of(lambda line: "silu"),
-    "HardSwish": _of(_hard("hardswish")),
-    "HardSigmoid": _of(_hard("hardsigmoid")),
+    "HardSwish": _of(_hard("hard_swish")),
+    "HardSigmoid": _of(_hard("hard_sigmoid")),
     "Mish": _of(lambda line: "mish"),
     "GELU": _of(lambda line: "gelu_tanh" if line.whole(0, 0) else "gelu"),
     "ELU": _of(lambda line: ("elu", line.number(0, 0.1))),
-    "CELU": _of(lambda line: ("celu", line.number(0, 1.0))),
     "SELU": _of(lambda line: ("selu", line.number(0, 1.67326324), line.number(1, 1.050700987))),
     "Softplus": _of(lambda line: "softplus"),
     "AbsVal": _of(lambda line: "abs"),
