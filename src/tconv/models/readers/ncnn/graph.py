@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from tconv.errors import FileError
 from tconv.models.layers import Node
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.readers.ncnn.layers import LAYERS
 from tconv.models.readers.ncnn.param_file import Line
 from tconv.models.readers.ncnn.stored_weights import Blob
 from tconv.models.steps.channels import ChannelRange
 
-_KEEP_CHANNELS = frozenset("Split Noop Dropout Padding Crop Interp BinaryOp Clip".split())
+_KEEP_CHANNELS = frozenset(["Split", "Noop", "Dropout", "Padding", "Crop", "Interp", "BinaryOp", "Clip"])
 
 
 def nodes_of(lines: list[Line], blob: Blob) -> list[Node]:
     """Return the nodes of all layers; the last one is the output. Raises FileError."""
-    values: dict[str, Value] = {}
+    values: dict[str, LayerOutput] = {}
     nodes: list[Node] = []
     fed = ""
     for line in lines:
@@ -25,7 +25,7 @@ def nodes_of(lines: list[Line], blob: Blob) -> list[Node]:
             if fed:
                 raise FileError(f"it has several inputs, {fed} and {line.name}; one is needed")
             fed = line.name
-            values[line.outputs[0]] = Value(0, _input_channels(lines, line))
+            values[line.outputs[0]] = LayerOutput(0, _input_channels(lines, line))
             continue
         if missing := [name for name in line.inputs if name not in values]:
             raise FileError(f"{line.name} reads {missing[0]!r}, which is not an output of a layer before it")
@@ -34,14 +34,16 @@ def nodes_of(lines: list[Line], blob: Blob) -> list[Node]:
         read = LAYERS.get(line.kind)
         if read is None:
             raise FileError(f"{line.name} is a {line.kind}, which is not read; {', '.join(LAYERS)} are")
-        results = read(Layer(line, [values[name] for name in line.inputs], blob.take(line), nodes))
+        results = read(NcnnLayer(line, [values[name] for name in line.inputs], blob.take(line), nodes))
         if len(results) != len(line.outputs):
-            raise FileError(f"{line.name} has {len(line.outputs)} outputs; a {line.kind} as this one has {len(results)}")
+            raise FileError(
+                f"{line.name} has {len(line.outputs)} outputs; a {line.kind} as this one has {len(results)}"
+            )
         values.update(zip(line.outputs, results, strict=True))
     return _ended(lines, values, nodes)
 
 
-def _ended(lines: list[Line], values: dict[str, Value], nodes: list[Node]) -> list[Node]:
+def _ended(lines: list[Line], values: dict[str, LayerOutput], nodes: list[Node]) -> list[Node]:
     """Return the nodes, the last of which is the output of the last layer."""
     used = {name for line in lines for name in line.inputs}
     ends = [name for line in lines for name in line.outputs if name not in used]

@@ -17,7 +17,7 @@ from tconv.models.readers.ncnn.param_file import Line
 from tconv.models.readers.ncnn.stored_weights import Section
 
 
-class Value(NamedTuple):
+class LayerOutput(NamedTuple):
     """Output of a layer: of a node, or a constant of the file."""
 
     place: int
@@ -30,31 +30,31 @@ class Value(NamedTuple):
     constant: Array | None = None
 
 
-class Layer:
+class NcnnLayer:
     """One line, with the values that it reads; `add` appends nodes to the network."""
 
-    def __init__(self, line: Line, inputs: list[Value], stored: dict[str, Section], nodes: list[Node]) -> None:
+    def __init__(self, line: Line, inputs: list[LayerOutput], stored: dict[str, Section], nodes: list[Node]) -> None:
         self.line, self.inputs, self._stored, self._nodes = line, inputs, stored, nodes
 
     def refusal(self, reason: str) -> FileError:
         """Return the error for something that is not read; the reason ends with what is."""
         return FileError(f"{self.line.name} is a {self.line.kind} {reason}")
 
-    def add(self, step: Any, *inputs: Value, axes: int | None = None, single: bool | None = None) -> Value:
+    def add(self, step: Any, *inputs: LayerOutput, axes: int | None = None, single: bool | None = None) -> LayerOutput:
         """Append a node; its output has the axes of its inputs, and is single if all of them are."""
         try:
             channels = step.output_channels([value.channels for value in inputs])
         except ShapeError as error:
             raise FileError(f"{self.line.name}: {error}") from None
         self._nodes.append(Node(step, tuple(value.place for value in inputs)))
-        return Value(
+        return LayerOutput(
             len(self._nodes),
             channels,
             max(value.axes for value in inputs) if axes is None else axes,
             all(value.single for value in inputs) if single is None else single,
         )
 
-    def values(self, count: int | None = None) -> list[Value]:
+    def values(self, count: int | None = None) -> list[LayerOutput]:
         """Return the inputs, which are computed. Raises FileError for another count, and for constants."""
         if not self.inputs or (count is not None and len(self.inputs) != count):
             needed = "1 or more are" if count is None else f"{count} {'is' if count == 1 else 'are'}"
@@ -63,11 +63,11 @@ class Layer:
             raise self.refusal("that reads a constant; values that are computed from the picture are needed")
         return self.inputs
 
-    def value(self) -> Value:
+    def value(self) -> LayerOutput:
         """Return the only input."""
         return self.values(1)[0]
 
-    def picture(self) -> Value:
+    def picture(self) -> LayerOutput:
         """Return the only input, which has height and width. Raises FileError for a vector."""
         value = self.value()
         if value.axes != 3:
@@ -92,7 +92,9 @@ class Layer:
     def _dequantized(self, stored: Array) -> Array:
         scales = self._stored.get("weight scales")
         if scales is None:
-            raise self.refusal("with int8 weights and no scales for them; keys that say how they were scaled are needed")
+            raise self.refusal(
+                "with int8 weights and no scales for them; keys that say how they were scaled are needed"
+            )
         factors = scales.read()
         if not (np.isfinite(factors) & (factors != 0)).all():
             raise FileError(f"{self.line.name} has int8 weights with a scale of 0, inf or NaN")

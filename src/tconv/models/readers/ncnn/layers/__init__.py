@@ -1,16 +1,16 @@
 """Registry of ncnn's layers that are read: a function for each, which appends nodes and returns the outputs.
 
-A new layer is a function of a `Layer`, in the file of its family, and a line here.
+A new layer is a function of a `NcnnLayer`, in the file of its family, and a line here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.readers.ncnn.layers import activations, arithmetic, channels, convolutions, means, sizes, vectors
 
-LAYERS: dict[str, Callable[[Layer], list[Value]]] = {
+LAYERS: dict[str, Callable[[NcnnLayer], list[LayerOutput]]] = {
     "Convolution": convolutions.convolution,
     "ConvolutionDepthWise": convolutions.convolution,
     "Deconvolution": convolutions.deconvolution,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv.models.readers.ncnn.layer import Layer, Value, per_channel
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.readers.ncnn.param_file import ACTIVATIONS, Line
 from tconv.models.steps.arithmetic import Affine, Combination
 from tconv.models.steps.pointwise import Pointwise
@@ -35,7 +35,7 @@ _UNARY = (
 """Functions of UnaryOp by their numbers."""
 
 
-def included(layer: Layer, x: Value) -> Value:
+def included(layer: NcnnLayer, x: LayerOutput) -> LayerOutput:
     """Append the activation that a convolution includes: its number in key 9, its parameters in the array 10."""
     kind, numbers = layer.line.whole(9, 0), layer.line.lists.get(10, [])
     needed = {0: 0, 1: 0, 2: 1, 3: 2, 4: 0, 5: 0, 6: 2}
@@ -56,10 +56,10 @@ def included(layer: Layer, x: Value) -> Value:
     return x if activation is None else layer.add(Pointwise(activation), x)
 
 
-def _of(choose: Callable[[Line], Any]) -> Callable[[Layer], list[Value]]:
+def _of(choose: Callable[[Line], Any]) -> Callable[[NcnnLayer], list[LayerOutput]]:
     """Return the reader of a layer that applies the activation that `choose` finds in its line."""
 
-    def read(layer: Layer) -> list[Value]:
+    def read(layer: NcnnLayer) -> list[LayerOutput]:
         return [layer.add(Pointwise(choose(layer.line)), layer.value())]
 
     return read
@@ -78,7 +78,7 @@ def _clip(line: Line) -> Any:
     return "clamp", line.numbers.get(0, -math.inf), line.numbers.get(1, math.inf)
 
 
-def prelu(layer: Layer) -> list[Value]:
+def prelu(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a PReLU, with one slope or one for each channel."""
     x, slopes = layer.value(), layer.required("slope")
     if len(slopes) not in (1, x.channels):
@@ -86,7 +86,7 @@ def prelu(layer: Layer) -> list[Value]:
     return [layer.add(Pointwise(("prelu", slopes)), x)]
 
 
-def unary(layer: Layer) -> list[Value]:
+def unary(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a function of each number."""
     x, number = layer.value(), layer.line.whole(0, 0)
     if number == 1:
@@ -100,18 +100,18 @@ def unary(layer: Layer) -> list[Value]:
     return [layer.add(Pointwise(name), x)]
 
 
-def power(layer: Layer) -> list[Value]:
+def power(layer: NcnnLayer) -> list[LayerOutput]:
     """Append (shift + scale * x) ** power, for powers of 1 and 2."""
     x, line = layer.value(), layer.line
     exponent, scale, shift = line.number(0, 1.0), line.number(1, 1.0), line.number(2, 0.0)
     if exponent not in (1, 2):
         raise layer.refusal(f"with the exponent {exponent:g}; 1 or 2 is needed")
     if (scale, shift) != (1, 0):
-        x = layer.add(Affine(per_channel(np.float32([scale])), per_channel(np.float32([shift]))), x)
+        x = layer.add(Affine(np.full(1, scale, np.float32), np.full(1, shift, np.float32)), x)
     return [layer.add(Combination("multiply"), x, x) if exponent == 2 else x]
 
 
-LAYERS: dict[str, Callable[[Layer], list[Value]]] = {
+LAYERS: dict[str, Callable[[NcnnLayer], list[LayerOutput]]] = {
     "ReLU": _of(_relu),
     "PReLU": prelu,
     "Clip": _of(_clip),

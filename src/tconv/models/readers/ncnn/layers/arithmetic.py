@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.models.readers.ncnn.layer import Layer, Value, per_channel
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer, per_channel
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.pointwise import Pointwise
 
@@ -23,7 +23,7 @@ _PAIRS: dict[str, Any] = {
 }
 
 
-def binary(layer: Layer) -> list[Value]:
+def binary(layer: NcnnLayer) -> list[LayerOutput]:
     """Append an operation of two values, or of one and a constant."""
     line, number = layer.line, layer.line.whole(0, 0)
     operation = _OPERATIONS[number] if 0 <= number < len(_OPERATIONS) else ""
@@ -31,7 +31,7 @@ def binary(layer: Layer) -> list[Value]:
         known = ", ".join(f"{n} ({name})" for n, name in enumerate(_OPERATIONS))
         raise layer.refusal(f"with the operation {number}; {known} are read")
     if line.whole(1, 0):
-        return [_with_constant(layer, operation, layer.value(), np.float32([line.number(2, 0.0)]))]
+        return [_with_constant(layer, operation, layer.value(), np.full(1, line.number(2, 0.0), np.float32))]
     if len(layer.inputs) != 2:
         raise layer.refusal(f"of {len(layer.inputs)} inputs; 2 are needed, or 1 and a constant")
     x, z = layer.inputs
@@ -47,15 +47,19 @@ def binary(layer: Layer) -> list[Value]:
         raise layer.refusal(f"that takes a power ({operation}) of two values; a number as the exponent is needed")
     vector, other = sorted((x, z), key=lambda value: value.axes)
     if vector.axes < other.axes and vector.channels not in (1, other.channels):
-        raise layer.refusal(f"of a vector of {vector.channels} numbers and {other.channels} channels; as many are needed")
+        raise layer.refusal(
+            f"of a vector of {vector.channels} numbers and {other.channels} channels; as many are needed"
+        )
     return [layer.add(_PAIRS[operation], x, z)]
 
 
-def _spread(layer: Layer, constant: Array, x: Value) -> Array:
+def _spread(layer: NcnnLayer, constant: Array, x: LayerOutput) -> Array:
     """Return a constant as ncnn combines it with a value: [C, 1, 1], or as it is."""
     if x.axes == 1:
         if constant.ndim != 1:
-            raise layer.refusal(f"of a vector and a constant of shape {constant.shape}; one of [{x.channels}] is needed")
+            raise layer.refusal(
+                f"of a vector and a constant of shape {constant.shape}; one of [{x.channels}] is needed"
+            )
         return per_channel(constant)
     if constant.ndim == 1:
         if len(constant) not in (1, x.channels):
@@ -69,7 +73,7 @@ def _spread(layer: Layer, constant: Array, x: Value) -> Array:
     return constant
 
 
-def _with_constant(layer: Layer, operation: str, x: Value, constant: Array) -> Value:
+def _with_constant(layer: NcnnLayer, operation: str, x: LayerOutput, constant: Array) -> LayerOutput:
     one, none = np.ones(1, np.float32), np.zeros(1, np.float32)
     if operation in ("rdiv", "div") and not constant.all():
         raise layer.refusal("that divides by or into 0; other numbers are needed")
@@ -99,7 +103,7 @@ def _with_constant(layer: Layer, operation: str, x: Value, constant: Array) -> V
     raise layer.refusal(f"with {number:g} to the power of its input, which is not read; UnaryOp 7 (exp) is")
 
 
-def elementwise(layer: Layer) -> list[Value]:
+def elementwise(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a product, a sum with coefficients or the largest of two or more values of one size."""
     values, number = layer.values(), layer.line.whole(0, 0)
     coefficients = [float(np.float32(each)) for each in layer.line.lists.get(1, [])]
@@ -121,26 +125,28 @@ def elementwise(layer: Layer) -> list[Value]:
     return [result]
 
 
-def scale(layer: Layer) -> list[Value]:
+def scale(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a product with a number for each channel, in the file or computed (key 0 = -233), plus a bias."""
     if layer.line.whole(0, 0) == -233:
         x, factors = layer.values(2)
         if layer.line.whole(1, 0):
             raise layer.refusal("with a bias and a scale that is computed; one or the other is needed")
         if factors.axes != 1 or factors.channels != x.channels:
-            raise layer.refusal(f"of {x.channels} channels by {factors.channels} numbers; a vector of as many is needed")
+            raise layer.refusal(
+                f"of {x.channels} channels by {factors.channels} numbers; a vector of as many is needed"
+            )
         return [layer.add(Combination("multiply"), x, factors)]
     x, factors_, bias = layer.value(), layer.required("scale"), layer.floats("bias")
     shift = np.zeros(1, np.float32) if bias is None else bias
     return [_affine(layer, x, factors_, shift)]
 
 
-def bias(layer: Layer) -> list[Value]:
+def bias(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a sum with a number for each channel."""
     return [_affine(layer, layer.value(), np.ones(1, np.float32), layer.required("bias"))]
 
 
-def batch_norm(layer: Layer) -> list[Value]:
+def batch_norm(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a batch normalization with the statistics of the file."""
     slope, mean, variance, shift = (layer.required(role).astype(np.float64) for role in ("scale", "mean", "var", "B"))
     deviation = np.sqrt(np.maximum(variance + layer.line.number(1, 0.0), 0))
@@ -148,13 +154,13 @@ def batch_norm(layer: Layer) -> list[Value]:
     return [_affine(layer, layer.value(), factor, shift - mean * factor)]
 
 
-def dropout(layer: Layer) -> list[Value]:
+def dropout(layer: NcnnLayer) -> list[LayerOutput]:
     """Append the constant factor of a dropout, which is 1 in nearly all networks."""
     factor, x = layer.line.number(0, 1.0), layer.value()
-    return [x if factor == 1 else _affine(layer, x, np.float32([factor]), np.zeros(1, np.float32))]
+    return [x if factor == 1 else _affine(layer, x, np.full(1, factor, np.float32), np.zeros(1, np.float32))]
 
 
-def memory_data(layer: Layer) -> list[Value]:
+def memory_data(layer: NcnnLayer) -> list[LayerOutput]:
     """Return a constant of the file."""
     line = layer.line
     w, h, c, d = (line.whole(key, 0, least=0) for key in (0, 1, 2, 11))
@@ -162,10 +168,10 @@ def memory_data(layer: Layer) -> list[Value]:
         raise layer.refusal("of four axes; up to three are read")
     shape = (c, h, w) if c else (h, w) if h else (w,)
     numbers = layer.required("data").reshape(shape)
-    return [Value(-1, shape[0], len(shape), constant=numbers)]
+    return [LayerOutput(-1, shape[0], len(shape), constant=numbers)]
 
 
-def _affine(layer: Layer, x: Value, factor: Array, shift: Array) -> Value:
+def _affine(layer: NcnnLayer, x: LayerOutput, factor: Array, shift: Array) -> LayerOutput:
     factor, shift = (per_channel(each.astype(np.float32)) for each in (factor, shift))
     for each in (factor, shift):
         if len(each) not in (1, x.channels):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.steps.channels import ChannelRange, Concat
 
 _REST = -233
 
 
-def split(layer: Layer) -> list[Value]:
+def split(layer: NcnnLayer) -> list[LayerOutput]:
     """Return the input as each output."""
     return [layer.inputs[0]] * len(layer.line.outputs)
 
 
-def concat(layer: Layer) -> list[Value]:
+def concat(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a concatenation of channels."""
     values = layer.values()
     axes = {value.axes for value in values}
@@ -23,14 +23,16 @@ def concat(layer: Layer) -> list[Value]:
     return [layer.add(Concat(), *values)]
 
 
-def slices(layer: Layer) -> list[Value]:
+def slices(layer: NcnnLayer) -> list[LayerOutput]:
     """Append ranges of channels: sizes (array 0; -233: an equal share of the rest), or places of cuts (array 2)."""
     x, line = layer.value(), layer.line
     _refuse_other_axes(layer, line.whole(1, 0), x.axes)
     sizes, cuts = line.wholes(0), line.wholes(2)
     count, start, results = len(line.outputs), 0, []
     if len(cuts) != count - 1 and (len(sizes) != count or cuts):
-        raise layer.refusal(f"into {count} outputs with the sizes {sizes} or cuts {cuts}; one for each output is needed")
+        raise layer.refusal(
+            f"into {count} outputs with the sizes {sizes} or cuts {cuts}; one for each output is needed"
+        )
     for number in range(count):
         if cuts:
             at = x.channels if number == count - 1 else cuts[number]
@@ -43,7 +45,7 @@ def slices(layer: Layer) -> list[Value]:
     return results
 
 
-def shuffle(layer: Layer) -> list[Value]:
+def shuffle(layer: NcnnLayer) -> list[LayerOutput]:
     """Append another order of the channels: of groups (key 0), one channel of each in turn, or back (key 1)."""
     x, groups = layer.value(), layer.line.whole(0, 1, least=1)
     if x.channels % groups:
@@ -57,6 +59,6 @@ def shuffle(layer: Layer) -> list[Value]:
     return [layer.add(Concat(), *(layer.add(ChannelRange(n, n + 1), x) for n in order))]
 
 
-def _refuse_other_axes(layer: Layer, axis: int, axes: int) -> None:
+def _refuse_other_axes(layer: NcnnLayer, axis: int, axes: int) -> None:
     if axis not in (0, -axes):
         raise layer.refusal(f"along axis {axis}; the channels, axis 0, are needed")

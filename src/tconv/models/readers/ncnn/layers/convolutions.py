@@ -12,7 +12,7 @@ from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError, TconvError
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.readers.ncnn.layers.activations import included
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.strided_convolution import StridedConvolution
@@ -20,7 +20,7 @@ from tconv.models.steps.strided_convolution import StridedConvolution
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
 
-def convolution(layer: Layer) -> list[Value]:
+def convolution(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a convolution, and before it a padding with another number than 0."""
     line, x = layer.line, layer.value()
     if line.whole(19, 0):
@@ -49,7 +49,7 @@ def convolution(layer: Layer) -> list[Value]:
     return [included(layer, layer.add(step, x, single=single))]
 
 
-def deconvolution(layer: Layer) -> list[Value]:
+def deconvolution(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a transposed convolution."""
     line, x = layer.line, layer.picture()
     if line.whole(28, 0):
@@ -74,7 +74,7 @@ def deconvolution(layer: Layer) -> list[Value]:
     return [included(layer, layer.add(Convolution(canonical, geometry, layer.floats("bias")), x, single=False))]
 
 
-def inner_product(layer: Layer) -> list[Value]:
+def inner_product(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a product of a vector with a matrix, as a convolution of one tap."""
     line, x = layer.line, layer.value()
     if not x.single:
@@ -87,7 +87,7 @@ def inner_product(layer: Layer) -> list[Value]:
     return [included(layer, layer.add(step, x, axes=1))]
 
 
-def _weight(layer: Layer, out: int, kernel: tuple[int, int]) -> tuple[Array, int]:
+def _weight(layer: NcnnLayer, out: int, kernel: tuple[int, ...]) -> tuple[Array, int]:
     """Return the weight [C_out, C_in/groups, kh, kw] and the number of groups. Raises FileError."""
     line = layer.line
     groups = line.whole(7, 1, least=1) if line.kind.endswith("DepthWise") else 1
@@ -101,7 +101,7 @@ def _weight(layer: Layer, out: int, kernel: tuple[int, int]) -> tuple[Array, int
     return layer.required("weight").reshape(out, per_group, *kernel), groups
 
 
-def _sides(layer: Layer, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> Sides:
+def _sides(layer: NcnnLayer, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> Sides:
     """Return the padding of a convolution ((top, bottom), (left, right)). Raises FileError for rules that vary."""
     line = layer.line
     left, top = line.whole(4, 0), line.whole(14, line.whole(4, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.strided_convolution import StridedConvolution
@@ -12,7 +12,7 @@ from tconv.models.steps.strided_convolution import StridedConvolution
 _MEAN = 3
 
 
-def pooling(layer: Layer) -> list[Value]:
+def pooling(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a mean: over the whole picture, or over blocks of pixels as a convolution of equal weights."""
     x, line = layer.picture(), layer.line
     if line.whole(0, 0) != 1:
@@ -36,7 +36,7 @@ def pooling(layer: Layer) -> list[Value]:
     return [layer.add(StridedConvolution(weight, None, stride, sides, groups=x.channels), x, single=False)]
 
 
-def reduction(layer: Layer) -> list[Value]:
+def reduction(layer: NcnnLayer) -> list[LayerOutput]:
     """Append the mean over height and width."""
     x, line = layer.picture(), layer.line
     axes = {axis + x.axes if axis < 0 else axis for axis in line.wholes(3)}
@@ -48,4 +48,4 @@ def reduction(layer: Layer) -> list[Value]:
         )
     mean = layer.add(GlobalMean(), x, axes=3 if line.whole(4, 0) else 1, single=True)
     factor = line.number(2, 1.0)
-    return [mean if factor == 1 else layer.add(Affine(np.float32([factor])), mean)]
+    return [mean if factor == 1 else layer.add(Affine(np.full(1, factor, np.float32)), mean)]

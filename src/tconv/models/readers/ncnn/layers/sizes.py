@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.steps.channels import ChannelRange
 from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.depth_to_space import ORDERS, ChannelsToPixels, PixelsToChannels
@@ -20,7 +19,7 @@ _FAR = 1 << 30
 """Ends from here on mean the end of any picture."""
 
 
-def crop(layer: Layer) -> list[Value]:
+def crop(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a crop: from starts to ends as NumPy's slices, by margins, or to the size of a second input."""
     starts, ends = layer.line.wholes(9), layer.line.wholes(10)
     if starts and ends:
@@ -30,7 +29,7 @@ def crop(layer: Layer) -> list[Value]:
     return [_crop_by_margins(layer)]
 
 
-def _crop_by_slices(layer: Layer, starts: list[int], ends: list[int]) -> Value:
+def _crop_by_slices(layer: NcnnLayer, starts: list[int], ends: list[int]) -> LayerOutput:
     x = layer.value()
     axes = layer.line.wholes(11) or list(range(x.axes))
     axes = [axis + x.axes if axis < 0 else axis for axis in axes]
@@ -48,7 +47,7 @@ def _crop_by_slices(layer: Layer, starts: list[int], ends: list[int]) -> Value:
     return x
 
 
-def _crop_by_margins(layer: Layer) -> Value:
+def _crop_by_margins(layer: NcnnLayer) -> LayerOutput:
     x, line = layer.picture(), layer.line
     before = [line.whole(key, 0) for key in (0, 1, 2)]
     sizes = [line.whole(key, 0) for key in (3, 4, 5)]
@@ -56,11 +55,11 @@ def _crop_by_margins(layer: Layer) -> Value:
     if not any(sizes):
         raise layer.refusal("to the size of a second input, which it does not have; two inputs are needed")
     if before[1] == _ALL and before[2] == _ALL:  # channels only
-        order = (0,)
+        order = [0]
     elif before[2] == _ALL:  # rows, channels
-        order = (1, 0)
+        order = [1, 0]
     else:
-        order = (2, 1, 0)
+        order = [2, 1, 0]
     for axis, lo, size, hi in zip(order, before, sizes, after, strict=False):
         if axis == 0:
             left = x.channels - lo - hi
@@ -72,7 +71,7 @@ def _crop_by_margins(layer: Layer) -> Value:
     return x
 
 
-def _crop_like(layer: Layer) -> Value:
+def _crop_like(layer: NcnnLayer) -> LayerOutput:
     x, like = layer.values(2)
     line = layer.line
     left, top, first = (line.whole(key, 0) for key in (0, 1, 2))
@@ -83,11 +82,11 @@ def _crop_like(layer: Layer) -> Value:
     return layer.add(CropLike((1, 1)), x, like)
 
 
-def _channels(layer: Layer, x: Value, first: int, last: int) -> Value:
+def _channels(layer: NcnnLayer, x: LayerOutput, first: int, last: int) -> LayerOutput:
     return x if (first, last) == (0, x.channels) else layer.add(ChannelRange(first, last), x)
 
 
-def _margins(layer: Layer, x: Value, axis: int, lo: int, hi: int) -> Value:
+def _margins(layer: NcnnLayer, x: LayerOutput, axis: int, lo: int, hi: int) -> LayerOutput:
     if min(lo, hi) < 0:
         raise layer.refusal(
             f"to rows or columns from {lo} to {-hi}, a fixed number of them; a start from 0 up and an end below 0 are "
@@ -97,7 +96,7 @@ def _margins(layer: Layer, x: Value, axis: int, lo: int, hi: int) -> Value:
     return layer.add(Padding(sides), x) if lo or hi else x
 
 
-def padding(layer: Layer) -> list[Value]:
+def padding(layer: NcnnLayer) -> list[LayerOutput]:
     """Append a padding with a number, by the outermost pixels or by reflection."""
     x, line = layer.picture(), layer.line
     top, bottom, left, right = (line.whole(key, 0) for key in (0, 1, 2, 3))
@@ -118,7 +117,7 @@ def padding(layer: Layer) -> list[Value]:
     return [layer.add(Padding(((top, bottom), (left, right)), mode, values), x)]
 
 
-def interp(layer: Layer) -> list[Value]:
+def interp(layer: NcnnLayer) -> list[LayerOutput]:
     """Append an interpolation by factors."""
     x, line = layer.picture(), layer.line
     if line.whole(5, 0) or line.whole(3, 0) or line.whole(4, 0):
@@ -136,7 +135,7 @@ def interp(layer: Layer) -> list[Value]:
     return [layer.add(Resize(factors, mode), x, single=False)]  # type: ignore[arg-type]
 
 
-def _fraction(layer: Layer, factor: float) -> Fraction:
+def _fraction(layer: NcnnLayer, factor: float) -> Fraction:
     """Return a factor as a simple fraction where float32 has no other number for that, else exactly."""
     if not 0 < factor < 1 << 16:
         raise layer.refusal(f"by a factor of {factor:g}; one above 0 is needed")
@@ -144,19 +143,19 @@ def _fraction(layer: Layer, factor: float) -> Fraction:
     return simple if np.float32(float(simple)) == np.float32(factor) else Fraction(factor)
 
 
-def pixel_shuffle(layer: Layer) -> list[Value]:
+def pixel_shuffle(layer: NcnnLayer) -> list[LayerOutput]:
     """Append channels that become the pixels of a block."""
     x, r = layer.picture(), layer.line.whole(0, 1, least=1)
     return [layer.add(ChannelsToPixels(r, _order(layer)), x, single=False)]
 
 
-def reorg(layer: Layer) -> list[Value]:
+def reorg(layer: NcnnLayer) -> list[LayerOutput]:
     """Append the pixels of a block that become channels."""
     x, r = layer.picture(), layer.line.whole(0, 1, least=1)
     return [layer.add(PixelsToChannels(r, _order(layer)), x, single=False)]
 
 
-def _order(layer: Layer) -> str:
+def _order(layer: NcnnLayer) -> str:
     mode = layer.line.whole(1, 0)
     if mode not in (0, 1):
         raise layer.refusal(f"of mode {mode}; 0 or 1 is needed")

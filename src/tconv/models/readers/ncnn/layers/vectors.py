@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tconv.models.readers.ncnn.layer import Layer, Value
+from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 
 
-def _reshaped(layer: Layer, axes: int) -> list[Value]:
+def _reshaped(layer: NcnnLayer, axes: int) -> list[LayerOutput]:
     return [layer.value()._replace(axes=axes)]
 
 
-def _single(layer: Layer) -> Value:
+def _single(layer: NcnnLayer) -> LayerOutput:
     x = layer.value()
     if not x.single:
         raise layer.refusal(
@@ -19,13 +19,13 @@ def _single(layer: Layer) -> Value:
     return x
 
 
-def flatten(layer: Layer) -> list[Value]:
+def flatten(layer: NcnnLayer) -> list[LayerOutput]:
     """Return the value as a vector."""
     _single(layer)
     return _reshaped(layer, 1)
 
 
-def reshape(layer: Layer) -> list[Value]:
+def reshape(layer: NcnnLayer) -> list[LayerOutput]:
     """Return the value as a vector (w = C), or as a picture of 1 x 1 (w = h = 1, c = C)."""
     x, line = _single(layer), layer.line
     w, h, c, d = (line.whole(key, -233) for key in (0, 1, 2, 11))
@@ -37,7 +37,7 @@ def reshape(layer: Layer) -> list[Value]:
     raise layer.refusal(f"to {shape}; [{x.channels}] or [{x.channels}, 1, 1] is needed")
 
 
-def squeeze(layer: Layer) -> list[Value]:
+def squeeze(layer: NcnnLayer) -> list[LayerOutput]:
     """Return the value as a vector, without height and width."""
     x, line = _single(layer), layer.line
     given = {axis + x.axes if axis < 0 else axis for axis in line.wholes(3)}
@@ -47,7 +47,7 @@ def squeeze(layer: Layer) -> list[Value]:
     return _reshaped(layer, 1)
 
 
-def expand(layer: Layer) -> list[Value]:
+def expand(layer: NcnnLayer) -> list[LayerOutput]:
     """Return the value as a picture of 1 x 1, with height and width behind the channels."""
     x, line = _single(layer), layer.line
     axes = 3
