@@ -1,7 +1,7 @@
 """Equal networks that take less work: rules that readers of files apply to the nodes that they have read.
 
-A rule is a function of a `NodeGraph` and the number of a node. It changes the graph around that node, if it applies there,
-and returns True if it did. A new one is a file and a line in `RULES`.
+A rule is a function of a `NodeGraph` and the number of a node. It changes the graph around that node if it applies
+there, and returns True if it did. A new one is a file and a line in `RULES`.
 """
 
 from __future__ import annotations
