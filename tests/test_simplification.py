@@ -12,7 +12,7 @@ from tconv import Geometry
 from tconv.errors import GeometryError, ShapeError
 from tconv.models import Convolution, Network, Node
 from tconv.models.error_bound import piece
-from tconv.models.simplification import simplified
+from tconv.models.simplification import shuffle, simplified
 from tconv.models.simplification.graph import graph_of
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.channels import ChannelRange, Concat
@@ -393,6 +393,20 @@ def test_interpolations_that_save_nothing_stay():
 # -- depth to space ----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def folding(monkeypatch):
+    """Fold where another way is faster, too."""
+    monkeypatch.setattr(shuffle, "is_worthwhile", lambda step: True)
+
+
+def test_depth_to_space_folds_where_no_minimal_filtering_runs():
+    for layer, folds in ((ordinary(3, 12), True), (ordinary(8, 12, 5, 2), True), (ordinary(8, 12), False)):
+        nodes = chain(layer, ChannelsToPixels(2))
+        assert len(assert_equal_networks(nodes)) == 2 - (folds or layer.grouped is None)
+    nodes = chain(ordinary(3, 12, 5, 2, dilation=2), ChannelsToPixels(2))
+    assert len(assert_equal_networks(nodes)) == 2
+
+
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("order", ["channels", "blocks"])
 @pytest.mark.parametrize(
@@ -404,7 +418,7 @@ def test_interpolations_that_save_nothing_stay():
         lambda whole: transposed(3, 8, 3, 2, 1, whole=whole),
     ],
 )
-def test_depth_to_space_behind_a_convolution_is_one_transposed_convolution(before, order, whole):
+def test_depth_to_space_behind_a_convolution_is_one_transposed_convolution(before, order, whole, folding):
     layer = before(whole)
     nodes = chain(layer, ChannelsToPixels(2, order))
     result = assert_equal_networks(nodes, whole=whole and layer.geometry.stride == (1, 1))
@@ -412,7 +426,7 @@ def test_depth_to_space_behind_a_convolution_is_one_transposed_convolution(befor
     assert result[0].step.geometry.stride == tuple(2 * s for s in layer.geometry.stride)
 
 
-def test_groups_stay_groups_where_blocks_fit_them():
+def test_groups_stay_groups_where_blocks_fit_them(folding):
     grouped = ordinary(4, 8, groups=2)
     assert kinds(assert_equal_networks(chain(grouped, ChannelsToPixels(2)))) == ["Convolution"]
     assert len(assert_equal_networks(chain(grouped, ChannelsToPixels(2, "blocks")))) == 2
@@ -428,7 +442,7 @@ def test_activations_and_constants_behind_a_shuffle_go_into_the_convolution_befo
         ):
             nodes = chain(ordinary(3, 12), ChannelsToPixels(2, order), behind)
             assert kinds(assert_equal_networks(nodes)) == ["Convolution"]
-            nodes = chain(ordinary(8, 48), ChannelsToPixels(4, order), behind)
+            nodes = chain(ordinary(8, 48, dilation=2), ChannelsToPixels(4, order), behind)
             assert kinds(assert_equal_networks(nodes)) == ["Convolution", "ChannelsToPixels"]
     # slopes of their own for each phase
     nodes = chain(ordinary(3, 12), Pointwise(("prelu", numbers(12))), ChannelsToPixels(2))
