@@ -380,9 +380,10 @@ def test_bands_of_columns_have_the_bits_of_the_whole(seed):
     cuts = sorted({0, width, *map(int, rng.integers(0, width + 1, 3))})
     shift = case.geometry.crop[1][0] - (taps - 1)
     for begin, end in itertools.pairwise(cuts):
-        # all columns that the band reads, and some more
-        first = min(max(0, begin + shift - int(rng.integers(0, 3))), wide - 1)
-        last = max(first + 1, min(wide, end - 1 + shift + taps + int(rng.integers(0, 3))))
+        # all columns that the units of the band read, and some more
+        start, stop = begin // layer.unit * layer.unit, -(-end // layer.unit) * layer.unit
+        first = min(max(0, start + shift - int(rng.integers(0, 3))), wide - 1)
+        last = max(first + 1, min(wide, stop - 1 + shift + taps + int(rng.integers(0, 3))))
         given, out = (np.full((len(a) + 5, *a.shape[1:]), np.nan, "f4") for a in (case.x[:, :, first:last], skip))
         given[3:-2] = case.x[:, :, first:last]
         window = RowBuffer(out[2:-3, :, begin:end], 0, 0)
@@ -393,6 +394,7 @@ def test_bands_of_columns_have_the_bits_of_the_whole(seed):
             layer,
             skips=[Skip(RowBuffer(skip[:, :, begin:end], 0, height), 0.2)],
             left=begin + shift - first,
+            column=begin,
         )
         np.testing.assert_array_equal(window.array, whole[:, :, begin:end])
         out[2:-3, :, begin:end] = np.nan
