@@ -144,7 +144,7 @@ class WinogradLayer:
         width = -(-vectors // segments)  # of a tile, in vectors
         segments, calls = -(-vectors // width), -(-width // most)
         pitch = odd_cache_lines(width * lanes + self._taps - 1, FLOAT32)
-        plane = channels * pitch
+        plane = odd_cache_lines(channels * pitch, FLOAT32)
         steps = [(tap, last - first, 0, tap, first) for first, last in ranges for tap in range(self._taps)]
         row = microkernel.Rows(self._block, 1, ((0,),))
         functions = [0, *(microkernel.address(row, count, FLOAT32, spread=True) for count in range(1, most + 1))]
