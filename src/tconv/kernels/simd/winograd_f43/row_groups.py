@@ -34,7 +34,7 @@ from tconv.kernels.simd.winograd_f43.tile_function import CALL, PLACES, SKIP
 _PANEL = 192 << 10
 """Largest size of a panel in bytes: it stays in a core's own cache, beside the weights."""
 _PAIR_TERMS = 80
-"""Terms of a sum, at most, where columns are filtered, too: so the error of the sums stays small, and so does the panel."""
+"""Terms of a sum, at most, where columns are filtered, too: so errors stay small, and so does the panel."""
 _MOST_ROWS = 8
 """Largest number of output channels of a block."""
 _INDEPENDENT = 12
@@ -61,6 +61,9 @@ class WinogradLayer:
         self._top, self._left = top - (rows_of_taps - 1), left - (taps - 1)
         planes = planes_of(weight)
         self._planes, self._taps = planes.shape[:2]
+        # sums of few terms keep the error small: those of the ranges of input channels are added
+        count = -(-self._in_channels * self._taps // (_PAIR_TERMS if self.unit == PAIR else TERMS))
+        self._ranges = [(self._in_channels * i // count, self._in_channels * (i + 1) // count) for i in range(count)]
         self._block = block_rows(self._out_channels)
         self._blocks = -(-self._out_channels // self._block)
         rows = self._blocks * self._block  # the last block may have rows of zeros, which are not written
@@ -72,17 +75,12 @@ class WinogradLayer:
         self._activated = activation is not None
         self._frames: dict[Any, tuple[Any, int, int, list[Array]]] = {}
 
-    def _ranges(self) -> list[tuple[int, int]]:
-        """Return ranges of input channels. The sums of the ranges are added: sums of few terms keep the error small."""
-        count = -(-self._in_channels * self._taps // (_PAIR_TERMS if self.unit == PAIR else TERMS))
-        return [(self._in_channels * i // count, self._in_channels * (i + 1) // count) for i in range(count)]
-
     def _packed(self, planes: Array, rows: int) -> Array:
         """Return the packed weight, [range][block][plane][tap][channel][row of the block], flat."""
         wide = np.zeros((*planes.shape[:3], rows), np.float32)
         wide[..., : self._out_channels] = planes
         cut = np.moveaxis(wide.reshape(*wide.shape[:3], self._blocks, self._block), 3, 0)
-        return np.concatenate([cut[..., slice(*ends), :].ravel() for ends in self._ranges()])
+        return np.concatenate([cut[..., slice(*ends), :].ravel() for ends in self._ranges])
 
     def __call__(
         self,
@@ -136,7 +134,7 @@ class WinogradLayer:
         """Return the frame for arrays like these, the segments of a row, bytes of scratch memory, and the tables."""
         lanes, size, most = FLOAT32.lanes, FLOAT32.summed_size, microkernel.most_vectors(self._block)
         (_, _, wide), (_, _, columns) = x.array.shape, out.array.shape
-        ranges = self._ranges()
+        ranges = self._ranges
         channels = max(last - first for first, last in ranges)
         vectors = -(-(columns + phase) // (lanes * self.unit))
         per_vector = self._planes * channels * lanes * size

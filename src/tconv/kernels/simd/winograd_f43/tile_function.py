@@ -9,6 +9,7 @@ written to, and the inputs of the thread's next tile.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ PLACES = {name: place for place, name in enumerate([*CALL, *_SKIPS, *_FRAME.spli
 
 
 class _Rows(NamedTuple):
-    """Rows of a group in a window: their addresses at column 0 and channel 0, and the numbers from channel to channel."""
+    """Rows of a group in a window: addresses at column 0 of channel 0, and the numbers from channel to channel."""
 
     starts: list[Value]
     channel: Value
@@ -57,7 +58,7 @@ class _Tile(NamedTuple):
 
     row: Value
     column: Value
-    count: Value
+    columns: Value
 
 
 def address(unit: int, activated: bool, skips: int) -> int:
@@ -74,10 +75,12 @@ def _write(name: str, unit: int, activated: bool, skip_count: int) -> str:
     panel, ahead = local + frame.panel_place, local + frame.ahead_place
     lines = _list_next_inputs(f, frame, ahead, number + frame.threads, unit)
     span, planes = f.lanes * unit, PLANES * (4 if unit == PAIR else 1)
-    vectors, most, block, channels = (tile.count + (span - 1)) // span, frame.most, frame.block, frame.out_channels
+    vectors, most, block, channels = (tile.columns + (span - 1)) // span, frame.most, frame.block, frame.out_channels
     pitch, plane, functions, taps, count = frame.pitch, frame.plane, frame.functions, frame.taps, frame.count
     line, x_step, calls = most * f.lanes, frame.x_channel * f.size, (vectors + (most - 1)) // most
-    out = _Rows(_addresses(f, frame.out, frame.out_row, tile.row, frame.out_anchor, frame.out_period), frame.out_channel)
+    out = _Rows(
+        _addresses(f, frame.out, frame.out_row, tile.row, frame.out_anchor, frame.out_period), frame.out_channel
+    )
     skips, scales = _skips(f, frame, base, tile.row, skip_count)
     not_finite = f.var(f.zero())  # NaN in a lane after an output that is not finite
     with f.loop(count) as part:
@@ -111,25 +114,15 @@ def _write(name: str, unit: int, activated: bool, skip_count: int) -> str:
                 f.call(function, steps, parts, 1, x, w, pitch, y, line, 0, next_inputs, stride)
                 cursor.set(cursor.value + taps)
             with f.when(is_last), f.loop(number_of_rows) as number:
-                bias = f.splat(f.load(frame.bias, channel + number))
-                activate = _activation(f, frame, channel + number, activated)
-                to = out.at(channel + number, tile.column)
-                added = [skip.at(channel + number, tile.column) for skip in skips]
+                at = channel + number
+                bias, activate = f.splat(f.load(frame.bias, at)), _activation(f, frame, at, activated)
+                to, added = out.at(at, tile.column), [skip.at(at, tile.column) for skip in skips]
                 with f.loop(size) as place:
                     source = sums + (number * line + place * f.lanes) * f.size
-                    products = [
-                        [f.load(source, (m * (planes // PLANES) + n) * block * line, f.vector)
-                         for n in range(planes // PLANES)] for m in range(PLANES)
-                    ]  # fmt: skip
-                    if unit == PAIR:
-                        products = [algebra.pair_outputs(row) for row in products]
-                    results = []
-                    for n in range(unit):
-                        results.append([])
-                        for total in (value + bias for value in algebra.outputs(f, [row[n] for row in products])):
-                            not_finite.set(f.fma(total, f.zero(), not_finite.value))  # 0 x inf is NaN
-                            results[n].append(activate(total))
-                    rows = [interleave_lanes(f, list(row)) for row in zip(*results, strict=True)]
+                    totals = _totals(f, source, block * line, unit, bias)
+                    for total in itertools.chain(*totals):
+                        not_finite.set(f.fma(total, f.zero(), not_finite.value))  # 0 x inf is NaN
+                    rows = [interleave_lanes(f, [activate(total) for total in row]) for row in totals]
                     _store(f, frame, rows, to, list(zip(added, scales, strict=True)), (vector + place) * span, tile)
     with f.when(f.any(not_finite.value.differs(0.0))):
         frame.put("not_finite", 1)
@@ -199,9 +192,14 @@ def _sources(f: Function, frame: Fields, row: Value) -> Callable[[Value], list[V
 
 
 def _loaded(
-    f: Function, sources: list[Value], start: Value, length: Value, vectors: int, use: Callable[[list[list[Value]]], None]
+    f: Function,
+    sources: list[Value],
+    start: Value,
+    length: Value,
+    vectors: int,
+    use: Callable[[list[list[Value]]], None],
 ) -> None:
-    """Load vectors that follow each other, from a column of each row on, and use them. Columns that are not are zeros."""
+    """Load vectors that follow each other, from a column of each row on, and use them; zeros beyond the row."""
 
     def whole() -> None:
         use([[f.load(source, start + n * f.lanes, f.vector) for n in range(vectors)] for source in sources])
@@ -218,7 +216,7 @@ def _pack(f: Function, frame: Fields, panel: Value, tile: _Tile, first: Value, l
     sources = _sources(f, frame, tile.row)
     plane, pitch, begin, length = frame.plane, frame.pitch, tile.column + frame.left, frame.x_columns
     # all that the last vector reads is written: what an earlier call has left there may be infinite
-    read = (tile.count + (f.lanes - 1)) // f.lanes * f.lanes + (frame.taps - 1)
+    read = (tile.columns + (f.lanes - 1)) // f.lanes * f.lanes + (frame.taps - 1)
     with f.loop(first, last) as channel:
         rows, to = sources(channel), panel + (channel - first) * pitch * f.size
         with f.loop(0, read, f.lanes) as place:
@@ -238,7 +236,7 @@ def _pack_pairs(f: Function, frame: Fields, panel: Value, tile: _Tile, first: Va
     after = list(range(1, f.lanes))
     with f.loop(first, last) as channel:
         rows, to = sources(channel), panel + (channel - first) * pitch * f.size
-        with f.loop(0, (tile.count + (PAIR * f.lanes - 1)) // (PAIR * f.lanes)) as vector:
+        with f.loop(0, (tile.columns + (PAIR * f.lanes - 1)) // (PAIR * f.lanes)) as vector:
 
             def transform(loaded: list[list[Value]]) -> None:
                 filtered = [algebra.inputs(f, [row[n] for row in loaded]) for n in range(3)]
@@ -249,6 +247,17 @@ def _pack_pairs(f: Function, frame: Fields, panel: Value, tile: _Tile, first: Va
                         f.store(each, to, (number * 4 + n) * plane + vector * f.lanes)
 
             _loaded(f, rows, begin + vector * (PAIR * f.lanes), length, 3, transform)
+
+
+def _totals(f: Function, sums: Value, plane: Value, unit: int, bias: Value) -> list[list[Value]]:
+    """Return the outputs of each row before the activation: `unit` vectors, one for each column of a unit."""
+    columns = 4 if unit == PAIR else 1
+    products = []
+    for m in range(PLANES):
+        loaded = [f.load(sums, (m * columns + n) * plane, f.vector) for n in range(columns)]
+        products.append(algebra.pair_outputs(loaded) if unit == PAIR else loaded)
+    totals = [[total + bias for total in algebra.outputs(f, list(each))] for each in zip(*products, strict=True)]
+    return [list(row) for row in zip(*totals, strict=True)]
 
 
 def _prefetch(f: Function, rows: _Rows, size: Value, write: bool) -> None:
@@ -279,27 +288,28 @@ def _store(
     """Write rows of outputs, each of some vectors, from column `place` of a tile on: those that were asked for."""
     begin, end = frame.begin, frame.end
 
-    def added(number: int, n: int, load: Callable[[Value], Value]) -> Value:
+    def added(number: int, n: int, at: Value, mask: Value | None) -> Value:
         result = rows[number][n]
         for skip, scale in skips:
-            result = f.fma(result, scale, load(skip.starts[number]))
+            start = skip.starts[number]
+            other = f.load(start, at, f.vector) if mask is None else f.masked_load(start, at, mask)
+            result = f.fma(result, scale, other)
         return result
 
     def whole() -> None:
         for number, start in enumerate(to.starts):
             for n in range(len(rows[number])):
                 at = place + n * f.lanes
-                f.store(added(number, n, lambda source, at=at: f.load(source, at, f.vector)), start, at)
+                f.store(added(number, n, at, None), start, at)
 
     def partial() -> None:
         for n in range(len(rows[0])):
             at = place + n * f.lanes
-            mask = f.mask(0 - (tile.column + at), tile.count - at)
+            mask = f.mask(0 - (tile.column + at), tile.columns - at)
             for number, start in enumerate(to.starts):
                 with f.when(f.both(tile.row + number >= begin, tile.row + number < end)):
-                    result = added(number, n, lambda source, at=at, mask=mask: f.masked_load(source, at, mask))
-                    f.masked_store(result, start, at, mask)
+                    f.masked_store(added(number, n, at, mask), start, at, mask)
 
     inside = f.both(tile.row >= begin, tile.row + OUTPUTS <= end)
-    columns = f.both(tile.column + place >= 0, place + len(rows[0]) * f.lanes <= tile.count)
+    columns = f.both(tile.column + place >= 0, place + len(rows[0]) * f.lanes <= tile.columns)
     f.cases(f.both(inside, columns), whole, partial)
