@@ -232,13 +232,15 @@ class Convolution:
 
     def _add_pattern(self, outputs: slice, out: Array) -> None:
         """Add a bias that differs between pixels to output rows, and apply the activation."""
-        height, width = self.bias.shape[1:]  # type: ignore[union-attr]
+        assert self.bias is not None
+        height = self.bias.shape[1]
         pattern = self.bias_over(slice(0, height), slice(0, out.shape[3]))
+        assert pattern is not None
         activation = activation_of(self.activation, self.channels[1])
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here
             for phase in range(min(height, out.shape[2])):
                 row = (outputs.start + phase) % height
-                out[0, :, phase::height] += pattern[:, row, None]  # type: ignore[index]
+                out[0, :, phase::height] += pattern[:, row, None]
         if activation is not None:
             activation.apply(out)
 
@@ -268,5 +270,5 @@ def check(number: int, step: Convolution) -> None:
     if step.weight.shape[2:] != g.kernel or into % g.groups or 0 in step.weight.shape:
         raise ShapeError(f"node {number} has a weight of {step.weight.shape}, which does not fit {g}")
     if step.bias is not None and (step.bias.ndim not in (1, 3) or len(step.bias) != out or 0 in step.bias.shape):
-        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) or ({out}, h, w) is needed")
+        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) is needed")
     activation_of(step.activation, out)
