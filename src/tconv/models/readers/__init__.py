@@ -4,5 +4,5 @@ A new format is one module with a function `read(path)` that returns a `Model`, 
 Files of other programs that `tconv diagnose` compares are read in `tconv.models.traces`.
 """
 
-READERS = {".safetensors": "safetensors", ".onnx": "onnx", ".param": "ncnn"}
+READERS = {".safetensors": "safetensors", ".onnx": "onnx_network", ".param": "ncnn"}
 """Endings of files, and the modules that read them."""
