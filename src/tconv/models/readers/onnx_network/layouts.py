@@ -44,23 +44,19 @@ def _reshape(reader: NodeReader, node: Any) -> Picture:
         if copied.any() and axis < len(picture.axes):
             wanted[copied, axis] = _sizes(picture, axis, at)[copied]
     open_places = wanted == -1
-    if (open_places.sum(axis=1) > 1).any():
+    if (open_places.sum(axis=1) > 1).any() or (wanted < -1).any():
         raise FileError(f"{label(node)} has a shape of {wanted[0].tolist()}; one -1 at most is needed")
     rest = np.where(open_places, 1, wanted).prod(axis=1)
-    if (rest < 1).any() or (total % rest).any():
+    fits = (rest > 0) & (total % np.maximum(rest, 1) == 0) & ((rest == total) | open_places.any(axis=1))
+    if not fits.any():
         raise FileError(f"{label(node)} has a shape of {wanted[0].tolist()}, which does not fit {picture.shape}")
-    wanted = np.where(open_places, (total // rest)[:, None], wanted)
+    for number, fit in zip(at, fits, strict=True):  # a size that the network does not take: rows that blocks leave over
+        reader.builder.alive[number] &= bool(fit)
+    at = [number for number, fit in zip(at, fits, strict=True) if fit]
+    wanted = np.where(open_places, (total // np.maximum(rest, 1))[:, None], wanted)[fits]
     constant = reader.sized and at == [0]
-    if constant:
-        wanted, at = _generalized(reader, picture, wanted[0])
-        constant = len(at) == 1
     axes = reshaped(reader.builder, picture, wanted, at, constant)
     return settled(reader.builder, Picture(picture.place, axes))
-
-
-def _generalized(reader: NodeReader, picture: Picture, shape: Any) -> tuple[Any, list[int]]:
-    """Return a shape for the size that the file states as it is; `reshaped` extends it to other sizes."""
-    return np.array([shape], np.int64), [0]
 
 
 def _axes(reader: NodeReader, node: Any, rank: int) -> list[int]:
