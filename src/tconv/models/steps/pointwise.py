@@ -9,10 +9,6 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from tconv._arrays import Array
-=======
->>>>>>> steps
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.functions import function_of
