@@ -19,7 +19,7 @@ import numpy as np
 
 from tconv.errors import FileError, MissingExtraError, TconvError
 from tconv.models.image_model import Model
-from tconv.models.readers import onnx
+from tconv.models.readers import onnx_network
 
 EXTRA = "spandrel"
 _PACKAGES = ("spandrel", "torch", "onnx")
@@ -38,7 +38,7 @@ def read(path: Path) -> Model:
         facts = _exported(path, folder)
         graph = folder / "network.onnx"
         try:
-            model = onnx.read(graph)
+            model = onnx_network.read(graph)
         except TconvError as error:
             reason = str(error).replace(str(graph), str(path)).replace(graph.name, path.name)
             raise type(error)(f"{reason} ({path.name} is {facts['architecture']})") from None
