@@ -55,13 +55,9 @@ def _crop_by_margins(layer: NcnnLayer) -> LayerOutput:
     after = [line.whole(key, 0) for key in (6, 7, 8)]
     if not any(sizes):
         raise layer.refusal("to the size of a second input, which it does not have; two inputs are needed")
-    if before[1] == _ALL and before[2] == _ALL:  # channels only
-        order = [0]
-    elif before[2] == _ALL:  # rows, channels
-        order = [1, 0]
-    else:
-        order = [2, 1, 0]
-    for axis, lo, size, hi in zip(order, before, sizes, after, strict=False):
+    if min(before) < 0:
+        raise layer.refusal(f"with the offsets {before}; numbers from 0 up are needed")
+    for axis, lo, size, hi in zip((2, 1, 0), before, sizes, after, strict=True):
         if axis == 0:
             left = x.channels - lo - hi
             x = _channels(layer, x, lo, lo + (left if size == _ALL else min(size, left)))
@@ -138,7 +134,7 @@ def interp(layer: NcnnLayer) -> list[LayerOutput]:
         )
     factors: Any = tuple(_fraction(layer, line.number(key, 1.0)) for key in (1, 2))
     # ncnn's nearest takes the factor as it is, and the others the quotient of both sizes
-    step = Resize(factors, mode, positions, by_size=kind > 1)
+    step = Resize(factors, mode, positions, by_size=False)
     return [layer.add(step, layer.picture(), single=False)]
 
 
