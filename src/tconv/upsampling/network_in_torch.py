@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from tconv.models.steps.strided_convolution import StridedConvolution
 
 Tensor = Callable[[Any], Any]
 """Function that makes tensors of constants."""
-_NAMES = {"linear": "bilinear", "edge": "replicate", "multiply": "mul", "divide": "div"}
+_NAMES = {"linear": "bilinear", "cubic": "bicubic", "edge": "replicate", "multiply": "mul", "divide": "div"}
 """PyTorch's words where they differ from ours."""
 
 
@@ -64,6 +65,8 @@ def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any
     import torch
     import torch.nn.functional as nn
 
+    if isinstance(step, Convolution) and step.bias is not None and step.bias.ndim == 3:
+        return _with_pattern(step, channels, tensor)
     if isinstance(step, (Convolution, StridedConvolution)):
         linear = _convolution(step, tensor) if isinstance(step, Convolution) else _strided(step, tensor)
         activation = _activation(step.activation, channels, tensor)
@@ -87,10 +90,11 @@ def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any
         return lambda x: nn.pixel_shuffle(x, step.r)
     if isinstance(step, PixelsToChannels) and step.order == "channels":
         return lambda x: nn.pixel_unshuffle(x, step.r)
-    if isinstance(step, Padding):
+    if isinstance(step, Padding) and step.multiple == (1, 1) and not isinstance(step.value, tuple):
+        value = step.value if step.mode == "constant" else None
         sides, mode = (*step.sides[1], *step.sides[0]), _NAMES.get(step.mode, step.mode)
-        return lambda x: nn.pad(x, sides, mode, step.value if mode == "constant" else None)
-    if isinstance(step, Resize):
+        return lambda x: nn.pad(x, sides, mode, value)
+    if isinstance(step, Resize) and step == Resize(step.factors, step.mode):
         factors, mode = [float(factor) for factor in step.factors], _NAMES.get(step.mode, step.mode)
         return lambda x: nn.interpolate(x, scale_factor=factors, mode=mode)
     if isinstance(step, GlobalMean):
@@ -118,6 +122,19 @@ def _activation(argument: Any, channels: int, tensor: Tensor) -> Callable[[Any],
         return torch.clamp(y, *limits) if bounded else y
 
     return apply if limits != (0.0, float("inf")) or bent else torch.relu
+
+
+def _with_pattern(step: Convolution, channels: int, tensor: Tensor) -> Callable[..., Any]:
+    """Return a convolution whose bias differs between pixels as a function of a tensor."""
+    linear = _convolution(replace(step, bias=None), tensor)
+    activation = _activation(step.activation, channels, tensor)
+
+    def run(x: Any) -> Any:
+        y = linear(x)
+        y = y + tensor(step.bias_over(*(slice(0, size) for size in y.shape[2:])))
+        return y if activation is None else activation(y)
+
+    return run
 
 
 def _strided(step: StridedConvolution, tensor: Tensor) -> Callable[..., Any]:
