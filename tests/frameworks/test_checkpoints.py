@@ -173,7 +173,7 @@ def test_all_forms_of_a_checkpoint_are_the_same_network(here, tmp_path):
         "a.pth": state,
         "state_dict.ckpt": {"state_dict": {f"module.{name}": each for name, each in state.items()}, "epoch": 3},
         "half.pt": {"params_ema": {name: each.half() for name, each in state.items()}},
-        "module.pth": {"model": torch.nn.ParameterDict(state).state_dict()},
+        "model.pth": {"model": dict(state)},
     }
     for name, content in forms.items():
         torch.save(content, tmp_path / name)

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ import numpy as np
 
 from tconv.errors import FileError, MissingExtraError, TconvError
 from tconv.models.image_model import Model
-from tconv.models.readers import READERS
+from tconv.models.network import Network
+from tconv.models.readers import onnx_network
 from tconv.models.traces.torch_archive import CUT_OFF, EMPTY, NO_ARCHIVE, reason_against
 
 EXTRA = "spandrel"
@@ -46,12 +46,12 @@ def read(path: Path, advice: str = "") -> Model:
             raise FileError(f"{path} {facts['error']}{'' if facts.get('known', True) else advice}")
         graph = folder / "network.onnx"
         try:
-            model: Model = import_module(f"tconv.models.readers.{READERS[graph.suffix]}").read(graph)
+            network, _ = onnx_network.network_of(graph)
         except TconvError as error:
             reason = str(error).replace(str(graph), str(path)).replace(graph.name, path.name)
             raise type(error)(f"{reason} ({path.name} is {facts['architecture']})") from None
-        _compare(model, path, folder, facts)
-    return model._replace(name=f"{path.name}, {facts['architecture']}")
+        _compare(network, path, folder, facts)
+    return Model.of(network, f"{path.name}, {facts['architecture']}")
 
 
 def _refuse_others(path: Path) -> None:
@@ -97,13 +97,13 @@ def exported(path: Path, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _compare(model: Model, path: Path, folder: Path, facts: dict[str, Any]) -> None:
+def _compare(network: Network, path: Path, folder: Path, facts: dict[str, Any]) -> None:
     """Raise FileError if the network computes something else than PyTorch."""
     for number in range(2):
         picture, wanted = (
             np.load(folder / f"{name}{number}.npy", allow_pickle=False) for name in ("picture", "result")
         )
-        made = model.network(picture)
+        made = network(picture)
         if made.shape == wanted.shape:
             error, largest = float(np.abs(made - wanted).max()), float(np.abs(wanted).max())
             if error <= _TOLERANCE * largest or not np.isfinite(wanted).all():
