@@ -175,24 +175,26 @@ class Convolution:
         *,
         skips: Sequence[Skip] = (),
         left: int | None = None,
+        column: int = 0,
     ) -> None:
         """Compute output rows into `target` from the rows in `source`; `heights` are those of input and output.
 
         Groups begin at rows that differ from `anchor` by multiples of their height. `skips` are added to the output.
         `left` is for bands of columns: the column of `source` that the first column of `target` reads with its first
-        tap. Columns that `source` does not have count as zeros.
+        tap. Columns that `source` does not have count as zeros. Units of columns begin where `column`, the number of
+        the first column of `target`, would be a multiple of `grouped.unit`.
         """
         grouped = self.grouped
         assert grouped is not None
         reach = self.source(0, slice(0, heights[1]), [heights[0]], 0)
-        if grouped(source, reach, outputs, target, anchor, skips=skips, left=left):
+        if grouped(source, reach, outputs, target, anchor, skips=skips, left=left, column=column):
             return
         # rows with inf or NaN are computed directly, so that those spread as in the definition whatever the strips;
         # they show in the sums before the activation
         linear = self._grouped_linear
         shape = target.array.shape[0], outputs.stop - outputs.start, target.array.shape[2]
         sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
-        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor, left=left)
+        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor, left=left, column=column)
         span = self.source(0, outputs, [heights[0]], 0)
         self.rows(source.gathered(span), span.start, outputs, direct[None], left=left)
         with np.errstate(over="ignore", invalid="ignore"):
