@@ -342,6 +342,20 @@ def test_equal_nodes_are_one_and_unread_nodes_none():
     assert kinds(assert_equal_networks(nodes)) == ["Convolution", "Convolution", "Sum"]
 
 
+def test_convolutions_of_single_pixels_go_into_the_one_before():
+    for before in (ordinary(3, 6, whole=True), transposed(3, 6, 5, 3, ((1, -2), (0, 1)), whole=True)):
+        nodes = chain(before, ordinary(6, 2, 1, 0, whole=True, activation="relu"))
+        assert kinds(assert_equal_networks(nodes)) == ["Convolution"]
+    for before, after in [
+        (ordinary(3, 4), ordinary(4, 16, 1, 0)),  # more products
+        (ordinary(3, 4), ordinary(4, 3, 1, 1)),  # a border of its own bias
+        (ordinary(3, 4), ordinary(4, 2, 1, 0, groups=2)),
+        (ordinary(4, 4, groups=2), ordinary(4, 2, 1, 0)),
+        (ordinary(3, 4, activation="relu"), ordinary(4, 2, 1, 0)),
+    ]:
+        assert len(assert_equal_networks(chain(before, after))) == 2
+
+
 # -- nearest interpolation ---------------------------------------------------------------------------------------
 
 
@@ -690,6 +704,17 @@ def test_nodes_that_do_not_fit_are_left_for_the_network_to_refuse():
             Network(nodes)
     assert simplified([]) == []
     assert kinds(simplified(chain(Padding(((0, 0), (0, 0)))))) == ["Padding"]
+
+
+def test_long_chains_and_wide_networks_end():
+    half = scaled(0.5)
+    nodes = [Node(ordinary(3, 3), (0,)), *(Node(TIMES, (number, number)) for number in range(1, 3000))]
+    assert len(simplified(nodes)) == 3000
+    unread = [*nodes, Node(Pointwise("relu"), (1,))]
+    assert kinds(simplified(unread)) == ["Convolution"]
+    wide = [Node(ordinary(3, 3), (0,)), *(Node(half, (1,)) for _ in range(3000)), Node(Concat(), (2, 3001))]
+    assert kinds(simplified(wide)) == ["Convolution", "Concat"]
+    assert kinds(simplified(chain(nearest(5000), ordinary(3, 3)))) == ["Resize", "Convolution"]
 
 
 def test_large_networks():

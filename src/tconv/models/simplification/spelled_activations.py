@@ -155,24 +155,22 @@ def _is_product(graph: NodeGraph, number: int) -> bool:
     return isinstance(step, Combination) and step.operation == "multiply"
 
 
-def _factors(graph: NodeGraph, number: int) -> tuple[float, list[int]]:
-    """Return the constant factor of a product, and its other factors, in order."""
+def _factors(graph: NodeGraph, number: int, depth: int = 4) -> tuple[float, list[int]]:
+    """Return the constant factor of a product, and its other factors, in order.
+
+    Products in it that nothing else reads are part of it, `depth` of them one in the other.
+    """
     constant = 1.0
     factors: list[int] = []
     for place in graph.inputs(number):
-        if _is_product(graph, place) and len(factors) < 4 and _depth_allows(graph, place):
-            inner, more = _factors(graph, place)
+        if depth > 0 and graph.only_reader(place) is not None and _is_product(graph, place):
+            inner, more = _factors(graph, place, depth - 1)
             constant, factors = constant * inner, [*factors, *more]
         else:
             factors.append(place)
     if isinstance(graph.step(number), Affine):
         constant *= _line(graph, number).scale
     return constant, factors
-
-
-def _depth_allows(graph: NodeGraph, place: int) -> bool:
-    """Return True for a product that has no reader beside the product that it is a part of."""
-    return graph.only_reader(place) is not None
 
 
 def _line(graph: NodeGraph, number: int) -> _Line:
