@@ -20,7 +20,7 @@ from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
-from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pool
+from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pooling
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.strided_convolution import StridedConvolution
@@ -52,8 +52,8 @@ LAYERS = [
     ({"op": "concat", "inputs": ["high", "low"]}, Concat()),
     ({"op": "channel_mean", "name": "mean"}, ChannelMean()),
     ({"op": "add", "inputs": ["15", "mean"], "scales": [1, -1], "name": "centred"}, Sum((1.0, -1.0))),
-    ({"op": "max_pool", "kernel": 3, "stride": 1, "padding": 1, "name": "large"}, Pool("max", (3, 3), (1, 1), ((1, 1), (1, 1)))),
-    ({"op": "mean_pool", "kernel": [3, 3], "padding": 1, "inputs": ["centred"], "counts_padding": True}, Pool("mean", (3, 3), (1, 1), ((1, 1), (1, 1)), False, True)),
+    ({"op": "max_pool", "kernel": 3, "stride": 1, "padding": 1, "name": "large"}, Pooling("max", (3, 3), (1, 1), ((1, 1), (1, 1)))),
+    ({"op": "mean_pool", "kernel": [3, 3], "padding": 1, "inputs": ["centred"], "counts_padding": True}, Pooling("mean", (3, 3), (1, 1), ((1, 1), (1, 1)), False, True)),
     ({"op": "maximum", "inputs": ["large", "19"]}, Combination("maximum")),
     ({"op": "minimum", "inputs": ["20", "centred"]}, Combination("minimum")),
     ({"op": "activation", "activation": ["clamp", -3, 3]}, Pointwise(("clamp", -3, 3))),

@@ -21,7 +21,7 @@ from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.functions import FUNCTIONS, function_of
 from tconv.models.steps.pointwise import Pointwise
-from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pool
+from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pooling
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.step import NetworkStep
@@ -166,7 +166,7 @@ def _pool(operation: str) -> Callable[[LayerValues], NetworkStep]:
     def read(layer: LayerValues) -> NetworkStep:
         kernel, stride = layer.integers("kernel", None), layer.integers("stride", 1)
         counts = layer.flag("counts_padding") if operation == "mean" else False
-        return Pool(operation, kernel, stride, layer.sides("padding"), layer.flag("ceil"), counts)
+        return Pooling(operation, kernel, stride, layer.sides("padding"), layer.flag("ceil"), counts)
 
     return read
 
