@@ -37,7 +37,7 @@ ROUNDINGS = 15
 """Roundings of a number on its way through G, B and A, of rows and of columns."""
 _P, _Q = 0.5, 1.5
 _POINTS = {OUTPUTS: (0.0, _P, -_P, _Q, -_Q), PAIR: (0.0, 1.0, -1.0)}
-_LEAST = 12
+_LEAST = 8
 """Products of a pair of columns per input and output channel from which on they are saved faster than transformed."""
 
 
