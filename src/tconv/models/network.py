@@ -40,15 +40,16 @@ class Network:
     >>> Network([Node(layer, (0,))])(np.ones((1, 1, 3, 3), np.float32)).shape
     (1, 1, 6, 6)
 
-    Raises ShapeError for channels that do not fit, GeometryError for a node that reads a later node.
+    `channels` are those of the input; without them, those of the first convolution. Raises ShapeError for channels that
+    do not fit, GeometryError for a node that reads a later node.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], channels: int | None = None) -> None:
         self.nodes = tuple(nodes)
         first = next((node.step for node in self.nodes if isinstance(node.step, Convolution)), None)
         if first is None:
             raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
-        self.channels = [first.channels[0]]
+        self.channels = [first.channels[0] if channels is None else channels]
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
         self.anchors, self.column_anchors = self._anchored(0), self._anchored(1)
