@@ -75,7 +75,7 @@ def planes_of(weight: Array) -> Array:
 def _weight_planes(weight: Array, rows: Array, columns: Array) -> Array:
     """Return a weight [C_in, C_out, 3, kw], transformed by G of rows and of columns, as [planes, C_in, C_out, taps]."""
     if unit_columns(weight) == 1:
-        planes: Array = np.einsum("mr,iort->miot", rows, weight)
+        planes: Array = np.einsum("mr,iort->miot", rows, weight, optimize=True)
     else:
         nested = np.einsum("mr,nt,iort->mnio", rows, columns, weight, optimize=True)
         planes = nested.reshape(-1, *weight.shape[:2], 1)
