@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import network_steps as ns
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import network_steps as ns
 from tconv import TconvError
-from tconv.errors import ArgumentError, ShapeError
-from tconv.models import Network
 from tconv.models.error_bound import piece
 
 seeds = st.integers(0, 2**32 - 1)

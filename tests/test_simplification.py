@@ -356,7 +356,13 @@ def test_two_interpolations_in_a_row_with_activations():
     nodes = chain(
         ordinary(3, 4), nearest(2), ordinary(4, 4), lrelu, nearest(2), lrelu, ordinary(4, 4), lrelu, ordinary(4, 3)
     )
-    assert kinds(assert_equal_networks(nodes)) == ["Convolution", "Convolution", "Pointwise", "Convolution", "Convolution"]
+    assert kinds(assert_equal_networks(nodes)) == [
+        "Convolution",
+        "Convolution",
+        "Pointwise",
+        "Convolution",
+        "Convolution",
+    ]
 
 
 def test_interpolations_that_save_nothing_stay():
@@ -553,7 +559,9 @@ def test_leaky_relu_by_maximum():
     assert len(assert_equal_networks(nodes)) == 3
 
 
-@pytest.mark.parametrize("limits", [("relu", ("clamp", -9, 0.5)), ("relu6", "relu"), (("clamp", 1, 2), ("clamp", -2, -1))])
+@pytest.mark.parametrize(
+    "limits", [("relu", ("clamp", -9, 0.5)), ("relu6", "relu"), (("clamp", 1, 2), ("clamp", -2, -1))]
+)
 def test_limits_of_limits_are_limits(limits):
     nodes = chain(ordinary(3, 3), *map(Pointwise, limits))
     assert kinds(assert_equal_networks(nodes)) == ["Convolution"]

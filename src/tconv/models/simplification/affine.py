@@ -31,7 +31,9 @@ def affine_behind(graph: Graph, number: int) -> bool:
         not isinstance(before, (Convolution, StridedConvolution))
         or graph.only_reader(place) != number
         or graph.channels(place) != graph.channels(number)
-        or not (before.activation is None or (_is_homogeneous(before.activation) and (scale > 0).all() and not shift.any()))
+        or not (
+            before.activation is None or (_is_homogeneous(before.activation) and (scale > 0).all() and not shift.any())
+        )
     ):
         return False
     wide = before.weight.astype(np.float64)

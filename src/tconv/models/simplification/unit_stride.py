@@ -12,8 +12,6 @@ def unit_stride(graph: Graph, number: int) -> bool:
     step = graph.step(number)
     if not isinstance(step, StridedConvolution) or tuple(step.stride) != (1, 1):
         return False
-    same = Convolution.ordinary(
-        step.weight, step.bias, step.padding, step.dilation, step.groups, step.activation
-    )
+    same = Convolution.ordinary(step.weight, step.bias, step.padding, step.dilation, step.groups, step.activation)
     graph.replace(number, same)
     return True
