@@ -60,7 +60,7 @@ def _stored(rng, line, storage):
         values = rng.standard_normal(count).astype(np.float32)
         if role == "var":
             values = np.abs(values) + np.float32(0.1)
-        if role.endswith("scales") or role.endswith("scale") and "Convolution" in line.kind:
+        if role.endswith("scales") or (role.endswith("scale") and "Convolution" in line.kind):
             values = np.abs(values) * 4 + np.float32(20)
         if not tagged:
             parts.append(values.tobytes())
