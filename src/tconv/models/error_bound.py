@@ -64,11 +64,13 @@ def rounding(step: Convolution, grouped: bool) -> float:
 
     sqrt(n) half steps for n products and their sum in float32, in any order: more than lambda times that has the
     probability 2 exp(-lambda^2/2) at most (Higham and Mary, A new approach to probabilistic rounding error analysis,
-    2019). A layer that computes rows in groups sums over channels and columns, and rounds in three transforms.
+    2019). A layer that computes rows in groups sums over channels and perhaps columns, and rounds in transforms.
     """
     g = step.geometry
     taps = math.prod(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
-    terms = step.channels[0] // g.groups * (g.kernel[1] if grouped else taps)
+    if grouped:
+        taps = g.kernel[1] if algebra.unit_columns(step.weight) == 1 else 1
+    terms = step.channels[0] // g.groups * taps
     return _UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
 
 
@@ -97,8 +99,8 @@ def piece(
         elif target[0].stop == 0:  # no node reads it
             pieces.append(given[0])
         elif isinstance(node.step, Convolution):
-            anchor = network.anchors.get(number)
-            pieces.append(_convolved(rng, node.step, given[0], spans_of[node.inputs[0]], target, anchor))
+            anchors = (network.anchors[number], network.column_anchors[number]) if number in network.anchors else None
+            pieces.append(_convolved(rng, node.step, given[0], spans_of[node.inputs[0]], target, anchors))
         else:
             sources = [sizes[place] for place in node.inputs]
             parts = [(each, spans_of[place]) for each, place in zip(given, node.inputs, strict=True)]
@@ -184,7 +186,7 @@ def _part(given: Piece, span: Span, wanted: Span) -> Piece:
 
 
 def _convolved(
-    rng: np.random.Generator, step: Convolution, given: Piece, span: Span, wanted: Span, anchor: int | None
+    rng: np.random.Generator, step: Convolution, given: Piece, span: Span, wanted: Span, anchors: Shape | None
 ) -> Piece:
     g = step.geometry
     crops = [
@@ -196,15 +198,16 @@ def _convolved(
     wide = step.weight.astype(np.float64)
     values = scattered_sums(given.values, wide, local) + bias
     finite = np.isfinite(given.values)
-    if anchor is None:
+    if anchors is None:
         mass = _summed(np.where(finite, np.abs(given.values), 0)[None], np.abs(step.weight), local)[0]
     else:  # an exact 0 is not exact in float32, and its error reaches all rows of its group
         size = np.where(finite, np.abs(given.values) + given.error, 0)
-        mass = algebra.mass(size, np.abs(wide), local.crop, anchor - wanted[0].start)
+        starts = (anchor - part.start for anchor, part in zip(anchors, wanted, strict=True))
+        mass = algebra.mass(size, np.abs(wide), local.crop, *starts)
     mass += np.abs(bias)
     # the sums are linear: the errors of the copies go through the layer alone
     copies = values + _summed(np.where(finite, given.copies - given.values, 0), step.weight, local)
-    copies += _errors(rng, values, rounding(step, anchor is not None) * mass)
+    copies += _errors(rng, values, rounding(step, anchors is not None) * mass)
     return _activated(activation_of(step.activation, step.channels[1]), values, copies)
 
 
