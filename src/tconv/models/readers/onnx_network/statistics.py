@@ -192,7 +192,9 @@ def _pool(reader: NodeReader, node: Any) -> Picture:
         raise FileError(f"{label(node)} has kernel_shape={kernel}; two sizes of at least 1 are needed")
     geometry = Geometry(kernel, attributes.get("strides", [1, 1]), 0, attributes.get("dilations", 1))
     if set(geometry.dilation) != {1} or len(node.outputs) != 1:
-        raise FileError(f"{label(node)} has dilations, or the places of the largest numbers; windows of pixels are needed")
+        raise FileError(
+            f"{label(node)} has dilations, or the places of the largest numbers; windows of pixels are needed"
+        )
     pads = pads_of(reader, node, place, geometry.kernel, geometry.stride, geometry.dilation)
     step = Pooling(
         "max" if node.op_type == "MaxPool" else "mean",
