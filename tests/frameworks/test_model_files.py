@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tconv import TconvError
 from tconv.errors import FileError, ShapeError
-from tconv.models import load, photo
+from tconv.models import Convolution, Network, Node, load, photo
+from tconv.models.simplification import simplified
+from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.upsampling import network_in_torch, torch_comparison
 
 FLOAT = TensorProto.FLOAT
@@ -521,6 +523,19 @@ def test_the_network_in_pytorch_is_the_network(random_networks):
         net = photo(scale).network
         with torch.inference_mode():
             same(network_in_torch.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
+
+
+def test_a_bias_of_phases_in_pytorch():
+    import torch
+
+    rng = np.random.default_rng(3)
+    bias = rng.normal(0, 1, 12).astype("f4")
+    layer = Convolution.ordinary(rng.normal(0, 1, (12, 3, 3, 3)).astype("f4"), bias, 1)
+    folded = Network(simplified([Node(layer, (0,)), Node(ChannelsToPixels(2), (1,))]))
+    assert folded.nodes[0].step.bias.shape == (3, 2, 2)
+    x = torch.from_numpy(rng.random((1, 3, 5, 7)).astype("f4"))
+    with torch.inference_mode():
+        same(network_in_torch.in_torch(folded)(x).numpy(), folded(x.numpy()))
 
 
 @pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
