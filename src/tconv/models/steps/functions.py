@@ -20,7 +20,7 @@ from tconv.errors import ArgumentError
 class Function(NamedTuple):
     """Function of x with numbers, which have defaults, and the roundings of its result, in half steps.
 
-    `zero` is the size of the numbers whose difference the result is, if it may be much smaller.
+    `terms` returns, for absolute x, the size of numbers whose difference the result is, if it may be much smaller.
     """
 
     fill: Callable[..., None]
@@ -28,7 +28,7 @@ class Function(NamedTuple):
     needed: int = 0
     """Numbers that must be given; the others have defaults."""
     roundings: int = 8
-    zero: Callable[..., Array] | None = None
+    terms: Callable[..., Array] | None = None
 
 
 def _sigmoid(x: Array, y: Array, z: Array) -> None:
@@ -38,11 +38,11 @@ def _sigmoid(x: Array, y: Array, z: Array) -> None:
     np.reciprocal(y, out=y)
 
 
-def _silu(x: Array, y: Array, z: Array) -> None:
-    np.negative(x, out=y)
+def _swish(x: Array, y: Array, z: Array, beta: float = 1.0) -> None:
+    np.multiply(x, -beta, out=y)
     np.exp(y, out=y)
     y += 1
-    np.maximum(x, -1e3, out=x)  # -inf / inf would be NaN
+    np.maximum(x, -1e3 / beta, out=x)  # -inf / inf would be NaN
     np.divide(x, y, out=y)
 
 
@@ -201,15 +201,16 @@ def _ufunc(ufunc: np.ufunc) -> Callable[..., None]:
 FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(_sigmoid),
     "tanh": Function(_ufunc(np.tanh)),
-    "silu": Function(_silu),
-    "gelu": Function(_gelu, zero=lambda x: np.minimum(np.abs(x), 40)),
-    "gelu_tanh": Function(_gelu_tanh, zero=lambda x: np.minimum(np.abs(x), 40)),
+    "silu": Function(_swish),
+    "swish": Function(_swish, (1.0,)),
+    "gelu": Function(_gelu, terms=lambda x: np.minimum(np.abs(x), 40)),
+    "gelu_tanh": Function(_gelu_tanh, terms=lambda x: np.minimum(np.abs(x), 40)),
     "mish": Function(_mish),
     "hard_sigmoid": Function(
-        _hard_sigmoid, (1 / 6, 0.5), zero=lambda x, alpha, beta: abs(alpha) * np.abs(x) + abs(beta)
+        _hard_sigmoid, (1 / 6, 0.5), terms=lambda x, alpha, beta: abs(alpha) * np.abs(x) + abs(beta)
     ),
     "hard_swish": Function(
-        _hard_swish, (1 / 6, 0.5), zero=lambda x, alpha, beta: (abs(alpha) * np.abs(x) + abs(beta)) * np.abs(x)
+        _hard_swish, (1 / 6, 0.5), terms=lambda x, alpha, beta: (abs(alpha) * np.abs(x) + abs(beta)) * np.abs(x)
     ),
     "elu": Function(_elu, (1.0,)),
     "selu": Function(_selu, (1.6732632423543772, 1.0507009873554805)),
@@ -228,8 +229,8 @@ FUNCTIONS: dict[str, Function] = {
     "floor": Function(_ufunc(np.floor)),
     "ceil": Function(_ufunc(np.ceil)),
     "round": Function(_ufunc(np.rint)),
-    "sin": Function(_ufunc(np.sin), zero=np.ones_like),
-    "cos": Function(_ufunc(np.cos), zero=np.ones_like),
+    "sin": Function(_ufunc(np.sin), terms=np.ones_like),
+    "cos": Function(_ufunc(np.cos), terms=np.ones_like),
 }
 """Functions by name. "hard_sigmoid" limits alpha x + beta to 0..1, "hard_swish" is x times that; "round" takes even."""
 
@@ -249,6 +250,6 @@ def function_of(activation: object) -> tuple[Function, tuple[float, ...]] | None
         needed = f"{most} finite number{'s' * (most != 1)}" if most else "no number"
         raise ArgumentError(f"activation is {activation}; {name} has {needed}. Write {example}, for example")
     numbers = tuple(float(n) for n in given) or function.numbers
-    if name == "hard_swish" and numbers[0] <= 0:
+    if name in ("swish", "hard_swish") and numbers[0] <= 0:
         raise ArgumentError(f"activation is {activation}; its first number must be above 0")
     return function, numbers

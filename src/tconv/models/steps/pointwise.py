@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arrays import Array
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.functions import function_of
@@ -26,8 +25,8 @@ class Pointwise(SamePlace):
 
     Slopes of "prelu" are one number, or one per channel: [C], [C, 1, 1] or [1, C, 1, 1].
 
-    >>> Pointwise("sigmoid").fits_convolution, Pointwise(("prelu", np.ones((8, 1, 1)))).activation[1].shape
-    (False, (8,))
+    >>> Pointwise(("prelu", np.ones((8, 1, 1)))).activation[1].shape
+    (8,)
     """
 
     activation: Any
@@ -36,11 +35,6 @@ class Pointwise(SamePlace):
         if isinstance(self.activation, tuple) and len(self.activation) == 2 and self.activation[0] == "prelu":
             slopes = self.activation[1]
             object.__setattr__(self, "activation", ("prelu", _by_channel(slopes)))
-
-    @property
-    def fits_convolution(self) -> bool:
-        """True for an activation that convolutions apply as they write."""
-        return function_of(self.activation) is None
 
     @property
     def roundings(self) -> int:
@@ -76,12 +70,22 @@ class Pointwise(SamePlace):
                 fill(a, b, c, *numbers)
                 target[...] = b
 
-    def rounding_mass(self, values: Array) -> Array | None:
-        """Return the size of numbers whose difference the results for these values are; None for the results' own."""
+    @property
+    def magnitudes(self) -> _Magnitudes | None:
+        """Step that gives the sizes of numbers whose difference the result is; None if it is not one."""
         function = function_of(self.activation)
-        if function is None or function[0].zero is None:
-            return None
-        return function[0].zero(values, *function[1])
+        return None if function is None or function[0].terms is None else _Magnitudes(self.activation)
+
+
+class _Magnitudes(Pointwise):
+    """Sizes of numbers whose difference the result of an activation is."""
+
+    def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
+        """Fill a part of the sizes."""
+        function = function_of(self.activation)
+        assert function is not None
+        assert function[0].terms is not None
+        out.values[...] = function[0].terms(taken(given[0], out.rows, out.columns), *function[1])
 
 
 def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:

@@ -132,37 +132,36 @@ def _moved(
     if any(atom.path[:1] != (1,) or len(atom.path) > 1 for atom in inner.values()):
         return None
     if not blocks and not inner:
-        return _ordered(builder, place, _order([*parts], channel_axis))
+        return _ordered(builder, place, _order(builder, [*parts], channel_axis))
     both = blocks or inner
     if set(both) != {"H", "W"} or (blocks and inner):
         return None
-    r = set(both["H"].sizes) | set(both["W"].sizes)
-    alive = {size for atom in both.values() for size, alive in zip(atom.sizes, builder.alive, strict=True) if alive}
-    if len(alive) != 1:
+    r = {size for atom in both.values() for size, alive in zip(atom.sizes, builder.alive, strict=True) if alive}
+    if len(r) != 1:
         return None
-    (r,) = alive  # type: ignore[assignment]
+    (block,) = r
     if blocks:
         wanted = [*channel_axis, blocks["H"], blocks["W"]]
         if len(parts) != len(wanted):
             return None
-        order = _order(parts, wanted)
-        by_blocks = _order(parts, [blocks["H"], blocks["W"], *channel_axis])
+        order = _order(builder, parts, wanted)
+        by_blocks = _order(builder, parts, [blocks["H"], blocks["W"], *channel_axis])
         if (by_blocks == np.arange(len(by_blocks))).all() and not (order == np.arange(len(order))).all():
-            return builder.add(ChannelsToPixels(int(r), "blocks"), place)  # type: ignore[call-overload]
+            return builder.add(ChannelsToPixels(block, "blocks"), place)
         place = _ordered(builder, place, order)
-        return builder.add(ChannelsToPixels(int(r), "channels"), place)  # type: ignore[call-overload]
+        return builder.add(ChannelsToPixels(block, "channels"), place)
     have = [*parts, inner["H"], inner["W"]]
     if len(have) != len(channel_axis):
         return None
-    order = _order(have, channel_axis)
-    if (_order([inner["H"], inner["W"], *parts], channel_axis) == np.arange(len(order))).all() and parts:
-        return builder.add(PixelsToChannels(int(r), "blocks"), place)  # type: ignore[call-overload]
-    return _ordered(builder, builder.add(PixelsToChannels(int(r), "channels"), place), order)  # type: ignore[call-overload]
+    order = _order(builder, have, channel_axis)
+    if (_order(builder, [inner["H"], inner["W"], *parts], channel_axis) == np.arange(len(order))).all() and parts:
+        return builder.add(PixelsToChannels(block, "blocks"), place)
+    return _ordered(builder, builder.add(PixelsToChannels(block, "channels"), place), order)
 
 
-def _order(have: Sequence[Atom], wanted: Sequence[Atom]) -> Array:
+def _order(builder: NetworkBuilder, have: Sequence[Atom], wanted: Sequence[Atom]) -> Array:
     """Return, for each channel in the wanted order of factors, its number in the present order."""
-    sizes = [max(atom.sizes) if atom.kind in "CN" else min(s for s in atom.sizes if s > 0) for atom in have]
+    sizes = [atom.sizes[builder.alive.index(True)] for atom in have]
     numbers = np.arange(math.prod(sizes)).reshape(sizes)
     return numbers.transpose([have.index(atom) for atom in wanted]).ravel()
 

@@ -17,17 +17,18 @@ from tconv.models.layers import Convolution, Node
 from tconv.models.steps.step import NetworkStep, Shape
 
 _CONSECUTIVE, _MULTIPLES = 16, (128, 192, 320, 256)
-"""Sizes for every rest of a division by up to 16, and sizes that such numbers and 32 and 64 divide."""
+"""Sizes with every rest of a division by up to 16, and sizes that such numbers and 32 and 64 divide."""
 
 
 def samples(fixed: tuple[Size, Size]) -> list[Shape]:
     """Return sizes of pictures; the first one is that of the file, as far as it states numbers.
 
-    >>> samples((67, "width"))[0]
-    (67, 69)
+    Height and width of each have the same rest of a division by 8: a network may take pairs of multiples only.
+
+    >>> samples((67, "width"))[:2]
+    [(67, 80), (64, 80)]
     """
-    near = [64 + number for number in range(_CONSECUTIVE)]
-    sizes = list(zip(near, near[5:] + near[:5], strict=True))
+    sizes = [(64 + number, 80 + number + 8 * (number * 5 % 3)) for number in range(_CONSECUTIVE)]
     sizes += zip(_MULTIPLES, _MULTIPLES[1:] + _MULTIPLES[:1], strict=True)
     if any(isinstance(size, int) for size in fixed):
         first = tuple(size if isinstance(size, int) else usual for size, usual in zip(fixed, sizes[0], strict=True))
@@ -76,6 +77,19 @@ class Sampled(NamedTuple):
     """Numbers that are computed from sizes: one array for each sample; None where the network does not run."""
 
     arrays: tuple[Array | None, ...]
+
+
+class Pictures(NamedTuple):
+    """Sequence of pictures."""
+
+    parts: tuple[Picture, ...]
+
+
+class Comparison(NamedTuple):
+    """Mask of the numbers of a picture that are above a limit."""
+
+    picture: Picture
+    limit: float
 
 
 class NetworkBuilder:

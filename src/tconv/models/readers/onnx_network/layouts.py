@@ -44,23 +44,19 @@ def _reshape(reader: NodeReader, node: Any) -> Picture:
         if copied.any() and axis < len(picture.axes):
             wanted[copied, axis] = _sizes(picture, axis, at)[copied]
     open_places = wanted == -1
-    if (open_places.sum(axis=1) > 1).any():
+    if (open_places.sum(axis=1) > 1).any() or (wanted < -1).any():
         raise FileError(f"{label(node)} has a shape of {wanted[0].tolist()}; one -1 at most is needed")
     rest = np.where(open_places, 1, wanted).prod(axis=1)
-    if (rest < 1).any() or (total % rest).any():
+    fits = (rest > 0) & (total % np.maximum(rest, 1) == 0) & ((rest == total) | open_places.any(axis=1))
+    if not fits.any():
         raise FileError(f"{label(node)} has a shape of {wanted[0].tolist()}, which does not fit {picture.shape}")
-    wanted = np.where(open_places, (total // rest)[:, None], wanted)
+    for number, fit in zip(at, fits, strict=True):  # a size that the network does not take: rows that blocks leave over
+        reader.builder.alive[number] &= bool(fit)
+    at = [number for number, fit in zip(at, fits, strict=True) if fit]
+    wanted = np.where(open_places, (total // np.maximum(rest, 1))[:, None], wanted)[fits]
     constant = reader.sized and at == [0]
-    if constant:
-        wanted, at = _generalized(reader, picture, wanted[0])
-        constant = len(at) == 1
     axes = reshaped(reader.builder, picture, wanted, at, constant)
     return settled(reader.builder, Picture(picture.place, axes))
-
-
-def _generalized(reader: NodeReader, picture: Picture, shape: Any) -> tuple[Any, list[int]]:
-    """Return a shape for the size that the file states as it is; `reshaped` extends it to other sizes."""
-    return np.array([shape], np.int64), [0]
 
 
 def _axes(reader: NodeReader, node: Any, rank: int) -> list[int]:
@@ -180,10 +176,12 @@ def _same(reader: NodeReader, node: Any) -> Picture:
     return reader.picture(node)
 
 
-def _cast(reader: NodeReader, node: Any) -> Picture:
+def _cast(reader: NodeReader, node: Any) -> Picture | Sampled:
     """Cast among floats, which changes nothing here; integers of the input are read as their numbers."""
     import onnx_ir
 
+    if not reader.is_picture(node, 0):  # CastLike of a constant
+        return Sampled((reader.constant(node, 0).astype(np.float32),) * len(reader.builder.alive))
     picture = reader.picture(node)
     kind = onnx_ir.DataType(reader.attributes(node).get("to", 1)).name if node.op_type == "Cast" else "FLOAT"
     if kind not in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"):
@@ -210,6 +208,6 @@ OPERATORS: dict[str, Callable[[NodeReader, Any], Picture | Sampled]] = {
     "Identity": _same,
     "Dropout": _same,
     "Cast": _cast,
-    "CastLike": _same,
+    "CastLike": _cast,
 }
 """Operators of this family."""

@@ -18,9 +18,7 @@ from tconv.models.readers.onnx_network.builder import Atom, Picture
 from tconv.models.readers.onnx_network.convolutions import on_channels, pads_of
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
-from tconv.models.steps.padding import Padding
-from tconv.models.steps.pooling import GlobalMean
-from tconv.models.steps.strided_convolution import StridedConvolution
+from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pooling
 
 Operator = Callable[[NodeReader, Any], Any]
 
@@ -95,7 +93,9 @@ def _mean(reader: NodeReader, node: Any, picture: Picture, gone: list[Atom], sum
         place = builder.add(GlobalMean(), place)
     if "C" in kinds:
         count = builder.channels[place]
-        place = on_channels(reader, place, np.full((1, count), 1.0 if sums else 1 / count))
+        place = builder.add(ChannelMean(), place)
+        if sums:
+            place = builder.add(Affine(np.full(1, count, np.float32)), place)
     return place
 
 
@@ -191,23 +191,19 @@ def _pool(reader: NodeReader, node: Any) -> Picture:
     if len(kernel) != 2 or min(kernel) < 1:
         raise FileError(f"{label(node)} has kernel_shape={kernel}; two sizes of at least 1 are needed")
     geometry = Geometry(kernel, attributes.get("strides", [1, 1]), 0, attributes.get("dilations", 1))
-    if set(geometry.dilation) != {1} or attributes.get("ceil_mode", 0):
-        raise FileError(f"{label(node)} has dilations or ceil_mode=1; windows that lie in the picture are needed")
-    pads = pads_of(reader, node, place, geometry.kernel, geometry.stride, geometry.dilation)
-    if node.op_type == "MaxPool":
-        from tconv.models.steps.pooling import MaxPool
-
-        step: Any = MaxPool(geometry.kernel, geometry.stride, pads)
-        return reader.builder.whole(reader.builder.add(step, place))
-    if any(map(any, pads)) and not attributes.get("count_include_pad", 0):
+    if set(geometry.dilation) != {1} or len(node.outputs) != 1:
         raise FileError(
-            f"{label(node)} has pads that do not count in its means; count_include_pad=1, or no pads are needed"
+            f"{label(node)} has dilations, or the places of the largest numbers; windows of pixels are needed"
         )
-    if any(map(any, pads)):
-        place = reader.builder.add(Padding(pads), place)
-    channels = reader.builder.channels[place]
-    weight = np.full((channels, 1, *geometry.kernel), 1 / np.prod(geometry.kernel), np.float32)
-    step = StridedConvolution(weight, None, geometry.stride, groups=channels)  # type: ignore[arg-type]
+    pads = pads_of(reader, node, place, geometry.kernel, geometry.stride, geometry.dilation)
+    step = Pooling(
+        "max" if node.op_type == "MaxPool" else "mean",
+        (geometry.kernel[0], geometry.kernel[1]),
+        (geometry.stride[0], geometry.stride[1]),
+        pads,
+        bool(attributes.get("ceil_mode", 0)),
+        bool(attributes.get("count_include_pad", 0)),
+    )
     return reader.builder.whole(reader.builder.add(step, place))
 
 

@@ -12,6 +12,7 @@ from tconv.models.steps.channels import ChannelRange
 from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.depth_to_space import ORDERS, ChannelsToPixels, PixelsToChannels
 from tconv.models.steps.padding import Padding
+from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 
 _ALL = -233
@@ -54,13 +55,9 @@ def _crop_by_margins(layer: NcnnLayer) -> LayerOutput:
     after = [line.whole(key, 0) for key in (6, 7, 8)]
     if not any(sizes):
         raise layer.refusal("to the size of a second input, which it does not have; two inputs are needed")
-    if before[1] == _ALL and before[2] == _ALL:  # channels only
-        order = [0]
-    elif before[2] == _ALL:  # rows, channels
-        order = [1, 0]
-    else:
-        order = [2, 1, 0]
-    for axis, lo, size, hi in zip(order, before, sizes, after, strict=False):
+    if min(before) < 0:
+        raise layer.refusal(f"with the offsets {before}; numbers from 0 up are needed")
+    for axis, lo, size, hi in zip((2, 1, 0), before, sizes, after, strict=True):
         if axis == 0:
             left = x.channels - lo - hi
             x = _channels(layer, x, lo, lo + (left if size == _ALL else min(size, left)))
@@ -118,21 +115,27 @@ def padding(layer: NcnnLayer) -> list[LayerOutput]:
 
 
 def interp(layer: NcnnLayer) -> list[LayerOutput]:
-    """Append an interpolation by factors."""
-    x, line = layer.picture(), layer.line
-    if line.whole(5, 0) or line.whole(3, 0) or line.whole(4, 0):
-        raise layer.refusal(
-            f"to a size of {line.whole(3, 0)} x {line.whole(4, 0)}, fixed or of another input; factors (1 and 2) are "
-            "needed, so that pictures of any size fit"
-        )
-    kind = line.whole(0, 0)
+    """Append an interpolation by factors, or to the size of a second input."""
+    line = layer.line
+    kind, aligned = line.whole(0, 0), line.whole(6, 0)
     if kind not in (1, 2, 3):
         raise layer.refusal(f"of type {kind}; 1 (nearest), 2 (bilinear) and 3 (bicubic) are read")
-    if line.whole(6, 0) and kind > 1:
-        raise layer.refusal("with aligned corners; 6=0 is needed")
-    factors = tuple(_fraction(layer, line.number(key, 1.0)) for key in (1, 2))
     mode = ("nearest", "linear", "cubic")[kind - 1]
-    return [layer.add(Resize(factors, mode), x, single=False)]  # type: ignore[arg-type]
+    positions = "asymmetric" if kind == 1 else "align_corners" if aligned else "half_pixel"
+    if line.whole(5, 0) and len(layer.inputs) == 2:
+        x, like = layer.values()
+        if (x.axes, like.axes) != (3, 3):
+            raise layer.refusal("of a vector; two pictures with height and width are needed")
+        return [layer.add(ResizeLike(mode=mode, positions=positions), x, like, single=like.single)]
+    if line.whole(3, 0) or line.whole(4, 0) or line.whole(5, 0):
+        raise layer.refusal(
+            f"to a fixed size of {line.whole(3, 0)} x {line.whole(4, 0)}; factors (1 and 2) are needed, so that "
+            "pictures of any size fit"
+        )
+    factors: Any = tuple(_fraction(layer, line.number(key, 1.0)) for key in (1, 2))
+    # ncnn's nearest takes the factor as it is, and the others the quotient of both sizes
+    step = Resize(factors, mode, positions, by_size=False)
+    return [layer.add(step, layer.picture(), single=False)]
 
 
 def _fraction(layer: NcnnLayer, factor: float) -> Fraction:
