@@ -20,13 +20,18 @@ from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Problem, is_plain
-from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Convolution, Node, check
-from tconv.models.row_buffer import RowBuffer, ring_rows, row_floats
+from tconv.models.running.fusion import fusions
+from tconv.models.running.plan import Graph, Plan, Target
+from tconv.models.running.run import Run
+from tconv.models.running.spans import anchored, needed
 from tconv.models.steps.step import Region, Shape
 
 _STRIP = 1 << 21
 """Bytes of a layer's rows that are computed at a time: they stay in the caches until the next layer reads them."""
+
+_MOST_PLANS = 8
+"""Plans that a network caches, one for each size of picture."""
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -51,38 +56,17 @@ class Network:
         self.channels = [first.channels[0]]
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
-        self.anchors = self._anchored()
-        """one row at which a group begins, for each node that computes rows in groups"""
-        readers: dict[int, set[int]] = {}
-        for number, node in enumerate(self.nodes, 1):
-            for place in node.inputs:
-                readers.setdefault(place, set()).add(number)
-        self.rings = {
+        grouped = {
             number
-            for number, node in enumerate(self.nodes, 1)
-            if isinstance(node.step, Convolution) and readers.get(number, {0}) <= self.anchors.keys()
+            for number, node in enumerate(self.nodes[:-1], 1)  # callers choose the rows of the last one
+            if isinstance(node.step, Convolution) and node.step.grouped is not None
         }
-        """nodes whose rows are buffered in rings: convolutions that are only read in groups"""
-
-    def _anchored(self) -> dict[int, int]:
-        """Return one row at which a group begins, for each node that computes rows in groups.
-
-        Groups of a layer begin where those of the next layer begin to read. The last layer has no groups, because
-        callers choose which of its rows they ask for.
-        """
-        anchors: dict[int, int] = {}
-        starts: list[int | None] = [None] * len(self.nodes) + [0]
-        for number in range(len(self.nodes), 0, -1):
-            start, node = starts[number], self.nodes[number - 1]
-            if start is None:
-                continue
-            if number < len(self.nodes) and isinstance(node.step, Convolution) and node.step.grouped is not None:
-                anchors[number] = start % GROUP
-            for place in node.inputs:
-                before = starts[place]
-                first = node.step.first(start, 0)
-                starts[place] = first if before is None else min(before, first)
-        return anchors
+        self.fusions = fusions(self.nodes, self.channels, grouped)
+        """sums that a convolution adds by itself, by their numbers"""
+        self.anchors = anchored(self.nodes, grouped | self.fusions.keys())
+        """one row at which a group begins, for each node that computes rows in groups"""
+        self._graph = Graph(self.nodes, self.channels, self.anchors, self.fusions)
+        self._plans: dict[Any, Plan] = {}
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -154,37 +138,15 @@ class Network:
 
     def scratch_bytes(self, shape: Shape) -> int:
         """Return the bytes of the row buffers that `rows` has, beside its output."""
-        sizes = self.sizes(shape)
-        heights, step = [rows for rows, _ in sizes], self._step(sizes)
-        start = (heights[-1] - step) // 2
-        spans = self.needed(slice(start, start + step), heights)
-        strips: list[int] = []
-        for number, span in enumerate(spans[1:-1], 1):
-            # strips elsewhere may need a row or two more, or a group
-            rows = span.stop - span.start + (GROUP if number in self.anchors else 2)
-            rows = ring_rows(rows) if number in self.rings else min(sizes[number][0], rows)
-            strips.append(self.channels[number] * 4 * row_floats(sizes[number][1]) * rows)
-        # a buffer that grows has its old array beside it for a moment
-        return sum(strips) + max(strips, default=0)
+        height, width = self.output_shape(shape)
+        return self._plan(shape, slice(0, height), slice(0, width)).scratch_bytes
 
     def needed(self, outputs: slice, sizes: list[int], axis: int = 0, grouped: bool = True) -> list[slice]:
         """Return the rows (axis 1: columns) of the input and of each node that output rows need; at least one each.
 
         `sizes` are all their heights (widths).
         """
-        spans: list[list[slice]] = [[] for _ in sizes]
-        spans[-1].append(outputs)
-        for number in range(len(self.nodes), 0, -1):
-            if not spans[number]:  # no node reads it: it does not run
-                continue
-            node, wanted = self.nodes[number - 1], _hull(spans[number])
-            if grouped and axis == 0 and number in self.anchors:
-                wanted = _grouped(wanted, self.anchors[number], sizes[number])
-                spans[number] = [wanted]
-            given = [sizes[place] for place in node.inputs]
-            for place_number, place in enumerate(node.inputs):
-                spans[place].append(node.step.source(place_number, wanted, given, axis))
-        return [_hull(each) for each in spans]
+        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self.anchors if grouped else {})
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -222,67 +184,26 @@ class Network:
             )
         if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
             x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
-        heights = [rows for rows, _ in sizes]
         if out is None:
             out = empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), _FLOAT32)
-        whole = self.needed(outputs, heights)
-        step = self._step(sizes)
-        buffers = [RowBuffer(x, first, first + x.shape[1])]
-        for number, (channels, (_, width)) in enumerate(zip(self.channels[1:-1], sizes[1:-1], strict=True), 1):
-            start = whole[number].start
-            if number in self.rings:
-                buffers.append(RowBuffer.ring(channels, width, self.anchors.get(number, 0) - GROUP, start))
-            else:
-                buffers.append(RowBuffer.linear(channels, width, start))
-        buffers.append(RowBuffer(out, outputs.start, outputs.start))
-        for begin in range(outputs.start, outputs.stop, step):
-            strip = slice(begin, min(begin + step, outputs.stop))
-            self._advance(buffers, self.needed(strip, heights), sizes)
+        columns = slice(0, sizes[-1][1])
+        plan = self._plan((height, x.shape[2]), outputs, columns)
+        arrays = {
+            0: Region(x, slice(first, first + x.shape[1]), slice(0, x.shape[2])),
+            len(self.nodes): Region(out, outputs, columns),
+        }
+        run = Run(plan, arrays)
+        for _ in range(plan.strips):
+            run.advance()
         return out
 
-    def _step(self, sizes: list[Shape]) -> int:
-        """Return the output rows of one strip: so few that the largest layer's rows stay in the caches."""
-        out_rows = sizes[-1][0]
-        most = max(channels * 4 * h * w for channels, (h, w) in zip(self.channels[1:], sizes[1:], strict=True))
-        return max(1, min(out_rows, _STRIP * out_rows // max(1, most)))
-
-    def _advance(self, buffers: list[RowBuffer], needed: list[slice], sizes: list[Shape]) -> None:
-        """Compute the rows that are needed and not buffered yet."""
-        for number, node in enumerate(self.nodes, 1):
-            target = buffers[number]
-            rows = slice(target.stop, max(target.stop, needed[number].stop))
-            if rows.start == rows.stop:
-                continue
-            if number < len(self.nodes):
-                target.reserve(needed[number].start, rows.stop)
-            if number in self.anchors and isinstance(node.step, Convolution):
-                (place,) = node.inputs
-                ends = sizes[place][0], sizes[number][0]
-                node.step.in_groups(buffers[place], rows, target, ends, self.anchors[number])
-            else:
-                for piece in target.pieces(rows):
-                    self._compute_piece(number, buffers, piece, sizes)
-            target.stop = rows.stop
-
-    def _compute_piece(self, number: int, buffers: list[RowBuffer], rows: slice, sizes: list[Shape]) -> None:
-        """Compute contiguous rows of a node whose inputs are contiguous, too."""
-        node = self.nodes[number - 1]
-        given = [sizes[place] for place in node.inputs]
-        parts = []
-        for place_number, place in enumerate(node.inputs):
-            span = node.step.source(place_number, rows, [height for height, _ in given], 0)
-            parts.append(Region(buffers[place].view(span)[0], span, slice(0, sizes[place][1])))
-        out = Region(buffers[number].view(rows)[0], rows, slice(0, sizes[number][1]))
-        node.step.compute(parts, given, out)
-
-
-def _grouped(rows: slice, anchor: int, size: int) -> slice:
-    """Return the rows of whole groups around these rows, in a picture of `size` rows."""
-    start = (rows.start - anchor) // GROUP * GROUP + anchor
-    stop = -((anchor - rows.stop) // GROUP) * GROUP + anchor
-    return slice(max(0, start), min(stop, size))
-
-
-def _hull(spans: list[slice]) -> slice:
-    """Return the rows from the first to the last of all spans; an empty span for none."""
-    return slice(min((s.start for s in spans), default=0), max((s.stop for s in spans), default=0))
+    def _plan(self, shape: Shape, rows: slice, columns: slice) -> Plan:
+        """Return the plan for rows and columns of the output, from the whole input."""
+        key = shape, rows.start, rows.stop, columns.start, columns.stop, _STRIP
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            targets = {len(self.nodes): Target(rows, columns)}
+            plan = self._plans[key] = Plan(self._graph, self.sizes(shape), targets, {0}, _STRIP)
+        return plan

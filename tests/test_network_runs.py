@@ -1,0 +1,216 @@
+"""Runs of networks: concatenations in place, sums in the epilogue, bands of columns, means over the picture, and memory."""
+
+import itertools
+import tracemalloc
+from contextlib import contextmanager
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tconv
+from tconv import Geometry, TconvError
+from tconv.models import Convolution, Network, Node, Pointwise, Sum, network
+from tconv.models.error_bound import piece
+from tconv.models.steps.arithmetic import Affine, Combination
+from tconv.models.steps.channels import ChannelRange, Concat
+from tconv.models.steps.depth_to_space import ChannelsToPixels
+from tconv.models.steps.padding import Padding
+from tconv.models.steps.pooling import GlobalMean
+from tconv.models.steps.resizing import Resize
+
+seeds = st.integers(0, 2**32 - 1)
+KINDS = ["conv", "conv", "conv", "dense", "sum", "concat", "range", "affine", "combination", "point", "crop"]
+
+
+@contextmanager
+def cut(strip, threads=1):
+    """Run networks with strips of so many bytes."""
+    before = network._STRIP, tconv.get_num_threads()
+    network._STRIP = strip
+    tconv.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        network._STRIP = before[0]
+        tconv.set_num_threads(before[1])
+
+
+def convolution(rng, into, out, kernel=None, **more):
+    kernel = kernel or [(3, 3), (3, 3), (3, 1), (1, 1), (5, 2)][rng.integers(5)]
+    weight = (rng.normal(0, 1, (out, into, *kernel)) / np.sqrt(into * kernel[0] * kernel[1])).astype("f4")
+    bias = rng.normal(0, 0.3, out).astype("f4")
+    bend = [None, "relu", ("leaky_relu", 0.2), ("prelu", rng.uniform(0, 1, out).astype("f4"))][rng.integers(4)]
+    padding = [(k // 2, k - 1 - k // 2) for k in kernel]
+    return Convolution.ordinary(weight, bias, padding, activation=bend, **more)
+
+
+class Builder:
+    """Random network with dense blocks, skips of any distance, gates, and values that two concatenations want."""
+
+    def __init__(self, rng, means):
+        self.rng, self.means = rng, means
+        self.nodes, self.channels, self.margin = [], [int(rng.integers(1, 7))], [0]
+
+    def add(self, step, *inputs, margin=None):
+        self.nodes.append(Node(step, inputs))
+        self.channels.append(step.output_channels([self.channels[place] for place in inputs]))
+        self.margin.append(max((self.margin[place] for place in inputs)) if margin is None else margin)
+        return len(self.nodes)
+
+    def pick(self, like=None, channels=False):
+        places = [
+            place
+            for place in range(len(self.nodes) + 1)
+            if like is None
+            or self.margin[place] == self.margin[like]
+            and (not channels or self.channels[place] == self.channels[like])
+        ]
+        recent = [place for place in places if place >= len(self.nodes) - 2]
+        return int(self.rng.choice(recent if recent and self.rng.random() < 0.5 else places))
+
+    def conv(self, place, out=None):
+        out = out or (self.channels[place] if self.rng.random() < 0.6 else int(self.rng.integers(1, 9)))
+        return self.add(convolution(self.rng, self.channels[place], out), place)
+
+    def dense(self):
+        """A dense block as ncnn and ONNX write it, with a scaled sum at its end."""
+        rng, x = self.rng, self.pick()
+        parts, wide = [x], x
+        for _ in range(int(rng.integers(1, 4))):
+            parts.append(self.add(convolution(rng, self.channels[wide], int(rng.integers(1, 6)), (3, 3)), wide))
+            nested = rng.random() < 0.3 and len(parts) > 2
+            wide = self.add(Concat(), *([wide, parts[-1]] if nested else parts))
+        last = self.add(convolution(rng, self.channels[wide], self.channels[x], (3, 3)), wide)
+        y = self.add(Sum((0.25, 1.0)), last, x)
+        if rng.random() < 0.5:
+            other = self.pick(x, channels=True)
+            if other != y:
+                self.add(Sum((0.5, 1.0)), y, other)
+
+    def step(self):
+        rng, kind = self.rng, self.rng.choice(KINDS)
+        place = self.pick()
+        if kind == "conv":
+            self.conv(place)
+        elif kind == "dense":
+            self.dense()
+        elif kind == "sum":
+            self.add(Sum(tuple(map(float, rng.choice([1, 0.5, -1], 2)))), place, self.pick(place, channels=True))
+        elif kind == "concat":
+            self.add(Concat(), *(self.pick(place) for _ in range(int(rng.integers(1, 4)))))
+        elif kind == "range":
+            start, stop = sorted(map(int, rng.choice(self.channels[place] + 1, 2, replace=False)))
+            self.add(ChannelRange(start, stop), place)
+        elif kind == "affine":
+            self.add(Affine(np.float32(0.5), rng.normal(0, 1, (self.channels[place], 1, 1)).astype("f4")), place)
+        elif kind == "combination":
+            self.add(Combination(str(rng.choice(["maximum", "minimum"]))), place, self.pick(place, channels=True))
+        elif kind == "crop" and self.margin[place] < 2:
+            self.add(Padding(((-1, -1), (-1, -1))), place, margin=self.margin[place] + 1)
+        else:
+            self.add(Pointwise(("clamp", -2.0, 2.0)), place)
+        if self.means and rng.random() < 0.3:
+            self.gate(len(self.nodes))
+
+    def gate(self, place):
+        mean = self.add(GlobalMean(), place)
+        gate = self.add(convolution(self.rng, self.channels[mean], self.channels[place], (1, 1)), mean)
+        self.add(Combination("multiply"), place, self.add(Pointwise(("clamp", 0.0, 1.0)), gate))
+
+    def network(self):
+        rng = self.rng
+        self.conv(0, int(rng.integers(4, 9)))
+        for _ in range(int(rng.integers(1, 8))):
+            self.step()
+        if self.means and not any(isinstance(node.step, GlobalMean) for node in self.nodes):
+            self.gate(len(self.nodes))
+        end = rng.random()
+        if end < 0.3:
+            up = Convolution(rng.normal(0, 0.3, (self.channels[-1], 3, 4, 4)).astype("f4"), Geometry((4, 4), 2, 1))
+            up = self.add(up, len(self.nodes))
+            if self.margin[-1] == 0:
+                low = self.add(convolution(rng, self.channels[0], 3, (1, 1)), 0)
+                self.add(Sum(), up, self.add(Resize((Fraction(2), Fraction(2)), "linear"), low))
+        elif end < 0.5:
+            self.add(ChannelsToPixels(2), self.conv(len(self.nodes), 8))
+        elif end < 0.6:
+            self.add(
+                Concat(),
+                len(self.nodes),
+                len(self.nodes) - 1 if self.margin[-1] == self.margin[-2] else self.margin.__len__() - 1,
+            )
+        return Network(self.nodes)
+
+
+def drawn(seed, means=False):
+    """Return a random network, and a picture [C, H, W] of a size that it takes."""
+    rng = np.random.default_rng(seed)
+    while True:
+        net = Builder(rng, means).network()
+        shape = [(1, 1), (1, 9), (9, 1), (int(rng.integers(1, 40)), int(rng.integers(1, 40)))][
+            rng.choice(4, p=[0.05, 0.05, 0.05, 0.85])
+        ]
+        try:
+            net.sizes(shape)
+        except TconvError:
+            continue
+        x = rng.normal(0, 1, (net.channels[0], *shape)).astype("f4")
+        if rng.random() < 0.2:
+            x.flat[rng.integers(0, x.size, 2)] = rng.choice([np.inf, np.nan, -np.inf, 3e38], 2)
+        return net, x, rng
+
+
+def separately(net, x):
+    """Return the output of the nodes one by one, each over the whole picture, in float32 and float64."""
+    made, sizes = [x], net.sizes(x.shape[1:])
+    for number, node in enumerate(net.nodes, 1):
+        out = np.empty((net.channels[number], *sizes[number]), x.dtype)
+        given = [network.Region(made[place], *map(lambda n: slice(0, n), sizes[place])) for place in node.inputs]
+        node.step.compute(
+            given,
+            [sizes[place] for place in node.inputs],
+            network.Region(out, slice(0, out.shape[1]), slice(0, out.shape[2])),
+        )
+        made.append(out)
+    return made[-1]
+
+
+@given(seeds)
+@settings(max_examples=60)
+def test_a_run_equals_its_nodes_one_by_one(seed):
+    net, x, _ = drawn(seed)
+    y, expected = net(x[None])[0], separately(net, x)
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
+    finite = np.isfinite(y)
+    large = max(1, np.abs(expected[finite]).max(initial=0))
+    np.testing.assert_allclose(y[finite], expected[finite], rtol=0, atol=1e-4 * large)
+
+
+@given(seeds, st.integers(6, 16), st.integers(1, 3))
+@settings(max_examples=60)
+def test_strips_have_the_bits_of_the_whole(seed, strip, threads):
+    net, x, rng = drawn(seed)
+    with cut(1 << 40):
+        whole = net(x[None])[0]
+    total = whole.shape[1]
+    with cut(1 << strip, threads):
+        np.testing.assert_array_equal(net(x[None])[0], whole)
+        for start, stop in itertools.pairwise([0, *sorted(map(int, rng.integers(0, total + 1, 3))), total]):
+            if start < stop:
+                window = net.window(slice(start, stop), x.shape[1])
+                rows = net.rows(x[:, window], window.start, x.shape[1], slice(start, stop))
+                np.testing.assert_array_equal(rows, whole[:, start:stop])
+
+
+def test_random_networks_have_all_that_is_tested():
+    nets = [drawn(seed)[0] for seed in range(100)]
+    plans = [
+        net._plan((9, 9), slice(0, net.output_shape((9, 9))[0]), slice(0, 9)) for net in nets if len(net.channels) > 3
+    ]
+    assert sum(bool(net.fusions) for net in nets) > 10
+    assert sum(any(len(fusion.skips) == 2 for fusion in net.fusions.values()) for net in nets) > 2
+    assert sum(len(plan.placement.views) > 2 for plan in plans) > 10
+    assert sum(bool(plan.placement.copies) for plan in plans) > 5
