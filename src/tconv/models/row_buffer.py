@@ -1,6 +1,6 @@
 """Buffers for the rows of a layer's output that the next layers still need.
 
-A run has one storage for each layer, or for several that are concatenated, so that memory does not grow with the height.
+A run has one storage for each layer, or for several that are concatenated: memory does not grow with the height.
 """
 
 from __future__ import annotations

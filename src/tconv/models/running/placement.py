@@ -1,7 +1,7 @@
 """Storages of a run, and the channels of them that each node's output is.
 
-A concatenation in place copies nothing: the nodes that it reads are written into ranges of its channels. The prefixes of
-a dense block, Concat(x, a), Concat(x, a, b), ..., are ranges of one storage. A value that two concatenations want at
+A concatenation in place copies nothing: the nodes that it reads are written into ranges of its channels. The prefixes
+of a dense block, Concat(x, a), Concat(x, a, b), ..., are ranges of one storage. A value that two concatenations want at
 different places is copied into the earlier one. Ranges of channels are views.
 """
 

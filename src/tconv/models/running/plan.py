@@ -37,8 +37,8 @@ class Graph(NamedTuple):
 class Task(NamedTuple):
     """Computation of one place: a node, a convolution with sums behind it, or the copy of a value.
 
-    `reads` are the inputs of the step, then the values that are added (`skips`, with scales). `anchor` is None for tasks
-    that do not compute rows in groups.
+    `reads` are the inputs of the step, then the values that are added (`skips` has their scales). `anchor` is None for
+    tasks that do not compute rows in groups.
     """
 
     number: int
@@ -175,9 +175,9 @@ class Plan:
             for n, span in enumerate(self.rows)
             if span.stop and (n or len(self.rows) == 1)
         )
-        strip = max(1, min(height, strip_bytes * height // max(1, most)))
+        strip: int = max(1, min(height, strip_bytes * height // max(1, most)))
         # whole groups of the layers that have the height of the input
-        unit = GROUP * max(1, height // self.sizes[0][0])
+        unit: int = GROUP * max(1, height // self.sizes[0][0])
         return strip // unit * unit or strip
 
     def _schedule(self, strip: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +20,8 @@ Load = Callable[[slice, slice], Array]
 """Function of rows and columns of the input, which returns them as float32 [C, rows, columns]."""
 
 
-class Window(NamedTuple):
+@dataclass
+class Window:
     """Rows of a buffer as a compiled layer reads them."""
 
     array: Array
