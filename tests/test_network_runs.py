@@ -208,10 +208,75 @@ def test_strips_have_the_bits_of_the_whole(seed, strip, threads):
 
 def test_random_networks_have_all_that_is_tested():
     nets = [drawn(seed)[0] for seed in range(100)]
-    plans = [
-        net._plan((9, 9), slice(0, net.output_shape((9, 9))[0]), slice(0, 9)) for net in nets if len(net.channels) > 3
-    ]
+    plans = [net._picture((9, 9), None).stream_plan(slice(0, 3)) for net in nets if len(net.channels) > 3]
     assert sum(bool(net.fusions) for net in nets) > 10
     assert sum(any(len(fusion.skips) == 2 for fusion in net.fusions.values()) for net in nets) > 2
     assert sum(len(plan.placement.views) > 2 for plan in plans) > 3
     assert sum(bool(plan.placement.copies) for plan in plans) > 3
+
+
+# -- bands, streams and means ------------------------------------------------------------------------------------
+
+
+def streamed(net, x, rng, bands, **options):
+    """Return the output of streams over these bands of columns, asked for random strips."""
+    parts, total = [], net.output_shape(x.shape[1:])[0]
+    for band in bands:
+        loaded = [0]
+
+        def load(rows, columns, loaded=loaded):
+            assert loaded[-1] in (0, rows.start)  # the rows follow each other
+            loaded.append(rows.stop)
+            return x[:, rows, columns]
+
+        stream = net.stream(x.shape[1:], load, columns=band, **options)
+        edges = sorted({0, total, *map(int, rng.integers(0, total + 1, 3))})
+        parts.append(np.concatenate([stream.rows(slice(*ends)) for ends in itertools.pairwise(edges)], 1))
+    return np.concatenate(parts, 2)
+
+
+def cuts(rng, total, most=5):
+    edges = sorted({0, total, *map(int, rng.integers(0, total + 1, int(rng.integers(1, most))))})
+    return [slice(*ends) for ends in itertools.pairwise(edges)]
+
+
+@given(seeds, st.integers(6, 16))
+@settings(max_examples=60)
+def test_streams_over_bands_have_the_bits_of_the_whole(seed, strip):
+    net, x, rng = drawn(seed)
+    with cut(1 << 40):
+        whole = net(x[None])[0]
+    with cut(1 << strip):
+        np.testing.assert_array_equal(streamed(net, x, rng, cuts(rng, whole.shape[2])), whole)
+
+
+@given(seeds, st.integers(6, 16))
+@settings(max_examples=60)
+def test_means_do_not_depend_on_strips_bands_and_what_is_kept(seed, strip):
+    net, x, rng = drawn(seed, means=True)
+    if rng.random() < 0.3:
+        x = np.tile(x, (1, 1, 800 // x.shape[2] + 1))
+    if not net.has_means:
+        return
+    with cut(1 << 40):
+        whole = net(x[None])[0]
+        with np.errstate(all="ignore"):
+            expected = separately(net, x)
+        finite = np.isfinite(expected)
+        np.testing.assert_array_equal(np.isfinite(whole), finite)
+        large = max(1, np.abs(expected[finite]).max(initial=0))
+        np.testing.assert_allclose(whole[finite], expected[finite], rtol=0, atol=1e-4 * large)
+    memory = int(rng.choice([1, 1 << 10, 1 << 14, 1 << 17, 1 << 40]))
+    with cut(1 << strip):
+        means = net.means(x.shape[1:], lambda rows, columns: x[:, rows, columns], memory=memory)
+        bands = net.bands(x.shape[1:], memory) if rng.random() < 0.5 else cuts(rng, whole.shape[2])
+        np.testing.assert_array_equal(streamed(net, x, rng, bands, means=means, memory=memory), whole)
+
+
+@given(seeds)
+@settings(max_examples=30)
+def test_small_memory_gives_bands_and_the_same_bits(seed):
+    net, x, rng = drawn(seed)
+    whole = net(x[None])[0]
+    out = net.rows(x, 0, x.shape[1], slice(0, whole.shape[1]), memory=int(rng.integers(1, 1 << 15)))
+    np.testing.assert_array_equal(out, whole)

@@ -22,10 +22,13 @@ from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Problem, is_plain
 from tconv.models.layers import Convolution, Node, check
 from tconv.models.running.fusion import fusions
-from tconv.models.running.plan import Graph, Plan, Target
-from tconv.models.running.run import Run
+from tconv.models.running.passes import mean_levels
+from tconv.models.running.picture import MEMORY, Means, Picture, RowStream
+from tconv.models.running.plan import Graph
+from tconv.models.running.run import Load, Run
 from tconv.models.running.spans import anchored, needed
 from tconv.models.steps.step import Region, Shape
+from tconv.models.watch import Watch
 
 _STRIP = 1 << 21
 """Bytes of a layer's rows that are computed at a time: they stay in the caches until the next layer reads them."""
@@ -66,7 +69,7 @@ class Network:
         self.anchors = anchored(self.nodes, grouped | self.fusions.keys())
         """one row at which a group begins, for each node that computes rows in groups"""
         self._graph = Graph(self.nodes, self.channels, self.anchors, self.fusions)
-        self._plans: dict[Any, Plan] = {}
+        self._pictures: dict[Any, Picture] = {}
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -129,17 +132,47 @@ class Network:
     def window(self, outputs: slice, size: int, axis: int = 0, grouped: bool = True) -> slice:
         """Return the input rows (axis 1: columns) that output rows need, of an input of this height (width).
 
+        Those of means over the whole picture are not among them.
+
         Without `grouped`, only those that the definition reads: layers that compute rows in groups read more.
         """
         sizes = [size]
         for node in self.nodes:
             sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
-        return self.needed(outputs, sizes, axis, grouped)[0]
+        means = mean_levels(self.nodes)
+        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self.anchors if grouped else {}, means)[0]
 
-    def scratch_bytes(self, shape: Shape) -> int:
-        """Return the bytes of the row buffers that `rows` has, beside its output."""
-        height, width = self.output_shape(shape)
-        return self._plan(shape, slice(0, height), slice(0, width)).scratch_bytes
+    @property
+    def has_means(self) -> bool:
+        """True if the output depends on means over the whole picture (`means`)."""
+        return bool(mean_levels(self.nodes))
+
+    def scratch_bytes(self, shape: Shape, memory: int | None = None) -> int:
+        """Return the bytes of the buffers that a run has, beside its input and output."""
+        return self._picture(shape, memory).scratch_bytes()
+
+    def plan_text(self, shape: Shape, memory: int | None = None) -> str:
+        """Return lines about a run: strips, bands, passes, memory, and work that is repeated."""
+        return self._picture(shape, memory).text()
+
+    def bands(self, shape: Shape, memory: int | None = None) -> list[slice]:
+        """Return columns of the output, from left to right: a stream for each needs less memory.
+
+        There are as few as fit into `memory` bytes, but not so many that the work would double, because bands overlap.
+        """
+        return self._picture(shape, memory).bands
+
+    def _picture(self, shape: Shape, memory: int | None) -> Picture:
+        """Return the plan for pictures of this size."""
+        key = shape, memory, _STRIP
+        picture = self._pictures.get(key)
+        if picture is None:
+            if len(self._pictures) >= _MOST_PLANS:
+                self._pictures.clear()
+            sizes = self.sizes(shape)
+            picture = Picture(self._graph, shape, sizes, MEMORY if memory is None else memory, _STRIP)
+            self._pictures[key] = picture
+        return picture
 
     def needed(self, outputs: slice, sizes: list[int], axis: int = 0, grouped: bool = True) -> list[slice]:
         """Return the rows (axis 1: columns) of the input and of each node that output rows need; at least one each.
@@ -161,10 +194,22 @@ class Network:
             self.rows(picture, 0, x.shape[2], slice(0, height), result)
         return out
 
-    def rows(self, x: Array, first: int, height: int, outputs: slice, out: Array | None = None) -> Array:
+    def rows(
+        self,
+        x: Array,
+        first: int,
+        height: int,
+        outputs: slice,
+        out: Array | None = None,
+        *,
+        means: Means | None = None,
+        watch: Watch | None = None,
+        memory: int | None = None,
+    ) -> Array:
         """Return output rows [C', rows, W'] of a picture of this height; x [C, h, W] are its rows from `first` on.
 
-        `Network.window` gives the rows that are needed. The bits do not depend on how a picture is cut into rows.
+        `Network.window` gives the rows that are needed. The bits do not depend on how a picture is cut into rows. A
+        network with means needs those over the whole picture (`Network.means`), or the whole picture as x.
         """
         if x.dtype != np.float32:
             raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
@@ -186,24 +231,48 @@ class Network:
             x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
         if out is None:
             out = empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), _FLOAT32)
-        columns = slice(0, sizes[-1][1])
-        plan = self._plan((height, x.shape[2]), outputs, columns)
-        arrays = {
-            0: Region(x, slice(first, first + x.shape[1]), slice(0, x.shape[2])),
-            len(self.nodes): Region(out, outputs, columns),
-        }
-        run = Run(plan, arrays)
-        for _ in range(plan.strips):
-            run.advance()
+        shape = height, x.shape[2]
+        picture = self._picture(shape, memory)
+        if means is None and self.has_means:
+            if x.shape[1] != height:
+                raise ShapeError(
+                    f"x has {x.shape[1]} rows of {height}, and the network reads means over the whole picture. Write "
+                    "means=network.means(...)"
+                )
+            means = self.means(shape, lambda rows, columns: x[:, rows, columns], memory=memory)
+        regions = {} if means is None else dict(means.regions)
+        regions[0] = Region(x, slice(first, first + x.shape[1]), slice(0, x.shape[2]))
+        for band in picture.bands:
+            plan = picture.array_plan(outputs, band)
+            regions[len(self.nodes)] = Region(out[:, :, band], outputs, band)
+            run = Run(plan, regions, None, watch, (band.stop - band.start) / sizes[-1][1])
+            for _ in range(plan.strips):
+                run.advance()
         return out
 
-    def _plan(self, shape: Shape, rows: slice, columns: slice) -> Plan:
-        """Return the plan for rows and columns of the output, from the whole input."""
-        key = shape, rows.start, rows.stop, columns.start, columns.stop, _STRIP
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) >= _MOST_PLANS:
-                self._plans.clear()
-            targets = {len(self.nodes): Target(rows, columns)}
-            plan = self._plans[key] = Plan(self._graph, self.sizes(shape), targets, {0}, _STRIP)
-        return plan
+    def stream(
+        self,
+        shape: Shape,
+        load: Load,
+        *,
+        columns: slice | None = None,
+        means: Means | None = None,
+        watch: Watch | None = None,
+        memory: int | None = None,
+    ) -> RowStream:
+        """Return a stream of output rows from the top down, for columns of the output, as `bands` returns them.
+
+        load(rows, columns) returns rows of the input as float32 [C, rows, columns]; the rows follow each other.
+        """
+        picture = self._picture(shape, memory)
+        if means is None and self.has_means:
+            raise ShapeError("the network reads means over the whole picture. Write means=network.means(shape, load)")
+        return RowStream(picture, columns or slice(0, picture.sizes[-1][1]), load, means, watch)
+
+    def means(self, shape: Shape, load: Load, *, watch: Watch | None = None, memory: int | None = None) -> Means | None:
+        """Return the means over a whole picture that the output depends on; None for a network without them.
+
+        load(rows, columns) returns rows of the input as float32 [C, rows, columns]. It is called for the whole picture,
+        several times. The result also has whole outputs of nodes that fit into the memory.
+        """
+        return self._picture(shape, memory).means(load, watch) if self.has_means else None

@@ -210,10 +210,11 @@ class Plan:
                 length = lengths[place]
                 part = -(-length * (number + 1) // count) if length != max(lengths.values()) else strip * (number + 1)
                 end = target.rows.start + min(part, length)
-                if place in self.delivered:  # read by the caller in this strip
-                    low[place] = before[place]
+                stop[place] = max(stop[place], end)
                 for other in behind[place]:
                     stop[other] = max(stop[other], end)
+                    if place in self.delivered:  # read by the caller in this strip
+                        low[other] = min(low[other], before[place])
             for place, anchor, height, source, extents, inputs, skips in backward:
                 end = stop[place]
                 if end == before[place]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from tconv.kernels.simd.winograd_f43.interface import Skip
 from tconv.models.layers import Convolution
 from tconv.models.row_buffer import RowBuffer, Storage
 from tconv.models.running.plan import Plan, Task
+from tconv.models.running.spans import hull
+from tconv.models.running.work import task_work
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region
+from tconv.models.watch import Watch
 
 Load = Callable[[slice, slice], Array]
 """Function of rows and columns of the input, which returns them as float32 [C, rows, columns]."""
@@ -34,15 +38,24 @@ class Run:
     """One run over the strips of a plan.
 
     `arrays` are those of the plan's given places, and of its targets that are not delivered strip by strip, as regions
-    of their pictures. `load` returns rows of the input, if that is not given.
+    of their pictures. `load` returns rows of the input, if that is not given. `watch` observes the run, which is a
+    `share` of all that it observes.
     """
 
-    def __init__(self, plan: Plan, arrays: Mapping[int, Region], load: Load | None = None) -> None:
-        self.plan, self._load = plan, load
+    def __init__(
+        self,
+        plan: Plan,
+        arrays: Mapping[int, Region],
+        load: Load | None = None,
+        watch: Watch | None = None,
+        share: float = 1.0,
+    ) -> None:
+        self.plan, self._load, self._watch = plan, load, watch
         self.buffers = self._allocated(arrays)
         self._members = plan.members()
         self._calls = [(task.number, self._call(task)) for task in plan.tasks]
         self._strip = 0
+        self._observed = [] if watch is None else self._observers(watch, share)
 
     def _allocated(self, arrays: Mapping[int, Region]) -> dict[int, RowBuffer]:
         """Return the buffers of all places."""
@@ -81,9 +94,12 @@ class Run:
         if self._load is not None and after[0] > before[0]:
             self._load_rows(slice(before[0], after[0]))
         with np.errstate(all="ignore"):  # inf and NaN are values here
-            for number, call in self._calls:
+            for turn, (number, call) in enumerate(self._calls):
                 if after[number] > before[number]:
-                    call(slice(before[number], after[number]))
+                    rows = slice(before[number], after[number])
+                    call(rows)
+                    if self._observed:
+                        self._observed[turn](rows)
         return before, after
 
     def _load_rows(self, rows: slice) -> None:
@@ -91,6 +107,54 @@ class Run:
         values, buffer = self._load(rows, self.plan.columns[0]), self.buffers[0]
         for piece in buffer.pieces(rows):
             buffer.view(piece)[0] = values[:, piece.start - rows.start : piece.stop - rows.start]
+
+    # -- observation ---------------------------------------------------------------------------------------------
+
+    def _observers(self, watch: Watch, share: float) -> list[Callable[[slice], None]]:
+        """Return a function of new rows for each task, which counts its work and lets some of it be checked."""
+        plan = self.plan
+        work = [
+            task_work(task.step, plan.channels[task.number], (1, span.stop - span.start))
+            for task in plan.tasks
+            for span in (plan.columns[task.number],)
+        ]
+        last = plan.stops[-1].tolist()
+        total = sum(
+            each * (last[task.number] - plan.first_rows[task.number])
+            for each, task in zip(work, plan.tasks, strict=True)
+        )
+        return [
+            partial(self._observe, watch, task, each * share / max(1, total))
+            for each, task in zip(work, plan.tasks, strict=True)
+        ]
+
+    def _observe(self, watch: Watch, task: Task, share: float, rows: slice) -> None:
+        if task.numbers:  # not a copy
+            for rectangle in watch.wanted(task.number, rows, self.plan.columns[task.number]):
+                given: dict[int, Region] = {}
+                for turn, place in enumerate(task.reads):
+                    spans = self._read(task, turn, rectangle)
+                    if place in given:  # read twice
+                        spans = [hull(pair) for pair in zip(spans, given[place][1:], strict=True)]
+                    given[place] = self._region(place, *spans)
+                watch.check(task.numbers, given, self._region(task.number, *rectangle))
+        watch.advance(share * (rows.stop - rows.start))
+
+    def _read(self, task: Task, turn: int, rectangle: tuple[slice, slice]) -> list[slice]:
+        """Return the rows and columns of an input that a rectangle of a task's output reads."""
+        count = len(task.reads) - len(task.skips)
+        if turn >= count:
+            return list(rectangle)
+        sizes = [self.plan.sizes[place] for place in task.reads[:count]]
+        return [
+            task.step.source(turn, span, [size[axis] for size in sizes], axis) for axis, span in enumerate(rectangle)
+        ]
+
+    def _region(self, place: int, rows: slice, columns: slice) -> Region:
+        """Return a rectangle of stored numbers."""
+        first = self.plan.columns[place].start
+        values = self.buffers[place].gathered(rows)[0][:, :, columns.start - first : columns.stop - first]
+        return Region(values, rows, columns)
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
