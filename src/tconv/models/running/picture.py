@@ -145,6 +145,7 @@ class Picture:
     def _mean_plan(self, turn: int, places: list[int], band: int, count: int, sample: bool = False) -> Plan:
         """Return the plan of a band of a pass that finds means: whole blocks of columns of their inputs."""
         each, targets = self.passes.passes[turn], {}
+        delivered = frozenset(places) - {*each.keeps}
         for place in {*places, *each.keeps}:
             height, width = self.sizes[place]
             unit = BLOCK if place in places else 1
@@ -153,7 +154,7 @@ class Picture:
             rows = slice(0, min(height, 64 * max(1, height // self.shape[0])) if sample else height)
             if columns.start < columns.stop:
                 targets[place] = Target(rows, columns)
-        return Plan(self.graph, self.sizes, targets, each.given, self._strip_bytes, frozenset(places))
+        return Plan(self.graph, self.sizes, targets, each.given, self._strip_bytes, delivered)
 
     def _mean_bands(self, turn: int, places: list[int]) -> int:
         """Return the number of bands of a pass that finds means."""
