@@ -17,14 +17,16 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "photo.py"
 def run(monkeypatch, tmp_path):
     """Run it with tconv as the only engine, on a tiny picture; return the exit code, with the result as an attribute."""
     spec = importlib.util.spec_from_file_location("photo_benchmark", SCRIPT)
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    monkeypatch.setattr(script, "PEERS", ("tconv",))
     monkeypatch.setattr(RooflineProbe, "answer", lambda self, message: {})
     path = tmp_path / "result.json"
 
     def call(rounds=3):
-        monkeypatch.setattr(sys, "argv", ["photo.py", "--size", "24", "20", "--rounds", str(rounds), "-o", str(path)])
+        monkeypatch.setattr(
+            sys, "argv", ["photo.py", "photo@24x20", "--rounds", str(rounds), "--peers", "tconv", "-o", str(path)]
+        )
         try:
             return script.main()
         finally:
@@ -50,8 +52,8 @@ def test_a_whole_run(run, capsys):
     assert run() == 0
     result = json.loads(run.result)
     assert result["complete"] is True
-    assert len(result["peers"]["tconv"]["ms"]) == 3
-    assert "| tconv | " in capsys.readouterr().out
+    assert len(result["networks"][0]["peers"]["tconv"]["ms"]) == 3
+    assert "| photo 24x20 | tconv | " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("something else")])
@@ -61,15 +63,15 @@ def test_after_an_exception_the_measurements_are_stored(run, monkeypatch, error)
         run()
     result = json.loads(run.result)
     assert result["complete"] is False
-    assert len(result["peers"]["tconv"]["ms"]) == 2
+    assert len(result["networks"][0]["peers"]["tconv"]["ms"]) == 2
 
 
 def test_the_measurements_of_an_engine_that_dies_are_stored(run, monkeypatch, capsys):
     sampled(monkeypatch, child_process.GoneError("crashed", "signal SIGSEGV"))
     assert run() == 0
     result = json.loads(run.result)
-    assert result["peers"]["tconv"]["reason"] == "signal SIGSEGV"
-    assert len(result["peers"]["tconv"]["ms"]) == 2
+    assert result["networks"][0]["peers"]["tconv"]["reason"] == "signal SIGSEGV"
+    assert len(result["networks"][0]["peers"]["tconv"]["ms"]) == 2
     assert "ended early: tconv: signal SIGSEGV" in capsys.readouterr().out
 
 

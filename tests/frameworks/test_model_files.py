@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tconv import TconvError
 from tconv.errors import FileError, ShapeError
 from tconv.models import load, photo
-from tconv.upsampling import torch_comparison
+from tconv.upsampling import network_in_torch, torch_comparison
 
 FLOAT = TensorProto.FLOAT
 
@@ -515,12 +515,12 @@ def test_the_network_in_pytorch_is_the_network(random_networks):
 
     for net, x in random_networks(60):
         with torch.inference_mode():
-            same(torch_comparison.in_torch(net)(torch.from_numpy(x)).numpy(), net(x), 3e-5)
+            same(network_in_torch.in_torch(net)(torch.from_numpy(x)).numpy(), net(x), 3e-5)
     x = np.random.default_rng(0).random((1, 1, 40, 44)).astype("f4")
     for scale in (2, 3, 4):
         net = photo(scale).network
         with torch.inference_mode():
-            same(torch_comparison.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
+            same(network_in_torch.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
 
 
 @pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
@@ -539,7 +539,7 @@ def test_weights_in_pytorch_have_the_layout_that_is_asked_for(monkeypatch, form)
     net = photo(2).network
     x = np.random.default_rng(0).random((1, 1, 40, 44)).astype("f4")
     with torch.inference_mode():
-        same(torch_comparison.in_torch(net, form)(torch.from_numpy(x).to(memory_format=form)).numpy(), net(x))
+        same(network_in_torch.in_torch(net, form)(torch.from_numpy(x).to(memory_format=form)).numpy(), net(x))
     assert seen == [(True, True)] * len(net.nodes)
 
 

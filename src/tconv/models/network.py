@@ -20,6 +20,7 @@ from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Problem, is_plain
+from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Convolution, Node, check
 from tconv.models.running.fusion import fusions
 from tconv.models.running.passes import mean_levels
@@ -48,27 +49,32 @@ class Network:
     >>> Network([Node(layer, (0,))])(np.ones((1, 1, 3, 3), np.float32)).shape
     (1, 1, 6, 6)
 
-    Raises ShapeError for channels that do not fit, GeometryError for a node that reads a later node.
+    `channels` are those of the input; without them, those of the first convolution. Raises ShapeError for channels that
+    do not fit, GeometryError for a node that reads a later node.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], channels: int | None = None) -> None:
         self.nodes = tuple(nodes)
         first = next((node.step for node in self.nodes if isinstance(node.step, Convolution)), None)
         if first is None:
             raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
-        self.channels = [first.channels[0]]
+        self.channels = [first.channels[0] if channels is None else channels]
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
         grouped = {
-            number
+            number: node.step.grouped.unit
             for number, node in enumerate(self.nodes[:-1], 1)  # callers choose the rows of the last one
             if isinstance(node.step, Convolution) and node.step.grouped is not None
         }
         self.fusions = fusions(self.nodes, self.channels, grouped)
         """sums that a convolution adds by itself, by their numbers"""
-        self.anchors = anchored(self.nodes, grouped | self.fusions.keys())
-        """one row at which a group begins, for each node that computes rows in groups"""
-        self._graph = Graph(self.nodes, self.channels, self.anchors, self.fusions)
+        units = grouped | {number: grouped[fusion.nodes[0]] for number, fusion in self.fusions.items()}
+        self.anchors = anchored(self.nodes, dict.fromkeys(units, GROUP), 0)
+        self.column_anchors = anchored(self.nodes, units, 1)
+        """one row (column) at which a group begins, for each node that computes rows in groups"""
+        rows = {number: (anchor, GROUP) for number, anchor in self.anchors.items()}
+        columns = {number: (anchor, units[number]) for number, anchor in self.column_anchors.items()}
+        self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
         self._pictures: dict[Any, Picture] = {}
 
     def _checked(self, number: int, node: Node) -> int:
@@ -140,7 +146,7 @@ class Network:
         for node in self.nodes:
             sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
         means = mean_levels(self.nodes)
-        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self.anchors if grouped else {}, means)[0]
+        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means)[0]
 
     @property
     def has_means(self) -> bool:
@@ -179,7 +185,7 @@ class Network:
 
         `sizes` are all their heights (widths).
         """
-        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self.anchors if grouped else {})
+        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {})
 
     # -- running -------------------------------------------------------------------------------------------------
 

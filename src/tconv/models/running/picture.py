@@ -70,7 +70,7 @@ class Picture:
         widths = [width for _, width in self.sizes]
         work = 0.0
         for band in bands:
-            spans = needed(self.graph.nodes, {self.last: band}, widths, 1, {}, self.known)
+            spans = needed(self.graph.nodes, {self.last: band}, widths, 1, self.graph.groups[1], self.known)
             work += sum(
                 self.passes.work_of(number) * (spans[number].stop - spans[number].start) / widths[number]
                 for number in ancestors(self.graph.nodes, [self.last], self.known)

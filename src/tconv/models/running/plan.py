@@ -26,19 +26,22 @@ _NEVER = 1 << 30
 
 
 class Graph(NamedTuple):
-    """Nodes of a network with all that is known before the size of a picture."""
+    """Nodes of a network with all that is known before the size of a picture.
+
+    `groups` has the place and the size of groups of rows, and of columns, for nodes that compute rows in groups.
+    """
 
     nodes: tuple[Node, ...]
     channels: Sequence[int]
-    anchors: Mapping[int, int]
+    groups: tuple[Mapping[int, tuple[int, int]], Mapping[int, tuple[int, int]]]
     fusions: Mapping[int, Fusion]
 
 
 class Task(NamedTuple):
     """Computation of one place: a node, a convolution with sums behind it, or the copy of a value.
 
-    `reads` are the inputs of the step, then the values that are added (`skips` has their scales). `anchor` is None for
-    tasks that do not compute rows in groups.
+    `reads` are the inputs of the step, then the values that are added (`skips` has their scales). `anchor` is a row
+    and a column at which groups begin; None for tasks that do not compute rows in groups.
     """
 
     number: int
@@ -46,7 +49,7 @@ class Task(NamedTuple):
     step: NetworkStep
     reads: tuple[int, ...]
     skips: tuple[float, ...] = ()
-    anchor: int | None = None
+    anchor: tuple[int, int] | None = None
 
 
 class Store(NamedTuple):
@@ -95,12 +98,12 @@ class Plan:
     ) -> None:
         self.targets, self.given, self.delivered = dict(targets), frozenset(given), delivered
         self.channels, self.sizes = list(graph.channels), list(sizes)
-        nodes, anchors = graph.nodes, graph.anchors
+        nodes = graph.nodes
         heights, widths = ([size[axis] for size in sizes] for axis in (0, 1))
         rows = {place: target.rows for place, target in targets.items()}
         columns = {place: target.columns for place, target in targets.items()}
-        self.rows = needed(nodes, rows, heights, 0, anchors, self.given)
-        self.columns = needed(nodes, columns, widths, 1, anchors, self.given)
+        self.rows = needed(nodes, rows, heights, 0, graph.groups[0], self.given)
+        self.columns = needed(nodes, columns, widths, 1, graph.groups[1], self.given)
         self.first_rows = [span.start for span in self.rows]
         self.tasks = self._tasks(graph)
         # places that the caller has arrays for; those that are delivered strip by strip are like all others
@@ -130,6 +133,10 @@ class Plan:
             }:
                 fused[number] = fusion
         away = {number for fusion in fused.values() for number in fusion.nodes[:-1]}
+
+        def anchors(number: int) -> tuple[int, int]:
+            return graph.groups[0][number][0], graph.groups[1][number][0]
+
         tasks = []
         for number in wanted:
             if number in away:
@@ -139,12 +146,11 @@ class Plan:
                 places, scales = zip(*fused[number].skips, strict=True)
                 first = fused[number].nodes[0]
                 step, inputs = graph.nodes[first - 1]
-                anchor = graph.anchors[first]
-                tasks.append(Task(number, fused[number].nodes, step, (*inputs, *places), scales, anchor))
+                tasks.append(Task(number, fused[number].nodes, step, (*inputs, *places), scales, anchors(number)))
             else:
-                anchored = graph.anchors.get(number) if isinstance(node.step, Convolution) else None
-                tasks.append(Task(number, (number,), node.step, node.inputs, (), anchored))
-        self.anchors = {task.number: task.anchor for task in tasks if task.anchor is not None}
+                grouped = number in graph.groups[0] and isinstance(node.step, Convolution)
+                anchor = anchors(number) if grouped else None
+                tasks.append(Task(number, (number,), node.step, node.inputs, (), anchor))
         return tasks
 
     def _add_copies(self, nodes: Sequence[Node]) -> None:
@@ -220,7 +226,7 @@ class Plan:
                 if end == before[place]:
                     continue
                 if anchor is not None:
-                    end = stop[place] = group_end(end, anchor, height)
+                    end = stop[place] = group_end(end, anchor[0], GROUP, height)
                 rows = slice(before[place], end)
                 for turn, places in enumerate(inputs):
                     span = source(turn, rows, extents, 0)

@@ -165,13 +165,14 @@ class Run:
             return self._grouped(task, task.step, task.anchor)
         return self._piecewise(task)
 
-    def _grouped(self, task: Task, step: Convolution, anchor: int) -> Callable[[slice], None]:
+    def _grouped(self, task: Task, step: Convolution, anchors: tuple[int, int]) -> Callable[[slice], None]:
         """Return the function for a layer in groups of rows, with the sums behind it."""
         plan, (place, *added) = self.plan, task.reads
         target, source = self.buffers[task.number], self.buffers[place]
         heights = plan.sizes[place][0], plan.sizes[task.number][0]
         columns = plan.columns[task.number]
         crop, extent = step.geometry.crop[1][0], step.along[1].extent[0]
+        anchor, column = anchors[0], columns.start - anchors[1]
         left = columns.start + crop - (extent - 1) - plan.columns[place].start
         windows = [(self._shown(other, columns), self.buffers[other]) for other in added]
 
@@ -180,7 +181,7 @@ class Run:
                 Skip(Window(array, buffer.anchor, buffer.period, address), scale)
                 for ((array, address), buffer), scale in zip(windows, task.skips, strict=True)
             ]
-            step.in_groups(source, rows, target, heights, anchor, skips=skips, left=left)
+            step.in_groups(source, rows, target, heights, anchor, skips=skips, left=left, column=column)
 
         return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Node
 from tconv.models.steps.pooling import GlobalMean
 
@@ -18,12 +17,13 @@ def needed(
     targets: Mapping[int, slice],
     sizes: Sequence[int],
     axis: int,
-    anchors: Mapping[int, int],
+    groups: Mapping[int, tuple[int, int]],
     given: Container[int] = (),
 ) -> list[slice]:
     """Return the rows (axis 1: columns) of each place that the rows `targets` of some need; empty where there are none.
 
-    `sizes` are all heights (widths). Nodes in `anchors` are computed in groups of rows; those in `given` are there.
+    `sizes` are all heights (widths). `groups` has the place and the size of a group of rows (columns), for nodes that
+    are computed in groups; nodes in `given` are there.
     """
     spans: list[list[slice]] = [[] for _ in sizes]
     for place, span in targets.items():
@@ -32,8 +32,8 @@ def needed(
         if not spans[number]:  # no node reads it: it does not run
             continue
         node, wanted = nodes[number - 1], hull(spans[number])
-        if axis == 0 and number in anchors:
-            wanted = in_groups(wanted, anchors[number], sizes[number])
+        if number in groups:
+            wanted = in_groups(wanted, *groups[number], sizes[number])
             spans[number] = [wanted]
         if number in given:
             continue
@@ -43,8 +43,8 @@ def needed(
     return [hull(each) for each in spans]
 
 
-def anchored(nodes: Sequence[Node], grouped: Container[int]) -> dict[int, int]:
-    """Return one row at which a group begins, for each node that computes rows in groups.
+def anchored(nodes: Sequence[Node], units: Mapping[int, int], axis: int) -> dict[int, int]:
+    """Return one row (axis 1: column) at which a group begins, for each node with groups; `units` has their sizes.
 
     Groups of a layer end where those of the next layer end to read: then a layer is never more rows ahead of the next
     one than it must be.
@@ -54,26 +54,26 @@ def anchored(nodes: Sequence[Node], grouped: Container[int]) -> dict[int, int]:
     endless = [_ENDLESS] * (len(nodes) + 1)
     for number in range(len(nodes), 0, -1):
         end, node = ends[number] or _FAR, nodes[number - 1]
-        if number in grouped:
-            anchors[number] = end % GROUP
+        if number in units:
+            anchors[number] = end % units[number]
         if isinstance(node.step, GlobalMean):
             continue
         extents = [endless[place] for place in node.inputs]
         for turn, place in enumerate(node.inputs):
-            source = node.step.source(turn, slice(end - 1, end), extents, 0)
+            source = node.step.source(turn, slice(end - 1, end), extents, axis)
             ends[place] = max(ends[place], source.stop)
     return anchors
 
 
-def in_groups(rows: slice, anchor: int, size: int) -> slice:
+def in_groups(rows: slice, anchor: int, unit: int, size: int) -> slice:
     """Return the rows of whole groups around these rows, in a picture of `size` rows."""
-    start = (rows.start - anchor) // GROUP * GROUP + anchor
-    return slice(max(0, start), group_end(rows.stop, anchor, size))
+    start = (rows.start - anchor) // unit * unit + anchor
+    return slice(max(0, start), group_end(rows.stop, anchor, unit, size))
 
 
-def group_end(stop: int, anchor: int, size: int) -> int:
+def group_end(stop: int, anchor: int, unit: int, size: int) -> int:
     """Return the end of the group that ends at row `stop` or after it, in a picture of `size` rows."""
-    return min(-((anchor - stop) // GROUP) * GROUP + anchor, size)
+    return min(-((anchor - stop) // unit) * unit + anchor, size)
 
 
 def hull(spans: Iterable[slice]) -> slice:
