@@ -117,7 +117,8 @@ class Convolution:
         )
         g = self.geometry
         left = out.columns.start + g.crop[1][0] - (g.extent[1] - 1) - g.stride[1] * columns.start
-        self.rows(taken(given[0], rows, columns)[None], rows.start, out.rows, out.values[None], left=left)
+        self.rows(taken(given[0], rows, columns)[None], rows.start, out.rows, out.values[None], left=left,
+            first_column=out.columns.start)
 
     def bias_over(self, rows: slice, columns: slice) -> Array | None:
         """Return the bias of these output rows and columns: [C_out, 1, 1], or [C_out, rows, columns] of a pattern."""
@@ -210,11 +211,14 @@ class Convolution:
             part = slice(piece.start - outputs.start, piece.stop - outputs.start)
             np.copyto(target.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
-    def rows(self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None) -> None:
+    def rows(
+        self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None, first_column: int = 0
+    ) -> None:
         """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`.
 
         The bits of a row do not depend on the other rows, nor on how the picture is cut. `left` is that of
-        `in_groups`; with a stride, in columns with the zeros between them.
+        `in_groups`; with a stride, in columns with the zeros between them. `first_column` is the column of the whole
+        output that out begins with.
         """
         # all strips of a picture have the same shapes, but for the first and the last
         key = outputs.start - self.geometry.stride[0] * first, left, x.shape, x.strides, out.shape, out.strides
@@ -234,13 +238,13 @@ class Convolution:
             _store(self._calls, key, run)
         run(x, out)
         if self._has_pattern:
-            self._add_pattern(outputs, out)
+            self._add_pattern(outputs, first_column, out)
 
-    def _add_pattern(self, outputs: slice, out: Array) -> None:
+    def _add_pattern(self, outputs: slice, first_column: int, out: Array) -> None:
         """Add a bias that differs between pixels to output rows, and apply the activation."""
         assert self.bias is not None
         height = self.bias.shape[1]
-        pattern = self.bias_over(slice(0, height), slice(0, out.shape[3]))
+        pattern = self.bias_over(slice(0, height), slice(first_column, first_column + out.shape[3]))
         assert pattern is not None
         activation = activation_of(self.activation, self.channels[1])
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here
