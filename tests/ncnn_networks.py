@@ -40,7 +40,10 @@ for param in map(Path, sys.argv[1:]):
 
 def write(folder: Path, name: str, text: str, shape: tuple[int, int, int], storage: str = "float32") -> Path:
     """Write a network with random weights, and a random input of this shape; return its .param file."""
-    rows = [f"Input data 0 1 data 0={shape[2]} 1={shape[1]} 2={shape[0]}", *filter(None, map(str.strip, text.split("\n")))]
+    rows = [
+        f"Input data 0 1 data 0={shape[2]} 1={shape[1]} 2={shape[0]}",
+        *filter(None, map(str.strip, text.split("\n"))),
+    ]
     blobs = sum(int(row.split()[3]) for row in rows)
     path = folder / f"{name}.param"
     path.write_text("\n".join(["7767517", f"{len(rows)} {blobs}", *rows]) + "\n")
@@ -56,7 +59,7 @@ def _stored(rng, line, storage):
         values = rng.standard_normal(count).astype(np.float32)
         if role == "var":
             values = np.abs(values) + np.float32(0.1)
-        if role.endswith("scales") or role.endswith("scale") and "Convolution" in line.kind:
+        if role.endswith("scales") or (role.endswith("scale") and "Convolution" in line.kind):
             values = np.abs(values) * 4 + np.float32(20)
         if not tagged:
             parts.append(values.tobytes())

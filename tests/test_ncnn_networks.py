@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ncnn_networks
 import numpy as np
 import pytest
 
-from tconv.errors import FileError
+import ncnn_networks
 from tconv.models import Network
 from tconv.models.readers.ncnn import nodes_of, read_lines
 from tconv.models.readers.ncnn.stored_weights import Blob
@@ -98,10 +97,16 @@ CASES = {
     "exp": HEAD + "Exp r 1 1 p out",
     "power 2": HEAD + "Power r 1 1 p out 0=2 1=0.5 2=0.25",
     "power 1": HEAD + "Power r 1 1 p out 1=0.5 2=0.25",
-    **{f"unary {n}": HEAD + f"AbsVal a 1 1 p b\nUnaryOp r 1 1 b out 0={n}" for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16)},
+    **{
+        f"unary {n}": HEAD + f"AbsVal a 1 1 p b\nUnaryOp r 1 1 b out 0={n}"
+        for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16)
+    },
     # arithmetic
     **{f"binary {n}": PAIR + f"BinaryOp b 2 1 p q out 0={n}" for n in (0, 1, 2, 4, 5, 7)},
-    **{f"binary {n}": PAIR + f"Clip v 1 1 p r 0=0.5\nClip w 1 1 q t 0=0.5\nBinaryOp b 2 1 r t out 0={n}" for n in (3, 8)},
+    **{
+        f"binary {n}": PAIR + f"Clip v 1 1 p r 0=0.5\nClip w 1 1 q t 0=0.5\nBinaryOp b 2 1 r t out 0={n}"
+        for n in (3, 8)
+    },
     **{f"binary {n} number": HEAD + f"BinaryOp b 1 1 p out 0={n} 1=1 2=0.3" for n in (0, 1, 2, 3, 4, 5, 7)},
     "binary 8 number": HEAD + "Clip v 1 1 p r 0=0.5\nBinaryOp b 1 1 r out 0=8 1=1 2=0.3",
     **{f"power of {e}": HEAD + f"AbsVal a 1 1 p b\nBinaryOp b 1 1 b out 0=6 1=1 2={e}" for e in (1, 2, 0.5, -0.5, -1)},
@@ -154,7 +159,11 @@ CASES = {
     "padding edge": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 4=1",
     "padding reflect": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 4=2",
     "padding per channel": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 6=6",
-    **{f"interp {k} x{s}": HEAD + f"Interp i 1 1 p out 0={k} 1={s} 2={s}" for k in (1, 2, 3) for s in (2, 3, 0.5, 1.5, 0.75)},
+    **{
+        f"interp {k} x{s}": HEAD + f"Interp i 1 1 p out 0={k} 1={s} 2={s}"
+        for k in (1, 2, 3)
+        for s in (2, 3, 0.5, 1.5, 0.75)
+    },
     **{f"interp {k} aligned": HEAD + f"Interp i 1 1 p out 0={k} 1=2 2=3 6=1" for k in (1, 2, 3)},
     "interp two factors": HEAD + "Interp i 1 1 p out 0=2 1=2 2=1.5",
     **{
@@ -176,7 +185,8 @@ CASES = {
     "gate squeezed": HEAD + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 -23303=2,1,2 4=1 5=1\n"
     "Squeeze q 1 1 g h 0=1 1=1\nInnerProduct a 1 1 h i 0=6 1=1 2=36\nBinaryOp m 2 1 p1 i out 0=0",
     "gate by number": GATE + "Slice s 1 2 g h i -23300=2,1,5\nConcat k 2 1 i h j\nBinaryOp m 2 1 p1 j out 0=2",
-    "reduction": HEAD + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 -23303=2,-1,-2 4=1 5=1\nBinaryOp m 2 1 p1 g out 0=1",
+    "reduction": HEAD
+    + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 -23303=2,-1,-2 4=1 5=1\nBinaryOp m 2 1 p1 g out 0=1",
     "reduction to a vector": HEAD
     + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 2=0.5 -23303=2,-1,-2 5=1\nBinaryOp m 2 1 p1 g out 0=1",
     "adaptive pooling": HEAD + "Split s 1 2 p p1 p2\nPooling r 1 1 p2 g 0=1 7=1 8=1 18=1\nBinaryOp m 2 1 p1 g out 0=1",

@@ -19,6 +19,8 @@ from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.resizing import Resize
 
 seeds = st.integers(0, 2**32 - 1)
+PIXEL = 9
+"""Margin of values of one pixel, which are only read by gates."""
 KINDS = ["conv", "conv", "conv", "dense", "sum", "concat", "range", "affine", "combination", "point", "crop"]
 
 
@@ -58,15 +60,14 @@ class Builder:
         return len(self.nodes)
 
     def pick(self, like=None, channels=False):
-        places = [
-            place
-            for place in range(len(self.nodes) + 1)
-            if like is None
-            or (
-                self.margin[place] == self.margin[like]
+        places = [place for place in range(len(self.nodes) + 1) if self.margin[place] < PIXEL]
+        if like is not None:
+            places = [
+                place
+                for place in places
+                if self.margin[place] == self.margin[like]
                 and (not channels or self.channels[place] == self.channels[like])
-            )
-        ]
+            ]
         recent = [place for place in places if place >= len(self.nodes) - 2]
         return int(self.rng.choice(recent if recent and self.rng.random() < 0.5 else places))
 
@@ -115,9 +116,10 @@ class Builder:
             self.gate(len(self.nodes))
 
     def gate(self, place):
-        mean = self.add(GlobalMean(), place)
+        mean = self.add(GlobalMean(), place, margin=PIXEL)
         gate = self.add(convolution(self.rng, self.channels[mean], self.channels[place], (1, 1)), mean)
-        self.add(Combination("multiply"), place, self.add(Pointwise(("clamp", 0.0, 1.0)), gate))
+        gate = self.add(Pointwise(("clamp", 0.0, 1.0)), gate)
+        self.add(Combination("multiply"), place, gate, margin=self.margin[place])
 
     def network(self):
         rng = self.rng

@@ -117,8 +117,14 @@ class Convolution:
         )
         g = self.geometry
         left = out.columns.start + g.crop[1][0] - (g.extent[1] - 1) - g.stride[1] * columns.start
-        self.rows(taken(given[0], rows, columns)[None], rows.start, out.rows, out.values[None], left=left,
-            first_column=out.columns.start)
+        self.rows(
+            taken(given[0], rows, columns)[None],
+            rows.start,
+            out.rows,
+            out.values[None],
+            left=left,
+            first_column=out.columns.start,
+        )
 
     def bias_over(self, rows: slice, columns: slice) -> Array | None:
         """Return the bias of these output rows and columns: [C_out, 1, 1], or [C_out, rows, columns] of a pattern."""

@@ -146,7 +146,9 @@ class Network:
         for node in self.nodes:
             sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
         means = mean_levels(self.nodes)
-        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means)[0]
+        return needed(
+            self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means
+        )[0]
 
     @property
     def has_means(self) -> bool:
