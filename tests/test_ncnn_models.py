@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import real_models
-from tconv.models import Network
-from tconv.models.readers.ncnn import nodes_of, read_lines
+from tconv.models.readers.ncnn.graph import network_of
+from tconv.models.readers.ncnn.param_file import read_lines
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
 
 ncnn = pytest.importorskip("ncnn")
 
@@ -73,9 +72,7 @@ def computed_by_ncnn(path, x):
 @pytest.mark.parametrize("name", NAMES)
 def test_models_equal_ncnn(name):
     path = real_models.file(name.split("_")[0].lower(), f"{name}.param")
-    blob = Blob(path.with_suffix(".bin").read_bytes())
-    network = Network(simplified(nodes_of(read_lines(path), blob)))
-    assert blob.left == 0
+    network = network_of(read_lines(path), Blob(path.with_suffix(".bin").read_bytes()))
     x = picture(*size_of(name))
     y, expected = network(x[None])[0], computed_by_ncnn(path, x)
     assert y.shape == expected.shape

@@ -7,10 +7,10 @@ import pytest
 
 import ncnn_networks
 from tconv.errors import FileError, TconvError
-from tconv.models import Network, load
-from tconv.models.readers.ncnn import nodes_of, read_lines
+from tconv.models import load
+from tconv.models.readers.ncnn.graph import network_of
+from tconv.models.readers.ncnn.param_file import read_lines
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
 
 pytest.importorskip("ncnn")
 
@@ -209,10 +209,7 @@ def split(text):
 
 
 def network(path):
-    blob = Blob(path.with_suffix(".bin").read_bytes())
-    nodes = nodes_of(read_lines(path), blob)
-    assert blob.left == 0
-    return Network(simplified(nodes))
+    return network_of(read_lines(path), Blob(path.with_suffix(".bin").read_bytes()))
 
 
 @pytest.mark.parametrize("name", CASES)

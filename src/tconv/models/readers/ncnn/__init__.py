@@ -13,11 +13,9 @@ import numpy as np
 from tconv.errors import FileError, ShapeError, TconvError
 from tconv.models.image_model import Model
 from tconv.models.network import Network
-from tconv.models.readers.ncnn.graph import nodes_of
+from tconv.models.readers.ncnn.graph import network_of
 from tconv.models.readers.ncnn.param_file import read_lines, weights_beside
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
-from tconv.models.steps.depth_to_space import ChannelsToPixels
 
 _BLACK = 0.03
 """Largest output for flat pictures of networks whose output is added to the enlarged picture; 0.015 was seen."""
@@ -29,12 +27,9 @@ def read(path: Path) -> Model:
     """Return the model in a .param file and the .bin file beside it. Raises FileError, ShapeError."""
     weights = weights_beside(path)
     try:
-        blob = Blob(weights.read_bytes())
-        nodes = nodes_of(read_lines(path), blob)
-        if blob.left:
-            raise FileError(f"{weights.name} has {blob.left} bytes more than the layers need")
-        network = Network(simplified(nodes))
-        adds = "nearest" if nodes and isinstance(nodes[-1].step, ChannelsToPixels) and _is_detail(network) else None
+        lines = read_lines(path)
+        network = network_of(lines, Blob(weights.read_bytes()))
+        adds = "nearest" if lines[-1].kind == "PixelShuffle" and _is_detail(network) else None
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:
