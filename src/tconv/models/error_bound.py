@@ -29,14 +29,14 @@ from tconv.models.steps.step import NetworkStep, Region, Shape
 from tconv.operator.strips import conv_transpose_strip
 from tconv.weights.interpolation import crop_for
 
-_UNIT = float(np.finfo(np.float32).eps) / 2
+UNIT = float(np.finfo(np.float32).eps) / 2
 """Half a step: the largest error of one rounding, as a share of the number."""
 _SMALL = 200_000
 """Products of matrices below which BLAS uses one thread."""
 _LEAST = 16
 """Smallest number of columns of a product."""
 _COPIES = 8
-_SAFETY = 6.0
+SAFETY = 6.0
 """Factor by which errors are taken larger than they are likely to be."""
 
 Span = tuple[slice, slice]
@@ -69,7 +69,7 @@ def rounding(step: Convolution, grouped: bool) -> float:
     g = step.geometry
     taps = math.prod(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
     terms = step.channels[0] // g.groups * (g.kernel[1] if grouped else taps)
-    return _UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
+    return UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
 
 
 def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> Piece:
@@ -79,7 +79,7 @@ def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> 
     places = list(zip(*spans, strict=True))
     rng = np.random.default_rng(0)
     # the picture itself is rounded, as a share of white and as luma; outputs that inf or NaN reach have no error
-    pieces = [Piece(x, np.where(np.isfinite(x), x, 0) + _errors(rng, x, 2 * _UNIT * np.abs(x)))]
+    pieces = [Piece(x, np.where(np.isfinite(x), x, 0) + _errors(rng, x, 2 * UNIT * np.abs(x)))]
     spans_of: list[Span] = [at]
     for number, node in enumerate(network.nodes, 1):
         given = [pieces[place] for place in node.inputs]
@@ -93,7 +93,7 @@ def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> 
             sources = [sizes[place] for place in node.inputs]
             parts = [(each, spans_of[place]) for each, place in zip(given, node.inputs, strict=True)]
             computed = _computed(node.step, parts, sources, target)
-            errors = _errors(rng, computed.values, node.step.roundings * _UNIT * np.abs(computed.values))
+            errors = _errors(rng, computed.values, node.step.roundings * UNIT * np.abs(computed.values))
             pieces.append(Piece(computed.values, computed.copies + errors))
         spans_of.append(target)
     return _part(pieces[-1], spans_of[-1], outputs)
@@ -129,7 +129,7 @@ def _convolved(
     local = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
     bias = np.zeros(step.channels[1]) if step.bias is None else step.bias.astype(np.float64)
     wide = step.weight.astype(np.float64)
-    values = _tap_by_tap(given.values, wide, local) + bias[:, None, None]
+    values = tap_by_tap(given.values, wide, local) + bias[:, None, None]
     finite = np.isfinite(given.values)
     if anchor is None:
         mass = _summed(np.where(finite, np.abs(given.values), 0)[None], np.abs(step.weight), local)[0]
@@ -143,7 +143,7 @@ def _convolved(
     return _activated(activation_of(step.activation, step.channels[1]), values, copies)
 
 
-def _tap_by_tap(x: Array, weight: Array, g: Geometry) -> Array:
+def tap_by_tap(x: Array, weight: Array, g: Geometry) -> Array:
     """Return the sums [C_out, H', W'] of the definition's products, for x [C_in, H, W] in float64.
 
     The matrix products are so small that BLAS computes each on one thread: on a busy machine its threads wait for each
@@ -205,5 +205,5 @@ def _errors(rng: np.random.Generator, values: Array, size: Array) -> Array:
     equal = (mixed >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23)
     both = equal + 2 * rng.random(mixed.shape, np.float32) - 2  # each from -1 to 1
     # inf and NaN in a picture are values
-    errors: Array = both * (math.sqrt(3) * _SAFETY * np.where(np.isfinite(size), size, 0))
+    errors: Array = both * (math.sqrt(3) * SAFETY * np.where(np.isfinite(size), size, 0))
     return errors

@@ -87,14 +87,13 @@ class FileBatch:
                         folder=self._folder,
                         overwrite=self._overwrite,
                     ) as file_run:
-                        share = 1 / max(1, file_run.run.strip_count())
 
-                        def strip_done(share: float = share) -> None:
+                        def part_done(share: float) -> None:
                             nonlocal left
                             left -= share
                             advance(share)
 
-                        file_run.execute(strip_done, timed)
+                        file_run.execute(part_done, timed)
                 except TconvError as error:
                     self.failures.append(Failure(path, str(error)))
                 except MemoryError as error:

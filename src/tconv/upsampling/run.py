@@ -108,11 +108,11 @@ class Run:
         )
 
     def execute(
-        self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
+        self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
     ) -> tuple[dict[str, Array], CheckResult | None]:
         """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check, if there was one.
 
-        `advance` is called after each strip, and `warnings` are set. Raises FileError for a damaged file,
+        `advance` is called with shares of the work, 1 in all, and `warnings` are set. Raises FileError for a damaged file,
         CheckError, DtypeError.
         """
         with timed("read"):
@@ -121,6 +121,7 @@ class Run:
         results = {key: self.source.empty(key, shape) for key, shape in self.shapes.items()}
         checks = []
         images = sum(len(array) for array in arrays.values())
+        work = sum(result.size for result in results.values())
         for key, array in arrays.items():
             values, upsampler = self.source.batches[key].values, self.upsamplers[key]
             for x, y in zip(array, results[key], strict=True):
@@ -134,7 +135,7 @@ class Run:
                 check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
                 start = time.perf_counter()
                 with timed("upsample"):
-                    enlarge(x, upsampler, values, y, check, advance)
+                    enlarge(x, upsampler, values, y, check, _scaled(advance, y.size / max(1, work)))
                 self.budget.seconds += time.perf_counter() - start
                 if check is not None:
                     with timed("check"):
@@ -158,6 +159,10 @@ def _range_warning(array: Array) -> str | None:
     if largest <= _BRIGHTEST:
         return None
     return f"values up to {largest:.5g}; white is 1 for floats. Divide by {white or f'{largest:.5g}'}"
+
+
+def _scaled(advance: Callable[[float], None], part: float) -> Callable[[float], None]:
+    return lambda share: advance(share * part)
 
 
 def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:
