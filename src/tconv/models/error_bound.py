@@ -19,22 +19,18 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.geometry import Geometry
-from tconv.kernels import tap_products
 from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.simd.winograd_f43 import algebra
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.step import NetworkStep, Region, Shape
+from tconv.models.tap_sums import scattered_sums
 from tconv.operator.strips import conv_transpose_strip
 from tconv.weights.interpolation import crop_for
 
 UNIT = float(np.finfo(np.float32).eps) / 2
 """Half a step: the largest error of one rounding, as a share of the number."""
-_SMALL = 200_000
-"""Products of matrices below which BLAS uses one thread."""
-_LEAST = 16
-"""Smallest number of columns of a product."""
 _COPIES = 8
 SAFETY = 6.0
 """Factor by which errors are taken larger than they are likely to be."""
@@ -129,7 +125,7 @@ def _convolved(
     local = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
     bias = np.zeros(step.channels[1]) if step.bias is None else step.bias.astype(np.float64)
     wide = step.weight.astype(np.float64)
-    values = tap_by_tap(given.values, wide, local) + bias[:, None, None]
+    values = scattered_sums(given.values, wide, local) + bias[:, None, None]
     finite = np.isfinite(given.values)
     if anchor is None:
         mass = _summed(np.where(finite, np.abs(given.values), 0)[None], np.abs(step.weight), local)[0]
@@ -141,32 +137,6 @@ def _convolved(
     copies = values + _summed(np.where(finite, given.copies - given.values, 0), step.weight, local)
     copies += _errors(rng, values, rounding(step, anchor is not None) * mass)
     return _activated(activation_of(step.activation, step.channels[1]), values, copies)
-
-
-def tap_by_tap(x: Array, weight: Array, g: Geometry) -> Array:
-    """Return the sums [C_out, H', W'] of the definition's products, for x [C_in, H, W] in float64.
-
-    The matrix products are so small that BLAS computes each on one thread: on a busy machine its threads wait for each
-    other far longer than the work takes.
-    """
-    into, out = weight.shape[0] // g.groups, weight.shape[1]
-    by_group = weight.reshape(g.groups, into, out, *g.kernel)
-    sums = np.zeros((g.groups, out, *g.output_shape(x.shape[1:])))
-    step = max(1, min(into, _SMALL // (out * _LEAST)))
-    columns = max(_LEAST, _SMALL // (out * step))
-    for tap, inner, outer in tap_products.windows(g, x.shape[1:], sums.shape[2:]):
-        window = x[:, *inner]
-        flat = window.reshape(g.groups, into, -1)
-        padded = np.zeros((g.groups, into, -(-flat.shape[2] // columns) * columns))
-        padded[:, :, : flat.shape[2]] = flat
-        blocks = padded.reshape(g.groups, into, -1, columns).swapaxes(1, 2)  # [G, block, C_in, columns]
-        matrix = by_group[..., *tap].swapaxes(1, 2)[:, None]
-        for start in range(0, into, step):
-            part = slice(start, start + step)
-            products = matrix[..., part] @ blocks[:, :, part]
-            flat = products.swapaxes(1, 2).reshape(g.groups, out, -1)[:, :, : flat.shape[2]]
-            sums[..., *outer] += flat.reshape(g.groups, out, *window.shape[1:])
-    return sums.reshape(-1, *sums.shape[2:])
 
 
 def _summed(x: Array, weight: Array, g: Geometry) -> Array:

@@ -21,11 +21,12 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
 from tconv.kernels.simd.winograd_f43 import algebra
 from tconv.kernels.simd.winograd_f43.interface import GROUP
-from tconv.models.error_bound import SAFETY, UNIT, rounding, tap_by_tap
+from tconv.models.error_bound import SAFETY, UNIT, rounding
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.receptive_field import extents, receptive_field
 from tconv.models.steps.step import NetworkStep, Region, Shape, taken
+from tconv.models.tap_sums import scattered_sums
 from tconv.weights.interpolation import crop_for
 
 Span = tuple[slice, slice]
@@ -221,15 +222,15 @@ def _convolved(step: Convolution, given: Values, span: Span, wanted: Span, ancho
     local = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
     weight = step.weight.astype(np.float64)
     bias = np.zeros(step.channels[1]) if step.bias is None else step.bias.astype(np.float64)
-    values = tap_by_tap(given.values, weight, local) + bias[:, None, None]
+    values = scattered_sums(given.values, weight, local) + bias[:, None, None]
     size, absolute = np.where(np.isfinite(given.values), np.abs(given.values), 0) + given.error, np.abs(weight)
     if anchor is None:
-        mass = tap_by_tap(size, absolute, local)
+        mass = scattered_sums(size, absolute, local)
     else:
         mass = algebra.mass(size, absolute, local.crop, anchor - wanted[0].start)
     error = SAFETY * rounding(step, anchor is not None) * (mass + np.abs(bias)[:, None, None])
     if given.error.any():
-        error += tap_by_tap(given.error, absolute, local)
+        error += scattered_sums(given.error, absolute, local)
     activation = activation_of(step.activation, step.channels[1])
     if activation is None:
         return Values(values, error)

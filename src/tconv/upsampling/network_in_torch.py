@@ -23,7 +23,7 @@ from tconv.models.steps.strided_convolution import StridedConvolution
 
 Tensor = Callable[[Any], Any]
 """Function that makes tensors of constants."""
-_NAMES = {"linear": "bilinear", "edge": "replicate", "multiply": "mul", "divide": "div"}
+_NAMES = {"linear": "bilinear", "cubic": "bicubic", "edge": "replicate", "multiply": "mul", "divide": "div"}
 """PyTorch's words where they differ from ours."""
 
 
@@ -87,10 +87,11 @@ def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any
         return lambda x: nn.pixel_shuffle(x, step.r)
     if isinstance(step, PixelsToChannels) and step.order == "channels":
         return lambda x: nn.pixel_unshuffle(x, step.r)
-    if isinstance(step, Padding):
+    if isinstance(step, Padding) and step.multiple == (1, 1) and not isinstance(step.value, tuple):
+        value = step.value if step.mode == "constant" else None
         sides, mode = (*step.sides[1], *step.sides[0]), _NAMES.get(step.mode, step.mode)
-        return lambda x: nn.pad(x, sides, mode, step.value if mode == "constant" else None)
-    if isinstance(step, Resize):
+        return lambda x: nn.pad(x, sides, mode, value)
+    if isinstance(step, Resize) and step == Resize(step.factors, step.mode):
         factors, mode = [float(factor) for factor in step.factors], _NAMES.get(step.mode, step.mode)
         return lambda x: nn.interpolate(x, scale_factor=factors, mode=mode)
     if isinstance(step, GlobalMean):

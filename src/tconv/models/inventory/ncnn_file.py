@@ -21,8 +21,8 @@ from tconv.models.inventory.model_layer import ModelInput, ModelInventory, Model
 from tconv.models.inventory.operation_graph import Operation, OperationGraph
 from tconv.models.inventory.other_forms import OrdinaryConvolution, of_depth_to_space, same_pads
 from tconv.models.readers.flatbuffer import mapped
-from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines, weights_beside
-from tconv.models.readers.ncnn_weights import Blob, Section, UnknownLayerError
+from tconv.models.readers.ncnn.param_file import ACTIVATIONS, Line, read_lines, weights_beside
+from tconv.models.readers.ncnn.stored_weights import Blob, Section, UnknownLayerError
 
 _TRANSPOSED = "Deconvolution"
 _BEFORE_SHUFFLE = ("Convolution", "ConvolutionDepthWise")

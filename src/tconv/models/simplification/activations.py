@@ -20,6 +20,7 @@ def fused_activations(nodes: Sequence[Node]) -> list[Node]:
         before = result[inputs[0] - 1].step if inputs[0] else None
         if (
             isinstance(node.step, Pointwise)
+            and node.step.activation != "sigmoid"
             and isinstance(before, Convolution)
             and before.activation is None
             and readers[node.inputs[0]] == 1

@@ -16,7 +16,8 @@ MODES = ("constant", "reflect", "edge")
 
 @dataclass(frozen=True)
 class Padding:
-    """Padding ((top, bottom), (left, right)); negative numbers crop. `mode` is one of MODES, `value` its constant.
+    """Padding ((top, bottom), (left, right)); negative numbers crop. `mode` is one of MODES, `value` its constant, or
+    one for each channel.
 
     "reflect" does not repeat the outermost pixels, as PyTorch's and ONNX's do not. Bottom and right grow until height
     and width with the padding are divided by `multiple`.
@@ -27,12 +28,16 @@ class Padding:
 
     sides: tuple[tuple[int, int], tuple[int, int]]
     mode: str = "constant"
-    value: float = 0.0
+    value: float | tuple[float, ...] = 0.0
     multiple: tuple[int, int] = (1, 1)
     roundings = 0
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return the channels of the input."""
+        """Return the channels of the input. Raises ShapeError for another number of constants."""
+        if np.size(self.value) not in (1, given[0]):
+            raise ShapeError(
+                f"it pads {given[0]} channels with {np.size(self.value)} constants; 1, or as many are needed"
+            )
         return given[0]
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:
@@ -79,4 +84,4 @@ class Padding:
         out.values[...] = x[..., rows[:, None], columns]
         outside = (places[0] < 0)[:, None] | (places[1] < 0)
         if outside.any():
-            out.values[..., outside] = self.value
+            out.values[..., outside] = np.reshape(self.value, (-1, 1))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, taken
@@ -20,12 +22,17 @@ class Pointwise(SamePlace):
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the input. Raises ShapeError, ArgumentError."""
-        activation_of(self.activation, given[0])
+        if self.activation != "sigmoid":
+            activation_of(self.activation, given[0])
         return given[0]
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
         out.values[...] = taken(given[0], out.rows, out.columns)
+        if self.activation == "sigmoid":
+            with np.errstate(over="ignore"):
+                out.values[...] = 1 / (1 + np.exp(-out.values))
+            return
         activation = activation_of(self.activation, out.values.shape[-3])
         if activation is not None:
             activation.apply(out.values[None] if out.values.ndim == 3 else out.values)

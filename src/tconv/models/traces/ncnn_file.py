@@ -15,7 +15,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.dialects.ncnn import read_parameters
 from tconv.errors import FileError
-from tconv.models.readers.ncnn import ACTIVATIONS, Line, read_lines, weights_beside
+from tconv.models.readers.ncnn.param_file import ACTIVATIONS, Line, read_lines, weights_beside
 from tconv.models.traces.trace import Input, LayerCall, Recorder, RunError, Trace
 
 _PLAIN = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed", "packing_layout")

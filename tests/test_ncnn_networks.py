@@ -1,0 +1,216 @@
+"""Every layer of ncnn that is read, and each of its keys, beside the ncnn wheel: small networks written by hand."""
+
+from __future__ import annotations
+
+import ncnn_networks
+import numpy as np
+import pytest
+
+from tconv.errors import FileError
+from tconv.models import Network
+from tconv.models.readers.ncnn import nodes_of, read_lines
+from tconv.models.readers.ncnn.stored_weights import Blob
+from tconv.models.simplification import simplified
+
+pytest.importorskip("ncnn")
+
+SHAPE = (3, 11, 9)
+HEAD = "Convolution head 1 1 data p 0=6 1=3 4=1 5=1 6=162\n"
+"""Convolution in front of most cases: 6 channels of the size of the input, named p."""
+GATE = HEAD + "Split s 1 2 p p1 p2\nPooling mean 1 1 p2 g 0=1 4=1\n"
+PAIR = HEAD + "Convolution side 1 1 data q 0=6 1=1 5=1 6=18\n"
+
+
+def with_data(text):
+    """Return a network in which several layers read the input."""
+    count = sum(row.split()[4 : 4 + int(row.split()[2])].count("data") for row in text.strip().split("\n"))
+    names = [f"data{number}" for number in range(count)]
+    rows = [f"Split data_copies 1 {count} data {' '.join(names)}"]
+    for row in text.strip().split("\n"):
+        parts = row.split()
+        for place in range(4, 4 + int(parts[2])):
+            if parts[place] == "data":
+                parts[place] = names.pop(0)
+        rows.append(" ".join(parts))
+    return "\n".join(rows)
+
+
+def conv(keys, out=4, taps=9):
+    return HEAD + f"Convolution c 1 1 p out 0={out} 5=1 6={out * 6 * taps} {keys}"
+
+
+CASES = {
+    # convolutions: padding, stride, dilation, rules, values, activations
+    "conv 3x3": conv("1=3"),
+    "conv pads": conv("1=3 11=2 4=1 14=2 15=3 16=0", taps=6),
+    "conv stride": conv("1=3 3=2 4=1"),
+    "conv strides": conv("1=3 11=4 3=3 13=2 4=1 14=2", taps=12),
+    "conv dilation": conv("1=3 2=2 4=2"),
+    "conv dilations": conv("1=3 2=2 12=1 4=2 14=1"),
+    "conv stride and dilation": conv("1=3 2=2 3=2 4=2"),
+    "conv same upper": conv("1=4 11=3 4=-233", taps=12),
+    "conv same lower": conv("1=4 11=3 4=-234", taps=12),
+    "conv same dilated": conv("1=4 2=3 4=-233", taps=16),
+    "conv pad value": conv("1=3 4=1 18=0.75"),
+    "conv pad value, sides": conv("1=3 4=2 15=0 14=1 16=0 18=-1.5"),
+    "conv without bias": HEAD + "Convolution c 1 1 p out 0=4 1=3 6=216",
+    "conv relu": conv("1=3 4=1 9=1"),
+    "conv leaky": conv("1=3 4=1 9=2 -23310=1,0.1"),
+    "conv clip": conv("1=3 4=1 9=3 -23310=2,-0.5,0.75"),
+    "conv sigmoid": conv("1=3 4=1 9=4"),
+    "conv mish": conv("1=3 4=1 9=5"),
+    "conv hardswish": conv("1=3 4=1 9=6 -23310=2,0.166667,0.5"),
+    "conv ignores groups": conv("1=3 4=1 7=3"),
+    "depthwise": HEAD + "ConvolutionDepthWise d 1 1 p out 0=6 1=3 4=1 5=1 6=54 7=6 9=1",
+    "groups": HEAD + "ConvolutionDepthWise d 1 1 p out 0=4 1=3 4=1 5=1 6=108 7=2",
+    "depthwise stride": HEAD + "ConvolutionDepthWise d 1 1 p out 0=6 1=3 3=2 4=1 5=1 6=54 7=6",
+    "depthwise same": HEAD + "ConvolutionDepthWise d 1 1 p out 0=6 1=4 4=-234 5=1 6=96 7=6",
+    "deconv": "Deconvolution d 1 1 data out 0=4 1=4 3=2 4=1 5=1 6=192",
+    "deconv leaky": "Deconvolution d 1 1 data out 0=4 1=4 3=2 4=1 5=1 6=192 9=2 -23310=1,0.1",
+    "deconv strides": "Deconvolution d 1 1 data out 0=4 1=3 11=5 3=2 13=3 4=1 14=2 15=0 16=1 5=1 6=180",
+    "deconv dilation": "Deconvolution d 1 1 data out 0=4 1=3 2=2 3=2 5=1 6=108",
+    "deconv output pad": "Deconvolution d 1 1 data out 0=4 1=3 3=2 4=1 5=1 6=108 18=1 19=1",
+    "deconv output pad, no pad": "Deconvolution d 1 1 data out 0=4 1=3 3=3 5=1 6=108 18=2 19=1 9=2 -23310=1,0.1",
+    "deconv groups": HEAD + "DeconvolutionDepthWise d 1 1 p out 0=4 1=4 3=2 4=1 5=1 6=192 7=2",
+    "deconv depthwise": HEAD + "DeconvolutionDepthWise d 1 1 p out 0=6 1=4 3=2 4=1 5=1 6=96 7=6",
+    # activations
+    "relu": HEAD + "ReLU r 1 1 p out",
+    "relu slope": HEAD + "ReLU r 1 1 p out 0=0.2",
+    "prelu": HEAD + "PReLU r 1 1 p out 0=6",
+    "prelu shared": HEAD + "PReLU r 1 1 p out 0=1",
+    "clip": HEAD + "Clip r 1 1 p out 0=-1 1=0.5",
+    "clip below": HEAD + "Clip r 1 1 p out 0=-1",
+    "sigmoid": HEAD + "Sigmoid r 1 1 p out",
+    "tanh": HEAD + "TanH r 1 1 p out",
+    "swish": HEAD + "Swish r 1 1 p out",
+    "hardswish": HEAD + "HardSwish r 1 1 p out",
+    "hardswish numbers": HEAD + "HardSwish r 1 1 p out 0=0.166667 1=0.5",
+    "hardsigmoid": HEAD + "HardSigmoid r 1 1 p out",
+    "hardsigmoid numbers": HEAD + "HardSigmoid r 1 1 p out 0=0.1 1=0.4",
+    "mish": HEAD + "Mish r 1 1 p out",
+    "gelu": HEAD + "GELU r 1 1 p out",
+    "gelu fast": HEAD + "GELU r 1 1 p out 0=1",
+    "elu": HEAD + "ELU r 1 1 p out 0=0.7",
+    "elu default": HEAD + "ELU r 1 1 p out",
+    "selu": HEAD + "SELU r 1 1 p out",
+    "softplus": HEAD + "Softplus r 1 1 p out",
+    "absval": HEAD + "AbsVal r 1 1 p out",
+    "exp": HEAD + "Exp r 1 1 p out",
+    "power 2": HEAD + "Power r 1 1 p out 0=2 1=0.5 2=0.25",
+    "power 1": HEAD + "Power r 1 1 p out 1=0.5 2=0.25",
+    **{f"unary {n}": HEAD + f"AbsVal a 1 1 p b\nUnaryOp r 1 1 b out 0={n}" for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16)},
+    # arithmetic
+    **{f"binary {n}": PAIR + f"BinaryOp b 2 1 p q out 0={n}" for n in (0, 1, 2, 4, 5, 7)},
+    **{f"binary {n}": PAIR + f"Clip v 1 1 p r 0=0.5\nClip w 1 1 q t 0=0.5\nBinaryOp b 2 1 r t out 0={n}" for n in (3, 8)},
+    **{f"binary {n} number": HEAD + f"BinaryOp b 1 1 p out 0={n} 1=1 2=0.3" for n in (0, 1, 2, 3, 4, 5, 7)},
+    "binary 8 number": HEAD + "Clip v 1 1 p r 0=0.5\nBinaryOp b 1 1 r out 0=8 1=1 2=0.3",
+    **{f"power of {e}": HEAD + f"AbsVal a 1 1 p b\nBinaryOp b 1 1 b out 0=6 1=1 2={e}" for e in (1, 2, 0.5, -0.5, -1)},
+    **{f"binary {n} constant": HEAD + f"MemoryData m 0 1 m 0=6\nBinaryOp b 2 1 p m out 0={n}" for n in (0, 1, 2, 3, 7)},
+    **{f"constant {n} binary": HEAD + f"MemoryData m 0 1 m 0=6\nBinaryOp b 2 1 m p out 0={n}" for n in (0, 1, 2, 7, 8)},
+    "constant 3 binary": HEAD + "Clip v 1 1 p r 0=0.5\nMemoryData m 0 1 m 0=6\nBinaryOp b 2 1 m r out 0=3",
+    "constant of one": HEAD + "MemoryData m 0 1 m 0=1\nBinaryOp b 2 1 p m out 0=2",
+    "constant of one, max": HEAD + "MemoryData m 0 1 m 0=1\nBinaryOp b 2 1 p m out 0=4",
+    "constant 1x1xC": HEAD + "MemoryData m 0 1 m 0=1 1=1 2=6\nBinaryOp b 2 1 p m out 0=2",
+    "constant of the size": HEAD + "MemoryData m 0 1 m 0=9 1=11 2=6\nBinaryOp b 2 1 p m out 0=0",
+    "constant of a plane": HEAD + "MemoryData m 0 1 m 0=9 1=11 2=1\nBinaryOp b 2 1 p m out 0=2",
+    "constant with a tag": HEAD + "MemoryData m 0 1 m 0=6 21=0\nBinaryOp b 2 1 p m out 0=2",
+    "one channel": HEAD + "Convolution o 1 1 data q 0=1 1=1 5=1 6=3\nBinaryOp b 2 1 p q out 0=2",
+    "eltwise product": PAIR + "Eltwise e 2 1 p q out 0=0",
+    "eltwise sum": PAIR + "Eltwise e 2 1 p q out 0=1",
+    "eltwise coefficients": PAIR + "Eltwise e 2 1 p q out 0=1 -23301=2,0.2,1.5",
+    "eltwise max": PAIR + "Eltwise e 2 1 p q out 0=2",
+    "eltwise three": PAIR + "Convolution t 1 1 data r 0=6 1=1 6=18\nEltwise e 3 1 p q r out 0=1 -23301=3,0.2,1.5,-0.5",
+    "scale": HEAD + "Scale s 1 1 p out 0=6 1=1",
+    "scale without bias": HEAD + "Scale s 1 1 p out 0=6",
+    "bias": HEAD + "Bias s 1 1 p out 0=6",
+    "batchnorm": HEAD + "BatchNorm s 1 1 p out 0=6 1=0.001",
+    "dropout": HEAD + "Dropout d 1 1 p out",
+    "dropout factor": HEAD + "Dropout d 1 1 p out 0=0.5",
+    "noop": HEAD + "Noop d 1 1 p out",
+    # channels
+    "concat": PAIR + "Concat k 2 1 p q out",
+    "concat axis": PAIR + "Concat k 2 1 p q out 0=-3",
+    "slice sizes": HEAD + "Slice s 1 3 p a b c -23300=3,1,2,3\nConcat k 3 1 c a b out",
+    "slice rest": HEAD + "Slice s 1 3 p a b c -23300=3,2,-233,-233\nConcat k 3 1 c a b out",
+    "slice cuts": HEAD + "Slice s 1 3 p a b c -23302=2,1,4\nConcat k 3 1 c a b out",
+    "slice cuts, negative": HEAD + "Slice s 1 3 p a b c -23302=2,1,-2\nConcat k 3 1 c a b out",
+    "slice axis": HEAD + "Slice s 1 2 p a b -23300=2,-233,-233 1=-3\nEltwise e 2 1 a b out 0=0",
+    "shuffle channels": HEAD + "ShuffleChannel s 1 1 p out 0=2",
+    "shuffle channels back": HEAD + "ShuffleChannel s 1 1 p out 0=2 1=1",
+    # sizes
+    "crop ends": HEAD + "Crop c 1 1 p out -23309=2,2,1 -23310=2,-1,-3 -23311=2,-2,-1",
+    "crop axes": HEAD + "Crop c 1 1 p out -23309=3,1,2,1 -23310=3,5,-1,-3 -23311=3,0,1,2",
+    "crop without axes": HEAD + "Crop c 1 1 p out -23309=3,1,2,1 -23310=3,-1,-233,-3",
+    "crop far end": HEAD + "Crop c 1 1 p out -23309=1,2 -23310=1,2147483647 -23311=1,1",
+    "crop end 0": HEAD + "Crop c 1 1 p out -23309=1,2 -23310=1,0 -23311=1,1",
+    "crop channels, negative": HEAD + "Crop c 1 1 p out -23309=1,-4 -23310=1,-1 -23311=1,0",
+    "crop margins": HEAD + "Crop c 1 1 p out 0=1 1=2 2=1 3=-233 4=-233 5=-233 6=3 7=1 8=1",
+    "crop margins, channels": HEAD + "Crop c 1 1 p out 0=1 1=2 2=1 3=-233 4=-233 5=3",
+    "crop margins, front": HEAD + "Crop c 1 1 p out 0=1 1=2 3=-233 4=-233 5=-233",
+    "crop like": HEAD + "Convolution v 1 1 data q 0=5 1=5 6=375\nCrop c 2 1 p q out 0=2 1=1",
+    "crop like, channels": HEAD + "Convolution v 1 1 data q 0=4 1=5 6=300\nCrop c 2 1 p q out 0=2 1=1 2=1",
+    "padding": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4",
+    "padding value": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 5=0.5",
+    "padding edge": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 4=1",
+    "padding reflect": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 4=2",
+    "padding per channel": HEAD + "Padding c 1 1 p out 0=1 1=2 2=3 3=4 6=6",
+    **{f"interp {k} x{s}": HEAD + f"Interp i 1 1 p out 0={k} 1={s} 2={s}" for k in (1, 2, 3) for s in (2, 3, 0.5, 1.5, 0.75)},
+    **{f"interp {k} aligned": HEAD + f"Interp i 1 1 p out 0={k} 1=2 2=3 6=1" for k in (1, 2, 3)},
+    "interp two factors": HEAD + "Interp i 1 1 p out 0=2 1=2 2=1.5",
+    **{
+        f"interp {k} like": HEAD + f"Convolution v 1 1 data q 0=5 1=5 3=2 6=375\nInterp i 2 1 p q out 0={k} 5=1"
+        for k in (1, 2, 3)
+    },
+    "pixel shuffle": HEAD + "Convolution v 1 1 p q 0=12 1=1 6=72\nPixelShuffle s 1 1 q out 0=2",
+    "pixel shuffle mode 1": HEAD + "Convolution v 1 1 p q 0=12 1=1 6=72\nPixelShuffle s 1 1 q out 0=2 1=1",
+    "pixel shuffle 3": HEAD + "Convolution v 1 1 p q 0=9 1=1 6=54\nPixelShuffle s 1 1 q out 0=3",
+    "reorg": HEAD + "Crop c 1 1 p q -23309=2,1,1 -23310=2,-233,-233 -23311=2,1,2\nReorg s 1 1 q out 0=2",
+    "reorg mode 1": HEAD + "Crop c 1 1 p q -23309=2,1,1 -23310=2,-233,-233 -23311=2,1,2\nReorg s 1 1 q out 0=2 1=1",
+    # means and vectors
+    "gate": GATE
+    + "InnerProduct a 1 1 g h 0=3 1=1 2=18 9=1\nInnerProduct b 1 1 h i 0=6 1=1 2=18 9=4\nBinaryOp m 2 1 p1 i out 0=2",
+    "gate by convolutions": GATE
+    + "Convolution a 1 1 g h 0=3 1=1 5=1 6=18 9=1\nConvolution b 1 1 h i 0=6 1=1 5=1 6=18 9=4\nScale m 2 1 p1 i out 0=-233",
+    "gate reshaped": GATE + "Reshape r 1 1 g h 0=1 1=1 2=-1\nSigmoid s 1 1 h i\nBinaryOp m 2 1 i p1 out 0=2",
+    "gate expanded": GATE + "ExpandDims r 1 1 g h -23303=2,-1,-2\nSigmoid s 1 1 h i\nBinaryOp m 2 1 i p1 out 0=2",
+    "gate squeezed": HEAD + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 -23303=2,1,2 4=1 5=1\n"
+    "Squeeze q 1 1 g h 0=1 1=1\nInnerProduct a 1 1 h i 0=6 1=1 2=36\nBinaryOp m 2 1 p1 i out 0=0",
+    "gate by number": GATE + "Slice s 1 2 g h i -23300=2,1,5\nConcat k 2 1 i h j\nBinaryOp m 2 1 p1 j out 0=2",
+    "reduction": HEAD + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 -23303=2,-1,-2 4=1 5=1\nBinaryOp m 2 1 p1 g out 0=1",
+    "reduction to a vector": HEAD
+    + "Split s 1 2 p p1 p2\nReduction r 1 1 p2 g 0=3 1=0 2=0.5 -23303=2,-1,-2 5=1\nBinaryOp m 2 1 p1 g out 0=1",
+    "adaptive pooling": HEAD + "Split s 1 2 p p1 p2\nPooling r 1 1 p2 g 0=1 7=1 8=1 18=1\nBinaryOp m 2 1 p1 g out 0=1",
+    "average pooling": HEAD + "Pooling r 1 1 p out 0=1 1=2 2=2 5=1",
+    "average pooling, padded": HEAD + "Pooling r 1 1 p out 0=1 1=3 2=2 3=1 5=1 6=1",
+}
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """Return the files of all cases, and ncnn's outputs."""
+    folder = tmp_path_factory.mktemp("ncnn")
+    paths = [ncnn_networks.write(folder, name, split(text), SHAPE) for name, text in CASES.items()]
+    return {path.stem: path for path in paths}, ncnn_networks.outputs(paths)
+
+
+def split(text):
+    """Return the network as ncnn needs it: a value that several layers read goes through a Split."""
+    reads = sum(row.split()[4 : 4 + int(row.split()[2])].count("data") for row in text.strip().split("\n"))
+    return with_data(text) if reads > 1 else text
+
+
+def network(path):
+    blob = Blob(path.with_suffix(".bin").read_bytes())
+    nodes = nodes_of(read_lines(path), blob)
+    assert blob.left == 0
+    return Network(simplified(nodes))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layers(computed, name):
+    paths, expected = computed
+    x = np.load(paths[name].with_suffix(".npy"))
+    assert expected[name] is not None, "ncnn does not run it"
+    y = network(paths[name])(x[None])[0]
+    assert y.shape == expected[name].shape
+    np.testing.assert_allclose(y, expected[name], rtol=1e-5, atol=1e-5 * np.abs(expected[name]).max())
