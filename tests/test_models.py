@@ -840,7 +840,7 @@ def test_the_memory_of_a_run_is_predicted(scale, channels):
         (["a.png", "--model", "photo", "--weights", "w.safetensors"], "--model and --weights were given"),
         (["a.png", "--weights", "w.safetensors", "--scale", "1"], "--scale is 1, and --weights makes pictures larger. Write --scale 2, or --kernel bicubic"),
         (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
-        (["a.png", "--weights", "a.png"], "a.png ends in .png; .safetensors, .onnx or .param (ncnn) is needed"),
+        (["a.png", "--weights", "a.png"], "a.png ends in .png; .onnx, .param (ncnn), .safetensors, or .pth"),
         (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is not a file"),
         (["five.tif", "--model", "photo"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Use a picture of those, or interpolate: --kernel bicubic"),
     ],

@@ -19,6 +19,7 @@ EXTRAS = {
     "jax": "jax",
     "keras": "keras",
     "onnx": "onnx",
+    "spandrel": "spandrel",
 }
 """Packages that tconv can use, and the extra that installs each; "" for those of every installation."""
 

@@ -5,7 +5,7 @@
 >>> enlarge(np.full((3, 20, 30), 0.5, np.float32)).shape
 (3, 40, 60)
 
-`load` reads a network of your own: .onnx, .safetensors with a description, or ncnn's .param.
+`load` reads a network of your own: .onnx, ncnn's .param, .safetensors with a description, or a checkpoint.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def photo(scale: int = 2) -> Model:
 
 
 def load(path: Path | str) -> Model:
-    """Return the network in a file: .safetensors with a description, .onnx, or ncnn's .param with the .bin beside it.
+    """Return the network in a file: .onnx, ncnn's .param with the .bin beside it, .safetensors, .pth, .pt or .ckpt.
+
+    A .safetensors file has a description, or is a checkpoint like the last three: weights of an architecture that the
+    `spandrel` package knows (`pip install "tconv[spandrel]"`), of which tensors alone are loaded.
 
     Graphs of convolutions of stride 1, transposed convolutions, activations and sums are read. Raises FileError for a
     file that cannot be read or is damaged, and for graphs with anything else; ShapeError for one that enlarges nothing;
@@ -74,8 +77,8 @@ def load(path: Path | str) -> Model:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise FileError(
-            f"{path} ends in {path.suffix or 'nothing'}; .safetensors, .onnx or .param (ncnn) is needed. Write the "
-            "name of such a file"
+            f"{path} ends in {path.suffix or 'nothing'}; .onnx, .param (ncnn), .safetensors, or .pth, .pt or .ckpt "
+            "(checkpoints) is needed. Write the name of such a file"
         )
     if not path.is_file():
         raise FileError(f"{path} does not exist, or is not a file. Write the name of a file of weights")

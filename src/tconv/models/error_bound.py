@@ -123,16 +123,17 @@ def _convolved(
         crop_for(step.along[axis], span[axis].start, given.values.shape[1 + axis], wanted[axis]) for axis in (0, 1)
     ]
     local = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
-    bias = np.zeros(step.channels[1]) if step.bias is None else step.bias.astype(np.float64)
+    given_bias = step.bias_over(*wanted)
+    bias = np.zeros((1, 1, 1)) if given_bias is None else given_bias.astype(np.float64)
     wide = step.weight.astype(np.float64)
-    values = scattered_sums(given.values, wide, local) + bias[:, None, None]
+    values = scattered_sums(given.values, wide, local) + bias
     finite = np.isfinite(given.values)
     if anchor is None:
         mass = _summed(np.where(finite, np.abs(given.values), 0)[None], np.abs(step.weight), local)[0]
     else:  # an exact 0 is not exact in float32, and its error reaches all rows of its group
         size = np.where(finite, np.abs(given.values) + given.error, 0)
         mass = algebra.mass(size, np.abs(wide), local.crop, anchor - wanted[0].start)
-    mass += np.abs(bias)[:, None, None]
+    mass += np.abs(bias)
     # the sums are linear: the errors of the copies go through the layer alone
     copies = values + _summed(np.where(finite, given.copies - given.values, 0), step.weight, local)
     copies += _errors(rng, values, rounding(step, anchor is not None) * mass)

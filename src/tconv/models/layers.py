@@ -36,7 +36,8 @@ ORDINARY = "ordinary convolutions of stride 1 are read, and transposed ones of a
 class Convolution:
     """A transposed convolution with its bias and activation: weight [C_in, C_out/groups, kh, kw], float32.
 
-    `activation` is one of `tconv.prepare`.
+    `bias` is [C_out], or a pattern [C_out, h, w] that repeats over the output from its first row and column on, as
+    depth to space behind a convolution makes it. `activation` is one of `tconv.prepare`.
     """
 
     weight: Array
@@ -113,6 +114,17 @@ class Convolution:
         rows = self.source(0, out.rows, [sizes[0][0]], 0)
         self.rows(taken(given[0], rows, slice(0, sizes[0][1]))[None], rows.start, out.rows, out.values[None])
 
+    def bias_over(self, rows: slice, columns: slice) -> Array | None:
+        """Return the bias of these output rows and columns: [C_out, 1, 1], or [C_out, rows, columns] of a pattern."""
+        if self.bias is None or self.bias.ndim == 1:
+            return None if self.bias is None else self.bias[:, None, None]
+        down, across = (
+            np.arange(span.start, span.stop) % count
+            for span, count in zip((rows, columns), self.bias.shape[1:], strict=True)
+        )
+        pattern: Array = self.bias[:, down[:, None], across]
+        return pattern
+
     @property
     def roundings(self) -> int:
         """Roundings of a sum of one product for each tap and channel."""
@@ -126,6 +138,8 @@ class Convolution:
     @cached_property
     def grouped(self) -> RowGroupLayer | None:
         """Compiled layer that computes rows in groups (Winograd); None if geometry, weight or machine do not fit."""
+        if self._has_pattern:
+            return None
         return row_group_layer(self.weight, self.bias, self.geometry, activation_of(self.activation, self.channels[1]))
 
     @cached_property
@@ -134,6 +148,11 @@ class Convolution:
         linear = self.grouped if self.activation is None else replace(self, activation=None).grouped
         assert linear is not None
         return linear
+
+    @property
+    def _has_pattern(self) -> bool:
+        """True for a bias that differs between pixels."""
+        return self.bias is not None and self.bias.ndim == 3
 
     @property
     def method(self) -> str:
@@ -200,11 +219,26 @@ class Convolution:
                 crops = crops[0], (left + reach, x.shape[3] - left - out.shape[3])
             layer = self._layers.get(crops)
             if layer is None:
-                layer = StripLayer(self.weight, self.bias, replace_crop(self.geometry, crops), self.activation)
+                constants = (None, None) if self._has_pattern else (self.bias, self.activation)
+                layer = StripLayer(self.weight, constants[0], replace_crop(self.geometry, crops), constants[1])
                 _store(self._layers, crops, layer)
             run = layer.specialized(x, out)
             _store(self._calls, key, run)
         run(x, out)
+        if self._has_pattern:
+            self._add_pattern(outputs, out)
+
+    def _add_pattern(self, outputs: slice, out: Array) -> None:
+        """Add a bias that differs between pixels to output rows, and apply the activation."""
+        height, width = self.bias.shape[1:]  # type: ignore[union-attr]
+        pattern = self.bias_over(slice(0, height), slice(0, out.shape[3]))
+        activation = activation_of(self.activation, self.channels[1])
+        with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here
+            for phase in range(min(height, out.shape[2])):
+                row = (outputs.start + phase) % height
+                out[0, :, phase::height] += pattern[:, row, None]  # type: ignore[index]
+        if activation is not None:
+            activation.apply(out)
 
 
 def _store(cache: dict[Any, Any], key: Any, value: Any) -> None:
@@ -231,6 +265,6 @@ def check(number: int, step: Convolution) -> None:
     g, (into, out) = step.geometry, step.channels
     if step.weight.shape[2:] != g.kernel or into % g.groups or 0 in step.weight.shape:
         raise ShapeError(f"node {number} has a weight of {step.weight.shape}, which does not fit {g}")
-    if step.bias is not None and step.bias.shape != (out,):
-        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) is needed")
+    if step.bias is not None and (step.bias.ndim not in (1, 3) or len(step.bias) != out or 0 in step.bias.shape):
+        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) or ({out}, h, w) is needed")
     activation_of(step.activation, out)

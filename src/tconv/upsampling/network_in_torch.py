@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any
     import torch
     import torch.nn.functional as nn
 
+    if isinstance(step, Convolution) and step.bias is not None and step.bias.ndim == 3:
+        return _with_pattern(step, channels, tensor)
     if isinstance(step, (Convolution, StridedConvolution)):
         linear = _convolution(step, tensor) if isinstance(step, Convolution) else _strided(step, tensor)
         activation = _activation(step.activation, channels, tensor)
@@ -119,6 +122,19 @@ def _activation(argument: Any, channels: int, tensor: Tensor) -> Callable[[Any],
         return torch.clamp(y, *limits) if bounded else y
 
     return apply if limits != (0.0, float("inf")) or bent else torch.relu
+
+
+def _with_pattern(step: Convolution, channels: int, tensor: Tensor) -> Callable[..., Any]:
+    """Return a convolution whose bias differs between pixels as a function of a tensor."""
+    linear = _convolution(replace(step, bias=None), tensor)
+    activation = _activation(step.activation, channels, tensor)
+
+    def run(x: Any) -> Any:
+        y = linear(x)
+        y = y + tensor(step.bias_over(*(slice(0, size) for size in y.shape[2:])))
+        return y if activation is None else activation(y)
+
+    return run
 
 
 def _strided(step: StridedConvolution, tensor: Tensor) -> Callable[..., Any]:

@@ -4,5 +4,10 @@ A new format is one module with a function `read(path)` that returns a `Model`, 
 Files of other programs that `tconv diagnose` compares are read in `tconv.models.traces`.
 """
 
-READERS = {".safetensors": "safetensors", ".onnx": "onnx", ".param": "ncnn"}
+READERS = {
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".param": "ncnn",
+    **dict.fromkeys((".pth", ".pt", ".ckpt"), "checkpoint"),
+}
 """Endings of files, and the modules that read them."""

@@ -24,17 +24,17 @@ _MANY = 5
 _ATTENTION = (
     "attention over pixels",
     "att",
-    "a step for attention (a matrix product and a softmax over pixels), which reads more of the picture than strips have",
+    "a step for attention: matrix products and a softmax over many pixels",
+)
+_WITH_ATTENTION = (
+    *("ATD", "AuraSR", "CRAFT", "DAT", "DCTLSA", "DITN", "DRCT", "FDAT", "FFTformer", "GRL", "HAT", "HVICIDNet", "IPT"),
+    *("KBNet", "OmniSR", "RestoreFormer", "RetinexFormer", "RGT", "SCUNet", "Swin2SR", "SwinIR", "Uformer"),
 )
 _MIXTURE = "choices among branches", "moe|router|gate", "a step that chooses among branches by a picture's content"
 _POOLED = "maxima over fractions of the picture", "safm", "a step for adaptive pooling, which reads the whole picture"
 _LATENT = "a generator of faces of one size", "", "a network that takes pictures of any size"
 _REFUSED = {
-    **dict.fromkeys(
-        "ATD AuraSR CRAFT DAT DCTLSA DITN DRCT FDAT FFTformer GRL HAT HVICIDNet IPT KBNet OmniSR RestoreFormer "
-        "RetinexFormer RGT SCUNet Swin2SR SwinIR Uformer".split(),
-        _ATTENTION,
-    ),
+    **dict.fromkeys(_WITH_ATTENTION, _ATTENTION),
     **dict.fromkeys(("SAFMN", "SAFMNBCIE"), _POOLED),
     "SeemoRe": _MIXTURE,
     "GFPGAN": _LATENT,
@@ -42,7 +42,7 @@ _REFUSED = {
 """Architectures that do not run: what they have, the name of its modules, and what would have to be there."""
 
 
-class _Refusal(Exception):
+class RefusedError(Exception):
     """A checkpoint that is not read; its text is for the user."""
 
 
@@ -57,7 +57,9 @@ def _tensors(path: str) -> Any:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise _Refusal(f"is not a safetensors file: {_line(error)}. Write the name of an undamaged one") from None
+            raise RefusedError(
+                f"is not a safetensors file: {_line(error)}. Write the name of an undamaged one"
+            ) from None
     import pickle
 
     try:
@@ -65,17 +67,17 @@ def _tensors(path: str) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         text = str(error)
         if "TorchScript" in text:
-            raise _Refusal(
+            raise RefusedError(
                 "is TorchScript, a program; a checkpoint of weights is needed. Write, once, if you trust it: "
                 f"torch.save(torch.jit.load({os.path.basename(path)!r}).state_dict(), 'weights.pth')"
             ) from None
         if name := _forbidden(text):
-            raise _Refusal(
+            raise RefusedError(
                 f"refers to {name}, which is no tensor: loading it would run code of the file. A checkpoint of tensors "
                 "alone is needed. Write torch.save(model.state_dict(), 'weights.pth') where the model is, or use a "
                 ".safetensors file"
             ) from None
-        raise _Refusal(
+        raise RefusedError(
             f"is not a checkpoint that PyTorch reads: {_line(error)}. Write the name of a file that torch.save or "
             "safetensors wrote"
         ) from None
@@ -112,7 +114,7 @@ def _state_dict(path: str) -> dict[str, Any]:
 
     given = _tensors(path)
     if not isinstance(given, dict):
-        raise _Refusal(
+        raise RefusedError(
             f"contains a {type(given).__name__}; a dictionary of tensors is needed. Write "
             "torch.save(model.state_dict(), 'weights.pth')"
         )
@@ -120,17 +122,17 @@ def _state_dict(path: str) -> dict[str, Any]:
     tensors = {name: each for name, each in found.items() if isinstance(each, torch.Tensor)}
     others = [name for name in found if name not in tensors]
     if not tensors:
-        raise _Refusal(
-            f"contains no tensors, but {_some(others)}. Write the name of a checkpoint: a dictionary of tensors, or one "
-            "under params, params_ema, state_dict, model or net"
+        raise RefusedError(
+            f"contains no tensors, but {_some(others)}. Write the name of a checkpoint: a dictionary of tensors, or "
+            "one under params, params_ema, state_dict, model or net"
         )
     numbers = 0
     for name, each in tensors.items():
         if each.layout != torch.strided or each.is_quantized or each.is_meta or each.is_complex():
-            raise _Refusal(f"contains {name!r}, a {each.dtype} tensor that is not dense. Write dense floats")
+            raise RefusedError(f"contains {name!r}, a {each.dtype} tensor that is not dense. Write dense floats")
         numbers += each.numel()
     if numbers > 4 * os.path.getsize(path) + (1 << 20):  # views of few numbers that repeat them
-        raise _Refusal(f"has {os.path.getsize(path)} bytes and claims {numbers} numbers. Write an undamaged file")
+        raise RefusedError(f"has {os.path.getsize(path)} bytes and claims {numbers} numbers. Write an undamaged file")
     return {
         name: each.float().contiguous() if each.is_floating_point() else each.contiguous()
         for name, each in tensors.items()
@@ -151,7 +153,7 @@ def _descriptor(state: dict[str, Any]) -> Any:
     support = next((each for each in supports if each.detect(state)), None)
     if support is None:
         known = ", ".join(sorted((each.architecture.name for each in supports), key=str.lower))
-        raise _Refusal(
+        raise RefusedError(
             f"has {len(state)} tensors ({_some(list(state))}), which are those of no architecture that spandrel knows: "
             f"{known}. Write a checkpoint of one of those, or export the network to ONNX"
         )
@@ -159,18 +161,18 @@ def _descriptor(state: dict[str, Any]) -> Any:
     try:
         model = support.architecture.load(state)
     except Exception as error:  # each architecture has its own
-        raise _Refusal(
+        raise RefusedError(
             f"looks like {name}, but its tensors do not fit it: {type(error).__name__}: {_line(error)}. Write a "
             "checkpoint that its training wrote, or export the network to ONNX"
         ) from None
     if isinstance(model, MaskedImageModelDescriptor):
-        raise _Refusal(
-            f"is {name}, a network of {model.purpose.lower()} that reads a picture and a mask; a network with one input "
-            "is needed. Use it with a program that draws masks"
+        raise RefusedError(
+            f"is {name}, a network of {model.purpose.lower()} that reads a picture and a mask; one with one input is "
+            "needed. Use it with a program that draws masks"
         )
     if model.size_requirements.square or support.architecture.id in _REFUSED:
         what, pattern, needed = _REFUSED.get(support.architecture.id, _LATENT)
-        raise _Refusal(
+        raise RefusedError(
             f"is {name}, a network with {what}{_place(model.model, pattern)}; tconv would need {needed}. Write a "
             "checkpoint of convolutions: ESRGAN, Compact or SPAN, for example"
         )
@@ -222,10 +224,17 @@ def _simplified(module: Any) -> None:
 
     for each in module.modules():
         if type(each).__name__ in ("PLKConv2d", "RectSparsePLKConv2d"):
-            each.training = True
+            each.forward = functools.partial(_as_in_training, each)
         for name, value in list(vars(each).items()):
             if isinstance(value, functools.partial) and value.func is torch.repeat_interleave:
                 setattr(each, name, functools.partial(_repeated, **value.keywords))
+
+
+def _as_in_training(module: Any, image: Any) -> Any:
+    module.training = True
+    result = type(module).forward(module, image)
+    module.training = False
+    return result
 
 
 def _repeated(image: Any, repeats: int, dim: int) -> Any:
@@ -263,7 +272,7 @@ def _export(descriptor: Any, folder: str) -> None:
             picture = torch.rand((1, descriptor.input_channels, *shape), generator=generator)
             result, called = forward(picture.clone()), descriptor(picture.clone())
             if result.shape != called.shape or not torch.allclose(result.clamp(0, 1), called, atol=1e-4):
-                raise _Refusal(
+                raise RefusedError(
                     f"is {descriptor.architecture.name}, whose results spandrel changes in a way that is not known. "
                     "Write an ONNX file of the network"
                 )
@@ -277,7 +286,6 @@ def _export(descriptor: Any, folder: str) -> None:
             os.path.join(folder, "network.onnx"),
             dynamo=False,
             opset_version=_OPSET,
-            training=torch.onnx.TrainingMode.PRESERVE,
             input_names=["picture"],
             output_names=["result"],
             dynamic_axes={"picture": {2: "height", 3: "width"}, "result": {2: "tall", 3: "wide"}},
@@ -285,7 +293,7 @@ def _export(descriptor: Any, folder: str) -> None:
 
 
 def _module(torch: Any, forward: Callable[[Any], Any], network: Any) -> Any:
-    class Network(torch.nn.Module):  # type: ignore[misc]
+    class Exported(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.network = network
@@ -294,7 +302,7 @@ def _module(torch: Any, forward: Callable[[Any], Any], network: Any) -> Any:
         def forward(self, image: Any) -> Any:
             return forward(image)
 
-    return Network()
+    return Exported()
 
 
 # -- the process -------------------------------------------------------------------------------------------------
@@ -303,20 +311,24 @@ def _module(torch: Any, forward: Callable[[Any], Any], network: Any) -> Any:
 def _facts(path: str, folder: str) -> dict[str, Any]:
     try:
         import spandrel  # noqa: F401
+    except ModuleNotFoundError as error:
+        return {"missing": str(error.name).partition(".")[0]}
     except Exception as error:  # a torchvision for another PyTorch raises a RuntimeError
         return {"import": f"{type(error).__name__}: {_line(error)}"}
     try:
         descriptor = _descriptor(_state_dict(path))
-    except _Refusal as refusal:
+    except RefusedError as refusal:
         return {"error": str(refusal)}
     name = descriptor.architecture.name
     try:
         _export(descriptor, folder)
-    except _Refusal as refusal:
+    except RefusedError as refusal:
         return {"error": str(refusal)}
     except Exception as error:
         text = f"{type(error).__name__}: {_line(error)}"
-        return {"error": f"is {name}, which PyTorch's exporter does not write: {text}. Write an ONNX file of the network"}
+        return {
+            "error": f"is {name}, which PyTorch's exporter does not write: {text}. Write an ONNX file of the network"
+        }
     return {
         "architecture": name,
         "tags": [str(tag) for tag in descriptor.tags],

@@ -27,6 +27,7 @@ from tconv.kernels.activation import activation_of
 from tconv.models.image_model import Model
 from tconv.models.layers import ORDINARY, Convolution, Node
 from tconv.models.network import Network
+from tconv.models.readers import checkpoint
 from tconv.models.steps.arithmetic import Sum
 from tconv.models.steps.pointwise import Pointwise
 
@@ -37,13 +38,14 @@ _FORMS = '"relu", "relu6", ["clamp", low, high], ["leaky_relu", slope] or ["prel
 
 
 def read(path: Path) -> Model:
-    """Return the model in a .safetensors file. Raises FileError, ShapeError, MissingExtraError."""
+    """Return the model in a .safetensors file. Raises FileError, ShapeError, MissingExtraError.
+
+    A file without a description is read as a checkpoint of a known architecture.
+    """
     tensors, metadata = _open(path)
     beside = path.with_suffix(".json")
     if KEY not in metadata and not beside.is_file():
-        raise FileError(
-            f"{path} has no description of its layers. Write one into the metadata under {KEY!r}, or into {beside.name}"
-        )
+        return _checkpoint(path, f"Write one into the metadata under {KEY!r}, or into {beside.name}")
     try:
         described = _json(metadata[KEY] if KEY in metadata else _text(beside))
         network, adds = (
@@ -53,6 +55,18 @@ def read(path: Path) -> Model:
     except TconvError as error:
         raise FileError(f"{path} does not describe a network that can be run: {error}") from None
     return Model.of(network, path.name, adds)
+
+
+def _checkpoint(path: Path, advice: str) -> Model:
+    try:
+        return checkpoint.read(path)
+    except MissingExtraError as error:
+        raise FileError(
+            f"{path} has no description of its layers. {advice}. Reading it as a checkpoint of a known architecture "
+            f"needs more packages: {error}"
+        ) from None
+    except FileError as error:
+        raise FileError(f"{error}. It has no description of its layers, either. {advice}") from None
 
 
 def _text(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Equal networks that take less work: rules that readers of files apply to the nodes that they have read.
 
-Each rule is a function from a list of nodes to a list of nodes; a new one is a file and a line in `RULES`.
+A rule is a function of a `Graph` and the number of a node. It changes the graph around that node, if it applies there,
+and returns True if it did. A new one is a file and a line in `RULES`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,68 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tconv.models.layers import Node
-from tconv.models.simplification.activations import fused_activations
+from tconv.models.simplification.activations import fused_activation
+from tconv.models.simplification.affine import affine_behind, affine_in_front, merged_affine
+from tconv.models.simplification.folded_shuffle import folded_shuffle
+from tconv.models.simplification.graph import Graph, graph_of
+from tconv.models.simplification.identities import identity, nested_concat, range_of_channels, undone_shuffle
+from tconv.models.simplification.moved import moved_in_front
+from tconv.models.simplification.nearest import nearest_in_front
+from tconv.models.simplification.padding import crop_behind, merged_padding, padding_in_front
+from tconv.models.simplification.shared import shared_node
+from tconv.models.simplification.spelled_out import larger_of_slopes, merged_clamps, spelled_activation
+from tconv.models.simplification.sums import scaled_sum
+from tconv.models.simplification.unit_stride import unit_stride
 
-RULES: tuple[Callable[[Sequence[Node]], list[Node]], ...] = (fused_activations,)
-"""Rules, in the order in which they are applied."""
+RULES: tuple[Callable[[Graph, int], bool], ...] = (
+    unit_stride,
+    identity,
+    undone_shuffle,
+    nested_concat,
+    range_of_channels,
+    shared_node,
+    spelled_activation,
+    larger_of_slopes,
+    merged_clamps,
+    merged_padding,
+    merged_affine,
+    affine_behind,
+    affine_in_front,
+    scaled_sum,
+    padding_in_front,
+    crop_behind,
+    fused_activation,
+    moved_in_front,
+    nearest_in_front,
+    folded_shuffle,
+)
+"""Rules, in the order in which they are applied: constants before the activations behind them."""
+
+_MOST_SWEEPS = 20
+"""Sweeps over all nodes; rules make nodes fewer or cheaper, so a handful is enough."""
 
 
 def simplified(nodes: Sequence[Node]) -> list[Node]:
-    """Return an equal network, up to rounding, that takes less work. The last node is the output of both."""
-    result = list(nodes)
-    for rule in RULES:
-        result = rule(result)
-    return result
+    """Return an equal network, up to rounding, that takes less work. The last node is the output of both.
+
+    Nodes that nobody reads are dropped. Nodes that do not fit each other are returned as they are: `Network` refuses
+    them.
+
+    >>> import numpy as np
+    >>> from tconv.models import Convolution
+    >>> from tconv.models.steps.pointwise import Pointwise
+    >>> layer = Convolution.ordinary(np.ones((8, 3, 3, 3), np.float32), padding=1)
+    >>> [node.step.activation for node in simplified([Node(layer, (0,)), Node(Pointwise("relu"), (1,))])]
+    ['relu']
+    """
+    graph = graph_of(nodes)
+    if graph is None:
+        return list(nodes)
+    for _ in range(_MOST_SWEEPS):
+        changed = False
+        for rule in RULES:
+            for number in graph.numbers():
+                changed |= number in graph and rule(graph, number)
+        if not changed:
+            break
+    return graph.nodes()

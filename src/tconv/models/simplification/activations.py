@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
-from tconv.models.layers import Convolution, Node
+from tconv.errors import ArgumentError
+from tconv.kernels.activation import activation_of
+from tconv.models.layers import Convolution
+from tconv.models.simplification.graph import Graph
 from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.strided_convolution import StridedConvolution
 
 
-def fused_activations(nodes: Sequence[Node]) -> list[Node]:
-    """Return an equal network whose convolutions apply the activations behind them, where nothing else reads them."""
-    readers = Counter(place for node in nodes for place in node.inputs)
-    places: dict[int, int] = {0: 0}
-    result: list[Node] = []
-    for number, node in enumerate(nodes, 1):
-        inputs = tuple(places[place] for place in node.inputs)
-        before = result[inputs[0] - 1].step if inputs[0] else None
-        if (
-            isinstance(node.step, Pointwise)
-            and node.step.activation != "sigmoid"
-            and isinstance(before, Convolution)
-            and before.activation is None
-            and readers[node.inputs[0]] == 1
-            and (number < len(nodes) or inputs[0] == len(result))  # the last node is the output
-        ):
-            result[inputs[0] - 1] = result[inputs[0] - 1]._replace(
-                step=replace(before, activation=node.step.activation)
-            )
-            places[number] = inputs[0]
-        else:
-            result.append(Node(node.step, inputs))
-            places[number] = len(result)
-    return result
+def fused_activation(graph: Graph, number: int) -> bool:
+    """Let the convolution before an activation apply it: act(conv(x)), where nothing else reads conv(x)."""
+    step, place = graph.step(number), graph.inputs(number)[0]
+    before = graph.step(place)
+    if (
+        not isinstance(step, Pointwise)
+        or not isinstance(before, (Convolution, StridedConvolution))
+        or before.activation is not None
+        or graph.only_reader(place) != number
+        or not is_fusable(step.activation, graph.channels(number))
+    ):
+        return False
+    graph.replace(number, replace(before, activation=step.activation), graph.inputs(place))
+    return True
+
+
+def is_fusable(activation: object, channels: int) -> bool:
+    """Return True if convolutions apply this activation as they write."""
+    try:
+        return activation_of(activation, channels) is not None
+    except ArgumentError:
+        return False

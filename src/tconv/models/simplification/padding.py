@@ -1,0 +1,80 @@
+"""Zero padding in front of a convolution, and crops behind it, as crops of its own geometry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tconv.models.layers import Convolution, replace_crop
+from tconv.models.simplification.graph import Graph
+from tconv.models.steps.padding import Padding
+from tconv.models.steps.strided_convolution import StridedConvolution
+
+
+def padding_in_front(graph: Graph, number: int) -> bool:
+    """Let the convolution behind a zero padding pad: p zeros before the input are s p positions before the output.
+
+    An ordinary convolution adds them to its padding; a transposed one of stride s crops s p outputs less.
+    """
+    step, behind = graph.step(number), graph.only_reader(number)
+    if not isinstance(step, Padding) or behind is None or not _is_fixed(step):
+        return False
+    after, inputs = graph.step(behind), graph.inputs(number)
+    if step.mode != "constant" or step.value or min(min(pair) for pair in step.sides) < 0:
+        return False
+    if isinstance(after, StridedConvolution):
+        sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(after.padding, step.sides, strict=True))
+        graph.replace(behind, replace(after, padding=sums), inputs)
+        return True
+    if isinstance(after, Convolution) and (after.bias is None or after.bias.ndim == 1):
+        g = after.geometry
+        crop = [
+            (lo - s * top, hi - s * bottom)
+            for s, (lo, hi), (top, bottom) in zip(g.stride, g.crop, step.sides, strict=True)
+        ]
+        graph.replace(behind, replace(after, geometry=replace_crop(g, crop)), inputs)
+        return True
+    return False
+
+
+def crop_behind(graph: Graph, number: int) -> bool:
+    """Let the convolution before a crop compute the outputs that are left."""
+    step, place = graph.step(number), graph.inputs(number)[0]
+    before = graph.step(place)
+    if (
+        not isinstance(step, Padding)
+        or not isinstance(before, Convolution)
+        or graph.only_reader(place) != number
+        or not _is_fixed(step)
+        or max(max(pair) for pair in step.sides) > 0
+    ):
+        return False
+    g, bias = before.geometry, before.bias
+    crop = [(lo - top, hi - bottom) for (lo, hi), (top, bottom) in zip(g.crop, step.sides, strict=True)]
+    if bias is not None and bias.ndim == 3:  # the pattern begins where the crop does
+        bias = np.ascontiguousarray(np.roll(bias, [pair[0] for pair in step.sides], (1, 2)))
+    graph.replace(number, replace(before, geometry=replace_crop(g, crop), bias=bias), graph.inputs(place))
+    return True
+
+
+def merged_padding(graph: Graph, number: int) -> bool:
+    """Merge two paddings in a row: both crops, or both paddings with the same number."""
+    step, place = graph.step(number), graph.inputs(number)[0]
+    before = graph.step(place)
+    if not isinstance(step, Padding) or not isinstance(before, Padding) or graph.only_reader(place) != number:
+        return False
+    if not _is_fixed(step) or not _is_fixed(before):
+        return False
+    every = [side for part in (before, step) for pair in part.sides for side in pair]
+    same = (before.mode, before.value, step.mode) == ("constant", step.value, "constant")
+    if max(every) > 0 and (min(every) < 0 or not same):
+        return False
+    sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(before.sides, step.sides, strict=True))
+    graph.replace(number, replace(step, sides=sums), graph.inputs(place))
+    return True
+
+
+def _is_fixed(step: Padding) -> bool:
+    """Return True if its sides do not depend on the size of the picture."""
+    return step.multiple == (1, 1)
