@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import DtypeError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.models.network import Network
 from tconv.models.picture_sizes import PictureSizes, picture_sizes, refuse_off_centre
 from tconv.weights.interpolation import FILTERS, Interpolation
@@ -66,12 +66,23 @@ class Model(NamedTuple):
             )
         if adds not in (None, *FILTERS):
             raise ShapeError(f"{name} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
-        low, high = map(float, value_range)
-        if not (np.isfinite([low, high]).all() and low < high) or order not in ORDERS:
-            raise ShapeError(f"{name} has the range {value_range} and the order {order!r}; (0, 1) and RGB are usual")
         sizes = picture_sizes(network, name)
         refuse_off_centre(network, name, sizes)
-        return cls(network, sizes.scale, sizes.border, adds, name, (low, high), order, sizes.block, sizes.rest, notes)
+        found = {"block": sizes.block, "rest": sizes.rest, "notes": notes}
+        return cls(network, sizes.scale, sizes.border, adds, name, **found).stated(value_range, order)
+
+    def stated(self, value_range: tuple[float, float] | None = None, channel_order: str | None = None) -> Model:
+        """Return the model with another range of values, or order of channels, which its file did not say.
+
+        Raises ArgumentError for other values than two rising numbers, and RGB or BGR.
+        """
+        low, high = self.value_range if value_range is None else map(float, value_range)
+        order = self.order if channel_order is None else channel_order
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ArgumentError(f"value_range is {value_range}; two rising numbers are needed. Write (0, 255)")
+        if order not in ORDERS:
+            raise ArgumentError(f"channel_order is {order!r}; {' or '.join(ORDERS)} is needed. Write \"BGR\"")
+        return self._replace(value_range=(low, high), order=order)
 
     def added(self, size: int, axis: int) -> int:
         """Return the lines that a picture of this height (width) needs behind it, besides the border."""

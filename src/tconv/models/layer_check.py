@@ -37,7 +37,7 @@ _PLACES = 16
 """Outputs of the network whose paths through the layers are checked, as far as there is time."""
 _SHARE = 0.08
 """Share of the run's time for all checks after the first of each layer."""
-_SIGNS = 8
+_COPIES = 8
 
 
 class Values(NamedTuple):
@@ -250,14 +250,14 @@ def _computed(
     def through(amounts: Callable[[Values], Array]) -> Array:
         """Return the root mean square of the output's changes when the inputs change by these amounts."""
         total = np.zeros(shape)
-        for _ in range(_SIGNS):
+        for _ in range(_COPIES):
             changed = [
-                Region(part.values + _signs(rng, part.values.shape) * amounts(part), *span) for part, span in given
+                Region(part.values + _factors(rng, part.values.shape) * amounts(part), *span) for part, span in given
             ]
             copy = np.empty(shape)
             step.compute(changed, sizes, Region(copy, *target))
             total += np.square(copy - values)
-        return np.sqrt(total / _SIGNS)
+        return np.sqrt(total / _COPIES)
 
     values = np.empty(shape)
     step.compute([Region(part.values, *span) for part, span in given], sizes, Region(values, *target))
@@ -270,9 +270,10 @@ def _computed(
     return Values(values, error)
 
 
-def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    signs: Array = rng.integers(0, 2, shape) * 2.0 - 1
-    return signs
+def _factors(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return random numbers with a mean square of 1; not of two values, whose products could cancel every time."""
+    factors: Array = rng.random(shape) * math.sqrt(12) - math.sqrt(3)
+    return factors
 
 
 def _largest(values: Array) -> float:

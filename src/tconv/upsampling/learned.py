@@ -18,6 +18,8 @@ from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model, edge_extended
 from tconv.models.receptive_field import square_macs
 from tconv.upsampling.filters import NamedFilter
+from tconv.upsampling.network_doubts import unlike_input
+from tconv.upsampling.network_options import NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.picture_source import PictureSource, Span
 from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, even_parts, reach, row_strips
@@ -50,12 +52,14 @@ def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsample
     return LearnedUpsampler(photo(max(fitting, default=3)), scale, name, naming)
 
 
-def from_weights(weights: str | Model, scale: int | None, naming: Naming = PYTHON) -> LearnedUpsampler:
+def from_weights(
+    weights: str | Model, scale: int | None, naming: Naming = PYTHON, options: NetworkOptions = NetworkOptions()
+) -> LearnedUpsampler:
     """Return the upsampler of a model, or of a file, at its own scale or a multiple of it.
 
-    Raises what `tconv.models.load` raises.
+    Raises what `tconv.models.load` and `NetworkOptions.applied` raise.
     """
-    model = weights if isinstance(weights, Model) else load(weights)
+    model = options.applied(weights if isinstance(weights, Model) else load(weights), naming)
     scale = model.scale if scale is None else scale
     assert scale % model.scale == 0
     return LearnedUpsampler(model, scale, model.name, naming)
@@ -192,6 +196,12 @@ class LearnedUpsampler(WholeScale):
         else:
             result += detail
         return base
+
+    def doubt(self, source: PictureSource) -> str | None:
+        """Return a warning if the network's output is surely not a picture like the one that it was given."""
+        if self.model.adds is not None or not source.is_far_off():
+            return None
+        return unlike_input(self.model, self._naming)
 
     # -- the definition ------------------------------------------------------------------------------------------
 

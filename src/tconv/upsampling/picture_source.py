@@ -18,6 +18,8 @@ from tconv.upsampling.stored_values import StoredValues
 import tconv.models.stream_stand_in  # noqa
 
 Span = tuple[slice, slice]
+_FAR = 0.25
+"""Difference of means, of white, that no network of pictures makes."""
 
 
 class PictureSource:
@@ -49,6 +51,8 @@ class PictureSource:
         self._stream: Any = None
         self._columns: slice | None = None
         self._last: tuple[int, Array] = 0, np.empty(0)
+        self._given, self._made = [0.0, 0], [0.0, 0]
+        """Sums, and numbers, of the inputs and of the outputs of the network that are finite."""
 
     def _advance(self, share: float) -> None:
         self._report(share / self._runs)
@@ -73,12 +77,22 @@ class PictureSource:
 
     def load(self, rows: slice, columns: slice) -> Array:
         """Return rows and columns of the network's input, float32."""
-        x: Array = np.ascontiguousarray(self.model.network_input(self._pixels(rows, columns, wide=False)))
+        pixels = self._pixels(rows, columns, wide=False)
+        _add_finite(self._given, pixels)
+        x: Array = np.ascontiguousarray(self.model.network_input(pixels))
         return x
 
     def _definition(self, rows: slice, columns: slice) -> Array:
         """Return rows and columns of the network's input in float64."""
         return self.model.network_input(self._pixels(rows, columns, wide=True))
+
+    def is_far_off(self) -> bool:
+        """Return True if the mean of the network's outputs is far from that of its inputs, from black to white."""
+        if not self._given[1] or not self._made[1]:
+            return False
+        means = [total / count for total, count in (self._given, self._made)]
+        low, high = self.model.value_range
+        return abs((means[1] - low) / (high - low) - means[0]) > _FAR
 
     # -- its output ----------------------------------------------------------------------------------------------
 
@@ -93,6 +107,7 @@ class PictureSource:
         stop = first + last.shape[1]
         if rows.stop > stop:
             more = self._stream.rows(slice(max(stop, rows.start), rows.stop))
+            _add_finite(self._made, more)
             self._keep(more, max(stop, rows.start), columns)
             kept = last[:, min(rows.start, stop) - first :]
             last = np.concatenate([kept, more], 1) if kept.shape[1] else more
@@ -134,6 +149,14 @@ class PictureSource:
                     :, rows.start - down.start : rows.stop - down.start, columns.start - across.start : columns.stop - across.start
                 ]
         raise AssertionError("the square was not kept")
+
+
+def _add_finite(total: list[Any], values: Array) -> None:
+    """Add values to a sum, and their number; every few of many are enough."""
+    some = values[..., :: max(1, values.shape[-1] // 256)]
+    some = some[np.isfinite(some)]
+    total[0] += float(some.sum(dtype=np.float64))
+    total[1] += some.size
 
 
 class _Progress:

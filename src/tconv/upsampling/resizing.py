@@ -160,6 +160,10 @@ class Resized:
         middle = self._down.window(rows), self._across.window(columns)
         return middle if self._inner is None else self._inner.network_outputs(*middle, shape)
 
+    def doubt(self, source: Any) -> str | None:
+        """Return a warning about a network's output, if there is one."""
+        return None if self._inner is None else self._inner.doubt(source)
+
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
         middle = self._down.window(rows)

@@ -90,6 +90,11 @@ class Run:
         """Size of the first array's result, as names of files have it."""
         return self.method.label(*next(iter(self.source.batches.values())).shape[2:])
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of all results."""
+        return sum(n * height * width for n, _, height, width in self.shapes.values())
+
     def plan(self) -> RunPlan:
         """Return the methods that run, and their work, for a report."""
         flops = 0
@@ -135,8 +140,10 @@ class Run:
                 check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
                 start = time.perf_counter()
                 with timed("upsample"):
-                    enlarge(x, upsampler, values, y, check, _scaled(advance, y.size / max(1, work)))
+                    source = enlarge(x, upsampler, values, y, check, _scaled(advance, y.size / max(1, work)))
                 self.budget.seconds += time.perf_counter() - start
+                if source is not None and (doubt := upsampler.doubt(source)):
+                    self.warnings.append(doubt)
                 if check is not None:
                     with timed("check"):
                         checks.append(check.compare(y, self.budget))

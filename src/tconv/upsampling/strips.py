@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from tconv._arrays import Array
 from tconv.models.image_model import edge_extended
@@ -22,8 +23,8 @@ def enlarge(
     out: Array,
     check: Check | None,
     advance: Callable[[float], None] = lambda share: None,
-) -> None:
-    """Fill out [C_out, H', W'] from the stored image x [C, H, W].
+) -> Any:
+    """Fill out [C_out, H', W'] from the stored image x [C, H, W]; return the run of a network over it, or None.
 
     `check`, if there is one, records every strip; `advance` is called with shares of the work, for a progress bar.
     """
@@ -43,6 +44,7 @@ def enlarge(
                 check.record(rows, numbers, columns.start)
             out[:, rows, columns] = values.store(numbers)
             progress.rows((number + rows.stop / out.shape[1]) / len(bands))
+    return source
 
 
 class _Progress:

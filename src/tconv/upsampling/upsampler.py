@@ -135,6 +135,9 @@ class Upsampler(AnyUpsampler, Protocol):
     def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> tuple[slice, slice]:
         """Return the rows and columns of the network's output that these of the result are made of."""
 
+    def doubt(self, source: Any) -> str | None:
+        """Return a warning about the output of the network that ran over `Frame.source`, if there is one."""
+
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
 
@@ -185,6 +188,10 @@ class WholeScale:
     def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> tuple[slice, slice]:
         """Return the same rows and columns."""
         return rows, columns
+
+    def doubt(self, source: Any) -> str | None:
+        """Return None: there is no network."""
+        return None
 
     def label(self, height: int, width: int) -> str:
         """Return the scale, as names of files have it."""

@@ -84,7 +84,7 @@ def mass(x: Array, weight: Array, crop: Any, anchor: int) -> Array:
     inside = [(at >= begin) & (at < end) for at, (begin, end) in zip(indices, reach, strict=True)]
     at = [np.clip(at, 0, size - 1) for at, size in zip(indices, x.shape[1:], strict=True)]
     d = np.where(inside[0][:, :, None] & inside[1], x[:, at[0][:, :, None], at[1]], 0)
-    products = _plane_sums(np.einsum("mr,igrw->migw", B, d), np.einsum("mr,iort->miot", G, weight[:, :, ::-1]))
+    products = _plane_sums(np.einsum("mr,igrw->migw", B, d), np.tensordot(G, weight[:, :, ::-1], (1, 2)))
     y = np.sqrt(np.einsum("jm,mogw->ogjw", A**2, products**2)).reshape(weight.shape[1], -1, columns)
     return np.ascontiguousarray(y[:, -first : rows - first])
 
