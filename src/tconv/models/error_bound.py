@@ -12,7 +12,8 @@ too small.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,11 @@ from tconv.kernels.activation import Activation, activation_of
 from tconv.kernels.simd.winograd_f43 import algebra
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
+from tconv.models.steps.arithmetic import Combination
 from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.pooling import Pool
 from tconv.models.steps.step import NetworkStep, Region, Shape
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.models.tap_sums import scattered_sums
 from tconv.operator.strips import conv_transpose_strip
 from tconv.weights.interpolation import crop_for
@@ -60,16 +64,24 @@ def rounding(step: Convolution, grouped: bool) -> float:
 
     sqrt(n) half steps for n products and their sum in float32, in any order: more than lambda times that has the
     probability 2 exp(-lambda^2/2) at most (Higham and Mary, A new approach to probabilistic rounding error analysis,
-    2019). A layer that computes rows in groups sums over channels and columns, and rounds in three transforms.
+    2019). A layer that computes rows in groups sums over channels and perhaps columns, and rounds in transforms.
     """
     g = step.geometry
     taps = math.prod(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
-    terms = step.channels[0] // g.groups * (g.kernel[1] if grouped else taps)
+    if grouped:
+        taps = g.kernel[1] if algebra.unit_columns(step.weight) == 1 else 1
+    terms = step.channels[0] // g.groups * taps
     return UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
 
 
-def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> Piece:
-    """Return output rows and columns `outputs` of a picture of this shape; x [C, h, w] are its pixels in `at`."""
+def piece(
+    network: Network, x: Array, at: Span, shape: Shape, outputs: Span, means: Mapping[int, Array] | None = None
+) -> Piece:
+    """Return output rows and columns `outputs` of a picture of this shape; x [C, h, w] are its pixels in `at`.
+
+    `means` has the means [C] that nodes of GlobalMean gave, by the number of the node: a piece does not show them.
+    Without it x has to be the whole picture where there are such nodes.
+    """
     sizes = network.sizes(shape)
     spans = [network.needed(span, [size[axis] for size in sizes], axis) for axis, span in enumerate(outputs)]
     places = list(zip(*spans, strict=True))
@@ -80,34 +92,92 @@ def piece(network: Network, x: Array, at: Span, shape: Shape, outputs: Span) -> 
     for number, node in enumerate(network.nodes, 1):
         given = [pieces[place] for place in node.inputs]
         target = places[number]
-        if target[0].stop == 0:  # no node reads it
+        if means is not None and number in means:
+            values = np.asarray(means[number], np.float64).reshape(-1, 1, 1)
+            pieces.append(Piece(values, np.repeat(values[None], _COPIES, 0)))
+            target = slice(0, 1), slice(0, 1)
+        elif target[0].stop == 0:  # no node reads it
             pieces.append(given[0])
         elif isinstance(node.step, Convolution):
-            anchor = network.anchors.get(number)
-            pieces.append(_convolved(rng, node.step, given[0], spans_of[node.inputs[0]], target, anchor))
+            anchors = (network.anchors[number], network.column_anchors[number]) if number in network.anchors else None
+            pieces.append(_convolved(rng, node.step, given[0], spans_of[node.inputs[0]], target, anchors))
         else:
             sources = [sizes[place] for place in node.inputs]
             parts = [(each, spans_of[place]) for each, place in zip(given, node.inputs, strict=True)]
-            computed = _computed(node.step, parts, sources, target)
-            errors = _errors(rng, computed.values, node.step.roundings * UNIT * np.abs(computed.values))
-            pieces.append(Piece(computed.values, computed.copies + errors))
+            if isinstance(node.step, StridedConvolution):
+                pieces.append(_strided(rng, node.step, parts, sources, target))
+            else:
+                pieces.append(_computed(rng, node.step, parts, sources, target))
         spans_of.append(target)
     return _part(pieces[-1], spans_of[-1], outputs)
 
 
-def _computed(step: NetworkStep, given: list[tuple[Piece, Span]], sizes: list[Shape], target: Span) -> Piece:
+_Parts = list[tuple[Piece, Span]]
+
+
+def _computed(rng: np.random.Generator, step: NetworkStep, given: _Parts, sizes: list[Shape], target: Span) -> Piece:
     """Return a part of the output of a step, and its copies, from its inputs in float64."""
-    channels = step.output_channels([len(part.values) for part, _ in given])
-    shape = channels, *(span.stop - span.start for span in target)
-    values, copies = np.empty(shape), np.empty((_COPIES, *shape))
-    step.compute([Region(part.values, *span) for part, span in given], sizes, Region(values, *target))
-    if not isinstance(step, Pointwise):
-        step.compute([Region(part.copies, *span) for part, span in given], sizes, Region(copies, *target))
-        return Piece(values, copies)
+
+    def result(of: NetworkStep, inputs: list[Array], lead: tuple[int, ...] = ()) -> Array:
+        parts = [Region(each, *span) for each, (_, span) in zip(inputs, given, strict=True)]
+        out = np.empty((*lead, *shape))
+        of.compute(parts, sizes, Region(out, *target))
+        return out
+
+    shape = step.output_channels([len(part.values) for part, _ in given]), *_lengths(target)
+    with np.errstate(all="ignore"):  # inf and NaN are values here
+        values = result(step, [part.values for part, _ in given])
+        errors = result(step, [part.copies for part, _ in given], (_COPIES,)) - values
+        if isinstance(step, _BENT):
+            mirrored = [2 * part.values - part.copies for part, _ in given]
+            errors = _larger(errors, values - result(step, mirrored, (_COPIES,)), values)
+        mass, bound = np.abs(values), getattr(step, "magnitudes", None)
+        if bound is not None:
+            mass = np.maximum(mass, result(bound, [np.abs(part.values) for part, _ in given]))
+    copies = np.where(np.isfinite(values), values + errors, 0)
+    return Piece(values, copies + _errors(rng, values, step.roundings * UNIT * mass))
+
+
+_BENT = Pointwise, Combination, Pool
+"""Steps of which small errors of both signs have other effects: at limits, at kinks, and where two inputs are equal."""
+
+
+def _larger(ahead: Array, behind: Array, values: Array) -> Array:
+    """Return the larger of the errors of the copies and of those with the other sign.
+
+    At a limit only errors of one sign show, and those of all copies may have the other sign. Beside a pole or the end
+    of a domain neither is a number: any result is right there.
+    """
+    errors = np.where(~(np.abs(ahead) < np.abs(behind)) & np.isfinite(ahead), ahead, behind)
+    return np.where(np.isfinite(errors), errors, 1 + np.abs(values))
+
+
+def _lengths(spans: Span) -> tuple[int, int]:
+    return spans[0].stop - spans[0].start, spans[1].stop - spans[1].start
+
+
+def _strided(
+    rng: np.random.Generator, step: StridedConvolution, given: _Parts, sizes: list[Shape], target: Span
+) -> Piece:
+    """Return a part of the output of a convolution with a stride, and its copies."""
     ((part, span),) = given
-    cut = _part(part, span, target)
-    activation = activation_of(step.activation, channels)
-    return _activated(activation, cut.values.copy(), cut.copies.copy())
+    linear = replace(step, bias=None, activation=None)
+    shape = len(step.weight), *_lengths(target)
+
+    def sums(of: StridedConvolution, x: Array, dtype: type) -> Array:
+        largest = float(np.abs(x).max(initial=0)) or 1.0 if dtype is np.float32 else 1.0
+        out = np.empty((*x.shape[:-3], *shape), dtype)
+        of.compute([Region((x / largest).astype(dtype), *span)], sizes, Region(out, *target))
+        return out.astype(np.float64) * largest
+
+    bias = np.zeros((1, 1, 1)) if step.bias is None else step.bias.astype(np.float64)[:, None, None]
+    finite = np.isfinite(part.values)
+    with np.errstate(all="ignore"):  # inf and NaN are values here
+        values = sums(linear, part.values, np.float64) + bias
+        mass = sums(replace(linear, weight=np.abs(step.weight)), np.where(finite, np.abs(part.values), 0), np.float32)
+        copies = values + sums(linear, np.where(finite, part.copies - part.values, 0), np.float32)
+    copies += _errors(rng, values, UNIT * math.sqrt(step.roundings + 1) * (mass + np.abs(bias)))
+    return _activated(activation_of(step.activation, len(step.weight)), values, copies)
 
 
 def _part(given: Piece, span: Span, wanted: Span) -> Piece:
@@ -116,7 +186,7 @@ def _part(given: Piece, span: Span, wanted: Span) -> Piece:
 
 
 def _convolved(
-    rng: np.random.Generator, step: Convolution, given: Piece, span: Span, wanted: Span, anchor: int | None
+    rng: np.random.Generator, step: Convolution, given: Piece, span: Span, wanted: Span, anchors: Shape | None
 ) -> Piece:
     g = step.geometry
     crops = [
@@ -128,15 +198,16 @@ def _convolved(
     wide = step.weight.astype(np.float64)
     values = scattered_sums(given.values, wide, local) + bias
     finite = np.isfinite(given.values)
-    if anchor is None:
+    if anchors is None:
         mass = _summed(np.where(finite, np.abs(given.values), 0)[None], np.abs(step.weight), local)[0]
     else:  # an exact 0 is not exact in float32, and its error reaches all rows of its group
         size = np.where(finite, np.abs(given.values) + given.error, 0)
-        mass = algebra.mass(size, np.abs(wide), local.crop, anchor - wanted[0].start)
+        starts = (anchor - part.start for anchor, part in zip(anchors, wanted, strict=True))
+        mass = algebra.mass(size, np.abs(wide), local.crop, *starts)
     mass += np.abs(bias)
     # the sums are linear: the errors of the copies go through the layer alone
     copies = values + _summed(np.where(finite, given.copies - given.values, 0), step.weight, local)
-    copies += _errors(rng, values, rounding(step, anchor is not None) * mass)
+    copies += _errors(rng, values, rounding(step, anchors is not None) * mass)
     return _activated(activation_of(step.activation, step.channels[1]), values, copies)
 
 
@@ -152,12 +223,10 @@ def _activated(activation: Activation | None, values: Array, copies: Array) -> P
     if activation is None:
         return Piece(values, copies)
     with np.errstate(invalid="ignore"):  # inf - inf
-        # at a limit only errors of one sign show, and those of all copies may have the other sign
         mirrored = 2 * values - copies
         for each in (values[None], copies, mirrored):
             activation.apply(each)
-        ahead, behind = copies - values, values - mirrored
-        errors = np.where(np.abs(ahead) >= np.abs(behind), ahead, behind)
+        errors = _larger(copies - values, values - mirrored, values)
         return Piece(values, np.where(np.isfinite(values), values + errors, 0))
 
 

@@ -88,20 +88,32 @@ class LayerCheck:
             ])
         spans: dict[int, Span] = {}
         for number, (row, column) in enumerate(zip(*sides, strict=True)):
-            height, width = self._sizes[number]
-            rows = self._grouped(number, slice(row, row + 1))
+            _, width = self._sizes[number]
             column = max(0, min(column, width - COLUMNS))
-            spans[number] = slice(rows.start, min(rows.stop, height)), slice(column, min(column + COLUMNS, width))
+            spans[number] = self._grouped(number, slice(row, row + 1), slice(column, min(column + COLUMNS, width)))
         return spans
 
-    def _grouped(self, number: int, rows: slice) -> slice:
-        """Return whole groups of rows around these, of a layer that computes groups."""
-        anchor = self._network.anchors.get(number)
-        if anchor is None:
-            return rows
-        start = (rows.start - anchor) // GROUP * GROUP + anchor
-        stop = -((anchor - rows.stop) // GROUP) * GROUP + anchor
-        return slice(max(0, start), min(stop, self._sizes[number][0]))
+    def _grouped(self, number: int, rows: slice, columns: slice) -> Span:
+        """Return whole groups of rows and columns around these, of a layer that computes groups."""
+        anchors = self._anchors(number)
+        step = self._network.nodes[number - 1].step
+        if number == 0 or anchors is None or not isinstance(step, Convolution) or step.grouped is None:
+            return rows, columns
+        units = GROUP, step.grouped.unit
+        down, across = (
+            slice(
+                max(0, (span.start - anchor) // unit * unit + anchor),
+                min(-((anchor - span.stop) // unit) * unit + anchor, size),
+            )
+            for span, anchor, unit, size in zip((rows, columns), anchors, units, self._sizes[number], strict=True)
+        )
+        return down, across
+
+    def _anchors(self, number: int) -> tuple[int, int] | None:
+        """Return the row and column at which a group begins, of a layer that computes groups."""
+        if number not in self._network.anchors:
+            return None
+        return self._network.anchors[number], self._network.column_anchors[number]
 
     # -- Watch ---------------------------------------------------------------------------------------------------
 
@@ -185,8 +197,7 @@ class LayerCheck:
         nodes = self._network.nodes
         wanted: dict[int, Span] = {numbers[-1]: (out.rows, out.columns)}
         for number in reversed(numbers):
-            rows, columns = wanted[number]
-            wanted[number] = self._grouped(number, rows), columns
+            wanted[number] = self._grouped(number, *wanted[number])
             places = nodes[number - 1].inputs
             given_sizes = [self._sizes[place] for place in places]
             for order, place in enumerate(places):
@@ -207,28 +218,30 @@ class LayerCheck:
             target = wanted[number] if number != numbers[-1] else (out.rows, out.columns)
             inputs = [parts[place] for place in places]
             if isinstance(step, Convolution):
-                result = _convolved(step, *inputs[0], target, self._network.anchors.get(number))
+                result = _convolved(step, *inputs[0], target, self._anchors(number))
             else:
                 result = _computed(self._rng, step, inputs, [self._sizes[place] for place in places], target)
             parts[number] = result, target
         return parts[numbers[-1]][0]
 
 
-def _convolved(step: Convolution, given: Values, span: Span, wanted: Span, anchor: int | None) -> Values:
+def _convolved(step: Convolution, given: Values, span: Span, wanted: Span, anchors: Shape | None) -> Values:
     g = step.geometry
     crops = [
         crop_for(step.along[axis], span[axis].start, given.values.shape[1 + axis], wanted[axis]) for axis in (0, 1)
     ]
     local = Geometry(g.kernel, g.stride, crops, g.dilation, g.groups)
     weight = step.weight.astype(np.float64)
-    bias = np.zeros(step.channels[1]) if step.bias is None else step.bias.astype(np.float64)
-    values = scattered_sums(given.values, weight, local) + bias[:, None, None]
+    given_bias = step.bias_over(*wanted)
+    bias = np.zeros((1, 1, 1)) if given_bias is None else given_bias.astype(np.float64)
+    values = scattered_sums(given.values, weight, local) + bias
     size, absolute = np.where(np.isfinite(given.values), np.abs(given.values), 0) + given.error, np.abs(weight)
-    if anchor is None:
+    if anchors is None:
         mass = scattered_sums(size, absolute, local)
     else:
-        mass = algebra.mass(size, absolute, local.crop, anchor - wanted[0].start)
-    error = SAFETY * rounding(step, anchor is not None) * (mass + np.abs(bias)[:, None, None])
+        starts = (anchor - part.start for anchor, part in zip(anchors, wanted, strict=True))
+        mass = algebra.mass(size, absolute, local.crop, *starts)
+    error = SAFETY * rounding(step, anchors is not None) * (mass + np.abs(bias))
     if given.error.any():
         error += scattered_sums(given.error, absolute, local)
     activation = activation_of(step.activation, step.channels[1])
@@ -263,7 +276,12 @@ def _computed(
     step.compute([Region(part.values, *span) for part, span in given], sizes, Region(values, *target))
     if not step.roundings:
         return Values(values, 2 * through(lambda part: part.error) if any(p.error.any() for p, _ in given) else 0 * values)
-    own = through(lambda part: UNIT * np.abs(part.values)) + UNIT * np.abs(values)
+    mass, bound = np.abs(values), getattr(step, "magnitudes", None)
+    if bound is not None:
+        largest = np.empty(shape)
+        bound.compute([Region(np.abs(part.values), *span) for part, span in given], sizes, Region(largest, *target))
+        mass = np.maximum(mass, largest)
+    own = through(lambda part: UNIT * np.abs(part.values)) + UNIT * mass
     error = SAFETY * step.roundings * own
     if any(part.error.any() for part, _ in given):
         error += 2 * through(lambda part: part.error)

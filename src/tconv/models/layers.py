@@ -175,24 +175,26 @@ class Convolution:
         *,
         skips: Sequence[Skip] = (),
         left: int | None = None,
+        column: int = 0,
     ) -> None:
         """Compute output rows into `target` from the rows in `source`; `heights` are those of input and output.
 
         Groups begin at rows that differ from `anchor` by multiples of their height. `skips` are added to the output.
         `left` is for bands of columns: the column of `source` that the first column of `target` reads with its first
-        tap. Columns that `source` does not have count as zeros.
+        tap. Columns that `source` does not have count as zeros. Units of columns begin where `column`, the number of
+        the first column of `target`, would be a multiple of `grouped.unit`.
         """
         grouped = self.grouped
         assert grouped is not None
         reach = self.source(0, slice(0, heights[1]), [heights[0]], 0)
-        if grouped(source, reach, outputs, target, anchor, skips=skips, left=left):
+        if grouped(source, reach, outputs, target, anchor, skips=skips, left=left, column=column):
             return
         # rows with inf or NaN are computed directly, so that those spread as in the definition whatever the strips;
         # they show in the sums before the activation
         linear = self._grouped_linear
         shape = target.array.shape[0], outputs.stop - outputs.start, target.array.shape[2]
         sums, direct = (np.empty(shape, _FLOAT32) for _ in range(2))
-        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor, left=left)
+        linear(source, reach, outputs, RowBuffer(sums, outputs.start, outputs.stop), anchor, left=left, column=column)
         span = self.source(0, outputs, [heights[0]], 0)
         self.rows(source.gathered(span), span.start, outputs, direct[None], left=left)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -230,13 +232,15 @@ class Convolution:
 
     def _add_pattern(self, outputs: slice, out: Array) -> None:
         """Add a bias that differs between pixels to output rows, and apply the activation."""
-        height, width = self.bias.shape[1:]  # type: ignore[union-attr]
+        assert self.bias is not None
+        height = self.bias.shape[1]
         pattern = self.bias_over(slice(0, height), slice(0, out.shape[3]))
+        assert pattern is not None
         activation = activation_of(self.activation, self.channels[1])
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here
             for phase in range(min(height, out.shape[2])):
                 row = (outputs.start + phase) % height
-                out[0, :, phase::height] += pattern[:, row, None]  # type: ignore[index]
+                out[0, :, phase::height] += pattern[:, row, None]
         if activation is not None:
             activation.apply(out)
 
@@ -266,5 +270,5 @@ def check(number: int, step: Convolution) -> None:
     if step.weight.shape[2:] != g.kernel or into % g.groups or 0 in step.weight.shape:
         raise ShapeError(f"node {number} has a weight of {step.weight.shape}, which does not fit {g}")
     if step.bias is not None and (step.bias.ndim not in (1, 3) or len(step.bias) != out or 0 in step.bias.shape):
-        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) or ({out}, h, w) is needed")
+        raise ShapeError(f"node {number} has a bias of {step.bias.shape}; ({out},) is needed")
     activation_of(step.activation, out)

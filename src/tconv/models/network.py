@@ -40,19 +40,20 @@ class Network:
     >>> Network([Node(layer, (0,))])(np.ones((1, 1, 3, 3), np.float32)).shape
     (1, 1, 6, 6)
 
-    Raises ShapeError for channels that do not fit, GeometryError for a node that reads a later node.
+    `channels` are those of the input; without them, those of the first convolution. Raises ShapeError for channels that
+    do not fit, GeometryError for a node that reads a later node.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], channels: int | None = None) -> None:
         self.nodes = tuple(nodes)
         first = next((node.step for node in self.nodes if isinstance(node.step, Convolution)), None)
         if first is None:
             raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
-        self.channels = [first.channels[0]]
+        self.channels = [first.channels[0] if channels is None else channels]
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
-        self.anchors = self._anchored()
-        """one row at which a group begins, for each node that computes rows in groups"""
+        self.anchors, self.column_anchors = self._anchored(0), self._anchored(1)
+        """one row (column) at which a group begins, for each node that computes rows in groups"""
         readers: dict[int, set[int]] = {}
         for number, node in enumerate(self.nodes, 1):
             for place in node.inputs:
@@ -64,8 +65,8 @@ class Network:
         }
         """nodes whose rows are buffered in rings: convolutions that are only read in groups"""
 
-    def _anchored(self) -> dict[int, int]:
-        """Return one row at which a group begins, for each node that computes rows in groups.
+    def _anchored(self, axis: int) -> dict[int, int]:
+        """Return one row (column) at which a group begins, for each node that computes rows in groups.
 
         Groups of a layer begin where those of the next layer begin to read. The last layer has no groups, because
         callers choose which of its rows they ask for.
@@ -77,12 +78,21 @@ class Network:
             if start is None:
                 continue
             if number < len(self.nodes) and isinstance(node.step, Convolution) and node.step.grouped is not None:
-                anchors[number] = start % GROUP
+                anchors[number] = start % (node.step.grouped.unit if axis else GROUP)
             for place in node.inputs:
                 before = starts[place]
-                first = node.step.first(start, 0)
+                first = node.step.first(start, axis)
                 starts[place] = first if before is None else min(before, first)
         return anchors
+
+    def _groups(self, number: int, axis: int) -> tuple[int, int]:
+        """Return the anchor and the rows (columns) of the groups of a node."""
+        if axis == 0:
+            return self.anchors[number], GROUP
+        step = self.nodes[number - 1].step
+        assert isinstance(step, Convolution)
+        assert step.grouped is not None
+        return self.column_anchors[number], step.grouped.unit
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -178,8 +188,9 @@ class Network:
             if not spans[number]:  # no node reads it: it does not run
                 continue
             node, wanted = self.nodes[number - 1], _hull(spans[number])
-            if grouped and axis == 0 and number in self.anchors:
-                wanted = _grouped(wanted, self.anchors[number], sizes[number])
+            if grouped and number in self.anchors:
+                anchor, step = self._groups(number, axis)
+                wanted = _grouped(wanted, anchor, step, sizes[number])
                 spans[number] = [wanted]
             given = [sizes[place] for place in node.inputs]
             for place_number, place in enumerate(node.inputs):
@@ -258,7 +269,8 @@ class Network:
             if number in self.anchors and isinstance(node.step, Convolution):
                 (place,) = node.inputs
                 ends = sizes[place][0], sizes[number][0]
-                node.step.in_groups(buffers[place], rows, target, ends, self.anchors[number])
+                column = -self.column_anchors[number]
+                node.step.in_groups(buffers[place], rows, target, ends, self.anchors[number], column=column)
             else:
                 for piece in target.pieces(rows):
                     self._compute_piece(number, buffers, piece, sizes)
@@ -276,10 +288,10 @@ class Network:
         node.step.compute(parts, given, out)
 
 
-def _grouped(rows: slice, anchor: int, size: int) -> slice:
-    """Return the rows of whole groups around these rows, in a picture of `size` rows."""
-    start = (rows.start - anchor) // GROUP * GROUP + anchor
-    stop = -((anchor - rows.stop) // GROUP) * GROUP + anchor
+def _grouped(rows: slice, anchor: int, step: int, size: int) -> slice:
+    """Return the rows of whole groups of `step` rows around these rows, in a picture of `size` rows."""
+    start = (rows.start - anchor) // step * step + anchor
+    stop = -((anchor - rows.stop) // step) * step + anchor
     return slice(max(0, start), min(stop, size))
 
 

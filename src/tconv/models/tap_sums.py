@@ -52,7 +52,8 @@ def _sums(x: Array, by_group: Array, shape: tuple[int, ...], windows: Iterable[t
         matrix = by_group[..., *tap].swapaxes(1, 2)[:, None]
         for start in range(0, into, step):
             part = slice(start, start + step)
-            products = matrix[..., part] @ blocks[:, :, part]
+            with np.errstate(all="ignore"):  # inf and NaN are values here
+                products = matrix[..., part] @ blocks[:, :, part]
             made = products.swapaxes(1, 2).reshape(groups, out, -1)[:, :, : flat.shape[2]]
             sums[..., *target] += made.reshape(groups, out, *window.shape[1:])
     return sums.reshape(-1, *shape)

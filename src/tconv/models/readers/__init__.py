@@ -6,7 +6,7 @@ Files of other programs that `tconv diagnose` compares are read in `tconv.models
 
 READERS = {
     ".safetensors": "safetensors",
-    ".onnx": "onnx",
+    ".onnx": "onnx_network",
     ".param": "ncnn",
     **dict.fromkeys((".pth", ".pt", ".ckpt"), "checkpoint"),
 }

@@ -19,7 +19,9 @@ import numpy as np
 
 from tconv.errors import FileError, MissingExtraError, TconvError
 from tconv.models.image_model import Model
-from tconv.models.readers import onnx
+from tconv.models.network import Network
+from tconv.models.readers import onnx_network
+from tconv.models.traces.torch_archive import CUT_OFF, EMPTY, NO_ARCHIVE, reason_against
 
 EXTRA = "spandrel"
 _PACKAGES = ("spandrel", "torch", "onnx")
@@ -28,25 +30,45 @@ _TOLERANCE = 1e-3
 """Largest difference from PyTorch, of the range of its result; rounding makes 1e-6, another network 0.1 and more."""
 
 
-def read(path: Path) -> Model:
-    """Return the model in a checkpoint. Raises FileError, ShapeError, MissingExtraError."""
+def read(path: Path, advice: str = "") -> Model:
+    """Return the model in a checkpoint. Raises FileError, ShapeError, MissingExtraError.
+
+    `advice` ends the message about an architecture that is not known.
+    """
+    _refuse_others(path)
     for package in _PACKAGES:
         if not importlib.util.find_spec(package):
             raise MissingExtraError(f"a checkpoint such as {path.name}", package, EXTRA)
     with tempfile.TemporaryDirectory(prefix="tconv-checkpoint-") as name:
         folder = Path(name)
-        facts = _exported(path, folder)
+        facts = exported(path, folder)
+        if "error" in facts:
+            raise FileError(f"{path} {facts['error']}{'' if facts.get('known', True) else advice}")
         graph = folder / "network.onnx"
         try:
-            model = onnx.read(graph)
+            network, _ = onnx_network.network_of(graph)
         except TconvError as error:
             reason = str(error).replace(str(graph), str(path)).replace(graph.name, path.name)
             raise type(error)(f"{reason} ({path.name} is {facts['architecture']})") from None
-        _compare(model, path, folder, facts)
-    return model._replace(name=f"{path.name}, {facts['architecture']}")
+        _compare(network, path, folder, facts)
+    return Model.of(network, f"{path.name}, {facts['architecture']}")
 
 
-def _exported(path: Path, folder: Path) -> dict[str, Any]:
+def _refuse_others(path: Path) -> None:
+    """Raise FileError for a file that is no checkpoint, such as a page of a web site that was saved instead."""
+    if path.suffix.lower() == ".safetensors":
+        return
+    reason = reason_against(path)
+    if reason in (EMPTY, NO_ARCHIVE, CUT_OFF):
+        with path.open("rb") as file:
+            start = file.read(20)
+        begins = f", and begins with {start.decode('ascii', 'replace')!r}" if reason == NO_ARCHIVE else ""
+        raise FileError(
+            f"{path} is no checkpoint: {reason}{begins}. Write the name of a file that torch.save or safetensors wrote"
+        )
+
+
+def exported(path: Path, folder: Path) -> dict[str, Any]:
     """Let another process write the network into a folder; return its facts. Raises FileError, MissingExtraError."""
     known = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     worker = str(Path(__file__).with_name("checkpoint_worker.py"))
@@ -72,18 +94,16 @@ def _exported(path: Path, folder: Path) -> dict[str, Any]:
             f"{path} cannot be read, because spandrel cannot be imported: {facts['import']}. Install a torchvision of "
             "the same build as torch, from where torch is from"
         )
-    if "error" in facts:
-        raise FileError(f"{path} {facts['error']}")
     return facts
 
 
-def _compare(model: Model, path: Path, folder: Path, facts: dict[str, Any]) -> None:
+def _compare(network: Network, path: Path, folder: Path, facts: dict[str, Any]) -> None:
     """Raise FileError if the network computes something else than PyTorch."""
     for number in range(2):
         picture, wanted = (
             np.load(folder / f"{name}{number}.npy", allow_pickle=False) for name in ("picture", "result")
         )
-        made = model.network(picture)
+        made = network(picture)
         if made.shape == wanted.shape:
             error, largest = float(np.abs(made - wanted).max()), float(np.abs(wanted).max())
             if error <= _TOLERANCE * largest or not np.isfinite(wanted).all():

@@ -23,7 +23,7 @@ _MANY = 5
 
 _ATTENTION = (
     "attention over pixels",
-    "att",
+    "att|msa|lca|^kb",
     "a step for attention: matrix products and a softmax over many pixels",
 )
 _WITH_ATTENTION = (
@@ -41,9 +41,18 @@ _REFUSED = {
 }
 """Architectures that do not run: what they have, the name of its modules, and what would have to be there."""
 
+_WHOLE = "means and variances of the whole picture", "^(GroupNorm|InstanceNorm2d)", "a pass over the picture for each"
+_PLACES = "samples at places that it computes", "^DySample", "a step for sampling at any place"
+_REFUSED_MODULES = (_WHOLE, _PLACES)
+"""Modules that do not run, in whichever architecture: the same, with the name of their class."""
+
 
 class RefusedError(Exception):
     """A checkpoint that is not read; its text is for the user."""
+
+
+class UnknownError(RefusedError):
+    """A checkpoint of an unknown architecture."""
 
 
 def _tensors(path: str) -> Any:
@@ -102,9 +111,10 @@ def _forbidden(text: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of an error that says something, shortened."""
+    """Return the first line of an error that says something, shortened; a heading is left out."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
+    said = [line for line in lines if not line.endswith(":")] or lines or [type(error).__name__]
+    return said[0][:200].rstrip(".")
 
 
 def _state_dict(path: str) -> dict[str, Any]:
@@ -123,8 +133,8 @@ def _state_dict(path: str) -> dict[str, Any]:
     others = [name for name in found if name not in tensors]
     if not tensors:
         raise RefusedError(
-            f"contains no tensors, but {_some(others)}. Write the name of a checkpoint: a dictionary of tensors, or "
-            "one under params, params_ema, state_dict, model or net"
+            f"contains no tensors{', but ' if others else ''}{_some(others)}. Write the name of a checkpoint: a "
+            "dictionary of tensors, or one under params, params_ema, state_dict, model or net"
         )
     numbers = 0
     for name, each in tensors.items():
@@ -133,16 +143,19 @@ def _state_dict(path: str) -> dict[str, Any]:
         numbers += each.numel()
     if numbers > 4 * os.path.getsize(path) + (1 << 20):  # views of few numbers that repeat them
         raise RefusedError(f"has {os.path.getsize(path)} bytes and claims {numbers} numbers. Write an undamaged file")
-    return {
+    made = {
         name: each.float().contiguous() if each.is_floating_point() else each.contiguous()
         for name, each in tensors.items()
     }
+    if bad := next((name for name, each in made.items() if not torch.isfinite(each).all()), None):
+        raise RefusedError(f"has inf or NaN in {bad!r}; finite numbers are needed. Write an undamaged file")
+    return made
 
 
 def _some(names: list[str]) -> str:
     """Return the first of many names, and how many there are."""
     more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
-    return ", ".join(map(repr, [str(name)[:60] for name in names[:_MANY]])) + more if names else "nothing"
+    return ", ".join(repr(str(name)[:60]) for name in names[:_MANY]) + more
 
 
 def _descriptor(state: dict[str, Any]) -> Any:
@@ -152,10 +165,11 @@ def _descriptor(state: dict[str, Any]) -> Any:
     supports = MAIN_REGISTRY.architectures("detection")
     support = next((each for each in supports if each.detect(state)), None)
     if support is None:
-        known = ", ".join(sorted((each.architecture.name for each in supports), key=str.lower))
-        raise RefusedError(
-            f"has {len(state)} tensors ({_some(list(state))}), which are those of no architecture that spandrel knows: "
-            f"{known}. Write a checkpoint of one of those, or export the network to ONNX"
+        names = (each.architecture.name for each in supports if each.architecture.id not in {*_REFUSED, "LaMa"})
+        known = ", ".join(sorted(names))
+        raise UnknownError(
+            f"has {len(state)} tensors ({_some(list(state))}), which fit none of the {len(supports)} "
+            f"architectures that spandrel knows. Write a checkpoint of one that runs ({known}), or an ONNX file"
         )
     name = support.architecture.name
     try:
@@ -170,11 +184,15 @@ def _descriptor(state: dict[str, Any]) -> Any:
             f"is {name}, a network of {model.purpose.lower()} that reads a picture and a mask; one with one input is "
             "needed. Use it with a program that draws masks"
         )
+    reasons = [(*each, _place(model.model, each[1])) for each in _REFUSED_MODULES]
+    reasons = [each for each in reasons if each[-1]]
     if model.size_requirements.square or support.architecture.id in _REFUSED:
-        what, pattern, needed = _REFUSED.get(support.architecture.id, _LATENT)
+        reason = _REFUSED.get(support.architecture.id, _LATENT)
+        reasons.insert(0, (*reason, _place(model.model, reason[1])))
+    for what, _, needed, place in reasons:
         raise RefusedError(
-            f"is {name}, a network with {what}{_place(model.model, pattern)}; tconv would need {needed}. Write a "
-            "checkpoint of convolutions: ESRGAN, Compact or SPAN, for example"
+            f"is {name}, a network with {what}{place}; tconv would need {needed}. Write a checkpoint of convolutions: "
+            "ESRGAN, Compact or SPAN, for example"
         )
     return model
 
@@ -185,7 +203,7 @@ def _place(module: Any, pattern: str) -> str:
 
     for name, each in module.named_modules():
         kind = type(each).__name__
-        if pattern and name and re.search(pattern, kind + name.rpartition(".")[2], re.IGNORECASE):
+        if pattern and name and re.search(pattern, f"{kind} {name.rpartition('.')[2]}", re.IGNORECASE):
             return f" (first in {name}, {kind})"
     return ""
 
@@ -308,7 +326,8 @@ def _module(torch: Any, forward: Callable[[Any], Any], network: Any) -> Any:
 # -- the process -------------------------------------------------------------------------------------------------
 
 
-def _facts(path: str, folder: str) -> dict[str, Any]:
+def facts(path: str, folder: str) -> dict[str, Any]:
+    """Write the network into the folder and return what is known of it, or why there is none."""
     try:
         import spandrel  # noqa: F401
     except ModuleNotFoundError as error:
@@ -318,7 +337,7 @@ def _facts(path: str, folder: str) -> dict[str, Any]:
     try:
         descriptor = _descriptor(_state_dict(path))
     except RefusedError as refusal:
-        return {"error": str(refusal)}
+        return {"error": str(refusal), "known": not isinstance(refusal, UnknownError)}
     name = descriptor.architecture.name
     try:
         _export(descriptor, folder)
@@ -348,9 +367,9 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
-    facts = _facts(path, folder)
+    found = facts(path, folder)
     with open(os.path.join(folder, "facts.json"), "w", encoding="utf-8") as file:
-        json.dump(facts, file)
+        json.dump(found, file)
 
 
 if __name__ == "__main__":

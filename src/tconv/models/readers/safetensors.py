@@ -59,14 +59,12 @@ def read(path: Path) -> Model:
 
 def _checkpoint(path: Path, advice: str) -> Model:
     try:
-        return checkpoint.read(path)
+        return checkpoint.read(path, f". It has no description of its layers, either. {advice}")
     except MissingExtraError as error:
         raise FileError(
             f"{path} has no description of its layers. {advice}. Reading it as a checkpoint of a known architecture "
             f"needs more packages: {error}"
         ) from None
-    except FileError as error:
-        raise FileError(f"{error}. It has no description of its layers, either. {advice}") from None
 
 
 def _text(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Equal networks that take less work: rules that readers of files apply to the nodes that they have read.
 
-A rule is a function of a `Graph` and the number of a node. It changes the graph around that node, if it applies there,
-and returns True if it did. A new one is a file and a line in `RULES`.
+A rule is a function of a `NodeGraph` and the number of a node. It changes the graph around that node if it applies
+there, and returns True if it did. A new one is a file and a line in `RULES`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from tconv.models.layers import Node
 from tconv.models.simplification.activations import fused_activation
 from tconv.models.simplification.affine import affine_behind, affine_in_front, merged_affine
-from tconv.models.simplification.folded_shuffle import folded_shuffle
-from tconv.models.simplification.graph import Graph, graph_of
+from tconv.models.simplification.graph import NodeGraph, graph_of
 from tconv.models.simplification.identities import identity, nested_concat, range_of_channels, undone_shuffle
 from tconv.models.simplification.moved import moved_in_front
 from tconv.models.simplification.nearest import nearest_in_front
 from tconv.models.simplification.padding import crop_behind, merged_padding, padding_in_front
 from tconv.models.simplification.shared import shared_node
-from tconv.models.simplification.spelled_out import larger_of_slopes, merged_clamps, spelled_activation
+from tconv.models.simplification.shuffle import folded_shuffle
+from tconv.models.simplification.spelled_activations import larger_of_slopes, merged_clamps, spelled_activation
+from tconv.models.simplification.strides import unit_stride
 from tconv.models.simplification.sums import scaled_sum
-from tconv.models.simplification.unit_stride import unit_stride
 
-RULES: tuple[Callable[[Graph, int], bool], ...] = (
+RULES: tuple[Callable[[NodeGraph, int], bool], ...] = (
     unit_stride,
     identity,
     undone_shuffle,
@@ -50,11 +50,11 @@ _MOST_SWEEPS = 20
 """Sweeps over all nodes; rules make nodes fewer or cheaper, so a handful is enough."""
 
 
-def simplified(nodes: Sequence[Node]) -> list[Node]:
+def simplified(nodes: Sequence[Node], channels: int | None = None) -> list[Node]:
     """Return an equal network, up to rounding, that takes less work. The last node is the output of both.
 
-    Nodes that nobody reads are dropped. Nodes that do not fit each other are returned as they are: `Network` refuses
-    them.
+    `channels` are those of the picture; None: those that the first convolution needs. Nodes that nobody reads are
+    dropped. Nodes that do not fit each other are returned as they are: `Network` refuses them.
 
     >>> import numpy as np
     >>> from tconv.models import Convolution
@@ -63,7 +63,7 @@ def simplified(nodes: Sequence[Node]) -> list[Node]:
     >>> [node.step.activation for node in simplified([Node(layer, (0,)), Node(Pointwise("relu"), (1,))])]
     ['relu']
     """
-    graph = graph_of(nodes)
+    graph = graph_of(nodes, channels)
     if graph is None:
         return list(nodes)
     for _ in range(_MOST_SWEEPS):

@@ -7,12 +7,12 @@ from dataclasses import replace
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.layers import Convolution
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 
-def fused_activation(graph: Graph, number: int) -> bool:
+def fused_activation(graph: NodeGraph, number: int) -> bool:
     """Let the convolution before an activation apply it: act(conv(x)), where nothing else reads conv(x)."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)

@@ -12,12 +12,12 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.models.layers import Convolution
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 
-def affine_behind(graph: Graph, number: int) -> bool:
+def affine_behind(graph: NodeGraph, number: int) -> bool:
     """Fold a scale and a shift into the convolution before: s (w * x + b) + t = (s w) * x + (s b + t).
 
     Behind an activation with act(s y) = s act(y) for s > 0, a positive scale alone.
@@ -31,7 +31,9 @@ def affine_behind(graph: Graph, number: int) -> bool:
         not isinstance(before, (Convolution, StridedConvolution))
         or graph.only_reader(place) != number
         or graph.channels(place) != graph.channels(number)
-        or not (before.activation is None or (_is_homogeneous(before.activation) and (scale > 0).all() and not shift.any()))
+        or not (
+            before.activation is None or (_is_homogeneous(before.activation) and (scale > 0).all() and not shift.any())
+        )
     ):
         return False
     wide = before.weight.astype(np.float64)
@@ -43,7 +45,7 @@ def affine_behind(graph: Graph, number: int) -> bool:
     return _folded(graph, number, before, weight, before_bias(before.bias, scale, shift), graph.inputs(place))
 
 
-def affine_in_front(graph: Graph, number: int) -> bool:
+def affine_in_front(graph: NodeGraph, number: int) -> bool:
     """Fold a scale and a shift into the convolution behind: w * (s x + t) + b = (w s) * x + (b + sum of w t).
 
     Padding zeros have no shift, so there must be none if there is one; and all outputs have the same taps, so a
@@ -75,7 +77,7 @@ def affine_in_front(graph: Graph, number: int) -> bool:
     return _folded(graph, behind, after, weight, bias, (place,))
 
 
-def merged_affine(graph: Graph, number: int) -> bool:
+def merged_affine(graph: NodeGraph, number: int) -> bool:
     """Merge two in a row: s2 (s1 x + t1) + t2 = (s1 s2) x + (s2 t1 + t2)."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)
@@ -110,7 +112,7 @@ def before_bias(bias: Array | None, scale: Array, shift: Array) -> Array | None:
     return bias.astype(np.float64) * scale.reshape(axes) + shift.reshape(axes)
 
 
-def _constants(graph: Graph, number: int) -> tuple[Array, Array] | None:
+def _constants(graph: NodeGraph, number: int) -> tuple[Array, Array] | None:
     step = graph.step(number)
     return constants_per_channel(step, graph.channels(number)) if isinstance(step, Affine) else None
 
@@ -146,7 +148,7 @@ def _is_safe(product: Array, *factors: Array) -> bool:
 
 
 def _folded(
-    graph: Graph,
+    graph: NodeGraph,
     number: int,
     step: Convolution | StridedConvolution,
     weight: Array,

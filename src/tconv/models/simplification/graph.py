@@ -11,7 +11,7 @@ from tconv.models.steps.step import NetworkStep
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 
-class Graph:
+class NodeGraph:
     """Nodes by number, with their channels and readers. Number 0 is the input; nodes that nobody reads are dropped."""
 
     def __init__(self, nodes: Sequence[Node], channels: Sequence[int]) -> None:
@@ -118,9 +118,9 @@ class Graph:
                 self._drop_unread(place)
 
 
-def graph_of(nodes: Sequence[Node]) -> Graph | None:
+def graph_of(nodes: Sequence[Node], channels_in: int | None = None) -> NodeGraph | None:
     """Return the graph of nodes; None for nodes that do not fit each other, which `Network` refuses with a reason."""
-    channels = [_input_channels(nodes)]
+    channels = [input_channels(nodes) if channels_in is None else channels_in]
     try:
         for number, node in enumerate(nodes, 1):
             if not node.inputs or not all(0 <= place < number for place in node.inputs):
@@ -129,7 +129,7 @@ def graph_of(nodes: Sequence[Node]) -> Graph | None:
             channels.append(node.step.output_channels([channels[place] for place in node.inputs]))
     except TconvError:
         return None
-    return Graph(nodes, channels) if nodes else None
+    return NodeGraph(nodes, channels) if nodes else None
 
 
 def _check(number: int, step: NetworkStep) -> None:
@@ -140,7 +140,7 @@ def _check(number: int, step: NetworkStep) -> None:
         raise ShapeError(f"node {number} has a weight of {step.weight.shape}, which {step.groups} groups do not divide")
 
 
-def _input_channels(nodes: Sequence[Node]) -> int:
+def input_channels(nodes: Sequence[Node]) -> int:
     """Return the channels of the input that the first convolution needs."""
     for number, node in enumerate(nodes, 1):
         step, place = node.step, number

@@ -8,7 +8,7 @@ import numpy as np
 
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
@@ -17,13 +17,13 @@ from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.resizing import Resize
 
 
-def identity(graph: Graph, number: int) -> bool:
+def identity(graph: NodeGraph, number: int) -> bool:
     """Drop a step whose output is its input: padding of 0, resize by 1, all channels, product with 1, sum with 0."""
     inputs = graph.inputs(number)
     return len(inputs) == 1 and _changes_nothing(graph, number) and graph.bypass(number, inputs[0])
 
 
-def undone_shuffle(graph: Graph, number: int) -> bool:
+def undone_shuffle(graph: NodeGraph, number: int) -> bool:
     """Drop a depth to space and a space to depth of the same blocks and order, one after the other."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)
@@ -36,7 +36,7 @@ def undone_shuffle(graph: Graph, number: int) -> bool:
     return graph.bypass(number, graph.inputs(place)[0])
 
 
-def nested_concat(graph: Graph, number: int) -> bool:
+def nested_concat(graph: NodeGraph, number: int) -> bool:
     """Concatenate at once: concat(concat(a, b), c) = concat(a, b, c), where nothing else reads the inner one."""
     step, inputs = graph.step(number), graph.inputs(number)
     if not isinstance(step, Concat):
@@ -48,7 +48,7 @@ def nested_concat(graph: Graph, number: int) -> bool:
     return False
 
 
-def range_of_channels(graph: Graph, number: int) -> bool:
+def range_of_channels(graph: NodeGraph, number: int) -> bool:
     """Take channels where they come from: of a range of channels, or of a part of a concatenation."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)
@@ -69,7 +69,7 @@ def range_of_channels(graph: Graph, number: int) -> bool:
     return False
 
 
-def _changes_nothing(graph: Graph, number: int) -> bool:
+def _changes_nothing(graph: NodeGraph, number: int) -> bool:
     step = graph.step(number)
     before, after = graph.channels(graph.inputs(number)[0]), graph.channels(number)
     if isinstance(step, Padding):

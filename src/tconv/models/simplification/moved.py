@@ -14,7 +14,7 @@ from tconv._arrays import Array
 from tconv.models.layers import Convolution
 from tconv.models.simplification.activations import is_fusable
 from tconv.models.simplification.affine import constants_per_channel
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.simplification.nearest import repeats
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.depth_to_space import ChannelsToPixels
@@ -23,7 +23,7 @@ from tconv.models.steps.resizing import Resize
 from tconv.models.steps.step import NetworkStep
 
 
-def moved_in_front(graph: Graph, number: int) -> bool:
+def moved_in_front(graph: NodeGraph, number: int) -> bool:
     """Let an activation, or a product and sum with constants, run in front of an enlargement that nothing else reads.
 
     In front of a depth to space only where a convolution before that takes it up.

@@ -15,11 +15,11 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.resizing import Resize
 
 
-def nearest_in_front(graph: Graph, number: int) -> bool:
+def nearest_in_front(graph: NodeGraph, number: int) -> bool:
     """Fold a nearest interpolation by whole numbers into the convolution of stride 1 that alone reads it."""
     step, behind = graph.step(number), graph.only_reader(number)
     if not isinstance(step, Resize) or behind is None:

@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from tconv.models.layers import Convolution, replace_crop
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.strided_convolution import StridedConvolution
 
+Sides = tuple[tuple[int, int], tuple[int, int]]
+"""Numbers of the top and bottom, and of the left and right."""
 
-def padding_in_front(graph: Graph, number: int) -> bool:
+
+def padding_in_front(graph: NodeGraph, number: int) -> bool:
     """Let the convolution behind a zero padding pad: p zeros before the input are s p positions before the output.
 
     An ordinary convolution adds them to its padding; a transposed one of stride s crops s p outputs less.
@@ -24,8 +27,7 @@ def padding_in_front(graph: Graph, number: int) -> bool:
     if step.mode != "constant" or step.value or min(min(pair) for pair in step.sides) < 0:
         return False
     if isinstance(after, StridedConvolution):
-        sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(after.padding, step.sides, strict=True))
-        graph.replace(behind, replace(after, padding=sums), inputs)
+        graph.replace(behind, replace(after, padding=_sums(after.padding, step.sides)), inputs)
         return True
     if isinstance(after, Convolution) and (after.bias is None or after.bias.ndim == 1):
         g = after.geometry
@@ -38,7 +40,7 @@ def padding_in_front(graph: Graph, number: int) -> bool:
     return False
 
 
-def crop_behind(graph: Graph, number: int) -> bool:
+def crop_behind(graph: NodeGraph, number: int) -> bool:
     """Let the convolution before a crop compute the outputs that are left."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)
@@ -58,7 +60,7 @@ def crop_behind(graph: Graph, number: int) -> bool:
     return True
 
 
-def merged_padding(graph: Graph, number: int) -> bool:
+def merged_padding(graph: NodeGraph, number: int) -> bool:
     """Merge two paddings in a row: both crops, or both paddings with the same number."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)
@@ -70,9 +72,14 @@ def merged_padding(graph: Graph, number: int) -> bool:
     same = (before.mode, before.value, step.mode) == ("constant", step.value, "constant")
     if max(every) > 0 and (min(every) < 0 or not same):
         return False
-    sums = tuple((a + c, b + d) for (a, b), (c, d) in zip(before.sides, step.sides, strict=True))
-    graph.replace(number, replace(step, sides=sums), graph.inputs(place))
+    graph.replace(number, replace(step, sides=_sums(before.sides, step.sides)), graph.inputs(place))
     return True
+
+
+def _sums(one: Sides, other: Sides) -> Sides:
+    (a, b), (c, d) = one
+    (e, f), (g, h) = other
+    return (a + e, b + f), (c + g, d + h)
 
 
 def _is_fixed(step: Padding) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 
 
-def shared_node(graph: Graph, number: int) -> bool:
+def shared_node(graph: NodeGraph, number: int) -> bool:
     """Read a node before that computes the same from the same inputs."""
     inputs = graph.inputs(number)
     candidates = [each for each in set(graph.readers(inputs[0])) if each != number and graph.inputs(each) == inputs]

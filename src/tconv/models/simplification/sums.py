@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from tconv.models.simplification.affine import constants_per_channel
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.arithmetic import Affine, Sum
 
 
-def scaled_sum(graph: Graph, number: int) -> bool:
+def scaled_sum(graph: NodeGraph, number: int) -> bool:
     """Let a sum scale its inputs: (c x) + z = c x + z, where nothing else reads c x."""
     step, inputs = graph.step(number), graph.inputs(number)
     if not isinstance(step, Sum) or inputs[0] == inputs[1]:

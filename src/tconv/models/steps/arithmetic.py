@@ -47,6 +47,11 @@ class Sum(SamePlace):
     scales: tuple[float, float] = (1.0, 1.0)
     roundings = 3
 
+    @property
+    def magnitudes(self) -> Sum:
+        """Sum of the absolute products, whose roundings the result has."""
+        return Sum((abs(self.scales[0]), abs(self.scales[1])))
+
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of both. Raises ShapeError."""
         return _channels(given, "sum")
@@ -88,6 +93,11 @@ class Affine(SamePlace):
     scale: Array = field(default_factory=lambda: np.ones(1, np.float32))
     shift: Array = field(default_factory=lambda: np.zeros(1, np.float32))
     roundings = 2
+
+    @property
+    def magnitudes(self) -> Affine:
+        """Step with absolute constants, whose output for absolute inputs bounds the numbers that are rounded."""
+        return Affine(np.abs(self.scale), np.abs(self.shift))
 
     @property
     def _constants(self) -> tuple[Array, Array]:

@@ -76,12 +76,28 @@ class Padding:
         return output - self.sides[axis][0]
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
-        """Fill a part of the result."""
-        spans = [self.source(0, span, [sizes[0][axis]], axis) for axis, span in enumerate((out.rows, out.columns))]
+        """Fill a part of the result: what lies inside the picture is copied as a whole."""
+        wanted = out.rows, out.columns
+        spans = [self.source(0, span, [sizes[0][axis]], axis) for axis, span in enumerate(wanted)]
         x = taken(given[0], *spans)
-        places = [self._indices(span, sizes[0][axis], axis) for axis, span in enumerate((out.rows, out.columns))]
+        places = [self._indices(span, sizes[0][axis], axis) for axis, span in enumerate(wanted)]
         rows, columns = (np.maximum(p - s.start, 0) for p, s in zip(places, spans, strict=True))
-        out.values[...] = x[..., rows[:, None], columns]
+        down, across = (self._inside(span, sizes[0][axis], axis) for axis, span in enumerate(wanted))
+        values = out.values
+        if down.start < down.stop and across.start < across.stop:
+            values[..., down, across] = x[
+                ..., rows[down.start] : rows[down.stop - 1] + 1, columns[across.start] : columns[across.stop - 1] + 1
+            ]
+        for beside in (slice(0, across.start), slice(across.stop, None)):
+            values[..., down, beside] = x[..., rows[down][:, None], columns[beside]]
+        for beside in (slice(0, down.start), slice(down.stop, None)):
+            values[..., beside, :] = x[..., rows[beside][:, None], columns]
         outside = (places[0] < 0)[:, None] | (places[1] < 0)
         if outside.any():
-            out.values[..., outside] = np.reshape(self.value, (-1, 1))
+            values[..., outside] = np.reshape(np.float32(self.value), (-1, 1))
+
+    def _inside(self, outputs: slice, size: int, axis: int) -> slice:
+        """Return the output rows, counted from the first of these, that are rows of the picture themselves."""
+        count, start = outputs.stop - outputs.start, outputs.start - self.sides[axis][0]
+        low = min(count, max(0, -start))
+        return slice(low, max(low, min(count, size - start)))

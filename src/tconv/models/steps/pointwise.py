@@ -2,37 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
+from tconv.models.steps.functions import function_of
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, taken
+
+_PIECE = 1 << 14
+"""Numbers that are computed at a time: with the temporary arrays they stay in the caches."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pointwise(SamePlace):
-    """Activation: one of `tconv.prepare`, or of `FUNCTIONS`."""
+    """Activation: one of `tconv.prepare`, or a name of `functions.FUNCTIONS`, or a tuple of one and its numbers.
+
+    Slopes of "prelu" are one number, or one per channel: [C], [C, 1, 1] or [1, C, 1, 1].
+
+    >>> Pointwise(("prelu", np.ones((8, 1, 1)))).activation[1].shape
+    (8,)
+    """
 
     activation: Any
-    roundings = 2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.activation, tuple) and len(self.activation) == 2 and self.activation[0] == "prelu":
+            slopes = self.activation[1]
+            object.__setattr__(self, "activation", ("prelu", _by_channel(slopes)))
+
+    @property
+    def roundings(self) -> int:
+        """Roundings of the result."""
+        function = function_of(self.activation)
+        return 2 if function is None else function[0].roundings
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the input. Raises ShapeError, ArgumentError."""
-        if self.activation != "sigmoid":
+        if function_of(self.activation) is None:
             activation_of(self.activation, given[0])
         return given[0]
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
-        out.values[...] = taken(given[0], out.rows, out.columns)
-        if self.activation == "sigmoid":
-            with np.errstate(over="ignore"):
-                out.values[...] = 1 / (1 + np.exp(-out.values))
+        x, y = taken(given[0], out.rows, out.columns), out.values
+        function = function_of(self.activation)
+        if function is None:
+            y[...] = x
+            activation = activation_of(self.activation, y.shape[-3])
+            if activation is not None:
+                activation.apply(y[None] if y.ndim == 3 else y)
             return
-        activation = activation_of(self.activation, out.values.shape[-3])
-        if activation is not None:
-            activation.apply(out.values[None] if out.values.ndim == 3 else out.values)
+        fill, numbers = function[0].fill, function[1]
+        spare = np.empty((3, _PIECE), y.dtype)
+        with np.errstate(all="ignore"):  # inf and NaN are values here
+            for place in _pieces(y.shape):
+                source, target = x[place], y[place]
+                if target.size > _PIECE:  # a single row that is longer
+                    spare = np.empty((3, target.size), y.dtype)
+                a, b, c = (each[: target.size].reshape(target.shape) for each in spare)
+                a[...] = source
+                fill(a, b, c, *numbers)
+                target[...] = b
+
+    @property
+    def magnitudes(self) -> _Magnitudes | None:
+        """Step that gives the sizes of numbers whose difference the result is; None if it is not one."""
+        function = function_of(self.activation)
+        return None if function is None or function[0].terms is None else _Magnitudes(self.activation)
+
+
+class _Magnitudes(Pointwise):
+    """Sizes of numbers whose difference the result of an activation is."""
+
+    def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
+        """Fill a part of the sizes."""
+        function = function_of(self.activation)
+        assert function is not None
+        assert function[0].terms is not None
+        out.values[...] = function[0].terms(taken(given[0], out.rows, out.columns), *function[1])
+
+
+def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Yield the indices of pieces of an array [..., C, h, w], of _PIECE numbers at most, but of one row at least."""
+    channels, height, width = shape[-3:]
+    rows = max(1, _PIECE // width)
+    planes = max(1, rows // height)
+    for lead in np.ndindex(shape[:-3]):
+        for channel, row in itertools.product(range(0, channels, planes), range(0, height, rows)):
+            yield (*lead, slice(channel, channel + planes), slice(row, row + rows))
+
+
+def _by_channel(slopes: Any) -> Any:
+    """Return slopes with one axis. Raises ArgumentError if they are not one for each channel."""
+    array = np.asarray(slopes)
+    if array.ndim < 2 or array.dtype.kind not in "fiu":
+        return slopes
+    if array.size > 1 and (array.ndim < 3 or array.size != array.shape[-3]):
+        raise ArgumentError(
+            f"prelu has slopes of shape {array.shape}; one, or one per channel, is needed: [C], [C, 1, 1], [1, C, 1, 1]"
+        )
+    return array.reshape(-1)

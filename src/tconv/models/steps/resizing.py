@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ class Resize:
     coefficient: float = -0.75
     by_size: bool = False
     absolute: bool = False
-    """True for the sum of the absolute weights times the inputs, which bounds rounding errors."""
+    """True for weights without signs."""
 
     def __post_init__(self) -> None:
         sample_positions.check(self.mode, self._positions, self.rounding)
@@ -54,6 +54,11 @@ class Resize:
     def roundings(self) -> int:
         """Roundings of the weights, products and sums along both axes."""
         return {"nearest": 0, "linear": 6, "cubic": 10}[self.mode]
+
+    @property
+    def magnitudes(self) -> Resize:
+        """Step with absolute weights, whose output for absolute inputs bounds the numbers that are rounded."""
+        return replace(self, absolute=True)
 
     @property
     def _positions(self) -> str:

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+EMPTY, NO_ARCHIVE, CUT_OFF = "it is empty", "it is no ZIP archive", "its archive is cut off or damaged"
+"""Reasons against files that PyTorch did not write, or not to their end."""
 
 
 def reason_against(path: Path) -> str:
@@ -17,14 +19,14 @@ def reason_against(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4)
     if not start:
-        return "it is empty"
+        return EMPTY
     if not start.startswith(_ZIP):
-        return "it was pickled by torch.save" if start.startswith(_PICKLE) else "it is no ZIP archive"
+        return "it was pickled by torch.save" if start.startswith(_PICKLE) else NO_ARCHIVE
     try:
         with zipfile.ZipFile(path) as archive:
             names = {Path(name).name for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError):
-        return "its archive is cut off or damaged"
+        return CUT_OFF
     if "data.pkl" in names and "constants.pkl" not in names:
         return "it was pickled by torch.save"
     return "its archive has other files than PyTorch writes, or damaged ones"

@@ -37,6 +37,9 @@ MOST_SKIPS = 2
 class RowGroupLayer(Protocol):
     """Layer of a network that computes its output rows in groups: `row_groups.WinogradLayer`."""
 
+    unit: int
+    """Output columns that are computed together: 1, or pairs that begin at even columns of the picture."""
+
     def __call__(
         self,
         x: RowWindow,
@@ -47,6 +50,7 @@ class RowGroupLayer(Protocol):
         *,
         skips: Sequence[Skip] = (),
         left: int | None = None,
+        column: int = 0,
     ) -> bool:
         """Write output rows into `out`. Returns True if all were finite before the activation."""
 

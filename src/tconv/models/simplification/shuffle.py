@@ -1,7 +1,7 @@
 """Depth to space behind a convolution, as one transposed convolution with r times its stride and r times its taps.
 
-Output c, r y + a, r x + b is channel (c, a, b) of the convolution's output y, x. So tap t of the convolution becomes the
-taps r d t + a, and each phase a, b has a bias of its own (Shi et al. 2016, arXiv:1609.07009; see
+Output c, r y + a, r x + b is channel (c, a, b) of the convolution's output y, x. So tap t of the convolution becomes
+the taps r d t + a, and each phase a, b has a bias of its own (Shi et al. 2016, arXiv:1609.07009; see
 `tconv.weights.artifacts.pixel_shuffle`).
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.depth_to_space import ChannelsToPixels
 
 _MOST_CHANNELS = 16
 """Output channels of a convolution by minimal filtering, beyond which that and a shuffle are faster than this."""
 
 
-def folded_shuffle(graph: Graph, number: int) -> bool:
+def folded_shuffle(graph: NodeGraph, number: int) -> bool:
     """Fold a depth to space into the convolution before, where the direct sum is as fast as what it replaces."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tconv.errors import TconvError
 from tconv.models.simplification.affine import constants_per_channel
-from tconv.models.simplification.graph import Graph
+from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.pointwise import Pointwise
 
@@ -28,7 +28,7 @@ class _Line(NamedTuple):
     shift: float
 
 
-def spelled_activation(graph: Graph, number: int) -> bool:
+def spelled_activation(graph: NodeGraph, number: int) -> bool:
     """Put SiLU, Swish, Mish, GELU or hard Swish in place of the product that it is."""
     if not _is_product(graph, number):
         return False
@@ -42,7 +42,7 @@ def spelled_activation(graph: Graph, number: int) -> bool:
     return False
 
 
-def larger_of_slopes(graph: Graph, number: int) -> bool:
+def larger_of_slopes(graph: NodeGraph, number: int) -> bool:
     """Put a leaky ReLU in place of max(x, s x), for 0 <= s <= 1."""
     step, inputs = graph.step(number), graph.inputs(number)
     if not isinstance(step, Combination) or step.operation != "maximum" or len(inputs) != 2:
@@ -55,7 +55,7 @@ def larger_of_slopes(graph: Graph, number: int) -> bool:
     return False
 
 
-def merged_clamps(graph: Graph, number: int) -> bool:
+def merged_clamps(graph: NodeGraph, number: int) -> bool:
     """Merge limits of limits: ReLU, then at most 6, is a ReLU6."""
     step, place = graph.step(number), graph.inputs(number)[0]
     before = graph.step(place)
@@ -69,7 +69,7 @@ def merged_clamps(graph: Graph, number: int) -> bool:
     return True
 
 
-def _replaced(graph: Graph, number: int, activation: Any, x: int) -> bool:
+def _replaced(graph: NodeGraph, number: int, activation: Any, x: int) -> bool:
     step = Pointwise(activation)
     try:
         step.output_channels([graph.channels(x)])
@@ -87,7 +87,7 @@ def _limits(activation: Any) -> tuple[float, float] | None:
     return {"relu": (0.0, inf), "relu6": (0.0, 6.0)}.get(name)
 
 
-def _activation(graph: Graph, constant: float, x: int, gate: int) -> Any:
+def _activation(graph: NodeGraph, constant: float, x: int, gate: int) -> Any:
     """Return the activation that constant * x * gate is; None for none."""
     outer = _line(graph, gate)
     step = graph.step(outer.place)
@@ -120,7 +120,7 @@ def _activation(graph: Graph, constant: float, x: int, gate: int) -> Any:
     return None
 
 
-def _is_cubic(graph: Graph, inner: _Line, x: int) -> bool:
+def _is_cubic(graph: NodeGraph, inner: _Line, x: int) -> bool:
     """Return True for sqrt(2 / pi) (x + 0.044715 x^3)."""
     step = graph.step(inner.place)
     if not _near(inner.scale, sqrt(2 / pi)) or inner.shift or not isinstance(step, Sum):
@@ -134,16 +134,17 @@ def _is_cubic(graph: Graph, inner: _Line, x: int) -> bool:
     return False
 
 
-def _is_product(graph: Graph, number: int) -> bool:
+def _is_product(graph: NodeGraph, number: int) -> bool:
     step = graph.step(number)
     if isinstance(step, Affine):
         return _line(graph, number).place != number and _line(graph, number).shift == 0
     return isinstance(step, Combination) and step.operation == "multiply"
 
 
-def _factors(graph: Graph, number: int) -> tuple[float, list[int]]:
+def _factors(graph: NodeGraph, number: int) -> tuple[float, list[int]]:
     """Return the constant factor of a product, and its other factors, in order."""
-    constant, factors = 1.0, []
+    constant = 1.0
+    factors: list[int] = []
     for place in graph.inputs(number):
         if _is_product(graph, place) and len(factors) < 4 and _depth_allows(graph, place):
             inner, more = _factors(graph, place)
@@ -155,12 +156,12 @@ def _factors(graph: Graph, number: int) -> tuple[float, list[int]]:
     return constant, factors
 
 
-def _depth_allows(graph: Graph, place: int) -> bool:
+def _depth_allows(graph: NodeGraph, place: int) -> bool:
     """Return True for a product that has no reader beside the product that it is a part of."""
     return graph.only_reader(place) is not None
 
 
-def _line(graph: Graph, number: int) -> _Line:
+def _line(graph: NodeGraph, number: int) -> _Line:
     """Return a node as a multiple of another one and a constant; itself for anything else."""
     step = graph.step(number)
     if isinstance(step, Affine):
@@ -173,7 +174,7 @@ def _line(graph: Graph, number: int) -> _Line:
     return _Line(number, 1.0, 0.0)
 
 
-def _same(graph: Graph, one: int, other: int) -> bool:
+def _same(graph: NodeGraph, one: int, other: int) -> bool:
     """Return True for values of as many channels: none of them counts for all of the other's."""
     return graph.channels(one) == graph.channels(other)
 
