@@ -57,7 +57,9 @@ def enhancer(channels=3, scale=2, depth=3, width=16, border=False):
     """Return a network like Real-ESRGAN's small ones: the enlarged picture plus what convolutions find in it."""
     padding = 0 if border else None
     steps = [conv(channels, width, activation=("leaky_relu", 0.1), padding=padding)]
-    steps += [conv(width, width, seed=seed, activation=("leaky_relu", 0.1), padding=padding) for seed in range(1, depth)]
+    steps += [
+        conv(width, width, seed=seed, activation=("leaky_relu", 0.1), padding=padding) for seed in range(1, depth)
+    ]
     steps += [conv(width, channels * scale**2, seed=99, scale=0.05, padding=padding), ChannelsToPixels(scale)]
     nodes = chain(*steps)
     lost = -(depth + 1) if border else 0
@@ -73,30 +75,34 @@ def u_net(channels=3, crop=0):
         rng(3).standard_normal((8, 8, 2, 2)).astype("f4") * np.float32(0.2), np.zeros(8, "f4"), (2, 2)
     )
     up = Convolution(rng(4).standard_normal((8, 8, 2, 2)).astype("f4") * np.float32(0.2), Geometry((2, 2), 2))
-    return Network([
-        Node(conv(channels, 8, activation="relu"), (0,)),
-        Node(down, (1,)),
-        Node(conv(8, 8, seed=5, activation="relu"), (2,)),
-        Node(up, (3,)),
-        Node(Sum(), (1, 4)),
-        Node(conv(8, channels, seed=6, scale=0.1), (5,)),
-        Node(Sum(), (6, 0)),
-    ])
+    return Network(
+        [
+            Node(conv(channels, 8, activation="relu"), (0,)),
+            Node(down, (1,)),
+            Node(conv(8, 8, seed=5, activation="relu"), (2,)),
+            Node(up, (3,)),
+            Node(Sum(), (1, 4)),
+            Node(conv(8, channels, seed=6, scale=0.1), (5,)),
+            Node(Sum(), (6, 0)),
+        ]
+    )
 
 
 def gated(channels=3):
     """Return a network with a gate that reads the mean of the whole picture."""
-    return Network([
-        Node(conv(channels, 8, activation="relu"), (0,)),
-        Node(GlobalMean(), (1,)),
-        Node(conv(8, 8, 1, seed=2), (2,)),
-        Node(Pointwise("sigmoid"), (3,)),
-        Node(Combination("multiply"), (1, 4)),
-        Node(conv(8, 4 * channels, seed=3, scale=0.1), (5,)),
-        Node(ChannelsToPixels(2), (6,)),
-        Node(Resize((2, 2), "nearest"), (0,)),
-        Node(Sum(), (7, 8)),
-    ])
+    return Network(
+        [
+            Node(conv(channels, 8, activation="relu"), (0,)),
+            Node(GlobalMean(), (1,)),
+            Node(conv(8, 8, 1, seed=2), (2,)),
+            Node(Pointwise("sigmoid"), (3,)),
+            Node(Combination("multiply"), (1, 4)),
+            Node(conv(8, 4 * channels, seed=3, scale=0.1), (5,)),
+            Node(ChannelsToPixels(2), (6,)),
+            Node(Resize((2, 2), "nearest"), (0,)),
+            Node(Sum(), (7, 8)),
+        ]
+    )
 
 
 def noise(*shape, seed=0):
@@ -200,7 +206,7 @@ def test_options_of_range_and_order(run, tmp_path, monkeypatch):
         assert re.search(message, err)
     with pytest.raises(ArgumentError, match=r"value_range is \(255, 0\); .*Write value_range=\(0, 255\)"):
         tconv.upsample(picture, weights=model, value_range=(255, 0))
-    with pytest.raises(ArgumentError, match="channel_order is BGR, and luma reads 1 channel. Leave it out"):
+    with pytest.raises(ArgumentError, match=r"channel_order is BGR, and luma reads 1 channel. Leave it out"):
         tconv.upsample(picture, weights=Model.of(enhancer(1), "luma"), channel_order="bgr")
 
 
@@ -344,7 +350,7 @@ def test_rows_that_change_after_they_were_computed_are_found(monkeypatch):
                 seen.values[...] += 1
 
     monkeypatch.setattr(LayerCheck, "check", spoiled)
-    with pytest.raises(CheckError, match=r"layer \d of 7 .* reads other numbers than layer 1 computed"):
+    with pytest.raises(CheckError, match=r"layer \d of 8 .* reads other numbers than layer 1 computed"):
         checked(Model.of(enhancer(), "mine"), noise(24, 24, 3))
 
 
@@ -367,7 +373,11 @@ def command(*arguments, depth=3, width=16, **options):
 
     code = ENHANCE.format(tests=str(Path(__file__).parent), depth=depth, width=width)
     return subprocess.Popen(
-        [sys.executable, "-c", code, "upsample", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-c", code, "upsample", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
     )
 
 
@@ -376,7 +386,9 @@ def test_the_command_reports_layers(tmp_path):
     with command("a.png", "--weights", "deep", depth=40, width=24, cwd=tmp_path) as process:
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
-    assert re.search(r"check +[\d,]+ random outputs of \d+ layers agree with the definition, by \d+% of the allowed", out)
+    assert re.search(
+        r"check +[\d,]+ random outputs of \d+ layers agree with the definition, by \d+% of the allowed", out
+    )
     with command("a.png", "--weights", "deep", "--json", depth=40, width=24, cwd=tmp_path) as process:
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
@@ -402,7 +414,10 @@ def test_an_interrupt_leaves_no_file(tmp_path):
 def test_progress_is_finer_than_strips():
     """Shares of the work add up to 1, for one picture in one strip too."""
     shares = []
-    run = Run(ArrayInput(np.moveaxis(noise(200, 60, 3), 2, 0), False, False), Selection(weights=Model.of(enhancer(), "m")).for_pictures())
+    run = Run(
+        ArrayInput(np.moveaxis(noise(200, 60, 3), 2, 0), False, False),
+        Selection(weights=Model.of(enhancer(), "m")).for_pictures(),
+    )
     run.execute(shares.append)
     assert sum(shares) == pytest.approx(1)
     assert min(shares) >= 0

@@ -77,5 +77,3 @@ def progress_bar(stage: str, files: int = 1, quiet: bool = False) -> Iterator[Pr
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(stage, total=files, count="", speed="", left="")
         yield ProgressBar(bar, task, files)
-
-

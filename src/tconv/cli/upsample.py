@@ -268,7 +268,8 @@ def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
     by = by if len(methods) > 1 else f"by {plan.passes[0].method}"
     work = si(plan.flops, "FLOP")
     work += " as direct sums" if any("F(4,3)" in method for method in methods) else ""
-    return f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}; {by}; {work} in {size}"
+    text = f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}; {by}; {work} in {size}"
+    return "; ".join([text, *plan.notes])
 
 
 def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
@@ -281,7 +282,7 @@ def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
         "flops": plan.flops,
         "strips": strips,
         "memory_bytes": run.memory,
-        "notes": run.upsampler.notes,
+        "notes": [*run.upsampler.notes, *plan.notes],
     }
 
 
@@ -318,7 +319,7 @@ def _check_text(check: CheckResult | None) -> str:
     fewer = f" (of {check.wanted}, in the time of the work)" if check.outputs < check.wanted else ""
     if check.layers:
         text = f"{check.layer_outputs:,} random outputs of {check.layers} layers agree with the definition, by "
-        text += f"{max(check.layer_share, 0.01):.0%} of the allowed difference at most; so do {finite} of the picture{fewer}"
+        text += f"{max(check.layer_share, 0.01):.0%} of the allowed difference at most; so do {finite} of the picture"
     else:
         text = f"{finite} random outputs{fewer} agree with the definition: largest difference {check.difference:.2g}, "
         text += f"allowed {check.tolerance:.2g}"

@@ -30,10 +30,10 @@ class Model(NamedTuple):
     A network with one input channel reads luma and is run once for a picture; one with three reads red, green and blue,
     in this `order`; one with another number takes pictures of as many bands. Values are 0 (black) to 1 (white);
     `value_range` are the network's own numbers for both. `border` pixels around the picture are copies of its outermost
-    ones. `adds` names the filter of `tconv.weights.interpolation` whose result the network's output is added to, so
-    that colours are interpolated where a network knows luma only; None for a network whose output is the whole picture.
-    A network that takes sizes of `block` pixels (and `rest`) only gets copies of the outermost pixels at the bottom and
-    right, which are cut off again. `name` and `notes` stand in reports and messages.
+    ones (`beyond` is "edge"), or its reflection ("reflect"). `adds` names the filter of `tconv.weights.interpolation`
+    whose result the network's output is added to, so that colours are interpolated where a network knows luma only; None
+    for a network whose output is the whole picture. A network that takes sizes of `block` pixels (and `rest`) only gets
+    more such pixels at the bottom and right, which are cut off again. `name` and `notes` stand in reports and messages.
     """
 
     network: Network
@@ -46,6 +46,7 @@ class Model(NamedTuple):
     block: int = 1
     rest: int = 0
     notes: tuple[str, ...] = ()
+    beyond: str = "edge"
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class Model(NamedTuple):
         value_range: tuple[float, float] = (0.0, 1.0),
         order: str = "RGB",
         notes: tuple[str, ...] = (),
+        beyond: str = "edge",
     ) -> Model:
         """Return the model of a network; scale, border and block follow from its sizes. Raises ShapeError otherwise."""
         into, out = network.channels[0], network.channels[-1]
@@ -68,7 +70,7 @@ class Model(NamedTuple):
             raise ShapeError(f"{name} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
         sizes = picture_sizes(network, name)
         refuse_off_centre(network, name, sizes)
-        found = {"block": sizes.block, "rest": sizes.rest, "notes": notes}
+        found = {"block": sizes.block, "rest": sizes.rest, "notes": notes, "beyond": beyond}
         return cls(network, sizes.scale, sizes.border, adds, name, **found).stated(value_range, order)
 
     def stated(self, value_range: tuple[float, float] | None = None, channel_order: str | None = None) -> Model:
@@ -81,7 +83,7 @@ class Model(NamedTuple):
         if not (np.isfinite([low, high]).all() and low < high):
             raise ArgumentError(f"value_range is {value_range}; two rising numbers are needed. Write (0, 255)")
         if order not in ORDERS:
-            raise ArgumentError(f"channel_order is {order!r}; {' or '.join(ORDERS)} is needed. Write \"BGR\"")
+            raise ArgumentError(f'channel_order is {order!r}; {" or ".join(ORDERS)} is needed. Write "BGR"')
         return self._replace(value_range=(low, high), order=order)
 
     def added(self, size: int, axis: int) -> int:
@@ -113,7 +115,7 @@ class Model(NamedTuple):
         height = picture.shape[1]
         rows = slice(0, self.scale * height)
         window = self.window(rows, height)
-        detail = self.detail(edge_extended(picture, window, 1), window.start, height, rows)
+        detail = self.detail(self.extended(picture, window, 1), window.start, height, rows)
         if self.adds is None:
             return detail
         base: Array = Interpolation(self.adds, self.scale).upsample(picture)
@@ -136,7 +138,22 @@ class Model(NamedTuple):
 
     def bordered(self, x: Array) -> Array:
         """Return rows of the network's input with the columns beside the picture."""
-        return edge_extended(x, slice(-self.border, self.extent(x.shape[2], 1) - self.border), 2)
+        return self.extended(x, slice(-self.border, self.extent(x.shape[2], 1) - self.border), 2)
+
+    def places(self, span: slice, size: int) -> Array:
+        """Return the rows (columns) of a picture of this height (width) that stand for rows that may lie beyond it."""
+        at = np.arange(span.start, span.stop)
+        if self.beyond == "reflect" and size > 1:
+            at = np.abs((at + size - 1) % (2 * size - 2) - (size - 1))
+        return np.clip(at, 0, size - 1)
+
+    def extended(self, array: Array, span: slice, axis: int) -> Array:
+        """Return a span of an axis of a picture; beyond it are copies of its outermost entries, or its reflection."""
+        size = array.shape[axis]
+        if span.start >= 0 and span.stop <= size:
+            return array[(slice(None),) * axis + (span,)]
+        extended: Array = array.take(self.places(span, size), axis)
+        return extended
 
     def network_input(self, picture: Array) -> Array:
         """Return the network's input for a picture [C, ...]: its luma, its bands, or three channels."""

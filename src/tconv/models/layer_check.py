@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.error_bound import SAFETY, UNIT, rounding
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
-from tconv.models.receptive_field import extents, receptive_field
+from tconv.models.receptive_field import receptive_field
 from tconv.models.steps.step import NetworkStep, Region, Shape, taken
 from tconv.models.tap_sums import scattered_sums
 from tconv.weights.interpolation import crop_for
@@ -82,10 +82,12 @@ class LayerCheck:
             sizes = [size[axis] for size in self._sizes]
             at = int(self._rng.integers(sizes[-1]))
             fields = receptive_field(self._network, sizes, slice(at, at + 1), axis)
-            sides.append([
-                int(self._rng.integers(size)) if field is None else min((field.start + field.stop) // 2, size - 1)
-                for size, field in zip(sizes, fields, strict=True)
-            ])
+            sides.append(
+                [
+                    int(self._rng.integers(size)) if field is None else min((field.start + field.stop) // 2, size - 1)
+                    for size, field in zip(sizes, fields, strict=True)
+                ]
+            )
         spans: dict[int, Span] = {}
         for number, (row, column) in enumerate(zip(*sides, strict=True)):
             _, width = self._sizes[number]
@@ -186,8 +188,8 @@ class LayerCheck:
     def _fail(self, number: int, what: str) -> None:
         kind = type(self._network.nodes[number - 1].step).__name__
         raise CheckError(
-            f"the check failed: layer {number} of {len(self._network.nodes)} ({kind}) {what}. Nothing was written. This "
-            "is a fault of tconv or of the machine; please report it to the authors"
+            f"the check failed: layer {number} of {len(self._network.nodes)} ({kind}) {what}. Nothing was written. "
+            "This is a fault of tconv or of the machine; please report it to the authors"
         )
 
     # -- the definition ------------------------------------------------------------------------------------------
@@ -275,7 +277,9 @@ def _computed(
     values = np.empty(shape)
     step.compute([Region(part.values, *span) for part, span in given], sizes, Region(values, *target))
     if not step.roundings:
-        return Values(values, 2 * through(lambda part: part.error) if any(p.error.any() for p, _ in given) else 0 * values)
+        return Values(
+            values, 2 * through(lambda part: part.error) if any(p.error.any() for p, _ in given) else 0 * values
+        )
     mass, bound = np.abs(values), getattr(step, "magnitudes", None)
     if bound is not None:
         largest = np.empty(shape)

@@ -6,6 +6,7 @@ pixels. U-Nets may take multiples of 2, 4 or 8 only.
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -46,7 +47,9 @@ class PictureSizes(NamedTuple):
             if result == self.scale * (size + added):
                 return added
         line = "rows", "columns"
-        raise ShapeError(f"the network takes no picture of {size} {line[axis]}, nor of a few more. Use a larger picture")
+        raise ShapeError(
+            f"the network takes no picture of {size} {line[axis]}, nor of a few more. Use a larger picture"
+        )
 
 
 def picture_sizes(network: Network, name: str) -> PictureSizes:
@@ -93,7 +96,7 @@ def _found(outputs: _Outputs, name: str, side: int) -> PictureSizes:
         for rest in range(block):
             first = side + (rest - side) % block
             results = [outputs(first + block * number) for number in range(8 if block == 1 else 4)]
-            steps = {b - a for a, b in zip(results, results[1:], strict=False) if a is not None and b is not None}
+            steps = {b - a for a, b in itertools.pairwise(results) if a is not None and b is not None}
             if None not in results and len(steps) == 1:
                 start = results[0]
                 assert start is not None

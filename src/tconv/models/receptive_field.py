@@ -28,9 +28,7 @@ def receptive_field(network: Network, sizes: list[int], outputs: slice, axis: in
             continue
         for order, place in enumerate(node.inputs):
             span, before = node.step.source(order, wanted, given, axis), spans[place]
-            spans[place] = (
-                span if before is None else slice(min(span.start, before.start), max(span.stop, before.stop))
-            )
+            spans[place] = span if before is None else slice(min(span.start, before.start), max(span.stop, before.stop))
     return spans
 
 

@@ -1,4 +1,5 @@
 """Stand-in until Network.stream is there."""
+
 # mypy: ignore-errors
 import numpy as np
 from tconv.models.layers import Convolution
@@ -56,4 +57,7 @@ if not hasattr(Network, "stream"):
     Network.has_means = property(lambda self: any(isinstance(n.step, GlobalMean) for n in self.nodes))
     Network.bands = lambda self, shape, memory=None: [slice(0, self.output_shape(shape)[1])]
     Network.means = lambda self, shape, load, watch=None, memory=None: None
-    Network.stream = lambda self, shape, load, columns=None, means=None, watch=None: _Stream(self, shape, load, columns, watch)
+    Network.stream = lambda self, shape, load, columns=None, means=None, watch=None: _Stream(
+        self, shape, load, columns, watch
+    )
+    Network.plan_text = lambda self, shape: []

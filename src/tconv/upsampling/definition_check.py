@@ -68,10 +68,14 @@ def merged(checks: list[CheckResult]) -> CheckResult:
     """Return all outputs of several checks, with their largest difference.
 
     >>> merged([CheckResult(4, 1e-6, 1e-4), CheckResult(4, 2e-6, 1e-2, not_finite=1)])
-    CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1, wanted=0, layers=0, layer_outputs=0, layer_share=0.0)
+    CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1, wanted=0,
+                layers=0, layer_outputs=0, layer_share=0.0)
     """
     worst = max(checks, key=lambda check: check.difference, default=CheckResult(0, 0.0, 0.0))
-    sums = {name: sum(getattr(check, name) for check in checks) for name in ("outputs", "not_finite", "wanted", "layer_outputs")}
+    sums = {
+        name: sum(getattr(check, name) for check in checks)
+        for name in ("outputs", "not_finite", "wanted", "layer_outputs")
+    }
     layers = max((check.layers for check in checks), default=0)
     return worst._replace(**sums, layers=layers, layer_share=max((check.layer_share for check in checks), default=0.0))
 
@@ -133,9 +137,7 @@ class Check:
         layers = None if self.source is None else self.source.check
         if layers is None:
             return result
-        return result._replace(
-            layers=len(layers.layers), layer_outputs=layers.outputs, layer_share=layers.worst[0]
-        )
+        return result._replace(layers=len(layers.layers), layer_outputs=layers.outputs, layer_share=layers.worst[0])
 
     def _parts(self) -> Iterator[Any]:
         """Yield the places that are compared at a time: those of one square, or all."""

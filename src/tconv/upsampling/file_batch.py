@@ -74,8 +74,8 @@ class FileBatch:
     ) -> Iterator[tuple[Path, FileRun]]:
         """Yield each input and its run, after its file is written; inputs that fail are added to `failures`.
 
-        `begin` is called with the name of each file and the pixels of its result, and `advance` with shares of the file,
-        1 in all for each.
+        `begin` is called with the name of each file and the pixels of its result, and `advance` with shares of the
+        file, 1 in all for each.
         """
         with output_folder(self._folder):
             for path in self.paths:

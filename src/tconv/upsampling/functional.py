@@ -116,9 +116,9 @@ def upsample(
     -----
     With rows i, taps t and stride s, every method of a whole scale s is y[s*i + t - crop] += x[i] * w[t]. Random
     outputs are recomputed from this definition in float64, thousands, or of a large network as many as take no longer
-    than the enlargement, but one square of 24 x 24 at least. Of a deep network, one square of which would take too long,
-    outputs of every layer are recomputed from the numbers that the layer read. CheckError would be a fault of tconv or of
-    the machine.
+    than the enlargement, but one square of 24 x 24 at least. Of a deep network, of which a square would take too long,
+    outputs of every layer are recomputed from the numbers that it read. CheckError would be a fault of tconv or of the
+    machine.
     In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
     target = read_target_size(scale, width, height, PYTHON)

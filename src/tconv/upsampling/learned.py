@@ -15,11 +15,11 @@ from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, ShapeError
 from tconv.models import PHOTO_SCALES, load, photo
 from tconv.models.error_bound import Piece, piece
-from tconv.models.image_model import Model, edge_extended
+from tconv.models.image_model import Model
 from tconv.models.receptive_field import square_macs
 from tconv.upsampling.filters import NamedFilter
 from tconv.upsampling.network_doubts import unlike_input
-from tconv.upsampling.network_options import NetworkOptions
+from tconv.upsampling.network_options import AS_STATED, NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.picture_source import PictureSource, Span
 from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, even_parts, reach, row_strips
@@ -53,7 +53,7 @@ def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsample
 
 
 def from_weights(
-    weights: str | Model, scale: int | None, naming: Naming = PYTHON, options: NetworkOptions = NetworkOptions()
+    weights: str | Model, scale: int | None, naming: Naming = PYTHON, options: NetworkOptions = AS_STATED
 ) -> LearnedUpsampler:
     """Return the upsampler of a model, or of a file, at its own scale or a multiple of it.
 
@@ -122,6 +122,18 @@ class LearnedUpsampler(WholeScale):
             passes += NamedFilter("bicubic", self._more.scale).passes(output, _FLOAT32)
         return passes + (self._filter.passes(shape, dtype) if model.adds else [])
 
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return what is added to a picture that the network does not take as it is, and the passes over it."""
+        model = self.model
+        rows, columns = model.added(shape[1], 0), model.added(shape[2], 1)
+        notes = []
+        if rows or columns:
+            sizes = f"multiples of {model.block}" if model.block > 1 else "larger pictures"
+            rest = f" and {model.rest}" * (model.rest > 0)
+            lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
+            notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
+        return notes + list(model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1))))
+
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of the layers' row buffers, and of the interpolation of one strip."""
         channels, height, width = shape
@@ -178,13 +190,13 @@ class LearnedUpsampler(WholeScale):
         else:
             pixels = (colours / frame.white).astype(np.float32)
             wanted = self.model.window(network_rows, frame.height)
-            extended = edge_extended(pixels, slice(wanted.start - first, wanted.stop - first), 1)
+            inside = slice(max(0, -first), min(pixels.shape[1], frame.height - first))
+            at = self.model.places(wanted, frame.height) - max(0, first)
+            extended = pixels[:, inside].take(np.clip(at, 0, inside.stop - inside.start - 1), 1)
             detail = self.model.detail(extended, wanted.start, frame.height, network_rows)[..., network_columns]
         if self._more is not None:
             fine = self._fine(rows), self._fine(columns)
-            detail = self._more.strip(
-                detail, network_rows.start, fine[0], self._step, fine[1], network_columns.start
-            )
+            detail = self._more.strip(detail, network_rows.start, fine[0], self._step, fine[1], network_columns.start)
         detail = detail * np.float32(frame.white)
         if self.model.adds is None and not frame.alpha:
             return detail.astype(x.dtype, copy=False)
@@ -234,10 +246,15 @@ class LearnedUpsampler(WholeScale):
             kept = frame.source.kept(*target).astype(np.float64)
             whole = Piece(kept, kept[None])
             shown = whole.through(lambda part: model.network_output(part, colours))
-            return shown if self._more is None else shown.through(lambda part: self._interpolated(part, target, outputs))
+            return (
+                shown if self._more is None else shown.through(lambda part: self._interpolated(part, target, outputs))
+            )
         extended = [model.extent(size, axis) for axis, size in enumerate(shape[1:])]
         spans = [model.network.window(target[axis], extended[axis], axis) for axis in (0, 1)]
-        rows, columns = (np.arange(span.start, span.stop)[None] - model.border for span in spans)
+        rows, columns = (
+            model.places(slice(span.start - model.border, span.stop - model.border), size)[None]
+            for span, size in zip(spans, shape[1:], strict=True)
+        )
         x = model.network_input(load(rows, columns)[:colours, 0] / frame.white)
         whole = piece(model.network, x, (spans[0], spans[1]), (extended[0], extended[1]), (target[0], target[1]))
         shown = whole.through(lambda part: model.network_output(part, colours))

@@ -37,6 +37,10 @@ class NetworkOptions(NamedTuple):
         return model.stated(self.value_range, self.order)
 
 
+AS_STATED = NetworkOptions()
+"""Options of a call without any: the file's, or the usual ones."""
+
+
 def read_network_options(value_range: Any, channel_order: Any, naming: Naming = PYTHON) -> NetworkOptions:
     """Return the options of a call. Raises ArgumentError.
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+import tconv.models.stream_stand_in  # noqa
 from tconv._arrays import Array
-from tconv.models.image_model import Model, edge_extended
+from tconv.models.image_model import Model
 from tconv.models.layer_check import LayerCheck
 from tconv.upsampling.stored_values import StoredValues
-import tconv.models.stream_stand_in  # noqa
 
 Span = tuple[slice, slice]
 _FAR = 0.25
@@ -61,19 +61,21 @@ class PictureSource:
 
     def _pixels(self, rows: slice, columns: slice, wide: bool) -> Array:
         """Return pixels [C, rows, columns] of the picture with its border, from black to white, without opacity."""
-        at = [
-            np.clip(np.arange(span.start, span.stop) - self.model.border, 0, size - 1)
+        border = self.model.border
+        down, across = (
+            self.model.places(slice(span.start - border, span.stop - border), size)
             for span, size in zip((rows, columns), self._x.shape[1:], strict=True)
-        ]
-        inside = slice(int(at[1][0]), int(at[1][-1]) + 1)
-        numbers = self._values.load(self._x[:, at[0], inside], wide)
+        )
+        inside = slice(int(across.min()), int(across.max()) + 1)
+        numbers = self._values.load(self._x[:, down, inside], wide)
         colours = numbers[:-1] if self._values.alpha else numbers
         pixels = colours / self._values.white
-        return edge_extended(
-            pixels if wide else pixels.astype(np.float32, copy=False),
-            slice(columns.start - self.model.border - inside.start, columns.stop - self.model.border - inside.start),
-            2,
-        )
+        if not wide:
+            pixels = pixels.astype(np.float32, copy=False)
+        if np.array_equal(across, np.arange(inside.start, inside.stop)):  # nothing beyond the picture
+            return pixels
+        extended: Array = pixels.take(across - inside.start, 2)
+        return extended
 
     def load(self, rows: slice, columns: slice) -> Array:
         """Return rows and columns of the network's input, float32."""
@@ -137,7 +139,9 @@ class PictureSource:
                 self._kept[number] = np.full(shape, np.nan, np.float32)
             places = [slice(p.start - s.start, p.stop - s.start) for p, s in zip(parts, square, strict=True)]
             self._kept[number][:, *places] = output[
-                :, parts[0].start - first : parts[0].stop - first, parts[1].start - columns.start : parts[1].stop - columns.start
+                :,
+                parts[0].start - first : parts[0].stop - first,
+                parts[1].start - columns.start : parts[1].stop - columns.start,
             ]
 
     def kept(self, rows: slice, columns: slice) -> Array:
@@ -146,7 +150,9 @@ class PictureSource:
             inside = down.start <= rows.start and rows.stop <= down.stop
             if inside and across.start <= columns.start and columns.stop <= across.stop:
                 return self._kept[number][
-                    :, rows.start - down.start : rows.stop - down.start, columns.start - across.start : columns.stop - across.start
+                    :,
+                    rows.start - down.start : rows.stop - down.start,
+                    columns.start - across.start : columns.stop - across.start,
                 ]
         raise AssertionError("the square was not kept")
 

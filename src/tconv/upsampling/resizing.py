@@ -160,6 +160,10 @@ class Resized:
         middle = self._down.window(rows), self._across.window(columns)
         return middle if self._inner is None else self._inner.network_outputs(*middle, shape)
 
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return facts about the network's run, if there is one."""
+        return [] if self._inner is None else self._inner.plan_notes(shape)
+
     def doubt(self, source: Any) -> str | None:
         """Return a warning about a network's output, if there is one."""
         return None if self._inner is None else self._inner.doubt(source)

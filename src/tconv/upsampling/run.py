@@ -32,13 +32,14 @@ _BRIGHTEST = 4
 
 
 class RunPlan(NamedTuple):
-    """Transposed convolutions of one strip in order, and the floating-point operations of the whole run.
+    """Transposed convolutions of one strip in order, floating-point operations of the whole run, and notes about it.
 
     The operations are those of the direct sum; layers that compute rows in groups need fewer.
     """
 
     passes: list[Pass]
     flops: int
+    notes: list[str]
 
 
 class Run:
@@ -99,11 +100,13 @@ class Run:
         """Return the methods that run, and their work, for a report."""
         flops = 0
         passes: list[Pass] = []
+        notes: list[str] = []
         for key, batch in self.source.batches.items():
             n, *shape = batch.shape
             passes = self.upsamplers[key].passes((shape[0], shape[1], shape[2]), batch.values.computed)
             flops += sum(2 * n * each.problem.macs.exact for each in passes)
-        return RunPlan(passes, flops)
+            notes = self.upsamplers[key].plan_notes((shape[0], shape[1], shape[2]))
+        return RunPlan(passes, flops, notes)
 
     def strip_count(self) -> int:
         """Return the number of strips of all images, which a progress bar counts."""
@@ -117,8 +120,8 @@ class Run:
     ) -> tuple[dict[str, Array], CheckResult | None]:
         """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check, if there was one.
 
-        `advance` is called with shares of the work, 1 in all, and `warnings` are set. Raises FileError for a damaged file,
-        CheckError, DtypeError.
+        `advance` is called with shares of the work, 1 in all, and `warnings` are set. Raises FileError for a damaged
+        file, CheckError, DtypeError.
         """
         with timed("read"):
             arrays = self.source.read()

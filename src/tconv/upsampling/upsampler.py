@@ -114,6 +114,9 @@ class Upsampler(AnyUpsampler, Protocol):
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the transposed convolutions over an image of this shape, in order."""
 
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return facts about the run over an image of this shape, for a report: rows that are added, passes."""
+
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of scratch memory for an image of this shape, beside the strips."""
 
@@ -188,6 +191,10 @@ class WholeScale:
     def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> tuple[slice, slice]:
         """Return the same rows and columns."""
         return rows, columns
+
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return nothing to note."""
+        return []
 
     def doubt(self, source: Any) -> str | None:
         """Return None: there is no network."""

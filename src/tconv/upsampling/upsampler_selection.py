@@ -13,7 +13,7 @@ from tconv.errors import ArgumentError
 from tconv.models.image_model import Model
 from tconv.upsampling import learned
 from tconv.upsampling.filters import from_kernel
-from tconv.upsampling.network_options import NetworkOptions
+from tconv.upsampling.network_options import AS_STATED, NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.resizing import Resizer
 from tconv.upsampling.target_size import TargetSize
@@ -38,7 +38,7 @@ class Selection:
         kernel: str | Array | None = None,
         weights: str | Model | None = None,
         naming: Naming = PYTHON,
-        network: NetworkOptions = NetworkOptions(),
+        network: NetworkOptions = AS_STATED,
     ) -> None:
         options = {"model": model, "kernel": kernel, "weights": weights}
         self._given = [naming.name(name) for name, value in options.items() if value is not None]
