@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import network_steps as ns
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import network_steps as ns
 from tconv import TconvError
-from tconv.errors import ArgumentError, ShapeError
-from tconv.models import Network
 from tconv.models.error_bound import piece
 
 seeds = st.integers(0, 2**32 - 1)
@@ -80,7 +80,7 @@ def test_rows_of_a_random_network_have_the_same_bits_for_any_cut(seed, cuts):
     network, x = ns.random_network(rng)
     y = network(x[None])[0]
     edges = [0, *sorted(rng.integers(0, y.shape[1] + 1, cuts % 4)), y.shape[1]]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         if start < stop:
             window = network.window(slice(start, stop), x.shape[1])
             rows = network.rows(x[:, window], window.start, x.shape[1], slice(int(start), int(stop)))

@@ -47,7 +47,7 @@ class Case:
         in_channels, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
         sizes = [1, 2, 3, 5, 16, 31, 100, 200]
         if rng.random() < 0.3:  # pairs of columns
-            in_channels, out, taps, sizes = int(rng.integers(24, 34)), int(rng.integers(24, 30)), 3, sizes[:-1]
+            in_channels, out, taps, sizes = int(rng.integers(16, 30)), int(rng.integers(16, 26)), 3, sizes[:-1]
         self.pair_terms = int(rng.choice([20, 80]))
         self.height, width = (int(n) for n in rng.choice(sizes, 2))
         self.geometry = Geometry((3, taps), 1, [tuple(map(int, rng.integers(-3, 6, 2))) for _ in range(2)])

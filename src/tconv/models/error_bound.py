@@ -26,7 +26,7 @@ from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.steps.arithmetic import Combination
 from tconv.models.steps.pointwise import Pointwise
-from tconv.models.steps.pooling import Pool
+from tconv.models.steps.pooling import Pooling
 from tconv.models.steps.step import NetworkStep, Region, Shape
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.models.tap_sums import scattered_sums
@@ -138,7 +138,7 @@ def _computed(rng: np.random.Generator, step: NetworkStep, given: _Parts, sizes:
     return Piece(values, copies + _errors(rng, values, step.roundings * UNIT * mass))
 
 
-_BENT = Pointwise, Combination, Pool
+_BENT = Pointwise, Combination, Pooling
 """Steps of which small errors of both signs have other effects: at limits, at kinks, and where two inputs are equal."""
 
 

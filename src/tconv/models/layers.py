@@ -205,11 +205,13 @@ class Convolution:
             part = slice(piece.start - outputs.start, piece.stop - outputs.start)
             np.copyto(target.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
-    def rows(self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None) -> None:
+    def rows(
+        self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None, first_column: int = 0
+    ) -> None:
         """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`.
 
         The bits of a row do not depend on the other rows, nor on how the picture is cut. `left`, for stride 1, is that
-        of `in_groups`.
+        of `in_groups`; `first_column` is the column of the whole output that out begins with.
         """
         # all strips of a picture have the same shapes, but for the first and the last
         key = outputs.start - self.geometry.stride[0] * first, left, x.shape, x.strides, out.shape, out.strides
@@ -228,13 +230,13 @@ class Convolution:
             _store(self._calls, key, run)
         run(x, out)
         if self._has_pattern:
-            self._add_pattern(outputs, out)
+            self._add_pattern(outputs, first_column, out)
 
-    def _add_pattern(self, outputs: slice, out: Array) -> None:
+    def _add_pattern(self, outputs: slice, first_column: int, out: Array) -> None:
         """Add a bias that differs between pixels to output rows, and apply the activation."""
         assert self.bias is not None
         height = self.bias.shape[1]
-        pattern = self.bias_over(slice(0, height), slice(0, out.shape[3]))
+        pattern = self.bias_over(slice(0, height), slice(first_column, first_column + out.shape[3]))
         assert pattern is not None
         activation = activation_of(self.activation, self.channels[1])
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here

@@ -21,6 +21,8 @@ from tconv.models.steps.depth_to_space import ChannelsToPixels
 
 _BLACK = 0.03
 """Largest output for flat pictures of networks whose output is added to the enlarged picture; 0.015 was seen."""
+_MOST_NUMBERS = 1 << 24
+"""Largest output of a layer for which a flat picture is computed to know that; Real-CUGAN's are a fiftieth of it."""
 
 
 def read(path: Path) -> Model:
@@ -50,7 +52,9 @@ def _is_detail(network: Network) -> bool:
     side = 64
     flat = np.stack([np.full((network.channels[0], side, side), level, np.float32) for level in (0, 0.5, 1)])
     try:
-        network.output_shape((side, side))
+        sizes = network.sizes((side, side))
     except ShapeError:
+        return False
+    if max(c * h * w for c, (h, w) in zip(network.channels, sizes, strict=True)) > _MOST_NUMBERS:
         return False
     return bool(np.abs(network(flat)).max() < _BLACK)

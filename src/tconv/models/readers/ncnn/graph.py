@@ -67,9 +67,10 @@ def _input_channels(lines: list[Line], given: Line) -> int:
         if not line.inputs or line.inputs[0] not in shares:
             continue
         share = shares[line.inputs[0]]
-        if line.kind in ("Convolution", "Deconvolution"):
+        if line.kind.removesuffix("DepthWise") in ("Convolution", "Deconvolution"):
             taps = line.whole(1, 1, least=1) * line.whole(11, line.whole(1, 1), least=1) * line.whole(0, 0, least=1)
-            count, rest = divmod(line.whole(6, 0, least=1), taps * share)
+            groups = line.whole(7, 1, least=1) if line.kind.endswith("DepthWise") else 1
+            count, rest = divmod(line.whole(6, 0, least=1) * groups, taps * share)
             if not rest:
                 return count
         elif line.kind == "PReLU" or line.kind in _KEEP_CHANNELS:

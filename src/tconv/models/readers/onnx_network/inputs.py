@@ -13,7 +13,7 @@ from tconv.errors import FileError, TconvError
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, label
 from tconv.models.readers.onnx_graph.constants import MemoryLimit, evaluated
 from tconv.models.readers.onnx_graph.nodes import OWN, inner_graphs, names_in
-from tconv.models.readers.onnx_network.builder import NetworkBuilder, Picture, Sampled
+from tconv.models.readers.onnx_network.builder import Comparison, NetworkBuilder, Picture, Pictures, Sampled
 
 _INTEGERS = names_in("strides pads dilations kernel_shape output_padding output_shape perm axes starts ends split")
 _TYPES: dict[str, tuple[Any, str]] = {
@@ -43,7 +43,7 @@ class Refusal(NamedTuple):
     error: TconvError
 
 
-Value = Picture | Sampled | Refusal
+Value = Picture | Sampled | Refusal | Pictures | Comparison
 
 
 class NodeReader:
@@ -65,7 +65,7 @@ class NodeReader:
                 f"followed there. Write a file in which that is computed"
             )
         absent = [each is None for each in node.inputs]
-        inputs = [None if none else self._numbers(node, number) for number, none in enumerate(absent)]
+        inputs = [None if none else self.numbers(node, number) for number, none in enumerate(absent)]
         opset, limit = self.graph.constants.opset(node), MemoryLimit(_MOST_BYTES)
         made: dict[Any, list[Array]] = {}
         results: list[list[Array | None]] = [[] for _ in node.outputs]
@@ -83,7 +83,7 @@ class NodeReader:
                 each.append(array)
         return [Sampled(tuple(each)) for each in results if len(each) == len(self.builder.alive)]
 
-    def _numbers(self, node: Any, number: int) -> Sampled:
+    def numbers(self, node: Any, number: int) -> Sampled:
         """Return an input that is no picture for all samples."""
         value = node.inputs[number]
         made = self.values.get(value)
