@@ -31,8 +31,8 @@ class Model(NamedTuple):
     in this `order`; one with another number takes pictures of as many bands. Values are 0 (black) to 1 (white);
     `value_range` are the network's own numbers for both. `border` pixels around the picture are copies of its outermost
     ones (`beyond` is "edge"), or its reflection ("reflect"). `adds` names the filter of `tconv.weights.interpolation`
-    whose result the network's output is added to, so that colours are interpolated where a network knows luma only; None
-    for a network whose output is the whole picture. A network that takes sizes of `block` pixels (and `rest`) only gets
+    whose result the network's output is added to, so that colours are interpolated where a network knows luma only;
+    None for a network whose output is the whole picture. A network that takes sizes of `block` pixels (and `rest`) only gets
     more such pixels at the bottom and right, which are cut off again. `name` and `notes` stand in reports and messages.
     """
 
@@ -70,8 +70,18 @@ class Model(NamedTuple):
             raise ShapeError(f"{name} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
         sizes = picture_sizes(network, name)
         refuse_off_centre(network, name, sizes)
-        found = {"block": sizes.block, "rest": sizes.rest, "notes": notes, "beyond": beyond}
-        return cls(network, sizes.scale, sizes.border, adds, name, **found).stated(value_range, order)
+        model = cls(
+            network,
+            sizes.scale,
+            sizes.border,
+            adds,
+            name,
+            block=sizes.block,
+            rest=sizes.rest,
+            notes=notes,
+            beyond=beyond,
+        )
+        return model.stated(value_range, order)
 
     def stated(self, value_range: tuple[float, float] | None = None, channel_order: str | None = None) -> Model:
         """Return the model with another range of values, or order of channels, which its file did not say.

@@ -176,8 +176,8 @@ class Resized:
             y, start = x, first
         else:
             if frame.columns is not None:
-                frame = frame._replace(columns=self._across.window(columns))
-                left = frame.columns.start
+                inner = self._across.window(columns)
+                frame, left = frame._replace(columns=inner), inner.start
             y, start = self._inner.strip(x, first, middle, frame), middle.start
         return self._across.resample(self._down.resample(y, 1, start, rows), 2, left, columns)
 
