@@ -706,7 +706,7 @@ def _edited(old, new):
         (lambda text, data: (text, data[:-5]), "its weights end 5 bytes too early"),
         (lambda text, data: (text, data[:100]), "bytes too early"),
         (lambda text, data: (text, b""), "bytes too early"),
-        (lambda text, data: (text, data + bytes(8)), "a.bin has 8 bytes more than the layers need"),
+        (lambda text, data: (text, data + bytes(8)), "its weights end 8 bytes before the end of the .bin file"),
         (
             lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]),
             "bytes too early",
