@@ -40,7 +40,10 @@ for param in map(Path, sys.argv[1:]):
 
 def write(folder: Path, name: str, text: str, shape: tuple[int, int, int], storage: str = "float32") -> Path:
     """Write a network with random weights, and a random input of this shape; return its .param file."""
-    rows = [f"Input data 0 1 data 0={shape[2]} 1={shape[1]} 2={shape[0]}", *filter(None, map(str.strip, text.split("\n")))]
+    rows = [
+        f"Input data 0 1 data 0={shape[2]} 1={shape[1]} 2={shape[0]}",
+        *filter(None, map(str.strip, text.split("\n"))),
+    ]
     blobs = sum(int(row.split()[3]) for row in rows)
     path = folder / f"{name}.param"
     path.write_text("\n".join(["7767517", f"{len(rows)} {blobs}", *rows]) + "\n")
@@ -51,18 +54,19 @@ def write(folder: Path, name: str, text: str, shape: tuple[int, int, int], stora
 
 
 def _stored(rng, line, storage):
-    parts = []
-    for role, count, tagged in needs(line):
+    parts, found = [], needs(line)
+    scaled = any(role == "weight scales" for role, _, _ in found)
+    for role, count, tagged in found:
         values = rng.standard_normal(count).astype(np.float32)
         if role == "var":
             values = np.abs(values) + np.float32(0.1)
-        if role.endswith("scales") or role.endswith("scale") and "Convolution" in line.kind:
+        if role.endswith("scales") or (role.endswith("scale") and "Convolution" in line.kind):
             values = np.abs(values) * 4 + np.float32(20)
         if not tagged:
             parts.append(values.tobytes())
         elif storage == "float16":
             parts.append(FLOAT16.to_bytes(4, "little") + padded(values.astype(np.float16).tobytes()))
-        elif storage == "int8":
+        elif storage == "int8" and scaled:
             parts.append(INT8.to_bytes(4, "little") + padded((values * 40).astype(np.int8).tobytes()))
         elif storage == "table":
             table = np.sort(rng.standard_normal(256).astype(np.float32))

@@ -79,6 +79,19 @@ class Sampled(NamedTuple):
     arrays: tuple[Array | None, ...]
 
 
+class Pictures(NamedTuple):
+    """Sequence of pictures."""
+
+    parts: tuple[Picture, ...]
+
+
+class AboveLimit(NamedTuple):
+    """Mask of the numbers of a picture that are above a limit."""
+
+    picture: Picture
+    limit: float
+
+
 class NetworkBuilder:
     """Network that grows node by node."""
 

@@ -176,10 +176,12 @@ def _same(reader: NodeReader, node: Any) -> Picture:
     return reader.picture(node)
 
 
-def _cast(reader: NodeReader, node: Any) -> Picture:
+def _cast(reader: NodeReader, node: Any) -> Picture | Sampled:
     """Cast among floats, which changes nothing here; integers of the input are read as their numbers."""
     import onnx_ir
 
+    if not reader.is_picture(node, 0):  # CastLike of a constant
+        return Sampled((reader.constant(node, 0).astype(np.float32),) * len(reader.builder.alive))
     picture = reader.picture(node)
     kind = onnx_ir.DataType(reader.attributes(node).get("to", 1)).name if node.op_type == "Cast" else "FLOAT"
     if kind not in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"):
@@ -206,6 +208,6 @@ OPERATORS: dict[str, Callable[[NodeReader, Any], Picture | Sampled]] = {
     "Identity": _same,
     "Dropout": _same,
     "Cast": _cast,
-    "CastLike": _same,
+    "CastLike": _cast,
 }
 """Operators of this family."""
