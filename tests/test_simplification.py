@@ -495,11 +495,15 @@ def test_a_bias_of_phases_moves_with_a_crop():
 
 def test_a_bias_of_phases_does_not_depend_on_strips_and_is_in_the_error_bound():
     nodes = simplified(chain(ordinary(3, 27, activation=("leaky_relu", 0.1)), ChannelsToPixels(3), ordinary(3, 8)))
-    network, x = Network([*nodes, *simplified(chain(ordinary(8, 12), ChannelsToPixels(2)))[:0]]), numbers(3, 11, 6)
+    network, x = Network(nodes), numbers(3, 11, 6)
+    assert nodes[0].step.bias.shape == (3, 3, 3)
     whole = network(x[None])[0]
     for start in range(0, 33, 4):
         rows = slice(start, min(start + 4, 33))
         np.testing.assert_array_equal(network.rows(x, 0, 11, rows), whole[:, rows])
+    for columns in (slice(0, 5), slice(5, 6), slice(7, 18)):
+        stream = network.stream((11, 6), lambda rows, span: x[:, rows, span], columns=columns)
+        np.testing.assert_array_equal(stream.rows(slice(0, 33)), whole[:, :, columns])
     exact = piece(network, x.astype(np.float64), (slice(0, 11), slice(0, 6)), (11, 6), (slice(0, 33), slice(0, 18)))
     assert (np.abs(exact.values - whole) <= exact.error).mean() > 0.999
     np.testing.assert_allclose(exact.values, whole, atol=1e-4)
