@@ -15,7 +15,7 @@ from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 from tconv.models.steps.functions import FUNCTIONS
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
-from tconv.models.steps.pooling import ChannelMean, Pool
+from tconv.models.steps.pooling import ChannelMean, Pooling
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.sample_positions import MODES, POSITIONS, ROUNDING
@@ -114,7 +114,7 @@ def one_input(rng, kind, channels):
         kernel = numbers(rng, 1, 4)
         padding = tuple(tuple(int(n) for n in rng.integers(0, k, 2)) for k in kernel)
         flags = (bool(n) for n in rng.integers(0, 2, 2))
-        return Pool(["mean", "max"][rng.integers(2)], kernel, numbers(rng, 1, 4), padding, *flags)
+        return Pooling(["mean", "max"][rng.integers(2)], kernel, numbers(rng, 1, 4), padding, *flags)
     return strided(rng, channels)
 
 

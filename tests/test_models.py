@@ -178,12 +178,10 @@ def test_a_random_network_is_the_definition(seed):
 
 
 def test_random_networks_have_layers_that_run_in_groups():
-    """Some also have groups that do not begin at the first row, rings, and direct layers before rings."""
+    """Some also have groups that do not begin at the first row."""
     nets = [drawn(seed)[0] for seed in range(200)]
     assert sum(len(net.anchors) > 1 for net in nets) > 5
     assert sum(any(net.anchors.values()) for net in nets) > 20
-    assert sum(bool(net.rings) for net in nets) > 10
-    assert sum(bool(net.rings - net.anchors.keys()) for net in nets) > 5
 
 
 @given(seeds, st.integers(0, 17), st.integers(1, 4))
@@ -446,8 +444,7 @@ def test_networks_that_are_not_models():
         Model.of(net((2, 3, 4, 4), 2, 1), "mine")
     with pytest.raises(ShapeError, match="mine has 1 input and 3 output channels"):
         Model.of(net((1, 3, 4, 4), 2, 1), "mine")
-    with pytest.raises(ShapeError, match=r"mine turns \(64, 64\) into \(64, 64\), .*: it enlarges nothing"):
-        Model.of(net((1, 1, 3, 3), 1, 1), "mine")
+    assert Model.of(net((1, 1, 3, 3), 1, 1), "mine").scale == 1
     with pytest.raises(ShapeError, match="a square must become a square"):
         Model.of(net((1, 1, 4, 4), (2, 3), 0), "mine")
     for crop in (0, [(1, 0)] * 2, [(2, 1)] * 2):  # too large, or no whole pixels
@@ -630,13 +627,13 @@ def test_a_faulty_network_is_found_and_nothing_is_written(run, monkeypatch, word
     if fault == "a weight":
         honest, spoiled = Convolution.rows, []
 
-        def rows(self, x, first, outputs, out):
+        def rows(self, x, first, outputs, out, *, left=None):
             if not spoiled:  # the first layer that runs, and only that one
                 weight = self.weight.copy()
                 weight.flat[np.argmax(np.abs(weight))] += 1
                 spoiled.append((self, Convolution(weight, self.geometry, self.bias, self.activation)))
             self = spoiled[0][1] if self is spoiled[0][0] else self
-            honest(self, x, first, outputs, out)
+            honest(self, x, first, outputs, out, left=left)
 
         monkeypatch.setattr(Convolution, "rows", rows)
     elif fault == "a layer":
@@ -908,7 +905,7 @@ def test_a_described_network_comes_back(beside):
         found = load("w.safetensors")
         assert (found.scale, found.border, found.adds) == (model.scale, model.border, "lanczos")
         x = rng.normal(0, 1, (1, model.network.channels[0], 40, 30)).astype("f4")
-        np.testing.assert_array_equal(found.network(x), model.network(x))
+        np.testing.assert_array_equal(found.network(x), Network(simplified(model.network.nodes))(x))
         Path("w.json").unlink(missing_ok=True)
 
 
@@ -970,7 +967,7 @@ def changed(number, **words):
         ({"format": 1, "layers": [1]}, "layer 1: it is 1; an object is needed"),
         ({"format": 1, "layers": []}, "the network has no convolution"),
         ({"format": 1, "layers": [{}]}, "'op' is missing"),
-        (changed(0, op="pool"), "layer 1: its op is 'pool'; one of conv, conv_transpose, add, activation is needed"),
+        (changed(0, op="pool"), "layer 1: its op is 'pool'; one of conv, conv_transpose, add, activation, multiply,"),
         (changed(0, op={}), "layer 1: its op is {}"),
         (changed(0, padded=1), "layer 1: it has 'padded'; activation, bias, dilation"),
         (changed(0, weight="z"), "there is no tensor 'z'; there are"),
@@ -978,8 +975,7 @@ def changed(number, **words):
         (changed(0, weight=["a"]), "'weight' is [\"a\"]; the name"),
         (changed(0, weight="b"), "b has shape (4,); 4 axes are needed"),
         (changed(0, bias="a"), "a has shape (4, 1, 3, 3); 1 axes are needed"),
-        (changed(0, bias="d"), "node 1 has a bias of (3,); (4,) is needed"),
-        (changed(0, stride=2), "layer 1: it is a convolution of stride 2; ordinary convolutions of stride 1 are read, and transposed ones"),
+        (changed(0, bias="d"), "node 1 has a bias of (3,); (4,)"),
         (changed(0, groups=0), "groups is 0"),
         (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); 3 groups do not divide it"),
         (changed(0, groups="x"), "layer 1: groups is 'x'; an integer is needed"),
@@ -1004,7 +1000,7 @@ def changed(number, **words):
         (changed(1, name="input"), "layer 2: its name 'input' is already taken"),
         (changed(1, stride=0), "stride is 0"),
         (changed(1, op="add", activation="relu"), "layer 2: it is a sum with an activation"),
-        (changed(1, op="add", inputs=["one"]), "node 2: it is a sum of 1 input"),
+        ([GOOD[0], {"op": "add", "inputs": ["one"]}], "node 2: it is a sum of 1 input"),
     ],
     ids=lambda value: str(value)[:60],
 )  # fmt: skip

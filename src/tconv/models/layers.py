@@ -110,9 +110,21 @@ class Convolution:
         return min(-((extent - 1 - output - lo) // stride), last)
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
-        """Fill all columns of some output rows, float32."""
-        rows = self.source(0, out.rows, [sizes[0][0]], 0)
-        self.rows(taken(given[0], rows, slice(0, sizes[0][1]))[None], rows.start, out.rows, out.values[None])
+        """Fill a part of the output, float32."""
+        rows, columns = (
+            self.source(0, span, [size], axis)
+            for axis, (span, size) in enumerate(zip((out.rows, out.columns), sizes[0], strict=True))
+        )
+        g = self.geometry
+        left = out.columns.start + g.crop[1][0] - (g.extent[1] - 1) - g.stride[1] * columns.start
+        self.rows(
+            taken(given[0], rows, columns)[None],
+            rows.start,
+            out.rows,
+            out.values[None],
+            left=left,
+            first_column=out.columns.start,
+        )
 
     def bias_over(self, rows: slice, columns: slice) -> Array | None:
         """Return the bias of these output rows and columns: [C_out, 1, 1], or [C_out, rows, columns] of a pattern."""
@@ -205,11 +217,14 @@ class Convolution:
             part = slice(piece.start - outputs.start, piece.stop - outputs.start)
             np.copyto(target.view(piece)[0], direct[:, part], where=~np.isfinite(sums[:, part]))
 
-    def rows(self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None) -> None:
+    def rows(
+        self, x: Array, first: int, outputs: slice, out: Array, *, left: int | None = None, first_column: int = 0
+    ) -> None:
         """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`.
 
-        The bits of a row do not depend on the other rows, nor on how the picture is cut. `left`, for stride 1, is that
-        of `in_groups`.
+        The bits of a row do not depend on the other rows, nor on how the picture is cut. `left` is that of
+        `in_groups`; with a stride, in columns with the zeros between them. `first_column` is the column of the whole
+        output that out begins with.
         """
         # all strips of a picture have the same shapes, but for the first and the last
         key = outputs.start - self.geometry.stride[0] * first, left, x.shape, x.strides, out.shape, out.strides
@@ -217,8 +232,9 @@ class Convolution:
         if run is None:
             crops = crop_for(self.along[0], first, x.shape[2], outputs), self.geometry.crop[1]
             if left is not None:
-                reach = self.along[1].extent[0] - 1
-                crops = crops[0], (left + reach, x.shape[3] - left - out.shape[3])
+                lo = left + self.along[1].extent[0] - 1
+                (full,) = self.along[1].full_shape(x.shape[3:])
+                crops = crops[0], (lo, full - lo - out.shape[3])
             layer = self._layers.get(crops)
             if layer is None:
                 constants = (None, None) if self._has_pattern else (self.bias, self.activation)
@@ -228,13 +244,13 @@ class Convolution:
             _store(self._calls, key, run)
         run(x, out)
         if self._has_pattern:
-            self._add_pattern(outputs, out)
+            self._add_pattern(outputs, first_column, out)
 
-    def _add_pattern(self, outputs: slice, out: Array) -> None:
+    def _add_pattern(self, outputs: slice, first_column: int, out: Array) -> None:
         """Add a bias that differs between pixels to output rows, and apply the activation."""
         assert self.bias is not None
         height = self.bias.shape[1]
-        pattern = self.bias_over(slice(0, height), slice(0, out.shape[3]))
+        pattern = self.bias_over(slice(0, height), slice(first_column, first_column + out.shape[3]))
         assert pattern is not None
         activation = activation_of(self.activation, self.channels[1])
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN are values here

@@ -18,7 +18,13 @@ from tconv.models.simplification.nearest import nearest_in_front
 from tconv.models.simplification.padding import crop_behind, merged_padding, padding_in_front
 from tconv.models.simplification.shared import shared_node
 from tconv.models.simplification.shuffle import folded_shuffle
-from tconv.models.simplification.spelled_activations import larger_of_slopes, merged_clamps, spelled_activation
+from tconv.models.simplification.small_kernels import single_pixels_behind
+from tconv.models.simplification.spelled_activations import (
+    larger_of_slopes,
+    merged_clamps,
+    spelled_activation,
+    sum_of_slopes,
+)
 from tconv.models.simplification.strides import unit_stride
 from tconv.models.simplification.sums import scaled_sum
 
@@ -31,11 +37,13 @@ RULES: tuple[Callable[[NodeGraph, int], bool], ...] = (
     shared_node,
     spelled_activation,
     larger_of_slopes,
+    sum_of_slopes,
     merged_clamps,
     merged_padding,
     merged_affine,
     affine_behind,
     affine_in_front,
+    single_pixels_behind,
     scaled_sum,
     padding_in_front,
     crop_behind,

@@ -110,12 +110,14 @@ class NodeGraph:
 
     def _drop_unread(self, number: int) -> None:
         """Drop a node without readers, and those before it that only it read."""
-        if number in self._nodes and number != self.output and not self._readers[number]:
-            dropped = self._nodes.pop(number)
-            for place in dropped.inputs:
-                self._readers[place].remove(number)
-            for place in dropped.inputs:
-                self._drop_unread(place)
+        left = [number]
+        while left:
+            unread = left.pop()
+            if unread in self._nodes and unread != self.output and not self._readers[unread]:
+                dropped = self._nodes.pop(unread)
+                for place in dropped.inputs:
+                    self._readers[place].remove(unread)
+                left += dropped.inputs
 
 
 def graph_of(nodes: Sequence[Node], channels_in: int | None = None) -> NodeGraph | None:

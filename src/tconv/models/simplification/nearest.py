@@ -18,6 +18,9 @@ from tconv.models.layers import Convolution
 from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.resizing import Resize
 
+_MOST = 16
+"""Largest factor: weights grow with its square."""
+
 
 def nearest_in_front(graph: NodeGraph, number: int) -> bool:
     """Fold a nearest interpolation by whole numbers into the convolution of stride 1 that alone reads it."""
@@ -36,7 +39,7 @@ def nearest_in_front(graph: NodeGraph, number: int) -> bool:
 
 def repeats(step: Resize) -> tuple[int, int] | None:
     """Return how often each row and each column is repeated; None for other interpolations."""
-    if step.mode != "nearest" or any(factor != int(factor) for factor in step.factors):
+    if step.mode != "nearest" or any(factor != int(factor) or factor > _MOST for factor in step.factors):
         return None
     factors = int(step.factors[0]), int(step.factors[1])
     for axis, r in enumerate(factors):

@@ -24,7 +24,7 @@ def padding_in_front(graph: NodeGraph, number: int) -> bool:
     if not isinstance(step, Padding) or behind is None or not _is_fixed(step):
         return False
     after, inputs = graph.step(behind), graph.inputs(number)
-    if step.mode != "constant" or step.value or min(min(pair) for pair in step.sides) < 0:
+    if step.mode != "constant" or np.any(step.value) or min(min(pair) for pair in step.sides) < 0:
         return False
     if isinstance(after, StridedConvolution):
         graph.replace(behind, replace(after, padding=_sums(after.padding, step.sides)), inputs)

@@ -9,10 +9,15 @@ import numpy as np
 
 from tconv.models.simplification.graph import NodeGraph
 
+_MOST_READERS = 1000
+"""Readers of a node beyond which equal ones are not looked for: each is compared with all others."""
+
 
 def shared_node(graph: NodeGraph, number: int) -> bool:
     """Read a node before that computes the same from the same inputs."""
     inputs = graph.inputs(number)
+    if len(graph.readers(inputs[0])) > _MOST_READERS:
+        return False
     candidates = [each for each in set(graph.readers(inputs[0])) if each != number and graph.inputs(each) == inputs]
     for other in candidates:
         if is_same(graph.step(other), graph.step(number)) and graph.runs_before(other, number):

@@ -17,9 +17,6 @@ from tconv.models.layers import Convolution
 from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.depth_to_space import ChannelsToPixels
 
-_MOST_CHANNELS = 16
-"""Output channels of a convolution by minimal filtering, beyond which that and a shuffle are faster than this."""
-
 
 def folded_shuffle(graph: NodeGraph, number: int) -> bool:
     """Fold a depth to space into the convolution before, where the direct sum is as fast as what it replaces."""
@@ -37,8 +34,11 @@ def folded_shuffle(graph: NodeGraph, number: int) -> bool:
 
 
 def is_worthwhile(step: Convolution) -> bool:
-    """Return True if the direct sum of the folded convolution takes no longer than the convolution and a shuffle."""
-    return set(step.geometry.dilation) == {1} and (step.grouped is None or step.channels[1] <= _MOST_CHANNELS)
+    """Return True if the direct sum of the folded convolution takes no longer than the convolution and a shuffle.
+
+    Three rows of taps by minimal filtering take half of the multiplications, which is more than a shuffle costs.
+    """
+    return set(step.geometry.dilation) == {1} and step.grouped is None
 
 
 def shuffled(step: Convolution, shuffle: ChannelsToPixels) -> Convolution | None:

@@ -55,6 +55,42 @@ def larger_of_slopes(graph: NodeGraph, number: int) -> bool:
     return False
 
 
+def sum_of_slopes(graph: NodeGraph, number: int) -> bool:
+    """Put a PReLU in place of relu(x) - s relu(-x), as TensorFlow's and Keras's exports have it."""
+    step, inputs = graph.step(number), graph.inputs(number)
+    if not isinstance(step, Sum):
+        return False
+    for one, other in ((0, 1), (1, 0)):
+        if step.scales[one] != 1 or not _is_relu(graph, inputs[one]):
+            continue
+        (x,), negative = graph.inputs(inputs[one]), inputs[other]
+        factor: Any = step.scales[other]
+        between = graph.step(negative)
+        if isinstance(between, Affine):
+            found, (source,) = constants_per_channel(between, graph.channels(negative)), graph.inputs(negative)
+            if found is None or found[1].any() or not _same(graph, source, negative):
+                continue
+            negative, factor = source, found[0] * factor
+        if _is_relu(graph, negative) and _is_negative(graph, graph.inputs(negative)[0], x):
+            slopes = np.broadcast_to(-factor, (graph.channels(x),)).astype(np.float32)
+            same = bool((slopes == slopes[0]).all())
+            return _replaced(graph, number, ("leaky_relu", float(slopes[0])) if same else ("prelu", slopes), x)
+    return False
+
+
+def _is_relu(graph: NodeGraph, number: int) -> bool:
+    step = graph.step(number)
+    return isinstance(step, Pointwise) and step.activation == "relu"
+
+
+def _is_negative(graph: NodeGraph, number: int, x: int) -> bool:
+    """Return True for -x."""
+    step = graph.step(number)
+    if isinstance(step, Pointwise):
+        return step.activation == "negate" and graph.inputs(number) == (x,)
+    return number != x and _line(graph, number) == (x, -1.0, 0.0)
+
+
 def merged_clamps(graph: NodeGraph, number: int) -> bool:
     """Merge limits of limits: ReLU, then at most 6, is a ReLU6."""
     step, place = graph.step(number), graph.inputs(number)[0]
@@ -112,12 +148,16 @@ def _activation(graph: NodeGraph, constant: float, x: int, gate: int) -> Any:
     if inner.shift != 0:
         return None
     if name == "sigmoid" and not numbers and b == 0 and _near(a, 1):
-        return "silu" if inner.scale == 1 else ("swish", inner.scale)
-    if name == "tanh" and half:
-        return ("swish", 2 * inner.scale)
+        return _swish(inner.scale)
+    if name == "tanh" and half:  # sigmoid(2 y) = tanh(y) / 2 + 1 / 2
+        return _swish(2 * inner.scale)
     if name == "erf" and half and _near(inner.scale, 1 / sqrt(2)):
         return "gelu"
     return None
+
+
+def _swish(slope: float) -> Any:
+    return "silu" if slope == 1 else ("swish", slope)
 
 
 def _is_cubic(graph: NodeGraph, inner: _Line, x: int) -> bool:
@@ -126,12 +166,22 @@ def _is_cubic(graph: NodeGraph, inner: _Line, x: int) -> bool:
     if not _near(inner.scale, sqrt(2 / pi)) or inner.shift or not isinstance(step, Sum):
         return False
     inputs = graph.inputs(inner.place)
-    for index in (0, 1):
-        if inputs[index] == x and step.scales[index] == 1 and _is_product(graph, inputs[1 - index]):
-            constant, factors = _factors(graph, inputs[1 - index])
-            if sorted(factors) == [x] * 3 and _near(constant * step.scales[1 - index], _CUBE):
-                return True
+    for one, other in ((0, 1), (1, 0)):
+        if inputs[one] != x or step.scales[one] != 1:
+            continue
+        constant, factors = (
+            _factors(graph, inputs[other]) if _is_product(graph, inputs[other]) else (1.0, [inputs[other]])
+        )
+        is_power = len(factors) == 1 and _is_power(graph, factors[0], x)
+        if (is_power or factors == [x] * 3) and _near(constant * step.scales[other], _CUBE):
+            return True
     return False
+
+
+def _is_power(graph: NodeGraph, number: int, x: int) -> bool:
+    """Return True for x^3."""
+    step = graph.step(number)
+    return isinstance(step, Pointwise) and step.activation == ("power", 3) and graph.inputs(number) == (x,)
 
 
 def _is_product(graph: NodeGraph, number: int) -> bool:
@@ -141,24 +191,22 @@ def _is_product(graph: NodeGraph, number: int) -> bool:
     return isinstance(step, Combination) and step.operation == "multiply"
 
 
-def _factors(graph: NodeGraph, number: int) -> tuple[float, list[int]]:
-    """Return the constant factor of a product, and its other factors, in order."""
+def _factors(graph: NodeGraph, number: int, depth: int = 4) -> tuple[float, list[int]]:
+    """Return the constant factor of a product, and its other factors, in order.
+
+    Products in it that nothing else reads are part of it, `depth` of them one in the other.
+    """
     constant = 1.0
     factors: list[int] = []
     for place in graph.inputs(number):
-        if _is_product(graph, place) and len(factors) < 4 and _depth_allows(graph, place):
-            inner, more = _factors(graph, place)
+        if depth > 0 and graph.only_reader(place) is not None and _is_product(graph, place):
+            inner, more = _factors(graph, place, depth - 1)
             constant, factors = constant * inner, [*factors, *more]
         else:
             factors.append(place)
     if isinstance(graph.step(number), Affine):
         constant *= _line(graph, number).scale
     return constant, factors
-
-
-def _depth_allows(graph: NodeGraph, place: int) -> bool:
-    """Return True for a product that has no reader beside the product that it is a part of."""
-    return graph.only_reader(place) is not None
 
 
 def _line(graph: NodeGraph, number: int) -> _Line:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.models.steps.step import LINES, Region, Shape, taken
 
@@ -47,18 +46,24 @@ class ChannelsToPixels:
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
-        rows, columns = (self.source(0, span, (), 0) for span in (out.rows, out.columns))
-        x, r = taken(given[0], rows, columns), self.r
-        lead, (c, h, w) = x.shape[:-3], x.shape[-3:]
-        n = len(lead)
-        if self.order == "channels":
-            blocks = np.moveaxis(x.reshape(*lead, c // r**2, r, r, h, w), (n + 1, n + 2), (n + 2, n + 4))
-        else:
-            blocks = np.moveaxis(x.reshape(*lead, r, r, c // r**2, h, w), n + 2, n)
-            blocks = np.moveaxis(blocks, (n + 1, n + 2), (n + 2, n + 4))
-        whole = blocks.reshape(*lead, c // r**2, h * r, w * r)
-        place = Region(whole, slice(rows.start * r, rows.stop * r), slice(columns.start * r, columns.stop * r))
-        out.values[...] = taken(place, out.rows, out.columns)
+        x, r = given[0].values, self.r
+        channels = out.values.shape[-3]
+        for row, column in np.ndindex(r, r):
+            first = row * r + column
+            if self.order == "channels":
+                picked = x[..., first :: r * r, :, :]
+            else:
+                picked = x[..., first * channels : (first + 1) * channels, :, :]
+            (top, rows), (left, columns) = (_phase(out.rows, r, row), _phase(out.columns, r, column))
+            if rows.start < rows.stop and columns.start < columns.stop:
+                out.values[..., top::r, left::r] = taken(given[0]._replace(values=picked), rows, columns)
+
+
+def _phase(outputs: slice, r: int, phase: int) -> tuple[int, slice]:
+    """Return the place of the first output that is at `phase` modulo r, and the input rows of all that are."""
+    first = (phase - outputs.start) % r
+    start = (outputs.start + first) // r
+    return first, slice(start, max(start, -((phase - outputs.stop) // r)))
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,11 @@ class PixelsToChannels:
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
         x, r = taken(given[0], *(self.source(0, span, (), 0) for span in (out.rows, out.columns))), self.r
-        h, w = x.shape[-2] // r, x.shape[-1] // r
-        blocks: Array = x.reshape(*x.shape[:-2], h, r, w, r)  # ..., C, h, row, w, column
-        n = blocks.ndim - 5
-        order = (n, n + 2, n + 4, n + 1, n + 3) if self.order == "channels" else (n + 2, n + 4, n, n + 1, n + 3)
-        out.values[...] = blocks.transpose(*range(n), *order).reshape(out.values.shape)
+        channels = x.shape[-3]
+        for row, column in np.ndindex(r, r):
+            first = row * r + column
+            if self.order == "channels":
+                target = out.values[..., first :: r * r, :, :]
+            else:
+                target = out.values[..., first * channels : (first + 1) * channels, :, :]
+            target[...] = x[..., row::r, column::r]

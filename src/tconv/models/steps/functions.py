@@ -38,11 +38,11 @@ def _sigmoid(x: Array, y: Array, z: Array) -> None:
     np.reciprocal(y, out=y)
 
 
-def _silu(x: Array, y: Array, z: Array) -> None:
-    np.negative(x, out=y)
+def _swish(x: Array, y: Array, z: Array, beta: float = 1.0) -> None:
+    np.multiply(x, -beta, out=y)
     np.exp(y, out=y)
     y += 1
-    np.maximum(x, -1e3, out=x)  # -inf / inf would be NaN
+    np.maximum(x, -1e3 / beta, out=x)  # -inf / inf would be NaN
     np.divide(x, y, out=y)
 
 
@@ -201,7 +201,8 @@ def _ufunc(ufunc: np.ufunc) -> Callable[..., None]:
 FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(_sigmoid),
     "tanh": Function(_ufunc(np.tanh)),
-    "silu": Function(_silu),
+    "silu": Function(_swish),
+    "swish": Function(_swish, (1.0,)),
     "gelu": Function(_gelu, terms=lambda x: np.minimum(np.abs(x), 40)),
     "gelu_tanh": Function(_gelu_tanh, terms=lambda x: np.minimum(np.abs(x), 40)),
     "mish": Function(_mish),
@@ -249,6 +250,6 @@ def function_of(activation: object) -> tuple[Function, tuple[float, ...]] | None
         needed = f"{most} finite number{'s' * (most != 1)}" if most else "no number"
         raise ArgumentError(f"activation is {activation}; {name} has {needed}. Write {example}, for example")
     numbers = tuple(float(n) for n in given) or function.numbers
-    if name == "hard_swish" and numbers[0] <= 0:
+    if name in ("swish", "hard_swish") and numbers[0] <= 0:
         raise ArgumentError(f"activation is {activation}; its first number must be above 0")
     return function, numbers

@@ -94,7 +94,7 @@ class Padding:
             values[..., beside, :] = x[..., rows[beside][:, None], columns]
         outside = (places[0] < 0)[:, None] | (places[1] < 0)
         if outside.any():
-            values[..., outside] = np.reshape(np.float32(self.value), (-1, 1))
+            values[..., outside] = np.reshape(np.asarray(self.value, np.float32), (-1, 1))
 
     def _inside(self, outputs: slice, size: int, axis: int) -> slice:
         """Return the output rows, counted from the first of these, that are rows of the picture themselves."""

@@ -13,7 +13,7 @@ from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import LINES, Region, Shape, taken
 
 OPERATIONS = ("mean", "max")
-"""Operations of `Pool`."""
+"""Operations of `Pooling`."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class ChannelMean(SamePlace):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pooling:
     """Mean or largest value of windows: kernel, stride, padding ((top, bottom), (left, right)).
 
     `operation` is one of OPERATIONS. With `ceil` the last window may be cut, if it begins in the picture or in the
     padding before it. Pixels of the padding count as zeros of a mean if `counts_padding`, and else not at all.
 
-    >>> Pool("max", (3, 3), (2, 2), ceil=True).output_extent([8], axis=0)
+    >>> Pooling("max", (3, 3), (2, 2), ceil=True).output_extent([8], axis=0)
     4
     """
 
@@ -108,7 +108,7 @@ class Pool:
         return sum(self.kernel) if self.operation == "mean" else 0
 
     @property
-    def magnitudes(self) -> Pool:
+    def magnitudes(self) -> Pooling:
         """Step whose output for absolute inputs bounds the numbers that are rounded: itself."""
         return self
 

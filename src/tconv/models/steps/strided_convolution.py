@@ -28,7 +28,7 @@ from tconv.models.tap_sums import gathered_sums
 _FLOAT32 = np.dtype(np.float32)
 
 
-class _Axis(NamedTuple):
+class _BlockTaps(NamedTuple):
     """Taps along one axis: the pixels of a block that they read, and the number of blocks that they reach over."""
 
     pixels: list[int]
@@ -133,10 +133,10 @@ class StridedConvolution:
     # -- by the kernel -------------------------------------------------------------------------------------------
 
     @cached_property
-    def _axes(self) -> tuple[_Axis, _Axis]:
+    def _axes(self) -> tuple[_BlockTaps, _BlockTaps]:
         """Taps along rows and columns."""
         down, across = (
-            _Axis(sorted({d * t % s for t in range(k)}), d * (k - 1) // s + 1)
+            _BlockTaps(sorted({d * t % s for t in range(k)}), d * (k - 1) // s + 1)
             for k, s, d in zip(self.weight.shape[2:], self.stride, self.dilation, strict=True)
         )
         return down, across

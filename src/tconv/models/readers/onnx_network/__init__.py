@@ -31,7 +31,7 @@ def network_of(path: Path) -> tuple[Network, tuple[str, ...]]:
     graph = open_graph(path)
     try:
         nodes, channels, notes = nodes_of(graph)
-        return Network(simplified(nodes), channels), notes
+        return Network(simplified(nodes, channels), channels), notes
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:

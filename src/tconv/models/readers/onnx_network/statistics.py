@@ -18,7 +18,7 @@ from tconv.models.readers.onnx_network.builder import Atom, Picture
 from tconv.models.readers.onnx_network.convolutions import on_channels, pads_of
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
-from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pool
+from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pooling
 
 Operator = Callable[[NodeReader, Any], Any]
 
@@ -196,7 +196,7 @@ def _pool(reader: NodeReader, node: Any) -> Picture:
             f"{label(node)} has dilations, or the places of the largest numbers; windows of pixels are needed"
         )
     pads = pads_of(reader, node, place, geometry.kernel, geometry.stride, geometry.dilation)
-    step = Pool(
+    step = Pooling(
         "max" if node.op_type == "MaxPool" else "mean",
         (geometry.kernel[0], geometry.kernel[1]),
         (geometry.stride[0], geometry.stride[1]),
