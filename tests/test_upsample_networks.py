@@ -289,6 +289,67 @@ def test_nan_reaches_what_reads_it():
     assert not bad[20:].any()
 
 
+@pytest.mark.parametrize("name", ["border", "u_net"])
+@pytest.mark.parametrize("size", [(1, 6), (2, 9), (23, 5)])
+def test_borders_by_reflection(name, size, monkeypatch):
+    """For a network that is checked square by square, and layer by layer, the reflection is NumPy's."""
+    network = NETWORKS[name]
+    model = Model.of(network, "mine", beyond="reflect")
+    picture = rng(4).random((*size, 3)).astype("f4")
+    x = np.moveaxis(picture, 2, 0)
+    sides = [(model.border, model.border + model.added(n, axis)) for axis, n in enumerate(size)]
+    expected = network(np.pad(x, [(0, 0), *sides], mode="reflect")[None])[0]
+    expected = expected[:, : model.scale * size[0], : model.scale * size[1]]
+    np.testing.assert_array_equal(model(x), expected)
+    for layered in (False, True):
+        monkeypatch.setattr(learned.LearnedUpsampler, "layered", layered)
+        np.testing.assert_array_equal(np.moveaxis(tconv.upsample(picture, weights=model), 2, 0), expected)
+
+
+@pytest.mark.parametrize(("dtype", "white"), [("u1", 255), ("u2", 65535), ("f4", 1), ("f2", 1)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_dtypes_and_opacity(dtype, white, channels, monkeypatch):
+    """Colours are those of the network on colours that count by their opacity; the opacity is interpolated."""
+    monkeypatch.setattr(learned.LearnedUpsampler, "layered", True)
+    model = Model.of(u_net(), "mine", value_range=(-1, 1))
+    values = rng(5).random((8, 11, channels))
+    if channels in (2, 4):
+        values[..., -1] = np.maximum(values[..., -1], 0.25)
+    picture = (values * white).astype(dtype)
+    made = tconv.upsample(picture, weights=model)
+    assert (made.shape, made.dtype) == (picture.shape, picture.dtype)
+    x = np.moveaxis(picture.astype("f8") / white, 2, 0)
+    alpha = x[-1:] if channels in (2, 4) else 1.0
+    colours = model((x[: channels - (channels in (2, 4))] * alpha).astype("f4")) / alpha
+    if white > 1:
+        colours = np.clip(colours, 0, 1)
+    expected = np.concatenate([colours, x[-1:]]) if channels in (2, 4) else colours
+    step = {"u1": 1 / 255, "u2": 2 / 65535, "f4": 1e-6, "f2": 2e-3}[dtype]
+    np.testing.assert_allclose(np.moveaxis(made.astype("f8") / white, 2, 0), expected, atol=step)
+
+
+def test_bands(monkeypatch):
+    """A network of five bands takes pictures of five bands, and refuses others."""
+    monkeypatch.setattr(learned.LearnedUpsampler, "layered", True)
+    model = Model.of(enhancer(5), "five")
+    picture = rng(6).random((9, 8, 5)).astype("f4")
+    made = tconv.upsample(picture, weights=model)
+    np.testing.assert_array_equal(np.moveaxis(made, 2, 0), model(np.moveaxis(picture, 2, 0)))
+    with pytest.raises(ShapeError, match="the picture has 3 channels; 5 are needed"):
+        tconv.upsample(picture[..., :3], weights=model)
+
+
+def test_a_tall_picture_of_three_columns(monkeypatch):
+    monkeypatch.setattr(learned.LearnedUpsampler, "layered", True)
+    monkeypatch.setattr(learned.LearnedUpsampler, "strip_bytes", 200_000)
+    model = Model.of(enhancer(width=8, border=True), "mine")
+    picture = noise(20_000, 3, 3)
+    made = tconv.upsample(picture, weights=model)
+    assert made.shape == (40_000, 6, 3)
+    top = tconv.upsample(picture[:2000], weights=model)
+    np.testing.assert_array_equal(made[:3900], top[:3900])
+
+
 # -- the check ---------------------------------------------------------------------------------------------------
 
 

@@ -32,8 +32,8 @@ class Model(NamedTuple):
     `value_range` are the network's own numbers for both. `border` pixels around the picture are copies of its outermost
     ones (`beyond` is "edge"), or its reflection ("reflect"). `adds` names the filter of `tconv.weights.interpolation`
     whose result the network's output is added to, so that colours are interpolated where a network knows luma only;
-    None for a network whose output is the whole picture. A network that takes sizes of `block` pixels (and `rest`) only gets
-    more such pixels at the bottom and right, which are cut off again. `name` and `notes` stand in reports and messages.
+    None for a network whose output is the whole picture. A network that takes sizes of `block` pixels (and `rest`) only
+    gets more such pixels at the bottom and right, which are cut off again. `name` and `notes` stand in reports.
     """
 
     network: Network
