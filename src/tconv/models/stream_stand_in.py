@@ -60,4 +60,4 @@ if not hasattr(Network, "stream"):
     Network.stream = lambda self, shape, load, columns=None, means=None, watch=None: _Stream(
         self, shape, load, columns, watch
     )
-    Network.plan_text = lambda self, shape: []
+    Network.plan_text = lambda self, shape: ""
