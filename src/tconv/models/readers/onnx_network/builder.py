@@ -85,7 +85,7 @@ class Pictures(NamedTuple):
     parts: tuple[Picture, ...]
 
 
-class Comparison(NamedTuple):
+class AboveLimit(NamedTuple):
     """Mask of the numbers of a picture that are above a limit."""
 
     picture: Picture

@@ -13,9 +13,9 @@ from tconv.models.inventory.model_layer import Size
 from tconv.models.layers import Node
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, label
 from tconv.models.readers.onnx_graph.nodes import OWN
-from tconv.models.readers.onnx_network.builder import Comparison, NetworkBuilder, Picture, Pictures, samples
+from tconv.models.readers.onnx_network.builder import AboveLimit, NetworkBuilder, Picture, Pictures, samples
 from tconv.models.readers.onnx_network.extents import HalfCrop
-from tconv.models.readers.onnx_network.inputs import NodeReader, Refusal, Value
+from tconv.models.readers.onnx_network.inputs import ON_SIZES, NodeReader, Refusal, Value
 from tconv.models.readers.onnx_network.operators import OPERATORS
 
 REFUSED = {
@@ -125,8 +125,9 @@ class GraphReader(NodeReader):
 
     def _results(self, node: Any) -> Sequence[Value]:
         given = [self.values.get(each) for each in node.inputs if each is not None]
-        if not any(isinstance(each, (Picture, Pictures, Comparison)) for each in given):
-            return self.on_sizes(node)
+        if not any(isinstance(each, (Picture, Pictures, AboveLimit)) for each in given):
+            if node.op_type in ON_SIZES or node.op_type not in OPERATORS:
+                return self.on_sizes(node)
         make = OPERATORS.get(node.op_type) if node.domain in OWN else None
         if make is None:
             name = node.op_type if node.domain in OWN else f"{node.domain}.{node.op_type}"
