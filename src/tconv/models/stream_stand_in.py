@@ -2,6 +2,7 @@
 
 # mypy: ignore-errors
 import numpy as np
+
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.steps.pooling import GlobalMean
