@@ -63,7 +63,7 @@ def _short(name: str) -> str:
 
 
 @contextmanager
-def progress_bar(stage: str, files: int = 1, quiet: bool = False) -> Iterator[ProgressBar]:
+def shown_progress(stage: str, files: int = 1, quiet: bool = False) -> Iterator[ProgressBar]:
     """Show a bar on the terminal until the stage is over; nothing if stderr is not a terminal, or with `quiet`."""
     if quiet or not sys.stderr.isatty():
         yield ProgressBar(files=files)

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from tconv._memory import si
 from tconv.cli.console import Report
-from tconv.cli.progress_bar import progress_bar
+from tconv.cli.progress_bar import shown_progress
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult, merged
@@ -29,7 +29,7 @@ from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.target_size import read_target_size
-from tconv.upsampling.thread_limit import read_threads, thread_limit
+from tconv.upsampling.thread_limit import limited_threads, read_threads
 from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -114,7 +114,7 @@ def run(
     for text, name in [*((text, "INPUT") for text in inputs), (output or "", "-o")]:
         refuse_url(text, name)
     sources = tuple(map(Path, inputs))
-    with thread_limit(read_threads(threads, COMMAND)):
+    with limited_threads(read_threads(threads, COMMAND)):
         network = read_network_options(value_range, channel_order, COMMAND)
         target = read_target_size(scale, width, height, COMMAND)
         selection = Selection(target, model, kernel, weights, COMMAND, network)
@@ -161,7 +161,7 @@ def _upsample_one(
         for note in run.upsampler.notes:
             report.line("note", note)
         report.facts["plan"] = _plan_facts(run, plan, strips)
-        with progress_bar("upsampling", quiet=report.as_json) as bar:
+        with shown_progress("upsampling", quiet=report.as_json) as bar:
             bar.begin(str(file_run.path), run.pixels)
             results = file_run.execute(bar.advance, report.timed)
         if isinstance(run.source, SampleInput):
@@ -212,7 +212,7 @@ def _upsample_many(report: Report, batch: FileBatch) -> int:
     files = []
     checks: list[CheckResult | None] = []
     methods: list[AnyUpsampler] = []
-    with progress_bar("upsampling", len(batch.paths), quiet=report.as_json) as bar:
+    with shown_progress("upsampling", len(batch.paths), quiet=report.as_json) as bar:
         for source, file_run in batch.run(bar.advance, report.timed, bar.begin):
             run = file_run.run
             if run.method not in methods:

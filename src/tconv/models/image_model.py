@@ -13,7 +13,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.models.network import Network
-from tconv.models.picture_sizes import PictureSizes, picture_sizes, refuse_off_centre
+from tconv.models.picture_sizes import PictureSizes, refuse_off_centre, sizes_of
 from tconv.weights.interpolation import FILTERS, Interpolation
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -68,7 +68,7 @@ class Model(NamedTuple):
             )
         if adds not in (None, *FILTERS):
             raise ShapeError(f"{name} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
-        sizes = picture_sizes(network, name)
+        sizes = sizes_of(network, name)
         refuse_off_centre(network, name, sizes)
         model = cls(
             network,

@@ -24,7 +24,7 @@ from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.error_bound import SAFETY, UNIT, rounding
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
-from tconv.models.receptive_field import receptive_field
+from tconv.models.receptive_field import spans_read
 from tconv.models.steps.step import NetworkStep, Region, Shape, taken
 from tconv.models.tap_sums import scattered_sums
 from tconv.weights.interpolation import crop_for
@@ -40,7 +40,7 @@ _SHARE = 0.08
 _COPIES = 8
 
 
-class Values(NamedTuple):
+class Bounded(NamedTuple):
     """Part of a layer's output in float64, [C, h, w], and the error that float32 may have."""
 
     values: Array
@@ -82,7 +82,7 @@ class LayerCheck:
         for axis in (0, 1):
             sizes = [size[axis] for size in self._sizes]
             at = int(self._rng.integers(sizes[-1]))
-            fields = receptive_field(self._network, sizes, slice(at, at + 1), axis)
+            fields = spans_read(self._network, sizes, slice(at, at + 1), axis)
             sides.append(
                 [
                     int(self._rng.integers(size)) if field is None else min((field.start + field.stop) // 2, size - 1)
@@ -167,7 +167,7 @@ class LayerCheck:
             if not np.array_equal(taken(seen, *both), taken(part, *both), equal_nan=True):
                 self._fail(number, f"reads other numbers than layer {place} computed")
 
-    def _compare(self, numbers: Sequence[int], truth: Values, out: Region) -> None:
+    def _compare(self, numbers: Sequence[int], truth: Bounded, out: Region) -> None:
         got = out.values
         tolerance = np.nan_to_num(truth.error) + float(np.finfo(np.float32).tiny)
         same = np.isclose(truth.values.astype(np.float32), got, 0, 0, equal_nan=True)
@@ -196,7 +196,7 @@ class LayerCheck:
 
     # -- the definition ------------------------------------------------------------------------------------------
 
-    def _recomputed(self, numbers: Sequence[int], given: dict[int, Region], out: Region) -> Values:
+    def _recomputed(self, numbers: Sequence[int], given: dict[int, Region], out: Region) -> Bounded:
         """Return a part of the output of the last of these layers."""
         nodes = self._network.nodes
         wanted: dict[int, Span] = {numbers[-1]: (out.rows, out.columns)}
@@ -211,12 +211,12 @@ class LayerCheck:
                 ]
                 before = wanted.get(place, (spans[0], spans[1]))
                 wanted[place] = _hull(before[0], spans[0]), _hull(before[1], spans[1])
-        parts: dict[int, tuple[Values, Span]] = {}
+        parts: dict[int, tuple[Bounded, Span]] = {}
         for place, part in given.items():
             # of a group at the end of the rows, the last inputs may not be there yet
             span = _common(wanted[place][0], part.rows), _common(wanted[place][1], part.columns)
             values = taken(part, *span).astype(np.float64)
-            parts[place] = Values(values, np.zeros(values.shape)), span
+            parts[place] = Bounded(values, np.zeros(values.shape)), span
         for number in numbers:
             step, places = nodes[number - 1].step, nodes[number - 1].inputs
             target = wanted[number] if number != numbers[-1] else (out.rows, out.columns)
@@ -229,7 +229,7 @@ class LayerCheck:
         return parts[numbers[-1]][0]
 
 
-def _convolved(step: Convolution, given: Values, span: Span, wanted: Span, anchors: Shape | None) -> Values:
+def _convolved(step: Convolution, given: Bounded, span: Span, wanted: Span, anchors: Shape | None) -> Bounded:
     g = step.geometry
     crops = [
         crop_for(step.along[axis], span[axis].start, given.values.shape[1 + axis], wanted[axis]) for axis in (0, 1)
@@ -250,21 +250,21 @@ def _convolved(step: Convolution, given: Values, span: Span, wanted: Span, ancho
         error += scattered_sums(given.error, absolute, local)
     activation = activation_of(step.activation, step.channels[1])
     if activation is None:
-        return Values(values, error)
+        return Bounded(values, error)
     low, high = values - error, values + error
     for each in (values, low, high):
         activation.apply(each[None])
-    return Values(values, np.maximum(np.abs(high - values), np.abs(low - values)) + 4 * UNIT * np.abs(values))
+    return Bounded(values, np.maximum(np.abs(high - values), np.abs(low - values)) + 4 * UNIT * np.abs(values))
 
 
 def _computed(
-    rng: np.random.Generator, step: NetworkStep, given: list[tuple[Values, Span]], sizes: list[Shape], target: Span
-) -> Values:
+    rng: np.random.Generator, step: NetworkStep, given: list[tuple[Bounded, Span]], sizes: list[Shape], target: Span
+) -> Bounded:
     """Return a part of the output of any other step; its error is found from copies of its inputs that have errors."""
     channels = step.output_channels([len(part.values) for part, _ in given])
     shape = channels, *(span.stop - span.start for span in target)
 
-    def through(amounts: Callable[[Values], Array]) -> Array:
+    def through(amounts: Callable[[Bounded], Array]) -> Array:
         """Return the root mean square of the output's changes when the inputs change by these amounts."""
         total = np.zeros(shape)
         for _ in range(_COPIES):
@@ -279,7 +279,7 @@ def _computed(
     values = np.empty(shape)
     step.compute([Region(part.values, *span) for part, span in given], sizes, Region(values, *target))
     if not step.roundings:
-        return Values(
+        return Bounded(
             values, 2 * through(lambda part: part.error) if any(p.error.any() for p, _ in given) else 0 * values
         )
     mass, bound = np.abs(values), getattr(step, "magnitudes", None)
@@ -291,7 +291,7 @@ def _computed(
     error = SAFETY * step.roundings * own
     if any(part.error.any() for part, _ in given):
         error += 2 * through(lambda part: part.error)
-    return Values(values, error)
+    return Bounded(values, error)
 
 
 def _factors(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

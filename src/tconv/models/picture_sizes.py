@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tconv.errors import ShapeError
 from tconv.models.network import Network
-from tconv.models.receptive_field import extents, receptive_field
+from tconv.models.receptive_field import extents, spans_read
 
 _SIDES = 64, 1 << 14
 """Sides of the squares whose output sizes show scale and border: a small one, and one for very wide borders."""
@@ -52,7 +52,7 @@ class PictureSizes(NamedTuple):
         )
 
 
-def picture_sizes(network: Network, name: str) -> PictureSizes:
+def sizes_of(network: Network, name: str) -> PictureSizes:
     """Return scale, border and block of a network. Raises ShapeError for one that is not a network of pictures."""
     error: ShapeError | None = None
     for side in _SIDES:
@@ -152,7 +152,7 @@ def refuse_off_centre(network: Network, name: str, sizes: PictureSizes) -> None:
         spans = []
         for place in places:
             outputs = slice(sizes.scale * (place - sizes.border), sizes.scale * (place - sizes.border + 1))
-            spans.append(receptive_field(network, sides, outputs, axis)[0] or slice(place, place + 1))
+            spans.append(spans_read(network, sides, outputs, axis)[0] or slice(place, place + 1))
         aside = sum(s.start + s.stop - 1 - 2 * place for s, place in zip(spans, places, strict=True)) / len(places)
         if abs(aside) >= 2:
             first, last = spans[0].start - places[0], spans[0].stop - 1 - places[0]

@@ -15,7 +15,7 @@ def extents(network: Network, size: int, axis: int) -> list[int]:
     return result
 
 
-def receptive_field(network: Network, sizes: list[int], outputs: slice, axis: int) -> list[slice | None]:
+def spans_read(network: Network, sizes: list[int], outputs: slice, axis: int) -> list[slice | None]:
     """Return the rows (columns) of the input and of each node that output rows read; `sizes` are those of `extents`.
 
     None for a node that they read through a mean of the whole picture only, or not at all.
@@ -43,8 +43,7 @@ def square_macs(network: Network, side: int) -> int:
     else:
         return 0
     fields = [
-        receptive_field(network, each, slice(each[-1] // 2, each[-1] // 2 + side), axis)
-        for axis, each in enumerate(sides)
+        spans_read(network, each, slice(each[-1] // 2, each[-1] // 2 + side), axis) for axis, each in enumerate(sides)
     ]
     total = 0
     for node, rows, columns in zip(network.nodes, *(field[1:] for field in fields), strict=True):

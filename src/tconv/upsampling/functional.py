@@ -27,7 +27,7 @@ from tconv.upsampling.network_options import read_network_options
 from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
 from tconv.upsampling.target_size import read_target_size
-from tconv.upsampling.thread_limit import read_threads, thread_limit
+from tconv.upsampling.thread_limit import limited_threads, read_threads
 from tconv.upsampling.upsampler_selection import Selection
 
 
@@ -128,7 +128,7 @@ def upsample(
     if alpha is not None and not isinstance(alpha, bool):
         raise ArgumentError(f"alpha is {shown(alpha)}; True, False or None is needed. Write alpha=True")
     network = read_network_options(value_range, channel_order, PYTHON)
-    with thread_limit(read_threads(threads, PYTHON)):
+    with limited_threads(read_threads(threads, PYTHON)):
         selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON, network)
         return _upsample_any(image, _Call(selection, alpha, overwrite, check), output)
 

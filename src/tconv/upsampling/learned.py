@@ -132,8 +132,15 @@ class LearnedUpsampler(WholeScale):
             rest = f" and {model.rest}" * (model.rest > 0)
             lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
             notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
-        passes = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1)))
-        return notes + [passes] * bool(passes)
+        facts_text = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1))).splitlines()
+        facts = dict(line.split(maxsplit=1) for line in facts_text if len(line.split(maxsplit=1)) == 2)
+        if "bands" in facts:
+            notes.append(facts["bands"].replace(" of ", " bands of ", 1))
+        if "passes" in facts:
+            notes.append(facts["passes"].replace(",", " passes,", 1).partition(";")[0])
+        if not facts.get("repeated", "0%").startswith("0%"):
+            notes.append(f"{facts['repeated']} is computed again to save memory")
+        return notes
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of the layers' row buffers, and of the interpolation of one strip."""

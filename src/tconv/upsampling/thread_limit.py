@@ -35,7 +35,7 @@ def read_threads(value: Any, naming: Naming = PYTHON) -> int | None:
 
 
 @contextmanager
-def thread_limit(threads: int | None) -> Iterator[None]:
+def limited_threads(threads: int | None) -> Iterator[None]:
     """Let the calls of the block use at most this many threads; afterwards as many as before."""
     if threads is None:
         yield
