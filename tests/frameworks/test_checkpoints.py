@@ -41,7 +41,6 @@ RUN = {
         {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8, "upscale": 2, "norm": False},
         2,
     ),
-    "RealCUGAN x2": ("RealCUGAN", "UpCunet2x", {}, 2),
     "RealCUGAN x3": ("RealCUGAN", "UpCunet3x", {}, 3),
     "RealCUGAN x4": ("RealCUGAN", "UpCunet4x", {}, 4),
     "RealCUGAN x2 pro": ("RealCUGAN", "UpCunet2x", {"pro": True}, 2),
@@ -80,6 +79,11 @@ REFUSED = {
         "RealPLKSR",
         {"dim": 16, "n_blocks": 1, "kernel_size": 9},
         "a network with means and variances of the whole picture (first in feats.1.norm, GroupNorm)",
+    ),
+    "DnCNN": (
+        "DnCNN",
+        {"in_nc": 3, "out_nc": 3, "nc": 8, "nb": 17},
+        "a network of restoration whose result has the size",
     ),
     "LaMa": ("LaMa", {}, "a network of inpainting that reads a picture and a mask; one with one input is needed"),
 }

@@ -33,8 +33,8 @@ Span = tuple[slice, slice]
 
 COLUMNS = 4
 """Columns of a part that is checked."""
-_PLACES = 16
-"""Outputs of the network whose paths through the layers are checked, as far as there is time."""
+_REMEMBERED = 4
+"""Checked parts of each layer that are kept, to compare them with what the next layers read."""
 _SHARE = 0.08
 """Share of the run's time for all checks after the first of each layer."""
 _COPIES = 8
@@ -64,7 +64,8 @@ class LayerCheck:
         self._network, self._source, self._advance = network, source, advance
         self._sizes = network.sizes(shape)
         self._rng = np.random.default_rng()
-        self._pending: list[dict[int, Span]] = [self._path() for _ in range(_PLACES)]
+        self._pending = self._path()
+        """A place of every layer that has not been checked yet."""
         self._seen: dict[int, list[Region]] = {}
         """Parts that were checked when they were computed."""
         self._begin, self._spent = time.perf_counter(), 0.0
@@ -124,20 +125,19 @@ class LayerCheck:
         self._advance(share)
 
     def wanted(self, number: int, rows: slice, columns: slice) -> Sequence[Span]:
-        """Return the places of a layer among these rows and columns; those after the first while there is time."""
-        found = []
-        for order, path in enumerate(self._pending):
-            span = path.get(number)
-            if span is None or not (span[0].start < rows.stop and rows.start < span[0].stop):
-                continue
+        """Return the place of a layer among these rows and columns, and random ones while there is time."""
+        span = self._pending.get(number)
+        if span is not None:
             part = _common(span[0], rows), _common(span[1], columns)
-            if part[1].start >= part[1].stop:
-                continue
-            if order and self._spent > _SHARE * (time.perf_counter() - self._begin):
-                break
-            del path[number]
-            found.append(part)
-        return found
+            if all(each.start < each.stop for each in part):
+                del self._pending[number]
+                return [part]
+        if self._spent > _SHARE * (time.perf_counter() - self._begin):
+            return ()
+        row = int(self._rng.integers(rows.start, rows.stop))
+        column = int(self._rng.integers(columns.start, columns.stop))
+        more = self._grouped(number, slice(row, row + 1), slice(column, column + COLUMNS))
+        return [(_common(more[0], rows), _common(more[1], columns))]
 
     def check(self, numbers: Sequence[int], given: dict[int, Region], out: Region) -> None:
         """Recompute a part of the last of these layers and compare it. Raises CheckError."""
@@ -146,7 +146,9 @@ class LayerCheck:
             self._check_same(numbers[-1], place, part)
         with np.errstate(all="ignore"):  # inf and NaN are values here
             self._compare(numbers, self._recomputed(numbers, given, out), out)
-        self._seen.setdefault(numbers[-1], []).append(out._replace(values=out.values.copy()))
+        seen = self._seen.setdefault(numbers[-1], [])
+        seen.append(out._replace(values=out.values.copy()))
+        del seen[:-_REMEMBERED]
         self._spent += time.perf_counter() - start
 
     def _check_same(self, number: int, place: int, part: Region) -> None:

@@ -132,7 +132,8 @@ class LearnedUpsampler(WholeScale):
             rest = f" and {model.rest}" * (model.rest > 0)
             lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
             notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
-        return notes + list(model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1))))
+        passes = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1)))
+        return notes + [passes] * bool(passes)
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of the layers' row buffers, and of the interpolation of one strip."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import tconv.models.stream_stand_in  # noqa
 from tconv._arrays import Array
 from tconv.models.image_model import Model
 from tconv.models.layer_check import LayerCheck

@@ -26,13 +26,14 @@ class Place(NamedTuple):
 class Placement:
     """Places of nodes: views are only read, all others are computed or copied.
 
-    `copies` are values beside the nodes: (number, source, the concatenation that reads it).
+    `copies` are values beside the nodes, by their numbers: the source, and the concatenations that read it, the first
+    of them last.
     """
 
     places: dict[int, Place] = field(default_factory=dict)
     channels: list[int] = field(default_factory=list)
     views: set[int] = field(default_factory=set)
-    copies: list[tuple[int, int, int]] = field(default_factory=list)
+    copies: dict[int, tuple[int, list[int]]] = field(default_factory=dict)
 
     def add_storage(self, number: int, channels: int) -> None:
         """Give a node a storage of its own."""
@@ -55,8 +56,14 @@ class Placement:
         )
 
 
-def placement(nodes: Sequence[Node], channels: list[int], computed: Collection[int], own: Collection[int]) -> Placement:
-    """Return the places of the computed nodes; those in `own` have arrays of their own.
+def placement(
+    nodes: Sequence[Node],
+    channels: list[int],
+    computed: Collection[int],
+    own: Collection[int],
+    apart: Collection[int] = (),
+) -> Placement:
+    """Return the places of the computed nodes; those in `own` have arrays of their own, those in `apart` storages.
 
     The channels of copies are appended to `channels`: a copy has the next number.
     """
@@ -73,17 +80,21 @@ def placement(nodes: Sequence[Node], channels: list[int], computed: Collection[i
         inputs = nodes[number - 1].inputs
         result.views.add(number)
         if number not in places:
-            if _are_adjacent([places.get(place) for place in inputs], [channels[place] for place in inputs]):
-                places[number] = places[inputs[0]]
+            found = _adjacent(result, inputs, channels)
+            if found is not None:
+                places[number] = places[found[0]]
+                for place in found:
+                    if place in result.copies:
+                        result.copies[place][1].append(number)
                 continue
             result.add_storage(number, channels[number])
         storage, offset = places[number]
         for place in inputs:
             here = Place(storage, offset)
-            if place in computed and place not in places:
+            if place in computed and place not in places and place not in apart:
                 places[place] = here
             elif places.get(place) != here:
-                result.copies.append((len(channels), place, number))
+                result.copies[len(channels)] = place, [number]
                 places[len(channels)] = here
                 channels.append(channels[place])
             offset += channels[place]
@@ -100,13 +111,20 @@ def placement(nodes: Sequence[Node], channels: list[int], computed: Collection[i
     return result
 
 
-def _are_adjacent(places: Sequence[Place | None], channels: Sequence[int]) -> bool:
-    """Return True if all are in one storage, one behind the other."""
-    if places[0] is None:
-        return False
-    storage, offset = places[0]
-    for place, count in zip(places, channels, strict=True):
-        if place != (storage, offset):
-            return False
-        offset += count
-    return True
+def _adjacent(known: Placement, inputs: Sequence[int], channels: Sequence[int]) -> list[int] | None:
+    """Return the inputs, or copies of them, that are in one storage, one behind the other; None if there are none."""
+    alike = [[place, *(copy for copy, (source, _) in known.copies.items() if source == place)] for place in inputs]
+    for first in alike[0]:
+        if first not in known.places:
+            continue
+        storage, offset = known.places[first]
+        found = []
+        for options in alike:
+            here = [place for place in options if known.places.get(place) == (storage, offset)]
+            if not here:
+                break
+            found.append(here[0])
+            offset += channels[here[0]]
+        else:
+            return found
+    return None

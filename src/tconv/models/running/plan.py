@@ -1,8 +1,6 @@
 """Plan of a run: what is computed, where it is stored, and which rows of it are computed in each strip.
 
-A strip begins with rows of the targets. From the last node to the first, each asks its inputs for the rows that its new
-rows read and that are not computed yet. A storage has room for the rows that are read in a strip or later, and for no
-others.
+A storage has room for the rows that are read in a strip or later, and for no others (`schedule`).
 """
 
 from __future__ import annotations
@@ -17,12 +15,14 @@ from tconv.models.layers import Convolution, Node
 from tconv.models.row_buffer import row_floats
 from tconv.models.running.fusion import Fusion
 from tconv.models.running.placement import Placement, placement
-from tconv.models.running.spans import group_end, hull, needed
+from tconv.models.running.schedule import Reading, Schedule
+from tconv.models.running.spans import hull, needed
 from tconv.models.steps.channels import ChannelRange
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import NetworkStep, Shape
 
-_NEVER = 1 << 30
+_WORTH = 0.7
+"""Share of a storage's memory below which a copy of a value is made instead of keeping its neighbours as long."""
 
 
 class Graph(NamedTuple):
@@ -97,23 +97,51 @@ class Plan:
         delivered: frozenset[int] = frozenset(),
     ) -> None:
         self.targets, self.given, self.delivered = dict(targets), frozenset(given), delivered
-        self.channels, self.sizes = list(graph.channels), list(sizes)
-        nodes = graph.nodes
+        self._graph, self._strip_bytes = graph, strip_bytes
         heights, widths = ([size[axis] for size in sizes] for axis in (0, 1))
         rows = {place: target.rows for place, target in targets.items()}
         columns = {place: target.columns for place, target in targets.items()}
-        self.rows = needed(nodes, rows, heights, 0, graph.groups[0], self.given)
-        self.columns = needed(nodes, columns, widths, 1, graph.groups[1], self.given)
-        self.first_rows = [span.start for span in self.rows]
-        self.tasks = self._tasks(graph)
-        # places that the caller has arrays for; those that are delivered strip by strip are like all others
-        own = ({*targets} - delivered | self.given) & {number for number, span in enumerate(self.rows) if span.stop}
-        own.add(0)
-        computed = {task.number for task in self.tasks}
-        self.placement: Placement = placement(nodes, self.channels, computed, own)
-        self._add_copies(nodes)
-        self._schedule(self._strip(strip_bytes))
+        self._spans = [
+            needed(graph.nodes, wanted, extents, axis, graph.groups[axis], self.given)
+            for axis, (wanted, extents) in enumerate(((rows, heights), (columns, widths)))
+        ]
+        self._arrange(sizes, frozenset())
+        apart = self._long_lived()
+        if apart:
+            self._arrange(sizes, apart)
         self.stores = self._stores()
+
+    def _arrange(self, sizes: Sequence[Shape], apart: frozenset[int]) -> None:
+        """Place the outputs, those in `apart` in storages of their own, and find the rows of each strip."""
+        nodes = self._graph.nodes
+        self.channels, self.sizes = list(self._graph.channels), list(sizes)
+        self.rows, self.columns = (list(spans) for spans in self._spans)
+        self.first_rows = [span.start for span in self.rows]
+        self.tasks = self._tasks(self._graph)
+        # places that the caller has arrays for; those that are delivered strip by strip are like all others
+        arrays = {*self.targets} - self.delivered | self.given
+        own = {number for number in arrays if self.rows[number].stop} | {0}
+        computed = {task.number for task in self.tasks}
+        self.placement: Placement = placement(nodes, self.channels, computed, own, apart)
+        self._add_copies()
+        self._schedule(self._strip(self._strip_bytes))
+
+    def _long_lived(self) -> frozenset[int]:
+        """Return places that are needed so much longer than their neighbours in a storage that a copy saves memory."""
+        stop = self.stops[1:]
+        live = (stop - np.minimum(self.keeps, stop)).max(0).tolist()
+        apart: set[int] = set()
+        for members, channels in zip(self.members(), self.placement.channels, strict=True):
+            if len(members) < 2:
+                continue
+            costs = {
+                rows: rows * channels + sum(self.channels[m] * live[m] for m in members if live[m] > rows)
+                for rows in {live[m] for m in members}
+            }
+            best = min(costs, key=lambda rows: costs[rows])
+            if costs[best] < _WORTH * costs[max(costs)]:
+                apart |= {m for m in members if live[m] > best}
+        return frozenset(apart)
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
@@ -153,16 +181,16 @@ class Plan:
                 tasks.append(Task(number, (number,), node.step, node.inputs, (), anchor))
         return tasks
 
-    def _add_copies(self, nodes: Sequence[Node]) -> None:
+    def _add_copies(self) -> None:
         """Add the tasks of copies before the concatenations that read them; drop those of views."""
         copies: dict[int, list[Task]] = {}
-        for number, source, concat in self.placement.copies:
+        for number, (source, concats) in self.placement.copies.items():
             step = ChannelRange(0, self.channels[source])
-            copies.setdefault(concat, []).append(Task(number, (), step, (source,)))
+            copies.setdefault(concats[-1], []).append(Task(number, (), step, (source,)))
             self.sizes.append(self.sizes[source])
-            self.rows.append(self.rows[concat])
-            self.columns.append(self.columns[concat])
-            self.first_rows.append(self.rows[concat].start)
+            self.rows.append(hull(self.rows[concat] for concat in concats))
+            self.columns.append(hull(self.columns[concat] for concat in concats))
+            self.first_rows.append(self.rows[-1].start)
         tasks = []
         for task in self.tasks:
             tasks += copies.get(task.number, [])
@@ -188,65 +216,21 @@ class Plan:
 
     def _schedule(self, strip: int) -> None:
         """Find the row up to which each place is computed after each strip, and the first row that is still read."""
-        lengths = {place: target.rows.stop - target.rows.start for place, target in self.targets.items()}
-        count = max(-(-length // strip) for length in lengths.values())
         behind = {place: self.placement.behind(place, self.channels) for place in self.placement.places}
-        heights = [height for height, _ in self.sizes]
-        # (number, anchor, height, step, its inputs' heights, its inputs, the places that are added)
-        backward = [
-            (
-                task.number,
-                task.anchor,
-                heights[task.number],
-                task.step.source,
-                [heights[place] for place in task.reads[: len(task.reads) - len(task.skips)]],
-                [behind[place] for place in task.reads[: len(task.reads) - len(task.skips)]],
-                [behind[place] for place in task.reads[len(task.reads) - len(task.skips) :]],
+        readings = []
+        for task in self.tasks:
+            count = len(task.reads) - len(task.skips)
+            places = [behind[place] for place in task.reads]
+            heights = [self.sizes[place][0] for place in task.reads[:count]]
+            anchor = None if task.anchor is None else task.anchor[0]
+            height = self.sizes[task.number][0]
+            readings.append(
+                Reading(task.number, anchor, height, task.step.source, heights, places[:count], places[count:])
             )
-            for task in reversed(self.tasks)
-        ]
-        stop = list(self.first_rows)
-        self.stops = np.zeros((count + 1, len(stop)), np.int32)
-        self.stops[0] = stop
-        lows = np.full((count, len(stop)), _NEVER, np.int32)
-        for number in range(count):
-            low: list[int] = [_NEVER] * len(stop)
-            before = list(stop)
-            for place, target in self.targets.items():
-                length = lengths[place]
-                part = -(-length * (number + 1) // count) if length != max(lengths.values()) else strip * (number + 1)
-                end = target.rows.start + min(part, length)
-                stop[place] = max(stop[place], end)
-                for other in behind[place]:
-                    stop[other] = max(stop[other], end)
-                    if place in self.delivered:  # read by the caller in this strip
-                        low[other] = min(low[other], before[place])
-            for place, anchor, height, source, extents, inputs, skips in backward:
-                end = stop[place]
-                if end == before[place]:
-                    continue
-                if anchor is not None:
-                    end = stop[place] = group_end(end, anchor[0], GROUP, height)
-                rows = slice(before[place], end)
-                for turn, places in enumerate(inputs):
-                    span = source(turn, rows, extents, 0)
-                    for other in places:
-                        if span.stop > stop[other]:
-                            stop[other] = span.stop
-                        if span.start < low[other]:
-                            low[other] = span.start
-                for places in skips:
-                    for other in places:
-                        if end > stop[other]:
-                            stop[other] = end
-                        if rows.start < low[other]:
-                            low[other] = rows.start
-            self.stops[number + 1] = stop
-            # new rows have room until the strip is done, even those of a group that nothing reads
-            lows[number] = [
-                min(at, start) if end > start else at for at, start, end in zip(low, before, stop, strict=True)
-            ]
-        self.keeps = np.minimum.accumulate(lows[::-1], 0)[::-1]
+        targets = {place: target.rows for place, target in self.targets.items()}
+        delivered = {place: behind[place] for place in self.delivered}
+        schedule = Schedule(readings, targets, delivered, self.first_rows, strip)
+        self.stops, self.keeps = schedule.stops, schedule.keeps
 
     # -- room ----------------------------------------------------------------------------------------------------
 
@@ -304,7 +288,8 @@ class Plan:
             return Store(channels, rows, columns, False, first)
         anchor = first
         if not grouped >= {*members} and usual > 1:  # strips are written in one piece
-            rows, anchor = -(-rows // usual) * usual, int(self.stops[1, members[0]])
+            ends = self.stops[1:, members[0]]
+            rows, anchor = -(-rows // usual) * usual, int(ends[np.flatnonzero(advances == usual)[0]])
         rows = max(1, min(rows, whole))
         # at or above the first row, and above groups that begin before it: compiled code divides positive numbers only
         return Store(channels, rows, columns, True, anchor - -(-(anchor - first + GROUP) // rows) * rows)

@@ -15,7 +15,7 @@ from tconv.models.simplification.graph import NodeGraph, graph_of
 from tconv.models.simplification.identities import identity, nested_concat, range_of_channels, undone_shuffle
 from tconv.models.simplification.moved import moved_in_front
 from tconv.models.simplification.nearest import nearest_in_front
-from tconv.models.simplification.padding import crop_behind, merged_padding, padding_in_front
+from tconv.models.simplification.padding import crop_behind, crop_of_blocks, merged_padding, padding_in_front
 from tconv.models.simplification.shared import shared_node
 from tconv.models.simplification.shuffle import folded_shuffle
 from tconv.models.simplification.small_kernels import single_pixels_behind
@@ -46,6 +46,7 @@ RULES: tuple[Callable[[NodeGraph, int], bool], ...] = (
     single_pixels_behind,
     scaled_sum,
     padding_in_front,
+    crop_of_blocks,
     crop_behind,
     fused_activation,
     moved_in_front,
