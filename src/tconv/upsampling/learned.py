@@ -134,7 +134,7 @@ class LearnedUpsampler(WholeScale):
             notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
         facts_text = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1))).splitlines()
         facts = dict(line.split(maxsplit=1) for line in facts_text if len(line.split(maxsplit=1)) == 2)
-        if "bands" in facts:
+        if not facts.get("bands", "1 ").startswith("1 "):
             notes.append(facts["bands"].replace(" of ", " bands of ", 1))
         if "passes" in facts:
             notes.append(facts["passes"].replace(",", " passes,", 1).partition(";")[0])
