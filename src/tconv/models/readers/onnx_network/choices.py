@@ -10,7 +10,7 @@ from typing import Any
 
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
-from tconv.models.readers.onnx_network.builder import AboveLimit, Picture
+from tconv.models.readers.onnx_network.builder import AboveLimit, GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.pointwise import Pointwise
@@ -26,7 +26,7 @@ def _greater(reader: NodeReader, node: Any) -> AboveLimit:
     return AboveLimit(picture, float(limit.item()))
 
 
-def _where(reader: NodeReader, node: Any) -> Picture:
+def _where(reader: NodeReader, node: Any) -> GraphPicture:
     mask = reader.values.get(reader.required(node, 0))
     refusal = FileError(
         f"{label(node)} chooses between two pictures for each pixel; only a softplus that is written so is read. Write "

@@ -13,7 +13,7 @@ from tconv.errors import FileError, TconvError
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, label
 from tconv.models.readers.onnx_graph.constants import MemoryLimit, evaluated
 from tconv.models.readers.onnx_graph.nodes import OWN, inner_graphs, names_in
-from tconv.models.readers.onnx_network.builder import AboveLimit, NetworkBuilder, Picture, Pictures, Sampled
+from tconv.models.readers.onnx_network.builder import AboveLimit, GraphPicture, NetworkBuilder, Pictures, Sampled
 
 _INTEGERS = names_in("strides pads dilations kernel_shape output_padding output_shape perm axes starts ends split")
 _TYPES: dict[str, tuple[Any, str]] = {
@@ -43,7 +43,7 @@ class Refusal(NamedTuple):
     error: TconvError
 
 
-Value = Picture | Sampled | Refusal | Pictures | AboveLimit
+Value = GraphPicture | Sampled | Refusal | Pictures | AboveLimit
 
 
 class NodeReader:
@@ -109,7 +109,7 @@ class NodeReader:
             return self._fixed(np.asarray(given), numbers)
         value = self.required(node, number)
         made = self.values.get(value)
-        if isinstance(made, Picture):
+        if isinstance(made, GraphPicture):
             raise FileError(f"{label(node)} reads {value.name!r}, which is computed from the picture's colours")
         if isinstance(made, Sampled):
             numbers = [place for place in numbers if made.arrays[place] is not None]
@@ -154,13 +154,13 @@ class NodeReader:
 
     def is_picture(self, node: Any, number: int) -> bool:
         """Return True for an input that is computed from the picture."""
-        return isinstance(self.values.get(self.required(node, number)), Picture)
+        return isinstance(self.values.get(self.required(node, number)), GraphPicture)
 
-    def picture(self, node: Any, number: int = 0) -> Picture:
+    def picture(self, node: Any, number: int = 0) -> GraphPicture:
         """Return an input that is a picture. Raises FileError for any other."""
         value = self.required(node, number)
         made = self.values.get(value)
-        if isinstance(made, Picture):
+        if isinstance(made, GraphPicture):
             return made
         if isinstance(made, Refusal):
             raise made.error
