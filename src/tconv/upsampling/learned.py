@@ -146,7 +146,9 @@ class LearnedUpsampler(WholeScale):
         """Return the bytes of the layers' row buffers, and of the interpolation of one strip."""
         channels, height, width = shape
         extents = self.model.extent(height, 0), self.model.extent(width, 1)
-        buffers = self.model.network.scratch_bytes(extents)
+        # the network's output of one strip is kept beside the strip itself
+        output = self.model.output_channels(channels) * self.scale**2 * height * width * _FLOAT32.itemsize
+        buffers = self.model.network.scratch_bytes(extents) + min(self.strip_bytes, output)
         if self._more is None:
             return buffers
         rows = next(row_strips(self, shape, _FLOAT32.itemsize)).stop
