@@ -14,7 +14,7 @@ from tconv.models.readers.onnx_network.builder import Atom, GraphPicture, Sample
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 
-_MOST_CHANNELS = 1 << 16
+_MOST_CHANNELS = 1 << 12
 """Most channels that repeated ones may be."""
 
 
@@ -123,7 +123,8 @@ def _expand(reader: NodeReader, node: Any) -> GraphPicture:
         repeatable = not here or (node.op_type == "Tile" and {atom.kind for atom in here} == {"C"})
         if len(set(times.tolist())) != 1 or times[0] < 1 or not repeatable:
             raise FileError(
-                f"{label(node)} repeats the axes {picture.shape} to {wanted[0].tolist()}; whole channels can be repeated"
+                f"{label(node)} repeats the axes {picture.shape} to {wanted[0].tolist()}; whole channels can "
+                "be repeated"
             )
         count, repeats = reader.builder.channels[place], int(times[0])
         if count * repeats > _MOST_CHANNELS:
