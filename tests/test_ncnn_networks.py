@@ -7,10 +7,10 @@ import pytest
 
 import ncnn_networks
 from tconv.errors import FileError, TconvError
-from tconv.models import Network, load
-from tconv.models.readers.ncnn import nodes_of, read_lines
+from tconv.models import load
+from tconv.models.readers.ncnn.graph import network_of
+from tconv.models.readers.ncnn.param_file import read_lines
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
 
 pytest.importorskip("ncnn")
 
@@ -209,10 +209,7 @@ def split(text):
 
 
 def network(path):
-    blob = Blob(path.with_suffix(".bin").read_bytes())
-    nodes = nodes_of(read_lines(path), blob)
-    assert blob.left == 0
-    return Network(simplified(nodes))
+    return network_of(read_lines(path), Blob(path.with_suffix(".bin").read_bytes()))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -402,3 +399,9 @@ def network_or_model(path):
         raise
     except TconvError:
         return network(path)
+
+
+def test_a_note_says_that_layers_are_meant_for_int8(tmp_path):
+    text = HEAD + "Deconvolution d 1 1 p q 0=3 1=4 3=2 4=1 5=1 6=288\nConvolution c 1 1 q out 0=3 1=3 4=1 6=81 8=2"
+    model = load(ncnn_networks.write(tmp_path, "a", text, SHAPE, "int8"))
+    assert model.notes[0].startswith("1 layer is meant for int8: float32 is computed here")

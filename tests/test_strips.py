@@ -198,9 +198,9 @@ def test_the_methods_that_are_reported_are_those_that_run(monkeypatch, able):
     ]:
         honest = getattr(owner, name)
 
-        def recorded(self, *given, kind=kind, honest=honest):
+        def recorded(self, *given, kind=kind, honest=honest, **named):
             ran.append((kind, id(self)))
-            return honest(self, *given)
+            return honest(self, *given, **named)
 
         monkeypatch.setattr(owner, name, recorded)
     net = photo(2).network

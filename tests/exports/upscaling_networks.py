@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 
 def conv(into: int, out: int, k: int = 3, **words) -> nn.Conv2d:
@@ -309,7 +309,7 @@ def shuffled() -> nn.Module:
     """Channel shuffle, repeated channels, a gate of a linear layer, and the last channels first."""
 
     def forward(s, x):
-        n, c, h, w = x.shape
+        n, _, h, w = x.shape
         y = s.a(x)
         y = y.view(n, 2, 4, h, w).transpose(1, 2).reshape(n, 8, h, w)
         gate = torch.sigmoid(s.fc(y.mean((2, 3)))).view(n, 8, 1, 1)

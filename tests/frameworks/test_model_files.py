@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tconv import TconvError
 from tconv.errors import FileError, ShapeError
-from tconv.models import load, photo
+from tconv.models import Convolution, Network, Node, load, photo
+from tconv.models.simplification import simplified
+from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.upsampling import network_in_torch, torch_comparison
 
 FLOAT = TensorProto.FLOAT
@@ -235,8 +237,13 @@ def refuse(spoil):
     return str(caught.value)
 
 
-def _pool(graph):
-    graph.add("MaxPool", kernel_shape=[1, 1])
+def _softmax(graph):
+    graph.add("Softmax", axis=1)
+    plain(graph)
+
+
+def _dilated_pool(graph):
+    graph.add("MaxPool", kernel_shape=[2, 2], dilations=[2, 2])
     plain(graph)
 
 
@@ -256,21 +263,8 @@ def _inputs(graph):
 
 def _outputs(graph):
     plain(graph)
-    return {"outputs": ["y0", "y1"]}
-
-
-def _early_output(graph):
-    plain(graph)
-    return {"outputs": ["y0"]}
-
-
-def _constant_sum(graph):
-    plain(graph)
-    graph.add("Add", graph.last, graph.constant(np.ones((1, 1, 1, 1), "f4")))
-
-
-def _strides(graph):
-    graph.conv(1, 4, strides=[2, 2])
+    graph.add("Neg")
+    return {"outputs": ["y1", "y2"]}
 
 
 def _slopes_along_columns(graph):
@@ -359,10 +353,7 @@ def _many_limits(graph):
     [
         (_whole_number_constant, "'one' has dtype int64 and shape (); floats are needed"),
         (_text_constant, "'one' has dtype string and shape (); floats are needed"),
-        (
-            _blocks_of_the_picture,
-            "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels cannot be split into blocks",
-        ),
+        (_blocks_of_the_picture, "DepthToSpace 'y0' has 1 channels, which 2 x 2 blocks do not divide"),
         (_no_blocksize, "DepthToSpace 'y1' has blocksize=0 and mode='DCR'; 1 or more, DCR or CRD, are needed"),
         (_no_weight, "Conv 'y0' has no input 1, which it needs"),
         (_text_for_numbers, "Conv 'y0' has pads='SAME', where integers should be"),
@@ -371,14 +362,15 @@ def _many_limits(graph):
         (_other_kernel, "Conv 'y0' has kernel_shape=[5, 5] and a weight of (4, 1, 3, 3)"),
         (_shapes_of_constants, "Conv 'y1' reads 'y0', which is a constant"),
         (_many_limits, "'c2' has dtype float32 and shape (0,); floats are needed"),
-        (_pool, "it has a node MaxPool; Conv, ConvTranspose"),
+        (_softmax, "it has a node Softmax 'y0': attention, which reads all pixels for each one"),
+        (
+            _dilated_pool,
+            "MaxPool 'y0' has dilations, or the places of the largest numbers; windows of pixels are needed",
+        ),
         (_computed, "reads 'c0', which is a constant"),
         (_computed_from_the_input, "computes its weight 'x' from the picture; a constant, or"),
-        (_inputs, "it has 2 inputs and 1 outputs; one of each is needed"),
-        (_outputs, "it has 1 inputs and 2 outputs"),
-        (_early_output, "its output is not the output of its last node"),
-        (_constant_sum, "which is a constant"),
-        (_strides, "has strides [2, 2]; ordinary convolutions of stride 1 are read, and transposed ones of any stride"),
+        (_inputs, "it has 2 inputs ('x', 'z') and 1 outputs; one input, the picture, is needed"),
+        (_outputs, "it has 2 outputs, 'y1', 'y2', and it does not follow which one is the picture"),
         (_slopes_along_columns, "has slopes of (4,); one, or (channels, 1, 1) are needed"),
         (_stated_size, "has an output_shape, which fits one size only"),
         (_one_axis, "has a weight of 3 axes; 4 are needed, for pictures"),
@@ -521,6 +513,19 @@ def test_the_network_in_pytorch_is_the_network(random_networks):
         net = photo(scale).network
         with torch.inference_mode():
             same(network_in_torch.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
+
+
+def test_a_bias_of_phases_in_pytorch():
+    import torch
+
+    rng = np.random.default_rng(3)
+    bias = rng.normal(0, 1, 12).astype("f4")
+    layer = Convolution.ordinary(rng.normal(0, 1, (12, 3, 3, 3)).astype("f4"), bias, 1)
+    folded = Network(simplified([Node(layer, (0,)), Node(ChannelsToPixels(2), (1,))]))
+    assert folded.nodes[0].step.bias.shape == (3, 2, 2)
+    x = torch.from_numpy(rng.random((1, 3, 5, 7)).astype("f4"))
+    with torch.inference_mode():
+        same(network_in_torch.in_torch(folded)(x).numpy(), folded(x.numpy()))
 
 
 @pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
@@ -701,7 +706,7 @@ def _edited(old, new):
         (lambda text, data: (text, data[:-5]), "its weights end 5 bytes too early"),
         (lambda text, data: (text, data[:100]), "bytes too early"),
         (lambda text, data: (text, b""), "bytes too early"),
-        (lambda text, data: (text, data + bytes(8)), "a.bin has 8 bytes more than the layers need"),
+        (lambda text, data: (text, data + bytes(8)), "its weights end 8 bytes before the end of the .bin file"),
         (
             lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]),
             "bytes too early",

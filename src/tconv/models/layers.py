@@ -110,9 +110,21 @@ class Convolution:
         return min(-((extent - 1 - output - lo) // stride), last)
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
-        """Fill all columns of some output rows, float32."""
-        rows = self.source(0, out.rows, [sizes[0][0]], 0)
-        self.rows(taken(given[0], rows, slice(0, sizes[0][1]))[None], rows.start, out.rows, out.values[None])
+        """Fill a part of the output, float32."""
+        rows, columns = (
+            self.source(0, span, [size], axis)
+            for axis, (span, size) in enumerate(zip((out.rows, out.columns), sizes[0], strict=True))
+        )
+        g = self.geometry
+        left = out.columns.start + g.crop[1][0] - (g.extent[1] - 1) - g.stride[1] * columns.start
+        self.rows(
+            taken(given[0], rows, columns)[None],
+            rows.start,
+            out.rows,
+            out.values[None],
+            left=left,
+            first_column=out.columns.start,
+        )
 
     def bias_over(self, rows: slice, columns: slice) -> Array | None:
         """Return the bias of these output rows and columns: [C_out, 1, 1], or [C_out, rows, columns] of a pattern."""
@@ -210,8 +222,9 @@ class Convolution:
     ) -> None:
         """Fill out [1, C_out, rows, W] with output rows from the input rows x, which start at `first`.
 
-        The bits of a row do not depend on the other rows, nor on how the picture is cut. `left`, for stride 1, is that
-        of `in_groups`; `first_column` is the column of the whole output that out begins with.
+        The bits of a row do not depend on the other rows, nor on how the picture is cut. `left` is that of
+        `in_groups`; with a stride, in columns with the zeros between them. `first_column` is the column of the whole
+        output that out begins with.
         """
         # all strips of a picture have the same shapes, but for the first and the last
         key = outputs.start - self.geometry.stride[0] * first, left, x.shape, x.strides, out.shape, out.strides
@@ -219,8 +232,9 @@ class Convolution:
         if run is None:
             crops = crop_for(self.along[0], first, x.shape[2], outputs), self.geometry.crop[1]
             if left is not None:
-                reach = self.along[1].extent[0] - 1
-                crops = crops[0], (left + reach, x.shape[3] - left - out.shape[3])
+                lo = left + self.along[1].extent[0] - 1
+                (full,) = self.along[1].full_shape(x.shape[3:])
+                crops = crops[0], (lo, full - lo - out.shape[3])
             layer = self._layers.get(crops)
             if layer is None:
                 constants = (None, None) if self._has_pattern else (self.bias, self.activation)

@@ -22,11 +22,20 @@ from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Problem, is_plain
 from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Convolution, Node, check
-from tconv.models.row_buffer import RowBuffer, ring_rows, row_floats
+from tconv.models.running.fusion import fusions
+from tconv.models.running.passes import mean_levels
+from tconv.models.running.picture import MEMORY, Means, Picture, RowStream
+from tconv.models.running.plan import Graph
+from tconv.models.running.run import Load, Run
+from tconv.models.running.spans import anchored, needed
 from tconv.models.steps.step import Region, Shape
+from tconv.models.watch import Watch
 
 _STRIP = 1 << 21
 """Bytes of a layer's rows that are computed at a time: they stay in the caches until the next layer reads them."""
+
+_MOST_PLANS = 8
+"""Plans that a network caches, one for each size of picture."""
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -52,47 +61,21 @@ class Network:
         self.channels = [first.channels[0] if channels is None else channels]
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
-        self.anchors, self.column_anchors = self._anchored(0), self._anchored(1)
-        """one row (column) at which a group begins, for each node that computes rows in groups"""
-        readers: dict[int, set[int]] = {}
-        for number, node in enumerate(self.nodes, 1):
-            for place in node.inputs:
-                readers.setdefault(place, set()).add(number)
-        self.rings = {
-            number
-            for number, node in enumerate(self.nodes, 1)
-            if isinstance(node.step, Convolution) and readers.get(number, {0}) <= self.anchors.keys()
+        grouped = {
+            number: node.step.grouped.unit
+            for number, node in enumerate(self.nodes[:-1], 1)  # callers choose the rows of the last one
+            if isinstance(node.step, Convolution) and node.step.grouped is not None
         }
-        """nodes whose rows are buffered in rings: convolutions that are only read in groups"""
-
-    def _anchored(self, axis: int) -> dict[int, int]:
-        """Return one row (column) at which a group begins, for each node that computes rows in groups.
-
-        Groups of a layer begin where those of the next layer begin to read. The last layer has no groups, because
-        callers choose which of its rows they ask for.
-        """
-        anchors: dict[int, int] = {}
-        starts: list[int | None] = [None] * len(self.nodes) + [0]
-        for number in range(len(self.nodes), 0, -1):
-            start, node = starts[number], self.nodes[number - 1]
-            if start is None:
-                continue
-            if number < len(self.nodes) and isinstance(node.step, Convolution) and node.step.grouped is not None:
-                anchors[number] = start % (node.step.grouped.unit if axis else GROUP)
-            for place in node.inputs:
-                before = starts[place]
-                first = node.step.first(start, axis)
-                starts[place] = first if before is None else min(before, first)
-        return anchors
-
-    def _groups(self, number: int, axis: int) -> tuple[int, int]:
-        """Return the anchor and the rows (columns) of the groups of a node."""
-        if axis == 0:
-            return self.anchors[number], GROUP
-        step = self.nodes[number - 1].step
-        assert isinstance(step, Convolution)
-        assert step.grouped is not None
-        return self.column_anchors[number], step.grouped.unit
+        self.fusions = fusions(self.nodes, self.channels, grouped)
+        """sums that a convolution adds by itself, by their numbers"""
+        units = grouped | {number: grouped[fusion.nodes[0]] for number, fusion in self.fusions.items()}
+        self.anchors = anchored(self.nodes, dict.fromkeys(units, GROUP), 0)
+        self.column_anchors = anchored(self.nodes, units, 1)
+        """one row (column) at which a group begins, for each node that computes rows in groups"""
+        rows = {number: (anchor, GROUP) for number, anchor in self.anchors.items()}
+        columns = {number: (anchor, units[number]) for number, anchor in self.column_anchors.items()}
+        self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
+        self._pictures: dict[Any, Picture] = {}
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -155,47 +138,56 @@ class Network:
     def window(self, outputs: slice, size: int, axis: int = 0, grouped: bool = True) -> slice:
         """Return the input rows (axis 1: columns) that output rows need, of an input of this height (width).
 
+        Those of means over the whole picture are not among them.
+
         Without `grouped`, only those that the definition reads: layers that compute rows in groups read more.
         """
         sizes = [size]
         for node in self.nodes:
             sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
-        return self.needed(outputs, sizes, axis, grouped)[0]
+        means = mean_levels(self.nodes)
+        return needed(
+            self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means
+        )[0]
 
-    def scratch_bytes(self, shape: Shape) -> int:
-        """Return the bytes of the row buffers that `rows` has, beside its output."""
-        sizes = self.sizes(shape)
-        heights, step = [rows for rows, _ in sizes], self._step(sizes)
-        start = (heights[-1] - step) // 2
-        spans = self.needed(slice(start, start + step), heights)
-        strips: list[int] = []
-        for number, span in enumerate(spans[1:-1], 1):
-            # strips elsewhere may need a row or two more, or a group
-            rows = span.stop - span.start + (GROUP if number in self.anchors else 2)
-            rows = ring_rows(rows) if number in self.rings else min(sizes[number][0], rows)
-            strips.append(self.channels[number] * 4 * row_floats(sizes[number][1]) * rows)
-        # a buffer that grows has its old array beside it for a moment
-        return sum(strips) + max(strips, default=0)
+    @property
+    def has_means(self) -> bool:
+        """True if the output depends on means over the whole picture (`means`)."""
+        return bool(mean_levels(self.nodes))
+
+    def scratch_bytes(self, shape: Shape, memory: int | None = None) -> int:
+        """Return the bytes of the buffers that a run has, beside its input and output."""
+        return self._picture(shape, memory).scratch_bytes()
+
+    def plan_text(self, shape: Shape, memory: int | None = None) -> str:
+        """Return lines about a run: strips, bands, passes, memory, and work that is repeated."""
+        return self._picture(shape, memory).text()
+
+    def bands(self, shape: Shape, memory: int | None = None) -> list[slice]:
+        """Return columns of the output, from left to right: a stream for each needs less memory.
+
+        There are as few as fit into `memory` bytes, but not so many that the work would double, because bands overlap.
+        """
+        return self._picture(shape, memory).bands
+
+    def _picture(self, shape: Shape, memory: int | None) -> Picture:
+        """Return the plan for pictures of this size."""
+        key = shape, memory, _STRIP
+        picture = self._pictures.get(key)
+        if picture is None:
+            if len(self._pictures) >= _MOST_PLANS:
+                self._pictures.clear()
+            sizes = self.sizes(shape)
+            picture = Picture(self._graph, shape, sizes, MEMORY if memory is None else memory, _STRIP)
+            self._pictures[key] = picture
+        return picture
 
     def needed(self, outputs: slice, sizes: list[int], axis: int = 0, grouped: bool = True) -> list[slice]:
         """Return the rows (axis 1: columns) of the input and of each node that output rows need; at least one each.
 
         `sizes` are all their heights (widths).
         """
-        spans: list[list[slice]] = [[] for _ in sizes]
-        spans[-1].append(outputs)
-        for number in range(len(self.nodes), 0, -1):
-            if not spans[number]:  # no node reads it: it does not run
-                continue
-            node, wanted = self.nodes[number - 1], _hull(spans[number])
-            if grouped and number in self.anchors:
-                anchor, step = self._groups(number, axis)
-                wanted = _grouped(wanted, anchor, step, sizes[number])
-                spans[number] = [wanted]
-            given = [sizes[place] for place in node.inputs]
-            for place_number, place in enumerate(node.inputs):
-                spans[place].append(node.step.source(place_number, wanted, given, axis))
-        return [_hull(each) for each in spans]
+        return needed(self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {})
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -210,10 +202,22 @@ class Network:
             self.rows(picture, 0, x.shape[2], slice(0, height), result)
         return out
 
-    def rows(self, x: Array, first: int, height: int, outputs: slice, out: Array | None = None) -> Array:
+    def rows(
+        self,
+        x: Array,
+        first: int,
+        height: int,
+        outputs: slice,
+        out: Array | None = None,
+        *,
+        means: Means | None = None,
+        watch: Watch | None = None,
+        memory: int | None = None,
+    ) -> Array:
         """Return output rows [C', rows, W'] of a picture of this height; x [C, h, W] are its rows from `first` on.
 
-        `Network.window` gives the rows that are needed. The bits do not depend on how a picture is cut into rows.
+        `Network.window` gives the rows that are needed. The bits do not depend on how a picture is cut into rows. A
+        network with means needs those over the whole picture (`Network.means`), or the whole picture as x.
         """
         if x.dtype != np.float32:
             raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
@@ -233,68 +237,50 @@ class Network:
             )
         if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
             x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
-        heights = [rows for rows, _ in sizes]
         if out is None:
             out = empty((self.channels[-1], outputs.stop - outputs.start, sizes[-1][1]), _FLOAT32)
-        whole = self.needed(outputs, heights)
-        step = self._step(sizes)
-        buffers = [RowBuffer(x, first, first + x.shape[1])]
-        for number, (channels, (_, width)) in enumerate(zip(self.channels[1:-1], sizes[1:-1], strict=True), 1):
-            start = whole[number].start
-            if number in self.rings:
-                buffers.append(RowBuffer.ring(channels, width, self.anchors.get(number, 0) - GROUP, start))
-            else:
-                buffers.append(RowBuffer.linear(channels, width, start))
-        buffers.append(RowBuffer(out, outputs.start, outputs.start))
-        for begin in range(outputs.start, outputs.stop, step):
-            strip = slice(begin, min(begin + step, outputs.stop))
-            self._advance(buffers, self.needed(strip, heights), sizes)
+        shape = height, x.shape[2]
+        picture = self._picture(shape, memory)
+        if means is None and self.has_means:
+            if x.shape[1] != height:
+                raise ShapeError(
+                    f"x has {x.shape[1]} rows of {height}, and the network reads means over the whole picture. Write "
+                    "means=network.means(...)"
+                )
+            means = self.means(shape, lambda rows, columns: x[:, rows, columns], memory=memory)
+        regions = {} if means is None else dict(means.regions)
+        regions[0] = Region(x, slice(first, first + x.shape[1]), slice(0, x.shape[2]))
+        for band in picture.bands:
+            plan = picture.array_plan(outputs, band)
+            regions[len(self.nodes)] = Region(out[:, :, band], outputs, band)
+            run = Run(plan, regions, None, watch, (band.stop - band.start) / sizes[-1][1])
+            for _ in range(plan.strips):
+                run.advance()
         return out
 
-    def _step(self, sizes: list[Shape]) -> int:
-        """Return the output rows of one strip: so few that the largest layer's rows stay in the caches."""
-        out_rows = sizes[-1][0]
-        most = max(channels * 4 * h * w for channels, (h, w) in zip(self.channels[1:], sizes[1:], strict=True))
-        return max(1, min(out_rows, _STRIP * out_rows // max(1, most)))
+    def stream(
+        self,
+        shape: Shape,
+        load: Load,
+        *,
+        columns: slice | None = None,
+        means: Means | None = None,
+        watch: Watch | None = None,
+        memory: int | None = None,
+    ) -> RowStream:
+        """Return a stream of output rows from the top down, for columns of the output, as `bands` returns them.
 
-    def _advance(self, buffers: list[RowBuffer], needed: list[slice], sizes: list[Shape]) -> None:
-        """Compute the rows that are needed and not buffered yet."""
-        for number, node in enumerate(self.nodes, 1):
-            target = buffers[number]
-            rows = slice(target.stop, max(target.stop, needed[number].stop))
-            if rows.start == rows.stop:
-                continue
-            if number < len(self.nodes):
-                target.reserve(needed[number].start, rows.stop)
-            if number in self.anchors and isinstance(node.step, Convolution):
-                (place,) = node.inputs
-                ends = sizes[place][0], sizes[number][0]
-                column = -self.column_anchors[number]
-                node.step.in_groups(buffers[place], rows, target, ends, self.anchors[number], column=column)
-            else:
-                for piece in target.pieces(rows):
-                    self._compute_piece(number, buffers, piece, sizes)
-            target.stop = rows.stop
+        load(rows, columns) returns rows of the input as float32 [C, rows, columns]; the rows follow each other.
+        """
+        picture = self._picture(shape, memory)
+        if means is None and self.has_means:
+            raise ShapeError("the network reads means over the whole picture. Write means=network.means(shape, load)")
+        return RowStream(picture, columns or slice(0, picture.sizes[-1][1]), load, means, watch)
 
-    def _compute_piece(self, number: int, buffers: list[RowBuffer], rows: slice, sizes: list[Shape]) -> None:
-        """Compute contiguous rows of a node whose inputs are contiguous, too."""
-        node = self.nodes[number - 1]
-        given = [sizes[place] for place in node.inputs]
-        parts = []
-        for place_number, place in enumerate(node.inputs):
-            span = node.step.source(place_number, rows, [height for height, _ in given], 0)
-            parts.append(Region(buffers[place].view(span)[0], span, slice(0, sizes[place][1])))
-        out = Region(buffers[number].view(rows)[0], rows, slice(0, sizes[number][1]))
-        node.step.compute(parts, given, out)
+    def means(self, shape: Shape, load: Load, *, watch: Watch | None = None, memory: int | None = None) -> Means | None:
+        """Return the means over a whole picture that the output depends on; None for a network without them.
 
-
-def _grouped(rows: slice, anchor: int, step: int, size: int) -> slice:
-    """Return the rows of whole groups of `step` rows around these rows, in a picture of `size` rows."""
-    start = (rows.start - anchor) // step * step + anchor
-    stop = -((anchor - rows.stop) // step) * step + anchor
-    return slice(max(0, start), min(stop, size))
-
-
-def _hull(spans: list[slice]) -> slice:
-    """Return the rows from the first to the last of all spans; an empty span for none."""
-    return slice(min((s.start for s in spans), default=0), max((s.stop for s in spans), default=0))
+        load(rows, columns) returns rows of the input as float32 [C, rows, columns]. It is called for the whole picture,
+        several times. The result also has whole outputs of nodes that fit into the memory.
+        """
+        return self._picture(shape, memory).means(load, watch) if self.has_means else None

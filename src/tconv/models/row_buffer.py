@@ -1,6 +1,6 @@
 """Buffers for the rows of a layer's output that the next layers still need.
 
-`Network.rows` has one for each layer, so that memory does not grow with the height of a picture.
+A run has one storage for each layer, or for several that are concatenated: memory does not grow with the height.
 """
 
 from __future__ import annotations
@@ -8,10 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tconv._arrays import Array
-from tconv._memory import empty
-from tconv.kernels.simd.winograd_f43.interface import GROUP
 
-_FLOAT32 = np.dtype(np.float32)
 _ENDLESS = 1 << 40
 _LINE = 16
 """Floats in a cache line."""
@@ -25,22 +22,12 @@ class RowBuffer:
     """
 
     def __init__(self, array: Array, anchor: int, stop: int, period: int = _ENDLESS) -> None:
-        self.anchor, self.stop, self.period = anchor, stop, period
-        self._set_array(array)
-
-    def _set_array(self, array: Array) -> None:
-        self.array = array
+        self.array, self.anchor, self.stop, self.period = array, anchor, stop, period
         self.address = int(array.ctypes.data)
 
-    @classmethod
-    def linear(cls, channels: int, width: int, start: int) -> RowBuffer:
-        """Return an empty linear buffer whose first row will be `start`."""
-        return cls(_allocate(channels, 0, width), start, start)
-
-    @classmethod
-    def ring(cls, channels: int, width: int, anchor: int, start: int) -> RowBuffer:
-        """Return an empty ring whose first row will be `start`; groups, which begin at `anchor`, stay contiguous."""
-        return cls(_allocate(channels, GROUP, width), anchor, start, GROUP)
+    def part(self, channels: slice, columns: slice) -> RowBuffer:
+        """Return a buffer of the same rows: some channels and columns of them."""
+        return RowBuffer(self.array[channels, :, columns], self.anchor, self.stop, self.period)
 
     def view(self, rows: slice) -> Array:
         """Return a view [1, C, rows, W] of contiguous rows that are stored, or that space is reserved for."""
@@ -61,36 +48,33 @@ class RowBuffer:
         pieces = [self.view(piece) for piece in self.pieces(rows)]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, 2)
 
+
+class Storage:
+    """Rows of several layers' outputs, one behind the other in the channels of one array; `buffers` are their views."""
+
+    def __init__(self, array: Array, anchor: int, period: int = _ENDLESS) -> None:
+        self.whole = RowBuffer(array, anchor, anchor, period)
+        self.buffers: list[RowBuffer] = []
+
+    def add(self, channels: slice, columns: slice) -> RowBuffer:
+        """Return the buffer of some channels and columns."""
+        buffer = self.whole.part(channels, columns)
+        self.buffers.append(buffer)
+        return buffer
+
     def reserve(self, start: int, stop: int) -> None:
-        """Reserve space up to row `stop`; rows before `start` may be dropped."""
-        start = min(start, self.stop)
-        rows = stop - start
-        if self.period < _ENDLESS:
-            if rows > self.period:
-                self._grow(start, rows)
-        elif stop - self.anchor > self.array.shape[1]:
-            stored = self.view(slice(start, self.stop))[0]
-            if rows > self.array.shape[1]:
-                channels, _, width = self.array.shape
-                self._set_array(_allocate(channels, rows, width))
-            self.array[:, : self.stop - start] = stored
-            self.anchor = start
-
-    def _grow(self, start: int, rows: int) -> None:
-        """Enlarge the ring to this many rows from `start` on."""
-        channels, _, width = self.array.shape
-        period = ring_rows(rows)
-        larger = RowBuffer(_allocate(channels, period, width), self.anchor, self.stop, period)
-        stored = slice(start, self.stop)
-        for piece in larger.pieces(stored):
-            larger.view(piece)[...] = self.gathered(piece)
-        self.period = period
-        self._set_array(larger.array)
-
-
-def ring_rows(rows: int) -> int:
-    """Return the size of a ring for this many rows: whole groups, and one more, as the first may begin inside one."""
-    return -(-rows // GROUP) * GROUP + GROUP
+        """Make room up to row `stop` in a linear storage: rows before `start` may be dropped."""
+        whole = self.whole
+        rows = whole.array.shape[1]
+        if whole.period < _ENDLESS or stop - whole.anchor <= rows:
+            return
+        shift = start - whole.anchor
+        for first in range(0, rows - shift, shift):  # pieces that do not overlap with where they move
+            last = min(first + shift, rows - shift)
+            whole.array[:, first:last] = whole.array[:, first + shift : last + shift]
+        whole.anchor = start
+        for buffer in self.buffers:
+            buffer.anchor = start
 
 
 def row_floats(width: int) -> int:
@@ -100,7 +84,3 @@ def row_floats(width: int) -> int:
     times as long.
     """
     return (-(-width // _LINE) | 1) * _LINE
-
-
-def _allocate(channels: int, rows: int, width: int) -> Array:
-    return empty((channels, rows, row_floats(width)), _FLOAT32)[:, :, :width]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.models.steps.step import LINES, Region, Shape, taken
 

@@ -189,7 +189,8 @@ def _older(node: Any, arrays: list[Array | None]) -> Array | None:
         return np.expand_dims(x, tuple(given["axes"]))
     if node.op_type == "Clip":
         lo, hi = (np.asarray(given.get(name, usual), x.dtype) for name, usual in (("min", -np.inf), ("max", np.inf)))
-        return np.minimum(np.maximum(x, lo), hi)
+        clipped: Array = np.minimum(np.maximum(x, lo), hi)
+        return clipped
     return None
 
 

@@ -10,14 +10,14 @@ import numpy as np
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
 from tconv.models.readers.onnx_network.axes import picked, settled
-from tconv.models.readers.onnx_network.builder import Picture, Pictures
+from tconv.models.readers.onnx_network.builder import GraphPicture, Pictures
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.pointwise import Pointwise
 
 
-def _channel_axis(reader: NodeReader, node: Any, picture: Picture, usual: int | None = None) -> int:
+def _channel_axis(reader: NodeReader, node: Any, picture: GraphPicture, usual: int | None = None) -> int:
     axis: int | None = reader.attributes(node).get("axis", usual)
     rank = len(picture.axes)
     if axis is None or not -rank <= axis < rank:
@@ -29,7 +29,7 @@ def _channel_axis(reader: NodeReader, node: Any, picture: Picture, usual: int | 
     return axis % rank
 
 
-def _concat(reader: NodeReader, node: Any) -> Picture:
+def _concat(reader: NodeReader, node: Any) -> GraphPicture:
     known = {
         number: reader.picture(node, number) for number in range(len(node.inputs)) if reader.is_picture(node, number)
     }
@@ -68,7 +68,7 @@ def _split(reader: NodeReader, node: Any) -> list[Any]:
     ]
 
 
-def _gather(reader: NodeReader, node: Any) -> Picture:
+def _gather(reader: NodeReader, node: Any) -> GraphPicture:
     picture, chosen = reader.picture(node), reader.constant(node, 1)
     axis = _channel_axis(reader, node, picture, 0)
     if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
@@ -82,7 +82,7 @@ def _gather(reader: NodeReader, node: Any) -> Picture:
     if chosen.ndim == 1:
         return result
     axes = tuple(each for number, each in enumerate(result.axes) if number != axis)
-    return settled(reader.builder, Picture(place, axes))
+    return settled(reader.builder, GraphPicture(place, axes))
 
 
 def _split_to_sequence(reader: NodeReader, node: Any) -> Pictures:
@@ -105,14 +105,14 @@ def _split_to_sequence(reader: NodeReader, node: Any) -> Pictures:
     return Pictures(tuple(parts))
 
 
-def _sequence_at(reader: NodeReader, node: Any) -> Picture:
+def _sequence_at(reader: NodeReader, node: Any) -> GraphPicture:
     parts, place = reader.values.get(reader.required(node, 0)), reader.integers(node, 1, "position") or []
     if not isinstance(parts, Pictures) or len(place) != 1 or not -len(parts.parts) <= place[0] < len(parts.parts):
         raise FileError(f"{label(node)} takes part {place} of a sequence that does not have it")
     return parts.parts[place[0]]
 
 
-def _gather_nd(reader: NodeReader, node: Any) -> Picture:
+def _gather_nd(reader: NodeReader, node: Any) -> GraphPicture:
     """Return some channels: the choice along the first axis, to which exporters move that of the channels."""
     picture, chosen = reader.picture(node), reader.constant(node, 1)
     if picture.labels[:1] != "C" or chosen.ndim != 2 or chosen.shape[1] != 1 or chosen.dtype.kind not in "iu":
@@ -128,7 +128,7 @@ def _gather_nd(reader: NodeReader, node: Any) -> Picture:
     return reader.builder.whole(picked(reader.builder, picture.place, numbers % count), picture.labels)
 
 
-def _filled(reader: NodeReader, node: Any, number: int, like: Picture) -> Picture:
+def _filled(reader: NodeReader, node: Any, number: int, like: GraphPicture) -> GraphPicture:
     """Return a picture of constants, one number per channel, of the size of another one; such as a map of the noise."""
     builder = reader.builder
     stored = reader.numbers(node, number).arrays

@@ -10,7 +10,7 @@ from typing import Any
 
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
-from tconv.models.readers.onnx_network.builder import Comparison, Picture
+from tconv.models.readers.onnx_network.builder import AboveLimit, GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.pointwise import Pointwise
@@ -19,20 +19,20 @@ _LEAST_THRESHOLD = 17
 """Threshold from which on softplus(x) and x are equal in float32."""
 
 
-def _greater(reader: NodeReader, node: Any) -> Comparison:
+def _greater(reader: NodeReader, node: Any) -> AboveLimit:
     picture, limit = reader.picture(node, 0), reader.floats(node, 1)
     if limit.size != 1:
         raise FileError(f"{label(node)} compares the picture with {limit.shape} numbers; one number is needed")
-    return Comparison(picture, float(limit.item()))
+    return AboveLimit(picture, float(limit.item()))
 
 
-def _where(reader: NodeReader, node: Any) -> Picture:
+def _where(reader: NodeReader, node: Any) -> GraphPicture:
     mask = reader.values.get(reader.required(node, 0))
     refusal = FileError(
         f"{label(node)} chooses between two pictures for each pixel; only a softplus that is written so is read. Write "
         "an activation such as relu"
     )
-    if not isinstance(mask, Comparison) or not all(reader.is_picture(node, number) for number in (1, 2)):
+    if not isinstance(mask, AboveLimit) or not all(reader.is_picture(node, number) for number in (1, 2)):
         raise refusal
     above, below = reader.picture(node, 1), reader.picture(node, 2)
     place, nodes = below.place, reader.builder.nodes
