@@ -628,13 +628,13 @@ def test_a_faulty_network_is_found_and_nothing_is_written(run, monkeypatch, word
     if fault == "a weight":
         honest, spoiled = Convolution.rows, []
 
-        def rows(self, x, first, outputs, out, *, left=None):
+        def rows(self, x, first, outputs, out, **more):
             if not spoiled:  # the first layer that runs, and only that one
                 weight = self.weight.copy()
                 weight.flat[np.argmax(np.abs(weight))] += 1
                 spoiled.append((self, Convolution(weight, self.geometry, self.bias, self.activation)))
             self = spoiled[0][1] if self is spoiled[0][0] else self
-            honest(self, x, first, outputs, out, left=left)
+            honest(self, x, first, outputs, out, **more)
 
         monkeypatch.setattr(Convolution, "rows", rows)
     elif fault == "a layer":
