@@ -256,6 +256,7 @@ class Network:
             run = Run(plan, regions, None, watch, (band.stop - band.start) / sizes[-1][1])
             for _ in range(plan.strips):
                 run.advance()
+            del run  # before the next one has its memory
         return out
 
     def stream(

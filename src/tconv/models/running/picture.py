@@ -19,11 +19,15 @@ from tconv.models.running.work import ancestors
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
 
-MEMORY = 256_000_000
+MEMORY = 384_000_000
 """Bytes of buffers that a run may use, unless that would double its work."""
 _MOST_WORK = 2.0
+_MOST_KEPT = 0.9
+"""Share of the memory that kept places may take."""
 _SAMPLE = 32
 """Strips at the top of a picture whose buffers show how large those of the whole are."""
+_LEAST_STRIP = 1 << 16
+"""Bytes of the largest rows of a strip below which strips are not made shorter."""
 _MOST_PLANS = 8
 
 _FLOAT32 = np.dtype(np.float32)
@@ -43,7 +47,11 @@ class Picture:
         self.graph, self.shape, self.sizes, self._strip_bytes = graph, shape, list(sizes), strip_bytes
         self.last = len(graph.nodes)
         self._plans: dict[tuple[int, ...], Plan] = {}
-        self.passes = Passes(graph, self.sizes, memory // 2)
+        room = memory * 2 // 3
+        self.passes = Passes(graph, self.sizes, room)
+        while room and self.passes.kept_bytes > _MOST_KEPT * memory:  # of two passes at a time
+            room = room * 3 // 4
+            self.passes = Passes(graph, self.sizes, room)
         self.known = self.passes.passes[-1].given
         self._memory = max(memory // 4, memory - self.passes.kept_bytes)
         self.bands = self._bands()
@@ -53,8 +61,11 @@ class Picture:
     def _bands(self) -> list[slice]:
         """Return the columns of the output of each band, the fewest whose buffers fit into the memory."""
         width = self.sizes[-1][1]
-        whole = [slice(0, width)]
-        chosen, count = whole, 1
+        chosen, count = [slice(0, width)], 1
+        # shorter strips before bands: those repeat no work
+        while self.sample(chosen[0]).scratch_bytes > self._memory and self._strip_bytes > _LEAST_STRIP:
+            self._strip_bytes //= 2
+            self._plans.clear()
         while True:
             bands = [slice(width * n // count, width * (n + 1) // count) for n in range(count)]
             if count > 1 and (count > width or self.repeated(bands) > _MOST_WORK):
@@ -193,7 +204,7 @@ class Picture:
 
     def scratch_bytes(self) -> int:
         """Return the bytes of buffers and kept places: the most of any pass."""
-        sizes = [max(self.sample(band).scratch_bytes for band in (self.bands[0], self.bands[-1]))]
+        sizes = [max(self.sample(band).scratch_bytes for band in (self.bands[0], self.bands[len(self.bands) // 2]))]
         for turn, each in enumerate(self.passes.passes[:-1]):
             places = [self.graph.nodes[number - 1].inputs[0] for number in each.means]
             count = self._mean_bands(turn, places)
@@ -203,7 +214,7 @@ class Picture:
     def text(self) -> str:
         """Return the plan in lines: strips, bands, passes, what is kept, and work that is repeated."""
         plan = self.sample(self.bands[0])
-        rows = int(plan.stops[1, self.last] - plan.stops[0, self.last])
+        rows = int(np.diff(plan.stops[:, self.last]).max())
         bands = len(self.bands)
         lines = [
             f"strips    {rows} rows of the output at a time",

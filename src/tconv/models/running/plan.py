@@ -212,7 +212,7 @@ class Plan:
         strip: int = max(1, min(height, strip_bytes * height // max(1, most)))
         # whole groups of the layers that have the height of the input
         unit: int = GROUP * max(1, height // self.sizes[0][0])
-        return strip // unit * unit or strip
+        return max(unit, strip // unit * unit)
 
     def _schedule(self, strip: int) -> None:
         """Find the row up to which each place is computed after each strip, and the first row that is still read."""
