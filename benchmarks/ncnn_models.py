@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from tconv.models import Network
-from tconv.models.readers.ncnn import Blob, nodes_of, read_lines
-from tconv.models.readers.ncnn.param_file import Line
-from tconv.models.simplification import simplified
+from tconv.models.readers.ncnn import graph
+from tconv.models.readers.ncnn.param_file import Line, read_lines
+from tconv.models.readers.ncnn.stored_weights import Blob
 
 THREADS = 2
 _OPTIONS = "fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"
@@ -29,8 +29,7 @@ _OPTIONS = "fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf
 
 def network_of(path: Path) -> Network:
     """Return the network in a .param file and its .bin file, whatever it does to the size of a picture."""
-    blob = Blob(path.with_suffix(".bin").read_bytes())
-    return Network(simplified(nodes_of(read_lines(path), blob)))
+    return graph.network_of(read_lines(path), Blob(path.with_suffix(".bin").read_bytes()))
 
 
 class NcnnNetwork:

@@ -54,8 +54,9 @@ def write(folder: Path, name: str, text: str, shape: tuple[int, int, int], stora
 
 
 def _stored(rng, line, storage):
-    parts = []
-    for role, count, tagged in needs(line):
+    parts, found = [], needs(line)
+    scaled = any(role == "weight scales" for role, _, _ in found)
+    for role, count, tagged in found:
         values = rng.standard_normal(count).astype(np.float32)
         if role == "var":
             values = np.abs(values) + np.float32(0.1)
@@ -65,7 +66,7 @@ def _stored(rng, line, storage):
             parts.append(values.tobytes())
         elif storage == "float16":
             parts.append(FLOAT16.to_bytes(4, "little") + padded(values.astype(np.float16).tobytes()))
-        elif storage == "int8":
+        elif storage == "int8" and scaled:
             parts.append(INT8.to_bytes(4, "little") + padded((values * 40).astype(np.int8).tobytes()))
         elif storage == "table":
             table = np.sort(rng.standard_normal(256).astype(np.float32))

@@ -155,7 +155,7 @@ def test_layers_that_are_refused(layer, message):
         ({"range": [0]}, "its range is [0]; the numbers of black and white are needed. Write [0, 255]"),
         ({"range": [255, 0]}, "its range is [255, 0]"),
         ({"range": "0..255"}, "'range' is '0..255'; a list of two numbers is needed"),
-        ({"order": "bgr"}, "its order is 'bgr'; \"RGB\" or \"BGR\" is needed"),
+        ({"order": "bgr"}, 'its order is \'bgr\'; "RGB" or "BGR" is needed'),
         ({"channels": 0}, "channels is 0; it must be at least 1"),
         ({"channels": 2}, "it has a weight for 1 input channels; it is given [2]"),
     ],
@@ -167,8 +167,21 @@ def test_pictures_that_are_refused(more, message):
 
 
 JUNK = [None, 0, -1, 1.5, "", "x", "s", "head", [], {}, [[]], [None], True, 1e300, [1, 2, 3], ["s"], 10**30, {"a": 1}]
-JUNK += [float("nan"), float("inf"), ["elu"], ["elu", "s"], ["power", 2], [[1, 2], [3]], "input", "1/3", "9" * 50, -(10**6)]
-PYTHON = re.compile(r"out of range|unpack|unhashable|not iterable|subscriptable|object has no|NoneType|codec|: '[^']*'$|: $")
+JUNK += [
+    float("nan"),
+    float("inf"),
+    ["elu"],
+    ["elu", "s"],
+    ["power", 2],
+    [[1, 2], [3]],
+    "input",
+    "1/3",
+    "9" * 50,
+    -(10**6),
+]
+PYTHON = re.compile(
+    r"out of range|unpack|unhashable|not iterable|subscriptable|object has no|NoneType|codec|: '[^']*'$|: $"
+)
 """Parts of Python's own error messages, which no message of tconv may contain."""
 
 
@@ -178,8 +191,8 @@ def test_altered_descriptions_are_read_or_refused():
 
     save_file(TENSORS, "w.safetensors")
     rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(700):
+    messages = []
+    for _ in range(300):
         layers = [dict(layer) for layer, _ in LAYERS]
         layer = layers[rng.integers(len(layers))]
         if rng.random() < 0.15:
@@ -193,6 +206,6 @@ def test_altered_descriptions_are_read_or_refused():
         try:
             load("w.safetensors")
         except TconvError as error:
-            refused += 1
-            assert not PYTHON.search(str(error)), str(error)
-    assert refused > 350
+            messages.append(str(error))
+    assert len(messages) > 150
+    assert [message for message in messages if PYTHON.search(message)] == []

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import real_models
-from tconv.models import Network
-from tconv.models.readers.ncnn import nodes_of, read_lines
+from tconv.models import load
+from tconv.models.readers.ncnn.graph import network_of
+from tconv.models.readers.ncnn.param_file import read_lines
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
 
 ncnn = pytest.importorskip("ncnn")
 
@@ -73,10 +73,35 @@ def computed_by_ncnn(path, x):
 @pytest.mark.parametrize("name", NAMES)
 def test_models_equal_ncnn(name):
     path = real_models.file(name.split("_")[0].lower(), f"{name}.param")
-    blob = Blob(path.with_suffix(".bin").read_bytes())
-    network = Network(simplified(nodes_of(read_lines(path), blob)))
-    assert blob.left == 0
+    network = network_of(read_lines(path), Blob(path.with_suffix(".bin").read_bytes()))
     x = picture(*size_of(name))
     y, expected = network(x[None])[0], computed_by_ncnn(path, x)
+    assert y.shape == expected.shape
+    assert np.abs(y - expected).max() <= 1e-4 * np.ptp(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "border", "block", "mode"),
+    [
+        ("REALCUGAN_SE_UP2X", 2, 18, 2, "reflect"),
+        ("REALCUGAN_PRO_UP3X", 3, 14, 4, "reflect"),
+        ("REALCUGAN_SE_UP4X", 4, 19, 2, "reflect"),
+        ("WAIFU2X_CUNET_UP1X_DENOISE0X", 1, 28, 4, "edge"),
+        ("WAIFU2X_CUNET_UP2X", 2, 18, 2, "edge"),
+        ("WAIFU2X_PHOTO_UP2X", 2, 7, 1, "edge"),
+        ("REALESRGAN_ANIMAVIDEOV3_UP3X", 3, 0, 1, "edge"),
+    ],
+)
+def test_pictures_are_treated_as_by_the_programs(name, scale, border, block, mode):
+    """Borders, sizes that the network does not take, and what its output is added to, as the programs have them."""
+    path = real_models.file(name.split("_")[0].lower(), f"{name}.param")
+    model = load(path)
+    x = picture(41, 35)
+    sides = [(border, border + -n % block) for n in x.shape[1:]]
+    expected = computed_by_ncnn(path, np.pad(x, ((0, 0), *sides), mode))[:, : 41 * scale, : 35 * scale]
+    if name == "REALCUGAN_SE_UP4X":
+        expected = expected + x.repeat(4, 1).repeat(4, 2)
+        assert "it is added to the picture" in model.notes[0]
+    y = model(x)
     assert y.shape == expected.shape
     assert np.abs(y - expected).max() <= 1e-4 * np.ptp(expected)

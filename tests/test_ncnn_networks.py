@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import ncnn_networks
-from tconv.models import Network
-from tconv.models.readers.ncnn import nodes_of, read_lines
+from tconv.errors import FileError, TconvError
+from tconv.models import load
+from tconv.models.readers.ncnn.graph import network_of
+from tconv.models.readers.ncnn.param_file import read_lines
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
 
 pytest.importorskip("ncnn")
 
@@ -17,6 +18,7 @@ SHAPE = (3, 11, 9)
 HEAD = "Convolution head 1 1 data p 0=6 1=3 4=1 5=1 6=162\n"
 """Convolution in front of most cases: 6 channels of the size of the input, named p."""
 GATE = HEAD + "Split s 1 2 p p1 p2\nPooling mean 1 1 p2 g 0=1 4=1\n"
+POSITIVE = HEAD + "Clip a 1 1 p b 0=0.25\n"
 PAIR = HEAD + "Convolution side 1 1 data q 0=6 1=1 5=1 6=18\n"
 
 
@@ -97,10 +99,7 @@ CASES = {
     "exp": HEAD + "Exp r 1 1 p out",
     "power 2": HEAD + "Power r 1 1 p out 0=2 1=0.5 2=0.25",
     "power 1": HEAD + "Power r 1 1 p out 1=0.5 2=0.25",
-    **{
-        f"unary {n}": HEAD + f"AbsVal a 1 1 p b\nUnaryOp r 1 1 b out 0={n}"
-        for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16)
-    },
+    **{f"unary {n}": POSITIVE + f"UnaryOp r 1 1 b out 0={n}" for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16)},
     # arithmetic
     **{f"binary {n}": PAIR + f"BinaryOp b 2 1 p q out 0={n}" for n in (0, 1, 2, 4, 5, 7)},
     **{
@@ -109,7 +108,7 @@ CASES = {
     },
     **{f"binary {n} number": HEAD + f"BinaryOp b 1 1 p out 0={n} 1=1 2=0.3" for n in (0, 1, 2, 3, 4, 5, 7)},
     "binary 8 number": HEAD + "Clip v 1 1 p r 0=0.5\nBinaryOp b 1 1 r out 0=8 1=1 2=0.3",
-    **{f"power of {e}": HEAD + f"AbsVal a 1 1 p b\nBinaryOp b 1 1 b out 0=6 1=1 2={e}" for e in (1, 2, 0.5, -0.5, -1)},
+    **{f"power of {e}": POSITIVE + f"BinaryOp b 1 1 b out 0=6 1=1 2={e}" for e in (1, 2, 0.5, -0.5, -1)},
     **{f"binary {n} constant": HEAD + f"MemoryData m 0 1 m 0=6\nBinaryOp b 2 1 p m out 0={n}" for n in (0, 1, 2, 3, 7)},
     **{f"constant {n} binary": HEAD + f"MemoryData m 0 1 m 0=6\nBinaryOp b 2 1 m p out 0={n}" for n in (0, 1, 2, 7, 8)},
     "constant 3 binary": HEAD + "Clip v 1 1 p r 0=0.5\nMemoryData m 0 1 m 0=6\nBinaryOp b 2 1 m r out 0=3",
@@ -210,10 +209,7 @@ def split(text):
 
 
 def network(path):
-    blob = Blob(path.with_suffix(".bin").read_bytes())
-    nodes = nodes_of(read_lines(path), blob)
-    assert blob.left == 0
-    return Network(simplified(nodes))
+    return network_of(read_lines(path), Blob(path.with_suffix(".bin").read_bytes()))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -224,3 +220,188 @@ def test_layers(computed, name):
     y = network(paths[name])(x[None])[0]
     assert y.shape == expected[name].shape
     np.testing.assert_allclose(y, expected[name], rtol=1e-5, atol=1e-5 * np.abs(expected[name]).max())
+
+
+# -- storage -----------------------------------------------------------------------------------------------------
+
+STORED = {
+    "conv": HEAD + "Convolution c 1 1 p out 0=4 1=3 4=1 5=1 6=216 9=2 -23310=1,0.1",
+    "odd": HEAD + "Convolution c 1 1 p out 0=5 1=1 5=1 6=30",
+    "deconv": HEAD + "Deconvolution c 1 1 p out 0=3 1=3 3=2 5=1 6=162",
+    "gate": CASES["gate"],
+    "constant": CASES["constant with a tag"],
+}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
+    kinds = "float16", "table"
+    paths = [
+        ncnn_networks.write(folder, f"{n} {kind}", split(text), SHAPE, kind)
+        for n, text in STORED.items()
+        for kind in kinds
+    ]
+    return {path.stem: path for path in paths}, ncnn_networks.outputs(paths)
+
+
+@pytest.mark.parametrize("kind", ["float16", "table"])
+@pytest.mark.parametrize("name", STORED)
+def test_storage(stored, name, kind):
+    """Weights as halves, and as one byte that selects one of 256 numbers, are those that ncnn reads."""
+    paths, expected = stored
+    path = paths[f"{name} {kind}"]
+    y = network(path)(np.load(path.with_suffix(".npy"))[None])[0]
+    wanted = expected[path.stem]
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    ("text", "scales"),
+    [
+        (HEAD + "Convolution c 1 1 p out 0=4 1=3 4=1 5=1 6=216 8=2", 4),
+        (HEAD + "Convolution c 1 1 p out 0=4 1=3 4=1 5=1 6=216 8=102", 4),
+        (HEAD + "ConvolutionDepthWise c 1 1 p out 0=6 1=3 4=1 5=1 6=54 7=6 8=1", 6),
+        (HEAD + "ConvolutionDepthWise c 1 1 p out 0=6 1=3 4=1 5=1 6=54 7=6 8=2", 1),
+    ],
+    ids=["conv", "conv with the output's scale", "depthwise", "depthwise, one scale"],
+)
+def test_int8_weights_are_divided_by_their_scales(tmp_path, text, scales):
+    """The layer is that of a file whose weights are the quotients in float32."""
+    path = ncnn_networks.write(tmp_path, "small", text, SHAPE, "int8")
+    blob = Blob(path.with_suffix(".bin").read_bytes())
+    _, head, layer = (blob.take(line) for line in read_lines(path))
+    assert layer["weight"].dtype == "int8"
+    factors = layer["weight scales"].read()
+    assert len(factors) == scales
+    quotients = layer["weight"].read().astype(np.float64).reshape(scales, -1) / factors[:, None]
+    parts = [(4, head["weight"].read()), (0, head["bias"].read()), (4, quotients), (0, layer["bias"].read())]
+    plain = ncnn_networks.write(tmp_path, "plain", text[: text.index(" 8=")], SHAPE)
+    plain.with_suffix(".bin").write_bytes(b"".join(bytes(tag) + np.float32(part).tobytes() for tag, part in parts))
+    x = np.load(path.with_suffix(".npy"))[None]
+    np.testing.assert_array_equal(network(path)(x), network(plain)(x))
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "Softmax s 1 1 p out": "s is a Softmax, which is not read; Convolution,",
+    "LSTM s 1 1 p out 0=4 1=8": "s is a LSTM, which is not read",
+    "Convolution c 1 1 p out 0=4 1=3 3=2 4=-233 5=1 6=216": "of stride (2, 2) with the padding -233, which differs for odd",
+    "Convolution c 1 1 p out 0=4 1=3 4=-5 5=1 6=216": "with a padding of ((-5, -5), (-5, -5)); numbers from 0 up are needed",
+    "Convolution c 1 1 p out 0=4 1=3 5=1 6=216 9=7": "with activation 7 and 0 numbers; 1 (relu, 0 numbers), 2 (leaky_relu",
+    "Convolution c 1 1 p out 0=4 1=3 5=1 6=216 9=2": "with activation 2 and 0 numbers",
+    "Convolution c 1 1 p out 0=4 1=3 5=1 6=216 9=2 -23310=1,nan": "finite ones are needed",
+    "Convolution c 1 1 p out 0=4 1=3 5=1 6=215": "c has 215 weights, which do not fit 4 channels of 3 x 3 taps",
+    "Convolution c 1 1 p out 0=4 1=3 5=1 6=252": "7 input channels; it is given [6]",
+    "Convolution c 1 1 p out 0=4 1=0 5=1 6=216": "c has 1=0; at least 1 is needed",
+    "Convolution c 2 1 p p2 out 0=4 1=3 19=1": "c is a Convolution of 2 inputs; 1 is needed",
+    "Deconvolution c 1 1 p out 0=4 1=3 3=2 6=216 4=-233 20=18 21=22": "with an output of a fixed size, 22 x 18; pads are",
+    "BinaryOp b 1 1 p out 0=6 1=1 2=3": "with the exponent 3; 1, 2, 0.5, -0.5 or -1 is needed",
+    "BinaryOp b 1 1 p out 0=3 1=1 2=0": "that divides by or into 0; other numbers are needed",
+    "BinaryOp b 1 1 p out 0=12 1=1": "with the operation 12; 0 (add), 1 (sub)",
+    "BinaryOp b 2 1 p p2 out 0=6": "that takes a power (pow) of two values",
+    "BinaryOp b 1 1 p out": "of 1 inputs; 2 are needed, or 1 and a constant",
+    "BinaryOp b 1 1 p out 1=1 2=inf": "b has 2=inf; a finite number is needed",
+    "MemoryData m 0 1 m 0=5\nBinaryOp b 2 1 p m out": "a constant of 5 numbers, which ncnn lays along the width",
+    "MemoryData m 0 1 m 0=6\nBinaryOp b 2 1 p m out 0=4": "with max of 6 different numbers; one number is needed",
+    "MemoryData m 0 1 m 0=6\nConcat b 2 1 p m out": "that reads a constant; values that are computed from the picture",
+    "Eltwise e 2 1 p p2 out 0=1 -23301=1,2": "with the coefficients [2.0] of 2 inputs; as many are needed",
+    "Eltwise e 2 1 p p2 out 0=5": "with the operation 5; 0 (product), 1 (sum) and 2 (the largest) are read",
+    "Concat k 2 1 p p2 out 0=1": "along axis 1; the channels, axis 0, are needed",
+    "Slice k 1 2 p a b -23300=2,3,3 1=2": "along axis 2; the channels, axis 0, are needed",
+    "Slice k 1 2 p a b -23300=3,3,2,1": "into 2 outputs with the sizes [3, 2, 1] or cuts []; one for each output is needed",
+    "Slice k 1 2 p a b -23300=2,3,9": "it takes channels 3 to 12 of [6]",
+    "Crop c 1 1 p out -23309=1,2 -23310=1,5 -23311=1,1": "a fixed number of them; a start from 0 up and an end below 0",
+    "Crop c 1 1 p out -23309=1,-5 -23310=1,-1 -23311=1,2": "to rows or columns from -5 to -1, a fixed number of them",
+    "Crop c 1 1 p out -23309=1,5 -23310=1,2 -23311=1,0": "it takes channels 5 to 2 of [6]",
+    "Crop c 1 1 p out 0=1 1=1 3=4 4=4 5=-233": "to a fixed size, 4; margins are needed",
+    "Crop c 1 1 p out 0=1": "to the size of a second input, which it does not have",
+    "Padding c 1 1 p out 0=-1": "by (-1, 0, 0, 0) pixels and (0, 0) channels; pixels from 0 up are needed",
+    "Padding c 1 1 p out 0=1 7=1": "by (1, 0, 0, 0) pixels and (1, 0) channels",
+    "Padding c 1 1 p out 0=1 4=3": "of type 3; 0 (a number), 1 (the outermost pixels) and 2 (reflection) are read",
+    "Interp i 1 1 p out 0=1 3=40 4=40": "to a fixed size of 40 x 40; factors (1 and 2) are needed",
+    "Interp i 1 1 p out 0=4 1=2 2=2": "of type 4; 1 (nearest), 2 (bilinear) and 3 (bicubic) are read",
+    "Interp i 1 1 p out 0=1 1=0 2=2": "by a factor of 0; one above 0 is needed",
+    "PixelShuffle s 1 1 p out 0=2": "[6] channels are not divided by blocks of 2 x 2",
+    "PixelShuffle s 1 1 p out 0=2 1=2": "of mode 2; 0 or 1 is needed",
+    "Pooling s 1 1 p out 0=0 1=2 2=2": "of the largest numbers (0=0); means (0=1) are read",
+    "Pooling s 1 1 p out 0=1 1=2 2=2": "that adds rows and columns for a last block that is cut (5=0)",
+    "Pooling s 1 1 p out 0=1 1=3 3=1 5=1": "whose means leave out the padding (6=0)",
+    "Pooling s 1 1 p out 0=1 7=1 8=2 18=2": "to a fixed size of (2, 2); (1, 1), the mean of the whole picture, is read",
+    "Pooling s 1 1 p out 0=1 4=1": "its output out is not a picture with height and width",
+    "Reduction s 1 1 p out 0=3 1=0 -23303=1,1": "with the operation 3 over the axes [1]; means (3) over height and width",
+    "Reduction s 1 1 p out 0=0": "with the operation 0 over the axes all",
+    "InnerProduct s 1 1 p out 0=4 2=24": "of a picture; a vector, as a mean over the picture is, is needed",
+    "Reshape s 1 1 p out 0=-1 1=6": "of a picture; one of a value of one pixel",
+    "PReLU s 1 1 p out 0=5": "of 5 slopes on 6 channels; 1 or as many are needed",
+    "Power s 1 1 p out 0=3": "with the exponent 3; 1 or 2 is needed",
+    "UnaryOp s 1 1 p out 0=11": "with the function 11; 1 (negation), 0 (abs)",
+    "ReLU s 1 2 p out other": "s has 2 outputs; a ReLU as this one has 1",
+    "ReLU s 1 1 p a\nReLU t 1 1 p2 out": "it has the outputs a, out; one is needed, of the last layer",
+    "ReLU s 1 1 missing out": "s reads 'missing', which is not an output of a layer before it",
+    "Input i 0 1 other\nReLU s 1 1 p out": "it has several inputs, data and i; one is needed",
+    "ReLU s 0 1 out": "s has no input; every layer but Input and MemoryData needs one",
+    "Scale s 2 1 p p2 out 0=-233": "of 6 channels by 6 numbers; a vector of as many is needed",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refusals(tmp_path, text):
+    """The message names the layer, the reason, and what would have to be there."""
+    with_splits = HEAD if " p2" not in text else HEAD.replace(" p ", " h ") + "Split s0 1 2 h p p2\n"
+    path = ncnn_networks.write(tmp_path, "refused", with_splits + text, SHAPE)
+    with pytest.raises(FileError) as caught:
+        network(path)
+    assert REFUSED[text] in str(caught.value)
+
+
+# -- damaged files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_altered_files_are_read_or_refused(tmp_path, part):
+    """Other numbers, keys, names and ends of every layer never raise anything but an error of tconv's."""
+    rng = np.random.default_rng(part)
+    refused = runs = 0
+    for name in list(CASES)[part::8]:
+        path = ncnn_networks.write(tmp_path, "whole", split(CASES[name]), SHAPE)
+        text, data = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+        head = text.index(b"data 0=")  # layers of interest are behind the input
+        for number in range(6):
+            changed = bytearray(text)
+            place = int(rng.integers(head, len(text)))
+            if number % 6 == 5:
+                del changed[place:]
+            else:
+                changed[place] = int(rng.choice(list(b"0123456789=-,. \n")))
+            path.write_bytes(changed)
+            path.with_suffix(".bin").write_bytes(data[: len(data) - 4 * (number % 5 == 4)])
+            try:
+                altered = network_or_model(path)
+                sizes = altered.sizes((8, 7))
+            except TconvError:
+                refused += 1
+                continue
+            if max(c * h * w for c, (h, w) in zip(altered.channels, sizes, strict=True)) < 1 << 18:
+                with np.errstate(all="ignore"):
+                    altered(np.ones((1, altered.channels[0], 8, 7), np.float32))
+                runs += 1
+    assert refused > 25
+    assert runs > 2
+
+
+def network_or_model(path):
+    """Return the network, which `load` may refuse as an enlarger of pictures, but only by an error of tconv's."""
+    try:
+        return load(path).network
+    except FileError:
+        raise
+    except TconvError:
+        return network(path)
+
+
+def test_a_note_says_that_layers_are_meant_for_int8(tmp_path):
+    text = HEAD + "Deconvolution d 1 1 p q 0=3 1=4 3=2 4=1 5=1 6=288\nConvolution c 1 1 q out 0=3 1=3 4=1 6=81 8=2"
+    model = load(ncnn_networks.write(tmp_path, "a", text, SHAPE, "int8"))
+    assert model.notes[0].startswith("1 layer is meant for int8: float32 is computed here")

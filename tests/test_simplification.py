@@ -166,6 +166,21 @@ def test_products_and_sums_in_front_of_convolutions_fold_where_no_border_sees_th
     assert len(assert_equal_networks(nodes)) == 2
 
 
+def test_products_and_sums_fold_across_paddings_that_repeat_pixels():
+    constants = Affine(numbers(4, 1, 1), numbers(4, 1, 1))
+    for padding, folds in [
+        (Padding(((2, 1), (1, 2)), "reflect"), True),
+        (Padding(((2, 1), (1, 2)), "edge", multiple=(2, 2)), True),
+        (Padding(((-1, 0), (0, -1))), True),
+        (Padding(((-1, 0), (0, 0)), multiple=(2, 2)), False),
+        (Padding(((1, 0), (0, 0)), value=1.0), False),
+    ]:
+        nodes = chain(constants, padding, ordinary(4, 2, 3, 0))
+        assert kinds(assert_equal_networks(nodes)) == ["Affine"] * (not folds) + ["Padding", "Convolution"]
+    nodes = [*chain(constants, Padding(((1, 1), (1, 1)), "edge"), ordinary(4, 4, 3, 0)), Node(Sum(), (1, 3))]
+    assert len(assert_equal_networks(nodes)) == 4
+
+
 def test_products_and_sums_in_a_row_are_one():
     one, two = Affine(numbers(4, 1, 1), numbers(4, 1, 1)), Affine(np.float32([255]), numbers(4, 1, 1))
     nodes = [Node(one, (0,)), Node(two, (1,)), Node(ordinary(4, 4), (2,)), Node(Sum(), (2, 3))]
@@ -231,6 +246,15 @@ def test_crops_behind_convolutions_become_theirs(whole):
     crop = Padding(((-1, 0), (-2, -1)))
     for before in (ordinary(3, 4, whole=whole), transposed(3, 4, 5, 3, ((1, -2), (0, 1)), whole=whole)):
         assert len(assert_equal_networks(chain(before, crop), whole=whole)) == 1
+
+
+@pytest.mark.parametrize("order", ["channels", "blocks"])
+def test_crops_of_whole_blocks_go_in_front_of_a_shuffle(order):
+    layer = ordinary(3, 8, dilation=2, padding=2)
+    nodes = chain(layer, ChannelsToPixels(2, order), Padding(((-2, 0), (-4, -2))))
+    assert kinds(assert_equal_networks(nodes)) == ["Convolution", "ChannelsToPixels"]
+    nodes = chain(layer, ChannelsToPixels(2, order), Padding(((-1, 0), (-4, -2))))
+    assert kinds(assert_equal_networks(nodes)) == ["Convolution", "ChannelsToPixels", "Padding"]
 
 
 def test_other_padding_stays():
@@ -471,11 +495,15 @@ def test_a_bias_of_phases_moves_with_a_crop():
 
 def test_a_bias_of_phases_does_not_depend_on_strips_and_is_in_the_error_bound():
     nodes = simplified(chain(ordinary(3, 27, activation=("leaky_relu", 0.1)), ChannelsToPixels(3), ordinary(3, 8)))
-    network, x = Network([*nodes, *simplified(chain(ordinary(8, 12), ChannelsToPixels(2)))[:0]]), numbers(3, 11, 6)
+    network, x = Network(nodes), numbers(3, 11, 6)
+    assert nodes[0].step.bias.shape == (3, 3, 3)
     whole = network(x[None])[0]
     for start in range(0, 33, 4):
         rows = slice(start, min(start + 4, 33))
         np.testing.assert_array_equal(network.rows(x, 0, 11, rows), whole[:, rows])
+    for columns in (slice(0, 5), slice(5, 6), slice(7, 18)):
+        stream = network.stream((11, 6), lambda rows, span: x[:, rows, span], columns=columns)
+        np.testing.assert_array_equal(stream.rows(slice(0, 33)), whole[:, :, columns])
     exact = piece(network, x.astype(np.float64), (slice(0, 11), slice(0, 6)), (11, 6), (slice(0, 33), slice(0, 18)))
     assert (np.abs(exact.values - whole) <= exact.error).mean() > 0.999
     np.testing.assert_allclose(exact.values, whole, atol=1e-4)
@@ -514,6 +542,7 @@ SPELLED = {
         Node(scaled(0.5, 0.5), (3,)),
         Node(TIMES, (1, 4)),
     ],
+    "swish": [Node(scaled(1.702), (1,)), Node(Pointwise("sigmoid"), (2,)), Node(TIMES, (1, 3))],
     "mish": [Node(Pointwise("softplus"), (1,)), Node(Pointwise("tanh"), (2,)), Node(TIMES, (1, 3))],
     "gelu": [
         Node(scaled(1 / sqrt(2)), (1,)),
@@ -573,7 +602,8 @@ SPELLED = {
 def test_activations_spelled_out_are_one_step(name):
     wanted = name.split(",")[0].split(" ")[0]
     result = assert_equal_networks([Node(ordinary(3, 3), (0,)), *SPELLED[name]])
-    assert [getattr(node.step, "activation", None) for node in result] == [None, wanted]
+    found = [getattr(node.step, "activation", None) for node in result]
+    assert [each[0] if isinstance(each, tuple) else each for each in found] == [None, wanted]
 
 
 def test_products_that_are_no_activation_stay():

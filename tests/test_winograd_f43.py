@@ -47,9 +47,11 @@ class Case:
         in_channels, out, taps = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(1, 13))
         sizes = [1, 2, 3, 5, 16, 31, 100, 200]
         if rng.random() < 0.3:  # pairs of columns
-            in_channels, out, taps, sizes = int(rng.integers(24, 34)), int(rng.integers(24, 30)), 3, sizes[:-1]
-        self.pair_terms = int(rng.choice([20, 80]))
+            in_channels, out, taps, sizes = int(rng.integers(16, 30)), int(rng.integers(16, 26)), 3, sizes[:-1]
+        self.pair_terms = int(rng.choice([20, 96]))
         self.height, width = (int(n) for n in rng.choice(sizes, 2))
+        if taps == 3:
+            self.height = min(self.height, 31)
         self.geometry = Geometry((3, taps), 1, [tuple(map(int, rng.integers(-3, 6, 2))) for _ in range(2)])
         try:
             self.shape = self.geometry.output_shape((self.height, width))
@@ -101,7 +103,7 @@ def cases(seed):
 
 
 @given(seeds)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_every_layer_is_the_definition(seed):
     case, _ = cases(seed)
     y, allowed = case.truth()
@@ -169,7 +171,9 @@ def test_rows_of_very_many_taps(taps):
     np.testing.assert_allclose(net(x), y, rtol=0, atol=1e-5 * np.abs(y).max())
 
 
-@pytest.mark.parametrize("shape", [(12, 12, 3), (64, 64, 3), (256, 8, 3), (192, 32, 3), (4, 32, 7)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(12, 12, 3), (64, 64, 3), (256, 8, 3), (96, 32, 3), (192, 32, 3), (4, 32, 7)], ids=str
+)
 def test_rounding_stays_near_that_of_the_direct_sum(shape):
     """The root mean square error is at most three times the direct kernel's."""
     rng = np.random.default_rng(0)
@@ -187,30 +191,33 @@ def test_rounding_stays_near_that_of_the_direct_sum(shape):
 # -- inf and NaN -------------------------------------------------------------------------------------------------
 
 
-def chain(rng, activation):
+def chain(rng, activation, channels=4):
     """Return a network of three layers; the first two compute rows in groups."""
+    size = 0.4 / channels**0.5
     steps = [
-        Convolution.ordinary(rng.normal(0, 0.2, (5, 4, 3, 3)).astype("f4"), None, 1, activation=activation),
-        Convolution.ordinary(rng.normal(0, 0.2, (4, 5, 3, 3)).astype("f4"), None, 1, activation=activation),
-        Convolution.ordinary(rng.normal(0, 0.2, (2, 4, 1, 1)).astype("f4")),
+        Convolution.ordinary(rng.normal(0, size, shape).astype("f4"), None, 1, activation=activation)
+        for shape in ((channels + 1, channels, 3, 3), (channels, channels + 1, 3, 3))
     ]
+    steps.append(Convolution.ordinary(rng.normal(0, size, (2, channels, 1, 1)).astype("f4")))
     return Network([Node(step, (number,)) for number, step in enumerate(steps)])
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", ("clamp", -1, 1), ("leaky_relu", -0.5)], ids=str)
 @pytest.mark.parametrize("strip", [1, 1 << 40])
-def test_inf_and_nan_spread_as_in_the_direct_form(value, activation, strip, monkeypatch):
+@pytest.mark.parametrize("channels", [4, 20])
+def test_inf_and_nan_spread_as_in_the_direct_form(value, activation, strip, channels, monkeypatch):
     monkeypatch.setattr(networks, "_STRIP", strip)
     rng = np.random.default_rng(0)
-    x = rng.normal(0, 1, (1, 4, 40, 30)).astype("f4")
+    x = rng.normal(0, 1, (1, channels, 40, 30)).astype("f4")
     for row, column in ((7, 3), (22, 29), (39, 0)):
-        x[0, int(rng.integers(4)), row, column] = value
-    net = chain(np.random.default_rng(1), activation)
+        x[0, int(rng.integers(channels)), row, column] = value
+    net = chain(np.random.default_rng(1), activation, channels)
     assert net.anchors
+    assert {node.step.grouped.unit for node in net.nodes[:2]} == {1 if channels == 4 else 2}
     with monkeypatch.context() as patch:
         patch.setattr(layers, "row_group_layer", lambda *arguments: None)
-        direct = chain(np.random.default_rng(1), activation)
+        direct = chain(np.random.default_rng(1), activation, channels)
         assert not direct.anchors
         with np.errstate(all="ignore"):
             expected = direct(x)
@@ -221,6 +228,18 @@ def test_inf_and_nan_spread_as_in_the_direct_form(value, activation, strip, monk
     fine = np.isfinite(expected)
     # errors are in proportion to the inputs of a group
     np.testing.assert_allclose(got[fine], expected[fine], rtol=0, atol=2e-5 * (abs(value) if value == 3e38 else 1))
+
+
+def test_pairs_of_columns_are_those_of_the_network_whatever_the_strips(monkeypatch):
+    """Groups and pairs of each layer begin where those of the next begin to read."""
+    x, results = np.random.default_rng(0).random((1, 20, 37, 45), np.float32), []
+    for strip in (1, 1 << 14, 1 << 40):
+        monkeypatch.setattr(networks, "_STRIP", strip)
+        net = chain(np.random.default_rng(1), "relu", 20)
+        results.append(net(x))
+    assert net.column_anchors == {1: 1, 2: 0}
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 # -- inputs of a network ----------------------------------------------------------------------------------------
@@ -264,7 +283,7 @@ def test_rows_that_are_not_there_are_refused():
 RANDOM = """
 import numpy as np, test_winograd_f43 as t
 from tconv.models.row_buffer import RowBuffer
-for seed in range(40):
+for seed in range(30):
     case, _ = t.cases(seed)
     y, allowed = case.truth()
     out = np.full(y.shape, np.nan, "f4")
@@ -293,7 +312,7 @@ import test_winograd_f43 as t
 from tconv.models.row_buffer import RowBuffer
 tconv.set_num_threads(3)
 regions = [Region(1 << 23) for _ in range(2)]
-for seed in range(60):
+for seed in range(40):
     case, rng = t.cases(seed)
     y, allowed = case.truth()
     placed = [
@@ -346,7 +365,7 @@ def added(y, skips):
 
 
 @given(seeds, st.integers(1, 2), st.integers(1, 3))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_skips_are_added_behind_the_activation(seed, count, threads):
     case, rng = cases(seed)
     y, allowed = case.truth()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 
 def conv(into: int, out: int, k: int = 3, **words) -> nn.Conv2d:
@@ -110,12 +110,19 @@ def range_255() -> nn.Module:
 
 def reflect() -> nn.Module:
     return nn.Sequential(
-        nn.ReflectionPad2d(2), nn.Conv2d(3, 8, 5), nn.ReLU(), nn.ReplicationPad2d(1), nn.Conv2d(8, 12, 3), nn.PixelShuffle(2)
+        nn.ReflectionPad2d(2),
+        nn.Conv2d(3, 8, 5),
+        nn.ReLU(),
+        nn.ReplicationPad2d(1),
+        nn.Conv2d(8, 12, 3),
+        nn.PixelShuffle(2),
     )
 
 
 def sigmoid() -> nn.Module:
-    return nn.Sequential(conv(3, 8), nn.SiLU(), conv(8, 8), nn.Hardswish(), conv(8, 12), nn.PixelShuffle(2), nn.Sigmoid())
+    return nn.Sequential(
+        conv(3, 8), nn.SiLU(), conv(8, 8), nn.Hardswish(), conv(8, 12), nn.PixelShuffle(2), nn.Sigmoid()
+    )
 
 
 def vdsr() -> nn.Module:
@@ -168,8 +175,10 @@ def rfdn() -> nn.Module:
 def pan() -> nn.Module:
     attention = Only(lambda s, x: x * torch.sigmoid(s.gate(x)), gate=nn.Conv2d(8, 8, 1))
     return Only(
-        lambda s, x: s.tail(F.interpolate(s.body(x), scale_factor=2, mode="nearest"))
-        + F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False),
+        lambda s, x: (
+            s.tail(F.interpolate(s.body(x), scale_factor=2, mode="nearest"))
+            + F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        ),
         body=nn.Sequential(conv(3, 8), attention),
         tail=nn.Sequential(conv(8, 8), nn.LeakyReLU(0.2), conv(8, 3)),
     )
@@ -258,7 +267,9 @@ def unet() -> nn.Module:
         return s.last(a)[:, :, : 2 * h, : 2 * w]
 
     last = nn.Sequential(conv(16, 12), nn.PixelShuffle(2))
-    return Only(forward, a=conv(3, 8), b=conv(8, 8), c=conv(8, 8), up=nn.ConvTranspose2d(8, 8, 2, 2), d=conv(16, 8), last=last)
+    return Only(
+        forward, a=conv(3, 8), b=conv(8, 8), c=conv(8, 8), up=nn.ConvTranspose2d(8, 8, 2, 2), d=conv(16, 8), last=last
+    )
 
 
 def valid_unet() -> nn.Module:
@@ -298,7 +309,7 @@ def shuffled() -> nn.Module:
     """Channel shuffle, repeated channels, a gate of a linear layer, and the last channels first."""
 
     def forward(s, x):
-        n, c, h, w = x.shape
+        n, _, h, w = x.shape
         y = s.a(x)
         y = y.view(n, 2, 4, h, w).transpose(1, 2).reshape(n, 8, h, w)
         gate = torch.sigmoid(s.fc(y.mean((2, 3)))).view(n, 8, 1, 1)

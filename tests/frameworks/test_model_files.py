@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tconv import TconvError
 from tconv.errors import FileError, ShapeError
-from tconv.models import load, photo
+from tconv.models import Convolution, Network, Node, load, photo
+from tconv.models.simplification import simplified
+from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.upsampling import network_in_torch, torch_comparison
 
 FLOAT = TensorProto.FLOAT
@@ -235,8 +237,13 @@ def refuse(spoil):
     return str(caught.value)
 
 
-def _pool(graph):
-    graph.add("MaxPool", kernel_shape=[1, 1])
+def _softmax(graph):
+    graph.add("Softmax", axis=1)
+    plain(graph)
+
+
+def _dilated_pool(graph):
+    graph.add("MaxPool", kernel_shape=[2, 2], dilations=[2, 2])
     plain(graph)
 
 
@@ -256,21 +263,8 @@ def _inputs(graph):
 
 def _outputs(graph):
     plain(graph)
-    return {"outputs": ["y0", "y1"]}
-
-
-def _early_output(graph):
-    plain(graph)
-    return {"outputs": ["y0"]}
-
-
-def _constant_sum(graph):
-    plain(graph)
-    graph.add("Add", graph.last, graph.constant(np.ones((1, 1, 1, 1), "f4")))
-
-
-def _strides(graph):
-    graph.conv(1, 4, strides=[2, 2])
+    graph.add("Neg")
+    return {"outputs": ["y1", "y2"]}
 
 
 def _slopes_along_columns(graph):
@@ -359,10 +353,7 @@ def _many_limits(graph):
     [
         (_whole_number_constant, "'one' has dtype int64 and shape (); floats are needed"),
         (_text_constant, "'one' has dtype string and shape (); floats are needed"),
-        (
-            _blocks_of_the_picture,
-            "DepthToSpace 'y0' reads the picture itself, whose 1 or 3 channels cannot be split into blocks",
-        ),
+        (_blocks_of_the_picture, "DepthToSpace 'y0' has 1 channels, which 2 x 2 blocks do not divide"),
         (_no_blocksize, "DepthToSpace 'y1' has blocksize=0 and mode='DCR'; 1 or more, DCR or CRD, are needed"),
         (_no_weight, "Conv 'y0' has no input 1, which it needs"),
         (_text_for_numbers, "Conv 'y0' has pads='SAME', where integers should be"),
@@ -371,14 +362,15 @@ def _many_limits(graph):
         (_other_kernel, "Conv 'y0' has kernel_shape=[5, 5] and a weight of (4, 1, 3, 3)"),
         (_shapes_of_constants, "Conv 'y1' reads 'y0', which is a constant"),
         (_many_limits, "'c2' has dtype float32 and shape (0,); floats are needed"),
-        (_pool, "it has a node MaxPool; Conv, ConvTranspose"),
+        (_softmax, "it has a node Softmax 'y0': attention, which reads all pixels for each one"),
+        (
+            _dilated_pool,
+            "MaxPool 'y0' has dilations, or the places of the largest numbers; windows of pixels are needed",
+        ),
         (_computed, "reads 'c0', which is a constant"),
         (_computed_from_the_input, "computes its weight 'x' from the picture; a constant, or"),
-        (_inputs, "it has 2 inputs and 1 outputs; one of each is needed"),
-        (_outputs, "it has 1 inputs and 2 outputs"),
-        (_early_output, "its output is not the output of its last node"),
-        (_constant_sum, "which is a constant"),
-        (_strides, "has strides [2, 2]; ordinary convolutions of stride 1 are read, and transposed ones of any stride"),
+        (_inputs, "it has 2 inputs ('x', 'z') and 1 outputs; one input, the picture, is needed"),
+        (_outputs, "it has 2 outputs, 'y1', 'y2', and it does not follow which one is the picture"),
         (_slopes_along_columns, "has slopes of (4,); one, or (channels, 1, 1) are needed"),
         (_stated_size, "has an output_shape, which fits one size only"),
         (_one_axis, "has a weight of 3 axes; 4 are needed, for pictures"),
@@ -521,6 +513,19 @@ def test_the_network_in_pytorch_is_the_network(random_networks):
         net = photo(scale).network
         with torch.inference_mode():
             same(network_in_torch.in_torch(net)(torch.from_numpy(x)).numpy(), net(x))
+
+
+def test_a_bias_of_phases_in_pytorch():
+    import torch
+
+    rng = np.random.default_rng(3)
+    bias = rng.normal(0, 1, 12).astype("f4")
+    layer = Convolution.ordinary(rng.normal(0, 1, (12, 3, 3, 3)).astype("f4"), bias, 1)
+    folded = Network(simplified([Node(layer, (0,)), Node(ChannelsToPixels(2), (1,))]))
+    assert folded.nodes[0].step.bias.shape == (3, 2, 2)
+    x = torch.from_numpy(rng.random((1, 3, 5, 7)).astype("f4"))
+    with torch.inference_mode():
+        same(network_in_torch.in_torch(folded)(x).numpy(), folded(x.numpy()))
 
 
 @pytest.mark.parametrize("form", ["contiguous_format", "channels_last"])
@@ -701,20 +706,20 @@ def _edited(old, new):
         (lambda text, data: (text, data[:-5]), "its weights end 5 bytes too early"),
         (lambda text, data: (text, data[:100]), "bytes too early"),
         (lambda text, data: (text, b""), "bytes too early"),
-        (lambda text, data: (text, data + bytes(8)), "a.bin has 8 bytes more than the layers need"),
+        (lambda text, data: (text, data + bytes(8)), "its weights end 8 bytes before the end of the .bin file"),
         (
             lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]),
-            "its weights have the type 0x04030201; float32 and float16 are read",
+            "bytes too early",
         ),
-        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "its weights contain inf or NaN"),
+        (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "a has weights with inf or NaN"),
         (lambda text, data: ("", data), "it does not begin with 7767517"),
         (lambda text, data: ("7767517", data), ""),
         (lambda text, data: ("\x00\xff" * 50, data), "it does not begin with 7767517"),
         (_edited("7767517", "7767518"), "it does not begin with 7767517"),
         (_edited("12 ", "11 "), "its second line states 11 layers, and it has 12"),
-        (_edited("PReLU c", "Sigmoid c"), "c is a Sigmoid; Convolution, Deconvolution"),
-        (_edited("BinaryOp d 2 1 c a2 d 0=0", "BinaryOp d 2 1 c a2 d 0=2"), "d is a BinaryOp"),
-        (_edited("Eltwise f 2 1 e d2 f 0=1", "Eltwise f 2 1 e d2 f 0=1 -23301=2,0.5,1.0"), "f is a Eltwise"),
+        (_edited("PReLU c", "Softmax c"), "c is a Softmax, which is not read; Convolution,"),
+        (_edited("BinaryOp d 2 1 c a2 d 0=0", "BinaryOp d 2 1 c a2 d 0=6"), "d is a BinaryOp that takes a power"),
+        (_edited("Eltwise f 2 1 e d2 f 0=1", "Eltwise f 2 1 e d2 f 0=1 -23301=1,0.5"), "f is a Eltwise with the"),
         (_edited("b 1 1 a1 b", "b 1 1 zz b"), "zz"),
         (_edited("1=3 ", "1=0 "), ""),
         (_edited("0=6 1=3 ", "0=0 1=3 "), ""),
@@ -722,16 +727,15 @@ def _edited(old, new):
         (_edited("0=6 1=3 ", "0=-6 1=3 "), ""),
         (_edited("6=162", "6=-162"), ""),
         (_edited("6=162", "6=16200000000000"), "has 16200000000000 numbers as its weight"),
+        (_edited("0=6 1=3 ", "0=6 1=3 3=2 18=nan "), "a has 18=nan; a finite number is needed"),
         (
-            _edited("0=6 1=3 ", "0=6 1=3 3=2 "),
-            "a is a convolution of stride (2, 2); ordinary convolutions of stride 1 are read, and transposed ones",
+            _edited("4=1 9=2 -23310=1,0.1", "4=-235"),
+            "a is a Convolution with a padding of ((-235, -235), (-235, -235))",
         ),
-        (_edited("0=6 1=3 ", "0=6 1=3 18=0.5 "), "pads with 0.5; only 0 is read"),
-        (_edited("4=1 9=2 -23310=1,0.1", "4=-233"), "a rule of another framework"),
-        (_edited("9=2 -23310=1,0.1", "9=5"), "a has activation 5"),
+        (_edited("9=2 -23310=1,0.1", "9=8"), "a is a Convolution with activation 8"),
         (_edited("9=2 -23310=1,0.1", "9=2"), ""),
-        (_edited("3=2 4=1", "3=2 4=1 21=40"), "has an output padding or an output size, which are not read"),
-        (_edited("3=2 4=1", "3=2 4=1 18=1"), "has an output padding or an output size, which are not read"),
+        (_edited("3=2 4=1", "3=2 4=-233 20=40"), "with an output of a fixed size, 40 x 40"),
+        (_edited("3=2 4=1", "3=2 4=1 18=-1"), "output_pad is [-1, -1]"),
         (_edited("e d2 f", "e e f"), "it has the outputs d2, y; one is needed"),
         (_edited("PReLU c 1 1 b c 0=6", "PReLU c 1 1 b"), ""),
         (_edited("PReLU c 1 1 b c 0=6", "PReLU c x y b c 0=6"), ""),

@@ -41,13 +41,13 @@ class Report:
     """Facts of a run: printed as lines at once, or collected for `--json`, which prints one object and no lines."""
 
     def __init__(self, as_json: bool) -> None:
-        self._json = as_json
+        self.as_json = as_json
         self.facts: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
 
     def line(self, label: str, text: str) -> None:
         """Print one line of text, its label in bold on a terminal."""
-        if self._json:
+        if self.as_json:
             return
         padded = f"{label:<10}"
         bold = sys.stdout.isatty()
@@ -78,7 +78,7 @@ class Report:
         Yields the function that advances the bar, by 1 or by the number given. With a `unit`, the bar counts it:
         "3/10 files".
         """
-        if self._json or not sys.stderr.isatty():
+        if self.as_json or not sys.stderr.isatty():
             yield lambda amount=1.0: None
             return
         from rich.console import Console
@@ -102,7 +102,7 @@ class Report:
     def close(self, with_time: bool = True) -> None:
         """Print the time, unless it is not wanted, or the JSON object."""
         self.facts["seconds"] = {stage: round(spent, 4) for stage, spent in self.seconds.items()}
-        if self._json:
+        if self.as_json:
             self._print(json.dumps(self.facts, allow_nan=False))
             return
         if with_time and self.seconds:

@@ -17,16 +17,19 @@ from cyclopts import Parameter
 
 from tconv._memory import si
 from tconv.cli.console import Report
+from tconv.cli.progress_bar import shown_progress
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult, merged
 from tconv.upsampling.file_batch import FileBatch, batch_folder, is_folder, output_folder
 from tconv.upsampling.file_run import FileRun, open_run, refuse_url
 from tconv.upsampling.inputs import SampleInput
+from tconv.upsampling.network_options import read_network_options
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.target_size import read_target_size
+from tconv.upsampling.thread_limit import limited_threads, read_threads
 from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -45,6 +48,9 @@ def run(
     model: str | None = None,
     kernel: str | None = None,
     weights: str | None = None,
+    value_range: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    channel_order: str | None = None,
+    threads: Annotated[int | None, Parameter(converter=as_text)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     no_alpha: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -84,7 +90,13 @@ def run(
         nearest, bilinear, bicubic (the usual one of feature maps), lanczos, or a .npy file: [kh, kw], or
         [C_in, C_out, kh, kw] across channels.
     weights
-        A network of your own: .onnx, .safetensors with a description, or ncnn's .param beside its .bin.
+        A network of your own: .onnx, ncnn's .param beside its .bin, .safetensors, .pth, .pt or .ckpt.
+    value_range
+        The network's numbers for black and white, 0..1 unless its file says others: 0..255 or -1..1.
+    channel_order
+        rgb, or bgr for a network that reads blue first.
+    threads
+        Threads of this run; all cores without it.
     overwrite
         Let OUTPUT replace a file.
     no_alpha
@@ -102,7 +114,23 @@ def run(
     for text, name in [*((text, "INPUT") for text in inputs), (output or "", "-o")]:
         refuse_url(text, name)
     sources = tuple(map(Path, inputs))
-    selection = Selection(read_target_size(scale, width, height, COMMAND), model, kernel, weights, COMMAND)
+    with limited_threads(read_threads(threads, COMMAND)):
+        network = read_network_options(value_range, channel_order, COMMAND)
+        target = read_target_size(scale, width, height, COMMAND)
+        selection = Selection(target, model, kernel, weights, COMMAND, network)
+        return _upsample(report, sources, output, selection, overwrite, no_alpha, no_check)
+
+
+def _upsample(
+    report: Report,
+    sources: tuple[Path, ...],
+    output: str | None,
+    selection: Selection,
+    overwrite: bool,
+    no_alpha: bool,
+    no_check: bool,
+) -> int:
+    """Enlarge the sources and return the exit code."""
     folder = Path(output) if output and is_folder(output, Path(output)) else None
     alpha = False if no_alpha else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
@@ -133,8 +161,9 @@ def _upsample_one(
         for note in run.upsampler.notes:
             report.line("note", note)
         report.facts["plan"] = _plan_facts(run, plan, strips)
-        with report.progress("upsampling", strips) as advance:
-            results = file_run.execute(advance, report.timed)
+        with shown_progress("upsampling", quiet=report.as_json) as bar:
+            bar.begin(str(file_run.path), run.pixels)
+            results = file_run.execute(bar.advance, report.timed)
         if isinstance(run.source, SampleInput):
             beside = files.enter_context(NewFile(numbered(f"{file_run.stem}_side_by_side", ".png")))
             comparison = compare(run.source, run.upsampler, results[""][0])
@@ -180,11 +209,11 @@ def _comparison_lines(report: Report, run: Run, comparison: Comparison, path: Pa
 
 def _upsample_many(report: Report, batch: FileBatch) -> int:
     """Enlarge every input, print a line for each, and at the end what failed; return the exit code."""
-    files, total = [], len(batch.paths)
+    files = []
     checks: list[CheckResult | None] = []
     methods: list[AnyUpsampler] = []
-    with report.progress("upsampling", total, "files") as advance:
-        for source, file_run in batch.run(advance, report.timed):
+    with shown_progress("upsampling", len(batch.paths), quiet=report.as_json) as bar:
+        for source, file_run in batch.run(bar.advance, report.timed, bar.begin):
             run = file_run.run
             if run.method not in methods:
                 methods.append(run.method)
@@ -239,7 +268,8 @@ def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
     by = by if len(methods) > 1 else f"by {plan.passes[0].method}"
     work = si(plan.flops, "FLOP")
     work += " as direct sums" if any("F(4,3)" in method for method in methods) else ""
-    return f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}; {by}; {work} in {size}"
+    text = f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}; {by}; {work} in {size}"
+    return "; ".join([text, *plan.notes])
 
 
 def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
@@ -252,7 +282,7 @@ def _plan_facts(run: Run, plan: RunPlan, strips: int) -> dict[str, Any]:
         "flops": plan.flops,
         "strips": strips,
         "memory_bytes": run.memory,
-        "notes": run.upsampler.notes,
+        "notes": [*run.upsampler.notes, *plan.notes],
     }
 
 
@@ -287,8 +317,12 @@ def _check_text(check: CheckResult | None) -> str:
         return "nothing was checked (--no-check)"
     finite = check.outputs - check.not_finite
     fewer = f" (of {check.wanted}, in the time of the work)" if check.outputs < check.wanted else ""
-    text = f"{finite} random outputs{fewer} agree with the definition: largest difference {check.difference:.2g}, "
-    text += f"allowed {check.tolerance:.2g}"
+    if check.layers:
+        text = f"{check.layer_outputs:,} random outputs of {check.layers} layers agree with the definition, by "
+        text += f"{max(check.layer_share, 0.01):.0%} of the allowed difference at most; so do {finite} of the picture"
+    else:
+        text = f"{finite} random outputs{fewer} agree with the definition: largest difference {check.difference:.2g}, "
+        text += f"allowed {check.tolerance:.2g}"
     return text + f"; {check.not_finite} more are inf or NaN in both" * (check.not_finite > 0)
 
 

@@ -63,15 +63,20 @@ def photo(scale: int = 2) -> Model:
         return load(path)._replace(name=f"photo x{scale}")
 
 
-def load(path: Path | str) -> Model:
+def load(
+    path: Path | str, *, value_range: tuple[float, float] | None = None, channel_order: str | None = None
+) -> Model:
     """Return the network in a file: .onnx, ncnn's .param with the .bin beside it, .safetensors, .pth, .pt or .ckpt.
 
     A .safetensors file has a description, or is a checkpoint like the last three: weights of an architecture that the
     `spandrel` package knows (`pip install "tconv[spandrel]"`), of which tensors alone are loaded.
 
     Graphs of convolutions of stride 1, transposed convolutions, activations and sums are read. Raises FileError for a
-    file that cannot be read or is damaged, and for graphs with anything else; ShapeError for one that enlarges nothing;
-    MissingExtraError without the package that reads it.
+    file that cannot be read or is damaged, and for graphs with anything else; ShapeError for one that is not a network of
+    pictures, or shrinks them; MissingExtraError without the package that reads it.
+
+    `value_range` are the network's numbers for black and white, (0, 255) for example, and `channel_order` is "RGB" or
+    "BGR": for networks whose file does not say it, and which differ from (0, 1) and "RGB". Raises ArgumentError for others.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
@@ -83,4 +88,4 @@ def load(path: Path | str) -> Model:
     if not path.is_file():
         raise FileError(f"{path} does not exist, or is not a file. Write the name of a file of weights")
     model: Model = import_module(f"tconv.models.readers.{reader}").read(path)
-    return model
+    return model.stated(value_range, channel_order)

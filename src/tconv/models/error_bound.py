@@ -33,10 +33,10 @@ from tconv.models.tap_sums import scattered_sums
 from tconv.operator.strips import conv_transpose_strip
 from tconv.weights.interpolation import crop_for
 
-_UNIT = float(np.finfo(np.float32).eps) / 2
+UNIT = float(np.finfo(np.float32).eps) / 2
 """Half a step: the largest error of one rounding, as a share of the number."""
 _COPIES = 8
-_SAFETY = 6.0
+SAFETY = 6.0
 """Factor by which errors are taken larger than they are likely to be."""
 
 Span = tuple[slice, slice]
@@ -71,7 +71,7 @@ def rounding(step: Convolution, grouped: bool) -> float:
     if grouped:
         taps = g.kernel[1] if algebra.unit_columns(step.weight) == 1 else 1
     terms = step.channels[0] // g.groups * taps
-    return _UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
+    return UNIT * math.sqrt(terms + (algebra.ROUNDINGS if grouped else 1))
 
 
 def piece(
@@ -87,7 +87,7 @@ def piece(
     places = list(zip(*spans, strict=True))
     rng = np.random.default_rng(0)
     # the picture itself is rounded, as a share of white and as luma; outputs that inf or NaN reach have no error
-    pieces = [Piece(x, np.where(np.isfinite(x), x, 0) + _errors(rng, x, 2 * _UNIT * np.abs(x)))]
+    pieces = [Piece(x, np.where(np.isfinite(x), x, 0) + _errors(rng, x, 2 * UNIT * np.abs(x)))]
     spans_of: list[Span] = [at]
     for number, node in enumerate(network.nodes, 1):
         given = [pieces[place] for place in node.inputs]
@@ -135,7 +135,7 @@ def _computed(rng: np.random.Generator, step: NetworkStep, given: _Parts, sizes:
         if bound is not None:
             mass = np.maximum(mass, result(bound, [np.abs(part.values) for part, _ in given]))
     copies = np.where(np.isfinite(values), values + errors, 0)
-    return Piece(values, copies + _errors(rng, values, step.roundings * _UNIT * mass))
+    return Piece(values, copies + _errors(rng, values, step.roundings * UNIT * mass))
 
 
 _BENT = Pointwise, Combination, Pooling
@@ -176,7 +176,7 @@ def _strided(
         values = sums(linear, part.values, np.float64) + bias
         mass = sums(replace(linear, weight=np.abs(step.weight)), np.where(finite, np.abs(part.values), 0), np.float32)
         copies = values + sums(linear, np.where(finite, part.copies - part.values, 0), np.float32)
-    copies += _errors(rng, values, _UNIT * math.sqrt(step.roundings + 1) * (mass + np.abs(bias)))
+    copies += _errors(rng, values, UNIT * math.sqrt(step.roundings + 1) * (mass + np.abs(bias)))
     return _activated(activation_of(step.activation, len(step.weight)), values, copies)
 
 
@@ -245,5 +245,5 @@ def _errors(rng: np.random.Generator, values: Array, size: Array) -> Array:
     equal = (mixed >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23)
     both = equal + 2 * rng.random(mixed.shape, np.float32) - 2  # each from -1 to 1
     # inf and NaN in a picture are values
-    errors: Array = both * (math.sqrt(3) * _SAFETY * np.where(np.isfinite(size), size, 0))
+    errors: Array = both * (math.sqrt(3) * SAFETY * np.where(np.isfinite(size), size, 0))
     return errors

@@ -1,6 +1,7 @@
 """A network as an enlarger of pictures: its scale, its border, and the filter that its output is added to.
 
-The scale and the border are found from the sizes that the network produces.
+The scale and the border are found from the sizes that the network produces; the range of its values and the order of
+its channels from its file, or they are stated.
 """
 
 from __future__ import annotations
@@ -10,26 +11,29 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import DtypeError, ShapeError
+from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.models.network import Network
+from tconv.models.picture_sizes import PictureSizes, refuse_off_centre, sizes_of
 from tconv.weights.interpolation import FILTERS, Interpolation
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma of ITU-R BT.601."""
 
 
-_SIDES = 64, 1 << 14
-"""Sides of the squares whose output sizes show scale and border: a small one, and one for very wide borders."""
+ORDERS = "RGB", "BGR"
+"""Orders of a network's three channels."""
 
 
 class Model(NamedTuple):
-    """A network that makes pictures larger, as `tconv.models.load` and `tconv.models.photo` return it.
+    """A network that makes pictures larger, or better, as `tconv.models.load` and `tconv.models.photo` return it.
 
-    A network with one input channel reads luma and is run once for a picture; one with three reads red, green and blue;
-    one with another number takes pictures of as many bands. Values are 0 (black) to 1 (white). `border` pixels around
-    the picture are copies of its outermost ones. `adds` names the filter of `tconv.weights.interpolation` whose result
-    the network's output is added to, so that colours are interpolated where a network knows luma only; None for a
-    network whose output is the whole picture. `name` stands in reports and messages.
+    A network with one input channel reads luma and is run once for a picture; one with three reads red, green and blue,
+    in this `order`; one with another number takes pictures of as many bands. Values are 0 (black) to 1 (white);
+    `value_range` are the network's own numbers for both. `border` pixels around the picture are copies of its outermost
+    ones (`beyond` is "edge"), or its reflection ("reflect"). `adds` names the filter of `tconv.weights.interpolation`
+    whose result the network's output is added to, so that colours are interpolated where a network knows luma only;
+    None for a network whose output is the whole picture. A network that takes sizes of `block` pixels (and `rest`) only
+    gets more such pixels at the bottom and right, which are cut off again. `name` and `notes` stand in reports.
     """
 
     network: Network
@@ -37,10 +41,25 @@ class Model(NamedTuple):
     border: int
     adds: str | None
     name: str
+    value_range: tuple[float, float] = (0.0, 1.0)
+    order: str = "RGB"
+    block: int = 1
+    rest: int = 0
+    notes: tuple[str, ...] = ()
+    beyond: str = "edge"
 
     @classmethod
-    def of(cls, network: Network, name: str, adds: str | None = None) -> Model:
-        """Return the model of a network; scale and border follow from its sizes. Raises ShapeError if they do not."""
+    def of(
+        cls,
+        network: Network,
+        name: str,
+        adds: str | None = None,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        order: str = "RGB",
+        notes: tuple[str, ...] = (),
+        beyond: str = "edge",
+    ) -> Model:
+        """Return the model of a network; scale, border and block follow from its sizes. Raises ShapeError otherwise."""
         into, out = network.channels[0], network.channels[-1]
         if out != into:
             raise ShapeError(
@@ -49,42 +68,41 @@ class Model(NamedTuple):
             )
         if adds not in (None, *FILTERS):
             raise ShapeError(f"{name} adds to {adds!r}; one of {', '.join(FILTERS)} is needed")
-        side = _SIDES[0] if _accepts(network, _SIDES[0]) else _SIDES[1]
-        try:
-            sizes = [network.output_shape((n, n)) for n in (side, side + 1)]
-        except ShapeError as error:
-            raise ShapeError(f"{name} does not take a picture of ({side}, {side}): {error}") from None
-        if sizes[0][0] != sizes[0][1] or sizes[1][0] != sizes[1][1]:
-            raise ShapeError(f"{name} turns ({side}, {side}) into {sizes[0]}; a square must become a square")
-        scale = sizes[1][0] - sizes[0][0]
-        sizes_text = f"{name} turns ({side}, {side}) into {sizes[0]}, and ({side + 1}, {side + 1}) into {sizes[1]}"
-        if scale < 2:
-            raise ShapeError(
-                f"{sizes_text}: it enlarges nothing. Write a network with a transposed convolution whose stride is the "
-                "scale"
-            )
-        lost = side * scale - sizes[0][0]
-        if lost < 0 or lost % (2 * scale):
-            raise ShapeError(
-                f"{sizes_text}; at scale {scale} that is not a picture with a border of whole pixels. Write a crop "
-                "(padding) that leaves scale x the size, or that less a multiple of 2 x scale"
-            )
-        model = cls(network, scale, lost // (2 * scale), adds, name)
-        for axis, lines in enumerate(("rows", "columns")):
-            model._refuse_off_centre(axis, lines)
-        return model
+        sizes = sizes_of(network, name)
+        refuse_off_centre(network, name, sizes)
+        model = cls(
+            network,
+            sizes.scale,
+            sizes.border,
+            adds,
+            name,
+            block=sizes.block,
+            rest=sizes.rest,
+            notes=notes,
+            beyond=beyond,
+        )
+        return model.stated(value_range, order)
 
-    def _refuse_off_centre(self, axis: int, lines: str) -> None:
-        """Raise ShapeError if output pixels depend on inputs whose centre is a pixel or more beside them."""
-        place = _SIDES[1] // 2
-        outputs = slice(self.scale * (place - self.border), self.scale * (place - self.border + 1))
-        read = self.network.window(outputs, _SIDES[1], axis, grouped=False)
-        first, last = read.start - place, read.stop - 1 - place
-        if abs(first + last) >= 2:
-            raise ShapeError(
-                f"{self.name} computes the output {lines} of pixel i from the input {lines} i{first:+d} to i{last:+d}, "
-                "which would shift the picture. Write a padding (crop) that is the same on both sides"
-            )
+    def stated(self, value_range: tuple[float, float] | None = None, channel_order: str | None = None) -> Model:
+        """Return the model with another range of values, or order of channels, which its file did not say.
+
+        Raises ArgumentError for other values than two rising numbers, and RGB or BGR.
+        """
+        low, high = self.value_range if value_range is None else map(float, value_range)
+        order = self.order if channel_order is None else channel_order
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ArgumentError(f"value_range is {value_range}; two rising numbers are needed. Write (0, 255)")
+        if order not in ORDERS:
+            raise ArgumentError(f'channel_order is {order!r}; {" or ".join(ORDERS)} is needed. Write "BGR"')
+        return self._replace(value_range=(low, high), order=order)
+
+    def added(self, size: int, axis: int) -> int:
+        """Return the lines that a picture of this height (width) needs behind it, besides the border."""
+        return PictureSizes(self.scale, self.border, self.block, self.rest).added(self.network, size, axis)
+
+    def extent(self, size: int, axis: int) -> int:
+        """Return the height (width) of the network's input for a picture of this one."""
+        return size + 2 * self.border + self.added(size, axis)
 
     def __call__(self, picture: Array) -> Array:
         """Return a picture [C, H, W] with 1 (grey) or 3 channels, values 0 to 1, as float32 [C, scale*H, scale*W].
@@ -107,7 +125,7 @@ class Model(NamedTuple):
         height = picture.shape[1]
         rows = slice(0, self.scale * height)
         window = self.window(rows, height)
-        detail = self.detail(edge_extended(picture, window, 1), window.start, height, rows)
+        detail = self.detail(self.extended(picture, window, 1), window.start, height, rows)
         if self.adds is None:
             return detail
         base: Array = Interpolation(self.adds, self.scale).upsample(picture)
@@ -116,7 +134,7 @@ class Model(NamedTuple):
 
     def window(self, outputs: slice, height: int) -> slice:
         """Return the rows of the picture that these output rows need; beyond it, its first or last row repeats."""
-        window = self.network.window(outputs, height + 2 * self.border)
+        window = self.network.window(outputs, self.extent(height, 0))
         return slice(window.start - self.border, window.stop - self.border)
 
     def detail(self, picture: Array, first: int, height: int, outputs: slice) -> Array:
@@ -124,16 +142,44 @@ class Model(NamedTuple):
 
         The output is [1, rows, scale*W] for a network of luma; else it has the channels of the picture.
         """
-        x = self.network_input(picture)
-        padded = edge_extended(x, slice(-self.border, x.shape[2] + self.border), 2)
-        y = self.network.rows(padded, first + self.border, height + 2 * self.border, outputs)
-        return self.network_output(y, picture.shape[0])
+        x = self.bordered(self.network_input(picture))
+        y = self.network.rows(x, first + self.border, self.extent(height, 0), outputs)
+        return self.network_output(y[..., : self.scale * picture.shape[2]], picture.shape[0])
+
+    def bordered(self, x: Array) -> Array:
+        """Return rows of the network's input with the columns beside the picture."""
+        return self.extended(x, slice(-self.border, self.extent(x.shape[2], 1) - self.border), 2)
+
+    def places(self, span: slice, size: int) -> Array:
+        """Return the rows (columns) of a picture of this height (width) that stand for rows that may lie beyond it."""
+        at = np.arange(span.start, span.stop)
+        if self.beyond == "reflect" and size > 1:
+            at = np.abs((at + size - 1) % (2 * size - 2) - (size - 1))
+        return np.clip(at, 0, size - 1)
+
+    def extended(self, array: Array, span: slice, axis: int) -> Array:
+        """Return a span of an axis of a picture; beyond it are copies of its outermost entries, or its reflection."""
+        size = array.shape[axis]
+        if span.start >= 0 and span.stop <= size:
+            return array[(slice(None),) * axis + (span,)]
+        extended: Array = array.take(self.places(span, size), axis)
+        return extended
 
     def network_input(self, picture: Array) -> Array:
         """Return the network's input for a picture [C, ...]: its luma, its bands, or three channels."""
-        if self.network.channels[0] == 1 and picture.shape[0] == 3:
-            return luma(picture)
-        return np.repeat(picture, 3, 0) if self.network.channels[0] > picture.shape[0] else picture
+        takes = self.network.channels[0]
+        if takes == 1 and picture.shape[0] == 3:
+            x = luma(picture)
+        elif takes > picture.shape[0]:
+            x = np.repeat(picture, 3, 0)
+        else:
+            x = picture[::-1] if takes == 3 and self.order == "BGR" else picture
+        low, high = self.value_range
+        if (low, high) == (0, 1):
+            return x
+        scaled: Array = x * x.dtype.type(high - low)
+        scaled += x.dtype.type(low)
+        return scaled
 
     def _takes(self, channels: int) -> bool:
         """Return True for the number of bands that the network has; grey and colours fit a network of either."""
@@ -145,16 +191,15 @@ class Model(NamedTuple):
         return min(self.network.channels[-1], channels)
 
     def network_output(self, y: Array, channels: int) -> Array:
-        """Return the network's output for a picture of this many channels."""
+        """Return the network's output, from black to white, for a picture of this many channels."""
+        low, high = self.value_range
+        if (low, high) != (0, 1):
+            y = y * y.dtype.type(1 / (high - low))
+            if self.adds is None:
+                y -= y.dtype.type(low / (high - low))
+        if len(y) == 3 and self.order == "BGR":
+            y = y[::-1]
         return luma(y) if channels == 1 and y.shape[0] == 3 else y
-
-
-def _accepts(network: Network, side: int) -> bool:
-    try:
-        network.output_shape((side, side))
-    except ShapeError:
-        return False
-    return True
 
 
 def luma(picture: Array) -> Array:

@@ -50,7 +50,8 @@ class CheckResult(NamedTuple):
     """Number of recomputed outputs, their largest difference, and the tolerance at its place.
 
     `not_finite` of the outputs are inf or NaN in the definition, too; those have no difference. `wanted` is the number
-    that would have been recomputed without a limit of time.
+    that would have been recomputed without a limit of time. Of a deep network `layer_outputs` outputs of `layers`
+    layers were recomputed while it ran, and differ by `layer_share` of what is allowed at most.
     """
 
     outputs: int
@@ -58,17 +59,25 @@ class CheckResult(NamedTuple):
     tolerance: float
     not_finite: int = 0
     wanted: int = 0
+    layers: int = 0
+    layer_outputs: int = 0
+    layer_share: float = 0.0
 
 
 def merged(checks: list[CheckResult]) -> CheckResult:
     """Return all outputs of several checks, with their largest difference.
 
     >>> merged([CheckResult(4, 1e-6, 1e-4), CheckResult(4, 2e-6, 1e-2, not_finite=1)])
-    CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1, wanted=0)
+    CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1, wanted=0,
+                layers=0, layer_outputs=0, layer_share=0.0)
     """
     worst = max(checks, key=lambda check: check.difference, default=CheckResult(0, 0.0, 0.0))
-    outputs, _, _, not_finite, wanted = (sum(column) for column in zip(*checks, strict=True)) if checks else (0,) * 5
-    return worst._replace(outputs=int(outputs), not_finite=int(not_finite), wanted=int(wanted))
+    sums = {
+        name: sum(getattr(check, name) for check in checks)
+        for name in ("outputs", "not_finite", "wanted", "layer_outputs")
+    }
+    layers = max((check.layers for check in checks), default=0)
+    return worst._replace(**sums, layers=layers, layer_share=max((check.layer_share for check in checks), default=0.0))
 
 
 class Check:
@@ -89,12 +98,25 @@ class Check:
         wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are
         places = min(height * width, math.ceil(wanted / max(1, images * channels)))
         self.rows, self.columns = _places(height, width, places, upsampler.block)
+        self.source: Any = None
+        """The run of a network over the image."""
         self._numbers = np.empty((upsampler.channels(channels), len(self.rows)), values.computed)
 
-    def record(self, rows: slice, numbers: Array) -> None:
-        """Record the numbers [C_out, rows, W] of one strip at the places in it."""
-        inside = slice(*np.searchsorted(self.rows, (rows.start, rows.stop)))
-        self._numbers[:, inside] = numbers[:, self.rows[inside] - rows.start, self.columns[inside]]
+    def squares(self) -> list[tuple[slice, slice]]:
+        """Return the rows and columns of the network's output that are compared together."""
+        squares = []
+        for places in self._parts():
+            rows, columns = self.rows[places], self.columns[places]
+            if rows.size:
+                span = [slice(int(at.min()), int(at.max()) + 1) for at in (rows, columns)]
+                squares.append(self._upsampler.network_outputs(span[0], span[1], self._shape))
+        return squares
+
+    def record(self, rows: slice, numbers: Array, left: int = 0) -> None:
+        """Record the numbers [C_out, rows, columns] of one strip, from column `left` on, at the places in it."""
+        inside = np.arange(*np.searchsorted(self.rows, (rows.start, rows.stop)))
+        inside = inside[(self.columns[inside] >= left) & (self.columns[inside] < left + numbers.shape[2])]
+        self._numbers[:, inside] = numbers[:, self.rows[inside] - rows.start, self.columns[inside] - left]
 
     def compare(self, stored: Array, budget: Budget | None = None) -> CheckResult:
         """Compare the recorded numbers with the definition and with the stored image [C_out, H, W].
@@ -111,7 +133,11 @@ class Check:
             parts.append(self._compare_places(stored, places))
             if budget is not None:
                 budget.spend(time.perf_counter() - start)
-        return merged(parts)._replace(wanted=self._numbers.size)
+        result = merged(parts)._replace(wanted=self._numbers.size)
+        layers = None if self.source is None else self.source.check
+        if layers is None:
+            return result
+        return result._replace(layers=len(layers.layers), layer_outputs=layers.outputs, layer_share=layers.worst[0])
 
     def _parts(self) -> Iterator[Any]:
         """Yield the places that are compared at a time: those of one square, or all."""
@@ -127,7 +153,7 @@ class Check:
         """Compare the outputs at some of the places."""
         numbers, rows, columns = self._numbers[:, places], self.rows[places], self.columns[places]
         with np.errstate(all="ignore"):  # inf and NaN in a feature map are values
-            frame = self._values.frame(self._shape[1])
+            frame = self._values.frame(self._shape[1])._replace(source=self.source)
             truth = self._upsampler.truth(self._load, self._shape, rows, columns, frame)
             limits = np.finfo(numbers.dtype)
             error = float(limits.eps) * truth.roundings * truth.mass if truth.error is None else truth.error

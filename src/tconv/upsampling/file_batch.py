@@ -67,17 +67,22 @@ class FileBatch:
         self._stems = self._stems_of_clashes()
 
     def run(
-        self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
+        self,
+        advance: Callable[[float], None] = lambda share: None,
+        timed: Timed = lambda stage: nullcontext(),
+        begin: Callable[[str, int], None] = lambda name, pixels: None,
     ) -> Iterator[tuple[Path, FileRun]]:
         """Yield each input and its run, after its file is written; inputs that fail are added to `failures`.
 
-        `advance` is called with shares of a file, 1 in all for each.
+        `begin` is called with the name of each file and the pixels of its result, and `advance` with shares of the
+        file, 1 in all for each.
         """
         with output_folder(self._folder):
             for path in self.paths:
                 left = 1.0
                 try:
                     opened = open_run(path, self._selection, self._alpha)
+                    begin(path.name, opened.pixels)
                     opened.files, opened.budget, opened.checked = len(self.paths), self._budget, self._check
                     opened.source.stem = self._stems.get(path, opened.source.stem)
                     with FileRun(
@@ -87,14 +92,13 @@ class FileBatch:
                         folder=self._folder,
                         overwrite=self._overwrite,
                     ) as file_run:
-                        share = 1 / max(1, file_run.run.strip_count())
 
-                        def strip_done(share: float = share) -> None:
+                        def part_done(share: float) -> None:
                             nonlocal left
                             left -= share
                             advance(share)
 
-                        file_run.execute(strip_done, timed)
+                        file_run.execute(part_done, timed)
                 except TconvError as error:
                     self.failures.append(Failure(path, str(error)))
                 except MemoryError as error:

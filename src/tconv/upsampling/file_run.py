@@ -166,7 +166,7 @@ class FileRun:
         return self._new.path
 
     def execute(
-        self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
+        self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
     ) -> dict[str, Array]:
         """Run, check and write; return the results [N, C, H, W] by key. Raises what `Run.execute` raises."""
         results, self.check = self.run.execute(advance, timed)

@@ -23,9 +23,11 @@ from tconv.upsampling.file_batch import FileBatch, batch_folder, expanded, is_fo
 from tconv.upsampling.file_run import FileRun, open_run, refuse_url
 from tconv.upsampling.image_checks import check_array, refuse_other_kinds, refuse_wide_integers
 from tconv.upsampling.inputs import ArrayInput
+from tconv.upsampling.network_options import read_network_options
 from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
 from tconv.upsampling.target_size import read_target_size
+from tconv.upsampling.thread_limit import limited_threads, read_threads
 from tconv.upsampling.upsampler_selection import Selection
 
 
@@ -38,10 +40,13 @@ def upsample(
     model: str | None = None,
     kernel: Any = None,
     weights: str | os.PathLike[str] | Model | None = None,
+    value_range: tuple[float, float] | str | None = None,
+    channel_order: str | None = None,
     alpha: bool | None = None,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     check: bool = True,
+    threads: int | None = None,
 ) -> Any:
     """Return an image made larger with transposed convolutions, checked against the definition.
 
@@ -74,7 +79,13 @@ def upsample(
         "nearest", "bilinear", "bicubic" (for feature maps, bands of TIFF, and scale 1, if not given) or "lanczos";
         or weights as an array or a .npy file: [kh, kw] for each channel, [C_in, C_out, kh, kw] across channels.
     weights
-        A network of your own: a `tconv.models.Model`, or a file that `tconv.models.load` reads.
+        A network of your own: a `tconv.models.Model`, or a file that `tconv.models.load` reads. Its own scale may be 1,
+        if it removes noise for example.
+    value_range
+        The network's numbers for black and white, where its file does not say them and they are not 0 and 1: (0, 255),
+        or (-1, 1).
+    channel_order
+        "bgr" for a network that reads blue, green and red, where its file does not say it.
     alpha
         True if the last channel of an array is opacity, by which colours are weighted. None means that it is opacity
         in an array of 2 or 4 channels. False also states that the channels are last where the sizes look otherwise.
@@ -88,6 +99,8 @@ def upsample(
         True to let the output replace files.
     check
         False to return the result unchecked.
+    threads
+        Threads of this call; afterwards as many as `tconv.set_num_threads` allows.
 
     Returns
     -------
@@ -103,7 +116,9 @@ def upsample(
     -----
     With rows i, taps t and stride s, every method of a whole scale s is y[s*i + t - crop] += x[i] * w[t]. Random
     outputs are recomputed from this definition in float64, thousands, or of a large network as many as take no longer
-    than the enlargement, but one square of 24 x 24 at least; CheckError would be a fault of tconv or of the machine.
+    than the enlargement, but one square of 24 x 24 at least. Of a deep network, of which a square would take too long,
+    outputs of every layer are recomputed from the numbers that it read. CheckError would be a fault of tconv or of the
+    machine.
     In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
     target = read_target_size(scale, width, height, PYTHON)
@@ -112,8 +127,13 @@ def upsample(
             raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if alpha is not None and not isinstance(alpha, bool):
         raise ArgumentError(f"alpha is {shown(alpha)}; True, False or None is needed. Write alpha=True")
-    selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON)
-    call = _Call(selection, alpha, overwrite, check)
+    network = read_network_options(value_range, channel_order, PYTHON)
+    with limited_threads(read_threads(threads, PYTHON)):
+        selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON, network)
+        return _upsample_any(image, _Call(selection, alpha, overwrite, check), output)
+
+
+def _upsample_any(image: Any, call: _Call, output: Any) -> Any:
     if isinstance(image, (list, tuple)) and image and not all(map(_is_row, image)):
         return _upsample_list(list(image), call, output)
     if not _is_path(image):

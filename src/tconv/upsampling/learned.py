@@ -5,23 +5,31 @@ It runs a `tconv.models.Model` strip by strip, at the model's own scale or at an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, ShapeError
 from tconv.models import PHOTO_SCALES, load, photo
 from tconv.models.error_bound import Piece, piece
-from tconv.models.image_model import Model, edge_extended
+from tconv.models.image_model import Model
+from tconv.models.receptive_field import square_macs
 from tconv.upsampling.filters import NamedFilter
+from tconv.upsampling.network_doubts import unlike_input
+from tconv.upsampling.network_options import AS_STATED, NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
-from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, reach, row_strips
+from tconv.upsampling.picture_source import PictureSource, Span
+from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, even_parts, reach, row_strips
 from tconv.weights.interpolation import Interpolation
 
 PHOTO = "photo"
 """Name of the networks that come with tconv."""
 
+_LONG = 300_000_000
+"""Products of one square of the check above which a network is checked layer by layer instead."""
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -44,12 +52,14 @@ def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsample
     return LearnedUpsampler(photo(max(fitting, default=3)), scale, name, naming)
 
 
-def from_weights(weights: str | Model, scale: int | None, naming: Naming = PYTHON) -> LearnedUpsampler:
+def from_weights(
+    weights: str | Model, scale: int | None, naming: Naming = PYTHON, options: NetworkOptions = AS_STATED
+) -> LearnedUpsampler:
     """Return the upsampler of a model, or of a file, at its own scale or a multiple of it.
 
-    Raises what `tconv.models.load` raises.
+    Raises what `tconv.models.load` and `NetworkOptions.applied` raise.
     """
-    model = weights if isinstance(weights, Model) else load(weights)
+    model = options.applied(weights if isinstance(weights, Model) else load(weights), naming)
     scale = model.scale if scale is None else scale
     assert scale % model.scale == 0
     return LearnedUpsampler(model, scale, model.name, naming)
@@ -62,7 +72,7 @@ class LearnedUpsampler(WholeScale):
     f*r = d*scale and d is odd, so that pixel centres stay in place.
     """
 
-    mixes, learned, strip_bytes, block = False, True, 1 << 26, 24
+    mixes, learned, strip_bytes, block = False, True, 1 << 24, 24
     plainer = "bicubic"
 
     def __init__(self, model: Model, scale: int, name: str, naming: Naming = PYTHON) -> None:
@@ -77,7 +87,12 @@ class LearnedUpsampler(WholeScale):
         self.description = f"{model.name} (a network of {layers} layers{added})"
         if self._more is not None:
             self.description += f", its x{model.scale} interpolated to x{scale}"
-        self.notes: list[str] = []
+        self.notes: list[str] = list(model.notes)
+
+    @cached_property
+    def layered(self) -> bool:
+        """True for a network that is checked layer by layer: one square of it would take long to recompute."""
+        return self.model.network.has_means or square_macs(self.model.network, self.block) > _LONG
 
     def channels(self, channels: int) -> int:
         """Return the number of input channels."""
@@ -99,18 +114,51 @@ class LearnedUpsampler(WholeScale):
 
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the layers, the interpolation of their output, and the filter that it is added to."""
-        around, model = 2 * self.model.border, self.model
-        problems = model.network.problems((shape[1] + around, shape[2] + around))
+        model = self.model
+        problems = model.network.problems((model.extent(shape[1], 0), model.extent(shape[2], 1)))
         passes = [Pass(*each) for each in zip(problems, model.network.methods(), strict=True)]
         if self._more is not None:
             output = model.output_channels(shape[0]), model.scale * shape[1], model.scale * shape[2]
             passes += NamedFilter("bicubic", self._more.scale).passes(output, _FLOAT32)
         return passes + (self._filter.passes(shape, dtype) if model.adds else [])
 
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return what is added to a picture that the network does not take as it is, and the passes over it."""
+        model = self.model
+        rows, columns = model.added(shape[1], 0), model.added(shape[2], 1)
+        notes = []
+        if rows or columns:
+            sizes = f"multiples of {model.block}" if model.block > 1 else "larger pictures"
+            rest = f" and {model.rest}" * (model.rest > 0)
+            lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
+            notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
+        facts = self._plan_facts(shape)
+        if not facts.get("bands", "1 ").startswith("1 "):
+            notes.append(facts["bands"].replace(" of ", " bands of ", 1))
+        if "passes" in facts:
+            notes.append(facts["passes"].replace(",", " passes,", 1).partition(";")[0])
+        if self._repeated(shape) >= 0.01:
+            notes.append(f"{self._repeated(shape):.0%} of the work is done again to save memory")
+        return notes
+
+    def _plan_facts(self, shape: tuple[int, int, int]) -> dict[str, str]:
+        """Return what the network says of its run, by the first word of each line."""
+        model = self.model
+        text = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1)))
+        words = [line.split(maxsplit=1) for line in text.splitlines()]
+        return {each[0]: each[1] for each in words if len(each) == 2}
+
+    def _repeated(self, shape: tuple[int, int, int]) -> float:
+        """Return the share of the work that is done again."""
+        return float(self._plan_facts(shape).get("repeated", "0%").partition("%")[0]) / 100
+
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of the layers' row buffers, and of the interpolation of one strip."""
-        around, (channels, height, width) = 2 * self.model.border, shape
-        buffers = self.model.network.scratch_bytes((height + around, width + around))
+        channels, height, width = shape
+        extents = self.model.extent(height, 0), self.model.extent(width, 1)
+        # the network's output of one strip is kept beside the strip itself
+        output = self.model.output_channels(channels) * self.scale**2 * height * width * _FLOAT32.itemsize
+        buffers = self.model.network.scratch_bytes(extents) + min(self.strip_bytes, output)
         if self._more is None:
             return buffers
         rows = next(row_strips(self, shape, _FLOAT32.itemsize)).stop
@@ -132,27 +180,62 @@ class LearnedUpsampler(WholeScale):
         both = self.model.window(self._network_rows(rows, height), height), self._filter.window(rows, height)
         return slice(min(each.start for each in both), max(each.stop for each in both))
 
+    def own_window(self, rows: slice, height: int) -> slice:
+        """Return the rows that the filter needs."""
+        return self._filter.window(rows, height)
+
+    def bands(self, shape: tuple[int, int, int]) -> list[slice]:
+        """Return the columns that are computed one after another, as few as the memory of the network allows."""
+        extents = self.model.extent(shape[1], 0), self.model.extent(shape[2], 1)
+        return even_parts(self.scale * shape[2], len(self.model.network.bands(extents)))
+
+    def source(self, x: Array, values: Any, advance: Callable[[float], None], check: Any) -> PictureSource:
+        """Return the run of the network over an image."""
+        layered = check is not None and self.layered
+        squares = check.squares() if layered else []
+        shape = x.shape[0], x.shape[1], x.shape[2]
+        # of a network with means about the last pass alone makes the output
+        before = max(0.5, 1 - 1 / (1 + self._repeated(shape))) if self.model.network.has_means else 0.0
+        return PictureSource(x, values, self.model, len(self.bands(shape)), before, layered, squares, advance)
+
+    def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> Span:
+        """Return the rows and columns of the network's output that these of the result are made of."""
+        return self._network_rows(rows, shape[1]), self._network_rows(columns, shape[2])
+
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
-        colours = x[:-1] if frame.alpha else x
-        pixels = (colours / frame.white).astype(np.float32)
-        network_rows = self._network_rows(rows, frame.height)
-        wanted = self.model.window(network_rows, frame.height)
-        extended = edge_extended(pixels, slice(wanted.start - first, wanted.stop - first), 1)
-        detail = self.model.detail(extended, wanted.start, frame.height, network_rows)
+        colours, width = x[:-1] if frame.alpha else x, x.shape[2]
+        columns = frame.columns or slice(0, self.scale * width)
+        network_rows, network_columns = self.network_outputs(rows, columns, (0, frame.height, width))
+        if frame.source is not None:
+            detail = self.model.network_output(frame.source.rows(network_rows, network_columns), len(colours))
+        else:
+            pixels = (colours / frame.white).astype(np.float32)
+            wanted = self.model.window(network_rows, frame.height)
+            inside = slice(max(0, -first), min(pixels.shape[1], frame.height - first))
+            at = self.model.places(wanted, frame.height) - max(0, first)
+            extended = pixels[:, inside].take(np.clip(at, 0, inside.stop - inside.start - 1), 1)
+            detail = self.model.detail(extended, wanted.start, frame.height, network_rows)[..., network_columns]
         if self._more is not None:
-            detail = self._more.strip(detail, network_rows.start, self._fine(rows), self._step)
+            fine = self._fine(rows), self._fine(columns)
+            detail = self._more.strip(detail, network_rows.start, fine[0], self._step, fine[1], network_columns.start)
         detail = detail * np.float32(frame.white)
         if self.model.adds is None and not frame.alpha:
             return detail.astype(x.dtype, copy=False)
         inside = slice(max(0, -first), frame.height - first)
-        base = self._filter.strip(x[:, inside], max(0, first), rows, frame)
+        base = self._filter.strip(x[:, inside], max(0, first), rows, frame)[..., columns]
         result = base[: len(colours)]
         if self.model.adds is None:
             result[...] = detail
         else:
             result += detail
         return base
+
+    def doubt(self, source: PictureSource) -> str | None:
+        """Return a warning if the network's output is surely not a picture like the one that it was given."""
+        if self.model.adds is not None or not source.is_far_off():
+            return None
+        return unlike_input(self.model, self._naming)
 
     # -- the definition ------------------------------------------------------------------------------------------
 
@@ -165,6 +248,10 @@ class LearnedUpsampler(WholeScale):
             values[:colours], error[:colours] = 0, 0
         rows, columns = (slice(at.min(), at.max() + 1) for at in (y, x))
         block = self._piece(load, shape, (rows, columns), frame)
+        if frame.source is not None and frame.source.check is not None:
+            # the layers are checked while they run: what is left are the steps behind them
+            finite = np.abs(block.values[np.isfinite(block.values)])
+            error[:colours] += frame.white * 32 * np.finfo(np.float32).eps * finite.max(initial=0)
         inside = y - rows.start, x - columns.start
         values[:colours] += frame.white * block.values[:, *inside]
         error[:colours] += frame.white * block.error[:, *inside]
@@ -174,17 +261,25 @@ class LearnedUpsampler(WholeScale):
 
     def _piece(self, load: Load, shape: tuple[int, int, int], outputs: tuple[slice, slice], frame: Frame) -> Piece:
         """Return rows and columns of the network's output, in float64."""
-        model, sizes = self.model, shape[1:]
-        target = tuple(self._network_rows(span, size) for span, size in zip(outputs, sizes, strict=True))
-        extended = [size + 2 * model.border for size in sizes]
+        model = self.model
+        target = self.network_outputs(*outputs, shape)
+        colours = shape[0] - frame.alpha
+        if frame.source is not None and frame.source.check is not None:
+            kept = frame.source.kept(*target).astype(np.float64)
+            whole = Piece(kept, kept[None])
+            shown = whole.through(lambda part: model.network_output(part, colours))
+            return (
+                shown if self._more is None else shown.through(lambda part: self._interpolated(part, target, outputs))
+            )
+        extended = [model.extent(size, axis) for axis, size in enumerate(shape[1:])]
         spans = [model.network.window(target[axis], extended[axis], axis) for axis in (0, 1)]
-        rows, columns = (np.arange(span.start, span.stop)[None] - model.border for span in spans)
-        colours = load(rows, columns)[:, 0]
-        if frame.alpha:
-            colours = colours[:-1]
-        x = model.network_input(colours / frame.white)
+        rows, columns = (
+            model.places(slice(span.start - model.border, span.stop - model.border), size)[None]
+            for span, size in zip(spans, shape[1:], strict=True)
+        )
+        x = model.network_input(load(rows, columns)[:colours, 0] / frame.white)
         whole = piece(model.network, x, (spans[0], spans[1]), (extended[0], extended[1]), (target[0], target[1]))
-        shown = whole.through(lambda part: model.network_output(part, len(colours)))
+        shown = whole.through(lambda part: model.network_output(part, colours))
         return shown if self._more is None else shown.through(lambda part: self._interpolated(part, target, outputs))
 
     def _interpolated(self, part: Array, spans: tuple[slice, ...], outputs: tuple[slice, slice]) -> Array:

@@ -17,6 +17,8 @@ class Naming(NamedTuple):
     ('--kernel', '--kernel bicubic', '--scale 2')
     >>> PYTHON.flag("overwrite"), COMMAND.flag("overwrite"), COMMAND.example("output", "a.png")
     ('overwrite=True', '--overwrite', '-o a.png')
+    >>> PYTHON.name("value_range"), COMMAND.name("value_range")
+    ('value_range', '--value-range')
     >>> PYTHON.off("alpha"), COMMAND.off("alpha")
     ('alpha=False', '--no-alpha')
     """
@@ -27,7 +29,9 @@ class Naming(NamedTuple):
 
     def name(self, option: str) -> str:
         """Return the option's name as the caller writes it."""
-        return "-o" if self.prefix and option == "output" else f"{self.prefix}{option}"
+        if not self.prefix:
+            return option
+        return "-o" if option == "output" else f"{self.prefix}{option.replace('_', '-')}"
 
     def flag(self, option: str) -> str:
         """Return the text that switches an option on."""

@@ -16,7 +16,7 @@ from tconv._arrays import Array
 from tconv.upsampling.filters import STRIP
 from tconv.upsampling.resampling import AxisResampler
 from tconv.upsampling.target_size import TargetSize
-from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, Upsampler, row_strips
+from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, Upsampler, even_parts, row_strips
 from tconv.weights.interpolation import FILTERS
 
 DOWN = "bicubic"
@@ -141,12 +141,45 @@ class Resized:
         middle = self._down.window(rows)
         return middle if self._inner is None else self._inner.window(middle, height)
 
+    def own_window(self, rows: slice, height: int) -> slice:
+        """Return the input rows that `strip` is given for these output rows, beside those of a network."""
+        middle = self._down.window(rows)
+        return middle if self._inner is None else self._inner.own_window(middle, height)
+
+    def bands(self, shape: tuple[int, int, int]) -> list[slice]:
+        """Return the columns of the result that are computed one after another."""
+        count = 1 if self._inner is None else len(self._inner.bands(shape))
+        return even_parts(self._output[1], count)
+
+    def source(self, x: Array, values: Any, advance: Callable[[float], None], check: Any) -> Any:
+        """Return the run of a network over an image, if there is one."""
+        return None if self._inner is None else self._inner.source(x, values, advance, check)
+
+    def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> tuple[slice, slice]:
+        """Return the rows and columns of the network's output that these of the result are made of."""
+        middle = self._down.window(rows), self._across.window(columns)
+        return middle if self._inner is None else self._inner.network_outputs(*middle, shape)
+
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return facts about the network's run, if there is one."""
+        return [] if self._inner is None else self._inner.plan_notes(shape)
+
+    def doubt(self, source: Any) -> str | None:
+        """Return a warning about a network's output, if there is one."""
+        return None if self._inner is None else self._inner.doubt(source)
+
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
         middle = self._down.window(rows)
-        y = x if self._inner is None else self._inner.strip(x, first, middle, frame)
-        tall = self._down.resample(y, 1, first if self._inner is None else middle.start, rows)
-        return self._across.resample(tall, 2, 0, slice(0, self._output[1]))
+        columns, left = frame.columns or slice(0, self._output[1]), 0
+        if self._inner is None:
+            y, start = x, first
+        else:
+            if frame.columns is not None:
+                inner = self._across.window(columns)
+                frame, left = frame._replace(columns=inner), inner.start
+            y, start = self._inner.strip(x, first, middle, frame), middle.start
+        return self._across.resample(self._down.resample(y, 1, start, rows), 2, left, columns)
 
     # -- the definition ------------------------------------------------------------------------------------------
 

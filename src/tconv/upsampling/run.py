@@ -32,13 +32,14 @@ _BRIGHTEST = 4
 
 
 class RunPlan(NamedTuple):
-    """Transposed convolutions of one strip in order, and the floating-point operations of the whole run.
+    """Transposed convolutions of one strip in order, floating-point operations of the whole run, and notes about it.
 
     The operations are those of the direct sum; layers that compute rows in groups need fewer.
     """
 
     passes: list[Pass]
     flops: int
+    notes: list[str]
 
 
 class Run:
@@ -90,15 +91,22 @@ class Run:
         """Size of the first array's result, as names of files have it."""
         return self.method.label(*next(iter(self.source.batches.values())).shape[2:])
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of all results."""
+        return sum(n * height * width for n, _, height, width in self.shapes.values())
+
     def plan(self) -> RunPlan:
         """Return the methods that run, and their work, for a report."""
         flops = 0
         passes: list[Pass] = []
+        notes: list[str] = []
         for key, batch in self.source.batches.items():
             n, *shape = batch.shape
             passes = self.upsamplers[key].passes((shape[0], shape[1], shape[2]), batch.values.computed)
             flops += sum(2 * n * each.problem.macs.exact for each in passes)
-        return RunPlan(passes, flops)
+            notes = self.upsamplers[key].plan_notes((shape[0], shape[1], shape[2]))
+        return RunPlan(passes, flops, notes)
 
     def strip_count(self) -> int:
         """Return the number of strips of all images, which a progress bar counts."""
@@ -108,12 +116,12 @@ class Run:
         )
 
     def execute(
-        self, advance: Callable[[], None] = lambda: None, timed: Timed = lambda stage: nullcontext()
+        self, advance: Callable[[float], None] = lambda share: None, timed: Timed = lambda stage: nullcontext()
     ) -> tuple[dict[str, Array], CheckResult | None]:
         """Read, enlarge and check every image; return the results [N, C, H, W] by key, and the check, if there was one.
 
-        `advance` is called after each strip, and `warnings` are set. Raises FileError for a damaged file,
-        CheckError, DtypeError.
+        `advance` is called with shares of the work, 1 in all, and `warnings` are set. Raises FileError for a damaged
+        file, CheckError, DtypeError.
         """
         with timed("read"):
             arrays = self.source.read()
@@ -121,6 +129,7 @@ class Run:
         results = {key: self.source.empty(key, shape) for key, shape in self.shapes.items()}
         checks = []
         images = sum(len(array) for array in arrays.values())
+        work = sum(result.size for result in results.values())
         for key, array in arrays.items():
             values, upsampler = self.source.batches[key].values, self.upsamplers[key]
             for x, y in zip(array, results[key], strict=True):
@@ -134,8 +143,10 @@ class Run:
                 check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
                 start = time.perf_counter()
                 with timed("upsample"):
-                    enlarge(x, upsampler, values, y, check, advance)
+                    source = enlarge(x, upsampler, values, y, check, _scaled(advance, y.size / max(1, work)))
                 self.budget.seconds += time.perf_counter() - start
+                if source is not None and (doubt := upsampler.doubt(source)):
+                    self.warnings.append(doubt)
                 if check is not None:
                     with timed("check"):
                         checks.append(check.compare(y, self.budget))
@@ -158,6 +169,10 @@ def _range_warning(array: Array) -> str | None:
     if largest <= _BRIGHTEST:
         return None
     return f"values up to {largest:.5g}; white is 1 for floats. Divide by {white or f'{largest:.5g}'}"
+
+
+def _scaled(advance: Callable[[float], None], part: float) -> Callable[[float], None]:
+    return lambda share: advance(share * part)
 
 
 def _enlarged(shape: Shape, upsampler: Upsampler) -> Shape:

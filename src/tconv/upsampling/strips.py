@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from tconv._arrays import Array
 from tconv.models.image_model import edge_extended
@@ -21,20 +22,47 @@ def enlarge(
     values: StoredValues,
     out: Array,
     check: Check | None,
-    advance: Callable[[], None] = lambda: None,
-) -> None:
-    """Fill out [C_out, H', W'] from the stored image x [C, H, W].
+    advance: Callable[[float], None] = lambda share: None,
+) -> Any:
+    """Fill out [C_out, H', W'] from the stored image x [C, H, W]; return the run of a network over it, or None.
 
-    `check`, if there is one, records every strip; `advance` is called after each, for a progress bar.
+    `check`, if there is one, records every strip; `advance` is called with shares of the work, for a progress bar.
     """
-    height = x.shape[1]
-    for rows in row_strips(upsampler, (x.shape[0], height, x.shape[2]), values.computed.itemsize):
-        window = upsampler.window(rows, height)
-        numbers = upsampler.strip(values.load(edge_extended(x, window, 1)), window.start, rows, values.frame(height))
-        if check is not None:
-            check.record(rows, numbers)
-        out[:, rows] = values.store(numbers)
-        advance()
+    shape = x.shape[0], x.shape[1], x.shape[2]
+    progress = _Progress(advance)
+    source = upsampler.source(x, values, progress.network, check)
+    frame = values.frame(shape[1])._replace(source=source)
+    if check is not None:
+        check.source = source
+    bands = upsampler.bands(shape)
+    for number, columns in enumerate(bands):
+        part = frame._replace(columns=columns) if len(bands) > 1 else frame
+        for rows in row_strips(upsampler, shape, values.computed.itemsize):
+            window = upsampler.own_window(rows, shape[1])
+            numbers = upsampler.strip(values.load(edge_extended(x, window, 1)), window.start, rows, part)
+            if check is not None:
+                check.record(rows, numbers, columns.start)
+            out[:, rows, columns] = values.store(numbers)
+            progress.rows((number + rows.stop / out.shape[1]) / len(bands))
+    return source
+
+
+class _Progress:
+    """Shares of an image that is done: by the rows that are stored, or by the work of a network before them."""
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance, self._done, self._network = advance, 0.0, 0.0
+
+    def rows(self, done: float) -> None:
+        """Count this part of the image as done."""
+        if done > self._done:
+            self._advance(done - self._done)
+            self._done = done
+
+    def network(self, share: float) -> None:
+        """Count a share of the network's work."""
+        self._network += share
+        self.rows(min(self._network, 1.0))
 
 
 def predicted_bytes(shape: tuple[int, int, int, int], upsampler: Upsampler, values: StoredValues) -> int:

@@ -32,11 +32,17 @@ class Truth(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Facts about an image that its strips do not show: height, number that stands for white, and opacity."""
+    """Facts about an image that its strips do not show: height, number that stands for white, and opacity.
+
+    `source` is the run of a network over the image, if there is one; without it a strip computes all that it needs.
+    `columns` are those of the result that are computed, all if None.
+    """
 
     height: int
     white: float
     alpha: bool
+    source: Any = None
+    columns: slice | None = None
 
 
 class Pass(NamedTuple):
@@ -108,11 +114,32 @@ class Upsampler(AnyUpsampler, Protocol):
     def passes(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[Pass]:
         """Return the transposed convolutions over an image of this shape, in order."""
 
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return facts about the run over an image of this shape, for a report: rows that are added, passes."""
+
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of scratch memory for an image of this shape, beside the strips."""
 
     def window(self, rows: slice, height: int) -> slice:
         """Return the input rows that these output rows need; rows beyond the image repeat its first or last row."""
+
+    def own_window(self, rows: slice, height: int) -> slice:
+        """Return the input rows that `strip` is given for these output rows where `frame.source` has the network's."""
+
+    def bands(self, shape: tuple[int, int, int]) -> list[slice]:
+        """Return the columns of the result that are computed one after another; all at once if memory allows that."""
+
+    def source(self, x: Array, values: Any, advance: Callable[[float], None], check: Any) -> Any:
+        """Return the run of a network over an image, for `Frame.source`; None for other methods.
+
+        `advance` is called with shares of its work. The network is checked with `check`, if there is one.
+        """
+
+    def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> tuple[slice, slice]:
+        """Return the rows and columns of the network's output that these of the result are made of."""
+
+    def doubt(self, source: Any) -> str | None:
+        """Return a warning about the output of the network that ran over `Frame.source`, if there is one."""
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
@@ -131,6 +158,16 @@ def row_strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int)
     return (slice(start, min(start + step, out_height)) for start in range(0, out_height, step))
 
 
+def even_parts(size: int, count: int) -> list[slice]:
+    """Return `count` parts of about the same size, or fewer of one element.
+
+    >>> even_parts(5, 2)
+    [slice(0, 2, None), slice(2, 5, None)]
+    """
+    count = min(count, size)
+    return [slice(size * part // count, size * (part + 1) // count) for part in range(count)]
+
+
 class WholeScale:
     """Part of the upsamplers of one whole scale that does not depend on their method."""
 
@@ -139,6 +176,30 @@ class WholeScale:
     learned, size_option = False, "scale"
     window: Callable[[slice, int], slice]
 
+    def own_window(self, rows: slice, height: int) -> slice:
+        """Return the input rows that these output rows need."""
+        return self.window(rows, height)
+
+    def bands(self, shape: tuple[int, int, int]) -> list[slice]:
+        """Return all columns of the result."""
+        return [slice(0, self.scale * shape[2])]
+
+    def source(self, x: Array, values: Any, advance: Callable[[float], None], check: Any) -> Any:
+        """Return None: there is no network."""
+        return None
+
+    def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> tuple[slice, slice]:
+        """Return the same rows and columns."""
+        return rows, columns
+
+    def plan_notes(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return nothing to note."""
+        return []
+
+    def doubt(self, source: Any) -> str | None:
+        """Return None: there is no network."""
+        return None
+
     def label(self, height: int, width: int) -> str:
         """Return the scale, as names of files have it."""
         return f"x{self.scale}"
@@ -146,7 +207,8 @@ class WholeScale:
     @property
     def text(self) -> str:
         """Scale and method, for reports."""
-        by = f"{self.scale} times by" if self.scale > 1 else "at its own size, filtered by"
+        at = "at its own size by" if self.learned else "at its own size, filtered by"
+        by = f"{self.scale} times by" if self.scale > 1 else at
         return f"{by} {self.description}"
 
     def fitted(self, height: int, width: int) -> Any:

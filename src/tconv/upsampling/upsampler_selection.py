@@ -13,6 +13,7 @@ from tconv.errors import ArgumentError
 from tconv.models.image_model import Model
 from tconv.upsampling import learned
 from tconv.upsampling.filters import from_kernel
+from tconv.upsampling.network_options import AS_STATED, NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.resizing import Resizer
 from tconv.upsampling.target_size import TargetSize
@@ -25,7 +26,8 @@ DEFAULT_KERNEL = "bicubic"
 class Selection:
     """The options of one call, and the upsamplers that they mean for pictures and for feature maps.
 
-    `target` is the size of the results, or a whole scale; None means the default. Raises ArgumentError if more than one
+    `target` is the size of the results, or a whole scale; None means the default. `network` says what the numbers of
+    the network of `weights` mean. Raises ArgumentError if more than one
     of `model`, `kernel` and `weights` is given.
     """
 
@@ -36,6 +38,7 @@ class Selection:
         kernel: str | Array | None = None,
         weights: str | Model | None = None,
         naming: Naming = PYTHON,
+        network: NetworkOptions = AS_STATED,
     ) -> None:
         options = {"model": model, "kernel": kernel, "weights": weights}
         self._given = [naming.name(name) for name, value in options.items() if value is not None]
@@ -43,7 +46,13 @@ class Selection:
             raise ArgumentError(
                 f"{' and '.join(self._given)} were given; each selects an upsampling method. Use one of them"
             )
-        self.naming = naming
+        if network.given and weights is None:
+            name = naming.name(network.given[0])
+            raise ArgumentError(
+                f"{name} was given without {naming.name('weights')}; it says what the numbers of a network of your own "
+                f"mean. Write {naming.example('weights', 'FILE')}, or leave it out"
+            )
+        self.naming, self._network = naming, network
         self._target = TargetSize(Fraction(target)) if isinstance(target, int) else target
         self._model, self._kernel, self._weights = model, kernel, weights
         scale = None if self._target is None else self._target.scale
@@ -96,11 +105,11 @@ class Selection:
         if interpolates and isinstance(kernel, str) and kernel in FILTERS:
             return Resizer(target, kernel, lambda ratio, size: None, False, kernel)
         smallest = self._whole(1 if interpolates else None, interpolates)
-        if target.scale is not None and target.scale <= 1 and not interpolates:
+        if target.scale is not None and target.scale <= 1 and not interpolates and not self._keeps_size():
             self._refuse_smaller(None)
 
         def whole(ratio: Fraction, size: tuple[int, int]) -> Upsampler | None:
-            if not interpolates and ratio <= 1:
+            if not interpolates and ratio <= 1 and not self._keeps_size():
                 if not self._given:
                     return None  # a filter alone makes it smaller
                 self._refuse_smaller(size)
@@ -118,11 +127,15 @@ class Selection:
 
     def _build_whole(self, scale: int | None, interpolates: bool) -> Upsampler:
         if self._weights is not None:
-            return learned.from_weights(self._weights, scale, self.naming)
+            return learned.from_weights(self._weights, scale, self.naming, self._network)
         scale = 2 if scale is None else scale
         if interpolates:
             return from_kernel(DEFAULT_KERNEL if self._kernel is None else self._kernel, scale, self.naming)
         return learned.from_name(self._model or learned.PHOTO, scale, self.naming)
+
+    def _keeps_size(self) -> bool:
+        """Return True for a network of `weights` whose scale is 1: one that removes noise, for example."""
+        return self._weights is not None and self._own_scale() == 1
 
     def _own_scale(self) -> int:
         """Return the scale of the network of `weights`."""

@@ -144,14 +144,18 @@ class Interpolation:
         """Return the input rows that these output rows need, of an input of this height."""
         return self.geometry.input_window([rows], height)[0]
 
-    def strip(self, x: Array, first: int, rows: slice, step: int = 1) -> Array:
+    def strip(
+        self, x: Array, first: int, rows: slice, step: int = 1, columns: slice | None = None, left: int = 0
+    ) -> Array:
         """Return the output rows `rows` of images, from x [..., h, W] with the input rows from `first` on.
 
-        With a `step` n, return only every n-th of those rows, and every n-th column, the middle one of each n.
+        With a `step` n, return only every n-th of those rows, and every n-th column, the middle one of each n. With
+        `columns`, return those output columns only, from x with the input columns from `left` on.
         """
+        columns = columns or slice(step // 2, self.scale * x.shape[-1])
         # unused rows are dropped before columns are computed, so that no unused number is computed on both axes
         tall = self._stretch(x, 0, first, rows)[..., ::step, :]
-        return self._stretch(tall, 1, 0, slice(step // 2, self.scale * x.shape[-1]))[..., ::step]
+        return self._stretch(tall, 1, left, columns)[..., ::step]
 
     def _stretch(self, x: Array, axis: int, first: int, outputs: slice) -> Array:
         """Return `outputs` along one axis from the inputs x, which start at index `first`: T(x) / T(1)."""

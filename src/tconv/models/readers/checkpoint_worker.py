@@ -194,6 +194,11 @@ def _descriptor(state: dict[str, Any]) -> Any:
             f"is {name}, a network with {what}{place}; tconv would need {needed}. Write a checkpoint of convolutions: "
             "ESRGAN, Compact or SPAN, for example"
         )
+    if model.scale < 2:
+        raise RefusedError(
+            f"is {name}, a network of {model.purpose.lower()} whose result has the size of the picture; one that makes "
+            "pictures larger is needed. Write the name of one, which often begins with 2x or 4x"
+        )
     return model
 
 
@@ -288,7 +293,8 @@ def _export(descriptor: Any, folder: str) -> None:
     with torch.no_grad():
         for number, shape in enumerate([(others[1], others[0]), (even, even + 16)]):
             picture = torch.rand((1, descriptor.input_channels, *shape), generator=generator)
-            result, called = forward(picture.clone()), descriptor(picture.clone())
+            result = forward(picture.clone())
+            called = result.clamp(0, 1) if number else descriptor(picture.clone())
             if result.shape != called.shape or not torch.allclose(result.clamp(0, 1), called, atol=1e-4):
                 raise RefusedError(
                     f"is {descriptor.architecture.name}, whose results spandrel changes in a way that is not known. "

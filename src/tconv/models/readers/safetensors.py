@@ -57,7 +57,7 @@ def _network(described: dict[str, Any], tensors: dict[str, Array]) -> Network:
     channels = (
         int_of(described["channels"], "channels", 1, example='"channels": 3') if "channels" in described else None
     )
-    return Network(simplified(nodes), channels)
+    return Network(simplified(nodes, channels), channels)
 
 
 def _pictures(described: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,16 @@ from tconv.models.simplification.graph import NodeGraph, graph_of
 from tconv.models.simplification.identities import identity, nested_concat, range_of_channels, undone_shuffle
 from tconv.models.simplification.moved import moved_in_front
 from tconv.models.simplification.nearest import nearest_in_front
-from tconv.models.simplification.padding import crop_behind, merged_padding, padding_in_front
+from tconv.models.simplification.padding import crop_behind, crop_of_blocks, merged_padding, padding_in_front
 from tconv.models.simplification.shared import shared_node
 from tconv.models.simplification.shuffle import folded_shuffle
 from tconv.models.simplification.small_kernels import single_pixels_behind
-from tconv.models.simplification.spelled_activations import larger_of_slopes, merged_clamps, spelled_activation
+from tconv.models.simplification.spelled_activations import (
+    larger_of_slopes,
+    merged_clamps,
+    spelled_activation,
+    sum_of_slopes,
+)
 from tconv.models.simplification.strides import unit_stride
 from tconv.models.simplification.sums import scaled_sum
 
@@ -32,6 +37,7 @@ RULES: tuple[Callable[[NodeGraph, int], bool], ...] = (
     shared_node,
     spelled_activation,
     larger_of_slopes,
+    sum_of_slopes,
     merged_clamps,
     merged_padding,
     merged_affine,
@@ -40,6 +46,7 @@ RULES: tuple[Callable[[NodeGraph, int], bool], ...] = (
     single_pixels_behind,
     scaled_sum,
     padding_in_front,
+    crop_of_blocks,
     crop_behind,
     fused_activation,
     moved_in_front,

@@ -14,6 +14,7 @@ from tconv._arrays import Array
 from tconv.models.layers import Convolution
 from tconv.models.simplification.graph import NodeGraph
 from tconv.models.steps.arithmetic import Affine
+from tconv.models.steps.padding import Padding
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 
@@ -49,13 +50,21 @@ def affine_in_front(graph: NodeGraph, number: int) -> bool:
     """Fold a scale and a shift into the convolution behind: w * (s x + t) + b = (w s) * x + (b + sum of w t).
 
     Padding zeros have no shift, so there must be none if there is one; and all outputs have the same taps, so a
-    transposed convolution has a stride of 1.
+    transposed convolution has a stride of 1. Between the two may be a padding that only repeats pixels, or a crop.
     """
     found = _constants(graph, number)
     behind = graph.only_reader(number)
     if found is None or behind is None:
         return False
-    (scale, shift), place, after = found, graph.inputs(number)[0], graph.step(behind)
+    (scale, shift), place, inputs = found, graph.inputs(number)[0], graph.inputs(number)
+    after = graph.step(behind)
+    if isinstance(after, Padding) and (after.mode != "constant" or max(max(pair) for pair in after.sides) <= 0):
+        if after.multiple != (1, 1) and after.mode == "constant":
+            return False
+        following = graph.only_reader(behind)
+        if following is None:
+            return False
+        behind, inputs, after = following, (behind,), graph.step(following)
     if not isinstance(after, (Convolution, StridedConvolution)) or graph.channels(place) != graph.channels(number):
         return False
     if shift.any() and not _reads_no_padding(after):
@@ -74,7 +83,9 @@ def affine_in_front(graph: NodeGraph, number: int) -> bool:
         weight = (outputs * scale.reshape(per_group)).reshape(wide.shape)
     if shift.any():
         bias = sums if bias is None else bias + sums.reshape(-1, *[1] * (bias.ndim - 1))
-    return _folded(graph, behind, after, weight, bias, (place,))
+    # inputs: the padding between both, or that of the product and sum, which then has no reader left
+    folded = _folded(graph, behind, after, weight, bias, inputs)
+    return folded and (number not in graph or graph.bypass(number, place))
 
 
 def merged_affine(graph: NodeGraph, number: int) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tconv.models.layers import Convolution, replace_crop
 from tconv.models.simplification.graph import NodeGraph
+from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.strided_convolution import StridedConvolution
 
@@ -57,6 +58,20 @@ def crop_behind(graph: NodeGraph, number: int) -> bool:
     if bias is not None and bias.ndim == 3:  # the pattern begins where the crop does
         bias = np.ascontiguousarray(np.roll(bias, [pair[0] for pair in step.sides], (1, 2)))
     graph.replace(number, replace(before, geometry=replace_crop(g, crop), bias=bias), graph.inputs(place))
+    return True
+
+
+def crop_of_blocks(graph: NodeGraph, number: int) -> bool:
+    """Crop in front of a depth to space by r what is a multiple of r behind it, so that a convolution can take it."""
+    step, place = graph.step(number), graph.inputs(number)[0]
+    shuffle = graph.step(place)
+    if not isinstance(step, Padding) or not isinstance(shuffle, ChannelsToPixels) or not _is_fixed(step):
+        return False
+    if graph.only_reader(place) != number or any(side > 0 or side % shuffle.r for pair in step.sides for side in pair):
+        return False
+    (top, bottom), (left, right) = (tuple(side // shuffle.r for side in pair) for pair in step.sides)
+    crop = graph.insert(place, Padding(((top, bottom), (left, right))), graph.inputs(place))
+    graph.replace(number, shuffle, (crop,))
     return True
 
 

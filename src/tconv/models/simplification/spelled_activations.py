@@ -55,6 +55,42 @@ def larger_of_slopes(graph: NodeGraph, number: int) -> bool:
     return False
 
 
+def sum_of_slopes(graph: NodeGraph, number: int) -> bool:
+    """Put a PReLU in place of relu(x) - s relu(-x), as TensorFlow's and Keras's exports have it."""
+    step, inputs = graph.step(number), graph.inputs(number)
+    if not isinstance(step, Sum):
+        return False
+    for one, other in ((0, 1), (1, 0)):
+        if step.scales[one] != 1 or not _is_relu(graph, inputs[one]):
+            continue
+        (x,), negative = graph.inputs(inputs[one]), inputs[other]
+        factor: Any = step.scales[other]
+        between = graph.step(negative)
+        if isinstance(between, Affine):
+            found, (source,) = constants_per_channel(between, graph.channels(negative)), graph.inputs(negative)
+            if found is None or found[1].any() or not _same(graph, source, negative):
+                continue
+            negative, factor = source, found[0] * factor
+        if _is_relu(graph, negative) and _is_negative(graph, graph.inputs(negative)[0], x):
+            slopes = np.broadcast_to(-factor, (graph.channels(x),)).astype(np.float32)
+            same = bool((slopes == slopes[0]).all())
+            return _replaced(graph, number, ("leaky_relu", float(slopes[0])) if same else ("prelu", slopes), x)
+    return False
+
+
+def _is_relu(graph: NodeGraph, number: int) -> bool:
+    step = graph.step(number)
+    return isinstance(step, Pointwise) and step.activation == "relu"
+
+
+def _is_negative(graph: NodeGraph, number: int, x: int) -> bool:
+    """Return True for -x."""
+    step = graph.step(number)
+    if isinstance(step, Pointwise):
+        return step.activation == "negate" and graph.inputs(number) == (x,)
+    return number != x and _line(graph, number) == (x, -1.0, 0.0)
+
+
 def merged_clamps(graph: NodeGraph, number: int) -> bool:
     """Merge limits of limits: ReLU, then at most 6, is a ReLU6."""
     step, place = graph.step(number), graph.inputs(number)[0]

@@ -37,7 +37,7 @@ ROUNDINGS = 15
 """Roundings of a number on its way through G, B and A, of rows and of columns."""
 _P, _Q = 0.5, 1.5
 _POINTS = {OUTPUTS: (0.0, _P, -_P, _Q, -_Q), PAIR: (0.0, 1.0, -1.0)}
-_LEAST = 12
+_LEAST = 8
 """Products of a pair of columns per input and output channel from which on they are saved faster than transformed."""
 
 
@@ -75,7 +75,7 @@ def planes_of(weight: Array) -> Array:
 def _weight_planes(weight: Array, rows: Array, columns: Array) -> Array:
     """Return a weight [C_in, C_out, 3, kw], transformed by G of rows and of columns, as [planes, C_in, C_out, taps]."""
     if unit_columns(weight) == 1:
-        planes: Array = np.einsum("mr,iort->miot", rows, weight)
+        planes: Array = np.einsum("mr,iort->miot", rows, weight, optimize=True)
     else:
         nested = np.einsum("mr,nt,iort->mnio", rows, columns, weight, optimize=True)
         planes = nested.reshape(-1, *weight.shape[:2], 1)

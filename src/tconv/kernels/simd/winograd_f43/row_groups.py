@@ -33,7 +33,7 @@ from tconv.kernels.simd.winograd_f43.tile_function import CALL, PLACES, SKIP
 
 _PANEL = 192 << 10
 """Largest size of a panel in bytes: it stays in a core's own cache, beside the weights."""
-_PAIR_TERMS = 80
+_PAIR_TERMS = 96
 """Terms of a sum, at most, where columns are filtered, too: so errors stay small, and so does the panel."""
 _MOST_ROWS = 8
 """Largest number of output channels of a block."""

@@ -41,16 +41,16 @@ PLACES = {name: place for place, name in enumerate([*CALL, *_SKIPS, *_FRAME.spli
 """Places of the integers in the frame."""
 
 
-class _Rows(NamedTuple):
+class _GroupRows(NamedTuple):
     """Rows of a group in a window: addresses at column 0 of channel 0, and the numbers from channel to channel."""
 
     starts: list[Value]
     channel: Value
 
-    def at(self, channel: Value, column: Value) -> _Rows:
+    def at(self, channel: Value, column: Value) -> _GroupRows:
         """Return the rows from a channel and a column on."""
         size = self.channel.f.size
-        return _Rows([start + (channel * self.channel + column) * size for start in self.starts], self.channel)
+        return _GroupRows([start + (channel * self.channel + column) * size for start in self.starts], self.channel)
 
 
 class _Tile(NamedTuple):
@@ -78,7 +78,7 @@ def _write(name: str, unit: int, activated: bool, skip_count: int) -> str:
     vectors, most, block, channels = (tile.columns + (span - 1)) // span, frame.most, frame.block, frame.out_channels
     pitch, plane, functions, taps, count = frame.pitch, frame.plane, frame.functions, frame.taps, frame.count
     line, x_step, calls = most * f.lanes, frame.x_channel * f.size, (vectors + (most - 1)) // most
-    out = _Rows(
+    out = _GroupRows(
         _addresses(f, frame.out, frame.out_row, tile.row, frame.out_anchor, frame.out_period), frame.out_channel
     )
     skips, scales = _skips(f, frame, base, tile.row, skip_count)
@@ -140,13 +140,13 @@ def _addresses(f: Function, start: Value, step: Value, row: Value, anchor: Value
     return [start + (row + number - anchor) % period * step * f.size for number in range(OUTPUTS)]
 
 
-def _skips(f: Function, frame: Fields, base: Value, row: Value, count: int) -> tuple[list[_Rows], list[Value]]:
+def _skips(f: Function, frame: Fields, base: Value, row: Value, count: int) -> tuple[list[_GroupRows], list[Value]]:
     """Return the rows of the skips, and their scales in all lanes."""
     rows, scales = [], []
     for number in range(count):
         names = _SKIPS[number * len(SKIP) : (number + 1) * len(SKIP)]
         start, anchor, period, channel, step = (getattr(frame, name) for name in names[:-1])
-        rows.append(_Rows(_addresses(f, start, step, row, anchor, period), channel))
+        rows.append(_GroupRows(_addresses(f, start, step, row, anchor, period), channel))
         scales.append(f.splat(f.load(base + 8 * PLACES[names[-1]], 0)))
     return rows, scales
 
@@ -260,7 +260,7 @@ def _totals(f: Function, sums: Value, plane: Value, unit: int, bias: Value) -> l
     return [list(row) for row in zip(*totals, strict=True)]
 
 
-def _prefetch(f: Function, rows: _Rows, size: Value, write: bool) -> None:
+def _prefetch(f: Function, rows: _GroupRows, size: Value, write: bool) -> None:
     """Prefetch so many bytes of some rows, to read or to write them."""
     with f.loop(0, size, _LINE) as place:
         for start in rows.starts:
@@ -280,8 +280,8 @@ def _store(
     f: Function,
     frame: Fields,
     rows: list[list[Value]],
-    to: _Rows,
-    skips: list[tuple[_Rows, Value]],
+    to: _GroupRows,
+    skips: list[tuple[_GroupRows, Value]],
     place: Value,
     tile: _Tile,
 ) -> None:

@@ -1,56 +1,34 @@
 """Reader of networks in ncnn's files, .param (text) and .bin (weights), such as Real-ESRGAN's and waifu2x's.
 
 `param_file` reads the lines of the text, `stored_weights` finds the weights of each, and `layers` turns lines into
-nodes: one file for each family of layers, and a registry.
+nodes: one file for each family of layers, and a registry. `conventions` has what the programs around the networks do,
+and no file says.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from tconv.errors import FileError, ShapeError, TconvError
+from tconv.errors import FileError, TconvError
 from tconv.models.image_model import Model
-from tconv.models.network import Network
-from tconv.models.readers.ncnn.graph import nodes_of
+from tconv.models.readers.ncnn import conventions
+from tconv.models.readers.ncnn.graph import network_of
 from tconv.models.readers.ncnn.param_file import read_lines, weights_beside
 from tconv.models.readers.ncnn.stored_weights import Blob
-from tconv.models.simplification import simplified
-from tconv.models.steps.depth_to_space import ChannelsToPixels
-
-_BLACK = 0.03
-"""Largest output for flat pictures of networks whose output is added to the enlarged picture; 0.015 was seen."""
 
 
 def read(path: Path) -> Model:
     """Return the model in a .param file and the .bin file beside it. Raises FileError, ShapeError."""
     weights = weights_beside(path)
     try:
-        blob = Blob(weights.read_bytes())
-        nodes = nodes_of(read_lines(path), blob)
-        if blob.left:
-            raise FileError(f"{weights.name} has {blob.left} bytes more than the layers need")
-        network = Network(simplified(nodes))
-        adds = "nearest" if nodes and isinstance(nodes[-1].step, ChannelsToPixels) and _is_detail(network) else None
+        lines = read_lines(path)
+        network = network_of(lines, Blob(weights.read_bytes()))
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:
         raise type(error)(f"{path}: {error}") from None
     except OSError as error:
         raise FileError(f"{error.filename} cannot be read: {error.strerror}") from None
-    return Model.of(network, path.name, adds)
-
-
-def _is_detail(network: Network) -> bool:
-    """Return True if flat pictures become black: the output is only what has to be added to the enlarged picture.
-
-    Real-CUGAN's networks of scale 4 are so. The program that they were made for adds each pixel, repeated.
-    """
-    side = 64
-    flat = np.stack([np.full((network.channels[0], side, side), level, np.float32) for level in (0, 0.5, 1)])
-    try:
-        network.output_shape((side, side))
-    except ShapeError:
-        return False
-    return bool(np.abs(network(flat)).max() < _BLACK)
+    adds = "nearest" if conventions.is_detail(lines, network) else None
+    beyond = "reflect" if conventions.is_real_cugan(lines) else "edge"
+    return Model.of(network, path.name, adds, notes=conventions.notes(lines, adds), beyond=beyond)

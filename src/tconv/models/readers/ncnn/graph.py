@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from tconv.errors import FileError
 from tconv.models.layers import Node
+from tconv.models.network import Network
 from tconv.models.readers.ncnn.layer import LayerOutput, NcnnLayer
 from tconv.models.readers.ncnn.layers import LAYERS
 from tconv.models.readers.ncnn.param_file import Line
 from tconv.models.readers.ncnn.stored_weights import Blob
+from tconv.models.simplification import simplified
 from tconv.models.steps.channels import ChannelRange
 
 _KEEP_CHANNELS = frozenset(["Split", "Noop", "Dropout", "Padding", "Crop", "Interp", "BinaryOp", "Clip"])
 
 
-def nodes_of(lines: list[Line], blob: Blob) -> list[Node]:
-    """Return the nodes of all layers; the last one is the output. Raises FileError."""
+def network_of(lines: list[Line], blob: Blob) -> Network:
+    """Return the network of all layers, simplified. Raises FileError, ShapeError."""
+    channels = input_channels(lines)
+    nodes = nodes_of(lines, blob, channels)
+    if blob.left:
+        raise FileError(f"its weights end {blob.left} bytes before the end of the .bin file")
+    return Network(simplified(nodes, channels), channels)
+
+
+def nodes_of(lines: list[Line], blob: Blob, channels: int | None = None) -> list[Node]:
+    """Return the nodes of all layers for pictures of so many channels; the last one is the output. Raises FileError."""
+    channels = input_channels(lines) if channels is None else channels
     values: dict[str, LayerOutput] = {}
     nodes: list[Node] = []
     fed = ""
@@ -25,7 +37,7 @@ def nodes_of(lines: list[Line], blob: Blob) -> list[Node]:
             if fed:
                 raise FileError(f"it has several inputs, {fed} and {line.name}; one is needed")
             fed = line.name
-            values[line.outputs[0]] = LayerOutput(0, _input_channels(lines, line))
+            values[line.outputs[0]] = LayerOutput(0, channels)
             continue
         if missing := [name for name in line.inputs if name not in values]:
             raise FileError(f"{line.name} reads {missing[0]!r}, which is not an output of a layer before it")
@@ -57,8 +69,14 @@ def _ended(lines: list[Line], values: dict[str, LayerOutput], nodes: list[Node])
     return [*nodes, Node(ChannelRange(0, output.channels), (output.place,))]
 
 
-def _input_channels(lines: list[Line], given: Line) -> int:
-    """Return the channels of the input: those that its line states, or the first convolution behind it needs."""
+def input_channels(lines: list[Line]) -> int:
+    """Return the channels of the input: those that its line states, or the first convolution behind it needs.
+
+    Raises FileError.
+    """
+    given = next((line for line in lines if line.kind == "Input" and line.outputs), None)
+    if given is None:
+        raise FileError("it has no Input; one is needed")
     stated = given.whole(2, 0)
     if stated > 0:
         return stated
@@ -67,9 +85,10 @@ def _input_channels(lines: list[Line], given: Line) -> int:
         if not line.inputs or line.inputs[0] not in shares:
             continue
         share = shares[line.inputs[0]]
-        if line.kind in ("Convolution", "Deconvolution"):
+        if line.kind.removesuffix("DepthWise") in ("Convolution", "Deconvolution"):
             taps = line.whole(1, 1, least=1) * line.whole(11, line.whole(1, 1), least=1) * line.whole(0, 0, least=1)
-            count, rest = divmod(line.whole(6, 0, least=1), taps * share)
+            groups = line.whole(7, 1, least=1) if line.kind.endswith("DepthWise") else 1
+            count, rest = divmod(line.whole(6, 0, least=1) * groups, taps * share)
             if not rest:
                 return count
         elif line.kind == "PReLU" or line.kind in _KEEP_CHANNELS:

@@ -14,7 +14,15 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import si
 from tconv.errors import FileError
-from tconv.models.readers.onnx_graph.nodes import OWN, all_nodes, first_output, inner_graphs, label, names_in
+from tconv.models.readers.onnx_graph.nodes import (
+    OWN,
+    all_nodes,
+    attributes_of,
+    first_output,
+    inner_graphs,
+    label,
+    names_in,
+)
 from tconv.models.readers.onnx_graph.result_sizes import result_elements
 from tconv.models.readers.onnx_graph.stored import numbers
 
@@ -156,6 +164,8 @@ def evaluated(node: Any, arrays: list[Array | None], opset: int, limit: MemoryLi
     from onnx.reference import ReferenceEvaluator
 
     try:
+        if (direct := _older(node, arrays)) is not None:
+            return [direct]
         arrays = _cropped(node, arrays) if node.op_type == "Pad" else arrays
         proto = onnx_ir.serde.serialize_node(node)
         proto.domain = ""
@@ -168,6 +178,20 @@ def evaluated(node: Any, arrays: list[Array | None], opset: int, limit: MemoryLi
     if not all(isinstance(array, (np.ndarray, np.generic)) for array in results):
         raise FileError(f"{label(node)} {first_output(node)!r} is not an array")
     return [np.asarray(array) for array in results]
+
+
+def _older(node: Any, arrays: list[Array | None]) -> Array | None:
+    """Return the output of operators of old opsets that onnx 1.23.2's evaluator does not run alone; None for others."""
+    x, given = arrays[0] if len(arrays) == 1 else None, attributes_of(node)
+    if x is None:
+        return None
+    if node.op_type == "Unsqueeze" and "axes" in given:
+        return np.expand_dims(x, tuple(given["axes"]))
+    if node.op_type == "Clip":
+        lo, hi = (np.asarray(given.get(name, usual), x.dtype) for name, usual in (("min", -np.inf), ("max", np.inf)))
+        clipped: Array = np.minimum(np.maximum(x, lo), hi)
+        return clipped
+    return None
 
 
 def _cropped(node: Any, arrays: list[Array | None]) -> list[Array | None]:

@@ -7,13 +7,16 @@ operator is an entry of a family's table; `operators` joins them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tconv.errors import FileError, TconvError
 from tconv.models.image_model import Model
 from tconv.models.layers import Node
 from tconv.models.network import Network
 from tconv.models.readers.onnx_graph import OnnxGraph, damaged, open_graph
+from tconv.models.readers.onnx_network.conventions import conventions_of
 from tconv.models.readers.onnx_network.reader import GraphReader
 from tconv.models.simplification import simplified
 
@@ -23,15 +26,25 @@ _CHANNELS = (3, 1, 4, 2)
 
 def read(path: Path) -> Model:
     """Return the model in a .onnx file. Raises FileError, ShapeError, MissingExtraError."""
-    return Model.of(network_of(path)[0], path.name)
+    graph = open_graph(path)
+    network, notes = _network(path, graph)
+    return Model.of(network, path.name, notes=notes, **_refusing(path, conventions_of, graph))
 
 
 def network_of(path: Path) -> tuple[Network, tuple[str, ...]]:
     """Return the network in a .onnx file, and what its report should say, as sentences."""
-    graph = open_graph(path)
+    return _network(path, open_graph(path))
+
+
+def _network(path: Path, graph: OnnxGraph) -> tuple[Network, tuple[str, ...]]:
+    nodes, channels, notes = _refusing(path, nodes_of, graph)
+    return _refusing(path, Network, simplified(nodes), channels), notes
+
+
+def _refusing(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns; its errors name the file."""
     try:
-        nodes, channels, notes = nodes_of(graph)
-        return Network(simplified(nodes, channels), channels), notes
+        return function(*arguments)
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:

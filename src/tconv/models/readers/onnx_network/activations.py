@@ -10,20 +10,20 @@ import numpy as np
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
 from tconv.models.readers.onnx_network.broadcasting import to_channels
-from tconv.models.readers.onnx_network.builder import Picture
+from tconv.models.readers.onnx_network.builder import GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine, Combination
 from tconv.models.steps.pointwise import Pointwise
 
-Operator = Callable[[NodeReader, Any], Picture]
+Operator = Callable[[NodeReader, Any], GraphPicture]
 
 
-def appended(reader: NodeReader, picture: Picture, activation: Any) -> Picture:
+def appended(reader: NodeReader, picture: GraphPicture, activation: Any) -> GraphPicture:
     """Append an activation behind a picture of any axes."""
     return picture._replace(place=reader.builder.add(Pointwise(activation), picture.place))
 
 
-def scaled(reader: NodeReader, picture: Picture, scale: Any = 1.0, shift: Any = 0.0) -> Picture:
+def scaled(reader: NodeReader, picture: GraphPicture, scale: Any = 1.0, shift: Any = 0.0) -> GraphPicture:
     """Append a product with a number or with numbers per channel, and a sum."""
     arrays = [np.atleast_1d(np.asarray(each, np.float32)) for each in (scale, shift)]
     if (arrays[0] == 1).all() and (arrays[1] == 0).all() and arrays[0].size == arrays[1].size == 1:
@@ -35,12 +35,12 @@ def _plain(name: str) -> Operator:
     return lambda reader, node: appended(reader, reader.picture(node), name)
 
 
-def _leaky_relu(reader: NodeReader, node: Any) -> Picture:
+def _leaky_relu(reader: NodeReader, node: Any) -> GraphPicture:
     slope = reader.attributes(node).get("alpha", 0.01)
     return appended(reader, reader.picture(node), ("leaky_relu", slope))
 
 
-def _prelu(reader: NodeReader, node: Any) -> Picture:
+def _prelu(reader: NodeReader, node: Any) -> GraphPicture:
     picture, slopes = reader.picture(node), reader.floats(node, 1)
     if slopes.size == 1:
         return appended(reader, picture, ("prelu", slopes.ravel()))
@@ -50,7 +50,7 @@ def _prelu(reader: NodeReader, node: Any) -> Picture:
     return appended(reader, picture, ("prelu", by_channel.ravel()))
 
 
-def _clip(reader: NodeReader, node: Any) -> Picture:
+def _clip(reader: NodeReader, node: Any) -> GraphPicture:
     attributes = reader.attributes(node)
     limits = [attributes.get("min", -np.inf), attributes.get("max", np.inf)]
     for number in (1, 2):
@@ -67,7 +67,7 @@ def _clip(reader: NodeReader, node: Any) -> Picture:
 def _with(name: str, **usual: float) -> Operator:
     """Return the operator of an activation with numbers: attributes, and the values that they usually have."""
 
-    def read(reader: NodeReader, node: Any) -> Picture:
+    def read(reader: NodeReader, node: Any) -> GraphPicture:
         attributes = reader.attributes(node)
         numbers = [float(attributes.get(key, number)) for key, number in usual.items()]
         return appended(reader, reader.picture(node), (name, *numbers))
@@ -75,14 +75,14 @@ def _with(name: str, **usual: float) -> Operator:
     return read
 
 
-def _gelu(reader: NodeReader, node: Any) -> Picture:
+def _gelu(reader: NodeReader, node: Any) -> GraphPicture:
     mode = reader.attributes(node).get("approximate", "none")
     if mode not in ("none", "tanh"):
         raise FileError(f"{label(node)} has approximate={mode!r}; none or tanh is needed")
     return appended(reader, reader.picture(node), "gelu" if mode == "none" else "gelu_tanh")
 
 
-def _swish(reader: NodeReader, node: Any) -> Picture:
+def _swish(reader: NodeReader, node: Any) -> GraphPicture:
     picture, alpha = reader.picture(node), float(reader.attributes(node).get("alpha", 1.0))
     if alpha == 1:
         return appended(reader, picture, "silu")
@@ -90,11 +90,11 @@ def _swish(reader: NodeReader, node: Any) -> Picture:
     return picture._replace(place=reader.builder.add(Combination("multiply"), picture.place, gate.place))
 
 
-def _negated(reader: NodeReader, node: Any) -> Picture:
+def _negated(reader: NodeReader, node: Any) -> GraphPicture:
     return scaled(reader, reader.picture(node), -1.0)
 
 
-def _pow(reader: NodeReader, node: Any) -> Picture:
+def _pow(reader: NodeReader, node: Any) -> GraphPicture:
     picture, power = reader.picture(node), reader.constant(node, 1)
     if power.size != 1:
         raise FileError(f"{label(node)} has powers of shape {power.shape}; one number is needed")

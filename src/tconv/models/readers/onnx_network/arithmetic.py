@@ -12,13 +12,15 @@ from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
 from tconv.models.readers.onnx_network.activations import appended, scaled
 from tconv.models.readers.onnx_network.broadcasting import to_channels
-from tconv.models.readers.onnx_network.builder import Atom, Picture
+from tconv.models.readers.onnx_network.builder import Atom, GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Combination, Sum
 from tconv.models.steps.step import NetworkStep
 
 
-def combined(reader: NodeReader, node: Any, step: NetworkStep, first: Picture, second: Picture) -> Picture:
+def combined(
+    reader: NodeReader, node: Any, step: NetworkStep, first: GraphPicture, second: GraphPicture
+) -> GraphPicture:
     """Append a step of two pictures with the same axes, of which sizes of 1 count for all. Raises FileError."""
     rank = max(len(first.axes), len(second.axes))
     a, b = ((*[()] * (rank - len(each.axes)), *each.axes) for each in (first, second))
@@ -32,7 +34,7 @@ def combined(reader: NodeReader, node: Any, step: NetworkStep, first: Picture, s
             )
         axes.append(one if left or not right else other)
     place = reader.builder.add(step, first.place, second.place)
-    result = Picture(place, tuple(axes))
+    result = GraphPicture(place, tuple(axes))
     if result.labels or not (first.labels or second.labels):
         return result
     return reader.builder.whole(place, first.labels or second.labels)
@@ -43,7 +45,7 @@ def _long(axis: tuple[Atom, ...]) -> list[tuple[str, tuple[int, ...]]]:
     return [(atom.kind, atom.path) for atom in axis if any(size > 1 for size in atom.sizes)]
 
 
-def _constant(reader: NodeReader, node: Any, number: int, picture: Picture) -> Array:
+def _constant(reader: NodeReader, node: Any, number: int, picture: GraphPicture) -> Array:
     constant = reader.floats(node, number)
     return to_channels(reader, node, picture, constant)
 
@@ -56,8 +58,8 @@ def _operands(reader: NodeReader, node: Any) -> tuple[int, int] | None:
     return None if len(pictures) == 2 else (pictures[0], 1 - pictures[0])
 
 
-def _sum(sign: float) -> Callable[[NodeReader, Any], Picture]:
-    def read(reader: NodeReader, node: Any) -> Picture:
+def _sum(sign: float) -> Callable[[NodeReader, Any], GraphPicture]:
+    def read(reader: NodeReader, node: Any) -> GraphPicture:
         found = _operands(reader, node)
         if found is None:
             return combined(reader, node, Sum((1.0, sign)), reader.picture(node, 0), reader.picture(node, 1))
@@ -70,13 +72,13 @@ def _sum(sign: float) -> Callable[[NodeReader, Any], Picture]:
     return read
 
 
-def _affine(reader: NodeReader, picture: Picture, scale: Any, shift: Any) -> Picture:
+def _affine(reader: NodeReader, picture: GraphPicture, scale: Any, shift: Any) -> GraphPicture:
     """Append a product and a sum; constants with more channels, rows or columns than the picture make it larger."""
     result = scaled(reader, picture, scale, shift)
     return reader.builder.whole(result.place, picture.labels) if picture.labels else result
 
 
-def _product(reader: NodeReader, node: Any) -> Picture:
+def _product(reader: NodeReader, node: Any) -> GraphPicture:
     found = _operands(reader, node)
     if found is None:
         return combined(reader, node, Combination("multiply"), reader.picture(node, 0), reader.picture(node, 1))
@@ -84,7 +86,7 @@ def _product(reader: NodeReader, node: Any) -> Picture:
     return _affine(reader, picture, _constant(reader, node, found[1], picture), 0.0)
 
 
-def _quotient(reader: NodeReader, node: Any) -> Picture:
+def _quotient(reader: NodeReader, node: Any) -> GraphPicture:
     found = _operands(reader, node)
     if found is None:
         return combined(reader, node, Combination("divide"), reader.picture(node, 0), reader.picture(node, 1))
@@ -101,10 +103,10 @@ def _quotient(reader: NodeReader, node: Any) -> Picture:
     return _affine(reader, picture, inverse, 0.0)
 
 
-def _several(operation: str) -> Callable[[NodeReader, Any], Picture]:
+def _several(operation: str) -> Callable[[NodeReader, Any], GraphPicture]:
     """Return the operator of two or more inputs: Sum, Max, Min, Mean."""
 
-    def read(reader: NodeReader, node: Any) -> Picture:
+    def read(reader: NodeReader, node: Any) -> GraphPicture:
         pictures = [number for number in range(len(node.inputs)) if reader.is_picture(node, number)]
         step = Sum() if operation == "sum" else Combination(operation)
         result = reader.picture(node, pictures[0])
@@ -132,7 +134,7 @@ def _several(operation: str) -> Callable[[NodeReader, Any], Picture]:
     return read
 
 
-OPERATORS: dict[str, Callable[[NodeReader, Any], Picture]] = {
+OPERATORS: dict[str, Callable[[NodeReader, Any], GraphPicture]] = {
     "Add": _sum(1.0),
     "Sub": _sum(-1.0),
     "Mul": _product,

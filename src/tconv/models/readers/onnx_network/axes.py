@@ -14,7 +14,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.layers import Convolution
-from tconv.models.readers.onnx_network.builder import Atom, NetworkBuilder, Picture
+from tconv.models.readers.onnx_network.builder import Atom, GraphPicture, NetworkBuilder
 from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 
@@ -29,7 +29,7 @@ def long_atoms(axis: Sequence[Atom]) -> list[Atom]:
     return [atom for atom in axis if any(size > 1 for size in atom.sizes)]
 
 
-def reshaped(builder: NetworkBuilder, picture: Picture, shapes: Array, at: list[int], constant: bool) -> Axes:
+def reshaped(builder: NetworkBuilder, picture: GraphPicture, shapes: Array, at: list[int], constant: bool) -> Axes:
     """Return the axes of a picture after a reshape to `shapes` [samples, rank] at the samples `at`.
 
     `constant` shapes hold at the first sample alone. Raises FileError for a shape that splits other sizes.
@@ -60,7 +60,7 @@ def reshaped(builder: NetworkBuilder, picture: Picture, shapes: Array, at: list[
     return tuple(axes)
 
 
-def _unfit(picture: Picture, shapes: Array) -> FileError:
+def _unfit(picture: GraphPicture, shapes: Array) -> FileError:
     return FileError(
         f"it reshapes the axes {picture.shape} of the picture to {shapes[0].tolist()}; shapes that split or join whole "
         "axes, the same way for every size of the picture, are needed"
@@ -87,7 +87,7 @@ def _split(atom: Atom, outer: Array, at: list[int], constant: bool, builder: Net
     return Atom(atom.kind, (*atom.path, 0), tuple(first)), Atom(atom.kind, (*atom.path, 1), tuple(second))
 
 
-def settled(builder: NetworkBuilder, picture: Picture) -> Picture:
+def settled(builder: NetworkBuilder, picture: GraphPicture) -> GraphPicture:
     """Return a picture with whole axes, after a depth to space or its reverse if need be; else the same one."""
     if len(picture.axes) != 4 or picture.labels:
         return picture

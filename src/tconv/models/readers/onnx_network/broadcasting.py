@@ -9,11 +9,11 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
-from tconv.models.readers.onnx_network.builder import Picture
+from tconv.models.readers.onnx_network.builder import GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 
 
-def to_channels(reader: NodeReader, node: Any, picture: Picture, constant: Array) -> Array:
+def to_channels(reader: NodeReader, node: Any, picture: GraphPicture, constant: Array) -> Array:
     """Return a constant as the numbers of the picture's node: one number [1], or an array [C, H, W].
 
     Raises FileError if its axes are not those of a picture's channels, rows and columns.
@@ -39,7 +39,7 @@ def to_channels(reader: NodeReader, node: Any, picture: Picture, constant: Array
     return np.ascontiguousarray(moved.reshape([sizes.get(letter, 1) for letter in "CHW"]))
 
 
-def _unfit(node: Any, picture: Picture, constant: Array) -> FileError:
+def _unfit(node: Any, picture: GraphPicture, constant: Array) -> FileError:
     return FileError(
         f"{label(node)} combines the axes {picture.shape} of the picture with a constant of {constant.shape}; one "
         "number, or numbers per channel, row and column are needed"

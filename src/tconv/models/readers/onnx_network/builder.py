@@ -47,7 +47,7 @@ class Atom(NamedTuple):
     """Sizes for all samples."""
 
 
-class Picture(NamedTuple):
+class GraphPicture(NamedTuple):
     """Tensor of an ONNX graph that is the output of a node of the network, with its axes as the graph has them."""
 
     place: int
@@ -77,6 +77,19 @@ class Sampled(NamedTuple):
     """Numbers that are computed from sizes: one array for each sample; None where the network does not run."""
 
     arrays: tuple[Array | None, ...]
+
+
+class Pictures(NamedTuple):
+    """Sequence of pictures."""
+
+    parts: tuple[GraphPicture, ...]
+
+
+class AboveLimit(NamedTuple):
+    """Mask of the numbers of a picture that are above a limit."""
+
+    picture: GraphPicture
+    limit: float
 
 
 class NetworkBuilder:
@@ -132,7 +145,7 @@ class NetworkBuilder:
         """Return the heights (axis 1: widths) of a node's output for all samples."""
         return np.array([size[axis] for size in self.sizes[place]], np.int64)
 
-    def whole(self, place: int, labels: str = "NCHW") -> Picture:
+    def whole(self, place: int, labels: str = "NCHW") -> GraphPicture:
         """Return the output of a node as a picture with these axes."""
         count = len(self.alive)
         sizes = {
@@ -141,7 +154,7 @@ class NetworkBuilder:
             "H": tuple(size[0] for size in self.sizes[place]),
             "W": tuple(size[1] for size in self.sizes[place]),
         }
-        return Picture(place, tuple((Atom(letter, (), sizes[letter]),) for letter in labels))
+        return GraphPicture(place, tuple((Atom(letter, (), sizes[letter]),) for letter in labels))
 
     def note(self, text: str) -> None:
         """Keep a sentence about the file for the report; each once."""

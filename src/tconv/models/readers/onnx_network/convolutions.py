@@ -14,7 +14,7 @@ from tconv.geometry import Geometry
 from tconv.models.inventory.other_forms import same_pads
 from tconv.models.layers import Convolution
 from tconv.models.readers.onnx_graph import label
-from tconv.models.readers.onnx_network.builder import Atom, Picture
+from tconv.models.readers.onnx_network.builder import Atom, GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.strided_convolution import StridedConvolution
@@ -73,7 +73,7 @@ def _same_at_stride(reader: NodeReader, place: int, axis: int, forward: Geometry
     return (small, total - small) if rule == "SAME_UPPER" else (total - small, small)
 
 
-def _conv(reader: NodeReader, node: Any) -> Picture:
+def _conv(reader: NodeReader, node: Any) -> GraphPicture:
     place = reader.place(node)
     weight, bias = _weights(reader, node)
     attributes = reader.attributes(node)
@@ -93,7 +93,7 @@ def _conv(reader: NodeReader, node: Any) -> Picture:
     return reader.builder.whole(reader.builder.add(step, place))
 
 
-def _conv_transpose(reader: NodeReader, node: Any) -> Picture:
+def _conv_transpose(reader: NodeReader, node: Any) -> GraphPicture:
     place = reader.place(node)
     weight, bias = _weights(reader, node)
     attributes = reader.attributes(node)
@@ -118,7 +118,7 @@ def on_channels(reader: NodeReader, place: int, matrix: Array, bias: Array | Non
     return reader.builder.add(Convolution.ordinary(weight, bias), place)
 
 
-def _linear(reader: NodeReader, node: Any) -> Picture:
+def _linear(reader: NodeReader, node: Any) -> GraphPicture:
     """MatMul or Gemm of a picture, whose last axis is that of the channels, and a constant matrix."""
     attributes = reader.attributes(node)
     if not reader.is_picture(node, 0) or reader.is_picture(node, 1):
@@ -147,10 +147,10 @@ def _linear(reader: NodeReader, node: Any) -> Picture:
         bias = np.repeat(bias, len(matrix))
     place = on_channels(reader, picture.place, matrix, bias)
     atom = Atom("C", (), (len(matrix),) * len(reader.builder.alive))
-    return Picture(place, (*picture.axes[:-1], (atom,)))
+    return GraphPicture(place, (*picture.axes[:-1], (atom,)))
 
 
-OPERATORS: dict[str, Callable[[NodeReader, Any], Picture]] = {
+OPERATORS: dict[str, Callable[[NodeReader, Any], GraphPicture]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "MatMul": _linear,

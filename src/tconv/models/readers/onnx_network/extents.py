@@ -12,7 +12,7 @@ from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
 from tconv.models.readers.onnx_network.axes import picked
-from tconv.models.readers.onnx_network.builder import Picture
+from tconv.models.readers.onnx_network.builder import GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.padding import MODES, Padding
@@ -23,7 +23,7 @@ _END = 1 << 31
 """Ends of slices from here on mean the end of the axis."""
 
 
-def _labelled(reader: NodeReader, node: Any) -> Picture:
+def _labelled(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
     if not picture.labels:
         raise FileError(
@@ -35,7 +35,7 @@ def _labelled(reader: NodeReader, node: Any) -> Picture:
 # -- pads ------------------------------------------------------------------------------------------------------------
 
 
-def _pad(reader: NodeReader, node: Any) -> Picture:
+def _pad(reader: NodeReader, node: Any) -> GraphPicture:
     picture, attributes = _labelled(reader, node), reader.attributes(node)
     mode = attributes.get("mode", "constant")
     if mode not in MODES:
@@ -89,7 +89,7 @@ def _sides_of(sizes: Array, lo: int, hi: Array) -> tuple[int, int] | None:
 # -- crops -----------------------------------------------------------------------------------------------------------
 
 
-def _slice(reader: NodeReader, node: Any) -> Picture:
+def _slice(reader: NodeReader, node: Any) -> GraphPicture:
     picture = _labelled(reader, node)
     starts, at = _bounds(reader, node, 1, "starts")
     ends, at_ends = _bounds(reader, node, 2, "ends")
@@ -116,8 +116,8 @@ def _bounds(reader: NodeReader, node: Any, number: int, name: str) -> tuple[Arra
 
 
 def _channels(
-    reader: NodeReader, node: Any, picture: Picture, letter: str, starts: Array, ends: Array, step: int
-) -> Picture:
+    reader: NodeReader, node: Any, picture: GraphPicture, letter: str, starts: Array, ends: Array, step: int
+) -> GraphPicture:
     start, end = int(starts[0]), int(ends[0])
     count = reader.builder.batch if letter == "N" else reader.builder.channels[picture.place]
     if (starts != start).any() or (ends != end).any():
@@ -137,12 +137,12 @@ def _channels(
 def _cropped(
     reader: NodeReader,
     node: Any,
-    picture: Picture,
+    picture: GraphPicture,
     axis: int,
     starts: tuple[Array, list[int]],
     ends: tuple[Array, list[int]],
     step: int,
-) -> Picture:
+) -> GraphPicture:
     """Return a picture with some of its rows (columns)."""
     builder = reader.builder
     common = sorted(set(starts[1]) & set(ends[1]))
@@ -251,5 +251,5 @@ def _every(reader: NodeReader, place: int, axis: int, step: int) -> int:
     )
 
 
-OPERATORS: dict[str, Callable[[NodeReader, Any], Picture]] = {"Pad": _pad, "Slice": _slice}
+OPERATORS: dict[str, Callable[[NodeReader, Any], GraphPicture]] = {"Pad": _pad, "Slice": _slice}
 """Operators of this family."""

@@ -13,7 +13,7 @@ from tconv.errors import FileError, TconvError
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, label
 from tconv.models.readers.onnx_graph.constants import MemoryLimit, evaluated
 from tconv.models.readers.onnx_graph.nodes import OWN, inner_graphs, names_in
-from tconv.models.readers.onnx_network.builder import NetworkBuilder, Picture, Sampled
+from tconv.models.readers.onnx_network.builder import AboveLimit, GraphPicture, NetworkBuilder, Pictures, Sampled
 
 _INTEGERS = names_in("strides pads dilations kernel_shape output_padding output_shape perm axes starts ends split")
 _TYPES: dict[str, tuple[Any, str]] = {
@@ -27,7 +27,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
 }
 """Types of attributes, and their names in messages. `value` of Pad and axis lists of other types are read apart."""
 
-_ON_SIZES = names_in(
+ON_SIZES = names_in(
     "Abs Add And Cast CastLike Ceil Clip Concat Constant ConstantOfShape Div Equal Expand Flatten Floor Gather Greater "
     "GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax ReduceMin "
     "ReduceProd ReduceSum Reshape Round ScatterND Shape Sign Size Slice Split Sqrt Squeeze Sub Sum Tile Transpose "
@@ -43,7 +43,7 @@ class Refusal(NamedTuple):
     error: TconvError
 
 
-Value = Picture | Sampled | Refusal
+Value = GraphPicture | Sampled | Refusal | Pictures | AboveLimit
 
 
 class NodeReader:
@@ -59,13 +59,13 @@ class NodeReader:
 
     def on_sizes(self, node: Any) -> list[Value]:
         """Run a node that computes numbers from sizes or constants, for all samples."""
-        if node.op_type not in _ON_SIZES or node.domain not in OWN or next(inner_graphs(node), None) is not None:
+        if node.op_type not in ON_SIZES or node.domain not in OWN or next(inner_graphs(node), None) is not None:
             raise FileError(
                 f"it has a node {label(node)} that computes with sizes or constants, by an operator that is not "
                 f"followed there. Write a file in which that is computed"
             )
         absent = [each is None for each in node.inputs]
-        inputs = [None if none else self._numbers(node, number) for number, none in enumerate(absent)]
+        inputs = [None if none else self.numbers(node, number) for number, none in enumerate(absent)]
         opset, limit = self.graph.constants.opset(node), MemoryLimit(_MOST_BYTES)
         made: dict[Any, list[Array]] = {}
         results: list[list[Array | None]] = [[] for _ in node.outputs]
@@ -83,7 +83,7 @@ class NodeReader:
                 each.append(array)
         return [Sampled(tuple(each)) for each in results if len(each) == len(self.builder.alive)]
 
-    def _numbers(self, node: Any, number: int) -> Sampled:
+    def numbers(self, node: Any, number: int) -> Sampled:
         """Return an input that is no picture for all samples."""
         value = node.inputs[number]
         made = self.values.get(value)
@@ -109,7 +109,7 @@ class NodeReader:
             return self._fixed(np.asarray(given), numbers)
         value = self.required(node, number)
         made = self.values.get(value)
-        if isinstance(made, Picture):
+        if isinstance(made, GraphPicture):
             raise FileError(f"{label(node)} reads {value.name!r}, which is computed from the picture's colours")
         if isinstance(made, Sampled):
             numbers = [place for place in numbers if made.arrays[place] is not None]
@@ -154,13 +154,13 @@ class NodeReader:
 
     def is_picture(self, node: Any, number: int) -> bool:
         """Return True for an input that is computed from the picture."""
-        return isinstance(self.values.get(self.required(node, number)), Picture)
+        return isinstance(self.values.get(self.required(node, number)), GraphPicture)
 
-    def picture(self, node: Any, number: int = 0) -> Picture:
+    def picture(self, node: Any, number: int = 0) -> GraphPicture:
         """Return an input that is a picture. Raises FileError for any other."""
         value = self.required(node, number)
         made = self.values.get(value)
-        if isinstance(made, Picture):
+        if isinstance(made, GraphPicture):
             return made
         if isinstance(made, Refusal):
             raise made.error
@@ -204,6 +204,8 @@ class NodeReader:
             stored_dtype, shape = array.dtype.name, array.shape
         else:
             stored = self.graph.constant(value)
+            if stored is None and value not in self.values and value.producer() is None:
+                raise FileError(f"{label(node)} reads {value.name!r}, which is not an output of a node before it")
             if stored is None:
                 raise FileError(
                     f"{label(node)} computes its weight {value.name!r} from the picture; a constant, or a computation "

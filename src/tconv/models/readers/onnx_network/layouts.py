@@ -10,12 +10,12 @@ import numpy as np
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
 from tconv.models.readers.onnx_network.axes import long_atoms, picked, reshaped, settled
-from tconv.models.readers.onnx_network.builder import Atom, Picture, Sampled
+from tconv.models.readers.onnx_network.builder import Atom, GraphPicture, Sampled
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 
 
-def _transpose(reader: NodeReader, node: Any) -> Picture:
+def _transpose(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
     rank = len(picture.axes)
     order = reader.attributes(node).get("perm", list(range(rank))[::-1])
@@ -24,14 +24,14 @@ def _transpose(reader: NodeReader, node: Any) -> Picture:
     return settled(reader.builder, picture._replace(axes=tuple(picture.axes[axis] for axis in order)))
 
 
-def _sizes(picture: Picture, axis: int, at: list[int]) -> Any:
+def _sizes(picture: GraphPicture, axis: int, at: list[int]) -> Any:
     result = np.ones(len(at), np.int64)
     for atom in picture.axes[axis]:
         result *= np.array([atom.sizes[number] for number in at], np.int64)
     return result
 
 
-def _reshape(reader: NodeReader, node: Any) -> Picture:
+def _reshape(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
     arrays, at = reader.sampled(node, 1, "shape")
     wanted = np.array([array.ravel() for array in arrays], np.int64)
@@ -56,7 +56,7 @@ def _reshape(reader: NodeReader, node: Any) -> Picture:
     wanted = np.where(open_places, (total // np.maximum(rest, 1))[:, None], wanted)[fits]
     constant = reader.sized and at == [0]
     axes = reshaped(reader.builder, picture, wanted, at, constant)
-    return settled(reader.builder, Picture(picture.place, axes))
+    return settled(reader.builder, GraphPicture(picture.place, axes))
 
 
 def _axes(reader: NodeReader, node: Any, rank: int) -> list[int]:
@@ -66,7 +66,7 @@ def _axes(reader: NodeReader, node: Any, rank: int) -> list[int]:
     return sorted({axis % rank for axis in given})
 
 
-def _unsqueeze(reader: NodeReader, node: Any) -> Picture:
+def _unsqueeze(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
     given = reader.integers(node, 1, "axes") or []
     rank = len(picture.axes) + len(given)
@@ -76,7 +76,7 @@ def _unsqueeze(reader: NodeReader, node: Any) -> Picture:
     return settled(reader.builder, picture._replace(axes=tuple(axes)))
 
 
-def _squeeze(reader: NodeReader, node: Any) -> Picture:
+def _squeeze(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
     rank = len(picture.axes)
     if reader.has(node, 1) or "axes" in reader.attributes(node):
@@ -89,7 +89,7 @@ def _squeeze(reader: NodeReader, node: Any) -> Picture:
     return settled(reader.builder, picture._replace(axes=axes))
 
 
-def _flatten(reader: NodeReader, node: Any) -> Picture:
+def _flatten(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
     rank = len(picture.axes)
     axis = reader.attributes(node).get("axis", 1)
@@ -100,7 +100,7 @@ def _flatten(reader: NodeReader, node: Any) -> Picture:
     return picture._replace(axes=tuple(tuple(a for each in half for a in long_atoms(each)) for half in halves))
 
 
-def _expand(reader: NodeReader, node: Any) -> Picture:
+def _expand(reader: NodeReader, node: Any) -> GraphPicture:
     """Expand or Tile: an axis of size 1 that becomes equal channels, or nothing."""
     picture = reader.picture(node)
     arrays, at = reader.sampled(node, 1, "")
@@ -135,10 +135,10 @@ def _expand(reader: NodeReader, node: Any) -> Picture:
         for number, each in enumerate(result):
             result[number] = tuple(outer if atom.kind == "C" else atom for atom in each)
         result[axis] = (inner, outer) if here else (inner,)
-    return settled(reader.builder, Picture(place, tuple(result)))
+    return settled(reader.builder, GraphPicture(place, tuple(result)))
 
 
-def _depth_to_space(reader: NodeReader, node: Any) -> Picture:
+def _depth_to_space(reader: NodeReader, node: Any) -> GraphPicture:
     attributes = reader.attributes(node)
     r, mode = attributes.get("blocksize", 0), attributes.get("mode", "DCR")
     if r < 1 or mode not in ("DCR", "CRD"):
@@ -151,7 +151,7 @@ def _depth_to_space(reader: NodeReader, node: Any) -> Picture:
     return reader.builder.whole(reader.builder.add(ChannelsToPixels(r, order), place))
 
 
-def _space_to_depth(reader: NodeReader, node: Any) -> Picture:
+def _space_to_depth(reader: NodeReader, node: Any) -> GraphPicture:
     r = reader.attributes(node).get("blocksize", 0)
     if r < 1:
         raise FileError(f"{label(node)} has blocksize={r}; 1 or more is needed")
@@ -172,14 +172,16 @@ def _size(reader: NodeReader, node: Any) -> Sampled:
     return Sampled(tuple(None if each is None else np.asarray(each.prod()) for each in shape.arrays))
 
 
-def _same(reader: NodeReader, node: Any) -> Picture:
+def _same(reader: NodeReader, node: Any) -> GraphPicture:
     return reader.picture(node)
 
 
-def _cast(reader: NodeReader, node: Any) -> Picture:
+def _cast(reader: NodeReader, node: Any) -> GraphPicture | Sampled:
     """Cast among floats, which changes nothing here; integers of the input are read as their numbers."""
     import onnx_ir
 
+    if not reader.is_picture(node, 0):  # CastLike of a constant
+        return Sampled((reader.constant(node, 0).astype(np.float32),) * len(reader.builder.alive))
     picture = reader.picture(node)
     kind = onnx_ir.DataType(reader.attributes(node).get("to", 1)).name if node.op_type == "Cast" else "FLOAT"
     if kind not in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"):
@@ -191,7 +193,7 @@ def _cast(reader: NodeReader, node: Any) -> Picture:
     return picture
 
 
-OPERATORS: dict[str, Callable[[NodeReader, Any], Picture | Sampled]] = {
+OPERATORS: dict[str, Callable[[NodeReader, Any], GraphPicture | Sampled]] = {
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Unsqueeze": _unsqueeze,
@@ -206,6 +208,6 @@ OPERATORS: dict[str, Callable[[NodeReader, Any], Picture | Sampled]] = {
     "Identity": _same,
     "Dropout": _same,
     "Cast": _cast,
-    "CastLike": _same,
+    "CastLike": _cast,
 }
 """Operators of this family."""

@@ -13,9 +13,9 @@ from tconv.models.inventory.model_layer import Size
 from tconv.models.layers import Node
 from tconv.models.readers.onnx_graph import OnnxGraph, attributes_of, label
 from tconv.models.readers.onnx_graph.nodes import OWN
-from tconv.models.readers.onnx_network.builder import NetworkBuilder, Picture, samples
+from tconv.models.readers.onnx_network.builder import AboveLimit, GraphPicture, NetworkBuilder, Pictures, samples
 from tconv.models.readers.onnx_network.extents import HalfCrop
-from tconv.models.readers.onnx_network.inputs import NodeReader, Refusal, Value
+from tconv.models.readers.onnx_network.inputs import ON_SIZES, NodeReader, Refusal, Value
 from tconv.models.readers.onnx_network.operators import OPERATORS
 
 REFUSED = {
@@ -125,24 +125,26 @@ class GraphReader(NodeReader):
 
     def _results(self, node: Any) -> Sequence[Value]:
         given = [self.values.get(each) for each in node.inputs if each is not None]
-        if not any(isinstance(each, Picture) for each in given):
+        plain = not any(isinstance(each, (GraphPicture, Pictures, AboveLimit)) for each in given)
+        if plain and (node.op_type in ON_SIZES or node.op_type not in OPERATORS):
             return self.on_sizes(node)
         make = OPERATORS.get(node.op_type) if node.domain in OWN else None
         if make is None:
             name = node.op_type if node.domain in OWN else f"{node.domain}.{node.op_type}"
             raise FileError(
-                f"it has a node {name}, {label(node)}; {', '.join(OPERATORS)} are read. Write a network of those"
+                f"it has a node {label(node)}; the operator {name} is not read. Those of convolutions, activations, "
+                "arithmetic, pools, resizes and reshapes are. Write a network of those"
             )
         made = make(self, node)
         return made if isinstance(made, list) else [made]
 
     def _output(self) -> int:
         """Return the place of the output: of several the largest picture with the channels of the input."""
-        found: dict[str, Picture] = {}
+        found: dict[str, GraphPicture] = {}
         first: TconvError | None = None
         for value in self.graph.model.graph.outputs:
             made = self.values.get(value)
-            if isinstance(made, Picture):
+            if isinstance(made, GraphPicture):
                 found[str(value.name)] = made
             elif isinstance(made, Refusal):
                 first = first or made.error
@@ -170,7 +172,7 @@ class GraphReader(NodeReader):
             raise FileError(f"its output {name!r} has axes {picture.shape}; a picture [N, C, H, W] is needed")
         return picture.place
 
-    def _channels(self, picture: Picture) -> int:
+    def _channels(self, picture: GraphPicture) -> int:
         return self.builder.channels[picture.place]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import FileError
 from tconv.models.readers.onnx_graph import label
-from tconv.models.readers.onnx_network.builder import Picture
+from tconv.models.readers.onnx_network.builder import GraphPicture
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
@@ -29,7 +29,7 @@ _ROUNDINGS = ("round_prefer_floor", "floor", "ceil", "round_prefer_ceil")
 _LARGEST_DENOMINATOR = 64
 
 
-def _resize(reader: NodeReader, node: Any) -> Picture:
+def _resize(reader: NodeReader, node: Any) -> GraphPicture:
     picture, attributes = reader.picture(node), reader.attributes(node)
     if not picture.labels:
         raise FileError(f"{label(node)} reads axes {picture.shape} of the picture; [N, C, H, W] are needed")
@@ -90,8 +90,8 @@ def _factor(node: Any, scale: float) -> Fraction:
 
 
 def _by_computed_scales(
-    reader: NodeReader, node: Any, picture: Picture, axes: list[int], scales: Array, at: list[int], rule: Any
-) -> Picture:
+    reader: NodeReader, node: Any, picture: GraphPicture, axes: list[int], scales: Array, at: list[int], rule: Any
+) -> GraphPicture:
     """Return a resize whose scales are computed as a wanted size by the present one."""
     if scales.shape[1] != len(axes):
         raise FileError(f"{label(node)} has {scales.shape[1]} scales for {len(axes)} axes; one for each is needed")
@@ -101,8 +101,8 @@ def _by_computed_scales(
 
 
 def _by_sizes(
-    reader: NodeReader, node: Any, picture: Picture, axes: list[int], wanted: Array, at: list[int], rule: Any
-) -> Picture:
+    reader: NodeReader, node: Any, picture: GraphPicture, axes: list[int], wanted: Array, at: list[int], rule: Any
+) -> GraphPicture:
     """Return a resize to sizes: a factor, or the size of another node."""
     builder = reader.builder
     if wanted.shape[1] != len(axes) or (wanted < 1).any():
@@ -143,5 +143,5 @@ def _by_sizes(
     )
 
 
-OPERATORS: dict[str, Callable[[NodeReader, Any], Picture]] = {"Resize": _resize, "Upsample": _resize}
+OPERATORS: dict[str, Callable[[NodeReader, Any], GraphPicture]] = {"Resize": _resize, "Upsample": _resize}
 """Operators of this family."""

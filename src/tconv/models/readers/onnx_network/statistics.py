@@ -14,7 +14,7 @@ from tconv.models.readers.onnx_graph import label
 from tconv.models.readers.onnx_network.activations import appended, scaled
 from tconv.models.readers.onnx_network.axes import long_atoms
 from tconv.models.readers.onnx_network.broadcasting import to_channels
-from tconv.models.readers.onnx_network.builder import Atom, Picture
+from tconv.models.readers.onnx_network.builder import Atom, GraphPicture
 from tconv.models.readers.onnx_network.convolutions import on_channels, pads_of
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
@@ -23,7 +23,7 @@ from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pooling
 Operator = Callable[[NodeReader, Any], Any]
 
 
-def _batch_normalization(reader: NodeReader, node: Any) -> Picture:
+def _batch_normalization(reader: NodeReader, node: Any) -> GraphPicture:
     place = reader.place(node)
     attributes = reader.attributes(node)
     if attributes.get("training_mode", 0):
@@ -42,14 +42,14 @@ def _batch_normalization(reader: NodeReader, node: Any) -> Picture:
 # -- means -----------------------------------------------------------------------------------------------------------
 
 
-def _global_average(reader: NodeReader, node: Any) -> Picture:
+def _global_average(reader: NodeReader, node: Any) -> GraphPicture:
     return reader.builder.whole(reader.builder.add(GlobalMean(), reader.place(node)))
 
 
 def _reduced(sums: bool) -> Operator:
     """Return the operator of a mean or a sum over axes."""
 
-    def read(reader: NodeReader, node: Any) -> Picture:
+    def read(reader: NodeReader, node: Any) -> GraphPicture:
         picture, builder = reader.picture(node), reader.builder
         attributes, rank = reader.attributes(node), len(picture.axes)
         given = reader.integers(node, 1, "axes")
@@ -67,12 +67,12 @@ def _reduced(sums: bool) -> Operator:
                 result.append(axis)
             elif kept:
                 result.append(whole[letters[0]] if len(letters) == len(axis) == 1 else ())
-        return Picture(place, tuple(result))
+        return GraphPicture(place, tuple(result))
 
     return read
 
 
-def _mean(reader: NodeReader, node: Any, picture: Picture, gone: list[Atom], sums: bool = False) -> int:
+def _mean(reader: NodeReader, node: Any, picture: GraphPicture, gone: list[Atom], sums: bool = False) -> int:
     """Append the mean over some whole axes of a picture; return its place."""
     builder, place = reader.builder, picture.place
     kinds = {atom.kind for atom in gone}
@@ -107,7 +107,7 @@ def _normalized(reader: NodeReader, place: int, mean: Callable[[int], int], epsi
     add = reader.builder.add
     centred = add(Sum((1.0, -1.0)), place, mean(place))
     variance = mean(add(Combination("multiply"), centred, centred))
-    shifted = scaled(reader, Picture(variance, ()), 1.0, epsilon)
+    shifted = scaled(reader, GraphPicture(variance, ()), 1.0, epsilon)
     return add(Combination("divide"), centred, appended(reader, shifted, "sqrt").place)
 
 
@@ -126,7 +126,7 @@ def _by_group(reader: NodeReader, groups: int) -> Callable[[int], int]:
     return mean
 
 
-def _instance_normalization(reader: NodeReader, node: Any) -> Picture:
+def _instance_normalization(reader: NodeReader, node: Any) -> GraphPicture:
     """InstanceNormalization, also behind the reshape to groups by which exporters write a GroupNorm."""
     picture, builder = reader.picture(node), reader.builder
     axes = [long_atoms(axis) for axis in picture.axes]
@@ -148,7 +148,7 @@ def _instance_normalization(reader: NodeReader, node: Any) -> Picture:
     return scaled(reader, picture._replace(place=place), *by_channel)
 
 
-def _group_normalization(reader: NodeReader, node: Any) -> Picture:
+def _group_normalization(reader: NodeReader, node: Any) -> GraphPicture:
     place, attributes = reader.place(node), reader.attributes(node)
     groups, channels = attributes.get("num_groups", 0), reader.builder.channels[place]
     scale, shift = (reader.floats(node, number).ravel() for number in (1, 2))
@@ -161,7 +161,7 @@ def _group_normalization(reader: NodeReader, node: Any) -> Picture:
     return scaled(reader, reader.builder.whole(place), scale[:, None, None], shift[:, None, None])
 
 
-def _layer_normalization(reader: NodeReader, node: Any) -> Picture:
+def _layer_normalization(reader: NodeReader, node: Any) -> GraphPicture:
     picture, attributes = reader.picture(node), reader.attributes(node)
     rank = len(picture.axes)
     axis = attributes.get("axis", -1)
@@ -185,7 +185,7 @@ def _layer_normalization(reader: NodeReader, node: Any) -> Picture:
 # -- pools -----------------------------------------------------------------------------------------------------------
 
 
-def _pool(reader: NodeReader, node: Any) -> Picture:
+def _pool(reader: NodeReader, node: Any) -> GraphPicture:
     place, attributes = reader.place(node), reader.attributes(node)
     kernel = attributes.get("kernel_shape", [])
     if len(kernel) != 2 or min(kernel) < 1:

@@ -10,6 +10,8 @@ from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 _MEAN = 3
+_MOST_TAPS = 4096
+"""Pixels of a block, which become the taps of a convolution."""
 
 
 def pooling(layer: NcnnLayer) -> list[LayerOutput]:
@@ -28,6 +30,8 @@ def pooling(layer: NcnnLayer) -> list[LayerOutput]:
     kernel, stride = (line.whole(11, wide, least=1), wide), (line.whole(12, across, least=1), across)
     top = line.whole(13, left, least=0)
     sides = (top, line.whole(15, top, least=0)), (left, line.whole(14, left, least=0))
+    if kernel[0] * kernel[1] > _MOST_TAPS:
+        raise layer.refusal(f"over blocks of {kernel[0]} x {kernel[1]} pixels; up to {_MOST_TAPS} pixels are read")
     if line.whole(5, 0) != 1:
         raise layer.refusal("that adds rows and columns for a last block that is cut (5=0); 5=1 is needed")
     if any(map(any, sides)) and not line.whole(6, 0):

@@ -129,8 +129,8 @@ def interp(layer: NcnnLayer) -> list[LayerOutput]:
         return [layer.add(ResizeLike(mode=mode, positions=positions), x, like, single=like.single)]
     if line.whole(3, 0) or line.whole(4, 0) or line.whole(5, 0):
         raise layer.refusal(
-            f"to a fixed size of {line.whole(3, 0)} x {line.whole(4, 0)}; factors (1 and 2) are needed, so that pictures "
-            "of any size fit"
+            f"to a fixed size of {line.whole(3, 0)} x {line.whole(4, 0)}; factors (1 and 2) are needed, so that "
+            "pictures of any size fit"
         )
     factors: Any = tuple(_fraction(layer, line.number(key, 1.0)) for key in (1, 2))
     # ncnn's nearest takes the factor as it is, and the others the quotient of both sizes
