@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tconv
 from tconv import Geometry, TconvError
+from tconv.errors import ShapeError
 from tconv.models import Convolution, Network, Node, Pointwise, Sum, network
 from tconv.models.steps.arithmetic import Affine, Combination
 from tconv.models.steps.channels import ChannelRange, Concat
@@ -388,12 +389,21 @@ def test_a_network_that_reads_means_says_so():
     net = Network([Node(layers[0], (0,)), Node(GlobalMean(), (1,)), Node(Sum(), (1, 2)), Node(layers[1], (3,))])
     assert net.has_means
     x = np.zeros((3, 20, 10), "f4")
-    with pytest.raises(tconv.ShapeError, match="means over the whole picture"):
+    with pytest.raises(ShapeError, match="means over the whole picture"):
         net.rows(x[:, :19], 0, 20, slice(0, 1))
-    with pytest.raises(tconv.ShapeError, match=r"Write means=network.means\(shape, load\)"):
+    with pytest.raises(ShapeError, match=r"Write means=network.means\(shape, load\)"):
         net.stream((20, 10), lambda rows, columns: x[:, rows, columns])
     assert "passes    2" in net.plan_text((20, 10))
     assert net.window(slice(4, 6), 20) == slice(2, 8)
+
+
+def test_a_mean_may_be_the_output_or_the_only_reader_of_the_picture():
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (3, 20, 300)).astype("f4")
+    conv, one = convolution(rng, 3, 4, (3, 3)), convolution(rng, 3, 4, (1, 1))
+    for nodes in ([Node(conv, (0,)), Node(GlobalMean(), (1,))], [Node(GlobalMean(), (0,)), Node(one, (1,))]):
+        net = Network(nodes, 3)
+        np.testing.assert_allclose(net(x[None])[0], separately(net, x), atol=1e-6)
 
 
 class Observer:
