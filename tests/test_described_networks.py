@@ -191,8 +191,8 @@ def test_altered_descriptions_are_read_or_refused():
 
     save_file(TENSORS, "w.safetensors")
     rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(700):
+    messages = []
+    for _ in range(300):
         layers = [dict(layer) for layer, _ in LAYERS]
         layer = layers[rng.integers(len(layers))]
         if rng.random() < 0.15:
@@ -206,6 +206,6 @@ def test_altered_descriptions_are_read_or_refused():
         try:
             load("w.safetensors")
         except TconvError as error:
-            refused += 1
-            assert not PYTHON.search(str(error)), str(error)
-    assert refused > 350
+            messages.append(str(error))
+    assert len(messages) > 150
+    assert [message for message in messages if PYTHON.search(message)] == []

@@ -14,6 +14,7 @@ from tconv._arguments import int_of, ints_of, pairs_of, shown
 from tconv._arrays import Array
 from tconv.errors import FileError
 
+_LARGEST = float(np.finfo(np.float32).max)
 _MOST = 1 << 14
 """Largest number of pixels that a description may pad, crop or take at once, and largest factor."""
 
@@ -62,7 +63,7 @@ class LayerValues(NamedTuple):
     def number(self, key: str, default: float) -> float:
         """Return a finite number."""
         value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= np.finfo(np.float32).max:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
             raise FileError(f"{key!r} is {text_of(value)}; a number is needed. Write {default:g}, for example")
         return float(value)
 
