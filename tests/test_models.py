@@ -26,6 +26,7 @@ from tconv.kernels.activation import activation_of
 from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, layers, load, network, photo
 from tconv.models.error_bound import piece
 from tconv.models.image_model import edge_extended
+from tconv.models.running.picture import RowStream
 from tconv.models.simplification import simplified
 from tconv.upsampling import learned, metrics, sample_photo, torch_comparison
 from tconv.weights.interpolation import upsample
@@ -600,9 +601,9 @@ def described(path, net, adds=None, beside=False, **more):
 
 
 def faults(monkeypatch, spoil):
-    """Replace `Network.rows` by a faulty one."""
-    honest = Network.rows
-    monkeypatch.setattr(Network, "rows", lambda self, *given: spoil(self, honest(self, *given)))
+    """Replace the rows of a network's stream by faulty ones."""
+    honest = RowStream.rows
+    monkeypatch.setattr(RowStream, "rows", lambda self, *given: spoil(self, honest(self, *given)))
 
 
 def picture(path, *shape, dtype="u1", seed=0):
@@ -627,25 +628,25 @@ def test_a_faulty_network_is_found_and_nothing_is_written(run, monkeypatch, word
     if fault == "a weight":
         honest, spoiled = Convolution.rows, []
 
-        def rows(self, x, first, outputs, out, *, left=None):
+        def rows(self, x, first, outputs, out, **place):
             if not spoiled:  # the first layer that runs, and only that one
                 weight = self.weight.copy()
                 weight.flat[np.argmax(np.abs(weight))] += 1
                 spoiled.append((self, Convolution(weight, self.geometry, self.bias, self.activation)))
             self = spoiled[0][1] if self is spoiled[0][0] else self
-            honest(self, x, first, outputs, out, left=left)
+            honest(self, x, first, outputs, out, **place)
 
         monkeypatch.setattr(Convolution, "rows", rows)
     elif fault == "a layer":
-        honest = Network.rows
+        honest = Network.stream
 
-        def skipped(self, *given):
+        def skipped(self, *given, **more):
             at = next(n for n, node in enumerate(self.nodes) if node.step.activation is not None)
             step = self.nodes[at].step
             plain = Node(Convolution(step.weight, step.geometry, step.bias), self.nodes[at].inputs)
-            return honest(Network([*self.nodes[:at], plain, *self.nodes[at + 1 :]]), *given)
+            return honest(Network([*self.nodes[:at], plain, *self.nodes[at + 1 :]]), *given, **more)
 
-        monkeypatch.setattr(Network, "rows", skipped)
+        monkeypatch.setattr(Network, "stream", skipped)
     else:
 
         def spoil(self, y):

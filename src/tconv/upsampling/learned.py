@@ -132,21 +132,33 @@ class LearnedUpsampler(WholeScale):
             rest = f" and {model.rest}" * (model.rest > 0)
             lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
             notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
-        facts_text = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1))).splitlines()
-        facts = dict(line.split(maxsplit=1) for line in facts_text if len(line.split(maxsplit=1)) == 2)
-        if "bands" in facts:
+        facts = self._plan_facts(shape)
+        if not facts.get("bands", "1 ").startswith("1 "):
             notes.append(facts["bands"].replace(" of ", " bands of ", 1))
         if "passes" in facts:
             notes.append(facts["passes"].replace(",", " passes,", 1).partition(";")[0])
-        if not facts.get("repeated", "0%").startswith("0%"):
-            notes.append(f"{facts['repeated']} is computed again to save memory")
+        if self._repeated(shape) >= 0.01:
+            notes.append(f"{self._repeated(shape):.0%} of the work is done again to save memory")
         return notes
+
+    def _plan_facts(self, shape: tuple[int, int, int]) -> dict[str, str]:
+        """Return what the network says of its run, by the first word of each line."""
+        model = self.model
+        text = model.network.plan_text((model.extent(shape[1], 0), model.extent(shape[2], 1)))
+        words = [line.split(maxsplit=1) for line in text.splitlines()]
+        return {each[0]: each[1] for each in words if len(each) == 2}
+
+    def _repeated(self, shape: tuple[int, int, int]) -> float:
+        """Return the share of the work that is done again."""
+        return float(self._plan_facts(shape).get("repeated", "0%").partition("%")[0]) / 100
 
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of the layers' row buffers, and of the interpolation of one strip."""
         channels, height, width = shape
         extents = self.model.extent(height, 0), self.model.extent(width, 1)
-        buffers = self.model.network.scratch_bytes(extents)
+        # the network's output of one strip is kept beside the strip itself
+        output = self.model.output_channels(channels) * self.scale**2 * height * width * _FLOAT32.itemsize
+        buffers = self.model.network.scratch_bytes(extents) + min(self.strip_bytes, output)
         if self._more is None:
             return buffers
         rows = next(row_strips(self, shape, _FLOAT32.itemsize)).stop
@@ -181,8 +193,10 @@ class LearnedUpsampler(WholeScale):
         """Return the run of the network over an image."""
         layered = check is not None and self.layered
         squares = check.squares() if layered else []
-        bands = len(self.bands((x.shape[0], x.shape[1], x.shape[2])))
-        return PictureSource(x, values, self.model, bands, layered, squares, advance)
+        shape = x.shape[0], x.shape[1], x.shape[2]
+        # of a network with means about the last pass alone makes the output
+        before = max(0.5, 1 - 1 / (1 + self._repeated(shape))) if self.model.network.has_means else 0.0
+        return PictureSource(x, values, self.model, len(self.bands(shape)), before, layered, squares, advance)
 
     def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> Span:
         """Return the rows and columns of the network's output that these of the result are made of."""

@@ -24,7 +24,8 @@ _FAR = 0.25
 class PictureSource:
     """A stored picture [C, H, W], and the run of one network over it.
 
-    `advance` is called with shares of the network's work, 1 in all. With `layers`, every layer is checked while it
+    `advance` is called with shares of the network's work, 1 in all; `before` is the share of the passes that find means
+    of the whole picture, before the `bands` of columns. With `layers`, every layer is checked while it
     runs, and the rows and columns `squares` of the network's output are kept for the check of the picture.
     """
 
@@ -34,6 +35,7 @@ class PictureSource:
         values: StoredValues,
         model: Model,
         bands: int = 1,
+        before: float = 0.0,
         layers: bool = False,
         squares: list[Span] | None = None,
         advance: Callable[[float], None] = lambda share: None,
@@ -42,7 +44,8 @@ class PictureSource:
         self.extents = model.extent(x.shape[1], 0), model.extent(x.shape[2], 1)
         self._squares = squares or []
         self._kept: dict[int, Array] = {}
-        self._runs = bands + model.network.has_means
+        self._weight, self._band_weight = before, (1 - before) / bands
+        """Part of the work that is counted now: the passes before the bands, then one band."""
         self._report = advance
         self.check = LayerCheck(model.network, self.extents, self._definition, self._advance) if layers else None
         self._watch = self.check or _Progress(self._advance)
@@ -54,7 +57,7 @@ class PictureSource:
         """Sums, and numbers, of the inputs and of the outputs of the network that are finite."""
 
     def _advance(self, share: float) -> None:
-        self._report(share / self._runs)
+        self._report(share * self._weight)
 
     # -- the network's input -------------------------------------------------------------------------------------
 
@@ -121,6 +124,7 @@ class PictureSource:
         network = self.model.network
         if self._stream is None and network.has_means:
             self._means = network.means(self.extents, self.load, watch=self._watch)
+        self._weight = self._band_weight
         self._stream = network.stream(self.extents, self.load, columns=columns, means=self._means, watch=self._watch)
         self._columns = columns
         self._last = 0, np.empty((network.channels[-1], 0, columns.stop - columns.start), np.float32)
