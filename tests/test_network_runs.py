@@ -220,6 +220,18 @@ def test_random_networks_have_all_that_is_tested():
     assert sum(bool(plan.placement.copies) for plan in plans) > 3
 
 
+def test_convolutions_of_one_row_column_or_pixel_count_for_all_of_what_is_added():
+    rng = np.random.default_rng(6)
+    crops = Padding(((0, -8), (0, 0))), Padding(((0, 0), (-6, 0))), Padding(((-4, -4), (0, -6)))
+    x = rng.normal(0, 1, (1, 16, 9, 7)).astype("f4")
+    for smaller, inputs in itertools.product((*crops, GlobalMean()), [(3, 1), (1, 3)]):
+        first, second, last = (convolution(rng, 16, 16, (3, 3)) for _ in range(3))
+        nodes = Node(first, (0,)), Node(smaller, (1,)), Node(second, (2,)), Node(Sum(), inputs), Node(last, (4,))
+        net = Network(nodes)
+        assert net.fusions
+        np.testing.assert_allclose(net(x)[0], separately(net, x[0]), rtol=0, atol=1e-4)
+
+
 # -- bands, streams and means ------------------------------------------------------------------------------------
 
 

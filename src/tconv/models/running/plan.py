@@ -154,11 +154,9 @@ class Plan:
             if fusion is None:
                 continue
             inside = fusion.nodes[:-1]
-            size = self.sizes[number]
-            if all(self.sizes[place] == size for place, _ in fusion.skips) and not {*inside} & {
-                *self.targets,
-                *self.given,
-            }:
+            # a picture of a single pixel, row or column counts for all of the other one's in a sum
+            sizes = {self.sizes[place] for place in (*fusion.nodes, *(place for place, _ in fusion.skips))}
+            if len(sizes) == 1 and not {*inside} & {*self.targets, *self.given}:
                 fused[number] = fusion
         away = {number for fusion in fused.values() for number in fusion.nodes[:-1]}
 
