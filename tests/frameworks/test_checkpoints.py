@@ -47,6 +47,7 @@ RUN = {
         4,
     ),
     "RealPLKSR": ("PLKSR", "RealPLKSR", {"dim": 16, "n_blocks": 1, "kernel_size": 9, "layer_norm": True}, 4),
+    "RealPLKSR with normalization": ("PLKSR", "RealPLKSR", {"dim": 16, "n_blocks": 1, "kernel_size": 9}, 4),
     "RCAN": ("RCAN", "RCAN", {"n_feats": 16, "n_resblocks": 1, "n_resgroups": 1, "scale": 2}, 2),
     "MoSR": ("MoSR", "MoSR", {"n_block": 1, "dim": 16}, 4),
     "MoESR": ("MoESR", "MoESR", {"n_blocks": 1, "n_block": 1, "dim": 16}, 4),
@@ -85,11 +86,6 @@ REFUSED = {
         "SAFMN",
         {"dim": 16, "n_blocks": 1},
         "a network with maxima over fractions of the picture (first in feats.0.safm, SAFM)",
-    ),
-    "PLKSR": (
-        "RealPLKSR",
-        {"dim": 16, "n_blocks": 1, "kernel_size": 9},
-        "a network with means and variances of the whole picture (first in feats.1.norm, GroupNorm)",
     ),
     "MixDehazeNet": (
         "MixDehazeNet",

@@ -45,9 +45,8 @@ _REFUSED = {
 }
 """Architectures that do not run: what they have, the name of its modules, and what would have to be there."""
 
-_WHOLE = "means and variances of the whole picture", "^(GroupNorm|InstanceNorm2d)", "a pass over the picture for each"
 _PLACES = "samples at places that it computes", "^DySample", "a step for sampling at any place"
-_REFUSED_MODULES = (_WHOLE, _PLACES)
+_REFUSED_MODULES = (_PLACES,)
 """Modules that do not run, in whichever architecture: the same, with the name of their class."""
 
 _PADDED = {"FBCNN": (8, "replicate")}
