@@ -82,11 +82,11 @@ class Combination(SamePlace):
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
-        views = _views(given, sizes, out)
-        if self.operation == "multiply" and planes.multiply(*views, out.values):
+        x, z = _views(given, sizes, out)
+        if self.operation == "multiply" and planes.multiply(x, z, out.values):
             return
         with np.errstate(all="ignore"):  # inf and NaN are values here
-            OPERATIONS[self.operation](*views, out=out.values)
+            OPERATIONS[self.operation](x, z, out=out.values)
 
 
 @dataclass(frozen=True, eq=False)

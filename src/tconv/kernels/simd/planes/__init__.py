@@ -12,7 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.simd.availability import reason_unavailable
 
-_LEAST = 1 << 14
+_LEAST = 1 << 15
 """Numbers below which NumPy is as fast."""
 _SIZE = 4
 
@@ -23,7 +23,7 @@ def add(x: Array, z: Array, scales: tuple[float, float], out: Array) -> bool:
 
 
 def multiply(x: Array, z: Array, out: Array) -> bool:
-    """Write x * z into out [C, h, w]. Either has that shape, or one number for all columns, all rows or all channels."""
+    """Write x * z into out [C, h, w]; x or z may have one number for all columns, rows or channels."""
     if x.shape[-1:] == (1,) != out.shape[-1:]:
         x, z = z, x
     return _runs("scaled" if z.shape[-1:] == (1,) != out.shape[-1:] else "product", (x, z), out)
@@ -40,7 +40,11 @@ def split_columns(x: Array, out: Array) -> bool:
 
 
 def _runs(
-    kind: str, inputs: tuple[Array, ...], out: Array, scales: tuple[float, float] = (1.0, 1.0), second: Array | None = None
+    kind: str,
+    inputs: tuple[Array, ...],
+    out: Array,
+    scales: tuple[float, float] = (1.0, 1.0),
+    second: Array | None = None,
 ) -> bool:
     if out.ndim != 3 or out.size < _LEAST or reason_unavailable() is not None:
         return False

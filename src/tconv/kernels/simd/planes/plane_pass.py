@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Sequence
+
+import numpy as np
 
 from tconv._arrays import Array
 from tconv.kernels.num_threads import get_num_threads
@@ -16,13 +17,10 @@ from tconv.kernels.simd.vector_ir import Function, Value
 
 KINDS = "sum", "product", "scaled", "copy", "halves"
 
-_PLACES = {
-    name: place
-    for place, name in enumerate(
-        "x x_channel x_row z z_channel z_row out out_channel out_row second rows columns per_channel first second_scale"
-        .split()
-    )
-}  # fmt: skip
+_NAMES = """
+    x x_channel x_row z z_channel z_row out out_channel out_row second rows columns per_channel x_scale z_scale
+"""
+_PLACES = {name: place for place, name in enumerate(_NAMES.split())}
 _Frame = ctypes.c_int64 * len(_PLACES)
 
 
@@ -58,7 +56,7 @@ def _write(name: str, kind: str) -> str:
     channel, first = tile // frame.per_channel, tile % frame.per_channel
     columns, lanes = frame.columns, f.lanes
     inside = columns // lanes * lanes
-    scales = [f.splat(f.load(base, 2 * _PLACES[place])) for place in ("first", "second_scale")]
+    scales = [f.splat(f.load(base, 2 * _PLACES[place])) for place in ("x_scale", "z_scale")]
     with f.loop(first, first + frame.rows) as row:
         x, z, out = (
             start + channel * of_channel + row * of_row
@@ -85,7 +83,7 @@ def _write(name: str, kind: str) -> str:
                 masks = [None, None] if mask is None else [f.mask(0, left), f.mask(0, left - lanes)]
                 pair = [loaded(x, column * 2 + at, of) for at, of in zip((0, lanes), masks, strict=True)]
                 for odd, start in enumerate((out, second)):
-                    stored(f.shuffle(*pair, [*range(odd, 2 * lanes, 2)]), start)
+                    stored(f.shuffle(pair[0], pair[1], [*range(odd, 2 * lanes, 2)]), start)
                 return
             value = loaded(x, column, mask)
             if kind == "sum":
@@ -105,5 +103,4 @@ def _write(name: str, kind: str) -> str:
 
 def _bits(number: float) -> int:
     """Return the bits of a float32 as an integer."""
-    bits: int = struct.unpack("<I", struct.pack("<f", number))[0]
-    return bits
+    return int(np.float32(number).view(np.uint32))
