@@ -462,3 +462,9 @@ def test_a_crop_to_another_picture_needs_its_pixels():
         CropLike((2, 2)).output_extent([7, 4], 0)
     with pytest.raises(ShapeError, match="reads 1 inputs; 2 are needed"):
         CropLike().output_channels([3])
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "to_channels", "padding", "resize", "channel_mean", "pool"])
+def test_steps_of_one_input_refuse_two(kind):
+    with pytest.raises(ShapeError, match="it reads 2 inputs; 1 is needed"):
+        ns.one_input(np.random.default_rng(3), kind, 4).output_channels([4, 4])

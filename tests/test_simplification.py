@@ -20,6 +20,7 @@ from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.pooling import GlobalMean
+from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.step import Region
 from tconv.models.steps.strided_convolution import StridedConvolution
@@ -304,6 +305,23 @@ def test_steps_without_effect_disappear(step):
     for nodes in (chain(ordinary(3, 4), step, ordinary(4, 2)), chain(ordinary(3, 4), step)):
         assert set(kinds(assert_equal_networks(nodes))) == {"Convolution"}
     assert len(assert_equal_networks(chain(step, ordinary(4, 2)))) == 1
+
+
+def test_resizing_by_one_stays_where_it_takes_other_pixels():
+    for mode, rounding, effect in [("nearest", "floor", False), ("nearest", "ceil", True), ("linear", "floor", True)]:
+        step = Resize((1, 1), mode, "tf_half_pixel_for_nn", rounding)
+        nodes = chain(ordinary(3, 4), step, ordinary(4, 2))
+        assert ("Resize" in kinds(assert_equal_networks(nodes))) == effect
+
+
+def test_activations_stay_behind_a_resize_to_the_size_of_another_picture():
+    nodes = [
+        Node(ordinary(3, 4), (0,)),
+        Node(nearest(2), (0,)),
+        Node(ResizeLike(), (1, 2)),
+        Node(Pointwise("relu"), (3,)),
+    ]
+    assert kinds(assert_equal_networks(nodes)) == kinds(nodes)
 
 
 def test_a_constant_that_adds_channels_stays():

@@ -12,8 +12,8 @@ from tconv._arrays import Array
 from tconv._memory import empty, si
 from tconv.models.running.column_sums import BLOCK, ColumnSums
 from tconv.models.running.passes import Passes
-from tconv.models.running.plan import Graph, Plan, Target
-from tconv.models.running.run import Load, Run
+from tconv.models.running.plan import Graph, Plan, TargetSpan
+from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import needed
 from tconv.models.running.work import ancestors
 from tconv.models.steps.step import Region, Shape
@@ -40,7 +40,7 @@ class Means(NamedTuple):
     regions: Mapping[int, Region]
 
 
-class Picture:
+class PicturePlan:
     """All that is planned for pictures of one size; `memory` are the bytes that buffers and kept places may take."""
 
     def __init__(self, graph: Graph, shape: Shape, sizes: Sequence[Shape], memory: int, strip_bytes: int) -> None:
@@ -107,7 +107,7 @@ class Picture:
         rows = rows or slice(0, height)
         key = columns.start, columns.stop, 0, min(rows.stop, height)
         if key not in self._plans:
-            target = Target(slice(rows.start, min(rows.stop, height)), columns)
+            target = TargetSpan(slice(rows.start, min(rows.stop, height)), columns)
             delivered = frozenset((self.last,))
             plan = Plan(self.graph, self.sizes, {self.last: target}, self.known, self._strip_bytes, delivered)
             self._store(key, plan)
@@ -117,7 +117,7 @@ class Picture:
         """Return the plan for rows and columns of an output array, from an input array."""
         key = columns.start, columns.stop, rows.start, rows.stop, 1
         if key not in self._plans:
-            targets = {self.last: Target(rows, columns)}
+            targets = {self.last: TargetSpan(rows, columns)}
             self._store(key, Plan(self.graph, self.sizes, targets, {*self.known, 0}, self._strip_bytes))
         return self._plans[key]
 
@@ -164,7 +164,7 @@ class Picture:
             columns = slice(blocks * band // count * unit, min(width, blocks * (band + 1) // count * unit))
             rows = slice(0, min(height, 64 * max(1, height // self.shape[0])) if sample else height)
             if columns.start < columns.stop:
-                targets[place] = Target(rows, columns)
+                targets[place] = TargetSpan(rows, columns)
         return Plan(self.graph, self.sizes, targets, each.given, self._strip_bytes, delivered)
 
     def _mean_bands(self, turn: int, places: list[int]) -> int:
@@ -187,7 +187,7 @@ class Picture:
         share: float,
     ) -> None:
         """Run one band of a pass, and add the rows of the means' inputs."""
-        run = Run(plan, regions, load, watch, share)
+        run = StripRun(plan, regions, load, watch, share)
         for _ in range(plan.strips):
             before, after = run.advance()
             for place, added in sums.items():
@@ -234,9 +234,11 @@ class Picture:
 class RowStream:
     """Rows of the output, from the top down, whose buffers live between calls: `Network.stream` returns it."""
 
-    def __init__(self, picture: Picture, columns: slice, load: Load, means: Means | None, watch: Watch | None) -> None:
+    def __init__(
+        self, picture: PicturePlan, columns: slice, load: Load, means: Means | None, watch: Watch | None
+    ) -> None:
         self._plan, self._last = picture.stream_plan(columns), picture.last
-        self._run = Run(self._plan, {} if means is None else means.regions, load, watch)
+        self._run = StripRun(self._plan, {} if means is None else means.regions, load, watch)
         self._shape = picture.graph.channels[-1], columns.stop - columns.start
         self._strip = slice(0, 0)
 

@@ -33,7 +33,7 @@ class Window:
     address: int
 
 
-class Run:
+class StripRun:
     """One run over the strips of a plan.
 
     `arrays` are those of the plan's given places, and of its targets that are not delivered strip by strip, as regions

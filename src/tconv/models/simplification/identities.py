@@ -9,6 +9,7 @@ import numpy as np
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.simplification.graph import NodeGraph
+from tconv.models.simplification.nearest import repeats
 from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
@@ -75,7 +76,7 @@ def _changes_nothing(graph: NodeGraph, number: int) -> bool:
     if isinstance(step, Padding):
         return not any(side for pair in step.sides for side in pair) and step.multiple == (1, 1)
     if isinstance(step, Resize):
-        return set(step.factors) == {1}
+        return repeats(step) == (1, 1)  # some rules take the pixel beside, or between two, even so
     if isinstance(step, ChannelRange):
         return before == after
     if isinstance(step, Concat):

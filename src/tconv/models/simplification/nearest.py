@@ -16,6 +16,7 @@ from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
 from tconv.models.simplification.graph import NodeGraph
+from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 
 _MOST = 16
@@ -39,7 +40,7 @@ def nearest_in_front(graph: NodeGraph, number: int) -> bool:
 
 def repeats(step: Resize) -> tuple[int, int] | None:
     """Return how often each row and each column is repeated; None for other interpolations."""
-    if step.mode != "nearest" or any(factor != int(factor) or factor > _MOST for factor in step.factors):
+    if isinstance(step, ResizeLike) or any(factor != int(factor) or factor > _MOST for factor in step.factors):
         return None
     factors = int(step.factors[0]), int(step.factors[1])
     for axis, r in enumerate(factors):

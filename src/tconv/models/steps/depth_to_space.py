@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tconv.errors import ShapeError
-from tconv.models.steps.step import LINES, Region, Shape, taken
+from tconv.models.steps.step import LINES, Region, Shape, single, taken
 
 ORDERS = ("channels", "blocks")
 
@@ -75,8 +75,8 @@ class PixelsToChannels:
     roundings = 0
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return the number of channels."""
-        return given[0] * self.r**2
+        """Return the number of channels. Raises ShapeError if there are several inputs."""
+        return single(given) * self.r**2
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:
         """Return the height (width) divided by r. Raises ShapeError for a rest."""

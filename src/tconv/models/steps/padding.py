@@ -10,7 +10,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.kernels.simd import planes
-from tconv.models.steps.step import LINES, Region, Shape, taken
+from tconv.models.steps.step import LINES, Region, Shape, single, taken
 
 MODES = ("constant", "reflect", "edge")
 
@@ -35,7 +35,7 @@ class Padding:
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the input. Raises ShapeError for another number of constants."""
-        if np.size(self.value) not in (1, given[0]):
+        if np.size(self.value) not in (1, single(given)):
             raise ShapeError(
                 f"it pads {given[0]} channels with {np.size(self.value)} constants; 1, or as many are needed"
             )

@@ -13,7 +13,7 @@ from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.functions import function_of
 from tconv.models.steps.same_place import SamePlace
-from tconv.models.steps.step import Region, Shape, taken
+from tconv.models.steps.step import Region, Shape, single, taken
 
 _PIECE = 1 << 14
 """Numbers that are computed at a time: with the temporary arrays they stay in the caches."""
@@ -44,9 +44,10 @@ class Pointwise(SamePlace):
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the input. Raises ShapeError, ArgumentError."""
+        channels = single(given)
         if function_of(self.activation) is None:
-            activation_of(self.activation, given[0])
-        return given[0]
+            activation_of(self.activation, channels)
+        return channels
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""

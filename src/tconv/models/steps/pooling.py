@@ -10,7 +10,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.models.steps.same_place import SamePlace
-from tconv.models.steps.step import LINES, Region, Shape, taken
+from tconv.models.steps.step import LINES, Region, Shape, single, taken
 
 OPERATIONS = ("mean", "max")
 """Operations of `Pooling`."""
@@ -23,8 +23,8 @@ class GlobalMean:
     roundings = 2
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return the channels of the input."""
-        return given[0]
+        """Return the channels of the input. Raises ShapeError if there are several inputs."""
+        return single(given)
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:
         """Return 1."""
@@ -57,7 +57,8 @@ class ChannelMean(SamePlace):
         return self
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return 1."""
+        """Return 1. Raises ShapeError if there are several inputs."""
+        single(given)
         return 1
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
@@ -113,8 +114,8 @@ class Pooling:
         return self
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return the channels of the input."""
-        return given[0]
+        """Return the channels of the input. Raises ShapeError if there are several inputs."""
+        return single(given)
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:
         """Return the number of windows. Raises ShapeError if there is none."""

@@ -14,7 +14,7 @@ from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.models.steps import sample_positions
 from tconv.models.steps.sample_positions import Axis, Taps
-from tconv.models.steps.step import LINES, Region, Shape, taken
+from tconv.models.steps.step import LINES, Region, Shape, single, taken
 
 MODES = sample_positions.MODES
 
@@ -65,8 +65,8 @@ class Resize:
         return self.positions or ("asymmetric" if self.mode == "nearest" else "half_pixel")
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return the channels of the input."""
-        return given[0]
+        """Return the channels of the input. Raises ShapeError if there are several inputs."""
+        return single(given)
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:
         """Return the factor times the height (width), rounded down. Raises ShapeError if nothing is left."""

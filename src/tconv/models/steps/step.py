@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from tconv._arrays import Array
+from tconv.errors import ShapeError
 
 Shape = tuple[int, int]
 """Height and width."""
@@ -60,6 +61,13 @@ class NetworkStep(Protocol):
     def roundings(self) -> int:
         """Roundings between the inputs and an output, each of half a step of the larger of the two."""
         ...
+
+
+def single(given: Sequence[int]) -> int:
+    """Return the channels of the only input. Raises ShapeError if there are several."""
+    if len(given) != 1:
+        raise ShapeError(f"it reads {len(given)} inputs; 1 is needed")
+    return given[0]
 
 
 def taken(part: Region, rows: slice, columns: slice) -> Array:
