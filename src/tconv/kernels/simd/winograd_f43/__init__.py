@@ -13,7 +13,7 @@ from tconv.kernels.activation import Activation
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 
-_LEAST_CHANNELS = 4
+_LEAST_CHANNELS = 3
 """Input channels; with fewer, transforming them costs more than it saves."""
 _MOST_COLUMNS = 256
 """Taps of a row: so the sum of one channel is never longer than one part."""
