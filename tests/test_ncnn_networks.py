@@ -405,3 +405,10 @@ def test_a_note_says_that_layers_are_meant_for_int8(tmp_path):
     text = HEAD + "Deconvolution d 1 1 p q 0=3 1=4 3=2 4=1 5=1 6=288\nConvolution c 1 1 q out 0=3 1=3 4=1 6=81 8=2"
     model = load(ncnn_networks.write(tmp_path, "a", text, SHAPE, "int8"))
     assert model.notes[0].startswith("1 layer is meant for int8: float32 is computed here")
+
+
+def test_an_array_of_another_length_is_refused(tmp_path):
+    path = ncnn_networks.write(tmp_path, "a", HEAD + "Crop c 1 1 p out -23309=1,1 -23310=1,-1 -23311=1,1", SHAPE)
+    path.write_text(path.read_text().replace("-23309=1,1", "-23309=2,1"))
+    with pytest.raises(FileError, match=r"its line 'Crop c 1 1 p out -23309=2,1 .*' is not a layer"):
+        read_lines(path)

@@ -1,15 +1,18 @@
 """Runs of networks: concatenations in place, sums in the epilogue, bands of columns, means over the picture, and memory."""
 
 import itertools
+import tracemalloc
 from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tconv
 from tconv import Geometry, TconvError
+from tconv.errors import ShapeError
 from tconv.models import Convolution, Network, Node, Pointwise, Sum, network
 from tconv.models.steps.arithmetic import Affine, Combination
 from tconv.models.steps.channels import ChannelRange, Concat
@@ -310,3 +313,158 @@ def test_small_memory_gives_bands_and_the_same_bits(seed):
     whole = net(x[None])[0]
     out = net.rows(x, 0, x.shape[1], slice(0, whole.shape[1]), memory=int(rng.integers(1, 1 << 15)))
     np.testing.assert_array_equal(out, whole)
+
+
+# -- edges -------------------------------------------------------------------------------------------------------
+
+
+def dense_network(rng, channels=4, blocks=2, scale=2):
+    """Return a small RRDB: dense blocks, skips over one and over all of them, nearest interpolation behind."""
+    nodes = []
+
+    def add(step, *inputs):
+        nodes.append(Node(step, inputs))
+        return len(nodes)
+
+    head = x = add(convolution(rng, 3, channels, (3, 3)), 0)
+    for _ in range(blocks):
+        outer = x
+        for _ in range(2):
+            parts, wide = [x], x
+            for _ in range(3):
+                into = channels * len(parts)
+                parts.append(add(convolution(rng, into, channels, (3, 3)), wide))
+                wide = add(Concat(), *parts)
+            last = add(convolution(rng, channels * len(parts), channels, (3, 3)), wide)
+            x = add(Sum((0.2, 1.0)), last, x)
+        x = add(Sum((0.2, 1.0)), x, outer)
+    x = add(Sum(), head, add(convolution(rng, channels, channels, (3, 3)), x))
+    x = add(Resize((Fraction(scale), Fraction(scale))), x)
+    add(convolution(rng, channels, 3, (3, 3)), x)
+    return Network(nodes)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 17), (17, 1), (7, 5), (3000, 3)], ids=str)
+def test_pictures_of_odd_shapes(shape):
+    rng = np.random.default_rng(0)
+    net = dense_network(rng)
+    x = rng.normal(0, 1, (3, *shape)).astype("f4")
+    expected = separately(net, x)
+    for strip in (1, 1 << 21):
+        with cut(strip):
+            whole = net(x[None])[0]
+        np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_array_equal(streamed(net, x, rng, cuts(rng, whole.shape[2])), whole)
+
+
+def test_a_dense_block_copies_only_what_lives_longest_and_adds_in_its_last_layer():
+    net = dense_network(np.random.default_rng(0))
+    plan = net._picture((200, 200), None).stream_plan(slice(0, 400))
+    kinds = [type(task.step).__name__ for task in plan.tasks]
+    assert "Concat" not in kinds
+    assert "Sum" not in kinds
+    assert kinds.count("ChannelRange") == len(plan.placement.copies) <= 1
+    assert max(len(fusion.skips) for fusion in net.fusions.values()) == 2
+
+
+def peak(call):
+    """Return the most bytes that Python and NumPy have at a time, without the packed weights of the first call."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("means", [False, True])
+@pytest.mark.parametrize("memory", [1 << 21, None])
+def test_memory_is_predicted(monkeypatch, means, memory):
+    monkeypatch.setattr("tconv._memory._POOL_MINIMUM", 1 << 60)  # NumPy's memory is counted, that of the pool is not
+    rng = np.random.default_rng(0)
+    net = dense_network(rng, 12)
+    if means:
+        gate = [
+            Node(GlobalMean(), (1,)),
+            Node(convolution(rng, 12, 12, (1, 1)), (2,)),
+            Node(Combination("multiply"), (1, 3)),
+        ]
+        later = [Node(node.step, tuple(place and place + 3 for place in node.inputs)) for node in net.nodes[1:]]
+        later[0] = Node(later[0].step, (4,))
+        net = Network([net.nodes[0], *gate, *later])
+    shape = 160, 330
+    x = rng.normal(0, 1, (3, *shape)).astype("f4")
+    out = np.empty((3, 320, 660), "f4")
+
+    def run():
+        found = net.means(shape, lambda rows, columns: x[:, rows, columns], memory=memory)
+        for band in net.bands(shape, memory):
+            stream = net.stream(
+                shape, lambda rows, columns: x[:, rows, columns], columns=band, means=found, memory=memory
+            )
+            for start in range(0, 320, 40):
+                stream.rows(slice(start, start + 40), out[:, start : start + 40, band])
+            del stream
+
+    predicted = net.scratch_bytes(shape, memory)
+    assert 0.8 * predicted <= peak(run) <= 1.1 * predicted + 1_200_000
+    assert (len(net.bands(shape, memory)) > 1) == (memory is not None)
+
+
+def test_a_network_that_reads_means_says_so():
+    layers = [convolution(np.random.default_rng(0), 3, 3, (3, 3)) for _ in range(2)]
+    net = Network([Node(layers[0], (0,)), Node(GlobalMean(), (1,)), Node(Sum(), (1, 2)), Node(layers[1], (3,))])
+    assert net.has_means
+    x = np.zeros((3, 20, 10), "f4")
+    with pytest.raises(ShapeError, match="means over the whole picture"):
+        net.rows(x[:, :19], 0, 20, slice(0, 1))
+    with pytest.raises(ShapeError, match=r"Write means=network.means\(shape, load\)"):
+        net.stream((20, 10), lambda rows, columns: x[:, rows, columns])
+    assert "passes    2" in net.plan_text((20, 10))
+    assert net.window(slice(4, 6), 20) == slice(2, 8)
+
+
+def test_a_mean_may_be_the_output_or_the_only_reader_of_the_picture():
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (3, 20, 300)).astype("f4")
+    conv, one = convolution(rng, 3, 4, (3, 3)), convolution(rng, 3, 4, (1, 1))
+    for nodes in ([Node(conv, (0,)), Node(GlobalMean(), (1,))], [Node(GlobalMean(), (0,)), Node(one, (1,))]):
+        net = Network(nodes, 3)
+        np.testing.assert_allclose(net(x[None])[0], separately(net, x), atol=1e-6)
+
+
+class Observer:
+    """Watch that wants a few places of every node, and recomputes them."""
+
+    def __init__(self, net, sizes):
+        self.net, self.sizes, self.share, self.checked = net, sizes, 0.0, set()
+
+    def advance(self, share):
+        self.share += share
+
+    def wanted(self, number, rows, columns):
+        return [(slice(rows.start, rows.start + 1), slice(columns.start, min(columns.start + 3, columns.stop)))]
+
+    def check(self, numbers, given, out):
+        self.checked.add(numbers[-1])
+        regions = dict(given)
+        for number in numbers:
+            node = self.net.nodes[number - 1]
+            values = np.empty((self.net.channels[number], *out.values.shape[1:]), "f4")
+            regions[number] = network.Region(values, out.rows, out.columns)
+            node.step.compute(
+                [regions[place] for place in node.inputs], [self.sizes[p] for p in node.inputs], regions[number]
+            )
+        np.testing.assert_allclose(regions[numbers[-1]].values, out.values, rtol=0, atol=1e-4)
+
+
+def test_an_observer_sees_what_is_read_and_computed():
+    rng = np.random.default_rng(0)
+    net = dense_network(rng)
+    x = rng.normal(0, 1, (3, 33, 21)).astype("f4")
+    watch = Observer(net, net.sizes((33, 21)))
+    with cut(1 << 12):
+        net.rows(x, 0, 33, slice(0, 66), watch=watch)
+    assert watch.share == pytest.approx(1)
+    assert len(watch.checked) > 15

@@ -400,6 +400,22 @@ def test_a_wrong_layer_is_found(number, monkeypatch):
         checked(model, picture)
 
 
+@pytest.mark.parametrize(
+    ("network", "number"), [(u_net, 1), (u_net, 4), (u_net, 6), (gated, 1), (gated, 3), (gated, 6)]
+)
+def test_a_wrong_weight_is_found_behind_skips_strides_and_gates(network, number, monkeypatch):
+    """Also in layers whose skip, or whose pixel shuffle, is computed with them."""
+    monkeypatch.setattr(learned.LearnedUpsampler, "layered", True)
+    network = network()
+    model = Model.of(network, "mine")
+    picture = noise(24, 24, 3)
+    assert checked(model, picture).layers
+    weight = network.nodes[number - 1].step.weight
+    weight[1, 1, 0, 0] += np.float32(0.1)
+    with pytest.raises(CheckError, match=r"the check failed: layer \d+ of \d+ .*Nothing was written"):
+        checked(model, picture)
+
+
 def test_rows_that_change_after_they_were_computed_are_found(monkeypatch):
     monkeypatch.setattr(learned.LearnedUpsampler, "layered", True)
     honest = LayerCheck.check
@@ -494,3 +510,14 @@ def test_the_files_of_a_batch_are_named_while_they_run(tmp_path):
     assert len(list(batch.run(shares.append, begin=lambda *file: begun.append(file)))) == 2
     assert begun == [("a.png", 16 * 12), ("b.png", 10 * 12)]
     assert sum(shares) == pytest.approx(2)
+
+
+def test_a_file_is_loaded_with_a_range():
+    from importlib.resources import as_file, files
+
+    with as_file(files("tconv.models") / "data" / "photo_x2.safetensors") as path:
+        assert tconv.models.load(path, value_range=(0, 255)).value_range == (0, 255)
+        with pytest.raises(ArgumentError, match="channel_order is 'GBR'; RGB or BGR is needed"):
+            tconv.models.load(path, channel_order="GBR")
+        with pytest.raises(ArgumentError, match=r"value_range is \(1, 0\); two rising numbers"):
+            tconv.models.load(path, value_range=(1, 0))

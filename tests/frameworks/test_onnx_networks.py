@@ -223,6 +223,22 @@ def test_depth_to_space_written_out(order, tmp_path):
     by_hand(b, tmp_path)
 
 
+def test_nearest_enlargements_by_tiles(tmp_path):
+    """Keras's UpSampling2D, as tf2onnx writes it: each row, then each column is repeated along an axis of its own."""
+    b = tensorflow_graph()
+    b.add("Conv", b.last, b.random(3, 12, 3, 3), pads=[1, 1, 1, 1])
+    b.add("Transpose", b.last, perm=[0, 2, 3, 1])
+    for axis in (1, 2):
+        before = b.last
+        shape = b.add("Shape", before)
+        b.add("Mul", shape, b.constant(np.array([1 + (number == axis) for number in range(4)])))
+        wanted = b.last
+        b.add("Unsqueeze", before, b.constant(np.array([axis + 1])))
+        b.add("Tile", b.last, b.constant(np.array([1 + (number == axis + 1) for number in range(5)])))
+        b.add("Reshape", b.last, wanted)
+    by_hand(b, tmp_path)
+
+
 OPERATORS = [
     ("HardSigmoid", {"alpha": 0.3}),
     ("HardSwish", {}),

@@ -32,7 +32,8 @@ from tconv.weights.interpolation import crop_for
 Span = tuple[slice, slice]
 
 COLUMNS = 4
-"""Columns of a part that is checked."""
+"""Columns of a part that is checked, if the layer does not enlarge more."""
+_MOST_ROWS = 8
 _REMEMBERED = 4
 """Checked parts of each layer that are kept, to compare them with what the next layers read."""
 _SHARE = 0.08
@@ -91,10 +92,22 @@ class LayerCheck:
             )
         spans: dict[int, Span] = {}
         for number, (row, column) in enumerate(zip(*sides, strict=True)):
-            _, width = self._sizes[number]
-            column = max(0, min(column, width - COLUMNS))
-            spans[number] = self._grouped(number, slice(row, row + 1), slice(column, min(column + COLUMNS, width)))
+            starts, counts = (row, column), self._counts(number)
+            part = [
+                slice(max(0, min(start, size - count)), min(start + count, size))
+                for start, count, size in zip(starts, counts, self._sizes[number], strict=True)
+            ]
+            spans[number] = self._grouped(number, part[0], part[1])
         return spans
+
+    def _counts(self, number: int) -> Shape:
+        """Return the rows and columns of a part: of a layer that enlarges, all phases."""
+        inputs = self._network.nodes[number - 1].inputs if number else (0,)
+        height, width = self._sizes[number]
+        rows = min(_MOST_ROWS, max(round(height / self._sizes[place][0]) for place in inputs))
+        return max(1, rows), max(
+            COLUMNS, min(_MOST_ROWS, max(round(width / self._sizes[place][1]) for place in inputs))
+        )
 
     def _grouped(self, number: int, rows: slice, columns: slice) -> Span:
         """Return whole groups of rows and columns around these, of a layer that computes groups."""
@@ -131,12 +144,15 @@ class LayerCheck:
             part = _common(span[0], rows), _common(span[1], columns)
             if all(each.start < each.stop for each in part):
                 del self._pending[number]
+                if part[0].stop < span[0].stop:  # the next strip has the other rows
+                    self._pending[number] = slice(part[0].stop, span[0].stop), span[1]
                 return [part]
         if self._spent > _SHARE * (time.perf_counter() - self._begin):
             return ()
         row = int(self._rng.integers(rows.start, rows.stop))
         column = int(self._rng.integers(columns.start, columns.stop))
-        more = self._grouped(number, slice(row, row + 1), slice(column, column + COLUMNS))
+        counts = self._counts(number)
+        more = self._grouped(number, slice(row, row + counts[0]), slice(column, column + counts[1]))
         return [(_common(more[0], rows), _common(more[1], columns))]
 
     def check(self, numbers: Sequence[int], given: dict[int, Region], out: Region) -> None:

@@ -24,9 +24,9 @@ from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Convolution, Node, check
 from tconv.models.running.fusion import fusions
 from tconv.models.running.passes import mean_levels
-from tconv.models.running.picture import MEMORY, Means, Picture, RowStream
+from tconv.models.running.picture import MEMORY, Means, PicturePlan, RowStream
 from tconv.models.running.plan import Graph
-from tconv.models.running.run import Load, Run
+from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import anchored, needed
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
@@ -56,9 +56,11 @@ class Network:
     def __init__(self, nodes: Sequence[Node], channels: int | None = None) -> None:
         self.nodes = tuple(nodes)
         first = next((node.step for node in self.nodes if isinstance(node.step, Convolution)), None)
-        if first is None:
-            raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
-        self.channels = [first.channels[0] if channels is None else channels]
+        if channels is None:
+            if first is None:
+                raise GeometryError("the network has no convolution; at least one is needed. Write a graph with one")
+            channels = first.channels[0]
+        self.channels = [channels]
         for number, node in enumerate(self.nodes, 1):
             self.channels.append(self._checked(number, node))
         grouped = {
@@ -75,7 +77,7 @@ class Network:
         rows = {number: (anchor, GROUP) for number, anchor in self.anchors.items()}
         columns = {number: (anchor, units[number]) for number, anchor in self.column_anchors.items()}
         self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
-        self._pictures: dict[Any, Picture] = {}
+        self._pictures: dict[Any, PicturePlan] = {}
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -170,7 +172,7 @@ class Network:
         """
         return self._picture(shape, memory).bands
 
-    def _picture(self, shape: Shape, memory: int | None) -> Picture:
+    def _picture(self, shape: Shape, memory: int | None) -> PicturePlan:
         """Return the plan for pictures of this size."""
         key = shape, memory, _STRIP
         picture = self._pictures.get(key)
@@ -178,7 +180,7 @@ class Network:
             if len(self._pictures) >= _MOST_PLANS:
                 self._pictures.clear()
             sizes = self.sizes(shape)
-            picture = Picture(self._graph, shape, sizes, MEMORY if memory is None else memory, _STRIP)
+            picture = PicturePlan(self._graph, shape, sizes, MEMORY if memory is None else memory, _STRIP)
             self._pictures[key] = picture
         return picture
 
@@ -253,9 +255,10 @@ class Network:
         for band in picture.bands:
             plan = picture.array_plan(outputs, band)
             regions[len(self.nodes)] = Region(out[:, :, band], outputs, band)
-            run = Run(plan, regions, None, watch, (band.stop - band.start) / sizes[-1][1])
+            run = StripRun(plan, regions, None, watch, (band.stop - band.start) / sizes[-1][1])
             for _ in range(plan.strips):
                 run.advance()
+            del run  # before the next one has its memory
         return out
 
     def stream(

@@ -28,14 +28,17 @@ class Pass(NamedTuple):
 
 
 def mean_levels(nodes: tuple[Node, ...]) -> dict[int, int]:
-    """Return the pass that finds each mean that the output depends on; the first is 1."""
+    """Return the pass that finds each mean that the output depends on; the first is 1.
+
+    A mean that is the output itself is computed in the last pass.
+    """
     levels = [0]
-    for node in nodes:
+    for node in nodes[:-1]:
         levels.append(max(levels[place] for place in node.inputs) + isinstance(node.step, GlobalMean))
     needed = ancestors(nodes, [len(nodes)])
     return {
         number: levels[number]
-        for number, node in enumerate(nodes, 1)
+        for number, node in enumerate(nodes[:-1], 1)
         if number in needed and isinstance(node.step, GlobalMean)
     }
 

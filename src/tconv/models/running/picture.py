@@ -12,18 +12,22 @@ from tconv._arrays import Array
 from tconv._memory import empty, si
 from tconv.models.running.column_sums import BLOCK, ColumnSums
 from tconv.models.running.passes import Passes
-from tconv.models.running.plan import Graph, Plan, Target
-from tconv.models.running.run import Load, Run
+from tconv.models.running.plan import Graph, Plan, TargetSpan
+from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import needed
 from tconv.models.running.work import ancestors
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
 
-MEMORY = 256_000_000
+MEMORY = 384_000_000
 """Bytes of buffers that a run may use, unless that would double its work."""
 _MOST_WORK = 2.0
+_MOST_KEPT = 0.9
+"""Share of the memory that kept places may take."""
 _SAMPLE = 32
 """Strips at the top of a picture whose buffers show how large those of the whole are."""
+_LEAST_STRIP = 1 << 16
+"""Bytes of the largest rows of a strip below which strips are not made shorter."""
 _MOST_PLANS = 8
 
 _FLOAT32 = np.dtype(np.float32)
@@ -36,14 +40,18 @@ class Means(NamedTuple):
     regions: Mapping[int, Region]
 
 
-class Picture:
+class PicturePlan:
     """All that is planned for pictures of one size; `memory` are the bytes that buffers and kept places may take."""
 
     def __init__(self, graph: Graph, shape: Shape, sizes: Sequence[Shape], memory: int, strip_bytes: int) -> None:
         self.graph, self.shape, self.sizes, self._strip_bytes = graph, shape, list(sizes), strip_bytes
         self.last = len(graph.nodes)
         self._plans: dict[tuple[int, ...], Plan] = {}
-        self.passes = Passes(graph, self.sizes, memory // 2)
+        room = memory * 2 // 3
+        self.passes = Passes(graph, self.sizes, room)
+        while room and self.passes.kept_bytes > _MOST_KEPT * memory:  # of two passes at a time
+            room = room * 3 // 4
+            self.passes = Passes(graph, self.sizes, room)
         self.known = self.passes.passes[-1].given
         self._memory = max(memory // 4, memory - self.passes.kept_bytes)
         self.bands = self._bands()
@@ -53,8 +61,11 @@ class Picture:
     def _bands(self) -> list[slice]:
         """Return the columns of the output of each band, the fewest whose buffers fit into the memory."""
         width = self.sizes[-1][1]
-        whole = [slice(0, width)]
-        chosen, count = whole, 1
+        chosen, count = [slice(0, width)], 1
+        # shorter strips before bands: those repeat no work
+        while self.sample(chosen[0]).scratch_bytes > self._memory and self._strip_bytes > _LEAST_STRIP:
+            self._strip_bytes //= 2
+            self._plans.clear()
         while True:
             bands = [slice(width * n // count, width * (n + 1) // count) for n in range(count)]
             if count > 1 and (count > width or self.repeated(bands) > _MOST_WORK):
@@ -96,7 +107,7 @@ class Picture:
         rows = rows or slice(0, height)
         key = columns.start, columns.stop, 0, min(rows.stop, height)
         if key not in self._plans:
-            target = Target(slice(rows.start, min(rows.stop, height)), columns)
+            target = TargetSpan(slice(rows.start, min(rows.stop, height)), columns)
             delivered = frozenset((self.last,))
             plan = Plan(self.graph, self.sizes, {self.last: target}, self.known, self._strip_bytes, delivered)
             self._store(key, plan)
@@ -106,7 +117,7 @@ class Picture:
         """Return the plan for rows and columns of an output array, from an input array."""
         key = columns.start, columns.stop, rows.start, rows.stop, 1
         if key not in self._plans:
-            targets = {self.last: Target(rows, columns)}
+            targets = {self.last: TargetSpan(rows, columns)}
             self._store(key, Plan(self.graph, self.sizes, targets, {*self.known, 0}, self._strip_bytes))
         return self._plans[key]
 
@@ -153,7 +164,7 @@ class Picture:
             columns = slice(blocks * band // count * unit, min(width, blocks * (band + 1) // count * unit))
             rows = slice(0, min(height, 64 * max(1, height // self.shape[0])) if sample else height)
             if columns.start < columns.stop:
-                targets[place] = Target(rows, columns)
+                targets[place] = TargetSpan(rows, columns)
         return Plan(self.graph, self.sizes, targets, each.given, self._strip_bytes, delivered)
 
     def _mean_bands(self, turn: int, places: list[int]) -> int:
@@ -176,7 +187,7 @@ class Picture:
         share: float,
     ) -> None:
         """Run one band of a pass, and add the rows of the means' inputs."""
-        run = Run(plan, regions, load, watch, share)
+        run = StripRun(plan, regions, load, watch, share)
         for _ in range(plan.strips):
             before, after = run.advance()
             for place, added in sums.items():
@@ -193,7 +204,7 @@ class Picture:
 
     def scratch_bytes(self) -> int:
         """Return the bytes of buffers and kept places: the most of any pass."""
-        sizes = [max(self.sample(band).scratch_bytes for band in (self.bands[0], self.bands[-1]))]
+        sizes = [max(self.sample(band).scratch_bytes for band in (self.bands[0], self.bands[len(self.bands) // 2]))]
         for turn, each in enumerate(self.passes.passes[:-1]):
             places = [self.graph.nodes[number - 1].inputs[0] for number in each.means]
             count = self._mean_bands(turn, places)
@@ -203,7 +214,7 @@ class Picture:
     def text(self) -> str:
         """Return the plan in lines: strips, bands, passes, what is kept, and work that is repeated."""
         plan = self.sample(self.bands[0])
-        rows = int(plan.stops[1, self.last] - plan.stops[0, self.last])
+        rows = int(np.diff(plan.stops[:, self.last]).max())
         bands = len(self.bands)
         lines = [
             f"strips    {rows} rows of the output at a time",
@@ -223,9 +234,11 @@ class Picture:
 class RowStream:
     """Rows of the output, from the top down, whose buffers live between calls: `Network.stream` returns it."""
 
-    def __init__(self, picture: Picture, columns: slice, load: Load, means: Means | None, watch: Watch | None) -> None:
+    def __init__(
+        self, picture: PicturePlan, columns: slice, load: Load, means: Means | None, watch: Watch | None
+    ) -> None:
         self._plan, self._last = picture.stream_plan(columns), picture.last
-        self._run = Run(self._plan, {} if means is None else means.regions, load, watch)
+        self._run = StripRun(self._plan, {} if means is None else means.regions, load, watch)
         self._shape = picture.graph.channels[-1], columns.stop - columns.start
         self._strip = slice(0, 0)
 

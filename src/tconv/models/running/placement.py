@@ -56,7 +56,7 @@ class Placement:
         )
 
 
-def placement(
+def placed(
     nodes: Sequence[Node],
     channels: list[int],
     computed: Collection[int],

@@ -14,7 +14,7 @@ from tconv.kernels.simd.winograd_f43.interface import GROUP
 from tconv.models.layers import Convolution, Node
 from tconv.models.row_buffer import row_floats
 from tconv.models.running.fusion import Fusion
-from tconv.models.running.placement import Placement, placement
+from tconv.models.running.placement import Placement, placed
 from tconv.models.running.schedule import Reading, Schedule
 from tconv.models.running.spans import hull, needed
 from tconv.models.steps.channels import ChannelRange
@@ -73,7 +73,7 @@ class Store(NamedTuple):
         return channels * rows * width
 
 
-class Target(NamedTuple):
+class TargetSpan(NamedTuple):
     """Rows and columns of a place that a run is for."""
 
     rows: slice
@@ -91,7 +91,7 @@ class Plan:
         self,
         graph: Graph,
         sizes: Sequence[Shape],
-        targets: Mapping[int, Target],
+        targets: Mapping[int, TargetSpan],
         given: Collection[int],
         strip_bytes: int,
         delivered: frozenset[int] = frozenset(),
@@ -122,7 +122,7 @@ class Plan:
         arrays = {*self.targets} - self.delivered | self.given
         own = {number for number in arrays if self.rows[number].stop} | {0}
         computed = {task.number for task in self.tasks}
-        self.placement: Placement = placement(nodes, self.channels, computed, own, apart)
+        self.placement: Placement = placed(nodes, self.channels, computed, own, apart)
         self._add_copies()
         self._schedule(self._strip(self._strip_bytes))
 
@@ -205,12 +205,12 @@ class Plan:
         most = max(
             self.channels[n] * 4 * self.sizes[n][0] * (self.columns[n].stop - self.columns[n].start)
             for n, span in enumerate(self.rows)
-            if span.stop and (n or len(self.rows) == 1)
+            if span.stop
         )
         strip: int = max(1, min(height, strip_bytes * height // max(1, most)))
         # whole groups of the layers that have the height of the input
         unit: int = GROUP * max(1, height // self.sizes[0][0])
-        return strip // unit * unit or strip
+        return max(unit, strip // unit * unit)
 
     def _schedule(self, strip: int) -> None:
         """Find the row up to which each place is computed after each strip, and the first row that is still read."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Window:
     address: int
 
 
-class Run:
+class StripRun:
     """One run over the strips of a plan.
 
     `arrays` are those of the plan's given places, and of its targets that are not delivered strip by strip, as regions
@@ -55,7 +54,7 @@ class Run:
         self._members = plan.members()
         self._calls = [(task.number, self._call(task)) for task in plan.tasks]
         self._strip = 0
-        self._observed = [] if watch is None else self._observers(watch, share)
+        self._shares = [] if watch is None else self._shares_of_rows(share)
 
     def _allocated(self, arrays: Mapping[int, Region]) -> dict[int, RowBuffer]:
         """Return the buffers of all places."""
@@ -98,8 +97,8 @@ class Run:
                 if after[number] > before[number]:
                     rows = slice(before[number], after[number])
                     call(rows)
-                    if self._observed:
-                        self._observed[turn](rows)
+                    if self._watch is not None:
+                        self._observe(self._watch, self.plan.tasks[turn], self._shares[turn], rows)
         return before, after
 
     def _load_rows(self, rows: slice) -> None:
@@ -110,8 +109,8 @@ class Run:
 
     # -- observation ---------------------------------------------------------------------------------------------
 
-    def _observers(self, watch: Watch, share: float) -> list[Callable[[slice], None]]:
-        """Return a function of new rows for each task, which counts its work and lets some of it be checked."""
+    def _shares_of_rows(self, share: float) -> list[float]:
+        """Return the share of all work that a row of each task is."""
         plan = self.plan
         work = [
             task_work(task.step, plan.channels[task.number], (1, span.stop - span.start))
@@ -123,12 +122,10 @@ class Run:
             each * (last[task.number] - plan.first_rows[task.number])
             for each, task in zip(work, plan.tasks, strict=True)
         )
-        return [
-            partial(self._observe, watch, task, each * share / max(1, total))
-            for each, task in zip(work, plan.tasks, strict=True)
-        ]
+        return [each * share / max(1, total) for each in work]
 
     def _observe(self, watch: Watch, task: Task, share: float, rows: slice) -> None:
+        """Count the work of new rows, and let some of them be checked."""
         if task.numbers:  # not a copy
             for rectangle in watch.wanted(task.number, rows, self.plan.columns[task.number]):
                 given: dict[int, Region] = {}

@@ -72,7 +72,7 @@ class Schedule:
         places = [task.number for task in self._backward] + [0]
         rates = {place: -(-(found[2][place] - found[0][place]) // 2) for place in places}
         steps = [-(-(found[0][place] - first[place]) // rate) for place, rate in rates.items() if rate and place]
-        self._ahead = max(1, min(max(steps, default=1), self._count))
+        self._ahead = max(steps, default=1) or 1
         return [
             {place: found[0][place] - rates[place] * (self._ahead - step) for place in places if rates[place]} | {-1: 0}
             for step in range(1, self._ahead)

@@ -21,6 +21,7 @@ from tconv._memory import empty
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
+from tconv.kernels.simd import planes
 from tconv.models.layers import Convolution
 from tconv.models.steps.step import LINES, Region, Shape, taken
 from tconv.models.tap_sums import gathered_sums
@@ -173,9 +174,12 @@ class StridedConvolution:
             spans.append(span)
         pixels = taken(given, *spans)
         blocks = empty((len(pixels), *map(len, places), *lengths), _FLOAT32)
-        for row, column in np.ndindex(blocks.shape[1:3]):
-            (rows, inner_rows), (columns, inner_columns) = places[0][row], places[1][column]
-            _fill(blocks[:, row, column], rows, columns, pixels[:, inner_rows, inner_columns])
+        for (rows, inner_rows), of_rows in zip(places[0], np.moveaxis(blocks, 1, 0), strict=True):
+            lines = pixels[:, inner_rows]
+            if rows == slice(0, lengths[0]) and _filled_in_pairs(of_rows, places[1], lines):
+                continue
+            for column, (columns, inner_columns) in enumerate(places[1]):
+                _fill(of_rows[:, column], rows, columns, lines[..., inner_columns])
         x = blocks.reshape(1, -1, *lengths)
         outputs = slice(0, out.values.shape[1])
         self._on_blocks.rows(x, 0, outputs, out.values[None])
@@ -205,3 +209,12 @@ def _fill(target: Array, rows: slice, columns: slice, values: Array) -> None:
     target[:, : rows.start] = target[:, rows.stop :] = 0
     target[:, rows, : columns.start] = target[:, rows, columns.stop :] = 0
     target[:, rows, columns] = values
+
+
+def _filled_in_pairs(target: Array, places: Sequence[tuple[slice, slice]], values: Array) -> bool:
+    """Fill target [C, 2, rows, columns] with even and odd columns of values, read once, if that is what it needs."""
+    whole = slice(0, target.shape[-1])
+    if len(places) != 2 or any(columns != whole or pixels.step != 2 for columns, pixels in places):
+        return False
+    first, second = (pixels.start for _, pixels in places)
+    return second == first + 1 and planes.split_columns(values[..., first : first + 2 * whole.stop], target)

@@ -93,7 +93,10 @@ def _line(row: list[str]) -> Line:
         for entry in row[ends[1] :]:
             key, value = entry.split("=")
             if int(key) <= _ARRAY:
-                lists[_ARRAY - int(key)] = [float(part) for part in value.split(",")[1:]]
+                length, *parts = value.split(",")
+                if int(length) != len(parts):
+                    raise ValueError
+                lists[_ARRAY - int(key)] = [float(part) for part in parts]
             else:
                 numbers[int(key)] = float(value)
     except (ValueError, IndexError):

@@ -21,6 +21,9 @@ from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 _MOST_RANGES = 256
 """Most ranges of channels that are put together; above that, a convolution with a weight of 0 and 1 orders them."""
 
+_MOST_WEIGHTS = 1 << 22
+"""Most weights of that convolution."""
+
 Axes = tuple[tuple[Atom, ...], ...]
 
 
@@ -181,6 +184,10 @@ def picked(builder: NetworkBuilder, place: int, channels: Any) -> int:
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
     ranges = [ChannelRange(int(run[0]), int(run[-1]) + 1) for run in np.split(numbers, breaks)]
     if len(ranges) > _MOST_RANGES:
+        if len(numbers) * count > _MOST_WEIGHTS:
+            raise FileError(
+                f"it puts {count} channels in an order of {len(numbers)}; {_MOST_WEIGHTS} weights are the most"
+            )
         weight = np.zeros((len(numbers), count, 1, 1), np.float32)
         weight[np.arange(len(numbers)), numbers] = 1
         return builder.add(Convolution.ordinary(weight), place)

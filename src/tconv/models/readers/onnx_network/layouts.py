@@ -14,6 +14,9 @@ from tconv.models.readers.onnx_network.builder import Atom, GraphPicture, Sample
 from tconv.models.readers.onnx_network.inputs import NodeReader
 from tconv.models.steps.depth_to_space import ChannelsToPixels, PixelsToChannels
 
+_MOST_CHANNELS = 1 << 12
+"""Most channels that repeated ones may be."""
+
 
 def _transpose(reader: NodeReader, node: Any) -> GraphPicture:
     picture = reader.picture(node)
@@ -116,25 +119,22 @@ def _expand(reader: NodeReader, node: Any) -> GraphPicture:
             raise FileError(f"{label(node)} expands the axes {picture.shape} to {wanted[0].tolist()}, which do not fit")
         if (times == 1).all():
             continue
-        whole = [atom for each in axes for atom in each if atom.kind == "C"]
-        plain = len(whole) <= 1 and all(not atom.path for atom in whole) and place == picture.place
-        if len(set(times.tolist())) != 1 or times[0] < 1 or not plain or long_atoms(axes[axis])[1:]:
+        here = long_atoms(result[axis])
+        repeatable = not here or (node.op_type == "Tile" and {atom.kind for atom in here} == {"C"})
+        if len(set(times.tolist())) != 1 or times[0] < 1 or not repeatable:
             raise FileError(
                 f"{label(node)} repeats the axes {picture.shape} to {wanted[0].tolist()}; whole channels can "
                 "be repeated"
             )
         count, repeats = reader.builder.channels[place], int(times[0])
-        if count * repeats > 1 << 16:
-            raise FileError(f"{label(node)} repeats {count} channels {repeats} times; 65536 in all are the most")
-        here = long_atoms(axes[axis])
-        if here and (here[0].kind != "C" or node.op_type == "Expand"):
-            raise FileError(f"{label(node)} repeats rows or columns of {picture.shape}; channels can be repeated")
+        if count * repeats > _MOST_CHANNELS:
+            raise FileError(f"{label(node)} repeats {count} channels {repeats} times; {_MOST_CHANNELS} are the most")
         place = picked(reader.builder, place, np.repeat(np.arange(count), repeats))
-        samples = len(reader.builder.alive)
-        outer, inner = (Atom("C", (number,), (n,) * samples) for number, n in enumerate((count, repeats)))
+        # the copies are the innermost factor of the channels, wherever the graph has them
+        copies = Atom("C", (1,), (repeats,) * len(reader.builder.alive))
         for number, each in enumerate(result):
-            result[number] = tuple(outer if atom.kind == "C" else atom for atom in each)
-        result[axis] = (inner, outer) if here else (inner,)
+            result[number] = tuple(atom._replace(path=(0, *atom.path)) if atom.kind == "C" else atom for atom in each)
+        result[axis] = (copies, *result[axis])
     return settled(reader.builder, GraphPicture(place, tuple(result)))
 
 
