@@ -371,6 +371,7 @@ def test_slopes_of_prelu_have_one_axis():
     [
         (("elu", 1, 2), 'elu has 1 finite number. Write ("elu", 1)'),
         (("elu", "x"), "elu has 1 finite number"),
+        (("elu", 1e39), "elu has 1 finite number"),
         (("power",), "power has 1 finite number"),
         (("hard_sigmoid", 0.2), "hard_sigmoid has 2 finite numbers"),
         (("hard_swish", -1, 0.5), "its first number must be above 0"),
