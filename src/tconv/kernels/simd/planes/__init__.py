@@ -40,11 +40,7 @@ def split_columns(x: Array, out: Array) -> bool:
 
 
 def _runs(
-    kind: str,
-    inputs: tuple[Array, ...],
-    out: Array,
-    scales: tuple[float, float] = (1.0, 1.0),
-    second: Array | None = None,
+    kind: str, inputs: tuple[Array, ...], out: Array, scales: tuple[float, float] = (1.0, 1.0), second: Array | None = None
 ) -> bool:
     if out.ndim != 3 or out.size < _LEAST or reason_unavailable() is not None:
         return False
