@@ -147,8 +147,10 @@ class PicturePlan:
             for number, place in read.items():
                 height, width = self.sizes[place]
                 with np.errstate(all="ignore"):
-                    mean = (sums[place].total() / (height * width)).astype(np.float32)
-                regions[number] = Region(mean[:, None, None], slice(0, 1), slice(0, 1))
+                    mean = (sums[place].total() / (height * width)).astype(np.float32)[:, None, None]
+                regions[number] = Region(mean, slice(0, 1), slice(0, 1))
+                if watch is not None:
+                    watch.check_mean(number, mean)
         last = self.passes.passes[-1].given
         regions = {place: region for place, region in regions.items() if place in last}
         return Means(self.shape, regions) if regions else None
@@ -199,6 +201,8 @@ class PicturePlan:
                     values = buffer.view(piece)[0][:, :, columns.start - first : columns.stop - first]
                     with np.errstate(all="ignore"):
                         added.add(values, columns.start)
+                        if watch is not None:
+                            watch.add_to_mean(place, values)
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
