@@ -33,6 +33,7 @@ from tconv.models import (
 )
 from tconv.models.image_model import edge_extended
 from tconv.models.layer_check import LayerCheck
+from tconv.models.running.column_sums import ColumnSums
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.upsampling import learned
 from tconv.upsampling.inputs import ArrayInput
@@ -363,7 +364,7 @@ def test_every_layer_is_checked(name, monkeypatch):
     monkeypatch.setattr(learned.LearnedUpsampler, "layered", True)
     model = Model.of(NETWORKS[name], "mine")
     check = checked(model, noise(40, 30, 3))
-    computed = [node for node in model.network.nodes if not isinstance(node.step, (GlobalMean, Concat))]
+    computed = [node for node in model.network.nodes if not isinstance(node.step, Concat)]
     assert check.layers >= len(computed) - 1
     assert check.layer_outputs > 100
     assert 0 < check.layer_share < 1
@@ -414,6 +415,27 @@ def test_a_wrong_weight_is_found_behind_skips_strides_and_gates(network, number,
     weight[1, 1, 0, 0] += np.float32(0.1)
     with pytest.raises(CheckError, match=r"the check failed: layer \d+ of \d+ .*Nothing was written"):
         checked(model, picture)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda sums, total: total * 1.001, r"layer 2 of 9 \(GlobalMean\) computed [\d.e-]+ at channel \d"),
+        (lambda sums, total: total + np.nan, r"layer 2 of 9 \(GlobalMean\) computed nan at channel \d"),
+    ],
+)
+def test_a_wrong_mean_is_found(fault, message, monkeypatch):
+    honest = ColumnSums.total
+    monkeypatch.setattr(ColumnSums, "total", lambda self: fault(self, honest(self)))
+    with pytest.raises(CheckError, match=message):
+        checked(Model.of(gated(), "mine"), noise(24, 24, 3))
+
+
+def test_pixels_that_are_missing_in_a_mean_are_found(monkeypatch):
+    honest = LayerCheck.add_to_mean
+    monkeypatch.setattr(LayerCheck, "add_to_mean", lambda self, place, values: honest(self, place, values[..., 1:]))
+    with pytest.raises(CheckError, match=r"layer 2 of 9 \(GlobalMean\) added 552 pixels of layer 1, which has 576"):
+        checked(Model.of(gated(), "mine"), noise(24, 24, 3))
 
 
 def test_rows_that_change_after_they_were_computed_are_found(monkeypatch):

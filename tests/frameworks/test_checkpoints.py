@@ -50,6 +50,23 @@ RUN = {
     "MoSR": ("MoSR", "MoSR", {"n_block": 1, "dim": 16}, 4),
     "MoESR": ("MoESR", "MoESR", {"n_blocks": 1, "n_block": 1, "dim": 16}, 4),
     "SwiftSRGAN": ("SwiftSRGAN", "SwiftSRGAN", {"num_channels": 16, "num_blocks": 1, "upscale_factor": 2}, 2),
+    "Compact x1": ("Compact", "Compact", {**TINY, "upscale": 1}, 1),
+    "ESRGAN x1": ("ESRGAN", "ESRGAN", {"num_filters": 16, "num_blocks": 1, "scale": 1}, 1),
+    "ESRGAN x1 on blocks": (
+        "ESRGAN",
+        "ESRGAN",
+        {"in_nc": 48, "num_filters": 16, "num_blocks": 1, "scale": 4, "shuffle_factor": 4},
+        1,
+    ),
+    "DnCNN": ("DnCNN", "DnCNN", {"in_nc": 3, "out_nc": 3, "nc": 8, "nb": 17}, 1),
+    "DnCNN of one channel": ("DnCNN", "DnCNN", {"nc": 8, "nb": 17, "act_mode": "R"}, 1),
+    "DRUNet": ("DRUNet", "DRUNet", {"in_nc": 4, "out_nc": 3, "nc": [8, 8, 16, 16], "nb": 2}, 1),
+    "NAFNet": (
+        "NAFNet",
+        "NAFNet",
+        {"width": 8, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
+        1,
+    ),
 }
 """Networks that run: spandrel's module and class, arguments, and the scale."""
 
@@ -73,10 +90,10 @@ REFUSED = {
         {"dim": 16, "n_blocks": 1, "kernel_size": 9},
         "a network with means and variances of the whole picture (first in feats.1.norm, GroupNorm)",
     ),
-    "DnCNN": (
-        "DnCNN",
-        {"in_nc": 3, "out_nc": 3, "nc": 8, "nb": 17},
-        "a network of restoration whose result has the size",
+    "MixDehazeNet": (
+        "MixDehazeNet",
+        {"embed_dims": [8, 8, 8, 8, 8], "depths": [1, 1, 1, 1, 1]},
+        "a network with choices among branches (first in fusion1, SKFusion)",
     ),
 }
 """Networks that do not run: class, arguments, and what the message says."""

@@ -71,12 +71,14 @@ def load(
     A .safetensors file has a description, or is a checkpoint like the last three: weights of an architecture that the
     `spandrel` package knows (`pip install "tconv[spandrel]"`), of which tensors alone are loaded.
 
-    Graphs of convolutions of stride 1, transposed convolutions, activations and sums are read. Raises FileError for a
-    file that cannot be read or is damaged, and for graphs with anything else; ShapeError for one that is not a network of
-    pictures, or shrinks them; MissingExtraError without the package that reads it.
+    Layers of pixels around a place are read: convolutions, activations, arithmetic, resizing, depth to space, and means
+    over the whole picture. Raises FileError for a file that cannot be read or is damaged, and for one with anything
+    else, such as attention; ShapeError for one that is not a network of pictures, or shrinks them; MissingExtraError
+    without the package that reads it.
 
     `value_range` are the network's numbers for black and white, (0, 255) for example, and `channel_order` is "RGB" or
-    "BGR": for networks whose file does not say it, and which differ from (0, 1) and "RGB". Raises ArgumentError for others.
+    "BGR": for networks whose file does not say it, and which differ from (0, 1) and "RGB". Raises ArgumentError for
+    others.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())

@@ -39,6 +39,10 @@ _REMEMBERED = 4
 _SHARE = 0.08
 """Share of the run's time for all checks after the first of each layer."""
 _COPIES = 8
+_MEAN_CHANNELS = 4
+"""Channels, drawn for each run, of a mean over the whole picture that are recomputed."""
+_SUMMED = 1e-9
+"""Error of a sum in float64 over the pixels of a picture, as a share of its absolute values: far less in practice."""
 
 
 class Bounded(NamedTuple):
@@ -46,6 +50,27 @@ class Bounded(NamedTuple):
 
     values: Array
     error: Array
+
+
+class MeanSums:
+    """Sums in float64 of a few channels of a node, and of their absolute values, over the pixels counted so far."""
+
+    def __init__(self, rng: np.random.Generator, channels: int) -> None:
+        self.channels = rng.permutation(channels)[:_MEAN_CHANNELS]
+        self.pixels = 0
+        self._total, self._mass = np.zeros((2, len(self.channels)))
+
+    def add(self, values: Array) -> None:
+        """Count pixels [C, h, w]."""
+        some = values[self.channels].astype(np.float64)
+        self.pixels += some[0].size
+        self._total += some.sum((1, 2))
+        self._mass += np.abs(some).sum((1, 2))
+
+    def bounded(self) -> Bounded:
+        """Return the means [c, 1, 1], and the error that float32 may have."""
+        mean, mass = (each[:, None, None] / self.pixels for each in (self._total, self._mass))
+        return Bounded(mean, 2 * UNIT * np.abs(mean) + _SUMMED * mass)
 
 
 class LayerCheck:
@@ -69,6 +94,7 @@ class LayerCheck:
         """A place of every layer that has not been checked yet."""
         self._seen: dict[int, list[Region]] = {}
         """Parts that were checked when they were computed."""
+        self._sums: dict[int, MeanSums] = {}
         self._begin, self._spent = time.perf_counter(), 0.0
         self.layers: set[int] = set()
         """Layers that were checked."""
@@ -167,6 +193,27 @@ class LayerCheck:
         del seen[:-_REMEMBERED]
         self._spent += time.perf_counter() - start
 
+    def add_to_mean(self, place: int, values: Array) -> None:
+        """Count pixels of a node whose mean is being computed."""
+        start = time.perf_counter()
+        if place not in self._sums:
+            self._sums[place] = MeanSums(self._rng, len(values))
+        self._sums[place].add(values)
+        self._spent += time.perf_counter() - start
+
+    def check_mean(self, number: int, mean: Array) -> None:
+        """Compare a few channels of a mean with the pixels that were counted. Raises CheckError."""
+        place = self._network.nodes[number - 1].inputs[0]
+        sums = self._sums.get(place)
+        if sums is None or sums.pixels != math.prod(self._sizes[place]):
+            counted, wanted = 0 if sums is None else sums.pixels, math.prod(self._sizes[place])
+            self._fail(number, f"added {counted} pixels of layer {place}, which has {wanted}")
+        assert sums is not None
+        one = slice(0, 1)
+        with np.errstate(all="ignore"):
+            self._compare([number], sums.bounded(), Region(mean[sums.channels], one, one), sums.channels)
+        self._seen[number] = [Region(mean.copy(), one, one)]
+
     def _check_same(self, number: int, place: int, part: Region) -> None:
         """Raise CheckError where a layer reads other numbers than those that were computed."""
         if place == 0 and self._source is not None:
@@ -183,7 +230,10 @@ class LayerCheck:
             if not np.array_equal(taken(seen, *both), taken(part, *both), equal_nan=True):
                 self._fail(number, f"reads other numbers than layer {place} computed")
 
-    def _compare(self, numbers: Sequence[int], truth: Bounded, out: Region) -> None:
+    def _compare(
+        self, numbers: Sequence[int], truth: Bounded, out: Region, channels: Sequence[int] | Array | None = None
+    ) -> None:
+        """Raise CheckError where a part differs from the definition; `channels` are its own, all if None."""
         got = out.values
         tolerance = np.nan_to_num(truth.error) + float(np.finfo(np.float32).tiny)
         same = np.isclose(truth.values.astype(np.float32), got, 0, 0, equal_nan=True)
@@ -193,6 +243,7 @@ class LayerCheck:
         worst = np.unravel_index(np.argmax(share), share.shape)
         if share[worst] > 1:
             channel, row, column = (int(each) for each in worst)
+            channel = channel if channels is None else int(channels[channel])
             self._fail(
                 numbers[-1],
                 f"computed {got[worst]} at channel {channel}, row {out.rows.start + row}, column "

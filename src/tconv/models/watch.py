@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tconv._arrays import Array
 from tconv.models.steps.step import Region
 
 
@@ -24,4 +25,12 @@ class Watch(Protocol):
 
         `given` are parts of all nodes that these read from outside, as they were really read. Raises CheckError.
         """
+        ...
+
+    def add_to_mean(self, place: int, values: Array) -> None:
+        """Count pixels [C, h, w] of a node of which a mean over the whole picture is being computed."""
+        ...
+
+    def check_mean(self, number: int, mean: Array) -> None:
+        """Check a mean [C, 1, 1] over the whole picture, when all its pixels have been counted. Raises CheckError."""
         ...

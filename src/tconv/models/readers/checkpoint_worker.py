@@ -30,13 +30,17 @@ _WITH_ATTENTION = (
     *("ATD", "AuraSR", "CRAFT", "DAT", "DCTLSA", "DITN", "DRCT", "FDAT", "FFTformer", "GRL", "HAT", "HVICIDNet", "IPT"),
     *("KBNet", "OmniSR", "RestoreFormer", "RetinexFormer", "RGT", "SCUNet", "Swin2SR", "SwinIR", "Uformer"),
 )
-_MIXTURE = "choices among branches", "moe|router|gate", "a step that chooses among branches by a picture's content"
+_MIXTURE = (
+    "choices among branches",
+    "moe|router|gate|^skfusion",
+    "a step that chooses among branches by a picture's content",
+)
 _POOLED = "maxima over fractions of the picture", "safm", "a step for adaptive pooling, which reads the whole picture"
 _LATENT = "a generator of faces of one size", "", "a network that takes pictures of any size"
 _REFUSED = {
     **dict.fromkeys(_WITH_ATTENTION, _ATTENTION),
     **dict.fromkeys(("SAFMN", "SAFMNBCIE"), _POOLED),
-    "SeemoRe": _MIXTURE,
+    **dict.fromkeys(("MixDehazeNet", "SeemoRe"), _MIXTURE),
     "GFPGAN": _LATENT,
 }
 """Architectures that do not run: what they have, the name of its modules, and what would have to be there."""
@@ -45,6 +49,9 @@ _WHOLE = "means and variances of the whole picture", "^(GroupNorm|InstanceNorm2d
 _PLACES = "samples at places that it computes", "^DySample", "a step for sampling at any place"
 _REFUSED_MODULES = (_WHOLE, _PLACES)
 """Modules that do not run, in whichever architecture: the same, with the name of their class."""
+
+_PADDED = {"FBCNN": (8, "replicate")}
+"""Multiples to which modules pad pictures by themselves, and how; a trace would keep those of one size."""
 
 
 class RefusedError(Exception):
@@ -194,11 +201,6 @@ def _descriptor(state: dict[str, Any]) -> Any:
             f"is {name}, a network with {what}{place}; tconv would need {needed}. Write a checkpoint of convolutions: "
             "ESRGAN, Compact or SPAN, for example"
         )
-    if model.scale < 2:
-        raise RefusedError(
-            f"is {name}, a network of {model.purpose.lower()} whose result has the size of the picture; one that makes "
-            "pictures larger is needed. Write the name of one, which often begins with 2x or 4x"
-        )
     return model
 
 
@@ -224,13 +226,14 @@ def _forward(descriptor: Any) -> Callable[[Any], Any]:
     import torch
 
     run = getattr(descriptor, "_call_fn", None) or (lambda module, image: module(image))
-    multiple, scale = descriptor.size_requirements.multiple_of, descriptor.scale
+    scale = descriptor.scale
+    multiple, mode = _PADDED.get(descriptor.architecture.id, (descriptor.size_requirements.multiple_of, "reflect"))
 
     def forward(image: Any) -> Any:
         height, width = image.shape[-2:]
         if multiple > 1:
             amounts = (0, (multiple - width % multiple) % multiple, 0, (multiple - height % multiple) % multiple)
-            image = torch.nn.functional.pad(image, amounts, "reflect")
+            image = torch.nn.functional.pad(image, amounts, mode)
         result = run(descriptor.model, image)
         return result[..., : height * scale, : width * scale] if multiple > 1 else result
 

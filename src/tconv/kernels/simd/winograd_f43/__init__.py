@@ -1,6 +1,7 @@
 """Minimal filtering F(4,3) along rows, for layers of networks with three rows of taps.
 
-`algebra` has the mathematics, `row_groups` the machine code. `tconv.models` gets its layers from `row_group_layer`.
+`algebra` has the mathematics, `row_groups` the layer, `tile_function` its machine code. `tconv.models` gets its layers
+from `row_group_layer`.
 """
 
 from __future__ import annotations
