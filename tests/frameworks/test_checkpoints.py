@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import zipfile
 from importlib import import_module
 from pathlib import Path
 
@@ -299,6 +300,19 @@ def test_damaged_files_are_refused(content, expected, here, tmp_path):
     torch.save(compact(), path)
     path.write_bytes(path.read_bytes()[:3000] if content == "half" else content)
     with pytest.raises(FileError, match=re.escape(expected)):
+        tconv.models.load(path)
+
+
+def test_an_altered_weight_is_found_by_its_checksum(here, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(compact(), path)
+    with zipfile.ZipFile(path) as archive:
+        member = max(archive.infolist(), key=lambda each: each.file_size)
+        numbers = archive.read(member)
+    content = bytearray(path.read_bytes())
+    content[content.index(numbers) + len(numbers) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"w\.pth is damaged: the checksum of {member.filename} in it does not fit"):
         tconv.models.load(path)
 
 

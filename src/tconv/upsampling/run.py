@@ -138,15 +138,14 @@ class Run:
                 if missing is not None and missing.count:
                     x = missing.filled(x, upsampler)
                     self.remarks.append(f"{missing.count:,} pixels without data in the input, which stay so")
-                if upsampler.learned and (note := _range_warning(x)):
-                    self.warnings.append(note)
+                far = _range_warning(x) if upsampler.learned else None
                 check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
                 start = time.perf_counter()
                 with timed("upsample"):
                     source = enlarge(x, upsampler, values, y, check, _scaled(advance, y.size / max(1, work)))
                 self.budget.seconds += time.perf_counter() - start
-                if source is not None and (doubt := upsampler.doubt(source)):
-                    self.warnings.append(doubt)
+                if warning := far or (None if source is None else upsampler.doubt(source)):
+                    self.warnings.append(warning)
                 if check is not None:
                     with timed("check"):
                         checks.append(check.compare(y, self.budget))
