@@ -127,7 +127,7 @@ def two_inputs(rng, kind):
     if kind == "concat":
         return Concat()
     if kind == "crop_like":
-        return CropLike((1, 1))
+        return CropLike(tuple(Fraction(int(n), 2) for n in rng.integers(1, 4, 2)))
     return ResizeLike(mode=str(rng.choice(MODES)), positions=["half_pixel", "align_corners"][rng.integers(2)])
 
 

@@ -105,6 +105,12 @@ def test_every_op_becomes_its_step():
 ENLARGE = {"op": "resize", "scale": 2, "mode": "nearest"}
 
 
+def test_a_first_convolution_with_a_stride_shows_the_channels():
+    first = {"op": "conv", "weight": "head", "stride": 2, "padding": 1}
+    save([first, {"op": "conv", "weight": "tail", "padding": 1}, {"op": "depth_to_space", "block": 2}, ENLARGE])
+    assert load("w.safetensors").network.channels[0] == 1
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

@@ -16,9 +16,11 @@ from tconv.errors import ShapeError
 from tconv.models import Convolution, Network, Node, Pointwise, Sum, network
 from tconv.models.steps.arithmetic import Affine, Combination
 from tconv.models.steps.channels import ChannelRange, Concat
+from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pooling import GlobalMean
+from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 
 seeds = st.integers(0, 2**32 - 1)
@@ -232,6 +234,20 @@ def test_convolutions_of_one_row_column_or_pixel_count_for_all_of_what_is_added(
         np.testing.assert_allclose(net(x)[0], separately(net, x[0]), rtol=0, atol=1e-4)
 
 
+def test_pictures_of_the_caller_stay_as_they_are():
+    rng = np.random.default_rng(2)
+    shuffle, half = ChannelsToPixels(2), Fraction(1, 2)
+    last = Node(CropLike((half, half)), (2, 0)), Node(ResizeLike(mode="linear"), (2, 0))
+    x = rng.normal(0, 1, (4, 30, 6)).astype("f4")
+    for node, rows in itertools.product(last, [slice(0, 12), slice(3, 15)]):
+        net = Network([Node(convolution(rng, 4, 4, (3, 3)), (0,)), Node(shuffle, (1,)), node])
+        window, before = net.window(rows, 30), x.copy()
+        with cut(64):
+            y = net.rows(x[:, window], window.start, 30, rows)
+        np.testing.assert_array_equal(x, before)
+        np.testing.assert_array_equal(y, net(x[None])[0, :, rows])
+
+
 # -- bands, streams and means ------------------------------------------------------------------------------------
 
 
@@ -397,10 +413,10 @@ def test_memory_is_predicted(monkeypatch, means, memory):
 
 
 def test_a_network_that_reads_means_says_so():
-    layers = [convolution(np.random.default_rng(0), 3, 3, (3, 3)) for _ in range(2)]
+    layers = [convolution(np.random.default_rng(0), 2, 2, (3, 3)) for _ in range(2)]
     net = Network([Node(layers[0], (0,)), Node(GlobalMean(), (1,)), Node(Sum(), (1, 2)), Node(layers[1], (3,))])
     assert net.has_means
-    x = np.zeros((3, 20, 10), "f4")
+    x = np.zeros((2, 20, 10), "f4")
     with pytest.raises(ShapeError, match="means over the whole picture"):
         net.rows(x[:, :19], 0, 20, slice(0, 1))
     with pytest.raises(ShapeError, match=r"Write means=network.means\(shape, load\)"):

@@ -28,9 +28,6 @@ _FLOAT32 = np.dtype(np.float32)
 _CACHE_SIZE = 64
 """Most compiled calls, and most crops, that one layer caches."""
 
-ORDINARY = "ordinary convolutions of stride 1 are read, and transposed ones of any stride"
-"""Region of readers' messages about a convolution with a stride."""
-
 
 @dataclass(frozen=True, eq=False)
 class Convolution:

@@ -19,6 +19,7 @@ from tconv.kernels.simd.direct import DTYPES, input_packing, tile_loop
 from tconv.kernels.simd.elements import Elements
 from tconv.kernels.simd.form_choice import direct_form
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
+from tconv.kernels.simd.planes import plane_pass
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.winograd_f43 import row_groups
 
@@ -46,6 +47,8 @@ def warm_up(report: Callable[[str], None]) -> int:
     pool()
     report("groups of rows")
     row_groups.warm_up()
+    report("planes")
+    plane_pass.warm_up()
     for dtype in _dtypes():
         elements = direct_elements(Layer(Geometry((1, 1)), 64, 64, dtype))
         _build_parts(elements, report)

@@ -31,6 +31,7 @@ from tconv.models.readers import checkpoint
 from tconv.models.readers.described_layers import step_of
 from tconv.models.readers.described_values import given, text_of
 from tconv.models.simplification import simplified
+from tconv.models.simplification.graph import input_channels
 
 KEY = "tconv"
 
@@ -54,9 +55,10 @@ def read(path: Path) -> Model:
 
 def _network(described: dict[str, Any], tensors: dict[str, Array]) -> Network:
     nodes = _nodes(given(described, "layers", list, "a list of layers"), tensors)
-    channels = (
-        int_of(described["channels"], "channels", 1, example='"channels": 3') if "channels" in described else None
-    )
+    if "channels" in described:
+        channels = int_of(described["channels"], "channels", 1, example='"channels": 3')
+    else:
+        channels = input_channels(nodes)
     return Network(simplified(nodes, channels), channels)
 
 

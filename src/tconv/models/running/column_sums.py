@@ -7,33 +7,22 @@ import numpy as np
 from tconv._arrays import Array
 
 BLOCK = 256
-"""Columns of a block. Bands of columns end between blocks."""
-_ROWS = 4
+"""Columns of the narrowest band of a pass that finds means."""
 
 
 class ColumnSums:
-    """Sums in float64 of the pixels of each channel, added block by block and row by row from the top."""
+    """Sums in float64 of the pixels of each channel: column by column from the top, then over the columns."""
 
     def __init__(self, channels: int, width: int) -> None:
-        self._sums = np.zeros((channels, -(-width // BLOCK)))
+        self._sums = np.zeros((channels, width))
 
     def add(self, values: Array, first: int) -> None:
-        """Add rows [C, rows, W], below those that were added before; the first column begins a block."""
-        channels, rows, width = values.shape
-        blocks = -(-width // BLOCK)
-        place = self._sums[:, first // BLOCK : first // BLOCK + blocks]
-        for start in range(0, rows, _ROWS):
-            part = values[:, start : start + _ROWS]
-            wide = np.zeros((channels, part.shape[1], blocks * BLOCK))
-            wide[:, :, :width] = part
-            # each sum has 256 contiguous numbers: NumPy adds those in one order
-            sums = wide.reshape(-1, BLOCK).sum(1).reshape(channels, -1, blocks)
-            for row in range(part.shape[1]):
-                place += sums[:, row]
+        """Add rows [C, rows, W] from column `first` on, below those that were added before."""
+        place = self._sums[:, first : first + values.shape[2]]
+        for row in range(values.shape[1]):
+            np.add(place, values[:, row], out=place)
 
     def total(self) -> Array:
         """Return the sum of each channel."""
-        total = np.zeros(len(self._sums))
-        for block in range(self._sums.shape[1]):
-            total += self._sums[:, block]
+        total: Array = self._sums.sum(1)
         return total

@@ -22,6 +22,7 @@ from tconv.models.watch import Watch
 MEMORY = 384_000_000
 """Bytes of buffers that a run may use, unless that would double its work."""
 _MOST_WORK = 2.0
+"""Work of all bands together, as a multiple of that of the whole width."""
 _MOST_KEPT = 0.9
 """Share of the memory that kept places may take."""
 _SAMPLE = 32
@@ -59,22 +60,29 @@ class PicturePlan:
     # -- bands ---------------------------------------------------------------------------------------------------
 
     def _bands(self) -> list[slice]:
-        """Return the columns of the output of each band, the fewest whose buffers fit into the memory."""
+        """Return the columns of the output of each band, the fewest whose buffers fit into the memory.
+
+        Where no number of bands fits at `_MOST_WORK`, the fewest that take at most twice the least memory.
+        """
         width = self.sizes[-1][1]
-        chosen, count = [slice(0, width)], 1
+        whole = slice(0, width)
         # shorter strips before bands: those repeat no work
-        while self.sample(chosen[0]).scratch_bytes > self._memory and self._strip_bytes > _LEAST_STRIP:
+        while self.sample(whole).scratch_bytes > self._memory and self._strip_bytes > _LEAST_STRIP:
             self._strip_bytes //= 2
             self._plans.clear()
-        while True:
+        tried: list[tuple[int, list[slice]]] = []
+        count = 1
+        while count <= width:
             bands = [slice(width * n // count, width * (n + 1) // count) for n in range(count)]
-            if count > 1 and (count > width or self.repeated(bands) > _MOST_WORK):
-                return chosen
-            chosen = bands
+            if tried and self.repeated(bands) > _MOST_WORK:
+                break
             size = max(self.sample(band).scratch_bytes for band in (bands[0], bands[count // 2]))
+            tried.append((size, bands))
             if size <= self._memory:
-                return chosen
+                return bands
             count = max(count + 1, min(2 * count, math.ceil(count * size / self._memory)))
+        least = min(size for size, _ in tried)
+        return next(bands for size, bands in tried if size <= 2 * least)
 
     def repeated(self, bands: Sequence[slice]) -> float:
         """Return the work of bands as a multiple of that of the whole width."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ShapeError
+from tconv.kernels.simd import planes
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import LINES, Region, Shape, taken
 
@@ -59,6 +60,8 @@ class Sum(SamePlace):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the sum."""
         x, z = _views(given, sizes, out)
+        if planes.add(x, z, self.scales, out.values):
+            return
         a, b = (out.values.dtype.type(scale) for scale in self.scales)
         if a == 1:
             np.add(x, z if b == 1 else b * z, out=out.values)
@@ -79,8 +82,11 @@ class Combination(SamePlace):
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
+        x, z = _views(given, sizes, out)
+        if self.operation == "multiply" and planes.multiply(x, z, out.values):
+            return
         with np.errstate(all="ignore"):  # inf and NaN are values here
-            OPERATIONS[self.operation](*_views(given, sizes, out), out=out.values)
+            OPERATIONS[self.operation](x, z, out=out.values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,11 +38,13 @@ class CropLike:
         return result
 
     def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
-        """Return the same rows of the first input, and one row near them of the second, which must have some."""
+        """Return the same rows of the first input, and rows near them of the second, which must have some."""
         if number == 0:
             return outputs
-        row = min(math.floor(outputs.start / self.factors[axis]), sizes[1] - 1)
-        return slice(row, row + 1)
+        low, high = (
+            min(math.floor(row / self.factors[axis]), sizes[1] - 1) for row in (outputs.start, outputs.stop - 1)
+        )
+        return slice(low, high + 1)
 
     def first(self, output: int, axis: int) -> int:
         """Return the same row."""

@@ -244,7 +244,8 @@ def function_of(activation: object) -> tuple[Function, tuple[float, ...]] | None
     if not isinstance(name, str) or name not in FUNCTIONS:
         return None
     function = FUNCTIONS[name]
-    most, finite = len(function.numbers), all(isinstance(n, (int, float)) and math.isfinite(n) for n in given)
+    largest = float(np.finfo(np.float32).max)  # beyond it numbers are inf in float32
+    most, finite = len(function.numbers), all(isinstance(n, (int, float)) and abs(n) <= largest for n in given)
     if not finite or not function.needed <= len(given) <= most or (given and len(given) < most):
         example = f'("{name}", {", ".join(f"{n:g}" for n in function.numbers)})' if most else f'"{name}"'
         needed = f"{most} finite number{'s' * (most != 1)}" if most else "no number"

@@ -9,6 +9,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ShapeError
+from tconv.kernels.simd import planes
 from tconv.models.steps.step import LINES, Region, Shape, single, taken
 
 MODES = ("constant", "reflect", "edge")
@@ -64,6 +65,9 @@ class Padding:
 
     def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
         """Return the rows that are copied."""
+        start, stop = outputs.start - self.sides[axis][0], outputs.stop - self.sides[axis][0]
+        if start >= 0 and stop <= sizes[0]:
+            return slice(start, stop)
         places = self._indices(outputs, sizes[0], axis)
         inside = places[places >= 0]
         if not inside.size:  # padding only: any row will do
@@ -80,6 +84,11 @@ class Padding:
         wanted = out.rows, out.columns
         spans = [self.source(0, span, [sizes[0][axis]], axis) for axis, span in enumerate(wanted)]
         x = taken(given[0], *spans)
+        lines = [(span.start - lo, span.stop - lo) for span, (lo, _) in zip(wanted, self.sides, strict=True)]
+        if lines == [(span.start, span.stop) for span in spans]:  # inside the picture
+            if not planes.copy(x, out.values):
+                out.values[...] = x
+            return
         places = [self._indices(span, sizes[0][axis], axis) for axis, span in enumerate(wanted)]
         rows, columns = (np.maximum(p - s.start, 0) for p, s in zip(places, spans, strict=True))
         down, across = (self._inside(span, sizes[0][axis], axis) for axis, span in enumerate(wanted))

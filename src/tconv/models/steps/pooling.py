@@ -121,10 +121,11 @@ class Pooling:
         """Return the number of windows. Raises ShapeError if there is none."""
         (size,), (lo, hi), k, s = given, self.padding[axis], self.kernel[axis], self.stride[axis]
         rest = size + lo + hi - k
-        if rest < 0:
-            raise ShapeError(f"a window of {k} {LINES[axis]} does not fit a picture of {size}")
         result = (-(-rest // s) if self.ceil else rest // s) + 1
-        return result - (self.ceil and (result - 1) * s >= size + lo)
+        result -= self.ceil and (result - 1) * s >= size + lo
+        if result < 1:
+            raise ShapeError(f"a window of {k} {LINES[axis]} does not fit a picture of {size}")
+        return result
 
     def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
         """Return the rows of the windows."""

@@ -33,8 +33,8 @@ class ResizeLike(Resize):
         return given[-1]
 
     def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
-        """Return the rows that are read of the first input, and one row of the second, which must have some."""
-        return super().source(0, outputs, sizes, axis) if number == 0 else slice(outputs.start, outputs.start + 1)
+        """Return the rows that are read of the first input, and the same rows of the second, which must have some."""
+        return super().source(0, outputs, sizes, axis) if number == 0 else outputs
 
     def first(self, output: int, axis: int) -> int:
         """Return a row: which one is read depends on both sizes."""

@@ -42,6 +42,8 @@ class NetworkStep(Protocol):
     def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
         """Return the rows (axis 1: columns) of an input that these output rows read; at least one, inside the input.
 
+        Those of a part of the output rows are among them: strips read no others.
+
         `number` is the place of the input among the step's inputs; `sizes` are the heights (widths) of all of them.
         """
         ...

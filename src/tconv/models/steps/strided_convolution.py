@@ -21,11 +21,14 @@ from tconv._memory import empty
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
+from tconv.kernels.simd import planes
 from tconv.models.layers import Convolution
 from tconv.models.steps.step import LINES, Region, Shape, taken
 from tconv.models.tap_sums import gathered_sums
 
 _FLOAT32 = np.dtype(np.float32)
+_Places = Sequence[tuple[slice, slice]]
+"""For each pixel of a block: the blocks in which it is given, and the given pixels that it is in them."""
 
 
 class _BlockTaps(NamedTuple):
@@ -173,9 +176,10 @@ class StridedConvolution:
             spans.append(span)
         pixels = taken(given, *spans)
         blocks = empty((len(pixels), *map(len, places), *lengths), _FLOAT32)
-        for row, column in np.ndindex(blocks.shape[1:3]):
-            (rows, inner_rows), (columns, inner_columns) = places[0][row], places[1][column]
-            _fill(blocks[:, row, column], rows, columns, pixels[:, inner_rows, inner_columns])
+        if not _filled_at_once(blocks, self.stride, places, pixels):
+            for row, column in np.ndindex(blocks.shape[1:3]):
+                (rows, inner_rows), (columns, inner_columns) = places[0][row], places[1][column]
+                _fill(blocks[:, row, column], rows, columns, pixels[:, inner_rows, inner_columns])
         x = blocks.reshape(1, -1, *lengths)
         outputs = slice(0, out.values.shape[1])
         self._on_blocks.rows(x, 0, outputs, out.values[None])
@@ -205,3 +209,17 @@ def _fill(target: Array, rows: slice, columns: slice, values: Array) -> None:
     target[:, : rows.start] = target[:, rows.stop :] = 0
     target[:, rows, : columns.start] = target[:, rows, columns.stop :] = 0
     target[:, rows, columns] = values
+
+
+def _filled_at_once(target: Array, stride: Sequence[int], places: Sequence[_Places], values: Array) -> bool:
+    """Fill target [C, r, 2, rows, columns] with all pixels of blocks, read once, if that is what it needs."""
+    starts = []
+    for axis, of_pixels in enumerate(places):
+        whole, start = slice(0, target.shape[3 + axis]), of_pixels[0][1].start
+        step = stride[axis]
+        if len(of_pixels) != step or any(
+            line != whole or pixels.start != start + number for number, (line, pixels) in enumerate(of_pixels)
+        ):
+            return False
+        starts.append(slice(start, start + step * whole.stop))
+    return stride[1] == 2 and planes.split_blocks(values[:, starts[0], starts[1]], target)

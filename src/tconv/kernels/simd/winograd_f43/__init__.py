@@ -1,6 +1,7 @@
 """Minimal filtering F(4,3) along rows, for layers of networks with three rows of taps.
 
-`algebra` has the mathematics, `row_groups` the machine code. `tconv.models` gets its layers from `row_group_layer`.
+`algebra` has the mathematics, `row_groups` the layer, `tile_function` its machine code. `tconv.models` gets its layers
+from `row_group_layer`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from tconv.kernels.activation import Activation
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer
 
-_LEAST_CHANNELS = 4
+_LEAST_CHANNELS = 3
 """Input channels; with fewer, transforming them costs more than it saves."""
 _MOST_COLUMNS = 256
 """Taps of a row: so the sum of one channel is never longer than one part."""
