@@ -906,7 +906,9 @@ def test_a_described_network_comes_back(beside):
         found = load("w.safetensors")
         assert (found.scale, found.border, found.adds) == (model.scale, model.border, "lanczos")
         x = rng.normal(0, 1, (1, model.network.channels[0], 40, 30)).astype("f4")
-        np.testing.assert_array_equal(found.network(x), Network(simplified(model.network.nodes))(x))
+        channels = model.network.channels[0]
+        same = Network(simplified(model.network.nodes, channels), channels)
+        np.testing.assert_array_equal(found.network(x), same(x))
         Path("w.json").unlink(missing_ok=True)
 
 
@@ -966,7 +968,7 @@ def changed(number, **words):
         ({"format": 2, "layers": GOOD}, "its format is 2; this version of tconv reads 1"),
         ({"format": 1, "layers": {}}, "'layers' is {}; a list of layers is needed"),
         ({"format": 1, "layers": [1]}, "layer 1: it is 1; an object is needed"),
-        ({"format": 1, "layers": []}, "the network has no convolution"),
+        ({"format": 1, "layers": []}, "'layers' is []; at least one layer is needed"),
         ({"format": 1, "layers": [{}]}, "'op' is missing"),
         (changed(0, op="pool"), "layer 1: its op is 'pool'; one of conv, conv_transpose, add, activation, multiply,"),
         (changed(0, op={}), "layer 1: its op is {}"),
@@ -983,7 +985,7 @@ def changed(number, **words):
         (changed(0, dilation=0), "dilation is 0"),
         (changed(0, padding="same"), "layer 1: padding is 'same'; an integer is needed"),
         (changed(0, padding=[[1], 1]), 'Write "padding": [[1, 1], [1, 1]]'),
-        (changed(0, activation="swish"), "layer 1: its activation is 'swish'; \"relu\", \"relu6\""),
+        (changed(0, activation="swish"), "layer 1: its activation is 'swish'. Write it as a layer after it"),
         (changed(0, activation=["prelu"]), "activation is"),
         (changed(0, activation=["prelu", "d"]), 'its activation is ["prelu", "d"]; "relu"'),
         (changed(0, activation=["prelu", "none"]), "layer 1: there is no tensor 'none'"),

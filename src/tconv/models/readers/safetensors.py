@@ -54,7 +54,10 @@ def read(path: Path) -> Model:
 
 
 def _network(described: dict[str, Any], tensors: dict[str, Array]) -> Network:
-    nodes = _nodes(given(described, "layers", list, "a list of layers"), tensors)
+    layers = given(described, "layers", list, "a list of layers")
+    if not layers:
+        raise FileError("'layers' is []; at least one layer is needed")
+    nodes = _nodes(layers, tensors)
     if "channels" in described:
         channels = int_of(described["channels"], "channels", 1, example='"channels": 3')
     else:
