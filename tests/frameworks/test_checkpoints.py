@@ -260,9 +260,10 @@ def without_bias():
         ),
         (
             changed(**{"body.2.weight": torch.ones(5, 8, 3, 3)}),
-            "looks like RealESRGAN Compact, but its tensors do not fit it",
+            "looks like RealESRGAN Compact, but its tensors do not fit it: 'body.2.weight' has the shape [5, 8, 3, 3]; "
+            "[8, 8, 3, 3] is needed. Write",
         ),
-        (without_bias, 'do not fit it: RuntimeError: Missing key(s) in state_dict: "body.2.bias"'),
+        (without_bias, "do not fit it: it has no 'body.2.bias'. Write"),
         (changed(**{"body.2.weight": torch.full((8, 8, 3, 3), torch.nan)}), "has inf or NaN in 'body.2.weight'"),
         (changed(**{"body.2.weight": torch.ones(8, 8, 3, 3).to_sparse()}), "a torch.float32 tensor that is not dense"),
         (changed(**{"body.2.weight": torch.ones(1).expand(10**5, 10**5, 3, 3)}), "claims 90000"),

@@ -182,7 +182,7 @@ def _descriptor(state: dict[str, Any]) -> Any:
         model = support.architecture.load(state)
     except Exception as error:  # each architecture has its own
         raise RefusedError(
-            f"looks like {name}, but its tensors do not fit it: {type(error).__name__}: {_line(error)}. Write a "
+            f"looks like {name}, but its tensors do not fit it: {_misfit(error)}. Write a "
             "checkpoint that its training wrote, or export the network to ONNX"
         ) from None
     if isinstance(model, MaskedImageModelDescriptor):
@@ -201,6 +201,19 @@ def _descriptor(state: dict[str, Any]) -> Any:
             "ESRGAN, Compact or SPAN, for example"
         )
     return model
+
+
+def _misfit(error: Exception) -> str:
+    """Return the first tensor that a module does not take, and why, from the error of PyTorch."""
+    import re
+
+    text, sizes = str(error), r"torch\.Size\(\[([\d, ]*)\]\)"
+    if found := re.search(rf"size mismatch for (\S+): .*?{sizes}.*?{sizes}", text):
+        return f"{found[1]!r} has the shape [{found[2]}]; [{found[3]}] is needed"
+    if found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: ((?:"[^"]*"(?:, )?)+)', text):
+        names = _some(re.findall(r'"([^"]*)"', found[2]))
+        return f"it has no {names}" if found[1] == "Missing" else f"it has {names}, for which there is no layer"
+    return f"{type(error).__name__}: {_line(error)}"
 
 
 def _place(module: Any, pattern: str) -> str:

@@ -66,7 +66,7 @@ class StridedConvolution:
         """Return the output channels. Raises ShapeError or ArgumentError if something does not fit the weight."""
         into = self.weight.shape[1] * self.groups
         if list(given) != [into]:
-            raise ShapeError(f"it has a weight for {into} input channels; it is given {list(given)}")
+            raise ShapeError(f"it has a weight for {into} input channels; it is given {', '.join(map(str, given))}")
         if len(self.weight) % self.groups or 0 in self.weight.shape:
             raise ShapeError(f"it has a weight of {self.weight.shape}; {self.groups} groups do not divide it")
         if self.bias is not None and self.bias.shape != (len(self.weight),):
