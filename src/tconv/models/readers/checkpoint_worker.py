@@ -367,7 +367,8 @@ def facts(path: str, folder: str) -> dict[str, Any]:
     except Exception as error:
         text = f"{type(error).__name__}: {_line(error)}"
         return {
-            "error": f"is {name}, which PyTorch does not run, or not write as ONNX: {text}. Write an ONNX file of the network"
+            "error": f"is {name}, which PyTorch does not run, or not write as ONNX: {text}. Write an ONNX file of the "
+            "network"
         }
     return {
         "architecture": name,
