@@ -72,7 +72,7 @@ def test_passes_write_the_numbers_of_numpy(shape, threads):
 
 
 @pytest.mark.parametrize("step", [Sum(), Sum((0.5, 1.0)), Combination("multiply")], ids=["sum", "scaled", "product"])
-@pytest.mark.parametrize("second", itertools.product((1, 8), (1, 5), (1, 24)), ids=str)
+@pytest.mark.parametrize("second", list(itertools.product((1, 8), (1, 5), (1, 24))), ids=str)
 @pytest.mark.parametrize("swapped", [False, True])
 def test_an_input_of_one_channel_row_or_column_counts_for_all(step, second, swapped):
     rng, shape = np.random.default_rng(0), (8, 5, 24)
