@@ -59,14 +59,17 @@ def from_weights(
 
     Raises what `tconv.models.load` and `NetworkOptions.applied` raise.
     """
-    model = options.applied(weights if isinstance(weights, Model) else load(weights), naming)
+    loaded = weights if isinstance(weights, Model) else load(weights)
+    model = options.applied(loaded, naming)
     scale = model.scale if scale is None else scale
     assert scale % model.scale == 0
-    return LearnedUpsampler(model, scale, model.name, naming)
+    return LearnedUpsampler(model, scale, model.name, naming, loaded.value_range)
 
 
 class LearnedUpsampler(WholeScale):
     """A `Model` that runs strip by strip, at its own scale; at another scale its output is interpolated.
+
+    `own_range` is that of the model's file, where the caller stated another one.
 
     The model enlarges f times. That is interpolated r times, and every d-th pixel of the result is used, where
     f*r = d*scale and d is odd, so that pixel centres stay in place.
@@ -75,8 +78,16 @@ class LearnedUpsampler(WholeScale):
     mixes, learned, strip_bytes, block = False, True, 1 << 24, 24
     plainer = "bicubic"
 
-    def __init__(self, model: Model, scale: int, name: str, naming: Naming = PYTHON) -> None:
+    def __init__(
+        self,
+        model: Model,
+        scale: int,
+        name: str,
+        naming: Naming = PYTHON,
+        own_range: tuple[float, float] | None = None,
+    ) -> None:
         self.model, self.scale, self.name, self._naming = model, scale, name, naming
+        self._own_range = own_range or model.value_range
         divides = scale % model.scale == 0
         self._step = 1 if divides else model.scale
         times = scale // model.scale if divides else scale
@@ -233,9 +244,7 @@ class LearnedUpsampler(WholeScale):
 
     def doubt(self, source: PictureSource) -> str | None:
         """Return a warning if the network's output is surely not a picture like the one that it was given."""
-        if self.model.adds is not None or not source.is_far_off():
-            return None
-        return unlike_input(self.model, self._naming)
+        return unlike_input(source, self._own_range, self._naming)
 
     # -- the definition ------------------------------------------------------------------------------------------
 
