@@ -16,12 +16,15 @@ from tconv.errors import ArgumentError, ShapeError
 from tconv.models import PHOTO_SCALES, load, photo
 from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model
+from tconv.models.layers import Convolution
 from tconv.models.receptive_field import square_macs
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.upsampling.filters import NamedFilter
 from tconv.upsampling.network_doubts import unlike_input
 from tconv.upsampling.network_options import AS_STATED, NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.picture_source import PictureSource, Span
+from tconv.upsampling.resizing import runs_once
 from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, even_parts, reach, row_strips
 from tconv.weights.interpolation import Interpolation
 
@@ -93,12 +96,16 @@ class LearnedUpsampler(WholeScale):
         times = scale // model.scale if divides else scale
         self._more = Interpolation("bicubic", times) if times > 1 else None
         self._filter = NamedFilter(model.adds or "bicubic", scale)
-        layers = len(model.network.nodes)
+        steps = [node.step for node in model.network.nodes]
+        count = sum(isinstance(step, (Convolution, StridedConvolution)) for step in steps)
         added = f", added to {model.adds}" if model.adds else ""
-        self.description = f"{model.name} (a network of {layers} layers{added})"
-        if self._more is not None:
-            self.description += f", its x{model.scale} interpolated to x{scale}"
+        self.description = f"{model.name} (a network of {count} convolution{'s' * (count != 1)}{added})"
         self.notes: list[str] = list(model.notes)
+        if self._more is not None and divides and not model.adds:
+            self.description += f": x{model.scale} by the network, then x{times} by bicubic"
+            self.notes.append(runs_once(model.scale, times))
+        elif self._more is not None:
+            self.description += f", the x{model.scale} network's detail interpolated to x{scale}"
 
     @cached_property
     def layered(self) -> bool:
@@ -141,8 +148,11 @@ class LearnedUpsampler(WholeScale):
         if rows or columns:
             sizes = f"multiples of {model.block}" if model.block > 1 else "larger pictures"
             rest = f" and {model.rest}" * (model.rest > 0)
-            lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
-            notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
+            counts = (rows, "row"), (columns, "column")
+            lines = " and ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
+            kind = "reflection" if model.beyond == "reflect" else "copies"
+            verb = "are" if rows + columns != 1 else "is"
+            notes.append(f"{lines} of {kind} {verb} added, as the network takes {sizes}{rest}")
         facts = self._plan_facts(shape)
         if not facts.get("bands", "1 ").startswith("1 "):
             notes.append(facts["bands"].replace(" of ", " bands of ", 1))

@@ -24,7 +24,7 @@ from tconv.upsampling.strips import enlarge, predicted_bytes
 from tconv.upsampling.upsampler import AnyUpsampler, Pass, Upsampler, row_strips
 
 Timed = Callable[[str], AbstractContextManager[Any]]
-"""Context manager that measures a stage: "read", "upsample", "check" or "write"."""
+"""Context manager that measures a stage: "load", "read", "upsample", "check" or "write"."""
 
 
 _BRIGHTEST = 4
