@@ -20,8 +20,10 @@ Networks that restore pictures stay below 0.01.
 """
 _FAR = 0.25
 """Difference that no network of pictures makes."""
-_SMALL = 0.1
+_NEAR = 0.05
 """Largest difference of a network with the right range."""
+_SMALL = 0.1
+"""Largest difference from black of a network whose output is added to a picture."""
 
 
 def unlike_input(source: PictureSource, own_range: tuple[float, float], naming: Naming) -> str | None:
@@ -36,7 +38,7 @@ def unlike_input(source: PictureSource, own_range: tuple[float, float], naming: 
     text = f"the output of {model.name} is far from the picture"
     differences = {each: _difference(model._replace(value_range=each), picture) for each in (own_range, *_RANGES)}
     best = min(differences, key=lambda each: differences[each])
-    if best != model.value_range and differences[best] < min(_SMALL, _difference(model, picture) / 3):
+    if best != model.value_range and differences[best] < min(_NEAR, _difference(model, picture) / 3):
         if best == own_range:
             return f"{text}; without {naming.name('value_range')} it is near. Leave it out"
         low, high = (f"{number:g}" for number in best)
@@ -63,7 +65,8 @@ def _difference(model: Model, picture: Array, from_black: bool = False) -> float
         return float("inf")
     if not np.isfinite(made).all():
         return float("inf")
-    small, large = BlockMeans(*picture.shape[1:]), BlockMeans(*picture.shape[1:], model.scale)
+    height, width = picture.shape[1:]
+    small, large = BlockMeans(height, width), BlockMeans(height, width, model.scale)
     small.add(picture * (not from_black))
     large.add(made)
     return difference(small.values, large.values)

@@ -97,7 +97,7 @@ class PictureSource:
 
         A network that is added to a filter's result is compared with 0.
         """
-        made, height, width = self._made.values, *self._x.shape[1:]
+        made, height, width = self._made.values, self._x.shape[1], self._x.shape[2]
         if not len(made):
             return 0.0
         if self.model.adds is not None:
