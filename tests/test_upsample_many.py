@@ -49,6 +49,8 @@ def test_one_broken_file_among_ten(run):
     assert sorted(os.listdir("large")) == [f"{n}_x2.png" for n in whole]
     lines = out.splitlines()
     assert lines.pop(0).startswith("upsample  2 times by photo x2 (a network of ")
+    assert lines.pop(0) == "input     0.jpg: 40 x 30, JPEG, RGB, 8 bit, the first"
+    assert lines.pop(0).startswith("plan      80 x 60 pixels in 1 strip, ")
     assert [line.split(":")[0] for line in lines[:9]] == [f"output    large/{n}_x2.png" for n in whole]
     assert lines[0].startswith("output    large/0_x2.png: 80 x 60, PNG, RGB, 8 bit, ")
     assert lines[9].startswith("check     ")

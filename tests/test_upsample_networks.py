@@ -36,8 +36,10 @@ from tconv.models.layer_check import LayerCheck
 from tconv.models.running.column_sums import ColumnSums
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.upsampling import learned
+from tconv.upsampling.block_means import BlockMeans
 from tconv.upsampling.inputs import ArrayInput
 from tconv.upsampling.run import Run
+from tconv.upsampling.target_size import TargetSize
 from tconv.upsampling.upsampler_selection import Selection
 
 rng = np.random.default_rng
@@ -238,6 +240,35 @@ def test_a_wrong_range_is_a_warning():
     assert [str(each.message) for each in issued] == ["values up to 255; white is 1 for floats. Divide by 255"]
 
 
+@pytest.mark.parametrize(("stated", "words"), [((-1, 1), "without value_range it is near"), (None, None)])
+def test_a_wrong_range_that_keeps_the_mean_is_a_warning(stated, words, recwarn):
+    """Of numbers from -1 to 1 this network loses those below 0: dark becomes grey, and the mean stays nearly the same."""
+    eye = np.eye(3, dtype="f4")[:, :, None, None]
+    model = Model.of(Network(chain(Convolution.ordinary(eye, activation="relu"))), "mine")
+    tconv.upsample(noise(60, 70, 3), weights=model, value_range=stated)
+    texts = [str(each.message) for each in recwarn]
+    assert texts == ([f"the output of mine is far from the picture; {words}. Leave it out"] if words else [])
+
+
+def test_other_numbers_than_a_pictures_are_one_warning(recwarn):
+    model = Model.of(enhancer(), "mine")
+    tconv.upsample(noise(20, 24, 3).astype("f4") * 200, weights=model, value_range=(-1, 1))
+    assert [str(each.message)[:12] for each in recwarn] == ["values up to"]
+
+
+def test_block_means_do_not_depend_on_the_parts():
+    x = rng(5).random((2, 70, 41), "f4")
+    x[0, 3, 4] = np.nan
+    whole, parts = BlockMeans(70, 41), BlockMeans(70, 41)
+    whole.add(x)
+    for rows in (slice(0, 3), slice(3, 64), slice(64, 70)):
+        for columns in (slice(0, 20), slice(20, 41)):
+            parts.add(x[:, rows, columns], rows.start, columns.start)
+    np.testing.assert_allclose(parts.values, whole.values, rtol=1e-12)
+    assert whole.values.shape == (2, 9, 6)
+    np.testing.assert_allclose(whole.values[1, 0, 0], x[1, :8, :7].mean(), rtol=1e-6)
+
+
 # -- pictures ----------------------------------------------------------------------------------------------------
 
 NETWORKS = {"enhancer": enhancer(), "border": enhancer(border=True), "u_net": u_net(), "gated": gated()}
@@ -271,6 +302,32 @@ def test_other_sizes_in_strips_and_bands(name, target, bands, monkeypatch):
         lambda self, shape: learned.even_parts(full(self, shape)[-1].stop, bands),
     )
     np.testing.assert_array_equal(tconv.upsample(picture, weights=model, **target), whole)
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "note"),
+    [
+        ({"scale": Fraction(3)}, "x2 by the network, then x1.5 by bicubic", "x1.5"),
+        ({"scale": Fraction(16)}, "x2 by the network, then x8 by bicubic", "x8"),
+        ({"scale": Fraction(3, 2)}, "x2 by the network, then x0.75 by bicubic", None),
+        ({"width": 20}, "x2 by the network, then made that size by bicubic", None),
+    ],
+)
+def test_a_network_runs_once_at_its_own_scale(target, words, note):
+    selection = Selection(TargetSize(**target), weights=Model.of(enhancer(), "mine"))
+    method = selection.for_pictures().fitted(12, 14)
+    assert words in method.text
+    assert method.notes == ([f"the network runs once, x2; the other {note} is bicubic interpolation"] if note else [])
+
+
+def test_added_lines_are_named():
+    model = Model.of(u_net(), "mine")
+    upsampler = learned.LearnedUpsampler(model, 1, "mine")
+    assert upsampler.plan_notes((3, 8, 9)) == ["1 column of copies is added, as the network takes multiples of 2"]
+    upsampler = learned.LearnedUpsampler(model._replace(beyond="reflect"), 1, "mine")
+    assert upsampler.plan_notes((3, 9, 9)) == [
+        "1 row and 1 column of reflection are added, as the network takes multiples of 2"
+    ]
 
 
 def test_scale_1_keeps_the_size(run, tmp_path, monkeypatch):
@@ -490,13 +547,16 @@ def test_the_command_reports_layers(tmp_path):
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert re.search(
-        r"check +[\d,]+ random outputs of \d+ layers agree with the definition, by \d+% of the allowed", out
+        r"check +[\d,]+ random outputs of every layer of the network and [\d,]+ of the picture agree with the "
+        r"definition: differences are at most \d+% of what is allowed\n",
+        out,
     )
     with command("a.png", "--weights", "deep", "--json", depth=40, width=24, cwd=tmp_path) as process:
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     facts = json.loads(out)
-    assert facts["check"]["layers"] > 40
+    assert facts["check"]["layers"] == facts["check"]["layers_in_all"] > 40
+    assert facts["seconds"]["load"] > 0
     assert 0 < facts["check"]["layer_share"] < 1
 
 

@@ -16,14 +16,14 @@ import numpy as np
 from cyclopts import Parameter
 
 from tconv._memory import si
-from tconv.cli.console import Report
+from tconv.cli.console import Report, waiting
 from tconv.cli.progress_bar import shown_progress
 from tconv.errors import ArgumentError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult, merged
 from tconv.upsampling.file_batch import FileBatch, batch_folder, is_folder, output_folder
 from tconv.upsampling.file_run import FileRun, open_run, refuse_url
-from tconv.upsampling.inputs import SampleInput
+from tconv.upsampling.inputs import SampleInput, is_feature_file
 from tconv.upsampling.network_options import read_network_options
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.run import Run, RunPlan
@@ -62,10 +62,12 @@ def run(
 
     Example: tconv upsample *.jpg -o large/
 
+    Example: tconv upsample photo.jpg --weights network.onnx
+
     Example: tconv upsample photo.jpg --width 1920
 
     Random outputs are recomputed from the definition before anything is written: thousands, or as many as take no
-    longer than the work itself, but some of each file. No file is overwritten.
+    longer than the work itself, but some of each file. No file is overwritten without --overwrite.
 
     Parameters
     ----------
@@ -78,8 +80,8 @@ def run(
         folder.
         Without it, new names in this directory.
     scale
-        How many times larger: 2, 1.5 or 4/3; 2 unless --weights has another one. Where a network has no such scale, it
-        runs to the next one, and the result is made smaller by bicubic interpolation. 1 and less only filter.
+        How many times larger: 2, 1.5 or 4/3; 2 unless --weights has another one. Where a network has no such scale, its
+        result is made smaller, or larger, by bicubic interpolation. 1 and less only filter.
     width
         Pixels across, instead of a scale; the aspect ratio stays unless --height is given, too.
     height
@@ -135,12 +137,23 @@ def _upsample(
     alpha = False if no_alpha else None
     if len(sources) > 1 or any(os.path.isdir(source) for source in sources):
         folder = batch_folder(output, Path(output), sources, COMMAND) if output else None
+        _load(report, selection, sources)
         return _upsample_many(report, FileBatch(sources, selection, folder, overwrite, not no_check, alpha))
-    single = open_run(sources[0] if sources else None, selection, alpha)
+    _load(report, selection, sources)
+    with report.timed("load"):
+        single = open_run(sources[0] if sources else None, selection, alpha)
     single.checked = not no_check
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
     return 0
+
+
+def _load(report: Report, selection: Selection, sources: tuple[Path, ...]) -> None:
+    """Load the network of a file, which takes seconds if it is deep, and say so on a terminal."""
+    if selection.weights_name is None or (sources and all(map(is_feature_file, sources))):
+        return
+    with report.timed("load"), waiting(f"loading {selection.weights_name}", report.as_json):
+        selection.for_pictures()
 
 
 # -- one input ---------------------------------------------------------------------------------------------------
@@ -217,7 +230,7 @@ def _upsample_many(report: Report, batch: FileBatch) -> int:
             run = file_run.run
             if run.method not in methods:
                 methods.append(run.method)
-                _print_method(report, run.method)
+                _print_method(report, run)
             notes = [*run.source.notes, *file_run.format.notes, *run.warnings]
             text = f"{file_run.path}: {file_run.format.description}, {si(file_run.size, 'B')}"
             report.line("output", "; ".join([text, *notes]))
@@ -245,10 +258,12 @@ def _upsample_many(report: Report, batch: FileBatch) -> int:
     return 1
 
 
-def _print_method(report: Report, method: AnyUpsampler) -> None:
-    """Print a method before the first file that it makes larger."""
-    report.line("upsample", method.text)
-    for note in method.notes:
+def _print_method(report: Report, run: Run) -> None:
+    """Print a method, and the input and plan of the first file that it makes larger."""
+    report.line("upsample", run.method.text)
+    report.line("input", f"{run.source.description}, the first")
+    report.line("plan", _plan_text(run, run.plan(), run.strip_count()))
+    for note in run.method.notes:
         report.line("note", note)
 
 
@@ -260,6 +275,8 @@ def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
     shapes = ((each.problem.geometry.kernel, each.problem.geometry.stride) for each in plan.passes)
     counts = Counter(f"{'x'.join(map(str, kernel))} stride {'x'.join(map(str, stride))}" for kernel, stride in shapes)
     kinds = ", ".join(f"{count} of {kind}" if count > 1 else kind for kind, count in counts.items())
+    if run.upsampler.learned:
+        kinds = kinds.replace(" stride 1x1", "")
     size = f"{strips} strip{'s' * (strips != 1)}, {si(run.memory, 'B')} of memory"
     if not plan.passes:
         return f"weighted sums along rows and columns (NumPy), in {size}"
@@ -268,6 +285,10 @@ def _plan_text(run: Run, plan: RunPlan, strips: int) -> str:
     by = by if len(methods) > 1 else f"by {plan.passes[0].method}"
     work = si(plan.flops, "FLOP")
     work += " as direct sums" if any("F(4,3)" in method for method in methods) else ""
+    if run.upsampler.learned:  # of a deep network there are many kinds
+        height, width = next(iter(run.shapes.values()))[2:]
+        size = f"{width} x {height} pixels in {size}"
+        return "; ".join([size, *plan.notes, f"{work}: convolutions {kinds}, {by}"])
     text = f"transposed convolution{'s' * (len(plan.passes) > 1)} {kinds}; {by}; {work} in {size}"
     return "; ".join([text, *plan.notes])
 
@@ -318,8 +339,10 @@ def _check_text(check: CheckResult | None) -> str:
     finite = check.outputs - check.not_finite
     fewer = f" (of {check.wanted}, in the time of the work)" if check.outputs < check.wanted else ""
     if check.layers:
-        text = f"{check.layer_outputs:,} random outputs of {check.layers} layers agree with the definition, by "
-        text += f"{max(check.layer_share, 0.01):.0%} of the allowed difference at most; so do {finite} of the picture"
+        layers = f"{check.layers} of {check.layers_in_all} layers"
+        layers = "every layer of the network" if check.layers == check.layers_in_all else layers
+        text = f"{check.layer_outputs:,} random outputs of {layers} and {finite:,} of the picture agree with the "
+        text += f"definition: differences are at most {max(check.layer_share, 0.01):.0%} of what is allowed"
     else:
         text = f"{finite} random outputs{fewer} agree with the definition: largest difference {check.difference:.2g}, "
         text += f"allowed {check.tolerance:.2g}"

@@ -51,7 +51,7 @@ class CheckResult(NamedTuple):
 
     `not_finite` of the outputs are inf or NaN in the definition, too; those have no difference. `wanted` is the number
     that would have been recomputed without a limit of time. Of a deep network `layer_outputs` outputs of `layers`
-    layers were recomputed while it ran, and differ by `layer_share` of what is allowed at most.
+    layers were recomputed while it ran, and differ by `layer_share` of what is allowed at most; it has `layers_in_all`.
     """
 
     outputs: int
@@ -62,6 +62,7 @@ class CheckResult(NamedTuple):
     layers: int = 0
     layer_outputs: int = 0
     layer_share: float = 0.0
+    layers_in_all: int = 0
 
 
 def merged(checks: list[CheckResult]) -> CheckResult:
@@ -69,15 +70,18 @@ def merged(checks: list[CheckResult]) -> CheckResult:
 
     >>> merged([CheckResult(4, 1e-6, 1e-4), CheckResult(4, 2e-6, 1e-2, not_finite=1)])
     CheckResult(outputs=8, difference=2e-06, tolerance=0.01, not_finite=1, wanted=0,
-                layers=0, layer_outputs=0, layer_share=0.0)
+                layers=0, layer_outputs=0, layer_share=0.0, layers_in_all=0)
     """
     worst = max(checks, key=lambda check: check.difference, default=CheckResult(0, 0.0, 0.0))
     sums = {
         name: sum(getattr(check, name) for check in checks)
         for name in ("outputs", "not_finite", "wanted", "layer_outputs")
     }
-    layers = max((check.layers for check in checks), default=0)
-    return worst._replace(**sums, layers=layers, layer_share=max((check.layer_share for check in checks), default=0.0))
+    most = {
+        name: max((getattr(check, name) for check in checks), default=0)
+        for name in ("layers", "layer_share", "layers_in_all")
+    }
+    return worst._replace(**sums, **most)
 
 
 class Check:
@@ -137,7 +141,12 @@ class Check:
         layers = None if self.source is None else self.source.check
         if layers is None:
             return result
-        return result._replace(layers=len(layers.layers), layer_outputs=layers.outputs, layer_share=layers.worst[0])
+        return result._replace(
+            layers=len(layers.layers),
+            layer_outputs=layers.outputs,
+            layer_share=layers.worst[0],
+            layers_in_all=len(self.source.model.network.nodes),
+        )
 
     def _parts(self) -> Iterator[Any]:
         """Yield the places that are compared at a time: those of one square, or all."""

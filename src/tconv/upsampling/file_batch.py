@@ -81,7 +81,8 @@ class FileBatch:
             for path in self.paths:
                 left = 1.0
                 try:
-                    opened = open_run(path, self._selection, self._alpha)
+                    with timed("load"):
+                        opened = open_run(path, self._selection, self._alpha)
                     begin(path.name, opened.pixels)
                     opened.files, opened.budget, opened.checked = len(self.paths), self._budget, self._check
                     opened.source.stem = self._stems.get(path, opened.source.stem)

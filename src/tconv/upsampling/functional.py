@@ -70,7 +70,8 @@ def upsample(
     scale
         A number above 0, such as 2, 1.5 or Fraction(4, 3); 2 if not given, or the own scale of `weights`. Named filters
         resample to any size at once. Networks and other kernels run to the next whole scale that they have, and bicubic
-        interpolation, as wide as the smaller size needs, makes that smaller. 1 and less only filter.
+        interpolation, as wide as the smaller size needs, makes that smaller, or larger than any scale of `weights`. 1
+        and less only filter.
     width, height
         Pixels of the result, instead of a scale. One of them keeps the aspect ratio, both may change it.
     model

@@ -16,12 +16,15 @@ from tconv.errors import ArgumentError, ShapeError
 from tconv.models import PHOTO_SCALES, load, photo
 from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model
+from tconv.models.layers import Convolution
 from tconv.models.receptive_field import square_macs
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.upsampling.filters import NamedFilter
 from tconv.upsampling.network_doubts import unlike_input
 from tconv.upsampling.network_options import AS_STATED, NetworkOptions
 from tconv.upsampling.option_names import PYTHON, Naming
 from tconv.upsampling.picture_source import PictureSource, Span
+from tconv.upsampling.resizing import runs_once
 from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, even_parts, reach, row_strips
 from tconv.weights.interpolation import Interpolation
 
@@ -59,14 +62,17 @@ def from_weights(
 
     Raises what `tconv.models.load` and `NetworkOptions.applied` raise.
     """
-    model = options.applied(weights if isinstance(weights, Model) else load(weights), naming)
+    loaded = weights if isinstance(weights, Model) else load(weights)
+    model = options.applied(loaded, naming)
     scale = model.scale if scale is None else scale
     assert scale % model.scale == 0
-    return LearnedUpsampler(model, scale, model.name, naming)
+    return LearnedUpsampler(model, scale, model.name, naming, loaded.value_range)
 
 
 class LearnedUpsampler(WholeScale):
     """A `Model` that runs strip by strip, at its own scale; at another scale its output is interpolated.
+
+    `own_range` is that of the model's file, where the caller stated another one.
 
     The model enlarges f times. That is interpolated r times, and every d-th pixel of the result is used, where
     f*r = d*scale and d is odd, so that pixel centres stay in place.
@@ -75,19 +81,31 @@ class LearnedUpsampler(WholeScale):
     mixes, learned, strip_bytes, block = False, True, 1 << 24, 24
     plainer = "bicubic"
 
-    def __init__(self, model: Model, scale: int, name: str, naming: Naming = PYTHON) -> None:
+    def __init__(
+        self,
+        model: Model,
+        scale: int,
+        name: str,
+        naming: Naming = PYTHON,
+        own_range: tuple[float, float] | None = None,
+    ) -> None:
         self.model, self.scale, self.name, self._naming = model, scale, name, naming
+        self._own_range = own_range or model.value_range
         divides = scale % model.scale == 0
         self._step = 1 if divides else model.scale
         times = scale // model.scale if divides else scale
         self._more = Interpolation("bicubic", times) if times > 1 else None
         self._filter = NamedFilter(model.adds or "bicubic", scale)
-        layers = len(model.network.nodes)
+        steps = [node.step for node in model.network.nodes]
+        count = sum(isinstance(step, (Convolution, StridedConvolution)) for step in steps)
         added = f", added to {model.adds}" if model.adds else ""
-        self.description = f"{model.name} (a network of {layers} layers{added})"
-        if self._more is not None:
-            self.description += f", its x{model.scale} interpolated to x{scale}"
+        self.description = f"{model.name} (a network of {count} convolution{'s' * (count != 1)}{added})"
         self.notes: list[str] = list(model.notes)
+        if self._more is not None and divides and not model.adds:
+            self.description += f": x{model.scale} by the network, then x{times} by bicubic"
+            self.notes.append(runs_once(model.scale, times))
+        elif self._more is not None:
+            self.description += f", the x{model.scale} network's detail interpolated to x{scale}"
 
     @cached_property
     def layered(self) -> bool:
@@ -130,8 +148,11 @@ class LearnedUpsampler(WholeScale):
         if rows or columns:
             sizes = f"multiples of {model.block}" if model.block > 1 else "larger pictures"
             rest = f" and {model.rest}" * (model.rest > 0)
-            lines = f"{rows} row{'s' * (rows != 1)} and {columns} column{'s' * (columns != 1)}"
-            notes.append(f"{lines} of copies are added, as the network takes {sizes}{rest}")
+            counts = (rows, "row"), (columns, "column")
+            lines = " and ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
+            kind = "reflection" if model.beyond == "reflect" else "copies"
+            verb = "are" if rows + columns != 1 else "is"
+            notes.append(f"{lines} of {kind} {verb} added, as the network takes {sizes}{rest}")
         facts = self._plan_facts(shape)
         if not facts.get("bands", "1 ").startswith("1 "):
             notes.append(facts["bands"].replace(" of ", " bands of ", 1))
@@ -233,9 +254,7 @@ class LearnedUpsampler(WholeScale):
 
     def doubt(self, source: PictureSource) -> str | None:
         """Return a warning if the network's output is surely not a picture like the one that it was given."""
-        if self.model.adds is not None or not source.is_far_off():
-            return None
-        return unlike_input(self.model, self._naming)
+        return unlike_input(source, self._own_range, self._naming)
 
     # -- the definition ------------------------------------------------------------------------------------------
 

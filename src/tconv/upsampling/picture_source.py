@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.models.image_model import Model
+from tconv.models.image_model import Model, luma
 from tconv.models.layer_check import LayerCheck
+from tconv.upsampling.block_means import BlockMeans, difference
 from tconv.upsampling.stored_values import StoredValues
 
 Span = tuple[slice, slice]
-_FAR = 0.25
-"""Difference of means, of white, that no network of pictures makes."""
+_SAMPLE = 32
+"""Side of the part of a picture that another range is tried on."""
+_ROWS = 512
+"""Rows of a picture that its block means are computed from at least."""
 
 
 class PictureSource:
@@ -53,8 +56,8 @@ class PictureSource:
         self._stream: Any = None
         self._columns: slice | None = None
         self._last: tuple[int, Array] = 0, np.empty(0)
-        self._given, self._made = [0.0, 0], [0.0, 0]
-        """Sums, and numbers, of the inputs and of the outputs of the network that are finite."""
+        self._made = BlockMeans(x.shape[1], x.shape[2], model.scale)
+        """The network's output, small, from black to white."""
 
     def _advance(self, share: float) -> None:
         self._report(share * self._weight)
@@ -82,7 +85,6 @@ class PictureSource:
     def load(self, rows: slice, columns: slice) -> Array:
         """Return rows and columns of the network's input, float32."""
         pixels = self._pixels(rows, columns, wide=False)
-        _add_finite(self._given, pixels)
         x: Array = np.ascontiguousarray(self.model.network_input(pixels))
         return x
 
@@ -90,13 +92,31 @@ class PictureSource:
         """Return rows and columns of the network's input in float64."""
         return self.model.network_input(self._pixels(rows, columns, wide=True))
 
-    def is_far_off(self) -> bool:
-        """Return True if the mean of the network's outputs is far from that of its inputs, from black to white."""
-        if not self._given[1] or not self._made[1]:
-            return False
-        means = [total / count for total, count in (self._given, self._made)]
-        low, high = self.model.value_range
-        return abs((means[1] - low) / (high - low) - means[0]) > _FAR
+    def difference(self) -> float:
+        """Return the mean difference of the network's output from the picture, both made small, as a share of white.
+
+        A network that is added to a filter's result is compared with 0.
+        """
+        made, height, width = self._made.values, self._x.shape[1], self._x.shape[2]
+        if not len(made):
+            return 0.0
+        if self.model.adds is not None:
+            return difference(np.zeros_like(made), made)
+        border, given = self.model.border, BlockMeans(height, width)
+        for row in range(0, height, max(1, height // _ROWS)):
+            pixels = self._pixels(slice(row + border, row + border + 1), slice(border, border + width), wide=False)
+            given.add(luma(pixels) if len(made) < len(pixels) == 3 else pixels, row)
+        return difference(given.values, made)
+
+    def sample(self) -> Array:
+        """Return the middle of the picture [C, h, w], from black to white: a part to try a network on."""
+        border = self.model.border
+        starts = [max(0, (size - _SAMPLE) // 2) + border for size in self._x.shape[1:]]
+        rows, columns = (
+            slice(start, min(start + _SAMPLE, size + border))
+            for start, size in zip(starts, self._x.shape[1:], strict=True)
+        )
+        return self._pixels(rows, columns, wide=False)
 
     # -- its output ----------------------------------------------------------------------------------------------
 
@@ -111,7 +131,8 @@ class PictureSource:
         stop = first + last.shape[1]
         if rows.stop > stop:
             more = self._stream.rows(slice(max(stop, rows.start), rows.stop))
-            _add_finite(self._made, more)
+            colours = len(self._x) - self._values.alpha
+            self._made.add(self.model.network_output(more, colours), max(stop, rows.start), columns.start)
             self._keep(more, max(stop, rows.start), columns)
             kept = last[:, min(rows.start, stop) - first :]
             last = np.concatenate([kept, more], 1) if kept.shape[1] else more
@@ -158,14 +179,6 @@ class PictureSource:
                     columns.start - across.start : columns.stop - across.start,
                 ]
         raise AssertionError("the square was not kept")
-
-
-def _add_finite(total: list[Any], values: Array) -> None:
-    """Add values to a sum, and their number; every few of many are enough."""
-    some = values[..., :: max(1, values.shape[-1] // 256)]
-    some = some[np.isfinite(some)]
-    total[0] += float(some.sum(dtype=np.float64))
-    total[1] += some.size
 
 
 class _Progress:

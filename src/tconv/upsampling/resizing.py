@@ -1,4 +1,4 @@
-"""Images of any size: a filter resamples directly; a network, or a kernel, runs to a whole scale and is made smaller.
+"""Images of any size: a filter resamples directly, or after a network or a kernel, which runs at a whole scale.
 
 A `Resizer` knows the size that was asked for; `Resizer.fitted` returns the upsampler of one image.
 """
@@ -20,13 +20,18 @@ from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, Upsampler, even
 from tconv.weights.interpolation import FILTERS
 
 DOWN = "bicubic"
-"""Filter that makes the output of a network or of a kernel smaller."""
+"""Filter that gives the output of a network or of a kernel another size."""
 _MOST_VALUES = 1 << 22
 """Numbers that the check reads at a time."""
 
 
+def runs_once(scale: float, times: float) -> str:
+    """Return the note that a network enlarges less than was asked for."""
+    return f"the network runs once, x{scale:g}; the other x{times:.4g} is bicubic interpolation"
+
+
 class Resizer:
-    """Images to a `TargetSize`, by a named filter, or by an upsampler of whole scales whose output is made smaller.
+    """Images to a `TargetSize`, by a named filter, or by an upsampler of whole scales whose output is resampled.
 
     `whole` returns the upsampler of an image [height, width] that becomes so many times larger. It raises the errors of
     options that do not fit.
@@ -43,7 +48,7 @@ class Resizer:
         self._target, self._kernel, self._whole = target, kernel, whole
         self.name, self.mixes, self.size_option = name, mixes, target.size_option
         self.notes: list[str] = []  # those of the upsamplers of each image
-        method = f"{kernel} ({FILTERS[kernel].description})" if kernel else f"{name}, made smaller by {DOWN}"
+        method = f"{kernel} ({FILTERS[kernel].description})" if kernel else f"{name}, then {DOWN}"
         self.text = f"{self._target.description} by {method}"
 
     def label(self, height: int, width: int) -> str:
@@ -85,11 +90,16 @@ class Resized:
         size_text = f"to {sides}" if target.in_pixels else f"{target.text} times, to {sides},"
         filtered = f"{kernel} ({FILTERS[kernel].description})"
         self.name = kernel if inner is None else inner.name
-        method = (
-            filtered if inner is None else f"{inner.description} at {inner.scale} times, made smaller by {filtered}"
-        )
+        times = output[1] / middle[1] if target.scale is None else float(target.scale) * size[1] / middle[1]
+        method, self.notes = filtered, []
+        if inner is not None:
+            first = f"x{inner.scale:g} by the {'network' if inner.learned else 'kernel'}"
+            then = "made that size" if target.in_pixels else f"x{times:.4g}"
+            method = f"{inner.description}: {first}, then {then} by {filtered}"
+            self.notes += inner.notes
+            if inner.learned and times > 1:
+                self.notes.append(runs_once(inner.scale, times))
         self.description, self.text = method, f"{size_text} by {method}"
-        self.notes = [] if inner is None else list(inner.notes)
         self.mixes, self.block = (False, 1) if inner is None else (inner.mixes, inner.block)
         self.learned = inner is not None and inner.learned
         # the strips of what is resampled have the usual size

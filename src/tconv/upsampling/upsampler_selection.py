@@ -6,7 +6,9 @@ Each upsampler is built once, however many files a call has.
 from __future__ import annotations
 
 import math
+import os
 from fractions import Fraction
+from pathlib import Path
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError
@@ -70,6 +72,11 @@ class Selection:
         """True if no option selects an upsampler."""
         return not self._given
 
+    @property
+    def weights_name(self) -> str | None:
+        """Name of the network's file, if there is one."""
+        return Path(self._weights).name if isinstance(self._weights, (str, os.PathLike)) else None
+
     def for_pictures(self) -> AnyUpsampler:
         """Return the network of photographs if no option says otherwise; scale 1 is filtered.
 
@@ -113,8 +120,9 @@ class Selection:
                 if not self._given:
                     return None  # a filter alone makes it smaller
                 self._refuse_smaller(size)
-            step = self._own_scale() if self._weights is not None else 1
-            return self._whole(step * math.ceil(ratio / step), interpolates)
+            if self._weights is not None and ratio % self._own_scale():
+                return self._whole(None, interpolates)  # it runs once
+            return self._whole(math.ceil(ratio), interpolates)
 
         return Resizer(target, None, whole, smallest.mixes, self._model or smallest.name)
 
